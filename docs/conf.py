@@ -1,0 +1,22 @@
+"""Sphinx configuration; the gate builds with warnings as errors."""
+
+from importlib.metadata import version as version_of
+
+project = "rnncallbacks"
+author = "the rnncallbacks developers"
+project_copyright = f"2026, {author}"
+release = version = version_of("rnncallbacks")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"rnncallbacks {version}"
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+napoleon_google_docstring = False
+napoleon_custom_sections = ["Source"]

@@ -1,0 +1,129 @@
+"""Containers of arrays, as training scripts hold them: parameters, gradients, recurrent states.
+
+A container is one array, or a dict, list or tuple of containers, to any depth. ``None`` stands for "nothing here".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rnncallbacks.errors import ContainerError
+
+Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.floating[Any]]
+
+
+class FlatArrays(Mapping[str, FloatArray]):
+    """Named arrays that are views of one contiguous one-dimensional buffer.
+
+    Parameters
+    ----------
+    shapes:
+        Name of each array to its shape, in the order in which they lie in the buffer.
+    dtype:
+        Floating dtype of the buffer.
+
+    Example
+    -------
+    >>> arrays = FlatArrays({"weight": (2, 3), "bias": (2,)}, dtype="float32")
+    >>> arrays["bias"][:] = 1.0
+    >>> arrays.flat
+    array([0., 0., 0., 0., 0., 0., 1., 1.], dtype=float32)
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: npt.DTypeLike = "float32") -> None:
+        sizes = [int(np.prod(shape)) for shape in shapes.values()]
+        self.flat: FloatArray = np.zeros(sum(sizes), dtype=dtype)
+        ends = np.cumsum(sizes)
+        self._views = {
+            name: self.flat[end - size : end].reshape(shape)
+            for (name, shape), size, end in zip(shapes.items(), sizes, ends, strict=True)
+        }
+
+    def __getitem__(self, name: str) -> FloatArray:
+        return self._views[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def zeros_like(self) -> FlatArrays:
+        """A second set of arrays with the same names, shapes and dtype, all zero."""
+        return FlatArrays({name: view.shape for name, view in self._views.items()}, dtype=self.flat.dtype)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FlatArrays:
+        # Copied one by one, the arrays would no longer be views of the copied buffer.
+        copied = self.zeros_like()
+        copied.flat[:] = self.flat
+        return copied
+
+
+def named_arrays(container: object, what: str = "container") -> dict[str, Array]:
+    """The arrays of a container by their path, in the container's order.
+
+    A path joins keys and positions with dots: ``{"cell": [w, b]}`` gives ``cell.0`` and ``cell.1``; a bare array's path
+    is the empty string. ``what`` names the container in an error.
+
+    Raises
+    ------
+    ContainerError
+        A leaf is neither an array nor None, or two leaves have the same path.
+
+    Example
+    -------
+    >>> sorted(named_arrays({"cell": [np.zeros(2), None], "head": np.ones(1)}))
+    ['cell.0', 'head']
+    """
+    if isinstance(container, np.ndarray):
+        return {"": container}
+    found: dict[str, Array] = {}
+    _collect(container, "", what, found)
+    return found
+
+
+def _collect(node: object, path: str, what: str, found: dict[str, Array]) -> None:
+    if isinstance(node, np.ndarray):
+        if path in found:
+            raise ContainerError(f"{what}: two arrays have the path {path!r}", hint="give the keys other names")
+        found[path] = node
+        return
+    if node is None:
+        return
+    if isinstance(node, (dict, Mapping)):  # dict by itself first: the question to the abstract class is slow
+        children: Iterator[tuple[object, object]] = iter(node.items())
+    elif isinstance(node, (list, tuple)):
+        children = iter(enumerate(node))
+    else:
+        where = f"{what} at {path!r}" if path else what
+        raise ContainerError(
+            f"{where}: expected a NumPy array, or a dict, list or tuple of arrays, got {type(node).__name__}",
+            hint="numbers must be 0-d arrays, as they are changed in place; convert with np.asarray",
+        )
+    for key, child in children:
+        _collect(child, f"{path}.{key}" if path else str(key), what, found)
+
+
+def map_arrays(function: Callable[[Array], Array], container: Any) -> Any:
+    """The same container with ``function`` applied to each array.
+
+    Example
+    -------
+    >>> map_arrays(np.zeros_like, {"hidden": np.ones(2), "cell": None})
+    {'hidden': array([0., 0.]), 'cell': None}
+    """
+    if isinstance(container, np.ndarray):
+        return function(container)
+    if isinstance(container, Mapping):
+        return {key: map_arrays(function, child) for key, child in container.items()}
+    if isinstance(container, tuple):
+        children = [map_arrays(function, child) for child in container]
+        return type(container)(*children) if hasattr(container, "_fields") else tuple(children)
+    if isinstance(container, list):
+        return [map_arrays(function, child) for child in container]
+    return container

@@ -1,0 +1,118 @@
+"""Which plugins are installed: the entry points of the group ``rnncallbacks.plugins``.
+
+Nothing is imported until a plugin is loaded, and one that is broken harms no other.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from rnncallbacks.errors import PluginError
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
+
+logger = logging.getLogger("rnncallbacks")
+
+GROUP = "rnncallbacks.plugins"
+
+Factory = Callable[..., object]
+
+
+@attrs.frozen(eq=False)
+class Found:
+    """An installed plugin, not imported yet.
+
+    ``name`` is the entry point's, ``distribution`` and ``version`` say which package brought it, and ``rivals`` lists
+    other packages that claim the same name.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    entry_point: EntryPoint
+    rivals: tuple[str, ...] = ()
+
+    def load(self) -> Factory:
+        """Import the plugin and return what makes an instance of it: a class, or a function.
+
+        Raises
+        ------
+        PluginError
+            Another distribution claims the same name, the import fails, or what it gives cannot be called.
+        """
+        if self.rivals:
+            claimants = " and ".join(sorted((self.distribution, *self.rivals)))
+            raise PluginError(
+                f"plugin {self.name!r} is claimed by two distributions, {claimants}",
+                hint="uninstall one of them, or ask its author for another entry-point name",
+            )
+        whose = f"plugin {self.name!r} of {self.distribution} {self.version}"
+        try:
+            factory = self.entry_point.load()
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"{whose} cannot be loaded from {self.entry_point.value!r}: {type(error).__name__}: {error}",
+                hint=f"update or uninstall {self.distribution}, or disable the plugin",
+            ) from error
+        if not callable(factory):
+            raise PluginError(
+                f"{whose}: expected {self.entry_point.value!r} to be a class or a function that makes the plugin, "
+                f"got {type(factory).__name__}"
+            )
+        return factory  # type: ignore[no-any-return]
+
+
+def find_plugins() -> list[Found]:
+    """All installed plugins, by name and then by distribution; two distributions may claim one name.
+
+    Example
+    -------
+    >>> [found.distribution for found in find_plugins() if found.name == "gradient_clipping"]
+    ['rnncallbacks']
+    """
+    found = [
+        Found(entry_point.name, distribution.name, distribution.version, entry_point)
+        for distribution in _distributions()
+        for entry_point in _entry_points(distribution)
+    ]
+    claimants = defaultdict(list)
+    for one in found:
+        claimants[one.name].append(one.distribution)
+    found = [attrs.evolve(one, rivals=tuple(sorted(set(claimants[one.name]) - {one.distribution}))) for one in found]
+    return sorted(found, key=lambda one: (one.name, one.distribution))
+
+
+def _distributions() -> list[Distribution]:
+    """The distributions that have plugins, each once."""
+    # Imported here: it is slow to import, and a script that lists its plugins itself needs none of it.
+    from importlib import metadata
+
+    first: dict[str, Distribution] = {}
+    for distribution in metadata.distributions():
+        if not _entry_points(distribution):
+            continue
+        try:
+            name = distribution.name
+            # A second copy further down the path (egg-info beside an editable install) is never imported from.
+            first.setdefault(re.sub(r"[-_.]+", "-", name).lower(), metadata.distribution(name))
+        except Exception as error:
+            modules = ", ".join(one.value for one in _entry_points(distribution))
+            logger.warning("plugins %s are left out: their distribution's metadata cannot be read: %r", modules, error)
+    return list(first.values())
+
+
+def _entry_points(distribution: Distribution) -> list[EntryPoint]:
+    try:
+        return list(distribution.entry_points.select(group=GROUP))
+    except Exception as error:
+        text: Any = distribution.read_text("entry_points.txt")
+        if GROUP in text:
+            logger.warning("the plugins of %s are left out: its entry_points.txt is malformed: %r", distribution, error)
+        return []

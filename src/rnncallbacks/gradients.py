@@ -1,0 +1,215 @@
+"""Gradients of one batch, their norm, and the ways to clip them. Knows no plugin and no run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from rnncallbacks.arrays import Array, FlatArrays, named_arrays
+from rnncallbacks.errors import ContainerError, OptionError
+
+
+def global_norm(arrays: Iterable[Array]) -> float:
+    r"""The Euclidean norm over all arrays together: :math:`\sqrt{\sum_i \lVert a_i \rVert_2^2}`.
+
+    Squares that overflow or vanish in the arrays' own precision do not spoil it: the sum is then taken again, scaled by
+    the largest entry. NaN if an entry is NaN, otherwise infinity if one is infinite.
+
+    Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013), section 3.2.
+
+    Example
+    -------
+    >>> global_norm([np.array([3.0]), np.array([[4.0]])])
+    5.0
+    """
+    arrays = list(arrays)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squares = 0.0
+        for array in arrays:
+            vector = array.ravel("K")
+            if vector.itemsize < 4:  # half precision loses small squares long before the sum vanishes
+                vector = vector.astype(np.float32)
+            squares += float(vector.dot(vector))
+        if 1e-30 < squares < np.inf:
+            return float(np.sqrt(squares))
+        largest = max((float(np.abs(array).max()) for array in arrays if array.size), key=_nan_highest, default=0.0)
+        if largest == 0.0 or not np.isfinite(largest):
+            return largest
+        return largest * math.sqrt(sum(_scaled_squares(array, largest) for array in arrays))
+
+
+def _nan_highest(value: float) -> float:
+    return np.inf if np.isnan(value) else min(value, float(np.finfo(np.float64).max))
+
+
+def _scaled_squares(array: Array, largest: float) -> float:
+    return float(np.square(np.divide(array, largest, dtype=np.float64)).sum())
+
+
+def clip_by_global_norm(arrays: Iterable[Array], max_norm: float) -> tuple[float, float]:
+    r"""Scale all arrays in place by one factor, so that their global norm is at most ``max_norm``.
+
+    .. math:: g \leftarrow g \cdot \min(1, \mathrm{max\_norm} / \lVert g \rVert)
+
+    A norm that is NaN or infinite leaves every array as it is: scaling by it would spread one bad entry over all the
+    others. Returns the norm before and after.
+
+    Source: Pascanu et al. (2013), algorithm 1.
+
+    Raises
+    ------
+    OptionError
+        ``max_norm`` is not above 0.
+
+    Example
+    -------
+    >>> gradient = np.array([6.0, 8.0])
+    >>> clip_by_global_norm([gradient], max_norm=5.0)
+    (10.0, 5.0)
+    >>> gradient
+    array([3., 4.])
+    """
+    _check_bound("max_norm", max_norm)
+    arrays = list(arrays)
+    norm = global_norm(arrays)
+    if not np.isfinite(norm) or norm <= max_norm:
+        return norm, norm
+    factor = max_norm / norm
+    # A factor this small is rounded to few digits, or to zero, in the arrays' own precision.
+    precision = np.float64 if factor < 1e-30 else None
+    for array in arrays:
+        np.multiply(array, factor, out=array, dtype=precision, casting="same_kind")
+    return norm, max_norm
+
+
+def clip_by_array_norm(arrays: Iterable[Array], max_norm: float) -> tuple[float, float]:
+    """Clip each array in place by its own norm, as :func:`clip_by_global_norm` clips all of them by one.
+
+    An array with a NaN or infinite entry is left as it is; the others are clipped. Returns the global norm before and
+    after.
+
+    Raises
+    ------
+    OptionError
+        ``max_norm`` is not above 0.
+
+    Example
+    -------
+    >>> clip_by_array_norm([np.array([6.0]), np.array([1.0])], max_norm=2.0)
+    (6.082762530298219, 2.23606797749979)
+    """
+    norms = np.array([clip_by_global_norm([array], max_norm) for array in arrays]).reshape(-1, 2)
+    return global_norm([norms[:, 0]]), global_norm([norms[:, 1]])
+
+
+def clip_by_value(arrays: Iterable[Array], max_value: float) -> tuple[float, float]:
+    """Clip each entry in place to ``[-max_value, max_value]``; NaN and infinite entries are left as they are.
+
+    Returns the global norm before and after.
+
+    Source: Graves, "Generating sequences with recurrent neural networks" (2013), section 2.1.
+
+    Raises
+    ------
+    OptionError
+        ``max_value`` is not above 0.
+
+    Example
+    -------
+    >>> gradient = np.array([-7.0, 0.5, np.inf])
+    >>> clip_by_value([gradient], max_value=1.0)
+    (inf, inf)
+    >>> gradient
+    array([-1. ,  0.5,  inf])
+    """
+    _check_bound("max_value", max_value)
+    arrays = list(arrays)
+    before = global_norm(arrays)
+    for array in arrays:
+        np.clip(array, -max_value, max_value, out=array, where=np.isfinite(array))
+    return before, global_norm(arrays)
+
+
+def _check_bound(name: str, bound: float) -> None:
+    if not bound > 0:
+        raise OptionError(f"clipping: expected {name} above 0, got {bound!r}", hint="5.0 is a usual bound for a norm")
+
+
+class Gradients(Mapping[str, Array]):
+    """The gradients of one batch, by path, whatever container the script keeps them in.
+
+    The arrays are the script's own: what a plugin changes in place is what the script updates with. ``arrays`` lists
+    what a norm over everything works on, each entry once: one flat buffer where there is one, every array otherwise.
+
+    Example
+    -------
+    >>> gradients = Gradients({"cell": [np.array([3.0]), np.array([4.0])]})
+    >>> sorted(gradients), global_norm(gradients.arrays)
+    (['cell.0', 'cell.1'], 5.0)
+    """
+
+    def __init__(self, container: object) -> None:
+        if isinstance(container, FlatArrays):
+            self._named: Mapping[str, Array] = container
+            self.arrays: list[Array] = [container.flat]
+        else:
+            self._named = named_arrays(container, "gradients")
+            _check_usable(self._named)
+            # Tied weights may stand under two names: scaled in place, their array must be scaled once.
+            self.arrays = list({id(array): array for array in self._named.values()}.values())
+
+    def __getitem__(self, name: str) -> Array:
+        return self._named[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._named)
+
+    def __len__(self) -> int:
+        return len(self._named)
+
+    def check_same_structure(self, earlier: Gradients) -> None:
+        """Refuse gradients whose names or shapes are not those of an earlier batch.
+
+        Raises
+        ------
+        ContainerError
+            Names the first array that came, went, or changed its shape.
+        """
+        before = earlier._named
+        if self._named is before:
+            return
+        for name, array in self._named.items():
+            if name not in before:
+                raise ContainerError(
+                    f"gradients: {name!r} was not in the batches before, which had {', '.join(map(repr, before))}",
+                    hint="return every gradient in every batch, zero where there is none",
+                )
+            if array.shape != before[name].shape:
+                raise ContainerError(
+                    f"gradients: {name!r} has shape {array.shape}, in the batches before {before[name].shape}",
+                    hint="a gradient has the shape of its parameter",
+                )
+        if len(before) > len(self._named):
+            missing = next(name for name in before if name not in self._named)
+            raise ContainerError(
+                f"gradients: {missing!r} is missing; the batches before had it",
+                hint="return every gradient in every batch, zero where there is none",
+            )
+
+
+def _check_usable(named: Mapping[str, Array]) -> None:
+    if not named:
+        raise ContainerError("gradients: expected at least one array, got none")
+    for name, array in named.items():
+        if array.dtype.kind != "f":
+            raise ContainerError(
+                f"gradients: {name!r} has dtype {array.dtype}, expected a floating dtype",
+                hint="make the parameters floating, for example np.zeros(shape) and not np.zeros(shape, dtype=int)",
+            )
+        if not array.flags.writeable:
+            raise ContainerError(
+                f"gradients: {name!r} cannot be written to, and plugins change gradients in place",
+                hint="copy it first, for example with np.array(gradient)",
+            )

@@ -1,0 +1,115 @@
+"""The hidden state between batches: carried, marked for a reset, handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rnncallbacks.arrays import Array, map_arrays, named_arrays
+from rnncallbacks.errors import ContainerError, RunStateError, ShapeError
+
+Zeros = Callable[[int], Any]
+
+
+class HiddenState:
+    """The state of one phase: what the last batch carried over, or zeros where a reset is due.
+
+    A reset only marks the state. The zeros are made when the state is asked for, because only then is the width of the
+    batch known. States are arrays or containers of arrays (an LSTM's ``(h, c)``), treated array by array.
+    """
+
+    def __init__(self, zeros: Zeros | None) -> None:
+        self._zeros = zeros
+        self._carried: Any = None
+        self._due: npt.NDArray[np.bool_] | None = None
+
+    def enter(self, batch_size: int) -> Any:
+        """The state with which a batch of ``batch_size`` sequences enters the forward pass."""
+        if self._zeros is None:
+            raise RunStateError(
+                "run.hidden: the run does not know the shape of the state",
+                hint="pass hidden_size= to Run, or zeros= a function from the batch size to a zero state",
+            )
+        zeros = self._zeros(batch_size)
+        if self._carried is None:
+            return zeros
+        fresh, carried = named_arrays(zeros, "zeros(batch_size)"), named_arrays(self._carried, "state")
+        if fresh.keys() != carried.keys():
+            raise ContainerError(
+                f"run.hidden: the carried state has {_arrays(carried)}, but a zero state has {_arrays(fresh)}",
+                hint="give run.carry a state of the structure that hidden_size= or zeros= makes",
+            )
+        for name, array in carried.items():
+            if fresh[name].shape != array.shape:
+                raise ShapeError(
+                    f"run.hidden: the carried state has shape {array.shape}, but batch size {batch_size} "
+                    f"needs {fresh[name].shape}",
+                    hint="reset the state (hidden_state_reset), or keep the batch size, dropping a short last batch",
+                )
+        if self._due is not None:
+            self._carried = self._reset_rows(carried, fresh, self._due)
+            self._due = None
+        return map_arrays(np.copy, self._carried)  # a script may compute in the array that it is given
+
+    def carry(self, state: Any) -> None:
+        """Keep a copy of ``state`` for the next batch."""
+        if not named_arrays(state, "state"):
+            raise ContainerError("run.carry: expected a state of at least one array, got none")
+        self._due = None
+        self._carried = map_arrays(np.copy, state)
+
+    def reset(self, rows: npt.NDArray[np.bool_] | None = None) -> None:
+        """Mark the whole state for a reset, or only the sequences where ``rows`` is true."""
+        if rows is None:
+            self._carried = self._due = None
+        elif self._carried is not None:
+            if self._due is not None and self._due.shape != rows.shape:
+                raise ShapeError(f"reset of some rows: masks of shapes {self._due.shape} and {rows.shape} for one state")
+            self._due = rows if self._due is None else self._due | rows
+
+    def _reset_rows(self, carried: dict[str, Array], fresh: dict[str, Array], rows: npt.NDArray[np.bool_]) -> Any:
+        axes = self._batch_axes()
+        replaced = {}
+        for name, array in carried.items():
+            axis = axes[name]
+            if rows.shape != (array.shape[axis],):
+                raise ShapeError(
+                    f"reset of some rows: the mask has shape {rows.shape}, but the state {array.shape} holds "
+                    f"{array.shape[axis]} sequences on axis {axis}",
+                    hint="give one truth value for each sequence of the batch",
+                )
+            along = rows.reshape([-1 if dimension == axis else 1 for dimension in range(array.ndim)])
+            replaced[id(array)] = partly = array.copy()
+            np.copyto(partly, fresh[name], where=along, casting="same_kind")
+        return map_arrays(lambda array: replaced[id(array)], self._carried)
+
+    def _batch_axes(self) -> dict[str, int]:
+        """The axis of each array on which the batch lies: the only one on which zeros(1) and zeros(2) differ."""
+        assert self._zeros is not None
+        one, two = named_arrays(self._zeros(1), "zeros(1)"), named_arrays(self._zeros(2), "zeros(2)")
+        axes = {}
+        for name, array in one.items():
+            differing = [axis for axis, (a, b) in enumerate(zip(array.shape, two[name].shape, strict=False)) if a != b]
+            if len(differing) != 1 or array.ndim != two[name].ndim:
+                raise ShapeError(
+                    f"zeros: expected the batch size on exactly one axis; zeros(1) has shape {array.shape}, "
+                    f"zeros(2) {two[name].shape}",
+                    hint="return an array with one axis of length batch_size",
+                )
+            axes[name] = differing[0]
+        return axes
+
+    def state_dict(self) -> Any:
+        """What a checkpoint keeps: the carried state, or None."""
+        return self._carried
+
+    def load_state_dict(self, carried: Any) -> None:
+        """Put back what :meth:`state_dict` gave."""
+        self._carried, self._due = carried, None
+
+
+def _arrays(named: dict[str, Array]) -> str:
+    return "one array" if list(named) == [""] else f"the arrays {', '.join(map(repr, named))}"

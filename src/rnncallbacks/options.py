@@ -1,0 +1,88 @@
+"""Validators for the options of plugins: fields of attrs classes that say what they expected and what came."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+
+from rnncallbacks.errors import OptionError, closest
+
+Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+def number(
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> Validator:
+    """A finite number within bounds.
+
+    Example
+    -------
+    >>> @attrs.define
+    ... class Clip:
+    ...     max_norm: float = attrs.field(validator=number(above=0))
+    >>> Clip(0.0)
+    Traceback (most recent call last):
+    rnncallbacks.errors.OptionError: Clip: max_norm: expected a number > 0, got 0.0
+    """
+    bounds = {">": above, ">=": at_least, "<": below, "<=": at_most}
+    wanted = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None)
+
+    def validate(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float, np.integer, np.floating))
+            or not math.isfinite(value)
+            or (above is not None and value <= above)
+            or (at_least is not None and value < at_least)
+            or (below is not None and value >= below)
+            or (at_most is not None and value > at_most)
+        ):
+            raise _refusal(owner, field, f"a number {wanted}" if wanted else "a finite number", value)
+
+    return validate
+
+
+def count(at_least: int = 1) -> Validator:
+    """An integer of at least ``at_least``."""
+
+    def validate(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < at_least:
+            raise _refusal(owner, field, f"an integer >= {at_least}", value)
+
+    return validate
+
+
+def one_of(*choices: str) -> Validator:
+    """One of some words."""
+
+    def validate(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+        if value not in choices:
+            hint = closest(value, choices) if isinstance(value, str) else ""
+            raise _refusal(owner, field, " or ".join(repr(choice) for choice in choices), value, hint)
+
+    return validate
+
+
+def flag(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise _refusal(owner, field, "True or False", value)
+
+
+def column(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    """The name of a history column."""
+    if not isinstance(value, str) or not value.isidentifier():
+        raise _refusal(owner, field, "the name of a history column, such as 'val_loss'", value)
+
+
+def _refusal(owner: Any, field: attrs.Attribute[Any], expected: str, value: Any, hint: str = "") -> OptionError:
+    return OptionError(f"{type(owner).__name__}: {field.name}: expected {expected}, got {value!r}", hint=hint)

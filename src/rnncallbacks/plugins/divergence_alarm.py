@@ -1,0 +1,131 @@
+"""Alarm: the loss rises, jumps, or is no number; the last of these before the update can spread it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from rnncallbacks import options
+from rnncallbacks.alarms import Action
+from rnncallbacks.gradients import global_norm
+from rnncallbacks.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from rnncallbacks.gradients import Gradients
+    from rnncallbacks.run import Batch, Run
+
+
+@attrs.define(eq=False, kw_only=True)
+class DivergenceAlarm:
+    r"""Watches every batch for values that are not finite, and the training loss for a rise and for spikes.
+
+    - RNN403: a loss or a gradient is NaN or infinite. It is seen before the update; if ``action`` is "stop" or "raise" the
+      parameters stay as they were.
+    - RNN602: the smoothed loss :math:`m_t` is higher than its lowest value by more than :math:`\mathrm{max\_rise}\,|\ell_1|`,
+      with :math:`\ell_1` the first loss and :math:`m` the exponential moving average over ``window`` batches (a plain mean
+      until there are so many).
+    - RNN605: one loss lies above the smoothed one by more than :math:`\mathrm{spike}` standard deviations (smoothed
+      likewise) and by more than :math:`\mathrm{max\_rise}\,|\ell_1|`. A warning, whatever ``action`` is.
+
+    Each code is raised once in a run.
+
+    Options
+    -------
+    max_rise:
+        Largest rise that is no divergence, as a share of the first loss, above 0.
+    spike:
+        Standard deviations that make a spike, above 0.
+    window:
+        Batches that the smoothing looks back over, 2 or more. No spike is called before that many batches, no rise before a
+        fifth of them.
+    action:
+        "warn" goes on, "stop" ends the run, "raise" ends it with an error.
+
+    Example
+    -------
+    >>> DivergenceAlarm(action="raise").max_rise
+    0.25
+    """
+
+    max_rise: float = attrs.field(default=0.25, validator=options.number(above=0))
+    spike: float = attrs.field(default=6.0, validator=options.number(above=0))
+    window: int = attrs.field(default=50, validator=options.count(at_least=2))
+    action: Action = attrs.field(default="stop", validator=options.one_of("warn", "stop", "raise"))
+    _batches: int = attrs.field(default=0, init=False, repr=False)
+    _first: float = attrs.field(default=0.0, init=False, repr=False)
+    _mean: float = attrs.field(default=0.0, init=False, repr=False)
+    _variance: float = attrs.field(default=0.0, init=False, repr=False)
+    _lowest: float = attrs.field(default=math.inf, init=False, repr=False)
+    _raised: list[str] = attrs.field(factory=list, init=False, repr=False)
+
+    @hookimpl(tryfirst=True)
+    def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> None:
+        loss = batch.loss
+        assert loss is not None
+        if math.isfinite(loss) and math.isfinite(global_norm(grads.arrays)):
+            self._follow(run, loss)
+            return
+        # Stopping must not let this batch's update through.
+        if self.action == "stop":
+            run.skip_batch()
+        if math.isfinite(loss):
+            name = next(name for name, array in grads.items() if not np.isfinite(array).all())
+            what = f"the gradient {name!r}" if name else "the gradient"
+        else:
+            what = f"the loss ({loss})"
+        self._raise_non_finite(run, batch, what)
+
+    @hookimpl
+    def on_batch_end(self, run: Run, batch: Batch) -> None:
+        if batch.phase != "train" and batch.loss is not None and not math.isfinite(batch.loss):
+            self._raise_non_finite(run, batch, f"the loss ({batch.loss})")
+
+    def _raise_non_finite(self, run: Run, batch: Batch, what: str) -> None:
+        if "RNN403" in self._raised:
+            return
+        self._raised.append("RNN403")
+        run.raise_alarm(
+            "RNN403",
+            f"{what} of batch {batch.index} of {batch.phase} is not finite",
+            evidence={"loss": batch.loss if batch.loss is not None else math.nan, "batch": batch.index},
+            action=self.action,
+        )
+
+    def _follow(self, run: Run, loss: float) -> None:
+        if self._batches == 0:
+            self._first = self._mean = loss
+        self._batches += 1
+        margin = self.max_rise * abs(self._first)
+        excess = loss - self._mean
+        if (
+            excess > max(margin, self.spike * math.sqrt(self._variance))
+            and self._batches > self.window
+            and "RNN605" not in self._raised
+        ):
+            self._raised.append("RNN605")
+            run.raise_alarm(
+                "RNN605",
+                f"the loss jumped to {loss:.6g} from about {self._mean:.6g}",
+                evidence={"loss": loss, "smoothed": self._mean, "standard_deviation": math.sqrt(self._variance)},
+            )
+        # Weights 1, 1/2, 1/3, ... until they reach that of the window: the average needs no bias correction then.
+        weight = max(1 / self._batches, 2 / (self.window + 1))
+        self._mean += weight * excess
+        self._variance = (1 - weight) * (self._variance + weight * excess * excess)
+        self._lowest = min(self._lowest, self._mean)
+        if (
+            self._mean - self._lowest > margin
+            and self._batches > self.window // 5
+            and "RNN602" not in self._raised
+        ):
+            self._raised.append("RNN602")
+            run.raise_alarm(
+                "RNN602",
+                f"the smoothed loss rose to {self._mean:.6g} from {self._lowest:.6g}, by more than "
+                f"{self.max_rise:.0%} of the first loss {self._first:.6g}",
+                evidence={"smoothed": self._mean, "lowest": self._lowest, "first": self._first},
+                action=self.action,
+            )

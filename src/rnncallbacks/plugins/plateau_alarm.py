@@ -1,0 +1,116 @@
+"""Alarm: a metric no longer improves. It can stop the run and restore the best parameters."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from rnncallbacks import options
+from rnncallbacks.alarms import Action
+from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.errors import RunStateError
+from rnncallbacks.hookspecs import hookimpl
+from rnncallbacks.monitor import Mode, Monitor
+
+if TYPE_CHECKING:
+    from rnncallbacks.run import EpochSummary, Run
+
+
+@attrs.define(eq=False, kw_only=True)
+class PlateauAlarm:
+    """Raises RNN601 after ``patience`` epochs in a row without improvement, and again only after a new best.
+
+    What counts as an improvement: :func:`rnncallbacks.monitor.improved`. A value that is not finite is none, and raises
+    RNN403 the first time.
+
+    Options
+    -------
+    monitor:
+        The history column to watch.
+    patience:
+        Epochs in a row without improvement until the alarm, 1 or more.
+    min_delta:
+        An improvement must be larger than this, in the metric's unit.
+    rtol:
+        And larger than this share of the best value's size.
+    mode:
+        "min" if lower is better, "max" if higher is.
+    action:
+        "warn" goes on, "stop" ends the run after this epoch, "raise" ends it with an error.
+    restore_best:
+        At the end of the run, put back the parameters of the best epoch. Needs ``Run(params)``, and ``run.params = params``
+        after each update in a script whose update returns new arrays.
+
+    Example
+    -------
+    >>> PlateauAlarm(monitor="val_loss", patience=5, min_delta=0.01).action
+    'warn'
+    """
+
+    monitor: str = attrs.field(default="train_loss", validator=options.column)
+    patience: int = attrs.field(default=10, validator=options.count())
+    min_delta: float = attrs.field(default=0.0, validator=options.number(at_least=0))
+    rtol: float = attrs.field(default=0.0, validator=options.number(at_least=0))
+    mode: Mode = attrs.field(default="min", validator=options.one_of("min", "max"))
+    action: Action = attrs.field(default="warn", validator=options.one_of("warn", "stop", "raise"))
+    restore_best: bool = attrs.field(default=False, validator=options.flag)
+    _judge: Monitor = attrs.field(init=False, repr=False)
+    _raised: list[str] = attrs.field(factory=list, init=False, repr=False)
+    _best_params: dict[str, Array] = attrs.field(factory=dict, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._judge = Monitor(patience=self.patience, mode=self.mode, min_delta=self.min_delta, rtol=self.rtol)
+
+    @hookimpl
+    def on_fit_start(self, run: Run) -> None:
+        if self.restore_best and run.params is None:
+            raise RunStateError(
+                "restore_best: the run does not know the parameters", hint="pass them to Run(params), or set restore_best=False"
+            )
+
+    @hookimpl
+    def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
+        value = summary.value(self.monitor)
+        if not math.isfinite(value) and "RNN403" not in self._raised:
+            self._raised.append("RNN403")
+            run.raise_alarm("RNN403", f"{self.monitor} is {value}", evidence={self.monitor: value})
+        if self._judge.update(value, summary.epoch):
+            if "RNN601" in self._raised:
+                self._raised.remove("RNN601")
+            if self.restore_best:
+                self._keep_params(run)
+        elif self._judge.exhausted and "RNN601" not in self._raised:
+            self._raised.append("RNN601")
+            self._alarm(run, value)
+
+    @hookimpl
+    def on_fit_end(self, run: Run) -> None:
+        if self._best_params:
+            for name, array in named_arrays(run.params, "params").items():
+                array[...] = self._best_params[name]
+
+    def _alarm(self, run: Run, value: float) -> None:
+        best, epoch = self._judge.best, self._judge.best_epoch
+        evidence: dict[str, float | int | str] = {self.monitor: value, "epochs_without_improvement": self._judge.stale}
+        since = f"for {self._judge.stale} epochs, and never had a finite value"
+        if best is not None and epoch is not None:
+            evidence |= {"best": best, "best_epoch": epoch}
+            since = f"for {self._judge.stale} epochs: {value:.6g}, best {best:.6g} in epoch {epoch}"
+        run.raise_alarm(
+            "RNN601", f"{self.monitor} has not improved {since}", evidence=evidence, action=self.action
+        )
+
+    def _keep_params(self, run: Run) -> None:
+        params = named_arrays(run.params, "params")
+        unchanged = self._best_params and all(
+            np.array_equal(array, self._best_params[name]) for name, array in params.items()
+        )
+        if unchanged:
+            raise RunStateError(
+                f"restore_best: {self.monitor} improved, but run.params are the very same numbers as at the best epoch before",
+                hint="a script whose update returns new arrays must assign run.params = params after it",
+            )
+        self._best_params = {name: array.copy() for name, array in params.items()}

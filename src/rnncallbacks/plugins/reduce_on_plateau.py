@@ -1,0 +1,70 @@
+"""Learning rate: lower it when a metric no longer improves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from rnncallbacks import options
+from rnncallbacks.hookspecs import hookimpl
+from rnncallbacks.monitor import Mode, Monitor
+
+if TYPE_CHECKING:
+    from rnncallbacks.run import EpochSummary, Run
+
+
+@attrs.define(eq=False, kw_only=True)
+class ReduceOnPlateau:
+    r"""Multiplies its learning-rate scale by ``factor`` after ``patience`` epochs without improvement.
+
+    .. math:: s \leftarrow \max(\mathrm{factor} \cdot s, \mathrm{min\_scale})
+
+    What counts as an improvement: :func:`rnncallbacks.monitor.improved`. The count of epochs begins anew after each cut.
+
+    Options
+    -------
+    monitor:
+        The history column to watch.
+    factor:
+        What each cut multiplies by, above 0 and below 1.
+    patience:
+        Epochs in a row without improvement until a cut, 1 or more.
+    min_delta:
+        An improvement must be larger than this, in the metric's unit.
+    rtol:
+        And larger than this share of the best value's size.
+    mode:
+        "min" if lower is better, "max" if higher is.
+    min_scale:
+        The scale never falls below this, in [0, 1].
+
+    Example
+    -------
+    >>> ReduceOnPlateau(monitor="val_loss", patience=5).factor
+    0.1
+    """
+
+    monitor: str = attrs.field(default="val_loss", validator=options.column)
+    factor: float = attrs.field(default=0.1, validator=options.number(above=0, below=1))
+    patience: int = attrs.field(default=10, validator=options.count())
+    min_delta: float = attrs.field(default=0.0, validator=options.number(at_least=0))
+    rtol: float = attrs.field(default=0.0, validator=options.number(at_least=0))
+    mode: Mode = attrs.field(default="min", validator=options.one_of("min", "max"))
+    min_scale: float = attrs.field(default=0.0, validator=options.number(at_least=0, at_most=1))
+    _scale: float = attrs.field(default=1.0, init=False, repr=False)
+    _judge: Monitor = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._judge = Monitor(patience=self.patience, mode=self.mode, min_delta=self.min_delta, rtol=self.rtol)
+
+    @hookimpl
+    def on_epoch_start(self, run: Run) -> None:
+        run.scale_learning_rate(run.plugins.name_of(self), self._scale)
+
+    @hookimpl
+    def on_epoch_end(self, summary: EpochSummary) -> None:
+        self._judge.update(summary.value(self.monitor), summary.epoch)
+        if self._judge.exhausted:
+            self._scale = max(self.factor * self._scale, self.min_scale)
+            self._judge.stale = 0

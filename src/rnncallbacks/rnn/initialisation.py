@@ -1,0 +1,67 @@
+"""How parameters begin: uniform and orthogonal matrices, drawn from one generator."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from rnncallbacks.arrays import FlatArrays, FloatArray
+from rnncallbacks.errors import OptionError
+
+
+def uniform(shape: tuple[int, ...], bound: float, generator: np.random.Generator) -> FloatArray:
+    """Numbers drawn evenly from [-bound, bound).
+
+    Example
+    -------
+    >>> uniform((2,), 0.1, np.random.default_rng(0)).round(3)
+    array([ 0.027, -0.046])
+    """
+    return generator.uniform(-bound, bound, size=shape)
+
+
+def orthogonal(rows: int, columns: int, generator: np.random.Generator) -> FloatArray:
+    r"""A matrix drawn evenly from those whose columns (or rows, whichever are fewer) are orthonormal.
+
+    Q of the QR decomposition of a matrix of standard normals, each column with the sign of R's diagonal entry. A product
+    with a square one leaves the length of a vector as it is, so that neither states nor gradients grow or shrink at
+    first.
+
+    Source: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural
+    networks" (2014); for the signs, Mezzadri, "How to generate random matrices from the classical compact groups" (2007).
+
+    Example
+    -------
+    >>> matrix = orthogonal(3, 3, np.random.default_rng(0))
+    >>> bool(np.allclose(matrix.T @ matrix, np.eye(3)))
+    True
+    """
+    tall = generator.standard_normal((max(rows, columns), min(rows, columns)))
+    q, r = np.linalg.qr(tall)
+    q *= np.where(np.diagonal(r) < 0, -1.0, 1.0)
+    return q if rows >= columns else q.T
+
+
+def initialise(parameters: FlatArrays, scheme: str, hidden_size: int, generator: np.random.Generator) -> None:
+    r"""Fill the parameters of a recurrent model in place, in the order in which they lie.
+
+    Embeddings are standard normal; all else is uniform within :math:`\pm 1 / \sqrt{\mathrm{hidden\_size}}`, as in
+    PyTorch. With the scheme ``"orthogonal"`` the recurrent matrices are orthogonal instead.
+
+    Raises
+    ------
+    OptionError
+        The scheme is neither ``"orthogonal"`` nor ``"uniform"``.
+    """
+    if scheme not in ("orthogonal", "uniform"):
+        raise OptionError(f"initialisation: expected 'orthogonal' or 'uniform', got {scheme!r}")
+    bound = 1.0 / math.sqrt(hidden_size)
+    for name, array in parameters.items():
+        if name == "embedding.weight":
+            array[...] = generator.standard_normal(array.shape)
+        elif scheme == "orthogonal" and "weight_hh" in name:
+            rows, columns = array.shape
+            array[...] = orthogonal(rows, columns, generator)
+        else:
+            array[...] = uniform(array.shape, bound, generator)

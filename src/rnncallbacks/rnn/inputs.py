@@ -1,0 +1,204 @@
+"""Input layers: from tokens or features to the projection that enters the recurrence, for all steps at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rnncallbacks.arrays import Array, FlatArrays, FloatArray
+from rnncallbacks.errors import DataError, ShapeError
+from rnncallbacks.rnn.checks import IntArray, check_values, is_integer
+from rnncallbacks.rnn.workspace import Workspace
+
+# One row of a segment sum costs a call, about as much as this many multiplications inside of a matrix product.
+_CALL_COST = 2**16
+
+
+class TokenInput:
+    r"""Tokens, by way of an embedding or directly.
+
+    .. math:: p_t = E_{x_t} W_{ih}^T + b_{ih} + b_{hh}
+
+    Without an embedding, the token numbers choose columns of :math:`W_{ih}`: what one-hot inputs would compute, and
+    nothing is ever encoded. A batch with more positions than there are tokens is gathered from a table of the projections
+    of all tokens.
+    """
+
+    def __init__(self, vocab_size: int, embedding_size: int | None) -> None:
+        self.vocab_size = vocab_size
+        self.embedding_size = embedding_size
+
+    def shapes(self, hidden_size: int) -> dict[str, tuple[int, ...]]:
+        """Parameters by name: those of the layer."""
+        if self.embedding_size is None:
+            return {"rnn.weight_ih_l0": (hidden_size, self.vocab_size)}
+        return {
+            "embedding.weight": (self.vocab_size, self.embedding_size),
+            "rnn.weight_ih_l0": (hidden_size, self.embedding_size),
+        }
+
+    def check(self, inputs: Array) -> IntArray:
+        """The tokens as indices of shape (seq_len, batch); DataError or ShapeError if they are none."""
+        if inputs.ndim != 2:
+            raise ShapeError(f"inputs: expected tokens of shape (seq_len, batch), got {inputs.dtype} {inputs.shape}")
+        return as_indices("inputs", inputs, self.vocab_size)
+
+    def forward(self, work: Workspace, parameters: FlatArrays, tokens: IntArray, out: FloatArray) -> None:
+        """Write the projections of tokens (seq_len, batch) to ``out`` (seq_len, batch, hidden_size)."""
+        weight_ih = parameters["rnn.weight_ih_l0"]
+        hidden_size = out.shape[2]
+        bias = work.array("bias", (hidden_size,))
+        np.add(parameters["rnn.bias_ih_l0"], parameters["rnn.bias_hh_l0"], bias)
+        if tokens.size > self.vocab_size:
+            table = work.array("table", (self.vocab_size, hidden_size))
+            if self.embedding_size is None:
+                np.add(weight_ih.T, bias, table)
+            else:
+                np.dot(parameters["embedding.weight"], weight_ih.T, table)
+                np.add(table, bias, table)
+            # The tokens were checked; mode="raise" would gather into a copy first.
+            table.take(tokens, axis=0, out=out, mode="clip")
+            return
+        if self.embedding_size is None:
+            np.add(weight_ih.T[tokens], bias, out)
+            return
+        embedded = work.array("embedded", (tokens.size, self.embedding_size))
+        parameters["embedding.weight"].take(tokens.reshape(-1), axis=0, out=embedded, mode="clip")
+        flat = out.reshape(-1, hidden_size)
+        np.dot(embedded, weight_ih.T, flat)
+        np.add(flat, bias, flat)
+
+    def backward(
+        self, work: Workspace, parameters: FlatArrays, gradients: FlatArrays, tokens: IntArray, projected: FloatArray
+    ) -> None:
+        """Write the layer's gradients, from those with respect to the projections (seq_len * batch, hidden_size)."""
+        if self.embedding_size is None:
+            sum_by_token(work, tokens, projected, gradients["rnn.weight_ih_l0"].T)
+            return
+        embedding, weight_ih = parameters["embedding.weight"], parameters["rnn.weight_ih_l0"]
+        if tokens.size > self.vocab_size:
+            by_token = work.array("by_token", (self.vocab_size, projected.shape[1]))
+            sum_by_token(work, tokens, projected, by_token)
+            np.dot(by_token.T, embedding, gradients["rnn.weight_ih_l0"])
+            np.dot(by_token, weight_ih, gradients["embedding.weight"])
+            return
+        embedded = work.array("embedded", (tokens.size, self.embedding_size))
+        np.dot(projected.T, embedded, gradients["rnn.weight_ih_l0"])
+        np.dot(projected, weight_ih, embedded)
+        sum_by_token(work, tokens, embedded, gradients["embedding.weight"])
+
+
+class DenseInput:
+    r"""Vectors of features.
+
+    .. math:: p_t = x_t W_{ih}^T + b_{ih} + b_{hh}
+    """
+
+    def __init__(self, input_size: int) -> None:
+        self.input_size = input_size
+
+    def shapes(self, hidden_size: int) -> dict[str, tuple[int, ...]]:
+        """Parameters by name: those of the layer."""
+        return {"rnn.weight_ih_l0": (hidden_size, self.input_size)}
+
+    def check(self, inputs: Array) -> FloatArray:
+        """The features, if they are finite and of shape (seq_len, batch, input_size); DataError or ShapeError if not."""
+        if not np.issubdtype(inputs.dtype, np.floating):
+            raise DataError(
+                f"inputs: expected floats (seq_len, batch, {self.input_size}), got {inputs.dtype} {inputs.shape}",
+                hint="a model of tokens is made with vocab_size instead of input_size" if is_integer(inputs) else "",
+            )
+        if inputs.ndim != 3 or inputs.shape[2] != self.input_size:
+            raise ShapeError(f"inputs: expected shape (seq_len, batch, {self.input_size}), got {inputs.shape}")
+        _check_steps(inputs)
+        flat = np.ascontiguousarray(inputs).reshape(-1)
+        # One pass without a temporary; a sum of squares that overflows is looked at again, value by value.
+        if not np.isfinite(np.dot(flat, flat)):
+            check_values("inputs", inputs)
+        return inputs
+
+    def forward(self, work: Workspace, parameters: FlatArrays, inputs: FloatArray, out: FloatArray) -> None:
+        """Write the projections of inputs (seq_len, batch, input_size) to ``out`` (seq_len, batch, hidden_size)."""
+        hidden_size = out.shape[2]
+        bias = work.array("bias", (hidden_size,))
+        np.add(parameters["rnn.bias_ih_l0"], parameters["rnn.bias_hh_l0"], bias)
+        flat = out.reshape(-1, hidden_size)
+        features = work.array("features", (flat.shape[0], self.input_size))
+        np.copyto(features, inputs.reshape(features.shape), casting="same_kind")
+        np.dot(features, parameters["rnn.weight_ih_l0"].T, flat)
+        np.add(flat, bias, flat)
+
+    def backward(
+        self, work: Workspace, parameters: FlatArrays, gradients: FlatArrays, inputs: FloatArray, projected: FloatArray
+    ) -> None:
+        """Write the layer's gradients, from those with respect to the projections (seq_len * batch, hidden_size)."""
+        features = work.array("features", (projected.shape[0], self.input_size))
+        np.dot(projected.T, features, gradients["rnn.weight_ih_l0"])
+
+
+def as_indices(name: str, tokens: Array, vocab_size: int) -> IntArray:
+    """The tokens as array indices, at no more cost than one pass over them.
+
+    Raises
+    ------
+    DataError
+        They are no integers, there are none, or one is outside of 0 to vocab_size - 1.
+    """
+    if not is_integer(tokens):
+        raise DataError(
+            f"{name}: expected token numbers, which are integers, got {tokens.dtype} {tokens.shape}",
+            hint="a model of features is made with input_size instead of vocab_size" if name == "inputs" else "",
+        )
+    _check_steps(tokens, name)
+    indices = np.ascontiguousarray(tokens, dtype=np.intp)
+    # As unsigned numbers the negative ones are the largest of all.
+    if indices.view(np.uintp).max() >= vocab_size:
+        wrong = (indices < 0) | (indices >= vocab_size)
+        position = tuple(int(index) for index in np.argwhere(wrong)[0])
+        raise DataError(
+            f"{name}: token {indices[position]} at {position} is out of range: vocab_size is {vocab_size}, so tokens are "
+            f"0 to {vocab_size - 1} ({int(wrong.sum())} of {wrong.size} positions are wrong)",
+            hint="positions that the mask leaves out need a valid token too, such as 0",
+        )
+    return indices
+
+
+def sum_by_token(work: Workspace, tokens: IntArray, values: FloatArray, out: FloatArray) -> None:
+    """Sum the rows of ``values`` (positions, size) that belong to the same token, into ``out`` (vocab_size, size).
+
+    ``out`` may be the transposed view of an array. Either the product with a one-hot matrix, or a sum over the rows of
+    each token after they were sorted by token, whichever is faster.
+    """
+    tokens = tokens.reshape(-1)
+    positions, size = values.shape
+    vocab_size = out.shape[0]
+    if vocab_size * positions * size <= _CALL_COST * min(vocab_size, positions):
+        one_hot = work.array("one_hot", (positions, vocab_size), fill=0.0)
+        places = np.arange(0, positions * vocab_size, vocab_size) + tokens
+        flat = one_hot.reshape(-1)
+        flat[places] = 1.0
+        if out.flags.c_contiguous:
+            np.dot(one_hot.T, values, out)
+        else:
+            np.dot(values.T, one_hot, out.T)
+        flat[places] = 0.0
+        return
+    sums = out if out.flags.c_contiguous else work.array("sums", out.shape)
+    sums.fill(0.0)
+    # NumPy sorts numbers of 16 bits by radix, several times faster than longer ones.
+    keys = tokens.astype(np.uint16) if vocab_size <= 2**16 else tokens
+    ordered = work.array("ordered", values.shape)
+    values.take(np.argsort(keys, kind="stable"), axis=0, out=ordered, mode="clip")
+    ones = work.array("ones", (positions,), fill=1.0)
+    begin = 0
+    counts = np.bincount(tokens)
+    present = np.flatnonzero(counts)
+    for token, end in zip(present.tolist(), np.cumsum(counts[present]).tolist(), strict=True):
+        np.dot(ones[begin:end], ordered[begin:end], sums[token])
+        begin = end
+    if sums is not out:
+        np.copyto(out, sums)
+
+
+def _check_steps(inputs: Array, name: str = "inputs") -> None:
+    if not inputs.size:
+        raise DataError(f"{name}: expected at least one sequence of one step, got shape {inputs.shape}")

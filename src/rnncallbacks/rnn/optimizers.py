@@ -1,0 +1,402 @@
+r"""Optimizers: how gradients and a learning rate change parameters.
+
+Each is PyTorch's of the same name: same formulae, option names and defaults. Parameters and gradients are flat buffers.
+They are passed over in blocks that stay in the processor's cache, with all arithmetic in place.
+
+With the gradient g, the parameter p, the learning rate :math:`\eta`, and all operations elementwise. ``weight_decay``
+:math:`\lambda` adds :math:`\lambda p` to g, except in :class:`AdamW`.
+
+Example
+-------
+>>> parameters, gradients = (FlatArrays({"weight": (2,)}) for _ in range(2))
+>>> optimizer = SGD(momentum=0.9)
+>>> optimizer.bind(parameters)
+>>> gradients["weight"][:] = [1.0, -2.0]
+>>> for _ in range(2):
+...     optimizer.step(gradients, learning_rate=0.1)
+>>> parameters["weight"]
+array([-0.29,  0.58], dtype=float32)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import attrs
+import numpy as np
+
+from rnncallbacks.arrays import Array, FlatArrays, FloatArray
+from rnncallbacks.errors import OptionError, RunStateError, ShapeError
+from rnncallbacks.rnn import options
+
+# Numbers per block. The four or five blocks that a step works on stay in the second-level cache.
+_BLOCK = 2**14
+
+
+@attrs.define(eq=False, kw_only=True)
+class Optimizer:
+    """What all optimizers have in common: a state beside the parameters, and steps that go over both in blocks.
+
+    A new optimizer names the arrays of its state and writes ``_update``, which changes one block of everything in place.
+
+    Attributes
+    ----------
+    state:
+        ``"step"``, the number of steps taken (a 0-d array of integers), and the flat arrays of the optimizer by name,
+        as long as the parameters. All are changed in place, and whoever restores a checkpoint writes into them.
+    """
+
+    state: dict[str, Array] = attrs.field(init=False, factory=dict, repr=False)
+    _parameters: FlatArrays | None = attrs.field(init=False, default=None, repr=False)
+    _blocks: list[tuple[slice, FloatArray, list[FloatArray]]] = attrs.field(init=False, factory=list, repr=False)
+    _scratch: list[FloatArray] = attrs.field(init=False, factory=list, repr=False)
+
+    def bind(self, parameters: FlatArrays) -> None:
+        """Take charge of these parameters, with a fresh state. Binding to the same ones again changes nothing."""
+        if parameters is self._parameters:
+            return
+        flat = parameters.flat
+        self._parameters = parameters
+        self.state = {"step": np.zeros((), dtype=np.int64)}
+        for name, start in self._state_arrays().items():
+            self.state[name] = np.full_like(flat, start)
+        slots = [array for name, array in self.state.items() if name != "step"]
+        slices = [slice(begin, min(begin + _BLOCK, flat.size)) for begin in range(0, flat.size, _BLOCK)]
+        self._blocks = [(part, flat[part], [array[part] for array in slots]) for part in slices]
+        self._scratch = [np.empty(min(_BLOCK, flat.size), dtype=flat.dtype) for _ in range(2)]
+
+    def step(self, gradients: FlatArrays, learning_rate: float) -> None:
+        """Change the parameters in place. The gradients are left as they are.
+
+        Raises
+        ------
+        RunStateError
+            The optimizer was not bound to parameters.
+        ShapeError
+            The gradients are not those of the parameters.
+        OptionError
+            The learning rate is negative or not finite.
+        """
+        if self._parameters is None:
+            raise RunStateError(f"{type(self).__name__}: step before bind", hint="call bind(model.parameters) first")
+        flat = gradients.flat
+        if flat.shape != self._parameters.flat.shape:
+            raise ShapeError(
+                f"{type(self).__name__}: gradients of {flat.size} numbers do not belong to parameters of "
+                f"{self._parameters.flat.size}",
+                hint="an optimizer serves the parameters that it was bound to",
+            )
+        if not 0.0 <= learning_rate < math.inf:
+            raise OptionError(f"learning_rate: expected a finite number of 0 or more, got {learning_rate!r}")
+        count = self.state["step"]
+        count += 1
+        coefficients = self._coefficients(float(learning_rate), int(count))
+        first, second = self._scratch
+        for part, parameter, slots in self._blocks:
+            size = parameter.size
+            self._update(parameter, flat[part], slots, first[:size], second[:size], coefficients)
+
+    def _state_arrays(self) -> dict[str, float]:
+        """Names of the state's arrays to the value with which they begin."""
+        return {}
+
+    def _coefficients(self, learning_rate: float, count: int) -> tuple[float, ...]:
+        """What ``_update`` needs, the same for all blocks of step number ``count`` (from 1)."""
+        return (learning_rate,)
+
+    def _update(
+        self,
+        parameter: FloatArray,
+        gradient: FloatArray,
+        slots: list[FloatArray],
+        first: FloatArray,
+        second: FloatArray,
+        coefficients: tuple[float, ...],
+    ) -> None:
+        raise NotImplementedError
+
+
+def _decayed(gradient: FloatArray, parameter: FloatArray, weight_decay: float, out: FloatArray) -> FloatArray:
+    """The gradient with weight decay; in ``out``, for the caller's gradients are not ours to change."""
+    if not weight_decay:
+        return gradient
+    np.multiply(parameter, weight_decay, out)
+    np.add(out, gradient, out)
+    return out
+
+
+@attrs.define(eq=False, kw_only=True)
+class SGD(Optimizer):
+    r"""Gradient descent, with momentum on demand.
+
+    .. math:: m \leftarrow \mu m + g, \qquad p \leftarrow p - \eta m
+
+    with :math:`g + \mu m` in place of m in the second equation if ``nesterov``. Without momentum, m is g.
+
+    Parameters
+    ----------
+    momentum:
+        :math:`\mu`, at least 0 and less than 1.
+    nesterov:
+        Look ahead along the momentum.
+    weight_decay:
+        :math:`\lambda`, 0 or more.
+
+    Raises
+    ------
+    OptionError
+        An option is out of range, or ``nesterov`` comes without momentum.
+
+    Source: Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep learning" (2013),
+    in the form of ``torch.optim.SGD``.
+    """
+
+    momentum: float = attrs.field(default=0.0, validator=options.number(high=1.0))
+    nesterov: bool = attrs.field(default=False, validator=options.flag)
+    weight_decay: float = attrs.field(default=0.0, validator=options.number())
+
+    def __attrs_post_init__(self) -> None:
+        if self.nesterov and not self.momentum:
+            raise OptionError("SGD: nesterov needs a momentum above 0", hint="for example momentum=0.9")
+
+    def _state_arrays(self) -> dict[str, float]:
+        return {"momentum_buffer": 0.0} if self.momentum else {}
+
+    def _update(
+        self,
+        parameter: FloatArray,
+        gradient: FloatArray,
+        slots: list[FloatArray],
+        first: FloatArray,
+        second: FloatArray,
+        coefficients: tuple[float, ...],
+    ) -> None:
+        direction = _decayed(gradient, parameter, self.weight_decay, first)
+        if self.momentum:
+            (velocity,) = slots
+            np.multiply(velocity, self.momentum, velocity)
+            np.add(velocity, direction, velocity)
+            if self.nesterov:
+                np.multiply(velocity, self.momentum, second)
+                direction = np.add(direction, second, first)
+            else:
+                direction = velocity
+        np.multiply(direction, coefficients[0], first)
+        np.subtract(parameter, first, parameter)
+
+
+@attrs.define(eq=False, kw_only=True)
+class Adagrad(Optimizer):
+    r"""Steps divided by the root of all squared gradients so far.
+
+    .. math:: s \leftarrow s + g^2, \qquad p \leftarrow p - \eta \frac{g}{\sqrt{s} + \epsilon}
+
+    Parameters
+    ----------
+    initial_accumulator_value:
+        What s begins with, 0 or more.
+    eps:
+        :math:`\epsilon`, 0 or more.
+    weight_decay:
+        :math:`\lambda`, 0 or more.
+
+    Raises
+    ------
+    OptionError
+        An option is out of range.
+
+    Source: Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic optimization" (2011),
+    in the form of ``torch.optim.Adagrad``.
+    """
+
+    initial_accumulator_value: float = attrs.field(default=0.0, validator=options.number())
+    eps: float = attrs.field(default=1e-10, validator=options.number())
+    weight_decay: float = attrs.field(default=0.0, validator=options.number())
+
+    def _state_arrays(self) -> dict[str, float]:
+        return {"sum": self.initial_accumulator_value}
+
+    def _update(
+        self,
+        parameter: FloatArray,
+        gradient: FloatArray,
+        slots: list[FloatArray],
+        first: FloatArray,
+        second: FloatArray,
+        coefficients: tuple[float, ...],
+    ) -> None:
+        gradient = _decayed(gradient, parameter, self.weight_decay, first)
+        (squares,) = slots
+        np.multiply(gradient, gradient, second)
+        np.add(squares, second, squares)
+        np.sqrt(squares, second)
+        np.add(second, self.eps, second)
+        np.divide(gradient, second, second)
+        np.multiply(second, coefficients[0], second)
+        np.subtract(parameter, second, parameter)
+
+
+@attrs.define(eq=False, kw_only=True)
+class RMSProp(Optimizer):
+    r"""Steps divided by the root of a moving average of squared gradients.
+
+    .. math:: s \leftarrow \alpha s + (1 - \alpha) g^2, \qquad
+              m \leftarrow \mu m + \frac{g}{\sqrt{s} + \epsilon}, \qquad p \leftarrow p - \eta m
+
+    Parameters
+    ----------
+    alpha:
+        :math:`\alpha`, at least 0 and less than 1.
+    eps:
+        :math:`\epsilon`, 0 or more.
+    momentum:
+        :math:`\mu`, at least 0 and less than 1.
+    weight_decay:
+        :math:`\lambda`, 0 or more.
+
+    Raises
+    ------
+    OptionError
+        An option is out of range.
+
+    Source: Tieleman and Hinton, "Neural networks for machine learning", lecture 6.5 (2012), in the form of
+    ``torch.optim.RMSprop``.
+    """
+
+    alpha: float = attrs.field(default=0.99, validator=options.number(high=1.0))
+    eps: float = attrs.field(default=1e-8, validator=options.number())
+    momentum: float = attrs.field(default=0.0, validator=options.number(high=1.0))
+    weight_decay: float = attrs.field(default=0.0, validator=options.number())
+
+    def _state_arrays(self) -> dict[str, float]:
+        return {"square_avg": 0.0} | ({"momentum_buffer": 0.0} if self.momentum else {})
+
+    def _update(
+        self,
+        parameter: FloatArray,
+        gradient: FloatArray,
+        slots: list[FloatArray],
+        first: FloatArray,
+        second: FloatArray,
+        coefficients: tuple[float, ...],
+    ) -> None:
+        gradient = _decayed(gradient, parameter, self.weight_decay, first)
+        squares = slots[0]
+        np.multiply(gradient, gradient, second)
+        np.multiply(second, 1.0 - self.alpha, second)
+        np.multiply(squares, self.alpha, squares)
+        np.add(squares, second, squares)
+        np.sqrt(squares, second)
+        np.add(second, self.eps, second)
+        np.divide(gradient, second, second)
+        if self.momentum:
+            np.multiply(slots[1], self.momentum, slots[1])
+            np.add(slots[1], second, slots[1])
+            np.multiply(slots[1], coefficients[0], second)
+        else:
+            np.multiply(second, coefficients[0], second)
+        np.subtract(parameter, second, parameter)
+
+
+def _check_betas(owner: Optimizer, field: attrs.Attribute[tuple[float, float]], value: object) -> None:
+    numbers = value if isinstance(value, (tuple, list)) else ()
+    if len(numbers) != 2 or not all(isinstance(beta, (int, float)) and 0.0 <= beta < 1.0 for beta in numbers):
+        raise OptionError(
+            f"{type(owner).__name__}: {field.name}: expected two numbers, each at least 0 and less than 1, got {value!r}"
+        )
+
+
+@attrs.define(eq=False, kw_only=True)
+class Adam(Optimizer):
+    r"""Steps along a moving average of gradients, divided by the root of that of their squares.
+
+    .. math:: m \leftarrow \beta_1 m + (1 - \beta_1) g, \qquad v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \qquad
+              p \leftarrow p - \eta \frac{m / (1 - \beta_1^k)}{\sqrt{v / (1 - \beta_2^k)} + \epsilon}
+
+    in step k. The state's arrays are the sums :math:`m / (1 - \beta_1)` and :math:`v / (1 - \beta_2)`, which saves two
+    passes; the constants are put into the step.
+
+    Parameters
+    ----------
+    betas:
+        :math:`\beta_1` and :math:`\beta_2`, each at least 0 and less than 1.
+    eps:
+        :math:`\epsilon`, 0 or more.
+    weight_decay:
+        :math:`\lambda`, 0 or more.
+
+    Raises
+    ------
+    OptionError
+        An option is out of range.
+
+    Source: Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1, in the form of
+    ``torch.optim.Adam``.
+    """
+
+    betas: tuple[float, float] = attrs.field(default=(0.9, 0.999), validator=_check_betas)
+    eps: float = attrs.field(default=1e-8, validator=options.number())
+    weight_decay: float = attrs.field(default=0.0, validator=options.number())
+
+    _decoupled: ClassVar[bool] = False
+
+    def _state_arrays(self) -> dict[str, float]:
+        return {"gradient_sum": 0.0, "square_sum": 0.0}
+
+    def _coefficients(self, learning_rate: float, count: int) -> tuple[float, ...]:
+        beta1, beta2 = self.betas
+        # sqrt(v / (1 - beta2^k)) is root times the square root of the sum that is kept.
+        root = math.sqrt((1.0 - beta2) / (1.0 - beta2**count))
+        size = learning_rate * (1.0 - beta1) / (1.0 - beta1**count)
+        return size / root, self.eps / root, 1.0 - learning_rate * self.weight_decay
+
+    def _update(
+        self,
+        parameter: FloatArray,
+        gradient: FloatArray,
+        slots: list[FloatArray],
+        first: FloatArray,
+        second: FloatArray,
+        coefficients: tuple[float, ...],
+    ) -> None:
+        size, eps, kept = coefficients
+        if self._decoupled:
+            np.multiply(parameter, kept, parameter)
+        else:
+            gradient = _decayed(gradient, parameter, self.weight_decay, first)
+        sums, squares = slots
+        np.multiply(sums, self.betas[0], sums)
+        np.add(sums, gradient, sums)
+        np.multiply(gradient, gradient, second)
+        np.multiply(squares, self.betas[1], squares)
+        np.add(squares, second, squares)
+        np.sqrt(squares, second)
+        np.add(second, eps, second)
+        np.divide(sums, second, second)
+        np.multiply(second, size, second)
+        np.subtract(parameter, second, parameter)
+
+
+@attrs.define(eq=False, kw_only=True)
+class AdamW(Adam):
+    r"""Adam whose weight decay does not pass through the averages: before each step, :math:`p \leftarrow (1 - \eta \lambda) p`.
+
+    Parameters
+    ----------
+    betas, eps:
+        As in :class:`Adam`.
+    weight_decay:
+        :math:`\lambda`, 0 or more.
+
+    Raises
+    ------
+    OptionError
+        An option is out of range.
+
+    Source: Loshchilov and Hutter, "Decoupled weight decay regularization" (2019), in the form of ``torch.optim.AdamW``.
+    """
+
+    weight_decay: float = attrs.field(default=0.01, validator=options.number())
+
+    _decoupled: ClassVar[bool] = True

@@ -1,0 +1,63 @@
+"""Work arrays that are allocated once and used again in every step of a training."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from rnncallbacks.arrays import Array, FloatArray
+
+# Views are kept for as many (name, shape) pairs as this; a dataset in length buckets has a few dozen.
+_MAX_VIEWS = 512
+
+
+class Workspace:
+    """Arrays by name and shape, uninitialised, whose contents last until the name is asked for again.
+
+    All shapes of one name share one piece of memory, as large as the largest of them: a dataset with batches of many
+    lengths needs no more memory than its longest batch.
+
+    Example
+    -------
+    >>> work = Workspace("float32")
+    >>> work.array("hidden", (4, 2, 3)) is work.array("hidden", (4, 2, 3))
+    True
+    >>> np.shares_memory(work.array("hidden", (4, 2, 3)), work.array("hidden", (2, 2, 3)))
+    True
+    """
+
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        self.dtype = np.dtype(dtype)
+        self._memory: dict[str, FloatArray] = {}
+        self._arrays: dict[tuple[str, tuple[int, ...]], FloatArray] = {}
+        self._steps: dict[tuple[str, tuple[int, ...]], list[FloatArray]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], *, fill: float | None = None) -> FloatArray:
+        """The array; ``fill`` is what freshly allocated memory holds, not what is in an array used before."""
+        found = self._arrays.get((name, shape))
+        return self._make(name, shape, fill) if found is None else found
+
+    def steps(self, name: str, shape: tuple[int, ...]) -> list[FloatArray]:
+        """The array cut along its first axis: making such views anew would cost as much as the arithmetic on them."""
+        found = self._steps.get((name, shape))
+        if found is None:
+            found = self._steps[name, shape] = list(self.array(name, shape))
+        return found
+
+    def _make(self, name: str, shape: tuple[int, ...], fill: float | None) -> Array:
+        size = int(np.prod(shape))
+        if len(self._arrays) >= _MAX_VIEWS:
+            self._arrays.clear()
+            self._steps.clear()
+        if name not in self._memory or self._memory[name].size < size:
+            self._forget(name)
+            self._memory[name] = np.empty(size, dtype=self.dtype)
+            if fill is not None:
+                self._memory[name].fill(fill)
+        view = self._arrays[name, shape] = self._memory[name][:size].reshape(shape)
+        return view
+
+    def _forget(self, name: str) -> None:
+        for views in (self._arrays, self._steps):
+            for key in [key for key in views if key[0] == name]:
+                del views[key]

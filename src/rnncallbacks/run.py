@@ -1,0 +1,697 @@
+"""Run: the one object that drives the hooks, in a script's own loop and in Trainer alike."""
+
+from __future__ import annotations
+
+import logging
+import math
+import numbers
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from rnncallbacks.alarms import CATALOGUE, Action, Alarm, Severity
+from rnncallbacks.arrays import named_arrays
+from rnncallbacks.errors import (
+    AlarmRaised,
+    ContainerError,
+    DataError,
+    LossError,
+    OptionError,
+    RunStateError,
+    closest,
+)
+from rnncallbacks.gradients import Gradients
+from rnncallbacks.hidden import HiddenState, Zeros
+from rnncallbacks.history import History, Value
+from rnncallbacks.manager import Plugins, PluginsGiven
+
+logger = logging.getLogger("rnncallbacks")
+
+Item = TypeVar("Item")
+Container = TypeVar("Container")
+_END: Any = object()
+TRAIN = "train"
+
+
+@attrs.define(eq=False)
+class Batch:
+    """One batch, as hooks see it.
+
+    ``data`` is what the loader gave; ``index`` counts from 1 within the phase; ``loss`` is None until the script gives it;
+    ``count`` is the number of batches in the phase, if the loader knows it; ``sequences`` and ``tokens`` are the counts that the script gave with the loss. ``starts`` is the loader's word on which
+    sequences begin anew, one truth value each, or None if it says nothing. ``evidence`` is what the script observed.
+    """
+
+    data: Any
+    phase: str
+    index: int
+    count: int | None = None
+    starts: npt.NDArray[np.bool_] | None = None
+    loss: float | None = None
+    sequences: int | None = None
+    tokens: int | None = None
+    skipped: bool = False
+    evidence: dict[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.define(eq=False)
+class EpochSummary:
+    """What is known of an epoch when it ends.
+
+    ``losses`` maps a phase to its average loss; ``logged`` holds the columns that plugins and the script logged; ``batches``
+    counts the batches by phase; ``seconds`` is the wall time so far. ``row`` is all of it as the history will hold it.
+    """
+
+    epoch: int
+    learning_rate: float | None
+    started: float = attrs.field(factory=perf_counter)
+    losses: dict[str, float] = attrs.field(factory=dict)
+    logged: dict[str, Value] = attrs.field(factory=dict)
+    batches: dict[str, int] = attrs.field(factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        return perf_counter() - self.started
+
+    @property
+    def row(self) -> dict[str, Value]:
+        """The epoch's history row; a logged name that is also an average's gets ``logged_`` in front."""
+        row: dict[str, Value] = {"epoch": self.epoch}
+        if self.learning_rate is not None:
+            row["learning_rate"] = self.learning_rate
+        row |= {f"{phase}_loss": loss for phase, loss in self.losses.items()}
+        for name, value in self.logged.items():
+            row[f"logged_{name}" if name in row else name] = value
+        return row
+
+    def value(self, column: str) -> float:
+        """The number in a column of ``row``.
+
+        Raises
+        ------
+        DataError
+            The row has no such column, or it holds no number; the message names what there is.
+        """
+        row = self.row
+        if column not in row:
+            hint = closest(column, row)
+            if not hint and column.endswith("_loss"):
+                hint = "average losses come from the plugin loss_averaging, listed before this one"
+            raise DataError(f"epoch {self.epoch} has no column {column!r}; it has {', '.join(row)}", hint=hint)
+        value = row[column]
+        if isinstance(value, str):
+            raise DataError(f"column {column!r} holds the word {value!r}, expected a number")
+        return float(value)
+
+
+class Run:
+    """One training run: wraps a script's loop and calls the plugins' hooks around its body.
+
+    Parameters
+    ----------
+    params:
+        The parameters in the container that the script has (dict, list, tuple, nested, one array). Plugins that restore or
+        save parameters need them.
+    plugins:
+        Plugins in the order in which they are called: an iterable, or a mapping from name to plugin.
+    learning_rate:
+        The base learning rate, above 0. ``run.learning_rate`` is this times the scales that schedules set.
+    hidden_size:
+        Makes ``run.hidden(batch_size)`` a state of shape ``(hidden_size, batch_size)``, in the dtype of the parameters.
+    zeros:
+        For another layout or an LSTM: a function from the batch size to a zero state (an array or a tuple of arrays).
+    reset:
+        For a state inside a model object: a function without arguments that zeroes it.
+    optimizer_state:
+        A container of the optimizer's own arrays, changed in place; checkpoints keep it beside the parameters.
+
+    Example
+    -------
+    >>> params = {"w": np.array([4.0])}
+    >>> with Run(params, learning_rate=0.25) as run:
+    ...     for epoch in run.epochs(2):
+    ...         for target in run.batches([1.0, 1.0]):
+    ...             loss, grads = (params["w"] - target) ** 2, {"w": 2 * (params["w"] - target)}
+    ...             grads = run.backward(loss.item(), grads)
+    ...             params["w"] -= run.learning_rate * grads["w"]
+    >>> params["w"]
+    array([1.1875])
+    """
+
+    def __init__(
+        self,
+        params: Any = None,
+        *,
+        plugins: PluginsGiven = (),
+        learning_rate: float | None = None,
+        hidden_size: int | None = None,
+        zeros: Zeros | None = None,
+        reset: Any = None,
+        optimizer_state: Any = None,
+    ) -> None:
+        self._params = params
+        self._param_shapes = _shapes(params, "params")
+        self.optimizer_state = optimizer_state
+        _shapes(optimizer_state, "optimizer_state")
+        if learning_rate is not None:
+            _check_learning_rate(learning_rate)
+        self.base_learning_rate = learning_rate
+        self.scales: dict[str, float] = {}
+        self._zeros = zeros if zeros is not None else self._zeros_of(hidden_size)
+        self._reset = reset
+        self._hidden: dict[str, HiddenState] = {}
+        self.history = History()
+        self.alarms: list[Alarm] = []
+        self.stop_reason: str | None = None
+        self.epoch = 0
+        self.step = 0
+        self.max_epochs: int | None = None
+        self.batch: Batch | None = None
+        self._summary: EpochSummary | None = None
+        self._gradients: Gradients | None = None
+        self._progress: str = "new"  # then "entered", "fitting" and "ended"
+        self.plugins = Plugins(plugins, where=self.where)
+
+    # The run itself -------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self._check_progress("new", doing="enter it")
+        self._progress = "entered"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress == "entered":
+            self._progress = "ended"
+            return
+        first = error
+        if first is None:
+            try:
+                self._close_epoch()
+            except BaseException as closing:  # whatever it is, on_exception and on_fit_end still have to follow
+                first = closing
+        later = self.plugins.call_each("on_exception", run=self, error=first) if first is not None else []
+        later += self.plugins.call_each("on_fit_end", run=self)
+        self._progress = "ended"
+        self.batch = self._summary = None
+        if first is None and later:
+            first = later.pop(0)
+        if first is None:
+            return
+        for other in later:
+            first.add_note(f"then {type(other).__name__}: {other}, {'; '.join(getattr(other, '__notes__', []))}")
+        if first is not error:
+            raise first
+
+    def epochs(self, count: int | None) -> Iterator[int]:
+        """Yield the numbers of the epochs, from 1 (or where a resumed run goes on) to ``count``; without end for None.
+
+        Raises
+        ------
+        RunStateError
+            Outside ``with Run(...) as run:``, inside another epoch, or after the run's end.
+        OptionError
+            ``count`` is neither None nor an integer of at least 0.
+        """
+        self._check_progress("entered", "fitting", doing="iterate run.epochs")
+        if count is not None and (not isinstance(count, numbers.Integral) or isinstance(count, bool) or count < 0):
+            raise OptionError(f"run.epochs: expected a number of epochs >= 0 or None, got {count!r}")
+        if self._summary is not None:
+            raise RunStateError("run.epochs: an epoch is open already", hint="do not nest run.epochs")
+        self.max_epochs = None if count is None else int(count)
+        if self._progress == "entered":
+            self._progress = "fitting"
+            self.plugins.call("on_fit_start", run=self)
+        while self.stop_reason is None and (count is None or self.epoch < count):
+            self._open_epoch()
+            yield self.epoch
+            self._close_epoch()
+
+    def batches(self, loader: Iterable[Item], phase: str = TRAIN) -> Iterator[Item]:
+        """Yield the loader's batches unchanged, with the hooks around each.
+
+        Parameters
+        ----------
+        loader:
+            Any iterable. If it has a method ``set_epoch``, that is called with the epoch's number first, so that shuffling
+            can follow it. If a batch has an attribute ``starts``, that says which of its sequences begin anew.
+        phase:
+            A name; the phase's average loss is the column ``<phase>_loss``. Only the phase "train" has backward passes.
+
+        Raises
+        ------
+        RunStateError
+            Outside an epoch.
+        DataError
+            The loader gave no batch.
+        """
+        self._check_progress("fitting", doing="iterate run.batches")
+        if self._summary is None:
+            raise RunStateError(
+                "run.batches: no epoch is open", hint="put it inside: for epoch in run.epochs(...): (None: without end)"
+            )
+        if not isinstance(phase, str) or not phase.isidentifier():
+            raise OptionError(f"run.batches: expected a phase name such as 'train' or 'val', got {phase!r}")
+        if callable(set_epoch := getattr(loader, "set_epoch", None)):
+            set_epoch(self.epoch)
+        self._close_batch()
+        try:
+            remaining = iter(loader)
+        except TypeError:
+            raise DataError(
+                f"run.batches: expected an iterable of batches for phase {phase!r}, got {type(loader).__name__}"
+            ) from None
+        count = len(loader) if isinstance(loader, Sized) else None
+        index = 0
+        while self.stop_reason is None:
+            data = next(remaining, _END)
+            if data is _END:
+                break
+            index += 1
+            self._open_batch(Batch(data, phase, index, count, _starts(data)))
+            yield data
+            self._close_batch()
+        if index == 0 and self.stop_reason is None:
+            raise DataError(
+                f"run.batches: the loader of phase {phase!r} gave no batch",
+                hint="a generator is used up after one epoch: pass a list, or an object whose __iter__ begins anew"
+                if remaining is loader
+                else "check that the data are not empty and the batch size is not larger than what drop_last leaves",
+            )
+
+    def where(self) -> str:
+        """Where the run stands, in words."""
+        if self.batch is not None:
+            return f"epoch {self.epoch}, batch {self.batch.index} of {self.batch.phase}"
+        return f"epoch {self.epoch}"
+
+    def register(self, plugin: object, name: str | None = None) -> str:
+        """Add a plugin behind the others and return its name: ``name``, or its class's name in snake_case.
+
+        Plugins come before the run and between its batches. One that comes after the first epoch began is started at once.
+
+        Raises
+        ------
+        PluginError
+            The object cannot serve as a plugin; the message says what is wrong with which hook.
+        RunStateError
+            A batch is open, or the run has ended.
+        """
+        self._check_between_batches("register a plugin")
+        name = self.plugins.register(plugin, name)
+        if self._progress == "fitting":
+            self._raise_first(self.plugins.call_each("on_fit_start", only=plugin, run=self))
+        return name
+
+    def unregister(self, name: str) -> object:
+        """Take a plugin out, ending it if the run has begun, and its learning-rate scale with it; return the plugin.
+
+        Raises
+        ------
+        PluginError
+            No plugin has this name.
+        RunStateError
+            A batch is open, or the run has ended.
+        """
+        self._check_between_batches("unregister a plugin")
+        failures: list[BaseException] = []
+        if self._progress == "fitting" and name in self.plugins:
+            failures = self.plugins.call_each("on_fit_end", only=self.plugins[name], run=self)
+        plugin = self.plugins.unregister(name)
+        self.scales.pop(name, None)
+        self._raise_first(failures)
+        return plugin
+
+    # What the script tells the run ----------------------------------------------------------------------------------
+
+    def backward(
+        self, loss: Any, grads: Container, *, sequences: int | None = None, tokens: int | None = None
+    ) -> Container:
+        """Give the batch's loss and gradients to the plugins, between backward pass and update.
+
+        Returns ``grads`` itself; its arrays may have been changed in place. ``sequences`` and ``tokens`` count what the loss
+        is a mean over; averages weighted by them need them.
+
+        Raises
+        ------
+        RunStateError
+            Outside a training batch, or a second time in one.
+        LossError
+            The loss is not one number.
+        ContainerError
+            The gradients are no container of writable floating arrays, or not those of the batches before.
+        """
+        batch = self._require_batch("run.backward")
+        if batch.phase != TRAIN:
+            raise RunStateError(
+                f"run.backward in the phase {batch.phase!r}: only the phase {TRAIN!r} has backward passes",
+                hint="call run.record(loss) here, or iterate run.batches(loader) without a phase",
+            )
+        gradients = Gradients(grads)
+        if self._gradients is not None:
+            gradients.check_same_structure(self._gradients)
+        self._take_loss(batch, loss, sequences, tokens, "run.backward")
+        self._gradients = gradients
+        self.plugins.call("on_backward", run=self, batch=batch, grads=gradients)
+        if batch.skipped:
+            for array in gradients.arrays:
+                array[...] = 0.0
+        return grads
+
+    def record(self, loss: Any, *, sequences: int | None = None, tokens: int | None = None) -> None:
+        """Give the loss of a batch without a backward pass."""
+        self._take_loss(self._require_batch("run.record"), loss, sequences, tokens, "run.record")
+
+    def hidden(self, batch_size: int) -> Any:
+        """The state to enter the forward pass with: zeros where a reset is due, else what was carried.
+
+        Each phase has a state of its own.
+
+        Raises
+        ------
+        ShapeError
+            The carried state has another batch size, and no reset is due.
+        """
+        batch = self._require_batch("run.hidden")
+        if not isinstance(batch_size, numbers.Integral) or isinstance(batch_size, bool) or batch_size < 1:
+            raise OptionError(f"run.hidden: expected a batch size >= 1, got {batch_size!r}")
+        return self._hidden_of(batch.phase).enter(int(batch_size))
+
+    def carry(self, hidden: Any) -> None:
+        """Keep a copy of the final state for the phase's next batch."""
+        self._hidden_of(self._require_batch("run.carry").phase).carry(hidden)
+
+    def reset_hidden(self, rows: npt.ArrayLike | None = None) -> None:
+        """Reset the phase's state, or only the sequences where ``rows`` (one truth value each) is true.
+
+        Raises
+        ------
+        RunStateError
+            The run has no state to reset, or only some rows are to be reset by a function that resets all.
+        """
+        batch = self._require_batch("run.reset_hidden")
+        mask = None if rows is None else np.asarray(rows, dtype=bool)
+        if mask is not None and mask.all():
+            mask = None
+        if self._reset is not None:
+            if mask is None:
+                self._reset()
+            elif mask.any():
+                raise RunStateError(
+                    f"{int(mask.sum())} of {mask.size} sequences begin anew, but the function given as reset= resets all",
+                    hint="use run.hidden and run.carry, which reset single rows, or hidden_state_reset with when='batch'",
+                )
+        elif self._zeros is None:
+            raise RunStateError(
+                "the run has no hidden state to reset",
+                hint="pass hidden_size=, zeros= or reset= to Run, or leave hidden_state_reset out",
+            )
+        self._hidden_of(batch.phase).reset(mask)
+
+    def observe(self, **evidence: Any) -> None:
+        """Show plugins what only the script has: hidden states, logits, inputs, targets. It lands in ``batch.evidence``."""
+        self._require_batch("run.observe").evidence.update(evidence)
+
+    def log(self, **columns: Value) -> None:
+        """Add columns to this epoch's history row.
+
+        Raises
+        ------
+        RunStateError
+            Outside an epoch.
+        """
+        if self._summary is None:
+            raise RunStateError("run.log: no epoch is open", hint="call it inside: for epoch in run.epochs(...):")
+        for name, value in columns.items():
+            if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
+                value = value.item()
+            if not isinstance(value, float | int | str):
+                raise OptionError(f"run.log: expected a number or a word for {name!r}, got {_describe(value)}")
+            self._summary.logged[name] = value
+
+    def stop(self, reason: str) -> None:
+        """End the run: no further batch or epoch begins, and the open ones are closed as usual."""
+        if self.stop_reason is None:
+            self.stop_reason = reason
+
+    def skip_batch(self) -> None:
+        """Take this batch out: its gradients become zero, and averages leave it out."""
+        self._require_batch("run.skip_batch").skipped = True
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the open batch was taken out: leave its update out too."""
+        return self.batch is not None and self.batch.skipped
+
+    def raise_alarm(
+        self,
+        code: str,
+        message: str,
+        *,
+        evidence: Mapping[str, float | int | str] | None = None,
+        cause: str | None = None,
+        remedy: str | None = None,
+        severity: Severity | None = None,
+        action: Action = "warn",
+    ) -> Alarm:
+        """Raise an alarm: list it in ``run.alarms``, log it, call ``on_alarm``, then do what ``action`` says.
+
+        ``cause``, ``remedy`` and ``severity`` come from the catalogue if the code is in it. ``action`` is "warn" (nothing
+        more), "stop" (:meth:`stop`) or "raise" (:class:`~rnncallbacks.errors.AlarmRaised`).
+
+        Raises
+        ------
+        OptionError
+            A code that the catalogue lacks, without cause, remedy and severity; or an unknown action.
+        AlarmRaised
+            ``action`` is "raise".
+        """
+        entry = CATALOGUE.get(code)
+        cause = cause or (entry.cause if entry else None)
+        remedy = remedy or (entry.remedy if entry else None)
+        severity = severity or (entry.severity if entry else None)
+        if cause is None or remedy is None or severity is None:
+            raise OptionError(
+                f"run.raise_alarm: {code!r} is not in the catalogue", hint="give cause=, remedy= and severity= with it"
+            )
+        if action not in ("warn", "stop", "raise"):
+            raise OptionError(f"run.raise_alarm: expected action 'warn', 'stop' or 'raise', got {action!r}")
+        alarm = Alarm(
+            code=code,
+            cause=cause,
+            message=message,
+            evidence=evidence or {},
+            remedy=remedy,
+            severity=severity,
+            epoch=self.epoch,
+            step=self.step,
+        )
+        self.alarms.append(alarm)
+        logger.log(logging.INFO if severity == "info" else logging.WARNING, "%s", alarm)
+        self.plugins.call("on_alarm", run=self, alarm=alarm)
+        if action == "stop":
+            self.stop(f"{alarm.code} {alarm.message}")
+        elif action == "raise":
+            raise AlarmRaised(alarm)
+        return alarm
+
+    # Parameters and learning rate -----------------------------------------------------------------------------------
+
+    @property
+    def params(self) -> Any:
+        """The parameters, in the script's own container. Assign to it when an update returns new arrays."""
+        return self._params
+
+    @params.setter
+    def params(self, params: Any) -> None:
+        shapes = _shapes(params, "params")
+        if self._params is not None and shapes != self._param_shapes:
+            raise ContainerError(f"run.params: expected arrays {self._param_shapes}, got {shapes}")
+        self._params, self._param_shapes = params, shapes
+
+    @property
+    def learning_rate(self) -> float:
+        """The base learning rate times every scale."""
+        if self.base_learning_rate is None:
+            raise RunStateError("the run has no learning rate", hint="pass learning_rate= to Run")
+        rate = self.base_learning_rate
+        for scale in self.scales.values():
+            rate *= scale
+        return rate
+
+    def scale_learning_rate(self, name: str, scale: float) -> None:
+        """Set one named scale of the learning rate; a schedule uses its plugin's registered name.
+
+        Raises
+        ------
+        OptionError
+            The scale is negative or not finite.
+        RunStateError
+            The run has no learning rate to scale.
+        """
+        if self.base_learning_rate is None:
+            raise RunStateError(
+                f"{name!r} scales the learning rate, but the run has none",
+                hint="pass learning_rate= to Run and update with run.learning_rate",
+            )
+        if not (math.isfinite(scale) and scale >= 0):
+            raise OptionError(f"{name!r}: expected a finite learning-rate scale >= 0, got {scale!r}")
+        self.scales[name] = float(scale)
+
+    # What a checkpoint takes and gives --------------------------------------------------------------------------------
+
+    def hidden_states(self) -> dict[str, Any]:
+        """The carried state of each phase, or None where nothing is carried."""
+        return {phase: state.state_dict() for phase, state in self._hidden.items()}
+
+    def resume(
+        self,
+        *,
+        epoch: int,
+        step: int,
+        scales: Mapping[str, float],
+        rows: Iterable[Mapping[str, Value]],
+        alarms: Iterable[Alarm],
+        hidden: Mapping[str, Any],
+    ) -> None:
+        """Stand where another run stood at the end of ``epoch``; parameters and plugins are put back by the caller.
+
+        Raises
+        ------
+        RunStateError
+            This run has begun an epoch already.
+        """
+        if self.epoch:
+            raise RunStateError("cannot resume: this run has begun already", hint="resume before the first epoch")
+        self.epoch, self.step = epoch, step
+        self.scales = dict(scales)
+        for row in rows:
+            self.history.append(row)
+        self.alarms = list(alarms)
+        for phase, carried in hidden.items():
+            self._hidden_of(phase).load_state_dict(carried)
+
+    # Opening and closing --------------------------------------------------------------------------------------------
+
+    def _open_epoch(self) -> None:
+        self.epoch += 1
+        self._summary = EpochSummary(epoch=self.epoch, learning_rate=None)
+        self.plugins.call("on_epoch_start", run=self)
+
+    def _close_epoch(self) -> None:
+        """Close what a body that broke out left open, then the epoch; nothing happens if none is open."""
+        if self._summary is None:
+            return
+        self._close_batch()
+        summary = self._summary
+        summary.learning_rate = None if self.base_learning_rate is None else self.learning_rate
+        self.plugins.call("on_epoch_end", run=self, summary=summary)
+        self.history.append(summary.row)
+        self._summary = None
+
+    def _open_batch(self, batch: Batch) -> None:
+        assert self._summary is not None
+        self.batch, phase = batch, batch.phase
+        self._summary.batches[phase] = self._summary.batches.get(phase, 0) + 1
+        if phase == TRAIN:
+            self.step += 1
+        self.plugins.call("on_batch_start", run=self, batch=batch)
+
+    def _close_batch(self) -> None:
+        if self.batch is None:
+            return
+        try:
+            self.plugins.call("on_batch_end", run=self, batch=self.batch)
+        finally:
+            self.batch = None
+
+    # Checks ---------------------------------------------------------------------------------------------------------
+
+    def _check_progress(self, *allowed: str, doing: str) -> None:
+        if self._progress in allowed:
+            return
+        if self._progress == "ended":
+            raise RunStateError(f"cannot {doing}: the run has ended", hint="make a new Run")
+        if self._progress == "new":
+            raise RunStateError(f"cannot {doing}: the run was not entered", hint="write: with Run(...) as run:")
+        if self._progress == "entered":
+            raise RunStateError(f"cannot {doing}: no epoch is open", hint="put it inside: for epoch in run.epochs(...):")
+        raise RunStateError(f"cannot {doing}: the run was entered already", hint="make a new Run")
+
+    def _check_between_batches(self, doing: str) -> None:
+        self._check_progress("new", "entered", "fitting", doing=doing)
+        if self.batch is not None:
+            raise RunStateError(f"cannot {doing} while a batch is open", hint="do it before the run, or between batches")
+
+    @staticmethod
+    def _raise_first(failures: list[BaseException]) -> None:
+        if failures:
+            raise failures[0]
+
+    def _require_batch(self, doing: str) -> Batch:
+        if self.batch is None:
+            self._check_progress("fitting", doing=f"call {doing}")
+            raise RunStateError(f"{doing}: no batch is open", hint="call it inside: for ... in run.batches(loader):")
+        return self.batch
+
+    def _take_loss(self, batch: Batch, loss: Any, sequences: int | None, tokens: int | None, what: str) -> None:
+        if batch.loss is not None:
+            raise RunStateError(
+                f"{what}: this batch has its loss already", hint="call run.backward or run.record once in a batch"
+            )
+        number = loss.item() if isinstance(loss, np.ndarray | np.generic) and loss.ndim == 0 else loss
+        if isinstance(number, bool) or not isinstance(number, numbers.Real):
+            raise LossError(
+                f"{what}: expected the batch's loss as one number, got {_describe(loss)}",
+                hint="average over time steps and sequences first, for example losses.mean()",
+            )
+        for name, count in (("sequences", sequences), ("tokens", tokens)):
+            if count is not None and (not isinstance(count, numbers.Integral) or count < 1):
+                raise OptionError(f"{what}: expected {name} to be a count >= 1, got {count!r}")
+        batch.loss, batch.sequences, batch.tokens = float(number), sequences, tokens
+
+    def _hidden_of(self, phase: str) -> HiddenState:
+        if phase not in self._hidden:
+            self._hidden[phase] = HiddenState(self._zeros)
+        return self._hidden[phase]
+
+    def _zeros_of(self, hidden_size: int | None) -> Zeros | None:
+        if hidden_size is None:
+            return None
+        if not isinstance(hidden_size, numbers.Integral) or isinstance(hidden_size, bool) or hidden_size < 1:
+            raise OptionError(f"Run: expected hidden_size >= 1, got {hidden_size!r}")
+        arrays = named_arrays(self._params, "params").values()
+        dtype = next((array.dtype for array in arrays if np.issubdtype(array.dtype, np.floating)), np.dtype(float))
+        return lambda batch_size: np.zeros((int(hidden_size), batch_size), dtype=dtype)
+
+
+def _starts(data: Any) -> npt.NDArray[np.bool_] | None:
+    starts = getattr(data, "starts", None)
+    return None if starts is None else np.asarray(starts, dtype=bool)
+
+
+def _shapes(container: Any, what: str) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in named_arrays(container, what).items()}
+
+
+def _check_learning_rate(learning_rate: float) -> None:
+    if (
+        isinstance(learning_rate, bool)
+        or not isinstance(learning_rate, numbers.Real)
+        or not (math.isfinite(learning_rate) and learning_rate > 0)
+    ):
+        raise OptionError(
+            f"Run: expected a finite learning_rate above 0, got {learning_rate!r}", hint="1e-4 is a careful start"
+        )
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    return f"{type(value).__name__} {value!r}" if value is not None else "None"

@@ -1,0 +1,73 @@
+"""Trainer: the training loop of the library's own recurrent networks. It is one more custom loop over Run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rnncallbacks.config import recommended
+from rnncallbacks.history import History
+from rnncallbacks.manager import PluginsGiven
+from rnncallbacks.rnn.batches import SequenceBatch
+from rnncallbacks.rnn.model import RecurrentModel
+from rnncallbacks.rnn.optimizers import Optimizer
+from rnncallbacks.run import Run
+
+
+class Trainer:
+    """Trains a model with an optimizer.
+
+    Parameters
+    ----------
+    model:
+        The network; its parameters are changed in place.
+    optimizer:
+        What turns gradients into updates.
+    plugins:
+        Plugins in the order in which they are called: an iterable, or a mapping from name to plugin. None stands for
+        :func:`~rnncallbacks.config.recommended`.
+    learning_rate:
+        The base learning rate, above 0.
+    """
+
+    def __init__(
+        self, model: RecurrentModel, optimizer: Optimizer, *, plugins: PluginsGiven | None = None, learning_rate: float
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.plugins = recommended() if plugins is None else plugins
+        self.learning_rate = learning_rate
+        self.run: Run | None = None
+
+    def fit(
+        self,
+        train: Iterable[SequenceBatch],
+        validation: Iterable[SequenceBatch] | None = None,
+        *,
+        max_epochs: int | None,
+    ) -> History:
+        """Train for ``max_epochs`` epochs, or until a plugin stops the run, and return the history.
+
+        A second call trains on from the parameters and the optimizer's state as they are, as a new run.
+        """
+        model, optimizer = self.model, self.optimizer
+        optimizer.bind(model.parameters)
+        with Run(
+            model.parameters,
+            plugins=self.plugins,
+            learning_rate=self.learning_rate,
+            zeros=model.zero_state,
+            optimizer_state=optimizer.state,
+        ) as self.run:
+            run = self.run
+            for _ in run.epochs(max_epochs):
+                for batch in run.batches(train):
+                    loss, hidden = model.forward(batch, run.hidden(batch.size))
+                    gradients = run.backward(loss, model.backward(), sequences=batch.size, tokens=batch.tokens)
+                    run.carry(hidden)
+                    if not run.skipped:
+                        optimizer.step(gradients, run.learning_rate)
+                for batch in run.batches(validation, phase="val") if validation is not None else ():
+                    loss, hidden = model.forward(batch, run.hidden(batch.size))
+                    run.record(loss, sequences=batch.size, tokens=batch.tokens)
+                    run.carry(hidden)
+        return run.history
