@@ -23,8 +23,8 @@ def _plain(evidence: Mapping[str, Any]) -> Mapping[str, float | int | str]:
 class Alarm:
     """One finding, with the numbers that prove it.
 
-    ``evidence`` maps names to numbers or words: what was seen and what was expected. ``epoch`` and ``step`` say where it
-    was found, both counted from 1; a step is a training batch.
+    ``evidence`` maps names to numbers or words: what was seen and what was expected. ``epoch`` and ``step`` say where
+    it was found, both counted from 1; a step is a training batch.
 
     Example
     -------

@@ -43,8 +43,8 @@ Source = str | os.PathLike[str] | Mapping[str, Any] | None
 class Table:
     """One plugin of a configuration.
 
-    ``name`` is the plugin's name in the run, ``plugin`` its entry point's. ``where`` and ``reason`` say in words where the
-    table stands, and what enables or disables it.
+    ``name`` is the plugin's name in the run, ``plugin`` its entry point's. ``where`` and ``reason`` say in words where
+    the table stands, and what enables or disables it.
     """
 
     name: str
@@ -115,17 +115,17 @@ def load_plugins(
     Parameters
     ----------
     source:
-        None: ``rnncallbacks.toml``, or a ``pyproject.toml`` that has ``[tool.rnncallbacks]``, in the working directory or
-        the nearest directory above it. A path: that file. A mapping: what such a file would hold.
+        None: ``rnncallbacks.toml``, or a ``pyproject.toml`` that has ``[tool.rnncallbacks]``, in the working directory
+        or the nearest directory above it. A path: that file. A mapping: what such a file would hold.
     enable:
         Names of plugins to add with default options behind the others, or to enable where their tables say
         ``enabled = false``.
     disable:
         Names of plugins to take out.
 
-    The environment variables ``RNNCALLBACKS_PLUGINS`` and ``RNNCALLBACKS_DISABLE``, names with commas between them, do the
-    same. They win over the file, and ``enable`` and ``disable`` win over them; of the two, disabling wins. A plugin that is
-    disabled is not imported.
+    The environment variables ``RNNCALLBACKS_PLUGINS`` and ``RNNCALLBACKS_DISABLE``, names with commas between them, do
+    the same. They win over the file, and ``enable`` and ``disable`` win over them; of the two, disabling wins. A plugin
+    that is disabled is not imported.
 
     Raises
     ------
@@ -139,14 +139,14 @@ def load_plugins(
     {'gradient_clipping': GradientClipping(max_norm=1.0, mode='global')}
     >>> load_plugins({"plugins": {"gradient_cliping": {}, "loss_averaging": {"weight": 3}}})
     Traceback (most recent call last):
-    rnncallbacks.errors.ConfigurationError: configuration: [plugins.gradient_cliping]: no plugin 'gradient_cliping' is installed; ...
+    rnncallbacks.errors.ConfigurationError: configuration: [plugins.gradient_cliping]: no plugin ... is installed; did ...
     configuration: [plugins.loss_averaging] weight: expected Literal['batch', 'sequence', 'token'], got 3
     """
     return read_configuration(source, enable=enable, disable=disable).make()
 
 
 def recommended() -> dict[str, object]:
-    """The remedies in one word: state reset, divergence alarm, gradient clipping and loss averaging, with default options.
+    """The remedies in one word, with default options: state reset, divergence alarm, clipping and loss averaging.
 
     The environment variables that add plugins and take them out hold here too.
 
@@ -168,8 +168,8 @@ def read_configuration(
 ) -> Configuration:
     """Read a configuration without importing a plugin; its arguments are those of :func:`load_plugins`.
 
-    ``behind`` holds tables that come behind those of the source, each unless the source has one for that plugin. Without
-    ``required``, no configuration at all is as good as an empty one.
+    ``behind`` holds tables that come behind those of the source, each unless the source has one for that plugin.
+    Without ``required``, no configuration at all is as good as an empty one.
 
     Raises
     ------

@@ -52,14 +52,14 @@ class HiddenState:
         if self._due is not None:
             self._carried = self._reset_rows(carried, fresh, self._due)
             self._due = None
-        return map_arrays(np.copy, self._carried)  # a script may compute in the array that it is given
+        return map_arrays(np.ndarray.copy, self._carried)  # a script may compute in the array that it is given
 
     def carry(self, state: Any) -> None:
         """Keep a copy of ``state`` for the next batch."""
         if not named_arrays(state, "state"):
             raise ContainerError("run.carry: expected a state of at least one array, got none")
         self._due = None
-        self._carried = map_arrays(np.copy, state)
+        self._carried = map_arrays(np.ndarray.copy, state)
 
     def reset(self, rows: npt.NDArray[np.bool_] | None = None) -> None:
         """Mark the whole state for a reset, or only the sequences where ``rows`` is true."""
@@ -67,7 +67,7 @@ class HiddenState:
             self._carried = self._due = None
         elif self._carried is not None:
             if self._due is not None and self._due.shape != rows.shape:
-                raise ShapeError(f"reset of some rows: masks of shapes {self._due.shape} and {rows.shape} for one state")
+                raise ShapeError(f"reset of some rows: masks of shapes {self._due.shape}, {rows.shape} for one state")
             self._due = rows if self._due is None else self._due | rows
 
     def _reset_rows(self, carried: dict[str, Array], fresh: dict[str, Array], rows: npt.NDArray[np.bool_]) -> Any:

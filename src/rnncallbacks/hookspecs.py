@@ -50,12 +50,12 @@ def on_epoch_start(run: Run) -> None:
 
 @hookspec
 def on_batch_start(run: Run, batch: Batch) -> None:
-    """A batch was taken from the loader and nothing is computed yet; reset the state or scale the learning rate here."""
+    """A batch came from the loader, and nothing is computed yet; reset the state or scale the learning rate here."""
 
 
 @hookspec
 def on_backward(run: Run, batch: Batch, grads: Gradients) -> None:
-    """Loss and gradients are there and the parameters are not yet updated; the arrays of ``grads`` may be changed in place."""
+    """Loss and gradients are there, the update is not; the arrays of ``grads`` may be changed in place."""
 
 
 @hookspec

@@ -160,8 +160,8 @@ class Plugins(Mapping[str, object]):
     def _culprit(self, caller: pluggy.HookCaller, error: BaseException) -> str:
         """The plugin in whose frame the error arose: pluggy itself does not say.
 
-        The innermost frame counts, as wrappers of other plugins stand around it; but not beyond the next call of a hook, which
-        has its own note.
+        The innermost frame counts, as wrappers of other plugins stand around it; but not beyond the next call of a
+        hook, which has its own note.
         """
         implementations = caller.get_hookimpls()
         suspects = implementations
@@ -202,7 +202,7 @@ def hooks_of(plugin: object) -> dict[str, Callable[..., object]]:
 
 
 def _members(plugin: object) -> Iterator[tuple[str, Any, dict[str, Any] | None]]:
-    """Each attribute's name and value, and the options of its ``@hookimpl`` if it has one; properties are not computed."""
+    """Each attribute's name, its value, and the options of its ``@hookimpl`` if any; properties are not computed."""
     for attribute in dir(plugin):
         if isinstance(inspect.getattr_static(plugin, attribute, None), property | cached_property):
             continue

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import numbers
-from collections.abc import Iterable, Iterator, Mapping, Sized
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -42,9 +43,10 @@ TRAIN = "train"
 class Batch:
     """One batch, as hooks see it.
 
-    ``data`` is what the loader gave; ``index`` counts from 1 within the phase; ``loss`` is None until the script gives it;
-    ``count`` is the number of batches in the phase, if the loader knows it; ``sequences`` and ``tokens`` are the counts that the script gave with the loss. ``starts`` is the loader's word on which
-    sequences begin anew, one truth value each, or None if it says nothing. ``evidence`` is what the script observed.
+    ``data`` is what the loader gave; ``index`` counts from 1 within the phase, up to ``count`` if the loader knows it.
+    ``loss`` is None until the script gives it; ``sequences`` and ``tokens`` are the counts that it gave with the loss.
+    ``starts`` is the loader's word on which sequences begin anew, one truth value each, or None if it says nothing.
+    ``evidence`` is what the script observed.
     """
 
     data: Any
@@ -57,14 +59,16 @@ class Batch:
     tokens: int | None = None
     skipped: bool = False
     evidence: dict[str, Any] = attrs.field(factory=dict)
+    _left: bool = attrs.field(default=False, init=False, repr=False)  # the body broke out of the loop
 
 
 @attrs.define(eq=False)
 class EpochSummary:
     """What is known of an epoch when it ends.
 
-    ``losses`` maps a phase to its average loss; ``logged`` holds the columns that plugins and the script logged; ``batches``
-    counts the batches by phase; ``seconds`` is the wall time so far. ``row`` is all of it as the history will hold it.
+    ``losses`` maps a phase to its average loss; ``logged`` holds the columns that plugins and the script logged;
+    ``batches`` counts the batches by phase; ``seconds`` is the wall time so far. ``row`` is all of it as the history
+    will hold it.
     """
 
     epoch: int
@@ -115,8 +119,8 @@ class Run:
     Parameters
     ----------
     params:
-        The parameters in the container that the script has (dict, list, tuple, nested, one array). Plugins that restore or
-        save parameters need them.
+        The parameters in the container that the script has (dict, list, tuple, nested, one array). Plugins that restore
+        or save parameters need them.
     plugins:
         Plugins in the order in which they are called: an iterable, or a mapping from name to plugin.
     learning_rate:
@@ -151,7 +155,7 @@ class Run:
         learning_rate: float | None = None,
         hidden_size: int | None = None,
         zeros: Zeros | None = None,
-        reset: Any = None,
+        reset: Callable[[], object] | None = None,
         optimizer_state: Any = None,
     ) -> None:
         self._params = params
@@ -160,8 +164,13 @@ class Run:
         _shapes(optimizer_state, "optimizer_state")
         if learning_rate is not None:
             _check_learning_rate(learning_rate)
-        self.base_learning_rate = learning_rate
+        self.base_learning_rate = None if learning_rate is None else float(learning_rate)
         self.scales: dict[str, float] = {}
+        for name, given in (("zeros", zeros), ("reset", reset)):
+            if given is not None and not callable(given):
+                raise OptionError(
+                    f"Run: expected {name} to be a function, got {_describe(given)}", hint="pass it without calling it"
+                )
         self._zeros = zeros if zeros is not None else self._zeros_of(hidden_size)
         self._reset = reset
         self._hidden: dict[str, HiddenState] = {}
@@ -172,6 +181,8 @@ class Run:
         self.step = 0
         self.max_epochs: int | None = None
         self.batch: Batch | None = None
+        self._outer: list[Batch | None] = []  # what each open batch stands in: a validation, in a training batch
+        self._looping = False
         self._summary: EpochSummary | None = None
         self._gradients: Gradients | None = None
         self._progress: str = "new"  # then "entered", "fitting" and "ended"
@@ -222,16 +233,21 @@ class Run:
         self._check_progress("entered", "fitting", doing="iterate run.epochs")
         if count is not None and (not isinstance(count, numbers.Integral) or isinstance(count, bool) or count < 0):
             raise OptionError(f"run.epochs: expected a number of epochs >= 0 or None, got {count!r}")
-        if self._summary is not None:
+        if self._looping:
             raise RunStateError("run.epochs: an epoch is open already", hint="do not nest run.epochs")
+        self._close_epoch()
         self.max_epochs = None if count is None else int(count)
         if self._progress == "entered":
             self._progress = "fitting"
             self.plugins.call("on_fit_start", run=self)
-        while self.stop_reason is None and (count is None or self.epoch < count):
-            self._open_epoch()
-            yield self.epoch
-            self._close_epoch()
+        self._looping = True
+        try:
+            while self.stop_reason is None and (count is None or self.epoch < count):
+                self._open_epoch()
+                yield self.epoch
+                self._close_epoch()
+        finally:
+            self._looping = False  # and no more: what a hook raises in a generator's finaliser is lost
 
     def batches(self, loader: Iterable[Item], phase: str = TRAIN) -> Iterator[Item]:
         """Yield the loader's batches unchanged, with the hooks around each.
@@ -239,10 +255,11 @@ class Run:
         Parameters
         ----------
         loader:
-            Any iterable. If it has a method ``set_epoch``, that is called with the epoch's number first, so that shuffling
-            can follow it. If a batch has an attribute ``starts``, that says which of its sequences begin anew.
+            Any iterable. If it has a method ``set_epoch``, that is called with the epoch's number first, so that
+            shuffling can follow it. If a batch has an attribute ``starts``, that says which of its sequences begin anew.
         phase:
             A name; the phase's average loss is the column ``<phase>_loss``. Only the phase "train" has backward passes.
+            A validation may stand in the body of a training batch, which goes on after it.
 
         Raises
         ------
@@ -260,7 +277,8 @@ class Run:
             raise OptionError(f"run.batches: expected a phase name such as 'train' or 'val', got {phase!r}")
         if callable(set_epoch := getattr(loader, "set_epoch", None)):
             set_epoch(self.epoch)
-        self._close_batch()
+        self._close_left()
+        outer = self.batch
         try:
             remaining = iter(loader)
         except TypeError:
@@ -274,9 +292,14 @@ class Run:
             if data is _END:
                 break
             index += 1
-            self._open_batch(Batch(data, phase, index, count, _starts(data)))
-            yield data
-            self._close_batch()
+            batch = Batch(data, phase, index, count, _starts(data))
+            self._open_batch(batch)
+            try:
+                yield data
+            except GeneratorExit:
+                batch._left = True
+                raise
+            self._close_batches(outer)
         if index == 0 and self.stop_reason is None:
             raise DataError(
                 f"run.batches: the loader of phase {phase!r} gave no batch",
@@ -335,8 +358,8 @@ class Run:
     ) -> Container:
         """Give the batch's loss and gradients to the plugins, between backward pass and update.
 
-        Returns ``grads`` itself; its arrays may have been changed in place. ``sequences`` and ``tokens`` count what the loss
-        is a mean over; averages weighted by them need them.
+        Returns ``grads`` itself; its arrays may have been changed in place. ``sequences`` and ``tokens`` count what the
+        loss is a mean over; averages weighted by them need them.
 
         Raises
         ------
@@ -379,9 +402,7 @@ class Run:
             The carried state has another batch size, and no reset is due.
         """
         batch = self._require_batch("run.hidden")
-        if not isinstance(batch_size, numbers.Integral) or isinstance(batch_size, bool) or batch_size < 1:
-            raise OptionError(f"run.hidden: expected a batch size >= 1, got {batch_size!r}")
-        return self._hidden_of(batch.phase).enter(int(batch_size))
+        return self._hidden_of(batch.phase).enter(_count(batch_size, "run.hidden", "batch_size"))
 
     def carry(self, hidden: Any) -> None:
         """Keep a copy of the final state for the phase's next batch."""
@@ -394,9 +415,16 @@ class Run:
         ------
         RunStateError
             The run has no state to reset, or only some rows are to be reset by a function that resets all.
+        OptionError
+            ``rows`` holds something else than truth values.
         """
         batch = self._require_batch("run.reset_hidden")
-        mask = None if rows is None else np.asarray(rows, dtype=bool)
+        mask = None if rows is None else np.asarray(rows)
+        if mask is not None and mask.dtype != bool:
+            raise OptionError(
+                f"run.reset_hidden: expected one truth value for each sequence, got {mask.dtype} values",
+                hint="turn positions into a mask: rows = np.isin(np.arange(batch_size), positions)",
+            )
         if mask is not None and mask.all():
             mask = None
         if self._reset is not None:
@@ -404,7 +432,7 @@ class Run:
                 self._reset()
             elif mask.any():
                 raise RunStateError(
-                    f"{int(mask.sum())} of {mask.size} sequences begin anew, but the function given as reset= resets all",
+                    f"{int(mask.sum())} of {mask.size} sequences begin anew, but the function in reset= resets all",
                     hint="use run.hidden and run.carry, which reset single rows, or hidden_state_reset with when='batch'",
                 )
         elif self._zeros is None:
@@ -415,7 +443,10 @@ class Run:
         self._hidden_of(batch.phase).reset(mask)
 
     def observe(self, **evidence: Any) -> None:
-        """Show plugins what only the script has: hidden states, logits, inputs, targets. It lands in ``batch.evidence``."""
+        """Show plugins what only the script has: hidden states, logits, inputs, targets.
+
+        It lands in ``batch.evidence``.
+        """
         self._require_batch("run.observe").evidence.update(evidence)
 
     def log(self, **columns: Value) -> None:
@@ -427,6 +458,7 @@ class Run:
             Outside an epoch.
         """
         if self._summary is None:
+            self._check_progress("fitting", doing="call run.log")
             raise RunStateError("run.log: no epoch is open", hint="call it inside: for epoch in run.epochs(...):")
         for name, value in columns.items():
             if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
@@ -436,7 +468,14 @@ class Run:
             self._summary.logged[name] = value
 
     def stop(self, reason: str) -> None:
-        """End the run: no further batch or epoch begins, and the open ones are closed as usual."""
+        """End the run: no further batch or epoch begins, and the open ones are closed as usual.
+
+        Raises
+        ------
+        RunStateError
+            The run has ended already.
+        """
+        self._check_progress("new", "entered", "fitting", doing="stop it")
         if self.stop_reason is None:
             self.stop_reason = reason
 
@@ -476,6 +515,8 @@ class Run:
         cause = cause or (entry.cause if entry else None)
         remedy = remedy or (entry.remedy if entry else None)
         severity = severity or (entry.severity if entry else None)
+        if severity not in (None, "info", "warning", "error"):
+            raise OptionError(f"run.raise_alarm: expected severity 'info', 'warning' or 'error', got {severity!r}")
         if cause is None or remedy is None or severity is None:
             raise OptionError(
                 f"run.raise_alarm: {code!r} is not in the catalogue", hint="give cause=, remedy= and severity= with it"
@@ -540,7 +581,7 @@ class Run:
                 f"{name!r} scales the learning rate, but the run has none",
                 hint="pass learning_rate= to Run and update with run.learning_rate",
             )
-        if not (math.isfinite(scale) and scale >= 0):
+        if not isinstance(scale, numbers.Real) or not (math.isfinite(scale) and scale >= 0):
             raise OptionError(f"{name!r}: expected a finite learning-rate scale >= 0, got {scale!r}")
         self.scales[name] = float(scale)
 
@@ -588,28 +629,40 @@ class Run:
         """Close what a body that broke out left open, then the epoch; nothing happens if none is open."""
         if self._summary is None:
             return
-        self._close_batch()
+        self._close_batches(None)
         summary = self._summary
         summary.learning_rate = None if self.base_learning_rate is None else self.learning_rate
-        self.plugins.call("on_epoch_end", run=self, summary=summary)
-        self.history.append(summary.row)
-        self._summary = None
+        try:
+            self.plugins.call("on_epoch_end", run=self, summary=summary)
+            self.history.append(summary.row)
+        finally:
+            self._summary = None
 
     def _open_batch(self, batch: Batch) -> None:
         assert self._summary is not None
+        self._outer.append(self.batch)
         self.batch, phase = batch, batch.phase
         self._summary.batches[phase] = self._summary.batches.get(phase, 0) + 1
         if phase == TRAIN:
             self.step += 1
         self.plugins.call("on_batch_start", run=self, batch=batch)
 
-    def _close_batch(self) -> None:
-        if self.batch is None:
-            return
+    def _close_batch(self, batch: Batch) -> None:
+        batch._left = False
         try:
-            self.plugins.call("on_batch_end", run=self, batch=self.batch)
+            self.plugins.call("on_batch_end", run=self, batch=batch)
         finally:
-            self.batch = None
+            self.batch = self._outer.pop()
+
+    def _close_batches(self, outer: Batch | None) -> None:
+        """Close the open batches from the innermost on, up to the one that goes on."""
+        while self.batch is not None and self.batch is not outer:
+            self._close_batch(self.batch)
+
+    def _close_left(self) -> None:
+        """Close the batches whose loop the body broke out of."""
+        while self.batch is not None and self.batch._left:
+            self._close_batch(self.batch)
 
     # Checks ---------------------------------------------------------------------------------------------------------
 
@@ -620,14 +673,15 @@ class Run:
             raise RunStateError(f"cannot {doing}: the run has ended", hint="make a new Run")
         if self._progress == "new":
             raise RunStateError(f"cannot {doing}: the run was not entered", hint="write: with Run(...) as run:")
-        if self._progress == "entered":
-            raise RunStateError(f"cannot {doing}: no epoch is open", hint="put it inside: for epoch in run.epochs(...):")
+        if self._progress == "entered" and "fitting" in allowed:
+            raise RunStateError(f"cannot {doing}: no epoch is open", hint="put it in: for epoch in run.epochs(...):")
         raise RunStateError(f"cannot {doing}: the run was entered already", hint="make a new Run")
 
     def _check_between_batches(self, doing: str) -> None:
         self._check_progress("new", "entered", "fitting", doing=doing)
+        self._close_left()
         if self.batch is not None:
-            raise RunStateError(f"cannot {doing} while a batch is open", hint="do it before the run, or between batches")
+            raise RunStateError(f"cannot {doing} while a batch is open", hint="do it before or between batches")
 
     @staticmethod
     def _raise_first(failures: list[BaseException]) -> None:
@@ -635,6 +689,7 @@ class Run:
             raise failures[0]
 
     def _require_batch(self, doing: str) -> Batch:
+        self._close_left()
         if self.batch is None:
             self._check_progress("fitting", doing=f"call {doing}")
             raise RunStateError(f"{doing}: no batch is open", hint="call it inside: for ... in run.batches(loader):")
@@ -645,16 +700,12 @@ class Run:
             raise RunStateError(
                 f"{what}: this batch has its loss already", hint="call run.backward or run.record once in a batch"
             )
-        number = loss.item() if isinstance(loss, np.ndarray | np.generic) and loss.ndim == 0 else loss
-        if isinstance(number, bool) or not isinstance(number, numbers.Real):
-            raise LossError(
-                f"{what}: expected the batch's loss as one number, got {_describe(loss)}",
-                hint="average over time steps and sequences first, for example losses.mean()",
-            )
-        for name, count in (("sequences", sequences), ("tokens", tokens)):
-            if count is not None and (not isinstance(count, numbers.Integral) or count < 1):
-                raise OptionError(f"{what}: expected {name} to be a count >= 1, got {count!r}")
-        batch.loss, batch.sequences, batch.tokens = float(number), sequences, tokens
+        number = _number(loss, what)
+        if sequences is not None:
+            batch.sequences = _count(sequences, what, "sequences")
+        if tokens is not None:
+            batch.tokens = _count(tokens, what, "tokens")
+        batch.loss = number
 
     def _hidden_of(self, phase: str) -> HiddenState:
         if phase not in self._hidden:
@@ -664,11 +715,10 @@ class Run:
     def _zeros_of(self, hidden_size: int | None) -> Zeros | None:
         if hidden_size is None:
             return None
-        if not isinstance(hidden_size, numbers.Integral) or isinstance(hidden_size, bool) or hidden_size < 1:
-            raise OptionError(f"Run: expected hidden_size >= 1, got {hidden_size!r}")
+        size = _count(hidden_size, "Run", "hidden_size")
         arrays = named_arrays(self._params, "params").values()
         dtype = next((array.dtype for array in arrays if np.issubdtype(array.dtype, np.floating)), np.dtype(float))
-        return lambda batch_size: np.zeros((int(hidden_size), batch_size), dtype=dtype)
+        return lambda batch_size: np.zeros((size, batch_size), dtype=dtype)
 
 
 def _starts(data: Any) -> npt.NDArray[np.bool_] | None:
@@ -691,7 +741,27 @@ def _check_learning_rate(learning_rate: float) -> None:
         )
 
 
+def _number(loss: Any, what: str) -> float:
+    if type(loss) is float:
+        return loss
+    number = loss.item() if isinstance(loss, (np.ndarray, np.generic)) and loss.ndim == 0 else loss
+    if isinstance(number, bool) or not isinstance(number, numbers.Real):
+        raise LossError(
+            f"{what}: expected the batch's loss as one number, got {_describe(loss)}",
+            hint="average over time steps and sequences first, for example losses.mean()",
+        )
+    return float(number)
+
+
+def _count(value: Any, what: str, name: str) -> int:
+    if type(value) is int and value > 0:
+        return value
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
+        raise OptionError(f"{what}: expected {name} to be a whole number >= 1, got {_describe(value)}")
+    return int(value)
+
+
 def _describe(value: object) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape}"
-    return f"{type(value).__name__} {value!r}" if value is not None else "None"
+    return f"{type(value).__name__} {reprlib.repr(value)}" if value is not None else "None"

@@ -44,7 +44,7 @@ def test_follows_the_network_and_carries_its_state():
 
 def test_step_by_step_is_the_whole_sequence_at_once():
     # Orthogonal recurrent weights without biases keep the state moving, so the likeliest token changes.
-    model = RecurrentModel(16, vocab_size=8, dtype="float64", seed=SEED)
+    model = RecurrentModel(16, vocab_size=8, dtype="float64", seed=1)
     drawn = list(sample(model, [1, 2, 3], length=20, temperature=1e-6))
     logits, _ = model.predict(np.array([[1, 2, 3, *drawn]]).T, model.zero_state(1))
     assert logits[2:-1, 0].argmax(axis=1).tolist() == drawn

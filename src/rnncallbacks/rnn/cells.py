@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from rnncallbacks.arrays import FloatArray
+from rnncallbacks.rnn.products import near, rows_per_block
 from rnncallbacks.rnn.workspace import Workspace
-
-# From as many steps on, copying the transposed recurrent matrix once costs less than multiplying by the transposed
-# view in each step. A single row never gains: the product is then one of matrix and vector.
-_COPY_FROM_STEPS = 6
-
 
 class VanillaCell:
     r"""The simple recurrent cell.
@@ -34,7 +32,6 @@ class VanillaCell:
     def __init__(self, hidden_size: int, nonlinearity: str) -> None:
         self.hidden_size = hidden_size
         self.nonlinearity = nonlinearity
-        self._zero = np.zeros(())
 
     def zero_state(self, batch_size: int, dtype: np.dtype[np.floating]) -> FloatArray:
         """Zeros of shape (batch_size, hidden_size)."""
@@ -49,27 +46,22 @@ class VanillaCell:
 
     def forward(self, work: Workspace, states: FloatArray, weight_hh: FloatArray) -> None:
         """Turn projections into states, in place, one step after the other."""
-        batch_size = states.shape[1]
-        steps = work.steps("states", states.shape)
-        recurrent = work.array("recurrent", states.shape[1:])
-        transposed = weight_hh.T
-        if batch_size > 1 and len(steps) > _COPY_FROM_STEPS:
-            copied = work.array("weight_hh.T", transposed.shape)
-            np.copyto(copied, transposed)
-            transposed = copied
+        multiply, layout = self._product(states.shape[1])
+        matrix = near(work, "weight_hh.T", weight_hh.T, uses=states.shape[0] * states.shape[1])
+        recurrent = work.array("recurrent", layout)
+        previous, *steps = work.steps("states", (states.shape[0], *layout))
         # Local names and positional outputs: on small networks the calls cost more than the arithmetic.
-        dot, add, tanh = np.dot, np.add, np.tanh
-        previous = steps[0]
+        add, tanh, maximum = np.add, np.tanh, np.maximum
         if self.nonlinearity == "tanh":
-            for step in steps[1:]:
-                dot(previous, transposed, recurrent)
+            for step in steps:
+                multiply(previous, matrix, recurrent)
                 add(step, recurrent, step)
                 tanh(step, step)
                 previous = step
         else:
-            maximum, zero = np.maximum, self._zero.astype(work.dtype)
-            for step in steps[1:]:
-                dot(previous, transposed, recurrent)
+            zero = np.zeros((), dtype=work.dtype)
+            for step in steps:
+                multiply(previous, matrix, recurrent)
                 add(step, recurrent, step)
                 maximum(step, zero, out=step)
                 previous = step
@@ -77,24 +69,33 @@ class VanillaCell:
     def backward(self, work: Workspace, states: FloatArray, gradients: FloatArray, weight_hh: FloatArray) -> None:
         """Turn the gradients with respect to the states, as the head sees them, into those of the projections.
 
-        In place, from the last step to the first. ``gradients`` is the work array "gradients" of shape (seq_len, batch,
+        In place, from the last step to the first. ``gradients`` is the work array of that name, of shape (seq_len, batch,
         hidden_size).
         """
-        hidden = states[1:]
-        slopes = work.array("slopes", gradients.shape)
+        multiply, layout = self._product(states.shape[1])
+        shape = (gradients.shape[0], *layout)
+        hidden, slopes = states[1:], work.array("slopes", gradients.shape)
         if self.nonlinearity == "tanh":
             np.multiply(hidden, hidden, slopes)
             np.subtract(1.0, slopes, slopes)
         else:
             # A state is never negative here, so its sign is 1 where the unit is active and 0 elsewhere.
             np.sign(hidden, slopes)
-        recurrent = work.array("recurrent", states.shape[1:])
-        dot, add, multiply = np.dot, np.add, np.multiply
-        later: FloatArray | None = None
-        steps = work.steps("gradients", gradients.shape)
-        for step, slope in zip(reversed(steps), reversed(work.steps("slopes", slopes.shape)), strict=True):
-            if later is not None:
-                dot(later, weight_hh, recurrent)
-                add(step, recurrent, step)
-            multiply(step, slope, step)
+        matrix = near(work, "weight_hh", weight_hh, uses=states.shape[0] * states.shape[1])
+        recurrent = work.array("recurrent", layout)
+        add, times = np.add, np.multiply
+        steps = zip(reversed(work.steps("gradients", shape)), reversed(work.steps("slopes", shape)), strict=True)
+        later, slope = next(steps)
+        times(later, slope, later)
+        for step, slope in steps:
+            multiply(later, matrix, recurrent)
+            add(step, recurrent, step)
+            times(step, slope, step)
             later = step
+
+    def _product(self, batch_size: int) -> tuple[Callable[..., object], tuple[int, ...]]:
+        """The function that multiplies one step's states by the recurrent matrix, and the shape it wants them in."""
+        block = rows_per_block(batch_size, self.hidden_size**2)
+        if block == batch_size:
+            return np.dot, (batch_size, self.hidden_size)
+        return np.matmul, (batch_size // block, block, self.hidden_size)

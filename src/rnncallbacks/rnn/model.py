@@ -16,6 +16,7 @@ from rnncallbacks.rnn.checks import BoolArray, IntArray
 from rnncallbacks.rnn.initialisation import initialise
 from rnncallbacks.rnn.inputs import DenseInput, TokenInput
 from rnncallbacks.rnn.losses import MeanSquaredError, SoftmaxNll
+from rnncallbacks.rnn.products import multiply_rows, near
 from rnncallbacks.rnn.workspace import Workspace
 
 
@@ -113,7 +114,7 @@ class RecurrentModel:
                     raise DataError(f"mask: row {int(np.argmin(ends))} has no step that counts, so it has no last step")
                 features = final.copy()
             outputs = self._work.array("outputs", (features.shape[0], self._outputs))
-            self._head(features, outputs)
+            self._head(self._work, features, outputs)
             loss = self._loss.forward(self._work, outputs, targets, mask)
         self._pass = _Pass(inputs, states, features, ends)
         return loss, final
@@ -131,7 +132,7 @@ class RecurrentModel:
             hidden = work.array("gradients", (seq_len, batch_size, self.hidden_size))
             flat = hidden.reshape(-1, self.hidden_size)
             if self.output == "step":
-                np.dot(errors, self.parameters["head.weight"], flat)
+                multiply_rows(errors, near(work, "head.weight", self.parameters["head.weight"], len(errors)), flat)
             else:
                 hidden.fill(0.0)
                 steps = seq_len - 1 if done.ends is None else done.ends - 1
@@ -150,7 +151,7 @@ class RecurrentModel:
             states = self._recur(self._predict_work, checked, state)
             features = states[-1] if self.output == "last" else states[1:].reshape(-1, self.hidden_size)
             outputs = np.empty((features.shape[0], self._outputs), dtype=self.dtype)
-            self._head(features, outputs)
+            self._head(self._predict_work, features, outputs)
         leading = checked.shape[1:2] if self.output == "last" else checked.shape[:2]
         return outputs.reshape(*leading, self._outputs), states[-1].copy()
 
@@ -168,8 +169,9 @@ class RecurrentModel:
         self._cell.forward(work, states, self.parameters["rnn.weight_hh_l0"])
         return states
 
-    def _head(self, features: FloatArray, out: FloatArray) -> None:
-        np.dot(features, self.parameters["head.weight"].T, out)
+    def _head(self, work: Workspace, features: FloatArray, out: FloatArray) -> None:
+        matrix = near(work, "head.weight.T", self.parameters["head.weight"].T, len(features))
+        multiply_rows(features, matrix, out)
         np.add(out, self.parameters["head.bias"], out)
 
 

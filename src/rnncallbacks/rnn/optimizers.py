@@ -31,7 +31,7 @@ from rnncallbacks.errors import OptionError, RunStateError, ShapeError
 from rnncallbacks.rnn import options
 
 # Numbers per block. The four or five blocks that a step works on stay in the second-level cache.
-_BLOCK = 2**14
+_BLOCK = 2**15
 
 
 @attrs.define(eq=False, kw_only=True)

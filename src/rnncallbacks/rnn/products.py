@@ -1,0 +1,65 @@
+"""Matrix products in the pieces that the linear algebra library multiplies fastest."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from rnncallbacks.arrays import FloatArray
+from rnncallbacks.rnn.workspace import Workspace
+
+# OpenBLAS has kernels that read their operands in place, for products of at most this many multiplications. Larger
+# products copy both operands first, which pays only when they are much larger.
+_SMALL_PRODUCT = 10**6
+
+# A copy of a matrix costs about as much as is saved over so many rows that are multiplied by it.
+_COPY_FROM = 64
+
+
+def rows_per_block(rows: int, matrix_size: int) -> int:
+    """How many of the rows to multiply at a time by a matrix with ``matrix_size`` entries; all of them, or 8 to 64.
+
+    Depends on the shapes and the machine alone, so that a computation repeated on one machine rounds as before.
+    """
+    if rows * matrix_size > _SMALL_PRODUCT and _has_small_kernels():
+        for block in (64, 32, 16, 8):
+            if rows % block == 0 and block * matrix_size <= _SMALL_PRODUCT:
+                return block
+    return rows
+
+
+def multiply_rows(rows: FloatArray, matrix: FloatArray, out: FloatArray) -> None:
+    """Write ``rows @ matrix`` to ``out``; all two-dimensional, rows and out contiguous.
+
+    Example
+    -------
+    >>> out = np.empty((1, 2))
+    >>> multiply_rows(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [5.0, 6.0]]), out)
+    >>> out
+    array([[13., 16.]])
+    """
+    count, inner = rows.shape
+    block = rows_per_block(count, matrix.size)
+    if block == count:
+        np.dot(rows, matrix, out)
+    else:
+        np.matmul(rows.reshape(-1, block, inner), matrix, out.reshape(-1, block, out.shape[1]))
+
+
+def near(work: Workspace, name: str, matrix: FloatArray, uses: int) -> FloatArray:
+    """The matrix itself, or its copy in aligned and contiguous memory if at least 64 rows are multiplied by it."""
+    if uses < _COPY_FROM:
+        return matrix
+    copy = work.array(name, matrix.shape)
+    np.copyto(copy, matrix)
+    return copy
+
+
+@functools.cache
+def _has_small_kernels() -> bool:
+    build = np.show_config(mode="dicts")
+    features = build["SIMD Extensions"]
+    # NumPy renamed the feature in version 2.4.
+    wide = {"AVX512_SKX", "X86_V4"} & {*features.get("baseline", ()), *features.get("found", ())}
+    return bool(wide) and "openblas" in build["Build Dependencies"]["blas"]["name"]
