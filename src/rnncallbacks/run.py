@@ -256,7 +256,7 @@ class Run:
         ----------
         loader:
             Any iterable. If it has a method ``set_epoch``, that is called with the epoch's number first, so that
-            shuffling can follow it. If a batch has an attribute ``starts``, that says which of its sequences begin anew.
+            shuffling can follow it. A batch's attribute ``starts``, if any, says which of its sequences begin anew.
         phase:
             A name; the phase's average loss is the column ``<phase>_loss``. Only the phase "train" has backward passes.
             A validation may stand in the body of a training batch, which goes on after it.
@@ -317,7 +317,7 @@ class Run:
     def register(self, plugin: object, name: str | None = None) -> str:
         """Add a plugin behind the others and return its name: ``name``, or its class's name in snake_case.
 
-        Plugins come before the run and between its batches. One that comes after the first epoch began is started at once.
+        Plugins come before the run and between its batches. One that comes after the first epoch began starts at once.
 
         Raises
         ------
@@ -433,7 +433,7 @@ class Run:
             elif mask.any():
                 raise RunStateError(
                     f"{int(mask.sum())} of {mask.size} sequences begin anew, but the function in reset= resets all",
-                    hint="use run.hidden and run.carry, which reset single rows, or hidden_state_reset with when='batch'",
+                    hint="use run.hidden and run.carry, which reset single rows, or hidden_state_reset(when='batch')",
                 )
         elif self._zeros is None:
             raise RunStateError(
@@ -501,7 +501,7 @@ class Run:
     ) -> Alarm:
         """Raise an alarm: list it in ``run.alarms``, log it, call ``on_alarm``, then do what ``action`` says.
 
-        ``cause``, ``remedy`` and ``severity`` come from the catalogue if the code is in it. ``action`` is "warn" (nothing
+        ``cause``, ``remedy`` and ``severity`` come from the catalogue if the code is in it. ``action`` is "warn" (no
         more), "stop" (:meth:`stop`) or "raise" (:class:`~rnncallbacks.errors.AlarmRaised`).
 
         Raises

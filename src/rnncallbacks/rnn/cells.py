@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class VanillaCell:
         self.hidden_size = hidden_size
         self.nonlinearity = nonlinearity
 
-    def zero_state(self, batch_size: int, dtype: np.dtype[np.floating]) -> FloatArray:
+    def zero_state(self, batch_size: int, dtype: np.dtype[Any]) -> FloatArray:
         """Zeros of shape (batch_size, hidden_size)."""
         return np.zeros((batch_size, self.hidden_size), dtype=dtype)
 

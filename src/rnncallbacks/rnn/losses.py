@@ -62,7 +62,7 @@ class SoftmaxNll:
             losses = losses[mask]
             count = losses.size
         self._exponentials, self._totals, self._places, self._mask, self._count = logits, totals, places, mask, count
-        return float(losses.sum(dtype=np.float64)) / count
+        return float(losses.sum(dtype=np.float64) / count)
 
     def backward(self) -> FloatArray:
         """The gradient with respect to the logits, in their memory. To be called once."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
+from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 import numpy as np
+import safetensors
+import safetensors.numpy
 
 from rnncallbacks.arrays import Array, FlatArrays, FloatArray
-from rnncallbacks.errors import ContainerError, DataError, OptionError, RunStateError, ShapeError
+from rnncallbacks.errors import CheckpointError, ContainerError, DataError, OptionError, RunStateError, ShapeError
 from rnncallbacks.rnn import options
 from rnncallbacks.rnn.batches import SequenceBatch
 from rnncallbacks.rnn.cells import VanillaCell
@@ -18,6 +24,10 @@ from rnncallbacks.rnn.inputs import DenseInput, TokenInput
 from rnncallbacks.rnn.losses import MeanSquaredError, SoftmaxNll
 from rnncallbacks.rnn.products import multiply_rows, near
 from rnncallbacks.rnn.workspace import Workspace
+
+
+# The key of the options in a saved file's metadata.
+_METADATA = "rnncallbacks.RecurrentModel"
 
 
 @attrs.frozen
@@ -30,28 +40,94 @@ class _Pass:
     ends: IntArray | None
 
 
+def _size() -> Any:
+    return attrs.field(default=None, validator=attrs.validators.optional(options.count()), kw_only=True)
+
+
+def _choice(default: str, other: str) -> Any:
+    return attrs.field(default=default, validator=options.one_of(default, other), kw_only=True)
+
+
 @attrs.define(eq=False)
 class RecurrentModel:
+    r"""A network with one recurrent layer, of tokens or of vectors of features.
+
+    .. math::
+       h_t &= \sigma(x_t W_{ih}^T + b_{ih} + h_{t-1} W_{hh}^T + b_{hh}) \
+       z_t &= h_t W_{head}^T + b_{head}
+
+    with :math:`\sigma` tanh or ReLU, and :math:`x_t` the features, the token's embedding, or the token as a one-hot vector
+    (which is never made: the token chooses a column of :math:`W_{ih}`).
+
+    Sequences lie side by side, time first. Shorter ones are padded on the right, and the mask of the batch is False
+    there. The recurrence runs on through the padding, which changes nothing that comes out: padded positions have no part
+    in the loss or its gradient, and the state that is returned is, for each row, the one after its last position that
+    counts (for a row without any, the state that it entered with).
+
+    Gradients end at the entering state: backpropagation through time is truncated to the batch.
+
+    Parameters
+    ----------
+    hidden_size:
+        Number of recurrent units.
+    vocab_size:
+        Number of tokens, for inputs of token numbers 0 to vocab_size - 1.
+    embedding_size:
+        Length of the tokens' embeddings; None: no embedding.
+    input_size:
+        Number of features, for inputs of floats. Either this or ``vocab_size``.
+    output_size:
+        Number of outputs of the head. None: ``vocab_size``.
+    nonlinearity:
+        ``"tanh"`` or ``"relu"``.
+    output:
+        ``"step"``: outputs at each step. ``"last"``: outputs of each sequence's last step that counts.
+    loss:
+        ``"nll"``: negative log-likelihood of the softmax, for targets that are classes or tokens. ``"mse"``: mean squared
+        error, for floats.
+    dtype:
+        ``"float32"`` or ``"float64"``, of everything.
+    initialisation:
+        ``"orthogonal"`` or ``"uniform"``, see :func:`rnncallbacks.rnn.initialisation.initialise`.
+    seed:
+        Of the initialisation, 0 or more.
+
+    Attributes
+    ----------
+    parameters:
+        Names and layouts are those of PyTorch's modules: ``embedding.weight``, ``rnn.weight_ih_l0``, ``rnn.weight_hh_l0``,
+        ``rnn.bias_ih_l0``, ``rnn.bias_hh_l0``, ``head.weight``, ``head.bias``.
+    gradients:
+        The same names; what the latest ``backward`` wrote.
+
+    Raises
+    ------
+    OptionError
+        An option is out of range, or two do not go together.
+
+    Example
+    -------
+    >>> model = RecurrentModel(8, vocab_size=4)
+    >>> tokens = np.array([[0, 1], [1, 2], [2, 3]])
+    >>> batch = SequenceBatch(inputs=tokens[:-1], targets=tokens[1:])
+    >>> loss, state = model.forward(batch, model.zero_state(batch.size))
+    >>> gradients = model.backward()
+    >>> state.shape, gradients["head.weight"].shape
+    ((2, 8), (4, 8))
+
+    Source: Elman, "Finding structure in time" (1990); Werbos, "Backpropagation through time" (1990).
+    """
+
     hidden_size: int = attrs.field(validator=options.count())
-    vocab_size: int | None = attrs.field(default=None, validator=attrs.validators.optional(options.count()), kw_only=True)
-    embedding_size: int | None = attrs.field(
-        default=None, validator=attrs.validators.optional(options.count()), kw_only=True
-    )
-    input_size: int | None = attrs.field(default=None, validator=attrs.validators.optional(options.count()), kw_only=True)
-    output_size: int | None = attrs.field(
-        default=None, validator=attrs.validators.optional(options.count()), kw_only=True
-    )
-    nonlinearity: Literal["tanh", "relu"] = attrs.field(
-        default="tanh", validator=options.one_of("tanh", "relu"), kw_only=True
-    )
-    output: Literal["step", "last"] = attrs.field(default="step", validator=options.one_of("step", "last"), kw_only=True)
-    loss: Literal["nll", "mse"] = attrs.field(default="nll", validator=options.one_of("nll", "mse"), kw_only=True)
-    dtype: Literal["float32", "float64"] = attrs.field(
-        default="float32", validator=options.one_of("float32", "float64"), kw_only=True
-    )
-    initialisation: Literal["orthogonal", "uniform"] = attrs.field(
-        default="orthogonal", validator=options.one_of("orthogonal", "uniform"), kw_only=True
-    )
+    vocab_size: int | None = _size()
+    embedding_size: int | None = _size()
+    input_size: int | None = _size()
+    output_size: int | None = _size()
+    nonlinearity: Literal["tanh", "relu"] = _choice("tanh", "relu")
+    output: Literal["step", "last"] = _choice("step", "last")
+    loss: Literal["nll", "mse"] = _choice("nll", "mse")
+    dtype: Literal["float32", "float64"] = _choice("float32", "float64")
+    initialisation: Literal["orthogonal", "uniform"] = _choice("orthogonal", "uniform")
     seed: int = attrs.field(default=0, validator=options.count(0), kw_only=True)
 
     parameters: FlatArrays = attrs.field(init=False, repr=False)
@@ -65,7 +141,11 @@ class RecurrentModel:
 
     def __attrs_post_init__(self) -> None:
         if (self.vocab_size is None) == (self.input_size is None):
-            raise OptionError("RecurrentModel: expected either vocab_size (tokens) or input_size (features), and not both")
+            raise OptionError(
+                "RecurrentModel: expected either vocab_size or input_size, "
+                f"got vocab_size {self.vocab_size} and input_size {self.input_size}",
+                hint="vocab_size is for inputs of tokens, input_size for inputs of features",
+            )
         if self.vocab_size is not None:
             self._input: TokenInput | DenseInput = TokenInput(self.vocab_size, self.embedding_size)
         elif self.embedding_size is not None:
@@ -97,6 +177,20 @@ class RecurrentModel:
         return self._cell.zero_state(batch_size, self.parameters.flat.dtype)
 
     def forward(self, batch: SequenceBatch, state: FloatArray) -> tuple[float, FloatArray]:
+        """The loss of a batch, in nats per position for ``"nll"``, and the state that leaves it, (batch, hidden_size).
+
+        Keeps what ``backward`` needs until the next call. ``state`` is what ``zero_state`` or an earlier call returned.
+
+        Raises
+        ------
+        DataError
+            Tokens are out of range or no integers, features are not finite or no floats, the batch is empty, or a row
+            of a model with ``output="last"`` has no position that counts.
+        ShapeError
+            Inputs, targets or state do not have the shapes that belong to the model and to each other.
+        ContainerError
+            The state is no array of floats.
+        """
         inputs = self._input.check(batch.inputs)
         seq_len, batch_size = inputs.shape[:2]
         leading = (seq_len, batch_size) if self.output == "step" else (batch_size,)
@@ -120,6 +214,13 @@ class RecurrentModel:
         return loss, final
 
     def backward(self) -> FlatArrays:
+        """The gradients of the latest forward pass's loss: ``self.gradients``, overwritten.
+
+        Raises
+        ------
+        RunStateError
+            There was no forward pass since the last call.
+        """
         done, self._pass = self._pass, None
         if done is None:
             raise RunStateError("backward: there is no forward pass to go back through", hint="call forward first")
@@ -146,6 +247,12 @@ class RecurrentModel:
         return gradients
 
     def predict(self, inputs: Array, state: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The head's outputs and the state after the last step, without a loss; all positions count.
+
+        Outputs have the shape (seq_len, batch, output_size), or (batch, output_size) with ``output="last"``; for a model
+        of tokens they are logits. A forward pass that waits for its ``backward`` is left alone. Errors are those of
+        ``forward``.
+        """
         checked = self._input.check(np.asarray(inputs))
         with np.errstate(all="ignore"):
             states = self._recur(self._predict_work, checked, state)
@@ -154,6 +261,68 @@ class RecurrentModel:
             self._head(self._predict_work, features, outputs)
         leading = checked.shape[1:2] if self.output == "last" else checked.shape[:2]
         return outputs.reshape(*leading, self._outputs), states[-1].copy()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write parameters and options to a safetensors file.
+
+        The file appears at once and whole: a crash leaves the one that was there before.
+        """
+        chosen = {field.name: getattr(self, field.name) for field in attrs.fields(type(self)) if field.init}
+        content = safetensors.numpy.save(dict(self.parameters), metadata={_METADATA: json.dumps(chosen)})
+        path = Path(path)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            try:
+                file.write(content)
+                file.close()
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> RecurrentModel:
+        """The model that ``save`` wrote.
+
+        Raises
+        ------
+        CheckpointError
+            The file cannot be read, or was not written by ``save``.
+        """
+        _, metadata = _read(path)
+        if _METADATA not in metadata:
+            raise CheckpointError(
+                f"{os.fspath(path)}: the file holds arrays, but not the options of a RecurrentModel",
+                hint="make the model with its options, then call load_parameters",
+            )
+        model = cls(**json.loads(metadata[_METADATA]))
+        model.load_parameters(path)
+        return model
+
+    def load_parameters(self, path: str | os.PathLike[str]) -> None:
+        """Take the parameters from a safetensors file, such as one of a PyTorch module with the same names.
+
+        Raises
+        ------
+        CheckpointError
+            The file cannot be read, or its arrays have other names. Nothing is changed then.
+        ShapeError
+            An array has another shape than the parameter. Nothing is changed then.
+        """
+        arrays, _ = _read(path)
+        if arrays.keys() != self.parameters.keys():
+            missing, unknown = self.parameters.keys() - arrays.keys(), arrays.keys() - self.parameters.keys()
+            raise CheckpointError(
+                f"{os.fspath(path)}: the arrays are not those of this model: missing {sorted(missing)}, "
+                f"unknown {sorted(unknown)}",
+                hint="names are those of a module with the attributes embedding, rnn and head",
+            )
+        for name, parameter in self.parameters.items():
+            if arrays[name].shape != parameter.shape:
+                raise ShapeError(
+                    f"{os.fspath(path)}: {name} has shape {arrays[name].shape}, and that of this model {parameter.shape}"
+                )
+        for name, parameter in self.parameters.items():
+            parameter[...] = arrays[name]
 
     @property
     def _outputs(self) -> int:
@@ -173,6 +342,14 @@ class RecurrentModel:
         matrix = near(work, "head.weight.T", self.parameters["head.weight"].T, len(features))
         multiply_rows(features, matrix, out)
         np.add(out, self.parameters["head.bias"], out)
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
+    try:
+        with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{os.fspath(path)}: cannot be read as a safetensors file: {error}") from error
 
 
 def _check_state(state: FloatArray, expected: FloatArray) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,7 @@ class Workspace:
     """
 
     def __init__(self, dtype: npt.DTypeLike) -> None:
-        self.dtype = np.dtype(dtype)
+        self.dtype: np.dtype[np.floating[Any]] = np.dtype(dtype)
         self._memory: dict[str, FloatArray] = {}
         self._arrays: dict[tuple[str, tuple[int, ...]], FloatArray] = {}
         self._steps: dict[tuple[str, tuple[int, ...]], list[FloatArray]] = {}
@@ -68,7 +69,7 @@ class Workspace:
                 del views[key]
 
 
-def _aligned(size: int, dtype: np.dtype[np.floating]) -> FloatArray:
+def _aligned(size: int, dtype: np.dtype[np.floating[Any]]) -> FloatArray:
     memory = np.empty(size * dtype.itemsize + _ALIGNMENT, dtype=np.uint8)
     begin = -memory.ctypes.data % _ALIGNMENT
     return memory[begin : begin + size * dtype.itemsize].view(dtype)
