@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeAlias
 import attrs
 import numpy as np
 
+from rnncallbacks.errors import OptionError
+
 Severity: TypeAlias = Literal["info", "warning", "error"]
 Action: TypeAlias = Literal["warn", "stop", "raise"]
 
@@ -94,3 +96,43 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
     }
 )
 """Every code of the library, with its cause, default severity and remedy."""
+
+
+def make_alarm(
+    code: str,
+    message: str,
+    evidence: Mapping[str, float | int | str],
+    *,
+    cause: str | None,
+    remedy: str | None,
+    severity: Severity | None,
+    epoch: int,
+    step: int,
+) -> Alarm:
+    """An alarm whose cause, remedy and severity are the catalogue's where they are None.
+
+    Raises
+    ------
+    OptionError
+        The severity is none of the three words, or the catalogue lacks the code and one of the three is not given.
+    """
+    entry = CATALOGUE.get(code)
+    cause = cause or (entry.cause if entry else None)
+    remedy = remedy or (entry.remedy if entry else None)
+    severity = severity or (entry.severity if entry else None)
+    if severity not in (None, "info", "warning", "error"):
+        raise OptionError(f"run.raise_alarm: expected severity 'info', 'warning' or 'error', got {severity!r}")
+    if cause is None or remedy is None or severity is None:
+        raise OptionError(
+            f"run.raise_alarm: {code!r} is not in the catalogue", hint="give cause=, remedy= and severity= with it"
+        )
+    return Alarm(
+        code=code,
+        cause=cause,
+        message=message,
+        evidence=evidence,
+        remedy=remedy,
+        severity=severity,
+        epoch=epoch,
+        step=step,
+    )

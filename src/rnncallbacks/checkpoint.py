@@ -1,7 +1,7 @@
 """Checkpoints: one file with all that a run needs to go on as if it had never stopped.
 
-The file is a safetensors file: arrays under their paths, and everything else as JSON in its metadata. A plugin's state is
-its attrs fields with ``init=False``, kept under the name by which it is registered.
+The file is a safetensors file: arrays under their paths, and everything else as JSON in its metadata. A plugin's state
+is its attrs fields with ``init=False``, kept under the name by which it is registered.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from rnncallbacks.errors import CheckpointError
 from rnncallbacks.files import write_atomically
 
 if TYPE_CHECKING:
-    from rnncallbacks.run import EpochSummary, Run
+    from rnncallbacks.records import EpochSummary
+    from rnncallbacks.run import Run
 
 logger = logging.getLogger("rnncallbacks")
 VERSION = "1"
@@ -50,9 +51,7 @@ def save_checkpoint(run: Run, summary: EpochSummary, path: Path) -> None:
         "alarms": [alarm.to_dict() for alarm in run.alarms],
         "hidden": _encode(run.hidden_states(), "hidden", arrays),
         "plugins": {
-            name: {
-                field: _encode(value, f"plugins.{name}.{field}", arrays) for field, value in _state(plugin).items()
-            }
+            name: {field: _encode(value, f"plugins.{name}.{field}", arrays) for field, value in _state(plugin).items()}
             for name, plugin in run.plugins.items()
         },
     }
@@ -65,7 +64,8 @@ def save_checkpoint(run: Run, summary: EpochSummary, path: Path) -> None:
 def load_checkpoint(run: Run, path: Path) -> None:
     """Put a run back to where :func:`save_checkpoint` left it; parameters and optimizer state are filled in place.
 
-    Plugins that the file does not know start anew, and state of plugins that the run does not have is left; both are logged.
+    Plugins that the file does not know start anew, and state of plugins that the run does not have is left; both are
+    logged.
 
     Raises
     ------

@@ -139,8 +139,8 @@ def load_plugins(
     {'gradient_clipping': GradientClipping(max_norm=1.0, mode='global')}
     >>> load_plugins({"plugins": {"gradient_cliping": {}, "loss_averaging": {"weight": 3}}})
     Traceback (most recent call last):
-    rnncallbacks.errors.ConfigurationError: configuration: [plugins.gradient_cliping]: no plugin ... is installed; did ...
-    configuration: [plugins.loss_averaging] weight: expected Literal['batch', 'sequence', 'token'], got 3
+    rnncallbacks.errors.ConfigurationError: configuration: [plugins.gradient_cliping]: no plugin ... is installed; did
+    ... configuration: [plugins.loss_averaging] weight: expected Literal['batch', 'sequence', 'token'], got 3
     """
     return read_configuration(source, enable=enable, disable=disable).make()
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rnncallbacks.arrays import Array, map_arrays, named_arrays
-from rnncallbacks.errors import ContainerError, RunStateError, ShapeError
+from rnncallbacks.checks import as_count, describe
+from rnncallbacks.errors import ContainerError, OptionError, RunStateError, ShapeError
 
 Zeros = Callable[[int], Any]
 
@@ -102,13 +103,73 @@ class HiddenState:
             axes[name] = differing[0]
         return axes
 
-    def state_dict(self) -> Any:
-        """What a checkpoint keeps: the carried state, or None."""
+    @property
+    def carried(self) -> Any:
+        """What the last batch carried over, or None; a checkpoint keeps it, and sets it again."""
         return self._carried
 
-    def load_state_dict(self, carried: Any) -> None:
-        """Put back what :meth:`state_dict` gave."""
+    @carried.setter
+    def carried(self, carried: Any) -> None:
         self._carried, self._due = carried, None
+
+
+class HiddenStates:
+    """The states of a run by phase, so that validation never leaks into training; and what a reset means for the run.
+
+    ``reset`` zeroes a state that lies inside a model object, where the run does not see it.
+    """
+
+    def __init__(self, zeros: Zeros | None, reset: Callable[[], object] | None) -> None:
+        for name, given in (("zeros", zeros), ("reset", reset)):
+            if given is not None and not callable(given):
+                raise OptionError(
+                    f"Run: expected {name} to be a function, got {describe(given)}", hint="pass it without calling it"
+                )
+        self._zeros = zeros
+        self._reset = reset
+        self._phases: dict[str, HiddenState] = {}
+
+    def __getitem__(self, phase: str) -> HiddenState:
+        if phase not in self._phases:
+            self._phases[phase] = HiddenState(self._zeros)
+        return self._phases[phase]
+
+    def reset(self, phase: str, rows: npt.ArrayLike | None) -> None:
+        """Reset a phase's state, or only the sequences where ``rows`` is true."""
+        mask = None if rows is None else np.asarray(rows)
+        if mask is not None and mask.dtype != bool:
+            raise OptionError(
+                f"run.reset_hidden: expected one truth value for each sequence, got {mask.dtype} values",
+                hint="turn positions into a mask: rows = np.isin(np.arange(batch_size), positions)",
+            )
+        if mask is not None and mask.all():
+            mask = None
+        if self._reset is not None:
+            if mask is None:
+                self._reset()
+            elif mask.any():
+                raise RunStateError(
+                    f"{int(mask.sum())} of {mask.size} sequences begin anew, but the function in reset= resets all",
+                    hint="use run.hidden and run.carry, which reset single rows, or hidden_state_reset(when='batch')",
+                )
+        elif self._zeros is None:
+            raise RunStateError(
+                "the run has no hidden state to reset",
+                hint="pass hidden_size=, zeros= or reset= to Run, or leave hidden_state_reset out",
+            )
+        self[phase].reset(mask)
+
+    def carried(self) -> dict[str, Any]:
+        """The carried state of each phase, or None where nothing is carried."""
+        return {phase: state.carried for phase, state in self._phases.items()}
+
+
+def zeros_of(hidden_size: int, params: Any) -> Zeros:
+    """From the batch size to zeros of shape ``(hidden_size, batch_size)``, in the dtype of the parameters."""
+    size = as_count(hidden_size, "Run", "hidden_size")
+    arrays = named_arrays(params, "params").values()
+    dtype = next((array.dtype for array in arrays if np.issubdtype(array.dtype, np.floating)), np.dtype(float))
+    return lambda batch_size: np.zeros((size, batch_size), dtype=dtype)
 
 
 def _arrays(named: dict[str, Array]) -> str:

@@ -31,7 +31,8 @@ import pluggy
 if TYPE_CHECKING:
     from rnncallbacks.alarms import Alarm
     from rnncallbacks.gradients import Gradients
-    from rnncallbacks.run import Batch, EpochSummary, Run
+    from rnncallbacks.records import Batch, EpochSummary
+    from rnncallbacks.run import Run
 
 PROJECT = "rnncallbacks"
 hookspec = pluggy.HookspecMarker(PROJECT)

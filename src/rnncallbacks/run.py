@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import logging
-import math
 import numbers
-import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from time import perf_counter
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import attrs
 import numpy as np
 import numpy.typing as npt
 
-from rnncallbacks.alarms import CATALOGUE, Action, Alarm, Severity
+from rnncallbacks.alarms import Action, Alarm, Severity, make_alarm
 from rnncallbacks.arrays import named_arrays
-from rnncallbacks.errors import (
-    AlarmRaised,
-    ContainerError,
-    DataError,
-    LossError,
-    OptionError,
-    RunStateError,
-    closest,
-)
+from rnncallbacks.checks import as_count, as_loss, describe
+from rnncallbacks.errors import AlarmRaised, ContainerError, DataError, OptionError, RunStateError
 from rnncallbacks.gradients import Gradients
-from rnncallbacks.hidden import HiddenState, Zeros
+from rnncallbacks.hidden import HiddenStates, Zeros, zeros_of
 from rnncallbacks.history import History, Value
+from rnncallbacks.learning_rate import LearningRate
 from rnncallbacks.manager import Plugins, PluginsGiven
+from rnncallbacks.records import Batch, EpochSummary
 
 logger = logging.getLogger("rnncallbacks")
 
@@ -37,80 +28,6 @@ Item = TypeVar("Item")
 Container = TypeVar("Container")
 _END: Any = object()
 TRAIN = "train"
-
-
-@attrs.define(eq=False)
-class Batch:
-    """One batch, as hooks see it.
-
-    ``data`` is what the loader gave; ``index`` counts from 1 within the phase, up to ``count`` if the loader knows it.
-    ``loss`` is None until the script gives it; ``sequences`` and ``tokens`` are the counts that it gave with the loss.
-    ``starts`` is the loader's word on which sequences begin anew, one truth value each, or None if it says nothing.
-    ``evidence`` is what the script observed.
-    """
-
-    data: Any
-    phase: str
-    index: int
-    count: int | None = None
-    starts: npt.NDArray[np.bool_] | None = None
-    loss: float | None = None
-    sequences: int | None = None
-    tokens: int | None = None
-    skipped: bool = False
-    evidence: dict[str, Any] = attrs.field(factory=dict)
-    _left: bool = attrs.field(default=False, init=False, repr=False)  # the body broke out of the loop
-
-
-@attrs.define(eq=False)
-class EpochSummary:
-    """What is known of an epoch when it ends.
-
-    ``losses`` maps a phase to its average loss; ``logged`` holds the columns that plugins and the script logged;
-    ``batches`` counts the batches by phase; ``seconds`` is the wall time so far. ``row`` is all of it as the history
-    will hold it.
-    """
-
-    epoch: int
-    learning_rate: float | None
-    started: float = attrs.field(factory=perf_counter)
-    losses: dict[str, float] = attrs.field(factory=dict)
-    logged: dict[str, Value] = attrs.field(factory=dict)
-    batches: dict[str, int] = attrs.field(factory=dict)
-
-    @property
-    def seconds(self) -> float:
-        return perf_counter() - self.started
-
-    @property
-    def row(self) -> dict[str, Value]:
-        """The epoch's history row; a logged name that is also an average's gets ``logged_`` in front."""
-        row: dict[str, Value] = {"epoch": self.epoch}
-        if self.learning_rate is not None:
-            row["learning_rate"] = self.learning_rate
-        row |= {f"{phase}_loss": loss for phase, loss in self.losses.items()}
-        for name, value in self.logged.items():
-            row[f"logged_{name}" if name in row else name] = value
-        return row
-
-    def value(self, column: str) -> float:
-        """The number in a column of ``row``.
-
-        Raises
-        ------
-        DataError
-            The row has no such column, or it holds no number; the message names what there is.
-        """
-        row = self.row
-        if column not in row:
-            hint = closest(column, row)
-            if not hint and column.endswith("_loss"):
-                hint = "average losses come from the plugin loss_averaging, listed before this one"
-            raise DataError(f"epoch {self.epoch} has no column {column!r}; it has {', '.join(row)}", hint=hint)
-        value = row[column]
-        if isinstance(value, str):
-            raise DataError(f"column {column!r} holds the word {value!r}, expected a number")
-        return float(value)
 
 
 class Run:
@@ -162,18 +79,10 @@ class Run:
         self._param_shapes = _shapes(params, "params")
         self.optimizer_state = optimizer_state
         _shapes(optimizer_state, "optimizer_state")
-        if learning_rate is not None:
-            _check_learning_rate(learning_rate)
-        self.base_learning_rate = None if learning_rate is None else float(learning_rate)
-        self.scales: dict[str, float] = {}
-        for name, given in (("zeros", zeros), ("reset", reset)):
-            if given is not None and not callable(given):
-                raise OptionError(
-                    f"Run: expected {name} to be a function, got {_describe(given)}", hint="pass it without calling it"
-                )
-        self._zeros = zeros if zeros is not None else self._zeros_of(hidden_size)
-        self._reset = reset
-        self._hidden: dict[str, HiddenState] = {}
+        self._rate = LearningRate(learning_rate)
+        if zeros is None and hidden_size is not None:
+            zeros = zeros_of(hidden_size, params)
+        self._hidden = HiddenStates(zeros, reset)
         self.history = History()
         self.alarms: list[Alarm] = []
         self.stop_reason: str | None = None
@@ -402,11 +311,11 @@ class Run:
             The carried state has another batch size, and no reset is due.
         """
         batch = self._require_batch("run.hidden")
-        return self._hidden_of(batch.phase).enter(_count(batch_size, "run.hidden", "batch_size"))
+        return self._hidden[batch.phase].enter(as_count(batch_size, "run.hidden", "batch_size"))
 
     def carry(self, hidden: Any) -> None:
         """Keep a copy of the final state for the phase's next batch."""
-        self._hidden_of(self._require_batch("run.carry").phase).carry(hidden)
+        self._hidden[self._require_batch("run.carry").phase].carry(hidden)
 
     def reset_hidden(self, rows: npt.ArrayLike | None = None) -> None:
         """Reset the phase's state, or only the sequences where ``rows`` (one truth value each) is true.
@@ -419,28 +328,7 @@ class Run:
             ``rows`` holds something else than truth values.
         """
         batch = self._require_batch("run.reset_hidden")
-        mask = None if rows is None else np.asarray(rows)
-        if mask is not None and mask.dtype != bool:
-            raise OptionError(
-                f"run.reset_hidden: expected one truth value for each sequence, got {mask.dtype} values",
-                hint="turn positions into a mask: rows = np.isin(np.arange(batch_size), positions)",
-            )
-        if mask is not None and mask.all():
-            mask = None
-        if self._reset is not None:
-            if mask is None:
-                self._reset()
-            elif mask.any():
-                raise RunStateError(
-                    f"{int(mask.sum())} of {mask.size} sequences begin anew, but the function in reset= resets all",
-                    hint="use run.hidden and run.carry, which reset single rows, or hidden_state_reset(when='batch')",
-                )
-        elif self._zeros is None:
-            raise RunStateError(
-                "the run has no hidden state to reset",
-                hint="pass hidden_size=, zeros= or reset= to Run, or leave hidden_state_reset out",
-            )
-        self._hidden_of(batch.phase).reset(mask)
+        self._hidden.reset(batch.phase, rows)
 
     def observe(self, **evidence: Any) -> None:
         """Show plugins what only the script has: hidden states, logits, inputs, targets.
@@ -464,7 +352,7 @@ class Run:
             if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
                 value = value.item()
             if not isinstance(value, float | int | str):
-                raise OptionError(f"run.log: expected a number or a word for {name!r}, got {_describe(value)}")
+                raise OptionError(f"run.log: expected a number or a word for {name!r}, got {describe(value)}")
             self._summary.logged[name] = value
 
     def stop(self, reason: str) -> None:
@@ -511,30 +399,20 @@ class Run:
         AlarmRaised
             ``action`` is "raise".
         """
-        entry = CATALOGUE.get(code)
-        cause = cause or (entry.cause if entry else None)
-        remedy = remedy or (entry.remedy if entry else None)
-        severity = severity or (entry.severity if entry else None)
-        if severity not in (None, "info", "warning", "error"):
-            raise OptionError(f"run.raise_alarm: expected severity 'info', 'warning' or 'error', got {severity!r}")
-        if cause is None or remedy is None or severity is None:
-            raise OptionError(
-                f"run.raise_alarm: {code!r} is not in the catalogue", hint="give cause=, remedy= and severity= with it"
-            )
         if action not in ("warn", "stop", "raise"):
             raise OptionError(f"run.raise_alarm: expected action 'warn', 'stop' or 'raise', got {action!r}")
-        alarm = Alarm(
-            code=code,
+        alarm = make_alarm(
+            code,
+            message,
+            evidence or {},
             cause=cause,
-            message=message,
-            evidence=evidence or {},
             remedy=remedy,
             severity=severity,
             epoch=self.epoch,
             step=self.step,
         )
         self.alarms.append(alarm)
-        logger.log(logging.INFO if severity == "info" else logging.WARNING, "%s", alarm)
+        logger.log(logging.INFO if alarm.severity == "info" else logging.WARNING, "%s", alarm)
         self.plugins.call("on_alarm", run=self, alarm=alarm)
         if action == "stop":
             self.stop(f"{alarm.code} {alarm.message}")
@@ -559,12 +437,17 @@ class Run:
     @property
     def learning_rate(self) -> float:
         """The base learning rate times every scale."""
-        if self.base_learning_rate is None:
-            raise RunStateError("the run has no learning rate", hint="pass learning_rate= to Run")
-        rate = self.base_learning_rate
-        for scale in self.scales.values():
-            rate *= scale
-        return rate
+        return self._rate.value
+
+    @property
+    def base_learning_rate(self) -> float | None:
+        """The learning rate before any scale, or None."""
+        return self._rate.base
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """Every scale by its name."""
+        return self._rate.scales
 
     def scale_learning_rate(self, name: str, scale: float) -> None:
         """Set one named scale of the learning rate; a schedule uses its plugin's registered name.
@@ -576,20 +459,13 @@ class Run:
         RunStateError
             The run has no learning rate to scale.
         """
-        if self.base_learning_rate is None:
-            raise RunStateError(
-                f"{name!r} scales the learning rate, but the run has none",
-                hint="pass learning_rate= to Run and update with run.learning_rate",
-            )
-        if not isinstance(scale, numbers.Real) or not (math.isfinite(scale) and scale >= 0):
-            raise OptionError(f"{name!r}: expected a finite learning-rate scale >= 0, got {scale!r}")
-        self.scales[name] = float(scale)
+        self._rate.set_scale(name, scale)
 
     # What a checkpoint takes and gives --------------------------------------------------------------------------------
 
     def hidden_states(self) -> dict[str, Any]:
         """The carried state of each phase, or None where nothing is carried."""
-        return {phase: state.state_dict() for phase, state in self._hidden.items()}
+        return self._hidden.carried()
 
     def resume(
         self,
@@ -611,12 +487,12 @@ class Run:
         if self.epoch:
             raise RunStateError("cannot resume: this run has begun already", hint="resume before the first epoch")
         self.epoch, self.step = epoch, step
-        self.scales = dict(scales)
+        self._rate.scales = dict(scales)
         for row in rows:
             self.history.append(row)
         self.alarms = list(alarms)
         for phase, carried in hidden.items():
-            self._hidden_of(phase).load_state_dict(carried)
+            self._hidden[phase].carried = carried
 
     # Opening and closing --------------------------------------------------------------------------------------------
 
@@ -700,68 +576,18 @@ class Run:
             raise RunStateError(
                 f"{what}: this batch has its loss already", hint="call run.backward or run.record once in a batch"
             )
-        number = _number(loss, what)
+        number = as_loss(loss, what)
         if sequences is not None:
-            batch.sequences = _count(sequences, what, "sequences")
+            batch.sequences = as_count(sequences, what, "sequences")
         if tokens is not None:
-            batch.tokens = _count(tokens, what, "tokens")
+            batch.tokens = as_count(tokens, what, "tokens")
         batch.loss = number
-
-    def _hidden_of(self, phase: str) -> HiddenState:
-        if phase not in self._hidden:
-            self._hidden[phase] = HiddenState(self._zeros)
-        return self._hidden[phase]
-
-    def _zeros_of(self, hidden_size: int | None) -> Zeros | None:
-        if hidden_size is None:
-            return None
-        size = _count(hidden_size, "Run", "hidden_size")
-        arrays = named_arrays(self._params, "params").values()
-        dtype = next((array.dtype for array in arrays if np.issubdtype(array.dtype, np.floating)), np.dtype(float))
-        return lambda batch_size: np.zeros((size, batch_size), dtype=dtype)
-
-
-def _starts(data: Any) -> npt.NDArray[np.bool_] | None:
-    starts = getattr(data, "starts", None)
-    return None if starts is None else np.asarray(starts, dtype=bool)
 
 
 def _shapes(container: Any, what: str) -> dict[str, tuple[int, ...]]:
     return {name: array.shape for name, array in named_arrays(container, what).items()}
 
 
-def _check_learning_rate(learning_rate: float) -> None:
-    if (
-        isinstance(learning_rate, bool)
-        or not isinstance(learning_rate, numbers.Real)
-        or not (math.isfinite(learning_rate) and learning_rate > 0)
-    ):
-        raise OptionError(
-            f"Run: expected a finite learning_rate above 0, got {learning_rate!r}", hint="1e-4 is a careful start"
-        )
-
-
-def _number(loss: Any, what: str) -> float:
-    if type(loss) is float:
-        return loss
-    number = loss.item() if isinstance(loss, (np.ndarray, np.generic)) and loss.ndim == 0 else loss
-    if isinstance(number, bool) or not isinstance(number, numbers.Real):
-        raise LossError(
-            f"{what}: expected the batch's loss as one number, got {_describe(loss)}",
-            hint="average over time steps and sequences first, for example losses.mean()",
-        )
-    return float(number)
-
-
-def _count(value: Any, what: str, name: str) -> int:
-    if type(value) is int and value > 0:
-        return value
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        raise OptionError(f"{what}: expected {name} to be a whole number >= 1, got {_describe(value)}")
-    return int(value)
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, np.ndarray):
-        return f"an array of shape {value.shape}"
-    return f"{type(value).__name__} {reprlib.repr(value)}" if value is not None else "None"
+def _starts(data: Any) -> npt.NDArray[np.bool_] | None:
+    starts = getattr(data, "starts", None)
+    return None if starts is None else np.asarray(starts, dtype=bool)

@@ -10,15 +10,16 @@ from rnncallbacks import options
 from rnncallbacks.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from rnncallbacks.run import Batch, Run
+    from rnncallbacks.records import Batch
+    from rnncallbacks.run import Run
 
 
 @attrs.define(eq=False, kw_only=True)
 class LearningRateSchedule:
     """Sets the scale that bears the plugin's registered name; a schedule derives from it and gives ``scale``.
 
-    ``interval`` says what ``t`` counts: training batches or epochs that are done. The learning rate is the base times the
-    scales of all schedules, so they mix without knowing of each other.
+    ``interval`` says what ``t`` counts: training batches or epochs that are done. The learning rate is the base times
+    the scales of all schedules, so they mix without knowing of each other.
     """
 
     interval: Literal["batch", "epoch"] = attrs.field(default="batch", validator=options.one_of("batch", "epoch"))

@@ -9,8 +9,8 @@ Three contenders train the same character network from the same parameters on th
 
 Each has a process of its own. They take turns within one run, one sample at a time, so that all see the same machine. A
 ratio is the median over rounds of theirs / ours within a round. Before anything is timed, the losses of all contenders
-are compared, before the first update and after some. (They differ a little then: the from-scratch style has one bias where
-the others have two, so that its bias moves half as far.)
+are compared, before the first update and after some. (They differ a little then: the from-scratch style has one bias
+where the others have two, so that its bias moves half as far.)
 
     python tests/benchmarks/bench_step_time.py --threads 1 --json
 """
@@ -93,7 +93,9 @@ def torch(size: Size) -> Step:
     seq_len, batch_size, vocab_size, hidden_size = size
     rnn, head = nn.RNN(vocab_size, hidden_size), nn.Linear(hidden_size, vocab_size)
     parameters = [*rnn.parameters(), *head.parameters()]
-    names = [f"rnn.{name}" for name, _ in rnn.named_parameters()] + [f"head.{name}" for name, _ in head.named_parameters()]
+    names = [f"rnn.{name}" for name, _ in rnn.named_parameters()] + [
+        f"head.{name}" for name, _ in head.named_parameters()
+    ]
     start = _model(size).parameters
     with torch.no_grad():
         for name, parameter in zip(names, parameters, strict=True):

@@ -14,7 +14,8 @@ from rnncallbacks.hookspecs import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from rnncallbacks.run import EpochSummary, Run
+    from rnncallbacks.records import EpochSummary
+    from rnncallbacks.run import Run
 
 
 @attrs.define(eq=False, kw_only=True)

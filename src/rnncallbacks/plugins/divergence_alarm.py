@@ -15,18 +15,19 @@ from rnncallbacks.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from rnncallbacks.gradients import Gradients
-    from rnncallbacks.run import Batch, Run
+    from rnncallbacks.records import Batch
+    from rnncallbacks.run import Run
 
 
 @attrs.define(eq=False, kw_only=True)
 class DivergenceAlarm:
     r"""Watches every batch for values that are not finite, and the training loss for a rise and for spikes.
 
-    - RNN403: a loss or a gradient is NaN or infinite. It is seen before the update; if ``action`` is "stop" or "raise" the
-      parameters stay as they were.
-    - RNN602: the smoothed loss :math:`m_t` is higher than its lowest value by more than :math:`\mathrm{max\_rise}\,|\ell_1|`,
-      with :math:`\ell_1` the first loss and :math:`m` the exponential moving average over ``window`` batches (a plain mean
-      until there are so many).
+    - RNN403: a loss or a gradient is NaN or infinite. It is seen before the update; if ``action`` is "stop" or "raise"
+      the parameters stay as they were.
+    - RNN602: the smoothed loss :math:`m_t` is higher than its lowest value by more than
+      :math:`\mathrm{max\_rise}\,|\ell_1|`, with :math:`\ell_1` the first loss and :math:`m` the exponential moving
+      average over ``window`` batches (a plain mean until there are so many).
     - RNN605: one loss lies above the smoothed one by more than :math:`\mathrm{spike}` standard deviations (smoothed
       likewise) and by more than :math:`\mathrm{max\_rise}\,|\ell_1|`. A warning, whatever ``action`` is.
 
@@ -39,8 +40,8 @@ class DivergenceAlarm:
     spike:
         Standard deviations that make a spike, above 0.
     window:
-        Batches that the smoothing looks back over, 2 or more. No spike is called before that many batches, no rise before a
-        fifth of them.
+        Batches that the smoothing looks back over, 2 or more. No spike is called before that many batches, no rise
+        before a fifth of them.
     action:
         "warn" goes on, "stop" ends the run, "raise" ends it with an error.
 
@@ -116,11 +117,7 @@ class DivergenceAlarm:
         self._mean += weight * excess
         self._variance = (1 - weight) * (self._variance + weight * excess * excess)
         self._lowest = min(self._lowest, self._mean)
-        if (
-            self._mean - self._lowest > margin
-            and self._batches > self.window // 5
-            and "RNN602" not in self._raised
-        ):
+        if self._mean - self._lowest > margin and self._batches > self.window // 5 and "RNN602" not in self._raised:
             self._raised.append("RNN602")
             run.raise_alarm(
                 "RNN602",

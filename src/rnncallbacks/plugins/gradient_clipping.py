@@ -26,12 +26,12 @@ class GradientClipping:
     max_norm:
         The bound, above 0.
     mode:
-        "global" bounds the norm of all gradients together, "array" the norm of each array by itself, "value" the absolute
-        value of each entry.
+        "global" bounds the norm of all gradients together, "array" the norm of each array by itself, "value" the
+        absolute value of each entry.
 
     Columns: ``gradient_norm`` and ``clipped_gradient_norm`` are the global norm before and after, each a mean over the
-    epoch's training batches; ``clipped_fraction`` is the share of these batches in which clipping engaged. Gradients that
-    hold NaN or infinity are left for the alarms to see.
+    epoch's training batches; ``clipped_fraction`` is the share of these batches in which clipping engaged. Gradients
+    that hold NaN or infinity are left for the alarms to see.
 
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013), algorithm 1.
 

@@ -10,7 +10,8 @@ from rnncallbacks import options
 from rnncallbacks.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from rnncallbacks.run import Batch, Run
+    from rnncallbacks.records import Batch
+    from rnncallbacks.run import Run
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -20,8 +21,8 @@ class HiddenStateReset:
     Options
     -------
     when:
-        "sequence" resets the sequences that begin anew: those that the batch's ``starts`` marks, or all of them if the batch
-        does not say. "batch" resets all at every batch, "epoch" all at the first batch of each phase.
+        "sequence" resets the sequences that begin anew: those that the batch's ``starts`` marks, or all of them if the
+        batch does not say. "batch" resets all at every batch, "epoch" all at the first batch of each phase.
 
     The run needs a state to reset: ``Run(..., hidden_size=)``, ``zeros=`` or ``reset=``.
 

@@ -18,15 +18,16 @@ from rnncallbacks.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms import Alarm
-    from rnncallbacks.run import EpochSummary, Run
+    from rnncallbacks.records import EpochSummary
+    from rnncallbacks.run import Run
 
 
 @attrs.define(eq=False, kw_only=True)
 class HistoryLog:
     """Writes ``history.jsonl``, ``history.csv`` and ``alarms.jsonl`` into a directory, a line an epoch or alarm.
 
-    A number that is not finite is written as the word "NaN", "Infinity" or "-Infinity", as JSON has no such number. A run
-    that goes on from a checkpoint goes on in its files.
+    A number that is not finite is written as the word "NaN", "Infinity" or "-Infinity", as JSON has no such number. A
+    run that goes on from a checkpoint goes on in its files.
 
     Options
     -------

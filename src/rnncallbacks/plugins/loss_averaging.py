@@ -11,7 +11,8 @@ from rnncallbacks.errors import RunStateError
 from rnncallbacks.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from rnncallbacks.run import Batch, EpochSummary, Run
+    from rnncallbacks.records import Batch, EpochSummary
+    from rnncallbacks.run import Run
 
 COUNTED = {"batch": "batches", "sequence": "sequences", "token": "tokens"}
 
@@ -27,9 +28,9 @@ class LossAveraging:
     Options
     -------
     weight:
-        "batch" weights each batch by 1: the mean over the batches that were really seen. "sequence" and "token" weight by
-        the counts given as ``run.backward(loss, grads, sequences=..., tokens=...)``; where a batch's loss is a mean over its
-        tokens, "token" does not depend on how the data were batched.
+        "batch" weights each batch by 1: the mean over the batches that were really seen. "sequence" and "token" weight
+        by the counts given as ``run.backward(loss, grads, sequences=..., tokens=...)``; where a batch's loss is a mean
+        over its tokens, "token" does not depend on how the data were batched.
 
     Columns, for each phase: ``<phase>_loss``, and its denominator as ``<phase>_batches``, ``<phase>_sequences`` or
     ``<phase>_tokens``. Batches that were skipped or gave no loss are not counted.

@@ -39,4 +39,10 @@ class OneCycle(LearningRateSchedule):
     final_div_factor: float = attrs.field(default=1e4, validator=options.number(at_least=1))
 
     def scale(self, t: int) -> float:
-        return schedules.one_cycle(t, steps=self.steps, pct_start=self.pct_start, div_factor=self.div_factor, final_div_factor=self.final_div_factor)
+        return schedules.one_cycle(
+            t,
+            steps=self.steps,
+            pct_start=self.pct_start,
+            div_factor=self.div_factor,
+            final_div_factor=self.final_div_factor,
+        )

@@ -16,7 +16,8 @@ from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.monitor import Mode, Monitor
 
 if TYPE_CHECKING:
-    from rnncallbacks.run import EpochSummary, Run
+    from rnncallbacks.records import EpochSummary
+    from rnncallbacks.run import Run
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -68,7 +69,8 @@ class PlateauAlarm:
     def on_fit_start(self, run: Run) -> None:
         if self.restore_best and run.params is None:
             raise RunStateError(
-                "restore_best: the run does not know the parameters", hint="pass them to Run(params), or set restore_best=False"
+                "restore_best: the run does not know the parameters",
+                hint="pass them to Run(params), or set restore_best=False",
             )
 
     @hookimpl
@@ -99,9 +101,7 @@ class PlateauAlarm:
         if best is not None and epoch is not None:
             evidence |= {"best": best, "best_epoch": epoch}
             since = f"for {self._judge.stale} epochs: {value:.6g}, best {best:.6g} in epoch {epoch}"
-        run.raise_alarm(
-            "RNN601", f"{self.monitor} has not improved {since}", evidence=evidence, action=self.action
-        )
+        run.raise_alarm("RNN601", f"{self.monitor} has not improved {since}", evidence=evidence, action=self.action)
 
     def _keep_params(self, run: Run) -> None:
         params = named_arrays(run.params, "params")
@@ -110,7 +110,7 @@ class PlateauAlarm:
         )
         if unchanged:
             raise RunStateError(
-                f"restore_best: {self.monitor} improved, but run.params are the very same numbers as at the best epoch before",
+                f"restore_best: {self.monitor} improved, but run.params are still the numbers of the best epoch before",
                 hint="a script whose update returns new arrays must assign run.params = params after it",
             )
         self._best_params = {name: array.copy() for name, array in params.items()}

@@ -12,7 +12,8 @@ from rnncallbacks.errors import PluginError
 from rnncallbacks.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from rnncallbacks.run import Batch, EpochSummary, Run
+    from rnncallbacks.records import Batch, EpochSummary
+    from rnncallbacks.run import Run
 
 WORDS = {
     "learning_rate": ("lr", "{:.2e}"),
@@ -23,7 +24,8 @@ WORDS = {
 
 
 def epoch_line(row: dict[str, Any], max_epochs: int | None, seconds: float) -> str:
-    """One line for an epoch: losses by phase, learning rate, gradient norm before clipping, share of batches clipped, time.
+    """One line for an epoch: losses by phase, learning rate, gradient norm before clipping, share of batches clipped,
+    time.
 
     >>> epoch_line({"epoch": 3, "learning_rate": 2e-3, "train_loss": 1.5, "val_loss": 1.75}, 20, 2.0)
     'epoch  3/20  train 1.5000  val 1.7500  lr 2.00e-03  2.0s'
@@ -44,7 +46,8 @@ def epoch_line(row: dict[str, Any], max_epochs: int | None, seconds: float) -> s
 class Progress:
     """Shows the run in the terminal; where the output is no terminal, only the line an epoch.
 
-    Alarms are logged to the logger "rnncallbacks" by the run itself and appear above the bar. Needs ``rnncallbacks[cli]``.
+    Alarms are logged to the logger "rnncallbacks" by the run itself and appear above the bar. Needs
+    ``rnncallbacks[cli]``.
 
     Options
     -------

@@ -11,7 +11,8 @@ from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.monitor import Mode, Monitor
 
 if TYPE_CHECKING:
-    from rnncallbacks.run import EpochSummary, Run
+    from rnncallbacks.records import EpochSummary
+    from rnncallbacks.run import Run
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -20,7 +21,8 @@ class ReduceOnPlateau:
 
     .. math:: s \leftarrow \max(\mathrm{factor} \cdot s, \mathrm{min\_scale})
 
-    What counts as an improvement: :func:`rnncallbacks.monitor.improved`. The count of epochs begins anew after each cut.
+    What counts as an improvement: :func:`rnncallbacks.monitor.improved`. The count of epochs begins anew after each
+    cut.
 
     Options
     -------

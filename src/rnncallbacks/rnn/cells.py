@@ -11,6 +11,7 @@ from rnncallbacks.arrays import FloatArray
 from rnncallbacks.rnn.products import near, rows_per_block
 from rnncallbacks.rnn.workspace import Workspace
 
+
 class VanillaCell:
     r"""The simple recurrent cell.
 
@@ -70,8 +71,8 @@ class VanillaCell:
     def backward(self, work: Workspace, states: FloatArray, gradients: FloatArray, weight_hh: FloatArray) -> None:
         """Turn the gradients with respect to the states, as the head sees them, into those of the projections.
 
-        In place, from the last step to the first. ``gradients`` is the work array of that name, of shape (seq_len, batch,
-        hidden_size).
+        In place, from the last step to the first. ``gradients`` is the work array of that name, of shape (seq_len,
+        batch, hidden_size).
         """
         multiply, layout = self._product(states.shape[1])
         shape = (gradients.shape[0], *layout)

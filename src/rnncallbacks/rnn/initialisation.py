@@ -24,12 +24,13 @@ def uniform(shape: tuple[int, ...], bound: float, generator: np.random.Generator
 def orthogonal(rows: int, columns: int, generator: np.random.Generator) -> FloatArray:
     r"""A matrix drawn evenly from those whose columns (or rows, whichever are fewer) are orthonormal.
 
-    Q of the QR decomposition of a matrix of standard normals, each column with the sign of R's diagonal entry. A product
-    with a square one leaves the length of a vector as it is, so that neither states nor gradients grow or shrink at
-    first.
+    Q of the QR decomposition of a matrix of standard normals, each column with the sign of R's diagonal entry. A
+    product with a square one leaves the length of a vector as it is, so that neither states nor gradients grow or
+    shrink at first.
 
     Source: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural
-    networks" (2014); for the signs, Mezzadri, "How to generate random matrices from the classical compact groups" (2007).
+    networks" (2014); for the signs, Mezzadri, "How to generate random matrices from the classical compact groups"
+    (2007).
 
     Example
     -------

@@ -19,8 +19,8 @@ class TokenInput:
     .. math:: p_t = E_{x_t} W_{ih}^T + b_{ih} + b_{hh}
 
     Without an embedding, the token numbers choose columns of :math:`W_{ih}`: what one-hot inputs would compute, and
-    nothing is ever encoded. A batch with more positions than there are tokens is gathered from a table of the projections
-    of all tokens.
+    nothing is ever encoded. A batch with more positions than there are tokens is gathered from a table of the
+    projections of all tokens.
     """
 
     def __init__(self, vocab_size: int, embedding_size: int | None) -> None:
@@ -101,7 +101,7 @@ class DenseInput:
         return {"rnn.weight_ih_l0": (hidden_size, self.input_size)}
 
     def check(self, inputs: Array) -> FloatArray:
-        """The features, if they are finite and of shape (seq_len, batch, input_size); DataError or ShapeError if not."""
+        """The features, if finite and of shape (seq_len, batch, input_size); DataError or ShapeError if not."""
         if not np.issubdtype(inputs.dtype, np.floating):
             raise DataError(
                 f"inputs: expected floats (seq_len, batch, {self.input_size}), got {inputs.dtype} {inputs.shape}",
@@ -146,7 +146,7 @@ def as_indices(name: str, tokens: Array, vocab_size: int) -> IntArray:
     if not is_integer(tokens):
         raise DataError(
             f"{name}: expected token numbers, which are integers, got {tokens.dtype} {tokens.shape}",
-            hint="a model of features is made with input_size instead of vocab_size" if name == "inputs" else "",
+            hint="floats are for a model made with input_size, or with loss=\"mse\"",
         )
     _check_steps(tokens, name)
     indices = np.ascontiguousarray(tokens, dtype=np.intp)
@@ -155,8 +155,8 @@ def as_indices(name: str, tokens: Array, vocab_size: int) -> IntArray:
         wrong = (indices < 0) | (indices >= vocab_size)
         position = tuple(int(index) for index in np.argwhere(wrong)[0])
         raise DataError(
-            f"{name}: token {indices[position]} at {position} is out of range: vocab_size is {vocab_size}, so tokens are "
-            f"0 to {vocab_size - 1} ({int(wrong.sum())} of {wrong.size} positions are wrong)",
+            f"{name}: token {indices[position]} at {position} is out of range: vocab_size is {vocab_size}, so tokens "
+            f"are 0 to {vocab_size - 1} ({int(wrong.sum())} of {wrong.size} positions are wrong)",
             hint="positions that the mask leaves out need a valid token too, such as 0",
         )
     return indices

@@ -34,12 +34,9 @@ class SoftmaxNll:
 
     def check(self, targets: Array, leading: tuple[int, ...], output_size: int) -> IntArray:
         """The targets as indices of shape (positions,); DataError or ShapeError if they do not fit the outputs."""
-        if targets.shape != leading and is_integer(targets):
+        if is_integer(targets) and targets.shape != leading:
             raise _mismatch(targets, leading)
-        indices = as_indices("targets", targets, output_size)
-        if indices.shape != leading:
-            raise _mismatch(targets, leading)
-        return indices.reshape(-1)
+        return as_indices("targets", targets, output_size).reshape(-1)
 
     def forward(self, work: Workspace, logits: FloatArray, targets: IntArray, mask: BoolArray | None) -> float:
         """The loss of logits (positions, vocab_size), which are overwritten, of the positions where ``mask`` is True."""

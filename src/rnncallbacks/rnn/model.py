@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from rnncallbacks.arrays import Array, FlatArrays, FloatArray
 from rnncallbacks.errors import CheckpointError, ContainerError, DataError, OptionError, RunStateError, ShapeError
@@ -23,8 +20,8 @@ from rnncallbacks.rnn.initialisation import initialise
 from rnncallbacks.rnn.inputs import DenseInput, TokenInput
 from rnncallbacks.rnn.losses import MeanSquaredError, SoftmaxNll
 from rnncallbacks.rnn.products import multiply_rows, near
+from rnncallbacks.rnn.weights import load_arrays, read_arrays, save_arrays
 from rnncallbacks.rnn.workspace import Workspace
-
 
 # The key of the options in a saved file's metadata.
 _METADATA = "rnncallbacks.RecurrentModel"
@@ -56,13 +53,13 @@ class RecurrentModel:
        h_t &= \sigma(x_t W_{ih}^T + b_{ih} + h_{t-1} W_{hh}^T + b_{hh}) \
        z_t &= h_t W_{head}^T + b_{head}
 
-    with :math:`\sigma` tanh or ReLU, and :math:`x_t` the features, the token's embedding, or the token as a one-hot vector
-    (which is never made: the token chooses a column of :math:`W_{ih}`).
+    with :math:`\sigma` tanh or ReLU, and :math:`x_t` the features, the token's embedding, or the token as a one-hot
+    vector (which is never made: the token chooses a column of :math:`W_{ih}`).
 
     Sequences lie side by side, time first. Shorter ones are padded on the right, and the mask of the batch is False
-    there. The recurrence runs on through the padding, which changes nothing that comes out: padded positions have no part
-    in the loss or its gradient, and the state that is returned is, for each row, the one after its last position that
-    counts (for a row without any, the state that it entered with).
+    there. The recurrence runs on through the padding, which changes nothing that comes out: padded positions have no
+    part in the loss or its gradient, and the state that is returned is, for each row, the one after its last position
+    that counts (for a row without any, the state that it entered with).
 
     Gradients end at the entering state: backpropagation through time is truncated to the batch.
 
@@ -83,8 +80,8 @@ class RecurrentModel:
     output:
         ``"step"``: outputs at each step. ``"last"``: outputs of each sequence's last step that counts.
     loss:
-        ``"nll"``: negative log-likelihood of the softmax, for targets that are classes or tokens. ``"mse"``: mean squared
-        error, for floats.
+        ``"nll"``: negative log-likelihood of the softmax, for targets that are classes or tokens. ``"mse"``: mean
+        squared error, for floats.
     dtype:
         ``"float32"`` or ``"float64"``, of everything.
     initialisation:
@@ -95,8 +92,8 @@ class RecurrentModel:
     Attributes
     ----------
     parameters:
-        Names and layouts are those of PyTorch's modules: ``embedding.weight``, ``rnn.weight_ih_l0``, ``rnn.weight_hh_l0``,
-        ``rnn.bias_ih_l0``, ``rnn.bias_hh_l0``, ``head.weight``, ``head.bias``.
+        Names and layouts are those of PyTorch's modules: ``embedding.weight``, ``rnn.weight_ih_l0``,
+        ``rnn.weight_hh_l0``, ``rnn.bias_ih_l0``, ``rnn.bias_hh_l0``, ``head.weight``, ``head.bias``.
     gradients:
         The same names; what the latest ``backward`` wrote.
 
@@ -249,8 +246,8 @@ class RecurrentModel:
     def predict(self, inputs: Array, state: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The head's outputs and the state after the last step, without a loss; all positions count.
 
-        Outputs have the shape (seq_len, batch, output_size), or (batch, output_size) with ``output="last"``; for a model
-        of tokens they are logits. A forward pass that waits for its ``backward`` is left alone. Errors are those of
+        Outputs have the shape (seq_len, batch, output_size), or (batch, output_size) with ``output="last"``; with
+        ``loss="nll"`` they are logits. A forward pass that waits for its ``backward`` is left alone. Errors are those of
         ``forward``.
         """
         checked = self._input.check(np.asarray(inputs))
@@ -268,16 +265,7 @@ class RecurrentModel:
         The file appears at once and whole: a crash leaves the one that was there before.
         """
         chosen = {field.name: getattr(self, field.name) for field in attrs.fields(type(self)) if field.init}
-        content = safetensors.numpy.save(dict(self.parameters), metadata={_METADATA: json.dumps(chosen)})
-        path = Path(path)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                file.write(content)
-                file.close()
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        save_arrays(Path(path), self.parameters, {_METADATA: json.dumps(chosen)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RecurrentModel:
@@ -288,10 +276,10 @@ class RecurrentModel:
         CheckpointError
             The file cannot be read, or was not written by ``save``.
         """
-        _, metadata = _read(path)
+        _, metadata = read_arrays(Path(path))
         if _METADATA not in metadata:
             raise CheckpointError(
-                f"{os.fspath(path)}: the file holds arrays, but not the options of a RecurrentModel",
+                f"{path}: the file does not hold the options of a RecurrentModel",
                 hint="make the model with its options, then call load_parameters",
             )
         model = cls(**json.loads(metadata[_METADATA]))
@@ -308,21 +296,7 @@ class RecurrentModel:
         ShapeError
             An array has another shape than the parameter. Nothing is changed then.
         """
-        arrays, _ = _read(path)
-        if arrays.keys() != self.parameters.keys():
-            missing, unknown = self.parameters.keys() - arrays.keys(), arrays.keys() - self.parameters.keys()
-            raise CheckpointError(
-                f"{os.fspath(path)}: the arrays are not those of this model: missing {sorted(missing)}, "
-                f"unknown {sorted(unknown)}",
-                hint="names are those of a module with the attributes embedding, rnn and head",
-            )
-        for name, parameter in self.parameters.items():
-            if arrays[name].shape != parameter.shape:
-                raise ShapeError(
-                    f"{os.fspath(path)}: {name} has shape {arrays[name].shape}, and that of this model {parameter.shape}"
-                )
-        for name, parameter in self.parameters.items():
-            parameter[...] = arrays[name]
+        load_arrays(Path(path), self.parameters)
 
     @property
     def _outputs(self) -> int:
@@ -344,20 +318,12 @@ class RecurrentModel:
         np.add(out, self.parameters["head.bias"], out)
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
-    try:
-        with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{os.fspath(path)}: cannot be read as a safetensors file: {error}") from error
-
-
 def _check_state(state: FloatArray, expected: FloatArray) -> None:
     if not isinstance(state, np.ndarray) or not np.issubdtype(state.dtype, np.floating):
         raise ContainerError(f"state: expected a float array, got {getattr(state, 'dtype', type(state).__name__)}")
     if state.shape != expected.shape:
         raise ShapeError(
-            f"state of shape {state.shape} does not belong to this batch: expected (batch, hidden_size) = {expected.shape}",
+            f"state of shape {state.shape} does not belong to this batch and model: expected {expected.shape}",
             hint="begin with model.zero_state(batch.size); a last batch may be smaller than the others",
         )
 

@@ -38,7 +38,8 @@ _BLOCK = 2**15
 class Optimizer:
     """What all optimizers have in common: a state beside the parameters, and steps that go over both in blocks.
 
-    A new optimizer names the arrays of its state and writes ``_update``, which changes one block of everything in place.
+    A new optimizer names the arrays of its state and writes ``_update``, which changes one block of everything in
+    place.
 
     Attributes
     ----------
@@ -148,13 +149,13 @@ class SGD(Optimizer):
     OptionError
         An option is out of range, or ``nesterov`` comes without momentum.
 
-    Source: Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep learning" (2013),
-    in the form of ``torch.optim.SGD``.
+    Source: Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep learning"
+    (2013), in the form of ``torch.optim.SGD``.
     """
 
-    momentum: float = attrs.field(default=0.0, validator=options.number(high=1.0))
+    momentum: float = attrs.field(default=0.0, validator=options.number(at_least=0, below=1))
     nesterov: bool = attrs.field(default=False, validator=options.flag)
-    weight_decay: float = attrs.field(default=0.0, validator=options.number())
+    weight_decay: float = attrs.field(default=0.0, validator=options.number(at_least=0))
 
     def __attrs_post_init__(self) -> None:
         if self.nesterov and not self.momentum:
@@ -206,13 +207,13 @@ class Adagrad(Optimizer):
     OptionError
         An option is out of range.
 
-    Source: Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic optimization" (2011),
-    in the form of ``torch.optim.Adagrad``.
+    Source: Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic optimization"
+    (2011), in the form of ``torch.optim.Adagrad``.
     """
 
-    initial_accumulator_value: float = attrs.field(default=0.0, validator=options.number())
-    eps: float = attrs.field(default=1e-10, validator=options.number())
-    weight_decay: float = attrs.field(default=0.0, validator=options.number())
+    initial_accumulator_value: float = attrs.field(default=0.0, validator=options.number(at_least=0))
+    eps: float = attrs.field(default=1e-10, validator=options.number(at_least=0))
+    weight_decay: float = attrs.field(default=0.0, validator=options.number(at_least=0))
 
     def _state_arrays(self) -> dict[str, float]:
         return {"sum": self.initial_accumulator_value}
@@ -264,10 +265,10 @@ class RMSProp(Optimizer):
     ``torch.optim.RMSprop``.
     """
 
-    alpha: float = attrs.field(default=0.99, validator=options.number(high=1.0))
-    eps: float = attrs.field(default=1e-8, validator=options.number())
-    momentum: float = attrs.field(default=0.0, validator=options.number(high=1.0))
-    weight_decay: float = attrs.field(default=0.0, validator=options.number())
+    alpha: float = attrs.field(default=0.99, validator=options.number(at_least=0, below=1))
+    eps: float = attrs.field(default=1e-8, validator=options.number(at_least=0))
+    momentum: float = attrs.field(default=0.0, validator=options.number(at_least=0, below=1))
+    weight_decay: float = attrs.field(default=0.0, validator=options.number(at_least=0))
 
     def _state_arrays(self) -> dict[str, float]:
         return {"square_avg": 0.0} | ({"momentum_buffer": 0.0} if self.momentum else {})
@@ -302,9 +303,8 @@ class RMSProp(Optimizer):
 def _check_betas(owner: Optimizer, field: attrs.Attribute[tuple[float, float]], value: object) -> None:
     numbers = value if isinstance(value, (tuple, list)) else ()
     if len(numbers) != 2 or not all(isinstance(beta, (int, float)) and 0.0 <= beta < 1.0 for beta in numbers):
-        raise OptionError(
-            f"{type(owner).__name__}: {field.name}: expected two numbers, each at least 0 and less than 1, got {value!r}"
-        )
+        name = f"{type(owner).__name__}: {field.name}"
+        raise OptionError(f"{name}: expected two numbers, each at least 0 and less than 1, got {value!r}")
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -336,8 +336,8 @@ class Adam(Optimizer):
     """
 
     betas: tuple[float, float] = attrs.field(default=(0.9, 0.999), validator=_check_betas)
-    eps: float = attrs.field(default=1e-8, validator=options.number())
-    weight_decay: float = attrs.field(default=0.0, validator=options.number())
+    eps: float = attrs.field(default=1e-8, validator=options.number(at_least=0))
+    weight_decay: float = attrs.field(default=0.0, validator=options.number(at_least=0))
 
     _decoupled: ClassVar[bool] = False
 
@@ -380,7 +380,9 @@ class Adam(Optimizer):
 
 @attrs.define(eq=False, kw_only=True)
 class AdamW(Adam):
-    r"""Adam whose weight decay does not pass through the averages: before each step, :math:`p \leftarrow (1 - \eta \lambda) p`.
+    r"""Adam whose weight decay does not pass through the averages.
+
+    Before each step, :math:`p \leftarrow (1 - \eta \lambda) p`.
 
     Parameters
     ----------
@@ -397,6 +399,6 @@ class AdamW(Adam):
     Source: Loshchilov and Hutter, "Decoupled weight decay regularization" (2019), in the form of ``torch.optim.AdamW``.
     """
 
-    weight_decay: float = attrs.field(default=0.01, validator=options.number())
+    weight_decay: float = attrs.field(default=0.01, validator=options.number(at_least=0))
 
     _decoupled: ClassVar[bool] = True

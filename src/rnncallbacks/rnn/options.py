@@ -15,23 +15,23 @@ from rnncallbacks.rnn.checks import check_count
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 
-def count(minimum: int = 1) -> Validator:
-    """An integer of at least ``minimum``."""
+def count(at_least: int = 1) -> Validator:
+    """An integer of at least ``at_least``."""
 
     def validate(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-        check_count(f"{type(owner).__name__}: {field.name}", value, minimum)
+        check_count(f"{type(owner).__name__}: {field.name}", value, at_least)
 
     return validate
 
 
-def number(low: float = 0.0, high: float = math.inf) -> Validator:
-    """A finite number, ``low`` or more and less than ``high``."""
+def number(*, at_least: float, below: float = math.inf) -> Validator:
+    """A finite number, ``at_least`` or more and less than ``below``."""
 
     def validate(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-        if not _is_number(value) or not low <= value < high:
+        if not _is_number(value) or not at_least <= value < below:
             raise OptionError(
-                f"{type(owner).__name__}: {field.name}: expected a number of at least {low:g} and "
-                f"{'finite' if high == math.inf else f'less than {high:g}'}, got {value!r}"
+                f"{type(owner).__name__}: {field.name}: expected a number of at least {at_least:g} and "
+                f"{'finite' if below == math.inf else f'less than {below:g}'}, got {value!r}"
             )
 
     return validate

@@ -33,7 +33,7 @@ class Workspace:
     """
 
     def __init__(self, dtype: npt.DTypeLike) -> None:
-        self.dtype: np.dtype[np.floating[Any]] = np.dtype(dtype)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
         self._memory: dict[str, FloatArray] = {}
         self._arrays: dict[tuple[str, tuple[int, ...]], FloatArray] = {}
         self._steps: dict[tuple[str, tuple[int, ...]], list[FloatArray]] = {}
@@ -69,7 +69,7 @@ class Workspace:
                 del views[key]
 
 
-def _aligned(size: int, dtype: np.dtype[np.floating[Any]]) -> FloatArray:
+def _aligned(size: int, dtype: np.dtype[Any]) -> FloatArray:
     memory = np.empty(size * dtype.itemsize + _ALIGNMENT, dtype=np.uint8)
     begin = -memory.ctypes.data % _ALIGNMENT
     return memory[begin : begin + size * dtype.itemsize].view(dtype)

@@ -1,0 +1,87 @@
+"""What hooks are handed: the batch that is open, and the summary of an epoch."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from rnncallbacks.errors import DataError, closest
+from rnncallbacks.history import Value
+
+
+@attrs.define(eq=False)
+class Batch:
+    """One batch, as hooks see it.
+
+    ``data`` is what the loader gave; ``index`` counts from 1 within the phase, up to ``count`` if the loader knows it.
+    ``loss`` is None until the script gives it; ``sequences`` and ``tokens`` are the counts that it gave with the loss.
+    ``starts`` is the loader's word on which sequences begin anew, one truth value each, or None if it says nothing.
+    ``evidence`` is what the script observed.
+    """
+
+    data: Any
+    phase: str
+    index: int
+    count: int | None = None
+    starts: npt.NDArray[np.bool_] | None = None
+    loss: float | None = None
+    sequences: int | None = None
+    tokens: int | None = None
+    skipped: bool = False
+    evidence: dict[str, Any] = attrs.field(factory=dict)
+    _left: bool = attrs.field(default=False, init=False, repr=False)  # the body broke out of the loop
+
+
+@attrs.define(eq=False)
+class EpochSummary:
+    """What is known of an epoch when it ends.
+
+    ``losses`` maps a phase to its average loss; ``logged`` holds the columns that plugins and the script logged;
+    ``batches`` counts the batches by phase; ``seconds`` is the wall time so far. ``row`` is all of it as the history
+    will hold it.
+    """
+
+    epoch: int
+    learning_rate: float | None
+    started: float = attrs.field(factory=perf_counter)
+    losses: dict[str, float] = attrs.field(factory=dict)
+    logged: dict[str, Value] = attrs.field(factory=dict)
+    batches: dict[str, int] = attrs.field(factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        return perf_counter() - self.started
+
+    @property
+    def row(self) -> dict[str, Value]:
+        """The epoch's history row; a logged name that is also an average's gets ``logged_`` in front."""
+        row: dict[str, Value] = {"epoch": self.epoch}
+        if self.learning_rate is not None:
+            row["learning_rate"] = self.learning_rate
+        row |= {f"{phase}_loss": loss for phase, loss in self.losses.items()}
+        for name, value in self.logged.items():
+            row[f"logged_{name}" if name in row else name] = value
+        return row
+
+    def value(self, column: str) -> float:
+        """The number in a column of ``row``.
+
+        Raises
+        ------
+        DataError
+            The row has no such column, or it holds no number; the message names what there is.
+        """
+        row = self.row
+        if column not in row:
+            hint = closest(column, row)
+            if not hint and column.endswith("_loss"):
+                hint = "average losses come from the plugin loss_averaging, listed before this one"
+            raise DataError(f"epoch {self.epoch} has no column {column!r}; it has {', '.join(row)}", hint=hint)
+        value = row[column]
+        if isinstance(value, str):
+            raise DataError(f"column {column!r} holds the word {value!r}, expected a number")
+        return float(value)

@@ -1,0 +1,67 @@
+"""Parameters as safetensors files, which PyTorch's modules read and write too."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from rnncallbacks.arrays import Array, FlatArrays
+from rnncallbacks.errors import CheckpointError, ShapeError
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:
+    """Write a safetensors file. It takes its name only when it is whole, so a crash leaves the one that was there."""
+    content = save(dict(arrays), metadata=metadata)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    """The arrays and the metadata of a safetensors file.
+
+    Raises
+    ------
+    CheckpointError
+        The file cannot be read.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be read as a safetensors file: {error}") from error
+
+
+def load_arrays(path: Path, parameters: FlatArrays) -> None:
+    """Overwrite all parameters by the arrays of a safetensors file.
+
+    Raises
+    ------
+    CheckpointError
+        The file cannot be read, or its arrays have other names. Nothing is changed then.
+    ShapeError
+        An array has another shape than the parameter. Nothing is changed then.
+    """
+    arrays, _ = read_arrays(path)
+    if arrays.keys() != parameters.keys():
+        missing, unknown = sorted(parameters.keys() - arrays.keys()), sorted(arrays.keys() - parameters.keys())
+        raise CheckpointError(
+            f"{path}: the arrays are not those of this model: missing {missing}, unknown {unknown}",
+            hint="names are those of a PyTorch module with the attributes embedding, rnn and head",
+        )
+    for name, parameter in parameters.items():
+        if arrays[name].shape != parameter.shape:
+            raise ShapeError(f"{path}: {name} has shape {arrays[name].shape}, but in this model {parameter.shape}")
+    for name, parameter in parameters.items():
+        parameter[...] = arrays[name]
