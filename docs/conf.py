@@ -1,13 +1,17 @@
 """Sphinx configuration; the gate builds with warnings as errors."""
 
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "rnncallbacks"
 author = "the rnncallbacks developers"
 project_copyright = f"2026, {author}"
 release = version = version_of("rnncallbacks")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated"]
 exclude_patterns = ["_build"]
 
 html_theme = "furo"

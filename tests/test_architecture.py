@@ -18,9 +18,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = "rnncallbacks"
 
-FOUNDATION = {"arrays", "errors"}
-NUMERICS = FOUNDATION | {"gradients", "hidden", "monitor", "rnn", "schedules"}
-CORE = NUMERICS | {"alarms", "history", "hookspecs", "manager", "run"}
+FOUNDATION = {"arrays", "checks", "errors"}
+NUMERICS = FOUNDATION | {"gradients", "hidden", "learning_rate", "monitor", "rnn", "schedules"}
+CORE = NUMERICS | {"alarms", "history", "hookspecs", "manager", "records", "run"}
 BUILT_ON_THE_CORE = {"checkpoint", "cli", "config", "discovery", "plugins", "reporting", "testing", "trainer"}
 
 # What a rule would refuse and is right all the same, with the reason.

@@ -79,7 +79,7 @@ def test_a_leaf_that_is_no_array_is_refused_with_its_place_and_type(leaf):
 
 
 def test_a_bare_leaf_that_is_no_array_is_refused():
-    with pytest.raises(ContainerError, match="params: expected a NumPy array.*got float"):
+    with pytest.raises(ContainerError, match=r"params: expected a NumPy array.*got float"):
         named_arrays(1.5, "params")
 
 

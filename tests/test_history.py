@@ -41,7 +41,7 @@ def test_a_row_is_copied():
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        ("trian_loss", "has no column 'trian_loss'; it has epoch, train_loss, val_loss\n.*did you mean 'train_loss'"),
+        ("trian_loss", r"has no column 'trian_loss'; it has epoch, train_loss, val_loss\n.*did you mean 'train_loss'"),
         ("seconds", "has no column 'seconds'"),
     ],
 )
@@ -51,5 +51,5 @@ def test_an_unknown_column_is_an_error_that_names_the_known(history, column, mes
 
 
 def test_a_missing_loss_says_what_computes_it():
-    with pytest.raises(DataError, match="none, as no epoch has ended\n.*loss_averaging"):
+    with pytest.raises(DataError, match=r"none, as no epoch has ended\n.*loss_averaging"):
         History()["train_loss"]

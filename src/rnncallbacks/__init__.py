@@ -9,7 +9,8 @@ from rnncallbacks.config import load_plugins, recommended
 from rnncallbacks.gradients import Gradients
 from rnncallbacks.history import History
 from rnncallbacks.hookspecs import hookimpl
-from rnncallbacks.run import Batch, EpochSummary, Run
+from rnncallbacks.records import Batch, EpochSummary
+from rnncallbacks.run import Run
 from rnncallbacks.trainer import Trainer
 
 if TYPE_CHECKING:

@@ -124,9 +124,10 @@ def load_checkpoint(run: Run, path: Path) -> None:
 
 
 def _state(plugin: object) -> dict[str, Any]:
-    if not attrs.has(type(plugin)):
+    kind = type(plugin)
+    if not attrs.has(kind):
         return {}
-    return {field.name: getattr(plugin, field.name) for field in attrs.fields(type(plugin)) if not field.init}
+    return {field.name: getattr(plugin, field.name) for field in attrs.fields(kind) if not field.init}
 
 
 def _restore(target: object, state: Mapping[str, Any]) -> None:

@@ -59,10 +59,12 @@ class Table:
 class Configuration:
     """A configuration as it was read: its tables by name, in order, and what is wrong with it so far.
 
-    ``where`` names the file, or says that there is none.
+    ``where`` names the file, or says that there is none. ``settings`` is its table ``[train]``, which is for the
+    command of that name alone.
     """
 
     where: str
+    settings: Any
     tables: dict[str, Table] = attrs.field(factory=dict)
     problems: list[str] = attrs.field(factory=list)
     installed: dict[str, Found] = attrs.field(factory=dict)
@@ -163,13 +165,13 @@ def read_configuration(
     *,
     enable: Iterable[str] = (),
     disable: Iterable[str] = (),
+    otherwise: Mapping[str, Any] | None = None,
     behind: Mapping[str, Mapping[str, Any]] | None = None,
-    required: bool = True,
 ) -> Configuration:
     """Read a configuration without importing a plugin; its arguments are those of :func:`load_plugins`.
 
-    ``behind`` holds tables that come behind those of the source, each unless the source has one for that plugin.
-    Without ``required``, no configuration at all is as good as an empty one.
+    ``otherwise`` is the configuration if there is none. ``behind`` holds tables of plugins that come behind all others,
+    each unless there is one for that plugin.
 
     Raises
     ------
@@ -179,8 +181,10 @@ def read_configuration(
     installed = {found.name: found for found in find_plugins()}
     enable, disable = list(enable), list(disable)
     variables = _names_in(ENABLE_VARIABLE), _names_in(DISABLE_VARIABLE)
-    where, prefix, content = _read(source, required=required and not enable and not variables[0])
-    configuration = Configuration(where, installed=installed)
+    if otherwise is None and (enable or variables[0]):
+        otherwise = {}
+    where, prefix, content = _read(source, otherwise)
+    configuration = Configuration(where, settings=content.get("train", {}), installed=installed)
     _add_tables(configuration, content, prefix)
     for name, options in (behind or {}).items():
         if not configuration.matching(name):
@@ -231,7 +235,7 @@ def _add_tables(configuration: Configuration, content: Mapping[str, Any], prefix
             configuration.tables[name] = Table(name, plugin, rest, place, enabled, reason)
 
 
-def _read(source: Source, required: bool) -> tuple[str, str, Mapping[str, Any]]:
+def _read(source: Source, otherwise: Mapping[str, Any] | None) -> tuple[str, str, Mapping[str, Any]]:
     """Where the configuration stands in words, what precedes its keys there, and its content."""
     if isinstance(source, Mapping):
         return "configuration", "", source
@@ -245,12 +249,12 @@ def _read(source: Source, required: bool) -> tuple[str, str, Mapping[str, Any]]:
         for path in (directory / FILE, directory / PYPROJECT):
             if path.is_file() and (found := _read_file(path)) is not None:
                 return found
-    if required:
-        raise ConfigurationError(
-            [f"no configuration: looked for {FILE}, and {PYPROJECT} with [tool.rnncallbacks], in {here} and above it"],
-            hint=_what_to_write(),
-        )
-    return "no configuration file", "", {}
+    if otherwise is not None:
+        return "no configuration file", "", otherwise
+    raise ConfigurationError(
+        [f"no configuration: looked for {FILE}, and {PYPROJECT} with [tool.rnncallbacks], in {here} and above it"],
+        hint=_what_to_write(),
+    )
 
 
 def _read_file(path: Path) -> tuple[str, str, Mapping[str, Any]] | None:

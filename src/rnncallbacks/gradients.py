@@ -77,9 +77,9 @@ def clip_by_global_norm(arrays: Iterable[Array], max_norm: float) -> tuple[float
     if not np.isfinite(norm) or norm <= max_norm:
         return norm, norm
     factor = max_norm / norm
-    # A factor this small is rounded to few digits, or to zero, in the arrays' own precision.
-    precision = np.float64 if factor < 1e-30 else None
     for array in arrays:
+        # A small factor is rounded to few digits, or to zero, in single precision, and any factor in half precision.
+        precision = np.float64 if factor < 1e-30 or array.itemsize < 4 else None
         np.multiply(array, factor, out=array, dtype=precision, casting="same_kind")
     return norm, max_norm
 

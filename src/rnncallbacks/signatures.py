@@ -210,14 +210,14 @@ def _default(field: attrs.Attribute[Any]) -> Any:
 
 def _annotation(factory: Callable[..., object], name: str, annotation: Any) -> Any:
     """The annotation as a type; text that cannot be evaluated stands for any type."""
-    if annotation is inspect.Parameter.empty:
-        return Any
     holder = inspect.unwrap(factory)
     if isinstance(factory, type):
-        # A field that is inherited was written in its own class's module.
+        # A field that is inherited was written in its own class's module; only there is one with a converter typed.
         owners = [one for one in factory.__mro__ if name in inspect.get_annotations(one)]
         if owners:
             holder, annotation = owners[0], inspect.get_annotations(owners[0])[name]
+    if annotation is inspect.Parameter.empty:
+        return Any
     module = sys.modules.get(getattr(holder, "__module__", ""))
     # One at a time: a field of state beside it may well name what is imported for type checkers only.
     single = types.SimpleNamespace(__annotations__={name: annotation})

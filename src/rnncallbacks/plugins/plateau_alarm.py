@@ -42,7 +42,7 @@ class PlateauAlarm:
     action:
         "warn" goes on, "stop" ends the run after this epoch, "raise" ends it with an error.
     restore_best:
-        At the end of the run, put back the parameters of the best epoch. Needs ``Run(params)``, and ``run.params = params``
+        At the end of the run, put back the parameters of the best epoch. Needs ``Run(params)``, and ``run.params =``
         after each update in a script whose update returns new arrays.
 
     Example

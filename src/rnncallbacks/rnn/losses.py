@@ -39,7 +39,7 @@ class SoftmaxNll:
         return as_indices("targets", targets, output_size).reshape(-1)
 
     def forward(self, work: Workspace, logits: FloatArray, targets: IntArray, mask: BoolArray | None) -> float:
-        """The loss of logits (positions, vocab_size), which are overwritten, of the positions where ``mask`` is True."""
+        """The loss of logits (positions, vocab_size), which are overwritten, where ``mask`` is True."""
         positions, vocab_size = logits.shape
         flat = logits.reshape(-1)
         places = np.arange(0, positions * vocab_size, vocab_size) + targets

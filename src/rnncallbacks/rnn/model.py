@@ -247,8 +247,8 @@ class RecurrentModel:
         """The head's outputs and the state after the last step, without a loss; all positions count.
 
         Outputs have the shape (seq_len, batch, output_size), or (batch, output_size) with ``output="last"``; with
-        ``loss="nll"`` they are logits. A forward pass that waits for its ``backward`` is left alone. Errors are those of
-        ``forward``.
+        ``loss="nll"`` they are logits. A forward pass that waits for its ``backward`` is left alone. Errors are those
+        of ``forward``.
         """
         checked = self._input.check(np.asarray(inputs))
         with np.errstate(all="ignore"):

@@ -21,7 +21,7 @@ array([-0.29,  0.58], dtype=float32)
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import attrs
 import numpy as np
@@ -32,6 +32,15 @@ from rnncallbacks.rnn import options
 
 # Numbers per block. The four or five blocks that a step works on stay in the second-level cache.
 _BLOCK = 2**15
+
+
+class _Block(NamedTuple):
+    """One piece of the parameters, the same piece of each array of the state, and two pieces to work in."""
+
+    parameter: FloatArray
+    slots: list[FloatArray]
+    first: FloatArray
+    second: FloatArray
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -50,8 +59,7 @@ class Optimizer:
 
     state: dict[str, Array] = attrs.field(init=False, factory=dict, repr=False)
     _parameters: FlatArrays | None = attrs.field(init=False, default=None, repr=False)
-    _blocks: list[tuple[slice, FloatArray, list[FloatArray]]] = attrs.field(init=False, factory=list, repr=False)
-    _scratch: list[FloatArray] = attrs.field(init=False, factory=list, repr=False)
+    _blocks: list[tuple[slice, _Block]] = attrs.field(init=False, factory=list, repr=False)
 
     def bind(self, parameters: FlatArrays) -> None:
         """Take charge of these parameters, with a fresh state. Binding to the same ones again changes nothing."""
@@ -63,9 +71,12 @@ class Optimizer:
         for name, start in self._state_arrays().items():
             self.state[name] = np.full_like(flat, start)
         slots = [array for name, array in self.state.items() if name != "step"]
-        slices = [slice(begin, min(begin + _BLOCK, flat.size)) for begin in range(0, flat.size, _BLOCK)]
-        self._blocks = [(part, flat[part], [array[part] for array in slots]) for part in slices]
-        self._scratch = [np.empty(min(_BLOCK, flat.size), dtype=flat.dtype) for _ in range(2)]
+        scratch = np.empty((2, min(_BLOCK, flat.size)), dtype=flat.dtype)
+        self._blocks = []
+        for begin in range(0, flat.size, _BLOCK):
+            part = slice(begin, min(begin + _BLOCK, flat.size))
+            first, second = scratch[:, : part.stop - begin]
+            self._blocks.append((part, _Block(flat[part], [array[part] for array in slots], first, second)))
 
     def step(self, gradients: FlatArrays, learning_rate: float) -> None:
         """Change the parameters in place. The gradients are left as they are.
@@ -93,10 +104,8 @@ class Optimizer:
         count = self.state["step"]
         count += 1
         coefficients = self._coefficients(float(learning_rate), int(count))
-        first, second = self._scratch
-        for part, parameter, slots in self._blocks:
-            size = parameter.size
-            self._update(parameter, flat[part], slots, first[:size], second[:size], coefficients)
+        for part, block in self._blocks:
+            self._update(block, flat[part], coefficients)
 
     def _state_arrays(self) -> dict[str, float]:
         """Names of the state's arrays to the value with which they begin."""
@@ -106,15 +115,8 @@ class Optimizer:
         """What ``_update`` needs, the same for all blocks of step number ``count`` (from 1)."""
         return (learning_rate,)
 
-    def _update(
-        self,
-        parameter: FloatArray,
-        gradient: FloatArray,
-        slots: list[FloatArray],
-        first: FloatArray,
-        second: FloatArray,
-        coefficients: tuple[float, ...],
-    ) -> None:
+    def _update(self, block: _Block, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
+        """Change one block of the parameters and of the state; the gradient's is not ours to change."""
         raise NotImplementedError
 
 
@@ -164,15 +166,8 @@ class SGD(Optimizer):
     def _state_arrays(self) -> dict[str, float]:
         return {"momentum_buffer": 0.0} if self.momentum else {}
 
-    def _update(
-        self,
-        parameter: FloatArray,
-        gradient: FloatArray,
-        slots: list[FloatArray],
-        first: FloatArray,
-        second: FloatArray,
-        coefficients: tuple[float, ...],
-    ) -> None:
+    def _update(self, block: _Block, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
+        parameter, slots, first, second = block
         direction = _decayed(gradient, parameter, self.weight_decay, first)
         if self.momentum:
             (velocity,) = slots
@@ -218,15 +213,8 @@ class Adagrad(Optimizer):
     def _state_arrays(self) -> dict[str, float]:
         return {"sum": self.initial_accumulator_value}
 
-    def _update(
-        self,
-        parameter: FloatArray,
-        gradient: FloatArray,
-        slots: list[FloatArray],
-        first: FloatArray,
-        second: FloatArray,
-        coefficients: tuple[float, ...],
-    ) -> None:
+    def _update(self, block: _Block, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
+        parameter, slots, first, second = block
         gradient = _decayed(gradient, parameter, self.weight_decay, first)
         (squares,) = slots
         np.multiply(gradient, gradient, second)
@@ -273,15 +261,8 @@ class RMSProp(Optimizer):
     def _state_arrays(self) -> dict[str, float]:
         return {"square_avg": 0.0} | ({"momentum_buffer": 0.0} if self.momentum else {})
 
-    def _update(
-        self,
-        parameter: FloatArray,
-        gradient: FloatArray,
-        slots: list[FloatArray],
-        first: FloatArray,
-        second: FloatArray,
-        coefficients: tuple[float, ...],
-    ) -> None:
+    def _update(self, block: _Block, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
+        parameter, slots, first, second = block
         gradient = _decayed(gradient, parameter, self.weight_decay, first)
         squares = slots[0]
         np.multiply(gradient, gradient, second)
@@ -351,15 +332,8 @@ class Adam(Optimizer):
         size = learning_rate * (1.0 - beta1) / (1.0 - beta1**count)
         return size / root, self.eps / root, 1.0 - learning_rate * self.weight_decay
 
-    def _update(
-        self,
-        parameter: FloatArray,
-        gradient: FloatArray,
-        slots: list[FloatArray],
-        first: FloatArray,
-        second: FloatArray,
-        coefficients: tuple[float, ...],
-    ) -> None:
+    def _update(self, block: _Block, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
+        parameter, slots, first, second = block
         size, eps, kept = coefficients
         if self._decoupled:
             np.multiply(parameter, kept, parameter)

@@ -1,0 +1,166 @@
+"""What the reference takes from the code: the options of plugins, and those of commands.
+
+A Sphinx extension. The "Options" section in the docstring of a plugin's class says what each option means; its type and
+default are those of the class. A command's options are those that click knows.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Any
+
+from rnncallbacks.signatures import options_of
+
+Factory = Callable[..., object]
+SECTION = "Options"
+
+
+def described_options(factory: Factory) -> dict[str, str]:
+    """What the docstrings of a class and of those that it derives from say of each option.
+
+    >>> from rnncallbacks.plugins import GradientClipping
+    >>> described_options(GradientClipping)["max_norm"]
+    'The bound, above 0.'
+    """
+    found: dict[str, str] = {}
+    for one in reversed(inspect.getmro(factory) if inspect.isclass(factory) else [factory]):
+        section, _ = split_section((inspect.getdoc(one) or "").splitlines())
+        found |= entries(section)
+    return found
+
+
+def split_section(lines: list[str]) -> tuple[list[str], list[str]]:
+    """The lines below the heading "Options" that are its entries, and all the others without the heading."""
+    try:
+        begin = next(n for n, line in enumerate(lines[:-1]) if line == SECTION and set(lines[n + 1]) == {"-"})
+    except StopIteration:
+        return [], lines
+    end = begin + 2
+    while end < len(lines) and (not lines[end] or lines[end].startswith(" ") or _name(lines[end])):
+        end += 1
+    return lines[begin + 2 : end], [*lines[:begin], *lines[end:]]
+
+
+def entries(section: list[str]) -> dict[str, str]:
+    """The name of each entry, and its text on one line."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in section:
+        if named := _name(line):
+            name = named
+            found[name] = ""
+        elif line.strip():
+            found[name] = f"{found[name]} {line.strip()}".lstrip()
+    return found
+
+
+def _name(line: str) -> str:
+    match = re.fullmatch(r"(\w+):", line)
+    return match[1] if match else ""
+
+
+def undescribed_options(factory: Factory) -> list[str]:
+    """The options that no docstring describes, and the described ones that do not exist."""
+    described = described_options(factory)
+    options = options_of(factory)
+    return [name for name in options if not described.get(name)] + [name for name in described if name not in options]
+
+
+def options_table(factory: Factory) -> list[str]:
+    """The options of a plugin as lines of reStructuredText."""
+    described = described_options(factory)
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 18 24 16 42", ""]
+    rows = [("option", "type", "default", "meaning")]
+    for option in options_of(factory).values():
+        default = "required" if option.required else f"``{_toml(option.default)}``"
+        rows.append((f"``{option.name}``", f"``{option.type}``", default, described[option.name]))
+    for row in rows:
+        lines += [f"   {'  ' if number else '* '}- {cell}" for number, cell in enumerate(row)]
+    return [*lines, ""]
+
+
+def _toml(value: Any) -> str:
+    """A default as one would write it in a configuration."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or isinstance(value, int | float):
+        return repr(value)
+    return f'"{value}"'
+
+
+def plugin_classes(distribution: str = "rnncallbacks") -> dict[str, str]:
+    """The dotted name of each plugin's class by the plugin's name, for the plugins that one distribution brings."""
+    return {
+        one.name: one.value.replace(":", ".")
+        for one in sorted(entry_points(group="rnncallbacks.plugins"), key=lambda one: one.name)
+        if one.dist is not None and one.dist.name == distribution
+    }
+
+
+def commands() -> dict[str, Any]:
+    """The commands of the command line by name, as click knows them."""
+    from rnncallbacks.cli import main
+
+    return dict(sorted(main.commands.items()))
+
+
+def parameters(command: Any) -> Iterator[tuple[str, str, str]]:
+    """Each option of a command, as what is typed, its default, and what it does."""
+    import click
+
+    context = click.Context(command)
+    for parameter in command.get_params(context):
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            typed = ", ".join(f"`{one}`" for one in (*parameter.opts, *parameter.secondary_opts))
+            if not parameter.is_flag:
+                typed += f" {parameter.make_metavar(context)}"
+            known = parameter.default if isinstance(parameter.default, str | int | float) else None
+            default = "" if known is None or parameter.is_flag else f"`{known}`"
+            yield typed, default, parameter.help or ""
+
+
+def command_lines(command: Any) -> list[str]:
+    """A command as lines of Markdown: how it is called, and its options."""
+    import click
+
+    context = click.Context(command, info_name=f"rnncallbacks {command.name}")
+    pieces = " ".join(command.collect_usage_pieces(context))
+    rows = [("option", "default", "meaning"), ("---", "---", "---"), *parameters(command)]
+    table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return ["```console", f"$ {context.command_path} {pieces}", "```", "", *table, ""]
+
+
+def _document_options(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Put the table where the docstring has its section "Options", or at the end where it has none."""
+    if what != "class" or name not in plugin_classes().values():
+        return
+    if missing := undescribed_options(obj):
+        raise ValueError(f"{name}: options without a description, or the reverse: {', '.join(missing)}")
+    section, rest = split_section(list(lines))
+    begin = lines.index(SECTION) if section else len(lines)
+    lines[:] = [*rest[:begin], "", *options_table(obj), *rest[begin:]]
+
+
+def setup(app: Any) -> dict[str, bool]:
+    from docutils import nodes
+    from docutils.parsers.rst import Directive
+    from docutils.statemachine import StringList
+
+    class Command(Directive):
+        """``{command} train``: how the command is called, and its options."""
+
+        required_arguments = 1
+
+        def run(self) -> list[Any]:
+            parent = nodes.container()
+            lines = command_lines(commands()[self.arguments[0]])
+            self.state.nested_parse(StringList(lines, source="command line"), self.content_offset, parent)
+            return parent.children
+
+    app.add_directive("command", Command)
+    # Before napoleon, which does not know the section.
+    app.connect("autodoc-process-docstring", _document_options, priority=400)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,16 @@
+"""The command line: ``rnncallbacks train``, ``plugins`` and ``check``."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; without its libraries, say in a line which extra brings them, and exit with 2."""
+    try:
+        import click  # noqa: F401
+        import rich  # noqa: F401
+    except ImportError as error:
+        sys.stderr.write(f"error: the command line needs {error.name}: pip install 'rnncallbacks[cli]'\n")
+        sys.exit(2)
+    from rnncallbacks.cli.commands import rnncallbacks
+
+    rnncallbacks(prog_name="rnncallbacks")

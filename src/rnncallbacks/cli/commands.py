@@ -1,0 +1,140 @@
+"""The commands and their options; what they do stands in the modules beside this one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from rnncallbacks.cli.settings import Settings, check_table
+from rnncallbacks.config import read_configuration
+from rnncallbacks.errors import ConfigurationError, RnnCallbacksError
+from rnncallbacks.manager import Plugins
+from rnncallbacks.signatures import one_line, options_of
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+HELP = {
+    "epochs": "Passes over the text.",
+    "batch_size": "Parts of the text side by side.",
+    "seq_len": "Characters per step of truncated backpropagation.",
+    "hidden_size": "Units of the network.",
+    "learning_rate": "At its highest.",
+    "seed": "Of everything random.",
+    "held_out": "Share of the text, its end, that is not trained on.",
+    "sample": "Characters to generate at the end.",
+    "temperature": "Of the sample: lower is likelier.",
+}
+
+
+class Group(click.Group):
+    """Prints errors of the library without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RnnCallbacksError as error:
+            complain(error)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(130)
+
+
+def complain(error: RnnCallbacksError) -> None:
+    """Print each problem on a line of its own, and where it arose."""
+    problems = error.problems if isinstance(error, ConfigurationError) else [one_line(error)]
+    for problem in problems:
+        click.echo(f"error: {problem}", err=True)
+    if isinstance(error, ConfigurationError) and error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+    for note in getattr(error, "__notes__", []):
+        click.echo(f"  {note}", err=True)
+
+
+def _plugin_options(command: Command) -> Command:
+    """The options that say which configuration holds, and change it."""
+    command = click.option(
+        "-p", "plugins", multiple=True, metavar="[no:]NAME", help="Add a plugin, or take one out. Repeatable."
+    )(command)
+    return command
+
+
+def _settings_options(command: Command) -> Command:
+    for option in reversed(options_of(Settings).values()):
+        if option.name in HELP:
+            name = f"--{option.name.replace('_', '-')}"
+            text = f"{HELP[option.name]} [default: {option.default}]"
+            kind = type(option.default)
+            command = click.option(name, option.name, type=kind, metavar=kind.__name__.upper(), help=text)(command)
+    return command
+
+
+def _switches(plugins: tuple[str, ...]) -> dict[str, list[str]]:
+    return {
+        "enable": [name for name in plugins if not name.startswith("no:")],
+        "disable": [name.removeprefix("no:") for name in plugins if name.startswith("no:")],
+    }
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("rnncallbacks"), message="%(prog)s %(version)s")
+def rnncallbacks() -> None:
+    """Remedies, alarms and a NumPy trainer for recurrent networks whose loss will not go down."""
+
+
+@rnncallbacks.command()
+@click.argument("text", metavar="[FILE.txt]", required=False, type=click.Path(path_type=Path))
+@_settings_options
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run's files go. [default: runs/<time>]")
+@click.option("--config", type=click.Path(path_type=Path), help="A configuration. [default: found upward from here]")
+@_plugin_options
+@click.pass_context
+def train(
+    ctx: click.Context, run_dir: Path | None, config: Path | None, plugins: tuple[str, ...], **given: Any
+) -> None:
+    """Train a character RNN on a text, and compare it with n-gram models of the same text.
+
+    FILE.txt is a text in UTF-8. Without it, the text is the help topics that come with Python.
+    """
+    from rnncallbacks.cli.training import train_on_text
+
+    told = {name: value for name, value in given.items() if value is not None}
+    ctx.exit(train_on_text(told, run_dir, config, **_switches(plugins)))
+
+
+@rnncallbacks.command()
+@click.option("-v", "--verbose", is_flag=True, help="Each option on a line, with its type; and where the plugin is.")
+@click.option("--config", type=click.Path(path_type=Path), help="A configuration. [default: found upward from here]")
+@_plugin_options
+def plugins(verbose: bool, config: Path | None, plugins: tuple[str, ...]) -> None:
+    """List the installed plugins: their hooks and options, and which are enabled here, and why."""
+    from rnncallbacks.cli.listing import list_plugins
+
+    list_plugins(read_configuration(config, otherwise={}, **_switches(plugins)), verbose=verbose)
+
+
+@rnncallbacks.command()
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@_plugin_options
+def check(path: Path | None, plugins: tuple[str, ...]) -> None:
+    """Check a configuration (default: the one found upward from here) without training."""
+    try:
+        configuration = read_configuration(path, **_switches(plugins))
+        configuration.problems += check_table(configuration.settings, configuration.where)
+        made = configuration.make()
+        Plugins(made)
+    except RnnCallbacksError as error:
+        complain(error)
+        sys.exit(1)
+    click.echo(f"{configuration.where}: {len(made)} plugins, called in this order:" if made else "nothing would run")
+    for number, (name, plugin) in enumerate(made.items(), 1):
+        table = configuration.tables[name]
+        click.echo(f"{number:>3}. {name}  {' '.join(repr(plugin).split())}  by {table.reason}")
+    for table in configuration.tables.values():
+        if not table.enabled:
+            click.echo(f"     {table.name}  disabled by {table.reason}")
