@@ -240,7 +240,7 @@ def test_an_empty_hook_has_nothing_to_call_and_one_that_lost_its_plugins_neither
     assert calls == []
 
 
-# Refusals --------------------------------------------------------------------------------------------------------------
+# Refusals ------------------------------------------------------------------------------------------------------------
 
 
 class Undecorated(Recorder):
@@ -342,8 +342,10 @@ class NoHook:
 
 
 @attrs.define
-class Unhashable(Recorder):
-    pass
+class Unhashable:
+    @hookimpl
+    def on_epoch_end(self, run):
+        """Two of them would be equal."""
 
 
 @attrs.frozen
@@ -377,7 +379,7 @@ class Equal:
         (NoFunction(), "on_epoch_end is a partial, and only functions and methods are called"),
         (NoHook(), "NoHook implements no hook\n.*on_fit_start, on_epoch_start"),
         ("loss_averaging", "str implements no hook"),
-        (Unhashable([], ""), r"Unhashable objects are not hashable\n.*eq=False"),
+        (Unhashable(), r"Unhashable objects are not hashable\n.*eq=False"),
     ],
 )
 def test_what_pluggy_would_leave_silent_is_refused_with_a_hint(plugin, message):
@@ -446,7 +448,7 @@ def test_hooks_of_lists_the_hooks_of_an_object_or_a_class():
     assert HOOKS["on_backward"] == ("run", "batch", "grads")
 
 
-# Notes on exceptions ---------------------------------------------------------------------------------------------------
+# Notes on exceptions -------------------------------------------------------------------------------------------------
 
 
 def note_on_failure(plugins, hook="on_epoch_start", **arguments):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rnncallbacks.alarms import Alarm
 from rnncallbacks.config import load_plugins, recommended
@@ -11,9 +11,10 @@ from rnncallbacks.history import History
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.records import Batch, EpochSummary
 from rnncallbacks.run import Run
-from rnncallbacks.trainer import Trainer
 
 if TYPE_CHECKING:
+    from rnncallbacks.trainer import Trainer
+
     __version__: str
 
 __all__ = [
@@ -31,10 +32,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> str:
-    if name != "__version__":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Asked of the installed package, so that pyproject.toml is the only place that states it; slow to import.
-    from importlib.metadata import version
+def __getattr__(name: str) -> Any:
+    """What a script with a loop of its own need not wait for: the trainer with its networks, and the version."""
+    if name == "Trainer":
+        from rnncallbacks.trainer import Trainer
 
-    return version(__name__)
+        return Trainer
+    if name == "__version__":
+        # Asked of the installed package, so that pyproject.toml is the only place that states it.
+        from importlib.metadata import version
+
+        return version(__name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -127,7 +127,11 @@ def _state(plugin: object) -> dict[str, Any]:
     kind = type(plugin)
     if not attrs.has(kind):
         return {}
-    return {field.name: getattr(plugin, field.name) for field in attrs.fields(kind) if not field.init}
+    return {field.name: getattr(plugin, field.name) for field in attrs.fields(kind) if _is_kept(field)}
+
+
+def _is_kept(field: attrs.Attribute[Any]) -> bool:
+    return not field.init and bool(field.metadata.get("checkpoint", True))
 
 
 def _restore(target: object, state: Mapping[str, Any]) -> None:
@@ -158,7 +162,8 @@ def _encode(value: Any, path: str, arrays: dict[str, Array]) -> Any:
         return _encode(fields, path, arrays)
     raise CheckpointError(
         f"{path}: a {type(value).__name__} cannot be kept in a checkpoint",
-        hint="keep numbers, words, arrays, lists, tuples, dicts with words as keys, or attrs objects of these",
+        hint="state is numbers, words, arrays, and lists, tuples, dicts or attrs objects of these; a field that is no state "
+        "is declared with metadata={'checkpoint': False}",
     )
 
 

@@ -163,7 +163,7 @@ class Plugins(Mapping[str, object]):
         The innermost frame counts, as wrappers of other plugins stand around it; but not beyond the next call of a
         hook, which has its own note.
         """
-        implementations = caller.get_hookimpls()
+        implementations = caller.get_hookimpls()[::-1]
         suspects = implementations
         trace = error.__traceback__ and error.__traceback__.tb_next
         while trace is not None and trace.tb_frame.f_code is not Plugins.call.__code__:
@@ -269,5 +269,5 @@ def _check_implementation(name: str, hook: str, function: Any, options: Mapping[
         if parameter.name not in HOOKS[hook]:
             raise PluginError(
                 f"plugin {name!r}: {hook} takes {parameter.name!r}, which is not among {', '.join(HOOKS[hook])}",
-                hint=closest(parameter.name, HOOKS[hook]),
+                hint=closest(parameter.name, HOOKS[hook]) or "take the argument out; the others are given by name",
             )

@@ -58,10 +58,9 @@ def complain(error: RnnCallbacksError) -> None:
 
 def _plugin_options(command: Command) -> Command:
     """The options that say which configuration holds, and change it."""
-    command = click.option(
+    return click.option(
         "-p", "plugins", multiple=True, metavar="[no:]NAME", help="Add a plugin, or take one out. Repeatable."
     )(command)
-    return command
 
 
 def _settings_options(command: Command) -> Command:
@@ -74,11 +73,10 @@ def _settings_options(command: Command) -> Command:
     return command
 
 
-def _switches(plugins: tuple[str, ...]) -> dict[str, list[str]]:
-    return {
-        "enable": [name for name in plugins if not name.startswith("no:")],
-        "disable": [name.removeprefix("no:") for name in plugins if name.startswith("no:")],
-    }
+def _switches(plugins: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The names to enable and those to disable."""
+    disable = [name.removeprefix("no:") for name in plugins if name.startswith("no:")]
+    return [name for name in plugins if not name.startswith("no:")], disable
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -93,10 +91,7 @@ def rnncallbacks() -> None:
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run's files go. [default: runs/<time>]")
 @click.option("--config", type=click.Path(path_type=Path), help="A configuration. [default: found upward from here]")
 @_plugin_options
-@click.pass_context
-def train(
-    ctx: click.Context, run_dir: Path | None, config: Path | None, plugins: tuple[str, ...], **given: Any
-) -> None:
+def train(run_dir: Path | None, config: Path | None, plugins: tuple[str, ...], **given: Any) -> None:
     """Train a character RNN on a text, and compare it with n-gram models of the same text.
 
     FILE.txt is a text in UTF-8. Without it, the text is the help topics that come with Python.
@@ -104,7 +99,7 @@ def train(
     from rnncallbacks.cli.training import train_on_text
 
     told = {name: value for name, value in given.items() if value is not None}
-    ctx.exit(train_on_text(told, run_dir, config, **_switches(plugins)))
+    sys.exit(train_on_text(told, run_dir, config, *_switches(plugins)))
 
 
 @rnncallbacks.command()
@@ -115,7 +110,8 @@ def plugins(verbose: bool, config: Path | None, plugins: tuple[str, ...]) -> Non
     """List the installed plugins: their hooks and options, and which are enabled here, and why."""
     from rnncallbacks.cli.listing import list_plugins
 
-    list_plugins(read_configuration(config, otherwise={}, **_switches(plugins)), verbose=verbose)
+    enable, disable = _switches(plugins)
+    list_plugins(read_configuration(config, enable=enable, disable=disable, otherwise={}), verbose=verbose)
 
 
 @rnncallbacks.command()
@@ -123,8 +119,9 @@ def plugins(verbose: bool, config: Path | None, plugins: tuple[str, ...]) -> Non
 @_plugin_options
 def check(path: Path | None, plugins: tuple[str, ...]) -> None:
     """Check a configuration (default: the one found upward from here) without training."""
+    enable, disable = _switches(plugins)
     try:
-        configuration = read_configuration(path, **_switches(plugins))
+        configuration = read_configuration(path, enable=enable, disable=disable)
         configuration.problems += check_table(configuration.settings, configuration.where)
         made = configuration.make()
         Plugins(made)

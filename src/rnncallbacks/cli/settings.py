@@ -16,10 +16,10 @@ from rnncallbacks.signatures import make_plugin
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """The settings of a run, with the defaults that suit half a megabyte of text and two cores for well under a minute."""
+    """The settings of a run. The defaults suit half a megabyte of text, and two cores for well under a minute."""
 
     text: Path | None = None
-    epochs: int = attrs.field(default=12, validator=options.count())
+    epochs: int = attrs.field(default=8, validator=options.count())
     batch_size: int = attrs.field(default=16, validator=options.count())
     seq_len: int = attrs.field(default=50, validator=options.count())
     hidden_size: int = attrs.field(default=256, validator=options.count())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import attrs
@@ -14,6 +13,7 @@ from rnncallbacks.arrays import Array, named_arrays
 from rnncallbacks.errors import RunStateError
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.monitor import Mode, Monitor
+from rnncallbacks.watching import watched_value
 
 if TYPE_CHECKING:
     from rnncallbacks.records import EpochSummary
@@ -25,7 +25,7 @@ class PlateauAlarm:
     """Raises RNN601 after ``patience`` epochs in a row without improvement, and again only after a new best.
 
     What counts as an improvement: :func:`rnncallbacks.monitor.improved`. A value that is not finite is none, and raises
-    RNN403 the first time.
+    RNN403 the first time. A run that resumes with its patience used up, and ``action`` "stop", stops at once.
 
     Options
     -------
@@ -59,11 +59,14 @@ class PlateauAlarm:
     action: Action = attrs.field(default="warn", validator=options.one_of("warn", "stop", "raise"))
     restore_best: bool = attrs.field(default=False, validator=options.flag)
     _judge: Monitor = attrs.field(init=False, repr=False)
-    _raised: list[str] = attrs.field(factory=list, init=False, repr=False)
     _best_params: dict[str, Array] = attrs.field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self._judge = Monitor(patience=self.patience, mode=self.mode, min_delta=self.min_delta, rtol=self.rtol)
+        self._best_params = {}
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
@@ -72,27 +75,30 @@ class PlateauAlarm:
                 "restore_best: the run does not know the parameters",
                 hint="pass them to Run(params), or set restore_best=False",
             )
+        if run.epoch == 0:  # a run that resumes goes on with what the checkpoint put back
+            self._begin()
+        elif self.action == "stop" and self._judge.exhausted:
+            run.stop(f"RNN601 {self.monitor} had not improved for {self._judge.stale} epochs when the run resumed")
 
     @hookimpl
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
-        value = summary.value(self.monitor)
-        if not math.isfinite(value) and "RNN403" not in self._raised:
-            self._raised.append("RNN403")
-            run.raise_alarm("RNN403", f"{self.monitor} is {value}", evidence={self.monitor: value})
+        value = watched_value(run, summary, self.monitor)
+        if value is None:
+            return
         if self._judge.update(value, summary.epoch):
-            if "RNN601" in self._raised:
-                self._raised.remove("RNN601")
             if self.restore_best:
                 self._keep_params(run)
-        elif self._judge.exhausted and "RNN601" not in self._raised:
-            self._raised.append("RNN601")
+        elif self._judge.stale == self.patience:  # not above it: one plateau is one alarm
             self._alarm(run, value)
 
     @hookimpl
     def on_fit_end(self, run: Run) -> None:
-        if self._best_params:
-            for name, array in named_arrays(run.params, "params").items():
-                array[...] = self._best_params[name]
+        if not self._best_params:
+            return
+        if self._judge.stale:
+            self._check_changed(run, f"{self.monitor} has not improved since")
+        for name, array in named_arrays(run.params, "params").items():
+            array[...] = self._best_params[name]
 
     def _alarm(self, run: Run, value: float) -> None:
         best, epoch = self._judge.best, self._judge.best_epoch
@@ -104,13 +110,14 @@ class PlateauAlarm:
         run.raise_alarm("RNN601", f"{self.monitor} has not improved {since}", evidence=evidence, action=self.action)
 
     def _keep_params(self, run: Run) -> None:
+        if self._best_params:
+            self._check_changed(run, f"{self.monitor} improved")
+        self._best_params = {name: array.copy() for name, array in named_arrays(run.params, "params").items()}
+
+    def _check_changed(self, run: Run, happened: str) -> None:
         params = named_arrays(run.params, "params")
-        unchanged = self._best_params and all(
-            np.array_equal(array, self._best_params[name]) for name, array in params.items()
-        )
-        if unchanged:
+        if all(np.array_equal(array, self._best_params[name]) for name, array in params.items()):
             raise RunStateError(
-                f"restore_best: {self.monitor} improved, but run.params are still the numbers of the best epoch before",
+                f"restore_best: {happened}, but run.params are still the numbers of the best epoch before",
                 hint="a script whose update returns new arrays must assign run.params = params after it",
             )
-        self._best_params = {name: array.copy() for name, array in params.items()}

@@ -66,8 +66,8 @@ class Progress:
     """
 
     refresh: float = attrs.field(default=0.1, validator=options.number(above=0))
-    _bar: Any = attrs.field(default=None, init=False, repr=False)
-    _drawn: float = attrs.field(default=0.0, init=False, repr=False)
+    _bar: Any = attrs.field(default=None, init=False, repr=False, metadata={"checkpoint": False})
+    _drawn: float = attrs.field(default=0.0, init=False, repr=False, metadata={"checkpoint": False})
 
     def __attrs_post_init__(self) -> None:
         try:

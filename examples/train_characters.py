@@ -1,0 +1,28 @@
+"""Train a character network on a short text; the plugins come from ``rnncallbacks.toml`` beside this script."""
+
+from pathlib import Path
+
+from rnncallbacks import Trainer, load_plugins
+from rnncallbacks.rnn.batches import StreamLoader
+from rnncallbacks.rnn.model import RecurrentModel
+from rnncallbacks.rnn.ngram import ngram_loss
+from rnncallbacks.rnn.optimizers import Adam
+from rnncallbacks.rnn.sampling import sample
+from rnncallbacks.rnn.text import Vocabulary, embedded_text, split
+
+text = embedded_text()[:100_000]
+vocabulary = Vocabulary.from_tokens(text)
+train, held_out = split(vocabulary.encode(text))
+
+model = RecurrentModel(hidden_size=128, vocab_size=len(vocabulary), seed=0)
+plugins = load_plugins(Path(__file__).with_name("rnncallbacks.toml"))
+history = Trainer(model, Adam(), plugins=plugins, learning_rate=5e-3).fit(
+    StreamLoader(train, batch_size=16, seq_len=32), StreamLoader(held_out, batch_size=16, seq_len=32), max_epochs=6
+)
+
+for row in history:
+    print(f"epoch {row['epoch']}  train {row['train_loss']:.4f}  val {row['val_loss']:.4f}")
+print(f"bigram model: {ngram_loss(train, held_out, len(vocabulary), order=2):.4f} nats per character")
+prompt = "The "
+drawn = sample(model, vocabulary.encode(prompt), 200, temperature=0.7)
+print(prompt + "".join(vocabulary.decode(list(drawn))))

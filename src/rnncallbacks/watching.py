@@ -1,0 +1,27 @@
+"""What the plugins that watch a history column share: its value at the end of an epoch, and an alarm if it is none."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rnncallbacks.run import EpochSummary, Run
+
+
+def watched_value(run: Run, summary: EpochSummary, column: str) -> float | None:
+    """The epoch's value in a column; None if the run was stopped before the epoch had one.
+
+    The first value of a column that is not finite raises RNN403, once in a run whoever watches it.
+
+    Raises
+    ------
+    DataError
+        The column is not there, or holds no number.
+    """
+    if run.stop_reason is not None and column not in summary.row:
+        return None
+    value = summary.value(column)
+    if not math.isfinite(value) and not any(a.code == "RNN403" and column in a.evidence for a in run.alarms):
+        run.raise_alarm("RNN403", f"{column} is {value}", evidence={column: value})
+    return value
