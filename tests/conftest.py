@@ -1,8 +1,46 @@
-"""What every test needs: no property is timed."""
+"""What several tests need: no property is timed, and plugins can be installed."""
 
+import importlib
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 # A busy machine is not a bug: only what a property says may fail it. The rest stays as Hypothesis has it, which on a
 # continuous-integration machine means the same examples each time.
 settings.register_profile("rnncallbacks", deadline=None)
 settings.load_profile("rnncallbacks")
+
+Install = Callable[..., Path]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Puts a distribution on the path as an installer would: its metadata, its entry points and its modules."""
+    before = set(sys.modules)
+
+    def put(
+        name: str, entry_points: Mapping[str, str] | str, version: str = "1.0", folder: str = "site", **sources: str
+    ) -> Path:
+        site = tmp_path / folder
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        if not isinstance(entry_points, str):
+            lines = [f"{key} = {value}" for key, value in entry_points.items()]
+            entry_points = "\n".join(["[rnncallbacks.plugins]", *lines, ""])
+        (info / "entry_points.txt").write_text(entry_points)
+        for module, source in sources.items():
+            (site / f"{module}.py").write_text(textwrap.dedent(source))
+        if str(site) not in sys.path:
+            monkeypatch.syspath_prepend(str(site))
+        importlib.invalidate_caches()
+        return site
+
+    yield put
+    for module in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[module], "__file__", "")):
+            del sys.modules[module]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from rnncallbacks.arrays import Array, FlatArrays, named_arrays
 from rnncallbacks.errors import ContainerError, OptionError
 
 
-def global_norm(arrays: Iterable[Array]) -> float:
+def global_norm(arrays: Collection[Array]) -> float:
     r"""The Euclidean norm over all arrays together: :math:`\sqrt{\sum_i \lVert a_i \rVert_2^2}`.
 
     Squares that overflow or vanish in the arrays' own precision do not spoil it: the sum is then taken again, scaled by
@@ -24,18 +24,20 @@ def global_norm(arrays: Iterable[Array]) -> float:
     >>> global_norm([np.array([3.0]), np.array([[4.0]])])
     5.0
     """
-    arrays = list(arrays)
+    squares = 0.0
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        squares = 0.0
         for array in arrays:
             vector = array.ravel("K")
             if vector.itemsize < 4:  # half precision loses small squares long before the sum vanishes
                 vector = vector.astype(np.float32)
             squares += float(vector.dot(vector))
-        if 1e-30 < squares < np.inf:
-            return float(np.sqrt(squares))
+    return math.sqrt(squares) if 1e-30 < squares < math.inf else _scaled_norm(arrays)
+
+
+def _scaled_norm(arrays: Collection[Array]) -> float:
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         largest = max((float(np.abs(array).max()) for array in arrays if array.size), key=_nan_highest, default=0.0)
-        if largest == 0.0 or not np.isfinite(largest):
+        if largest == 0.0 or not math.isfinite(largest):
             return largest
         return largest * math.sqrt(sum(_scaled_squares(array, largest) for array in arrays))
 
@@ -48,7 +50,7 @@ def _scaled_squares(array: Array, largest: float) -> float:
     return float(np.square(np.divide(array, largest, dtype=np.float64)).sum())
 
 
-def clip_by_global_norm(arrays: Iterable[Array], max_norm: float) -> tuple[float, float]:
+def clip_by_global_norm(arrays: Collection[Array], max_norm: float) -> tuple[float, float]:
     r"""Scale all arrays in place by one factor, so that their global norm is at most ``max_norm``.
 
     .. math:: g \leftarrow g \cdot \min(1, \mathrm{max\_norm} / \lVert g \rVert)
@@ -72,9 +74,8 @@ def clip_by_global_norm(arrays: Iterable[Array], max_norm: float) -> tuple[float
     array([3., 4.])
     """
     _check_bound("max_norm", max_norm)
-    arrays = list(arrays)
     norm = global_norm(arrays)
-    if not np.isfinite(norm) or norm <= max_norm:
+    if not math.isfinite(norm) or norm <= max_norm:
         return norm, norm
     factor = max_norm / norm
     for array in arrays:
@@ -84,7 +85,7 @@ def clip_by_global_norm(arrays: Iterable[Array], max_norm: float) -> tuple[float
     return norm, max_norm
 
 
-def clip_by_array_norm(arrays: Iterable[Array], max_norm: float) -> tuple[float, float]:
+def clip_by_array_norm(arrays: Collection[Array], max_norm: float) -> tuple[float, float]:
     """Clip each array in place by its own norm, as :func:`clip_by_global_norm` clips all of them by one.
 
     An array with a NaN or infinite entry is left as it is; the others are clipped. Returns the global norm before and
@@ -104,7 +105,7 @@ def clip_by_array_norm(arrays: Iterable[Array], max_norm: float) -> tuple[float,
     return global_norm([norms[:, 0]]), global_norm([norms[:, 1]])
 
 
-def clip_by_value(arrays: Iterable[Array], max_value: float) -> tuple[float, float]:
+def clip_by_value(arrays: Collection[Array], max_value: float) -> tuple[float, float]:
     """Clip each entry in place to ``[-max_value, max_value]``; NaN and infinite entries are left as they are.
 
     Returns the global norm before and after.
@@ -125,7 +126,6 @@ def clip_by_value(arrays: Iterable[Array], max_value: float) -> tuple[float, flo
     array([-1. ,  0.5,  inf])
     """
     _check_bound("max_value", max_value)
-    arrays = list(arrays)
     before = global_norm(arrays)
     for array in arrays:
         np.clip(array, -max_value, max_value, out=array, where=np.isfinite(array))

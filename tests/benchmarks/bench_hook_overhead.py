@@ -50,6 +50,7 @@ def every_plugin(directory: Path) -> dict[str, object]:
 
 def measure(size: tuple[int, int, int, int], rounds: int) -> dict[str, float]:
     import numpy as np
+
     from rnncallbacks import Run, recommended
     from rnncallbacks.rnn.batches import SequenceBatch
     from rnncallbacks.rnn.model import RecurrentModel

@@ -12,7 +12,7 @@ import click
 
 from rnncallbacks.cli.settings import Settings, check_table
 from rnncallbacks.config import read_configuration
-from rnncallbacks.errors import ConfigurationError, RnnCallbacksError
+from rnncallbacks.errors import AlarmRaised, ConfigurationError, RnnCallbacksError
 from rnncallbacks.manager import Plugins
 from rnncallbacks.signatures import one_line, options_of
 
@@ -39,7 +39,7 @@ class Group(click.Group):
             return super().invoke(ctx)
         except RnnCallbacksError as error:
             complain(error)
-            ctx.exit(2)
+            ctx.exit(1 if isinstance(error, AlarmRaised) else 2)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(130)

@@ -69,7 +69,9 @@ def _problems(factory: Callable[..., object], table: Table) -> list[str]:
 
 
 def _head(name: str, package: str, state: str, why: str) -> Text:
-    return Text.assemble((name, "bold"), f"  {package}  " if package else "  ", (state, STYLES[state]), f" {why}" if why else "")
+    return Text.assemble(
+        (name, "bold"), f"  {package}  " if package else "  ", (state, STYLES[state]), f" {why}" if why else ""
+    )
 
 
 def _facts(

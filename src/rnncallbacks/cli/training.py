@@ -51,7 +51,10 @@ class Corpus:
         text = embedded_text() if settings.text is None else read_text(settings.text)
         title = f"help topics of Python {platform.python_version()}" if settings.text is None else str(settings.text)
         vocabulary = Vocabulary.from_tokens(text)
-        train, held_out = split(vocabulary.encode(text), settings.held_out)
+        try:
+            train, held_out = split(vocabulary.encode(text), settings.held_out)
+        except DataError as error:
+            raise _too_short(title, error) from None
         return cls(title, hashlib.sha256(text.encode("utf-8")).hexdigest(), vocabulary, train, held_out)
 
     def __str__(self) -> str:
@@ -69,14 +72,17 @@ def train_on_text(
     run_dir = _new_run_dir(run_dir)
     configuration, settings = _configure(told, run_dir, config, enable, disable)
     corpus = Corpus.from_settings(settings)
-    train, held_out = _loaders(corpus, settings)
-    _size_schedule(configuration, settings.epochs * len(train))
+    try:
+        train, held_out = _loaders(corpus, settings)
+        baselines = {
+            f"{name} model": ngram_loss(corpus.train, corpus.held_out, len(corpus.vocabulary), order)
+            for name, order in (("bigram", 2), ("trigram", 3))
+        }
+    except DataError as error:
+        raise _too_short(corpus.title, error) from None
+    _complete(configuration, settings.epochs * len(train), run_dir)
     plugins = configuration.make()
     model = RecurrentModel(settings.hidden_size, vocab_size=len(corpus.vocabulary), seed=settings.seed)
-    baselines = {
-        f"{name} model": ngram_loss(corpus.train, corpus.held_out, len(corpus.vocabulary), order)
-        for name, order in (("bigram", 2), ("trigram", 3))
-    }
     _write(run_dir, "config.toml", _repeatable(configuration, settings, corpus, run_dir))
     _write(run_dir, "vocabulary.json", json.dumps(attrs.asdict(corpus.vocabulary), ensure_ascii=False) + "\n")
     for name, value in {
@@ -102,7 +108,7 @@ def train_on_text(
         click.echo(f"interrupted after {epochs} whole epochs; history and model as they stand are in {run_dir}")
         return INTERRUPTED
     loss = _evaluate(model, held_out)
-    click.echo("\n" + _comparison(loss, baselines))
+    click.echo("\n" + _comparison(loss, baselines, trainer.run.stop_reason if trainer.run is not None else None))
     if not math.isfinite(loss):
         return 1
     _print_sample(model, corpus, settings, run_dir)
@@ -122,18 +128,18 @@ def _configure(
         enable=enable,
         disable=disable,
         otherwise={"plugins": suited},
-        behind={"progress": {}, "history_log": {"directory": str(run_dir)}},
+        behind={"progress": {}, "history_log": {}},
     )
     return configuration, settle(told, configuration.settings, configuration.where)
 
 
-def _size_schedule(configuration: Configuration, steps: int) -> None:
-    """Give schedules that were not told how long the run is its number of batches."""
+def _complete(configuration: Configuration, steps: int, run_dir: Path) -> None:
+    """Tell plugins what depends on this run, where the configuration does not: its folder and its number of batches."""
     for table in configuration.enabled():
-        if table.plugin in ("one_cycle", "cosine_decay"):
-            in_batches = table.options.get("interval", "batch") == "batch"
-            if in_batches:
-                table.options.setdefault("steps", steps)
+        if table.plugin == "history_log":
+            table.options.setdefault("directory", str(run_dir))
+        elif table.plugin in ("one_cycle", "cosine_decay") and table.options.get("interval", "batch") == "batch":
+            table.options.setdefault("steps", steps)
 
 
 def _loaders(corpus: Corpus, settings: Settings) -> tuple[StreamLoader, StreamLoader]:
@@ -153,7 +159,7 @@ def _evaluate(model: RecurrentModel, loader: StreamLoader) -> float:
     return total / tokens
 
 
-def _comparison(loss: float, baselines: Mapping[str, float]) -> str:
+def _comparison(loss: float, baselines: Mapping[str, float], stop_reason: str | None) -> str:
     lines = ["held-out loss, nats per character"]
     lines += [f"  {name:<14} {value:.4f}" for name, value in {**baselines, "this network": loss}.items()]
     best = min(baselines, key=lambda name: baselines[name])
@@ -163,10 +169,8 @@ def _comparison(loss: float, baselines: Mapping[str, float]) -> str:
     elif margin > 0:
         lines.append(f"The network learned: it beats the {best} by {margin:.4f} nats per character.")
     else:
-        lines.append(
-            f"The network does not beat the {best} yet: {-margin:.4f} nats per character are missing. "
-            "Give it more --epochs, or more text."
-        )
+        advice = "Give it more --epochs, or more text." if stop_reason is None else f"It was stopped: {stop_reason}."
+        lines.append(f"The network does not beat the {best}: {-margin:.4f} nats per character are missing. {advice}")
     return "\n".join(lines)
 
 
@@ -210,6 +214,10 @@ def _repeatable(configuration: Configuration, settings: Settings, corpus: Corpus
             del values["directory"]  # the repeated run has a folder of its own
         parts += ["", toml_table(key, {**named, **values})]
     return "\n".join(parts) + "\n"
+
+
+def _too_short(title: str, error: DataError) -> DataError:
+    return DataError(f"{title}: too short: {error.message}", hint=error.hint)
 
 
 def _new_run_dir(given: Path | None) -> Path:

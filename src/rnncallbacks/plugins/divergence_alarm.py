@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from rnncallbacks.records import Batch
     from rnncallbacks.run import Run
 
+STANDARD_ERRORS = 6.0
+"""A rise by more is no noise, even if the lowest value is the luckiest of a long run."""
+
 
 @attrs.define(eq=False, kw_only=True)
 class DivergenceAlarm:
@@ -25,11 +28,12 @@ class DivergenceAlarm:
 
     - RNN403: a loss or a gradient is NaN or infinite. It is seen before the update; if ``action`` is "stop" or "raise"
       the parameters stay as they were.
-    - RNN602: the smoothed loss :math:`m_t` is higher than its lowest value by more than
-      :math:`\mathrm{max\_rise}\,|\ell_1|`, with :math:`\ell_1` the first loss and :math:`m` the exponential moving
-      average over ``window`` batches (a plain mean until there are so many).
-    - RNN605: one loss lies above the smoothed one by more than :math:`\mathrm{spike}` standard deviations (smoothed
-      likewise) and by more than :math:`\mathrm{max\_rise}\,|\ell_1|`. A warning, whatever ``action`` is.
+    - RNN602: the smoothed loss :math:`m_t` is higher than its lowest value :math:`m_s` by more than
+      :math:`\mathrm{max\_rise}\,|\ell_1|` and more than :math:`6\,\sigma_t \sqrt{1/n_s + 1/n_t}`, which noise alone does
+      not reach. :math:`\ell_1` is the first loss, :math:`m` the exponential moving average over ``window`` batches (a
+      plain mean until there are so many), :math:`\sigma` the standard deviation smoothed likewise, and
+      :math:`n_t = \min(t, \mathrm{window})`.
+    - RNN605: one loss lies above the smoothed one by more than :math:`\mathrm{spike}\,\sigma` and by more than :math:`\mathrm{max\_rise}\,|\ell_1|`. A warning, whatever ``action`` is.
 
     Each code is raised once in a run.
 
@@ -52,7 +56,7 @@ class DivergenceAlarm:
     """
 
     max_rise: float = attrs.field(default=0.25, validator=options.number(above=0))
-    spike: float = attrs.field(default=6.0, validator=options.number(above=0))
+    spike: float = attrs.field(default=10.0, validator=options.number(above=0))
     window: int = attrs.field(default=50, validator=options.count(at_least=2))
     action: Action = attrs.field(default="stop", validator=options.one_of("warn", "stop", "raise"))
     _batches: int = attrs.field(default=0, init=False, repr=False)
@@ -60,7 +64,13 @@ class DivergenceAlarm:
     _mean: float = attrs.field(default=0.0, init=False, repr=False)
     _variance: float = attrs.field(default=0.0, init=False, repr=False)
     _lowest: float = attrs.field(default=math.inf, init=False, repr=False)
+    _lowest_count: int = attrs.field(default=1, init=False, repr=False)
     _raised: list[str] = attrs.field(factory=list, init=False, repr=False)
+
+    @hookimpl
+    def on_fit_start(self, run: Run) -> None:
+        if run.epoch == 0:  # a run that resumes goes on with what the checkpoint put back
+            self._batches, self._variance, self._lowest, self._raised = 0, 0.0, math.inf, []
 
     @hookimpl(tryfirst=True)
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> None:
@@ -116,8 +126,15 @@ class DivergenceAlarm:
         weight = max(1 / self._batches, 2 / (self.window + 1))
         self._mean += weight * excess
         self._variance = (1 - weight) * (self._variance + weight * excess * excess)
-        self._lowest = min(self._lowest, self._mean)
-        if self._mean - self._lowest > margin and self._batches > self.window // 5 and "RNN602" not in self._raised:
+        count = min(self._batches, self.window)
+        if self._mean < self._lowest:
+            self._lowest, self._lowest_count = self._mean, count
+        noise = STANDARD_ERRORS * math.sqrt(self._variance * (1 / self._lowest_count + 1 / count))
+        if (
+            self._mean - self._lowest > max(margin, noise)
+            and self._batches > self.window // 5
+            and "RNN602" not in self._raised
+        ):
             self._raised.append("RNN602")
             run.raise_alarm(
                 "RNN602",

@@ -34,7 +34,7 @@ class OneCycle(LearningRateSchedule):
     """
 
     steps: int = attrs.field(validator=options.count())
-    pct_start: float = attrs.field(default=0.3, validator=options.number(at_least=0, at_most=1))
+    pct_start: float = attrs.field(default=0.3, validator=options.number(at_least=0, below=1))
     div_factor: float = attrs.field(default=25.0, validator=options.number(at_least=1))
     final_div_factor: float = attrs.field(default=1e4, validator=options.number(at_least=1))
 

@@ -9,6 +9,7 @@ import attrs
 from rnncallbacks import options
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.monitor import Mode, Monitor
+from rnncallbacks.watching import watched_value
 
 if TYPE_CHECKING:
     from rnncallbacks.records import EpochSummary
@@ -21,8 +22,8 @@ class ReduceOnPlateau:
 
     .. math:: s \leftarrow \max(\mathrm{factor} \cdot s, \mathrm{min\_scale})
 
-    What counts as an improvement: :func:`rnncallbacks.monitor.improved`. The count of epochs begins anew after each
-    cut.
+    What counts as an improvement: :func:`rnncallbacks.monitor.improved`. A value that is not finite is none, and raises
+    RNN403 the first time. The count of epochs begins anew after each cut.
 
     Options
     -------
@@ -58,15 +59,27 @@ class ReduceOnPlateau:
     _judge: Monitor = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._scale = 1.0
         self._judge = Monitor(patience=self.patience, mode=self.mode, min_delta=self.min_delta, rtol=self.rtol)
+
+    @hookimpl
+    def on_fit_start(self, run: Run) -> None:
+        if run.epoch == 0:  # a run that resumes goes on with what the checkpoint put back
+            self._begin()
 
     @hookimpl
     def on_epoch_start(self, run: Run) -> None:
         run.scale_learning_rate(run.plugins.name_of(self), self._scale)
 
     @hookimpl
-    def on_epoch_end(self, summary: EpochSummary) -> None:
-        self._judge.update(summary.value(self.monitor), summary.epoch)
+    def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
+        value = watched_value(run, summary, self.monitor)
+        if value is None:
+            return
+        self._judge.update(value, summary.epoch)
         if self._judge.exhausted:
             self._scale = max(self.factor * self._scale, self.min_scale)
             self._judge.stale = 0

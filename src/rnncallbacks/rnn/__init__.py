@@ -1,1 +1,23 @@
-"""Recurrent networks in NumPy: cells, model, losses, optimizers, and the data that they are trained on."""
+"""Recurrent networks in NumPy: the model, the optimizers that train it, and the data that they are trained on."""
+
+from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch, SequenceLoader, StreamLoader
+from rnncallbacks.rnn.model import RecurrentModel
+from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
+from rnncallbacks.rnn.sampling import sample
+from rnncallbacks.rnn.text import Vocabulary
+
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "ArrayLoader",
+    "Optimizer",
+    "RMSProp",
+    "RecurrentModel",
+    "SequenceBatch",
+    "SequenceLoader",
+    "StreamLoader",
+    "Vocabulary",
+    "sample",
+]

@@ -2,8 +2,8 @@
 
     python tests/rnn/reference/make_reference.py
 
-Everything is float64. The tests read the files without PyTorch; where PyTorch is installed, they also call the functions
-here on other data.
+Everything is float64. The tests read the files without PyTorch; where PyTorch is installed, they also call the
+functions here on other data.
 """
 
 from __future__ import annotations

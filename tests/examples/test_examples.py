@@ -1,0 +1,100 @@
+"""The examples run, as a reader would run them, and show what they are there to show."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SCRIPTS = {"broken_loop.py", "repaired_loop.py", "train_characters.py"}
+EPOCH = re.compile(r"epoch +(\d+)  train +(\S+)  val +(\S+)")
+
+
+@pytest.fixture(scope="module")
+def output_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """What a script prints, run once, from a directory where there is nothing."""
+    outputs: dict[str, str] = {}
+
+    def run(script: str) -> str:
+        if script not in outputs:
+            elsewhere = tmp_path_factory.mktemp("elsewhere")
+            done = subprocess.run(
+                [sys.executable, "-W", "error", EXAMPLES / script],
+                cwd=elsewhere,
+                # For arrays this small, a second thread mostly waits for the first.
+                env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                timeout=120,
+            )
+            assert done.returncode == 0, done.stderr
+            assert done.stderr == ""
+            assert list(elsewhere.iterdir()) == []
+            outputs[script] = done.stdout
+        return outputs[script]
+
+    return run
+
+
+def losses(output: str) -> tuple[list[float], list[float]]:
+    found = EPOCH.findall(output)
+    return [float(train) for _, train, _ in found], [float(val) for _, _, val in found]
+
+
+def solved(output: str) -> int:
+    match = re.search(r"counted right: (\d+) of 10", output)
+    assert match is not None
+    return int(match.group(1))
+
+
+def test_every_script_has_its_test() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == SCRIPTS
+
+
+def test_the_broken_loop_does_not_improve(output_of: Callable[[str], str]) -> None:
+    output = output_of("broken_loop.py")
+    train, val = losses(output)
+    assert len(train) == 5
+    assert all(math.isfinite(loss) for loss in train + val)  # no crash and no NaN would give it away
+    assert min(train) > 0.9 * train[0]
+    assert min(val) == val[0]
+    assert solved(output) <= 2
+
+
+def test_the_repaired_loop_learns_the_task(output_of: Callable[[str], str]) -> None:
+    output = output_of("repaired_loop.py")
+    train, val = losses(output)
+    assert len(train) == 5
+    # Before the first update a network knows nothing; after the last, only how often to write a is left to chance: one
+    # choice among 8 in the 16 tokens of a sentence.
+    assert val[0] == pytest.approx(math.log(4), rel=0.1)
+    assert val[-1] == pytest.approx(math.log(8) / 16, abs=0.005)
+    assert train[-1] == pytest.approx(math.log(8) / 16, abs=0.005)
+    assert solved(output) == 10
+
+
+def test_the_repair_is_about_a_dozen_lines() -> None:
+    names = ("broken_loop.py", "repaired_loop.py")
+    broken, repaired = ((EXAMPLES / name).read_text("utf-8").splitlines() for name in names)
+    changes = list(difflib.unified_diff(broken, repaired, n=0, lineterm=""))[2:]
+    for sign in "-+":
+        assert 10 <= sum(line.startswith(sign) for line in changes) <= 16
+
+
+def test_characters_are_learned_better_than_by_a_bigram_model(output_of: Callable[[str], str]) -> None:
+    output = output_of("train_characters.py")
+    _, val = losses(output)
+    assert val == sorted(val, reverse=True)
+    match = re.search(r"bigram model: (\S+) nats", output)
+    assert match is not None
+    assert val[-1] < float(match.group(1))
+    assert len(output.partition("nats per character\n")[2]) >= len("The ") + 200

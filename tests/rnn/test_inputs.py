@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnncallbacks.arrays import FlatArrays
+from rnncallbacks.errors import DataError
+from rnncallbacks.rnn.inputs import DenseInput, TokenInput, as_indices, sum_by_token
+from rnncallbacks.rnn.workspace import Workspace
+
+
+@given(
+    positions=st.integers(1, 400),
+    vocab_size=st.sampled_from([1, 3, 40, 500, 70_000]),
+    size=st.sampled_from([1, 5, 300]),
+    transposed=st.booleans(),
+    seed=st.integers(0, 100),
+)
+def test_sums_by_token_are_those_of_a_loop(
+    positions: int, vocab_size: int, size: int, transposed: bool, seed: int
+) -> None:
+    size = min(size, 200_000 // vocab_size)
+    generator = np.random.default_rng(seed)
+    tokens = generator.integers(0, vocab_size, positions)
+    values = generator.standard_normal((positions, size))
+    out = np.full((size, vocab_size), np.nan).T if transposed else np.full((vocab_size, size), np.nan)
+    work = Workspace("float64")
+    wanted = np.zeros((vocab_size, size))
+    np.add.at(wanted, tokens, values)
+    for _ in range(2):
+        sum_by_token(work, tokens, values, out)
+        np.testing.assert_allclose(out, wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("positions", [4, 30])
+@pytest.mark.parametrize("embedding_size", [None, 3])
+def test_token_projections_are_those_of_one_hot_vectors(positions: int, embedding_size: int | None) -> None:
+    """Few positions are gathered one by one, many from a table of all tokens."""
+    layer = TokenInput(10, embedding_size)
+    parameters = FlatArrays(layer.shapes(5) | {"rnn.bias_ih_l0": (5,), "rnn.bias_hh_l0": (5,)}, dtype="float64")
+    parameters.flat[:] = np.random.default_rng(0).standard_normal(parameters.flat.size)
+    tokens = np.random.default_rng(1).integers(0, 10, (positions, 2))
+    out = np.empty((positions, 2, 5))
+    layer.forward(Workspace("float64"), parameters, tokens, out)
+    vectors = np.eye(10)[tokens] @ parameters.get("embedding.weight", np.eye(10))
+    bias = parameters["rnn.bias_ih_l0"] + parameters["rnn.bias_hh_l0"]
+    np.testing.assert_allclose(out, vectors @ parameters["rnn.weight_ih_l0"].T + bias, atol=1e-12)
+
+
+def test_dense_inputs_of_another_precision_are_converted() -> None:
+    layer = DenseInput(3)
+    parameters = FlatArrays(layer.shapes(2) | {"rnn.bias_ih_l0": (2,), "rnn.bias_hh_l0": (2,)})
+    parameters.flat[:] = np.arange(10)
+    out = np.empty((4, 1, 2), np.float32)
+    inputs = layer.check(np.random.default_rng(0).standard_normal((4, 3, 1)).transpose(0, 2, 1))
+    layer.forward(Workspace("float32"), parameters, inputs, out)
+    bias = parameters["rnn.bias_ih_l0"] + parameters["rnn.bias_hh_l0"]
+    np.testing.assert_allclose(out, inputs @ parameters["rnn.weight_ih_l0"].T + bias, rtol=1e-5)
+
+
+@given(tokens=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=5), vocab_size=st.integers(1, 2**40))
+def test_exactly_the_tokens_of_the_vocabulary_pass(tokens: list[int], vocab_size: int) -> None:
+    array = np.array(tokens)
+    if all(0 <= token < vocab_size for token in tokens):
+        assert as_indices("inputs", array, vocab_size).tolist() == tokens
+    else:
+        first = next(index for index, token in enumerate(tokens) if not 0 <= token < vocab_size)
+        with pytest.raises(DataError) as caught:
+            as_indices("inputs", array, vocab_size)
+        assert f"token {tokens[first]} at ({first},) is out of range: vocab_size is {vocab_size}" in str(caught.value)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from rnncallbacks.errors import DataError, ShapeError
+from rnncallbacks.rnn.losses import MeanSquaredError, SoftmaxNll
+from rnncallbacks.rnn.workspace import Workspace
+
+SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 5))
+
+
+@st.composite
+def scored(draw: st.DrawFn, size: float) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Logits, targets, and a mask that leaves a position, or none."""
+    positions, classes = draw(SHAPES)
+    logits = draw(hnp.arrays(np.float64, (positions, classes), elements=st.floats(-size, size)))
+    targets = draw(hnp.arrays(np.intp, positions, elements=st.integers(0, classes - 1)))
+    mask = draw(st.none() | hnp.arrays(bool, positions).filter(np.any))
+    return logits, targets, mask
+
+
+def plain_nll(logits: np.ndarray, targets: np.ndarray, mask: np.ndarray | None) -> float:
+    """The definition in extended precision."""
+    counted = range(len(logits)) if mask is None else np.flatnonzero(mask)
+    total = np.longdouble(0)
+    for n in counted:
+        shifted = logits[n].astype(np.longdouble) - logits[n].max()
+        total += np.log(np.exp(shifted).sum()) - shifted[targets[n]]
+    return float(total / len(counted))
+
+
+@given(case=scored(800.0) | scored(5.0))
+def test_nll_is_that_of_the_definition_for_logits_of_any_size(
+    case: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+) -> None:
+    logits, targets, mask = case
+    loss = SoftmaxNll().forward(Workspace("float64"), logits.copy(), targets, mask)
+    assert loss == pytest.approx(plain_nll(logits, targets, mask), rel=1e-10, abs=1e-10)
+
+
+@given(case=scored(300.0) | scored(5.0))
+def test_nll_gradient_is_the_softmax_less_the_target(case: tuple[np.ndarray, np.ndarray, np.ndarray | None]) -> None:
+    logits, targets, mask = case
+    loss = SoftmaxNll()
+    loss.forward(Workspace("float64"), logits.copy(), targets, mask)
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    wanted = shifted / shifted.sum(axis=1, keepdims=True) - np.eye(logits.shape[1])[targets]
+    counted = np.ones(len(logits), bool) if mask is None else mask
+    np.testing.assert_allclose(loss.backward(), wanted * counted[:, None] / counted.sum(), atol=1e-12)
+
+
+def test_nll_keeps_its_digits_in_float32_on_both_sides_of_the_bound() -> None:
+    generator = np.random.default_rng(0)
+    for size in (59.0, 61.0, 1e4):
+        logits = generator.uniform(-size, size, (50, 20)).astype(np.float32)
+        targets = generator.integers(0, 20, 50)
+        loss = SoftmaxNll().forward(Workspace("float32"), logits.copy(), targets, None)
+        assert loss == pytest.approx(plain_nll(logits, targets, None), rel=1e-6)
+
+
+def test_nll_of_logits_that_are_not_finite_is_not_finite() -> None:
+    for bad in (np.nan, np.inf):
+        logits = np.array([[0.0, bad], [0.0, 0.0]])
+        with np.errstate(invalid="ignore"):
+            assert np.isnan(SoftmaxNll().forward(Workspace("float64"), logits, np.array([0, 0]), None))
+
+
+@given(
+    outputs=SHAPES.flatmap(lambda shape: hnp.arrays(np.float64, (2, *shape), elements=st.floats(-1e3, 1e3))),
+    data=st.data(),
+)
+def test_mse_is_that_of_the_definition(outputs: np.ndarray, data: st.DataObject) -> None:
+    outputs, targets = outputs
+    mask = data.draw(st.none() | hnp.arrays(bool, len(outputs)).filter(np.any))
+    loss = MeanSquaredError()
+    counted = np.ones(len(outputs), bool) if mask is None else mask
+    wanted = ((outputs - targets)[counted] ** 2).mean()
+    assert loss.forward(Workspace("float64"), outputs.copy(), targets, mask) == pytest.approx(wanted)
+    np.testing.assert_allclose(
+        loss.backward(), 2 * (outputs - targets) * counted[:, None] / (counted.sum() * outputs.shape[1]), rtol=1e-12
+    )
+
+
+def test_nll_refuses_targets_that_do_not_fit() -> None:
+    loss = SoftmaxNll()
+    assert loss.check(np.array([[0, 3]]), (1, 2), 4).tolist() == [0, 3]
+    with pytest.raises(ShapeError, match=r"targets of shape \(2,\).*expected \(1, 2\)"):
+        loss.check(np.array([0, 3]), (1, 2), 4)
+    with pytest.raises(DataError, match=r"targets: token 4 at \(0, 1\)"):
+        loss.check(np.array([[0, 4]]), (1, 2), 4)
+    with pytest.raises(DataError, match=r"targets: expected token numbers.*float64"):
+        loss.check(np.array([[0.0, 1.0]]), (1, 2), 4)
+
+
+def test_mse_refuses_targets_that_do_not_fit() -> None:
+    loss = MeanSquaredError()
+    assert loss.check(np.zeros((2, 3, 4)), (2, 3), 4).shape == (6, 4)
+    with pytest.raises(ShapeError, match=r"targets of shape \(2, 3, 5\).*expected \(2, 3, 4\)"):
+        loss.check(np.zeros((2, 3, 5)), (2, 3), 4)
+    with pytest.raises(DataError, match="targets: expected floats"):
+        loss.check(np.zeros((2, 3), int), (2, 3), 4)
