@@ -578,3 +578,32 @@ def test_a_hook_called_inside_a_hook_leaves_a_note_of_each():
         "in plugin 'inner', hook on_alarm, outside a run",
         "in plugin 'outer', hook on_epoch_start, outside a run",
     ]
+
+
+class FailsTheSecondTime:
+    def __init__(self):
+        self.called = 0
+
+    @hookimpl
+    def on_alarm(self):
+        self.called += 1
+        if self.called == 2:
+            raise ValueError("broken")
+
+
+class AlarmsAgain:
+    def __init__(self):
+        self.plugins = None
+
+    @hookimpl
+    def on_alarm(self):
+        self.plugins.call("on_alarm", run=None, alarm=None)
+
+
+def test_a_hook_called_inside_itself_leaves_a_note_of_each_call():
+    outer = AlarmsAgain()
+    outer.plugins = Plugins({"inner": FailsTheSecondTime(), "outer": outer})
+    assert note_on_failure(outer.plugins, "on_alarm", alarm=None) == [
+        "in plugin 'inner', hook on_alarm, outside a run",
+        "in plugin 'outer', hook on_alarm, outside a run",
+    ]

@@ -71,6 +71,8 @@ def load_checkpoint(run: Run, path: Path) -> None:
     ------
     CheckpointError
         The file is no checkpoint, or it belongs to other parameters or plugins; the run is then as it was.
+    RunStateError
+        The run has begun already; it is then as it was.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -89,11 +91,12 @@ def load_checkpoint(run: Run, path: Path) -> None:
         for what, container in (("params", run.params), ("optimizer_state", run.optimizer_state))
         for name, array in named_arrays(container, what).items()
     }
-    for name, array in targets.items():
-        found = arrays[name].shape if name in arrays else "none"
-        if found != array.shape:
+    saved = {name: array for name, array in arrays.items() if name.startswith(("params.", "optimizer_state."))}
+    for name in {**targets, **saved}:
+        here, there = (_describe(where.get(name)) for where in (targets, saved))
+        if here != there:
             raise CheckpointError(
-                f"{path}: {name} has shape {array.shape} in this run, {found} in the file",
+                f"{path}: {name} is {here} in this run, {there} in the file",
                 hint="a checkpoint belongs to one model and one optimizer: build those it was saved with",
             )
     for name in run.plugins.keys() ^ kept["plugins"].keys():
@@ -104,23 +107,24 @@ def load_checkpoint(run: Run, path: Path) -> None:
         if name in run.plugins
     }
     for name, fields in states.items():
-        if fields.keys() != _state(run.plugins[name]).keys():
-            raise CheckpointError(
-                f"{path}: plugin {name!r} keeps {sorted(_state(run.plugins[name]))}, the file has {sorted(fields)}",
-                hint="a checkpoint belongs to one version of a plugin: leave the plugin out, or use that version",
-            )
-    for name, array in targets.items():
-        array[...] = arrays[name]
-    for name, fields in states.items():
-        _restore(run.plugins[name], fields)
+        _check_fields(run.plugins[name], fields, f"{path}: plugin {name!r}")
     run.resume(
         epoch=kept["epoch"],
         step=kept["step"],
-        scales=kept["scales"],
+        # The scale of a plugin that the run no longer has would stay for good.
+        scales={name: scale for name, scale in kept["scales"].items() if name not in kept["plugins"] or name in states},
         rows=kept["history"],
         alarms=[Alarm(**alarm) for alarm in kept["alarms"]],
         hidden=_decode(kept["hidden"], arrays),
     )
+    for name, array in targets.items():
+        array[...] = arrays[name]
+    for name, fields in states.items():
+        _restore(run.plugins[name], fields)
+
+
+def _describe(array: Array | None) -> str:
+    return "missing" if array is None else f"{array.dtype} of shape {array.shape}"
 
 
 def _state(plugin: object) -> dict[str, Any]:
@@ -132,6 +136,19 @@ def _state(plugin: object) -> dict[str, Any]:
 
 def _is_kept(field: attrs.Attribute[Any]) -> bool:
     return not field.init and bool(field.metadata.get("checkpoint", True))
+
+
+def _check_fields(target: object, fields: object, what: str) -> None:
+    here = _state(target)
+    if not isinstance(fields, Mapping) or fields.keys() != here.keys():
+        there = sorted(fields) if isinstance(fields, Mapping) else fields
+        raise CheckpointError(
+            f"{what} keeps {sorted(here)}, the file has {there}",
+            hint="a checkpoint belongs to one version of a plugin: leave the plugin out, or use that version",
+        )
+    for name, value in here.items():
+        if attrs.has(type(value)):
+            _check_fields(value, fields[name], f"{what}, {name},")
 
 
 def _restore(target: object, state: Mapping[str, Any]) -> None:
@@ -157,13 +174,12 @@ def _encode(value: Any, path: str, arrays: dict[str, Array]) -> Any:
         return {"tuple": items} if isinstance(value, tuple) else items
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {"dict": {key: _encode(item, f"{path}.{key}", arrays) for key, item in value.items()}}
-    if attrs.has(type(value)):
-        fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
-        return _encode(fields, path, arrays)
+    if attrs.has(type(value)) and (state := _state(value)):
+        return _encode(state, path, arrays)
     raise CheckpointError(
         f"{path}: a {type(value).__name__} cannot be kept in a checkpoint",
-        hint="state is numbers, words, arrays, and lists, tuples, dicts or attrs objects of these; a field that is no state "
-        "is declared with metadata={'checkpoint': False}",
+        hint="state is numbers, words and arrays; lists, tuples and dicts of these; and attrs objects, by the rule for "
+        "plugins. A field that is no state is declared with metadata={'checkpoint': False}",
     )
 
 

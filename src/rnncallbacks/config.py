@@ -205,7 +205,7 @@ def _switch(configuration: Configuration, names: Iterable[str], enabled: bool, w
         if not matching and name not in installed:
             configuration.problems.append(f"{where}: {_not_installed(name, {*tables, *installed})}")
         elif not matching and enabled:
-            tables[name] = Table(name, name, {}, where, True, reason)
+            tables[name] = Table(name, name, {}, f"{where}: {name}", True, reason)
 
 
 def _add_tables(configuration: Configuration, content: Mapping[str, Any], prefix: str) -> None:

@@ -6,6 +6,25 @@ import os
 import tempfile
 from pathlib import Path
 
+from rnncallbacks.errors import OptionError
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory and those above it, unless it is there already.
+
+    Raises
+    ------
+    OptionError
+        It cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(
+            f"cannot make the directory {directory}: {error.strerror}",
+            hint="name another one, or take away the file that bears the name",
+        ) from None
+
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Replace ``path`` by a file with this content, text as UTF-8.

@@ -113,7 +113,7 @@ class Plugins(Mapping[str, object]):
             return failures
         # pluggy keeps implementations in the reverse of the order in which it calls them.
         for name in dict.fromkeys(one.plugin_name for one in reversed(caller.get_hookimpls())):
-            plugin = self._plugins.get(name)
+            plugin = self._plugins.get(name)  # None if another plugin took it out just now
             if plugin is None or (only is not None and plugin is not only):
                 continue
             others = [other for other in self._plugins.values() if other is not plugin]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -82,6 +84,17 @@ def column(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
     """The name of a history column."""
     if not isinstance(value, str) or not value.isidentifier():
         raise _refusal(owner, field, "the name of a history column, such as 'val_loss'", value)
+
+
+def as_path(value: Any) -> Any:
+    """A converter: text as a path, and anything else as it is, for :func:`path` to see."""
+    return Path(value) if isinstance(value, str | os.PathLike) else value
+
+
+def path(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    """A path; the field's converter is :func:`as_path`."""
+    if not isinstance(value, Path):
+        raise _refusal(owner, field, "a path", value)
 
 
 def _refusal(owner: Any, field: attrs.Attribute[Any], expected: str, value: Any, hint: str = "") -> OptionError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 import re
 import tomllib
@@ -11,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rnncallbacks_acme import AcmeUpdateRatio, acme_update_ratio
+from rnncallbacks_acme.acme_update_ratio import update_ratio
+
 from rnncallbacks import Run, Trainer, hookimpl, load_plugins
 from rnncallbacks.errors import AlarmRaised, ConfigurationError, RunStateError
 from rnncallbacks.rnn.batches import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD
-from rnncallbacks_acme import AcmeUpdateRatio
-from rnncallbacks_acme.acme_update_ratio import update_ratio
 
 
 def train(plugin: AcmeUpdateRatio, *, moves: list[float], epochs: int = 1, others: tuple[object, ...] = ()) -> Run:
@@ -115,6 +117,15 @@ def test_the_alarm_can_end_the_run() -> None:
         train(AcmeUpdateRatio(action="raise"), moves=[0.0])
 
 
+def test_a_resumed_run_does_not_raise_it_again(tmp_path: Path) -> None:
+    options = {"path": str(tmp_path / "checkpoint.safetensors")}
+    for epochs in (1, 2):
+        checkpoint = load_plugins({"plugins": {"checkpoint": options}})["checkpoint"]
+        run = train(AcmeUpdateRatio(), moves=[0.0], epochs=epochs, others=(checkpoint,))
+    assert run.history["update_ratio"] == [0.0, 0.0]
+    assert [alarm.epoch for alarm in run.alarms] == [1]
+
+
 def test_it_needs_the_parameters() -> None:
     with pytest.raises(RunStateError, match=r"pass them: Run\(params\)"), Run(plugins=[AcmeUpdateRatio()]) as run:
         next(run.epochs(1))
@@ -143,3 +154,8 @@ def test_the_readme_shows_a_configuration_that_works() -> None:
 def test_the_entry_point_leads_to_the_class() -> None:
     (entry_point,) = entry_points(group="rnncallbacks.plugins", name="acme_update_ratio")
     assert entry_point.load() is AcmeUpdateRatio
+
+
+def test_the_examples_of_the_docstrings_run() -> None:
+    failed, attempted = doctest.testmod(acme_update_ratio)
+    assert (failed, attempted) == (0, 2)

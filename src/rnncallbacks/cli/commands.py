@@ -128,7 +128,7 @@ def check(path: Path | None, plugins: tuple[str, ...]) -> None:
     except RnnCallbacksError as error:
         complain(error)
         sys.exit(1)
-    click.echo(f"{configuration.where}: {len(made)} plugins, called in this order:" if made else "nothing would run")
+    click.echo(f"{configuration.where}: " + (f"{len(made)} plugins, called in this order:" if made else "no plugin"))
     for number, (name, plugin) in enumerate(made.items(), 1):
         table = configuration.tables[name]
         click.echo(f"{number:>3}. {name}  {' '.join(repr(plugin).split())}  by {table.reason}")

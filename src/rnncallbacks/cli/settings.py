@@ -42,7 +42,9 @@ def settle(given: Mapping[str, Any], table: object, where: str) -> Settings:
     problems += check_table(table, where)
     if problems or not isinstance(table, Mapping):
         raise ConfigurationError(problems)
-    return Settings(**{**table, **given})
+    settings, _ = make_plugin(Settings, {**table, **given})
+    assert isinstance(settings, Settings)
+    return settings
 
 
 def check_table(table: object, where: str) -> list[str]:

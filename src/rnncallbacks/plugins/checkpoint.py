@@ -9,6 +9,7 @@ import attrs
 
 from rnncallbacks import options
 from rnncallbacks.checkpoint import load_checkpoint, save_checkpoint
+from rnncallbacks.files import make_directory
 from rnncallbacks.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Checkpoint:
     ------
     CheckpointError
         The file belongs to another model, or cannot be read.
+    OptionError
+        The directory cannot be made.
 
     Example
     -------
@@ -42,7 +45,7 @@ class Checkpoint:
     1
     """
 
-    path: Path = attrs.field(default=Path("checkpoint.safetensors"), converter=Path)
+    path: Path = attrs.field(default=Path("checkpoint.safetensors"), converter=options.as_path, validator=options.path)
     every: int = attrs.field(default=1, validator=options.count())
     resume: bool = attrs.field(default=True, validator=options.flag)
 
@@ -50,7 +53,7 @@ class Checkpoint:
     def on_fit_start(self, run: Run) -> None:
         if self.resume and self.path.exists():
             load_checkpoint(run, self.path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(self.path.parent)
 
     @hookimpl(wrapper=True)
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> Generator[None, object, object]:

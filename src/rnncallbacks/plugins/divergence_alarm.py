@@ -28,12 +28,13 @@ class DivergenceAlarm:
 
     - RNN403: a loss or a gradient is NaN or infinite. It is seen before the update; if ``action`` is "stop" or "raise"
       the parameters stay as they were.
-    - RNN602: the smoothed loss :math:`m_t` is higher than its lowest value :math:`m_s` by more than
-      :math:`\mathrm{max\_rise}\,|\ell_1|` and more than :math:`6\,\sigma_t \sqrt{1/n_s + 1/n_t}`, which noise alone does
-      not reach. :math:`\ell_1` is the first loss, :math:`m` the exponential moving average over ``window`` batches (a
-      plain mean until there are so many), :math:`\sigma` the standard deviation smoothed likewise, and
-      :math:`n_t = \min(t, \mathrm{window})`.
-    - RNN605: one loss lies above the smoothed one by more than :math:`\mathrm{spike}\,\sigma` and by more than :math:`\mathrm{max\_rise}\,|\ell_1|`. A warning, whatever ``action`` is.
+    - RNN602: the smoothed loss :math:`m_t` is higher than the first loss :math:`\ell_1`, or than its own lowest value
+      :math:`m_s`, by more than :math:`\mathrm{max\_rise}\,|\ell_1|` and by more than noise alone: that is
+      :math:`6\,\sigma_t` in the one case and :math:`6 \max_{r \le s} \sigma_r \sqrt{1/n_s + 1/n_t}` in the other.
+      :math:`m` is the exponential moving average over ``window`` batches (a plain mean until there are so many),
+      :math:`\sigma` the standard deviation smoothed likewise, and :math:`n_t = \min(t, \mathrm{window})`.
+    - RNN605: one loss lies above the smoothed one by more than :math:`\mathrm{spike}\,\sigma` and by more than
+      :math:`\mathrm{max\_rise}\,|\ell_1|`. A warning, whatever ``action`` is.
 
     Each code is raised once in a run.
 
@@ -64,7 +65,9 @@ class DivergenceAlarm:
     _mean: float = attrs.field(default=0.0, init=False, repr=False)
     _variance: float = attrs.field(default=0.0, init=False, repr=False)
     _lowest: float = attrs.field(default=math.inf, init=False, repr=False)
-    _lowest_count: int = attrs.field(default=1, init=False, repr=False)
+    _widest: float = attrs.field(default=0.0, init=False, repr=False)
+    _lowest_variance: float = attrs.field(default=0.0, init=False, repr=False)
+    _lowest_count: int = attrs.field(default=0, init=False, repr=False)
     _raised: list[str] = attrs.field(factory=list, init=False, repr=False)
 
     @hookimpl
@@ -126,14 +129,15 @@ class DivergenceAlarm:
         weight = max(1 / self._batches, 2 / (self.window + 1))
         self._mean += weight * excess
         self._variance = (1 - weight) * (self._variance + weight * excess * excess)
+        if self._batches <= self.window // 5 or "RNN602" in self._raised:
+            return
         count = min(self._batches, self.window)
+        self._widest = max(self._widest, self._variance)
         if self._mean < self._lowest:
-            self._lowest, self._lowest_count = self._mean, count
-        noise = STANDARD_ERRORS * math.sqrt(self._variance * (1 / self._lowest_count + 1 / count))
-        if (
-            self._mean - self._lowest > max(margin, noise)
-            and self._batches > self.window // 5
-            and "RNN602" not in self._raised
+            self._lowest, self._lowest_variance, self._lowest_count = self._mean, self._widest, count
+        squared_error = self._lowest_variance * (1 / self._lowest_count + 1 / count)
+        if self._mean - self._first > max(margin, STANDARD_ERRORS * math.sqrt(self._variance)) or (
+            self._mean - self._lowest > max(margin, STANDARD_ERRORS * math.sqrt(squared_error))
         ):
             self._raised.append("RNN602")
             run.raise_alarm(

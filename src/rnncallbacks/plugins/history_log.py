@@ -13,13 +13,15 @@ import attrs
 
 from rnncallbacks import options
 from rnncallbacks.errors import OptionError
-from rnncallbacks.files import write_atomically
+from rnncallbacks.files import make_directory, write_atomically
 from rnncallbacks.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms import Alarm
     from rnncallbacks.records import EpochSummary
     from rnncallbacks.run import Run
+
+FILES = ("history.jsonl", "history.csv", "alarms.jsonl")
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -39,7 +41,7 @@ class HistoryLog:
     Raises
     ------
     OptionError
-        The directory holds an earlier run's history, and ``overwrite`` is False; or it cannot be made.
+        The directory holds an earlier run's files, and ``overwrite`` is False; or it cannot be made.
 
     Example
     -------
@@ -47,37 +49,42 @@ class HistoryLog:
     False
     """
 
-    directory: Path = attrs.field(default=Path("."), converter=Path)
+    directory: Path = attrs.field(default=Path("."), converter=options.as_path, validator=options.path)
     overwrite: bool = attrs.field(default=False, validator=options.flag)
-    _columns: list[str] = attrs.field(factory=list, init=False, repr=False)
+    _started: bool = attrs.field(default=False, init=False, repr=False, metadata={"checkpoint": False})
+    _columns: list[str] = attrs.field(factory=list, init=False, repr=False, metadata={"checkpoint": False})
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
-        if run.epoch == 0 and not self.overwrite and self._file("history.jsonl").exists():
-            raise OptionError(
-                f"history_log: {self._file('history.jsonl')} is there already",
-                hint="name another directory, or set overwrite = true",
-            )
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OptionError(f"history_log: cannot make the directory {self.directory}: {error.strerror}") from None
+        for path in map(self._file, FILES):
+            if run.epoch == 0 and not self.overwrite and path.exists():
+                raise OptionError(
+                    f"history_log: {path} is there already", hint="name another directory, or set overwrite = true"
+                )
+        make_directory(self.directory)
         write_atomically(self._file("history.jsonl"), "".join(_line(row) for row in run.history))
         write_atomically(self._file("alarms.jsonl"), "".join(_line(alarm.to_dict()) for alarm in run.alarms))
         self._write_csv(list(run.history))
+        self._started = True
 
     @hookimpl(trylast=True)
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
-        self._append("history.jsonl", _line(summary.row))
-        if list(summary.row) == self._columns:
+        row = summary.row
+        self._append("history.jsonl", _line(row))
+        if row.keys() <= set(self._columns):
             with self._file("history.csv").open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, self._columns, lineterminator="\n").writerow(_plain(summary.row))
+                csv.DictWriter(file, self._columns, lineterminator="\n").writerow(_plain(row))
         else:
-            self._write_csv([*run.history, summary.row])
+            self._write_csv([*run.history, row])
 
     @hookimpl
     def on_alarm(self, alarm: Alarm) -> None:
-        self._append("alarms.jsonl", _line(alarm.to_dict()))
+        if self._started:  # the alarms before are in run.alarms
+            self._append("alarms.jsonl", _line(alarm.to_dict()))
+
+    @hookimpl(trylast=True)
+    def on_fit_end(self) -> None:
+        self._started = False
 
     def _file(self, name: str) -> Path:
         return self.directory / name

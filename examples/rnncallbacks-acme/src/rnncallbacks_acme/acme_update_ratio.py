@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 import numpy as np
+
 from rnncallbacks import hookimpl
 from rnncallbacks.arrays import named_arrays
 from rnncallbacks.errors import RunStateError
@@ -23,8 +24,8 @@ def update_ratio(before: Iterable[Array], after: Iterable[Array]) -> float:
 
     .. math:: r = \lVert W' - W \rVert / \lVert W \rVert
 
-    with :math:`W` all arrays before and :math:`W'` all arrays after, taken as one vector each. It has no unit. It is 0 if
-    nothing changed, and infinite if all of :math:`W` is 0 and :math:`W'` is not.
+    with :math:`W` all arrays before and :math:`W'` all arrays after, taken as one vector each. It has no unit. It is 0
+    if nothing changed, and infinite if all of :math:`W` is 0 and :math:`W'` is not.
 
     Example
     -------
@@ -51,10 +52,12 @@ class AcmeUpdateRatio:
     action:
         What ACME001 does: "warn" goes on, "stop" ends the run, "raise" ends it with an error.
 
-    Column: ``update_ratio`` is the mean of :func:`update_ratio` over the epoch's samples. Healthy runs often lie near 1e-3;
-    far below, the learning rate is too low, and far above, too high. A batch that was skipped is no sample.
+    Column: ``update_ratio`` is the mean of :func:`update_ratio` over the epoch's samples. A common rule of thumb is
+    1e-3; far below, the learning rate is too low, and far above, too high. A batch that was skipped is no sample.
 
     The alarm is raised at the end of an epoch in whose samples no parameter changed, once in a run.
+
+    Source of the rule of thumb: CS231n course notes, "Neural Networks Part 3", section "Ratio of weights:updates".
 
     Example
     -------
@@ -74,7 +77,9 @@ class AcmeUpdateRatio:
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
         if run.params is None:
-            raise RunStateError("acme_update_ratio: the run does not know the parameters", hint="pass them: Run(params)")
+            raise RunStateError(
+                "acme_update_ratio: the run does not know the parameters", hint="pass them: Run(params)"
+            )
 
     @hookimpl
     def on_epoch_start(self) -> None:
