@@ -345,6 +345,15 @@ def test_backward_needs_a_forward_pass_of_its_own() -> None:
         model.backward()
 
 
+def test_a_refused_batch_leaves_no_earlier_pass_to_go_back_through() -> None:
+    model = tokens_model(output="last")
+    model.forward(random_batch(model, 3, 2), model.zero_state(2))
+    with pytest.raises(DataError):
+        model.forward(random_batch(model, 3, 2, [3, 0]), model.zero_state(2))
+    with pytest.raises(RunStateError):
+        model.backward()
+
+
 TOKENS = np.zeros((3, 2), int)
 FLOATS = np.zeros((3, 2, 4))
 BAD_BATCHES: list[tuple[dict[str, Any], np.ndarray, np.ndarray, Any, type[RnnCallbacksError], str]] = [

@@ -188,6 +188,7 @@ class RecurrentModel:
         ContainerError
             The state is no array of floats.
         """
+        self._pass = None
         inputs = self._input.check(batch.inputs)
         seq_len, batch_size = inputs.shape[:2]
         leading = (seq_len, batch_size) if self.output == "step" else (batch_size,)
