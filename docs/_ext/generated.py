@@ -102,9 +102,9 @@ def plugin_classes(distribution: str = "rnncallbacks") -> dict[str, str]:
 
 def commands() -> dict[str, Any]:
     """The commands of the command line by name, as click knows them."""
-    from rnncallbacks.cli import main
+    from rnncallbacks.cli.commands import rnncallbacks
 
-    return dict(sorted(main.commands.items()))
+    return dict(sorted(rnncallbacks.commands.items()))
 
 
 def parameters(command: Any) -> Iterator[tuple[str, str, str]]:
