@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = "rnncallbacks"
 
-FOUNDATION = {"arrays", "checks", "errors"}
+FOUNDATION = {"arrays", "checks", "errors", "files", "options"}
 NUMERICS = FOUNDATION | {"gradients", "hidden", "learning_rate", "monitor", "rnn", "schedules"}
 CORE = NUMERICS | {"alarms", "history", "hookspecs", "manager", "records", "run"}
 BUILT_ON_THE_CORE = {"checkpoint", "cli", "config", "discovery", "plugins", "reporting", "testing", "trainer"}

@@ -26,8 +26,6 @@ from rnncallbacks.manager import HOOKS
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.signatures import options_of
 
-# Threads that wait for each other on a busy machine take many times longer than one.
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 COMMAND = [sys.executable, "-c", "from rnncallbacks.cli import main; main()"]
 SMALL = ["--epochs", "2", "--hidden-size", "16", "--batch-size", "4", "--sample", "30"]
 TEXT = "it is what it is, and that is that. " * 60
@@ -56,8 +54,7 @@ def call(*arguments: str):
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **ONE_THREAD}
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, env=environment)
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True)
 
 
 def train(*arguments: str):
@@ -82,7 +79,7 @@ def test_version():
     assert (done.stdout, done.stderr, done.returncode) == (f"rnncallbacks {version('rnncallbacks')}\n", "", 0)
 
 
-@pytest.mark.parametrize("missing", ["click", "rich"])
+@pytest.mark.parametrize("missing", ["click", "rich", "threadpoolctl"])
 def test_without_its_libraries_it_names_the_extra(missing):
     script = f"import sys; sys.modules[{missing!r}] = None; from rnncallbacks.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -154,6 +151,25 @@ def test_the_configuration_in_the_run_folder_repeats_the_run_bit_for_bit():
     assert one == {**two, "plugins": {**two["plugins"]}}
     assert one["plugins"]["divergence_alarm"] == {"enabled": False}
     assert one["plugins"]["gradient_clipping"] == {"max_norm": 1.0, "mode": "global"}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_matrix_products_run_on_as_many_threads_as_were_asked_for(install, threads):
+    install(
+        "acme",
+        {"counting": "acme_counting:Counting"},
+        acme_counting="""
+            from rnncallbacks.hookspecs import hookimpl
+            from threadpoolctl import threadpool_info
+
+            class Counting:
+                @hookimpl
+                def on_epoch_end(self, run):
+                    run.log(threads=max(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"))
+            """,
+    )
+    train("--run-dir", "out", "--threads", str(threads), "-p", "counting")
+    assert {row["threads"] for row in history("out")} == {min(threads, os.cpu_count() or 1)}
 
 
 def test_another_seed_is_another_run():

@@ -1,4 +1,4 @@
-"""Validators for the options of plugins: fields of attrs classes that say what they expected and what came."""
+"""Validators for options of plugins, models and optimizers: attrs fields that say what they expected and what came."""
 
 from __future__ import annotations
 

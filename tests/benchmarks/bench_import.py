@@ -1,6 +1,6 @@
 """What ``import rnncallbacks`` adds to ``import numpy``: wall time of fresh processes, in turn, the median of each.
 
-    python tests/benchmarks/bench_import.py
+python tests/benchmarks/bench_import.py
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.manager import PluginsGiven
+from rnncallbacks.plugins import HiddenStateReset
 from rnncallbacks.rnn.batches import SequenceLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
@@ -45,12 +46,12 @@ def play() -> Play:
 
 @pytest.fixture
 def make_trainer() -> MakeTrainer:
-    """A trainer of a small network on a^n b^n, with a shuffled loader for training and one for validation."""
+    """A trainer of a small network on a^n b^n with its state reset, a shuffled loader, and one for validation."""
 
-    def make(plugins: PluginsGiven, *, seed: int = 0, learning_rate: float = 0.01) -> tuple:
+    def make(plugins: Iterable[object], *, seed: int = 0, learning_rate: float = 0.01) -> tuple:
         model = RecurrentModel(8, vocab_size=4, seed=seed)
         train = SequenceLoader(anbn(24, max_n=5, seed=seed), batch_size=5, shuffle=True, seed=seed)
         val = SequenceLoader(anbn(8, max_n=5, seed=seed + 1), batch_size=3, shuffle=False)
-        return Trainer(model, Adam(), plugins=plugins, learning_rate=learning_rate), train, val
+        return Trainer(model, Adam(), plugins=[HiddenStateReset(), *plugins], learning_rate=learning_rate), train, val
 
     return make

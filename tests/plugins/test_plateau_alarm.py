@@ -5,7 +5,9 @@ import math
 import pytest
 
 from rnncallbacks.errors import AlarmRaised, DataError, OptionError, RunStateError
+from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.plugins import LossAveraging, PlateauAlarm
+from rnncallbacks.run import Run
 
 NAN = math.nan
 FLAT = [[1.0]] * 12
@@ -47,7 +49,7 @@ def test_an_improving_metric_gives_no_alarm(play):
     [
         ({}, []),
         ({"min_delta": 0.05}, []),
-        ({"min_delta": 0.15}, [("RNN601", 4)]),
+        ({"min_delta": 0.35}, [("RNN601", 4)]),
         ({"rtol": 0.005}, []),
         ({"rtol": 0.05}, [("RNN601", 4)]),
         ({"mode": "max"}, [("RNN601", 4)]),
@@ -56,7 +58,7 @@ def test_an_improving_metric_gives_no_alarm(play):
 def test_what_counts_as_an_improvement(play, options, alarms):
     # Four epochs that each lose 0.1 of 10.
     plugins = [LossAveraging(), PlateauAlarm(patience=3, **options)]
-    assert codes(play(plugins, [[10.0], [9.9], [9.8], [9.7]])) == ([] if not alarms else alarms)[: len(alarms)]
+    assert codes(play(plugins, [[10.0], [9.9], [9.8], [9.7]])) == alarms
 
 
 def test_more_is_better_in_the_mode_max(play):
@@ -80,11 +82,6 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(play):
 
 
 def test_a_run_stopped_before_the_column_was_there_ends_in_peace(play):
-    class Stop:
-        pass
-
-    from rnncallbacks.hookspecs import hookimpl
-
     class StopAtOnce:
         @hookimpl
         def on_backward(self, run):
@@ -144,10 +141,9 @@ def test_in_a_trainer(make_trainer):
 
 
 def test_restoring_needs_the_parameters():
-    from rnncallbacks.run import Run
-
-    with pytest.raises(RunStateError, match="does not know the parameters"), Run(plugins=[PlateauAlarm(restore_best=True)]) as run:
-        next(run.epochs(1))
+    with pytest.raises(RunStateError, match="restore_best: the run does not know the parameters"):
+        with Run(plugins=[PlateauAlarm(restore_best=True)]) as run:
+            next(run.epochs(1))
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,13 @@ def test_never_below_min_scale(play):
 
 @pytest.mark.parametrize(
     ("options", "cut"),
-    [({}, False), ({"min_delta": 0.15}, True), ({"rtol": 0.05}, True), ({"rtol": 0.005}, False), ({"mode": "max"}, True)],
+    [
+        ({}, False),
+        ({"min_delta": 0.15}, True),
+        ({"rtol": 0.05}, True),
+        ({"rtol": 0.005}, False),
+        ({"mode": "max"}, True),
+    ],
 )
 def test_what_counts_as_an_improvement(play, options, cut):
     plugins = [LossAveraging(), ReduceOnPlateau(**WATCH_TRAIN, patience=1, factor=0.5, **options)]

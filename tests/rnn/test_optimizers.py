@@ -188,10 +188,10 @@ def test_a_bad_learning_rate_is_refused_before_anything_changes(learning_rate: f
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("SGD", {"momentum": 1.0}, "SGD: momentum: expected a number of at least 0 and less than 1, got 1.0"),
+        ("SGD", {"momentum": 1.0}, "SGD: momentum: expected a number >= 0 and < 1, got 1.0"),
         ("SGD", {"nesterov": True}, "nesterov needs a momentum above 0"),
         ("SGD", {"nesterov": 1, "momentum": 0.9}, "SGD: nesterov: expected True or False, got 1"),
-        ("SGD", {"weight_decay": -1.0}, "weight_decay: expected a number of at least 0 and finite, got -1.0"),
+        ("SGD", {"weight_decay": -1.0}, "weight_decay: expected a number >= 0, got -1.0"),
         ("Adagrad", {"eps": math.nan}, "Adagrad: eps: expected"),
         ("Adagrad", {"initial_accumulator_value": "1"}, "initial_accumulator_value: expected"),
         ("RMSProp", {"alpha": -0.1}, "RMSProp: alpha: expected"),

@@ -26,6 +26,7 @@ HELP = {
     "learning_rate": "At its highest.",
     "seed": "Of everything random.",
     "held_out": "Share of the text, its end, that is not trained on.",
+    "threads": "Of matrix products; more pay for large networks on idle cores.",
     "sample": "Characters to generate at the end.",
     "temperature": "Of the sample: lower is likelier.",
 }

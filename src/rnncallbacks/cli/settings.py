@@ -26,6 +26,7 @@ class Settings:
     learning_rate: float = attrs.field(default=3e-3, validator=options.number(above=0))
     seed: int = attrs.field(default=0, validator=options.count(at_least=0))
     held_out: float = attrs.field(default=0.1, validator=options.number(above=0, below=1))
+    threads: int = attrs.field(default=1, validator=options.count())
     sample: int = attrs.field(default=400, validator=options.count(at_least=0))
     temperature: float = attrs.field(default=0.7, validator=options.number(above=0))
 

@@ -16,6 +16,7 @@ import attrs
 import click
 import numpy as np
 from safetensors.numpy import save
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from rnncallbacks.cli.settings import Settings, settle, toml_key, toml_table
 from rnncallbacks.config import RECOMMENDED, Configuration, read_configuration
@@ -71,6 +72,13 @@ def train_on_text(
     """Do the main job, printing as it goes, and return the exit code."""
     run_dir = _new_run_dir(run_dir)
     configuration, settings = _configure(told, run_dir, config, enable, disable)
+    # On products as small as these a second thread gains nothing, and on a busy machine threads that wait for each
+    # other make them ten times slower.
+    with threadpool_limits(settings.threads, user_api="blas"):
+        return _train(configuration, settings, run_dir)
+
+
+def _train(configuration: Configuration, settings: Settings, run_dir: Path) -> int:
     corpus = Corpus.from_settings(settings)
     try:
         train, held_out = _loaders(corpus, settings)

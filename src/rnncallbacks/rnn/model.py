@@ -10,9 +10,9 @@ from typing import Any, Literal
 import attrs
 import numpy as np
 
+from rnncallbacks import options
 from rnncallbacks.arrays import Array, FlatArrays, FloatArray
 from rnncallbacks.errors import CheckpointError, ContainerError, DataError, OptionError, RunStateError, ShapeError
-from rnncallbacks.rnn import options
 from rnncallbacks.rnn.batches import SequenceBatch
 from rnncallbacks.rnn.cells import VanillaCell
 from rnncallbacks.rnn.checks import BoolArray, IntArray

@@ -26,9 +26,9 @@ from typing import ClassVar, NamedTuple
 import attrs
 import numpy as np
 
+from rnncallbacks import options
 from rnncallbacks.arrays import Array, FlatArrays, FloatArray
 from rnncallbacks.errors import OptionError, RunStateError, ShapeError
-from rnncallbacks.rnn import options
 
 # Numbers per block. The four or five blocks that a step works on stay in the second-level cache.
 _BLOCK = 2**15

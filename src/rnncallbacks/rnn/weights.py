@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,20 +10,12 @@ from safetensors.numpy import save
 
 from rnncallbacks.arrays import Array, FlatArrays
 from rnncallbacks.errors import CheckpointError, ShapeError
+from rnncallbacks.files import write_atomically
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:
     """Write a safetensors file. It takes its name only when it is whole, so a crash leaves the one that was there."""
-    content = save(dict(arrays), metadata=metadata)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_atomically(path, save(dict(arrays), metadata=metadata))
 
 
 def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
