@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Before any module's own examples are collected, so that each module of the package exists once.
+import rnncallbacks  # noqa: F401
+
 # A busy machine is not a bug: only what a property says may fail it. The rest stays as Hypothesis has it, which on a
 # continuous-integration machine means the same examples each time.
 settings.register_profile("rnncallbacks", deadline=None)

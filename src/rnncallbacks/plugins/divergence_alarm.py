@@ -73,7 +73,8 @@ class DivergenceAlarm:
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
         if run.epoch == 0:  # a run that resumes goes on with what the checkpoint put back
-            self._batches, self._variance, self._lowest, self._raised = 0, 0.0, math.inf, []
+            self._batches, self._variance, self._widest = 0, 0.0, 0.0
+            self._lowest, self._raised = math.inf, []
 
     @hookimpl(tryfirst=True)
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> None:

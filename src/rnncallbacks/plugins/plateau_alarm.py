@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -16,7 +16,7 @@ from rnncallbacks.monitor import Mode, Monitor
 from rnncallbacks.watching import watched_value
 
 if TYPE_CHECKING:
-    from rnncallbacks.records import EpochSummary
+    from rnncallbacks.records import Batch, EpochSummary
     from rnncallbacks.run import Run
 
 
@@ -60,13 +60,14 @@ class PlateauAlarm:
     restore_best: bool = attrs.field(default=False, validator=options.flag)
     _judge: Monitor = attrs.field(init=False, repr=False)
     _best_params: dict[str, Array] = attrs.field(factory=dict, init=False, repr=False)
+    _judged_params: dict[str, Array] = attrs.field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._begin()
 
     def _begin(self) -> None:
         self._judge = Monitor(patience=self.patience, mode=self.mode, min_delta=self.min_delta, rtol=self.rtol)
-        self._best_params = {}
+        self._best_params, self._judged_params = {}, {}
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
@@ -81,6 +82,17 @@ class PlateauAlarm:
             run.stop(f"RNN601 {self.monitor} had not improved for {self._judge.stale} epochs when the run resumed")
 
     @hookimpl
+    def on_batch_start(self, run: Run, batch: Batch) -> None:
+        # A script that validates before it trains has changed the parameters by the end of the epoch.
+        if (
+            self.restore_best
+            and batch.index == 1
+            and batch.phase != "train"
+            and self.monitor.startswith(f"{batch.phase}_")
+        ):
+            self._judged_params = _copies(run.params)
+
+    @hookimpl
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
         value = watched_value(run, summary, self.monitor)
         if value is None:
@@ -90,13 +102,14 @@ class PlateauAlarm:
                 self._keep_params(run)
         elif self._judge.stale == self.patience:  # not above it: one plateau is one alarm
             self._alarm(run, value)
+        self._judged_params = {}
 
     @hookimpl
     def on_fit_end(self, run: Run) -> None:
         if not self._best_params:
             return
         if self._judge.stale:
-            self._check_changed(run, f"{self.monitor} has not improved since")
+            self._check_changed(named_arrays(run.params, "params"), f"{self.monitor} has not improved since")
         for name, array in named_arrays(run.params, "params").items():
             array[...] = self._best_params[name]
 
@@ -110,14 +123,18 @@ class PlateauAlarm:
         run.raise_alarm("RNN601", f"{self.monitor} has not improved {since}", evidence=evidence, action=self.action)
 
     def _keep_params(self, run: Run) -> None:
+        params = self._judged_params or _copies(run.params)
         if self._best_params:
-            self._check_changed(run, f"{self.monitor} improved")
-        self._best_params = {name: array.copy() for name, array in named_arrays(run.params, "params").items()}
+            self._check_changed(params, f"{self.monitor} improved")
+        self._best_params = params
 
-    def _check_changed(self, run: Run, happened: str) -> None:
-        params = named_arrays(run.params, "params")
+    def _check_changed(self, params: dict[str, Array], happened: str) -> None:
         if all(np.array_equal(array, self._best_params[name]) for name, array in params.items()):
             raise RunStateError(
                 f"restore_best: {happened}, but run.params are still the numbers of the best epoch before",
                 hint="a script whose update returns new arrays must assign run.params = params after it",
             )
+
+
+def _copies(params: Any) -> dict[str, Array]:
+    return {name: array.copy() for name, array in named_arrays(params, "params").items()}
