@@ -44,12 +44,26 @@ def test_an_error_in_the_script_still_leaves_the_best_parameters():
     params = {"w": np.zeros(1)}
     with pytest.raises(ZeroDivisionError), Run(params, plugins=stopping()) as run:
         for epoch in run.epochs(6):
+            params["w"] += 1.0
             for loss in run.batches([VAL[epoch - 1]], phase="val"):
                 run.record(loss)
-            params["w"] += 1.0
-            if epoch == 5:
+            if epoch == 4:
                 raise ZeroDivisionError
-    np.testing.assert_array_equal(params["w"], [2.0])
+    np.testing.assert_array_equal(params["w"], [3.0])
+
+
+def test_validation_before_training_restores_the_parameters_that_were_validated():
+    params = {"w": np.zeros(1)}
+    validated = []
+    with Run(params, plugins=stopping()) as run:
+        for epoch in run.epochs(6):
+            validated.append(params["w"].copy())
+            for loss in run.batches([VAL[epoch - 1], VAL[epoch - 1]], phase="val"):
+                run.record(loss)
+            for _ in run.batches([0]):
+                run.backward(1.0, {"w": np.ones(1)})
+                params["w"] += 1.0
+    np.testing.assert_array_equal(params["w"], validated[2])
 
 
 def rebinding_script(*, tell_run, val, epochs):

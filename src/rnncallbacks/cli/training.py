@@ -15,7 +15,6 @@ from typing import Any
 import attrs
 import click
 import numpy as np
-from safetensors.numpy import save
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from rnncallbacks.cli.settings import Settings, settle, toml_key, toml_table
@@ -96,7 +95,7 @@ def _train(configuration: Configuration, settings: Settings, run_dir: Path) -> i
     for name, value in {
         "text": corpus,
         "network": f"{settings.hidden_size} tanh units, {model.parameters.flat.size:,} parameters, float32",
-        "training": f"Adam, {settings.epochs} epochs of {len(train)} batches, {settings.batch_size} x "
+        "training": f"Adam, {_counted(settings.epochs, 'epoch')} of {len(train)} batches, {settings.batch_size} x "
         f"{settings.seq_len} characters each",
         "plugins": ", ".join(plugins) or "none",
         "run folder": run_dir,
@@ -110,10 +109,12 @@ def _train(configuration: Configuration, settings: Settings, run_dir: Path) -> i
         trainer.fit(train, held_out, max_epochs=settings.epochs)
     except KeyboardInterrupt:
         interrupted = True
-    _write(run_dir, "model.safetensors", _model_file(model, settings))
+    model.save(run_dir / "model.safetensors")
     if interrupted:
         epochs = len(trainer.run.history) if trainer.run is not None else 0
-        click.echo(f"interrupted after {epochs} whole epochs; history and model as they stand are in {run_dir}")
+        click.echo(
+            f"interrupted after {_counted(epochs, 'whole epoch')}; history and model as they stand are in {run_dir}"
+        )
         return INTERRUPTED
     loss = _evaluate(model, held_out)
     click.echo("\n" + _comparison(loss, baselines, trainer.run.stop_reason if trainer.run is not None else None))
@@ -193,11 +194,6 @@ def _print_sample(model: RecurrentModel, corpus: Corpus, settings: Settings, run
         click.echo("".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text))
 
 
-def _model_file(model: RecurrentModel, settings: Settings) -> bytes:
-    arrays = {name: np.ascontiguousarray(array) for name, array in model.parameters.items()}
-    return save(arrays, metadata={"hidden_size": str(settings.hidden_size), "nonlinearity": model.nonlinearity})
-
-
 def _repeatable(configuration: Configuration, settings: Settings, corpus: Corpus, run_dir: Path) -> str:
     """A configuration that repeats the run: every setting, and every plugin with every option."""
     table = attrs.asdict(settings)
@@ -222,6 +218,10 @@ def _repeatable(configuration: Configuration, settings: Settings, corpus: Corpus
             del values["directory"]  # the repeated run has a folder of its own
         parts += ["", toml_table(key, {**named, **values})]
     return "\n".join(parts) + "\n"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _too_short(title: str, error: DataError) -> DataError:

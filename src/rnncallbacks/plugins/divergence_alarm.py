@@ -28,11 +28,12 @@ class DivergenceAlarm:
 
     - RNN403: a loss or a gradient is NaN or infinite. It is seen before the update; if ``action`` is "stop" or "raise"
       the parameters stay as they were.
-    - RNN602: the smoothed loss :math:`m_t` is higher than the first loss :math:`\ell_1`, or than its own lowest value
-      :math:`m_s`, by more than :math:`\mathrm{max\_rise}\,|\ell_1|` and by more than noise alone: that is
-      :math:`6\,\sigma_t` in the one case and :math:`6 \max_{r \le s} \sigma_r \sqrt{1/n_s + 1/n_t}` in the other.
-      :math:`m` is the exponential moving average over ``window`` batches (a plain mean until there are so many),
-      :math:`\sigma` the standard deviation smoothed likewise, and :math:`n_t = \min(t, \mathrm{window})`.
+    - RNN602: the smoothed loss :math:`m_t` is higher than its lowest value :math:`m_s` by more than
+      :math:`\mathrm{max\_rise}\,|\ell_1|` and by more than noise alone,
+      :math:`6 \max_{r \le s} \sigma_r \sqrt{1/n_s + 1/n_t}`. :math:`\ell_1` is the first loss, :math:`m` the exponential
+      moving average over ``window`` batches (a plain mean until there are so many), :math:`\sigma` the standard deviation
+      smoothed likewise, and :math:`n_t = \min(t, \mathrm{window})`. Or each of the ``window`` losses after the first is
+      higher than that one by more than :math:`\mathrm{max\_rise}\,|\ell_1|`: the first update did it.
     - RNN605: one loss lies above the smoothed one by more than :math:`\mathrm{spike}\,\sigma` and by more than
       :math:`\mathrm{max\_rise}\,|\ell_1|`. A warning, whatever ``action`` is.
 
@@ -65,6 +66,7 @@ class DivergenceAlarm:
     _mean: float = attrs.field(default=0.0, init=False, repr=False)
     _variance: float = attrs.field(default=0.0, init=False, repr=False)
     _lowest: float = attrs.field(default=math.inf, init=False, repr=False)
+    _least: float = attrs.field(default=math.inf, init=False, repr=False)
     _widest: float = attrs.field(default=0.0, init=False, repr=False)
     _lowest_variance: float = attrs.field(default=0.0, init=False, repr=False)
     _lowest_count: int = attrs.field(default=0, init=False, repr=False)
@@ -74,7 +76,8 @@ class DivergenceAlarm:
     def on_fit_start(self, run: Run) -> None:
         if run.epoch == 0:  # a run that resumes goes on with what the checkpoint put back
             self._batches, self._variance, self._widest = 0, 0.0, 0.0
-            self._lowest, self._raised = math.inf, []
+            self._least = self._lowest = math.inf
+            self._raised = []
 
     @hookimpl(tryfirst=True)
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> None:
@@ -112,6 +115,8 @@ class DivergenceAlarm:
     def _follow(self, run: Run, loss: float) -> None:
         if self._batches == 0:
             self._first = self._mean = loss
+        else:
+            self._least = min(self._least, loss)
         self._batches += 1
         margin = self.max_rise * abs(self._first)
         excess = loss - self._mean
@@ -136,15 +141,17 @@ class DivergenceAlarm:
         self._widest = max(self._widest, self._variance)
         if self._mean < self._lowest:
             self._lowest, self._lowest_variance, self._lowest_count = self._mean, self._widest, count
-        squared_error = self._lowest_variance * (1 / self._lowest_count + 1 / count)
-        if self._mean - self._first > max(margin, STANDARD_ERRORS * math.sqrt(self._variance)) or (
-            self._mean - self._lowest > max(margin, STANDARD_ERRORS * math.sqrt(squared_error))
-        ):
-            self._raised.append("RNN602")
-            run.raise_alarm(
-                "RNN602",
-                f"the smoothed loss rose to {self._mean:.6g} from {self._lowest:.6g}, by more than "
-                f"{self.max_rise:.0%} of the first loss {self._first:.6g}",
-                evidence={"smoothed": self._mean, "lowest": self._lowest, "first": self._first},
-                action=self.action,
-            )
+        noise = STANDARD_ERRORS * math.sqrt(self._lowest_variance * (1 / self._lowest_count + 1 / count))
+        if self._mean - self._lowest > max(margin, noise):
+            self._raise_rise(run, "the smoothed loss", self._mean, "its lowest value", self._lowest)
+        elif self._batches == self.window + 1 and self._least - self._first > margin:
+            self._raise_rise(run, f"the lowest of {self.window} losses", self._least, "the first", self._first)
+
+    def _raise_rise(self, run: Run, what: str, value: float, than: str, reference: float) -> None:
+        self._raised.append("RNN602")
+        run.raise_alarm(
+            "RNN602",
+            f"{what} is {value:.6g}, above {than}, {reference:.6g}, by more than {self.max_rise:.0%} of the first loss",
+            evidence={"smoothed": self._mean, "lowest": self._lowest, "first": self._first},
+            action=self.action,
+        )
