@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pytest
 
+from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.manager import PluginsGiven
 from rnncallbacks.plugins import HiddenStateReset
 from rnncallbacks.rnn.batches import SequenceLoader
@@ -16,6 +17,22 @@ from rnncallbacks.trainer import Trainer
 
 Play = Callable[..., Run]
 MakeTrainer = Callable[..., tuple[Trainer, SequenceLoader, SequenceLoader]]
+
+
+class Rates:
+    """The learning rate with which each training batch is updated."""
+
+    def __init__(self) -> None:
+        self.train: list[float] = []
+
+    @hookimpl
+    def on_backward(self, run: Run) -> None:
+        self.train.append(run.learning_rate)
+
+
+@pytest.fixture
+def rates() -> Rates:
+    return Rates()
 
 
 @pytest.fixture

@@ -42,13 +42,18 @@ def test_restores_at_the_end_of_a_run_that_was_not_stopped(play):
 
 def test_an_error_in_the_script_still_leaves_the_best_parameters():
     params = {"w": np.zeros(1)}
-    with pytest.raises(ZeroDivisionError), Run(params, plugins=stopping()) as run:
-        for epoch in run.epochs(6):
-            params["w"] += 1.0
-            for loss in run.batches([VAL[epoch - 1]], phase="val"):
-                run.record(loss)
-            if epoch == 4:
-                raise ZeroDivisionError
+
+    def script():
+        with Run(params, plugins=stopping()) as run:
+            for epoch in run.epochs(6):
+                params["w"] += 1.0
+                for loss in run.batches([VAL[epoch - 1]], phase="val"):
+                    run.record(loss)
+                if epoch == 4:
+                    raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        script()
     np.testing.assert_array_equal(params["w"], [3.0])
 
 
@@ -88,14 +93,14 @@ def test_a_script_that_rebinds_its_parameters_and_tells_the_run():
 
 
 def test_a_script_that_rebinds_and_forgets_is_told_at_the_second_best():
-    with pytest.raises(RunStateError, match="val_loss improved, but run.params are still the numbers") as failed:
+    with pytest.raises(RunStateError, match=r"val_loss improved, but run\.params are still the numbers") as failed:
         rebinding_script(tell_run=False, val=VAL, epochs=6)
     assert "run.params = params" in str(failed.value)
     assert "plugin 'early_stopping', hook on_epoch_end, epoch 2" in failed.value.__notes__[0]
 
 
 def test_a_script_that_rebinds_and_forgets_is_told_even_if_nothing_improved_again():
-    with pytest.raises(RunStateError, match="val_loss has not improved since, but run.params are still") as failed:
+    with pytest.raises(RunStateError, match=r"val_loss has not improved since, but run\.params are still") as failed:
         rebinding_script(tell_run=False, val=[1.0] * 6, epochs=6)
     assert "hook on_fit_end" in failed.value.__notes__[0]
 

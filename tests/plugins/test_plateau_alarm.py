@@ -141,9 +141,9 @@ def test_in_a_trainer(make_trainer):
 
 
 def test_restoring_needs_the_parameters():
-    with pytest.raises(RunStateError, match="restore_best: the run does not know the parameters"):
-        with Run(plugins=[PlateauAlarm(restore_best=True)]) as run:
-            next(run.epochs(1))
+    run = Run(plugins=[PlateauAlarm(restore_best=True)])
+    with pytest.raises(RunStateError, match="restore_best: the run does not know the parameters"), run:
+        next(run.epochs(1))
 
 
 @pytest.mark.parametrize(

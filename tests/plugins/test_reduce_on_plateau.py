@@ -81,9 +81,9 @@ def test_a_second_run_with_the_same_object_begins_at_the_full_rate(play):
 
 
 def test_a_run_without_a_learning_rate_is_told_so():
-    with pytest.raises(RunStateError, match="'reduce_on_plateau' scales the learning rate, but the run has none"):
-        with Run(plugins=[ReduceOnPlateau()]) as run:
-            next(run.epochs(1))
+    run = Run(plugins=[ReduceOnPlateau()])
+    with pytest.raises(RunStateError, match="'reduce_on_plateau' scales the learning rate, but the run has none"), run:
+        next(run.epochs(1))
 
 
 def test_in_a_trainer(make_trainer):
