@@ -1,6 +1,7 @@
 """Validators of options: what they let through, and what they say of the rest."""
 
 import math
+from pathlib import Path
 
 import attrs
 import numpy as np
@@ -66,3 +67,11 @@ def test_the_nearest_word_is_the_hint():
     holder = attrs.make_class("Holder", {"mode": attrs.field(validator=options.one_of("global", "value"))})
     with pytest.raises(OptionError, match="did you mean 'global'"):
         holder("globl")
+
+
+def test_paths_are_taken_as_text_or_as_paths():
+    field = attrs.field(converter=options.as_path, validator=options.path)
+    holder = attrs.make_class("Holder", {"file": field})
+    assert holder("runs/first").file == holder(Path("runs/first")).file == Path("runs/first")
+    with pytest.raises(OptionError, match="Holder: file: expected a path, got 3"):
+        holder(3)

@@ -1,0 +1,82 @@
+"""Files are replaced whole or not at all, and directories are made or named."""
+
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from rnncallbacks.errors import OptionError
+from rnncallbacks.files import make_directory, write_atomically
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+@pytest.mark.parametrize(("content", "data"), [("Grüße\n", "Grüße\n".encode()), (b"\x00\xff", b"\x00\xff"), ("", b"")])
+def test_writes_text_as_utf_8_and_bytes_as_they_are(tmp_path, content, data):
+    write_atomically(tmp_path / "file", content)
+    assert (tmp_path / "file").read_bytes() == data
+    assert names(tmp_path) == ["file"]
+
+
+def test_replaces_a_file_and_keeps_it_readable_for_others(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old and longer")
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_whoever_reads_during_a_replacement_sees_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with path.open() as reader:
+        write_atomically(path, "new")
+        assert reader.read() == "old"
+
+
+def test_a_name_that_cannot_be_taken_leaves_nothing_behind(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        write_atomically(tmp_path / "taken", "content")
+    assert names(tmp_path) == ["taken"]
+
+
+def test_a_directory_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_atomically(tmp_path / "none" / "file", "content")
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from rnncallbacks.files import write_atomically
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+write_atomically(Path(sys.argv[1]), b"new" * 1000)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a limit on the size of files stands in for a full disk")
+def test_a_write_that_fails_halfway_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True, check=False)
+    assert "OSError" in done.stderr
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_directories_are_made_once(tmp_path):
+    make_directory(tmp_path / "a" / "b")
+    make_directory(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OptionError, match=r"cannot make the directory .*file"):
+        make_directory(tmp_path / "file")

@@ -1,0 +1,215 @@
+"""The trainer: the numbers of the same loop written out by hand, the plugins it is given, and how it ends."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from rnncallbacks.arrays import FlatArrays
+from rnncallbacks.errors import DataError, OptionError
+from rnncallbacks.hookspecs import hookimpl
+from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, HiddenStateReset, LossAveraging
+from rnncallbacks.rnn.batches import ArrayLoader, SequenceLoader, StreamLoader
+from rnncallbacks.rnn.model import RecurrentModel
+from rnncallbacks.rnn.optimizers import SGD, Adam, Optimizer
+from rnncallbacks.rnn.tasks import anbn
+from rnncallbacks.trainer import Trainer
+
+
+def loader(shuffle=True, seed=0, count=20):
+    return SequenceLoader(anbn(count, max_n=5, seed=seed), batch_size=4, shuffle=shuffle, seed=seed)
+
+
+def model(seed=0, **options):
+    return RecurrentModel(6, vocab_size=4, seed=seed, **options)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), Adam()])
+def test_it_is_the_loop_one_would_write(optimizer):
+    trained, by_hand = model(), model()
+    trainer = Trainer(
+        trained, copy.deepcopy(optimizer), plugins=[HiddenStateReset(), LossAveraging()], learning_rate=0.01
+    )
+    history = trainer.fit(loader(), loader(shuffle=False, seed=1), max_epochs=3)
+
+    optimizer.bind(by_hand.parameters)
+    batches, val_batches = loader(), loader(shuffle=False, seed=1)
+    for epoch in range(3):
+        losses = []
+        for batch in batches:
+            loss, _ = by_hand.forward(batch, by_hand.zero_state(batch.size))
+            optimizer.step(by_hand.backward(), 0.01)
+            losses.append(loss)
+        val_losses = [by_hand.forward(batch, by_hand.zero_state(batch.size))[0] for batch in val_batches]
+        assert history["train_loss"][epoch] == pytest.approx(np.mean(losses), rel=1e-12)
+        assert history["val_loss"][epoch] == pytest.approx(np.mean(val_losses), rel=1e-12)
+    np.testing.assert_array_equal(trained.parameters.flat, by_hand.parameters.flat)
+
+
+def test_a_stream_carries_its_state_through_training_and_validation_apart():
+    trained, by_hand = model(), model()
+    tokens = np.random.default_rng(0).integers(0, 4, 101)
+    stream, held_out = (
+        StreamLoader(tokens, batch_size=5, seq_len=4),
+        StreamLoader(tokens[::-1], batch_size=2, seq_len=9),
+    )
+    trainer = Trainer(trained, SGD(), plugins=[HiddenStateReset(), LossAveraging()], learning_rate=0.1)
+    history = trainer.fit(stream, held_out, max_epochs=1)
+
+    optimizer = SGD()
+    optimizer.bind(by_hand.parameters)
+    means = []
+    for part, learning in ((stream, True), (held_out, False)):
+        losses, state = [], by_hand.zero_state(part.batch_size)
+        for batch in part:
+            loss, state = by_hand.forward(batch, state)
+            if learning:
+                optimizer.step(by_hand.backward(), 0.1)
+            losses.append(loss)
+        means.append(np.mean(losses))
+    assert [history["train_loss"][0], history["val_loss"][0]] == pytest.approx(means, rel=1e-12)
+    np.testing.assert_array_equal(trained.parameters.flat, by_hand.parameters.flat)
+
+
+def test_the_same_seeds_give_the_same_numbers_bit_for_bit():
+    def fit():
+        trainer = Trainer(model(seed=4), Adam(), learning_rate=0.01)
+        return trainer, trainer.fit(loader(seed=2), loader(seed=3), max_epochs=4)
+
+    (one, first), (two, second) = fit(), fit()
+    assert list(first) == list(second)
+    assert one.model.parameters.flat.tobytes() == two.model.parameters.flat.tobytes()
+
+
+def test_no_plugins_given_are_the_recommended_ones():
+    trainer = Trainer(model(), Adam(), learning_rate=0.01)
+    history = trainer.fit(loader(), max_epochs=1)
+    assert list(trainer.run.plugins) == [
+        "hidden_state_reset",
+        "divergence_alarm",
+        "gradient_clipping",
+        "loss_averaging",
+    ]
+    assert {"train_loss", "gradient_norm", "clipped_fraction"} <= set(history.columns)
+    assert "val_loss" not in history
+
+
+def test_an_empty_list_of_plugins_is_no_plugins():
+    trainer = Trainer(model(), Adam(), plugins=[], learning_rate=0.01)
+    assert list(trainer.fit(loader(count=4), max_epochs=1)) == [{"epoch": 1, "learning_rate": 0.01}]
+    assert list(trainer.run.plugins) == []
+
+
+def test_plugins_may_be_named():
+    trainer = Trainer(model(), Adam(), plugins={"mine": HiddenStateReset()}, learning_rate=0.01)
+    trainer.fit(loader(), max_epochs=1)
+    assert list(trainer.run.plugins) == ["mine"]
+
+
+def test_it_learns():
+    trainer = Trainer(model(), Adam(), learning_rate=0.02)
+    losses = trainer.fit(loader(count=60), max_epochs=20)["train_loss"]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_dense_inputs_with_one_target_a_sequence():
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(40, 5, 2)).astype("float32")
+    targets = inputs.sum(axis=(1, 2))[:, None]
+    network = RecurrentModel(8, input_size=2, output_size=1, output="last", loss="mse")
+    trainer = Trainer(network, Adam(), learning_rate=0.02)
+    data = ArrayLoader(inputs, targets, batch_size=8)
+    losses = trainer.fit(data, data, max_epochs=15)["val_loss"]
+    assert losses[-1] < 0.3 * losses[0]
+
+
+class Skip:
+    @hookimpl
+    def on_backward(self, run, batch):
+        if batch.index == 2:
+            run.skip_batch()
+
+
+def test_a_skipped_batch_is_no_update_not_even_by_momentum():
+    trainer = Trainer(model(), Adam(), plugins=[HiddenStateReset(), Skip()], learning_rate=0.01)
+    batches = loader()
+    trainer.fit(batches, max_epochs=1)
+    assert int(trainer.optimizer.state["step"]) == len(batches) - 1
+
+
+class Spoil:
+    """Puts a NaN into one gradient, after some healthy batches."""
+
+    def __init__(self, step):
+        self.step, self.before = step, None
+
+    @hookimpl(tryfirst=True)
+    def on_backward(self, run, grads):
+        if run.step == self.step:
+            self.before = [run.params.flat.copy(), run.optimizer_state["exp_avg"].copy()]
+            grads["rnn.weight_hh_l0"][0, 0] = np.nan
+
+
+def test_nan_in_one_gradient_reaches_neither_parameters_nor_optimizer():
+    spoil = Spoil(step=7)
+    # tryfirst: of two, the one listed first is called first.
+    plugins = [HiddenStateReset(), spoil, DivergenceAlarm(), GradientClipping(), LossAveraging()]
+    trainer = Trainer(model(), Adam(), plugins=plugins, learning_rate=0.01)
+    trainer.fit(loader(), max_epochs=5)
+    assert [alarm.code for alarm in trainer.run.alarms] == ["RNN403"]
+    assert "'rnn.weight_hh_l0'" in trainer.run.alarms[0].message
+    assert trainer.run.step == 7
+    np.testing.assert_array_equal(trainer.model.parameters.flat, spoil.before[0])
+    np.testing.assert_array_equal(trainer.optimizer.state["exp_avg"], spoil.before[1])
+
+
+def test_a_second_fit_trains_on_with_the_optimizers_state():
+    trainer = Trainer(model(), Adam(), learning_rate=0.01)
+    batches = loader()
+    first = trainer.fit(batches, max_epochs=2)
+    second = trainer.fit(batches, max_epochs=2)
+    assert int(trainer.optimizer.state["step"]) == 4 * len(batches)
+    assert second["epoch"] == [1, 2]
+    whole = Trainer(model(), Adam(), learning_rate=0.01).fit(loader(), max_epochs=4)
+    assert first["train_loss"] + second["train_loss"] == whole["train_loss"]
+
+
+def test_max_epochs_none_goes_on_until_a_plugin_stops_it():
+    class Stop:
+        @hookimpl
+        def on_epoch_end(self, run):
+            if run.epoch == 3:
+                run.stop("three")
+
+    trainer = Trainer(model(), Adam(), plugins=[HiddenStateReset(), Stop()], learning_rate=0.01)
+    assert len(trainer.fit(loader(), max_epochs=None)) == 3
+
+
+def test_an_optimizer_of_ones_own():
+    class Signs(Optimizer):
+        def _update(self, parameter, gradient, slots, first, second, coefficients):
+            parameter -= coefficients[0] * np.sign(gradient)
+
+    network = model()
+    before = network.parameters.flat.copy()
+    Trainer(network, Signs(), plugins=[HiddenStateReset()], learning_rate=0.5).fit(loader(count=4), max_epochs=1)
+    assert isinstance(network.parameters, FlatArrays)
+    np.testing.assert_allclose(np.unique(np.abs(network.parameters.flat - before).round(5)), [0.0, 0.5])
+
+
+@pytest.mark.parametrize("learning_rate", [0.0, -1.0, float("nan"), "fast"])
+def test_a_learning_rate_out_of_range(learning_rate):
+    with pytest.raises(OptionError, match="expected a finite learning_rate above 0"):
+        Trainer(model(), Adam(), learning_rate=learning_rate).fit(loader(), max_epochs=1)
+
+
+def test_max_epochs_out_of_range():
+    with pytest.raises(OptionError, match="expected a number of epochs >= 0 or None, got -1"):
+        Trainer(model(), Adam(), learning_rate=0.1).fit(loader(), max_epochs=-1)
+
+
+@pytest.mark.parametrize("phase", ["train", "val"])
+def test_a_loader_without_a_batch(phase):
+    parts = {"train": loader(), "val": loader()} | {phase: []}
+    with pytest.raises(DataError, match=f"the loader of phase '{phase}' gave no batch"):
+        Trainer(model(), Adam(), learning_rate=0.1).fit(parts["train"], parts["val"], max_epochs=1)
