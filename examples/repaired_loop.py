@@ -85,7 +85,7 @@ def update_parameters(params: list[Array], grads: list[Array], lr: float) -> lis
 
 
 def report(train_losses: list[Any], val_losses: list[Any]) -> None:
-    for epoch in [0, *range(49, EPOCHS, 50)]:
+    for epoch in [0, *range(49, len(train_losses), 50)]:
         print(f"epoch {epoch + 1:3d}  train {train_losses[epoch]:9.4f}  val {val_losses[epoch]:9.4f}")
     solved = 0
     for inputs, targets in make_batches(test_set):
