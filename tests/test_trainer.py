@@ -5,13 +5,12 @@ import copy
 import numpy as np
 import pytest
 
-from rnncallbacks.arrays import FlatArrays
 from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, HiddenStateReset, LossAveraging
 from rnncallbacks.rnn.batches import ArrayLoader, SequenceLoader, StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
-from rnncallbacks.rnn.optimizers import SGD, Adam, Optimizer
+from rnncallbacks.rnn.optimizers import SGD, Adam
 from rnncallbacks.rnn.tasks import anbn
 from rnncallbacks.trainer import Trainer
 
@@ -146,21 +145,22 @@ class Spoil:
     @hookimpl(tryfirst=True)
     def on_backward(self, run, grads):
         if run.step == self.step:
-            self.before = [run.params.flat.copy(), run.optimizer_state["exp_avg"].copy()]
+            self.before = copy.deepcopy({"params": run.params.flat, **run.optimizer_state})
             grads["rnn.weight_hh_l0"][0, 0] = np.nan
 
 
 def test_nan_in_one_gradient_reaches_neither_parameters_nor_optimizer():
     spoil = Spoil(step=7)
-    # tryfirst: of two, the one listed first is called first.
     plugins = [HiddenStateReset(), spoil, DivergenceAlarm(), GradientClipping(), LossAveraging()]
     trainer = Trainer(model(), Adam(), plugins=plugins, learning_rate=0.01)
     trainer.fit(loader(), max_epochs=5)
     assert [alarm.code for alarm in trainer.run.alarms] == ["RNN403"]
     assert "'rnn.weight_hh_l0'" in trainer.run.alarms[0].message
     assert trainer.run.step == 7
-    np.testing.assert_array_equal(trainer.model.parameters.flat, spoil.before[0])
-    np.testing.assert_array_equal(trainer.optimizer.state["exp_avg"], spoil.before[1])
+    after = {"params": trainer.model.parameters.flat, **trainer.optimizer.state}
+    assert len(after) > 2
+    for name, array in after.items():
+        np.testing.assert_array_equal(array, spoil.before[name])
 
 
 def test_a_second_fit_trains_on_with_the_optimizers_state():
@@ -183,18 +183,6 @@ def test_max_epochs_none_goes_on_until_a_plugin_stops_it():
 
     trainer = Trainer(model(), Adam(), plugins=[HiddenStateReset(), Stop()], learning_rate=0.01)
     assert len(trainer.fit(loader(), max_epochs=None)) == 3
-
-
-def test_an_optimizer_of_ones_own():
-    class Signs(Optimizer):
-        def _update(self, parameter, gradient, slots, first, second, coefficients):
-            parameter -= coefficients[0] * np.sign(gradient)
-
-    network = model()
-    before = network.parameters.flat.copy()
-    Trainer(network, Signs(), plugins=[HiddenStateReset()], learning_rate=0.5).fit(loader(count=4), max_epochs=1)
-    assert isinstance(network.parameters, FlatArrays)
-    np.testing.assert_allclose(np.unique(np.abs(network.parameters.flat - before).round(5)), [0.0, 0.5])
 
 
 @pytest.mark.parametrize("learning_rate", [0.0, -1.0, float("nan"), "fast"])

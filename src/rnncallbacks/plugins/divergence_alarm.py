@@ -30,10 +30,11 @@ class DivergenceAlarm:
       the parameters stay as they were.
     - RNN602: the smoothed loss :math:`m_t` is higher than its lowest value :math:`m_s` by more than
       :math:`\mathrm{max\_rise}\,|\ell_1|` and by more than noise alone,
-      :math:`6 \max_{r \le s} \sigma_r \sqrt{1/n_s + 1/n_t}`. :math:`\ell_1` is the first loss, :math:`m` the exponential
-      moving average over ``window`` batches (a plain mean until there are so many), :math:`\sigma` the standard deviation
-      smoothed likewise, and :math:`n_t = \min(t, \mathrm{window})`. Or each of the ``window`` losses after the first is
-      higher than that one by more than :math:`\mathrm{max\_rise}\,|\ell_1|`: the first update did it.
+      :math:`6 \max_{r \le s} \sigma_r \sqrt{1/n_s + 1/n_t}`. :math:`\ell_1` is the first loss, :math:`m` the
+      exponential moving average over ``window`` batches (a plain mean until there are so many), :math:`\sigma` the
+      standard deviation smoothed likewise, and :math:`n_t = \min(t, \mathrm{window})`. Or each of the ``window``
+      losses after the first is higher than that one by more than :math:`\mathrm{max\_rise}\,|\ell_1|`: the first
+      update did it.
     - RNN605: one loss lies above the smoothed one by more than :math:`\mathrm{spike}\,\sigma` and by more than
       :math:`\mathrm{max\_rise}\,|\ell_1|`. A warning, whatever ``action`` is.
 
