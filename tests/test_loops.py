@@ -794,3 +794,27 @@ def test_a_real_ctrl_c_ends_a_real_script_with_its_plugins_told():
     assert output.splitlines() == ["on_exception KeyboardInterrupt 1", "on_fit_end"]
     assert error.splitlines()[-1] == "KeyboardInterrupt"
     assert script.returncode == -signal.SIGINT
+
+
+class Shuffled:
+    """A loader of somebody else's that wants to know the epoch."""
+
+    def __init__(self):
+        self.told = []
+
+    def set_epoch(self, epoch):
+        self.told.append(epoch)
+
+    def __iter__(self):
+        return iter([1.0, 2.0])
+
+
+def test_a_loader_that_asks_is_told_the_epoch_before_each_pass():
+    loader = Shuffled()
+    with Run() as run:
+        for _ in run.epochs(3):
+            for loss in run.batches(loader):
+                run.record(loss)
+            for loss in run.batches(loader, phase="val"):
+                run.record(loss)
+    assert loader.told == [1, 1, 2, 2, 3, 3]

@@ -87,7 +87,6 @@ def test_a_resumed_run_is_bit_for_bit_the_run_that_was_not_stopped(tmp_path, int
         first.fit(train, val, max_epochs=EPOCHS)
 
     second, train, val = trainer_with(tmp_path / "parts", Interrupt(-1))
-    train.epoch = interrupted_in - 1
     second.fit(train, val, max_epochs=EPOCHS)
     assert everything(second) == everything(whole)
     # The comparison means something: early stopping and both schedules had their say, and parameters were put back.
@@ -114,7 +113,6 @@ def test_unless_it_is_given_more_patience(tmp_path):
     first, train, val = trainer_with(tmp_path / "run")
     first.fit(train, val, max_epochs=50)
     more, train, val = trainer_with(tmp_path / "run", patience=9)
-    train.epoch = first.run.epoch
     more.fit(train, val, max_epochs=first.run.epoch + 2)
     assert more.run.epoch == first.run.epoch + 2
 

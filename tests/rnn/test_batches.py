@@ -243,7 +243,8 @@ class TestSequenceLoader:
         for _ in range(epoch):
             list(through)
         assert through.epoch == epoch
-        resumed.epoch = epoch
+        resumed.set_epoch(epoch + 1)
+        assert resumed.epoch == epoch
         assert_same(list(resumed), list(through))
 
     @pytest.mark.parametrize("bucket", [True, False])
@@ -349,7 +350,7 @@ class TestArrayLoader:
     def test_same_seed_same_batches_and_epoch_repeats_an_iteration(self):
         one, other, third = (ArrayLoader(np.arange(60).reshape(20, 3), np.arange(20), 6, seed=s) for s in (5, 5, 6))
         epochs = [list(one) for _ in range(3)]
-        other.epoch = 2
+        other.set_epoch(3)
         assert_same(list(other), epochs[2])
         assert differ(epochs[0], epochs[1])
         assert differ(epochs[0], list(third))

@@ -2,7 +2,7 @@
 
 A loader can be iterated again and again and has a length. One that shuffles draws the order of its n-th iteration from
 ``np.random.default_rng([seed, n])``. Its attribute ``epoch`` is that n, counted from 0 and raised whenever an iteration
-begins: set it, and a resumed run goes on with the batches that it would have seen.
+begins. A run sets it with ``set_epoch``, so that a resumed run goes on with the batches that it would have seen.
 """
 
 from __future__ import annotations
@@ -286,6 +286,10 @@ class SequenceLoader:
     def __len__(self) -> int:
         return _batch_count(len(self._lengths), self.batch_size, self.drop_last)
 
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration that of an epoch, which a run counts from 1."""
+        self.epoch = epoch - 1
+
     def __iter__(self) -> Iterator[SequenceBatch]:
         batches = self._rows(np.random.default_rng([self.seed, self.epoch]))
         self.epoch += 1
@@ -386,6 +390,10 @@ class ArrayLoader:
 
     def __len__(self) -> int:
         return _batch_count(len(self.inputs), self.batch_size, self.drop_last)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration that of an epoch, which a run counts from 1."""
+        self.epoch = epoch - 1
 
     def __iter__(self) -> Iterator[SequenceBatch]:
         order = _order(len(self.inputs), self.shuffle, np.random.default_rng([self.seed, self.epoch]))
