@@ -165,12 +165,12 @@ def test_nan_in_one_gradient_reaches_neither_parameters_nor_optimizer():
 
 def test_a_second_fit_trains_on_with_the_optimizers_state():
     trainer = Trainer(model(), Adam(), learning_rate=0.01)
-    batches = loader()
+    batches = loader(shuffle=False)  # a new run counts its epochs from 1, and the order of a shuffle follows the epoch
     first = trainer.fit(batches, max_epochs=2)
     second = trainer.fit(batches, max_epochs=2)
     assert int(trainer.optimizer.state["step"]) == 4 * len(batches)
     assert second["epoch"] == [1, 2]
-    whole = Trainer(model(), Adam(), learning_rate=0.01).fit(loader(), max_epochs=4)
+    whole = Trainer(model(), Adam(), learning_rate=0.01).fit(loader(shuffle=False), max_epochs=4)
     assert first["train_loss"] + second["train_loss"] == whole["train_loss"]
 
 

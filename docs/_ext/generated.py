@@ -1,7 +1,9 @@
-"""What the reference takes from the code: the options of plugins, and those of commands.
+"""What the documentation takes from the code: the options of plugins, and those of commands.
 
 A Sphinx extension. The "Options" section in the docstring of a plugin's class says what each option means; its type and
 default are those of the class. A command's options are those that click knows.
+
+Sphinx itself is imported by ``setup`` alone, so that tests can ask for the same tables without it.
 """
 
 from __future__ import annotations
@@ -19,12 +21,7 @@ SECTION = "Options"
 
 
 def described_options(factory: Factory) -> dict[str, str]:
-    """What the docstrings of a class and of those that it derives from say of each option.
-
-    >>> from rnncallbacks.plugins import GradientClipping
-    >>> described_options(GradientClipping)["max_norm"]
-    'The bound, above 0.'
-    """
+    """What the docstrings of a class and of those that it derives from say of each option."""
     found: dict[str, str] = {}
     for one in reversed(inspect.getmro(factory) if inspect.isclass(factory) else [factory]):
         section, _ = split_section((inspect.getdoc(one) or "").splitlines())
@@ -117,9 +114,8 @@ def parameters(command: Any) -> Iterator[tuple[str, str, str]]:
             typed = ", ".join(f"`{one}`" for one in (*parameter.opts, *parameter.secondary_opts))
             if not parameter.is_flag:
                 typed += f" {parameter.make_metavar(context)}"
-            known = parameter.default if isinstance(parameter.default, str | int | float) else None
-            default = "" if known is None or parameter.is_flag else f"`{known}`"
-            yield typed, default, parameter.help or ""
+            text, _, default = (parameter.help or "").rstrip("]").partition(" [default: ")
+            yield typed, default and f"`{default}`", text
 
 
 def command_lines(command: Any) -> list[str]:
@@ -144,6 +140,26 @@ def _document_options(app: Any, what: str, name: str, obj: Any, options: Any, li
     lines[:] = [*rest[:begin], "", *options_table(obj), *rest[begin:]]
 
 
+def _set_off_sources(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Make a section of a paragraph "Source: ...", which napoleon would take for a part of the section above it."""
+    lines[:] = [
+        part
+        for line in lines
+        for part in (("Source", "------", line.removeprefix("Source: ")) if line.startswith("Source: ") else (line,))
+    ]
+
+
+def _shorten_paths(app: Any, doctree: Any) -> None:
+    """Name the files of a difference as a reader knows them, and not by where the pages were built."""
+    from docutils import nodes
+
+    for block in doctree.findall(nodes.literal_block):
+        if block.get("language") == "udiff":
+            text = block.astext().replace(f"{app.srcdir.parent}/", "")
+            block[:] = [nodes.Text(text)]
+            block.rawsource = text  # without it, the block counts as marked up, and loses its colours
+
+
 def setup(app: Any) -> dict[str, bool]:
     from docutils import nodes
     from docutils.parsers.rst import Directive
@@ -161,6 +177,8 @@ def setup(app: Any) -> dict[str, bool]:
             return parent.children
 
     app.add_directive("command", Command)
-    # Before napoleon, which does not know the section.
+    # Before napoleon, which does not know these sections.
     app.connect("autodoc-process-docstring", _document_options, priority=400)
+    app.connect("autodoc-process-docstring", _set_off_sources, priority=400)
+    app.connect("doctree-read", _shorten_paths)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
