@@ -1,28 +1,40 @@
-"""The reference lists everything there is, and the README's examples run."""
+"""The reference lists everything there is, and every example of the documentation runs.
 
-import inspect
+Each rule is a function from a page and what the code has to what the page lacks. It is run on the page, where it must
+find nothing, and with one thing more than the page knows, where it must find that.
+"""
+
+from __future__ import annotations
+
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import attrs
+import click
 import pytest
 from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser
 
-from rnncallbacks import hookspecs
-from rnncallbacks.alarms import CATALOGUE
-from rnncallbacks.cli.commands import rnncallbacks
+import rnncallbacks
+from rnncallbacks.alarms import CATALOGUE, Entry
+from rnncallbacks.cli.settings import Settings
 from rnncallbacks.discovery import find_plugins
+from rnncallbacks.manager import HOOKS
+from rnncallbacks.plugins import GradientClipping
 
 ROOT = Path(__file__).parents[1]
-REFERENCE = ROOT / "docs" / "reference"
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
 
 
 def load_extension() -> ModuleType:
     """The documentation's own extension, which lies outside any package."""
-    spec = spec_from_file_location("generated", ROOT / "docs" / "_ext" / "generated.py")
+    spec = spec_from_file_location("generated", DOCS / "_ext" / "generated.py")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
@@ -33,100 +45,228 @@ def load_extension() -> ModuleType:
 generated = load_extension()
 
 
-def missing_from(text: str, words: Iterable[str]) -> list[str]:
-    """The words that do not stand in the text as words of their own."""
-    return [word for word in words if not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text)]
-
-
-def shipped() -> list[str]:
-    return [found.name for found in find_plugins() if found.distribution == "rnncallbacks"]
+def reference(page: str) -> str:
+    return (DOCS / "reference" / page).read_text("utf-8")
 
 
 def sections(page: str, level: int) -> dict[str, str]:
     """The text under each heading of a level, by the heading without backticks."""
-    parts = re.split(rf"^{'#' * level} +(.+)$", (REFERENCE / page).read_text("utf-8"), flags=re.M)
-    titled = zip(parts[1::2], parts[2::2], strict=True)
-    return {title.replace("`", "").strip(): text for title, text in titled}
+    parts = re.split(rf"^{'#' * level} +(.+)$", page, flags=re.MULTILINE)
+    return {title.replace("`", "").strip(): text for title, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-HOOKS = {name: inspect.signature(hook) for name, hook in vars(hookspecs).items() if name.startswith("on_")}
+# --- the rules ---------------------------------------------------------------------------------------------------
 
 
-def test_every_hook_and_argument_is_in_the_reference() -> None:
-    text = (REFERENCE / "hooks.md").read_text("utf-8")
-    assert missing_from(text, HOOKS) == []
-    for name, signature in HOOKS.items():
-        paragraph = text[text.index(name) :]
-        assert missing_from(paragraph, signature.parameters) == [], name
+def missing_hooks(page: str, hooks: Mapping[str, Iterable[str]]) -> list[str]:
+    """A hook has a section headed by its signature, which explains each argument and says what may be changed."""
+    found = sections(page, 2)
+    headings = {hook: f"{hook}({', '.join(arguments)})" for hook, arguments in hooks.items()}
+    missing = [heading for heading in headings.values() if heading not in found]
+    for hook, arguments in hooks.items():
+        text = found.get(headings[hook], "")
+        missing += [f"{hook}: {one}" for one in arguments if not re.search(rf"^`{one}`\n: \S", text, re.MULTILINE)]
+        missing += [f"{hook}: what may be changed"] * ("\nMay be changed: " not in text)
+    return missing + [f"no such hook: {heading}" for heading in found if heading not in headings.values()]
 
 
-def test_every_plugin_has_a_section_that_shows_its_class() -> None:
-    found = sections("plugins.md", 3)
-    assert [name for name in shipped() if name not in found] == []
-    for plugin in find_plugins():
-        if plugin.distribution == "rnncallbacks":
-            factory = plugin.load()
-            assert f"{factory.__module__}.{factory.__qualname__}" in found[plugin.name]  # type: ignore[attr-defined]
+def missing_plugins(page: str, classes: Mapping[str, str]) -> list[str]:
+    """A plugin has a section that shows its class."""
+    found = sections(page, 3)
+    missing = [name for name, path in classes.items() if f".. autoclass:: {path}\n" not in found.get(name, "")]
+    return missing + [f"no such plugin: {name}" for name in found if name not in classes]
 
 
-@pytest.mark.parametrize("name", shipped())
-def test_every_option_is_described_where_the_reference_takes_its_table_from(name: str) -> None:
-    (plugin,) = [found for found in find_plugins() if found.name == name and found.distribution == "rnncallbacks"]
-    assert generated.undescribed_options(plugin.load()) == []
+def missing_codes(page: str, catalogue: Mapping[str, Entry]) -> list[str]:
+    """A code has a section with its cause and severity."""
+    found = sections(page, 2)
+    return [
+        code
+        for code, entry in catalogue.items()
+        if not found.get(f"{code}: {entry.cause}", "").startswith(f"\n\nSeverity: {entry.severity}.")
+    ]
+
+
+def missing_commands(page: str, commands: Mapping[str, click.Command]) -> list[str]:
+    """A command has a section with its generated table, in which each option is explained; arguments are in words."""
+    found = sections(page, 2)
+    missing = []
+    for name, command in commands.items():
+        text = found.get(f"rnncallbacks {name}", "")
+        if f"```{{command}} {name}\n" not in text:
+            missing.append(name)
+        table = "\n".join(generated.command_lines(command))
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                missing += [f"{name}: {option}" for option in parameter.opts if f"`{option}`" not in table]
+                missing += [f"{name}: {parameter.opts[0]}: help"] * (not parameter.help)
+            else:
+                words = parameter.make_metavar(click.Context(command)).strip("[]")
+                missing += [f"{name}: {words}"] * (f"`{words}`" not in text)
+    return missing
+
+
+def missing_words(page: str, words: Iterable[str]) -> list[str]:
+    return [word for word in words if f"`{word}`" not in page]
+
+
+# --- the reference has it all ------------------------------------------------------------------------------------
+
+CLASSES: dict[str, str] = generated.plugin_classes()
+COMMANDS: dict[str, click.Command] = generated.commands()
+
+
+def class_of(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def test_the_plugins_asked_about_are_those_that_are_installed() -> None:
+    assert set(CLASSES) == {found.name for found in find_plugins() if found.distribution == "rnncallbacks"}
+    assert len(CLASSES) >= 16
+
+
+def test_hooks_are_in_the_reference() -> None:
+    assert missing_hooks(reference("hooks.md"), HOOKS) == []
+
+
+def test_plugins_are_in_the_reference() -> None:
+    assert missing_plugins(reference("plugins.md"), CLASSES) == []
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_options_are_described_where_the_reference_takes_them_from(name: str) -> None:
+    factory = class_of(CLASSES[name])
+    assert generated.undescribed_options(factory) == []
+    table = "\n".join(generated.options_table(factory))
+    assert missing_words(table, [field.alias for field in attrs.fields(factory) if field.init]) == []
+
+
+def test_alarm_codes_are_in_the_reference() -> None:
+    assert missing_codes(reference("alarms.md"), CATALOGUE) == []
+
+
+def test_commands_and_their_options_are_in_the_reference() -> None:
+    assert missing_commands(reference("command-line.md"), COMMANDS) == []
+
+
+def test_settings_are_options_of_the_command() -> None:
+    """The page on configuration says so, and does not list them again."""
+    options = [option for parameter in COMMANDS["train"].params for option in parameter.opts]
+    names = [f"--{field.name.replace('_', '-')}" for field in attrs.fields(Settings) if field.name != "text"]
+    assert set(names) <= set(options)
+
+
+def test_public_names_are_in_the_reference() -> None:
+    assert missing_words(reference("python/index.md"), rnncallbacks.__all__) == []
+
+
+# --- each rule notices what is missing ---------------------------------------------------------------------------
+
+
+def without_a_page() -> None:
+    """Makes nothing.
+
+    Options
+    -------
+    renamed:
+        An option of the past.
+    """
+
+
+@click.command("train")
+@click.argument("unheard_of")
+@click.option("--forgotten")
+def unexplained() -> None:
+    """Says nothing of its parameters."""
+
+
+@pytest.mark.parametrize(
+    ("rule", "page", "has", "lacks"),
+    [
+        (missing_hooks, "hooks.md", HOOKS | {"on_step": ("run",)}, "on_step(run)"),
+        (missing_hooks, "hooks.md", HOOKS | {"on_backward": ("run", "batch", "grads", "closure")}, "closure"),
+        (missing_hooks, "hooks.md", {"on_fit_end": ("run",)}, "no such hook: on_backward(run, batch, grads)"),
+        (missing_plugins, "plugins.md", CLASSES | {"teacher_forcing": "a.TeacherForcing"}, "teacher_forcing"),
+        (missing_plugins, "plugins.md", CLASSES | {"warmup": "a.OtherWarmup"}, "warmup"),
+        (missing_plugins, "plugins.md", {"warmup": CLASSES["warmup"]}, "no such plugin: step_decay"),
+        (missing_codes, "alarms.md", {**CATALOGUE, "RNN999": CATALOGUE["RNN601"]}, "RNN999"),
+        (missing_codes, "alarms.md", {"RNN601": attrs.evolve(CATALOGUE["RNN601"], cause="rest")}, "RNN601"),
+        (missing_codes, "alarms.md", {"RNN601": attrs.evolve(CATALOGUE["RNN601"], severity="error")}, "RNN601"),
+        (missing_commands, "command-line.md", COMMANDS | {"explain": unexplained}, "explain"),
+        (missing_commands, "command-line.md", {"train": unexplained}, "train: --forgotten: help"),
+        (missing_commands, "command-line.md", {"train": unexplained}, "train: UNHEARD_OF"),
+        (missing_words, "python/index.md", [*rnncallbacks.__all__, "Callback"], "Callback"),
+    ],
+)
+def test_a_rule_notices_what_the_page_lacks(rule: Callable[..., list[str]], page: str, has: Any, lacks: str) -> None:
+    assert any(lacks in found for found in rule(reference(page), has))
+
+
+@pytest.mark.parametrize(("hook", "argument"), [(hook, argument) for hook in HOOKS for argument in HOOKS[hook]])
+def test_no_argument_of_a_hook_can_be_left_out(hook: str, argument: str) -> None:
+    before, heading, after = reference("hooks.md").partition(f"## `{hook}(")
+    left_out = before + heading + after.replace(f"\n`{argument}`\n: ", "\n", 1)
+    assert missing_hooks(left_out, HOOKS) == [f"{hook}: {argument}"]
 
 
 def test_an_option_without_a_description_is_noticed() -> None:
-    def factory(described: int = 1, forgotten: int = 2) -> None:
-        """Makes nothing.
+    class Clipping(GradientClipping):
+        """Without a word on its new option.
 
         Options
         -------
-        described:
-            What it means.
         renamed:
             An option of the past.
         """
 
-    assert generated.undescribed_options(factory) == ["forgotten", "renamed"]
+        def __init__(self, max_norm: float = 5.0, mode: str = "global", forgotten: int = 2) -> None: ...
+
+    assert generated.undescribed_options(Clipping) == ["forgotten", "renamed"]
+    assert generated.undescribed_options(without_a_page) == ["renamed"]
 
 
-def test_a_command_s_table_has_each_of_its_options() -> None:
-    for command in generated.commands().values():
-        lines = "\n".join(generated.command_lines(command))
-        options = [option for parameter in command.params for option in parameter.opts if option.startswith("-")]
-        assert missing_from(lines, options) == []
+# --- the examples run --------------------------------------------------------------------------------------------
 
 
-def test_every_alarm_code_has_its_cause_in_the_reference() -> None:
-    text = (REFERENCE / "alarms.md").read_text("utf-8")
-    assert missing_from(text, CATALOGUE) == []
-    assert missing_from(text, [entry.cause for entry in CATALOGUE.values()]) == []
-
-
-def test_every_command_has_a_section_that_lists_its_options_from_the_code() -> None:
-    found = sections("command-line.md", 2)
-    for name in rnncallbacks.commands:
-        assert f"```{{command}} {name}\n" in found[f"rnncallbacks {name}"]
-
-
-def test_the_check_fails_for_what_is_missing() -> None:
-    assert missing_from("`on_backward(run)` and max_norm", ["on_backward", "run", "max_norm"]) == []
-    assert missing_from("on_backwards, --seed-all", ["on_backward", "--seed", "run"]) == [
-        "on_backward",
-        "--seed",
-        "run",
-    ]
-
-
-def test_the_first_two_blocks_of_the_readme_are_the_two_commands() -> None:
-    blocks = re.findall(r"^```\w*\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), flags=re.M | re.S)
-    assert [len(block.splitlines()) for block in blocks[:2]] == [1, 1]
-    assert blocks[0].strip().endswith("rnncallbacks train")
-    assert blocks[1].strip().endswith("pytest")
-
-
-def test_the_python_blocks_of_the_readme_run() -> None:
-    examples = list(Sybil([PythonCodeBlockParser()]).parse(ROOT / "README.md").examples())
-    assert examples
-    for example in examples:
+def run_examples(page: Path) -> dict[str, Any]:
+    """Run a page's Python blocks one after the other, and return the names that they leave."""
+    document = Sybil([PythonCodeBlockParser()]).parse(page)
+    for example in document.examples():
         example.evaluate()
+    return document.namespace
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in sorted(DOCS.rglob("*.md")) if "```python" in page.read_text("utf-8")],
+    ids=lambda page: page.relative_to(DOCS).as_posix(),
+)
+def test_the_examples_of_the_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_examples(page)
+
+
+def test_the_loop_of_the_readme_learns(capsys: pytest.CaptureFixture[str]) -> None:
+    losses = run_examples(README)["run"].history["train_loss"]
+    assert losses[-1] < 0.1 * losses[0]
+    assert capsys.readouterr().out == f"{losses[0]:.3f} -> {losses[-1]:.3f}\n"
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert [(language, len(content.splitlines())) for language, content in blocks[:2]] == [("console", 1)] * 2
+    assert blocks[0][1].endswith("rnncallbacks train\n")
+    assert blocks[1][1].endswith("pytest\n")
+
+
+def test_the_readme_names_every_plugin() -> None:
+    assert missing_words(README.read_text("utf-8"), CLASSES) == []
+
+
+def test_every_page_of_the_documentation_that_is_linked_exists() -> None:
+    for page in [README, *DOCS.rglob("*.md")]:
+        text = page.read_text("utf-8")
+        links = re.findall(r"\]\(((?!https?:)[^)#]+)", text)
+        links += [f"{name}.md" for name in re.findall(r"\{doc\}`(?:[^`<]*<)?([^`>]+)>?`", text)]
+        assert [link for link in links if not (page.parent / link).exists()] == [], page

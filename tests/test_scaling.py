@@ -7,6 +7,7 @@ import pytest
 from rnncallbacks import options
 from rnncallbacks.errors import OptionError, RunStateError
 from rnncallbacks.hookspecs import hookimpl
+from rnncallbacks.plugins import Warmup
 from rnncallbacks.run import Run
 from rnncallbacks.scaling import LearningRateSchedule
 
@@ -45,6 +46,13 @@ def test_batches_of_training_are_counted_over_all_epochs():
     rates, run = seen({"halving": Halving()}, phases=("val", "train", "test"))
     assert [rate for _, rate in rates] == [8.0, 4.0, 2.0, 1.0]
     assert run.scales == {"halving": 0.125}
+
+
+def test_a_validation_before_the_first_training_batch_is_no_step():
+    with Run(plugins=[Warmup(steps=2)], learning_rate=8.0) as run:
+        for _ in run.epochs(1):
+            rates = [run.learning_rate for phase in ("val", "train", "val") for _ in run.batches([0], phase=phase)]
+    assert rates == [8.0, 4.0, 4.0]
 
 
 def test_epochs_are_counted_from_the_first():
