@@ -62,7 +62,7 @@ class EpochSummary:
         row: dict[str, Value] = {"epoch": self.epoch}
         if self.learning_rate is not None:
             row["learning_rate"] = self.learning_rate
-        row |= {f"{phase}_loss": loss for phase, loss in self.losses.items()}
+        row |= {f"{phase}_loss": float(loss) for phase, loss in self.losses.items()}
         for name, value in self.logged.items():
             row[f"logged_{name}" if name in row else name] = value
         return row

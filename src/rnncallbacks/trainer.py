@@ -63,8 +63,8 @@ class Trainer:
                 for batch in run.batches(train):
                     loss, hidden = model.forward(batch, run.hidden(batch.size))
                     gradients = run.backward(loss, model.backward(), sequences=batch.size, tokens=batch.tokens)
-                    run.carry(hidden)
                     if not run.skipped:
+                        run.carry(hidden)
                         optimizer.step(gradients, run.learning_rate)
                 for batch in run.batches(validation, phase="val") if validation is not None else ():
                     loss, hidden = model.forward(batch, run.hidden(batch.size))

@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 def watched_value(run: Run, summary: EpochSummary, column: str) -> float | None:
-    """The epoch's value in a column; None if the run was stopped before the epoch had one.
+    """The epoch's value in a column; None in an epoch without one, if earlier ones had it or the run was stopped.
 
     The first value of a column that is not finite raises RNN403, once in a run whoever watches it.
 
     Raises
     ------
     DataError
-        The column is not there, or holds no number.
+        The column was never there, or holds no number.
     """
-    if run.stop_reason is not None and column not in summary.row:
+    if column not in summary.row and (run.stop_reason is not None or column in run.history.columns):
         return None
     value = summary.value(column)
     if not math.isfinite(value) and not any(a.code == "RNN403" and column in a.evidence for a in run.alarms):
