@@ -136,6 +136,25 @@ def test_a_skipped_batch_is_no_update_not_even_by_momentum():
     assert int(trainer.optimizer.state["step"]) == len(batches) - 1
 
 
+def test_a_skipped_batch_s_state_is_not_carried():
+    class Watch:
+        entered = []
+
+        @hookimpl(trylast=True)
+        def on_batch_start(self, run):
+            self.entered.append(run.hidden(2))
+
+    tokens = np.random.default_rng(0).integers(0, 4, 41)
+    watch = Watch()
+    trainer = Trainer(model(), SGD(), plugins=[Skip(), watch], learning_rate=1e-9)
+    trainer.fit(StreamLoader(tokens, batch_size=2, seq_len=5), max_epochs=1)
+    first, second, third, fourth = watch.entered[:4]
+    assert not first.any()
+    assert second.any()
+    np.testing.assert_array_equal(third, second)
+    assert not np.array_equal(fourth, third)
+
+
 class Spoil:
     """Puts a NaN into one gradient, after some healthy batches."""
 

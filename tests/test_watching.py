@@ -38,3 +38,11 @@ def test_a_missing_column_is_an_error_unless_the_run_was_stopped():
     run.stop("enough")
     assert watched_value(run, summary(), "val_loss") is None
     assert watched_value(run, summary(val_loss=2.0), "val_loss") == 2.0
+
+
+def test_an_epoch_without_a_column_that_earlier_ones_had_is_no_observation():
+    run = Run()
+    run.history.append({"epoch": 1, "val_loss": 2.0})
+    assert watched_value(run, summary(), "val_loss") is None
+    with pytest.raises(DataError, match="has no column 'val_los'"):
+        watched_value(run, summary(), "val_los")

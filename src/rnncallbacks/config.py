@@ -114,6 +114,10 @@ def load_plugins(
 ) -> dict[str, object]:
     """The plugins of a configuration, by name, in the order in which they are to be called.
 
+    The environment variables ``RNNCALLBACKS_PLUGINS`` and ``RNNCALLBACKS_DISABLE``, names with commas between them, add
+    plugins and take them out. They win over the file, and ``enable`` and ``disable`` win over them; of the two, disabling wins. A plugin
+    that is disabled is not imported.
+
     Parameters
     ----------
     source:
@@ -124,10 +128,6 @@ def load_plugins(
         ``enabled = false``.
     disable:
         Names of plugins to take out.
-
-    The environment variables ``RNNCALLBACKS_PLUGINS`` and ``RNNCALLBACKS_DISABLE``, names with commas between them, do
-    the same. They win over the file, and ``enable`` and ``disable`` win over them; of the two, disabling wins. A plugin
-    that is disabled is not imported.
 
     Raises
     ------
@@ -141,8 +141,8 @@ def load_plugins(
     {'gradient_clipping': GradientClipping(max_norm=1.0, mode='global')}
     >>> load_plugins({"plugins": {"gradient_cliping": {}, "loss_averaging": {"weight": 3}}})
     Traceback (most recent call last):
-    rnncallbacks.errors.ConfigurationError: configuration: [plugins.gradient_cliping]: no plugin ... is installed; did
-    ... configuration: [plugins.loss_averaging] weight: expected Literal['batch', 'sequence', 'token'], got 3
+    rnncallbacks.errors.ConfigurationError: configuration: [plugins.gradient_cliping]: no plugin ...
+    configuration: [plugins.loss_averaging] weight: expected Literal['batch', 'sequence', 'token'], got 3
     """
     return read_configuration(source, enable=enable, disable=disable).make()
 

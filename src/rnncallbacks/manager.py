@@ -27,7 +27,7 @@ PluginsGiven = Mapping[str, object] | Iterable[object]
 class Plugins(Mapping[str, object]):
     """The plugins registered on one run, by name, in the order in which they are called.
 
-    Read it as a mapping; :meth:`Run.register` and :meth:`Run.unregister` change it.
+    Read it as a mapping; ``run.register`` and ``run.unregister`` change it.
 
     ``where`` says where the run stands, for the note on an exception.
     """

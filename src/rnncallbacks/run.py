@@ -373,7 +373,7 @@ class Run:
 
     @property
     def skipped(self) -> bool:
-        """Whether the open batch was taken out: leave its update out too."""
+        """Whether the open batch was taken out; leave its update out too."""
         self._close_left()
         return self.batch is not None and self.batch.skipped
 

@@ -50,7 +50,7 @@ class RecurrentModel:
     r"""A network with one recurrent layer, of tokens or of vectors of features.
 
     .. math::
-       h_t &= \sigma(x_t W_{ih}^T + b_{ih} + h_{t-1} W_{hh}^T + b_{hh}) \
+       h_t &= \sigma(x_t W_{ih}^T + b_{ih} + h_{t-1} W_{hh}^T + b_{hh}) \\
        z_t &= h_t W_{head}^T + b_{head}
 
     with :math:`\sigma` tanh or ReLU, and :math:`x_t` the features, the token's embedding, or the token as a one-hot
