@@ -138,7 +138,8 @@ def test_a_skipped_batch_is_no_update_not_even_by_momentum():
 
 def test_a_skipped_batch_s_state_is_not_carried():
     class Watch:
-        entered = []
+        def __init__(self):
+            self.entered = []
 
         @hookimpl(trylast=True)
         def on_batch_start(self, run):

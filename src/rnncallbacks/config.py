@@ -115,8 +115,8 @@ def load_plugins(
     """The plugins of a configuration, by name, in the order in which they are to be called.
 
     The environment variables ``RNNCALLBACKS_PLUGINS`` and ``RNNCALLBACKS_DISABLE``, names with commas between them, add
-    plugins and take them out. They win over the file, and ``enable`` and ``disable`` win over them; of the two, disabling wins. A plugin
-    that is disabled is not imported.
+    plugins and take them out. They win over the file, and ``enable`` and ``disable`` win over them; of the two,
+    disabling wins. A plugin that is disabled is not imported.
 
     Parameters
     ----------
