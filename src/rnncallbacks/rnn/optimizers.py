@@ -21,6 +21,7 @@ array([-0.29,  0.58], dtype=float32)
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
 import attrs
@@ -44,7 +45,7 @@ class _Block(NamedTuple):
 
 
 @attrs.define(eq=False, kw_only=True)
-class Optimizer:
+class Optimizer(ABC):
     """What all optimizers have in common: a state beside the parameters, and steps that go over both in blocks.
 
     A new optimizer names the arrays of its state and writes ``_update``, which changes one block of everything in
@@ -115,9 +116,9 @@ class Optimizer:
         """What ``_update`` needs, the same for all blocks of step number ``count`` (from 1)."""
         return (learning_rate,)
 
+    @abstractmethod
     def _update(self, block: _Block, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
         """Change one block of the parameters and of the state; the gradient's is not ours to change."""
-        raise NotImplementedError
 
 
 def _decayed(gradient: FloatArray, parameter: FloatArray, weight_decay: float, out: FloatArray) -> FloatArray:
