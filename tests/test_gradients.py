@@ -241,3 +241,8 @@ def test_the_same_structure_in_new_arrays_or_another_container_passes():
     Gradients((np.ones((2, 3)), np.ones(2))).check_same_structure(before)
     flat = FlatArrays({"w": (2, 3)})
     Gradients(flat).check_same_structure(Gradients(flat))
+
+
+def test_a_bare_array_that_cannot_be_used_is_not_called_by_an_empty_name():
+    with pytest.raises(ContainerError, match="gradients: the array cannot be written to"):
+        Gradients(np.broadcast_to(np.zeros(1), (3,)))

@@ -221,3 +221,24 @@ def test_a_loader_without_a_batch(phase):
     parts = {"train": loader(), "val": loader()} | {phase: []}
     with pytest.raises(DataError, match=f"the loader of phase '{phase}' gave no batch"):
         Trainer(model(), Adam(), learning_rate=0.1).fit(parts["train"], parts["val"], max_epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"model": RecurrentModel}, "expected model to be an object of the class RecurrentModel, got <class"),
+        ({"optimizer": Adam}, "expected optimizer to be an object of the class Optimizer, got <class"),
+        ({"optimizer": "adam"}, "expected optimizer to be an object of the class Optimizer, got 'adam'"),
+    ],
+)
+def test_what_is_no_model_or_optimizer_is_refused(given, says):
+    with pytest.raises(OptionError, match=says):
+        Trainer(**{"model": model(), "optimizer": Adam(), "learning_rate": 0.01, **given})
+
+
+@pytest.mark.parametrize("phase", ["train", "validation"])
+def test_batches_of_another_class_are_refused_by_name(phase):
+    loaders = {"train": loader(), "validation": loader(), phase: [(np.zeros((3, 2)), np.zeros((3, 2)))]}
+    with pytest.raises(DataError, match="expected batches of the class SequenceBatch, got tuple") as caught:
+        Trainer(model(), Adam(), learning_rate=0.01).fit(**loaders, max_epochs=1)
+    assert "ArrayLoader" in caught.value.hint

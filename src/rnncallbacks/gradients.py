@@ -188,7 +188,7 @@ class Gradients(Mapping[str, Array]):
                 )
             if array.shape != before[name].shape:
                 raise ContainerError(
-                    f"gradients: {name!r} has shape {array.shape}, in the batches before {before[name].shape}",
+                    f"{_called(name)} has shape {array.shape}, in the batches before {before[name].shape}",
                     hint="a gradient has the shape of its parameter",
                 )
         if len(before) > len(self._named):
@@ -205,11 +205,15 @@ def _check_usable(named: Mapping[str, Array]) -> None:
     for name, array in named.items():
         if array.dtype.kind != "f":
             raise ContainerError(
-                f"gradients: {name!r} has dtype {array.dtype}, expected a floating dtype",
+                f"{_called(name)} has dtype {array.dtype}, expected a floating dtype",
                 hint="make the parameters floating, for example np.zeros(shape) and not np.zeros(shape, dtype=int)",
             )
         if not array.flags.writeable:
             raise ContainerError(
-                f"gradients: {name!r} cannot be written to, and plugins change gradients in place",
+                f"{_called(name)} cannot be written to, and plugins change gradients in place",
                 hint="copy it first, for example with np.array(gradient)",
             )
+
+
+def _called(name: str) -> str:
+    return f"gradients: {name!r}" if name else "gradients: the array"

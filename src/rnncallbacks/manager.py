@@ -126,7 +126,8 @@ class Plugins(Mapping[str, object]):
 
     def _add(self, plugin: object, name: str | None) -> str:
         if name is None:
-            name = plugin.__name__.rpartition(".")[2] if inspect.ismodule(plugin) else type(plugin).__name__
+            named = plugin if inspect.ismodule(plugin) or inspect.isclass(plugin) else type(plugin)
+            name = named.__name__.rpartition(".")[2]
             name = snake_case(name)
         if not isinstance(name, str) or not name:
             raise PluginError(f"expected a plugin's name to be a word, got {name!r}")

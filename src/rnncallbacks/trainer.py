@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rnncallbacks.arrays import FloatArray
 from rnncallbacks.config import recommended
+from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.history import History
 from rnncallbacks.manager import PluginsGiven
 from rnncallbacks.rnn.batches import SequenceBatch
@@ -32,6 +34,11 @@ class Trainer:
     def __init__(
         self, model: RecurrentModel, optimizer: Optimizer, *, plugins: PluginsGiven | None = None, learning_rate: float
     ) -> None:
+        for name, given, kind in (("model", model, RecurrentModel), ("optimizer", optimizer, Optimizer)):
+            if not isinstance(given, kind):
+                raise OptionError(
+                    f"Trainer: expected {name} to be an object of the class {kind.__name__}, got {given!r}"
+                )
         self.model = model
         self.optimizer = optimizer
         self.plugins = recommended() if plugins is None else plugins
@@ -61,13 +68,21 @@ class Trainer:
             run = self.run
             for _ in run.epochs(max_epochs):
                 for batch in run.batches(train):
-                    loss, hidden = model.forward(batch, run.hidden(batch.size))
+                    loss, hidden = self._forward(run, batch)
                     gradients = run.backward(loss, model.backward(), sequences=batch.size, tokens=batch.tokens)
                     if not run.skipped:
                         run.carry(hidden)
                         optimizer.step(gradients, run.learning_rate)
                 for batch in run.batches(validation, phase="val") if validation is not None else ():
-                    loss, hidden = model.forward(batch, run.hidden(batch.size))
+                    loss, hidden = self._forward(run, batch)
                     run.record(loss, sequences=batch.size, tokens=batch.tokens)
                     run.carry(hidden)
         return run.history
+
+    def _forward(self, run: Run, batch: SequenceBatch) -> tuple[float, FloatArray]:
+        if not isinstance(batch, SequenceBatch):
+            raise DataError(
+                f"Trainer: expected batches of the class SequenceBatch, got {type(batch).__name__}",
+                hint="use a loader of rnncallbacks.rnn.batches, such as ArrayLoader(inputs, targets, batch_size)",
+            )
+        return self.model.forward(batch, run.hidden(batch.size))
