@@ -360,7 +360,7 @@ class Equal:
 @pytest.mark.parametrize(
     ("plugin", "message"),
     [
-        (Recorder, r"'type'.*expected an instance, got the class Recorder\n.*write Recorder\(\)"),
+        (Recorder, r"'recorder': expected an instance, got the class Recorder\n.*write Recorder\(\)"),
         (Undecorated([], ""), "'undecorated': on_epoch_end has no @hookimpl"),
         (UnknownHook(), "'unknown_hook': there is no hook 'on_epoch_ends'\n.*did you mean 'on_epoch_end'"),
         (UnknownSpecname(), "there is no hook 'on_bacth_end'\n.*did you mean 'on_batch_end'"),
