@@ -501,3 +501,13 @@ def test_the_settings_survive_a_run_folder():
 def test_settings_out_of_range_are_refused():
     with pytest.raises((ConfigurationError, ValueError), match="epochs"):
         Settings(epochs=0)
+
+
+def test_a_run_that_fails_keeps_its_model(tmp_path: Path) -> None:
+    (tmp_path / "stop.toml").write_text(
+        '[plugins.loss_averaging]\n[plugins.plateau_alarm]\npatience = 1\nmin_delta = 50.0\naction = "raise"\n'
+    )
+    done = train("--run-dir", "out", "--config", str(tmp_path / "stop.toml"), "--epochs", "4")
+    assert done.exit_code == 1
+    assert "the run failed; history and model as they stand are in out" in done.stdout
+    assert Path("out/model.safetensors").exists()

@@ -246,3 +246,15 @@ def test_the_same_structure_in_new_arrays_or_another_container_passes():
 def test_a_bare_array_that_cannot_be_used_is_not_called_by_an_empty_name():
     with pytest.raises(ContainerError, match="gradients: the array cannot be written to"):
         Gradients(np.broadcast_to(np.zeros(1), (3,)))
+
+
+def test_tied_arrays_that_are_views_of_each_other_count_once():
+    weight = np.array([[3.0, 4.0], [0.0, 0.0]])
+    gradients = Gradients({"embedding": weight, "head": weight.T, "same": weight[:]})
+    assert clip_by_global_norm(gradients.arrays, 1.0) == (5.0, 1.0)
+    np.testing.assert_allclose(weight, [[0.6, 0.8], [0.0, 0.0]])
+
+
+def test_parts_of_one_buffer_count_each():
+    buffer = np.array([3.0, 4.0])
+    assert global_norm(Gradients([buffer[:1], buffer[1:]]).arrays) == 5.0

@@ -3,6 +3,7 @@
 import logging
 import math
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -970,3 +971,49 @@ def test_an_error_before_the_first_epoch_leaves_the_plugins_alone():
     with pytest.raises(ValueError, match="too early"):
         in_run(fail, plugins=[recorder])
     assert recorder.calls == []
+
+
+def test_a_gradient_of_another_shape_than_its_parameter_is_refused_with_both():
+    with Run({"w": np.zeros((3, 1))}) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches([1]):
+                with pytest.raises(ContainerError, match=r"'w' has shape \(1, 3\), its parameter \(3, 1\)"):
+                    run.backward(0.0, {"w": np.zeros((1, 3))})
+
+
+@pytest.mark.parametrize("reason", [None, "", 3])
+def test_a_run_is_stopped_for_a_reason_in_words(reason):
+    with pytest.raises(OptionError, match="expected the reason in words"):
+        Run().stop(reason)
+
+
+def test_no_alarm_is_raised_after_the_end():
+    with Run() as run:
+        list(run.epochs(1))
+    with pytest.raises(RunStateError, match="the run has ended"):
+        run.raise_alarm("RNN601", "late")
+
+
+def test_a_loader_that_does_not_know_its_length():
+    class Endless:
+        def __iter__(self):
+            return iter([1.0])
+
+        def __len__(self):
+            raise TypeError("no length")
+
+    with Run() as run:
+        for _ in run.epochs(1):
+            for loss in run.batches(Endless()):
+                assert run.batch.count is None
+                run.record(loss)
+    assert run.epoch == 1
+
+
+def test_positions_in_place_of_truth_values_are_refused_from_a_loader_too():
+    batch = SimpleNamespace(starts=[0, 2, 3])
+    with Run(hidden_size=1) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches([batch]):
+                with pytest.raises(OptionError, match="expected one truth value for each sequence"):
+                    run.reset_hidden(run.batch.starts)

@@ -118,6 +118,9 @@ def load_checkpoint(run: Run, path: Path) -> None:
         hidden=_decode(kept["hidden"], arrays),
     )
     for name, array in targets.items():
+        if not array.flags.writeable:
+            raise CheckpointError(f"{path}: {name} cannot be written to", hint="copy it first: np.array(parameter)")
+    for name, array in targets.items():
         array[...] = arrays[name]
     for name, fields in states.items():
         _restore(run.plugins[name], fields)

@@ -261,7 +261,7 @@ def _read_file(path: Path) -> tuple[str, str, Mapping[str, Any]] | None:
     here = Path.cwd()
     where = str(path.relative_to(here) if path.is_relative_to(here) else path)
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigurationError([f"{where}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
@@ -271,7 +271,7 @@ def _read_file(path: Path) -> tuple[str, str, Mapping[str, Any]] | None:
     if path.name != PYPROJECT:
         return where, "", content
     tool = content.get("tool", {})
-    if "rnncallbacks" not in tool:
+    if not isinstance(tool, Mapping) or "rnncallbacks" not in tool:
         return None
     if not isinstance(tool["rnncallbacks"], Mapping):
         raise ConfigurationError([f"{where}: tool.rnncallbacks: expected a table, got {tool['rnncallbacks']!r}"])

@@ -56,7 +56,9 @@ class Found:
         whose = f"plugin {self.name!r} of {self.distribution} {self.version}"
         try:
             factory = self.entry_point.load()
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # some packages raise their own, past Exception
             raise PluginError(
                 f"{whose} cannot be loaded from {self.entry_point.value!r}: {type(error).__name__}: {error}",
                 hint=f"update or uninstall {self.distribution}, or disable the plugin",

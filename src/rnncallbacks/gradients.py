@@ -157,8 +157,8 @@ class Gradients(Mapping[str, Array]):
         else:
             self._named = named_arrays(container, "gradients")
             _check_usable(self._named)
-            # Tied weights may stand under two names: scaled in place, their array must be scaled once.
-            self.arrays = list({id(array): array for array in self._named.values()}.values())
+            # Tied weights may stand under two names, one perhaps transposed: scaled in place, they must be scaled once.
+            self.arrays = list({_memory(array): array for array in self._named.values()}.values())
 
     def __getitem__(self, name: str) -> Array:
         return self._named[name]
@@ -168,6 +168,21 @@ class Gradients(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self._named)
+
+    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuse a gradient that has another shape than the parameter of the same name.
+
+        Raises
+        ------
+        ContainerError
+            Names both shapes.
+        """
+        for name, array in self.items():
+            if array.shape != shapes.get(name, array.shape):
+                raise ContainerError(
+                    f"{_called(name)} has shape {array.shape}, its parameter {shapes[name]}",
+                    hint="a gradient has the shape of its parameter; is a transpose missing?",
+                )
 
     def check_same_structure(self, earlier: Gradients) -> None:
         """Refuse gradients whose names or shapes are not those of an earlier batch.
@@ -217,3 +232,7 @@ def _check_usable(named: Mapping[str, Array]) -> None:
 
 def _called(name: str) -> str:
     return f"gradients: {name!r}" if name else "gradients: the array"
+
+
+def _memory(array: Array) -> tuple[int, int]:
+    return array.__array_interface__["data"][0], array.nbytes

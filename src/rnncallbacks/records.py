@@ -78,8 +78,12 @@ class EpochSummary:
         row = self.row
         if column not in row:
             hint = closest(column, row)
-            if not hint and column.endswith("_loss"):
-                hint = "average losses come from the plugin loss_averaging, listed before this one"
+            if column.endswith("_loss"):
+                phase = column.removesuffix("_loss")
+                hint = (
+                    f"it is the average of run.batches(..., phase={phase!r}) by the plugin loss_averaging: "
+                    "the first epoch must have both"
+                )
             raise DataError(f"epoch {self.epoch} has no column {column!r}; it has {', '.join(row)}", hint=hint)
         value = row[column]
         if isinstance(value, str):

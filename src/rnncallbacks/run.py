@@ -194,7 +194,7 @@ class Run:
             raise DataError(
                 f"run.batches: expected an iterable of batches for phase {phase!r}, got {type(loader).__name__}"
             ) from None
-        count = len(loader) if isinstance(loader, Sized) else None
+        count = _length(loader)
         index = 0
         while self.stop_reason is None:
             data = next(remaining, _END)
@@ -286,7 +286,9 @@ class Run:
                 hint="call run.record(loss) here, or iterate run.batches(loader) without a phase",
             )
         gradients = Gradients(grads)
-        if self._gradients is not None:
+        if self._gradients is None:
+            gradients.check_shapes(self._param_shapes)
+        else:
             gradients.check_same_structure(self._gradients)
         self._take_loss(batch, loss, sequences, tokens, "run.backward")
         self._gradients = gradients
@@ -364,6 +366,8 @@ class Run:
             The run has ended already.
         """
         self._check_progress("new", "entered", "fitting", doing="stop it")
+        if not isinstance(reason, str) or not reason:
+            raise OptionError(f"run.stop: expected the reason in words, got {describe(reason)}")
         if self.stop_reason is None:
             self.stop_reason = reason
 
@@ -400,6 +404,7 @@ class Run:
         AlarmRaised
             ``action`` is "raise".
         """
+        self._check_progress("new", "entered", "fitting", doing="raise an alarm")
         if action not in ("warn", "stop", "raise"):
             raise OptionError(f"run.raise_alarm: expected action 'warn', 'stop' or 'raise', got {action!r}")
         alarm = make_alarm(
@@ -591,4 +596,11 @@ def _shapes(container: Any, what: str) -> dict[str, tuple[int, ...]]:
 
 def _starts(data: Any) -> npt.NDArray[np.bool_] | None:
     starts = getattr(data, "starts", None)
-    return None if starts is None else np.asarray(starts, dtype=bool)
+    return None if starts is None else np.asarray(starts)
+
+
+def _length(loader: Iterable[Any]) -> int | None:
+    try:
+        return len(loader) if isinstance(loader, Sized) else None
+    except TypeError:  # what a loader of an endless stream says
+        return None

@@ -78,7 +78,10 @@ def make_plugin(factory: Callable[..., object], given: Mapping[str, Any]) -> tup
     >>> make_plugin(make, {"max_nrom": "5"})
     (None, [('max_nrom', "there is no such option; did you mean 'max_norm'?")])
     """
-    options = options_of(factory)
+    try:
+        options = options_of(factory)
+    except (TypeError, ValueError) as error:
+        return None, [("", f"its options cannot be read: {one_line(error)}")]
     takes_any = any(one.kind is one.VAR_KEYWORD for one in inspect.signature(factory).parameters.values())
     values: dict[str, Any] = {}
     problems: list[tuple[str, str]] = []
@@ -103,7 +106,7 @@ def make_plugin(factory: Callable[..., object], given: Mapping[str, Any]) -> tup
         return None, problems
     try:
         return factory(**values), []
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return None, [("", one_line(error))]
 
 

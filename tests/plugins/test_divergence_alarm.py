@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.errors import AlarmRaised, OptionError
-from rnncallbacks.plugins import DivergenceAlarm, LossAveraging
+from rnncallbacks.plugins import Checkpoint, DivergenceAlarm, LossAveraging
 from rnncallbacks.rnn.optimizers import SGD
 from rnncallbacks.run import Run
 
@@ -237,3 +237,27 @@ def test_options_out_of_range(wrong):
     (name,) = wrong
     with pytest.raises(OptionError, match=f"DivergenceAlarm: {name}: expected .*, got"):
         DivergenceAlarm(**wrong)
+
+
+def test_a_resumed_run_that_meets_nan_again_stops_again(tmp_path):
+    def train(epochs):
+        params = {"w": np.array([4.0])}
+        with Run(params, plugins=[Checkpoint(path=tmp_path / "run"), DivergenceAlarm()], learning_rate=0.1) as run:
+            for epoch in run.epochs(epochs):
+                for loss in run.batches([1.0, np.nan if epoch > 1 else 1.0, 1.0]):
+                    run.backward(loss, {"w": np.ones(1)})
+        return run
+
+    assert train(6).stop_reason.startswith("RNN403")
+    again = train(6)
+    assert again.epoch == 3
+    assert again.stop_reason.startswith("RNN403")
+
+
+def test_a_training_loss_that_is_only_recorded_is_watched_too():
+    with Run(plugins=[DivergenceAlarm()]) as run:
+        for _ in run.epochs(1):
+            for loss in run.batches([1.0, np.nan, 1.0]):
+                run.record(loss)
+    assert [alarm.code for alarm in run.alarms] == ["RNN403"]
+    assert run.step == 2

@@ -7,7 +7,7 @@ import pytest
 
 from rnncallbacks.arrays import FlatArrays
 from rnncallbacks.errors import OptionError
-from rnncallbacks.plugins import GradientClipping, LossAveraging
+from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, LossAveraging
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.run import Run
 
@@ -140,3 +140,11 @@ def test_options_out_of_range(wrong):
     (name,) = wrong
     with pytest.raises(OptionError, match=f"GradientClipping: {name}: expected .*, got"):
         GradientClipping(**wrong)
+
+
+def test_a_skipped_batch_is_in_no_average():
+    with Run(plugins=[DivergenceAlarm(), GradientClipping()]) as run:
+        for _ in run.epochs(1):
+            for value in run.batches([1.0, 1.0, np.nan]):
+                run.backward(0.0, {"w": np.array([value])})
+    assert run.history["gradient_norm"] == [1.0]

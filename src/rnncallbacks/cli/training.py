@@ -109,7 +109,11 @@ def _train(configuration: Configuration, settings: Settings, run_dir: Path) -> i
         trainer.fit(train, held_out, max_epochs=settings.epochs)
     except KeyboardInterrupt:
         interrupted = True
-    model.save(run_dir / "model.safetensors")
+    except Exception:
+        click.echo(f"the run failed; history and model as they stand are in {run_dir}")
+        raise
+    finally:
+        model.save(run_dir / "model.safetensors")
     if interrupted:
         epochs = len(trainer.run.history) if trainer.run is not None else 0
         click.echo(
@@ -147,6 +151,8 @@ def _complete(configuration: Configuration, steps: int, run_dir: Path) -> None:
     for table in configuration.enabled():
         if table.plugin == "history_log":
             table.options.setdefault("directory", str(run_dir))
+        elif table.plugin == "checkpoint":
+            table.options.setdefault("path", str(run_dir / "checkpoint.safetensors"))
         elif table.plugin in ("one_cycle", "cosine_decay") and table.options.get("interval", "batch") == "batch":
             table.options.setdefault("steps", steps)
 

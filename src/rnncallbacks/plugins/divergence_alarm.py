@@ -26,8 +26,9 @@ STANDARD_ERRORS = 6.0
 class DivergenceAlarm:
     r"""Watches every batch for values that are not finite, and the training loss for a rise and for spikes.
 
-    - RNN403: a loss or a gradient is NaN or infinite. It is seen before the update; if ``action`` is "stop" or "raise"
-      the parameters stay as they were.
+    - RNN403: a loss or a gradient is NaN or infinite. It is seen before the update. "raise" prevents the update, and
+      "stop" takes the batch out: gradients become zero, and ``if not run.skipped:`` before an update with momentum or
+      weight decay leaves the parameters as they were.
     - RNN602: the smoothed loss :math:`m_t` is higher than its lowest value :math:`m_s` by more than
       :math:`\mathrm{max\_rise}\,|\ell_1|` and by more than noise alone,
       :math:`6 \max_{r \le s} \sigma_r \sqrt{1/n_s + 1/n_t}`. :math:`\ell_1` is the first loss, :math:`m` the
@@ -38,7 +39,7 @@ class DivergenceAlarm:
     - RNN605: one loss lies above the smoothed one by more than :math:`\mathrm{spike}\,\sigma` and by more than
       :math:`\mathrm{max\_rise}\,|\ell_1|`. A warning, whatever ``action`` is.
 
-    Each code is raised once in a run.
+    With ``action="warn"``, each code is raised once in a run.
 
     Options
     -------
@@ -99,11 +100,11 @@ class DivergenceAlarm:
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
-        if batch.phase != "train" and batch.loss is not None and not math.isfinite(batch.loss):
+        if batch.loss is not None and not math.isfinite(batch.loss) and not batch.skipped:
             self._raise_non_finite(run, batch, f"the loss ({batch.loss})")
 
     def _raise_non_finite(self, run: Run, batch: Batch, what: str) -> None:
-        if "RNN403" in self._raised:
+        if "RNN403" in self._raised and self.action == "warn":
             return
         self._raised.append("RNN403")
         run.raise_alarm(

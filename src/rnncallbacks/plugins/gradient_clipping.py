@@ -12,6 +12,7 @@ from rnncallbacks.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from rnncallbacks.gradients import Gradients
+    from rnncallbacks.records import Batch
     from rnncallbacks.run import Run
 
 CLIP = {"global": clip_by_global_norm, "array": clip_by_array_norm, "value": clip_by_value}
@@ -56,7 +57,9 @@ class GradientClipping:
         self._norms = self._clipped_norms = 0.0
 
     @hookimpl
-    def on_backward(self, grads: Gradients) -> None:
+    def on_backward(self, batch: Batch, grads: Gradients) -> None:
+        if batch.skipped:
+            return
         # One norm of everything at once needs no names; one of each array does.
         arrays = grads.values() if self.mode == "array" else grads.arrays
         before, after = CLIP[self.mode](arrays, self.max_norm)

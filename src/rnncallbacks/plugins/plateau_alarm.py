@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -18,6 +19,9 @@ from rnncallbacks.watching import watched_value
 if TYPE_CHECKING:
     from rnncallbacks.records import Batch, EpochSummary
     from rnncallbacks.run import Run
+
+logger = logging.getLogger("rnncallbacks")
+REBINDING = "a script whose update returns new arrays must assign run.params = params after it"
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -61,6 +65,7 @@ class PlateauAlarm:
     _judge: Monitor = attrs.field(init=False, repr=False)
     _best_params: dict[str, Array] = attrs.field(factory=dict, init=False, repr=False)
     _judged_params: dict[str, Array] = attrs.field(factory=dict, init=False, repr=False)
+    _first_params: dict[str, Array] = attrs.field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._begin()
@@ -78,6 +83,7 @@ class PlateauAlarm:
             )
         if run.epoch == 0:  # a run that resumes goes on with what the checkpoint put back
             self._begin()
+            self._first_params = _copies(run.params) if self.restore_best else {}
         elif self.action == "stop" and self._judge.exhausted:
             run.stop(f"RNN601 {self.monitor} had not improved for {self._judge.stale} epochs when the run resumed")
 
@@ -108,8 +114,8 @@ class PlateauAlarm:
     def on_fit_end(self, run: Run) -> None:
         if not self._best_params:
             return
-        if self._judge.stale:
-            self._check_changed(named_arrays(run.params, "params"), f"{self.monitor} has not improved since")
+        if self._judge.stale and run.step and self._never_moved(_copies(run.params)):
+            logger.warning("restore_best: run.params never changed in this run; %s", REBINDING)
         for name, array in named_arrays(run.params, "params").items():
             array[...] = self._best_params[name]
 
@@ -124,16 +130,15 @@ class PlateauAlarm:
 
     def _keep_params(self, run: Run) -> None:
         params = self._judged_params or _copies(run.params)
-        if self._best_params:
-            self._check_changed(params, f"{self.monitor} improved")
+        if self._best_params and self._never_moved(params):
+            raise RunStateError(
+                f"restore_best: {self.monitor} improved, but run.params are still the numbers that the run began with",
+                hint=REBINDING,
+            )
         self._best_params = params
 
-    def _check_changed(self, params: dict[str, Array], happened: str) -> None:
-        if all(np.array_equal(array, self._best_params[name]) for name, array in params.items()):
-            raise RunStateError(
-                f"restore_best: {happened}, but run.params are still the numbers of the best epoch before",
-                hint="a script whose update returns new arrays must assign run.params = params after it",
-            )
+    def _never_moved(self, params: dict[str, Array]) -> bool:
+        return all(np.array_equal(array, self._first_params[name]) for name, array in params.items())
 
 
 def _copies(params: Any) -> dict[str, Array]:

@@ -112,7 +112,7 @@ class Progress:
     @hookimpl(trylast=True)
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
         self._bar.update(self._bar.task_ids[0], completed=run.epoch)
-        self._bar.console.print(epoch_line(summary.row, run.max_epochs, summary.seconds), soft_wrap=True)
+        self._bar.console.print(epoch_line(summary.row, run.max_epochs, summary.seconds), soft_wrap=True, markup=False)
 
     @hookimpl
     def on_fit_end(self, run: Run) -> None:
