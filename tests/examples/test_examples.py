@@ -65,7 +65,7 @@ def test_the_broken_loop_does_not_improve(output_of: Callable[[str], str]) -> No
     train, val = losses(output)
     assert len(train) == 5
     assert all(math.isfinite(loss) for loss in train + val)  # no crash and no NaN would give it away
-    # Where it wanders to depends on the last bit of each product, and so on the machine; that it stays up there does not.
+    # Where it wanders to depends on the last bit of each product, and so on the machine. That it stays up does not.
     assert min(train) > 0.5 * train[0]
     assert min(val) == val[0]
     assert solved(output) <= 2
