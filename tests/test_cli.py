@@ -511,3 +511,10 @@ def test_a_run_that_fails_keeps_its_model(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "the run failed; history and model as they stand are in out" in done.stdout
     assert Path("out/model.safetensors").exists()
+
+
+def test_a_checkpoint_lies_in_the_run_folder_and_no_other_run_takes_it_up(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        assert train("--run-dir", folder, "-p", "checkpoint").exit_code == 0
+        assert Path(folder, "checkpoint.safetensors").exists()
+        assert len(history(folder)) == 2

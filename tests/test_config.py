@@ -351,3 +351,39 @@ loaded = {name for name in sys.modules if name.startswith("rnncallbacks.plugins.
 assert loaded == {"rnncallbacks.plugins.loss_averaging"}, loaded
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file():
+    Path("rnncallbacks.toml").write_bytes(b"\xef\xbb\xbf[plugins.loss_averaging]\n")
+    assert list(load_plugins()) == ["loss_averaging"]
+
+
+def test_a_pyproject_whose_tool_is_no_table_is_passed_over():
+    write("rnncallbacks.toml", "[plugins.loss_averaging]\n")
+    Path("inner").mkdir()
+    write("inner/pyproject.toml", "tool = 3\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir("inner")
+        assert list(load_plugins()) == ["loss_averaging"]
+
+
+def test_a_plugin_whose_options_cannot_be_read_is_a_problem_of_its_table(install):
+    install("acme", {"odd": "builtins:dict"})
+    (problem,) = problems_of({"plugins": {"odd": {}, "loss_averaging": {}}})
+    assert "[plugins.odd]" in problem
+    assert "its options cannot be read" in problem
+
+
+def test_a_plugin_that_exits_when_it_is_made_is_a_problem_of_its_table(install):
+    install(
+        "acme",
+        {"licensed": "acme_licensed:Licensed"},
+        acme_licensed="""
+            class Licensed:
+                def __init__(self):
+                    raise SystemExit("no licence")
+            """,
+    )
+    (problem,) = problems_of({"plugins": {"licensed": {}}})
+    assert "[plugins.licensed]" in problem
+    assert "no licence" in problem

@@ -145,3 +145,20 @@ import rnncallbacks, rnncallbacks.trainer
 assert not [name for name in sys.modules if name.startswith("rnncallbacks.plugins")]
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_an_import_that_raises_past_exception_is_named_too(install):
+    install(
+        "acme",
+        {"skipping": "acme_skipping:Skipping"},
+        acme_skipping="""
+            class Skipped(BaseException):
+                pass
+
+            raise Skipped("not here")
+            """,
+    )
+    (found,) = [one for one in find_plugins() if one.name == "skipping"]
+    with pytest.raises(PluginError, match=r"plugin 'skipping' of acme 1\.0 cannot be loaded") as failed:
+        found.load()
+    assert "Skipped: not here" in str(failed.value)

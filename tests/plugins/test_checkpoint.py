@@ -255,3 +255,18 @@ def test_options_out_of_range(wrong):
     (name,) = wrong
     with pytest.raises(OptionError, match=f"Checkpoint: {name}: expected .*, got"):
         Checkpoint(**wrong)
+
+
+def test_parameters_that_cannot_be_written_to_are_refused_and_nothing_is_overwritten(tmp_path):
+    def train(params):
+        with Run(params, plugins=[Checkpoint(path=tmp_path / "run")]) as run:
+            for _ in run.epochs(1):
+                for _ in run.batches([1]):
+                    run.record(0.0)
+
+    train({"a": np.ones(1), "b": np.ones(1)})
+    params = {"a": np.zeros(1), "b": np.zeros(1)}
+    params["b"].flags.writeable = False
+    with pytest.raises(CheckpointError, match=r"params\.b cannot be written to"):
+        train(params)
+    assert params["a"] == 0.0
