@@ -114,7 +114,7 @@ class PlateauAlarm:
     def on_fit_end(self, run: Run) -> None:
         if not self._best_params:
             return
-        if self._judge.stale and run.step and self._never_moved(_copies(run.params)):
+        if self._judge.stale and run.step and self._never_moved(named_arrays(run.params, "params")):
             logger.warning("restore_best: run.params never changed in this run; %s", REBINDING)
         for name, array in named_arrays(run.params, "params").items():
             array[...] = self._best_params[name]
