@@ -1,4 +1,4 @@
-"""Alarms: what a plugin found wrong with a run, and the catalogue of codes."""
+"""Alarms: what a plugin found wrong with a run."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any, Literal, TypeAlias
 import attrs
 import numpy as np
 
+from rnncallbacks.catalogue import CATALOGUE, SEVERITIES, Severity
 from rnncallbacks.errors import OptionError
 
-Severity: TypeAlias = Literal["info", "warning", "error"]
-Action: TypeAlias = Literal["warn", "stop", "raise"]
+Action: TypeAlias = Literal["warn", "stop", "raise", "repair"]
+ACTIONS: tuple[Action, ...] = ("warn", "stop", "raise", "repair")
 
 
 def _plain(evidence: Mapping[str, Any]) -> Mapping[str, float | int | str]:
@@ -26,7 +27,9 @@ class Alarm:
     """One finding, with the numbers that prove it.
 
     ``evidence`` maps names to numbers or words: what was seen and what was expected. ``epoch`` and ``step`` say where
-    it was found, both counted from 1; a step is a training batch.
+    it was first found, both counted from 1; a step is a training batch. ``action`` is what the plugin wanted done.
+    ``count`` says how often it was found. ``explained_by`` is the code of the cause from which it follows, None if it
+    is a cause itself.
 
     Example
     -------
@@ -45,13 +48,22 @@ class Alarm:
     severity: Severity
     epoch: int
     step: int
+    action: Action = "warn"
+    count: int = 1
+    explained_by: str | None = None
+
+    @property
+    def headline(self) -> str:
+        """Code, cause, message, where and how often, on one line."""
+        times = f", {self.count} times" if self.count > 1 else ""
+        return f"{self.code} {self.cause}: {self.message} (epoch {self.epoch}, step {self.step}{times})"
 
     def __str__(self) -> str:
         numbers = ", ".join(
             f"{name} = {value:.6g}" if isinstance(value, float) else f"{name} = {value}"
             for name, value in self.evidence.items()
         )
-        lines = [f"{self.code} {self.cause}: {self.message} (epoch {self.epoch}, step {self.step})"]
+        lines = [self.headline]
         if numbers:
             lines.append(f"  {numbers}")
         lines.append(f"  remedy: {self.remedy}")
@@ -62,42 +74,6 @@ class Alarm:
         return attrs.asdict(self, recurse=False) | {"evidence": dict(self.evidence)}
 
 
-@attrs.frozen
-class Entry:
-    """What the catalogue says of one code."""
-
-    cause: str
-    severity: Severity
-    remedy: str
-
-
-CATALOGUE: Mapping[str, Entry] = MappingProxyType(
-    {
-        "RNN403": Entry(
-            cause="non-finite value",
-            severity="error",
-            remedy="lower the learning rate, clip gradients (gradient_clipping), and compute log-softmax from logits",
-        ),
-        "RNN601": Entry(
-            cause="plateau",
-            severity="warning",
-            remedy="check what feeds the loss first: averaging, state reset, loss function; then the learning rate",
-        ),
-        "RNN602": Entry(
-            cause="divergence",
-            severity="error",
-            remedy="lower the learning rate, and clip gradients (gradient_clipping)",
-        ),
-        "RNN605": Entry(
-            cause="loss spike",
-            severity="warning",
-            remedy="look at this batch's data; if spikes recur, clip gradients and lower the learning rate",
-        ),
-    }
-)
-"""Every code of the library, with its cause, default severity and remedy."""
-
-
 def make_alarm(
     code: str,
     message: str,
@@ -106,6 +82,7 @@ def make_alarm(
     cause: str | None,
     remedy: str | None,
     severity: Severity | None,
+    action: Action,
     epoch: int,
     step: int,
 ) -> Alarm:
@@ -114,14 +91,16 @@ def make_alarm(
     Raises
     ------
     OptionError
-        The severity is none of the three words, or the catalogue lacks the code and one of the three is not given.
+        The action or severity is none of its words, or the catalogue lacks the code and one of the three is not given.
     """
+    if action not in ACTIONS:
+        raise OptionError(f"run.raise_alarm: expected action {_words(ACTIONS)}, got {action!r}")
     entry = CATALOGUE.get(code)
     cause = cause or (entry.cause if entry else None)
     remedy = remedy or (entry.remedy if entry else None)
     severity = severity or (entry.severity if entry else None)
-    if severity not in (None, "info", "warning", "error"):
-        raise OptionError(f"run.raise_alarm: expected severity 'info', 'warning' or 'error', got {severity!r}")
+    if severity not in (None, *SEVERITIES):
+        raise OptionError(f"run.raise_alarm: expected severity {_words(SEVERITIES)}, got {severity!r}")
     if cause is None or remedy is None or severity is None:
         raise OptionError(
             f"run.raise_alarm: {code!r} is not in the catalogue", hint="give cause=, remedy= and severity= with it"
@@ -135,4 +114,9 @@ def make_alarm(
         severity=severity,
         epoch=epoch,
         step=step,
+        action=action,
     )
+
+
+def _words(words: tuple[str, ...]) -> str:
+    return f"{', '.join(map(repr, words[:-1]))} or {words[-1]!r}"

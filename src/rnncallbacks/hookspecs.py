@@ -71,7 +71,7 @@ def on_epoch_end(run: Run, summary: EpochSummary) -> None:
 
 @hookspec
 def on_alarm(run: Run, alarm: Alarm) -> None:
-    """A plugin raised ``alarm``; it stands in ``run.alarms`` already."""
+    """A plugin raised ``alarm``, for the first time if ``alarm.count`` is 1; it stands in ``run.alarms`` already."""
 
 
 @hookspec

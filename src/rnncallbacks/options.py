@@ -86,6 +86,17 @@ def column(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         raise _refusal(owner, field, "the name of a history column, such as 'val_loss'", value)
 
 
+def as_words(value: Any) -> Any:
+    """A converter: a list of words as a tuple, and anything else as it is, for :func:`words` to see."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def words(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    """A tuple of words; the field's converter is :func:`as_words`."""
+    if not isinstance(value, tuple) or not all(isinstance(word, str) for word in value):
+        raise _refusal(owner, field, "a list of words", value)
+
+
 def as_path(value: Any) -> Any:
     """A converter: text as a path, and anything else as it is, for :func:`path` to see."""
     return Path(value) if isinstance(value, str | os.PathLike) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -20,7 +21,10 @@ class Batch:
     ``data`` is what the loader gave; ``index`` counts from 1 within the phase, up to ``count`` if the loader knows it.
     ``loss`` is None until the script gives it; ``sequences`` and ``tokens`` are the counts that it gave with the loss.
     ``starts`` is the loader's word on which sequences begin anew, one truth value each, or None if it says nothing.
-    ``evidence`` is what the script observed.
+    ``evidence`` is what the script observed. ``batch_size`` and ``entering_state`` are what :meth:`Run.hidden
+    <rnncallbacks.run.Run.hidden>` was asked for and what the batch before had carried over; the state is None if zeros
+    were handed out, and both are None if it was not asked. ``closure`` evaluates the batch's loss at the parameters as
+    they are when it is called; None if the script gave none.
     """
 
     data: Any
@@ -33,6 +37,9 @@ class Batch:
     tokens: int | None = None
     skipped: bool = False
     evidence: dict[str, Any] = attrs.field(factory=dict)
+    batch_size: int | None = None
+    entering_state: Any = None
+    closure: Callable[[], Any] | None = None
     _left: bool = attrs.field(default=False, init=False, repr=False)  # the body broke out of the loop
 
 

@@ -11,9 +11,11 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from rnncallbacks.alarms import Action, Alarm, Severity, make_alarm
+from rnncallbacks.alarms import Action, Alarm, make_alarm
 from rnncallbacks.arrays import named_arrays
+from rnncallbacks.catalogue import Severity
 from rnncallbacks.checks import as_count, as_loss, describe
+from rnncallbacks.diagnosis import Diagnosis, Repair
 from rnncallbacks.errors import AlarmRaised, ContainerError, DataError, OptionError, RunStateError
 from rnncallbacks.gradients import Gradients
 from rnncallbacks.hidden import HiddenStates, Zeros, zeros_of
@@ -84,7 +86,7 @@ class Run:
             zeros = zeros_of(hidden_size, params)
         self._hidden = HiddenStates(zeros, reset)
         self.history = History()
-        self.alarms: list[Alarm] = []
+        self.diagnosis = Diagnosis()
         self.stop_reason: str | None = None
         self.epoch = 0
         self.step = 0
@@ -263,17 +265,27 @@ class Run:
     # What the script tells the run ----------------------------------------------------------------------------------
 
     def backward(
-        self, loss: Any, grads: Container, *, sequences: int | None = None, tokens: int | None = None
+        self,
+        loss: Any,
+        grads: Container,
+        *,
+        closure: Callable[[], Any] | None = None,
+        sequences: int | None = None,
+        tokens: int | None = None,
     ) -> Container:
         """Give the batch's loss and gradients to the plugins, between backward pass and update.
 
         Returns ``grads`` itself; its arrays may have been changed in place. ``sequences`` and ``tokens`` count what the
-        loss is a mean over; averages weighted by them need them.
+        loss is a mean over; averages weighted by them need them. ``closure`` is a function without arguments that
+        evaluates this batch's loss again, at the parameters as they are when it is called, and changes nothing; guards
+        call it a bounded number of times, before and after the update.
 
         Raises
         ------
         RunStateError
             Outside a training batch, or a second time in one.
+        OptionError
+            The closure is no function.
         LossError
             The loss is not one number.
         ContainerError
@@ -290,7 +302,13 @@ class Run:
             gradients.check_shapes(self._param_shapes)
         else:
             gradients.check_same_structure(self._gradients)
+        if closure is not None and not callable(closure):
+            raise OptionError(
+                f"run.backward: expected closure to be a function, got {describe(closure)}",
+                hint="write closure=lambda: loss_of(batch), which evaluates the loss anew at each call",
+            )
         self._take_loss(batch, loss, sequences, tokens, "run.backward")
+        batch.closure = closure
         self._gradients = gradients
         self.plugins.call("on_backward", run=self, batch=batch, grads=gradients)
         if batch.skipped:
@@ -313,7 +331,10 @@ class Run:
             The carried state has another batch size, and no reset is due.
         """
         batch = self._require_batch("run.hidden")
-        return self._hidden[batch.phase].enter(as_count(batch_size, "run.hidden", "batch_size"))
+        state = self._hidden[batch.phase]
+        entering = state.enter(as_count(batch_size, "run.hidden", "batch_size"))
+        batch.batch_size, batch.entering_state = int(batch_size), state.carried
+        return entering
 
     def carry(self, hidden: Any) -> None:
         """Keep a copy of the final state for the phase's next batch."""
@@ -333,9 +354,11 @@ class Run:
         self._hidden.reset(batch.phase, rows)
 
     def observe(self, **evidence: Any) -> None:
-        """Show plugins what only the script has: hidden states, logits, inputs, targets.
+        """Show plugins what only the script has; it lands in ``batch.evidence``.
 
-        It lands in ``batch.evidence``.
+        Guards read ``inputs`` and ``targets`` where the loader does not yield them, ``entering_state`` where the script
+        keeps its own, ``hidden_states`` (one a time step, the entering one first) and ``hidden_gradients`` (one a time
+        step), and ``logits``.
         """
         self._require_batch("run.observe").evidence.update(evidence)
 
@@ -395,7 +418,9 @@ class Run:
         """Raise an alarm: list it in ``run.alarms``, log it, call ``on_alarm``, then do what ``action`` says.
 
         ``cause``, ``remedy`` and ``severity`` come from the catalogue if the code is in it. ``action`` is "warn" (no
-        more), "stop" (:meth:`stop`) or "raise" (:class:`~rnncallbacks.errors.AlarmRaised`).
+        more), "stop" (:meth:`stop`), "raise" (:class:`~rnncallbacks.errors.AlarmRaised`) or "repair" (the plugin
+        ``self_repair`` must be there). A code that came before is counted, and not listed or logged again. A code that
+        the selection leaves out does nothing at all.
 
         Raises
         ------
@@ -405,8 +430,6 @@ class Run:
             ``action`` is "raise".
         """
         self._check_progress("new", "entered", "fitting", doing="raise an alarm")
-        if action not in ("warn", "stop", "raise"):
-            raise OptionError(f"run.raise_alarm: expected action 'warn', 'stop' or 'raise', got {action!r}")
         alarm = make_alarm(
             code,
             message,
@@ -414,17 +437,40 @@ class Run:
             cause=cause,
             remedy=remedy,
             severity=severity,
+            action=action,
             epoch=self.epoch,
             step=self.step,
         )
-        self.alarms.append(alarm)
-        logger.log(logging.INFO if alarm.severity == "info" else logging.WARNING, "%s", alarm)
+        if not self.diagnosis.selection.selects(code):
+            return alarm
+        alarm = self.diagnosis.add(self.diagnosis.selection.adjust(alarm))
+        if alarm.count == 1:
+            quiet = alarm.severity == "info" or alarm.explained_by is not None
+            logger.log(logging.INFO if quiet else logging.WARNING, "%s", alarm)
+        repairs = len(self.diagnosis.repairs)
         self.plugins.call("on_alarm", run=self, alarm=alarm)
+        if len(self.diagnosis.repairs) > repairs:
+            return alarm
         if action == "stop":
-            self.stop(f"{alarm.code} {alarm.message}")
+            self.stop(f"{code} {message}")
         elif action == "raise":
             raise AlarmRaised(alarm)
         return alarm
+
+    def report_repair(self, alarm: Alarm, what: str) -> None:
+        """Write down, from ``on_alarm``, what was done about an alarm: what its action says is then left undone."""
+        self._check_progress("entered", "fitting", doing="report a repair")
+        repair = Repair(code=alarm.code, what=what, epoch=self.epoch, step=self.step)
+        self.diagnosis.repairs.append(repair)
+        logger.warning("repaired %s", repair)
+        if self._summary is not None:
+            earlier = self._summary.logged.get("repairs")
+            self._summary.logged["repairs"] = f"{earlier}; {repair}" if earlier else str(repair)
+
+    @property
+    def alarms(self) -> list[Alarm]:
+        """The alarms, one a code, in the order in which they were first raised."""
+        return self.diagnosis.alarms
 
     # Parameters and learning rate -----------------------------------------------------------------------------------
 
@@ -496,7 +542,7 @@ class Run:
         self._rate.scales = dict(scales)
         for row in rows:
             self.history.append(row)
-        self.alarms = list(alarms)
+        self.diagnosis.alarms[:] = alarms
         for phase, carried in hidden.items():
             self._hidden[phase].carried = carried
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
-from rnncallbacks.arrays import FloatArray
 from rnncallbacks.config import recommended
 from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.history import History
@@ -68,21 +68,27 @@ class Trainer:
             run = self.run
             for _ in run.epochs(max_epochs):
                 for batch in run.batches(train):
-                    loss, hidden = self._forward(run, batch)
-                    gradients = run.backward(loss, model.backward(), sequences=batch.size, tokens=batch.tokens)
+                    entering = run.hidden(_checked(batch).size)
+                    loss, hidden = model.forward(batch, entering)
+                    gradients = model.backward()
+                    run.observe(hidden_states=model.hidden_states, hidden_gradients=model.hidden_gradients)
+                    closure = partial(model.evaluate, batch, entering)
+                    run.backward(loss, gradients, closure=closure, sequences=batch.size, tokens=batch.tokens)
                     if not run.skipped:
                         run.carry(hidden)
                         optimizer.step(gradients, run.learning_rate)
                 for batch in run.batches(validation, phase="val") if validation is not None else ():
-                    loss, hidden = self._forward(run, batch)
+                    loss, hidden = model.forward(batch, run.hidden(_checked(batch).size))
                     run.record(loss, sequences=batch.size, tokens=batch.tokens)
                     run.carry(hidden)
         return run.history
 
-    def _forward(self, run: Run, batch: SequenceBatch) -> tuple[float, FloatArray]:
-        if not isinstance(batch, SequenceBatch):
-            raise DataError(
-                f"Trainer: expected batches of the class SequenceBatch, got {type(batch).__name__}",
-                hint="use a loader of rnncallbacks.rnn.batches, such as ArrayLoader(inputs, targets, batch_size)",
-            )
-        return self.model.forward(batch, run.hidden(batch.size))
+
+def _checked(batch: SequenceBatch) -> SequenceBatch:
+    if not isinstance(batch, SequenceBatch):
+        raise DataError(
+            f"Trainer: expected batches of the class SequenceBatch, got {type(batch).__name__}",
+            hint="use a loader of rnncallbacks.rnn.batches, such as ArrayLoader(inputs, targets, batch_size)",
+        )
+    return batch
+

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,8 @@ from rnncallbacks.rnn.workspace import Workspace
 
 # The key of the options in a saved file's metadata.
 _METADATA = "rnncallbacks.RecurrentModel"
+
+LOSSES: Mapping[str, type[SoftmaxNll] | type[MeanSquaredError]] = {"nll": SoftmaxNll, "mse": MeanSquaredError}
 
 
 @attrs.frozen
@@ -135,6 +138,8 @@ class RecurrentModel:
     _work: Workspace = attrs.field(init=False, repr=False)
     _predict_work: Workspace = attrs.field(init=False, repr=False)
     _pass: _Pass | None = attrs.field(init=False, repr=False, default=None)
+    hidden_states: FloatArray | None = attrs.field(init=False, repr=False, default=None)
+    hidden_gradients: FloatArray | None = attrs.field(init=False, repr=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         if (self.vocab_size is None) == (self.input_size is None):
@@ -155,7 +160,7 @@ class RecurrentModel:
                 raise OptionError("RecurrentModel: input_size needs output_size, the number of outputs of the head")
             self.output_size = self.vocab_size
         self._cell = VanillaCell(self.hidden_size, self.nonlinearity)
-        self._loss = SoftmaxNll() if self.loss == "nll" else MeanSquaredError()
+        self._loss = LOSSES[self.loss]()
         shapes = self._input.shapes(self.hidden_size) | {
             "rnn.weight_hh_l0": (self.hidden_size, self.hidden_size),
             "rnn.bias_ih_l0": (self.hidden_size,),
@@ -189,12 +194,23 @@ class RecurrentModel:
             The state is no array of floats.
         """
         self._pass = None
+        loss, final, self._pass = self._forward(self._work, self._loss, batch, state)
+        self.hidden_states = self._pass.states
+        return loss, final
+
+    def evaluate(self, batch: SequenceBatch, state: FloatArray) -> float:
+        """The loss alone; a forward pass that waits for its ``backward`` is left alone. Errors are those of ``forward``."""
+        return self._forward(self._predict_work, LOSSES[self.loss](), batch, state)[0]
+
+    def _forward(
+        self, work: Workspace, loss: SoftmaxNll | MeanSquaredError, batch: SequenceBatch, state: FloatArray
+    ) -> tuple[float, FloatArray, _Pass]:
         inputs = self._input.check(batch.inputs)
         seq_len, batch_size = inputs.shape[:2]
         leading = (seq_len, batch_size) if self.output == "step" else (batch_size,)
-        targets: Any = self._loss.check(batch.targets, leading, self._outputs)
+        targets: Any = loss.check(batch.targets, leading, self._outputs)
         with np.errstate(all="ignore"):
-            states = self._recur(self._work, inputs, state)
+            states = self._recur(work, inputs, state)
             ends = None if batch.mask is None else _last_counted(batch.mask)
             final = _states_at(states, ends)
             mask: BoolArray | None = None
@@ -205,11 +221,10 @@ class RecurrentModel:
                 if ends is not None and not ends.all():
                     raise DataError(f"mask: row {int(np.argmin(ends))} has no step that counts, so it has no last step")
                 features = final.copy()
-            outputs = self._work.array("outputs", (features.shape[0], self._outputs))
-            self._head(self._work, features, outputs)
-            loss = self._loss.forward(self._work, outputs, targets, mask)
-        self._pass = _Pass(inputs, states, features, ends)
-        return loss, final
+            outputs = work.array("outputs", (features.shape[0], self._outputs))
+            self._head(work, features, outputs)
+            value = loss.forward(work, outputs, targets, mask)
+        return value, final, _Pass(inputs, states, features, ends)
 
     def backward(self) -> FlatArrays:
         """The gradients of the latest forward pass's loss: ``self.gradients``, overwritten.
@@ -242,6 +257,7 @@ class RecurrentModel:
             np.dot(work.array("ones", (flat.shape[0],), fill=1.0), flat, gradients["rnn.bias_ih_l0"])
             np.copyto(gradients["rnn.bias_hh_l0"], gradients["rnn.bias_ih_l0"])
             self._input.backward(work, self.parameters, gradients, done.inputs, flat)
+        self.hidden_gradients = hidden
         return gradients
 
     def predict(self, inputs: Array, state: FloatArray) -> tuple[FloatArray, FloatArray]:
