@@ -19,6 +19,7 @@ from safetensors.numpy import save
 
 from rnncallbacks.alarms import Alarm
 from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.diagnosis import Repair
 from rnncallbacks.errors import CheckpointError
 from rnncallbacks.files import write_atomically
 
@@ -49,6 +50,7 @@ def save_checkpoint(run: Run, summary: EpochSummary, path: Path) -> None:
         "scales": run.scales,
         "history": [*run.history, summary.row],
         "alarms": [alarm.to_dict() for alarm in run.alarms],
+        "repairs": [attrs.asdict(repair) for repair in run.diagnosis.repairs],
         "hidden": _encode(run.hidden_states(), "hidden", arrays),
         "plugins": {
             name: {field: _encode(value, f"plugins.{name}.{field}", arrays) for field, value in _state(plugin).items()}
@@ -115,6 +117,7 @@ def load_checkpoint(run: Run, path: Path) -> None:
         scales={name: scale for name, scale in kept["scales"].items() if name not in kept["plugins"] or name in states},
         rows=kept["history"],
         alarms=[Alarm(**alarm) for alarm in kept["alarms"]],
+        repairs=[Repair(**repair) for repair in kept["repairs"]],
         hidden=_decode(kept["hidden"], arrays),
     )
     for name, array in targets.items():

@@ -2,6 +2,8 @@
 
 A configuration is ``rnncallbacks.toml``, or the table ``[tool.rnncallbacks]`` of ``pyproject.toml``::
 
+    preset = "recommended"             # the plugins of recommended(), in their order
+
     [plugins.gradient_clipping]
     max_norm = 1.0
 
@@ -12,7 +14,7 @@ A configuration is ``rnncallbacks.toml``, or the table ``[tool.rnncallbacks]`` o
     [plugins.acme]
     enabled = false                    # taken out, and not even imported
 
-Plugins are called in the order of their tables.
+Plugins are called in the order of their tables, those of the preset first.
 """
 
 from __future__ import annotations
@@ -33,8 +35,19 @@ FILE = "rnncallbacks.toml"
 PYPROJECT = "pyproject.toml"
 ENABLE_VARIABLE = "RNNCALLBACKS_PLUGINS"
 DISABLE_VARIABLE = "RNNCALLBACKS_DISABLE"
+GUARDS = (
+    "protocol_guard",
+    "loss_report_guard",
+    "hidden_state_guard",
+    "loss_function_guard",
+    "gradient_guard",
+    "update_guard",
+    "progress_guard",
+)
 RECOMMENDED = ("hidden_state_reset", "divergence_alarm", "gradient_clipping", "loss_averaging")
-KEYS = ("plugins", "train")
+PRESETS = {"recommended": RECOMMENDED}
+KEYS = ("preset", "plugins", "train")
+REPAIR = "self_repair"
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | None
 
@@ -81,6 +94,7 @@ class Configuration:
         ConfigurationError
             With every problem of the configuration.
         """
+        self._add_repair()
         problems = list(self.problems)
         plugins: dict[str, object] = {}
         for table in self.enabled():
@@ -101,6 +115,13 @@ class Configuration:
             return None, [f"{table.where}: {one_line(error)}"]
         plugin, problems = make_plugin(factory, table.options)
         return plugin, [f"{table.where}{' ' if key else ''}{key}: {problem}" for key, problem in problems]
+
+    def _add_repair(self) -> None:
+        """Whoever asks for a repair gets the plugin that does it, for the alarms that ask, unless it was taken out."""
+        asking = next((table for table in self.enabled() if table.options.get("action") == "repair"), None)
+        if asking is not None and not self.matching(REPAIR):
+            where = f'{asking.where} action = "repair"'
+            self.tables[REPAIR] = Table(REPAIR, REPAIR, {"when": "asked"}, where, True, where)
 
     def matching(self, name: str) -> list[Table]:
         """The table of this name; if there is none, all tables of the plugin of this name."""
@@ -148,7 +169,9 @@ def load_plugins(
 
 
 def recommended() -> dict[str, object]:
-    """The remedies in one word, with default options: state reset, divergence alarm, clipping and loss averaging.
+    """Remedies and guards in one word, with default options.
+
+    The remedies are state reset, divergence alarm, clipping and loss averaging; guards name the cause of a sick run.
 
     The environment variables that add plugins and take them out hold here too.
 
@@ -216,11 +239,16 @@ def _add_tables(configuration: Configuration, content: Mapping[str, Any], prefix
             if key in configuration.installed:
                 near = f"did you mean [{prefix}plugins.{key}]?"
             problems.append(f"{where}: {key!r}: there is no such key; {near or f'expected [{prefix}plugins.NAME]'}")
-    tables = content.get("plugins", {})
+    preset, tables = content.get("preset"), content.get("plugins", {})
+    if preset is not None and preset not in PRESETS:
+        near = closest(str(preset), PRESETS) or f"expected {' or '.join(map(repr, PRESETS))}"
+        problems.append(f"{where}: preset: there is no preset {preset!r}; {near}")
+        preset = None
     if not isinstance(tables, Mapping):
         problems.append(f"{where}: plugins: expected tables [{prefix}plugins.NAME], got {tables!r}")
         return
-    for name, options in tables.items():
+    in_preset: dict[str, Any] = {name: {} for name in PRESETS[preset]} if preset else {}
+    for name, options in {**in_preset, **tables}.items():
         place = f"{where}: [{prefix}plugins.{name}]"
         if not isinstance(options, Mapping):
             problems.append(f"{place}: expected a table, got {options!r}")

@@ -20,8 +20,8 @@ class Sequences:
 
     ``inputs`` are token numbers (two axes: time and batch, in one order or the other) or features (one axis more).
     ``targets`` are likewise, or one per sequence (one axis less). One-hot vectors have become token numbers.
-    ``time_axis`` is 0 or 1, None if nothing tells. ``vocab_size`` is the length of the one-hot axis of the targets, None
-    if they were none.
+    ``time_axis`` is 0 or 1, None if nothing tells. ``vocab_size`` is the length of the targets' one-hot axis, None if
+    they have none.
     """
 
     inputs: Array | None

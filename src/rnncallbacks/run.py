@@ -149,6 +149,7 @@ class Run:
         self._close_epoch()
         self.max_epochs = None if count is None else int(count)
         if self._progress == "entered":
+            self._check_repairs()
             self._progress = "fitting"
             self.plugins.call("on_fit_start", run=self)
         self._looping = True
@@ -527,6 +528,7 @@ class Run:
         scales: Mapping[str, float],
         rows: Iterable[Mapping[str, Value]],
         alarms: Iterable[Alarm],
+        repairs: Iterable[Repair],
         hidden: Mapping[str, Any],
     ) -> None:
         """Stand where another run stood at the end of ``epoch``; parameters and plugins are put back by the caller.
@@ -543,6 +545,7 @@ class Run:
         for row in rows:
             self.history.append(row)
         self.diagnosis.alarms[:] = alarms
+        self.diagnosis.repairs[:] = repairs
         for phase, carried in hidden.items():
             self._hidden[phase].carried = carried
 
@@ -604,6 +607,15 @@ class Run:
         if self._progress == "entered" and "fitting" in allowed:
             raise RunStateError(f"cannot {doing}: no epoch is open", hint="put it in: for epoch in run.epochs(...):")
         raise RunStateError(f"cannot {doing}: the run was entered already", hint="make a new Run")
+
+    def _check_repairs(self) -> None:
+        """Refuse a plugin that asks for repairs where none does them."""
+        asking = [name for name, plugin in self.plugins.items() if getattr(plugin, "action", None) == "repair"]
+        if asking and not any(getattr(plugin, "repairs", False) for plugin in self.plugins.values()):
+            raise OptionError(
+                f"{asking[0]}: action='repair' needs a plugin that repairs, and there is none",
+                hint="add SelfRepair() to the plugins, or enable self_repair",
+            )
 
     def _check_between_batches(self, doing: str) -> None:
         self._check_progress("new", "entered", "fitting", doing=doing)

@@ -91,4 +91,3 @@ def _checked(batch: SequenceBatch) -> SequenceBatch:
             hint="use a loader of rnncallbacks.rnn.batches, such as ArrayLoader(inputs, targets, batch_size)",
         )
     return batch
-

@@ -94,6 +94,10 @@ class RecurrentModel:
 
     Attributes
     ----------
+    hidden_states, hidden_gradients:
+        Of the latest ``forward``: the states, (seq_len + 1, batch, hidden_size), the entering one first. Of the latest
+        ``backward``: the gradients with respect to what enters the nonlinearity, (seq_len, batch, hidden_size). Work
+        arrays, which the next call overwrites.
     parameters:
         Names and layouts are those of PyTorch's modules: ``embedding.weight``, ``rnn.weight_ih_l0``,
         ``rnn.weight_hh_l0``, ``rnn.bias_ih_l0``, ``rnn.bias_hh_l0``, ``head.weight``, ``head.bias``.
@@ -199,7 +203,7 @@ class RecurrentModel:
         return loss, final
 
     def evaluate(self, batch: SequenceBatch, state: FloatArray) -> float:
-        """The loss alone; a forward pass that waits for its ``backward`` is left alone. Errors are those of ``forward``."""
+        """The loss alone, with the errors of ``forward``. A forward pass that waits for its ``backward`` is left alone."""
         return self._forward(self._predict_work, LOSSES[self.loss](), batch, state)[0]
 
     def _forward(
