@@ -18,9 +18,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = "rnncallbacks"
 
-FOUNDATION = {"arrays", "checks", "errors", "files", "options"}
+FOUNDATION = {"arrays", "catalogue", "checks", "errors", "files", "options"}
 NUMERICS = FOUNDATION | {"gradients", "hidden", "learning_rate", "monitor", "rnn", "schedules"}
-CORE = NUMERICS | {"alarms", "history", "hookspecs", "manager", "records", "run"}
+CORE = NUMERICS | {"alarms", "diagnosis", "evidence", "guarding", "history", "hookspecs", "manager", "records", "run"}
 BUILT_ON_THE_CORE = {"checkpoint", "cli", "config", "discovery", "plugins", "reporting", "testing", "trainer"}
 
 # What a rule would refuse and is right all the same, with the reason.

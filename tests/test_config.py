@@ -329,11 +329,50 @@ def test_disabling_a_broken_plugin_makes_the_rest_run(install, monkeypatch):
 # The preset
 
 
-def test_recommended_are_four_plugins_with_their_defaults_in_order():
+def test_recommended_are_remedies_and_guards_with_their_defaults_in_order():
     plugins = recommended()
     assert list(plugins) == ["hidden_state_reset", "divergence_alarm", "gradient_clipping", "loss_averaging"]
     assert plugins["gradient_clipping"].max_norm == 5.0
     assert plugins["gradient_clipping"] is not recommended()["gradient_clipping"]
+
+
+def test_the_preset_comes_first_in_its_own_order_and_tables_change_it():
+    write(
+        "rnncallbacks.toml",
+        """
+        preset = "recommended"
+        [plugins.warmup]
+        steps = 10
+        [plugins.gradient_clipping]
+        max_norm = 1.0
+        [plugins.divergence_alarm]
+        enabled = false
+        """,
+    )
+    plugins = load_plugins()
+    assert list(plugins) == [*(name for name in RECOMMENDED if name != "divergence_alarm"), "warmup"]
+    assert plugins["gradient_clipping"].max_norm == 1.0
+
+
+def test_a_preset_that_nobody_knows():
+    assert problems_of({"preset": "recomended"}) == [
+        "configuration: preset: there is no preset 'recomended'; did you mean 'recommended'?"
+    ]
+    assert problems_of({"preset": 7}) == ["configuration: preset: there is no preset 7; expected 'recommended'"]
+
+
+def test_whoever_asks_for_a_repair_gets_the_plugin_that_does_it():
+    plugins = load_plugins({"plugins": {"divergence_alarm": {"action": "repair"}}})
+    assert list(plugins) == ["divergence_alarm", "self_repair"]
+    assert plugins["self_repair"].when == "asked"
+    Run(plugins=plugins)
+
+
+def test_a_repair_plugin_of_ones_own_is_left_as_it_is():
+    tables = {"mender": {"plugin": "self_repair", "max_repairs": 2}, "divergence_alarm": {"action": "repair"}}
+    plugins = load_plugins({"plugins": tables})
+    assert list(plugins) == ["mender", "divergence_alarm"]
+    assert (plugins["mender"].max_repairs, plugins["mender"].when) == (2, "always")
 
 
 def test_recommended_reads_no_file_and_minds_the_environment(monkeypatch):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.arrays import FlatArrays
+from rnncallbacks.diagnosis import Repair, Selection
 from rnncallbacks.errors import (
     AlarmRaised,
     ContainerError,
@@ -426,6 +427,57 @@ def test_a_count_that_is_none_is_refused(name, count):
         in_batch(lambda run: run.record(1.0, **{name: count}))
 
 
+def test_a_closure_reaches_the_plugins_with_its_batch():
+    seen = []
+    plugin = Does(
+        on_backward=lambda run, grads: seen.append(run.batch.closure()),
+        on_batch_end=lambda run: seen.append(run.batch.closure()),
+    )
+    params = {"w": np.array([4.0])}
+    with Run(params, plugins=[plugin], learning_rate=0.25) as run:
+        for _ in run.epochs(1):
+            for target in run.batches([1.0, 2.0]):
+                run.backward(1.0, {"w": np.ones(1)}, closure=lambda target=target: (params["w"] - target).item())
+                params["w"] -= 1.0
+    assert seen == [3.0, 2.0, 1.0, 0.0]
+
+
+def test_without_a_closure_there_is_none():
+    seen = []
+    in_batch(
+        lambda run: run.backward(1.0, np.ones(1)),
+        plugins=[Does(on_backward=lambda run, grads: seen.append(run.batch.closure))],
+    )
+    assert seen == [None]
+
+
+def test_a_closure_that_was_called_already_is_refused():
+    def give_its_value(run):
+        with pytest.raises(OptionError, match=r"expected closure to be a function, got float 1.0\n.*closure=lambda"):
+            run.backward(1.0, np.ones(1), closure=1.0)
+
+    in_batch(give_its_value)
+
+
+def test_plugins_see_what_the_state_entered_with():
+    seen = []
+    plugin = Does(on_batch_end=lambda run: seen.append((run.batch.batch_size, run.batch.entering_state)))
+    with Run(plugins=[plugin], hidden_size=2) as run:
+        for _ in run.epochs(1):
+            for index in run.batches(range(4)):
+                if index == 1:
+                    continue  # the script does not ask
+                run.hidden(3)[...] = 9.0  # computing in the array that it was given
+                run.carry(np.full((2, 3), index + 1.0))
+                if index == 2:
+                    run.reset_hidden(np.array([True, False, False]))
+    assert [size for size, _ in seen] == [3, None, 3, 3]
+    assert seen[0][1] is None
+    assert seen[1][1] is None
+    np.testing.assert_array_equal(seen[2][1], np.full((2, 3), 1.0))
+    np.testing.assert_array_equal(seen[3][1], [[0.0, 3.0, 3.0]] * 2)
+
+
 def test_backward_in_a_validation_phase_says_so():
     recorder = Recorder()
     with pytest.raises(RunStateError, match=r"run.backward in the phase 'val'.*\n.*run.record\(loss\)"):
@@ -603,7 +655,7 @@ def test_a_code_of_ones_own_brings_its_cause_and_remedy():
     [
         ({"code": "RNN999"}, r"'RNN999' is not in the catalogue\n.*cause=, remedy= and severity="),
         ({"code": "RNN999", "cause": "c", "severity": "info"}, "'RNN999' is not in the catalogue"),
-        ({"code": "RNN601", "action": "repair"}, "expected action 'warn', 'stop' or 'raise', got 'repair'"),
+        ({"code": "RNN601", "action": "mend"}, "expected action 'warn', 'stop', 'raise' or 'repair', got 'mend'"),
         ({"code": "RNN601", "severity": "loud"}, "expected severity 'info', 'warning' or 'error', got 'loud'"),
     ],
 )
@@ -613,6 +665,80 @@ def test_an_alarm_that_cannot_be_told_is_refused_and_not_listed(arguments, messa
             run.raise_alarm(message="hot", **arguments)
 
     assert in_batch(raise_it).alarms == []
+
+
+def test_a_code_that_comes_again_is_counted_and_logged_once(caplog):
+    recorder = Recorder()
+
+    def raise_twice(run):
+        run.raise_alarm("RNN601", "flat", evidence={"loss": 1.0})
+        run.raise_alarm("RNN601", "flat still", evidence={"loss": 2.0})
+
+    run = in_batch(raise_twice, plugins=[recorder])
+    assert [(alarm.message, alarm.count) for alarm in run.alarms] == [("flat", 2)]
+    assert [record.message.splitlines()[0] for record in caplog.records] == ["RNN601 plateau: flat (epoch 1, step 1)"]
+    assert recorder.hooks.count("on_alarm") == 2  # who repairs must hear that a repair did not help
+
+
+def test_what_follows_from_a_known_cause_is_not_shouted(caplog):
+    def raise_both(run):
+        run.raise_alarm("RNN301", "summed")
+        run.raise_alarm("RNN602", "rose")
+
+    with caplog.at_level("INFO", logger="rnncallbacks"):
+        run = in_batch(raise_both)
+    assert [(record.levelname, record.message[:6]) for record in caplog.records] == [
+        ("WARNING", "RNN301"),
+        ("INFO", "RNN602"),
+    ]
+    assert [alarm.explained_by for alarm in run.alarms] == [None, "RNN301"]
+
+
+@pytest.mark.parametrize("action", ["warn", "stop", "raise"])
+def test_a_code_that_is_left_out_does_nothing(action):
+    recorder = Recorder()
+
+    def raise_it(run):
+        run.diagnosis.selection = Selection(ignore=("RNN6",))
+        assert run.raise_alarm("RNN601", "flat", action=action).code == "RNN601"
+        run.raise_alarm("RNN501", "too high")
+
+    run = in_batch(raise_it, plugins=[recorder])
+    assert [alarm.code for alarm in run.alarms] == ["RNN501"]
+    assert run.stop_reason is None
+    assert recorder.hooks.count("on_alarm") == 1
+
+
+@pytest.mark.parametrize("action", ["stop", "raise", "repair"])
+def test_a_repair_takes_the_place_of_the_action_and_stands_in_the_history(action, caplog):
+    class Repairs:
+        repairs = True
+
+        @hookimpl
+        def on_alarm(self, run, alarm):
+            run.report_repair(alarm, "cut the rate")
+
+    def raise_twice(run):
+        run.raise_alarm("RNN501", "too high", action=action)
+        run.raise_alarm("RNN501", "too high", action=action)
+
+    run = in_batch(raise_twice, plugins=[Repairs()])
+    assert run.stop_reason is None
+    assert [str(repair) for repair in run.diagnosis.repairs] == ["RNN501: cut the rate (epoch 1, step 1)"] * 2
+    assert run.history["repairs"] == ["; ".join(map(str, run.diagnosis.repairs))]
+    assert "repaired RNN501: cut the rate" in caplog.text
+
+
+def test_whoever_asks_for_a_repair_needs_a_plugin_that_repairs():
+    class Asks:
+        action = "repair"
+
+        @hookimpl
+        def on_fit_start(self):
+            raise AssertionError("the run must not begin")
+
+    with pytest.raises(OptionError, match=r"asks: action='repair' needs a plugin that repairs.*\n.*SelfRepair"):
+        in_epoch(nothing, plugins=[Asks()])
 
 
 def test_the_first_reason_to_stop_counts():
@@ -836,7 +962,13 @@ def test_a_run_resumes_where_another_stood():
 
     def resume(run):
         run.resume(
-            epoch=3, step=12, scales={"decay": 0.5}, rows=[{"epoch": 3}], alarms=[], hidden={"train": np.ones((1, 2))}
+            epoch=3,
+            step=12,
+            scales={"decay": 0.5},
+            rows=[{"epoch": 3}],
+            alarms=[],
+            repairs=[Repair(code="RNN501", what="rolled back", epoch=2, step=9)],
+            hidden={"train": np.ones((1, 2))},
         )
 
     entered = []
@@ -850,6 +982,7 @@ def test_a_run_resumes_where_another_stood():
             resume(run)
     assert entered == [(4, 13, 0.5, [[1, 1]]), (5, 14, 0.5, [[7, 7]])]
     assert run.history["epoch"] == [3, 4, 5]
+    assert [repair.step for repair in run.diagnosis.repairs] == [9]
 
 
 # Exceptions -----------------------------------------------------------------------------------------------------------

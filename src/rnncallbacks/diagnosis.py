@@ -23,7 +23,7 @@ class Selection:
 
     Example
     -------
-    >>> selection = Selection(select=["RNN"], ignore=["RNN6"], severity={"RNN301": "error"})
+    >>> selection = Selection(select=("RNN",), ignore=("RNN6",), severity={"RNN301": "error"})
     >>> selection.selects("RNN301"), selection.selects("RNN601")
     (True, False)
 
@@ -33,8 +33,8 @@ class Selection:
         An entry begins with RNN and fits no code of the catalogue, or a severity is none of the three.
     """
 
-    select: tuple[str, ...] = attrs.field(default=("",), converter=tuple)
-    ignore: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    select: tuple[str, ...] = ("",)
+    ignore: tuple[str, ...] = ()
     severity: Mapping[str, Severity] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:

@@ -42,7 +42,7 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
         "RNN701": Entry(
             cause="the loop breaks the protocol",
             severity="error",
-            remedy="in each training batch, in this order: one forward pass, one backward pass, run.backward, one update",
+            remedy="in each training batch, in this order: forward pass, backward pass, run.backward, and one update",
             explains="RNN401 RNN404 RNN405 RNN406 RNN501 RNN502 RNN503 RNN601 RNN602",
         ),
         "RNN503": Entry(
