@@ -152,7 +152,10 @@ class Diagnosis:
         lines += [f"repaired {repair}" for repair in self.repairs]
         if self.passed:
             lines.append(f"passed: {', '.join(self.passed)}")
-        lines += [f"not checked: {code}, {why}" for code, why in self.not_checked.items()]
+        reasons: dict[str, list[str]] = {}
+        for code, why in self.not_checked.items():
+            reasons.setdefault(why, []).append(code)
+        lines += [f"not checked: {', '.join(codes)}, {why}" for why, codes in reasons.items()]
         return "\n".join(lines) or "nothing was checked"
 
     def _attribute(self) -> None:

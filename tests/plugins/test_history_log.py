@@ -9,7 +9,7 @@ import pytest
 
 from rnncallbacks.errors import OptionError
 from rnncallbacks.hookspecs import hookimpl
-from rnncallbacks.plugins import Checkpoint, DivergenceAlarm, HistoryLog, LossAveraging, PlateauAlarm
+from rnncallbacks.plugins import Checkpoint, DivergenceAlarm, HistoryLog, LossAveraging
 from rnncallbacks.run import Run
 
 NAN = math.nan
@@ -69,13 +69,46 @@ def test_columns_that_come_and_go(tmp_path):
     ] * 2
 
 
-def test_alarms_as_they_come(play, tmp_path):
-    log = HistoryLog(directory=tmp_path)
-    run = play([LossAveraging(), DivergenceAlarm(action="warn"), PlateauAlarm(patience=2), log], [[NAN], *[[1.0]] * 4])
-    written = json_lines(tmp_path / "alarms.jsonl")
-    assert [(alarm["code"], alarm["epoch"]) for alarm in written] == [("RNN403", 1), ("RNN403", 1), ("RNN601", 4)]
+def test_alarms_as_they_come(tmp_path):
+    """One line a code while the run goes; how often each was found, and what explains it, when it is over."""
+    path = tmp_path / "alarms.jsonl"
+    with Run(plugins=[HistoryLog(directory=tmp_path)]) as run:
+        for epoch in run.epochs(3):
+            run.raise_alarm("RNN602", "rising", evidence={"loss": NAN, "batch": epoch})
+            assert [(alarm["code"], alarm["count"]) for alarm in json_lines(path)] == [("RNN602", 1)]
+        run.raise_alarm("RNN501", "too high")
+        assert [alarm["code"] for alarm in json_lines(path)] == ["RNN602", "RNN501"]
+    written = json_lines(path)
+    assert [(one["code"], one["count"], one["explained_by"]) for one in written] == [
+        ("RNN602", 3, "RNN501"),
+        ("RNN501", 1, None),
+    ]
     assert written[0]["evidence"] == {"loss": "NaN", "batch": 1}
-    assert written[2] == run.alarms[2].to_dict()
+    assert written[1] == run.alarms[1].to_dict()
+
+
+def test_the_diagnosis_at_the_end(play, tmp_path):
+    class Checking:
+        @hookimpl
+        def on_epoch_end(self, run):
+            assert not (tmp_path / "diagnosis.json").exists()
+            run.diagnosis.check("RNN201")
+            run.diagnosis.cannot_check("RNN404", "pass closure= to run.backward")
+
+    run = play([LossAveraging(), Checking(), DivergenceAlarm(), HistoryLog(directory=tmp_path)], [[1.0], [NAN]])
+    written = json.loads((tmp_path / "diagnosis.json").read_text(), parse_constant=pytest.fail)
+    assert written["stop_reason"] == run.stop_reason is not None
+    assert [(alarm["code"], alarm["evidence"]["loss"]) for alarm in written["alarms"]] == [("RNN403", "NaN")]
+    assert "RNN201" in written["passed"]
+    assert written["not_checked"]["RNN404"] == "pass closure= to run.backward"
+    assert written["repairs"] == []
+
+
+def test_a_run_in_progress_has_no_diagnosis_of_an_earlier_one(play, tmp_path):
+    (tmp_path / "diagnosis.json").write_text("{}")
+    with Run(plugins=[HistoryLog(directory=tmp_path, overwrite=True)]) as run:
+        for _ in run.epochs(1):
+            assert not (tmp_path / "diagnosis.json").exists()
 
 
 class AlarmAtTheStart:
@@ -87,7 +120,7 @@ class AlarmAtTheStart:
 class AlarmAtTheEnd:
     @hookimpl
     def on_fit_end(self, run):
-        run.raise_alarm("RNN601", "after the last epoch")
+        run.raise_alarm("RNN602", "after the last epoch")
 
 
 @pytest.mark.parametrize("log_first", [True, False])
@@ -109,7 +142,7 @@ def test_the_directory_is_made(play, tmp_path):
     assert len(lines(tmp_path / "runs" / "first" / "history.jsonl")) == 1
 
 
-@pytest.mark.parametrize("name", ["history.jsonl", "history.csv", "alarms.jsonl"])
+@pytest.mark.parametrize("name", ["history.jsonl", "history.csv", "alarms.jsonl", "diagnosis.json"])
 def test_files_of_an_earlier_run_are_not_overwritten(play, tmp_path, name):
     (tmp_path / name).write_text("precious\n")
     with pytest.raises(OptionError, match=f"history_log: .*{name} is there already") as failed:

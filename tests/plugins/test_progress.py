@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from rnncallbacks.errors import OptionError, PluginError
+from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, LossAveraging, Progress
 from rnncallbacks.plugins.progress import epoch_line
 
@@ -63,6 +64,41 @@ def test_a_long_line_is_not_broken(play, capsys, monkeypatch):
 def test_says_why_the_run_was_stopped(play, capsys):
     play([LossAveraging(), DivergenceAlarm(), Progress()], [[math.nan]])
     assert "stopped: RNN403 the loss (nan) of batch 1 of train is not finite" in capsys.readouterr().out
+
+
+class Looking:
+    """Checks this and that, and finds something at the very end."""
+
+    @hookimpl
+    def on_epoch_end(self, run):
+        run.diagnosis.check("RNN201")
+        run.diagnosis.check("RNN101")
+        for code in ("RNN404", "RNN405", "RNN501"):
+            run.diagnosis.cannot_check(code, "pass closure= to run.backward")
+        run.diagnosis.cannot_check("RNN604", "there is no validation")
+        run.raise_alarm("RNN602", "it rose", evidence={"loss": 9.0})
+
+    @hookimpl
+    def on_fit_end(self, run):
+        run.raise_alarm("RNN501", "every update overshot", evidence={"share": 0.5})
+
+
+def test_at_the_end_comes_the_diagnosis(play, capsys):
+    play([LossAveraging(), Progress(), Looking()], [[1.0], [2.0]])
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "RNN501 the learning rate is too high: every update overshot (epoch 2, step 2)",
+        "  share = 0.5",
+        "  remedy: divide the learning rate by 10, and adjust it to the loss curve",
+        "  so also RNN602 divergence: it rose (epoch 1, step 1, 2 times)",
+        "passed: RNN101, RNN201",
+        "not checked: RNN404, RNN405, pass closure= to run.backward",
+        "not checked: RNN604, there is no validation",
+    ]
+
+
+def test_the_diagnosis_can_be_left_out(play, capsys):
+    play([LossAveraging(), Progress(summary=False), Looking()], [[1.0]])
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_in_a_trainer_one_line_an_epoch(make_trainer, capsys):
@@ -126,7 +162,8 @@ def test_on_a_terminal_a_bar_with_the_time_left_goes_before_the_lines():
     lines = re.findall(r"epoch \d/3  train 2\.0000  lr 5\.00e-01  [\d.]+s", shown)
     assert [line[:9] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     assert "RNN601 plateau: train_loss has not improved for 1 epochs" in shown
-    assert shown.rstrip().endswith("stopped: three are enough")
+    assert "\nstopped: three are enough" in shown.replace("\r", "")
+    assert shown[shown.index("stopped:") :].count("RNN601 plateau: train_loss has not improved for 1 epochs") == 1
     # The cursor comes back, and the last bar is erased.
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
     assert "\x1b[2K" in text[text.rindex("━") :]

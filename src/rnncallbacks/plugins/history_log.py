@@ -1,11 +1,9 @@
-"""Files: the history and the alarms, written as they come."""
+"""Files: the history and the alarms, written as they come, and the diagnosis at the end."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +13,24 @@ from rnncallbacks import options
 from rnncallbacks.errors import OptionError
 from rnncallbacks.files import make_directory, write_atomically
 from rnncallbacks.hookspecs import hookimpl
+from rnncallbacks.json_text import json_text, worded
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms import Alarm
     from rnncallbacks.records import EpochSummary
     from rnncallbacks.run import Run
 
-FILES = ("history.jsonl", "history.csv", "alarms.jsonl")
+DIAGNOSIS = "diagnosis.json"
+FILES = ("history.jsonl", "history.csv", "alarms.jsonl", DIAGNOSIS)
 
 
 @attrs.define(eq=False, kw_only=True)
 class HistoryLog:
     """Writes ``history.jsonl``, ``history.csv`` and ``alarms.jsonl`` into a directory, a line an epoch or alarm.
+
+    When the run is over, it writes ``diagnosis.json`` (alarms, what was checked, what was not and why, repairs, and why
+    the run was stopped), and ``alarms.jsonl`` anew: only then is it known how often each alarm was found, and what
+    explains it. ``rnncallbacks report`` makes a page of these files.
 
     A number that is not finite is written as the word "NaN", "Infinity" or "-Infinity", as JSON has no such number. A
     run that goes on from a checkpoint goes on in its files.
@@ -62,8 +66,9 @@ class HistoryLog:
                     f"history_log: {path} is there already", hint="name another directory, or set overwrite = true"
                 )
         make_directory(self.directory)
+        self._file(DIAGNOSIS).unlink(missing_ok=True)  # an earlier run's, or that of the part before
         write_atomically(self._file("history.jsonl"), "".join(_line(row) for row in run.history))
-        write_atomically(self._file("alarms.jsonl"), "".join(_line(alarm.to_dict()) for alarm in run.alarms))
+        self._write_alarms(run)
         self._write_csv(list(run.history))
         self._started = True
 
@@ -73,18 +78,23 @@ class HistoryLog:
         self._append("history.jsonl", _line(row))
         if row.keys() <= set(self._columns):
             with self._file("history.csv").open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, self._columns, lineterminator="\n").writerow(_plain(row))
+                csv.DictWriter(file, self._columns, lineterminator="\n").writerow(worded(row))
         else:
             self._write_csv([*run.history, row])
 
     @hookimpl
     def on_alarm(self, alarm: Alarm) -> None:
-        if self._started:  # the alarms before are in run.alarms
+        if self._started and alarm.count == 1:  # those before the start are in run.alarms
             self._append("alarms.jsonl", _line(alarm.to_dict()))
 
     @hookimpl(trylast=True)
-    def on_fit_end(self) -> None:
+    def on_fit_end(self, run: Run) -> None:
+        if not self._started:
+            return
         self._started = False
+        self._write_alarms(run)
+        diagnosis = {"stop_reason": run.stop_reason, **run.diagnosis.to_dict()}
+        write_atomically(self._file(DIAGNOSIS), json_text(diagnosis, indent=2) + "\n")
 
     def _file(self, name: str) -> Path:
         return self.directory / name
@@ -93,23 +103,18 @@ class HistoryLog:
         with self._file(name).open("a", encoding="utf-8") as file:
             file.write(text)
 
+    def _write_alarms(self, run: Run) -> None:
+        write_atomically(self._file("alarms.jsonl"), "".join(_line(alarm.to_dict()) for alarm in run.alarms))
+
     def _write_csv(self, rows: list[dict[str, Any]]) -> None:
         """All rows anew: their columns are not those of the file."""
         self._columns = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, self._columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(_plain(row) for row in rows)
+        writer.writerows(worded(row) for row in rows)
         write_atomically(self._file("history.csv"), text.getvalue())
 
 
 def _line(record: dict[str, Any]) -> str:
-    return json.dumps(_plain(record), allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
+    return json_text(record) + "\n"

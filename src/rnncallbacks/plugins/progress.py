@@ -1,4 +1,4 @@
-"""Terminal: a progress bar with the time left, and a line an epoch."""
+"""Terminal: a progress bar with the time left, a line an epoch, and the diagnosis at the end."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ WORDS = {
     "clipped_fraction": ("clipped", "{:.0%}"),
 }
 """How columns other than losses are shown."""
+STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold"}
 
 
 def epoch_line(row: dict[str, Any], max_epochs: int | None, seconds: float) -> str:
@@ -44,15 +45,17 @@ def epoch_line(row: dict[str, Any], max_epochs: int | None, seconds: float) -> s
 
 @attrs.define(eq=False, kw_only=True)
 class Progress:
-    """Shows the run in the terminal; where the output is no terminal, only the line an epoch.
+    """Shows the run in the terminal; where the output is no terminal, there is no bar.
 
-    Alarms are logged to the logger "rnncallbacks" by the run itself and appear above the bar. Needs
-    ``rnncallbacks[cli]``.
+    Alarms are logged to the logger "rnncallbacks" by the run itself and appear above the bar. When the run is over, its
+    diagnosis follows: what fired, what passed, and what was not checked and why. Needs ``rnncallbacks[cli]``.
 
     Options
     -------
     refresh:
         Least seconds between two redraws of the bar, above 0.
+    summary:
+        Whether to show the diagnosis when the run is over.
 
     Raises
     ------
@@ -62,10 +65,11 @@ class Progress:
     Example
     -------
     >>> Progress(refresh=0.5)
-    Progress(refresh=0.5)
+    Progress(refresh=0.5, summary=True)
     """
 
     refresh: float = attrs.field(default=0.1, validator=options.number(above=0))
+    summary: bool = attrs.field(default=True, validator=options.flag)
     _bar: Any = attrs.field(default=None, init=False, repr=False, metadata={"checkpoint": False})
     _drawn: float = attrs.field(default=0.0, init=False, repr=False, metadata={"checkpoint": False})
 
@@ -114,10 +118,17 @@ class Progress:
         self._bar.update(self._bar.task_ids[0], completed=run.epoch)
         self._bar.console.print(epoch_line(summary.row, run.max_epochs, summary.seconds), soft_wrap=True, markup=False)
 
-    @hookimpl
+    # When all others are done: guards may find something even at the end.
+    @hookimpl(trylast=True)
     def on_fit_end(self, run: Run) -> None:
         if self._bar is None:
             return
         self._bar.stop()
+        console = self._bar.console
         if run.stop_reason is not None:
-            self._bar.console.print(f"stopped: {run.stop_reason}", soft_wrap=True, markup=False)
+            console.print(f"stopped: {run.stop_reason}", soft_wrap=True, markup=False)
+        found = run.diagnosis
+        if self.summary and (found.alarms or found.passed or found.not_checked):
+            styles = {cause.headline: STYLES[cause.severity] for cause in found.causes}
+            for line in str(found).splitlines():
+                console.print(line, style=styles.get(line, ""), soft_wrap=True, markup=False)
