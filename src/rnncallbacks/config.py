@@ -2,7 +2,7 @@
 
 A configuration is ``rnncallbacks.toml``, or the table ``[tool.rnncallbacks]`` of ``pyproject.toml``::
 
-    preset = "recommended"             # the plugins of recommended(), in their order
+    preset = "recommended"             # the plugins of recommended(); or "guards"
 
     [plugins.gradient_clipping]
     max_norm = 1.0
@@ -45,7 +45,7 @@ GUARDS = (
     "progress_guard",
 )
 RECOMMENDED = ("hidden_state_reset", "divergence_alarm", "gradient_clipping", "loss_averaging")
-PRESETS = {"recommended": RECOMMENDED}
+PRESETS = {"guards": GUARDS, "recommended": RECOMMENDED}
 KEYS = ("preset", "plugins", "train")
 REPAIR = "self_repair"
 

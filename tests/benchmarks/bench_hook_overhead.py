@@ -1,9 +1,10 @@
-"""What the hooks cost: time per batch of a run's machinery, as a share of a training step.
+"""What hooks and guards cost: time per batch of a run's machinery, as a share of a training step.
 
 The loop is the trainer's without the network: it takes a batch, asks for the state, gives loss and gradients (those of
-the real network at that size, so that norms and clipping have their real work), and carries the state. The same loop
-without a run is taken off. What is left is divided by the time of a real training step in the same process. Rounds of
-all of these take turns; the median over rounds is printed.
+the real network at that size, so that norms and clipping have their real work), carries the state, and takes a step
+along the gradients, so that guards see parameters that change. The same loop without a run is taken off. What is left
+is divided by the time of a real training step in the same process. Rounds of all of these take turns; the median over
+rounds is printed. Each loop is a run of one epoch, over which what guards do in their first batches is spread.
 
     python tests/benchmarks/bench_hook_overhead.py --json
 """
@@ -18,12 +19,14 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 SIZES = ((25, 1, 65, 100), (64, 32, 103, 128))
 BATCHES = 200
 """Training batches of one epoch: what a plugin does once an epoch is spread over these."""
+REMEDIES = ("hidden_state_reset", "divergence_alarm", "gradient_clipping", "loss_averaging")
 
 
 def every_plugin(directory: Path) -> dict[str, object]:
@@ -51,7 +54,7 @@ def every_plugin(directory: Path) -> dict[str, object]:
 def measure(size: tuple[int, int, int, int], rounds: int) -> dict[str, float]:
     import numpy as np
 
-    from rnncallbacks import Run, recommended
+    from rnncallbacks import Run, load_plugins, recommended
     from rnncallbacks.rnn.batches import SequenceBatch
     from rnncallbacks.rnn.model import RecurrentModel
     from rnncallbacks.rnn.optimizers import Adam
@@ -72,37 +75,49 @@ def measure(size: tuple[int, int, int, int], rounds: int) -> dict[str, float]:
             model.forward(each, model.zero_state(batch_size))
             optimizer.step(model.backward(), 1e-9)
 
+    first = model.parameters.flat.copy()
+    update = 1e-3 * gradients.flat
+
     def bare() -> None:
         for _ in batches:
             model.zero_state(batch_size)
+            model.parameters.flat -= update
 
-    def in_a_run(plugins: Mapping[str, object]) -> Callable[[], None]:
+    def in_a_run(plugins: Mapping[str, object], evidence: bool) -> Callable[[], None]:
+        np.copyto(model.parameters.flat, first)
         run = Run(model.parameters, plugins=plugins, learning_rate=1e-3, zeros=model.zero_state)
 
         def loop() -> None:
             with run:
                 for _ in run.epochs(1):
                     for each in run.batches(batches):
-                        run.hidden(each.size)
-                        run.backward(loss, gradients, sequences=each.size, tokens=each.tokens)
+                        entering = run.hidden(each.size)
+                        closure = None
+                        if evidence:
+                            run.observe(hidden_states=model.hidden_states, hidden_gradients=model.hidden_gradients)
+                            closure = partial(model.evaluate, each, entering)
+                        run.backward(loss, gradients, closure=closure, sequences=each.size, tokens=each.tokens)
                         run.carry(state)
                         if not run.skipped:
                             _ = run.learning_rate
+                            model.parameters.flat -= update
 
         return loop
 
     with tempfile.TemporaryDirectory() as directory:
-        plugins: dict[str, Callable[[], Mapping[str, object]]] = {
-            "no plugin": dict,
-            "recommended": recommended,
-            "every plugin": lambda: every_plugin(Path(directory)),
+        plugins: dict[str, tuple[Callable[[], Mapping[str, object]], bool]] = {
+            "no plugin": (dict, False),
+            "remedies": (lambda: load_plugins({"plugins": {name: {} for name in REMEDIES}}), False),
+            "remedies, guards": (recommended, False),
+            "the same, closure": (recommended, True),
+            "every plugin": (lambda: every_plugin(Path(directory)), True),
         }
         times: dict[str, list[float]] = {"step": [], "bare": []} | {name: [] for name in plugins}
         for _ in range(rounds + 1):
             times["step"].append(_timed(step) / 20)
             times["bare"].append(_timed(bare) / BATCHES)
-            for name, make in plugins.items():
-                times[name].append(_timed(in_a_run(make())) / BATCHES)
+            for name, (make, evidence) in plugins.items():
+                times[name].append(_timed(in_a_run(make(), evidence)) / BATCHES)
     medians = {name: statistics.median(samples[1:]) for name, samples in times.items()}
     result = {"step_us": medians["step"] * 1e6}
     for name in plugins:
@@ -133,8 +148,8 @@ def main() -> None:
         return
     for size, result in results.items():
         print(f"(T, B, V, H) = {size}: step {result['step_us']:.0f} us")
-        for name in ("no plugin", "recommended", "every plugin"):
-            print(f"  {name:<13} {result[f'{name}_us']:7.1f} us a batch, {result[f'{name}_share']:6.2%} of the step")
+        for name in (key.removesuffix("_us") for key in result if key.endswith("_us") and key != "step_us"):
+            print(f"  {name:<18} {result[f'{name}_us']:7.1f} us a batch, {result[f'{name}_share']:6.2%} of the step")
 
 
 if __name__ == "__main__":
