@@ -48,8 +48,10 @@ class Sequences:
 def sequences_of(batch: Batch) -> Sequences:
     """What is known of the batch's sequences: what the script observed, else what the loader yielded.
 
-    The loader may yield an object or a mapping with ``inputs`` and ``targets``, or a pair of the two. Costs a pass over
-    the arrays, so guards ask only in some batches.
+    The loader may yield an object or a mapping with ``inputs`` and ``targets``, or a tuple or list that begins with the
+    two. Which axis is time follows from the batch size (of ``run.hidden``, or given with the loss), else from the
+    number of observed hidden states, else from targets that are the next inputs along one axis only, else from the
+    layout. Costs a pass over the arrays, so guards ask only in some batches.
 
     Example
     -------
@@ -60,29 +62,46 @@ def sequences_of(batch: Batch) -> Sequences:
     ([[0, 1, 2], [2, 1, 0]], 3, 2)
     """
     inputs, targets, time_first = _found(batch)
-    size = batch.batch_size or batch.sequences
     x, y = _as_array(inputs), _as_array(targets)
-    if x is None or x.ndim == 0:
+    if x is None or x.ndim == 0 or not x.size:
         return Sequences(None, None, None, None)
-    x, hot_axis = _without_one_hot(x)
+    shape, (x, hot_axis) = x.shape, _without_one_hot(x)
     vocab_size = None
     if y is not None:
         before = y
-        y, axis = _without_one_hot(y)
+        y, axis = _without_one_hot(y, prefer=hot_axis if y.shape == shape else None)
         vocab_size = None if axis is None else int(before.shape[axis])
-    if x.ndim == 1:  # one sequence by itself
-        x = x[:, None]
-        y = y[:, None] if y is not None and y.ndim == 1 and len(y) == len(x) else y
+    size = batch.batch_size or batch.sequences
+    if x.ndim == 1 or (x.ndim == 2 and size == 1 and 1 not in x.shape and x.dtype.kind == "f"):
+        x, y = _one_sequence(x, y)  # by itself, of tokens or of features
         return Sequences(x, y, 0, vocab_size)
-    fitting = [axis for axis in (0, 1) if x.shape[axis] == size]
-    time_axis: int | None = None
-    if len(fitting) == 1:
-        time_axis = 1 - fitting[0]
-    elif time_first or hot_axis == 1:
-        time_axis = 0
-    elif y is not None and y.ndim == 1 and x.shape[0] != x.shape[1] and len(y) in x.shape[:2]:
-        time_axis = 1 - x.shape.index(len(y))
+    if x.ndim == 3 and x.shape[2] == size and size not in x.shape[:2]:
+        x = np.moveaxis(x, 2, 1)  # features in columns, the batch last
+        if y is not None and y.ndim == 3 and y.shape[2] == size:
+            y = np.moveaxis(y, 2, 1)
+    if y is not None and y.shape[:2] != x.shape[:2] and y.shape[1::-1] == x.shape[:2]:
+        y = y.swapaxes(0, 1)  # the two came in different layouts
+    time_axis = _time_axis(x, y, size, _step_count(batch.evidence.get("hidden_states")))
+    if time_axis is None:
+        if time_first or hot_axis == 1:
+            time_axis = 0
+        elif y is not None and y.ndim == 1 and x.shape[0] != x.shape[1] and len(y) in x.shape[:2]:
+            time_axis = 1 - x.shape.index(len(y))
     return Sequences(x, y, time_axis, vocab_size)
+
+
+def inputs_of(batch: Batch) -> Any:
+    """The inputs as the script or the loader gave them, None if they are not to be seen. Costs next to nothing."""
+    return _found(batch)[0]
+
+
+def mask_of(batch: Batch, sequences: Sequences) -> Array | None:
+    """Which positions count, laid out as the inputs are, if the batch says so in ``mask``."""
+    data = batch.data
+    mask = data.get("mask") if isinstance(data, Mapping) else getattr(data, "mask", None)
+    if not isinstance(mask, np.ndarray) or sequences.inputs is None or mask.shape != sequences.inputs.shape[:2]:
+        return None
+    return mask.astype(bool, copy=False)
 
 
 def _found(batch: Batch) -> tuple[Any, Any, bool]:
@@ -93,11 +112,17 @@ def _found(batch: Batch) -> tuple[Any, Any, bool]:
         inputs, targets = data.get("inputs"), data.get("targets")
     elif hasattr(data, "inputs") and hasattr(data, "targets"):
         inputs, targets, time_first = data.inputs, data.targets, True
-    elif isinstance(data, tuple | list) and len(data) == 2:
-        inputs, targets = data
+    elif isinstance(data, tuple | list) and (len(data) == 2 or (len(data) > 2 and _look_like_a_pair(*data[:2]))):
+        inputs, targets = data[:2]
     if "inputs" in observed or "targets" in observed:
         time_first = False
     return observed.get("inputs", inputs), observed.get("targets", targets), time_first
+
+
+def _look_like_a_pair(inputs: Any, targets: Any) -> bool:
+    """Whether two arrays agree on the axes of time and batch; a third member is then lengths, or a mask."""
+    arrays = isinstance(inputs, np.ndarray) and isinstance(targets, np.ndarray)
+    return arrays and inputs.ndim >= 2 and targets.ndim >= 2 and inputs.shape[:2] == targets.shape[:2]
 
 
 def _as_array(value: Any) -> Array | None:
@@ -109,13 +134,52 @@ def _as_array(value: Any) -> Array | None:
     return value if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" else None
 
 
-def _without_one_hot(array: Array) -> tuple[Array, int | None]:
+def _without_one_hot(array: Array, prefer: int | None = None) -> tuple[Array, int | None]:
     """Token numbers in place of one-hot vectors, and the axis on which these lay; else the array itself, and None."""
     integer = array.dtype.kind != "f"
     if array.ndim < (3 if integer else 2) or not array.size:
         return array, None
-    axes = (1, array.ndim - 1, 0) if array.ndim == 3 else (array.ndim - 1,)
+    axes = [1, array.ndim - 1, 0] if array.ndim <= 3 else [array.ndim - 1]
+    if prefer is not None:
+        axes.insert(0, prefer)
     for axis in axes:
-        if array.shape[axis] > 1 and (array.sum(axis=axis) == 1).all() and ((array == 0) | (array == 1)).all():
+        if array.shape[axis] > 1 and _is_one_hot(array, axis):
             return array.argmax(axis=axis), axis
     return array, None
+
+
+def _is_one_hot(array: Array, axis: int) -> bool:
+    # As many entries that are not zero as there are vectors, and a largest entry of 1 in each: one of them in each.
+    vectors = array.size // array.shape[axis]
+    return bool(np.count_nonzero(array) == vectors and (array.max(axis=axis) == 1).all())
+
+
+def _one_sequence(x: Array, y: Array | None) -> tuple[Array, Array | None]:
+    """A single sequence, time first, with its batch axis of length 1; a target for the whole of it stays as it is."""
+    if y is not None and y.ndim in (1, 2) and len(y) == len(x):
+        y = y[:, None]
+    return x[:, None], y
+
+
+def _time_axis(x: Array, y: Array | None, size: int | None, steps: int | None) -> int | None:
+    fitting = [axis for axis in (0, 1) if x.shape[axis] == size]
+    if len(fitting) == 1:
+        return 1 - fitting[0]
+    fitting = [axis for axis in (0, 1) if x.shape[axis] == steps]
+    if len(fitting) == 1:
+        return fitting[0]
+    if y is None or y.shape != x.shape:
+        return None
+    # Along the axis of time, and along no other, the next input is the target.
+    shifted = [axis for axis in (0, 1) if _next_is_target(x.swapaxes(0, axis), y.swapaxes(0, axis))]
+    return shifted[0] if len(shifted) == 1 else None
+
+
+def _next_is_target(x: Array, y: Array) -> bool:
+    # Padding and a few noisy labels may break the rule in places.
+    return len(x) > 1 and bool(np.count_nonzero(x[1:] == y[:-1]) >= 0.9 * x[1:].size)
+
+
+def _step_count(hidden_states: Any) -> int | None:
+    """The time steps that observed hidden states belong to: one fewer than there are, as the entering one is first."""
+    return len(hidden_states) - 1 if isinstance(hidden_states, list | tuple | np.ndarray) else None
