@@ -142,16 +142,26 @@ def _without_one_hot(array: Array, prefer: int | None = None) -> tuple[Array, in
     axes = [1, array.ndim - 1, 0] if array.ndim <= 3 else [array.ndim - 1]
     if prefer is not None:
         axes.insert(0, prefer)
+    # In the order of memory, where a search for the few that are not zero is one quick pass.
+    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    straight = array.transpose(order)
+    filled = straight != 0
+    count = np.count_nonzero(filled)
+    axes = [axis for axis in axes if array.shape[axis] > 1 and array.size // array.shape[axis] == count]
+    if not axes:
+        return array, None
+    where = np.unravel_index(np.flatnonzero(filled), filled.shape)
+    if not (straight[where] == 1).all():
+        return array, None
+    places = {axis: where[position] for position, axis in enumerate(order)}
     for axis in axes:
-        if array.shape[axis] > 1 and _is_one_hot(array, axis):
-            return array.argmax(axis=axis), axis
+        rest = [other for other in range(array.ndim) if other != axis]
+        tokens = np.full([array.shape[other] for other in rest], -1, dtype=np.intp)
+        tokens[tuple(places[other] for other in rest)] = places[axis]
+        # There are as many ones as vectors: if none is left without one, each has exactly one.
+        if (tokens >= 0).all():
+            return tokens, axis
     return array, None
-
-
-def _is_one_hot(array: Array, axis: int) -> bool:
-    # As many entries that are not zero as there are vectors, and a largest entry of 1 in each: one of them in each.
-    vectors = array.size // array.shape[axis]
-    return bool(np.count_nonzero(array) == vectors and (array.max(axis=axis) == 1).all())
 
 
 def _one_sequence(x: Array, y: Array | None) -> tuple[Array, Array | None]:
