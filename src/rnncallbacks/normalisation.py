@@ -1,0 +1,277 @@
+r"""What a reported epoch loss was divided by: the count that explains the difference from the mean of the batch losses.
+
+With :math:`\ell_1, \dots, \ell_n` the losses of an epoch's batches and :math:`r` what was reported, the divisor is
+:math:`k = \sum_b \ell_b / r`. It is n for a mean. A wrong count shows as another whole number that has a name: the
+samples, the tokens, the batches of another phase. A value that no named count explains is left alone: a moving average,
+a median or a perplexity is no wrong mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import attrs
+
+PRECISION = 5e-6
+"""How near, relatively, a divisor must lie to a count: sums in float32 are no nearer."""
+
+WHOLE = 1e-3
+"""How near a divisor must lie to a whole number that has no other evidence in its favour."""
+
+FAINT = 2e-3
+"""What rounding may take from a reported number; one of fewer digits proves nothing."""
+
+LARGEST_MEAN_NLL = 10.0
+"""The loss of an even guess among e^10 = 22026 tokens: a first loss above it is rather a sum."""
+
+
+@attrs.define(eq=False)
+class PhaseLosses:
+    """The batch losses of one pass over a phase's batches, as sums.
+
+    ``add`` takes a loss and what is known of its batch: the numbers of its sequences, of the time steps of each, and of
+    the tokens that its loss counts. ``expected`` is the number of batches that the loader has, if it knows it.
+    """
+
+    expected: int | None = None
+    batches: int = attrs.field(default=0, init=False)
+    total: float = attrs.field(default=0.0, init=False)
+    least: float = attrs.field(default=math.inf, init=False)
+    largest: float = attrs.field(default=-math.inf, init=False)
+    gap: bool = attrs.field(default=False, init=False)
+    spoiled: bool = attrs.field(default=False, init=False)
+    sums: dict[str, float] = attrs.field(factory=dict, init=False)
+    counts: dict[str, int] = attrs.field(factory=dict, init=False)
+    most: dict[str, int] = attrs.field(factory=dict, init=False)
+
+    def add(
+        self, loss: float | None, *, sequences: int | None = None, steps: int | None = None, tokens: int | None = None
+    ) -> None:
+        """Take a batch in; a loss that is not above 0 spoils the pass for judging, and so does none before the end."""
+        if loss is None:
+            self.gap = True
+            return
+        self.batches += 1
+        if self.gap or not 0.0 < loss < math.inf:
+            self.spoiled = True
+            return
+        self.total += loss
+        self.least, self.largest = min(self.least, loss), max(self.largest, loss)
+        for name, count in (("sequences", sequences), ("steps", steps), ("tokens", tokens)):
+            if count is not None and (self.batches == 1 or name in self.counts):
+                self.sums[f"times {name}"] = self.sums.get(f"times {name}", 0.0) + loss * count
+                self.sums[f"over {name}"] = self.sums.get(f"over {name}", 0.0) + loss / count
+                self.counts[name] = self.counts.get(name, 0) + count
+                self.most[name] = max(self.most.get(name, 0), count)
+            elif count is None and self.counts.pop(name, None) is not None:  # a sum of some batches is no total
+                del self.sums[f"times {name}"], self.sums[f"over {name}"]
+
+    @property
+    def mean(self) -> float:
+        """The mean of the batch losses."""
+        return self.total / self.batches
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the loader had more batches than were seen."""
+        return self.expected is not None and self.batches < self.expected
+
+    @property
+    def can_be_judged(self) -> bool:
+        return self.batches > 0 and not self.spoiled
+
+
+@attrs.frozen
+class Divisor:
+    """What explains a reported loss.
+
+    ``divisor`` is the sum of the batch losses over the reported one, and ``factor`` by how much the report is too
+    small: ``divisor`` over the number of batches. ``kind`` says which count it is, and ``words`` what the factor is.
+    What is not ``certain`` could be chance, and wants a second epoch that agrees.
+    """
+
+    kind: str
+    divisor: float
+    factor: float
+    words: str
+    certain: bool = True
+
+    def agrees(self, other: Divisor | None) -> bool:
+        """Whether another epoch's explanation is the same one."""
+        if other is None or (self.kind, self.words) != (other.kind, other.words):
+            return False
+        return self.kind != "whole" or self.divisor == other.divisor
+
+
+def is_right(reported: float, seen: PhaseLosses) -> bool:
+    """Whether a report is a mean of the batch losses: by batch, by sequence or by token."""
+    weighted = [seen.sums[f"times {name}"] / count for name, count in seen.counts.items() if name != "steps"]
+    means = [seen.mean, *weighted]
+    return any(_near(reported, mean, max(10 * PRECISION, rounding(reported))) for mean in means)
+
+
+def is_within(reported: float, seen: PhaseLosses) -> bool:
+    """Whether a report lies among the batch losses, as the median and each weighted mean of them do."""
+    return seen.least <= reported <= seen.largest
+
+
+def rounding(reported: float) -> float:
+    """The relative error that rounding leaves in a number of few decimals, 0 if it has many.
+
+    Example
+    -------
+    >>> rounding(2.5), rounding(2.5123456789)
+    (0.02, 0.0)
+    """
+    for decimals in range(7):
+        if round(reported, decimals) == reported:
+            return 0.5 * 10.0**-decimals / abs(reported)
+    return 0.0
+
+
+def explain(
+    reported: float,
+    seen: PhaseLosses,
+    *,
+    vocab_size: int | None = None,
+    others: Mapping[str, PhaseLosses] | None = None,
+) -> Divisor | None:
+    """The count that explains a reported loss which is not right; None if there is none.
+
+    ``others`` are the other phases of the epoch, by name.
+
+    Example
+    -------
+    >>> seen = PhaseLosses()
+    >>> for loss in (1.5, 2.0, 1.75):
+    ...     seen.add(loss, sequences=32)
+    >>> found = explain(1.75 / 32, seen)
+    >>> found.kind, found.divisor, found.words
+    ('samples', 96, 'the batch size')
+    """
+    if not seen.can_be_judged or not 0.0 < reported < math.inf or is_right(reported, seen):
+        return None
+    divisor = seen.total / reported
+    if _is_another_unit(reported, seen.mean) or (seen.cut_short and _near(divisor, seen.expected or 1, PRECISION)):
+        return None
+    named = list(_named(seen, vocab_size, others or {}))
+    for one in named:
+        if _near(divisor, one.divisor, PRECISION):
+            return one
+    whole = _whole(divisor, seen)
+    if whole is not None:
+        return whole
+    slack = rounding(reported)
+    for one in named if slack <= FAINT else ():
+        if _near(divisor, one.divisor, slack):
+            return attrs.evolve(one, certain=one.kind != "other phase" and not is_within(reported, seen))
+    return None
+
+
+def may_be_a_sum(found: Divisor, first_loss: float, uninformed: float | None) -> bool:
+    """Whether the batch losses look as if they were sums, which the reported loss turns into means.
+
+    ``uninformed`` is the mean loss of a network that knows nothing: ln V, or the mean square of the targets. A sum over
+    c of them begins at c times that.
+    """
+    if found.factor <= 1.0 or found.kind not in ("samples", "tokens", "sequences", "steps", "each"):
+        return False
+    if uninformed is None:
+        return first_loss > LARGEST_MEAN_NLL
+    return first_loss / uninformed > max(math.sqrt(found.factor), 0.4 * found.factor)
+
+
+def describe(phase: str, reported: float, seen: PhaseLosses, found: Divisor) -> str:
+    """The arithmetic of a finding, in words."""
+    n, mean, total = seen.batches, f"{seen.mean:.4g}", f"{seen.total:.4g}"
+    divisor = f"{found.divisor:.10g}"
+    your = f"your {phase}_loss {reported:.4g} is"
+    match found.kind:
+        case "undivided":
+            return f"{your} the sum of the batch losses, {n} times their mean {mean}: divide it by the {n} batches"
+        case "other phase" | "neighbour" | "whole":
+            which = {"neighbour": f", {found.words} than there are", "other phase": f", {found.words}"}
+            return (
+                f"{your} the sum of the batch losses, {total}, divided by {divisor}{which.get(found.kind, '')}: "
+                f"divide it by the {n} batches of {phase}"
+            )
+        case "each":
+            what = "divided by" if found.factor > 1.0 else "multiplied by"
+            return f"{your} the batch mean {mean} with each loss {what} {found.words}: average the batch losses alone"
+        case "twice":
+            return f"{your} the batch mean {mean} divided by the number of batches, {n}, once more: divide once"
+    if found.factor < 1.0:
+        times = f"{1.0 / found.factor:.6g}, {found.words}"
+        return (
+            f"{your} the batch mean {mean} times {times}: divide the sum of the batch losses by the {n} batches alone"
+        )
+    of_what = {"samples": " samples", "tokens": " tokens"}.get(found.kind, "")
+    return (
+        f"{your} the batch mean {mean} divided by {found.factor:.6g}, {found.words}: "
+        f"divide by the {n} batches, not by {'the ' if of_what else ''}{divisor}{of_what}"
+    )
+
+
+def _near(value: float, expected: float, slack: float) -> bool:
+    return abs(value / expected - 1.0) <= slack
+
+
+def _is_another_unit(reported: float, mean: float) -> bool:
+    """Perplexity, or bits in place of nats."""
+    units = [mean / math.log(2.0), mean / math.log(10.0), math.exp(min(mean, 700.0))]
+    return any(_near(reported, unit, max(PRECISION, rounding(reported))) for unit in units)
+
+
+def _named(seen: PhaseLosses, vocab_size: int | None, others: Mapping[str, PhaseLosses]) -> Iterator[Divisor]:
+    """The counts that have a name, those first that are most often taken for the number of batches."""
+    n, size, steps = seen.batches, seen.most.get("sequences"), seen.most.get("steps")
+    samples, tokens = seen.counts.get("sequences"), seen.counts.get("tokens")
+    if samples is not None and samples != n:
+        even = size is not None and samples == n * size
+        yield Divisor("samples", samples, samples / n, "the batch size" if even else "samples a batch")
+    if tokens is not None and tokens != n:
+        yield Divisor("tokens", tokens, tokens / n, "tokens a batch")
+    if n > 1:
+        yield Divisor("undivided", 1.0, 1.0 / n, "the number of batches")
+    for kind, length, words in (
+        ("sequences", size, "the batch size"),
+        ("steps", steps, "the number of time steps"),
+        ("tokens", size * steps if size and steps else None, "the tokens of a batch"),
+        ("vocabulary", vocab_size, "the size of the vocabulary"),
+    ):
+        if length is not None and length > 1:
+            yield Divisor(kind, float(n * length), float(length), words)
+            if n != length:
+                yield Divisor(kind, n / length, 1.0 / length, words)
+    for name, words in (("sequences", "its batch size"), ("steps", "its time steps"), ("tokens", "its tokens")):
+        for way in ("times", "over"):
+            changed = seen.sums.get(f"{way} {name}", seen.total)
+            if not _near(changed, seen.total, FAINT):
+                yield Divisor("each", n * seen.total / changed, seen.total / changed, words)
+    if n > 2:
+        yield Divisor("twice", float(n * n), float(n), "the number of batches")
+    for phase, other in others.items():
+        for what, count in (("batches", other.batches), ("samples", other.counts.get("sequences", 0))):
+            if count and count != n:
+                far = abs(count - n) > 1
+                yield Divisor("other phase", count, count / n, f"the number of {what} of {phase}", certain=far)
+
+
+def _whole(divisor: float, seen: PhaseLosses) -> Divisor | None:
+    """A whole number near the number of samples, off by one from the number of batches, or without any name."""
+    n, size, near = seen.batches, seen.most.get("sequences", 1), round(divisor)
+    if near < 1 or near == n or abs(divisor - near) > min(WHOLE, 10 * PRECISION * near):
+        return None
+    whole = seen.expected if seen.cut_short and seen.expected is not None else n
+    if size > 1 and (whole - 1) * size < near < (whole + 1) * size:
+        # A data set's length: its last batch is short, or the samples that would have filled one were left out.
+        return Divisor("samples", float(near), near / n, "samples a batch")
+    if seen.cut_short:
+        return None
+    if abs(near - n) == 1:
+        return Divisor("neighbour", float(near), near / n, "one more" if near > n else "one fewer", certain=False)
+    # A multiple of the batches, or they of it, may be the factor of another unit.
+    if max(near, n) % min(near, n) == 0:
+        return None
+    return Divisor("whole", float(near), near / n, "a whole number", certain=False)
