@@ -88,7 +88,7 @@ def test_without_its_libraries_it_names_the_extra(missing):
 
 
 def test_help_names_every_command_and_every_setting_with_its_default():
-    assert set(rnncallbacks.commands) == {"train", "plugins", "check"}
+    assert set(rnncallbacks.commands) == {"train", "plugins", "check", "doctor", "report", "explain"}
     text = " ".join(call("train", "--help").output.split())
     for option in options_of(Settings).values():
         if option.name != "text":
@@ -122,6 +122,7 @@ def test_the_run_folder_holds_all_of_the_run():
     assert {path.name for path in Path("out").iterdir()} == {
         "alarms.jsonl",
         "config.toml",
+        "diagnosis.json",
         "history.csv",
         "history.jsonl",
         "model.safetensors",
@@ -437,7 +438,7 @@ def test_check_says_what_would_run_in_which_order():
     assert done.exit_code == 0
     assert done.output.splitlines() == [
         "rnncallbacks.toml: 3 plugins, called in this order:",
-        "  1. progress  Progress(refresh=0.1)  by rnncallbacks.toml",
+        "  1. progress  Progress(refresh=0.1, summary=True)  by rnncallbacks.toml",
         "  2. gradient_clipping  GradientClipping(max_norm=2.0, mode='global')  by rnncallbacks.toml",
         "  3. loss_averaging  LossAveraging(weight='batch')  by -p",
         "     warmup  disabled by rnncallbacks.toml: enabled = false",

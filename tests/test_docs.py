@@ -21,7 +21,9 @@ from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser
 
 import rnncallbacks
-from rnncallbacks.alarms import CATALOGUE, Entry
+from rnncallbacks import catalogue
+from rnncallbacks.catalogue import CATALOGUE, Entry
+from rnncallbacks.cli.explaining import raised_by
 from rnncallbacks.cli.settings import Settings
 from rnncallbacks.discovery import find_plugins
 from rnncallbacks.manager import HOOKS
@@ -77,14 +79,26 @@ def missing_plugins(page: str, classes: Mapping[str, str]) -> list[str]:
     return missing + [f"no such plugin: {name}" for name in found if name not in classes]
 
 
-def missing_codes(page: str, catalogue: Mapping[str, Entry]) -> list[str]:
-    """A code has a section with its cause and severity."""
-    found = sections(page, 2)
-    return [
-        code
-        for code, entry in catalogue.items()
-        if not found.get(f"{code}: {entry.cause}", "").startswith(f"\n\nSeverity: {entry.severity}.")
-    ]
+def wrong_codes(
+    pages: Mapping[str, str], entries: Mapping[str, Entry], plugins: Mapping[str, Iterable[str]]
+) -> list[str]:
+    """A code has a page whose head says what the catalogue and the plugins say of it, and the same sections as all."""
+    wrong = []
+    for code, entry in entries.items():
+        head, about, *rest = pages.get(code, "\n\n").split("\n\n")
+        wrong += [f"{code}: title"] * (head != f"# {code}: {entry.cause}")
+        by = ", ".join(f"`{name}`" for name in plugins.get(code, ()))
+        explains = ", ".join(f"`{one}`" for one in entry.explains)
+        expected = f"Severity: {entry.severity}. Raised by {by}." + (f" Explains {explains}." if explains else "")
+        wrong += [f"{code}: expected {expected}"] * (" ".join(about.split()) != expected)
+        titles = [part.splitlines()[0] for part in rest if part.startswith("#")]
+        wrong += [f"{code}: sections {titles}"] * (titles != SECTIONS)
+    return wrong
+
+
+SECTIONS = [
+    f"## {title}" for title in ("What it means", "How it is found", "Evidence", "What to do", "When it is harmless")
+]
 
 
 def missing_commands(page: str, commands: Mapping[str, click.Command]) -> list[str]:
@@ -101,7 +115,7 @@ def missing_commands(page: str, commands: Mapping[str, click.Command]) -> list[s
                 missing += [f"{name}: {option}" for option in parameter.opts if f"`{option}`" not in table]
                 missing += [f"{name}: {parameter.opts[0]}: help"] * (not parameter.help)
             else:
-                words = parameter.make_metavar(click.Context(command)).strip("[]")
+                words = parameter.make_metavar(click.Context(command)).strip("[].")
                 missing += [f"{name}: {words}"] * (f"`{words}`" not in text)
     return missing
 
@@ -114,6 +128,7 @@ def missing_words(page: str, words: Iterable[str]) -> list[str]:
 
 CLASSES: dict[str, str] = generated.plugin_classes()
 COMMANDS: dict[str, click.Command] = generated.commands()
+PAGES = {code: catalogue.page(code) for code in CATALOGUE}
 
 
 def class_of(path: str) -> Any:
@@ -142,8 +157,33 @@ def test_options_are_described_where_the_reference_takes_them_from(name: str) ->
     assert missing_words(table, [field.alias for field in attrs.fields(factory) if field.init]) == []
 
 
-def test_alarm_codes_are_in_the_reference() -> None:
-    assert missing_codes(reference("alarms.md"), CATALOGUE) == []
+def test_every_alarm_code_has_a_page_that_agrees_with_it() -> None:
+    assert wrong_codes(PAGES, CATALOGUE, raised_by()) == []
+
+
+def test_the_table_of_codes_links_to_the_page_of_each(tmp_path: Path) -> None:
+    generated.write_code_pages(tmp_path)
+    table = "\n".join(generated.codes_table())
+    assert re.findall(r"^\| \[(\w+)\]\(alarms/(\w+)\.md\)", table, re.MULTILINE) == [(c, c) for c in sorted(CATALOGUE)]
+    assert "```{codes}\n" in reference("alarms.md")
+    assert {path.stem for path in tmp_path.iterdir()} == set(CATALOGUE)
+
+
+def test_pages_of_codes_link_to_other_codes_and_to_plugins() -> None:
+    page = generated.code_page("RNN201")
+    assert "[`RNN601`](RNN601.md)" in page
+    assert "[`hidden_state_guard`](../plugins.md#hidden_state_guard)" in page
+    assert "](RNN201.md)" not in page
+    # Nothing but links is added.
+    assert re.sub(r"\[(`\w+`)\]\([\w./#]+\)", r"\1", page) == PAGES["RNN201"]
+
+
+def test_pages_of_codes_that_are_gone_are_taken_away(tmp_path: Path) -> None:
+    (tmp_path / "RNN999.md").touch()
+    (tmp_path / "RNN601.md").write_text("as it was long ago")
+    generated.write_code_pages(tmp_path)
+    assert not (tmp_path / "RNN999.md").exists()
+    assert (tmp_path / "RNN601.md").read_text("utf-8") == generated.code_page("RNN601")
 
 
 def test_commands_and_their_options_are_in_the_reference() -> None:
@@ -190,10 +230,7 @@ def unexplained() -> None:
         (missing_plugins, "plugins.md", CLASSES | {"teacher_forcing": "a.TeacherForcing"}, "teacher_forcing"),
         (missing_plugins, "plugins.md", CLASSES | {"warmup": "a.OtherWarmup"}, "warmup"),
         (missing_plugins, "plugins.md", {"warmup": CLASSES["warmup"]}, "no such plugin: step_decay"),
-        (missing_codes, "alarms.md", {**CATALOGUE, "RNN999": CATALOGUE["RNN601"]}, "RNN999"),
-        (missing_codes, "alarms.md", {"RNN601": attrs.evolve(CATALOGUE["RNN601"], cause="rest")}, "RNN601"),
-        (missing_codes, "alarms.md", {"RNN601": attrs.evolve(CATALOGUE["RNN601"], severity="error")}, "RNN601"),
-        (missing_commands, "command-line.md", COMMANDS | {"explain": unexplained}, "explain"),
+        (missing_commands, "command-line.md", COMMANDS | {"cure": unexplained}, "cure"),
         (missing_commands, "command-line.md", {"train": unexplained}, "train: --forgotten: help"),
         (missing_commands, "command-line.md", {"train": unexplained}, "train: UNHEARD_OF"),
         (missing_words, "python/index.md", [*rnncallbacks.__all__, "Callback"], "Callback"),
@@ -201,6 +238,27 @@ def unexplained() -> None:
 )
 def test_a_rule_notices_what_the_page_lacks(rule: Callable[..., list[str]], page: str, has: Any, lacks: str) -> None:
     assert any(lacks in found for found in rule(reference(page), has))
+
+
+@pytest.mark.parametrize(
+    ("code", "entry", "plugins", "wrong"),
+    [
+        ("RNN999", CATALOGUE["RNN601"], {}, "title"),
+        ("RNN601", attrs.evolve(CATALOGUE["RNN601"], cause="rest"), {}, "title"),
+        ("RNN601", attrs.evolve(CATALOGUE["RNN601"], severity="error"), {}, "expected Severity: error."),
+        ("RNN601", attrs.evolve(CATALOGUE["RNN601"], explains="RNN605"), {}, "Explains `RNN605`."),
+        ("RNN601", CATALOGUE["RNN601"], {"RNN601": ["a_new_guard"]}, "Raised by `a_new_guard`."),
+    ],
+)
+def test_a_page_of_a_code_that_disagrees_is_noticed(code: str, entry: Entry, plugins: Any, wrong: str) -> None:
+    found = wrong_codes(PAGES, {code: entry}, {**raised_by(), **plugins})
+    assert any(one.startswith(f"{code}: ") and wrong in one for one in found)
+
+
+@pytest.mark.parametrize(("change", "wrong"), [("## Evidence", "sections"), ("Raised by", "expected Severity")])
+def test_a_page_of_a_code_that_lacks_something_is_noticed(change: str, wrong: str) -> None:
+    pages = {"RNN601": PAGES["RNN601"].replace(change, "", 1)}
+    assert any(wrong in one for one in wrong_codes(pages, {"RNN601": CATALOGUE["RNN601"]}, raised_by()))
 
 
 @pytest.mark.parametrize(("hook", "argument"), [(hook, argument) for hook in HOOKS for argument in HOOKS[hook]])

@@ -172,7 +172,9 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(environment: Environment) -> None:
-    sources = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src" / "rnncallbacks").rglob("*.py")}
+    files = [path for kind in ("py", "md", "css") for path in (ROOT / "src" / "rnncallbacks").rglob(f"*.{kind}")]
+    sources = {path.relative_to(ROOT / "src").as_posix() for path in files}
+    assert "rnncallbacks/catalogue/RNN201.md" in sources
     with zipfile.ZipFile(environment.wheel) as wheel:
         held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert held == sources | {"rnncallbacks/py.typed"}

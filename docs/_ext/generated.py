@@ -1,7 +1,8 @@
-"""What the documentation takes from the code: the options of plugins, and those of commands.
+"""What the documentation takes from the code: options of plugins, those of commands, and the pages of alarm codes.
 
 A Sphinx extension. The "Options" section in the docstring of a plugin's class says what each option means; its type and
-default are those of the class. A command's options are those that click knows.
+default are those of the class. A command's options are those that click knows. The page of a code is the one that
+``rnncallbacks explain`` prints.
 
 Sphinx itself is imported by ``setup`` alone, so that tests can ask for the same tables without it.
 """
@@ -12,8 +13,10 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
+from rnncallbacks.catalogue import CATALOGUE, page
 from rnncallbacks.signatures import options_of
 
 Factory = Callable[..., object]
@@ -129,6 +132,37 @@ def command_lines(command: Any) -> list[str]:
     return ["```console", f"$ {context.command_path} {pieces}", "```", "", *table, ""]
 
 
+def code_page(code: str) -> str:
+    """The page of a code, with links to the pages of other codes and to the plugins that it names."""
+    plugins = "|".join(plugin_classes())
+    text = re.sub(rf"(?<!\[)`(?!{code})(RNN\d{{3}})`", r"[`\1`](\1.md)", page(code))
+    return re.sub(rf"(?<!\[)`({plugins})`", r"[`\1`](../plugins.md#\1)", text)
+
+
+def write_code_pages(directory: Path) -> None:
+    """Write the page of each code into a directory of the documentation, and take away those of codes that are gone."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for path in directory.glob("RNN*.md"):
+        if path.stem not in CATALOGUE:
+            path.unlink()
+    for code in CATALOGUE:
+        path, text = directory / f"{code}.md", code_page(code)
+        if not path.exists() or path.read_text("utf-8") != text:  # a page as it was is not built again
+            path.write_text(text, "utf-8")
+
+
+def codes_table() -> list[str]:
+    """All codes as lines of Markdown: each with a link, its severity, its cause, and the plugins that raise it."""
+    from rnncallbacks.cli.explaining import raised_by
+
+    plugins = raised_by()
+    lines = ["| code | severity | cause | raised by |", "| --- | --- | --- | --- |"]
+    for code, entry in sorted(CATALOGUE.items()):
+        by = ", ".join(f"`{name}`" for name in plugins.get(code, ()))
+        lines.append(f"| [{code}](alarms/{code}.md) | {entry.severity} | {entry.cause} | {by} |")
+    return lines
+
+
 def _document_options(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Put the table where the docstring has its section "Options", or at the end where it has none."""
     if what != "class" or name not in plugin_classes().values():
@@ -176,7 +210,17 @@ def setup(app: Any) -> dict[str, bool]:
             self.state.nested_parse(StringList(lines, source="command line"), self.content_offset, parent)
             return parent.children
 
+    class Codes(Directive):
+        """``{codes}``: the table of all alarm codes."""
+
+        def run(self) -> list[Any]:
+            parent = nodes.container()
+            self.state.nested_parse(StringList(codes_table(), source="catalogue"), self.content_offset, parent)
+            return parent.children
+
     app.add_directive("command", Command)
+    app.add_directive("codes", Codes)
+    app.connect("builder-inited", lambda app: write_code_pages(Path(app.srcdir, "reference", "alarms")))
     # Before napoleon, which does not know these sections.
     app.connect("autodoc-process-docstring", _document_options, priority=400)
     app.connect("autodoc-process-docstring", _set_off_sources, priority=400)

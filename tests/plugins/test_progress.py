@@ -62,8 +62,11 @@ def test_a_long_line_is_not_broken(play, capsys, monkeypatch):
 
 
 def test_says_why_the_run_was_stopped(play, capsys):
+    reason = "RNN403 the loss (nan) of batch 1 of train is not finite"
+    play([LossAveraging(), DivergenceAlarm(), Progress(summary=False)], [[math.nan]])
+    assert f"stopped: {reason}" in capsys.readouterr().out
     play([LossAveraging(), DivergenceAlarm(), Progress()], [[math.nan]])
-    assert "stopped: RNN403 the loss (nan) of batch 1 of train is not finite" in capsys.readouterr().out
+    assert "stopped: RNN403\nRNN403 non-finite value: the loss (nan)" in capsys.readouterr().out
 
 
 class Looking:

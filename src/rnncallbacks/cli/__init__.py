@@ -1,4 +1,4 @@
-"""The command line: ``rnncallbacks train``, ``plugins`` and ``check``."""
+"""The command line: ``rnncallbacks train``, ``plugins``, ``check``, ``doctor``, ``report`` and ``explain``."""
 
 import sys
 

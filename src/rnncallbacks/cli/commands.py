@@ -136,3 +136,58 @@ def check(path: Path | None, plugins: tuple[str, ...]) -> None:
     for table in configuration.tables.values():
         if not table.enabled:
             click.echo(f"     {table.name}  disabled by {table.reason}")
+
+
+@rnncallbacks.command()
+@click.argument("code", required=False)
+def explain(code: str | None) -> None:
+    """Print what an alarm code means, how it is found, and what to do.
+
+    CODE is a code, such as RNN201, in upper or lower case. The beginning of codes, such as RNN2, lists them. Without
+    it, all codes are listed.
+    """
+    from rnncallbacks.cli import explaining
+
+    explaining.explain(code)
+
+
+# Options that follow the script are the script's.
+@rnncallbacks.command(context_settings={"allow_interspersed_args": False})
+@click.argument("script", type=click.Path(path_type=Path))
+@click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
+@click.option(
+    "--batches",
+    type=click.IntRange(min=1),
+    default=300,
+    metavar="INTEGER",
+    help="Training batches after which a run is stopped. [default: 300]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; what the script prints goes to stderr.")
+@click.option("--config", type=click.Path(path_type=Path), help="A configuration. [default: found upward from here]")
+@_plugin_options
+def doctor(
+    script: Path, args: tuple[str, ...], batches: int, as_json: bool, config: Path | None, plugins: tuple[str, ...]
+) -> None:
+    """Run a training script with every guard on its runs, and say what is wrong with them.
+
+    SCRIPT is run as it is, with ARGS as its arguments, but no run gets more than a number of batches. The exit code is
+    1 if something was found, 0 if nothing was, and 2 if the script could not be run or has no Run in it.
+    """
+    from rnncallbacks.cli.doctor import examine
+
+    enable, disable = _switches(plugins)
+    sys.exit(examine(script, list(args), batches, config, enable, disable, as_json))
+
+
+@rnncallbacks.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="Where the page goes. [default: RUN_DIR/report.html]")
+def report(run_dir: Path, output: Path | None) -> None:
+    """Make a page of a run: curves, alarms with their evidence, checks, and the configuration.
+
+    RUN_DIR is the folder that the plugin history_log wrote into; that of the command train is one. The page is one
+    file, and opens without a network.
+    """
+    from rnncallbacks.cli.reporting import write_report
+
+    click.echo(f"report: {write_report(run_dir, output)}")

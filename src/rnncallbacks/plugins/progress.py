@@ -124,11 +124,14 @@ class Progress:
         if self._bar is None:
             return
         self._bar.stop()
-        console = self._bar.console
+        console, found = self._bar.console, run.diagnosis
+        summary = self.summary and (found.alarms or found.passed or found.not_checked)
         if run.stop_reason is not None:
-            console.print(f"stopped: {run.stop_reason}", soft_wrap=True, markup=False)
-        found = run.diagnosis
-        if self.summary and (found.alarms or found.passed or found.not_checked):
+            # An alarm that stopped the run is told in full below.
+            told = {f"{alarm.code} {alarm.message}": alarm.code for alarm in found.alarms} if summary else {}
+            reason = told.get(run.stop_reason, run.stop_reason)
+            console.print(f"stopped: {reason}", soft_wrap=True, markup=False)
+        if summary:
             styles = {cause.headline: STYLES[cause.severity] for cause in found.causes}
             for line in str(found).splitlines():
                 console.print(line, style=styles.get(line, ""), soft_wrap=True, markup=False)

@@ -1,0 +1,1 @@
+"""What is shown of a run when it is over: in the terminal, and as a page."""

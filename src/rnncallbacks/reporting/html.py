@@ -1,0 +1,252 @@
+"""The page of a run: one file that opens anywhere, with nothing to fetch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+import attrs
+
+from rnncallbacks.alarms import Alarm
+from rnncallbacks.catalogue import CATALOGUE, SEVERITIES
+from rnncallbacks.json_text import number
+from rnncallbacks.reporting.figures import Chart, Mark, described, draw
+from rnncallbacks.reporting.folder import RunFolder
+
+WORDS = {"error": "error", "warning": "warning", "info": "note"}
+
+NAMED = 3
+"""Causes that the head of the page names."""
+
+
+def page(run: RunFolder) -> str:
+    """The whole page, as HTML.
+
+    Raises
+    ------
+    PluginError
+        matplotlib is not installed.
+    """
+    name = run.path.resolve().name or "run"
+    parts = [
+        f'<p class="kicker">rnncallbacks: report of a run</p><h1>{escape(name)}</h1>',
+        _verdict(run),
+        _facts(run),
+        _section("What was found", [_alarm(run, cause) for cause in _loud_first(run.diagnosis.causes)]),
+        _section("Curves", [_figure(chart) for chart in charts(run)] or [_nothing_to_draw(run)]),
+        _section("Repairs", [_repairs(run)] if run.diagnosis.repairs else []),
+        _section("Checks", [_checks(run)]),
+        _section("Configuration", [_configuration(run)]),
+    ]
+    style = files(__package__).joinpath("report.css").read_text("utf-8")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(name)}: report of a run</title>\n<style>\n{style}</style>\n</head>\n"
+        f"<body>\n<main>\n{''.join(parts)}</main>\n</body>\n</html>\n"
+    )
+
+
+def charts(run: RunFolder) -> list[Chart]:
+    """The curves of a run: losses by phase, learning rate, and gradient norms; those that the history has."""
+    epochs = [row["epoch"] if isinstance(row.get("epoch"), int) else place for place, row in enumerate(run.rows, 1)]
+    names = dict.fromkeys(name for row in run.rows for name in row)
+    losses = {_phase(name): name for name in sorted(names, key=_phases_first) if name.endswith("_loss")}
+    norms = {"before clipping": "gradient_norm", "after clipping": "clipped_gradient_norm"}
+    found = []
+    for name, title, columns in (
+        ("loss", "Loss", losses),
+        ("rate", "Learning rate", {"learning rate": "learning_rate"}),
+        ("norm", "Gradient norm, mean of each epoch", norms),
+    ):
+        series = {label: [number(row.get(column)) for row in run.rows] for label, column in columns.items()}
+        series = {label: values for label, values in series.items() if any(value is not None for value in values)}
+        if series:
+            chart = Chart(name=name, title=title, epochs=epochs, series=series, marks=_marks(run))
+            # A schedule is known by its shape, and that is its shape on an ordinary scale.
+            found.append(attrs.evolve(chart, may_be_logarithmic=name != "rate"))
+    return found
+
+
+def _phases_first(column: str) -> tuple[bool, bool, str]:
+    return column != "train_loss", column != "val_loss", column
+
+
+def _phase(column: str) -> str:
+    phase = column.removesuffix("_loss")
+    return f"{phase.removeprefix('logged_')}, as logged" if phase.startswith("logged_") else phase
+
+
+def _marks(run: RunFolder) -> list[Mark]:
+    found = run.diagnosis
+    alarms = [one for cause in found.causes for one in (cause, *found.consequences(cause))]
+    marks = [Mark(a.epoch, a.code, f"{a.code} {a.cause}, epoch {a.epoch}", a.severity) for a in alarms]
+    return marks + [Mark(one.epoch, "repair", f"repaired {one}", "info") for one in found.repairs]
+
+
+# The head of the page ---------------------------------------------------------------------------------------------
+
+
+def _verdict(run: RunFolder) -> str:
+    found = run.diagnosis
+    loud = [cause for cause in found.causes if cause.severity != "info"]
+    if loud:
+        kind: str = max((cause.severity for cause in loud), key=SEVERITIES.index)
+        named = "; ".join(f"{cause.code} {cause.cause}" for cause in loud[:NAMED])
+        named += f"; and {len(loud) - NAMED} more" if len(loud) > NAMED else ""
+        text = f"{_counted(len(loud), 'cause')} found: {named}"
+    elif found.passed:
+        kind, text = (
+            "good",
+            f"Nothing is wrong as far as could be checked: {_counted(len(found.passed), 'check')} passed",
+        )
+    else:
+        kind, text = "info", "Nothing was found, and nothing was checked"
+    lines = [f"Stopped: {run.stop_reason}"] if run.stop_reason is not None else []
+    if not run.ended:
+        lines.append("This run goes on, or was killed: there is no diagnosis yet, only the alarms so far.")
+    return (
+        f'<div class="card verdict {kind}">{escape(text)}.{"".join(f"<p>{escape(line)}</p>" for line in lines)}</div>'
+    )
+
+
+def _facts(run: RunFolder) -> str:
+    """The numbers of the last epoch."""
+    facts = [("epochs", str(len(run.rows)), "")]
+    for chart in charts(run):
+        last = {label: _last(values) for label, values in chart.series.items()}
+        if chart.name == "loss":
+            facts += [(f"loss: {label}", value, _lowest(chart, label)) for label, value in last.items()]
+        elif chart.name == "rate":
+            facts.append(("learning rate", last["learning rate"], ""))
+        else:
+            value, *more = last.values()
+            facts.append(("gradient norm", value, f"{more[0]} after clipping" if more else ""))
+    entries = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)} <small>{escape(more)}</small></dd></div>"
+        for name, value, more in facts
+    )
+    return f'<dl class="card facts">{entries}</dl>'
+
+
+def _last(values: Sequence[float | None]) -> str:
+    return f"{next(value for value in reversed(values) if value is not None):.4g}"
+
+
+def _lowest(chart: Chart, label: str) -> str:
+    pairs = zip(chart.series[label], chart.epochs, strict=True)
+    finite = [(value, epoch) for value, epoch in pairs if value is not None and math.isfinite(value)]
+    return "lowest {:.4g} in epoch {}".format(*min(finite)) if finite else ""
+
+
+# What was found ---------------------------------------------------------------------------------------------------
+
+
+def _alarm(run: RunFolder, alarm: Alarm) -> str:
+    consequences = run.diagnosis.consequences(alarm)
+    items = "".join(
+        f"<li>{_chip(one)}<strong>{escape(one.code)}</strong> {escape(one.cause)}: {escape(one.message)} "
+        f'<span class="where">({"; ".join([_where(one), *_numbers(one)])})</span></li>'
+        for one in consequences
+    )
+    return (
+        f'<article class="card alarm {escape(alarm.severity)}"><h3>{_chip(alarm)}{escape(alarm.code)} '
+        f'{escape(alarm.cause)}</h3><p>{escape(alarm.message)}</p><p class="where">{_where(alarm)}</p>'
+        f'{_evidence(alarm)}<p class="remedy"><strong>What to do:</strong> {escape(alarm.remedy)}</p>'
+        + (f'<p class="note">For more: <code>rnncallbacks explain {alarm.code}</code></p>' * (alarm.code in CATALOGUE))
+        + (f'<p>It explains what was found beside it:</p><ul class="consequences">{items}</ul>' if items else "")
+        + "</article>"
+    )
+
+
+def _loud_first(alarms: list[Alarm]) -> list[Alarm]:
+    return sorted(alarms, key=lambda one: one.severity == "info")
+
+
+def _chip(alarm: Alarm) -> str:
+    return f'<span class="chip {escape(alarm.severity)}">{escape(WORDS.get(alarm.severity, alarm.severity))}</span>'
+
+
+def _where(alarm: Alarm) -> str:
+    times = f", {alarm.count} times" if alarm.count > 1 else ""
+    return f"epoch {alarm.epoch}, step {alarm.step}{times}"
+
+
+def _evidence(alarm: Alarm) -> str:
+    rows = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(_value(value))}</dd></div>" for name, value in alarm.evidence.items()
+    )
+    return f'<dl class="evidence">{rows}</dl>' if rows else ""
+
+
+def _numbers(alarm: Alarm) -> list[str]:
+    return [f"{escape(name)} {escape(_value(value))}" for name, value in alarm.evidence.items()]
+
+
+def _value(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+# Curves, checks and the rest --------------------------------------------------------------------------------------
+
+
+def _figure(chart: Chart) -> str:
+    notes = ["The scale is logarithmic."] * chart.logarithmic
+    notes += ["A cross marks an epoch whose value is not finite."] * ("not finite" in described(chart))
+    caption = f"<figcaption>{' '.join(notes)}</figcaption>" if notes else ""
+    drawings = "".join(f'<div class="{size}">{draw(chart, size)}</div>' for size in ("narrow", "wide"))
+    return f'<figure class="card"><h3>{escape(chart.title)}</h3>{drawings}{caption}</figure>'
+
+
+def _nothing_to_draw(run: RunFolder) -> str:
+    why = "the history has no column of losses, rates or norms" if run.rows else "no epoch has ended"
+    return f'<p class="card">There is no curve to draw: {why}.</p>'
+
+
+def _repairs(run: RunFolder) -> str:
+    items = "".join(
+        f'<li><span class="code">{escape(one.code)}</span>{escape(one.what)} '
+        f'<span class="why">epoch {one.epoch}, step {one.step}</span></li>'
+        for one in run.diagnosis.repairs
+    )
+    return f'<div class="card"><ul class="checks">{items}</ul></div>'
+
+
+def _checks(run: RunFolder) -> str:
+    passed = ((code, "") for code in run.diagnosis.passed)
+    lists = [_check_list("passed", "good", passed), _check_list("not checked", "", run.diagnosis.not_checked.items())]
+    if not any(lists):
+        return '<p class="card">No check was made: the run had no guards, or it has not ended.</p>'
+    return f'<div class="columns">{"".join(lists)}</div>'
+
+
+def _check_list(title: str, kind: str, checks: Iterable[tuple[str, str]]) -> str:
+    items = "".join(
+        f'<li><span class="code">{escape(code)}</span>{escape(CATALOGUE[code].cause if code in CATALOGUE else "")}'
+        + (f'<span class="why">{escape(why)}</span>' if why else "")
+        + "</li>"
+        for code, why in checks
+    )
+    if not items:
+        return ""
+    return f'<div class="card"><h3><span class="chip {kind}">{title}</span></h3><ul class="checks">{items}</ul></div>'
+
+
+def _configuration(run: RunFolder) -> str:
+    if run.configuration is None:
+        return '<p class="card">The folder holds no <code>config.toml</code>.</p>'
+    return (
+        '<details class="card"><summary>config.toml</summary>'
+        f"<pre><code>{escape(run.configuration)}</code></pre></details>"
+    )
+
+
+def _section(title: str, parts: list[str]) -> str:
+    return f"<section><h2>{title}</h2>{''.join(parts)}</section>\n" if parts else ""
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -1,0 +1,103 @@
+"""The diagnosis in the terminal, in full."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from rnncallbacks.alarms import make_alarm
+from rnncallbacks.catalogue import CATALOGUE
+from rnncallbacks.diagnosis import Diagnosis, Repair
+from rnncallbacks.reporting.terminal import show_diagnosis, verdict
+
+
+def alarm(code, message="seen", **changes):
+    values = {"cause": None, "remedy": None, "severity": None, "action": "warn", "epoch": 1, "step": 2}
+    return make_alarm(code, message, {"loss": 2.5}, **(values | changes))
+
+
+def shown(diagnosis, width=200):
+    out = io.StringIO()
+    show_diagnosis(Console(file=out, width=width, highlight=False), diagnosis)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+@pytest.fixture
+def diagnosis():
+    found = Diagnosis()
+    found.add(alarm("RNN602", "it rose [bold]"))
+    found.add(alarm("RNN501", "too far"))
+    found.add(alarm("RNN402", "they vanish"))
+    found.repairs.append(Repair(code="RNN501", what="learning rate x 0.5", epoch=1, step=2))
+    found.check("RNN201")
+    found.cannot_check("RNN404", "pass closure= to run.backward")
+    found.cannot_check("ACME1", "no idea")
+    return found
+
+
+def test_all_of_it(diagnosis):
+    assert shown(diagnosis) == [
+        "fired",
+        "  RNN501 the learning rate is too high: too far (epoch 1, step 2)",
+        "    loss = 2.5",
+        f"    remedy: {CATALOGUE['RNN501'].remedy}",
+        "    so also RNN602 divergence: it rose [bold] (epoch 1, step 2)",
+        "    so also RNN402 gradients vanish through time: they vanish (epoch 1, step 2)",
+        "repaired",
+        "  RNN501: learning rate x 0.5 (epoch 1, step 2)",
+        "passed",
+        "  RNN201  the hidden state leaks between unrelated sequences",
+        "not checked",
+        "  ACME1   no idea",
+        "  RNN404  the gradient is not that of the loss: pass closure= to run.backward",
+    ]
+
+
+def test_a_note_did_not_fire():
+    found = Diagnosis()
+    found.add(alarm("RNN402"))
+    assert shown(found)[0] == "noticed"
+
+
+def test_nothing_is_shown_of_nothing():
+    assert shown(Diagnosis()) == []
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_it_fits_the_terminal(diagnosis, width):
+    assert max(map(len, shown(diagnosis, width))) <= width
+
+
+def test_the_verdict_names_causes_and_not_consequences(diagnosis):
+    assert verdict([diagnosis]) == (
+        "1 cause found: RNN501 the learning rate is too high; for more: rnncallbacks explain RNN501"
+    )
+
+
+def test_the_verdict_on_several_runs():
+    healthy, one, other = Diagnosis(), Diagnosis(), Diagnosis()
+    healthy.check("RNN201")
+    one.add(alarm("RNN501"))
+    other.add(alarm("RNN501"))
+    other.add(alarm("RNN101"))
+    assert verdict([healthy, one, other]) == (
+        "2 causes found: RNN501 the learning rate is too high, RNN101 epoch loss divided by the wrong count; "
+        "for more: rnncallbacks explain CODE"
+    )
+
+
+def test_the_verdict_on_nothing_found():
+    assert verdict([]) == verdict([Diagnosis()]) == "nothing was checked"
+    found = Diagnosis()
+    found.check("RNN201")
+    found.check("RNN601")
+    found.add(alarm("RNN402"))
+    found.cannot_check("RNN404", "no closure")
+    assert verdict([found]) == "nothing fired: 2 checks passed, 1 note, 1 could not be made"
+
+
+def test_what_one_run_could_not_check_and_another_did():
+    one, other = Diagnosis(), Diagnosis()
+    one.cannot_check("RNN604", "there is no validation")
+    other.check("RNN604")
+    assert verdict([one, other]) == "nothing fired: 1 check passed"
