@@ -1,0 +1,223 @@
+"""The small tasks on which faults are tried: data for training, for validation, and held out for the score."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from types import MappingProxyType
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch, SequenceLoader, StreamLoader
+from rnncallbacks.rnn.tasks import anbn
+from rnncallbacks.rnn.text import Vocabulary, embedded_text
+
+Tokens = npt.NDArray[np.intp]
+
+SEQ_LEN = 20
+BATCH_SIZE = 16
+
+
+@attrs.frozen(eq=False)
+class Data:
+    """What one run sees. ``train`` and ``validation`` go into the run, ``held_out`` scores its network afterwards."""
+
+    train: Iterable[SequenceBatch]
+    validation: Iterable[SequenceBatch]
+    held_out: Iterable[SequenceBatch]
+
+
+@attrs.frozen(eq=False)
+class Task:
+    """Something to learn in a few hundred batches.
+
+    Parameters
+    ----------
+    name:
+        Its name.
+    vocab_size:
+        Number of tokens; for a regression, of its inputs and outputs.
+    seq_len, batch_size:
+        Of a full batch; a sequence may be shorter.
+    epochs:
+        How many a run takes.
+    stream:
+        Whether each batch continues the one before, so that the state has to be carried over.
+    regression:
+        Whether inputs and targets are numbers, and the loss their squared error.
+    make:
+        From a seed to the data.
+    """
+
+    name: str
+    vocab_size: int
+    epochs: int
+    make: Callable[[int], Data]
+    seq_len: int = SEQ_LEN
+    batch_size: int = BATCH_SIZE
+    stream: bool = False
+    regression: bool = False
+
+
+class Changed:
+    """The batches of a loader, each changed by a function."""
+
+    def __init__(self, batches: Iterable[SequenceBatch], change: Callable[[SequenceBatch], SequenceBatch]) -> None:
+        self.batches = batches
+        self.change = change
+
+    def __len__(self) -> int:
+        return len(self.batches)  # type: ignore[arg-type]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Hand the number to the loader behind."""
+        if hasattr(self.batches, "set_epoch"):
+            self.batches.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[SequenceBatch]:
+        return map(self.change, self.batches)
+
+
+@cache
+def _characters() -> tuple[Tokens, int]:
+    """The embedded text in 26 letters and a space: the rest is full of rulers and tables."""
+    text = re.sub("[^a-z]+", " ", embedded_text().lower())
+    vocabulary = Vocabulary.from_tokens(text)
+    return vocabulary.encode(text), len(vocabulary)
+
+
+def text_slice(seed: int, length: int) -> Tokens:
+    """A piece of the text, from a place that the seed draws."""
+    tokens, _ = _characters()
+    start = int(np.random.default_rng([seed, 1]).integers(len(tokens) - length))
+    return tokens[start : start + length]
+
+
+def chunks(tokens: Tokens, batch_size: int, seq_len: int, seed: int) -> ArrayLoader:
+    """A stream as unrelated chunks in a new order each epoch."""
+    count = (len(tokens) - 1) // seq_len
+    inputs = tokens[: count * seq_len].reshape(count, seq_len)
+    targets = tokens[1 : count * seq_len + 1].reshape(count, seq_len)
+    return ArrayLoader(inputs, targets, batch_size, seed=seed, drop_last=True)
+
+
+def _make_characters(seed: int) -> Data:
+    size = BATCH_SIZE * SEQ_LEN
+    tokens = text_slice(seed, 36 * size + 3)
+    train, validation, held_out = np.split(tokens, [30 * size + 1, 33 * size + 2])
+    return Data(*(chunks(part, BATCH_SIZE, SEQ_LEN, seed) for part in (train, validation, held_out)))
+
+
+def _make_stream(seed: int) -> Data:
+    size = BATCH_SIZE * SEQ_LEN
+    tokens = text_slice(seed, 36 * size + 3)
+    train, validation, held_out = np.split(tokens, [30 * size + 1, 33 * size + 2])
+    return Data(*(StreamLoader(part, BATCH_SIZE, SEQ_LEN, drop_last=True) for part in (train, validation, held_out)))
+
+
+ECHO_VOCAB, ECHO_LAG = 8, 3
+RECALL_LEN = 6
+
+
+def _make_echo(seed: int) -> Data:
+    """The target is the input three steps ago; before there is one, it is token 0."""
+    generator = np.random.default_rng([seed, 2])
+
+    def loader(batches: int) -> ArrayLoader:
+        inputs = generator.integers(ECHO_VOCAB, size=(batches * BATCH_SIZE, SEQ_LEN))
+        targets = np.zeros_like(inputs)
+        targets[:, ECHO_LAG:] = inputs[:, :-ECHO_LAG]
+        return ArrayLoader(inputs, targets, BATCH_SIZE, seed=seed, drop_last=True)
+
+    return Data(loader(30), loader(3), loader(3))
+
+
+def _make_recall(seed: int) -> Data:
+    """A stream whose next token is, nine times in ten, the one three before it: short chunks have to recall it."""
+    generator = np.random.default_rng([seed, 8])
+
+    def loader(batches: int) -> StreamLoader:
+        tokens = generator.integers(ECHO_VOCAB, size=batches * BATCH_SIZE * RECALL_LEN + 1)
+        repeats = generator.random(len(tokens)) < 0.9
+        for position in range(3, len(tokens)):
+            if repeats[position]:
+                tokens[position] = tokens[position - 3]
+        return StreamLoader(tokens, BATCH_SIZE, RECALL_LEN, drop_last=True)
+
+    return Data(loader(60), loader(6), loader(6))
+
+
+def _make_anbn(seed: int) -> Data:
+    return Data(*(SequenceLoader(part, BATCH_SIZE, seed=seed, drop_last=True) for part in _sentences(seed, 320, 48)))
+
+
+def _make_single(seed: int) -> Data:
+    return Data(*(SequenceLoader(part, 1, seed=seed) for part in _sentences(seed, 80, 10)))
+
+
+def _sentences(seed: int, train: int, rest: int) -> tuple[list[Tokens], list[Tokens], list[Tokens]]:
+    sentences = anbn(train + 2 * rest, max_n=10, seed=seed)
+    return sentences[:train], sentences[train : train + rest], sentences[train + rest :]
+
+
+class InTurns:
+    """Short epochs over many batches: each iteration yields the next ``count`` of them."""
+
+    def __init__(self, batches: list[SequenceBatch], count: int) -> None:
+        self.batches = batches
+        self.count = count
+        self._next = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[SequenceBatch]:
+        for _ in range(self.count):
+            yield self.batches[self._next % len(self.batches)]
+            self._next += 1
+
+
+def _make_parity(seed: int) -> Data:
+    """Whether two neighbouring bits differ: nothing is learned for hundreds of short epochs, and then all of it."""
+    generator = np.random.default_rng([seed, 9])
+
+    def batches(count: int) -> list[SequenceBatch]:
+        bits = generator.integers(2, size=(count, SEQ_LEN + 1, BATCH_SIZE))
+        return [SequenceBatch(one[1:], one[1:] ^ one[:-1]) for one in bits]
+
+    return Data(InTurns(batches(60), 2), batches(1), batches(3))
+
+
+def _make_waves(seed: int) -> Data:
+    """The next value of a sum of two waves with some noise."""
+    generator = np.random.default_rng([seed, 5])
+
+    def loader(batches: int) -> ArrayLoader:
+        rows = batches * BATCH_SIZE
+        time = np.arange(SEQ_LEN + 1) + generator.uniform(0, 100, (rows, 1))
+        waves = np.sin(0.5 * time) + 0.5 * np.sin(0.17 * time) + 0.1 * generator.standard_normal(time.shape)
+        values = waves[:, :, None].astype(np.float32)
+        return ArrayLoader(values[:, :-1], values[:, 1:], BATCH_SIZE, seed=seed, drop_last=True)
+
+    return Data(loader(30), loader(3), loader(3))
+
+
+TASKS: Mapping[str, Task] = MappingProxyType(
+    {
+        task.name: task
+        for task in (
+            Task("characters", 27, 10, _make_characters),
+            Task("stream", 27, 10, _make_stream, stream=True),
+            Task("echo", ECHO_VOCAB, 10, _make_echo),
+            Task("recall", ECHO_VOCAB, 6, _make_recall, seq_len=RECALL_LEN, stream=True),
+            Task("anbn", 4, 15, _make_anbn),
+            Task("parity", 2, 600, _make_parity),
+            Task("waves", 1, 10, _make_waves, regression=True),
+            Task("anbn_single", 4, 5, _make_single, batch_size=1),
+        )
+    }
+)
+"""The tasks by name."""

@@ -1,0 +1,198 @@
+"""The same trainings through Trainer: the library's own model and optimiser, with parts that a fault replaces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+
+import attrs
+import numpy as np
+
+from rnncallbacks.arrays import Array, FlatArrays, FloatArray
+from rnncallbacks.config import load_plugins
+from rnncallbacks.hookspecs import hookimpl
+from rnncallbacks.records import Batch
+from rnncallbacks.rnn.batches import SequenceBatch
+from rnncallbacks.rnn.cells import VanillaCell
+from rnncallbacks.rnn.losses import MeanSquaredError, SoftmaxNll
+from rnncallbacks.rnn.model import RecurrentModel
+from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, Optimizer, RMSProp
+from rnncallbacks.rnn.workspace import Workspace
+from rnncallbacks.run import Run
+from rnncallbacks.testing.columns import BackThroughTime
+from rnncallbacks.testing.setups import Setup, mean
+from rnncallbacks.testing.tasks import Changed
+from rnncallbacks.trainer import Trainer
+
+ROLES = {
+    "input": "rnn.weight_ih_l0",
+    "recurrent": "rnn.weight_hh_l0",
+    "hidden_bias": "rnn.bias_ih_l0",
+    "output": "head.weight",
+    "output_bias": "head.bias",
+}
+OPTIMISERS: Mapping[str, Callable[[], Optimizer]] = {
+    "sgd": SGD,
+    "momentum": lambda: SGD(momentum=0.9),
+    "adam": Adam,
+    "adagrad": Adagrad,
+    "rmsprop": RMSProp,
+}
+
+
+class SpoiltCell(VanillaCell):
+    """The cell with a backward pass of somebody's own."""
+
+    def __init__(self, hidden_size: int, nonlinearity: str, recurrence: BackThroughTime) -> None:
+        super().__init__(hidden_size, nonlinearity)
+        self._recurrence = recurrence
+
+    def backward(self, work: Workspace, states: FloatArray, gradients: FloatArray, weight_hh: FloatArray) -> None:
+        """As the cell's, but back through the matrix that ``recurrence`` makes."""
+        # The cell multiplies rows by the matrix itself, which is the transpose applied to columns.
+        super().backward(work, states, gradients, np.ascontiguousarray(self._recurrence(weight_hh).T))
+
+
+class SpoiltModel(RecurrentModel):
+    """A model made from a setup."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(
+            setup.hidden_size,
+            vocab_size=None if setup.task.regression else setup.task.vocab_size,
+            input_size=setup.task.vocab_size if setup.task.regression else None,
+            output_size=setup.task.vocab_size,
+            nonlinearity="relu" if setup.cell == "relu" else "tanh",
+            loss="mse" if setup.task.regression else setup.objective,
+            seed=setup.seed,
+        )
+        self.setup = setup
+        self.step = 1
+        self._passed = 0
+        self._cell = SpoiltCell(setup.hidden_size, self.nonlinearity, setup.recurrence)
+        self._accumulated: FloatArray | None = None
+        setup.weights(self._by_role(self.parameters))
+
+    def forward(self, batch: SequenceBatch, state: FloatArray) -> tuple[float, FloatArray]:
+        """As the model's, with the loss that the setup makes of it."""
+        self._batch = batch
+        self.step = self._passed + 1
+        loss, final = super().forward(batch, state)
+        return self._spoilt(loss, batch), final
+
+    def evaluate(self, batch: SequenceBatch, state: FloatArray) -> float:
+        """The same loss."""
+        return self._spoilt(super().evaluate(batch, state), batch)
+
+    def backward(self) -> FlatArrays:
+        """As the model's, with the gradients that the setup makes of them."""
+        gradients = super().backward()
+        assert self.hidden_gradients is not None
+        factor = self.setup.loss_factor(self._batch) * self.setup.gradient_factor(self._batch)
+        gradients.flat *= factor
+        self.hidden_gradients *= factor
+        self.setup.gradients(self._by_role(gradients), self.step)
+        self._passed = self.step
+        if self.setup.accumulates:
+            if self._accumulated is not None:
+                gradients.flat += self._accumulated
+            self._accumulated = gradients.flat.copy()
+        return gradients
+
+    def _spoilt(self, loss: float, batch: SequenceBatch) -> float:
+        return self.setup.loss(loss * self.setup.loss_factor(batch), self.step)
+
+    def roles(self) -> dict[str, Array]:
+        """The parameters as they are, by what they are for."""
+        return self._by_role(self.parameters)
+
+    @staticmethod
+    def _by_role(arrays: FlatArrays) -> dict[str, Array]:
+        return {role: arrays[name] for role, name in ROLES.items()}
+
+    def true_loss(self, batches: Iterable[SequenceBatch]) -> float:
+        """The mean negative log-likelihood of the network as it is, with the state as it should be."""
+        losses, state = [], None
+        for batch in batches:
+            if state is None or not self.setup.task.stream:
+                state = self.zero_state(batch.size)
+            loss = MeanSquaredError() if self.setup.task.regression else SoftmaxNll()
+            value, state, _ = self._forward(Workspace(self.dtype), loss, batch, state)
+            losses.append(value)
+        return float(np.mean(losses))
+
+
+def spoilt_optimiser(setup: Setup) -> Optimizer:
+    """An optimiser that updates what the setup says."""
+    optimiser = OPTIMISERS[setup.optimiser]()
+    if setup.update == "in place" and not setup.frozen:
+        return optimiser
+    frozen = [ROLES[role] for role in setup.frozen]
+
+    class Elsewhere(type(optimiser)):  # type: ignore[misc]
+        """Updates a copy of the parameters, or nothing, or all but some."""
+
+        def bind(self, parameters: FlatArrays) -> None:
+            self._bound = parameters
+            super().bind(deepcopy(parameters) if setup.update == "of a copy" else parameters)
+
+        def step(self, gradients: FlatArrays, learning_rate: float) -> None:
+            kept = {name: self._bound[name].copy() for name in frozen}
+            if setup.update != "none":
+                super().step(gradients, learning_rate)
+            for name, array in kept.items():
+                self._bound[name][...] = array
+
+    return Elsewhere(momentum=0.9) if setup.optimiser == "momentum" else Elsewhere()
+
+
+@attrs.define(eq=False)
+class OwnReport:
+    """Logs the epoch's losses as the setup's script would."""
+
+    setup: Setup
+    _losses: dict[str, list[float]] = attrs.field(factory=dict, init=False)
+    _sizes: dict[str, list[int]] = attrs.field(factory=dict, init=False)
+
+    @hookimpl
+    def on_batch_end(self, batch: Batch) -> None:
+        assert batch.loss is not None
+        assert batch.sequences is not None
+        self._losses.setdefault(batch.phase, []).append(batch.loss)
+        self._sizes.setdefault(batch.phase, []).append(batch.sequences)
+
+    @hookimpl(tryfirst=True)
+    def on_epoch_end(self, run: Run) -> None:
+        for phase, report in (("train", self.setup.report), ("val", self.setup.report_validation)):
+            value = report(self._losses[phase], self._sizes[phase])
+            if value is not None:
+                run.log(**{f"{phase}_loss": value})
+        self._losses.clear()
+        self._sizes.clear()
+
+
+def train_with_trainer(setup: Setup, plugins: Mapping[str, object]) -> tuple[Run, SpoiltModel]:
+    """Run the setup through Trainer under these plugins, and return the run and the model."""
+    model = SpoiltModel(setup)
+    tables: dict[str, dict[str, object]] = {}
+    if setup.resets:
+        tables["hidden_state_reset"] = {"when": "sequence" if setup.carries else "batch"}
+    if setup.max_norm is not None:
+        tables["gradient_clipping"] = {"max_norm": setup.max_norm}
+    own = load_plugins({"plugins": tables | {"loss_averaging": {}} | setup.plugins})
+    if (setup.report, setup.report_validation) != (mean, mean):
+        own["own_report"] = OwnReport(setup)
+    trainer = Trainer(model, spoilt_optimiser(setup), plugins=own | dict(plugins), learning_rate=setup.learning_rate)
+    train, validation = setup.train, setup.validation
+    if setup.objective == "mse":
+        train, validation = (Changed(one, lambda batch: one_hot_targets(batch, model)) for one in (train, validation))
+    trainer.fit(train, validation, max_epochs=setup.epochs)
+    assert trainer.run is not None
+    return trainer.run, model
+
+
+def one_hot_targets(batch: SequenceBatch, model: RecurrentModel) -> SequenceBatch:
+    """The batch with targets of floats, as a squared error wants them."""
+    size = model.vocab_size
+    assert size is not None
+    return attrs.evolve(batch, targets=np.eye(size, dtype=model.dtype)[batch.targets])
