@@ -244,9 +244,9 @@ def test_a_rule_notices_what_the_page_lacks(rule: Callable[..., list[str]], page
     ("code", "entry", "plugins", "wrong"),
     [
         ("RNN999", CATALOGUE["RNN601"], {}, "title"),
-        ("RNN601", attrs.evolve(CATALOGUE["RNN601"], cause="rest"), {}, "title"),
-        ("RNN601", attrs.evolve(CATALOGUE["RNN601"], severity="error"), {}, "expected Severity: error."),
-        ("RNN601", attrs.evolve(CATALOGUE["RNN601"], explains="RNN605"), {}, "Explains `RNN605`."),
+        ("RNN601", Entry("rest", "warning", ""), {}, "title"),
+        ("RNN601", Entry("plateau", "error", ""), {}, "expected Severity: error."),
+        ("RNN601", Entry("plateau", "warning", "", explains="RNN605"), {}, "Explains `RNN605`."),
         ("RNN601", CATALOGUE["RNN601"], {"RNN601": ["a_new_guard"]}, "Raised by `a_new_guard`."),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 import numpy as np
@@ -58,6 +58,8 @@ class DivergenceAlarm:
     >>> DivergenceAlarm(action="raise").max_rise
     0.25
     """
+
+    codes: ClassVar[tuple[str, ...]] = ("RNN403", "RNN602", "RNN605")
 
     max_rise: float = attrs.field(default=0.25, validator=options.number(above=0))
     spike: float = attrs.field(default=10.0, validator=options.number(above=0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
@@ -54,6 +54,8 @@ class PlateauAlarm:
     >>> PlateauAlarm(monitor="val_loss", patience=5, min_delta=0.01).action
     'warn'
     """
+
+    codes: ClassVar[tuple[str, ...]] = ("RNN403", "RNN601")
 
     monitor: str = attrs.field(default="train_loss", validator=options.column)
     patience: int = attrs.field(default=10, validator=options.count())

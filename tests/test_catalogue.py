@@ -1,0 +1,70 @@
+"""The catalogue and its pages: every code has one, and nothing in them points to what is not there."""
+
+import re
+from importlib.metadata import entry_points
+
+import pytest
+
+from rnncallbacks.catalogue import CATALOGUE, SEVERITIES, page
+from rnncallbacks.errors import OptionError
+
+PAGES = {code: page(code) for code in CATALOGUE}
+PLUGINS = {
+    one.name for one in entry_points(group="rnncallbacks.plugins") if one.dist and one.dist.name == "rnncallbacks"
+}
+
+
+def test_codes_have_one_form_and_a_severity():
+    assert len(CATALOGUE) >= 24
+    for code, entry in CATALOGUE.items():
+        assert re.fullmatch(r"RNN\d{3}", code)
+        assert entry.severity in SEVERITIES
+        assert entry.cause
+        assert entry.remedy
+
+
+def test_a_cause_explains_only_what_stands_behind_it():
+    """So that there is no circle, and the first in the catalogue is the one to name."""
+    order = list(CATALOGUE)
+    for code, entry in CATALOGUE.items():
+        assert all(order.index(code) < order.index(one) for one in entry.explains)
+        assert len(entry.explains) == len(set(entry.explains))
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
+def test_the_page_of_a_code_begins_with_its_cause(code):
+    assert PAGES[code].splitlines()[0] == f"# {code}: {CATALOGUE[code].cause}"
+    assert page(code.lower()) == PAGES[code]
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
+def test_a_page_names_only_codes_and_plugins_that_there_are(code):
+    text = PAGES[code]
+    assert set(re.findall(r"RNN\d+", text)) <= set(CATALOGUE)
+    named = set(re.findall(r"`(\w+_(?:guard|alarm|reset|clipping|repair|averaging|stopping|selection|plateau))`", text))
+    assert named <= PLUGINS
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
+def test_a_page_can_be_read_in_a_terminal(code):
+    """Plain Markdown: no directives or roles of the documentation, fences that are closed, lines that fit."""
+    text = PAGES[code]
+    assert "{" not in re.sub(r"```diff\n.*?```|`[^`\n]+`", "", text, flags=re.DOTALL)
+    assert len(re.findall(r"^```", text, flags=re.MULTILINE)) % 2 == 0
+    assert max(map(len, text.splitlines())) <= 120
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+
+
+@pytest.mark.parametrize(
+    ("typo", "message"),
+    [
+        ("RNN2011", "has no code 'RNN2011'\n.*did you mean 'RNN201'"),
+        ("rnn60", "has no code 'RNN60'\n.*did you mean 'RNN60"),
+        ("fever", "has no code 'FEVER'\n.*rnncallbacks explain"),
+        ("../RNN201", "has no code"),
+    ],
+)
+def test_a_code_that_there_is_not(typo, message):
+    with pytest.raises(OptionError, match=message):
+        page(typo)
