@@ -208,6 +208,23 @@ def test_a_mask_counts_only_if_it_is_laid_out_as_the_inputs_are():
     assert mask_of(batch_of(SimpleNamespace(mask=mask)), sequences_of(batch_of(None))) is None
 
 
+def test_padding_is_minus_one_and_does_not_count():
+    counts = np.arange(SEQ_LEN)[:, None] < np.array([7, 5, 6, 7])
+    hot = one_hot(Y, "TVB") * counts[:, None, :]
+    numbers = np.where(counts, Y, -1)
+    for targets, layout in ((hot, one_hot(X, "TVB")), (numbers, X), (numbers.T, X.T)):
+        batch = batch_of((layout, targets), batch_size=BATCH_SIZE)
+        shown = sequences_of(batch)
+        mask = mask_of(batch, shown)
+        if shown.time_axis == 1:
+            np.testing.assert_array_equal((shown.targets.T, mask.T), (numbers, counts))
+        else:
+            np.testing.assert_array_equal((shown.targets, mask), (numbers, counts))
+    nearly_blank = np.zeros((SEQ_LEN, VOCAB, BATCH_SIZE))
+    nearly_blank[0, 0, 0] = 1.0
+    assert sequences_of(batch_of((nearly_blank, Y), batch_size=BATCH_SIZE)).inputs.ndim == 3
+
+
 @given(st.integers(2, 6), st.integers(1, 6), st.integers(2, 6), st.sampled_from(["TVB", "TBV", "BTV"]))
 def test_however_long_and_wide_tokens_come_back_if_the_sizes_differ(seq_len, batch_size, vocab_size, axes):
     assume(len({seq_len, batch_size, vocab_size}) == 3)

@@ -19,7 +19,8 @@ class Sequences:
     """Inputs and targets of one batch.
 
     ``inputs`` are token numbers (two axes: time and batch, in one order or the other) or features (one axis more).
-    ``targets`` are likewise, or one per sequence (one axis less). One-hot vectors have become token numbers.
+    ``targets`` are likewise, or one per sequence (one axis less). One-hot vectors have become token numbers, and
+    vectors of zeros among them, which stand for padding, -1.
     ``time_axis`` is 0 or 1, None if nothing tells. ``vocab_size`` is the length of the targets' one-hot axis, None if
     they have none.
     """
@@ -96,12 +97,21 @@ def inputs_of(batch: Batch) -> Any:
 
 
 def mask_of(batch: Batch, sequences: Sequences) -> Array | None:
-    """Which positions count, laid out as the inputs are, if the batch says so in ``mask``."""
+    """Which positions count, laid out as the inputs are; None if all of them do, as far as can be seen.
+
+    Those are what the batch's ``mask`` says, or else where the target is not below 0.
+    """
+    if sequences.inputs is None:
+        return None
     data = batch.data
     mask = data.get("mask") if isinstance(data, Mapping) else getattr(data, "mask", None)
-    if not isinstance(mask, np.ndarray) or sequences.inputs is None or mask.shape != sequences.inputs.shape[:2]:
+    if isinstance(mask, np.ndarray) and mask.shape == sequences.inputs.shape[:2]:
+        return mask.astype(bool, copy=False)
+    targets = sequences.targets
+    if targets is None or not sequences.per_step or targets.dtype.kind != "i" or targets.ndim != 2:
         return None
-    return mask.astype(bool, copy=False)
+    counted: Array = targets >= 0
+    return None if counted.all() else counted
 
 
 def _found(batch: Batch) -> tuple[Any, Any, bool]:
@@ -146,8 +156,9 @@ def _without_one_hot(array: Array, prefer: int | None = None) -> tuple[Array, in
     order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
     straight = array.transpose(order)
     filled = straight != 0
-    count = np.count_nonzero(filled)
-    axes = [axis for axis in axes if array.shape[axis] > 1 and array.size // array.shape[axis] == count]
+    count = int(np.count_nonzero(filled))
+    axes = [axis for axis in axes if array.shape[axis] > 1 and _may_be_one_hot(count, array, axis)]
+    axes.sort(key=lambda axis: -array.shape[axis])  # the fewer vectors, the fewer blank ones
     if not axes:
         return array, None
     where = np.unravel_index(np.flatnonzero(filled), filled.shape)
@@ -158,10 +169,16 @@ def _without_one_hot(array: Array, prefer: int | None = None) -> tuple[Array, in
         rest = [other for other in range(array.ndim) if other != axis]
         tokens = np.full([array.shape[other] for other in rest], -1, dtype=np.intp)
         tokens[tuple(places[other] for other in rest)] = places[axis]
-        # There are as many ones as vectors: if none is left without one, each has exactly one.
-        if (tokens >= 0).all():
+        # As many vectors are not blank as there are ones: each of these has exactly one.
+        if np.count_nonzero(tokens >= 0) == count:
             return tokens, axis
     return array, None
+
+
+def _may_be_one_hot(ones: int, array: Array, axis: int) -> bool:
+    """Whether there are as many ones as vectors; of three axes, up to half of the vectors may be blank."""
+    vectors = array.size // array.shape[axis]
+    return ones == vectors or (array.ndim == 3 and vectors <= 2 * ones <= 2 * vectors)
 
 
 def _one_sequence(x: Array, y: Array | None) -> tuple[Array, Array | None]:
