@@ -1,11 +1,15 @@
 """The catalogue and its pages: every code has one, and nothing in them points to what is not there."""
 
+import ast
+import inspect
 import re
+from importlib import import_module
 from importlib.metadata import entry_points
 
 import pytest
 
 from rnncallbacks.catalogue import CATALOGUE, SEVERITIES, page
+from rnncallbacks.cli.explaining import raised_by
 from rnncallbacks.errors import OptionError
 
 PAGES = {code: page(code) for code in CATALOGUE}
@@ -43,6 +47,44 @@ def test_a_page_names_only_codes_and_plugins_that_there_are(code):
     assert set(re.findall(r"RNN\d+", text)) <= set(CATALOGUE)
     named = set(re.findall(r"`(\w+_(?:guard|alarm|reset|clipping|repair|averaging|stopping|selection|plateau))`", text))
     assert named <= PLUGINS
+
+
+def evidence_of(code):
+    """The names in the section on evidence."""
+    return set(re.findall(r"`(\w+)`", PAGES[code].partition("## Evidence\n")[2].partition("\n## ")[0])) - PLUGINS
+
+
+def trees(plugin):
+    """The module of a plugin and those that it imports, parsed."""
+    first = import_module(f"rnncallbacks.plugins.{plugin}")
+    names = {first.__name__}
+    for node in ast.walk(ast.parse(inspect.getsource(first))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rnncallbacks."):
+            names.add(str(node.module))
+    return [ast.parse(inspect.getsource(import_module(name))) for name in sorted(names)]
+
+
+def words_in(tree):
+    """Every text in a module, and every fixed part of one that is put together."""
+    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
+def test_the_evidence_that_a_page_names_is_what_plugins_give(code):
+    words = {word for plugin in raised_by()[code] for tree in trees(plugin) for word in words_in(tree)}
+    endings = tuple(word for word in words if word.startswith("_") and len(word) > 4)
+    assert {name for name in evidence_of(code) if name not in words and not name.endswith(endings)} == set()
+
+
+@pytest.mark.parametrize("plugin", sorted({plugin for plugins in raised_by().values() for plugin in plugins}))
+def test_the_evidence_that_plugins_give_is_on_a_page(plugin):
+    documented = {name for code, plugins in raised_by().items() if plugin in plugins for name in evidence_of(code)}
+    given = set()
+    for function in ast.walk(ast.parse(inspect.getsource(import_module(f"rnncallbacks.plugins.{plugin}")))):
+        if isinstance(function, ast.FunctionDef):
+            dicts = [node for node in ast.walk(function) if isinstance(node, ast.Dict)]
+            given |= {key.value for node in dicts for key in node.keys if isinstance(key, ast.Constant)}
+    assert given - documented == set()
 
 
 @pytest.mark.parametrize("code", CATALOGUE)

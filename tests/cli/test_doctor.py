@@ -81,7 +81,7 @@ LEAK = {
     "grads = run.backward(loss, grads)": "grads = run.backward(loss, grads)\n            run.carry(hiddens[-1])",
 }
 FAULTS = {
-    "RNN101": {
+    "RNN102": {
         "    for _ in run.epochs(EPOCHS):": "    for _ in run.epochs(EPOCHS):\n        total = 0.0",
         "grads = run.backward(loss, grads)": (
             "grads = run.backward(loss, grads)\n"
@@ -155,6 +155,18 @@ def test_guards_that_the_run_has_are_not_added_again(doctor):
     )
     (run,) = document(doctor("--json", script))["runs"]
     assert set(run["added"]) == set(GUARDS) - {"update_guard"}
+
+
+def test_a_plugin_of_the_script_may_bear_the_name_of_a_guard(doctor):
+    script = Path(write(UPDATE=False))
+    named = "plugins={'update_guard': LossAveraging(), 'doctor': GradientClipping()}, "
+    script.write_text(
+        "from rnncallbacks.plugins import GradientClipping, LossAveraging\n"
+        + script.read_text().replace("Run(params, ", f"Run(params, {named}")
+    )
+    (run,) = document(doctor("--json", str(script)))["runs"]
+    assert "update_guard_" in run["added"]
+    assert [alarm["code"] for alarm in run["alarms"] if alarm["explained_by"] is None] == ["RNN503"]
 
 
 def test_plugins_that_write_files_are_left_out(doctor):
@@ -239,10 +251,10 @@ def test_a_broken_guard_of_others_is_left_out_and_said(install, doctor):
 
 def test_several_runs_are_told_one_by_one(doctor):
     done = doctor(
-        write(after=textwrap.dedent(SCRIPT).replace("EPOCHS", "1").replace("BATCHES", "30").replace("UPDATE", "0"))
+        write(after=textwrap.dedent(SCRIPT).replace("EPOCHS", "3").replace("BATCHES", "30").replace("UPDATE", "0"))
     )
     assert "run 1 of 2 in train.py: 3 epochs begun, 30 training batches\n" in done.stdout
-    assert "run 2 of 2 in train.py: 1 epochs begun, 30 training batches\n" in done.stdout
+    assert "run 2 of 2 in train.py: 3 epochs begun, 90 training batches\n" in done.stdout
     assert done.returncode == 1
     assert "verdict: 1 cause found: RNN503" in done.stdout
 

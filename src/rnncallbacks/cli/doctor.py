@@ -90,6 +90,12 @@ class Doctor:
     configuration: Configuration
     batches: int
     cases: list[Case] = attrs.field(factory=list)
+    _writers: tuple[type, ...] = attrs.field(init=False)
+    _progress: tuple[type, ...] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._writers = tuple(self._class(name) for name in WRITERS)
+        self._progress = (self._class("progress"),)
 
     @contextmanager
     def on_duty(self) -> Iterator[None]:
@@ -112,17 +118,16 @@ class Doctor:
 
     def _attend(self, run: Run) -> None:
         case = Case(run, Limit(self.batches))
-        writers = tuple(self._class(name) for name in WRITERS)
         for name, plugin in list(run.plugins.items()):
-            if isinstance(plugin, writers):
+            if isinstance(plugin, self._writers):
                 run.unregister(name)
                 case.removed.append(name)
-            elif isinstance(plugin, self._class("progress")):
+            elif isinstance(plugin, self._progress):
                 plugin.summary = False  # type: ignore[attr-defined]  # it would say all of it before
         for name, plugin in self.configuration.make().items():
             if not any(type(known) is type(plugin) for known in run.plugins.values()):
-                case.added.append(run.register(plugin, name if name not in run.plugins else f"doctor_{name}"))
-        run.register(case.limit, "doctor")
+                case.added.append(run.register(plugin, _free(name, run)))
+        run.register(case.limit, _free("doctor", run))
         self.cases.append(case)
 
     def _class(self, name: str) -> type:
@@ -183,6 +188,13 @@ def guards(config: Path | None, enable: list[str], disable: list[str]) -> Config
 
 def _is_guard(factory: Callable[..., object]) -> bool:
     return isinstance(factory, type) and issubclass(factory, Guard)
+
+
+def _free(name: str, run: Run) -> str:
+    """The name, with underscores behind it if the run has a plugin that bears it."""
+    while name in run.plugins:
+        name += "_"
+    return name
 
 
 def _no_alarm(record: logging.LogRecord) -> bool:

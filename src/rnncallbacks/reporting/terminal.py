@@ -24,7 +24,7 @@ def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     if diagnosis.repairs:
         _heading(console, "repaired")
         for repair in diagnosis.repairs:
-            console.print(Padding(Text(str(repair)), (0, 0, 0, 2)))
+            console.print(Padding(Text(str(repair)), (0, 0, 0, 2), expand=False))
     if diagnosis.passed:
         _heading(console, "passed")
         _show_codes(console, ((code, _cause(code)) for code in diagnosis.passed))
@@ -68,10 +68,10 @@ def _heading(console: Console, words: str) -> None:
 
 def _show_cause(console: Console, cause: Alarm, consequences: Iterable[Alarm]) -> None:
     head, *details = str(cause).splitlines()
-    console.print(Padding(Text(head, STYLES[cause.severity]), (0, 0, 0, 2)))
+    console.print(Padding(Text(head, STYLES[cause.severity]), (0, 0, 0, 2), expand=False))
     lines = [detail.strip() for detail in details] + [f"so also {one.headline}" for one in consequences]
     for line in lines:
-        console.print(Padding(Text(line), (0, 0, 0, 4)))
+        console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
 
 
 def _show_codes(console: Console, rows: Iterable[tuple[str, str]]) -> None:
