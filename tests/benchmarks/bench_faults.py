@@ -13,6 +13,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 from itertools import count
 from multiprocessing import Pool
 from pathlib import Path
@@ -21,7 +22,8 @@ from typing import Any
 import attrs
 from threadpoolctl import threadpool_limits
 
-from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, Fault, Fired, Outcome, run_case
+from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, Fault, Fired, Outcome, guards, run_case
+from rnncallbacks.testing.cases import GUARDS
 from rnncallbacks.testing.scoring import Score, harmful, wilson
 
 HELD_OUT = ("anbn",)
@@ -55,16 +57,16 @@ def plan(half: str, seeds: int, only: list[str]) -> list[Case]:
     return twins + cases
 
 
-def run(case: Case) -> tuple[Case, dict[str, Any], float]:
+def run(names: list[str], case: Case) -> tuple[Case, dict[str, Any], float]:
     started = time.perf_counter()
     try:
-        outcome: dict[str, Any] = attrs.asdict(run_case(*case))  # type: ignore[arg-type]
+        outcome: dict[str, Any] = attrs.asdict(run_case(*case, guards(names)))  # type: ignore[arg-type]
     except Exception as error:
         outcome = {"crash": f"{type(error).__name__}: {error}"}
     return case, outcome, time.perf_counter() - started
 
 
-def run_all(cases: list[Case], processes: int, path: Path) -> dict[Case, dict[str, Any]]:
+def run_all(cases: list[Case], names: list[str], processes: int, path: Path) -> dict[Case, dict[str, Any]]:
     done: dict[Case, dict[str, Any]] = {}
     if path.exists():
         for line in path.read_text().splitlines():
@@ -73,7 +75,7 @@ def run_all(cases: list[Case], processes: int, path: Path) -> dict[Case, dict[st
                 done[tuple(entry["case"])] = entry["outcome"]
     missing = [case for case in cases if case not in done]
     with path.open("a") as file, Pool(processes, initializer=threadpool_limits, initargs=(1,)) as pool:
-        for case, outcome, seconds in pool.imap_unordered(run, missing, chunksize=4):
+        for case, outcome, seconds in pool.imap_unordered(partial(run, names), missing, chunksize=4):
             done[case] = outcome
             file.write(json.dumps({"case": case, "outcome": outcome, "seconds": round(seconds, 3)}) + "\n")
             file.flush()
@@ -189,9 +191,10 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", type=Path, default=Path("faults.jsonl"))
     parser.add_argument("--only", nargs="*", default=[], help="names of faults and traps")
+    parser.add_argument("--guards", nargs="*", default=list(GUARDS), help="entry points of the guards to be measured")
     parser.add_argument("--alarms", action="store_true", help="list the alarms of every case")
     options = parser.parse_args()
-    results = run_all(plan(options.half, options.seeds, options.only), options.processes, options.json)
+    results = run_all(plan(options.half, options.seeds, options.only), options.guards, options.processes, options.json)
     if options.alarms:
         for case, one in results.items():
             fired = [

@@ -31,11 +31,11 @@ GUARDS = (
 )
 
 
-def guards() -> dict[str, object]:
-    """The library's guards, each of which warns and goes on."""
+def guards(names: Iterable[str] = GUARDS) -> dict[str, object]:
+    """The library's guards, or those of these names, each of which warns and goes on."""
     found = {one.name: one for one in find_plugins() if one.distribution == "rnncallbacks"}
     made: dict[str, object] = {}
-    for name in GUARDS:
+    for name in names:
         try:
             made[name] = found[name].load()(action="warn")
         except PluginError:
