@@ -60,6 +60,14 @@ def test_of_two_causes_the_structural_one_is_named():
     ]
 
 
+def test_a_note_does_not_silence_a_louder_finding_of_its_code():
+    diagnosis = Diagnosis()
+    for severity, message, epoch in (("info", "a little", 1), ("error", "a lot", 2), ("warning", "less", 3)):
+        diagnosis.add(alarm_of("RNN201", message, severity=severity, epoch=epoch))
+    (alarm,) = diagnosis.alarms
+    assert (alarm.severity, alarm.message, alarm.epoch, alarm.count) == ("error", "a lot", 2, 3)
+
+
 def test_codes_of_other_packages_explain_nothing_and_are_not_explained():
     diagnosis = diagnosis_of("RNN501", "RNN602")
     diagnosis.add(alarm_of("ACME1", cause="fever", remedy="cool it", severity="info"))

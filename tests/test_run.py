@@ -630,6 +630,17 @@ def test_an_alarm_for_information_is_logged_as_such(caplog):
     assert [record.levelno for record in caplog.records] == [logging.INFO]
 
 
+def test_an_alarm_is_logged_again_only_when_it_is_louder(caplog):
+    def raise_all(run):
+        for severity in ("info", "info", "warning", "info", "warning"):
+            run.raise_alarm("RNN601", "flat", severity=severity)
+
+    with caplog.at_level(logging.INFO, "rnncallbacks"):
+        run = in_batch(raise_all)
+    assert [record.levelno for record in caplog.records] == [logging.INFO, logging.WARNING]
+    assert [(alarm.severity, alarm.count) for alarm in run.alarms] == [("warning", 5)]
+
+
 def test_an_alarm_can_stop_the_run():
     run = in_batch(lambda run: run.raise_alarm("RNN601", "flat for 3 epochs", action="stop"))
     assert run.stop_reason == "RNN601 flat for 3 epochs"

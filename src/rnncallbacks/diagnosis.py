@@ -96,10 +96,16 @@ class Diagnosis:
         self._reasons: dict[str, str] = {}
 
     def add(self, alarm: Alarm) -> Alarm:
-        """Take an alarm in, or count it if its code is there already; return it as it stands in ``alarms``."""
+        """Take an alarm in, or count it if its code is there already; return it as it stands in ``alarms``.
+
+        One that is louder than the one before takes its place: a note does not silence what follows.
+        """
         for place, known in enumerate(self.alarms):
             if known.code == alarm.code:
-                self.alarms[place] = attrs.evolve(known, count=known.count + 1)
+                louder = SEVERITIES.index(alarm.severity) > SEVERITIES.index(known.severity)
+                self.alarms[place] = attrs.evolve(alarm if louder else known, count=known.count + 1)
+                if louder:
+                    self._attribute()
                 return self.alarms[place]
         self.alarms.append(alarm)
         self._attribute()

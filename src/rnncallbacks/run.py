@@ -420,8 +420,8 @@ class Run:
 
         ``cause``, ``remedy`` and ``severity`` come from the catalogue if the code is in it. ``action`` is "warn" (no
         more), "stop" (:meth:`stop`), "raise" (:class:`~rnncallbacks.errors.AlarmRaised`) or "repair" (the plugin
-        ``self_repair`` must be there). A code that came before is counted, and not listed or logged again. A code that
-        the selection leaves out does nothing at all.
+        ``self_repair`` must be there). A code that came before is counted, and not listed or logged again, unless it is
+        louder now. A code that the selection leaves out does nothing at all.
 
         Raises
         ------
@@ -444,8 +444,9 @@ class Run:
         )
         if not self.diagnosis.selection.selects(code):
             return alarm
+        earlier = next((known.severity for known in self.alarms if known.code == code), None)
         alarm = self.diagnosis.add(self.diagnosis.selection.adjust(alarm))
-        if alarm.count == 1:
+        if alarm.severity != earlier:
             quiet = alarm.severity == "info" or alarm.explained_by is not None
             logger.log(logging.INFO if quiet else logging.WARNING, "%s", alarm)
         repairs = len(self.diagnosis.repairs)
