@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from rnncallbacks.arrays import Array
+from rnncallbacks.gradients import global_norm
 from rnncallbacks.pairing import parameters_of
 
 FOLLOWS = 0.95
@@ -41,3 +42,142 @@ def follows_gradient(before: Mapping[str, Array], after: Mapping[str, Array], gr
         given += float(gradient @ gradient)
     scale = math.sqrt(taken) * math.sqrt(given)
     return product / scale if scale > 0.0 else math.nan
+
+
+def update_ratio(before: Mapping[str, Array], after: Mapping[str, Array]) -> float:
+    r"""The size of an update beside that of what it changed: :math:`\lVert \theta_{after} - \theta_{before} \rVert /
+    \lVert \theta_{before} \rVert`, over all arrays together.
+
+    0 if nothing changed, infinite if all parameters were zero and no longer are.
+
+    Example
+    -------
+    >>> update_ratio({"w": np.array([3.0, 4.0])}, {"w": np.array([3.0, 4.5])})
+    0.1
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = global_norm([after[name] - array for name, array in before.items()])
+    if step == 0.0:
+        return 0.0
+    size = global_norm(list(before.values()))
+    return step / size if size else math.inf
+
+
+def usual_norm(arrays: Collection[Array]) -> float:
+    r"""The norm of these arrays if each matrix were orthogonal, and all else zero.
+
+    .. math:: \sqrt{\sum \min(m, n)}
+
+    Beside it, an update to weights that began near zero is not larger than it is.
+
+    Example
+    -------
+    >>> usual_norm([np.zeros((4, 9)), np.zeros((5, 5)), np.zeros(5)])
+    3.0
+    """
+    return math.sqrt(sum(min(array.shape) for array in arrays if array.ndim == 2 and min(array.shape) > 1))
+
+
+def predicted_change(before: Mapping[str, Array], after: Mapping[str, Array], gradients: Mapping[str, Array]) -> float:
+    r"""By how much an update changes its batch's loss, to first order.
+
+    .. math:: g \cdot (\theta_{after} - \theta_{before})
+
+    Parameters are found by the gradients' names; those that are in doubt are left out.
+
+    Example
+    -------
+    >>> predicted_change({"w": np.array([1.0])}, {"w": np.array([0.5])}, {"w": np.array([4.0])})
+    -2.0
+    """
+    starts, ends = parameters_of(gradients, before), parameters_of(gradients, after)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return sum(
+            float(np.vdot(gradients[name].ravel(), (ends[name] - starts[name]).ravel()))
+            for name in starts.keys() & ends.keys()
+        )
+
+
+def overshoot(changes: Sequence[float]) -> tuple[float, float]:
+    r"""How often updates raised the loss of their own batch, and how far, from what each changed it by.
+
+    Changes come as shares of the first loss. The second number is
+    :math:`\frac{1}{n} \sum_i \min(\max(c_i, 0), 3)`: a mean over all updates, in which one that blew up counts as 3.
+    Zeros for no change at all.
+
+    Example
+    -------
+    >>> overshoot([-0.5, 0.5, -0.25, 1.5])
+    (0.5, 0.5)
+    """
+    if not len(changes):
+        return 0.0, 0.0
+    with np.errstate(invalid="ignore"):
+        rises = np.clip(np.nan_to_num(np.asarray(changes, dtype=np.float64), nan=3.0), 0.0, 3.0)
+    return float((rises > 0.0).mean()), float(rises.mean())
+
+
+BLOWN_UP, RAISED, STUCK = (6, 3.0), (20, 2.0), (40, 1.05)
+"""So many last losses and so many times the reference: all of the six above it are no transient of the first updates,
+which is over in about five; of the others, it is the median that counts, of the later half."""
+
+FALLING = 0.8
+"""The later half of the losses beside the earlier one: a run below that is on its way down."""
+
+
+def risen(losses: Sequence[float], reference: float) -> int:
+    """How many of the last losses show that a run left its first loss behind upwards; 0 if none do.
+
+    The first updates of adaptive optimizers may raise the loss to several times the first one, and it falls again
+    within about ten batches. Later, no healthy run stays above it. So what is too much depends on how many losses there
+    are, and a loss on its way down is waited for.
+
+    Example
+    -------
+    >>> risen([1.0, 5.0, 2.0, 0.9, 0.8, 0.7, 0.6], 1.0), risen([1.0, 4.0, 5.0, 7.0, 9.0, 8.0, 9.0], 1.0)
+    (0, 6)
+    """
+    count, factor = BLOWN_UP
+    recent = losses[-count:]
+    if len(losses) > count and min(recent) > factor * reference and not falls(recent):
+        return count
+    for count, factor in (RAISED, STUCK):
+        recent = losses[-count:]
+        if len(losses) >= count and float(np.median(recent[count // 2 :])) > factor * reference and not falls(recent):
+            return count // 2
+    return 0
+
+
+def falls(losses: Sequence[float]) -> bool:
+    """Whether the later half of the losses lies clearly below the earlier one, by their medians.
+
+    Example
+    -------
+    >>> falls([4.0, 4.0, 3.0, 3.0]), falls([4.0, 4.0, 3.9, 3.9])
+    (True, False)
+    """
+    half = len(losses) // 2
+    return float(np.median(losses[half:])) < FALLING * float(np.median(losses[:half]))
+
+
+def same_losses(earlier: Sequence[float], later: Sequence[float]) -> bool | None:
+    """Whether two rounds over the same data show one and the same network; None if they do not tell.
+
+    A network that rests gives the same losses, in another order if the batches were shuffled, and nearly the same mean
+    if they were also put together anew. One that learns does not.
+
+    Example
+    -------
+    >>> same_losses([1.0, 2.0, 1.5], [2.0, 1.5, 1.0]), same_losses([1.0, 1.1, 1.2], [0.5, 0.6, 0.7])
+    (True, False)
+    """
+    first, second = np.sort(np.asarray(earlier)), np.sort(np.asarray(later))
+    if first.shape == second.shape and np.allclose(first, second, rtol=1e-6, atol=1e-12):
+        return True
+    before, after = float(first.mean()), float(second.mean())
+    if math.isclose(before, after, rel_tol=1e-6):
+        return True
+    error = math.sqrt(float(first.var()) / len(first) + float(second.var()) / len(second))
+    if abs(after - before) > max(4.0 * error, 0.01 * abs(before)):
+        return False
+    return None

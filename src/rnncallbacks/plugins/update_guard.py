@@ -1,0 +1,326 @@
+"""Guard: what the updates do. Too much, too little, or nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+import numpy as np
+
+from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.baselines import blind_loss
+from rnncallbacks.evidence import sequences_of
+from rnncallbacks.gradients import global_norm
+from rnncallbacks.guarding import Guard
+from rnncallbacks.hookspecs import hookimpl
+from rnncallbacks.update_record import CLOSE, UpdateRecord
+from rnncallbacks.updates import overshoot, same_losses
+
+if TYPE_CHECKING:
+    from rnncallbacks.gradients import Gradients
+    from rnncallbacks.records import Batch
+    from rnncallbacks.run import Run
+
+Evidence = dict[str, float | int | str]
+
+FIRST_CALLS, MOST_CALLS = 8, 30
+"""Closures called after updates, in any case and at most."""
+
+SLOW, PULL, SMALL = 0.1, 0.1, 3e-3
+"""A rate is too low if at its pace the rest of the run improves the loss by less than a tenth, with gradients that are
+worth following, and updates below 0.3% of the weights."""
+
+ENDLESS = 400
+"""Batches after which an epoch that does not end is halved, to compare the losses of its halves."""
+
+STALE = "run.params never changed although the loss did: assign run.params = params after the update"
+
+
+@attrs.define(eq=False, kw_only=True)
+class UpdateGuard(Guard):
+    r"""Judges the learning rate by what an update does, never by its number, and sees updates that do nothing.
+
+    - RNN501, too high: updates that are large beside the weights leave the loss above the first one and do not bring it
+      back; where there is a closure, it has to confirm that updates raised the loss of their own batch. Or they did so
+      time and again by much, and the loss has not fallen. Or loss or gradients are no longer finite right after such a
+      rise.
+    - RNN502, too low: the gradient predicts by how much an update lowers its batch's loss,
+      :math:`-g \cdot \Delta\theta`. At that pace, divided by the schedules' scales, the whole run improves the loss by
+      less than 10%, although the gradient is worth following. Only for a network that is as good as untrained.
+    - RNN503, nothing: after several updates with gradients that are not zero, parameters are bit for bit the same, and
+      the loss says so too.
+
+    All three need ``Run(params)``. A script whose update returns new arrays must assign ``run.params = params``; one
+    that does not is told so. A closure is called after the first 8 updates, and after up to 30 if the loss does not
+    fall.
+
+    Options
+    -------
+    action:
+        What to do about a finding: "warn" goes on, "stop" ends the run, "raise" ends it with an error, "repair" has
+        ``self_repair`` roll back and cut the rate.
+
+    Source: Schaul, Zhang and LeCun, "No more pesky learning rates" (2013), for the loss of one batch before and after
+    an update.
+
+    Example
+    -------
+    >>> UpdateGuard().codes
+    ('RNN501', 'RNN502', 'RNN503')
+    """
+
+    codes: ClassVar[tuple[str, ...]] = ("RNN501", "RNN502", "RNN503")
+
+    _record: UpdateRecord = attrs.field(factory=UpdateRecord, init=False, repr=False)
+    _repairs: int = attrs.field(default=0, init=False, repr=False)
+    _closure: str = attrs.field(default="unknown", init=False, repr=False)  # then "exact", "other" or "useless"
+    _moved: bool = attrs.field(default=False, init=False, repr=False)
+    _still: int = attrs.field(default=0, init=False, repr=False)
+    _settled: bool = attrs.field(default=False, init=False, repr=False)
+    _round: list[float] = attrs.field(factory=list, init=False, repr=False)
+    _last_round: list[float] = attrs.field(factory=list, init=False, repr=False)
+    _rounds: int = attrs.field(default=0, init=False, repr=False)
+    _before: dict[str, Array] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
+    _raw: dict[str, Array] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
+    _start: float | None = attrs.field(default=None, init=False, repr=False, metadata={"checkpoint": False})
+
+    @hookimpl
+    def on_fit_start(self, run: Run) -> None:
+        if run.epoch == 0:  # a run that resumes goes on with what the checkpoint put back
+            self._record.forget()
+            self._repairs = self._still = self._rounds = 0
+            self._moved, self._settled, self._closure = False, False, "unknown"
+            self._round, self._last_round = [], []
+        if run.params is None:
+            for code in self.codes:
+                run.diagnosis.cannot_check(code, "pass the parameters to Run(params)")
+
+    # Before and after the update ------------------------------------------------------------------------------------
+
+    @hookimpl(tryfirst=True)
+    def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> None:
+        self._before, self._raw, self._start = {}, {}, None
+        if self._repairs != len(run.diagnosis.repairs):
+            rolled_back = any(repair.code != "RNN403" for repair in run.diagnosis.repairs[self._repairs :])
+            self._repairs = len(run.diagnosis.repairs)
+            if rolled_back:
+                self._record.begin()
+        assert batch.loss is not None
+        finite = math.isfinite(batch.loss)
+        if finite and not self._record.due:
+            return
+        norm = global_norm(grads.arrays) if finite else math.nan
+        if not math.isfinite(norm):
+            self._judge_blow_up(run)
+            return
+        if batch.skipped or norm == 0.0 or run.params is None or _rate_scale(run) == 0.0:
+            return
+        self._before = {name: array.copy() for name, array in named_arrays(run.params, "params").items()}
+        if self._record.seen < CLOSE:
+            self._raw = {name: array.copy() for name, array in grads.items()}
+        if self._wants_closure(batch) and self._closure != "exact":
+            self._start = self._evaluate(batch)
+            self._compare(batch)
+
+    @hookimpl(tryfirst=True)
+    def on_batch_end(self, run: Run, batch: Batch) -> None:
+        before, raw, self._before, self._raw = self._before, self._raw, {}, {}
+        loss, record = batch.loss, self._record
+        if batch.phase != "train" or loss is None or batch.skipped or not math.isfinite(loss):
+            return
+        if self._repairs != len(run.diagnosis.repairs):  # the parameters are not those that the update left
+            return
+        if record.seen < 3:
+            targets = sequences_of(batch).targets
+            if targets is not None:
+                record.blind = max(record.blind, blind_loss(targets))
+        record.note(loss, _positions(batch))
+        if before:
+            self._measure(run, batch, before, raw)
+        if self._still and not self._moved:
+            self._judge_rest(run, batch)
+        elif self._moved:
+            self._judge_rate(run)
+
+    def _measure(self, run: Run, batch: Batch, before: Mapping[str, Array], raw: Mapping[str, Array]) -> None:
+        after = named_arrays(run.params, "params")
+        ratio = self._record.measure(before, after, raw, _rate_scale(run))
+        if ratio == 0.0:
+            self._still += not self._moved
+            return
+        if not self._moved:
+            self._moved = True
+            run.diagnosis.check("RNN503")
+        if self._wants_closure(batch):
+            start = self._start if self._closure == "other" else batch.loss
+            end = self._evaluate(batch)
+            if end is not None and start is not None and self._record.reference > 0.0:
+                self._record.changes.append((end - start) / self._record.reference)
+                if len(self._record.changes) == 3 and not any(self._record.changes):
+                    self._closure = "useless"  # it does not see the parameters
+                    self._record.changes.clear()
+
+    # The closure ----------------------------------------------------------------------------------------------------
+
+    def _wants_closure(self, batch: Batch) -> bool:
+        if batch.closure is None or self._closure == "useless":
+            return False
+        calls = len(self._record.changes)
+        return calls < FIRST_CALLS or (calls < MOST_CALLS and self._record.large and self._record.level(12) > 0.85)
+
+    def _evaluate(self, batch: Batch) -> float | None:
+        assert batch.closure is not None
+        try:
+            return float(np.asarray(batch.closure()).item())
+        except Exception:  # whatever somebody's function raises, the rate is judged without it
+            self._closure = "useless"
+            return None
+
+    def _compare(self, batch: Batch) -> None:
+        """Whether the closure gives the batch's loss, or at least the same number twice."""
+        if self._start is None or batch.loss is None:
+            return
+        if math.isclose(self._start, batch.loss, rel_tol=1e-5, abs_tol=1e-12):
+            self._closure = "exact"
+        elif self._closure == "unknown":
+            self._closure = "other" if self._evaluate(batch) == self._start else "useless"
+
+    # Too high -------------------------------------------------------------------------------------------------------
+
+    def _judge_rate(self, run: Run) -> None:
+        record = self._record
+        if record.seen == CLOSE:
+            run.diagnosis.check("RNN501")
+        elif record.seen == CLOSE + 20:
+            self._judge_low(run)
+        window = record.rise()
+        if window:
+            level, first = record.level(window), record.reference
+            what = f"the median of the last {window} losses is {level * first:.6g}, {level:.3g} times the first"
+            self._fire_high(run, f"{what}, {first:.6g}")
+        elif record.overshoots():
+            self._fire_high(run, f"after {record.seen} updates the loss is {record.level(20):.3g} times the first")
+
+    def _judge_blow_up(self, run: Run) -> None:
+        """The batch is not finite: was it the updates before that did it?"""
+        record = self._record
+        if record.blew_up():
+            first, last = record.reference, record.losses[-1]
+            self._fire_high(
+                run, f"{record.seen} updates took the loss from {first:.6g} to {last:.6g} and beyond numbers"
+            )
+
+    def _fire_high(self, run: Run, what: str) -> None:
+        record = self._record
+        middle, largest = float(np.median(record.ratios)), max(record.ratios)
+        evidence: Evidence = {
+            "first_loss": record.reference,
+            "loss": record.losses[-1],
+            "updates": record.seen,
+            "update_ratio": middle,
+            "largest_update_ratio": largest,
+            **_rate(run),
+        }
+        what += f"; updates moved the weights by {middle:.2g} of their size each, and by up to {largest:.2g}"
+        if record.changes:
+            share, excess = overshoot(record.changes)
+            evidence |= {"overshoot_share": share, "overshoot": excess, "overshoot_updates": len(record.changes)}
+            what += f"; {share:.0%} of {len(record.changes)} raised the loss of their own batch, a quarter is usual"
+        record.begin()
+        run.diagnosis.check("RNN501")
+        self.fire(run, "RNN501", what, evidence)
+
+    # Too low --------------------------------------------------------------------------------------------------------
+
+    def _judge_low(self, run: Run) -> None:
+        record = self._record
+        if len(record.paces) < CLOSE // 2:
+            return
+        run.diagnosis.check("RNN502")
+        pace, pull, ratio = (float(np.median(some)) for some in (record.paces, record.pulls, record.small_ratios))
+        updates = min(max(_planned(run), 500), 2000)
+        untrained = record.blind > 0.0 and float(np.median(record.losses)) > 0.8 * record.blind
+        if not (0.0 < pace * updates < SLOW and pull > PULL and ratio < SMALL and untrained):
+            return
+        needed = math.ceil(0.05 / pace)
+        self.fire(
+            run,
+            "RNN502",
+            f"an update moves the weights by {ratio:.2g} of their size and lowers its batch's loss by {pace:.2g} of "
+            f"it: at that pace 5% take {needed} updates",
+            {"improvement_per_update": pace, "update_ratio": ratio, "updates_for_5_percent": needed} | _rate(run),
+        )
+
+    # Nothing --------------------------------------------------------------------------------------------------------
+
+    def _judge_rest(self, run: Run, batch: Batch) -> None:
+        """Parameters that rest: is it they, or only what the run knows of them?"""
+        assert batch.loss is not None
+        self._round.append(batch.loss)
+        if self._still < 3 or self._settled:
+            return
+        if self._closure == "exact" and batch.closure is not None:
+            now = self._evaluate(batch)
+            if now is not None:
+                same = math.isclose(now, batch.loss, rel_tol=1e-9)
+                self._settle(run, same, f"the same batch's loss is {now:.6g} after the update as before it")
+        elif len(self._round) >= ENDLESS:
+            self._compare_rounds(run, self._round[: ENDLESS // 2], self._round[ENDLESS // 2 :])
+            self._round = []
+
+    @hookimpl
+    def on_epoch_end(self, run: Run) -> None:
+        if self._moved or self._still < 3 or self._settled:
+            return
+        if self._last_round and self._round:
+            self._compare_rounds(run, self._last_round, self._round)
+        self._last_round, self._round = self._round, []
+
+    def _compare_rounds(self, run: Run, earlier: list[float], later: list[float]) -> None:
+        self._rounds += 1
+        same = same_losses(earlier, later)
+        if same is None and self._rounds >= 3:  # a loss that rests for so long does not speak for a network that learns
+            same = True
+        if same is not None:
+            means = f"{np.mean(earlier):.6g} and {np.mean(later):.6g}"
+            self._settle(run, same, f"two rounds over the data gave the mean losses {means}")
+
+    def _settle(self, run: Run, same: bool, how: str) -> None:
+        self._settled = True
+        if same:
+            what = f"after {self._still} updates with gradients, the parameters are bit for bit what they were; {how}"
+            self.fire(run, "RNN503", what, {"updates": self._still, "update_ratio": 0.0} | _rate(run))
+            return
+        for code in self.codes:
+            run.diagnosis.cannot_check(code, STALE)
+
+
+def _rate(run: Run) -> Evidence:
+    return {} if run.base_learning_rate is None else {"learning_rate": run.learning_rate}
+
+
+def _rate_scale(run: Run) -> float:
+    """What the schedules make of the base learning rate; 1 where the run has none."""
+    return 1.0 if run.base_learning_rate is None else run.learning_rate / run.base_learning_rate
+
+
+def _planned(run: Run) -> int:
+    """How many updates the whole run has, 1000 if nothing tells."""
+    count = run.batch.count if run.batch is not None else None
+    return 1000 if count is None or run.max_epochs is None else count * run.max_epochs
+
+
+def _positions(batch: Batch) -> float:
+    """A number that grows with the batch as its positions do; 1 where nothing tells."""
+    if batch.tokens is not None:
+        return float(batch.tokens)
+    data: Any = batch.evidence.get("targets", batch.data)
+    if isinstance(data, Mapping):
+        data = data.get("targets")
+    elif isinstance(data, tuple | list):
+        data = data[-1] if data else None
+    else:
+        data = getattr(data, "targets", data)
+    return float(max(data.size, 1)) if isinstance(data, np.ndarray) else 1.0

@@ -1,0 +1,128 @@
+"""What a run's first updates did, kept for those who judge the learning rate. Knows no plugin and no run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+import numpy as np
+
+from rnncallbacks.arrays import Array
+from rnncallbacks.gradients import global_norm
+from rnncallbacks.updates import falls, overshoot, predicted_change, risen, update_ratio, usual_norm
+
+CLOSE, EVERY = 40, 20
+"""So many updates are looked at one by one; later, every twentieth."""
+
+MOVED, LARGE = 0.3, 0.02
+"""Below this way in all, and this largest update, both beside the weights, an update did not raise the loss."""
+
+SHARE, EXCESS, BARELY = 0.3, 0.15, 0.01
+"""Overshooting updates, and by how much of the first loss on average, that make a rate too high by themselves; and the
+least by which they must confirm a loss that rose."""
+
+CONFIRMING = 8
+"""So many updates whose overshoot is known can deny that a rise is the rate's fault."""
+
+
+@attrs.define(eq=False)
+class UpdateRecord:
+    """Losses, sizes of updates and what they did to their own batches' losses, from some batch on.
+
+    ``reference`` is the first loss, or what a blind network would lose (``blind``) if that is more: a single first
+    batch may be an easy one, and a network may come trained already.
+    """
+
+    seen: int = attrs.field(default=0, init=False)
+    reference: float = attrs.field(default=0.0, init=False, repr=False)
+    blind: float = attrs.field(default=0.0, init=False, repr=False)
+    positions: float = attrs.field(default=0.0, init=False, repr=False)
+    losses: list[float] = attrs.field(factory=list, init=False, repr=False)
+    per_position: list[float] = attrs.field(factory=list, init=False, repr=False)
+    ratios: list[float] = attrs.field(factory=list, init=False, repr=False)
+    small_ratios: list[float] = attrs.field(factory=list, init=False, repr=False)
+    paces: list[float] = attrs.field(factory=list, init=False, repr=False)
+    pulls: list[float] = attrs.field(factory=list, init=False, repr=False)
+    changes: list[float] = attrs.field(factory=list, init=False, repr=False)
+
+    def begin(self) -> None:
+        """Look anew, from the next batch on; what is known of an untrained network's loss stays."""
+        self.seen, self.positions = 0, 0.0
+        self.losses, self.per_position = [], []
+        self.ratios, self.small_ratios, self.paces, self.pulls, self.changes = [], [], [], [], []
+
+    def forget(self) -> None:
+        """Begin as for another run."""
+        self.begin()
+        self.reference = self.blind = 0.0
+
+    def note(self, loss: float, positions: float) -> None:
+        """Keep a batch's loss, as it is and as it would be for a batch of the size of the first."""
+        if self.seen == 0:
+            self.positions = positions
+            self.reference = max(self.reference, loss)
+        self.reference = max(self.reference, self.blind)
+        self.seen += 1
+        self.losses.append(loss)
+        self.per_position.append(loss * self.positions / positions)
+        del self.losses[:-CLOSE], self.per_position[:-CLOSE]
+
+    def measure(
+        self, before: Mapping[str, Array], after: Mapping[str, Array], gradients: Mapping[str, Array], scale: float
+    ) -> float:
+        """Keep an update's size, and how fast it lowers the loss that was noted last; return its ratio.
+
+        ``scale`` is what schedules make of the learning rate: a rate that is low for now is not too low.
+        """
+        ratio = update_ratio(before, after)
+        self.ratios.append(ratio)
+        loss = abs(self.losses[-1])
+        if gradients and ratio and loss:
+            arrays = list(before.values())
+            size = global_norm(arrays)
+            usual = max(size, usual_norm(arrays))
+            self.small_ratios.append(ratio * size / usual / scale)
+            self.paces.append(-predicted_change(before, after, gradients) / loss / scale)
+            self.pulls.append(global_norm(list(gradients.values())) * usual / loss)
+        return ratio
+
+    # What it says ---------------------------------------------------------------------------------------------------
+
+    @property
+    def due(self) -> bool:
+        """Whether the next update is to be measured."""
+        return self.seen < CLOSE or self.seen % EVERY == 0
+
+    @property
+    def large(self) -> bool:
+        """Whether updates were large enough to have done harm."""
+        return len(self.ratios) > 1 and max(self.ratios) > LARGE and sum(self.ratios) > MOVED
+
+    def level(self, count: int) -> float:
+        """The median of the last losses beside the reference; the lower one of as they are and by position."""
+        if not self.losses or self.reference <= 0.0:
+            return 1.0
+        return min(float(np.median(some[-count:])) for some in (self.losses, self.per_position)) / self.reference
+
+    def rise(self) -> int:
+        """How many of the last losses show that updates raised the loss for good; 0 if none do."""
+        if self.seen < 7 or not (self.seen < CLOSE or self.seen % EVERY == 0) or not self.large:
+            return 0
+        if len(self.changes) >= CONFIRMING and overshoot(self.changes)[1] < BARELY:
+            return 0
+        return min(risen(self.losses, self.reference), risen(self.per_position, self.reference))
+
+    def overshoots(self) -> bool:
+        """Whether updates raised the loss of their own batch too often and too far, and it has not fallen."""
+        share, excess = overshoot(self.changes)
+        missed = share >= SHARE and excess >= EXCESS
+        return self.seen == CLOSE and missed and self.large and self.level(CLOSE // 2) > 0.95 and not falls(self.losses)
+
+    def blew_up(self) -> bool:
+        """Whether updates led to a batch that is not finite: a steep rise, or weights that were replaced at once."""
+        if not self.losses or self.seen > 100 or not self.ratios:
+            return False
+        last = min(self.losses[-1], self.per_position[-1])
+        if last > 3.0 * self.reference and max(self.ratios) > LARGE:
+            return True
+        return self.seen <= 10 and max(self.small_ratios, default=0.0) > 1.0 and self.level(1) > 0.95
