@@ -132,6 +132,12 @@ def test_every_wrong_count_is_named(seed, kind, precision):
     assert found.factor == pytest.approx(WRONG[kind] / BATCHES)
 
 
+@pytest.mark.parametrize("count", [SIZE, STEPS, SIZE * STEPS, VOCAB])
+def test_a_length_in_place_of_the_number_of_batches(count):
+    found = explain(sum(drawn()) / count, played(drawn()), vocab_size=VOCAB)
+    assert (found.kind, found.divisor, found.certain) == ("alone", count, True)
+
+
 @given(st.integers(0, 10_000), st.sampled_from(sorted(MULTIPLIED)))
 def test_a_mean_times_a_count(seed, kind):
     seen = played(drawn(seed))
@@ -176,7 +182,11 @@ def test_the_counts_of_another_phase(count, words):
 
 @pytest.mark.parametrize(
     ("divisor", "kind", "words"),
-    [(BATCHES + 1, "neighbour", "one more"), (BATCHES - 1, "neighbour", "one fewer"), (100, "whole", "a whole number")],
+    [
+        (BATCHES + 1, "neighbour", "one more than there are"),
+        (BATCHES - 1, "neighbour", "one fewer than there are"),
+        (100, "whole", "a whole number"),
+    ],
 )
 def test_what_could_be_chance_wants_a_second_epoch(divisor, kind, words):
     found = explain(sum(drawn()) / divisor, played(drawn(), sizes=None))
@@ -247,6 +257,7 @@ def test_the_arithmetic_in_words():
             "the sum of the batch losses, 19.5, divided by 14, one more than there are: "
             "divide it by the 13 batches of val",
         ),
+        (32, "the sum of the batch losses, 19.5, divided by 32, the batch size: divide it by the 13 batches of val"),
         (99, "the sum of the batch losses, 19.5, divided by 99: divide it by the 13 batches of val"),
         (169, "the batch mean 1.5 divided by the number of batches, 13, once more: divide once"),
         (

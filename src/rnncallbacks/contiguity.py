@@ -61,7 +61,8 @@ def edges_of(shown: Sequences, mask: Array | None = None) -> Edges | None:
         return None
     x, y = time_first(shown)
     floats = x.dtype.kind == "f"
-    changes = np.abs(np.diff(x.reshape(*x.shape[:2], -1), axis=0)).max(axis=2) if floats and len(x) > 3 else None
+    with np.errstate(all="ignore"):
+        changes = np.abs(np.diff(x.reshape(*x.shape[:2], -1), axis=0)).max(axis=2) if floats and len(x) > 3 else None
     if mask is None:
         ended = np.zeros(x.shape[1], dtype=np.bool_)
     else:
@@ -125,10 +126,11 @@ class Shift:
     @property
     def steps(self) -> int | None:
         """The shift, or None as long as none is clear."""
-        if self._beyond_chance(1) >= 0.75:  # padding without a mask, and noisy labels, cost a little
+        # Noisy labels, and padding without a mask, take their part of the share.
+        if self._beyond_chance(1) >= 0.5:
             return 1
         best = max(self.hits, key=self._beyond_chance, default=None)
-        return best if best is not None and self._beyond_chance(best) >= 0.9 else None
+        return best if best is not None and self._beyond_chance(best) >= 0.75 else None
 
     @property
     def share(self) -> float:
@@ -196,7 +198,8 @@ def _by_smoothness(before: Edges, after: Edges, rows: int) -> Continuation | Non
     last, first = before.last_inputs[-1, :rows], after.first_inputs[0, :rows]
     if last.shape != first.shape:
         return None
-    jump = np.abs(first - last).reshape(rows, -1).max(axis=1)
+    with np.errstate(all="ignore"):
+        jump = np.abs(first - last).reshape(rows, -1).max(axis=1)
     usual = np.maximum(before.largest_step[:rows], after.largest_step[:rows])
     goes_on = jump <= usual
     return Continuation(goes_on, goes_on | (jump > 2.0 * usual))
@@ -283,7 +286,8 @@ def _equal(one: Array, other: Array) -> BoolArray:
     if one.dtype.kind != "f" and other.dtype.kind != "f":
         same = np.equal(one, other)
     else:
-        same = np.abs(one - other) <= 1e-5 * np.maximum(1.0, np.abs(other))
+        with np.errstate(all="ignore"):
+            same = np.abs(one - other) <= 1e-5 * np.maximum(1.0, np.abs(other))
     return np.asarray(same if same.ndim <= 2 else same.all(axis=tuple(range(2, same.ndim))), dtype=np.bool_)
 
 

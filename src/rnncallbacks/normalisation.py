@@ -190,10 +190,10 @@ def describe(phase: str, reported: float, seen: PhaseLosses, found: Divisor) -> 
     match found.kind:
         case "undivided":
             return f"{your} the sum of the batch losses, {n} times their mean {mean}: divide it by the {n} batches"
-        case "other phase" | "neighbour" | "whole":
-            which = {"neighbour": f", {found.words} than there are", "other phase": f", {found.words}"}
+        case "alone" | "other phase" | "neighbour" | "whole":
+            words = f", {found.words}" if found.kind != "whole" else ""
             return (
-                f"{your} the sum of the batch losses, {total}, divided by {divisor}{which.get(found.kind, '')}: "
+                f"{your} the sum of the batch losses, {total}, divided by {divisor}{words}: "
                 f"divide it by the {n} batches of {phase}"
             )
         case "each":
@@ -244,6 +244,7 @@ def _named(seen: PhaseLosses, vocab_size: int | None, others: Mapping[str, Phase
             yield Divisor(kind, float(n * length), float(length), words)
             if n != length:
                 yield Divisor(kind, n / length, 1.0 / length, words)
+                yield Divisor("alone", float(length), length / n, words)
     for name, words in (("sequences", "its batch size"), ("steps", "its time steps"), ("tokens", "its tokens")):
         for way in ("times", "over"):
             changed = seen.sums.get(f"{way} {name}", seen.total)
@@ -270,7 +271,9 @@ def _whole(divisor: float, seen: PhaseLosses) -> Divisor | None:
     if seen.cut_short:
         return None
     if abs(near - n) == 1:
-        return Divisor("neighbour", float(near), near / n, "one more" if near > n else "one fewer", certain=False)
+        return Divisor(
+            "neighbour", float(near), near / n, f"one {'more' if near > n else 'fewer'} than there are", certain=False
+        )
     # A multiple of the batches, or they of it, may be the factor of another unit.
     if max(near, n) % min(near, n) == 0:
         return None

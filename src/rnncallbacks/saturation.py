@@ -17,7 +17,7 @@ SAMPLE = 4096
 """Entries of hidden states that are looked at."""
 
 DOING_WELL = 0.7
-"""A network whose loss fell below this share of where it began puts its saturated units to use."""
+"""A network whose loss is below this share of that of an even guess puts its saturated units to use."""
 
 
 def saturated_share(hidden_states: list[Array] | Array) -> float | None:
@@ -45,20 +45,21 @@ def saturated_share(hidden_states: list[Array] | Array) -> float | None:
 class SaturationWindow:
     """Collects the shares of some batches, and then says whether they are too many.
 
-    ``length`` is the number of batches. ``first_loss`` is the loss with which training began, ``loss`` the mean one of
-    the last window, and ``full`` says whether there was one.
+    ``length`` is the number of batches. ``first_share`` and ``first_loss`` are those with which training began,
+    ``loss`` is the mean loss of the last window, and ``full`` says whether there was one.
 
     Example
     -------
     >>> window = SaturationWindow(length=2)
     >>> window.add(0.96, loss=3.6), window.add(0.98, loss=3.5)
     (None, 0.97)
-    >>> window.doing_well(None)
-    False
+    >>> window.is_fault(uninformed=3.3)
+    True
     """
 
     length: int
-    first_loss: float | None = attrs.field(default=None, init=False)
+    first_share: float | None = attrs.field(default=None, init=False)
+    first_loss: float = attrs.field(default=0.0, init=False)
     shares: list[float] = attrs.field(factory=list, init=False)
     losses: list[float] = attrs.field(factory=list, init=False)
     loss: float = attrs.field(default=0.0, init=False)
@@ -66,8 +67,8 @@ class SaturationWindow:
 
     def add(self, share: float, loss: float) -> float | None:
         """Take a batch in; the mean share if that fills the window and most batches have too many, else None."""
-        if self.first_loss is None:
-            self.first_loss = loss
+        if self.first_share is None:
+            self.first_share, self.first_loss = share, loss
         self.shares.append(share)
         self.losses.append(loss)
         if len(self.shares) < self.length:
@@ -78,8 +79,11 @@ class SaturationWindow:
         faulty = sum(one >= FAULTY_SHARE for one in shares)
         return sum(shares) / self.length if faulty >= 0.8 * self.length else None
 
-    def doing_well(self, uninformed: float | None) -> bool:
-        """Whether the loss is far below the first one, and below ``uninformed``, that of an even guess."""
-        assert self.first_loss is not None
-        began = self.first_loss if uninformed is None else min(self.first_loss, uninformed)
-        return self.loss < DOING_WELL * began
+    def is_fault(self, uninformed: float | None) -> bool:
+        """Whether the units saturate from the first, and the network does not do well all the same.
+
+        Units that saturate in training follow from something else, or from nothing bad: networks that learn with big
+        steps have been seen with 80 % of them. ``uninformed`` is the loss of an even guess, if it is known.
+        """
+        even_guess = self.first_loss if uninformed is None else uninformed
+        return (self.first_share or 0.0) >= FAULTY_SHARE and self.loss >= DOING_WELL * even_guess

@@ -102,8 +102,9 @@ def same_rows(one: FloatArray, other: FloatArray) -> BoolArray:
     same = np.zeros(len(one), dtype=np.bool_)
     if one.shape[1:] == other.shape[1:]:
         both = min(len(one), len(other))
-        apart = np.abs(one[:both] - other[:both])
-        same[:both] = (apart <= SAME * np.maximum(1.0, np.abs(other[:both]))).all(axis=1)
+        with np.errstate(all="ignore"):  # of diverged states, where inf - inf is NaN, and the same as nothing
+            apart = np.abs(one[:both] - other[:both])
+            same[:both] = (apart <= SAME * np.maximum(1.0, np.abs(other[:both]))).all(axis=1)
     return same
 
 
@@ -114,7 +115,8 @@ def all_alike(rows: FloatArray) -> bool:
 
 def root_mean_square(rows: FloatArray) -> float:
     """The root mean square of the entries."""
-    return float(np.sqrt(np.mean(np.square(rows, dtype=np.float64))))
+    with np.errstate(all="ignore"):
+        return float(np.sqrt(np.mean(np.square(rows, dtype=np.float64))))
 
 
 def wrong_width(state: SeenState, batch_size: int | None) -> str | None:
@@ -143,14 +145,12 @@ def certain_size(batch: Batch, shown: Sequences, entering: Array) -> int | None:
     return None if set(shown.inputs.shape[:2]) & set(entering.shape) else shown.batch_size
 
 
-def is_spread(state: SeenState, batch_size: int | None) -> bool:
+def is_spread(state: SeenState) -> bool:
     """Whether the entering state is one for all sequences, which the first time step spreads over the batch."""
-    assert state.entering is not None
-    shape = state.entering.shape if state.following is None else state.following.shape
-    if state.following is None or (batch_size is not None and batch_size not in shape):
+    if state.entering is None or state.following is None or state.entering.shape == state.following.shape:
         return False
     try:
-        return bool(np.broadcast_shapes(state.entering.shape, shape) == shape)
+        return bool(np.broadcast_shapes(state.entering.shape, state.following.shape) == state.following.shape)
     except ValueError:
         return False
 

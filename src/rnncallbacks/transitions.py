@@ -8,7 +8,8 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
-from rnncallbacks.contiguity import BoolArray, Edges, Shift, Tally
+from rnncallbacks.contiguity import BoolArray, Edges, Shift, Tally, time_first
+from rnncallbacks.evidence import Sequences
 from rnncallbacks.states import SeenState, root_mean_square, rows_of, same_rows
 
 EACH = 40
@@ -34,7 +35,7 @@ class Phase:
 
     ``carried`` is what the run carried over to the open batch. ``leak``, ``leaks_from`` (by another phase's name) and
     ``reset`` count the rows that went on where a state was carried over, where another phase's was, and where zeros
-    entered.
+    entered. ``quiet_until`` is the batch before which a leak is not told again, and ``rms`` the size of the latest one.
     """
 
     name: str
@@ -47,14 +48,25 @@ class Phase:
     leak: Tally = attrs.field(factory=Tally)
     leaks_from: dict[str, Tally] = attrs.field(factory=dict)
     reset: Tally = attrs.field(factory=Tally)
-    found: set[str] = attrs.field(factory=set)
+    vocab_size: int = 0
     rms: float = 0.0
+    quiet_until: int = 0
 
     def begin(self, index: int, count: int | None) -> None:
         """A batch begins; whether it is looked at depends on how many there were."""
         self.serial += 1
         # The first and the last of an epoch are where one phase takes over from another.
         self.due = self.serial <= EACH or self.serial % PERIOD < 2 or index in (1, count)
+
+    def learn(self, shown: Sequences, mask: Array | None) -> None:
+        """From the first batches: the size of the vocabulary, and by how many steps targets run ahead of inputs."""
+        if self.serial > PERIOD or shown.targets is None or shown.time_axis is None:
+            return
+        if shown.targets.dtype.kind != "f" and shown.targets.size:
+            self.vocab_size = max(self.vocab_size, shown.vocab_size or int(shown.targets.max()) + 1)
+        x, y = time_first(shown)
+        if y is not None:
+            self.shift.add(x, y, mask if mask is None or shown.time_axis == 0 else mask.T)
 
     @property
     def adjacent(self) -> Look | None:

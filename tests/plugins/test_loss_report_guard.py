@@ -12,7 +12,7 @@ from rnncallbacks.plugins import LossAveraging, LossReportGuard
 from rnncallbacks.run import Run
 
 BATCH_SIZE, SEQ_LEN, VOCAB = 8, 12, 6
-SAMPLES = {"train": 80, "val": 24}
+SAMPLES = {"train": 80, "val": 24}  # 10 and 3 batches
 
 
 def sentences(phase, ragged=0):
@@ -79,6 +79,7 @@ FAULTS = {
     "time steps": over(10 * SEQ_LEN),
     "times the time steps": over(10 / SEQ_LEN),
     "vocabulary": over(10 * VOCAB),
+    "the batch size alone": over(BATCH_SIZE),
     "batches of the other phase": over(3),
     "samples of the other phase": over(SAMPLES["val"]),
 }

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
-from rnncallbacks.contiguity import Continuation, Edges, Tally, continuation, edges_of, time_first
+from rnncallbacks.contiguity import BoolArray, Continuation, Edges, Tally, continuation, edges_of
 from rnncallbacks.evidence import Sequences, mask_of, sequences_of
 from rnncallbacks.guarding import Guard
 from rnncallbacks.hookspecs import hookimpl
@@ -26,7 +26,7 @@ from rnncallbacks.states import (
     steps_of,
     wrong_width,
 )
-from rnncallbacks.transitions import PERIOD, Look, Phase, Transition, transition
+from rnncallbacks.transitions import Look, Phase, Transition, transition
 
 if TYPE_CHECKING:
     from rnncallbacks.catalogue import Severity
@@ -55,8 +55,8 @@ class HiddenStateGuard(Guard):
     - RNN202: the entering state has no axis of the batch's size, or another shape than the state after the first time
       step. Zeros that are spread over the batch do no harm: a note.
     - RNN203: zeros enter each training batch, and each of its rows goes on where it ended, which chance cannot explain.
-    - RNN407: half of the tanh units or more lie beyond 0.99, over several batches. A note if the loss has fallen well
-      below where it began.
+    - RNN407: half of the tanh units or more lie beyond 0.99, from the first batch on. A note if they came to it by
+      training, or if the loss is well below that of an even guess.
 
     The state is what ``run.observe(entering_state=..., hidden_states=...)`` shows, else what ``run.hidden`` handed out.
 
@@ -76,14 +76,13 @@ class HiddenStateGuard(Guard):
     # A run that resumes finds it out again: a checkpoint need not keep it.
     _phases: dict[str, Phase] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
     _saturation: SaturationWindow = attrs.field(factory=lambda: SaturationWindow(WINDOW), init=False, repr=False)
-    _vocab_size: int = attrs.field(default=0, init=False, repr=False)
-    _told_width: int = attrs.field(default=0, init=False, repr=False)
+    _told_width: dict[str, int] = attrs.field(factory=dict, init=False, repr=False)
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
         self._phases.clear()
         if run.epoch == 0:
-            self._saturation, self._vocab_size, self._told_width = SaturationWindow(WINDOW), 0, 0
+            self._saturation, self._told_width = SaturationWindow(WINDOW), {}
 
     @hookimpl
     def on_batch_start(self, run: Run, batch: Batch) -> None:
@@ -111,9 +110,9 @@ class HiddenStateGuard(Guard):
         if phase.state is None or not phase.state.known:
             phase.state = state_of(batch)
         shown = sequences_of(batch)
-        edges = edges_of(shown, mask_of(batch, shown))
-        if phase.serial <= PERIOD:
-            self._learn(phase, batch, shown)
+        mask = mask_of(batch, shown)
+        edges = edges_of(shown, mask)
+        phase.learn(shown, mask)
         size = batch.batch_size or shown.batch_size or (None if batch.starts is None else len(batch.starts))
         state = phase.state
         if state.known and state.count != shown.seq_len:  # else the entering state was left out
@@ -123,34 +122,23 @@ class HiddenStateGuard(Guard):
                 self._check_reset(run, batch, phase, edges)
             elif size is not None and (rows := rows_of(state.entering, size)) is not None:
                 self._check_entering(run, batch, phase, edges, rows)
-        phase.before = Look(phase.serial, batch.index, edges, state.final, size)
+        # A batch that was taken out carries nothing over.
+        phase.before = None if batch.skipped else Look(phase.serial, batch.index, edges, state.final, size)
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:
         for phase in self._phases.values():
             # The batches of a short epoch are all there is; then none of them may have gone on.
             if phase.leak.broken == phase.leak.batches:
-                self._fire_leak(
-                    run, phase, phase.leak, f"entered batches of {phase.name} that it does not belong to", 1
-                )
+                self._fire_leak(run, phase, phase.leak, f"entered batches of {phase.name} that followed others", 1)
             self._fire_reset(run, phase, WINDOW // 2)
             if phase.reset.went_on < phase.reset.rows:
                 phase.reset.clear()
-            known = phase.state is not None and phase.state.known
-            for code in ("RNN201", "RNN202", "RNN203"):
-                run.diagnosis.cannot_check(code, NO_ORDER if known else NO_STATE)
+            if phase.name == TRAIN or TRAIN not in self._phases:
+                known = phase.state is not None and phase.state.known
+                for code in ("RNN201", "RNN202", "RNN203"):
+                    run.diagnosis.cannot_check(code, NO_ORDER if known else NO_STATE)
         run.diagnosis.cannot_check("RNN407", "run.observe(hidden_states=...) of tanh units")
-
-    def _learn(self, phase: Phase, batch: Batch, shown: Sequences) -> None:
-        """The size of the vocabulary, and by how many steps targets run ahead of inputs."""
-        if shown.targets is None or shown.time_axis is None:
-            return
-        if shown.targets.dtype.kind != "f" and shown.targets.size:
-            self._vocab_size = max(self._vocab_size, shown.vocab_size or int(shown.targets.max()) + 1)
-        x, y = time_first(shown)
-        if y is not None:
-            mask = mask_of(batch, shown)
-            phase.shift.add(x, y, mask if mask is None or shown.time_axis == 0 else mask.T)
 
     def _check_entering(self, run: Run, batch: Batch, phase: Phase, edges: Edges | None, rows: Array) -> None:
         """A state that is not zero enters: whose it is, and whether its sequences go on."""
@@ -176,11 +164,12 @@ class HiddenStateGuard(Guard):
         source = "the batch before" if found.other is None else f"the phase {found.other}"
         where = f"enters batch {batch.index} of {phase.name}, and is what {source} ended with"
         phase.rms = found.rms
-        starts = batch.starts
+        starts = _flags(batch)
         if starts is not None and starts.shape == found.rows.shape:
             run.diagnosis.check("RNN201")
             leaking = int((found.rows & starts).sum())
-            if leaking:
+            if leaking and phase.serial >= phase.quiet_until:
+                phase.quiet_until = phase.serial + WINDOW
                 message = (
                     f"a state of RMS {found.rms:.3g} {where}, but by the loader's word {leaking} of {len(starts)} "
                     "sequences begin anew: zeros must enter these"
@@ -197,18 +186,18 @@ class HiddenStateGuard(Guard):
         if order.known.any():
             run.diagnosis.check("RNN201")
             tally.add(order, found.rows)
-            wanted = 1 if found.other is not None else WINDOW if "RNN201" in phase.found else FIRST_LEAK
+            wanted = FIRST_LEAK if found.other is None else 1
             self._fire_leak(run, phase, tally, where, wanted, _severity(phase, found.other))
 
     def _fire_leak(
         self, run: Run, phase: Phase, tally: Tally, where: str, wanted: int, severity: Severity | None = None
     ) -> None:
         within = phase.shift.share or 1.0
-        if tally.broken < wanted or not tally.cannot_be_a_stream(within):
+        if tally.broken < wanted or phase.serial < phase.quiet_until or not tally.cannot_be_a_stream(within):
             return
         message = (
-            f"a state of RMS {phase.rms:.3g} {where}, but {tally.went_on} of {tally.rows} rows ({tally.share:.0%}) begin "
-            f"where the same row ended a batch earlier; in a stream {within:.0%} do, and elsewhere zeros must enter"
+            f"a state of RMS {phase.rms:.3g} {where}, but {tally.went_on} of {tally.rows} rows ({tally.share:.0%}) "
+            f"begin where the same row ended a batch earlier; in a stream {within:.0%} do, and else zeros must enter"
         )
         evidence = {
             "state_rms": phase.rms,
@@ -219,7 +208,7 @@ class HiddenStateGuard(Guard):
             "batches": tally.batches,
         }
         tally.clear()
-        phase.found.add("RNN201")
+        phase.quiet_until = phase.serial + WINDOW
         self.fire(run, "RNN201", message, evidence, severity)
 
     def _check_reset(self, run: Run, batch: Batch, phase: Phase, edges: Edges | None) -> None:
@@ -227,14 +216,14 @@ class HiddenStateGuard(Guard):
         before = phase.adjacent
         if phase.name != TRAIN or before is None or before.edges is None or edges is None or batch.index == 1:
             return
+        if batch.entering_state is not None or (before.final is not None and not before.final.any()):
+            return  # zeros are what the batch before ended with: dead units
         order = continuation(before.edges, edges, phase.shift.steps)
         if order.ends is None:
             return
         run.diagnosis.check("RNN203")
-        rows = np.ones(edges.batch_size, dtype=np.bool_)
-        if batch.starts is not None and batch.starts.shape == rows.shape and not batch.starts.all():
-            rows = ~batch.starts
-        phase.reset.add(order, rows)
+        rows, starts = np.ones(edges.batch_size, dtype=np.bool_), _flags(batch)
+        phase.reset.add(order, rows if starts is None or starts.shape != rows.shape or starts.all() else ~starts)
         self._fire_reset(run, phase, WINDOW)
 
     def _fire_reset(self, run: Run, phase: Phase, wanted: int) -> None:
@@ -251,30 +240,35 @@ class HiddenStateGuard(Guard):
 
     def _check_width(self, run: Run, batch: Batch, phase: Phase, shown: Sequences) -> None:
         state = phase.state
-        if state is None or state.entering is None:  # zeros that the run made for this very batch
+        assert state is not None
+        if state.entering is None:
             run.diagnosis.check("RNN202")
+            if shown.inputs is not None and batch.batch_size not in shown.inputs.shape:
+                wrong = f"was made for {batch.batch_size} sequences, and its inputs have the shape {shown.inputs.shape}"
+                self._fire_width(run, batch, wrong, 0.0, "info")
             return
         size = certain_size(batch, shown, state.entering)
         if size is None and state.following is None:
             return
         run.diagnosis.check("RNN202")
-        wrong = wrong_width(state, size)
-        if wrong is None or self._told_width == run.epoch:
+        found = wrong_width(state, size)
+        if found is None:
             return
         severity: Severity | None = None
-        if is_spread(state, size):
+        if is_spread(state):
             before = phase.adjacent
             if not state.entering.any():
                 severity = "info"
             elif before is None or not is_part_of(state.entering, before.final):
                 return  # a learned initial state, one for all sequences
-        self._told_width = run.epoch
-        message = f"the state that enters batch {batch.index} of {phase.name} {wrong}"
-        evidence: dict[str, float | int | str] = {"state_rms": root_mean_square(state.entering)}
-        evidence["state_shape"] = str(state.entering.shape)
-        if size is not None:
-            evidence["batch_size"] = size
-        self.fire(run, "RNN202", message, evidence, severity)
+        self._fire_width(run, batch, found, root_mean_square(state.entering), severity)
+
+    def _fire_width(self, run: Run, batch: Batch, wrong: str, rms: float, severity: Severity | None) -> None:
+        loudness = severity or "error"
+        if self._told_width.get(loudness) != run.epoch:  # shapes say the same thing in each batch
+            self._told_width[loudness] = run.epoch
+            message = f"the state that enters batch {batch.index} of {batch.phase} {wrong}"
+            self.fire(run, "RNN202", message, {"state_rms": rms}, severity)
 
     def _check_saturation(self, run: Run, batch: Batch) -> None:
         steps = steps_of(batch.evidence.get("hidden_states"))
@@ -286,14 +280,21 @@ class HiddenStateGuard(Guard):
             run.diagnosis.check("RNN407")
         if mean is None:
             return
-        well = window.doing_well(math.log(self._vocab_size) if self._vocab_size > 1 else None)
+        vocab_size = self._phases[TRAIN].vocab_size
+        fault = window.is_fault(math.log(vocab_size) if vocab_size > 1 else None)
+        began = window.first_share or 0.0
         message = (
             f"{mean:.0%} of the units lie beyond {SATURATED} in size, over {WINDOW} batches, and pass no gradient on"
         )
-        if well:
-            message += f"; yet the loss has come down to {window.loss:.4g}"
-        evidence = {"saturated_share": mean, "healthy_share": 0.05, "loss": window.loss}
-        self.fire(run, "RNN407", message, evidence, "info" if well else None)
+        message += (
+            "; from the first batch on" if fault else f"; {began:.0%} did at first, and the loss is {window.loss:.4g}"
+        )
+        evidence = {"saturated_share": mean, "healthy_share": 0.05, "first_share": began, "loss": window.loss}
+        self.fire(run, "RNN407", message, evidence, None if fault else "info")
+
+
+def _flags(batch: Batch) -> BoolArray | None:
+    return None if batch.starts is None else batch.starts.astype(np.bool_, copy=False)
 
 
 def _severity(phase: Phase, other: str | None) -> Severity | None:
