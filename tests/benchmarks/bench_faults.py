@@ -14,9 +14,10 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
-from itertools import count
+from itertools import cycle
 from multiprocessing import Pool
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import attrs
@@ -33,26 +34,17 @@ Case = tuple[str, str, str, str, int, str]
 
 
 def plan(half: str, seeds: int, only: list[str]) -> list[Case]:
-    """Each fault and trap with every seed in each of its loops; task, cell and optimiser take turns. Twins first."""
+    """Each fault and trap with every seed in each of its loops, over tasks, cells and optimisers in turn. Twins first."""
     cases: list[Case] = []
     for fault in (*FAULTS.values(), *TRAPS.values()):
         if only and fault.name not in only:
             continue
-        tasks = [task for task in fault.tasks if half == "report" or task not in HELD_OUT] or list(fault.tasks)
-        turn = count()
+        every = fault.combinations()
+        combinations = [one for one in every if half == "report" or one[0] not in HELD_OUT] or every
+        Random(fault.name).shuffle(combinations)
+        turns = cycle(combinations)
         for seed in range(int(half == "report"), 2 * seeds, 2):
-            for through in fault.through:
-                n = next(turn)
-                cases.append(
-                    (
-                        fault.name,
-                        tasks[n % len(tasks)],
-                        fault.cells[n // len(tasks) % len(fault.cells)],
-                        fault.optimisers[n % len(fault.optimisers)],
-                        seed,
-                        through,
-                    )
-                )
+            cases += [(fault.name, *next(turns), seed, through) for through in fault.through]
     twins = sorted({(HEALTHY.name, *case[1:]) for case in cases})
     return twins + cases
 

@@ -3,11 +3,15 @@
 import math
 
 import attrs
+import numpy as np
 import pytest
 
 from rnncallbacks.catalogue import CATALOGUE
+from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.testing import CELLS, FAULTS, HEALTHY, OPTIMISERS, TASKS, THROUGH, TRAPS, run_case
-from rnncallbacks.testing.setups import healthy
+from rnncallbacks.testing.changes import POISONED
+from rnncallbacks.testing.scoring import harmful
+from rnncallbacks.testing.setups import UNLEARNED, healthy
 
 EVERY = {**FAULTS, **TRAPS}
 
@@ -49,3 +53,45 @@ def test_the_long_plateau_is_long_and_heals():
     losses = run_case("long_plateau", "parity", "tanh", "sgd", 1, "trainer", plugins=[])
     assert losses.batches == 1200
     assert losses.true_loss < 0.2
+
+
+def test_faults_are_left_out_where_nothing_is_learned():
+    combinations = FAULTS["state_leak"].combinations()
+    assert ("echo", "tanh", "sgd") in combinations
+    assert not set(combinations) & UNLEARNED
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_big_steps_are_healthy(seed):
+    case = ("words", "tanh", "sgd", seed, "trainer", [])
+    outcome = run_case("big_steps", *case)
+    assert not harmful(TRAPS["big_steps"], outcome, run_case(HEALTHY, *case))
+
+
+@pytest.mark.parametrize(("fault", "optimiser"), [("explosion", "sgd"), ("explosion_momentum", "momentum")])
+def test_an_explosion_harms_and_clipping_cures_it(fault, optimiser):
+    case = ("characters", "relu", optimiser, 3, "trainer", [])
+    twin = run_case(HEALTHY, *case)
+    assert harmful(FAULTS[fault], run_case(FAULTS[fault], *case), twin)
+
+    def clipped(setup):
+        FAULTS[fault].change(setup)
+        setup.max_norm = 5.0
+
+    cured = attrs.evolve(FAULTS[fault], change=clipped)
+    assert not harmful(cured, run_case(cured, *case), twin)
+
+
+@pytest.mark.parametrize("through", THROUGH)
+def test_an_infinite_loss_comes_with_a_gradient_that_is_no_number(through):
+    seen = []
+
+    class Watcher:
+        @hookimpl
+        def on_backward(self, batch, grads):
+            finite = all(np.isfinite(array).all() for array in grads.arrays)
+            seen.append((np.isfinite(batch.loss), finite))
+
+    run_case("infinite_loss", "anbn", "tanh", "adam", 1, through, plugins=[Watcher()])
+    assert seen.index((False, False)) == POISONED - 1
+    assert set(seen[: POISONED - 1]) == {(True, True)}

@@ -13,7 +13,8 @@ from rnncallbacks.discovery import find_plugins
 from rnncallbacks.errors import PluginError
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.records import Batch
-from rnncallbacks.testing.faults import FAULTS, HEALTHY, Fault
+from rnncallbacks.testing.fault import HEALTHY, Fault
+from rnncallbacks.testing.faults import FAULTS
 from rnncallbacks.testing.setups import Through, healthy
 from rnncallbacks.testing.tasks import TASKS
 from rnncallbacks.testing.training import train

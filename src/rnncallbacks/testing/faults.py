@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
-
-import attrs
 
 from rnncallbacks.testing.changes import (
     amplified_unclipped,
@@ -15,6 +12,7 @@ from rnncallbacks.testing.changes import (
     by_samples,
     few_samples,
     infinite_loss,
+    nan_everywhere,
     nan_gradient,
     nan_input,
     no_recurrence,
@@ -28,65 +26,8 @@ from rnncallbacks.testing.changes import (
     tokens,
     untransposed,
 )
+from rnncallbacks.testing.fault import LOOPS, SHUFFLED, Fault
 from rnncallbacks.testing.scripts import AsksForWrongWidth, RecordsOnly, TrainsInValidation, UpdatesFirst, WrongWidth
-from rnncallbacks.testing.setups import CELLS, OPTIMISERS, THROUGH, Setup, Through
-
-SHUFFLED = ("characters", "echo", "anbn")
-TOKEN_TASKS = (*SHUFFLED, "stream")
-ALL_TASKS = (*TOKEN_TASKS, "anbn_single")
-
-
-def _nothing(setup: Setup) -> None:
-    """The training stays healthy."""
-
-
-@attrs.frozen(kw_only=True)
-class Fault:
-    """Something wrong with a training, or a healthy training that may look wrong.
-
-    Parameters
-    ----------
-    name:
-        Its name.
-    about:
-        What the script does, in words.
-    codes:
-        The codes that name it; the first one exactly, the others acceptably. None for what is healthy.
-    kind:
-        "fault", "healthy" or "trap".
-    change:
-        Puts it into a setup.
-    tasks, cells, optimisers, through:
-        Where it applies. A loop in which it cannot happen is left out.
-    report_only:
-        The fault changes what is reported and not the training, so that it harms by definition.
-
-    Example
-    -------
-    A fault of one's own, for a guard of one's own:
-
-    >>> def freeze(setup):
-    ...     setup.update = "none"
-    >>> Fault(name="update_forgotten", about="no update", codes=("RNN503",), change=freeze).kind
-    'fault'
-    """
-
-    name: str
-    about: str
-    codes: tuple[str, ...] = ()
-    kind: Literal["fault", "healthy", "trap"] = "fault"
-    change: Callable[[Setup], None] = _nothing
-    tasks: tuple[str, ...] = TOKEN_TASKS
-    cells: tuple[str, ...] = CELLS
-    optimisers: tuple[str, ...] = OPTIMISERS
-    through: tuple[Through, ...] = THROUGH
-    report_only: bool = False
-
-
-HEALTHY = Fault(name="healthy", about="nothing is wrong", kind="healthy", tasks=ALL_TASKS)
-
-LOOPS: tuple[Through, ...] = ("loop", "plain_loop")
-
 
 _ALL = (
     Fault(
@@ -94,28 +35,28 @@ _ALL = (
         about="epoch losses divided by the number of sequences",
         codes=("RNN101",),
         change=setting(report=by_samples, report_validation=by_samples),
-        report_only=True,
+        always_harms=True,
     ),
     Fault(
         name="loss_by_nothing",
         about="epoch losses summed over the batches and never divided",
         codes=("RNN101",),
         change=setting(report=by_nothing, report_validation=by_nothing),
-        report_only=True,
+        always_harms=True,
     ),
     Fault(
         name="loss_by_batch_size",
         about="epoch losses divided by the batch size",
         codes=("RNN101",),
         change=setting(report=by_batch_size, report_validation=by_batch_size),
-        report_only=True,
+        always_harms=True,
     ),
     Fault(
         name="validation_by_samples",
         about="the training loss divided by its batches, the validation loss by its sequences",
         codes=("RNN102",),
         change=setting(report_validation=by_samples),
-        report_only=True,
+        always_harms=True,
     ),
     Fault(
         name="state_leak",
@@ -194,11 +135,20 @@ _ALL = (
     Fault(
         name="explosion",
         about="recurrent weights that amplify, and nothing clips",
-        codes=("RNN401",),
+        codes=("RNN401", "RNN303"),
         change=amplified_unclipped,
-        tasks=("anbn",),
+        tasks=("characters", "stream"),
         cells=("relu",),
         optimisers=("sgd",),
+    ),
+    Fault(
+        name="explosion_momentum",
+        about="the same with an optimiser that keeps each explosion in its momentum",
+        codes=("RNN401", "RNN303"),
+        change=amplified_unclipped,
+        tasks=("characters", "stream"),
+        cells=("relu",),
+        optimisers=("momentum",),
     ),
     Fault(
         name="nan_input",
@@ -209,9 +159,9 @@ _ALL = (
     ),
     Fault(
         name="infinite_loss",
-        about="the loss of one batch is infinite",
+        about="the logarithm of zero in the loss of one batch, whose gradient is then no number either",
         codes=("RNN403",),
-        change=setting(loss=infinite_loss),
+        change=setting(loss=infinite_loss, gradients=nan_everywhere),
     ),
     Fault(
         name="nan_gradient",
@@ -279,6 +229,7 @@ _ALL = (
         codes=("RNN701",),
         change=setting(script=UpdatesFirst),
         through=LOOPS,
+        always_harms=True,
     ),
     Fault(
         name="records_only",
@@ -286,6 +237,7 @@ _ALL = (
         codes=("RNN701",),
         change=setting(script=RecordsOnly),
         through=LOOPS,
+        always_harms=True,
     ),
     Fault(
         name="trains_in_validation",
@@ -293,6 +245,7 @@ _ALL = (
         codes=("RNN701",),
         change=setting(script=TrainsInValidation),
         through=LOOPS,
+        always_harms=True,
     ),
     Fault(
         name="shuffled_labels",

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import attrs
 
 from rnncallbacks.testing.cases import Outcome
-from rnncallbacks.testing.faults import Fault
+from rnncallbacks.testing.fault import Fault
 from rnncallbacks.testing.tasks import TASKS
 
 HARM = 0.05
@@ -37,10 +37,10 @@ def wilson(hits: int, trials: int) -> tuple[float, float]:
 def harmful(fault: Fault, outcome: Outcome, twin: Outcome) -> bool:
     """Whether the network ended worse than its healthy twin of the same seed, by more than 0.05 ln V.
 
-    A fault of the report alone harms whoever reads the report, and so always.
+    Some faults harm by definition, see :class:`~rnncallbacks.testing.fault.Fault`.
     """
     margin = HARM * math.log(max(TASKS[outcome.task].vocab_size, 2))
-    return fault.report_only or not outcome.true_loss <= twin.true_loss + margin
+    return fault.always_harms or not outcome.true_loss <= twin.true_loss + margin
 
 
 @attrs.frozen(kw_only=True)

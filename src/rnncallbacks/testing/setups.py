@@ -27,12 +27,16 @@ RATES: Mapping[str, Mapping[str, float]] = {
     "stream": {"sgd": 0.5, "momentum": 0.1, "adam": 1e-2, "adagrad": 0.1, "rmsprop": 3e-3},
     "echo": {"sgd": 0.2, "momentum": 0.03, "adam": 5e-3, "adagrad": 0.03, "rmsprop": 3e-3},
     "anbn": {"sgd": 0.1, "momentum": 0.01, "adam": 3e-3, "adagrad": 0.05, "rmsprop": 3e-3},
-    "recall": {"sgd": 0.5, "momentum": 0.05, "adam": 5e-3, "adagrad": 0.03, "rmsprop": 2e-3},
+    "recall": {"sgd": 0.5, "momentum": 0.05, "adam": 5e-3, "adagrad": 0.09, "rmsprop": 3e-3},
     "anbn_single": {"sgd": 0.1, "momentum": 0.01, "adam": 3e-3, "adagrad": 0.05, "rmsprop": 3e-3},
     "parity": {"sgd": 0.07, "momentum": 0.007, "adam": 1e-3, "adagrad": 0.03, "rmsprop": 1e-3},
+    "words": {"sgd": 0.5, "momentum": 0.05, "adam": 5e-3, "adagrad": 0.1, "rmsprop": 3e-3},
     "waves": {"sgd": 0.1, "momentum": 0.01, "adam": 3e-3, "adagrad": 0.03, "rmsprop": 3e-3},
 }
 """Good learning rates by task and optimiser, from a sweep over factors of about 3."""
+
+UNLEARNED = frozenset({("echo", "relu", "sgd"), ("recall", "relu", "sgd")})
+"""Task, cell and optimiser for which no rate of the sweep gave a network worth the name."""
 
 Arrays = Mapping[str, Array]
 """Arrays by their role: "input", "recurrent" and "output" (the three weight matrices), and the biases behind them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
@@ -89,6 +90,17 @@ def _characters() -> tuple[Tokens, int]:
     return vocabulary.encode(text), len(vocabulary)
 
 
+WORDS = 300
+
+
+@cache
+def _words() -> Tokens:
+    """The embedded text in its commonest words; token 0 is any other."""
+    words = re.findall("[a-z]+", embedded_text().lower())
+    numbers = {word: number for number, (word, _) in enumerate(Counter(words).most_common(WORDS - 1), start=1)}
+    return np.array([numbers.get(word, 0) for word in words], dtype=np.intp)
+
+
 def text_slice(seed: int, length: int) -> Tokens:
     """A piece of the text, from a place that the seed draws."""
     tokens, _ = _characters()
@@ -116,6 +128,14 @@ def _make_stream(seed: int) -> Data:
     tokens = text_slice(seed, 36 * size + 3)
     train, validation, held_out = np.split(tokens, [30 * size + 1, 33 * size + 2])
     return Data(*(StreamLoader(part, BATCH_SIZE, SEQ_LEN, drop_last=True) for part in (train, validation, held_out)))
+
+
+def _make_words(seed: int) -> Data:
+    size = BATCH_SIZE * SEQ_LEN
+    length = 36 * size + 3
+    start = int(np.random.default_rng([seed, 1]).integers(len(_words()) - length))
+    parts = np.split(_words()[start : start + length], [30 * size + 1, 33 * size + 2])
+    return Data(*(StreamLoader(part, BATCH_SIZE, SEQ_LEN, drop_last=True) for part in parts))
 
 
 ECHO_VOCAB, ECHO_LAG = 8, 3
@@ -211,6 +231,7 @@ TASKS: Mapping[str, Task] = MappingProxyType(
         for task in (
             Task("characters", 27, 10, _make_characters),
             Task("stream", 27, 10, _make_stream, stream=True),
+            Task("words", WORDS, 10, _make_words, stream=True),
             Task("echo", ECHO_VOCAB, 10, _make_echo),
             Task("recall", ECHO_VOCAB, 6, _make_recall, seq_len=RECALL_LEN, stream=True),
             Task("anbn", 4, 15, _make_anbn),

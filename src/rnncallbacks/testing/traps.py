@@ -11,14 +11,22 @@ import numpy as np
 from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch, StreamLoader
 from rnncallbacks.testing import scripts
 from rnncallbacks.testing.changes import setting
-from rnncallbacks.testing.faults import LOOPS, SHUFFLED, Fault
+from rnncallbacks.testing.fault import LOOPS, SHUFFLED, Fault
 from rnncallbacks.testing.setups import Arrays, Setup, healthy
 from rnncallbacks.testing.tasks import BATCH_SIZE, SEQ_LEN, Changed, chunks, text_slice
 from rnncallbacks.testing.training import train
 
 
 def _big_steps(setup: Setup) -> None:
-    setup.learning_rate, setup.max_norm = 20.0, 0.25
+    # The published recipe clips at 0.25: thirteen million weights bear steps of length five, these forty thousand one.
+    setup.learning_rate, setup.max_norm, setup.hidden_size = 20.0, 0.05, 64
+    generator = np.random.default_rng([setup.seed, 10])
+
+    def weights(arrays: Arrays) -> None:
+        for role in ("input", "output"):
+            arrays[role][...] = generator.uniform(-0.1, 0.1, arrays[role].shape)
+
+    setup.weights = weights
 
 
 def _min_char_rnn(setup: Setup) -> None:
@@ -119,9 +127,9 @@ _ALL = (
     ),
     _trap(
         "big_steps",
-        "SGD at 20, clipped at 0.25",
+        "SGD at 20, clipped at 0.05, which is nearly every batch: the steps are as long as those of a rate of 2",
         _big_steps,
-        tasks=("characters", "stream"),
+        tasks=("words",),
         cells=("tanh",),
         optimisers=("sgd",),
     ),
