@@ -9,7 +9,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array
 from rnncallbacks.gradients import global_norm
-from rnncallbacks.updates import falls, overshoot, predicted_change, risen, update_ratio, usual_norm
+from rnncallbacks.updates import MOST, falls, overshoot, predicted_change, risen, update_ratio, usual_norm
 
 CLOSE, EVERY = 40, 20
 """So many updates are looked at one by one; later, every twentieth."""
@@ -65,7 +65,7 @@ class UpdateRecord:
         self.seen += 1
         self.losses.append(loss)
         self.per_position.append(loss * self.positions / positions)
-        del self.losses[:-CLOSE], self.per_position[:-CLOSE]
+        del self.losses[:-MOST], self.per_position[:-MOST]
 
     def measure(
         self, before: Mapping[str, Array], after: Mapping[str, Array], gradients: Mapping[str, Array], scale: float
@@ -116,7 +116,13 @@ class UpdateRecord:
         """Whether updates raised the loss of their own batch too often and too far, and it has not fallen."""
         share, excess = overshoot(self.changes)
         missed = share >= SHARE and excess >= EXCESS
-        return self.seen == CLOSE and missed and self.large and self.level(CLOSE // 2) > 0.95 and not falls(self.losses)
+        return (
+            self.seen == CLOSE
+            and missed
+            and self.large
+            and self.level(CLOSE // 2) > 0.95
+            and not falls(self.losses[-CLOSE:])
+        )
 
     def blew_up(self) -> bool:
         """Whether updates led to a batch that is not finite: a steep rise, or weights that were replaced at once."""
