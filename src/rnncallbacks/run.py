@@ -85,6 +85,7 @@ class Run:
         if zeros is None and hidden_size is not None:
             zeros = zeros_of(hidden_size, params)
         self._hidden = HiddenStates(zeros, reset)
+        self.reset = reset
         self.history = History()
         self.diagnosis = Diagnosis()
         self.stop_reason: str | None = None

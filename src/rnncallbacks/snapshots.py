@@ -69,7 +69,7 @@ class Snapshots:
     def follow(self, step: int, loss: float, arrays: Mapping[str, Array]) -> None:
         """Take in the loss of a batch, and a snapshot behind its update if one is due."""
         self._losses = [*self._losses[1 - RECENT :], loss]
-        self._lowest = min(self._lowest, self._level if len(self._losses) == RECENT else loss)
+        self._lowest = min(self._lowest, self._level)
         if step % self.every or self.risen or not all_finite(arrays.values()):
             return
         if self._trial is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 import numpy as np
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from rnncallbacks.run import Run
 
 
-def _unkept() -> Any:
-    return attrs.field(default=None, init=False, repr=False, metadata={"checkpoint": False})
-
-
 @attrs.define(eq=False, kw_only=True)
 class SelfRepair:
     """Repairs what can be repaired safely; each repair is in ``run.diagnosis.repairs`` and the column ``repairs``.
@@ -35,13 +31,13 @@ class SelfRepair:
     - RNN406, gradients that pile up: zeroes them behind each batch, or takes off what was there before.
     - RNN401, gradients that explode: clips them by their global norm.
     - RNN403 in a single batch, while the parameters are finite and the loss was well: takes the batch out.
-    - RNN501, RNN602, RNN407, and RNN403 else: puts back the parameters (and ``optimizer_state``) of the last snapshot
+    - RNN501, RNN602, and RNN403 else: puts back the parameters (and ``optimizer_state``) of the last snapshot
       that proved healthy, and cuts the learning rate by a scale that bears the plugin's name. So too where one of the
       others comes back.
 
-    A repaired alarm does not stop or end the run, whatever its action. All other causes lie in the script's own
-    functions and are told, not repaired. After ``max_repairs`` repairs, or ``max_skipped`` batches that were taken out,
-    the next one stops the run.
+    A repaired alarm does not stop or end the run, whatever its action. A note (severity "info") is left alone. All
+    other causes lie in the script's own functions and are told, not repaired. After ``max_repairs`` repairs, or
+    ``max_skipped`` batches that were taken out, the next alarm stops the run.
 
     To go back, the plugin needs ``Run(params)``, and ``run.params = params`` in a script whose update returns new
     arrays; to cut the rate, ``run.learning_rate`` in the update. Momentum that a script keeps to itself stays.
@@ -86,10 +82,10 @@ class SelfRepair:
     _done: int = attrs.field(default=0, init=False, repr=False)
     _skipped: int = attrs.field(default=0, init=False, repr=False)
     _repaired_step: int = attrs.field(default=0, init=False, repr=False)
-    _snapshots: Snapshots | None = _unkept()
-    _first: dict[str, Array] | None = _unkept()
-    _grads: Gradients | None = _unkept()
-    _piled: dict[str, Array] | None = _unkept()
+    _snapshots: Snapshots | None = attrs.field(default=None, init=False, repr=False, metadata={"checkpoint": False})
+    _first: dict[str, Array] | None = attrs.field(default=None, init=False, repr=False, metadata={"checkpoint": False})
+    _grads: Gradients | None = attrs.field(default=None, init=False, repr=False, metadata={"checkpoint": False})
+    _piled: dict[str, Array] | None = attrs.field(default=None, init=False, repr=False, metadata={"checkpoint": False})
 
     @hookimpl(trylast=True)
     def on_fit_start(self, run: Run) -> None:
@@ -149,7 +145,8 @@ class SelfRepair:
 
     @hookimpl
     def on_alarm(self, run: Run, alarm: Alarm) -> None:
-        if alarm.code not in REMEDIES or (self.when == "asked" and alarm.action != "repair"):
+        asked = self.when == "always" or alarm.action == "repair"
+        if alarm.code not in REMEDIES or alarm.severity == "info" or not asked:
             return
         if self._repaired_step == run.step and run.step and self._done:
             run.report_repair(alarm, "nothing more, as this batch has just led to a repair")
@@ -167,7 +164,7 @@ class SelfRepair:
     def _reset_state(self, run: Run) -> str:
         if self._resets:
             return self._go_back(run)
-        if run.batch is None or run.batch.batch_size is None:
+        if run.reset is None and (run.batch is None or run.batch.batch_size is None):
             return ""  # the script asks nobody for its state
         try:
             run.reset_hidden()
@@ -252,7 +249,6 @@ REMEDIES: Mapping[str, Callable[[SelfRepair, Run], str]] = {
     "RNN401": SelfRepair._clip,
     "RNN403": SelfRepair._leave_out,
     "RNN406": SelfRepair._zero_gradients,
-    "RNN407": SelfRepair._go_back,
     "RNN501": SelfRepair._go_back,
     "RNN602": SelfRepair._go_back,
 }
