@@ -6,12 +6,12 @@ import math
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
-import numpy as np
 
 from rnncallbacks import options
-from rnncallbacks.alarms import Action
+from rnncallbacks.alarms import ACTIONS, Action
 from rnncallbacks.gradients import global_norm
 from rnncallbacks.hookspecs import hookimpl
+from rnncallbacks.nonfinite import all_finite, evidence_of, locate, message_of
 
 if TYPE_CHECKING:
     from rnncallbacks.gradients import Gradients
@@ -26,9 +26,11 @@ STANDARD_ERRORS = 6.0
 class DivergenceAlarm:
     r"""Watches every batch for values that are not finite, and the training loss for a rise and for spikes.
 
-    - RNN403: a loss or a gradient is NaN or infinite. It is seen before the update. "raise" prevents the update, and
-      "stop" takes the batch out: gradients become zero, and ``if not run.skipped:`` before an update with momentum or
-      weight decay leaves the parameters as they were.
+    - RNN403: a loss or a gradient is NaN or infinite. It is seen before the update. "raise" prevents the update,
+      "stop" and "repair" take the batch out: gradients become zero, and ``if not run.skipped:`` before an update with
+      momentum or weight decay leaves the parameters as they were. The alarm names the array, time step and row where
+      it begins, among inputs, entering state, parameters, hidden states, logits, targets, loss and gradients, as far as
+      the script shows them: ``run.observe(hidden_states=..., logits=...)``.
     - RNN602: the smoothed loss :math:`m_t` is higher than its lowest value :math:`m_s` by more than
       :math:`\mathrm{max\_rise}\,|\ell_1|` and by more than noise alone,
       :math:`6 \max_{r \le s} \sigma_r \sqrt{1/n_s + 1/n_t}`. :math:`\ell_1` is the first loss, :math:`m` the
@@ -39,7 +41,7 @@ class DivergenceAlarm:
     - RNN605: one loss lies above the smoothed one by more than :math:`\mathrm{spike}\,\sigma` and by more than
       :math:`\mathrm{max\_rise}\,|\ell_1|`. A warning, whatever ``action`` is.
 
-    With ``action="warn"``, each code is raised once in a run.
+    With ``action="warn"``, each code is raised once in a run, RNN403 again after each repair.
 
     Options
     -------
@@ -51,7 +53,7 @@ class DivergenceAlarm:
         Batches that the smoothing looks back over, 2 or more. No spike is called before that many batches, no rise
         before a fifth of them.
     action:
-        "warn" goes on, "stop" ends the run, "raise" ends it with an error.
+        "warn" goes on, "stop" ends the run, "raise" ends it with an error, "repair" asks ``self_repair`` for a remedy.
 
     Example
     -------
@@ -64,7 +66,7 @@ class DivergenceAlarm:
     max_rise: float = attrs.field(default=0.25, validator=options.number(above=0))
     spike: float = attrs.field(default=10.0, validator=options.number(above=0))
     window: int = attrs.field(default=50, validator=options.count(at_least=2))
-    action: Action = attrs.field(default="stop", validator=options.one_of("warn", "stop", "raise"))
+    action: Action = attrs.field(default="stop", validator=options.one_of(*ACTIONS))
     _batches: int = attrs.field(default=0, init=False, repr=False)
     _first: float = attrs.field(default=0.0, init=False, repr=False)
     _mean: float = attrs.field(default=0.0, init=False, repr=False)
@@ -87,34 +89,35 @@ class DivergenceAlarm:
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> None:
         loss = batch.loss
         assert loss is not None
-        if math.isfinite(loss) and math.isfinite(global_norm(grads.arrays)):
+        if math.isfinite(loss) and (math.isfinite(global_norm(grads.arrays)) or all_finite(grads.arrays)):
             self._follow(run, loss)
             return
-        # Stopping must not let this batch's update through.
-        if self.action == "stop":
+        # Neither stopping nor a repair that fails must let this batch's update through.
+        if self.action in ("stop", "repair"):
             run.skip_batch()
-        if math.isfinite(loss):
-            name = next(name for name, array in grads.items() if not np.isfinite(array).all())
-            what = f"the gradient {name!r}" if name else "the gradient"
-        else:
-            what = f"the loss ({loss})"
-        self._raise_non_finite(run, batch, what)
+        self._raise_non_finite(run, batch, grads)
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
-        if batch.loss is not None and not math.isfinite(batch.loss) and not batch.skipped:
-            self._raise_non_finite(run, batch, f"the loss ({batch.loss})")
+        if batch.loss is None:
+            return
+        run.diagnosis.check("RNN403")
+        if not math.isfinite(batch.loss) and not batch.skipped:
+            self._raise_non_finite(run, batch)
 
-    def _raise_non_finite(self, run: Run, batch: Batch, what: str) -> None:
+    def _raise_non_finite(self, run: Run, batch: Batch, grads: Gradients | None = None) -> None:
         if "RNN403" in self._raised and self.action == "warn":
             return
-        self._raised.append("RNN403")
-        run.raise_alarm(
-            "RNN403",
-            f"{what} of batch {batch.index} of {batch.phase} is not finite",
-            evidence={"loss": batch.loss if batch.loss is not None else math.nan, "batch": batch.index},
-            action=self.action,
-        )
+        finding = locate(batch, run.params, grads)
+        if finding is None:
+            return
+        before_update = grads is not None or batch.phase != "train"
+        kept = grads is not None and self.action != "warn"
+        message = message_of(batch, finding, before_update=before_update, kept=kept)
+        repairs = len(run.diagnosis.repairs)
+        run.raise_alarm("RNN403", message, evidence=evidence_of(batch, finding), action=self.action)
+        if len(run.diagnosis.repairs) == repairs and "RNN403" not in self._raised:
+            self._raised.append("RNN403")
 
     def _follow(self, run: Run, loss: float) -> None:
         if self._batches == 0:
