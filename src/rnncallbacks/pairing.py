@@ -39,4 +39,5 @@ def parameters_of(gradients: Mapping[str, Array], params: Mapping[str, Array]) -
             pairs[name] = params[fitting[0]]
         elif shapes[gradient.shape] == param_shapes[gradient.shape] == 1:
             pairs[name] = next(array for array in params.values() if array.shape == gradient.shape)
-    return pairs
+    taken = Counter(map(id, pairs.values()))
+    return {name: array for name, array in pairs.items() if taken[id(array)] == 1}

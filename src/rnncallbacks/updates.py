@@ -12,8 +12,8 @@ from rnncallbacks.gradients import global_norm
 from rnncallbacks.pairing import parameters_of
 
 FOLLOWS = 0.95
-"""Above this cosine, an update is a multiple of the gradient. The first ones of Adam, Adagrad and RMSprop hold its signs
-only, and stay below 0.9."""
+"""Above this cosine, an update is a multiple of the gradient. The first ones of Adam, Adagrad and RMSprop hold its
+signs only, and stay below 0.9."""
 
 
 def follows_gradient(before: Mapping[str, Array], after: Mapping[str, Array], gradients: Mapping[str, Array]) -> float:
@@ -21,8 +21,8 @@ def follows_gradient(before: Mapping[str, Array], after: Mapping[str, Array], gr
 
     .. math:: \cos(\theta_{before} - \theta_{after},\, g)
 
-    1 for gradient descent, with momentum too at the first update. Parameters are found by the gradients' names. NaN if
-    no parameter changed, or none has a gradient.
+    1 for gradient descent, with momentum too at the first update. Parameters are found by the gradients' names, and
+    those that did not change are left out: they are kept as they are. NaN if none changed, or none has a gradient.
 
     Example
     -------
@@ -37,6 +37,8 @@ def follows_gradient(before: Mapping[str, Array], after: Mapping[str, Array], gr
     for name in starts.keys() & ends.keys():
         gradient = gradients[name].astype(np.float64).ravel()
         step = np.subtract(starts[name], ends[name], dtype=np.float64).ravel()
+        if not step.any():
+            continue
         product += float(step @ gradient)
         taken += float(step @ step)
         given += float(gradient @ gradient)
