@@ -2,17 +2,17 @@
 
     python tests/benchmarks/bench_faults.py --half report --seeds 8 --processes 2 --json faults.jsonl
 
-Cases that the file already holds are not run again, unless they crashed. What was measured under other guards must
-go: delete the file.
+Published rules run beside the guards, and self_repair on what can be repaired. Cases that the file already holds are
+not run again, unless they crashed. What was measured under other guards must go: delete the file.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Iterable
 from functools import partial
 from itertools import cycle
 from multiprocessing import Pool
@@ -21,41 +21,74 @@ from random import Random
 from typing import Any
 
 import attrs
+import numpy as np
+from comparators import COMPARATORS
+from fault_report import OURS, Measured, Report, repairable
 from threadpoolctl import threadpool_limits
 
-from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, Fault, Fired, Outcome, guards, run_case
+from rnncallbacks.alarms import Alarm
+from rnncallbacks.hookspecs import hookimpl
+from rnncallbacks.plugins.self_repair import REMEDIES, SelfRepair
+from rnncallbacks.run import Run
+from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, Fired, Outcome, guards, run_case
 from rnncallbacks.testing.cases import GUARDS
-from rnncallbacks.testing.scoring import Score, harmful, wilson
 
 HELD_OUT = ("anbn",)
 """Tasks on which no threshold was set."""
 
-Case = tuple[str, str, str, str, int, str]
+Case = tuple[str, str, str, str, str, int, str]
+"""What is done about alarms ("watch", "repair" or "random"), and what run_case wants."""
 
 
-def plan(half: str, seeds: int, only: list[str]) -> list[Case]:
-    """Each fault and trap with every seed in each of its loops, over tasks, cells and optimisers in turn. Twins first."""
+@attrs.define(eq=False, kw_only=True)
+class RandomRepair(SelfRepair):
+    """As self_repair, but each code gets the remedy of another."""
+
+    seed: int = 0
+
+    @hookimpl
+    def on_alarm(self, run: Run, alarm: Alarm) -> None:
+        if alarm.code in REMEDIES:
+            others = [code for code, remedy in REMEDIES.items() if remedy is not REMEDIES[alarm.code]]
+            generator = np.random.default_rng([self.seed, int(alarm.code[3:])])
+            super().on_alarm(run, attrs.evolve(alarm, code=str(generator.choice(others))))
+
+
+def plan(half: str, seeds: int, only: list[str], quick: bool) -> list[Case]:
+    """Each fault and trap with every seed in each of its loops, tasks, cells and optimisers in turn. Twins first.
+
+    In a quick run, each is seen once.
+    """
     cases: list[Case] = []
-    for fault in (*FAULTS.values(), *TRAPS.values()):
+    for number, fault in enumerate((*FAULTS.values(), *TRAPS.values())):
         if only and fault.name not in only:
             continue
         every = fault.combinations()
         combinations = [one for one in every if half == "report" or one[0] not in HELD_OUT] or every
         Random(fault.name).shuffle(combinations)
         turns = cycle(combinations)
-        for seed in range(int(half == "report"), 2 * seeds, 2):
-            cases += [(fault.name, *next(turns), seed, through) for through in fault.through]
-    twins = sorted({(HEALTHY.name, *case[1:]) for case in cases})
+        loops = (fault.through[number % len(fault.through)],) if quick else fault.through
+        arms = ("watch", "repair", "random") if repairable(fault) else ("watch",)
+        for seed in range(int(half == "report"), 2 * (1 if quick else seeds), 2):
+            for through in loops:
+                case = (fault.name, *next(turns), seed, through)
+                cases += [(arm, *case) for arm in arms]
+    twins = sorted({("watch", HEALTHY.name, *case[2:]) for case in cases})
     return twins + cases
 
 
-def run(names: list[str], case: Case) -> tuple[Case, dict[str, Any], float]:
+def run(names: list[str], case: Case) -> tuple[Case, dict[str, Any]]:
+    arm, fault, task, cell, optimiser, seed, through = case
+    rules = {f"rule_{number}": rule() for number, rule in enumerate(COMPARATORS)} if arm == "watch" else {}
+    repair = {"repair": SelfRepair(), "random": RandomRepair(seed=seed)}.get(arm)
+    plugins: dict[str, object] = {**guards(names), **rules, **({"self_repair": repair} if repair else {})}
     started = time.perf_counter()
     try:
-        outcome: dict[str, Any] = attrs.asdict(run_case(*case, guards(names)))  # type: ignore[arg-type]
+        outcome = attrs.asdict(run_case(fault, task, cell, optimiser, seed, through, plugins))  # type: ignore[arg-type]
+        entry: dict[str, Any] = {"outcome": outcome, "rules": {rule.label: rule.findings for rule in rules.values()}}
     except Exception as error:
-        outcome = {"crash": f"{type(error).__name__}: {error}"}
-    return case, outcome, time.perf_counter() - started
+        entry = {"crash": f"{type(error).__name__}: {error}"}
+    return case, entry | {"seconds": round(time.perf_counter() - started, 3)}
 
 
 def run_all(cases: list[Case], names: list[str], processes: int, path: Path) -> dict[Case, dict[str, Any]]:
@@ -63,13 +96,13 @@ def run_all(cases: list[Case], names: list[str], processes: int, path: Path) -> 
     if path.exists():
         for line in path.read_text().splitlines():
             entry = json.loads(line)
-            if "crash" not in entry["outcome"]:
-                done[tuple(entry["case"])] = entry["outcome"]
+            if "crash" not in entry:
+                done[tuple(entry["case"])] = entry
     missing = [case for case in cases if case not in done]
     with path.open("a") as file, Pool(processes, initializer=threadpool_limits, initargs=(1,)) as pool:
-        for case, outcome, seconds in pool.imap_unordered(partial(run, names), missing, chunksize=4):
-            done[case] = outcome
-            file.write(json.dumps({"case": case, "outcome": outcome, "seconds": round(seconds, 3)}) + "\n")
+        for case, entry in pool.imap_unordered(partial(run, names), missing, chunksize=4):
+            done[case] = entry
+            file.write(json.dumps({"case": case} | entry) + "\n")
             file.flush()
     return {case: done[case] for case in cases}
 
@@ -79,101 +112,19 @@ def as_outcome(fields: dict[str, Any]) -> Outcome:
     return Outcome(**fields | {"alarms": alarms, "repairs": tuple(fields["repairs"])})
 
 
-def share(hits: int, trials: int) -> str:
-    if not trials:
-        return "-"
-    low, high = wilson(hits, trials)
-    return f"{hits}/{trials} = {hits / trials:.1%} [{low:.1%}, {high:.1%}]"
-
-
-def table(rows: Iterable[Iterable[object]]) -> str:
-    lines = ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * (lines[0].count("|") - 1), *lines[1:]])
-
-
-def report(results: dict[Case, dict[str, Any]]) -> str:
+def measured(results: dict[Case, dict[str, Any]]) -> list[Measured]:
     known = {HEALTHY.name: HEALTHY, **FAULTS, **TRAPS}
-    crashes = [(case, one["crash"]) for case, one in results.items() if "crash" in one]
-    outcomes = {case: as_outcome(one) for case, one in results.items() if "crash" not in one}
-    by_fault: dict[str, list[Outcome]] = defaultdict(list)
-    for outcome in outcomes.values():
-        by_fault[outcome.fault].append(outcome)
-    rows: list[list[object]] = [
-        [
-            "fault",
-            "code",
-            "runs",
-            "harmful",
-            "detected of harmful",
-            "named of detected",
-            "mentioned",
-            "noted",
-            "batches median",
-            "90 %",
-            "other causes",
-        ]
-    ]
-    everything: list[tuple[Fault, Outcome]] = []
-    for name, fault in FAULTS.items():
-        if name not in by_fault:
-            continue
-        harmed = []
-        for one in by_fault[name]:
-            twin = outcomes.get((HEALTHY.name, one.task, one.cell, one.optimiser, one.seed, one.through))
-            if twin is not None and harmful(fault, one, twin):
-                harmed.append((fault, one))
-        everything += harmed
-        score = Score.of(harmed)
-        others: dict[str, int] = defaultdict(int)
-        for one in by_fault[name]:
-            for alarm in one.loud:
-                if alarm.code not in fault.codes:
-                    others[alarm.code] += 1
-        rows.append(
-            [
-                name,
-                "/".join(fault.codes),
-                len(by_fault[name]),
-                len(harmed),
-                share(score.detected, score.runs),
-                share(score.named, score.detected),
-                score.mentioned,
-                score.noted,
-                score.delay(0.5),
-                score.delay(0.9),
-                ", ".join(f"{code} x{number}" for code, number in sorted(others.items())),
-            ]
-        )
-    total = Score.of(everything)
-    rows.append(
-        [
-            "all",
-            "",
-            sum(len(by_fault[name]) for name in FAULTS),
-            total.runs,
-            share(total.detected, total.runs),
-            share(total.named, total.detected),
-            total.mentioned,
-            total.noted,
-            total.delay(0.5),
-            total.delay(0.9),
-            "",
-        ]
-    )
-    quiet: list[list[object]] = [["healthy or trap", "runs", "false alarms", "per 1,000 batches", "codes"]]
-    healthy_runs = [name for name in known if known[name].kind != "fault" and name in by_fault]
-    for name in (*healthy_runs, "all"):
-        runs = [one for each in healthy_runs for one in by_fault[each]] if name == "all" else by_fault[name]
-        false = [one for one in runs if one.loud]
-        codes = sorted({alarm.code for one in false for alarm in one.loud})
-        batches = sum(one.batches for one in runs)
-        alarms = sum(len(one.loud) for one in runs)
-        per = f"{1000 * alarms / batches:.3f}" if batches else "-"
-        quiet.append([name, len(runs), share(len(false), len(runs)), per, ", ".join(codes)])
-    text = table(rows) + "\n\n" + table(quiet)
-    for case, crash in crashes[:20]:
-        text += f"\n\ncrashed: {' '.join(map(str, case))}: {crash}"
-    return text
+    entries = {case: entry for case, entry in results.items() if "crash" not in entry}
+    ours = {case: as_outcome(entry["outcome"]) for case, entry in entries.items()}
+    found = []
+    for case, entry in entries.items():
+        outcomes = {OURS: ours[case]}
+        for label, findings in entry["rules"].items():
+            alarms = tuple(Fired(code, "warning", batch, None) for code, batch in findings.items())
+            outcomes[label] = attrs.evolve(ours[case], alarms=alarms)
+        twin = ours.get(("watch", HEALTHY.name, *case[2:]))
+        found.append(Measured(arm=case[0], fault=known[case[1]], outcomes=outcomes, twin=twin))
+    return found
 
 
 def main() -> None:
@@ -181,20 +132,31 @@ def main() -> None:
     parser.add_argument("--half", choices=("tune", "report"), default="report")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--json", type=Path, default=Path("faults.jsonl"))
+    parser.add_argument("--json", type=Path, help="where results are kept, and found again")
+    parser.add_argument("--quick", action="store_true", help="each fault and trap once, in about a minute")
+    parser.add_argument("--page", type=Path, help="write the page of the documentation to this file")
     parser.add_argument("--only", nargs="*", default=[], help="names of faults and traps")
     parser.add_argument("--guards", nargs="*", default=list(GUARDS), help="entry points of the guards to be measured")
     parser.add_argument("--alarms", action="store_true", help="list the alarms of every case")
     options = parser.parse_args()
-    results = run_all(plan(options.half, options.seeds, options.only), options.guards, options.processes, options.json)
-    if options.alarms:
-        for case, one in results.items():
-            fired = [
-                (alarm["code"], alarm["severity"], alarm["batch"], alarm["explained_by"])
-                for alarm in one.get("alarms", [])
-            ]
-            print(*case, f"{one.get('true_loss', float('nan')):.3f}", one.get("crash", fired))
-    print(report(results))
+    cases = plan(options.half, options.seeds, options.only, options.quick)
+    with tempfile.TemporaryDirectory() as folder:
+        path = options.json or Path(folder) / "faults.jsonl"
+        results = run_all(cases, options.guards, options.processes, path)
+    for case, entry in results.items():
+        if "crash" in entry:
+            print(*case, "crashed:", entry["crash"])
+        elif options.alarms:
+            outcome = as_outcome(entry["outcome"])
+            fired = [(one.code, one.severity, one.batch, one.explained_by) for one in outcome.alarms]
+            print(*case, f"{outcome.true_loss:.3f}", fired, *outcome.repairs)
+    report = Report(measured(results))
+    print(report.text())
+    if options.page:
+        arguments = [word for word in sys.argv[1:] if not word.startswith("--json")]
+        if options.json:
+            arguments.remove(str(options.json))
+        options.page.write_text(report.page(" ".join(["python tests/benchmarks/bench_faults.py", *arguments])))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class Script:
         setup = self.setup
         with Run(
             self.params,
-            plugins=[*self.own_plugins().values(), *plugins.values()],
+            plugins=self.own_plugins() | dict(plugins),
             hidden_size=setup.hidden_size,
             learning_rate=setup.learning_rate,
         ) as run:
@@ -67,7 +67,8 @@ class Script:
             item = self.current
             losses.append(self.train_batch(run, item))
             sizes.append(item.x.shape[2])
-        self.report(run, "train_loss", self.setup.report(losses, sizes))
+        if losses:
+            self.report(run, "train_loss", self.setup.report(losses, sizes))
 
     def train_batch(self, run: Run, item: Item) -> float:
         state = self.enter(run, item)
@@ -99,7 +100,8 @@ class Script:
             run.record(loss)
             losses.append(loss)
             sizes.append(item.x.shape[2])
-        self.report(run, "val_loss", self.setup.report_validation(losses, sizes))
+        if losses:  # none if the run was stopped
+            self.report(run, "val_loss", self.setup.report_validation(losses, sizes))
 
     # Its parts ------------------------------------------------------------------------------------------------------
 
