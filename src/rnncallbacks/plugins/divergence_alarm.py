@@ -92,6 +92,8 @@ class DivergenceAlarm:
         if math.isfinite(loss) and (math.isfinite(global_norm(grads.arrays)) or all_finite(grads.arrays)):
             self._follow(run, loss)
             return
+        if batch.skipped:  # by the script, or by a plugin before this one: they know
+            return
         # Neither stopping nor a repair that fails must let this batch's update through.
         if self.action in ("stop", "repair"):
             run.skip_batch()
