@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import attrs
 
@@ -11,6 +12,7 @@ from rnncallbacks.testing import FAULTS, TASKS, THROUGH, TRAPS, Fault, Outcome
 from rnncallbacks.testing.changes import POISONED
 from rnncallbacks.testing.scoring import Score, harmful, wilson
 
+PAGE = Path(__file__).with_name("fault_page.md")
 OURS = "rnncallbacks"
 REPAIRABLE = ("RNN201", "RNN401", "RNN403", "RNN406", "RNN501")
 
@@ -277,7 +279,7 @@ class Report:
             ]
         )
         traps = table([("trap", "what it is"), *((f"`{one.name}`", one.about) for one in TRAPS.values())])
-        return PAGE.format(
+        return PAGE.read_text().format(
             poisoned=POISONED,
             command=command,
             goals=self.goals(),
@@ -296,85 +298,3 @@ class Report:
 
 def _where(outcome: Outcome) -> tuple[object, ...]:
     return outcome.task, outcome.cell, outcome.optimiser, outcome.seed, outcome.through
-
-
-PAGE = """# Fault benchmark
-
-How well guards find and name causes is measured: on trainings into which a fault was put, and on healthy ones. This
-page is written by
-
-```text
-{command}
-```
-
-## How it is measured
-
-- A **fault** is a change to a training that works, such as a state that is never reset. Each has the code that names
-  it. A guard detects it with an alarm of severity warning or error that is a cause; notes (severity info) do not count.
-  It names it if that code is among the causes.
-- A fault did **harm** if the network's loss on held-out data, computed aside, is above that of its healthy twin (same
-  task, cell, optimiser, seed and loop) by more than 0.05 ln V. Wrong reports (RNN101, RNN102) and a broken protocol
-  (RNN701) harm by definition. Detection counts over harmful runs. A fault that did no harm, such as a state leak in
-  plain text, is neither a miss if it is passed over nor a false alarm if it is told.
-- A **trap** is a healthy training that looks ill to a rule that looks at one sign alone. Every alarm of severity
-  warning or error in a healthy run or a trap is a false alarm.
-- Thresholds of guards were set on one **half** of the seeds, without the task a^n b^n. This page is of the other half,
-  with it.
-- Each fault comes in three **loops**: `trainer` is `Trainer`; `loop` is a script written from scratch that gives all
-  evidence (states, their gradients, logits, a closure); `plain_loop` is the same script with no more than loss,
-  gradients and parameters. Tasks, cells (tanh, ReLU) and optimisers (SGD, momentum, Adam, Adagrad, RMSProp) take turns.
-- Intervals are Wilson's, of 95 %. Batches are those until the first alarm, from the first batch on; the non-finite
-  values of RNN403 come in batch {poisoned}.
-
-## Goals
-
-{goals}
-
-## Compared with published rules
-
-The rules run on the same batches, with the parameters that their sources give; `tests/benchmarks/comparators.py` says
-what was adapted. Few of them were made for these faults: what counts is the false alarms, and whether a name is right.
-A rule names a cause if any of its words fits it.
-
-{compared}
-
-## Cause by cause
-
-{causes}
-
-## Fault by fault
-
-{faults}
-
-## By loop and evidence
-
-{loops}
-
-Named / detected / harmful runs by cause:
-
-{crossed}
-
-## Healthy runs and traps
-
-{silent}
-
-## Repair by outcome
-
-Of the runs that end worse than their twin if nothing is done, how many do not, under the plugin `self_repair`, and
-under the same plugin if it takes the remedy of another code, drawn at random. All guards are on. A state that the
-script keeps to itself can be told and not repaired, so `state_leak_own` is left out.
-
-{repairs}
-
-## Where it falls short
-
-{shortfalls}
-
-## The faults
-
-{list_of_faults}
-
-## The traps
-
-{list_of_traps}
-"""
