@@ -215,10 +215,12 @@ def test_sizes_that_only_some_batches_have_make_no_total():
     seen = PhaseLosses()
     for index, loss in enumerate(drawn()):
         seen.add(loss, sequences=SIZE if index else None)
-    assert seen.counts == {}
+    assert seen.lengths["sequences"].total is None
     seen = played(drawn())
+    assert seen.lengths["sequences"].total == BATCHES * SIZE
     seen.add(1.5)
-    assert (seen.counts, seen.sums) == ({}, {})
+    assert seen.lengths["sequences"].total is None
+    assert is_right(seen.mean, seen)
 
 
 # --- sums, words, roundings ------------------------------------------------------------------------------------------

@@ -26,6 +26,9 @@ BoolArray = npt.NDArray[np.bool_]
 MOST_STEPS = 16
 """The longest shift between inputs and targets that is looked for."""
 
+ENOUGH_PAIRS = 2000
+"""Inputs and targets that show the shift, and how often it holds."""
+
 STREAM_SHARE = 0.75
 """The least share of rows that go on in a stream, of those that would without noise: documents may begin in between."""
 
@@ -131,6 +134,12 @@ class Shift:
             return 1
         best = max(self.hits, key=self._beyond_chance, default=None)
         return best if best is not None and self._beyond_chance(best) >= 0.75 else None
+
+    @property
+    def settled(self) -> bool:
+        """Whether enough was seen to look no further."""
+        steps = self.steps
+        return steps is not None and self.pairs[steps] >= ENOUGH_PAIRS
 
     @property
     def share(self) -> float:

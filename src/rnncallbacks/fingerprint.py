@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays import Array, FlatArrays, named_arrays
 
 SAMPLE = 64
 
@@ -25,9 +25,12 @@ def fingerprint(container: object) -> bytes:
     >>> fingerprint(params) == before
     False
     """
-    prints = []
-    for array in named_arrays(container, "params").values():
-        flat = array.reshape(-1)
-        prints.append(np.dot(flat, flat).tobytes())
-        prints.append(flat[:: max(1, flat.size // SAMPLE)].tobytes())
-    return b"".join(prints)
+    if isinstance(container, FlatArrays):
+        return _print(container.flat)
+    return b"".join(map(_print, named_arrays(container, "params").values()))
+
+
+def _print(array: Array) -> bytes:
+    flat = array.reshape(-1)
+    sum_of_squares: bytes = np.dot(flat, flat).tobytes()
+    return sum_of_squares + flat[:: max(1, flat.size // SAMPLE)].tobytes()

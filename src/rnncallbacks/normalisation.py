@@ -26,12 +26,44 @@ LARGEST_MEAN_NLL = 10.0
 """The loss of an even guess among e^10 = 22026 tokens: a first loss above it is rather a sum."""
 
 
+LENGTHS = ("sequences", "steps", "tokens")
+
+
+@attrs.define(eq=False)
+class Lengths:
+    """Sums over the batches of a length that each has: of the losses times it, over it, and of it alone.
+
+    They are worth something only if each batch said its length (``known``). ``most`` is the greatest.
+    """
+
+    times: float = 0.0
+    over: float = 0.0
+    count: int = 0
+    most: int = 0
+    known: bool = True
+
+    @property
+    def total(self) -> int | None:
+        """The lengths of all batches together, if each said its own."""
+        return self.count if self.known and self.count else None
+
+    def add(self, loss: float, length: int | None) -> None:
+        """Take a batch in."""
+        if length is None:
+            self.known = False
+            return
+        self.times += loss * length
+        self.over += loss / length
+        self.count += length
+        if length > self.most:
+            self.most = length
+
+
 @attrs.define(eq=False)
 class PhaseLosses:
     """The batch losses of one pass over a phase's batches, as sums.
 
-    ``add`` takes a loss and what is known of its batch: the numbers of its sequences, of the time steps of each, and of
-    the tokens that its loss counts. ``expected`` is the number of batches that the loader has, if it knows it.
+    ``expected`` is the number of batches that the loader has, if it knows it.
     """
 
     expected: int | None = None
@@ -41,14 +73,15 @@ class PhaseLosses:
     largest: float = attrs.field(default=-math.inf, init=False)
     gap: bool = attrs.field(default=False, init=False)
     spoiled: bool = attrs.field(default=False, init=False)
-    sums: dict[str, float] = attrs.field(factory=dict, init=False)
-    counts: dict[str, int] = attrs.field(factory=dict, init=False)
-    most: dict[str, int] = attrs.field(factory=dict, init=False)
+    lengths: dict[str, Lengths] = attrs.field(factory=lambda: {name: Lengths() for name in LENGTHS}, init=False)
 
     def add(
         self, loss: float | None, *, sequences: int | None = None, steps: int | None = None, tokens: int | None = None
     ) -> None:
-        """Take a batch in; a loss that is not above 0 spoils the pass for judging, and so does none before the end."""
+        """Take a batch in, with what is known of its sequences, the time steps of each, and the tokens that count.
+
+        A loss that is not above 0 spoils the pass for judging, and so does none at all unless it is the last.
+        """
         if loss is None:
             self.gap = True
             return
@@ -58,14 +91,10 @@ class PhaseLosses:
             return
         self.total += loss
         self.least, self.largest = min(self.least, loss), max(self.largest, loss)
-        for name, count in (("sequences", sequences), ("steps", steps), ("tokens", tokens)):
-            if count is not None and (self.batches == 1 or name in self.counts):
-                self.sums[f"times {name}"] = self.sums.get(f"times {name}", 0.0) + loss * count
-                self.sums[f"over {name}"] = self.sums.get(f"over {name}", 0.0) + loss / count
-                self.counts[name] = self.counts.get(name, 0) + count
-                self.most[name] = max(self.most.get(name, 0), count)
-            elif count is None and self.counts.pop(name, None) is not None:  # a sum of some batches is no total
-                del self.sums[f"times {name}"], self.sums[f"over {name}"]
+        lengths = self.lengths
+        lengths["sequences"].add(loss, sequences)
+        lengths["steps"].add(loss, steps)
+        lengths["tokens"].add(loss, tokens)
 
     @property
     def mean(self) -> float:
@@ -106,7 +135,8 @@ class Divisor:
 
 def is_right(reported: float, seen: PhaseLosses) -> bool:
     """Whether a report is a mean of the batch losses: by batch, by sequence or by token."""
-    weighted = [seen.sums[f"times {name}"] / count for name, count in seen.counts.items() if name != "steps"]
+    lengths = (seen.lengths[name] for name in ("sequences", "tokens"))
+    weighted = [one.times / one.count for one in lengths if one.total]
     means = [seen.mean, *weighted]
     return any(_near(reported, mean, max(10 * PRECISION, rounding(reported))) for mean in means)
 
@@ -225,11 +255,10 @@ def _is_another_unit(reported: float, mean: float) -> bool:
 
 def _named(seen: PhaseLosses, vocab_size: int | None, others: Mapping[str, PhaseLosses]) -> Iterator[Divisor]:
     """The counts that have a name, those first that are most often taken for the number of batches."""
-    n, size, steps = seen.batches, seen.most.get("sequences"), seen.most.get("steps")
-    samples, tokens = seen.counts.get("sequences"), seen.counts.get("tokens")
+    n, size, steps = seen.batches, seen.lengths["sequences"].most, seen.lengths["steps"].most
+    samples, tokens = (seen.lengths[name].total for name in ("sequences", "tokens"))
     if samples is not None and samples != n:
-        even = size is not None and samples == n * size
-        yield Divisor("samples", samples, samples / n, "the batch size" if even else "samples a batch")
+        yield Divisor("samples", samples, samples / n, "the batch size" if samples == n * size else "samples a batch")
     if tokens is not None and tokens != n:
         yield Divisor("tokens", tokens, tokens / n, "tokens a batch")
     if n > 1:
@@ -237,23 +266,23 @@ def _named(seen: PhaseLosses, vocab_size: int | None, others: Mapping[str, Phase
     for kind, length, words in (
         ("sequences", size, "the batch size"),
         ("steps", steps, "the number of time steps"),
-        ("tokens", size * steps if size and steps else None, "the tokens of a batch"),
-        ("vocabulary", vocab_size, "the size of the vocabulary"),
+        ("tokens", size * steps, "the tokens of a batch"),
+        ("vocabulary", vocab_size or 0, "the size of the vocabulary"),
     ):
-        if length is not None and length > 1:
+        if length > 1:
             yield Divisor(kind, float(n * length), float(length), words)
             if n != length:
                 yield Divisor(kind, n / length, 1.0 / length, words)
                 yield Divisor("alone", float(length), length / n, words)
     for name, words in (("sequences", "its batch size"), ("steps", "its time steps"), ("tokens", "its tokens")):
-        for way in ("times", "over"):
-            changed = seen.sums.get(f"{way} {name}", seen.total)
+        one = seen.lengths[name]
+        for changed in (one.times, one.over) if one.known else ():
             if not _near(changed, seen.total, FAINT):
                 yield Divisor("each", n * seen.total / changed, seen.total / changed, words)
     if n > 2:
         yield Divisor("twice", float(n * n), float(n), "the number of batches")
     for phase, other in others.items():
-        for what, count in (("batches", other.batches), ("samples", other.counts.get("sequences", 0))):
+        for what, count in (("batches", other.batches), ("samples", other.lengths["sequences"].total)):
             if count and count != n:
                 far = abs(count - n) > 1
                 yield Divisor("other phase", count, count / n, f"the number of {what} of {phase}", certain=far)
@@ -261,7 +290,7 @@ def _named(seen: PhaseLosses, vocab_size: int | None, others: Mapping[str, Phase
 
 def _whole(divisor: float, seen: PhaseLosses) -> Divisor | None:
     """A whole number near the number of samples, off by one from the number of batches, or without any name."""
-    n, size, near = seen.batches, seen.most.get("sequences", 1), round(divisor)
+    n, size, near = seen.batches, seen.lengths["sequences"].most, round(divisor)
     if near < 1 or near == n or abs(divisor - near) > min(WHOLE, 10 * PRECISION * near):
         return None
     whole = seen.expected if seen.cut_short and seen.expected is not None else n

@@ -13,8 +13,8 @@ SATURATED = 0.99
 FAULTY_SHARE = 0.5
 """Healthy networks have up to 5 % of their units beyond, those with weights too large 96 %."""
 
-SAMPLE = 4096
-"""Entries of hidden states that are looked at."""
+SAMPLE, STEPS = 2048, 8
+"""About so many entries of the hidden states are looked at, of so many time steps."""
 
 DOING_WELL = 0.7
 """A network whose loss is below this share of that of an even guess puts its saturated units to use."""
@@ -31,14 +31,14 @@ def saturated_share(hidden_states: list[Array] | Array) -> float | None:
     0.75
     """
     count = len(hidden_states) - 1
-    chosen = np.unique(np.linspace(1, count, min(count, 8)).astype(int))
-    parts = [np.ravel(hidden_states[step]) for step in chosen]
+    # From the last step backwards, so that there is always one.
+    parts = [hidden_states[step].reshape(-1) for step in range(count, 0, -max(1, count // STEPS))]
     stride = max(1, sum(part.size for part in parts) // SAMPLE)
     sample = np.concatenate([part[::stride] for part in parts])
-    sizes = np.abs(sample)
-    if not sample.size or not sizes.max() <= 1.0 or not sample.min() < 0.0:  # nor for NaN
+    least, largest = sample.min(), sample.max()
+    if not -1.0 <= least < 0.0 or not largest <= 1.0:  # NaN is neither
         return None
-    return float(np.count_nonzero(sizes > SATURATED)) / sample.size
+    return float(np.count_nonzero(np.abs(sample) > SATURATED)) / sample.size
 
 
 @attrs.define(eq=False)

@@ -12,10 +12,10 @@ from rnncallbacks.contiguity import BoolArray, Edges, Shift, Tally, time_first
 from rnncallbacks.evidence import Sequences
 from rnncallbacks.states import SeenState, root_mean_square, rows_of, same_rows
 
-EACH = 40
+EACH = 30
 """So many batches of a phase are looked at one by one, and then two in a row of each ``PERIOD``."""
 
-PERIOD = 20
+PERIOD = 40
 
 
 @attrs.define(eq=False)
@@ -35,7 +35,8 @@ class Phase:
 
     ``carried`` is what the run carried over to the open batch. ``leak``, ``leaks_from`` (by another phase's name) and
     ``reset`` count the rows that went on where a state was carried over, where another phase's was, and where zeros
-    entered. ``quiet_until`` is the batch before which a leak is not told again, and ``rms`` the size of the latest one.
+    entered; ``told_anew`` says whether the loader told of all these that they begin anew. ``quiet_until`` is the batch
+    before which a leak is not told again, and ``rms`` the size of the latest one.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Phase:
     leak: Tally = attrs.field(factory=Tally)
     leaks_from: dict[str, Tally] = attrs.field(factory=dict)
     reset: Tally = attrs.field(factory=Tally)
+    told_anew: bool = False
     vocab_size: int = 0
     rms: float = 0.0
     quiet_until: int = 0
@@ -60,12 +62,12 @@ class Phase:
 
     def learn(self, shown: Sequences, mask: Array | None) -> None:
         """From the first batches: the size of the vocabulary, and by how many steps targets run ahead of inputs."""
-        if self.serial > PERIOD or shown.targets is None or shown.time_axis is None:
+        if self.serial > EACH or shown.targets is None or shown.time_axis is None:
             return
         if shown.targets.dtype.kind != "f" and shown.targets.size:
             self.vocab_size = max(self.vocab_size, shown.vocab_size or int(shown.targets.max()) + 1)
         x, y = time_first(shown)
-        if y is not None:
+        if y is not None and not self.shift.settled:
             self.shift.add(x, y, mask if mask is None or shown.time_axis == 0 else mask.T)
 
     @property

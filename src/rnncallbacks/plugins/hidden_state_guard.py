@@ -55,6 +55,7 @@ class HiddenStateGuard(Guard):
     - RNN202: the entering state has no axis of the batch's size, or another shape than the state after the first time
       step. Zeros that are spread over the batch do no harm: a note.
     - RNN203: zeros enter each training batch, and each of its rows goes on where it ended, which chance cannot explain.
+      A note if ``starts`` says that all rows begin anew.
     - RNN407: half of the tanh units or more lie beyond 0.99, from the first batch on. A note if they came to it by
       training, or if the loss is well below that of an even guess.
 
@@ -118,7 +119,8 @@ class HiddenStateGuard(Guard):
         if state.known and state.count != shown.seq_len:  # else the entering state was left out
             self._check_width(run, batch, phase, shown)
             if state.entering is None or not state.entering.any():
-                run.diagnosis.check("RNN201")
+                if phase.adjacent is not None:
+                    run.diagnosis.check("RNN201")
                 self._check_reset(run, batch, phase, edges)
             elif size is not None and (rows := rows_of(state.entering, size)) is not None:
                 self._check_entering(run, batch, phase, edges, rows)
@@ -164,8 +166,8 @@ class HiddenStateGuard(Guard):
         source = "the batch before" if found.other is None else f"the phase {found.other}"
         where = f"enters batch {batch.index} of {phase.name}, and is what {source} ended with"
         phase.rms = found.rms
-        starts = _flags(batch)
-        if starts is not None and starts.shape == found.rows.shape:
+        starts = _starts(batch, len(found.rows))
+        if starts is not None:
             run.diagnosis.check("RNN201")
             leaking = int((found.rows & starts).sum())
             if leaking and phase.serial >= phase.quiet_until:
@@ -222,8 +224,10 @@ class HiddenStateGuard(Guard):
         if order.ends is None:
             return
         run.diagnosis.check("RNN203")
-        rows, starts = np.ones(edges.batch_size, dtype=np.bool_), _flags(batch)
-        phase.reset.add(order, rows if starts is None or starts.shape != rows.shape or starts.all() else ~starts)
+        starts, every = _starts(batch, edges.batch_size), np.ones(edges.batch_size, dtype=np.bool_)
+        all_anew = starts is not None and bool(starts.all())
+        phase.told_anew = all_anew and (phase.told_anew or not phase.reset.rows)
+        phase.reset.add(order, every if starts is None or all_anew else ~starts)
         self._fire_reset(run, phase, WINDOW)
 
     def _fire_reset(self, run: Run, phase: Phase, wanted: int) -> None:
@@ -236,7 +240,7 @@ class HiddenStateGuard(Guard):
         )
         evidence = {"share_that_goes_on": 1.0, "rows": tally.rows, "batches": tally.batches, "state_rms": 0.0}
         tally.clear()
-        self.fire(run, "RNN203", message, evidence)
+        self.fire(run, "RNN203", message, evidence, "info" if phase.told_anew else None)
 
     def _check_width(self, run: Run, batch: Batch, phase: Phase, shown: Sequences) -> None:
         state = phase.state
@@ -293,8 +297,10 @@ class HiddenStateGuard(Guard):
         self.fire(run, "RNN407", message, evidence, None if fault else "info")
 
 
-def _flags(batch: Batch) -> BoolArray | None:
-    return None if batch.starts is None else batch.starts.astype(np.bool_, copy=False)
+def _starts(batch: Batch, size: int) -> BoolArray | None:
+    """Which sequences begin anew by the loader's word, if it has one for each."""
+    starts = batch.starts
+    return None if starts is None or starts.shape != (size,) else starts.astype(np.bool_, copy=False)
 
 
 def _severity(phase: Phase, other: str | None) -> Severity | None:
