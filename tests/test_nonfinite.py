@@ -267,7 +267,7 @@ def told(seen, finding, **options):
         ),
         (
             {"gradients": [0, 1, 2]},
-            "the gradient 'w' of batch 3 of train is not finite (3 of 25 entries); the loss (1.0) is, so the backward "
+            "the gradient 'w' of batch 3 of train is not finite (3 of 25 entries); the loss (1) is, so the backward "
             "pass made it; the parameters are finite and have not been touched",
         ),
     ],

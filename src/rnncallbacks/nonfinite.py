@@ -175,7 +175,7 @@ def message_of(batch: Batch, finding: Finding, *, before_update: bool, kept: boo
         return f"{message}; {first.words} {when} ({first.share})"
     joint = "; "
     if first.source == "gradients":
-        message += f" ({first.share}); the loss ({batch.loss}) is, so the backward pass made it"
+        message += f" ({first.share}); the loss ({batch.loss:.6g}) is, so the backward pass made it"
     elif first.source != "loss":
         joint = ", while "
         back = "going back through time, " if first.source == "hidden_gradients" else ""

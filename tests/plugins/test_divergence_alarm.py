@@ -60,7 +60,7 @@ def test_one_entry_of_one_gradient_is_found_and_named(bad):
     sick = {"u": np.ones(2), "w": np.array([1.0, bad, 1.0])}
     run = train_with([SOUND, sick, SOUND], DivergenceAlarm())
     assert [alarm.message for alarm in run.alarms] == [
-        "the gradient 'w' of batch 2 of train is not finite (1 of 3 entries); the loss (1.0) is, so the backward pass "
+        "the gradient 'w' of batch 2 of train is not finite (1 of 3 entries); the loss (1) is, so the backward pass "
         "made it; the parameters are finite and have not been touched"
     ]
     # The script does not look at run.skipped: the gradients themselves were made zero.
