@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
@@ -107,18 +108,18 @@ class ProtocolGuard(Guard):
         self._told.clear()
         self._ended = None
 
-    @hookimpl(trylast=True)
-    def on_batch_start(self, run: Run, batch: Batch) -> None:
+    @hookimpl(wrapper=True)
+    def on_batch_start(self, run: Run, batch: Batch) -> Generator[None]:
+        """Around all other plugins, so that what they change is told from what the loader changes, and the script."""
         name = batch.phase
         count = self._counts[name] = self._counts.get(name, 0) + 1
-        due = count <= EACH or count % PERIOD < 2
-        opened = self._open[name] = _Open(due, first=count == 1)
-        if not due:
-            return
-        opened.began = self._print(run)
-        if name == TRAIN and self._ended is not None and opened.began is not None:
+        opened = self._open[name] = _Open(due=count <= EACH or count % PERIOD < 2, first=count == 1)
+        if opened.due and name == TRAIN and self._ended is not None:
             window = self._windows.setdefault(name, _Window())
-            window.between += self._ended != opened.began
+            window.between += self._print(run) != self._ended
+        yield
+        if opened.due:
+            opened.began = self._print(run)
 
     @hookimpl(tryfirst=True)
     def on_backward(self, run: Run, batch: Batch) -> None:
