@@ -132,12 +132,12 @@ def kind_at_first(losses: list[float], vocabulary: Vocabulary, counts: Mapping[s
 
 
 def squared_errors(size: int, counts: Mapping[str, float]) -> Iterator[float]:
-    r"""Squared errors between 1/V and a one-hot target, as scripts have them.
+    r"""Squared errors between outputs and a one-hot target, as scripts have them.
 
-    A sum over the vocabulary, :math:`1 - 1/V`, or a mean over it, :math:`(V - 1)/V^2`; half of either; and of each a
-    mean over positions or a sum.
+    Of probabilities 1/V: a sum over the vocabulary, :math:`1 - 1/V`, or a mean over it, :math:`(V - 1)/V^2`. Of outputs
+    that are zero: 1, or 1/V. Half of each; and a mean over positions or a sum.
     """
-    for each in ((size - 1) / size, (size - 1) / size**2):
+    for each in ((size - 1) / size, (size - 1) / size**2, 1.0, 1.0 / size):
         for half in (1.0, 0.5):
             yield each * half
             for count in counts.values():
@@ -151,7 +151,7 @@ def counts_of(seq_len: int | None, batch_size: int | None, targets: Array, token
     Example
     -------
     >>> counts_of(3, 2, np.array([[0, 1], [1, 2], [2, -1]]), None)
-    {'time steps': 3, 'sequences': 2, 'time steps and sequences': 6, 'tokens': 5}
+    {'time steps': 3, 'sequences': 2, 'time steps and sequences': 6, 'tokens': 5, 'tokens of a sequence': 2.5}
     """
     named: dict[str, float] = {}
     if seq_len is not None and batch_size is not None:

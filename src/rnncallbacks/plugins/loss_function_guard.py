@@ -37,12 +37,12 @@ LOOKED_AT = 5
 class LossFunctionGuard(Guard):
     r"""Finds out in the first batches what the loss is, from its size.
 
-    With ``closure=`` and ``Run(params)``, it evaluates the first batch's loss once with all parameters at zero, and puts
-    them back. Every softmax is then uniform, so that a mean negative log-likelihood is exactly :math:`\ln V`, whatever
-    the initialisation. Without, it compares the first loss with :math:`\ln V`.
+    With ``closure=`` and ``Run(params)``, it evaluates the first batch's loss once with all parameters at zero, and
+    puts them back. Every softmax is then uniform, so that a mean negative log-likelihood is exactly :math:`\ln V`,
+    whatever the initialisation. Without, it compares the first loss with :math:`\ln V`.
 
-    - RNN301: it is a sum, n times as large, with n the time steps, the sequences, or both. A note where the first update
-      does not follow the gradient's scale, as with Adam.
+    - RNN301: it is a sum, n times as large, with n the time steps, the sequences, or both. A note where the first
+      update does not follow the gradient's scale, as with Adam.
     - RNN302: it is a squared error between probabilities and one-hot targets.
     - RNN303: it is a mean, but the first loss is more than 1.5 times :math:`\ln V`: the weights are too large.
 
@@ -52,8 +52,8 @@ class LossFunctionGuard(Guard):
     Options
     -------
     action:
-        What to do about a finding: "warn" goes on, "stop" ends the run, "raise" ends it with an error, "repair" goes on,
-        as no function of the script is ever rewritten.
+        What to do about a finding: "warn" goes on, "stop" ends the run, "raise" ends it with an error, "repair" goes
+        on, as no function of the script is ever rewritten.
 
     Example
     -------
