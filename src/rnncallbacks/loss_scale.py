@@ -90,14 +90,14 @@ def kind_at_zero(loss: float, vocabulary: Vocabulary, counts: Mapping[str, float
     >>> kind_at_zero(3 / 16, vocabulary, {"time steps": 20}).kind
     'squared error'
     """
-    for factor in (1.0, math.log(2)):  # nats or bits
-        if loss > 0.0 and loss * factor < 700.0 and vocabulary.may_be(math.exp(loss * factor)):
-            return LossKind("mean", round(math.exp(loss * factor)))
-    for over, count in counts.items():
-        for factor in (1.0, math.log(2)):
+    found: list[LossKind] = []
+    for over, count in {"": 1.0, **counts}.items():
+        for factor in (1.0, math.log(2)):  # nats or bits
             each = loss * factor / count
-            if count > 1 and 0.0 < each < 700.0 and vocabulary.may_be(math.exp(each)):
-                return LossKind("sum", round(math.exp(each)), count, over)
+            if 0.0 < each < 700.0 and vocabulary.may_be(math.exp(each)):
+                found.append(LossKind("sum" if over else "mean", round(math.exp(each)), count, over))
+    if found:  # a sum of 2 ln 2 is a mean of ln 4: the vocabulary that was seen decides
+        return min(found, key=lambda one: one.vocab_size - vocabulary.size)
     widest = vocabulary.size if vocabulary.exact else WIDEST * vocabulary.size
     for size in range(max(vocabulary.size, 2), widest + 1):
         for value in squared_errors(size, counts):
@@ -145,25 +145,25 @@ def squared_errors(size: int, counts: Mapping[str, float]) -> Iterator[float]:
                     yield each * half * count
 
 
-def counts_of(seq_len: int | None, batch_size: int | None, targets: Array, tokens: int | None) -> dict[str, float]:
+def counts_of(shape: tuple[int, ...], time_axis: int | None, targets: Array, tokens: int | None) -> dict[str, float]:
     """The numbers of positions that a loss may be summed over, by name; each number once.
+
+    ``shape`` is that of the inputs: time and batch, in the order that ``time_axis`` tells. ``tokens`` is how many
+    targets count; None: those that are not negative.
 
     Example
     -------
-    >>> counts_of(3, 2, np.array([[0, 1], [1, 2], [2, -1]]), None)
+    >>> counts_of((3, 2), 0, np.array([[0, 1], [1, 2], [2, -1]]), None)
     {'time steps': 3, 'sequences': 2, 'time steps and sequences': 6, 'tokens': 5, 'tokens of a sequence': 2.5}
     """
-    named: dict[str, float] = {}
-    if seq_len is not None and batch_size is not None:
-        named = {
-            "time steps": seq_len,
-            "sequences": batch_size,
-            "time steps and sequences": seq_len * batch_size,
-        }
+    names = ["positions along the first axis", "positions along the second axis"]
+    if time_axis is not None:
+        names[time_axis], names[1 - time_axis] = "time steps", "sequences"
     counted = tokens or int(np.count_nonzero(targets >= 0))
-    named["tokens"] = counted
-    if batch_size:
-        named["tokens of a sequence"] = counted / batch_size
+    named: dict[str, float] = dict(zip(names, shape, strict=False))
+    named |= {"time steps and sequences": shape[0] * shape[1], "tokens": counted}
+    if time_axis is not None:
+        named["tokens of a sequence"] = counted / shape[1 - time_axis]
     by_value: dict[float, str] = {}
     for name, count in named.items():
         by_value.setdefault(count, name)

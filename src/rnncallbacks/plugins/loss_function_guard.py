@@ -96,7 +96,8 @@ class LossFunctionGuard(Guard):
             return
         self._vocabulary = vocabulary_of(shown.targets, shown.vocab_size, self._vocabulary)
         if not self._losses:
-            self._counts = counts_of(shown.seq_len, shown.batch_size, shown.targets, batch.tokens)
+            assert shown.inputs is not None
+            self._counts = counts_of(shown.inputs.shape[:2], shown.time_axis, shown.targets, batch.tokens)
             self._at_zero = self._loss_at_zero(run, batch)
             if run.params is not None:
                 self._before = {name: array.copy() for name, array in named_arrays(run.params, "params").items()}

@@ -1,0 +1,205 @@
+"""What the loss is: sums, squared errors and wild starts are found in the first batches, and healthy losses are not."""
+
+import attrs
+import numpy as np
+import pytest
+
+from rnncallbacks.plugins import LossFunctionGuard
+from rnncallbacks.rnn.batches import SequenceLoader
+from rnncallbacks.rnn.model import RecurrentModel
+from rnncallbacks.rnn.optimizers import SGD, Adam
+from rnncallbacks.rnn.tasks import anbn
+from rnncallbacks.run import Run
+from rnncallbacks.testing.cases import run_case
+from rnncallbacks.trainer import Trainer
+
+SEQ_LEN, BATCH_SIZE, VOCAB = 12, 4, 9
+
+
+def loop(loss_of, *, closure=True, scale=1.0, sequences=BATCH_SIZE):
+    """A bag of tokens from scratch: the loss is a function of logits (batch, seq_len, vocab) and of the targets."""
+    generator = np.random.default_rng(0)
+    params = {"w": scale * generator.normal(0.0, 0.1, (VOCAB, VOCAB))}
+    data = [generator.integers(VOCAB, size=(2, BATCH_SIZE, SEQ_LEN)) for _ in range(8)]
+    first = params["w"].copy()
+    with Run(params, plugins=[LossFunctionGuard()], learning_rate=0.01) as run:
+        for _ in run.epochs(1):
+            for inputs, targets in run.batches([(x, y) for x, y in data]):
+
+                def loss_of_batch(inputs=inputs, targets=targets):
+                    return loss_of(params["w"][inputs], targets)
+
+                loss = loss_of_batch()
+                grads = {"w": np.full((VOCAB, VOCAB), 0.1)}
+                run.backward(loss, grads, closure=loss_of_batch if closure else None, sequences=sequences)
+    np.testing.assert_array_equal(params["w"], first)
+    return run
+
+
+def nll(logits, targets):
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return -np.take_along_axis(log_probabilities, targets[..., None], axis=-1)[..., 0]
+
+
+def squared_error(logits, targets):
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (exponentials / exponentials.sum(axis=-1, keepdims=True) - np.eye(VOCAB)[targets]) ** 2
+
+
+def codes(run):
+    return [(alarm.code, alarm.severity) for alarm in run.alarms]
+
+
+@pytest.mark.parametrize("closure", [True, False])
+@pytest.mark.parametrize(
+    ("loss", "found"),
+    [
+        (lambda z, y: nll(z, y).mean(), None),
+        (lambda z, y: nll(z, y).sum(), ("RNN301", "time steps and sequences")),
+        (lambda z, y: nll(z, y).sum(axis=1).mean(), ("RNN301", "time steps")),
+        (lambda z, y: nll(z, y).sum(axis=0).mean(), ("RNN301", "sequences")),
+        (lambda z, y: squared_error(z, y).mean(), ("RNN302", None)),
+        (lambda z, y: squared_error(z, y).sum(axis=-1).mean(), ("RNN302", None)),
+        (lambda z, y: 0.5 * squared_error(z, y).sum(axis=-1).mean(), ("RNN302", None)),
+    ],
+)
+def test_each_loss_is_told_from_the_others(loss, found, closure):
+    run = loop(loss, closure=closure)
+    if found is None:
+        assert run.alarms == []
+        assert {"RNN301", "RNN302", "RNN303"} <= set(run.diagnosis.passed)
+        return
+    (alarm,) = run.alarms
+    assert alarm.code == found[0]
+    assert alarm.step <= 5
+    assert alarm.evidence["vocab_size"] == VOCAB
+    assert alarm.evidence.get("summed_over") == found[1]
+
+
+def test_the_message_does_the_arithmetic():
+    (alarm,) = loop(lambda z, y: nll(z, y).sum(axis=1).mean()).alarms
+    assert alarm.message == (
+        "with all parameters at zero the loss is 26.3667, 12 times ln 9 = 2.19722: it is summed over the 12 time steps"
+    )
+
+
+def test_a_layout_that_nobody_told():
+    (alarm,) = loop(lambda z, y: nll(z, y).sum(axis=1).mean(), sequences=None).alarms
+    assert alarm.evidence["summed_over"] == "positions along the second axis"
+
+
+@pytest.mark.parametrize("closure", [True, False])
+def test_weights_that_are_too_large(closure):
+    run = loop(lambda z, y: nll(z, y).mean(), scale=25.0, closure=closure)
+    assert codes(run) == [("RNN303", "warning")]
+    assert run.alarms[0].evidence["ratio"] > 1.5
+
+
+def test_penalties_smoothing_and_dropped_inputs_are_still_a_mean():
+    generator = np.random.default_rng(1)
+    losses = [
+        lambda z, y: nll(z, y).mean() + 1e-3 * (z**2).sum(),
+        lambda z, y: (
+            0.9 * nll(z, y).mean() + 0.1 * sum(nll(z, np.full_like(y, k)).mean() for k in range(VOCAB)) / VOCAB
+        ),
+        lambda z, y: nll(z * generator.binomial(1, 0.9, z.shape), y).mean(),
+    ]
+    for loss in losses:
+        assert loop(loss).alarms == []
+
+
+def test_a_closure_that_fails_or_does_not_see_the_parameters_leaves_the_first_loss():
+    fixed = np.zeros((VOCAB, VOCAB))
+    seen = iter([nll(fixed[np.zeros((4, 12), int)], np.zeros((4, 12), int)).sum()] * 100)
+
+    def blind(z, y):
+        return next(seen)
+
+    assert codes(loop(blind)) == [("RNN301", "warning")]
+
+    def fails():
+        raise ValueError("no such batch")
+
+    params = {"w": np.ones((2, 2))}
+    with Run(params, plugins=[LossFunctionGuard()]) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches([(np.array([[0, 1], [1, 0]]), np.array([[1, 0], [0, 1]]))] * 6):
+                run.backward(np.log(2.0), {"w": np.ones((2, 2))}, closure=fails)
+    assert run.alarms == []
+    assert "RNN301" in run.diagnosis.passed
+    np.testing.assert_array_equal(params["w"], np.ones((2, 2)))
+
+
+def test_parameters_come_back_when_the_closure_is_interrupted():
+    params = {"w": np.array([1.0, -0.0])}
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    def script():
+        with Run(params, plugins=[LossFunctionGuard()]) as run:
+            for _ in run.epochs(1):
+                for _ in run.batches([(np.array([0, 1]), np.array([1, 0]))]):
+                    run.backward(1.0, {"w": np.ones(2)}, closure=interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        script()
+    assert params["w"].tobytes() == np.array([1.0, -0.0]).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("batch", "reason"),
+    [
+        (7, "run.observe(inputs=..., targets=...), or a loader that yields the two"),
+        ((np.zeros((3, 4, 1)), np.full((3, 4, 1), 0.3)), "the targets are no tokens"),
+        ((np.array([0, 1]), np.array([0, 0])), "the first targets are all one token"),
+    ],
+)
+def test_without_tokens_nothing_is_said_of_the_loss(batch, reason):
+    with Run(np.ones(1), plugins=[LossFunctionGuard()]) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches([batch] * 6):
+                run.backward(40.0, np.ones(1))
+    assert run.alarms == []
+    assert run.diagnosis.not_checked == dict.fromkeys(("RNN301", "RNN302", "RNN303"), reason)
+
+
+@pytest.mark.parametrize(("optimizer", "severity"), [(SGD(), "warning"), (Adam(), "info")])
+def test_a_sum_is_a_note_where_the_update_does_not_follow_the_gradient(optimizer, severity):
+    class Summed(RecurrentModel):
+        def forward(self, batch, state):
+            loss, final = super().forward(batch, state)
+            return loss * len(batch.inputs), final
+
+        def evaluate(self, batch, state):
+            return super().evaluate(batch, state) * len(batch.inputs)
+
+        def backward(self):
+            gradients = super().backward()
+            gradients.flat *= 5.0
+            return gradients
+
+    loader = SequenceLoader(anbn(40, min_n=3, max_n=3), batch_size=5)
+    trainer = Trainer(Summed(8, vocab_size=4), optimizer, plugins=[LossFunctionGuard()], learning_rate=1e-3)
+    trainer.fit(loader, max_epochs=1)
+    assert codes(trainer.run) == [("RNN301", severity)]
+    assert trainer.run.alarms[0].evidence["count"] == 6
+
+
+@pytest.mark.parametrize("through", ["trainer", "loop", "plain_loop"])
+@pytest.mark.parametrize("trap", ["healthy", "pretrained", "warmup", "noisy_labels"])
+def test_healthy_runs_are_silent(trap, through):
+    outcome = run_case(trap, "echo", "tanh", "sgd", 3, through, plugins=[LossFunctionGuard()])
+    assert outcome.alarms == ()
+
+
+def test_a_run_that_resumes_is_not_judged():
+    guard = LossFunctionGuard()
+    with Run({"w": np.ones(1)}, plugins=[guard]) as run:
+        run.epoch = 3
+        for _ in run.epochs(4):
+            for _ in run.batches([(np.array([[0, 1]]), np.array([[1, 0]]))] * 6):
+                run.backward(50.0, {"w": np.ones(1)})
+    assert run.alarms == []
+    assert attrs.asdict(guard)["action"] == "warn"
