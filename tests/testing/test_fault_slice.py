@@ -1,0 +1,105 @@
+"""A slice of the fault benchmark: every fault is named, and every trap and healthy training passes in silence.
+
+Each fault stands here where it does harm, so that naming it matters, and in the loops in which it can be seen. The
+seeds are of the half on which thresholds were set, and no case is in doubt: if one fails, a guard has become worse.
+"""
+
+import attrs
+import pytest
+
+from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, run_case
+
+LOOPS = ("loop", "plain_loop")
+ALL = ("trainer", *LOOPS)
+
+SICK = {
+    "loss_by_samples": (ALL, "echo", "relu", "momentum"),
+    "loss_by_nothing": (ALL, "characters", "tanh", "adam"),
+    "loss_by_batch_size": (ALL, "stream", "relu", "adam"),
+    "validation_by_samples": (ALL, "echo", "tanh", "adagrad"),
+    "state_leak": (ALL, "echo", "tanh", "sgd"),
+    "state_leak_own": (("loop",), "echo", "relu", "momentum"),
+    "state_of_one_column": (("loop",), "echo", "relu", "rmsprop"),
+    "stream_reset": (ALL, "recall", "relu", "momentum"),
+    "sum_over_steps": (ALL, "stream", "tanh", "sgd"),
+    "sum_over_batch": (ALL, "stream", "tanh", "sgd"),
+    "sum_over_all": (ALL, "characters", "tanh", "sgd"),
+    "squared_error": (ALL, "stream", "tanh", "sgd"),
+    "huge_weights": (ALL, "stream", "tanh", "momentum"),
+    "huge_output_weights": (ALL, "echo", "relu", "momentum"),
+    "explosion": (ALL, "characters", "relu", "sgd", 4),
+    "explosion_momentum": (LOOPS, "characters", "relu", "momentum", 0),
+    "nan_input": (LOOPS, "stream", "relu", "rmsprop"),
+    "infinite_loss": (ALL, "characters", "tanh", "adagrad"),
+    "nan_gradient": (ALL, "characters", "tanh", "sgd"),
+    "missing_transpose": (ALL, "echo", "relu", "momentum"),
+    "dropped_term": (ALL, "echo", "tanh", "adagrad"),
+    "sign_error": (ALL, "stream", "tanh", "adagrad"),
+    "zero_gradient": (ALL, "echo", "relu", "rmsprop"),
+    "mean_reported_sum_descended": (ALL, "characters", "tanh", "sgd"),
+    "never_zeroed": (ALL, "stream", "relu", "sgd"),
+    "saturated": (("trainer", "loop"), "echo", "tanh", "adagrad"),
+    "rate_x10": (ALL, "stream", "tanh", "sgd"),
+    "rate_x30": (ALL, "characters", "tanh", "adagrad"),
+    "rate_x100": (ALL, "stream", "relu", "adagrad"),
+    "rate_x0.001": (ALL, "stream", "tanh", "adam"),
+    "no_update": (ALL, "characters", "relu", "sgd"),
+    "update_of_a_copy": (ALL, "characters", "tanh", "adam"),
+    "updates_first": (LOOPS, "echo", "relu", "adam"),
+    "records_only": (LOOPS, "stream", "relu", "adagrad"),
+    "trains_in_validation": (LOOPS, "echo", "relu", "momentum"),
+    "shuffled_labels": (ALL, "characters", "relu", "momentum"),
+    "few_samples": (ALL, "characters", "relu", "adagrad"),
+}
+HARMLESS = {"zeros_of_one_column": (LOOPS, "echo", "relu", "rmsprop")}
+"""What a note is enough for: zeros that are broadcast are zeros."""
+
+SLOW = ("shuffled_labels", "few_samples")
+"""What only the whole run shows."""
+
+
+def loud(fault, *case):
+    return {alarm.code for alarm in run_case(fault, *case).loud}
+
+
+def shortened(fault):
+    """The fault in a run of three epochs."""
+
+    def change(setup):
+        fault.change(setup)
+        setup.epochs = min(setup.epochs, 3)
+
+    return fault if fault.name in SLOW else attrs.evolve(fault, change=change)
+
+
+def test_every_fault_is_in_the_slice():
+    assert set(SICK) | set(HARMLESS) == set(FAULTS)
+
+
+@pytest.mark.parametrize(("name", "through"), [(name, through) for name in SICK for through in SICK[name][0]])
+def test_a_fault_is_named_exactly(name, through):
+    _, task, cell, optimiser, *seed = SICK[name]
+    codes = loud(shortened(FAULTS[name]), task, cell, optimiser, *(seed or [0]), through)
+    assert codes & set(FAULTS[name].codes)
+    assert len(codes) == 1
+
+
+@pytest.mark.parametrize(("name", "through"), [(name, through) for name in HARMLESS for through in HARMLESS[name][0]])
+def test_what_harms_nobody_is_noted(name, through):
+    outcome = run_case(shortened(FAULTS[name]), *HARMLESS[name][1:], 0, through)
+    assert {alarm.code for alarm in outcome.causes} == set(FAULTS[name].codes)
+    assert not outcome.loud
+
+
+@pytest.mark.parametrize("number", range(len(TRAPS)), ids=list(TRAPS))
+def test_a_trap_passes_in_silence(number):
+    trap = list(TRAPS.values())[number]
+    combinations = trap.combinations()
+    task, cell, optimiser = combinations[7 * number % len(combinations)]
+    assert loud(trap, task, cell, optimiser, 2, trap.through[number % len(trap.through)]) == set()
+
+
+@pytest.mark.parametrize("through", ALL)
+@pytest.mark.parametrize(("task", "cell", "optimiser"), [("echo", "tanh", "adam"), ("stream", "relu", "momentum")])
+def test_a_healthy_training_passes_in_silence(task, cell, optimiser, through):
+    assert loud(HEALTHY, task, cell, optimiser, 2, through) == set()
