@@ -215,16 +215,16 @@ def may_be_a_sum(found: Divisor, first_loss: float, uninformed: float | None) ->
 def describe(phase: str, reported: float, seen: PhaseLosses, found: Divisor) -> str:
     """The arithmetic of a finding, in words."""
     n, mean, total = seen.batches, f"{seen.mean:.4g}", f"{seen.total:.4g}"
-    divisor = f"{found.divisor:.10g}"
+    divisor, batches = f"{found.divisor:.10g}", f"{n} batches" if n > 1 else "1 batch"
     your = f"your {phase}_loss {reported:.4g} is"
     match found.kind:
         case "undivided":
-            return f"{your} the sum of the batch losses, {n} times their mean {mean}: divide it by the {n} batches"
+            return f"{your} the sum of the batch losses, {n} times their mean {mean}: divide it by the {batches}"
         case "alone" | "other phase" | "neighbour" | "whole":
             words = f", {found.words}" if found.kind != "whole" else ""
             return (
                 f"{your} the sum of the batch losses, {total}, divided by {divisor}{words}: "
-                f"divide it by the {n} batches of {phase}"
+                f"divide it by the {batches} of {phase}"
             )
         case "each":
             what = "divided by" if found.factor > 1.0 else "multiplied by"
@@ -233,13 +233,11 @@ def describe(phase: str, reported: float, seen: PhaseLosses, found: Divisor) -> 
             return f"{your} the batch mean {mean} divided by the number of batches, {n}, once more: divide once"
     if found.factor < 1.0:
         times = f"{1.0 / found.factor:.6g}, {found.words}"
-        return (
-            f"{your} the batch mean {mean} times {times}: divide the sum of the batch losses by the {n} batches alone"
-        )
+        return f"{your} the batch mean {mean} times {times}: divide the sum of the batch losses by the {batches} alone"
     of_what = {"samples": " samples", "tokens": " tokens"}.get(found.kind, "")
     return (
         f"{your} the batch mean {mean} divided by {found.factor:.6g}, {found.words}: "
-        f"divide by the {n} batches, not by {'the ' if of_what else ''}{divisor}{of_what}"
+        f"divide by the {batches}, not by {'the ' if of_what else ''}{divisor}{of_what}"
     )
 
 

@@ -155,6 +155,22 @@ def test_a_leak_is_found_within_the_first_batches(layout, kept):
     assert alarm.message.startswith("a state of RMS 0.")
 
 
+def test_each_code_comes_with_the_numbers_that_its_page_names():
+    starts = [[n == 3] * ROWS for n in range(30)]
+    leak, told = Script().run(unrelated()), Loaded(starts=starts).run(stream())
+    width, asked = FirstColumn(keeps="script").run(unrelated()), ZeroColumn(keeps="script").run(unrelated())
+    reset, saturation = Script(keeps="none").run(stream()), saturated(100.0)
+    expected = [
+        (leak, {"state_rms", "expected_rms", "share_that_goes_on", "share_in_a_stream", "rows", "batches"}),
+        (told, {"state_rms", "expected_rms", "leaking", "sequences"}),
+        (width, {"state_rms", "state_shape", "batch_size"}),
+        (asked, {"state_rms", "state_shape", "batch_size"}),
+        (reset, {"share_that_goes_on", "rows", "batches", "state_rms"}),
+        (saturation, {"saturated_share", "healthy_share", "first_share", "loss"}),
+    ]
+    assert [set(run.alarms[0].evidence) for run, _ in expected] == [names for _, names in expected]
+
+
 @kept
 @layouts
 def test_a_stream_whose_state_is_carried_is_healthy(layout, kept):

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from rnncallbacks.records import Batch
     from rnncallbacks.run import Run
 
+Evidence = dict[str, float | int | str]
+
 WINDOW = 10
 """Batches that a finding rests on. A phase's first leak rests on ``FIRST_LEAK``, if these leave no doubt."""
 
@@ -249,7 +251,7 @@ class HiddenStateGuard(Guard):
             run.diagnosis.check("RNN202")
             if shown.inputs is not None and batch.batch_size not in shown.inputs.shape:
                 wrong = f"was made for {batch.batch_size} sequences, and its inputs have the shape {shown.inputs.shape}"
-                self._fire_width(run, batch, wrong, 0.0, "info")
+                self._fire_width(run, batch, wrong, {"state_rms": 0.0, "batch_size": batch.batch_size or 0}, "info")
             return
         size = certain_size(batch, shown, state.entering)
         if size is None and state.following is None:
@@ -265,14 +267,17 @@ class HiddenStateGuard(Guard):
                 severity = "info"
             elif before is None or not is_part_of(state.entering, before.final):
                 return  # a learned initial state, one for all sequences
-        self._fire_width(run, batch, found, root_mean_square(state.entering), severity)
+        evidence: Evidence = {"state_rms": root_mean_square(state.entering), "state_shape": str(state.entering.shape)}
+        if size is not None:
+            evidence["batch_size"] = size
+        self._fire_width(run, batch, found, evidence, severity)
 
-    def _fire_width(self, run: Run, batch: Batch, wrong: str, rms: float, severity: Severity | None) -> None:
+    def _fire_width(self, run: Run, batch: Batch, wrong: str, evidence: Evidence, severity: Severity | None) -> None:
         loudness = severity or "error"
         if self._told_width.get(loudness) != run.epoch:  # shapes say the same thing in each batch
             self._told_width[loudness] = run.epoch
             message = f"the state that enters batch {batch.index} of {batch.phase} {wrong}"
-            self.fire(run, "RNN202", message, {"state_rms": rms}, severity)
+            self.fire(run, "RNN202", message, evidence, severity)
 
     def _check_saturation(self, run: Run, batch: Batch) -> None:
         steps = steps_of(batch.evidence.get("hidden_states"))
@@ -287,12 +292,8 @@ class HiddenStateGuard(Guard):
         vocab_size = self._phases[TRAIN].vocab_size
         fault = window.is_fault(math.log(vocab_size) if vocab_size > 1 else None)
         began = window.first_share or 0.0
-        message = (
-            f"{mean:.0%} of the units lie beyond {SATURATED} in size, over {WINDOW} batches, and pass no gradient on"
-        )
-        message += (
-            "; from the first batch on" if fault else f"; {began:.0%} did at first, and the loss is {window.loss:.4g}"
-        )
+        since = "from the first batch on" if fault else f"{began:.0%} did at first, and the loss is {window.loss:.4g}"
+        message = f"{mean:.0%} of the units lie beyond {SATURATED} in size, in {WINDOW} batches: {since}"
         evidence = {"saturated_share": mean, "healthy_share": 0.05, "first_share": began, "loss": window.loss}
         self.fire(run, "RNN407", message, evidence, None if fault else "info")
 

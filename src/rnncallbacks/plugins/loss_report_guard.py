@@ -35,8 +35,8 @@ class LossReportGuard(Guard):
     ``loss_averaging`` computes. With the batch losses :math:`\ell_1, \dots, \ell_n` and the report :math:`r`,
     :math:`k = \sum_b \ell_b / r` is what the script divided by. A mean has k = n.
 
-    - RNN101: k is another count: the samples, the tokens, 1 (never divided), the square of n (divided twice), n times
-      the batch size, the time steps or the vocabulary, n over one of these, or what another phase has. One more or one
+    - RNN101: k is another count: the samples, the tokens, 1 (never divided), the square of n (divided twice), the batch
+      size, the time steps or the vocabulary, n times or n over one of these, or what another phase has. One more or one
       fewer than n, and whole numbers without a name, count if two epochs agree.
     - RNN102: the same, of exactly one phase while another is right: the two curves cannot be compared.
 
