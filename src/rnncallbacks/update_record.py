@@ -9,7 +9,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array
 from rnncallbacks.gradients import global_norm
-from rnncallbacks.updates import MOST, falls, overshoot, predicted_change, risen, update_ratio, usual_norm
+from rnncallbacks.updates import MOST, overshoot, predicted_change, risen, silent_units, update_ratio, usual_norm
 
 CLOSE, EVERY = 40, 20
 """So many updates are looked at one by one; later, every twentieth."""
@@ -17,9 +17,23 @@ CLOSE, EVERY = 40, 20
 MOVED, LARGE = 0.3, 0.02
 """Below this way in all, and this largest update, both beside the weights, an update did not raise the loss."""
 
-SHARE, EXCESS, BARELY = 0.3, 0.15, 0.01
-"""Overshooting updates, and by how much of the first loss on average, that make a rate too high by themselves; and the
-least by which they must confirm a loss that rose."""
+EXCESS = 0.004
+"""Overshoot by so much of the first loss on average is more than noise."""
+
+SHARES = ((0.95, 0.15), (0.8, 0.25))
+"""A loss still so high beside the first one, and the share of overshooting updates that then make a rate too high.
+Healthy runs have had up to 0.07 of them while the loss had hardly fallen, and 0.23 later."""
+
+FAR, BARELY = 0.1, 0.01
+"""Overshoot on average that by itself makes a rate too high whose loss has not fallen; and the least by which updates
+must confirm a loss that rose."""
+
+SILENCED, SILENCED_ALONE, CONFIRMED = 0.35, 0.5, 0.1
+"""Of all units: so many more pass no gradient on than did in the first batch, where that share of updates overshot, or
+where nothing is known of that. Healthy runs have had up to 0.45 more, without overshooting."""
+
+LOOKS = (0, 20, 25, 30, 35, 39)
+"""Updates before which it is counted how many units pass no gradient on."""
 
 CONFIRMING = 8
 """So many updates whose overshoot is known can deny that a rise is the rate's fault."""
@@ -44,12 +58,14 @@ class UpdateRecord:
     paces: list[float] = attrs.field(factory=list, init=False, repr=False)
     pulls: list[float] = attrs.field(factory=list, init=False, repr=False)
     changes: list[float] = attrs.field(factory=list, init=False, repr=False)
+    silent: list[float] = attrs.field(factory=list, init=False, repr=False)
 
     def begin(self) -> None:
         """Look anew, from the next batch on; what is known of an untrained network's loss stays."""
         self.seen, self.positions = 0, 0.0
         self.losses, self.per_position = [], []
         self.ratios, self.small_ratios, self.paces, self.pulls, self.changes = [], [], [], [], []
+        self.silent = []
 
     def forget(self) -> None:
         """Begin as for another run."""
@@ -81,10 +97,19 @@ class UpdateRecord:
             arrays = list(before.values())
             size = global_norm(arrays)
             usual = max(size, usual_norm(arrays))
+            if not usual:
+                return ratio
             self.small_ratios.append(ratio * size / usual / scale)
             self.paces.append(-predicted_change(before, after, gradients) / loss / scale)
             self.pulls.append(global_norm(list(gradients.values())) * usual / loss)
         return ratio
+
+    def look(self, gradients: Mapping[str, Array]) -> None:
+        """Count the units that pass no gradient on, where that is due."""
+        if self.seen in LOOKS and len(self.silent) == LOOKS.index(self.seen):
+            share = silent_units(gradients)
+            if share is not None:
+                self.silent.append(share)
 
     # What it says ---------------------------------------------------------------------------------------------------
 
@@ -113,16 +138,22 @@ class UpdateRecord:
         return min(risen(self.losses, self.reference), risen(self.per_position, self.reference))
 
     def overshoots(self) -> bool:
-        """Whether updates raised the loss of their own batch too often and too far, and it has not fallen."""
+        """Whether updates raised the loss of their own batch too often or too far, and it has hardly fallen."""
+        if self.seen != CLOSE or len(self.changes) < CLOSE // 2 or not self.large:
+            return False
         share, excess = overshoot(self.changes)
-        missed = share >= SHARE and excess >= EXCESS
-        return (
-            self.seen == CLOSE
-            and missed
-            and self.large
-            and self.level(CLOSE // 2) > 0.95
-            and not falls(self.losses[-CLOSE:])
-        )
+        level = self.level(CLOSE // 2)
+        often = excess >= EXCESS and any(level > height and share >= least for height, least in SHARES)
+        return often or (excess >= FAR and level > SHARES[0][0])
+
+    def silenced(self) -> bool:
+        """Whether updates switched units off, of which the first batch's gradient still went through."""
+        if self.seen != CLOSE or len(self.silent) < len(LOOKS) or not self.large:
+            return False
+        confirmed = len(self.changes) >= CLOSE // 2 and overshoot(self.changes)[0] >= CONFIRMED
+        denied = len(self.changes) >= CLOSE // 2 and not confirmed
+        more = float(np.median(self.silent[1:])) - self.silent[0]
+        return not denied and more >= (SILENCED if confirmed else SILENCED_ALONE)
 
     def blew_up(self) -> bool:
         """Whether updates led to a batch that is not finite: a steep rise, or weights that were replaced at once."""

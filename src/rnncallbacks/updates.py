@@ -119,6 +119,31 @@ def overshoot(changes: Sequence[float]) -> tuple[float, float]:
     return float((rises > 0.0).mean()), float(rises.mean())
 
 
+SILENT = 1e-2
+"""A unit's gradient beside the usual one, below which nothing goes through it."""
+
+
+def silent_units(gradients: Mapping[str, Array]) -> float | None:
+    """The share of the recurrent units that pass no gradient on; None if no gradient is that of a recurrent matrix.
+
+    Such a matrix is square, and the largest one counts. A unit is silent if its row, or its column, of the gradient is
+    less than a hundredth of the usual one: ReLU units that never open, tanh units that are always at 1 or -1.
+
+    Example
+    -------
+    >>> gradient = np.ones((8, 8))
+    >>> gradient[:6] = 0.0
+    >>> silent_units({"Whh": gradient})
+    0.75
+    """
+    square = [one for one in gradients.values() if one.ndim == 2 and one.shape[0] == one.shape[1] >= 8]
+    if not square:
+        return None
+    squares = np.square(max(square, key=lambda one: one.size), dtype=np.float64)
+    shares = [float((sums <= SILENT**2 * sums.mean()).mean()) for sums in (squares.sum(axis=0), squares.sum(axis=1))]
+    return max(shares)
+
+
 BLOWN_UP = (6, 3.0)
 """So many losses in a row above so many times the reference are no transient of the first updates, which is over in
 about five."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Evidence = dict[str, float | int | str]
 
-FIRST_CALLS, MOST_CALLS = 8, 30
+FIRST_CALLS, MOST_CALLS = 8, 40
 """Closures called after updates, in any case and at most."""
 
 SLOW, PULL, SMALL = 0.1, 0.1, 3e-3
@@ -44,8 +44,8 @@ class UpdateGuard(Guard):
 
     - RNN501, too high: updates that are large beside the weights leave the loss above the first one and do not bring it
       back; where there is a closure, it has to confirm that updates raised the loss of their own batch. Or they did so
-      time and again by much, and the loss has not fallen. Or loss or gradients are no longer finite right after such a
-      rise.
+      time and again, and the loss has hardly fallen. Or they switched off a third of the recurrent units, which pass no
+      gradient on any more. Or loss or gradients are no longer finite right after such a rise.
     - RNN502, too low: the gradient predicts by how much an update lowers its batch's loss,
       :math:`-g \cdot \Delta\theta`. At that pace, divided by the schedules' scales, the whole run improves the loss by
       less than 10%, although the gradient is worth following. Only for a network that is as good as untrained.
@@ -53,8 +53,8 @@ class UpdateGuard(Guard):
       the loss says so too.
 
     All three need ``Run(params)``. A script whose update returns new arrays must assign ``run.params = params``; one
-    that does not is told so. A closure is called after the first 8 updates, and after up to 30 if the loss does not
-    fall.
+    that does not is told so. A closure is called after the first 8 updates, and after up to 40 if one of them raised
+    the loss, or it does not fall.
 
     Options
     -------
@@ -80,7 +80,7 @@ class UpdateGuard(Guard):
     _still: int = attrs.field(default=0, init=False, repr=False)
     _settled: bool = attrs.field(default=False, init=False, repr=False)
     _round: list[float] = attrs.field(factory=list, init=False, repr=False)
-    _last_round: list[float] = attrs.field(factory=list, init=False, repr=False)
+    _first_round: list[float] = attrs.field(factory=list, init=False, repr=False)
     _rounds: int = attrs.field(default=0, init=False, repr=False)
     _before: dict[str, Array] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
     _raw: dict[str, Array] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
@@ -92,7 +92,7 @@ class UpdateGuard(Guard):
             self._record.forget()
             self._repairs = self._still = self._rounds = 0
             self._moved, self._settled, self._closure = False, False, "unknown"
-            self._round, self._last_round = [], []
+            self._round, self._first_round = [], []
         if run.params is None:
             for code in self.codes:
                 run.diagnosis.cannot_check(code, "pass the parameters to Run(params)")
@@ -118,6 +118,7 @@ class UpdateGuard(Guard):
         if batch.skipped or norm == 0.0 or run.params is None or _rate_scale(run) == 0.0:
             return
         self._before = {name: array.copy() for name, array in named_arrays(run.params, "params").items()}
+        self._record.look(grads)
         if self._record.seen < CLOSE:
             self._raw = {name: array.copy() for name, array in grads.items()}
         if self._wants_closure(batch) and self._closure != "exact":
@@ -167,8 +168,11 @@ class UpdateGuard(Guard):
     def _wants_closure(self, batch: Batch) -> bool:
         if batch.closure is None or self._closure == "useless":
             return False
-        calls = len(self._record.changes)
-        return calls < FIRST_CALLS or (calls < MOST_CALLS and self._record.large and self._record.level(12) > 0.85)
+        changes = self._record.changes
+        if len(changes) < FIRST_CALLS:
+            return True
+        suspicious = max(changes) > 0.0 or (self._record.large and self._record.level(12) > 0.85)
+        return len(changes) < MOST_CALLS and suspicious
 
     def _evaluate(self, batch: Batch) -> float | None:
         assert batch.closure is not None
@@ -202,6 +206,10 @@ class UpdateGuard(Guard):
             self._fire_high(run, f"{what}, {first:.6g}")
         elif record.overshoots():
             self._fire_high(run, f"after {record.seen} updates the loss is {record.level(20):.3g} times the first")
+        elif record.silenced():
+            now, before = float(np.median(record.silent[1:])), record.silent[0]
+            units = f"{now:.0%} of the units pass no gradient on, {before:.0%} did not at first"
+            self._fire_high(run, f"after {record.seen} updates {units}")
 
     def _judge_blow_up(self, run: Run) -> None:
         """The batch is not finite: was it the updates before that did it?"""
@@ -224,10 +232,14 @@ class UpdateGuard(Guard):
             **_rate(run),
         }
         what += f"; updates moved the weights by {middle:.2g} of their size each, and by up to {largest:.2g}"
+        if len(record.silent) > 1:
+            evidence |= {"silent_units": record.silent[-1], "silent_units_at_first": record.silent[0]}
         if record.changes:
             share, excess = overshoot(record.changes)
             evidence |= {"overshoot_share": share, "overshoot": excess, "overshoot_updates": len(record.changes)}
-            what += f"; {share:.0%} of {len(record.changes)} raised the loss of their own batch, a quarter is usual"
+            what += (
+                f"; {share:.0%} of {len(record.changes)} raised the loss of their own batch, a tenth at most is usual"
+            )
         record.begin()
         run.diagnosis.check("RNN501")
         self.fire(run, "RNN501", what, evidence)
@@ -274,9 +286,9 @@ class UpdateGuard(Guard):
     def on_epoch_end(self, run: Run) -> None:
         if self._moved or self._still < 3 or self._settled:
             return
-        if self._last_round and self._round:
-            self._compare_rounds(run, self._last_round, self._round)
-        self._last_round, self._round = self._round, []
+        if self._first_round and self._round:
+            self._compare_rounds(run, self._first_round, self._round)
+        self._first_round, self._round = self._first_round or self._round, []
 
     def _compare_rounds(self, run: Run, earlier: list[float], later: list[float]) -> None:
         self._rounds += 1
