@@ -74,6 +74,14 @@ def test_perplexity_and_bits_are_other_units(unit, decimals):
     assert explain(reported if decimals is None else round(reported, decimals), seen) is None
 
 
+def test_bits_that_come_close_to_another_count():
+    # ln 2 times 88 batches is 60.997, and rounding hides the rest.
+    other = {"val": played(drawn(1, 61))}
+    seen = played([1.5] * 88)
+    assert explain(round(1.5 / math.log(2), 3), seen, others=other) is None
+    assert explain(round(1.5 * 88 / 61, 4), seen, others=other).kind == "other phase"
+
+
 def test_a_value_on_another_scale_altogether_is_no_loss_mean():
     seen = played(drawn())
     for reported in (0.8125, 97.3, 0.0123456, seen.mean * 0.5, seen.mean * 2.0, seen.mean + 0.001):

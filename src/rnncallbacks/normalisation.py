@@ -189,10 +189,10 @@ def explain(
     for one in named:
         if _near(divisor, one.divisor, PRECISION):
             return one
-    whole = _whole(divisor, seen)
+    slack = rounding(reported)
+    whole = _whole(divisor, seen) if slack * divisor <= WHOLE else None
     if whole is not None:
         return whole
-    slack = rounding(reported)
     for one in named if slack <= FAINT else ():
         if _near(divisor, one.divisor, slack):
             return attrs.evolve(one, certain=one.kind != "other phase" and not is_within(reported, seen))

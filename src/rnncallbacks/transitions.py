@@ -94,11 +94,7 @@ def transition(phase: Phase, phases: Iterable[Phase], entering: Array) -> Transi
     """With whose final state a batch enters, given as rows; None if it is nobody's, and was set on purpose."""
     filled = entering.any(axis=1)
     candidates: list[tuple[Look | None, str | None, Array | None]] = [(phase.adjacent, None, phase.carried)]
-    candidates += [
-        (other.before, other.name, None)
-        for other in phases
-        if other is not phase and other.before is not None and other.before.serial == other.serial
-    ]
+    candidates += [(other.before, other.name, None) for other in phases if other is not phase]
     for before, other_name, carried in candidates:
         if before is not None:
             rows = filled & _came_from(entering, before, carried)

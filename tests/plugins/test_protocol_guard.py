@@ -270,9 +270,32 @@ def test_other_healthy_orders(train_batch, batches):
     assert codes(made(train_batch=train_batch)(batches=batches).run(5)) == []
 
 
-def test_an_update_after_the_epoch():
+@pytest.mark.parametrize("batches", [1, 2, 8])
+def test_an_update_after_the_epoch(batches):
     script = made(train_batch=learns_nothing, between_phases=lambda self, run: self.update())
-    assert codes(script().run(5)) == []
+    assert codes(script(batches=batches).run(9)) == []
+
+
+def test_a_loader_that_changes_parameters_beside_the_update():
+    def loader(self, run):
+        for n in range(self.batches):
+            self.update(-1e-5)
+            yield n
+
+    assert codes(made(loader=loader)(batches=30).run()) == []
+
+
+@pytest.mark.parametrize("val", [2, 3, 5])
+def test_weights_that_are_swapped_for_the_validation(val):
+    def val_batch(self, run):
+        run.record(1.0)
+        if run.batch.index == 1:
+            self.kept = self.params["w"].copy()
+            self.params["w"][...] = 0.5
+        if run.batch.index == val:
+            self.params["w"][...] = self.kept
+
+    assert codes(made(val_batch=val_batch)(val=val).run(5)) == []
 
 
 def test_a_loop_that_breaks_and_one_that_goes_on():

@@ -126,8 +126,7 @@ class HiddenStateGuard(Guard):
                 self._check_reset(run, batch, phase, edges)
             elif size is not None and (rows := rows_of(state.entering, size)) is not None:
                 self._check_entering(run, batch, phase, edges, rows)
-        # A batch that was taken out carries nothing over.
-        phase.before = None if batch.skipped else Look(phase.serial, batch.index, edges, state.final, size)
+        phase.before = Look(phase.serial, batch.index, edges, state.final, size)
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:

@@ -44,8 +44,12 @@ class _Open:
 
 @attrs.define(eq=False)
 class _Window:
-    """When parameters changed, in so many batches: between two, before run.backward, after it, or without one."""
+    """When parameters changed, in so many batches: between two, before run.backward, after it, or without one.
 
+    ``origin`` is the fingerprint with which the first of these batches began.
+    """
+
+    origin: bytes | None = None
     batches: int = 0
     between: int = 0
     before: int = 0
@@ -152,9 +156,11 @@ class ProtocolGuard(Guard):
         elif batch.phase == TRAIN:
             self._look_at_training(run, batch, opened, ended, window)
         else:
+            window.origin = window.origin or opened.began
             window.batches += 1
             window.after += ended != opened.began
-            if window.batches == WANTED - 1:
+            # Weights that are swapped for the validation are soon back: then nothing was trained.
+            if window.batches == WANTED - 1 and ended != window.origin:
                 self._tell_validation(run, batch.phase, window)
         self._ended = ended if batch.phase == TRAIN else self._ended
 
@@ -164,7 +170,9 @@ class ProtocolGuard(Guard):
             run.diagnosis.cannot_check("RNN701", "pass the parameters: Run(params, ...)")
         for name, window in list(self._windows.items()):
             if name != TRAIN and window.batches:
-                self._tell_validation(run, name, window)
+                if self._print(run) != window.origin:
+                    self._tell_validation(run, name, window)
+                self._windows.pop(name, None)
         if not self._ever and self._recorded + self._silent > 1:
             self._tell_missing(run)
 
@@ -207,7 +215,6 @@ class ProtocolGuard(Guard):
             message = f"the parameters changed in {window.after} of {window.batches} batches of {phase}"
             evidence = {"batches": window.batches, "changed": window.after}
             self._tell(run, phase, f"{message}: only the phase {TRAIN!r} may update them", evidence)
-        self._windows[phase] = _Window()
 
     def _tell_missing(self, run: Run) -> None:
         severity: Severity | None = "info" if self._silent == 0 else None
