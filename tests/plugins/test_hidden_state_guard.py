@@ -8,7 +8,7 @@ import pytest
 
 from rnncallbacks.errors import AlarmRaised
 from rnncallbacks.hookspecs import hookimpl
-from rnncallbacks.plugins import HiddenStateGuard, HiddenStateReset
+from rnncallbacks.plugins import Checkpoint, HiddenStateGuard, HiddenStateReset, LossAveraging, LossReportGuard
 from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch, SequenceLoader, StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD
@@ -689,6 +689,20 @@ def test_regressions():
     assert codes(fit_series(shuffled, [])) == LEAK
     assert codes(fit_series(shuffled, [HiddenStateReset()])) == []
     assert codes(fit_series(whole, [HiddenStateReset()])) == [("RNN203", "warning")]
+
+
+def test_a_run_that_resumes_goes_on_without_a_false_word(tmp_path):
+    loader, found = StreamLoader(TOKENS, 8, 10), []
+    for epochs in (2, 4):
+        model = RecurrentModel(HIDDEN, vocab_size=VOCAB, seed=0)
+        guard = HiddenStateGuard()
+        plugins = [HiddenStateReset(), LossAveraging(), guard, LossReportGuard(), Checkpoint(path=tmp_path / "run")]
+        trainer = Trainer(model, SGD(), plugins=plugins, learning_rate=0.05)
+        trainer.fit(loader, loader, max_epochs=epochs)
+        found.append((trainer.run.epoch, trainer.run.alarms, guard._saturation.first_loss))
+    assert [epoch for epoch, _, _ in found] == [2, 4]
+    assert [alarms for _, alarms, _ in found] == [[], []]
+    assert found[0][2] == found[1][2] > 2.5  # still the loss with which training began
 
 
 def test_a_guard_that_is_used_twice_begins_anew(caplog):
