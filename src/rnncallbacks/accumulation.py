@@ -28,16 +28,16 @@ class Accumulation:
     And entries of tokens that a batch does not have keep their value to the last bit, though the parameters changed.
     """
 
-    norms: list[float] = attrs.field(factory=list)
-    losses: list[float] = attrs.field(factory=list)
-    cosines: list[float] = attrs.field(factory=list)
-    increments: list[float] = attrs.field(factory=list)
-    turns: list[float] = attrs.field(factory=list)
-    kept: int = 0
-    kept_share: float = 0.0
-    _last: Array | None = attrs.field(default=None, metadata={"checkpoint": False})
-    _increment: Array | None = attrs.field(default=None, metadata={"checkpoint": False})
-    _params: Array | None = attrs.field(default=None, metadata={"checkpoint": False})
+    norms: list[float] = attrs.field(factory=list, init=False)
+    losses: list[float] = attrs.field(factory=list, init=False)
+    cosines: list[float] = attrs.field(factory=list, init=False)
+    increments: list[float] = attrs.field(factory=list, init=False)
+    turns: list[float] = attrs.field(factory=list, init=False)
+    kept: int = attrs.field(default=0, init=False)
+    kept_share: float = attrs.field(default=0.0, init=False)
+    _last: Array | None = attrs.field(default=None, init=False, metadata={"checkpoint": False})
+    _increment: Array | None = attrs.field(default=None, init=False, metadata={"checkpoint": False})
+    _params: Array | None = attrs.field(default=None, init=False, metadata={"checkpoint": False})
 
     def add(self, loss: float, gradients: Collection[Array], params: Collection[Array] = ()) -> None:
         """Take a batch in. ``params`` are those of the gradients, in their order, or none if that is not known."""
@@ -68,7 +68,8 @@ class Accumulation:
         self.kept_share = float(same.sum() / max(np.count_nonzero(entries), 1))
         now = sample(params)
         # The derivative of a penalty would be as constant where the parameters are: there, nothing is concluded.
-        moved = self._params is not None and now.size == entries.size and bool((now != self._params)[same].mean() > 0.5)
+        known = self._params is not None and now.size == entries.size == self._params.size
+        moved = known and np.count_nonzero((now != self._params) & same) > 0.5 * np.count_nonzero(same)
         varied = moved and len(np.unique(np.abs(entries[same]))) >= 10
         self.kept = self.kept + 1 if varied and self.kept_share >= KEPT else 0
 

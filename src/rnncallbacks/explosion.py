@@ -46,15 +46,15 @@ class ExplosionWatch:
     Where ``wants_update`` then says so, measure the update and give it to ``measure``.
     """
 
-    first: float = math.nan
-    recent: list[float] = attrs.field(factory=list)
-    exceeded: list[bool] = attrs.field(factory=list)
-    harmful: list[bool] = attrs.field(factory=list)
-    batches: int = 0
-    measured: int = 0
-    harmless: float = 0.0
-    pending: tuple[float, float, float] | None = None
-    over: bool = False
+    first: float = attrs.field(default=math.nan, init=False)
+    recent: list[float] = attrs.field(factory=list, init=False)
+    exceeded: list[bool] = attrs.field(factory=list, init=False)
+    harmful: list[bool] = attrs.field(factory=list, init=False)
+    batches: int = attrs.field(default=0, init=False)
+    measured: int = attrs.field(default=0, init=False)
+    harmless: float = attrs.field(default=0.0, init=False)
+    pending: tuple[float, float, float] | None = attrs.field(default=None, init=False)
+    over: bool = attrs.field(default=False, init=False)
 
     @property
     def share(self) -> float:

@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.probing import CannotProbe
-from rnncallbacks.slopes import DIRECTIONS, TOLERANCE, Look, Movement, Slopes, root_mean_square
+from rnncallbacks.slopes import BENDS, DIRECTIONS, RANDOM_TOLERANCE, TOLERANCE, Look, Movement, Slopes, root_mean_square
 
 GROUPS = 8
 """Arrays, or groups of them where there are more, that are looked at by themselves."""
@@ -66,7 +66,7 @@ def examine(slopes: Slopes) -> Verdict:
         return Verdict(kind="unclear")
     first = slopes.look(slopes.sizes[0])
     if first.tells and first.agrees():
-        return Verdict(kind="right")
+        return _locate(slopes, slopes.sizes[0], 1.0) if _is_wrongly_zero(slopes) else Verdict(kind="right")
     if (ratio := _factor(slopes, first)) is not None:
         return Verdict(kind="scaled", ratio=ratio, array_ratio=ratio)
     # Where the loss does much more than foreseen, smaller steps bend less.
@@ -76,7 +76,8 @@ def examine(slopes: Slopes) -> Verdict:
         look = first if (size, scale) == (slopes.sizes[0], 1.0) else slopes.look(size, scale)
         if not look.tells:
             continue
-        if look.agrees():
+        # Where kinks blur a look, it agrees with much: it does not outweigh a sharper one.
+        if look.agrees() and all(look.bends[1] <= max(earlier.bends[1], RANDOM_TOLERANCE) for _, earlier in looks):
             return Verdict(kind="right")
         for earlier_size, earlier in looks:
             if earlier.repeats(look):
@@ -108,6 +109,17 @@ def _factor(slopes: Slopes, look: Look) -> float | None:
     parts = [slopes.along([name], size, scale) for name in slopes.params if slopes.norms[name] > slopes.floor]
     alike = all(abs(one.change / one.predicted / look.ratio - 1.0) < 2.0 * TOLERANCE for one in parts)
     return look.ratio if alike else None
+
+
+def _is_wrongly_zero(slopes: Slopes) -> bool:
+    """Whether the loss changes as arrays move whose gradient is zero: beside the others, that may be little."""
+    zeros = [name for name, norm in slopes.norms.items() if norm == 0.0]
+    for seed in range(2 if zeros else 0):
+        one, other = (slopes.at_random(zeros, share * slopes.sizes[0], 1.0, seed) for share in (1.0, 0.3))
+        clear = all(abs(look.change) > 5.0 * slopes.noise + BENDS * abs(look.bend) for look in (one, other))
+        if clear and 0.8 < 0.3 * one.change / other.change < 1.25:
+            return True
+    return False
 
 
 def _is_penalty(slopes: Slopes, look: Look) -> bool:
@@ -168,6 +180,8 @@ def _part(slopes: Slopes, names: tuple[str, ...], size: float, scale: float) -> 
     ratio = along.change / along.predicted if along.predicted else 1.0
     # Along random signs, the square of what is found is on average the squared norm of the error.
     error = root_mean_square([one.error() for one in random]) * scale * max(norm, slopes.floor)
+    if error < 3.0 * slopes.noise * scale * max(norm, slopes.floor) / min(one.unit for one in random):
+        error = 0.0
     blind = norm > 0.0 and all(one.change == 0.0 == one.bend for one in (along, *random))
     return _Part(names, norm, ratio, max(error, abs(ratio - 1.0) * norm), blind)
 

@@ -1,170 +1,264 @@
-r"""What a loss is, told from its size: a mean negative log-likelihood, a sum of it, or a squared error.
+r"""On which scale a loss is: the number that a network which knows nothing must have, and what it is multiplied with.
 
-A network with all parameters at zero gives each of V tokens the probability 1/V. Its mean negative log-likelihood is
-exactly :math:`\ln V` whatever the data, a sum over n positions :math:`n \ln V`, and squared errors between
-probabilities and one-hot targets have exact values too. The first loss of an untrained network is about as large.
+With all parameters zero, each softmax is even. A mean negative log-likelihood over V classes is then :math:`\ln V`
+exactly, whatever the initial weights were; smoothed labels and penalties do not change that. A sum is
+:math:`T \ln V`, :math:`B \ln V` or :math:`T B \ln V`, and squared errors have exact values of their own. A new network
+with small weights comes near these numbers, too.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
+from rnncallbacks.evidence import mask_of, sequences_of
 
-EXACT = 2e-4
-"""Relative; single precision is better than that."""
+if TYPE_CHECKING:
+    from rnncallbacks.records import Batch
 
-NEAR = 1.35
-"""The first loss of an untrained network, beside what a network at zero loses: at most so many times more or less."""
+EXACT = 2e-5
+"""How near a loss at zero parameters must lie to a number: sums in float32 are no nearer."""
 
-TOO_LARGE = 1.5
-"""A first loss from which on the weights are too large; scripts that train well begin at up to 1.3."""
+SUMMED = (0.9, 1.12)
+"""Beside a count, the first loss of a sum over so many positions; that of a mean is 0.94 to 1.03 times ln V."""
 
-WIDEST = 4
-"""A vocabulary is at most so many times as large as the largest token of some batches."""
+LEAST_COUNT = 4
+"""A first loss is taken for a sum over no fewer: an initialisation that is too large may double it."""
 
-
-@attrs.frozen
-class Vocabulary:
-    """How many tokens there are: exactly, or at least as many as were seen."""
-
-    size: int
-    exact: bool
-
-    def may_be(self, size: float) -> bool:
-        """Whether there may be so many tokens."""
-        if abs(size - round(size)) > max(EXACT * size, 1e-3) or round(size) < 2:
-            return False
-        if self.exact:
-            return round(size) == self.size
-        return self.size <= round(size) <= WIDEST * self.size
+Kind = Literal["right", "summed", "divided", "other"]
 
 
 @attrs.frozen
-class LossKind:
-    """What a loss is.
+class Match:
+    """What explains a loss.
 
-    ``kind``: "mean", "sum" over ``count`` positions, of which ``over`` says what they are; "squared error"; "unclear".
-    ``vocab_size`` is the number of tokens that makes it so.
+    ``kind``: "right"; "summed" over ``factor`` positions; "divided" by them once more than it should be; "other", a
+    loss that is no negative log-likelihood. ``expected`` is its value, ``form`` the loss in words or as a formula, and
+    ``count`` says what ``factor`` counts.
     """
 
-    kind: Literal["mean", "sum", "squared error", "unclear"]
-    vocab_size: int
-    count: float = 1.0
-    over: str = ""
+    kind: Kind
+    expected: float
+    form: str
+    factor: float = 1.0
+    count: str = ""
 
 
-def vocabulary_of(targets: Array, one_hot: int | None, before: Vocabulary | None = None) -> Vocabulary | None:
-    """The vocabulary of integer targets, with what earlier batches showed of it; None if nothing can be said.
+@attrs.frozen
+class Classes:
+    """What is known of the targets.
+
+    ``sizes`` are the numbers of classes that may be; ``certain`` says that the only one was seen. ``regression`` says
+    that targets are no classes. ``known`` is False if no target was seen.
+    """
+
+    sizes: tuple[int, ...]
+    certain: bool
+    regression: bool
+    known: bool
+
+
+def counts_of(batch: Batch) -> dict[str, float]:
+    """What a loss may have been summed over, by name; a count of 1 is left out."""
+    shown = sequences_of(batch)
+    steps, size = shown.seq_len, shown.batch_size
+    counts: dict[str, float] = {}
+    if shown.inputs is not None and (steps is None or size is None):
+        lengths = [int(length) for length in shown.inputs.shape[:2]]
+        counts = {f"the length of axis {axis} of the inputs": float(length) for axis, length in enumerate(lengths)}
+        positions = math.prod(lengths)
+    else:
+        size = size or batch.batch_size or batch.sequences
+        if steps is not None:
+            counts["the number of time steps"] = float(steps)
+        if size is not None:
+            counts["the batch size"] = float(size)
+        positions = (steps or 0) * (size or 0)
+    if positions:
+        counts["the positions of the batch"] = float(positions)
+    mask = mask_of(batch, shown)
+    tokens = batch.tokens if mask is None else int(np.count_nonzero(mask))
+    if tokens and tokens != positions:
+        counts["the tokens that count"] = float(tokens)
+        if steps and size:
+            counts["the tokens of a sequence"] = tokens / size
+            counts["the tokens of a time step"] = tokens / steps
+    return {name: count for name, count in counts.items() if count > 1.0}
+
+
+def classes_of(batch: Batch, params: Mapping[str, Array], least: int = 0) -> Classes:
+    """The number of classes: the length of one-hot targets or of logits, else that of a bias that may be it.
+
+    ``least`` is what the batches before showed: one more than their largest target.
+    """
+    shown = sequences_of(batch)
+    if shown.vocab_size is not None:
+        return Classes((shown.vocab_size,), certain=True, regression=False, known=True)
+    targets = shown.targets
+    if targets is None:
+        return Classes(tuple(_bias_sizes(params, 2)), certain=False, regression=False, known=False)
+    if targets.dtype.kind == "f":
+        size = _distribution(targets)
+        return Classes((size,) if size else (), certain=bool(size), regression=not size, known=True)
+    least = max(least, least_classes(targets), 2)
+    logits = batch.evidence.get("logits")
+    if isinstance(logits, np.ndarray) and logits.ndim > 1:
+        axis = class_axis(logits.shape, targets.shape)
+        if axis is not None and logits.shape[axis] >= least:
+            return Classes((int(logits.shape[axis]),), certain=True, regression=False, known=True)
+    return Classes(tuple(_bias_sizes(params, least)) or (least,), certain=False, regression=False, known=True)
+
+
+def least_classes(targets: Array | None) -> int:
+    """One more than the largest target, 0 if there are none that are classes."""
+    if targets is None or targets.dtype.kind not in "iu" or not targets.size:
+        return 0
+    return int(targets.max()) + 1
+
+
+def class_axis(shape: tuple[int, ...], targets: tuple[int, ...]) -> int | None:
+    """The axis of logits that the shape of the targets lacks, in whatever order they lie; None if nothing tells.
 
     Example
     -------
-    >>> vocabulary_of(np.array([[1, 3, 0]]), None)
-    Vocabulary(size=4, exact=False)
+    >>> class_axis((20, 27, 16), (20, 16)), class_axis((20, 16, 27), (16, 20)), class_axis((20, 16), (20, 16))
+    (1, 2, None)
     """
-    if one_hot is not None:
-        return Vocabulary(one_hot, True)
-    if targets.dtype.kind not in "iu" or not targets.size or targets.max() < 1:
-        return before
-    size = int(targets.max()) + 1
-    return Vocabulary(size if before is None else max(size, before.size), False)
+    fitting = [axis for axis in range(len(shape)) if sorted(shape[:axis] + shape[axis + 1 :]) == sorted(targets)]
+    return fitting[-1] if fitting and len({shape[axis] for axis in fitting}) == 1 else None
 
 
-def kind_at_zero(loss: float, vocabulary: Vocabulary, counts: Mapping[str, float]) -> LossKind:
-    """What a loss is that was evaluated with all parameters at zero.
+def _distribution(targets: Array) -> int | None:
+    """The number of classes over which soft targets are spread."""
+    for axis in range(1, targets.ndim) if (targets >= 0.0).all() else ():
+        if targets.shape[axis] > 1 and np.allclose(targets.sum(axis=axis), 1.0, atol=1e-5):
+            return int(targets.shape[axis])
+    return None
 
-    ``counts`` are the numbers over which it may be summed, by name.
+
+def _bias_sizes(params: Mapping[str, Array], least: int) -> Iterator[int]:
+    """Lengths of vectors that are also a length of a matrix: the bias of the outputs is one. Without biases, all.
+
+    The number of hidden units is left out, and what gates make of it, if something else remains.
+    """
+    shapes = [array.shape for array in params.values() if min(array.shape, default=0) > 1]
+    matrices = {length for shape in shapes for length in shape}
+    vectors = {max(array.shape) for array in params.values() if array.shape and array.size == max(array.shape)}
+    recurrent = {length for shape in shapes for length in shape if max(shape) in (min(shape) * k for k in (1, 3, 4))}
+    found = sorted(length for length in vectors & matrices or matrices if length >= least)
+    yield from [length for length in found if length not in recurrent] or found
+
+
+def explain(loss: float, sizes: tuple[int, ...], counts: Mapping[str, float], precision: float = EXACT) -> Match | None:
+    """What a loss at zero parameters is; None if nothing fits.
 
     Example
     -------
-    >>> vocabulary = Vocabulary(4, True)
-    >>> kind_at_zero(math.log(4), vocabulary, {"time steps": 20}).kind
-    'mean'
-    >>> kind_at_zero(20 * math.log(4), vocabulary, {"time steps": 20})
-    LossKind(kind='sum', vocab_size=4, count=20, over='time steps')
-    >>> kind_at_zero(3 / 16, vocabulary, {"time steps": 20}).kind
-    'squared error'
+    >>> found = explain(20 * math.log(36), (36,), {"the number of time steps": 20.0, "the batch size": 16.0})
+    >>> found.kind, found.count
+    ('summed', 'the number of time steps')
+    >>> explain(35 / 36**2, (36,), {}).form
+    'the mean squared error of softmax and one-hot target, (V - 1) / V^2'
     """
-    found: list[LossKind] = []
-    for over, count in {"": 1.0, **counts}.items():
-        for factor in (1.0, math.log(2)):  # nats or bits
-            each = loss * factor / count
-            if 0.0 < each < 700.0 and vocabulary.may_be(math.exp(each)):
-                found.append(LossKind("sum" if over else "mean", round(math.exp(each)), count, over))
-    if found:  # a sum of 2 ln 2 is a mean of ln 4: the vocabulary that was seen decides
-        return min(found, key=lambda one: one.vocab_size - vocabulary.size)
-    widest = vocabulary.size if vocabulary.exact else WIDEST * vocabulary.size
-    for size in range(max(vocabulary.size, 2), widest + 1):
-        for value in squared_errors(size, counts):
-            if math.isclose(loss, value, rel_tol=EXACT if vocabulary.exact else EXACT / widest):
-                return LossKind("squared error", size)
-    return LossKind("unclear", vocabulary.size)
+    for wanted in ("right", "summed", "divided", "other"):
+        for match in _candidates(sizes, counts):
+            if match.kind == wanted and abs(loss - match.expected) <= precision * abs(match.expected):
+                return match
+    return None
 
 
-def kind_at_first(losses: list[float], vocabulary: Vocabulary, counts: Mapping[str, float]) -> LossKind:
-    """What a loss is whose first values are these, as an untrained network's loss is near that of one at zero.
+def _candidates(sizes: tuple[int, ...], counts: Mapping[str, float]) -> Iterator[Match]:
+    for size in sizes:
+        for form, value in {f"ln {size}": math.log(size), f"log2 {size}": math.log2(size)}.items():
+            yield Match("right", value, form)
+            yield Match("other", -value, f"the log-likelihood without its minus, -{form}")
+            for name, count in counts.items():
+                yield Match("summed", value * count, form, count, name)
+                yield Match("divided", value / count, form, count, name)
+        for form, value in squared_errors(size).items():
+            yield Match("other", value, form)
+            for name, count in counts.items():
+                yield Match("other", value * count, f"{form}, summed over {name}", count, name)
 
-    Example
-    -------
-    >>> kind_at_first([27.3, 26.0], Vocabulary(4, True), {"time steps": 20, "sequences": 16}).over
-    'time steps'
+
+def squared_errors(size: int) -> dict[str, float]:
+    """What squared errors of an even softmax, and of outputs of zero, are for ``size`` classes, by their words."""
+    of_softmax, of_outputs = "of softmax and one-hot target", "of outputs and one-hot target"
+    errors = {
+        f"the mean squared error {of_softmax}, (V - 1) / V^2": (size - 1) / size**2,
+        f"the summed squared error {of_softmax}, (V - 1) / V": (size - 1) / size,
+        f"the mean squared error {of_outputs}, 1 / V": 1 / size,
+        f"the summed squared error {of_outputs}, 1": 1.0,
+    }
+    halves = {f"half {form}": value / 2 for form, value in errors.items()}
+    return {**errors, **halves, "the probability of the target without a logarithm, -1 / V": -1 / size}
+
+
+def explain_first(loss: float, sizes: tuple[int, ...], counts: Mapping[str, float]) -> Match | None:
+    """What the first loss of a new network seems to be: "right", or "summed" over one of the counts; or None."""
+    ratios = [(loss / math.log(size), f"ln {size}", size) for size in sizes]
+    for ratio, form, size in ratios:
+        if SUMMED[0] <= ratio <= 1.5:
+            return Match("right", math.log(size), form)
+    for ratio, form, size in ratios:
+        for name, count in counts.items():
+            if count >= LEAST_COUNT and SUMMED[0] <= ratio / count <= SUMMED[1]:
+                return Match("summed", count * math.log(size), form, count, name)
+    return None
+
+
+def explain_low(losses: list[float], sizes: tuple[int, ...]) -> Match | None:
+    """The squared error that the first losses lie at, and stay near; None if they may be a trained network's.
+
+    A new network's squared error is nearer to that of an even softmax the more classes there are. It hardly moves
+    within three batches, whereas small negative log-likelihoods differ from batch to batch.
     """
-    size, uniform = vocabulary.size, math.log(vocabulary.size)
-    ratio = losses[0] / uniform
-    if 1 / NEAR < ratio < NEAR:
-        return LossKind("mean", size)
-    if ratio > NEAR:
-        sums = {over: count for over, count in counts.items() if count > 2.5 and 1 / NEAR < ratio / count < NEAR}
-        if sums:
-            over = min(sums, key=lambda name: abs(math.log(ratio / sums[name])))
-            return LossKind("sum", size, sums[over], over)
-        return LossKind("unclear", size)
-    # A network that comes trained begins low as well, but not at one of these values, again and again.
-    for value in squared_errors(size, {}):
-        if all(math.isclose(loss, value, rel_tol=0.1) for loss in losses):
-            return LossKind("squared error", size)
-    return LossKind("unclear", size)
+    if max(losses) > 1.12 * min(losses):
+        return None
+    for size in sizes:
+        for form, value in squared_errors(size).items():
+            if value > 0.0 and "softmax" in form and abs(losses[0] / value - 1.0) <= 0.01 + 0.5 / size**1.5:
+                return Match("other", value, form)
+    return None
 
 
-def squared_errors(size: int, counts: Mapping[str, float]) -> Iterator[float]:
-    r"""Squared errors between outputs and a one-hot target, as scripts have them.
+def weight_scale(params: Mapping[str, Array], size: int) -> float:
+    """The standard deviation of a logit if all hidden units were at 1 or -1: about 0.6 for customary initial weights.
 
-    Of probabilities 1/V: a sum over the vocabulary, :math:`1 - 1/V`, or a mean over it, :math:`(V - 1)/V^2`. Of outputs
-    that are zero: 1, or 1/V. Half of each; and a mean over positions or a sum.
+    Taken from the matrices that have ``size`` rows or columns, of which one is the output layer's.
     """
-    for each in ((size - 1) / size, (size - 1) / size**2, 1.0, 1.0 / size):
-        for half in (1.0, 0.5):
-            yield each * half
-            for count in counts.values():
-                if count > 1:
-                    yield each * half * count
+    scales = [0.0]
+    for array in params.values():
+        if array.ndim == 2 and size in array.shape and min(array.shape) > 1:
+            units = array.shape[1] if array.shape[0] == size else array.shape[0]
+            scales.append(float(np.sqrt(units * np.mean(np.square(array, dtype=np.float64)))))
+    return max(scales)
 
 
-def counts_of(shape: tuple[int, ...], time_axis: int | None, targets: Array, tokens: int | None) -> dict[str, float]:
-    """The numbers of positions that a loss may be summed over, by name; each number once.
-
-    ``shape`` is that of the inputs: time and batch, in the order that ``time_axis`` tells. ``tokens`` is how many
-    targets count; None: those that are not negative.
-
-    Example
-    -------
-    >>> counts_of((3, 2), 0, np.array([[0, 1], [1, 2], [2, -1]]), None)
-    {'time steps': 3, 'sequences': 2, 'time steps and sequences': 6, 'tokens': 5, 'tokens of a sequence': 2.5}
-    """
-    names = ["positions along the first axis", "positions along the second axis"]
-    if time_axis is not None:
-        names[time_axis], names[1 - time_axis] = "time steps", "sequences"
-    counted = tokens or int(np.count_nonzero(targets >= 0))
-    named: dict[str, float] = dict(zip(names, shape, strict=False))
-    named |= {"time steps and sequences": shape[0] * shape[1], "tokens": counted}
-    if time_axis is not None:
-        named["tokens of a sequence"] = counted / shape[1 - time_axis]
-    by_value: dict[float, str] = {}
-    for name, count in named.items():
-        by_value.setdefault(count, name)
-    return {name: count for count, name in by_value.items() if count > 1}
+def true_nll(logits: Any, targets: Array) -> float | None:
+    """The mean negative log-likelihood of targets under logits, or under probabilities; None if shapes do not tell."""
+    shown = np.asarray(logits)
+    if shown.dtype.kind != "f" or targets.dtype.kind not in "iu" or not targets.size:
+        return None
+    axis = class_axis(shown.shape, targets.shape)
+    if axis is None:
+        return None
+    scores = np.moveaxis(shown, axis, -1).astype(np.float64)
+    if scores.shape[:-1] != targets.shape:
+        if targets.ndim != 2 or scores.shape[:-1] != targets.T.shape:
+            return None
+        targets = targets.T
+    counted = targets >= 0
+    if not counted.any() or int(targets.max()) >= scores.shape[-1]:
+        return None
+    scores, chosen = scores[counted], targets[counted]
+    if (scores >= 0.0).all() and np.allclose(scores.sum(axis=-1), 1.0, atol=1e-4):
+        scores = np.log(np.maximum(scores, 1e-300))
+    scores = scores - scores.max(axis=-1, keepdims=True)
+    logarithms = scores[np.arange(len(chosen)), chosen] - np.log(np.exp(scores).sum(axis=-1))
+    return float(-logarithms.mean())

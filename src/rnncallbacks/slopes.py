@@ -144,7 +144,8 @@ class Slopes:
             raise CannotProbe("half precision is too coarse for differences of the loss")
         self.closure, self.params = closure, params
         self.gradients = {name: gradients[name].astype(np.float64) for name in params}
-        self.free = {name: 1.0 - mask for name, mask in (still or {}).items() if name in params}
+        self.still = still or {}
+        self.free = {name: 1.0 - mask for name, mask in self.still.items() if name in params}
         for name, free in self.free.items():
             self.gradients[name] *= free
         self.sizes = SIZES[4 if smallest == 4 else 8]
@@ -174,8 +175,12 @@ class Slopes:
         random = tuple(self.at_random(names, size, scale, seed) for seed in range(DIRECTIONS))
         if not self._seen:
             self._check_sight()
-        noise = 4.0 * self.epsilon * abs(self.base) / min(one.unit for one in (along, *random))
-        return Look(along, random, noise)
+        return Look(along, random, self.noise / min(one.unit for one in (along, *random)))
+
+    @property
+    def noise(self) -> float:
+        """What rounding may add to a change of the loss."""
+        return 4.0 * self.epsilon * abs(self.base)
 
     def along(self, names: Sequence[str], size: float, scale: float) -> Movement:
         """A movement of some arrays, each along its gradient."""

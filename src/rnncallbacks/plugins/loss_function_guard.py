@@ -1,9 +1,10 @@
-"""Guard: whether the loss is a mean negative log-likelihood, and where it begins."""
+"""Guard: what kind of loss it is, on which scale, and whether the network begins where it should."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -11,15 +12,8 @@ from rnncallbacks.arrays import Array, named_arrays
 from rnncallbacks.evidence import sequences_of
 from rnncallbacks.guarding import Guard
 from rnncallbacks.hookspecs import hookimpl
-from rnncallbacks.loss_scale import (
-    TOO_LARGE,
-    LossKind,
-    Vocabulary,
-    counts_of,
-    kind_at_first,
-    kind_at_zero,
-    vocabulary_of,
-)
+from rnncallbacks.loss_judgement import Finding, Judgement, judge_first, judge_low, judge_zero
+from rnncallbacks.loss_scale import classes_of, counts_of, least_classes, true_nll, weight_scale
 from rnncallbacks.probing import CannotProbe, evaluate, put_back
 from rnncallbacks.updates import FOLLOWS, follows_gradient
 
@@ -29,177 +23,159 @@ if TYPE_CHECKING:
     from rnncallbacks.records import Batch
     from rnncallbacks.run import Run
 
-LOOKED_AT = 5
-"""Batches whose targets show the vocabulary."""
+FIRST_LOSSES = 3
+"""Batches by which a low first loss is judged."""
+
+PATIENCE = 5
+"""Batches in which the first update is waited for: a warm-up may begin at a learning rate of 0."""
+
+SAME_LOSS = (0.67, 1.5)
+"""What a closure gives beside the reported loss: with a dropout mask of its own something else, but not much."""
 
 
 @attrs.define(eq=False, kw_only=True)
 class LossFunctionGuard(Guard):
-    r"""Finds out in the first batches what the loss is, from its size.
+    r"""Compares the loss with what a network that knows nothing must have: :math:`\ln V` for V classes.
 
-    With ``closure=`` and ``Run(params)``, it evaluates the first batch's loss once with all parameters at zero, and
-    puts them back. Every softmax is then uniform, so that a mean negative log-likelihood is exactly :math:`\ln V`,
-    whatever the initialisation. Without, it compares the first loss with :math:`\ln V`.
+    If the script passes ``closure=`` to ``run.backward``, the first batch's loss is evaluated with all parameters at
+    zero, and they are put back bit for bit. Every softmax is even then, and the loss an exact number, whatever the
+    initial weights were. Without a closure, observed logits or the first losses have to do.
 
-    - RNN301: it is a sum, n times as large, with n the time steps, the sequences, or both. A note where the first
-      update does not follow the gradient's scale, as with Adam.
-    - RNN302: it is a squared error between probabilities and one-hot targets.
-    - RNN303: it is a mean, but the first loss is more than 1.5 times :math:`\ln V`: the weights are too large.
+    - RNN301: the loss is :math:`T \ln V`, :math:`B \ln V` or :math:`T B \ln V`: a sum. A warning if the first update
+      follows the gradient's scale, as that of SGD does; a note for Adam, Adagrad and RMSprop, to which the scale is all
+      the same. A loss that is divided once too often is a note.
+    - RNN302: the loss is that of another function, such as a squared error.
+    - RNN303: the first loss is above :math:`1.5 \ln V`, and at zero parameters it is :math:`\ln V`; without a closure,
+      the output weights have to be large.
 
-    Targets have to be tokens: pairs of inputs and targets from the loader, or ``run.observe(targets=...)``. A run that
-    resumes is not judged.
+    A run that goes on from a checkpoint is not judged, nor one whose targets are no classes.
 
     Options
     -------
     action:
-        What to do about a finding: "warn" goes on, "stop" ends the run, "raise" ends it with an error, "repair" goes
-        on, as no function of the script is ever rewritten.
+        "warn" goes on, "stop" ends the run, "raise" ends it with an error. "repair" asks ``self_repair``, which has no
+        safe remedy for these codes.
 
     Example
     -------
-    >>> LossFunctionGuard().codes
-    ('RNN301', 'RNN302', 'RNN303')
+    >>> LossFunctionGuard(action="stop")
+    LossFunctionGuard(action='stop')
     """
 
     codes: ClassVar[tuple[str, ...]] = ("RNN301", "RNN302", "RNN303")
 
-    _settled: bool = attrs.field(default=False, init=False, repr=False)
+    _done: bool = attrs.field(default=False, init=False, repr=False)
     _losses: list[float] = attrs.field(factory=list, init=False, repr=False)
-    _vocabulary: Vocabulary | None = attrs.field(default=None, init=False, repr=False, metadata={"checkpoint": False})
-    _counts: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
-    _at_zero: float | None = attrs.field(default=None, init=False, repr=False)
-    _follows: float = attrs.field(default=math.nan, init=False, repr=False)
-    _before: dict[str, Array] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
-    _raw: dict[str, Array] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
+    _least: int = attrs.field(default=0, init=False, repr=False)
+    _waited: int = attrs.field(default=0, init=False, repr=False)
+    _sum: Finding | None = attrs.field(default=None, init=False, repr=False, metadata={"checkpoint": False})
+    _before: Mapping[str, Array] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
+    _gradients: Mapping[str, Array] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
-        self._settled = run.epoch > 0
-        self._losses, self._vocabulary, self._counts = [], None, {}
-        self._at_zero, self._follows = None, math.nan
+        self._sum, self._before, self._gradients = None, {}, {}
+        if run.epoch == 0:
+            self._done, self._losses, self._least, self._waited = False, [], 0, 0
+        elif not self._done:
+            self._done = True
+            self._cannot_check(run, "the run goes on from a checkpoint, and its first loss says nothing")
 
-    @hookimpl(tryfirst=True)
-    def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> None:
-        self._before, self._raw = {}, {}
-        if self._settled:
-            return
-        shown = sequences_of(batch)
-        if shown.targets is None:
-            self._give_up(run, "run.observe(inputs=..., targets=...), or a loader that yields the two")
-            return
-        if shown.targets.dtype.kind not in "iu":
-            self._give_up(run, "the targets are no tokens")
-            return
-        assert batch.loss is not None
-        if not math.isfinite(batch.loss) or batch.skipped:
-            self._settled = bool(self._losses)
-            return
-        self._vocabulary = vocabulary_of(shown.targets, shown.vocab_size, self._vocabulary)
-        if not self._losses:
-            assert shown.inputs is not None
-            self._counts = counts_of(shown.inputs.shape[:2], shown.time_axis, shown.targets, batch.tokens)
-            self._at_zero = self._loss_at_zero(run, batch)
-            if run.params is not None:
-                self._before = {name: array.copy() for name, array in named_arrays(run.params, "params").items()}
-                self._raw = {name: array.copy() for name, array in grads.items()}
-        self._losses.append(batch.loss)
-
-    @hookimpl(tryfirst=True)
-    def on_batch_end(self, run: Run, batch: Batch) -> None:
-        before, raw, self._before, self._raw = self._before, self._raw, {}, {}
-        if self._settled or batch.phase != "train" or batch.loss is None or not self._losses:
-            return
-        if before and not batch.skipped:
-            self._follows = follows_gradient(before, named_arrays(run.params, "params"), raw)
-        exact = self._vocabulary is not None and (self._vocabulary.exact or self._at_zero is not None)
-        if len(self._losses) >= (1 if exact else LOOKED_AT):
-            self._judge(run)
+    @hookimpl(wrapper=True)
+    def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> Generator[None, Any, Any]:
+        if not self._done and not batch.skipped and batch.loss is not None and math.isfinite(batch.loss):
+            self._look(run, batch, batch.loss)
+        result = yield
+        if self._sum is not None and not batch.skipped:
+            # The update sees what plugins made of the gradients, so these are kept after them.
+            self._before = {name: array.copy() for name, array in named_arrays(run.params).items()}
+            self._gradients = {name: array.copy() for name, array in grads.items()}
+        return result
 
     @hookimpl
-    def on_epoch_end(self, run: Run) -> None:
-        if self._losses and not self._settled:
-            self._judge(run)
+    def on_batch_end(self, run: Run, batch: Batch) -> None:
+        if self._sum is None or not self._gradients or batch.phase != "train":
+            return
+        cosine = follows_gradient(self._before, named_arrays(run.params), self._gradients)
+        self._before, self._gradients = {}, {}
+        self._waited += 1
+        if not math.isnan(cosine) or self._waited >= PATIENCE:
+            finding, self._sum = self._sum, None
+            severity: Severity | None = "info" if cosine < FOLLOWS else None
+            self.fire(run, finding.code, finding.message, {**finding.evidence, "follows_gradient": cosine}, severity)
 
-    def _loss_at_zero(self, run: Run, batch: Batch) -> float | None:
-        """The batch's loss with all parameters at zero; None if that cannot be had."""
-        if batch.closure is None or run.params is None:
-            return None
-        arrays = list(named_arrays(run.params, "params").values())
-        if not all(array.flags.writeable for array in arrays):
-            return None
+    def _look(self, run: Run, batch: Batch, loss: float) -> None:
+        targets = sequences_of(batch).targets
+        self._losses.append(loss)
+        self._least = max(self._least, least_classes(targets))
+        params = named_arrays(run.params)
+        classes = classes_of(batch, params, self._least)
+        if classes.regression or not classes.sizes:
+            why = "targets are no classes" if classes.regression else "run.observe(inputs=..., targets=...)"
+            self._conclude(run, Judgement(unclear=why))
+        elif len(self._losses) == 1:
+            counts = counts_of(batch)
+            at_zero = self._loss_at_zero(run, batch, loss, params)
+            if at_zero is not None:
+                self._conclude(run, judge_zero(at_zero, loss, classes, counts))
+                return
+            logits = batch.evidence.get("logits")
+            nll = None if logits is None or targets is None else true_nll(logits, targets)
+            weights = max(weight_scale(params, size) for size in classes.sizes)
+            self._conclude(run, judge_first(loss, nll, weights, classes, counts))
+        elif len(self._losses) == FIRST_LOSSES:
+            self._conclude(run, judge_low(self._losses, classes.sizes))
+
+    def _loss_at_zero(self, run: Run, batch: Batch, loss: float, params: Mapping[str, Array]) -> float | None:
+        """The batch's loss with all parameters at zero; None, and a reason noted down, if there is no answer."""
+        arrays = [array for array in params.values() if array.dtype.kind == "f"]
         try:
+            if batch.closure is None:
+                raise CannotProbe("pass closure= to run.backward")
+            if not arrays or not all(array.flags.writeable for array in arrays):
+                raise CannotProbe("give the parameters to Run(params), in arrays that can be written to")
             with put_back(arrays):
+                here = evaluate(batch.closure)
                 for array in arrays:
-                    array[...] = 0
-                loss = evaluate(batch.closure)
-        except CannotProbe:
+                    array[...] = 0.0
+                at_zero = evaluate(batch.closure)
+            if loss == 0.0 or not SAME_LOSS[0] < here / loss < SAME_LOSS[1]:
+                raise CannotProbe(f"the closure gives the loss {here:.6g}, run.backward was given {loss:.6g}")
+            if at_zero == here and any(array.any() for array in arrays):
+                raise CannotProbe("the closure does not see run.params")
+            if not math.isfinite(at_zero):
+                raise CannotProbe("the loss is not finite with all parameters at zero: run.observe(logits=...)")
+        except CannotProbe as reason:
+            self._cannot_check(run, str(reason))
             return None
-        # A closure that does not see the parameters gives the loss of the batch as it was.
-        return loss if math.isfinite(loss) and loss != batch.loss else None
+        return at_zero
 
-    def _judge(self, run: Run) -> None:
-        self._settled = True
-        if self._vocabulary is None:
-            self._give_up(run, "the first targets are all one token")
-            return
-        if self._at_zero is not None:
-            found, seen = kind_at_zero(self._at_zero, self._vocabulary, self._counts), self._at_zero
-            how = "with all parameters at zero"
-        else:
-            found, seen = kind_at_first(self._losses, self._vocabulary, self._counts), self._losses[0]
-            how = "at first"
-        first, uniform = self._losses[0], math.log(found.vocab_size)
-        evidence: dict[str, float | int | str] = {
-            "loss": first,
-            "vocab_size": found.vocab_size,
-            "uniform_loss": uniform,
-            "ratio": seen / uniform,
-        }
-        if self._at_zero is not None:
-            evidence["loss_at_zero"] = self._at_zero
-        if found.kind == "unclear" and self._at_zero is not None:
-            self._give_up(run, f"{how} the loss is {seen:.6g}, neither ln {found.vocab_size} nor a squared error")
-            return
-        if found.kind != "unclear":
-            run.diagnosis.check("RNN301")
-            run.diagnosis.check("RNN302")
-        if found.kind == "sum":
-            self._fire_sum(run, found, seen, how, evidence)
-        elif found.kind == "squared error":
-            message = f"{how} the loss is {seen:.6g}: that is the squared error of probabilities that are all 1 / "
-            message += f"{found.vocab_size}, and their negative log-likelihood is ln {found.vocab_size} = {uniform:.6g}"
-            self.fire(run, "RNN302", message, evidence)
-        else:
-            self._judge_start(run, found, evidence)
-
-    def _fire_sum(
-        self, run: Run, found: LossKind, seen: float, how: str, evidence: dict[str, float | int | str]
-    ) -> None:
-        uniform = math.log(found.vocab_size)
-        message = f"{how} the loss is {seen:.6g}, {seen / uniform:.4g} times ln {found.vocab_size} = {uniform:.6g}: it "
-        message += f"is summed over the {found.count:g} {found.over}"
-        evidence |= {"summed_over": found.over, "count": found.count}
-        severity: Severity | None = None
-        if self._follows <= FOLLOWS:
-            severity = "info"
-            message += "; the first update does not follow the gradient's scale, so it may do no harm"
-        self.fire(run, "RNN301", message, evidence, severity)
-
-    def _judge_start(self, run: Run, found: LossKind, evidence: dict[str, float | int | str]) -> None:
-        uniform = math.log(found.vocab_size)
-        ratio = self._losses[0] / uniform
-        if found.kind == "unclear" and ratio <= TOO_LARGE:
-            for code in ("RNN301", "RNN302"):
-                run.diagnosis.cannot_check(code, "pass closure= to run.backward: the first loss does not tell")
-        run.diagnosis.check("RNN303")
-        if ratio > TOO_LARGE:
-            message = (
-                f"the first loss is {self._losses[0]:.6g}, {ratio:.3g} times ln {found.vocab_size} = {uniform:.6g}, "
-            )
-            message += "what a network loses that knows nothing: it is sure of what is wrong"
-            self.fire(run, "RNN303", message, evidence | {"ratio": ratio})
-
-    def _give_up(self, run: Run, why: str) -> None:
-        self._settled = True
+    def _cannot_check(self, run: Run, why: str) -> None:
         for code in self.codes:
             run.diagnosis.cannot_check(code, why)
+
+    def _conclude(self, run: Run, judgement: Judgement) -> None:
+        if judgement.unclear is None:
+            return
+        self._done = True
+        for code in judgement.passed:
+            run.diagnosis.check(code)
+        if judgement.unclear:
+            self._cannot_check(run, judgement.unclear)
+        finding = judgement.finding
+        if finding is None:
+            return
+        if finding.divided:
+            run.raise_alarm(
+                finding.code,
+                finding.message,
+                evidence=finding.evidence,
+                cause="the loss is divided once too often",
+                remedy="divide the sum of the losses by the time steps and sequences of the batch once",
+                severity="info",
+                action=self.action,
+            )
+        elif finding.code == "RNN301" and run.params is not None:
+            self._sum = finding  # how bad that is, the first update shows
+        else:
+            self.fire(run, finding.code, finding.message, finding.evidence)

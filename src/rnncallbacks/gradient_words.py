@@ -1,0 +1,83 @@
+"""What is found wrong with gradients, in words and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rnncallbacks.accumulation import Accumulation
+from rnncallbacks.gradient_check import Verdict
+
+Numbers = dict[str, float | int | str]
+
+NEAR = 0.015
+"""How near a measured ratio must lie to a count."""
+
+
+def named_factor(ratio: float, counts: Mapping[str, float]) -> tuple[str, int] | None:
+    """The count by which gradients are off, and the power: 1 if they are too small, -1 if they are too large.
+
+    Example
+    -------
+    >>> named_factor(0.0501, {"the number of time steps": 20.0, "the batch size": 16.0})
+    ('the number of time steps', -1)
+    """
+    for name, count in counts.items():
+        for power in (1, -1):
+            if abs(ratio / count**power - 1.0) < NEAR:
+                return name, power
+    return None
+
+
+def words_of_wrong(verdict: Verdict) -> tuple[str, Numbers]:
+    """RNN404, for gradients that are not those of the loss."""
+    name = f"the gradient of {verdict.array!r}" if verdict.array else "the gradient"
+    cosine = f"{verdict.cosine:.2f}"
+    numbers: Numbers = {"cosine": verdict.cosine, "expected": 1.0, "array": verdict.array, "ratio": verdict.array_ratio}
+    over_all = f"over all arrays, its cosine with the true gradient is about {cosine} (expected 1.00)"
+    if verdict.kind == "zero":
+        return f"{name} is zero, and yet the loss changes when the array is moved; {over_all}", numbers
+    if verdict.kind == "part":
+        return f"{name} lacks something, as if backpropagation were truncated within the batch; {over_all}", numbers
+    if verdict.kind == "scaled":
+        return f"the gradients point up the slope of the loss: they have the wrong sign (ratio {verdict.ratio:.3g})", {
+            "cosine": -1.0,
+            "expected": 1.0,
+            "ratio": verdict.ratio,
+        }
+    along = f"along it, the loss changes by {verdict.array_ratio:.3g} of what it says (expected 1)"
+    return f"{name} is not that of the loss: {along}; {over_all}", numbers
+
+
+def words_of_factor(ratio: float, named: tuple[str, int] | None, count: float) -> tuple[str, Numbers]:
+    """RNN405, for gradients that are right but for one factor."""
+    factor = 1.0 / ratio
+    numbers: Numbers = {"factor": factor, "expected": 1.0}
+    words = f"the gradient is {factor:.4g} times that of the loss, in every array and direction (expected 1)"
+    if named is None:
+        return f"{words}, and was so in three batches", numbers
+    name, power = named
+    what = f"{count:g} is {name}" if power < 0 else f"1 / {count:g}, and {count:g} is {name}"
+    numbers["count"] = name
+    return f"{words}: {what}", numbers
+
+
+def words_of_sum(ratio: float) -> tuple[str, Numbers]:
+    """RNN406, where the closure showed that a gradient is the true one plus the one before."""
+    return (
+        "less the gradient of the batch before, this one is that of the loss; as it is, it says "
+        f"{ratio:.3g} times what the loss does (expected 1)"
+    ), {"ratio": ratio, "expected": 1.0}
+
+
+def words_of_growth(seen: Accumulation) -> tuple[str, Numbers]:
+    """RNN406, from the gradients alone."""
+    if seen.kept >= 3:
+        return (
+            f"{seen.kept_share:.0%} of the gradient's entries kept their value to the last bit for {seen.kept} batches "
+            "while the parameters changed: those of tokens that the batches do not have, which should be zero"
+        ), {"kept_share": seen.kept_share, "expected": 0.0, "batches": seen.kept}
+    growth, cosine = seen.norms[-1] / seen.norms[0], sorted(seen.cosines)[len(seen.cosines) // 2]
+    return (
+        f"within {len(seen.norms)} batches the gradient's norm grew {growth:.3g} times, at a cosine of {cosine:.2f} "
+        "from one to the next, and the loss did not rise with it: each holds those before it"
+    ), {"growth": growth, "expected": 1.0, "cosine": cosine, "batches": len(seen.norms)}

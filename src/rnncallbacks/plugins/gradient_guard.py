@@ -1,0 +1,303 @@
+"""Guard: whether gradients are those of the loss, are zeroed in time, and neither explode nor vanish."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+
+from rnncallbacks import options
+from rnncallbacks.accumulation import LOOKS, Accumulation
+from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.clipping_marks import clipping_marks
+from rnncallbacks.explosion import LEAST, ExplosionWatch, describe
+from rnncallbacks.gradient_check import Verdict, examine, foresees
+from rnncallbacks.gradient_words import (
+    Numbers,
+    named_factor,
+    words_of_factor,
+    words_of_growth,
+    words_of_sum,
+    words_of_wrong,
+)
+from rnncallbacks.gradients import global_norm
+from rnncallbacks.guarding import Guard
+from rnncallbacks.hookspecs import hookimpl
+from rnncallbacks.loss_scale import counts_of
+from rnncallbacks.pairing import parameters_of
+from rnncallbacks.probing import CannotProbe, put_back
+from rnncallbacks.slopes import Slopes, movable
+from rnncallbacks.updates import FOLLOWS, follows_gradient, update_ratio
+from rnncallbacks.vanishing import VANISHED, share_left
+
+if TYPE_CHECKING:
+    from rnncallbacks.catalogue import Severity
+    from rnncallbacks.gradients import Gradients
+    from rnncallbacks.records import Batch
+    from rnncallbacks.run import Run
+
+EXAMINED = (1, 10, 200)
+"""Training batches whose gradients are compared with the loss: errors show more as units leave their linear range."""
+
+VANISHING = (5, 10, 15)
+"""Training batches whose gradients are followed back through time."""
+
+AGAIN = 10
+"""Batches after which a repair of gradients that add up is looked at."""
+
+Found = tuple[str, str, Numbers, "Severity | None"]
+"""Code, message, evidence and severity of a finding; None stands for the catalogue's severity."""
+
+NO_CLOSURE = "pass closure= to run.backward"
+NO_PARAMS = "give the parameters to Run(params)"
+"""Words for what is lacking."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class GradientGuard(Guard):
+    r"""Looks at raw gradients, before anything clips them, and compares them with what the loss does.
+
+    - RNN404, RNN405: at training batches 1, 10 and 200 the parameters are moved a little along the gradients and along
+      random signs, and put back bit for bit; the closure given to ``run.backward`` says what the loss does. RNN405 is
+      one factor in every array, seen in another batch too: a note if updates do not follow the gradient's scale. RNN404
+      is any other difference, and a note if it looks like truncated backpropagation. A gradient that comes clipped is
+      not called wrong for that, nor one to which weight decay was added.
+    - RNN406: at batch 2, the gradient less that of batch 1 is right, and the gradient itself is not. Without a closure:
+      the norm grows in proportion to the number of batches.
+    - RNN401: nothing clips, an update that follows the gradient's scale moves the parameters by their own size (or by
+      0.3 of it twice, with a tenth of the norms above ``max_norm``), and the loss is 1.25 times the first one
+      behind it. Gradients that are large and do no harm are let be.
+    - RNN402, a note: in three batches, the gradient that reaches the first time step is less than 1e-4 of the largest.
+
+    Options
+    -------
+    max_norm:
+        The norm that a gradient should not exceed, above 0: that at which ``gradient_clipping`` would clip.
+    action:
+        "warn" goes on, "stop" ends the run, "raise" ends it with an error, "repair" asks ``self_repair`` for a remedy.
+
+    Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013).
+
+    Example
+    -------
+    >>> GradientGuard(max_norm=1.0).max_norm
+    1.0
+    """
+
+    codes: ClassVar[tuple[str, ...]] = ("RNN401", "RNN402", "RNN404", "RNN405", "RNN406")
+
+    max_norm: float = attrs.field(default=5.0, validator=options.number(above=0))
+    _seen: int = attrs.field(default=0, init=False, repr=False)
+    _watch: ExplosionWatch = attrs.field(factory=ExplosionWatch, init=False, repr=False)
+    _sums: Accumulation = attrs.field(factory=Accumulation, init=False, repr=False)
+    _sum_at: int = attrs.field(default=2, init=False, repr=False)
+    _examined: bool = attrs.field(default=False, init=False, repr=False)
+    _factor: tuple[float, str | None, int, int] | None = attrs.field(default=None, init=False, repr=False)
+    _vanished: int = attrs.field(default=0, init=False, repr=False)
+    _initial: float = attrs.field(default=math.nan, init=False, repr=False)
+    _follows: float = attrs.field(default=math.nan, init=False, repr=False)
+    _moved: bool = attrs.field(default=False, init=False, repr=False)
+    _before: Mapping[str, Array] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
+    _final: Mapping[str, Array] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
+    _previous: list[Mapping[str, Array]] = attrs.field(
+        factory=list, init=False, repr=False, metadata={"checkpoint": False}
+    )
+
+    @hookimpl
+    def on_fit_start(self, run: Run) -> None:
+        self._before, self._final, self._previous = {}, {}, []
+        if run.epoch == 0:
+            self._seen, self._sum_at, self._vanished = 0, 2, 0
+            self._watch, self._sums = ExplosionWatch(), Accumulation()
+            self._examined, self._moved, self._factor = False, False, None
+            self._initial = self._follows = math.nan
+
+    @hookimpl(wrapper=True)
+    def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> Generator[None, Any, Any]:
+        loss, norm = batch.loss, global_norm(grads.arrays)
+        assert loss is not None
+        found = self._watch.see(loss, norm, self.max_norm)
+        if found is not None:
+            first, self._watch = self._watch.first, ExplosionWatch()
+            numbers = attrs.asdict(found) | {"max_norm": self.max_norm}
+            self.fire(run, "RNN401", describe(found, self.max_norm, first), numbers)
+        fine = math.isfinite(loss) and math.isfinite(norm) and not batch.skipped
+        if fine:
+            self._seen += 1
+            self._look(run, batch, grads, loss)
+        result = yield
+        if fine and not batch.skipped and run.params is not None:
+            self._remember(run, grads, norm)
+        return result
+
+    @hookimpl
+    def on_batch_end(self, run: Run, batch: Batch) -> None:
+        if not self._final or batch.phase != "train":
+            return
+        after = named_arrays(run.params)
+        cosine = follows_gradient(self._before, after, self._final)
+        self._moved = not math.isnan(cosine)
+        if math.isnan(self._follows):
+            self._follows = cosine
+        norm = global_norm(list(self._final.values()))
+        if self._moved and self._watch.wants_update(norm):
+            update = update_ratio(self._before, after)
+            length = update * global_norm(list(self._before.values()))
+            self._watch.measure(norm, update, length * self.max_norm / (norm * self._initial), cosine)
+        self._before, self._final = {}, {}
+
+    # What is due at a batch -----------------------------------------------------------------------------------------
+
+    def _look(self, run: Run, batch: Batch, grads: Gradients, loss: float) -> None:
+        seen = self._seen
+        if seen in VANISHING:
+            self._look_through_time(run, batch)
+        if seen == LEAST:
+            self._note_updates(run)
+        if seen == self._sum_at - 1:
+            self._previous = [{name: array.copy() for name, array in grads.items()}]
+        examined = seen in EXAMINED and not self._examined
+        if examined or self._factor is not None or seen == self._sum_at:
+            self._probe(run, batch, grads, loss, examined)
+        if seen <= LOOKS[-1] and self._sum_at > 0 and batch.closure is None:
+            self._add_up(run, batch, grads, loss)
+
+    def _remember(self, run: Run, grads: Gradients, norm: float) -> None:
+        """Keep what is needed to see what the update does, in the batches where somebody wants to know."""
+        clipped = global_norm(grads.arrays) < 0.999 * norm
+        first = math.isnan(self._follows) and self._seen <= 5
+        if first or self._seen == self._sum_at - 1 or (self._watch.wants_update(norm) and not clipped):
+            self._before = {name: array.copy() for name, array in named_arrays(run.params).items()}
+            self._final = {name: array.copy() for name, array in grads.items()}
+            if math.isnan(self._initial):
+                self._initial = global_norm(list(self._before.values()))
+            if clipped and self._seen == self._sum_at - 1:
+                self._previous.append(self._final)
+
+    def _note_updates(self, run: Run) -> None:
+        if run.params is None:
+            run.diagnosis.cannot_check("RNN401", NO_PARAMS)
+        elif math.isnan(self._follows):
+            run.diagnosis.cannot_check("RNN401", "write run.params = params after an update that makes new arrays")
+        else:
+            run.diagnosis.check("RNN401")
+
+    def _look_through_time(self, run: Run, batch: Batch) -> None:
+        share = share_left(batch.evidence.get("hidden_gradients"))
+        if share is None:
+            why = "run.observe(hidden_gradients=...), one a time step, of sequences of ten steps or more"
+            run.diagnosis.cannot_check("RNN402", why)
+            return
+        self._vanished += share < VANISHED
+        if self._seen < VANISHING[-1]:
+            return
+        run.diagnosis.check("RNN402")
+        if self._vanished == len(VANISHING):
+            self.fire(
+                run,
+                "RNN402",
+                f"{share:.2g} of the gradient reaches the first time step (expected more than {VANISHED:g})",
+                {"share": share, "expected": VANISHED},
+            )
+
+    # Gradients beside the loss --------------------------------------------------------------------------------------
+
+    def _probe(self, run: Run, batch: Batch, grads: Gradients, loss: float, examined: bool) -> None:
+        summed = self._seen == self._sum_at
+        found: Found | None = None
+        try:
+            if batch.closure is None or run.params is None:
+                raise CannotProbe(NO_CLOSURE if batch.closure is None else NO_PARAMS)
+            marks = clipping_marks(grads)
+            params = movable(named_arrays(run.params), grads)
+            params = {name: array for name, array in params.items() if name not in marks.arrays}
+            # A closure that computes gradients as well may write them where the script's are.
+            with put_back(grads.arrays):
+                slopes = Slopes(batch.closure, params, grads, loss, marks.entries)
+                if self._factor is not None:
+                    found = self._confirm(run, batch, slopes)
+                elif examined:
+                    found = self._judge(run, batch, examine(slopes), marks.norm)
+                elif summed:
+                    found = self._look_for_sum(run, slopes, loss)
+        except CannotProbe as reason:
+            codes = ("RNN404", "RNN405") if examined or self._factor is not None else ()
+            for code in (*codes, "RNN406") if summed else codes:
+                run.diagnosis.cannot_check(code, str(reason))
+        if found is not None:
+            self.fire(run, *found)
+
+    def _judge(self, run: Run, batch: Batch, verdict: Verdict, bound: float | None) -> Found | None:
+        if verdict.kind == "unclear":
+            for code in ("RNN404", "RNN405"):
+                run.diagnosis.cannot_check(code, "the loss changes too little, or too roughly, to tell")
+            return None
+        if verdict.kind == "scaled" and (bound is None or verdict.ratio < 0.99):
+            name, power = named_factor(verdict.ratio, counts_of(batch)) or (None, 1)
+            self._factor = (verdict.ratio, name, power, 1 if name is not None or verdict.ratio < 0.0 else 2)
+            return None
+        run.diagnosis.check("RNN404")
+        if verdict.kind == "scaled":
+            run.diagnosis.cannot_check("RNN405", "call run.backward before gradients are clipped")
+            return None
+        if verdict.kind == "right":
+            run.diagnosis.check("RNN405")
+            return None
+        self._examined = True
+        message, numbers = words_of_wrong(verdict)
+        severities: dict[str, Severity] = {"part": "info", "zero": "warning"}
+        return "RNN404", message, numbers, severities.get(verdict.kind)
+
+    def _confirm(self, run: Run, batch: Batch, slopes: Slopes) -> Found | None:
+        """Look whether gradients are off by the factor that was seen in a batch before."""
+        assert self._factor is not None
+        (ratio, name, power, missing), self._factor = self._factor, None
+        counts = counts_of(batch)
+        if name is not None:
+            ratio = counts.get(name, 1.0) ** power
+        if not foresees(slopes, ratio):
+            return None
+        run.diagnosis.check("RNN404")
+        if ratio < 0.0 and self._follows < 0.0:
+            return None  # this script calls the direction of descent its gradient, and adds it
+        if ratio > 0.0 and missing > 1:
+            self._factor = (ratio, name, power, missing - 1)
+            return None
+        self._examined = True
+        if ratio < 0.0:
+            return "RNN404", *words_of_wrong(Verdict(kind="scaled", ratio=ratio)), None
+        named = None if name is None else (name, power)
+        severity: Severity | None = "info" if self._follows < FOLLOWS else None
+        return "RNN405", *words_of_factor(ratio, named, counts.get(name or "", 1.0)), severity
+
+    def _look_for_sum(self, run: Run, slopes: Slopes, loss: float) -> Found | None:
+        at, self._sum_at = self._sum_at, 0
+        run.diagnosis.check("RNN406")
+        if foresees(slopes):
+            return None
+        for previous in self._previous:
+            fresh = {name: gradient - previous[name] for name, gradient in slopes.gradients.items()}
+            if examine(Slopes(slopes.closure, slopes.params, fresh, loss, slopes.still)).kind != "right":
+                continue
+            if not self._moved:  # gradients are added up on purpose, over some batches until an update
+                self._sum_at = at + 1 if at < LOOKS[-1] else 0
+                return None
+            self._examined = True
+            self._sum_at = at + AGAIN if at < LOOKS[-1] else 0
+            moved = slopes.along(list(slopes.params), slopes.sizes[0], 1.0)
+            return "RNN406", *words_of_sum(moved.predicted / (moved.change or math.inf)), None
+        return None
+
+    def _add_up(self, run: Run, batch: Batch, grads: Gradients, loss: float) -> None:
+        """Without a closure: follow norms and directions."""
+        params = {} if run.params is None else parameters_of(grads, named_arrays(run.params))
+        self._sums.add(loss, grads.values(), [params[name] for name in grads] if len(params) == len(grads) else [])
+        if batch.count is not None and batch.count <= 2:
+            return  # one gradient is like the other, as the batches are the same
+        if self._sums.found:
+            self._sum_at = 0
+            self.fire(run, "RNN406", *words_of_growth(self._sums))
+        elif self._seen == LOOKS[-1]:
+            run.diagnosis.check("RNN406")
