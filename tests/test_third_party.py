@@ -193,6 +193,11 @@ def test_every_module_comes_from_the_wheel_and_finds_what_it_needs(environment: 
     assert f"rnncallbacks-{printed.strip()}-" in environment.wheel.name
 
 
+def test_the_pages_of_codes_come_with_the_wheel(environment: Environment, tmp_path: Path) -> None:
+    printed = succeed([environment.scripts / "rnncallbacks", "explain", "RNN201"], tmp_path)
+    assert printed == (ROOT / "src" / "rnncallbacks" / "catalogue" / "RNN201.md").read_text("utf-8")
+
+
 def test_acme_acts_in_a_run_when_the_configuration_enables_it(environment: Environment, project: Path) -> None:
     told = json.loads(succeed([environment.python, "train.py"], project))
     for name in ("rnncallbacks", "rnncallbacks_acme"):

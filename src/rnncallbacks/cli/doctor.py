@@ -16,13 +16,14 @@ from rich.console import Console
 from rnncallbacks.alarms import Alarm
 from rnncallbacks.cli.scripts import Outcome, elsewhere, run_script
 from rnncallbacks.config import Configuration, read_configuration
+from rnncallbacks.diagnosis import Repair
 from rnncallbacks.discovery import find_plugins
 from rnncallbacks.errors import PluginError
 from rnncallbacks.guarding import Guard
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.json_text import json_text
 from rnncallbacks.manager import Plugins
-from rnncallbacks.reporting.terminal import show_diagnosis, verdict
+from rnncallbacks.reporting.terminal import counted, show_diagnosis, verdict
 from rnncallbacks.run import Run
 from rnncallbacks.signatures import one_line
 
@@ -109,11 +110,11 @@ class Doctor:
 
         logger = logging.getLogger(OURS)
         Run.__enter__ = attended  # type: ignore[method-assign]
-        logger.addFilter(_no_alarm)
+        logger.addFilter(_no_finding)
         try:
             yield
         finally:
-            logger.removeFilter(_no_alarm)
+            logger.removeFilter(_no_finding)
             Run.__enter__ = enter  # type: ignore[method-assign]
 
     def _attend(self, run: Run) -> None:
@@ -197,8 +198,8 @@ def _free(name: str, run: Run) -> str:
     return name
 
 
-def _no_alarm(record: logging.LogRecord) -> bool:
-    return not (isinstance(record.args, tuple) and any(isinstance(one, Alarm) for one in record.args))
+def _no_finding(record: logging.LogRecord) -> bool:
+    return not (isinstance(record.args, tuple) and any(isinstance(one, Alarm | Repair) for one in record.args))
 
 
 def _fired(cases: list[Case]) -> bool:
@@ -246,7 +247,7 @@ def _show(console: Console, script: Path, cases: list[Case], outcome: Outcome) -
     for number, case in enumerate(cases, 1):
         which = f"run {number} of {len(cases)} in {script}" if len(cases) > 1 else f"the run in {script}"
         run = case.run
-        length = f"{run.epoch} epochs begun, {run.step} training batches"
+        length = f"{counted(run.epoch, 'epoch')} begun, {counted(run.step, 'training batch', 'training batches')}"
         console.print(f"[bold]{which}[/]: {length}" + (", then stopped by doctor" if case.limit.reached else ""))
         if case.removed:
             console.print(f"left out, so that no file of a real run is touched: {', '.join(case.removed)}")

@@ -52,14 +52,23 @@ def verdict(diagnoses: Iterable[Diagnosis]) -> str:
     if causes:
         named = ", ".join(f"{code} {cause.cause}" for code, cause in causes.items())
         more = next(iter(causes)) if len(causes) == 1 else "CODE"
-        return f"{_counted(len(causes), 'cause')} found: {named}; for more: rnncallbacks explain {more}"
+        return f"{counted(len(causes), 'cause')} found: {named}; for more: rnncallbacks explain {more}"
     passed = {code for one in known for code in one.passed}
     notes = {alarm.code for one in known for alarm in one.alarms}
     missing = {code for one in known for code in one.not_checked} - passed - notes
-    words = [f"{_counted(len(passed), 'check')} passed"]
-    words += [f"{_counted(len(notes), 'note')}"] * bool(notes)
+    words = [f"{counted(len(passed), 'check')} passed"]
+    words += [f"{counted(len(notes), 'note')}"] * bool(notes)
     words += [f"{len(missing)} could not be made"] * bool(missing)
     return f"nothing fired: {', '.join(words)}" if passed or notes else "nothing was checked"
+
+
+def counted(count: int, what: str, several: str = "") -> str:
+    """A number and what it counts, in the plural where there are several.
+
+    >>> counted(1, "check"), counted(2, "check"), counted(0, "batch", "batches")
+    ('1 check', '2 checks', '0 batches')
+    """
+    return f"{count} {what}" if count == 1 else f"{count} {several or f'{what}s'}"
 
 
 def _heading(console: Console, words: str) -> None:
@@ -86,7 +95,3 @@ def _show_codes(console: Console, rows: Iterable[tuple[str, str]]) -> None:
 def _cause(code: str) -> str:
     entry = CATALOGUE.get(code)
     return "" if entry is None else entry.cause
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
