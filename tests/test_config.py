@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.config import RECOMMENDED, load_plugins, recommended
+from rnncallbacks.config import GUARDS, RECOMMENDED, load_plugins, recommended
+from rnncallbacks.discovery import find_plugins
 from rnncallbacks.errors import ConfigurationError
 from rnncallbacks.manager import Plugins
 from rnncallbacks.run import Run
@@ -331,7 +332,11 @@ def test_disabling_a_broken_plugin_makes_the_rest_run(install, monkeypatch):
 
 def test_recommended_are_remedies_and_guards_with_their_defaults_in_order():
     plugins = recommended()
-    assert list(plugins) == ["hidden_state_reset", "divergence_alarm", "gradient_clipping", "loss_averaging"]
+    assert list(plugins) == list(RECOMMENDED)
+    assert RECOMMENDED[:2] == ("hidden_state_reset", "divergence_alarm")
+    assert RECOMMENDED[-2:] == ("gradient_clipping", "loss_averaging")
+    guards = {found.name for found in find_plugins() if found.name.endswith("_guard")}
+    assert set(RECOMMENDED[2:-2]) == set(GUARDS) == guards
     assert plugins["gradient_clipping"].max_norm == 5.0
     assert plugins["gradient_clipping"] is not recommended()["gradient_clipping"]
 
@@ -378,7 +383,7 @@ def test_a_repair_plugin_of_ones_own_is_left_as_it_is():
 def test_recommended_reads_no_file_and_minds_the_environment(monkeypatch):
     write("rnncallbacks.toml", "[plugins.progress]\n")
     monkeypatch.setenv("RNNCALLBACKS_DISABLE", "divergence_alarm")
-    assert list(recommended()) == ["hidden_state_reset", "gradient_clipping", "loss_averaging"]
+    assert list(recommended()) == [name for name in RECOMMENDED if name != "divergence_alarm"]
 
 
 def test_only_enabled_plugins_are_imported():

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 
+from rnncallbacks.config import RECOMMENDED
 from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, HiddenStateReset, LossAveraging
@@ -83,12 +84,9 @@ def test_the_same_seeds_give_the_same_numbers_bit_for_bit():
 def test_no_plugins_given_are_the_recommended_ones():
     trainer = Trainer(model(), Adam(), learning_rate=0.01)
     history = trainer.fit(loader(), max_epochs=1)
-    assert list(trainer.run.plugins) == [
-        "hidden_state_reset",
-        "divergence_alarm",
-        "gradient_clipping",
-        "loss_averaging",
-    ]
+    assert list(trainer.run.plugins) == list(RECOMMENDED)
+    assert trainer.run.alarms == []
+    assert {"RNN201", "RNN301", "RNN404"} <= set(trainer.run.diagnosis.passed)
     assert {"train_loss", "gradient_norm", "clipped_fraction"} <= set(history.columns)
     assert "val_loss" not in history
 

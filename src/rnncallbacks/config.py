@@ -44,7 +44,7 @@ GUARDS = (
     "update_guard",
     "progress_guard",
 )
-RECOMMENDED = ("hidden_state_reset", "divergence_alarm", "gradient_clipping", "loss_averaging")
+RECOMMENDED = ("hidden_state_reset", "divergence_alarm", *GUARDS, "gradient_clipping", "loss_averaging")
 PRESETS = {"guards": GUARDS, "recommended": RECOMMENDED}
 KEYS = ("preset", "plugins", "train")
 REPAIR = "self_repair"
@@ -178,7 +178,7 @@ def recommended() -> dict[str, object]:
     Example
     -------
     >>> list(recommended())
-    ['hidden_state_reset', 'divergence_alarm', 'gradient_clipping', 'loss_averaging']
+    ['hidden_state_reset', 'divergence_alarm', 'protocol_guard', ..., 'gradient_clipping', 'loss_averaging']
     """
     return load_plugins({"plugins": {name: {} for name in RECOMMENDED}})
 

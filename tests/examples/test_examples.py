@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SCRIPTS = {"broken_loop.py", "repaired_loop.py", "train_characters.py"}
+SCRIPTS = {"broken_loop.py", "diagnosed_loop.py", "repaired_loop.py", "train_characters.py"}
 EPOCH = re.compile(r"epoch +(\d+)  train +(\S+)  val +(\S+)")
 
 
@@ -37,12 +37,17 @@ def output_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
                 timeout=120,
             )
             assert done.returncode == 0, done.stderr
-            assert done.stderr == ""
+            outputs[f"{script} stderr"] = done.stderr
             assert list(elsewhere.iterdir()) == []
             outputs[script] = done.stdout
         return outputs[script]
 
     return run
+
+
+def quiet(output_of: Callable[[str], str], script: str) -> bool:
+    output_of(script)
+    return output_of(f"{script} stderr") == ""
 
 
 def losses(output: str) -> tuple[list[float], list[float]]:
@@ -62,6 +67,7 @@ def test_every_script_has_its_test() -> None:
 
 def test_the_broken_loop_does_not_improve(output_of: Callable[[str], str]) -> None:
     output = output_of("broken_loop.py")
+    assert quiet(output_of, "broken_loop.py")
     train, val = losses(output)
     assert len(train) == 5
     assert all(math.isfinite(loss) for loss in train + val)  # no crash and no NaN would give it away
@@ -73,6 +79,7 @@ def test_the_broken_loop_does_not_improve(output_of: Callable[[str], str]) -> No
 
 def test_the_repaired_loop_learns_the_task(output_of: Callable[[str], str]) -> None:
     output = output_of("repaired_loop.py")
+    assert quiet(output_of, "repaired_loop.py")  # the guards are on, and have nothing to say
     train, val = losses(output)
     assert len(train) == 5
     # Before the first update a network knows nothing; after the last, only how often to write a is left to chance: one
@@ -81,6 +88,14 @@ def test_the_repaired_loop_learns_the_task(output_of: Callable[[str], str]) -> N
     assert val[-1] == pytest.approx(math.log(8) / 16, abs=0.005)
     assert train[-1] == pytest.approx(math.log(8) / 16, abs=0.005)
     assert solved(output) == 10
+
+
+def test_the_faults_of_the_broken_loop_are_named(output_of: Callable[[str], str]) -> None:
+    output = output_of("diagnosed_loop.py")
+    causes = re.findall(r"^(RNN\d+) ", output, flags=re.MULTILINE)
+    assert sorted(causes) == ["RNN101", "RNN201", "RNN301"]
+    # Gradients that nothing clips and a rate that is too high follow from the sum, and would be cured with it.
+    assert {"RNN401", "RNN501"} <= set(re.findall(r"^  so also (RNN\d+)", output, flags=re.MULTILINE))
 
 
 def test_the_repair_is_about_a_dozen_lines() -> None:
@@ -93,6 +108,7 @@ def test_the_repair_is_about_a_dozen_lines() -> None:
 
 def test_characters_are_learned_better_than_by_a_bigram_model(output_of: Callable[[str], str]) -> None:
     output = output_of("train_characters.py")
+    assert quiet(output_of, "train_characters.py")
     _, val = losses(output)
     assert val == sorted(val, reverse=True)
     match = re.search(r"bigram model: (\S+) nats", output)

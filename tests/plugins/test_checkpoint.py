@@ -218,9 +218,13 @@ def test_two_instances_of_one_class_keep_their_states_apart(play, tmp_path):
         }
 
     play(plugins(), [[1.0]] * 2, val=[[9.0], [8.0]])
-    # Resumed after two epochs: the play begins with the third.
-    run = play(plugins(), [[1.0]] * 8, val=[[8.0]] * 6)
-    assert [(alarm.message.split()[0], alarm.epoch) for alarm in run.alarms] == [("train_loss", 5), ("val_loss", 5)]
+    # Resumed after two epochs: the play begins with the third. Each counts on from what it had seen.
+    run = play(plugins(), [[1.0]] * 3, val=[[8.0]] * 1)
+    assert run.alarms == []
+    run = play(plugins(), [[1.0]] * 4, val=[[8.0]] * 1)
+    assert run.alarms == []
+    run = play(plugins(), [[1.0]] * 8, val=[[8.0]] * 4)
+    assert [(alarm.message.split()[0], alarm.epoch, alarm.count) for alarm in run.alarms] == [("train_loss", 5, 2)]
 
 
 def test_a_file_of_another_model_is_refused(tmp_path):

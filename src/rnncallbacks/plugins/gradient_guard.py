@@ -90,6 +90,7 @@ class GradientGuard(Guard):
 
     max_norm: float = attrs.field(default=5.0, validator=options.number(above=0))
     _seen: int = attrs.field(default=0, init=False, repr=False)
+    _first_loss: float = attrs.field(default=math.nan, init=False, repr=False)
     _watch: ExplosionWatch = attrs.field(factory=ExplosionWatch, init=False, repr=False)
     _sums: Accumulation = attrs.field(factory=Accumulation, init=False, repr=False)
     _sum_at: int = attrs.field(default=2, init=False, repr=False)
@@ -158,7 +159,10 @@ class GradientGuard(Guard):
             self._note_updates(run)
         if seen == self._sum_at - 1:
             self._previous = [{name: array.copy() for name, array in grads.items()}]
-        examined = seen in EXAMINED and not self._examined
+        if seen == 1:
+            self._first_loss = loss
+        # Far above its first value a loss is at the end of its tether, where scripts keep logarithms from overflowing.
+        examined = seen in EXAMINED and not self._examined and not loss > 2.0 * self._first_loss
         if examined or self._factor is not None or seen == self._sum_at:
             self._probe(run, batch, grads, loss, examined)
         if seen <= LOOKS[-1] and self._sum_at > 0 and batch.closure is None:
