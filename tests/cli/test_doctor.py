@@ -113,6 +113,17 @@ def test_a_rate_that_is_far_too_high(doctor):
     assert done.stdout.count("RNN602 divergence:") == 1
 
 
+def test_what_was_repaired_is_told_once(doctor):
+    script = Path(write(BATCHES=20))
+    script.write_text(
+        "from rnncallbacks.plugins import SelfRepair\n"
+        + script.read_text().replace("learning_rate=0.1", "plugins=[SelfRepair()], learning_rate=100.0")
+    )
+    done = doctor(str(script))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert re.search(r"^repaired\n  RNN501: ", done.stdout, re.MULTILINE)
+
+
 def test_a_script_with_a_trainer(doctor):
     done = doctor("--json", "--batches", "40", str(EXAMPLES / "train_characters.py"))
     (run,) = document(done)["runs"]

@@ -30,7 +30,8 @@ def diagnosis():
     found.add(alarm("RNN402", "they vanish"))
     found.repairs.append(Repair(code="RNN501", what="learning rate x 0.5", epoch=1, step=2))
     found.check("RNN201")
-    found.cannot_check("RNN404", "pass closure= to run.backward")
+    for code in ("RNN404", "RNN405"):
+        found.cannot_check(code, "pass closure= to run.backward")
     found.cannot_check("ACME1", "no idea")
     return found
 
@@ -48,8 +49,11 @@ def test_all_of_it(diagnosis):
         "passed",
         "  RNN201  the hidden state leaks between unrelated sequences",
         "not checked",
-        "  ACME1   no idea",
-        "  RNN404  the gradient is not that of the loss: pass closure= to run.backward",
+        "  no idea",
+        "    ACME1",
+        "  pass closure= to run.backward",
+        "    RNN404  the gradient is not that of the loss",
+        "    RNN405  the gradient is on another scale than the loss",
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -216,23 +216,30 @@ def _repairs(run: RunFolder) -> str:
 
 
 def _checks(run: RunFolder) -> str:
-    passed = ((code, "") for code in run.diagnosis.passed)
-    lists = [_check_list("passed", "good", passed), _check_list("not checked", "", run.diagnosis.not_checked.items())]
+    reasons = run.diagnosis.not_checked
+    passed = [f"<li>{_code(code)}</li>" for code in run.diagnosis.passed]
+    # By what is lacking, as one line more in a script often unlocks several checks.
+    lacking = [
+        f"<li>{escape(why)}" + "".join(f'<span class="why">{_code(code)}</span>' for code in codes) + "</li>"
+        for why in dict.fromkeys(reasons.values())
+        if (codes := [code for code, reason in reasons.items() if reason == why])
+    ]
+    lists = [_check_list("passed", "good", passed), _check_list("not checked", "", lacking)]
     if not any(lists):
         return '<p class="card">No check was made: the run had no guards, or it has not ended.</p>'
     return f'<div class="columns">{"".join(lists)}</div>'
 
 
-def _check_list(title: str, kind: str, checks: Iterable[tuple[str, str]]) -> str:
-    items = "".join(
-        f'<li><span class="code">{escape(code)}</span>{escape(CATALOGUE[code].cause if code in CATALOGUE else "")}'
-        + (f'<span class="why">{escape(why)}</span>' if why else "")
-        + "</li>"
-        for code, why in checks
-    )
+def _code(code: str) -> str:
+    cause = CATALOGUE[code].cause if code in CATALOGUE else ""
+    return f'<span class="code">{escape(code)}</span>{escape(cause)}'
+
+
+def _check_list(title: str, kind: str, items: list[str]) -> str:
     if not items:
         return ""
-    return f'<div class="card"><h3><span class="chip {kind}">{title}</span></h3><ul class="checks">{items}</ul></div>'
+    chip = f'<h3><span class="chip {kind}">{title}</span></h3>'
+    return f'<div class="card">{chip}<ul class="checks">{"".join(items)}</ul></div>'
 
 
 def _configuration(run: RunFolder) -> str:

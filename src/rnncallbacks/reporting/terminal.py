@@ -27,13 +27,13 @@ def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
             console.print(Padding(Text(str(repair)), (0, 0, 0, 2), expand=False))
     if diagnosis.passed:
         _heading(console, "passed")
-        _show_codes(console, ((code, _cause(code)) for code in diagnosis.passed))
+        _show_codes(console, diagnosis.passed, 2)
     if diagnosis.not_checked:
         _heading(console, "not checked")
-        _show_codes(
-            console,
-            ((code, ": ".join(filter(None, (_cause(code), why)))) for code, why in diagnosis.not_checked.items()),
-        )
+        # By what is lacking, as one line more in a script often unlocks several checks.
+        for why in dict.fromkeys(diagnosis.not_checked.values()):
+            console.print(Padding(Text(why), (0, 0, 0, 2), expand=False))
+            _show_codes(console, [code for code, reason in diagnosis.not_checked.items() if reason == why], 4)
 
 
 def verdict(diagnoses: Iterable[Diagnosis]) -> str:
@@ -83,15 +83,10 @@ def _show_cause(console: Console, cause: Alarm, consequences: Iterable[Alarm]) -
         console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
 
 
-def _show_codes(console: Console, rows: Iterable[tuple[str, str]]) -> None:
+def _show_codes(console: Console, codes: Iterable[str], indent: int) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
-    for code, words in rows:
-        grid.add_row(code, Text(words))
-    console.print(Padding(grid, (0, 0, 0, 2), expand=False))
-
-
-def _cause(code: str) -> str:
-    entry = CATALOGUE.get(code)
-    return "" if entry is None else entry.cause
+    for code in codes:
+        grid.add_row(code, CATALOGUE[code].cause if code in CATALOGUE else "")
+    console.print(Padding(grid, (0, 0, 0, indent), expand=False))
