@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 
 from rnncallbacks.cli.commands import rnncallbacks
 from rnncallbacks.cli.settings import Settings, toml_table
+from rnncallbacks.config import RECOMMENDED
 from rnncallbacks.discovery import find_plugins
 from rnncallbacks.errors import ConfigurationError
 from rnncallbacks.hookspecs import hookimpl
@@ -183,15 +184,7 @@ def test_another_seed_is_another_run():
 def test_without_a_configuration_the_recommended_plugins_run_with_a_schedule_that_fits():
     train("--run-dir", "out")
     tables = tomllib.loads(Path("out/config.toml").read_text())["plugins"]
-    assert list(tables) == [
-        "hidden_state_reset",
-        "divergence_alarm",
-        "gradient_clipping",
-        "loss_averaging",
-        "one_cycle",
-        "progress",
-        "history_log",
-    ]
+    assert list(tables) == [*RECOMMENDED, "one_cycle", "progress", "history_log"]
     batches = -(-(round(len(TEXT) * 0.9) - 1) // 4 // 50)
     assert tables["one_cycle"]["steps"] == 2 * batches
 
@@ -243,9 +236,21 @@ def test_a_network_that_learned_too_little_is_told_to_have():
 
 def test_a_network_that_diverged_raises_an_alarm_and_says_so():
     done = run("train", "text.txt", *SMALL, "--epochs", "9", "--learning-rate", "100", "--run-dir", "out")
-    assert "RNN602 divergence" in done.stderr
+    # The cause is told at once, and what follows from it below it when the run is over.
+    assert done.stderr.startswith("RNN501 the learning rate is too high: ")
+    assert "RNN602" not in done.stderr
     assert "stopped: RNN602" in done.stdout
-    assert json.loads(Path("out/alarms.jsonl").read_text().splitlines()[0])["code"] == "RNN602"
+    assert re.search(r"^RNN501 .*\n(  .*\n)*  so also RNN602 divergence: ", done.stdout, re.MULTILINE)
+    alarms = [json.loads(line) for line in Path("out/alarms.jsonl").read_text().splitlines()]
+    assert {(alarm["code"], alarm["explained_by"]) for alarm in alarms} >= {("RNN501", None), ("RNN602", "RNN501")}
+
+
+def test_a_healthy_run_ends_in_a_short_diagnosis():
+    done = train("--run-dir", "out")
+    lines = [line for line in done.output.splitlines() if line.startswith(("passed: ", "not checked: ", "RNN"))]
+    assert lines[0].startswith("passed: RNN101, RNN")
+    assert len(lines) < 6
+    assert not any(line.startswith("RNN") for line in lines)
 
 
 def test_control_characters_of_the_text_do_not_reach_the_terminal():
