@@ -63,6 +63,14 @@ def test_a_note_did_not_fire():
     assert shown(found)[0] == "noticed"
 
 
+def test_notes_come_behind_what_fired():
+    found = Diagnosis()
+    for code in ("RNN402", "RNN101", "RNN201"):
+        found.add(alarm(code))
+    heads = [line[:8] for line in shown(found) if not line.startswith("    ")]
+    assert heads == ["fired", "  RNN101", "  RNN201", "noticed", "  RNN402"]
+
+
 def test_nothing_is_shown_of_nothing():
     assert shown(Diagnosis()) == []
 

@@ -18,9 +18,12 @@ STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold"}
 
 def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     """Print causes with what follows from them, then the other checks, then repairs."""
-    for cause in diagnosis.causes:
-        _heading(console, "fired" if cause.severity != "info" else "noticed")
-        _show_cause(console, cause, diagnosis.consequences(cause))
+    for heading, noted in (("fired", False), ("noticed", True)):
+        causes = [cause for cause in diagnosis.causes if (cause.severity == "info") is noted]
+        if causes:
+            _heading(console, heading)
+        for cause in causes:
+            _show_cause(console, cause, diagnosis.consequences(cause))
     if diagnosis.repairs:
         _heading(console, "repaired")
         for repair in diagnosis.repairs:
