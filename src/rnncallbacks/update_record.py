@@ -35,6 +35,15 @@ where nothing is known of that. Healthy runs have had up to 0.45 more, without o
 LOOKS = (0, 20, 25, 30, 35, 39)
 """Updates before which it is counted how many units pass no gradient on."""
 
+GROWN: tuple[tuple[int, float, float], ...] = ((12, 5.0, 0.5), (CLOSE, 4.0, 0.5), (CLOSE, 3.0, 0.7))
+"""Updates seen, how many times their size the weights may have grown to, and the loss beside the first one below which
+that does no harm. Weights that began small are compared with the size of usual ones. Growing to three times needs
+overshoot to confirm it."""
+
+GREW = 2.0
+"""Weights that did not double were not thrown about: single sequences overshoot, and small weights leave units silent, in
+healthy runs too."""
+
 CONFIRMING = 8
 """So many updates whose overshoot is known can deny that a rise is the rate's fault."""
 
@@ -57,12 +66,14 @@ class UpdateRecord:
     small_ratios: list[float] = attrs.field(factory=list, init=False, repr=False)
     paces: list[float] = attrs.field(factory=list, init=False, repr=False)
     pulls: list[float] = attrs.field(factory=list, init=False, repr=False)
+    size: float = attrs.field(default=0.0, init=False, repr=False)
+    growth: float = attrs.field(default=1.0, init=False, repr=False)
     changes: list[float] = attrs.field(factory=list, init=False, repr=False)
     silent: list[float] = attrs.field(factory=list, init=False, repr=False)
 
     def begin(self) -> None:
         """Look anew, from the next batch on; what is known of an untrained network's loss stays."""
-        self.seen, self.positions = 0, 0.0
+        self.seen, self.positions, self.size, self.growth = 0, 0.0, 0.0, 1.0
         self.losses, self.per_position = [], []
         self.ratios, self.small_ratios, self.paces, self.pulls, self.changes = [], [], [], [], []
         self.silent = []
@@ -93,10 +104,13 @@ class UpdateRecord:
         ratio = update_ratio(before, after)
         self.ratios.append(ratio)
         loss = abs(self.losses[-1])
+        arrays = list(before.values())
+        size = global_norm(arrays)
+        usual = max(size, usual_norm(arrays))
+        if not self.size:
+            self.size = usual
+        self.growth = global_norm(list(after.values())) / self.size if self.size else 1.0
         if gradients and ratio and loss:
-            arrays = list(before.values())
-            size = global_norm(arrays)
-            usual = max(size, usual_norm(arrays))
             if not usual:
                 return ratio
             self.small_ratios.append(ratio * size / usual / scale)
@@ -139,7 +153,7 @@ class UpdateRecord:
 
     def overshoots(self) -> bool:
         """Whether updates raised the loss of their own batch too often or too far, and it has hardly fallen."""
-        if self.seen != CLOSE or len(self.changes) < CLOSE // 2 or not self.large:
+        if self.seen != CLOSE or len(self.changes) < CLOSE // 2 or not self.large or self.growth < GREW:
             return False
         share, excess = overshoot(self.changes)
         level = self.level(CLOSE // 2)
@@ -148,12 +162,22 @@ class UpdateRecord:
 
     def silenced(self) -> bool:
         """Whether updates switched units off, of which the first batch's gradient still went through."""
-        if self.seen != CLOSE or len(self.silent) < len(LOOKS) or not self.large:
+        if self.seen != CLOSE or len(self.silent) < len(LOOKS) or not self.large or self.growth < GREW:
             return False
         confirmed = len(self.changes) >= CLOSE // 2 and overshoot(self.changes)[0] >= CONFIRMED
         denied = len(self.changes) >= CLOSE // 2 and not confirmed
         more = float(np.median(self.silent[1:])) - self.silent[0]
         return not denied and more >= (SILENCED if confirmed else SILENCED_ALONE)
+
+    def outgrew(self) -> bool:
+        """Whether updates made the weights several times larger, and the loss has not fallen for it."""
+        _, excess = overshoot(self.changes)
+        confirmed = len(self.changes) >= CONFIRMING and excess >= 2 * BARELY
+        for number, (seen, growth, level) in enumerate(GROWN):
+            due = self.seen == seen if seen == CLOSE else seen <= self.seen < CLOSE
+            if due and self.growth >= growth and self.level(self.seen // 2) > level:
+                return number < 2 or confirmed
+        return False
 
     def blew_up(self) -> bool:
         """Whether updates led to a batch that is not finite: a steep rise, or weights that were replaced at once."""

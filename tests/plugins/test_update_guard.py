@@ -127,7 +127,7 @@ def test_without_parameters_it_says_what_to_pass():
 
 
 def test_a_script_that_does_not_tell_its_new_arrays_is_told_so():
-    run, _ = descend(0.05, tells=False)
+    run, _ = descend(0.05, tells=False, updates=500)
     assert run.alarms == []
     assert "assign run.params = params after the update" in run.diagnosis.not_checked["RNN503"]
 
