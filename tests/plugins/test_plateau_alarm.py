@@ -35,9 +35,23 @@ def test_says_what_it_saw_and_since_when(play):
     }
 
 
+class Heard:
+    """The epochs in which an alarm was raised, the first time or again."""
+
+    def __init__(self):
+        self.epochs = []
+
+    @hookimpl
+    def on_alarm(self, run):
+        self.epochs.append(run.epoch)
+
+
 def test_one_plateau_is_one_alarm_and_the_next_plateau_another(play):
-    run = play([LossAveraging(), PlateauAlarm(patience=2)], [[2.0], [2.0], [2.0], [2.0], [1.0], [1.0], [1.0], [1.0]])
-    assert codes(run) == [("RNN601", 3), ("RNN601", 7)]
+    heard = Heard()
+    losses = [[2.0], [2.0], [2.0], [2.0], [1.0], [1.0], [1.0], [1.0]]
+    run = play([LossAveraging(), heard, PlateauAlarm(patience=2)], losses)
+    assert heard.epochs == [3, 7]
+    assert [(alarm.code, alarm.epoch, alarm.count) for alarm in run.alarms] == [("RNN601", 3, 2)]
 
 
 def test_an_improving_metric_gives_no_alarm(play):
@@ -115,13 +129,16 @@ def test_never_a_finite_value_is_a_plateau_without_a_best(play):
 
 
 def test_two_instances_keep_to_themselves(play):
+    heard = Heard()
     plugins = {
         "averages": LossAveraging(),
+        "heard": heard,
         "quick": PlateauAlarm(patience=2),
         "slow": PlateauAlarm(monitor="val_loss", patience=5),
     }
     run = play(plugins, [[1.0]] * 9, val=[[9.0], [8.0], [7.0]] + [[7.0]] * 6)
-    assert [(alarm.epoch, alarm.message.split()[0]) for alarm in run.alarms] == [(3, "train_loss"), (8, "val_loss")]
+    assert heard.epochs == [3, 8]
+    assert [(alarm.message.split()[0], alarm.count) for alarm in run.alarms] == [("train_loss", 2)]
 
 
 def test_a_second_run_with_the_same_object_begins_anew(play):

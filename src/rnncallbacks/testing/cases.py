@@ -10,7 +10,6 @@ import numpy as np
 
 from rnncallbacks.alarms import Alarm
 from rnncallbacks.discovery import find_plugins
-from rnncallbacks.errors import PluginError
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.records import Batch
 from rnncallbacks.testing.fault import HEALTHY, Fault
@@ -35,13 +34,7 @@ GUARDS = (
 def guards(names: Iterable[str] = GUARDS) -> dict[str, object]:
     """The library's guards, or those of these names, each of which warns and goes on."""
     found = {one.name: one for one in find_plugins() if one.distribution == "rnncallbacks"}
-    made: dict[str, object] = {}
-    for name in names:
-        try:
-            made[name] = found[name].load()(action="warn")
-        except PluginError:
-            continue
-    return made
+    return {name: found[name].load()(action="warn") for name in names}
 
 
 @attrs.frozen
