@@ -35,14 +35,14 @@ where nothing is known of that. Healthy runs have had up to 0.45 more, without o
 LOOKS = (0, 20, 25, 30, 35, 39)
 """Updates before which it is counted how many units pass no gradient on."""
 
-GROWN: tuple[tuple[int, float, float], ...] = ((12, 5.0, 0.5), (CLOSE, 4.0, 0.5), (CLOSE, 3.0, 0.7))
-"""Updates seen, how many times their size the weights may have grown to, and the loss beside the first one below which
-that does no harm. Weights that began small are compared with the size of usual ones. Growing to three times needs
-overshoot to confirm it."""
+GROWN = (5.0, 4.0, 3.0)
+"""So many times their size weights may not grow to from the twelfth update on, by the last that is looked at closely,
+and by then if updates raised the loss of their own batch. Weights that began small are measured by usual ones: healthy
+ones of a hundredth grow to twenty times what they were."""
 
 GREW = 2.0
-"""Weights that did not double were not thrown about: single sequences overshoot, and small weights leave units silent, in
-healthy runs too."""
+"""Weights that did not double were not thrown about: single sequences overshoot, and small weights leave units silent,
+in healthy runs too."""
 
 CONFIRMING = 8
 """So many updates whose overshoot is known can deny that a rise is the rate's fault."""
@@ -171,13 +171,14 @@ class UpdateRecord:
 
     def outgrew(self) -> bool:
         """Whether updates made the weights several times larger, and the loss has not fallen for it."""
-        _, excess = overshoot(self.changes)
-        confirmed = len(self.changes) >= CONFIRMING and excess >= 2 * BARELY
-        for number, (seen, growth, level) in enumerate(GROWN):
-            due = self.seen == seen if seen == CLOSE else seen <= self.seen < CLOSE
-            if due and self.growth >= growth and self.level(self.seen // 2) > level:
-                return number < 2 or confirmed
-        return False
+        if not 12 <= self.seen <= CLOSE:
+            return False
+        early, late, confirmed = GROWN
+        level = self.level(self.seen // 2)
+        if self.seen < CLOSE:
+            return self.growth >= early and level > 0.5
+        raises = len(self.changes) >= CONFIRMING and overshoot(self.changes)[1] >= 2 * BARELY
+        return (self.growth >= late and level > 0.5) or (self.growth >= confirmed and level > 0.7 and raises)
 
     def blew_up(self) -> bool:
         """Whether updates led to a batch that is not finite: a steep rise, or weights that were replaced at once."""

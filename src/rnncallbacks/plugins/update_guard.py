@@ -44,9 +44,10 @@ class UpdateGuard(Guard):
     r"""Judges the learning rate by what an update does, never by its number, and sees updates that do nothing.
 
     - RNN501, too high: updates that are large beside the weights leave the loss above the first one and do not bring it
-      back; where there is a closure, it has to confirm that updates raised the loss of their own batch. Or they did so
-      time and again, and the loss has hardly fallen. Or they switched off a third of the recurrent units, which pass no
-      gradient on any more. Or loss or gradients are no longer finite right after such a rise.
+      back; where there is a closure, it has to confirm that updates raised the loss of their own batch. Or they made
+      the weights several times larger, and the loss has not halved. Or they doubled them at least, and raised the loss
+      of their own batch time and again, or switched off a third of the recurrent units, which pass no gradient on any
+      more. Or loss or gradients are no longer finite right after such a rise.
     - RNN502, too low: the gradient predicts by how much an update lowers its batch's loss,
       :math:`-g \cdot \Delta\theta`. At that pace, divided by the schedules' scales, the whole run improves the loss by
       less than 10%, although the gradient is worth following. Only for a network that is as good as untrained.
@@ -205,6 +206,13 @@ class UpdateGuard(Guard):
             level, first = record.level(window), record.reference
             what = f"the median of the last {window} losses is {level * first:.6g}, {level:.3g} times the first"
             self._fire_high(run, f"{what}, {first:.6g}")
+        elif record.outgrew():
+            level = record.level(record.seen // 2)
+            self._fire_high(
+                run,
+                f"after {record.seen} updates the weights are {record.growth:.3g} times as large as they were, and the "
+                f"loss is {level:.3g} times the first",
+            )
         elif record.overshoots():
             self._fire_high(run, f"after {record.seen} updates the loss is {record.level(20):.3g} times the first")
         elif record.silenced():
@@ -230,6 +238,7 @@ class UpdateGuard(Guard):
             "updates": record.seen,
             "update_ratio": middle,
             "largest_update_ratio": largest,
+            "growth": record.growth,
             **_rate(run),
         }
         what += f"; updates moved the weights by {middle:.2g} of their size each, and by up to {largest:.2g}"
