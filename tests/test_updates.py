@@ -82,7 +82,8 @@ def test_a_small_update_changes_the_loss_by_what_the_gradient_predicts(seed):
     model, batch, loss, gradients = a_model(seed)
     before = {name: array.copy() for name, array in model.parameters.items()}
     model.parameters.flat -= 1e-5 * gradients.flat
-    predicted = predicted_change(before, model.parameters, gradients)
+    steps = {name: array - before[name] for name, array in model.parameters.items()}
+    predicted = predicted_change(steps, gradients)
     assert model.evaluate(batch, model.zero_state(4)) - loss == pytest.approx(predicted, rel=1e-2)
     assert predicted < 0.0
 

@@ -23,7 +23,7 @@ CLASSES = 32
 LAGS, PAIRED_LAGS = 32, 8
 """Lags that are tried alone, and together with the present input."""
 
-CELLS = 200_000
+CELLS = 50_000
 """Most counts in one table; positions are put together until it is no larger."""
 
 MISSING = -1
@@ -90,20 +90,25 @@ def chi_square(x: Array, y: Array, strata: Array) -> tuple[float, float]:
     if not len(x):
         return 0.0, 1.0
     width, height, depth = int(x.max()) + 1, int(y.max()) + 1, int(strata.max()) + 1
-    table = np.bincount((strata * width + x) * height + y, minlength=depth * width * height).astype(np.float64)
-    table = table.reshape(depth, width, height)
-    n = table.sum(axis=(1, 2))
-    table, n = table[n > 3], n[n > 3]
-    if not len(n):
-        return 0.0, 1.0
-    rows, columns = table.sum(axis=2), table.sum(axis=1)
-    # sum of (o - e)^2 / e is n (sum of o^2 / (row column) - 1)
-    inverse_rows, inverse_columns = (
-        np.divide(1.0, some, out=np.zeros_like(some), where=some > 0) for some in (rows, columns)
+    n = np.bincount(strata, minlength=depth).astype(np.float64)
+    rows = np.bincount(strata * width + x, minlength=depth * width).reshape(depth, width)
+    columns = np.bincount(strata * height + y, minlength=depth * height).reshape(depth, height)
+    over_rows, over_columns = (
+        np.divide(1.0, some, out=np.zeros(some.shape), where=some > 0) for some in (rows, columns)
     )
-    squares = np.einsum("sij,si,sj->s", table * table, inverse_rows, inverse_columns)
+    # The sum of (o - e)^2 / e over a table is n (sum of o^2 / (row column) - 1), so that only its filled cells count.
+    counts = np.bincount((strata * width + x) * height + y)
+    cells = np.flatnonzero(counts)
+    stratum, row, column = cells // (width * height), cells // height % width, cells % height
+    shares = counts[cells].astype(np.float64) ** 2 * over_rows[stratum, row] * over_columns[stratum, column]
+    squares = np.bincount(stratum, shares, minlength=depth)
+    used = n > 3  # the variance has no meaning below
+    if not used.any():
+        return 0.0, 1.0
+    n, squares = n[used], squares[used]
     statistic = float((n * (squares - 1.0)).sum())
-    r, c = (rows > 0).sum(axis=1), (columns > 0).sum(axis=1)
+    r, c = (rows[used] > 0).sum(axis=1), (columns[used] > 0).sum(axis=1)
+    inverse_rows, inverse_columns = over_rows[used], over_columns[used]
     mean = float((n * (r - 1) * (c - 1) / (n - 1)).sum())
     variance = float(_variance(n, r, c, inverse_rows.sum(axis=1), inverse_columns.sum(axis=1)).sum())
     if mean <= 0.0 or variance <= 0.0:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array
 from rnncallbacks.gradients import global_norm
-from rnncallbacks.updates import MOST, overshoot, predicted_change, risen, silent_units, update_ratio, usual_norm
+from rnncallbacks.updates import MOST, overshoot, predicted_change, ratio_of, risen, silent_units, usual_norm
 
 CLOSE, EVERY = 40, 20
 """So many updates are looked at one by one; later, every twentieth."""
@@ -101,20 +101,20 @@ class UpdateRecord:
 
         ``scale`` is what schedules make of the learning rate: a rate that is low for now is not too low.
         """
-        ratio = update_ratio(before, after)
-        self.ratios.append(ratio)
-        loss = abs(self.losses[-1])
         arrays = list(before.values())
-        size = global_norm(arrays)
+        with np.errstate(over="ignore", invalid="ignore"):
+            steps = {name: after[name] - array for name, array in before.items()}
+        step, size = global_norm(list(steps.values())), global_norm(arrays)
         usual = max(size, usual_norm(arrays))
+        ratio = ratio_of(step, size)
+        self.ratios.append(ratio)
         if not self.size:
             self.size = usual
         self.growth = global_norm(list(after.values())) / self.size if self.size else 1.0
-        if gradients and ratio and loss:
-            if not usual:
-                return ratio
-            self.small_ratios.append(ratio * size / usual / scale)
-            self.paces.append(-predicted_change(before, after, gradients) / loss / scale)
+        loss = abs(self.losses[-1])
+        if gradients and ratio and loss and usual:
+            self.small_ratios.append(step / usual / scale)
+            self.paces.append(-predicted_change(steps, gradients) / loss / scale)
             self.pulls.append(global_norm(list(gradients.values())) * usual / loss)
         return ratio
 

@@ -59,9 +59,13 @@ def update_ratio(before: Mapping[str, Array], after: Mapping[str, Array]) -> flo
     """
     with np.errstate(over="ignore", invalid="ignore"):
         step = global_norm([after[name] - array for name, array in before.items()])
+    return ratio_of(step, global_norm(list(before.values())))
+
+
+def ratio_of(step: float, size: float) -> float:
+    """The ratio of two norms, where both may be 0."""
     if step == 0.0:
         return 0.0
-    size = global_norm(list(before.values()))
     return step / size if size else math.inf
 
 
@@ -80,24 +84,20 @@ def usual_norm(arrays: Collection[Array]) -> float:
     return math.sqrt(sum(min(array.shape) for array in arrays if array.ndim == 2 and min(array.shape) > 1))
 
 
-def predicted_change(before: Mapping[str, Array], after: Mapping[str, Array], gradients: Mapping[str, Array]) -> float:
-    r"""By how much an update changes its batch's loss, to first order.
+def predicted_change(steps: Mapping[str, Array], gradients: Mapping[str, Array]) -> float:
+    r"""By how much an update changes its batch's loss, to first order: :math:`g \cdot \Delta\theta`.
 
-    .. math:: g \cdot (\theta_{after} - \theta_{before})
-
-    Parameters are found by the gradients' names; those that are in doubt are left out.
+    ``steps`` are the parameters after the update less those before it. They are found by the gradients' names; those
+    that are in doubt are left out.
 
     Example
     -------
-    >>> predicted_change({"w": np.array([1.0])}, {"w": np.array([0.5])}, {"w": np.array([4.0])})
+    >>> predicted_change({"w": np.array([-0.5])}, {"w": np.array([4.0])})
     -2.0
     """
-    starts, ends = parameters_of(gradients, before), parameters_of(gradients, after)
+    found = parameters_of(gradients, steps)
     with np.errstate(over="ignore", invalid="ignore"):
-        return sum(
-            float(np.vdot(gradients[name].ravel(), (ends[name] - starts[name]).ravel()))
-            for name in starts.keys() & ends.keys()
-        )
+        return sum(float(np.vdot(gradients[name], step)) for name, step in found.items())
 
 
 def overshoot(changes: Sequence[float]) -> tuple[float, float]:

@@ -165,7 +165,7 @@ class ProgressGuard(Guard):
             none = found.z < UNCLEAR and found.visible < VISIBLE
             self._finish(run, "none" if none else "unknown", _in_words(found))
         else:
-            self._needed *= 2
+            self._needed = MOST_PAIRS
 
     def _finish(self, run: Run, signal: str, tested: str) -> None:
         self._signal, self._tested, self._needed = signal, tested, 0
