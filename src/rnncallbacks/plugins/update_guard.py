@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Evidence = dict[str, float | int | str]
 
-FIRST_CALLS, MOST_CALLS = 8, 40
+FIRST_CALLS, MOST_CALLS = 8, 24
 """Closures called after updates, in any case and at most."""
 
 SLOW, PULL, SMALL = 0.1, 0.1, 3e-3
@@ -55,7 +55,7 @@ class UpdateGuard(Guard):
       the loss says so too.
 
     All three need ``Run(params)``. A script whose update returns new arrays must assign ``run.params = params``; one
-    that does not is told so. A closure is called after the first 8 updates, and after up to 40 if one of them raised
+    that does not is told so. A closure is called after the first 8 updates, and after up to 24 if one of them raised
     the loss, or it does not fall.
 
     Options
@@ -173,7 +173,7 @@ class UpdateGuard(Guard):
         changes = self._record.changes
         if len(changes) < FIRST_CALLS:
             return True
-        suspicious = max(changes) > 0.0 or (self._record.large and self._record.level(12) > 0.85)
+        suspicious = self._record.large and (max(changes) > 0.0 or self._record.level(12) > 0.85)
         return len(changes) < MOST_CALLS and suspicious
 
     def _evaluate(self, batch: Batch) -> float | None:
