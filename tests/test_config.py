@@ -363,7 +363,9 @@ def test_a_preset_that_nobody_knows():
     assert problems_of({"preset": "recomended"}) == [
         "configuration: preset: there is no preset 'recomended'; did you mean 'recommended'?"
     ]
-    assert problems_of({"preset": 7}) == ["configuration: preset: there is no preset 7; expected 'guards' or 'recommended'"]
+    assert problems_of({"preset": 7}) == [
+        "configuration: preset: there is no preset 7; expected 'guards' or 'recommended'"
+    ]
 
 
 def test_whoever_asks_for_a_repair_gets_the_plugin_that_does_it():

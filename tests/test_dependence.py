@@ -60,7 +60,7 @@ def test_nothing_shows_in_shuffled_targets(name):
 
 
 def test_targets_of_other_sequences_do_not_depend_on_the_inputs_though_both_depend_on_the_position():
-    """In a^n b^n, an input and a target of two sentences agree more often than not: both are later in their sentence."""
+    """In a^n b^n, an input and a target of two sentences often agree: both are later in their sentence."""
     n = np.random.default_rng(4).integers(1, 8, 400)
     position = np.arange(16)
     sentences = np.where(position < n[:, None], 0, np.where(position < 2 * n[:, None], 1, 2))

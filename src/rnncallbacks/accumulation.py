@@ -9,10 +9,10 @@ import numpy as np
 
 from rnncallbacks.arrays import Array
 
-LOOKS = (8, 10, 12)
+LOOKS = (12, 14, 16)
 """Numbers of batches after which the norms are judged."""
 
-ENTRIES = 100_000
+ENTRIES = 20_000
 """Entries that are compared; of larger gradients, a sample."""
 
 KEPT, KEPT_BATCHES = 0.02, 3

@@ -22,8 +22,8 @@ DRIFT = 6.0
 """Beside how windows differ from their neighbours, a rise that is none of the data's own."""
 
 FALLING = -2.0
-"""A trend below, in the later half of the recent losses, is that of a loss that comes down again: after a hard document,
-or an unlucky update."""
+"""A trend below, in the later half of the recent losses, is that of a loss that comes down again: after a hard
+document, or an unlucky update."""
 
 AGAIN = 1.25
 """A rise has to exceed those from which the run came back by itself by so much."""

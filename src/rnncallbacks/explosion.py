@@ -43,7 +43,8 @@ class ExplosionWatch:
     """Follows losses, norms of raw gradients, and updates.
 
     Call ``see`` with each batch's loss and norm; it returns what the update of the batch before did, if that was bad.
-    Where ``wants_update`` then says so, measure the update and give it to ``measure``.
+    Where ``wants_update`` then says so, measure the update and give it to ``measure``. Set ``over`` where updates do
+    not follow the gradient's scale: an explosion then does no harm.
     """
 
     first: float = attrs.field(default=math.nan, init=False)
@@ -87,9 +88,7 @@ class ExplosionWatch:
     def measure(self, norm: float, update: float, clipped: float, cosine: float) -> None:
         """Take in the size of an update beside the weights, and beside the initial ones if it had been clipped."""
         self.measured += 1
-        if cosine < FOLLOWS:  # the optimizer makes updates of its own size, whatever that of the gradient
-            self.over = True
-        elif update >= JUMP and clipped <= SANE:
+        if update >= JUMP and clipped <= SANE and cosine >= FOLLOWS:
             self.pending = (norm, update, clipped)
         else:
             self.harmless = max(self.harmless, norm)

@@ -2,7 +2,7 @@ r"""Whether reported gradients are those of the loss: central differences along 
 
 Along the gradients themselves, the ratio of what the loss does to what they say shows whether length and sign are
 right. Along random signs, an error shows that is orthogonal to the reported gradient, and an array whose gradient is
-wrongly zero. Nine evaluations do if all is well; only where something is wrong, each array is looked at by itself.
+wrongly zero. Seven evaluations do if all is well; only where something is wrong, each array is looked at by itself.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import attrs
 import numpy as np
 
 from rnncallbacks.probing import CannotProbe
-from rnncallbacks.slopes import BENDS, DIRECTIONS, RANDOM_TOLERANCE, TOLERANCE, Look, Movement, Slopes, root_mean_square
+from rnncallbacks.slopes import BENDS, RANDOM_TOLERANCE, TOLERANCE, Look, Movement, Slopes, root_mean_square
 
-GROUPS = 8
-"""Arrays, or groups of them where there are more, that are looked at by themselves."""
+GROUPS, DIRECTIONS_EACH = 8, 3
+"""Arrays, or groups of them where there are more, that are looked at by themselves, along so many random directions."""
 
 WRONG = 0.1
 """The error of an array's gradient beside its size, from which on it counts as wrong."""
@@ -65,7 +65,7 @@ def examine(slopes: Slopes) -> Verdict:
     if slopes.floor == 0.0:
         return Verdict(kind="unclear")
     first = slopes.look(slopes.sizes[0])
-    if first.tells and first.agrees():
+    if first.confirms:
         return _locate(slopes, slopes.sizes[0], 1.0) if _is_wrongly_zero(slopes) else Verdict(kind="right")
     if (ratio := _factor(slopes, first)) is not None:
         return Verdict(kind="scaled", ratio=ratio, array_ratio=ratio)
@@ -176,7 +176,7 @@ def _locate(slopes: Slopes, size: float, scale: float) -> Verdict:
 def _part(slopes: Slopes, names: tuple[str, ...], size: float, scale: float) -> _Part:
     norm = math.sqrt(sum(slopes.norms[name] ** 2 for name in names))
     along = slopes.along(names, size, scale) if norm else Movement(0.0, 0.0, 0.0, (0.0, 0.0), 1.0)
-    random = [slopes.at_random(names, size, scale, seed) for seed in range(DIRECTIONS)]
+    random = [slopes.at_random(names, size, scale, seed) for seed in range(DIRECTIONS_EACH)]
     ratio = along.change / along.predicted if along.predicted else 1.0
     # Along random signs, the square of what is found is on average the squared norm of the error.
     error = root_mean_square([one.error() for one in random]) * scale * max(norm, slopes.floor)

@@ -34,7 +34,7 @@ FLOOR = 0.03
 SIZES = {4: (1.0, 0.3, 0.1, 3.0), 8: (1e-3, 1.0, 0.1)}
 """Sizes of steps by bytes a number, the first one first; the others are tried where it disagrees."""
 
-DIRECTIONS = 3
+DIRECTIONS = 2
 """Random directions besides the gradients' own."""
 
 TOLERANCE, RANDOM_TOLERANCE = 0.02, 0.03
@@ -93,10 +93,17 @@ class Look:
         along, random = self.bends
         return self.noise < 0.1 and along < 0.1 and random < 0.3
 
-    def agrees(self, ratio: float = 1.0, decays: Sequence[float] = (0.0,) * (1 + DIRECTIONS)) -> bool:
+    @property
+    def confirms(self) -> bool:
+        """Whether the gradients foresee what the loss did, so nearly that bends do not matter, or these are small."""
+        return self.noise < 0.1 and (self.agrees(bends=0.0) or (self.tells and self.agrees()))
+
+    def agrees(
+        self, ratio: float = 1.0, decays: Sequence[float] = (0.0,) * (1 + DIRECTIONS), bends: float = BENDS
+    ) -> bool:
         """Whether the gradients, less those of a penalty and times ``ratio``, foresee what the loss did."""
         errors = [one.error(ratio, decay) for one, decay in zip(self.movements, decays, strict=True)]
-        along, random = (BENDS * bend for bend in self.bends)
+        along, random = (bends * bend for bend in self.bends)
         small = root_mean_square(errors[1:]) <= RANDOM_TOLERANCE + random
         return small and abs(errors[0]) <= TOLERANCE + along
 

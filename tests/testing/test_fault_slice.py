@@ -11,6 +11,8 @@ from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, run_case
 
 LOOPS = ("loop", "plain_loop")
 ALL = ("trainer", *LOOPS)
+OBSERVED = ("trainer", "loop")
+"""Loops with a closure: nothing else tells a wrong gradient from a right one."""
 
 SICK = {
     "loss_by_samples": (ALL, "echo", "relu", "momentum"),
@@ -26,19 +28,19 @@ SICK = {
     "sum_over_all": (ALL, "characters", "tanh", "sgd"),
     "squared_error": (ALL, "stream", "tanh", "sgd"),
     "huge_weights": (ALL, "stream", "tanh", "momentum"),
-    "huge_output_weights": (ALL, "echo", "relu", "momentum"),
+    "huge_output_weights": (OBSERVED, "echo", "relu", "momentum"),
     "explosion": (ALL, "characters", "relu", "sgd", 4),
-    "explosion_momentum": (LOOPS, "characters", "relu", "momentum", 0),
+    "explosion_momentum": (("loop",), "characters", "relu", "momentum", 0),
     "nan_input": (LOOPS, "stream", "relu", "rmsprop"),
     "infinite_loss": (ALL, "characters", "tanh", "adagrad"),
     "nan_gradient": (ALL, "characters", "tanh", "sgd"),
-    "missing_transpose": (ALL, "echo", "relu", "momentum"),
-    "dropped_term": (ALL, "echo", "tanh", "adagrad"),
-    "sign_error": (ALL, "stream", "tanh", "adagrad"),
-    "zero_gradient": (ALL, "echo", "relu", "rmsprop"),
-    "mean_reported_sum_descended": (ALL, "characters", "tanh", "sgd"),
+    "missing_transpose": (OBSERVED, "echo", "relu", "momentum"),
+    "dropped_term": (OBSERVED, "echo", "tanh", "adagrad"),
+    "sign_error": (OBSERVED, "stream", "tanh", "adagrad"),
+    "zero_gradient": (OBSERVED, "echo", "relu", "rmsprop"),
+    "mean_reported_sum_descended": (OBSERVED, "characters", "tanh", "sgd"),
     "never_zeroed": (ALL, "stream", "relu", "sgd"),
-    "saturated": (("trainer", "loop"), "echo", "tanh", "adagrad"),
+    "saturated": (OBSERVED, "echo", "tanh", "adagrad"),
     "rate_x10": (ALL, "stream", "tanh", "sgd"),
     "rate_x30": (ALL, "characters", "tanh", "adagrad"),
     "rate_x100": (ALL, "stream", "relu", "adagrad"),
@@ -49,7 +51,7 @@ SICK = {
     "records_only": (LOOPS, "stream", "relu", "adagrad"),
     "trains_in_validation": (LOOPS, "echo", "relu", "momentum"),
     "shuffled_labels": (ALL, "characters", "relu", "momentum"),
-    "few_samples": (ALL, "characters", "relu", "adagrad"),
+    "few_samples": (("trainer",), "characters", "relu", "adagrad"),
 }
 HARMLESS = {"zeros_of_one_column": (LOOPS, "echo", "relu", "rmsprop")}
 """What a note is enough for: zeros that are broadcast are zeros."""

@@ -99,6 +99,7 @@ class GradientGuard(Guard):
     _vanished: int = attrs.field(default=0, init=False, repr=False)
     _initial: float = attrs.field(default=math.nan, init=False, repr=False)
     _follows: float = attrs.field(default=math.nan, init=False, repr=False)
+    _rate: float = attrs.field(default=0.0, init=False, repr=False)
     _moved: bool = attrs.field(default=False, init=False, repr=False)
     _before: Mapping[str, Array] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
     _final: Mapping[str, Array] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
@@ -117,11 +118,15 @@ class GradientGuard(Guard):
 
     @hookimpl(wrapper=True)
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> Generator[None, Any, Any]:
-        loss, norm = batch.loss, global_norm(grads.arrays)
+        loss = batch.loss
         assert loss is not None
+        if self._watch.over and not self._is_due(self._seen + 1):
+            self._seen += math.isfinite(loss) and not batch.skipped
+            return (yield)
+        norm = global_norm(grads.arrays)
         found = self._watch.see(loss, norm, self.max_norm)
         if found is not None:
-            first, self._watch = self._watch.first, ExplosionWatch()
+            first, self._watch = self._watch.first, ExplosionWatch()  # which sees whether a repair helps
             numbers = attrs.asdict(found) | {"max_norm": self.max_norm}
             self.fire(run, "RNN401", describe(found, self.max_norm, first), numbers)
         fine = math.isfinite(loss) and math.isfinite(norm) and not batch.skipped
@@ -140,16 +145,28 @@ class GradientGuard(Guard):
         after = named_arrays(run.params)
         cosine = follows_gradient(self._before, after, self._final)
         self._moved = not math.isnan(cosine)
-        if math.isnan(self._follows):
-            self._follows = cosine
-        norm = global_norm(list(self._final.values()))
-        if self._moved and self._watch.wants_update(norm):
-            update = update_ratio(self._before, after)
-            length = update * global_norm(list(self._before.values()))
-            self._watch.measure(norm, update, length * self.max_norm / (norm * self._initial), cosine)
+        if self._moved:
+            self._measure(run, after, cosine)
         self._before, self._final = {}, {}
 
+    def _measure(self, run: Run, after: Mapping[str, Array], cosine: float) -> None:
+        """Say how large an update was, beside the parameters and beside the gradient."""
+        norm = global_norm(list(self._final.values()))
+        size = global_norm(list(self._before.values()))
+        update = update_ratio(self._before, after)
+        rate = update * size / norm / (1.0 if run.base_learning_rate is None else run.learning_rate or math.inf)
+        if math.isnan(self._follows):
+            self._follows, self._initial = cosine, size
+            self._rate = rate if run.base_learning_rate is None else max(rate, 1.0)
+            self._watch.over = self._watch.over or cosine < FOLLOWS
+        # A script that clips behind run.backward makes updates that are shorter than the gradient says.
+        if self._watch.wants_update(norm) and rate > 0.99 * self._rate:
+            self._watch.measure(norm, update, update * size * self.max_norm / (norm * self._initial), cosine)
+
     # What is due at a batch -----------------------------------------------------------------------------------------
+
+    def _is_due(self, seen: int) -> bool:
+        return seen <= LEAST or seen in EXAMINED or 0 <= self._sum_at - seen <= 1 or self._factor is not None
 
     def _look(self, run: Run, batch: Batch, grads: Gradients, loss: float) -> None:
         seen = self._seen
@@ -170,14 +187,15 @@ class GradientGuard(Guard):
 
     def _remember(self, run: Run, grads: Gradients, norm: float) -> None:
         """Keep what is needed to see what the update does, in the batches where somebody wants to know."""
-        clipped = global_norm(grads.arrays) < 0.999 * norm
         first = math.isnan(self._follows) and self._seen <= 5
-        if first or self._seen == self._sum_at - 1 or (self._watch.wants_update(norm) and not clipped):
+        before_sum = self._seen == self._sum_at - 1
+        if not (first or before_sum or self._watch.wants_update(norm)):
+            return
+        clipped = global_norm(grads.arrays) < 0.999 * norm
+        if first or before_sum or not clipped:
             self._before = {name: array.copy() for name, array in named_arrays(run.params).items()}
             self._final = {name: array.copy() for name, array in grads.items()}
-            if math.isnan(self._initial):
-                self._initial = global_norm(list(self._before.values()))
-            if clipped and self._seen == self._sum_at - 1:
+            if clipped and before_sum:
                 self._previous.append(self._final)
 
     def _note_updates(self, run: Run) -> None:

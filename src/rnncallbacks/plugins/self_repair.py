@@ -176,10 +176,11 @@ class SelfRepair:
     def _zero_gradients(self, run: Run) -> str:
         if self._zeroes:
             return self._go_back(run)
-        if run.batch is None or self._grads is None:
+        if run.batch is None:
             return ""
         self._zeroes = True
-        self._piled = {name: array.copy() for name, array in self._grads.items()}
+        if self._grads is not None:  # else on_backward is about to keep them
+            self._piled = {name: array.copy() for name, array in self._grads.items()}
         back = self._restore(run)
         run.skip_batch()
         return self._count(run, f"gradients of earlier batches are taken off from now on{back}")

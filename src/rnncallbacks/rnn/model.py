@@ -203,7 +203,7 @@ class RecurrentModel:
         return loss, final
 
     def evaluate(self, batch: SequenceBatch, state: FloatArray) -> float:
-        """The loss alone. A forward pass that waits for its ``backward`` is left alone; errors are as in ``forward``."""
+        """The loss alone; a forward pass that waits for its ``backward`` is left alone. Errors as in ``forward``."""
         return self._forward(self._predict_work, LOSSES[self.loss](), batch, state)[0]
 
     def _forward(

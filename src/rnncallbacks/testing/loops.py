@@ -171,9 +171,11 @@ class Script:
         grads, hidden_gradients = columns.backward(self.params, item.x, hiddens, errors, setup.cell, setup.recurrence)
         setup.gradients(self.by_role(grads), self.step)
         if setup.accumulates:
-            for name, before in (self._accumulated or {}).items():
-                grads[name] += before
-            self._accumulated = {name: grad.copy() for name, grad in grads.items()}
+            if self._accumulated is None:
+                self._accumulated = {name: np.zeros_like(grad) for name, grad in grads.items()}
+            for name, total in self._accumulated.items():
+                total += grads[name]
+            grads = self._accumulated
         return grads, hidden_gradients
 
     def apply(self, run: Run, grads: columns.Params) -> None:

@@ -70,7 +70,7 @@ class SpoiltModel(RecurrentModel):
         self.step = 1
         self._passed = 0
         self._cell = SpoiltCell(setup.hidden_size, self.nonlinearity, setup.recurrence)
-        self._accumulated: FloatArray | None = None
+        self._accumulated: FlatArrays | None = None
         setup.weights(self._by_role(self.parameters))
 
     def forward(self, batch: SequenceBatch, state: FloatArray) -> tuple[float, FloatArray]:
@@ -94,9 +94,10 @@ class SpoiltModel(RecurrentModel):
         self.setup.gradients(self._by_role(gradients), self.step)
         self._passed = self.step
         if self.setup.accumulates:
-            if self._accumulated is not None:
-                gradients.flat += self._accumulated
-            self._accumulated = gradients.flat.copy()
+            if self._accumulated is None:
+                self._accumulated = gradients.zeros_like()
+            self._accumulated.flat += gradients.flat
+            return self._accumulated
         return gradients
 
     def _spoilt(self, loss: float, batch: SequenceBatch) -> float:
