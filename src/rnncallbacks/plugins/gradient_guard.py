@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from rnncallbacks.records import Batch
     from rnncallbacks.run import Run
 
-EXAMINED = (1, 10, 200)
+EXAMINED = (1, 10, 250)
 """Training batches whose gradients are compared with the loss: errors show more as units leave their linear range."""
 
 VANISHING = (5, 10, 15)
@@ -59,7 +59,7 @@ NO_PARAMS = "give the parameters to Run(params)"
 class GradientGuard(Guard):
     r"""Looks at raw gradients, before anything clips them, and compares them with what the loss does.
 
-    - RNN404, RNN405: at training batches 1, 10 and 200 the parameters are moved a little along the gradients and along
+    - RNN404, RNN405: at training batches 1, 10 and 250 the parameters are moved a little along the gradients and along
       random signs, and put back bit for bit; the closure given to ``run.backward`` says what the loss does. RNN405 is
       one factor in every array, seen in another batch too: a note if updates do not follow the gradient's scale. RNN404
       is any other difference, and a note if it looks like truncated backpropagation. A gradient that comes clipped is
