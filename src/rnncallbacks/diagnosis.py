@@ -78,8 +78,6 @@ class Diagnosis:
     ----------
     alarms:
         One alarm a code, in the order in which they were first raised.
-    not_checked:
-        Why a code could not be checked, by code.
     repairs:
         What was repaired, in order.
     selection:
