@@ -23,6 +23,9 @@ GROUPS, DIRECTIONS_EACH = 8, 3
 WRONG = 0.1
 """The error of an array's gradient beside its size, from which on it counts as wrong."""
 
+NEARLY = 0.25
+"""A factor is asked for its other explanations first if it is so near to 1."""
+
 PART = 0.9
 """Above this cosine, and this ratio in every array, a gradient that lacks something is taken for a truncated one."""
 
@@ -67,6 +70,9 @@ def examine(slopes: Slopes) -> Verdict:
     first = slopes.look(slopes.sizes[0])
     if first.confirms:
         return _locate(slopes, slopes.sizes[0], 1.0) if _is_wrongly_zero(slopes) else Verdict(kind="right")
+    # A little weight decay may look like a factor near 1; far from that, it is one.
+    if first.tells and abs(first.ratio - 1.0) < NEARLY and _is_penalty(slopes, first):
+        return Verdict(kind="right")
     if (ratio := _factor(slopes, first)) is not None:
         return Verdict(kind="scaled", ratio=ratio, array_ratio=ratio)
     # Where the loss does much more than foreseen, smaller steps bend less.
