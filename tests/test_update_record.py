@@ -97,3 +97,11 @@ def test_beginning_anew_keeps_the_reference_and_forgetting_does_not():
 )
 def test_a_batch_beyond_numbers_is_the_updates_doing_or_not(losses, step, blew):
     assert record(losses, step=step).blew_up() is blew
+
+
+def test_the_first_dozen_updates_tell_how_far_a_rate_goes():
+    estimates = [record([1.0] * 12, step=step, grow=1.0).times_too_high for step in (0.1, 0.5, 9.0)]
+    assert estimates == sorted(estimates)
+    assert 10 < estimates[0] < 30 < estimates[2] == 100.0
+    assert record([1.0] * 32, step=0.5).times_too_high == estimates[1]
+    assert UpdateRecord().times_too_high == 1.0

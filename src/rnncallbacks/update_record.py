@@ -9,10 +9,19 @@ import numpy as np
 
 from rnncallbacks.arrays import Array
 from rnncallbacks.gradients import global_norm
-from rnncallbacks.updates import MOST, overshoot, predicted_change, ratio_of, risen, silent_units, usual_norm
+from rnncallbacks.updates import (
+    MOST,
+    overshoot,
+    predicted_change,
+    ratio_of,
+    risen,
+    silent_units,
+    times_too_high,
+    usual_norm,
+)
 
-CLOSE, EVERY = 40, 20
-"""So many updates are looked at one by one; later, every twentieth."""
+FIRST, CLOSE, EVERY = 12, 40, 20
+"""The first dozen updates tell how far a rate goes. So many more are looked at one by one; later, every twentieth."""
 
 MOVED, LARGE = 0.3, 0.02
 """Below this way in all, and this largest update, both beside the weights, an update did not raise the loss."""
@@ -64,6 +73,7 @@ class UpdateRecord:
     per_position: list[float] = attrs.field(factory=list, init=False, repr=False)
     ratios: list[float] = attrs.field(factory=list, init=False, repr=False)
     small_ratios: list[float] = attrs.field(factory=list, init=False, repr=False)
+    ways: list[float] = attrs.field(factory=list, init=False, repr=False)
     paces: list[float] = attrs.field(factory=list, init=False, repr=False)
     pulls: list[float] = attrs.field(factory=list, init=False, repr=False)
     size: float = attrs.field(default=0.0, init=False, repr=False)
@@ -76,7 +86,7 @@ class UpdateRecord:
         self.seen, self.positions, self.size, self.growth = 0, 0.0, 0.0, 1.0
         self.losses, self.per_position = [], []
         self.ratios, self.small_ratios, self.paces, self.pulls, self.changes = [], [], [], [], []
-        self.silent = []
+        self.silent, self.ways = [], []
 
     def forget(self) -> None:
         """Begin as for another run."""
@@ -110,7 +120,10 @@ class UpdateRecord:
         self.ratios.append(ratio)
         if not self.size:
             self.size = usual
-        self.growth = global_norm(list(after.values())) / self.size if self.size else 1.0
+        if self.size:
+            self.growth = global_norm(list(after.values())) / self.size
+            if len(self.ways) < FIRST:
+                self.ways.append(step / self.size)
         loss = abs(self.losses[-1])
         if gradients and ratio and loss and usual:
             self.small_ratios.append(step / usual / scale)
@@ -171,7 +184,7 @@ class UpdateRecord:
 
     def outgrew(self) -> bool:
         """Whether updates made the weights several times larger, and the loss has not fallen for it."""
-        if not 12 <= self.seen <= CLOSE:
+        if not FIRST <= self.seen <= CLOSE:
             return False
         early, late, confirmed = GROWN
         level = self.level(self.seen // 2)
@@ -179,6 +192,11 @@ class UpdateRecord:
             return self.growth >= early and level > 0.5
         raises = len(self.changes) >= CONFIRMING and overshoot(self.changes)[1] >= 2 * BARELY
         return (self.growth >= late and level > 0.5) or (self.growth >= confirmed and level > 0.7 and raises)
+
+    @property
+    def times_too_high(self) -> float:
+        """About how many times a good rate the rate of these updates is, if it is too high."""
+        return times_too_high(float(np.mean(self.ways))) if self.ways else 1.0
 
     def blew_up(self) -> bool:
         """Whether updates led to a batch that is not finite: a steep rise, or weights that were replaced at once."""

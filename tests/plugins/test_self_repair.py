@@ -61,6 +61,14 @@ def test_the_last_healthy_parameters_come_back_and_the_rate_is_cut(code, after):
     ]
 
 
+def test_the_first_cut_goes_as_far_as_the_evidence_and_the_next_less_far():
+    plugins = [Raises("RNN501", [3, 9], evidence={"times_too_high": 40.0}), SelfRepair()]
+    assert train(plugins, [1.0] * 5).scales == {"self_repair": pytest.approx(1 / 40)}
+    assert train(plugins, [1.0] * 10).scales == {"self_repair": pytest.approx(0.1**0.5 / 40)}
+    plugins = [Raises("RNN501", [3], evidence={"times_too_high": 4.0}), SelfRepair()]
+    assert train(plugins, [1.0] * 5).scales == {"self_repair": pytest.approx(0.1)}
+
+
 def test_the_optimizers_state_comes_back_with_them():
     velocity = {"w": np.zeros(2)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -49,7 +50,8 @@ class SelfRepair:
     max_norm:
         Bound of the global norm when it clips, above 0.
     factor:
-        What the learning rate is multiplied with at each cut, between 0 and 1.
+        What the learning rate is multiplied with at each cut, between 0 and 1. The first cut for RNN501 goes further if
+        its evidence says that the rate is too high by more; one that follows goes half as far, by the root of this.
     snapshot_every:
         Batches between two snapshots, 1 or more.
     max_repairs:
@@ -81,6 +83,7 @@ class SelfRepair:
     _zeroes: bool = attrs.field(default=False, init=False, repr=False)
     _done: int = attrs.field(default=0, init=False, repr=False)
     _skipped: int = attrs.field(default=0, init=False, repr=False)
+    _times_too_high: float = attrs.field(default=0.0, init=False, repr=False, metadata={"checkpoint": False})
     _repaired_step: int = attrs.field(default=0, init=False, repr=False)
     _snapshots: Snapshots | None = attrs.field(default=None, init=False, repr=False, metadata={"checkpoint": False})
     _first: dict[str, Array] | None = attrs.field(default=None, init=False, repr=False, metadata={"checkpoint": False})
@@ -157,6 +160,8 @@ class SelfRepair:
                 f"have not helped: {alarm.message}"
             )
             return
+        times = alarm.evidence.get("times_too_high", 0.0)
+        self._times_too_high = 0.0 if isinstance(times, str) else times
         what = REMEDIES[alarm.code](self, run)
         if what:
             run.report_repair(alarm, what)
@@ -210,9 +215,12 @@ class SelfRepair:
             return ""  # a lower rate alone mends nothing
         cut = ""
         if run.base_learning_rate is not None:
-            self._scale *= self.factor
+            factor = self.factor
+            if self._times_too_high > 1.0:
+                factor = min(factor, 1.0 / self._times_too_high) if self._scale == 1.0 else math.sqrt(factor)
+            self._scale *= factor
             run.scale_learning_rate(run.plugins.name_of(self), self._scale)
-            cut = f"the learning rate is {run.learning_rate:g} from now on, {self._scale:g} of what was set"
+            cut = f"the learning rate is {run.learning_rate:g} from now on, {self._scale:.3g} of what was set"
         return self._count(run, f"{cut}{back}".removeprefix(", and ")) if cut or back else ""
 
     def _restore(self, run: Run) -> str:

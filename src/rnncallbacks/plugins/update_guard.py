@@ -239,6 +239,7 @@ class UpdateGuard(Guard):
             "update_ratio": middle,
             "largest_update_ratio": largest,
             "growth": record.growth,
+            "times_too_high": record.times_too_high,
             **_rate(run),
         }
         what += f"; updates moved the weights by {middle:.2g} of their size each, and by up to {largest:.2g}"
