@@ -20,7 +20,7 @@ class Marks:
 
     ``norm`` is the bound at which their global norm lies, ``value`` the one at which their largest entries lie, None if
     there is none. ``entries`` says by array which entries these are. ``arrays`` names those whose own norm lies at a
-    bound.
+    bound that none exceeds.
     """
 
     norm: float | None
@@ -43,7 +43,9 @@ def clipping_marks(gradients: Mapping[str, Array]) -> Marks:
     """
     norms = {name: global_norm([array]) for name, array in gradients.items()}
     norm = global_norm([np.array(list(norms.values()))])
-    arrays = tuple(name for name, own in norms.items() if _is_short(own, digits=2)) if len(norms) > 1 else ()
+    highest = max(norms.values(), default=0.0)
+    at_bound = len(norms) > 1 and _is_short(highest, digits=2)
+    arrays = tuple(name for name, own in norms.items() if at_bound and own >= (1.0 - NEAR) * highest)
     bound = _bound(norm)
     largest = max((float(np.abs(array).max()) for array in gradients.values() if array.size), default=0.0)
     entries = {name: np.abs(array) >= largest for name, array in gradients.items()}

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rnncallbacks.plugins import GradientClipping, GradientGuard
+from rnncallbacks.errors import AlarmRaised, OptionError
+from rnncallbacks.plugins import Checkpoint, GradientClipping, GradientGuard
 from rnncallbacks.run import Run
 from rnncallbacks.testing.cases import run_case
 
@@ -66,12 +67,25 @@ def test_healthy_gradients_are_left_alone(case, task, optimiser, through):
 # --- in a script of one's own ------------------------------------------------------------------------------------
 
 
-def bowl(gradient_of, *, closure=True, params=None, plugins=None, updates=20, rate=0.05):
-    """Least squares; the script's gradient is a function of the right one."""
+def bowl(
+    gradient_of,
+    *,
+    closure=True,
+    params=None,
+    plugins=None,
+    updates=20,
+    rate=0.05,
+    known_rate=None,
+    step=None,
+    keep=None,
+):
+    """Least squares; the script's gradient is a function of the right one, and ``step`` of it is its update."""
     generator = np.random.default_rng(0)
     weights = {"w": generator.normal(size=(4, 3)), "b": generator.normal(size=3)}
     known = weights if params is None else None
-    with Run(known, plugins=[GradientGuard()] if plugins is None else plugins, learning_rate=rate) as run:
+    plugins = [GradientGuard()] if plugins is None else plugins
+    with Run(known, plugins=plugins, learning_rate=known_rate or rate) as run:
+        (keep if keep is not None else {})["run"] = run
         for _ in run.epochs(1):
             for _ in run.batches(range(updates)):
                 x, y = generator.normal(size=(16, 4)), generator.normal(size=(16, 3))
@@ -83,7 +97,7 @@ def bowl(gradient_of, *, closure=True, params=None, plugins=None, updates=20, ra
                 grads = gradient_of({"w": x.T @ errors, "b": errors.sum(axis=0)})
                 grads = run.backward(loss_of_batch(), grads, closure=loss_of_batch if closure else None)
                 for name, grad in grads.items():
-                    weights[name] -= run.learning_rate * grad
+                    weights[name] -= rate * grad if step is None else step(grad)
     return run
 
 
@@ -131,3 +145,307 @@ def test_gradients_that_vanish_through_time_are_a_note():
                 run.observe(hidden_gradients=[np.full((4, 2), 10.0 ** (-t)) for t in range(12)][::-1])
                 run.backward(1.0, np.ones(1))
     assert [(alarm.code, alarm.severity) for alarm in run.alarms] == [("RNN402", "info")]
+
+
+# --- what a script may do, and be right ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bound", [0.25, 0.03])
+def test_a_norm_that_the_script_clipped_before_is_passed_and_its_scale_not_judged(bound):
+    def clip(grads):
+        norm = np.sqrt(sum((grad**2).sum() for grad in grads.values()))
+        return {name: grad * min(1.0, bound / norm) for name, grad in grads.items()}
+
+    run = bowl(clip)
+    assert run.alarms == []
+    assert "RNN404" in run.diagnosis.passed
+    assert bound > 0.1 or "before gradients are clipped" in run.diagnosis.not_checked["RNN405"]
+
+
+def test_a_bound_that_nobody_would_recognise_is_no_factor():
+    def clip(grads):
+        norm = np.sqrt(sum((grad**2).sum() for grad in grads.values()))
+        return {name: grad * (0.0712345 / norm) for name, grad in grads.items()}
+
+    assert bowl(clip).alarms == []
+
+
+def test_a_factor_without_a_name_is_told_when_it_came_three_times():
+    (alarm,) = bowl(lambda grads: {name: 0.37 * grad for name, grad in grads.items()}).alarms
+    assert (alarm.code, alarm.step) == ("RNN405", 3)
+    assert alarm.evidence["factor"] == pytest.approx(0.37, rel=1e-3)
+
+
+def test_a_script_that_adds_the_direction_of_descent_is_right():
+    assert bowl(lambda grads: {name: -grad for name, grad in grads.items()}, rate=-0.05, known_rate=0.05).alarms == []
+
+
+def test_gradients_of_the_wrong_sign_are_named():
+    (alarm,) = bowl(lambda grads: {name: -grad for name, grad in grads.items()}).alarms
+    assert (alarm.code, alarm.severity) == ("RNN404", "error")
+    assert "wrong sign" in alarm.message
+
+
+def test_a_factor_is_a_note_where_updates_do_not_follow_the_gradient():
+    signs = bowl(
+        lambda grads: {name: 16.0 * grad for name, grad in grads.items()}, step=lambda grad: 0.01 * np.sign(grad)
+    )
+    assert [(alarm.code, alarm.severity) for alarm in signs.alarms] == [("RNN405", "info")]
+
+
+def test_weight_decay_that_the_loss_does_not_report_is_no_error():
+    weights = {}
+
+    def decayed(grads):
+        return {name: grad + 0.01 * weights["run"].params[name] for name, grad in grads.items()}
+
+    assert bowl(decayed, keep=weights).alarms == []
+
+
+def test_gradients_added_up_on_purpose_until_an_update_are_no_fault():
+    total = {}
+
+    def add(grads):
+        for name, grad in grads.items():
+            total[name] = total.get(name, 0.0) + grad
+        return {name: array.copy() for name, array in total.items()}
+
+    assert [alarm.code for alarm in bowl(add, rate=1e-3).alarms] == ["RNN406"]
+    total.clear()
+    assert bowl(add, step=lambda grad: 0.0 * grad).alarms == []
+
+
+@pytest.mark.parametrize("every", [2, 4])
+def test_so_are_those_that_are_zeroed_after_each_update(every):
+    total, count = {}, 0
+
+    def add(grads):
+        nonlocal count
+        if count % every == 0:
+            total.clear()
+        count += 1
+        for name, grad in grads.items():
+            total[name] = total.get(name, 0.0) + grad
+        return {name: array.copy() for name, array in total.items()}
+
+    def step(grad):
+        return 0.05 * grad if count % every == 0 else 0.0 * grad
+
+    assert bowl(add, step=step, updates=40).alarms == []
+
+
+def test_a_repair_that_did_not_help_is_noticed():
+    total = {}
+
+    def add(grads):
+        for name, grad in grads.items():
+            total[name] = total.get(name, 0.0) + grad
+        return {name: array.copy() for name, array in total.items()}
+
+    (alarm,) = bowl(add, rate=1e-4, updates=14).alarms
+    assert (alarm.code, alarm.step, alarm.count) == ("RNN406", 2, 2)
+
+
+# --- closures and containers of every kind -------------------------------------------------------------------------
+
+
+def failing():
+    raise ValueError("no such batch")
+
+
+@pytest.mark.parametrize(
+    ("closure", "words"),
+    [
+        (failing, "the closure failed: ValueError: no such batch"),
+        (lambda: np.nan, "the closure gives the loss nan"),
+        (lambda: np.ones(2), "the closure failed: LossError"),
+        (lambda: 3.0, "the closure gives the loss 3, and run.backward was given 1"),
+        (lambda: 1.0, "the closure does not see run.params"),
+        (lambda: float(np.random.default_rng().normal(5.0)), "another loss at each call"),
+    ],
+)
+def test_a_closure_that_cannot_be_asked_is_told_of_and_changes_nothing(closure, words):
+    params = {"w": np.array([1.0, -0.0])}
+    with Run(params, plugins=[GradientGuard()]) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(range(12)):
+                run.backward(1.0, {"w": np.array([0.3, 0.2])}, closure=closure)
+    assert run.alarms == []
+    assert words in run.diagnosis.not_checked["RNN404"]
+    assert params["w"].tobytes() == np.array([1.0, -0.0]).tobytes()
+
+
+@pytest.mark.parametrize("call", range(2, 8))
+def test_an_interruption_leaves_the_parameters_as_they_were(call):
+    params = [np.array([0.534151, -0.0]), np.array([[1.937347]])]
+    before = [array.tobytes() for array in params]
+    calls = 0
+
+    def interrupted():
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise KeyboardInterrupt
+        return float(sum((array**2).sum() for array in params))
+
+    def script():
+        with Run(params, plugins=[GradientGuard()]) as run:
+            for _ in run.epochs(1):
+                for _ in run.batches([0]):
+                    run.backward(interrupted(), [2.0 * array for array in params], closure=interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        script()
+    assert [array.tobytes() for array in params] == before
+
+
+@pytest.mark.parametrize("kind", ["list", "tuple", "nested", "array", "renamed", "tied", "frozen"])
+def test_containers_of_every_kind_are_survived(kind):
+    generator = np.random.default_rng(0)
+    w, b = generator.normal(size=(4, 3)), generator.normal(size=3)
+    frozen = np.ones(2)
+    frozen.flags.writeable = False
+    params = {
+        "list": [w, b],
+        "tuple": (w, b),
+        "nested": {"cell": [w], "head": {"b": b, "none": None}},
+        "array": w,
+        "renamed": {"w": w, "b": b},
+        "tied": {"w": w, "b": b, "again": w.T},
+        "frozen": {"w": w, "b": b, "frozen": frozen},
+    }[kind]
+
+    def loss_of():
+        return float((w**2).sum() + (b**2).sum())
+
+    with Run(params, plugins=[GradientGuard()], learning_rate=1e-3) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(range(30)):
+                grads = {
+                    "list": [2 * w, 2 * b],
+                    "tuple": (2 * w, 2 * b),
+                    "nested": {"cell": [2 * w], "head": {"b": 2 * b, "none": None}},
+                    "array": 2 * w,
+                    "renamed": {"dw": 2 * w, "db": 2 * b},
+                    "tied": {"w": w, "b": 2 * b, "again": w.T.copy()},
+                    "frozen": {"w": 2 * w, "b": 2 * b, "frozen": np.zeros(2)},
+                }[kind]
+                run.backward(loss_of(), grads, closure=loss_of)
+                w -= 0.01 * w
+                b -= 0.01 * b
+    assert run.alarms == []
+    assert "RNN404" in run.diagnosis.passed
+
+
+def test_a_closure_that_writes_new_gradients_does_not_spoil_the_reported_ones():
+    params, grads = {"w": np.array([1.0, 2.0])}, {"w": np.zeros(2)}
+
+    def loss_and_gradients():
+        grads["w"][...] = 2.0 * params["w"]
+        return float((params["w"] ** 2).sum())
+
+    with Run(params, plugins=[GradientGuard()], learning_rate=0.1) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches([0]):
+                run.backward(loss_and_gradients(), grads, closure=loss_and_gradients)
+                np.testing.assert_array_equal(grads["w"], [2.0, 4.0])
+    assert "RNN404" in run.diagnosis.passed
+
+
+# --- explosions ------------------------------------------------------------------------------------------------------
+
+
+def cliff(plugins, *, clip=None, step=None, batches=40):
+    """A loss that is flat but for a wall of slope 1000 that the eleventh batch stands at, and far behind it a plain."""
+    params = {"w": np.full(4, 1.0)}
+    with Run(params, plugins=plugins, learning_rate=0.05) as run:
+        for _ in run.epochs(1):
+            for number in run.batches(range(batches)):
+                away = float(np.abs(params["w"] - 1.0).max())
+                grads = run.backward(1.0 + away, {"w": np.full(4, 1000.0 if number == 10 else 0.01)})
+                if clip is not None:
+                    grads["w"] *= min(1.0, clip / np.linalg.norm(grads["w"]))
+                params["w"] -= run.learning_rate * grads["w"] if step is None else step(grads["w"])
+    return run
+
+
+def test_an_update_that_threw_the_weights_away_is_an_explosion():
+    (alarm,) = cliff([GradientGuard()]).alarms
+    assert (alarm.code, alarm.step) == ("RNN401", 12)
+    assert alarm.evidence["norm"] == pytest.approx(2000.0)
+    assert alarm.evidence["update"] > 10.0
+    assert "max_norm = 5" in alarm.message
+
+
+@pytest.mark.parametrize(
+    "loop",
+    [
+        {"plugins": [GradientClipping(max_norm=5.0), GradientGuard()]},
+        {"plugins": [GradientGuard(), GradientClipping(max_norm=5.0)]},
+        {"plugins": [GradientGuard()], "clip": 5.0},
+        {"plugins": [GradientGuard()], "step": lambda grad: 0.01 * np.sign(grad)},
+        {"plugins": [GradientGuard(max_norm=3000.0)]},
+    ],
+    ids=["clipped before it", "clipped behind it", "clipped by the script", "Adam-like", "below max_norm"],
+)
+def test_what_clips_or_does_not_follow_the_gradient_does_not_explode(loop):
+    run = cliff(**loop)
+    assert run.alarms == []
+    assert "RNN401" in run.diagnosis.passed
+
+
+def test_the_action_is_taken():
+    with pytest.raises(AlarmRaised, match="RNN401"):
+        cliff([GradientGuard(action="raise")])
+    assert cliff([GradientGuard(action="stop")]).stop_reason.startswith("RNN401")
+
+
+# --- the rest ----------------------------------------------------------------------------------------------------
+
+
+def test_losses_and_gradients_that_are_not_finite_are_not_its_business():
+    with Run({"w": np.ones(2)}, plugins=[GradientGuard()]) as run:
+        for _ in run.epochs(1):
+            for number in run.batches(range(40)):
+                loss = np.nan if number % 3 == 0 else 1.0
+                run.backward(loss, {"w": np.array([0.1, np.inf if number % 3 == 1 else 0.1])}, closure=lambda: np.nan)
+    assert run.alarms == []
+
+
+def test_a_run_that_resumes_does_not_begin_anew(tmp_path):
+    calls = []
+
+    def train(epochs):
+        params = {"w": np.array([1.0, 2.0])}
+
+        def loss_of():
+            calls.append(run.epoch)
+            return float((params["w"] ** 2).sum())
+
+        plugins = [Checkpoint(path=tmp_path / "run"), GradientGuard()]
+        with Run(params, plugins=plugins, learning_rate=0.01) as run:
+            for _ in run.epochs(epochs):
+                for _ in run.batches(range(12)):
+                    grads = {"w": 2.0 * params["w"]}
+                    run.backward(float((params["w"] ** 2).sum()), grads, closure=loss_of)
+                    params["w"] -= run.learning_rate * grads["w"]
+        return run
+
+    assert train(1).alarms == []
+    assert calls
+    calls.clear()
+    assert train(3).epoch == 3
+    assert calls == []
+
+
+def test_a_second_run_with_the_same_object_begins_anew():
+    guard = GradientGuard()
+    for _ in range(2):
+        assert [alarm.code for alarm in bowl(lambda grads: {"w": grads["w"], "b": -grads["b"]}, plugins=[guard]).alarms]
+
+
+@pytest.mark.parametrize("wrong", [{"max_norm": 0.0}, {"max_norm": np.inf}, {"action": "clip"}])
+def test_options_out_of_range(wrong):
+    (name,) = wrong
+    with pytest.raises(OptionError, match=f"GradientGuard: {name}: expected .*, got"):
+        GradientGuard(**wrong)

@@ -303,10 +303,10 @@ class GradientGuard(Guard):
             fresh = {name: gradient - previous[name] for name, gradient in slopes.gradients.items()}
             if examine(Slopes(slopes.closure, slopes.params, fresh, loss, slopes.still)).kind != "right":
                 continue
+            self._examined = True  # later ones are such sums as well
             if not self._moved:  # gradients are added up on purpose, over some batches until an update
                 self._sum_at = at + 1 if at < LOOKS[-1] else 0
                 return None
-            self._examined = True
             self._sum_at = at + AGAIN if at < LOOKS[-1] else 0
             moved = slopes.along(list(slopes.params), slopes.sizes[0], 1.0)
             return "RNN406", *words_of_sum(moved.predicted / (moved.change or math.inf)), None
