@@ -4,6 +4,7 @@ import attrs
 import numpy as np
 import pytest
 
+from rnncallbacks.errors import AlarmRaised
 from rnncallbacks.plugins import LossFunctionGuard
 from rnncallbacks.rnn.batches import SequenceLoader
 from rnncallbacks.rnn.model import RecurrentModel
@@ -202,3 +203,138 @@ def test_a_run_that_resumes_is_not_judged():
                 run.backward(50.0, {"w": np.ones(1)})
     assert run.alarms == []
     assert attrs.asdict(guard)["action"] == "warn"
+
+
+@pytest.mark.parametrize("through", ["trainer", "loop", "plain_loop"])
+@pytest.mark.parametrize(
+    ("fault", "task", "code"),
+    [
+        ("sum_over_steps", "echo", "RNN301"),
+        ("sum_over_batch", "anbn", "RNN301"),
+        ("sum_over_all", "characters", "RNN301"),
+        ("squared_error", "characters", "RNN302"),
+        ("huge_weights", "echo", "RNN303"),
+    ],
+)
+def test_losses_of_real_networks_are_told_within_three_batches(fault, task, code, through):
+    outcome = run_case(fault, task, "tanh", "sgd", 3, through, plugins=[LossFunctionGuard()])
+    ((found, batch),) = [(alarm.code, alarm.batch) for alarm in outcome.loud]
+    assert found == code
+    assert batch <= 3
+
+
+def test_min_char_rnn_is_a_note():
+    for through in ("trainer", "loop", "plain_loop"):
+        outcome = run_case("min_char_rnn", "stream", "tanh", "adagrad", 3, through, plugins=[LossFunctionGuard()])
+        assert [(alarm.code, alarm.severity) for alarm in outcome.alarms] == [("RNN301", "info")]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda z, y: nll(z, y).mean() / np.log(2.0),
+        lambda z, y: (nll(z, y) * (np.arange(SEQ_LEN) < 8)).mean(),
+        lambda z, y: (nll(z, y) * np.linspace(0.2, 3.1, VOCAB)[y]).mean(),
+        lambda z, y: float(np.exp(nll(z, y).mean())),
+    ],
+    ids=["in bits", "padding counted", "classes weighted", "perplexity"],
+)
+def test_losses_that_are_unusual_and_no_fault_are_left_alone(loss):
+    assert loop(loss).alarms == []
+
+
+def test_a_loss_that_is_divided_once_too_often_is_a_note():
+    (alarm,) = loop(lambda z, y: nll(z, y).mean() / SEQ_LEN).alarms
+    assert (alarm.code, alarm.severity, alarm.cause) == ("RNN301", "info", "the loss is divided once too often")
+
+
+def one_batch(params, loss, closure=None, *, batches=1, evidence=None, rates=(0.1,), plugin=None, known=True):
+    """Batches of a single table of logits; ``rates`` are those of the first updates, and then the last of them."""
+    generator = np.random.default_rng(0)
+    with Run(params if known else None, plugins=[plugin or LossFunctionGuard()]) as run:
+        for _ in run.epochs(1):
+            for number in run.batches(range(batches)):
+                inputs, targets = generator.integers(VOCAB, size=(2, BATCH_SIZE, SEQ_LEN))
+                logits = params["w"][inputs]
+                run.observe(inputs=inputs, targets=targets, **(evidence(logits) if evidence else {}))
+
+                def again(inputs=inputs, targets=targets):
+                    return closure(params["w"][inputs], targets)
+
+                grads = {"w": generator.normal(size=(VOCAB, VOCAB))}
+                run.backward(loss(logits, targets), grads, closure=again if closure else None)
+                params["w"] -= rates[min(number, len(rates) - 1)] * grads["w"]
+    return run
+
+
+def table(scale=0.1):
+    return {"w": scale * np.random.default_rng(1).normal(size=(VOCAB, VOCAB))}
+
+
+def total(z, y):
+    return nll(z, y).sum()
+
+
+def test_the_first_update_is_waited_for_if_the_learning_rate_begins_at_zero():
+    run = one_batch(table(), total, batches=6, rates=(0.0, 0.0, 0.1))
+    assert [(alarm.code, alarm.severity, alarm.step) for alarm in run.alarms] == [("RNN301", "warning", 3)]
+    run = one_batch(table(), total, batches=9, rates=(0.0,))
+    assert [(alarm.severity, alarm.step) for alarm in run.alarms] == [("warning", 5)]
+
+
+def test_without_parameters_a_sum_is_a_warning():
+    run = one_batch(table(), total, known=False)
+    assert codes(run) == [("RNN301", "warning")]
+
+
+def test_observed_logits_show_the_likelihood_whatever_the_first_loss_is():
+    def shown(logits):
+        return {"logits": logits}
+
+    pretrained = table(3.0)
+    assert one_batch(pretrained, lambda z, y: nll(z, y).mean(), evidence=shown).alarms[0].code == "RNN303"
+    summed = one_batch(table(3.0), total, evidence=shown)
+    assert [alarm.code for alarm in summed.alarms] == ["RNN301"]
+    assert "under the observed logits" in summed.alarms[0].message
+
+
+def test_a_low_first_loss_alone_is_no_other_function():
+    run = one_batch(table(), lambda z, y: 0.2 + 0.1 * float(z[0, 0, 0]), batches=5)
+    assert run.alarms == []
+    assert {"RNN301", "RNN302", "RNN303"} <= set(run.diagnosis.not_checked)
+
+
+@pytest.mark.parametrize(
+    ("closure", "reason"),
+    [
+        (lambda z, y: nll(z, y).mean() / max(np.abs(z).max(), 0.0), "not finite with all parameters at zero"),
+        (lambda z, y: 50.0, "the closure gives the loss 50"),
+        (lambda z, y: np.zeros(3), "the closure failed: LossError"),
+    ],
+)
+def test_why_the_loss_at_zero_is_not_known(closure, reason):
+    params = table(3.0)
+    scale = float(np.abs(params["w"]).max())
+
+    def loss(z, y):
+        return nll(z, y).mean() / scale if "finite" in reason else 0.4
+
+    with np.errstate(all="ignore"):
+        run = one_batch(params, loss, closure)
+    assert reason in run.diagnosis.not_checked["RNN303"]
+
+
+def test_parameters_that_cannot_be_written_to_are_not():
+    params = table()
+    params["frozen"] = np.ones(3)
+    params["frozen"].flags.writeable = False
+    run = one_batch(params, lambda z, y: nll(z, y).mean(), lambda z, y: nll(z, y).mean())
+    assert run.alarms == []
+    assert "RNN301" in run.diagnosis.passed
+
+
+def test_the_action_is_taken():
+    stopped = one_batch(table(), total, batches=6, plugin=LossFunctionGuard(action="stop"))
+    assert stopped.stop_reason.startswith("RNN301")
+    with pytest.raises(AlarmRaised, match="RNN301"):
+        one_batch(table(), total, plugin=LossFunctionGuard(action="raise"))
