@@ -169,3 +169,14 @@ def test_two_rounds_that_differ_by_chance_do_not_tell():
     generator = np.random.default_rng(0)
     earlier, later = generator.normal(2.0, 0.3, 20), generator.normal(2.0, 0.3, 20)
     assert same_losses(earlier.tolist(), later.tolist()) is None
+
+
+@given(seeds)
+def test_arrays_that_are_kept_as_they_are_do_not_hide_that_the_others_follow(seed):
+    _, _, _, gradients = a_model(seed)
+    before = {name: np.ones(array.shape) for name, array in gradients.items()}
+    after = {name: array - 0.1 * gradients[name] for name, array in before.items()}
+    after["rnn.weight_hh_l0"] = before["rnn.weight_hh_l0"].copy()
+    assert follows_gradient(before, after, gradients) == pytest.approx(1.0, abs=1e-6)
+    assert follows_gradient(before, after, {f"d_{name}": one for name, one in gradients.items()}) > FOLLOWS
+    assert math.isnan(follows_gradient(before, before, gradients))
