@@ -24,7 +24,10 @@ WRONG = 0.1
 """The error of an array's gradient beside its size, from which on it counts as wrong."""
 
 NEARLY = 0.25
-"""A factor is asked for its other explanations first if it is so near to 1."""
+"""A factor so near to 1 is none: kinks, weight decay or truncation look like that."""
+
+BLURRED = 0.5
+"""Kinks may make an error of so much along random signs, which steps of another size mend; no more."""
 
 PART = 0.9
 """Above this cosine, and this ratio in every array, a gradient that lacks something is taken for a truncated one."""
@@ -70,9 +73,6 @@ def examine(slopes: Slopes) -> Verdict:
     first = slopes.look(slopes.sizes[0])
     if first.confirms:
         return _locate(slopes, slopes.sizes[0], 1.0) if _is_wrongly_zero(slopes) else Verdict(kind="right")
-    # A little weight decay may look like a factor near 1; far from that, it is one.
-    if first.tells and abs(first.ratio - 1.0) < NEARLY and _is_penalty(slopes, first):
-        return Verdict(kind="right")
     if (ratio := _factor(slopes, first)) is not None:
         return Verdict(kind="scaled", ratio=ratio, array_ratio=ratio)
     # Where the loss does much more than foreseen, smaller steps bend less.
@@ -83,7 +83,8 @@ def examine(slopes: Slopes) -> Verdict:
         if not look.tells:
             continue
         # Where kinks blur a look, it agrees with much: it does not outweigh a sharper one.
-        if look.agrees() and all(look.bends[1] <= max(earlier.bends[1], RANDOM_TOLERANCE) for _, earlier in looks):
+        sharp = all(look.bends[1] <= max(2.0 * earlier.bends[1], RANDOM_TOLERANCE) for _, earlier in looks)
+        if look.agrees() and sharp:
             return Verdict(kind="right")
         for earlier_size, earlier in looks:
             if earlier.repeats(look):
@@ -102,15 +103,24 @@ def foresees(slopes: Slopes, ratio: float = 1.0) -> bool:
 
 def _factor(slopes: Slopes, look: Look) -> float | None:
     """The one factor by which all gradients are off, None if there is none."""
-    size, scale = slopes.sizes[0], 1.0
+    scale = 1.0
     for _ in range(3):
         if not math.isfinite(look.ratio) or look.ratio == 0.0:
             return None
         if 0.5 < abs(look.ratio) / scale < 2.0:
             break
         scale = min(max(abs(look.ratio), 1e-6), 1e6)
-        look = slopes.look(size, scale)
-    if not look.tells or not look.agrees(look.ratio):
+        look = slopes.look(slopes.sizes[0], scale)
+    for size in slopes.sizes:
+        if size != slopes.sizes[0]:
+            look = slopes.look(size, scale)
+        if abs(look.ratio - 1.0) < NEARLY:
+            return None
+        if look.tells and look.agrees(look.ratio):
+            break
+        if root_mean_square([one.error(look.ratio) for one in look.random]) > BLURRED:
+            return None
+    else:
         return None
     parts = [slopes.along([name], size, scale) for name in slopes.params if slopes.norms[name] > slopes.floor]
     alike = all(abs(one.change / one.predicted / look.ratio - 1.0) < 2.0 * TOLERANCE for one in parts)
@@ -174,7 +184,7 @@ def _locate(slopes: Slopes, size: float, scale: float) -> Verdict:
     kind: Literal["zero", "part", "wrong"] = "wrong"
     if bad and all(part.norm == 0.0 for part in bad):
         kind = "zero"
-    elif cosine > PART and all(part.norm > 0.0 and PART < part.ratio < 2.0 for part in parts):
+    elif cosine > PART and all(part.norm > 0.0 and PART < part.ratio < 2.0 for part in (worst, *parts)):
         kind = "part"
     return Verdict(kind=kind, ratio=along / square, cosine=cosine, array=worst.names[0], array_ratio=worst.ratio)
 

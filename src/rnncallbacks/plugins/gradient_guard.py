@@ -44,6 +44,9 @@ EXAMINED = (1, 10, 250)
 VANISHING = (5, 10, 15)
 """Training batches whose gradients are followed back through time."""
 
+SMALL = 0.1
+"""A gradient below this share of the next one is too small to be found in it."""
+
 AGAIN = 10
 """Batches after which a repair of gradients that add up is looked at."""
 
@@ -296,6 +299,10 @@ class GradientGuard(Guard):
 
     def _look_for_sum(self, run: Run, slopes: Slopes, loss: float) -> Found | None:
         at, self._sum_at = self._sum_at, 0
+        before = [global_norm([previous[name] for name in slopes.params]) for previous in self._previous]
+        if max(before, default=0.0) < SMALL * global_norm(list(slopes.gradients.values())):
+            self._sum_at = at + 1 if at < LOOKS[-1] else 0  # it would hardly show whether this one holds that
+            return None
         run.diagnosis.check("RNN406")
         if foresees(slopes):
             return None
