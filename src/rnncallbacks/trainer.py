@@ -63,7 +63,7 @@ class Trainer:
             plugins=self.plugins,
             learning_rate=self.learning_rate,
             zeros=model.zero_state,
-            optimizer_state=optimizer.state,
+            optimizer_state=optimizer.state | {"passes": model.passes},
         ) as self.run:
             run = self.run
             for _ in run.epochs(max_epochs):
@@ -72,13 +72,13 @@ class Trainer:
                     loss, hidden = model.forward(batch, entering)
                     gradients = model.backward()
                     run.observe(hidden_states=model.hidden_states, hidden_gradients=model.hidden_gradients)
-                    closure = partial(model.evaluate, batch, entering)
+                    closure = partial(model.reevaluate, batch, entering)
                     run.backward(loss, gradients, closure=closure, sequences=batch.size, tokens=batch.tokens)
                     if not run.skipped:
                         run.carry(hidden)
                         optimizer.step(gradients, run.learning_rate)
                 for batch in run.batches(validation, phase="val") if validation is not None else ():
-                    loss, hidden = model.forward(batch, run.hidden(_checked(batch).size))
+                    loss, hidden = model.evaluate(batch, run.hidden(_checked(batch).size))
                     run.record(loss, sequences=batch.size, tokens=batch.tokens)
                     run.carry(hidden)
         return run.history

@@ -1,79 +1,201 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rnncallbacks.rnn.cells import VanillaCell
+from rnncallbacks.rnn.cells import Cell, CellArrays, chunks, states_at
+from rnncallbacks.rnn.gru import GRUCell, OriginalGRUCell
+from rnncallbacks.rnn.lstm import LSTMCell
+from rnncallbacks.rnn.vanilla import VanillaCell
 from rnncallbacks.rnn.workspace import Workspace
 
-FUNCTIONS = {"tanh": np.tanh, "relu": lambda x: np.maximum(x, 0.0)}
+Equation = Callable[[np.ndarray, Any, CellArrays], Any]
 
 
-def run(
-    cell: VanillaCell, work: Workspace, projections: np.ndarray, state: np.ndarray, weight_hh: np.ndarray
-) -> np.ndarray:
-    states = cell.buffer(work, *projections.shape[:2])
-    states[0], states[1:] = state, projections
-    cell.forward(work, states, weight_hh)
-    return states
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-x))
 
 
-def problem(seq_len: int, batch: int, hidden: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(0)
-    return (
-        generator.standard_normal((seq_len, batch, hidden)),
-        generator.standard_normal((batch, hidden)),
-        generator.standard_normal((hidden, hidden)) / np.sqrt(hidden),
-    )
+def vanilla(function: Callable[[np.ndarray], np.ndarray]) -> Equation:
+    return lambda projected, h, arrays: function(projected + arrays.bias_ih + arrays.bias_hh + h @ arrays.weight_hh.T)
 
 
-@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
-# One row; a copied matrix; products in blocks; rows that no block divides.
-@pytest.mark.parametrize(("seq_len", "batch", "hidden"), [(3, 1, 4), (30, 5, 4), (4, 32, 256), (4, 31, 256)])
-def test_forward_is_the_equation(nonlinearity: str, seq_len: int, batch: int, hidden: int) -> None:
-    projections, state, weight_hh = problem(seq_len, batch, hidden)
-    states = run(VanillaCell(hidden, nonlinearity), Workspace("float64"), projections, state, weight_hh)
-    np.testing.assert_array_equal(states[0], state)
-    for projection, got in zip(projections, states[1:], strict=True):
-        state = FUNCTIONS[nonlinearity](projection + state @ weight_hh.T)
-        np.testing.assert_allclose(got, state, atol=1e-12)
+def lstm(projected: np.ndarray, state: Any, arrays: CellArrays) -> Any:
+    h, c = state
+    i, f, g, o = np.split(projected + arrays.bias_ih + arrays.bias_hh + h @ arrays.weight_hh.T, 4, axis=1)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
 
 
-@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def gru(projected: np.ndarray, h: np.ndarray, arrays: CellArrays) -> np.ndarray:
+    from_r, from_z, from_n = np.split(projected + arrays.bias_ih, 3, axis=1)
+    by_r, by_z, by_n = np.split(h @ arrays.weight_hh.T + arrays.bias_hh, 3, axis=1)
+    z = sigmoid(from_z + by_z)
+    return (1.0 - z) * np.tanh(from_n + sigmoid(from_r + by_r) * by_n) + z * h
+
+
+def original_gru(projected: np.ndarray, h: np.ndarray, arrays: CellArrays) -> np.ndarray:
+    from_r, from_z, from_n = np.split(projected + arrays.bias_ih + arrays.bias_hh, 3, axis=1)
+    w_r, w_z, w_n = np.split(arrays.weight_hh, 3)
+    z, r = sigmoid(from_z + h @ w_z.T), sigmoid(from_r + h @ w_r.T)
+    return (1.0 - z) * np.tanh(from_n + (r * h) @ w_n.T) + z * h
+
+
+CELLS: dict[str, tuple[Callable[[int], Cell], Equation]] = {
+    "tanh": (lambda size: VanillaCell(size, "tanh"), vanilla(np.tanh)),
+    "relu": (lambda size: VanillaCell(size, "relu"), vanilla(lambda x: np.maximum(x, 0.0))),
+    "lstm": (LSTMCell, lstm),
+    "gru": (GRUCell, gru),
+    "original_gru": (OriginalGRUCell, original_gru),
+}
+
+
+def hidden_of(state: Any) -> np.ndarray:
+    return state[0] if isinstance(state, tuple) else state
+
+
+def arrays_for(cell: Cell, dtype: Any, seed: int = 0) -> CellArrays:
+    generator = np.random.default_rng(seed)
+    rows, size = cell.gates * cell.hidden_size, cell.hidden_size
+    drawn = (generator.standard_normal(shape) for shape in ((rows, 1), (rows, size), (rows,), (rows,)))
+    return CellArrays(*((array / np.sqrt(size)).astype(dtype) for array in drawn))
+
+
+def entering(cell: Cell, batch: int, dtype: Any) -> Any:
+    generator = np.random.default_rng(1)
+    drawn = [generator.standard_normal((batch, cell.hidden_size)).astype(dtype) for _ in range(2)]
+    return tuple(drawn) if isinstance(cell, LSTMCell) else drawn[0]
+
+
+def run(cell: Cell, work: Workspace, projected: np.ndarray, state: Any, arrays: CellArrays) -> np.ndarray:
+    seq_len, batch, _ = projected.shape
+    cell.enter(work, seq_len, state)
+    bias = np.empty(projected.shape[2], projected.dtype)
+    cell.bias(arrays, bias)
+    np.add(projected, bias, cell.projections(work, seq_len, batch))
+    with np.errstate(over="ignore"):
+        cell.forward(work, arrays, seq_len, batch)
+    return cell.states(work, seq_len, batch)
+
+
+# One row; a copied matrix; many numbers per step; products in blocks where the machine likes them; rows that no block
+# divides.
+SHAPES = [(3, 1, 4), (30, 5, 4), (4, 32, 64), (4, 32, 256), (4, 31, 256)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("seq_len", "batch", "hidden"), SHAPES)
+@pytest.mark.parametrize("name", CELLS)
+def test_forward_is_the_equation(name: str, seq_len: int, batch: int, hidden: int, dtype: str) -> None:
+    make, equation = CELLS[name]
+    cell, work = make(hidden), Workspace(dtype)
+    arrays, state = arrays_for(cell, dtype), entering(cell, batch, dtype)
+    projected = np.random.default_rng(2).standard_normal((seq_len, batch, cell.gates * hidden)).astype(dtype)
+    states = run(cell, work, projected, state, arrays)
+    left = cell.leave(work, seq_len, batch, None)
+    np.testing.assert_array_equal(states[0], hidden_of(state))
+    for step, got in zip(projected, states[1:], strict=True):
+        state = equation(step, state, arrays)
+        np.testing.assert_allclose(got, hidden_of(state), atol=1e-12 if dtype == "float64" else 1e-5)
+    np.testing.assert_array_equal(hidden_of(left), states[-1])
+    if isinstance(state, tuple):
+        np.testing.assert_allclose(left[1], state[1], atol=1e-12 if dtype == "float64" else 1e-5)
+
+
 @pytest.mark.parametrize(("seq_len", "batch", "hidden"), [(1, 2, 3), (5, 1, 3), (30, 3, 3)])
-def test_backward_is_the_slope_of_the_forward_pass(nonlinearity: str, seq_len: int, batch: int, hidden: int) -> None:
-    cell, work = VanillaCell(hidden, nonlinearity), Workspace("float64")
-    projections, state, weight_hh = problem(seq_len, batch, hidden)
-    seen = np.random.default_rng(1).standard_normal(projections.shape)
-    states = run(cell, work, projections, state, weight_hh)
-    gradients = work.array("gradients", projections.shape)
+@pytest.mark.parametrize("name", CELLS)
+def test_backward_is_the_slope_of_the_forward_pass(name: str, seq_len: int, batch: int, hidden: int) -> None:
+    cell, work = CELLS[name][0](hidden), Workspace("float64")
+    arrays, state = arrays_for(cell, "float64"), entering(cell, batch, "float64")
+    generator = np.random.default_rng(2)
+    projected = generator.standard_normal((seq_len, batch, cell.gates * hidden))
+    seen = generator.standard_normal((seq_len, batch, hidden))
+
+    def value() -> float:
+        return float(np.vdot(run(cell, work, projected, state, arrays)[1:], seen))
+
+    value()
+    gradients = work.array("gradients", seen.shape)
     gradients[...] = seen
-    cell.backward(work, states, gradients, weight_hh)
-    got = gradients.copy()
-    slopes = np.empty_like(got)
-    for index in np.ndindex(*projections.shape):
-        moved = projections.copy()
-        moved[index] += 1e-6
-        above = np.vdot(run(cell, work, moved, state, weight_hh)[1:], seen)
-        moved[index] -= 2e-6
-        below = np.vdot(run(cell, work, moved, state, weight_hh)[1:], seen)
-        slopes[index] = (above - below) / 2e-6
-    np.testing.assert_allclose(got, slopes, atol=1e-7)
+    written = arrays_for(cell, "float64", seed=9)
+    got = cell.backward(work, arrays, gradients, written).copy().reshape(projected.shape)
+    for array, gradient in (
+        (projected, got),
+        (arrays.weight_hh, written.weight_hh),
+        (arrays.bias_ih, written.bias_ih),
+        (arrays.bias_hh, written.bias_hh),
+    ):
+        for index in np.ndindex(*array.shape):
+            kept = array[index]
+            array[index] = kept + 1e-6
+            above = value()
+            array[index] = kept - 1e-6
+            below = value()
+            array[index] = kept
+            assert gradient[index] == pytest.approx((above - below) / 2e-6, abs=1e-7)
 
 
-def test_backward_in_blocks_agrees_with_the_equation() -> None:
-    cell, work = VanillaCell(256, "tanh"), Workspace("float64")
-    projections, state, weight_hh = problem(4, 32, 256)
-    states = run(cell, work, projections, state, weight_hh)
-    gradients = work.array("gradients", projections.shape)
+@pytest.mark.parametrize("name", ["lstm", "gru", "original_gru"])
+def test_gradients_become_those_of_the_states(name: str) -> None:
+    """dL/dh of a step: what comes from above, and what each later step brings back."""
+    cell, work = CELLS[name][0](3), Workspace("float64")
+    arrays, state = arrays_for(cell, "float64"), entering(cell, 2, "float64")
+    projected = np.random.default_rng(2).standard_normal((4, 2, cell.gates * 3))
+    run(cell, work, projected, state, arrays)
+    left = cell.leave(work, 4, 2, np.array([2, 2]))
+    gradients = work.array("gradients", (4, 2, 3))
     gradients[...] = 1.0
-    cell.backward(work, states, gradients, weight_hh)
-    later = np.zeros_like(state)
-    for hidden, got in zip(states[:0:-1], gradients[::-1], strict=True):
-        later = (1.0 + later @ weight_hh) * (1.0 - hidden**2)
-        np.testing.assert_allclose(got, later, atol=1e-12)
+    cell.backward(work, arrays, gradients, arrays_for(cell, "float64"))
+    got = gradients[1].copy()
+    for index in np.ndindex(2, 3):
+        values = []
+        for change in (1e-6, -1e-6):
+            moved = tuple(part.copy() for part in left) if isinstance(left, tuple) else left.copy()
+            hidden_of(moved)[index] += change
+            # The gradient of the state itself, which comes from above, is 1.
+            values.append(run(cell, Workspace("float64"), projected[2:], moved, arrays)[1:].sum() + change)
+        assert got[index] == pytest.approx((values[0] - values[1]) / 2e-6, abs=1e-7)
 
 
-def test_zero_state() -> None:
-    state = VanillaCell(3, "tanh").zero_state(2, np.dtype("float32"))
-    assert (state.shape, state.dtype, state.any()) == ((2, 3), np.float32, False)
+@pytest.mark.parametrize("name", CELLS)
+def test_backward_over_many_numbers_agrees_with_double_precision(name: str) -> None:
+    results = []
+    for dtype in ("float32", "float64"):
+        cell, work = CELLS[name][0](256), Workspace(dtype)
+        arrays, state = arrays_for(cell, dtype), entering(cell, 32, dtype)
+        projected = np.random.default_rng(2).standard_normal((4, 32, cell.gates * 256)).astype(dtype)
+        run(cell, work, projected, state, arrays)
+        gradients = work.array("gradients", (4, 32, 256))
+        gradients[...] = 1.0
+        written = arrays_for(cell, dtype, seed=9)
+        results.append([cell.backward(work, arrays, gradients, written).copy(), written.weight_hh, written.bias_hh])
+    for single, double in zip(*results, strict=True):
+        np.testing.assert_allclose(single, double, atol=2e-5 * np.abs(double).max())
+
+
+@given(seq_len=st.integers(1, 200), numbers=st.integers(1, 40_000))
+def test_chunks_go_backwards_over_every_step_once(seq_len: int, numbers: int) -> None:
+    steps = [step for begin, end in chunks(seq_len, numbers) for step in reversed(range(begin, end))]
+    assert steps == list(reversed(range(seq_len)))
+    assert all(end - begin == 1 or (end - begin) * numbers <= 2**13 for begin, end in chunks(seq_len, numbers))
+
+
+def test_states_behind_steps_of_each_row() -> None:
+    states = np.arange(12.0).reshape(3, 2, 2)
+    assert states_at(states, np.array([0, 2])).tolist() == [[0.0, 1.0], [10.0, 11.0]]
+    last = states_at(states, None)
+    assert last.tolist() == states[-1].tolist()
+    assert not np.shares_memory(last, states)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_zero_state(name: str) -> None:
+    state = CELLS[name][0](3).zero_state(2, np.dtype("float32"))
+    for part in state if isinstance(state, tuple) else (state,):
+        assert (part.shape, part.dtype, part.any()) == ((2, 3), np.float32, False)
+    assert isinstance(state, tuple) == (name == "lstm")

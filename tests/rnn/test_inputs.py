@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.arrays import FlatArrays
 from rnncallbacks.errors import DataError
 from rnncallbacks.rnn.inputs import DenseInput, TokenInput, as_indices, sum_by_token
 from rnncallbacks.rnn.workspace import Workspace
@@ -38,26 +37,39 @@ def test_sums_by_token_are_those_of_a_loop(
 @pytest.mark.parametrize("embedding_size", [None, 3])
 def test_token_projections_are_those_of_one_hot_vectors(positions: int, embedding_size: int | None) -> None:
     """Few positions are gathered one by one, many from a table of all tokens."""
-    layer = TokenInput(10, embedding_size)
-    parameters = FlatArrays(layer.shapes(5) | {"rnn.bias_ih_l0": (5,), "rnn.bias_hh_l0": (5,)}, dtype="float64")
-    parameters.flat[:] = np.random.default_rng(0).standard_normal(parameters.flat.size)
-    tokens = np.random.default_rng(1).integers(0, 10, (positions, 2))
+    generator = np.random.default_rng(0)
+    embedding = None if embedding_size is None else generator.standard_normal((10, embedding_size))
+    weight_ih, bias = generator.standard_normal((5, embedding_size or 10)), generator.standard_normal(5)
+    tokens = generator.integers(0, 10, (positions, 2))
     out = np.empty((positions, 2, 5))
-    layer.forward(Workspace("float64"), parameters, tokens, out)
-    vectors = np.eye(10)[tokens] @ parameters.get("embedding.weight", np.eye(10))
-    bias = parameters["rnn.bias_ih_l0"] + parameters["rnn.bias_hh_l0"]
-    np.testing.assert_allclose(out, vectors @ parameters["rnn.weight_ih_l0"].T + bias, atol=1e-12)
+    TokenInput(10, embedding, embedding).forward(Workspace("float64"), weight_ih, bias, tokens, out)
+    vectors = np.eye(10)[tokens] @ (np.eye(10) if embedding is None else embedding)
+    np.testing.assert_allclose(out, vectors @ weight_ih.T + bias, atol=1e-12)
+
+
+@pytest.mark.parametrize("positions", [4, 30])
+def test_gradients_are_added_to_those_of_the_embedding(positions: int) -> None:
+    generator = np.random.default_rng(0)
+    embedding, weight_ih = generator.standard_normal((10, 3)), generator.standard_normal((5, 3))
+    added, written = np.ones((10, 3)), np.empty((5, 3))
+    tokens = generator.integers(0, 10, (positions, 2))
+    projected = generator.standard_normal((positions * 2, 5))
+    work = Workspace("float64")
+    layer = TokenInput(10, embedding, added)
+    layer.forward(work, weight_ih, np.zeros(5), tokens, np.empty((positions, 2, 5)))
+    layer.backward(work, weight_ih, written, tokens, projected)
+    one_hot = np.eye(10)[tokens.reshape(-1)]
+    np.testing.assert_allclose(added, 1.0 + one_hot.T @ projected @ weight_ih, atol=1e-12)
+    np.testing.assert_allclose(written, projected.T @ one_hot @ embedding, atol=1e-12)
 
 
 def test_dense_inputs_of_another_precision_are_converted() -> None:
     layer = DenseInput(3)
-    parameters = FlatArrays(layer.shapes(2) | {"rnn.bias_ih_l0": (2,), "rnn.bias_hh_l0": (2,)})
-    parameters.flat[:] = np.arange(10)
+    weight_ih, bias = np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(2, dtype=np.float32)
     out = np.empty((4, 1, 2), np.float32)
     inputs = layer.check(np.random.default_rng(0).standard_normal((4, 3, 1)).transpose(0, 2, 1))
-    layer.forward(Workspace("float32"), parameters, inputs, out)
-    bias = parameters["rnn.bias_ih_l0"] + parameters["rnn.bias_hh_l0"]
-    np.testing.assert_allclose(out, inputs @ parameters["rnn.weight_ih_l0"].T + bias, rtol=1e-5)
+    layer.forward(Workspace("float32"), weight_ih, bias, inputs, out)
+    np.testing.assert_allclose(out, inputs @ weight_ih.T + bias, rtol=1e-5)
 
 
 @given(tokens=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=5), vocab_size=st.integers(1, 2**40))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rnncallbacks.arrays import map_arrays, named_arrays
 from rnncallbacks.errors import (
     CheckpointError,
     ContainerError,
@@ -38,15 +39,25 @@ def make_reference() -> ModuleType:
     return module
 
 
+def states_in(case: dict[str, np.ndarray], what: str, model: RecurrentModel) -> Any:
+    """A case's states, (layers * directions, batch, hidden), in the model's form."""
+    parts = [case[f"{what}/{part}"] for part in ("hidden", "cell") if f"{what}/{part}" in case]
+    states = [one[0] if len(one) == 1 else one for one in zip(*parts, strict=True)]
+    return states[0] if len(states) == 1 else tuple(states)
+
+
 def compare_with_case(case: dict[str, np.ndarray], options: dict[str, Any]) -> None:
-    model = RecurrentModel(case["state"].shape[1], dtype="float64", **options)
+    model = RecurrentModel(case["state/hidden"].shape[2], dtype="float64", **options)
     for name, parameter in model.parameters.items():
         parameter[...] = case[f"parameter/{name}"]
     batch = SequenceBatch(case["inputs"], case["targets"], case.get("mask"))
-    loss, final = model.forward(batch, case["state"])
+    loss, final = model.forward(batch, states_in(case, "state", model))
     gradients = model.backward()
     assert loss == pytest.approx(float(case["loss"]), rel=1e-12)
-    np.testing.assert_allclose(final, case["final"], rtol=1e-12)
+    wanted = named_arrays(states_in(case, "final", model))
+    assert named_arrays(final).keys() == wanted.keys()
+    for name, array in named_arrays(final).items():
+        np.testing.assert_allclose(array, wanted[name], rtol=1e-12, atol=1e-15)
     assert list(gradients) == [key.removeprefix("gradient/") for key in case if key.startswith("gradient/")]
     for name, gradient in gradients.items():
         np.testing.assert_allclose(gradient, case[f"gradient/{name}"], rtol=1e-9, atol=1e-14, err_msg=name)
@@ -128,6 +139,44 @@ def test_gradients_are_the_slopes_of_the_loss(
         flat[index] = value
         slopes[index] = (above - below) / 2e-6
     np.testing.assert_allclose(gradients, slopes, atol=2e-9)
+    assert np.abs(gradients).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cell": "lstm"},
+        {"cell": "gru"},
+        {"cell": "gru", "reset_after": False},
+        {"cell": "lstm", "num_layers": 2, "bidirectional": True, "dropout": 0.4},
+        {"cell": "gru", "num_layers": 3, "residual": True, "layer_norm": True, "dropout": 0.3},
+        {"num_layers": 2, "bidirectional": True, "residual": True, "nonlinearity": "relu"},
+        {"cell": "gru", "reset_after": False, "embedding_size": 5, "tie_weights": True, "layer_norm": True},
+        {"cell": "lstm", "embedding_size": 3, "num_layers": 2, "output": "last", "bidirectional": True},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+@pytest.mark.parametrize("lengths", [None, [3, 1, 5]])
+def test_gradients_of_every_architecture_are_the_slopes_of_the_loss(
+    options: dict[str, Any], lengths: list[int] | None
+) -> None:
+    model = tokens_model(seed=3, **options)
+    batch = random_batch(model, 5, 3, lengths)
+    state = map_arrays(
+        lambda zeros: np.random.default_rng(zeros.size).standard_normal(zeros.shape), model.zero_state(3)
+    )
+    model.forward(batch, state)
+    gradients = model.backward().flat.copy()
+    flat = model.parameters.flat
+    slopes = np.empty_like(flat)
+    for index, value in enumerate(flat.copy()):
+        flat[index] = value + 1e-6
+        above = model.reevaluate(batch, state)
+        flat[index] = value - 1e-6
+        below = model.reevaluate(batch, state)
+        flat[index] = value
+        slopes[index] = (above - below) / 2e-6
+    np.testing.assert_allclose(gradients, slopes, atol=5e-9)
     assert np.abs(gradients).max() > 1e-3
 
 

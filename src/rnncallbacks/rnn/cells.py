@@ -1,103 +1,120 @@
-"""Recurrent cells: the loop over time, forward and backward."""
+"""What recurrent cells have in common, and which there are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
+import attrs
 import numpy as np
 
-from rnncallbacks.arrays import FloatArray
+from rnncallbacks.arrays import FlatArrays, FloatArray
+from rnncallbacks.rnn.checks import IntArray
 from rnncallbacks.rnn.products import near, rows_per_block
 from rnncallbacks.rnn.workspace import Workspace
 
+# Numbers per array. What a cell computes from a few arrays of this size stays in the processor's second-level cache.
+_CHUNK = 2**13
 
-class VanillaCell:
-    r"""The simple recurrent cell.
 
-    .. math:: h_t = \sigma(x_t W_{ih}^T + b_{ih} + b_{hh} + h_{t-1} W_{hh}^T)
+@attrs.frozen(eq=False)
+class CellArrays:
+    """The four arrays of a cell, in PyTorch's layout: its parameters, or their gradients.
 
-    with :math:`\sigma` tanh or the positive part. The cell does the recurrence. The projection
-    :math:`x_t W_{ih}^T + b_{ih} + b_{hh}` comes from the input layer, for all steps at once.
-
-    Source: Elman, "Finding structure in time" (1990); for ReLU, Le, Jaitly and Hinton, "A simple way to initialize
-    recurrent networks of rectified linear units" (2015). Shapes and names are those of ``torch.nn.RNN``.
-
-    Parameters
-    ----------
-    hidden_size:
-        Number of units.
-    nonlinearity:
-        ``"tanh"`` or ``"relu"``.
+    ``weight_ih`` is (gates * hidden_size, input_size), ``weight_hh`` (gates * hidden_size, hidden_size), and the
+    biases are (gates * hidden_size,).
     """
 
-    def __init__(self, hidden_size: int, nonlinearity: str) -> None:
-        self.hidden_size = hidden_size
-        self.nonlinearity = nonlinearity
+    weight_ih: FloatArray
+    weight_hh: FloatArray
+    bias_ih: FloatArray
+    bias_hh: FloatArray
 
-    def zero_state(self, batch_size: int, dtype: np.dtype[Any]) -> FloatArray:
-        """Zeros of shape (batch_size, hidden_size)."""
+    @classmethod
+    def of(cls, arrays: FlatArrays, suffix: str) -> CellArrays:
+        """Those whose names end in ``suffix``, such as ``l0`` or ``l1_reverse``."""
+        return cls(*(arrays[f"rnn.{field.name}_{suffix}"] for field in attrs.fields(cls)))
+
+
+class Cell(ABC):
+    """A recurrence over time, forward and backward.
+
+    The cell does what depends on the step before. The input layer does the rest for all steps at once: it writes
+    :math:`x_t W_{ih}^T` and a bias into ``projections``.
+
+    Attributes
+    ----------
+    gates:
+        How many blocks of ``hidden_size`` rows the weights have.
+    """
+
+    gates: ClassVar[int]
+
+    def __init__(self, hidden_size: int) -> None:
+        self.hidden_size = hidden_size
+
+    def zero_state(self, batch_size: int, dtype: np.dtype[Any]) -> Any:
+        """The state before a sequence: zeros of shape (batch_size, hidden_size)."""
         return np.zeros((batch_size, self.hidden_size), dtype=dtype)
 
-    def buffer(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
-        """The states of all steps, (seq_len + 1, batch, hidden_size): the entering state first.
-
-        The input layer writes the projection of step t to where the state behind step t will be.
-        """
+    def states(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
+        """The hidden states of all steps, (seq_len + 1, batch, hidden_size): the entering one first."""
         return work.array("states", (seq_len + 1, batch_size, self.hidden_size))
 
-    def forward(self, work: Workspace, states: FloatArray, weight_hh: FloatArray) -> None:
-        """Turn projections into states, in place, one step after the other."""
-        multiply, layout = self._product(states.shape[1])
-        matrix = near(work, "weight_hh.T", weight_hh.T, uses=states.shape[0] * states.shape[1])
-        recurrent = work.array("recurrent", layout)
-        previous, *steps = work.steps("states", (states.shape[0], *layout))
-        # Local names and positional outputs: on small networks the calls cost more than the arithmetic.
-        add, tanh, maximum = np.add, np.tanh, np.maximum
-        if self.nonlinearity == "tanh":
-            for step in steps:
-                multiply(previous, matrix, recurrent)
-                add(step, recurrent, step)
-                tanh(step, step)
-                previous = step
-        else:
-            zero = np.zeros((), dtype=work.dtype)
-            for step in steps:
-                multiply(previous, matrix, recurrent)
-                add(step, recurrent, step)
-                maximum(step, zero, out=step)
-                previous = step
+    @abstractmethod
+    def projections(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
+        """Where the input layer is to write, (seq_len, batch, gates * hidden_size)."""
 
-    def backward(self, work: Workspace, states: FloatArray, gradients: FloatArray, weight_hh: FloatArray) -> None:
-        """Turn the gradients with respect to the states, as the head sees them, into those of the projections.
+    def bias(self, arrays: CellArrays, out: FloatArray) -> None:
+        """Write the bias that the input layer is to add, of shape (gates * hidden_size,), to ``out``."""
+        np.add(arrays.bias_ih, arrays.bias_hh, out)
 
-        In place, from the last step to the first. ``gradients`` is the work array of that name, of shape (seq_len,
-        batch, hidden_size).
+    def enter(self, work: Workspace, seq_len: int, state: Any) -> None:
+        """Copy the entering state, of the structure of ``zero_state``, to where ``forward`` begins."""
+        np.copyto(self.states(work, seq_len, len(state))[0], state, casting="same_kind")
+
+    @abstractmethod
+    def forward(self, work: Workspace, arrays: CellArrays, seq_len: int, batch_size: int) -> None:
+        """Turn projections into states, one step after the other."""
+
+    def leave(self, work: Workspace, seq_len: int, batch_size: int, ends: IntArray | None) -> Any:
+        """A copy of the state behind step ``ends[row]`` of each row, counted from 1; None: behind the last step."""
+        return states_at(self.states(work, seq_len, batch_size), ends)
+
+    @abstractmethod
+    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray, written: CellArrays) -> FloatArray:
+        """Go back through time, and write the gradients of the recurrent matrix and of the biases to ``written``.
+
+        ``gradients`` is the work array of that name, (seq_len, batch, hidden_size): the gradients with respect to the
+        hidden states as the layer above sees them. They are changed. Returns the gradients with respect to the
+        projections, (seq_len * batch, gates * hidden_size).
         """
-        multiply, layout = self._product(states.shape[1])
-        shape = (gradients.shape[0], *layout)
-        hidden, slopes = states[1:], work.array("slopes", gradients.shape)
-        if self.nonlinearity == "tanh":
-            np.multiply(hidden, hidden, slopes)
-            np.subtract(1.0, slopes, slopes)
-        else:
-            # A state is never negative here, so its sign is 1 where the unit is active and 0 elsewhere.
-            np.sign(hidden, slopes)
-        matrix = near(work, "weight_hh", weight_hh, uses=states.shape[0] * states.shape[1])
-        recurrent = work.array("recurrent", layout)
-        add, times = np.add, np.multiply
-        steps = zip(reversed(work.steps("gradients", shape)), reversed(work.steps("slopes", shape)), strict=True)
-        later, slope = next(steps)
-        times(later, slope, later)
-        for step, slope in steps:
-            multiply(later, matrix, recurrent)
-            add(step, recurrent, step)
-            times(step, slope, step)
-            later = step
 
-    def _product(self, batch_size: int) -> tuple[Callable[..., object], tuple[int, ...]]:
-        """The function that multiplies one step's states by the recurrent matrix, and the shape it wants them in."""
-        block = rows_per_block(batch_size, self.hidden_size**2)
+    def back_matrix(self, work: Workspace, weight_hh: FloatArray, uses: int) -> FloatArray:
+        """The matrix that gradients are multiplied by on their way one step back."""
+        return near(work, "weight_hh", weight_hh, uses)
+
+    def _product(self, batch_size: int, gates: int | None = None) -> tuple[Callable[..., object], tuple[int, ...]]:
+        """What multiplies a step's rows by a matrix of so many gates, and the shape, less its last axis, it wants."""
+        block = rows_per_block(batch_size, (gates or self.gates) * self.hidden_size**2)
         if block == batch_size:
-            return np.dot, (batch_size, self.hidden_size)
-        return np.matmul, (batch_size // block, block, self.hidden_size)
+            return np.dot, (batch_size,)
+        return np.matmul, (batch_size // block, block)
+
+
+def chunks(seq_len: int, numbers: int) -> Iterator[tuple[int, int]]:
+    """First step and end of pieces of a sequence whose arrays of ``numbers`` per step stay in the cache, last first."""
+    length = max(1, _CHUNK // numbers)
+    for end in range(seq_len, 0, -length):
+        yield max(0, end - length), end
+
+
+def states_at(states: FloatArray, ends: IntArray | None) -> FloatArray:
+    """A copy of each row's state behind step ``ends[row]``, where 0 is the entering one; None: the last of all."""
+    return states[-1].copy() if ends is None else states[ends, np.arange(states.shape[1])]
+
+
+def sum_rows(work: Workspace, rows: FloatArray, out: FloatArray) -> None:
+    """Write the sum over rows to ``out``; as a product, which is faster than a sum over the first axis."""
+    np.dot(work.array("ones", (rows.shape[0],), fill=1.0), rows, out)

@@ -44,11 +44,25 @@ def orthogonal(rows: int, columns: int, generator: np.random.Generator) -> Float
     return q if rows >= columns else q.T
 
 
-def initialise(parameters: FlatArrays, scheme: str, hidden_size: int, generator: np.random.Generator) -> None:
+def initialise(
+    parameters: FlatArrays,
+    scheme: str,
+    hidden_size: int,
+    generator: np.random.Generator,
+    *,
+    cell: str = "vanilla",
+    tied: bool = False,
+) -> None:
     r"""Fill the parameters of a recurrent model in place, in the order in which they lie.
 
     Embeddings are standard normal; all else is uniform within :math:`\pm 1 / \sqrt{\mathrm{hidden\_size}}`, as in
-    PyTorch. With the scheme ``"orthogonal"`` the recurrent matrices are orthogonal instead.
+    PyTorch. An embedding that is also the head's matrix (``tied``) is
+    :math:`\sqrt{\mathrm{embedding\_size}}` times smaller, so that the first outputs are not large. With the scheme
+    ``"orthogonal"`` the recurrent matrices are orthogonal instead, gate by gate. The forget gates of an LSTM begin
+    open: their biases add up to 1. Layer normalisation begins with gains of 1 and biases of 0.
+
+    Source: for the forget gate, Jozefowicz, Zaremba and Sutskever, "An empirical exploration of recurrent network
+    architectures" (2015).
 
     Raises
     ------
@@ -60,9 +74,14 @@ def initialise(parameters: FlatArrays, scheme: str, hidden_size: int, generator:
     bound = 1.0 / math.sqrt(hidden_size)
     for name, array in parameters.items():
         if name == "embedding.weight":
-            array[...] = generator.standard_normal(array.shape)
+            scale = 1.0 / math.sqrt(array.shape[1]) if tied else 1.0
+            array[...] = scale * generator.standard_normal(array.shape)
+        elif name.startswith("norms."):
+            array[...] = 1.0 if name.endswith("weight") else 0.0
         elif scheme == "orthogonal" and "weight_hh" in name:
-            rows, columns = array.shape
-            array[...] = orthogonal(rows, columns, generator)
+            for gate in array.reshape(-1, hidden_size, hidden_size):
+                gate[...] = orthogonal(hidden_size, hidden_size, generator)
         else:
             array[...] = uniform(array.shape, bound, generator)
+            if cell == "lstm" and "bias" in name and name.startswith("rnn."):
+                array[hidden_size : 2 * hidden_size] = 1.0 if "bias_ih" in name else 0.0

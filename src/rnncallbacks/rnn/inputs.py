@@ -2,39 +2,56 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
-from rnncallbacks.arrays import Array, FlatArrays, FloatArray
+from rnncallbacks.arrays import Array, FloatArray
 from rnncallbacks.errors import DataError, ShapeError
 from rnncallbacks.rnn.checks import IntArray, check_values, is_integer
+from rnncallbacks.rnn.products import multiply_rows, near
 from rnncallbacks.rnn.workspace import Workspace
 
 # One row of a segment sum costs a call, about as much as this many multiplications inside of a matrix product.
 _CALL_COST = 2**16
 
 
+class Input(Protocol):
+    """What a recurrent layer reads."""
+
+    def forward(self, work: Workspace, weight_ih: FloatArray, bias: FloatArray, inputs: Array, out: FloatArray) -> None:
+        """Write the projections, the inputs times :math:`W_{ih}^T` plus the bias, to ``out`` (seq_len, batch, size)."""
+
+    def backward(
+        self, work: Workspace, weight_ih: FloatArray, written: FloatArray, inputs: Array, projected: FloatArray
+    ) -> None:
+        """Write the gradient of ``weight_ih`` to ``written``, and add to those of the input's own parameters.
+
+        ``projected`` are the gradients with respect to the projections, (seq_len * batch, size).
+        """
+
+
 class TokenInput:
     r"""Tokens, by way of an embedding or directly.
 
-    .. math:: p_t = E_{x_t} W_{ih}^T + b_{ih} + b_{hh}
+    .. math:: p_t = E_{x_t} W_{ih}^T + b
 
     Without an embedding, the token numbers choose columns of :math:`W_{ih}`: what one-hot inputs would compute, and
     nothing is ever encoded. A batch with more positions than there are tokens is gathered from a table of the
     projections of all tokens.
+
+    Parameters
+    ----------
+    vocab_size:
+        Number of tokens.
+    embedding, written:
+        The embedding :math:`E` and its gradient, (vocab_size, embedding_size); None: no embedding.
     """
 
-    def __init__(self, vocab_size: int, embedding_size: int | None) -> None:
+    def __init__(self, vocab_size: int, embedding: FloatArray | None = None, written: FloatArray | None = None) -> None:
         self.vocab_size = vocab_size
-        self.embedding_size = embedding_size
-
-    def shapes(self, hidden_size: int) -> dict[str, tuple[int, ...]]:
-        """Parameters by name: those of the layer."""
-        if self.embedding_size is None:
-            return {"rnn.weight_ih_l0": (hidden_size, self.vocab_size)}
-        return {
-            "embedding.weight": (self.vocab_size, self.embedding_size),
-            "rnn.weight_ih_l0": (hidden_size, self.embedding_size),
-        }
+        self.embedding = embedding
+        self.written = written
 
     def check(self, inputs: Array) -> IntArray:
         """The tokens as indices of shape (seq_len, batch); DataError or ShapeError if they are none."""
@@ -42,63 +59,62 @@ class TokenInput:
             raise ShapeError(f"inputs: expected tokens of shape (seq_len, batch), got {inputs.dtype} {inputs.shape}")
         return as_indices("inputs", inputs, self.vocab_size)
 
-    def forward(self, work: Workspace, parameters: FlatArrays, tokens: IntArray, out: FloatArray) -> None:
-        """Write the projections of tokens (seq_len, batch) to ``out`` (seq_len, batch, hidden_size)."""
-        weight_ih = parameters["rnn.weight_ih_l0"]
-        hidden_size = out.shape[2]
-        bias = work.array("bias", (hidden_size,))
-        np.add(parameters["rnn.bias_ih_l0"], parameters["rnn.bias_hh_l0"], bias)
-        if tokens.size > self.vocab_size:
-            table = work.array("table", (self.vocab_size, hidden_size))
-            if self.embedding_size is None:
+    def forward(self, work: Workspace, weight_ih: FloatArray, bias: FloatArray, inputs: Array, out: FloatArray) -> None:
+        """Write the projections of tokens (seq_len, batch) to ``out`` (seq_len, batch, size)."""
+        size = out.shape[2]
+        if inputs.size > self.vocab_size:
+            table = work.array("table", (self.vocab_size, size))
+            if self.embedding is None:
                 np.add(weight_ih.T, bias, table)
             else:
-                np.dot(parameters["embedding.weight"], weight_ih.T, table)
+                np.dot(self.embedding, weight_ih.T, table)
                 np.add(table, bias, table)
             # The tokens were checked; mode="raise" would gather into a copy first.
-            table.take(tokens, axis=0, out=out, mode="clip")
+            table.take(inputs, axis=0, out=out, mode="clip")
             return
-        if self.embedding_size is None:
-            np.add(weight_ih.T[tokens], bias, out)
+        if self.embedding is None:
+            np.add(weight_ih.T[inputs], bias, out)
             return
-        embedded = work.array("embedded", (tokens.size, self.embedding_size))
-        parameters["embedding.weight"].take(tokens.reshape(-1), axis=0, out=embedded, mode="clip")
-        flat = out.reshape(-1, hidden_size)
+        embedded = work.array("embedded", (inputs.size, self.embedding.shape[1]))
+        self.embedding.take(inputs.reshape(-1), axis=0, out=embedded, mode="clip")
+        flat = out.reshape(-1, size)
         np.dot(embedded, weight_ih.T, flat)
         np.add(flat, bias, flat)
 
     def backward(
-        self, work: Workspace, parameters: FlatArrays, gradients: FlatArrays, tokens: IntArray, projected: FloatArray
+        self, work: Workspace, weight_ih: FloatArray, written: FloatArray, inputs: Array, projected: FloatArray
     ) -> None:
-        """Write the layer's gradients, from those with respect to the projections (seq_len * batch, hidden_size)."""
-        if self.embedding_size is None:
-            sum_by_token(work, tokens, projected, gradients["rnn.weight_ih_l0"].T)
+        """Write the gradient of ``weight_ih``, and add to that of the embedding."""
+        if self.embedding is None or self.written is None:
+            sum_by_token(work, inputs, projected, written.T)
             return
-        embedding, weight_ih = parameters["embedding.weight"], parameters["rnn.weight_ih_l0"]
-        if tokens.size > self.vocab_size:
+        sums = work.array("embedding_gradient", self.embedding.shape)
+        if inputs.size > self.vocab_size:
             by_token = work.array("by_token", (self.vocab_size, projected.shape[1]))
-            sum_by_token(work, tokens, projected, by_token)
-            np.dot(by_token.T, embedding, gradients["rnn.weight_ih_l0"])
-            np.dot(by_token, weight_ih, gradients["embedding.weight"])
-            return
-        embedded = work.array("embedded", (tokens.size, self.embedding_size))
-        np.dot(projected.T, embedded, gradients["rnn.weight_ih_l0"])
-        np.dot(projected, weight_ih, embedded)
-        sum_by_token(work, tokens, embedded, gradients["embedding.weight"])
+            sum_by_token(work, inputs, projected, by_token)
+            np.dot(by_token.T, self.embedding, written)
+            np.dot(by_token, weight_ih, sums)
+        else:
+            embedded = work.array("embedded", (inputs.size, self.embedding.shape[1]))
+            np.dot(projected.T, embedded, written)
+            np.dot(projected, weight_ih, embedded)
+            sum_by_token(work, inputs, embedded, sums)
+        np.add(self.written, sums, self.written)
 
 
 class DenseInput:
     r"""Vectors of features.
 
-    .. math:: p_t = x_t W_{ih}^T + b_{ih} + b_{hh}
+    .. math:: p_t = x_t W_{ih}^T + b
+
+    Parameters
+    ----------
+    input_size:
+        Number of features.
     """
 
     def __init__(self, input_size: int) -> None:
         self.input_size = input_size
-
-    def shapes(self, hidden_size: int) -> dict[str, tuple[int, ...]]:
-        """Parameters by name: those of the layer."""
-        return {"rnn.weight_ih_l0": (hidden_size, self.input_size)}
 
     def check(self, inputs: Array) -> FloatArray:
         """The features, if finite and of shape (seq_len, batch, input_size); DataError or ShapeError if not."""
@@ -113,23 +129,25 @@ class DenseInput:
         check_values("inputs", inputs)
         return inputs
 
-    def forward(self, work: Workspace, parameters: FlatArrays, inputs: FloatArray, out: FloatArray) -> None:
-        """Write the projections of inputs (seq_len, batch, input_size) to ``out`` (seq_len, batch, hidden_size)."""
-        hidden_size = out.shape[2]
-        bias = work.array("bias", (hidden_size,))
-        np.add(parameters["rnn.bias_ih_l0"], parameters["rnn.bias_hh_l0"], bias)
-        flat = out.reshape(-1, hidden_size)
-        features = work.array("features", (flat.shape[0], self.input_size))
-        np.copyto(features, inputs.reshape(features.shape), casting="same_kind")
-        np.dot(features, parameters["rnn.weight_ih_l0"].T, flat)
+    def forward(self, work: Workspace, weight_ih: FloatArray, bias: FloatArray, inputs: Array, out: FloatArray) -> None:
+        """Write the projections of inputs (seq_len, batch, input_size) to ``out`` (seq_len, batch, size)."""
+        flat = out.reshape(-1, out.shape[2])
+        multiply_rows(self._rows(work, inputs), near(work, "weight_ih.T", weight_ih.T, len(flat)), flat)
         np.add(flat, bias, flat)
 
     def backward(
-        self, work: Workspace, parameters: FlatArrays, gradients: FlatArrays, inputs: FloatArray, projected: FloatArray
+        self, work: Workspace, weight_ih: FloatArray, written: FloatArray, inputs: Array, projected: FloatArray
     ) -> None:
-        """Write the layer's gradients, from those with respect to the projections (seq_len * batch, hidden_size)."""
-        features = work.array("features", (projected.shape[0], self.input_size))
-        np.dot(projected.T, features, gradients["rnn.weight_ih_l0"])
+        """Write the gradient of ``weight_ih``."""
+        np.dot(projected.T, self._rows(work, inputs), written)
+
+    def _rows(self, work: Workspace, inputs: Array) -> FloatArray:
+        """The features of the model's dtype, (positions, input_size), without a copy where they are that already."""
+        if inputs.dtype == work.dtype and inputs.flags.c_contiguous:
+            return inputs.reshape(-1, self.input_size)
+        features = work.array("features", inputs.shape)
+        np.copyto(features, inputs, casting="same_kind")
+        return features.reshape(-1, self.input_size)
 
 
 def as_indices(name: str, tokens: Array, vocab_size: int) -> IntArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,14 +13,17 @@ import numpy as np
 
 from rnncallbacks import options
 from rnncallbacks.arrays import Array, FlatArrays, FloatArray
-from rnncallbacks.errors import CheckpointError, ContainerError, DataError, OptionError, RunStateError, ShapeError
+from rnncallbacks.errors import CheckpointError, DataError, RunStateError
+from rnncallbacks.rnn.assembly import build, check_options, parameter_shapes
 from rnncallbacks.rnn.batches import SequenceBatch
-from rnncallbacks.rnn.cells import VanillaCell
-from rnncallbacks.rnn.checks import BoolArray, IntArray
+from rnncallbacks.rnn.cells import sum_rows
+from rnncallbacks.rnn.checks import IntArray
 from rnncallbacks.rnn.initialisation import initialise
 from rnncallbacks.rnn.inputs import DenseInput, TokenInput
+from rnncallbacks.rnn.layers import Direction, Reversal, Stack
 from rnncallbacks.rnn.losses import MeanSquaredError, SoftmaxNll
 from rnncallbacks.rnn.products import multiply_rows, near
+from rnncallbacks.rnn.states import check_state, last_counted
 from rnncallbacks.rnn.weights import load_arrays, read_arrays, save_arrays
 from rnncallbacks.rnn.workspace import Workspace
 
@@ -30,34 +33,39 @@ _METADATA = "rnncallbacks.RecurrentModel"
 LOSSES: Mapping[str, type[SoftmaxNll] | type[MeanSquaredError]] = {"nll": SoftmaxNll, "mse": MeanSquaredError}
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class _Pass:
     """What the backward pass needs of the forward pass before it."""
 
-    inputs: Array
-    states: FloatArray
-    features: FloatArray
+    read: Sequence[Array]
+    reversal: Reversal
     ends: IntArray | None
+    features: FloatArray
 
 
 def _size() -> Any:
     return attrs.field(default=None, validator=attrs.validators.optional(options.count()), kw_only=True)
 
 
-def _choice(default: str, other: str) -> Any:
-    return attrs.field(default=default, validator=options.one_of(default, other), kw_only=True)
+def _choice(*choices: str) -> Any:
+    return attrs.field(default=choices[0], validator=options.one_of(*choices), kw_only=True)
+
+
+def _flag(default: bool) -> Any:
+    return attrs.field(default=default, validator=options.flag, kw_only=True)
 
 
 @attrs.define(eq=False)
 class RecurrentModel:
-    r"""A network with one recurrent layer, of tokens or of vectors of features.
+    r"""A recurrent network, of tokens or of vectors of features: layers of cells, and a linear head.
 
-    .. math::
-       h_t &= \sigma(x_t W_{ih}^T + b_{ih} + h_{t-1} W_{hh}^T + b_{hh}) \\
-       z_t &= h_t W_{head}^T + b_{head}
+    .. math:: z_t = u_t W_{head}^T + b_{head}
 
-    with :math:`\sigma` tanh or ReLU, and :math:`x_t` the features, the token's embedding, or the token as a one-hot
-    vector (which is never made: the token chooses a column of :math:`W_{ih}`).
+    with :math:`u_t` the outputs of the uppermost layer. The first layer reads the features, the token's embedding, or
+    the token as a one-hot vector (which is never made: the token chooses a column of :math:`W_{ih}`); each other layer
+    reads the outputs of the one below. What a cell computes is said at :class:`~rnncallbacks.rnn.vanilla.VanillaCell`,
+    :class:`~rnncallbacks.rnn.lstm.LSTMCell`, :class:`~rnncallbacks.rnn.gru.GRUCell` and
+    :class:`~rnncallbacks.rnn.gru.OriginalGRUCell`.
 
     Sequences lie side by side, time first. Shorter ones are padded on the right, and the mask of the batch is False
     there. The recurrence runs on through the padding, which changes nothing that comes out: padded positions have no
@@ -66,10 +74,13 @@ class RecurrentModel:
 
     Gradients end at the entering state: backpropagation through time is truncated to the batch.
 
+    A state is an array (batch, hidden_size), and that of an LSTM a pair of them, (h, c). A network of several layers or
+    with two directions has a tuple of states, one per layer and direction in PyTorch's order.
+
     Parameters
     ----------
     hidden_size:
-        Number of recurrent units.
+        Number of recurrent units of each layer and direction.
     vocab_size:
         Number of tokens, for inputs of token numbers 0 to vocab_size - 1.
     embedding_size:
@@ -78,10 +89,28 @@ class RecurrentModel:
         Number of features, for inputs of floats. Either this or ``vocab_size``.
     output_size:
         Number of outputs of the head. None: ``vocab_size``.
+    cell:
+        ``"vanilla"``, ``"lstm"`` or ``"gru"``.
     nonlinearity:
-        ``"tanh"`` or ``"relu"``.
+        ``"tanh"`` or ``"relu"``, of vanilla cells.
+    reset_after:
+        For GRUs: True, the reset gate comes after the product, as in PyTorch; False, before, as in the original paper.
+    num_layers:
+        Number of layers, 1 or more.
+    bidirectional:
+        Each layer also reads the sequences from their ends, and its outputs are twice as long. Such a network cannot go
+        on from one batch to the next, and sees the tokens that it is to foresee: it is for targets of another kind.
+    dropout:
+        Probability with which ``forward`` zeroes what a layer hands to the layer above, 0 or more and less than 1.
+    residual:
+        Adds what a layer reads to its outputs, from the second layer on.
+    layer_norm:
+        Normalises the outputs of each layer (after the sum, before the dropout).
+    tie_weights:
+        The head's matrix is the embedding. Needs embeddings as long as the head's inputs.
     output:
-        ``"step"``: outputs at each step. ``"last"``: outputs of each sequence's last step that counts.
+        ``"step"``: outputs at each step. ``"last"``: outputs of each sequence's last step that counts (of the backward
+        direction, the first step).
     loss:
         ``"nll"``: negative log-likelihood of the softmax, for targets that are classes or tokens. ``"mse"``: mean
         squared error, for floats.
@@ -90,19 +119,23 @@ class RecurrentModel:
     initialisation:
         ``"orthogonal"`` or ``"uniform"``, see :func:`rnncallbacks.rnn.initialisation.initialise`.
     seed:
-        Of the initialisation, 0 or more.
+        Of the initialisation and the dropout, 0 or more.
 
     Attributes
     ----------
-    hidden_states, hidden_gradients:
-        Of the latest ``forward``: the states, (seq_len + 1, batch, hidden_size), the entering one first. Of the latest
-        ``backward``: the gradients with respect to what enters the nonlinearity, (seq_len, batch, hidden_size). Work
-        arrays, which the next call overwrites.
     parameters:
         Names and layouts are those of PyTorch's modules: ``embedding.weight``, ``rnn.weight_ih_l0``,
-        ``rnn.weight_hh_l0``, ``rnn.bias_ih_l0``, ``rnn.bias_hh_l0``, ``head.weight``, ``head.bias``.
+        ``rnn.weight_hh_l0``, ``rnn.bias_ih_l0``, ``rnn.bias_hh_l0`` (and ``_l0_reverse``, ``_l1``, ...),
+        ``head.weight``, ``head.bias``; with ``layer_norm``, ``norms.0.weight`` and ``norms.0.bias``.
     gradients:
         The same names; what the latest ``backward`` wrote.
+    hidden_states, hidden_gradients:
+        Of the uppermost layer (forward direction), work arrays, which the next call overwrites. Of the latest
+        ``forward``: the states h, (seq_len + 1, batch, hidden_size), the entering one first. Of the latest
+        ``backward``, (seq_len, batch, hidden_size): the gradients with respect to h; in a vanilla cell, to what enters
+        the nonlinearity.
+    passes:
+        Number of calls of ``forward``, a 0-d array of integers: together with the seed, it decides what dropout zeroes.
 
     Raises
     ------
@@ -111,15 +144,18 @@ class RecurrentModel:
 
     Example
     -------
-    >>> model = RecurrentModel(8, vocab_size=4)
+    >>> model = RecurrentModel(8, vocab_size=4, cell="lstm")
     >>> tokens = np.array([[0, 1], [1, 2], [2, 3]])
     >>> batch = SequenceBatch(inputs=tokens[:-1], targets=tokens[1:])
-    >>> loss, state = model.forward(batch, model.zero_state(batch.size))
+    >>> loss, (hidden, cell) = model.forward(batch, model.zero_state(batch.size))
     >>> gradients = model.backward()
-    >>> state.shape, gradients["head.weight"].shape
+    >>> hidden.shape, gradients["head.weight"].shape
     ((2, 8), (4, 8))
 
-    Source: Elman, "Finding structure in time" (1990); Werbos, "Backpropagation through time" (1990).
+    Source: Elman, "Finding structure in time" (1990); Werbos, "Backpropagation through time" (1990). Bidirectional:
+    Schuster and Paliwal, "Bidirectional recurrent neural networks" (1997). Residual: Wu et al., "Google's neural
+    machine translation system" (2016). Tied weights: Press and Wolf, "Using the output embedding to improve language
+    models" (2017).
     """
 
     hidden_size: int = attrs.field(validator=options.count())
@@ -127,7 +163,15 @@ class RecurrentModel:
     embedding_size: int | None = _size()
     input_size: int | None = _size()
     output_size: int | None = _size()
+    cell: Literal["vanilla", "lstm", "gru"] = _choice("vanilla", "lstm", "gru")
     nonlinearity: Literal["tanh", "relu"] = _choice("tanh", "relu")
+    reset_after: bool = _flag(True)
+    num_layers: int = attrs.field(default=1, validator=options.count(), kw_only=True)
+    bidirectional: bool = _flag(False)
+    dropout: float = attrs.field(default=0.0, validator=options.number(at_least=0, below=1), kw_only=True)
+    residual: bool = _flag(False)
+    layer_norm: bool = _flag(False)
+    tie_weights: bool = _flag(False)
     output: Literal["step", "last"] = _choice("step", "last")
     loss: Literal["nll", "mse"] = _choice("nll", "mse")
     dtype: Literal["float32", "float64"] = _choice("float32", "float64")
@@ -136,54 +180,37 @@ class RecurrentModel:
 
     parameters: FlatArrays = attrs.field(init=False, repr=False)
     gradients: FlatArrays = attrs.field(init=False, repr=False)
+    hidden_states: FloatArray | None = attrs.field(init=False, repr=False, default=None)
+    hidden_gradients: FloatArray | None = attrs.field(init=False, repr=False, default=None)
+    passes: IntArray = attrs.field(init=False, repr=False, factory=lambda: np.zeros((), dtype=np.int64))
     _input: TokenInput | DenseInput = attrs.field(init=False, repr=False)
-    _cell: VanillaCell = attrs.field(init=False, repr=False)
+    _stack: Stack = attrs.field(init=False, repr=False)
     _loss: SoftmaxNll | MeanSquaredError = attrs.field(init=False, repr=False)
     _work: Workspace = attrs.field(init=False, repr=False)
     _predict_work: Workspace = attrs.field(init=False, repr=False)
     _pass: _Pass | None = attrs.field(init=False, repr=False, default=None)
-    hidden_states: FloatArray | None = attrs.field(init=False, repr=False, default=None)
-    hidden_gradients: FloatArray | None = attrs.field(init=False, repr=False, default=None)
 
     def __attrs_post_init__(self) -> None:
-        if (self.vocab_size is None) == (self.input_size is None):
-            raise OptionError(
-                "RecurrentModel: expected either vocab_size or input_size, "
-                f"got vocab_size {self.vocab_size} and input_size {self.input_size}",
-                hint="vocab_size is for inputs of tokens, input_size for inputs of features",
-            )
-        if self.vocab_size is not None:
-            self._input: TokenInput | DenseInput = TokenInput(self.vocab_size, self.embedding_size)
-        elif self.embedding_size is not None:
-            raise OptionError("RecurrentModel: embedding_size belongs to vocab_size, and features have none")
-        else:
-            assert self.input_size is not None
-            self._input = DenseInput(self.input_size)
-        if self.output_size is None:
-            if self.vocab_size is None:
-                raise OptionError("RecurrentModel: input_size needs output_size, the number of outputs of the head")
-            self.output_size = self.vocab_size
-        self._cell = VanillaCell(self.hidden_size, self.nonlinearity)
-        self._loss = LOSSES[self.loss]()
-        shapes = self._input.shapes(self.hidden_size) | {
-            "rnn.weight_hh_l0": (self.hidden_size, self.hidden_size),
-            "rnn.bias_ih_l0": (self.hidden_size,),
-            "rnn.bias_hh_l0": (self.hidden_size,),
-            "head.weight": (self.output_size, self.hidden_size),
-            "head.bias": (self.output_size,),
-        }
-        self.parameters = FlatArrays(shapes, dtype=self.dtype)
+        self.output_size = check_options(self)
+        self.parameters = FlatArrays(parameter_shapes(self), dtype=self.dtype)
         self.gradients = self.parameters.zeros_like()
-        initialise(self.parameters, self.initialisation, self.hidden_size, np.random.default_rng(self.seed))
+        generator = np.random.default_rng(self.seed)
+        initialise(
+            self.parameters, self.initialisation, self.hidden_size, generator, cell=self.cell, tied=self.tie_weights
+        )
+        self._input, self._stack = build(self)
+        self._loss = LOSSES[self.loss]()
         self._work = Workspace(self.dtype)
         self._predict_work = Workspace(self.dtype)
 
-    def zero_state(self, batch_size: int) -> FloatArray:
-        """The state that sequences begin with: zeros of shape (batch_size, hidden_size)."""
-        return self._cell.zero_state(batch_size, self.parameters.flat.dtype)
+    def zero_state(self, batch_size: int) -> Any:
+        """The state that sequences begin with: zeros."""
+        dtype = self.parameters.flat.dtype
+        states = [direction.cell.zero_state(batch_size, dtype) for direction in self._stack.directions]
+        return states[0] if len(states) == 1 else tuple(states)
 
-    def forward(self, batch: SequenceBatch, state: FloatArray) -> tuple[float, FloatArray]:
-        """The loss of a batch, in nats per position for ``"nll"``, and the state that leaves it, (batch, hidden_size).
+    def forward(self, batch: SequenceBatch, state: Any) -> tuple[float, Any]:
+        """The loss of a batch, in nats per position for ``"nll"``, and the state that leaves it, with dropout.
 
         Keeps what ``backward`` needs until the next call. ``state`` is what ``zero_state`` or an earlier call returned.
 
@@ -195,40 +222,52 @@ class RecurrentModel:
         ShapeError
             Inputs, targets or state do not have the shapes that belong to the model and to each other.
         ContainerError
-            The state is no array of floats.
+            The state is not made of arrays of floats as that of ``zero_state`` is.
         """
         self._pass = None
-        loss, final, self._pass = self._forward(self._work, self._loss, batch, state)
-        self.hidden_states = self._pass.states
+        self.passes += 1
+        loss, final, self._pass = self._forward(self._work, self._loss, batch, state, int(self.passes))
+        seq_len, batch_size = batch.inputs.shape[:2]
+        self.hidden_states = self._top.cell.states(self._top_work, seq_len, batch_size)
         return loss, final
 
-    def evaluate(self, batch: SequenceBatch, state: FloatArray) -> float:
-        """The loss alone; a forward pass that waits for its ``backward`` is left alone. Errors as in ``forward``."""
-        return self._forward(self._predict_work, LOSSES[self.loss](), batch, state)[0]
+    def evaluate(self, batch: SequenceBatch, state: Any) -> tuple[float, Any]:
+        """As ``forward``, without dropout; a forward pass that waits for its ``backward`` is left alone."""
+        return self._forward(self._predict_work, LOSSES[self.loss](), batch, state, None)[:2]
+
+    def reevaluate(self, batch: SequenceBatch, state: Any, forward_pass: int | None = None) -> float:
+        """The loss that ``forward`` would give, with the dropout of the latest pass or of the one with this number.
+
+        A forward pass that waits for its ``backward`` is left alone. Errors as in ``forward``.
+        """
+        number = int(self.passes) if forward_pass is None else forward_pass
+        return self._forward(self._predict_work, LOSSES[self.loss](), batch, state, number)[0]
 
     def _forward(
-        self, work: Workspace, loss: SoftmaxNll | MeanSquaredError, batch: SequenceBatch, state: FloatArray
-    ) -> tuple[float, FloatArray, _Pass]:
+        self,
+        work: Workspace,
+        loss: SoftmaxNll | MeanSquaredError,
+        batch: SequenceBatch,
+        state: Any,
+        dropout_pass: int | None,
+    ) -> tuple[float, Any, _Pass]:
         inputs = self._input.check(batch.inputs)
         seq_len, batch_size = inputs.shape[:2]
         leading = (seq_len, batch_size) if self.output == "step" else (batch_size,)
         targets: Any = loss.check(batch.targets, leading, self._outputs)
+        ends = None if batch.mask is None else last_counted(batch.mask)
+        if self.output == "last" and ends is not None and not ends.all():
+            raise DataError(f"mask: row {int(np.argmin(ends))} has no step that counts, so it has no last step")
+        states, reversal = self._states(state, batch_size), Reversal(ends, seq_len)
         with np.errstate(all="ignore"):
-            states = self._recur(work, inputs, state)
-            ends = None if batch.mask is None else _last_counted(batch.mask)
-            final = _states_at(states, ends)
-            mask: BoolArray | None = None
-            if self.output == "step":
-                features = states[1:].reshape(-1, self.hidden_size)
-                mask = None if batch.mask is None else batch.mask.reshape(-1)
-            else:
-                if ends is not None and not ends.all():
-                    raise DataError(f"mask: row {int(np.argmin(ends))} has no step that counts, so it has no last step")
-                features = final.copy()
+            read = self._stack.forward(work, inputs, states, reversal, dropout_pass)
+            final = self._final(work, seq_len, batch_size, ends)
+            features = self._features(read[-1], ends)
+            mask = None if batch.mask is None or self.output == "last" else batch.mask.reshape(-1)
             outputs = work.array("outputs", (features.shape[0], self._outputs))
             self._head(work, features, outputs)
             value = loss.forward(work, outputs, targets, mask)
-        return value, final, _Pass(inputs, states, features, ends)
+        return value, final, _Pass(read, reversal, ends, features)
 
     def backward(self) -> FlatArrays:
         """The gradients of the latest forward pass's loss: ``self.gradients``, overwritten.
@@ -242,43 +281,39 @@ class RecurrentModel:
         if done is None:
             raise RunStateError("backward: there is no forward pass to go back through", hint="call forward first")
         work, gradients = self._work, self.gradients
-        seq_len, batch_size = done.inputs.shape[:2]
+        head = self._head_matrix(self.parameters)
         with np.errstate(all="ignore"):
             errors = self._loss.backward()
-            np.dot(errors.T, done.features, gradients["head.weight"])
-            np.dot(work.array("ones", (errors.shape[0],), fill=1.0), errors, gradients["head.bias"])
-            hidden = work.array("gradients", (seq_len, batch_size, self.hidden_size))
-            flat = hidden.reshape(-1, self.hidden_size)
+            if self.embedding_size is not None:
+                gradients["embedding.weight"].fill(0.0)
+            np.dot(errors.T, done.features, self._head_matrix(gradients))
+            sum_rows(work, errors, gradients["head.bias"])
+            hidden = self._stack.gradients(work, done.read[0])
             if self.output == "step":
-                multiply_rows(errors, near(work, "head.weight", self.parameters["head.weight"], len(errors)), flat)
+                multiply_rows(errors, near(work, "head.weight", head, len(errors)), hidden.reshape(len(errors), -1))
             else:
-                hidden.fill(0.0)
-                steps = seq_len - 1 if done.ends is None else done.ends - 1
-                hidden[steps, np.arange(batch_size)] = np.dot(errors, self.parameters["head.weight"])
-            self._cell.backward(work, done.states, hidden, self.parameters["rnn.weight_hh_l0"])
-            previous = done.states[:-1].reshape(-1, self.hidden_size)
-            np.dot(flat.T, previous, gradients["rnn.weight_hh_l0"])
-            np.dot(work.array("ones", (flat.shape[0],), fill=1.0), flat, gradients["rnn.bias_ih_l0"])
-            np.copyto(gradients["rnn.bias_hh_l0"], gradients["rnn.bias_ih_l0"])
-            self._input.backward(work, self.parameters, gradients, done.inputs, flat)
-        self.hidden_gradients = hidden
+                self._spread(np.dot(errors, head), hidden, done.ends)
+            self._stack.backward(work, done.read, done.reversal)
+        self.hidden_gradients = self._top_work.array("gradients", (*hidden.shape[:2], self.hidden_size))
         return gradients
 
-    def predict(self, inputs: Array, state: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The head's outputs and the state after the last step, without a loss; all positions count.
+    def predict(self, inputs: Array, state: Any) -> tuple[FloatArray, Any]:
+        """The head's outputs and the state after the last step, without a loss or dropout; all positions count.
 
         Outputs have the shape (seq_len, batch, output_size), or (batch, output_size) with ``output="last"``; with
         ``loss="nll"`` they are logits. A forward pass that waits for its ``backward`` is left alone. Errors are those
         of ``forward``.
         """
         checked = self._input.check(np.asarray(inputs))
+        seq_len, batch_size = checked.shape[:2]
+        states = self._states(state, batch_size)
         with np.errstate(all="ignore"):
-            states = self._recur(self._predict_work, checked, state)
-            features = states[-1] if self.output == "last" else states[1:].reshape(-1, self.hidden_size)
+            read = self._stack.forward(self._predict_work, checked, states, Reversal(None, seq_len), None)
+            features = self._features(read[-1], None)
             outputs = np.empty((features.shape[0], self._outputs), dtype=self.dtype)
             self._head(self._predict_work, features, outputs)
-        leading = checked.shape[1:2] if self.output == "last" else checked.shape[:2]
-        return outputs.reshape(*leading, self._outputs), states[-1].copy()
+        leading = (batch_size,) if self.output == "last" else (seq_len, batch_size)
+        return outputs.reshape(*leading, self._outputs), self._final(self._predict_work, seq_len, batch_size, None)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters and options to a safetensors file.
@@ -324,36 +359,43 @@ class RecurrentModel:
         assert self.output_size is not None
         return self.output_size
 
-    def _recur(self, work: Workspace, inputs: Array, state: FloatArray) -> FloatArray:
-        seq_len, batch_size = inputs.shape[:2]
-        states = self._cell.buffer(work, seq_len, batch_size)
-        _check_state(state, states[0])
-        np.copyto(states[0], state, casting="same_kind")
-        self._input.forward(work, self.parameters, inputs, states[1:])
-        self._cell.forward(work, states, self.parameters["rnn.weight_hh_l0"])
-        return states
+    @property
+    def _top(self) -> Direction:
+        return self._stack.levels[-1].layer.directions[0]
+
+    @property
+    def _top_work(self) -> Workspace:
+        return self._stack.work_of(self._work, len(self._stack.levels) - 1, self._top)
+
+    def _states(self, state: Any, batch_size: int) -> Sequence[Any]:
+        check_state(state, self.zero_state(batch_size))
+        return [state] if len(self._stack.directions) == 1 else state
+
+    def _final(self, work: Workspace, seq_len: int, batch_size: int, ends: IntArray | None) -> Any:
+        states = self._stack.leave(work, seq_len, batch_size, ends)
+        return states[0] if len(states) == 1 else tuple(states)
+
+    def _features(self, outputs: FloatArray, ends: IntArray | None) -> FloatArray:
+        """What the head reads, (positions, size): with ``output="last"``, a copy of one step of each row."""
+        if self.output == "step":
+            return outputs.reshape(-1, outputs.shape[2])
+        last = (outputs[-1] if ends is None else outputs[ends - 1, np.arange(len(ends))]).copy()
+        if self.bidirectional:
+            last[:, self.hidden_size :] = outputs[0, :, self.hidden_size :]
+        return last
+
+    def _spread(self, errors: FloatArray, out: FloatArray, ends: IntArray | None) -> None:
+        """The gradients of ``_features`` of the last steps, (batch, size), among those of all steps."""
+        out.fill(0.0)
+        rows = np.arange(out.shape[1])
+        forwards = slice(0, self.hidden_size)
+        out[-1 if ends is None else ends - 1, rows, forwards] = errors[:, forwards]
+        if self.bidirectional:
+            out[0, :, self.hidden_size :] = errors[:, self.hidden_size :]
+
+    def _head_matrix(self, arrays: FlatArrays) -> FloatArray:
+        return arrays["embedding.weight" if self.tie_weights else "head.weight"]
 
     def _head(self, work: Workspace, features: FloatArray, out: FloatArray) -> None:
-        matrix = near(work, "head.weight.T", self.parameters["head.weight"].T, len(features))
-        multiply_rows(features, matrix, out)
+        multiply_rows(features, near(work, "head.weight.T", self._head_matrix(self.parameters).T, len(features)), out)
         np.add(out, self.parameters["head.bias"], out)
-
-
-def _check_state(state: FloatArray, expected: FloatArray) -> None:
-    if not isinstance(state, np.ndarray) or not np.issubdtype(state.dtype, np.floating):
-        raise ContainerError(f"state: expected a float array, got {getattr(state, 'dtype', type(state).__name__)}")
-    if state.shape != expected.shape:
-        raise ShapeError(
-            f"state of shape {state.shape} does not belong to this batch and model: expected {expected.shape}",
-            hint="begin with model.zero_state(batch.size); a last batch may be smaller than the others",
-        )
-
-
-def _last_counted(mask: BoolArray) -> IntArray:
-    """For each row, the number of the last step that counts, from 1; 0 where none does."""
-    steps: IntArray = np.where(mask.any(axis=0), mask.shape[0] - mask[::-1].argmax(axis=0), 0)
-    return steps
-
-
-def _states_at(states: FloatArray, ends: IntArray | None) -> FloatArray:
-    return states[-1].copy() if ends is None else states[ends, np.arange(states.shape[1])]

@@ -7,6 +7,7 @@ import functools
 import numpy as np
 
 from rnncallbacks.arrays import FloatArray
+from rnncallbacks.rnn.activations import wide_registers
 from rnncallbacks.rnn.workspace import Workspace
 
 # OpenBLAS has kernels that read their operands in place, for products of at most this many multiplications. Larger
@@ -58,8 +59,4 @@ def near(work: Workspace, name: str, matrix: FloatArray, uses: int) -> FloatArra
 
 @functools.cache
 def _has_small_kernels() -> bool:
-    build = np.show_config(mode="dicts")
-    features = build["SIMD Extensions"]
-    # NumPy renamed the feature in version 2.4.
-    wide = {"AVX512_SKX", "X86_V4"} & {*features.get("baseline", ()), *features.get("found", ())}
-    return bool(wide) and "openblas" in build["Build Dependencies"]["blas"]["name"]
+    return wide_registers() and "openblas" in np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]

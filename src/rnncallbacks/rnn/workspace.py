@@ -37,6 +37,13 @@ class Workspace:
         self._memory: dict[str, FloatArray] = {}
         self._arrays: dict[tuple[str, tuple[int, ...]], FloatArray] = {}
         self._steps: dict[tuple[str, tuple[int, ...]], list[FloatArray]] = {}
+        self._parts: dict[str, Workspace] = {}
+
+    def part(self, name: str) -> Workspace:
+        """A workspace within this one, with names of its own."""
+        if name not in self._parts:
+            self._parts[name] = Workspace(self.dtype)
+        return self._parts[name]
 
     def array(self, name: str, shape: tuple[int, ...], *, fill: float | None = None) -> FloatArray:
         """The array; ``fill`` is what freshly allocated memory holds, not what is in an array used before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
+from typing import Any
 
 import attrs
 import numpy as np
@@ -13,7 +14,7 @@ from rnncallbacks.config import load_plugins
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.records import Batch
 from rnncallbacks.rnn.batches import SequenceBatch
-from rnncallbacks.rnn.cells import VanillaCell
+from rnncallbacks.rnn.cells import Cell
 from rnncallbacks.rnn.losses import MeanSquaredError, SoftmaxNll
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, Optimizer, RMSProp
@@ -40,17 +41,14 @@ OPTIMISERS: Mapping[str, Callable[[], Optimizer]] = {
 }
 
 
-class SpoiltCell(VanillaCell):
-    """The cell with a backward pass of somebody's own."""
+def _spoil(cell: Cell, recurrence: BackThroughTime) -> None:
+    """Let gradients go back through the matrices that ``recurrence`` makes of a cell's."""
 
-    def __init__(self, hidden_size: int, nonlinearity: str, recurrence: BackThroughTime) -> None:
-        super().__init__(hidden_size, nonlinearity)
-        self._recurrence = recurrence
-
-    def backward(self, work: Workspace, states: FloatArray, gradients: FloatArray, weight_hh: FloatArray) -> None:
-        """As the cell's, but back through the matrix that ``recurrence`` makes."""
+    def back_matrix(work: Workspace, weight_hh: FloatArray, uses: int) -> FloatArray:
         # The cell multiplies rows by the matrix itself, which is the transpose applied to columns.
-        super().backward(work, states, gradients, np.ascontiguousarray(self._recurrence(weight_hh).T))
+        return np.concatenate([recurrence(gate).T for gate in np.split(weight_hh, cell.gates)])
+
+    cell.back_matrix = back_matrix  # type: ignore[method-assign]
 
 
 class SpoiltModel(RecurrentModel):
@@ -69,20 +67,26 @@ class SpoiltModel(RecurrentModel):
         self.setup = setup
         self.step = 1
         self._passed = 0
-        self._cell = SpoiltCell(setup.hidden_size, self.nonlinearity, setup.recurrence)
+        for direction in self._stack.directions:
+            _spoil(direction.cell, setup.recurrence)
         self._accumulated: FlatArrays | None = None
         setup.weights(self._by_role(self.parameters))
 
-    def forward(self, batch: SequenceBatch, state: FloatArray) -> tuple[float, FloatArray]:
+    def forward(self, batch: SequenceBatch, state: Any) -> tuple[float, Any]:
         """As the model's, with the loss that the setup makes of it."""
         self._batch = batch
         self.step = self._passed + 1
         loss, final = super().forward(batch, state)
         return self._spoilt(loss, batch), final
 
-    def evaluate(self, batch: SequenceBatch, state: FloatArray) -> float:
+    def evaluate(self, batch: SequenceBatch, state: Any) -> tuple[float, Any]:
         """The same loss."""
-        return self._spoilt(super().evaluate(batch, state), batch)
+        loss, final = super().evaluate(batch, state)
+        return self._spoilt(loss, batch), final
+
+    def reevaluate(self, batch: SequenceBatch, state: Any, forward_pass: int | None = None) -> float:
+        """The same loss."""
+        return self._spoilt(super().reevaluate(batch, state, forward_pass), batch)
 
     def backward(self) -> FlatArrays:
         """As the model's, with the gradients that the setup makes of them."""
@@ -118,7 +122,7 @@ class SpoiltModel(RecurrentModel):
             if state is None or not self.setup.task.stream:
                 state = self.zero_state(batch.size)
             loss = MeanSquaredError() if self.setup.task.regression else SoftmaxNll()
-            value, state, _ = self._forward(Workspace(self.dtype), loss, batch, state)
+            value, state, _ = self._forward(Workspace(self.dtype), loss, batch, state, None)
             losses.append(value)
         return float(np.mean(losses))
 

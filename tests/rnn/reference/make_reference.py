@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 HERE = Path(__file__).parent
 HIDDEN, SEQ_LEN, BATCH = 5, 6, 3
@@ -34,6 +34,53 @@ MODELS: dict[str, dict[str, Any]] = {
     "dense_mse": {"input_size": 4, "output_size": 2, "loss": "mse", "nonlinearity": "relu"},
     "dense_mse_masked": {"input_size": 4, "output_size": 2, "loss": "mse", "masked": True},
     "dense_mse_last_masked": {"input_size": 4, "output_size": 2, "loss": "mse", "output": "last", "masked": True},
+    "lstm": {"cell": "lstm", "vocab_size": 7},
+    "lstm_embedding_masked": {"cell": "lstm", "vocab_size": 40, "embedding_size": 4, "masked": True},
+    "lstm_dense_mse": {"cell": "lstm", "input_size": 4, "output_size": 2, "loss": "mse"},
+    "lstm_layers": {"cell": "lstm", "vocab_size": 7, "num_layers": 3},
+    "lstm_both_ways_masked": {
+        "cell": "lstm",
+        "vocab_size": 7,
+        "embedding_size": 4,
+        "num_layers": 2,
+        "bidirectional": True,
+        "masked": True,
+    },
+    "lstm_both_ways_last": {"cell": "lstm", "input_size": 4, "output_size": 3, "bidirectional": True, "output": "last"},
+    "lstm_tied": {"cell": "lstm", "vocab_size": 7, "embedding_size": 5, "tie_weights": True},
+    "gru": {"cell": "gru", "vocab_size": 7},
+    "gru_embedding_masked": {"cell": "gru", "vocab_size": 40, "embedding_size": 4, "masked": True},
+    "gru_dense_mse_last_masked": {
+        "cell": "gru",
+        "input_size": 4,
+        "output_size": 2,
+        "loss": "mse",
+        "output": "last",
+        "masked": True,
+    },
+    "gru_layers": {"cell": "gru", "vocab_size": 7, "num_layers": 3},
+    "gru_both_ways": {"cell": "gru", "vocab_size": 40, "num_layers": 2, "bidirectional": True},
+    "layers": {"vocab_size": 7, "num_layers": 2},
+    "relu_both_ways_last_masked": {
+        "input_size": 4,
+        "output_size": 3,
+        "nonlinearity": "relu",
+        "num_layers": 2,
+        "bidirectional": True,
+        "output": "last",
+        "masked": True,
+    },
+    "residual": {"vocab_size": 7, "num_layers": 3, "residual": True},
+    "lstm_norm_masked": {"cell": "lstm", "vocab_size": 7, "layer_norm": True, "masked": True},
+    "gru_residual_norm": {
+        "cell": "gru",
+        "vocab_size": 7,
+        "num_layers": 3,
+        "bidirectional": True,
+        "residual": True,
+        "layer_norm": True,
+    },
+    "tied_both_ways": {"vocab_size": 7, "embedding_size": 10, "bidirectional": True, "tie_weights": True},
 }
 
 OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
@@ -52,6 +99,9 @@ OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+MODULES = {"vanilla": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
 class Network(nn.Module):
     """The network of the library as one would write it in PyTorch; its parameters have the same names."""
 
@@ -61,24 +111,59 @@ class Network(nn.Module):
         size = options.get("input_size") or options.get("embedding_size") or options["vocab_size"]
         if "embedding_size" in options:
             self.embedding = nn.Embedding(options["vocab_size"], size)
-        self.rnn = nn.RNN(size, HIDDEN, nonlinearity=options.get("nonlinearity", "tanh"))
-        self.head = nn.Linear(HIDDEN, options.get("output_size") or options["vocab_size"])
+        self.layers = options.get("num_layers", 1)
+        self.directions = 2 if options.get("bidirectional") else 1
+        width = self.directions * HIDDEN
+        shape = {"num_layers": self.layers, "bidirectional": self.directions == 2}
+        if "nonlinearity" in options:
+            shape["nonlinearity"] = options["nonlinearity"]
+        module = MODULES[options.get("cell", "vanilla")]
+        self.rnn = module(size, HIDDEN, **shape)
+        if options.get("layer_norm"):
+            self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(self.layers)])
+        self.head = nn.Linear(width, options.get("output_size") or options["vocab_size"])
+        if options.get("tie_weights"):
+            self.head.weight = self.embedding.weight
+        # One layer at a time, with the parameters of self.rnn. In a list, so that they are no parts of the network.
+        shape["num_layers"] = 1
+        self.single = [module(size if layer == 0 else width, HIDDEN, **shape).double() for layer in range(self.layers)]
         self.double()
 
-    def forward(self, inputs: torch.Tensor, state: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def recur(self, packed: PackedSequence, state: Any) -> tuple[PackedSequence, Any]:
+        if not (self.options.get("layer_norm") or self.options.get("residual")):
+            return self.rnn(packed, state)
+        finals = []
+        for layer, module in enumerate(self.single):
+            names = [name for name, _ in module.named_parameters()]
+            own = {name: getattr(self.rnn, name.replace("_l0", f"_l{layer}")) for name in names}
+            rows = slice(layer * self.directions, (layer + 1) * self.directions)
+            entering = tuple(part[rows] for part in state) if isinstance(state, tuple) else state[rows]
+            above, final = torch.func.functional_call(module, own, (packed, entering))
+            data = above.data
+            if self.options.get("residual") and layer > 0:
+                data = data + packed.data
+            if self.options.get("layer_norm"):
+                data = self.norms[layer](data)
+            packed = above._replace(data=data)
+            finals.append(final)
+        if isinstance(state, tuple):
+            return packed, tuple(torch.cat(parts) for parts in zip(*finals, strict=True))
+        return packed, torch.cat(finals)
+
+    def forward(self, inputs: torch.Tensor, state: Any, lengths: torch.Tensor) -> tuple[torch.Tensor, Any]:
         if "embedding_size" in self.options:
             inputs = self.embedding(inputs)
         elif "vocab_size" in self.options:
             inputs = nn.functional.one_hot(inputs, self.options["vocab_size"]).double()
-        packed = pack_padded_sequence(inputs, lengths, enforce_sorted=False)
-        hidden, final = self.rnn(packed, state[None])
+        packed, final = self.recur(pack_padded_sequence(inputs, lengths, enforce_sorted=False), state)
+        hidden = pad_packed_sequence(packed, total_length=inputs.shape[0])[0]
         if self.options.get("output") == "last":
-            return self.head(final[0]), final[0]
-        return self.head(pad_packed_sequence(hidden, total_length=inputs.shape[0])[0]), final[0]
+            hidden = torch.cat([hidden[lengths - 1, torch.arange(BATCH), :HIDDEN], hidden[0, :, HIDDEN:]], dim=1)
+        return self.head(hidden), final
 
 
 def model_case(options: dict[str, Any], seed: int) -> dict[str, np.ndarray]:
-    """Parameters, data, and what PyTorch makes of them, by name."""
+    """Parameters, data, and what PyTorch makes of them, by name. States are (layers * directions, batch, hidden)."""
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
     network = Network(options)
@@ -93,15 +178,21 @@ def model_case(options: dict[str, Any], seed: int) -> dict[str, np.ndarray]:
     outputs = network.head.out_features
     nll = options.get("loss", "nll") == "nll"
     targets = generator.integers(0, outputs, leading) if nll else generator.standard_normal((*leading, outputs))
-    state = generator.standard_normal((BATCH, HIDDEN))
+    parts = ("hidden", "cell") if options.get("cell") == "lstm" else ("hidden",)
+    states = {part: generator.standard_normal((network.layers * network.directions, BATCH, HIDDEN)) for part in parts}
+    entering = tuple(torch.from_numpy(array) for array in states.values())
 
-    predicted, final = network(torch.from_numpy(inputs), torch.from_numpy(state), torch.from_numpy(lengths))
+    predicted, final = network(
+        torch.from_numpy(inputs), entering if len(parts) > 1 else entering[0], torch.from_numpy(lengths)
+    )
     wanted = torch.from_numpy(targets)
     if len(leading) == 2:
         predicted, wanted = predicted[torch.from_numpy(mask)], wanted[torch.from_numpy(mask)]
     loss = nn.functional.cross_entropy(predicted, wanted) if nll else nn.functional.mse_loss(predicted, wanted)
     loss.backward()
-    case = {"inputs": inputs, "targets": targets, "state": state, "loss": loss.detach(), "final": final.detach()}
+    case = {"inputs": inputs, "targets": targets, "loss": loss.detach()}
+    for part, left in zip(parts, final if len(parts) > 1 else [final], strict=True):
+        case |= {f"state/{part}": states[part], f"final/{part}": left.detach()}
     if options.get("masked"):
         case["mask"] = mask
     for name, parameter in network.named_parameters():
