@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from rnncallbacks import Trainer, load_plugins
-from rnncallbacks.rnn.batches import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.ngram import ngram_loss
 from rnncallbacks.rnn.optimizers import Adam
 from rnncallbacks.rnn.sampling import sample
+from rnncallbacks.rnn.streams import StreamLoader
 from rnncallbacks.rnn.text import Vocabulary, embedded_text, split
 
 text = embedded_text()[:100_000]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from rnncallbacks.contiguity import Shift, Tally, continuation, edges_of, time_first
 from rnncallbacks.evidence import Sequences
-from rnncallbacks.rnn.batches import SequenceLoader, StreamLoader
+from rnncallbacks.rnn.batches import SequenceLoader
+from rnncallbacks.rnn.streams import StreamLoader
 from rnncallbacks.rnn.tasks import anbn
 
 SEQ_LEN, ROWS = 12, 5

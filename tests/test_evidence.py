@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from rnncallbacks.evidence import inputs_of, mask_of, sequences_of
 from rnncallbacks.records import Batch
-from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch, SequenceLoader, StreamLoader
+from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch, SequenceLoader
+from rnncallbacks.rnn.streams import StreamLoader
 
 SEQ_LEN, BATCH_SIZE, VOCAB, FEATURES = 7, 4, 5, 3
 rng = np.random.default_rng(0)

@@ -9,9 +9,10 @@ from rnncallbacks.config import RECOMMENDED
 from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, HiddenStateReset, LossAveraging
-from rnncallbacks.rnn.batches import ArrayLoader, SequenceLoader, StreamLoader
+from rnncallbacks.rnn.batches import ArrayLoader, SequenceLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD, Adam
+from rnncallbacks.rnn.streams import StreamLoader
 from rnncallbacks.rnn.tasks import anbn
 from rnncallbacks.trainer import Trainer
 

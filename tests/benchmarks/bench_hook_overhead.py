@@ -35,9 +35,9 @@ def measure_guards(size: tuple[int, int, int, int], rounds: int) -> dict[str, fl
     import numpy as np
 
     from rnncallbacks import Run, load_plugins, recommended
-    from rnncallbacks.rnn.batches import StreamLoader
     from rnncallbacks.rnn.model import RecurrentModel
     from rnncallbacks.rnn.optimizers import Adam
+    from rnncallbacks.rnn.streams import StreamLoader
     from rnncallbacks.rnn.text import Vocabulary, embedded_text
 
     seq_len, batch_size, _, hidden_size = size

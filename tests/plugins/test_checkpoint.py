@@ -18,9 +18,10 @@ from rnncallbacks.plugins import (
     ReduceOnPlateau,
     Warmup,
 )
-from rnncallbacks.rnn.batches import SequenceLoader, StreamLoader
+from rnncallbacks.rnn.batches import SequenceLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD, Adam
+from rnncallbacks.rnn.streams import StreamLoader
 from rnncallbacks.rnn.tasks import anbn
 from rnncallbacks.run import Run
 from rnncallbacks.trainer import Trainer

@@ -3,15 +3,17 @@
 import logging
 import math
 
+import attrs
 import numpy as np
 import pytest
 
 from rnncallbacks.errors import AlarmRaised
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.plugins import Checkpoint, HiddenStateGuard, HiddenStateReset, LossAveraging, LossReportGuard
-from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch, SequenceLoader, StreamLoader
+from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch, SequenceLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD
+from rnncallbacks.rnn.streams import StreamLoader
 from rnncallbacks.rnn.tasks import anbn
 from rnncallbacks.run import Run
 from rnncallbacks.trainer import Trainer
@@ -628,21 +630,35 @@ CHUNKS = ArrayLoader(TOKENS[:-1].reshape(-1, 10), TOKENS[1:].reshape(-1, 10), ba
 
 
 def test_trainer_with_a_stream_is_healthy():
-    loader = StreamLoader(TOKENS, 8, 10, document_starts=np.arange(0, 1200, 10))
+    plain = StreamLoader(TOKENS, 8, 10)
     for when in ("sequence", "epoch"):
-        plain = StreamLoader(TOKENS, 8, 10)
         assert codes(fit(plain, plain, [HiddenStateReset(when=when)])) == []
-    # Documents of one chunk each: the loader's word against what the rows look like.
-    assert codes(fit(loader, loader, [HiddenStateReset()])) == [("RNN203", "info")]
+    # The loader's word against what the rows look like.
+    anew = [attrs.evolve(batch, starts=np.ones(8, dtype=bool)) for batch in plain]
+    assert codes(fit(anew, anew, [HiddenStateReset()])) == [("RNN203", "info")]
     assert codes(fit(StreamLoader(TOKENS, 8, 10), epochs=4)) == []
+
+
+@pytest.mark.parametrize(
+    "starts",
+    [
+        np.arange(0, 1200, 10),
+        np.arange(0, 1200, 11),
+        np.arange(0, 1200, 41),
+        np.flatnonzero(np.random.default_rng(1).random(1201) < 0.05),
+        [*range(0, 80, 10), 1000],  # rows that are through long before the others
+    ],
+)
+def test_trainer_with_documents_is_healthy_if_rows_are_reset_where_they_start(starts):
+    loader = StreamLoader(TOKENS, 8, 10, document_starts=starts)
+    assert codes(fit(loader, loader, [HiddenStateReset()], epochs=4)) == []
+    assert codes(fit(loader, epochs=4)) == LEAK
 
 
 def test_trainer_that_never_resets_leaks():
     run = fit(CHUNKS)
     assert codes(run) == LEAK
     assert run.alarms[0].step == 4
-    documents = StreamLoader(TOKENS, 8, 10, document_starts=[0, 40, 310])
-    assert codes(fit(documents)) == LEAK
     assert codes(fit(SequenceLoader(anbn(80), batch_size=1))) == LEAK
     assert codes(fit(SequenceLoader(anbn(64), batch_size=8))) == LEAK
     # With padding, the state that goes over is that after each row's own last step.

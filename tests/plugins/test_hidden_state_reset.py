@@ -7,9 +7,9 @@ import pytest
 
 from rnncallbacks.errors import OptionError, RunStateError, ShapeError
 from rnncallbacks.plugins import HiddenStateReset
-from rnncallbacks.rnn.batches import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD
+from rnncallbacks.rnn.streams import StreamLoader
 from rnncallbacks.run import Run
 from rnncallbacks.trainer import Trainer
 

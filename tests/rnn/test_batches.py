@@ -1,12 +1,10 @@
-from itertools import chain, pairwise
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rnncallbacks.errors import DataError, OptionError, ShapeError
-from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch, SequenceLoader, StreamLoader
+from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch, SequenceLoader
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -78,108 +76,6 @@ class TestSequenceBatch:
     def test_refuses_what_cannot_be_trained_on(self, arrays, expected):
         with pytest.raises(DataError, match=expected):
             SequenceBatch(**{"inputs": np.zeros((5, 3), int), "targets": np.zeros((5, 3), int)} | arrays)
-
-
-STREAMS = st.tuples(st.integers(2, 200), st.integers(1, 9), st.integers(1, 12)).filter(lambda s: s[0] > s[1])
-
-
-class TestStreamLoader:
-    @given(STREAMS)
-    def test_visits_every_token_exactly_once(self, stream):
-        size, batch_size, seq_len = stream
-        tokens = np.arange(size) * 3
-        rows = {"inputs": [[] for _ in range(batch_size)], "targets": [[] for _ in range(batch_size)]}
-        for batch in StreamLoader(tokens, batch_size, seq_len):
-            for name, parts in rows.items():
-                for part, row in zip(parts, counted(batch, getattr(batch, name)), strict=True):
-                    part.extend(row)
-        assert list(chain(*rows["inputs"])) == tokens[:-1].tolist()
-        assert list(chain(*rows["targets"])) == tokens[1:].tolist()
-
-    @given(STREAMS)
-    def test_a_row_goes_on_where_it_stopped(self, stream):
-        loader = StreamLoader(np.random.default_rng(0).permutation(stream[0]), *stream[1:])
-        batches = list(loader)
-        assert len(loader) == len(batches)
-        assert all(batch.size == stream[1] for batch in batches)
-        for before, after in pairwise(batches):
-            assert before.mask is None
-            np.testing.assert_array_equal(after.inputs[0], before.targets[-1])
-
-    @given(STREAMS)
-    def test_a_target_is_the_next_input(self, stream):
-        for batch in StreamLoader(np.random.default_rng(0).permutation(stream[0]), *stream[1:]):
-            np.testing.assert_array_equal(batch.targets[:-1], batch.inputs[1:])
-
-    @given(STREAMS)
-    def test_all_rows_start_at_the_first_chunk_and_none_later(self, stream):
-        loader = StreamLoader(np.zeros(stream[0], int), *stream[1:])
-        for _ in range(2):
-            starts = [batch.starts.all() for batch in loader]
-            assert starts == [True] + [False] * (len(loader) - 1)
-
-    def test_every_iteration_is_the_same(self):
-        loader = StreamLoader(np.arange(100), 3, 7)
-        assert_same(list(loader), list(loader))
-
-    def test_chunks_are_full_and_without_a_mask_when_they_fit(self):
-        batches = list(StreamLoader(np.arange(1 + 4 * 15), 4, 5))
-        assert [batch.inputs.shape for batch in batches] == [(5, 4)] * 3
-        assert all(batch.mask is None for batch in batches)
-
-    @given(STREAMS)
-    def test_drop_last_leaves_whole_chunks_only(self, stream):
-        size, batch_size, seq_len = stream
-        if (size - 1) // batch_size < seq_len:
-            with pytest.raises(OptionError, match=f"do not fill one chunk of seq_len {seq_len}"):
-                StreamLoader(np.arange(size), batch_size, seq_len, drop_last=True)
-            return
-        batches = list(StreamLoader(np.arange(size), batch_size, seq_len, drop_last=True))
-        every = list(StreamLoader(np.arange(size), batch_size, seq_len))
-        assert all(batch.inputs.shape == (seq_len, batch_size) and batch.mask is None for batch in batches)
-        assert len(batches) == (size - 1) // batch_size // seq_len
-        assert_same(batches, every[: len(batches)])
-
-    def test_a_row_starts_anew_where_its_chunk_begins_a_document(self):
-        # Rows 0..11 and 12..23, chunks of 4: 4 and 12 + 8 are first in a chunk, 9 and 17 lie inside of one.
-        loader = StreamLoader(np.arange(25), 2, 4, document_starts=[0, 4, 9, 17, 20])
-        assert [batch.starts.tolist() for batch in loader] == [[True, True], [True, False], [False, True]]
-
-    def test_does_not_copy_the_stream(self, tmp_path):
-        np.arange(1000, dtype=np.uint16).tofile(tmp_path / "tokens.bin")
-        tokens = np.memmap(tmp_path / "tokens.bin", dtype=np.uint16, mode="r")
-        loader = StreamLoader(tokens, 4, 10)
-        assert np.shares_memory(loader.tokens, tokens)
-        assert next(iter(loader)).inputs.dtype == np.intp
-
-    def test_a_batch_is_no_window_on_the_stream(self):
-        tokens = np.arange(50)
-        for batch in StreamLoader(tokens, 2, 10):
-            batch.inputs[:] = -1
-            batch.targets[:] = -1
-        np.testing.assert_array_equal(tokens, np.arange(50))
-
-    @pytest.mark.parametrize(
-        ("options", "error", "expected"),
-        [
-            ({"tokens": []}, DataError, "0 tokens are too few for batch_size 4.*at least 5"),
-            ({"tokens": [1, 2, 3, 4]}, DataError, "4 tokens are too few for batch_size 4"),
-            ({"tokens": np.zeros((5, 5), int)}, ShapeError, r"tokens: expected one axis.*\(5, 5\)"),
-            ({"tokens": np.zeros(50)}, DataError, "tokens: expected token numbers.*float64"),
-            ({"tokens": [1, 2, 3, -7, -8, 4]}, DataError, r"tokens: .* 0 or more, got -7 at 3 \(the first of 2\)"),
-            ({"batch_size": 0}, OptionError, "batch_size: expected an integer of 1 or more, got 0"),
-            ({"batch_size": 2.0}, OptionError, r"batch_size: expected an integer .* got 2\.0"),
-            ({"seq_len": 0}, OptionError, "seq_len: expected an integer of 1 or more, got 0"),
-            ({"seq_len": True}, OptionError, "seq_len: .* got True"),
-            ({"document_starts": [3, 2]}, DataError, "rising positions, got 3 followed by 2 at index 1"),
-            ({"document_starts": [3, 3]}, DataError, "rising positions, got 3 followed by 3"),
-            ({"document_starts": [3, 50]}, DataError, "position 50 lies outside of a stream of 50"),
-            ({"document_starts": [0.5]}, DataError, "document_starts: expected token numbers"),
-        ],
-    )
-    def test_bad_input(self, options, error, expected):
-        with pytest.raises(error, match=expected):
-            StreamLoader(**{"tokens": np.arange(50), "batch_size": 4, "seq_len": 5} | options)
 
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 9), min_size=2, max_size=15), min_size=1, max_size=60)

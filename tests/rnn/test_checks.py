@@ -30,3 +30,12 @@ def test_any_integer_is_a_count(value):
 def test_no_count(value):
     with pytest.raises(OptionError, match="batch_size: expected an integer of 1 or more, got "):
         check_count("batch_size", value)
+
+
+def test_a_stream_of_unsigned_tokens_is_not_read_through():
+    class Unread(np.ndarray):
+        def min(self, *args, **options):
+            raise AssertionError("read")
+
+    tokens = np.arange(5, dtype=np.uint16).view(Unread)
+    assert as_tokens("tokens", tokens) is tokens

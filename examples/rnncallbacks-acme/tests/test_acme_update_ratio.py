@@ -17,9 +17,9 @@ from rnncallbacks_acme.acme_update_ratio import update_ratio
 
 from rnncallbacks import Run, Trainer, hookimpl, load_plugins
 from rnncallbacks.errors import AlarmRaised, ConfigurationError, RunStateError
-from rnncallbacks.rnn.batches import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD
+from rnncallbacks.rnn.streams import StreamLoader
 
 
 def train(plugin: AcmeUpdateRatio, *, moves: list[float], epochs: int = 1, others: tuple[object, ...] = ()) -> Run:

@@ -21,12 +21,12 @@ from rnncallbacks.cli.settings import Settings, settle, toml_key, toml_table
 from rnncallbacks.config import RECOMMENDED, Configuration, read_configuration
 from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.files import write_atomically
-from rnncallbacks.rnn.batches import StreamLoader
 from rnncallbacks.rnn.checks import IntArray
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.ngram import ngram_loss
 from rnncallbacks.rnn.optimizers import Adam
 from rnncallbacks.rnn.sampling import sample
+from rnncallbacks.rnn.streams import StreamLoader
 from rnncallbacks.rnn.text import Vocabulary, embedded_text, read_text, split
 from rnncallbacks.signatures import options_of
 from rnncallbacks.trainer import Trainer

@@ -1,4 +1,4 @@
-"""Batches of sequences, and the loaders that make them from streams, from lists of sequences, and from arrays.
+"""Batches of sequences, and the loaders that make them from lists of sequences and from arrays.
 
 A loader can be iterated again and again and has a length. One that shuffles draws the order of its n-th iteration from
 ``np.random.default_rng([seed, n])``. Its attribute ``epoch`` is that n, counted from 0 and raised whenever an iteration
@@ -93,121 +93,6 @@ class SequenceBatch:
         if self.mask is not None:
             return int(np.count_nonzero(self.mask))
         return int(self.inputs.shape[0]) * self.size
-
-
-class StreamLoader:
-    """A long stream of tokens as side-by-side contiguous chunks, for truncated backpropagation through time.
-
-    The stream is cut into ``batch_size`` parts of equal length (give or take one), one per row. Chunk k of a row is
-    followed by chunk k + 1 of the same row, so the state that leaves one batch enters the next: the first input of a
-    row is the last target of the same row one batch earlier. Each token but the last is an input exactly once, and each
-    but the first a target exactly once. Where the parts differ by a token, the last batch has a mask.
-
-    ``starts`` is True for every row of the first batch. Later it is True for the rows whose first token begins a
-    document. A document that begins inside a chunk does not reset the row: its state runs on.
-
-    The stream is never copied as a whole, so it may be a memory map.
-
-    Parameters
-    ----------
-    tokens:
-        Token numbers, 0 or more, of shape (stream_len,).
-    batch_size:
-        Number of rows, 1 or more.
-    seq_len:
-        Steps per chunk, 1 or more. The last chunk may be shorter.
-    document_starts:
-        Positions in the stream at which documents begin, rising; None: the stream is one document.
-    drop_last:
-        Leave out the last batch when it is shorter than ``seq_len`` or has a mask.
-
-    Raises
-    ------
-    ShapeError
-        ``tokens`` or ``document_starts`` is not one-dimensional.
-    DataError
-        Tokens are not integers or are negative, there are too few, or document starts do not rise or lie outside.
-    OptionError
-        ``batch_size`` or ``seq_len`` is not an integer of 1 or more.
-
-    Example
-    -------
-    >>> loader = StreamLoader(np.arange(9), batch_size=2, seq_len=3)
-    >>> for batch in loader:
-    ...     print(batch.inputs.T.tolist(), batch.targets.T.tolist(), batch.starts.tolist())
-    [[0, 1, 2], [4, 5, 6]] [[1, 2, 3], [5, 6, 7]] [True, True]
-    [[3], [7]] [[4], [8]] [False, False]
-
-    Source: Williams and Peng, "An efficient gradient-based algorithm for on-line training of recurrent network
-    trajectories", Neural Computation 2 (1990).
-    """
-
-    def __init__(
-        self,
-        tokens: npt.ArrayLike,
-        batch_size: int,
-        seq_len: int,
-        *,
-        document_starts: npt.ArrayLike | None = None,
-        drop_last: bool = False,
-    ) -> None:
-        self.tokens = as_tokens("tokens", tokens)
-        self.batch_size = check_count("batch_size", batch_size)
-        self.seq_len = check_count("seq_len", seq_len)
-        self.drop_last = drop_last
-        pairs = len(self.tokens) - 1
-        if pairs < self.batch_size:
-            raise DataError(
-                f"tokens: {len(self.tokens)} tokens are too few for batch_size {self.batch_size}: each row needs an "
-                f"input and a target, so at least {self.batch_size + 1} tokens",
-                hint="give more text or a smaller batch_size",
-            )
-        cuts = np.arange(self.batch_size + 1) * pairs // self.batch_size
-        self._begins = cuts[:-1]
-        self._lengths = np.diff(cuts)
-        self._document_starts = None if document_starts is None else self._positions(document_starts)
-        if not len(self):
-            raise OptionError(
-                f"drop_last leaves no batch: {len(self.tokens)} tokens in {self.batch_size} rows do not fill one chunk "
-                f"of seq_len {self.seq_len}",
-                hint="choose a smaller seq_len or batch_size, or drop_last=False",
-            )
-
-    def __len__(self) -> int:
-        if self.drop_last:
-            return int(self._lengths.min()) // self.seq_len
-        return -(-int(self._lengths.max()) // self.seq_len)
-
-    def __iter__(self) -> Iterator[SequenceBatch]:
-        longest = int(self._lengths.max())
-        for chunk in range(len(self)):
-            done = chunk * self.seq_len
-            steps = min(self.seq_len, longest - done)
-            begins = self._begins + done
-            inputs, targets, mask = _next_tokens(self.tokens, begins, self._lengths - done, steps)
-            yield SequenceBatch(inputs, targets, mask, self._starts(begins, first=chunk == 0))
-
-    def _starts(self, begins: IntArray, *, first: bool) -> BoolArray:
-        if first:
-            return np.ones(self.batch_size, dtype=np.bool_)
-        if self._document_starts is None:
-            return np.zeros(self.batch_size, dtype=np.bool_)
-        return np.isin(begins, self._document_starts)
-
-    def _positions(self, document_starts: npt.ArrayLike) -> IntArray:
-        positions = as_tokens("document_starts", document_starts)
-        if np.any(positions[1:] <= positions[:-1]):
-            where = int(np.argmax(positions[1:] <= positions[:-1]))
-            raise DataError(
-                f"document_starts: expected rising positions, got {positions[where]} followed by "
-                f"{positions[where + 1]} at index {where + 1}",
-                hint="sort them and leave out empty documents",
-            )
-        if positions.size and positions[-1] >= len(self.tokens):
-            raise DataError(
-                f"document_starts: position {positions[-1]} lies outside of a stream of {len(self.tokens)} tokens"
-            )
-        return positions
 
 
 class SequenceLoader:
@@ -315,10 +200,9 @@ class SequenceLoader:
 
     def _batch(self, rows: IntArray) -> SequenceBatch:
         lengths = self._lengths[rows]
-        inputs, targets, mask = _next_tokens(self._tokens, self._begins[rows], lengths, int(lengths.max()))
+        inputs, targets, mask = next_tokens(self._tokens, self._begins[rows], lengths, int(lengths.max()))
         if mask is not None:
-            inputs[~mask] = 0
-            targets[~mask] = 0
+            inputs[~mask] = targets[~mask] = 0
         return SequenceBatch(inputs, targets, mask)
 
 
@@ -406,16 +290,17 @@ class ArrayLoader:
         return SequenceBatch(_time_first(self.inputs, rows), targets, mask)
 
 
-def _next_tokens(
+def next_tokens(
     tokens: IntArray, begins: IntArray, lengths: IntArray, steps: int
 ) -> tuple[IntArray, IntArray, BoolArray | None]:
-    """Inputs and next-token targets of one row per entry of ``begins``, and a mask where a row is shorter."""
-    step = np.arange(steps)[:, None]
-    positions = begins + step
-    # Where a row is over, its neighbours' tokens stand in for padding: "clip" keeps that within the stream.
-    inputs = tokens.take(positions, mode="clip").astype(np.intp, copy=False)
-    targets = tokens.take(positions + 1, mode="clip").astype(np.intp, copy=False)
-    return inputs, targets, (step < lengths) if lengths.min() < steps else None
+    """Inputs and next-token targets of one row per entry of ``begins``, and a mask where a row is shorter.
+
+    Where a row is over, its neighbours' tokens stand in for padding.
+    """
+    # An index array, unlike ``take``, copies no stream whose entries do not follow each other in memory.
+    positions = np.minimum(begins + np.arange(steps + 1)[:, None], len(tokens) - 1)
+    found = tokens[positions].astype(np.intp, copy=False)
+    return found[:-1], found[1:].copy(), (np.arange(steps)[:, None] < lengths) if lengths.min() < steps else None
 
 
 def _time_first(array: Array, rows: IntArray) -> Array:

@@ -12,7 +12,8 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch, SequenceLoader, StreamLoader
+from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch, SequenceLoader
+from rnncallbacks.rnn.streams import StreamLoader
 from rnncallbacks.rnn.tasks import anbn
 from rnncallbacks.rnn.text import Vocabulary, embedded_text
 

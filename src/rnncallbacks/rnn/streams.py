@@ -1,0 +1,194 @@
+"""Batches from streams of tokens that are longer than any chunk that one goes back through.
+
+Loaders are as in :mod:`rnncallbacks.rnn.batches`. The order of a stream is its own, and every iteration is the same.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from rnncallbacks.errors import DataError, OptionError
+from rnncallbacks.rnn.batches import SequenceBatch, next_tokens
+from rnncallbacks.rnn.checks import IntArray, as_tokens, check_count
+
+
+class StreamLoader:
+    """A long stream of tokens as chunks side by side, for truncated backpropagation through time.
+
+    The stream is cut into ``batch_size`` parts of equal length (give or take one), one per row. Chunk k of a row is
+    followed by chunk k + 1 of the same row, so the state that leaves one batch enters the next: the first input of a
+    row is the last target of the same row one batch earlier. Each token but the last is an input exactly once, and each
+    but the first a target exactly once. Where the parts differ by a token, the last batch has a mask. ``starts`` is
+    True for every row of the first batch, and for none later.
+
+    With ``document_starts``, a row holds whole documents that follow each other in the stream, shared out so that there
+    are as few batches as can be. A chunk ends at the end of its document, and the mask leaves out the rest of the row;
+    the next chunk begins the next document, and ``starts`` is True for the row there and nowhere else. So a state that
+    is reset where ``starts`` is True never leaves its document. No token is predicted from another document: the first
+    of each is no target, and the last no input. A batch is as long as its longest row. A row that is through before the
+    others is masked altogether.
+
+    The stream is never copied as a whole, so it may be a memory map, and memory does not grow with its length. Each
+    document takes a few numbers.
+
+    Parameters
+    ----------
+    tokens:
+        Token numbers, 0 or more, of shape (stream_len,).
+    batch_size:
+        Number of rows, 1 or more.
+    seq_len:
+        Steps per chunk, 1 or more; a shorter chunk is the last of its document, or of the stream.
+    document_starts:
+        Positions in the stream at which documents begin, rising; what comes before the first is a document too. One of
+        a single token is left out. None: the stream is one document, and is cut all the same.
+    drop_last:
+        Leave out the last batch when it is shorter than ``seq_len`` or has a mask. With ``document_starts``: leave out
+        the batches at the end in which a row has no document left.
+
+    Raises
+    ------
+    ShapeError
+        ``tokens`` or ``document_starts`` is not one-dimensional.
+    DataError
+        Tokens are not integers or are negative, there are too few tokens or documents for the rows, or document starts
+        do not rise or lie outside.
+    OptionError
+        ``batch_size`` or ``seq_len`` is not an integer of 1 or more, or ``drop_last`` leaves no batch.
+
+    Example
+    -------
+    >>> loader = StreamLoader(np.arange(9), batch_size=2, seq_len=3)
+    >>> for batch in loader:
+    ...     print(batch.inputs.T.tolist(), batch.targets.T.tolist(), batch.starts.tolist())
+    [[0, 1, 2], [4, 5, 6]] [[1, 2, 3], [5, 6, 7]] [True, True]
+    [[3], [7]] [[4], [8]] [False, False]
+
+    Documents of 5, 2 and 3 tokens, where 0 is what the mask leaves out:
+
+    >>> loader = StreamLoader(np.arange(10, 20), batch_size=2, seq_len=3, document_starts=[0, 5, 7])
+    >>> for batch in loader:
+    ...     print(batch.inputs.T.tolist(), batch.targets.T.tolist(), batch.starts.tolist())
+    [[10, 11, 12], [15, 0, 0]] [[11, 12, 13], [16, 0, 0]] [True, True]
+    [[13, 0], [17, 18]] [[14, 0], [18, 19]] [False, True]
+
+    Source: Williams and Peng, "An efficient gradient-based algorithm for on-line training of recurrent network
+    trajectories", Neural Computation 2 (1990).
+    """
+
+    def __init__(
+        self,
+        tokens: npt.ArrayLike,
+        batch_size: int,
+        seq_len: int,
+        *,
+        document_starts: npt.ArrayLike | None = None,
+        drop_last: bool = False,
+    ) -> None:
+        self.tokens = as_tokens("tokens", tokens)
+        self.batch_size = check_count("batch_size", batch_size)
+        self.seq_len = check_count("seq_len", seq_len)
+        self.drop_last = drop_last
+        pairs = len(self.tokens) - 1
+        if pairs < self.batch_size:
+            raise DataError(
+                f"tokens: {len(self.tokens)} tokens are too few for batch_size {self.batch_size}: each row needs an "
+                f"input and a target, so at least {self.batch_size + 1} tokens",
+                hint="give more text or a smaller batch_size",
+            )
+        self._whole = document_starts is not None
+        # Pieces of the stream that no state leaves: where each begins, and how many pairs of input and target it has.
+        # Row r goes through those from _rows[r] to _rows[r + 1].
+        if document_starts is None:
+            cuts = np.arange(self.batch_size + 1) * pairs // self.batch_size
+            self._begins, self._pairs = cuts[:-1], np.diff(cuts)
+            self._rows = np.arange(self.batch_size + 1)
+        else:
+            self._begins, self._pairs = self._documents(document_starts)
+            self._rows = _shared_out(self._chunks(), self.batch_size)
+        self._count = self._batch_count()
+        if not self._count:
+            raise OptionError(
+                f"drop_last leaves no batch: {len(self.tokens)} tokens in {self.batch_size} rows do not fill one chunk "
+                f"of seq_len {self.seq_len}",
+                hint="choose a smaller seq_len or batch_size, or drop_last=False",
+            )
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[SequenceBatch]:
+        piece, last = self._rows[:-1].copy(), self._rows[1:] - 1
+        done = np.zeros(self.batch_size, dtype=np.intp)
+        for _ in range(self._count):
+            pairs = self._pairs[piece]
+            left = pairs - done
+            steps = min(self.seq_len, int(left.max()))
+            inputs, targets, mask = next_tokens(self.tokens, self._begins[piece] + done, left, steps)
+            if self._whole and mask is not None:
+                inputs[~mask] = targets[~mask] = 0
+            yield SequenceBatch(inputs, targets, mask, done == 0)
+            done = np.minimum(done + self.seq_len, pairs)
+            following = (done == pairs) & (piece < last)
+            piece += following
+            done[following] = 0
+
+    def _batch_count(self) -> int:
+        if self.drop_last and not self._whole:
+            return int(self._pairs.min()) // self.seq_len
+        of_rows = np.add.reduceat(self._chunks(), self._rows[:-1])
+        return int(of_rows.min() if self.drop_last else of_rows.max())
+
+    def _chunks(self) -> IntArray:
+        return -(-self._pairs // self.seq_len)
+
+    def _documents(self, document_starts: npt.ArrayLike) -> tuple[IntArray, IntArray]:
+        """Where each document of two tokens or more begins, and how many pairs of input and target it has."""
+        starts = as_tokens("document_starts", document_starts)
+        if np.any(starts[1:] <= starts[:-1]):
+            where = int(np.argmax(starts[1:] <= starts[:-1]))
+            raise DataError(
+                f"document_starts: expected rising positions, got {starts[where]} followed by "
+                f"{starts[where + 1]} at index {where + 1}",
+                hint="sort them and leave out empty documents",
+            )
+        if starts.size and starts[-1] >= len(self.tokens):
+            raise DataError(
+                f"document_starts: position {starts[-1]} lies outside of a stream of {len(self.tokens)} tokens",
+                hint="where the last document ends, none begins",
+            )
+        bounds = np.concatenate([[0], starts, [len(self.tokens)]], dtype=np.intp, casting="same_kind")
+        pairs = np.diff(bounds) - 1
+        begins, pairs = bounds[:-1][pairs > 0], pairs[pairs > 0]
+        if len(pairs) < self.batch_size:
+            raise DataError(
+                f"document_starts: {len(pairs)} documents of two tokens or more are too few for batch_size "
+                f"{self.batch_size}: each row holds whole documents",
+                hint="choose a smaller batch_size, or leave document_starts out: then a document may be cut",
+            )
+        return begins, pairs
+
+
+def _shared_out(chunks: IntArray, rows: int) -> IntArray:
+    """The first document of each row, and the end of the last row, so that the fullest row has as few chunks as can be.
+
+    Source: the linear partition problem, solved by bisection of the capacity of a row.
+    """
+    sums = np.concatenate([[0], np.cumsum(chunks)])
+
+    def filled(capacity: int) -> list[int]:
+        cuts = [0]
+        for _ in range(rows):
+            cuts.append(int(np.searchsorted(sums, sums[cuts[-1]] + capacity, side="right")) - 1)
+        return cuts
+
+    total = int(sums[-1])
+    enough = max(int(chunks.max()), -(-total // rows))
+    enough = bisect_left(range(total), True, lo=enough, key=lambda capacity: filled(capacity)[-1] == len(chunks))
+    # Rows at the end must not go without a document: they take one each from the rows before, which have several.
+    latest = np.arange(len(chunks) - rows, len(chunks) + 1)
+    return np.minimum(filled(enough), latest)
