@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.errors import OptionError, ShapeError
-from rnncallbacks.rnn.checks import as_array, as_tokens, check_count
+from rnncallbacks.rnn.checks import as_array, as_tokens, check_count, check_values
 
 
 def test_an_array_is_not_copied():
@@ -32,10 +32,12 @@ def test_no_count(value):
         check_count("batch_size", value)
 
 
-def test_a_stream_of_unsigned_tokens_is_not_read_through():
+def test_unsigned_tokens_are_not_read_through():
     class Unread(np.ndarray):
         def min(self, *args, **options):
             raise AssertionError("read")
 
     tokens = np.arange(5, dtype=np.uint16).view(Unread)
-    assert as_tokens("tokens", tokens) is tokens
+    check_values("tokens", tokens)
+    with pytest.raises(AssertionError, match="read"):
+        check_values("tokens", tokens.astype(np.int16))

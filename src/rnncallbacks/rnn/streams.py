@@ -103,6 +103,9 @@ class StreamLoader:
         self._whole = document_starts is not None
         # Pieces of the stream that no state leaves: where each begins, and how many pairs of input and target it has.
         # Row r goes through those from _rows[r] to _rows[r + 1].
+        self._begins: IntArray
+        self._pairs: IntArray
+        self._rows: IntArray
         if document_starts is None:
             cuts = np.arange(self.batch_size + 1) * pairs // self.batch_size
             self._begins, self._pairs = cuts[:-1], np.diff(cuts)
