@@ -50,6 +50,19 @@ def test_one_hot_vectors_become_tokens_wherever_their_axis_lies(axes, known):
     assert shown.per_step
 
 
+@pytest.mark.parametrize("known", ["targets", "hidden states"])
+def test_features_in_columns_are_known_by_their_targets_or_by_the_states(known):
+    x = FLOATS.transpose(0, 2, 1)
+    if known == "targets":
+        batch = batch_of((x, rng.normal(size=BATCH_SIZE)))
+        batch.evidence["hidden_states"] = [np.zeros((BATCH_SIZE, 9))] * (SEQ_LEN + 1)
+    else:
+        batch = batch_of((x, x), hidden_states=[np.zeros((9, BATCH_SIZE))] * (SEQ_LEN + 1))
+    shown = sequences_of(batch)
+    np.testing.assert_array_equal(time_first(shown), FLOATS)
+    assert (shown.seq_len, shown.batch_size) == (SEQ_LEN, BATCH_SIZE)
+
+
 @pytest.mark.parametrize("data", [(X, Y), (X.T, Y.T)], ids=["time first", "batch first"])
 @pytest.mark.parametrize("how", ["batch_size", "sequences"])
 def test_the_batch_size_tells_which_axis_is_time(data, how):

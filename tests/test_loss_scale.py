@@ -111,6 +111,18 @@ def test_classes_come_from_one_hot_targets_else_from_the_output_layer():
     assert classes_of(Batch((np.zeros((3, 4, 1)), np.full((3, 4, 1), 0.3)), "train", 1), {}).regression
 
 
+@pytest.mark.parametrize("gates", [1, 3, 4])
+def test_an_output_layer_without_a_bias_tells_the_classes_all_the_same(gates):
+    _, batch = a_batch(9, 12, 4, 0)
+    params = {
+        "embedding": np.zeros((9, 32)),
+        "recurrent": np.zeros((32, gates * 32)),
+        "bias": np.zeros(gates * 32),
+        "head": np.zeros((32, 9)),
+    }
+    assert classes_of(batch, params).sizes == (9,)
+
+
 @given(st.integers(3, 30), st.integers(0, 1000))
 def test_the_likelihood_under_observed_logits(size, seed):
     generator = np.random.default_rng(seed)

@@ -205,9 +205,18 @@ def test_what_could_be_chance_wants_a_second_epoch(divisor, kind, words):
     assert not explain(sum(drawn()) / 99, played(drawn(), sizes=None)).agrees(found)
 
 
-def test_multiples_of_the_batches_may_be_the_factor_of_a_unit():
+def test_small_multiples_of_the_batches_may_be_the_factor_of_a_unit():
     for divisor in (2 * BATCHES, 3 * BATCHES):
         assert explain(sum(drawn()) / divisor, played(drawn(), sizes=None, steps=None)) is None
+
+
+def test_larger_multiples_are_samples_of_which_nobody_told():
+    found = explain(sum(drawn()) / (8 * BATCHES), played(drawn(), sizes=None, steps=None))
+    assert (found.kind, found.factor, found.certain) == ("samples", 8.0, False)
+    assert found.agrees(explain(sum(drawn(1)) / (8 * BATCHES), played(drawn(1), sizes=None, steps=None)))
+    assert not found.agrees(explain(sum(drawn(1)) / (9 * BATCHES), played(drawn(1), sizes=None, steps=None)))
+    wide = [0.1, 5.0, 9.0, 1.0]  # an eighth of the mean lies among such losses, as a median might
+    assert explain(sum(wide) / (8 * len(wide)), played(wide, sizes=None, steps=None)) is None
 
 
 def test_an_epoch_cut_short_is_not_held_against_the_script():

@@ -182,5 +182,7 @@ def test_the_inputs_tell_the_size_only_if_the_state_does_not_look_like_their_oth
     shown = Sequences(np.zeros((T, B), dtype=int), None, 0, None)
     assert certain_size(batch_of(), shown, np.ones((H, 4))) == B
     assert certain_size(batch_of(), shown, np.ones((H, T))) is None  # time and batch may have been mistaken
+    columns = Sequences(np.zeros((T, 2, B)), None, 0, None)
+    assert certain_size(batch_of(), columns, np.ones((H, B))) is None  # and features and batch
     assert certain_size(batch_of(batch_size=9), shown, np.ones((H, T))) == 9
     assert certain_size(batch_of(), Sequences(None, None, None, None), np.ones((H, 4))) is None

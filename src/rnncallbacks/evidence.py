@@ -76,13 +76,15 @@ def sequences_of(batch: Batch) -> Sequences:
     if x.ndim == 1 or (x.ndim == 2 and size == 1 and 1 not in x.shape and x.dtype.kind == "f"):
         x, y = _one_sequence(x, y)  # by itself, of tokens or of features
         return Sequences(x, y, 0, vocab_size)
-    if x.ndim == 3 and x.shape[2] == size and size not in x.shape[:2]:
+    states = batch.evidence.get("hidden_states")
+    last = x.shape[2] if x.ndim == 3 and x.shape[2] not in x.shape[:2] else None
+    if last is not None and (size == last or (size is None and _is_batch(last, x, y, states))):
         x = np.moveaxis(x, 2, 1)  # features in columns, the batch last
-        if y is not None and y.ndim == 3 and y.shape[2] == size:
+        if y is not None and y.ndim == 3 and y.shape[2] == last:
             y = np.moveaxis(y, 2, 1)
     if y is not None and y.shape[:2] != x.shape[:2] and y.shape[1::-1] == x.shape[:2]:
         y = y.swapaxes(0, 1)  # the two came in different layouts
-    time_axis = _time_axis(x, y, size, _step_count(batch.evidence.get("hidden_states")))
+    time_axis = _time_axis(x, y, size, _step_count(states))
     if time_axis is None:
         if time_first or hot_axis == 1:
             time_axis = 0
@@ -179,6 +181,16 @@ def _may_be_one_hot(ones: int, array: Array, axis: int) -> bool:
     """Whether there are as many ones as vectors; of three axes, up to half of the vectors may be blank."""
     vectors = array.size // array.shape[axis]
     return ones == vectors or (array.ndim == 3 and vectors <= 2 * ones <= 2 * vectors)
+
+
+def _is_batch(last: int, x: Array, y: Array | None, hidden_states: Any) -> bool:
+    """Whether the last axis of features in columns is the batch's: a target for each, or a state, has its length."""
+    if y is not None and y.ndim == 1 and len(y) == last:
+        return True
+    if not isinstance(hidden_states, list | tuple | np.ndarray) or not len(hidden_states):
+        return False
+    shape = getattr(hidden_states[0], "shape", ())
+    return len(shape) == 2 and shape[-1] == last and not set(shape) & set(x.shape[:2])
 
 
 def _one_sequence(x: Array, y: Array | None) -> tuple[Array, Array | None]:

@@ -142,16 +142,18 @@ def _distribution(targets: Array) -> int | None:
 
 
 def _bias_sizes(params: Mapping[str, Array], least: int) -> Iterator[int]:
-    """Lengths of vectors that are also a length of a matrix: the bias of the outputs is one. Without biases, all.
+    """Lengths of vectors that are also a length of a matrix: the bias of the outputs is one. Without it, all lengths.
 
     The number of hidden units is left out, and what gates make of it, if something else remains.
     """
     shapes = [array.shape for array in params.values() if min(array.shape, default=0) > 1]
-    matrices = {length for shape in shapes for length in shape}
+    matrices = {length for shape in shapes for length in shape if length >= least}
     vectors = {max(array.shape) for array in params.values() if array.shape and array.size == max(array.shape)}
     recurrent = {length for shape in shapes for length in shape if max(shape) in (min(shape) * k for k in (1, 3, 4))}
-    found = sorted(length for length in vectors & matrices or matrices if length >= least)
-    yield from [length for length in found if length not in recurrent] or found
+    for found in (vectors & matrices - recurrent, matrices - recurrent, vectors & matrices, matrices):
+        if found:
+            yield from sorted(found)
+            return
 
 
 def explain(loss: float, sizes: tuple[int, ...], counts: Mapping[str, float], precision: float = EXACT) -> Match | None:

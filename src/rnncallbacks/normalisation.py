@@ -19,6 +19,10 @@ PRECISION = 5e-6
 WHOLE = 1e-3
 """How near a divisor must lie to a whole number that has no other evidence in its favour."""
 
+LEAST_SIZE = 4
+"""A multiple of the batches is taken for samples of which nothing is known from so many a batch on: 2 and 3 may be the
+factor of another unit."""
+
 FAINT = 2e-3
 """What rounding may take from a reported number; one of fewer digits proves nothing."""
 
@@ -130,7 +134,7 @@ class Divisor:
         """Whether another epoch's explanation is the same one."""
         if other is None or (self.kind, self.words) != (other.kind, other.words):
             return False
-        return self.kind != "whole" or self.divisor == other.divisor
+        return self.words != "a whole number" or self.divisor == other.divisor
 
 
 def is_right(reported: float, seen: PhaseLosses) -> bool:
@@ -301,7 +305,10 @@ def _whole(divisor: float, seen: PhaseLosses) -> Divisor | None:
         return Divisor(
             "neighbour", float(near), near / n, f"one {'more' if near > n else 'fewer'} than there are", certain=False
         )
-    # A multiple of the batches, or they of it, may be the factor of another unit.
+    if near % n == 0 and near >= LEAST_SIZE * n and size <= 1 and not is_within(seen.total / near, seen):
+        # So many samples in each batch, of which the run was told nothing.
+        return Divisor("samples", float(near), near / n, "a whole number", certain=False)
+    # Else a multiple of the batches, or they of it, may be the factor of another unit.
     if max(near, n) % min(near, n) == 0:
         return None
     return Divisor("whole", float(near), near / n, "a whole number", certain=False)

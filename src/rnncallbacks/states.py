@@ -142,7 +142,7 @@ def certain_size(batch: Batch, shown: Sequences, entering: Array) -> int | None:
     if batch.batch_size is not None or shown.inputs is None:
         return batch.batch_size
     # If the state shares a length with the inputs, that one may be the batch's, and the other time.
-    return None if set(shown.inputs.shape[:2]) & set(entering.shape) else shown.batch_size
+    return None if set(shown.inputs.shape) & set(entering.shape) else shown.batch_size
 
 
 def is_spread(state: SeenState) -> bool:

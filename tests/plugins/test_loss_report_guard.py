@@ -186,11 +186,34 @@ def test_even_where_nothing_tells_time_from_batch():
 def test_lists_and_an_index_with_the_counts_given():
     lists = lambda tokens: (tokens[:, :-1].tolist(), tokens[:, 1:].tolist())  # noqa: E731
     assert codes(train({"train": FAULTS["samples"]}, layout=lists)) == [("RNN101", "warning")]
-    assert codes(train({"train": FAULTS["samples"]}, layout=lambda tokens: 7, ask=False)) == []
+    assert codes(train({"train": FAULTS["samples"]}, layout=lambda tokens: 7, ask=False)) == []  # one epoch alone
     given = train({"train": FAULTS["samples"]}, layout=lambda tokens: 7, ask=False, sequences=BATCH_SIZE)
     assert codes(given) == [("RNN101", "warning")]
     given = train({"train": FAULTS["tokens"]}, layout=lambda tokens: 7, ask=False, tokens=BATCH_SIZE * SEQ_LEN)
     assert codes(given) == [("RNN101", "warning")]
+
+
+def test_a_loader_that_shows_nothing_of_its_batches_takes_two_epochs():
+    run = train({"train": FAULTS["samples"]}, layout=lambda tokens: 7, ask=False, epochs=2)
+    assert [(alarm.code, alarm.severity, alarm.epoch) for alarm in run.alarms] == [("RNN101", "warning", 2)]
+    assert "divided by 8, a whole number: divide by the 10 batches" in run.alarms[0].message
+    beside = train({"train": FAULTS["samples"], "val": mean}, layout=lambda tokens: 7, ask=False, epochs=2)
+    assert codes(beside) == [("RNN102", "warning")]
+
+
+def test_a_loader_of_whole_sentences_shows_how_many_there_are():
+    run = train({"train": FAULTS["samples"], "val": mean}, layout=lambda tokens: tokens, ask=False)
+    assert codes(run) == [("RNN102", "warning")]
+    assert "divided by 8, the batch size" in run.alarms[0].message
+
+
+def test_a_report_that_nothing_explains_is_not_passed_because_another_is_right():
+    run = train({"train": lambda losses, raw: 0.1234 * sum(losses) / len(losses), "val": mean})
+    assert codes(run) == []
+    assert run.diagnosis.passed == []
+    assert set(run.diagnosis.not_checked) == {"RNN101", "RNN102"}
+    for why in run.diagnosis.not_checked.values():
+        assert why.startswith("what run.log(train_loss=...) reports is no mean of the batch losses")
 
 
 def test_an_alarm_goes_on_while_the_report_is_wrong_and_is_listed_once():
@@ -234,12 +257,16 @@ HEALTHY = {
 }
 
 
+UNEXPLAINED = ("smoothed", "perplexity", "bits", "masked")
+"""Those that lie outside the batch losses: nothing is said against them, nor that they are right."""
+
+
 @pytest.mark.parametrize("ragged", [0, 3])
 @pytest.mark.parametrize("report", HEALTHY)
 def test_a_healthy_report_is_never_touched(report, ragged):
     run = train({"train": HEALTHY[report], "val": mean}, epochs=30, ragged=ragged)
     assert codes(run) == []
-    assert "RNN101" in run.diagnosis.passed
+    assert ("RNN101" in run.diagnosis.passed) == (report not in UNEXPLAINED)
 
 
 @pytest.mark.parametrize("weight", ["batch", "sequence", "token"])

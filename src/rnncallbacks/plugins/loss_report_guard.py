@@ -37,7 +37,8 @@ class LossReportGuard(Guard):
 
     - RNN101: k is another count: the samples, the tokens, 1 (never divided), the square of n (divided twice), the batch
       size, the time steps or the vocabulary, n times or n over one of these, or what another phase has. One more or one
-      fewer than n, and whole numbers without a name, count if two epochs agree.
+      fewer than n, and whole numbers without a name, count if two epochs agree, such as the samples of batches of
+      which the run was not told how many they hold.
     - RNN102: the same, of exactly one phase while another is right: the two curves cannot be compared.
 
     Means weighted by sequence or token are right. What no count explains is left alone: moving averages, medians,
@@ -138,16 +139,20 @@ class LossReportGuard(Guard):
         return self._squares.get(phase) or None
 
     def _note(self, run: Run, right: list[str], off: dict[str, Divisor], reports: dict[str, float]) -> None:
-        if right or off:
+        unexplained = [phase for phase in reports if phase not in right and phase not in off]
+        if reports and not unexplained:
             run.diagnosis.check("RNN101")
         if len(right) + len(off) > 1:
             run.diagnosis.check("RNN102")
         if any(losses.can_be_judged for losses in self._passes.values()):
-            why = "run.log(train_loss=...) your own epoch loss"
-            if reports:
-                why = "what run.log(train_loss=...) reports is no mean of the batch losses, as far as can be seen"
-            run.diagnosis.cannot_check("RNN101", why)
-            run.diagnosis.cannot_check("RNN102", "run.log(train_loss=..., val_loss=...) your own losses of two phases")
+            own, own_two = "run.log(train_loss=...) your own epoch loss", "your own losses of two phases"
+            odd = [
+                f"what run.log({phase}_loss=...) reports is no mean of the batch losses, as far as can be seen"
+                for phase in unexplained
+            ]
+            run.diagnosis.cannot_check("RNN101", odd[0] if odd else own)
+            two = odd and len(reports) > 1
+            run.diagnosis.cannot_check("RNN102", odd[0] if two else f"run.log(train_loss=..., val_loss=...) {own_two}")
 
     @staticmethod
     def _severity_beside(found: Divisor, off: PhaseLosses, right: PhaseLosses) -> Severity | None:
@@ -184,6 +189,8 @@ class LossReportGuard(Guard):
         """Sequences of the batch and their time steps; arrays are read once for each shape."""
         given = batch.sequences or batch.batch_size
         inputs = inputs_of(batch)
+        if inputs is None and isinstance(batch.data, np.ndarray) and batch.data.ndim == 2:
+            return given or batch.data.shape[0], batch.data.shape[1]  # most loaders put the batch first
         if isinstance(inputs, np.ndarray):
             key: object = (inputs.shape, given)
         elif isinstance(inputs, Sized) and len(inputs):
