@@ -38,6 +38,16 @@ def test_a_sum_names_what_it_is_over(name, count):
     assert found.passed == ("RNN302",)
 
 
+def test_a_sum_over_positions_of_which_nothing_is_known_is_a_whole_multiple_of_the_even_guess():
+    found = judge_zero(320 * EVEN, 330 * EVEN, UNSEEN, {})
+    assert code(found) == "RNN301"
+    assert found.finding.evidence["factor"] == 320
+    for loss, counts in ((320.1 * EVEN, {}), (17 * EVEN, COUNTS), (0.123, {})):
+        unclear = judge_zero(loss, loss, UNSEEN, counts)
+        assert code(unclear) is None
+        assert unclear.unclear.endswith("of no known scale: run.observe(inputs=..., targets=...)")
+
+
 def test_a_loss_that_is_divided_twice_is_marked_as_such():
     found = judge_zero(EVEN / 20, EVEN / 20, KNOWN, COUNTS)
     assert code(found) == "RNN301"

@@ -189,8 +189,10 @@ def _is_batch(last: int, x: Array, y: Array | None, hidden_states: Any) -> bool:
         return True
     if not isinstance(hidden_states, list | tuple | np.ndarray) or not len(hidden_states):
         return False
-    shape = getattr(hidden_states[0], "shape", ())
-    return len(shape) == 2 and shape[-1] == last and not set(shape) & set(x.shape[:2])
+    first = hidden_states[0]
+    if not isinstance(first, np.ndarray) or first.ndim != 2:
+        return False
+    return first.shape[1] == last and not set(first.shape) & set(x.shape[:2])
 
 
 def _one_sequence(x: Array, y: Array | None) -> tuple[Array, Array | None]:

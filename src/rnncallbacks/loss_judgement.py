@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from rnncallbacks.loss_scale import Classes, Match, explain, explain_first, explain_low
+from rnncallbacks.loss_scale import Classes, Match, explain, explain_first, explain_low, explain_whole
 
 TOO_HIGH = 1.5
 """A first loss of so many times ln V comes from initial weights that are too large; 1.3 is seen in small networks."""
@@ -46,9 +46,12 @@ def judge_zero(at_zero: float, loss: float, classes: Classes, counts: Mapping[st
     >>> print(judge_zero(71.6704, 71.9, classes, {"the number of time steps": 20.0}).finding.message)
     with all parameters at zero, the loss is 71.6704 = 20 x ln 36, and 20 is the number of time steps: it is a sum
     """
-    match = explain(at_zero, classes.sizes, counts)
+    match = explain(at_zero, classes.sizes, counts) or (None if counts else explain_whole(at_zero, classes.sizes))
     if match is None or (match.kind == "other" and not classes.known):
-        return Judgement(unclear=f"the loss with all parameters at zero, {at_zero:.6g}, is that of no known scale")
+        more = "" if classes.known else ": run.observe(inputs=..., targets=...)"
+        return Judgement(
+            unclear=f"the loss with all parameters at zero, {at_zero:.6g}, is that of no known scale{more}"
+        )
     start = f"with all parameters at zero, the loss is {at_zero:.6g}"
     if match.kind == "other":
         size = classes.sizes[0]

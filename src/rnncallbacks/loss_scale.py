@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 EXACT = 2e-5
 """How near a loss at zero parameters must lie to a number: sums in float32 are no nearer."""
 
+WHOLE = 1e-7
+"""How near to a whole multiple of ln V it must lie if nothing is known of the counts: sums in float64 are far nearer."""
+
 SUMMED = (0.9, 1.12)
 """Beside a count, the first loss of a sum over so many positions; that of a mean is 0.94 to 1.03 times ln V."""
 
@@ -171,6 +174,21 @@ def explain(loss: float, sizes: tuple[int, ...], counts: Mapping[str, float], pr
         for match in _candidates(sizes, counts):
             if match.kind == wanted and abs(loss - match.expected) <= precision * abs(match.expected):
                 return match
+    return None
+
+
+def explain_whole(loss: float, sizes: tuple[int, ...]) -> Match | None:
+    """The sum over a number of positions of which nothing is known, that a loss at zero parameters is; or None.
+
+    Example
+    -------
+    >>> explain_whole(112 * math.log(4), (4,)).factor, explain_whole(112.3 * math.log(4), (4,))
+    (112.0, None)
+    """
+    for size in sizes:
+        factor = loss / math.log(size)
+        if round(factor) > 1 and abs(factor - round(factor)) <= WHOLE * factor:
+            return Match("summed", loss, f"ln {size}", float(round(factor)), "a whole number")
     return None
 
 
