@@ -14,8 +14,8 @@ from rnncallbacks.rnn.checks import IntArray
 from rnncallbacks.rnn.products import near, rows_per_block
 from rnncallbacks.rnn.workspace import Workspace
 
-# Numbers per array. What a cell computes from a few arrays of this size stays in the processor's second-level cache.
-_CHUNK = 2**13
+# So many numbers, read and written, stay in the processor's second-level cache.
+_CHUNK = 2**16
 
 
 @attrs.frozen(eq=False)
@@ -104,7 +104,7 @@ class Cell(ABC):
 
 
 def chunks(seq_len: int, numbers: int) -> Iterator[tuple[int, int]]:
-    """First step and end of pieces of a sequence whose arrays of ``numbers`` per step stay in the cache, last first."""
+    """First step and end of pieces of a sequence, last first, that stay in the cache with ``numbers`` per step."""
     length = max(1, _CHUNK // numbers)
     for end in range(seq_len, 0, -length):
         yield max(0, end - length), end

@@ -74,7 +74,7 @@ def check_count(name: str, value: int, minimum: int = 1) -> int:
 
 
 def is_integer(array: Array) -> bool:
-    return bool(np.issubdtype(array.dtype, np.integer))
+    return array.dtype.kind in "iu"
 
 
 def one_per_sequence(targets: Array) -> bool:

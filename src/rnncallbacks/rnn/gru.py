@@ -52,18 +52,20 @@ class GRUCell(Cell):
         size = self.hidden_size
         multiply, rows = self._product(batch_size)
         matrix = near(work, "weight_hh.T", arrays.weight_hh.T, uses=seq_len * batch_size)
-        bias = arrays.bias_hh[2 * size :]
+        # For one sum of all gates, what the input brings to n changes places with the bias of what the state brings.
+        projections = self.projections(work, seq_len, batch_size)
+        np.copyto(work.array("candidates", (seq_len, batch_size, size)), projections[:, :, 2 * size :])
+        projections[:, :, 2 * size :] = arrays.bias_hh[2 * size :]
         recurrent = work.array("recurrent", (batch_size, 3 * size))
         product = recurrent.reshape(*rows, 3 * size)
-        sums, from_state = recurrent[:, : 2 * size], recurrent[:, 2 * size :]
-        by_gate = sums.reshape(batch_size, 2, size).swapaxes(0, 1)
+        by_gate = recurrent[:, : 2 * size].reshape(batch_size, 2, size).swapaxes(0, 1)
+        from_state = recurrent[:, 2 * size :]
         by_row = work.steps("gates", (seq_len, batch_size, 3 * size))
         single = work.steps("gates", (3 * seq_len, batch_size, size))
         states = work.steps("states", (seq_len + 1, batch_size, size))
         products = work.steps("states", (seq_len + 1, *rows, size))
         candidates = work.steps("candidates", (seq_len, batch_size, size))
-        from_input = work.array("from_input", (batch_size, size))
-        tanh = tanh_for(from_input.size, work.dtype)
+        tanh = tanh_for(batch_size * size, work.dtype)
         one = np.ones((), dtype=work.dtype)
         # Local names and positional outputs: on small networks the calls cost more than the arithmetic.
         add, subtract, times, divide, exp, copy = np.add, np.subtract, np.multiply, np.divide, np.exp, np.copyto
@@ -73,18 +75,17 @@ class GRUCell(Cell):
             strict=True,
         ):  # fmt: skip
             multiply(entering, matrix, product)
-            add(projected[:, : 2 * size], sums, sums)
-            add(from_state, bias, candidate)
-            # What follows overwrites the projection.
-            copy(from_input, projected[:, 2 * size :])
+            add(projected, recurrent, recurrent)
             # sigmoid(a) is 1 - 1 / (1 + exp(a)).
             exp(by_gate, gates)
             add(gates, one, gates)
             divide(one, gates, gates)
             subtract(one, gates, gates)
-            times(r, candidate, n)
-            add(n, from_input, n)
+            times(r, from_state, n)
+            add(n, candidate, n)
             tanh(n, n)
+            # The way back needs what the state brought.
+            copy(candidate, from_state)
             subtract(before, n, state)
             times(state, z, state)
             add(state, n, state)
@@ -107,7 +108,7 @@ class GRUCell(Cell):
         kept = work.array("kept", (batch_size, size))
         add, times = np.add, np.multiply
         later: FloatArray | None = None
-        for begin, end in chunks(seq_len, batch_size * size):
+        for begin, end in chunks(seq_len, 9 * batch_size * size):
             slopes, to_candidate = self._slopes(work, seq_len, batch_size, begin, end)
             for step in range(end - 1, begin - 1, -1):
                 gradient = hidden[step]

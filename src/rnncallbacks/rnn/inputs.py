@@ -9,7 +9,7 @@ import numpy as np
 from rnncallbacks.arrays import Array, FloatArray
 from rnncallbacks.errors import DataError, ShapeError
 from rnncallbacks.rnn.checks import IntArray, check_values, is_integer
-from rnncallbacks.rnn.products import multiply_rows, near
+from rnncallbacks.rnn.products import multiply_rows
 from rnncallbacks.rnn.workspace import Workspace
 
 # One row of a segment sum costs a call, about as much as this many multiplications inside of a matrix product.
@@ -132,7 +132,7 @@ class DenseInput:
     def forward(self, work: Workspace, weight_ih: FloatArray, bias: FloatArray, inputs: Array, out: FloatArray) -> None:
         """Write the projections of inputs (seq_len, batch, input_size) to ``out`` (seq_len, batch, size)."""
         flat = out.reshape(-1, out.shape[2])
-        multiply_rows(self._rows(work, inputs), near(work, "weight_ih.T", weight_ih.T, len(flat)), flat)
+        multiply_rows(work, "weight_ih.T", self._rows(work, inputs), weight_ih.T, flat)
         np.add(flat, bias, flat)
 
     def backward(
@@ -197,21 +197,21 @@ def sum_by_token(work: Workspace, tokens: IntArray, values: FloatArray, out: Flo
             np.dot(values.T, one_hot, out.T)
         flat[places] = 0.0
         return
-    sums = out if out.flags.c_contiguous else work.array("sums", out.shape)
-    sums.fill(0.0)
+    # The array as it lies in memory, which is faster to fill.
+    (out if out.flags.c_contiguous else out.T).fill(0.0)
     # NumPy sorts numbers of 16 bits by radix, several times faster than longer ones.
     keys = tokens.astype(np.uint16) if vocab_size <= 2**16 else tokens
     ordered = work.array("ordered", values.shape)
     values.take(np.argsort(keys, kind="stable"), axis=0, out=ordered, mode="clip")
     ones = work.array("ones", (positions,), fill=1.0)
-    begin = 0
     counts = np.bincount(tokens)
     present = np.flatnonzero(counts)
-    for token, end in zip(present.tolist(), np.cumsum(counts[present]).tolist(), strict=True):
-        np.dot(ones[begin:end], ordered[begin:end], sums[token])
+    sums = work.array("sums", (len(present), size))
+    begin = 0
+    for row, end in zip(sums, np.cumsum(counts[present]).tolist(), strict=True):
+        np.dot(ones[begin:end], ordered[begin:end], row)
         begin = end
-    if sums is not out:
-        np.copyto(out, sums)
+    out[present] = sums
 
 
 def _check_steps(inputs: Array, name: str = "inputs") -> None:

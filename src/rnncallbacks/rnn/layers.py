@@ -14,7 +14,7 @@ from rnncallbacks.rnn.checks import IntArray
 from rnncallbacks.rnn.dropout import Dropout
 from rnncallbacks.rnn.inputs import Input
 from rnncallbacks.rnn.layer_norm import LayerNorm
-from rnncallbacks.rnn.products import multiply_rows, near
+from rnncallbacks.rnn.products import multiply_rows
 from rnncallbacks.rnn.workspace import Workspace
 
 
@@ -109,12 +109,12 @@ class RecurrentLayer:
             projected = direction.backward(part, self.source, inputs, own, reversal)
             if to_inputs is None:
                 continue
-            matrix = near(part, "weight_ih", direction.arrays.weight_ih, len(projected))
+            matrix = direction.arrays.weight_ih
             if number == 0:
-                multiply_rows(projected, matrix, to_inputs.reshape(len(projected), -1))
+                multiply_rows(part, "weight_ih", projected, matrix, to_inputs.reshape(len(projected), -1))
             else:
                 more = work.array("to_inputs", to_inputs.shape)
-                multiply_rows(projected, matrix, more.reshape(len(projected), -1))
+                multiply_rows(part, "weight_ih", projected, matrix, more.reshape(len(projected), -1))
                 np.add(to_inputs, reversal(more) if direction.backwards else more, to_inputs)
 
 

@@ -115,7 +115,7 @@ class LSTMCell(Cell):
         cell.fill(0.0)
         add, times = np.add, np.multiply
         later: FloatArray | None = None
-        for begin, end in chunks(seq_len, batch_size * size):
+        for begin, end in chunks(seq_len, 11 * batch_size * size):
             inner, outer, through = self._slopes(work, seq_len, batch_size, begin, end)
             for step in range(end - 1, begin - 1, -1):
                 if later is not None:

@@ -22,13 +22,16 @@ from rnncallbacks.rnn.initialisation import initialise
 from rnncallbacks.rnn.inputs import DenseInput, TokenInput
 from rnncallbacks.rnn.layers import Direction, Reversal, Stack
 from rnncallbacks.rnn.losses import MeanSquaredError, SoftmaxNll
-from rnncallbacks.rnn.products import multiply_rows, near
+from rnncallbacks.rnn.products import multiply_rows
 from rnncallbacks.rnn.states import check_state, last_counted
 from rnncallbacks.rnn.weights import load_arrays, read_arrays, save_arrays
 from rnncallbacks.rnn.workspace import Workspace
 
 # The key of the options in a saved file's metadata.
 _METADATA = "rnncallbacks.RecurrentModel"
+
+# For what is set in every step, where the usual checks of attrs would take time.
+_UNCHECKED = attrs.setters.NO_OP
 
 LOSSES: Mapping[str, type[SoftmaxNll] | type[MeanSquaredError]] = {"nll": SoftmaxNll, "mse": MeanSquaredError}
 
@@ -180,15 +183,15 @@ class RecurrentModel:
 
     parameters: FlatArrays = attrs.field(init=False, repr=False)
     gradients: FlatArrays = attrs.field(init=False, repr=False)
-    hidden_states: FloatArray | None = attrs.field(init=False, repr=False, default=None)
-    hidden_gradients: FloatArray | None = attrs.field(init=False, repr=False, default=None)
+    hidden_states: FloatArray | None = attrs.field(init=False, repr=False, default=None, on_setattr=_UNCHECKED)
+    hidden_gradients: FloatArray | None = attrs.field(init=False, repr=False, default=None, on_setattr=_UNCHECKED)
     passes: IntArray = attrs.field(init=False, repr=False, factory=lambda: np.zeros((), dtype=np.int64))
     _input: TokenInput | DenseInput = attrs.field(init=False, repr=False)
     _stack: Stack = attrs.field(init=False, repr=False)
     _loss: SoftmaxNll | MeanSquaredError = attrs.field(init=False, repr=False)
     _work: Workspace = attrs.field(init=False, repr=False)
     _predict_work: Workspace = attrs.field(init=False, repr=False)
-    _pass: _Pass | None = attrs.field(init=False, repr=False, default=None)
+    _pass: _Pass | None = attrs.field(init=False, repr=False, default=None, on_setattr=_UNCHECKED)
 
     def __attrs_post_init__(self) -> None:
         self.output_size = check_options(self)
@@ -225,7 +228,7 @@ class RecurrentModel:
             The state is not made of arrays of floats as that of ``zero_state`` is.
         """
         self._pass = None
-        self.passes += 1
+        np.add(self.passes, 1, self.passes)
         loss, final, self._pass = self._forward(self._work, self._loss, batch, state, int(self.passes))
         seq_len, batch_size = batch.inputs.shape[:2]
         self.hidden_states = self._top.cell.states(self._top_work, seq_len, batch_size)
@@ -290,7 +293,7 @@ class RecurrentModel:
             sum_rows(work, errors, gradients["head.bias"])
             hidden = self._stack.gradients(work, done.read[0])
             if self.output == "step":
-                multiply_rows(errors, near(work, "head.weight", head, len(errors)), hidden.reshape(len(errors), -1))
+                multiply_rows(work, "head.weight", errors, head, hidden.reshape(len(errors), -1))
             else:
                 self._spread(np.dot(errors, head), hidden, done.ends)
             self._stack.backward(work, done.read, done.reversal)
@@ -397,5 +400,5 @@ class RecurrentModel:
         return arrays["embedding.weight" if self.tie_weights else "head.weight"]
 
     def _head(self, work: Workspace, features: FloatArray, out: FloatArray) -> None:
-        multiply_rows(features, near(work, "head.weight.T", self._head_matrix(self.parameters).T, len(features)), out)
+        multiply_rows(work, "head.weight.T", features, self._head_matrix(self.parameters).T, out)
         np.add(out, self.parameters["head.bias"], out)

@@ -30,13 +30,16 @@ def rows_per_block(rows: int, matrix_size: int) -> int:
     return rows
 
 
-def multiply_rows(rows: FloatArray, matrix: FloatArray, out: FloatArray) -> None:
+def multiply_rows(work: Workspace, name: str, rows: FloatArray, matrix: FloatArray, out: FloatArray) -> None:
     """Write ``rows @ matrix`` to ``out``; all two-dimensional, rows and out contiguous.
+
+    ``name`` is what a copy of the matrix is called in ``work``, which products in pieces need.
 
     Example
     -------
     >>> out = np.empty((1, 2))
-    >>> multiply_rows(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [5.0, 6.0]]), out)
+    >>> work = Workspace("float64")
+    >>> multiply_rows(work, "matrix", np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [5.0, 6.0]]), out)
     >>> out
     array([[13., 16.]])
     """
@@ -45,7 +48,8 @@ def multiply_rows(rows: FloatArray, matrix: FloatArray, out: FloatArray) -> None
     if block == count:
         np.dot(rows, matrix, out)
     else:
-        np.matmul(rows.reshape(-1, block, inner), matrix, out.reshape(-1, block, out.shape[1]))
+        copy = near(work, name, matrix, count)
+        np.matmul(rows.reshape(-1, block, inner), copy, out.reshape(-1, block, out.shape[1]))
 
 
 def near(work: Workspace, name: str, matrix: FloatArray, uses: int) -> FloatArray:

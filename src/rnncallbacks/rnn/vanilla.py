@@ -76,7 +76,7 @@ class VanillaCell(Cell):
         steps = work.steps("gradients", (seq_len, *layout))
         add, times = np.add, np.multiply
         later: FloatArray | None = None
-        for begin, end in chunks(seq_len, batch_size * hidden_size):
+        for begin, end in chunks(seq_len, 2 * batch_size * hidden_size):
             slopes = work.array("slopes", (end - begin, batch_size, hidden_size))
             self._slopes(states[begin + 1 : end + 1], slopes)
             cut = work.steps("slopes", (end - begin, *layout))
