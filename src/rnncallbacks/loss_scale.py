@@ -25,7 +25,7 @@ EXACT = 2e-5
 """How near a loss at zero parameters must lie to a number: sums in float32 are no nearer."""
 
 WHOLE = 1e-7
-"""How near to a whole multiple of ln V it must lie if nothing is known of the counts: sums in float64 are far nearer."""
+"""How near to a whole multiple of ln V it must lie if nothing is known of counts: sums in float64 are far nearer."""
 
 SUMMED = (0.9, 1.12)
 """Beside a count, the first loss of a sum over so many positions; that of a mean is 0.94 to 1.03 times ln V."""
