@@ -34,14 +34,15 @@ def follows_gradient(before: Mapping[str, Array], after: Mapping[str, Array], gr
     """
     product = taken = given = 0.0
     starts, ends = parameters_of(gradients, before), parameters_of(gradients, after)
-    for name in starts.keys() & ends.keys():
-        gradient = gradients[name].astype(np.float64).ravel()
-        step = np.subtract(starts[name], ends[name], dtype=np.float64).ravel()
-        if not step.any():
-            continue
-        product += float(step @ gradient)
-        taken += float(step @ step)
-        given += float(gradient @ gradient)
+    with np.errstate(all="ignore"):  # of a run that diverged
+        for name in starts.keys() & ends.keys():
+            gradient = gradients[name].astype(np.float64).ravel()
+            step = np.subtract(starts[name], ends[name], dtype=np.float64).ravel()
+            if not step.any():
+                continue
+            product += float(step @ gradient)
+            taken += float(step @ step)
+            given += float(gradient @ gradient)
     scale = math.sqrt(taken) * math.sqrt(given)
     return product / scale if scale > 0.0 else math.nan
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rnncallbacks import load_plugins
 from rnncallbacks.errors import AlarmRaised, OptionError
 from rnncallbacks.plugins import Checkpoint, GradientClipping, GradientGuard
 from rnncallbacks.run import Run
@@ -401,6 +402,58 @@ def test_the_action_is_taken():
 
 
 # --- the rest ----------------------------------------------------------------------------------------------------
+
+
+def run_away(guards, seed=0, learning_rate=5.0, steps=30):
+    """A regression whose rate is so high that its weights grow by orders of magnitude a batch, until nothing is left.
+
+    What the network itself overflows with is its own affair; no guard may add to it.
+    """
+    rng = np.random.default_rng(seed)
+    u, w, v = rng.normal(0, 0.4, (20, 2)), rng.normal(0, 0.22, (20, 20)), rng.normal(0, 0.2, (1, 20))
+    params, velocity = [u, w, v], [np.zeros_like(one) for one in (u, w, v)]
+
+    def forward(x, y):
+        hiddens = [np.zeros((20, 10))]
+        for step in x:
+            hiddens.append(np.tanh(u @ step + w @ hiddens[-1]))
+        return hiddens, v @ hiddens[-1] - y
+
+    def loss_of(x, y):
+        with np.errstate(all="ignore"):
+            return float((forward(x, y)[1] ** 2).mean())
+
+    with Run(params, plugins=guards, learning_rate=learning_rate) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(range(steps)):
+                x = rng.uniform(0, 1, (30, 2, 10))
+                y = x[3, 0]
+                with np.errstate(all="ignore"):
+                    hiddens, errors = forward(x, y)
+                    grads = [np.zeros_like(u), np.zeros_like(w), 2 * errors @ hiddens[-1].T / 10]
+                    d = v.T @ (2 * errors / 10)
+                    for t in reversed(range(30)):
+                        d = d * (1 - hiddens[t + 1] ** 2)
+                        grads[0] += d @ x[t].T
+                        grads[1] += d @ hiddens[t].T
+                        d = w.T @ d
+                run.backward(loss_of(x, y), grads, closure=lambda x=x, y=y: loss_of(x, y))
+                with np.errstate(all="ignore"):
+                    for param, grad, speed in zip(params, grads, velocity, strict=True):
+                        speed[...] = 0.9 * speed + grad
+                        param -= run.learning_rate * speed
+    return run
+
+
+def test_a_run_that_diverges_by_orders_of_magnitude_piles_up_no_gradients():
+    for seed in range(6):
+        found = {alarm.code for alarm in run_away([GradientGuard()], seed).alarms}
+        assert not found & {"RNN404", "RNN405", "RNN406"}
+
+
+def test_no_guard_overflows_where_a_run_does():
+    run = run_away(load_plugins({"preset": "guards"}), steps=150)
+    assert [alarm.code for alarm in run.diagnosis.causes] == ["RNN501"]
 
 
 def test_losses_and_gradients_that_are_not_finite_are_not_its_business():

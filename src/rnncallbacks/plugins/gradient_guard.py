@@ -310,6 +310,8 @@ class GradientGuard(Guard):
             fresh = {name: gradient - previous[name] for name, gradient in slopes.gradients.items()}
             if examine(Slopes(slopes.closure, slopes.params, fresh, loss, slopes.still)).kind != "right":
                 continue
+            if examine(slopes).kind in ("right", "unclear"):
+                return None  # where a network saturates or diverges, many gradients are right, or none is clearly wrong
             self._examined = True  # later ones are such sums as well
             if not self._moved:  # gradients are added up on purpose, over some batches until an update
                 self._sum_at = at + 1 if at < LOOKS[-1] else 0
