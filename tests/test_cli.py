@@ -11,6 +11,7 @@ from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import attrs
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -80,7 +81,7 @@ def test_version():
     assert (done.stdout, done.stderr, done.returncode) == (f"rnncallbacks {version('rnncallbacks')}\n", "", 0)
 
 
-@pytest.mark.parametrize("missing", ["click", "rich", "threadpoolctl"])
+@pytest.mark.parametrize("missing", ["click", "rich"])
 def test_without_its_libraries_it_names_the_extra(missing):
     script = f"import sys; sys.modules[{missing!r}] = None; from rnncallbacks.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -154,6 +155,16 @@ def test_the_configuration_in_the_run_folder_repeats_the_run_bit_for_bit():
     assert one == {**two, "plugins": {**two["plugins"]}}
     assert one["plugins"]["divergence_alarm"] == {"enabled": False}
     assert one["plugins"]["gradient_clipping"] == {"max_norm": 1.0, "mode": "global"}
+
+
+@pytest.mark.parametrize("told", [["--top-k", "1"], ["--top-p", "0.001"]])
+def test_a_sample_of_the_likeliest_characters(told):
+    assert train("--run-dir", "out", "--temperature", "9", *told).exit_code == 0
+    tokens = json.loads(Path("out/vocabulary.json").read_text())["tokens"]
+    numbers = [tokens.index(character) for character in Path("out/sample.txt").read_text()]
+    model = RecurrentModel.load("out/model.safetensors")
+    logits, _ = model.predict(np.array([numbers]).T, model.zero_state(1))
+    assert logits[39:-1, 0].argmax(axis=1).tolist() == numbers[40:]
 
 
 @pytest.mark.parametrize("threads", [1, 2])

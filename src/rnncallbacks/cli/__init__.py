@@ -8,7 +8,6 @@ def main() -> None:
     try:
         import click  # noqa: F401
         import rich  # noqa: F401
-        import threadpoolctl  # type: ignore[import-untyped]  # noqa: F401
     except ImportError as error:
         sys.stderr.write(f"error: the command line needs {error.name}: pip install 'rnncallbacks[cli]'\n")
         sys.exit(2)

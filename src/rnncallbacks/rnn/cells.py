@@ -83,17 +83,27 @@ class Cell(ABC):
         return states_at(self.states(work, seq_len, batch_size), ends)
 
     @abstractmethod
-    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray, written: CellArrays) -> FloatArray:
-        """Go back through time, and write the gradients of the recurrent matrix and of the biases to ``written``.
+    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray) -> None:
+        """Go back through time, one step after the other.
 
         ``gradients`` is the work array of that name, (seq_len, batch, hidden_size): the gradients with respect to the
-        hidden states as the layer above sees them. They are changed. Returns the gradients with respect to the
-        projections, (seq_len * batch, gates * hidden_size).
+        hidden states as the layer above sees them. They become dL/dh, with what later steps bring back.
+        """
+
+    @abstractmethod
+    def write(self, work: Workspace, seq_len: int, batch_size: int, written: CellArrays) -> FloatArray:
+        """After ``backward``, write the gradients of the recurrent matrix and of the biases to ``written``.
+
+        Returns the gradients with respect to the projections, (seq_len * batch, gates * hidden_size).
         """
 
     def back_matrix(self, work: Workspace, weight_hh: FloatArray, uses: int) -> FloatArray:
         """The matrix that gradients are multiplied by on their way one step back."""
         return near(work, "weight_hh", weight_hh, uses)
+
+    def multiplications(self, batch_size: int) -> int:
+        """Of the product of one step."""
+        return batch_size * self.gates * self.hidden_size**2
 
     def _product(self, batch_size: int, gates: int | None = None) -> tuple[Callable[..., object], tuple[int, ...]]:
         """What multiplies a step's rows by a matrix of so many gates, and the shape, less its last axis, it wants."""

@@ -90,8 +90,8 @@ class GRUCell(Cell):
             times(state, z, state)
             add(state, n, state)
 
-    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray, written: CellArrays) -> FloatArray:
-        """As in :class:`Cell`; ``gradients`` become those of the loss with respect to the states, dL/dh."""
+    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray) -> None:
+        """As in :class:`Cell`."""
         seq_len, batch_size, size = gradients.shape
         multiply, rows = self._product(batch_size)
         matrix = self.back_matrix(work, arrays.weight_hh, uses=seq_len * batch_size)
@@ -120,6 +120,10 @@ class GRUCell(Cell):
                 times(gradient, slopes[step - begin], by_gate[step])
                 times(gradient, to_candidate[step - begin], candidates[step])
                 later = products[step]
+
+    def write(self, work: Workspace, seq_len: int, batch_size: int, written: CellArrays) -> FloatArray:
+        """As in :class:`Cell`."""
+        size = self.hidden_size
         flat = work.array("gates", (seq_len * batch_size, 3 * size))
         previous = self.states(work, seq_len, batch_size)[:-1].reshape(-1, size)
         np.dot(flat.T, previous, written.weight_hh)
@@ -218,8 +222,8 @@ class OriginalGRUCell(Cell):
             np.multiply(state, z, state)
             np.add(state, n, state)
 
-    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray, written: CellArrays) -> FloatArray:
-        """As in :class:`Cell`; ``gradients`` become those of the loss with respect to the states, dL/dh."""
+    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray) -> None:
+        """As in :class:`Cell`."""
         seq_len, batch_size, size = gradients.shape
         matrix = self.back_matrix(work, arrays.weight_hh, uses=seq_len * batch_size)
         from_gates, from_candidate = matrix[: 2 * size], matrix[2 * size :]
@@ -255,6 +259,10 @@ class OriginalGRUCell(Cell):
             # From here on the gates of this step are overwritten.
             for gate, values in enumerate((to_r, to_z, to_n)):
                 np.copyto(row[:, gate * size : (gate + 1) * size], values)
+
+    def write(self, work: Workspace, seq_len: int, batch_size: int, written: CellArrays) -> FloatArray:
+        """As in :class:`Cell`."""
+        size = self.hidden_size
         flat = work.array("gates", (seq_len * batch_size, 3 * size))
         previous = self.states(work, seq_len, batch_size)[:-1].reshape(-1, size)
         resets = work.array("reset_states", (seq_len * batch_size, size))

@@ -99,8 +99,8 @@ class LSTMCell(Cell):
             tanh(cell, squash)
             times(o, squash, state)
 
-    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray, written: CellArrays) -> FloatArray:
-        """As in :class:`Cell`; ``gradients`` become those of the loss with respect to the states, dL/dh."""
+    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray) -> None:
+        """As in :class:`Cell`."""
         seq_len, batch_size, size = gradients.shape
         multiply, rows = self._product(batch_size)
         matrix = self.back_matrix(work, arrays.weight_hh, uses=seq_len * batch_size)
@@ -128,8 +128,11 @@ class LSTMCell(Cell):
                 times(hidden[step], outer[step - begin], by_gate[step][3])
                 cell, other = other, cell
                 later = products[step]
-        flat = work.array("gates", (seq_len * batch_size, 4 * size))
-        previous = self.states(work, seq_len, batch_size)[:-1].reshape(-1, size)
+
+    def write(self, work: Workspace, seq_len: int, batch_size: int, written: CellArrays) -> FloatArray:
+        """As in :class:`Cell`."""
+        flat = work.array("gates", (seq_len * batch_size, 4 * self.hidden_size))
+        previous = self.states(work, seq_len, batch_size)[:-1].reshape(-1, self.hidden_size)
         np.dot(flat.T, previous, written.weight_hh)
         sum_rows(work, flat, written.bias_ih)
         np.copyto(written.bias_hh, written.bias_ih)

@@ -135,8 +135,7 @@ class RecurrentModel:
     hidden_states, hidden_gradients:
         Of the uppermost layer (forward direction), work arrays, which the next call overwrites. Of the latest
         ``forward``: the states h, (seq_len + 1, batch, hidden_size), the entering one first. Of the latest
-        ``backward``, (seq_len, batch, hidden_size): the gradients with respect to h; in a vanilla cell, to what enters
-        the nonlinearity.
+        ``backward``: the gradients with respect to h behind each step, dL/dh, (seq_len, batch, hidden_size).
     passes:
         Number of calls of ``forward``, a 0-d array of integers: together with the seed, it decides what dropout zeroes.
 

@@ -65,8 +65,8 @@ class VanillaCell(Cell):
                 maximum(step, zero, out=step)
                 previous = step
 
-    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray, written: CellArrays) -> FloatArray:
-        """As in :class:`Cell`; ``gradients`` become those with respect to what enters the nonlinearity."""
+    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray) -> None:
+        """As in :class:`Cell`."""
         seq_len, batch_size, hidden_size = gradients.shape
         states = self.states(work, seq_len, batch_size)
         multiply, rows = self._product(batch_size)
@@ -74,20 +74,24 @@ class VanillaCell(Cell):
         matrix = self.back_matrix(work, arrays.weight_hh, uses=seq_len * batch_size)
         recurrent = work.array("recurrent", layout)
         steps = work.steps("gradients", (seq_len, *layout))
+        entering = work.array("entering", (seq_len, batch_size, hidden_size))
+        slopes = work.steps("entering", (seq_len, *layout))
         add, times = np.add, np.multiply
         later: FloatArray | None = None
         for begin, end in chunks(seq_len, 2 * batch_size * hidden_size):
-            slopes = work.array("slopes", (end - begin, batch_size, hidden_size))
-            self._slopes(states[begin + 1 : end + 1], slopes)
-            cut = work.steps("slopes", (end - begin, *layout))
-            for step, slope in zip(reversed(steps[begin:end]), reversed(cut), strict=True):
+            self._slopes(states[begin + 1 : end + 1], entering[begin:end])
+            for step, slope in zip(reversed(steps[begin:end]), reversed(slopes[begin:end]), strict=True):
                 if later is not None:
                     multiply(later, matrix, recurrent)
                     add(step, recurrent, step)
-                times(step, slope, step)
-                later = step
-        flat = gradients.reshape(-1, hidden_size)
-        np.dot(flat.T, states[:-1].reshape(-1, hidden_size), written.weight_hh)
+                times(step, slope, slope)
+                later = slope
+
+    def write(self, work: Workspace, seq_len: int, batch_size: int, written: CellArrays) -> FloatArray:
+        """As in :class:`Cell`."""
+        flat = work.array("entering", (seq_len * batch_size, self.hidden_size))
+        previous = self.states(work, seq_len, batch_size)[:-1].reshape(flat.shape)
+        np.dot(flat.T, previous, written.weight_hh)
         sum_rows(work, flat, written.bias_ih)
         np.copyto(written.bias_hh, written.bias_ih)
         return flat
