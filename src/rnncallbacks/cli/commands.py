@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
@@ -29,6 +29,8 @@ HELP = {
     "threads": "Of matrix products; more pay for large networks on idle cores.",
     "sample": "Characters to generate at the end.",
     "temperature": "Of the sample: lower is likelier.",
+    "top_k": "Of the sample: draw from so many of the likeliest characters. None: from all.",
+    "top_p": "Of the sample: draw from the fewest characters that have this probability together.",
 }
 
 
@@ -69,7 +71,7 @@ def _settings_options(command: Command) -> Command:
         if option.name in HELP:
             name = f"--{option.name.replace('_', '-')}"
             text = f"{HELP[option.name]} [default: {option.default}]"
-            kind = type(option.default)
+            kind = (get_args(option.annotation) or [option.annotation])[0]
             command = click.option(name, option.name, type=kind, metavar=kind.__name__.upper(), help=text)(command)
     return command
 

@@ -29,6 +29,8 @@ class Settings:
     threads: int = attrs.field(default=1, validator=options.count())
     sample: int = attrs.field(default=400, validator=options.count(at_least=0))
     temperature: float = attrs.field(default=0.7, validator=options.number(above=0))
+    top_k: int | None = attrs.field(default=None, validator=attrs.validators.optional(options.count()))
+    top_p: float = attrs.field(default=1.0, validator=options.number(above=0, at_most=1))
 
 
 def settle(given: Mapping[str, Any], table: object, where: str) -> Settings:

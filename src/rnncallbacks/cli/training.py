@@ -191,7 +191,15 @@ def _comparison(loss: float, baselines: Mapping[str, float], stop_reason: str | 
 
 def _print_sample(model: RecurrentModel, corpus: Corpus, settings: Settings, run_dir: Path) -> None:
     prompt = corpus.held_out[:PROMPT]
-    drawn = sample(model, prompt, settings.sample, temperature=settings.temperature, seed=settings.seed)
+    drawn = sample(
+        model,
+        prompt,
+        settings.sample,
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        seed=settings.seed,
+    )
     text = "".join(corpus.vocabulary.decode([*prompt.tolist(), *drawn]))
     _write(run_dir, "sample.txt", text)
     if settings.sample:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays import Array, FloatArray
 from rnncallbacks.errors import DataError, OptionError
-from rnncallbacks.rnn.checks import as_tokens, check_count
+from rnncallbacks.rnn.checks import IntArray, as_tokens, check_count
+
+# The lowest temperature that is told from 0 in float32. There, this one and lower ones draw the likeliest token.
+_COLDEST = 1e-37
 
 
 class Predictor(Protocol):
@@ -24,12 +28,20 @@ class Predictor(Protocol):
 
 
 def sample(
-    model: Predictor, prompt_tokens: npt.ArrayLike, length: int, *, temperature: float = 1.0, seed: int = 0
+    model: Predictor,
+    prompt_tokens: npt.ArrayLike,
+    length: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    seed: int = 0,
 ) -> Iterator[int]:
     """Tokens that continue a prompt, each drawn as soon as it is asked for.
 
     With logits z of the last step, token w is drawn with probability ``exp(z_w / temperature) / sum_v exp(z_v /
-    temperature)``, and is the input of the next step.
+    temperature)``, and is the input of the next step. ``top_k`` and then ``top_p`` leave out unlikely tokens; the
+    probabilities of the others are divided by their sum. Of equally likely tokens, those with lower numbers are kept.
 
     Parameters
     ----------
@@ -41,6 +53,10 @@ def sample(
         Number of tokens to draw, 0 or more.
     temperature:
         Above 0. Below 1 prefers likely tokens more than the network does, above 1 less.
+    top_k:
+        Draw from so many of the likeliest tokens, 1 or more; None: from all.
+    top_p:
+        Draw from the fewest tokens whose probabilities sum to this or more; above 0, and 1 for all of them.
     seed:
         Of the drawing, 0 or more.
 
@@ -52,7 +68,7 @@ def sample(
     Raises
     ------
     OptionError
-        ``temperature``, ``length`` or ``seed`` is out of range.
+        ``temperature``, ``top_k``, ``top_p``, ``length`` or ``seed`` is out of range.
     DataError
         The prompt is empty or holds no token numbers, or the network's logits are not finite.
     ShapeError
@@ -69,6 +85,9 @@ def sample(
     ...         return 100.0 * np.eye(26)[(inputs + 1) % 26], state
     >>> "".join("abcdefghijklmnopqrstuvwxyz"[token] for token in sample(Alphabet(), [23], length=4))
     'yzab'
+
+    Source: top_k: Fan, Lewis and Dauphin, "Hierarchical neural story generation" (2018); top_p: Holtzman et al., "The
+    curious case of neural text degeneration" (2020).
     """
     prompt = as_tokens("prompt_tokens", prompt_tokens)
     if not prompt.size:
@@ -79,26 +98,88 @@ def sample(
             f"temperature: expected a number above 0, got {temperature!r}",
             hint="0.1 or less nearly always draws the likeliest token",
         )
+    if top_k is not None:
+        check_count("top_k", top_k)
+    if not 0.0 < top_p <= 1.0:
+        raise OptionError(f"top_p: expected a number above 0 and at most 1, got {top_p!r}", hint="1 keeps all tokens")
     generator = np.random.default_rng(check_count("seed", seed, minimum=0))
     # The checks above must not wait until the first token is asked for, as they would inside of a generator.
-    return _draw(model, prompt[:, None], length, temperature, generator)
+    return _draw(model, prompt[:, None], length, temperature, top_k, top_p, generator)
 
 
 def _draw(
-    model: Predictor, inputs: Array, length: int, temperature: float, generator: np.random.Generator
+    model: Predictor,
+    inputs: Array,
+    length: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float,
+    generator: np.random.Generator,
 ) -> Iterator[int]:
     state = model.zero_state(1)
     for _ in range(length):
         logits, state = model.predict(inputs, state)
-        scores = logits[-1, 0].astype(np.float64)
-        if not np.isfinite(scores).all():
-            raise DataError(
-                "the network's logits are not finite, so there is nothing to draw from",
-                hint="its parameters have probably diverged in training",
-            )
-        # At a temperature near 0 all but the likeliest become minus infinity, which is right.
-        with np.errstate(over="ignore"):
-            weights = np.exp((scores - scores.max()) / temperature)
-        token = int(generator.choice(len(weights), p=weights / weights.sum()))
+        weights = _weights(logits[-1, 0], temperature)
+        tokens = likeliest(weights, top_k, top_p)
+        sums = _sums(weights if tokens is None else weights[tokens])
+        # A number below the sum of all, so that there is a first sum that is larger. It is larger than the sum before
+        # it, too: what weighs nothing is never drawn.
+        place = int(sums.searchsorted(generator.random() * sums[-1], side="right"))
+        token = place if tokens is None else int(tokens[place])
         yield token
         inputs = np.array([[token]])
+
+
+def _weights(logits: Array, temperature: float) -> FloatArray:
+    """Probabilities times a factor that makes the largest of them 1."""
+    scores = logits.astype(np.promote_types(logits.dtype, np.float32))
+    # Arguments of the extremes are found in a third of the time that the extremes take. NaN is either.
+    largest = scores[scores.argmax()]
+    if not (math.isfinite(largest) and math.isfinite(scores[scores.argmin()])):
+        raise DataError(
+            "the network's logits are not finite, so there is nothing to draw from",
+            hint="its parameters have probably diverged in training",
+        )
+    # At a temperature near 0 all but the likeliest become minus infinity, and their weights 0, which is right.
+    with np.errstate(over="ignore", under="ignore"):
+        np.subtract(scores, largest, scores)
+        np.divide(scores, max(temperature, _COLDEST), scores)
+        weights: FloatArray = np.exp(scores, scores)
+    return weights
+
+
+def likeliest(weights: FloatArray, top_k: int | None, top_p: float) -> IntArray | None:
+    """The tokens that ``top_k`` and then ``top_p`` leave, rising, by weights that need not sum to 1; None: all.
+
+    Example
+    -------
+    >>> likeliest(np.array([1.0, 5.0, 3.0, 1.0]), top_k=3, top_p=1.0).tolist()
+    [0, 1, 2]
+    >>> likeliest(np.array([1.0, 5.0, 3.0, 1.0]), top_k=None, top_p=0.75).tolist()
+    [1, 2]
+    """
+    tokens = None
+    if top_k is not None and top_k < len(weights):
+        tokens = _heaviest(weights, top_k, np.partition(weights, -top_k)[-top_k])
+        weights = weights[tokens]
+    if top_p < 1.0:
+        falling = np.sort(weights)[::-1]
+        sums = _sums(falling)
+        count = int(sums.searchsorted(top_p * sums[-1])) + 1
+        nucleus = _heaviest(weights, count, falling[count - 1])
+        tokens = nucleus if tokens is None else tokens[nucleus]
+    return tokens
+
+
+def _heaviest(weights: FloatArray, count: int, least: float) -> IntArray:
+    """The places of the ``count`` heaviest, of which the lightest weighs ``least``; of equal ones, the first."""
+    places = (weights >= least).nonzero()[0]
+    if len(places) > count:
+        lightest = (weights[places] == least).nonzero()[0]
+        places = np.delete(places, lightest[count - len(places) :])
+    return places
+
+
+def _sums(weights: FloatArray) -> FloatArray:
+    """Cumulative sums in float64; numpy.cumsum with a dtype takes three times as long."""
+    return weights.astype(np.float64).cumsum()
