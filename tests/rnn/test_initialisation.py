@@ -55,6 +55,37 @@ def test_orthogonal_scheme() -> None:
     assert parameters["embedding.weight"].std() == pytest.approx(1.0, rel=0.05)
 
 
+@pytest.mark.parametrize(("cell", "gates"), [("lstm", 4), ("gru", 3)])
+def test_each_gate_has_an_orthogonal_matrix(cell: str, gates: int) -> None:
+    parameters = FlatArrays({"rnn.weight_hh_l0": (gates * 20, 20)})
+    initialise(parameters, "orthogonal", 20, np.random.default_rng(0), cell=cell)
+    matrices = parameters["rnn.weight_hh_l0"].reshape(gates, 20, 20)
+    for matrix in matrices:
+        np.testing.assert_allclose(matrix.T @ matrix, np.eye(20), atol=1e-5)
+    assert not np.allclose(matrices[0], matrices[1])
+
+
+def test_forget_gates_begin_open() -> None:
+    parameters = FlatArrays({"rnn.bias_ih_l0": (12,), "rnn.bias_hh_l0": (12,), "rnn.bias_ih_l0_reverse": (12,)})
+    initialise(parameters, "uniform", 3, np.random.default_rng(0), cell="lstm")
+    assert (parameters["rnn.bias_ih_l0"] + parameters["rnn.bias_hh_l0"])[3:6].tolist() == [1.0, 1.0, 1.0]
+    assert parameters["rnn.bias_ih_l0_reverse"][3:6].tolist() == [1.0, 1.0, 1.0]
+    assert np.abs(parameters["rnn.bias_ih_l0"])[[0, 1, 2, 6, 7, 8]].max() <= 1.0 / np.sqrt(3)
+
+
+def test_a_tied_embedding_gives_outputs_of_ordinary_size() -> None:
+    parameters = FlatArrays({"embedding.weight": (200, 100)})
+    initialise(parameters, "uniform", 100, np.random.default_rng(0), tied=True)
+    assert parameters["embedding.weight"].std() == pytest.approx(0.1, rel=0.05)
+
+
+def test_layer_normalisation_begins_as_no_more_than_that() -> None:
+    parameters = FlatArrays({"norms.0.weight": (3,), "norms.0.bias": (3,)})
+    parameters.flat.fill(7.0)
+    initialise(parameters, "orthogonal", 3, np.random.default_rng(0))
+    assert parameters.flat.tolist() == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+
+
 def test_uniform_scheme_is_that_of_pytorch() -> None:
     recurrent = initialised("uniform")["rnn.weight_hh_l0"]
     assert 0.099 < np.abs(recurrent).max() <= 0.1

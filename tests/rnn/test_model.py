@@ -505,16 +505,19 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], message: str)
 
 
 def test_a_saved_model_comes_back_whole(tmp_path: Path) -> None:
-    model = RecurrentModel(6, vocab_size=9, embedding_size=3, nonlinearity="relu", output_size=4, output="last", seed=7)
+    model = RecurrentModel(
+        6, vocab_size=9, embedding_size=3, cell="gru", num_layers=2, bidirectional=True, residual=True, layer_norm=True,
+        dropout=0.5, output_size=4, output="last", seed=7,
+    )  # fmt: skip
     model.save(tmp_path / "model.safetensors")
     loaded = RecurrentModel.load(tmp_path / "model.safetensors")
     assert repr(loaded) == repr(model)
     np.testing.assert_array_equal(loaded.parameters.flat, model.parameters.flat)
     tokens = random_batch(model, 5, 2).inputs
-    for ours, theirs in zip(
-        loaded.predict(tokens, loaded.zero_state(2)), model.predict(tokens, model.zero_state(2)), strict=True
-    ):
-        np.testing.assert_array_equal(ours, theirs)
+    ours, theirs = (named_arrays(one.predict(tokens, one.zero_state(2))) for one in (loaded, model))
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name])
 
 
 def test_load_refuses_a_file_without_options(tmp_path: Path) -> None:
@@ -526,20 +529,60 @@ def test_load_refuses_a_file_without_options(tmp_path: Path) -> None:
         RecurrentModel.load(torch_like)
 
 
-def test_weights_travel_to_pytorch_and_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", CASES)
+def test_weights_travel_to_pytorch_and_back(name: str, tmp_path: Path) -> None:
     maker = make_reference()
     from safetensors.torch import load_file, save_file
 
-    options = maker.MODELS["embedding"]
-    network, model = maker.Network(options), RecurrentModel(maker.HIDDEN, dtype="float64", seed=5, **options)
+    options = maker.MODELS[name]
+    network = maker.Network(options)
+    model = RecurrentModel(maker.HIDDEN, dtype="float64", seed=5, **chosen(options))
     model.save(tmp_path / "ours.safetensors")
     network.load_state_dict(load_file(tmp_path / "ours.safetensors"))
-    for name, parameter in network.named_parameters():
-        np.testing.assert_array_equal(parameter.detach().numpy(), model.parameters[name])
-    save_file({name: parameter.detach() * 2 for name, parameter in network.named_parameters()}, tmp_path / "theirs")
+    case = maker.outputs_of(network, options, seed=6)
+    np.testing.assert_allclose(
+        model.predict(case["inputs"], states_in(case, "state", model))[0], case["outputs"], rtol=1e-9
+    )
+    save_file({key: tensor.clone() * 2 for key, tensor in network.state_dict().items()}, tmp_path / "theirs")
     before = model.parameters.flat.copy()
     model.load_parameters(tmp_path / "theirs")
     np.testing.assert_array_equal(model.parameters.flat, before * 2)
+
+
+def test_a_file_that_pytorch_wrote_gives_its_outputs() -> None:
+    """The stored file is a state_dict of PyTorch's; see make_reference.py."""
+    options = json.loads(str(STORED["lstm_both_ways_masked/options"]))
+    model = RecurrentModel(5, dtype="float64", **chosen(options))
+    model.load_parameters(REFERENCE / "state_dict.safetensors")
+    case = {
+        key.removeprefix("lstm_both_ways_masked/"): STORED[key]
+        for key in STORED.files
+        if "lstm_both_ways_masked" in key
+    }
+    loss, _ = model.forward(
+        SequenceBatch(case["inputs"], case["targets"], case["mask"]), states_in(case, "state", model)
+    )
+    assert loss == pytest.approx(float(case["loss"]), rel=1e-12)
+
+
+def test_a_tied_matrix_is_saved_under_both_names_and_must_stay_one(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    path = tmp_path / "tied.safetensors"
+    model = RecurrentModel(3, vocab_size=4, embedding_size=3, tie_weights=True)
+    model.save(path)
+    assert repr(RecurrentModel.load(path)) == repr(model)
+    arrays = load_file(path)
+    np.testing.assert_array_equal(arrays["head.weight"], arrays["embedding.weight"])
+    del arrays["head.weight"]
+    save_file(arrays, path)
+    other = RecurrentModel(3, vocab_size=4, embedding_size=3, tie_weights=True, seed=1)
+    other.load_parameters(path)
+    np.testing.assert_array_equal(other.parameters.flat, model.parameters.flat)
+    save_file(arrays | {"head.weight": arrays["embedding.weight"] + 1.0}, path)
+    with pytest.raises(CheckpointError, match=r"head\.weight differs from embedding\.weight, to which it is tied"):
+        other.load_parameters(path)
+    np.testing.assert_array_equal(other.parameters.flat, model.parameters.flat)
 
 
 def test_training_learns_a_language() -> None:

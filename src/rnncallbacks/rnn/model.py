@@ -323,7 +323,9 @@ class RecurrentModel:
         The file appears at once and whole: a crash leaves the one that was there before.
         """
         chosen = {field.name: getattr(self, field.name) for field in attrs.fields(type(self)) if field.init}
-        save_arrays(Path(path), self.parameters, {_METADATA: json.dumps(chosen)})
+        # A tied matrix is written under both of its names, as PyTorch's state_dict holds it.
+        again = {name: self.parameters[original] for name, original in self._tied.items()}
+        save_arrays(Path(path), {**self.parameters, **again}, {_METADATA: json.dumps(chosen)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RecurrentModel:
@@ -354,7 +356,7 @@ class RecurrentModel:
         ShapeError
             An array has another shape than the parameter. Nothing is changed then.
         """
-        load_arrays(Path(path), self.parameters)
+        load_arrays(Path(path), self.parameters, self._tied)
 
     @property
     def _outputs(self) -> int:
@@ -394,6 +396,10 @@ class RecurrentModel:
         out[-1 if ends is None else ends - 1, rows, forwards] = errors[:, forwards]
         if self.bidirectional:
             out[0, :, self.hidden_size :] = errors[:, self.hidden_size :]
+
+    @property
+    def _tied(self) -> dict[str, str]:
+        return {"head.weight": "embedding.weight"} if self.tie_weights else {}
 
     def _head_matrix(self, arrays: FlatArrays) -> FloatArray:
         return arrays["embedding.weight" if self.tie_weights else "head.weight"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -33,17 +34,26 @@ def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         raise CheckpointError(f"{path}: cannot be read as a safetensors file: {error}") from error
 
 
-def load_arrays(path: Path, parameters: FlatArrays) -> None:
+def load_arrays(path: Path, parameters: FlatArrays, tied: Mapping[str, str] | None = None) -> None:
     """Overwrite all parameters by the arrays of a safetensors file.
+
+    ``tied`` names arrays that a file may hold a second time, under another name, and what they must be equal to.
 
     Raises
     ------
     CheckpointError
-        The file cannot be read, or its arrays have other names. Nothing is changed then.
+        The file cannot be read, its arrays have other names, or two that are tied differ. Nothing is changed then.
     ShapeError
         An array has another shape than the parameter. Nothing is changed then.
     """
     arrays, _ = read_arrays(path)
+    for name, original in (tied or {}).items():
+        again = arrays.pop(name, None)
+        if again is not None and not np.array_equal(again, arrays.get(original, again), equal_nan=True):
+            raise CheckpointError(
+                f"{path}: {name} differs from {original}, to which it is tied in this model",
+                hint="load the file into a model made with tie_weights=False",
+            )
     if arrays.keys() != parameters.keys():
         missing, unknown = sorted(parameters.keys() - arrays.keys()), sorted(arrays.keys() - parameters.keys())
         raise CheckpointError(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
@@ -201,6 +202,16 @@ def model_case(options: dict[str, Any], seed: int) -> dict[str, np.ndarray]:
     return {name: array.numpy() if isinstance(array, torch.Tensor) else array for name, array in case.items()}
 
 
+def outputs_of(network: Network, options: dict[str, Any], seed: int) -> dict[str, np.ndarray]:
+    """Data without padding, and the network's outputs."""
+    case = model_case(options | {"masked": False}, seed)
+    parts = [torch.from_numpy(case[f"state/{part}"]) for part in ("hidden", "cell") if f"state/{part}" in case]
+    with torch.no_grad():
+        state = tuple(parts) if len(parts) > 1 else parts[0]
+        outputs, _ = network(torch.from_numpy(case["inputs"]), state, torch.full((BATCH,), SEQ_LEN))
+    return case | {"outputs": outputs.numpy()}
+
+
 def optimizer_case(name: str, options: dict[str, Any], seed: int) -> dict[str, np.ndarray]:
     """The parameters before the first step and after each, for given gradients and learning rates."""
     generator = np.random.default_rng(seed)
@@ -224,6 +235,11 @@ def main() -> None:
         models[f"{name}/options"] = np.array(json.dumps(options))
         models |= {f"{name}/{key}": array for key, array in model_case(options, seed).items()}
     np.savez_compressed(HERE / "models.npz", **models)
+    # A file of PyTorch's own, for one of the networks above.
+    parameters = {key: array for key, array in models.items() if key.startswith("lstm_both_ways_masked/parameter/")}
+    network = Network(MODELS["lstm_both_ways_masked"])
+    network.load_state_dict({key.split("/", 2)[2]: torch.from_numpy(array) for key, array in parameters.items()})
+    save_file(network.state_dict(), HERE / "state_dict.safetensors")
     optimizers: dict[str, np.ndarray] = {}
     for seed, (name, options) in enumerate(OPTIMIZERS):
         optimizers[f"{seed}/options"] = np.array(json.dumps([name, options]))
