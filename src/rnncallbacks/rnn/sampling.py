@@ -13,7 +13,7 @@ from rnncallbacks.arrays import Array, FloatArray
 from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.rnn.checks import IntArray, as_tokens, check_count
 
-# The lowest temperature that is told from 0 in float32. There, this one and lower ones draw the likeliest token.
+# A temperature that is 0 in float32 would make the likeliest token weigh 0 / 0. At this one, only that weighs anything.
 _COLDEST = 1e-37
 
 
