@@ -341,6 +341,15 @@ def test_recommended_are_remedies_and_guards_with_their_defaults_in_order():
     assert plugins["gradient_clipping"] is not recommended()["gradient_clipping"]
 
 
+def test_the_preset_of_guards_warns_of_all_that_they_find_and_changes_nothing():
+    plugins = load_plugins({"preset": "guards"})
+    assert list(plugins) == ["divergence_alarm", *GUARDS]
+    assert {plugin.action for plugin in plugins.values()} == {"warn"}
+    other = load_plugins({"preset": "guards", "plugins": {"divergence_alarm": {"window": 9}}})["divergence_alarm"]
+    assert (other.window, other.action) == (9, "warn")
+    assert load_plugins({"preset": "recommended"})["divergence_alarm"].action == "stop"
+
+
 def test_the_preset_comes_first_in_its_own_order_and_tables_change_it():
     write(
         "rnncallbacks.toml",

@@ -20,7 +20,7 @@ def a_network(seed=0, *, hidden_size=16, seq_len=9, batch_size=4, dtype="float64
     batch, state = SequenceBatch(tokens[:-1], tokens[1:]), model.zero_state(batch_size)
     loss, _ = model.forward(batch, state)
     gradients = {name: array.copy() for name, array in model.backward().items()}
-    return lambda: model.evaluate(batch, state), dict(model.parameters), gradients, loss
+    return lambda: model.reevaluate(batch, state), dict(model.parameters), gradients, loss
 
 
 def verdict_of(closure, params, gradients, loss):

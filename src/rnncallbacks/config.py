@@ -45,7 +45,11 @@ GUARDS = (
     "progress_guard",
 )
 RECOMMENDED = ("hidden_state_reset", "divergence_alarm", *GUARDS, "gradient_clipping", "loss_averaging")
-PRESETS = {"guards": GUARDS, "recommended": RECOMMENDED}
+PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "guards": {"divergence_alarm": {"action": "warn"}} | {name: {} for name in GUARDS},
+    "recommended": {name: {} for name in RECOMMENDED},
+}
+"""The plugins of each preset, in their order, with what differs from their default options."""
 KEYS = ("preset", "plugins", "train")
 REPAIR = "self_repair"
 
@@ -247,13 +251,13 @@ def _add_tables(configuration: Configuration, content: Mapping[str, Any], prefix
     if not isinstance(tables, Mapping):
         problems.append(f"{where}: plugins: expected tables [{prefix}plugins.NAME], got {tables!r}")
         return
-    in_preset: dict[str, Any] = {name: {} for name in PRESETS[preset]} if preset else {}
+    in_preset = PRESETS[preset] if preset else {}
     for name, options in {**in_preset, **tables}.items():
         place = f"{where}: [{prefix}plugins.{name}]"
         if not isinstance(options, Mapping):
             problems.append(f"{place}: expected a table, got {options!r}")
             continue
-        rest = dict(options)
+        rest = {**in_preset.get(name, {}), **options}
         enabled, plugin = rest.pop("enabled", True), rest.pop("plugin", name)
         for key, value, kind in (("enabled", enabled, bool), ("plugin", plugin, str)):
             if not isinstance(value, kind):

@@ -70,7 +70,7 @@ def measure_guards(size: tuple[int, int, int, int], rounds: int) -> dict[str, fl
                     closure = None
                     if evidence:
                         run.observe(hidden_states=model.hidden_states, hidden_gradients=model.hidden_gradients)
-                        closure = partial(model.evaluate, batch, state)
+                        closure = partial(model.reevaluate, batch, state)
                     run.backward(loss, gradients, closure=closure, sequences=batch.size, tokens=batch.tokens)
                     run.carry(final)
                     optimizer.step(gradients, run.learning_rate)
