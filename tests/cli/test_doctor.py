@@ -144,6 +144,30 @@ def test_runs_are_bounded_in_batches(doctor):
     assert "the script is done doctor: 25 batches are enough" in done.stderr
 
 
+def test_the_epoch_in_which_a_run_ends_has_its_validation(doctor):
+    validation = """
+        seen = 0
+        for target in run.batches([0.5] * 4, phase="val"):
+            run.record(float(((params["w"] - target) ** 2).mean()))
+            seen += 1
+        run.log(share=1 / seen)
+        print("validated", epoch, seen)
+        for target in run.batches([0.5], phase="train"):
+            print("trained again in", epoch)
+            run.backward(float(((params["w"] - target) ** 2).mean()), {"w": 2 * (params["w"] - target) / 8})
+            params["w"] *= 0.99
+"""
+    script = Path(write(EPOCHS=None))
+    text = script.read_text()
+    script.write_text(text.replace('print("the script', validation.strip("\n") + '\nprint("the script'))
+    done = doctor("--json", "--batches", "25", str(script))
+    (run,) = document(done)["runs"]
+    assert (run["epochs"], run["batches"], run["cut_short"], document(done)["error"]) == (3, 25, True, None)
+    assert "validated 3 4" in done.stderr
+    assert "trained again in 2" in done.stderr
+    assert "trained again in 3" not in done.stderr
+
+
 def test_runs_without_a_training_batch_are_bounded_in_epochs(doctor):
     before = "from rnncallbacks import Run\nwith Run() as first:\n    for _ in first.epochs(None):\n        pass\n"
     (first, second) = document(doctor("--json", "--batches", "25", write(before=before)))["runs"]
@@ -421,6 +445,6 @@ def test_ctrl_c_gives_the_diagnosis_so_far(update, status):
 
 
 def test_nothing_of_it_stays_behind():
-    before = Run.__enter__, sys.argv, list(sys.path)
+    before = Run.__enter__, Run.batches, sys.argv, list(sys.path)
     CliRunner().invoke(rnncallbacks, ["doctor", write(after="raise ValueError")])
-    assert (Run.__enter__, sys.argv, list(sys.path)) == before
+    assert (Run.__enter__, Run.batches, sys.argv, list(sys.path)) == before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.json_text import json_text
 from rnncallbacks.manager import Plugins
 from rnncallbacks.reporting.terminal import counted, show_diagnosis, verdict
-from rnncallbacks.run import Run
+from rnncallbacks.run import TRAIN, Run
 from rnncallbacks.signatures import one_line
 
 INTERRUPTED = 130
@@ -38,12 +38,33 @@ TOO_SHORT = "the run was too short"
 
 @attrs.define(eq=False)
 class Limit:
-    """Ends a run after a number of training batches, or of epochs, as an epoch may have no training batch."""
+    """Ends a run in the epoch that reaches a number of training batches, or behind as many epochs without any.
+
+    The rest of that epoch's training is left out. Its other phases go on, as scripts divide by their batches.
+    """
 
     batches: int
     reached: bool = attrs.field(default=False, init=False)
     _batches: int = attrs.field(default=0, init=False)
     _epochs: int = attrs.field(default=0, init=False)
+
+    @property
+    def full(self) -> bool:
+        """Whether there were as many training batches as may be."""
+        return self._batches >= self.batches
+
+    def count(self, items: Iterator[Any]) -> Iterator[Any]:
+        """Pass training batches on until there were enough."""
+        try:
+            while not self.full:
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+                self._batches += 1
+                yield item
+        finally:
+            items.close()  # type: ignore[attr-defined]
 
     @hookimpl(trylast=True)
     def on_epoch_start(self, run: Run) -> None:
@@ -51,10 +72,9 @@ class Limit:
         if self._epochs > self.batches:
             self._stop(run, "epochs")
 
-    @hookimpl(trylast=True)
-    def on_batch_end(self, run: Run, batch: Any) -> None:
-        self._batches += batch.phase == "train"
-        if self._batches == self.batches and batch.phase == "train":
+    @hookimpl(tryfirst=True)
+    def on_epoch_end(self, run: Run) -> None:
+        if self.full:
             self._stop(run, "batches")
 
     def _stop(self, run: Run, what: str) -> None:
@@ -101,21 +121,27 @@ class Doctor:
     @contextmanager
     def on_duty(self) -> Iterator[None]:
         """Stand at the door of every run; alarms are told at the end, and not logged before."""
-        enter = Run.__enter__
+        enter, batches = Run.__enter__, Run.batches
 
         def attended(run: Run) -> Any:
             entered = enter(run)
             self._attend(run)
             return entered
 
+        def limited(run: Run, loader: Iterable[Any], phase: str = TRAIN) -> Iterator[Any]:
+            limit = next((case.limit for case in self.cases if case.run is run), None)
+            items = batches(run, loader, phase)
+            return items if limit is None or phase != TRAIN else limit.count(items)
+
         logger = logging.getLogger(OURS)
         Run.__enter__ = attended  # type: ignore[method-assign]
+        Run.batches = limited  # type: ignore[assignment,method-assign]
         logger.addFilter(_no_finding)
         try:
             yield
         finally:
             logger.removeFilter(_no_finding)
-            Run.__enter__ = enter  # type: ignore[method-assign]
+            Run.__enter__, Run.batches = enter, batches  # type: ignore[method-assign]
 
     def _attend(self, run: Run) -> None:
         case = Case(run, Limit(self.batches))
