@@ -249,6 +249,18 @@ def test_what_is_logged_is_a_number_or_a_word(value):
         in_epoch(lambda run: run.log(norm=value))
 
 
+@pytest.mark.parametrize(("wrong", "right"), [("hidden_state", "hidden_states"), ("entering_states", "entering_state")])
+def test_what_no_guard_would_read_for_want_of_an_s_is_refused(wrong, right):
+    with Run() as run:
+        for _ in run.epochs(1):
+            for _ in run.batches([1]):
+                with pytest.raises(OptionError, match=f"no guard reads '{wrong}'\n.*did you mean '{right}'"):
+                    run.observe(**{wrong: 1})
+                run.observe(hidden_norms=1)
+                assert run.batch.evidence == {"hidden_norms": 1}
+                run.record(0.0)
+
+
 def test_what_the_script_observed_reaches_the_hooks_of_its_batch():
     seen = []
     plugin = Does(on_batch_end=lambda run: seen.append(dict(run.batch.evidence)))

@@ -29,6 +29,9 @@ logger = logging.getLogger("rnncallbacks")
 Item = TypeVar("Item")
 Container = TypeVar("Container")
 _END: Any = object()
+_MISSPELT = {"entering_states": "entering_state"} | {
+    name.removesuffix("s"): name for name in ("inputs", "targets", "hidden_states", "hidden_gradients", "logits")
+}
 TRAIN = "train"
 
 
@@ -360,8 +363,15 @@ class Run:
 
         Guards read ``inputs`` and ``targets`` where the loader does not yield them, ``entering_state`` where the script
         keeps its own, ``hidden_states`` (one a time step, the entering one first) and ``hidden_gradients`` (one a time
-        step), and ``logits``.
+        step), and ``logits``. Other names are for other plugins.
+
+        Raises
+        ------
+        OptionError
+            A name is one of these without its s, or with one too many: nobody would read it.
         """
+        for name in evidence.keys() & _MISSPELT.keys():
+            raise OptionError(f"run.observe: no guard reads {name!r}", hint=f"did you mean {_MISSPELT[name]!r}?")
         self._require_batch("run.observe").evidence.update(evidence)
 
     def log(self, **columns: Value) -> None:
