@@ -186,6 +186,33 @@ def test_matrix_products_run_on_as_many_threads_as_were_asked_for(install, threa
     assert {row["threads"] for row in history("out")} == {min(threads, os.cpu_count() or 1)}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "network", "names"),
+    [
+        ((), "8 tanh units", {"rnn.weight_hh_l0"}),
+        (("--cell", "lstm"), "8 LSTM units", {"rnn.weight_hh_l0"}),
+        (
+            ("--cell", "gru", "--num-layers", "2", "--dropout", "0.3"),
+            "2 layers of 8 GRU units",
+            {"rnn.weight_hh_l0", "rnn.weight_hh_l1"},
+        ),
+    ],
+)
+def test_the_network_is_the_one_that_was_asked_for(arguments, network, names):
+    done = train("--run-dir", "out", "--hidden-size", "8", *arguments)
+    assert done.exit_code == 0, done.output
+    assert f"network     {network}, " in done.output
+    model = RecurrentModel.load("out/model.safetensors")
+    assert names == {name for name in model.parameters if "weight_hh" in name}
+    assert model.dropout == (0.3 if "--dropout" in arguments else 0.0)
+
+
+def test_dropout_without_a_second_layer_is_refused():
+    done = train("--run-dir", "out", "--dropout", "0.3")
+    assert done.exit_code == 2
+    assert "dropout is for what a layer hands to the layer above, and num_layers is 1" in done.output
+
+
 def test_another_seed_is_another_run():
     for seed in ("1", "2"):
         assert train("--run-dir", seed, "--seed", seed).exit_code == 0

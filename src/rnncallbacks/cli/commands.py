@@ -22,7 +22,10 @@ HELP = {
     "epochs": "Passes over the text.",
     "batch_size": "Parts of the text side by side.",
     "seq_len": "Characters per step of truncated backpropagation.",
-    "hidden_size": "Units of the network.",
+    "cell": "The recurrent cell: vanilla, lstm or gru.",
+    "hidden_size": "Units of each layer.",
+    "num_layers": "Recurrent layers, one above the other.",
+    "dropout": "Probability with which what a layer hands to the next is zeroed in training.",
     "learning_rate": "At its highest.",
     "seed": "Of everything random.",
     "held_out": "Share of the text, its end, that is not trained on.",
@@ -72,6 +75,8 @@ def _settings_options(command: Command) -> Command:
             name = f"--{option.name.replace('_', '-')}"
             text = f"{HELP[option.name]} [default: {option.default}]"
             kind = (get_args(option.annotation) or [option.annotation])[0]
+            if not isinstance(kind, type):  # the first word of a Literal; the settings know them all
+                kind = str
             command = click.option(name, option.name, type=kind, metavar=kind.__name__.upper(), help=text)(command)
     return command
 

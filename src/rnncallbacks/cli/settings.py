@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -22,7 +22,12 @@ class Settings:
     epochs: int = attrs.field(default=8, validator=options.count())
     batch_size: int = attrs.field(default=16, validator=options.count())
     seq_len: int = attrs.field(default=50, validator=options.count())
+    cell: Literal["vanilla", "lstm", "gru"] = attrs.field(
+        default="vanilla", validator=options.one_of("vanilla", "lstm", "gru")
+    )
     hidden_size: int = attrs.field(default=256, validator=options.count())
+    num_layers: int = attrs.field(default=1, validator=options.count())
+    dropout: float = attrs.field(default=0.0, validator=options.number(at_least=0, below=1))
     learning_rate: float = attrs.field(default=3e-3, validator=options.number(above=0))
     seed: int = attrs.field(default=0, validator=options.count(at_least=0))
     held_out: float = attrs.field(default=0.1, validator=options.number(above=0, below=1))

@@ -89,12 +89,19 @@ def _train(configuration: Configuration, settings: Settings, run_dir: Path) -> i
         raise _too_short(corpus.title, error) from None
     _complete(configuration, settings.epochs * len(train), run_dir)
     plugins = configuration.make()
-    model = RecurrentModel(settings.hidden_size, vocab_size=len(corpus.vocabulary), seed=settings.seed)
+    model = RecurrentModel(
+        settings.hidden_size,
+        vocab_size=len(corpus.vocabulary),
+        cell=settings.cell,
+        num_layers=settings.num_layers,
+        dropout=settings.dropout,
+        seed=settings.seed,
+    )
     _write(run_dir, "config.toml", _repeatable(configuration, settings, corpus, run_dir))
     _write(run_dir, "vocabulary.json", json.dumps(attrs.asdict(corpus.vocabulary), ensure_ascii=False) + "\n")
     for name, value in {
         "text": corpus,
-        "network": f"{settings.hidden_size} tanh units, {model.parameters.flat.size:,} parameters, float32",
+        "network": f"{_architecture(settings)}, {model.parameters.flat.size:,} parameters, float32",
         "training": f"Adam, {_counted(settings.epochs, 'epoch')} of {len(train)} batches, {settings.batch_size} x "
         f"{settings.seq_len} characters each",
         "plugins": ", ".join(plugins) or "none",
@@ -168,10 +175,15 @@ def _evaluate(model: RecurrentModel, loader: StreamLoader) -> float:
     """Mean loss of each character, whatever plugins average."""
     total, tokens, state = 0.0, 0, None
     for batch in loader:
-        loss, state = model.forward(batch, model.zero_state(batch.size) if state is None else state)
+        loss, state = model.evaluate(batch, model.zero_state(batch.size) if state is None else state)
         total += loss * batch.tokens
         tokens += batch.tokens
     return total / tokens
+
+
+def _architecture(settings: Settings) -> str:
+    units = f"{settings.hidden_size} {'tanh' if settings.cell == 'vanilla' else settings.cell.upper()} units"
+    return units if settings.num_layers == 1 else f"{settings.num_layers} layers of {units}"
 
 
 def _comparison(loss: float, baselines: Mapping[str, float], stop_reason: str | None) -> str:
