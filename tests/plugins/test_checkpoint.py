@@ -195,9 +195,16 @@ def test_a_custom_loop_resumes_with_its_state_and_its_own_optimizer(tmp_path):
     assert seen[10].any()
 
 
-def test_in_a_trainer_a_carried_stream_resumes(tmp_path):
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"cell": "lstm", "num_layers": 2, "dropout": 0.4}, {"cell": "gru", "num_layers": 2, "layer_norm": True}],
+    ids=["vanilla", "lstm_with_dropout", "gru"],
+)
+def test_in_a_trainer_a_carried_stream_resumes(tmp_path, options):
+    """States of any structure, and the dropout that the run would have gone on with."""
+
     def fit(path, epochs):
-        model = RecurrentModel(4, vocab_size=5, seed=1)
+        model = RecurrentModel(4, vocab_size=5, seed=1, **options)
         trainer = Trainer(model, SGD(momentum=0.9), plugins=[LossAveraging(), Checkpoint(path=path)], learning_rate=0.1)
         history = trainer.fit(StreamLoader(np.arange(61) % 5, batch_size=4, seq_len=5), max_epochs=epochs)
         return list(history), model.parameters.flat.copy()
