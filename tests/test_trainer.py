@@ -1,6 +1,7 @@
 """The trainer: the numbers of the same loop written out by hand, the plugins it is given, and how it ends."""
 
 import copy
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -119,6 +120,83 @@ def test_dense_inputs_with_one_target_a_sequence():
     data = ArrayLoader(inputs, targets, batch_size=8)
     losses = trainer.fit(data, data, max_epochs=15)["val_loss"]
     assert losses[-1] < 0.3 * losses[0]
+
+
+class Count:
+    """Counts what a plugin sees of the training batches."""
+
+    def __init__(self):
+        self.sizes = []
+
+    @hookimpl
+    def on_backward(self, batch, grads):
+        assert batch.closure() == pytest.approx(batch.loss, rel=1e-12)
+        assert batch.sequences == batch.batch_size == batch.data.size
+        self.sizes.append(batch.data.size)
+
+
+@pytest.mark.parametrize("options", [{}, {"cell": "lstm"}, {"cell": "gru", "num_layers": 2}])
+@pytest.mark.parametrize("data", ["sequences", "stream", "documents"])
+def test_micro_batches_train_as_whole_batches_do(data, options):
+    tokens = np.random.default_rng(0).integers(0, 4, 301)
+    batches = {
+        "sequences": SequenceLoader(anbn(22, max_n=5), batch_size=8),
+        "stream": StreamLoader(tokens, batch_size=8, seq_len=6),
+        "documents": StreamLoader(tokens, batch_size=8, seq_len=6, document_starts=range(0, 301, 11)),
+    }[data]
+    found = []
+    for micro_batch_size in (None, 3):
+        network, count = model(dtype="float64", **options), Count()
+        plugins = [HiddenStateReset(), GradientClipping(max_norm=0.1), LossAveraging(weight="token"), count]
+        trainer = Trainer(network, Adam(), plugins=plugins, learning_rate=0.01, micro_batch_size=micro_batch_size)
+        history = trainer.fit(batches, batches, max_epochs=3)
+        assert len(count.sizes) == 3 * len(batches)
+        found.append((history["train_loss"], history["val_loss"], history["gradient_norm"], network.parameters.flat))
+    for whole, cut in zip(*found, strict=True):
+        np.testing.assert_allclose(cut, whole, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("micro_batch_size", [4, 100])
+def test_micro_batches_that_hold_a_whole_batch_change_no_bit(micro_batch_size):
+    def fit(**options):
+        network = model(cell="lstm", num_layers=2, dropout=0.3)
+        trainer = Trainer(network, Adam(), learning_rate=0.01, **options)
+        return list(trainer.fit(loader(count=22), loader(count=6), max_epochs=2)), network.parameters.flat.tobytes()
+
+    assert fit(micro_batch_size=micro_batch_size) == fit()
+
+
+def test_guards_do_without_the_hidden_states_of_micro_batches():
+    trainer = Trainer(model(dropout=0.3, num_layers=2), Adam(), learning_rate=0.01, micro_batch_size=3)
+    trainer.fit(loader(), loader(shuffle=False, seed=1), max_epochs=4)
+    assert trainer.run.alarms == []
+    assert {"RNN201", "RNN202", "RNN301", "RNN404"} <= set(trainer.run.diagnosis.passed)
+    assert "hidden_states" in trainer.run.diagnosis.not_checked["RNN407"]
+
+
+def test_the_memory_of_training_is_that_of_a_micro_batch():
+    def peak(rows, micro_batch_size):
+        tokens = np.random.default_rng(0).integers(300, size=41 * rows)
+        network = RecurrentModel(32, vocab_size=300, cell="lstm")
+        batches = SequenceLoader(tokens.reshape(rows, 41), batch_size=rows)
+        plugins = [HiddenStateReset(), LossAveraging()]
+        trainer = Trainer(network, SGD(), plugins=plugins, learning_rate=0.01, micro_batch_size=micro_batch_size)
+        tracemalloc.start()
+        try:
+            trainer.fit(batches, batches, max_epochs=2)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    slice_alone = peak(4, None)
+    assert peak(64, 4) < 1.5 * slice_alone
+    assert peak(64, None) > 5 * slice_alone
+
+
+@pytest.mark.parametrize("micro_batch_size", [0, -1, 2.0, True, "4"])
+def test_a_micro_batch_size_out_of_range(micro_batch_size):
+    with pytest.raises(OptionError, match="micro_batch_size: expected an integer of 1 or more, got"):
+        Trainer(model(), Adam(), learning_rate=0.01, micro_batch_size=micro_batch_size)
 
 
 class Skip:

@@ -10,6 +10,8 @@ from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.history import History
 from rnncallbacks.manager import PluginsGiven
 from rnncallbacks.rnn.batches import SequenceBatch
+from rnncallbacks.rnn.checks import check_count
+from rnncallbacks.rnn.micro_batches import MicroBatches
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Optimizer
 from rnncallbacks.run import Run
@@ -29,10 +31,26 @@ class Trainer:
         :func:`~rnncallbacks.config.recommended`.
     learning_rate:
         The base learning rate, above 0.
+    micro_batch_size:
+        Gradient accumulation: work on each batch in slices of so many rows, 1 or more, which takes the memory of one
+        slice. Loss, gradients and update are those of the whole batch up to rounding, see
+        :class:`~rnncallbacks.rnn.micro_batches.MicroBatches`. Guards do not see the hidden states of a batch that was
+        cut. None: batches are not cut.
+
+    Raises
+    ------
+    OptionError
+        ``model`` or ``optimizer`` is of another class, or ``micro_batch_size`` is out of range.
     """
 
     def __init__(
-        self, model: RecurrentModel, optimizer: Optimizer, *, plugins: PluginsGiven | None = None, learning_rate: float
+        self,
+        model: RecurrentModel,
+        optimizer: Optimizer,
+        *,
+        plugins: PluginsGiven | None = None,
+        learning_rate: float,
+        micro_batch_size: int | None = None,
     ) -> None:
         for name, given, kind in (("model", model, RecurrentModel), ("optimizer", optimizer, Optimizer)):
             if not isinstance(given, kind):
@@ -43,6 +61,7 @@ class Trainer:
         self.optimizer = optimizer
         self.plugins = recommended() if plugins is None else plugins
         self.learning_rate = learning_rate
+        self.micro_batch_size = None if micro_batch_size is None else check_count("micro_batch_size", micro_batch_size)
         self.run: Run | None = None
 
     def fit(
@@ -58,6 +77,7 @@ class Trainer:
         """
         model, optimizer = self.model, self.optimizer
         optimizer.bind(model.parameters)
+        micro = MicroBatches(model, self.micro_batch_size)
         with Run(
             model.parameters,
             plugins=self.plugins,
@@ -69,16 +89,16 @@ class Trainer:
             for _ in run.epochs(max_epochs):
                 for batch in run.batches(train):
                     entering = run.hidden(_checked(batch).size)
-                    loss, hidden = model.forward(batch, entering)
-                    gradients = model.backward()
-                    run.observe(hidden_states=model.hidden_states, hidden_gradients=model.hidden_gradients)
-                    closure = partial(model.reevaluate, batch, entering)
+                    loss, hidden, gradients = micro.learn(batch, entering)
+                    if micro.whole(batch):
+                        run.observe(hidden_states=model.hidden_states, hidden_gradients=model.hidden_gradients)
+                    closure = partial(micro.reevaluate, batch, entering)
                     run.backward(loss, gradients, closure=closure, sequences=batch.size, tokens=batch.tokens)
                     if not run.skipped:
                         run.carry(hidden)
                         optimizer.step(gradients, run.learning_rate)
                 for batch in run.batches(validation, phase="val") if validation is not None else ():
-                    loss, hidden = model.evaluate(batch, run.hidden(_checked(batch).size))
+                    loss, hidden = micro.evaluate(batch, run.hidden(_checked(batch).size))
                     run.record(loss, sequences=batch.size, tokens=batch.tokens)
                     run.carry(hidden)
         return run.history
