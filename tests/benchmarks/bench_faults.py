@@ -63,15 +63,17 @@ def plan(half: str, seeds: int, only: list[str], quick: bool) -> list[Case]:
     for number, fault in enumerate((*FAULTS.values(), *TRAPS.values())):
         if only and fault.name not in only:
             continue
-        every = fault.combinations()
-        combinations = [one for one in every if half == "report" or one[0] not in HELD_OUT] or every
-        Random(fault.name).shuffle(combinations)
-        turns = cycle(combinations)
         loops = (fault.through[number % len(fault.through)],) if quick else fault.through
+        turns = {}
+        for through in loops:
+            every = fault.combinations(through)
+            combinations = [one for one in every if half == "report" or one[0] not in HELD_OUT] or every
+            Random(fault.name + through).shuffle(combinations)
+            turns[through] = cycle(combinations)
         arms = ("watch", "repair", "random") if repairable(fault) else ("watch",)
         for seed in range(int(half == "report"), 2 * (1 if quick else seeds), 2):
             for through in loops:
-                case = (fault.name, *next(turns), seed, through)
+                case = (fault.name, *next(turns[through]), seed, through)
                 cases += [(arm, *case) for arm in arms]
     twins = sorted({("watch", HEALTHY.name, *case[2:]) for case in cases})
     return twins + cases

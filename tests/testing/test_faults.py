@@ -56,9 +56,16 @@ def test_the_long_plateau_is_long_and_heals():
 
 
 def test_faults_are_left_out_where_nothing_is_learned():
-    combinations = FAULTS["state_leak"].combinations()
+    combinations = FAULTS["state_leak"].combinations("loop")
     assert ("echo", "tanh", "sgd") in combinations
     assert not set(combinations) & UNLEARNED
+
+
+def test_gated_cells_are_for_the_trainer_and_for_what_any_cell_can_have():
+    assert ("echo", "lstm", "adam") in FAULTS["state_leak"].combinations("trainer")
+    assert ("echo", "gru", "sgd") not in FAULTS["state_leak"].combinations("trainer")
+    assert not any("lstm" in one for one in FAULTS["state_leak"].combinations("loop"))
+    assert not any("lstm" in one for one in FAULTS["saturated"].combinations("trainer"))
 
 
 @pytest.mark.parametrize("seed", [1, 3])

@@ -8,7 +8,7 @@ from typing import Literal
 
 import attrs
 
-from rnncallbacks.testing.setups import CELLS, OPTIMISERS, THROUGH, UNLEARNED, Setup, Through
+from rnncallbacks.testing.setups import ADAPTIVE, CELLS, GATED, OPTIMISERS, THROUGH, UNLEARNED, Setup, Through
 
 SHUFFLED = ("characters", "echo", "anbn")
 TOKEN_TASKS = (*SHUFFLED, "stream")
@@ -62,9 +62,15 @@ class Fault:
     through: tuple[Through, ...] = THROUGH
     always_harms: bool = False
 
-    def combinations(self) -> list[tuple[str, str, str]]:
-        """Task, cell and optimiser wherever it applies, but where a healthy training learns nothing to speak of."""
-        return [one for one in product(self.tasks, self.cells, self.optimisers) if one not in UNLEARNED]
+    def combinations(self, through: Through) -> list[tuple[str, str, str]]:
+        """Task, cell and optimiser wherever it applies, but where a healthy training learns nothing to speak of.
+
+        What happens to any cell happens in the trainer to LSTMs and GRUs too.
+        """
+        every = [one for one in product(self.tasks, self.cells, self.optimisers) if one not in UNLEARNED]
+        if through == "trainer" and self.cells == CELLS:
+            every += product(self.tasks, GATED, [one for one in self.optimisers if one in ADAPTIVE])
+        return every
 
 
 HEALTHY = Fault(name="healthy", about="nothing is wrong", kind="healthy", tasks=ALL_TASKS)

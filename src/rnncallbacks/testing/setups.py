@@ -20,7 +20,11 @@ THROUGH: tuple[Through, ...] = ("trainer", "loop", "plain_loop")
 """The trainer; the custom loop with all evidence; the custom loop with no more than loss, gradients and parameters."""
 
 CELLS = ("tanh", "relu")
+GATED = ("lstm", "gru")
+"""Cells that only the trainer has."""
 OPTIMISERS = ("sgd", "momentum", "adam", "adagrad", "rmsprop")
+ADAPTIVE = ("adam", "adagrad", "rmsprop")
+"""Those whose rates suit gated cells too; plain gradient descent needs others there."""
 
 RATES: Mapping[str, Mapping[str, float]] = {
     "characters": {"sgd": 0.5, "momentum": 0.1, "adam": 1e-2, "adagrad": 0.1, "rmsprop": 3e-3},

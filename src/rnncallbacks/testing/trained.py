@@ -60,6 +60,7 @@ class SpoiltModel(RecurrentModel):
             vocab_size=None if setup.task.regression else setup.task.vocab_size,
             input_size=setup.task.vocab_size if setup.task.regression else None,
             output_size=setup.task.vocab_size,
+            cell="lstm" if setup.cell == "lstm" else "gru" if setup.cell == "gru" else "vanilla",
             nonlinearity="relu" if setup.cell == "relu" else "tanh",
             loss="mse" if setup.task.regression else setup.objective,
             seed=setup.seed,
