@@ -34,7 +34,7 @@ def check_state(state: Any, expected: Any, name: str = "state") -> None:
         for number, (one, wanted) in enumerate(zip(state, expected, strict=True)):
             check_state(one, wanted, f"{name}[{number}]")
         return
-    if not isinstance(state, np.ndarray) or not np.issubdtype(state.dtype, np.floating):
+    if not isinstance(state, np.ndarray) or state.dtype.kind != "f":
         raise ContainerError(f"{name}: expected a float array, got {_kind(state)}")
     if state.shape != expected.shape:
         raise ShapeError(
