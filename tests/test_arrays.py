@@ -1,6 +1,7 @@
 """Containers of arrays: the flat buffer and its views, paths, and what is refused."""
 
 import copy
+import pickle
 from collections import OrderedDict, namedtuple
 
 import numpy as np
@@ -40,10 +41,11 @@ def test_zeros_like_has_the_same_names_shapes_and_dtype_and_memory_of_its_own():
     assert not np.shares_memory(others.flat, arrays.flat)
 
 
-def test_a_deep_copy_is_independent_and_its_arrays_are_still_views_of_its_buffer():
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda arrays: pickle.loads(pickle.dumps(arrays))])
+def test_a_copy_is_independent_and_its_arrays_are_still_views_of_its_buffer(copied):
     arrays = FlatArrays(SHAPES)
     arrays.flat[:] = np.arange(9)
-    kept = copy.deepcopy({"best": arrays})["best"]
+    kept = copied({"best": arrays})["best"]
     arrays.flat[:] = 0.0
     assert kept["bias"].tolist() == [6, 7]
     kept.flat[:] = 1.0

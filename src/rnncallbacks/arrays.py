@@ -57,11 +57,15 @@ class FlatArrays(Mapping[str, FloatArray]):
         """A second set of arrays with the same names, shapes and dtype, all zero."""
         return FlatArrays({name: view.shape for name, view in self._views.items()}, dtype=self.flat.dtype)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> FlatArrays:
-        # Copied one by one, the arrays would no longer be views of the copied buffer.
-        copied = self.zeros_like()
-        copied.flat[:] = self.flat
-        return copied
+    def __reduce__(self) -> tuple[Callable[..., FlatArrays], tuple[Any, ...]]:
+        # Copied or pickled one by one, the arrays would no longer be views of the buffer.
+        return _restored, ({name: view.shape for name, view in self._views.items()}, self.flat)
+
+
+def _restored(shapes: Mapping[str, tuple[int, ...]], flat: FloatArray) -> FlatArrays:
+    arrays = FlatArrays(shapes, dtype=flat.dtype)
+    arrays.flat[:] = flat
+    return arrays
 
 
 def named_arrays(container: object, what: str = "container") -> dict[str, Array]:

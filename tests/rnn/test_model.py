@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -321,8 +324,8 @@ def test_the_entering_state_and_the_batch_are_left_alone() -> None:
     before = batch.inputs.copy(), batch.targets.copy(), state.copy()
     model.forward(batch, state)
     model.backward()
-    for array, copy in zip((batch.inputs, batch.targets, state), before, strict=True):
-        np.testing.assert_array_equal(array, copy)
+    for array, kept in zip((batch.inputs, batch.targets, state), before, strict=True):
+        np.testing.assert_array_equal(array, kept)
 
 
 def test_the_last_output_is_that_of_the_last_step() -> None:
@@ -597,3 +600,32 @@ def test_training_learns_a_language() -> None:
         model.parameters.flat[:] -= 0.5 * model.backward().flat
     assert first == pytest.approx(np.log(5), rel=0.1)
     assert loss < 0.05
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cell": "lstm", "num_layers": 2, "dropout": 0.5, "layer_norm": True},
+        {"cell": "gru", "embedding_size": 4, "tie_weights": True},
+        {"bidirectional": True},
+    ],
+)
+def test_a_copy_computes_what_the_model_computes_and_learns_by_itself(
+    copied: Callable[[RecurrentModel], RecurrentModel], options: dict[str, Any]
+) -> None:
+    model = RecurrentModel(4, vocab_size=3, **options)
+    batch = SequenceBatch(np.array([[0, 1], [2, 0], [1, 1]]), np.array([[2, 0], [1, 1], [0, 2]]))
+    state = model.zero_state(2)
+    model.forward(batch, state)
+    model.backward()
+    other = copied(model)
+    assert other.gradients.flat.tolist() == model.gradients.flat.tolist()
+    with pytest.raises(RunStateError, match="no forward pass"):
+        other.backward()
+    for one in (model, other):
+        one.parameters.flat[:] *= 0.5
+    assert other.forward(batch, state)[0] == model.forward(batch, state)[0]
+    assert other.backward().flat.tolist() == model.backward().flat.tolist()
+    other.parameters.flat[:] = 0.0
+    assert model.evaluate(batch, state)[0] != other.evaluate(batch, state)[0]

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import math
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +207,20 @@ def test_options_out_of_range_are_refused(name: str, options: dict[str, Any], me
     with pytest.raises(OptionError) as caught:
         make(name, options)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("optimizer", EVERY, ids=lambda optimizer: type(optimizer).__name__)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+def test_a_copy_goes_on_from_the_same_state_with_the_copied_parameters(
+    copied: Callable[[Any], Any], optimizer: Optimizer
+) -> None:
+    parameters, gradients = flat_arrays(np.array([1.0, -2.0])), flat_arrays(np.array([0.5, 0.25]))
+    optimizer.bind(parameters)
+    optimizer.step(gradients, 0.1)
+    kept, other = copied((parameters, optimizer))
+    for one in (optimizer, other):
+        one.step(gradients, 0.1)
+    assert kept["weight"].tolist() == parameters["weight"].tolist()
+    other.step(gradients, 0.1)
+    assert kept["weight"].tolist() != parameters["weight"].tolist()
+    assert int(optimizer.state["step"]) == int(other.state["step"]) - 1 == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,6 +79,9 @@ class RecurrentModel:
 
     A state is an array (batch, hidden_size), and that of an LSTM a pair of them, (h, c). A network of several layers or
     with two directions has a tuple of states, one per layer and direction in PyTorch's order.
+
+    A copy, by ``copy.deepcopy`` or ``pickle``, has parameters, gradients and passes of its own, and no forward pass
+    that waits for its ``backward``.
 
     Parameters
     ----------
@@ -205,6 +208,10 @@ class RecurrentModel:
         self._work = Workspace(self.dtype)
         self._predict_work = Workspace(self.dtype)
 
+    def __reduce__(self) -> tuple[Callable[..., RecurrentModel], tuple[Any, ...]]:
+        # The layers hold views of parameters and gradients, which would be copied and pickled as arrays of their own.
+        return _restored, (type(self), self._options(), self.parameters, self.gradients, self.passes)
+
     def zero_state(self, batch_size: int) -> Any:
         """The state that sequences begin with: zeros."""
         dtype = self.parameters.flat.dtype
@@ -322,10 +329,9 @@ class RecurrentModel:
 
         The file appears at once and whole: a crash leaves the one that was there before.
         """
-        chosen = {field.name: getattr(self, field.name) for field in attrs.fields(type(self)) if field.init}
         # A tied matrix is written under both of its names, as PyTorch's state_dict holds it.
         again = {name: self.parameters[original] for name, original in self._tied.items()}
-        save_arrays(Path(path), {**self.parameters, **again}, {_METADATA: json.dumps(chosen)})
+        save_arrays(Path(path), {**self.parameters, **again}, {_METADATA: json.dumps(self._options())})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RecurrentModel:
@@ -357,6 +363,9 @@ class RecurrentModel:
             An array has another shape than the parameter. Nothing is changed then.
         """
         load_arrays(Path(path), self.parameters, self._tied)
+
+    def _options(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in attrs.fields(type(self)) if field.init}
 
     @property
     def _outputs(self) -> int:
@@ -407,3 +416,16 @@ class RecurrentModel:
     def _head(self, work: Workspace, features: FloatArray, out: FloatArray) -> None:
         multiply_rows(work, "head.weight.T", features, self._head_matrix(self.parameters).T, out)
         np.add(out, self.parameters["head.bias"], out)
+
+
+def _restored(
+    kind: type[RecurrentModel],
+    chosen: Mapping[str, Any],
+    parameters: FlatArrays,
+    gradients: FlatArrays,
+    passes: IntArray,
+) -> RecurrentModel:
+    model = kind(**chosen)
+    model.parameters, model.gradients, model.passes = parameters, gradients, passes
+    model._input, model._stack = build(model)
+    return model

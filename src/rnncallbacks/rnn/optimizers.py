@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import attrs
 import numpy as np
@@ -79,6 +80,11 @@ class Optimizer(ABC):
             first, second = scratch[:, : part.stop - begin]
             self._blocks.append((part, _Block(flat[part], [array[part] for array in slots], first, second)))
 
+    def __reduce__(self) -> tuple[Callable[..., Optimizer], tuple[Any, ...]]:
+        # The blocks are views of parameters and state, which would be copied and pickled as arrays of their own.
+        chosen = {field.name: getattr(self, field.name) for field in attrs.fields(type(self)) if field.init}
+        return _restored, (type(self), chosen, self._parameters, self.state)
+
     def step(self, gradients: FlatArrays, learning_rate: float) -> None:
         """Change the parameters in place. The gradients are left as they are.
 
@@ -119,6 +125,17 @@ class Optimizer(ABC):
     @abstractmethod
     def _update(self, block: _Block, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
         """Change one block of the parameters and of the state; the gradient's is not ours to change."""
+
+
+def _restored(
+    kind: type[Optimizer], chosen: Mapping[str, Any], parameters: FlatArrays | None, state: Mapping[str, Array]
+) -> Optimizer:
+    optimizer = kind(**chosen)
+    if parameters is not None:
+        optimizer.bind(parameters)
+        for name, array in optimizer.state.items():
+            array[...] = state[name]
+    return optimizer
 
 
 def _decayed(gradient: FloatArray, parameter: FloatArray, weight_decay: float, out: FloatArray) -> FloatArray:
