@@ -63,6 +63,16 @@ def test_gradients_are_added_to_those_of_the_embedding(positions: int) -> None:
     np.testing.assert_allclose(written, projected.T @ one_hot @ embedding, atol=1e-12)
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_sum_that_was_broken_off_leaves_nothing_behind(transposed: bool) -> None:
+    work, values = Workspace("float64"), np.array([[1.0, 2.0], [3.0, 4.0]])
+    out, unfit = np.empty((2, 3)).T if transposed else np.empty((3, 2)), np.empty((3, 2), np.float32)
+    with pytest.raises(ValueError, match="out"):
+        sum_by_token(work, np.array([0, 1]), values, unfit)
+    sum_by_token(work, np.array([2, 2]), values, out)
+    np.testing.assert_array_equal(out, [[0.0, 0.0], [0.0, 0.0], [4.0, 6.0]])
+
+
 def test_dense_inputs_of_another_precision_are_converted() -> None:
     layer = DenseInput(3)
     weight_ih, bias = np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(2, dtype=np.float32)

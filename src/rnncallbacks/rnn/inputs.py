@@ -190,12 +190,15 @@ def sum_by_token(work: Workspace, tokens: IntArray, values: FloatArray, out: Flo
         one_hot = work.array("one_hot", (positions, vocab_size), fill=0.0)
         places = np.arange(0, positions * vocab_size, vocab_size) + tokens
         flat = one_hot.reshape(-1)
-        flat[places] = 1.0
-        if out.flags.c_contiguous:
-            np.dot(one_hot.T, values, out)
-        else:
-            np.dot(values.T, one_hot, out.T)
-        flat[places] = 0.0
+        try:
+            flat[places] = 1.0
+            if out.flags.c_contiguous:
+                np.dot(one_hot.T, values, out)
+            else:
+                np.dot(values.T, one_hot, out.T)
+        finally:
+            # Also after Ctrl-C: a one that is left behind would be in all gradients to come.
+            flat[places] = 0.0
         return
     # The array as it lies in memory, which is faster to fill.
     (out if out.flags.c_contiguous else out.T).fill(0.0)

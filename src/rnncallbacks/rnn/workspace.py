@@ -64,9 +64,10 @@ class Workspace:
             self._steps.clear()
         if name not in self._memory or self._memory[name].size < size:
             self._forget(name)
-            self._memory[name] = _aligned(size, self.dtype)
+            memory = _aligned(size, self.dtype)
             if fill is not None:
-                self._memory[name].fill(fill)
+                memory.fill(fill)
+            self._memory[name] = memory
         view = self._arrays[name, shape] = self._memory[name][:size].reshape(shape)
         return view
 
