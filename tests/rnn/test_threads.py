@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from rnncallbacks.rnn.batches import SequenceBatch
 from rnncallbacks.rnn.cells import Cell
 from rnncallbacks.rnn.model import RecurrentModel
-from rnncallbacks.rnn.threads import MANY, StepThreads
+from rnncallbacks.rnn.threads import MANY, with_step_threads
 from rnncallbacks.rnn.vanilla import VanillaCell
 
 
@@ -28,33 +30,68 @@ def two_threads() -> Iterator[None]:
         yield
 
 
+def threads_within(multiplications: int) -> list[int]:
+    seen: list[int] = []
+    with_step_threads(multiplications, lambda: seen.extend(blas_threads()))
+    return seen
+
+
 @pytest.mark.usefixtures("two_threads")
 def test_small_products_are_computed_by_one_thread_and_then_all_is_as_it_was() -> None:
     before = blas_threads()
-    with StepThreads(MANY - 1):
-        assert set(blas_threads()) == {1}
+    assert set(threads_within(MANY - 1)) == {1}
     assert blas_threads() == before
 
 
 @pytest.mark.usefixtures("two_threads")
 def test_large_products_are_left_alone() -> None:
     before = blas_threads()
-    with StepThreads(MANY):
-        assert blas_threads() == before
+    assert threads_within(MANY) == before
+    assert blas_threads() == before
 
 
 @pytest.mark.usefixtures("two_threads")
 def test_an_error_on_the_way_leaves_the_threads_as_they_were() -> None:
     before = blas_threads()
-    with pytest.raises(RuntimeError, match="stop"), StepThreads(1):
-        raise RuntimeError("stop")
+    with pytest.raises(ZeroDivisionError):
+        with_step_threads(1, lambda: 1 // 0)
     assert blas_threads() == before
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_ctrl_c_leaves_the_threads_as_they_were_whenever_it_comes() -> None:
+    before = blas_threads()
+    moments = 0
+    while interrupted_at(moments):
+        assert blas_threads() == before
+        moments += 1
+    assert moments > 10
+
+
+def interrupted_at(moment: int) -> bool:
+    """Whether there are so many moments at which Python looks for Ctrl-C: as functions begin, and C's return."""
+    left = moment
+
+    def watch(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal left
+        if event in ("call", "c_return"):
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+
+    try:
+        sys.setprofile(watch)
+        with_step_threads(1, time.sleep, 0)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.setprofile(None)
+    return False
 
 
 def test_a_single_thread_is_never_raised() -> None:
     with threadpool_limits(1, user_api="blas"):
-        with StepThreads(MANY), StepThreads(1):
-            assert set(blas_threads()) == {1}
+        assert set(threads_within(MANY)) | set(threads_within(1)) == {1}
         assert set(blas_threads()) == {1}
 
 
@@ -62,7 +99,7 @@ def test_the_users_environment_holds() -> None:
     script = (
         "from threadpoolctl import threadpool_info\n"
         "import rnncallbacks.rnn.threads as threads\n"
-        "with threads.StepThreads(threads.MANY), threads.StepThreads(1): pass\n"
+        "for size in (threads.MANY, 1): threads.with_step_threads(size, str)\n"
         "print(sorted({one['num_threads'] for one in threadpool_info() if one['user_api'] == 'blas'}))\n"
     )
     environment = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "BLIS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

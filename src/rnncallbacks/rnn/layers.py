@@ -15,7 +15,7 @@ from rnncallbacks.rnn.dropout import Dropout
 from rnncallbacks.rnn.inputs import Input
 from rnncallbacks.rnn.layer_norm import LayerNorm
 from rnncallbacks.rnn.products import multiply_rows
-from rnncallbacks.rnn.threads import StepThreads
+from rnncallbacks.rnn.threads import with_step_threads
 from rnncallbacks.rnn.workspace import Workspace
 
 
@@ -38,8 +38,7 @@ class Direction:
         cell.bias(self.arrays, bias)
         read = reversal(inputs) if self.backwards else inputs
         source.forward(work, self.arrays.weight_ih, bias, read, cell.projections(work, seq_len, batch_size))
-        with StepThreads(cell.multiplications(batch_size)):
-            cell.forward(work, self.arrays, seq_len, batch_size)
+        with_step_threads(cell.multiplications(batch_size), cell.forward, work, self.arrays, seq_len, batch_size)
         states = cell.states(work, seq_len, batch_size)[1:]
         return reversal(states) if self.backwards else states
 
@@ -49,8 +48,7 @@ class Direction:
         """Write all gradients of parameters; returns those with respect to the projections, in the cell's order."""
         read = reversal(inputs) if self.backwards else inputs
         seq_len, batch_size = inputs.shape[:2]
-        with StepThreads(self.cell.multiplications(batch_size)):
-            self.cell.backward(work, self.arrays, gradients)
+        with_step_threads(self.cell.multiplications(batch_size), self.cell.backward, work, self.arrays, gradients)
         projected = self.cell.write(work, seq_len, batch_size, self.written)
         source.backward(work, self.arrays.weight_ih, self.written.weight_ih, read, projected)
         return projected
