@@ -319,3 +319,9 @@ def test_batches_of_another_class_are_refused_by_name(phase):
     with pytest.raises(DataError, match="expected batches of the class SequenceBatch, got tuple") as caught:
         Trainer(model(), Adam(), learning_rate=0.01).fit(**loaders, max_epochs=1)
     assert "ArrayLoader" in caught.value.hint
+
+
+def test_a_bidirectional_model_is_not_trained_on_a_stream():
+    stream = StreamLoader(np.arange(40) % 4, batch_size=2, seq_len=5)
+    with pytest.raises(DataError, match=r"row 0 of a batch goes on .* which a bidirectional model cannot"):
+        Trainer(model(bidirectional=True), Adam(), learning_rate=0.01).fit(stream, max_epochs=1)

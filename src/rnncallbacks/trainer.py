@@ -74,6 +74,12 @@ class Trainer:
         """Train for ``max_epochs`` epochs, or until a plugin stops the run, and return the history.
 
         A second call trains on from the parameters and the optimizer's state as they are, as a new run.
+
+        Raises
+        ------
+        DataError
+            A loader gives no batches, or batches of another class, or such as go on from the batch before to a
+            bidirectional model.
         """
         model, optimizer = self.model, self.optimizer
         optimizer.bind(model.parameters)
@@ -88,7 +94,7 @@ class Trainer:
             run = self.run
             for _ in run.epochs(max_epochs):
                 for batch in run.batches(train):
-                    entering = run.hidden(_checked(batch).size)
+                    entering = run.hidden(self._checked(batch).size)
                     loss, hidden, gradients = micro.learn(batch, entering)
                     if micro.whole(batch):
                         run.observe(hidden_states=model.hidden_states, hidden_gradients=model.hidden_gradients)
@@ -98,16 +104,21 @@ class Trainer:
                         run.carry(hidden)
                         optimizer.step(gradients, run.learning_rate)
                 for batch in run.batches(validation, phase="val") if validation is not None else ():
-                    loss, hidden = micro.evaluate(batch, run.hidden(_checked(batch).size))
+                    loss, hidden = micro.evaluate(batch, run.hidden(self._checked(batch).size))
                     run.record(loss, sequences=batch.size, tokens=batch.tokens)
                     run.carry(hidden)
         return run.history
 
-
-def _checked(batch: SequenceBatch) -> SequenceBatch:
-    if not isinstance(batch, SequenceBatch):
-        raise DataError(
-            f"Trainer: expected batches of the class SequenceBatch, got {type(batch).__name__}",
-            hint="use a loader of rnncallbacks.rnn.batches, such as ArrayLoader(inputs, targets, batch_size)",
-        )
-    return batch
+    def _checked(self, batch: SequenceBatch) -> SequenceBatch:
+        if not isinstance(batch, SequenceBatch):
+            raise DataError(
+                f"Trainer: expected batches of the class SequenceBatch, got {type(batch).__name__}",
+                hint="use a loader of rnncallbacks.rnn.batches, such as ArrayLoader(inputs, targets, batch_size)",
+            )
+        if self.model.bidirectional and batch.starts is not None and not batch.starts.all():
+            raise DataError(
+                f"Trainer: row {int(batch.starts.argmin())} of a batch goes on from the batch before, which a "
+                "bidirectional model cannot: its backward direction would have to know the batches to come",
+                hint="use a loader of whole sequences, or bidirectional=False",
+            )
+        return batch

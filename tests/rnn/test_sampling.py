@@ -181,3 +181,19 @@ def test_logits_that_are_not_finite(wrong):
 def test_bad_input_is_told_at_once(options, error, expected):
     with pytest.raises(error, match=expected):
         sample(**{"model": Walk(), "prompt_tokens": [0], "length": 1} | options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"vocab_size": 4, "output": "last"},
+        {"vocab_size": 4, "loss": "mse"},
+        {"vocab_size": 4, "bidirectional": True},
+        {"vocab_size": 4, "output_size": 3},
+        {"input_size": 4, "output_size": 4},
+    ],
+)
+def test_a_model_whose_outputs_are_no_next_tokens_is_refused(options):
+    option = list(options)[-1]
+    with pytest.raises(OptionError, match=f"not the logits of a next token: {option} is {options[option]!r}, not"):
+        sample(RecurrentModel(4, **options), [0], length=1)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from rnncallbacks.arrays import Array, FloatArray
 from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.rnn.checks import IntArray, as_tokens, check_count
+from rnncallbacks.rnn.model import RecurrentModel
 
 # A temperature that is 0 in float32 would make the likeliest token weigh 0 / 0. At this one, only that weighs anything.
 _COLDEST = 1e-37
@@ -46,7 +47,7 @@ def sample(
     Parameters
     ----------
     model:
-        A network over tokens with an output at each step.
+        A network over tokens, in one direction, that was trained to foresee the next one at each step.
     prompt_tokens:
         The tokens to begin with, at least one, of shape (count,). They are not among the drawn.
     length:
@@ -68,7 +69,8 @@ def sample(
     Raises
     ------
     OptionError
-        ``temperature``, ``top_k``, ``top_p``, ``length`` or ``seed`` is out of range.
+        ``temperature``, ``top_k``, ``top_p``, ``length`` or ``seed`` is out of range, or the network's outputs are not
+        the logits of a next token.
     DataError
         The prompt is empty or holds no token numbers, or the network's logits are not finite.
     ShapeError
@@ -89,6 +91,8 @@ def sample(
     Source: top_k: Fan, Lewis and Dauphin, "Hierarchical neural story generation" (2018); top_p: Holtzman et al., "The
     curious case of neural text degeneration" (2020).
     """
+    if isinstance(model, RecurrentModel):
+        _check_outputs(model)
     prompt = as_tokens("prompt_tokens", prompt_tokens)
     if not prompt.size:
         raise DataError("prompt_tokens: expected at least one token, got none")
@@ -105,6 +109,21 @@ def sample(
     generator = np.random.default_rng(check_count("seed", seed, minimum=0))
     # The checks above must not wait until the first token is asked for, as they would inside of a generator.
     return _draw(model, prompt[:, None], length, temperature, top_k, top_p, generator)
+
+
+def _check_outputs(model: RecurrentModel) -> None:
+    for option, needed in (
+        ("output", "step"),
+        ("loss", "nll"),
+        ("bidirectional", False),
+        ("output_size", model.vocab_size),
+    ):
+        if getattr(model, option) != needed:
+            raise OptionError(
+                f"sample: the outputs of this model are not the logits of a next token: {option} is "
+                f"{getattr(model, option)!r}, not {needed!r}",
+                hint="a model of text is made with vocab_size, and reads in one direction",
+            )
 
 
 def _draw(
