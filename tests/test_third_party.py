@@ -186,7 +186,11 @@ def test_every_module_comes_from_the_wheel_and_finds_what_it_needs(environment: 
         import rnncallbacks
         assert pathlib.Path(rnncallbacks.__file__).is_relative_to(sys.prefix), rnncallbacks.__file__
         for module in pkgutil.walk_packages(rnncallbacks.__path__, "rnncallbacks."):
-            importlib.import_module(module.name)
+            try:
+                importlib.import_module(module.name)
+            except ModuleNotFoundError as error:
+                # The kernels, for which an extra of their own brings it.
+                assert error.name == "numba", error
         print(rnncallbacks.__version__)
     """
     printed = succeed([environment.python, "-W", "error", "-c", textwrap.dedent(script)], tmp_path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -46,13 +47,22 @@ def original_gru(projected: np.ndarray, h: np.ndarray, arrays: CellArrays) -> np
     return (1.0 - z) * np.tanh(from_n + (r * h) @ w_n.T) + z * h
 
 
-CELLS: dict[str, tuple[Callable[[int], Cell], Equation]] = {
-    "tanh": (lambda size: VanillaCell(size, "tanh"), vanilla(np.tanh)),
-    "relu": (lambda size: VanillaCell(size, "relu"), vanilla(lambda x: np.maximum(x, 0.0))),
-    "lstm": (LSTMCell, lstm),
-    "gru": (GRUCell, gru),
-    "original_gru": (OriginalGRUCell, original_gru),
+CELLS: dict[str, tuple[type[Cell], list[Any], Equation]] = {
+    "tanh": (VanillaCell, ["tanh"], vanilla(np.tanh)),
+    "relu": (VanillaCell, ["relu"], vanilla(lambda x: np.maximum(x, 0.0))),
+    "lstm": (LSTMCell, [], lstm),
+    "gru": (GRUCell, [], gru),
+    "original_gru": (OriginalGRUCell, [], original_gru),
 }
+COMPILED = [name for name in CELLS if name != "original_gru"]
+
+
+def make(name: str, size: int, kernels: str = "numpy") -> Cell:
+    kind, options, _ = CELLS[name]
+    if kernels == "numba":
+        pytest.importorskip("numba", reason="numba is not installed, which the extra 'fast' brings")
+        kind = importlib.import_module("rnncallbacks.rnn.compiled").COMPILED[kind]
+    return kind(size, *options)
 
 
 def hidden_of(state: Any) -> np.ndarray:
@@ -88,12 +98,15 @@ def run(cell: Cell, work: Workspace, projected: np.ndarray, state: Any, arrays: 
 SHAPES = [(3, 1, 4), (30, 5, 4), (4, 32, 64), (4, 32, 256), (4, 31, 256)]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("seq_len", "batch", "hidden"), SHAPES)
-@pytest.mark.parametrize("name", CELLS)
-def test_forward_is_the_equation(name: str, seq_len: int, batch: int, hidden: int, dtype: str) -> None:
-    make, equation = CELLS[name]
-    cell, work = make(hidden), Workspace(dtype)
+@pytest.mark.parametrize(
+    ("name", "dtype", "kernels"),
+    [(name, dtype, "numpy") for name in CELLS for dtype in ("float32", "float64")]
+    + [(name, "float32", "numba") for name in COMPILED],
+)
+def test_forward_is_the_equation(name: str, dtype: str, kernels: str, seq_len: int, batch: int, hidden: int) -> None:
+    cell, work = make(name, hidden, kernels), Workspace(dtype)
+    equation = CELLS[name][2]
     arrays, state = arrays_for(cell, dtype), entering(cell, batch, dtype)
     projected = np.random.default_rng(2).standard_normal((seq_len, batch, cell.gates * hidden)).astype(dtype)
     states = run(cell, work, projected, state, arrays)
@@ -110,7 +123,7 @@ def test_forward_is_the_equation(name: str, seq_len: int, batch: int, hidden: in
 @pytest.mark.parametrize(("seq_len", "batch", "hidden"), [(1, 2, 3), (5, 1, 3), (30, 3, 3)])
 @pytest.mark.parametrize("name", CELLS)
 def test_backward_is_the_slope_of_the_forward_pass(name: str, seq_len: int, batch: int, hidden: int) -> None:
-    cell, work = CELLS[name][0](hidden), Workspace("float64")
+    cell, work = make(name, hidden), Workspace("float64")
     arrays, state = arrays_for(cell, "float64"), entering(cell, batch, "float64")
     generator = np.random.default_rng(2)
     projected = generator.standard_normal((seq_len, batch, cell.gates * hidden))
@@ -144,7 +157,7 @@ def test_backward_is_the_slope_of_the_forward_pass(name: str, seq_len: int, batc
 @pytest.mark.parametrize("name", CELLS)
 def test_gradients_become_those_of_the_states(name: str) -> None:
     """dL/dh of a step: what comes from above, and what each later step brings back."""
-    cell, work = CELLS[name][0](3), Workspace("float64")
+    cell, work = make(name, 3), Workspace("float64")
     arrays, state = arrays_for(cell, "float64"), entering(cell, 2, "float64")
     projected = np.random.default_rng(2).standard_normal((4, 2, cell.gates * 3))
     run(cell, work, projected, state, arrays)
@@ -163,21 +176,51 @@ def test_gradients_become_those_of_the_states(name: str) -> None:
         assert got[index] == pytest.approx((values[0] - values[1]) / 2e-6, abs=1e-7)
 
 
-@pytest.mark.parametrize("name", CELLS)
-def test_backward_over_many_numbers_agrees_with_double_precision(name: str) -> None:
+@pytest.mark.parametrize(("seq_len", "batch", "hidden"), [*SHAPES, (1, 1, 5), (7, 1, 6)])
+@pytest.mark.parametrize(
+    ("name", "kernels"), [(name, "numpy") for name in CELLS] + [(name, "numba") for name in COMPILED]
+)
+def test_backward_in_single_precision_agrees_with_double(
+    name: str, kernels: str, seq_len: int, batch: int, hidden: int
+) -> None:
     results = []
-    for dtype in ("float32", "float64"):
-        cell, work = CELLS[name][0](256), Workspace(dtype)
-        arrays, state = arrays_for(cell, dtype), entering(cell, 32, dtype)
-        projected = np.random.default_rng(2).standard_normal((4, 32, cell.gates * 256)).astype(dtype)
-        run(cell, work, projected, state, arrays)
-        gradients = work.array("gradients", (4, 32, 256))
-        gradients[...] = 1.0
-        written = arrays_for(cell, dtype, seed=9)
-        cell.backward(work, arrays, gradients)
-        results.append([cell.write(work, 4, 32, written).copy(), written.weight_hh, written.bias_hh])
+    for dtype, cell in (("float32", make(name, hidden, kernels)), ("float64", make(name, hidden))):
+        work = Workspace(dtype)
+        arrays, state = arrays_for(cell, dtype), entering(cell, batch, dtype)
+        projected = np.random.default_rng(2).standard_normal((seq_len, batch, cell.gates * hidden)).astype(dtype)
+        # Twice, for nothing of a pass may be left in the next one.
+        for _ in range(2):
+            run(cell, work, projected, state, arrays)
+            gradients = work.array("gradients", (seq_len, batch, hidden))
+            gradients[...] = np.random.default_rng(3).standard_normal(gradients.shape)
+            written = arrays_for(cell, dtype, seed=9)
+            cell.backward(work, arrays, gradients)
+            to_projections = cell.write(work, seq_len, batch, written)
+        results.append([gradients, to_projections, written.weight_hh, written.bias_ih, written.bias_hh])
     for single, double in zip(*results, strict=True):
         np.testing.assert_allclose(single, double, atol=2e-5 * np.abs(double).max())
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", COMPILED)
+def test_kernels_go_on_from_the_limits_of_numbers_to_nan_as_numpy_does(name: str, batch: int) -> None:
+    results = []
+    for kernels in ("numpy", "numba"):
+        cell, work = make(name, 5, kernels), Workspace("float32")
+        arrays, state = arrays_for(cell, "float32"), entering(cell, batch, "float32")
+        projected = np.random.default_rng(2).standard_normal((6, batch, cell.gates * 5)).astype(np.float32)
+        projected[1] = 1e30
+        projected[2] = -1e30
+        projected[3, 0, 2::5] = np.nan
+        states = run(cell, work, projected, state, arrays)
+        gradients = work.array("gradients", (6, batch, 5))
+        gradients[...] = 1.0
+        with np.errstate(invalid="ignore", over="ignore"):
+            cell.backward(work, arrays, gradients)
+        results.append([states, gradients])
+    for numpy, numba in zip(*results, strict=True):
+        np.testing.assert_array_equal(np.isnan(numba), np.isnan(numpy))
+        np.testing.assert_allclose(numba, numpy, atol=1e-5)
 
 
 @given(seq_len=st.integers(1, 200), numbers=st.integers(1, 200_000))
@@ -197,7 +240,7 @@ def test_states_behind_steps_of_each_row() -> None:
 
 @pytest.mark.parametrize("name", CELLS)
 def test_zero_state(name: str) -> None:
-    state = CELLS[name][0](3).zero_state(2, np.dtype("float32"))
+    state = make(name, 3).zero_state(2, np.dtype("float32"))
     for part in state if isinstance(state, tuple) else (state,):
         assert (part.shape, part.dtype, part.any()) == ((2, 3), np.float32, False)
     assert isinstance(state, tuple) == (name == "lstm")

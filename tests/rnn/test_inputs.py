@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +11,13 @@ from hypothesis import strategies as st
 from rnncallbacks.errors import DataError
 from rnncallbacks.rnn.inputs import DenseInput, TokenInput, as_indices, sum_by_token
 from rnncallbacks.rnn.workspace import Workspace
+
+
+def token_input(kernels: str, *arguments: Any) -> tuple[TokenInput, Any, float]:
+    """The layer, the dtype that it is for, and how near to the truth it is to come."""
+    if kernels == "numpy":
+        return TokenInput(*arguments), np.float64, 1e-12
+    return importlib.import_module("rnncallbacks.rnn.compiled").CompiledTokenInput(*arguments), np.float32, 1e-4
 
 
 @given(
@@ -33,6 +43,26 @@ def test_sums_by_token_are_those_of_a_loop(
         np.testing.assert_allclose(out, wanted, atol=1e-12)
 
 
+@given(
+    seq_len=st.integers(1, 40), vocab_size=st.sampled_from([1, 3, 40, 500]), size=st.sampled_from([1, 5, 300]),
+    seed=st.integers(0, 100),
+)  # fmt: skip
+def test_gradients_of_columns_are_sums_over_the_positions_of_their_tokens(
+    seq_len: int, vocab_size: int, size: int, seed: int, kernels: str
+) -> None:
+    generator = np.random.default_rng(seed)
+    layer, dtype, atol = token_input(kernels, vocab_size)
+    tokens = generator.integers(0, vocab_size, (seq_len, 3))
+    projected = generator.standard_normal((seq_len * 3, size)).astype(dtype)
+    written = np.full((size, vocab_size), np.nan, dtype)
+    wanted = np.zeros((vocab_size, size))
+    np.add.at(wanted, tokens.reshape(-1), projected)
+    work = Workspace(dtype)
+    for _ in range(2):
+        layer.backward(work, written, written, tokens, projected)
+        np.testing.assert_allclose(written, wanted.T, atol=atol)
+
+
 @pytest.mark.parametrize("positions", [4, 30])
 @pytest.mark.parametrize("embedding_size", [None, 3])
 def test_token_projections_are_those_of_one_hot_vectors(positions: int, embedding_size: int | None) -> None:
@@ -48,19 +78,20 @@ def test_token_projections_are_those_of_one_hot_vectors(positions: int, embeddin
 
 
 @pytest.mark.parametrize("positions", [4, 30])
-def test_gradients_are_added_to_those_of_the_embedding(positions: int) -> None:
+def test_gradients_are_added_to_those_of_the_embedding(positions: int, kernels: str) -> None:
     generator = np.random.default_rng(0)
-    embedding, weight_ih = generator.standard_normal((10, 3)), generator.standard_normal((5, 3))
-    added, written = np.ones((10, 3)), np.empty((5, 3))
+    _, dtype, atol = token_input(kernels, 10)
+    embedding, added = generator.standard_normal((10, 3)).astype(dtype), np.ones((10, 3), dtype)
+    weight_ih, written = generator.standard_normal((5, 3)).astype(dtype), np.empty((5, 3), dtype)
     tokens = generator.integers(0, 10, (positions, 2))
-    projected = generator.standard_normal((positions * 2, 5))
-    work = Workspace("float64")
-    layer = TokenInput(10, embedding, added)
-    layer.forward(work, weight_ih, np.zeros(5), tokens, np.empty((positions, 2, 5)))
+    projected = generator.standard_normal((positions * 2, 5)).astype(dtype)
+    work = Workspace(dtype)
+    layer, _, _ = token_input(kernels, 10, embedding, added)
+    layer.forward(work, weight_ih, np.zeros(5, dtype), tokens, np.empty((positions, 2, 5), dtype))
     layer.backward(work, weight_ih, written, tokens, projected)
     one_hot = np.eye(10)[tokens.reshape(-1)]
-    np.testing.assert_allclose(added, 1.0 + one_hot.T @ projected @ weight_ih, atol=1e-12)
-    np.testing.assert_allclose(written, projected.T @ one_hot @ embedding, atol=1e-12)
+    np.testing.assert_allclose(added, 1.0 + one_hot.T @ projected @ weight_ih, atol=atol)
+    np.testing.assert_allclose(written, projected.T @ one_hot @ embedding, atol=atol)
 
 
 @pytest.mark.parametrize("transposed", [False, True])

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +12,14 @@ from hypothesis.extra import numpy as hnp
 from rnncallbacks.errors import DataError, ShapeError
 from rnncallbacks.rnn.losses import MeanSquaredError, SoftmaxNll
 from rnncallbacks.rnn.workspace import Workspace
+
+
+def softmax_nll(kernels: str) -> tuple[SoftmaxNll, Any, float]:
+    """The loss, the dtype that it is for, and what rounding makes of a 1 there."""
+    if kernels == "numpy":
+        return SoftmaxNll(), np.float64, 1e-10
+    return importlib.import_module("rnncallbacks.rnn.compiled").CompiledSoftmaxNll(), np.float32, 1e-6
+
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 5))
 
@@ -35,38 +46,47 @@ def plain_nll(logits: np.ndarray, targets: np.ndarray, mask: np.ndarray | None) 
 
 @given(case=scored(800.0) | scored(5.0))
 def test_nll_is_that_of_the_definition_for_logits_of_any_size(
-    case: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+    case: tuple[np.ndarray, np.ndarray, np.ndarray | None], kernels: str
 ) -> None:
     logits, targets, mask = case
-    loss = SoftmaxNll().forward(Workspace("float64"), logits.copy(), targets, mask)
-    assert loss == pytest.approx(plain_nll(logits, targets, mask), rel=1e-10, abs=1e-10)
+    loss, dtype, rounding = softmax_nll(kernels)
+    logits = logits.astype(dtype)
+    value = loss.forward(Workspace(dtype), logits.copy(), targets, mask)
+    assert value == pytest.approx(plain_nll(logits, targets, mask), rel=rounding, abs=rounding)
 
 
 @given(case=scored(300.0) | scored(5.0))
-def test_nll_gradient_is_the_softmax_less_the_target(case: tuple[np.ndarray, np.ndarray, np.ndarray | None]) -> None:
+def test_nll_gradient_is_the_softmax_less_the_target(
+    case: tuple[np.ndarray, np.ndarray, np.ndarray | None], kernels: str
+) -> None:
     logits, targets, mask = case
-    loss = SoftmaxNll()
-    loss.forward(Workspace("float64"), logits.copy(), targets, mask)
+    loss, dtype, rounding = softmax_nll(kernels)
+    logits = logits.astype(dtype)
+    loss.forward(Workspace(dtype), logits.copy(), targets, mask)
+    logits = logits.astype(np.float64)
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     wanted = shifted / shifted.sum(axis=1, keepdims=True) - np.eye(logits.shape[1])[targets]
     counted = np.ones(len(logits), bool) if mask is None else mask
-    np.testing.assert_allclose(loss.backward(), wanted * counted[:, None] / counted.sum(), atol=1e-12)
+    atol = 1e-12 if dtype == np.float64 else rounding
+    np.testing.assert_allclose(loss.backward(), wanted * counted[:, None] / counted.sum(), atol=atol)
 
 
-def test_nll_keeps_its_digits_in_float32_on_both_sides_of_the_bound() -> None:
+def test_nll_keeps_its_digits_in_float32_on_both_sides_of_the_bound(kernels: str) -> None:
     generator = np.random.default_rng(0)
     for size in (59.0, 61.0, 1e4):
         logits = generator.uniform(-size, size, (50, 20)).astype(np.float32)
         targets = generator.integers(0, 20, 50)
-        loss = SoftmaxNll().forward(Workspace("float32"), logits.copy(), targets, None)
+        loss = softmax_nll(kernels)[0].forward(Workspace("float32"), logits.copy(), targets, None)
         assert loss == pytest.approx(plain_nll(logits, targets, None), rel=1e-6)
 
 
-def test_nll_of_logits_that_are_not_finite_is_not_finite() -> None:
+def test_nll_of_logits_that_are_not_finite_is_not_finite(kernels: str) -> None:
+    loss, dtype, _ = softmax_nll(kernels)
     for bad in (np.nan, np.inf):
-        logits = np.array([[0.0, bad], [0.0, 0.0]])
+        logits = np.array([[0.0, bad], [0.0, 0.0]], dtype)
         with np.errstate(invalid="ignore"):
-            assert np.isnan(SoftmaxNll().forward(Workspace("float64"), logits, np.array([0, 0]), None))
+            assert np.isnan(loss.forward(Workspace(dtype), logits, np.array([0, 0]), None))
+            assert np.isnan(loss.backward()[0]).any()
 
 
 @given(

@@ -49,21 +49,26 @@ def states_in(case: dict[str, np.ndarray], what: str, model: RecurrentModel) -> 
     return states[0] if len(states) == 1 else tuple(states)
 
 
-def compare_with_case(case: dict[str, np.ndarray], options: dict[str, Any]) -> None:
-    model = RecurrentModel(case["state/hidden"].shape[2], dtype="float64", **options)
+def compare_with_case(case: dict[str, np.ndarray], options: dict[str, Any], kernels: str = "numpy") -> None:
+    dtype, loose = ("float64", 1.0) if kernels == "numpy" else ("float32", 1e6)
+    model = RecurrentModel(case["state/hidden"].shape[2], dtype=dtype, kernels=kernels, **options)
     for name, parameter in model.parameters.items():
         parameter[...] = case[f"parameter/{name}"]
     batch = SequenceBatch(case["inputs"], case["targets"], case.get("mask"))
     loss, final = model.forward(batch, states_in(case, "state", model))
     gradients = model.backward()
-    assert loss == pytest.approx(float(case["loss"]), rel=1e-12)
+    assert loss == pytest.approx(float(case["loss"]), rel=1e-12 * loose)
     wanted = named_arrays(states_in(case, "final", model))
     assert named_arrays(final).keys() == wanted.keys()
     for name, array in named_arrays(final).items():
-        np.testing.assert_allclose(array, wanted[name], rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(array, wanted[name], rtol=1e-12 * loose, atol=1e-15 if loose == 1.0 else 1e-6)
     assert list(gradients) == [key.removeprefix("gradient/") for key in case if key.startswith("gradient/")]
     for name, gradient in gradients.items():
-        np.testing.assert_allclose(gradient, case[f"gradient/{name}"], rtol=1e-9, atol=1e-14, err_msg=name)
+        wanted_gradient = case[f"gradient/{name}"]
+        if kernels == "numpy":
+            np.testing.assert_allclose(gradient, wanted_gradient, rtol=1e-9, atol=1e-14, err_msg=name)
+        else:
+            np.testing.assert_allclose(gradient, wanted_gradient, atol=3e-6 * np.abs(wanted_gradient).max())
 
 
 def chosen(options: dict[str, Any]) -> dict[str, Any]:
@@ -71,9 +76,9 @@ def chosen(options: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_agrees_with_stored_numbers_of_pytorch(name: str) -> None:
+def test_agrees_with_stored_numbers_of_pytorch(name: str, kernels: str) -> None:
     case = {key.removeprefix(f"{name}/"): STORED[key] for key in STORED.files if key.startswith(f"{name}/")}
-    compare_with_case(case, chosen(json.loads(str(case.pop("options")))))
+    compare_with_case(case, chosen(json.loads(str(case.pop("options")))), kernels)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -85,7 +90,9 @@ def test_agrees_with_pytorch_as_installed(name: str) -> None:
 
 
 def tokens_model(**options: Any) -> RecurrentModel:
-    return RecurrentModel(5, **{"vocab_size": 4, "dtype": "float64", **options})
+    """In double precision, unless told otherwise or told to compute with compiled kernels."""
+    dtype = "float32" if options.get("kernels") == "numba" else "float64"
+    return RecurrentModel(5, **{"vocab_size": 4, "dtype": dtype, **options})
 
 
 def random_batch(model: RecurrentModel, seq_len: int, batch: int, lengths: Any = None, seed: int = 0) -> SequenceBatch:
@@ -204,8 +211,10 @@ def plain_forward(model: RecurrentModel, inputs: np.ndarray, state: np.ndarray) 
 
 
 @pytest.mark.parametrize(("batch_size", "hidden_size"), [(1, 100), (32, 16), (32, 128), (32, 256), (20, 256)])
-def test_sizes_that_are_multiplied_in_pieces_agree_with_the_equations(batch_size: int, hidden_size: int) -> None:
-    model = RecurrentModel(hidden_size, vocab_size=30, seed=1)
+def test_sizes_that_are_multiplied_in_pieces_agree_with_the_equations(
+    batch_size: int, hidden_size: int, kernels: str
+) -> None:
+    model = RecurrentModel(hidden_size, vocab_size=30, seed=1, kernels=kernels)
     batch = random_batch(model, 12, batch_size)
     state = np.random.default_rng(2).standard_normal((batch_size, hidden_size)).astype(np.float32)
     outputs, final = plain_forward(model, batch.inputs, state)
@@ -247,8 +256,8 @@ def test_padding_is_as_if_each_sequence_came_alone(output: str) -> None:
     np.testing.assert_allclose(gradient, total_gradient / weights, atol=1e-14)
 
 
-def test_what_stands_in_padded_positions_changes_nothing() -> None:
-    model = tokens_model()
+def test_what_stands_in_padded_positions_changes_nothing(kernels: str) -> None:
+    model = tokens_model(kernels=kernels)
     batch, state = random_batch(model, 6, 3, [2, 6, 3]), random_state(3)
     loss, final = model.forward(batch, state)
     gradient = model.backward().flat.copy()
@@ -280,11 +289,11 @@ def test_a_carried_state_continues_the_sequence() -> None:
 
 @settings(max_examples=25)
 @given(shapes=st.lists(st.tuples(st.integers(1, 12), st.integers(1, 9)), min_size=2, max_size=6))
-def test_batches_of_changing_shapes_do_not_disturb_one_another(shapes: list[tuple[int, int]]) -> None:
-    used = tokens_model()
+def test_batches_of_changing_shapes_do_not_disturb_one_another(shapes: list[tuple[int, int]], kernels: str) -> None:
+    used = tokens_model(kernels=kernels)
     for index, (seq_len, batch_size) in enumerate(shapes):
         batch = random_batch(used, seq_len, batch_size, seed=index)
-        fresh = tokens_model()
+        fresh = tokens_model(kernels=kernels)
         state = random_state(batch_size)
         loss, final = used.forward(batch, state)
         assert loss == fresh.forward(batch, state)[0]
@@ -292,8 +301,8 @@ def test_batches_of_changing_shapes_do_not_disturb_one_another(shapes: list[tupl
         np.testing.assert_array_equal(final, fresh.predict(batch.inputs, state)[1])
 
 
-def test_predict_does_not_disturb_a_pass_under_way() -> None:
-    model = tokens_model()
+def test_predict_does_not_disturb_a_pass_under_way(kernels: str) -> None:
+    model = tokens_model(kernels=kernels)
     batch, state = random_batch(model, 6, 3), random_state(3)
     model.forward(batch, state)
     wanted = model.backward().flat.copy()
@@ -303,8 +312,8 @@ def test_predict_does_not_disturb_a_pass_under_way() -> None:
 
 
 @pytest.mark.parametrize("output", ["step", "last"])
-def test_returned_states_and_outputs_are_the_callers_own(output: str) -> None:
-    model = tokens_model(output=output)
+def test_returned_states_and_outputs_are_the_callers_own(output: str, kernels: str) -> None:
+    model = tokens_model(output=output, kernels=kernels)
     batch, state = random_batch(model, 6, 3), random_state(3)
     model.forward(batch, state)
     wanted = model.backward().flat.copy()
@@ -337,10 +346,11 @@ def test_the_last_output_is_that_of_the_last_step() -> None:
     np.testing.assert_allclose(only, every[-1], rtol=1e-12)
 
 
-def test_the_same_seed_gives_the_same_numbers_bit_for_bit() -> None:
+@pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru"])
+def test_the_same_seed_gives_the_same_numbers_bit_for_bit(cell: str, kernels: str) -> None:
     def train(seed: int) -> tuple[bytes, bytes]:
-        model = RecurrentModel(64, vocab_size=30, embedding_size=16, seed=seed)
-        batch, state = random_batch(model, 20, 16), np.zeros((16, 64), np.float32)
+        model = RecurrentModel(64, vocab_size=30, embedding_size=16, cell=cell, seed=seed, kernels=kernels)
+        batch, state = random_batch(model, 20, 16), model.zero_state(16)
         start = model.parameters.flat.tobytes()
         for _ in range(5):
             _, state = model.forward(batch, state)
@@ -359,17 +369,32 @@ def test_float32_unless_told_otherwise() -> None:
     assert not model.zero_state(2).any()
 
 
-def test_a_model_that_diverged_reports_it_in_the_loss_without_a_warning() -> None:
-    model = RecurrentModel(8, vocab_size=4, nonlinearity="relu", seed=1)
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_a_model_that_diverged_reports_it_in_the_loss_without_a_warning(batch_size: int, kernels: str) -> None:
+    model = RecurrentModel(8, vocab_size=4, nonlinearity="relu", seed=1, kernels=kernels)
     model.parameters["rnn.weight_hh_l0"][:] = 1e30
     model.parameters["rnn.bias_ih_l0"][:] = 1.0
-    loss, _ = model.forward(random_batch(model, 9, 2), model.zero_state(2))
+    loss, _ = model.forward(random_batch(model, 9, batch_size), model.zero_state(batch_size))
     assert not np.isfinite(loss)
     assert not np.isfinite(model.backward().flat).all()
 
 
-def test_large_logits_give_an_exact_loss() -> None:
-    model = tokens_model(dtype="float32")
+@pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru"])
+def test_a_parameter_that_is_not_a_number_is_seen_in_the_loss_and_all_gradients_before_it(
+    cell: str, kernels: str
+) -> None:
+    for batch_size in (1, 2):
+        model = RecurrentModel(8, vocab_size=4, cell=cell, kernels=kernels)
+        model.parameters["rnn.weight_hh_l0"][3, 3] = np.nan
+        loss, _ = model.forward(random_batch(model, 5, batch_size), model.zero_state(batch_size))
+        gradients = model.backward()
+        assert np.isnan(loss)
+        for name in ("rnn.weight_ih_l0", "rnn.weight_hh_l0", "head.weight"):
+            assert np.isnan(gradients[name]).any()
+
+
+def test_large_logits_give_an_exact_loss(kernels: str) -> None:
+    model = tokens_model(dtype="float32", kernels=kernels)
     model.parameters["head.weight"].fill(0.0)
     model.parameters["head.bias"][:] = [1000.0, 0.0, -1000.0, 0.0]
     batch = SequenceBatch(np.zeros((1, 2), int), np.array([[0, 2]]))
@@ -498,6 +523,7 @@ def test_a_state_that_does_not_fit_is_refused(state: Any, error: type[Exception]
         ({"output": "all"}, "output: expected 'step' or 'last'"),
         ({"loss": "mae"}, "loss: expected 'nll' or 'mse'"),
         ({"dtype": "float16"}, "dtype: expected 'float32' or 'float64'"),
+        ({"kernels": "torch"}, "kernels: expected 'numpy' or 'numba', got 'torch'"),
         ({"initialisation": "zeros"}, "initialisation: expected 'orthogonal' or 'uniform'"),
     ],
 )
@@ -588,9 +614,9 @@ def test_a_tied_matrix_is_saved_under_both_names_and_must_stay_one(tmp_path: Pat
     np.testing.assert_array_equal(other.parameters.flat, model.parameters.flat)
 
 
-def test_training_learns_a_language() -> None:
+def test_training_learns_a_language(kernels: str) -> None:
     """Tokens that count up modulo 5 with a random start: after training, nothing but the first step is uncertain."""
-    model = RecurrentModel(16, vocab_size=5, seed=2)
+    model = RecurrentModel(16, vocab_size=5, seed=2, kernels=kernels)
     tokens = (np.arange(9)[:, None] + np.arange(5)) % 5
     batch = SequenceBatch(tokens[:-1], tokens[1:])
     first, _ = model.forward(batch, model.zero_state(5))

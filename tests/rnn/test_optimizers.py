@@ -32,6 +32,20 @@ EVERY = [
 ]
 
 
+COMPILED = [Adam(weight_decay=0.1, kernels="numba"), AdamW(kernels="numba")]
+
+
+def usable(optimizer: Optimizer) -> Optimizer:
+    """The optimizer; the test is skipped if it is told to compute by kernels that cannot be compiled."""
+    if optimizer in COMPILED:
+        pytest.importorskip("numba", reason="numba is not installed, which the extra 'fast' brings")
+    return optimizer
+
+
+def describe(optimizer: Optimizer) -> str:
+    return type(optimizer).__name__ + " compiled" * (optimizer in COMPILED)
+
+
 def make(name: str, options: dict[str, Any]) -> Optimizer:
     optimizer = getattr(optimizers, name)(**options)
     assert isinstance(optimizer, Optimizer)
@@ -44,25 +58,44 @@ def flat_arrays(values: np.ndarray) -> FlatArrays:
     return arrays
 
 
-def compare_with_case(case: dict[str, np.ndarray], name: str, options: dict[str, Any]) -> None:
-    optimizer, parameters = make(name, options), flat_arrays(case["path"][0])
+def compare_with_case(
+    case: dict[str, np.ndarray], name: str, options: dict[str, Any], dtype: Any = np.float64, rtol: float = 1e-12
+) -> None:
+    optimizer, parameters = make(name, options), flat_arrays(case["path"][0].astype(dtype))
     optimizer.bind(parameters)
     for step, gradient in enumerate(case["gradients"]):
-        optimizer.step(flat_arrays(gradient), float(case["learning_rates"][step]))
-        np.testing.assert_allclose(parameters.flat, case["path"][step + 1], rtol=1e-12, err_msg=f"step {step}")
+        optimizer.step(flat_arrays(gradient.astype(dtype)), float(case["learning_rates"][step]))
+        np.testing.assert_allclose(parameters.flat, case["path"][step + 1], rtol=rtol, err_msg=f"step {step}")
+
+
+def stored(key: str) -> tuple[dict[str, np.ndarray], str, dict[str, Any]]:
+    case = {name.removeprefix(f"{key}/"): STORED[name] for name in STORED.files if name.startswith(f"{key}/")}
+    name, options = json.loads(str(case["options"]))
+    return case, name, options
 
 
 @pytest.mark.parametrize("key", CASES)
 def test_takes_the_path_of_pytorch_that_is_stored(key: str) -> None:
-    case = {name.removeprefix(f"{key}/"): STORED[name] for name in STORED.files if name.startswith(f"{key}/")}
-    name, options = json.loads(str(case["options"]))
-    compare_with_case(case, name, options)
+    compare_with_case(*stored(key))
+
+
+@pytest.mark.parametrize("key", [key for key in CASES if stored(key)[1] in ("Adam", "AdamW")])
+def test_compiled_kernels_take_the_path_of_pytorch_that_is_stored(key: str) -> None:
+    pytest.importorskip("numba", reason="numba is not installed, which the extra 'fast' brings")
+    case, name, options = stored(key)
+    compare_with_case(case, name, {**options, "kernels": "numba"}, np.float32, 1e-5)
+
+
+@pytest.mark.parametrize("kind", [Adam, AdamW])
+def test_compiled_kernels_are_for_float32(kind: type[Adam]) -> None:
+    with pytest.raises(OptionError, match=rf'{kind.__name__}: kernels="numba" are for float32, got float64'):
+        kind(kernels="numba").bind(flat_arrays(np.ones(3)))
 
 
 def test_every_optimizer_has_stored_paths_with_and_without_options() -> None:
-    stored = [json.loads(str(STORED[f"{key}/options"])) for key in CASES]
+    cases = [stored(key)[1:] for key in CASES]
     for optimizer in EVERY:
-        options = [options for name, options in stored if name == type(optimizer).__name__]
+        options = [options for name, options in cases if name == type(optimizer).__name__]
         assert {} in options
         assert len(options) > 1
 
@@ -97,8 +130,9 @@ def test_adam_is_algorithm_1_of_the_paper(gradients: np.ndarray, beta1: float, b
     np.testing.assert_allclose(parameters.flat, wanted, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("optimizer", EVERY, ids=lambda optimizer: type(optimizer).__name__)
+@pytest.mark.parametrize("optimizer", [*EVERY, *COMPILED], ids=describe)
 def test_a_buffer_of_several_blocks_is_treated_number_by_number(optimizer: Optimizer) -> None:
+    usable(optimizer)
     generator = np.random.default_rng(0)
     size = 2 * optimizers._BLOCK + 5
     start, gradients = generator.standard_normal(size), generator.standard_normal((3, size))
@@ -117,16 +151,17 @@ def test_a_buffer_of_several_blocks_is_treated_number_by_number(optimizer: Optim
     assert not np.array_equal(whole.flat, start.astype(np.float32))
 
 
-@pytest.mark.parametrize("optimizer", EVERY, ids=lambda optimizer: type(optimizer).__name__)
+@pytest.mark.parametrize("optimizer", [*EVERY, *COMPILED], ids=describe)
 def test_gradients_are_left_as_they_are(optimizer: Optimizer) -> None:
-    gradients = flat_arrays(np.array([1.0, -2.0, 3.0]))
-    optimizer.bind(flat_arrays(np.ones(3)))
+    gradients = flat_arrays(np.array([1.0, -2.0, 3.0], np.float32))
+    usable(optimizer).bind(flat_arrays(np.ones(3, np.float32)))
     optimizer.step(gradients, 0.1)
     np.testing.assert_array_equal(gradients.flat, [1.0, -2.0, 3.0])
 
 
-@pytest.mark.parametrize("optimizer", EVERY, ids=lambda optimizer: type(optimizer).__name__)
+@pytest.mark.parametrize("optimizer", [*EVERY, *COMPILED], ids=describe)
 def test_a_state_written_back_in_place_continues_bit_for_bit(optimizer: Optimizer) -> None:
+    usable(optimizer)
     generator = np.random.default_rng(0)
     gradients = [flat_arrays(gradient) for gradient in generator.standard_normal((6, 10)).astype(np.float32)]
     parameters = flat_arrays(np.ones(10, np.float32))
@@ -200,6 +235,7 @@ def test_a_bad_learning_rate_is_refused_before_anything_changes(learning_rate: f
         ("RMSProp", {"alpha": -0.1}, "RMSProp: alpha: expected"),
         ("Adam", {"betas": (0.9, 1.0)}, "Adam: betas: expected two numbers"),
         ("Adam", {"betas": 0.9}, "Adam: betas: expected two numbers"),
+        ("Adam", {"kernels": "jax"}, "Adam: kernels: expected 'numpy' or 'numba', got 'jax'"),
         ("AdamW", {"eps": math.inf}, "AdamW: eps: expected"),
     ],
 )

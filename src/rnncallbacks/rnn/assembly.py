@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rnncallbacks.errors import OptionError
 from rnncallbacks.rnn.cells import Cell, CellArrays
+from rnncallbacks.rnn.checks import check_numba
 from rnncallbacks.rnn.dropout import Dropout
 from rnncallbacks.rnn.gru import GRUCell, OriginalGRUCell
 from rnncallbacks.rnn.inputs import DenseInput, TokenInput
 from rnncallbacks.rnn.layer_norm import LayerNorm
 from rnncallbacks.rnn.layers import Direction, Level, RecurrentLayer, Stack
+from rnncallbacks.rnn.losses import MeanSquaredError, SoftmaxNll
 from rnncallbacks.rnn.lstm import LSTMCell
 from rnncallbacks.rnn.vanilla import VanillaCell
 
 if TYPE_CHECKING:
     from rnncallbacks.rnn.model import RecurrentModel
+
+Part = TypeVar("Part")
 
 
 def check_options(model: RecurrentModel) -> int:
@@ -24,8 +28,10 @@ def check_options(model: RecurrentModel) -> int:
     Raises
     ------
     OptionError
-        Two options do not go together; the message names both.
+        Two options do not go together; the message names both. Or kernels are to be compiled without numba.
     """
+    if model.kernels == "numba":
+        check_numba("RecurrentModel", model.dtype)
     if (model.vocab_size is None) == (model.input_size is None):
         raise OptionError(
             "RecurrentModel: expected either vocab_size or input_size, "
@@ -86,9 +92,10 @@ def build(model: RecurrentModel) -> tuple[TokenInput | DenseInput, Stack]:
     if model.vocab_size is None:
         lowest = DenseInput(_input_size(model))
     elif model.embedding_size is None:
-        lowest = TokenInput(model.vocab_size)
+        lowest = _chosen(TokenInput, model)(model.vocab_size)
     else:
-        lowest = TokenInput(model.vocab_size, parameters["embedding.weight"], gradients["embedding.weight"])
+        embedding = (parameters["embedding.weight"], gradients["embedding.weight"])
+        lowest = _chosen(TokenInput, model)(model.vocab_size, *embedding)
     levels = []
     for number in range(model.num_layers):
         directions = [
@@ -114,12 +121,27 @@ def build(model: RecurrentModel) -> tuple[TokenInput | DenseInput, Stack]:
     return lowest, Stack(levels)
 
 
+def loss_of(model: RecurrentModel) -> SoftmaxNll | MeanSquaredError:
+    """The loss over the outputs of the head."""
+    return _chosen(SoftmaxNll, model)() if model.loss == "nll" else MeanSquaredError()
+
+
 def _cell(model: RecurrentModel) -> Cell:
     if model.cell == "lstm":
-        return LSTMCell(model.hidden_size)
+        return _chosen(LSTMCell, model)(model.hidden_size)
     if model.cell == "gru":
-        return GRUCell(model.hidden_size) if model.reset_after else OriginalGRUCell(model.hidden_size)
-    return VanillaCell(model.hidden_size, model.nonlinearity)
+        return _chosen(GRUCell if model.reset_after else OriginalGRUCell, model)(model.hidden_size)
+    return _chosen(VanillaCell, model)(model.hidden_size, model.nonlinearity)
+
+
+def _chosen(kind: type[Part], model: RecurrentModel) -> type[Part]:
+    """The class, or the one in its place whose kernels are compiled, where there is one."""
+    if model.kernels == "numpy":
+        return kind
+    # Imports numba, which takes its time and may not be installed.
+    from rnncallbacks.rnn.compiled import COMPILED
+
+    return COMPILED.get(kind, kind)
 
 
 def _norm(model: RecurrentModel, number: int) -> LayerNorm:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -138,3 +139,24 @@ def check_values(name: str, array: Array) -> None:
         f"{name}: expected finite values, got {array[position]} at {place} (the first of {int(wrong.sum())})",
         hint="values that the mask leaves out must be finite too: fill them with 0",
     )
+
+
+def check_numba(owner: str, dtype: npt.DTypeLike) -> None:
+    """Refuse compiled kernels where there are none: for another dtype than float32, and without numba.
+
+    Raises
+    ------
+    OptionError
+        Either is so; ``owner`` is named.
+    """
+    if np.dtype(dtype) != np.float32:
+        raise OptionError(
+            f'{owner}: kernels="numba" are for float32, got {np.dtype(dtype)}',
+            hint='choose dtype="float32", or leave kernels="numpy"',
+        )
+    try:
+        importlib.import_module("numba")
+    except ImportError as error:
+        raise OptionError(
+            f'{owner}: kernels="numba" needs numba: {error}', hint="pip install 'rnncallbacks[fast]'"
+        ) from None

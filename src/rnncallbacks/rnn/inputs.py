@@ -86,20 +86,23 @@ class TokenInput:
     ) -> None:
         """Write the gradient of ``weight_ih``, and add to that of the embedding."""
         if self.embedding is None or self.written is None:
-            sum_by_token(work, inputs, projected, written.T)
+            self._sum_by_token(work, inputs, projected, written.T)
             return
         sums = work.array("embedding_gradient", self.embedding.shape)
         if inputs.size > self.vocab_size:
             by_token = work.array("by_token", (self.vocab_size, projected.shape[1]))
-            sum_by_token(work, inputs, projected, by_token)
+            self._sum_by_token(work, inputs, projected, by_token)
             np.dot(by_token.T, self.embedding, written)
             np.dot(by_token, weight_ih, sums)
         else:
             embedded = work.array("embedded", (inputs.size, self.embedding.shape[1]))
             np.dot(projected.T, embedded, written)
             np.dot(projected, weight_ih, embedded)
-            sum_by_token(work, inputs, embedded, sums)
+            self._sum_by_token(work, inputs, embedded, sums)
         np.add(self.written, sums, self.written)
+
+    def _sum_by_token(self, work: Workspace, tokens: IntArray, values: FloatArray, out: FloatArray) -> None:
+        sum_by_token(work, tokens, values, out)
 
 
 class DenseInput:

@@ -40,25 +40,15 @@ class SoftmaxNll:
 
     def forward(self, work: Workspace, logits: FloatArray, targets: IntArray, mask: BoolArray | None) -> float:
         """The loss of logits (positions, vocab_size), which are overwritten, where ``mask`` is True."""
-        positions, vocab_size = logits.shape
-        flat = logits.reshape(-1)
-        places = np.arange(0, positions * vocab_size, vocab_size) + targets
-        likely = flat[places]
-        # A NaN fails the comparison and is left to the shift, which keeps it.
-        if not (logits.max() < _SAFE_LOGIT and logits.min() > -_SAFE_LOGIT):
-            largest = logits.max(axis=1, keepdims=True)
-            np.subtract(logits, largest, logits)
-            np.subtract(likely, largest[:, 0], likely)
-        np.exp(logits, logits)
-        totals = work.array("totals", (positions,))
-        np.dot(logits, work.array("vocabulary", (vocab_size,), fill=1.0), totals)
+        count = targets.size
+        totals = work.array("totals", (count,))
+        likely = self._exponentiate(work, logits, targets, totals)
         losses = np.log(totals)
         np.subtract(losses, likely, losses)
-        count = positions
         if mask is not None:
             losses = losses[mask]
             count = losses.size
-        self._exponentials, self._totals, self._places, self._mask, self._count = logits, totals, places, mask, count
+        self._exponentials, self._totals, self._mask, self._count = logits, totals, mask, count
         return float(losses.sum(dtype=np.float64) / count)
 
     def backward(self) -> FloatArray:
@@ -72,6 +62,19 @@ class SoftmaxNll:
         np.multiply(exponentials, weights[:, None], exponentials)
         exponentials.reshape(-1)[self._places] -= at_target
         return exponentials
+
+    def _exponentiate(self, work: Workspace, logits: FloatArray, targets: IntArray, totals: FloatArray) -> FloatArray:
+        """Turn logits into exponentials, and write their sums. Returns the logits of the targets, shifted alike."""
+        self._places = np.arange(0, logits.size, logits.shape[1]) + targets
+        likely: FloatArray = logits.reshape(-1)[self._places]
+        # A NaN fails the comparison and is left to the shift, which keeps it.
+        if not (logits.max() < _SAFE_LOGIT and logits.min() > -_SAFE_LOGIT):
+            largest = logits.max(axis=1, keepdims=True)
+            np.subtract(logits, largest, logits)
+            np.subtract(likely, largest[:, 0], likely)
+        np.exp(logits, logits)
+        np.dot(logits, work.array("vocabulary", (logits.shape[1],), fill=1.0), totals)
+        return likely
 
 
 class MeanSquaredError:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import attrs
 import numpy as np
@@ -31,6 +31,7 @@ import numpy as np
 from rnncallbacks import options
 from rnncallbacks.arrays import Array, FlatArrays, FloatArray
 from rnncallbacks.errors import OptionError, RunStateError, ShapeError
+from rnncallbacks.rnn.checks import check_numba
 
 # Numbers per block. The four or five blocks that a step works on stay in the second-level cache.
 _BLOCK = 2**15
@@ -324,11 +325,14 @@ class Adam(Optimizer):
         :math:`\epsilon`, 0 or more.
     weight_decay:
         :math:`\lambda`, 0 or more.
+    kernels:
+        ``"numpy"``; or ``"numba"``, one compiled pass over everything, for float32. Gives the same up to rounding, in a
+        quarter of the time. Needs ``pip install 'rnncallbacks[fast]'``.
 
     Raises
     ------
     OptionError
-        An option is out of range.
+        An option is out of range. From ``bind``: ``kernels="numba"`` without numba, or for another dtype than float32.
 
     Source: Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1, in the form of
     ``torch.optim.Adam``.
@@ -337,8 +341,15 @@ class Adam(Optimizer):
     betas: tuple[float, float] = attrs.field(default=(0.9, 0.999), validator=_check_betas)
     eps: float = attrs.field(default=1e-8, validator=options.number(at_least=0))
     weight_decay: float = attrs.field(default=0.0, validator=options.number(at_least=0))
+    kernels: Literal["numpy", "numba"] = attrs.field(default="numpy", validator=options.one_of("numpy", "numba"))
 
     _decoupled: ClassVar[bool] = False
+
+    def bind(self, parameters: FlatArrays) -> None:
+        """As in :class:`Optimizer`."""
+        if self.kernels == "numba":
+            check_numba(type(self).__name__, parameters.flat.dtype)
+        super().bind(parameters)
 
     def _state_arrays(self) -> dict[str, float]:
         return {"gradient_sum": 0.0, "square_sum": 0.0}
@@ -353,6 +364,15 @@ class Adam(Optimizer):
     def _update(self, block: _Block, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
         parameter, slots, first, second = block
         size, eps, kept = coefficients
+        if self.kernels == "numba":
+            # Imports numba, which takes its time and may not be installed.
+            from rnncallbacks.rnn.outer_kernels import adam
+
+            # Of other numbers than floats, the kernel would be compiled again.
+            betas = (float(self.betas[0]), float(self.betas[1]))
+            decay = (0.0, kept) if self._decoupled else (float(self.weight_decay), 1.0)
+            adam(parameter, gradient, slots[0], slots[1], betas, (size, eps), decay)
+            return
         if self._decoupled:
             np.multiply(parameter, kept, parameter)
         else:
@@ -378,7 +398,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    betas, eps:
+    betas, eps, kernels:
         As in :class:`Adam`.
     weight_decay:
         :math:`\lambda`, 0 or more.
