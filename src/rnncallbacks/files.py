@@ -37,7 +37,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         The directory is not there or cannot be written to; ``path`` is then as it was.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        error.filename = str(path)  # the one that its user knows
+        raise
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

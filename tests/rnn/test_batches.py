@@ -77,6 +77,21 @@ class TestSequenceBatch:
         with pytest.raises(DataError, match=expected):
             SequenceBatch(**{"inputs": np.zeros((5, 3), int), "targets": np.zeros((5, 3), int)} | arrays)
 
+    @pytest.mark.parametrize("name", ["inputs", "targets", "mask", "starts"])
+    def test_refuses_what_is_no_array(self, name):
+        arrays = {"inputs": np.zeros((5, 3), int), "targets": np.zeros((5, 3), int)}
+        with pytest.raises(DataError, match=f"{name}: expected an array, got list"):
+            SequenceBatch(**arrays | {name: [[True, False]]})
+
+    def test_numbers_that_are_no_floats_yet_are_told_from_tokens(self):
+        floats, integers = np.zeros((3, 2, 4)), np.zeros((3, 2, 4), int)
+        with pytest.raises(ShapeError) as caught:
+            SequenceBatch(integers, floats)
+        assert "inputs.astype(np.float32)" in caught.value.hint
+        with pytest.raises(ShapeError) as caught:
+            SequenceBatch(floats, integers)
+        assert "targets.astype(np.float32)" in caught.value.hint
+
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 9), min_size=2, max_size=15), min_size=1, max_size=60)
 

@@ -110,7 +110,7 @@ def test_nll_refuses_targets_that_do_not_fit() -> None:
     assert loss.check(np.array([[0, 3]]), (1, 2), 4).tolist() == [0, 3]
     with pytest.raises(ShapeError, match=r"targets of shape \(2,\).*expected \(1, 2\)"):
         loss.check(np.array([0, 3]), (1, 2), 4)
-    with pytest.raises(DataError, match=r"targets: token 4 at \(0, 1\)"):
+    with pytest.raises(DataError, match=r"targets: token 4 at \(0, 1\) is out of range: output_size is 4"):
         loss.check(np.array([[0, 4]]), (1, 2), 4)
     with pytest.raises(DataError, match=r"targets: expected token numbers.*float64"):
         loss.check(np.array([[0.0, 1.0]]), (1, 2), 4)

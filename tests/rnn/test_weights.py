@@ -61,12 +61,23 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_arrays(tmp_path / "none.safetensors")
 
 
-def test_other_names_and_shapes_change_nothing(tmp_path: Path) -> None:
+def test_a_file_of_a_type_that_numpy_does_not_know_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "half.safetensors"
+    header = b'{"weight":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
+    with pytest.raises(CheckpointError, match=r"half\.safetensors: cannot be read.*bfloat16"):
+        load_arrays(path, parameters())
+
+
+def test_other_names_shapes_and_types_change_nothing(tmp_path: Path) -> None:
     ours, path = parameters(), tmp_path / "weights.safetensors"
     save_file({"weight": np.ones((2, 3), np.float32), "biases": np.ones(2, np.float32)}, path)
     with pytest.raises(CheckpointError, match=r"missing \['bias'\], unknown \['biases'\]"):
         load_arrays(path, ours)
     save_file({"weight": np.ones((2, 3), np.float32), "bias": np.ones(3, np.float32)}, path)
     with pytest.raises(ShapeError, match=r"bias has shape \(3,\), but in this model \(2,\)"):
+        load_arrays(path, ours)
+    save_file({"weight": np.ones((2, 3), np.float32), "bias": np.ones(2, int)}, path)
+    with pytest.raises(CheckpointError, match="bias holds int64, but parameters are floats"):
         load_arrays(path, ours)
     np.testing.assert_array_equal(ours.flat, parameters().flat)

@@ -86,6 +86,7 @@ def check_layout(inputs: Array, targets: Array, mask: BoolArray | None, time_axi
     """Refuse arrays that do not belong together; ``time_axis`` is 0 in a batch and 1 in a dataset."""
     axes = "seq_len, batch" if time_axis == 0 else "sequences, seq_len"
     for name, array in (("inputs", inputs), ("targets", targets)):
+        _check_array(name, array)
         if not is_integer(array) and not np.issubdtype(array.dtype, np.floating):
             raise DataError(
                 f"{name}: expected token numbers, which are integers, or floats, got {array.dtype}",
@@ -94,7 +95,9 @@ def check_layout(inputs: Array, targets: Array, mask: BoolArray | None, time_axi
     if inputs.ndim != (2 if is_integer(inputs) else 3):
         raise ShapeError(
             f"inputs: expected floats ({axes}, features) or tokens ({axes}), got {inputs.dtype} {inputs.shape}",
-            hint="give a single feature an axis of its own: inputs[:, :, None]",
+            hint="give a single feature an axis of its own: inputs[:, :, None]"
+            if not is_integer(inputs) or inputs.ndim != 3
+            else "features that are integers become floats by inputs.astype(np.float32)",
         )
     if not inputs.size:
         raise DataError(f"inputs: expected at least one sequence of one step, got shape {inputs.shape}")
@@ -105,19 +108,27 @@ def check_layout(inputs: Array, targets: Array, mask: BoolArray | None, time_axi
         raise ShapeError(
             f"targets {targets.dtype} {targets.shape} do not belong to inputs of shape {inputs.shape}: expected tokens "
             f"{steps} or {sequences}, or floats with one more axis at the end",
-            hint="give single floats an axis of their own: targets[..., None]",
+            hint="give single floats an axis of their own: targets[..., None]"
+            if not is_integer(targets) or targets.ndim <= len(leading)
+            else "values that are integers become floats by targets.astype(np.float32)",
         )
     if mask is not None:
         check_flags("mask", mask, steps, inputs)
 
 
 def check_flags(name: str, flags: BoolArray, shape: tuple[int, ...], inputs: Array) -> None:
+    _check_array(name, flags)
     if flags.dtype != np.bool_:
         raise DataError(f"{name}: expected booleans, got {flags.dtype}", hint="a comparison gives booleans: flags != 0")
     if flags.shape != shape:
         raise ShapeError(
             f"{name} of shape {flags.shape} does not belong to inputs of shape {inputs.shape}: expected {shape}"
         )
+
+
+def _check_array(name: str, array: object) -> None:
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{name}: expected an array, got {type(array).__name__}", hint="convert with np.asarray")
 
 
 def check_values(name: str, array: Array) -> None:

@@ -153,8 +153,8 @@ class DenseInput:
         return features.reshape(-1, self.input_size)
 
 
-def as_indices(name: str, tokens: Array, vocab_size: int) -> IntArray:
-    """The tokens as array indices, at no more cost than one pass over them.
+def as_indices(name: str, tokens: Array, vocab_size: int, option: str = "vocab_size") -> IntArray:
+    """The tokens as array indices, at no more cost than one pass over them. ``option`` is what sets their number.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def as_indices(name: str, tokens: Array, vocab_size: int) -> IntArray:
         wrong = (indices < 0) | (indices >= vocab_size)
         position = tuple(int(index) for index in np.argwhere(wrong)[0])
         raise DataError(
-            f"{name}: token {indices[position]} at {position} is out of range: vocab_size is {vocab_size}, so tokens "
+            f"{name}: token {indices[position]} at {position} is out of range: {option} is {vocab_size}, so tokens "
             f"are 0 to {vocab_size - 1} ({int(wrong.sum())} of {wrong.size} positions are wrong)",
             hint="positions that the mask leaves out need a valid token too, such as 0",
         )

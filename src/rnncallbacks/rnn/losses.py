@@ -36,7 +36,7 @@ class SoftmaxNll:
         """The targets as indices of shape (positions,); DataError or ShapeError if they do not fit the outputs."""
         if is_integer(targets) and targets.shape != leading:
             raise _mismatch(targets, leading)
-        return as_indices("targets", targets, output_size).reshape(-1)
+        return as_indices("targets", targets, output_size, "output_size").reshape(-1)
 
     def forward(self, work: Workspace, logits: FloatArray, targets: IntArray, mask: BoolArray | None) -> float:
         """The loss of logits (positions, vocab_size), which are overwritten, where ``mask`` is True."""

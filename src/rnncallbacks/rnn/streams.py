@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from rnncallbacks.errors import DataError, OptionError
+from rnncallbacks.errors import DataError, OptionError, ShapeError
 from rnncallbacks.rnn.batches import SequenceBatch, next_tokens
-from rnncallbacks.rnn.checks import IntArray, as_tokens, check_count
+from rnncallbacks.rnn.checks import IntArray, as_array, as_tokens, check_count, is_integer
 
 
 class StreamLoader:
@@ -151,7 +151,11 @@ class StreamLoader:
 
     def _documents(self, document_starts: npt.ArrayLike) -> tuple[IntArray, IntArray]:
         """Where each document of two tokens or more begins, and how many pairs of input and target it has."""
-        starts = as_tokens("document_starts", document_starts)
+        starts = as_array("document_starts", document_starts)
+        if starts.ndim != 1:
+            raise ShapeError(f"document_starts: expected one axis of positions, got shape {starts.shape}")
+        if starts.size and not is_integer(starts):
+            raise DataError(f"document_starts: expected positions, which are integers, got {starts.dtype}")
         if np.any(starts[1:] <= starts[:-1]):
             where = int(np.argmax(starts[1:] <= starts[:-1]))
             raise DataError(
@@ -159,12 +163,13 @@ class StreamLoader:
                 f"{starts[where + 1]} at index {where + 1}",
                 hint="sort them and leave out empty documents",
             )
-        if starts.size and starts[-1] >= len(self.tokens):
+        outside = starts[(starts < 0) | (starts >= len(self.tokens))]
+        if outside.size:
             raise DataError(
-                f"document_starts: position {starts[-1]} lies outside of a stream of {len(self.tokens)} tokens",
+                f"document_starts: position {outside[0]} lies outside of a stream of {len(self.tokens)} tokens",
                 hint="where the last document ends, none begins",
             )
-        bounds = np.concatenate([[0], starts, [len(self.tokens)]], dtype=np.intp, casting="same_kind")
+        bounds = np.concatenate([[0], starts.astype(np.intp), [len(self.tokens)]])
         pairs = np.diff(bounds) - 1
         begins, pairs = bounds[:-1][pairs > 0], pairs[pairs > 0]
         if len(pairs) < self.batch_size:

@@ -30,7 +30,7 @@ def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, TypeError) as error:  # NumPy does not know all dtypes, such as bfloat16
         raise CheckpointError(f"{path}: cannot be read as a safetensors file: {error}") from error
 
 
@@ -42,7 +42,8 @@ def load_arrays(path: Path, parameters: FlatArrays, tied: Mapping[str, str] | No
     Raises
     ------
     CheckpointError
-        The file cannot be read, its arrays have other names, or two that are tied differ. Nothing is changed then.
+        The file cannot be read, its arrays have other names or are no floats, or two that are tied differ. Nothing is
+        changed then.
     ShapeError
         An array has another shape than the parameter. Nothing is changed then.
     """
@@ -63,5 +64,7 @@ def load_arrays(path: Path, parameters: FlatArrays, tied: Mapping[str, str] | No
     for name, parameter in parameters.items():
         if arrays[name].shape != parameter.shape:
             raise ShapeError(f"{path}: {name} has shape {arrays[name].shape}, but in this model {parameter.shape}")
+        if arrays[name].dtype.kind != "f":
+            raise CheckpointError(f"{path}: {name} holds {arrays[name].dtype}, but parameters are floats")
     for name, parameter in parameters.items():
         parameter[...] = arrays[name]
