@@ -26,6 +26,7 @@ from rnncallbacks.errors import (
 )
 from rnncallbacks.rnn.batches import SequenceBatch
 from rnncallbacks.rnn.model import RecurrentModel
+from rnncallbacks.rnn.weights import save_arrays
 
 REFERENCE = Path(__file__).parent / "reference"
 STORED = np.load(REFERENCE / "models.npz")
@@ -655,3 +656,20 @@ def test_a_copy_computes_what_the_model_computes_and_learns_by_itself(
     assert other.backward().flat.tolist() == model.backward().flat.tolist()
     other.parameters.flat[:] = 0.0
     assert model.evaluate(batch, state)[0] != other.evaluate(batch, state)[0]
+
+
+@pytest.mark.parametrize(("name", "value"), [("cell", "gru"), ("dropout", 0.0), ("output_size", 4), ("hidden_size", 2)])
+def test_an_option_that_is_set_later_is_refused_for_it_would_change_nothing(name: str, value: object) -> None:
+    model = RecurrentModel(4, vocab_size=3, num_layers=2, dropout=0.5)
+    with pytest.raises(OptionError, match=f"{name} is fixed when the model is made"):
+        setattr(model, name, value)
+    assert (model.cell, model.dropout, model.output_size, model.hidden_size) == ("vanilla", 0.5, 3, 4)
+
+
+@pytest.mark.parametrize("options", ['{"hidden_size": 4, "vocab_size": 3, "peephole": true}', "{", "[]"])
+def test_options_of_another_version_are_named(tmp_path: Path, options: str) -> None:
+    path = tmp_path / "model.safetensors"
+    model = RecurrentModel(4, vocab_size=3)
+    save_arrays(path, model.parameters, {"rnncallbacks.RecurrentModel": options})
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: the options in the file are not those of this"):
+        RecurrentModel.load(path)

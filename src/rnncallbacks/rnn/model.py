@@ -13,7 +13,7 @@ import numpy as np
 
 from rnncallbacks import options
 from rnncallbacks.arrays import Array, FlatArrays, FloatArray
-from rnncallbacks.errors import CheckpointError, DataError, RunStateError
+from rnncallbacks.errors import CheckpointError, DataError, OptionError, RunStateError
 from rnncallbacks.rnn.assembly import build, check_options, loss_of, parameter_shapes
 from rnncallbacks.rnn.batches import SequenceBatch
 from rnncallbacks.rnn.cells import sum_rows
@@ -44,16 +44,27 @@ class _Pass:
     features: FloatArray
 
 
+def _fixed(model: RecurrentModel, option: attrs.Attribute[Any], value: object) -> None:
+    raise OptionError(
+        f"RecurrentModel: {option.name} is fixed when the model is made",
+        hint="make another model, and give it these parameters: other.parameters.flat[:] = model.parameters.flat",
+    )
+
+
+def _option(default: Any, validator: Callable[..., None]) -> Any:
+    return attrs.field(default=default, validator=validator, kw_only=True, on_setattr=_fixed)
+
+
 def _size() -> Any:
-    return attrs.field(default=None, validator=attrs.validators.optional(options.count()), kw_only=True)
+    return _option(None, attrs.validators.optional(options.count()))
 
 
 def _choice(*choices: str) -> Any:
-    return attrs.field(default=choices[0], validator=options.one_of(*choices), kw_only=True)
+    return _option(choices[0], options.one_of(*choices))
 
 
 def _flag(default: bool) -> Any:
-    return attrs.field(default=default, validator=options.flag, kw_only=True)
+    return _option(default, options.flag)
 
 
 @attrs.define(eq=False)
@@ -147,7 +158,7 @@ class RecurrentModel:
     Raises
     ------
     OptionError
-        An option is out of range, or two do not go together, or numba is not installed.
+        An option is out of range, or two do not go together, or numba is not installed; or an option is set later.
 
     Example
     -------
@@ -165,7 +176,7 @@ class RecurrentModel:
     models" (2017).
     """
 
-    hidden_size: int = attrs.field(validator=options.count())
+    hidden_size: int = attrs.field(validator=options.count(), on_setattr=_fixed)
     vocab_size: int | None = _size()
     embedding_size: int | None = _size()
     input_size: int | None = _size()
@@ -173,9 +184,9 @@ class RecurrentModel:
     cell: Literal["vanilla", "lstm", "gru"] = _choice("vanilla", "lstm", "gru")
     nonlinearity: Literal["tanh", "relu"] = _choice("tanh", "relu")
     reset_after: bool = _flag(True)
-    num_layers: int = attrs.field(default=1, validator=options.count(), kw_only=True)
+    num_layers: int = _option(1, options.count())
     bidirectional: bool = _flag(False)
-    dropout: float = attrs.field(default=0.0, validator=options.number(at_least=0, below=1), kw_only=True)
+    dropout: float = _option(0.0, options.number(at_least=0, below=1))
     residual: bool = _flag(False)
     layer_norm: bool = _flag(False)
     tie_weights: bool = _flag(False)
@@ -183,7 +194,7 @@ class RecurrentModel:
     loss: Literal["nll", "mse"] = _choice("nll", "mse")
     dtype: Literal["float32", "float64"] = _choice("float32", "float64")
     initialisation: Literal["orthogonal", "uniform"] = _choice("orthogonal", "uniform")
-    seed: int = attrs.field(default=0, validator=options.count(0), kw_only=True)
+    seed: int = _option(0, options.count(0))
     kernels: Literal["numpy", "numba"] = _choice("numpy", "numba")
 
     parameters: FlatArrays = attrs.field(init=False, repr=False)
@@ -199,7 +210,7 @@ class RecurrentModel:
     _pass: _Pass | None = attrs.field(init=False, repr=False, default=None, on_setattr=_UNCHECKED)
 
     def __attrs_post_init__(self) -> None:
-        self.output_size = check_options(self)
+        object.__setattr__(self, "output_size", check_options(self))
         self.parameters = FlatArrays(parameter_shapes(self), dtype=self.dtype)
         self.gradients = self.parameters.zeros_like()
         generator = np.random.default_rng(self.seed)
@@ -355,7 +366,12 @@ class RecurrentModel:
                 f"{path}: the file does not hold the options of a RecurrentModel",
                 hint="make the model with its options, then call load_parameters",
             )
-        model = cls(**json.loads(metadata[_METADATA]), kernels=kernels)
+        try:
+            model = cls(**json.loads(metadata[_METADATA]), kernels=kernels)
+        except OptionError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: the options in the file are not those of this version: {error}") from error
         model.load_parameters(path)
         return model
 
