@@ -15,6 +15,9 @@ from rnncallbacks.rnn.workspace import Workspace
 # One row of a segment sum costs a call, about as much as this many multiplications inside of a matrix product.
 _CALL_COST = 2**16
 
+# As many rows of gradients stay in the processor's caches until they are summed.
+_ROWS_IN_ORDER = 256
+
 
 class Input(Protocol):
     """What a recurrent layer reads."""
@@ -206,16 +209,20 @@ def sum_by_token(work: Workspace, tokens: IntArray, values: FloatArray, out: Flo
     # The array as it lies in memory, which is faster to fill.
     (out if out.flags.c_contiguous else out.T).fill(0.0)
     # NumPy sorts numbers of 16 bits by radix, several times faster than longer ones.
-    keys = tokens.astype(np.uint16) if vocab_size <= 2**16 else tokens
-    ordered = work.array("ordered", values.shape)
-    values.take(np.argsort(keys, kind="stable"), axis=0, out=ordered, mode="clip")
-    ones = work.array("ones", (positions,), fill=1.0)
+    order = np.argsort(tokens.astype(np.uint16) if vocab_size <= 2**16 else tokens, kind="stable")
     counts = np.bincount(tokens)
     present = np.flatnonzero(counts)
     sums = work.array("sums", (len(present), size))
-    begin = 0
+    # The rows are put in order some at a time, with all rows of a token in one piece: a copy of all would take as much
+    # memory as the gates. A power of two, so that work arrays of few lengths are made.
+    room = max(_ROWS_IN_ORDER, 1 << int(counts.max() - 1).bit_length())
+    ordered, ones = work.array("ordered", (room, size)), work.array("ones", (room,), fill=1.0)
+    begin = first = filled = 0
     for row, end in zip(sums, np.cumsum(counts[present]).tolist(), strict=True):
-        np.dot(ones[begin:end], ordered[begin:end], row)
+        if end > filled:
+            first, filled = begin, min(begin + room, positions)
+            values.take(order[first:filled], axis=0, out=ordered[: filled - first], mode="clip")
+        np.dot(ones[: end - begin], ordered[begin - first : end - first], row)
         begin = end
     out[present] = sums
 
