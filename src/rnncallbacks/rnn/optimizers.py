@@ -326,8 +326,8 @@ class Adam(Optimizer):
     weight_decay:
         :math:`\lambda`, 0 or more.
     kernels:
-        ``"numpy"``; or ``"numba"``, one compiled pass over everything, for float32. Gives the same up to rounding, in a
-        quarter of the time. Needs ``pip install 'rnncallbacks[fast]'``.
+        ``"numpy"``; or ``"numba"``, one compiled pass over everything, for float32. Gives the same up to rounding, in
+        less than half of the time. Needs ``pip install 'rnncallbacks[fast]'``.
 
     Raises
     ------
