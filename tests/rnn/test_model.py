@@ -500,7 +500,7 @@ def test_predict_refuses_an_empty_batch() -> None:
     [
         (np.zeros((3, 5)), ShapeError, r"state of shape \(3, 5\).*expected \(2, 5\)"),
         (np.zeros((2, 6)), ShapeError, r"state of shape \(2, 6\).*expected \(2, 5\)"),
-        (np.zeros((2, 5), int), ContainerError, "state: expected a float array, got int64"),
+        (np.zeros((2, 5), int), ContainerError, "state: expected a float array, got an array of int64"),
         (None, ContainerError, "state: expected a float array, got NoneType"),
     ],
 )

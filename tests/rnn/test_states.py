@@ -41,10 +41,10 @@ def test_the_zero_state_is_built_like_the_network(options: dict[str, Any], struc
 
 BAD: list[tuple[dict[str, Any], Any, type[RnnCallbacksError], str]] = [
     ({}, None, ContainerError, "state: expected a float array, got NoneType"),
-    ({}, ONE.astype(int), ContainerError, "state: expected a float array, got int"),
+    ({}, ONE.astype(int), ContainerError, "state: expected a float array, got an array of int"),
     ({}, (ONE, ONE), ContainerError, "state: expected a float array, got tuple"),
     ({}, np.zeros((3, 3)), ShapeError, r"state of shape \(3, 3\).*expected \(2, 3\)"),
-    ({"cell": "lstm"}, ONE, ContainerError, r"state: expected a tuple of 2, got float64.*\(h, c\) for an LSTM"),
+    ({"cell": "lstm"}, ONE, ContainerError, r"state: expected a tuple of 2, got an array of float64.*\(h, c\) for an LSTM"),
     ({"cell": "lstm"}, (ONE,), ContainerError, "state: expected a tuple of 2, got tuple of 1"),
     ({"cell": "lstm"}, (ONE, ONE[:1]), ShapeError, r"state\[1\] of shape \(1, 3\)"),
     (

@@ -56,4 +56,4 @@ def last_counted(mask: BoolArray) -> IntArray:
 
 
 def _kind(state: Any) -> str:
-    return str(getattr(state, "dtype", type(state).__name__))
+    return f"an array of {state.dtype}" if isinstance(state, np.ndarray) else type(state).__name__
