@@ -44,7 +44,7 @@ BAD: list[tuple[dict[str, Any], Any, type[RnnCallbacksError], str]] = [
     ({}, ONE.astype(int), ContainerError, "state: expected a float array, got an array of int"),
     ({}, (ONE, ONE), ContainerError, "state: expected a float array, got tuple"),
     ({}, np.zeros((3, 3)), ShapeError, r"state of shape \(3, 3\).*expected \(2, 3\)"),
-    ({"cell": "lstm"}, ONE, ContainerError, r"state: expected a tuple of 2, got an array of float64.*\(h, c\) for an LSTM"),
+    ({"cell": "lstm"}, ONE, ContainerError, r"state: expected a tuple of 2, got an array of float64.*an LSTM"),
     ({"cell": "lstm"}, (ONE,), ContainerError, "state: expected a tuple of 2, got tuple of 1"),
     ({"cell": "lstm"}, (ONE, ONE[:1]), ShapeError, r"state\[1\] of shape \(1, 3\)"),
     (
