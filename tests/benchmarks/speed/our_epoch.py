@@ -1,0 +1,51 @@
+"""The epoch through this library's ``Trainer``, with the remedies alone, and with all that ``recommended`` adds."""
+
+from __future__ import annotations
+
+import attrs
+
+from rnncallbacks import Trainer, recommended
+from rnncallbacks.hookspecs import hookimpl
+from rnncallbacks.plugins.early_stopping import EarlyStopping
+from rnncallbacks.plugins.gradient_clipping import GradientClipping
+from rnncallbacks.plugins.loss_averaging import LossAveraging
+from rnncallbacks.plugins.reduce_on_plateau import ReduceOnPlateau
+from rnncallbacks.rnn.model import RecurrentModel
+from rnncallbacks.rnn.optimizers import Adam
+from rnncallbacks.rnn.streams import StreamLoader
+from rnncallbacks.run import Run
+from speed.epochs import PATIENCE, Gate
+from speed.task import LEARNING_RATE, MAX_NORM, Task
+
+
+@attrs.define(eq=False, kw_only=True)
+class Turns:
+    """Waits before each epoch."""
+
+    gate: Gate
+
+    @hookimpl(trylast=True)
+    def on_epoch_start(self, run: Run) -> None:
+        self.gate(run.history["val_loss"][-1] if len(run.history) else 0.0)
+
+
+def remedies(task: Task, train: StreamLoader, held_out: StreamLoader, gate: Gate) -> None:
+    _fit(task, train, held_out, gate, {})
+
+
+def guarded(task: Task, train: StreamLoader, held_out: StreamLoader, gate: Gate) -> None:
+    _fit(task, train, held_out, gate, recommended())
+
+
+def _fit(task: Task, train: StreamLoader, held_out: StreamLoader, gate: Gate, plugins: dict[str, object]) -> None:
+    model = RecurrentModel(task.hidden_size, vocab_size=task.vocab_size, cell=task.cell)
+    for name, array in task.parameters().items():
+        model.parameters[name][...] = array
+    plugins = plugins | {
+        "gradient_clipping": GradientClipping(max_norm=MAX_NORM),
+        "loss_averaging": LossAveraging(),
+        "reduce_on_plateau": ReduceOnPlateau(patience=PATIENCE),
+        "early_stopping": EarlyStopping(patience=PATIENCE, restore_best=False),
+        "turns": Turns(gate=gate),
+    }
+    Trainer(model, Adam(), plugins=plugins, learning_rate=LEARNING_RATE).fit(train, held_out, max_epochs=None)

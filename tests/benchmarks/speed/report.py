@@ -1,0 +1,291 @@
+"""Tables of the speed benchmark, and the page of the documentation that they make. Knows results, and measures nothing.
+
+A ratio compares two samples of one round. What is printed is the median over the rounds, and in brackets the smallest
+and the largest. Of several ways to do the same work, the one with the smallest median counts.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from fault_report import table
+
+from speed.goals import EPOCH, LIMIT, MEMORY, PROPORTION, STEP, judged
+from speed.scaling import FACTORS, exponent, kept_bytes
+from speed.task import Task
+
+PAGE = Path(__file__).with_name("page.md")
+
+NAMES = {
+    "scratch": "from scratch",
+    "torch": "PyTorch",
+    "jax": "JAX",
+    "limit": "limit",
+    "lightning": "Lightning",
+    "keras": "Keras",
+}
+AXES = {"seq_len": "T", "batch_size": "B"}
+CELLS = {"vanilla": "Vanilla", "lstm": "LSTM", "gru": "GRU"}
+
+
+@attrs.frozen(order=True)
+class Ratio:
+    """Median, smallest and largest."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, above: Sequence[float], below: Sequence[float]) -> Ratio:
+        pairs = [one / other for one, other in zip(above, below, strict=True)]
+        return cls(statistics.median(pairs), min(pairs), max(pairs))
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+@attrs.frozen
+class Step:
+    """What was measured of one cell at one size: seconds by contender and way, round by round."""
+
+    threads: int
+    task: Task
+    seconds: dict[str, dict[str, list[float]]]
+
+    @property
+    def size(self) -> str:
+        task = self.task
+        return f"({task.seq_len}, {task.batch_size}, {task.vocab_size}, {task.hidden_size})"
+
+    @property
+    def ours(self) -> list[float]:
+        return self.seconds["ours"]["model"]
+
+    def way(self, name: str) -> str:
+        """The fastest."""
+        ways = self.seconds[name]
+        return min(ways, key=lambda way: statistics.median(ways[way]))
+
+    def ratio(self, name: str) -> Ratio:
+        """Theirs / ours; for the limit, which is there to be compared with, ours / it."""
+        theirs = self.seconds[name][self.way(name)]
+        return Ratio.of(self.ours, theirs) if name == "limit" else Ratio.of(theirs, self.ours)
+
+
+class Report:
+    """All that was measured, by table. ``results`` is the document that the benchmark keeps."""
+
+    def __init__(self, results: dict[str, Any]) -> None:
+        self.machine: dict[str, str] = results["machine"]
+        cases = results["cases"]
+        self.steps = [
+            Step(case["threads"], Task(case["cell"], *case["size"]), case["result"])
+            for case in cases
+            if case["part"] == "steps"
+        ]
+        self.scaling = [case for case in cases if case["part"] == "scaling"]
+        self.memory = [case for case in cases if case["part"] == "memory"]
+        self.epochs = [case for case in cases if case["part"] == "epochs"]
+        counts = {step.threads for step in self.steps} | {case["threads"] for case in self.epochs}
+        self.threads = sorted(counts) or [1]
+
+    def of(self, cell: str, threads: int, name: str | None = None) -> list[Step]:
+        """Steps of a cell; with a name, those in which it took part."""
+        found = [step for step in self.steps if step.task.cell == cell and step.threads == threads]
+        return [step for step in found if name is None or name in step.seconds]
+
+    def step_table(self, cell: str, threads: int) -> str:
+        steps = self.of(cell, threads)
+        opponents = [name for name in NAMES if any(name in step.seconds for step in steps)]
+        heads = [f"ours / {NAMES[name]}" if name == "limit" else f"{NAMES[name]} / ours" for name in opponents]
+        rows: list[Sequence[object]] = [("(T, B, V, H)", "ours, µs", *heads)]
+        for step in steps:
+            cells = [str(step.ratio(name)) + _way(step, name) if name in step.seconds else "-" for name in opponents]
+            rows.append((step.size, f"{micro(step.ours):,.0f}", *cells))
+        means = [f"{self.mean(cell, threads, name):.2f}" for name in opponents]
+        rows.append(("geometric mean", "", *means))
+        return table(rows)
+
+    def mean(self, cell: str, threads: int, name: str) -> float:
+        """Geometric mean of the ratios over sizes."""
+        return statistics.geometric_mean([step.ratio(name).median for step in self.of(cell, threads, name)])
+
+    def ways(self) -> str:
+        """Every way at every size on the fewest threads, in microseconds."""
+        steps = [step for step in self.steps if step.threads == self.threads[0]]
+        keys = [(name, way) for name in NAMES for way in _first(step.seconds.get(name, {}) for step in steps)]
+        heads = [NAMES[name] if name == "scratch" else f"{NAMES[name]}, {way}" for name, way in keys]
+        rows: list[Sequence[object]] = [("cell", "(T, B, V, H)", "ours", *heads)]
+        for step in steps:
+            found = [step.seconds.get(name, {}).get(way) for name, way in keys]
+            times = [f"{micro(one):,.0f}" if one else "-" for one in [step.ours, *found]]
+            rows.append((step.task.cell, step.size, *times))
+        return table(rows)
+
+    def scaling_table(self) -> str:
+        rows: list[Sequence[object]] = [
+            ("cell", "what grows", "x1, µs", *(f"x{factor}" for factor in FACTORS[1:]), "exponent")
+        ]
+        for case in self.scaling:
+            axis = AXES[case["axis"]]
+            base = case["size"][axis == "B"]
+            times = _medians(case["result"])
+            proportions = [f"{times[factor] / (factor * times[1]):.2f}" for factor in FACTORS[1:]]
+            grows = f"{axis} from {base} to {FACTORS[-1] * base}"
+            rows.append((case["cell"], grows, f"{1e6 * times[1]:,.0f}", *proportions, f"{exponent(times):.2f}"))
+        return table(rows)
+
+    def memory_table(self) -> str:
+        sizes = list(dict.fromkeys(tuple(case["size"]) for case in self.memory))
+        rows: list[Sequence[object]] = [("cell", *(f"({', '.join(map(str, size))})" for size in sizes))]
+        for cell in dict.fromkeys(case["cell"] for case in self.memory):
+            found = {tuple(case["size"]): case["result"] for case in self.memory if case["cell"] == cell}
+            parts = [(found[size], kept_bytes(Task(cell, *size))) for size in sizes]
+            rows.append((cell, *(f"{peak / kept:.2f} ({peak / 2**20:.1f} MiB)" for peak, kept in parts)))
+        return table(rows)
+
+    def epoch_table(self) -> str:
+        rows: list[Sequence[object]] = [
+            (
+                "(T, B, H)",
+                "threads",
+                "characters",
+                "batches",
+                "ours, s",
+                "with guards / ours",
+                *(f"{NAMES[name]} / ours" for name in ("lightning", "keras")),
+            )
+        ]
+        for case in self.epochs:
+            others = [self.epoch_ratio(case, name) for name in ("ours, guarded", "lightning", "keras")]
+            seconds = statistics.median(case["result"]["seconds"]["ours"])
+            batches = "{} + {}".format(*case["result"]["batches"])
+            size = f"({', '.join(map(str, case['size']))})"
+            characters = f"{case['characters']:,}" if case["characters"] else "all"
+            shown = [str(one or "-") for one in others]
+            rows.append((size, case["threads"], characters, batches, f"{seconds:.2f}", *shown))
+        return table(rows)
+
+    def epoch_ratio(self, case: dict[str, Any], name: str) -> Ratio | None:
+        seconds = case["result"]["seconds"]
+        return Ratio.of(seconds[name], seconds["ours"]) if name in seconds else None
+
+    def goals(self) -> str:
+        """What was wanted and what was measured, by number of threads."""
+        heads = [f"{count} thread" if count == 1 else f"{count} threads" for count in self.threads]
+        rows: list[Sequence[object]] = [("goal", "wanted", *heads)]
+        for (cell, name), (least, mean) in STEP.items():
+            what = f"{CELLS[cell]}, {NAMES[name]} / ours"
+            slowest = [_extreme(self.of(cell, count, name), name, least) for count in self.threads]
+            rows.append((f"{what}, at every size", f"{least} or more", *slowest))
+            means = [judged(self.mean(cell, n, name), mean) if self.of(cell, n, name) else "-" for n in self.threads]
+            rows.append((f"{what}, geometric mean", f"{mean} or more", *means))
+        for units, most in LIMIT:
+            steps = [
+                [one for one in self.of("vanilla", count, "limit") if one.task.hidden_size in units]
+                for count in self.threads
+            ]
+            what = f"H = {units[0]}" if len(units) == 1 else f"H >= {units[0]}"
+            rows.append(
+                (f"Vanilla, ours / limit, {what}", f"{most} or less", *(_extreme(one, "limit", most) for one in steps))
+            )
+        for (size, name), least in EPOCH.items():
+            found = [self._epoch(size, name, count) for count in self.threads]
+            rows.append(
+                (
+                    f"Epoch at {size}, {NAMES[name]} / ours",
+                    f"{least} or more",
+                    *(judged(one.median, least) if one else "-" for one in found),
+                )
+            )
+        empty = [""] * (len(self.threads) - 1)
+        for axis, letter in AXES.items():
+            shares = [_proportion(_medians(case["result"])) for case in self.scaling if case["axis"] == axis]
+            found = judged(max(shares), PROPORTION, least=False) if shares else "-"
+            rows.append(
+                (
+                    f"Time at {FACTORS[-1]} {letter} / {FACTORS[-1]} times that at {letter}",
+                    f"{PROPORTION} or less",
+                    found,
+                    *empty,
+                )
+            )
+        shares = [case["result"] / kept_bytes(Task(case["cell"], *case["size"])) for case in self.memory]
+        found = judged(max(shares), MEMORY, least=False) if shares else "-"
+        rows.append(("Peak memory of a step / what it must keep", f"{MEMORY} or less", found, *empty))
+        return table(rows)
+
+    def _epoch(self, size: tuple[int, ...], name: str, threads: int) -> Ratio | None:
+        cases = [one for one in self.epochs if tuple(one["size"]) == size and one["threads"] == threads]
+        return self.epoch_ratio(cases[0], name) if cases else None
+
+    def machine_table(self) -> str:
+        return table([("what", "which"), *self.machine.items()])
+
+    def step_tables(self) -> str:
+        parts = []
+        for cell, title in CELLS.items():
+            for count in self.threads:
+                if self.of(cell, count):
+                    threads = "one thread" if count == 1 else f"{count} threads"
+                    parts.append(f"### {title}, {threads}\n\n{self.step_table(cell, count)}")
+        return "\n\n".join(parts)
+
+    def text(self) -> str:
+        """All tables, for a terminal."""
+        parts = [self.step_tables()]
+        parts += [self.ways()] if self.steps else []
+        parts += [self.scaling_table()] if self.scaling else []
+        parts += [self.memory_table()] if self.memory else []
+        parts += [self.epoch_table()] if self.epochs else []
+        return "\n\n".join(part for part in [*parts, self.goals()] if part)
+
+    def page(self, command: str, figure: str) -> str:
+        """All tables, as a page of the documentation; ``figure`` is the picture's file beside it."""
+        return PAGE.read_text().format(
+            command=command,
+            figure=figure,
+            rounds=max((len(step.ours) for step in self.steps), default=0),
+            machine=self.machine_table(),
+            goals=self.goals(),
+            steps=self.step_tables(),
+            ways=self.ways(),
+            scaling=self.scaling_table(),
+            memory=self.memory_table(),
+            epochs=self.epoch_table(),
+        )
+
+
+def micro(seconds: Iterable[float]) -> float:
+    """The median, in microseconds."""
+    return 1e6 * statistics.median(seconds)
+
+
+def _way(step: Step, name: str) -> str:
+    return f" {step.way(name)}" if len(step.seconds[name]) > 1 and name != "limit" else ""
+
+
+def _first(ways: Iterable[dict[str, list[float]]]) -> list[str]:
+    return list(next((one for one in ways if one), {}))
+
+
+def _medians(result: dict[str, list[float]]) -> dict[int, float]:
+    return {int(factor): statistics.median(times) for factor, times in result.items()}
+
+
+def _proportion(times: dict[int, float]) -> float:
+    return times[FACTORS[-1]] / (FACTORS[-1] * times[1])
+
+
+def _extreme(steps: list[Step], name: str, goal: float) -> str:
+    """The worst of the steps, and where it is."""
+    if not steps:
+        return "-"
+    least = name != "limit"
+    worst = (min if least else max)(steps, key=lambda one: one.ratio(name))
+    return f"{judged(worst.ratio(name).median, goal, least=least)} at {worst.size}"
