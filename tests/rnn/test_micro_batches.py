@@ -195,4 +195,4 @@ def test_memory_is_that_of_a_slice(cell):
     slice_alone = peak(4, None)
     # State and gradients of the whole are little beside 40 steps of 4 rows.
     assert peak(64, 4) < 1.3 * slice_alone
-    assert peak(64, None) > 10 * slice_alone
+    assert peak(64, None) > 8 * slice_alone
