@@ -56,6 +56,15 @@ def test_the_geometric_mean_is_over_sizes():
     assert row(REPORT.step_table("vanilla", 1), "geometric mean")[1:] == ["6.00", "1.61", "1.58"]
 
 
+def test_compiled_kernels_are_compared_in_tables_and_columns_of_their_own():
+    fast = steps("vanilla", LARGE, torch={"layer": [3.0, 3.0, 3.0]}, compiled={"compiled": [0.5, 0.5, 1.0]})
+    report = Report({"machine": {}, "cases": [fast]})
+    assert row(report.step_table("vanilla", 1, "compiled"), "(64, 32, 103, 256)") == ["500,000", "6.00 [3.00, 6.00]"]
+    assert row(report.goals(), "Vanilla, PyTorch / ours, geometric mean") == ["2.0 or more", "3.00, met", "6.00, met"]
+    assert "### Vanilla, one thread, compiled" in report.step_tables()
+    assert "compiled" not in REPORT.step_tables() + REPORT.goals()
+
+
 def test_all_ways_are_told():
     assert row(REPORT.ways(), "vanilla", "(64, 32, 103, 256)") == [
         "1,000,000", "-", "1,500,000", "9,000,000", "1,000,000", "800,000",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from rnncallbacks.gradients import clip_by_global_norm
@@ -12,11 +14,13 @@ from speed.task import BETAS, EPS, LEARNING_RATE, MAX_NORM, Arrays, Task
 
 
 class Ours:
+    kernels: Literal["numpy", "numba"] = "numpy"
+
     def __init__(self, task: Task) -> None:
-        self.model = RecurrentModel(task.hidden_size, vocab_size=task.vocab_size, cell=task.cell)
+        self.model = RecurrentModel(task.hidden_size, vocab_size=task.vocab_size, cell=task.cell, kernels=self.kernels)
         for name, array in task.parameters().items():
             self.model.parameters[name][...] = array
-        self.optimizer = Adam(betas=BETAS, eps=EPS)
+        self.optimizer = Adam(betas=BETAS, eps=EPS, kernels=self.kernels)
         self.optimizer.bind(self.model.parameters)
         self.batch = SequenceBatch(*task.tokens())
 
@@ -32,4 +36,8 @@ class Ours:
         return loss
 
 
-WAYS = {"model": Ours}
+class Compiled(Ours):
+    kernels = "numba"
+
+
+WAYS = {"model": Ours, "compiled": Compiled}

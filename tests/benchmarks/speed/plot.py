@@ -17,8 +17,9 @@ STYLES = {
     "jax": ("s", "tab:blue"),
     "torch": ("o", "tab:red"),
     "scratch": ("D", "tab:olive"),
+    "compiled": ("^", "tab:green"),
 }
-LABELS = NAMES | {"limit": "matrix products alone"}
+LABELS = NAMES | {"limit": "matrix products alone", "compiled": "ours, compiled"}
 TICKS = (0.2, 0.5, 1, 2, 5, 10, 20)
 
 
@@ -37,7 +38,7 @@ def draw(report: Report, path: Path) -> None:
     for place in axes[-1]:
         place.set_xlabel("time of a step / ours", fontsize=9)
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8, frameon=False)
+    figure.legend(handles, labels, loc="outside upper center", ncols=5, fontsize=8, frameon=False)
     # Ids that are the same in every run: a picture that is drawn again does not differ.
     with matplotlib.rc_context({"svg.hashsalt": "speed"}):
         figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
@@ -53,7 +54,7 @@ def panel(axes: Axes, steps: list[Step]) -> None:
         ratios = [step.ratio(name) for _, step in found]
         middle = [1 / one.median if name == "limit" else one.median for one in ratios]
         ends = [(1 / one.high, 1 / one.low) if name == "limit" else (one.low, one.high) for one in ratios]
-        heights = [number + 0.18 * (offset - 1.5) for number, _ in found]
+        heights = [number + 0.16 * (offset - 2) for number, _ in found]
         axes.hlines(heights, [low for low, _ in ends], [high for _, high in ends], color=colour, linewidth=1)
         axes.plot(middle, heights, marker, color=colour, markersize=8 if name == "limit" else 4, label=LABELS[name])
     axes.set_xscale("log")

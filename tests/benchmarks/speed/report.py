@@ -28,6 +28,8 @@ NAMES = {
     "lightning": "Lightning",
     "keras": "Keras",
 }
+BASES = {"ours": "", "compiled": ", compiled"}
+"""What is compared with the others: this library with NumPy alone, and with the kernels of the extra ``fast``."""
 AXES = {"seq_len": "T", "batch_size": "B"}
 CELLS = {"vanilla": "Vanilla", "lstm": "LSTM", "gru": "GRU"}
 
@@ -62,19 +64,19 @@ class Step:
         task = self.task
         return f"({task.seq_len}, {task.batch_size}, {task.vocab_size}, {task.hidden_size})"
 
-    @property
-    def ours(self) -> list[float]:
-        return self.seconds["ours"]["model"]
+    def ours(self, base: str = "ours") -> list[float]:
+        (seconds,) = self.seconds[base].values()
+        return seconds
 
     def way(self, name: str) -> str:
         """The fastest."""
         ways = self.seconds[name]
         return min(ways, key=lambda way: statistics.median(ways[way]))
 
-    def ratio(self, name: str) -> Ratio:
+    def ratio(self, name: str, base: str = "ours") -> Ratio:
         """Theirs / ours; for the limit, which is there to be compared with, ours / it."""
-        theirs = self.seconds[name][self.way(name)]
-        return Ratio.of(self.ours, theirs) if name == "limit" else Ratio.of(theirs, self.ours)
+        theirs, ours = self.seconds[name][self.way(name)], self.ours(base)
+        return Ratio.of(ours, theirs) if name == "limit" else Ratio.of(theirs, ours)
 
 
 class Report:
@@ -91,39 +93,45 @@ class Report:
         self.scaling = [case for case in cases if case["part"] == "scaling"]
         self.memory = [case for case in cases if case["part"] == "memory"]
         self.epochs = [case for case in cases if case["part"] == "epochs"]
+        self.bases = [base for base in BASES if any(base in step.seconds for step in self.steps)] or ["ours"]
         counts = {step.threads for step in self.steps} | {case["threads"] for case in self.epochs}
         self.threads = sorted(counts) or [1]
 
-    def of(self, cell: str, threads: int, name: str | None = None) -> list[Step]:
-        """Steps of a cell; with a name, those in which it took part."""
+    def of(self, cell: str, threads: int, *names: str) -> list[Step]:
+        """Steps of a cell; with names, those in which all of them took part."""
         found = [step for step in self.steps if step.task.cell == cell and step.threads == threads]
-        return [step for step in found if name is None or name in step.seconds]
+        return [step for step in found if set(names) <= step.seconds.keys()]
 
-    def step_table(self, cell: str, threads: int) -> str:
-        steps = self.of(cell, threads)
+    def step_table(self, cell: str, threads: int, base: str = "ours") -> str:
+        steps = self.of(cell, threads, base)
         opponents = [name for name in NAMES if any(name in step.seconds for step in steps)]
         heads = [f"ours / {NAMES[name]}" if name == "limit" else f"{NAMES[name]} / ours" for name in opponents]
         rows: list[Sequence[object]] = [("(T, B, V, H)", "ours, µs", *heads)]
         for step in steps:
-            cells = [str(step.ratio(name)) + _way(step, name) if name in step.seconds else "-" for name in opponents]
-            rows.append((step.size, f"{micro(step.ours):,.0f}", *cells))
-        means = [f"{self.mean(cell, threads, name):.2f}" for name in opponents]
+            cells = [
+                str(step.ratio(name, base)) + _way(step, name) if name in step.seconds else "-" for name in opponents
+            ]
+            rows.append((step.size, f"{micro(step.ours(base)):,.0f}", *cells))
+        means = [f"{self.mean(cell, threads, name, base):.2f}" for name in opponents]
         rows.append(("geometric mean", "", *means))
         return table(rows)
 
-    def mean(self, cell: str, threads: int, name: str) -> float:
+    def mean(self, cell: str, threads: int, name: str, base: str = "ours") -> float:
         """Geometric mean of the ratios over sizes."""
-        return statistics.geometric_mean([step.ratio(name).median for step in self.of(cell, threads, name)])
+        return statistics.geometric_mean([step.ratio(name, base).median for step in self.of(cell, threads, name, base)])
 
     def ways(self) -> str:
         """Every way at every size on the fewest threads, in microseconds."""
         steps = [step for step in self.steps if step.threads == self.threads[0]]
-        keys = [(name, way) for name in NAMES for way in _first(step.seconds.get(name, {}) for step in steps)]
-        heads = [NAMES[name] if name == "scratch" else f"{NAMES[name]}, {way}" for name, way in keys]
+        keys = [
+            (name, way) for name in ("compiled", *NAMES) for way in _first(step.seconds.get(name, {}) for step in steps)
+        ]
+        titles = NAMES | {"compiled": "ours"}
+        heads = [NAMES[name] if name == "scratch" else f"{titles[name]}, {way}" for name, way in keys]
         rows: list[Sequence[object]] = [("cell", "(T, B, V, H)", "ours", *heads)]
         for step in steps:
             found = [step.seconds.get(name, {}).get(way) for name, way in keys]
-            times = [f"{micro(one):,.0f}" if one else "-" for one in [step.ours, *found]]
+            times = [f"{micro(one):,.0f}" if one else "-" for one in [step.ours(), *found]]
             rows.append((step.task.cell, step.size, *times))
         return table(rows)
 
@@ -176,26 +184,29 @@ class Report:
         return Ratio.of(seconds[name], seconds["ours"]) if name in seconds else None
 
     def goals(self) -> str:
-        """What was wanted and what was measured, by number of threads."""
-        heads = [f"{count} thread" if count == 1 else f"{count} threads" for count in self.threads]
+        """What was wanted and what was measured, by number of threads, with NumPy alone and compiled."""
+        sides = [(count, base) for base in self.bases for count in self.threads]
+        heads = [(f"{count} thread" if count == 1 else f"{count} threads") + BASES[base] for count, base in sides]
         rows: list[Sequence[object]] = [("goal", "wanted", *heads)]
         for (cell, name), (least, mean) in STEP.items():
             what = f"{CELLS[cell]}, {NAMES[name]} / ours"
-            slowest = [_extreme(self.of(cell, count, name), name, least) for count in self.threads]
+            slowest = [_extreme(self.of(cell, count, name, base), name, least, base) for count, base in sides]
             rows.append((f"{what}, at every size", f"{least} or more", *slowest))
-            means = [judged(self.mean(cell, n, name), mean) if self.of(cell, n, name) else "-" for n in self.threads]
+            means = [
+                judged(self.mean(cell, count, name, base), mean) if self.of(cell, count, name, base) else "-"
+                for count, base in sides
+            ]
             rows.append((f"{what}, geometric mean", f"{mean} or more", *means))
         for units, most in LIMIT:
             steps = [
-                [one for one in self.of("vanilla", count, "limit") if one.task.hidden_size in units]
-                for count in self.threads
+                ([one for one in self.of("vanilla", count, "limit", base) if one.task.hidden_size in units], base)
+                for count, base in sides
             ]
             what = f"H = {units[0]}" if len(units) == 1 else f"H >= {units[0]}"
-            rows.append(
-                (f"Vanilla, ours / limit, {what}", f"{most} or less", *(_extreme(one, "limit", most) for one in steps))
-            )
+            worst = [_extreme(some, "limit", most, base) for some, base in steps]
+            rows.append((f"Vanilla, ours / limit, {what}", f"{most} or less", *worst))
         for (size, name), least in EPOCH.items():
-            found = [self._epoch(size, name, count) for count in self.threads]
+            found = [self._epoch(size, name, count) if base == "ours" else None for count, base in sides]
             rows.append(
                 (
                     f"Epoch at {size}, {NAMES[name]} / ours",
@@ -203,7 +214,7 @@ class Report:
                     *(judged(one.median, least) if one else "-" for one in found),
                 )
             )
-        empty = [""] * (len(self.threads) - 1)
+        empty = [""] * (len(sides) - 1)
         for axis, letter in AXES.items():
             shares = [_proportion(_medians(case["result"])) for case in self.scaling if case["axis"] == axis]
             found = judged(max(shares), PROPORTION, least=False) if shares else "-"
@@ -231,9 +242,11 @@ class Report:
         parts = []
         for cell, title in CELLS.items():
             for count in self.threads:
-                if self.of(cell, count):
-                    threads = "one thread" if count == 1 else f"{count} threads"
-                    parts.append(f"### {title}, {threads}\n\n{self.step_table(cell, count)}")
+                for base in self.bases:
+                    if self.of(cell, count, base):
+                        threads = "one thread" if count == 1 else f"{count} threads"
+                        head = f"### {title}, {threads}{BASES[base]}"
+                        parts.append(f"{head}\n\n{self.step_table(cell, count, base)}")
         return "\n\n".join(parts)
 
     def text(self) -> str:
@@ -250,7 +263,7 @@ class Report:
         return PAGE.read_text().format(
             command=command,
             figure=figure,
-            rounds=max((len(step.ours) for step in self.steps), default=0),
+            rounds=max((len(step.ours()) for step in self.steps), default=0),
             machine=self.machine_table(),
             goals=self.goals(),
             steps=self.step_tables(),
@@ -282,10 +295,10 @@ def _proportion(times: dict[int, float]) -> float:
     return times[FACTORS[-1]] / (FACTORS[-1] * times[1])
 
 
-def _extreme(steps: list[Step], name: str, goal: float) -> str:
+def _extreme(steps: list[Step], name: str, goal: float, base: str) -> str:
     """The worst of the steps, and where it is."""
     if not steps:
         return "-"
     least = name != "limit"
-    worst = (min if least else max)(steps, key=lambda one: one.ratio(name))
-    return f"{judged(worst.ratio(name).median, goal, least=least)} at {worst.size}"
+    worst = (min if least else max)(steps, key=lambda one: one.ratio(name, base))
+    return f"{judged(worst.ratio(name, base).median, goal, least=least)} at {worst.size}"

@@ -18,6 +18,7 @@ from speed.task import Arrays, Contender, Task
 
 WAYS = {
     "ours": ("ours", ("model",)),
+    "compiled": ("ours", ("compiled",)),
     "scratch": ("scratch", ("loops",)),
     "torch": ("torch_step", ("layer", "gather")),
     "jax": ("jax_step", ("scan", "hoisted", "unrolled")),
@@ -44,8 +45,9 @@ class DisagreementError(Exception):
 
 
 def missing(names: Iterable[str]) -> list[str]:
-    """Those of the names that are packages to be installed, and are not."""
-    return [name for name in names if name in ("torch", "jax", "keras", "lightning") and not find_spec(name)]
+    """Those of the names whose packages are to be installed, and are not."""
+    packages = {name: name for name in ("torch", "jax", "keras", "lightning")} | {"compiled": "numba"}
+    return [name for name in names if name in packages and not find_spec(packages[name])]
 
 
 @contextmanager
