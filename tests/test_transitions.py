@@ -5,7 +5,7 @@ import pytest
 
 from rnncallbacks.contiguity import edges_of
 from rnncallbacks.evidence import Sequences
-from rnncallbacks.transitions import EACH, PERIOD, Look, Phase, transition
+from rnncallbacks.transitions import EACH, ENOUGH, PERIOD, Look, Phase, transition
 
 HIDDEN, ROWS, SEQ_LEN = 5, 3, 4
 rng = np.random.default_rng(0)
@@ -84,6 +84,17 @@ def test_which_batches_are_looked_at():
     later = due[EACH:]
     assert later[::2] == [serial for serial in range(PERIOD, 10 * PERIOD, PERIOD) if serial > EACH]
     assert later[1::2] == [serial + 1 for serial in later[::2]]
+
+
+def test_of_batches_with_many_rows_fewer_are_looked_at():
+    one = Phase("train")
+    due = []
+    for serial in range(1, PERIOD):
+        one.begin(index=serial, count=None)
+        if one.due:
+            due.append(serial)
+            one.rows += 50
+    assert due == list(range(1, ENOUGH + 1))
 
 
 def test_the_ends_of_epochs_are_always_looked_at():

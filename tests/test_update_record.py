@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnncallbacks.update_record import CLOSE, EVERY, UpdateRecord
+from rnncallbacks.update_record import CLOSE, FIRST, LOOKS, UpdateRecord
 
 
 def record(losses, *, grow=1.0, start=1.0, step=0.05, changes=None, positions=None):
@@ -66,13 +66,25 @@ def test_an_easy_first_batch_is_no_measure():
     assert (known.reference, known.rise()) == (1.1, 0)
 
 
-def test_after_the_first_updates_one_in_twenty_is_due():
-    kept = record([1.0] * CLOSE)
-    due = []
-    for _ in range(3 * EVERY):
-        due.append(kept.due)
+def test_which_updates_are_measured():
+    kept, due = UpdateRecord(), []
+    for number in range(200):
+        if kept.due:
+            due.append(number)
         kept.note(1.0, 1.0)
-    assert due == ([True] + [False] * (EVERY - 1)) * 3
+    assert due[:FIRST] == list(range(FIRST))
+    assert set(LOOKS) < set(due)
+    assert CLOSE // 2 < sum(number < CLOSE for number in due) < 0.75 * CLOSE
+    assert [number for number in due if number >= CLOSE] == [40, 80, 120, 160]
+
+
+def test_updates_that_were_not_measured_count_as_much_as_those_that_were():
+    all_of_them = record([1.0] + [5.0] * 19, step=0.02)
+    half = record([1.0] + [5.0] * 19, step=0.02)
+    del half.ratios[1::2]
+    assert all_of_them.large
+    assert half.large
+    assert not record([1.0] + [5.0] * 19, step=0.01).large
 
 
 def test_beginning_anew_keeps_the_reference_and_forgetting_does_not():

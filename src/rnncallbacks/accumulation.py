@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 import attrs
@@ -12,7 +13,7 @@ from rnncallbacks.arrays import Array
 LOOKS = (12, 14, 16)
 """Numbers of batches after which the norms are judged."""
 
-ENTRIES = 20_000
+ENTRIES = 4_000
 """Entries that are compared; of larger gradients, a sample."""
 
 KEPT, KEPT_BATCHES = 0.02, 3
@@ -41,13 +42,17 @@ class Accumulation:
 
     def add(self, loss: float, gradients: Collection[Array], params: Collection[Array] = ()) -> None:
         """Take a batch in. ``params`` are those of the gradients, in their order, or none if that is not known."""
-        entries = sample(gradients)
+        with np.errstate(all="ignore"):  # of a run that diverges
+            self._add(loss, sample(gradients), params)
+
+    def _add(self, loss: float, entries: Array, params: Collection[Array]) -> None:
+        norm = _norm(entries)
         if self._last is not None and self._last.shape == entries.shape:
-            self._compare(entries, params)
+            self._compare(entries, norm, params)
         elif self.norms:  # a run that resumed: what came before is lost
             self.norms, self.losses, self.cosines, self.increments, self.turns = [], [], [], [], []
             self._increment = None
-        self.norms.append(float(np.linalg.norm(entries)))
+        self.norms.append(norm)
         self.losses.append(loss)
         self._last, self._params = entries, sample(params)
 
@@ -56,22 +61,26 @@ class Accumulation:
         """Whether gradients add up."""
         return self.kept >= KEPT_BATCHES or (len(self.norms) in LOOKS and grows(self))
 
-    def _compare(self, entries: Array, params: Collection[Array]) -> None:
+    def _compare(self, entries: Array, norm: float, params: Collection[Array]) -> None:
         assert self._last is not None
         increment = entries - self._last
-        self.cosines.append(_cosine(entries, self._last))
-        self.increments.append(float(np.linalg.norm(increment)))
+        size = _norm(increment)
+        self.cosines.append(_cosine(entries, self._last, norm * self.norms[-1]))
         if self._increment is not None:
-            self.turns.append(_cosine(increment, self._increment))
+            self.turns.append(_cosine(increment, self._increment, size * self.increments[-1]))
+        self.increments.append(size)
         self._increment = increment
         same = (entries == self._last) & (entries != 0.0)
-        self.kept_share = float(same.sum() / max(np.count_nonzero(entries), 1))
+        self.kept_share = float(np.count_nonzero(same) / max(np.count_nonzero(entries), 1))
+        if self.kept_share < KEPT:
+            self.kept = 0
+            return
         now = sample(params)
         # The derivative of a penalty would be as constant where the parameters are: there, nothing is concluded.
         known = self._params is not None and now.size == entries.size == self._params.size
         moved = known and np.count_nonzero((now != self._params) & same) > 0.5 * np.count_nonzero(same)
         varied = moved and len(np.unique(np.abs(entries[same]))) >= 10
-        self.kept = self.kept + 1 if varied and self.kept_share >= KEPT else 0
+        self.kept = self.kept + 1 if varied else 0
 
 
 def grows(seen: Accumulation) -> bool:
@@ -101,11 +110,16 @@ def sample(arrays: Collection[Array]) -> Array:
     >>> sample([np.array([1.0, 2.0]), np.array([[3.0]])])
     array([1., 2., 3.])
     """
-    stride = 1 + sum(array.size for array in arrays) // ENTRIES
+    # An odd stride is not caught in the columns of matrices, whose number is mostly even.
+    stride = -(-sum(array.size for array in arrays) // ENTRIES) | 1
     parts: Sequence[Array] = [array.reshape(-1)[::stride] for array in arrays]
     return np.concatenate(parts).astype(np.float64) if parts else np.empty(0)
 
 
-def _cosine(one: Array, other: Array) -> float:
-    size = float(np.linalg.norm(one) * np.linalg.norm(other))
+def _norm(entries: Array) -> float:
+    return math.sqrt(float(entries @ entries))
+
+
+def _cosine(one: Array, other: Array, size: float) -> float:
+    """The cosine of two vectors the product of whose norms is known."""
     return float(one @ other) / size if size else 0.0

@@ -37,6 +37,7 @@ class FlatArrays(Mapping[str, FloatArray]):
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: npt.DTypeLike = "float32") -> None:
         sizes = [int(np.prod(shape)) for shape in shapes.values()]
+        self._layout = tuple(shapes.items())
         self.flat: FloatArray = np.zeros(sum(sizes), dtype=dtype)
         ends = np.cumsum(sizes)
         self._views = {
@@ -66,6 +67,19 @@ def _restored(shapes: Mapping[str, tuple[int, ...]], flat: FloatArray) -> FlatAr
     arrays = FlatArrays(shapes, dtype=flat.dtype)
     arrays.flat[:] = flat
     return arrays
+
+
+def lie_alike(one: object, other: object) -> bool:
+    """Whether two containers are flat ones that hold arrays of the same names and shapes in the same order.
+
+    Example
+    -------
+    >>> lie_alike(FlatArrays({"w": (2, 3)}), FlatArrays({"w": (2, 3)})), lie_alike({}, FlatArrays({"w": (2, 3)}))
+    (True, False)
+    """
+    if not isinstance(one, FlatArrays) or not isinstance(other, FlatArrays):
+        return False
+    return one._layout == other._layout
 
 
 def named_arrays(container: object, what: str = "container") -> dict[str, Array]:
@@ -111,6 +125,24 @@ def _collect(node: object, path: str, what: str, found: dict[str, Array]) -> Non
         )
     for key, child in children:
         _collect(child, f"{path}.{key}" if path else str(key), what, found)
+
+
+def copied(arrays: Mapping[str, Array], into: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Copies of the arrays, in place of earlier copies where these fit: large arrays take long to make.
+
+    Example
+    -------
+    >>> kept = copied({"w": np.ones(2)}, {})
+    >>> copied({"w": np.zeros(2)}, kept) is kept, kept["w"]
+    (True, array([0., 0.]))
+    """
+    if into.keys() != arrays.keys() or any(
+        into[name].shape != array.shape or into[name].dtype != array.dtype for name, array in arrays.items()
+    ):
+        return {name: array.copy() for name, array in arrays.items()}
+    for name, array in arrays.items():
+        into[name][...] = array
+    return into
 
 
 def map_arrays(function: Callable[[Array], Array], container: Any) -> Any:

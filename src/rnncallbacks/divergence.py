@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 
 import attrs
-import numpy as np
 
 from rnncallbacks.trends import MAD_TO_SIGMA, mann_kendall, noise, share_above
 
@@ -105,14 +104,14 @@ class LossLevels:
         recent = sorted(self._recent[-window:])
         self.level = _quantile(recent, 0.5)
         self._farthest = max(self._farthest, recent[-1] - self.level)
-        self.deviation = MAD_TO_SIGMA * float(np.median(np.abs(np.asarray(recent) - self.level)))
+        self.deviation = MAD_TO_SIGMA * _quantile(sorted(abs(loss - self.level) for loss in recent), 0.5)
         if count < max(2 * window // 5, 1):
             return None
         earlier, now = self._recent[-count - window : -count], self._recent[-count:]
         median, value = _quantile(sorted(earlier), 0.5), _quantile(sorted(now), 0.5)
         if median < self.best:
             self.best, self._best_losses = median, earlier
-        drift = DRIFT * noise(self._medians) if len(self._medians) >= 6 else 0.0
+        before = self._medians
         if self._batches % window == 0:
             self._medians = [*self._medians[-19:], value]
         rise = value - self.best
@@ -123,8 +122,10 @@ class LossLevels:
             return None
         self._excursion = max(self._excursion, rise)
         # A loss that is below the first one still has learned something: it may be that the data became harder.
-        needed = max(margin if value > self.first else 2.0 * margin, AGAIN * self._recovered, drift)
-        if rise <= needed or share_above(now, self._best_losses) < ABOVE or mann_kendall(now[count // 2 :]) < FALLING:
+        needed = max(margin if value > self.first else 2.0 * margin, AGAIN * self._recovered)
+        if rise <= needed or (len(before) >= 6 and rise <= DRIFT * noise(before)):
+            return None
+        if share_above(now, self._best_losses) < ABOVE or mann_kendall(now[count // 2 :]) < FALLING:
             return None
         return Rise(
             f"the median of the last {count} losses", value, f"that of the best {len(earlier)} before", self.best

@@ -120,12 +120,13 @@ def _found(batch: Batch) -> tuple[Any, Any, bool]:
     """Inputs, targets, and whether they come in the library's own layout, time first."""
     data, observed = batch.data, batch.evidence
     inputs, targets, time_first = None, None, False
-    if isinstance(data, Mapping):
-        inputs, targets = data.get("inputs"), data.get("targets")
-    elif hasattr(data, "inputs") and hasattr(data, "targets"):
+    if hasattr(data, "inputs") and hasattr(data, "targets"):
         inputs, targets, time_first = data.inputs, data.targets, True
-    elif isinstance(data, tuple | list) and (len(data) == 2 or (len(data) > 2 and _look_like_a_pair(*data[:2]))):
-        inputs, targets = data[:2]
+    elif isinstance(data, (tuple, list)):
+        if len(data) == 2 or (len(data) > 2 and _look_like_a_pair(*data[:2])):
+            inputs, targets = data[:2]
+    elif isinstance(data, (dict, Mapping)):  # dict by itself first: the question to the abstract class is slow
+        inputs, targets = data.get("inputs"), data.get("targets")
     if "inputs" in observed or "targets" in observed:
         time_first = False
     return observed.get("inputs", inputs), observed.get("targets", targets), time_first

@@ -141,7 +141,8 @@ class Gradients(Mapping[str, Array]):
     """The gradients of one batch, by path, whatever container the script keeps them in.
 
     The arrays are the script's own: what a plugin changes in place is what the script updates with. ``arrays`` lists
-    what a norm over everything works on, each entry once: one flat buffer where there is one, every array otherwise.
+    what a norm over everything works on, each entry once: one flat buffer where there is one (of ``flat``), every array
+    otherwise.
 
     Example
     -------
@@ -151,6 +152,8 @@ class Gradients(Mapping[str, Array]):
     """
 
     def __init__(self, container: object) -> None:
+        self._norm: float | None = None
+        self.flat: FlatArrays | None = container if isinstance(container, FlatArrays) else None
         if isinstance(container, FlatArrays):
             self._named: Mapping[str, Array] = container
             self.arrays: list[Array] = [container.flat]
@@ -168,6 +171,13 @@ class Gradients(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self._named)
+
+    @property
+    def norm(self) -> float:
+        """The global norm as it was when it was first asked for: all who look before gradients are changed share it."""
+        if self._norm is None:
+            self._norm = global_norm(self.arrays)
+        return self._norm
 
     def check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Refuse a gradient that has another shape than the parameter of the same name.

@@ -22,6 +22,9 @@ class Guard:
 
     A guard notes each code that it could check with ``run.diagnosis.check(code)``, and what it lacked with
     ``run.diagnosis.cannot_check(code, why)``.
+
+    Those of the library check their options when they are made (``on_setattr=attrs.setters.NO_OP``): what they note
+    down in every batch would else be looked at for options, which takes longer than some of the guards.
     """
 
     codes: ClassVar[tuple[str, ...]] = ()

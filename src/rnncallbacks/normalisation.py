@@ -33,7 +33,7 @@ LARGEST_MEAN_NLL = 10.0
 LENGTHS = ("sequences", "steps", "tokens")
 
 
-@attrs.define(eq=False)
+@attrs.frozen
 class Lengths:
     """Sums over the batches of a length that each has: of the losses times it, over it, and of it alone.
 
@@ -51,17 +51,6 @@ class Lengths:
         """The lengths of all batches together, if each said its own."""
         return self.count if self.known and self.count else None
 
-    def add(self, loss: float, length: int | None) -> None:
-        """Take a batch in."""
-        if length is None:
-            self.known = False
-            return
-        self.times += loss * length
-        self.over += loss / length
-        self.count += length
-        if length > self.most:
-            self.most = length
-
 
 @attrs.define(eq=False)
 class PhaseLosses:
@@ -77,7 +66,8 @@ class PhaseLosses:
     largest: float = attrs.field(default=-math.inf, init=False)
     gap: bool = attrs.field(default=False, init=False)
     spoiled: bool = attrs.field(default=False, init=False)
-    lengths: dict[str, Lengths] = attrs.field(factory=lambda: {name: Lengths() for name in LENGTHS}, init=False)
+    # The losses of all batches of one size, and how many these are: batches have few sizes, and this is done in each.
+    _sizes: dict[tuple[int | None, ...], tuple[float, int]] = attrs.field(factory=dict, init=False)
 
     def add(
         self, loss: float | None, *, sequences: int | None = None, steps: int | None = None, tokens: int | None = None
@@ -94,11 +84,29 @@ class PhaseLosses:
             self.spoiled = True
             return
         self.total += loss
-        self.least, self.largest = min(self.least, loss), max(self.largest, loss)
-        lengths = self.lengths
-        lengths["sequences"].add(loss, sequences)
-        lengths["steps"].add(loss, steps)
-        lengths["tokens"].add(loss, tokens)
+        if loss < self.least:
+            self.least = loss
+        if loss > self.largest:
+            self.largest = loss
+        size = (sequences, steps, tokens)
+        losses, count = self._sizes.get(size, (0.0, 0))
+        self._sizes[size] = losses + loss, count + 1
+
+    @property
+    def lengths(self) -> dict[str, Lengths]:
+        """What is known of each length of ``LENGTHS``."""
+        found = {}
+        for place, name in enumerate(LENGTHS):
+            some = [(size[place], losses, count) for size, (losses, count) in self._sizes.items()]
+            told = [(length, losses, count) for length, losses, count in some if length is not None]
+            found[name] = Lengths(
+                times=sum(losses * length for length, losses, _ in told),
+                over=sum(losses / length for length, losses, _ in told),
+                count=sum(length * count for length, _, count in told),
+                most=max((length for length, _, _ in told), default=0),
+                known=len(told) == len(some),
+            )
+        return found
 
     @property
     def mean(self) -> float:

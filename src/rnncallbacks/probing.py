@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnncallbacks.arrays import Array
 from rnncallbacks.checks import as_loss
+
+if TYPE_CHECKING:
+    from rnncallbacks.records import Batch
 
 
 class CannotProbe(Exception):  # noqa: N818  (a reason, which a guard notes down; no error that reaches a user)
@@ -29,6 +32,23 @@ def evaluate(closure: Callable[[], Any]) -> float:
             return as_loss(closure(), "closure")
     except Exception as error:
         raise CannotProbe(f"the closure failed: {type(error).__name__}: {error}") from error
+
+
+def evaluate_here(batch: Batch) -> float:
+    """The closure's loss at the parameters with which the script called ``run.backward``.
+
+    All who ask within ``on_backward`` share one answer, as a batch takes long to evaluate.
+
+    Raises
+    ------
+    CannotProbe
+        As in :func:`evaluate`.
+    """
+    if batch.closure is None:
+        raise CannotProbe("pass closure= to run.backward")
+    if batch._here is None:
+        batch._here = evaluate(batch.closure)
+    return batch._here
 
 
 @contextmanager

@@ -41,6 +41,7 @@ class Batch:
     entering_state: Any = None
     closure: Callable[[], Any] | None = None
     _left: bool = attrs.field(default=False, init=False, repr=False)  # the body broke out of the loop
+    _here: float | None = attrs.field(default=None, init=False, repr=False)  # the closure's loss in run.backward
 
 
 @attrs.define(eq=False)

@@ -129,6 +129,8 @@ class Slopes:
         What the script reported.
     still:
         Entries that are not moved, by array: where a script has clipped its gradient.
+    base:
+        The closure's loss at the parameters as they are, if it is known.
 
     Raises
     ------
@@ -143,6 +145,7 @@ class Slopes:
         gradients: Mapping[str, Array],
         loss: float,
         still: Mapping[str, Array] | None = None,
+        base: float | None = None,
     ) -> None:
         if not params:
             raise CannotProbe("give parameters and gradients the same names, and arrays that can be written to")
@@ -157,7 +160,7 @@ class Slopes:
             self.gradients[name] *= free
         self.sizes = SIZES[4 if smallest == 4 else 8]
         self.epsilon = float(max(np.finfo(array.dtype).eps for array in params.values()))
-        self.base = evaluate(closure)
+        self.base = evaluate(closure) if base is None else base
         if not abs(self.base - loss) <= 1e-3 * max(abs(loss), 1e-3):
             again = evaluate(closure)
             raise CannotProbe(

@@ -99,6 +99,8 @@ def rows_of(state: Array, batch_size: int) -> FloatArray | None:
 
 def same_rows(one: FloatArray, other: FloatArray) -> BoolArray:
     """Which rows of a state are those of another, as far as both have rows; the rest are not."""
+    if one.shape == other.shape and np.array_equal(one, other) and np.isfinite(one).all():
+        return np.ones(len(one), dtype=np.bool_)
     same = np.zeros(len(one), dtype=np.bool_)
     if one.shape[1:] == other.shape[1:]:
         both = min(len(one), len(other))

@@ -15,7 +15,10 @@ from rnncallbacks.states import SeenState, root_mean_square, rows_of, same_rows
 EACH = 30
 """So many batches of a phase are looked at one by one, and then two in a row of each ``PERIOD``."""
 
-PERIOD = 40
+ENOUGH, ENOUGH_ROWS = 12, 200
+"""If they have so many rows together, so few batches are enough."""
+
+PERIOD = 80
 
 
 @attrs.define(eq=False)
@@ -33,14 +36,16 @@ class Look:
 class Phase:
     """What is known of a phase: its open batch, the one before, and what its batches had in common so far.
 
-    ``carried`` is what the run carried over to the open batch. ``leak``, ``leaks_from`` (by another phase's name) and
-    ``reset`` count the rows that went on where a state was carried over, where another phase's was, and where zeros
-    entered; ``told_anew`` says whether the loader told of all these that they begin anew. ``quiet_until`` is the batch
-    before which a leak is not told again, and ``rms`` the size of the latest one.
+    ``rows`` counts the rows of all batches that were looked at. ``carried`` is what the run carried over to the open
+    batch. ``leak``, ``leaks_from`` (by another phase's name) and ``reset`` count the rows that went on where a state
+    was carried over, where another phase's was, and where zeros entered; ``told_anew`` says whether the loader told of
+    all these that they begin anew. ``quiet_until`` is the batch before which a leak is not told again, and ``rms`` the
+    size of the latest one.
     """
 
     name: str
     serial: int = 0
+    rows: int = 0
     due: bool = False
     state: SeenState | None = None
     carried: Array | None = None
@@ -58,7 +63,8 @@ class Phase:
         """A batch begins; whether it is looked at depends on how many there were."""
         self.serial += 1
         # The first and the last of an epoch are where one phase takes over from another.
-        self.due = self.serial <= EACH or self.serial % PERIOD < 2 or index in (1, count)
+        each = ENOUGH if self.rows >= ENOUGH_ROWS else EACH
+        self.due = self.serial <= each or self.serial % PERIOD < 2 or index in (1, count)
 
     def learn(self, shown: Sequences, mask: Array | None) -> None:
         """From the first batches: the size of the vocabulary, and by how many steps targets run ahead of inputs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import fmean, median
 
 import attrs
 import numpy as np
@@ -21,7 +22,8 @@ from rnncallbacks.updates import (
 )
 
 FIRST, CLOSE, EVERY = 12, 40, 20
-"""The first dozen updates tell how far a rate goes. So many more are looked at one by one; later, every twentieth."""
+"""The first dozen updates tell how far a rate goes, and are measured one by one. Of those up to the fortieth, every
+second one is measured, and later every fortieth; the losses are judged at every twentieth."""
 
 MOVED, LARGE = 0.3, 0.02
 """Below this way in all, and this largest update, both beside the weights, an update did not raise the loss."""
@@ -105,17 +107,27 @@ class UpdateRecord:
         del self.losses[:-MOST], self.per_position[:-MOST]
 
     def measure(
-        self, before: Mapping[str, Array], after: Mapping[str, Array], gradients: Mapping[str, Array], scale: float
+        self,
+        before: Mapping[str, Array],
+        after: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        scale: float,
+        usual: float | None = None,
+        norm: float | None = None,
     ) -> float:
         """Keep an update's size, and how fast it lowers the loss that was noted last; return its ratio.
 
-        ``scale`` is what schedules make of the learning rate: a rate that is low for now is not too low.
+        ``scale`` is what schedules make of the learning rate: a rate that is low for now is not too low. ``usual`` is
+        the size of usual weights, where the arrays do not show their shapes, as they are one after the other, and
+        ``norm`` that of the gradients, if it is known. ``before`` holds the update afterwards.
         """
         arrays = list(before.values())
+        size = global_norm(arrays)
+        usual = max(size, usual_norm(arrays) if usual is None else usual)
         with np.errstate(over="ignore", invalid="ignore"):
-            steps = {name: after[name] - array for name, array in before.items()}
-        step, size = global_norm(list(steps.values())), global_norm(arrays)
-        usual = max(size, usual_norm(arrays))
+            for name, array in before.items():  # large arrays are not made anew in each batch: that takes longest
+                np.subtract(after[name], array, out=array)
+        step = global_norm(arrays)
         ratio = ratio_of(step, size)
         self.ratios.append(ratio)
         if not self.size:
@@ -127,8 +139,9 @@ class UpdateRecord:
         loss = abs(self.losses[-1])
         if gradients and ratio and loss and usual:
             self.small_ratios.append(step / usual / scale)
-            self.paces.append(-predicted_change(steps, gradients) / loss / scale)
-            self.pulls.append(global_norm(list(gradients.values())) * usual / loss)
+            self.paces.append(-predicted_change(before, gradients) / loss / scale)
+            norm = global_norm(list(gradients.values())) if norm is None else norm
+            self.pulls.append(norm * usual / loss)
         return ratio
 
     def look(self, gradients: Mapping[str, Array]) -> None:
@@ -143,18 +156,23 @@ class UpdateRecord:
     @property
     def due(self) -> bool:
         """Whether the next update is to be measured."""
-        return self.seen < CLOSE or self.seen % EVERY == 0
+        if self.seen < CLOSE:
+            return self.seen < FIRST or self.seen % 2 == 1 or self.seen in LOOKS
+        return self.seen % (2 * EVERY) == 0
 
     @property
     def large(self) -> bool:
-        """Whether updates were large enough to have done harm."""
-        return len(self.ratios) > 1 and max(self.ratios) > LARGE and sum(self.ratios) > MOVED
+        """Whether updates were large enough to have done harm; those that were not measured were like the others."""
+        if len(self.ratios) < 2 or max(self.ratios) <= LARGE:
+            return False
+        updates = min(self.seen, CLOSE) + max(self.seen - CLOSE, 0) / EVERY
+        return fmean(self.ratios) * updates > MOVED
 
     def level(self, count: int) -> float:
         """The median of the last losses beside the reference; the lower one of as they are and by position."""
         if not self.losses or self.reference <= 0.0:
             return 1.0
-        return min(float(np.median(some[-count:])) for some in (self.losses, self.per_position)) / self.reference
+        return min(median(some[-count:]) for some in (self.losses, self.per_position)) / self.reference
 
     def rise(self) -> int:
         """How many of the last losses show that updates raised the loss for good; 0 if none do."""
@@ -179,7 +197,7 @@ class UpdateRecord:
             return False
         confirmed = len(self.changes) >= CLOSE // 2 and overshoot(self.changes)[0] >= CONFIRMED
         denied = len(self.changes) >= CLOSE // 2 and not confirmed
-        more = float(np.median(self.silent[1:])) - self.silent[0]
+        more = median(self.silent[1:]) - self.silent[0]
         return not denied and more >= (SILENCED if confirmed else SILENCED_ALONE)
 
     def outgrew(self) -> bool:
@@ -196,7 +214,7 @@ class UpdateRecord:
     @property
     def times_too_high(self) -> float:
         """About how many times a good rate the rate of these updates is, if it is too high."""
-        return times_too_high(float(np.mean(self.ways))) if self.ways else 1.0
+        return times_too_high(fmean(self.ways)) if self.ways else 1.0
 
     def blew_up(self) -> bool:
         """Whether updates led to a batch that is not finite: a steep rise, or weights that were replaced at once."""

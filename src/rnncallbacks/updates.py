@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from statistics import median
 
 import numpy as np
 
@@ -178,7 +179,7 @@ def risen(losses: Sequence[float], reference: float) -> int:
         return count
     for seen, window, factor in RISES:
         recent = losses[-2 * window :]
-        if len(losses) >= seen and float(np.median(recent[window:])) > factor * reference and not falls(recent):
+        if len(losses) >= seen and median(recent[window:]) > factor * reference and not falls(recent):
             return window
     return 0
 
@@ -192,7 +193,7 @@ def falls(losses: Sequence[float]) -> bool:
     (True, False)
     """
     half = len(losses) // 2
-    return float(np.median(losses[half:])) < FALLING * float(np.median(losses[:half]))
+    return median(losses[half:]) < FALLING * median(losses[:half])
 
 
 def times_too_high(way: float) -> float:

@@ -10,7 +10,6 @@ import attrs
 from rnncallbacks import options
 from rnncallbacks.alarms import ACTIONS, Action
 from rnncallbacks.divergence import LossLevels, Rise
-from rnncallbacks.gradients import global_norm
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.nonfinite import all_finite, evidence_of, locate, message_of
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from rnncallbacks.run import Run
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class DivergenceAlarm:
     r"""Watches every batch for values that are not finite, and the training loss for a rise and for spikes.
 
@@ -79,7 +78,7 @@ class DivergenceAlarm:
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> None:
         loss = batch.loss
         assert loss is not None
-        if math.isfinite(loss) and (math.isfinite(global_norm(grads.arrays)) or all_finite(grads.arrays)):
+        if math.isfinite(loss) and (math.isfinite(grads.norm) or all_finite(grads.arrays)):
             self._follow(run, loss)
             return
         if batch.skipped:  # by the script, or by a plugin before this one: they know

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CLIP = {"global": clip_by_global_norm, "array": clip_by_array_norm, "value": clip_by_value}
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class GradientClipping:
     """Clips gradients in place, and logs by epoch how often and how much.
 

@@ -27,7 +27,7 @@ from rnncallbacks.guarding import Guard
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.loss_scale import counts_of
 from rnncallbacks.pairing import parameters_of
-from rnncallbacks.probing import CannotProbe, put_back
+from rnncallbacks.probing import CannotProbe, evaluate_here, put_back
 from rnncallbacks.slopes import Slopes, movable
 from rnncallbacks.updates import FOLLOWS, follows_gradient, update_ratio
 from rnncallbacks.vanishing import VANISHED, share_left
@@ -58,7 +58,7 @@ NO_PARAMS = "give the parameters to Run(params)"
 """Words for what is lacking."""
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class GradientGuard(Guard):
     r"""Looks at raw gradients, before anything clips them, and compares them with what the loss does.
 
@@ -99,6 +99,7 @@ class GradientGuard(Guard):
     _sum_at: int = attrs.field(default=2, init=False, repr=False)
     _examined: bool = attrs.field(default=False, init=False, repr=False)
     _factor: tuple[float, str | None, int, int] | None = attrs.field(default=None, init=False, repr=False)
+    _exact: bool = attrs.field(default=False, init=False, repr=False, metadata={"checkpoint": False})
     _vanished: int = attrs.field(default=0, init=False, repr=False)
     _initial: float = attrs.field(default=math.nan, init=False, repr=False)
     _follows: float = attrs.field(default=math.nan, init=False, repr=False)
@@ -113,6 +114,7 @@ class GradientGuard(Guard):
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
         self._before, self._final, self._previous = {}, {}, []
+        self._exact = False
         if run.epoch == 0:
             self._seen, self._sum_at, self._vanished = 0, 2, 0
             self._watch, self._sums = ExplosionWatch(), Accumulation()
@@ -126,7 +128,7 @@ class GradientGuard(Guard):
         if self._watch.over and not self._is_due(self._seen + 1):
             self._seen += math.isfinite(loss) and not batch.skipped
             return (yield)
-        norm = global_norm(grads.arrays)
+        norm = grads.norm
         found = self._watch.see(loss, norm, self.max_norm)
         if found is not None:
             first, self._watch = self._watch.first, ExplosionWatch()  # which sees whether a repair helps
@@ -240,7 +242,10 @@ class GradientGuard(Guard):
             params = {name: array for name, array in params.items() if name not in marks.arrays}
             # A closure that computes gradients as well may write them where the script's are.
             with put_back(grads.arrays):
-                slopes = Slopes(batch.closure, params, grads, loss, marks.entries)
+                # A closure that gave the very loss before is not asked again where little else is.
+                base = loss if self._exact and summed and not examined else evaluate_here(batch)
+                self._exact = base == loss
+                slopes = Slopes(batch.closure, params, grads, loss, marks.entries, base)
                 if self._factor is not None:
                     found = self._confirm(run, batch, slopes)
                 elif examined:
@@ -308,7 +313,7 @@ class GradientGuard(Guard):
             return None
         for previous in self._previous:
             fresh = {name: gradient - previous[name] for name, gradient in slopes.gradients.items()}
-            if examine(Slopes(slopes.closure, slopes.params, fresh, loss, slopes.still)).kind != "right":
+            if examine(Slopes(slopes.closure, slopes.params, fresh, loss, slopes.still, slopes.base)).kind != "right":
                 continue
             if examine(slopes).kind in ("right", "unclear"):
                 return None  # where a network saturates or diverges, many gradients are right, or none is clearly wrong

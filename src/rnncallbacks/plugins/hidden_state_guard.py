@@ -45,7 +45,7 @@ NO_STATE = "call run.hidden(batch_size), or run.observe(hidden_states=...)"
 NO_ORDER = "run.observe(inputs=..., targets=...), or give batches an attribute starts"
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class HiddenStateGuard(Guard):
     """Watches the state that enters each batch, and the states of its time steps.
 
@@ -126,6 +126,7 @@ class HiddenStateGuard(Guard):
                 self._check_reset(run, batch, phase, edges)
             elif size is not None and (rows := rows_of(state.entering, size)) is not None:
                 self._check_entering(run, batch, phase, edges, rows)
+        phase.rows += size or 0
         phase.before = Look(phase.serial, batch.index, edges, state.final, size)
 
     @hookimpl

@@ -14,7 +14,7 @@ from rnncallbacks.guarding import Guard
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.loss_judgement import Finding, Judgement, judge_first, judge_low, judge_zero
 from rnncallbacks.loss_scale import classes_of, counts_of, least_classes, true_nll, weight_scale
-from rnncallbacks.probing import CannotProbe, evaluate, put_back
+from rnncallbacks.probing import CannotProbe, evaluate, evaluate_here, put_back
 from rnncallbacks.updates import FOLLOWS, follows_gradient
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SAME_LOSS = (0.67, 1.5)
 """What a closure gives beside the reported loss: with a dropout mask of its own something else, but not much."""
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class LossFunctionGuard(Guard):
     r"""Compares the loss with what a network that knows nothing must have: :math:`\ln V` for V classes.
 
@@ -83,6 +83,8 @@ class LossFunctionGuard(Guard):
 
     @hookimpl(wrapper=True)
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> Generator[None, Any, Any]:
+        if self._done and self._sum is None:
+            return (yield)
         if not self._done and not batch.skipped and batch.loss is not None and math.isfinite(batch.loss):
             self._look(run, batch, batch.loss)
         result = yield
@@ -135,7 +137,7 @@ class LossFunctionGuard(Guard):
             if not arrays or not all(array.flags.writeable for array in arrays):
                 raise CannotProbe("give the parameters to Run(params), in arrays that can be written to")
             with put_back(arrays):
-                here = evaluate(batch.closure)
+                here = evaluate_here(batch)
                 for array in arrays:
                     array[...] = 0.0
                 at_zero = evaluate(batch.closure)

@@ -27,7 +27,7 @@ READ_BATCHES = 8
 _ANEW: dict[str, Any] = {"factory": dict, "init": False, "repr": False, "metadata": {"checkpoint": False}}
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class LossReportGuard(Guard):
     r"""Compares each phase's reported loss with the mean of its batch losses.
 

@@ -42,7 +42,7 @@ CURVE = 200
 """Epochs of the curves that are kept."""
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class ProgressGuard(Guard):
     """Looks at whether there is anything to learn, and at the curves of training and validation.
 

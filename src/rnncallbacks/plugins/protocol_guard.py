@@ -22,7 +22,7 @@ TRAIN = "train"
 EACH = 10
 """So many batches of a phase are looked at one by one, and then two in a row of each ``PERIOD``."""
 
-PERIOD = 50
+PERIOD = 100
 
 WANTED = 3
 """Batches in a row in which the same thing is wrong."""
@@ -57,7 +57,7 @@ class _Window:
     without: int = 0
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class ProtocolGuard(Guard):
     """Watches when the parameters change: after run.backward in a training batch, and at no other time.
 
@@ -117,7 +117,12 @@ class ProtocolGuard(Guard):
         """Around all other plugins, so that what they change is told from what the loader changes, and the script."""
         name = batch.phase
         count = self._counts[name] = self._counts.get(name, 0) + 1
-        opened = self._open[name] = _Open(due=count <= EACH or count % PERIOD < 2, first=count == 1)
+        due = count <= EACH or count % PERIOD < 2
+        if not due and self._ever:  # nothing to be seen in this one
+            if name == TRAIN:
+                self._ended = None
+            return (yield)
+        opened = self._open[name] = _Open(due=due, first=count == 1)
         if opened.due and name == TRAIN and self._ended is not None:
             window = self._windows.setdefault(name, _Window())
             window.between += self._print(run) != self._ended

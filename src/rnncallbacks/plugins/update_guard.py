@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.arrays import Array, FlatArrays, copied, lie_alike, named_arrays
 from rnncallbacks.baselines import blind_loss
 from rnncallbacks.evidence import sequences_of
-from rnncallbacks.gradients import global_norm
 from rnncallbacks.guarding import Guard
 from rnncallbacks.hookspecs import hookimpl
-from rnncallbacks.probing import put_back
-from rnncallbacks.update_record import CLOSE, UpdateRecord
-from rnncallbacks.updates import overshoot, same_losses
+from rnncallbacks.probing import CannotProbe, evaluate, evaluate_here, put_back
+from rnncallbacks.update_record import CLOSE, EVERY, UpdateRecord
+from rnncallbacks.updates import overshoot, same_losses, usual_norm
 
 if TYPE_CHECKING:
     from rnncallbacks.gradients import Gradients
@@ -36,10 +35,13 @@ worth following, and updates below 0.3% of the weights."""
 ENDLESS = 400
 """Batches after which an epoch that does not end is halved, to compare the losses of its halves."""
 
+ALL = ""
+"""The name of an array that holds all parameters, or all gradients."""
+
 STALE = "run.params never changed although the loss did: assign run.params = params after the update"
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class UpdateGuard(Guard):
     r"""Judges the learning rate by what an update does, never by its number, and sees updates that do nothing.
 
@@ -84,12 +86,16 @@ class UpdateGuard(Guard):
     _round: list[float] = attrs.field(factory=list, init=False, repr=False)
     _first_round: list[float] = attrs.field(factory=list, init=False, repr=False)
     _rounds: int = attrs.field(default=0, init=False, repr=False)
-    _before: dict[str, Array] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
-    _raw: dict[str, Array] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
+    _norm: float = attrs.field(default=0.0, init=False, repr=False, metadata={"checkpoint": False})
+    _begun: bool = attrs.field(default=False, init=False, repr=False, metadata={"checkpoint": False})
+    _in_one: bool = attrs.field(default=False, init=False, repr=False, metadata={"checkpoint": False})
+    _before: Mapping[str, Array] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
+    _raw: Mapping[str, Array] = attrs.field(factory=dict, init=False, repr=False, metadata={"checkpoint": False})
     _start: float | None = attrs.field(default=None, init=False, repr=False, metadata={"checkpoint": False})
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
+        self._begun = False
         if run.epoch == 0:  # a run that resumes goes on with what the checkpoint put back
             self._record.forget()
             self._repairs = self._still = self._rounds = 0
@@ -103,35 +109,43 @@ class UpdateGuard(Guard):
 
     @hookimpl(tryfirst=True)
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> None:
-        self._before, self._raw, self._start = {}, {}, None
+        self._begun = False
         if self._repairs != len(run.diagnosis.repairs):
             rolled_back = any(repair.code != "RNN403" for repair in run.diagnosis.repairs[self._repairs :])
             self._repairs = len(run.diagnosis.repairs)
             if rolled_back:
                 self._record.begin()
         assert batch.loss is not None
-        finite = math.isfinite(batch.loss)
-        if finite and not self._record.due:
+        finite, due = math.isfinite(batch.loss), self._record.due
+        if finite and not due and self._record.seen > CLOSE:
+            if self._before:
+                self._before, self._raw = {}, {}
             return
-        norm = global_norm(grads.arrays) if finite else math.nan
+        norm = grads.norm if finite else math.nan
         if not math.isfinite(norm):
             self._judge_blow_up(run)
             return
-        if batch.skipped or norm == 0.0 or run.params is None or _rate_scale(run) == 0.0:
+        if not due or batch.skipped or norm == 0.0 or run.params is None or _rate_scale(run) == 0.0:
             return
-        self._before = {name: array.copy() for name, array in named_arrays(run.params, "params").items()}
+        self._start, self._norm = None, norm
+        self._in_one = lie_alike(run.params, grads.flat)
+        gradients = {ALL: grads.flat.flat} if self._in_one and grads.flat is not None else grads
+        self._begun, self._before = True, copied(self._params(run), self._before)
         self._record.look(grads)
-        if self._record.seen < CLOSE:
-            self._raw = {name: array.copy() for name, array in grads.items()}
+        self._raw = copied(gradients, self._raw) if self._record.seen < CLOSE else {}
         if self._wants_closure(batch) and self._closure != "exact":
-            self._start = self._evaluate(batch)
+            try:
+                self._start = evaluate_here(batch)
+            except CannotProbe:
+                self._closure = "useless"
             self._compare(batch)
 
     @hookimpl(tryfirst=True)
     def on_batch_end(self, run: Run, batch: Batch) -> None:
-        before, raw, self._before, self._raw = self._before, self._raw, {}, {}
-        loss, record = batch.loss, self._record
-        if batch.phase != "train" or loss is None or batch.skipped or not math.isfinite(loss):
+        if batch.phase != "train":
+            return
+        loss, record, begun, self._begun = batch.loss, self._record, self._begun, False
+        if loss is None or batch.skipped or not math.isfinite(loss):
             return
         if self._repairs != len(run.diagnosis.repairs):  # the parameters are not those that the update left
             return
@@ -140,16 +154,19 @@ class UpdateGuard(Guard):
             if targets is not None:
                 record.blind = max(record.blind, blind_loss(targets))
         record.note(loss, _positions(batch))
-        if before:
-            self._measure(run, batch, before, raw)
+        if begun:
+            self._measure(run, batch)
         if self._still and not self._moved:
             self._judge_rest(run, batch)
-        elif self._moved:
+        elif self._moved and (record.seen <= CLOSE or record.seen % EVERY == 0):
             self._judge_rate(run)
 
-    def _measure(self, run: Run, batch: Batch, before: Mapping[str, Array], raw: Mapping[str, Array]) -> None:
-        after = named_arrays(run.params, "params")
-        ratio = self._record.measure(before, after, raw, _rate_scale(run))
+    def _measure(self, run: Run, batch: Batch) -> None:
+        after, before = self._params(run), self._before
+        if after.keys() != before.keys():
+            return
+        usual = usual_norm(run.params.values()) if self._in_one else None
+        ratio = self._record.measure(before, after, self._raw, _rate_scale(run), usual, self._norm)
         if ratio == 0.0:
             self._still += not self._moved
             return
@@ -165,6 +182,12 @@ class UpdateGuard(Guard):
                     self._closure = "useless"  # it does not see the parameters
                     self._record.changes.clear()
 
+    def _params(self, run: Run) -> Mapping[str, Array]:
+        """The parameters by name, or all of them in one array."""
+        if self._in_one and isinstance(run.params, FlatArrays):
+            return {ALL: run.params.flat}
+        return named_arrays(run.params, "params")
+
     # The closure ----------------------------------------------------------------------------------------------------
 
     def _wants_closure(self, batch: Batch) -> bool:
@@ -179,8 +202,8 @@ class UpdateGuard(Guard):
     def _evaluate(self, batch: Batch) -> float | None:
         assert batch.closure is not None
         try:
-            return float(np.asarray(batch.closure()).item())
-        except Exception:  # whatever somebody's function raises, the rate is judged without it
+            return evaluate(batch.closure)
+        except CannotProbe:  # whatever somebody's function raises, the rate is judged without it
             self._closure = "useless"
             return None
 
