@@ -73,6 +73,16 @@ def test_another_phase_ended_with_it():
     assert (found.other, found.rows.all(), found.before) == ("val", True, val.before)
 
 
+def test_another_phase_is_not_held_responsible_where_the_batch_before_was_not_looked_at():
+    final = np.ones((HIDDEN, ROWS))
+    val = phase("val", before=look(2, final), serial=2)
+    train = phase(before=look(3, final), serial=9)
+    train.index = 7
+    assert transition(train, [train, val], final.T) is None
+    train.index = 1
+    assert transition(train, [train, val], final.T).other == "val"
+
+
 def test_which_batches_are_looked_at():
     one = Phase("train")
     due = []

@@ -45,6 +45,7 @@ class Phase:
 
     name: str
     serial: int = 0
+    index: int = 1
     rows: int = 0
     due: bool = False
     state: SeenState | None = None
@@ -62,6 +63,7 @@ class Phase:
     def begin(self, index: int, count: int | None) -> None:
         """A batch begins; whether it is looked at depends on how many there were."""
         self.serial += 1
+        self.index = index
         # The first and the last of an epoch are where one phase takes over from another.
         each = ENOUGH if self.rows >= ENOUGH_ROWS else EACH
         self.due = self.serial <= each or self.serial % PERIOD < 2 or index in (1, count)
@@ -100,7 +102,10 @@ def transition(phase: Phase, phases: Iterable[Phase], entering: Array) -> Transi
     """With whose final state a batch enters, given as rows; None if it is nobody's, and was set on purpose."""
     filled = entering.any(axis=1)
     candidates: list[tuple[Look | None, str | None, Array | None]] = [(phase.adjacent, None, phase.carried)]
-    candidates += [(other.before, other.name, None) for other in phases if other is not phase]
+    # One phase takes over from another where an epoch's batches begin, or within them, and there both were looked at.
+    # Where the batch before was not, states of saturated units may be those of another phase by chance.
+    if phase.index == 1 or phase.adjacent is not None:
+        candidates += [(other.before, other.name, None) for other in phases if other is not phase]
     for before, other_name, carried in candidates:
         if before is not None:
             rows = filled & _came_from(entering, before, carried)
