@@ -46,7 +46,7 @@ def test_a_name_that_cannot_be_taken_leaves_nothing_behind(tmp_path):
 
 
 def test_a_directory_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none/file'$"):
+    with pytest.raises(FileNotFoundError, match=r"none/file'$"):
         write_atomically(tmp_path / "none" / "file", "content")
 
 

@@ -26,9 +26,13 @@ def test_what_is_no_number_is_a_reason_not_to_ask(answer):
 def test_arrays_are_put_back_bit_for_bit_even_after_an_error():
     weights = np.array([1.0, -0.0, np.nan])
     before = weights.tobytes()
-    with pytest.raises(KeyError), put_back([weights]):
+
+    def spoil():
         weights[...] = 5.0
         raise KeyError
+
+    with pytest.raises(KeyError), put_back([weights]):
+        spoil()
     assert weights.tobytes() == before
 
 

@@ -71,7 +71,7 @@ class Accumulation:
         self.increments.append(size)
         self._increment = increment
         same = (entries == self._last) & (entries != 0.0)
-        self.kept_share = float(np.count_nonzero(same) / max(np.count_nonzero(entries), 1))
+        self.kept_share = int(np.count_nonzero(same)) / max(int(np.count_nonzero(entries)), 1)
         if self.kept_share < KEPT:
             self.kept = 0
             return
