@@ -38,7 +38,9 @@ def draw(report: Report, path: Path) -> None:
     for place in axes[-1]:
         place.set_xlabel("time of a step / ours", fontsize=9)
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3 if len(counts) == 1 else 5, fontsize=8, frameon=False)
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=3 if len(counts) == 1 else 5, fontsize=8, frameon=False
+    )
     # Ids that are the same in every run: a picture that is drawn again does not differ.
     with matplotlib.rc_context({"svg.hashsalt": "speed"}):
         figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
