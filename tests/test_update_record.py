@@ -1,5 +1,7 @@
 """What the record of the first updates says: of losses, of weights that grow, and of batches of several sizes."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,20 @@ def test_an_easy_first_batch_is_no_measure():
     for loss in [0.1] + [1.0] * 20:
         known.note(loss, 1.0)
     assert (known.reference, known.rise()) == (1.1, 0)
+
+
+def test_whether_the_first_update_follows_the_gradient():
+    gradient = np.array([[3.0, 0.1]])
+    for step, cosine in ((gradient, 1.0), (np.sign(gradient), 0.73), (-gradient, -1.0)):
+        kept = UpdateRecord()
+        kept.note(1.0, 1.0)
+        kept.measure({"w": np.ones((1, 2))}, {"w": np.ones((1, 2)) - 0.1 * step}, {"w": gradient}, 1.0)
+        assert kept.follows == pytest.approx(cosine, abs=0.01)
+        kept.note(1.0, 1.0)
+        kept.measure({"w": np.ones((1, 2))}, {"w": np.array([[1.1, 0.7]])}, {"w": gradient}, 1.0)
+        assert kept.follows == pytest.approx(cosine, abs=0.01)
+    kept.begin()
+    assert math.isnan(kept.follows)
 
 
 def test_which_updates_are_measured():

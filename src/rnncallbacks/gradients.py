@@ -179,6 +179,10 @@ class Gradients(Mapping[str, Array]):
             self._norm = global_norm(self.arrays)
         return self._norm
 
+    def forget_norm(self) -> None:
+        """Have the norm computed anew: a plugin changed the gradients before the others look at them."""
+        self._norm = None
+
     def check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Refuse a gradient that has another shape than the parameter of the same name.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from statistics import fmean, median
 
@@ -63,6 +64,7 @@ CONFIRMING = 8
 class UpdateRecord:
     """Losses, sizes of updates and what they did to their own batches' losses, from some batch on.
 
+    ``follows`` is the cosine between the first update and its gradient: near 1 for gradient descent, with momentum too.
     ``reference`` is the first loss, or what a blind network would lose (``blind``) if that is more: a single first
     batch may be an easy one, and a network may come trained already.
     """
@@ -79,6 +81,7 @@ class UpdateRecord:
     paces: list[float] = attrs.field(factory=list, init=False, repr=False)
     pulls: list[float] = attrs.field(factory=list, init=False, repr=False)
     size: float = attrs.field(default=0.0, init=False, repr=False)
+    follows: float = attrs.field(default=math.nan, init=False, repr=False)
     growth: float = attrs.field(default=1.0, init=False, repr=False)
     changes: list[float] = attrs.field(factory=list, init=False, repr=False)
     silent: list[float] = attrs.field(factory=list, init=False, repr=False)
@@ -86,7 +89,7 @@ class UpdateRecord:
     def begin(self) -> None:
         """Look anew, from the next batch on; what is known of an untrained network's loss stays."""
         self.seen, self.positions, self.size, self.growth = 0, 0.0, 0.0, 1.0
-        self.losses, self.per_position = [], []
+        self.losses, self.per_position, self.follows = [], [], math.nan
         self.ratios, self.small_ratios, self.paces, self.pulls, self.changes = [], [], [], [], []
         self.silent, self.ways = [], []
 
@@ -139,8 +142,11 @@ class UpdateRecord:
         loss = abs(self.losses[-1])
         if gradients and ratio and loss and usual:
             self.small_ratios.append(step / usual / scale)
-            self.paces.append(-predicted_change(before, gradients) / loss / scale)
+            lowered = -predicted_change(before, gradients)
             norm = global_norm(list(gradients.values())) if norm is None else norm
+            if math.isnan(self.follows) and norm:
+                self.follows = lowered / step / norm
+            self.paces.append(lowered / loss / scale)
             self.pulls.append(norm * usual / loss)
         return ratio
 

@@ -61,12 +61,41 @@ def test_the_last_healthy_parameters_come_back_and_the_rate_is_cut(code, after):
     ]
 
 
-def test_the_first_cut_goes_as_far_as_the_evidence_and_the_next_less_far():
+def test_the_first_cut_goes_half_as_far_as_the_evidence_and_the_next_less_far():
     plugins = [Raises("RNN501", [3, 9], evidence={"times_too_high": 40.0}), SelfRepair()]
-    assert train(plugins, [1.0] * 5).scales == {"self_repair": pytest.approx(1 / 40)}
-    assert train(plugins, [1.0] * 10).scales == {"self_repair": pytest.approx(0.1**0.5 / 40)}
-    plugins = [Raises("RNN501", [3], evidence={"times_too_high": 4.0}), SelfRepair()]
+    assert train(plugins, [1.0] * 5).scales == {"self_repair": pytest.approx(1 / 20)}
+    assert train(plugins, [1.0] * 10).scales == {"self_repair": pytest.approx(0.1**0.5 / 20)}
+    plugins = [Raises("RNN501", [3], evidence={"times_too_high": 16.0}), SelfRepair()]
     assert train(plugins, [1.0] * 5).scales == {"self_repair": pytest.approx(0.1)}
+
+
+FOLLOWING, SIGNS = {"follows_gradient": 1.0}, {"follows_gradient": 0.5}
+
+
+def test_gradients_that_explode_are_clipped_before_the_rate_is_cut():
+    plugins = [Raises("RNN501", [3, 9], evidence=FOLLOWING), SelfRepair()]
+    run = train(plugins, [1.0] * 4, gradient=100.0)
+    assert run.scales == {}
+    assert [repair.what for repair in run.diagnosis.repairs] == [
+        "gradients are clipped at the norm 5 from now on, and the parameters are those of step 0 again"
+    ]
+    assert train(plugins, [1.0] * 10, gradient=100.0).scales == {"self_repair": pytest.approx(0.1)}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "gradient", "others"),
+    [(SIGNS, 100.0, []), ({}, 100.0, []), (FOLLOWING, 5.0, []), (FOLLOWING, 100.0, [GradientClipping()])],
+    ids=["updates that hold signs only", "nothing is known of them", "small gradients", "a plugin clips"],
+)
+def test_else_the_rate_is_cut_at_once(evidence, gradient, others):
+    run = train([Raises("RNN501", [3], evidence=evidence), *others, SelfRepair()], [1.0] * 4, gradient=gradient)
+    assert run.scales == {"self_repair": pytest.approx(0.1)}
+
+
+def test_what_an_explosion_did_to_the_parameters_is_taken_back():
+    run = train([Raises("RNN401", [2], after=False), SelfRepair()], [1.0] * 3, gradient=100.0)
+    np.testing.assert_allclose(run.params["w"], 1.0)  # step 2 was taken out, and step 3 is the first again
+    assert "and the parameters are those of step 0 again" in run.diagnosis.repairs[0].what
 
 
 def test_the_optimizers_state_comes_back_with_them():
@@ -304,21 +333,29 @@ def test_a_resumed_run_keeps_what_was_repaired(tmp_path):
 # --- outcomes ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("through", ["trainer", "loop"])
 @pytest.mark.parametrize(
-    ("fault", "task", "optimiser"),
+    ("fault", "task", "cell", "optimiser", "seed", "through"),
     [
-        ("rate_x30", "echo", "sgd"),
-        ("rate_x100", "echo", "sgd"),
-        ("state_leak", "echo", "adam"),
-        ("nan_gradient", "echo", "adam"),
+        *[
+            (fault, "echo", "tanh", optimiser, 1, through)
+            for fault, optimiser in (
+                ("rate_x30", "sgd"),
+                ("rate_x100", "sgd"),
+                ("state_leak", "adam"),
+                ("nan_gradient", "adam"),
+            )
+            for through in ("trainer", "loop")
+        ],
+        ("explosion", "stream", "relu", "sgd", 4, "trainer"),
+        ("explosion_momentum", "characters", "relu", "momentum", 0, "loop"),
     ],
 )
-def test_a_repaired_run_ends_as_well_as_a_healthy_one(fault, task, optimiser, through):
+def test_a_repaired_run_ends_as_well_as_a_healthy_one(fault, task, cell, optimiser, seed, through):
     within = 0.05 * math.log(TASKS[task].vocab_size)
-    healthy = run_case("healthy", task, "tanh", optimiser, 1, through, plugins={}).true_loss
-    sick = run_case(fault, task, "tanh", optimiser, 1, through).true_loss
-    repaired = run_case(fault, task, "tanh", optimiser, 1, through, plugins={**guards(), "self_repair": SelfRepair()})
+    case = (task, cell, optimiser, seed, through)
+    healthy = run_case("healthy", *case, plugins={}).true_loss
+    sick = run_case(fault, *case).true_loss
+    repaired = run_case(fault, *case, plugins={**guards(), "self_repair": SelfRepair()})
     assert not sick <= healthy + within
     assert repaired.repairs
     assert repaired.true_loss <= healthy + within

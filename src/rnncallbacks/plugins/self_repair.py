@@ -12,15 +12,20 @@ import numpy as np
 from rnncallbacks import options
 from rnncallbacks.arrays import Array, named_arrays
 from rnncallbacks.errors import RunStateError
-from rnncallbacks.gradients import clip_by_global_norm
+from rnncallbacks.gradients import clip_by_global_norm, global_norm
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.snapshots import Snapshots, all_finite
+from rnncallbacks.updates import FOLLOWS
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms import Alarm
     from rnncallbacks.gradients import Gradients
     from rnncallbacks.records import Batch
     from rnncallbacks.run import Run
+
+
+EXPLODES = 2.0
+"""A gradient of so many times ``max_norm`` that no plugin clips has exploded."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -30,7 +35,8 @@ class SelfRepair:
     - RNN201, a state that leaks: resets the state before each batch. The run has to own it (``run.hidden`` and
       ``run.carry``, or ``Run(reset=...)``).
     - RNN406, gradients that pile up: zeroes them behind each batch, or takes off what was there before.
-    - RNN401, gradients that explode: clips them by their global norm.
+    - RNN401, gradients that explode: puts back the parameters from before, and clips gradients by their global norm.
+      So too for RNN501 at first, where a gradient exploded, no plugin clips, and updates follow the gradient.
     - RNN403 in a single batch, while the parameters are finite and the loss was well: takes the batch out.
     - RNN501, RNN602, and RNN403 else: puts back the parameters (and ``optimizer_state``) of the last snapshot
       that proved healthy, and cuts the learning rate by a scale that bears the plugin's name. So too where one of the
@@ -51,7 +57,8 @@ class SelfRepair:
         Bound of the global norm when it clips, above 0.
     factor:
         What the learning rate is multiplied with at each cut, between 0 and 1. The first cut for RNN501 goes further if
-        its evidence says that the rate is too high by more; one that follows goes half as far, by the root of this.
+        its evidence says that the rate is more than twice as much too high, to half of that: what is still too high is
+        found again, and what is too low is not. A cut that follows goes half as far, by the root of this.
     snapshot_every:
         Batches between two snapshots, 1 or more.
     max_repairs:
@@ -81,9 +88,11 @@ class SelfRepair:
     _resets: bool = attrs.field(default=False, init=False, repr=False)
     _clips: bool = attrs.field(default=False, init=False, repr=False)
     _zeroes: bool = attrs.field(default=False, init=False, repr=False)
+    _explodes: bool = attrs.field(default=False, init=False, repr=False)
     _done: int = attrs.field(default=0, init=False, repr=False)
     _skipped: int = attrs.field(default=0, init=False, repr=False)
     _times_too_high: float = attrs.field(default=0.0, init=False, repr=False, metadata={"checkpoint": False})
+    _follows: float = attrs.field(default=0.0, init=False, repr=False, metadata={"checkpoint": False})
     _repaired_step: int = attrs.field(default=0, init=False, repr=False)
     _snapshots: Snapshots | None = attrs.field(default=None, init=False, repr=False, metadata={"checkpoint": False})
     _first: dict[str, Array] | None = attrs.field(default=None, init=False, repr=False, metadata={"checkpoint": False})
@@ -94,7 +103,7 @@ class SelfRepair:
     def on_fit_start(self, run: Run) -> None:
         if run.epoch == 0:  # a run that resumes goes on with what the checkpoint put back
             self._scale, self._done, self._skipped, self._repaired_step = 1.0, 0, 0, 0
-            self._resets = self._clips = self._zeroes = False
+            self._resets = self._clips = self._zeroes = self._explodes = False
         self._snapshots, self._first, self._piled = None, None, None
         if run.params is not None:
             self._snapshots = Snapshots(self.snapshot_every)
@@ -115,9 +124,12 @@ class SelfRepair:
         if self._zeroes:
             self._take_off(grads)
         self._grads = grads
+        norm = grads.norm
         result = yield
         if self._clips and not batch.skipped:
             clip_by_global_norm(grads.arrays, self.max_norm)
+        elif norm > EXPLODES * self.max_norm and not batch.skipped:
+            self._explodes = self._explodes or global_norm(grads.arrays) > 0.99 * norm
         return result
 
     @hookimpl
@@ -142,6 +154,7 @@ class SelfRepair:
         if before is not None and not same_arrays:
             for name, array in grads.items():
                 array -= before[name]
+            grads.forget_norm()
         self._piled = raw
 
     # What an alarm leads to -----------------------------------------------------------------------------------------
@@ -160,8 +173,8 @@ class SelfRepair:
                 f"have not helped: {alarm.message}"
             )
             return
-        times = alarm.evidence.get("times_too_high", 0.0)
-        self._times_too_high = 0.0 if isinstance(times, str) else times
+        self._times_too_high = _number(alarm, "times_too_high")
+        self._follows = _number(alarm, "follows_gradient")
         what = REMEDIES[alarm.code](self, run)
         if what:
             run.report_repair(alarm, what)
@@ -194,7 +207,7 @@ class SelfRepair:
         if self._clips:
             return self._go_back(run)
         self._clips = True
-        back = self._restore(run) if self._snapshots is not None and self._snapshots.risen else ""
+        back = self._restore(run)  # the update that an explosion made is what did the harm
         return self._count(run, f"gradients are clipped at the norm {self.max_norm:g} from now on{back}")
 
     def _leave_out(self, run: Run) -> str:
@@ -209,6 +222,12 @@ class SelfRepair:
         self._skipped += 1
         return "the batch was taken out"
 
+    def _lower_rate(self, run: Run) -> str:
+        """Where gradients explode, updates follow them and nothing clips, that comes first: a rate is told again."""
+        if self._explodes and self._follows >= FOLLOWS and not self._clips and self._scale == 1.0:
+            return self._clip(run)
+        return self._go_back(run)
+
     def _go_back(self, run: Run) -> str:
         back = self._restore(run)
         if not back and run.params is not None and not all_finite(named_arrays(run.params, "params").values()):
@@ -217,7 +236,7 @@ class SelfRepair:
         if run.base_learning_rate is not None:
             factor = self.factor
             if self._times_too_high > 1.0:
-                factor = min(factor, 1.0 / self._times_too_high) if self._scale == 1.0 else math.sqrt(factor)
+                factor = min(factor, 2.0 / self._times_too_high) if self._scale == 1.0 else math.sqrt(factor)
             self._scale *= factor
             run.scale_learning_rate(run.plugins.name_of(self), self._scale)
             cut = f"the learning rate is {run.learning_rate:g} from now on, {self._scale:.3g} of what was set"
@@ -244,6 +263,11 @@ class SelfRepair:
         return what
 
 
+def _number(alarm: Alarm, name: str) -> float:
+    value = alarm.evidence.get(name, 0.0)
+    return 0.0 if isinstance(value, str) else value
+
+
 def _arrays(run: Run) -> dict[str, Array]:
     """Parameters and the optimizer's arrays."""
     return {
@@ -258,7 +282,7 @@ REMEDIES: Mapping[str, Callable[[SelfRepair, Run], str]] = {
     "RNN401": SelfRepair._clip,
     "RNN403": SelfRepair._leave_out,
     "RNN406": SelfRepair._zero_gradients,
-    "RNN501": SelfRepair._go_back,
+    "RNN501": SelfRepair._lower_rate,
     "RNN602": SelfRepair._go_back,
 }
 """What is done about each code, and said of it; the empty string if nothing could be done."""

@@ -265,6 +265,8 @@ class UpdateGuard(Guard):
             "times_too_high": record.times_too_high,
             **_rate(run),
         }
+        if not math.isnan(record.follows):
+            evidence["follows_gradient"] = record.follows
         what += f"; updates moved the weights by {middle:.2g} of their size each, and by up to {largest:.2g}"
         if len(record.silent) > 1:
             evidence |= {"silent_units": record.silent[-1], "silent_units_at_first": record.silent[0]}
