@@ -32,6 +32,9 @@ SLOW, PULL, SMALL = 0.1, 0.1, 3e-3
 """A rate is too low if at its pace the rest of the run improves the loss by less than a tenth, with gradients that are
 worth following, and updates below 0.3% of the weights."""
 
+USUAL = 0.1
+"""The share of updates that raise their own batch's loss in a healthy run."""
+
 ENDLESS = 400
 """Batches after which an epoch that does not end is halved, to compare the losses of its halves."""
 
@@ -273,9 +276,9 @@ class UpdateGuard(Guard):
         if record.changes:
             share, excess = overshoot(record.changes)
             evidence |= {"overshoot_share": share, "overshoot": excess, "overshoot_updates": len(record.changes)}
-            what += (
-                f"; {share:.0%} of {len(record.changes)} raised the loss of their own batch, a tenth at most is usual"
-            )
+            what += f"; {share:.0%} of {len(record.changes)} raised the loss of their own batch"
+            if share > USUAL:
+                what += ", a tenth at most is usual"
         record.begin()
         run.diagnosis.check("RNN501")
         self.fire(run, "RNN501", what, evidence)
