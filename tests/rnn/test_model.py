@@ -116,6 +116,19 @@ def random_state(batch: int, hidden_size: int = 5) -> np.ndarray:
     return np.random.default_rng(9).standard_normal((batch, hidden_size))
 
 
+def slopes_of(loss: Callable[[], float], flat: np.ndarray) -> np.ndarray:
+    """Finite differences of the loss along each parameter."""
+    slopes = np.empty_like(flat)
+    for index, value in enumerate(flat.copy()):
+        flat[index] = value + 1e-6
+        above = loss()
+        flat[index] = value - 1e-6
+        below = loss()
+        flat[index] = value
+        slopes[index] = (above - below) / 2e-6
+    return slopes
+
+
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 @pytest.mark.parametrize("output", ["step", "last"])
 @pytest.mark.parametrize("loss", ["nll", "mse"])
@@ -140,15 +153,7 @@ def test_gradients_are_the_slopes_of_the_loss(
     batch, state = random_batch(model, 5, 3, lengths), random_state(3)
     model.forward(batch, state)
     gradients = model.backward().flat.copy()
-    flat = model.parameters.flat
-    slopes = np.empty_like(flat)
-    for index, value in enumerate(flat.copy()):
-        flat[index] = value + 1e-6
-        above, _ = model.forward(batch, state)
-        flat[index] = value - 1e-6
-        below, _ = model.forward(batch, state)
-        flat[index] = value
-        slopes[index] = (above - below) / 2e-6
+    slopes = slopes_of(lambda: model.forward(batch, state)[0], model.parameters.flat)
     np.testing.assert_allclose(gradients, slopes, atol=2e-9)
     assert np.abs(gradients).max() > 1e-3
 
@@ -178,15 +183,7 @@ def test_gradients_of_every_architecture_are_the_slopes_of_the_loss(
     )
     model.forward(batch, state)
     gradients = model.backward().flat.copy()
-    flat = model.parameters.flat
-    slopes = np.empty_like(flat)
-    for index, value in enumerate(flat.copy()):
-        flat[index] = value + 1e-6
-        above = model.reevaluate(batch, state)
-        flat[index] = value - 1e-6
-        below = model.reevaluate(batch, state)
-        flat[index] = value
-        slopes[index] = (above - below) / 2e-6
+    slopes = slopes_of(lambda: model.reevaluate(batch, state), model.parameters.flat)
     np.testing.assert_allclose(gradients, slopes, atol=5e-9)
     assert np.abs(gradients).max() > 1e-3
 

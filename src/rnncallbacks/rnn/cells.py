@@ -1,4 +1,4 @@
-"""What recurrent cells have in common, and which there are."""
+"""What recurrent cells have in common."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ class Cell(ABC):
         """The hidden states of all steps, (seq_len + 1, batch, hidden_size): the entering one first."""
         return work.array("states", (seq_len + 1, batch_size, self.hidden_size))
 
-    @abstractmethod
     def projections(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
-        """Where the input layer is to write, (seq_len, batch, gates * hidden_size)."""
+        """Where the input layer is to write, (seq_len, batch, gates * hidden_size): where the gates will be."""
+        return work.array("gates", (seq_len, batch_size, self.gates * self.hidden_size))
 
     def bias(self, arrays: CellArrays, out: FloatArray) -> None:
         """Write the bias that the input layer is to add, of shape (gates * hidden_size,), to ``out``."""
@@ -90,12 +90,24 @@ class Cell(ABC):
         hidden states as the layer above sees them. They become dL/dh, with what later steps bring back.
         """
 
-    @abstractmethod
     def write(self, work: Workspace, seq_len: int, batch_size: int, written: CellArrays) -> FloatArray:
         """After ``backward``, write the gradients of the recurrent matrix and of the biases to ``written``.
 
         Returns the gradients with respect to the projections, (seq_len * batch, gates * hidden_size).
         """
+        flat = self._entering(work, seq_len * batch_size)
+        np.dot(flat.T, self._previous(work, seq_len, batch_size), written.weight_hh)
+        sum_rows(work, flat, written.bias_ih)
+        np.copyto(written.bias_hh, written.bias_ih)
+        return flat
+
+    def _entering(self, work: Workspace, rows: int) -> FloatArray:
+        """Where ``backward`` leaves the gradients of what enters the gates: in their memory."""
+        return work.array("gates", (rows, self.gates * self.hidden_size))
+
+    def _previous(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
+        """The states before all steps, (seq_len * batch, hidden_size)."""
+        return self.states(work, seq_len, batch_size)[:-1].reshape(-1, self.hidden_size)
 
     def back_matrix(self, work: Workspace, weight_hh: FloatArray, uses: int) -> FloatArray:
         """The matrix that gradients are multiplied by on their way one step back."""
@@ -105,9 +117,9 @@ class Cell(ABC):
         """Of the product of one step."""
         return batch_size * self.gates * self.hidden_size**2
 
-    def _product(self, batch_size: int, gates: int | None = None) -> tuple[Callable[..., object], tuple[int, ...]]:
-        """What multiplies a step's rows by a matrix of so many gates, and the shape, less its last axis, it wants."""
-        block = rows_per_block(batch_size, (gates or self.gates) * self.hidden_size**2)
+    def _product(self, batch_size: int) -> tuple[Callable[..., object], tuple[int, ...]]:
+        """What multiplies a step's rows by the cell's matrix, and the shape, less its last axis, that it wants."""
+        block = rows_per_block(batch_size, self.gates * self.hidden_size**2)
         if block == batch_size:
             return np.dot, (batch_size,)
         return np.matmul, (batch_size // block, block)

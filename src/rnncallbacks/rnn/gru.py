@@ -37,10 +37,6 @@ class GRUCell(Cell):
 
     gates: ClassVar[int] = 3
 
-    def projections(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
-        """Where the gates will be."""
-        return work.array("gates", (seq_len, batch_size, 3 * self.hidden_size))
-
     def bias(self, arrays: CellArrays, out: FloatArray) -> None:
         """As in :class:`Cell`, less the part of ``bias_hh`` that the reset gate multiplies."""
         np.copyto(out, arrays.bias_ih)
@@ -124,8 +120,8 @@ class GRUCell(Cell):
     def write(self, work: Workspace, seq_len: int, batch_size: int, written: CellArrays) -> FloatArray:
         """As in :class:`Cell`."""
         size = self.hidden_size
-        flat = work.array("gates", (seq_len * batch_size, 3 * size))
-        previous = self.states(work, seq_len, batch_size)[:-1].reshape(-1, size)
+        flat = self._entering(work, seq_len * batch_size)
+        previous = self._previous(work, seq_len, batch_size)
         np.dot(flat.T, previous, written.weight_hh)
         sum_rows(work, flat, written.bias_hh)
         # Between the product with the state and the candidate lies the reset gate, between that with the input nothing.
@@ -183,10 +179,6 @@ class OriginalGRUCell(Cell):
     """
 
     gates: ClassVar[int] = 3
-
-    def projections(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
-        """Where the gates will be."""
-        return work.array("gates", (seq_len, batch_size, 3 * self.hidden_size))
 
     def forward(self, work: Workspace, arrays: CellArrays, seq_len: int, batch_size: int) -> None:
         """Turn projections into gates and states."""
@@ -263,8 +255,8 @@ class OriginalGRUCell(Cell):
     def write(self, work: Workspace, seq_len: int, batch_size: int, written: CellArrays) -> FloatArray:
         """As in :class:`Cell`."""
         size = self.hidden_size
-        flat = work.array("gates", (seq_len * batch_size, 3 * size))
-        previous = self.states(work, seq_len, batch_size)[:-1].reshape(-1, size)
+        flat = self._entering(work, seq_len * batch_size)
+        previous = self._previous(work, seq_len, batch_size)
         resets = work.array("reset_states", (seq_len * batch_size, size))
         np.dot(flat[:, : 2 * size].T, previous, written.weight_hh[: 2 * size])
         np.dot(flat[:, 2 * size :].T, resets, written.weight_hh[2 * size :])

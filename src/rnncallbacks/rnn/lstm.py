@@ -8,7 +8,7 @@ import numpy as np
 
 from rnncallbacks.arrays import FloatArray
 from rnncallbacks.rnn.activations import tanh_for
-from rnncallbacks.rnn.cells import Cell, CellArrays, chunks, states_at, sum_rows
+from rnncallbacks.rnn.cells import Cell, CellArrays, chunks, states_at
 from rnncallbacks.rnn.checks import IntArray
 from rnncallbacks.rnn.products import near
 from rnncallbacks.rnn.workspace import Workspace
@@ -42,10 +42,6 @@ class LSTMCell(Cell):
     def zero_state(self, batch_size: int, dtype: np.dtype[Any]) -> tuple[FloatArray, FloatArray]:
         """Zeros, a pair of shape (batch_size, hidden_size)."""
         return super().zero_state(batch_size, dtype), super().zero_state(batch_size, dtype)
-
-    def projections(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
-        """Where the gates will be."""
-        return work.array("gates", (seq_len, batch_size, 4 * self.hidden_size))
 
     def enter(self, work: Workspace, seq_len: int, state: Any) -> None:
         """Copy the pair of states (batch, hidden_size) to before the first step."""
@@ -128,15 +124,6 @@ class LSTMCell(Cell):
                 times(hidden[step], outer[step - begin], by_gate[step][3])
                 cell, other = other, cell
                 later = products[step]
-
-    def write(self, work: Workspace, seq_len: int, batch_size: int, written: CellArrays) -> FloatArray:
-        """As in :class:`Cell`."""
-        flat = work.array("gates", (seq_len * batch_size, 4 * self.hidden_size))
-        previous = self.states(work, seq_len, batch_size)[:-1].reshape(-1, self.hidden_size)
-        np.dot(flat.T, previous, written.weight_hh)
-        sum_rows(work, flat, written.bias_ih)
-        np.copyto(written.bias_hh, written.bias_ih)
-        return flat
 
     def _cells(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
         return work.array("cells", (seq_len + 1, batch_size, self.hidden_size))

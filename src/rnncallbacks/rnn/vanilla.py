@@ -8,7 +8,7 @@ import numpy as np
 
 from rnncallbacks.arrays import FloatArray
 from rnncallbacks.rnn.activations import tanh_for
-from rnncallbacks.rnn.cells import Cell, CellArrays, chunks, sum_rows
+from rnncallbacks.rnn.cells import Cell, CellArrays, chunks
 from rnncallbacks.rnn.products import near
 from rnncallbacks.rnn.workspace import Workspace
 
@@ -87,14 +87,9 @@ class VanillaCell(Cell):
                 times(step, slope, slope)
                 later = slope
 
-    def write(self, work: Workspace, seq_len: int, batch_size: int, written: CellArrays) -> FloatArray:
-        """As in :class:`Cell`."""
-        flat = work.array("entering", (seq_len * batch_size, self.hidden_size))
-        previous = self.states(work, seq_len, batch_size)[:-1].reshape(flat.shape)
-        np.dot(flat.T, previous, written.weight_hh)
-        sum_rows(work, flat, written.bias_ih)
-        np.copyto(written.bias_hh, written.bias_ih)
-        return flat
+    def _entering(self, work: Workspace, rows: int) -> FloatArray:
+        """Beside the states, which are kept."""
+        return work.array("entering", (rows, self.hidden_size))
 
     def _slopes(self, states: FloatArray, out: FloatArray) -> None:
         if self.nonlinearity == "tanh":

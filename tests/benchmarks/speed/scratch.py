@@ -6,6 +6,8 @@ step by step, parameters in a dict, and Adam as a loop over that dict. The dtype
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from speed.task import BETAS, EPS, LEARNING_RATE, MAX_NORM, Arrays, Task
@@ -20,7 +22,7 @@ def softmax(y: np.ndarray) -> np.ndarray:
     return e / np.sum(e, axis=0)
 
 
-class FromScratch:
+class FromScratch(ABC):
     """What the three networks share: the data, clipping and Adam. Biases are columns, and each gate has one.
 
     (PyTorch has two, of which Adam moves each: so much do losses differ after some steps.)
@@ -54,14 +56,17 @@ class FromScratch:
         loss, grads = self.loss_and_gradients()
         return float(loss), self.to_pytorch(grads)
 
+    @abstractmethod
     def from_pytorch(self, parameters: Arrays) -> Arrays:
-        raise NotImplementedError
+        """The network's own parameters, from those under PyTorch's names."""
 
+    @abstractmethod
     def to_pytorch(self, grads: Arrays) -> Arrays:
-        raise NotImplementedError
+        """Gradients under PyTorch's names, from the network's own."""
 
+    @abstractmethod
     def loss_and_gradients(self) -> tuple[float, Arrays]:
-        raise NotImplementedError
+        """The loss and the network's own gradients."""
 
     def zeros(self) -> np.ndarray:
         return np.zeros((self.hidden, self.batch), dtype=self.params["Why"].dtype)

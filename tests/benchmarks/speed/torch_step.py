@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from speed.task import BETAS, EPS, LEARNING_RATE, MAX_NORM, Arrays, Task
 LAYERS = {"vanilla": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
-class TorchStep:
+class TorchStep(ABC):
     """Head, loss, ``clip_grad_norm_`` and fused Adam; the state of all steps is for the ways to say."""
 
     def __init__(self, task: Task) -> None:
@@ -29,8 +30,9 @@ class TorchStep:
         self.leaves = list(self.parameters.values())
         self.optimizer = torch.optim.Adam(self.leaves, lr=LEARNING_RATE, betas=BETAS, eps=EPS, fused=True)
 
+    @abstractmethod
     def hidden(self) -> Tensor:
-        raise NotImplementedError
+        """The states behind all steps, (seq_len, batch, hidden_size)."""
 
     def backward(self) -> Tensor:
         self.optimizer.zero_grad()
