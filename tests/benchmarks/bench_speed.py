@@ -82,7 +82,8 @@ def machine() -> dict[str, str]:
     if information.exists():
         lines = information.read_text().splitlines()
         name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
-    [blas] = [one for one in threadpool_info() if one["user_api"] == "blas"]
+    # NumPy's is loaded first; PyTorch, where it is imported too, brings one of its own.
+    blas = next(one for one in threadpool_info() if one["user_api"] == "blas")
     found = {
         "processor": f"{name}, {os.cpu_count()} cores",
         "system": f"{platform.system()}, Python {platform.python_version()}",
