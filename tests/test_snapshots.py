@@ -47,6 +47,14 @@ def test_a_single_outlier_is_no_rise():
     assert kept.healthy.step == 20
 
 
+def test_a_level_that_varies_below_the_first_loss_is_not_lost_and_one_above_it_is():
+    varied, _ = follow([2.0] + [0.8] * 12 + [1.6] * 12)
+    assert varied.risen
+    assert not varied.lost
+    blown_up, _ = follow([2.0] + [0.8] * 12 + [2.3] * 12)
+    assert blown_up.lost
+
+
 @pytest.mark.parametrize("bad", [NAN, INF])
 def test_parameters_that_are_not_finite_are_never_kept(bad):
     weights = {"w": np.array([0.0]), "sick": np.array([0.0])}
@@ -63,6 +71,7 @@ def test_parameters_that_are_not_finite_are_never_kept(bad):
 def test_a_loss_that_is_not_finite_counts_as_risen(bad):
     kept, _ = follow([1.0] * 12 + [bad])
     assert kept.risen
+    assert kept.lost
 
 
 def test_a_beginning_that_is_not_finite_cannot_be_gone_back_to():

@@ -15,6 +15,9 @@ TOO_HIGH = 1.5
 LARGE_WEIGHTS = 3.0
 """Output weights that make such a first loss, in the measure of ``weight_scale``."""
 
+HIGH_FOR_LARGE = 1.25
+"""A first loss of so many times ln V is enough where the weights are that large too."""
+
 ALL = ("RNN301", "RNN302", "RNN303")
 
 
@@ -37,13 +40,17 @@ class Judgement:
     unclear: str | None = ""
 
 
-def judge_zero(at_zero: float, loss: float, classes: Classes, counts: Mapping[str, float]) -> Judgement:
+def judge_zero(
+    at_zero: float, loss: float, weights: float, classes: Classes, counts: Mapping[str, float]
+) -> Judgement:
     """Judge the loss with all parameters at zero, and the first loss beside it.
+
+    ``weights`` is the measure of the output weights.
 
     Example
     -------
     >>> classes = Classes((36,), certain=True, regression=False, known=True)
-    >>> print(judge_zero(71.6704, 71.9, classes, {"the number of time steps": 20.0}).finding.message)
+    >>> print(judge_zero(71.6704, 71.9, 0.6, classes, {"the number of time steps": 20.0}).finding.message)
     with all parameters at zero, the loss is 71.6704 = 20 x ln 36, and 20 is the number of time steps: it is a sum
     """
     match = explain(at_zero, classes.sizes, counts) or (None if counts else explain_whole(at_zero, classes.sizes))
@@ -66,7 +73,7 @@ def judge_zero(at_zero: float, loss: float, classes: Classes, counts: Mapping[st
     if match.kind == "divided":
         message = f"{start} = {match.form} / {factor}, and {factor} is {match.count}: it is divided once too often"
         return Judgement(Finding("RNN301", message, numbers, divided=True), ("RNN302",))
-    return _judge_height(loss, at_zero, "with all parameters at zero")
+    return _judge_height(loss, at_zero, weights, "with all parameters at zero")
 
 
 def judge_first(
@@ -80,13 +87,13 @@ def judge_first(
         for name, count in {"": 1.0, **counts}.items():
             if abs(loss / nll / count - 1.0) < 1e-3:
                 return _judge_likelihood(loss, nll, count, name, weights, classes)
+    if weights > LARGE_WEIGHTS and loss > HIGH_FOR_LARGE * math.log(max(classes.sizes)):
+        return _large_weights(loss, max(classes.sizes), weights)
     match = explain_first(loss, classes.sizes, counts)
     if match is not None and match.kind == "right":
         return Judgement(passed=ALL)
     if loss < math.log(min(classes.sizes)):
         return Judgement(unclear=None)
-    if weights > LARGE_WEIGHTS:
-        return _large_weights(loss, max(classes.sizes), weights)
     if match is None or not classes.known:
         return Judgement(unclear="pass closure= to run.backward, or run.observe(logits=...)")
     return _sum_of_first(loss, match)
@@ -105,12 +112,13 @@ def judge_low(losses: Sequence[float], sizes: tuple[int, ...]) -> Judgement:
     return Judgement(Finding("RNN302", message, {"loss": losses[0], "expected": math.log(size), "classes": size}))
 
 
-def _judge_height(loss: float, even: float, where: str) -> Judgement:
+def _judge_height(loss: float, even: float, weights: float, where: str) -> Judgement:
     passed = ("RNN301", "RNN302")
-    if loss <= TOO_HIGH * even:
+    if loss <= (HIGH_FOR_LARGE if weights > LARGE_WEIGHTS else TOO_HIGH) * even:
         return Judgement(passed=ALL)
     message = f"the first loss is {loss:.4g}, {loss / even:.3g} times the {even:.4g} that it is {where}"
-    return Judgement(Finding("RNN303", message, {"loss": loss, "expected": even, "ratio": loss / even}), passed)
+    numbers = {"loss": loss, "expected": even, "ratio": loss / even, "weight_scale": weights}
+    return Judgement(Finding("RNN303", message, numbers), passed)
 
 
 def _judge_likelihood(loss: float, nll: float, count: float, name: str, weights: float, classes: Classes) -> Judgement:
@@ -124,7 +132,7 @@ def _judge_likelihood(loss: float, nll: float, count: float, name: str, weights:
         return Judgement(Finding("RNN301", message, numbers), ("RNN302",))
     even = math.log(max(classes.sizes))
     if classes.certain or weights > LARGE_WEIGHTS:
-        return _judge_height(loss, even, f"for an even guess among {max(classes.sizes)} classes")
+        return _judge_height(loss, even, weights, f"for an even guess among {max(classes.sizes)} classes")
     return Judgement(passed=("RNN301", "RNN302"), unclear="pass closure= to run.backward")
 
 

@@ -60,14 +60,17 @@ class Snapshots:
         self._trial: Snapshot | None = None
         self._losses: list[float] = []
         self._lowest = math.inf
+        self._first = math.nan
 
     def begin(self, step: int, arrays: Mapping[str, Array]) -> None:
         """Take the first snapshot; it counts as healthy unless something in it is not finite."""
-        self._trial, self._losses, self._lowest = None, [], math.inf
+        self._trial, self._losses, self._lowest, self._first = None, [], math.inf, math.nan
         self.healthy = Snapshot.of(step, arrays) if all_finite(arrays.values()) else None
 
     def follow(self, step: int, loss: float, arrays: Mapping[str, Array]) -> None:
         """Take in the loss of a batch, and a snapshot behind its update if one is due."""
+        if math.isnan(self._first):
+            self._first = loss
         self._losses = [*self._losses[1 - RECENT :], loss]
         self._lowest = min(self._lowest, self._level)
         if step % self.every or self.risen or not all_finite(arrays.values()):
@@ -86,8 +89,19 @@ class Snapshots:
 
     @property
     def risen(self) -> bool:
-        """Whether the loss has left its lowest level upwards, or is no number."""
-        return bool(self._losses) and not self._level <= RISEN * max(self._lowest, 0.0) + 1e-12
+        """Whether the loss has left its lowest level upwards, or is no number.
+
+        That is enough to distrust a snapshot. Where batches differ much, healthy runs are there now and then.
+        """
+        return self._above(max(self._lowest, 0.0))
+
+    @property
+    def lost(self) -> bool:
+        """Whether the loss has left the first one upwards, or is no number: no healthy run is there for long."""
+        return self._above(self._first)
+
+    def _above(self, reference: float) -> bool:
+        return bool(self._losses) and not self._level <= RISEN * reference + 1e-12
 
     @property
     def _level(self) -> float:

@@ -157,6 +157,18 @@ def test_a_poisoned_batch_is_taken_out_and_the_run_goes_on():
     assert [repair.what for repair in run.diagnosis.repairs] == ["the batch was taken out"] * 2
 
 
+def test_losses_that_vary_are_no_reason_to_go_back():
+    run = train([DivergenceAlarm(), SelfRepair()], [2.0, *[0.8] * 12, *[1.5] * 12, NAN, 1.5])
+    assert [repair.what for repair in run.diagnosis.repairs] == ["the batch was taken out"]
+    np.testing.assert_array_equal(run.params["w"], [26.0, 26.0])
+
+
+def test_where_the_loss_had_left_the_first_one_the_run_goes_back():
+    run = train([DivergenceAlarm(max_rise=100.0), SelfRepair()], [2.0, *[0.8] * 12, *[2.5] * 12, NAN, 1.5])
+    assert len(run.diagnosis.repairs) == 1
+    assert "the parameters are those of step" in run.diagnosis.repairs[0].what
+
+
 def test_one_poisoned_gradient_in_a_healthy_run():
     params = {"w": np.zeros(2)}
     with Run(params, plugins=[DivergenceAlarm(action="raise"), SelfRepair()], learning_rate=1.0) as run:

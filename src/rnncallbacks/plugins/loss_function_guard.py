@@ -46,7 +46,7 @@ class LossFunctionGuard(Guard):
       the same. A loss that is divided once too often is a note.
     - RNN302: the loss is that of another function, such as a squared error.
     - RNN303: the first loss is above :math:`1.5 \ln V`, and at zero parameters it is :math:`\ln V`; without a closure,
-      the output weights have to be large.
+      the output weights have to be large. If they are, :math:`1.25 \ln V` is enough, with and without a closure.
 
     A run that goes on from a checkpoint is not judged, nor one whose targets are no classes.
 
@@ -117,13 +117,13 @@ class LossFunctionGuard(Guard):
             self._conclude(run, Judgement(unclear=why))
         elif len(self._losses) == 1:
             counts = counts_of(batch)
+            weights = max(weight_scale(params, size) for size in classes.sizes)
             at_zero = self._loss_at_zero(run, batch, loss, params)
             if at_zero is not None:
-                self._conclude(run, judge_zero(at_zero, loss, classes, counts))
+                self._conclude(run, judge_zero(at_zero, loss, weights, classes, counts))
                 return
             logits = batch.evidence.get("logits")
             nll = None if logits is None or targets is None else true_nll(logits, targets)
-            weights = max(weight_scale(params, size) for size in classes.sizes)
             self._conclude(run, judge_first(loss, nll, weights, classes, counts))
         elif len(self._losses) == FIRST_LOSSES:
             self._conclude(run, judge_low(self._losses, classes.sizes))

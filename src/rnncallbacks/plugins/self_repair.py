@@ -37,7 +37,8 @@ class SelfRepair:
     - RNN406, gradients that pile up: zeroes them behind each batch, or takes off what was there before.
     - RNN401, gradients that explode: puts back the parameters from before, and clips gradients by their global norm.
       So too for RNN501 at first, where a gradient exploded, no plugin clips, and updates follow the gradient.
-    - RNN403 in a single batch, while the parameters are finite and the loss was well: takes the batch out.
+    - RNN403 in a single batch, while the parameters are finite and the loss was not above the first one: takes the
+      batch out.
     - RNN501, RNN602, and RNN403 else: puts back the parameters (and ``optimizer_state``) of the last snapshot
       that proved healthy, and cuts the learning rate by a scale that bears the plugin's name. So too where one of the
       others comes back.
@@ -216,7 +217,7 @@ class SelfRepair:
         if batch is None or batch.phase != "train" or run.params is None:
             return self._go_back(run)
         finite = all_finite(named_arrays(run.params, "params").values())
-        if not finite or (self._snapshots is not None and self._snapshots.risen):
+        if not finite or (self._snapshots is not None and self._snapshots.lost):
             return self._go_back(run)
         run.skip_batch()
         self._skipped += 1
