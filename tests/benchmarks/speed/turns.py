@@ -32,9 +32,12 @@ Key = tuple[str, str]
 OURS = ("ours", "model")
 LOSS_STEPS = 10
 
-# After a product, threads of the linear algebra spin for a while (OpenBLAS: 2**26 cycles) before they fall asleep. With
-# more than one of them, the next contender waits for that.
-ASLEEP_SECONDS = 0.05
+# After a product, threads of the linear algebra spin for a while (OpenBLAS: 2**26 cycles; OpenMP: 0.2 s) before they fall
+# asleep. With more than one of them, the next contender waits for that.
+ASLEEP_SECONDS = 0.3
+
+# Of a sample's steps, so many again go before it: threads and caches have to wake up first.
+WARM_SHARE = 0.3
 
 
 K = TypeVar("K")
@@ -77,11 +80,16 @@ def threads(count: int) -> Iterator[None]:
 
 
 def serve(name: str, way: str, task: Task, pipe: Connection) -> None:
-    """In a process of its own: the gradients at the start, then as many steps as asked for, again and again."""
+    """In a process of its own: the gradients at the start, then as many steps as asked for, again and again.
+
+    Some more go before them, and are not timed.
+    """
     contender: Contender = import_module(f"speed.{WAYS[name][0]}").WAYS[way](task)
     pipe.send(None if name == "limit" else contender.gradients())
     while True:
         steps = pipe.recv()
+        for _ in range(max(1, round(WARM_SHARE * steps))):
+            contender.step()
         begin = time.perf_counter()
         for _ in range(steps):
             loss = contender.step()
