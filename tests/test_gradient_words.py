@@ -10,9 +10,12 @@ from rnncallbacks.gradient_words import (
     named_factor,
     words_of_factor,
     words_of_growth,
+    words_of_promise,
     words_of_sum,
     words_of_wrong,
+    words_of_zeros,
 )
+from rnncallbacks.promises import Verdict as Fall
 
 COUNTS = {"the number of time steps": 20.0, "the batch size": 16.0, "the positions of the batch": 320.0}
 
@@ -52,6 +55,37 @@ def test_each_way_of_being_wrong_has_its_words(verdict, words):
     assert words in message
     assert numbers["expected"] == 1.0
     assert numbers["cosine"] == (-1.0 if verdict.kind == "scaled" else verdict.cosine)
+
+
+def fall(**changes):
+    usual = {"outcome": "broken", "updates": 40, "promised": 0.6, "kept": 0.25, "array": "", "array_promised": 0.4}
+    return Fall(**usual | {"array_kept": -0.5, "alike": False} | changes)
+
+
+def test_broken_promises_do_the_arithmetic():
+    words, numbers = words_of_promise(fall())
+    assert "within 40 updates, the loss should have fallen by 0.6 of its first value" in words
+    assert words.endswith("and fell by 0.25 of that (expected 1 or more)")
+    assert numbers == {"updates": 40, "promised": 0.6, "expected": 1.0, "kept": 0.25}
+
+
+def test_the_array_that_broke_them_is_named():
+    words, numbers = words_of_promise(fall(array="Wxh", kept=float("nan")))
+    assert words.endswith("the gradient of 'Wxh' promised 0.4 of it, and gave about -0.5 times that")
+    assert (numbers["array"], numbers["ratio"]) == ("Wxh", -0.5)
+    assert "kept" not in numbers
+
+
+def test_a_factor_that_promises_show_is_told_with_its_count():
+    words, numbers = words_of_promise(fall(kept=0.05), "the number of time steps", 20.0)
+    assert words.endswith("20 is the number of time steps")
+    assert numbers["factor"] == pytest.approx(20.0)
+
+
+def test_gradients_that_are_zero_are_named():
+    words, numbers = words_of_zeros(["Whh", "Wxh"], 10)
+    assert "the gradient of 'Whh', 'Wxh' is zero, bit for bit" in words
+    assert (numbers["array"], numbers["ratio"]) == ("Whh", 0.0)
 
 
 def test_sums_are_told_by_ratio_by_growth_or_by_what_was_kept():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from rnncallbacks.accumulation import Accumulation
 from rnncallbacks.gradient_check import Verdict
+from rnncallbacks.promises import Verdict as Fall
 
 Numbers = dict[str, float | int | str]
 
@@ -59,6 +61,32 @@ def words_of_factor(ratio: float, named: tuple[str, int] | None, count: float) -
     what = f"{count:g} is {name}" if power < 0 else f"1 / {count:g}, and {count:g} is {name}"
     numbers["count"] = name
     return f"{words}: {what}", numbers
+
+
+def words_of_promise(found: Fall, count_name: str = "", count: float = 1.0) -> tuple[str, Numbers]:
+    """RNN404, or RNN405 where ``count`` is the factor, from what losses made of the gradients' promises."""
+    numbers: Numbers = {"updates": found.updates, "promised": found.promised, "expected": 1.0}
+    words = f"within {found.updates} updates, the loss should have fallen by {found.promised:.2g} of its first value"
+    words += " if the gradients were those of the loss"
+    if not math.isnan(found.kept):
+        numbers["kept"] = found.kept
+        words += f", and fell by {found.kept:.2g} of that (expected 1 or more)"
+    if count_name:
+        return f"{words}: {count:g} is {count_name}", numbers | {"factor": 1.0 / found.kept, "count": count_name}
+    if found.array and found.array_kept < 0.5:
+        numbers |= {"array": found.array, "ratio": found.array_kept}
+        share = f"{found.array_promised:.2g} of it, and gave about {found.array_kept:.2g} times that"
+        words += f"; the gradient of {found.array!r} promised {share}"
+    return words, numbers
+
+
+def words_of_zeros(names: list[str], batches: int) -> tuple[str, Numbers]:
+    """RNN404, where gradients are zero."""
+    those = ", ".join(map(repr, names))
+    return (
+        f"the gradient of {those} is zero, bit for bit, in each batch of the first {batches}: the backward pass does "
+        "not reach it (leave out what is not to be trained)"
+    ), {"array": names[0], "ratio": 0.0, "expected": 1.0, "batches": batches}
 
 
 def words_of_sum(ratio: float) -> tuple[str, Numbers]:

@@ -40,9 +40,7 @@ class Judgement:
     unclear: str | None = ""
 
 
-def judge_zero(
-    at_zero: float, loss: float, weights: float, classes: Classes, counts: Mapping[str, float]
-) -> Judgement:
+def judge_zero(at_zero: float, loss: float, weights: float, classes: Classes, counts: Mapping[str, float]) -> Judgement:
     """Judge the loss with all parameters at zero, and the first loss beside it.
 
     ``weights`` is the measure of the output weights.

@@ -26,6 +26,25 @@ def test_a_backward_pass_that_is_wrong_is_named_in_the_first_batch(fault, throug
     assert loud(found(fault, "echo", "adam", through)) == [("RNN404", 1)]
 
 
+@pytest.mark.parametrize(
+    ("fault", "cell", "optimiser", "batch"),
+    [
+        ("missing_transpose", "tanh", "momentum", 41),
+        ("sign_error", "tanh", "adam", 41),
+        ("sign_error", "relu", "adam", 41),
+        ("zero_gradient", "relu", "rmsprop", 10),
+    ],
+)
+def test_without_a_closure_what_is_plainly_wrong_is_told_as_a_warning(fault, cell, optimiser, batch):
+    outcome = found(fault, "echo", optimiser, "plain_loop", seed=2, cell=cell)
+    assert [(one.code, one.severity, one.batch) for one in outcome.causes] == [("RNN404", "warning", batch)]
+
+
+def test_without_a_closure_a_scale_that_does_not_matter_is_a_note():
+    outcome = found("mean_reported_sum_descended", "echo", "adam", "plain_loop", seed=2)
+    assert [(one.code, one.severity) for one in outcome.causes] == [("RNN405", "info")]
+
+
 @pytest.mark.parametrize("through", OBSERVED)
 def test_a_gradient_on_another_scale_than_the_loss(through):
     ((code, batch),) = loud(found("mean_reported_sum_descended", "echo", "sgd", through))
@@ -79,8 +98,12 @@ def bowl(
     known_rate=None,
     step=None,
     keep=None,
+    shown=None,
 ):
-    """Least squares; the script's gradient is a function of the right one, and ``step`` of it is its update."""
+    """Least squares; the script's gradient is a function of the right one, and ``step`` of it is its update.
+
+    ``shown`` gives the tokens that the script says it reads, sequences of 5 with a label each.
+    """
     generator = np.random.default_rng(0)
     weights = {"w": generator.normal(size=(4, 3)), "b": generator.normal(size=3)}
     known = weights if params is None else None
@@ -96,10 +119,17 @@ def bowl(
 
                 errors = 2.0 * (x @ weights["w"] + weights["b"] - y) / y.size
                 grads = gradient_of({"w": x.T @ errors, "b": errors.sum(axis=0)})
+                if shown is not None:
+                    run.observe(inputs=shown(), targets=np.zeros(16, dtype=int))
                 grads = run.backward(loss_of_batch(), grads, closure=loss_of_batch if closure else None)
                 for name, grad in grads.items():
                     weights[name] -= rate * grad if step is None else step(grad)
     return run
+
+
+TOKENS = np.random.default_rng(1)
+PLAIN = {"closure": False, "updates": 150, "shown": lambda: TOKENS.integers(0, 9, (16, 5))}
+"""Losses, gradients and parameters, and that batches are not related, for long enough."""
 
 
 def test_a_right_gradient_passes_and_the_rest_is_said():
@@ -137,6 +167,67 @@ def test_what_it_lacks_is_said(options, reason):
     run = bowl(lambda grads: grads, **options)
     assert run.alarms == []
     assert reason in run.diagnosis.not_checked["RNN404"].lower()
+
+
+def test_without_a_closure_a_missing_factor_breaks_promises():
+    (alarm,) = bowl(lambda grads: {name: 16.0 * grad for name, grad in grads.items()}, **PLAIN, rate=2e-3).alarms
+    assert (alarm.code, alarm.severity, alarm.step) == ("RNN405", "warning", 41)
+    assert alarm.evidence["kept"] == pytest.approx(1 / 16, rel=0.3)
+    assert "within 40 updates" in alarm.message
+    assert alarm.message.endswith("16 is the batch size")
+
+
+def test_without_a_closure_right_gradients_pass_whatever_clips_them():
+    for gradient_of in (lambda grads: grads, lambda grads: {name: 0.1 * grad for name, grad in grads.items()}):
+        run = bowl(gradient_of, **PLAIN)
+        assert run.alarms == []
+        assert "closure" in run.diagnosis.not_checked["RNN404"]
+
+
+def test_promises_are_not_followed_where_batches_may_be_pieces_of_a_stream():
+    for shown in (None, lambda: np.zeros((16, 5), dtype=int)):
+        run = bowl(
+            lambda grads: {name: 16.0 * grad for name, grad in grads.items()}, **PLAIN | {"shown": shown}, rate=2e-3
+        )
+        assert run.alarms == []
+
+
+def test_without_a_closure_a_matrix_that_never_has_a_gradient_is_told_once():
+    (alarm,) = bowl(lambda grads: grads | {"w": 0.0 * grads["w"]}, **PLAIN).alarms
+    assert (alarm.code, alarm.severity, alarm.step) == ("RNN404", "warning", 10)
+    assert alarm.evidence["array"] == "w"
+
+
+@pytest.mark.parametrize("zero", [("b",), ("w", "b")])
+def test_a_bias_without_gradient_or_nothing_but_zeros_is_let_be(zero):
+    run = bowl(lambda grads: grads | {name: 0.0 * grads[name] for name in zero}, **PLAIN)
+    assert [alarm.code for alarm in run.alarms if alarm.code == "RNN404"] == []
+
+
+def test_a_gradient_that_is_there_now_and_then_is_not_forgotten():
+    calls = iter(range(10**6))
+    run = bowl(lambda grads: grads | {"w": (next(calls) % 4 == 3) * grads["w"]}, **PLAIN)
+    assert run.alarms == []
+
+
+def test_gradients_that_are_added_up_on_purpose_promise_nothing():
+    total = {}
+
+    def add_up(grads):
+        for name, grad in grads.items():
+            total[name] = total.get(name, 0.0) + grad
+        return {name: grad.copy() for name, grad in total.items()}
+
+    seen = iter(range(10**6))
+
+    def every_fourth(grad):
+        # Two arrays a batch: an update behind every fourth batch, and the sums begin anew.
+        if next(seen) % 8 < 6:
+            return np.zeros_like(grad)
+        total.pop("w" if grad.ndim == 2 else "b")
+        return 0.05 * grad
+
+    assert [one.code for one in bowl(add_up, **PLAIN, step=every_fourth).alarms] == []
 
 
 def test_gradients_that_vanish_through_time_are_a_note():

@@ -377,10 +377,10 @@ def _positions(batch: Batch) -> float:
     if batch.tokens is not None:
         return float(batch.tokens)
     data: Any = batch.evidence.get("targets", batch.data)
-    if isinstance(data, Mapping):
-        data = data.get("targets")
-    elif isinstance(data, tuple | list):
+    if isinstance(data, tuple | list):
         data = data[-1] if data else None
-    else:
-        data = getattr(data, "targets", data)
+    elif hasattr(data, "targets"):
+        data = data.targets
+    elif isinstance(data, Mapping):
+        data = data.get("targets")
     return float(max(data.size, 1)) if isinstance(data, np.ndarray) else 1.0

@@ -32,8 +32,8 @@ Key = tuple[str, str]
 OURS = ("ours", "model")
 LOSS_STEPS = 10
 
-# After a product, threads of the linear algebra spin for a while (OpenBLAS: 2**26 cycles; OpenMP: 0.2 s) before they fall
-# asleep. With more than one of them, the next contender waits for that.
+# After a product, threads of the linear algebra spin for a while (OpenBLAS: 2**26 cycles; OpenMP: 0.2 s) before they
+# fall asleep. With more than one of them, the next contender waits for that.
 ASLEEP_SECONDS = 0.3
 
 # Of a sample's steps, so many again go before it: threads and caches have to wake up first.
