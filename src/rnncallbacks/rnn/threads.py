@@ -9,14 +9,14 @@ from typing import Any
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 # Multiplications. Below, threads wait for one another longer than they compute.
-MANY = 2**22
+MANY = 2**21
 
 
 def with_step_threads(multiplications: int, compute: Callable[..., object], *arguments: object) -> None:
     """Call ``compute(*arguments)``, with one thread for the products of a step if they are small.
 
     A recurrence is a chain of products that wait for one another, each too small to be shared out at a profit. With
-    2**22 multiplications and more, they are left to as many threads as there are. All other products of a training
+    2**21 multiplications and more, they are left to as many threads as there are. All other products of a training
     step are over whole sequences, and are left alone too. In the end, be it an error or Ctrl-C, all is as it was; the
     number of threads is never raised, whoever has set it.
 
