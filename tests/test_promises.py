@@ -149,8 +149,13 @@ def test_a_warm_up_from_nothing_does_not():
     assert not follow([1.0] * 8, [0.0, 0.0, 0.0, -0.1, -0.1, -0.1, -0.1, -0.1]).over
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_numbers_that_are_not_finite_end_it(bad):
+@pytest.mark.parametrize("first", [0.0, -1.0])
+def test_a_loss_that_does_not_begin_above_zero_has_no_scale(first):
+    assert follow([first, 1.0, 1.0], [-0.1] * 3).over
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
+def test_numbers_of_a_run_that_diverges_end_it(bad):
     assert follow([1.0, 1.0, bad, 1.0], [-0.1] * 4).over
     assert follow([1.0, 1.0, 1.0, 1.0], [-0.1, bad, -0.1, -0.1]).over
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rnncallbacks.accumulation import Accumulation
 from rnncallbacks.gradient_check import Verdict
 from rnncallbacks.promises import Verdict as Fall
 
+if TYPE_CHECKING:
+    from rnncallbacks.catalogue import Severity
+
 Numbers = dict[str, float | int | str]
+
+Found = tuple[str, str, Numbers, "Severity | None"]
+"""Code, message, evidence and severity of a finding; None stands for the catalogue's severity."""
 
 NEAR = 0.015
 """How near a measured ratio must lie to a count."""

@@ -40,6 +40,9 @@ PRECISE = 0.3
 """A standard error of what one array kept, above which nothing is said of it: sums of promises that rise together
 cannot be told apart, and curvature then makes one of them look absurd."""
 
+DIVERGED = 1e6
+"""Losses and promises of so many times the first loss are those of a run that is lost already."""
+
 LAGS = 5
 """Losses so far apart may still depend on one another."""
 
@@ -73,7 +76,7 @@ class Promises:
 
     Call ``add`` with each batch's loss and raw gradients, before its update, and with the parameters by the gradients'
     names. ``over`` is True when there is nothing more to learn: promises are surely kept, or made of luck; or updates
-    are left out now and then (gradients are added up on purpose), or numbers are not finite.
+    are left out now and then (gradients are added up on purpose), or the run diverges, or its loss begins below 0.
     """
 
     over: bool = False
@@ -99,7 +102,8 @@ class Promises:
             self._first = loss
             return None
         found = None
-        self.over = not moved or not math.isfinite(sum(promises) + loss)
+        sane = all(abs(number) < DIVERGED * self._first for number in (*promises, loss))
+        self.over = not moved or not sane
         if not self.over:
             self._losses.append(loss)
             self._promised.append(promises)
@@ -126,17 +130,14 @@ class Promises:
 
     def _judge(self) -> Verdict | None:
         count = len(self._losses)
-        if count not in LOOKS or not self._first > 0.0:
+        if count not in LOOKS:
             return None
         promised = np.array(self._promised)
         if count == LOOKS[0] and not _sure(promised, POSSIBLE).any():
             self.over = True
             return None
         found = judge(list(self._before), self._first, np.array(self._losses), promised)
-        # Later parts of a network may begin to promise what the first ones did not: a first look at kept promises is
-        # not the last.
-        settled = found.outcome == "broken" or (found.outcome == "kept")
-        self.over = settled or count == LOOKS[-1]
+        self.over = found.outcome != "unclear" or count == LOOKS[-1]
         return found if found.outcome == "broken" else None
 
 
@@ -211,7 +212,9 @@ def _told_apart(names: list[str], promised: Array) -> tuple[list[str], Array]:
 
 def _fit(losses: Array, sums: Array) -> tuple[Array, tuple[Array, Array]]:
     """The shares that were kept, and their covariance, estimated in two ways."""
-    design = np.column_stack([-sums, np.ones(len(losses))])
+    scale = np.abs(sums).max(axis=0)
+    scale[scale == 0.0] = 1.0
+    design = np.column_stack([-sums / scale, np.ones(len(losses))])
     solution = np.linalg.lstsq(design, losses, rcond=None)[0]
     rest = losses - design @ solution
     inverse = np.linalg.pinv(design.T @ design)
@@ -226,7 +229,8 @@ def _fit(losses: Array, sums: Array) -> tuple[Array, tuple[Array, Array]]:
         shifted = scores[lag:].T @ scores[:-lag]
         spread += (1.0 - lag / (LAGS + 1)) * (shifted + shifted.T)
     uneven = len(losses) / freedom * inverse @ spread @ inverse
-    return solution[:-1], (even[:-1, :-1], uneven[:-1, :-1])
+    back = np.outer(scale, scale)
+    return solution[:-1] / scale, (even[:-1, :-1] / back, uneven[:-1, :-1] / back)
 
 
 def _sure(promised: Array, least: float = SURE) -> Array:

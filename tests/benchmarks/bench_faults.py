@@ -54,10 +54,11 @@ class RandomRepair(SelfRepair):
             super().on_alarm(run, attrs.evolve(alarm, code=str(generator.choice(others))))
 
 
-def plan(half: str, seeds: int, only: list[str], quick: bool) -> list[Case]:
+def plan(half: str, seeds: int, only: list[str], quick: bool, skip: int = 0) -> list[Case]:
     """Each fault and trap with every seed in each of its loops, tasks, cells and optimisers in turn. Twins first.
 
-    In a quick run, each is seen once.
+    In a quick run, each is seen once. ``skip`` passes over so many seeds, and the turns that go with them: cases that
+    were looked at while something was mended say little of it.
     """
     cases: list[Case] = []
     for number, fault in enumerate((*FAULTS.values(), *TRAPS.values())):
@@ -71,10 +72,10 @@ def plan(half: str, seeds: int, only: list[str], quick: bool) -> list[Case]:
             Random(fault.name + through).shuffle(combinations)
             turns[through] = cycle(combinations)
         arms = ("watch", "repair", "random") if repairable(fault) else ("watch",)
-        for seed in range(int(half == "report"), 2 * (1 if quick else seeds), 2):
+        for number_of_seed in range(skip + (1 if quick else seeds)):
             for through in loops:
-                case = (fault.name, *next(turns[through]), seed, through)
-                cases += [(arm, *case) for arm in arms]
+                case = (fault.name, *next(turns[through]), 2 * number_of_seed + int(half == "report"), through)
+                cases += [(arm, *case) for arm in arms if number_of_seed >= skip]
     twins = sorted({("watch", HEALTHY.name, *case[2:]) for case in cases})
     return twins + cases
 
@@ -133,6 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--half", choices=("tune", "report"), default="report")
     parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--skip", type=int, default=0, help="pass over so many seeds (default: 0)")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", type=Path, help="where results are kept, and found again")
     parser.add_argument("--quick", action="store_true", help="each fault and trap once, in about a minute")
@@ -141,7 +143,7 @@ def main() -> None:
     parser.add_argument("--guards", nargs="*", default=list(GUARDS), help="entry points of the guards to be measured")
     parser.add_argument("--alarms", action="store_true", help="list the alarms of every case")
     options = parser.parse_args()
-    cases = plan(options.half, options.seeds, options.only, options.quick)
+    cases = plan(options.half, options.seeds, options.only, options.quick, options.skip)
     with tempfile.TemporaryDirectory() as folder:
         path = options.json or Path(folder) / "faults.jsonl"
         results = run_all(cases, options.guards, options.processes, path)

@@ -10,33 +10,28 @@ import attrs
 
 from rnncallbacks import options
 from rnncallbacks.accumulation import LOOKS, Accumulation
-from rnncallbacks.arrays import Array, lie_alike, named_arrays
+from rnncallbacks.arrays import Array, named_arrays
 from rnncallbacks.clipping_marks import clipping_marks
-from rnncallbacks.evidence import mask_of, sequences_of
 from rnncallbacks.explosion import LEAST, ExplosionWatch, describe
 from rnncallbacks.gradient_check import Verdict, examine, foresees
 from rnncallbacks.gradient_words import (
-    Numbers,
+    Found,
     named_factor,
     words_of_factor,
     words_of_growth,
-    words_of_promise,
     words_of_sum,
     words_of_wrong,
-    words_of_zeros,
 )
 from rnncallbacks.gradients import global_norm
 from rnncallbacks.guarding import Guard
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.loss_scale import counts_of
-from rnncallbacks.neighbours import Neighbours
 from rnncallbacks.pairing import parameters_of
 from rnncallbacks.probing import CannotProbe, evaluate_here, put_back
-from rnncallbacks.promises import Promises
-from rnncallbacks.promises import Verdict as Fall
 from rnncallbacks.slopes import Slopes, movable
 from rnncallbacks.updates import FOLLOWS, follows_gradient, update_ratio
 from rnncallbacks.vanishing import VANISHED, share_left
+from rnncallbacks.without_closure import WithoutClosure
 
 if TYPE_CHECKING:
     from rnncallbacks.catalogue import Severity
@@ -56,19 +51,6 @@ SMALL = 0.1
 AGAIN = 10
 """Batches after which a repair of gradients that add up is looked at."""
 
-UNRELATED = 20
-"""Training batches within which it has to show that batches are no pieces of a stream: else the next one's gradient
-praises what an update learned of the passage at hand, and nothing of that lasts."""
-
-ROUGHLY = 0.3
-"""How near, in logarithms, a factor that follows from losses must lie to a count."""
-
-ZEROS = 10
-"""Training batches in all of which a gradient is zero that is never anything else."""
-
-Found = tuple[str, str, Numbers, "Severity | None"]
-"""Code, message, evidence and severity of a finding; None stands for the catalogue's severity."""
-
 NO_CLOSURE = "pass closure= to run.backward"
 NO_PARAMS = "give the parameters to Run(params)"
 """Words for what is lacking."""
@@ -82,7 +64,10 @@ class GradientGuard(Guard):
       random signs, and put back bit for bit; the closure given to ``run.backward`` says what the loss does. RNN405 is
       one factor in every array, seen in another batch too: a note if updates do not follow the gradient's scale. RNN404
       is any other difference, and a note if it looks like truncated backpropagation. A gradient that comes clipped is
-      not called wrong for that, nor one to which weight decay was added.
+      not called wrong for that, nor one to which weight decay was added. Without a closure, what is plainly wrong is
+      still told, as a warning: the loss falls by less than three quarters of what gradients promise over the first 40,
+      120 or 280 updates, on batches that are no pieces of a stream; or the gradient of a matrix is zero, bit for bit,
+      in each of the first 10 batches.
     - RNN406: at batch 2, the gradient less that of batch 1 is right, and the gradient itself is not. Without a closure:
       the norm grows in proportion to the number of batches.
     - RNN401: nothing clips, an update that follows the gradient's scale moves the parameters by their own size (or by
@@ -113,9 +98,7 @@ class GradientGuard(Guard):
     _watch: ExplosionWatch = attrs.field(factory=ExplosionWatch, init=False, repr=False)
     _sums: Accumulation = attrs.field(factory=Accumulation, init=False, repr=False)
     _sum_at: int = attrs.field(default=2, init=False, repr=False)
-    _promises: Promises = attrs.field(factory=Promises, init=False, repr=False, metadata={"checkpoint": False})
-    _neighbours: Neighbours = attrs.field(factory=Neighbours, init=False, repr=False, metadata={"checkpoint": False})
-    _zeros: set[str] = attrs.field(factory=set, init=False, repr=False, metadata={"checkpoint": False})
+    _plain: WithoutClosure | None = attrs.field(default=None, init=False, repr=False, metadata={"checkpoint": False})
     _examined: bool = attrs.field(default=False, init=False, repr=False)
     _factor: tuple[float, str | None, int, int] | None = attrs.field(default=None, init=False, repr=False)
     _exact: bool = attrs.field(default=False, init=False, repr=False, metadata={"checkpoint": False})
@@ -134,8 +117,7 @@ class GradientGuard(Guard):
     def on_fit_start(self, run: Run) -> None:
         self._before, self._final, self._previous = {}, {}, []
         self._exact = False
-        self._promises, self._zeros = Promises(over=run.params is None or run.epoch > 0), set()
-        self._neighbours = Neighbours()
+        self._plain = WithoutClosure() if run.epoch == 0 else None
         if run.epoch == 0:
             self._seen, self._sum_at, self._vanished = 0, 2, 0
             self._watch, self._sums = ExplosionWatch(), Accumulation()
@@ -146,7 +128,7 @@ class GradientGuard(Guard):
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> Generator[None, Any, Any]:
         loss = batch.loss
         assert loss is not None
-        if self._watch.over and self._promises.over and not self._is_due(self._seen + 1):
+        if self._watch.over and self._plain is None and not self._is_due(self._seen + 1):
             self._seen += math.isfinite(loss) and not batch.skipped
             return (yield)
         norm = grads.norm
@@ -208,13 +190,10 @@ class GradientGuard(Guard):
         examined = seen in EXAMINED and not self._examined and not loss > 2.0 * self._first_loss
         if examined or self._factor is not None or seen == self._sum_at:
             self._probe(run, batch, grads, loss, examined)
-        if batch.closure is None:
-            if seen <= LOOKS[-1] and self._sum_at > 0:
-                self._add_up(run, batch, grads, loss)
-            if seen <= ZEROS:
-                self._look_for_zeros(run, grads)
-        if not self._promises.over:
-            self._follow(run, batch, grads, loss)
+        if seen <= LOOKS[-1] and self._sum_at > 0 and batch.closure is None:
+            self._add_up(run, batch, grads, loss)
+        if self._plain is not None:
+            self._look_without_closure(run, batch, grads, loss)
 
     def _remember(self, run: Run, grads: Gradients, norm: float) -> None:
         """Keep what is needed to see what the update does, in the batches where somebody wants to know."""
@@ -352,44 +331,17 @@ class GradientGuard(Guard):
             return "RNN406", *words_of_sum(moved.predicted / (moved.change or math.inf)), None
         return None
 
-    def _look_for_zeros(self, run: Run, grads: Gradients) -> None:
-        """Without a closure: matrices of which no batch has a gradient, though most arrays have one."""
-        zeros = {name for name, gradient in grads.items() if not gradient.any()}
-        self._zeros = zeros if self._seen == 1 else self._zeros & zeros
-        if self._seen != ZEROS or self._examined or 2 * len(self._zeros) > len(grads):
-            return
-        names = [name for name, gradient in grads.items() if name in self._zeros and gradient.ndim > 1]
-        if names:
-            self._examined = True
-            self.fire(run, "RNN404", *words_of_zeros(names, ZEROS), "warning")
-
-    def _follow(self, run: Run, batch: Batch, grads: Gradients, loss: float) -> None:
-        """Without a closure: whether the loss falls as the gradients promise."""
+    def _look_without_closure(self, run: Run, batch: Batch, grads: Gradients, loss: float) -> None:
         if batch.closure is not None or self._examined or run.diagnosis.repairs:
-            self._promises.over = True
+            self._plain = None
             return
-        if not self._neighbours.unrelated:
-            shown = sequences_of(batch)
-            self._neighbours.add(shown, mask_of(batch, shown))
-            if self._neighbours.related or (self._seen >= UNRELATED and not self._neighbours.unrelated):
-                self._promises = Promises(over=True)
-                return
-        if grads.flat is not None and lie_alike(run.params, grads.flat):
-            found = self._promises.add(loss, grads.flat, run.params)
-        else:
-            found = self._promises.add(loss, grads, parameters_of(grads, named_arrays(run.params)))
+        assert self._plain is not None
+        found = self._plain.look(batch, loss, grads, run.params, self._follows)
+        if self._plain.over:
+            self._plain = None
         if found is not None:
             self._examined = True
-            self.fire(run, *self._judge_promises(batch, found))
-
-    def _judge_promises(self, batch: Batch, found: Fall) -> Found:
-        counts = counts_of(batch)
-        off = {name: abs(math.log(max(found.kept, 1e-9) * count)) for name, count in counts.items()}
-        name = min(off, key=lambda one: off[one], default=None)
-        if found.alike and name is not None and off[name] < ROUGHLY:
-            severity: Severity | None = "info" if self._follows < FOLLOWS else None
-            return "RNN405", *words_of_promise(found, name, counts[name]), severity
-        return "RNN404", *words_of_promise(found), "warning"
+            self.fire(run, *found)
 
     def _add_up(self, run: Run, batch: Batch, grads: Gradients, loss: float) -> None:
         """Without a closure: follow norms and directions."""
