@@ -69,3 +69,39 @@ def test_one_label_for_each_sequence_makes_it_one_by_itself():
         tokens = generator.integers(0, VOCAB, (STEPS, ROWS))
         neighbours.add(Sequences(tokens, generator.integers(0, 2, ROWS), 0, 2), None)
     assert neighbours.unrelated
+
+
+def alike(pairs):
+    neighbours = Neighbours()
+    for x, y in pairs:
+        neighbours.add(Sequences(x, y, 0, VOCAB), None)
+    return neighbours.alike
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("rows", [1, 16])
+def test_shuffled_batches_are_not_alike(seed, rows):
+    generator = np.random.default_rng(seed)
+    # Tokens of very different frequency, and each row with tokens of its own.
+    shares = [generator.dirichlet(np.full(VOCAB, 0.3)) for _ in range(40 * rows)]
+    x = np.stack([generator.choice(VOCAB, STEPS, p=one) for one in shares], axis=1).reshape(STEPS, 40, rows)
+    assert not alike([(x[:, n], x[:, n]) for n in range(40)])
+
+
+def test_batches_that_are_sorted_or_overlap_or_come_from_the_same_document_are_alike():
+    generator = np.random.default_rng(0)
+    text = generator.integers(0, VOCAB, 1000)
+    windows = [np.stack([text[n + row : n + row + STEPS] for row in range(ROWS)], axis=1) for n in range(0, 240, 3)]
+    assert alike([(x, x[-1]) for x in windows])
+    by_label = np.sort(generator.integers(0, 4, 60 * ROWS)).reshape(60, ROWS)
+    assert alike([(generator.integers(0, VOCAB, (STEPS, ROWS)), labels) for labels in by_label])
+    documents = np.repeat([generator.dirichlet(np.full(VOCAB, 0.5)) for _ in range(8)], 10, axis=0)
+    assert alike([(x, x) for x in (generator.choice(VOCAB, (STEPS, ROWS), p=one) for one in documents)])
+
+
+def test_numbers_that_are_no_tokens_tell_nothing_of_it():
+    generator = np.random.default_rng(0)
+    assert alike(
+        [(generator.normal(size=(STEPS, ROWS, 2)), generator.normal(size=(STEPS, ROWS, 1))) for _ in range(40)]
+    )
+    assert Neighbours().alike

@@ -98,7 +98,7 @@ def test_arrays_whose_sums_rise_at_different_times_are_told_apart(shares, alike,
     generator = np.random.default_rng(0)
     promised = 0.02 * np.stack([np.linspace(2.0, 0.0, 120), np.linspace(0.0, 2.0, 120)], axis=1)
     losses = 10.0 - np.cumsum(promised, axis=0) @ shares + 0.05 * generator.standard_normal(120)
-    found = judge(["early", "late"], 10.0, losses, promised)
+    found = judge(["early", "late"], 10.0, losses, promised, 0.0 * promised)
     assert found.outcome == "broken"
     assert found.kept == pytest.approx(sum(shares) / 2, abs=0.05)
     assert found.alike == alike
@@ -111,6 +111,15 @@ def test_of_many_arrays_those_that_promise_most_are_told_apart():
     found = descend(Problem(1, arrays=20), lambda gradients: gradients | {"w7": -2.0 * gradients["w7"]}, 0.002)
     assert found.kept < 0.75
     assert found.array in ("", "w7")
+
+
+@pytest.mark.parametrize("factor", [1e-4, 1e-3, 1e-2])
+def test_a_penalty_on_the_weights_that_the_loss_leaves_out_breaks_no_promise(factor):
+    generator = np.random.default_rng(0)
+    promised, decayed = np.full((120, 1), 0.03), np.linspace(0.04, 0.0, 120)[:, None] / factor
+    losses = 4.0 - np.cumsum(promised - factor * decayed) + 0.02 * generator.standard_normal(120)
+    assert judge(["w"], 4.0, losses, promised, 0.0 * decayed).outcome == "broken"
+    assert judge(["w"], 4.0, losses, promised, decayed).outcome != "broken"
 
 
 def test_a_gradient_that_is_too_short_promises_less_and_is_let_be():
@@ -171,6 +180,20 @@ def test_parameters_that_come_later_end_it():
     promises.add(1.0, {"w": np.ones(2)}, {"w": np.zeros(2)})
     promises.add(1.0, {"w": np.ones(2), "v": np.ones(1)}, {"w": np.ones(2), "v": np.ones(1)})
     assert promises.over
+
+
+def test_parameters_that_never_move_are_given_up():
+    promises = follow([1.0] * 100, [0.0] * 100)
+    assert promises.over
+    assert promises._before == {}
+
+
+@pytest.mark.parametrize("later", [np.zeros(2), np.zeros(3), np.zeros(2, dtype=np.float32)])
+def test_parameters_of_another_kind_or_shape_raise_nothing(later):
+    promises = Promises()
+    for params in (np.zeros(2, dtype=int), np.zeros(2, dtype=int), later, later + 0.1):
+        promises.add(1.0, {"w": np.ones(len(params))}, {"w": params})
+    assert promises.over == (len(later) == 3)
 
 
 def test_without_parameters_there_is_nothing_to_follow():

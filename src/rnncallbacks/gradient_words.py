@@ -91,8 +91,8 @@ def words_of_zeros(names: list[str], batches: int) -> tuple[str, Numbers]:
     """RNN404, where gradients are zero."""
     those = ", ".join(map(repr, names))
     return (
-        f"the gradient of {those} is zero, bit for bit, in each batch of the first {batches}: the backward pass does "
-        "not reach it (leave out what is not to be trained)"
+        f"the gradient of {those} is zero, bit for bit, in each of the first {batches} batches: the backward pass does "
+        "not reach it, or nothing uses it yet (leave out what is not to be trained)"
     ), {"array": names[0], "ratio": 0.0, "expected": 1.0, "batches": batches}
 
 

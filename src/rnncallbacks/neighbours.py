@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import numpy as np
 
 from rnncallbacks.arrays import Array
 from rnncallbacks.contiguity import Edges, Shift, Tally, continuation, edges_of, time_first
@@ -14,13 +15,20 @@ STREAM = 0.5
 BATCHES = 5
 """Batches after which that is believed."""
 
+CLASSES, LAGS, ORDERS = 64, 3, 200
+"""Tokens are put into so many classes; batches so near to one another are compared; and in so many other orders."""
+
+ALIKE = 3.0
+"""So many standard deviations of other orders above their mean, neighbours are more alike than by chance."""
+
 
 @attrs.define(eq=False)
 class Neighbours:
     """Compares each batch's rows with those of the batch before.
 
     ``unrelated`` is True once it is sure that they are not pieces of a stream, ``related`` once they seem to be. Both
-    are False while too little is known, and stay so where the data do not tell.
+    are False while too little is known, and stay so where the data do not tell. ``alike`` looks at all batches so far:
+    data that are not shuffled may be sorted, or overlap.
 
     Example
     -------
@@ -37,9 +45,11 @@ class Neighbours:
     _shift: Shift = attrs.field(factory=Shift, init=False, repr=False)
     _tally: Tally = attrs.field(factory=Tally, init=False, repr=False)
     _before: Edges | None = attrs.field(default=None, init=False, repr=False)
+    _contents: list[Array] = attrs.field(factory=list, init=False, repr=False)
 
     def add(self, shown: Sequences, mask: Array | None) -> None:
         """Take a batch in; ``mask`` is laid out as its inputs are."""
+        self._contents += [_content(shown)] if shown.inputs is not None else []
         if self.unrelated or self.related:
             return
         before, self._before = self._before, edges_of(shown, mask)
@@ -54,3 +64,28 @@ class Neighbours:
         self._tally.add(order, order.known)
         self.unrelated = self._tally.cannot_be_a_stream(self._shift.share or 1.0)
         self.related = not self.unrelated and self._tally.batches >= BATCHES and self._tally.share > STREAM
+
+    @property
+    def alike(self) -> bool:
+        """Whether neighbours are more alike than they would be if batches came in any other order."""
+        contents = np.array(self._contents)
+        if len(contents) <= LAGS or not contents.any():
+            return True  # as far as anybody knows
+        usual = contents.mean(axis=0)
+        apart = (contents - usual) / np.sqrt(np.maximum(usual, 1e-12))
+        likeness = apart @ apart.T
+        generator = np.random.default_rng(0)
+        orders = [np.arange(len(contents)), *(generator.permutation(len(contents)) for _ in range(ORDERS))]
+        found, *others = (sum(likeness[one[:-lag], one[lag:]].mean() for lag in range(1, LAGS + 1)) for one in orders)
+        return bool(found > np.mean(others) + ALIKE * np.std(others))
+
+
+def _content(shown: Sequences) -> Array:
+    """How often tokens of each class stand in inputs and targets, as shares; zeros for numbers that are no tokens."""
+    parts = []
+    for array in (shown.inputs, shown.targets):
+        if array is None or array.dtype.kind == "f":
+            parts.append(np.zeros(CLASSES))
+        else:
+            parts.append(np.bincount(array.ravel() % CLASSES, minlength=CLASSES) / max(array.size, 1))
+    return np.concatenate(parts)

@@ -6,8 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 import attrs
+import numpy as np
 
-from rnncallbacks.arrays import FlatArrays, lie_alike, named_arrays
+from rnncallbacks.accumulation import sample
+from rnncallbacks.arrays import Array, FlatArrays, lie_alike, named_arrays
 from rnncallbacks.evidence import mask_of, sequences_of
 from rnncallbacks.gradient_words import Found, words_of_promise, words_of_zeros
 from rnncallbacks.loss_scale import counts_of
@@ -28,8 +30,8 @@ update learned of the passage at hand, and nothing of that lasts."""
 ROUGHLY = 0.3
 """How near, in logarithms, a factor that follows from losses must lie to a count."""
 
-ZEROS = 10
-"""Batches in all of which a gradient is zero that is never anything else."""
+ZEROS, PATIENCE = 10, 100
+"""Updates before all of which a gradient is zero that is never anything else, and the batches that are waited for."""
 
 
 @attrs.define(eq=False)
@@ -38,46 +40,76 @@ class WithoutClosure:
 
     Call ``look`` with each of them, with raw gradients, before its update; it returns what was found. It looks for
     matrices of which no batch has a gradient, and, on batches that have nothing to do with one another, for a loss that
-    does not fall as the gradients promise.
+    does not fall as the gradients promise. ``over`` says that there is nothing more to look for.
     """
 
-    over: bool = attrs.field(default=False, init=False)
     _seen: int = attrs.field(default=0, init=False)
-    _zeros: set[str] = attrs.field(factory=set, init=False)
+    _updates: int = attrs.field(default=0, init=False)
+    _zeros: set[str] | None = attrs.field(default=None, init=False)
+    _entries: Array | None = attrs.field(default=None, init=False)
+    _norms: set[float] = attrs.field(factory=set, init=False)
     _neighbours: Neighbours = attrs.field(factory=Neighbours, init=False)
     _promises: Promises = attrs.field(factory=Promises, init=False)
+
+    @property
+    def over(self) -> bool:
+        """Whether all is known."""
+        return self._promises.over and self._zeros is not None and not self._zeros
 
     def look(self, batch: Batch, loss: float, grads: Gradients, params: object, follows: float) -> Found | None:
         """Take in a batch. ``follows`` is the cosine between the first update and its gradient, NaN if not known."""
         self._seen += 1
-        found = self._look_for_zeros(grads) if self._seen <= ZEROS else None
-        if found is None and not self._promises.over:
-            found = self._follow(batch, loss, grads, params, follows)
-        self.over = found is not None or (self._promises.over and self._seen >= ZEROS)
-        return found
+        if self._zeros is None or self._zeros:
+            found = self._look_for_zeros(batch, grads, params)
+            if found is not None:
+                return found
+        return None if self._promises.over else self._follow(batch, loss, grads, params, follows)
 
-    def _look_for_zeros(self, grads: Gradients) -> Found | None:
-        zeros = {name for name, gradient in grads.items() if not gradient.any()}
-        self._zeros = zeros if self._seen == 1 else self._zeros & zeros
-        # Where nothing reaches most of the network, units are dead, and the backward pass may be right.
-        if self._seen < ZEROS or 2 * len(self._zeros) > len(grads):
+    def _look_for_zeros(self, batch: Batch, grads: Gradients, params: object) -> Found | None:
+        known = self._zeros
+        # A column is a bias, or a state that sequences begin with.
+        self._zeros = {
+            name
+            for name, gradient in grads.items()
+            if (known is None or name in known) and gradient.ndim > 1 and min(gradient.shape) > 1 and not gradient.any()
+        }
+        if not self._zeros:
             return None
-        names = [name for name, gradient in grads.items() if name in self._zeros and gradient.ndim > 1]
-        return ("RNN404", *words_of_zeros(names, ZEROS), "warning") if names else None
+        entries, before = sample(named_arrays(params).values()), self._entries
+        self._entries = entries
+        # Output weights may begin at zero, and nothing passes them before the first update; nor does anything come from
+        # the step before in sequences of one.
+        moved = before is not None and before.shape == entries.shape and not np.array_equal(before, entries)
+        self._updates += moved and sequences_of(batch).seq_len != 1
+        # Where nothing reaches most of the network, units are dead, and the backward pass may be right.
+        dead = 2 * sum(not gradient.any() for gradient in grads.values()) >= len(grads)
+        if self._updates < ZEROS and self._seen < PATIENCE:
+            return None
+        names, self._zeros = [name for name in grads if name in self._zeros], set()
+        return None if dead or self._updates < ZEROS else ("RNN404", *words_of_zeros(names, self._seen), "warning")
 
     def _follow(self, batch: Batch, loss: float, grads: Gradients, params: object, follows: float) -> Found | None:
-        if not self._neighbours.unrelated:
-            shown = sequences_of(batch)
-            self._neighbours.add(shown, mask_of(batch, shown))
-            unclear = self._seen >= UNRELATED and not self._neighbours.unrelated
-            if params is None or self._neighbours.related or unclear:
-                self._promises = Promises(over=True)  # without its copies
-                return None
+        shown = sequences_of(batch)
+        self._neighbours.add(shown, mask_of(batch, shown))
+        if self._seen <= UNRELATED:
+            self._norms.add(round(grads.norm, 6))
+        unclear = self._seen >= UNRELATED and not self._neighbours.unrelated
+        # A gradient whose length is always the same was brought to that, and promises as much as that says.
+        scaled = self._seen == UNRELATED and len(self._norms) == 1
+        if params is None or self._neighbours.related or unclear or scaled:
+            self._promises = Promises(over=True)  # without its copies
+            return None
         if grads.flat is not None and isinstance(params, FlatArrays) and lie_alike(params, grads.flat):
             fall = self._promises.add(loss, grads.flat, params)
         else:
-            fall = self._promises.add(loss, grads, parameters_of(grads, named_arrays(params)))
-        return None if fall is None else _judge(batch, fall, follows)
+            fall = self._promises.add(loss, grads, _once(grads, parameters_of(grads, named_arrays(params))))
+        return None if fall is None or self._neighbours.alike else _judge(batch, fall, follows)
+
+
+def _once(grads: Gradients, params: dict[str, Array]) -> dict[str, Array]:
+    """Without tied arrays' second names, whose gradients are one and the same."""
+    single = set(map(id, grads.arrays))
+    return {name: array for name, array in params.items() if id(grads[name]) in single}
 
 
 def _judge(batch: Batch, fall: Fall, follows: float) -> Found:

@@ -66,8 +66,8 @@ class GradientGuard(Guard):
       is any other difference, and a note if it looks like truncated backpropagation. A gradient that comes clipped is
       not called wrong for that, nor one to which weight decay was added. Without a closure, what is plainly wrong is
       still told, as a warning: the loss falls by less than three quarters of what gradients promise over the first 40,
-      120 or 280 updates, on batches that are no pieces of a stream; or the gradient of a matrix is zero, bit for bit,
-      in each of the first 10 batches.
+      120 or 280 updates, on batches that were shuffled; or the gradient of a matrix is zero, bit for bit, in each of
+      the first batches.
     - RNN406: at batch 2, the gradient less that of batch 1 is right, and the gradient itself is not. Without a closure:
       the norm grows in proportion to the number of batches.
     - RNN401: nothing clips, an update that follows the gradient's scale moves the parameters by their own size (or by
@@ -145,6 +145,11 @@ class GradientGuard(Guard):
         if fine and not batch.skipped and run.params is not None:
             self._remember(run, grads, norm)
         return result
+
+    @hookimpl(tryfirst=True)
+    def on_fit_end(self, run: Run) -> None:
+        super().on_fit_end(run)
+        self._plain = None  # which holds copies of the parameters
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:

@@ -189,7 +189,7 @@ class UpdateGuard(Guard):
         """The parameters by name, or all of them in one array."""
         if self._in_one and isinstance(run.params, FlatArrays):
             return {ALL: run.params.flat}
-        return named_arrays(run.params, "params")
+        return {name: array for name, array in named_arrays(run.params, "params").items() if array.dtype.kind == "f"}
 
     # The closure ----------------------------------------------------------------------------------------------------
 
