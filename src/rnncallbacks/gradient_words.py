@@ -74,7 +74,7 @@ def words_of_promise(found: Fall, count_name: str = "", count: float = 1.0) -> t
     """RNN404, or RNN405 where ``count`` is the factor, from what losses made of the gradients' promises."""
     numbers: Numbers = {"updates": found.updates, "promised": found.promised, "expected": 1.0}
     words = f"within {found.updates} updates, the loss should have fallen by {found.promised:.2g} of its first value"
-    words += " if the gradients were those of the loss"
+    words += " if the gradients were those of the loss, and this no running mean"
     if not math.isnan(found.kept):
         numbers["kept"] = found.kept
         words += f", and fell by {found.kept:.2g} of that (expected 1 or more)"

@@ -80,7 +80,7 @@ class WithoutClosure:
         # Output weights may begin at zero, and nothing passes them before the first update; nor does anything come from
         # the step before in sequences of one.
         moved = before is not None and before.shape == entries.shape and not np.array_equal(before, entries)
-        self._updates += moved and sequences_of(batch).seq_len != 1
+        self._updates += moved and not _single_steps(batch)
         # Where nothing reaches most of the network, units are dead, and the backward pass may be right.
         dead = 2 * sum(not gradient.any() for gradient in grads.values()) >= len(grads)
         if self._updates < ZEROS and self._seen < PATIENCE:
@@ -106,10 +106,19 @@ class WithoutClosure:
         return None if fall is None or self._neighbours.alike else _judge(batch, fall, follows)
 
 
+def _single_steps(batch: Batch) -> bool:
+    """Whether the sequences of a batch may have one step only."""
+    shown = sequences_of(batch)
+    if shown.seq_len is not None or shown.inputs is None:
+        return shown.seq_len == 1
+    return 1 in shown.inputs.shape[:2]
+
+
 def _once(grads: Gradients, params: dict[str, Array]) -> dict[str, Array]:
     """Without tied arrays' second names, whose gradients are one and the same."""
-    single = set(map(id, grads.arrays))
-    return {name: array for name, array in params.items() if id(grads[name]) in single}
+    names = {id(grads[name]): name for name in params}
+    single = {names.get(id(array)) for array in grads.arrays}
+    return {name: array for name, array in params.items() if name in single}
 
 
 def _judge(batch: Batch, fall: Fall, follows: float) -> Found:

@@ -232,6 +232,23 @@ def test_a_gradient_that_may_be_zero_is_let_be(case):
     assert small_network(**case).alarms == []
 
 
+@pytest.mark.parametrize("tied", [lambda array: array, lambda array: array.T])
+def test_the_gradient_of_a_tied_array_counts_once(tied):
+    generator = np.random.default_rng(0)
+    matrix, target = np.zeros((6, 6)), generator.normal(size=(6, 6))
+    # The gradient of the whole under both names: promises would be twice what the loss does.
+    with Run({"one": matrix, "other": tied(matrix)}, plugins=[GradientGuard()], learning_rate=0.01) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(range(150)):
+                run.observe(inputs=TOKENS.integers(0, 9, (16, 5)), targets=np.zeros(16, dtype=int))
+                noise = 0.1 * generator.normal(size=(6, 6))
+                off = matrix - target + noise
+                total = 2.0 * off
+                run.backward(float((off**2).sum()), {"one": total, "other": tied(total)})
+                matrix -= run.learning_rate * total
+    assert run.alarms == []
+
+
 def test_nothing_is_kept_when_a_run_is_over():
     guard = GradientGuard()
     bowl(lambda grads: grads, **PLAIN | {"updates": 30}, plugins=[guard])
