@@ -47,7 +47,7 @@ class WithoutClosure:
     _updates: int = attrs.field(default=0, init=False)
     _zeros: set[str] | None = attrs.field(default=None, init=False)
     _entries: Array | None = attrs.field(default=None, init=False)
-    _norms: set[float] = attrs.field(factory=set, init=False)
+    _norms: set[str] = attrs.field(factory=set, init=False)
     _neighbours: Neighbours = attrs.field(factory=Neighbours, init=False)
     _promises: Promises = attrs.field(factory=Promises, init=False)
 
@@ -92,7 +92,7 @@ class WithoutClosure:
         shown = sequences_of(batch)
         self._neighbours.add(shown, mask_of(batch, shown))
         if self._seen <= UNRELATED:
-            self._norms.add(round(grads.norm, 6))
+            self._norms.add(f"{grads.norm:.5g}")
         unclear = self._seen >= UNRELATED and not self._neighbours.unrelated
         # A gradient whose length is always the same was brought to that, and promises as much as that says.
         scaled = self._seen == UNRELATED and len(self._norms) == 1

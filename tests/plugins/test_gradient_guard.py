@@ -232,6 +232,15 @@ def test_a_gradient_that_may_be_zero_is_let_be(case):
     assert small_network(**case).alarms == []
 
 
+@pytest.mark.parametrize("length", [1.0, 100.0])
+def test_gradients_that_are_always_of_one_length_promise_what_they_like(length):
+    def normalise(grads):
+        norm = np.sqrt(sum((grad**2).sum() for grad in grads.values()))
+        return {name: grad * length / norm for name, grad in grads.items()}
+
+    assert bowl(normalise, **PLAIN, rate=0.02 / length).alarms == []
+
+
 @pytest.mark.parametrize("tied", [lambda array: array, lambda array: array.T])
 def test_the_gradient_of_a_tied_array_counts_once(tied):
     generator = np.random.default_rng(0)
