@@ -183,7 +183,7 @@ def judge(names: list[str], first: float, losses: Array, promised: Array, decaye
     >>> falls = 2.0 - np.arange(40) * 0.02
     >>> judge(["w"], 2.0, falls + noise, promised, 0.0 * promised).outcome
     'kept'
-    >>> found = judge(["w"], 2.0, 2.0 - np.arange(40) * 0.005 + noise, promised, 0.0 * promised)
+    >>> found = judge(["w"], 2.0, 2.0 - np.arange(40) * 0.006 + noise, promised, 0.0 * promised)
     >>> found.outcome, round(found.promised, 2), round(found.kept, 1)
     ('broken', 0.4, 0.3)
 
