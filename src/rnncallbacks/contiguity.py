@@ -126,6 +126,12 @@ class Shift:
             self.hits[steps] = self.hits.get(steps, 0) + int(np.count_nonzero(_equal(ahead, behind) & both))
             self.pairs[steps] = self.pairs.get(steps, 0) + int(np.count_nonzero(both))
 
+    def learn(self, shown: Sequences, mask: Array | None) -> None:
+        """Take a batch in whose axis of time is known, unless enough was seen; the mask is laid out as its inputs."""
+        x, y = time_first(shown)
+        if y is not None and not self.settled:
+            self.add(x, y, mask if mask is None or shown.time_axis == 0 else mask.T)
+
     @property
     def steps(self) -> int | None:
         """The shift, or None as long as none is clear."""

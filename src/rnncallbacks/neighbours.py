@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
-from rnncallbacks.contiguity import Edges, Shift, Tally, continuation, edges_of, time_first
+from rnncallbacks.contiguity import Edges, Shift, Tally, continuation, edges_of
 from rnncallbacks.evidence import Sequences
 
 STREAM = 0.5
@@ -55,9 +55,7 @@ class Neighbours:
         before, self._before = self._before, edges_of(shown, mask)
         if self._before is None:
             return
-        x, y = time_first(shown)
-        if y is not None and not self._shift.settled:
-            self._shift.add(x, y, mask if mask is None or shown.time_axis == 0 else mask.T)
+        self._shift.learn(shown, mask)
         if before is None:
             return
         order = continuation(before, self._before, self._shift.steps)

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
-from rnncallbacks.contiguity import BoolArray, Edges, Shift, Tally, time_first
+from rnncallbacks.contiguity import BoolArray, Edges, Shift, Tally
 from rnncallbacks.evidence import Sequences
 from rnncallbacks.states import SeenState, root_mean_square, rows_of, same_rows
 
@@ -74,9 +74,7 @@ class Phase:
             return
         if shown.targets.dtype.kind != "f" and shown.targets.size:
             self.vocab_size = max(self.vocab_size, shown.vocab_size or int(shown.targets.max()) + 1)
-        x, y = time_first(shown)
-        if y is not None and not self.shift.settled:
-            self.shift.add(x, y, mask if mask is None or shown.time_axis == 0 else mask.T)
+        self.shift.learn(shown, mask)
 
     @property
     def adjacent(self) -> Look | None:

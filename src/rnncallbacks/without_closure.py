@@ -81,10 +81,10 @@ class WithoutClosure:
         # the step before in sequences of one.
         moved = before is not None and before.shape == entries.shape and not np.array_equal(before, entries)
         self._updates += moved and not _single_steps(batch)
-        # Where nothing reaches most of the network, units are dead, and the backward pass may be right.
-        dead = 2 * sum(not gradient.any() for gradient in grads.values()) >= len(grads)
         if self._updates < ZEROS and self._seen < PATIENCE:
             return None
+        # Where nothing reaches most of the network, units are dead, and the backward pass may be right.
+        dead = 2 * sum(not gradient.any() for gradient in grads.values()) >= len(grads)
         names, self._zeros = [name for name in grads if name in self._zeros], set()
         return None if dead or self._updates < ZEROS else ("RNN404", *words_of_zeros(names, self._seen), "warning")
 
