@@ -274,6 +274,28 @@ def test_what_the_script_observed_reaches_the_hooks_of_its_batch():
     assert seen == [{"logits": 1, "targets": -1}, {"logits": 2, "targets": -2}]
 
 
+def test_what_is_dear_to_compute_is_computed_once_and_for_those_who_look():
+    asked = []
+
+    def norms():
+        asked.append(True)
+        return [1.0]
+
+    def look(run):
+        evidence = run.batch.evidence
+        assert "norms" in evidence
+        if run.step == 2:
+            assert evidence["norms"] is evidence.get("norms") is dict(evidence)["norms"]
+            assert evidence["norms"] == [1.0]
+
+    def train(run):
+        for _ in run.batches([1, 2, 3]):
+            run.observe(norms=norms)
+
+    in_epoch(train, plugins=[Does(on_batch_end=look)])
+    assert len(asked) == 1
+
+
 # Options --------------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -12,6 +13,26 @@ import numpy.typing as npt
 
 from rnncallbacks.errors import DataError, closest
 from rnncallbacks.history import Value
+
+
+class Evidence(UserDict[str, Any]):
+    """What a script observed, by name; in the place of what is dear, a function that is called when somebody looks.
+
+    Example
+    -------
+    >>> evidence = Evidence(norms=lambda: [1.0, 0.5])
+    >>> evidence["norms"], evidence.get("logits")
+    ([1.0, 0.5], None)
+    """
+
+    def __getitem__(self, name: str) -> Any:
+        value = self.data[name]
+        if callable(value):
+            value = self.data[name] = value()
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self.data else default
 
 
 @attrs.define(eq=False)
@@ -36,7 +57,7 @@ class Batch:
     sequences: int | None = None
     tokens: int | None = None
     skipped: bool = False
-    evidence: dict[str, Any] = attrs.field(factory=dict)
+    evidence: Evidence = attrs.field(factory=Evidence)
     batch_size: int | None = None
     entering_state: Any = None
     closure: Callable[[], Any] | None = None

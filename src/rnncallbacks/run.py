@@ -363,7 +363,9 @@ class Run:
 
         Guards read ``inputs`` and ``targets`` where the loader does not yield them, ``entering_state`` where the script
         keeps its own, ``hidden_states`` (one a time step, the entering one first) and ``hidden_gradients`` (one a time
-        step), and ``logits``. Other names are for other plugins.
+        step), and ``logits``. Other names are for other plugins. What takes time to compute may be a function without
+        arguments instead: it is called when a plugin first looks, at the parameters as they are then, and what it
+        returns is kept for the batch.
 
         Raises
         ------
@@ -372,7 +374,7 @@ class Run:
         """
         for name in evidence.keys() & _MISSPELT.keys():
             raise OptionError(f"run.observe: no guard reads {name!r}", hint=f"did you mean {_MISSPELT[name]!r}?")
-        self._require_batch("run.observe").evidence.update(evidence)
+        self._require_batch("run.observe").evidence |= evidence
 
     def log(self, **columns: Value) -> None:
         """Add columns to this epoch's history row.

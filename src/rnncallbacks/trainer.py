@@ -97,7 +97,8 @@ class Trainer:
                     entering = run.hidden(self._checked(batch).size)
                     loss, hidden, gradients = micro.learn(batch, entering)
                     if micro.whole(batch):
-                        run.observe(hidden_states=model.hidden_states, hidden_gradients=model.hidden_gradients)
+                        going_back = partial(model.hidden_gradients, batch, entering)
+                        run.observe(hidden_states=model.hidden_states, hidden_gradients=going_back)
                     closure = partial(micro.reevaluate, batch, entering)
                     run.backward(loss, gradients, closure=closure, sequences=batch.size, tokens=batch.tokens)
                     if not run.skipped:

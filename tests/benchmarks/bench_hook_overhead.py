@@ -69,7 +69,8 @@ def measure_guards(size: tuple[int, int, int, int], rounds: int) -> dict[str, fl
                     gradients = model.backward()
                     closure = None
                     if evidence:
-                        run.observe(hidden_states=model.hidden_states, hidden_gradients=model.hidden_gradients)
+                        going_back = partial(model.hidden_gradients, batch, state)
+                        run.observe(hidden_states=model.hidden_states, hidden_gradients=going_back)
                         closure = partial(model.reevaluate, batch, state)
                     run.backward(loss, gradients, closure=closure, sequences=batch.size, tokens=batch.tokens)
                     run.carry(final)

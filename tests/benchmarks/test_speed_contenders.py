@@ -65,7 +65,8 @@ def test_the_limit_multiplies_what_a_step_multiplies(copied):
 
     limit = Limit(task, copied=copied)
     limit.states[...] = model.hidden_states
-    limit.inner[...] = model.hidden_gradients * (1 - limit.states[1:] ** 2)
+    hidden_gradients = model.hidden_gradients(batch, model.zero_state(5))
+    limit.inner[...] = hidden_gradients * (1 - limit.states[1:] ** 2)
     limit.errors[...], limit.one_hot[...] = errors.reshape(-1, 4), one_hot[inputs].reshape(-1, 4)
     limit.step()
 
@@ -73,7 +74,7 @@ def test_the_limit_multiplies_what_a_step_multiplies(copied):
     assert_allclose(np.tanh(entering + limit.forward), limit.states[1:], atol=1e-6)
     assert_allclose(limit.logits.reshape(logits.shape) + parameters["head.bias"], logits, atol=1e-6)
     later = np.concatenate([limit.backward[1:], np.zeros((1, 5, 3))])
-    assert_allclose(limit.d_states.reshape(later.shape) + later, model.hidden_gradients, atol=1e-6)
+    assert_allclose(limit.d_states.reshape(later.shape) + later, hidden_gradients, atol=1e-6)
     for name, product in (("rnn.weight_hh", limit.d_hh), ("rnn.weight_ih", limit.d_ih), ("head.weight", limit.d_head)):
         assert_allclose(product, gradients.get(name, gradients.get(f"{name}_l0")), atol=1e-6)
 

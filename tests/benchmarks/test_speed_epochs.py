@@ -1,8 +1,9 @@
 import attrs
 import pytest
 from speed.epochs import Epoch, measure_epochs, stacked
+from speed.goals import MEMORY
 from speed.scaling import exponent, kept_bytes, measure_memory, measure_scaling
-from speed.task import Task
+from speed.task import GATES, Task
 
 
 def test_an_epoch_of_ours_is_timed_with_and_without_guards():
@@ -42,3 +43,9 @@ def test_a_step_holds_what_it_must_keep_and_more_with_longer_sequences(cell, arr
     peak = measure_memory(task)
     assert peak > kept
     assert measure_memory(attrs.evolve(task, seq_len=80)) > peak + 2.9 * kept
+
+
+@pytest.mark.parametrize("cell", GATES)
+def test_a_large_step_holds_little_beside_what_it_must_keep(cell):
+    task = Task(cell, 64, 32, 103, 256)
+    assert measure_memory(task) <= MEMORY * kept_bytes(task)

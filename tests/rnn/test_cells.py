@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.rnn.cells import Cell, CellArrays, chunks, states_at
+from rnncallbacks.rnn.cells import Cell, CellArrays, Piece, chunks, pieces, states_at
 from rnncallbacks.rnn.gru import GRUCell, OriginalGRUCell
 from rnncallbacks.rnn.lstm import LSTMCell
 from rnncallbacks.rnn.vanilla import VanillaCell
@@ -93,6 +94,25 @@ def run(cell: Cell, work: Workspace, projected: np.ndarray, state: Any, arrays: 
     return cell.states(work, seq_len, batch)
 
 
+def cut(seq_len: int, count: int) -> list[Piece]:
+    """So many pieces, the last first."""
+    bounds = sorted({seq_len * number // count for number in range(count + 1)}, reverse=True)
+    return [Piece(begin, end, seq_len) for end, begin in pairwise(bounds)]
+
+
+def go_back(
+    cell: Cell, work: Workspace, arrays: CellArrays, seen: np.ndarray, written: CellArrays, count: int
+) -> np.ndarray:
+    """The gradients with respect to projections, where the loss is the sum of all states times ``seen``."""
+    found = []
+    for piece in cut(len(seen), count):
+        gradients = work.array("gradients", seen[piece.steps].shape)
+        gradients[...] = seen[piece.steps]
+        cell.backward(work, arrays, gradients, piece)
+        found.append(cell.write(work, seen.shape[1], written, piece).copy())
+    return np.concatenate(found[::-1])
+
+
 # One row; a copied matrix; many numbers per step; products in blocks where the machine likes them; rows that no block
 # divides.
 SHAPES = [(3, 1, 4), (30, 5, 4), (4, 32, 64), (4, 32, 256), (4, 31, 256)]
@@ -120,9 +140,13 @@ def test_forward_is_the_equation(name: str, dtype: str, kernels: str, seq_len: i
         np.testing.assert_allclose(left[1], state[1], atol=1e-12 if dtype == "float64" else 1e-5)
 
 
-@pytest.mark.parametrize(("seq_len", "batch", "hidden"), [(1, 2, 3), (5, 1, 3), (30, 3, 3)])
+@pytest.mark.parametrize(
+    ("seq_len", "batch", "hidden", "count"), [(1, 2, 3, 1), (5, 1, 3, 1), (30, 3, 3, 1), (7, 2, 3, 3)]
+)
 @pytest.mark.parametrize("name", CELLS)
-def test_backward_is_the_slope_of_the_forward_pass(name: str, seq_len: int, batch: int, hidden: int) -> None:
+def test_backward_is_the_slope_of_the_forward_pass(
+    name: str, seq_len: int, batch: int, hidden: int, count: int
+) -> None:
     cell, work = make(name, hidden), Workspace("float64")
     arrays, state = arrays_for(cell, "float64"), entering(cell, batch, "float64")
     generator = np.random.default_rng(2)
@@ -133,11 +157,8 @@ def test_backward_is_the_slope_of_the_forward_pass(name: str, seq_len: int, batc
         return float(np.vdot(run(cell, work, projected, state, arrays)[1:], seen))
 
     value()
-    gradients = work.array("gradients", seen.shape)
-    gradients[...] = seen
     written = arrays_for(cell, "float64", seed=9)
-    cell.backward(work, arrays, gradients)
-    got = cell.write(work, seq_len, batch, written).copy().reshape(projected.shape)
+    got = go_back(cell, work, arrays, seen, written, count).reshape(projected.shape)
     for array, gradient in (
         (projected, got),
         (arrays.weight_hh, written.weight_hh),
@@ -155,7 +176,7 @@ def test_backward_is_the_slope_of_the_forward_pass(name: str, seq_len: int, batc
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_gradients_become_those_of_the_states(name: str) -> None:
+def test_gradients_with_respect_to_states(name: str) -> None:
     """dL/dh of a step: what comes from above, and what each later step brings back."""
     cell, work = make(name, 3), Workspace("float64")
     arrays, state = arrays_for(cell, "float64"), entering(cell, 2, "float64")
@@ -164,8 +185,8 @@ def test_gradients_become_those_of_the_states(name: str) -> None:
     left = cell.leave(work, 4, 2, np.array([2, 2]))
     gradients = work.array("gradients", (4, 2, 3))
     gradients[...] = 1.0
-    cell.backward(work, arrays, gradients)
-    got = gradients[1].copy()
+    cell.backward(work, arrays, gradients, Piece(0, 4, 4, for_states=True))
+    got = cell.to_states(work, 4, 2)[1].copy()
     for index in np.ndindex(2, 3):
         values = []
         for change in (1e-6, -1e-6):
@@ -176,12 +197,13 @@ def test_gradients_become_those_of_the_states(name: str) -> None:
         assert got[index] == pytest.approx((values[0] - values[1]) / 2e-6, abs=1e-7)
 
 
+@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize(("seq_len", "batch", "hidden"), [*SHAPES, (1, 1, 5), (7, 1, 6)])
 @pytest.mark.parametrize(
     ("name", "kernels"), [(name, "numpy") for name in CELLS] + [(name, "numba") for name in COMPILED]
 )
 def test_backward_in_single_precision_agrees_with_double(
-    name: str, kernels: str, seq_len: int, batch: int, hidden: int
+    name: str, kernels: str, seq_len: int, batch: int, hidden: int, count: int
 ) -> None:
     results = []
     for dtype, cell in (("float32", make(name, hidden, kernels)), ("float64", make(name, hidden))):
@@ -191,12 +213,10 @@ def test_backward_in_single_precision_agrees_with_double(
         # Twice, for nothing of a pass may be left in the next one.
         for _ in range(2):
             run(cell, work, projected, state, arrays)
-            gradients = work.array("gradients", (seq_len, batch, hidden))
-            gradients[...] = np.random.default_rng(3).standard_normal(gradients.shape)
+            seen = np.random.default_rng(3).standard_normal((seq_len, batch, hidden))
             written = arrays_for(cell, dtype, seed=9)
-            cell.backward(work, arrays, gradients)
-            to_projections = cell.write(work, seq_len, batch, written)
-        results.append([gradients, to_projections, written.weight_hh, written.bias_ih, written.bias_hh])
+            to_projections = go_back(cell, work, arrays, seen, written, count if dtype == "float32" else 1)
+        results.append([to_projections, written.weight_hh, written.bias_ih, written.bias_hh])
     for single, double in zip(*results, strict=True):
         np.testing.assert_allclose(single, double, atol=2e-5 * np.abs(double).max())
 
@@ -216,7 +236,7 @@ def test_kernels_go_on_from_the_limits_of_numbers_to_nan_as_numpy_does(name: str
         gradients = work.array("gradients", (6, batch, 5))
         gradients[...] = 1.0
         with np.errstate(invalid="ignore", over="ignore"):
-            cell.backward(work, arrays, gradients)
+            cell.backward(work, arrays, gradients, Piece(0, 6, 6))
         results.append([states, gradients])
     for numpy, numba in zip(*results, strict=True):
         np.testing.assert_array_equal(np.isnan(numba), np.isnan(numpy))
@@ -225,9 +245,21 @@ def test_kernels_go_on_from_the_limits_of_numbers_to_nan_as_numpy_does(name: str
 
 @given(seq_len=st.integers(1, 200), numbers=st.integers(1, 200_000))
 def test_chunks_go_backwards_over_every_step_once(seq_len: int, numbers: int) -> None:
-    steps = [step for begin, end in chunks(seq_len, numbers) for step in reversed(range(begin, end))]
-    assert steps == list(reversed(range(seq_len)))
-    assert all(end - begin == 1 or (end - begin) * numbers <= 2**16 for begin, end in chunks(seq_len, numbers))
+    piece = Piece(10, 10 + seq_len, 300)
+    parts = list(chunks(piece, numbers))
+    assert [step for begin, end in parts for step in reversed(range(begin, end))] == list(range(9 + seq_len, 9, -1))
+    assert all(end - begin == 1 or (end - begin) * numbers <= 2**16 for begin, end in parts)
+
+
+@given(seq_len=st.integers(1, 200), numbers=st.integers(1, 200_000), most=st.integers(1, 9))
+def test_pieces_go_backwards_over_every_step_once(seq_len: int, numbers: int, most: int) -> None:
+    found = list(pieces(seq_len, numbers, most))
+    assert [step for piece in found for step in reversed(range(piece.begin, piece.end))] == list(range(seq_len))[::-1]
+    assert [piece.is_first for piece in found] == [True] + [False] * (len(found) - 1)
+    lengths = [piece.end - piece.begin for piece in found]
+    assert max(lengths) - min(lengths) <= 1
+    # No more than were asked for, and no cut where there is little to gain.
+    assert len(found) == min(most, seq_len, -(-seq_len * numbers // (3 * 2**15)))
 
 
 def test_states_behind_steps_of_each_row() -> None:

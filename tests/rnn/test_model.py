@@ -25,7 +25,10 @@ from rnncallbacks.errors import (
     ShapeError,
 )
 from rnncallbacks.rnn.batches import SequenceBatch
+from rnncallbacks.rnn.gru import GRUCell, OriginalGRUCell
+from rnncallbacks.rnn.lstm import LSTMCell
 from rnncallbacks.rnn.model import RecurrentModel
+from rnncallbacks.rnn.vanilla import VanillaCell
 from rnncallbacks.rnn.weights import save_arrays
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -83,6 +86,30 @@ def test_agrees_with_stored_numbers_of_pytorch(name: str, kernels: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_agrees_with_stored_numbers_of_pytorch_in_pieces(
+    name: str, kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sequences are short here, so that no cell would go back in more than one piece."""
+    monkeypatch.setattr("rnncallbacks.rnn.cells._PIECE", 1)
+    for cell in (VanillaCell, LSTMCell, GRUCell, OriginalGRUCell):
+        monkeypatch.setattr(cell, "pieces", 3)
+    test_agrees_with_stored_numbers_of_pytorch(name, kernels)
+
+
+def test_long_sequences_are_gone_back_through_in_pieces(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for most in (1, 5):
+        monkeypatch.setattr(VanillaCell, "pieces", most)
+        model = RecurrentModel(128, vocab_size=30, num_layers=2, dropout=0.3, layer_norm=True, kernels=kernels)
+        batch = random_batch(model, 40, 20)
+        model.forward(batch, model.zero_state(20))
+        found.append(model.backward().flat.copy())
+        assert len(list(model._stack.pieces(40, 20))) == min(most, 2)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-5 * np.abs(found[0]).max())
+    assert (found[1] != found[0]).any()
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_agrees_with_pytorch_as_installed(name: str) -> None:
     maker = make_reference()
     options = maker.MODELS[name]
@@ -114,6 +141,26 @@ def random_batch(model: RecurrentModel, seq_len: int, batch: int, lengths: Any =
 
 def random_state(batch: int, hidden_size: int = 5) -> np.ndarray:
     return np.random.default_rng(9).standard_normal((batch, hidden_size))
+
+
+@pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru"])
+def test_gradients_of_states_are_computed_beside_a_training_step(cell: str, kernels: str) -> None:
+    model = tokens_model(cell=cell, num_layers=2, dropout=0.5, layer_norm=True, kernels=kernels)
+    batch, state = random_batch(model, 6, 3, [3, 6, 5]), model.zero_state(3)
+    model.forward(batch, state)
+    written = model.backward().flat.copy()
+    model.forward(batch, state)
+    found = model.hidden_gradients(batch, state)
+    np.testing.assert_array_equal(model.gradients.flat, written)
+    assert found.shape == (6, 3, 5)
+    # Nothing reaches a sequence from behind its end, and what the last step gets comes from the head alone.
+    assert not found[3:, 0].any()
+    assert found[2, 0].all()
+    np.testing.assert_array_equal(model.hidden_gradients(batch, state), found)
+    # With the dropout of the pass that waits, which is still there to go back through.
+    model.backward()
+    model.forward(batch, state)
+    assert (model.hidden_gradients(batch, state) != found).any()
 
 
 def slopes_of(loss: Callable[[], float], flat: np.ndarray) -> np.ndarray:

@@ -63,19 +63,15 @@ def vanilla_step(state: FloatArray, recurrent: FloatArray, relu: bool) -> None:
 
 
 @compiled
-def vanilla_back(
-    gradient: FloatArray, recurrent: FloatArray, state: FloatArray, entering: FloatArray, relu: bool
-) -> None:
-    """Add what the later step brings back to dL/dh, and write the gradient of what enters the nonlinearity."""
-    for k in range(gradient.size):
-        gradient[k] += recurrent[k]
+def vanilla_back(gradient: FloatArray, recurrent: FloatArray, state: FloatArray, relu: bool) -> None:
+    """Turn the state's gradient, with what the later step brings back, into that of what enters the nonlinearity."""
     if relu:
         for k in range(gradient.size):
             # Where it is not positive, a state is 0 or NaN.
-            entering[k] = gradient[k] * (_ONE if state[k] > _ZERO else state[k])
+            gradient[k] = (gradient[k] + recurrent[k]) * (_ONE if state[k] > _ZERO else state[k])
     else:
         for k in range(gradient.size):
-            entering[k] = gradient[k] * (_ONE - state[k] * state[k])
+            gradient[k] = (gradient[k] + recurrent[k]) * (_ONE - state[k] * state[k])
 
 
 @compiled
@@ -226,14 +222,12 @@ def vanilla_row_back(
     weight_hh: FloatArray,
     recurrent: FloatArray,
     states: FloatArray,
-    entering: FloatArray,
     relu: bool,
 ) -> None:
-    """All steps of a batch of one row, backward."""
+    """The steps of a piece of a batch of one row, backward."""
     for step in range(gradients.shape[0] - 1, -1, -1):
-        vanilla_back(gradients[step], recurrent, states[step + 1], entering[step], relu)
-        if step:
-            _times_matrix(entering[step], weight_hh, recurrent)
+        vanilla_back(gradients[step], recurrent, states[step + 1], relu)
+        _times_matrix(gradients[step], weight_hh, recurrent)
 
 
 @compiled
@@ -255,11 +249,10 @@ def lstm_row_back(
     gradients: FloatArray,
     to_cell: FloatArray,
 ) -> None:
-    """All steps of a batch of one row, backward."""
+    """The steps of a piece of a batch of one row, backward."""
     for step in range(gates.shape[0] - 1, -1, -1):
         lstm_back(gates[step], cells[step], cells[step + 1], gradients[step], recurrent, to_cell)
-        if step:
-            _times_matrix(gates[step, 0], weight_hh, recurrent[0])
+        _times_matrix(gates[step, 0], weight_hh, recurrent[0])
 
 
 @compiled
@@ -287,8 +280,7 @@ def gru_row_back(
     gradients: FloatArray,
     kept: FloatArray,
 ) -> None:
-    """All steps of a batch of one row, backward."""
+    """The steps of a piece of a batch of one row, backward."""
     for step in range(gates.shape[0] - 1, -1, -1):
         gru_back(gates[step], states[step], candidates[step], gradients[step], recurrent, kept)
-        if step:
-            _times_matrix(gates[step, 0], weight_hh, recurrent[0])
+        _times_matrix(gates[step, 0], weight_hh, recurrent[0])

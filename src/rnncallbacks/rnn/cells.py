@@ -11,11 +11,38 @@ import numpy as np
 
 from rnncallbacks.arrays import FlatArrays, FloatArray
 from rnncallbacks.rnn.checks import IntArray
-from rnncallbacks.rnn.products import near, rows_per_block
+from rnncallbacks.rnn.products import add_product, near, rows_per_block
 from rnncallbacks.rnn.workspace import Workspace
 
 # So many numbers, read and written, stay in the processor's second-level cache.
 _CHUNK = 2**16
+
+# As few numbers of a gradient are not worth going back in more than one piece.
+_PIECE = 3 * 2**15
+
+
+@attrs.frozen
+class Piece:
+    """The steps from ``begin`` to ``end`` of ``seq_len``: as many as the backward pass goes back at a time.
+
+    Pieces come in the order of going back, the last steps first, so that gradients with respect to states are in memory
+    for the steps of one piece only. Gradients of parameters are sums over the pieces. ``for_states``: somebody wants to
+    see the gradients with respect to the states, which the cell may overwrite otherwise.
+    """
+
+    begin: int
+    end: int
+    seq_len: int
+    for_states: bool = False
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the first that is worked on, in which sums begin."""
+        return self.end == self.seq_len
+
+    @property
+    def steps(self) -> slice:
+        return slice(self.begin, self.end)
 
 
 @attrs.frozen(eq=False)
@@ -47,9 +74,13 @@ class Cell(ABC):
     ----------
     gates:
         How many blocks of ``hidden_size`` rows the weights have.
+    pieces:
+        In how many pieces to go back through a long sequence: in one where the gradients with respect to states are
+        small beside what is kept for all steps anyway.
     """
 
     gates: ClassVar[int]
+    pieces: ClassVar[int] = 1
 
     def __init__(self, hidden_size: int) -> None:
         self.hidden_size = hidden_size
@@ -83,35 +114,45 @@ class Cell(ABC):
         return states_at(self.states(work, seq_len, batch_size), ends)
 
     @abstractmethod
-    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray) -> None:
-        """Go back through time, one step after the other.
+    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray, piece: Piece) -> None:
+        """Go back through the steps of a piece, one after the other.
 
-        ``gradients`` is the work array of that name, (seq_len, batch, hidden_size): the gradients with respect to the
-        hidden states as the layer above sees them. They become dL/dh, with what later steps bring back.
+        ``gradients`` is the work array of that name, (steps, batch, hidden_size): the gradients with respect to the
+        hidden states as the layer above sees them. It is overwritten. What this piece brings to the one before stays in
+        work arrays.
         """
 
-    def write(self, work: Workspace, seq_len: int, batch_size: int, written: CellArrays) -> FloatArray:
-        """After ``backward``, write the gradients of the recurrent matrix and of the biases to ``written``.
+    def to_states(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
+        """After ``backward``, the gradients with respect to the states, with what later steps bring back: dL/dh."""
+        return work.array("gradients", (seq_len, batch_size, self.hidden_size))
 
-        Returns the gradients with respect to the projections, (seq_len * batch, gates * hidden_size).
+    def write(self, work: Workspace, batch_size: int, written: CellArrays, piece: Piece) -> FloatArray:
+        """After ``backward``, add the gradients of the recurrent matrix and of the biases to ``written``.
+
+        Returns the gradients with respect to the projections, (steps * batch, gates * hidden_size).
         """
-        flat = self._entering(work, seq_len * batch_size)
-        np.dot(flat.T, self._previous(work, seq_len, batch_size), written.weight_hh)
-        sum_rows(work, flat, written.bias_ih)
+        flat = self._entering(work, batch_size, piece)
+        add_product(work, flat.T, self._previous(work, batch_size, piece), written.weight_hh, piece.is_first)
+        add_rows(work, flat, written.bias_ih, piece.is_first)
         np.copyto(written.bias_hh, written.bias_ih)
         return flat
 
-    def _entering(self, work: Workspace, rows: int) -> FloatArray:
+    def _entering(self, work: Workspace, batch_size: int, piece: Piece) -> FloatArray:
         """Where ``backward`` leaves the gradients of what enters the gates: in their memory."""
-        return work.array("gates", (rows, self.gates * self.hidden_size))
+        gates = self.projections(work, piece.seq_len, batch_size)[piece.steps]
+        return gates.reshape(-1, self.gates * self.hidden_size)
 
-    def _previous(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
-        """The states before all steps, (seq_len * batch, hidden_size)."""
-        return self.states(work, seq_len, batch_size)[:-1].reshape(-1, self.hidden_size)
+    def _previous(self, work: Workspace, batch_size: int, piece: Piece) -> FloatArray:
+        """The states before the steps of a piece, (steps * batch, hidden_size)."""
+        return self.states(work, piece.seq_len, batch_size)[piece.steps].reshape(-1, self.hidden_size)
 
-    def back_matrix(self, work: Workspace, weight_hh: FloatArray, uses: int) -> FloatArray:
+    def there_matrix(self, work: Workspace, weight_hh: FloatArray, seq_len: int, batch_size: int) -> FloatArray:
+        """The matrix that states are multiplied by on their way to the next step."""
+        return near(work, "recurrent_matrix", weight_hh.T, seq_len * batch_size)
+
+    def back_matrix(self, work: Workspace, weight_hh: FloatArray, batch_size: int, piece: Piece) -> FloatArray:
         """The matrix that gradients are multiplied by on their way one step back."""
-        return near(work, "weight_hh", weight_hh, uses)
+        return near(work, "recurrent_matrix", weight_hh, piece.seq_len * batch_size, anew=piece.is_first)
 
     def multiplications(self, batch_size: int) -> int:
         """Of the product of one step."""
@@ -121,15 +162,29 @@ class Cell(ABC):
         """What multiplies a step's rows by the cell's matrix, and the shape, less its last axis, that it wants."""
         block = rows_per_block(batch_size, self.gates * self.hidden_size**2)
         if block == batch_size:
-            return np.dot, (batch_size,)
+            # The method, for the function of this name asks first whose arrays they are.
+            return np.ndarray.dot, (batch_size,)
         return np.matmul, (batch_size // block, block)
 
 
-def chunks(seq_len: int, numbers: int) -> Iterator[tuple[int, int]]:
-    """First step and end of pieces of a sequence, last first, that stay in the cache with ``numbers`` per step."""
+def pieces(seq_len: int, numbers: int, most: int) -> Iterator[Piece]:
+    """At most so many pieces of nearly equal length, the last first; fewer where a step has few ``numbers``.
+
+    Example
+    -------
+    >>> [(piece.begin, piece.end) for piece in pieces(10, 2**14, most=8)]
+    [(6, 10), (3, 6), (0, 3)]
+    """
+    count = min(most, seq_len, -(-seq_len * numbers // _PIECE))
+    for number in range(count, 0, -1):
+        yield Piece(seq_len * (number - 1) // count, seq_len * number // count, seq_len)
+
+
+def chunks(piece: Piece, numbers: int) -> Iterator[tuple[int, int]]:
+    """First step and end of parts of a piece, last first, that stay in the cache with ``numbers`` per step."""
     length = max(1, _CHUNK // numbers)
-    for end in range(seq_len, 0, -length):
-        yield max(0, end - length), end
+    for end in range(piece.end, piece.begin, -length):
+        yield max(piece.begin, end - length), end
 
 
 def states_at(states: FloatArray, ends: IntArray | None) -> FloatArray:
@@ -137,6 +192,6 @@ def states_at(states: FloatArray, ends: IntArray | None) -> FloatArray:
     return states[-1].copy() if ends is None else states[ends, np.arange(states.shape[1])]
 
 
-def sum_rows(work: Workspace, rows: FloatArray, out: FloatArray) -> None:
-    """Write the sum over rows to ``out``; as a product, which is faster than a sum over the first axis."""
-    np.dot(work.array("ones", (rows.shape[0],), fill=1.0), rows, out)
+def add_rows(work: Workspace, rows: FloatArray, out: FloatArray, is_first: bool) -> None:
+    """Add the sum over rows to ``out``; as a product, which is faster than a sum over the first axis."""
+    add_product(work, work.array("ones", (rows.shape[0],), fill=1.0), rows, out, is_first)

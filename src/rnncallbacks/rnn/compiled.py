@@ -11,13 +11,12 @@ import numpy as np
 
 from rnncallbacks.arrays import FloatArray
 from rnncallbacks.rnn import cell_kernels, outer_kernels
-from rnncallbacks.rnn.cells import CellArrays
+from rnncallbacks.rnn.cells import CellArrays, Piece
 from rnncallbacks.rnn.checks import IntArray
 from rnncallbacks.rnn.gru import GRUCell
 from rnncallbacks.rnn.inputs import TokenInput
 from rnncallbacks.rnn.losses import SoftmaxNll
 from rnncallbacks.rnn.lstm import LSTMCell
-from rnncallbacks.rnn.products import near
 from rnncallbacks.rnn.vanilla import VanillaCell
 from rnncallbacks.rnn.workspace import Workspace
 
@@ -33,7 +32,7 @@ class CompiledVanillaCell(VanillaCell):
             cell_kernels.vanilla_row(work.array("states", (seq_len + 1, size)), arrays.weight_hh, recurrent, relu)
             return
         multiply, rows = self._product(batch_size)
-        matrix = near(work, "weight_hh.T", arrays.weight_hh.T, uses=seq_len * batch_size)
+        matrix = self.there_matrix(work, arrays.weight_hh, seq_len, batch_size)
         product = recurrent.reshape(*rows, size)
         before = work.steps("states", (seq_len + 1, *rows, size))
         states = work.steps("states", (seq_len + 1, batch_size * size))
@@ -41,32 +40,35 @@ class CompiledVanillaCell(VanillaCell):
             multiply(before[step], matrix, product)
             cell_kernels.vanilla_step(states[step + 1], recurrent, relu)
 
-    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray) -> None:
+    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray, piece: Piece) -> None:
         """As in :class:`~rnncallbacks.rnn.cells.Cell`."""
-        seq_len, batch_size, size = gradients.shape
+        if piece.for_states:
+            super().backward(work, arrays, gradients, piece)
+            return
+        length, batch_size, size = gradients.shape
+        begin, seq_len = piece.begin, piece.seq_len
         numbers, relu = batch_size * size, self.nonlinearity == "relu"
         recurrent = work.array("recurrent", (numbers,))
-        recurrent.fill(0.0)
+        if piece.is_first:
+            recurrent.fill(0.0)
         if batch_size == 1:
             cell_kernels.vanilla_row_back(
-                work.array("gradients", (seq_len, size)),
+                work.array("gradients", (length, size)),
                 arrays.weight_hh,
                 recurrent,
-                work.array("states", (seq_len + 1, size)),
-                work.array("entering", (seq_len, size)),
+                work.array("states", (seq_len + 1, size))[begin : piece.end + 1],
                 relu,
             )
             return
         multiply, rows = self._product(batch_size)
-        matrix = self.back_matrix(work, arrays.weight_hh, uses=seq_len * batch_size)
+        matrix = self.back_matrix(work, arrays.weight_hh, batch_size, piece)
         product = recurrent.reshape(*rows, size)
-        hidden = work.steps("gradients", (seq_len, numbers))
+        hidden = work.steps("gradients", (length, numbers))
         states = work.steps("states", (seq_len + 1, numbers))
-        entering = work.steps("entering", (seq_len, numbers))
-        later = work.steps("entering", (seq_len, *rows, size))
-        for step in range(seq_len - 1, -1, -1):
-            cell_kernels.vanilla_back(hidden[step], recurrent, states[step + 1], entering[step], relu)
-            if step:
+        later = work.steps("gradients", (length, *rows, size))
+        for step in range(length - 1, -1, -1):
+            cell_kernels.vanilla_back(hidden[step], recurrent, states[begin + step + 1], relu)
+            if begin + step:
                 multiply(later[step], matrix, product)
 
 
@@ -87,7 +89,7 @@ class CompiledLSTMCell(LSTMCell):
             )
             return
         multiply, rows = self._product(batch_size)
-        matrix = near(work, "weight_hh.T", arrays.weight_hh.T, uses=seq_len * batch_size)
+        matrix = self.there_matrix(work, arrays.weight_hh, seq_len, batch_size)
         product = recurrent.reshape(*rows, 4 * size)
         before = work.steps("states", (seq_len + 1, *rows, size))
         gates = work.steps("gates", (seq_len, batch_size, 4 * size))
@@ -97,30 +99,33 @@ class CompiledLSTMCell(LSTMCell):
             multiply(before[step], matrix, product)
             cell_kernels.lstm_step(gates[step], recurrent, cells[step], cells[step + 1], states[step + 1])
 
-    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray) -> None:
+    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray, piece: Piece) -> None:
         """As in :class:`~rnncallbacks.rnn.cells.Cell`."""
-        seq_len, batch_size, size = gradients.shape
+        length, batch_size, size = gradients.shape
+        seq_len = piece.seq_len
         recurrent, to_cell = back = work.array("back", (2, batch_size, size))
-        back.fill(0.0)
+        if piece.is_first:
+            back.fill(0.0)
         if batch_size == 1:
             cell_kernels.lstm_row_back(
-                self.projections(work, seq_len, 1),
+                self.projections(work, seq_len, 1)[piece.steps],
                 arrays.weight_hh,
                 recurrent,
-                self._cells(work, seq_len, 1),
+                self._cells(work, seq_len, 1)[piece.begin : piece.end + 1],
                 gradients,
                 to_cell,
             )
             return
         multiply, rows = self._product(batch_size)
-        matrix = self.back_matrix(work, arrays.weight_hh, uses=seq_len * batch_size)
+        matrix = self.back_matrix(work, arrays.weight_hh, batch_size, piece)
         product = recurrent.reshape(*rows, size)
         gates = work.steps("gates", (seq_len, batch_size, 4 * size))
         cells = work.steps("cells", (seq_len + 1, batch_size, size))
-        hidden = work.steps("gradients", (seq_len, batch_size, size))
+        hidden = work.steps("gradients", (length, batch_size, size))
         later = work.steps("gates", (seq_len, *rows, 4 * size))
-        for step in range(seq_len - 1, -1, -1):
-            cell_kernels.lstm_back(gates[step], cells[step], cells[step + 1], hidden[step], recurrent, to_cell)
+        for step in range(piece.end - 1, piece.begin - 1, -1):
+            gradient = hidden[step - piece.begin]
+            cell_kernels.lstm_back(gates[step], cells[step], cells[step + 1], gradient, recurrent, to_cell)
             if step:
                 multiply(later[step], matrix, product)
 
@@ -143,7 +148,7 @@ class CompiledGRUCell(GRUCell):
             )
             return
         multiply, rows = self._product(batch_size)
-        matrix = near(work, "weight_hh.T", arrays.weight_hh.T, uses=seq_len * batch_size)
+        matrix = self.there_matrix(work, arrays.weight_hh, seq_len, batch_size)
         product = recurrent.reshape(*rows, 3 * size)
         before = work.steps("states", (seq_len + 1, *rows, size))
         gates = work.steps("gates", (seq_len, batch_size, 3 * size))
@@ -153,32 +158,35 @@ class CompiledGRUCell(GRUCell):
             multiply(before[step], matrix, product)
             cell_kernels.gru_step(gates[step], recurrent, bias, states[step], candidates[step], states[step + 1])
 
-    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray) -> None:
+    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray, piece: Piece) -> None:
         """As in :class:`~rnncallbacks.rnn.cells.Cell`."""
-        seq_len, batch_size, size = gradients.shape
+        length, batch_size, size = gradients.shape
+        seq_len = piece.seq_len
         recurrent, kept = back = work.array("back", (2, batch_size, size))
-        back.fill(0.0)
+        if piece.is_first:
+            back.fill(0.0)
         if batch_size == 1:
             cell_kernels.gru_row_back(
-                self.projections(work, seq_len, 1),
+                self.projections(work, seq_len, 1)[piece.steps],
                 arrays.weight_hh,
                 recurrent,
-                self.states(work, seq_len, 1),
-                work.array("candidates", (seq_len, 1, size)),
+                self.states(work, seq_len, 1)[piece.begin : piece.end + 1],
+                work.array("candidates", (seq_len, 1, size))[piece.steps],
                 gradients,
                 kept,
             )
             return
         multiply, rows = self._product(batch_size)
-        matrix = self.back_matrix(work, arrays.weight_hh, uses=seq_len * batch_size)
+        matrix = self.back_matrix(work, arrays.weight_hh, batch_size, piece)
         product = recurrent.reshape(*rows, size)
         gates = work.steps("gates", (seq_len, batch_size, 3 * size))
         candidates = work.steps("candidates", (seq_len, batch_size, size))
         states = work.steps("states", (seq_len + 1, batch_size, size))
-        hidden = work.steps("gradients", (seq_len, batch_size, size))
+        hidden = work.steps("gradients", (length, batch_size, size))
         later = work.steps("gates", (seq_len, *rows, 3 * size))
-        for step in range(seq_len - 1, -1, -1):
-            cell_kernels.gru_back(gates[step], states[step], candidates[step], hidden[step], recurrent, kept)
+        for step in range(piece.end - 1, piece.begin - 1, -1):
+            gradient = hidden[step - piece.begin]
+            cell_kernels.gru_back(gates[step], states[step], candidates[step], gradient, recurrent, kept)
             if step:
                 multiply(later[step], matrix, product)
 
@@ -186,14 +194,20 @@ class CompiledGRUCell(GRUCell):
 class CompiledTokenInput(TokenInput):
     """The input, whose gradient is summed token by token in one pass."""
 
-    def _sum_by_token(self, work: Workspace, tokens: IntArray, values: FloatArray, out: FloatArray) -> None:
+    def _sum_by_token(
+        self, work: Workspace, tokens: IntArray, values: FloatArray, out: FloatArray, is_first: bool
+    ) -> None:
         if len(values) < len(out) and not out.flags.c_contiguous:
             # Few tokens of many are present, and the kernel would go over all for the sake of the transposition.
-            super()._sum_by_token(work, tokens, values, out)
+            super()._sum_by_token(work, tokens, values, out, is_first)
             return
-        sums = out if out.flags.c_contiguous else work.array("sums_by_token", out.shape)
+        in_place = is_first and out.flags.c_contiguous
+        # Else in the memory of the table, which the forward pass alone needs.
+        sums = out if in_place else work.array("table", out.shape)
         outer_kernels.sum_by_token(tokens.reshape(-1), values, sums)
-        if sums is not out:
+        if not is_first:
+            np.add(out, sums, out)
+        elif not in_place:
             np.copyto(out, sums)
 
 

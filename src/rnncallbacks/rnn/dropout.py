@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rnncallbacks.arrays import FloatArray
+from rnncallbacks.rnn.cells import Piece
 from rnncallbacks.rnn.workspace import Workspace
 
 
@@ -43,6 +44,7 @@ class Dropout:
         np.divide(factors, 1.0 - self.probability, factors)
         return np.multiply(values, factors, work.array("kept", values.shape))
 
-    def backward(self, work: Workspace, gradients: FloatArray) -> None:
-        """Turn gradients with respect to the outputs into those with respect to the values, in place."""
-        np.multiply(gradients, work.array("dropout", gradients.shape), gradients)
+    def backward(self, work: Workspace, gradients: FloatArray, piece: Piece) -> None:
+        """Turn gradients with respect to the outputs of a piece into those with respect to the values, in place."""
+        factors = work.array("dropout", (piece.seq_len, *gradients.shape[1:]))
+        np.multiply(gradients, factors[piece.steps], gradients)

@@ -8,8 +8,8 @@ import numpy as np
 
 from rnncallbacks.arrays import FloatArray
 from rnncallbacks.rnn.activations import tanh_for
-from rnncallbacks.rnn.cells import Cell, CellArrays, chunks, sum_rows
-from rnncallbacks.rnn.products import near
+from rnncallbacks.rnn.cells import Cell, CellArrays, Piece, add_rows, chunks
+from rnncallbacks.rnn.products import add_product
 from rnncallbacks.rnn.workspace import Workspace
 
 # In both cells, all gates of a step lie in one array. Before the step they are row by row, as the products make them:
@@ -47,7 +47,7 @@ class GRUCell(Cell):
         """Turn projections into gates and states."""
         size = self.hidden_size
         multiply, rows = self._product(batch_size)
-        matrix = near(work, "weight_hh.T", arrays.weight_hh.T, uses=seq_len * batch_size)
+        matrix = self.there_matrix(work, arrays.weight_hh, seq_len, batch_size)
         # For one sum of all gates, what the input brings to n changes places with the bias of what the state brings.
         projections = self.projections(work, seq_len, batch_size)
         np.copyto(work.array("candidates", (seq_len, batch_size, size)), projections[:, :, 2 * size :])
@@ -86,14 +86,15 @@ class GRUCell(Cell):
             times(state, z, state)
             add(state, n, state)
 
-    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray) -> None:
+    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray, piece: Piece) -> None:
         """As in :class:`Cell`."""
-        seq_len, batch_size, size = gradients.shape
+        length, batch_size, size = gradients.shape
+        seq_len = piece.seq_len
         multiply, rows = self._product(batch_size)
-        matrix = self.back_matrix(work, arrays.weight_hh, uses=seq_len * batch_size)
+        matrix = self.back_matrix(work, arrays.weight_hh, batch_size, piece)
         recurrent = work.array("recurrent", (batch_size, size))
         product = recurrent.reshape(*rows, size)
-        hidden = work.steps("gradients", (seq_len, batch_size, size))
+        hidden = work.steps("gradients", (length, batch_size, size))
         update = work.steps("gates", (3 * seq_len, batch_size, size))[1::3]
         by_gate = [
             row.reshape(batch_size, 3, size).swapaxes(0, 1)
@@ -102,33 +103,34 @@ class GRUCell(Cell):
         products = work.steps("gates", (seq_len, *rows, 3 * size))
         candidates = work.steps("candidates", (seq_len, batch_size, size))
         kept = work.array("kept", (batch_size, size))
+        if piece.is_first:
+            recurrent.fill(0.0)
+            kept.fill(0.0)
         add, times = np.add, np.multiply
-        later: FloatArray | None = None
-        for begin, end in chunks(seq_len, 9 * batch_size * size):
+        for begin, end in chunks(piece, 9 * batch_size * size):
             slopes, to_candidate = self._slopes(work, seq_len, batch_size, begin, end)
             for step in range(end - 1, begin - 1, -1):
-                gradient = hidden[step]
-                if later is not None:
-                    multiply(later, matrix, product)
-                    add(gradient, recurrent, gradient)
-                    add(gradient, kept, gradient)
+                gradient = hidden[step - piece.begin]
+                add(gradient, recurrent, gradient)
+                add(gradient, kept, gradient)
                 times(gradient, update[step], kept)
                 times(gradient, slopes[step - begin], by_gate[step])
                 times(gradient, to_candidate[step - begin], candidates[step])
-                later = products[step]
+                if step:
+                    multiply(products[step], matrix, product)
 
-    def write(self, work: Workspace, seq_len: int, batch_size: int, written: CellArrays) -> FloatArray:
+    def write(self, work: Workspace, batch_size: int, written: CellArrays, piece: Piece) -> FloatArray:
         """As in :class:`Cell`."""
         size = self.hidden_size
-        flat = self._entering(work, seq_len * batch_size)
-        previous = self._previous(work, seq_len, batch_size)
-        np.dot(flat.T, previous, written.weight_hh)
-        sum_rows(work, flat, written.bias_hh)
+        flat = self._entering(work, batch_size, piece)
+        previous = self._previous(work, batch_size, piece)
+        add_product(work, flat.T, previous, written.weight_hh, piece.is_first)
+        add_rows(work, flat, written.bias_hh, piece.is_first)
         # Between the product with the state and the candidate lies the reset gate, between that with the input nothing.
-        direct = work.array("candidates", (seq_len * batch_size, size))
+        direct = work.array("candidates", (piece.seq_len, batch_size, size))[piece.steps].reshape(-1, size)
         np.copyto(flat[:, 2 * size :], direct)
-        np.copyto(written.bias_ih, written.bias_hh)
-        sum_rows(work, direct, written.bias_ih[2 * size :])
+        np.copyto(written.bias_ih[: 2 * size], written.bias_hh[: 2 * size])
+        add_rows(work, direct, written.bias_ih[2 * size :], piece.is_first)
         return flat
 
     def _slopes(
@@ -183,9 +185,8 @@ class OriginalGRUCell(Cell):
     def forward(self, work: Workspace, arrays: CellArrays, seq_len: int, batch_size: int) -> None:
         """Turn projections into gates and states."""
         size = self.hidden_size
-        uses = seq_len * batch_size
-        to_gates = near(work, "weight_hh.T", arrays.weight_hh[: 2 * size].T, uses)
-        to_candidate = near(work, "candidate.T", arrays.weight_hh[2 * size :].T, uses)
+        matrix = self.there_matrix(work, arrays.weight_hh, seq_len, batch_size)
+        to_gates, to_candidate = matrix[:, : 2 * size], matrix[:, 2 * size :]
         sums = work.array("recurrent", (batch_size, 2 * size))
         by_gate = sums.reshape(batch_size, 2, size).swapaxes(0, 1)
         by_row = work.steps("gates", (seq_len, batch_size, 3 * size))
@@ -214,17 +215,18 @@ class OriginalGRUCell(Cell):
             np.multiply(state, z, state)
             np.add(state, n, state)
 
-    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray) -> None:
+    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray, piece: Piece) -> None:
         """As in :class:`Cell`."""
-        seq_len, batch_size, size = gradients.shape
-        matrix = self.back_matrix(work, arrays.weight_hh, uses=seq_len * batch_size)
+        seq_len = piece.seq_len
+        _, batch_size, size = gradients.shape
+        matrix = self.back_matrix(work, arrays.weight_hh, batch_size, piece)
         from_gates, from_candidate = matrix[: 2 * size], matrix[2 * size :]
         states = work.steps("states", (seq_len + 1, batch_size, size))
         by_step = work.steps("gates", (seq_len, 3, batch_size, size))
         by_row = work.steps("gates", (seq_len, batch_size, 3 * size))
         recurrent, to_reset, kept, r, to_r, to_z, to_n = work.steps("back", (7, batch_size, size))
-        for step in range(seq_len - 1, -1, -1):
-            gradient, before, row = gradients[step], states[step], by_row[step]
+        for step in range(piece.end - 1, piece.begin - 1, -1):
+            gradient, before, row = gradients[step - piece.begin], states[step], by_row[step]
             if step < seq_len - 1:
                 np.dot(by_row[step + 1][:, : 2 * size], from_gates, recurrent)
                 np.add(gradient, recurrent, gradient)
@@ -252,14 +254,14 @@ class OriginalGRUCell(Cell):
             for gate, values in enumerate((to_r, to_z, to_n)):
                 np.copyto(row[:, gate * size : (gate + 1) * size], values)
 
-    def write(self, work: Workspace, seq_len: int, batch_size: int, written: CellArrays) -> FloatArray:
+    def write(self, work: Workspace, batch_size: int, written: CellArrays, piece: Piece) -> FloatArray:
         """As in :class:`Cell`."""
         size = self.hidden_size
-        flat = self._entering(work, seq_len * batch_size)
-        previous = self._previous(work, seq_len, batch_size)
-        resets = work.array("reset_states", (seq_len * batch_size, size))
-        np.dot(flat[:, : 2 * size].T, previous, written.weight_hh[: 2 * size])
-        np.dot(flat[:, 2 * size :].T, resets, written.weight_hh[2 * size :])
-        sum_rows(work, flat, written.bias_ih)
+        flat = self._entering(work, batch_size, piece)
+        previous = self._previous(work, batch_size, piece)
+        resets = work.array("reset_states", (piece.seq_len, batch_size, size))[piece.steps].reshape(-1, size)
+        add_product(work, flat[:, : 2 * size].T, previous, written.weight_hh[: 2 * size], piece.is_first)
+        add_product(work, flat[:, 2 * size :].T, resets, written.weight_hh[2 * size :], piece.is_first)
+        add_rows(work, flat, written.bias_ih, piece.is_first)
         np.copyto(written.bias_hh, written.bias_ih)
         return flat

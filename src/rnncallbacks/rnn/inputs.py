@@ -9,14 +9,14 @@ import numpy as np
 from rnncallbacks.arrays import Array, FloatArray
 from rnncallbacks.errors import DataError, ShapeError
 from rnncallbacks.rnn.checks import IntArray, check_values, is_integer
-from rnncallbacks.rnn.products import multiply_rows
+from rnncallbacks.rnn.products import add_product, multiply_rows
 from rnncallbacks.rnn.workspace import Workspace
 
-# One row of a segment sum costs a call, about as much as this many multiplications inside of a matrix product.
-_CALL_COST = 2**16
+# As many multiplications cost a matrix product less than the calls of a sum that goes from token to token.
+_SMALL_SUM = 3 * 2**20
 
-# As many rows of gradients stay in the processor's caches until they are summed.
-_ROWS_IN_ORDER = 256
+# So many numbers that were put in order stay in the processor's cache until they are summed.
+_IN_ORDER = 2**15
 
 
 class Input(Protocol):
@@ -26,11 +26,18 @@ class Input(Protocol):
         """Write the projections, the inputs times :math:`W_{ih}^T` plus the bias, to ``out`` (seq_len, batch, size)."""
 
     def backward(
-        self, work: Workspace, weight_ih: FloatArray, written: FloatArray, inputs: Array, projected: FloatArray
+        self,
+        work: Workspace,
+        weight_ih: FloatArray,
+        written: FloatArray,
+        inputs: Array,
+        projected: FloatArray,
+        is_first: bool,
     ) -> None:
-        """Write the gradient of ``weight_ih`` to ``written``, and add to those of the input's own parameters.
+        """Add the gradient of ``weight_ih`` to ``written``, or write it there, and add to those of own parameters.
 
-        ``projected`` are the gradients with respect to the projections, (seq_len * batch, size).
+        ``projected`` are the gradients with respect to the projections of the inputs, (steps * batch, size).
+        ``is_first``: nothing is in ``written`` yet.
         """
 
 
@@ -85,27 +92,36 @@ class TokenInput:
         np.add(flat, bias, flat)
 
     def backward(
-        self, work: Workspace, weight_ih: FloatArray, written: FloatArray, inputs: Array, projected: FloatArray
+        self,
+        work: Workspace,
+        weight_ih: FloatArray,
+        written: FloatArray,
+        inputs: Array,
+        projected: FloatArray,
+        is_first: bool,
     ) -> None:
-        """Write the gradient of ``weight_ih``, and add to that of the embedding."""
+        """Add to the gradients of ``weight_ih`` and of the embedding."""
         if self.embedding is None or self.written is None:
-            self._sum_by_token(work, inputs, projected, written.T)
+            self._sum_by_token(work, inputs, projected, written.T, is_first)
             return
         sums = work.array("embedding_gradient", self.embedding.shape)
         if inputs.size > self.vocab_size:
             by_token = work.array("by_token", (self.vocab_size, projected.shape[1]))
-            self._sum_by_token(work, inputs, projected, by_token)
-            np.dot(by_token.T, self.embedding, written)
+            self._sum_by_token(work, inputs, projected, by_token, True)
+            add_product(work, by_token.T, self.embedding, written, is_first)
             np.dot(by_token, weight_ih, sums)
         else:
             embedded = work.array("embedded", (inputs.size, self.embedding.shape[1]))
-            np.dot(projected.T, embedded, written)
+            self.embedding.take(inputs.reshape(-1), axis=0, out=embedded, mode="clip")
+            add_product(work, projected.T, embedded, written, is_first)
             np.dot(projected, weight_ih, embedded)
-            self._sum_by_token(work, inputs, embedded, sums)
+            self._sum_by_token(work, inputs, embedded, sums, True)
         np.add(self.written, sums, self.written)
 
-    def _sum_by_token(self, work: Workspace, tokens: IntArray, values: FloatArray, out: FloatArray) -> None:
-        sum_by_token(work, tokens, values, out)
+    def _sum_by_token(
+        self, work: Workspace, tokens: IntArray, values: FloatArray, out: FloatArray, is_first: bool
+    ) -> None:
+        sum_by_token(work, tokens, values, out, is_first)
 
 
 class DenseInput:
@@ -142,10 +158,16 @@ class DenseInput:
         np.add(flat, bias, flat)
 
     def backward(
-        self, work: Workspace, weight_ih: FloatArray, written: FloatArray, inputs: Array, projected: FloatArray
+        self,
+        work: Workspace,
+        weight_ih: FloatArray,
+        written: FloatArray,
+        inputs: Array,
+        projected: FloatArray,
+        is_first: bool,
     ) -> None:
-        """Write the gradient of ``weight_ih``."""
-        np.dot(projected.T, self._rows(work, inputs), written)
+        """Add to the gradient of ``weight_ih``."""
+        add_product(work, projected.T, self._rows(work, inputs), written, is_first)
 
     def _rows(self, work: Workspace, inputs: Array) -> FloatArray:
         """The features of the model's dtype, (positions, input_size), without a copy where they are that already."""
@@ -183,48 +205,75 @@ def as_indices(name: str, tokens: Array, vocab_size: int, option: str = "vocab_s
     return indices
 
 
-def sum_by_token(work: Workspace, tokens: IntArray, values: FloatArray, out: FloatArray) -> None:
-    """Sum the rows of ``values`` (positions, size) that belong to the same token, into ``out`` (vocab_size, size).
+def sum_by_token(work: Workspace, tokens: IntArray, values: FloatArray, out: FloatArray, is_first: bool) -> None:
+    """Add to ``out`` (vocab_size, size) the sums of the rows of ``values`` (positions, size) that belong to one token.
 
     ``out`` may be the transposed view of an array. Either the product with a one-hot matrix, or a sum over the rows of
-    each token after they were sorted by token, whichever is faster.
+    each token after they were put in order, whichever is faster.
     """
     tokens = tokens.reshape(-1)
     positions, size = values.shape
     vocab_size = out.shape[0]
-    if vocab_size * positions * size <= _CALL_COST * min(vocab_size, positions):
+    if vocab_size * positions * size <= _SMALL_SUM:
         one_hot = work.array("one_hot", (positions, vocab_size), fill=0.0)
         places = np.arange(0, positions * vocab_size, vocab_size) + tokens
         flat = one_hot.reshape(-1)
         try:
             flat[places] = 1.0
             if out.flags.c_contiguous:
-                np.dot(one_hot.T, values, out)
+                add_product(work, one_hot.T, values, out, is_first)
             else:
-                np.dot(values.T, one_hot, out.T)
+                add_product(work, values.T, one_hot, out.T, is_first)
         finally:
             # Also after Ctrl-C: a one that is left behind would be in all gradients to come.
             flat[places] = 0.0
         return
-    # The array as it lies in memory, which is faster to fill.
-    (out if out.flags.c_contiguous else out.T).fill(0.0)
+    present, sums = _sums_of_present(work, tokens, values, vocab_size)
+    if is_first:
+        # The array as it lies in memory, which is faster to fill.
+        (out if out.flags.c_contiguous else out.T).fill(0.0)
+        out[present] = sums
+    else:
+        out[present] += sums
+
+
+def _sums_of_present(
+    work: Workspace, tokens: IntArray, values: FloatArray, vocab_size: int
+) -> tuple[IntArray, FloatArray]:
+    """The tokens that there are, and the sums of their rows.
+
+    Tokens that are there equally often come one behind the other, for their sums are a single call.
+    """
+    size = values.shape[1]
+    counts = np.bincount(tokens, minlength=vocab_size)
+    by_count = np.argsort(counts, kind="stable")
+    present = by_count[vocab_size - np.count_nonzero(counts) :]
+    rank = np.empty(vocab_size, dtype=np.intp)
+    rank[by_count] = np.arange(vocab_size)
     # NumPy sorts numbers of 16 bits by radix, several times faster than longer ones.
-    order = np.argsort(tokens.astype(np.uint16) if vocab_size <= 2**16 else tokens, kind="stable")
-    counts = np.bincount(tokens)
-    present = np.flatnonzero(counts)
-    sums = work.array("sums", (len(present), size))
+    ranks = rank[tokens]
+    order = np.argsort(ranks.astype(np.uint16) if vocab_size <= 2**16 else ranks, kind="stable")
+    # In the memory of the table, which the forward pass alone needs.
+    sums = work.array("table", (len(present), size))
     # The rows are put in order some at a time, with all rows of a token in one piece: a copy of all would take as much
     # memory as the gates. A power of two, so that work arrays of few lengths are made.
-    room = max(_ROWS_IN_ORDER, 1 << int(counts.max() - 1).bit_length())
-    ordered, ones = work.array("ordered", (room, size)), work.array("ones", (room,), fill=1.0)
-    begin = first = filled = 0
-    for row, end in zip(sums, np.cumsum(counts[present]).tolist(), strict=True):
-        if end > filled:
-            first, filled = begin, min(begin + room, positions)
-            values.take(order[first:filled], axis=0, out=ordered[: filled - first], mode="clip")
-        np.dot(ones[: end - begin], ordered[begin - first : end - first], row)
-        begin = end
-    out[present] = sums
+    room = max(_IN_ORDER // size, 1 << int(counts.max() - 1).bit_length())
+    ordered, ones = work.array("scratch", (room, size)), work.array("ones", (room,), fill=1.0)
+    begin = token = 0
+    alike = np.bincount(counts[present])
+    for count in np.flatnonzero(alike).tolist():
+        end = token + int(alike[count])
+        while token < end:
+            some = min(room // count, end - token)
+            rows = ordered[: some * count]
+            values.take(order[begin : begin + len(rows)], axis=0, out=rows, mode="clip")
+            if some == 1:
+                ones[:count].dot(rows, sums[token])
+            else:
+                np.add.reduce(rows.reshape(some, count, size), axis=1, out=sums[token : token + some])
+            token += some
+            begin += len(rows)
+    return present, sums
 
 
 def _check_steps(inputs: Array, name: str = "inputs") -> None:

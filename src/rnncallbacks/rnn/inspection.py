@@ -19,7 +19,7 @@ def gradient_norms(hidden_gradients: FloatArray) -> FloatArray:
     Parameters
     ----------
     hidden_gradients:
-        ``model.hidden_gradients`` after ``backward``, (seq_len, batch, hidden_size).
+        What ``model.hidden_gradients(batch, state)`` gives, (seq_len, batch, hidden_size).
 
     Returns
     -------

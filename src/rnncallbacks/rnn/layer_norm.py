@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rnncallbacks.arrays import FloatArray
-from rnncallbacks.rnn.cells import sum_rows
+from rnncallbacks.rnn.cells import Piece, add_rows
 from rnncallbacks.rnn.workspace import Workspace
 
 # As in PyTorch: keeps the scale of units that are all alike from dividing by zero.
@@ -56,15 +56,15 @@ class LayerNorm:
         np.multiply(centred, self.weight, normed)
         return np.add(normed, self.bias, normed)
 
-    def backward(self, work: Workspace, gradients: FloatArray) -> None:
-        """Turn gradients with respect to the outputs into those with respect to the values, in place."""
-        shape = gradients.shape
-        size = shape[2]
-        centred, scale = work.array("centred", shape), work.array("scale", (*shape[:2], 1))
-        product = work.array("norm_product", shape)
+    def backward(self, work: Workspace, gradients: FloatArray, piece: Piece) -> None:
+        """Turn gradients with respect to the outputs of a piece into those with respect to the values, in place."""
+        _, batch_size, size = gradients.shape
+        centred = work.array("centred", (piece.seq_len, batch_size, size))[piece.steps]
+        scale = work.array("scale", (piece.seq_len, batch_size, 1))[piece.steps]
+        product = work.array("norm_product", gradients.shape)
         np.multiply(gradients, centred, product)
-        sum_rows(work, product.reshape(-1, size), self.written_weight)
-        sum_rows(work, gradients.reshape(-1, size), self.written_bias)
+        add_rows(work, product.reshape(-1, size), self.written_weight, piece.is_first)
+        add_rows(work, gradients.reshape(-1, size), self.written_bias, piece.is_first)
         np.multiply(gradients, self.weight, gradients)
         along = np.einsum("tbi,tbi->tb", gradients, centred)[:, :, None] / size
         np.multiply(centred, along, product)

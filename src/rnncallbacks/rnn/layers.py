@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array, FloatArray
-from rnncallbacks.rnn.cells import Cell, CellArrays
+from rnncallbacks.rnn.cells import Cell, CellArrays, Piece, pieces
 from rnncallbacks.rnn.checks import IntArray
 from rnncallbacks.rnn.dropout import Dropout
 from rnncallbacks.rnn.inputs import Input
@@ -43,14 +43,15 @@ class Direction:
         return reversal(states) if self.backwards else states
 
     def backward(
-        self, work: Workspace, source: Input, inputs: Array, gradients: FloatArray, reversal: Reversal
+        self, work: Workspace, source: Input, inputs: Array, gradients: FloatArray, reversal: Reversal, piece: Piece
     ) -> FloatArray:
-        """Write all gradients of parameters; returns those with respect to the projections, in the cell's order."""
+        """Add to all gradients of parameters; returns those with respect to the projections, in the cell's order."""
         read = reversal(inputs) if self.backwards else inputs
-        seq_len, batch_size = inputs.shape[:2]
-        with_step_threads(self.cell.multiplications(batch_size), self.cell.backward, work, self.arrays, gradients)
-        projected = self.cell.write(work, seq_len, batch_size, self.written)
-        source.backward(work, self.arrays.weight_ih, self.written.weight_ih, read, projected)
+        batch_size = inputs.shape[1]
+        calls = self.cell.multiplications(batch_size)
+        with_step_threads(calls, self.cell.backward, work, self.arrays, gradients, piece)
+        projected = self.cell.write(work, batch_size, self.written, piece)
+        source.backward(work, self.arrays.weight_ih, self.written.weight_ih, read, projected, piece.is_first)
         return projected
 
 
@@ -99,7 +100,9 @@ class RecurrentLayer:
             return work.part(self.directions[0].name).array("gradients", self.shape(inputs))
         return work.array("gradients", self.shape(inputs))
 
-    def backward(self, work: Workspace, inputs: Array, reversal: Reversal, to_inputs: FloatArray | None) -> None:
+    def backward(
+        self, work: Workspace, inputs: Array, reversal: Reversal, to_inputs: FloatArray | None, piece: Piece
+    ) -> None:
         """Go back from ``gradients``, which are overwritten; to_inputs: where those with respect to the inputs go."""
         joined = self.gradients(work, inputs)
         size = self.hidden_size
@@ -109,7 +112,7 @@ class RecurrentLayer:
             if len(self.directions) > 1:
                 half = joined[:, :, number * size : (number + 1) * size]
                 np.copyto(own, reversal(half) if direction.backwards else half)
-            projected = direction.backward(part, self.source, inputs, own, reversal)
+            projected = direction.backward(part, self.source, inputs, own, reversal, piece)
             if to_inputs is None:
                 continue
             matrix = direction.arrays.weight_ih
@@ -177,22 +180,31 @@ class Stack:
         """Where the gradients with respect to the outputs belong."""
         return self.levels[-1].layer.gradients(work.part(str(len(self.levels) - 1)), inputs)
 
-    def backward(self, work: Workspace, read: Sequence[Array], reversal: Reversal) -> None:
-        """Go back from ``gradients`` to the inputs, through the latest forward pass, which returned ``read``."""
+    def pieces(self, seq_len: int, batch_size: int) -> Iterator[Piece]:
+        """The pieces in which to go back: one, where a direction begins at the other end."""
+        cell = self.directions[0].cell
+        both = any(direction.backwards for direction in self.directions)
+        return pieces(seq_len, batch_size * cell.hidden_size, 1 if both else cell.pieces)
+
+    def backward(self, work: Workspace, read: Sequence[Array], reversal: Reversal, piece: Piece) -> None:
+        """Go back from ``gradients`` to the inputs, through the latest forward pass.
+
+        ``read`` is what that returned, of the steps of the piece.
+        """
         for number in range(len(self.levels) - 1, -1, -1):
             level, part = self.levels[number], work.part(str(number))
             gradients = level.layer.gradients(part, read[0])
             if level.dropout is not None:
-                level.dropout.backward(part, gradients)
+                level.dropout.backward(part, gradients, piece)
             if level.norm is not None:
-                level.norm.backward(part, gradients)
+                level.norm.backward(part, gradients, piece)
             if number == 0:
-                level.layer.backward(part, read[0], reversal, None)
+                level.layer.backward(part, read[0], reversal, None, piece)
                 return
             to_inputs = self.levels[number - 1].layer.gradients(work.part(str(number - 1)), read[0])
             if level.residual:
                 around = part.array("around", gradients.shape)
                 np.copyto(around, gradients)
-            level.layer.backward(part, read[number], reversal, to_inputs)
+            level.layer.backward(part, read[number], reversal, to_inputs, piece)
             if level.residual:
                 np.add(to_inputs, around, to_inputs)

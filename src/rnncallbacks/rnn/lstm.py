@@ -8,9 +8,8 @@ import numpy as np
 
 from rnncallbacks.arrays import FloatArray
 from rnncallbacks.rnn.activations import tanh_for
-from rnncallbacks.rnn.cells import Cell, CellArrays, chunks, states_at
+from rnncallbacks.rnn.cells import Cell, CellArrays, Piece, chunks, states_at
 from rnncallbacks.rnn.checks import IntArray
-from rnncallbacks.rnn.products import near
 from rnncallbacks.rnn.workspace import Workspace
 
 
@@ -60,7 +59,7 @@ class LSTMCell(Cell):
         """Turn projections into gates, cells and states."""
         size = self.hidden_size
         multiply, rows = self._product(batch_size)
-        matrix = near(work, "weight_hh.T", arrays.weight_hh.T, uses=seq_len * batch_size)
+        matrix = self.there_matrix(work, arrays.weight_hh, seq_len, batch_size)
         recurrent = work.array("recurrent", (batch_size, 4 * size))
         product = recurrent.reshape(*rows, 4 * size)
         by_gate = recurrent.reshape(batch_size, 4, size).swapaxes(0, 1)
@@ -95,35 +94,36 @@ class LSTMCell(Cell):
             tanh(cell, squash)
             times(o, squash, state)
 
-    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray) -> None:
+    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray, piece: Piece) -> None:
         """As in :class:`Cell`."""
-        seq_len, batch_size, size = gradients.shape
+        length, batch_size, size = gradients.shape
+        seq_len = piece.seq_len
         multiply, rows = self._product(batch_size)
-        matrix = self.back_matrix(work, arrays.weight_hh, uses=seq_len * batch_size)
+        matrix = self.back_matrix(work, arrays.weight_hh, batch_size, piece)
         recurrent = work.array("recurrent", (batch_size, size))
         product = recurrent.reshape(*rows, size)
-        hidden = work.steps("gradients", (seq_len, batch_size, size))
+        hidden = work.steps("gradients", (length, batch_size, size))
         forget = work.steps("gates", (4 * seq_len, batch_size, size))[1::4]
         by_row = work.steps("gates", (seq_len, batch_size, 4 * size))
         products = work.steps("gates", (seq_len, *rows, 4 * size))
         by_gate = [row.reshape(batch_size, 4, size).swapaxes(0, 1) for row in by_row]
-        cell, other = work.steps("cell_gradients", (2, batch_size, size))
-        cell.fill(0.0)
+        cells = work.steps("cell_gradients", (2, batch_size, size))
+        if piece.is_first:
+            recurrent.fill(0.0)
+            cells[seq_len % 2].fill(0.0)
         add, times = np.add, np.multiply
-        later: FloatArray | None = None
-        for begin, end in chunks(seq_len, 11 * batch_size * size):
+        for begin, end in chunks(piece, 11 * batch_size * size):
             inner, outer, through = self._slopes(work, seq_len, batch_size, begin, end)
             for step in range(end - 1, begin - 1, -1):
-                if later is not None:
-                    multiply(later, matrix, product)
-                    add(hidden[step], recurrent, hidden[step])
-                times(hidden[step], through[step - begin], recurrent)
+                gradient, cell = hidden[step - piece.begin], cells[(step + 1) % 2]
+                add(gradient, recurrent, gradient)
+                times(gradient, through[step - begin], recurrent)
                 add(cell, recurrent, cell)
-                times(cell, forget[step], other)
+                times(cell, forget[step], cells[step % 2])
                 times(cell, inner[step - begin], by_gate[step][:3])
-                times(hidden[step], outer[step - begin], by_gate[step][3])
-                cell, other = other, cell
-                later = products[step]
+                times(gradient, outer[step - begin], by_gate[step][3])
+                if step:
+                    multiply(products[step], matrix, product)
 
     def _cells(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
         return work.array("cells", (seq_len + 1, batch_size, self.hidden_size))

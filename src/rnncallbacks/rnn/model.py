@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from rnncallbacks.arrays import Array, FlatArrays, FloatArray
 from rnncallbacks.errors import CheckpointError, DataError, OptionError, RunStateError
 from rnncallbacks.rnn.assembly import build, check_options, loss_of, parameter_shapes
 from rnncallbacks.rnn.batches import SequenceBatch
-from rnncallbacks.rnn.cells import sum_rows
+from rnncallbacks.rnn.cells import Piece, add_rows
 from rnncallbacks.rnn.checks import IntArray
 from rnncallbacks.rnn.initialisation import initialise
 from rnncallbacks.rnn.inputs import DenseInput, TokenInput
@@ -148,10 +148,9 @@ class RecurrentModel:
         ``head.weight``, ``head.bias``; with ``layer_norm``, ``norms.0.weight`` and ``norms.0.bias``.
     gradients:
         The same names; what the latest ``backward`` wrote.
-    hidden_states, hidden_gradients:
-        Of the uppermost layer (forward direction), work arrays, which the next call overwrites. Of the latest
-        ``forward``: the states h, (seq_len + 1, batch, hidden_size), the entering one first. Of the latest
-        ``backward``: the gradients with respect to h behind each step, dL/dh, (seq_len, batch, hidden_size).
+    hidden_states:
+        Of the uppermost layer (forward direction) in the latest ``forward``: the states h, (seq_len + 1, batch,
+        hidden_size), the entering one first. A work array, which the next call overwrites.
     passes:
         Number of calls of ``forward``, a 0-d array of integers: together with the seed, it decides what dropout zeroes.
 
@@ -200,7 +199,6 @@ class RecurrentModel:
     parameters: FlatArrays = attrs.field(init=False, repr=False)
     gradients: FlatArrays = attrs.field(init=False, repr=False)
     hidden_states: FloatArray | None = attrs.field(init=False, repr=False, default=None, on_setattr=_UNCHECKED)
-    hidden_gradients: FloatArray | None = attrs.field(init=False, repr=False, default=None, on_setattr=_UNCHECKED)
     passes: IntArray = attrs.field(init=False, repr=False, factory=lambda: np.zeros((), dtype=np.int64))
     _input: TokenInput | DenseInput = attrs.field(init=False, repr=False)
     _stack: Stack = attrs.field(init=False, repr=False)
@@ -251,7 +249,7 @@ class RecurrentModel:
         np.add(self.passes, 1, self.passes)
         loss, final, self._pass = self._forward(self._work, self._loss, batch, state, int(self.passes))
         seq_len, batch_size = batch.inputs.shape[:2]
-        self.hidden_states = self._top.cell.states(self._top_work, seq_len, batch_size)
+        self.hidden_states = self._top.cell.states(self._top_work(self._work), seq_len, batch_size)
         return loss, final
 
     def evaluate(self, batch: SequenceBatch, state: Any) -> tuple[float, Any]:
@@ -303,22 +301,48 @@ class RecurrentModel:
         done, self._pass = self._pass, None
         if done is None:
             raise RunStateError("backward: there is no forward pass to go back through", hint="call forward first")
-        work, gradients = self._work, self.gradients
-        head = self._head_matrix(self.parameters)
+        seq_len, batch_size = done.read[0].shape[:2]
+        self._backward(self._work, self._loss, done, self._stack.pieces(seq_len, batch_size))
+        return self.gradients
+
+    def hidden_gradients(self, batch: SequenceBatch, state: Any) -> FloatArray:
+        """The gradients with respect to the states of the uppermost layer (forward direction), dL/dh.
+
+        Behind each step, (seq_len, batch, hidden_size), at the parameters as they are, with the dropout of the latest
+        pass. A training step does not keep them: they are computed anew, in the time and memory of a step. Gradients,
+        and a forward pass that waits for its ``backward``, are left alone. Errors as in ``forward``.
+        """
+        work, loss = Workspace(self.dtype), type(self._loss)()
+        done = self._forward(work, loss, batch, state, int(self.passes))[2]
+        seq_len, batch_size = batch.inputs.shape[:2]
+        written = self.gradients.flat.copy()
+        try:
+            self._backward(work, loss, done, [Piece(0, seq_len, seq_len, for_states=True)])
+        finally:
+            np.copyto(self.gradients.flat, written)
+        return self._top.cell.to_states(self._top_work(work), seq_len, batch_size)
+
+    def _backward(
+        self, work: Workspace, loss: SoftmaxNll | MeanSquaredError, done: _Pass, pieces: Iterable[Piece]
+    ) -> None:
+        """Write the gradients of the loss of a forward pass in ``work``."""
+        gradients, head = self.gradients, self._head_matrix(self.parameters)
+        batch_size = done.read[0].shape[1]
         with np.errstate(all="ignore"):
-            errors = self._loss.backward()
+            errors = loss.backward()
             if self.embedding_size is not None:
                 gradients["embedding.weight"].fill(0.0)
             np.dot(errors.T, done.features, self._head_matrix(gradients))
-            sum_rows(work, errors, gradients["head.bias"])
-            hidden = self._stack.gradients(work, done.read[0])
-            if self.output == "step":
-                multiply_rows(work, "head.weight", errors, head, hidden.reshape(len(errors), -1))
-            else:
-                self._spread(np.dot(errors, head), hidden, done.ends)
-            self._stack.backward(work, done.read, done.reversal)
-        self.hidden_gradients = self._top_work.array("gradients", (*hidden.shape[:2], self.hidden_size))
-        return gradients
+            add_rows(work, errors, gradients["head.bias"], True)
+            for piece in pieces:
+                read = [array[piece.steps] for array in done.read]
+                hidden = self._stack.gradients(work, read[0])
+                if self.output == "step":
+                    some = errors[piece.begin * batch_size : piece.end * batch_size]
+                    multiply_rows(work, "head.weight", some, head, hidden.reshape(len(some), -1))
+                else:
+                    self._spread(np.dot(errors, head), hidden, done.ends, piece)
+                self._stack.backward(work, read, done.reversal, piece)
 
     def predict(self, inputs: Array, state: Any) -> tuple[FloatArray, Any]:
         """The head's outputs and the state after the last step, without a loss or dropout; all positions count.
@@ -399,9 +423,8 @@ class RecurrentModel:
     def _top(self) -> Direction:
         return self._stack.levels[-1].layer.directions[0]
 
-    @property
-    def _top_work(self) -> Workspace:
-        return self._stack.work_of(self._work, len(self._stack.levels) - 1, self._top)
+    def _top_work(self, work: Workspace) -> Workspace:
+        return self._stack.work_of(work, len(self._stack.levels) - 1, self._top)
 
     def _states(self, state: Any, batch_size: int) -> Sequence[Any]:
         check_state(state, self.zero_state(batch_size))
@@ -420,12 +443,13 @@ class RecurrentModel:
             last[:, self.hidden_size :] = outputs[0, :, self.hidden_size :]
         return last
 
-    def _spread(self, errors: FloatArray, out: FloatArray, ends: IntArray | None) -> None:
-        """The gradients of ``_features`` of the last steps, (batch, size), among those of all steps."""
+    def _spread(self, errors: FloatArray, out: FloatArray, ends: IntArray | None, piece: Piece) -> None:
+        """The gradients of ``_features`` of the last steps, (batch, size), among those of the steps of a piece."""
         out.fill(0.0)
-        rows = np.arange(out.shape[1])
+        last = np.full(len(errors), piece.seq_len - 1) if ends is None else ends - 1
+        rows = np.flatnonzero((piece.begin <= last) & (last < piece.end))
         forwards = slice(0, self.hidden_size)
-        out[-1 if ends is None else ends - 1, rows, forwards] = errors[:, forwards]
+        out[last[rows] - piece.begin, rows, forwards] = errors[rows, forwards]
         if self.bidirectional:
             out[0, :, self.hidden_size :] = errors[:, self.hidden_size :]
 

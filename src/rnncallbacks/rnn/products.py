@@ -52,12 +52,35 @@ def multiply_rows(work: Workspace, name: str, rows: FloatArray, matrix: FloatArr
         np.matmul(rows.reshape(-1, block, inner), copy, out.reshape(-1, block, out.shape[1]))
 
 
-def near(work: Workspace, name: str, matrix: FloatArray, uses: int) -> FloatArray:
-    """The matrix itself, or its copy in aligned and contiguous memory if at least 64 rows are multiplied by it."""
+def add_product(work: Workspace, left: FloatArray, right: FloatArray, out: FloatArray, is_first: bool) -> None:
+    """Add ``left @ right`` to ``out``; write it there if it is the first of a sum.
+
+    Example
+    -------
+    >>> out, work = np.empty(1), Workspace("float64")
+    >>> for is_first in (True, False):
+    ...     add_product(work, np.array([2.0, 1.0]), np.array([[3.0], [1.0]]), out, is_first)
+    >>> out
+    array([14.])
+    """
+    if is_first:
+        np.dot(left, right, out)
+        return
+    product = work.array("scratch", out.shape)
+    np.dot(left, right, product)
+    np.add(out, product, out)
+
+
+def near(work: Workspace, name: str, matrix: FloatArray, uses: int, anew: bool = True) -> FloatArray:
+    """The matrix itself, or its copy in aligned and contiguous memory if at least 64 rows are multiplied by it.
+
+    Without ``anew``, the copy is that of an earlier call.
+    """
     if uses < _COPY_FROM:
         return matrix
     copy = work.array(name, matrix.shape)
-    np.copyto(copy, matrix)
+    if anew:
+        np.copyto(copy, matrix)
     return copy
 
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from rnncallbacks.arrays import FloatArray
 from rnncallbacks.rnn.activations import tanh_for
-from rnncallbacks.rnn.cells import Cell, CellArrays, chunks
-from rnncallbacks.rnn.products import near
+from rnncallbacks.rnn.cells import Cell, CellArrays, Piece, chunks
 from rnncallbacks.rnn.workspace import Workspace
 
 
@@ -32,6 +31,8 @@ class VanillaCell(Cell):
     """
 
     gates: ClassVar[int] = 1
+    # The gradients are as large as the states, which are all that is kept.
+    pieces: ClassVar[int] = 6
 
     def __init__(self, hidden_size: int, nonlinearity: str) -> None:
         super().__init__(hidden_size)
@@ -45,7 +46,7 @@ class VanillaCell(Cell):
         """Turn projections into states, in place."""
         multiply, rows = self._product(batch_size)
         layout = (*rows, self.hidden_size)
-        matrix = near(work, "weight_hh.T", arrays.weight_hh.T, uses=seq_len * batch_size)
+        matrix = self.there_matrix(work, arrays.weight_hh, seq_len, batch_size)
         recurrent = work.array("recurrent", layout)
         previous, *steps = work.steps("states", (seq_len + 1, *layout))
         # Local names and positional outputs: on small networks the calls cost more than the arithmetic.
@@ -65,31 +66,38 @@ class VanillaCell(Cell):
                 maximum(step, zero, out=step)
                 previous = step
 
-    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray) -> None:
+    def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray, piece: Piece) -> None:
         """As in :class:`Cell`."""
-        seq_len, batch_size, hidden_size = gradients.shape
-        states = self.states(work, seq_len, batch_size)
+        length, batch_size, hidden_size = gradients.shape
+        states = self.states(work, piece.seq_len, batch_size)
         multiply, rows = self._product(batch_size)
         layout = (*rows, hidden_size)
-        matrix = self.back_matrix(work, arrays.weight_hh, uses=seq_len * batch_size)
+        matrix = self.back_matrix(work, arrays.weight_hh, batch_size, piece)
         recurrent = work.array("recurrent", layout)
-        steps = work.steps("gradients", (seq_len, *layout))
-        entering = work.array("entering", (seq_len, batch_size, hidden_size))
-        slopes = work.steps("entering", (seq_len, *layout))
+        if piece.is_first:
+            recurrent.fill(0.0)
+        steps = work.steps("gradients", (length, *layout))
+        to_states = work.steps("to_states", (length, *layout)) if piece.for_states else []
         add, times = np.add, np.multiply
-        later: FloatArray | None = None
-        for begin, end in chunks(seq_len, 2 * batch_size * hidden_size):
-            self._slopes(states[begin + 1 : end + 1], entering[begin:end])
-            for step, slope in zip(reversed(steps[begin:end]), reversed(slopes[begin:end]), strict=True):
-                if later is not None:
-                    multiply(later, matrix, recurrent)
-                    add(step, recurrent, step)
-                times(step, slope, slope)
-                later = slope
+        for begin, end in chunks(piece, 2 * batch_size * hidden_size):
+            self._slopes(states[begin + 1 : end + 1], work.array("slopes", (end - begin, batch_size, hidden_size)))
+            slopes = work.steps("slopes", (end - begin, *layout))
+            for number in range(end - 1, begin - 1, -1):
+                step = steps[number - piece.begin]
+                add(step, recurrent, step)
+                if to_states:
+                    np.copyto(to_states[number], step)
+                times(step, slopes[number - begin], step)
+                if number:
+                    multiply(step, matrix, recurrent)
 
-    def _entering(self, work: Workspace, rows: int) -> FloatArray:
-        """Beside the states, which are kept."""
-        return work.array("entering", (rows, self.hidden_size))
+    def to_states(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
+        """As in :class:`Cell`, if the piece was ``for_states``."""
+        return work.array("to_states", (seq_len, batch_size, self.hidden_size))
+
+    def _entering(self, work: Workspace, batch_size: int, piece: Piece) -> FloatArray:
+        """In the place of the gradients with respect to the states."""
+        return work.array("gradients", ((piece.end - piece.begin) * batch_size, self.hidden_size))
 
     def _slopes(self, states: FloatArray, out: FloatArray) -> None:
         if self.nonlinearity == "tanh":

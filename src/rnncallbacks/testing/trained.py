@@ -14,7 +14,7 @@ from rnncallbacks.config import load_plugins
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.records import Batch
 from rnncallbacks.rnn.batches import SequenceBatch
-from rnncallbacks.rnn.cells import Cell
+from rnncallbacks.rnn.cells import Cell, Piece
 from rnncallbacks.rnn.losses import MeanSquaredError, SoftmaxNll
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, Optimizer, RMSProp
@@ -44,7 +44,7 @@ OPTIMISERS: Mapping[str, Callable[[], Optimizer]] = {
 def _spoil(cell: Cell, recurrence: BackThroughTime) -> None:
     """Let gradients go back through the matrices that ``recurrence`` makes of a cell's."""
 
-    def back_matrix(work: Workspace, weight_hh: FloatArray, uses: int) -> FloatArray:
+    def back_matrix(work: Workspace, weight_hh: FloatArray, batch_size: int, piece: Piece) -> FloatArray:
         # The cell multiplies rows by the matrix itself, which is the transpose applied to columns.
         return np.concatenate([recurrence(gate).T for gate in np.split(weight_hh, cell.gates)])
 
@@ -92,10 +92,7 @@ class SpoiltModel(RecurrentModel):
     def backward(self) -> FlatArrays:
         """As the model's, with the gradients that the setup makes of them."""
         gradients = super().backward()
-        assert self.hidden_gradients is not None
-        factor = self.setup.loss_factor(self._batch) * self.setup.gradient_factor(self._batch)
-        gradients.flat *= factor
-        self.hidden_gradients *= factor
+        gradients.flat *= self._factor(self._batch)
         self.setup.gradients(self._by_role(gradients), self.step)
         self._passed = self.step
         if self.setup.accumulates:
@@ -104,6 +101,13 @@ class SpoiltModel(RecurrentModel):
             self._accumulated.flat += gradients.flat
             return self._accumulated
         return gradients
+
+    def hidden_gradients(self, batch: SequenceBatch, state: Any) -> FloatArray:
+        """As the model's, times the factor of its gradients."""
+        return super().hidden_gradients(batch, state) * self._factor(batch)
+
+    def _factor(self, batch: SequenceBatch) -> float:
+        return self.setup.loss_factor(batch) * self.setup.gradient_factor(batch)
 
     def _spoilt(self, loss: float, batch: SequenceBatch) -> float:
         return self.setup.loss(loss * self.setup.loss_factor(batch), self.step)

@@ -24,6 +24,9 @@ PROPORTION = 1.1
 MEMORY = 1.5
 """Peak memory of a step / what it must keep, at most this."""
 
+LARGE = 2**20
+"""Bytes that a step must keep. Where they are fewer, most of what a step holds does not grow with what it keeps."""
+
 
 def judged(value: float, goal: float, *, least: bool = True) -> str:
     """A value, rounded as it is printed before it is compared, and whether the goal is met."""

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 from fault_report import table
 
-from speed.goals import EPOCH, LIMIT, MEMORY, PROPORTION, STEP, judged
+from speed.goals import EPOCH, LARGE, LIMIT, MEMORY, PROPORTION, STEP, judged
 from speed.scaling import FACTORS, exponent, kept_bytes
 from speed.task import Task
 
@@ -226,10 +226,20 @@ class Report:
                     *empty,
                 )
             )
-        shares = [case["result"] / kept_bytes(Task(case["cell"], *case["size"])) for case in self.memory]
-        found = judged(max(shares), MEMORY, least=False) if shares else "-"
-        rows.append(("Peak memory of a step / what it must keep", f"{MEMORY} or less", found, *empty))
+        what = "Peak memory of a step / what it must keep"
+        for name, least_kept in ((f"{what}, at every size", 0), (f"{what}, from 1 MiB on", LARGE)):
+            worst = self._most_memory(least_kept)
+            rows.append((name, f"{MEMORY} or less", worst, *empty))
         return table(rows)
+
+    def _most_memory(self, least_kept: int) -> str:
+        """The worst of the steps that must keep at least so many bytes, and where it is."""
+        tasks = [(Task(case["cell"], *case["size"]), case["result"]) for case in self.memory]
+        shares = [(peak / kept_bytes(task), task) for task, peak in tasks if kept_bytes(task) >= least_kept]
+        if not shares:
+            return "-"
+        share, task = max(shares)
+        return f"{judged(share, MEMORY, least=False)} for {task.cell} at {Step(1, task, {}).size}"
 
     def _epoch(self, size: tuple[int, ...], name: str, threads: int) -> Ratio | None:
         cases = [one for one in self.epochs if tuple(one["size"]) == size and one["threads"] == threads]
