@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rnncallbacks.errors import DataError, OptionError, ShapeError
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.plugins import HiddenStateReset, LossAveraging
+from rnncallbacks.rnn import streams
 from rnncallbacks.rnn.batches import SequenceLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD
@@ -54,6 +55,28 @@ class TestStreamLoader:
         for before, after in pairwise(batches):
             assert before.mask is None
             np.testing.assert_array_equal(after.inputs[0], before.targets[-1])
+
+    @given(STREAMS, st.integers(1, 30))
+    def test_batches_do_not_depend_on_how_many_are_read_at_once(self, stream, pairs):
+        tokens = np.random.default_rng(0).permutation(stream[0])
+        documents = range(0, stream[0] - pairs, pairs + 1)
+        whole = len(documents) >= stream[1]
+        found = []
+        for at_once in (1, 40, 2**12):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(streams, "_TOKENS_AT_ONCE", at_once)
+                loader = StreamLoader(tokens, *stream[1:], document_starts=documents if whole else None)
+                found.append([numbers(batch) for batch in loader])
+        assert found[0] == found[1] == found[2]
+
+    @given(STREAMS)
+    def test_who_overwrites_a_batch_changes_no_other(self, stream):
+        loader = StreamLoader(np.arange(stream[0]), *stream[1:])
+        whole = [numbers(batch) for batch in loader]
+        for batch, expected in zip(loader, whole, strict=True):
+            assert numbers(batch) == expected
+            for array in (batch.inputs, batch.targets, batch.starts):
+                array[...] = 1
 
     @given(STREAMS)
     def test_a_target_is_the_next_input(self, stream):

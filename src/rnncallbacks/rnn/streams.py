@@ -15,6 +15,9 @@ from rnncallbacks.errors import DataError, OptionError, ShapeError
 from rnncallbacks.rnn.batches import SequenceBatch, next_tokens
 from rnncallbacks.rnn.checks import IntArray, as_array, as_tokens, check_count, is_integer
 
+# Small batches are cut from as many tokens as this, because NumPy's calls take longer than copying a few tokens does.
+_TOKENS_AT_ONCE = 2**9
+
 
 class StreamLoader:
     """A long stream of tokens as chunks side by side, for truncated backpropagation through time.
@@ -126,19 +129,27 @@ class StreamLoader:
 
     def __iter__(self) -> Iterator[SequenceBatch]:
         piece, last = self._rows[:-1].copy(), self._rows[1:] - 1
-        done = np.zeros(self.batch_size, dtype=np.intp)
-        for _ in range(self._count):
-            pairs = self._pairs[piece]
-            left = pairs - done
-            steps = min(self.seq_len, int(left.max()))
-            inputs, targets, mask = next_tokens(self.tokens, self._begins[piece] + done, left, steps)
+        begins, left = self._begins[piece], self._pairs[piece]  # where each row stands, and its pairs until it ends
+        starts = np.ones(self.batch_size, dtype=np.bool_)
+        most = max(1, _TOKENS_AT_ONCE // (self.batch_size * self.seq_len))
+        remaining = self._count
+        while remaining:
+            # Of the batches in which no row ends, some at once; else the one in which a row does.
+            count = max(1, min(int(left.min()) // self.seq_len, most, remaining))
+            steps = min(count * self.seq_len, int(left.max()))
+            inputs, targets, mask = next_tokens(self.tokens, begins, left, steps)
             if self._whole and mask is not None:
                 inputs[~mask] = targets[~mask] = 0
-            yield SequenceBatch(inputs, targets, mask, done == 0)
-            done = np.minimum(done + self.seq_len, pairs)
-            following = (done == pairs) & (piece < last)
-            piece += following
-            done[following] = 0
+            for begin in range(0, steps, self.seq_len):
+                chunk = slice(begin, begin + self.seq_len)
+                yield SequenceBatch(inputs[chunk], targets[chunk], mask, starts)
+                starts = np.zeros(self.batch_size, dtype=np.bool_)
+            remaining -= count
+            begins += steps
+            left -= steps
+            starts = (left <= 0) & (piece < last)
+            piece += starts
+            begins[starts], left[starts] = self._begins[piece[starts]], self._pairs[piece[starts]]
 
     def _batch_count(self) -> int:
         if self.drop_last and not self._whole:
