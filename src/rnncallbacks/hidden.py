@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class HiddenState:
         self._zeros = zeros
         self._carried: Any = None
         self._due: npt.NDArray[np.bool_] | None = None
+        self._expected: tuple[int, dict[str, tuple[int, ...]]] | None = None
 
     def enter(self, batch_size: int) -> Any:
         """The state with which a batch of ``batch_size`` sequences enters the forward pass."""
@@ -34,23 +35,23 @@ class HiddenState:
                 "run.hidden: the run does not know the shape of the state",
                 hint="pass hidden_size= to Run, or zeros= a function from the batch size to a zero state",
             )
-        zeros = self._zeros(batch_size)
         if self._carried is None:
-            return zeros
-        fresh, carried = named_arrays(zeros, "zeros(batch_size)"), named_arrays(self._carried, "state")
-        if fresh.keys() != carried.keys():
+            return self._zeros(batch_size)
+        carried, expected = named_arrays(self._carried, "state"), self._shapes(batch_size)
+        if expected.keys() != carried.keys():
             raise ContainerError(
-                f"run.hidden: the carried state has {_arrays(carried)}, but a zero state has {_arrays(fresh)}",
+                f"run.hidden: the carried state has {_arrays(carried)}, but a zero state has {_arrays(expected)}",
                 hint="give run.carry a state of the structure that hidden_size= or zeros= makes",
             )
         for name, array in carried.items():
-            if fresh[name].shape != array.shape:
+            if expected[name] != array.shape:
                 raise ShapeError(
                     f"run.hidden: the carried state has shape {array.shape}, but batch size {batch_size} "
-                    f"needs {fresh[name].shape}",
+                    f"needs {expected[name]}",
                     hint="reset the state (hidden_state_reset), or keep the batch size, dropping a short last batch",
                 )
         if self._due is not None:
+            fresh = named_arrays(self._zeros(batch_size), "zeros(batch_size)")
             self._carried = self._reset_rows(carried, fresh, self._due)
             self._due = None
         return map_arrays(np.ndarray.copy, self._carried)  # a script may compute in the array that it is given
@@ -70,6 +71,14 @@ class HiddenState:
             if self._due is not None and self._due.shape != rows.shape:
                 raise ShapeError(f"reset of some rows: masks of shapes {self._due.shape}, {rows.shape} for one state")
             self._due = rows if self._due is None else self._due | rows
+
+    def _shapes(self, batch_size: int) -> dict[str, tuple[int, ...]]:
+        """Those of a zero state, which is made for that only when the batch size is another than before."""
+        assert self._zeros is not None
+        if self._expected is None or self._expected[0] != batch_size:
+            fresh = named_arrays(self._zeros(batch_size), "zeros(batch_size)")
+            self._expected = batch_size, {name: array.shape for name, array in fresh.items()}
+        return self._expected[1]
 
     def _reset_rows(self, carried: dict[str, Array], fresh: dict[str, Array], rows: npt.NDArray[np.bool_]) -> Any:
         axes = self._batch_axes()
@@ -172,5 +181,5 @@ def zeros_of(hidden_size: int, params: Any) -> Zeros:
     return lambda batch_size: np.zeros((size, batch_size), dtype=dtype)
 
 
-def _arrays(named: dict[str, Array]) -> str:
+def _arrays(named: Mapping[str, object]) -> str:
     return "one array" if list(named) == [""] else f"the arrays {', '.join(map(repr, named))}"
