@@ -1,6 +1,7 @@
 import attrs
 import pytest
-from speed.epochs import Epoch, measure_epochs, stacked
+from speed import turns
+from speed.epochs import FRAMEWORKS, Epoch, measure_epochs, stacked
 from speed.goals import MEMORY
 from speed.scaling import exponent, kept_bytes, measure_memory, measure_scaling
 from speed.task import GATES, Task
@@ -12,6 +13,19 @@ def test_an_epoch_of_ours_is_timed_with_and_without_guards():
     assert {name: len(times) for name, times in found["seconds"].items()} == {"ours": 2, "ours, guarded": 2}
     assert found["batches"] == [44, 4]  # of 1799 and 199 pairs of characters, in batches of 40
     assert found["losses"]["ours"] < 4.5
+
+
+def test_a_compiled_epoch_comes_to_the_same_loss():
+    pytest.importorskip("numba", reason="numba is not installed; the extra 'fast' has it")
+    epoch = Epoch(seq_len=10, batch_size=4, hidden_size=6, characters=2000)
+    found = measure_epochs(epoch, ["ours", "ours, compiled"], count=1, rounds=2)
+    assert len(found["seconds"]["ours, compiled"]) == 2
+    assert found["losses"]["ours, compiled"] == pytest.approx(found["losses"]["ours"], rel=1e-4)
+
+
+def test_a_compiled_epoch_is_left_out_without_numba(monkeypatch):
+    monkeypatch.setattr(turns, "find_spec", lambda package: None if package == "numba" else object())
+    assert turns.missing(FRAMEWORKS) == ["ours, compiled"]
 
 
 def test_all_batches_of_an_epoch_have_one_shape():

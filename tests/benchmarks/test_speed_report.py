@@ -111,6 +111,19 @@ def test_epochs_are_compared_where_the_framework_took_part():
     ]  # fmt: skip
 
 
+def test_a_compiled_epoch_has_a_row_of_its_own_and_is_judged_beside_the_other():
+    (epoch,) = (case for case in CASES if case["part"] == "epochs")
+    seconds = epoch["result"]["seconds"] | {"ours, compiled": [0.7, 1.4]}
+    report = Report({"machine": {}, "cases": [epoch | {"result": epoch["result"] | {"seconds": seconds}}]})
+    assert row(report.epoch_table(), "(64, 32, 128)")[3:] == ["1.50", "1.10 [1.10, 1.10]", "1.40 [1.40, 1.40]", "-"]
+    assert row(report.epoch_table(), "(64, 32, 128), compiled") == [
+        "1", "all", "220 + 24", "1.05", "-", "2.00 [2.00, 2.00]", "-",
+    ]  # fmt: skip
+    goal = row(report.goals(), "Epoch at (64, 32, 128), Lightning / ours")
+    assert goal == ["1.3 or more", "1.40, met", "2.00, met"]
+    assert "compiled" not in REPORT.epoch_table()
+
+
 @pytest.mark.parametrize(
     "part", ["python bench", "(speed.svg)", "a fast one", "### Vanilla, 2 threads", "220 + 24", "3 rounds"]
 )

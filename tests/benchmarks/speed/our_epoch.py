@@ -1,6 +1,8 @@
-"""The epoch through this library's ``Trainer``, with the remedies alone, and with all that ``recommended`` adds."""
+"""The epoch through this library's ``Trainer``: with the remedies alone, with all of ``recommended``, and compiled."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import attrs
 
@@ -37,8 +39,19 @@ def guarded(task: Task, train: StreamLoader, held_out: StreamLoader, gate: Gate)
     _fit(task, train, held_out, gate, recommended())
 
 
-def _fit(task: Task, train: StreamLoader, held_out: StreamLoader, gate: Gate, plugins: dict[str, object]) -> None:
-    model = RecurrentModel(task.hidden_size, vocab_size=task.vocab_size, cell=task.cell)
+def compiled(task: Task, train: StreamLoader, held_out: StreamLoader, gate: Gate) -> None:
+    _fit(task, train, held_out, gate, {}, "numba")
+
+
+def _fit(
+    task: Task,
+    train: StreamLoader,
+    held_out: StreamLoader,
+    gate: Gate,
+    plugins: dict[str, object],
+    kernels: Literal["numpy", "numba"] = "numpy",
+) -> None:
+    model = RecurrentModel(task.hidden_size, vocab_size=task.vocab_size, cell=task.cell, kernels=kernels)
     for name, array in task.parameters().items():
         model.parameters[name][...] = array
     plugins = plugins | {
@@ -48,4 +61,5 @@ def _fit(task: Task, train: StreamLoader, held_out: StreamLoader, gate: Gate, pl
         "early_stopping": EarlyStopping(patience=PATIENCE, restore_best=False),
         "turns": Turns(gate=gate),
     }
-    Trainer(model, Adam(), plugins=plugins, learning_rate=LEARNING_RATE).fit(train, held_out, max_epochs=None)
+    optimizer = Adam(kernels=kernels)
+    Trainer(model, optimizer, plugins=plugins, learning_rate=LEARNING_RATE).fit(train, held_out, max_epochs=None)

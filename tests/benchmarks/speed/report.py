@@ -30,6 +30,8 @@ NAMES = {
 }
 BASES = {"ours": "", "compiled": ", compiled"}
 """What is compared with the others: this library with NumPy alone, and with the kernels of the extra ``fast``."""
+EPOCH_BASES = {"ours": "ours", "compiled": "ours, compiled"}
+"""What they are called among the contenders of an epoch."""
 AXES = {"seq_len": "T", "batch_size": "B"}
 CELLS = {"vanilla": "Vanilla", "lstm": "LSTM", "gru": "GRU"}
 
@@ -93,9 +95,13 @@ class Report:
         self.scaling = [case for case in cases if case["part"] == "scaling"]
         self.memory = [case for case in cases if case["part"] == "memory"]
         self.epochs = [case for case in cases if case["part"] == "epochs"]
-        self.bases = [base for base in BASES if any(base in step.seconds for step in self.steps)] or ["ours"]
+        self.bases = [base for base in BASES if self._took_part(base)] or ["ours"]
         counts = {step.threads for step in self.steps} | {case["threads"] for case in self.epochs}
         self.threads = sorted(counts) or [1]
+
+    def _took_part(self, base: str) -> bool:
+        in_epochs = any(EPOCH_BASES[base] in case["result"]["seconds"] for case in self.epochs)
+        return in_epochs or any(base in step.seconds for step in self.steps)
 
     def of(self, cell: str, threads: int, *names: str) -> list[Step]:
         """Steps of a cell; with names, those in which all of them took part."""
@@ -170,18 +176,23 @@ class Report:
             )
         ]
         for case in self.epochs:
-            others = [self.epoch_ratio(case, name) for name in ("ours, guarded", "lightning", "keras")]
-            seconds = statistics.median(case["result"]["seconds"]["ours"])
             batches = "{} + {}".format(*case["result"]["batches"])
-            size = f"({', '.join(map(str, case['size']))})"
             characters = f"{case['characters']:,}" if case["characters"] else "all"
-            shown = [str(one or "-") for one in others]
-            rows.append((size, case["threads"], characters, batches, f"{seconds:.2f}", *shown))
+            for base, words in BASES.items():
+                ours = case["result"]["seconds"].get(EPOCH_BASES[base])
+                if ours is None:
+                    continue
+                size = f"({', '.join(map(str, case['size']))}){words}"
+                # The guards are measured with NumPy alone.
+                guarded = self.epoch_ratio(case, "ours, guarded") if base == "ours" else None
+                others = [guarded, *(self.epoch_ratio(case, name, base) for name in ("lightning", "keras"))]
+                shown = [str(one or "-") for one in others]
+                rows.append((size, case["threads"], characters, batches, f"{statistics.median(ours):.2f}", *shown))
         return table(rows)
 
-    def epoch_ratio(self, case: dict[str, Any], name: str) -> Ratio | None:
-        seconds = case["result"]["seconds"]
-        return Ratio.of(seconds[name], seconds["ours"]) if name in seconds else None
+    def epoch_ratio(self, case: dict[str, Any], name: str, base: str = "ours") -> Ratio | None:
+        seconds, ours = case["result"]["seconds"], EPOCH_BASES[base]
+        return Ratio.of(seconds[name], seconds[ours]) if name in seconds and ours in seconds else None
 
     def goals(self) -> str:
         """What was wanted and what was measured, by number of threads, with NumPy alone and compiled."""
@@ -206,7 +217,7 @@ class Report:
             worst = [_extreme(some, "limit", most, base) for some, base in steps]
             rows.append((f"Vanilla, ours / limit, {what}", f"{most} or less", *worst))
         for (size, name), least in EPOCH.items():
-            found = [self._epoch(size, name, count) if base == "ours" else None for count, base in sides]
+            found = [self._epoch(size, name, count, base) for count, base in sides]
             rows.append(
                 (
                     f"Epoch at {size}, {NAMES[name]} / ours",
@@ -241,9 +252,9 @@ class Report:
         share, task = max(shares)
         return f"{judged(share, MEMORY, least=False)} for {task.cell} at {Step(1, task, {}).size}"
 
-    def _epoch(self, size: tuple[int, ...], name: str, threads: int) -> Ratio | None:
+    def _epoch(self, size: tuple[int, ...], name: str, threads: int, base: str) -> Ratio | None:
         cases = [one for one in self.epochs if tuple(one["size"]) == size and one["threads"] == threads]
-        return self.epoch_ratio(cases[0], name) if cases else None
+        return self.epoch_ratio(cases[0], name, base) if cases else None
 
     def machine_table(self) -> str:
         return table([("what", "which"), *self.machine.items()])

@@ -49,7 +49,8 @@ class DisagreementError(Exception):
 
 def missing(names: Iterable[str]) -> list[str]:
     """Those of the names whose packages are to be installed, and are not."""
-    packages = {name: name for name in ("torch", "jax", "keras", "lightning")} | {"compiled": "numba"}
+    packages = {name: name for name in ("torch", "jax", "keras", "lightning")}
+    packages |= dict.fromkeys(("compiled", "ours, compiled"), "numba")
     return [name for name in names if name in packages and not find_spec(packages[name])]
 
 
