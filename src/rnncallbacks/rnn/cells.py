@@ -172,7 +172,7 @@ def pieces(seq_len: int, numbers: int, most: int) -> Iterator[Piece]:
 
     Example
     -------
-    >>> [(piece.begin, piece.end) for piece in pieces(10, 2**14, most=8)]
+    >>> [(piece.begin, piece.end) for piece in pieces(10, 2**15, most=3)]
     [(6, 10), (3, 6), (0, 3)]
     """
     count = min(most, seq_len, -(-seq_len * numbers // _PIECE))
