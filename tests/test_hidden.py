@@ -113,6 +113,22 @@ def test_rows_begin_with_what_zeros_gives_which_need_not_be_zero():
     assert state.enter(2).tolist() == [[1, 1], [0.5, 0.5]]
 
 
+def test_zeros_are_made_for_their_shapes_once_a_batch_size():
+    made = []
+
+    def zeros(batch_size):
+        made.append(batch_size)
+        return np.zeros((2, batch_size))
+
+    state = HiddenState(zeros)
+    for batch_size in (3, 3, 3, 4, 4):
+        if batch_size == 4 and made[-1] == 3:
+            state.reset()
+        state.carry(state.enter(batch_size))
+    # The first state and the one behind the reset, and for the shapes of each size.
+    assert made == [3, 3, 4, 4]
+
+
 def test_what_the_script_does_to_its_arrays_does_not_reach_the_state():
     state, carried = HiddenState(LAYOUTS["lstm"]), filled("lstm", 2)
     state.carry(carried)

@@ -296,6 +296,33 @@ def test_what_is_dear_to_compute_is_computed_once_and_for_those_who_look():
     assert len(asked) == 1
 
 
+def test_two_plugins_that_look_before_the_update_share_what_was_computed():
+    asked, seen = [], []
+
+    def train(run):
+        for _ in run.batches([1]):
+            run.observe(norms=lambda: asked.append(run.params["w"].item()) or [1.0])
+            run.backward(0.0, {"w": np.ones(1)})
+            run.params["w"] += 1.0
+
+    looking = [Does(on_backward=lambda run, *_: seen.append(run.batch.evidence.get("norms"))) for _ in range(2)]
+    in_epoch(train, params={"w": np.zeros(1)}, plugins={"one": looking[0], "two": looking[1]})
+    assert asked == [0.0]
+    assert seen == [[1.0], [1.0]]
+
+
+def test_evidence_that_cannot_be_computed_is_missing_and_ends_no_training(caplog):
+    seen = []
+
+    def train(run):
+        for _ in run.batches([1]):
+            run.observe(norms=lambda: {}["norm"])
+
+    in_epoch(train, plugins=[Does(on_batch_end=lambda run: seen.append(run.batch.evidence["norms"]))])
+    assert seen == [None]
+    assert caplog.messages == ["the function that was observed as 'norms' failed: KeyError: 'norm'"]
+
+
 # Options --------------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import UserDict
 from collections.abc import Callable
 from time import perf_counter
@@ -14,9 +15,13 @@ import numpy.typing as npt
 from rnncallbacks.errors import DataError, closest
 from rnncallbacks.history import Value
 
+logger = logging.getLogger("rnncallbacks")
+
 
 class Evidence(UserDict[str, Any]):
     """What a script observed, by name; in the place of what is dear, a function that is called when somebody looks.
+
+    What it returns stays. If it fails, that is logged, and the value is None, as guards go on without what they lack.
 
     Example
     -------
@@ -28,11 +33,12 @@ class Evidence(UserDict[str, Any]):
     def __getitem__(self, name: str) -> Any:
         value = self.data[name]
         if callable(value):
-            value = self.data[name] = value()
-        return value
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self.data else default
+            try:
+                self.data[name] = value()
+            except Exception as error:
+                logger.warning("the function that was observed as %r failed: %s: %s", name, type(error).__name__, error)
+                self.data[name] = None
+        return self.data[name]
 
 
 @attrs.define(eq=False)
@@ -42,7 +48,8 @@ class Batch:
     ``data`` is what the loader gave; ``index`` counts from 1 within the phase, up to ``count`` if the loader knows it.
     ``loss`` is None until the script gives it; ``sequences`` and ``tokens`` are the counts that it gave with the loss.
     ``starts`` is the loader's word on which sequences begin anew, one truth value each, or None if it says nothing.
-    ``evidence`` is what the script observed. ``batch_size`` and ``entering_state`` are what :meth:`Run.hidden
+    ``evidence`` is what the script observed; reading it may compute it, at the parameters as they are then.
+    ``batch_size`` and ``entering_state`` are what :meth:`Run.hidden
     <rnncallbacks.run.Run.hidden>` was asked for and what the batch before had carried over; the state is None if zeros
     were handed out, and both are None if it was not asked. ``closure`` evaluates the batch's loss at the parameters as
     they are when it is called; None if the script gave none.

@@ -364,8 +364,8 @@ class Run:
         Guards read ``inputs`` and ``targets`` where the loader does not yield them, ``entering_state`` where the script
         keeps its own, ``hidden_states`` (one a time step, the entering one first) and ``hidden_gradients`` (one a time
         step), and ``logits``. Other names are for other plugins. What takes time to compute may be a function without
-        arguments instead: it is called when a plugin first looks, at the parameters as they are then, and what it
-        returns is kept for the batch.
+        arguments instead. It is called when a plugin first looks: in ``on_backward`` at the parameters of the forward
+        pass, in ``on_batch_end`` at the updated ones. What it returns is kept for the batch; if it fails, None.
 
         Raises
         ------

@@ -185,8 +185,8 @@ def test_gradients_with_respect_to_states(name: str) -> None:
     left = cell.leave(work, 4, 2, np.array([2, 2]))
     gradients = work.array("gradients", (4, 2, 3))
     gradients[...] = 1.0
-    cell.backward(work, arrays, gradients, Piece(0, 4, 4, for_states=True))
-    got = cell.to_states(work, 4, 2)[1].copy()
+    cell.to_states(work, arrays, gradients)
+    got = gradients[1].copy()
     for index in np.ndindex(2, 3):
         values = []
         for change in (1e-6, -1e-6):
@@ -216,7 +216,11 @@ def test_backward_in_single_precision_agrees_with_double(
             seen = np.random.default_rng(3).standard_normal((seq_len, batch, hidden))
             written = arrays_for(cell, dtype, seed=9)
             to_projections = go_back(cell, work, arrays, seen, written, count if dtype == "float32" else 1)
-        results.append([to_projections, written.weight_hh, written.bias_ih, written.bias_hh])
+        run(cell, work, projected, state, arrays)
+        to_states = work.array("gradients", seen.shape)
+        to_states[...] = seen
+        cell.to_states(work, arrays, to_states)
+        results.append([to_projections, to_states, written.weight_hh, written.bias_ih, written.bias_hh])
     for single, double in zip(*results, strict=True):
         np.testing.assert_allclose(single, double, atol=2e-5 * np.abs(double).max())
 
@@ -251,15 +255,20 @@ def test_chunks_go_backwards_over_every_step_once(seq_len: int, numbers: int) ->
     assert all(end - begin == 1 or (end - begin) * numbers <= 2**16 for begin, end in parts)
 
 
-@given(seq_len=st.integers(1, 200), numbers=st.integers(1, 200_000), most=st.integers(1, 9))
-def test_pieces_go_backwards_over_every_step_once(seq_len: int, numbers: int, most: int) -> None:
-    found = list(pieces(seq_len, numbers, most))
+@given(
+    seq_len=st.integers(1, 200),
+    numbers=st.integers(1, 200_000),
+    matrix=st.integers(1, 10**6),
+    most=st.integers(1, 9),
+)
+def test_pieces_go_backwards_over_every_step_once(seq_len: int, numbers: int, matrix: int, most: int) -> None:
+    found = list(pieces(seq_len, numbers, matrix, most))
     assert [step for piece in found for step in reversed(range(piece.begin, piece.end))] == list(range(seq_len))[::-1]
     assert [piece.is_first for piece in found] == [True] + [False] * (len(found) - 1)
     lengths = [piece.end - piece.begin for piece in found]
     assert max(lengths) - min(lengths) <= 1
     # No more than were asked for, and no cut where there is little to gain.
-    assert len(found) == min(most, seq_len, -(-seq_len * numbers // (3 * 2**15)))
+    assert len(found) == min(most, seq_len, -(-seq_len * numbers // max(matrix, 3 * 2**15)))
 
 
 def test_states_behind_steps_of_each_row() -> None:

@@ -45,6 +45,20 @@ def test_sums_by_token_are_those_of_a_loop(
     np.testing.assert_allclose(out, wanted, atol=1e-12)
 
 
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_a_token_that_is_everywhere_is_summed_some_rows_at_a_time(share: float) -> None:
+    generator = np.random.default_rng(0)
+    tokens = np.where(generator.random(5000) < share, 7, generator.integers(0, 300, 5000))
+    values = generator.standard_normal((5000, 40))
+    out, work = np.empty((300, 40)), Workspace("float64")
+    sum_by_token(work, tokens, values, out, True)
+    wanted = np.zeros((300, 40))
+    np.add.at(wanted, tokens, values)
+    np.testing.assert_allclose(out, wanted, atol=1e-10)
+    # Of 5,000 rows, no more than about a thousand lie in work arrays.
+    assert sum(memory.nbytes for memory in work._memory.values()) < 1200 * 40 * 8
+
+
 @given(
     seq_len=st.integers(1, 40), vocab_size=st.sampled_from([1, 3, 40, 500]), size=st.sampled_from([1, 5, 300]),
     seed=st.integers(0, 100),

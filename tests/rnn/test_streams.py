@@ -12,7 +12,7 @@ from rnncallbacks.errors import DataError, OptionError, ShapeError
 from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.plugins import HiddenStateReset, LossAveraging
 from rnncallbacks.rnn import streams
-from rnncallbacks.rnn.batches import SequenceLoader
+from rnncallbacks.rnn.batches import SequenceLoader, next_tokens
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD
 from rnncallbacks.rnn.streams import StreamLoader
@@ -68,6 +68,16 @@ class TestStreamLoader:
                 loader = StreamLoader(tokens, *stream[1:], document_starts=documents if whole else None)
                 found.append([numbers(batch) for batch in loader])
         assert found[0] == found[1] == found[2]
+
+    def test_small_batches_are_read_some_at_a_time(self, monkeypatch):
+        read = []
+        monkeypatch.setattr(
+            streams, "next_tokens", lambda *arguments: read.append(arguments) or next_tokens(*arguments)
+        )
+        assert len(list(StreamLoader(np.arange(1001), 2, 5))) == 100
+        assert len(read) == 2
+        assert len(list(StreamLoader(np.arange(2001), 2, 500))) == 2
+        assert len(read) == 4
 
     @given(STREAMS)
     def test_who_overwrites_a_batch_changes_no_other(self, stream):

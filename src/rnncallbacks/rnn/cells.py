@@ -26,14 +26,12 @@ class Piece:
     """The steps from ``begin`` to ``end`` of ``seq_len``: as many as the backward pass goes back at a time.
 
     Pieces come in the order of going back, the last steps first, so that gradients with respect to states are in memory
-    for the steps of one piece only. Gradients of parameters are sums over the pieces. ``for_states``: somebody wants to
-    see the gradients with respect to the states, which the cell may overwrite otherwise.
+    for the steps of one piece only. Gradients of parameters are sums over the pieces.
     """
 
     begin: int
     end: int
     seq_len: int
-    for_states: bool = False
 
     @property
     def is_first(self) -> bool:
@@ -122,9 +120,9 @@ class Cell(ABC):
         work arrays.
         """
 
-    def to_states(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
-        """After ``backward``, the gradients with respect to the states, with what later steps bring back: dL/dh."""
-        return work.array("gradients", (seq_len, batch_size, self.hidden_size))
+    def to_states(self, work: Workspace, arrays: CellArrays, gradients: FloatArray) -> None:
+        """Turn ``gradients`` of all steps into dL/dh, with what later steps bring back, and write no others."""
+        self.backward(work, arrays, gradients, Piece(0, len(gradients), len(gradients)))
 
     def write(self, work: Workspace, batch_size: int, written: CellArrays, piece: Piece) -> FloatArray:
         """After ``backward``, add the gradients of the recurrent matrix and of the biases to ``written``.
@@ -167,15 +165,18 @@ class Cell(ABC):
         return np.matmul, (batch_size // block, block)
 
 
-def pieces(seq_len: int, numbers: int, most: int) -> Iterator[Piece]:
-    """At most so many pieces of nearly equal length, the last first; fewer where a step has few ``numbers``.
+def pieces(seq_len: int, numbers: int, matrix: int, most: int) -> Iterator[Piece]:
+    """At most so many pieces of nearly equal length, the last first.
+
+    Fewer where a step has few ``numbers``, or where the recurrent ``matrix`` has more than a piece: each makes a gradient
+    of it, to be added up.
 
     Example
     -------
-    >>> [(piece.begin, piece.end) for piece in pieces(10, 2**15, most=3)]
+    >>> [(piece.begin, piece.end) for piece in pieces(10, 2**15, 2**10, most=3)]
     [(6, 10), (3, 6), (0, 3)]
     """
-    count = min(most, seq_len, -(-seq_len * numbers // _PIECE))
+    count = min(most, seq_len, -(-seq_len * numbers // max(_PIECE, matrix)))
     for number in range(count, 0, -1):
         yield Piece(seq_len * (number - 1) // count, seq_len * number // count, seq_len)
 

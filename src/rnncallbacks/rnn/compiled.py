@@ -42,9 +42,6 @@ class CompiledVanillaCell(VanillaCell):
 
     def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray, piece: Piece) -> None:
         """As in :class:`~rnncallbacks.rnn.cells.Cell`."""
-        if piece.for_states:
-            super().backward(work, arrays, gradients, piece)
-            return
         length, batch_size, size = gradients.shape
         begin, seq_len = piece.begin, piece.seq_len
         numbers, relu = batch_size * size, self.nonlinearity == "relu"

@@ -18,6 +18,9 @@ _SMALL_SUM = 3 * 2**20
 # So many numbers that were put in order stay in the processor's cache until they are summed.
 _IN_ORDER = 2**15
 
+# But all rows of a token, up to so many.
+_MOST_IN_ORDER = 256
+
 
 class Input(Protocol):
     """What a recurrent layer reads."""
@@ -255,24 +258,27 @@ def _sums_of_present(
     order = np.argsort(ranks.astype(np.uint16) if vocab_size <= 2**16 else ranks, kind="stable")
     # In the memory of the table, which the forward pass alone needs.
     sums = work.array("table", (len(present), size))
-    # The rows are put in order some at a time, with all rows of a token in one piece: a copy of all would take as much
-    # memory as the gates. A power of two, so that work arrays of few lengths are made.
-    room = max(_IN_ORDER // size, 1 << int(counts.max() - 1).bit_length())
+    # The rows are put in order some at a time, as a copy of all would take as much memory as the gates. A power of two,
+    # so that work arrays of few lengths are made.
+    room = max(_IN_ORDER // size, min(_MOST_IN_ORDER, 1 << int(counts.max() - 1).bit_length()))
     ordered, ones = work.array("scratch", (room, size)), work.array("ones", (room,), fill=1.0)
     begin = token = 0
     alike = np.bincount(counts[present])
     for count in np.flatnonzero(alike).tolist():
         end = token + int(alike[count])
         while token < end:
-            some = min(room // count, end - token)
-            rows = ordered[: some * count]
-            values.take(order[begin : begin + len(rows)], axis=0, out=rows, mode="clip")
-            if some == 1:
-                ones[:count].dot(rows, sums[token])
-            else:
-                np.add.reduce(rows.reshape(some, count, size), axis=1, out=sums[token : token + some])
+            some = max(1, min(room // count, end - token))
+            for first in range(0, some * count, room):
+                rows = ordered[: min(room, some * count - first)]
+                values.take(order[begin : begin + len(rows)], axis=0, out=rows, mode="clip")
+                begin += len(rows)
+                if some > 1:
+                    np.add.reduce(rows.reshape(some, count, size), axis=1, out=sums[token : token + some])
+                elif first == 0:
+                    ones[: len(rows)].dot(rows, sums[token])
+                else:
+                    sums[token] += ones[: len(rows)].dot(rows)
             token += some
-            begin += len(rows)
     return present, sums
 
 

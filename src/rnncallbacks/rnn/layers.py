@@ -183,8 +183,9 @@ class Stack:
     def pieces(self, seq_len: int, batch_size: int) -> Iterator[Piece]:
         """The pieces in which to go back: one, where a direction begins at the other end."""
         cell = self.directions[0].cell
+        size = cell.hidden_size
         both = any(direction.backwards for direction in self.directions)
-        return pieces(seq_len, batch_size * cell.hidden_size, 1 if both else cell.pieces)
+        return pieces(seq_len, batch_size * size, size**2, 1 if both else cell.pieces)
 
     def backward(self, work: Workspace, read: Sequence[Array], reversal: Reversal, piece: Piece) -> None:
         """Go back from ``gradients`` to the inputs, through the latest forward pass.
@@ -208,3 +209,19 @@ class Stack:
             level.layer.backward(part, read[number], reversal, to_inputs, piece)
             if level.residual:
                 np.add(to_inputs, around, to_inputs)
+
+    def to_states(self, work: Workspace, read: Sequence[Array]) -> FloatArray:
+        """The gradients with respect to the states of the uppermost layer (forward direction), from ``gradients``."""
+        level, part = self.levels[-1], work.part(str(len(self.levels) - 1))
+        direction = level.layer.directions[0]
+        inner = part.part(direction.name)
+        gradients = level.layer.gradients(part, read[0])
+        seq_len, batch_size, _ = gradients.shape
+        if level.norm is not None:
+            level.norm.backward(part, gradients, Piece(0, seq_len, seq_len))
+        own = inner.array("gradients", (seq_len, batch_size, level.layer.hidden_size))
+        if len(level.layer.directions) > 1:
+            np.copyto(own, gradients[:, :, : level.layer.hidden_size])
+        calls = direction.cell.multiplications(batch_size)
+        with_step_threads(calls, direction.cell.to_states, inner, direction.arrays, own)
+        return own

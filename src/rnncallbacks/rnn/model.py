@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -301,48 +301,49 @@ class RecurrentModel:
         done, self._pass = self._pass, None
         if done is None:
             raise RunStateError("backward: there is no forward pass to go back through", hint="call forward first")
-        seq_len, batch_size = done.read[0].shape[:2]
-        self._backward(self._work, self._loss, done, self._stack.pieces(seq_len, batch_size))
-        return self.gradients
+        work, gradients = self._work, self.gradients
+        with np.errstate(all="ignore"):
+            errors = self._loss.backward()
+            if self.embedding_size is not None:
+                gradients["embedding.weight"].fill(0.0)
+            np.dot(errors.T, done.features, self._head_matrix(gradients))
+            add_rows(work, errors, gradients["head.bias"], is_first=True)
+            for piece in self._stack.pieces(*done.read[0].shape[:2]):
+                read = [array[piece.steps] for array in done.read]
+                self._from_head(work, errors, read, done.ends, piece)
+                self._stack.backward(work, read, done.reversal, piece)
+        return gradients
 
     def hidden_gradients(self, batch: SequenceBatch, state: Any) -> FloatArray:
         """The gradients with respect to the states of the uppermost layer (forward direction), dL/dh.
 
         Behind each step, (seq_len, batch, hidden_size), at the parameters as they are, with the dropout of the latest
-        pass. A training step does not keep them: they are computed anew, in the time and memory of a step. Gradients,
+        pass. A training step does not keep them: they are computed anew, in less than the time of a step. Gradients,
         and a forward pass that waits for its ``backward``, are left alone. Errors as in ``forward``.
         """
-        work, loss = Workspace(self.dtype), type(self._loss)()
+        work, loss = self._predict_work, type(self._loss)()
         done = self._forward(work, loss, batch, state, int(self.passes))[2]
-        seq_len, batch_size = batch.inputs.shape[:2]
+        seq_len = len(batch.inputs)
         written = self.gradients.flat.copy()
         try:
-            self._backward(work, loss, done, [Piece(0, seq_len, seq_len, for_states=True)])
+            with np.errstate(all="ignore"):
+                self._from_head(work, loss.backward(), done.read, done.ends, Piece(0, seq_len, seq_len))
+                return self._stack.to_states(work, done.read).copy()
         finally:
+            # A normalisation writes its own.
             np.copyto(self.gradients.flat, written)
-        return self._top.cell.to_states(self._top_work(work), seq_len, batch_size)
 
-    def _backward(
-        self, work: Workspace, loss: SoftmaxNll | MeanSquaredError, done: _Pass, pieces: Iterable[Piece]
+    def _from_head(
+        self, work: Workspace, errors: FloatArray, read: Sequence[Array], ends: IntArray | None, piece: Piece
     ) -> None:
-        """Write the gradients of the loss of a forward pass in ``work``."""
-        gradients, head = self.gradients, self._head_matrix(self.parameters)
-        batch_size = done.read[0].shape[1]
-        with np.errstate(all="ignore"):
-            errors = loss.backward()
-            if self.embedding_size is not None:
-                gradients["embedding.weight"].fill(0.0)
-            np.dot(errors.T, done.features, self._head_matrix(gradients))
-            add_rows(work, errors, gradients["head.bias"], True)
-            for piece in pieces:
-                read = [array[piece.steps] for array in done.read]
-                hidden = self._stack.gradients(work, read[0])
-                if self.output == "step":
-                    some = errors[piece.begin * batch_size : piece.end * batch_size]
-                    multiply_rows(work, "head.weight", some, head, hidden.reshape(len(some), -1))
-                else:
-                    self._spread(np.dot(errors, head), hidden, done.ends, piece)
-                self._stack.backward(work, read, done.reversal, piece)
+        """Write the gradients with respect to the outputs of the uppermost layer, of the steps of a piece."""
+        hidden, head = self._stack.gradients(work, read[0]), self._head_matrix(self.parameters)
+        if self.output == "last":
+            self._spread(np.dot(errors, head), hidden, ends, piece)
+            return
+        batch_size = hidden.shape[1]
+        some = errors[piece.begin * batch_size : piece.end * batch_size]
+        multiply_rows(work, "head.weight", some, head, hidden.reshape(len(some), -1))
 
     def predict(self, inputs: Array, state: Any) -> tuple[FloatArray, Any]:
         """The head's outputs and the state after the last step, without a loss or dropout; all positions count.

@@ -67,7 +67,16 @@ class VanillaCell(Cell):
                 previous = step
 
     def backward(self, work: Workspace, arrays: CellArrays, gradients: FloatArray, piece: Piece) -> None:
+        """As in :class:`Cell`. The gradients of what enters the nonlinearity take their place."""
+        self._back(work, arrays, gradients, piece, in_place=True)
+
+    def to_states(self, work: Workspace, arrays: CellArrays, gradients: FloatArray) -> None:
         """As in :class:`Cell`."""
+        self._back(work, arrays, gradients, Piece(0, len(gradients), len(gradients)), in_place=False)
+
+    def _back(
+        self, work: Workspace, arrays: CellArrays, gradients: FloatArray, piece: Piece, *, in_place: bool
+    ) -> None:
         length, batch_size, hidden_size = gradients.shape
         states = self.states(work, piece.seq_len, batch_size)
         multiply, rows = self._product(batch_size)
@@ -77,23 +86,17 @@ class VanillaCell(Cell):
         if piece.is_first:
             recurrent.fill(0.0)
         steps = work.steps("gradients", (length, *layout))
-        to_states = work.steps("to_states", (length, *layout)) if piece.for_states else []
         add, times = np.add, np.multiply
         for begin, end in chunks(piece, 2 * batch_size * hidden_size):
             self._slopes(states[begin + 1 : end + 1], work.array("slopes", (end - begin, batch_size, hidden_size)))
             slopes = work.steps("slopes", (end - begin, *layout))
             for number in range(end - 1, begin - 1, -1):
-                step = steps[number - piece.begin]
+                step, slope = steps[number - piece.begin], slopes[number - begin]
+                entering = step if in_place else slope
                 add(step, recurrent, step)
-                if to_states:
-                    np.copyto(to_states[number], step)
-                times(step, slopes[number - begin], step)
+                times(step, slope, entering)
                 if number:
-                    multiply(step, matrix, recurrent)
-
-    def to_states(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
-        """As in :class:`Cell`, if the piece was ``for_states``."""
-        return work.array("to_states", (seq_len, batch_size, self.hidden_size))
+                    multiply(entering, matrix, recurrent)
 
     def _entering(self, work: Workspace, batch_size: int, piece: Piece) -> FloatArray:
         """In the place of the gradients with respect to the states."""
