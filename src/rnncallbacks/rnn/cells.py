@@ -168,8 +168,8 @@ class Cell(ABC):
 def pieces(seq_len: int, numbers: int, matrix: int, most: int) -> Iterator[Piece]:
     """At most so many pieces of nearly equal length, the last first.
 
-    Fewer where a step has few ``numbers``, or where the recurrent ``matrix`` has more than a piece: each makes a gradient
-    of it, to be added up.
+    Fewer where a step has few ``numbers``, or where the recurrent ``matrix`` has more than a piece: each piece makes a
+    gradient of it, to be added up.
 
     Example
     -------
