@@ -3,7 +3,7 @@
 python tests/benchmarks/bench_layer_norm.py
 
 trains networks of 64 units on the text that comes with Python, by Adam with clipping to the global norm 1, and prints a
-table (two minutes). Each number is a mean over the seeds, and in brackets is how far the farthest of them is from it.
+table (some minutes). Each number is a mean over the seeds, and in brackets is how far the farthest of them is from it.
 """
 
 from __future__ import annotations
