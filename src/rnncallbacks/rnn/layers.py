@@ -105,13 +105,9 @@ class RecurrentLayer:
     ) -> None:
         """Go back from ``gradients``, which are overwritten; to_inputs: where those with respect to the inputs go."""
         joined = self.gradients(work, inputs)
-        size = self.hidden_size
         for number, direction in enumerate(self.directions):
             part = work.part(direction.name)
-            own = part.array("gradients", (*joined.shape[:2], size))
-            if len(self.directions) > 1:
-                half = joined[:, :, number * size : (number + 1) * size]
-                np.copyto(own, reversal(half) if direction.backwards else half)
+            own = self._own_gradients(work, joined, number, reversal)
             projected = direction.backward(part, self.source, inputs, own, reversal, piece)
             if to_inputs is None:
                 continue
@@ -122,6 +118,23 @@ class RecurrentLayer:
                 more = work.array("to_inputs", to_inputs.shape)
                 multiply_rows(part, "weight_ih", projected, matrix, more.reshape(len(projected), -1))
                 np.add(to_inputs, reversal(more) if direction.backwards else more, to_inputs)
+
+    def to_states(self, work: Workspace, inputs: Array, reversal: Reversal) -> FloatArray:
+        """Turn ``gradients`` of all steps into dL/dh of the first direction."""
+        direction = self.directions[0]
+        own = self._own_gradients(work, self.gradients(work, inputs), 0, reversal)
+        calls = direction.cell.multiplications(inputs.shape[1])
+        with_step_threads(calls, direction.cell.to_states, work.part(direction.name), direction.arrays, own)
+        return own
+
+    def _own_gradients(self, work: Workspace, joined: FloatArray, number: int, reversal: Reversal) -> FloatArray:
+        """Those of ``gradients`` that belong to a direction, in the order in which it goes over the steps."""
+        direction, size = self.directions[number], self.hidden_size
+        own = work.part(direction.name).array("gradients", (*joined.shape[:2], size))
+        if len(self.directions) > 1:
+            half = joined[:, :, number * size : (number + 1) * size]
+            np.copyto(own, reversal(half) if direction.backwards else half)
+        return own
 
 
 @attrs.frozen(eq=False)
@@ -210,18 +223,10 @@ class Stack:
             if level.residual:
                 np.add(to_inputs, around, to_inputs)
 
-    def to_states(self, work: Workspace, read: Sequence[Array]) -> FloatArray:
+    def to_states(self, work: Workspace, read: Sequence[Array], reversal: Reversal) -> FloatArray:
         """The gradients with respect to the states of the uppermost layer (forward direction), from ``gradients``."""
         level, part = self.levels[-1], work.part(str(len(self.levels) - 1))
-        direction = level.layer.directions[0]
-        inner = part.part(direction.name)
-        gradients = level.layer.gradients(part, read[0])
-        seq_len, batch_size, _ = gradients.shape
         if level.norm is not None:
-            level.norm.backward(part, gradients, Piece(0, seq_len, seq_len))
-        own = inner.array("gradients", (seq_len, batch_size, level.layer.hidden_size))
-        if len(level.layer.directions) > 1:
-            np.copyto(own, gradients[:, :, : level.layer.hidden_size])
-        calls = direction.cell.multiplications(batch_size)
-        with_step_threads(calls, direction.cell.to_states, inner, direction.arrays, own)
-        return own
+            seq_len = len(read[0])
+            level.norm.backward(part, level.layer.gradients(part, read[0]), Piece(0, seq_len, seq_len))
+        return level.layer.to_states(part, read[0], reversal)

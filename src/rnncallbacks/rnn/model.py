@@ -328,7 +328,7 @@ class RecurrentModel:
         try:
             with np.errstate(all="ignore"):
                 self._from_head(work, loss.backward(), done.read, done.ends, Piece(0, seq_len, seq_len))
-                return self._stack.to_states(work, done.read).copy()
+                return self._stack.to_states(work, done.read, done.reversal).copy()
         finally:
             # A normalisation writes its own.
             np.copyto(self.gradients.flat, written)
