@@ -59,7 +59,8 @@ def test_a_step_holds_what_it_must_keep_and_more_with_longer_sequences(cell, arr
     assert measure_memory(attrs.evolve(task, seq_len=80)) > peak + 2.9 * kept
 
 
+@pytest.mark.parametrize("hidden_size", [128, 256])
 @pytest.mark.parametrize("cell", GATES)
-def test_a_large_step_holds_little_beside_what_it_must_keep(cell):
-    task = Task(cell, 64, 32, 103, 256)
+def test_a_large_step_holds_little_beside_what_it_must_keep(cell, hidden_size):
+    task = Task(cell, 64, 32, 103, hidden_size)
     assert measure_memory(task) <= MEMORY * kept_bytes(task)

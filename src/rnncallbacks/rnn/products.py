@@ -30,16 +30,15 @@ def rows_per_block(rows: int, matrix_size: int) -> int:
     return rows
 
 
-def multiply_rows(work: Workspace, name: str, rows: FloatArray, matrix: FloatArray, out: FloatArray) -> None:
+def multiply_rows(work: Workspace, rows: FloatArray, matrix: FloatArray, out: FloatArray) -> None:
     """Write ``rows @ matrix`` to ``out``; all two-dimensional, rows and out contiguous.
 
-    ``name`` is what a copy of the matrix is called in ``work``, which products in pieces need.
+    A product in blocks needs a copy of the matrix, which is made in the scratch memory of ``work``.
 
     Example
     -------
     >>> out = np.empty((1, 2))
-    >>> work = Workspace("float64")
-    >>> multiply_rows(work, "matrix", np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [5.0, 6.0]]), out)
+    >>> multiply_rows(Workspace("float64"), np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [5.0, 6.0]]), out)
     >>> out
     array([[13., 16.]])
     """
@@ -48,8 +47,11 @@ def multiply_rows(work: Workspace, name: str, rows: FloatArray, matrix: FloatArr
     if block == count:
         np.dot(rows, matrix, out)
     else:
-        copy = near(work, name, matrix, count)
-        np.matmul(rows.reshape(-1, block, inner), copy, out.reshape(-1, block, out.shape[1]))
+        if count >= _COPY_FROM:
+            copy = work.scratch(matrix.shape)
+            np.copyto(copy, matrix)
+            matrix = copy
+        np.matmul(rows.reshape(-1, block, inner), matrix, out.reshape(-1, block, out.shape[1]))
 
 
 def add_product(work: Workspace, left: FloatArray, right: FloatArray, out: FloatArray, is_first: bool) -> None:
@@ -66,7 +68,7 @@ def add_product(work: Workspace, left: FloatArray, right: FloatArray, out: Float
     if is_first:
         np.dot(left, right, out)
         return
-    product = work.array("scratch", out.shape)
+    product = work.scratch(out.shape)
     np.dot(left, right, product)
     np.add(out, product, out)
 
