@@ -105,6 +105,11 @@ def test_a_page_can_be_read_in_a_terminal(code):
     assert not text.endswith("\n\n")
 
 
+@pytest.mark.parametrize("code", CATALOGUE)
+def test_a_page_is_short(code):
+    assert len(PAGES[code].split()) <= 350
+
+
 @pytest.mark.parametrize(
     ("typo", "message"),
     [

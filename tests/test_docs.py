@@ -96,9 +96,7 @@ def wrong_codes(
     return wrong
 
 
-SECTIONS = [
-    f"## {title}" for title in ("What it means", "How it is found", "Evidence", "What to do", "When it is harmless")
-]
+SECTIONS = [f"## {title}" for title in ("What it means", "How it is detected", "Evidence", "What to do", "Limits")]
 
 
 def missing_commands(page: str, commands: Mapping[str, click.Command]) -> list[str]:

@@ -67,7 +67,7 @@ def test_a_healthy_run(make_folder):
     assert "learning rate 0.5" in said
     assert "gradient norm 4 1 after clipping" in said
     assert "passed RNN201 the hidden state leaks between unrelated sequences" in said
-    assert "not checked pass closure= to run.backward RNN404 the gradient is not that of the loss" in said
+    assert "not checked pass closure= to run.backward RNN404 the gradient does not match the loss" in said
     assert 'note = "<b>"' in said
     assert "What was found" not in said
     assert reader.tags.count("svg") == 6  # three charts in two sizes each

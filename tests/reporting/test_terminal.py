@@ -52,8 +52,8 @@ def test_all_of_it(diagnosis):
         "  no idea",
         "    ACME1",
         "  pass closure= to run.backward",
-        "    RNN404  the gradient is not that of the loss",
-        "    RNN405  the gradient is on another scale than the loss",
+        "    RNN404  the gradient does not match the loss",
+        "    RNN405  the gradient is off by a constant factor",
     ]
 
 

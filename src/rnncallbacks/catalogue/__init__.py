@@ -1,6 +1,6 @@
-"""The catalogue: every code of the library with its cause, severity and remedy, and the codes that it explains.
+"""The catalogue of alarm codes: cause, severity and remedy of each code, and the codes that it explains.
 
-Beside this module lies a page for each code, ``RNN201.md`` and so on: what ``rnncallbacks explain`` prints.
+Each code has a page in this folder, such as ``RNN201.md``. ``rnncallbacks explain`` prints it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def _codes(text: str) -> tuple[str, ...]:
 
 @attrs.frozen
 class Entry:
-    """What the catalogue says of one code.
+    """The catalogue's entry for one code.
 
-    ``explains`` names the codes that follow from this cause: where both are found, they are its consequences. All of
-    them stand behind it in the catalogue.
+    ``explains`` lists the codes that are consequences of this cause when both are raised. They come after this code in
+    the catalogue.
     """
 
     cause: str
@@ -36,91 +36,91 @@ class Entry:
     explains: tuple[str, ...] = attrs.field(default="", converter=_codes)
 
 
-# In the order of attribution: of several causes that explain a finding, the first here is named.
+# In the order of attribution: if several causes explain an alarm, the first one in this order is named.
 CATALOGUE: Mapping[str, Entry] = MappingProxyType(
     {
         "RNN701": Entry(
-            cause="the loop breaks the protocol",
+            cause="the training loop breaks the protocol",
             severity="error",
-            remedy="in each training batch, in this order: forward pass, backward pass, run.backward, and one update",
+            remedy="keep this order in each training batch: forward pass, backward pass, run.backward, update",
             explains="RNN401 RNN404 RNN405 RNN406 RNN501 RNN502 RNN503 RNN601 RNN602",
         ),
         "RNN503": Entry(
             cause="parameters do not change",
             severity="error",
-            remedy="update the arrays that the forward pass reads: in place, or assign what the update returns",
+            remedy="update the arrays that the forward pass reads: in place, or by assigning what the update returns",
             explains="RNN502 RNN601 RNN603",
         ),
         "RNN101": Entry(
             cause="epoch loss divided by the wrong count",
             severity="warning",
-            remedy="divide the sum of the batch losses by the number of batches that were seen (loss_averaging does)",
+            remedy="divide the sum of the batch losses by the number of batches (loss_averaging does this)",
             explains="RNN601 RNN604",
         ),
         "RNN102": Entry(
-            cause="training and validation loss normalised differently",
+            cause="training and validation loss normalized differently",
             severity="warning",
-            remedy="divide the sum of each phase's batch losses by the number of that phase's batches",
+            remedy="divide the sum of each phase's batch losses by the number of its own batches",
             explains="RNN601 RNN604",
         ),
         "RNN302": Entry(
             cause="the loss is not a negative log-likelihood",
             severity="error",
-            remedy="take the log of the softmax's probability of each target, and average its negative",
+            remedy="average the negative logarithm of the softmax probability of each target",
             explains="RNN303 RNN402 RNN404 RNN405 RNN502 RNN601 RNN603",
         ),
         "RNN301": Entry(
             cause="the loss is summed, not averaged",
             severity="warning",
-            remedy="divide loss and gradients by the time steps and sequences of the batch",
+            remedy="divide the loss and its gradients by the number of time steps and sequences of the batch",
             explains="RNN303 RNN401 RNN403 RNN405 RNN407 RNN501 RNN502 RNN601 RNN602 RNN605",
         ),
         "RNN303": Entry(
-            cause="initialisation too large",
+            cause="initial weights too large",
             severity="warning",
-            remedy="draw smaller weights: orthogonal recurrent ones, and output weights of about 1 / sqrt(hidden_size)",
+            remedy="draw orthogonal recurrent weights, and output weights of about 1 / sqrt(hidden_size)",
             explains="RNN401 RNN402 RNN403 RNN407 RNN501 RNN601 RNN602 RNN605",
         ),
         "RNN202": Entry(
-            cause="the state has another width than the batch",
+            cause="hidden state and batch size do not match",
             severity="error",
-            remedy="make the zero state from the batch at hand: run.hidden(batch_size=inputs.shape[...])",
+            remedy="make the zero state from the current batch: run.hidden(batch_size=inputs.shape[...])",
             explains="RNN201 RNN404 RNN601 RNN602",
         ),
         "RNN201": Entry(
             cause="the hidden state leaks between unrelated sequences",
             severity="error",
-            remedy="let a zero state enter each sequence (hidden_state_reset)",
+            remedy="enter each sequence with a zero state (hidden_state_reset)",
             explains="RNN407 RNN601 RNN602 RNN603 RNN604 RNN605",
         ),
         "RNN203": Entry(
-            cause="a contiguous stream, but the state is always reset",
+            cause="the state is reset although batches are contiguous",
             severity="warning",
-            remedy="carry the state from batch to batch: run.carry(hidden), and reset where a document begins",
+            remedy="carry the state from batch to batch with run.carry(hidden), and reset it where a sequence begins",
             explains="RNN601",
         ),
         "RNN404": Entry(
-            cause="the gradient is not that of the loss",
+            cause="the gradient does not match the loss",
             severity="error",
             remedy="compare the backward pass with finite differences, array by array; look for a missing transpose",
             explains="RNN401 RNN402 RNN403 RNN405 RNN407 RNN501 RNN502 RNN601 RNN602 RNN603 RNN605",
         ),
         "RNN405": Entry(
-            cause="the gradient is on another scale than the loss",
+            cause="the gradient is off by a constant factor",
             severity="warning",
-            remedy="divide the gradients by what the loss is divided by",
+            remedy="divide the gradients by the same count as the loss",
             explains="RNN401 RNN403 RNN407 RNN501 RNN502 RNN601 RNN602 RNN605",
         ),
         "RNN406": Entry(
             cause="gradients are never zeroed",
             severity="error",
-            remedy="begin each backward pass with gradients of zero",
+            remedy="set the gradients to zero before each backward pass",
             explains="RNN401 RNN403 RNN407 RNN501 RNN601 RNN602 RNN605",
         ),
         "RNN401": Entry(
-            cause="gradients explode, and nothing clips them",
+            cause="gradients explode and are not clipped",
             severity="warning",
-            remedy="clip between backward pass and update (gradient_clipping, max_norm = 5.0)",
+            remedy="clip gradients between backward pass and update (gradient_clipping, max_norm = 5.0)",
             explains="RNN403 RNN407 RNN501 RNN601 RNN602 RNN605",
         ),
         "RNN501": Entry(
@@ -138,13 +138,13 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
         "RNN407": Entry(
             cause="saturated units",
             severity="warning",
-            remedy="lower the learning rate, or draw smaller weights: a unit at 1 or -1 passes no gradient on",
+            remedy="lower the learning rate, or draw smaller initial weights: saturated units pass no gradient on",
             explains="RNN402 RNN601",
         ),
         "RNN402": Entry(
             cause="gradients vanish through time",
             severity="info",
-            remedy="orthogonal recurrent weights, gated cells, or shorter sequences",
+            remedy="use orthogonal recurrent weights, gated cells, or shorter sequences",
             explains="RNN601",
         ),
         "RNN502": Entry(
@@ -154,15 +154,15 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             explains="RNN601 RNN603",
         ),
         "RNN603": Entry(
-            cause="targets carry no signal",
+            cause="targets do not depend on the inputs",
             severity="warning",
-            remedy="check that inputs and targets belong together: not shuffled apart, not constant",
+            remedy="check that inputs and targets belong together: not shuffled separately, not constant",
             explains="RNN601 RNN604",
         ),
         "RNN604": Entry(
             cause="overfitting",
             severity="warning",
-            remedy="stop at the best validation loss (early_stopping), or give it more data",
+            remedy="stop at the best validation loss (early_stopping), or train on more data",
             explains="RNN601",
         ),
         "RNN602": Entry(
@@ -174,12 +174,12 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
         "RNN605": Entry(
             cause="loss spike",
             severity="info",
-            remedy="look at this batch's data; if spikes recur, clip gradients and lower the learning rate",
+            remedy="check the data of this batch; if spikes recur, clip gradients and lower the learning rate",
         ),
         "RNN601": Entry(
             cause="plateau",
             severity="warning",
-            remedy="check what feeds the loss first: averaging, state reset, loss function; then the learning rate",
+            remedy="check averaging, state resets and the loss function first, then the learning rate",
         ),
     }
 )
