@@ -6,8 +6,10 @@ from collections import OrderedDict, namedtuple
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rnncallbacks.arrays import FlatArrays, map_arrays, named_arrays
+from rnncallbacks.arrays import FlatArrays, fingerprint, map_arrays, named_arrays, parameters_of
 from rnncallbacks.errors import ContainerError
 
 SHAPES = {"weight": (2, 3), "bias": (2,), "scale": (), "none": (0, 4)}
@@ -111,3 +113,91 @@ def test_map_arrays_keeps_the_structure_and_changes_each_array(container):
     before, after = named_arrays(container), named_arrays(mapped)
     assert list(before) == list(after)
     assert all((after[name] == 3).all() and (before[name] == 1).all() for name in before)
+
+
+def arrays(**shapes):
+    return {name: np.zeros(shape) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("added", ["d{}", "grad_{}", "{}_grad", "{}"])
+def test_a_name_with_something_added_is_enough(added):
+    params = arrays(Wxh=(4, 3), Whh=(4, 4), bh=(4, 1), Why=(4, 4))
+    gradients = {added.format(name): array.copy() for name, array in params.items()}
+    pairs = parameters_of(gradients, params)
+    assert {name: id(array) for name, array in pairs.items()} == {
+        added.format(name): id(array) for name, array in params.items()
+    }
+
+
+def test_positions_pair_where_shapes_are_unique_and_nowhere_else():
+    params = arrays(Wf=(4, 4), Wi=(4, 4), Why=(3, 4), by=(3, 1))
+    gradients = {str(place): array.copy() for place, array in enumerate(params.values())}
+    pairs = parameters_of(gradients, params)
+    assert set(pairs) == {"2", "3"}
+    assert pairs["2"] is params["Why"]
+
+
+def test_lists_of_both_pair_by_position():
+    params = {str(place): np.zeros((4, 4)) for place in range(3)}
+    gradients = {name: array.copy() for name, array in params.items()}
+    assert parameters_of(gradients, params)["1"] is params["1"]
+
+
+def test_two_gradients_that_claim_one_parameter_are_both_in_doubt():
+    params = arrays(h=(4, 4), x=(4, 4))
+    assert set(parameters_of(arrays(dh=(4, 4), gh=(4, 4), dx=(4, 4)), params)) == {"dx"}
+
+
+def test_a_shape_that_differs_is_no_pair():
+    assert parameters_of(arrays(w=(3, 4)), arrays(w=(4, 3))) == {}
+
+
+def containers(dtype):
+    generator = np.random.default_rng(0)
+    shapes = {"w": (40, 30), "b": (40,), "scale": ()}
+    flat = FlatArrays(shapes, dtype=dtype)
+    flat.flat[:] = generator.normal(size=flat.flat.size)
+    return {
+        "flat": flat,
+        "dict": {name: array.copy() for name, array in flat.items()},
+        "list": [array.copy() for array in flat.values()],
+        "one": flat["w"].copy(),
+        "transposed": flat["w"].copy().T,
+    }
+
+
+def arrays_of(container):
+    if isinstance(container, np.ndarray):
+        return [container]
+    return list(container.values()) if hasattr(container, "values") else container
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["flat", "dict", "list", "one", "transposed"])
+@pytest.mark.parametrize("size", [1e-6, 1e-3, 10.0])
+def test_an_update_shows(kind, dtype, size):
+    container = containers(dtype)[kind]
+    before = fingerprint(container)
+    assert fingerprint(container) == before
+    for array in arrays_of(container):
+        array *= 1 + np.asarray(size, dtype)
+    assert fingerprint(container) != before
+
+
+@given(st.integers(0, 1199), st.floats(0.001, 10))
+def test_a_change_of_one_entry_shows(place, change):
+    container = containers(np.float64)["dict"]
+    before = fingerprint(container)
+    container["w"].flat[place] += change
+    assert fingerprint(container) != before
+    container["w"].flat[place] = np.nan
+    assert fingerprint(container) == fingerprint(container) != before
+
+
+def test_a_copy_has_the_same_and_new_arrays_need_not():
+    container = containers(np.float32)["dict"]
+    assert fingerprint({name: array.copy() for name, array in container.items()}) == fingerprint(container)
+    assert fingerprint({name: np.asarray(array + 1) for name, array in container.items()}) != fingerprint(container)
+    assert fingerprint({}) == fingerprint(None) == b""
+    with pytest.raises(ContainerError):
+        fingerprint({"w": 3.0})

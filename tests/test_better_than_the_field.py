@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnncallbacks.errors import AlarmRaised
-from rnncallbacks.hookspecs import hookimpl
+from rnncallbacks.alarms.alarm import AlarmRaised
+from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.run import Run
 from rnncallbacks.plugins import (
     Checkpoint,
     DivergenceAlarm,
@@ -23,7 +24,6 @@ from rnncallbacks.plugins import (
 )
 from rnncallbacks.rnn.batches import SequenceBatch, SequenceLoader
 from rnncallbacks.rnn.model import RecurrentModel
-from rnncallbacks.run import Run
 
 NAN = math.nan
 EPOCHS = 50

@@ -21,12 +21,12 @@ from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser
 
 import rnncallbacks
-from rnncallbacks import catalogue
-from rnncallbacks.catalogue import CATALOGUE, Entry
-from rnncallbacks.cli.explaining import raised_by
-from rnncallbacks.cli.settings import Settings
-from rnncallbacks.discovery import find_plugins
-from rnncallbacks.manager import HOOKS
+from rnncallbacks.alarms import catalogue
+from rnncallbacks.alarms.catalogue import CATALOGUE, Entry
+from rnncallbacks.cli.explain import raised_by
+from rnncallbacks.cli.train_settings import Settings
+from rnncallbacks.config.discovery import find_plugins
+from rnncallbacks.core.plugin_manager import HOOKS
 from rnncallbacks.plugins import GradientClipping
 
 ROOT = Path(__file__).parents[1]

@@ -3,7 +3,7 @@
 import pytest
 
 from rnncallbacks import errors
-from rnncallbacks.alarms import Alarm
+from rnncallbacks.alarms.alarm import Alarm, AlarmRaised
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_raised_alarm_carries_the_alarm_and_its_remedy():
         epoch=1,
         step=2,
     )
-    error = errors.AlarmRaised(alarm)
+    error = AlarmRaised(alarm)
     assert isinstance(error, errors.RnnCallbacksError)
     assert error.alarm is alarm
     assert str(error) == "RNN602 it rose\n  hint: lower it"

@@ -1,14 +1,18 @@
 """Files are replaced whole or not at all, and directories are made or named."""
 
+import json
+import math
 import os
 import stat
 import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rnncallbacks.errors import OptionError
-from rnncallbacks.files import make_directory, write_atomically
+from rnncallbacks.files import json_text, make_directory, number, write_atomically
 
 
 def names(directory):
@@ -80,3 +84,28 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OptionError, match=r"cannot make the directory .*file"):
         make_directory(tmp_path / "file")
+
+
+@given(st.floats() | st.integers(min_value=-(2**53), max_value=2**53))
+def test_every_number_comes_back(value):
+    (back,) = (number(one) for one in json.loads(json_text([value]), parse_constant=pytest.fail))
+    assert back == value or (math.isnan(back) and math.isnan(value))
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "a word", "", "1", None, True, [1.0], {}])
+def test_what_is_no_number_is_none(value):
+    assert number(value) is None
+
+
+def test_words_stand_at_every_depth():
+    value = {"a": [math.nan, {"b": (math.inf, -math.inf)}], "c": "text", "d": None, "e": True}
+    assert json.loads(json_text(value)) == {
+        "a": ["NaN", {"b": ["Infinity", "-Infinity"]}],
+        "c": "text",
+        "d": None,
+        "e": True,
+    }
+
+
+def test_the_text_can_be_indented():
+    assert json_text({"a": 1}, indent=2) == '{\n  "a": 1\n}'

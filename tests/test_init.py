@@ -35,5 +35,5 @@ def test_the_import_leaves_plugins_and_slow_modules_alone() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     imported = json.loads(run.stdout)
-    assert "rnncallbacks.run" in imported
+    assert "rnncallbacks.core.run" in imported
     assert [name for name in imported if any(f"{name}.".startswith(f"{one}.") for one in LEFT_OUT)] == []

@@ -174,7 +174,7 @@ def project(tmp_path: Path) -> Path:
 def test_the_wheel_holds_the_package_and_nothing_else(environment: Environment) -> None:
     files = [path for kind in ("py", "md", "css") for path in (ROOT / "src" / "rnncallbacks").rglob(f"*.{kind}")]
     sources = {path.relative_to(ROOT / "src").as_posix() for path in files}
-    assert "rnncallbacks/catalogue/RNN201.md" in sources
+    assert "rnncallbacks/alarms/pages/RNN201.md" in sources
     with zipfile.ZipFile(environment.wheel) as wheel:
         held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert held == sources | {"rnncallbacks/py.typed"}
@@ -199,7 +199,7 @@ def test_every_module_comes_from_the_wheel_and_finds_what_it_needs(environment: 
 
 def test_the_pages_of_codes_come_with_the_wheel(environment: Environment, tmp_path: Path) -> None:
     printed = succeed([environment.scripts / "rnncallbacks", "explain", "RNN201"], tmp_path)
-    assert printed == (ROOT / "src" / "rnncallbacks" / "catalogue" / "RNN201.md").read_text("utf-8")
+    assert printed == (ROOT / "src" / "rnncallbacks" / "alarms" / "pages" / "RNN201.md").read_text("utf-8")
 
 
 def test_acme_acts_in_a_run_when_the_configuration_enables_it(environment: Environment, project: Path) -> None:

@@ -6,9 +6,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from rnncallbacks.config import RECOMMENDED
+from rnncallbacks.config.configuration import RECOMMENDED
+from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.errors import DataError, OptionError
-from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, HiddenStateReset, LossAveraging
 from rnncallbacks.rnn.batches import ArrayLoader, SequenceLoader
 from rnncallbacks.rnn.model import RecurrentModel

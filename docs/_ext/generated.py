@@ -16,8 +16,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from rnncallbacks.catalogue import CATALOGUE, page
-from rnncallbacks.signatures import options_of
+from rnncallbacks.alarms.catalogue import CATALOGUE, page
+from rnncallbacks.config.plugin_options import options_of
 
 Factory = Callable[..., object]
 SECTION = "Options"
@@ -153,7 +153,7 @@ def write_code_pages(directory: Path) -> None:
 
 def codes_table() -> list[str]:
     """All codes as lines of Markdown: each with a link, its severity, its cause, and the plugins that raise it."""
-    from rnncallbacks.cli.explaining import raised_by
+    from rnncallbacks.cli.explain import raised_by
 
     plugins = raised_by()
     lines = ["| code | severity | cause | raised by |", "| --- | --- | --- | --- |"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rnncallbacks.alarms import Alarm
-from rnncallbacks.config import load_plugins, recommended
+from rnncallbacks.alarms.alarm import Alarm
+from rnncallbacks.config.configuration import load_plugins, recommended
+from rnncallbacks.core.batch import Batch, EpochSummary
+from rnncallbacks.core.history import History
+from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.run import Run
 from rnncallbacks.gradients import Gradients
-from rnncallbacks.history import History
-from rnncallbacks.hookspecs import hookimpl
-from rnncallbacks.records import Batch, EpochSummary
-from rnncallbacks.run import Run
 
 if TYPE_CHECKING:
     from rnncallbacks.trainer import Trainer

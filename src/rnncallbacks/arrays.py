@@ -1,10 +1,11 @@
-"""Containers of arrays, as training scripts hold them: parameters, gradients, recurrent states.
+"""Containers of arrays, as training scripts hold them: names, copies, pairing with gradients, fingerprints.
 
 A container is one array, or a dict, list or tuple of containers, to any depth. ``None`` stands for "nothing here".
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -163,3 +164,69 @@ def map_arrays(function: Callable[[Array], Array], container: Any) -> Any:
     if isinstance(container, list):
         return [map_arrays(function, child) for child in container]
     return container
+
+
+def parameters_of(gradients: Mapping[str, Array], params: Mapping[str, Array]) -> dict[str, Array]:
+    """The parameter of each gradient, by the gradient's name; gradients whose parameter is in doubt are left out.
+
+    A pair has one shape, and one name (``Wxh``), or a name with something added to it (``dWxh``, ``Wxh_grad``), or a
+    shape that no other array has.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> w, b = np.ones((2, 3)), np.ones(3)
+    >>> pairs = parameters_of({"dw": w, "1": b}, {"w": w, "b": b})
+    >>> pairs["dw"] is w, pairs["1"] is b
+    (True, True)
+    """
+    if all(name in params and params[name].shape == gradient.shape for name, gradient in gradients.items()):
+        return {name: params[name] for name in gradients}
+    pairs: dict[str, Array] = {}
+    shapes = Counter(array.shape for array in gradients.values())
+    param_shapes = Counter(array.shape for array in params.values())
+    for name, gradient in gradients.items():
+        alike = [known for known, array in params.items() if known and array.shape == gradient.shape]
+        if name in alike:
+            pairs[name] = params[name]
+            continue
+        named = [known for known in alike if name.startswith(known) or name.endswith(known)]
+        longest = max(map(len, named), default=0)
+        fitting = [known for known in named if len(known) == longest]
+        if len(fitting) == 1 and not fitting[0].isdecimal():
+            pairs[name] = params[fitting[0]]
+        elif shapes[gradient.shape] == param_shapes[gradient.shape] == 1:
+            pairs[name] = next(array for array in params.values() if array.shape == gradient.shape)
+    taken = Counter(map(id, pairs.values()))
+    return {name: array for name, array in pairs.items() if taken[id(array)] == 1}
+
+
+SAMPLE = 64
+
+
+def fingerprint(container: object) -> bytes:
+    """Some bytes that differ if the arrays of a container do: of each, its sum of squares and a few of its entries.
+
+    An update of any size changes a sum of squares, except where it is lost in rounding; that is what the entries are
+    for. Costs a few microseconds an array.
+
+    Example
+    -------
+    >>> params = {"w": np.ones(3)}
+    >>> before = fingerprint(params)
+    >>> fingerprint(params) == before
+    True
+    >>> params["w"][1] += 1e-3
+    >>> fingerprint(params) == before
+    False
+    """
+    with np.errstate(all="ignore"):  # of a run that diverged
+        if isinstance(container, FlatArrays):
+            return _print(container.flat)
+        return b"".join(map(_print, named_arrays(container, "params").values()))
+
+
+def _print(array: Array) -> bytes:
+    flat = array.reshape(-1)
+    sum_of_squares: bytes = np.dot(flat, flat).tobytes()
+    return sum_of_squares + flat[:: max(1, flat.size // SAMPLE)].tobytes()

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rnncallbacks.alarms import Alarm
 
 
 class RnnCallbacksError(Exception):
@@ -66,14 +62,6 @@ class ConfigurationError(RnnCallbacksError, ValueError):
 
 class CheckpointError(RnnCallbacksError, ValueError):
     """A checkpoint that cannot be read, or that belongs to another run."""
-
-
-class AlarmRaised(RnnCallbacksError, RuntimeError):  # noqa: N818  (it reports an alarm, which is no fault of a call)
-    """An alarm whose plugin was told ``action="raise"``; ``alarm`` is the alarm."""
-
-    def __init__(self, alarm: Alarm) -> None:
-        super().__init__(f"{alarm.code} {alarm.message}", hint=alarm.remedy)
-        self.alarm = alarm
 
 
 def closest(word: str, known: Iterable[str]) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from rnncallbacks.config import recommended
+from rnncallbacks.config.configuration import recommended
+from rnncallbacks.core.history import History
+from rnncallbacks.core.plugin_manager import PluginsGiven
+from rnncallbacks.core.run import Run
 from rnncallbacks.errors import DataError, OptionError
-from rnncallbacks.history import History
-from rnncallbacks.manager import PluginsGiven
 from rnncallbacks.rnn.batches import SequenceBatch
 from rnncallbacks.rnn.checks import check_count
 from rnncallbacks.rnn.micro_batches import MicroBatches
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Optimizer
-from rnncallbacks.run import Run
 
 
 class Trainer:
@@ -28,7 +28,7 @@ class Trainer:
         What turns gradients into updates.
     plugins:
         Plugins in the order in which they are called: an iterable, or a mapping from name to plugin. None stands for
-        :func:`~rnncallbacks.config.recommended`.
+        :func:`~rnncallbacks.config.configuration.recommended`.
     learning_rate:
         The base learning rate, above 0.
     micro_batch_size:

@@ -26,10 +26,10 @@ from comparators import COMPARATORS
 from fault_report import OURS, Measured, Report, repairable
 from threadpoolctl import threadpool_limits
 
-from rnncallbacks.alarms import Alarm
-from rnncallbacks.hookspecs import hookimpl
-from rnncallbacks.plugins.self_repair import REMEDIES, SelfRepair
-from rnncallbacks.run import Run
+from rnncallbacks.alarms.alarm import Alarm
+from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.run import Run
+from rnncallbacks.plugins.remedies.self_repair import REMEDIES, SelfRepair
 from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, Fired, Outcome, guards, run_case
 from rnncallbacks.testing.cases import GUARDS
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import attrs
 
-from rnncallbacks.run import Run
+from rnncallbacks.core.run import Run
 
 
 @attrs.define(eq=False)

@@ -15,10 +15,10 @@ import numpy as np
 from comparator import Comparator
 from symptom_rules import AutoTrainer, DeepDiagnosis
 
-from rnncallbacks.evidence import sequences_of
-from rnncallbacks.hookspecs import hookimpl
-from rnncallbacks.records import Batch, EpochSummary
-from rnncallbacks.run import Run
+from rnncallbacks.core.batch import Batch, EpochSummary
+from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.run import Run
+from rnncallbacks.detectors.sequences import sequences_of
 
 
 def _train_loss(batch: Batch) -> float | None:

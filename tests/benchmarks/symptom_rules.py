@@ -9,10 +9,10 @@ import numpy as np
 from comparator import Comparator
 
 from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.core.batch import Batch, EpochSummary
+from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.run import Run
 from rnncallbacks.gradients import Gradients
-from rnncallbacks.hookspecs import hookimpl
-from rnncallbacks.records import Batch, EpochSummary
-from rnncallbacks.run import Run
 
 
 def _kernels(arrays: dict[str, Array]) -> list[Array]:

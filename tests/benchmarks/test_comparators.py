@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks import Run
-from rnncallbacks.plugins.loss_averaging import LossAveraging
+from rnncallbacks.plugins.remedies.loss_averaging import LossAveraging
 
 
 def followed(name, losses, *, validation=None, grads=None, learning_rate=0.001, epoch=10, states=None):

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from rnncallbacks.cli.commands import rnncallbacks
-from rnncallbacks.config import GUARDS
-from rnncallbacks.run import Run
+from rnncallbacks.config.configuration import GUARDS
+from rnncallbacks.core.run import Run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -253,8 +253,8 @@ def test_the_configuration_selects_codes_and_gives_options(doctor):
 
 ACME = """
     import attrs
-    from rnncallbacks.guarding import Guard
-    from rnncallbacks.hookspecs import hookimpl
+    from rnncallbacks.bases.guard import Guard
+    from rnncallbacks.core.hookspecs import hookimpl
 
     @attrs.define(eq=False, kw_only=True)
     class AcmeGuard(Guard):

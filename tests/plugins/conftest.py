@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pytest
 
-from rnncallbacks.hookspecs import hookimpl
-from rnncallbacks.manager import PluginsGiven
+from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.plugin_manager import PluginsGiven
+from rnncallbacks.core.run import Run
 from rnncallbacks.plugins import HiddenStateReset
 from rnncallbacks.rnn.batches import SequenceLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
 from rnncallbacks.rnn.tasks import anbn
-from rnncallbacks.run import Run
 from rnncallbacks.trainer import Trainer
 
 Play = Callable[..., Run]

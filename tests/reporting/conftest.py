@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnncallbacks.hookspecs import hookimpl
+from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.run import Run
 from rnncallbacks.plugins import GradientClipping, HistoryLog, LossAveraging
-from rnncallbacks.run import Run
 
 MakeFolder = Callable[..., Path]
 

@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from rnncallbacks.catalogue import CATALOGUE
-from rnncallbacks.diagnosis import Repair
-from rnncallbacks.reporting.folder import read_run
+from rnncallbacks.alarms.catalogue import CATALOGUE
+from rnncallbacks.alarms.diagnosis import Repair
 from rnncallbacks.reporting.html import charts, page
+from rnncallbacks.reporting.run_folder import read_run
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 NASTY = "</p><script>alert(1)</script> & \"quotes\" 'too' </style> <b>"

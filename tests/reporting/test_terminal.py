@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from rnncallbacks.alarms import make_alarm
-from rnncallbacks.catalogue import CATALOGUE
-from rnncallbacks.diagnosis import Diagnosis, Repair
+from rnncallbacks.alarms.alarm import make_alarm
+from rnncallbacks.alarms.catalogue import CATALOGUE
+from rnncallbacks.alarms.diagnosis import Diagnosis, Repair
 from rnncallbacks.reporting.terminal import show_diagnosis, verdict
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.errors import DataError, OptionError, ShapeError
-from rnncallbacks.hookspecs import hookimpl
 from rnncallbacks.plugins import HiddenStateReset, LossAveraging
 from rnncallbacks.rnn import streams
 from rnncallbacks.rnn.batches import SequenceLoader, next_tokens

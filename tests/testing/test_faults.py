@@ -6,8 +6,8 @@ import attrs
 import numpy as np
 import pytest
 
-from rnncallbacks.catalogue import CATALOGUE
-from rnncallbacks.hookspecs import hookimpl
+from rnncallbacks.alarms.catalogue import CATALOGUE
+from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.testing import CELLS, FAULTS, HEALTHY, OPTIMISERS, TASKS, THROUGH, TRAPS, run_case
 from rnncallbacks.testing.changes import POISONED
 from rnncallbacks.testing.scoring import harmful

@@ -16,7 +16,8 @@ from rnncallbacks_acme import AcmeUpdateRatio, acme_update_ratio
 from rnncallbacks_acme.acme_update_ratio import update_ratio
 
 from rnncallbacks import Run, Trainer, hookimpl, load_plugins
-from rnncallbacks.errors import AlarmRaised, ConfigurationError, RunStateError
+from rnncallbacks.alarms.alarm import AlarmRaised
+from rnncallbacks.errors import ConfigurationError, RunStateError
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD
 from rnncallbacks.rnn.streams import StreamLoader

@@ -10,11 +10,12 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from rnncallbacks.cli.settings import Settings, check_table
-from rnncallbacks.config import read_configuration
-from rnncallbacks.errors import AlarmRaised, ConfigurationError, RnnCallbacksError
-from rnncallbacks.manager import Plugins
-from rnncallbacks.signatures import one_line, options_of
+from rnncallbacks.alarms.alarm import AlarmRaised
+from rnncallbacks.cli.train_settings import Settings, check_table
+from rnncallbacks.config.configuration import read_configuration
+from rnncallbacks.config.plugin_options import one_line, options_of
+from rnncallbacks.core.plugin_manager import Plugins
+from rnncallbacks.errors import ConfigurationError, RnnCallbacksError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -104,7 +105,7 @@ def train(run_dir: Path | None, config: Path | None, plugins: tuple[str, ...], *
 
     FILE.txt is a text in UTF-8. Without it, the text is the help topics that come with Python.
     """
-    from rnncallbacks.cli.training import train_on_text
+    from rnncallbacks.cli.train import train_on_text
 
     told = {name: value for name, value in given.items() if value is not None}
     sys.exit(train_on_text(told, run_dir, config, *_switches(plugins)))
@@ -116,7 +117,7 @@ def train(run_dir: Path | None, config: Path | None, plugins: tuple[str, ...], *
 @_plugin_options
 def plugins(verbose: bool, config: Path | None, plugins: tuple[str, ...]) -> None:
     """List the installed plugins: their hooks and options, and which are enabled here, and why."""
-    from rnncallbacks.cli.listing import list_plugins
+    from rnncallbacks.cli.plugins import list_plugins
 
     enable, disable = _switches(plugins)
     list_plugins(read_configuration(config, enable=enable, disable=disable, otherwise={}), verbose=verbose)
@@ -153,9 +154,9 @@ def explain(code: str | None) -> None:
     CODE is a code, such as RNN201, in upper or lower case. The beginning of codes, such as RNN2, lists them. Without
     it, all codes are listed.
     """
-    from rnncallbacks.cli import explaining
+    from rnncallbacks.cli.explain import explain as explain_code
 
-    explaining.explain(code)
+    explain_code(code)
 
 
 # Options that follow the script are the script's.
@@ -195,6 +196,6 @@ def report(run_dir: Path, output: Path | None) -> None:
     RUN_DIR is the folder that the plugin history_log wrote into; that of the command train is one. The page is one
     file, and opens without a network.
     """
-    from rnncallbacks.cli.reporting import write_report
+    from rnncallbacks.cli.report import write_report
 
     click.echo(f"report: {write_report(run_dir, output)}")

@@ -13,19 +13,20 @@ import attrs
 import click
 from rich.console import Console
 
-from rnncallbacks.alarms import Alarm
-from rnncallbacks.cli.scripts import Outcome, elsewhere, run_script
-from rnncallbacks.config import Configuration, read_configuration
-from rnncallbacks.diagnosis import Repair
-from rnncallbacks.discovery import find_plugins
+from rnncallbacks.alarms.alarm import Alarm
+from rnncallbacks.alarms.diagnosis import Repair
+from rnncallbacks.bases.guard import Guard
+from rnncallbacks.cli.script_runner import Outcome, elsewhere, run_script
+from rnncallbacks.config.configuration import Configuration, read_configuration
+from rnncallbacks.config.discovery import find_plugins
+from rnncallbacks.config.plugin_options import one_line
+from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.plugin_manager import Plugins
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.run import TRAIN, Run
 from rnncallbacks.errors import PluginError
-from rnncallbacks.guarding import Guard
-from rnncallbacks.hookspecs import hookimpl
-from rnncallbacks.json_text import json_text
-from rnncallbacks.manager import Plugins
+from rnncallbacks.files import json_text
 from rnncallbacks.reporting.terminal import counted, show_diagnosis, verdict
-from rnncallbacks.run import TRAIN, Run
-from rnncallbacks.signatures import one_line
 
 INTERRUPTED = 130
 OURS = "rnncallbacks"
@@ -44,9 +45,9 @@ class Limit:
     """
 
     batches: int
-    reached: bool = attrs.field(default=False, init=False)
-    _batches: int = attrs.field(default=0, init=False)
-    _epochs: int = attrs.field(default=0, init=False)
+    reached: bool = state_field(False)
+    _batches: int = state_field(0)
+    _epochs: int = state_field(0)
 
     @property
     def full(self) -> bool:

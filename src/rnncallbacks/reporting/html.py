@@ -10,11 +10,11 @@ from typing import Any
 
 import attrs
 
-from rnncallbacks.alarms import Alarm
-from rnncallbacks.catalogue import CATALOGUE, SEVERITIES
-from rnncallbacks.json_text import number
+from rnncallbacks.alarms.alarm import Alarm
+from rnncallbacks.alarms.catalogue import CATALOGUE, SEVERITIES
+from rnncallbacks.files import number
 from rnncallbacks.reporting.figures import Chart, Mark, described, draw
-from rnncallbacks.reporting.folder import RunFolder
+from rnncallbacks.reporting.run_folder import RunFolder
 
 WORDS = {"error": "error", "warning": "warning", "info": "note"}
 

@@ -9,9 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rnncallbacks.alarms import Alarm
-from rnncallbacks.catalogue import CATALOGUE
-from rnncallbacks.diagnosis import Diagnosis
+from rnncallbacks.alarms.alarm import Alarm
+from rnncallbacks.alarms.catalogue import CATALOGUE
+from rnncallbacks.alarms.diagnosis import Diagnosis
 
 STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold"}
 

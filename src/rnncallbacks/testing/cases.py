@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 import attrs
 import numpy as np
 
-from rnncallbacks.alarms import Alarm
-from rnncallbacks.discovery import find_plugins
-from rnncallbacks.hookspecs import hookimpl
-from rnncallbacks.records import Batch
+from rnncallbacks.alarms.alarm import Alarm
+from rnncallbacks.config.discovery import find_plugins
+from rnncallbacks.core.batch import Batch
+from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.testing.fault import HEALTHY, Fault
 from rnncallbacks.testing.faults import FAULTS
 from rnncallbacks.testing.setups import Through, healthy
@@ -116,7 +116,7 @@ def run_case(
     -------
     A guard of one's own is scored by what it finds in faulty runs, and does not find in healthy ones:
 
-    >>> from rnncallbacks.hookspecs import hookimpl
+    >>> from rnncallbacks.core.hookspecs import hookimpl
     >>> class TinyUpdates:
     ...     @hookimpl
     ...     def on_batch_start(self, run, batch):

@@ -10,9 +10,9 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
-from rnncallbacks.config import load_plugins
+from rnncallbacks.config.configuration import load_plugins
+from rnncallbacks.core.run import Run
 from rnncallbacks.rnn.batches import SequenceBatch
-from rnncallbacks.run import Run
 from rnncallbacks.testing import columns
 from rnncallbacks.testing.setups import Setup
 from rnncallbacks.testing.updates import make_update

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
-from rnncallbacks.run import Run
+from rnncallbacks.core.run import Run
 from rnncallbacks.testing import columns
 from rnncallbacks.testing.loops import Item, Pairs, Script, as_item
 

@@ -10,16 +10,17 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array, FlatArrays, FloatArray
-from rnncallbacks.config import load_plugins
-from rnncallbacks.hookspecs import hookimpl
-from rnncallbacks.records import Batch
+from rnncallbacks.config.configuration import load_plugins
+from rnncallbacks.core.batch import Batch
+from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.run import Run
 from rnncallbacks.rnn.batches import SequenceBatch
 from rnncallbacks.rnn.cells import Cell, Piece
 from rnncallbacks.rnn.losses import MeanSquaredError, SoftmaxNll
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, Optimizer, RMSProp
 from rnncallbacks.rnn.workspace import Workspace
-from rnncallbacks.run import Run
 from rnncallbacks.testing.columns import BackThroughTime
 from rnncallbacks.testing.setups import Setup, mean
 from rnncallbacks.testing.tasks import Changed
@@ -161,8 +162,8 @@ class OwnReport:
     """Logs the epoch's losses as the setup's script would."""
 
     setup: Setup
-    _losses: dict[str, list[float]] = attrs.field(factory=dict, init=False)
-    _sizes: dict[str, list[int]] = attrs.field(factory=dict, init=False)
+    _losses: dict[str, list[float]] = state_field(factory=dict)
+    _sizes: dict[str, list[int]] = state_field(factory=dict)
 
     @hookimpl
     def on_batch_end(self, batch: Batch) -> None:

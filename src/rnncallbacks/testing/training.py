@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rnncallbacks.run import Run
+from rnncallbacks.core.run import Run
 from rnncallbacks.testing.loops import Script
 from rnncallbacks.testing.setups import Setup
 from rnncallbacks.testing.trained import SpoiltModel, train_with_trainer

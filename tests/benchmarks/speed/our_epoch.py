@@ -7,15 +7,15 @@ from typing import Literal
 import attrs
 
 from rnncallbacks import Trainer, recommended
-from rnncallbacks.hookspecs import hookimpl
-from rnncallbacks.plugins.early_stopping import EarlyStopping
-from rnncallbacks.plugins.gradient_clipping import GradientClipping
-from rnncallbacks.plugins.loss_averaging import LossAveraging
-from rnncallbacks.plugins.reduce_on_plateau import ReduceOnPlateau
+from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.run import Run
+from rnncallbacks.plugins.alarms.early_stopping import EarlyStopping
+from rnncallbacks.plugins.remedies.gradient_clipping import GradientClipping
+from rnncallbacks.plugins.remedies.loss_averaging import LossAveraging
+from rnncallbacks.plugins.schedules.reduce_on_plateau import ReduceOnPlateau
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
 from rnncallbacks.rnn.streams import StreamLoader
-from rnncallbacks.run import Run
 from speed.epochs import PATIENCE, Gate
 from speed.task import LEARNING_RATE, MAX_NORM, Task
 

@@ -1,0 +1,8 @@
+"""What plugins derive from, for third parties too: guards, schedules, monitored columns, and fields of state."""
+
+from rnncallbacks.bases.guard import Guard
+from rnncallbacks.bases.monitor import Monitor
+from rnncallbacks.bases.schedule import LearningRateSchedule
+from rnncallbacks.core.plugin_state import state_field
+
+__all__ = ["Guard", "LearningRateSchedule", "Monitor", "state_field"]

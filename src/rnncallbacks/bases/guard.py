@@ -1,0 +1,48 @@
+"""What the guards share: an action for what they find, and a word on what they could not check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from rnncallbacks import options
+from rnncallbacks.alarms.alarm import ACTIONS, Action
+from rnncallbacks.core.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from rnncallbacks.alarms.catalogue import Severity
+    from rnncallbacks.core.run import Run
+
+
+@attrs.define(eq=False, kw_only=True)
+class Guard:
+    """Looks at a run and names causes; a guard derives from it, names its ``codes`` and implements hooks.
+
+    A guard notes each code that it could check with ``run.diagnosis.check(code)``, and what it lacked with
+    ``run.diagnosis.cannot_check(code, why)``.
+
+    Those of the library check their options when they are made (``on_setattr=attrs.setters.NO_OP``): what they note
+    down in every batch would else be looked at for options, which takes longer than some of the guards.
+    """
+
+    codes: ClassVar[tuple[str, ...]] = ()
+
+    action: Action = attrs.field(default="warn", validator=options.one_of(*ACTIONS))
+
+    def fire(
+        self,
+        run: Run,
+        code: str,
+        message: str,
+        evidence: Mapping[str, float | int | str],
+        severity: Severity | None = None,
+    ) -> None:
+        """Raise an alarm with the guard's action."""
+        run.raise_alarm(code, message, evidence=evidence, severity=severity, action=self.action)
+
+    @hookimpl(tryfirst=True)
+    def on_fit_end(self, run: Run) -> None:
+        for code in self.codes:
+            run.diagnosis.cannot_check(code, "the run was too short")

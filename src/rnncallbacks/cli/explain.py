@@ -1,0 +1,69 @@
+"""What ``rnncallbacks explain`` shows: the page of a code, or a list of codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+
+from rnncallbacks.alarms.catalogue import CATALOGUE, page
+from rnncallbacks.config.discovery import find_plugins
+from rnncallbacks.errors import PluginError
+
+HEADINGS = ("code", "severity", "cause", "raised by")
+
+
+def explain(code: str | None) -> None:
+    """Print the page of a code, the list of those that begin with it, or the list of all."""
+    wanted = "" if code is None else code.upper()
+    codes = sorted(known for known in CATALOGUE if known.startswith(wanted))
+    if wanted in CATALOGUE or not codes:
+        show_page(wanted)
+    else:
+        show_list(codes)
+
+
+def show_page(code: str) -> None:
+    """Print a page: rendered on a terminal, and elsewhere as the Markdown that it is."""
+    text = page(code)
+    console = Console()
+    if console.is_terminal:
+        console.print(Markdown(text))
+    else:
+        click.echo(text, nl=False)
+
+
+def show_list(codes: Iterable[str]) -> None:
+    """Print a table: fitted to a terminal, and elsewhere a code a line, for tools that look for lines."""
+    plugins = raised_by()
+    rows: list[tuple[str, ...]] = [
+        (code, CATALOGUE[code].severity, CATALOGUE[code].cause, ", ".join(plugins.get(code, ()))) for code in codes
+    ]
+    console = Console(highlight=False)
+    if console.is_terminal:
+        table = Table(*HEADINGS, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        return
+    widths = [max(len(row[column]) for row in [HEADINGS, *rows]) for column in range(len(HEADINGS))]
+    for row in [HEADINGS, *rows]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def raised_by() -> dict[str, tuple[str, ...]]:
+    """The plugins of this distribution that raise each code, by the ``codes`` of their classes."""
+    plugins: dict[str, tuple[str, ...]] = {}
+    for found in find_plugins():
+        if found.distribution != "rnncallbacks":
+            continue  # codes of the catalogue are raised by the plugins that come with it
+        try:
+            factory = found.load()
+        except PluginError:
+            continue
+        for code in getattr(factory, "codes", ()):
+            plugins[code] = (*plugins.get(code, ()), found.name)
+    return plugins

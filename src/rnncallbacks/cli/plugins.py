@@ -1,0 +1,112 @@
+"""What ``rnncallbacks plugins`` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table as Grid
+from rich.text import Text
+
+from rnncallbacks.config.configuration import Configuration, Table
+from rnncallbacks.config.discovery import Found, find_plugins
+from rnncallbacks.config.plugin_options import Option, make_plugin, one_line, options_of
+from rnncallbacks.core.plugin_manager import HOOKS, hooks_of
+from rnncallbacks.errors import PluginError
+
+STYLES = {"enabled": "green", "disabled": "yellow", "failed": "bold red", "not enabled": "dim"}
+
+
+def list_plugins(configuration: Configuration, *, verbose: bool) -> None:
+    """Print every installed plugin, and every one that the configuration names."""
+    console = Console(highlight=False, soft_wrap=False)
+    console.print(Text.assemble("configuration: ", (configuration.where, "bold")), soft_wrap=True)
+    for found in find_plugins():
+        console.print()
+        _show(console, configuration, found, verbose)
+    for table in configuration.tables.values():
+        if table.plugin not in configuration.installed:
+            console.print()
+            state = ("disabled", f"by {table.reason}") if not table.enabled else ("failed", "it is not installed")
+            console.print(_head(table.name, "", *state))
+    for problem in configuration.problems:
+        console.print(f"\n[bold red]problem[/] {problem}", soft_wrap=True)
+
+
+def _show(console: Console, configuration: Configuration, found: Found, verbose: bool) -> None:
+    tables = [table for table in configuration.tables.values() if table.plugin == found.name]
+    package = f"{found.distribution} {found.version}"
+    if tables and not any(table.enabled for table in tables):
+        console.print(_head(found.name, package, "disabled", f"by {tables[0].reason}; not imported"))
+        return
+    try:
+        factory = found.load()
+        options = options_of(factory)
+    except (PluginError, TypeError, ValueError) as error:
+        console.print(_head(found.name, package, "failed", ""))
+        console.print(Padding(Text(one_line(error)), (0, 0, 0, 4)))
+        return
+    if not tables:
+        console.print(_head(found.name, package, "not enabled", ""))
+        console.print(_facts(found, factory, options, {}, verbose))
+    for table in tables:
+        name = found.name if table.name == found.name else f"{table.name} ({found.name})"
+        problems = _problems(factory, table)
+        state = "failed" if problems else "enabled" if table.enabled else "disabled"
+        console.print(_head(name, package, state, f"by {table.reason}" if not problems else ""))
+        for problem in problems:
+            console.print(Padding(Text(problem), (0, 0, 0, 4)))
+        console.print(_facts(found, factory, options, table.options, verbose))
+
+
+def _problems(factory: Callable[..., object], table: Table) -> list[str]:
+    if not table.enabled:
+        return []
+    return [f"{name}: {problem}" if name else problem for name, problem in make_plugin(factory, table.options)[1]]
+
+
+def _head(name: str, package: str, state: str, why: str) -> Text:
+    return Text.assemble(
+        (name, "bold"), f"  {package}  " if package else "  ", (state, STYLES[state]), f" {why}" if why else ""
+    )
+
+
+def _facts(
+    found: Found, factory: Callable[..., object], options: dict[str, Option], given: dict[str, Any], verbose: bool
+) -> Padding:
+    grid = Grid.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    # Whoever writes a function tells its hooks only by what it returns.
+    implemented = hooks_of(factory) if isinstance(factory, type) else None
+    hooks = "known when it is made" if implemented is None else ", ".join(hook for hook in HOOKS if hook in implemented)
+    grid.add_row("hooks", hooks or "none")
+    first_required = sorted(options.values(), key=lambda option: not option.required)
+    described = [_option(option, given, verbose) for option in first_required]
+    if verbose:
+        grid.add_row("from", found.entry_point.value)
+        grid.add_row("does", next(_lines(factory), "it does not say"))
+    grid.add_row("options", Text(("\n" if verbose else ", ").join(described) or "none"))
+    return Padding(grid, (0, 0, 0, 4), expand=False)
+
+
+def _option(option: Option, given: dict[str, Any], verbose: bool) -> str:
+    typed = f": {option.type}" if verbose else ""
+    # No-break spaces, so that a line does not end between a name and its value.
+    default = "required" if option.required else f"default {_value(option.default)}"
+    if option.name in given:
+        text = f"{option.name}{typed} = {_value(given[option.name])} ({default})"
+    else:
+        text = f"{option.name}{typed} " + ("(required)" if option.required else f"= {_value(option.default)}")
+    return text.replace(" ", "\u00a0")
+
+
+def _value(value: Any) -> str:
+    return repr(str(value)) if isinstance(value, Path) else repr(value)
+
+
+def _lines(factory: Callable[..., object]) -> Iterator[str]:
+    return (line.strip() for line in (factory.__doc__ or "").splitlines() if line.strip())

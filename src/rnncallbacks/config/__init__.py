@@ -1,0 +1,1 @@
+"""Configuration: which plugins are installed and enabled, and with which options."""

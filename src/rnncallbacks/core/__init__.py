@@ -1,0 +1,1 @@
+"""The run and what it drives: hooks, plugins, batches, state, learning rate, history, checkpoints."""

@@ -1,0 +1,194 @@
+"""Checkpoints: one file with all that a run needs to go on as if it had never stopped.
+
+The file is a safetensors file: arrays under their paths, and everything else as JSON in its metadata. A plugin's state
+is its attrs fields with ``init=False``, kept under the name by which it is registered.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from rnncallbacks.alarms.alarm import Alarm
+from rnncallbacks.alarms.diagnosis import Repair
+from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.core.plugin_state import saved_state
+from rnncallbacks.errors import CheckpointError
+from rnncallbacks.files import write_atomically
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import EpochSummary
+    from rnncallbacks.core.run import Run
+
+logger = logging.getLogger("rnncallbacks")
+VERSION = "1"
+
+
+def save_checkpoint(run: Run, summary: EpochSummary, path: Path) -> None:
+    """Write the run as it stands at the end of the epoch of ``summary``, replacing the file at once or not at all.
+
+    Raises
+    ------
+    CheckpointError
+        The run does not know its parameters, or a plugin's state holds what cannot be written.
+    OSError
+        The file cannot be written; an earlier one is then as it was.
+    """
+    if run.params is None:
+        raise CheckpointError("a checkpoint needs the parameters", hint="pass them to Run(params)")
+    arrays: dict[str, Array] = {}
+    kept = {
+        "epoch": run.epoch,
+        "step": run.step,
+        "scales": run.scales,
+        "history": [*run.history, summary.row],
+        "alarms": [alarm.to_dict() for alarm in run.alarms],
+        "repairs": [attrs.asdict(repair) for repair in run.diagnosis.repairs],
+        "hidden": _encode(run.hidden_states(), "hidden", arrays),
+        "plugins": {
+            name: {
+                field: _encode(value, f"plugins.{name}.{field}", arrays) for field, value in saved_state(plugin).items()
+            }
+            for name, plugin in run.plugins.items()
+        },
+    }
+    for what, container in (("params", run.params), ("optimizer_state", run.optimizer_state)):
+        arrays |= {f"{what}.{name}": array for name, array in named_arrays(container, what).items()}
+    contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
+    write_atomically(path, save(contiguous, metadata={"version": VERSION, "run": json.dumps(kept)}))
+
+
+def load_checkpoint(run: Run, path: Path) -> None:
+    """Put a run back to where :func:`save_checkpoint` left it; parameters and optimizer state are filled in place.
+
+    Plugins that the file does not know start anew, and state of plugins that the run does not have is left; both are
+    logged.
+
+    Raises
+    ------
+    CheckpointError
+        The file is no checkpoint, or it belongs to other parameters or plugins; the run is then as it was.
+    RunStateError
+        The run has begun already; it is then as it was.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+        if metadata.get("version") != VERSION:
+            raise CheckpointError(f"{path}: expected a checkpoint of version {VERSION}, got {metadata.get('version')}")
+        kept = json.loads(metadata["run"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
+
+    targets = {
+        f"{what}.{name}": array
+        for what, container in (("params", run.params), ("optimizer_state", run.optimizer_state))
+        for name, array in named_arrays(container, what).items()
+    }
+    saved = {name: array for name, array in arrays.items() if name.startswith(("params.", "optimizer_state."))}
+    for name in {**targets, **saved}:
+        here, there = (_describe(where.get(name)) for where in (targets, saved))
+        if here != there:
+            raise CheckpointError(
+                f"{path}: {name} is {here} in this run, {there} in the file",
+                hint="a checkpoint belongs to one model and one optimizer: build those it was saved with",
+            )
+    for name in run.plugins.keys() ^ kept["plugins"].keys():
+        logger.warning("%s: plugin %r is in %s only", path, name, "the run" if name in run.plugins else "the file")
+    states = {
+        name: {field: _decode(value, arrays) for field, value in fields.items()}
+        for name, fields in kept["plugins"].items()
+        if name in run.plugins
+    }
+    for name, fields in states.items():
+        _check_fields(run.plugins[name], fields, f"{path}: plugin {name!r}")
+    run.resume(
+        epoch=kept["epoch"],
+        step=kept["step"],
+        # The scale of a plugin that the run no longer has would stay for good.
+        scales={name: scale for name, scale in kept["scales"].items() if name not in kept["plugins"] or name in states},
+        rows=kept["history"],
+        alarms=[Alarm(**alarm) for alarm in kept["alarms"]],
+        repairs=[Repair(**repair) for repair in kept["repairs"]],
+        hidden=_decode(kept["hidden"], arrays),
+    )
+    for name, array in targets.items():
+        if not array.flags.writeable:
+            raise CheckpointError(f"{path}: {name} cannot be written to", hint="copy it first: np.array(parameter)")
+    for name, array in targets.items():
+        array[...] = arrays[name]
+    for name, fields in states.items():
+        _restore(run.plugins[name], fields)
+
+
+def _describe(array: Array | None) -> str:
+    return "missing" if array is None else f"{array.dtype} of shape {array.shape}"
+
+
+def _check_fields(target: object, fields: object, what: str) -> None:
+    here = saved_state(target)
+    if not isinstance(fields, Mapping) or fields.keys() != here.keys():
+        there = sorted(fields) if isinstance(fields, Mapping) else fields
+        raise CheckpointError(
+            f"{what} keeps {sorted(here)}, the file has {there}",
+            hint="a checkpoint belongs to one version of a plugin: leave the plugin out, or use that version",
+        )
+    for name, value in here.items():
+        if attrs.has(type(value)):
+            _check_fields(value, fields[name], f"{what}, {name},")
+
+
+def _restore(target: object, state: Mapping[str, Any]) -> None:
+    for name, value in state.items():
+        current = getattr(target, name)
+        if attrs.has(type(current)):
+            _restore(current, value)
+        else:
+            setattr(target, name, value)
+
+
+def _encode(value: Any, path: str, arrays: dict[str, Array]) -> Any:
+    """The value as JSON, its arrays put aside under their paths; tuples, arrays and dicts are marked as such."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        arrays[path] = value
+        return {"array": path}
+    if isinstance(value, list | tuple):
+        items = [_encode(item, f"{path}.{index}", arrays) for index, item in enumerate(value)]
+        return {"tuple": items} if isinstance(value, tuple) else items
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {"dict": {key: _encode(item, f"{path}.{key}", arrays) for key, item in value.items()}}
+    if attrs.has(type(value)) and (state := saved_state(value)):
+        return _encode(state, path, arrays)
+    raise CheckpointError(
+        f"{path}: a {type(value).__name__} cannot be kept in a checkpoint",
+        hint="state is numbers, words and arrays; lists, tuples and dicts of these; and attrs objects, by the rule for "
+        "plugins. A field that a checkpoint leaves out is declared with state_field(..., saved=False)",
+    )
+
+
+def _decode(value: Any, arrays: Mapping[str, Array]) -> Any:
+    if isinstance(value, list):
+        return [_decode(item, arrays) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "array":
+        return arrays[content]
+    if kind == "tuple":
+        return tuple(_decode(item, arrays) for item in content)
+    return {key: _decode(item, arrays) for key, item in content.items()}

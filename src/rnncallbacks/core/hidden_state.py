@@ -1,0 +1,185 @@
+"""The hidden state between batches: carried, marked for a reset, handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rnncallbacks.arrays import Array, map_arrays, named_arrays
+from rnncallbacks.core.arguments import as_count, describe
+from rnncallbacks.errors import ContainerError, OptionError, RunStateError, ShapeError
+
+Zeros = Callable[[int], Any]
+
+
+class HiddenState:
+    """The state of one phase: what the last batch carried over, or zeros where a reset is due.
+
+    A reset only marks the state. The zeros are made when the state is asked for, because only then is the width of the
+    batch known. States are arrays or containers of arrays (an LSTM's ``(h, c)``), treated array by array.
+    """
+
+    def __init__(self, zeros: Zeros | None) -> None:
+        self._zeros = zeros
+        self._carried: Any = None
+        self._due: npt.NDArray[np.bool_] | None = None
+        self._expected: tuple[int, dict[str, tuple[int, ...]]] | None = None
+
+    def enter(self, batch_size: int) -> Any:
+        """The state with which a batch of ``batch_size`` sequences enters the forward pass."""
+        if self._zeros is None:
+            raise RunStateError(
+                "run.hidden: the run does not know the shape of the state",
+                hint="pass hidden_size= to Run, or zeros= a function from the batch size to a zero state",
+            )
+        if self._carried is None:
+            return self._zeros(batch_size)
+        carried, expected = named_arrays(self._carried, "state"), self._shapes(batch_size)
+        if expected.keys() != carried.keys():
+            raise ContainerError(
+                f"run.hidden: the carried state has {_arrays(carried)}, but a zero state has {_arrays(expected)}",
+                hint="give run.carry a state of the structure that hidden_size= or zeros= makes",
+            )
+        for name, array in carried.items():
+            if expected[name] != array.shape:
+                raise ShapeError(
+                    f"run.hidden: the carried state has shape {array.shape}, but batch size {batch_size} "
+                    f"needs {expected[name]}",
+                    hint="reset the state (hidden_state_reset), or keep the batch size, dropping a short last batch",
+                )
+        if self._due is not None:
+            fresh = named_arrays(self._zeros(batch_size), "zeros(batch_size)")
+            self._carried = self._reset_rows(carried, fresh, self._due)
+            self._due = None
+        return map_arrays(np.ndarray.copy, self._carried)  # a script may compute in the array that it is given
+
+    def carry(self, state: Any) -> None:
+        """Keep a copy of ``state`` for the next batch."""
+        if not named_arrays(state, "state"):
+            raise ContainerError("run.carry: expected a state of at least one array, got none")
+        self._due = None
+        self._carried = map_arrays(np.ndarray.copy, state)
+
+    def reset(self, rows: npt.NDArray[np.bool_] | None = None) -> None:
+        """Mark the whole state for a reset, or only the sequences where ``rows`` is true."""
+        if rows is None:
+            self._carried = self._due = None
+        elif self._carried is not None:
+            if self._due is not None and self._due.shape != rows.shape:
+                raise ShapeError(f"reset of some rows: masks of shapes {self._due.shape}, {rows.shape} for one state")
+            self._due = rows if self._due is None else self._due | rows
+
+    def _shapes(self, batch_size: int) -> dict[str, tuple[int, ...]]:
+        """Those of a zero state, which is made for that only when the batch size is another than before."""
+        assert self._zeros is not None
+        if self._expected is None or self._expected[0] != batch_size:
+            fresh = named_arrays(self._zeros(batch_size), "zeros(batch_size)")
+            self._expected = batch_size, {name: array.shape for name, array in fresh.items()}
+        return self._expected[1]
+
+    def _reset_rows(self, carried: dict[str, Array], fresh: dict[str, Array], rows: npt.NDArray[np.bool_]) -> Any:
+        axes = self._batch_axes()
+        replaced = {}
+        for name, array in carried.items():
+            axis = axes[name]
+            if rows.shape != (array.shape[axis],):
+                raise ShapeError(
+                    f"reset of some rows: the mask has shape {rows.shape}, but the state {array.shape} holds "
+                    f"{array.shape[axis]} sequences on axis {axis}",
+                    hint="give one truth value for each sequence of the batch",
+                )
+            along = rows.reshape([-1 if dimension == axis else 1 for dimension in range(array.ndim)])
+            replaced[id(array)] = partly = array.copy()
+            np.copyto(partly, fresh[name], where=along, casting="same_kind")
+        return map_arrays(lambda array: replaced[id(array)], self._carried)
+
+    def _batch_axes(self) -> dict[str, int]:
+        """The axis of each array on which the batch lies: the only one on which zeros(1) and zeros(2) differ."""
+        assert self._zeros is not None
+        one, two = named_arrays(self._zeros(1), "zeros(1)"), named_arrays(self._zeros(2), "zeros(2)")
+        axes = {}
+        for name, array in one.items():
+            differing = [axis for axis, (a, b) in enumerate(zip(array.shape, two[name].shape, strict=False)) if a != b]
+            if len(differing) != 1 or array.ndim != two[name].ndim:
+                raise ShapeError(
+                    f"zeros: expected the batch size on exactly one axis; zeros(1) has shape {array.shape}, "
+                    f"zeros(2) {two[name].shape}",
+                    hint="return an array with one axis of length batch_size",
+                )
+            axes[name] = differing[0]
+        return axes
+
+    @property
+    def carried(self) -> Any:
+        """What the last batch carried over, or None; a checkpoint keeps it, and sets it again."""
+        return self._carried
+
+    @carried.setter
+    def carried(self, carried: Any) -> None:
+        self._carried, self._due = carried, None
+
+
+class HiddenStates:
+    """The states of a run by phase, so that validation never leaks into training; and what a reset means for the run.
+
+    ``reset`` zeroes a state that lies inside a model object, where the run does not see it.
+    """
+
+    def __init__(self, zeros: Zeros | None, reset: Callable[[], object] | None) -> None:
+        for name, given in (("zeros", zeros), ("reset", reset)):
+            if given is not None and not callable(given):
+                raise OptionError(
+                    f"Run: expected {name} to be a function, got {describe(given)}", hint="pass it without calling it"
+                )
+        self._zeros = zeros
+        self._reset = reset
+        self._phases: dict[str, HiddenState] = {}
+
+    def __getitem__(self, phase: str) -> HiddenState:
+        if phase not in self._phases:
+            self._phases[phase] = HiddenState(self._zeros)
+        return self._phases[phase]
+
+    def reset(self, phase: str, rows: npt.ArrayLike | None) -> None:
+        """Reset a phase's state, or only the sequences where ``rows`` is true."""
+        mask = None if rows is None else np.asarray(rows)
+        if mask is not None and mask.dtype != bool:
+            raise OptionError(
+                f"run.reset_hidden: expected one truth value for each sequence, got {mask.dtype} values",
+                hint="turn positions into a mask: rows = np.isin(np.arange(batch_size), positions)",
+            )
+        if mask is not None and mask.all():
+            mask = None
+        if self._reset is not None:
+            if mask is None:
+                self._reset()
+            elif mask.any():
+                raise RunStateError(
+                    f"{int(mask.sum())} of {mask.size} sequences begin anew, but the function in reset= resets all",
+                    hint="use run.hidden and run.carry, which reset single rows, or hidden_state_reset(when='batch')",
+                )
+        elif self._zeros is None:
+            raise RunStateError(
+                "the run has no hidden state to reset",
+                hint="pass hidden_size=, zeros= or reset= to Run, or leave hidden_state_reset out",
+            )
+        self[phase].reset(mask)
+
+    def carried(self) -> dict[str, Any]:
+        """The carried state of each phase, or None where nothing is carried."""
+        return {phase: state.carried for phase, state in self._phases.items()}
+
+
+def zeros_of(hidden_size: int, params: Any) -> Zeros:
+    """From the batch size to zeros of shape ``(hidden_size, batch_size)``, in the dtype of the parameters."""
+    size = as_count(hidden_size, "Run", "hidden_size")
+    arrays = named_arrays(params, "params").values()
+    dtype = next((array.dtype for array in arrays if np.issubdtype(array.dtype, np.floating)), np.dtype(float))
+    return lambda batch_size: np.zeros((size, batch_size), dtype=dtype)
+
+
+def _arrays(named: Mapping[str, object]) -> str:
+    return "one array" if list(named) == [""] else f"the arrays {', '.join(map(repr, named))}"

@@ -1,0 +1,81 @@
+"""The state of a plugin: its attrs fields that are no options.
+
+A field with ``init=True`` is an option of the plugin. A field with ``init=False`` is its state: it has its default when
+a run begins, and a checkpoint keeps it unless it is declared with ``saved=False``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+
+_SAVED = "rnncallbacks.saved"
+
+
+def state_field(default: Any = attrs.NOTHING, *, factory: Callable[[], Any] | None = None, saved: bool = True) -> Any:
+    """A field of an attrs class that is state and no option.
+
+    Parameters
+    ----------
+    default:
+        The value at the start of a run: a plain value, or an ``attrs.Factory``.
+    factory:
+        A function without arguments that makes the value at the start of a run, for lists, dicts and objects.
+    saved:
+        Whether checkpoints keep the field. A field that is not saved has its default also in a run that resumes.
+
+    Example
+    -------
+    >>> @attrs.define(eq=False, kw_only=True)
+    ... class BatchCounter:
+    ...     every: int = 10
+    ...     batches: int = state_field(0)
+    ...     file: object = state_field(None, saved=False)
+    >>> BatchCounter(every=5).batches
+    0
+    """
+    if factory is not None:
+        default = attrs.Factory(factory)
+    return attrs.field(default=default, init=False, repr=False, metadata={_SAVED: saved})
+
+
+def reset_state(plugin: object, *, keep_saved: bool = False) -> None:
+    """Set the state fields of an attrs object to their defaults; fields without a default stay as they are.
+
+    With ``keep_saved``, only the fields that checkpoints leave out are reset: the others were just restored. Objects of
+    other classes stay as they are.
+
+    Example
+    -------
+    >>> @attrs.define(eq=False)
+    ... class Losses:
+    ...     seen: list[float] = state_field(factory=list)
+    >>> losses = Losses()
+    >>> losses.seen.append(0.5)
+    >>> reset_state(losses)
+    >>> losses.seen
+    []
+    """
+    for field in _state_fields(plugin):
+        default: Any = field.default
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # a class at run time, a function for types
+            default = default.factory(plugin) if default.takes_self else default.factory()
+        if default is not attrs.NOTHING and not (keep_saved and _is_saved(field)):
+            object.__setattr__(plugin, field.name, default)  # past frozen classes and validators
+
+
+def saved_state(plugin: object) -> dict[str, Any]:
+    """The state that a checkpoint keeps, by field name; empty for an object of another kind."""
+    return {field.name: getattr(plugin, field.name) for field in _state_fields(plugin) if _is_saved(field)}
+
+
+def _is_saved(field: attrs.Attribute[Any]) -> bool:
+    return bool(field.metadata.get(_SAVED, True))
+
+
+def _state_fields(plugin: object) -> Iterator[attrs.Attribute[Any]]:
+    kind = type(plugin)
+    if attrs.has(kind):
+        yield from (field for field in attrs.fields(kind) if not field.init)

@@ -1,0 +1,1 @@
+"""Detectors: the arithmetic behind guards. They know no plugin."""

@@ -1,0 +1,1 @@
+"""Detectors that look at curves and data over many epochs."""

@@ -1,0 +1,1 @@
+"""Detectors that look at hidden states and at the order of batches."""

@@ -1,0 +1,1 @@
+"""Plugins that watch a metric or the loss and raise alarms."""

@@ -1,0 +1,28 @@
+"""Early stopping: a plateau alarm that stops the run and restores the best parameters."""
+
+from __future__ import annotations
+
+import attrs
+
+from rnncallbacks import options
+from rnncallbacks.alarms.alarm import Action
+from rnncallbacks.plugins.alarms.plateau_alarm import PlateauAlarm
+
+
+@attrs.define(eq=False, kw_only=True)
+class EarlyStopping(PlateauAlarm):
+    """:class:`PlateauAlarm <rnncallbacks.plugins.alarms.plateau_alarm.PlateauAlarm>` with other defaults.
+
+    It watches ``val_loss``, and ``action`` and ``restore_best`` are "stop" and True.
+
+    Source: Prechelt, "Early stopping - but when?" (1998).
+
+    Example
+    -------
+    >>> EarlyStopping(patience=3).action
+    'stop'
+    """
+
+    monitor: str = attrs.field(default="val_loss", validator=options.column)
+    action: Action = attrs.field(default="stop", validator=options.one_of("warn", "stop", "raise"))
+    restore_best: bool = attrs.field(default=True, validator=options.flag)

@@ -1,0 +1,1 @@
+"""Plugins that name the cause of a sick run."""

@@ -1,0 +1,1 @@
+"""Plugins that show a run or write it to files."""

@@ -1,0 +1,120 @@
+"""Files: the history and the alarms, written as they come, and the diagnosis at the end."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from rnncallbacks import options
+from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.errors import OptionError
+from rnncallbacks.files import json_text, make_directory, worded, write_atomically
+
+if TYPE_CHECKING:
+    from rnncallbacks.alarms.alarm import Alarm
+    from rnncallbacks.core.batch import EpochSummary
+    from rnncallbacks.core.run import Run
+
+DIAGNOSIS = "diagnosis.json"
+FILES = ("history.jsonl", "history.csv", "alarms.jsonl", DIAGNOSIS)
+
+
+@attrs.define(eq=False, kw_only=True)
+class HistoryLog:
+    """Writes ``history.jsonl``, ``history.csv`` and ``alarms.jsonl`` into a directory, a line an epoch or alarm.
+
+    When the run is over, it writes ``diagnosis.json`` (alarms, what was checked, what was not and why, repairs, and why
+    the run was stopped), and ``alarms.jsonl`` anew: only then is it known how often each alarm was found, and what
+    explains it. ``rnncallbacks report`` makes a page of these files.
+
+    A number that is not finite is written as the word "NaN", "Infinity" or "-Infinity", as JSON has no such number. A
+    run that goes on from a checkpoint goes on in its files.
+
+    Options
+    -------
+    directory:
+        Where the files go; made if it is not there.
+    overwrite:
+        Whether a new run may replace the files of an earlier one.
+
+    Raises
+    ------
+    OptionError
+        The directory holds an earlier run's files, and ``overwrite`` is False; or it cannot be made.
+
+    Example
+    -------
+    >>> HistoryLog(directory="runs/first").overwrite
+    False
+    """
+
+    directory: Path = attrs.field(default=Path("."), converter=options.as_path, validator=options.path)
+    overwrite: bool = attrs.field(default=False, validator=options.flag)
+    _started: bool = state_field(False, saved=False)
+    _columns: list[str] = state_field(factory=list, saved=False)
+
+    @hookimpl
+    def on_fit_start(self, run: Run) -> None:
+        for path in map(self._file, FILES):
+            if run.epoch == 0 and not self.overwrite and path.exists():
+                raise OptionError(
+                    f"history_log: {path} is there already", hint="name another directory, or set overwrite = true"
+                )
+        make_directory(self.directory)
+        self._file(DIAGNOSIS).unlink(missing_ok=True)  # an earlier run's, or that of the part before
+        write_atomically(self._file("history.jsonl"), "".join(_line(row) for row in run.history))
+        self._write_alarms(run)
+        self._write_csv(list(run.history))
+        self._started = True
+
+    @hookimpl(trylast=True)
+    def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
+        row = summary.row
+        self._append("history.jsonl", _line(row))
+        if row.keys() <= set(self._columns):
+            with self._file("history.csv").open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, self._columns, lineterminator="\n").writerow(worded(row))
+        else:
+            self._write_csv([*run.history, row])
+
+    @hookimpl
+    def on_alarm(self, alarm: Alarm) -> None:
+        if self._started and alarm.count == 1:  # those before the start are in run.alarms
+            self._append("alarms.jsonl", _line(alarm.to_dict()))
+
+    @hookimpl(trylast=True)
+    def on_fit_end(self, run: Run) -> None:
+        if not self._started:
+            return
+        self._started = False
+        self._write_alarms(run)
+        diagnosis = {"stop_reason": run.stop_reason, **run.diagnosis.to_dict()}
+        write_atomically(self._file(DIAGNOSIS), json_text(diagnosis, indent=2) + "\n")
+
+    def _file(self, name: str) -> Path:
+        return self.directory / name
+
+    def _append(self, name: str, text: str) -> None:
+        with self._file(name).open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    def _write_alarms(self, run: Run) -> None:
+        write_atomically(self._file("alarms.jsonl"), "".join(_line(alarm.to_dict()) for alarm in run.alarms))
+
+    def _write_csv(self, rows: list[dict[str, Any]]) -> None:
+        """All rows anew: their columns are not those of the file."""
+        self._columns = list(dict.fromkeys(name for row in rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self._columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(worded(row) for row in rows)
+        write_atomically(self._file("history.csv"), text.getvalue())
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json_text(record) + "\n"

@@ -1,0 +1,1 @@
+"""Plugins that change a run: state reset, clipping, averaging, repair."""

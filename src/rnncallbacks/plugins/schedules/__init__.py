@@ -1,0 +1,1 @@
+"""Plugins that scale the learning rate."""

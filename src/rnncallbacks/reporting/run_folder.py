@@ -1,0 +1,129 @@
+"""What a run left in its folder, read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from rnncallbacks.alarms.alarm import Alarm
+from rnncallbacks.alarms.catalogue import SEVERITIES
+from rnncallbacks.alarms.diagnosis import Diagnosis, Repair
+from rnncallbacks.errors import DataError
+
+HISTORY = "history.jsonl"
+
+
+@attrs.frozen(eq=False)
+class RunFolder:
+    """A run as its files tell it.
+
+    ``rows`` are those of the history. ``ended`` is False for a run that goes on or was killed: its diagnosis has then
+    the alarms that came so far, and no more. ``configuration`` is the text of its ``config.toml``, None without one.
+    """
+
+    path: Path
+    rows: list[dict[str, Any]]
+    diagnosis: Diagnosis
+    ended: bool
+    stop_reason: str | None
+    configuration: str | None
+
+
+def read_run(path: Path) -> RunFolder:
+    """Read the files that the plugin ``history_log`` wrote.
+
+    Raises
+    ------
+    DataError
+        This is no folder of a run, or one of its files is damaged; the message says where.
+    """
+    if not path.is_dir():
+        problem = "expected the folder of a run, got a file" if path.exists() else "there is no such folder"
+        raise DataError(f"{path}: {problem}")
+    if not (path / HISTORY).is_file():
+        raise DataError(f"{path}: not the folder of a run: it has no {HISTORY}", hint=_where_runs_are(path))
+    rows = list(_lines(path / HISTORY))
+    ended = (path / "diagnosis.json").is_file()
+    diagnosis, reason = _diagnosis(path / "diagnosis.json") if ended else (_alarms(path / "alarms.jsonl"), None)
+    config = path / "config.toml"
+    return RunFolder(path, rows, diagnosis, ended, reason, _text(config) if config.is_file() else None)
+
+
+def _where_runs_are(path: Path) -> str:
+    below = sorted(one.parent for one in path.glob(f"*/{HISTORY}"))
+    if below:
+        return f"its folder {below[-1]} is one"
+    return "the plugin history_log writes one, and so does the command train"
+
+
+def _diagnosis(path: Path) -> tuple[Diagnosis, str | None]:
+    found = _json(_text(path), str(path))
+    try:
+        diagnosis = Diagnosis()
+        for alarm in found["alarms"]:
+            diagnosis.alarms.append(_alarm(alarm))
+        for code in found["passed"]:
+            diagnosis.check(str(code))
+        for code, why in found["not_checked"].items():
+            diagnosis.cannot_check(str(code), str(why))
+        for repair in found["repairs"]:
+            diagnosis.repairs.append(Repair(**repair))
+        reason = found["stop_reason"]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a diagnosis: {type(error).__name__}: {error}") from None
+    return diagnosis, None if reason is None else str(reason)
+
+
+def _alarms(path: Path) -> Diagnosis:
+    diagnosis = Diagnosis()
+    if not path.is_file():
+        return diagnosis
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            diagnosis.add(_alarm(line))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise DataError(f"{path}, line {number}: not an alarm: {type(error).__name__}: {error}") from None
+    return diagnosis
+
+
+def _alarm(values: dict[str, Any]) -> Alarm:
+    alarm = Alarm(**values)
+    for name in ("code", "cause", "message", "remedy", "severity"):
+        if not isinstance(getattr(alarm, name), str):
+            raise TypeError(f"expected {name} to be text")
+    for name in ("epoch", "step", "count"):
+        if not isinstance(getattr(alarm, name), int):
+            raise TypeError(f"expected {name} to be a whole number")
+    if alarm.severity not in SEVERITIES:
+        raise TypeError(f"there is no severity {alarm.severity!r}")
+    return alarm
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a file. What stands behind its last line's end is half a record of a run that was killed."""
+    whole, _, _ = _text(path).rpartition("\n")
+    for number, line in enumerate(whole.split("\n") if whole else (), 1):
+        record = _json(line, f"{path}, line {number}")
+        if not isinstance(record, dict):
+            raise DataError(f"{path}, line {number}: expected an object, got {line[:40]}")
+        yield record
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: not valid JSON: {error}") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected UTF-8 text: {error}") from None

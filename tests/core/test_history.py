@@ -1,0 +1,55 @@
+"""The history: rows by epoch, columns by name."""
+
+import pytest
+
+from rnncallbacks.core.history import History
+from rnncallbacks.errors import DataError
+
+
+@pytest.fixture
+def history():
+    history = History()
+    history.append({"epoch": 1, "train_loss": 2.0})
+    history.append({"epoch": 2, "val_loss": 3.0, "train_loss": 1.0})
+    return history
+
+
+def test_a_column_has_a_value_for_each_epoch(history):
+    assert history["train_loss"] == [2.0, 1.0]
+    assert history["val_loss"] == [None, 3.0]
+    assert history.columns == ["epoch", "train_loss", "val_loss"]
+
+
+def test_rows_come_in_order(history):
+    assert len(history) == 2
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert repr(history) == "History(2 epochs: epoch, train_loss, val_loss)"
+
+
+def test_in_asks_for_a_column(history):
+    assert "val_loss" in history
+    assert "test_loss" not in history
+
+
+def test_a_row_is_copied():
+    history, row = History(), {"epoch": 1}
+    history.append(row)
+    row["epoch"] = 7
+    assert history["epoch"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("trian_loss", r"has no column 'trian_loss'; it has epoch, train_loss, val_loss\n.*did you mean 'train_loss'"),
+        ("seconds", "has no column 'seconds'"),
+    ],
+)
+def test_an_unknown_column_is_an_error_that_names_the_known(history, column, message):
+    with pytest.raises(DataError, match=message):
+        history[column]
+
+
+def test_a_missing_loss_says_what_computes_it():
+    with pytest.raises(DataError, match=r"none, as no epoch has ended\n.*loss_averaging"):
+        History()["train_loss"]

@@ -1,0 +1,101 @@
+"""Levels of losses: compared by quantiles, so that neither units nor tails decide."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnncallbacks.detectors.loss.divergence import LossLevels
+
+WINDOW, MAX_RISE = 20, 0.25
+
+
+def rises(losses, window=WINDOW, max_rise=MAX_RISE):
+    """Numbers of the batches, from 1, at which a rise is complete."""
+    levels = LossLevels()
+    return [
+        number
+        for number, loss in enumerate(losses, start=1)
+        if levels.follow(float(loss), window=window, max_rise=max_rise) is not None
+    ]
+
+
+def flat(level, count, seed=0):
+    return level * (1.0 + 0.05 * np.random.default_rng(seed).normal(size=count))
+
+
+def test_a_rise_names_both_levels():
+    levels = LossLevels()
+    losses = [*flat(1.0, 60), *flat(2.0, 60)]
+    rise = next(found for loss in losses if (found := levels.follow(loss, window=WINDOW, max_rise=MAX_RISE)))
+    assert rise.what == "the median of the last 20 losses"
+    assert rise.value == pytest.approx(2.0, abs=0.1)
+    assert rise.than == "that of the best 20 before"
+    assert rise.reference == pytest.approx(1.0, abs=0.1)
+
+
+def test_below_the_first_loss_it_takes_twice_the_rise():
+    learned = np.concatenate([flat(4.0, 5), flat(1.0, 95)])
+    assert not rises([*learned, *flat(2.5, 100)])
+    assert rises([*learned, *flat(3.5, 100)])
+    assert rises([*flat(1.0, 100), *flat(1.5, 100)])
+
+
+def test_a_loss_on_its_way_down_is_waited_for():
+    adapting = 1.0 + 4.0 * np.exp(-np.arange(100) / 30)
+    assert not rises([*flat(1.0, 100), *adapting])
+    assert rises([*flat(1.0, 100), *adapting[::-1]])
+
+
+def test_windows_that_drift_by_themselves_are_no_rise():
+    """Levels of successive windows differ by up to two thirds of the first loss from the beginning on."""
+    steps = np.repeat(np.random.default_rng(1).uniform(0.7, 1.4, size=40), WINDOW)
+    assert not [number for number in rises(steps) if number > 8 * WINDOW]
+    assert rises([*steps, *flat(8.0, 100)])[-1] > len(steps)
+
+
+def test_the_first_update_may_do_it():
+    assert rises([1.0, *flat(9.0, WINDOW)]) == [WINDOW + 1]
+    wild = np.exp(np.random.default_rng(0).normal(size=WINDOW) * 0.5)
+    assert rises([1.0, *(60.0 * wild)])[0] == WINDOW + 1
+    assert WINDOW + 1 not in rises([1.0, *(2.0 * wild)])
+
+
+def test_losses_that_are_forgotten_count_no_more():
+    levels = LossLevels()
+    for loss in flat(1.0, 100):
+        levels.follow(loss, window=WINDOW, max_rise=MAX_RISE)
+    levels.begin()
+    assert not any(levels.follow(loss, window=WINDOW, max_rise=MAX_RISE) for loss in flat(5.0, 100))
+    assert levels.first == pytest.approx(5.0, abs=1.0)
+
+
+def spikes(losses, **options):
+    levels, found = LossLevels(), []
+    for number, loss in enumerate(losses, start=1):
+        if levels.spikes(loss, **({"window": WINDOW, "max_rise": MAX_RISE, "spike": 10.0} | options)):
+            found.append(number)
+        levels.follow(loss, window=WINDOW, max_rise=MAX_RISE)
+    return found
+
+
+def test_a_spike_stands_out_of_all_before_it():
+    losses = flat(1.0, 200)
+    losses[149] = 4.0
+    losses[179] = 5.0  # not so far beyond the one before
+    assert spikes(losses) == [150]
+    assert spikes(losses, spike=100.0) == []
+    assert spikes(losses, max_rise=4.0) == []
+
+
+@given(st.integers(0, 10**6), st.sampled_from([1e-6, 1.0, 1e9]), st.booleans())
+def test_the_unit_does_not_matter(seed, unit, sick):
+    rng = np.random.default_rng(seed)
+    losses = rng.exponential(size=150) + np.where(np.arange(150) > 90, 20.0 * sick, 0.0)
+    assert rises(losses * unit) == rises(losses)
+
+
+@given(st.lists(st.floats(0.0, 1e6), max_size=120), st.integers(2, 30))
+def test_any_stream_is_survived(losses, window):
+    rises(losses, window=window)
+    spikes(losses)

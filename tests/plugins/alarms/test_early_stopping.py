@@ -1,0 +1,168 @@
+"""Early stopping: it stops, and leaves the script with the best parameters, whatever way the script updates them."""
+
+import numpy as np
+import pytest
+
+from rnncallbacks.core.run import Run
+from rnncallbacks.errors import OptionError, RunStateError
+from rnncallbacks.plugins import EarlyStopping, LossAveraging, PlateauAlarm
+
+# Best in epoch 3, and given up in epoch 5.
+VAL = [3.0, 2.0, 1.0, 1.5, 1.25, 0.5]
+
+
+def stopping(**options):
+    return [LossAveraging(), EarlyStopping(patience=2, **options)]
+
+
+def test_it_is_a_plateau_alarm_with_other_defaults():
+    assert isinstance(EarlyStopping(), PlateauAlarm)
+    plugin = EarlyStopping()
+    assert (plugin.monitor, plugin.action, plugin.restore_best) == ("val_loss", "stop", True)
+
+
+def test_stops_and_restores_in_place(play):
+    run = play(stopping(), [[9.0, 9.0]] * 6, val=[[value] for value in VAL])
+    assert len(run.history) == 5
+    assert run.stop_reason.startswith("RNN601 val_loss has not improved for 2 epochs: 1.25, best 1 in epoch 3")
+    # The parameter counts updates: two an epoch, three epochs until the best one.
+    np.testing.assert_array_equal(run.params["w"], [6.0, 6.0])
+
+
+def test_without_restore_best_the_last_parameters_stay(play):
+    run = play(stopping(restore_best=False), [[9.0, 9.0]] * 6, val=[[value] for value in VAL])
+    np.testing.assert_array_equal(run.params["w"], [10.0, 10.0])
+
+
+def test_restores_at_the_end_of_a_run_that_was_not_stopped(play):
+    run = play([LossAveraging(), EarlyStopping(patience=50)], [[9.0]] * 5, val=[[value] for value in VAL])
+    assert run.stop_reason is None
+    np.testing.assert_array_equal(run.params["w"], [3.0, 3.0])
+
+
+def test_an_error_in_the_script_still_leaves_the_best_parameters():
+    params = {"w": np.zeros(1)}
+
+    def script():
+        with Run(params, plugins=stopping()) as run:
+            for epoch in run.epochs(6):
+                params["w"] += 1.0
+                for loss in run.batches([VAL[epoch - 1]], phase="val"):
+                    run.record(loss)
+                if epoch == 4:
+                    raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        script()
+    np.testing.assert_array_equal(params["w"], [3.0])
+
+
+def test_validation_before_training_restores_the_parameters_that_were_validated():
+    params = {"w": np.zeros(1)}
+    validated = []
+    with Run(params, plugins=stopping()) as run:
+        for epoch in run.epochs(6):
+            validated.append(params["w"].copy())
+            for loss in run.batches([VAL[epoch - 1], VAL[epoch - 1]], phase="val"):
+                run.record(loss)
+            for _ in run.batches([0]):
+                run.backward(1.0, {"w": np.ones(1)})
+                params["w"] += 1.0
+    np.testing.assert_array_equal(params["w"], validated[2])
+
+
+def rebinding_script(*, tell_run, val, epochs):
+    """An update that returns new arrays, as from-scratch scripts and functional libraries have it."""
+    params = [np.zeros((2, 2)), {"b": np.zeros(2)}]
+    with Run(params, plugins=stopping()) as run:
+        for epoch in run.epochs(epochs):
+            for _ in run.batches([0]):
+                run.backward(1.0, [np.ones((2, 2)), {"b": np.ones(2)}])
+                params = [params[0] - 1.0, {"b": params[1]["b"] - 1.0}]
+                if tell_run:
+                    run.params = params
+            for _ in run.batches([0], phase="val"):
+                run.record(val[epoch - 1])
+    return params
+
+
+def test_a_script_that_rebinds_its_parameters_and_tells_the_run():
+    params = rebinding_script(tell_run=True, val=VAL, epochs=6)
+    np.testing.assert_array_equal(params[0], np.full((2, 2), -3.0))
+    np.testing.assert_array_equal(params[1]["b"], [-3.0, -3.0])
+
+
+def test_a_script_that_rebinds_and_forgets_is_told_at_the_second_best():
+    with pytest.raises(RunStateError, match="val_loss improved, but run\\.params are still the numbers") as failed:
+        rebinding_script(tell_run=False, val=VAL, epochs=6)
+    assert "run.params = params" in str(failed.value)
+
+
+def test_a_script_that_rebinds_and_forgets_is_told_even_if_nothing_improved_again(caplog):
+    rebinding_script(tell_run=False, val=[1.0] * 6, epochs=6)
+    assert "run.params never changed in this run" in caplog.text
+    assert "run.params = params" in caplog.text
+
+
+@pytest.mark.parametrize("rate", [lambda epoch: 0.0 if epoch > 2 else 0.5, lambda epoch: 0.5])
+def test_parameters_that_no_longer_move_are_no_error(rate, caplog):
+    """A learning rate that has decayed to zero, and a loop that has converged to the last bit."""
+    params = {"w": np.array([4.0])}
+    with Run(params, plugins=stopping()) as run:
+        for epoch in run.epochs(20):
+            for target in run.batches([1.0]):
+                grads = run.backward(0.0, {"w": 2 * (params["w"] - target)})
+                params["w"] -= rate(epoch) * grads["w"]
+            for target in run.batches([1.0], phase="val"):
+                run.record(((params["w"] - target) ** 2).item() + 1.0 / (1 + min(epoch, 3)))
+    assert run.stop_reason.startswith("RNN601")
+    assert "never changed" not in caplog.text
+
+
+def test_rebinding_entries_of_the_container_needs_no_telling():
+    params = {"w": np.zeros(1)}
+    with Run(params, plugins=stopping()) as run:
+        for epoch in run.epochs(6):
+            for _ in run.batches([0]):
+                run.backward(1.0, {"w": np.ones(1)})
+                params["w"] = params["w"] + 1.0
+            for _ in run.batches([0], phase="val"):
+                run.record(VAL[epoch - 1])
+    np.testing.assert_array_equal(params["w"], [3.0])
+
+
+def test_two_instances_stop_for_whichever_gives_up_first(play):
+    plugins = {
+        "averages": LossAveraging(),
+        "val": EarlyStopping(patience=4),
+        "train": EarlyStopping(monitor="train_loss", patience=2, restore_best=False),
+    }
+    run = play(plugins, [[1.0]] * 9, val=[[9.0 - epoch] for epoch in range(9)])
+    assert run.stop_reason.startswith("RNN601 train_loss")
+    assert len(run.history) == 3
+
+
+def test_a_second_run_with_the_same_object_begins_anew(play):
+    plugins = stopping()
+    runs = [play(plugins, [[9.0, 9.0]] * 6, val=[[value] for value in VAL]) for _ in range(2)]
+    assert [len(run.history) for run in runs] == [5, 5]
+    np.testing.assert_array_equal(runs[1].params["w"], [6.0, 6.0])
+
+
+def test_in_a_trainer_the_network_scores_its_best_again(make_trainer):
+    trainer, train, val = make_trainer(stopping(), learning_rate=0.5)
+    history = trainer.fit(train, val, max_epochs=20)
+    assert trainer.run.stop_reason is not None
+    losses, positions = 0.0, 0
+    for batch in val:
+        loss, _ = trainer.model.forward(batch, trainer.model.zero_state(batch.size))
+        losses, positions = losses + loss, positions + 1
+    assert losses / positions == pytest.approx(min(history["val_loss"]), rel=1e-6)
+    assert history["val_loss"][-1] > min(history["val_loss"])
+
+
+@pytest.mark.parametrize("wrong", [{"monitor": "val-loss"}, {"action": "restore"}, {"restore_best": "yes"}])
+def test_options_out_of_range(wrong):
+    (name,) = wrong
+    with pytest.raises(OptionError, match=f"EarlyStopping: {name}: expected .*, got"):
+        EarlyStopping(**wrong)

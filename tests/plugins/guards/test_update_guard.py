@@ -1,0 +1,162 @@
+"""Updates that do too much, too little or nothing are named, and recipes that work are left alone."""
+
+import numpy as np
+import pytest
+
+from rnncallbacks.core.run import Run
+from rnncallbacks.plugins import Checkpoint, UpdateGuard
+from rnncallbacks.testing.cases import run_case
+
+THROUGH = ["trainer", "loop", "plain_loop"]
+
+
+def codes(outcome):
+    return [alarm.code for alarm in outcome.loud]
+
+
+@pytest.mark.parametrize("through", THROUGH)
+@pytest.mark.parametrize(
+    ("fault", "task", "cell", "optimiser"),
+    [
+        ("rate_x30", "echo", "tanh", "sgd"),
+        ("rate_x100", "characters", "tanh", "adam"),
+        ("rate_x30", "echo", "relu", "adagrad"),
+        ("rate_x100", "echo", "tanh", "rmsprop"),
+        ("rate_x100", "characters", "relu", "momentum"),
+    ],
+)
+def test_a_rate_that_is_too_high_is_named_within_a_hundred_batches(fault, task, cell, optimiser, through):
+    outcome = run_case(fault, task, cell, optimiser, 5, through, plugins=[UpdateGuard()])
+    assert codes(outcome) == ["RNN501"]
+    assert outcome.loud[0].batch <= 100
+
+
+@pytest.mark.parametrize("through", THROUGH)
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_a_rate_that_is_too_low_is_named(optimiser, through):
+    assert codes(run_case("rate_x0.001", "echo", "tanh", optimiser, 1, through, plugins=[UpdateGuard()])) == ["RNN502"]
+
+
+@pytest.mark.parametrize("through", THROUGH)
+@pytest.mark.parametrize("fault", ["no_update", "update_of_a_copy"])
+def test_updates_that_do_nothing_are_named(fault, through):
+    assert codes(run_case(fault, "echo", "tanh", "adam", 1, through, plugins=[UpdateGuard()])) == ["RNN503"]
+
+
+@pytest.mark.parametrize(
+    ("trap", "task", "optimiser", "through"),
+    [
+        ("big_steps", "words", "sgd", "trainer"),
+        ("min_char_rnn", "stream", "adagrad", "plain_loop"),
+        ("warmup", "echo", "adam", "trainer"),
+        ("one_cycle", "echo", "sgd", "loop"),
+        ("noisy_labels", "characters", "adagrad", "trainer"),
+        ("noisy_inputs", "characters", "sgd", "loop"),
+        ("one_sequence", "anbn_single", "adagrad", "trainer"),
+        ("pretrained", "echo", "rmsprop", "loop"),
+        ("frozen_input", "characters", "adam", "loop"),
+        ("returns_new", "echo", "sgd", "plain_loop"),
+    ],
+)
+def test_recipes_that_work_are_left_alone(trap, task, optimiser, through):
+    assert run_case(trap, task, "tanh", optimiser, 1, through, plugins=[UpdateGuard()]).alarms == ()
+
+
+# --- in a script of one's own ------------------------------------------------------------------------------------
+
+
+def descend(rate, *, plugins=None, updates=60, closure=True, tells=True, noise=0.05, seed=0):
+    """Gradient descent in a bowl that is steep in one direction; above a rate of 0.2 it climbs."""
+    generator = np.random.default_rng(seed)
+    params = generator.normal(size=8)
+    steep = np.array([10.0] + [1.0] * 7)
+    guard = UpdateGuard()
+    calls = []
+    with Run(params, plugins=[guard] if plugins is None else plugins, learning_rate=rate) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(range(updates)):
+                shift = noise * generator.normal(size=8)
+
+                def loss_of(params, shift=shift):
+                    return float(0.5 * (steep * (params - shift) ** 2).sum())
+
+                def loss_of_batch(params=params, loss_of=loss_of):
+                    calls.append(run.step)
+                    return loss_of(params)
+
+                loss, grads = loss_of(params), steep * (params - shift)
+                grads = run.backward(loss, grads, closure=loss_of_batch if closure else None)
+                if tells:
+                    params -= run.learning_rate * grads
+                else:
+                    params = params - run.learning_rate * grads
+    return run, calls
+
+
+@pytest.mark.parametrize("closure", [True, False])
+def test_a_rate_beyond_the_curvature_climbs_and_is_named(closure):
+    run, _ = descend(0.25, closure=closure)
+    assert [alarm.code for alarm in run.alarms] == ["RNN501"]
+    evidence = run.alarms[0].evidence
+    assert evidence["learning_rate"] == 0.25
+    assert evidence["loss"] > evidence["first_loss"]
+    assert ("overshoot_share" in evidence) == closure
+
+
+@pytest.mark.parametrize("rate", [0.15, 0.05])
+def test_a_rate_below_it_is_fine_whatever_its_number(rate):
+    run, _ = descend(rate)
+    assert run.alarms == []
+    assert {"RNN501", "RNN503"} <= set(run.diagnosis.passed)
+
+
+def test_the_closure_is_called_a_bounded_number_of_times():
+    _, few = descend(0.15, updates=200)
+    assert 0 < len(few) <= 12
+    _, many = descend(0.195, updates=200, noise=2.0)
+    assert len(many) <= 45
+
+
+def test_without_parameters_it_says_what_to_pass():
+    with Run(plugins=[UpdateGuard()], learning_rate=1.0) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(range(50)):
+                run.backward(1.0, np.ones(1))
+    assert run.alarms == []
+    assert run.diagnosis.not_checked == dict.fromkeys(UpdateGuard.codes, "pass the parameters to Run(params)")
+
+
+def test_a_script_that_does_not_tell_its_new_arrays_is_told_so():
+    run, _ = descend(0.05, tells=False, updates=500)
+    assert run.alarms == []
+    assert "assign run.params = params after the update" in run.diagnosis.not_checked["RNN503"]
+
+
+def test_a_closure_that_fails_leaves_the_rest_to_judge():
+    params = np.ones(3)
+
+    def fails():
+        raise ValueError("gone")
+
+    with Run(params, plugins=[UpdateGuard()], learning_rate=0.5) as run:
+        for _ in run.epochs(1):
+            for step in run.batches(range(60)):
+                grads = run.backward(1.5**step, np.ones(3), closure=fails)
+                params -= run.learning_rate * grads
+    assert [alarm.code for alarm in run.alarms] == ["RNN501"]
+
+
+def test_a_resumed_run_goes_on_with_what_was_seen(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+
+    def train(epochs):
+        params = np.ones(3)
+        with Run(params, plugins=[Checkpoint(path=path), UpdateGuard()], learning_rate=0.1) as run:
+            for _ in run.epochs(epochs):
+                for _ in run.batches(range(25)):
+                    grads = run.backward(float((params**2).sum()), 2 * params)
+                    params -= run.learning_rate * grads
+        return run
+
+    train(1)
+    assert "RNN501" in train(2).diagnosis.passed

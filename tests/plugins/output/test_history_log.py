@@ -1,0 +1,194 @@
+"""The history on disk: JSON lines and CSV as the run goes, alarms beside them, and nothing overwritten by accident."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+
+from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.run import Run
+from rnncallbacks.errors import OptionError
+from rnncallbacks.plugins import Checkpoint, DivergenceAlarm, HistoryLog, LossAveraging
+
+NAN = math.nan
+
+
+def json_lines(path):
+    return [json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON")) for line in lines(path)]
+
+
+def lines(path):
+    return path.read_text("utf-8").splitlines()
+
+
+def csv_rows(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_one_line_an_epoch_in_both_files(play, tmp_path):
+    run = play([LossAveraging(), HistoryLog(directory=tmp_path)], [[1.0, 2.0], [0.5]], val=[[3.0], [4.0]])
+    assert json_lines(tmp_path / "history.jsonl") == list(run.history)
+    assert (tmp_path / "history.csv").read_text() == (
+        "epoch,learning_rate,train_loss,val_loss,train_batches,val_batches\n1,1.0,1.5,3.0,2,1\n2,1.0,0.5,4.0,1,1\n"
+    )
+    assert lines(tmp_path / "alarms.jsonl") == []
+
+
+def test_the_files_are_whole_after_every_epoch(tmp_path):
+    with Run(plugins=[HistoryLog(directory=tmp_path)]) as run:
+        for epoch in run.epochs(3):
+            assert len(lines(tmp_path / "history.jsonl")) == epoch - 1
+            if epoch > 1:
+                assert csv_rows(tmp_path / "history.csv")[-1]["note"] == f"after {epoch - 1}"
+            run.log(note=f"after {epoch}")
+
+
+def test_numbers_that_are_none_are_words(tmp_path):
+    with Run(plugins=[HistoryLog(directory=tmp_path)]) as run:
+        for _ in run.epochs(1):
+            run.log(a=NAN, b=math.inf, c=-math.inf, d=np.float32(0.5), e="word, with comma")
+    (row,) = json_lines(tmp_path / "history.jsonl")
+    assert row == {"epoch": 1, "a": "NaN", "b": "Infinity", "c": "-Infinity", "d": 0.5, "e": "word, with comma"}
+    (row,) = csv_rows(tmp_path / "history.csv")
+    assert row == {"epoch": "1", "a": "NaN", "b": "Infinity", "c": "-Infinity", "d": "0.5", "e": "word, with comma"}
+
+
+def test_columns_that_come_and_go(tmp_path):
+    with Run(plugins=[HistoryLog(directory=tmp_path)]) as run:
+        for epoch in run.epochs(4):
+            run.log(first=epoch)
+            if epoch in (2, 4):
+                run.log(second=10 * epoch)
+    assert (tmp_path / "history.csv").read_text() == "epoch,first,second\n1,1,\n2,2,20\n3,3,\n4,4,40\n"
+    assert [set(row) for row in json_lines(tmp_path / "history.jsonl")] == [
+        {"epoch", "first"},
+        {"epoch", "first", "second"},
+    ] * 2
+
+
+def test_alarms_as_they_come(tmp_path):
+    """One line a code while the run goes; how often each was found, and what explains it, when it is over."""
+    path = tmp_path / "alarms.jsonl"
+    with Run(plugins=[HistoryLog(directory=tmp_path)]) as run:
+        for epoch in run.epochs(3):
+            run.raise_alarm("RNN602", "rising", evidence={"loss": NAN, "batch": epoch})
+            assert [(alarm["code"], alarm["count"]) for alarm in json_lines(path)] == [("RNN602", 1)]
+        run.raise_alarm("RNN501", "too high")
+        assert [alarm["code"] for alarm in json_lines(path)] == ["RNN602", "RNN501"]
+    written = json_lines(path)
+    assert [(one["code"], one["count"], one["explained_by"]) for one in written] == [
+        ("RNN602", 3, "RNN501"),
+        ("RNN501", 1, None),
+    ]
+    assert written[0]["evidence"] == {"loss": "NaN", "batch": 1}
+    assert written[1] == run.alarms[1].to_dict()
+
+
+def test_the_diagnosis_at_the_end(play, tmp_path):
+    class Checking:
+        @hookimpl
+        def on_epoch_end(self, run):
+            assert not (tmp_path / "diagnosis.json").exists()
+            run.diagnosis.check("RNN201")
+            run.diagnosis.cannot_check("RNN404", "pass closure= to run.backward")
+
+    run = play([LossAveraging(), Checking(), DivergenceAlarm(), HistoryLog(directory=tmp_path)], [[1.0], [NAN]])
+    written = json.loads((tmp_path / "diagnosis.json").read_text(), parse_constant=pytest.fail)
+    assert written["stop_reason"] == run.stop_reason is not None
+    assert [(alarm["code"], alarm["evidence"]["loss"]) for alarm in written["alarms"]] == [("RNN403", "NaN")]
+    assert "RNN201" in written["passed"]
+    assert written["not_checked"]["RNN404"] == "pass closure= to run.backward"
+    assert written["repairs"] == []
+
+
+def test_a_run_in_progress_has_no_diagnosis_of_an_earlier_one(play, tmp_path):
+    (tmp_path / "diagnosis.json").write_text("{}")
+    with Run(plugins=[HistoryLog(directory=tmp_path, overwrite=True)]) as run:
+        for _ in run.epochs(1):
+            assert not (tmp_path / "diagnosis.json").exists()
+
+
+class AlarmAtTheStart:
+    @hookimpl
+    def on_fit_start(self, run):
+        run.raise_alarm("RNN601", "before the first epoch")
+
+
+class AlarmAtTheEnd:
+    @hookimpl
+    def on_fit_end(self, run):
+        run.raise_alarm("RNN602", "after the last epoch")
+
+
+@pytest.mark.parametrize("log_first", [True, False])
+def test_alarms_before_the_first_and_after_the_last_epoch_whatever_the_order(play, tmp_path, log_first):
+    alarms, log = [AlarmAtTheStart(), AlarmAtTheEnd()], [HistoryLog(directory=tmp_path / "new")]
+    play(log + alarms if log_first else alarms + log, [[1.0]])
+    messages = [alarm["message"] for alarm in json_lines(tmp_path / "new" / "alarms.jsonl")]
+    assert messages == ["before the first epoch", "after the last epoch"]
+
+
+def test_an_error_in_the_script_leaves_what_was_there(play, tmp_path):
+    with pytest.raises(TypeError):
+        play([LossAveraging(), HistoryLog(directory=tmp_path)], [[1.0], ["not a loss"]])
+    assert len(lines(tmp_path / "history.jsonl")) == 1
+
+
+def test_the_directory_is_made(play, tmp_path):
+    play([HistoryLog(directory=str(tmp_path / "runs" / "first"))], [[1.0]])
+    assert len(lines(tmp_path / "runs" / "first" / "history.jsonl")) == 1
+
+
+@pytest.mark.parametrize("name", ["history.jsonl", "history.csv", "alarms.jsonl", "diagnosis.json"])
+def test_files_of_an_earlier_run_are_not_overwritten(play, tmp_path, name):
+    (tmp_path / name).write_text("precious\n")
+    with pytest.raises(OptionError, match=f"history_log: .*{name} is there already") as failed:
+        play([AlarmAtTheStart(), HistoryLog(directory=tmp_path)], [[1.0]])
+    assert "set overwrite = true" in str(failed.value)
+    assert (tmp_path / name).read_text() == "precious\n"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_unless_it_was_asked_for(play, tmp_path):
+    (tmp_path / "history.csv").write_text("old\n")
+    play([HistoryLog(directory=tmp_path, overwrite=True)], [[1.0]])
+    assert lines(tmp_path / "history.csv") == ["epoch,learning_rate", "1,1.0"]
+
+
+def test_a_directory_that_cannot_be_made(play, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OptionError, match=r"cannot make the directory .*file"):
+        play([HistoryLog(directory=tmp_path / "file")], [[1.0]])
+
+
+def test_a_resumed_run_goes_on_in_its_files(make_trainer, tmp_path):
+    def plugins(name, every):
+        log = HistoryLog(directory=tmp_path / name)
+        return [LossAveraging(), log, Checkpoint(path=tmp_path / name / "run.safetensors", every=every)]
+
+    trainer, train, val = make_trainer(plugins("whole", 1))
+    whole = trainer.fit(train, val, max_epochs=5)
+    # Stopped after three epochs, with a checkpoint after the second: the third is done again.
+    trainer, train, val = make_trainer(plugins("parts", 2))
+    trainer.fit(train, val, max_epochs=3)
+    trainer, train, val = make_trainer(plugins("parts", 2))
+    train.epoch = 2
+    assert list(trainer.fit(train, val, max_epochs=5)) == list(whole)
+    for name in ("history.jsonl", "history.csv", "alarms.jsonl"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_two_instances_write_to_two_places(play, tmp_path):
+    plugins = {"here": HistoryLog(directory=tmp_path / "a"), "there": HistoryLog(directory=tmp_path / "b")}
+    play(plugins, [[1.0]] * 2)
+    assert (tmp_path / "a" / "history.csv").read_bytes() == (tmp_path / "b" / "history.csv").read_bytes() != b""
+
+
+@pytest.mark.parametrize("wrong", [{"directory": 3}, {"overwrite": "yes"}])
+def test_options_out_of_range(wrong):
+    (name,) = wrong
+    with pytest.raises(OptionError, match=f"HistoryLog: {name}: expected .*, got"):
+        HistoryLog(**wrong)

@@ -1,0 +1,190 @@
+"""Progress in the terminal: a bar where there is one, and a line an epoch everywhere."""
+
+import math
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.errors import OptionError, PluginError
+from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, LossAveraging, Progress
+from rnncallbacks.plugins.output.progress import epoch_line
+
+ROW = {
+    "epoch": 7,
+    "learning_rate": 1e-3,
+    "train_loss": 1.23456,
+    "val_loss": 2.0,
+    "train_batches": 12,
+    "gradient_norm": 12.3456,
+    "clipped_gradient_norm": 5.0,
+    "clipped_fraction": 0.25,
+}
+
+
+def test_a_line_names_losses_rate_norm_and_share():
+    assert epoch_line(ROW, 100, 1.25) == (
+        "epoch   7/100  train 1.2346  val 2.0000  lr 1.00e-03  grad norm 12.3  clipped 25%  1.2s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "max_epochs", "line"),
+    [
+        ({"epoch": 1}, None, "epoch 1  0.0s"),
+        ({"epoch": 1}, 9, "epoch 1/9  0.0s"),
+        ({"epoch": 1, "val_loss": math.nan}, 10, "epoch  1/10  val nan  0.0s"),
+        ({"epoch": 1, "note_loss": "a word"}, None, "epoch 1  0.0s"),
+    ],
+)
+def test_a_line_leaves_out_what_is_not_there(row, max_epochs, line):
+    assert epoch_line(row, max_epochs, 0.0) == line
+
+
+def test_without_a_terminal_there_are_only_lines(play, capsys):
+    play([LossAveraging(), GradientClipping(max_norm=1.0), Progress()], [[1.0, 2.0], [0.5, 0.5]], val=[[3.0], [2.0]])
+    out = capsys.readouterr().out
+    assert [re.sub(r"[\d.]+s$", "0.0s", line) for line in out.splitlines()] == [
+        "epoch 1/2  train 1.5000  val 3.0000  lr 1.00e+00  grad norm 1.41  clipped 100%  0.0s",
+        "epoch 2/2  train 0.5000  val 2.0000  lr 1.00e+00  grad norm 1.41  clipped 100%  0.0s",
+    ]
+    assert "\x1b" not in out
+
+
+def test_a_long_line_is_not_broken(play, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    play([LossAveraging(), Progress()], [[1.0]], val=[[3.0]])
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_says_why_the_run_was_stopped(play, capsys):
+    reason = "RNN403 the loss (nan) of batch 1 of train is not finite"
+    play([LossAveraging(), DivergenceAlarm(), Progress(summary=False)], [[math.nan]])
+    assert f"stopped: {reason}" in capsys.readouterr().out
+    play([LossAveraging(), DivergenceAlarm(), Progress()], [[math.nan]])
+    assert "stopped: RNN403\nRNN403 non-finite value: the loss (nan)" in capsys.readouterr().out
+
+
+class Looking:
+    """Checks this and that, and finds something at the very end."""
+
+    @hookimpl
+    def on_epoch_end(self, run):
+        run.diagnosis.check("RNN201")
+        run.diagnosis.check("RNN101")
+        for code in ("RNN404", "RNN405", "RNN501"):
+            run.diagnosis.cannot_check(code, "pass closure= to run.backward")
+        run.diagnosis.cannot_check("RNN604", "there is no validation")
+        run.raise_alarm("RNN602", "it rose", evidence={"loss": 9.0})
+
+    @hookimpl
+    def on_fit_end(self, run):
+        run.raise_alarm("RNN501", "every update overshot", evidence={"share": 0.5})
+
+
+def test_at_the_end_comes_the_diagnosis(play, capsys):
+    play([LossAveraging(), Progress(), Looking()], [[1.0], [2.0]])
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "RNN501 the learning rate is too high: every update overshot (epoch 2, step 2)",
+        "  share = 0.5",
+        "  remedy: divide the learning rate by 10, and adjust it to the loss curve",
+        "  so also RNN602 divergence: it rose (epoch 1, step 1, 2 times)",
+        "passed: RNN101, RNN201",
+        "not checked: RNN404, RNN405, pass closure= to run.backward",
+        "not checked: RNN604, there is no validation",
+    ]
+
+
+def test_the_diagnosis_can_be_left_out(play, capsys):
+    play([LossAveraging(), Progress(summary=False), Looking()], [[1.0]])
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_in_a_trainer_one_line_an_epoch(make_trainer, capsys):
+    trainer, train, val = make_trainer([LossAveraging(), Progress()])
+    trainer.fit(train, val, max_epochs=3)
+    assert [line[:11] for line in capsys.readouterr().out.splitlines()] == [f"epoch {n}/3  " for n in (1, 2, 3)]
+
+
+SCRIPT = """
+import sys, time
+import numpy as np
+from rnncallbacks.plugins import LossAveraging, PlateauAlarm, Progress
+from rnncallbacks.core.run import Run
+
+epochs = int(sys.argv[1]) or None
+with Run(plugins=[LossAveraging(), PlateauAlarm(patience=1), Progress(refresh=0.01)], learning_rate=0.5) as run:
+    for epoch in run.epochs(epochs):
+        for _ in run.batches(range(4)):
+            run.backward(2.0, np.zeros(1))
+            time.sleep(0.05)
+        if epoch == 3:
+            run.stop("three are enough")
+"""
+
+
+def on_a_terminal(*arguments):
+    """What the script writes to a pseudo-terminal, with its escape sequences."""
+    leader, follower = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "160", "LINES": "40"}
+    for name in ("NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        environment.pop(name, None)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *arguments], stdout=follower, stderr=follower, stdin=follower, env=environment
+    )
+    os.close(follower)
+    written = bytearray()
+    while True:
+        try:
+            chunk = os.read(leader, 65536)
+        except OSError:  # Linux says so when the other end is closed
+            break
+        if not chunk:
+            break
+        written += chunk
+    os.close(leader)
+    assert process.wait() == 0, written.decode()
+    return written.decode()
+
+
+def plain(text):
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+def test_on_a_terminal_a_bar_with_the_time_left_goes_before_the_lines():
+    text = on_a_terminal("3")
+    shown = plain(text)
+    assert "━" in shown
+    assert re.search(r"epoch 2  batch [1-4]/4  loss 2\.0000", shown)
+    assert re.search(r"left 0:00:0\d", shown)
+    assert "100%" in shown
+    lines = re.findall(r"epoch \d/3  train 2\.0000  lr 5\.00e-01  [\d.]+s", shown)
+    assert [line[:9] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert "RNN601 plateau: train_loss has not improved for 1 epochs" in shown
+    assert "\nstopped: three are enough" in shown.replace("\r", "")
+    assert shown[shown.index("stopped:") :].count("RNN601 plateau: train_loss has not improved for 1 epochs") == 1
+    # The cursor comes back, and the last bar is erased.
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+    assert "\x1b[2K" in text[text.rindex("━") :]
+
+
+def test_on_a_terminal_a_run_without_end_shows_no_total():
+    shown = plain(on_a_terminal("0"))
+    assert re.search(r"epoch 1  train 2\.0000", shown)
+
+
+def test_without_rich_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    with pytest.raises(PluginError, match="progress needs rich") as failed:
+        Progress()
+    assert "rnncallbacks[cli]" in str(failed.value)
+
+
+@pytest.mark.parametrize("refresh", [0.0, -1.0, "0.1", math.nan])
+def test_options_out_of_range(refresh):
+    with pytest.raises(OptionError, match="Progress: refresh: expected a number > 0, got"):
+        Progress(refresh=refresh)
