@@ -5,9 +5,11 @@ import inspect
 import re
 from importlib import import_module
 from importlib.metadata import entry_points
+from pkgutil import walk_packages
 
 import pytest
 
+from rnncallbacks import detectors
 from rnncallbacks.alarms.catalogue import CATALOGUE, SEVERITIES, page
 from rnncallbacks.cli.explain import raised_by
 from rnncallbacks.errors import OptionError
@@ -51,14 +53,42 @@ def test_a_page_names_only_codes_and_plugins_that_there_are(code):
     assert named <= PLUGINS.keys()
 
 
+def detectors_of(code):
+    """The modules in the paragraph below the head of a page, which begins with "Detector"."""
+    paragraph = PAGES[code].split("\n\n")[2]
+    assert re.match(r"Detectors?: `", paragraph)
+    return re.findall(r"`([\w.]+)`", paragraph)
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
+def test_the_detectors_that_a_page_names_can_be_imported(code):
+    names = detectors_of(code)
+    assert names
+    assert len(names) == len(set(names))
+    for name in names:
+        assert import_module(name).__name__.startswith("rnncallbacks.")
+
+
+def modules_in(package):
+    """The names of all modules of a package."""
+    return [one.name for one in walk_packages(package.__path__, f"{package.__name__}.")]
+
+
+@pytest.mark.parametrize("module", modules_in(detectors))
+def test_a_detector_is_named_by_the_pages_of_the_codes_that_it_reports(module):
+    tree = ast.parse(inspect.getsource(import_module(module)))
+    codes = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} & set(CATALOGUE)
+    assert {code for code in codes if module not in detectors_of(code)} == set()
+
+
 def evidence_of(code):
     """The names in the section on evidence."""
     return set(re.findall(r"`(\w+)`", PAGES[code].partition("## Evidence\n")[2].partition("\n## ")[0])) - PLUGINS.keys()
 
 
-def trees(plugin):
-    """The module of a plugin and those that it imports, parsed."""
-    first = import_module(PLUGINS[plugin])
+def trees(module):
+    """A module and those that it imports, parsed."""
+    first = import_module(module)
     names = {first.__name__}
     for node in ast.walk(ast.parse(inspect.getsource(first))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rnncallbacks."):
@@ -75,7 +105,8 @@ def words_in(tree):
 
 @pytest.mark.parametrize("code", CATALOGUE)
 def test_the_evidence_that_a_page_names_is_what_plugins_give(code):
-    words = {word for plugin in raised_by()[code] for tree in trees(plugin) for word in words_in(tree)}
+    modules = {*(PLUGINS[plugin] for plugin in raised_by()[code]), *detectors_of(code)}
+    words = {word for module in modules for tree in trees(module) for word in words_in(tree)}
     endings = tuple(word for word in words if word.startswith("_") and len(word) > 4)
     assert {name for name in evidence_of(code) if name not in words and not name.endswith(endings)} == set()
 
