@@ -4,5 +4,6 @@ from rnncallbacks.bases.guard import Guard
 from rnncallbacks.bases.monitor import Monitor
 from rnncallbacks.bases.schedule import LearningRateSchedule
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.finding import Finding
 
-__all__ = ["Guard", "LearningRateSchedule", "Monitor", "state_field"]
+__all__ = ["Finding", "Guard", "LearningRateSchedule", "Monitor", "state_field"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
@@ -12,8 +11,8 @@ from rnncallbacks.alarms.alarm import ACTIONS, Action
 from rnncallbacks.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from rnncallbacks.alarms.catalogue import Severity
     from rnncallbacks.core.run import Run
+    from rnncallbacks.detectors.finding import Finding
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -31,16 +30,11 @@ class Guard:
 
     action: Action = attrs.field(default="warn", validator=options.one_of(*ACTIONS))
 
-    def fire(
-        self,
-        run: Run,
-        code: str,
-        message: str,
-        evidence: Mapping[str, float | int | str],
-        severity: Severity | None = None,
-    ) -> None:
-        """Raise an alarm with the guard's action."""
-        run.raise_alarm(code, message, evidence=evidence, severity=severity, action=self.action)
+    def fire(self, run: Run, finding: Finding) -> None:
+        """Raise the alarm of a finding with the guard's action."""
+        run.raise_alarm(
+            finding.code, finding.message, evidence=finding.evidence, severity=finding.severity, action=self.action
+        )
 
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:

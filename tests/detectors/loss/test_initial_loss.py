@@ -34,7 +34,7 @@ def test_a_sum_names_what_it_is_over(name, count):
     assert code(found) == "RNN301"
     assert name in found.finding.message
     assert found.finding.evidence["factor"] == count
-    assert not found.finding.divided
+    assert not found.divided
     assert found.passed == ("RNN302",)
 
 
@@ -51,7 +51,7 @@ def test_a_sum_over_positions_of_which_nothing_is_known_is_a_whole_multiple_of_t
 def test_a_loss_that_is_divided_twice_is_marked_as_such():
     found = judge_zero(EVEN / 20, EVEN / 20, 0.6, KNOWN, COUNTS)
     assert code(found) == "RNN301"
-    assert found.finding.divided
+    assert found.divided
 
 
 def test_other_functions_are_told_where_targets_are_classes():

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.detectors.loss.uniform_loss import Classes, Match, explain, explain_first, explain_low, explain_whole
 
 TOO_HIGH = 1.5
@@ -22,22 +23,13 @@ ALL = ("RNN301", "RNN302", "RNN303")
 
 
 @attrs.frozen
-class Finding:
-    """A code, a message that does the arithmetic, and its numbers. ``divided`` marks a loss that is divided twice."""
-
-    code: str
-    message: str
-    evidence: Mapping[str, float | int | str]
-    divided: bool = False
-
-
-@attrs.frozen
 class Judgement:
     """What was found, which codes were passed, and why the others cannot be told; None if more losses may tell."""
 
     finding: Finding | None = None
     passed: tuple[str, ...] = ()
     unclear: str | None = ""
+    divided: bool = False
 
 
 def judge_zero(at_zero: float, loss: float, weights: float, classes: Classes, counts: Mapping[str, float]) -> Judgement:
@@ -70,7 +62,7 @@ def judge_zero(at_zero: float, loss: float, weights: float, classes: Classes, co
         return Judgement(Finding("RNN301", message, numbers), ("RNN302",))
     if match.kind == "divided":
         message = f"{start} = {match.form} / {factor}, and {factor} is {match.count}: it is divided once too often"
-        return Judgement(Finding("RNN301", message, numbers, divided=True), ("RNN302",))
+        return Judgement(Finding("RNN301", message, numbers), ("RNN302",), divided=True)
     return _judge_height(loss, at_zero, weights, "with all parameters at zero")
 
 

@@ -14,6 +14,7 @@ from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.closure import CannotProbe, evaluate_here, put_back
+from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.detectors.gradient.accumulation import LOOKS, Accumulation
 from rnncallbacks.detectors.gradient.clipped import clipping_marks
 from rnncallbacks.detectors.gradient.directional import Slopes, movable
@@ -134,7 +135,7 @@ class GradientGuard(Guard):
         if found is not None:
             first, self._watch = self._watch.first, ExplosionWatch()  # which sees whether a repair helps
             numbers = attrs.asdict(found) | {"max_norm": self.max_norm}
-            self.fire(run, "RNN401", describe(found, self.max_norm, first), numbers)
+            self.fire(run, Finding("RNN401", describe(found, self.max_norm, first), numbers))
         fine = math.isfinite(loss) and math.isfinite(norm) and not batch.skipped
         if fine:
             self._seen += 1
@@ -232,9 +233,11 @@ class GradientGuard(Guard):
         if self._vanished == len(VANISHING):
             self.fire(
                 run,
-                "RNN402",
-                f"{share:.2g} of the gradient reaches the first time step (expected more than {VANISHED:g})",
-                {"share": share, "expected": VANISHED},
+                Finding(
+                    "RNN402",
+                    f"{share:.2g} of the gradient reaches the first time step (expected more than {VANISHED:g})",
+                    {"share": share, "expected": VANISHED},
+                ),
             )
 
     # Gradients beside the loss --------------------------------------------------------------------------------------
@@ -265,7 +268,7 @@ class GradientGuard(Guard):
             for code in (*codes, "RNN406") if summed else codes:
                 run.diagnosis.cannot_check(code, str(reason))
         if found is not None:
-            self.fire(run, *found)
+            self.fire(run, Finding(*found))
 
     def _judge(self, run: Run, batch: Batch, verdict: Verdict, bound: float | None) -> Found | None:
         if verdict.kind == "unclear":
@@ -344,7 +347,7 @@ class GradientGuard(Guard):
             self._plain = None
         if found is not None:
             self._examined = True
-            self.fire(run, *found)
+            self.fire(run, Finding(*found))
 
     def _add_up(self, run: Run, batch: Batch, grads: Gradients, loss: float) -> None:
         """Without a closure: follow norms and directions."""
@@ -354,6 +357,6 @@ class GradientGuard(Guard):
             return  # one gradient is like the other, as the batches are the same
         if self._sums.found:
             self._sum_at, self._examined = 0, True
-            self.fire(run, "RNN406", *words_of_growth(self._sums))
+            self.fire(run, Finding("RNN406", *words_of_growth(self._sums)))
         elif self._seen == LOOKS[-1]:
             run.diagnosis.check("RNN406")

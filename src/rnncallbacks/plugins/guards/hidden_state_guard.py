@@ -12,6 +12,7 @@ from rnncallbacks.arrays import Array
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.detectors.sequences import Sequences, mask_of, sequences_of
 from rnncallbacks.detectors.state.entering import Look, Phase, Transition, transition
 from rnncallbacks.detectors.state.hidden_states import (
@@ -180,7 +181,7 @@ class HiddenStateGuard(Guard):
                     "sequences begin anew: zeros must enter these"
                 )
                 evidence = {"state_rms": found.rms, "expected_rms": 0.0, "leaking": leaking, "sequences": len(starts)}
-                self.fire(run, "RNN201", message, evidence, _severity(phase, found.other))
+                self.fire(run, Finding("RNN201", message, evidence, _severity(phase, found.other)))
             return
         if found.before.edges is None or edges is None:
             return
@@ -214,7 +215,7 @@ class HiddenStateGuard(Guard):
         }
         tally.clear()
         phase.quiet_until = phase.serial + WINDOW
-        self.fire(run, "RNN201", message, evidence, severity)
+        self.fire(run, Finding("RNN201", message, evidence, severity))
 
     def _check_reset(self, run: Run, batch: Batch, phase: Phase, edges: Edges | None) -> None:
         """Zeros enter a batch: whether it is one of a stream."""
@@ -243,7 +244,7 @@ class HiddenStateGuard(Guard):
         )
         evidence = {"share_that_goes_on": 1.0, "rows": tally.rows, "batches": tally.batches, "state_rms": 0.0}
         tally.clear()
-        self.fire(run, "RNN203", message, evidence, "info" if phase.told_anew else None)
+        self.fire(run, Finding("RNN203", message, evidence, "info" if phase.told_anew else None))
 
     def _check_width(self, run: Run, batch: Batch, phase: Phase, shown: Sequences) -> None:
         state = phase.state
@@ -278,7 +279,7 @@ class HiddenStateGuard(Guard):
         if self._told_width.get(loudness) != run.epoch:  # shapes say the same thing in each batch
             self._told_width[loudness] = run.epoch
             message = f"the state that enters batch {batch.index} of {batch.phase} {wrong}"
-            self.fire(run, "RNN202", message, evidence, severity)
+            self.fire(run, Finding("RNN202", message, evidence, severity))
 
     def _check_saturation(self, run: Run, batch: Batch) -> None:
         steps = steps_of(batch.evidence.get("hidden_states"))
@@ -296,7 +297,7 @@ class HiddenStateGuard(Guard):
         since = "from the first batch on" if fault else f"{began:.0%} did at first, and the loss is {window.loss:.4g}"
         message = f"{mean:.0%} of the units lie beyond {SATURATED} in size, in {WINDOW} batches: {since}"
         evidence = {"saturated_share": mean, "healthy_share": 0.05, "first_share": began, "loss": window.loss}
-        self.fire(run, "RNN407", message, evidence, None if fault else "info")
+        self.fire(run, Finding("RNN407", message, evidence, None if fault else "info"))
 
 
 def _starts(batch: Batch, size: int) -> BoolArray | None:

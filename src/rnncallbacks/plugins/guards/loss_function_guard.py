@@ -13,7 +13,8 @@ from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.closure import CannotProbe, evaluate, evaluate_here, put_back
-from rnncallbacks.detectors.loss.initial_loss import Finding, Judgement, judge_first, judge_low, judge_zero
+from rnncallbacks.detectors.finding import Finding
+from rnncallbacks.detectors.loss.initial_loss import Judgement, judge_first, judge_low, judge_zero
 from rnncallbacks.detectors.loss.uniform_loss import classes_of, counts_of, least_classes, true_nll, weight_scale
 from rnncallbacks.detectors.sequences import sequences_of
 from rnncallbacks.detectors.update.metrics import FOLLOWS, follows_gradient
@@ -105,7 +106,9 @@ class LossFunctionGuard(Guard):
         if not math.isnan(cosine) or self._waited >= PATIENCE:
             finding, self._sum = self._sum, None
             severity: Severity | None = "info" if cosine < FOLLOWS else None
-            self.fire(run, finding.code, finding.message, {**finding.evidence, "follows_gradient": cosine}, severity)
+            self.fire(
+                run, Finding(finding.code, finding.message, {**finding.evidence, "follows_gradient": cosine}, severity)
+            )
 
     def _look(self, run: Run, batch: Batch, loss: float) -> None:
         targets = sequences_of(batch).targets
@@ -168,7 +171,7 @@ class LossFunctionGuard(Guard):
         finding = judgement.finding
         if finding is None:
             return
-        if finding.divided:
+        if judgement.divided:
             run.raise_alarm(
                 finding.code,
                 finding.message,
@@ -181,4 +184,4 @@ class LossFunctionGuard(Guard):
         elif finding.code == "RNN301" and run.params is not None:
             self._sum = finding  # how bad that is, the first update shows
         else:
-            self.fire(run, finding.code, finding.message, finding.evidence)
+            self.fire(run, finding)

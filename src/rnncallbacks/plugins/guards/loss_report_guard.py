@@ -12,6 +12,7 @@ import numpy as np
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.detectors.loss.denominator import (
     Divisor,
     PhaseLosses,
@@ -191,7 +192,7 @@ class LossReportGuard(Guard):
             }
         if severity == "info":
             more += "; that is right only if the batch losses are sums, as these seem to be"
-        self.fire(run, code, "; ".join(sentences) + more, evidence, severity)
+        self.fire(run, Finding(code, "; ".join(sentences) + more, evidence, severity))
 
     def _sizes_of(self, batch: Batch) -> tuple[int | None, int | None]:
         """Sequences of the batch and their time steps; arrays are read once for each shape."""

@@ -12,6 +12,7 @@ from rnncallbacks.arrays import Array
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.detectors.loss.constant_baseline import entropy
 from rnncallbacks.detectors.progress.dependence import MISSING, Dependence, dependence
 from rnncallbacks.detectors.progress.statistics import mann_kendall, rise_in_noise, theil_sen
@@ -186,14 +187,16 @@ class ProgressGuard(Guard):
         low, high = REACHED
         if self._signal == "constant":
             self._raised.append("RNN603")
-            self.fire(run, "RNN603", self._tested, {"entropy": 0.0, "loss": loss}, severity="info")
+            self.fire(run, Finding("RNN603", self._tested, {"entropy": 0.0, "loss": loss}, severity="info"))
         elif low * self._entropy < loss < high * self._entropy:
             self._raised.append("RNN603")
             self.fire(
                 run,
-                "RNN603",
-                f"the loss is {loss:.6g}, and the entropy of the targets is {self._entropy:.6g}; {self._tested}",
-                {"loss": loss, "entropy": self._entropy, "epochs": len(self._train)},
+                Finding(
+                    "RNN603",
+                    f"the loss is {loss:.6g}, and the entropy of the targets is {self._entropy:.6g}; {self._tested}",
+                    {"loss": loss, "entropy": self._entropy, "epochs": len(self._train)},
+                ),
             )
 
     # The curves -----------------------------------------------------------------------------------------------------
@@ -217,17 +220,19 @@ class ProgressGuard(Guard):
         self._raised.append("RNN604")
         self.fire(
             run,
-            "RNN604",
-            f"in {since} epochs since its best, {validation[best]:.6g}, the validation loss rose to "
-            f"{validation[-1]:.6g}, while the training loss fell from {train[best]:.6g} to {train[-1]:.6g}",
-            {
-                "best_validation": validation[best],
-                "validation": validation[-1],
-                "rise_in_standard_errors": errors,
-                "train_at_best": train[best],
-                "train": train[-1],
-                "epochs_since_best": since,
-            },
+            Finding(
+                "RNN604",
+                f"in {since} epochs since its best, {validation[best]:.6g}, the validation loss rose to "
+                f"{validation[-1]:.6g}, while the training loss fell from {train[best]:.6g} to {train[-1]:.6g}",
+                {
+                    "best_validation": validation[best],
+                    "validation": validation[-1],
+                    "rise_in_standard_errors": errors,
+                    "train_at_best": train[best],
+                    "train": train[-1],
+                    "epochs_since_best": since,
+                },
+            ),
         )
 
     def _judge_plateau(self, run: Run) -> None:

@@ -11,6 +11,7 @@ from rnncallbacks.arrays import fingerprint
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.errors import ContainerError
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ class ProtocolGuard(Guard):
         self._windows.clear()
         if what not in self._told:
             self._told.add(what)
-            self.fire(run, "RNN701", message, evidence, severity)
+            self.fire(run, Finding("RNN701", message, evidence, severity))
 
     @staticmethod
     def _print(run: Run) -> bytes | None:

@@ -14,6 +14,7 @@ from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.closure import CannotProbe, evaluate, evaluate_here, put_back
+from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.detectors.loss.constant_baseline import blind_loss
 from rnncallbacks.detectors.sequences import sequences_of
 from rnncallbacks.detectors.update.metrics import overshoot, same_losses, usual_norm
@@ -282,7 +283,7 @@ class UpdateGuard(Guard):
                 what += ", a tenth at most is usual"
         record.begin()
         run.diagnosis.check("RNN501")
-        self.fire(run, "RNN501", what, evidence)
+        self.fire(run, Finding("RNN501", what, evidence))
 
     # Too low --------------------------------------------------------------------------------------------------------
 
@@ -299,10 +300,12 @@ class UpdateGuard(Guard):
         needed = math.ceil(0.05 / pace)
         self.fire(
             run,
-            "RNN502",
-            f"an update moves the weights by {ratio:.2g} of their size and lowers its batch's loss by {pace:.2g} of "
-            f"it: at that pace 5% take {needed} updates",
-            {"improvement_per_update": pace, "update_ratio": ratio, "updates_for_5_percent": needed} | _rate(run),
+            Finding(
+                "RNN502",
+                f"an update moves the weights by {ratio:.2g} of their size and lowers its batch's loss by {pace:.2g} "
+                f"of it: at that pace 5% take {needed} updates",
+                {"improvement_per_update": pace, "update_ratio": ratio, "updates_for_5_percent": needed} | _rate(run),
+            ),
         )
 
     # Nothing --------------------------------------------------------------------------------------------------------
@@ -352,7 +355,7 @@ class UpdateGuard(Guard):
         self._settled = True
         if same:
             what = f"after {self._still} updates with gradients, the parameters are bit for bit what they were; {how}"
-            self.fire(run, "RNN503", what, {"updates": self._still, "update_ratio": 0.0} | _rate(run))
+            self.fire(run, Finding("RNN503", what, {"updates": self._still, "update_ratio": 0.0} | _rate(run)))
             return
         for code in self.codes:
             run.diagnosis.cannot_check(code, STALE)

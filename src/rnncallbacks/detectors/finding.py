@@ -1,0 +1,36 @@
+"""What a detector returns: one fault with the numbers that prove it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from rnncallbacks.alarms.catalogue import Severity
+
+
+@attrs.frozen
+class Finding:
+    """One fault that a detector found.
+
+    Parameters
+    ----------
+    code:
+        A code of the catalogue, such as ``"RNN404"``, or of a third party.
+    message:
+        A headline, the measured and the expected number, and the comparison.
+    evidence:
+        The numbers by name.
+    severity:
+        ``"info"``, ``"warning"`` or ``"error"``; None for the severity that the catalogue gives the code.
+
+    Example
+    -------
+    >>> Finding("RNN602", "the loss rose from 1.2 to 9.1", {"loss": 9.1, "best": 1.2}).code
+    'RNN602'
+    """
+
+    code: str
+    message: str
+    evidence: Mapping[str, float | int | str]
+    severity: Severity | None = None
