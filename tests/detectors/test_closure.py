@@ -1,29 +1,29 @@
-"""Questions to a script's closure: one answer for all who ask the same, and parameters that are what they were."""
+"""Evaluating a closure: one evaluation shared by all guards, and parameters that are restored."""
 
 import numpy as np
 import pytest
 
 from rnncallbacks import Run, load_plugins
 from rnncallbacks.core.batch import Batch
-from rnncallbacks.detectors.closure import CannotProbe, evaluate, evaluate_here, put_back
+from rnncallbacks.detectors.closure import ClosureError, evaluate_closure, evaluate_closure_once, restore_afterwards
 
 
-def test_all_who_ask_where_the_script_stands_share_one_answer():
+def test_the_loss_at_the_parameters_of_the_script_is_evaluated_once():
     asked = []
     batch = Batch(None, "train", 1, closure=lambda: asked.append(1) or 2.0)
-    assert evaluate_here(batch) == evaluate_here(batch) == 2.0
+    assert evaluate_closure_once(batch) == evaluate_closure_once(batch) == 2.0
     assert len(asked) == 1
-    with pytest.raises(CannotProbe, match="pass closure="):
-        evaluate_here(Batch(None, "train", 1))
+    with pytest.raises(ClosureError, match="pass closure="):
+        evaluate_closure_once(Batch(None, "train", 1))
 
 
 @pytest.mark.parametrize("answer", [None, "1.0", np.ones(2)])
-def test_what_is_no_number_is_a_reason_not_to_ask(answer):
-    with pytest.raises(CannotProbe, match="the closure failed"):
-        evaluate(lambda: answer)
+def test_a_closure_must_return_one_number(answer):
+    with pytest.raises(ClosureError, match="the closure failed"):
+        evaluate_closure(lambda: answer)
 
 
-def test_arrays_are_put_back_bit_for_bit_even_after_an_error():
+def test_arrays_are_restored_bit_for_bit_even_after_an_error():
     weights = np.array([1.0, -0.0, np.nan])
     before = weights.tobytes()
 
@@ -31,7 +31,7 @@ def test_arrays_are_put_back_bit_for_bit_even_after_an_error():
         weights[...] = 5.0
         raise KeyError
 
-    with pytest.raises(KeyError), put_back([weights]):
+    with pytest.raises(KeyError), restore_afterwards([weights]):
         spoil()
     assert weights.tobytes() == before
 

@@ -53,7 +53,8 @@ class Batch:
     ``batch_size`` and ``entering_state`` are what :meth:`Run.hidden <rnncallbacks.core.run.Run.hidden>` was asked for
     and what the batch before had carried over; the state is None if zeros were handed out, and both are None if it was
     not asked. ``closure`` evaluates the batch's loss at the parameters as
-    they are when it is called; None if the script gave none.
+    they are when it is called; None if the script gave none. ``closure_loss`` is its loss at the parameters of
+    ``run.backward``; None until a plugin evaluates it there.
     """
 
     data: Any
@@ -69,8 +70,8 @@ class Batch:
     batch_size: int | None = None
     entering_state: Any = None
     closure: Callable[[], Any] | None = None
+    closure_loss: float | None = state_field(None)
     _left: bool = state_field(False)  # the body broke out of the loop
-    _here: float | None = state_field(None)  # the closure's loss in run.backward
 
 
 @attrs.define(eq=False)

@@ -1,4 +1,16 @@
-"""Questions put to a script's closure: the loss at other parameters, which are then put back bit for bit."""
+"""Evaluates the closure at perturbed parameters, then restores them.
+
+A closure is the function that a script passes as ``run.backward(..., closure=...)``: it returns the loss of the batch
+at the current parameters. Every call of a closure goes through :func:`evaluate_closure`, and every perturbation is
+made inside :func:`restore_afterwards`:
+
+>>> weights = np.array([3.0, 4.0])
+>>> with restore_afterwards([weights]):
+...     weights[:] = 0.0
+...     loss_at_zero = evaluate_closure(lambda: float(weights @ weights))
+>>> loss_at_zero, weights
+(0.0, array([3., 4.]))
+"""
 
 from __future__ import annotations
 
@@ -15,65 +27,74 @@ if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
 
 
-class CannotProbe(Exception):  # noqa: N818  (a reason, which a guard notes down; no error that reaches a user)
-    """The closure gives no answer; the message says why, in words that say what to do."""
+class ClosureError(Exception):
+    """The closure cannot be evaluated, or its loss cannot be used; the message says what the script can change.
+
+    Guards catch it and report the message as the reason why a code was not checked.
+    """
 
 
-def evaluate(closure: Callable[[], Any]) -> float:
-    """The closure's loss.
+def evaluate_closure(closure: Callable[[], Any]) -> float:
+    """The closure's loss at the current parameters, in the unit of the loss. Floating-point warnings are silenced.
 
     Raises
     ------
-    CannotProbe
-        It failed, or gave something else than one number.
+    ClosureError
+        The closure raised an exception, or returned something other than one number.
+
+    Example
+    -------
+    >>> evaluate_closure(lambda: np.float32(0.5))
+    0.5
     """
     try:
         with np.errstate(all="ignore"):
             return as_loss(closure(), "closure")
     except Exception as error:
-        raise CannotProbe(f"the closure failed: {type(error).__name__}: {error}") from error
+        raise ClosureError(f"the closure failed: {type(error).__name__}: {error}") from error
 
 
-def evaluate_here(batch: Batch) -> float:
-    """The closure's loss at the parameters with which the script called ``run.backward``.
+def evaluate_closure_once(batch: Batch) -> float:
+    """The closure's loss at the parameters of ``run.backward``, evaluated at most once per batch.
 
-    All who ask within ``on_backward`` share one answer, as a batch takes long to evaluate.
+    The first call evaluates the closure; later calls return the same number. The first call must therefore come before
+    the update, from ``on_backward``.
 
     Raises
     ------
-    CannotProbe
-        As in :func:`evaluate`.
+    ClosureError
+        The batch has no closure, or :func:`evaluate_closure` raises.
     """
     if batch.closure is None:
-        raise CannotProbe("pass closure= to run.backward")
-    if batch._here is None:
-        batch._here = evaluate(batch.closure)
-    return batch._here
+        raise ClosureError("pass closure= to run.backward")
+    if batch.closure_loss is None:
+        batch.closure_loss = evaluate_closure(batch.closure)
+    return batch.closure_loss
 
 
 @contextmanager
-def put_back(arrays: Iterable[Array]) -> Iterator[None]:
-    """Whatever happens inside, the arrays are afterwards what they were before, bit for bit.
+def restore_afterwards(arrays: Iterable[Array]) -> Iterator[None]:
+    """Restore the arrays bit for bit when the block ends, also after an exception or a keyboard interrupt.
 
     Example
     -------
     >>> weights = np.array([1.0, -0.0])
-    >>> with put_back([weights]):
+    >>> with restore_afterwards([weights]):
     ...     weights[:] = 7.0
     >>> weights
     array([ 1., -0.])
     """
-    kept = [(array, array.copy()) for array in arrays]
+    copies = [(array, array.copy()) for array in arrays]
     try:
         yield
     finally:
         try:
-            _write(kept)
-        except BaseException:  # Ctrl-C once more, between two arrays
-            _write(kept)
+            _restore(copies)
+        except BaseException:  # a second Ctrl-C may come between two arrays
+            _restore(copies)
             raise
 
 
-def _write(kept: list[tuple[Array, Array]]) -> None:
-    for array, before in kept:
-        array[...] = before
+def _restore(copies: list[tuple[Array, Array]]) -> None:
+    for array, copy in copies:
+        array[...] = copy

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.detectors.closure import CannotProbe
+from rnncallbacks.detectors.closure import ClosureError
 from rnncallbacks.detectors.gradient.directional import Slopes, is_matrix, movable
 from rnncallbacks.detectors.gradient.gradient_check import examine
 
@@ -116,21 +116,21 @@ def test_why_a_closure_cannot_be_asked(answers, words):
     def closure():
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
-    with pytest.raises(CannotProbe, match=words):
+    with pytest.raises(ClosureError, match=words):
         Slopes(closure, params, {"w": np.ones(3)}, 2.0).look(1.0)
 
 
 def test_half_precision_and_nothing_at_all_cannot_be_asked():
-    with pytest.raises(CannotProbe, match="half precision"):
+    with pytest.raises(ClosureError, match="half precision"):
         Slopes(lambda: 1.0, {"w": np.ones(3, np.float16)}, {"w": np.ones(3, np.float16)}, 1.0)
-    with pytest.raises(CannotProbe, match="same names"):
+    with pytest.raises(ClosureError, match="same names"):
         Slopes(lambda: 1.0, {}, {}, 1.0)
 
 
 def test_a_parameter_that_the_closure_does_not_see_is_named():
     loss, params, gradients = a_valley()
     copied = {**params, "b": params["b"].copy()}
-    with pytest.raises(CannotProbe, match="does not see the parameter 'b'"):
+    with pytest.raises(ClosureError, match="does not see the parameter 'b'"):
         examine(Slopes(loss, copied, gradients, loss()))
 
 

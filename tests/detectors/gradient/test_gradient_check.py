@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnncallbacks.detectors.closure import CannotProbe, evaluate, put_back
+from rnncallbacks.detectors.closure import ClosureError, evaluate_closure, restore_afterwards
 from rnncallbacks.detectors.gradient.directional import Slopes
 from rnncallbacks.detectors.gradient.gradient_check import examine, foresees
 from rnncallbacks.rnn.batches import SequenceBatch
@@ -90,14 +90,14 @@ def test_a_factor_that_is_known_is_foreseen():
 
 def test_a_closure_that_does_not_see_the_parameters_cannot_be_asked():
     _closure, params, gradients, loss = a_network()
-    with pytest.raises(CannotProbe):
+    with pytest.raises(ClosureError):
         examine(Slopes(lambda: loss, params, gradients, loss))
 
 
 @pytest.mark.parametrize("answer", ["words", None, np.ones(3)])
 def test_a_closure_that_gives_no_number_cannot_be_asked(answer):
-    with pytest.raises(CannotProbe, match="the closure failed"):
-        evaluate(lambda: answer)
+    with pytest.raises(ClosureError, match="the closure failed"):
+        evaluate_closure(lambda: answer)
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -106,7 +106,7 @@ def test_parameters_are_put_back_whatever_happens(error):
     before = [one.tobytes() for one in weights]
 
     def spoil():
-        with put_back(weights):
+        with restore_afterwards(weights):
             for one in weights:
                 one[...] = 7.0
             raise error

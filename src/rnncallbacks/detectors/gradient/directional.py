@@ -18,7 +18,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array, parameters_of
-from rnncallbacks.detectors.closure import CannotProbe, evaluate, put_back
+from rnncallbacks.detectors.closure import ClosureError, evaluate_closure, restore_afterwards
 from rnncallbacks.gradients import global_norm
 
 SHARE = 1e-4
@@ -133,7 +133,7 @@ class Slopes:
 
     Raises
     ------
-    CannotProbe
+    ClosureError
         There is nothing to move, or the closure gives another loss than the script.
     """
 
@@ -147,10 +147,10 @@ class Slopes:
         base: float | None = None,
     ) -> None:
         if not params:
-            raise CannotProbe("give parameters and gradients the same names, and arrays that can be written to")
+            raise ClosureError("give parameters and gradients the same names, and arrays that can be written to")
         smallest = min(array.itemsize for array in params.values())
         if smallest < 4:
-            raise CannotProbe("half precision is too coarse for differences of the loss")
+            raise ClosureError("half precision is too coarse for differences of the loss")
         self.closure, self.params = closure, params
         self.gradients = {name: gradients[name].astype(np.float64) for name in params}
         self.still = still or {}
@@ -159,10 +159,10 @@ class Slopes:
             self.gradients[name] *= free
         self.sizes = SIZES[4 if smallest == 4 else 8]
         self.epsilon = float(max(np.finfo(array.dtype).eps for array in params.values()))
-        self.base = evaluate(closure) if base is None else base
+        self.base = evaluate_closure(closure) if base is None else base
         if not abs(self.base - loss) <= 1e-3 * max(abs(loss), 1e-3):
-            again = evaluate(closure)
-            raise CannotProbe(
+            again = evaluate_closure(closure)
+            raise ClosureError(
                 "the closure gives another loss at each call: let it use the batch's own dropout mask"
                 if again != self.base and not math.isnan(again)
                 else f"the closure gives the loss {self.base:.6g}, and run.backward was given {loss:.6g}"
@@ -176,7 +176,7 @@ class Slopes:
 
         Raises
         ------
-        CannotProbe
+        ClosureError
             The closure does not see the parameters.
         """
         names = list(self.params)
@@ -221,13 +221,13 @@ class Slopes:
         """Evaluate the loss on both sides of the parameters, and put them back."""
         ends: list[dict[str, Array]] = []
         losses = []
-        with put_back(self.params[name] for name in steps):
+        with restore_afterwards(self.params[name] for name in steps):
             start = {name: self.params[name].copy() for name in steps}
             for sign in (1.0, -1.0):
                 for name, step in steps.items():
                     self.params[name][...] = start[name] + sign * step
                 ends.append({name: self.params[name].astype(np.float64) for name in steps})
-                losses.append(evaluate(self.closure))
+                losses.append(evaluate_closure(self.closure))
         # Rounding changes the steps, in single precision noticeably: the arrays themselves say what was done.
         apart = {name: there - ends[1][name] for name, there in ends[0].items()}
         penalties = {name: float(np.vdot(start[name].astype(np.float64), step)) for name, step in apart.items()}
@@ -243,7 +243,7 @@ class Slopes:
     def _check_sight(self) -> None:
         self.move({name: np.array(self._limit(name) / math.sqrt(one.size)) for name, one in self.params.items()})
         if not self._seen:
-            raise CannotProbe(
+            raise ClosureError(
                 "the closure does not see run.params: write run.params = params after an update that makes new arrays"
             )
 

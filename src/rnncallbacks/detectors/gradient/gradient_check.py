@@ -14,7 +14,7 @@ from typing import Literal
 import attrs
 import numpy as np
 
-from rnncallbacks.detectors.closure import CannotProbe
+from rnncallbacks.detectors.closure import ClosureError
 from rnncallbacks.detectors.gradient.directional import (
     BENDS,
     RANDOM_TOLERANCE,
@@ -63,7 +63,7 @@ def examine(slopes: Slopes) -> Verdict:
 
     Raises
     ------
-    CannotProbe
+    ClosureError
         The closure fails, or does not see the parameters.
 
     Example
@@ -183,7 +183,7 @@ def _locate(slopes: Slopes, size: float, scale: float) -> Verdict:
     if len(worst.names) > 1:
         worst = max((_part(slopes, (name,), size, scale) for name in worst.names), key=lambda part: part.badness)
     if worst.blind:
-        raise CannotProbe(f"the closure does not see the parameter {worst.names[0]!r}")
+        raise ClosureError(f"the closure does not see the parameter {worst.names[0]!r}")
     square = sum(part.norm**2 for part in parts)
     true_square = sum(part.true_norm**2 for part in parts)
     along = sum(part.ratio * part.norm**2 for part in parts)

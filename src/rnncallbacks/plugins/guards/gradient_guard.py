@@ -13,7 +13,7 @@ from rnncallbacks.arrays import Array, named_arrays, parameters_of
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.closure import CannotProbe, evaluate_here, put_back
+from rnncallbacks.detectors.closure import ClosureError, evaluate_closure_once, restore_afterwards
 from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.detectors.gradient.accumulation import LOOKS, Accumulation
 from rnncallbacks.detectors.gradient.clipped import clipping_marks
@@ -247,14 +247,14 @@ class GradientGuard(Guard):
         found: Found | None = None
         try:
             if batch.closure is None or run.params is None:
-                raise CannotProbe(NO_CLOSURE if batch.closure is None else NO_PARAMS)
+                raise ClosureError(NO_CLOSURE if batch.closure is None else NO_PARAMS)
             marks = clipping_marks(grads)
             params = movable(named_arrays(run.params), grads)
             params = {name: array for name, array in params.items() if name not in marks.arrays}
             # A closure that computes gradients as well may write them where the script's are.
-            with put_back(grads.arrays):
+            with restore_afterwards(grads.arrays):
                 # A closure that gave the very loss before is not asked again where little else is.
-                base = loss if self._exact and summed and not examined else evaluate_here(batch)
+                base = loss if self._exact and summed and not examined else evaluate_closure_once(batch)
                 self._exact = base == loss
                 slopes = Slopes(batch.closure, params, grads, loss, marks.entries, base)
                 if self._factor is not None:
@@ -263,7 +263,7 @@ class GradientGuard(Guard):
                     found = self._judge(run, batch, examine(slopes), marks.norm)
                 elif summed:
                     found = self._look_for_sum(run, slopes, loss)
-        except CannotProbe as reason:
+        except ClosureError as reason:
             codes = ("RNN404", "RNN405") if examined or self._factor is not None else ()
             for code in (*codes, "RNN406") if summed else codes:
                 run.diagnosis.cannot_check(code, str(reason))

@@ -12,7 +12,7 @@ from rnncallbacks.arrays import Array, named_arrays
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.closure import CannotProbe, evaluate, evaluate_here, put_back
+from rnncallbacks.detectors.closure import ClosureError, evaluate_closure, evaluate_closure_once, restore_afterwards
 from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.detectors.loss.initial_loss import Judgement, judge_first, judge_low, judge_zero
 from rnncallbacks.detectors.loss.uniform_loss import classes_of, counts_of, least_classes, true_nll, weight_scale
@@ -137,21 +137,21 @@ class LossFunctionGuard(Guard):
         arrays = [array for array in params.values() if array.dtype.kind == "f"]
         try:
             if batch.closure is None:
-                raise CannotProbe("pass closure= to run.backward")
+                raise ClosureError("pass closure= to run.backward")
             if not arrays or not all(array.flags.writeable for array in arrays):
-                raise CannotProbe("give the parameters to Run(params), in arrays that can be written to")
-            with put_back(arrays):
-                here = evaluate_here(batch)
+                raise ClosureError("give the parameters to Run(params), in arrays that can be written to")
+            with restore_afterwards(arrays):
+                here = evaluate_closure_once(batch)
                 for array in arrays:
                     array[...] = 0.0
-                at_zero = evaluate(batch.closure)
+                at_zero = evaluate_closure(batch.closure)
             if loss == 0.0 or not SAME_LOSS[0] < here / loss < SAME_LOSS[1]:
-                raise CannotProbe(f"the closure gives the loss {here:.6g}, run.backward was given {loss:.6g}")
+                raise ClosureError(f"the closure gives the loss {here:.6g}, run.backward was given {loss:.6g}")
             if at_zero == here and any(array.any() for array in arrays):
-                raise CannotProbe("the closure does not see run.params")
+                raise ClosureError("the closure does not see run.params")
             if not math.isfinite(at_zero):
-                raise CannotProbe("the loss is not finite with all parameters at zero: run.observe(logits=...)")
-        except CannotProbe as reason:
+                raise ClosureError("the loss is not finite with all parameters at zero: run.observe(logits=...)")
+        except ClosureError as reason:
             self._cannot_check(run, str(reason))
             return None
         return at_zero

@@ -13,7 +13,7 @@ from rnncallbacks.arrays import Array, FlatArrays, copied, lie_alike, named_arra
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.closure import CannotProbe, evaluate, evaluate_here, put_back
+from rnncallbacks.detectors.closure import ClosureError, evaluate_closure, evaluate_closure_once, restore_afterwards
 from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.detectors.loss.constant_baseline import blind_loss
 from rnncallbacks.detectors.sequences import sequences_of
@@ -140,8 +140,8 @@ class UpdateGuard(Guard):
         self._raw = copied(gradients, self._raw) if self._record.seen < CLOSE else {}
         if self._wants_closure(batch) and self._closure != "exact":
             try:
-                self._start = evaluate_here(batch)
-            except CannotProbe:
+                self._start = evaluate_closure_once(batch)
+            except ClosureError:
                 self._closure = "useless"
             self._compare(batch)
 
@@ -207,8 +207,8 @@ class UpdateGuard(Guard):
     def _evaluate(self, batch: Batch) -> float | None:
         assert batch.closure is not None
         try:
-            return evaluate(batch.closure)
-        except CannotProbe:  # whatever somebody's function raises, the rate is judged without it
+            return evaluate_closure(batch.closure)
+        except ClosureError:  # whatever somebody's function raises, the rate is judged without it
             self._closure = "useless"
             return None
 
@@ -329,7 +329,7 @@ class UpdateGuard(Guard):
 
     def _sees_parameters(self, run: Run, batch: Batch) -> bool:
         arrays = [array for array in named_arrays(run.params, "params").values() if array.flags.writeable]
-        with put_back(arrays):
+        with restore_afterwards(arrays):
             for array in arrays:
                 array[...] = 0
             return self._evaluate(batch) != batch.loss
