@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,16 +19,29 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = "rnncallbacks"
 
-FOUNDATION = {"arrays", "catalogue", "checks", "errors", "files", "options"}
-NUMERICS = FOUNDATION | {"gradients", "hidden", "learning_rate", "monitor", "rnn", "schedules"}
-CORE = NUMERICS | {"alarms", "diagnosis", "evidence", "guarding", "history", "hookspecs", "manager", "records", "run"}
-BUILT_ON_THE_CORE = {"checkpoint", "cli", "config", "discovery", "plugins", "reporting", "testing", "trainer"}
+# Folders and modules of the package in the order of imports: each may import from the lines above its own. "" is the
+# package itself, which hands on the public names.
+ORDER = [
+    {"errors"},
+    {"arrays", "options", "files", "alarms", "config"},
+    {"gradients", "rnn", "reporting"},
+    {"core"},
+    {"detectors"},
+    {"bases"},
+    {"trainer", "plugins"},
+    {""},
+    {"cli", "testing"},
+    {"__main__"},
+]
+LINE = {part: line for line, parts in enumerate(ORDER) for part in parts}
 
 # What a rule would refuse and is right all the same, with the reason.
 ALLOWED = {
-    ("errors", "alarms"): "AlarmRaised names the type of the alarm that it carries; nothing is imported at run time",
-    ("plugins.early_stopping", "plugins.plateau_alarm"): "early stopping is a plateau alarm with other defaults",
+    ("plugins.alarms.early_stopping", "plugins.alarms.plateau_alarm"): "early stopping is a plateau alarm with other "
+    "defaults",
 }
+HOOKS_AND_RUN = {"core.batch", "core.hookspecs", "core.plugin_manager", "core.run"}
+"""The only circle, for types: hooks name Run, and Run calls hooks."""
 
 
 @attrs.frozen
@@ -48,12 +62,12 @@ class Source:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.modules: dict[str, ast.Module] = {}
-        self._packages: set[str] = set()
+        self.packages: set[str] = set()
         for path in sorted((root / "src" / PACKAGE).rglob("*.py")):
             parts = list(path.relative_to(root / "src" / PACKAGE).with_suffix("").parts)
             if parts[-1] == "__init__":
                 parts.pop()
-                self._packages.add(".".join(parts))
+                self.packages.add(".".join(parts))
             self.modules[".".join(parts)] = ast.parse(path.read_text("utf-8"), filename=str(path))
         self.imports = [found for name, tree in self.modules.items() for found in self._imports(name, tree, False)]
 
@@ -76,7 +90,7 @@ class Source:
         if not node.level:
             return node.module or ""
         above = [PACKAGE, *importer.split(".")] if importer else [PACKAGE]
-        kept = len(above) - node.level + (importer in self._packages)
+        kept = len(above) - node.level + (importer in self.packages)
         return ".".join([*above[:kept], *([node.module] if node.module else [])])
 
     def _module_of(self, name: str) -> str:
@@ -98,21 +112,18 @@ def allowed(found: Import) -> bool:
 # --- the rules ---------------------------------------------------------------------------------------------------
 
 
-def numerics_know_nothing_above(source: Source) -> list[str]:
+def every_folder_has_its_line(source: Source) -> list[str]:
+    return [module for module in source.modules if part(module) not in LINE]
+
+
+def imports_follow_the_order(source: Source) -> list[str]:
+    """Imports for types and imports inside functions count too: those hide an arrow and do not remove it."""
     return [
         str(found)
         for found in source.imports
-        if part(found.importer) in NUMERICS
-        and part(found.imported) not in FOUNDATION | {part(found.importer)}
+        if part(found.importer) != part(found.imported)
+        and LINE.get(part(found.imported), -1) >= LINE.get(part(found.importer), len(ORDER))
         and not allowed(found)
-    ]
-
-
-def the_core_knows_nothing_built_on_it(source: Source) -> list[str]:
-    return [
-        str(found)
-        for found in source.imports
-        if part(found.importer) in CORE and part(found.imported) in BUILT_ON_THE_CORE
     ]
 
 
@@ -131,7 +142,7 @@ def nobody_imports_a_plugin(source: Source) -> list[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
-        and re.fullmatch(rf"{PACKAGE}\.plugins\.\w+(:\w+)?", node.value)
+        and re.fullmatch(rf"{PACKAGE}\.plugins(\.\w+)+(:\w+)?", node.value)
     ]
     return found_imports + by_name
 
@@ -145,36 +156,40 @@ def plugins_are_blind_to_each_other(source: Source) -> list[str]:
 
 
 def plugins_know_nothing_that_drives_them(source: Source) -> list[str]:
-    drivers = {"", "cli", "config", "discovery", "manager", "reporting", "testing", "trainer"}
+    drivers = {"core.plugin_manager", "config", "trainer", ""}
     return [
-        str(found) for found in source.imports if part(found.importer) == "plugins" and part(found.imported) in drivers
+        str(found)
+        for found in source.imports
+        if part(found.importer) == "plugins" and ({found.imported, part(found.imported)} & drivers)
+    ]
+
+
+def networks_know_nothing_of_runs(source: Source) -> list[str]:
+    may_know = {"rnn", "errors", "arrays", "options", "files"}
+    return [
+        str(found) for found in source.imports if part(found.importer) == "rnn" and part(found.imported) not in may_know
     ]
 
 
 def hookspecs_name_types_only(source: Source) -> list[str]:
-    return [str(found) for found in source.imports if found.importer == "hookspecs" and not found.for_types]
+    return [str(found) for found in source.imports if found.importer == "core.hookspecs" and not found.for_types]
 
 
 def the_trainer_uses_run(source: Source) -> list[str]:
-    if any(found.importer == "trainer" and found.imported == "run" and not found.for_types for found in source.imports):
+    if any(
+        found.importer == "trainer" and found.imported == "core.run" and not found.for_types for found in source.imports
+    ):
         return []
-    return ["trainer does not import run"]
-
-
-def nothing_imports_what_sits_on_top(source: Source) -> list[str]:
-    may_import = {"cli": {"cli", "__main__"}, "reporting": {"cli", "reporting"}, "testing": {"testing"}}
-    return [
-        str(found)
-        for found in source.imports
-        if part(found.importer) not in may_import.get(part(found.imported), {part(found.importer)})
-    ]
+    return ["trainer does not import core.run"]
 
 
 def imports_have_no_cycle(source: Source) -> list[str]:
-    """Imports inside functions count: putting one there hides a cycle and does not remove it."""
+    """Imports for types count, except among the hooks and Run."""
     edges: dict[str, set[str]] = {module: set() for module in source.modules}
     for found in source.imports:
-        if not found.for_types and found.imported != found.importer:
+        of_hooks = found.for_types and {found.importer, found.imported} <= HOOKS_AND_RUN
+        of_faces = found.for_types and found.importer in source.packages
+        if found.imported != found.importer and not of_hooks and not of_faces:
             edges[found.importer].add(found.imported)
     while leaves := [module for module, targets in edges.items() if not targets]:
         for leaf in leaves:
@@ -199,10 +214,50 @@ def no_module_is_a_drawer(source: Source) -> list[str]:
     return [module for module in source.modules if module.split(".")[-1].strip("_") in drawers]
 
 
+def no_two_files_share_a_name(source: Source) -> list[str]:
+    """Folders may bear a name that a file elsewhere has; a package's face, ``__init__``, has none."""
+    names = Counter(module.split(".")[-1] for module in source.modules if module not in source.packages)
+    return [name for name, count in names.items() if count > 1]
+
+
+def no_two_public_names_are_one(source: Source) -> list[str]:
+    """Classes and functions that are defined on the top level of a module, without a leading underscore."""
+    kinds = (ast.ClassDef, ast.FunctionDef)
+    names: dict[str, list[str]] = {}
+    for module, tree in source.modules.items():
+        for node in tree.body:
+            if isinstance(node, kinds) and not node.name.startswith("_"):
+                names.setdefault(node.name, []).append(module)
+    return [f"{name}: {', '.join(modules)}" for name, modules in names.items() if len(modules) > 1]
+
+
+def state_is_declared_in_one_way(source: Source) -> list[str]:
+    return [
+        f"{module}:{node.value.lineno} declares a field with init=False: use state_field"
+        for module, tree in source.modules.items()
+        if module != "core.plugin_state" and part(module) != "rnn"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword)
+        and node.arg == "init"
+        and isinstance(node.value, ast.Constant)
+        and node.value.value is False
+    ]
+
+
+def no_module_is_too_long(source: Source) -> list[str]:
+    """A module can be read in a sitting."""
+    longest = {"core.run": 440, "rnn.optimizers": 420}
+    lengths = {
+        module: max((getattr(node, "end_lineno", 0) for node in tree.body), default=0)
+        for module, tree in source.modules.items()
+    }
+    return [f"{module}: {length} lines" for module, length in lengths.items() if length > longest.get(module, 330)]
+
+
 def no_plugin_manager_is_global(source: Source) -> list[str]:
     managers = {"PluginManager"} | {
         node.name
-        for node in ast.walk(source.modules.get("manager", ast.Module([], [])))
+        for node in ast.walk(source.modules.get("core.plugin_manager", ast.Module([], [])))
         if isinstance(node, ast.ClassDef)
     }
 
@@ -236,102 +291,122 @@ def plugins_have_one_spelling(source: Source) -> list[str]:
     project = tomllib.loads((source.root / "pyproject.toml").read_text("utf-8"))["project"]
     entry_points: dict[str, str] = project["entry-points"][f"{PACKAGE}.plugins"]
     problems = []
+    declared = set()
     for name, value in entry_points.items():
         class_name = "".join(word.capitalize() for word in name.split("_"))
-        if value != f"{PACKAGE}.plugins.{name}:{class_name}":
+        match = re.fullmatch(rf"{PACKAGE}\.(plugins\.\w+\.{name}):{class_name}", value)
+        if match is None:
             problems.append(f"{name} = {value}")
-        elif f"plugins.{name}" not in source.modules:
+        elif match[1] not in source.modules:
             problems.append(f"{name} has no module")
-        elif class_name not in {
-            node.name for node in source.modules[f"plugins.{name}"].body if isinstance(node, ast.ClassDef)
-        }:
-            problems.append(f"plugins.{name} has no class {class_name}")
-    modules = {module.removeprefix("plugins.") for module in source.modules if module.startswith("plugins.")}
-    return problems + [f"plugins.{name} has no entry point" for name in sorted(modules - set(entry_points))]
+        elif class_name not in {node.name for node in source.modules[match[1]].body if isinstance(node, ast.ClassDef)}:
+            problems.append(f"{match[1]} has no class {class_name}")
+        else:
+            declared.add(match[1])
+    modules = {module for module in source.modules if module.startswith("plugins.") and module not in source.packages}
+    return problems + [f"{module} has no entry point" for module in sorted(modules - declared)]
 
 
 # --- each rule on the package, and on a tree that breaks it ------------------------------------------------------
 
 ENTRY_POINTS = '[project.entry-points."rnncallbacks.plugins"]\n'
-WARMUP = ENTRY_POINTS + 'warmup = "rnncallbacks.plugins.warmup:Warmup"\n'
+WARMUP = ENTRY_POINTS + 'warmup = "rnncallbacks.plugins.schedules.warmup:Warmup"\n'
+WARMUP_MODULE = "plugins/schedules/warmup"
 
 # Rule to trees that break it, each as module to code.
 BROKEN: dict[Callable[[Source], list[str]], list[dict[str, str]]] = {
-    numerics_know_nothing_above: [
-        {"gradients": "from rnncallbacks.run import Run", "run": ""},
-        {"rnn/model": "from rnncallbacks.gradients import clip", "gradients": ""},
-        {"rnn/model": "from ..run import Run", "run": ""},
-        {"monitor": "def f():\n    import rnncallbacks.alarms", "alarms": ""},
-        {"schedules": "import typing\nif typing.TYPE_CHECKING:\n    from rnncallbacks import run", "run": ""},
-    ],
-    the_core_knows_nothing_built_on_it: [
-        {"run": "from rnncallbacks import trainer", "trainer": ""},
-        {"manager": "from rnncallbacks.plugins.warmup import Warmup", "plugins/warmup": ""},
+    every_folder_has_its_line: [{"telemetry": ""}, {"telemetry/__init__": "", "telemetry/sender": ""}],
+    imports_follow_the_order: [
+        {"gradients": "from rnncallbacks.core.run import Run", "core/run": ""},
+        {"core/run": "from rnncallbacks import trainer", "trainer": ""},
+        {"core/run": "from rnncallbacks.detectors import closure", "detectors/closure": ""},
+        {"bases/guard": "def f():\n    import rnncallbacks.plugins", "plugins/__init__": ""},
+        {"arrays": "import typing\nif typing.TYPE_CHECKING:\n    from rnncallbacks import options", "options": ""},
+        {"detectors/finding": "from rnncallbacks.bases import guard", "bases/guard": ""},
+        {"alarms/alarm": "from ..core.run import Run", "core/run": ""},
+        {"trainer": "from rnncallbacks.cli import main", "cli/__init__": ""},
+        {"core/run": "import rnncallbacks.testing", "testing/__init__": ""},
     ],
     nobody_imports_a_plugin: [
-        {"trainer": "from rnncallbacks.plugins import warmup", "plugins/warmup": ""},
-        {"__init__": "from .plugins.warmup import Warmup", "plugins/warmup": ""},
-        {"plugins/__init__": "from .warmup import Warmup", "plugins/warmup": ""},
-        {"config": "names = ['rnncallbacks.plugins.warmup']"},
-        {
-            "run": "import typing\nif typing.TYPE_CHECKING:\n    import rnncallbacks.plugins.warmup",
-            "plugins/warmup": "",
-        },
+        {"cli/train": "from rnncallbacks.plugins.schedules import warmup", WARMUP_MODULE: ""},
+        {"__init__": "from .plugins.schedules.warmup import Warmup", WARMUP_MODULE: ""},
+        {"plugins/__init__": "from .schedules.warmup import Warmup", WARMUP_MODULE: ""},
+        {"config/configuration": "names = ['rnncallbacks.plugins.schedules.warmup']"},
     ],
     plugins_are_blind_to_each_other: [
-        {"plugins/warmup": "from rnncallbacks.plugins.progress import Progress", "plugins/progress": ""},
-        {"plugins/__init__": "", "plugins/warmup": "from . import progress", "plugins/progress": ""},
+        {WARMUP_MODULE: "from rnncallbacks.plugins.output.progress import Progress", "plugins/output/progress": ""},
+        {"plugins/schedules/__init__": "", WARMUP_MODULE: "from . import cosine", "plugins/schedules/cosine": ""},
     ],
     plugins_know_nothing_that_drives_them: [
-        {"plugins/warmup": "from rnncallbacks.manager import Plugins", "manager": ""},
-        {"__init__": "from rnncallbacks.run import Run", "run": "", "plugins/warmup": "from rnncallbacks import Run"},
+        {WARMUP_MODULE: "from rnncallbacks.core.plugin_manager import Plugins", "core/plugin_manager": ""},
+        {WARMUP_MODULE: "from rnncallbacks.config.discovery import find_plugins", "config/discovery": ""},
+        {"__init__": "from rnncallbacks.core.run import Run", "core/run": "", WARMUP_MODULE: "import rnncallbacks"},
     ],
-    hookspecs_name_types_only: [{"hookspecs": "from rnncallbacks.run import Run", "run": ""}],
-    the_trainer_uses_run: [{"trainer": "import rnncallbacks.manager", "manager": "", "run": ""}],
-    nothing_imports_what_sits_on_top: [
-        {"trainer": "from rnncallbacks.cli import main", "cli": ""},
-        {"plugins/progress": "from rnncallbacks.reporting.terminal import show", "reporting/terminal": ""},
-        {"run": "import rnncallbacks.testing", "testing/__init__": ""},
+    networks_know_nothing_of_runs: [
+        {"rnn/model": "from rnncallbacks.alarms.alarm import Alarm", "alarms/alarm": ""},
+        {"rnn/model": "from ..core import run", "core/run": ""},
     ],
+    hookspecs_name_types_only: [{"core/hookspecs": "from rnncallbacks.core.run import Run", "core/run": ""}],
+    the_trainer_uses_run: [{"trainer": "import rnncallbacks.core.plugin_manager", "core/plugin_manager": ""}],
     imports_have_no_cycle: [
-        {"run": "import rnncallbacks.manager", "manager": "def f():\n    from rnncallbacks.run import Run"},
-        {"__init__": "from rnncallbacks.run import Run", "run": "from rnncallbacks import Run"},
+        {"core/run": "import rnncallbacks.core.batch", "core/batch": "def f():\n    from rnncallbacks.core import run"},
+        {
+            "rnn/model": "import rnncallbacks.rnn.head",
+            "rnn/head": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import rnncallbacks.rnn.model",
+        },
     ],
-    only_the_command_line_prints: [{"run": "def f():\n    print('loss')"}],
+    only_the_command_line_prints: [{"core/run": "def f():\n    print('loss')"}],
     no_module_is_a_drawer: [{"utils": ""}, {"rnn/_helpers": ""}],
-    no_plugin_manager_is_global: [
-        {"run": "import pluggy\nmanager = pluggy.PluginManager('rnncallbacks')"},
-        {"manager": "class Plugins: ...", "run": "class Run:\n    plugins = Plugins()"},
+    no_two_files_share_a_name: [{"core/checkpoint": "", "plugins/output/checkpoint": ""}],
+    no_two_public_names_are_one: [
+        {"core/run": "class Finding: ...", "detectors/finding": "class Finding: ..."},
+        {"core/run": "def explain(): ...", "detectors/finding": "def explain(): ..."},
     ],
-    no_class_stands_beside_the_hook_specs: [{"run": "class Callback: ..."}, {"hookspecs": "class Event: ..."}],
+    state_is_declared_in_one_way: [{"bases/guard": "import attrs\nx = attrs.field(default=0, init=False)"}],
+    no_module_is_too_long: [{"core/batch": "x = 1\n" * 331}, {"core/run": "x = 1\n" * 441}],
+    no_plugin_manager_is_global: [
+        {"core/run": "import pluggy\nmanager = pluggy.PluginManager('rnncallbacks')"},
+        {"core/plugin_manager": "class Plugins: ...", "core/run": "class Run:\n    plugins = Plugins()"},
+    ],
+    no_class_stands_beside_the_hook_specs: [
+        {"core/run": "class Callback: ..."},
+        {"core/hookspecs": "class Event: ..."},
+    ],
     plugins_have_one_spelling: [
         {"pyproject.toml": WARMUP},
-        {"pyproject.toml": WARMUP, "plugins/warmup": "class WarmUp: ..."},
-        {"pyproject.toml": ENTRY_POINTS, "plugins/warmup": "class Warmup: ..."},
-        {"pyproject.toml": WARMUP.replace("warmup =", "warm_up ="), "plugins/warmup": "class Warmup: ..."},
-        {"pyproject.toml": ENTRY_POINTS + 'a = "rnncallbacks.plugins.b:A"', "plugins/b": "class A: ..."},
+        {"pyproject.toml": WARMUP, WARMUP_MODULE: "class WarmUp: ..."},
+        {"pyproject.toml": ENTRY_POINTS, WARMUP_MODULE: "class Warmup: ..."},
+        {"pyproject.toml": WARMUP.replace("warmup =", "warm_up ="), WARMUP_MODULE: "class Warmup: ..."},
+        {"pyproject.toml": ENTRY_POINTS + 'a = "rnncallbacks.plugins.b.c:A"', "plugins/b/c": "class A: ..."},
+        {"pyproject.toml": ENTRY_POINTS + 'a = "rnncallbacks.plugins.a:A"', "plugins/a": "class A: ..."},
     ],
 }
 
 # As near to a violation as the rules permit.
 HARMLESS = {
-    "__init__": "from rnncallbacks.run import Run",
-    "arrays": "from rnncallbacks.errors import ShapeError",
-    "cli": "from rnncallbacks.reporting import html\nprint('trained')",
-    "config": "GROUP = 'rnncallbacks.plugins'",
-    "errors": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from rnncallbacks.alarms import Alarm",
-    "alarms": "",
+    "__init__": "from rnncallbacks.core.run import Run",
+    "__main__": "from rnncallbacks.cli import main",
+    "arrays": "from rnncallbacks.errors import ShapeError\ndef _join(): ...",
+    "alarms/alarm": "from rnncallbacks.errors import OptionError",
+    "bases/guard": "from rnncallbacks.detectors.finding import Finding\nx = field(init=True)",
+    "cli/__init__": "from rnncallbacks.reporting import html\nprint('trained')",
+    "config/configuration": "GROUP = 'rnncallbacks.plugins'",
+    "core/batch": "def _join(): ...\n" + "x = 1\n" * 329,
+    "core/hookspecs": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from rnncallbacks.core.run import Run",
+    "core/plugin_manager": "import pluggy\nfrom rnncallbacks.core import hookspecs\n"
+    "class Plugins:\n    def __init__(self):\n        self.pm = pluggy.PluginManager('a')",
+    "core/run": "from rnncallbacks.core.plugin_manager import Plugins\nclass BatchEvent: ...",
+    "detectors/finding": "from rnncallbacks.alarms import alarm\nclass Finding: ...",
+    "errors": "",
     "gradients": "from rnncallbacks.arrays import named_arrays",
-    "hookspecs": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from rnncallbacks.run import Run",
-    "manager": "import pluggy\nclass Plugins:\n    def __init__(self):\n        self.pm = pluggy.PluginManager('a')",
-    "plugins/__init__": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .warmup import Warmup",
-    "plugins/warmup": "from rnncallbacks.run import Run\nfrom ..schedules import warmup\nclass Warmup: ...",
+    "plugins/__init__": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .schedules.warmup import Warmup",
+    "plugins/schedules/__init__": "",
+    WARMUP_MODULE: "from rnncallbacks.core.run import Run\nfrom ...bases import guard\nclass Warmup: ...",
+    "reporting/__init__": "",
     "reporting/html": "",
     "rnn/cells": "from .. import errors",
     "rnn/model": "from rnncallbacks.rnn.cells import Cell",
-    "run": "from rnncallbacks.manager import Plugins\nclass BatchEvent: ...",
-    "schedules": "",
-    "trainer": "from rnncallbacks.run import Run",
+    "trainer": "from rnncallbacks.core.run import Run",
     "pyproject.toml": WARMUP,
 }
 
