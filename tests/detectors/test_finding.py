@@ -18,6 +18,16 @@ def test_a_guard_fires_what_a_detector_found(severity, expected):
     assert (alarm.severity, alarm.action, run.stop_reason) == (expected, "stop", "RNN602 the loss rose to 9.1")
 
 
+def test_a_finding_may_name_its_own_cause_and_remedy():
+    finding = Finding("RNN501", "it rose", {}, cause="the rate is 66 times too high", remedy="divide it by about 66")
+    with Run() as run:
+        Guard().fire(run, finding)
+        Guard().fire(run, Finding("RNN602", "it rose", {}))
+    own, other = run.alarms
+    assert (own.cause, own.remedy) == (finding.cause, finding.remedy)
+    assert (other.cause, other.remedy) == (CATALOGUE["RNN602"].cause, CATALOGUE["RNN602"].remedy)
+
+
 def test_a_finding_does_not_change():
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         Finding("RNN602", "the loss rose", {}).code = "RNN601"

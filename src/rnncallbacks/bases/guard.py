@@ -33,7 +33,13 @@ class Guard:
     def fire(self, run: Run, finding: Finding) -> None:
         """Raise the alarm of a finding with the guard's action."""
         run.raise_alarm(
-            finding.code, finding.message, evidence=finding.evidence, severity=finding.severity, action=self.action
+            finding.code,
+            finding.message,
+            evidence=finding.evidence,
+            cause=finding.cause,
+            remedy=finding.remedy,
+            severity=finding.severity,
+            action=self.action,
         )
 
     @hookimpl(tryfirst=True)

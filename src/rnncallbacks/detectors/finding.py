@@ -18,11 +18,13 @@ class Finding:
     code:
         A code of the catalogue, such as ``"RNN404"``, or of a third party.
     message:
-        A headline, the measured and the expected number, and the comparison.
+        A headline of at most 80 characters, then a colon or semicolon and the numbers: measured, expected, compared.
     evidence:
         The numbers by name.
     severity:
         ``"info"``, ``"warning"`` or ``"error"``; None for the severity that the catalogue gives the code.
+    cause, remedy:
+        The cause and what to do about it, with the measured number in it; None for the catalogue's.
 
     Example
     -------
@@ -34,3 +36,5 @@ class Finding:
     message: str
     evidence: Mapping[str, float | int | str]
     severity: Severity | None = None
+    cause: str | None = None
+    remedy: str | None = None
