@@ -1,9 +1,9 @@
 """What plugins derive from, for third parties too: guards, schedules, monitored columns, and fields of state."""
 
 from rnncallbacks.bases.guard import Guard
-from rnncallbacks.bases.monitor import Monitor
+from rnncallbacks.bases.monitor import ColumnMonitor
 from rnncallbacks.bases.schedule import LearningRateSchedule
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.finding import Finding
 
-__all__ = ["Finding", "Guard", "LearningRateSchedule", "Monitor", "state_field"]
+__all__ = ["ColumnMonitor", "Finding", "Guard", "LearningRateSchedule", "state_field"]

@@ -1,15 +1,14 @@
-"""Improvement of a monitored column: the rule shared by plateau alarms, early stopping and reduce-on-plateau."""
+"""Base of the plugins that watch one history column and act when it stops improving."""
 
 from __future__ import annotations
 
 import math
-from numbers import Integral
 from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from rnncallbacks import options
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.errors import OptionError, closest
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import EpochSummary
@@ -19,60 +18,35 @@ if TYPE_CHECKING:
 Mode = Literal["min", "max"]
 
 
-def improved(
-    value: float, best: float | None, *, mode: Mode = "min", min_delta: float = 0.0, rtol: float = 0.0
-) -> bool:
-    """Whether ``value`` beats ``best`` by more than a margin.
-
-    The margin is ``min_delta + rtol * abs(best)``. It is never negative, so a metric below zero is judged like one
-    above: ``value < best - margin`` when less is better, ``value > best + margin`` when more is.
-
-    Parameters
-    ----------
-    value:
-        The new value. One that is not finite never improves.
-    best:
-        The best value so far; None, or a value that is not finite, stands for none yet: any finite value beats it.
-    mode:
-        ``"min"`` when less is better (a loss), ``"max"`` when more is (an accuracy).
-    min_delta:
-        Absolute part of the margin, in the metric's unit, 0 or more.
-    rtol:
-        Relative part of the margin, as a share of ``abs(best)``, 0 or more.
-
-    Raises
-    ------
-    OptionError
-        The mode is neither of the two, or a margin is negative or not finite.
-
-    Example
-    -------
-    >>> improved(0.8, 1.0)
-    True
-    >>> improved(-1.0, -1.0, rtol=0.01)
-    False
-    >>> improved(float("nan"), None)
-    False
-    """
-    _check_margin(mode, min_delta, rtol)
-    if not math.isfinite(value):
-        return False
-    if best is None or not math.isfinite(best):
-        return True
-    margin = min_delta + rtol * abs(best)
-    return value < best - margin if mode == "min" else value > best + margin
-
-
 @attrs.define(eq=False, kw_only=True)
-class Monitor:
-    """Follows one metric over epochs, and counts those since it last improved.
+class ColumnMonitor:
+    r"""Watches one history column, and counts the epochs since it last improved.
 
-    Parameters
-    ----------
+    A value :math:`v` improves on the best value so far, :math:`b`, when it beats it by more than a margin:
+
+    .. math::
+
+        m &= \mathrm{min\_delta} + \mathrm{rtol} \cdot |b| \\
+        v &< b - m \quad \text{in mode min}, \qquad v > b + m \quad \text{in mode max}
+
+    The margin is never negative, so the rule is the same for a metric below zero. A value that is not finite never
+    improves; any finite value improves on none. Values within the margin do not move :math:`b`, so a slow trend adds up
+    until it exceeds the margin.
+
+    A plugin derives from this class, and in ``on_epoch_end`` gives :meth:`update` what :meth:`value_of` returns.
+
+    Options
+    -------
+    monitor:
+        The history column to watch.
     patience:
-        How many epochs in a row may pass without improvement, 1 or more; the last of them exhausts it.
-    mode, min_delta, rtol:
-        What counts as an improvement: see :func:`improved`.
+        Number of consecutive epochs without improvement after which the plugin acts, 1 or more.
+    mode:
+        "min" if lower is better, as for a loss; "max" if higher is better, as for an accuracy.
+    min_delta:
+        Absolute part of the margin, in the unit of the column, 0 or more.
+    rtol:
+        Relative part of the margin, as a fraction of the absolute value of the best value, 0 or more.
 
     Attributes
     ----------
@@ -80,79 +54,76 @@ class Monitor:
         The best finite value so far, or None.
     best_epoch:
         The epoch of ``best``, or None.
-    stale:
-        Epochs since the last improvement, those with a value that is not finite included. Set it to 0 to give the
-        metric a fresh patience and keep its best.
-
-    Raises
-    ------
-    OptionError
-        An option lies outside its range.
+    stale_epochs:
+        Number of epochs since the last improvement, including epochs whose value is not finite. Set it to 0 to start
+        the patience again and keep ``best``.
 
     Example
     -------
-    >>> monitor = Monitor(patience=3)
-    >>> [monitor.update(loss, epoch) for epoch, loss in enumerate([1.0, 0.5, 0.5, 0.6])]
+    >>> monitor = ColumnMonitor(patience=3)
+    >>> [monitor.update(loss, epoch) for epoch, loss in enumerate([1.0, 0.5, 0.5, 0.6], start=1)]
     [True, True, False, False]
-    >>> monitor.best, monitor.best_epoch, monitor.stale, monitor.exhausted
-    (0.5, 1, 2, False)
+    >>> monitor.best, monitor.best_epoch, monitor.stale_epochs, monitor.exhausted
+    (0.5, 2, 2, False)
     """
 
-    patience: int
-    mode: Mode = "min"
-    min_delta: float = 0.0
-    rtol: float = 0.0
+    monitor: str = attrs.field(default="val_loss", validator=options.column)
+    patience: int = attrs.field(default=10, validator=options.count())
+    mode: Mode = attrs.field(default="min", validator=options.one_of("min", "max"))
+    min_delta: float = attrs.field(default=0.0, validator=options.number(at_least=0))
+    rtol: float = attrs.field(default=0.0, validator=options.number(at_least=0))
     best: float | None = state_field(None)
     best_epoch: int | None = state_field(None)
-    stale: int = state_field(0)
+    stale_epochs: int = state_field(0)
 
-    def __attrs_post_init__(self) -> None:
-        _check_margin(self.mode, self.min_delta, self.rtol)
-        if isinstance(self.patience, bool) or not isinstance(self.patience, Integral) or self.patience < 1:
-            raise OptionError(
-                f"patience: expected a whole number of epochs, 1 or more, got {self.patience!r}",
-                hint="patience=3 gives up after three epochs in a row without improvement",
-            )
+    def improves(self, value: float) -> bool:
+        """Whether ``value`` beats the best value so far by more than the margin.
+
+        Example
+        -------
+        >>> monitor = ColumnMonitor(rtol=0.01)
+        >>> monitor.improves(float("nan")), monitor.improves(-1.0)
+        (False, True)
+        >>> monitor.update(-1.0, epoch=1)
+        True
+        >>> monitor.improves(-1.0), monitor.improves(-1.1)
+        (False, True)
+        """
+        if not math.isfinite(value):
+            return False
+        if self.best is None:
+            return True
+        margin = self.min_delta + self.rtol * abs(self.best)
+        return value < self.best - margin if self.mode == "min" else value > self.best + margin
 
     def update(self, value: float, epoch: int) -> bool:
-        """Take the metric's value at the end of an epoch; return whether it is the best so far by the margin."""
-        if improved(value, self.best, mode=self.mode, min_delta=self.min_delta, rtol=self.rtol):
-            self.best, self.best_epoch, self.stale = float(value), epoch, 0
+        """Record the value of an epoch; return whether it is the new best."""
+        if self.improves(value):
+            self.best, self.best_epoch, self.stale_epochs = float(value), epoch, 0
             return True
-        self.stale += 1
+        self.stale_epochs += 1
         return False
 
     @property
     def exhausted(self) -> bool:
-        """Whether ``patience`` epochs in a row, or more, have passed without improvement."""
-        return self.stale >= self.patience
+        """Whether at least ``patience`` consecutive epochs have passed without improvement."""
+        return self.stale_epochs >= self.patience
 
+    def value_of(self, run: Run, summary: EpochSummary) -> float | None:
+        """The epoch's value in the monitored column, or None if there is none to judge.
 
-def _check_margin(mode: str, min_delta: float, rtol: float) -> None:
-    if mode not in ("min", "max"):
-        hint = closest(str(mode), ("min", "max")) or '"min" for a loss, "max" for an accuracy'
-        raise OptionError(f'mode: expected "min" or "max", got {mode!r}', hint=hint)
-    for name, value in (("min_delta", min_delta), ("rtol", rtol)):
-        if not 0.0 <= value < math.inf:
-            raise OptionError(
-                f"{name}: expected a finite number, 0 or more, got {value!r}",
-                hint="the margin by which a value must beat the best one; mode says in which direction",
-            )
+        There is none if earlier epochs had the column and this one does not, or if the run was stopped. The first value
+        of the column that is not finite raises RNN403, once in a run whatever the number of plugins that watch it.
 
-
-def watched_value(run: Run, summary: EpochSummary, column: str) -> float | None:
-    """The epoch's value in a column; None in an epoch without one, if earlier ones had it or the run was stopped.
-
-    The first value of a column that is not finite raises RNN403, once in a run whoever watches it.
-
-    Raises
-    ------
-    DataError
-        The column was never there, or holds no number.
-    """
-    if column not in summary.row and (run.stop_reason is not None or column in run.history.columns):
-        return None
-    value = summary.value(column)
-    if not math.isfinite(value) and not any(a.code == "RNN403" and column in a.evidence for a in run.alarms):
-        run.raise_alarm("RNN403", f"{column} is {value}", evidence={column: value})
-    return value
+        Raises
+        ------
+        DataError
+            No epoch has the column, or its value is not a number.
+        """
+        column = self.monitor
+        if column not in summary.row and (run.stop_reason is not None or column in run.history.columns):
+            return None
+        value = summary.value(column)
+        if not math.isfinite(value) and not any(a.code == "RNN403" and column in a.evidence for a in run.alarms):
+            run.raise_alarm("RNN403", f"{column} is {value}", evidence={column: value})
+        return value
