@@ -135,7 +135,7 @@ class DeepDiagnosis(Comparator):
         if batch.index != 1:
             return
         self._gradients = {name: array.copy() for name, array in grads.items()}
-        states = batch.evidence.get("hidden_states")
+        states = batch.observed.get("hidden_states")
         if states is not None and np.min(states[-1]) < 0.0:  # tanh
             self._saturated = float((np.abs(np.asarray(states[1:])) >= math.tanh(5.0)).mean())
 

@@ -257,13 +257,13 @@ def test_what_no_guard_would_read_for_want_of_an_s_is_refused(wrong, right):
                 with pytest.raises(OptionError, match=f"no guard reads '{wrong}'\n.*did you mean '{right}'"):
                     run.observe(**{wrong: 1})
                 run.observe(hidden_norms=1)
-                assert run.batch.evidence == {"hidden_norms": 1}
+                assert run.batch.observed == {"hidden_norms": 1}
                 run.record(0.0)
 
 
 def test_what_the_script_observed_reaches_the_hooks_of_its_batch():
     seen = []
-    plugin = Does(on_batch_end=lambda run: seen.append(dict(run.batch.evidence)))
+    plugin = Does(on_batch_end=lambda run: seen.append(dict(run.batch.observed)))
 
     def train(run):
         for item in run.batches([1, 2]):
@@ -282,7 +282,7 @@ def test_what_is_dear_to_compute_is_computed_once_and_for_those_who_look():
         return [1.0]
 
     def look(run):
-        evidence = run.batch.evidence
+        evidence = run.batch.observed
         assert "norms" in evidence
         if run.step == 2:
             assert evidence["norms"] is evidence.get("norms") is dict(evidence)["norms"]
@@ -305,7 +305,7 @@ def test_two_plugins_that_look_before_the_update_share_what_was_computed():
             run.backward(0.0, {"w": np.ones(1)})
             run.params["w"] += 1.0
 
-    looking = [Does(on_backward=lambda run, *_: seen.append(run.batch.evidence.get("norms"))) for _ in range(2)]
+    looking = [Does(on_backward=lambda run, *_: seen.append(run.batch.observed.get("norms"))) for _ in range(2)]
     in_epoch(train, params={"w": np.zeros(1)}, plugins={"one": looking[0], "two": looking[1]})
     assert asked == [0.0]
     assert seen == [[1.0], [1.0]]
@@ -318,7 +318,7 @@ def test_evidence_that_cannot_be_computed_is_missing_and_ends_no_training(caplog
         for _ in run.batches([1]):
             run.observe(norms=lambda: {}["norm"])
 
-    in_epoch(train, plugins=[Does(on_batch_end=lambda run: seen.append(run.batch.evidence["norms"]))])
+    in_epoch(train, plugins=[Does(on_batch_end=lambda run: seen.append(run.batch.observed["norms"]))])
     assert seen == [None]
     assert caplog.messages == ["the function that was observed as 'norms' failed: KeyError: 'norm'"]
 

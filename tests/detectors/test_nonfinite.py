@@ -64,7 +64,7 @@ class Seen:
             observed |= {name: list(observed[name]) for name in ("hidden_states", "hidden_gradients")}
             if logits.startswith("T"):
                 observed["logits"] = list(observed["logits"])
-        return Batch((inputs, targets), "train", 3, loss=float(self.loss), batch_size=size, evidence=observed)
+        return Batch((inputs, targets), "train", 3, loss=float(self.loss), batch_size=size, observed=observed)
 
     def poison(self, source, where, value):
         array = getattr(self, source)
@@ -148,7 +148,7 @@ junk = st.recursive(
 
 @given(st.fixed_dictionaries(dict.fromkeys((*ORDER[:5], "targets", "hidden_gradients"), junk)), junk, junk)
 def test_whatever_a_script_shows_is_survived(observed, data, params):
-    finding = locate(Batch(data, "train", 1, loss=NAN, evidence=observed), params)
+    finding = locate(Batch(data, "train", 1, loss=NAN, observed=observed), params)
     assert finding.symptom == Place(source="loss", non_finite=1, entries=1)
 
 
@@ -174,7 +174,7 @@ def test_hidden_states_without_the_entering_one():
     seen = Seen()
     seen.hidden_states[2, 1, 0] = seen.loss[...] = NAN
     batch = seen.batch()
-    batch.evidence["hidden_states"] = seen.hidden_states
+    batch.observed["hidden_states"] = seen.hidden_states
     place = locate(batch, None).first
     assert (place.array, place.time_step, place.seq_len, place.row) == ("hidden_states", 3, T, 2)
 
@@ -183,11 +183,11 @@ def test_states_of_two_arrays():
     """An LSTM's, of which the second is sick; in a list of time steps, or each with all of them."""
     steps = [(np.ones((B, H)), np.ones((B, H))) for _ in range(T + 1)]
     steps[4][1][3] = INF
-    batch = Batch(np.zeros((T, B), dtype=int), "train", 1, loss=NAN, batch_size=B, evidence={"hidden_states": steps})
+    batch = Batch(np.zeros((T, B), dtype=int), "train", 1, loss=NAN, batch_size=B, observed={"hidden_states": steps})
     place = locate(batch, None).first
     assert str(place) == f"the hidden states, array '1', time step 4 of {T}, row 4 of {B} ({H} of {B * H} entries)"
     batch.data = (np.zeros((T, B), dtype=int), np.zeros((T, B), dtype=int))
-    batch.evidence["hidden_states"] = tuple(np.stack([step[which] for step in steps]) for which in (0, 1))
+    batch.observed["hidden_states"] = tuple(np.stack([step[which] for step in steps]) for which in (0, 1))
     place = locate(batch, None).first
     assert (place.array, place.time_step) == ("hidden_states.1", None)
 
@@ -295,7 +295,7 @@ def test_messages(sick, message):
 def test_what_is_not_shown_is_not_vouched_for(shown, words):
     seen = Seen(loss=np.array(INF))
     batch = seen.batch()
-    batch.evidence = {name: batch.evidence[name] for name in shown}
+    batch.observed = {name: batch.observed[name] for name in shown}
     finding = locate(batch, seen.params)
     message = message_of(batch, finding, before_update=True, kept=False)
     assert message == f"the loss (inf) of batch 3 of train is not finite{words}"

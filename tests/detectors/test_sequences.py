@@ -20,7 +20,7 @@ FLOATS = rng.normal(size=(SEQ_LEN, BATCH_SIZE, FEATURES))
 
 
 def batch_of(data, batch_size=None, sequences=None, **observed):
-    return Batch(data, "train", 1, batch_size=batch_size, sequences=sequences, evidence=observed)
+    return Batch(data, "train", 1, batch_size=batch_size, sequences=sequences, observed=observed)
 
 
 def one_hot(tokens, axes):
@@ -43,7 +43,7 @@ def test_one_hot_vectors_become_tokens_wherever_their_axis_lies(axes, known):
     if known == "size":
         batch.batch_size = BATCH_SIZE
     elif known == "hidden states":
-        batch.evidence["hidden_states"] = [np.zeros((9, BATCH_SIZE))] * (SEQ_LEN + 1)
+        batch.observed["hidden_states"] = [np.zeros((9, BATCH_SIZE))] * (SEQ_LEN + 1)
     shown = sequences_of(batch)
     np.testing.assert_array_equal(time_first(shown), X)
     assert (shown.seq_len, shown.batch_size, shown.vocab_size) == (SEQ_LEN, BATCH_SIZE, VOCAB)
@@ -55,7 +55,7 @@ def test_features_in_columns_are_known_by_their_targets_or_by_the_states(known):
     x = FLOATS.transpose(0, 2, 1)
     if known == "targets":
         batch = batch_of((x, rng.normal(size=BATCH_SIZE)))
-        batch.evidence["hidden_states"] = [np.zeros((BATCH_SIZE, 9))] * (SEQ_LEN + 1)
+        batch.observed["hidden_states"] = [np.zeros((BATCH_SIZE, 9))] * (SEQ_LEN + 1)
     else:
         batch = batch_of((x, x), hidden_states=[np.zeros((9, BATCH_SIZE))] * (SEQ_LEN + 1))
     shown = sequences_of(batch)

@@ -319,8 +319,8 @@ class Watch:
     def on_batch_end(self, batch):
         if batch.phase == self.phase:
             self.seen.append((batch.data, batch.loss))
-            if "hidden_states" in batch.evidence:
-                states = batch.evidence["hidden_states"]
+            if "hidden_states" in batch.observed:
+                states = batch.observed["hidden_states"]
                 self.states.append((batch.data, states[0].copy(), states.copy()))
 
 

@@ -19,15 +19,16 @@ from rnncallbacks.errors import DataError, closest
 logger = logging.getLogger("rnncallbacks")
 
 
-class Evidence(UserDict[str, Any]):
-    """What a script observed, by name; in the place of what is dear, a function that is called when somebody looks.
+class Observed(UserDict[str, Any]):
+    """The values that a script gave to ``run.observe`` for one batch, by name.
 
-    What it returns stays. If it fails, that is logged, and the value is None, as guards go on without what they lack.
+    A value may be a function without arguments. It is called when the value is first read, and its result is kept. If
+    it raises, the error is logged and the value is None.
 
     Example
     -------
-    >>> evidence = Evidence(norms=lambda: [1.0, 0.5])
-    >>> evidence["norms"], evidence.get("logits")
+    >>> observed = Observed(norms=lambda: [1.0, 0.5])
+    >>> observed["norms"], observed.get("logits")
     ([1.0, 0.5], None)
     """
 
@@ -49,7 +50,7 @@ class Batch:
     ``data`` is what the loader gave; ``index`` counts from 1 within the phase, up to ``count`` if the loader knows it.
     ``loss`` is None until the script gives it; ``sequences`` and ``tokens`` are the counts that it gave with the loss.
     ``starts`` is the loader's word on which sequences begin anew, one truth value each, or None if it says nothing.
-    ``evidence`` is what the script observed; reading it may compute it, at the parameters as they are then.
+    ``observed`` holds the values given to ``run.observe``; reading one may compute it, at the current parameters.
     ``batch_size`` and ``entering_state`` are what :meth:`Run.hidden <rnncallbacks.core.run.Run.hidden>` was asked for
     and what the batch before had carried over; the state is None if zeros were handed out, and both are None if it was
     not asked. ``closure`` evaluates the batch's loss at the parameters as
@@ -66,7 +67,7 @@ class Batch:
     sequences: int | None = None
     tokens: int | None = None
     skipped: bool = False
-    evidence: Evidence = attrs.field(factory=Evidence)
+    observed: Observed = attrs.field(factory=Observed)
     batch_size: int | None = None
     entering_state: Any = None
     closure: Callable[[], Any] | None = None

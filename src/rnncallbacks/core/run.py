@@ -362,8 +362,8 @@ class Run:
         batch = self._require_batch("run.reset_hidden")
         self._hidden.reset(batch.phase, rows)
 
-    def observe(self, **evidence: Any) -> None:
-        """Show plugins what only the script has; it lands in ``batch.evidence``.
+    def observe(self, **values: Any) -> None:
+        """Show plugins what only the script has; it lands in ``batch.observed``.
 
         Guards read ``inputs`` and ``targets`` where the loader does not yield them, ``entering_state`` where the script
         keeps its own, ``hidden_states`` (one a time step, the entering one first) and ``hidden_gradients`` (one a time
@@ -376,9 +376,9 @@ class Run:
         OptionError
             A name is one of these without its s, or with one too many: nobody would read it.
         """
-        for name in evidence.keys() & _MISSPELT.keys():
+        for name in values.keys() & _MISSPELT.keys():
             raise OptionError(f"run.observe: no guard reads {name!r}", hint=f"did you mean {_MISSPELT[name]!r}?")
-        self._require_batch("run.observe").evidence |= evidence
+        self._require_batch("run.observe").observed |= values
 
     def log(self, **columns: Value) -> None:
         """Add columns to this epoch's history row.

@@ -42,7 +42,7 @@ def causes(batch: Batch, parameters: list[Part], grads: Mapping[str, Array] | No
     gradients of the hidden states from the last time step back to the first, gradients array by array. A loss that is
     finite clears the targets: NaN among them marks what does not count.
     """
-    shown, observed = sequences_of(batch), batch.evidence
+    shown, observed = sequences_of(batch), batch.observed
     size = batch.batch_size or shown.batch_size or batch.sequences
     if shown.inputs is None:
         yield from whole("inputs", observed.get("inputs"))

@@ -76,7 +76,7 @@ def sequences_of(batch: Batch) -> Sequences:
     if x.ndim == 1 or (x.ndim == 2 and size == 1 and 1 not in x.shape and x.dtype.kind == "f"):
         x, y = _one_sequence(x, y)  # by itself, of tokens or of features
         return Sequences(x, y, 0, vocab_size)
-    states = batch.evidence.get("hidden_states")
+    states = batch.observed.get("hidden_states")
     last = x.shape[2] if x.ndim == 3 and x.shape[2] not in x.shape[:2] else None
     if last is not None and (size == last or (size is None and _is_batch(last, x, y, states))):
         x = np.moveaxis(x, 2, 1)  # features in columns, the batch last
@@ -118,7 +118,7 @@ def mask_of(batch: Batch, sequences: Sequences) -> Array | None:
 
 def _found(batch: Batch) -> tuple[Any, Any, bool]:
     """Inputs, targets, and whether they come in the library's own layout, time first."""
-    data, observed = batch.data, batch.evidence
+    data, observed = batch.data, batch.observed
     inputs, targets, time_first = None, None, False
     if hasattr(data, "inputs") and hasattr(data, "targets"):
         inputs, targets, time_first = data.inputs, data.targets, True

@@ -27,7 +27,7 @@ rng = np.random.default_rng(0)
 
 
 def batch_of(batch_size=None, entering_state=None, **observed):
-    return Batch(None, "train", 1, batch_size=batch_size, entering_state=entering_state, evidence=observed)
+    return Batch(None, "train", 1, batch_size=batch_size, entering_state=entering_state, observed=observed)
 
 
 # --- what is seen ----------------------------------------------------------------------------------------------------
@@ -68,11 +68,11 @@ def test_what_the_script_observed_wins_over_what_the_run_handed_out():
     np.testing.assert_array_equal((seen.entering, seen.following, seen.final), (hiddens[0], hiddens[1], hiddens[-1]))
     assert seen.count == T + 1
     batch = batch_of(hidden_states=hiddens)
-    batch.evidence["entering_state"] = own
+    batch.observed["entering_state"] = own
     seen = state_of(batch)
     np.testing.assert_array_equal(seen.entering, own)
     assert seen.count == 0
-    assert state_of(Batch(None, "train", 1, evidence={"entering_state": own})).known
+    assert state_of(Batch(None, "train", 1, observed={"entering_state": own})).known
 
 
 def test_what_is_seen_outlives_the_buffer():

@@ -412,7 +412,7 @@ def test_hidden_gradients_in_a_trainer_are_searched_from_the_last_time_step(make
         @hookimpl(tryfirst=True)
         def on_backward(self, run, batch, grads):
             if run.step == 2:
-                batch.evidence["hidden_gradients"][:4, 1] = INF
+                batch.observed["hidden_gradients"][:4, 1] = INF
                 grads["rnn.weight_hh_l0"][...] = NAN
 
     trainer, train, val = make_trainer([Overflow(), DivergenceAlarm()])

@@ -109,7 +109,7 @@ def classes_of(batch: Batch, params: Mapping[str, Array], least: int = 0) -> Cla
         size = _distribution(targets)
         return Classes((size,) if size else (), certain=bool(size), regression=not size, known=True)
     least = max(least, least_classes(targets), 2)
-    logits = batch.evidence.get("logits")
+    logits = batch.observed.get("logits")
     if isinstance(logits, np.ndarray) and logits.ndim > 1:
         axis = class_axis(logits.shape, targets.shape)
         if axis is not None and logits.shape[axis] >= least:

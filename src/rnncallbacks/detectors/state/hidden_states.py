@@ -65,8 +65,8 @@ class SeenState:
 
 def state_of(batch: Batch) -> SeenState:
     """What the script observed, else what the run handed out."""
-    observed = first_array(batch.evidence.get("entering_state"))
-    steps = steps_of(batch.evidence.get("hidden_states"))
+    observed = first_array(batch.observed.get("entering_state"))
+    steps = steps_of(batch.observed.get("hidden_states"))
     if steps is None:
         if observed is not None:
             return SeenState(True, observed)

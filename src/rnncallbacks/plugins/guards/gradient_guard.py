@@ -221,7 +221,7 @@ class GradientGuard(Guard):
             run.diagnosis.check("RNN401")
 
     def _look_through_time(self, run: Run, batch: Batch) -> None:
-        share = share_left(batch.evidence.get("hidden_gradients"))
+        share = share_left(batch.observed.get("hidden_gradients"))
         if share is None:
             why = "run.observe(hidden_gradients=...), one a time step, of sequences of ten steps or more"
             run.diagnosis.cannot_check("RNN402", why)

@@ -282,7 +282,7 @@ class HiddenStateGuard(Guard):
             self.fire(run, Finding("RNN202", message, evidence, severity))
 
     def _check_saturation(self, run: Run, batch: Batch) -> None:
-        steps = steps_of(batch.evidence.get("hidden_states"))
+        steps = steps_of(batch.observed.get("hidden_states"))
         if steps is None or batch.loss is None or not math.isfinite(batch.loss) or batch.skipped:
             return
         share, window = saturated_share(steps), self._saturation

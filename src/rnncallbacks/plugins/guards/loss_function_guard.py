@@ -126,7 +126,7 @@ class LossFunctionGuard(Guard):
             if at_zero is not None:
                 self._conclude(run, judge_zero(at_zero, loss, weights, classes, counts))
                 return
-            logits = batch.evidence.get("logits")
+            logits = batch.observed.get("logits")
             nll = None if logits is None or targets is None else true_nll(logits, targets)
             self._conclude(run, judge_first(loss, nll, weights, classes, counts))
         elif len(self._losses) == FIRST_LOSSES:

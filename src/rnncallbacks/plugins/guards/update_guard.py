@@ -380,7 +380,7 @@ def _positions(batch: Batch) -> float:
     """A number that grows with the batch as its positions do; 1 where nothing tells."""
     if batch.tokens is not None:
         return float(batch.tokens)
-    data: Any = batch.evidence.get("targets", batch.data)
+    data: Any = batch.observed.get("targets", batch.data)
     if isinstance(data, tuple | list):
         data = data[-1] if data else None
     elif hasattr(data, "targets"):
