@@ -30,7 +30,7 @@ from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
 from rnncallbacks.plugins.remedies.self_repair import REMEDIES, SelfRepair
-from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, Fired, Outcome, guards, run_case
+from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, CaseOutcome, Fired, run_case, shipped_guards
 from rnncallbacks.testing.cases import GUARDS
 
 HELD_OUT = ("anbn",)
@@ -55,7 +55,7 @@ class RandomRepair(SelfRepair):
 
 
 def plan(half: str, seeds: int, only: list[str], quick: bool, skip: int = 0) -> list[Case]:
-    """Each fault and trap with every seed in each of its loops, tasks, cells and optimisers in turn. Twins first.
+    """Each fault and trap with every seed in each of its loops, tasks, cells and optimizers in turn. Twins first.
 
     In a quick run, each is seen once. ``skip`` passes over so many seeds, and the turns that go with them: cases that
     were looked at while something was mended say little of it.
@@ -81,13 +81,13 @@ def plan(half: str, seeds: int, only: list[str], quick: bool, skip: int = 0) -> 
 
 
 def run(names: list[str], case: Case) -> tuple[Case, dict[str, Any]]:
-    arm, fault, task, cell, optimiser, seed, through = case
+    arm, fault, task, cell, optimizer, seed, through = case
     rules = {f"rule_{number}": rule() for number, rule in enumerate(COMPARATORS)} if arm == "watch" else {}
     repair = {"repair": SelfRepair(), "random": RandomRepair(seed=seed)}.get(arm)
-    plugins: dict[str, object] = {**guards(names), **rules, **({"self_repair": repair} if repair else {})}
+    plugins: dict[str, object] = {**shipped_guards(names), **rules, **({"self_repair": repair} if repair else {})}
     started = time.perf_counter()
     try:
-        outcome = attrs.asdict(run_case(fault, task, cell, optimiser, seed, through, plugins))  # type: ignore[arg-type]
+        outcome = attrs.asdict(run_case(fault, task, cell, optimizer, seed, through, plugins))  # type: ignore[arg-type]
         entry: dict[str, Any] = {"outcome": outcome, "rules": {rule.label: rule.findings for rule in rules.values()}}
     except Exception as error:
         entry = {"crash": f"{type(error).__name__}: {error}"}
@@ -110,9 +110,9 @@ def run_all(cases: list[Case], names: list[str], processes: int, path: Path) -> 
     return {case: done[case] for case in cases}
 
 
-def as_outcome(fields: dict[str, Any]) -> Outcome:
+def as_outcome(fields: dict[str, Any]) -> CaseOutcome:
     alarms = tuple(Fired(**alarm) for alarm in fields["alarms"])
-    return Outcome(**fields | {"alarms": alarms, "repairs": tuple(fields["repairs"])})
+    return CaseOutcome(**fields | {"alarms": alarms, "repairs": tuple(fields["repairs"])})
 
 
 def measured(results: dict[Case, dict[str, Any]]) -> list[Measured]:

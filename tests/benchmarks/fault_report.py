@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from rnncallbacks.testing import FAULTS, TASKS, THROUGH, TRAPS, Fault, Outcome
+from rnncallbacks.testing import FAULTS, TASKS, THROUGH, TRAPS, CaseOutcome, Fault
 from rnncallbacks.testing.changes import POISONED
 from rnncallbacks.testing.scoring import Score, harmful, wilson
 
@@ -34,11 +34,11 @@ class Measured:
 
     arm: str
     fault: Fault
-    outcomes: dict[str, Outcome]
-    twin: Outcome | None
+    outcomes: dict[str, CaseOutcome]
+    twin: CaseOutcome | None
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> CaseOutcome:
         return self.outcomes[OURS]
 
     @property
@@ -214,7 +214,7 @@ class Report:
                 ("right cause named, of the detected", "95 %", share(score.named, score.detected)),
                 ("false alarms, of healthy runs and traps", "under 0.5 %", self._false(self.quiet, OURS)[0]),
                 (
-                    "normaliser, state and loss function (RNN1 to RNN3) named within the first epoch",
+                    "normalizer, state and loss function (RNN1 to RNN3) named within the first epoch",
                     "100 %",
                     share(early, len(structural)),
                 ),
@@ -296,5 +296,5 @@ class Report:
         )
 
 
-def _where(outcome: Outcome) -> tuple[object, ...]:
-    return outcome.task, outcome.cell, outcome.optimiser, outcome.seed, outcome.through
+def _where(outcome: CaseOutcome) -> tuple[object, ...]:
+    return outcome.task, outcome.cell, outcome.optimizer, outcome.seed, outcome.through

@@ -2,14 +2,14 @@ import attrs
 import pytest
 from fault_report import OURS, Measured, Report, repairable
 
-from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, Fired, Outcome
+from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, CaseOutcome, Fired
 
 RULE = "a rule"
 
 
 def outcome(*alarms, true_loss=1.0, seed=1):
-    return Outcome(
-        fault="f", task="echo", cell="tanh", optimiser="sgd", seed=seed, through="loop", alarms=alarms, repairs=(),
+    return CaseOutcome(
+        fault="f", task="echo", cell="tanh", optimizer="sgd", seed=seed, through="loop", alarms=alarms, repairs=(),
         batches=300, first_loss=2.0, train_loss=1.0, true_loss=true_loss,
     )  # fmt: skip
 
@@ -81,7 +81,7 @@ def test_a_state_of_the_scripts_own_is_not_repairable():
 
 def test_goals_count_the_first_epoch_and_the_first_hundred_batches():
     goals = REPORT.goals()
-    early = row(goals, "normaliser, state and loss function (RNN1 to RNN3) named within the first epoch")
+    early = row(goals, "normalizer, state and loss function (RNN1 to RNN3) named within the first epoch")
     assert early[1].startswith("2/3")
     assert row(goals, "learning rate 30 or 100 times too high detected within 100 batches")[1].startswith("0/1")
 

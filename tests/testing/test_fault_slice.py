@@ -80,14 +80,14 @@ def test_every_fault_is_in_the_slice():
 
 @pytest.mark.parametrize(("name", "through"), [(name, through) for name in SICK for through in SICK[name][0]])
 def test_a_fault_is_named_exactly(name, through):
-    _, task, cell, optimiser, *seed = SICK[name]
-    codes = loud(shortened(FAULTS[name]), task, cell, optimiser, *(seed or [0]), through)
+    _, task, cell, optimizer, *seed = SICK[name]
+    codes = loud(shortened(FAULTS[name]), task, cell, optimizer, *(seed or [0]), through)
     assert codes & set(FAULTS[name].codes)
     assert len(codes) == 1
 
 
 @pytest.mark.parametrize(
-    ("name", "task", "cell", "optimiser"),
+    ("name", "task", "cell", "optimizer"),
     [
         ("state_leak", "characters", "gru", "adagrad"),
         ("stream_reset", "stream", "lstm", "rmsprop"),
@@ -100,15 +100,15 @@ def test_a_fault_is_named_exactly(name, through):
         ("update_of_a_copy", "characters", "lstm", "adam"),
     ],
 )
-def test_the_cause_is_named_in_gated_cells_too(name, task, cell, optimiser):
-    codes = loud(shortened(FAULTS[name]), task, cell, optimiser, 0, "trainer")
+def test_the_cause_is_named_in_gated_cells_too(name, task, cell, optimizer):
+    codes = loud(shortened(FAULTS[name]), task, cell, optimizer, 0, "trainer")
     assert codes & set(FAULTS[name].codes)
     assert len(codes) == 1
 
 
-@pytest.mark.parametrize(("task", "cell", "optimiser"), [("echo", "gru", "adam"), ("stream", "lstm", "adagrad")])
-def test_a_healthy_gated_cell_passes_in_silence(task, cell, optimiser):
-    assert loud(HEALTHY, task, cell, optimiser, 2, "trainer") == set()
+@pytest.mark.parametrize(("task", "cell", "optimizer"), [("echo", "gru", "adam"), ("stream", "lstm", "adagrad")])
+def test_a_healthy_gated_cell_passes_in_silence(task, cell, optimizer):
+    assert loud(HEALTHY, task, cell, optimizer, 2, "trainer") == set()
 
 
 @pytest.mark.parametrize(("name", "through"), [(name, through) for name in HARMLESS for through in HARMLESS[name][0]])
@@ -123,11 +123,11 @@ def test_a_trap_passes_in_silence(number):
     trap = list(TRAPS.values())[number]
     through = trap.through[number % len(trap.through)]
     combinations = trap.combinations(through)
-    task, cell, optimiser = combinations[7 * number % len(combinations)]
-    assert loud(trap, task, cell, optimiser, 2, through) == set()
+    task, cell, optimizer = combinations[7 * number % len(combinations)]
+    assert loud(trap, task, cell, optimizer, 2, through) == set()
 
 
 @pytest.mark.parametrize("through", ALL)
-@pytest.mark.parametrize(("task", "cell", "optimiser"), [("echo", "tanh", "adam"), ("stream", "relu", "momentum")])
-def test_a_healthy_training_passes_in_silence(task, cell, optimiser, through):
-    assert loud(HEALTHY, task, cell, optimiser, 2, through) == set()
+@pytest.mark.parametrize(("task", "cell", "optimizer"), [("echo", "tanh", "adam"), ("stream", "relu", "momentum")])
+def test_a_healthy_training_passes_in_silence(task, cell, optimizer, through):
+    assert loud(HEALTHY, task, cell, optimizer, 2, through) == set()

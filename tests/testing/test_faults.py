@@ -8,7 +8,7 @@ import pytest
 
 from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.core.hookspecs import hookimpl
-from rnncallbacks.testing import CELLS, FAULTS, HEALTHY, OPTIMISERS, TASKS, THROUGH, TRAPS, run_case
+from rnncallbacks.testing import CELLS, FAULTS, HEALTHY, OPTIMIZERS, TASKS, THROUGH, TRAPS, run_case
 from rnncallbacks.testing.changes import POISONED
 from rnncallbacks.testing.scoring import harmful
 from rnncallbacks.testing.setups import UNLEARNED, healthy
@@ -22,14 +22,14 @@ def test_where_it_applies_exists(fault):
     assert bool(fault.codes) == (fault.kind == "fault")
     assert set(fault.tasks) <= set(TASKS)
     assert set(fault.cells) <= set(CELLS)
-    assert set(fault.optimisers) <= set(OPTIMISERS)
+    assert set(fault.optimizers) <= set(OPTIMIZERS)
     assert set(fault.through) <= set(THROUGH)
-    assert all((fault.tasks, fault.cells, fault.optimisers, fault.through))
+    assert all((fault.tasks, fault.cells, fault.optimizers, fault.through))
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda fault: fault.name)
 def test_it_changes_the_setup(fault):
-    before, after = (healthy(fault.tasks[0], fault.cells[0], fault.optimisers[0], 0, "loop") for _ in range(2))
+    before, after = (healthy(fault.tasks[0], fault.cells[0], fault.optimizers[0], 0, "loop") for _ in range(2))
     fault.change(after)
     same = {"train", "validation"}  # loaders, which are never equal
     changed = [
@@ -75,9 +75,9 @@ def test_big_steps_are_healthy(seed):
     assert not harmful(TRAPS["big_steps"], outcome, run_case(HEALTHY, *case))
 
 
-@pytest.mark.parametrize(("fault", "optimiser"), [("explosion", "sgd"), ("explosion_momentum", "momentum")])
-def test_an_explosion_harms_and_clipping_cures_it(fault, optimiser):
-    case = ("characters", "relu", optimiser, 3, "trainer", [])
+@pytest.mark.parametrize(("fault", "optimizer"), [("explosion", "sgd"), ("explosion_momentum", "momentum")])
+def test_an_explosion_harms_and_clipping_cures_it(fault, optimizer):
+    case = ("characters", "relu", optimizer, 3, "trainer", [])
     twin = run_case(HEALTHY, *case)
     assert harmful(FAULTS[fault], run_case(FAULTS[fault], *case), twin)
 

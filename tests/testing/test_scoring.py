@@ -1,13 +1,13 @@
 import attrs
 import pytest
 
-from rnncallbacks.testing import FAULTS, HEALTHY, Fault, Fired, Outcome
+from rnncallbacks.testing import FAULTS, HEALTHY, CaseOutcome, Fault, Fired
 from rnncallbacks.testing.scoring import Score, harmful, wilson
 
 
 def outcome(*alarms, true_loss=1.0, task="echo"):
-    return Outcome(
-        fault="f", task=task, cell="tanh", optimiser="sgd", seed=0, through="loop", alarms=tuple(alarms), repairs=(),
+    return CaseOutcome(
+        fault="f", task=task, cell="tanh", optimizer="sgd", seed=0, through="loop", alarms=tuple(alarms), repairs=(),
         batches=300, first_loss=2.0, train_loss=1.0, true_loss=true_loss,
     )  # fmt: skip
 

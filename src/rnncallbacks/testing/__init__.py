@@ -1,9 +1,9 @@
 """For authors of guards: faults put into trainings on purpose, traps, and scores of what a guard makes of them."""
 
-from rnncallbacks.testing.cases import Fired, Outcome, guards, run_case
+from rnncallbacks.testing.cases import CaseOutcome, Fired, run_case, shipped_guards
 from rnncallbacks.testing.fault import HEALTHY, Fault
 from rnncallbacks.testing.faults import FAULTS
-from rnncallbacks.testing.setups import CELLS, OPTIMISERS, THROUGH, Setup
+from rnncallbacks.testing.setups import CELLS, OPTIMIZERS, THROUGH, Setup
 from rnncallbacks.testing.tasks import TASKS, Task
 from rnncallbacks.testing.traps import TRAPS
 
@@ -11,15 +11,15 @@ __all__ = [
     "CELLS",
     "FAULTS",
     "HEALTHY",
-    "OPTIMISERS",
+    "OPTIMIZERS",
     "TASKS",
     "THROUGH",
     "TRAPS",
+    "CaseOutcome",
     "Fault",
     "Fired",
-    "Outcome",
     "Setup",
     "Task",
-    "guards",
     "run_case",
+    "shipped_guards",
 ]

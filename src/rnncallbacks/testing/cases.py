@@ -16,7 +16,7 @@ from rnncallbacks.testing.fault import HEALTHY, Fault
 from rnncallbacks.testing.faults import FAULTS
 from rnncallbacks.testing.setups import Through, healthy
 from rnncallbacks.testing.tasks import TASKS
-from rnncallbacks.testing.training import train
+from rnncallbacks.testing.training import run_setup
 from rnncallbacks.testing.traps import TRAPS
 
 GUARDS = (
@@ -31,7 +31,7 @@ GUARDS = (
 )
 
 
-def guards(names: Iterable[str] = GUARDS) -> dict[str, object]:
+def shipped_guards(names: Iterable[str] = GUARDS) -> dict[str, object]:
     """The library's guards, or those of these names, each of which warns and goes on."""
     found = {one.name: one for one in find_plugins() if one.distribution == "rnncallbacks"}
     return {name: found[name].load()(action="warn") for name in names}
@@ -52,7 +52,7 @@ class Fired:
 
 
 @attrs.frozen(kw_only=True)
-class Outcome:
+class CaseOutcome:
     """What came of a case.
 
     ``alarms`` is what was found, causes and consequences. ``first_loss`` is that of the first training batch, and
@@ -63,7 +63,7 @@ class Outcome:
     fault: str
     task: str
     cell: str
-    optimiser: str
+    optimizer: str
     seed: int
     through: Through
     alarms: tuple[Fired, ...]
@@ -105,11 +105,11 @@ def run_case(
     fault: Fault | str,
     task: str,
     cell: str,
-    optimiser: str,
+    optimizer: str,
     seed: int,
     through: Through = "trainer",
     plugins: Mapping[str, object] | Iterable[object] | None = None,
-) -> Outcome:
+) -> CaseOutcome:
     """Train with a fault, under the library's guards or the given plugins, and say what was found.
 
     Example
@@ -127,21 +127,21 @@ def run_case(
     [['RNN502'], []]
     """
     chosen = _named(fault) if isinstance(fault, str) else fault
-    setup = healthy(task, cell, optimiser, seed, through)
+    setup = healthy(task, cell, optimizer, seed, through)
     chosen.change(setup)
     watcher = Watcher()
-    given = guards() if plugins is None else plugins
+    given = shipped_guards() if plugins is None else plugins
     named = dict(given) if isinstance(given, Mapping) else {f"plugin_{n}": one for n, one in enumerate(given)}
-    run, network = train(setup, {"watcher": watcher} | named)
+    run, network = run_setup(setup, {"watcher": watcher} | named)
     losses = np.array(watcher.losses)
     held_out = TASKS[task].make(seed).held_out
     with np.errstate(all="ignore"):
         true_loss = network.true_loss(held_out)
-    return Outcome(
+    return CaseOutcome(
         fault=chosen.name,
         task=task,
         cell=cell,
-        optimiser=optimiser,
+        optimizer=optimizer,
         seed=seed,
         through=through,
         alarms=tuple(Fired.of(alarm) for alarm in run.diagnosis.alarms),

@@ -72,7 +72,7 @@ def backward(
     }, hidden_gradients
 
 
-def softmax(logits: Array) -> Array:
+def column_softmax(logits: Array) -> Array:
     """Probabilities over the vocabulary, axis 1."""
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
@@ -89,7 +89,7 @@ def mean_nll(logits: Array, y: Array) -> tuple[float, Array]:
 
 def squared_error_of_softmax(logits: Array, y: Array) -> tuple[float, Array]:
     """The squared error between probabilities and one-hot targets, a mean over all numbers, and its gradient."""
-    probabilities = softmax(logits)
+    probabilities = column_softmax(logits)
     differences = (probabilities - y) * y.sum(axis=1, keepdims=True)
     pull = 2.0 * differences / (y.sum() * y.shape[1])
     errors = probabilities * (pull - (pull * probabilities).sum(axis=1, keepdims=True))

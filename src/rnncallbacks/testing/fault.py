@@ -8,7 +8,7 @@ from typing import Literal
 
 import attrs
 
-from rnncallbacks.testing.setups import ADAPTIVE, CELLS, GATED, OPTIMISERS, THROUGH, UNLEARNED, Setup, Through
+from rnncallbacks.testing.setups import ADAPTIVE, CELLS, GATED, OPTIMIZERS, THROUGH, UNLEARNED, Setup, Through
 
 SHUFFLED = ("characters", "echo", "anbn")
 TOKEN_TASKS = (*SHUFFLED, "stream")
@@ -35,7 +35,7 @@ class Fault:
         "fault", "healthy" or "trap".
     change:
         Puts it into a setup.
-    tasks, cells, optimisers, through:
+    tasks, cells, optimizers, through:
         Where it applies. A loop in which it cannot happen is left out.
     always_harms:
         It harms by definition: whoever reads a wrong report is misled, and what a loop does behind the run's back
@@ -58,18 +58,18 @@ class Fault:
     change: Callable[[Setup], None] = _nothing
     tasks: tuple[str, ...] = TOKEN_TASKS
     cells: tuple[str, ...] = CELLS
-    optimisers: tuple[str, ...] = OPTIMISERS
+    optimizers: tuple[str, ...] = OPTIMIZERS
     through: tuple[Through, ...] = THROUGH
     always_harms: bool = False
 
     def combinations(self, through: Through) -> list[tuple[str, str, str]]:
-        """Task, cell and optimiser wherever it applies, but where a healthy training learns nothing to speak of.
+        """Task, cell and optimizer wherever it applies, but where a healthy training learns nothing to speak of.
 
         What happens to any cell happens in the trainer to LSTMs and GRUs too.
         """
-        every = [one for one in product(self.tasks, self.cells, self.optimisers) if one not in UNLEARNED]
+        every = [one for one in product(self.tasks, self.cells, self.optimizers) if one not in UNLEARNED]
         if through == "trainer" and self.cells == CELLS:
-            every += product(self.tasks, GATED, [one for one in self.optimisers if one in ADAPTIVE])
+            every += product(self.tasks, GATED, [one for one in self.optimizers if one in ADAPTIVE])
         return every
 
 

@@ -1,4 +1,4 @@
-"""The custom loop: a training script of somebody's own, with its own network, losses and optimisers, around one Run."""
+"""The custom loop: a training script of somebody's own, with its own network, losses and optimizers, around one Run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Script:
         generator = np.random.default_rng([setup.seed, 3])
         self.params = self.initial_params(generator)
         setup.weights(self.by_role(self.params))
-        self.update = make_update(setup.optimiser, self.params)
+        self.update = make_update(setup.optimizer, self.params)
         self.generator = generator
         self.step = 0
         self.current: Item

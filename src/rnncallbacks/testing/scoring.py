@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from rnncallbacks.testing.cases import Outcome
+from rnncallbacks.testing.cases import CaseOutcome
 from rnncallbacks.testing.fault import Fault
 from rnncallbacks.testing.tasks import TASKS
 
@@ -34,7 +34,7 @@ def wilson(hits: int, trials: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def harmful(fault: Fault, outcome: Outcome, twin: Outcome) -> bool:
+def harmful(fault: Fault, outcome: CaseOutcome, twin: CaseOutcome) -> bool:
     """Whether the network ended worse than its healthy twin of the same seed, by more than 0.05 ln V.
 
     Some faults harm by definition, see :class:`~rnncallbacks.testing.fault.Fault`.
@@ -59,7 +59,7 @@ class Score:
     delays: tuple[int, ...]
 
     @classmethod
-    def of(cls, cases: Iterable[tuple[Fault, Outcome]]) -> Score:
+    def of(cls, cases: Iterable[tuple[Fault, CaseOutcome]]) -> Score:
         pairs = list(cases)
         loud = [(fault, outcome) for fault, outcome in pairs if outcome.loud]
         return cls(

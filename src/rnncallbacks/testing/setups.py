@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import attrs
 
 from rnncallbacks.arrays import Array
+from rnncallbacks.core.run import Run
 from rnncallbacks.rnn.batches import SequenceBatch
 from rnncallbacks.testing.columns import BackThroughTime, transposed
 from rnncallbacks.testing.tasks import TASKS, Task
-
-if TYPE_CHECKING:
-    from rnncallbacks.testing.loops import Script
 
 Through: TypeAlias = Literal["trainer", "loop", "plain_loop"]
 THROUGH: tuple[Through, ...] = ("trainer", "loop", "plain_loop")
@@ -22,7 +20,7 @@ THROUGH: tuple[Through, ...] = ("trainer", "loop", "plain_loop")
 CELLS = ("tanh", "relu")
 GATED = ("lstm", "gru")
 """Cells that only the trainer has."""
-OPTIMISERS = ("sgd", "momentum", "adam", "adagrad", "rmsprop")
+OPTIMIZERS = ("sgd", "momentum", "adam", "adagrad", "rmsprop")
 ADAPTIVE = ("adam", "adagrad", "rmsprop")
 """Those whose rates suit gated cells too; plain gradient descent needs others there."""
 
@@ -37,10 +35,10 @@ RATES: Mapping[str, Mapping[str, float]] = {
     "words": {"sgd": 0.5, "momentum": 0.05, "adam": 5e-3, "adagrad": 0.1, "rmsprop": 3e-3},
     "waves": {"sgd": 0.1, "momentum": 0.01, "adam": 3e-3, "adagrad": 0.03, "rmsprop": 3e-3},
 }
-"""Good learning rates by task and optimiser, from a sweep over factors of about 3."""
+"""Good learning rates by task and optimizer, from a sweep over factors of about 3."""
 
 UNLEARNED = frozenset({("echo", "relu", "sgd"), ("recall", "relu", "sgd")})
-"""Task, cell and optimiser for which no rate of the sweep gave a network worth the name."""
+"""Task, cell and optimizer for which no rate of the sweep gave a network worth the name."""
 
 Arrays = Mapping[str, Array]
 """Arrays by their role: "input", "recurrent" and "output" (the three weight matrices), and the biases behind them."""
@@ -69,13 +67,30 @@ def mean(losses: list[float], sizes: list[int]) -> float | None:
     return sum(losses) / len(losses)
 
 
+class TrainedNetwork(Protocol):
+    """What a training leaves behind."""
+
+    def true_loss(self, batches: Iterable[SequenceBatch]) -> float:
+        """The mean negative log-likelihood on these batches, with the state as it should be."""
+
+    def roles(self) -> Arrays:
+        """The parameters by their role."""
+
+
+class TrainingScript(TrainedNetwork, Protocol):
+    """A training script made from a setup."""
+
+    def train(self, plugins: Mapping[str, object]) -> Run:
+        """Run the script under these plugins, and return its run."""
+
+
 @attrs.define(eq=False)
 class Setup:
     """A training, ready to begin. A fault changes some of its fields.
 
     Parameters
     ----------
-    task, cell, optimiser, seed, through:
+    task, cell, optimizer, seed, through:
         What is trained, with what, and in which loop.
     learning_rate:
         The base learning rate.
@@ -122,7 +137,7 @@ class Setup:
 
     task: Task
     cell: str
-    optimiser: str
+    optimizer: str
     seed: int
     through: Through
     learning_rate: float
@@ -148,20 +163,20 @@ class Setup:
     report: Callable[[list[float], list[int]], float | None] = mean
     report_validation: Callable[[list[float], list[int]], float | None] = mean
     plugins: dict[str, dict[str, object]] = attrs.field(factory=dict)
-    script: type[Script] | None = None
+    script: Callable[[Setup], TrainingScript] | None = None
 
 
-def healthy(task: str, cell: str, optimiser: str, seed: int, through: Through) -> Setup:
+def healthy(task: str, cell: str, optimizer: str, seed: int, through: Through) -> Setup:
     """The training that works."""
     chosen = TASKS[task]
     data = chosen.make(seed)
     return Setup(
         chosen,
         cell,
-        optimiser,
+        optimizer,
         seed,
         through,
-        learning_rate=RATES[task][optimiser],
+        learning_rate=RATES[task][optimizer],
         train=data.train,
         validation=data.validation,
         epochs=chosen.epochs,

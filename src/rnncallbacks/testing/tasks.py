@@ -109,7 +109,7 @@ def text_slice(seed: int, length: int) -> Tokens:
     return tokens[start : start + length]
 
 
-def chunks(tokens: Tokens, batch_size: int, seq_len: int, seed: int) -> ArrayLoader:
+def token_chunks(tokens: Tokens, batch_size: int, seq_len: int, seed: int) -> ArrayLoader:
     """A stream as unrelated chunks in a new order each epoch."""
     count = (len(tokens) - 1) // seq_len
     inputs = tokens[: count * seq_len].reshape(count, seq_len)
@@ -121,7 +121,7 @@ def _make_characters(seed: int) -> Data:
     size = BATCH_SIZE * SEQ_LEN
     tokens = text_slice(seed, 36 * size + 3)
     train, validation, held_out = np.split(tokens, [30 * size + 1, 33 * size + 2])
-    return Data(*(chunks(part, BATCH_SIZE, SEQ_LEN, seed) for part in (train, validation, held_out)))
+    return Data(*(token_chunks(part, BATCH_SIZE, SEQ_LEN, seed) for part in (train, validation, held_out)))
 
 
 def _make_stream(seed: int) -> Data:

@@ -1,4 +1,4 @@
-"""The same trainings through Trainer: the library's own model and optimiser, with parts that a fault replaces."""
+"""The same trainings through Trainer: the library's own model and optimizer, with parts that a fault replaces."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROLES = {
     "output": "head.weight",
     "output_bias": "head.bias",
 }
-OPTIMISERS: Mapping[str, Callable[[], Optimizer]] = {
+OPTIMIZERS: Mapping[str, Callable[[], Optimizer]] = {
     "sgd": SGD,
     "momentum": lambda: SGD(momentum=0.9),
     "adam": Adam,
@@ -133,14 +133,14 @@ class SpoiltModel(RecurrentModel):
         return float(np.mean(losses))
 
 
-def spoilt_optimiser(setup: Setup) -> Optimizer:
-    """An optimiser that updates what the setup says."""
-    optimiser = OPTIMISERS[setup.optimiser]()
+def spoilt_optimizer(setup: Setup) -> Optimizer:
+    """An optimizer that updates what the setup says."""
+    optimizer = OPTIMIZERS[setup.optimizer]()
     if setup.update == "in place" and not setup.frozen:
-        return optimiser
+        return optimizer
     frozen = [ROLES[role] for role in setup.frozen]
 
-    class Elsewhere(type(optimiser)):  # type: ignore[misc]
+    class Elsewhere(type(optimizer)):  # type: ignore[misc]
         """Updates a copy of the parameters, or nothing, or all but some."""
 
         def bind(self, parameters: FlatArrays) -> None:
@@ -154,7 +154,7 @@ def spoilt_optimiser(setup: Setup) -> Optimizer:
             for name, array in kept.items():
                 self._bound[name][...] = array
 
-    return Elsewhere(momentum=0.9) if setup.optimiser == "momentum" else Elsewhere()
+    return Elsewhere(momentum=0.9) if setup.optimizer == "momentum" else Elsewhere()
 
 
 @attrs.define(eq=False)
@@ -193,7 +193,7 @@ def train_with_trainer(setup: Setup, plugins: Mapping[str, object]) -> tuple[Run
     own = load_plugins({"plugins": tables | {"loss_averaging": {}} | setup.plugins})
     if (setup.report, setup.report_validation) != (mean, mean):
         own["own_report"] = OwnReport(setup)
-    trainer = Trainer(model, spoilt_optimiser(setup), plugins=own | dict(plugins), learning_rate=setup.learning_rate)
+    trainer = Trainer(model, spoilt_optimizer(setup), plugins=own | dict(plugins), learning_rate=setup.learning_rate)
     train, validation = setup.train, setup.validation
     if setup.objective == "mse":
         train, validation = (Changed(one, lambda batch: one_hot_targets(batch, model)) for one in (train, validation))

@@ -9,11 +9,11 @@ import numpy as np
 
 from rnncallbacks.core.run import Run
 from rnncallbacks.testing.loops import Script
-from rnncallbacks.testing.setups import Setup
-from rnncallbacks.testing.trained import SpoiltModel, train_with_trainer
+from rnncallbacks.testing.setups import Setup, TrainedNetwork
+from rnncallbacks.testing.trained import train_with_trainer
 
 
-def train(setup: Setup, plugins: Mapping[str, object]) -> tuple[Run, Script | SpoiltModel]:
+def run_setup(setup: Setup, plugins: Mapping[str, object]) -> tuple[Run, TrainedNetwork]:
     """Train under these plugins; return the run, and what can tell its true loss and its weights by role.
 
     Alarms are not logged: faulty runs raise them on purpose.

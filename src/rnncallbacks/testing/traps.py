@@ -14,8 +14,8 @@ from rnncallbacks.testing import scripts
 from rnncallbacks.testing.changes import setting
 from rnncallbacks.testing.fault import LOOPS, SHUFFLED, Fault
 from rnncallbacks.testing.setups import Arrays, Setup, healthy
-from rnncallbacks.testing.tasks import BATCH_SIZE, SEQ_LEN, Changed, chunks, text_slice
-from rnncallbacks.testing.training import train
+from rnncallbacks.testing.tasks import BATCH_SIZE, SEQ_LEN, Changed, text_slice, token_chunks
+from rnncallbacks.testing.training import run_setup
 
 
 def _big_steps(setup: Setup) -> None:
@@ -79,13 +79,13 @@ def _noisy_labels(setup: Setup) -> None:
 
 
 def _ragged(setup: Setup) -> None:
-    loader = chunks(text_slice(setup.seed, (30 * BATCH_SIZE + 5) * SEQ_LEN + 1), BATCH_SIZE, SEQ_LEN, setup.seed)
+    loader = token_chunks(text_slice(setup.seed, (30 * BATCH_SIZE + 5) * SEQ_LEN + 1), BATCH_SIZE, SEQ_LEN, setup.seed)
     setup.train = ArrayLoader(loader.inputs, loader.targets, BATCH_SIZE, seed=setup.seed)
 
 
 def _pretrained(setup: Setup) -> None:
-    before = healthy(setup.task.name, setup.cell, setup.optimiser, setup.seed, setup.through)
-    _, network = train(before, {})
+    before = healthy(setup.task.name, setup.cell, setup.optimizer, setup.seed, setup.through)
+    _, network = run_setup(before, {})
     trained = {role: array.copy() for role, array in network.roles().items()}
 
     def weights(arrays: Arrays) -> None:
@@ -117,7 +117,7 @@ _ALL = (
         setting(script=scripts.EncoderDecoder),
         tasks=("anbn",),
         through=LOOPS,
-        optimisers=("adam", "rmsprop", "adagrad"),
+        optimizers=("adam", "rmsprop", "adagrad"),
     ),
     _trap(
         "learned_state",
@@ -132,7 +132,7 @@ _ALL = (
         _big_steps,
         tasks=("words",),
         cells=("tanh",),
-        optimisers=("sgd",),
+        optimizers=("sgd",),
     ),
     _trap(
         "long_plateau",
@@ -140,7 +140,7 @@ _ALL = (
         setting(),
         tasks=("parity",),
         cells=("tanh",),
-        optimisers=("sgd",),
+        optimizers=("sgd",),
     ),
     _trap(
         "min_char_rnn",
@@ -148,7 +148,7 @@ _ALL = (
         _min_char_rnn,
         tasks=("stream",),
         cells=("tanh",),
-        optimisers=("adagrad",),
+        optimizers=("adagrad",),
     ),
     _trap("regression", "the squared error of a real regression", setting(), tasks=("waves",)),
     _trap("heavy_tails", "a regression with outliers", _heavy_tails, tasks=("waves",)),

@@ -1,4 +1,4 @@
-"""The optimisers of the custom loop, written from scratch: each changes one dictionary of arrays in place."""
+"""The optimizers of the custom loop, written from scratch: each changes one dictionary of arrays in place."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rnncallbacks.testing.columns import Params
 Update = Callable[[Params, Params, float], None]
 
 
-def make_update(optimiser: str, params: Params) -> Update:
-    """A function of parameters, gradients and learning rate, with the optimiser's state inside.
+def make_update(optimizer: str, params: Params) -> Update:
+    """A function of parameters, gradients and learning rate, with the optimizer's state inside.
 
     Raises
     ------
     KeyError
-        There is no such optimiser.
+        There is no such optimizer.
     """
     first = {name: np.zeros_like(array) for name, array in params.items()}
     second = {name: np.zeros_like(array) for name, array in params.items()}
@@ -51,4 +51,4 @@ def make_update(optimiser: str, params: Params) -> Update:
             mean, square = first[name] / (1 - 0.9**steps), second[name] / (1 - 0.999**steps)
             params[name] -= rate * mean / (np.sqrt(square) + 1e-8)
 
-    return {"sgd": sgd, "momentum": momentum, "adam": adam, "adagrad": adagrad, "rmsprop": rmsprop}[optimiser]
+    return {"sgd": sgd, "momentum": momentum, "adam": adam, "adagrad": adagrad, "rmsprop": rmsprop}[optimizer]

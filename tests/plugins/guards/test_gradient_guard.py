@@ -17,8 +17,8 @@ def loud(outcome):
     return [(alarm.code, alarm.batch) for alarm in outcome.loud]
 
 
-def found(fault, task, optimiser, through, seed=3, cell="tanh"):
-    return run_case(fault, task, cell, optimiser, seed, through, plugins=[GradientGuard()])
+def found(fault, task, optimizer, through, seed=3, cell="tanh"):
+    return run_case(fault, task, cell, optimizer, seed, through, plugins=[GradientGuard()])
 
 
 @pytest.mark.parametrize("through", OBSERVED)
@@ -28,7 +28,7 @@ def test_a_backward_pass_that_is_wrong_is_named_in_the_first_batch(fault, throug
 
 
 @pytest.mark.parametrize(
-    ("fault", "cell", "optimiser", "batch"),
+    ("fault", "cell", "optimizer", "batch"),
     [
         ("missing_transpose", "tanh", "momentum", 41),
         ("sign_error", "tanh", "adam", 41),
@@ -36,8 +36,8 @@ def test_a_backward_pass_that_is_wrong_is_named_in_the_first_batch(fault, throug
         ("zero_gradient", "relu", "rmsprop", 11),
     ],
 )
-def test_without_a_closure_what_is_plainly_wrong_is_told_as_a_warning(fault, cell, optimiser, batch):
-    outcome = found(fault, "echo", optimiser, "plain_loop", seed=2, cell=cell)
+def test_without_a_closure_what_is_plainly_wrong_is_told_as_a_warning(fault, cell, optimizer, batch):
+    outcome = found(fault, "echo", optimizer, "plain_loop", seed=2, cell=cell)
     assert [(one.code, one.severity, one.batch) for one in outcome.causes] == [("RNN404", "warning", batch)]
 
 
@@ -69,7 +69,7 @@ def test_gradients_that_explode_where_nothing_clips(through, seed):
 
 @pytest.mark.parametrize("through", [*OBSERVED, "plain_loop"])
 @pytest.mark.parametrize(
-    ("case", "task", "optimiser"),
+    ("case", "task", "optimizer"),
     [
         ("healthy", "echo", "sgd"),
         ("healthy", "anbn", "adam"),
@@ -81,8 +81,8 @@ def test_gradients_that_explode_where_nothing_clips(through, seed):
         ("one_sequence", "anbn_single", "rmsprop"),
     ],
 )
-def test_healthy_gradients_are_left_alone(case, task, optimiser, through):
-    assert found(case, task, optimiser, through).loud == ()
+def test_healthy_gradients_are_left_alone(case, task, optimizer, through):
+    assert found(case, task, optimizer, through).loud == ()
 
 
 # --- in a script of one's own ------------------------------------------------------------------------------------
@@ -235,11 +235,11 @@ def test_a_gradient_that_may_be_zero_is_let_be(case):
 
 @pytest.mark.parametrize("length", [1.0, 100.0])
 def test_gradients_that_are_always_of_one_length_promise_what_they_like(length):
-    def normalise(grads):
+    def normalize(grads):
         norm = np.sqrt(sum((grad**2).sum() for grad in grads.values()))
         return {name: grad * length / norm for name, grad in grads.items()}
 
-    assert bowl(normalise, **PLAIN, rate=0.02 / length).alarms == []
+    assert bowl(normalize, **PLAIN, rate=0.02 / length).alarms == []
 
 
 @pytest.mark.parametrize("tied", [lambda array: array, lambda array: array.T])

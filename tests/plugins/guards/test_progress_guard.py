@@ -28,7 +28,7 @@ def test_shuffled_labels_are_named_within_three_epochs(task, through):
 
 
 @pytest.mark.parametrize(
-    ("trap", "task", "optimiser"),
+    ("trap", "task", "optimizer"),
     [
         ("healthy", "characters", "sgd"),
         ("healthy", "stream", "adam"),
@@ -42,8 +42,8 @@ def test_shuffled_labels_are_named_within_three_epochs(task, through):
         ("long_plateau", "parity", "sgd"),
     ],
 )
-def test_a_network_that_takes_its_time_is_left_alone(trap, task, optimiser):
-    assert run_case(trap, task, "tanh", optimiser, 2, "trainer", plugins=[ProgressGuard()]).loud == ()
+def test_a_network_that_takes_its_time_is_left_alone(trap, task, optimizer):
+    assert run_case(trap, task, "tanh", optimizer, 2, "trainer", plugins=[ProgressGuard()]).loud == ()
 
 
 def play(plugin, make_batch, losses, *, epochs=2, val=None, observe=False, params=None):

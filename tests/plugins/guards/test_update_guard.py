@@ -16,7 +16,7 @@ def codes(outcome):
 
 @pytest.mark.parametrize("through", THROUGH)
 @pytest.mark.parametrize(
-    ("fault", "task", "cell", "optimiser"),
+    ("fault", "task", "cell", "optimizer"),
     [
         ("rate_x30", "echo", "tanh", "sgd"),
         ("rate_x100", "characters", "tanh", "adam"),
@@ -25,16 +25,16 @@ def codes(outcome):
         ("rate_x100", "characters", "relu", "momentum"),
     ],
 )
-def test_a_rate_that_is_too_high_is_named_within_a_hundred_batches(fault, task, cell, optimiser, through):
-    outcome = run_case(fault, task, cell, optimiser, 5, through, plugins=[UpdateGuard()])
+def test_a_rate_that_is_too_high_is_named_within_a_hundred_batches(fault, task, cell, optimizer, through):
+    outcome = run_case(fault, task, cell, optimizer, 5, through, plugins=[UpdateGuard()])
     assert codes(outcome) == ["RNN501"]
     assert outcome.loud[0].batch <= 100
 
 
 @pytest.mark.parametrize("through", THROUGH)
-@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
-def test_a_rate_that_is_too_low_is_named(optimiser, through):
-    assert codes(run_case("rate_x0.001", "echo", "tanh", optimiser, 1, through, plugins=[UpdateGuard()])) == ["RNN502"]
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_rate_that_is_too_low_is_named(optimizer, through):
+    assert codes(run_case("rate_x0.001", "echo", "tanh", optimizer, 1, through, plugins=[UpdateGuard()])) == ["RNN502"]
 
 
 @pytest.mark.parametrize("through", THROUGH)
@@ -44,7 +44,7 @@ def test_updates_that_do_nothing_are_named(fault, through):
 
 
 @pytest.mark.parametrize(
-    ("trap", "task", "optimiser", "through"),
+    ("trap", "task", "optimizer", "through"),
     [
         ("big_steps", "words", "sgd", "trainer"),
         ("min_char_rnn", "stream", "adagrad", "plain_loop"),
@@ -58,8 +58,8 @@ def test_updates_that_do_nothing_are_named(fault, through):
         ("returns_new", "echo", "sgd", "plain_loop"),
     ],
 )
-def test_recipes_that_work_are_left_alone(trap, task, optimiser, through):
-    assert run_case(trap, task, "tanh", optimiser, 1, through, plugins=[UpdateGuard()]).alarms == ()
+def test_recipes_that_work_are_left_alone(trap, task, optimizer, through):
+    assert run_case(trap, task, "tanh", optimizer, 1, through, plugins=[UpdateGuard()]).alarms == ()
 
 
 # --- in a script of one's own ------------------------------------------------------------------------------------

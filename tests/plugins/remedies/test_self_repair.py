@@ -9,7 +9,7 @@ from rnncallbacks.alarms.alarm import AlarmRaised
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
 from rnncallbacks.plugins import Checkpoint, DivergenceAlarm, GradientClipping, SelfRepair
-from rnncallbacks.testing.cases import guards, run_case
+from rnncallbacks.testing.cases import run_case, shipped_guards
 from rnncallbacks.testing.tasks import TASKS
 
 NAN = math.nan
@@ -346,11 +346,11 @@ def test_a_resumed_run_keeps_what_was_repaired(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fault", "task", "cell", "optimiser", "seed", "through"),
+    ("fault", "task", "cell", "optimizer", "seed", "through"),
     [
         *[
-            (fault, "echo", "tanh", optimiser, 1, through)
-            for fault, optimiser in (
+            (fault, "echo", "tanh", optimizer, 1, through)
+            for fault, optimizer in (
                 ("rate_x30", "sgd"),
                 ("rate_x100", "sgd"),
                 ("state_leak", "adam"),
@@ -362,12 +362,12 @@ def test_a_resumed_run_keeps_what_was_repaired(tmp_path):
         ("explosion_momentum", "characters", "relu", "momentum", 0, "loop"),
     ],
 )
-def test_a_repaired_run_ends_as_well_as_a_healthy_one(fault, task, cell, optimiser, seed, through):
+def test_a_repaired_run_ends_as_well_as_a_healthy_one(fault, task, cell, optimizer, seed, through):
     within = 0.05 * math.log(TASKS[task].vocab_size)
-    case = (task, cell, optimiser, seed, through)
+    case = (task, cell, optimizer, seed, through)
     healthy = run_case("healthy", *case, plugins={}).true_loss
     sick = run_case(fault, *case).true_loss
-    repaired = run_case(fault, *case, plugins={**guards(), "self_repair": SelfRepair()})
+    repaired = run_case(fault, *case, plugins={**shipped_guards(), "self_repair": SelfRepair()})
     assert not sick <= healthy + within
     assert repaired.repairs
     assert repaired.true_loss <= healthy + within
