@@ -1,6 +1,7 @@
 """What several tests need: no property is timed, and plugins can be installed."""
 
 import importlib
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
@@ -8,14 +9,17 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.database import DirectoryBasedExampleDatabase
 
 # Before any module's own examples are collected, so that each module of the package exists once.
 import rnncallbacks  # noqa: F401
 
-# A busy machine is not a bug: only what a property says may fail it. The rest stays as Hypothesis has it, which on a
-# continuous-integration machine means the same examples each time.
-settings.register_profile("rnncallbacks", deadline=None)
-settings.load_profile("rnncallbacks")
+# No profile has a deadline: a busy machine is not a bug. "gate" draws the same examples in each run; at home they vary,
+# and those that failed are saved in .hypothesis and tried first the next time.
+FAILED_EXAMPLES = DirectoryBasedExampleDatabase(Path(__file__).parents[1] / ".hypothesis" / "examples")
+settings.register_profile("home", deadline=None, derandomize=False, database=FAILED_EXAMPLES)
+settings.register_profile("gate", deadline=None, derandomize=True, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "home"))
 
 Install = Callable[..., Path]
 
