@@ -1,8 +1,8 @@
 """What the documentation takes from the code: options of plugins, those of commands, and the pages of alarm codes.
 
-A Sphinx extension. The "Options" section in the docstring of a plugin's class says what each option means; its type and
-default are those of the class. A command's options are those that click knows. The page of a code is the one that
-``rnncallbacks explain`` prints.
+A Sphinx extension. The "Options" section in the docstring of a plugin's class, or of a class that it derives from, says
+what each option means; its type and default are those of the class. A command's options are those that click knows. The
+page of a code is the one that ``rnncallbacks explain`` prints.
 
 Sphinx itself is imported by ``setup`` alone, so that tests can ask for the same tables without it.
 """
@@ -164,12 +164,12 @@ def codes_table() -> list[str]:
 
 
 def _document_options(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Put the table where the docstring has its section "Options", or at the end where it has none."""
-    if what != "class" or name not in plugin_classes().values():
+    """Put the table where the docstring has its section "Options"; a plugin without one has it at the end."""
+    section, rest = split_section(list(lines))
+    if what != "class" or not (section or name in plugin_classes().values()):
         return
     if missing := undescribed_options(obj):
         raise ValueError(f"{name}: options without a description, or the reverse: {', '.join(missing)}")
-    section, rest = split_section(list(lines))
     begin = lines.index(SECTION) if section else len(lines)
     lines[:] = [*rest[:begin], "", *options_table(obj), *rest[begin:]]
 

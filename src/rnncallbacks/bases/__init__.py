@@ -1,4 +1,4 @@
-"""What plugins derive from, for third parties too: guards, schedules, monitored columns, and fields of state."""
+"""Base classes of plugins, for the library and for third parties: guards, schedules, monitors, and their state."""
 
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.bases.monitor import ColumnMonitor

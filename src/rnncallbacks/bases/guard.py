@@ -1,4 +1,4 @@
-"""What the guards share: an action for what they find, and a word on what they could not check."""
+"""Base of the guards: the action on a finding, and the report of codes that were not checked."""
 
 from __future__ import annotations
 
@@ -17,13 +17,20 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False, kw_only=True)
 class Guard:
-    """Looks at a run and names causes; a guard derives from it, names its ``codes`` and implements hooks.
+    """Examines a run and raises alarms; a guard derives from this class, lists its ``codes`` and implements hooks.
 
-    A guard notes each code that it could check with ``run.diagnosis.check(code)``, and what it lacked with
-    ``run.diagnosis.cannot_check(code, why)``.
+    For each code, a guard calls ``run.diagnosis.check(code)`` once it has compared its evidence, or
+    ``run.diagnosis.cannot_check(code, why)`` if evidence is missing. At the end of the run, the base reports each code
+    for which neither was called.
 
-    Those of the library check their options when they are made (``on_setattr=attrs.setters.NO_OP``): what they note
-    down in every batch would else be looked at for options, which takes longer than some of the guards.
+    The guards of the library are defined with ``on_setattr=attrs.setters.NO_OP``: they assign state in every batch, and
+    attrs would look for validators at each assignment, which takes longer than some of the checks.
+
+    Options
+    -------
+    action:
+        What an alarm does: "warn" continues, "stop" ends the run, "raise" ends it with an error, "repair" asks the
+        plugin ``self_repair`` to act.
     """
 
     codes: ClassVar[tuple[str, ...]] = ()
@@ -31,7 +38,7 @@ class Guard:
     action: Action = attrs.field(default="warn", validator=options.one_of(*ACTIONS))
 
     def fire(self, run: Run, finding: Finding) -> None:
-        """Raise the alarm of a finding with the guard's action."""
+        """Raise the alarm for a finding, with the action of this guard."""
         run.raise_alarm(
             finding.code,
             finding.message,

@@ -1,65 +1,33 @@
-"""The learning-rate schedule cosine_decay: half a cosine wave downwards, by batch and by epoch."""
+"""Cosine decay against PyTorch, a closed form written another way, and what holds for all options."""
 
 import math
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rnncallbacks.errors import OptionError
-from rnncallbacks.plugins import CosineDecay, StepDecay
-
-OPTIONS = {"steps": 4, "min_scale": 0.1}
-
-
-def scale(t):
-    return 0.1 + 0.9 * (1 + math.cos(math.pi * min(t, 4) / 4)) / 2
+from rnncallbacks.plugins import CosineDecay
 
 
-def test_the_scale_is_the_formula():
-    plugin = CosineDecay(**OPTIONS)
-    assert [plugin.scale(t) for t in range(6)] == pytest.approx([scale(t) for t in range(6)], rel=1e-12)
+@pytest.mark.parametrize(("length", "min_scale"), [(1, 0.0), (10, 0.1), (39, 0.0)])
+def test_it_is_cosine_annealing_lr(torch_scales, length, min_scale):
+    schedule = CosineDecay(steps=length, min_scale=min_scale)
+    expected = torch_scales("CosineAnnealingLR", length + 1, T_max=length, eta_min=min_scale)
+    assert [schedule.scale(t) for t in range(length + 1)] == pytest.approx(expected, abs=1e-12)
 
 
-def test_by_batch_it_goes_on_over_epochs_and_leaves_validation_alone(play, rates):
-    plugins = [CosineDecay(**OPTIONS, interval="batch"), rates]
-    play(plugins, [[1.0] * 4, [1.0] * 2], val=[[1.0] * 3] * 2)
-    assert rates.train == pytest.approx([scale(t) for t in range(6)], rel=1e-12)
+def test_it_is_a_squared_cosine():
+    schedule = CosineDecay(steps=30, min_scale=0.1)
+    expected = 0.1 + 0.9 * np.cos(np.linspace(0.0, np.pi / 2, 31)) ** 2
+    np.testing.assert_allclose([schedule.scale(t) for t in range(31)], expected, rtol=1e-12)
 
 
-def test_by_epoch_it_stays_within_an_epoch(play, rates):
-    run = play([CosineDecay(**OPTIONS, interval="epoch"), rates], [[1.0, 1.0]] * 4)
-    assert rates.train == pytest.approx([scale(t) for t in range(4) for _ in range(2)], rel=1e-12)
-    assert run.history["learning_rate"] == pytest.approx([scale(t) for t in range(4)], rel=1e-12)
-
-
-def test_the_default_interval():
-    assert CosineDecay(**OPTIONS).interval == "batch"
-
-
-def test_it_multiplies_with_another_schedule_under_its_own_name(play, rates):
-    other = StepDecay(every=1, factor=0.5, interval="epoch")
-    plugins = {"first": CosineDecay(**OPTIONS, interval="batch"), "second": other, "rates": rates}
-    run = play(plugins, [[1.0, 1.0]] * 2)
-    assert rates.train == pytest.approx([scale(t) * other.scale(t // 2) for t in range(4)], rel=1e-12)
-    assert run.scales == pytest.approx({"first": scale(3), "second": other.scale(1)})
-
-
-def test_two_instances_under_two_names_multiply(play):
-    plugins = {
-        "by_batch": CosineDecay(**OPTIONS, interval="batch"),
-        "by_epoch": CosineDecay(**OPTIONS, interval="epoch"),
-    }
-    run = play(plugins, [[1.0] * 2] * 2)
-    assert run.learning_rate == pytest.approx(scale(3) * scale(1), rel=1e-12)
-
-
-def test_in_a_trainer(make_trainer, rates):
-    trainer, train, val = make_trainer([CosineDecay(**OPTIONS, interval="batch"), rates], learning_rate=0.01)
-    trainer.fit(train, val, max_epochs=1)
-    assert rates.train == pytest.approx([0.01 * scale(t) for t in range(len(train))], rel=1e-12)
-
-
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"min_scale": -0.1}, {"min_scale": 1.1}, {"interval": None}])
-def test_options_out_of_range(wrong):
-    (name,) = wrong
-    with pytest.raises(OptionError, match=f"CosineDecay: {name}: expected .*, got"):
-        CosineDecay(**(OPTIONS | wrong))
+@given(t=st.integers(0, 30_000), length=st.integers(1, 10_000), min_scale=st.floats(0.0, 1.0))
+def test_it_falls_without_a_jump_and_holds(t, length, min_scale):
+    schedule = CosineDecay(steps=length, min_scale=min_scale)
+    scale, following = schedule.scale(t), schedule.scale(t + 1)
+    assert min_scale <= scale <= 1.0
+    assert following <= scale <= following + math.pi / 2 / length
+    assert schedule.scale(0) == pytest.approx(1.0)
+    assert schedule.scale(length + t) == pytest.approx(min_scale)

@@ -1,63 +1,31 @@
-"""The learning-rate schedule exponential_decay: a constant factor each time, by batch and by epoch."""
+"""Exponential decay against PyTorch, a running product, and what holds for all options."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rnncallbacks.errors import OptionError
-from rnncallbacks.plugins import ExponentialDecay, StepDecay
-
-OPTIONS = {"factor": 0.9}
-
-
-def scale(t):
-    return 0.9**t
+from rnncallbacks.plugins import ExponentialDecay
 
 
-def test_the_scale_is_the_formula():
-    plugin = ExponentialDecay(**OPTIONS)
-    assert [plugin.scale(t) for t in range(6)] == pytest.approx([scale(t) for t in range(6)], rel=1e-12)
+def test_it_is_exponential_lr(torch_scales):
+    schedule = ExponentialDecay(factor=0.93)
+    expected = torch_scales("ExponentialLR", 40, gamma=0.93)
+    assert [schedule.scale(t) for t in range(40)] == pytest.approx(expected)
 
 
-def test_by_batch_it_goes_on_over_epochs_and_leaves_validation_alone(play, rates):
-    plugins = [ExponentialDecay(**OPTIONS, interval="batch"), rates]
-    play(plugins, [[1.0] * 4, [1.0] * 2], val=[[1.0] * 3] * 2)
-    assert rates.train == pytest.approx([scale(t) for t in range(6)], rel=1e-12)
+def test_it_is_a_running_product():
+    schedule, product = ExponentialDecay(factor=0.8), 1.0
+    for t in range(60):
+        assert schedule.scale(t) == pytest.approx(product)
+        product *= 0.8
 
 
-def test_by_epoch_it_stays_within_an_epoch(play, rates):
-    run = play([ExponentialDecay(**OPTIONS, interval="epoch"), rates], [[1.0, 1.0]] * 4)
-    assert rates.train == pytest.approx([scale(t) for t in range(4) for _ in range(2)], rel=1e-12)
-    assert run.history["learning_rate"] == pytest.approx([scale(t) for t in range(4)], rel=1e-12)
+def test_a_decay_of_any_length_ends_at_zero_without_an_error():
+    assert ExponentialDecay(factor=0.5).scale(10**9) == 0.0
 
 
-def test_the_default_interval():
-    assert ExponentialDecay(**OPTIONS).interval == "epoch"
-
-
-def test_it_multiplies_with_another_schedule_under_its_own_name(play, rates):
-    other = StepDecay(every=1, factor=0.5, interval="epoch")
-    plugins = {"first": ExponentialDecay(**OPTIONS, interval="batch"), "second": other, "rates": rates}
-    run = play(plugins, [[1.0, 1.0]] * 2)
-    assert rates.train == pytest.approx([scale(t) * other.scale(t // 2) for t in range(4)], rel=1e-12)
-    assert run.scales == pytest.approx({"first": scale(3), "second": other.scale(1)})
-
-
-def test_two_instances_under_two_names_multiply(play):
-    plugins = {
-        "by_batch": ExponentialDecay(**OPTIONS, interval="batch"),
-        "by_epoch": ExponentialDecay(**OPTIONS, interval="epoch"),
-    }
-    run = play(plugins, [[1.0] * 2] * 2)
-    assert run.learning_rate == pytest.approx(scale(3) * scale(1), rel=1e-12)
-
-
-def test_in_a_trainer(make_trainer, rates):
-    trainer, train, val = make_trainer([ExponentialDecay(**OPTIONS, interval="batch"), rates], learning_rate=0.01)
-    trainer.fit(train, val, max_epochs=1)
-    assert rates.train == pytest.approx([0.01 * scale(t) for t in range(len(train))], rel=1e-12)
-
-
-@pytest.mark.parametrize("wrong", [{"factor": 0.0}, {"factor": 1.01}, {"interval": "second"}])
-def test_options_out_of_range(wrong):
-    (name,) = wrong
-    with pytest.raises(OptionError, match=f"ExponentialDecay: {name}: expected .*, got"):
-        ExponentialDecay(**(OPTIONS | wrong))
+@given(t=st.integers(0, 30_000), factor=st.floats(1e-6, 1.0))
+def test_it_falls_by_the_factor(t, factor):
+    schedule = ExponentialDecay(factor=factor)
+    assert 0.0 <= schedule.scale(t) <= 1.0
+    assert schedule.scale(t + 1) == pytest.approx(schedule.scale(t) * factor)

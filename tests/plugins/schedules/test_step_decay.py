@@ -1,62 +1,34 @@
-"""The learning-rate schedule step_decay: stairs downwards, by batch and by epoch."""
+"""Step decay against PyTorch, a running product, and what holds for all options."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rnncallbacks.errors import OptionError
-from rnncallbacks.plugins import StepDecay, Warmup
-
-OPTIONS = {"every": 2, "factor": 0.1}
-
-
-def scale(t):
-    return 0.1 ** (t // 2)
+from rnncallbacks.plugins import StepDecay
 
 
-def test_the_scale_is_the_formula():
-    plugin = StepDecay(**OPTIONS)
-    assert [plugin.scale(t) for t in range(6)] == pytest.approx([scale(t) for t in range(6)], rel=1e-12)
+@pytest.mark.parametrize(("every", "factor"), [(1, 0.9), (3, 0.5), (7, 0.1)])
+def test_it_is_step_lr(torch_scales, every, factor):
+    schedule = StepDecay(every=every, factor=factor)
+    expected = torch_scales("StepLR", 40, step_size=every, gamma=factor)
+    assert [schedule.scale(t) for t in range(40)] == pytest.approx(expected)
 
 
-def test_by_batch_it_goes_on_over_epochs_and_leaves_validation_alone(play, rates):
-    plugins = [StepDecay(**OPTIONS, interval="batch"), rates]
-    play(plugins, [[1.0] * 4, [1.0] * 2], val=[[1.0] * 3] * 2)
-    assert rates.train == pytest.approx([scale(t) for t in range(6)], rel=1e-12)
+def test_it_is_a_running_product():
+    schedule, product = StepDecay(every=7, factor=0.8), 1.0
+    for n in range(60):
+        assert schedule.scale(7 * n + 6) == pytest.approx(product)
+        product *= 0.8
 
 
-def test_by_epoch_it_stays_within_an_epoch(play, rates):
-    run = play([StepDecay(**OPTIONS, interval="epoch"), rates], [[1.0, 1.0]] * 4)
-    assert rates.train == pytest.approx([scale(t) for t in range(4) for _ in range(2)], rel=1e-12)
-    assert run.history["learning_rate"] == pytest.approx([scale(t) for t in range(4)], rel=1e-12)
+def test_a_decay_of_any_length_ends_at_zero_without_an_error():
+    assert StepDecay(every=1, factor=0.5).scale(10**9) == 0.0
 
 
-def test_the_default_interval():
-    assert StepDecay(**OPTIONS).interval == "epoch"
-
-
-def test_it_multiplies_with_another_schedule_under_its_own_name(play, rates):
-    other = Warmup(steps=1, start=0.5, interval="epoch")
-    plugins = {"first": StepDecay(**OPTIONS, interval="batch"), "second": other, "rates": rates}
-    run = play(plugins, [[1.0, 1.0]] * 2)
-    assert rates.train == pytest.approx([scale(t) * other.scale(t // 2) for t in range(4)], rel=1e-12)
-    assert run.scales == pytest.approx({"first": scale(3), "second": other.scale(1)})
-
-
-def test_two_instances_under_two_names_multiply(play):
-    plugins = {"by_batch": StepDecay(**OPTIONS, interval="batch"), "by_epoch": StepDecay(**OPTIONS, interval="epoch")}
-    run = play(plugins, [[1.0] * 2] * 2)
-    assert run.learning_rate == pytest.approx(scale(3) * scale(1), rel=1e-12)
-
-
-def test_in_a_trainer(make_trainer, rates):
-    trainer, train, val = make_trainer([StepDecay(**OPTIONS, interval="batch"), rates], learning_rate=0.01)
-    trainer.fit(train, val, max_epochs=1)
-    assert rates.train == pytest.approx([0.01 * scale(t) for t in range(len(train))], rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"every": 0}, {"every": "2"}, {"factor": 0.0}, {"factor": 1.5}, {"interval": "epochs"}]
-)
-def test_options_out_of_range(wrong):
-    (name,) = wrong
-    with pytest.raises(OptionError, match=f"StepDecay: {name}: expected .*, got"):
-        StepDecay(**(OPTIONS | wrong))
+@given(t=st.integers(0, 30_000), every=st.integers(1, 10_000), factor=st.floats(1e-6, 1.0))
+def test_it_is_level_between_decays_and_falls_by_the_factor(t, every, factor):
+    schedule = StepDecay(every=every, factor=factor)
+    scale = schedule.scale(t)
+    assert 0.0 <= scale <= 1.0
+    assert scale == schedule.scale(t - t % every)
+    assert schedule.scale(t + every) == pytest.approx(scale * factor)

@@ -1,60 +1,31 @@
-"""The learning-rate schedule warmup: a rise to the full learning rate, by batch and by epoch."""
+"""Warm-up against PyTorch, an interpolation, and what holds for all options."""
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rnncallbacks.errors import OptionError
-from rnncallbacks.plugins import StepDecay, Warmup
-
-OPTIONS = {"steps": 4, "start": 0.2}
-
-
-def scale(t):
-    return 0.2 + 0.8 * min(1.0, (t + 1) / 4)
+from rnncallbacks.plugins import Warmup
 
 
-def test_the_scale_is_the_formula():
-    plugin = Warmup(**OPTIONS)
-    assert [plugin.scale(t) for t in range(6)] == pytest.approx([scale(t) for t in range(6)], rel=1e-12)
+@pytest.mark.parametrize(("length", "start"), [(1, 0.5), (4, 0.1), (30, 0.25)])
+def test_it_is_linear_lr_one_step_ahead(torch_scales, length, start):
+    schedule = Warmup(steps=length, start=start)
+    expected = torch_scales("LinearLR", 41, start_factor=start, total_iters=length)[1:]
+    assert [schedule.scale(t) for t in range(40)] == pytest.approx(expected)
 
 
-def test_by_batch_it_goes_on_over_epochs_and_leaves_validation_alone(play, rates):
-    plugins = [Warmup(**OPTIONS, interval="batch"), rates]
-    play(plugins, [[1.0] * 4, [1.0] * 2], val=[[1.0] * 3] * 2)
-    assert rates.train == pytest.approx([scale(t) for t in range(6)], rel=1e-12)
+def test_it_is_an_interpolation():
+    schedule = Warmup(steps=20, start=0.2)
+    expected = np.interp(np.arange(1, 51), [0, 20], [0.2, 1.0])
+    np.testing.assert_allclose([schedule.scale(t) for t in range(50)], expected, rtol=1e-12)
 
 
-def test_by_epoch_it_stays_within_an_epoch(play, rates):
-    run = play([Warmup(**OPTIONS, interval="epoch"), rates], [[1.0, 1.0]] * 4)
-    assert rates.train == pytest.approx([scale(t) for t in range(4) for _ in range(2)], rel=1e-12)
-    assert run.history["learning_rate"] == pytest.approx([scale(t) for t in range(4)], rel=1e-12)
-
-
-def test_the_default_interval():
-    assert Warmup(**OPTIONS).interval == "batch"
-
-
-def test_it_multiplies_with_another_schedule_under_its_own_name(play, rates):
-    other = StepDecay(every=1, factor=0.5, interval="epoch")
-    plugins = {"first": Warmup(**OPTIONS, interval="batch"), "second": other, "rates": rates}
-    run = play(plugins, [[1.0, 1.0]] * 2)
-    assert rates.train == pytest.approx([scale(t) * other.scale(t // 2) for t in range(4)], rel=1e-12)
-    assert run.scales == pytest.approx({"first": scale(3), "second": other.scale(1)})
-
-
-def test_two_instances_under_two_names_multiply(play):
-    plugins = {"by_batch": Warmup(**OPTIONS, interval="batch"), "by_epoch": Warmup(**OPTIONS, interval="epoch")}
-    run = play(plugins, [[1.0] * 2] * 2)
-    assert run.learning_rate == pytest.approx(scale(3) * scale(1), rel=1e-12)
-
-
-def test_in_a_trainer(make_trainer, rates):
-    trainer, train, val = make_trainer([Warmup(**OPTIONS, interval="batch"), rates], learning_rate=0.01)
-    trainer.fit(train, val, max_epochs=1)
-    assert rates.train == pytest.approx([0.01 * scale(t) for t in range(len(train))], rel=1e-12)
-
-
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"steps": 2.5}, {"start": -0.1}, {"start": 1.1}, {"interval": "step"}])
-def test_options_out_of_range(wrong):
-    (name,) = wrong
-    with pytest.raises(OptionError, match=f"Warmup: {name}: expected .*, got"):
-        Warmup(**(OPTIONS | wrong))
+@given(t=st.integers(0, 30_000), length=st.integers(1, 10_000), start=st.floats(0.0, 1.0))
+def test_it_rises_from_its_first_step_to_one(t, length, start):
+    schedule = Warmup(steps=length, start=start)
+    scale, following = schedule.scale(t), schedule.scale(t + 1)
+    assert 0.0 < scale <= 1.0
+    assert start <= scale <= following
+    assert schedule.scale(length - 1 + t) == pytest.approx(1.0)
+    assert following - scale <= (1.0 - start) / length + 1e-12

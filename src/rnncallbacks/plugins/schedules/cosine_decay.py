@@ -1,37 +1,41 @@
-"""Learning rate: lower the learning rate along half a cosine."""
+"""Schedule: cosine decay of the learning rate."""
 
 from __future__ import annotations
 
 import attrs
 
 from rnncallbacks import options
-from rnncallbacks.bases import schedule_functions as schedules
-from rnncallbacks.bases.schedule import LearningRateSchedule
+from rnncallbacks.bases.schedule import LearningRateSchedule, cosine_interpolation
 
 
 @attrs.define(eq=False, kw_only=True)
 class CosineDecay(LearningRateSchedule):
-    """Lower the learning rate along half a cosine.
+    r"""Lowers the learning rate along half a cosine wave, from the base learning rate to ``min_scale`` times it.
 
-    Formula and source: :func:`rnncallbacks.bases.schedule_functions.cosine_decay`.
+    .. math:: s(t) = m + (1 - m) \, \frac{1 + \cos(\pi \min(t, n) / n)}{2}
+
+    with :math:`n` = ``steps`` and :math:`m` = ``min_scale``. The scale stays at :math:`m` after step :math:`n`.
 
     Options
     -------
     steps:
-        Batches (or epochs) until the lowest learning rate, which then stays.
+        Length of the decay, in training batches or epochs, 1 or more.
     min_scale:
-        The scale at the end, in [0, 1].
-    interval:
-        Whether the schedule advances by "batch" or by "epoch".
+        Final scale, in [0, 1].
+
+    Source: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017), equation 5, without
+    restarts.
 
     Example
     -------
-    >>> CosineDecay(steps=2000).scale(0)
-    1.0
+    >>> schedule = CosineDecay(steps=4)
+    >>> [round(schedule.scale(t), 3) for t in range(6)]
+    [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """
 
     steps: int = attrs.field(validator=options.count())
     min_scale: float = attrs.field(default=0.0, validator=options.number(at_least=0, at_most=1))
 
     def scale(self, t: int) -> float:
-        return schedules.cosine_decay(t, steps=self.steps, min_scale=self.min_scale)
+        self.check_t(t)
+        return cosine_interpolation(1.0, self.min_scale, min(t, self.steps) / self.steps)

@@ -1,37 +1,37 @@
-"""Learning rate: lower the learning rate by a factor each epoch or batch."""
+"""Schedule: exponential decay of the learning rate."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import attrs
 
 from rnncallbacks import options
-from rnncallbacks.bases import schedule_functions as schedules
-from rnncallbacks.bases.schedule import LearningRateSchedule
+from rnncallbacks.bases.schedule import Interval, LearningRateSchedule
 
 
 @attrs.define(eq=False, kw_only=True)
 class ExponentialDecay(LearningRateSchedule):
-    """Lower the learning rate by a factor each epoch or batch.
+    r"""Multiplies the learning rate by ``factor`` after each epoch or training batch.
 
-    Formula and source: :func:`rnncallbacks.bases.schedule_functions.exponential_decay`.
+    .. math:: s(t) = \mathrm{factor}^t
 
     Options
     -------
     factor:
-        What each epoch (or batch) multiplies by, in (0, 1].
-    interval:
-        Whether the schedule advances by "batch" or by "epoch".
+        Ratio of consecutive scales, in (0, 1].
+
+    Source: Senior et al., "An Empirical Study of Learning Rates in Deep Neural Networks for Speech Recognition" (2013):
+    ``10 ** (-t / r)``, which is ``factor = 10 ** (-1 / r)``.
 
     Example
     -------
-    >>> ExponentialDecay(factor=0.95).scale(0)
-    1.0
+    >>> schedule = ExponentialDecay(factor=0.5)
+    >>> [schedule.scale(t) for t in range(4)]
+    [1.0, 0.5, 0.25, 0.125]
     """
 
     factor: float = attrs.field(validator=options.number(above=0, at_most=1))
-    interval: Literal["batch", "epoch"] = attrs.field(default="epoch", validator=options.one_of("batch", "epoch"))
+    interval: Interval = attrs.field(default="epoch", validator=options.one_of("batch", "epoch"))
 
     def scale(self, t: int) -> float:
-        return schedules.exponential_decay(t, factor=self.factor)
+        self.check_t(t)
+        return float(self.factor**t)

@@ -1,34 +1,40 @@
-"""Learning rate: raise the learning rate linearly, then lower it with the square root of time."""
+"""Schedule: linear warm-up, then decay with the inverse square root of the step number."""
 
 from __future__ import annotations
+
+import math
 
 import attrs
 
 from rnncallbacks import options
-from rnncallbacks.bases import schedule_functions as schedules
 from rnncallbacks.bases.schedule import LearningRateSchedule
 
 
 @attrs.define(eq=False, kw_only=True)
 class InverseSqrt(LearningRateSchedule):
-    """Raise the learning rate linearly, then lower it with the square root of time.
+    r"""Raises the learning rate linearly, then lowers it with the inverse square root of the step number.
 
-    Formula and source: :func:`rnncallbacks.bases.schedule_functions.inverse_sqrt`.
+    .. math:: s(t) = \min\left(\frac{t + 1}{n}, \sqrt{\frac{n}{t + 1}}\right)
+
+    with :math:`n` = ``warmup_steps``. Both terms are 1 at the last step of the warm-up, so the base learning rate is
+    the highest one.
 
     Options
     -------
     warmup_steps:
-        Batches (or epochs) until the full learning rate.
-    interval:
-        Whether the schedule advances by "batch" or by "epoch".
+        Length of the warm-up, in training batches or epochs, 1 or more.
+
+    Source: Vaswani et al., "Attention Is All You Need" (2017), equation 3, divided by its maximum.
 
     Example
     -------
-    >>> InverseSqrt(warmup_steps=400).scale(0)
-    0.0025
+    >>> schedule = InverseSqrt(warmup_steps=4)
+    >>> [schedule.scale(t) for t in (0, 1, 3, 15, 63)]
+    [0.25, 0.5, 1.0, 0.5, 0.25]
     """
 
     warmup_steps: int = attrs.field(validator=options.count())
 
     def scale(self, t: int) -> float:
-        return schedules.inverse_sqrt(t, warmup_steps=self.warmup_steps)
+        self.check_t(t)
+        return min((t + 1) / self.warmup_steps, math.sqrt(self.warmup_steps / (t + 1)))

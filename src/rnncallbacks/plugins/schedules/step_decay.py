@@ -1,40 +1,39 @@
-"""Learning rate: lower the learning rate by a factor at regular intervals."""
+"""Schedule: step decay of the learning rate."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import attrs
 
 from rnncallbacks import options
-from rnncallbacks.bases import schedule_functions as schedules
-from rnncallbacks.bases.schedule import LearningRateSchedule
+from rnncallbacks.bases.schedule import Interval, LearningRateSchedule
 
 
 @attrs.define(eq=False, kw_only=True)
 class StepDecay(LearningRateSchedule):
-    """Lower the learning rate by a factor at regular intervals.
+    r"""Multiplies the learning rate by ``factor`` once every ``every`` epochs or training batches.
 
-    Formula and source: :func:`rnncallbacks.bases.schedule_functions.step_decay`.
+    .. math:: s(t) = \mathrm{factor}^{\lfloor t / \mathrm{every} \rfloor}
 
     Options
     -------
     every:
-        Epochs (or batches) between two decays.
+        Number of epochs or training batches from one decay to the next, 1 or more.
     factor:
-        What each decay multiplies by, in (0, 1].
-    interval:
-        Whether the schedule advances by "batch" or by "epoch".
+        Factor of each decay, in (0, 1].
+
+    Source: Szegedy et al., "Going Deeper with Convolutions" (2015), section 6: ``every=8, factor=0.96``, in epochs.
 
     Example
     -------
-    >>> StepDecay(every=10).scale(0)
-    1.0
+    >>> schedule = StepDecay(every=2, factor=0.5)
+    >>> [schedule.scale(t) for t in range(6)]
+    [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     """
 
     every: int = attrs.field(validator=options.count())
     factor: float = attrs.field(default=0.5, validator=options.number(above=0, at_most=1))
-    interval: Literal["batch", "epoch"] = attrs.field(default="epoch", validator=options.one_of("batch", "epoch"))
+    interval: Interval = attrs.field(default="epoch", validator=options.one_of("batch", "epoch"))
 
     def scale(self, t: int) -> float:
-        return schedules.step_decay(t, every=self.every, factor=self.factor)
+        self.check_t(t)
+        return float(self.factor ** (t // self.every))

@@ -1,37 +1,42 @@
-"""Learning rate: begin with small updates: the learning rate rises linearly to its full height."""
+"""Schedule: linear warm-up of the learning rate."""
 
 from __future__ import annotations
 
 import attrs
 
 from rnncallbacks import options
-from rnncallbacks.bases import schedule_functions as schedules
 from rnncallbacks.bases.schedule import LearningRateSchedule
 
 
 @attrs.define(eq=False, kw_only=True)
 class Warmup(LearningRateSchedule):
-    """Begin with small updates: the learning rate rises linearly to its full height.
+    r"""Raises the learning rate linearly to the base learning rate, so that the first updates are small.
 
-    Formula and source: :func:`rnncallbacks.bases.schedule_functions.warmup`.
+    .. math:: s(t) = s_0 + (1 - s_0) \min(1, (t + 1) / n)
+
+    with :math:`n` = ``steps`` and :math:`s_0` = ``start``. The numerator is :math:`t + 1` because a scale of 0 would
+    waste the first update.
 
     Options
     -------
     steps:
-        Batches (or epochs) until the full learning rate.
+        Length of the warm-up, in training batches or epochs, 1 or more. The last of them has scale 1.
     start:
-        The scale at which the rise begins, in [0, 1].
-    interval:
-        Whether the schedule advances by "batch" or by "epoch".
+        Scale one step before the first, in [0, 1].
+
+    Source: Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour" (2017), section 2.2, gradual
+    warmup.
 
     Example
     -------
-    >>> Warmup(steps=200).scale(0)
-    0.005
+    >>> schedule = Warmup(steps=4)
+    >>> [schedule.scale(t) for t in range(6)]
+    [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     """
 
     steps: int = attrs.field(validator=options.count())
     start: float = attrs.field(default=0.0, validator=options.number(at_least=0, at_most=1))
 
     def scale(self, t: int) -> float:
-        return schedules.warmup(t, steps=self.steps, start=self.start)
+        self.check_t(t)
+        return self.start + (1.0 - self.start) * min(1.0, (t + 1) / self.steps)
