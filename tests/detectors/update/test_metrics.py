@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnncallbacks.detectors.update.metrics import (
-    FOLLOWS,
     falls,
-    follows_gradient,
+    is_proportional,
     overshoot,
     predicted_change,
     risen,
     same_losses,
     silent_units,
+    update_gradient_cosine,
     update_ratio,
     usual_norm,
 )
@@ -48,16 +48,16 @@ def test_descent_follows_the_gradient_and_adaptive_optimizers_do_not(seed):
         before = {name: array.copy() for name, array in model.parameters.items()}
         optimizer.bind(model.parameters)
         optimizer.step(gradients, 0.01)
-        cosine = follows_gradient(before, model.parameters, gradients)
-        assert (cosine > FOLLOWS) == follows
+        cosine = update_gradient_cosine(before, model.parameters, gradients)
+        assert is_proportional(cosine) is follows
         if follows:
             assert cosine == pytest.approx(1.0)
 
 
 def test_nothing_changed_or_no_gradient_is_no_direction():
     one = {"w": np.ones(2)}
-    assert math.isnan(follows_gradient(one, one, one))
-    assert math.isnan(follows_gradient(one, {"w": np.zeros(2)}, {"w": np.zeros(2)}))
+    assert math.isnan(update_gradient_cosine(one, one, one))
+    assert math.isnan(update_gradient_cosine(one, {"w": np.zeros(2)}, {"w": np.zeros(2)}))
 
 
 @given(seeds, st.floats(1e-6, 10.0))
@@ -177,6 +177,6 @@ def test_arrays_that_are_kept_as_they_are_do_not_hide_that_the_others_follow(see
     before = {name: np.ones(array.shape) for name, array in gradients.items()}
     after = {name: array - 0.1 * gradients[name] for name, array in before.items()}
     after["rnn.weight_hh_l0"] = before["rnn.weight_hh_l0"].copy()
-    assert follows_gradient(before, after, gradients) == pytest.approx(1.0, abs=1e-6)
-    assert follows_gradient(before, after, {f"d_{name}": one for name, one in gradients.items()}) > FOLLOWS
-    assert math.isnan(follows_gradient(before, before, gradients))
+    assert update_gradient_cosine(before, after, gradients) == pytest.approx(1.0, abs=1e-6)
+    assert is_proportional(update_gradient_cosine(before, after, {f"d_{name}": one for name, one in gradients.items()}))
+    assert math.isnan(update_gradient_cosine(before, before, gradients))

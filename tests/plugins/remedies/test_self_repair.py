@@ -69,7 +69,7 @@ def test_the_first_cut_goes_half_as_far_as_the_evidence_and_the_next_less_far():
     assert train(plugins, [1.0] * 5).scales == {"self_repair": pytest.approx(0.1)}
 
 
-FOLLOWING, SIGNS = {"follows_gradient": 1.0}, {"follows_gradient": 0.5}
+FOLLOWING, SIGNS = {"update_gradient_cosine": 1.0}, {"update_gradient_cosine": 0.5}
 
 
 def test_gradients_that_explode_are_clipped_before_the_rate_is_cut():

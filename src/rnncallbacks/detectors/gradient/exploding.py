@@ -7,7 +7,7 @@ import math
 import attrs
 
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.update.metrics import FOLLOWS
+from rnncallbacks.detectors.update.metrics import is_proportional
 
 WINDOW, LEAST = 30, 20
 """Batches that a share is taken of, at most and at least."""
@@ -89,7 +89,7 @@ class ExplosionWatch:
     def measure(self, norm: float, update: float, clipped: float, cosine: float) -> None:
         """Take in the size of an update beside the weights, and beside the initial ones if it had been clipped."""
         self.measured += 1
-        if update >= JUMP and clipped <= SANE and cosine >= FOLLOWS:
+        if update >= JUMP and clipped <= SANE and is_proportional(cosine):
             self.pending = (norm, update, clipped)
         else:
             self.harmless = max(self.harmless, norm)

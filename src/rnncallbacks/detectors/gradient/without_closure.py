@@ -17,7 +17,7 @@ from rnncallbacks.detectors.gradient.predicted_decrease import Verdict as Fall
 from rnncallbacks.detectors.loss.uniform_loss import counts_of
 from rnncallbacks.detectors.sequences import mask_of, sequences_of
 from rnncallbacks.detectors.state.shuffling import Neighbours
-from rnncallbacks.detectors.update.metrics import FOLLOWS
+from rnncallbacks.detectors.update.metrics import is_proportional
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -126,5 +126,9 @@ def _judge(batch: Batch, fall: Fall, follows: float) -> Found:
     off = {name: abs(math.log(max(fall.kept, 1e-9) * count)) for name, count in counts.items()}
     name = min(off, key=lambda one: off[one], default=None)
     if fall.alike and name is not None and off[name] < ROUGHLY:
-        return "RNN405", *words_of_promise(fall, name, counts[name]), "info" if follows < FOLLOWS else None
+        return (
+            "RNN405",
+            *words_of_promise(fall, name, counts[name]),
+            "info" if is_proportional(follows) is False else None,
+        )
     return "RNN404", *words_of_promise(fall), "warning"

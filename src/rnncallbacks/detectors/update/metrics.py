@@ -6,45 +6,72 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from statistics import median
 
+import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array, parameters_of
 from rnncallbacks.gradients import global_norm
 
-FOLLOWS = 0.95
-"""Above this cosine, an update is a multiple of the gradient. The first ones of Adam, Adagrad and RMSprop hold its
-signs only, and stay below 0.9."""
+
+@attrs.frozen(kw_only=True)
+class UpdateDirectionThresholds:
+    """The threshold of :func:`is_proportional`."""
+
+    proportional_cosine: float = 0.95
+    """Smallest cosine between an update and its gradient that counts as proportional. First updates of SGD, also with
+    momentum, measured 1; those of Adam, Adagrad and RMSprop, which keep little but the signs, below 0.9."""
 
 
-def follows_gradient(before: Mapping[str, Array], after: Mapping[str, Array], gradients: Mapping[str, Array]) -> float:
-    r"""Whether an update follows the gradient's scale: the cosine between what it took off and the gradients.
+UPDATE_DIRECTION = UpdateDirectionThresholds()
 
-    .. math:: \cos(\theta_{before} - \theta_{after},\, g)
 
-    1 for gradient descent, with momentum too at the first update. Parameters are found by the gradients' names, and
-    those that did not change are left out: they are kept as they are. NaN if none changed, or none has a gradient.
+def update_gradient_cosine(
+    before: Mapping[str, Array], after: Mapping[str, Array], gradients: Mapping[str, Array]
+) -> float:
+    r"""The cosine between the negative update and the gradient, over all arrays together.
+
+    .. math:: \frac{(\theta_{before} - \theta_{after}) \cdot g}
+                   {\lVert \theta_{before} - \theta_{after} \rVert \, \lVert g \rVert}
+
+    1 for gradient descent, and for the first update with momentum. Parameters are paired with the gradients by name;
+    parameters that did not change are left out, as they may be frozen. NaN if none changed, or if all gradients of
+    those that did are zero.
 
     Example
     -------
     >>> before, gradients = {"w": np.array([1.0, 1.0])}, {"w": np.array([3.0, 0.1])}
-    >>> round(follows_gradient(before, {"w": before["w"] - 0.1 * gradients["w"]}, gradients), 3)
+    >>> round(update_gradient_cosine(before, {"w": before["w"] - 0.1 * gradients["w"]}, gradients), 3)
     1.0
-    >>> round(follows_gradient(before, {"w": before["w"] - 0.1 * np.sign(gradients["w"])}, gradients), 3)
+    >>> round(update_gradient_cosine(before, {"w": before["w"] - 0.1 * np.sign(gradients["w"])}, gradients), 3)
     0.73
     """
-    product = taken = given = 0.0
+    product = squared_update = squared_gradient = 0.0
     starts, ends = parameters_of(gradients, before), parameters_of(gradients, after)
-    with np.errstate(all="ignore"):  # of a run that diverged
+    with np.errstate(all="ignore"):  # parameters of a run that diverged may overflow
         for name in starts.keys() & ends.keys():
             gradient = gradients[name].astype(np.float64).ravel()
-            step = np.subtract(starts[name], ends[name], dtype=np.float64).ravel()
-            if not step.any():
+            decrease = np.subtract(starts[name], ends[name], dtype=np.float64).ravel()
+            if not decrease.any():
                 continue
-            product += float(step @ gradient)
-            taken += float(step @ step)
-            given += float(gradient @ gradient)
-    scale = math.sqrt(taken) * math.sqrt(given)
-    return product / scale if scale > 0.0 else math.nan
+            product += float(decrease @ gradient)
+            squared_update += float(decrease @ decrease)
+            squared_gradient += float(gradient @ gradient)
+    norms = math.sqrt(squared_update) * math.sqrt(squared_gradient)
+    return product / norms if norms > 0.0 else math.nan
+
+
+def is_proportional(cosine: float) -> bool | None:
+    """Whether an update is proportional to its gradient, by their cosine; None if the cosine is NaN.
+
+    The updates of plain SGD are, so that a gradient off by a factor makes the update off by that factor. Those of
+    adaptive optimizers are not.
+
+    Example
+    -------
+    >>> is_proportional(0.999), is_proportional(0.8), is_proportional(math.nan)
+    (True, False, None)
+    """
+    return None if math.isnan(cosine) else cosine >= UPDATE_DIRECTION.proportional_cosine
 
 
 def update_ratio(before: Mapping[str, Array], after: Mapping[str, Array]) -> float:

@@ -31,7 +31,7 @@ from rnncallbacks.detectors.gradient.gradient_words import (
 from rnncallbacks.detectors.gradient.vanishing import VANISHED, share_left
 from rnncallbacks.detectors.gradient.without_closure import WithoutClosure
 from rnncallbacks.detectors.loss.uniform_loss import counts_of
-from rnncallbacks.detectors.update.metrics import FOLLOWS, follows_gradient, update_ratio
+from rnncallbacks.detectors.update.metrics import is_proportional, update_gradient_cosine, update_ratio
 from rnncallbacks.gradients import global_norm
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class GradientGuard(Guard):
         if not self._final or batch.phase != "train":
             return
         after = named_arrays(run.params)
-        cosine = follows_gradient(self._before, after, self._final)
+        cosine = update_gradient_cosine(self._before, after, self._final)
         self._moved = not math.isnan(cosine)
         if self._moved:
             self._measure(run, after, cosine)
@@ -170,7 +170,7 @@ class GradientGuard(Guard):
         if math.isnan(self._follows):
             self._follows, self._initial = cosine, size
             self._rate = rate if run.base_learning_rate is None else max(rate, 1.0)
-            self._watch.over = self._watch.over or cosine < FOLLOWS
+            self._watch.over = self._watch.over or is_proportional(cosine) is False
         # A script that clips behind run.backward makes updates that are shorter than the gradient says.
         if self._watch.wants_update(norm) and rate > 0.99 * self._rate:
             self._watch.measure(norm, update, update * size * self.max_norm / (norm * self._initial), cosine)
@@ -310,7 +310,7 @@ class GradientGuard(Guard):
         if ratio < 0.0:
             return "RNN404", *words_of_wrong(Verdict(kind="scaled", ratio=ratio)), None
         named = None if name is None else (name, power)
-        severity: Severity | None = "info" if self._follows < FOLLOWS else None
+        severity: Severity | None = "info" if is_proportional(self._follows) is False else None
         return "RNN405", *words_of_factor(ratio, named, counts.get(name or "", 1.0)), severity
 
     def _look_for_sum(self, run: Run, slopes: Slopes, loss: float) -> Found | None:

@@ -17,7 +17,7 @@ from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.detectors.loss.initial_loss import Judgement, judge_first, judge_low, judge_zero
 from rnncallbacks.detectors.loss.uniform_loss import classes_of, counts_of, least_classes, true_nll, weight_scale
 from rnncallbacks.detectors.sequences import sequences_of
-from rnncallbacks.detectors.update.metrics import FOLLOWS, follows_gradient
+from rnncallbacks.detectors.update.metrics import is_proportional, update_gradient_cosine
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.catalogue import Severity
@@ -100,14 +100,17 @@ class LossFunctionGuard(Guard):
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         if self._sum is None or not self._gradients or batch.phase != "train":
             return
-        cosine = follows_gradient(self._before, named_arrays(run.params), self._gradients)
+        cosine = update_gradient_cosine(self._before, named_arrays(run.params), self._gradients)
         self._before, self._gradients = {}, {}
         self._waited += 1
         if not math.isnan(cosine) or self._waited >= PATIENCE:
             finding, self._sum = self._sum, None
-            severity: Severity | None = "info" if cosine < FOLLOWS else None
+            severity: Severity | None = "info" if is_proportional(cosine) is False else None
             self.fire(
-                run, Finding(finding.code, finding.message, {**finding.evidence, "follows_gradient": cosine}, severity)
+                run,
+                Finding(
+                    finding.code, finding.message, {**finding.evidence, "update_gradient_cosine": cosine}, severity
+                ),
             )
 
     def _look(self, run: Run, batch: Batch, loss: float) -> None:

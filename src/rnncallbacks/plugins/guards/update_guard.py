@@ -266,18 +266,18 @@ class UpdateGuard(Guard):
             "updates": record.seen,
             "update_ratio": middle,
             "largest_update_ratio": largest,
-            "growth": record.growth,
+            "weight_growth": record.growth,
             "times_too_high": record.times_too_high,
             **_rate(run),
         }
         if not math.isnan(record.follows):
-            evidence["follows_gradient"] = record.follows
+            evidence["update_gradient_cosine"] = record.follows
         what += f"; updates moved the weights by {middle:.2g} of their size each, and by up to {largest:.2g}"
         if len(record.silent) > 1:
-            evidence |= {"silent_units": record.silent[-1], "silent_units_at_first": record.silent[0]}
+            evidence |= {"dead_unit_share": record.silent[-1], "first_dead_unit_share": record.silent[0]}
         if record.changes:
             share, excess = overshoot(record.changes)
-            evidence |= {"overshoot_share": share, "overshoot": excess, "overshoot_updates": len(record.changes)}
+            evidence |= {"overshoot_share": share, "mean_overshoot": excess, "overshoot_updates": len(record.changes)}
             what += f"; {share:.0%} of {len(record.changes)} raised the loss of their own batch"
             if share > USUAL:
                 what += ", a tenth at most is usual"

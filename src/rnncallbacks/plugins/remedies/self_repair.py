@@ -13,7 +13,7 @@ from rnncallbacks import options
 from rnncallbacks.arrays import Array, named_arrays
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.update.metrics import FOLLOWS
+from rnncallbacks.detectors.update.metrics import is_proportional
 from rnncallbacks.detectors.update.snapshots import Snapshots, all_finite
 from rnncallbacks.errors import RunStateError
 from rnncallbacks.gradients import clip_by_global_norm, global_norm
@@ -176,7 +176,7 @@ class SelfRepair:
             )
             return
         self._times_too_high = _number(alarm, "times_too_high")
-        self._follows = _number(alarm, "follows_gradient")
+        self._follows = _number(alarm, "update_gradient_cosine")
         what = REMEDIES[alarm.code](self, run)
         if what:
             run.report_repair(alarm, what)
@@ -226,7 +226,7 @@ class SelfRepair:
 
     def _lower_rate(self, run: Run) -> str:
         """Where gradients explode, updates follow them and nothing clips, that comes first: a rate is told again."""
-        if self._explodes and self._follows >= FOLLOWS and not self._clips and self._scale == 1.0:
+        if self._explodes and is_proportional(self._follows) and not self._clips and self._scale == 1.0:
             return self._clip(run)
         return self._go_back(run)
 
