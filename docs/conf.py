@@ -11,9 +11,10 @@ author = "the rnncallbacks developers"
 project_copyright = f"2026, {author}"
 release = version = version_of("rnncallbacks")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated", "mathml"]
 exclude_patterns = ["_build"]
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"rnncallbacks {version}"
 
