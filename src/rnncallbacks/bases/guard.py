@@ -12,7 +12,7 @@ from rnncallbacks.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
-    from rnncallbacks.detectors.finding import Finding
+    from rnncallbacks.detectors.finding import CheckResult, Finding
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -48,6 +48,13 @@ class Guard:
             severity=finding.severity,
             action=self.action,
         )
+
+    def note(self, run: Run, result: CheckResult) -> None:
+        """Note what a detector could check and what it could not; its finding is left to :meth:`fire`."""
+        for code in result.checked:
+            run.diagnosis.check(code)
+        for code, why in result.not_checked.items():
+            run.diagnosis.cannot_check(code, why)
 
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""What a detector returns: one fault with the numbers that prove it."""
+"""What a detector returns: one fault with the numbers that prove it, and what it checked."""
 
 from __future__ import annotations
 
@@ -38,3 +38,27 @@ class Finding:
     severity: Severity | None = None
     cause: str | None = None
     remedy: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class CheckResult:
+    """What a detector concluded from what it has seen.
+
+    Parameters
+    ----------
+    finding:
+        The fault that it found; None if it found none.
+    checked:
+        Codes that could be checked. Those that never fire have passed.
+    not_checked:
+        Codes that could not be checked, each with the reason: what was missing, or the line that provides it.
+
+    Example
+    -------
+    >>> CheckResult(checked=("RNN301",)).finding is None
+    True
+    """
+
+    finding: Finding | None = None
+    checked: tuple[str, ...] = ()
+    not_checked: Mapping[str, str] = attrs.field(factory=dict)

@@ -1,4 +1,4 @@
-"""The divisor of a reported loss: every wrong count is named, and no mean, average or other unit is taken for one."""
+"""The denominator of a reported loss: every wrong count is named; means, averages and other units are not."""
 
 import math
 
@@ -8,16 +8,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rnncallbacks.detectors.loss.denominator import (
-    FAINT,
-    Divisor,
-    PhaseLosses,
-    describe,
-    explain,
-    is_right,
-    is_within,
-    may_be_a_sum,
-    rounding,
+    THRESHOLDS,
+    Denominator,
+    batch_losses_may_be_sums,
+    find_denominator,
+    is_batch_mean,
+    is_within_batch_losses,
+    rounding_error,
 )
+from rnncallbacks.detectors.loss.phase_losses import PhaseLosses
 
 BATCHES, SIZE, STEPS, VOCAB = 13, 32, 20, 36
 
@@ -52,8 +51,8 @@ def test_weighted_means_are_right(rows):
     for weights in (np.ones(len(losses)), sizes, sizes * steps):
         mean = float(np.average(losses, weights=weights))
         for reported in (mean, float(np.float32(mean))):
-            assert is_right(reported, seen)
-            assert explain(reported, seen, vocab_size=VOCAB, others={"val": played(drawn(1, 5))}) is None
+            assert is_batch_mean(reported, seen)
+            assert find_denominator(reported, seen, vocab_size=VOCAB, other_phases={"val": played(drawn(1, 5))}) is None
 
 
 @given(passes)
@@ -62,7 +61,7 @@ def test_moving_averages_medians_and_single_losses_are_no_wrong_means(rows):
     seen = played(losses, rows[:, 1].astype(int), rows[:, 2].astype(int))
     smoothed = 0.9 * losses[0] + 0.1 * float(np.mean(losses[-3:])) * 0.97
     for reported in (smoothed, float(np.quantile(losses, 0.37)), losses[-1], float(np.median(losses))):
-        found = explain(reported, seen, vocab_size=VOCAB, others={"val": played(drawn(1, 5))})
+        found = find_denominator(reported, seen, vocab_size=VOCAB, other_phases={"val": played(drawn(1, 5))})
         assert found is None or not found.certain or len(losses) < 3
 
 
@@ -71,26 +70,26 @@ def test_moving_averages_medians_and_single_losses_are_no_wrong_means(rows):
 def test_perplexity_and_bits_are_other_units(unit, decimals):
     seen = played(drawn(), sizes=2, steps=3)
     reported = unit(seen.mean)
-    assert explain(reported if decimals is None else round(reported, decimals), seen) is None
+    assert find_denominator(reported if decimals is None else round(reported, decimals), seen) is None
 
 
 def test_bits_that_come_close_to_another_count():
     # ln 2 times 88 batches is 60.997, and rounding hides the rest.
     other = {"val": played(drawn(1, 61))}
     seen = played([1.5] * 88)
-    assert explain(round(1.5 / math.log(2), 3), seen, others=other) is None
-    assert explain(round(1.5 * 88 / 61, 4), seen, others=other).kind == "other phase"
+    assert find_denominator(round(1.5 / math.log(2), 3), seen, other_phases=other) is None
+    assert find_denominator(round(1.5 * 88 / 61, 4), seen, other_phases=other).kind == "other phase"
 
 
 def test_a_value_on_another_scale_altogether_is_no_loss_mean():
     seen = played(drawn())
     for reported in (0.8125, 97.3, 0.0123456, seen.mean * 0.5, seen.mean * 2.0, seen.mean + 0.001):
-        assert explain(reported, seen, vocab_size=VOCAB) is None
+        assert find_denominator(reported, seen, vocab_size=VOCAB) is None
 
 
 def test_one_batch_and_one_sequence_leave_nothing_to_get_wrong():
-    assert explain(1.5, played([1.5], sizes=1, steps=1)) is None
-    assert explain(float(np.mean(drawn())), played(drawn(), sizes=1)) is None
+    assert find_denominator(1.5, played([1.5], sizes=1, steps=1)) is None
+    assert find_denominator(float(np.mean(drawn())), played(drawn(), sizes=1)) is None
 
 
 @pytest.mark.parametrize(
@@ -99,17 +98,12 @@ def test_one_batch_and_one_sequence_leave_nothing_to_get_wrong():
 def test_losses_that_are_not_above_zero_are_not_judged(losses):
     seen = played(losses)
     assert not seen.can_be_judged
-    assert explain(1.0 / SIZE, seen) is None
+    assert find_denominator(1.0 / SIZE, seen) is None
 
 
 @pytest.mark.parametrize("reported", [0.0, -1.0, math.nan, math.inf])
 def test_neither_are_such_reports(reported):
-    assert explain(reported, played(drawn())) is None
-
-
-def test_a_batch_that_broke_out_without_a_loss_is_not_counted():
-    seen = played([*drawn(), None])
-    assert (seen.batches, seen.can_be_judged) == (BATCHES, True)
+    assert find_denominator(reported, played(drawn())) is None
 
 
 # --- what is wrong ---------------------------------------------------------------------------------------------------
@@ -120,7 +114,7 @@ WRONG = {
     "undivided": 1,
     "steps": BATCHES * STEPS,
     "vocabulary": BATCHES * VOCAB,
-    "twice": BATCHES * BATCHES,
+    "squared": BATCHES * BATCHES,
 }
 MULTIPLIED = {"sequences": SIZE, "steps": STEPS, "tokens": SIZE * STEPS, "vocabulary": VOCAB}
 
@@ -132,24 +126,24 @@ def test_every_wrong_count_is_named(seed, kind, precision):
     reported = sum(losses) / WRONG[kind]
     if precision == "rounded":
         reported = round(reported, 6)
-        assume(rounding(reported) < FAINT)  # enough digits are left to say anything
+        assume(rounding_error(reported) < THRESHOLDS.largest_rounding_error)  # enough digits are left to say anything
     else:
         reported = float(sum(precision(loss) for loss in losses) / precision(WRONG[kind]))
-    found = explain(reported, seen, vocab_size=VOCAB)
-    assert (found.kind, found.divisor, found.certain) == (kind, WRONG[kind], True)
+    found = find_denominator(reported, seen, vocab_size=VOCAB)
+    assert (found.kind, found.value, found.certain) == (kind, WRONG[kind], True)
     assert found.factor == pytest.approx(WRONG[kind] / BATCHES)
 
 
 @pytest.mark.parametrize("count", [SIZE, STEPS, SIZE * STEPS, VOCAB])
 def test_a_length_in_place_of_the_number_of_batches(count):
-    found = explain(sum(drawn()) / count, played(drawn()), vocab_size=VOCAB)
-    assert (found.kind, found.divisor, found.certain) == ("alone", count, True)
+    found = find_denominator(sum(drawn()) / count, played(drawn()), vocab_size=VOCAB)
+    assert (found.kind, found.value, found.certain) == ("length alone", count, True)
 
 
 @given(st.integers(0, 10_000), st.sampled_from(sorted(MULTIPLIED)))
 def test_a_mean_times_a_count(seed, kind):
     seen = played(drawn(seed))
-    found = explain(seen.mean * MULTIPLIED[kind], seen, vocab_size=VOCAB)
+    found = find_denominator(seen.mean * MULTIPLIED[kind], seen, vocab_size=VOCAB)
     assert (found.kind, found.certain) == (kind, True)
     assert found.factor == pytest.approx(1 / MULTIPLIED[kind])
 
@@ -157,173 +151,106 @@ def test_a_mean_times_a_count(seed, kind):
 def test_the_samples_of_a_ragged_epoch():
     sizes = [SIZE] * (BATCHES - 1) + [5]
     losses = drawn()
-    found = explain(sum(losses) / sum(sizes), played(losses, sizes))
-    assert (found.kind, found.divisor, found.words) == ("samples", sum(sizes), "samples a batch")
+    found = find_denominator(sum(losses) / sum(sizes), played(losses, sizes))
+    assert (found.kind, found.value, found.name) == ("samples", sum(sizes), "samples per batch")
 
 
 @pytest.mark.parametrize("left_out", [0, 7, 31])
 def test_the_length_of_a_data_set_whose_last_samples_were_left_out(left_out):
     samples = BATCHES * SIZE + left_out
-    found = explain(sum(drawn()) / samples, played(drawn(), steps=None))
-    assert (found.kind, found.divisor, found.certain) == ("samples", samples, True)
+    found = find_denominator(sum(drawn()) / samples, played(drawn(), steps=None))
+    assert (found.kind, found.value, found.certain) == ("samples", samples, True)
 
 
 @given(st.integers(0, 10_000), st.sampled_from(["sequences", "steps"]), st.sampled_from([1, -1]))
 def test_counts_that_differ_from_batch_to_batch(seed, name, power):
     losses, counts = drawn(seed), np.random.default_rng(seed).integers(2, 40, BATCHES)
     seen = played(losses, counts if name == "sequences" else 1, counts if name == "steps" else 1)
-    found = explain(float(np.mean(losses * np.power(counts, float(power)))), seen)
-    assert found.kind == "each"
+    found = find_denominator(float(np.mean(losses * np.power(counts, float(power)))), seen)
+    assert found.kind == "each batch"
     assert (found.factor < 1) == (power == 1)
 
 
-@pytest.mark.parametrize(
-    ("count", "words"), [(40, "the number of batches of train"), (600, "the number of samples of train")]
-)
-def test_the_counts_of_another_phase(count, words):
+@pytest.mark.parametrize(("count", "name"), [(40, "the batches of train"), (600, "the samples of train")])
+def test_the_counts_of_another_phase(count, name):
     train = played(drawn(1, 40), sizes=15)
-    found = explain(sum(drawn()) / count, played(drawn()), others={"train": train})
-    assert (found.kind, found.divisor, found.words, found.certain) == ("other phase", count, words, True)
-    rounded = explain(round(sum(drawn()) / count, 4), played(drawn()), others={"train": train})
+    found = find_denominator(sum(drawn()) / count, played(drawn()), other_phases={"train": train})
+    assert (found.kind, found.value, found.name, found.certain) == ("other phase", count, name, True)
+    rounded = find_denominator(round(sum(drawn()) / count, 4), played(drawn()), other_phases={"train": train})
     assert rounded is None or not rounded.certain
 
 
 @pytest.mark.parametrize(
-    ("divisor", "kind", "words"),
+    ("divisor", "kind", "name"),
     [
-        (BATCHES + 1, "neighbour", "one more than there are"),
-        (BATCHES - 1, "neighbour", "one fewer than there are"),
-        (100, "whole", "a whole number"),
+        (BATCHES + 1, "off by one", "one too many"),
+        (BATCHES - 1, "off by one", "one too few"),
+        (100, "whole number", "a whole number"),
     ],
 )
-def test_what_could_be_chance_wants_a_second_epoch(divisor, kind, words):
-    found = explain(sum(drawn()) / divisor, played(drawn(), sizes=None))
-    assert (found.kind, found.words, found.certain) == (kind, words, False)
-    again = explain(sum(drawn(1)) / divisor, played(drawn(1), sizes=None))
+def test_what_could_be_chance_wants_a_second_epoch(divisor, kind, name):
+    found = find_denominator(sum(drawn()) / divisor, played(drawn(), sizes=None))
+    assert (found.kind, found.name, found.certain) == (kind, name, False)
+    again = find_denominator(sum(drawn(1)) / divisor, played(drawn(1), sizes=None))
     assert again.agrees(found)
     assert not again.agrees(None)
-    assert not explain(sum(drawn()) / 99, played(drawn(), sizes=None)).agrees(found)
+    assert not find_denominator(sum(drawn()) / 99, played(drawn(), sizes=None)).agrees(found)
 
 
 def test_small_multiples_of_the_batches_may_be_the_factor_of_a_unit():
     for divisor in (2 * BATCHES, 3 * BATCHES):
-        assert explain(sum(drawn()) / divisor, played(drawn(), sizes=None, steps=None)) is None
+        assert find_denominator(sum(drawn()) / divisor, played(drawn(), sizes=None, steps=None)) is None
 
 
 def test_larger_multiples_are_samples_of_which_nobody_told():
-    found = explain(sum(drawn()) / (8 * BATCHES), played(drawn(), sizes=None, steps=None))
+    found = find_denominator(sum(drawn()) / (8 * BATCHES), played(drawn(), sizes=None, steps=None))
     assert (found.kind, found.factor, found.certain) == ("samples", 8.0, False)
-    assert found.agrees(explain(sum(drawn(1)) / (8 * BATCHES), played(drawn(1), sizes=None, steps=None)))
-    assert not found.agrees(explain(sum(drawn(1)) / (9 * BATCHES), played(drawn(1), sizes=None, steps=None)))
+    assert found.agrees(find_denominator(sum(drawn(1)) / (8 * BATCHES), played(drawn(1), sizes=None, steps=None)))
+    assert not found.agrees(find_denominator(sum(drawn(1)) / (9 * BATCHES), played(drawn(1), sizes=None, steps=None)))
     wide = [0.1, 5.0, 9.0, 1.0]  # an eighth of the mean lies among such losses, as a median might
-    assert explain(sum(wide) / (8 * len(wide)), played(wide, sizes=None, steps=None)) is None
+    assert find_denominator(sum(wide) / (8 * len(wide)), played(wide, sizes=None, steps=None)) is None
 
 
 def test_an_epoch_cut_short_is_not_held_against_the_script():
     losses = drawn()
     for expected in (BATCHES * SIZE, 50):
-        assert explain(sum(losses) / expected, played(losses, expected=expected)) is None
-    assert explain(sum(losses) / 77, played(losses, sizes=None, expected=50)) is None
-    found = explain(sum(losses) / (50 * SIZE - 3), played(losses, expected=50))
-    assert (found.kind, found.divisor) == ("samples", 50 * SIZE - 3)
+        assert find_denominator(sum(losses) / expected, played(losses, expected=expected)) is None
+    assert find_denominator(sum(losses) / 77, played(losses, sizes=None, expected=50)) is None
+    found = find_denominator(sum(losses) / (50 * SIZE - 3), played(losses, expected=50))
+    assert (found.kind, found.value) == ("samples", 50 * SIZE - 3)
 
 
-def test_sizes_that_only_some_batches_have_make_no_total():
-    seen = PhaseLosses()
-    for index, loss in enumerate(drawn()):
-        seen.add(loss, sequences=SIZE if index else None)
-    assert seen.lengths["sequences"].total is None
-    seen = played(drawn())
-    assert seen.lengths["sequences"].total == BATCHES * SIZE
-    seen.add(1.5)
-    assert seen.lengths["sequences"].total is None
-    assert is_right(seen.mean, seen)
-
-
-# --- sums, words, roundings ------------------------------------------------------------------------------------------
+# --- sums, roundings -------------------------------------------------------------------------------------------------
 
 
 def test_a_first_loss_of_many_times_ln_v_is_a_sum():
-    found = explain(sum(drawn()) / (BATCHES * SIZE), played(drawn()))
+    found = find_denominator(sum(drawn()) / (BATCHES * SIZE), played(drawn()))
     uninformed = math.log(VOCAB)
     for first in (0.5, 1.0, 1.5, 3.0):
-        assert not may_be_a_sum(found, first * uninformed, uninformed)
+        assert not batch_losses_may_be_sums(found, first * uninformed, uninformed)
     for first in (SIZE, SIZE * STEPS):
-        assert may_be_a_sum(found, first * uninformed, uninformed)
-    assert may_be_a_sum(found, 100.0, None)
-    assert not may_be_a_sum(found, 3.0, None)
-    assert not may_be_a_sum(explain(sum(drawn()), played(drawn())), 1000.0, uninformed)
-    two = Divisor("samples", 2.0 * BATCHES, 2.0, "the batch size")
-    assert may_be_a_sum(two, 2.0, 1.0)
-    assert not may_be_a_sum(two, 1.0, 1.0)
-
-
-def test_the_arithmetic_in_words():
-    seen = played([1.731] * 128, steps=None)
-    found = explain(1.731 / 32, seen)
-    assert describe("train", 1.731 / 32, seen, found) == (
-        "your train_loss 0.05409 is the batch mean 1.731 divided by 32, the batch size: "
-        "divide by the 128 batches, not by the 4096 samples"
-    )
-
-
-@pytest.mark.parametrize(
-    ("divisor", "sentence"),
-    [
-        (1, "the sum of the batch losses, 13 times their mean 1.5: divide it by the 13 batches"),
-        (
-            14,
-            "the sum of the batch losses, 19.5, divided by 14, one more than there are: "
-            "divide it by the 13 batches of val",
-        ),
-        (32, "the sum of the batch losses, 19.5, divided by 32, the batch size: divide it by the 13 batches of val"),
-        (99, "the sum of the batch losses, 19.5, divided by 99: divide it by the 13 batches of val"),
-        (169, "the batch mean 1.5 divided by the number of batches, 13, once more: divide once"),
-        (
-            13 / 32,
-            "the batch mean 1.5 times 32, the batch size: divide the sum of the batch losses by the 13 batches alone",
-        ),
-        (
-            13 * 32 * 20,
-            "the batch mean 1.5 divided by 640, tokens a batch: divide by the 13 batches, not by the 8320 tokens",
-        ),
-        (13 * 20, "the batch mean 1.5 divided by 20, the number of time steps: divide by the 13 batches, not by 260"),
-        (
-            7,
-            "the sum of the batch losses, 19.5, divided by 7, the number of batches of train: "
-            "divide it by the 13 batches of val",
-        ),
-    ],
-)
-def test_each_kind_has_its_words(divisor, sentence):
-    seen = played([1.5] * BATCHES)
-    reported = 19.5 / divisor
-    found = explain(reported, seen, others={"train": played(drawn(1, 7), sizes=1)})
-    assert describe("val", reported, seen, found) == f"your val_loss {reported:.4g} is {sentence}"
-
-
-def test_each_loss_by_a_count_of_its_own_in_words():
-    losses, steps = drawn(), list(range(2, 2 + BATCHES))
-    seen = played(losses, 1, steps)
-    for power, what in ((1, "multiplied by"), (-1, "divided by")):
-        reported = float(np.mean(np.array(losses) * np.array(steps, float) ** power))
-        words = describe("train", reported, seen, explain(reported, seen))
-        assert f"with each loss {what} its time steps: average the batch losses alone" in words
+        assert batch_losses_may_be_sums(found, first * uninformed, uninformed)
+    assert batch_losses_may_be_sums(found, 100.0, None)
+    assert not batch_losses_may_be_sums(found, 3.0, None)
+    assert not batch_losses_may_be_sums(find_denominator(sum(drawn()), played(drawn())), 1000.0, uninformed)
+    two = Denominator("samples", 2.0 * BATCHES, 2.0, "the batch size")
+    assert batch_losses_may_be_sums(two, 2.0, 1.0)
+    assert not batch_losses_may_be_sums(two, 1.0, 1.0)
 
 
 @given(st.floats(0.001, 100), st.integers(1, 5))
 def test_rounding_bounds_the_error_that_it_made(value, decimals):
     rounded = round(value, decimals)
     if rounded:
-        assert abs(value - rounded) <= rounding(rounded) * rounded * (1 + 1e-9)
+        assert abs(value - rounded) <= rounding_error(rounded) * rounded * (1 + 1e-9)
 
 
 def test_a_report_of_two_digits_proves_nothing():
-    assert explain(0.045, played([1.45] * BATCHES)) is None
-    assert explain(0.0453125, played([1.45] * BATCHES)).kind == "samples"
+    assert find_denominator(0.045, played([1.45] * BATCHES)) is None
+    assert find_denominator(0.0453125, played([1.45] * BATCHES)).kind == "samples"
 
 
 def test_within():
     seen = played([1.0, 3.0])
-    assert is_within(2.9, seen)
-    assert not is_within(3.1, seen)
+    assert is_within_batch_losses(2.9, seen)
+    assert not is_within_batch_losses(3.1, seen)

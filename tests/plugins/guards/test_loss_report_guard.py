@@ -1,4 +1,4 @@
-"""The loss-report guard: a wrong count is named in the first epoch, in every layout, and a right report never."""
+"""The loss-report guard: a wrong denominator is named in the first epoch in every layout; correct ones pass."""
 
 import logging
 import math
@@ -95,7 +95,7 @@ def test_a_wrong_count_is_named_within_the_first_epoch(fault, layout):
     assert codes(run) == [("RNN101", "warning")]
     (alarm,) = run.alarms
     assert (alarm.epoch, alarm.step) == (1, 10)
-    assert alarm.message.startswith("your train_loss ")
+    assert alarm.message.startswith("train_loss is ")
     assert alarm.evidence["train_divisor"] == pytest.approx(
         alarm.evidence["train_batch_mean"] * 10 / alarm.evidence["train_loss"]
     )
@@ -103,10 +103,8 @@ def test_a_wrong_count_is_named_within_the_first_epoch(fault, layout):
 
 def test_the_message_does_the_arithmetic():
     (alarm,) = train({"train": FAULTS["samples"]}, loss=lambda tokens, epoch: 1.731).alarms
-    assert alarm.message == (
-        "your train_loss 0.2164 is the batch mean 1.731 divided by 8, the batch size: "
-        "divide by the 10 batches, not by the 80 samples"
-    )
+    assert alarm.message == "train_loss is the mean batch loss divided by 8, the batch size: 0.2164 instead of 1.731"
+    assert alarm.remedy == ("divide the sum of the batch losses of train by the 10 batches, not by the 80 samples")
     assert dict(alarm.evidence) == pytest.approx(
         {"train_loss": 0.216375, "train_batch_mean": 1.731, "train_batches": 10, "train_divisor": 80}
     )
@@ -117,8 +115,8 @@ def test_of_two_phases_the_one_that_is_off_is_named(off):
     right = "val" if off == "train" else "train"
     run = train({off: over(SAMPLES[off]), right: mean})
     assert codes(run) == [("RNN102", "warning")]
-    assert run.alarms[0].message.startswith(f"your {off}_loss ")
-    assert run.alarms[0].message.endswith(f"; {right}_loss is the mean of its batches")
+    assert run.alarms[0].message.startswith(f"{off}_loss is ")
+    assert run.alarms[0].message.endswith(f"; {right}_loss is the mean of its batch losses")
     assert run.diagnosis.passed == ["RNN101"]
 
 
@@ -130,24 +128,28 @@ def test_an_average_by_the_plugin_counts_as_the_other_phase():
 def test_both_off_is_one_finding_about_both():
     run = train({phase: over(SAMPLES[phase]) for phase in SAMPLES})
     assert codes(run) == [("RNN101", "warning")]
-    assert "your train_loss" in run.alarms[0].message
-    assert "your val_loss" in run.alarms[0].message
+    assert "train_loss is" in run.alarms[0].message
+    assert "val_loss is" in run.alarms[0].message
+    assert "of train by the 10 batches" in run.alarms[0].remedy
+    assert "of val by the 3 batches" in run.alarms[0].remedy
     assert run.diagnosis.passed == ["RNN102"]
 
 
 def test_validation_divided_by_the_batches_of_training():
     run = train({"train": mean, "val": over(10)})
     assert codes(run) == [("RNN102", "warning")]
-    assert "divided by 10, the number of batches of train: divide it by the 3 batches of val" in run.alarms[0].message
+    assert "val_loss is the sum of the batch losses divided by 10, the batches of train: " in run.alarms[0].message
+    assert run.alarms[0].remedy == "divide the sum of the batch losses of val by the 3 batches, not by 10"
 
 
-@pytest.mark.parametrize("off", [1, -1])
-def test_one_batch_too_many_or_too_few_wants_two_epochs(off):
+@pytest.mark.parametrize(("off", "name"), [(1, "one too many"), (-1, "one too few")])
+def test_one_batch_too_many_or_too_few_wants_two_epochs(off, name):
     report = {"train": lambda losses, raw: sum(losses) / (len(losses) + off)}
     assert codes(train(report, epochs=1)) == []
     run = train(report, epochs=2)
     assert codes(run) == [("RNN101", "warning")]
-    assert "than there are: divide it by the 10 batches of train" in run.alarms[0].message
+    assert f"divided by {10 + off}, {name}: " in run.alarms[0].message
+    assert run.alarms[0].remedy == f"divide the sum of the batch losses of train by the 10 batches, not by {10 + off}"
 
 
 def test_a_count_without_a_name_wants_two_epochs():
@@ -166,10 +168,10 @@ def test_rounding_before_logging_hides_nothing(decimals):
 def test_a_ragged_last_batch():
     run = train({"train": lambda losses, raw: sum(losses) / sum(map(len, raw["train"]))}, ragged=5)
     assert codes(run) == [("RNN101", "warning")]
-    assert "not by the 75 samples" in run.alarms[0].message
+    assert "not by the 75 samples" in run.alarms[0].remedy
     # What drop_last left out is in the length of the data set.
     dropped = train({"train": over(SAMPLES["train"] + 5)})
-    assert "not by the 85 samples" in dropped.alarms[0].message
+    assert "not by the 85 samples" in dropped.alarms[0].remedy
 
 
 def test_without_run_hidden_the_arrays_show_the_sizes():
@@ -196,7 +198,8 @@ def test_lists_and_an_index_with_the_counts_given():
 def test_a_loader_that_shows_nothing_of_its_batches_takes_two_epochs():
     run = train({"train": FAULTS["samples"]}, layout=lambda tokens: 7, ask=False, epochs=2)
     assert [(alarm.code, alarm.severity, alarm.epoch) for alarm in run.alarms] == [("RNN101", "warning", 2)]
-    assert "divided by 8, a whole number: divide by the 10 batches" in run.alarms[0].message
+    assert "divided by 8, a whole number: " in run.alarms[0].message
+    assert "by the 10 batches, not by the 80 samples" in run.alarms[0].remedy
     beside = train({"train": FAULTS["samples"], "val": mean}, layout=lambda tokens: 7, ask=False, epochs=2)
     assert codes(beside) == [("RNN102", "warning")]
 
@@ -213,7 +216,7 @@ def test_a_report_that_nothing_explains_is_not_passed_because_another_is_right()
     assert run.diagnosis.passed == []
     assert set(run.diagnosis.not_checked) == {"RNN101", "RNN102"}
     for why in run.diagnosis.not_checked.values():
-        assert why.startswith("what run.log(train_loss=...) reports is no mean of the batch losses")
+        assert why.startswith("what run.log(train_loss=...) reports is neither a mean of the batch losses nor ")
 
 
 def test_an_alarm_goes_on_while_the_report_is_wrong_and_is_listed_once():
@@ -249,7 +252,7 @@ HEALTHY = {
     "of the last five": lambda losses, raw: sum(losses[-5:]) / 5,
     "perplexity": lambda losses, raw: math.exp(sum(losses) / len(losses)),
     "bits": lambda losses, raw: sum(losses) / len(losses) / math.log(2),
-    "penalised": lambda losses, raw: sum(losses) / len(losses) + 0.0123,
+    "penalized": lambda losses, raw: sum(losses) / len(losses) + 0.0123,
     "masked": lambda losses, raw: 0.7312 * sum(losses) / len(losses),
     "word": lambda losses, raw: "falling",
     "zero": lambda losses, raw: 0.0,
@@ -300,7 +303,7 @@ def test_in_a_trainer(make_trainer):
     trainer, train_loader, val_loader = make_trainer([LossReportGuard(), LossAveraging(), LogsSumsOverSamples()])
     trainer.fit(train_loader, val_loader, max_epochs=2)
     assert [(alarm.code, alarm.epoch, alarm.count) for alarm in trainer.run.alarms] == [("RNN102", 1, 2)]
-    assert trainer.run.alarms[0].message.startswith("your train_loss ")
+    assert trainer.run.alarms[0].message.startswith("train_loss is ")
 
 
 def test_one_sequence_in_a_batch_makes_samples_and_batches_the_same():
@@ -321,7 +324,7 @@ def test_sums_over_the_samples_that_are_divided_by_the_samples_are_a_note():
     summed = lambda tokens, epoch: BATCH_SIZE * loss_of(tokens, epoch)  # noqa: E731
     run = train({"train": FAULTS["samples"]}, loss=summed)
     assert codes(run) == [("RNN101", "info")]
-    assert run.alarms[0].message.endswith("that is right only if the batch losses are sums, as these seem to be")
+    assert run.alarms[0].message.endswith("that is correct only if the batch losses are sums, as their size suggests")
     beside = train({"train": FAULTS["samples"], "val": over(SAMPLES["val"])}, loss=summed)
     assert codes(beside) == [("RNN101", "info")]
 
@@ -433,7 +436,7 @@ def test_what_was_not_reported_is_not_checked(make_trainer, caplog):
     assert one.diagnosis.passed == ["RNN101"]
     assert list(one.diagnosis.not_checked) == ["RNN102"]
     other = train({"train": HEALTHY["perplexity"]})
-    assert "no mean of the batch losses" in other.diagnosis.not_checked["RNN101"]
+    assert "neither a mean of the batch losses" in other.diagnosis.not_checked["RNN101"]
     with caplog.at_level(logging.INFO), Run(plugins=[LossReportGuard()]) as empty:
         pass
     assert empty.alarms == []

@@ -1,0 +1,173 @@
+"""Compares the reported loss of each phase with the mean of its batch losses (RNN101, RNN102)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.finding import CheckResult, Finding
+from rnncallbacks.detectors.loss.batch_lengths import BatchLengths
+from rnncallbacks.detectors.loss.denominator import (
+    Denominator,
+    batch_losses_may_be_sums,
+    find_denominator,
+    is_batch_mean,
+    is_sum_over,
+    is_within_batch_losses,
+)
+from rnncallbacks.detectors.loss.denominator_words import denominator_message, denominator_remedy
+from rnncallbacks.detectors.loss.phase_losses import PhaseLosses
+
+if TYPE_CHECKING:
+    from rnncallbacks.alarms.catalogue import Severity
+    from rnncallbacks.core.batch import Batch
+
+NOT_REPORTED = {
+    "RNN101": "run.log(train_loss=...) your own epoch loss",
+    "RNN102": "run.log(train_loss=..., val_loss=...) your own losses of two phases",
+}
+"""Why a code was not checked if nothing was reported."""
+
+
+@attrs.define(eq=False)
+class LossReportDetector:
+    """Follows the batch losses of each epoch, and judges what is reported of them.
+
+    - RNN101: :func:`~rnncallbacks.detectors.loss.denominator.find_denominator` finds a wrong denominator.
+    - RNN102: it finds one in exactly one phase, and another phase reports the mean of its batch losses.
+
+    A denominator that is not certain counts once the epoch before had the same one.
+
+    Example
+    -------
+    >>> from rnncallbacks.core.batch import Batch
+    >>> detector = LossReportDetector()
+    >>> for index in (1, 2):
+    ...     detector.add(Batch(None, "train", index, loss=1.5, sequences=32))
+    >>> result = detector.judge({"train": 3.0 / 64})
+    >>> print(result.finding.message)
+    train_loss is the mean batch loss divided by 32, the batch size: 0.04688 instead of 1.5
+    >>> print(result.finding.remedy)
+    divide the sum of the batch losses of train by the 2 batches, not by the 64 samples
+    """
+
+    _passes: dict[str, PhaseLosses] = state_field(factory=dict)
+    _first_losses: dict[str, float] = state_field(factory=dict)
+    _lengths: BatchLengths = state_field(factory=BatchLengths)
+    _last_denominators: dict[str, Denominator | None] = state_field(factory=dict)
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases of the epoch, in the order in which they began."""
+        return tuple(self._passes)
+
+    def begin_epoch(self) -> None:
+        """Forget the batch losses of the epoch before."""
+        self._passes.clear()
+
+    def add(self, batch: Batch) -> None:
+        """Add a batch that ended. The first batch of a phase begins a pass anew."""
+        phase = batch.phase
+        if batch.index == 1:
+            self._passes[phase] = PhaseLosses(batch.count)
+        losses = self._passes.get(phase)
+        if losses is None:
+            return
+        if batch.skipped:
+            losses.discard()  # the script's sum may or may not have it
+            return
+        sequences, steps, tokens = self._lengths.read(batch)
+        losses.add(batch.loss, sequences=sequences, steps=steps, tokens=tokens)
+        if batch.loss is not None:
+            self._first_losses.setdefault(phase, batch.loss)
+
+    def judge(self, reported: Mapping[str, object], *, stopped: bool = False) -> CheckResult:
+        """Judge an epoch.
+
+        ``reported`` maps phases to what was reported; other values than finite numbers above 0 are passed over.
+        ``stopped`` says that the run stopped within the epoch, so that a script may have planned for more batches.
+        """
+        reports: dict[str, float] = {}
+        right: list[str] = []
+        wrong: dict[str, Denominator] = {}
+        for phase, losses in self._passes.items():
+            value = reported.get(phase)
+            if not losses.can_be_judged or not isinstance(value, float | int) or not 0.0 < value < math.inf:
+                continue
+            if stopped and losses.expected is None:
+                continue
+            reports[phase] = float(value)
+            found = self._confirmed(phase, float(value), losses)
+            if found is not None:
+                wrong[phase] = found
+            elif is_batch_mean(float(value), losses) or is_within_batch_losses(float(value), losses):
+                right.append(phase)
+        return attrs.evolve(self._checked(reports, right, wrong), finding=self._finding(reports, right, wrong))
+
+    def _confirmed(self, phase: str, reported: float, losses: PhaseLosses) -> Denominator | None:
+        """The phase's denominator if it is certain in the first epoch, or that of the epoch before agrees."""
+        others = {name: one for name, one in self._passes.items() if name != phase and one.can_be_judged}
+        found = find_denominator(reported, losses, vocab_size=self._lengths.vocab_size(phase), other_phases=others)
+        first_time, before = phase not in self._last_denominators, self._last_denominators.get(phase)
+        self._last_denominators[phase] = found
+        if found is None or not ((first_time and found.certain) or found.agrees(before)):
+            return None
+        return found
+
+    def _checked(self, reports: Mapping[str, float], right: list[str], wrong: Mapping[str, Denominator]) -> CheckResult:
+        unexplained = [phase for phase in reports if phase not in right and phase not in wrong]
+        checked = ["RNN101"] if reports and not unexplained else []
+        if len(right) + len(wrong) > 1:
+            checked.append("RNN102")
+        if not any(losses.can_be_judged for losses in self._passes.values()):
+            return CheckResult(checked=tuple(checked))
+        reasons = dict(NOT_REPORTED)
+        if unexplained:
+            what = f"what run.log({unexplained[0]}_loss=...) reports"
+            why = f"{what} is neither a mean of the batch losses nor explained by a known count"
+            reasons["RNN101"] = why
+            if len(reports) > 1:
+                reasons["RNN102"] = why
+        return CheckResult(checked=tuple(checked), not_checked=reasons)
+
+    def _finding(
+        self, reports: Mapping[str, float], right: list[str], wrong: Mapping[str, Denominator]
+    ) -> Finding | None:
+        if not wrong:
+            return None
+        evidence: dict[str, float | int | str] = {}
+        for phase, found in wrong.items():
+            evidence |= {
+                f"{phase}_loss": reports[phase],
+                f"{phase}_batch_mean": self._passes[phase].mean,
+                f"{phase}_batches": self._passes[phase].batches,
+                f"{phase}_divisor": found.value,
+            }
+        messages = [
+            denominator_message(phase, reports[phase], self._passes[phase], one) for phase, one in wrong.items()
+        ]
+        remedies = [denominator_remedy(phase, self._passes[phase], one) for phase, one in wrong.items()]
+        if len(wrong) == 1 and right:
+            code = "RNN102"
+            messages.append(f"{right[0]}_loss is the mean of its batch losses")
+            sums = self._sums_against_means(next(iter(wrong)), right[0], *wrong.values())
+        else:
+            code = "RNN101"
+            sums = all(
+                batch_losses_may_be_sums(one, self._first_losses[phase], self._lengths.uniform_loss(phase))
+                for phase, one in wrong.items()
+            )
+        if sums:
+            messages.append("that is correct only if the batch losses are sums, as their size suggests")
+        severity: Severity | None = "info" if sums else None
+        return Finding(code, "; ".join(messages), evidence, severity, remedy="; ".join(remedies))
+
+    def _sums_against_means(self, wrong: str, right: str, found: Denominator) -> bool:
+        """Whether one phase's batch losses are larger than the other's by about the factor of the denominator."""
+        larger, smaller = (wrong, right) if found.factor > 1.0 else (right, wrong)
+        ratio = self._passes[larger].mean / self._passes[smaller].mean
+        return is_sum_over(ratio, max(found.factor, 1.0 / found.factor))
