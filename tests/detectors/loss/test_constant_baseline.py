@@ -1,4 +1,4 @@
-"""What a blind network loses: entropies in closed form, and the mean square of numbers."""
+"""The loss of constant predictions: entropies in closed form, and the mean square of numbers."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.detectors.loss.constant_baseline import blind_loss, entropy
+from rnncallbacks.detectors.loss.constant_baseline import constant_baseline_loss, entropy
 
 
 @given(st.integers(1, 50), st.integers(1000, 10_000))
@@ -32,11 +32,11 @@ def test_nothing_to_choose_from_has_no_entropy(counts):
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.float32, np.bool_])
-def test_tokens_lose_their_entropy_in_whatever_type_they_come(dtype):
+def test_the_baseline_of_classes_of_any_type_is_their_entropy(dtype):
     targets = np.array([[0, 1], [1, 0]] * 500, dtype=dtype)
-    assert blind_loss(targets) == pytest.approx(math.log(2), abs=1e-3)
+    assert constant_baseline_loss(targets) == pytest.approx(math.log(2), abs=1e-3)
 
 
-def test_other_numbers_lose_their_mean_square():
-    assert blind_loss(np.array([[0.5, -0.5], [1.5, 2.0]])) == pytest.approx(6.75 / 4)
-    assert blind_loss(np.zeros((0, 3))) == 0.0
+def test_the_baseline_of_other_numbers_is_their_mean_square():
+    assert constant_baseline_loss(np.array([[0.5, -0.5], [1.5, 2.0]])) == pytest.approx(6.75 / 4)
+    assert constant_baseline_loss(np.zeros((0, 3))) == 0.0

@@ -8,9 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rnncallbacks.core.batch import Batch
+from rnncallbacks.detectors.loss.summation_counts import summation_counts
 from rnncallbacks.detectors.loss.uniform_loss import (
     classes_of,
-    counts_of,
     explain,
     explain_first,
     explain_low,
@@ -41,7 +41,7 @@ def test_means_and_sums_are_told_apart(size, seq_len, batch_size, seed):
     assume(seq_len != batch_size)
     targets, batch = a_batch(size, seq_len, batch_size, seed)
     nll, _ = losses_at_zero(size, targets)
-    counts = counts_of(batch)
+    counts = summation_counts(batch)
     assert explain(nll.mean(), (size,), counts).kind == "right"
     assert explain(nll.mean() / math.log(2), (size,), counts).kind == "right"
     for loss in (nll.sum(axis=0).mean(), nll.sum(axis=1).mean(), nll.sum()):
@@ -55,13 +55,13 @@ def test_squared_errors_of_every_kind_are_found(size, seq_len, batch_size, seed)
     targets, batch = a_batch(size, seq_len, batch_size, seed)
     _, errors = losses_at_zero(size, targets)
     for loss in (errors.mean(), errors.sum(axis=-1).mean(), 0.5 * errors.sum(axis=-1).mean()):
-        assert explain(loss, (size,), counts_of(batch)).kind == "other"
+        assert explain(loss, (size,), summation_counts(batch)).kind == "other"
 
 
 def test_a_mean_that_counts_padding_too_is_no_other_function():
     # Three positions of ten are padding with a loss of zero, and nobody says so.
     _, batch = a_batch(36, 20, 16, 0)
-    assert explain(0.7 * math.log(36), (36,), counts_of(batch)) is None
+    assert explain(0.7 * math.log(36), (36,), summation_counts(batch)) is None
 
 
 @pytest.mark.parametrize(
@@ -76,27 +76,20 @@ def test_a_mean_that_counts_padding_too_is_no_other_function():
 )
 def test_the_first_loss_of_an_untrained_network(ratio, kind, count):
     _, batch = a_batch(30, 20, 5, 0)
-    found = explain_first(ratio * math.log(30), (30,), counts_of(batch))
+    found = explain_first(ratio * math.log(30), (30,), summation_counts(batch))
     assert (found.kind, found.count) == (kind, count)
 
 
 @pytest.mark.parametrize("ratio", [0.3, 1.8, 45.0])
 def test_a_first_loss_that_nothing_explains(ratio):
     _, batch = a_batch(30, 20, 5, 0)
-    assert explain_first(ratio * math.log(30), (30,), counts_of(batch)) is None
+    assert explain_first(ratio * math.log(30), (30,), summation_counts(batch)) is None
 
 
 def test_a_first_loss_that_is_a_squared_error_stays_there_for_some_batches():
     value = 29 / 900
     assert explain_low([value, 1.001 * value, 0.999 * value], (30,)).kind == "other"
     assert explain_low([value, 1.6 * value, 0.8 * value], (30,)) is None
-
-
-def test_counts_are_named_and_padding_is_no_token():
-    _, batch = a_batch(9, 12, 4, 0)
-    assert counts_of(batch)["the number of time steps"] == 12.0
-    assert counts_of(batch)["the batch size"] == 4.0
-    assert 48.0 in counts_of(batch).values()
 
 
 def test_classes_come_from_one_hot_targets_else_from_the_output_layer():

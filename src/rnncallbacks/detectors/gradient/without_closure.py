@@ -14,7 +14,7 @@ from rnncallbacks.detectors.gradient.accumulation import sample
 from rnncallbacks.detectors.gradient.gradient_words import Found, words_of_promise, words_of_zeros
 from rnncallbacks.detectors.gradient.predicted_decrease import Promises
 from rnncallbacks.detectors.gradient.predicted_decrease import Verdict as Fall
-from rnncallbacks.detectors.loss.uniform_loss import counts_of
+from rnncallbacks.detectors.loss.summation_counts import summation_counts
 from rnncallbacks.detectors.sequences import mask_of, sequences_of
 from rnncallbacks.detectors.state.shuffling import Neighbours
 from rnncallbacks.detectors.update.metrics import is_proportional
@@ -122,7 +122,7 @@ def _once(grads: Gradients, params: dict[str, Array]) -> dict[str, Array]:
 
 
 def _judge(batch: Batch, fall: Fall, follows: float) -> Found:
-    counts = counts_of(batch)
+    counts = summation_counts(batch)
     off = {name: abs(math.log(max(fall.kept, 1e-9) * count)) for name, count in counts.items()}
     name = min(off, key=lambda one: off[one], default=None)
     if fall.alike and name is not None and off[name] < ROUGHLY:

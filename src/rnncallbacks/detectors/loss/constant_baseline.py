@@ -1,4 +1,4 @@
-"""What a network loses that knows its targets' distribution and nothing of its inputs. Pure functions."""
+"""The constant baseline: the loss of the best prediction that does not depend on the inputs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from rnncallbacks.arrays import Array
 
 
 def entropy(counts: npt.ArrayLike) -> float:
-    r"""The entropy in nats of a distribution seen as counts, with Miller and Madow's correction for few counts.
+    r"""The entropy in nats of a distribution that is known from counts, with the Miller-Madow bias correction.
 
     .. math:: -\sum_i p_i \ln p_i + \frac{m - 1}{2 n}
 
-    with m the number of outcomes that were seen, and n that of all counts. 0 for no count.
+    with :math:`p_i` the relative frequencies, m the number of outcomes with a count above 0, and n the sum of the
+    counts. 0 if all counts are 0.
 
     Source: Miller, "Note on the bias of information estimates", Information theory in psychology (1955).
 
@@ -31,14 +32,15 @@ def entropy(counts: npt.ArrayLike) -> float:
     return -float((shares * np.log(shares)).sum()) + (len(seen) - 1) / (2 * total)
 
 
-def blind_loss(targets: Array) -> float:
-    """The least loss of a constant output: the entropy of tokens, the mean square of other numbers.
+def constant_baseline_loss(targets: Array) -> float:
+    """The loss of a constant prediction: the entropy of classes in nats, the mean square of other numbers.
 
-    The mean square is that of the output 0, with which networks begin.
+    Floating-point targets that are all whole numbers are classes. The mean square is the squared error of the
+    prediction 0, the output of an untrained network. 0 for no targets.
 
     Example
     -------
-    >>> blind_loss(np.array([0.5, -1.5]))
+    >>> constant_baseline_loss(np.array([0.5, -1.5]))
     1.25
     """
     if not targets.size:

@@ -16,7 +16,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
-from rnncallbacks.detectors.sequences import mask_of, sequences_of
+from rnncallbacks.detectors.sequences import sequences_of
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -64,34 +64,6 @@ class Classes:
     certain: bool
     regression: bool
     known: bool
-
-
-def counts_of(batch: Batch) -> dict[str, float]:
-    """What a loss may have been summed over, by name; a count of 1 is left out."""
-    shown = sequences_of(batch)
-    steps, size = shown.seq_len, shown.batch_size
-    counts: dict[str, float] = {}
-    if shown.inputs is not None and (steps is None or size is None):
-        lengths = [int(length) for length in shown.inputs.shape[:2]]
-        counts = {f"the length of axis {axis} of the inputs": float(length) for axis, length in enumerate(lengths)}
-        positions = math.prod(lengths)
-    else:
-        size = size or batch.batch_size or batch.sequences
-        if steps is not None:
-            counts["the number of time steps"] = float(steps)
-        if size is not None:
-            counts["the batch size"] = float(size)
-        positions = (steps or 0) * (size or 0)
-    if positions:
-        counts["the positions of the batch"] = float(positions)
-    mask = mask_of(batch, shown)
-    tokens = batch.tokens if mask is None else int(np.count_nonzero(mask))
-    if tokens and tokens != positions:
-        counts["the tokens that count"] = float(tokens)
-        if steps and size:
-            counts["the tokens of a sequence"] = tokens / size
-            counts["the tokens of a time step"] = tokens / steps
-    return {name: count for name, count in counts.items() if count > 1.0}
 
 
 def classes_of(batch: Batch, params: Mapping[str, Array], least: int = 0) -> Classes:

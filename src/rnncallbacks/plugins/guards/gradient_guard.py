@@ -30,7 +30,7 @@ from rnncallbacks.detectors.gradient.gradient_words import (
 )
 from rnncallbacks.detectors.gradient.vanishing import VANISHED, share_left
 from rnncallbacks.detectors.gradient.without_closure import WithoutClosure
-from rnncallbacks.detectors.loss.uniform_loss import counts_of
+from rnncallbacks.detectors.loss.summation_counts import summation_counts
 from rnncallbacks.detectors.update.metrics import is_proportional, update_gradient_cosine, update_ratio
 from rnncallbacks.gradients import global_norm
 
@@ -276,7 +276,7 @@ class GradientGuard(Guard):
                 run.diagnosis.cannot_check(code, "the loss changes too little, or too roughly, to tell")
             return None
         if verdict.kind == "scaled" and (bound is None or verdict.ratio < 0.99):
-            name, power = named_factor(verdict.ratio, counts_of(batch)) or (None, 1)
+            name, power = named_factor(verdict.ratio, summation_counts(batch)) or (None, 1)
             self._factor = (verdict.ratio, name, power, 1 if name is not None or verdict.ratio < 0.0 else 2)
             return None
         run.diagnosis.check("RNN404")
@@ -295,7 +295,7 @@ class GradientGuard(Guard):
         """Look whether gradients are off by the factor that was seen in a batch before."""
         assert self._factor is not None
         (ratio, name, power, missing), self._factor = self._factor, None
-        counts = counts_of(batch)
+        counts = summation_counts(batch)
         if name is not None:
             ratio = counts.get(name, 1.0) ** power
         if not foresees(slopes, ratio):

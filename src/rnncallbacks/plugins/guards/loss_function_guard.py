@@ -15,7 +15,8 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.closure import ClosureError, evaluate_closure, evaluate_closure_once, restore_afterwards
 from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.detectors.loss.initial_loss import Judgement, judge_first, judge_low, judge_zero
-from rnncallbacks.detectors.loss.uniform_loss import classes_of, counts_of, least_classes, true_nll, weight_scale
+from rnncallbacks.detectors.loss.summation_counts import summation_counts
+from rnncallbacks.detectors.loss.uniform_loss import classes_of, least_classes, true_nll, weight_scale
 from rnncallbacks.detectors.sequences import sequences_of
 from rnncallbacks.detectors.update.metrics import is_proportional, update_gradient_cosine
 
@@ -123,7 +124,7 @@ class LossFunctionGuard(Guard):
             why = "targets are no classes" if classes.regression else "run.observe(inputs=..., targets=...)"
             self._conclude(run, Judgement(unclear=why))
         elif len(self._losses) == 1:
-            counts = counts_of(batch)
+            counts = summation_counts(batch)
             weights = max(weight_scale(params, size) for size in classes.sizes)
             at_zero = self._loss_at_zero(run, batch, loss, params)
             if at_zero is not None:

@@ -15,7 +15,7 @@ from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.closure import ClosureError, evaluate_closure, evaluate_closure_once, restore_afterwards
 from rnncallbacks.detectors.finding import Finding
-from rnncallbacks.detectors.loss.constant_baseline import blind_loss
+from rnncallbacks.detectors.loss.constant_baseline import constant_baseline_loss
 from rnncallbacks.detectors.sequences import sequences_of
 from rnncallbacks.detectors.update.metrics import overshoot, same_losses, usual_norm
 from rnncallbacks.detectors.update.too_high import CLOSE, EVERY, UpdateRecord
@@ -157,7 +157,7 @@ class UpdateGuard(Guard):
         if record.seen < 3:
             targets = sequences_of(batch).targets
             if targets is not None:
-                record.blind = max(record.blind, blind_loss(targets))
+                record.blind = max(record.blind, constant_baseline_loss(targets))
         record.note(loss, _positions(batch))
         if begun:
             self._measure(run, batch)
