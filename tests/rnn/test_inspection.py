@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnncallbacks.errors import ShapeError
-from rnncallbacks.rnn.batches import SequenceBatch
+from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.inspection import gradient_norms, saturation, spectral_radius
 from rnncallbacks.rnn.model import RecurrentModel
 

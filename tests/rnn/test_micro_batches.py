@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from rnncallbacks.arrays import map_arrays, named_arrays
 from rnncallbacks.errors import DataError, ShapeError
-from rnncallbacks.rnn.batches import SequenceBatch, SequenceLoader
+from rnncallbacks.rnn.data.batches import SequenceBatch
+from rnncallbacks.rnn.data.loaders import SequenceLoader
+from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.rnn.micro_batches import MicroBatches
 from rnncallbacks.rnn.model import RecurrentModel
-from rnncallbacks.rnn.streams import StreamLoader
 
 CELLS = [
     {"cell": "vanilla"},
@@ -164,9 +165,9 @@ def test_what_is_not_finite_comes_out_without_a_warning():
 def test_errors_say_which_slice_it_was():
     batch, model = batch_for("last", "nll", masked=True), network(output="last")
     batch.mask[:, 4] = False
-    with pytest.raises(DataError, match="row 1 has no step that counts") as caught:
+    with pytest.raises(DataError, match="row 1 has no unmasked step") as caught:
         MicroBatches(model, 3).learn(batch, model.zero_state(7))
-    assert caught.value.__notes__ == ["in a slice of the batch, of the rows from 3 on"]
+    assert caught.value.__notes__ == ["in the slice of the batch that begins with row 3"]
 
 
 def test_a_state_of_another_size_is_refused():

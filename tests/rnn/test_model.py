@@ -24,11 +24,12 @@ from rnncallbacks.errors import (
     RunStateError,
     ShapeError,
 )
-from rnncallbacks.rnn.batches import SequenceBatch
-from rnncallbacks.rnn.gru import GRUCell, OriginalGRUCell
-from rnncallbacks.rnn.lstm import LSTMCell
+from rnncallbacks.rnn.cells.gru import GRUCell
+from rnncallbacks.rnn.cells.lstm import LSTMCell
+from rnncallbacks.rnn.cells.original_gru import OriginalGRUCell
+from rnncallbacks.rnn.cells.vanilla import VanillaCell
+from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.model import RecurrentModel
-from rnncallbacks.rnn.vanilla import VanillaCell
 from rnncallbacks.rnn.weights import save_arrays
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -86,25 +87,25 @@ def test_agrees_with_stored_numbers_of_pytorch(name: str, kernels: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_agrees_with_stored_numbers_of_pytorch_in_pieces(
+def test_agrees_with_stored_numbers_of_pytorch_in_segments(
     name: str, kernels: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sequences are short here, so that no cell would go back in more than one piece."""
-    monkeypatch.setattr("rnncallbacks.rnn.cells._PIECE", 1)
+    monkeypatch.setattr("rnncallbacks.rnn.cells.segments._MIN_SEGMENT_ELEMENTS", 1)
     for cell in (VanillaCell, LSTMCell, GRUCell, OriginalGRUCell):
-        monkeypatch.setattr(cell, "pieces", 3)
+        monkeypatch.setattr(cell, "max_segments", 3)
     test_agrees_with_stored_numbers_of_pytorch(name, kernels)
 
 
-def test_long_sequences_are_gone_back_through_in_pieces(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_sequences_are_backpropagated_in_segments(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for most in (1, 5):
-        monkeypatch.setattr(VanillaCell, "pieces", most)
+        monkeypatch.setattr(VanillaCell, "max_segments", most)
         model = RecurrentModel(128, vocab_size=30, num_layers=2, dropout=0.3, layer_norm=True, kernels=kernels)
         batch = random_batch(model, 40, 20)
         model.forward(batch, model.zero_state(20))
         found.append(model.backward().flat.copy())
-        assert len(list(model._stack.pieces(40, 20))) == min(most, 2)
+        assert len(list(model._stack.segments(40, 20))) == min(most, 2)
     np.testing.assert_allclose(found[1], found[0], atol=1e-5 * np.abs(found[0]).max())
     assert (found[1] != found[0]).any()
 
@@ -256,7 +257,7 @@ def plain_forward(model: RecurrentModel, inputs: np.ndarray, state: np.ndarray) 
 
 
 @pytest.mark.parametrize(("batch_size", "hidden_size"), [(1, 100), (32, 16), (32, 128), (32, 256), (20, 256)])
-def test_sizes_that_are_multiplied_in_pieces_agree_with_the_equations(
+def test_sizes_that_are_multiplied_in_segments_agree_with_the_equations(
     batch_size: int, hidden_size: int, kernels: str
 ) -> None:
     model = RecurrentModel(hidden_size, vocab_size=30, seed=1, kernels=kernels)
@@ -459,7 +460,7 @@ def test_any_integer_dtype_serves_as_tokens() -> None:
 
 def test_backward_needs_a_forward_pass_of_its_own() -> None:
     model = tokens_model()
-    with pytest.raises(RunStateError, match="call forward first"):
+    with pytest.raises(RunStateError, match="call forward before each backward"):
         model.backward()
     model.forward(random_batch(model, 3, 2), model.zero_state(2))
     model.backward()
@@ -486,7 +487,7 @@ BAD_BATCHES: list[tuple[dict[str, Any], np.ndarray, np.ndarray, Any, type[RnnCal
     ({}, TOKENS, FLOATS, None, DataError, r"targets: expected token numbers.*float64 \(3, 2, 4\)"),
     ({}, TOKENS, np.zeros(2, int), None, ShapeError, r"targets of shape \(2,\).*expected \(3, 2\)"),
     ({"output": "last"}, TOKENS, TOKENS, None, ShapeError, r"targets of shape \(3, 2\).*expected \(2,\)"),
-    ({"output": "last"}, TOKENS, TOKENS[0], np.array([[True, False]] * 3), DataError, "row 1 has no step that counts"),
+    ({"output": "last"}, TOKENS, TOKENS[0], np.array([[True, False]] * 3), DataError, "row 1 has no unmasked step"),
     ({"vocab_size": None, "input_size": 4, "output_size": 3}, TOKENS, TOKENS, None, DataError, "expected floats"),
     (
         {"vocab_size": None, "input_size": 5, "output_size": 3},
@@ -560,7 +561,7 @@ def test_a_state_that_does_not_fit_is_refused(state: Any, error: type[Exception]
         ({"vocab_size": None}, "either vocab_size or input_size, got vocab_size None and input_size None"),
         ({"input_size": 3}, "either vocab_size or input_size, got vocab_size 4 and input_size 3"),
         ({"vocab_size": None, "input_size": 3}, "input_size needs output_size"),
-        ({"vocab_size": None, "input_size": 3, "output_size": 2, "embedding_size": 2}, "embedding_size belongs to"),
+        ({"vocab_size": None, "input_size": 3, "output_size": 2, "embedding_size": 2}, "embedding_size needs"),
         ({"vocab_size": 0}, "RecurrentModel: vocab_size: expected an integer >= 1, got 0"),
         ({"embedding_size": 2.0}, "embedding_size: expected an integer"),
         ({"seed": -1}, "seed: expected an integer >= 0"),
@@ -569,7 +570,7 @@ def test_a_state_that_does_not_fit_is_refused(state: Any, error: type[Exception]
         ({"loss": "mae"}, "loss: expected 'nll' or 'mse'"),
         ({"dtype": "float16"}, "dtype: expected 'float32' or 'float64'"),
         ({"kernels": "torch"}, "kernels: expected 'numpy' or 'numba', got 'torch'"),
-        ({"initialisation": "zeros"}, "initialisation: expected 'orthogonal' or 'uniform'"),
+        ({"initialization": "zeros"}, "initialization: expected 'orthogonal' or 'uniform'"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
@@ -654,7 +655,7 @@ def test_a_tied_matrix_is_saved_under_both_names_and_must_stay_one(tmp_path: Pat
     other.load_parameters(path)
     np.testing.assert_array_equal(other.parameters.flat, model.parameters.flat)
     save_file(arrays | {"head.weight": arrays["embedding.weight"] + 1.0}, path)
-    with pytest.raises(CheckpointError, match=r"head\.weight differs from embedding\.weight, to which it is tied"):
+    with pytest.raises(CheckpointError, match=r"head\.weight and embedding\.weight differ, but they are tied"):
         other.load_parameters(path)
     np.testing.assert_array_equal(other.parameters.flat, model.parameters.flat)
 

@@ -88,7 +88,7 @@ def test_compiled_kernels_take_the_path_of_pytorch_that_is_stored(key: str) -> N
 
 @pytest.mark.parametrize("kind", [Adam, AdamW])
 def test_compiled_kernels_are_for_float32(kind: type[Adam]) -> None:
-    with pytest.raises(OptionError, match=rf'{kind.__name__}: kernels="numba" are for float32, got float64'):
+    with pytest.raises(OptionError, match=rf'{kind.__name__}: kernels="numba" need dtype float32, got float64'):
         kind(kernels="numba").bind(flat_arrays(np.ones(3)))
 
 
@@ -134,7 +134,7 @@ def test_adam_is_algorithm_1_of_the_paper(gradients: np.ndarray, beta1: float, b
 def test_a_buffer_of_several_blocks_is_treated_number_by_number(optimizer: Optimizer) -> None:
     usable(optimizer)
     generator = np.random.default_rng(0)
-    size = 2 * optimizers._BLOCK + 5
+    size = 2 * optimizers._BLOCK_ELEMENTS + 5
     start, gradients = generator.standard_normal(size), generator.standard_normal((3, size))
     whole = flat_arrays(start.astype(np.float32))
     optimizer.bind(whole)
@@ -209,7 +209,7 @@ def test_a_step_needs_parameters() -> None:
 def test_gradients_of_another_size_are_refused() -> None:
     optimizer = SGD()
     optimizer.bind(flat_arrays(np.ones(3)))
-    with pytest.raises(ShapeError, match="SGD: gradients of 2 numbers do not belong to parameters of 3"):
+    with pytest.raises(ShapeError, match="SGD: expected gradients of 3 numbers, as in the parameters, got 2"):
         optimizer.step(flat_arrays(np.ones(2)), 0.1)
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from rnncallbacks.errors import DataError, OptionError, ShapeError
 from rnncallbacks.rnn.model import RecurrentModel
-from rnncallbacks.rnn.sampling import likeliest, sample
+from rnncallbacks.rnn.sampling import most_probable, sample
 
 
 class Walk:
@@ -99,7 +99,7 @@ WEIGHTS = st.lists(st.integers(0, 8), min_size=1, max_size=12).filter(any)
 def test_top_k_and_then_top_p_keep_the_likeliest(weights, top_k, sixteenths):
     # All sums are exact.
     expected = sorted(range(len(weights)), key=lambda token: (-weights[token], token))[:top_k]
-    kept = likeliest(np.array(weights, dtype=np.float32), top_k, sixteenths / 16)
+    kept = most_probable(np.array(weights, dtype=np.float32), top_k, sixteenths / 16)
     if sixteenths < 16:
         total = sum(weights[token] for token in expected)
         sizes = range(1, len(expected) + 1)
@@ -195,5 +195,5 @@ def test_bad_input_is_told_at_once(options, error, expected):
 )
 def test_a_model_whose_outputs_are_no_next_tokens_is_refused(options):
     option = list(options)[-1]
-    with pytest.raises(OptionError, match=f"not the logits of a next token: {option} is {options[option]!r}, not"):
+    with pytest.raises(OptionError, match=f"not logits of the next token: {option} is {options[option]!r}, expected"):
         sample(RecurrentModel(4, **options), [0], length=1)

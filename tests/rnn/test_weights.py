@@ -75,9 +75,9 @@ def test_other_names_shapes_and_types_change_nothing(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"missing \['bias'\], unknown \['biases'\]"):
         load_arrays(path, ours)
     save_file({"weight": np.ones((2, 3), np.float32), "bias": np.ones(3, np.float32)}, path)
-    with pytest.raises(ShapeError, match=r"bias has shape \(3,\), but in this model \(2,\)"):
+    with pytest.raises(ShapeError, match=r"bias has shape \(3,\), expected \(2,\)"):
         load_arrays(path, ours)
     save_file({"weight": np.ones((2, 3), np.float32), "bias": np.ones(2, int)}, path)
-    with pytest.raises(CheckpointError, match="bias holds int64, but parameters are floats"):
+    with pytest.raises(CheckpointError, match="bias has dtype int64, expected floats"):
         load_arrays(path, ours)
     np.testing.assert_array_equal(ours.flat, parameters().flat)

@@ -1,11 +1,12 @@
-"""Recurrent networks in NumPy: the model, the optimizers that train it, and the data that they are trained on."""
+"""Recurrent networks in NumPy: the model, optimizers, sampling, and data."""
 
-from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch, SequenceLoader
+from rnncallbacks.rnn.data.batches import SequenceBatch
+from rnncallbacks.rnn.data.loaders import ArrayLoader, SequenceLoader
+from rnncallbacks.rnn.data.streams import StreamLoader
+from rnncallbacks.rnn.data.text import Vocabulary
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
 from rnncallbacks.rnn.sampling import sample
-from rnncallbacks.rnn.streams import StreamLoader
-from rnncallbacks.rnn.text import Vocabulary
 
 __all__ = [
     "SGD",

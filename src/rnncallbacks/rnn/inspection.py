@@ -1,4 +1,4 @@
-"""What a recurrent network does to its states and gradients over time, from arrays that a model has anyway."""
+"""Measures of the states, gradients and recurrent matrices of a network."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from rnncallbacks.errors import ShapeError
 
 
 def gradient_norms(hidden_gradients: FloatArray) -> FloatArray:
-    r"""How long the gradient is behind each step: :math:`\lVert \partial L / \partial h_t \rVert_2`.
+    r"""The norm of the gradient with respect to the state after each step.
 
-    Over all sequences of the batch. Norms that fall by orders of magnitude towards the first step say that gradients
-    vanish, and norms that rise that they explode.
+    .. math:: \lVert \partial L / \partial h_t \rVert_2
+
+    over all sequences of the batch. If norms decrease by orders of magnitude towards the first step, gradients vanish;
+    if they increase, gradients explode.
 
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013), section 2.
 
     Parameters
     ----------
     hidden_gradients:
-        What ``model.hidden_gradients(batch, state)`` gives, (seq_len, batch, hidden_size).
+        The result of ``model.hidden_gradients(batch, state)``, (seq_len, batch, hidden_size).
 
     Returns
     -------
@@ -29,7 +31,7 @@ def gradient_norms(hidden_gradients: FloatArray) -> FloatArray:
     Raises
     ------
     ShapeError
-        There are not three axes.
+        The array does not have three axes.
 
     Example
     -------
@@ -43,16 +45,16 @@ def gradient_norms(hidden_gradients: FloatArray) -> FloatArray:
 
 
 def saturation(hidden_states: FloatArray, beyond: float = 0.99) -> FloatArray:
-    r"""The share of units behind each step whose state is beyond ``beyond`` in size.
+    r"""The fraction of units whose state exceeds ``beyond`` in magnitude, after each step.
 
-    For tanh, a unit beyond 0.99 passes on less than 2 % of its gradient.
+    A tanh unit beyond 0.99 propagates less than 2 % of its gradient.
 
     Parameters
     ----------
     hidden_states:
-        ``model.hidden_states`` after ``forward``, (seq_len + 1, batch, hidden_size): the entering state first.
+        ``model.hidden_states`` after ``forward``, (seq_len + 1, batch, hidden_size), the initial state first.
     beyond:
-        Above 0 and below 1.
+        Threshold of the magnitude, above 0 and below 1.
 
     Returns
     -------
@@ -62,7 +64,7 @@ def saturation(hidden_states: FloatArray, beyond: float = 0.99) -> FloatArray:
     Raises
     ------
     ShapeError
-        There are not three axes.
+        The array does not have three axes.
 
     Example
     -------
@@ -71,15 +73,15 @@ def saturation(hidden_states: FloatArray, beyond: float = 0.99) -> FloatArray:
     """
     if hidden_states.ndim != 3:
         raise ShapeError(f"hidden_states: expected (seq_len + 1, batch, hidden_size), got {hidden_states.shape}")
-    shares: FloatArray = (np.abs(hidden_states[1:]) > beyond).mean(axis=(1, 2))
-    return shares
+    fractions: FloatArray = (np.abs(hidden_states[1:]) > beyond).mean(axis=(1, 2))
+    return fractions
 
 
 def spectral_radius(weight_hh: FloatArray) -> FloatArray:
-    r"""The largest size of an eigenvalue of each gate's recurrent matrix, :math:`\rho(W_{hh})`.
+    r"""The largest magnitude of an eigenvalue of each gate's recurrent matrix, :math:`\rho(W_{hh})`.
 
-    In a vanilla network, gradients can explode through time only if the largest singular value is above 1, and a
-    radius below 1 lets them vanish. Of gated cells, the radius of each gate's matrix.
+    In a vanilla network, a spectral radius below 1 makes gradients vanish over many steps. They can explode only if the
+    largest singular value is above 1.
 
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013), section 2.1.
 
@@ -91,12 +93,12 @@ def spectral_radius(weight_hh: FloatArray) -> FloatArray:
     Returns
     -------
     array
-        Of shape (gates,), in PyTorch's order of gates. NaN where the matrix is not finite.
+        Of shape (gates,), in PyTorch's order of gates. NaN if the matrix is not finite.
 
     Raises
     ------
     ShapeError
-        The rows are not a multiple of the columns.
+        The number of rows is not a multiple of the number of columns.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Gradient accumulation: batches that need the memory of some of their rows only."""
+"""Gradient accumulation over slices of a batch."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import numpy as np
 
 from rnncallbacks.arrays import Array, FlatArrays, map_arrays, named_arrays
 from rnncallbacks.errors import RnnCallbacksError
-from rnncallbacks.rnn.batches import SequenceBatch
+from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.model import RecurrentModel
-from rnncallbacks.rnn.states import check_state
+from rnncallbacks.rnn.validation import check_state
 
 Step = Callable[[SequenceBatch, Any, float], tuple[float, Any]]
 
 
 class MicroBatches:
-    r"""Works on a batch in slices of some rows, one after the other.
+    r"""Processes a batch in slices of some rows, one after the other.
 
     .. math:: L = \sum_s \frac{n_s}{n} L_s, \qquad \nabla L = \sum_s \frac{n_s}{n} \nabla L_s
 
-    with :math:`n_s` of the batch's n counted positions in slice s. So loss, gradients and final state are those of the
-    whole batch up to rounding, and the activations in memory are those of one slice. A slice of which no position
-    counts is left out, and its state stays as it is. Each slice is a forward pass of its own, with its own dropout. A
-    batch of no more rows than a slice is worked on as it is.
+    with :math:`n_s` of the batch's n unmasked positions in slice s. Loss, gradients and final state equal those of the
+    whole batch up to rounding, and only the activations of one slice are in memory. A fully masked slice is left out,
+    and its state is unchanged. Each slice is a forward pass with its own dropout. A batch with no more rows than a
+    slice is processed as a whole.
 
     Parameters
     ----------
     model:
         The network.
     size:
-        Rows in a slice, 1 or more; the last slice of a batch may have fewer. None: batches are not cut.
+        Rows per slice, 1 or more. The last slice of a batch may have fewer. None: batches are processed as a whole.
 
     Example
     -------
@@ -52,13 +52,13 @@ class MicroBatches:
         self._sum: Array | None = None
 
     def whole(self, batch: SequenceBatch) -> bool:
-        """Whether a batch is worked on as it is."""
+        """Whether a batch is processed without slices."""
         return self.size is None or batch.size <= self.size
 
     def learn(self, batch: SequenceBatch, state: Any) -> tuple[float, Any, FlatArrays]:
-        """The batch's loss, the state that leaves it, and the gradients, which are ``model.gradients``.
+        """The loss of the batch, its final state, and the gradients, which are ``model.gradients``.
 
-        Errors are those of ``model.forward``, with a note that says which rows the slice had.
+        Raises what ``model.forward`` raises, with a note that names the rows of the slice.
         """
         model = self.model
         if self.whole(batch):
@@ -78,43 +78,43 @@ class MicroBatches:
             np.copyto(total, gradients)
             return loss, leaving
 
-        return *self._one_by_one(batch, state, step), model.gradients
+        return *self._accumulate(batch, state, step), model.gradients
 
     def evaluate(self, batch: SequenceBatch, state: Any) -> tuple[float, Any]:
-        """The batch's loss and the state that leaves it, as ``model.evaluate`` gives them."""
+        """The loss of the batch and its final state, as ``model.evaluate`` returns them."""
         if self.whole(batch):
             return self.model.evaluate(batch, state)
-        return self._one_by_one(batch, state, lambda part, entering, _: self.model.evaluate(part, entering))
+        return self._accumulate(batch, state, lambda part, entering, _: self.model.evaluate(part, entering))
 
     def reevaluate(self, batch: SequenceBatch, state: Any) -> float:
-        """The loss of the batch that ``learn`` had last, with the same dropout, at the parameters as they are now."""
+        """The loss of the latest batch of ``learn`` with the same dropout, at the current parameters."""
         model = self.model
         if self.whole(batch):
             return model.reevaluate(batch, state)
-        passes = count(int(model.passes) - len(list(self._parts(batch))) + 1)
+        passes = count(int(model.passes) - len(list(self._slices(batch))) + 1)
 
         def step(part: SequenceBatch, entering: Any, weight: float) -> tuple[float, Any]:
             return model.reevaluate(part, entering, next(passes)), entering
 
-        return self._one_by_one(batch, state, step)[0]
+        return self._accumulate(batch, state, step)[0]
 
-    def _one_by_one(self, batch: SequenceBatch, state: Any, step: Step) -> tuple[float, Any]:
+    def _accumulate(self, batch: SequenceBatch, state: Any, step: Step) -> tuple[float, Any]:
         final = self.model.zero_state(batch.size)
         check_state(state, final)
-        _put(final, slice(None), state)
+        _assign_rows(final, slice(None), state)
         loss, tokens = 0.0, batch.tokens
-        for rows, part in self._parts(batch):
+        for rows, part in self._slices(batch):
             weight = part.tokens / tokens
             try:
                 value, leaving = step(part, map_arrays(itemgetter(rows), state), weight)
             except RnnCallbacksError as error:
-                error.add_note(f"in a slice of the batch, of the rows from {rows.start} on")
+                error.add_note(f"in the slice of the batch that begins with row {rows.start}")
                 raise
             loss += weight * value
-            _put(final, rows, leaving)
+            _assign_rows(final, rows, leaving)
         return loss, final
 
-    def _parts(self, batch: SequenceBatch) -> Iterator[tuple[slice, SequenceBatch]]:
+    def _slices(self, batch: SequenceBatch) -> Iterator[tuple[slice, SequenceBatch]]:
         assert self.size is not None
         for begin in range(0, batch.size, self.size):
             rows = slice(begin, begin + self.size)
@@ -131,8 +131,8 @@ class MicroBatches:
                 )
 
 
-def _put(state: Any, rows: slice, part: Any) -> None:
-    """Write the state of some rows into that of all."""
+def _assign_rows(state: Any, rows: slice, part: Any) -> None:
+    """Write the state of some rows into the state of all rows."""
     arrays, parts = named_arrays(state), named_arrays(part)
     for name, array in arrays.items():
         array[rows] = parts[name]

@@ -1,4 +1,4 @@
-"""A recurrent network: input layer, cell, head and loss, with gradients."""
+"""A recurrent network: inputs, stack of recurrent layers, head and loss, with gradients."""
 
 from __future__ import annotations
 
@@ -11,134 +11,69 @@ from typing import Any, Literal
 import attrs
 import numpy as np
 
-from rnncallbacks import options
 from rnncallbacks.arrays import Array, FlatArrays, FloatArray
 from rnncallbacks.errors import CheckpointError, DataError, OptionError, RunStateError
-from rnncallbacks.rnn.assembly import build, check_options, loss_of, parameter_shapes
-from rnncallbacks.rnn.batches import SequenceBatch
-from rnncallbacks.rnn.cells import Piece, add_rows
-from rnncallbacks.rnn.checks import IntArray
-from rnncallbacks.rnn.initialisation import initialise
-from rnncallbacks.rnn.inputs import DenseInput, TokenInput
-from rnncallbacks.rnn.layers import Direction, Reversal, Stack
-from rnncallbacks.rnn.losses import MeanSquaredError, SoftmaxNll
-from rnncallbacks.rnn.products import multiply_rows
-from rnncallbacks.rnn.states import check_state, last_counted
+from rnncallbacks.rnn.architecture import Architecture, build_layers, build_loss, parameter_shapes
+from rnncallbacks.rnn.cells.segments import Segment
+from rnncallbacks.rnn.data.batches import SequenceBatch
+from rnncallbacks.rnn.head import Head
+from rnncallbacks.rnn.initialization import initialize
+from rnncallbacks.rnn.layers.inputs import DenseInput, TokenInput
+from rnncallbacks.rnn.layers.losses import MeanSquaredError, SoftmaxNll
+from rnncallbacks.rnn.layers.padding import Reversal, sequence_lengths
+from rnncallbacks.rnn.layers.stack import Stack
+from rnncallbacks.rnn.linalg.workspace import Workspace
+from rnncallbacks.rnn.validation import IntArray, check_state
 from rnncallbacks.rnn.weights import load_arrays, read_arrays, save_arrays
-from rnncallbacks.rnn.workspace import Workspace
 
-# The key of the options in a saved file's metadata.
-_METADATA = "rnncallbacks.RecurrentModel"
+# Key of the options in the metadata of a saved file.
+_OPTIONS_KEY = "rnncallbacks.RecurrentModel"
 
-# For what is set in every step, where the usual checks of attrs would take time.
-_UNCHECKED = attrs.setters.NO_OP
+# For attributes that every step sets: attrs' validation of assignments would take time.
+_UNVALIDATED = attrs.setters.NO_OP
 
 
 @attrs.frozen(eq=False)
-class _Pass:
+class _ForwardPass:
     """What the backward pass needs of the forward pass before it."""
 
-    read: Sequence[Array]
+    layer_inputs: Sequence[Array]
     reversal: Reversal
-    ends: IntArray | None
+    lengths: IntArray | None
     features: FloatArray
 
 
-def _fixed(model: RecurrentModel, option: attrs.Attribute[Any], value: object) -> None:
-    raise OptionError(
-        f"RecurrentModel: {option.name} is fixed when the model is made",
-        hint="make another model, and give it these parameters: other.parameters.flat[:] = model.parameters.flat",
-    )
-
-
-def _option(default: Any, validator: Callable[..., None]) -> Any:
-    return attrs.field(default=default, validator=validator, kw_only=True, on_setattr=_fixed)
-
-
-def _size() -> Any:
-    return _option(None, attrs.validators.optional(options.count()))
-
-
-def _choice(*choices: str) -> Any:
-    return _option(choices[0], options.one_of(*choices))
-
-
-def _flag(default: bool) -> Any:
-    return _option(default, options.flag)
-
-
 @attrs.define(eq=False)
-class RecurrentModel:
-    r"""A recurrent network, of tokens or of vectors of features: layers of cells, and a linear head.
+class RecurrentModel(Architecture):
+    r"""A recurrent network of tokens or feature vectors: layers of cells, and a linear head.
 
     .. math:: z_t = u_t W_{head}^T + b_{head}
 
-    with :math:`u_t` the outputs of the uppermost layer. The first layer reads the features, the token's embedding, or
-    the token as a one-hot vector (which is never made: the token chooses a column of :math:`W_{ih}`); each other layer
-    reads the outputs of the one below. What a cell computes is said at :class:`~rnncallbacks.rnn.vanilla.VanillaCell`,
-    :class:`~rnncallbacks.rnn.lstm.LSTMCell`, :class:`~rnncallbacks.rnn.gru.GRUCell` and
-    :class:`~rnncallbacks.rnn.gru.OriginalGRUCell`.
+    with the outputs :math:`u_t` of the uppermost layer. The first layer reads the features, the token embeddings, or
+    the tokens as one-hot vectors (which are never formed: a token selects a column of :math:`W_{ih}`). Each other layer
+    reads the outputs of the one below. The equations of the cells are those of
+    :class:`~rnncallbacks.rnn.cells.vanilla.VanillaCell`, :class:`~rnncallbacks.rnn.cells.lstm.LSTMCell`,
+    :class:`~rnncallbacks.rnn.cells.gru.GRUCell` and :class:`~rnncallbacks.rnn.cells.original_gru.OriginalGRUCell`.
 
-    Sequences lie side by side, time first. Shorter ones are padded on the right, and the mask of the batch is False
-    there. The recurrence runs on through the padding, which changes nothing that comes out: padded positions have no
-    part in the loss or its gradient, and the state that is returned is, for each row, the one after its last position
-    that counts (for a row without any, the state that it entered with).
+    Arrays of a batch are (seq_len, batch, ...). Shorter sequences are padded on the right, where the mask of the batch
+    is False. Padded positions do not contribute to the loss or its gradient. The returned state of a row is the one
+    after its last unmasked step, or the initial one if it has none.
 
-    Gradients end at the entering state: backpropagation through time is truncated to the batch.
+    Backpropagation through time is truncated to the batch: gradients do not flow into the initial state.
 
-    A state is an array (batch, hidden_size), and that of an LSTM a pair of them, (h, c). A network of several layers or
-    with two directions has a tuple of states, one per layer and direction in PyTorch's order.
+    A state is an array (batch, hidden_size), or a pair (h, c) for an LSTM. With several layers or two directions, it is
+    a tuple of one state per layer and direction, in PyTorch's order.
 
-    A copy, by ``copy.deepcopy`` or ``pickle``, has parameters, gradients and passes of its own, and no forward pass
-    that waits for its ``backward``.
+    A copy by ``copy.deepcopy`` or ``pickle`` has its own parameters and gradients, and no pending forward pass.
 
     Parameters
     ----------
     hidden_size:
         Number of recurrent units of each layer and direction.
-    vocab_size:
-        Number of tokens, for inputs of token numbers 0 to vocab_size - 1.
-    embedding_size:
-        Length of the tokens' embeddings; None: no embedding.
-    input_size:
-        Number of features, for inputs of floats. Either this or ``vocab_size``.
-    output_size:
-        Number of outputs of the head. None: ``vocab_size``.
-    cell:
-        ``"vanilla"``, ``"lstm"`` or ``"gru"``.
-    nonlinearity:
-        ``"tanh"`` or ``"relu"``, of vanilla cells.
-    reset_after:
-        For GRUs: True, the reset gate comes after the product, as in PyTorch; False, before, as in the original paper.
-    num_layers:
-        Number of layers, 1 or more.
-    bidirectional:
-        Each layer also reads the sequences from their ends, and its outputs are twice as long. Such a network cannot go
-        on from one batch to the next, and sees the tokens that it is to foresee: it is for targets of another kind.
-    dropout:
-        Probability with which ``forward`` zeroes what a layer hands to the layer above, 0 or more and less than 1.
-    residual:
-        Adds what a layer reads to its outputs, from the second layer on.
-    layer_norm:
-        Normalises the outputs of each layer (after the sum, before the dropout).
-    tie_weights:
-        The head's matrix is the embedding. Needs embeddings as long as the head's inputs.
-    output:
-        ``"step"``: outputs at each step. ``"last"``: outputs of each sequence's last step that counts (of the backward
-        direction, the first step).
-    loss:
-        ``"nll"``: negative log-likelihood of the softmax, for targets that are classes or tokens. ``"mse"``: mean
-        squared error, for floats.
-    dtype:
-        ``"float32"`` or ``"float64"``, of everything.
-    initialisation:
-        ``"orthogonal"`` or ``"uniform"``, see :func:`rnncallbacks.rnn.initialisation.initialise`.
-    seed:
-        Of the initialisation and the dropout, 0 or more.
-    kernels:
-        What computes all that is no product: ``"numpy"``; or ``"numba"``, loops that are compiled when first needed,
-        for float32. They give the same up to rounding, sooner: small LSTMs and GRUs in half of the time. Needs
-        ``pip install 'rnncallbacks[fast]'``. GRUs with ``reset_after=False`` go on in NumPy.
+    vocab_size, input_size:
+        One of the two: the number of tokens, or the number of features.
+    options:
+        All others are described in :class:`~rnncallbacks.rnn.architecture.Architecture`.
 
     Attributes
     ----------
@@ -147,17 +82,18 @@ class RecurrentModel:
         ``rnn.weight_hh_l0``, ``rnn.bias_ih_l0``, ``rnn.bias_hh_l0`` (and ``_l0_reverse``, ``_l1``, ...),
         ``head.weight``, ``head.bias``; with ``layer_norm``, ``norms.0.weight`` and ``norms.0.bias``.
     gradients:
-        The same names; what the latest ``backward`` wrote.
+        The same names; written by ``backward``.
     hidden_states:
-        Of the uppermost layer (forward direction) in the latest ``forward``: the states h, (seq_len + 1, batch,
-        hidden_size), the entering one first. A work array, which the next call overwrites.
+        The states h of the uppermost layer (forward direction) in the latest ``forward``, (seq_len + 1, batch,
+        hidden_size), the initial one first. A work array, which the next call overwrites.
     passes:
-        Number of calls of ``forward``, a 0-d array of integers: together with the seed, it decides what dropout zeroes.
+        Number of calls of ``forward``, a 0-d integer array. Together with the seed, it determines the dropout.
 
     Raises
     ------
     OptionError
-        An option is out of range, or two do not go together, or numba is not installed; or an option is set later.
+        An option is out of range, two options contradict each other, numba is not installed, or an option is assigned
+        later.
 
     Example
     -------
@@ -175,94 +111,73 @@ class RecurrentModel:
     models" (2017).
     """
 
-    hidden_size: int = attrs.field(validator=options.count(), on_setattr=_fixed)
-    vocab_size: int | None = _size()
-    embedding_size: int | None = _size()
-    input_size: int | None = _size()
-    output_size: int | None = _size()
-    cell: Literal["vanilla", "lstm", "gru"] = _choice("vanilla", "lstm", "gru")
-    nonlinearity: Literal["tanh", "relu"] = _choice("tanh", "relu")
-    reset_after: bool = _flag(True)
-    num_layers: int = _option(1, options.count())
-    bidirectional: bool = _flag(False)
-    dropout: float = _option(0.0, options.number(at_least=0, below=1))
-    residual: bool = _flag(False)
-    layer_norm: bool = _flag(False)
-    tie_weights: bool = _flag(False)
-    output: Literal["step", "last"] = _choice("step", "last")
-    loss: Literal["nll", "mse"] = _choice("nll", "mse")
-    dtype: Literal["float32", "float64"] = _choice("float32", "float64")
-    initialisation: Literal["orthogonal", "uniform"] = _choice("orthogonal", "uniform")
-    seed: int = _option(0, options.count(0))
-    kernels: Literal["numpy", "numba"] = _choice("numpy", "numba")
-
     parameters: FlatArrays = attrs.field(init=False, repr=False)
     gradients: FlatArrays = attrs.field(init=False, repr=False)
-    hidden_states: FloatArray | None = attrs.field(init=False, repr=False, default=None, on_setattr=_UNCHECKED)
+    hidden_states: FloatArray | None = attrs.field(init=False, repr=False, default=None, on_setattr=_UNVALIDATED)
     passes: IntArray = attrs.field(init=False, repr=False, factory=lambda: np.zeros((), dtype=np.int64))
     _input: TokenInput | DenseInput = attrs.field(init=False, repr=False)
     _stack: Stack = attrs.field(init=False, repr=False)
+    _head: Head = attrs.field(init=False, repr=False)
     _loss: SoftmaxNll | MeanSquaredError = attrs.field(init=False, repr=False)
     _work: Workspace = attrs.field(init=False, repr=False)
-    _predict_work: Workspace = attrs.field(init=False, repr=False)
-    _pass: _Pass | None = attrs.field(init=False, repr=False, default=None, on_setattr=_UNCHECKED)
+    _evaluation_work: Workspace = attrs.field(init=False, repr=False)
+    _pass: _ForwardPass | None = attrs.field(init=False, repr=False, default=None, on_setattr=_UNVALIDATED)
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "output_size", check_options(self))
+        super().__attrs_post_init__()
         self.parameters = FlatArrays(parameter_shapes(self), dtype=self.dtype)
         self.gradients = self.parameters.zeros_like()
         generator = np.random.default_rng(self.seed)
-        initialise(
-            self.parameters, self.initialisation, self.hidden_size, generator, cell=self.cell, tied=self.tie_weights
+        initialize(
+            self.parameters, self.initialization, self.hidden_size, generator, cell=self.cell, tied=self.tie_weights
         )
-        self._input, self._stack = build(self)
-        self._loss = loss_of(self)
+        self._input, self._stack, self._head = build_layers(self, self.parameters, self.gradients)
+        self._loss = build_loss(self)
         self._work = Workspace(self.dtype)
-        self._predict_work = Workspace(self.dtype)
+        self._evaluation_work = Workspace(self.dtype)
 
     def __reduce__(self) -> tuple[Callable[..., RecurrentModel], tuple[Any, ...]]:
-        # The layers hold views of parameters and gradients, which would be copied and pickled as arrays of their own.
-        return _restored, (type(self), self._options(), self.parameters, self.gradients, self.passes)
+        # The layers hold views of parameters and gradients, which would be copied as arrays of their own.
+        return _restored, (type(self), self.chosen_options(), self.parameters, self.gradients, self.passes)
 
     def zero_state(self, batch_size: int) -> Any:
-        """The state that sequences begin with: zeros."""
+        """The initial state of sequences: zeros."""
         dtype = self.parameters.flat.dtype
         states = [direction.cell.zero_state(batch_size, dtype) for direction in self._stack.directions]
         return states[0] if len(states) == 1 else tuple(states)
 
     def forward(self, batch: SequenceBatch, state: Any) -> tuple[float, Any]:
-        """The loss of a batch, in nats per position for ``"nll"``, and the state that leaves it, with dropout.
+        """The loss of a batch with dropout, and the final state. The loss ``"nll"`` is in nats per position.
 
-        Keeps what ``backward`` needs until the next call. ``state`` is what ``zero_state`` or an earlier call returned.
+        Keeps what ``backward`` needs until the next call. ``state`` comes from ``zero_state`` or an earlier call.
 
         Raises
         ------
         DataError
-            Tokens are out of range or no integers, features are not finite or no floats, the batch is empty, or a row
-            of a model with ``output="last"`` has no position that counts.
+            Tokens are not integers or out of range, features are not floats or not finite, the batch is empty, or a row
+            of a model with ``output="last"`` has no unmasked step.
         ShapeError
-            Inputs, targets or state do not have the shapes that belong to the model and to each other.
+            The shapes of inputs, targets and state do not match the model and each other.
         ContainerError
-            The state is not made of arrays of floats as that of ``zero_state`` is.
+            The state does not have the structure of ``zero_state``.
         """
         self._pass = None
         np.add(self.passes, 1, self.passes)
         loss, final, self._pass = self._forward(self._work, self._loss, batch, state, int(self.passes))
-        seq_len, batch_size = batch.inputs.shape[:2]
-        self.hidden_states = self._top.cell.states(self._top_work(self._work), seq_len, batch_size)
+        self.hidden_states = self._stack.hidden_states(self._work, *batch.inputs.shape[:2])
         return loss, final
 
     def evaluate(self, batch: SequenceBatch, state: Any) -> tuple[float, Any]:
-        """As ``forward``, without dropout; a forward pass that waits for its ``backward`` is left alone."""
-        return self._forward(self._predict_work, type(self._loss)(), batch, state, None)[:2]
+        """Like ``forward``, without dropout. A pending ``backward`` is not affected."""
+        return self._forward(self._evaluation_work, type(self._loss)(), batch, state, None)[:2]
 
     def reevaluate(self, batch: SequenceBatch, state: Any, forward_pass: int | None = None) -> float:
-        """The loss that ``forward`` would give, with the dropout of the latest pass or of the one with this number.
+        """The loss that ``forward`` would return with the dropout of the latest pass, or of pass ``forward_pass``.
 
-        A forward pass that waits for its ``backward`` is left alone. Errors as in ``forward``.
+        A pending ``backward`` is not affected. Raises what ``forward`` raises.
         """
         number = int(self.passes) if forward_pass is None else forward_pass
-        return self._forward(self._predict_work, type(self._loss)(), batch, state, number)[0]
+        return self._forward(self._evaluation_work, type(self._loss)(), batch, state, number)[0]
 
     def _forward(
         self,
@@ -271,128 +186,114 @@ class RecurrentModel:
         batch: SequenceBatch,
         state: Any,
         dropout_pass: int | None,
-    ) -> tuple[float, Any, _Pass]:
+    ) -> tuple[float, Any, _ForwardPass]:
+        head = self._head
         inputs = self._input.check(batch.inputs)
         seq_len, batch_size = inputs.shape[:2]
-        leading = (seq_len, batch_size) if self.output == "step" else (batch_size,)
-        targets: Any = loss.check(batch.targets, leading, self._outputs)
-        ends = None if batch.mask is None else last_counted(batch.mask)
-        if self.output == "last" and ends is not None and not ends.all():
-            raise DataError(f"mask: row {int(np.argmin(ends))} has no step that counts, so it has no last step")
-        states, reversal = self._states(state, batch_size), Reversal(ends, seq_len)
+        leading = (batch_size,) if head.last_step else (seq_len, batch_size)
+        targets: Any = loss.check(batch.targets, leading, head.output_size)
+        lengths = None if batch.mask is None else sequence_lengths(batch.mask)
+        if head.last_step and lengths is not None and not lengths.all():
+            raise DataError(f"mask: row {int(np.argmin(lengths))} has no unmasked step, so it has no last step")
+        states, reversal = self._checked_states(state, batch_size), Reversal(lengths, seq_len)
         with np.errstate(all="ignore"):
-            read = self._stack.forward(work, inputs, states, reversal, dropout_pass)
-            final = self._final(work, seq_len, batch_size, ends)
-            features = self._features(read[-1], ends)
-            mask = None if batch.mask is None or self.output == "last" else batch.mask.reshape(-1)
-            outputs = work.array("outputs", (features.shape[0], self._outputs))
-            self._head(work, features, outputs)
+            layer_inputs = self._stack.forward(work, inputs, states, reversal, dropout_pass)
+            final = self._final_state(work, seq_len, batch_size, lengths)
+            features = head.features(layer_inputs[-1], lengths)
+            outputs = work.array("outputs", (len(features), head.output_size))
+            head.forward(work, features, outputs)
+            mask = None if batch.mask is None or head.last_step else batch.mask.reshape(-1)
             value = loss.forward(work, outputs, targets, mask)
-        return value, final, _Pass(read, reversal, ends, features)
+        return value, final, _ForwardPass(layer_inputs, reversal, lengths, features)
 
     def backward(self) -> FlatArrays:
-        """The gradients of the latest forward pass's loss: ``self.gradients``, overwritten.
+        """The gradients of the loss of the latest ``forward``: ``self.gradients``, overwritten.
 
         Raises
         ------
         RunStateError
-            There was no forward pass since the last call.
+            ``forward`` was not called since the last ``backward``.
         """
         done, self._pass = self._pass, None
         if done is None:
-            raise RunStateError("backward: there is no forward pass to go back through", hint="call forward first")
-        work, gradients = self._work, self.gradients
+            raise RunStateError("backward: no forward pass is pending", hint="call forward before each backward")
+        work = self._work
         with np.errstate(all="ignore"):
-            errors = self._loss.backward()
+            output_gradients = self._loss.backward()
             if self.embedding_size is not None:
-                gradients["embedding.weight"].fill(0.0)
-            np.dot(errors.T, done.features, self._head_matrix(gradients))
-            add_rows(work, errors, gradients["head.bias"], is_first=True)
-            for piece in self._stack.pieces(*done.read[0].shape[:2]):
-                read = [array[piece.steps] for array in done.read]
-                self._from_head(work, errors, read, done.ends, piece)
-                self._stack.backward(work, read, done.reversal, piece)
-        return gradients
+                self.gradients["embedding.weight"].fill(0.0)
+            self._head.write_gradients(work, output_gradients, done.features)
+            for segment in self._stack.segments(*done.layer_inputs[0].shape[:2]):
+                layer_inputs = [array[segment.steps] for array in done.layer_inputs]
+                gradients = self._stack.gradients(work, layer_inputs[0])
+                self._head.backward(work, output_gradients, gradients, done.lengths, segment)
+                self._stack.backward(work, layer_inputs, done.reversal, segment)
+        return self.gradients
 
     def hidden_gradients(self, batch: SequenceBatch, state: Any) -> FloatArray:
-        """The gradients with respect to the states of the uppermost layer (forward direction), dL/dh.
+        """The gradients dL/dh with respect to the states of the uppermost layer (forward direction).
 
-        Behind each step, (seq_len, batch, hidden_size), at the parameters as they are, with the dropout of the latest
-        pass. A training step does not keep them: they are computed anew, in less than the time of a step. Gradients,
-        and a forward pass that waits for its ``backward``, are left alone. Errors as in ``forward``.
+        (seq_len, batch, hidden_size), after each step, at the current parameters, with the dropout of the latest pass.
+        A training step does not keep them, so they are recomputed, which takes less time than a step. ``gradients`` and
+        a pending ``backward`` are not affected. Raises what ``forward`` raises.
         """
-        work, loss = self._predict_work, type(self._loss)()
+        work, loss = self._evaluation_work, type(self._loss)()
         done = self._forward(work, loss, batch, state, int(self.passes))[2]
-        seq_len = len(batch.inputs)
-        written = self.gradients.flat.copy()
+        kept = self.gradients.flat.copy()
         try:
             with np.errstate(all="ignore"):
-                self._from_head(work, loss.backward(), done.read, done.ends, Piece(0, seq_len, seq_len))
-                return self._stack.to_states(work, done.read, done.reversal).copy()
+                gradients = self._stack.gradients(work, done.layer_inputs[0])
+                self._head.backward(work, loss.backward(), gradients, done.lengths, Segment.whole(len(batch.inputs)))
+                return self._stack.hidden_gradients(work, done.layer_inputs, done.reversal).copy()
         finally:
-            # A normalisation writes its own.
-            np.copyto(self.gradients.flat, written)
-
-    def _from_head(
-        self, work: Workspace, errors: FloatArray, read: Sequence[Array], ends: IntArray | None, piece: Piece
-    ) -> None:
-        """Write the gradients with respect to the outputs of the uppermost layer, of the steps of a piece."""
-        hidden, head = self._stack.gradients(work, read[0]), self._head_matrix(self.parameters)
-        if self.output == "last":
-            self._spread(np.dot(errors, head), hidden, ends, piece)
-            return
-        batch_size = hidden.shape[1]
-        some = errors[piece.begin * batch_size : piece.end * batch_size]
-        multiply_rows(work, some, head, hidden.reshape(len(some), -1))
+            # Layer normalization has overwritten the gradients of its parameters.
+            np.copyto(self.gradients.flat, kept)
 
     def predict(self, inputs: Array, state: Any) -> tuple[FloatArray, Any]:
-        """The head's outputs and the state after the last step, without a loss or dropout; all positions count.
+        """The outputs of the head and the final state, without loss, mask or dropout.
 
-        Outputs have the shape (seq_len, batch, output_size), or (batch, output_size) with ``output="last"``; with
-        ``loss="nll"`` they are logits. A forward pass that waits for its ``backward`` is left alone. Errors are those
-        of ``forward``.
+        Outputs have the shape (seq_len, batch, output_size), or (batch, output_size) with ``output="last"``. With
+        ``loss="nll"`` they are logits. A pending ``backward`` is not affected. Raises what ``forward`` raises.
         """
+        work, head = self._evaluation_work, self._head
         checked = self._input.check(np.asarray(inputs))
         seq_len, batch_size = checked.shape[:2]
-        states = self._states(state, batch_size)
+        states = self._checked_states(state, batch_size)
         with np.errstate(all="ignore"):
-            read = self._stack.forward(self._predict_work, checked, states, Reversal(None, seq_len), None)
-            features = self._features(read[-1], None)
-            outputs = np.empty((features.shape[0], self._outputs), dtype=self.dtype)
-            self._head(self._predict_work, features, outputs)
-        leading = (batch_size,) if self.output == "last" else (seq_len, batch_size)
-        return outputs.reshape(*leading, self._outputs), self._final(self._predict_work, seq_len, batch_size, None)
+            layer_inputs = self._stack.forward(work, checked, states, Reversal(None, seq_len), None)
+            features = head.features(layer_inputs[-1], None)
+            outputs = np.empty((len(features), head.output_size), dtype=self.dtype)
+            head.forward(work, features, outputs)
+        leading = (batch_size,) if head.last_step else (seq_len, batch_size)
+        return outputs.reshape(*leading, head.output_size), self._final_state(work, seq_len, batch_size, None)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters and options to a safetensors file.
-
-        The file appears at once and whole: a crash leaves the one that was there before.
-        """
-        # Without the kernels, so that the file loads on a machine without numba.
-        chosen = {name: value for name, value in self._options().items() if name != "kernels"}
-        # A tied matrix is written under both of its names, as PyTorch's state_dict holds it.
-        again = {name: self.parameters[original] for name, original in self._tied.items()}
-        save_arrays(Path(path), {**self.parameters, **again}, {_METADATA: json.dumps(chosen)})
+        """Write parameters and options to a safetensors file, atomically."""
+        # Without the kernels, so that the file can be loaded where numba is not installed.
+        saved = {name: value for name, value in self.chosen_options().items() if name != "kernels"}
+        # A tied matrix is written under both of its names, as in PyTorch's state_dict.
+        aliases = {name: self.parameters[original] for name, original in self.tied.items()}
+        save_arrays(Path(path), {**self.parameters, **aliases}, {_OPTIONS_KEY: json.dumps(saved)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, kernels: Literal["numpy", "numba"] = "numpy") -> RecurrentModel:
-        """The model that ``save`` wrote, whatever its kernels were, with these.
+        """The model that ``save`` wrote, with these kernels.
 
         Raises
         ------
         CheckpointError
             The file cannot be read, or was not written by ``save``.
         OptionError
-            The kernels cannot be had.
+            The kernels are not available.
         """
         _, metadata = read_arrays(Path(path))
-        if _METADATA not in metadata:
+        if _OPTIONS_KEY not in metadata:
             raise CheckpointError(
                 f"{path}: the file does not hold the options of a RecurrentModel",
                 hint="make the model with its options, then call load_parameters",
             )
         try:
-            model = cls(**json.loads(metadata[_METADATA]), kernels=kernels)
+            model = cls(**json.loads(metadata[_OPTIONS_KEY]), kernels=kernels)
         except OptionError:
             raise
         except (TypeError, ValueError) as error:
@@ -401,69 +302,24 @@ class RecurrentModel:
         return model
 
     def load_parameters(self, path: str | os.PathLike[str]) -> None:
-        """Take the parameters from a safetensors file, such as one of a PyTorch module with the same names.
+        """Overwrite the parameters from a safetensors file, such as one of a PyTorch module with the same names.
 
         Raises
         ------
         CheckpointError
-            The file cannot be read, or its arrays have other names. Nothing is changed then.
+            The file cannot be read, or its arrays have other names. The parameters are not changed.
         ShapeError
-            An array has another shape than the parameter. Nothing is changed then.
+            An array has another shape than the parameter. The parameters are not changed.
         """
-        load_arrays(Path(path), self.parameters, self._tied)
+        load_arrays(Path(path), self.parameters, self.tied)
 
-    def _options(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in attrs.fields(type(self)) if field.init}
-
-    @property
-    def _outputs(self) -> int:
-        assert self.output_size is not None
-        return self.output_size
-
-    @property
-    def _top(self) -> Direction:
-        return self._stack.levels[-1].layer.directions[0]
-
-    def _top_work(self, work: Workspace) -> Workspace:
-        return self._stack.work_of(work, len(self._stack.levels) - 1, self._top)
-
-    def _states(self, state: Any, batch_size: int) -> Sequence[Any]:
+    def _checked_states(self, state: Any, batch_size: int) -> Sequence[Any]:
         check_state(state, self.zero_state(batch_size))
         return [state] if len(self._stack.directions) == 1 else state
 
-    def _final(self, work: Workspace, seq_len: int, batch_size: int, ends: IntArray | None) -> Any:
-        states = self._stack.leave(work, seq_len, batch_size, ends)
+    def _final_state(self, work: Workspace, seq_len: int, batch_size: int, lengths: IntArray | None) -> Any:
+        states = self._stack.final_states(work, seq_len, batch_size, lengths)
         return states[0] if len(states) == 1 else tuple(states)
-
-    def _features(self, outputs: FloatArray, ends: IntArray | None) -> FloatArray:
-        """What the head reads, (positions, size): with ``output="last"``, a copy of one step of each row."""
-        if self.output == "step":
-            return outputs.reshape(-1, outputs.shape[2])
-        last = (outputs[-1] if ends is None else outputs[ends - 1, np.arange(len(ends))]).copy()
-        if self.bidirectional:
-            last[:, self.hidden_size :] = outputs[0, :, self.hidden_size :]
-        return last
-
-    def _spread(self, errors: FloatArray, out: FloatArray, ends: IntArray | None, piece: Piece) -> None:
-        """The gradients of ``_features`` of the last steps, (batch, size), among those of the steps of a piece."""
-        out.fill(0.0)
-        last = np.full(len(errors), piece.seq_len - 1) if ends is None else ends - 1
-        rows = np.flatnonzero((piece.begin <= last) & (last < piece.end))
-        forwards = slice(0, self.hidden_size)
-        out[last[rows] - piece.begin, rows, forwards] = errors[rows, forwards]
-        if self.bidirectional:
-            out[0, :, self.hidden_size :] = errors[:, self.hidden_size :]
-
-    @property
-    def _tied(self) -> dict[str, str]:
-        return {"head.weight": "embedding.weight"} if self.tie_weights else {}
-
-    def _head_matrix(self, arrays: FlatArrays) -> FloatArray:
-        return arrays["embedding.weight" if self.tie_weights else "head.weight"]
-
-    def _head(self, work: Workspace, features: FloatArray, out: FloatArray) -> None:
-        multiply_rows(work, features, self._head_matrix(self.parameters).T, out)
-        np.add(out, self.parameters["head.bias"], out)
 
 
 def _restored(
@@ -475,5 +331,5 @@ def _restored(
 ) -> RecurrentModel:
     model = kind(**chosen)
     model.parameters, model.gradients, model.passes = parameters, gradients, passes
-    model._input, model._stack = build(model)
+    model._input, model._stack, model._head = build_layers(model, parameters, gradients)
     return model

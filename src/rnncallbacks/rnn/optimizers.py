@@ -1,10 +1,9 @@
-r"""Optimizers: how gradients and a learning rate change parameters.
+r"""Optimizers, with the equations, option names and defaults of PyTorch's.
 
-Each is PyTorch's of the same name: same formulae, option names and defaults. Parameters and gradients are flat buffers.
-They are passed over in blocks that stay in the processor's cache, with all arithmetic in place.
+Parameters and gradients are flat buffers. A step processes them in blocks that stay in the cache, in place.
 
-With the gradient g, the parameter p, the learning rate :math:`\eta`, and all operations elementwise. ``weight_decay``
-:math:`\lambda` adds :math:`\lambda p` to g, except in :class:`AdamW`.
+In the equations, g is the gradient, p the parameter and :math:`\eta` the learning rate; all operations are elementwise.
+``weight_decay`` :math:`\lambda` adds :math:`\lambda p` to g, except in :class:`AdamW`.
 
 Example
 -------
@@ -31,14 +30,14 @@ import numpy as np
 from rnncallbacks import options
 from rnncallbacks.arrays import Array, FlatArrays, FloatArray
 from rnncallbacks.errors import OptionError, RunStateError, ShapeError
-from rnncallbacks.rnn.checks import check_numba
+from rnncallbacks.rnn.validation import check_numba
 
-# Numbers per block. The four or five blocks that a step works on stay in the second-level cache.
-_BLOCK = 2**15
+# Array elements per block, 128 KiB in float32. The four or five blocks of a step stay in the second-level cache.
+_BLOCK_ELEMENTS = 2**15
 
 
 class _Block(NamedTuple):
-    """One piece of the parameters, the same piece of each array of the state, and two pieces to work in."""
+    """A part of the parameters, the same part of each array of the state, and two work arrays."""
 
     parameter: FloatArray
     slots: list[FloatArray]
@@ -48,16 +47,16 @@ class _Block(NamedTuple):
 
 @attrs.define(eq=False, kw_only=True)
 class Optimizer(ABC):
-    """What all optimizers have in common: a state beside the parameters, and steps that go over both in blocks.
+    """The base class of optimizers, which keeps their state and runs their steps block by block.
 
-    A new optimizer names the arrays of its state and writes ``_update``, which changes one block of everything in
+    A subclass names the arrays of its state in ``_state_arrays`` and implements ``_update``, which changes one block in
     place.
 
     Attributes
     ----------
     state:
-        ``"step"``, the number of steps taken (a 0-d array of integers), and the flat arrays of the optimizer by name,
-        as long as the parameters. All are changed in place, and whoever restores a checkpoint writes into them.
+        ``"step"``, the number of steps taken (a 0-d integer array), and the flat arrays of the optimizer by name, as
+        long as the parameters. All are changed in place. To restore a checkpoint, write into them.
     """
 
     state: dict[str, Array] = attrs.field(init=False, factory=dict, repr=False)
@@ -65,7 +64,7 @@ class Optimizer(ABC):
     _blocks: list[tuple[slice, _Block]] = attrs.field(init=False, factory=list, repr=False)
 
     def bind(self, parameters: FlatArrays) -> None:
-        """Take charge of these parameters, with a fresh state. Binding to the same ones again changes nothing."""
+        """Set the parameters that ``step`` changes, and reset the state. Nothing happens if they are bound already."""
         if parameters is self._parameters:
             return
         flat = parameters.flat
@@ -74,27 +73,27 @@ class Optimizer(ABC):
         for name, start in self._state_arrays().items():
             self.state[name] = np.full_like(flat, start)
         slots = [array for name, array in self.state.items() if name != "step"]
-        scratch = np.empty((2, min(_BLOCK, flat.size)), dtype=flat.dtype)
+        scratch = np.empty((2, min(_BLOCK_ELEMENTS, flat.size)), dtype=flat.dtype)
         self._blocks = []
-        for begin in range(0, flat.size, _BLOCK):
-            part = slice(begin, min(begin + _BLOCK, flat.size))
+        for begin in range(0, flat.size, _BLOCK_ELEMENTS):
+            part = slice(begin, min(begin + _BLOCK_ELEMENTS, flat.size))
             first, second = scratch[:, : part.stop - begin]
             self._blocks.append((part, _Block(flat[part], [array[part] for array in slots], first, second)))
 
     def __reduce__(self) -> tuple[Callable[..., Optimizer], tuple[Any, ...]]:
-        # The blocks are views of parameters and state, which would be copied and pickled as arrays of their own.
+        # The blocks are views of parameters and state, which would be copied as arrays of their own.
         chosen = {field.name: getattr(self, field.name) for field in attrs.fields(type(self)) if field.init}
         return _restored, (type(self), chosen, self._parameters, self.state)
 
     def step(self, gradients: FlatArrays, learning_rate: float) -> None:
-        """Change the parameters in place. The gradients are left as they are.
+        """Update the parameters in place. The gradients are not changed.
 
         Raises
         ------
         RunStateError
-            The optimizer was not bound to parameters.
+            ``bind`` was not called.
         ShapeError
-            The gradients are not those of the parameters.
+            The gradients do not have the size of the parameters.
         OptionError
             The learning rate is negative or not finite.
         """
@@ -103,9 +102,9 @@ class Optimizer(ABC):
         flat = gradients.flat
         if flat.shape != self._parameters.flat.shape:
             raise ShapeError(
-                f"{type(self).__name__}: gradients of {flat.size} numbers do not belong to parameters of "
-                f"{self._parameters.flat.size}",
-                hint="an optimizer serves the parameters that it was bound to",
+                f"{type(self).__name__}: expected gradients of {self._parameters.flat.size} numbers, as in the "
+                f"parameters, got {flat.size}",
+                hint="use one optimizer per model, or call bind with the other parameters first",
             )
         if not 0.0 <= learning_rate < math.inf:
             raise OptionError(f"learning_rate: expected a finite number of 0 or more, got {learning_rate!r}")
@@ -116,16 +115,16 @@ class Optimizer(ABC):
             self._update(block, flat[part], coefficients)
 
     def _state_arrays(self) -> dict[str, float]:
-        """Names of the state's arrays to the value with which they begin."""
+        """The names of the state's arrays, and their initial values."""
         return {}
 
     def _coefficients(self, learning_rate: float, count: int) -> tuple[float, ...]:
-        """What ``_update`` needs, the same for all blocks of step number ``count`` (from 1)."""
+        """What ``_update`` needs in all blocks of step ``count``, counted from 1."""
         return (learning_rate,)
 
     @abstractmethod
     def _update(self, block: _Block, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
-        """Change one block of the parameters and of the state; the gradient's is not ours to change."""
+        """Change one block of the parameters and of the state. The gradient must not be changed."""
 
 
 def _restored(
@@ -140,7 +139,7 @@ def _restored(
 
 
 def _decayed(gradient: FloatArray, parameter: FloatArray, weight_decay: float, out: FloatArray) -> FloatArray:
-    """The gradient with weight decay; in ``out``, for the caller's gradients are not ours to change."""
+    """The gradient with weight decay, in ``out`` because the caller's gradient must not be changed."""
     if not weight_decay:
         return gradient
     np.multiply(parameter, weight_decay, out)
@@ -150,25 +149,25 @@ def _decayed(gradient: FloatArray, parameter: FloatArray, weight_decay: float, o
 
 @attrs.define(eq=False, kw_only=True)
 class SGD(Optimizer):
-    r"""Gradient descent, with momentum on demand.
+    r"""Gradient descent, optionally with momentum.
 
     .. math:: m \leftarrow \mu m + g, \qquad p \leftarrow p - \eta m
 
-    with :math:`g + \mu m` in place of m in the second equation if ``nesterov``. Without momentum, m is g.
+    With ``nesterov``, :math:`g + \mu m` replaces m in the second equation. Without momentum, m is g.
 
     Parameters
     ----------
     momentum:
         :math:`\mu`, at least 0 and less than 1.
     nesterov:
-        Look ahead along the momentum.
+        Use Nesterov's momentum.
     weight_decay:
         :math:`\lambda`, 0 or more.
 
     Raises
     ------
     OptionError
-        An option is out of range, or ``nesterov`` comes without momentum.
+        An option is out of range, or ``nesterov`` is used without momentum.
 
     Source: Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep learning"
     (2013), in the form of ``torch.optim.SGD``.
@@ -203,14 +202,14 @@ class SGD(Optimizer):
 
 @attrs.define(eq=False, kw_only=True)
 class Adagrad(Optimizer):
-    r"""Steps divided by the root of all squared gradients so far.
+    r"""Steps divided by the square root of the sum of squared gradients.
 
     .. math:: s \leftarrow s + g^2, \qquad p \leftarrow p - \eta \frac{g}{\sqrt{s} + \epsilon}
 
     Parameters
     ----------
     initial_accumulator_value:
-        What s begins with, 0 or more.
+        Initial value of s, 0 or more.
     eps:
         :math:`\epsilon`, 0 or more.
     weight_decay:
@@ -247,7 +246,7 @@ class Adagrad(Optimizer):
 
 @attrs.define(eq=False, kw_only=True)
 class RMSProp(Optimizer):
-    r"""Steps divided by the root of a moving average of squared gradients.
+    r"""Steps divided by the square root of a moving average of squared gradients.
 
     .. math:: s \leftarrow \alpha s + (1 - \alpha) g^2, \qquad
               m \leftarrow \mu m + \frac{g}{\sqrt{s} + \epsilon}, \qquad p \leftarrow p - \eta m
@@ -309,13 +308,13 @@ def _check_betas(owner: Optimizer, field: attrs.Attribute[tuple[float, float]], 
 
 @attrs.define(eq=False, kw_only=True)
 class Adam(Optimizer):
-    r"""Steps along a moving average of gradients, divided by the root of that of their squares.
+    r"""A moving average of gradients, divided by the square root of a moving average of their squares.
 
     .. math:: m \leftarrow \beta_1 m + (1 - \beta_1) g, \qquad v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \qquad
               p \leftarrow p - \eta \frac{m / (1 - \beta_1^k)}{\sqrt{v / (1 - \beta_2^k)} + \epsilon}
 
-    in step k. The state's arrays are the sums :math:`m / (1 - \beta_1)` and :math:`v / (1 - \beta_2)`, which saves two
-    passes; the constants are put into the step.
+    in step k. The arrays of the state are the sums :math:`m / (1 - \beta_1)` and :math:`v / (1 - \beta_2)`, which saves
+    two passes over memory.
 
     Parameters
     ----------
@@ -326,7 +325,7 @@ class Adam(Optimizer):
     weight_decay:
         :math:`\lambda`, 0 or more.
     kernels:
-        ``"numpy"``; or ``"numba"``, one compiled pass over everything, for float32. Gives the same up to rounding, in
+        ``"numpy"``, or ``"numba"`` for a single compiled pass, in float32. The results are the same up to rounding, in
         less than half of the time. Needs ``pip install 'rnncallbacks[fast]'``.
 
     Raises
@@ -356,7 +355,7 @@ class Adam(Optimizer):
 
     def _coefficients(self, learning_rate: float, count: int) -> tuple[float, ...]:
         beta1, beta2 = self.betas
-        # sqrt(v / (1 - beta2^k)) is root times the square root of the sum that is kept.
+        # sqrt(v / (1 - beta2^k)) is root times the square root of the sum in the state.
         root = math.sqrt((1.0 - beta2) / (1.0 - beta2**count))
         size = learning_rate * (1.0 - beta1) / (1.0 - beta1**count)
         return size / root, self.eps / root, 1.0 - learning_rate * self.weight_decay
@@ -365,10 +364,10 @@ class Adam(Optimizer):
         parameter, slots, first, second = block
         size, eps, kept = coefficients
         if self.kernels == "numba":
-            # Imports numba, which takes its time and may not be installed.
-            from rnncallbacks.rnn.outer_kernels import adam
+            # Imports numba, which takes time and is optional.
+            from rnncallbacks.rnn.kernels.training_kernels import adam
 
-            # Of other numbers than floats, the kernel would be compiled again.
+            # With integers, the kernel would be compiled again.
             betas = (float(self.betas[0]), float(self.betas[1]))
             decay = (0.0, kept) if self._decoupled else (float(self.weight_decay), 1.0)
             adam(parameter, gradient, slots[0], slots[1], betas, (size, eps), decay)
@@ -392,7 +391,7 @@ class Adam(Optimizer):
 
 @attrs.define(eq=False, kw_only=True)
 class AdamW(Adam):
-    r"""Adam whose weight decay does not pass through the averages.
+    r"""Adam with decoupled weight decay, which is not part of the averages.
 
     Before each step, :math:`p \leftarrow (1 - \eta \lambda) p`.
 

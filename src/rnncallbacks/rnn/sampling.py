@@ -1,4 +1,4 @@
-"""Text from a trained network, one token at a time."""
+"""Sampling of tokens from a trained network."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ import numpy.typing as npt
 
 from rnncallbacks.arrays import Array, FloatArray
 from rnncallbacks.errors import DataError, OptionError
-from rnncallbacks.rnn.checks import IntArray, as_tokens, check_count
 from rnncallbacks.rnn.model import RecurrentModel
+from rnncallbacks.rnn.validation import IntArray, as_tokens, check_count
 
-# A temperature that is 0 in float32 would make the likeliest token weigh 0 / 0. At this one, only that weighs anything.
-_COLDEST = 1e-37
+# Smallest temperature in use. A smaller one is 0 in float32, for which the weight of the most probable token is 0 / 0.
+# At this temperature, all other tokens have weight 0.
+_MIN_TEMPERATURE = 1e-37
 
 
 class Predictor(Protocol):
     """What ``sample`` needs of a network."""
 
     def zero_state(self, batch_size: int) -> Any:
-        """The state before a sequence."""
+        """The initial state of a sequence."""
 
     def predict(self, inputs: Array, state: Any) -> tuple[Array, Any]:
-        """Logits (seq_len, batch, vocab_size) for tokens (seq_len, batch), and the state after them."""
+        """Logits (seq_len, batch, vocab_size) for tokens (seq_len, batch), and the final state."""
 
 
 def sample(
@@ -38,28 +39,30 @@ def sample(
     top_p: float = 1.0,
     seed: int = 0,
 ) -> Iterator[int]:
-    """Tokens that continue a prompt, each drawn as soon as it is asked for.
+    r"""Tokens that continue a prompt, drawn one at a time as the iterator is consumed.
 
-    With logits z of the last step, token w is drawn with probability ``exp(z_w / temperature) / sum_v exp(z_v /
-    temperature)``, and is the input of the next step. ``top_k`` and then ``top_p`` leave out unlikely tokens; the
-    probabilities of the others are divided by their sum. Of equally likely tokens, those with lower numbers are kept.
+    .. math:: p(w) = \frac{e^{z_w / T}}{\sum_v e^{z_v / T}}
+
+    with the logits z of the last step and the temperature T. The drawn token is the input of the next step. ``top_k``,
+    then ``top_p`` remove improbable tokens, and the probabilities of the others are normalized again. Of equally
+    probable tokens, those with lower numbers are kept.
 
     Parameters
     ----------
     model:
-        A network over tokens, in one direction, that was trained to foresee the next one at each step.
+        A unidirectional network that predicts the next token at each step.
     prompt_tokens:
-        The tokens to begin with, at least one, of shape (count,). They are not among the drawn.
+        At least one token, of shape (count,). They are not part of the result.
     length:
         Number of tokens to draw, 0 or more.
     temperature:
-        Above 0. Below 1 prefers likely tokens more than the network does, above 1 less.
+        T, above 0. Below 1, probable tokens are drawn more often than the network predicts; above 1, less often.
     top_k:
-        Draw from so many of the likeliest tokens, 1 or more; None: from all.
+        Draw from this number of the most probable tokens, 1 or more; None: from all.
     top_p:
-        Draw from the fewest tokens whose probabilities sum to this or more; above 0, and 1 for all of them.
+        Draw from the smallest set of tokens whose probabilities sum to at least this, above 0. With 1, from all tokens.
     seed:
-        Of the drawing, 0 or more.
+        Of the random numbers, 0 or more.
 
     Yields
     ------
@@ -69,16 +72,16 @@ def sample(
     Raises
     ------
     OptionError
-        ``temperature``, ``top_k``, ``top_p``, ``length`` or ``seed`` is out of range, or the network's outputs are not
-        the logits of a next token.
+        ``temperature``, ``top_k``, ``top_p``, ``length`` or ``seed`` is out of range, or the outputs of the network are
+        not logits of the next token.
     DataError
-        The prompt is empty or holds no token numbers, or the network's logits are not finite.
+        The prompt is empty or not made of token numbers, or the logits are not finite.
     ShapeError
-        The prompt has another number of axes than one.
+        The prompt does not have exactly one axis.
 
     Example
     -------
-    A network that knows the alphabet:
+    A network that has learned the alphabet:
 
     >>> class Alphabet:
     ...     def zero_state(self, batch_size):
@@ -100,14 +103,14 @@ def sample(
     if not (np.isfinite(temperature) and temperature > 0.0):
         raise OptionError(
             f"temperature: expected a number above 0, got {temperature!r}",
-            hint="0.1 or less nearly always draws the likeliest token",
+            hint="with 0.1 or less, the most probable token is nearly always drawn",
         )
     if top_k is not None:
         check_count("top_k", top_k)
     if not 0.0 < top_p <= 1.0:
         raise OptionError(f"top_p: expected a number above 0 and at most 1, got {top_p!r}", hint="1 keeps all tokens")
     generator = np.random.default_rng(check_count("seed", seed, minimum=0))
-    # The checks above must not wait until the first token is asked for, as they would inside of a generator.
+    # A separate generator, so that the checks above run immediately.
     return _draw(model, prompt[:, None], length, temperature, top_k, top_p, generator)
 
 
@@ -120,9 +123,9 @@ def _check_outputs(model: RecurrentModel) -> None:
     ):
         if getattr(model, option) != needed:
             raise OptionError(
-                f"sample: the outputs of this model are not the logits of a next token: {option} is "
-                f"{getattr(model, option)!r}, not {needed!r}",
-                hint="a model of text is made with vocab_size, and reads in one direction",
+                f"sample: the outputs of this model are not logits of the next token: {option} is "
+                f"{getattr(model, option)!r}, expected {needed!r}",
+                hint="make the model with vocab_size, output='step' and bidirectional=False",
             )
 
 
@@ -139,66 +142,66 @@ def _draw(
     for _ in range(length):
         logits, state = model.predict(inputs, state)
         weights = _weights(logits[-1, 0], temperature)
-        tokens = likeliest(weights, top_k, top_p)
-        sums = _sums(weights if tokens is None else weights[tokens])
-        # A number below the sum of all, so that there is a first sum that is larger. It is larger than the sum before
-        # it, too: what weighs nothing is never drawn.
-        place = int(sums.searchsorted(generator.random() * sums[-1], side="right"))
-        token = place if tokens is None else int(tokens[place])
+        tokens = most_probable(weights, top_k, top_p)
+        sums = _cumulative_sums(weights if tokens is None else weights[tokens])
+        # Random numbers below the total always find a larger cumulative sum. Tokens of weight 0 are never drawn,
+        # because their cumulative sum equals the one before.
+        index = int(sums.searchsorted(generator.random() * sums[-1], side="right"))
+        token = index if tokens is None else int(tokens[index])
         yield token
         inputs = np.array([[token]])
 
 
 def _weights(logits: Array, temperature: float) -> FloatArray:
-    """Probabilities times a factor that makes the largest of them 1."""
+    """Probabilities, scaled so that the largest is 1."""
     scores = logits.astype(np.promote_types(logits.dtype, np.float32))
-    # Arguments of the extremes are found in a third of the time that the extremes take. NaN is either.
+    # argmax and argmin take a third of the time of max and min. Both find NaN.
     largest = scores[scores.argmax()]
     if not (math.isfinite(largest) and math.isfinite(scores[scores.argmin()])):
         raise DataError(
-            "the network's logits are not finite, so there is nothing to draw from",
-            hint="its parameters have probably diverged in training",
+            "sample: the network's logits are not finite, so no token can be drawn",
+            hint="the parameters have probably diverged in training",
         )
-    # At a temperature near 0 all but the likeliest become minus infinity, and their weights 0, which is right.
+    # At a temperature near 0, all but the most probable tokens become minus infinity, and their weights correctly 0.
     with np.errstate(over="ignore", under="ignore"):
         np.subtract(scores, largest, scores)
-        np.divide(scores, max(temperature, _COLDEST), scores)
+        np.divide(scores, max(temperature, _MIN_TEMPERATURE), scores)
         weights: FloatArray = np.exp(scores, scores)
     return weights
 
 
-def likeliest(weights: FloatArray, top_k: int | None, top_p: float) -> IntArray | None:
-    """The tokens that ``top_k`` and then ``top_p`` leave, rising, by weights that need not sum to 1; None: all.
+def most_probable(weights: FloatArray, top_k: int | None, top_p: float) -> IntArray | None:
+    """The tokens that ``top_k`` and then ``top_p`` keep, in increasing order; None: all. Weights need not sum to 1.
 
     Example
     -------
-    >>> likeliest(np.array([1.0, 5.0, 3.0, 1.0]), top_k=3, top_p=1.0).tolist()
+    >>> most_probable(np.array([1.0, 5.0, 3.0, 1.0]), top_k=3, top_p=1.0).tolist()
     [0, 1, 2]
-    >>> likeliest(np.array([1.0, 5.0, 3.0, 1.0]), top_k=None, top_p=0.75).tolist()
+    >>> most_probable(np.array([1.0, 5.0, 3.0, 1.0]), top_k=None, top_p=0.75).tolist()
     [1, 2]
     """
     tokens = None
     if top_k is not None and top_k < len(weights):
-        tokens = _heaviest(weights, top_k, np.partition(weights, -top_k)[-top_k])
+        tokens = _largest(weights, top_k, np.partition(weights, -top_k)[-top_k])
         weights = weights[tokens]
     if top_p < 1.0:
-        falling = np.sort(weights)[::-1]
-        sums = _sums(falling)
+        decreasing = np.sort(weights)[::-1]
+        sums = _cumulative_sums(decreasing)
         count = int(sums.searchsorted(top_p * sums[-1])) + 1
-        nucleus = _heaviest(weights, count, falling[count - 1])
+        nucleus = _largest(weights, count, decreasing[count - 1])
         tokens = nucleus if tokens is None else tokens[nucleus]
     return tokens
 
 
-def _heaviest(weights: FloatArray, count: int, least: float) -> IntArray:
-    """The places of the ``count`` heaviest, of which the lightest weighs ``least``; of equal ones, the first."""
-    places = (weights >= least).nonzero()[0]
-    if len(places) > count:
-        lightest = (weights[places] == least).nonzero()[0]
-        places = np.delete(places, lightest[count - len(places) :])
-    return places
+def _largest(weights: FloatArray, count: int, least: float) -> IntArray:
+    """The indices of the ``count`` largest weights, the smallest of which is ``least``. Of equal weights, the first."""
+    indices = (weights >= least).nonzero()[0]
+    if len(indices) > count:
+        smallest = (weights[indices] == least).nonzero()[0]
+        indices = np.delete(indices, smallest[count - len(indices) :])
+    return indices
 
 
-def _sums(weights: FloatArray) -> FloatArray:
-    """Cumulative sums in float64; numpy.cumsum with a dtype takes three times as long."""
+def _cumulative_sums(weights: FloatArray) -> FloatArray:
+    """Cumulative sums in float64. numpy.cumsum with a dtype would take three times as long."""
     return weights.astype(np.float64).cumsum()

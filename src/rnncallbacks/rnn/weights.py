@@ -1,4 +1,4 @@
-"""Parameters as safetensors files, which PyTorch's modules read and write too."""
+"""Safetensors files of parameters, which can be exchanged with PyTorch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rnncallbacks.files import write_atomically
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:
-    """Write a safetensors file. It takes its name only when it is whole, so a crash leaves the one that was there."""
+    """Write a safetensors file atomically: after a crash, an existing file is unchanged."""
     write_atomically(path, save(dict(arrays), metadata=metadata))
 
 
@@ -30,41 +30,40 @@ def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError, TypeError) as error:  # NumPy does not know all dtypes, such as bfloat16
+    except (OSError, SafetensorError, TypeError) as error:  # NumPy lacks some dtypes, such as bfloat16
         raise CheckpointError(f"{path}: cannot be read as a safetensors file: {error}") from error
 
 
 def load_arrays(path: Path, parameters: FlatArrays, tied: Mapping[str, str] | None = None) -> None:
-    """Overwrite all parameters by the arrays of a safetensors file.
+    """Overwrite all parameters with the arrays of a safetensors file. After an error, they are unchanged.
 
-    ``tied`` names arrays that a file may hold a second time, under another name, and what they must be equal to.
+    ``tied`` maps names that the file may also have to the parameters that they must be equal to.
 
     Raises
     ------
     CheckpointError
-        The file cannot be read, its arrays have other names or are no floats, or two that are tied differ. Nothing is
-        changed then.
+        The file cannot be read, its arrays have other names or are not floats, or tied arrays differ.
     ShapeError
-        An array has another shape than the parameter. Nothing is changed then.
+        An array has another shape than the parameter.
     """
     arrays, _ = read_arrays(path)
     for name, original in (tied or {}).items():
-        again = arrays.pop(name, None)
-        if again is not None and not np.array_equal(again, arrays.get(original, again), equal_nan=True):
+        alias = arrays.pop(name, None)
+        if alias is not None and not np.array_equal(alias, arrays.get(original, alias), equal_nan=True):
             raise CheckpointError(
-                f"{path}: {name} differs from {original}, to which it is tied in this model",
+                f"{path}: {name} and {original} differ, but they are tied in this model",
                 hint="load the file into a model made with tie_weights=False",
             )
     if arrays.keys() != parameters.keys():
         missing, unknown = sorted(parameters.keys() - arrays.keys()), sorted(arrays.keys() - parameters.keys())
         raise CheckpointError(
-            f"{path}: the arrays are not those of this model: missing {missing}, unknown {unknown}",
+            f"{path}: the arrays do not match the parameters of this model: missing {missing}, unknown {unknown}",
             hint="names are those of a PyTorch module with the attributes embedding, rnn and head",
         )
     for name, parameter in parameters.items():
         if arrays[name].shape != parameter.shape:
-            raise ShapeError(f"{path}: {name} has shape {arrays[name].shape}, but in this model {parameter.shape}")
+            raise ShapeError(f"{path}: {name} has shape {arrays[name].shape}, expected {parameter.shape}")
         if arrays[name].dtype.kind != "f":
-            raise CheckpointError(f"{path}: {name} holds {arrays[name].dtype}, but parameters are floats")
+            raise CheckpointError(f"{path}: {name} has dtype {arrays[name].dtype}, expected floats")
     for name, parameter in parameters.items():
         parameter[...] = arrays[name]

@@ -1,0 +1,1 @@
+"""Recurrent cells: the step from one state to the next, and its gradients."""

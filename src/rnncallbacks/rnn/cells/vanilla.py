@@ -1,0 +1,118 @@
+"""The simple recurrent cell."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from rnncallbacks.arrays import FloatArray
+from rnncallbacks.rnn.cells.cell import Cell, CellParameters
+from rnncallbacks.rnn.cells.segments import Segment, cache_blocks
+from rnncallbacks.rnn.linalg.activations import select_tanh
+from rnncallbacks.rnn.linalg.workspace import Workspace
+
+
+class VanillaCell(Cell):
+    r"""The simple recurrent cell.
+
+    .. math:: h_t = \sigma(x_t W_{ih}^T + b_{ih} + b_{hh} + h_{t-1} W_{hh}^T)
+
+    with :math:`\sigma` tanh or ReLU.
+
+    Parameters
+    ----------
+    hidden_size:
+        Number of units.
+    nonlinearity:
+        ``"tanh"`` or ``"relu"``.
+
+    Source: Elman, "Finding structure in time" (1990); for ReLU, Le, Jaitly and Hinton, "A simple way to initialize
+    recurrent networks of rectified linear units" (2015). Shapes and names are those of ``torch.nn.RNN``.
+    """
+
+    gates: ClassVar[int] = 1
+    # The states are all that the forward pass keeps, and their gradients are as large. With six segments, a step holds
+    # at most 1.5 times what it must keep. Measured: docs/contributing/speed-notes.md.
+    max_segments: ClassVar[int] = 6
+
+    def __init__(self, hidden_size: int, nonlinearity: str) -> None:
+        super().__init__(hidden_size)
+        self.nonlinearity = nonlinearity
+
+    def projections(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
+        """The memory of the states after each step, which replace the projections."""
+        return self.states(work, seq_len, batch_size)[1:]
+
+    def forward(self, work: Workspace, parameters: CellParameters, seq_len: int, batch_size: int) -> None:
+        """Turn projections into states, in place."""
+        multiply, (previous, *steps), matrix, recurrent = self._forward_product(work, parameters, seq_len, batch_size)
+        # Local names and positional outputs: in small networks, calls cost more than arithmetic.
+        add = np.add
+        if self.nonlinearity == "tanh":
+            tanh = select_tanh(recurrent.size, work.dtype)
+            for step in steps:
+                # step is x_t W_ih^T + b_ih + b_hh, and becomes h_t.
+                multiply(previous, matrix, recurrent)
+                add(step, recurrent, step)
+                tanh(step, step)
+                previous = step
+        else:
+            zero, maximum = np.zeros((), dtype=work.dtype), np.maximum
+            for step in steps:
+                multiply(previous, matrix, recurrent)
+                add(step, recurrent, step)
+                maximum(step, zero, out=step)
+                previous = step
+
+    def backward(self, work: Workspace, parameters: CellParameters, gradients: FloatArray, segment: Segment) -> None:
+        """As in :class:`~rnncallbacks.rnn.cells.cell.Cell`.
+
+        The gradients with respect to the input of the nonlinearity replace those with respect to the states.
+        """
+        self._backward_steps(work, parameters, gradients, segment, in_place=True)
+
+    def hidden_gradients(self, work: Workspace, parameters: CellParameters, gradients: FloatArray) -> None:
+        """As in :class:`~rnncallbacks.rnn.cells.cell.Cell`."""
+        self._backward_steps(work, parameters, gradients, Segment.whole(len(gradients)), in_place=False)
+
+    def _backward_steps(
+        self, work: Workspace, parameters: CellParameters, gradients: FloatArray, segment: Segment, *, in_place: bool
+    ) -> None:
+        length, batch_size, hidden_size = gradients.shape
+        states = self.states(work, segment.seq_len, batch_size)
+        multiply, rows = self._multiplication(batch_size)
+        shape = (*rows, hidden_size)
+        matrix = self.backward_matrix(work, parameters.weight_hh, batch_size, segment)
+        recurrent = work.array("recurrent", shape)
+        if segment.is_first:
+            recurrent.fill(0.0)
+        steps = work.steps("gradients", (length, *shape))
+        add, times = np.add, np.multiply
+        for begin, end in cache_blocks(segment, 2 * batch_size * hidden_size):
+            block = work.array("derivatives", (end - begin, batch_size, hidden_size))
+            self._derivatives(states[begin + 1 : end + 1], block)
+            derivatives = work.steps("derivatives", (end - begin, *shape))
+            for number in range(end - 1, begin - 1, -1):
+                step, derivative = steps[number - segment.begin], derivatives[number - begin]
+                before_nonlinearity = step if in_place else derivative
+                # dL/dh_t = the gradient from above + that through step t + 1
+                add(step, recurrent, step)
+                # dL/da_t = dL/dh_t sigma'(a_t)
+                times(step, derivative, before_nonlinearity)
+                # to h_{t-1}: dL/da_t W_hh
+                if number:
+                    multiply(before_nonlinearity, matrix, recurrent)
+
+    def _gate_gradients(self, work: Workspace, batch_size: int, segment: Segment) -> FloatArray:
+        """In the memory of the gradients with respect to the states."""
+        return work.array("gradients", ((segment.end - segment.begin) * batch_size, self.hidden_size))
+
+    def _derivatives(self, states: FloatArray, out: FloatArray) -> None:
+        """Write the derivative of the nonlinearity, computed from its outputs."""
+        if self.nonlinearity == "tanh":
+            np.multiply(states, states, out)
+            np.subtract(1.0, out, out)
+        else:
+            # The states are never negative, so their sign is 1 for active units and 0 for the others.
+            np.sign(states, out)

@@ -1,0 +1,1 @@
+"""Text, tokens, and the loaders that make batches of them."""

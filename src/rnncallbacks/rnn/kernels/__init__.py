@@ -1,0 +1,1 @@
+"""Compiled kernels, and the cells and layers that use them. Importing a module of this folder imports numba."""
