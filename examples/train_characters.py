@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from rnncallbacks import Trainer, load_plugins
+from rnncallbacks.rnn.data.ngram import ngram_loss
+from rnncallbacks.rnn.data.splits import split
+from rnncallbacks.rnn.data.streams import StreamLoader
+from rnncallbacks.rnn.data.text import Vocabulary, embedded_text
 from rnncallbacks.rnn.model import RecurrentModel
-from rnncallbacks.rnn.ngram import ngram_loss
 from rnncallbacks.rnn.optimizers import Adam
 from rnncallbacks.rnn.sampling import sample
-from rnncallbacks.rnn.streams import StreamLoader
-from rnncallbacks.rnn.text import Vocabulary, embedded_text, split
 
 text = embedded_text()[:100_000]
 vocabulary = Vocabulary.from_tokens(text)

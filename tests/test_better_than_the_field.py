@@ -22,7 +22,8 @@ from rnncallbacks.plugins import (
     Progress,
     ReduceOnPlateau,
 )
-from rnncallbacks.rnn.batches import SequenceBatch, SequenceLoader
+from rnncallbacks.rnn.data.batches import SequenceBatch
+from rnncallbacks.rnn.data.loaders import SequenceLoader
 from rnncallbacks.rnn.model import RecurrentModel
 
 NAN = math.nan

@@ -10,11 +10,11 @@ from rnncallbacks.config.configuration import RECOMMENDED
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, HiddenStateReset, LossAveraging
-from rnncallbacks.rnn.batches import ArrayLoader, SequenceLoader
+from rnncallbacks.rnn.data.anbn import anbn
+from rnncallbacks.rnn.data.loaders import ArrayLoader, SequenceLoader
+from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD, Adam
-from rnncallbacks.rnn.streams import StreamLoader
-from rnncallbacks.rnn.tasks import anbn
 from rnncallbacks.trainer import Trainer
 
 

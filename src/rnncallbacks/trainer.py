@@ -10,11 +10,11 @@ from rnncallbacks.core.history import History
 from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import DataError, OptionError
-from rnncallbacks.rnn.batches import SequenceBatch
-from rnncallbacks.rnn.checks import check_count
+from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.micro_batches import MicroBatches
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Optimizer
+from rnncallbacks.rnn.validation import check_count
 
 
 class Trainer:
@@ -114,7 +114,7 @@ class Trainer:
         if not isinstance(batch, SequenceBatch):
             raise DataError(
                 f"Trainer: expected batches of the class SequenceBatch, got {type(batch).__name__}",
-                hint="use a loader of rnncallbacks.rnn.batches, such as ArrayLoader(inputs, targets, batch_size)",
+                hint="use a loader of rnncallbacks.rnn.data.loaders, such as ArrayLoader(inputs, targets, batch_size)",
             )
         if self.model.bidirectional and batch.starts is not None and not batch.starts.all():
             raise DataError(

@@ -35,10 +35,10 @@ def measure_guards(size: tuple[int, int, int, int], rounds: int) -> dict[str, fl
     import numpy as np
 
     from rnncallbacks import Run, load_plugins, recommended
+    from rnncallbacks.rnn.data.streams import StreamLoader
+    from rnncallbacks.rnn.data.text import Vocabulary, embedded_text
     from rnncallbacks.rnn.model import RecurrentModel
     from rnncallbacks.rnn.optimizers import Adam
-    from rnncallbacks.rnn.streams import StreamLoader
-    from rnncallbacks.rnn.text import Vocabulary, embedded_text
 
     seq_len, batch_size, _, hidden_size = size
     text = embedded_text()
@@ -94,7 +94,7 @@ def measure(size: tuple[int, int, int, int], rounds: int) -> dict[str, float]:
     import numpy as np
 
     from rnncallbacks import Run, load_plugins
-    from rnncallbacks.rnn.batches import SequenceBatch
+    from rnncallbacks.rnn.data.batches import SequenceBatch
     from rnncallbacks.rnn.model import RecurrentModel
     from rnncallbacks.rnn.optimizers import Adam
 

@@ -18,10 +18,11 @@ from fault_report import table
 
 from rnncallbacks import Trainer
 from rnncallbacks.plugins import GradientClipping, LossAveraging
+from rnncallbacks.rnn.data.splits import split
+from rnncallbacks.rnn.data.streams import StreamLoader
+from rnncallbacks.rnn.data.text import Vocabulary, embedded_text
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
-from rnncallbacks.rnn.streams import StreamLoader
-from rnncallbacks.rnn.text import Vocabulary, embedded_text, split
 
 Cell = Literal["vanilla", "lstm", "gru"]
 CELLS: tuple[Cell, ...] = ("vanilla", "lstm", "gru")

@@ -13,7 +13,7 @@ from speed.scratch import scratch
 from speed.task import GATES, Task
 from speed.turns import OURS, WAYS, DisagreementError, check_gradients, check_losses, measure_step
 
-from rnncallbacks.rnn.batches import SequenceBatch
+from rnncallbacks.rnn.data.batches import SequenceBatch
 
 sizes = st.tuples(st.integers(1, 6), st.integers(1, 4), st.integers(2, 9), st.integers(1, 6))
 

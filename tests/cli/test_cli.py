@@ -210,7 +210,7 @@ def test_the_network_is_the_one_that_was_asked_for(arguments, network, names):
 def test_dropout_without_a_second_layer_is_refused():
     done = train("--run-dir", "out", "--dropout", "0.3")
     assert done.exit_code == 2
-    assert "dropout is for what a layer hands to the layer above, and num_layers is 1" in done.output
+    assert "dropout acts between layers, and num_layers is 1" in done.output
 
 
 def test_another_seed_is_another_run():

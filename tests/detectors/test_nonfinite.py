@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.nonfinite import Place, all_finite, evidence_of, locate, message_of
-from rnncallbacks.rnn.batches import SequenceBatch
+from rnncallbacks.rnn.data.batches import SequenceBatch
 
 T, B, H, F, V = 7, 4, 5, 3, 6
 NAN, INF = math.nan, math.inf

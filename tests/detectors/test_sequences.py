@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.sequences import inputs_of, mask_of, sequences_of
-from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch, SequenceLoader
-from rnncallbacks.rnn.streams import StreamLoader
+from rnncallbacks.rnn.data.batches import SequenceBatch
+from rnncallbacks.rnn.data.loaders import ArrayLoader, SequenceLoader
+from rnncallbacks.rnn.data.streams import StreamLoader
 
 SEQ_LEN, BATCH_SIZE, VOCAB, FEATURES = 7, 4, 5, 3
 rng = np.random.default_rng(0)

@@ -9,10 +9,10 @@ from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.core.run import Run
 from rnncallbacks.plugins import HiddenStateReset
-from rnncallbacks.rnn.batches import SequenceLoader
+from rnncallbacks.rnn.data.anbn import anbn
+from rnncallbacks.rnn.data.loaders import SequenceLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
-from rnncallbacks.rnn.tasks import anbn
 from rnncallbacks.trainer import Trainer
 
 Play = Callable[..., Run]

@@ -18,9 +18,9 @@ from rnncallbacks_acme.acme_update_ratio import update_ratio
 from rnncallbacks import Run, Trainer, hookimpl, load_plugins
 from rnncallbacks.alarms.alarm import AlarmRaised
 from rnncallbacks.errors import ConfigurationError, RunStateError
+from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD
-from rnncallbacks.rnn.streams import StreamLoader
 
 
 def train(plugin: AcmeUpdateRatio, *, moves: list[float], epochs: int = 1, others: tuple[object, ...] = ()) -> Run:

@@ -22,13 +22,14 @@ from rnncallbacks.config.configuration import RECOMMENDED, Configuration, read_c
 from rnncallbacks.config.plugin_options import options_of
 from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.files import write_atomically
-from rnncallbacks.rnn.checks import IntArray
+from rnncallbacks.rnn.data.ngram import ngram_loss
+from rnncallbacks.rnn.data.splits import split
+from rnncallbacks.rnn.data.streams import StreamLoader
+from rnncallbacks.rnn.data.text import Vocabulary, embedded_text, read_text
 from rnncallbacks.rnn.model import RecurrentModel
-from rnncallbacks.rnn.ngram import ngram_loss
 from rnncallbacks.rnn.optimizers import Adam
 from rnncallbacks.rnn.sampling import sample
-from rnncallbacks.rnn.streams import StreamLoader
-from rnncallbacks.rnn.text import Vocabulary, embedded_text, read_text, split
+from rnncallbacks.rnn.validation import IntArray
 from rnncallbacks.trainer import Trainer
 
 INTERRUPTED = 130

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
-from rnncallbacks.rnn.batches import SequenceBatch
+from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.testing.setups import Arrays, Setup
 from rnncallbacks.testing.tasks import Changed
 

@@ -12,7 +12,7 @@ import numpy as np
 from rnncallbacks.arrays import Array
 from rnncallbacks.config.configuration import load_plugins
 from rnncallbacks.core.run import Run
-from rnncallbacks.rnn.batches import SequenceBatch
+from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.testing import columns
 from rnncallbacks.testing.setups import Setup
 from rnncallbacks.testing.updates import make_update

@@ -9,7 +9,7 @@ import attrs
 
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.run import Run
-from rnncallbacks.rnn.batches import SequenceBatch
+from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.testing.columns import BackThroughTime, transposed
 from rnncallbacks.testing.tasks import TASKS, Task
 

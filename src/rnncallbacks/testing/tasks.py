@@ -12,10 +12,11 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch, SequenceLoader
-from rnncallbacks.rnn.streams import StreamLoader
-from rnncallbacks.rnn.tasks import anbn
-from rnncallbacks.rnn.text import Vocabulary, embedded_text
+from rnncallbacks.rnn.data.anbn import anbn
+from rnncallbacks.rnn.data.batches import SequenceBatch
+from rnncallbacks.rnn.data.loaders import ArrayLoader, SequenceLoader
+from rnncallbacks.rnn.data.streams import StreamLoader
+from rnncallbacks.rnn.data.text import Vocabulary, embedded_text
 
 Tokens = npt.NDArray[np.intp]
 

@@ -15,12 +15,13 @@ from rnncallbacks.core.batch import Batch
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import Run
-from rnncallbacks.rnn.batches import SequenceBatch
-from rnncallbacks.rnn.cells import Cell, Piece
-from rnncallbacks.rnn.losses import MeanSquaredError, SoftmaxNll
+from rnncallbacks.rnn.cells.cell import Cell
+from rnncallbacks.rnn.cells.segments import Segment
+from rnncallbacks.rnn.data.batches import SequenceBatch
+from rnncallbacks.rnn.layers.losses import MeanSquaredError, SoftmaxNll
+from rnncallbacks.rnn.linalg.workspace import Workspace
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, Optimizer, RMSProp
-from rnncallbacks.rnn.workspace import Workspace
 from rnncallbacks.testing.columns import BackThroughTime
 from rnncallbacks.testing.setups import Setup, mean
 from rnncallbacks.testing.tasks import Changed
@@ -45,11 +46,11 @@ OPTIMIZERS: Mapping[str, Callable[[], Optimizer]] = {
 def _spoil(cell: Cell, recurrence: BackThroughTime) -> None:
     """Let gradients go back through the matrices that ``recurrence`` makes of a cell's."""
 
-    def back_matrix(work: Workspace, weight_hh: FloatArray, batch_size: int, piece: Piece) -> FloatArray:
+    def backward_matrix(work: Workspace, weight_hh: FloatArray, batch_size: int, segment: Segment) -> FloatArray:
         # The cell multiplies rows by the matrix itself, which is the transpose applied to columns.
         return np.concatenate([recurrence(gate).T for gate in np.split(weight_hh, cell.gates)])
 
-    cell.back_matrix = back_matrix  # type: ignore[method-assign]
+    cell.backward_matrix = backward_matrix  # type: ignore[method-assign]
 
 
 class SpoiltModel(RecurrentModel):

@@ -8,8 +8,9 @@ from types import MappingProxyType
 import attrs
 import numpy as np
 
-from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch
-from rnncallbacks.rnn.streams import StreamLoader
+from rnncallbacks.rnn.data.batches import SequenceBatch
+from rnncallbacks.rnn.data.loaders import ArrayLoader
+from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.testing import scripts
 from rnncallbacks.testing.changes import setting
 from rnncallbacks.testing.fault import LOOPS, SHUFFLED, Fault

@@ -15,8 +15,9 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rnncallbacks.rnn.streams import StreamLoader
-from rnncallbacks.rnn.text import Vocabulary, embedded_text, split
+from rnncallbacks.rnn.data.splits import split
+from rnncallbacks.rnn.data.streams import StreamLoader
+from rnncallbacks.rnn.data.text import Vocabulary, embedded_text
 from speed.task import Task
 from speed.turns import DisagreementError, Process, take_turns, threads
 

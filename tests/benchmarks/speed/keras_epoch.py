@@ -13,7 +13,7 @@ os.environ["KERAS_BACKEND"] = "jax"
 import keras
 import numpy as np
 
-from rnncallbacks.rnn.streams import StreamLoader
+from rnncallbacks.rnn.data.streams import StreamLoader
 from speed.epochs import PATIENCE, Gate, stacked
 from speed.task import LEARNING_RATE, MAX_NORM, Task
 

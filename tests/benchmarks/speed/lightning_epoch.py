@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from rnncallbacks.rnn.streams import StreamLoader
+from rnncallbacks.rnn.data.streams import StreamLoader
 from speed.epochs import PATIENCE, Gate, stacked
 from speed.task import LEARNING_RATE, MAX_NORM, Task
 

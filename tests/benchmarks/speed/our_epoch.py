@@ -13,9 +13,9 @@ from rnncallbacks.plugins.alarms.early_stopping import EarlyStopping
 from rnncallbacks.plugins.remedies.gradient_clipping import GradientClipping
 from rnncallbacks.plugins.remedies.loss_averaging import LossAveraging
 from rnncallbacks.plugins.schedules.reduce_on_plateau import ReduceOnPlateau
+from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
-from rnncallbacks.rnn.streams import StreamLoader
 from speed.epochs import PATIENCE, Gate
 from speed.task import LEARNING_RATE, MAX_NORM, Task
 

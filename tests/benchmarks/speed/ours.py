@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from rnncallbacks.gradients import clip_by_global_norm
-from rnncallbacks.rnn.batches import SequenceBatch
+from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
 from speed.task import BETAS, EPS, LEARNING_RATE, MAX_NORM, Arrays, Task

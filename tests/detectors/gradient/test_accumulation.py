@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.detectors.gradient.accumulation import ENTRIES, LOOKS, Accumulation, sample
-from rnncallbacks.rnn.batches import SequenceBatch
+from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD, Adam
 from rnncallbacks.testing.setups import healthy

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rnncallbacks.detectors.closure import ClosureError, evaluate_closure, restore_afterwards
 from rnncallbacks.detectors.gradient.directional import Slopes
 from rnncallbacks.detectors.gradient.gradient_check import examine, foresees
-from rnncallbacks.rnn.batches import SequenceBatch
+from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.model import RecurrentModel
 
 

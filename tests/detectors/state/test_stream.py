@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from rnncallbacks.detectors.sequences import Sequences
 from rnncallbacks.detectors.state.stream import Shift, Tally, continuation, edges_of, time_first
-from rnncallbacks.rnn.batches import SequenceLoader
-from rnncallbacks.rnn.streams import StreamLoader
-from rnncallbacks.rnn.tasks import anbn
+from rnncallbacks.rnn.data.anbn import anbn
+from rnncallbacks.rnn.data.loaders import SequenceLoader
+from rnncallbacks.rnn.data.streams import StreamLoader
 
 SEQ_LEN, ROWS = 12, 5
 

@@ -19,7 +19,7 @@ from rnncallbacks.detectors.update.metrics import (
     update_ratio,
     usual_norm,
 )
-from rnncallbacks.rnn.batches import SequenceBatch
+from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, RMSProp
 

@@ -11,11 +11,12 @@ from rnncallbacks.alarms.alarm import AlarmRaised
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
 from rnncallbacks.plugins import Checkpoint, HiddenStateGuard, HiddenStateReset, LossAveraging, LossReportGuard
-from rnncallbacks.rnn.batches import ArrayLoader, SequenceBatch, SequenceLoader
+from rnncallbacks.rnn.data.anbn import anbn
+from rnncallbacks.rnn.data.batches import SequenceBatch
+from rnncallbacks.rnn.data.loaders import ArrayLoader, SequenceLoader
+from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD
-from rnncallbacks.rnn.streams import StreamLoader
-from rnncallbacks.rnn.tasks import anbn
 from rnncallbacks.trainer import Trainer
 
 HIDDEN, VOCAB, SEQ_LEN, ROWS = 6, 20, 9, 4

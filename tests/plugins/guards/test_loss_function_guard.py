@@ -7,10 +7,10 @@ import pytest
 from rnncallbacks.alarms.alarm import AlarmRaised
 from rnncallbacks.core.run import Run
 from rnncallbacks.plugins import LossFunctionGuard
-from rnncallbacks.rnn.batches import SequenceLoader
+from rnncallbacks.rnn.data.anbn import anbn
+from rnncallbacks.rnn.data.loaders import SequenceLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD, Adam
-from rnncallbacks.rnn.tasks import anbn
 from rnncallbacks.testing.cases import run_case
 from rnncallbacks.trainer import Trainer
 

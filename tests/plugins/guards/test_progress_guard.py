@@ -6,7 +6,7 @@ import pytest
 from rnncallbacks.alarms.alarm import AlarmRaised
 from rnncallbacks.core.run import Run
 from rnncallbacks.plugins import Checkpoint, ProgressGuard
-from rnncallbacks.rnn.batches import SequenceBatch
+from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.testing.cases import run_case
 
 STEPS, ROWS = 12, 16

@@ -19,11 +19,11 @@ from rnncallbacks.plugins import (
     ReduceOnPlateau,
     Warmup,
 )
-from rnncallbacks.rnn.batches import SequenceLoader
+from rnncallbacks.rnn.data.anbn import anbn
+from rnncallbacks.rnn.data.loaders import SequenceLoader
+from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD, Adam
-from rnncallbacks.rnn.streams import StreamLoader
-from rnncallbacks.rnn.tasks import anbn
 from rnncallbacks.trainer import Trainer
 
 EPOCHS = 12

@@ -8,9 +8,9 @@ import pytest
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import OptionError, RunStateError, ShapeError
 from rnncallbacks.plugins import HiddenStateReset
+from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD
-from rnncallbacks.rnn.streams import StreamLoader
 from rnncallbacks.trainer import Trainer
 
 COLUMNS = {"hidden_size": 2}

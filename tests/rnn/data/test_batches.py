@@ -292,7 +292,11 @@ class TestArrayLoader:
             ({"mask": np.ones((5, 4), bool)}, ShapeError, r"mask of shape \(5, 4\).*\(4, 5, 3\)"),
             ({"mask": np.ones((4, 5), int)}, DataError, "mask: expected booleans, got int64"),
             ({"inputs": [[1, 2], [3]]}, ShapeError, "inputs: .* differ in length.*\n.*SequenceLoader"),
-            ({"mask": np.repeat([[True], [True], [False], [True]], 5, 1)}, DataError, "all steps of sequence 2 are masked"),
+            (
+                {"mask": np.repeat([[True], [True], [False], [True]], 5, 1)},
+                DataError,
+                "all steps of sequence 2 are masked",
+            ),
             ({"batch_size": 0}, OptionError, "batch_size: expected an integer of 1 or more, got 0"),
             ({"batch_size": 5, "drop_last": True}, OptionError, "no batch is left of 4 sequences with batch_size 5"),
             ({"seed": 0.5}, OptionError, r"seed: expected an integer of 0 or more, got 0\.5"),

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rnncallbacks.core.hookspecs import hookimpl
 
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.errors import DataError, OptionError, ShapeError
@@ -143,14 +142,14 @@ class TestStreamLoader:
             ({"batch_size": 2.0}, OptionError, r"batch_size: expected an integer .* got 2\.0"),
             ({"seq_len": 0}, OptionError, "seq_len: expected an integer of 1 or more, got 0"),
             ({"seq_len": True}, OptionError, "seq_len: .* got True"),
-            ({"document_starts": [3, 2]}, DataError, "rising positions, got 3 followed by 2 at index 1"),
-            ({"document_starts": [3, 3]}, DataError, "rising positions, got 3 followed by 3"),
-            ({"document_starts": [3, 50]}, DataError, "position 50 lies outside of a stream of 50(.|\n)*none begins"),
-            ({"document_starts": [-1, 3]}, DataError, "position -1 lies outside of a stream of 50"),
+            ({"document_starts": [3, 2]}, DataError, "increasing positions, got 3 followed by 2 at index 1"),
+            ({"document_starts": [3, 3]}, DataError, "increasing positions, got 3 followed by 3"),
+            ({"document_starts": [3, 50]}, DataError, "position 50 is out of range (.|\n)*leave out the end"),
+            ({"document_starts": [-1, 3]}, DataError, "position -1 is out of range for a stream of 50"),
             ({"document_starts": [0.5]}, DataError, "document_starts: expected positions, which are integers"),
             ({"document_starts": [[0]]}, ShapeError, "document_starts: expected one axis of positions"),
-            ({"document_starts": []}, DataError, "document_starts: 1 documents of two tokens .* batch_size 4"),
-            ({"document_starts": [0, 10, 20, 49]}, DataError, "3 documents of two tokens .*(.|\n)* may be cut"),
+            ({"document_starts": []}, DataError, "document_starts: 1 documents of two or more tokens .* batch_size 4"),
+            ({"document_starts": [0, 10, 20, 49]}, DataError, "3 documents of two or more tokens .*(.|\n)* may be cut"),
         ],
     )
     def test_bad_input(self, options, error, expected):
