@@ -57,7 +57,7 @@ def test_a_configuration_with_a_typo_is_refused(options, message):
     [
         ({"ignore": "RNN601"}, "AlarmSelection: ignore: expected a list of words, got 'RNN601'"),
         ({"select": [601]}, r"AlarmSelection: select: expected a list of words, got \(601,\)"),
-        ({"severity": "info"}, "AlarmSelection: severity: expected a table of codes and severities, got 'info'"),
+        ({"severity": "info"}, "AlarmSelection: severity: expected a mapping of codes to severities, got 'info'"),
     ],
 )
 def test_a_script_with_a_typo_is_refused(options, message):

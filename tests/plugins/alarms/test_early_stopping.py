@@ -93,7 +93,9 @@ def test_a_script_that_rebinds_its_parameters_and_tells_the_run():
 
 
 def test_a_script_that_rebinds_and_forgets_is_told_at_the_second_best():
-    with pytest.raises(RunStateError, match="val_loss improved, but run\\.params are still the numbers") as failed:
+    with pytest.raises(
+        RunStateError, match="val_loss improved, but run\\.params still equals the initial parameters"
+    ) as failed:
         rebinding_script(tell_run=False, val=VAL, epochs=6)
     assert "run.params = params" in str(failed.value)
 

@@ -126,7 +126,7 @@ def test_a_value_that_is_not_finite_is_reported_once(play):
 def test_never_a_finite_value_is_a_plateau_without_a_best(play):
     run = play([LossAveraging(), PlateauAlarm(patience=3, action="stop")], [[NAN]] * 9)
     assert codes(run) == [("RNN403", 1), ("RNN601", 3)]
-    assert run.alarms[1].message == "train_loss has not improved for 3 epochs, and never had a finite value"
+    assert run.alarms[1].message == "train_loss has not improved for 3 epochs, and has had no finite value"
 
 
 def test_two_instances_keep_to_themselves(play):
@@ -160,7 +160,7 @@ def test_in_a_trainer(make_trainer):
 
 def test_restoring_needs_the_parameters():
     run = Run(plugins=[PlateauAlarm(restore_best=True)])
-    with pytest.raises(RunStateError, match="restore_best: the run does not know the parameters"), run:
+    with pytest.raises(RunStateError, match="restore_best: expected a run with parameters"), run:
         next(run.epochs(1))
 
 

@@ -145,7 +145,9 @@ def test_the_directory_is_made(play, tmp_path):
 @pytest.mark.parametrize("name", ["history.jsonl", "history.csv", "alarms.jsonl", "diagnosis.json"])
 def test_files_of_an_earlier_run_are_not_overwritten(play, tmp_path, name):
     (tmp_path / name).write_text("precious\n")
-    with pytest.raises(OptionError, match=f"history_log: .*{name} is there already") as failed:
+    with pytest.raises(
+        OptionError, match=f"history_log: expected a directory without files of an earlier run, got .*{name}"
+    ) as failed:
         play([AlarmAtTheStart(), HistoryLog(directory=tmp_path)], [[1.0]])
     assert "set overwrite = true" in str(failed.value)
     assert (tmp_path / name).read_text() == "precious\n"

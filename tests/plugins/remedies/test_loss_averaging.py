@@ -99,7 +99,7 @@ def test_nan_is_not_hidden(play):
 
 @pytest.mark.parametrize(("weight", "missing"), [("sequence", "sequences"), ("token", "tokens")])
 def test_a_weight_without_its_count_says_what_to_pass(play, weight, missing):
-    with pytest.raises(RunStateError, match=f"the batch's loss came without its number of {missing}") as failed:
+    with pytest.raises(RunStateError, match=f"needs the number of {missing} of each batch, got None") as failed:
         play([LossAveraging(weight=weight)], [[1.0]])
     assert f"pass {missing}= to run.backward and run.record" in str(failed.value)
 

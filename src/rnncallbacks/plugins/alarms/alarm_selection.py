@@ -1,4 +1,4 @@
-"""Configuration: which alarm codes count in a run, and how severe they are."""
+"""Selection of the alarm codes that a run raises, and their severity."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ if TYPE_CHECKING:
 
 def _severities(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, dict):
-        raise OptionError(f"AlarmSelection: {field.name}: expected a table of codes and severities, got {value!r}")
+        raise OptionError(f"AlarmSelection: {field.name}: expected a mapping of codes to severities, got {value!r}")
 
 
 @attrs.define(eq=False, kw_only=True)
 class AlarmSelection:
-    """Selects and ignores alarm codes, and changes their severity, by exact code or by its beginning.
+    """Selects or ignores alarm codes, and sets their severity, by code or by prefix.
 
-    Of two entries that fit a code, the longer one decides; of two as long, ``ignore`` does. A code that is not selected
-    raises no alarm: nothing is listed, logged or stopped. Put it first, so that it holds from the first epoch on.
+    If several entries match a code, the longest one applies; ``ignore`` wins over ``select`` at equal length. A code
+    that is not selected raises no alarm: it is not listed, not logged, and stops nothing.
 
     Options
     -------
     select:
-        Codes, or beginnings of codes, that count. An empty beginning fits every code, those of other packages included.
+        Codes or prefixes of codes that raise alarms. The empty prefix matches every code, including codes of other
+        packages.
     ignore:
-        Codes, or beginnings of codes, that do not count.
+        Codes or prefixes of codes that raise no alarms.
     severity:
-        From a code, or the beginning of some, to "info", "warning" or "error".
+        Severity, "info", "warning" or "error", by code or prefix.
 
     Raises
     ------
     OptionError
-        An entry that begins with RNN fits no code, or a severity is none of the three.
+        An entry that starts with RNN matches no code, or a severity is not one of the three.
 
     Example
     -------

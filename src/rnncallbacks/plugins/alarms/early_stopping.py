@@ -11,9 +11,10 @@ from rnncallbacks.plugins.alarms.plateau_alarm import PlateauAlarm
 
 @attrs.define(eq=False, kw_only=True)
 class EarlyStopping(PlateauAlarm):
-    """:class:`PlateauAlarm <rnncallbacks.plugins.alarms.plateau_alarm.PlateauAlarm>` with other defaults.
+    """Stops the run after ``patience`` consecutive epochs without improvement, and restores the best parameters.
 
-    It watches ``val_loss``, and ``action`` and ``restore_best`` are "stop" and True.
+    It is a :class:`~rnncallbacks.plugins.alarms.plateau_alarm.PlateauAlarm` with other defaults: ``monitor`` is
+    "val_loss", ``action`` is "stop", and ``restore_best`` is True.
 
     Source: Prechelt, "Early stopping - but when?" (1998).
 

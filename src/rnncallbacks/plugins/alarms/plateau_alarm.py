@@ -1,4 +1,4 @@
-"""Alarm: a metric no longer improves. It can stop the run and restore the best parameters."""
+"""Alarm: a monitored column has stopped improving. It can stop the run and restore the best parameters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
 
 logger = logging.getLogger("rnncallbacks")
-REBINDING = "a script whose update returns new arrays must assign run.params = params after it"
+ASSIGN_PARAMS = "if the update returns new arrays, assign run.params = params after each update"
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -51,15 +51,15 @@ class PlateauAlarm(ColumnMonitor):
     action: Action = attrs.field(default="warn", validator=options.one_of("warn", "stop", "raise"))
     restore_best: bool = attrs.field(default=False, validator=options.flag)
     _best_params: dict[str, Array] = state_field(factory=dict)
-    _judged_params: dict[str, Array] = state_field(factory=dict)
+    _evaluated_params: dict[str, Array] = state_field(factory=dict)
     _first_params: dict[str, Array] = state_field(factory=dict)
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
         if self.restore_best and run.params is None:
             raise RunStateError(
-                "restore_best: the run does not know the parameters",
-                hint="pass them to Run(params), or set restore_best=False",
+                "restore_best: expected a run with parameters, got Run() without params",
+                hint="pass the parameters to Run(params), or set restore_best=False",
             )
         if run.epoch == 0 and self.restore_best:
             self._first_params = _copies(run.params)
@@ -68,14 +68,14 @@ class PlateauAlarm(ColumnMonitor):
 
     @hookimpl
     def on_batch_start(self, run: Run, batch: Batch) -> None:
-        # A script that validates before it trains has changed the parameters by the end of the epoch.
+        # If validation comes before training, the parameters at the end of the epoch are not those of the value.
         if (
             self.restore_best
             and batch.index == 1
             and batch.phase != "train"
             and self.monitor.startswith(f"{batch.phase}_")
         ):
-            self._judged_params = _copies(run.params)
+            self._evaluated_params = _copies(run.params)
 
     @hookimpl
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
@@ -85,34 +85,34 @@ class PlateauAlarm(ColumnMonitor):
         if self.update(value, summary.epoch):
             if self.restore_best:
                 self._keep_params(run)
-        elif self.stale_epochs == self.patience:  # not above it: one plateau is one alarm
+        elif self.stale_epochs == self.patience:  # equality, so that each plateau raises one alarm
             self._alarm(run, value)
-        self._judged_params = {}
+        self._evaluated_params = {}
 
     @hookimpl
     def on_fit_end(self, run: Run) -> None:
         if not self._best_params:
             return
         if self.stale_epochs and run.step and self._never_moved(named_arrays(run.params, "params")):
-            logger.warning("restore_best: run.params never changed in this run; %s", REBINDING)
+            logger.warning("restore_best: run.params never changed in this run; %s", ASSIGN_PARAMS)
         for name, array in named_arrays(run.params, "params").items():
             array[...] = self._best_params[name]
 
     def _alarm(self, run: Run, value: float) -> None:
         best, epoch = self.best, self.best_epoch
         evidence: dict[str, float | int | str] = {self.monitor: value, "epochs_without_improvement": self.stale_epochs}
-        since = f"for {self.stale_epochs} epochs, and never had a finite value"
+        since = f"for {self.stale_epochs} epochs, and has had no finite value"
         if best is not None and epoch is not None:
             evidence |= {"best": best, "best_epoch": epoch}
             since = f"for {self.stale_epochs} epochs: {value:.6g}, best {best:.6g} in epoch {epoch}"
         run.raise_alarm("RNN601", f"{self.monitor} has not improved {since}", evidence=evidence, action=self.action)
 
     def _keep_params(self, run: Run) -> None:
-        params = self._judged_params or _copies(run.params)
+        params = self._evaluated_params or _copies(run.params)
         if self._best_params and self._never_moved(params):
             raise RunStateError(
-                f"restore_best: {self.monitor} improved, but run.params are still the numbers that the run began with",
-                hint=REBINDING,
+                f"restore_best: {self.monitor} improved, but run.params still equals the initial parameters",
+                hint=ASSIGN_PARAMS,
             )
         self._best_params = params
 

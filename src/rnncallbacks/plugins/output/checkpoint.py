@@ -1,4 +1,4 @@
-"""Files: a checkpoint at the end of an epoch, and a run that goes on from it."""
+"""Output: a checkpoint at the end of an epoch, from which a run resumes."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False, kw_only=True)
 class Checkpoint:
-    """Saves parameters, optimizer state, history, alarms and every plugin's state, so that a run resumes exactly.
+    """Saves parameters, optimizer state, history, alarms and the state of each plugin, so that a run resumes exactly.
 
     Options
     -------
     path:
-        The file, replaced at each save. Its directory is made if it is not there.
+        Path of the file. Each save replaces it. Its directory is created if it does not exist.
     every:
-        Epochs between two saves, 1 or more.
+        Number of epochs from one save to the next, 1 or more.
     resume:
-        Whether a run begins where the file, if there is one, left off. False begins anew and replaces the file.
+        Whether the run resumes from the file if it exists. With False, the run starts from the beginning and replaces
+        the file.
 
     Raises
     ------
     CheckpointError
         The file belongs to another model, or cannot be read.
     OptionError
-        The directory cannot be made.
+        The directory cannot be created.
 
     Example
     -------
@@ -57,7 +58,7 @@ class Checkpoint:
 
     @hookimpl(wrapper=True)
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> Generator[None, object, object]:
-        # A wrapper goes on only when all other plugins are done with the epoch.
+        # A wrapper, because the checkpoint must contain what the other plugins do at the end of the epoch.
         result = yield
         if summary.epoch % self.every == 0:
             save_checkpoint(run, summary, self.path)

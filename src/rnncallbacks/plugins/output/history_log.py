@@ -1,4 +1,4 @@
-"""Files: the history and the alarms, written as they come, and the diagnosis at the end."""
+"""Output: files with the history, the alarms and the diagnosis of a run."""
 
 from __future__ import annotations
 
@@ -26,26 +26,28 @@ FILES = ("history.jsonl", "history.csv", "alarms.jsonl", DIAGNOSIS)
 
 @attrs.define(eq=False, kw_only=True)
 class HistoryLog:
-    """Writes ``history.jsonl``, ``history.csv`` and ``alarms.jsonl`` into a directory, a line an epoch or alarm.
+    """Writes the history, the alarms and the diagnosis of a run into a directory.
 
-    When the run is over, it writes ``diagnosis.json`` (alarms, what was checked, what was not and why, repairs, and why
-    the run was stopped), and ``alarms.jsonl`` anew: only then is it known how often each alarm was found, and what
-    explains it. ``rnncallbacks report`` makes a page of these files.
+    During the run, ``history.jsonl`` and ``history.csv`` get one row per epoch, and ``alarms.jsonl`` one line per
+    alarm. At the end, ``diagnosis.json`` gets the alarms, the codes that were checked, the codes that were not and why,
+    the repairs, and the reason for which the run was stopped; and ``alarms.jsonl`` is rewritten, because only then the
+    number of occurrences of each alarm and its explanation are known. ``rnncallbacks report`` makes a page from these
+    files.
 
-    A number that is not finite is written as the word "NaN", "Infinity" or "-Infinity", as JSON has no such number. A
-    run that goes on from a checkpoint goes on in its files.
+    JSON has no numbers that are not finite: they are written as the strings "NaN", "Infinity" and "-Infinity". A run
+    that resumes from a checkpoint continues its files.
 
     Options
     -------
     directory:
-        Where the files go; made if it is not there.
+        Directory of the files. It is created if it does not exist.
     overwrite:
-        Whether a new run may replace the files of an earlier one.
+        Whether a new run may replace the files of an earlier run.
 
     Raises
     ------
     OptionError
-        The directory holds an earlier run's files, and ``overwrite`` is False; or it cannot be made.
+        The directory contains files of an earlier run and ``overwrite`` is False, or it cannot be created.
 
     Example
     -------
@@ -63,10 +65,11 @@ class HistoryLog:
         for path in map(self._file, FILES):
             if run.epoch == 0 and not self.overwrite and path.exists():
                 raise OptionError(
-                    f"history_log: {path} is there already", hint="name another directory, or set overwrite = true"
+                    f"history_log: expected a directory without files of an earlier run, got {path}",
+                    hint="choose another directory, or set overwrite = true",
                 )
         make_directory(self.directory)
-        self._file(DIAGNOSIS).unlink(missing_ok=True)  # an earlier run's, or that of the part before
+        self._file(DIAGNOSIS).unlink(missing_ok=True)  # it is stale until this run ends
         write_atomically(self._file("history.jsonl"), "".join(_line(row) for row in run.history))
         self._write_alarms(run)
         self._write_csv(list(run.history))
@@ -84,7 +87,7 @@ class HistoryLog:
 
     @hookimpl
     def on_alarm(self, alarm: Alarm) -> None:
-        if self._started and alarm.count == 1:  # those before the start are in run.alarms
+        if self._started and alarm.count == 1:  # on_fit_start writes the alarms that came before it
             self._append("alarms.jsonl", _line(alarm.to_dict()))
 
     @hookimpl(trylast=True)
@@ -107,7 +110,7 @@ class HistoryLog:
         write_atomically(self._file("alarms.jsonl"), "".join(_line(alarm.to_dict()) for alarm in run.alarms))
 
     def _write_csv(self, rows: list[dict[str, Any]]) -> None:
-        """All rows anew: their columns are not those of the file."""
+        """Write all rows again, because the header of the file lacks a column."""
         self._columns = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, self._columns, lineterminator="\n")

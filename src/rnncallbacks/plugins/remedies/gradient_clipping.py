@@ -1,4 +1,4 @@
-"""Remedy: bound the gradient between backward pass and update."""
+"""Remedy: gradient clipping, between the backward pass and the update."""
 
 from __future__ import annotations
 
@@ -21,19 +21,26 @@ CLIP = {"global": clip_by_global_norm, "array": clip_by_array_norm, "value": cli
 
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class GradientClipping:
-    """Clips gradients in place, and logs by epoch how often and how much.
+    r"""Clips gradients in place, and logs the gradient norm before and after.
+
+    In mode "global", the gradients are scaled so that their global norm is at most ``max_norm``:
+
+    .. math:: g \leftarrow g \cdot \min(1, \mathrm{max\_norm} / \lVert g \rVert_2)
+
+    with :math:`g` the gradients of all parameters as one vector. Gradients that contain NaN or infinity are not
+    changed, so that the alarms see them.
 
     Options
     -------
     max_norm:
-        The bound, above 0.
+        Upper bound, above 0, in the unit of the gradients.
     mode:
-        "global" bounds the norm of all gradients together, "array" the norm of each array by itself, "value" the
-        absolute value of each entry.
+        "global" bounds the norm of all gradients together, "array" the norm of each array, "value" the absolute value
+        of each entry.
 
-    Columns: ``gradient_norm`` and ``clipped_gradient_norm`` are the global norm before and after, each a mean over the
-    epoch's training batches; ``clipped_fraction`` is the share of these batches in which clipping engaged. Gradients
-    that hold NaN or infinity are left for the alarms to see.
+    Columns: ``gradient_norm`` and ``clipped_gradient_norm`` are the global norm before and after clipping, each a mean
+    over the training batches of the epoch. ``clipped_fraction`` is the fraction of these batches whose gradients were
+    clipped. Batches that were skipped are not counted.
 
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013), algorithm 1.
 
@@ -61,7 +68,7 @@ class GradientClipping:
     def on_backward(self, batch: Batch, grads: Gradients) -> None:
         if batch.skipped:
             return
-        # One norm of everything at once needs no names; one of each array does.
+        # Only the norm of each array needs the names; without them, gradients in one buffer are one array.
         arrays = grads.values() if self.mode == "array" else grads.arrays
         before, after = CLIP[self.mode](arrays, self.max_norm)
         self._batches += 1

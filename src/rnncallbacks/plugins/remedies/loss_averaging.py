@@ -1,4 +1,4 @@
-"""Remedy: an epoch's loss is divided by what was really counted."""
+"""Remedy: the mean loss of an epoch, divided by the number of batches, sequences or tokens that were counted."""
 
 from __future__ import annotations
 
@@ -20,21 +20,27 @@ COUNTED = {"batch": "batches", "sequence": "sequences", "token": "tokens"}
 
 @attrs.define(eq=False, kw_only=True)
 class LossAveraging:
-    r"""Averages the batch losses of each phase over the epoch.
+    r"""Computes the mean loss of each phase over an epoch.
 
     .. math:: \mathrm{loss} = \sum_b w_b\, \ell_b \Big/ \sum_b w_b
 
-    with :math:`\ell_b` the loss of batch b.
+    with :math:`\ell_b` the loss of batch :math:`b`, and :math:`w_b` its weight. Batches that were skipped or had no
+    loss are not counted.
 
     Options
     -------
     weight:
-        "batch" weights each batch by 1: the mean over the batches that were really seen. "sequence" and "token" weight
-        by the counts given as ``run.backward(loss, grads, sequences=..., tokens=...)``; where a batch's loss is a mean
-        over its tokens, "token" does not depend on how the data were batched.
+        Weight of a batch: "batch" for 1, "sequence" or "token" for the number of sequences or tokens that
+        ``run.backward(loss, grads, sequences=..., tokens=...)`` was given. If the loss of a batch is a mean over its
+        tokens, the mean by "token" does not depend on how the data were batched.
 
-    Columns, for each phase: ``<phase>_loss``, and its denominator as ``<phase>_batches``, ``<phase>_sequences`` or
-    ``<phase>_tokens``. Batches that were skipped or gave no loss are not counted.
+    Columns, for each phase: ``<phase>_loss``, and its denominator :math:`\sum_b w_b` as ``<phase>_batches``,
+    ``<phase>_sequences`` or ``<phase>_tokens``.
+
+    Raises
+    ------
+    RunStateError
+        A batch has a loss but no number of sequences or tokens, and ``weight`` needs it.
 
     Example
     -------
@@ -63,8 +69,8 @@ class LossAveraging:
             if counted is None:
                 name = COUNTED[self.weight]
                 raise RunStateError(
-                    f"loss_averaging by {self.weight}: the batch's loss came without its number of {name}",
-                    hint=f"pass {name}= to run.backward and run.record, or average with weight='batch'",
+                    f"loss_averaging: weight={self.weight!r} needs the number of {name} of each batch, got None",
+                    hint=f"pass {name}= to run.backward and run.record, or set weight='batch'",
                 )
             weight = counted
         phase = batch.phase
