@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,10 +23,7 @@ from rnncallbacks.rnn.layers.padding import Reversal, sequence_lengths
 from rnncallbacks.rnn.layers.stack import Stack
 from rnncallbacks.rnn.linalg.workspace import Workspace
 from rnncallbacks.rnn.validation import IntArray, check_state
-from rnncallbacks.rnn.weights import load_arrays, read_arrays, save_arrays
-
-# Key of the options in the metadata of a saved file.
-_OPTIONS_KEY = "rnncallbacks.RecurrentModel"
+from rnncallbacks.rnn.weights import load_arrays, read_options, save_model
 
 # For attributes that every step sets: attrs' validation of assignments would take time.
 _UNVALIDATED = attrs.setters.NO_OP
@@ -273,7 +269,7 @@ class RecurrentModel(Architecture):
         saved = {name: value for name, value in self.chosen_options().items() if name != "kernels"}
         # A tied matrix is written under both of its names, as in PyTorch's state_dict.
         aliases = {name: self.parameters[original] for name, original in self.tied.items()}
-        save_arrays(Path(path), {**self.parameters, **aliases}, {_OPTIONS_KEY: json.dumps(saved)})
+        save_model(Path(path), {**self.parameters, **aliases}, saved)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, kernels: Literal["numpy", "numba"] = "numpy") -> RecurrentModel:
@@ -286,14 +282,9 @@ class RecurrentModel(Architecture):
         OptionError
             The kernels are not available.
         """
-        _, metadata = read_arrays(Path(path))
-        if _OPTIONS_KEY not in metadata:
-            raise CheckpointError(
-                f"{path}: the file does not hold the options of a RecurrentModel",
-                hint="make the model with its options, then call load_parameters",
-            )
+        saved = read_options(Path(path))
         try:
-            model = cls(**json.loads(metadata[_OPTIONS_KEY]), kernels=kernels)
+            model = cls(**saved, kernels=kernels)
         except OptionError:
             raise
         except (TypeError, ValueError) as error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -12,6 +14,37 @@ from safetensors.numpy import save
 from rnncallbacks.arrays import Array, FlatArrays
 from rnncallbacks.errors import CheckpointError, ShapeError
 from rnncallbacks.files import write_atomically
+
+# Key of the options in the metadata of a saved model.
+_OPTIONS_KEY = "rnncallbacks.RecurrentModel"
+
+
+def save_model(path: Path, arrays: Mapping[str, Array], options: Mapping[str, Any]) -> None:
+    """Write arrays and the options of a model to a safetensors file, atomically."""
+    save_arrays(path, arrays, {_OPTIONS_KEY: json.dumps(dict(options))})
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """The options that ``save_model`` wrote.
+
+    Raises
+    ------
+    CheckpointError
+        The file cannot be read, or holds no options.
+    """
+    _, metadata = read_arrays(path)
+    try:
+        options = json.loads(metadata[_OPTIONS_KEY])
+    except KeyError:
+        raise CheckpointError(
+            f"{path}: the file does not hold the options of a RecurrentModel",
+            hint="make the model with its options, then call load_parameters",
+        ) from None
+    except ValueError as error:
+        raise CheckpointError(f"{path}: the options in the file are not those of this version: {error}") from error
+    if not isinstance(options, dict):
+        raise CheckpointError(f"{path}: the options in the file are not those of this version: {options!r}")
+    return options
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:

@@ -33,7 +33,7 @@ class VanillaCell(Cell):
 
     gates: ClassVar[int] = 1
     # The states are all that the forward pass keeps, and their gradients are as large. With six segments, a step holds
-    # at most 1.5 times what it must keep. Measured: docs/contributing/speed-notes.md.
+    # at most 1.5 times what it must keep. Measured: docs/explanation/speed.md.
     max_segments: ClassVar[int] = 6
 
     def __init__(self, hidden_size: int, nonlinearity: str) -> None:

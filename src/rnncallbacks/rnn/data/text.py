@@ -93,7 +93,7 @@ class Vocabulary:
 
         Example
         -------
-        >>> Vocabulary.from_tokens(words("a rose is a rose"), max_size=3, unknown="<unk>").tokens
+        >>> Vocabulary.from_tokens(split_words("a rose is a rose"), max_size=3, unknown="<unk>").tokens
         ('<unk>', 'a', 'rose')
         """
         counts = Counter(tokens)
@@ -162,12 +162,12 @@ class Vocabulary:
         return [self.tokens[number] for number in array.tolist()]
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """The words and punctuation marks of a text, without white space. Case is preserved.
 
     Example
     -------
-    >>> words("Don't panic: it's 42.")
+    >>> split_words("Don't panic: it's 42.")
     ["Don't", 'panic', ':', "it's", '42', '.']
     """
     return _WORD.findall(text)

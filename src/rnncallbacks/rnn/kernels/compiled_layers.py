@@ -179,7 +179,7 @@ class CompiledTokenInput(TokenInput):
         in_place = is_first and out.flags.c_contiguous
         # Otherwise in the memory of the table, which only the forward pass needs.
         sums = out if in_place else work.array("table", out.shape)
-        training_kernels.sum_by_token(tokens.reshape(-1), values, sums)
+        training_kernels.token_sums(tokens.reshape(-1), values, sums)
         if not is_first:
             np.add(out, sums, out)
         elif not in_place:

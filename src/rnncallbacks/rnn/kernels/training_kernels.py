@@ -81,7 +81,7 @@ def softmax_backward(
 
 
 @compiled
-def sum_by_token(tokens: IntArray, values: FloatArray, out: FloatArray) -> None:
+def token_sums(tokens: IntArray, values: FloatArray, out: FloatArray) -> None:
     """Write the sum of each token's rows of ``values`` (positions, size) to ``out`` (vocab_size, size)."""
     out[:] = _ZERO
     for position in range(tokens.size):

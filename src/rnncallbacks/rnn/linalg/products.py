@@ -15,7 +15,7 @@ from rnncallbacks.rnn.linalg.workspace import Workspace
 _MAX_SMALL_KERNEL_MULTIPLICATIONS = 10**6
 
 # Rows. Copying a matrix takes about as long as this many rows save when they are multiplied by the aligned copy.
-# Measured.
+# Chosen by eye.
 _MIN_ROWS_FOR_COPY = 64
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-# Multiplications of the product of one step. Below, threads wait for one another longer than they compute. Measured
-# with OpenBLAS on two cores.
+# Multiplications of the product of one step. Below, threads wait for one another longer than they compute. The
+# exact number is chosen by eye.
 MIN_MULTITHREADED_MULTIPLICATIONS = 2**21
 
 

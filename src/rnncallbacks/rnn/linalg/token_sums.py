@@ -10,7 +10,7 @@ from rnncallbacks.rnn.linalg.workspace import Workspace
 from rnncallbacks.rnn.validation import IntArray
 
 # Multiplications. Up to here, a product with a one-hot matrix takes less time than the calls that sum token by token.
-# Measured.
+# The exact number is chosen by eye.
 _MAX_ONE_HOT_MULTIPLICATIONS = 3 * 2**20
 
 # Elements of the rows sorted at a time, 128 KiB in float32: they stay in the second-level cache until they are summed.
