@@ -128,7 +128,10 @@ def test_a_resumed_run_does_not_raise_it_again(tmp_path: Path) -> None:
 
 
 def test_it_needs_the_parameters() -> None:
-    with pytest.raises(RunStateError, match=r"pass them: Run\(params\)"), Run(plugins=[AcmeUpdateRatio()]) as run:
+    with (
+        pytest.raises(RunStateError, match=r"pass the parameters: Run\(params\)"),
+        Run(plugins=[AcmeUpdateRatio()]) as run,
+    ):
         next(run.epochs(1))
 
 

@@ -1,4 +1,4 @@
-"""How far an update moves the weights, whatever optimizer made it."""
+"""The update ratio: norm of the update divided by norm of the parameters, for any optimizer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from rnncallbacks import hookimpl
 from rnncallbacks.arrays import named_arrays
+from rnncallbacks.bases import state_field
 from rnncallbacks.errors import RunStateError
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def update_ratio(before: Iterable[Array], after: Iterable[Array]) -> float:
-    r"""The size of an update relative to what it changes.
+    r"""The norm of an update divided by the norm of the parameters.
 
-    .. math:: r = \lVert W' - W \rVert / \lVert W \rVert
+    .. math:: r = \lVert W' - W \rVert_2 / \lVert W \rVert_2
 
-    with :math:`W` all arrays before and :math:`W'` all arrays after, taken as one vector each. It has no unit. It is 0
-    if nothing changed, and infinite if all of :math:`W` is 0 and :math:`W'` is not.
+    with :math:`W` the arrays before the update and :math:`W'` the arrays after it, each as one vector. It is 0 if
+    nothing changed, and infinite if :math:`W` is 0 and :math:`W'` is not.
 
     Example
     -------
@@ -43,21 +44,22 @@ def update_ratio(before: Iterable[Array], after: Iterable[Array]) -> float:
 
 @attrs.define(eq=False, kw_only=True)
 class AcmeUpdateRatio:
-    """Logs how far updates move the weights, and raises ACME001 when they do not move at all.
+    """Logs the update ratio of each epoch, and raises ACME001 if the parameters do not change.
 
     Options
     -------
     every:
-        Training batches from one sample to the next, 1 or more. A sample copies the parameters once.
+        Number of training batches from one sample to the next, 1 or more. Each sample copies the parameters once.
     action:
-        What ACME001 does: "warn" goes on, "stop" ends the run, "raise" ends it with an error.
+        What ACME001 does: "warn" continues, "stop" ends the run, "raise" ends it with an error.
 
-    Column: ``update_ratio`` is the mean of :func:`update_ratio` over the epoch's samples. A common rule of thumb is
-    1e-3; far below, the learning rate is too low, and far above, too high. A batch that was skipped is no sample.
+    Column: ``update_ratio`` is the mean of :func:`update_ratio` over the samples of the epoch. A common rule of thumb
+    is 1e-3. A much lower value suggests that the learning rate is too low, a much higher one that it is too high.
+    Batches that were skipped are not sampled.
 
-    The alarm is raised at the end of an epoch in whose samples no parameter changed, once in a run.
+    The alarm is raised once in a run, at the end of the first epoch in whose samples no parameter changed.
 
-    Source of the rule of thumb: CS231n course notes, "Neural Networks Part 3", section "Ratio of weights:updates".
+    Source: CS231n course notes, "Neural Networks Part 3", section "Ratio of weights:updates", for the rule of thumb.
 
     Example
     -------
@@ -69,16 +71,17 @@ class AcmeUpdateRatio:
     action: Literal["warn", "stop", "raise"] = attrs.field(
         default="warn", validator=attrs.validators.in_(("warn", "stop", "raise"))
     )
-    # What follows is state: no options, and kept by checkpoints.
-    _before: dict[str, Array] = attrs.field(factory=dict, init=False, repr=False)
-    _ratios: list[float] = attrs.field(factory=list, init=False, repr=False)
-    _raised: bool = attrs.field(default=False, init=False, repr=False)
+    # State has its default at the start of a run. Checkpoints keep it, except for what an epoch starts again.
+    _raised: bool = state_field(False)
+    _before: dict[str, Array] = state_field(factory=dict, saved=False)
+    _ratios: list[float] = state_field(factory=list, saved=False)
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
         if run.params is None:
             raise RunStateError(
-                "acme_update_ratio: the run does not know the parameters", hint="pass them: Run(params)"
+                "acme_update_ratio: expected a run with parameters, got Run() without params",
+                hint="pass the parameters: Run(params)",
             )
 
     @hookimpl
@@ -87,7 +90,7 @@ class AcmeUpdateRatio:
 
     @hookimpl
     def on_batch_start(self, run: Run, batch: Batch) -> None:
-        # The first batch of every epoch is sampled, so that no epoch is without a value.
+        # The first batch of each epoch is a sample, so that each epoch has a value.
         if batch.phase == "train" and (batch.index - 1) % self.every == 0:
             self._before = {name: array.copy() for name, array in named_arrays(run.params, "params").items()}
 
@@ -99,7 +102,7 @@ class AcmeUpdateRatio:
         if batch.loss is not None and not batch.skipped:
             self._ratios.append(update_ratio(before.values(), named_arrays(run.params, "params").values()))
 
-    # Before loggers read the row.
+    # First, so that plugins that read the history row find the column.
     @hookimpl(tryfirst=True)
     def on_epoch_end(self, run: Run) -> None:
         if not self._ratios:
@@ -113,7 +116,8 @@ class AcmeUpdateRatio:
                 f"no parameter changed in the {len(self._ratios)} sampled batches of this epoch",
                 evidence={"update_ratio": mean, "samples": len(self._ratios)},
                 cause="parameters do not change",
-                remedy="apply the update, with a learning rate above 0; if it returns new arrays, run.params = params",
+                remedy="apply the update with a learning rate above 0. If it returns new arrays, "
+                "assign run.params = params after it",
                 severity="error",
                 action=self.action,
             )
