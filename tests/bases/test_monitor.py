@@ -13,6 +13,7 @@ from rnncallbacks.bases.monitor import ColumnMonitor, Mode
 from rnncallbacks.core.batch import EpochSummary
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import DataError, OptionError
+from rnncallbacks.plugins import EarlyStopping, PlateauAlarm, ReduceOnPlateau
 
 NAN, INF = math.nan, math.inf
 MODES: tuple[Mode, ...] = ("min", "max")
@@ -167,20 +168,27 @@ def test_any_finite_value_improves_on_values_that_are_not_finite(first: float, m
     "wrong",
     [
         {"patience": 0},
+        {"patience": 1.5},
         {"patience": 2.0},
         {"patience": True},
         {"mode": "auto"},
         {"min_delta": -0.1},
         {"min_delta": NAN},
+        {"rtol": -1.0},
+        {"rtol": NAN},
         {"rtol": INF},
         {"monitor": "val loss"},
+        {"monitor": "val-loss"},
+        {"monitor": ""},
+        {"monitor": 1},
     ],
 )
-def test_a_bad_option_is_named_with_its_value(wrong: dict[str, object]) -> None:
+@pytest.mark.parametrize("kind", [ColumnMonitor, PlateauAlarm, EarlyStopping, ReduceOnPlateau])
+def test_a_bad_option_is_named_with_its_value(kind: type[ColumnMonitor], wrong: dict[str, object]) -> None:
     ((name, value),) = wrong.items()
     with pytest.raises(OptionError) as caught:
-        ColumnMonitor(**wrong)
-    assert caught.value.message.startswith(f"ColumnMonitor: {name}: expected")
+        kind(**wrong)
+    assert caught.value.message.startswith(f"{kind.__name__}: {name}: expected")
     assert caught.value.message.endswith(f"got {value!r}")
 
 

@@ -164,21 +164,8 @@ def test_restoring_needs_the_parameters():
         next(run.epochs(1))
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"monitor": "val loss"},
-        {"monitor": 1},
-        {"patience": 0},
-        {"patience": 1.5},
-        {"min_delta": -0.1},
-        {"rtol": NAN},
-        {"mode": "auto"},
-        {"action": "repair"},
-        {"restore_best": 1},
-    ],
-)
-def test_options_out_of_range(wrong):
+@pytest.mark.parametrize("wrong", [{"action": "repair"}, {"restore_best": 1}])
+def test_an_option_of_its_own_out_of_range_is_named(wrong):
     (name,) = wrong
     with pytest.raises(OptionError, match=f"PlateauAlarm: {name}: expected .*, got"):
         PlateauAlarm(**wrong)

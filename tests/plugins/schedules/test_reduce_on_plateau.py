@@ -94,20 +94,8 @@ def test_in_a_trainer(make_trainer):
     assert history["learning_rate"] == [0.01, 0.01, 0.005, 0.0025]
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"monitor": ""},
-        {"factor": 0.0},
-        {"factor": 1.0},
-        {"patience": 0},
-        {"min_delta": -1.0},
-        {"rtol": -1.0},
-        {"mode": "less"},
-        {"min_scale": 1.5},
-    ],
-)
-def test_options_out_of_range(wrong):
+@pytest.mark.parametrize("wrong", [{"factor": 0.0}, {"factor": 1.0}, {"min_scale": 1.5}])
+def test_an_option_of_its_own_out_of_range_is_named(wrong):
     (name,) = wrong
     with pytest.raises(OptionError, match=f"ReduceOnPlateau: {name}: expected .*, got"):
         ReduceOnPlateau(**wrong)
