@@ -1,4 +1,4 @@
-"""What the loss is: sums, squared errors and wild starts are found in the first batches, and healthy losses are not."""
+"""The loss function: sums, squared errors and large weights are found in the first batches; healthy losses pass."""
 
 import attrs
 import numpy as np
@@ -80,8 +80,10 @@ def test_each_loss_is_told_from_the_others(loss, found, closure):
 def test_the_message_does_the_arithmetic():
     (alarm,) = loop(lambda z, y: nll(z, y).sum(axis=1).mean()).alarms
     assert alarm.message == (
-        "with all parameters at zero, the loss is 26.3667 = 12 x ln 9, and 12 is the number of time steps: it is a sum"
+        "the loss is 12 times a mean, and 12 is the number of time steps: "
+        "with all parameters at zero it is 26.3667 = 12 x ln 9"
     )
+    assert alarm.remedy == "divide the loss and its gradients by 12, the number of time steps"
 
 
 def test_a_layout_that_nobody_told():

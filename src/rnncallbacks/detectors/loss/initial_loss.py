@@ -1,146 +1,215 @@
-"""What a loss at zero parameters, or the first losses, say of the loss function and of the initial weights."""
+"""Identifies the loss function, its scale, and initial weights that are too large, by the first losses (RNN301 to 303).
+
+The strongest evidence is the loss with all parameters at zero, which needs a closure; then observed logits; then the
+first losses alone.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
-from rnncallbacks.detectors.finding import Finding
-from rnncallbacks.detectors.loss.uniform_loss import Classes, Match, explain, explain_first, explain_low, explain_whole
+from rnncallbacks.arrays import Array
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.closure import ClosureError
+from rnncallbacks.detectors.finding import CheckResult
+from rnncallbacks.detectors.loss import initial_loss_words as words
+from rnncallbacks.detectors.loss.likelihood import mean_nll
+from rnncallbacks.detectors.loss.loss_at_zero import evaluate_loss_at_zero
+from rnncallbacks.detectors.loss.output_weights import output_weight_scale
+from rnncallbacks.detectors.loss.summation_counts import summation_counts
+from rnncallbacks.detectors.loss.target_classes import TargetClasses, find_target_classes, smallest_class_count
+from rnncallbacks.detectors.loss.uniform_loss import (
+    match_first_loss,
+    match_loss_at_zero,
+    match_low_losses,
+    match_whole_multiple,
+)
+from rnncallbacks.detectors.sequences import sequences_of
 
-TOO_HIGH = 1.5
-"""A first loss of so many times ln V comes from initial weights that are too large; 1.3 is seen in small networks."""
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
 
-LARGE_WEIGHTS = 3.0
-"""Output weights that make such a first loss, in the measure of ``weight_scale``."""
-
-HIGH_FOR_LARGE = 1.25
-"""A first loss of so many times ln V is enough where the weights are that large too."""
-
-ALL = ("RNN301", "RNN302", "RNN303")
+CODES = ("RNN301", "RNN302", "RNN303")
+LOSS_CODES = ("RNN301", "RNN302")
 
 
-@attrs.frozen
-class Judgement:
-    """What was found, which codes were passed, and why the others cannot be told; None if more losses may tell."""
+@attrs.frozen(kw_only=True)
+class InitialLossThresholds:
+    """When a first loss is too high, and how closely it must agree with a likelihood."""
 
-    finding: Finding | None = None
-    passed: tuple[str, ...] = ()
-    unclear: str | None = ""
-    divided: bool = False
+    largest_first_ratio: float = 1.5
+    """Largest first loss in units of the uniform loss, ln V: 1.3 was measured on small healthy networks."""
+
+    large_weight_scale: float = 3.0
+    """Smallest scale of output weights that explains a high first loss: five times the typical 0.6; chosen by eye."""
+
+    largest_first_ratio_of_large_weights: float = 1.25
+    """Largest first loss in units of ln V if the output weights are large; chosen by eye."""
+
+    likelihood_tolerance: float = 1e-3
+    """Largest relative difference between a loss and a multiple of the mean negative log-likelihood: rounding errors
+    of float32 and small penalties. Chosen by eye."""
+
+    low_loss_batches: int = 3
+    """Batches after which first losses below ln V are judged: a squared error hardly moves within them."""
 
 
-def judge_zero(at_zero: float, loss: float, weights: float, classes: Classes, counts: Mapping[str, float]) -> Judgement:
-    """Judge the loss with all parameters at zero, and the first loss beside it.
+THRESHOLDS = InitialLossThresholds()
 
-    ``weights`` is the measure of the output weights.
+
+@attrs.define(eq=False)
+class InitialLossDetector:
+    """Judges the loss in the first training batches, until it knows or cannot know.
 
     Example
     -------
-    >>> classes = Classes((36,), certain=True, regression=False, known=True)
-    >>> print(judge_zero(71.6704, 71.9, 0.6, classes, {"the number of time steps": 20.0}).finding.message)
-    with all parameters at zero, the loss is 71.6704 = 20 x ln 36, and 20 is the number of time steps: it is a sum
+    >>> import numpy as np
+    >>> from rnncallbacks.core.batch import Batch
+    >>> tokens = np.arange(320).reshape(20, 16) % 36
+    >>> batch = Batch((np.eye(36)[tokens], np.eye(36)[tokens]), "train", 1, batch_size=16)
+    >>> result = InitialLossDetector().check(batch, 20 * 3.58, {"head": np.full((36, 8), 0.1)})
+    >>> print(result.finding.message)
+    the loss is 20 times a mean, and 20 is the number of time steps: the first loss is 71.6 = 19.98 x ln 36
     """
-    match = explain(at_zero, classes.sizes, counts) or (None if counts else explain_whole(at_zero, classes.sizes))
-    if match is None or (match.kind == "other" and not classes.known):
+
+    done: bool = state_field(False)
+    _losses: list[float] = state_field(factory=list)
+    _class_count: int = state_field(0)
+
+    def give_up(self, why: str) -> CheckResult:
+        """End the check without a result."""
+        self.done = True
+        return CheckResult(not_checked=dict.fromkeys(CODES, why))
+
+    def check(self, batch: Batch, loss: float, params: Mapping[str, Array]) -> CheckResult:
+        """Judge a training batch and its loss, which is finite, before the update.
+
+        ``done`` is False afterwards if more batches are needed.
+        """
+        targets = sequences_of(batch).targets
+        self._losses.append(loss)
+        self._class_count = max(self._class_count, smallest_class_count(targets))
+        classes = find_target_classes(batch, params, self._class_count)
+        if classes.regression:
+            return self.give_up("targets are no classes")
+        if not classes.candidates:
+            return self.give_up("run.observe(inputs=..., targets=...)")
+        if len(self._losses) == 1:
+            return self._check_first(batch, loss, params, classes)
+        if len(self._losses) == THRESHOLDS.low_loss_batches:
+            self.done = True
+            return check_low_losses(self._losses, classes.candidates)
+        return CheckResult()
+
+    def _check_first(
+        self, batch: Batch, loss: float, params: Mapping[str, Array], classes: TargetClasses
+    ) -> CheckResult:
+        counts = summation_counts(batch)
+        weight_scale = max(output_weight_scale(params, count) for count in classes.candidates)
+        try:
+            at_zero = evaluate_loss_at_zero(batch, loss, params)
+        except ClosureError as error:
+            reasons = dict.fromkeys(CODES, str(error))
+        else:
+            self.done = True
+            return check_loss_at_zero(at_zero, loss, weight_scale, classes, counts)
+        logits, targets = batch.observed.get("logits"), sequences_of(batch).targets
+        nll = None if logits is None or targets is None else mean_nll(logits, targets)
+        result = check_first_loss(loss, nll, weight_scale, classes, counts)
+        self.done = result is not None
+        result = result or CheckResult()
+        return attrs.evolve(result, not_checked={**result.not_checked, **reasons})
+
+
+def check_loss_at_zero(
+    at_zero: float, loss: float, weight_scale: float, classes: TargetClasses, counts: Mapping[str, float]
+) -> CheckResult:
+    """Judge the loss with all parameters at zero, and the first loss in units of it.
+
+    ``weight_scale`` is that of :func:`~rnncallbacks.detectors.loss.output_weights.output_weight_scale`, and ``counts``
+    are the numbers of terms that the loss may be a sum over, by name.
+
+    Example
+    -------
+    >>> classes = TargetClasses((36,), certain=True, regression=False, known=True)
+    >>> finding = check_loss_at_zero(71.6704, 71.9, 0.6, classes, {"the number of time steps": 20.0}).finding
+    >>> print(finding.message)
+    the loss is 20 times a mean, and 20 is the number of time steps:
+    with all parameters at zero it is 71.6704 = 20 x ln 36
+    >>> print(finding.remedy)
+    divide the loss and its gradients by 20, the number of time steps
+    """
+    match = match_loss_at_zero(at_zero, classes.candidates, counts)
+    if match is None and not counts:
+        match = match_whole_multiple(at_zero, classes.candidates)
+    if match is None or (match.kind == "other function" and not classes.known):
         more = "" if classes.known else ": run.observe(inputs=..., targets=...)"
-        return Judgement(
-            unclear=f"the loss with all parameters at zero, {at_zero:.6g}, is that of no known scale{more}"
-        )
-    start = f"with all parameters at zero, the loss is {at_zero:.6g}"
-    if match.kind == "other":
-        size = classes.sizes[0]
-        message = f"{start}, {match.form}; a mean negative log-likelihood is ln {size} = {math.log(size):.6g} there"
-        numbers = {"loss_at_zero": at_zero, "expected": math.log(size), "classes": size}
-        return Judgement(Finding("RNN302", message, numbers))
-    factor = f"{match.factor:g}"
-    numbers = {"loss_at_zero": at_zero, "factor": match.factor, "expected_factor": 1.0}
-    if match.kind == "summed":
-        message = f"{start} = {factor} x {match.form}, and {factor} is {match.count}: it is a sum"
-        return Judgement(Finding("RNN301", message, numbers), ("RNN302",))
-    if match.kind == "divided":
-        message = f"{start} = {match.form} / {factor}, and {factor} is {match.count}: it is divided once too often"
-        return Judgement(Finding("RNN301", message, numbers), ("RNN302",), divided=True)
-    return _judge_height(loss, at_zero, weights, "with all parameters at zero")
+        return _unclear(f"the loss with all parameters at zero, {at_zero:.6g}, is that of no known function{more}")
+    if match.kind == "other function":
+        return CheckResult(finding=words.other_function_at_zero(at_zero, match, classes.candidates[0]))
+    if match.kind == "sum":
+        return CheckResult(finding=words.summed_at_zero(at_zero, match), checked=("RNN302",))
+    if match.kind == "divided twice":
+        return CheckResult(finding=words.divided_twice(at_zero, match), checked=("RNN302",))
+    return _check_height(loss, at_zero, weight_scale, "the loss with all parameters at zero")
 
 
-def judge_first(
-    loss: float, nll: float | None, weights: float, classes: Classes, counts: Mapping[str, float]
-) -> Judgement:
-    """Judge the first loss.
+def check_first_loss(
+    loss: float, nll: float | None, weight_scale: float, classes: TargetClasses, counts: Mapping[str, float]
+) -> CheckResult | None:
+    """Judge the first loss without a loss at zero; None if later losses are needed.
 
-    ``nll`` is the true negative log-likelihood, if logits were observed; ``weights`` the measure of the output weights.
+    ``nll`` is the mean negative log-likelihood under the observed logits, None if none were observed.
     """
     if nll is not None and nll > 0.0:
         for name, count in {"": 1.0, **counts}.items():
-            if abs(loss / nll / count - 1.0) < 1e-3:
-                return _judge_likelihood(loss, nll, count, name, weights, classes)
-    if weights > LARGE_WEIGHTS and loss > HIGH_FOR_LARGE * math.log(max(classes.sizes)):
-        return _large_weights(loss, max(classes.sizes), weights)
-    match = explain_first(loss, classes.sizes, counts)
-    if match is not None and match.kind == "right":
-        return Judgement(passed=ALL)
-    if loss < math.log(min(classes.sizes)):
-        return Judgement(unclear=None)
+            if abs(loss / nll / count - 1.0) < THRESHOLDS.likelihood_tolerance:
+                if name:
+                    return CheckResult(finding=words.summed_likelihood(loss, nll, count, name), checked=("RNN302",))
+                return _check_mean_likelihood(loss, weight_scale, classes)
+    uniform_loss = math.log(max(classes.candidates))
+    high = loss > THRESHOLDS.largest_first_ratio_of_large_weights * uniform_loss
+    if weight_scale > THRESHOLDS.large_weight_scale and high:
+        finding = words.large_initial_weights(loss, uniform_loss, weight_scale, f"ln {max(classes.candidates)}")
+        return attrs.evolve(_unclear("the initial weights are too large"), finding=finding)
+    match = match_first_loss(loss, classes.candidates, counts)
+    if match is not None and match.kind == "mean":
+        return CheckResult(checked=CODES)
+    if loss < math.log(min(classes.candidates)):
+        return None
     if match is None or not classes.known:
-        return Judgement(unclear="pass closure= to run.backward, or run.observe(logits=...)")
-    return _sum_of_first(loss, match)
+        return _unclear("pass closure= to run.backward, or run.observe(logits=...)")
+    return CheckResult(finding=words.summed_first_loss(loss, match), checked=("RNN302",))
 
 
-def judge_low(losses: Sequence[float], sizes: tuple[int, ...]) -> Judgement:
-    """Judge first losses below ln V: a squared error, or a network that was trained before."""
-    match = explain_low(list(losses), sizes)
+def check_low_losses(losses: Sequence[float], candidates: Sequence[int]) -> CheckResult:
+    """Judge first losses below ln V: those of a squared error, or of a network that was trained before."""
+    match = match_low_losses(losses, candidates)
     if match is None:
-        return Judgement(unclear="the first losses are low: pass closure= to run.backward, or run.observe(logits=...)")
-    size = sizes[0]
-    message = (
-        f"the first losses, {losses[0]:.4g} to {losses[-1]:.4g}, lie at {match.expected:.4g}, {match.form}; "
-        f"a mean negative log-likelihood begins at about ln {size} = {math.log(size):.4g}"
-    )
-    return Judgement(Finding("RNN302", message, {"loss": losses[0], "expected": math.log(size), "classes": size}))
+        return _unclear("the first losses are low: pass closure= to run.backward, or run.observe(logits=...)")
+    return CheckResult(finding=words.other_function_of_first_losses(losses[0], losses[-1], match, candidates[0]))
 
 
-def _judge_height(loss: float, even: float, weights: float, where: str) -> Judgement:
-    passed = ("RNN301", "RNN302")
-    if loss <= (HIGH_FOR_LARGE if weights > LARGE_WEIGHTS else TOO_HIGH) * even:
-        return Judgement(passed=ALL)
-    message = f"the first loss is {loss:.4g}, {loss / even:.3g} times the {even:.4g} that it is {where}"
-    numbers = {"loss": loss, "expected": even, "ratio": loss / even, "weight_scale": weights}
-    return Judgement(Finding("RNN303", message, numbers), passed)
+def _check_mean_likelihood(loss: float, weight_scale: float, classes: TargetClasses) -> CheckResult:
+    if classes.certain or weight_scale > THRESHOLDS.large_weight_scale:
+        count = max(classes.candidates)
+        return _check_height(loss, math.log(count), weight_scale, f"ln {count}")
+    return CheckResult(checked=LOSS_CODES, not_checked=dict.fromkeys(CODES, "pass closure= to run.backward"))
 
 
-def _judge_likelihood(loss: float, nll: float, count: float, name: str, weights: float, classes: Classes) -> Judgement:
-    """The loss is the negative log-likelihood under the observed logits, times a count."""
-    if name:
-        message = (
-            f"the first loss is {loss:.6g}, and the mean negative log-likelihood under the observed logits {nll:.6g}: "
-            f"it is {count:g} times as much, a sum over {name}"
-        )
-        numbers = {"loss": loss, "expected": nll, "factor": count, "expected_factor": 1.0}
-        return Judgement(Finding("RNN301", message, numbers), ("RNN302",))
-    even = math.log(max(classes.sizes))
-    if classes.certain or weights > LARGE_WEIGHTS:
-        return _judge_height(loss, even, weights, f"for an even guess among {max(classes.sizes)} classes")
-    return Judgement(passed=("RNN301", "RNN302"), unclear="pass closure= to run.backward")
+def _check_height(loss: float, uniform_loss: float, weight_scale: float, origin: str) -> CheckResult:
+    """Judge the first loss of a mean negative log-likelihood."""
+    large = weight_scale > THRESHOLDS.large_weight_scale
+    limit = THRESHOLDS.largest_first_ratio_of_large_weights if large else THRESHOLDS.largest_first_ratio
+    if loss <= limit * uniform_loss:
+        return CheckResult(checked=CODES)
+    finding = words.large_initial_weights(loss, uniform_loss, weight_scale, origin)
+    return CheckResult(finding=finding, checked=LOSS_CODES)
 
 
-def _large_weights(loss: float, size: int, weights: float) -> Judgement:
-    even = math.log(size)
-    message = (
-        f"the first loss is {loss:.4g}, {loss / even:.3g} times ln {size} = {even:.4g}, and the output weights are "
-        f"{weights:.3g} over the root of their number of inputs, customary is 0.6"
-    )
-    numbers = {"loss": loss, "expected": even, "ratio": loss / even, "weight_scale": weights}
-    return Judgement(Finding("RNN303", message, numbers), unclear="the initial weights are too large")
-
-
-def _sum_of_first(loss: float, match: Match) -> Judgement:
-    once = match.expected / match.factor
-    message = (
-        f"the first loss is {loss:.4g}, {loss / once:.4g} times {match.form} = {once:.4g}, "
-        f"and {match.factor:g} is {match.count}: it is a sum"
-    )
-    numbers = {"loss": loss, "expected": once, "ratio": loss / once, "factor": match.factor}
-    return Judgement(Finding("RNN301", message, numbers), ("RNN302",))
+def _unclear(why: str) -> CheckResult:
+    return CheckResult(not_checked=dict.fromkeys(CODES, why))

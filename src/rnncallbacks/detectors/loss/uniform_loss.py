@@ -1,256 +1,201 @@
-r"""On which scale a loss is: the number that a network which knows nothing must have, and what it is multiplied with.
+r"""The uniform loss: the loss of a network whose softmax is uniform, which identifies the loss function and its scale.
 
-With all parameters zero, each softmax is even. A mean negative log-likelihood over V classes is then :math:`\ln V`
-exactly, whatever the initial weights were; smoothed labels and penalties do not change that. A sum is
-:math:`T \ln V`, :math:`B \ln V` or :math:`T B \ln V`, and squared errors have exact values of their own. A new network
-with small weights comes near these numbers, too.
+With all parameters at zero, every softmax is uniform. The mean negative log-likelihood over V classes is then exactly
+:math:`\ln V`, whatever the initial weights were; smoothed labels and penalties do not change it. A sum over T time
+steps and B sequences is :math:`T \ln V`, :math:`B \ln V` or :math:`T B \ln V`, and squared errors have exact values
+too. The first loss of a network with small initial weights is close to these values.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, TypeAlias
 
 import attrs
-import numpy as np
 
-from rnncallbacks.arrays import Array
-from rnncallbacks.detectors.sequences import sequences_of
+UniformLossKind: TypeAlias = Literal["mean", "sum", "divided twice", "other function"]
+"""What a loss is: a mean negative log-likelihood; a sum; a mean that is divided by a count once more; or another
+function, such as a squared error."""
 
-if TYPE_CHECKING:
-    from rnncallbacks.core.batch import Batch
 
-EXACT = 2e-5
-"""How near a loss at zero parameters must lie to a number: sums in float32 are no nearer."""
+@attrs.frozen(kw_only=True)
+class UniformLossThresholds:
+    """How closely a loss must agree with a uniform loss."""
 
-WHOLE = 1e-7
-"""How near to a whole multiple of ln V it must lie if nothing is known of counts: sums in float64 are far nearer."""
+    match_tolerance: float = 2e-5
+    """Largest relative difference at zero parameters: rounding errors of sums in float32."""
 
-SUMMED = (0.9, 1.12)
-"""Beside a count, the first loss of a sum over so many positions; that of a mean is 0.94 to 1.03 times ln V."""
+    whole_multiple_tolerance: float = 1e-7
+    """Largest relative difference from a whole multiple of ln V if no count is known; sums in float64 are closer."""
 
-LEAST_COUNT = 4
-"""A first loss is taken for a sum over no fewer: an initialisation that is too large may double it."""
+    smallest_first_ratio: float = 0.9
+    """Smallest first loss of an untrained network, in units of its uniform loss: 0.94 was measured."""
 
-Kind = Literal["right", "summed", "divided", "other"]
+    largest_summed_ratio: float = 1.12
+    """Largest first loss of a sum over c terms, in units of c ln V: 1.03 was measured on untrained networks."""
+
+    largest_mean_ratio: float = 1.5
+    """Largest first loss of a mean, in units of ln V: 1.3 was measured on small networks."""
+
+    smallest_summed_count: int = 4
+    """Smallest c of a sum that the first loss alone can show: large initial weights may double the loss of a mean."""
+
+    low_loss_spread: float = 1.12
+    """Largest ratio of the largest to the smallest of the first losses, if they are a squared error: it hardly moves in
+    three batches, and small negative log-likelihoods differ from batch to batch. Chosen by eye."""
+
+    squared_error_tolerance: float = 0.01
+    """Largest relative difference of a first loss from a squared error, for many classes; chosen by eye."""
+
+    squared_error_tolerance_of_few: float = 0.5
+    """What is added to that tolerance for V classes, in units of V^-1.5; chosen by eye."""
+
+
+THRESHOLDS = UniformLossThresholds()
 
 
 @attrs.frozen
-class Match:
-    """What explains a loss.
+class UniformLoss:
+    """A uniform loss that a loss agrees with.
 
-    ``kind``: "right"; "summed" over ``factor`` positions; "divided" by them once more than it should be; "other", a
-    loss that is no negative log-likelihood. ``expected`` is its value, ``form`` the loss in words or as a formula, and
-    ``count`` says what ``factor`` counts.
+    Parameters
+    ----------
+    kind:
+        What the loss is: one of ``UniformLossKind``.
+    value:
+        The uniform loss: that of the mean, times or over ``factor``.
+    formula:
+        The uniform loss of the mean as a formula, such as ``"ln 36"`` or ``"(V - 1) / V^2"``.
+    factor:
+        The number of terms of a sum, or the count of a mean that is divided twice; otherwise 1.
+    count:
+        What ``factor`` counts, in words; empty if it is unknown.
+    name:
+        The name of another function.
     """
 
-    kind: Kind
-    expected: float
-    form: str
+    kind: UniformLossKind
+    value: float
+    formula: str
     factor: float = 1.0
     count: str = ""
+    name: str = ""
 
 
 @attrs.frozen
-class Classes:
-    """What is known of the targets.
+class SquaredError:
+    """A squared error of a uniform softmax, or of outputs of 0, against one-hot targets."""
 
-    ``sizes`` are the numbers of classes that may be; ``certain`` says that the only one was seen. ``regression`` says
-    that targets are no classes. ``known`` is False if no target was seen.
-    """
-
-    sizes: tuple[int, ...]
-    certain: bool
-    regression: bool
-    known: bool
+    name: str
+    formula: str
+    value: float
 
 
-def classes_of(batch: Batch, params: Mapping[str, Array], least: int = 0) -> Classes:
-    """The number of classes: the length of one-hot targets or of logits, else that of a bias that may be it.
-
-    ``least`` is what the batches before showed: one more than their largest target.
-    """
-    shown = sequences_of(batch)
-    if shown.vocab_size is not None:
-        return Classes((shown.vocab_size,), certain=True, regression=False, known=True)
-    targets = shown.targets
-    if targets is None:
-        return Classes(tuple(_bias_sizes(params, 2)), certain=False, regression=False, known=False)
-    if targets.dtype.kind == "f":
-        size = _distribution(targets)
-        return Classes((size,) if size else (), certain=bool(size), regression=not size, known=True)
-    least = max(least, least_classes(targets), 2)
-    logits = batch.observed.get("logits")
-    if isinstance(logits, np.ndarray) and logits.ndim > 1:
-        axis = class_axis(logits.shape, targets.shape)
-        if axis is not None and logits.shape[axis] >= least:
-            return Classes((int(logits.shape[axis]),), certain=True, regression=False, known=True)
-    return Classes(tuple(_bias_sizes(params, least)) or (least,), certain=False, regression=False, known=True)
-
-
-def least_classes(targets: Array | None) -> int:
-    """One more than the largest target, 0 if there are none that are classes."""
-    if targets is None or targets.dtype.kind not in "iu" or not targets.size:
-        return 0
-    return int(targets.max()) + 1
-
-
-def class_axis(shape: tuple[int, ...], targets: tuple[int, ...]) -> int | None:
-    """The axis of logits that the shape of the targets lacks, in whatever order they lie; None if nothing tells.
+def squared_errors(classes: int) -> list[SquaredError]:
+    """The squared errors of a uniform softmax, and of outputs of 0, for ``classes`` classes, and half of each.
 
     Example
     -------
-    >>> class_axis((20, 27, 16), (20, 16)), class_axis((20, 16, 27), (16, 20)), class_axis((20, 16), (20, 16))
-    (1, 2, None)
+    >>> print(*(f"{one.formula} = {one.value}" for one in squared_errors(4)[:4]), sep=", ")
+    (V - 1) / V^2 = 0.1875, (V - 1) / V = 0.75, 1 / V = 0.25, 1 = 1.0
     """
-    fitting = [axis for axis in range(len(shape)) if sorted(shape[:axis] + shape[axis + 1 :]) == sorted(targets)]
-    return fitting[-1] if fitting and len({shape[axis] for axis in fitting}) == 1 else None
-
-
-def _distribution(targets: Array) -> int | None:
-    """The number of classes over which soft targets are spread."""
-    for axis in range(1, targets.ndim) if (targets >= 0.0).all() else ():
-        if targets.shape[axis] > 1 and np.allclose(targets.sum(axis=axis), 1.0, atol=1e-5):
-            return int(targets.shape[axis])
-    return None
-
-
-def _bias_sizes(params: Mapping[str, Array], least: int) -> Iterator[int]:
-    """Lengths of vectors that are also a length of a matrix: the bias of the outputs is one. Without it, all lengths.
-
-    The number of hidden units is left out, and what gates make of it, if something else remains.
-    """
-    shapes = [array.shape for array in params.values() if min(array.shape, default=0) > 1]
-    matrices = {length for shape in shapes for length in shape if length >= least}
-    vectors = {max(array.shape) for array in params.values() if array.shape and array.size == max(array.shape)}
-    recurrent = {length for shape in shapes for length in shape if max(shape) in (min(shape) * k for k in (1, 3, 4))}
-    for found in (vectors & matrices - recurrent, matrices - recurrent, vectors & matrices, matrices):
-        if found:
-            yield from sorted(found)
-            return
-
-
-def explain(loss: float, sizes: tuple[int, ...], counts: Mapping[str, float], precision: float = EXACT) -> Match | None:
-    """What a loss at zero parameters is; None if nothing fits.
-
-    Example
-    -------
-    >>> found = explain(20 * math.log(36), (36,), {"the number of time steps": 20.0, "the batch size": 16.0})
-    >>> found.kind, found.count
-    ('summed', 'the number of time steps')
-    >>> explain(35 / 36**2, (36,), {}).form
-    'the mean squared error of softmax and one-hot target, (V - 1) / V^2'
-    """
-    for wanted in ("right", "summed", "divided", "other"):
-        for match in _candidates(sizes, counts):
-            if match.kind == wanted and abs(loss - match.expected) <= precision * abs(match.expected):
-                return match
-    return None
-
-
-def explain_whole(loss: float, sizes: tuple[int, ...]) -> Match | None:
-    """The sum over a number of positions of which nothing is known, that a loss at zero parameters is; or None.
-
-    Example
-    -------
-    >>> explain_whole(112 * math.log(4), (4,)).factor, explain_whole(112.3 * math.log(4), (4,))
-    (112.0, None)
-    """
-    for size in sizes:
-        factor = loss / math.log(size)
-        if round(factor) > 1 and abs(factor - round(factor)) <= WHOLE * factor:
-            return Match("summed", loss, f"ln {size}", float(round(factor)), "a whole number")
-    return None
-
-
-def _candidates(sizes: tuple[int, ...], counts: Mapping[str, float]) -> Iterator[Match]:
-    for size in sizes:
-        for form, value in {f"ln {size}": math.log(size), f"log2 {size}": math.log2(size)}.items():
-            yield Match("right", value, form)
-            yield Match("other", -value, f"the log-likelihood without its minus, -{form}")
-            for name, count in counts.items():
-                yield Match("summed", value * count, form, count, name)
-                yield Match("divided", value / count, form, count, name)
-        for form, value in squared_errors(size).items():
-            yield Match("other", value, form)
-            for name, count in counts.items():
-                yield Match("other", value * count, f"{form}, summed over {name}", count, name)
-
-
-def squared_errors(size: int) -> dict[str, float]:
-    """What squared errors of an even softmax, and of outputs of zero, are for ``size`` classes, by their words."""
     of_softmax, of_outputs = "of softmax and one-hot target", "of outputs and one-hot target"
-    errors = {
-        f"the mean squared error {of_softmax}, (V - 1) / V^2": (size - 1) / size**2,
-        f"the summed squared error {of_softmax}, (V - 1) / V": (size - 1) / size,
-        f"the mean squared error {of_outputs}, 1 / V": 1 / size,
-        f"the summed squared error {of_outputs}, 1": 1.0,
-    }
-    halves = {f"half {form}": value / 2 for form, value in errors.items()}
-    return {**errors, **halves, "the probability of the target without a logarithm, -1 / V": -1 / size}
+    errors = [
+        SquaredError(f"the mean squared error {of_softmax}", "(V - 1) / V^2", (classes - 1) / classes**2),
+        SquaredError(f"the summed squared error {of_softmax}", "(V - 1) / V", (classes - 1) / classes),
+        SquaredError(f"the mean squared error {of_outputs}", "1 / V", 1 / classes),
+        SquaredError(f"the summed squared error {of_outputs}", "1", 1.0),
+    ]
+    halves = [SquaredError(f"half {one.name}", f"{one.formula} / 2", one.value / 2) for one in errors]
+    return errors + halves
 
 
-def explain_first(loss: float, sizes: tuple[int, ...], counts: Mapping[str, float]) -> Match | None:
-    """What the first loss of a new network seems to be: "right", or "summed" over one of the counts; or None."""
-    ratios = [(loss / math.log(size), f"ln {size}", size) for size in sizes]
-    for ratio, form, size in ratios:
-        if SUMMED[0] <= ratio <= 1.5:
-            return Match("right", math.log(size), form)
-    for ratio, form, size in ratios:
+def match_loss_at_zero(loss: float, candidates: Sequence[int], counts: Mapping[str, float]) -> UniformLoss | None:
+    """The uniform loss that a loss at zero parameters agrees with; None if there is none.
+
+    ``candidates`` are possible numbers of classes, and ``counts`` the possible numbers of terms of a sum, by name.
+
+    Example
+    -------
+    >>> found = match_loss_at_zero(20 * math.log(36), (36,), {"the number of time steps": 20.0, "the batch size": 16.0})
+    >>> found.kind, found.factor, found.count
+    ('sum', 20.0, 'the number of time steps')
+    >>> match_loss_at_zero(35 / 36**2, (36,), {}).name
+    'the mean squared error of softmax and one-hot target'
+    """
+    known = list(_uniform_losses(candidates, counts))
+    for kind in ("mean", "sum", "divided twice", "other function"):
+        for one in known:
+            if one.kind == kind and abs(loss - one.value) <= THRESHOLDS.match_tolerance * abs(one.value):
+                return one
+    return None
+
+
+def match_whole_multiple(loss: float, candidates: Sequence[int]) -> UniformLoss | None:
+    """The sum over an unknown number of terms that a loss at zero parameters is; None if it is none.
+
+    Example
+    -------
+    >>> match_whole_multiple(112 * math.log(4), (4,)).factor
+    112.0
+    >>> match_whole_multiple(112.3 * math.log(4), (4,)) is None
+    True
+    """
+    for classes in candidates:
+        factor = loss / math.log(classes)
+        if round(factor) > 1 and abs(factor - round(factor)) <= THRESHOLDS.whole_multiple_tolerance * factor:
+            return UniformLoss("sum", loss, f"ln {classes}", float(round(factor)))
+    return None
+
+
+def match_first_loss(loss: float, candidates: Sequence[int], counts: Mapping[str, float]) -> UniformLoss | None:
+    """What the first loss of an untrained network is near to: a mean, or a sum over one of the counts; or None.
+
+    Example
+    -------
+    >>> match_first_loss(19.6 * math.log(36), (36,), {"the number of time steps": 20.0}).kind
+    'sum'
+    """
+    ratios = [(loss / math.log(classes), classes) for classes in candidates]
+    for ratio, classes in ratios:
+        if THRESHOLDS.smallest_first_ratio <= ratio <= THRESHOLDS.largest_mean_ratio:
+            return UniformLoss("mean", math.log(classes), f"ln {classes}")
+    for ratio, classes in ratios:
         for name, count in counts.items():
-            if count >= LEAST_COUNT and SUMMED[0] <= ratio / count <= SUMMED[1]:
-                return Match("summed", count * math.log(size), form, count, name)
+            of_sum = THRESHOLDS.smallest_first_ratio <= ratio / count <= THRESHOLDS.largest_summed_ratio
+            if count >= THRESHOLDS.smallest_summed_count and of_sum:
+                return UniformLoss("sum", count * math.log(classes), f"ln {classes}", count, name)
     return None
 
 
-def explain_low(losses: list[float], sizes: tuple[int, ...]) -> Match | None:
-    """The squared error that the first losses lie at, and stay near; None if they may be a trained network's.
+def match_low_losses(losses: Sequence[float], candidates: Sequence[int]) -> UniformLoss | None:
+    """The squared error that the first losses agree with; None if they may be those of a trained network.
 
-    A new network's squared error is nearer to that of an even softmax the more classes there are. It hardly moves
-    within three batches, whereas small negative log-likelihoods differ from batch to batch.
+    The squared error of an untrained network is closer to that of a uniform softmax the more classes there are.
     """
-    if max(losses) > 1.12 * min(losses):
+    if max(losses) > THRESHOLDS.low_loss_spread * min(losses):
         return None
-    for size in sizes:
-        for form, value in squared_errors(size).items():
-            if value > 0.0 and "softmax" in form and abs(losses[0] / value - 1.0) <= 0.01 + 0.5 / size**1.5:
-                return Match("other", value, form)
+    for classes in candidates:
+        tolerance = THRESHOLDS.squared_error_tolerance + THRESHOLDS.squared_error_tolerance_of_few / classes**1.5
+        for one in squared_errors(classes):
+            if "softmax" in one.name and abs(losses[0] / one.value - 1.0) <= tolerance:
+                return UniformLoss("other function", one.value, one.formula, name=one.name)
     return None
 
 
-def weight_scale(params: Mapping[str, Array], size: int) -> float:
-    """The standard deviation of a logit if all hidden units were at 1 or -1: about 0.6 for customary initial weights.
-
-    Taken from the matrices that have ``size`` rows or columns, of which one is the output layer's.
-    """
-    scales = [0.0]
-    for array in params.values():
-        if array.ndim == 2 and size in array.shape and min(array.shape) > 1:
-            units = array.shape[1] if array.shape[0] == size else array.shape[0]
-            scales.append(float(np.sqrt(units * np.mean(np.square(array, dtype=np.float64)))))
-    return max(scales)
-
-
-def true_nll(logits: Any, targets: Array) -> float | None:
-    """The mean negative log-likelihood of targets under logits, or under probabilities; None if shapes do not tell."""
-    shown = np.asarray(logits)
-    if shown.dtype.kind != "f" or targets.dtype.kind not in "iu" or not targets.size:
-        return None
-    axis = class_axis(shown.shape, targets.shape)
-    if axis is None:
-        return None
-    scores = np.moveaxis(shown, axis, -1).astype(np.float64)
-    if scores.shape[:-1] != targets.shape:
-        if targets.ndim != 2 or scores.shape[:-1] != targets.T.shape:
-            return None
-        targets = targets.T
-    counted = targets >= 0
-    if not counted.any() or int(targets.max()) >= scores.shape[-1]:
-        return None
-    scores, chosen = scores[counted], targets[counted]
-    if (scores >= 0.0).all() and np.allclose(scores.sum(axis=-1), 1.0, atol=1e-4):
-        scores = np.log(np.maximum(scores, 1e-300))
-    scores = scores - scores.max(axis=-1, keepdims=True)
-    logarithms = scores[np.arange(len(chosen)), chosen] - np.log(np.exp(scores).sum(axis=-1))
-    return float(-logarithms.mean())
+def _uniform_losses(candidates: Sequence[int], counts: Mapping[str, float]) -> Iterator[UniformLoss]:
+    for classes in candidates:
+        for formula, value in ((f"ln {classes}", math.log(classes)), (f"log2 {classes}", math.log2(classes))):
+            yield UniformLoss("mean", value, formula)
+            yield UniformLoss("other function", -value, f"-{formula}", name="the log-likelihood without its minus sign")
+            for name, count in counts.items():
+                yield UniformLoss("sum", value * count, formula, count, name)
+                yield UniformLoss("divided twice", value / count, formula, count, name)
+        for one in [
+            *squared_errors(classes),
+            SquaredError("the negative probability of the target", "-1 / V", -1 / classes),
+        ]:
+            yield UniformLoss("other function", one.value, one.formula, name=one.name)
+            for name, count in counts.items():
+                yield UniformLoss("other function", one.value * count, one.formula, count, name, one.name)

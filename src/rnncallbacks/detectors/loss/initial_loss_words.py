@@ -1,0 +1,98 @@
+"""The findings of RNN301, RNN302 and RNN303: headline, numbers and remedy."""
+
+from __future__ import annotations
+
+import math
+
+from rnncallbacks.detectors.finding import Finding
+from rnncallbacks.detectors.loss.uniform_loss import UniformLoss
+
+TYPICAL_WEIGHT_SCALE = 0.6
+"""The scale of output weights from a uniform distribution on 1 / sqrt(inputs), rounded: see
+:func:`~rnncallbacks.detectors.loss.output_weights.output_weight_scale`."""
+
+
+def summed_at_zero(at_zero: float, match: UniformLoss) -> Finding:
+    """RNN301 of a loss at zero parameters that is a sum."""
+    numbers = {"loss_at_zero": at_zero, "factor": match.factor, "expected_factor": 1.0}
+    arithmetic = f"with all parameters at zero it is {at_zero:.6g} = {match.factor:g} x {match.formula}"
+    return _summed(match.factor, match.count, arithmetic, numbers)
+
+
+def summed_first_loss(loss: float, match: UniformLoss) -> Finding:
+    """RNN301 of a first loss that is a sum."""
+    mean = match.value / match.factor
+    numbers = {"loss": loss, "expected": mean, "ratio": loss / mean, "factor": match.factor}
+    arithmetic = f"the first loss is {loss:.4g} = {loss / mean:.4g} x {match.formula}"
+    return _summed(match.factor, match.count, arithmetic, numbers)
+
+
+def summed_likelihood(loss: float, nll: float, factor: float, count: str) -> Finding:
+    """RNN301 of a first loss that is a multiple of the mean negative log-likelihood under the observed logits."""
+    numbers = {"loss": loss, "expected": nll, "factor": factor, "expected_factor": 1.0}
+    arithmetic = f"it is {loss:.6g}, and the mean negative log-likelihood under the observed logits is {nll:.6g}"
+    return _summed(factor, count, arithmetic, numbers)
+
+
+def divided_twice(at_zero: float, match: UniformLoss) -> Finding:
+    """RNN301 of a loss at zero parameters that is divided once too often; it scales the gradients down."""
+    factor = f"{match.factor:g}"
+    message = (
+        f"the loss is divided by {factor}, {match.count}, once too often: "
+        f"with all parameters at zero it is {at_zero:.6g} = {match.formula} / {factor}"
+    )
+    return Finding(
+        "RNN301",
+        message,
+        {"loss_at_zero": at_zero, "factor": match.factor, "expected_factor": 1.0},
+        "info",
+        cause="the loss is divided once too often",
+        remedy=f"multiply the loss and its gradients by {factor}: divide the sum by the number of its terms once",
+    )
+
+
+def other_function_at_zero(at_zero: float, match: UniformLoss, classes: int) -> Finding:
+    """RNN302 of a loss at zero parameters that is that of another function."""
+    times = f"{match.factor:g} x " if match.count else ""
+    over = f", summed over {match.count}" if match.count else ""
+    arithmetic = f"with all parameters at zero it is {at_zero:.6g} = {times}{match.formula} with V = {classes}{over}"
+    return _other_function(match.name, arithmetic, {"loss_at_zero": at_zero}, classes)
+
+
+def other_function_of_first_losses(first: float, last: float, match: UniformLoss, classes: int) -> Finding:
+    """RNN302 of first losses that are those of another function."""
+    arithmetic = f"the first losses are {first:.4g} to {last:.4g}, near {match.value:.4g} = {match.formula}"
+    return _other_function(match.name, arithmetic, {"loss": first}, classes)
+
+
+def large_initial_weights(loss: float, uniform_loss: float, weight_scale: float, origin: str) -> Finding:
+    """RNN303; ``origin`` says where the uniform loss comes from."""
+    ratio = loss / uniform_loss
+    message = (
+        f"the first loss is {ratio:.3g} times that of a uniform prediction: "
+        f"{loss:.4g} instead of {uniform_loss:.4g}, {origin}; the scale of the output weights is {weight_scale:.3g}, "
+        f"typical is {TYPICAL_WEIGHT_SCALE:g}"
+    )
+    remedy = "draw orthogonal recurrent weights, and output weights of about 1 / sqrt(hidden_size)"
+    excess = weight_scale / TYPICAL_WEIGHT_SCALE
+    if excess >= 2.0:
+        remedy += f": divide the output weights by about {excess:.2g}"
+    numbers = {"loss": loss, "expected": uniform_loss, "ratio": ratio, "weight_scale": weight_scale}
+    return Finding("RNN303", message, numbers, remedy=remedy)
+
+
+def _summed(factor: float, count: str, arithmetic: str, numbers: dict[str, float]) -> Finding:
+    name = f", and {factor:g} is {count}" if count else ""
+    of = f", {count}" if count else ""
+    message = f"the loss is {factor:g} times a mean{name}: {arithmetic}"
+    return Finding("RNN301", message, numbers, remedy=f"divide the loss and its gradients by {factor:g}{of}")
+
+
+def _other_function(name: str, arithmetic: str, numbers: dict[str, float], classes: int) -> Finding:
+    expected = math.log(classes)
+    message = f"the loss is {name}: {arithmetic}; a mean negative log-likelihood has ln {classes} = {expected:.4g}"
+    remedy = (
+        "average the negative logarithm of the softmax probability of each target; "
+        f"untrained, it is about ln {classes} = {expected:.4g}"
+    )
+    return Finding("RNN302", message, {**numbers, "expected": expected, "classes": classes}, remedy=remedy)

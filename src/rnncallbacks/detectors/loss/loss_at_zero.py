@@ -1,0 +1,72 @@
+"""The loss of a batch with all parameters at zero, by its closure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+
+from rnncallbacks.arrays import Array
+from rnncallbacks.detectors.closure import (
+    ClosureError,
+    evaluate_closure,
+    evaluate_closure_once,
+    restore_afterwards,
+)
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+
+
+@attrs.frozen(kw_only=True)
+class LossAtZeroThresholds:
+    """How closely the closure must agree with the loss that the script reported."""
+
+    smallest_closure_ratio: float = 0.67
+    """Smallest ratio of the closure's loss to the reported one: with a dropout mask of its own, a closure gives another
+    loss, but not one that is much smaller. Chosen by eye."""
+
+    largest_closure_ratio: float = 1.5
+    """Largest ratio of the two; chosen by eye."""
+
+
+THRESHOLDS = LossAtZeroThresholds()
+
+
+def evaluate_loss_at_zero(batch: Batch, loss: float, params: Mapping[str, Array]) -> float:
+    """The loss of the batch's closure with all floating-point parameters at zero; they are restored bit for bit.
+
+    Raises
+    ------
+    ClosureError
+        There is no closure or nothing to set to zero, the closure fails, gives another loss than the script, or does
+        not use these parameters, or the loss at zero is not finite.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from rnncallbacks.core.batch import Batch
+    >>> params = {"w": np.array([3.0, 4.0])}
+    >>> batch = Batch(None, "train", 1, loss=26.0, closure=lambda: 1.0 + float(params["w"] @ params["w"]))
+    >>> evaluate_loss_at_zero(batch, 26.0, params), params["w"]
+    (1.0, array([3., 4.]))
+    """
+    arrays = [array for array in params.values() if array.dtype.kind == "f"]
+    if batch.closure is None:
+        raise ClosureError("pass closure= to run.backward")
+    if not arrays or not all(array.flags.writeable for array in arrays):
+        raise ClosureError("give the parameters to Run(params), in arrays that can be written to")
+    with restore_afterwards(arrays):
+        here = evaluate_closure_once(batch)
+        for array in arrays:
+            array[...] = 0.0
+        at_zero = evaluate_closure(batch.closure)
+    if loss == 0.0 or not THRESHOLDS.smallest_closure_ratio < here / loss < THRESHOLDS.largest_closure_ratio:
+        raise ClosureError(f"the closure gives the loss {here:.6g}, run.backward was given {loss:.6g}")
+    if at_zero == here and any(array.any() for array in arrays):
+        raise ClosureError("the closure does not see run.params")
+    if not math.isfinite(at_zero):
+        raise ClosureError("the loss is not finite with all parameters at zero: run.observe(logits=...)")
+    return at_zero

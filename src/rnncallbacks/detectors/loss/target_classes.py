@@ -1,0 +1,120 @@
+"""The number of classes V that a batch's targets belong to, from what the batch and the parameters show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from rnncallbacks.arrays import Array
+from rnncallbacks.detectors.sequences import sequences_of
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+
+
+@attrs.frozen
+class TargetClasses:
+    """What is known of the number of classes.
+
+    Parameters
+    ----------
+    candidates:
+        The possible numbers of classes, in increasing order; empty if nothing is known.
+    certain:
+        Whether the number was seen, as the length of one-hot targets or of logits, so that it is the only candidate.
+    regression:
+        Whether the targets are numbers and no classes.
+    known:
+        Whether any target was seen.
+    """
+
+    candidates: tuple[int, ...]
+    certain: bool
+    regression: bool
+    known: bool
+
+
+def find_target_classes(batch: Batch, params: Mapping[str, Array], at_least: int = 0) -> TargetClasses:
+    """The number of classes: the length of one-hot targets or of logits, else that of a bias that may be the output's.
+
+    ``at_least`` is a lower bound from earlier batches, such as :func:`smallest_class_count` of their targets.
+
+    Example
+    -------
+    >>> from rnncallbacks.core.batch import Batch
+    >>> targets = np.array([[0, 2], [1, 0]])
+    >>> params = {"recurrent": np.zeros((32, 32)), "head": np.zeros((5, 32)), "bias": np.zeros(5)}
+    >>> find_target_classes(Batch((targets, targets), "train", 1), params).candidates
+    (5,)
+    """
+    shown = sequences_of(batch)
+    if shown.vocab_size is not None:
+        return TargetClasses((shown.vocab_size,), certain=True, regression=False, known=True)
+    targets = shown.targets
+    if targets is None:
+        return TargetClasses(tuple(_bias_lengths(params, 2)), certain=False, regression=False, known=False)
+    if targets.dtype.kind == "f":
+        count = _soft_target_classes(targets)
+        return TargetClasses((count,) if count else (), certain=bool(count), regression=not count, known=True)
+    at_least = max(at_least, smallest_class_count(targets), 2)
+    logits = batch.observed.get("logits")
+    if isinstance(logits, np.ndarray) and logits.ndim > 1:
+        axis = class_axis(logits.shape, targets.shape)
+        if axis is not None and logits.shape[axis] >= at_least:
+            return TargetClasses((int(logits.shape[axis]),), certain=True, regression=False, known=True)
+    candidates = tuple(_bias_lengths(params, at_least)) or (at_least,)
+    return TargetClasses(candidates, certain=False, regression=False, known=True)
+
+
+def smallest_class_count(targets: Array | None) -> int:
+    """The smallest number of classes that holds all targets: the largest one plus 1; 0 if they are no classes.
+
+    Example
+    -------
+    >>> smallest_class_count(np.array([0, 3, 1])), smallest_class_count(np.array([0.5])), smallest_class_count(None)
+    (4, 0, 0)
+    """
+    if targets is None or targets.dtype.kind not in "iu" or not targets.size:
+        return 0
+    return int(targets.max()) + 1
+
+
+def class_axis(logits_shape: tuple[int, ...], targets_shape: tuple[int, ...]) -> int | None:
+    """The axis of the classes: the one axis of the logits that the targets lack, in any order; None if ambiguous.
+
+    Example
+    -------
+    >>> class_axis((20, 27, 16), (20, 16)), class_axis((20, 16, 27), (16, 20)), class_axis((20, 16), (20, 16))
+    (1, 2, None)
+    """
+    lengths = sorted(targets_shape)
+    axes = [
+        axis for axis in range(len(logits_shape)) if sorted(logits_shape[:axis] + logits_shape[axis + 1 :]) == lengths
+    ]
+    return axes[-1] if axes and len({logits_shape[axis] for axis in axes}) == 1 else None
+
+
+def _soft_target_classes(targets: Array) -> int | None:
+    """The number of classes of targets that are probabilities."""
+    for axis in range(1, targets.ndim) if (targets >= 0.0).all() else ():
+        if targets.shape[axis] > 1 and np.allclose(targets.sum(axis=axis), 1.0, atol=1e-5):
+            return int(targets.shape[axis])
+    return None
+
+
+def _bias_lengths(params: Mapping[str, Array], at_least: int) -> Iterator[int]:
+    """Lengths of vectors that are also a length of a matrix, as that of the output bias is; else those of matrices.
+
+    The number of hidden units, and three or four times as many, which gates have, are left out if others remain.
+    """
+    shapes = [array.shape for array in params.values() if min(array.shape, default=0) > 1]
+    matrices = {length for shape in shapes for length in shape if length >= at_least}
+    vectors = {max(array.shape) for array in params.values() if array.shape and array.size == max(array.shape)}
+    recurrent = {length for shape in shapes for length in shape if max(shape) in (min(shape) * k for k in (1, 3, 4))}
+    for lengths in (vectors & matrices - recurrent, matrices - recurrent, vectors & matrices, matrices):
+        if lengths:
+            yield from sorted(lengths)
+            return
