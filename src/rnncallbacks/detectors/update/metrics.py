@@ -1,10 +1,9 @@
-"""What an update did to the parameters. Pure functions: guards decide what it means."""
+"""Measures of one update of the parameters: its size, its direction, and how it changes its batch's loss."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from statistics import median
 
 import attrs
 import numpy as np
@@ -75,10 +74,11 @@ def is_proportional(cosine: float) -> bool | None:
 
 
 def update_ratio(before: Mapping[str, Array], after: Mapping[str, Array]) -> float:
-    r"""The size of an update beside that of what it changed: :math:`\lVert \theta_{after} - \theta_{before} \rVert /
-    \lVert \theta_{before} \rVert`, over all arrays together.
+    r"""The relative update, over all arrays together.
 
-    0 if nothing changed, infinite if all parameters were zero and no longer are.
+    .. math:: \frac{\lVert \theta_{after} - \theta_{before} \rVert}{\lVert \theta_{before} \rVert}
+
+    0 if no parameter changed, infinite if all parameters were zero before the update and some are not afterwards.
 
     Example
     -------
@@ -86,177 +86,130 @@ def update_ratio(before: Mapping[str, Array], after: Mapping[str, Array]) -> flo
     0.1
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        step = global_norm([after[name] - array for name, array in before.items()])
-    return ratio_of(step, global_norm(list(before.values())))
+        update_norm = global_norm([after[name] - array for name, array in before.items()])
+    return norm_ratio(update_norm, global_norm(list(before.values())))
 
 
-def ratio_of(step: float, size: float) -> float:
-    """The ratio of two norms, where both may be 0."""
-    if step == 0.0:
-        return 0.0
-    return step / size if size else math.inf
-
-
-def usual_norm(arrays: Collection[Array]) -> float:
-    r"""The norm of these arrays if each matrix were orthogonal, and all else zero.
-
-    .. math:: \sqrt{\sum \min(m, n)}
-
-    Beside it, an update to weights that began near zero is not larger than it is.
+def norm_ratio(numerator: float, denominator: float) -> float:
+    """The ratio of two norms: 0 if the first is 0, infinite if only the second is.
 
     Example
     -------
-    >>> usual_norm([np.zeros((4, 9)), np.zeros((5, 5)), np.zeros(5)])
+    >>> norm_ratio(0.0, 0.0), norm_ratio(1.0, 0.0), norm_ratio(1.0, 4.0)
+    (0.0, inf, 0.25)
+    """
+    if numerator == 0.0:
+        return 0.0
+    return numerator / denominator if denominator else math.inf
+
+
+def orthogonal_norm(arrays: Collection[Array]) -> float:
+    r"""The norm that the arrays would have if each matrix were orthogonal and all other arrays were zero.
+
+    .. math:: \sqrt{\sum_i \min(m_i, n_i)}
+
+    for matrices of shapes :math:`(m_i, n_i)`; vectors, and matrices of one row or column, count as zero. Updates of
+    weights that were initialized close to zero are measured relative to this norm: relative to the weights themselves
+    they would look large.
+
+    Example
+    -------
+    >>> orthogonal_norm([np.zeros((4, 9)), np.zeros((5, 5)), np.zeros(5)])
     3.0
     """
     return math.sqrt(sum(min(array.shape) for array in arrays if array.ndim == 2 and min(array.shape) > 1))
 
 
-def predicted_change(steps: Mapping[str, Array], gradients: Mapping[str, Array]) -> float:
-    r"""By how much an update changes its batch's loss, to first order: :math:`g \cdot \Delta\theta`.
+def predicted_loss_change(updates: Mapping[str, Array], gradients: Mapping[str, Array]) -> float:
+    r"""The first-order prediction of how an update changes its batch's loss: :math:`g \cdot \Delta\theta`.
 
-    ``steps`` are the parameters after the update less those before it. They are found by the gradients' names; those
-    that are in doubt are left out.
+    ``updates`` holds the parameters after the update minus those before it. They are paired with the gradients by name;
+    parameters whose gradient is ambiguous are left out. Negative for an update that lowers the loss.
 
     Example
     -------
-    >>> predicted_change({"w": np.array([-0.5])}, {"w": np.array([4.0])})
+    >>> predicted_loss_change({"w": np.array([-0.5])}, {"w": np.array([4.0])})
     -2.0
     """
-    found = parameters_of(gradients, steps)
+    paired = parameters_of(gradients, updates)
     with np.errstate(over="ignore", invalid="ignore"):
-        return sum(float(np.vdot(gradients[name], step)) for name, step in found.items())
+        return sum(float(np.vdot(gradients[name], update)) for name, update in paired.items())
 
 
-def overshoot(changes: Sequence[float]) -> tuple[float, float]:
-    r"""How often updates raised the loss of their own batch, and how far, from what each changed it by.
+@attrs.frozen(kw_only=True)
+class OvershootLimits:
+    """The limits of :func:`overshoot`."""
 
-    Changes come as shares of the first loss. The second number is
-    :math:`\frac{1}{n} \sum_i \min(\max(c_i, 0), 3)`: a mean over all updates, in which one that blew up counts as 3.
-    Zeros for no change at all.
+    largest_rise: float = 3.0
+    """Largest rise of one batch's loss that counts, relative to the first loss. Chosen by eye: one update that diverges
+    should not hide what the others do."""
+
+
+OVERSHOOT_LIMITS = OvershootLimits()
+
+
+def overshoot(loss_changes: Sequence[float]) -> tuple[float, float]:
+    r"""How many updates raised the loss of their own batch, and by how much on average.
+
+    ``loss_changes`` holds the loss of the same batch after an update minus the loss before it, relative to the first
+    loss of the run. Returns the share of updates with a positive change, and the mean overshoot
+
+    .. math:: \frac{1}{n} \sum_i \min(\max(c_i, 0), 3)
+
+    over all n updates. A change that is NaN counts as 3. Both are 0 for an empty sequence.
+
+    Source: Schaul, Zhang and LeCun, "No more pesky learning rates" (2013), for the loss of one batch before and after
+    an update.
 
     Example
     -------
     >>> overshoot([-0.5, 0.5, -0.25, 1.5])
     (0.5, 0.5)
     """
-    if not len(changes):
+    if not len(loss_changes):
         return 0.0, 0.0
     with np.errstate(invalid="ignore"):
-        rises = np.clip(np.nan_to_num(np.asarray(changes, dtype=np.float64), nan=3.0), 0.0, 3.0)
+        limit = OVERSHOOT_LIMITS.largest_rise
+        rises = np.clip(np.nan_to_num(np.asarray(loss_changes, dtype=np.float64), nan=limit), 0.0, limit)
     return float((rises > 0.0).mean()), float(rises.mean())
 
 
-SILENT = 1e-2
-"""A unit's gradient beside the usual one, below which nothing goes through it."""
+@attrs.frozen(kw_only=True)
+class DeadUnitThresholds:
+    """The thresholds of :func:`dead_unit_share`."""
+
+    relative_gradient: float = 1e-2
+    """Norm of a unit's gradient / root mean square of those of all units, at or below which the unit is dead. Chosen by
+    eye."""
+    smallest_matrix: int = 8
+    """Fewest units of a recurrent matrix that is looked at. Chosen by eye."""
 
 
-def silent_units(gradients: Mapping[str, Array]) -> float | None:
-    """The share of the recurrent units that pass no gradient on; None if no gradient is that of a recurrent matrix.
+DEAD_UNITS = DeadUnitThresholds()
 
-    Such a matrix is square, and the largest one counts. A unit is silent if its row, or its column, of the gradient is
-    less than a hundredth of the usual one: ReLU units that never open, tanh units that are always at 1 or -1.
+
+def dead_unit_share(gradients: Mapping[str, Array]) -> float | None:
+    """The share of recurrent units that pass no gradient on; None if no gradient is that of a recurrent matrix.
+
+    The recurrent matrix is the largest square one, of shape (hidden_size, hidden_size). A unit is dead if its row, or
+    its column, of this matrix's gradient has a norm of at most a hundredth of the root mean square over all units. ReLU
+    units that are always at zero are dead, and so are tanh units that are always at 1 or -1. Of the shares by row and
+    by column, the larger one is returned.
 
     Example
     -------
     >>> gradient = np.ones((8, 8))
     >>> gradient[:6] = 0.0
-    >>> silent_units({"Whh": gradient})
+    >>> dead_unit_share({"Whh": gradient})
     0.75
     """
-    square = [one for one in gradients.values() if one.ndim == 2 and one.shape[0] == one.shape[1] >= 8]
+    square = [
+        array
+        for array in gradients.values()
+        if array.ndim == 2 and array.shape[0] == array.shape[1] >= DEAD_UNITS.smallest_matrix
+    ]
     if not square:
         return None
-    squares = np.square(max(square, key=lambda one: one.size), dtype=np.float64)
-    shares = [float((sums <= SILENT**2 * sums.mean()).mean()) for sums in (squares.sum(axis=0), squares.sum(axis=1))]
-    return max(shares)
-
-
-BLOWN_UP = (6, 3.0)
-"""So many losses in a row above so many times the reference are no transient of the first updates, which is over in
-about five."""
-
-RISES: tuple[tuple[int, int, float], ...] = ((20, 10, 2.0), (60, 20, 1.25), (80, 20, 1.05))
-"""Losses seen, how many of the last are looked at, and how far above the reference their median may lie. Recipes that
-work, with a vocabulary of tokens and single sequences, lie at up to 1.6 times the first loss after 40 batches."""
-
-MOST = max(seen for seen, _, _ in RISES)
-"""More losses than these are not looked at."""
-
-FALLING = 0.8
-"""The later half of the losses beside the earlier one: a run below that is on its way down."""
-
-
-def risen(losses: Sequence[float], reference: float) -> int:
-    """How many of the last losses show that a run left its first loss behind upwards; 0 if none do.
-
-    The first updates of adaptive optimizers may raise the loss to several times the first one, and it falls again
-    within about ten batches. Later, no healthy run stays above it. So what is too much depends on how many losses there
-    are, and a loss on its way down is waited for.
-
-    Example
-    -------
-    >>> risen([1.0, 5.0, 2.0, 0.9, 0.8, 0.7, 0.6], 1.0), risen([1.0, 4.0, 5.0, 7.0, 9.0, 8.0, 9.0], 1.0)
-    (0, 6)
-    """
-    count, factor = BLOWN_UP
-    recent = losses[-count:]
-    if len(losses) > count and min(recent) > factor * reference and not falls(recent):
-        return count
-    for seen, window, factor in RISES:
-        recent = losses[-2 * window :]
-        if len(losses) >= seen and median(recent[window:]) > factor * reference and not falls(recent):
-            return window
-    return 0
-
-
-def falls(losses: Sequence[float]) -> bool:
-    """Whether the later half of the losses lies clearly below the earlier one, by their medians.
-
-    Example
-    -------
-    >>> falls([4.0, 4.0, 3.0, 3.0]), falls([4.0, 4.0, 3.9, 3.9])
-    (True, False)
-    """
-    half = len(losses) // 2
-    return median(losses[half:]) < FALLING * median(losses[:half])
-
-
-def times_too_high(way: float) -> float:
-    r"""About how many times a good rate a rate is that is too high, from the mean size of its first dozen updates.
-
-    .. math:: \min(29\, w^{0.24}, 100)
-
-    with w that mean beside the size of the weights as they began. Fitted to 450 runs at 10, 30 and 100 times a good
-    rate, under five optimizers: two thirds of the estimates are right within a factor of 2.2. The exponent is small
-    because weights that grow and gradients that are clipped hide how far a rate goes.
-
-    Example
-    -------
-    >>> round(times_too_high(1.0)), round(times_too_high(10.0))
-    (29, 50)
-    """
-    return min(29.0 * math.pow(way, 0.24), 100.0)
-
-
-def same_losses(earlier: Sequence[float], later: Sequence[float]) -> bool | None:
-    """Whether two rounds over the same data show one and the same network; None if they do not tell.
-
-    A network that rests gives the same losses, in another order if the batches were shuffled, and nearly the same mean
-    if they were also put together anew. One that learns does not.
-
-    Example
-    -------
-    >>> same_losses([1.0, 2.0, 1.5], [2.0, 1.5, 1.0]), same_losses([1.0, 1.1, 1.2], [0.5, 0.6, 0.7])
-    (True, False)
-    """
-    first, second = np.sort(np.asarray(earlier)), np.sort(np.asarray(later))
-    if first.shape == second.shape and np.allclose(first, second, rtol=1e-6, atol=1e-12):
-        return True
-    before, after = float(first.mean()), float(second.mean())
-    if math.isclose(before, after, rel_tol=1e-6):
-        return True
-    error = math.sqrt(float(first.var()) / len(first) + float(second.var()) / len(second))
-    if abs(after - before) > max(4.0 * error, 0.01 * abs(before)):
-        return False
-    return None
+    squares = np.square(max(square, key=lambda array: array.size), dtype=np.float64)
+    limit = DEAD_UNITS.relative_gradient**2
+    return max(float((sums <= limit * sums.mean()).mean()) for sums in (squares.sum(axis=0), squares.sum(axis=1)))

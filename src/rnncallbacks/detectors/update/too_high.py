@@ -1,233 +1,326 @@
-"""What a run's first updates did, kept for those who judge the learning rate. Knows no plugin and no run."""
+"""RNN501: whether the learning rate is too high, from what the updates did to the weights and to the loss."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from statistics import fmean, median
 
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
-from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.update.metrics import (
-    MOST,
-    overshoot,
-    predicted_change,
-    ratio_of,
-    risen,
-    silent_units,
-    times_too_high,
-    usual_norm,
-)
-from rnncallbacks.gradients import global_norm
-
-FIRST, CLOSE, EVERY = 12, 40, 20
-"""The first dozen updates tell how far a rate goes, and are measured one by one. Of those up to the fortieth, every
-second one is measured, and later every fortieth; the losses are judged at every twentieth."""
-
-MOVED, LARGE = 0.3, 0.02
-"""Below this way in all, and this largest update, both beside the weights, an update did not raise the loss."""
-
-EXCESS = 0.004
-"""Overshoot by so much of the first loss on average is more than noise."""
-
-SHARES = ((0.95, 0.15), (0.8, 0.25))
-"""A loss still so high beside the first one, and the share of overshooting updates that then make a rate too high.
-Healthy runs have had up to 0.07 of them while the loss had hardly fallen, and 0.23 later."""
-
-FAR, BARELY = 0.1, 0.01
-"""Overshoot on average that by itself makes a rate too high whose loss has not fallen; and the least by which updates
-must confirm a loss that rose."""
-
-SILENCED, SILENCED_ALONE, CONFIRMED = 0.35, 0.5, 0.1
-"""Of all units: so many more pass no gradient on than did in the first batch, where that share of updates overshot, or
-where nothing is known of that. Healthy runs have had up to 0.45 more, without overshooting."""
-
-LOOKS = (0, 20, 25, 30, 35, 39)
-"""Updates before which it is counted how many units pass no gradient on."""
-
-GROWN = (5.0, 4.0, 3.0)
-"""So many times their size weights may not grow to from the twelfth update on, by the last that is looked at closely,
-and by then if updates raised the loss of their own batch. Weights that began small are measured by usual ones: healthy
-ones of a hundredth grow to twenty times what they were."""
-
-GREW = 2.0
-"""Weights that did not double were not thrown about: single sequences overshoot, and small weights leave units silent,
-in healthy runs too."""
-
-CONFIRMING = 8
-"""So many updates whose overshoot is known can deny that a rise is the rate's fault."""
+from rnncallbacks.detectors.finding import CheckResult, Finding
+from rnncallbacks.detectors.update.loss_rise import losses_above_reference
+from rnncallbacks.detectors.update.metrics import overshoot
+from rnncallbacks.detectors.update.update_record import MEASUREMENTS, UpdateRecord
 
 
-@attrs.define(eq=False)
-class UpdateRecord:
-    """Losses, sizes of updates and what they did to their own batches' losses, from some batch on.
+@attrs.frozen(kw_only=True)
+class FrequentOvershoot:
+    """A share of overshooting updates that is too high while the loss is above ``loss_ratio`` times the first."""
 
-    ``follows`` is the cosine between the first update and its gradient: near 1 for gradient descent, with momentum too.
-    ``reference`` is the first loss, or what a blind network would lose (``blind``) if that is more: a single first
-    batch may be an easy one, and a network may come trained already.
+    loss_ratio: float
+    overshoot_share: float
+
+
+@attrs.frozen(kw_only=True)
+class TooHighThresholds:
+    """The thresholds of RNN501, set on half of the seeds of the fault benchmark; see docs/reference/fault-benchmark.md.
+
+    Update ratios are norm(dW) / norm(W), loss ratios are loss / reference loss, overshoot is relative to that loss.
     """
 
-    seen: int = state_field(0)
-    reference: float = state_field(0.0)
-    blind: float = state_field(0.0)
-    positions: float = state_field(0.0)
-    losses: list[float] = state_field(factory=list)
-    per_position: list[float] = state_field(factory=list)
-    ratios: list[float] = state_field(factory=list)
-    small_ratios: list[float] = state_field(factory=list)
-    ways: list[float] = state_field(factory=list)
-    paces: list[float] = state_field(factory=list)
-    pulls: list[float] = state_field(factory=list)
-    size: float = state_field(0.0)
-    follows: float = state_field(math.nan)
-    growth: float = state_field(1.0)
-    changes: list[float] = state_field(factory=list)
-    silent: list[float] = state_field(factory=list)
+    cumulative_update: float = 0.3
+    """Sum of the update ratios up to which updates are too small to have raised the loss."""
+    largest_update: float = 0.02
+    """Largest update ratio up to which the same holds."""
+    first_judged_batch: int = 7
+    """Batches before which no rise is judged: one more than the shortest window of losses."""
 
-    def begin(self) -> None:
-        """Look anew, from the next batch on; what is known of an untrained network's loss stays."""
-        self.seen, self.positions, self.size, self.growth = 0, 0.0, 0.0, 1.0
-        self.losses, self.per_position, self.follows = [], [], math.nan
-        self.ratios, self.small_ratios, self.paces, self.pulls, self.changes = [], [], [], [], []
-        self.silent, self.ways = [], []
+    confirming_changes: int = 8
+    """Measured changes of a batch's own loss that are enough to confirm or deny that updates raise it."""
+    confirming_overshoot: float = 0.01
+    """Mean overshoot below which they deny it."""
 
-    def forget(self) -> None:
-        """Begin as for another run."""
-        self.begin()
-        self.reference = self.blind = 0.0
+    weight_growth: float = 5.0
+    """norm(W) / initial norm(W) from the twelfth update on. Weights that are initialized at a hundredth of the usual
+    size grow to twenty times that in healthy runs, and are measured relative to orthogonal ones for this reason."""
+    late_weight_growth: float = 4.0
+    """The same after the fortieth update."""
+    confirmed_weight_growth: float = 3.0
+    """The same after the fortieth update, if the updates overshoot by ``growth_overshoot``."""
+    growth_overshoot: float = 0.02
+    """Mean overshoot that confirms it."""
+    halved_loss: float = 0.5
+    """Loss ratio up to which growing weights have served the loss."""
+    confirmed_halved_loss: float = 0.7
+    """The same where the overshoot confirms the growth."""
 
-    def note(self, loss: float, positions: float) -> None:
-        """Keep a batch's loss, as it is and as it would be for a batch of the size of the first."""
-        if self.seen == 0:
-            self.positions = positions
-            self.reference = max(self.reference, loss)
-        self.reference = max(self.reference, self.blind)
-        self.seen += 1
-        self.losses.append(loss)
-        self.per_position.append(loss * self.positions / positions)
-        del self.losses[:-MOST], self.per_position[:-MOST]
+    doubled_weights: float = 2.0
+    """Smallest norm(W) / initial norm(W) for blaming overshoot or dead units. With smaller growth, healthy runs overshoot
+    too if a batch is a single sequence, and small initial weights have dead units."""
+    mean_overshoot: float = 0.004
+    """Mean overshoot up to which it is noise."""
+    frequent_overshoot: tuple[FrequentOvershoot, ...] = (
+        FrequentOvershoot(loss_ratio=0.95, overshoot_share=0.15),
+        FrequentOvershoot(loss_ratio=0.8, overshoot_share=0.25),
+    )
+    """Healthy runs measured shares of up to 0.07 while the loss had hardly fallen, and up to 0.23 later."""
+    large_overshoot: float = 0.1
+    """Mean overshoot that is enough by itself while the loss has not fallen. Chosen by eye."""
+    unchanged_loss: float = 0.95
+    """Loss ratio above which the loss has not fallen. Chosen by eye."""
 
-    def measure(
-        self,
-        before: Mapping[str, Array],
-        after: Mapping[str, Array],
-        gradients: Mapping[str, Array],
-        scale: float,
-        usual: float | None = None,
-        norm: float | None = None,
-    ) -> float:
-        """Keep an update's size, and how fast it lowers the loss that was noted last; return its ratio.
+    confirmed_dead_units: float = 0.35
+    """Rise of the share of dead units since the first batch, where ``dead_unit_overshoot`` confirms it. Healthy runs
+    measured up to 0.45, without overshoot."""
+    dead_units: float = 0.5
+    """The same where no closure shows the overshoot."""
+    dead_unit_overshoot: float = 0.1
+    """Share of overshooting updates that confirms it, and below which it is denied."""
 
-        ``scale`` is what schedules make of the learning rate: a rate that is low for now is not too low. ``usual`` is
-        the size of usual weights, where the arrays do not show their shapes, as they are one after the other, and
-        ``norm`` that of the gradients, if it is known. ``before`` holds the update afterwards.
-        """
-        arrays = list(before.values())
-        size = global_norm(arrays)
-        usual = max(size, usual_norm(arrays) if usual is None else usual)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for name, array in before.items():  # large arrays are not made anew in each batch: that takes longest
-                np.subtract(after[name], array, out=array)
-        step = global_norm(arrays)
-        ratio = ratio_of(step, size)
-        self.ratios.append(ratio)
-        if not self.size:
-            self.size = usual
-        if self.size:
-            self.growth = global_norm(list(after.values())) / self.size
-            if len(self.ways) < FIRST:
-                self.ways.append(step / self.size)
-        loss = abs(self.losses[-1])
-        if gradients and ratio and loss and usual:
-            self.small_ratios.append(step / usual / scale)
-            lowered = -predicted_change(before, gradients)
-            norm = global_norm(list(gradients.values())) if norm is None else norm
-            if math.isnan(self.follows) and norm:
-                self.follows = lowered / step / norm
-            self.paces.append(lowered / loss / scale)
-            self.pulls.append(norm * usual / loss)
-        return ratio
+    divergence_batches: int = 100
+    """Last batch in which a non-finite value is blamed on the updates before it. Chosen by eye."""
+    divergence_loss: float = 3.0
+    """Loss ratio of the batch before, above which it is. Chosen by eye."""
+    replacement_batches: int = 10
+    """Last batch in which a single update as large as the weights is blamed. Chosen by eye."""
+    replacement_update: float = 1.0
+    """Update ratio above which an update replaced the weights."""
 
-    def look(self, gradients: Mapping[str, Array]) -> None:
-        """Count the units that pass no gradient on, where that is due."""
-        if self.seen in LOOKS and len(self.silent) == LOOKS.index(self.seen):
-            share = silent_units(gradients)
-            if share is not None:
-                self.silent.append(share)
+    reported_overshoot_share: float = 0.1
+    """Share of overshooting updates that is usual in healthy runs; larger ones are compared with it in the message."""
 
-    # What it says ---------------------------------------------------------------------------------------------------
 
-    @property
-    def due(self) -> bool:
-        """Whether the next update is to be measured."""
-        if self.seen < CLOSE:
-            return self.seen < FIRST or self.seen % 2 == 1 or self.seen in LOOKS
-        return self.seen % (2 * EVERY) == 0
+@attrs.frozen(kw_only=True)
+class TimesTooHighFit:
+    """Coefficients of the estimate of how many times too high the learning rate is.
 
-    @property
-    def large(self) -> bool:
-        """Whether updates were large enough to have done harm; those that were not measured were like the others."""
-        if len(self.ratios) < 2 or max(self.ratios) <= LARGE:
-            return False
-        updates = min(self.seen, CLOSE) + max(self.seen - CLOSE, 0) / EVERY
-        return fmean(self.ratios) * updates > MOVED
+    Fitted to 450 runs at 10, 30 and 100 times a good rate, under five optimizers: two thirds of the estimates are right
+    within a factor of 2.2.
+    """
 
-    def level(self, count: int) -> float:
-        """The median of the last losses beside the reference; the lower one of as they are and by position."""
-        if not self.losses or self.reference <= 0.0:
-            return 1.0
-        return min(median(some[-count:]) for some in (self.losses, self.per_position)) / self.reference
+    factor: float = 29.0
+    exponent: float = 0.24
+    """Small, because growing weights and clipped gradients hide how far an update would have gone."""
+    largest: float = 100.0
+    """The largest multiple in the fitted runs."""
 
-    def rise(self) -> int:
-        """How many of the last losses show that updates raised the loss for good; 0 if none do."""
-        if self.seen < 7 or not (self.seen < CLOSE or self.seen % EVERY == 0) or not self.large:
-            return 0
-        if len(self.changes) >= CONFIRMING and overshoot(self.changes)[1] < BARELY:
-            return 0
-        return min(risen(self.losses, self.reference), risen(self.per_position, self.reference))
 
-    def overshoots(self) -> bool:
-        """Whether updates raised the loss of their own batch too often or too far, and it has hardly fallen."""
-        if self.seen != CLOSE or len(self.changes) < CLOSE // 2 or not self.large or self.growth < GREW:
-            return False
-        share, excess = overshoot(self.changes)
-        level = self.level(CLOSE // 2)
-        often = excess >= EXCESS and any(level > height and share >= least for height, least in SHARES)
-        return often or (excess >= FAR and level > SHARES[0][0])
+TOO_HIGH = TooHighThresholds()
+TIMES_TOO_HIGH = TimesTooHighFit()
 
-    def silenced(self) -> bool:
-        """Whether updates switched units off, of which the first batch's gradient still went through."""
-        if self.seen != CLOSE or len(self.silent) < len(LOOKS) or not self.large or self.growth < GREW:
-            return False
-        confirmed = len(self.changes) >= CLOSE // 2 and overshoot(self.changes)[0] >= CONFIRMED
-        denied = len(self.changes) >= CLOSE // 2 and not confirmed
-        more = median(self.silent[1:]) - self.silent[0]
-        return not denied and more >= (SILENCED if confirmed else SILENCED_ALONE)
 
-    def outgrew(self) -> bool:
-        """Whether updates made the weights several times larger, and the loss has not fallen for it."""
-        if not FIRST <= self.seen <= CLOSE:
-            return False
-        early, late, confirmed = GROWN
-        level = self.level(self.seen // 2)
-        if self.seen < CLOSE:
-            return self.growth >= early and level > 0.5
-        raises = len(self.changes) >= CONFIRMING and overshoot(self.changes)[1] >= 2 * BARELY
-        return (self.growth >= late and level > 0.5) or (self.growth >= confirmed and level > 0.7 and raises)
+def times_too_high(record: UpdateRecord) -> float:
+    r"""An estimate of learning rate / good learning rate, for a rate that is too high.
 
-    @property
-    def times_too_high(self) -> float:
-        """About how many times a good rate the rate of these updates is, if it is too high."""
-        return times_too_high(fmean(self.ways)) if self.ways else 1.0
+    .. math:: \min(29\, \bar r^{\,0.24}, 100)
 
-    def blew_up(self) -> bool:
-        """Whether updates led to a batch that is not finite: a steep rise, or weights that were replaced at once."""
-        if not self.losses or self.seen > 100 or not self.ratios:
-            return False
-        last = min(self.losses[-1], self.per_position[-1])
-        if last > 3.0 * self.reference and max(self.ratios) > LARGE:
-            return True
-        return self.seen <= 10 and max(self.small_ratios, default=0.0) > 1.0 and self.level(1) > 0.95
+    with :math:`\bar r` the mean of the first twelve update norms, each divided by the initial norm of the weights. 1 if
+    no update was measured.
+
+    Example
+    -------
+    >>> record = UpdateRecord()
+    >>> record.initial_ratios = [0.5, 1.5]
+    >>> times_too_high(record)
+    29.0
+    """
+    if not record.initial_ratios:
+        return 1.0
+    fit = TIMES_TOO_HIGH
+    return min(fit.factor * math.pow(fmean(record.initial_ratios), fit.exponent), fit.largest)
+
+
+def judge_too_high(record: UpdateRecord) -> CheckResult:
+    """RNN501 if the updates so far show that the learning rate is too high; call it after each finite batch.
+
+    The criteria are, in this order: a loss that stays above the first, weights that outgrew their initial size, updates
+    that overshoot, units that died. After the fortieth batch, all of them were compared.
+    """
+    finding = _find_too_high(record)
+    compared = finding is not None or record.batches == MEASUREMENTS.close_updates
+    return CheckResult(finding=finding, checked=("RNN501",) if compared else ())
+
+
+def judge_divergence(record: UpdateRecord) -> CheckResult:
+    """RNN501 if the updates so far led to a batch whose loss or gradient is not finite; call it in such a batch."""
+    if not updates_diverged(record):
+        return CheckResult()
+    finding = _finding(
+        record,
+        f"{record.batches} updates made the loss non-finite",
+        f"it was {record.reference_loss:.6g} in the first batch and {record.losses[-1]:.6g} in the last finite one",
+    )
+    return CheckResult(finding=finding, checked=("RNN501",))
+
+
+def _find_too_high(record: UpdateRecord) -> Finding | None:
+    if not record.judges_losses:
+        return None
+    window = loss_rise_window(record)
+    if window:
+        ratio = record.loss_ratio(window)
+        return _finding(
+            record,
+            f"the median of the last {window} losses is {ratio:.3g} times the first",
+            f"{ratio * record.reference_loss:.6g} against {record.reference_loss:.6g}",
+        )
+    if weights_outgrew(record):
+        return _finding(
+            record,
+            f"the weights grew to {record.weight_growth:.3g} times their initial norm",
+            f"after {record.batches} updates the loss is {record.loss_ratio(record.batches // 2):.3g} times the first",
+        )
+    if updates_overshoot(record):
+        ratio = record.loss_ratio(MEASUREMENTS.close_updates // 2)
+        return _finding(
+            record,
+            "updates overshoot the minimum of the loss",
+            f"after {record.batches} updates the loss is {ratio:.3g} times the first",
+        )
+    if units_died(record):
+        first, *later = record.dead_unit_shares
+        return _finding(
+            record,
+            "updates made recurrent units dead",
+            f"after {record.batches} updates {median(later):.0%} pass no gradient on, {first:.0%} in the first batch",
+        )
+    return None
+
+
+# Criteria -----------------------------------------------------------------------------------------------------------
+
+
+def updates_are_large(record: UpdateRecord) -> bool:
+    """Whether the updates were large enough to have raised the loss.
+
+    Updates that were not measured are taken to be as large as the mean of the others, up to the fortieth; of later
+    ones, one in twenty counts.
+    """
+    ratios = record.update_ratios
+    if len(ratios) < 2 or max(ratios) <= TOO_HIGH.largest_update:
+        return False
+    close, interval = MEASUREMENTS.close_updates, MEASUREMENTS.sparse_interval
+    updates = min(record.batches, close) + max(record.batches - close, 0) / interval
+    return fmean(ratios) * updates > TOO_HIGH.cumulative_update
+
+
+def loss_rise_window(record: UpdateRecord) -> int:
+    """The number of last losses that lie above the reference because of the updates; 0 if they do not.
+
+    Where a closure shows the overshoot, it must confirm that updates raise the loss of their own batch.
+    """
+    if record.batches < TOO_HIGH.first_judged_batch or not record.judges_losses or not updates_are_large(record):
+        return 0
+    changes = record.loss_changes
+    if len(changes) >= TOO_HIGH.confirming_changes and overshoot(changes)[1] < TOO_HIGH.confirming_overshoot:
+        return 0
+    return min(
+        losses_above_reference(losses, record.reference_loss) for losses in (record.losses, record.rescaled_losses)
+    )
+
+
+def weights_outgrew(record: UpdateRecord) -> bool:
+    """Whether the weights grew several times, up to the fortieth update, and the loss has not halved."""
+    if not MEASUREMENTS.initial_updates <= record.batches <= MEASUREMENTS.close_updates:
+        return False
+    growth, ratio = record.weight_growth, record.loss_ratio(record.batches // 2)
+    if record.batches < MEASUREMENTS.close_updates:
+        return growth >= TOO_HIGH.weight_growth and ratio > TOO_HIGH.halved_loss
+    changes = record.loss_changes
+    confirmed = len(changes) >= TOO_HIGH.confirming_changes and overshoot(changes)[1] >= TOO_HIGH.growth_overshoot
+    return (growth >= TOO_HIGH.late_weight_growth and ratio > TOO_HIGH.halved_loss) or (
+        confirmed and growth >= TOO_HIGH.confirmed_weight_growth and ratio > TOO_HIGH.confirmed_halved_loss
+    )
+
+
+def updates_overshoot(record: UpdateRecord) -> bool:
+    """Whether, at the fortieth update, updates raised their own batch's loss too often or too far."""
+    if not _weights_doubled(record) or not _overshoot_is_known(record):
+        return False
+    share, mean_overshoot = overshoot(record.loss_changes)
+    ratio = record.loss_ratio(MEASUREMENTS.close_updates // 2)
+    often = any(
+        ratio > criterion.loss_ratio and share >= criterion.overshoot_share for criterion in TOO_HIGH.frequent_overshoot
+    )
+    return (often and mean_overshoot >= TOO_HIGH.mean_overshoot) or (
+        mean_overshoot >= TOO_HIGH.large_overshoot and ratio > TOO_HIGH.unchanged_loss
+    )
+
+
+def units_died(record: UpdateRecord) -> bool:
+    """Whether, at the fortieth update, many units are dead through which the first batch's gradient still passed."""
+    shares = record.dead_unit_shares
+    if not _weights_doubled(record) or len(shares) < len(MEASUREMENTS.dead_unit_updates):
+        return False
+    rise = median(shares[1:]) - shares[0]
+    if not _overshoot_is_known(record):
+        return rise >= TOO_HIGH.dead_units
+    confirmed = overshoot(record.loss_changes)[0] >= TOO_HIGH.dead_unit_overshoot
+    return confirmed and rise >= TOO_HIGH.confirmed_dead_units
+
+
+def updates_diverged(record: UpdateRecord) -> bool:
+    """Whether updates led to a batch that is not finite: after a steep rise, or by replacing the weights at once."""
+    if not record.losses or record.batches > TOO_HIGH.divergence_batches or not record.update_ratios:
+        return False
+    last = min(record.losses[-1], record.rescaled_losses[-1])
+    risen = last > TOO_HIGH.divergence_loss * record.reference_loss
+    if risen and max(record.update_ratios) > TOO_HIGH.largest_update:
+        return True
+    return (
+        record.batches <= TOO_HIGH.replacement_batches
+        and max(record.unscheduled_ratios, default=0.0) > TOO_HIGH.replacement_update
+        and record.loss_ratio(1) > TOO_HIGH.unchanged_loss
+    )
+
+
+def _weights_doubled(record: UpdateRecord) -> bool:
+    """Whether the fortieth update was just made, and large updates have doubled the weights."""
+    return (
+        record.batches == MEASUREMENTS.close_updates
+        and updates_are_large(record)
+        and record.weight_growth >= TOO_HIGH.doubled_weights
+    )
+
+
+def _overshoot_is_known(record: UpdateRecord) -> bool:
+    return len(record.loss_changes) >= MEASUREMENTS.close_updates // 2
+
+
+def _finding(record: UpdateRecord, headline: str, numbers: str) -> Finding:
+    """RNN501 with everything that was measured."""
+    ratio, largest_ratio = float(np.median(record.update_ratios)), max(record.update_ratios)
+    times = times_too_high(record)
+    message = (
+        f"{headline}: {numbers}; updates changed the weights by {ratio:.2g} of their norm (median), at most "
+        f"{largest_ratio:.2g}"
+    )
+    evidence: dict[str, float | int | str] = {
+        "first_loss": record.reference_loss,
+        "loss": record.losses[-1],
+        "updates": record.batches,
+        "update_ratio": ratio,
+        "largest_update_ratio": largest_ratio,
+        "weight_growth": record.weight_growth,
+        "times_too_high": times,
+    }
+    if not math.isnan(record.gradient_cosine):
+        evidence["update_gradient_cosine"] = record.gradient_cosine
+    if len(record.dead_unit_shares) > 1:
+        evidence |= {
+            "dead_unit_share": record.dead_unit_shares[-1],
+            "first_dead_unit_share": record.dead_unit_shares[0],
+        }
+    if record.loss_changes:
+        share, mean_overshoot = overshoot(record.loss_changes)
+        evidence |= {
+            "overshoot_share": share,
+            "mean_overshoot": mean_overshoot,
+            "overshoot_updates": len(record.loss_changes),
+        }
+        message += f"; {share:.0%} of {len(record.loss_changes)} updates raised the loss of their own batch"
+        if share > TOO_HIGH.reported_overshoot_share:
+            message += f", at most {TOO_HIGH.reported_overshoot_share:.0%} is usual"
+    remedy = f"divide the learning rate by about {times:.0f}, and adjust it to the loss curve" if times >= 2.0 else None
+    return Finding("RNN501", message, evidence, remedy=remedy)

@@ -1,0 +1,156 @@
+"""RNN503: whether updates leave the parameters bit for bit the same, and the network with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.finding import CheckResult, Finding
+from rnncallbacks.detectors.update.update_closure import UpdateClosure
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+
+
+@attrs.frozen(kw_only=True)
+class FrozenParametersThresholds:
+    """The thresholds of RNN503. All were chosen by eye: a healthy update changes the parameters, however small it is."""
+
+    unchanged_updates: int = 3
+    """Measured updates with nonzero gradients that must leave the parameters the same."""
+    longest_pass: int = 400
+    """Batches of an epoch after which its two halves are compared, as it may never end."""
+    inconclusive_passes: int = 3
+    """Comparisons of passes, without a clear difference of their losses, that are taken for the same network."""
+    closure_tolerance: float = 1e-9
+    """Relative difference up to which the closure's loss after the update is that before it."""
+    loss_tolerance: float = 1e-6
+    """Relative difference up to which two batch losses, or two mean losses, are the same: the rounding of float32."""
+    absolute_loss_tolerance: float = 1e-12
+    """The same for batch losses close to zero."""
+    standard_errors: float = 4.0
+    """Difference of two mean losses, in standard errors, above which they are those of two networks."""
+    relative_difference: float = 0.01
+    """Difference of two mean losses, relative to the first, that they must exceed as well."""
+
+
+FROZEN_PARAMETERS = FrozenParametersThresholds()
+
+OTHER_ARRAYS = "run.params never changed although the loss did: assign run.params = params after the update"
+
+
+def losses_of_same_network(earlier: Sequence[float], later: Sequence[float]) -> bool | None:
+    """Whether two passes over the same data were made by the same network; None if their losses do not show it.
+
+    A network that does not change gives the same losses: in another order if the batches were shuffled, and with nearly
+    the same mean if their sequences were. The means of two networks differ by at least 4 standard errors and 1%.
+
+    Example
+    -------
+    >>> losses_of_same_network([1.0, 2.0, 1.5], [2.0, 1.5, 1.0])
+    True
+    >>> losses_of_same_network([1.0, 1.1, 1.2], [0.5, 0.6, 0.7])
+    False
+    """
+    limits = FROZEN_PARAMETERS
+    first, second = np.sort(np.asarray(earlier)), np.sort(np.asarray(later))
+    if first.shape == second.shape and np.allclose(
+        first, second, rtol=limits.loss_tolerance, atol=limits.absolute_loss_tolerance
+    ):
+        return True
+    before, after = float(first.mean()), float(second.mean())
+    if math.isclose(before, after, rel_tol=limits.loss_tolerance):
+        return True
+    error = math.sqrt(float(first.var()) / len(first) + float(second.var()) / len(second))
+    if abs(after - before) > max(limits.standard_errors * error, limits.relative_difference * abs(before)):
+        return False
+    return None
+
+
+@attrs.define(eq=False)
+class FrozenParameters:
+    """Follows parameters that no update has changed yet, until it is clear whether the network changes.
+
+    The parameters that a run knows may be copies of those that the script trains. So the losses have to agree: a closure
+    that gives the same loss after the update as before it, or two passes over the data with the same losses.
+    """
+
+    changed: bool = state_field(False)
+    unchanged_updates: int = state_field(0)
+    settled: bool = state_field(False)
+    pass_losses: list[float] = state_field(factory=list)
+    first_pass_losses: list[float] = state_field(factory=list)
+    comparisons: int = state_field(0)
+
+    @property
+    def suspected(self) -> bool:
+        """Whether updates were measured, and none of them changed the parameters."""
+        return bool(self.unchanged_updates) and not self.changed
+
+    def add_update(self, ratio: float) -> None:
+        """Add the relative size norm(dW) / norm(W) of a measured update."""
+        if ratio != 0.0:
+            self.changed = True
+        elif not self.changed:
+            self.unchanged_updates += 1
+
+    def judge_batch(self, batch: Batch, closure: UpdateClosure, params: Any) -> CheckResult:
+        """RNN503, or why it cannot be checked; call it after each batch while it is ``suspected``."""
+        if self.settled:
+            return CheckResult()
+        assert batch.loss is not None
+        limits = FROZEN_PARAMETERS
+        self.pass_losses.append(batch.loss)
+        if self.unchanged_updates < limits.unchanged_updates:
+            return CheckResult()
+        if closure.agreement == "exact" and batch.closure is not None:
+            loss = closure.evaluate(batch)
+            same = loss is not None and math.isclose(loss, batch.loss, rel_tol=limits.closure_tolerance)
+            if same and not closure.reads_parameters(batch, params):
+                closure.agreement = "useless"  # it reads the arrays that the script had before the update
+            elif loss is not None:
+                return self._settle(same, f"the closure gives the loss {loss:.6g} after the update as before it")
+        elif len(self.pass_losses) >= limits.longest_pass:
+            half = limits.longest_pass // 2
+            earlier, later = self.pass_losses[:half], self.pass_losses[half:]
+            self.pass_losses = []
+            return self._compare(earlier, later)
+        return CheckResult()
+
+    def end_epoch(self) -> CheckResult:
+        """RNN503, or why it cannot be checked, from the losses of this epoch and the first one."""
+        if self.changed or self.settled or self.unchanged_updates < FROZEN_PARAMETERS.unchanged_updates:
+            return CheckResult()
+        losses, self.pass_losses = self.pass_losses, []
+        if not self.first_pass_losses:
+            self.first_pass_losses = losses
+            return CheckResult()
+        return self._compare(self.first_pass_losses, losses) if losses else CheckResult()
+
+    def _compare(self, earlier: Sequence[float], later: Sequence[float]) -> CheckResult:
+        self.comparisons += 1
+        same = losses_of_same_network(earlier, later)
+        if same is None and self.comparisons >= FROZEN_PARAMETERS.inconclusive_passes:
+            same = True  # a network that learned would have shown it by now
+        if same is None:
+            return CheckResult()
+        return self._settle(
+            same, f"two passes over the data gave the mean losses {np.mean(earlier):.6g} and {np.mean(later):.6g}"
+        )
+
+    def _settle(self, same: bool, comparison: str) -> CheckResult:
+        self.settled = True
+        if not same:
+            return CheckResult(not_checked={"RNN503": OTHER_ARRAYS})
+        finding = Finding(
+            "RNN503",
+            f"{self.unchanged_updates} updates left the parameters bit for bit the same: the gradients were nonzero, "
+            f"and {comparison}",
+            {"updates": self.unchanged_updates, "update_ratio": 0.0},
+        )
+        return CheckResult(finding=finding, checked=("RNN503",))

@@ -1,0 +1,92 @@
+"""RNN502: whether the learning rate is too low, from the decrease of the loss that the gradients predict."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import numpy as np
+
+from rnncallbacks.detectors.finding import CheckResult, Finding
+from rnncallbacks.detectors.update.update_record import UpdateRecord
+
+
+@attrs.frozen(kw_only=True)
+class TooLowThresholds:
+    """The thresholds of RNN502, set on half of the seeds of the fault benchmark; see docs/reference/fault-benchmark.md.
+
+    In its runs, healthy update ratios norm(dW) / norm(W) were 0.0098 and more, those of a rate a thousand times too low
+    0.00012 and less.
+    """
+
+    judged_after: int = 60
+    """Training batches after which the rate is judged, once."""
+    measured_updates: int = 20
+    """Fewest measured updates."""
+    run_decrease: float = 0.1
+    """Predicted relative decrease of the loss over the whole run, below which the rate may be too low."""
+    shortest_run: int = 500
+    """Updates that a run is taken to have at least. Chosen by eye."""
+    longest_run: int = 2000
+    """Updates that a run is taken to have at most. Chosen by eye."""
+    relative_gradient: float = 0.1
+    """norm(g) norm(W) / loss above which the gradient is worth following. Chosen by eye."""
+    update_ratio: float = 3e-3
+    """Median update ratio below which the rate may be too low."""
+    untrained_loss: float = 0.8
+    """Median loss / loss of the best constant prediction, above which the network counts as untrained. Chosen by eye."""
+
+    reported_decrease: float = 0.05
+    """Relative decrease of the loss whose number of updates the message gives."""
+    target_update_ratio: float = 1e-3
+    """Update ratio that the remedy aims at: a rule of thumb."""
+
+
+TOO_LOW = TooLowThresholds()
+
+
+def judge_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
+    r"""RNN502 if the whole run would hardly lower the loss; call it after each batch.
+
+    The rate is judged once, after 60 batches, if at least 20 updates were measured.
+
+    The predicted relative decrease of the run is
+
+    .. math:: n \cdot \operatorname{median}_i \frac{-g_i \cdot \Delta\theta_i}{s_i L_i}
+
+    with n the planned number of updates, limited to 500 to 2000, :math:`L_i` the loss of the batch, and :math:`s_i` the
+    learning-rate schedules' scale: a rate that a warm-up keeps low for now is not too low.
+
+    Example
+    -------
+    >>> record = UpdateRecord()
+    >>> record.batches, record.losses, record.constant_loss = 60, [2.0] * 60, 2.0
+    >>> record.predicted_decreases, record.relative_gradients = [1e-6] * 30, [5.0] * 30
+    >>> record.unscheduled_ratios = [2e-5] * 30
+    >>> judge_too_low(record, planned_updates=1000).finding.remedy
+    'multiply the learning rate by about 50, so that updates are about a thousandth of the weights'
+    """
+    if record.batches != TOO_LOW.judged_after or len(record.predicted_decreases) < TOO_LOW.measured_updates:
+        return CheckResult()
+    decrease, gradient, ratio = (
+        float(np.median(values))
+        for values in (record.predicted_decreases, record.relative_gradients, record.unscheduled_ratios)
+    )
+    updates = min(max(planned_updates, TOO_LOW.shortest_run), TOO_LOW.longest_run)
+    untrained = float(np.median(record.losses)) > TOO_LOW.untrained_loss * record.constant_loss > 0.0
+    slow = 0.0 < decrease * updates < TOO_LOW.run_decrease
+    if not (slow and gradient > TOO_LOW.relative_gradient and ratio < TOO_LOW.update_ratio and untrained):
+        return CheckResult(checked=("RNN502",))
+    needed = math.ceil(TOO_LOW.reported_decrease / decrease)
+    factor = TOO_LOW.target_update_ratio / ratio
+    finding = Finding(
+        "RNN502",
+        f"updates hardly change the network: they change the weights by {ratio:.2g} of their norm (median) and lower "
+        f"the loss by {decrease:.2g} of it, so that {needed} updates lower it by {TOO_LOW.reported_decrease:.0%}",
+        {"predicted_decrease": decrease, "update_ratio": ratio, "updates_for_5_percent": needed},
+        remedy=None
+        if factor < 2.0
+        else f"multiply the learning rate by about {float(f'{factor:.1g}'):.0f}, so that updates are about a thousandth "
+        "of the weights",
+    )
+    return CheckResult(finding=finding, checked=("RNN502",))

@@ -1,0 +1,79 @@
+"""Copies of parameters and gradients, taken before an update to compare them with the parameters after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from rnncallbacks.arrays import Array, FlatArrays, copied, lie_alike, named_arrays
+from rnncallbacks.detectors.update.metrics import orthogonal_norm
+from rnncallbacks.detectors.update.update_record import UpdateRecord
+from rnncallbacks.gradients import Gradients
+
+
+@attrs.define(eq=False)
+class UpdateCopies:
+    """The parameters and gradients of a batch before its update, in memory that later batches use again.
+
+    Parameters and gradients that lie alike in one flat array each are copied as one array: that is the fastest way.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> params, gradients = {"w": np.array([3.0, 4.0])}, Gradients({"w": np.array([0.0, 1.0])})
+    >>> copies, record = UpdateCopies(), UpdateRecord()
+    >>> copies.take(params, gradients, keep_gradients=True)
+    >>> params["w"] -= 0.5 * gradients["w"]
+    >>> record.add_loss(2.0, positions=1.0)
+    >>> copies.measure(params, record, schedule_scale=1.0), record.predicted_decreases
+    (0.1, [0.25])
+    """
+
+    flat: bool = False
+    gradient_norm: float = 0.0
+    parameters: Mapping[str, Array] = attrs.field(factory=dict)
+    gradients: Mapping[str, Array] = attrs.field(factory=dict)
+    awaiting_update: bool = False
+
+    def take(self, params: Any, gradients: Gradients, *, keep_gradients: bool) -> None:
+        """Copy the parameters, and the gradients if they are to be kept."""
+        flat_gradients = gradients.flat
+        self.flat = lie_alike(params, flat_gradients)
+        self.gradient_norm = gradients.norm
+        self.parameters = copied(self._arrays(params), self.parameters)
+        if keep_gradients:
+            as_one = self.flat and flat_gradients is not None
+            self.gradients = copied({"": flat_gradients.flat} if as_one else gradients, self.gradients)  # type: ignore[union-attr]
+        else:
+            self.gradients = {}
+        self.awaiting_update = True
+
+    def drop(self) -> None:
+        """Free the memory."""
+        self.parameters, self.gradients, self.awaiting_update = {}, {}, False
+
+    def measure(self, params: Any, record: UpdateRecord, schedule_scale: float) -> float | None:
+        """Add the update that led to ``params`` to the record; its relative size, or None if other arrays came.
+
+        The copies are used up.
+        """
+        self.awaiting_update = False
+        after = self._arrays(params)
+        if after.keys() != self.parameters.keys():
+            return None
+        return record.add_update(
+            self.parameters,
+            after,
+            self.gradients,
+            schedule_scale,
+            weights_orthogonal_norm=orthogonal_norm(params.values()) if self.flat else None,
+            gradient_norm=self.gradient_norm,
+        )
+
+    def _arrays(self, params: Any) -> Mapping[str, Array]:
+        """The floating-point parameters by name, or all of them as one array."""
+        if self.flat and isinstance(params, FlatArrays):
+            return {"": params.flat}
+        return {name: array for name, array in named_arrays(params, "params").items() if array.dtype.kind == "f"}

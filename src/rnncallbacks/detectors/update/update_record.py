@@ -1,0 +1,215 @@
+"""What is measured at the updates of a run: their sizes and predicted decreases, and the losses of their batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from rnncallbacks.arrays import Array
+from rnncallbacks.core.plugin_state import reset_state, state_field
+from rnncallbacks.detectors.update.loss_rise import LOSS_RISE
+from rnncallbacks.detectors.update.metrics import dead_unit_share, norm_ratio, orthogonal_norm, predicted_loss_change
+from rnncallbacks.gradients import global_norm
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+
+
+@attrs.frozen(kw_only=True)
+class MeasurementSchedule:
+    """Which updates of a run are measured. All numbers are training batches, chosen to keep the guard's cost low."""
+
+    initial_updates: int = 12
+    """First updates, all of which are measured."""
+    close_updates: int = 40
+    """Updates up to which every second one is measured. Also the number after which most criteria are judged."""
+    sparse_interval: int = 20
+    """Distance between two judgements of the losses after the close updates; updates are measured half as often."""
+    dead_unit_updates: tuple[int, ...] = (0, 20, 25, 30, 35, 39)
+    """Numbers of updates done when the dead units are counted in the next gradient."""
+
+
+MEASUREMENTS = MeasurementSchedule()
+
+
+@attrs.define(eq=False)
+class UpdateRecord:
+    """Measurements of a run's updates and losses since its start, or since its last repair.
+
+    Attributes
+    ----------
+    batches:
+        Number of training batches with a finite loss.
+    reference_loss:
+        The first loss, or ``constant_loss`` if that is larger: the first batch may be an easy one, or the network may
+        have been trained before.
+    constant_loss:
+        Loss of the best constant prediction; 0 if the targets are not known.
+    first_positions:
+        Number of time steps times sequences in the first batch.
+    losses, rescaled_losses:
+        The last batch losses, as given, and multiplied by ``first_positions`` / positions of their batch. Only the
+        latter are comparable if losses are sums.
+    update_ratios:
+        norm(dW) / norm(W) of each measured update.
+    unscheduled_ratios:
+        The same relative to max(norm(W), norm of orthogonal weights), and divided by the schedules' scale.
+    initial_ratios:
+        norm(dW) / initial norm(W) of the first measured updates.
+    predicted_decreases:
+        The predicted relative decrease of the batch's loss, -(g . dW) / loss, divided by the schedules' scale.
+    relative_gradients:
+        norm(g) norm(W) / loss: the predicted relative decrease of an update along the gradient that is as large as the
+        weights.
+    initial_norm:
+        norm(W) at the first measured update, and at least that of orthogonal weights.
+    weight_growth:
+        norm(W) / ``initial_norm`` after the last measured update.
+    gradient_cosine:
+        The cosine between the first measured update and its gradient; NaN until one was measured.
+    loss_changes:
+        Changes of a batch's own loss by its update, relative to ``reference_loss``, where a closure shows them.
+    dead_unit_shares:
+        Shares of recurrent units that pass no gradient on, the first one before any update.
+    """
+
+    batches: int = state_field(0)
+    reference_loss: float = state_field(0.0)
+    constant_loss: float = state_field(0.0)
+    first_positions: float = state_field(0.0)
+    losses: list[float] = state_field(factory=list)
+    rescaled_losses: list[float] = state_field(factory=list)
+    update_ratios: list[float] = state_field(factory=list)
+    unscheduled_ratios: list[float] = state_field(factory=list)
+    initial_ratios: list[float] = state_field(factory=list)
+    predicted_decreases: list[float] = state_field(factory=list)
+    relative_gradients: list[float] = state_field(factory=list)
+    initial_norm: float = state_field(0.0)
+    weight_growth: float = state_field(1.0)
+    gradient_cosine: float = state_field(math.nan)
+    loss_changes: list[float] = state_field(factory=list)
+    dead_unit_shares: list[float] = state_field(factory=list)
+
+    def restart(self) -> None:
+        """Drop all measurements, as after a repair; the reference and the constant loss stay."""
+        reference_loss, constant_loss = self.reference_loss, self.constant_loss
+        reset_state(self)
+        self.reference_loss, self.constant_loss = reference_loss, constant_loss
+
+    @property
+    def measures_next(self) -> bool:
+        """Whether the next update is to be measured."""
+        if self.batches < MEASUREMENTS.close_updates:
+            return (
+                self.batches < MEASUREMENTS.initial_updates
+                or self.batches % 2 == 1
+                or self.batches in MEASUREMENTS.dead_unit_updates
+            )
+        return self.batches % (2 * MEASUREMENTS.sparse_interval) == 0
+
+    @property
+    def judges_losses(self) -> bool:
+        """Whether the losses are to be judged after this batch."""
+        return self.batches <= MEASUREMENTS.close_updates or self.batches % MEASUREMENTS.sparse_interval == 0
+
+    def loss_ratio(self, count: int) -> float:
+        """Median of the last ``count`` losses / reference loss; of the losses as given and rescaled, the lower one."""
+        if not self.losses or self.reference_loss <= 0.0:
+            return 1.0
+        medians = (median(losses[-count:]) for losses in (self.losses, self.rescaled_losses))
+        return min(medians) / self.reference_loss
+
+    def add_loss(self, loss: float, positions: float) -> None:
+        """Add the loss of a batch with this number of positions, time steps times sequences."""
+        if self.batches == 0:
+            self.first_positions = positions
+            self.reference_loss = max(self.reference_loss, loss)
+        self.reference_loss = max(self.reference_loss, self.constant_loss)
+        self.batches += 1
+        self.losses.append(loss)
+        self.rescaled_losses.append(loss * self.first_positions / positions)
+        del self.losses[: -LOSS_RISE.longest_history], self.rescaled_losses[: -LOSS_RISE.longest_history]
+
+    def add_dead_units(self, gradients: Mapping[str, Array]) -> None:
+        """Add the share of dead units in a batch's gradients, if it is due."""
+        due = MEASUREMENTS.dead_unit_updates
+        if self.batches in due and len(self.dead_unit_shares) == due.index(self.batches):
+            share = dead_unit_share(gradients)
+            if share is not None:
+                self.dead_unit_shares.append(share)
+
+    def add_update(
+        self,
+        before: Mapping[str, Array],
+        after: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        schedule_scale: float,
+        *,
+        weights_orthogonal_norm: float | None = None,
+        gradient_norm: float | None = None,
+    ) -> float:
+        """Add the update of the batch whose loss was added last, and return its relative size norm(dW) / norm(W).
+
+        Parameters
+        ----------
+        before, after:
+            The parameters before and after the update. ``before`` is overwritten with the update.
+        gradients:
+            The gradients as the script computed them; without any, only sizes are measured.
+        schedule_scale:
+            Learning rate / base learning rate. A rate that a schedule keeps low for now is not too low.
+        weights_orthogonal_norm:
+            The :func:`orthogonal_norm` of the parameters, if ``before`` is one flat array that hides their shapes.
+        gradient_norm:
+            The norm of the gradients, if it is known.
+        """
+        arrays = list(before.values())
+        weight_norm = global_norm(arrays)
+        full_norm = max(
+            weight_norm, orthogonal_norm(arrays) if weights_orthogonal_norm is None else weights_orthogonal_norm
+        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name, array in before.items():  # in place: allocating large arrays takes longer than the subtraction
+                np.subtract(after[name], array, out=array)
+        update_norm = global_norm(arrays)
+        ratio = norm_ratio(update_norm, weight_norm)
+        self.update_ratios.append(ratio)
+        if not self.initial_norm:
+            self.initial_norm = full_norm
+        if self.initial_norm:
+            self.weight_growth = global_norm(list(after.values())) / self.initial_norm
+            if len(self.initial_ratios) < MEASUREMENTS.initial_updates:
+                self.initial_ratios.append(update_norm / self.initial_norm)
+        loss = abs(self.losses[-1])
+        if gradients and ratio and loss and full_norm:
+            decrease = -predicted_loss_change(before, gradients)
+            if gradient_norm is None:
+                gradient_norm = global_norm(list(gradients.values()))
+            if math.isnan(self.gradient_cosine) and gradient_norm:
+                self.gradient_cosine = decrease / update_norm / gradient_norm
+            self.unscheduled_ratios.append(update_norm / full_norm / schedule_scale)
+            self.predicted_decreases.append(decrease / loss / schedule_scale)
+            self.relative_gradients.append(gradient_norm * full_norm / loss)
+        return ratio
+
+
+def positions_in(batch: Batch) -> float:
+    """A number proportional to the time steps times sequences of a batch; 1 if the batch does not show it.
+
+    The tokens that the script gave with the loss, or else the size of the targets.
+    """
+    if batch.tokens is not None:
+        return float(batch.tokens)
+    data: Any = batch.observed.get("targets", batch.data)
+    if isinstance(data, tuple | list):
+        data = data[-1] if data else None
+    elif hasattr(data, "targets"):
+        data = data.targets
+    elif isinstance(data, Mapping):
+        data = data.get("targets")
+    return float(max(data.size, 1)) if isinstance(data, np.ndarray) else 1.0
