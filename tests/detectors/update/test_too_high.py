@@ -1,11 +1,22 @@
-"""What the record of the first updates says: of losses, of weights that grow, and of batches of several sizes."""
-
-import math
+"""What shows that a learning rate is too high: losses that rise, weights that grow, and batches of several sizes."""
 
 import numpy as np
 import pytest
 
-from rnncallbacks.detectors.update.too_high import CLOSE, FIRST, LOOKS, UpdateRecord
+from rnncallbacks.detectors.update.times_too_high import times_too_high
+from rnncallbacks.detectors.update.too_high import (
+    judge_divergence,
+    judge_too_high,
+    loss_rise_window,
+    units_died,
+    updates_are_large,
+    updates_diverged,
+    updates_overshoot,
+    weights_outgrew,
+)
+from rnncallbacks.detectors.update.update_record import MEASUREMENTS, UpdateRecord
+
+CLOSE = MEASUREMENTS.close_updates
 
 
 def record(losses, *, grow=1.0, start=1.0, step=0.05, changes=None, positions=None):
@@ -14,104 +25,67 @@ def record(losses, *, grow=1.0, start=1.0, step=0.05, changes=None, positions=No
     weights = start * np.eye(4)
     turn = np.array([[0.0, step], [-step, 0.0]])
     for number, loss in enumerate(losses):
-        kept.note(float(loss), 1.0 if positions is None else float(positions[number]))
+        kept.add_loss(float(loss), 1.0 if positions is None else float(positions[number]))
         before = {"w": weights}
         weights = grow * (weights + np.kron(np.eye(2), turn) @ weights)
-        kept.measure(before, {"w": weights}, {"w": np.ones((4, 4))}, 1.0)
+        kept.add_update(before, {"w": weights}, {"w": np.ones((4, 4))}, 1.0)
         if changes is not None:
-            kept.changes.append(changes[number])
+            kept.loss_changes.append(changes[number])
     return kept
 
 
 def test_weights_that_grow_while_the_loss_rests_are_seen_early():
     growing = record([1.0] * 12, grow=1.2)
-    assert growing.growth == pytest.approx(1.2**12, rel=0.05)
-    assert growing.outgrew()
-    assert not record([1.0] * 11, grow=1.3).outgrew()
-    assert not record([1.0] * 12, grow=1.05).outgrew()
-    assert not record([1.0] * 6 + [0.3] * 6, grow=1.2).outgrew()
+    assert growing.weight_growth == pytest.approx(1.2**12, rel=0.05)
+    assert weights_outgrew(growing)
+    assert not weights_outgrew(record([1.0] * 11, grow=1.3))
+    assert not weights_outgrew(record([1.0] * 12, grow=1.05))
+    assert not weights_outgrew(record([1.0] * 6 + [0.3] * 6, grow=1.2))
 
 
 def test_slower_growth_is_judged_at_the_end_of_the_first_updates():
-    assert record([1.0] * CLOSE, grow=4.2 ** (1 / CLOSE)).outgrew()
-    assert not record([1.0] * CLOSE, grow=3.2 ** (1 / CLOSE)).outgrew()
+    assert weights_outgrew(record([1.0] * CLOSE, grow=4.2 ** (1 / CLOSE)))
+    assert not weights_outgrew(record([1.0] * CLOSE, grow=3.2 ** (1 / CLOSE)))
     raised = [0.0, 0.2] * (CLOSE // 2)
-    assert record([1.0] * CLOSE, grow=3.2 ** (1 / CLOSE), changes=raised).outgrew()
-    assert not record([1.0] * CLOSE, grow=3.2 ** (1 / CLOSE), changes=[-0.1] * CLOSE).outgrew()
+    assert weights_outgrew(record([1.0] * CLOSE, grow=3.2 ** (1 / CLOSE), changes=raised))
+    assert not weights_outgrew(record([1.0] * CLOSE, grow=3.2 ** (1 / CLOSE), changes=[-0.1] * CLOSE))
 
 
 def test_weights_that_began_near_zero_may_grow_to_the_usual_size():
-    assert record([1.0] * CLOSE, start=0.01, grow=40 ** (1 / CLOSE)).growth < 0.5
-    assert not record([1.0] * CLOSE, start=0.01, grow=40 ** (1 / CLOSE)).outgrew()
-    assert record([1.0] * CLOSE, start=0.01, grow=900 ** (1 / CLOSE)).outgrew()
+    assert record([1.0] * CLOSE, start=0.01, grow=40 ** (1 / CLOSE)).weight_growth < 0.5
+    assert not weights_outgrew(record([1.0] * CLOSE, start=0.01, grow=40 ** (1 / CLOSE)))
+    assert weights_outgrew(record([1.0] * CLOSE, start=0.01, grow=900 ** (1 / CLOSE)))
 
 
 def test_a_loss_that_updates_did_not_raise_is_not_their_fault():
-    assert record([1.0] + [5.0] * 19).rise()
-    assert not record([1.0] + [5.0] * 19, step=1e-4).rise()  # too small to have done it
-    assert not record([1.0] + [5.0] * 19, changes=[-0.1] * 20).rise()  # each lowered its own batch's loss
+    assert loss_rise_window(record([1.0] + [5.0] * 19))
+    assert not loss_rise_window(record([1.0] + [5.0] * 19, step=1e-4))  # too small to have done it
+    assert not loss_rise_window(record([1.0] + [5.0] * 19, changes=[-0.1] * 20))  # each lowered its own batch's loss
 
 
 def test_sums_over_longer_batches_are_no_rise():
     positions = [2.0] + [10.0] * 30
-    assert not record(positions, positions=positions).rise()
-    assert record([0.5 * one for one in positions]).rise()
+    assert not loss_rise_window(record(positions, positions=positions))
+    assert loss_rise_window(record([0.5 * one for one in positions]))
 
 
 def test_an_easy_first_batch_is_no_measure():
     easy = record([0.1] + [1.0] * 20)
-    assert easy.rise()
+    assert loss_rise_window(easy)
     known = UpdateRecord()
-    known.blind = 1.1
+    known.constant_loss = 1.1
     for loss in [0.1] + [1.0] * 20:
-        known.note(loss, 1.0)
-    assert (known.reference, known.rise()) == (1.1, 0)
-
-
-def test_whether_the_first_update_follows_the_gradient():
-    gradient = np.array([[3.0, 0.1]])
-    for step, cosine in ((gradient, 1.0), (np.sign(gradient), 0.73), (-gradient, -1.0)):
-        kept = UpdateRecord()
-        kept.note(1.0, 1.0)
-        kept.measure({"w": np.ones((1, 2))}, {"w": np.ones((1, 2)) - 0.1 * step}, {"w": gradient}, 1.0)
-        assert kept.follows == pytest.approx(cosine, abs=0.01)
-        kept.note(1.0, 1.0)
-        kept.measure({"w": np.ones((1, 2))}, {"w": np.array([[1.1, 0.7]])}, {"w": gradient}, 1.0)
-        assert kept.follows == pytest.approx(cosine, abs=0.01)
-    kept.begin()
-    assert math.isnan(kept.follows)
-
-
-def test_which_updates_are_measured():
-    kept, due = UpdateRecord(), []
-    for number in range(200):
-        if kept.due:
-            due.append(number)
-        kept.note(1.0, 1.0)
-    assert due[:FIRST] == list(range(FIRST))
-    assert set(LOOKS) < set(due)
-    assert CLOSE // 2 < sum(number < CLOSE for number in due) < 0.75 * CLOSE
-    assert [number for number in due if number >= CLOSE] == [40, 80, 120, 160]
+        known.add_loss(loss, 1.0)
+    assert (known.reference_loss, loss_rise_window(known)) == (1.1, 0)
 
 
 def test_updates_that_were_not_measured_count_as_much_as_those_that_were():
     all_of_them = record([1.0] + [5.0] * 19, step=0.02)
     half = record([1.0] + [5.0] * 19, step=0.02)
-    del half.ratios[1::2]
-    assert all_of_them.large
-    assert half.large
-    assert not record([1.0] + [5.0] * 19, step=0.01).large
-
-
-def test_beginning_anew_keeps_the_reference_and_forgetting_does_not():
-    kept = record([2.0] * 20, grow=1.3)
-    kept.begin()
-    assert (kept.seen, kept.growth, kept.reference) == (0, 1.0, 2.0)
-    kept.note(0.5, 1.0)
-    assert kept.reference == 2.0
-    kept.forget()
-    kept.note(0.5, 1.0)
-    assert kept.reference == 0.5
+    del half.update_ratios[1::2]
+    assert updates_are_large(all_of_them)
+    assert updates_are_large(half)
+    assert not updates_are_large(record([1.0] + [5.0] * 19, step=0.01))
 
 
 @pytest.mark.parametrize(
@@ -124,12 +98,65 @@ def test_beginning_anew_keeps_the_reference_and_forgetting_does_not():
     ],
 )
 def test_a_batch_beyond_numbers_is_the_updates_doing_or_not(losses, step, blew):
-    assert record(losses, step=step).blew_up() is blew
+    assert updates_diverged(record(losses, step=step)) is blew
 
 
-def test_the_first_dozen_updates_tell_how_far_a_rate_goes():
-    estimates = [record([1.0] * 12, step=step, grow=1.0).times_too_high for step in (0.1, 0.5, 9.0)]
-    assert estimates == sorted(estimates)
-    assert 10 < estimates[0] < 30 < estimates[2] == 100.0
-    assert record([1.0] * 32, step=0.5).times_too_high == estimates[1]
-    assert UpdateRecord().times_too_high == 1.0
+# --- what is reported ----------------------------------------------------------------------------------------------
+
+
+def test_updates_that_overshoot_often_while_the_loss_rests():
+    often = [0.2, -0.1, -0.1, -0.1] * (CLOSE // 4)
+    assert updates_overshoot(record([1.0] * CLOSE, grow=2.2 ** (1 / CLOSE), changes=often))
+    assert not updates_overshoot(record([1.0] * CLOSE, grow=1.5 ** (1 / CLOSE), changes=often))
+    assert not updates_overshoot(record([1.0] * CLOSE, grow=2.2 ** (1 / CLOSE), changes=[-0.1] * CLOSE))
+    assert not updates_overshoot(record([1.0] * 20 + [0.5] * 20, grow=2.2 ** (1 / CLOSE), changes=often))
+
+
+@pytest.mark.parametrize(
+    ("shares", "changes", "died"),
+    [
+        ([0.1] + [0.7] * 5, None, True),
+        ([0.1] + [0.5] * 5, None, False),
+        ([0.1] + [0.5] * 5, [0.2, -0.1] * (CLOSE // 2), True),
+        ([0.1] + [0.7] * 5, [-0.1] * CLOSE, False),
+        ([0.6] + [0.7] * 5, None, False),
+        ([0.1] + [0.7] * 4, None, False),
+    ],
+)
+def test_units_that_died_count_by_how_many_more_they_are(shares, changes, died):
+    kept = record([1.0] * CLOSE, grow=2.2 ** (1 / CLOSE), changes=changes)
+    kept.dead_unit_shares = shares
+    assert units_died(kept) is died
+
+
+CASES = {
+    "rise": lambda: record([1.0] + [5.0] * 19),
+    "growth": lambda: record([1.0] * 12, grow=1.2),
+    "overshoot": lambda: record([1.0] * CLOSE, grow=2.2 ** (1 / CLOSE), changes=[0.2, -0.1, -0.1, -0.1] * 10),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_finding_has_a_short_headline_its_numbers_and_a_remedy_with_the_estimate(name):
+    kept = CASES[name]()
+    result = judge_too_high(kept)
+    finding = result.finding
+    assert (finding.code, result.checked) == ("RNN501", ("RNN501",))
+    assert len(finding.message.partition(":")[0]) <= 80
+    assert f"by about {times_too_high(kept):.0f}, and" in finding.remedy
+    assert finding.evidence["times_too_high"] == times_too_high(kept)
+    assert ("overshoot_share" in finding.evidence) == (name == "overshoot")
+
+
+def test_a_batch_beyond_numbers_is_reported_with_the_losses_before_it():
+    finding = judge_divergence(record([1.0, 9.0], step=0.5)).finding
+    assert finding.message.startswith(
+        "2 updates made the loss non-finite: it was 1 in the first batch and 9 in the last"
+    )
+    assert judge_divergence(record([1.0, 1.0], step=0.5)).finding is None
+
+
+def test_a_healthy_record_passes_after_the_fortieth_batch_and_not_before():
+    assert judge_too_high(record([1.0] * (CLOSE - 1))).checked == ()
+    passed = judge_too_high(record([1.0] * CLOSE))
+    assert (passed.finding, passed.checked) == (None, ("RNN501",))

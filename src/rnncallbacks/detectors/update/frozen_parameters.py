@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class FrozenParametersThresholds:
-    """The thresholds of RNN503. All were chosen by eye: a healthy update changes the parameters, however small it is."""
+    """The thresholds of RNN503, chosen by eye: a healthy update changes the parameters, however small it is."""
 
     unchanged_updates: int = 3
     """Measured updates with nonzero gradients that must leave the parameters the same."""
@@ -76,8 +76,8 @@ def losses_of_same_network(earlier: Sequence[float], later: Sequence[float]) -> 
 class FrozenParameters:
     """Follows parameters that no update has changed yet, until it is clear whether the network changes.
 
-    The parameters that a run knows may be copies of those that the script trains. So the losses have to agree: a closure
-    that gives the same loss after the update as before it, or two passes over the data with the same losses.
+    The parameters that a run knows may be copies of those that the script trains. So the losses have to agree: a
+    closure that gives the same loss after the update as before it, or two passes over the data with the same losses.
     """
 
     changed: bool = state_field(False)

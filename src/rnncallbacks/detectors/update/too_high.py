@@ -11,6 +11,7 @@ import numpy as np
 from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.detectors.update.loss_rise import losses_above_reference
 from rnncallbacks.detectors.update.metrics import overshoot
+from rnncallbacks.detectors.update.times_too_high import times_too_high
 from rnncallbacks.detectors.update.update_record import MEASUREMENTS, UpdateRecord
 
 
@@ -56,7 +57,7 @@ class TooHighThresholds:
     """The same where the overshoot confirms the growth."""
 
     doubled_weights: float = 2.0
-    """Smallest norm(W) / initial norm(W) for blaming overshoot or dead units. With smaller growth, healthy runs overshoot
+    """Smallest norm(W) / initial norm(W) for blaming overshoot or dead units. With less growth, healthy runs overshoot
     too if a batch is a single sequence, and small initial weights have dead units."""
     mean_overshoot: float = 0.004
     """Mean overshoot up to which it is noise."""
@@ -87,48 +88,13 @@ class TooHighThresholds:
     replacement_update: float = 1.0
     """Update ratio above which an update replaced the weights."""
 
+    smallest_reported_multiple: float = 2.0
+    """Estimate of :func:`times_too_high` from which on the remedy gives it. Chosen by eye, after its accuracy."""
     reported_overshoot_share: float = 0.1
     """Share of overshooting updates that is usual in healthy runs; larger ones are compared with it in the message."""
 
 
-@attrs.frozen(kw_only=True)
-class TimesTooHighFit:
-    """Coefficients of the estimate of how many times too high the learning rate is.
-
-    Fitted to 450 runs at 10, 30 and 100 times a good rate, under five optimizers: two thirds of the estimates are right
-    within a factor of 2.2.
-    """
-
-    factor: float = 29.0
-    exponent: float = 0.24
-    """Small, because growing weights and clipped gradients hide how far an update would have gone."""
-    largest: float = 100.0
-    """The largest multiple in the fitted runs."""
-
-
 TOO_HIGH = TooHighThresholds()
-TIMES_TOO_HIGH = TimesTooHighFit()
-
-
-def times_too_high(record: UpdateRecord) -> float:
-    r"""An estimate of learning rate / good learning rate, for a rate that is too high.
-
-    .. math:: \min(29\, \bar r^{\,0.24}, 100)
-
-    with :math:`\bar r` the mean of the first twelve update norms, each divided by the initial norm of the weights. 1 if
-    no update was measured.
-
-    Example
-    -------
-    >>> record = UpdateRecord()
-    >>> record.initial_ratios = [0.5, 1.5]
-    >>> times_too_high(record)
-    29.0
-    """
-    if not record.initial_ratios:
-        return 1.0
-    fit = TIMES_TOO_HIGH
-    return min(fit.factor * math.pow(fmean(record.initial_ratios), fit.exponent), fit.largest)
 
 
 def judge_too_high(record: UpdateRecord) -> CheckResult:
@@ -322,5 +288,7 @@ def _finding(record: UpdateRecord, headline: str, numbers: str) -> Finding:
         message += f"; {share:.0%} of {len(record.loss_changes)} updates raised the loss of their own batch"
         if share > TOO_HIGH.reported_overshoot_share:
             message += f", at most {TOO_HIGH.reported_overshoot_share:.0%} is usual"
-    remedy = f"divide the learning rate by about {times:.0f}, and adjust it to the loss curve" if times >= 2.0 else None
+    remedy = None
+    if times >= TOO_HIGH.smallest_reported_multiple:
+        remedy = f"divide the learning rate by about {times:.0f}, and adjust it to the loss curve"
     return Finding("RNN501", message, evidence, remedy=remedy)

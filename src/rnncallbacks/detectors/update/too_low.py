@@ -34,12 +34,14 @@ class TooLowThresholds:
     update_ratio: float = 3e-3
     """Median update ratio below which the rate may be too low."""
     untrained_loss: float = 0.8
-    """Median loss / loss of the best constant prediction, above which the network counts as untrained. Chosen by eye."""
+    """Median loss / loss of the best constant prediction, above which a network counts as untrained. Chosen by eye."""
 
     reported_decrease: float = 0.05
     """Relative decrease of the loss whose number of updates the message gives."""
     target_update_ratio: float = 1e-3
     """Update ratio that the remedy aims at: a rule of thumb."""
+    smallest_reported_factor: float = 2.0
+    """Target / median update ratio from which on the remedy gives it. Chosen by eye."""
 
 
 TOO_LOW = TooLowThresholds()
@@ -64,7 +66,7 @@ def judge_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
     >>> record.predicted_decreases, record.relative_gradients = [1e-6] * 30, [5.0] * 30
     >>> record.unscheduled_ratios = [2e-5] * 30
     >>> judge_too_low(record, planned_updates=1000).finding.remedy
-    'multiply the learning rate by about 50, so that updates are about a thousandth of the weights'
+    'multiply the learning rate by about 50, until updates are a thousandth of the weights'
     """
     if record.batches != TOO_LOW.judged_after or len(record.predicted_decreases) < TOO_LOW.measured_updates:
         return CheckResult()
@@ -79,14 +81,15 @@ def judge_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
         return CheckResult(checked=("RNN502",))
     needed = math.ceil(TOO_LOW.reported_decrease / decrease)
     factor = TOO_LOW.target_update_ratio / ratio
+    remedy = None
+    if factor >= TOO_LOW.smallest_reported_factor:
+        rounded = float(f"{factor:.1g}")
+        remedy = f"multiply the learning rate by about {rounded:.0f}, until updates are a thousandth of the weights"
     finding = Finding(
         "RNN502",
         f"updates hardly change the network: they change the weights by {ratio:.2g} of their norm (median) and lower "
         f"the loss by {decrease:.2g} of it, so that {needed} updates lower it by {TOO_LOW.reported_decrease:.0%}",
         {"predicted_decrease": decrease, "update_ratio": ratio, "updates_for_5_percent": needed},
-        remedy=None
-        if factor < 2.0
-        else f"multiply the learning rate by about {float(f'{factor:.1g}'):.0f}, so that updates are about a thousandth "
-        "of the weights",
+        remedy=remedy,
     )
     return CheckResult(finding=finding, checked=("RNN502",))

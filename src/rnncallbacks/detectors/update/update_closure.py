@@ -110,4 +110,6 @@ class UpdateClosure:
         if len(changes) < CLOSURE_BUDGET.first_updates:
             return True
         stuck = record.loss_ratio(CLOSURE_BUDGET.stuck_window) > CLOSURE_BUDGET.stuck_loss_ratio
-        return len(changes) < CLOSURE_BUDGET.most_updates and updates_are_large(record) and (max(changes) > 0.0 or stuck)
+        return (
+            len(changes) < CLOSURE_BUDGET.most_updates and updates_are_large(record) and (max(changes) > 0.0 or stuck)
+        )

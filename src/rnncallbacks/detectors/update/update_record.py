@@ -12,6 +12,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.plugin_state import reset_state, state_field
+from rnncallbacks.detectors.loss.constant_baseline import constant_baseline_loss
 from rnncallbacks.detectors.update.loss_rise import LOSS_RISE
 from rnncallbacks.detectors.update.metrics import dead_unit_share, norm_ratio, orthogonal_norm, predicted_loss_change
 from rnncallbacks.gradients import global_norm
@@ -30,6 +31,8 @@ class MeasurementSchedule:
     """Updates up to which every second one is measured. Also the number after which most criteria are judged."""
     sparse_interval: int = 20
     """Distance between two judgements of the losses after the close updates; updates are measured half as often."""
+    baseline_batches: int = 3
+    """First batches whose targets give the loss of the best constant prediction."""
     dead_unit_updates: tuple[int, ...] = (0, 20, 25, 30, 35, 39)
     """Numbers of updates done when the dead units are counted in the next gradient."""
 
@@ -134,6 +137,16 @@ class UpdateRecord:
         self.losses.append(loss)
         self.rescaled_losses.append(loss * self.first_positions / positions)
         del self.losses[: -LOSS_RISE.longest_history], self.rescaled_losses[: -LOSS_RISE.longest_history]
+
+    @property
+    def wants_targets(self) -> bool:
+        """Whether the next batch's targets are to be added."""
+        return self.batches < MEASUREMENTS.baseline_batches
+
+    def add_targets(self, targets: Array | None) -> None:
+        """Raise ``constant_loss`` to that of a batch's targets, if that is larger; call it before ``add_loss``."""
+        if targets is not None:
+            self.constant_loss = max(self.constant_loss, constant_baseline_loss(targets))
 
     def add_dead_units(self, gradients: Mapping[str, Array]) -> None:
         """Add the share of dead units in a batch's gradients, if it is due."""

@@ -11,7 +11,6 @@ from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.finding import CheckResult
-from rnncallbacks.detectors.loss.constant_baseline import constant_baseline_loss
 from rnncallbacks.detectors.sequences import sequences_of
 from rnncallbacks.detectors.update.frozen_parameters import FrozenParameters
 from rnncallbacks.detectors.update.too_high import judge_divergence, judge_too_high
@@ -25,35 +24,28 @@ if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
     from rnncallbacks.gradients import Gradients
 
-BASELINE_BATCHES = 3
-"""First batches whose targets give the loss of the best constant prediction."""
-
 UNKNOWN_RUN_LENGTH = 1000
-"""Updates that a run is taken to have if neither loader nor epochs tell. Chosen by eye."""
+"""Updates that a run is taken to have if its length is not known. Chosen by eye."""
 
 
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class UpdateGuard(Guard):
     r"""Judges the learning rate by what its updates do to the weights and the loss, not by its number.
 
-    - RNN501, the learning rate is too high. Updates that are large relative to the weights leave the loss above the
-      first one; they make the weights several times larger; they raise the loss of their own batch; they make recurrent
-      units dead; or they lead to a non-finite loss. See :mod:`rnncallbacks.detectors.update.too_high`.
-    - RNN502, the learning rate is too low. By the decrease of the loss that the gradient predicts,
-      :math:`-g \cdot \Delta\theta`, the whole run would lower it by less than 10%. Only for an untrained network.
-      See :mod:`rnncallbacks.detectors.update.too_low`.
-    - RNN503, the parameters do not change. After several updates with nonzero gradients they are bit for bit the same,
-      and so are the losses. See :mod:`rnncallbacks.detectors.update.frozen_parameters`.
+    - RNN501, the learning rate is too high: large updates leave the loss above the first one, make the weights several
+      times larger, overshoot, make units dead, or make the loss non-finite.
+    - RNN502, the learning rate is too low: by the decrease of the loss that the gradient predicts,
+      :math:`-g \cdot \Delta\theta`, the whole run would lower the loss of an untrained network by less than 10%.
+    - RNN503, the parameters do not change: updates with nonzero gradients leave them, and the losses, bit for bit.
 
-    The guard needs ``Run(params)``. A script whose update returns new arrays must assign ``run.params = params``; if it
-    does not, the guard says so in ``run.diagnosis.not_checked``. A closure is called after the first 8 measured
-    updates, and after up to 24 if one of them raised the loss, or if the loss does not fall.
+    The guard needs ``Run(params)``; a script whose update returns new arrays must assign ``run.params = params``. A
+    closure is called after the first 8 measured updates, and after up to 24 if one raised the loss or it does not fall.
 
     Options
     -------
     action:
-        What an alarm does: "warn" continues, "stop" ends the run, "raise" ends it with an error, "repair" asks the
-        plugin ``self_repair`` to restore healthy parameters and to lower the rate.
+        What an alarm does: "warn" continues, "stop" ends the run, "raise" ends it with an error, "repair" asks
+        ``self_repair`` to restore healthy parameters and to lower the rate.
 
     Example
     -------
@@ -82,10 +74,8 @@ class UpdateGuard(Guard):
         record = self._record
         finite = math.isfinite(batch.loss)
         if finite and not record.measures_next and record.batches > MEASUREMENTS.close_updates:
-            self._copies.drop()
-            return
-        norm = grads.norm if finite else math.nan
-        if not math.isfinite(norm):
+            self._copies.drop()  # most batches end here, without their gradients' norm
+        elif not finite or not math.isfinite(norm := grads.norm):
             self._report(run, judge_divergence(record))
         elif record.measures_next and norm and not batch.skipped and run.params is not None and _schedule_scale(run):
             self._copies.take(run.params, grads, keep_gradients=record.batches < MEASUREMENTS.close_updates)
@@ -102,10 +92,8 @@ class UpdateGuard(Guard):
         if self._repairs != len(run.diagnosis.repairs):
             return  # the parameters are those of a snapshot, not those after the update
         record = self._record
-        if record.batches < BASELINE_BATCHES:
-            targets = sequences_of(batch).targets
-            if targets is not None:
-                record.constant_loss = max(record.constant_loss, constant_baseline_loss(targets))
+        if record.wants_targets:
+            record.add_targets(sequences_of(batch).targets)
         record.add_loss(batch.loss, positions_in(batch))
         if awaited:
             self._measure(run, batch)

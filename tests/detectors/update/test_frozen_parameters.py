@@ -1,0 +1,98 @@
+"""Parameters that no update changes: what confirms it, and what shows that the script trains other arrays."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnncallbacks.core.batch import Batch
+from rnncallbacks.detectors.finding import CheckResult
+from rnncallbacks.detectors.update.frozen_parameters import FROZEN_PARAMETERS, FrozenParameters, losses_of_same_network
+from rnncallbacks.detectors.update.update_closure import UpdateClosure
+
+
+@given(st.integers(0, 2**16), st.integers(12, 40))
+def test_a_network_that_rests_gives_the_losses_of_same_network_in_any_order(seed, count):
+    generator = np.random.default_rng(seed)
+    losses = generator.uniform(1.0, 3.0, count)
+    assert losses_of_same_network(losses.tolist(), generator.permutation(losses).tolist()) is True
+    assert losses_of_same_network(losses.tolist(), (0.2 * generator.permutation(losses)).tolist()) is False
+
+
+def test_two_rounds_that_differ_by_chance_do_not_tell():
+    generator = np.random.default_rng(0)
+    earlier, later = generator.normal(2.0, 0.3, 20), generator.normal(2.0, 0.3, 20)
+    assert losses_of_same_network(earlier.tolist(), later.tolist()) is None
+
+
+# --- the detector ------------------------------------------------------------------------------------------------
+
+WEIGHTS = {"w": np.array([2.0])}
+
+
+def judge(losses, *, closure=None, agreement="unknown", updates=3):
+    """What the detector concludes after each of these losses of batches without a change of the parameters."""
+    detector, results = FrozenParameters(), []
+    calls = UpdateClosure()
+    calls.agreement = agreement
+    for number, loss in enumerate(losses):
+        if number < updates:
+            detector.add_update(0.0)
+        batch = Batch(data=None, phase="train", index=number + 1, loss=loss, closure=closure)
+        results.append(detector.judge_batch(batch, calls, WEIGHTS))
+    return detector, calls, results
+
+
+def test_a_closure_that_gives_the_same_loss_confirms_it_after_three_updates():
+    detector, _, results = judge([2.0] * 4, closure=lambda: float(WEIGHTS["w"][0]), agreement="exact")
+    assert results[:2] == [CheckResult()] * 2
+    assert (results[2].finding.code, results[2].finding.evidence["updates"]) == ("RNN503", 3)
+    assert results[3] == CheckResult()
+    assert detector.settled
+    assert WEIGHTS["w"] == 2.0
+
+
+def test_a_closure_that_gives_another_loss_shows_that_other_arrays_are_trained():
+    _, _, results = judge([2.0] * 3, closure=lambda: 1.5, agreement="exact")
+    assert results[2].finding is None
+    assert "assign run.params = params" in results[2].not_checked["RNN503"]
+
+
+def test_a_closure_that_does_not_read_the_parameters_proves_nothing():
+    detector, calls, results = judge([2.0] * 3, closure=lambda: 2.0, agreement="exact")
+    assert results == [CheckResult()] * 3
+    assert (calls.agreement, detector.settled) == ("useless", False)
+
+
+def test_two_epochs_with_the_same_losses_confirm_it_without_a_closure():
+    detector, _, _ = judge([1.0, 2.0, 3.0, 4.0])
+    assert detector.end_epoch() == CheckResult()
+    detector.pass_losses = [4.0, 3.0, 2.0, 1.0]
+    assert detector.end_epoch().finding.code == "RNN503"
+
+
+def test_an_epoch_without_end_is_compared_with_itself():
+    half = FROZEN_PARAMETERS.longest_pass // 2
+    _, _, results = judge([2.0] * half + [2.0] * half)
+    assert [bool(result.finding) for result in results] == [False] * (2 * half - 1) + [True]
+    _, _, results = judge([2.0] * half + [0.5] * half)
+    assert "assign run.params = params" in results[-1].not_checked["RNN503"]
+
+
+def test_losses_that_never_differ_clearly_are_those_of_one_network():
+    generator = np.random.default_rng(0)
+    detector, _, _ = judge(generator.normal(2.0, 0.3, 20).tolist())
+    found = [detector.end_epoch().finding]
+    for _ in range(FROZEN_PARAMETERS.inconclusive_passes):
+        detector.pass_losses = generator.normal(2.0, 0.3, 20).tolist()
+        found.append(detector.end_epoch().finding)
+    assert [bool(finding) for finding in found] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("ratio", [1e-9, np.nan])
+def test_any_change_ends_the_suspicion(ratio):
+    detector, _, _ = judge([2.0] * 3)
+    assert detector.suspected
+    detector.add_update(ratio)
+    assert not detector.suspected
+    assert detector.end_epoch() == CheckResult()

@@ -1,0 +1,56 @@
+"""A learning rate that is too low: what the whole run would reach, and when that is not its fault."""
+
+import pytest
+
+from rnncallbacks.detectors.finding import CheckResult
+from rnncallbacks.detectors.update.too_low import judge_too_low
+from rnncallbacks.detectors.update.update_record import UpdateRecord
+
+
+def record(*, decrease=1e-6, gradient=5.0, ratio=2e-5, loss=2.0, constant_loss=2.0, batches=60, measured=30):
+    kept = UpdateRecord()
+    kept.batches, kept.losses, kept.constant_loss = batches, [loss] * batches, constant_loss
+    kept.predicted_decreases, kept.relative_gradients = [decrease] * measured, [gradient] * measured
+    kept.unscheduled_ratios = [ratio] * measured
+    return kept
+
+
+def test_a_run_that_would_get_nowhere_is_reported_with_the_factor():
+    result = judge_too_low(record(), planned_updates=1000)
+    finding = result.finding
+    assert (finding.code, result.checked) == ("RNN502", ("RNN502",))
+    assert len(finding.message.partition(":")[0]) <= 80
+    evidence = {"predicted_decrease": 1e-6, "update_ratio": 2e-5, "updates_for_5_percent": 50000}
+    assert dict(finding.evidence) == pytest.approx(evidence, rel=1e-4)
+    assert finding.remedy.startswith("multiply the learning rate by about 50, until")
+
+
+@pytest.mark.parametrize(
+    "healthy",
+    [
+        {"decrease": 1e-3},
+        {"decrease": -1e-6},
+        {"gradient": 0.01},
+        {"ratio": 4e-3},
+        {"loss": 1.0},
+        {"constant_loss": 0.0},
+    ],
+    ids=lambda case: next(iter(case)),
+)
+def test_each_condition_must_hold(healthy):
+    assert judge_too_low(record(**healthy), planned_updates=1000) == CheckResult(checked=("RNN502",))
+
+
+def test_a_short_run_is_judged_as_one_of_500_updates_and_a_long_one_as_one_of_2000():
+    slow, slower = record(decrease=1.1e-4), record(decrease=4e-5)
+    assert [bool(judge_too_low(slow, count).finding) for count in (10, 500, 1000)] == [True, True, False]
+    assert [bool(judge_too_low(slower, count).finding) for count in (2000, 10**6)] == [True, True]
+
+
+@pytest.mark.parametrize("early", [{"batches": 59}, {"batches": 80}, {"measured": 19}])
+def test_it_is_judged_once_and_with_enough_updates(early):
+    assert judge_too_low(record(**early), planned_updates=1000) == CheckResult()
+
+
+def test_the_catalogue_advises_where_the_factor_is_small():
+    assert judge_too_low(record(ratio=2e-3), planned_updates=1000).finding.remedy is None
