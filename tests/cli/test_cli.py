@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from rnncallbacks.cli.commands import rnncallbacks
-from rnncallbacks.cli.train_settings import Settings, toml_table
+from rnncallbacks.cli.toml_text import toml_table
+from rnncallbacks.cli.train_settings import Settings
 from rnncallbacks.config.configuration import RECOMMENDED
 from rnncallbacks.config.discovery import find_plugins
 from rnncallbacks.config.plugin_options import options_of
@@ -274,21 +275,34 @@ def test_a_network_that_learned_too_little_is_told_to_have():
 
 def test_a_network_that_diverged_raises_an_alarm_and_says_so():
     done = run("train", "text.txt", *SMALL, "--epochs", "9", "--learning-rate", "100", "--run-dir", "out")
+    assert done.returncode == 1
+    assert "The network diverged: lower --learning-rate." in done.stdout
     # The cause is told at once, and what follows from it below it when the run is over.
     assert done.stderr.startswith("RNN501 the learning rate is too high: ")
     assert "RNN602" not in done.stderr
     assert "stopped: RNN602" in done.stdout
-    assert re.search(r"^RNN501 .*\n(  .*\n)*  so also RNN602 divergence: ", done.stdout, re.MULTILINE)
+    assert re.search(r"^  RNN501 .*\n(    .*\n)*    consequence: RNN602 divergence: ", done.stdout, re.MULTILINE)
     alarms = [json.loads(line) for line in Path("out/alarms.jsonl").read_text().splitlines()]
     assert {(alarm["code"], alarm["explained_by"]) for alarm in alarms} >= {("RNN501", None), ("RNN602", "RNN501")}
 
 
+def test_divergence_is_an_exit_code_without_any_alarm_too():
+    Path("plain.toml").write_text("[plugins.loss_averaging]\n")
+    done = train("--config", "plain.toml", "--learning-rate", "100", "--run-dir", "out")
+    assert done.exit_code == 1
+    assert "stopped: " not in done.output
+    assert "The network diverged: lower --learning-rate." in done.output
+
+
 def test_a_healthy_run_ends_in_a_short_diagnosis():
     done = train("--run-dir", "out")
-    lines = [line for line in done.output.splitlines() if line.startswith(("passed: ", "not checked: ", "RNN"))]
-    assert lines[0].startswith("passed: RNN101, RNN")
-    assert len(lines) < 6
-    assert not any(line.startswith("RNN") for line in lines)
+    lines = done.output.splitlines()
+    diagnosis = lines[lines.index("epoch 2/2") if "epoch 2/2" in lines else 0 :]
+    (passed,) = [line for line in diagnosis if line.startswith("checks passed: ")]
+    assert int(passed.rpartition(" ")[2]) > 10
+    assert "not checked" in diagnosis
+    assert "fired" not in diagnosis
+    assert "noticed" not in diagnosis
 
 
 def test_control_characters_of_the_text_do_not_reach_the_terminal():

@@ -9,7 +9,7 @@ import pytest
 
 from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.alarms.diagnosis import Repair
-from rnncallbacks.reporting.html import charts, page
+from rnncallbacks.reporting.html import charts, report_page
 from rnncallbacks.reporting.run_folder import read_run
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -49,7 +49,7 @@ class Reader(HTMLParser):
 
 
 def read(folder) -> Reader:
-    return Reader(page(read_run(folder)))
+    return Reader(report_page(read_run(folder)))
 
 
 def flat(reader: Reader) -> str:
@@ -96,7 +96,7 @@ def test_what_fired_with_evidence_remedy_and_consequences(make_folder):
 
 def test_alarms_are_marked_where_they_fired(make_folder):
     folder = make_folder([2.0, 9.0, 9.0], alarms=[("RNN602", 2, "it rose", {})])
-    text = page(read_run(folder))
+    text = report_page(read_run(folder))
     assert text.count("<title>RNN602 divergence, epoch 2</title>") == 6
     assert all(chart.marks[0].epoch == 2 for chart in charts(read_run(folder)))
 
@@ -105,10 +105,10 @@ def test_repairs_and_why_it_stopped(make_folder):
     folder = make_folder([2.0, 2.0], alarms=[("RNN601", 1, "flat", {"action": "stop"})])
     run = read_run(folder)
     run.diagnosis.repairs.append(Repair(code="RNN501", what="learning rate x 0.5", epoch=1, step=1))
-    said = flat(Reader(page(run)))
+    said = flat(Reader(report_page(run)))
     assert "Stopped: RNN601 flat" in said
     assert "Repairs RNN501 learning rate x 0.5 epoch 1, step 1" in said
-    assert "repaired RNN501: learning rate x 0.5" in page(run)
+    assert "repaired RNN501: learning rate x 0.5" in report_page(run)
 
 
 def test_no_text_of_a_run_becomes_html(make_folder):
@@ -131,13 +131,13 @@ def test_no_text_of_a_run_becomes_html(make_folder):
 
 
 def test_nothing_comes_from_elsewhere(make_folder):
-    text = page(read_run(make_folder([2.0, 1.0], val=[2.0, 1.0], alarms=[("RNN602", 1, "rose", {})])))
+    text = report_page(read_run(make_folder([2.0, 1.0], val=[2.0, 1.0], alarms=[("RNN602", 1, "rose", {})])))
     assert "://" not in text
     assert not re.search(r"<(script|link|img|iframe)|@import|url\((?!#)", text)
 
 
 def test_light_and_dark_and_narrow_and_wide(make_folder):
-    text = page(read_run(make_folder([2.0, 1.0])))
+    text = report_page(read_run(make_folder([2.0, 1.0])))
     light, _, dark = text.partition("@media (prefers-color-scheme: dark)")
     used = set(re.findall(r"var\(--([\w-]+)\)", text))
     assert used
@@ -160,7 +160,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_colours_can_be_read_by_day_and_by_night(make_folder):
-    light, _, dark = page(read_run(make_folder([1.0]))).partition("@media (prefers-color-scheme: dark)")
+    light, _, dark = report_page(read_run(make_folder([1.0]))).partition("@media (prefers-color-scheme: dark)")
     for rules in (light, dark.partition("}\n}")[0]):
         colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", rules))
         for name in ("ink", "muted", "error", "warning", "info", "good"):
@@ -195,7 +195,7 @@ def test_losses_come_by_phase_the_training_first(make_folder):
     (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     run = read_run(folder)
     assert list(charts(run)[0].series) == ["train", "val", "a", "train, as logged"]
-    said = flat(Reader(page(run)))
+    said = flat(Reader(report_page(run)))
     assert "loss: train inf lowest 2 in epoch 1" in said
     assert "A cross marks an epoch whose value is not finite." in said
 
@@ -205,7 +205,7 @@ def test_a_run_without_validation_clipping_or_a_rate(make_folder):
     (folder / "history.jsonl").write_text('{"epoch": 1, "train_loss": 2.0}\n')
     run = read_run(folder)
     assert [list(chart.series) for chart in charts(run)] == [["train"]]
-    assert "val" not in flat(Reader(page(run)))
+    assert "val" not in flat(Reader(report_page(run)))
 
 
 def test_the_learning_rate_keeps_its_shape(make_folder):

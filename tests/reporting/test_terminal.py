@@ -8,7 +8,8 @@ from rich.console import Console
 from rnncallbacks.alarms.alarm import make_alarm
 from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.alarms.diagnosis import Diagnosis, Repair
-from rnncallbacks.reporting.terminal import show_diagnosis, verdict
+from rnncallbacks.reporting.terminal import show_diagnosis
+from rnncallbacks.reporting.verdict import verdict
 
 
 def alarm(code, message="seen", **changes):
@@ -42,18 +43,18 @@ def test_all_of_it(diagnosis):
         "  RNN501 the learning rate is too high: too far (epoch 1, step 2)",
         "    loss = 2.5",
         f"    remedy: {CATALOGUE['RNN501'].remedy}",
-        "    so also RNN602 divergence: it rose [bold] (epoch 1, step 2)",
-        "    so also RNN402 gradients vanish through time: they vanish (epoch 1, step 2)",
+        "    consequence: RNN602 divergence: it rose [bold] (epoch 1, step 2)",
+        "    consequence: RNN402 gradients vanish through time: they vanish (epoch 1, step 2)",
         "repaired",
         "  RNN501: learning rate x 0.5 (epoch 1, step 2)",
         "passed",
-        "  RNN201  the hidden state leaks between unrelated sequences",
+        "  RNN201 the hidden state leaks between unrelated sequences",
         "not checked",
         "  no idea",
         "    ACME1",
         "  pass closure= to run.backward",
-        "    RNN404  the gradient does not match the loss",
-        "    RNN405  the gradient is off by a constant factor",
+        "    RNN404 the gradient does not match the loss",
+        "    RNN405 the gradient is off by a constant factor",
     ]
 
 
@@ -82,7 +83,7 @@ def test_it_fits_the_terminal(diagnosis, width):
 
 def test_the_verdict_names_causes_and_not_consequences(diagnosis):
     assert verdict([diagnosis]) == (
-        "1 cause found: RNN501 the learning rate is too high; for more: rnncallbacks explain RNN501"
+        "1 cause found: RNN501 the learning rate is too high; to read more: rnncallbacks explain RNN501"
     )
 
 
@@ -94,7 +95,7 @@ def test_the_verdict_on_several_runs():
     other.add(alarm("RNN101"))
     assert verdict([healthy, one, other]) == (
         "2 causes found: RNN501 the learning rate is too high, RNN101 epoch loss divided by the wrong count; "
-        "for more: rnncallbacks explain CODE"
+        "to read more: rnncallbacks explain CODE"
     )
 
 
@@ -105,7 +106,7 @@ def test_the_verdict_on_nothing_found():
     found.check("RNN601")
     found.add(alarm("RNN402"))
     found.cannot_check("RNN404", "no closure")
-    assert verdict([found]) == "nothing fired: 2 checks passed, 1 note, 1 could not be made"
+    assert verdict([found]) == "nothing fired: 2 checks passed, 1 note, 1 not checked"
 
 
 def test_what_one_run_could_not_check_and_another_did():

@@ -71,6 +71,26 @@ class Repair:
         return f"{self.code}: {self.what} (epoch {self.epoch}, step {self.step})"
 
 
+@attrs.frozen
+class DiagnosisLine:
+    """One line of a diagnosis as it is shown.
+
+    ``indent`` is in characters. ``severity`` is that of the alarm whose headline the line is, None on any other line.
+    """
+
+    text: str
+    indent: int = 0
+    severity: Severity | None = None
+
+    @property
+    def is_heading(self) -> bool:
+        """Whether the line is the heading of those that follow it."""
+        return self.indent == 0
+
+    def __str__(self) -> str:
+        return " " * self.indent + self.text
+
+
 class Diagnosis:
     """What is known of a run's health.
 
@@ -148,19 +168,36 @@ class Diagnosis:
             "repairs": [attrs.asdict(repair) for repair in self.repairs],
         }
 
+    def lines(self, *, list_passed: bool = True) -> list[DiagnosisLine]:
+        """The diagnosis line by line: causes with their consequences, repairs, passed checks and missing checks.
+
+        With ``list_passed=False``, passed checks are counted and not listed.
+        """
+        lines: list[DiagnosisLine] = []
+        for heading, notes in (("fired", False), ("noticed", True)):
+            causes = [cause for cause in self.causes if (cause.severity == "info") is notes]
+            lines += [DiagnosisLine(heading)] * bool(causes)
+            for cause in causes:
+                headline, *details = str(cause).splitlines()
+                lines.append(DiagnosisLine(headline, 2, cause.severity))
+                lines += [DiagnosisLine(detail.strip(), 4) for detail in details]
+                lines += [DiagnosisLine(f"consequence: {one.headline}", 4) for one in self.consequences(cause)]
+        if self.repairs:
+            lines += [DiagnosisLine("repaired"), *(DiagnosisLine(str(repair), 2) for repair in self.repairs)]
+        if self.passed and list_passed:
+            lines += [DiagnosisLine("passed"), *(DiagnosisLine(_titled(code), 2) for code in self.passed)]
+        elif self.passed:
+            lines.append(DiagnosisLine(f"checks passed: {len(self.passed)}"))
+        if self.not_checked:
+            lines.append(DiagnosisLine("not checked"))
+        # One line added to a script often enables several checks, so checks that lack the same thing stand together.
+        for reason in dict.fromkeys(self.not_checked.values()):
+            lines.append(DiagnosisLine(reason, 2))
+            lines += [DiagnosisLine(_titled(code), 4) for code, why in self.not_checked.items() if why == reason]
+        return lines
+
     def __str__(self) -> str:
-        lines: list[str] = []
-        for cause in self.causes:
-            lines += str(cause).splitlines()
-            lines += [f"  so also {one.headline}" for one in self.consequences(cause)]
-        lines += [f"repaired {repair}" for repair in self.repairs]
-        if self.passed:
-            lines.append(f"passed: {', '.join(self.passed)}")
-        reasons: dict[str, list[str]] = {}
-        for code, why in self.not_checked.items():
-            reasons.setdefault(why, []).append(code)
-        lines += [f"not checked: {', '.join(codes)}, {why}" for why, codes in reasons.items()]
-        return "\n".join(lines) or "nothing was checked"
+        return "\n".join(map(str, self.lines())) or "nothing was checked"
 
     def _attribute(self) -> None:
         """Find for each alarm the cause that explains it, and make no cause quieter than its consequences."""
@@ -177,6 +214,11 @@ class Diagnosis:
         for place, alarm in enumerate(self.alarms):
             loudest = max((alarm, *self.consequences(alarm)), key=lambda one: SEVERITIES.index(one.severity))
             self.alarms[place] = attrs.evolve(alarm, severity=loudest.severity)
+
+
+def _titled(code: str) -> str:
+    """A code with its title, if the catalogue has it."""
+    return f"{code} {CATALOGUE[code].cause}" if code in CATALOGUE else code
 
 
 def _longest(code: str, entries: tuple[str, ...]) -> int:

@@ -1,10 +1,13 @@
-"""The command line: ``rnncallbacks train``, ``plugins``, ``check``, ``doctor``, ``report`` and ``explain``."""
+"""The command line: ``rnncallbacks train``, ``plugins``, ``check``, ``doctor``, ``report`` and ``explain``.
+
+Each command is one module of this folder, with its options and what it does; ``commands`` puts them together.
+"""
 
 import sys
 
 
 def main() -> None:
-    """Run the command line; without its libraries, say in a line which extra brings them, and exit with 2."""
+    """Run the command line. Without the libraries that it needs, name the extra that installs them and exit with 2."""
     try:
         import click  # noqa: F401
         import rich  # noqa: F401

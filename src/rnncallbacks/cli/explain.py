@@ -1,4 +1,4 @@
-"""What ``rnncallbacks explain`` shows: the page of a code, or a list of codes."""
+"""``rnncallbacks explain``: the page of an alarm code, or a list of codes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ from rnncallbacks.errors import PluginError
 HEADINGS = ("code", "severity", "cause", "raised by")
 
 
+@click.command()
+@click.argument("code", required=False)
 def explain(code: str | None) -> None:
-    """Print the page of a code, the list of those that begin with it, or the list of all."""
+    """Print what an alarm code means, how it is found, and what to do.
+
+    CODE is a code, such as RNN201, in upper or lower case. The beginning of codes, such as RNN2, lists them. Without
+    it, all codes are listed.
+    """
     wanted = "" if code is None else code.upper()
     codes = sorted(known for known in CATALOGUE if known.startswith(wanted))
     if wanted in CATALOGUE or not codes:
@@ -27,7 +33,7 @@ def explain(code: str | None) -> None:
 
 
 def show_page(code: str) -> None:
-    """Print a page: rendered on a terminal, and elsewhere as the Markdown that it is."""
+    """Print the page of a code: rendered on a terminal, as Markdown elsewhere."""
     text = page(code)
     console = Console()
     if console.is_terminal:
@@ -37,7 +43,7 @@ def show_page(code: str) -> None:
 
 
 def show_list(codes: Iterable[str]) -> None:
-    """Print a table: fitted to a terminal, and elsewhere a code a line, for tools that look for lines."""
+    """Print a table of codes: fitted to the width of a terminal, one line for each code elsewhere."""
     plugins = raised_by()
     rows: list[tuple[str, ...]] = [
         (code, CATALOGUE[code].severity, CATALOGUE[code].cause, ", ".join(plugins.get(code, ()))) for code in codes
@@ -55,11 +61,11 @@ def show_list(codes: Iterable[str]) -> None:
 
 
 def raised_by() -> dict[str, tuple[str, ...]]:
-    """The plugins of this distribution that raise each code, by the ``codes`` of their classes."""
+    """The plugins of this distribution that raise each code, read from the ``codes`` of their classes."""
     plugins: dict[str, tuple[str, ...]] = {}
     for found in find_plugins():
         if found.distribution != "rnncallbacks":
-            continue  # codes of the catalogue are raised by the plugins that come with it
+            continue  # the catalogue has the codes of this distribution only
         try:
             factory = found.load()
         except PluginError:

@@ -1,4 +1,4 @@
-"""What ``rnncallbacks plugins`` shows."""
+"""``rnncallbacks plugins``: the installed plugins, with their options and whether a configuration enables them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,29 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from rnncallbacks.config.configuration import Configuration, Table
+from rnncallbacks.cli.command_options import PluginSwitches, config_option, switches_option
+from rnncallbacks.config.configuration import Configuration, Table, read_configuration
 from rnncallbacks.config.discovery import Found, find_plugins
 from rnncallbacks.config.plugin_options import Option, make_plugin, one_line, options_of
 from rnncallbacks.core.plugin_manager import HOOKS, hooks_of
 from rnncallbacks.errors import PluginError
 
-STYLES = {"enabled": "green", "disabled": "yellow", "failed": "bold red", "not enabled": "dim"}
+STATE_STYLES = {"enabled": "green", "disabled": "yellow", "failed": "bold red", "not enabled": "dim"}
 
 
-def list_plugins(configuration: Configuration, *, verbose: bool) -> None:
-    """Print every installed plugin, and every one that the configuration names."""
+@click.command()
+@click.option("-v", "--verbose", is_flag=True, help="One line for each option, with its type; and the plugin's module.")
+@config_option
+@switches_option
+def plugins(verbose: bool, config: Path | None, switches: PluginSwitches) -> None:
+    """List the installed plugins: hooks, options, and which of them are enabled here and why."""
+    configuration = read_configuration(config, enable=switches.enable, disable=switches.disable, otherwise={})
     console = Console(highlight=False, soft_wrap=False)
     console.print(Text.assemble("configuration: ", (configuration.where, "bold")), soft_wrap=True)
     for found in find_plugins():
@@ -70,7 +77,7 @@ def _problems(factory: Callable[..., object], table: Table) -> list[str]:
 
 def _head(name: str, package: str, state: str, why: str) -> Text:
     return Text.assemble(
-        (name, "bold"), f"  {package}  " if package else "  ", (state, STYLES[state]), f" {why}" if why else ""
+        (name, "bold"), f"  {package}  " if package else "  ", (state, STATE_STYLES[state]), f" {why}" if why else ""
     )
 
 
@@ -80,7 +87,7 @@ def _facts(
     grid = Grid.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
-    # Whoever writes a function tells its hooks only by what it returns.
+    # The hooks of a plugin that a function makes are not known before it is made.
     implemented = hooks_of(factory) if isinstance(factory, type) else None
     hooks = "known when it is made" if implemented is None else ", ".join(hook for hook in HOOKS if hook in implemented)
     grid.add_row("hooks", hooks or "none")
@@ -95,7 +102,7 @@ def _facts(
 
 def _option(option: Option, given: dict[str, Any], verbose: bool) -> str:
     typed = f": {option.type}" if verbose else ""
-    # No-break spaces, so that a line does not end between a name and its value.
+    # No-break spaces keep a name and its value on one line.
     default = "required" if option.required else f"default {_value(option.default)}"
     if option.name in given:
         text = f"{option.name}{typed} = {_value(given[option.name])} ({default})"

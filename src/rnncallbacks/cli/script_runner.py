@@ -1,4 +1,4 @@
-"""Running somebody's script as Python would, in this process."""
+"""Runs a script in this process, as Python itself would run it."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Outcome:
     interrupted: bool = False
 
     @property
-    def said(self) -> str | None:
-        """The error in one line."""
+    def error_line(self) -> str | None:
+        """The error in one line, without its notes."""
         if self.error is None:
             return None
         return traceback.format_exception_only(self.error)[-1 - len(getattr(self.error, "__notes__", []))].strip()
 
 
 def run_script(script: Path, arguments: list[str]) -> Outcome:
-    """Run a script; its error is printed as Python prints it, from the script's own frame on.
+    """Run a script. The traceback of an error is printed as Python prints it, from the script's own frame on.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def run_script(script: Path, arguments: list[str]) -> Outcome:
     _check(script)
     before = sys.argv, sys.path[0]
     sys.argv = [str(script), *arguments]
-    # What Python puts there: links are followed.
+    # Python puts the directory there that the script lies in after links are followed.
     sys.path[0] = os.path.dirname(os.path.realpath(script))
     try:
         runpy.run_path(str(script), run_name="__main__")
@@ -62,8 +62,8 @@ def run_script(script: Path, arguments: list[str]) -> Outcome:
 
 
 @contextmanager
-def elsewhere(wanted: bool) -> Iterator[None]:
-    """If it is wanted, what is written to the standard output goes to the error output, from child processes too."""
+def output_to_stderr(wanted: bool) -> Iterator[None]:
+    """If ``wanted``, redirect the standard output to the error output, that of child processes included."""
     if not wanted:
         yield
         return
@@ -82,10 +82,9 @@ def _check(script: Path) -> None:
     if script.is_dir():
         raise DataError(f"{script}: expected a script, got a directory")
     if not script.exists():
-        beside = script.parent.iterdir() if script.parent.is_dir() else ()
-        raise DataError(
-            f"{script}: there is no such file", hint=closest(script.name, (one.name for one in beside if one.is_file()))
-        )
+        neighbors = script.parent.iterdir() if script.parent.is_dir() else ()
+        files = (one.name for one in neighbors if one.is_file())
+        raise DataError(f"{script}: there is no such file", hint=closest(script.name, files))
 
 
 def _from_script_on(trace: TracebackType | None, script: Path) -> TracebackType | None:

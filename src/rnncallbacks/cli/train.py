@@ -1,94 +1,84 @@
-"""The main job: train a character network on a text, and compare it with n-gram models of the same text."""
+"""``rnncallbacks train``: train a character network on a text, and compare it with n-gram models of the same text."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import platform
+import sys
 from collections.abc import Mapping
-from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import attrs
 import click
-import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from rnncallbacks.cli.train_settings import Settings, settle, toml_key, toml_table
+from rnncallbacks.cli.command_options import PluginSwitches, config_option, switches_option
+from rnncallbacks.cli.corpus import Corpus
+from rnncallbacks.cli.train_settings import Settings, merge_settings, settings_options
+from rnncallbacks.cli.training_folder import new_run_folder, repeating_configuration, write_run_file
 from rnncallbacks.config.configuration import RECOMMENDED, Configuration, read_configuration
-from rnncallbacks.config.plugin_options import options_of
-from rnncallbacks.errors import DataError, OptionError
-from rnncallbacks.files import write_atomically
-from rnncallbacks.rnn.data.ngram import ngram_loss
-from rnncallbacks.rnn.data.splits import split
+from rnncallbacks.core.run import Run
+from rnncallbacks.reporting.terminal import terminal_console, write_field, write_line
+from rnncallbacks.reporting.verdict import counted
 from rnncallbacks.rnn.data.streams import StreamLoader
-from rnncallbacks.rnn.data.text import Vocabulary, embedded_text, read_text
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
 from rnncallbacks.rnn.sampling import sample
-from rnncallbacks.rnn.validation import IntArray
 from rnncallbacks.trainer import Trainer
 
 INTERRUPTED = 130
-PROMPT = 40
-"""Characters of the held-out text that the sample goes on from."""
+PROMPT_LENGTH = 40
+"""Characters of the held-out text that begin the sample."""
+DIVERGENCE_CODES = ("RNN403", "RNN602")
+"""Alarms that stop a run whose loss is not finite or has risen."""
+DIVERGED_LOSS_RATIO = 2.0
+"""Mean training loss of the last epoch, relative to that of a uniform guess, above which a run that no alarm stopped
+has diverged. Chosen by eye: overfitting raises the held-out loss and not this one."""
 
 
-@attrs.frozen(eq=False)
-class Corpus:
-    """A text as it is trained on: the vocabulary is that of the whole text, so that every character has a number."""
+@click.command()
+@click.argument("text", metavar="[FILE.txt]", required=False, type=click.Path(path_type=Path))
+@settings_options
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run's files go. [default: runs/<time>]")
+@config_option
+@switches_option
+def train(run_dir: Path | None, config: Path | None, switches: PluginSwitches, **given: Any) -> None:
+    """Train a character RNN on a text, and compare it with n-gram models of the same text.
 
-    title: str
-    digest: str
-    vocabulary: Vocabulary
-    train: IntArray
-    held_out: IntArray
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Corpus:
-        text = embedded_text() if settings.text is None else read_text(settings.text)
-        title = f"help topics of Python {platform.python_version()}" if settings.text is None else str(settings.text)
-        vocabulary = Vocabulary.from_tokens(text)
-        try:
-            train, held_out = split(vocabulary.encode(text), settings.held_out)
-        except DataError as error:
-            raise _too_short(title, error) from None
-        return cls(title, hashlib.sha256(text.encode("utf-8")).hexdigest(), vocabulary, train, held_out)
-
-    def __str__(self) -> str:
-        size = len(self.train) + len(self.held_out)
-        return (
-            f"{self.title}: {size:,} characters, {len(self.vocabulary)} different; "
-            f"the last {len(self.held_out):,} are held out"
-        )
-
-
-def train_on_text(
-    told: Mapping[str, Any], run_dir: Path | None, config: Path | None, enable: list[str], disable: list[str]
-) -> int:
-    """Do the main job, printing as it goes, and return the exit code."""
-    run_dir = _new_run_dir(run_dir)
-    configuration, settings = _configure(told, run_dir, config, enable, disable)
-    # On products as small as these a second thread gains nothing, and on a busy machine threads that wait for each
-    # other make them ten times slower.
+    FILE.txt is a text in UTF-8. Without it, the text is the help topics that come with Python.
+    """
+    run_dir = new_run_folder(run_dir)
+    configuration = _read_plugins(config, switches)
+    told = {name: value for name, value in given.items() if value is not None}
+    settings = merge_settings(told, configuration.settings, configuration.where)
+    # A second thread gains nothing on matrix products as small as the default ones. On a busy machine, threads that
+    # wait for each other make them ten times slower.
     with threadpool_limits(settings.threads, user_api="blas"):
-        return _train(configuration, settings, run_dir)
+        sys.exit(train_on_text(configuration, settings, run_dir))
 
 
-def _train(configuration: Configuration, settings: Settings, run_dir: Path) -> int:
+def _read_plugins(config: Path | None, switches: PluginSwitches) -> Configuration:
+    """The plugins of the configuration, not made yet; without one, the recommended plugins and a schedule."""
+    defaults: dict[str, dict[str, Any]] = {name: {} for name in RECOMMENDED}
+    defaults["gradient_clipping"]["max_norm"] = 1.0
+    defaults["loss_averaging"]["weight"] = "token"  # the n-gram models are averaged by character too
+    defaults["one_cycle"] = {}
+    return read_configuration(
+        config,
+        enable=switches.enable,
+        disable=switches.disable,
+        otherwise={"plugins": defaults},
+        behind={"progress": {}, "history_log": {}},
+    )
+
+
+def train_on_text(configuration: Configuration, settings: Settings, run_dir: Path) -> int:
+    """Train, compare and sample. Returns the exit code."""
     corpus = Corpus.from_settings(settings)
-    try:
-        train, held_out = _loaders(corpus, settings)
-        baselines = {
-            f"{name} model": ngram_loss(corpus.train, corpus.held_out, len(corpus.vocabulary), order)
-            for name, order in (("bigram", 2), ("trigram", 3))
-        }
-    except DataError as error:
-        raise _too_short(corpus.title, error) from None
-    _complete(configuration, settings.epochs * len(train), run_dir)
+    train_loader, held_out_loader = corpus.loaders(settings.batch_size, settings.seq_len)
+    baselines = corpus.baselines()
+    _add_run_options(configuration, settings.epochs * len(train_loader), run_dir)
     plugins = configuration.make()
     model = RecurrentModel(
         settings.hidden_size,
@@ -98,23 +88,23 @@ def _train(configuration: Configuration, settings: Settings, run_dir: Path) -> i
         dropout=settings.dropout,
         seed=settings.seed,
     )
-    _write(run_dir, "config.toml", _repeatable(configuration, settings, corpus, run_dir))
-    _write(run_dir, "vocabulary.json", json.dumps(attrs.asdict(corpus.vocabulary), ensure_ascii=False) + "\n")
-    for name, value in {
-        "text": corpus,
-        "network": f"{_architecture(settings)}, {model.parameters.flat.size:,} parameters, float32",
-        "training": f"Adam, {_counted(settings.epochs, 'epoch')} of {len(train)} batches, {settings.batch_size} x "
-        f"{settings.seq_len} characters each",
-        "plugins": ", ".join(plugins) or "none",
-        "run folder": run_dir,
-    }.items():
-        click.echo(f"{name:<11} {value}")
-    click.echo()
-
+    write_run_file(run_dir, "config.toml", repeating_configuration(configuration, settings, corpus, run_dir))
+    vocabulary = json.dumps(attrs.asdict(corpus.vocabulary), ensure_ascii=False)
+    write_run_file(run_dir, "vocabulary.json", vocabulary + "\n")
+    _announce(
+        {
+            "text": corpus,
+            "network": f"{_architecture(settings)}, {model.parameters.flat.size:,} parameters, float32",
+            "training": f"Adam, {counted(settings.epochs, 'epoch')} of {len(train_loader)} batches, "
+            f"{settings.batch_size} x {settings.seq_len} characters each",
+            "plugins": ", ".join(plugins) or "none",
+            "run folder": run_dir,
+        }
+    )
     trainer = Trainer(model, Adam(), plugins=plugins, learning_rate=settings.learning_rate)
     interrupted = False
     try:
-        trainer.fit(train, held_out, max_epochs=settings.epochs)
+        trainer.fit(train_loader, held_out_loader, max_epochs=settings.epochs)
     except KeyboardInterrupt:
         interrupted = True
     except Exception:
@@ -123,39 +113,24 @@ def _train(configuration: Configuration, settings: Settings, run_dir: Path) -> i
     finally:
         model.save(run_dir / "model.safetensors")
     if interrupted:
-        epochs = len(trainer.run.history) if trainer.run is not None else 0
-        click.echo(
-            f"interrupted after {_counted(epochs, 'whole epoch')}; history and model as they stand are in {run_dir}"
-        )
+        epochs = counted(len(trainer.run.history) if trainer.run is not None else 0, "whole epoch")
+        click.echo(f"interrupted after {epochs}; history and model as they stand are in {run_dir}")
         return INTERRUPTED
-    loss = _evaluate(model, held_out)
-    click.echo("\n" + _comparison(loss, baselines, trainer.run.stop_reason if trainer.run is not None else None))
-    if not math.isfinite(loss):
+    assert trainer.run is not None
+    loss = _evaluate(model, held_out_loader)
+    has_diverged = not math.isfinite(loss) or _has_diverged(trainer.run, corpus.uniform_loss)
+    console = terminal_console()
+    write_line(console)
+    for line in _comparison(loss, baselines, has_diverged, trainer.run):
+        write_line(console, line)
+    if has_diverged:
         return 1
     _print_sample(model, corpus, settings, run_dir)
     return 0
 
 
-def _configure(
-    told: Mapping[str, Any], run_dir: Path, config: Path | None, enable: list[str], disable: list[str]
-) -> tuple[Configuration, Settings]:
-    """The plugins, not made yet, and the settings. Without a configuration, the plugins that suit this job."""
-    suited: dict[str, dict[str, Any]] = {name: {} for name in RECOMMENDED}
-    suited["gradient_clipping"]["max_norm"] = 1.0
-    suited["loss_averaging"]["weight"] = "token"  # as the n-gram models are scored
-    suited["one_cycle"] = {}
-    configuration = read_configuration(
-        config,
-        enable=enable,
-        disable=disable,
-        otherwise={"plugins": suited},
-        behind={"progress": {}, "history_log": {}},
-    )
-    return configuration, settle(told, configuration.settings, configuration.where)
-
-
-def _complete(configuration: Configuration, steps: int, run_dir: Path) -> None:
-    """Tell plugins what depends on this run, where the configuration does not: its folder and its number of batches."""
+def _add_run_options(configuration: Configuration, steps: int, run_dir: Path) -> None:
+    """Options that depend on this run, its folder and its number of batches, unless the configuration has them."""
     for table in configuration.enabled():
         if table.plugin == "history_log":
             table.options.setdefault("directory", str(run_dir))
@@ -165,15 +140,21 @@ def _complete(configuration: Configuration, steps: int, run_dir: Path) -> None:
             table.options.setdefault("steps", steps)
 
 
-def _loaders(corpus: Corpus, settings: Settings) -> tuple[StreamLoader, StreamLoader]:
-    train = StreamLoader(corpus.train, settings.batch_size, settings.seq_len)
-    # Fewer rows where the held-out text is short: a row should be at least one chunk long.
-    rows = min(settings.batch_size, max(1, (len(corpus.held_out) - 1) // settings.seq_len))
-    return train, StreamLoader(corpus.held_out, rows, settings.seq_len)
+def _announce(fields: Mapping[str, object]) -> None:
+    console = terminal_console()
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        write_field(console, name.ljust(width + 1), str(value))
+    write_line(console)
+
+
+def _architecture(settings: Settings) -> str:
+    units = f"{settings.hidden_size} {'tanh' if settings.cell == 'vanilla' else settings.cell.upper()} units"
+    return units if settings.num_layers == 1 else f"{settings.num_layers} layers of {units}"
 
 
 def _evaluate(model: RecurrentModel, loader: StreamLoader) -> float:
-    """Mean loss of each character, whatever plugins average."""
+    """Mean loss in nats per character. The plugins' averages may be weighted otherwise."""
     total, tokens, state = 0.0, 0, None
     for batch in loader:
         loss, state = model.evaluate(batch, model.zero_state(batch.size) if state is None else state)
@@ -182,28 +163,35 @@ def _evaluate(model: RecurrentModel, loader: StreamLoader) -> float:
     return total / tokens
 
 
-def _architecture(settings: Settings) -> str:
-    units = f"{settings.hidden_size} {'tanh' if settings.cell == 'vanilla' else settings.cell.upper()} units"
-    return units if settings.num_layers == 1 else f"{settings.num_layers} layers of {units}"
+def _has_diverged(run: Run, uniform_loss: float) -> bool:
+    if run.stop_reason is not None and run.stop_reason.startswith(DIVERGENCE_CODES):
+        return True
+    last_train_loss = run.history.rows[-1].get("train_loss") if run.history.rows else None
+    return isinstance(last_train_loss, float) and not last_train_loss <= DIVERGED_LOSS_RATIO * uniform_loss
 
 
-def _comparison(loss: float, baselines: Mapping[str, float], stop_reason: str | None) -> str:
+def _comparison(loss: float, baselines: Mapping[str, float], has_diverged: bool, run: Run) -> list[str]:
     lines = ["held-out loss, nats per character"]
     lines += [f"  {name:<14} {value:.4f}" for name, value in {**baselines, "this network": loss}.items()]
     best = min(baselines, key=lambda name: baselines[name])
     margin = baselines[best] - loss
-    if not math.isfinite(loss):
-        lines.append("The network has diverged: lower --learning-rate.")
+    causes = [cause for cause in run.diagnosis.causes if cause.severity != "info"]
+    if has_diverged:
+        lines.append("The network diverged: lower --learning-rate.")
     elif margin > 0:
         lines.append(f"The network learned: it beats the {best} by {margin:.4f} nats per character.")
     else:
-        advice = "Give it more --epochs, or more text." if stop_reason is None else f"It was stopped: {stop_reason}."
-        lines.append(f"The network does not beat the {best}: {-margin:.4f} nats per character are missing. {advice}")
-    return "\n".join(lines)
+        advice = "Give it more --epochs, or more text."
+        if run.stop_reason is not None:
+            advice = f"It was stopped: {run.stop_reason}."
+        elif causes:
+            advice = f"A cause was found: {causes[0].code} {causes[0].cause}."
+        lines.append(f"The network does not beat the {best}: it is {-margin:.4f} nats per character worse. {advice}")
+    return lines
 
 
 def _print_sample(model: RecurrentModel, corpus: Corpus, settings: Settings, run_dir: Path) -> None:
-    prompt = corpus.held_out[:PROMPT]
+    prompt = corpus.held_out[:PROMPT_LENGTH]
     drawn = sample(
         model,
         prompt,
@@ -214,60 +202,8 @@ def _print_sample(model: RecurrentModel, corpus: Corpus, settings: Settings, run
         seed=settings.seed,
     )
     text = "".join(corpus.vocabulary.decode([*prompt.tolist(), *drawn]))
-    _write(run_dir, "sample.txt", text)
+    write_run_file(run_dir, "sample.txt", text)
     if settings.sample:
         click.echo(f"\nsample, the first {len(prompt)} characters given:\n")
-        # A text may hold control characters, and a terminal would obey them.
+        # A terminal would obey control characters in the text.
         click.echo("".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text))
-
-
-def _repeatable(configuration: Configuration, settings: Settings, corpus: Corpus, run_dir: Path) -> str:
-    """A configuration that repeats the run: every setting, and every plugin with every option."""
-    table = attrs.asdict(settings)
-    if settings.text is not None:
-        table["text"] = settings.text.resolve()
-    parts = [
-        f"# Repeats this run: rnncallbacks train --config {run_dir / 'config.toml'}",
-        f"# rnncallbacks {version('rnncallbacks')}, Python {platform.python_version()}, NumPy {np.__version__}",
-        f"# Text: {corpus} (SHA-256 {corpus.digest})",
-        "",
-        toml_table("train", table),
-    ]
-    for one in configuration.tables.values():
-        key = f"plugins.{toml_key(one.name)}"
-        named = {} if one.plugin == one.name else {"plugin": one.plugin}
-        if not one.enabled:
-            parts += ["", toml_table(key, {"enabled": False, **named})]
-            continue
-        options = options_of(configuration.installed[one.plugin].load())
-        values = {option.name: option.default for option in options.values()} | one.options
-        if values.get("directory") == str(run_dir):
-            del values["directory"]  # the repeated run has a folder of its own
-        parts += ["", toml_table(key, {**named, **values})]
-    return "\n".join(parts) + "\n"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def _too_short(title: str, error: DataError) -> DataError:
-    return DataError(f"{title}: too short: {error.message}", hint=error.hint)
-
-
-def _new_run_dir(given: Path | None) -> Path:
-    if given is None:
-        return Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    if given.exists() and not given.is_dir():
-        raise OptionError(f"--run-dir: expected a directory, got the file {given}")
-    if (given / "config.toml").exists():
-        raise OptionError(f"--run-dir: {given} holds a run already", hint="name another, or remove it")
-    return given
-
-
-def _write(run_dir: Path, name: str, content: str | bytes) -> None:
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        write_atomically(run_dir / name, content)
-    except OSError as error:
-        raise DataError(f"{run_dir / name}: cannot be written: {error.strerror}") from None

@@ -1,50 +1,94 @@
-"""What ``rnncallbacks train`` can be told, on the command line or in the table ``[train]`` of a configuration."""
+"""The settings of ``rnncallbacks train``: options of the command, and the table ``[train]`` of a configuration."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
 import attrs
+import click
 
 from rnncallbacks import options
-from rnncallbacks.config.plugin_options import make_plugin
+from rnncallbacks.config.plugin_options import make_plugin, options_of
 from rnncallbacks.errors import ConfigurationError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_HELP = "help"
+
+
+def _setting(default: Any, validator: Any, help_text: str) -> Any:
+    return attrs.field(default=default, validator=validator, metadata={_HELP: help_text})
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """The settings of a run. The defaults suit half a megabyte of text, and two cores for well under a minute."""
+    """The settings of a run. The defaults suit half a megabyte of text, and take under a minute on two cores."""
 
     text: Path | None = None
-    epochs: int = attrs.field(default=8, validator=options.count())
-    batch_size: int = attrs.field(default=16, validator=options.count())
-    seq_len: int = attrs.field(default=50, validator=options.count())
-    cell: Literal["vanilla", "lstm", "gru"] = attrs.field(
-        default="vanilla", validator=options.one_of("vanilla", "lstm", "gru")
+    epochs: int = _setting(8, options.count(), "Passes over the text.")
+    batch_size: int = _setting(16, options.count(), "Parts of the text that are trained on side by side.")
+    seq_len: int = _setting(50, options.count(), "Characters per step of truncated backpropagation.")
+    cell: Literal["vanilla", "lstm", "gru"] = _setting(
+        "vanilla", options.one_of("vanilla", "lstm", "gru"), "The recurrent cell: vanilla, lstm or gru."
     )
-    hidden_size: int = attrs.field(default=256, validator=options.count())
-    num_layers: int = attrs.field(default=1, validator=options.count())
-    dropout: float = attrs.field(default=0.0, validator=options.number(at_least=0, below=1))
-    learning_rate: float = attrs.field(default=3e-3, validator=options.number(above=0))
-    seed: int = attrs.field(default=0, validator=options.count(at_least=0))
-    held_out: float = attrs.field(default=0.1, validator=options.number(above=0, below=1))
-    threads: int = attrs.field(default=1, validator=options.count())
-    sample: int = attrs.field(default=400, validator=options.count(at_least=0))
-    temperature: float = attrs.field(default=0.7, validator=options.number(above=0))
-    top_k: int | None = attrs.field(default=None, validator=attrs.validators.optional(options.count()))
-    top_p: float = attrs.field(default=1.0, validator=options.number(above=0, at_most=1))
+    hidden_size: int = _setting(256, options.count(), "Units of each layer.")
+    num_layers: int = _setting(1, options.count(), "Recurrent layers, one on top of the other.")
+    dropout: float = _setting(
+        0.0, options.number(at_least=0, below=1), "Probability of zeroing an output of a layer below the last."
+    )
+    learning_rate: float = _setting(3e-3, options.number(above=0), "The largest learning rate of the schedule.")
+    seed: int = _setting(0, options.count(at_least=0), "Seed of the weights, of dropout and of the sample.")
+    held_out: float = _setting(
+        0.1, options.number(above=0, below=1), "Share of the text, at its end, that is not trained on."
+    )
+    threads: int = _setting(
+        1, options.count(), "Threads for matrix products. More than one helps large networks on idle cores."
+    )
+    sample: int = _setting(400, options.count(at_least=0), "Characters to generate at the end.")
+    temperature: float = _setting(
+        0.7, options.number(above=0), "Temperature of the sample. Lower values prefer likely characters."
+    )
+    top_k: int | None = _setting(
+        None,
+        attrs.validators.optional(options.count()),
+        "Sample from this many of the most likely characters. None: from all.",
+    )
+    top_p: float = _setting(
+        1.0,
+        options.number(above=0, at_most=1),
+        "Sample from the fewest characters whose probabilities add up to this value.",
+    )
 
 
-def settle(given: Mapping[str, Any], table: object, where: str) -> Settings:
-    """The settings: what the command line gave, else what the table ``[train]`` says, else the defaults.
+def settings_options(command: Command) -> Command:
+    """Give a command one option for each setting but the text."""
+    for option in reversed(options_of(Settings).values()):
+        help_text = attrs.fields_dict(Settings)[option.name].metadata.get(_HELP)
+        if help_text is None:
+            continue
+        kind = (get_args(option.annotation) or [option.annotation])[0]
+        if not isinstance(kind, type):  # the first word of a Literal; Settings checks the word
+            kind = str
+        command = click.option(
+            f"--{option.name.replace('_', '-')}",
+            option.name,
+            type=kind,
+            metavar=kind.__name__.upper(),
+            help=f"{help_text} [default: {option.default}]",
+        )(command)
+    return command
+
+
+def merge_settings(given: Mapping[str, Any], table: object, where: str) -> Settings:
+    """The settings that the command line gives, else those of the table ``[train]``, else the defaults.
+
+    ``where`` names the configuration in error messages.
 
     Raises
     ------
     ConfigurationError
-        With every value that will not do.
+        With every value that cannot be used.
     """
     problems = [f"--{name.replace('_', '-')}: {problem}" for name, problem in make_plugin(Settings, given)[1]]
     problems += check_table(table, where)
@@ -56,40 +100,7 @@ def settle(given: Mapping[str, Any], table: object, where: str) -> Settings:
 
 
 def check_table(table: object, where: str) -> list[str]:
-    """What is wrong with a table ``[train]``."""
+    """The problems of a table ``[train]``, one line each."""
     if not isinstance(table, Mapping):
         return [f"{where}: train: expected a table [train], got {table!r}"]
     return [f"{where}: [train] {name}: {problem}" for name, problem in make_plugin(Settings, table)[1]]
-
-
-def toml_table(name: str, values: Mapping[str, Any]) -> str:
-    """A table in TOML. What is None is left out, for TOML has no word for it.
-
-    Example
-    -------
-    >>> print(toml_table("train", {"text": None, "epochs": 3, "betas": (0.9, 0.999)}))
-    [train]
-    epochs = 3
-    betas = [0.9, 0.999]
-    """
-    return "\n".join(
-        [f"[{name}]", *(f"{toml_key(key)} = {_toml(value)}" for key, value in values.items() if value is not None)]
-    )
-
-
-def toml_key(key: str) -> str:
-    """A key, in quotes if it needs them."""
-    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else _toml(key)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_toml(one) for one in value)}]"
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{toml_key(key)} = {_toml(one)}' for key, one in value.items())} }}"
-    if isinstance(value, float):
-        return repr(value)  # inf and nan are words of TOML too
-    if isinstance(value, (bool, int)):
-        return json.dumps(value)
-    # A string of JSON is one of TOML, but for this one control character.
-    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -15,6 +15,7 @@ from rnncallbacks.alarms.catalogue import CATALOGUE, SEVERITIES
 from rnncallbacks.files import number
 from rnncallbacks.reporting.figures import Chart, Mark, described, draw
 from rnncallbacks.reporting.run_folder import RunFolder
+from rnncallbacks.reporting.verdict import counted
 
 WORDS = {"error": "error", "warning": "warning", "info": "note"}
 
@@ -22,7 +23,7 @@ NAMED = 3
 """Causes that the head of the page names."""
 
 
-def page(run: RunFolder) -> str:
+def report_page(run: RunFolder) -> str:
     """The whole page, as HTML.
 
     Raises
@@ -97,11 +98,11 @@ def _verdict(run: RunFolder) -> str:
         kind: str = max((cause.severity for cause in loud), key=SEVERITIES.index)
         named = "; ".join(f"{cause.code} {cause.cause}" for cause in loud[:NAMED])
         named += f"; and {len(loud) - NAMED} more" if len(loud) > NAMED else ""
-        text = f"{_counted(len(loud), 'cause')} found: {named}"
+        text = f"{counted(len(loud), 'cause')} found: {named}"
     elif found.passed:
         kind, text = (
             "good",
-            f"Nothing is wrong as far as could be checked: {_counted(len(found.passed), 'check')} passed",
+            f"Nothing is wrong as far as could be checked: {counted(len(found.passed), 'check')} passed",
         )
     else:
         kind, text = "info", "Nothing was found, and nothing was checked"
@@ -253,7 +254,3 @@ def _configuration(run: RunFolder) -> str:
 
 def _section(title: str, parts: list[str]) -> str:
     return f"<section><h2>{title}</h2>{''.join(parts)}</section>\n" if parts else ""
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

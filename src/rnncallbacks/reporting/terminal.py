@@ -1,95 +1,66 @@
-"""A diagnosis in the terminal, in full: what fired, what passed, and what was not checked and why."""
+"""Standard output: wrapped and styled lines on a terminal, plain lines everywhere else.
+
+The library rich does the wrapping and styling. It is imported only when there is a terminal to style for, so plugins
+that write to the standard output work without it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import sys
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
-from rnncallbacks.alarms.alarm import Alarm
-from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.alarms.diagnosis import Diagnosis
 
-STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold"}
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold"}
 
 
-def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
-    """Print causes with what follows from them, then the other checks, then repairs."""
-    for heading, noted in (("fired", False), ("noticed", True)):
-        causes = [cause for cause in diagnosis.causes if (cause.severity == "info") is noted]
-        if causes:
-            _heading(console, heading)
-        for cause in causes:
-            _show_cause(console, cause, diagnosis.consequences(cause))
-    if diagnosis.repairs:
-        _heading(console, "repaired")
-        for repair in diagnosis.repairs:
-            console.print(Padding(Text(str(repair)), (0, 0, 0, 2), expand=False))
-    if diagnosis.passed:
-        _heading(console, "passed")
-        _show_codes(console, diagnosis.passed, 2)
-    if diagnosis.not_checked:
-        _heading(console, "not checked")
-        # By what is lacking, as one line more in a script often unlocks several checks.
-        for why in dict.fromkeys(diagnosis.not_checked.values()):
-            console.print(Padding(Text(why), (0, 0, 0, 2), expand=False))
-            _show_codes(console, [code for code, reason in diagnosis.not_checked.items() if reason == why], 4)
+def terminal_console() -> Console | None:
+    """A console for the terminal behind the standard output.
 
-
-def verdict(diagnoses: Iterable[Diagnosis]) -> str:
-    """What a number of diagnoses come to, in one line.
-
-    Example
-    -------
-    >>> healthy = Diagnosis()
-    >>> healthy.check("RNN201")
-    >>> healthy.cannot_check("RNN404", "pass closure= to run.backward")
-    >>> verdict([healthy])
-    'nothing fired: 1 check passed, 1 could not be made'
+    None if the output is a pipe, a file or a notebook, if the terminal cannot move its cursor (``TERM=dumb``), or if
+    rich is not installed. Lines are then written as they are, without control codes.
     """
-    known = list(diagnoses)
-    causes = {cause.code: cause for one in known for cause in one.causes if cause.severity != "info"}
-    if causes:
-        named = ", ".join(f"{code} {cause.cause}" for code, cause in causes.items())
-        more = next(iter(causes)) if len(causes) == 1 else "CODE"
-        return f"{counted(len(causes), 'cause')} found: {named}; for more: rnncallbacks explain {more}"
-    passed = {code for one in known for code in one.passed}
-    notes = {alarm.code for one in known for alarm in one.alarms}
-    missing = {code for one in known for code in one.not_checked} - passed - notes
-    words = [f"{counted(len(passed), 'check')} passed"]
-    words += [f"{counted(len(notes), 'note')}"] * bool(notes)
-    words += [f"{len(missing)} could not be made"] * bool(missing)
-    return f"nothing fired: {', '.join(words)}" if passed or notes else "nothing was checked"
+    if not sys.stdout.isatty() or os.environ.get("TERM", "") in ("dumb", "unknown"):
+        return None
+    try:
+        from rich.console import Console
+    except ImportError:
+        return None
+    return Console(highlight=False)
 
 
-def counted(count: int, what: str, several: str = "") -> str:
-    """A number and what it counts, in the plural where there are several.
+def write_line(console: Console | None, text: str = "", *, style: str = "", indent: int = 0) -> None:
+    """Write one line. On a terminal it is wrapped at its width; the parts of a wrapped line have the same indent."""
+    if console is None:
+        sys.stdout.write(" " * indent + text + "\n")
+        return
+    from rich.padding import Padding
+    from rich.text import Text
 
-    >>> counted(1, "check"), counted(2, "check"), counted(0, "batch", "batches")
-    ('1 check', '2 checks', '0 batches')
-    """
-    return f"{count} {what}" if count == 1 else f"{count} {several or f'{what}s'}"
-
-
-def _heading(console: Console, words: str) -> None:
-    console.print(Text(words, "dim"))
+    console.print(Padding(Text(text, style), (0, 0, 0, indent), expand=False))
 
 
-def _show_cause(console: Console, cause: Alarm, consequences: Iterable[Alarm]) -> None:
-    head, *details = str(cause).splitlines()
-    console.print(Padding(Text(head, STYLES[cause.severity]), (0, 0, 0, 2), expand=False))
-    lines = [detail.strip() for detail in details] + [f"so also {one.headline}" for one in consequences]
-    for line in lines:
-        console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
+def show_diagnosis(console: Console | None, diagnosis: Diagnosis, *, list_passed: bool = True) -> None:
+    """Write a diagnosis, with its passed checks listed or only counted."""
+    for line in diagnosis.lines(list_passed=list_passed):
+        style = "dim" if line.is_heading else SEVERITY_STYLES.get(line.severity or "", "")
+        write_line(console, line.text, style=style, indent=line.indent)
 
 
-def _show_codes(console: Console, codes: Iterable[str], indent: int) -> None:
-    grid = Table.grid(padding=(0, 2))
+def write_field(console: Console | None, name: str, value: str) -> None:
+    """Write a name and its value on one line. On a terminal, a long value continues below its own first character."""
+    if console is None:
+        write_line(None, f"{name} {value}")
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
-    for code in codes:
-        grid.add_row(code, CATALOGUE[code].cause if code in CATALOGUE else "")
-    console.print(Padding(grid, (0, 0, 0, indent), expand=False))
+    grid.add_row(Text(name), Text(value))
+    console.print(grid)

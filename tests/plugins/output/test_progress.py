@@ -12,7 +12,7 @@ import pytest
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.errors import OptionError, PluginError
 from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, LossAveraging, Progress
-from rnncallbacks.plugins.output.progress import epoch_line
+from rnncallbacks.reporting.epoch_line import epoch_line
 
 ROW = {
     "epoch": 7,

@@ -1,67 +1,41 @@
-"""Terminal: a progress bar with the time left, a line an epoch, and the diagnosis at the end."""
+"""Progress on the standard output: a bar, one line for each epoch, and the diagnosis at the end."""
 
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
 from rnncallbacks import options
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.errors import PluginError
+from rnncallbacks.reporting.epoch_line import epoch_line
+from rnncallbacks.reporting.terminal import show_diagnosis, terminal_console, write_line
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch, EpochSummary
     from rnncallbacks.core.run import Run
-
-WORDS = {
-    "learning_rate": ("lr", "{:.2e}"),
-    "gradient_norm": ("grad norm", "{:.3g}"),
-    "clipped_fraction": ("clipped", "{:.0%}"),
-}
-"""How columns other than losses are shown."""
-STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold"}
-
-
-def epoch_line(row: dict[str, Any], max_epochs: int | None, seconds: float) -> str:
-    """One line for an epoch: losses by phase, learning rate, gradient norm before clipping, share of batches clipped,
-    time.
-
-    >>> epoch_line({"epoch": 3, "learning_rate": 2e-3, "train_loss": 1.5, "val_loss": 1.75}, 20, 2.0)
-    'epoch  3/20  train 1.5000  val 1.7500  lr 2.00e-03  2.0s'
-    """
-    total = "" if max_epochs is None else f"/{max_epochs}"
-    width = 0 if max_epochs is None else len(str(max_epochs))
-    parts = [f"epoch {row['epoch']:>{width}}{total}"]
-    parts += [
-        f"{name.removesuffix('_loss')} {value:.4f}"
-        for name, value in row.items()
-        if name.endswith("_loss") and not isinstance(value, str)
-    ]
-    parts += [f"{word} {form.format(row[name])}" for name, (word, form) in WORDS.items() if name in row]
-    return "  ".join([*parts, f"{seconds:.1f}s"])
+    from rnncallbacks.reporting.progress_bar import ProgressBar
 
 
 @attrs.define(eq=False, kw_only=True)
 class Progress:
-    """Shows the run in the terminal; where the output is no terminal, there is no bar.
+    """Shows the run on the standard output: one line for each epoch, and the diagnosis when the run is over.
 
-    Alarms are logged to the logger "rnncallbacks" by the run itself and appear above the bar. When the run is over, its
-    diagnosis follows: what fired, what passed, and what was not checked and why. Needs ``rnncallbacks[cli]``.
+    On a terminal, a progress bar with the time left stands below the lines while the run lasts. In a pipe, a file or a
+    notebook, or if rich is not installed (``rnncallbacks[cli]`` brings it), there are only the lines, without control
+    codes. The run itself logs alarms to the logger "rnncallbacks"; on a terminal they appear above the bar.
+
+    The diagnosis lists the alarms and the checks that could not be made, and counts those that passed;
+    ``print(run.diagnosis)`` lists them too.
 
     Options
     -------
     refresh:
-        Least seconds between two redraws of the bar, above 0.
+        Shortest time between two updates of the bar, in seconds, above 0.
     summary:
         Whether to show the diagnosis when the run is over.
-
-    Raises
-    ------
-    PluginError
-        rich is not installed.
 
     Example
     -------
@@ -71,68 +45,44 @@ class Progress:
 
     refresh: float = attrs.field(default=0.1, validator=options.number(above=0))
     summary: bool = attrs.field(default=True, validator=options.flag)
-    _bar: Any = state_field(None, saved=False)
-    _drawn: float = state_field(0.0, saved=False)
-
-    def __attrs_post_init__(self) -> None:
-        try:
-            import rich.progress  # noqa: F401
-        except ImportError:
-            raise PluginError("progress needs rich", hint="pip install 'rnncallbacks[cli]'") from None
+    _bar: ProgressBar | None = state_field(None, saved=False)
+    _updated_at: float = state_field(0.0, saved=False)
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        console = terminal_console()
+        if console is not None:
+            from rnncallbacks.reporting.progress_bar import ProgressBar
 
-        console = Console(highlight=False)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._bar.add_task("starting", total=run.max_epochs, completed=run.epoch)
-        self._bar.start()
+            self._bar = ProgressBar(console, run.max_epochs, run.epoch)
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         now = perf_counter()
-        if batch.phase != "train" or now - self._drawn < self.refresh:
+        if self._bar is None or batch.phase != "train" or now - self._updated_at < self.refresh:
             return
-        self._drawn = now
-        loss = "" if batch.loss is None else f"  loss {batch.loss:.4f}"
-        of = "" if batch.count is None else f"/{batch.count}"
-        self._bar.update(
-            self._bar.task_ids[0],
-            description=f"epoch {run.epoch}  batch {batch.index}{of}{loss}",
-            completed=run.epoch - 1 + (batch.index / batch.count if batch.count else 0),
-        )
+        self._updated_at = now
+        self._bar.show_batch(run.epoch, batch.index, batch.count, batch.loss)
 
     @hookimpl(trylast=True)
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
-        self._bar.update(self._bar.task_ids[0], completed=run.epoch)
-        self._bar.console.print(epoch_line(summary.row, run.max_epochs, summary.seconds), soft_wrap=True, markup=False)
+        if self._bar is not None:
+            self._bar.finish_epoch(run.epoch)
+        console = None if self._bar is None else self._bar.console
+        width = None if console is None else console.width
+        write_line(console, epoch_line(summary.row, run.max_epochs, summary.seconds, width))
 
-    # When all others are done: guards may find something even at the end.
+    # Last, because guards may raise alarms when the run is over.
     @hookimpl(trylast=True)
     def on_fit_end(self, run: Run) -> None:
-        if self._bar is None:
-            return
-        self._bar.stop()
-        console, found = self._bar.console, run.diagnosis
-        summary = self.summary and (found.alarms or found.passed or found.not_checked)
+        console = None if self._bar is None else self._bar.console
+        if self._bar is not None:
+            self._bar.erase()
+        summary = self.summary and bool(run.diagnosis.lines())
         if run.stop_reason is not None:
-            # An alarm that stopped the run is told in full below.
-            told = {f"{alarm.code} {alarm.message}": alarm.code for alarm in found.alarms} if summary else {}
-            reason = told.get(run.stop_reason, run.stop_reason)
-            console.print(f"stopped: {reason}", soft_wrap=True, markup=False)
+            # The diagnosis below has the message of an alarm that stopped the run.
+            shown_below = {f"{one.code} {one.message}": f"{one.code} {one.cause}" for one in run.diagnosis.alarms}
+            reason = shown_below.get(run.stop_reason, run.stop_reason) if summary else run.stop_reason
+            write_line(console, f"stopped: {reason}")
         if summary:
-            styles = {cause.headline: STYLES[cause.severity] for cause in found.causes}
-            for line in str(found).splitlines():
-                console.print(line, style=styles.get(line, ""), soft_wrap=True, markup=False)
+            show_diagnosis(console, run.diagnosis, list_passed=False)

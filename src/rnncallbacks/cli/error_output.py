@@ -1,0 +1,19 @@
+"""Errors of the library as lines on the error output, without a traceback."""
+
+from __future__ import annotations
+
+import click
+
+from rnncallbacks.config.plugin_options import one_line
+from rnncallbacks.errors import ConfigurationError, RnnCallbacksError
+
+
+def print_error(error: RnnCallbacksError) -> None:
+    """Print one line for each problem, then the hint, then the notes that say where the error was raised."""
+    problems = error.problems if isinstance(error, ConfigurationError) else [one_line(error)]
+    for problem in problems:
+        click.echo(f"error: {problem}", err=True)
+    if isinstance(error, ConfigurationError) and error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+    for note in getattr(error, "__notes__", []):
+        click.echo(f"  {note}", err=True)

@@ -1,0 +1,51 @@
+"""One line of text for each epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+COLUMNS = {
+    "learning_rate": ("lr", "{:.2e}"),
+    "gradient_norm": ("grad norm", "{:.3g}"),
+    "clipped_fraction": ("clipped", "{:.0%}"),
+}
+"""Columns of the history that are shown after the losses: a label and the format of the number."""
+
+
+def epoch_line(row: Mapping[str, Any], max_epochs: int | None, seconds: float, width: int | None = None) -> str:
+    """The losses of an epoch by phase, the learning rate, the gradient norm before clipping, the share of batches
+    clipped, and the time.
+
+    A line that is longer than ``width`` characters leaves out, in this order: the time, the share, the norm, the rate.
+
+    >>> row = {"epoch": 3, "learning_rate": 2e-3, "train_loss": 1.5, "val_loss": 1.75}
+    >>> epoch_line(row, 20, 2.0)
+    'epoch  3/20  train 1.5000  val 1.7500  lr 2.00e-03  2.0s'
+    >>> epoch_line(row, 20, 2.0, width=40)
+    'epoch  3/20  train 1.5000  val 1.7500'
+    """
+    total = "" if max_epochs is None else f"/{max_epochs}"
+    digits = 0 if max_epochs is None else len(str(max_epochs))
+    parts = [f"epoch {row['epoch']:>{digits}}{total}"]
+    parts += [
+        f"{name.removesuffix('_loss')} {loss_text(value)}"
+        for name, value in row.items()
+        if name.endswith("_loss") and not isinstance(value, str)
+    ]
+    optional = [f"{label} {form.format(row[name])}" for name, (label, form) in COLUMNS.items() if name in row]
+    optional.append(f"{seconds:.1f}s")
+    while width is not None and optional and len("  ".join([*parts, *optional])) > width:
+        optional.pop()
+    return "  ".join([*parts, *optional])
+
+
+def loss_text(loss: float) -> str:
+    """A loss with four decimals; with four significant digits where four decimals would be long or only zeros.
+
+    >>> loss_text(2.5), loss_text(1e300), loss_text(2.5e-7), loss_text(float("nan"))
+    ('2.5000', '1e+300', '2.5e-07', 'nan')
+    """
+    has_four_decimals = not math.isfinite(loss) or loss == 0 or 1e-3 <= abs(loss) < 1e6
+    return f"{loss:.4f}" if has_four_decimals else f"{loss:.4g}"

@@ -1,0 +1,63 @@
+"""A progress bar that fits the width of its terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from rnncallbacks.reporting.epoch_line import loss_text
+
+NARROW_TERMINAL = 72
+"""Width in columns below which the bar leaves out the batch number. Chosen by eye."""
+WIDE_TERMINAL = 100
+"""Width in columns from which on the bar shows the elapsed time too. Chosen by eye."""
+LONGEST_BAR = 40
+"""Length in columns that the bar itself does not exceed."""
+
+
+class ProgressBar:
+    """The bar of one run, below the lines that are written while it runs. It is erased when the run is over.
+
+    ``max_epochs`` is None for a run without an end: the bar then shows no share and no time left.
+    """
+
+    def __init__(self, console: Console, max_epochs: int | None, epochs_done: int = 0) -> None:
+        self.console = console
+        self._max_epochs = max_epochs
+        times = [TextColumn("left"), TimeRemainingColumn()]
+        if console.width >= WIDE_TERMINAL:
+            times = [TimeElapsedColumn(), *times]
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=LONGEST_BAR if console.width >= WIDE_TERMINAL else None),
+            *([TextColumn("{task.percentage:>3.0f}%"), *times] if max_epochs is not None else [TimeElapsedColumn()]),
+            console=console,
+            transient=True,
+            expand=console.width < WIDE_TERMINAL,
+        )
+        self._task: TaskID = self._progress.add_task("starting", total=max_epochs, completed=epochs_done)
+        self._progress.start()
+
+    def show_batch(self, epoch: int, batch: int, batches: int | None, loss: float | None) -> None:
+        """Show a batch that is done: its epoch and its number, both counted from 1, and its loss.
+
+        ``batches`` is the number of batches of an epoch, None if the loader does not know it.
+        """
+        of_epochs = "" if self._max_epochs is None else f"/{self._max_epochs}"
+        parts = [f"epoch {epoch}{of_epochs}"]
+        if self.console.width >= NARROW_TERMINAL:
+            # Padded, so that the bar keeps its length.
+            of_batches = f"{batch}" if batches is None else f"{batch:>{len(str(batches))}}/{batches}"
+            parts.append(f"batch {of_batches}")
+        if loss is not None:
+            parts.append(f"loss {loss_text(loss)}")
+        share_of_epoch = batch / batches if batches else 0
+        self._progress.update(self._task, description="  ".join(parts), completed=epoch - 1 + share_of_epoch)
+
+    def finish_epoch(self, epoch: int) -> None:
+        """Show that an epoch is done."""
+        self._progress.update(self._task, completed=epoch)
+
+    def erase(self) -> None:
+        """Remove the bar and show the cursor again."""
+        self._progress.stop()

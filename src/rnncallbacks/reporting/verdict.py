@@ -1,0 +1,42 @@
+"""The verdict on the runs of a script, in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rnncallbacks.alarms.diagnosis import Diagnosis
+
+
+def verdict(diagnoses: Iterable[Diagnosis]) -> str:
+    """The causes found in any of the diagnoses; if there are none, how many checks passed and how many are missing.
+
+    Example
+    -------
+    >>> healthy = Diagnosis()
+    >>> healthy.check("RNN201")
+    >>> healthy.cannot_check("RNN404", "pass closure= to run.backward")
+    >>> verdict([healthy])
+    'nothing fired: 1 check passed, 1 not checked'
+    """
+    known = list(diagnoses)
+    causes = {cause.code: cause for one in known for cause in one.causes if cause.severity != "info"}
+    if causes:
+        named = ", ".join(f"{code} {cause.cause}" for code, cause in causes.items())
+        more = next(iter(causes)) if len(causes) == 1 else "CODE"
+        return f"{counted(len(causes), 'cause')} found: {named}; to read more: rnncallbacks explain {more}"
+    passed = {code for one in known for code in one.passed}
+    notes = {alarm.code for one in known for alarm in one.alarms}
+    missing = {code for one in known for code in one.not_checked} - passed - notes
+    words = [f"{counted(len(passed), 'check')} passed"]
+    words += [f"{counted(len(notes), 'note')}"] * bool(notes)
+    words += [f"{len(missing)} not checked"] * bool(missing)
+    return f"nothing fired: {', '.join(words)}" if passed or notes else "nothing was checked"
+
+
+def counted(count: int, singular: str, plural: str = "") -> str:
+    """A number followed by the noun that it counts; the plural is the singular with an s, unless it is given.
+
+    >>> counted(1, "check"), counted(2, "check"), counted(0, "batch", "batches")
+    ('1 check', '2 checks', '0 batches')
+    """
+    return f"{count} {singular}" if count == 1 else f"{count} {plural or f'{singular}s'}"
