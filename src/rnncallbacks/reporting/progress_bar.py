@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from rnncallbacks.reporting.epoch_line import loss_text
 
-NARROW_TERMINAL = 72
-"""Width in columns below which the bar leaves out the batch number. Chosen by eye."""
-WIDE_TERMINAL = 100
-"""Width in columns from which on the bar shows the elapsed time too. Chosen by eye."""
+WIDTH_FOR_TIME_LEFT = 50
+WIDTH_FOR_BATCH_NUMBER = 72
+WIDTH_FOR_ELAPSED_TIME = 100
+"""Widths of the terminal, in columns, from which on the bar shows these. Chosen by eye."""
 LONGEST_BAR = 40
-"""Length in columns that the bar itself does not exceed."""
+"""Length in columns that the bar itself does not exceed. Chosen by eye."""
 
 
 class ProgressBar:
@@ -24,17 +32,18 @@ class ProgressBar:
     def __init__(self, console: Console, max_epochs: int | None, epochs_done: int = 0) -> None:
         self.console = console
         self._max_epochs = max_epochs
-        times = [TextColumn("left"), TimeRemainingColumn()]
-        if console.width >= WIDE_TERMINAL:
-            times = [TimeElapsedColumn(), *times]
-        self._progress = Progress(
+        is_wide = console.width >= WIDTH_FOR_ELAPSED_TIME
+        columns: list[ProgressColumn] = [
             TextColumn("{task.description}"),
-            BarColumn(bar_width=LONGEST_BAR if console.width >= WIDE_TERMINAL else None),
-            *([TextColumn("{task.percentage:>3.0f}%"), *times] if max_epochs is not None else [TimeElapsedColumn()]),
-            console=console,
-            transient=True,
-            expand=console.width < WIDE_TERMINAL,
-        )
+            BarColumn(bar_width=LONGEST_BAR if is_wide else None),
+        ]
+        if max_epochs is not None:
+            columns.append(TextColumn("{task.percentage:>3.0f}%"))
+        if is_wide or max_epochs is None:
+            columns.append(TimeElapsedColumn())
+        if console.width >= WIDTH_FOR_TIME_LEFT and max_epochs is not None:
+            columns += [TextColumn("left"), TimeRemainingColumn()]
+        self._progress = Progress(*columns, console=console, transient=True, expand=not is_wide)
         self._task: TaskID = self._progress.add_task("starting", total=max_epochs, completed=epochs_done)
         self._progress.start()
 
@@ -45,7 +54,7 @@ class ProgressBar:
         """
         of_epochs = "" if self._max_epochs is None else f"/{self._max_epochs}"
         parts = [f"epoch {epoch}{of_epochs}"]
-        if self.console.width >= NARROW_TERMINAL:
+        if self.console.width >= WIDTH_FOR_BATCH_NUMBER:
             # Padded, so that the bar keeps its length.
             of_batches = f"{batch}" if batches is None else f"{batch:>{len(str(batches))}}/{batches}"
             parts.append(f"batch {of_batches}")

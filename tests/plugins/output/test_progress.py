@@ -9,10 +9,11 @@ import sys
 
 import pytest
 
+from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.core.hookspecs import hookimpl
-from rnncallbacks.errors import OptionError, PluginError
+from rnncallbacks.errors import OptionError
 from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, LossAveraging, Progress
-from rnncallbacks.reporting.epoch_line import epoch_line
+from rnncallbacks.reporting.epoch_line import epoch_line, loss_text
 
 ROW = {
     "epoch": 7,
@@ -66,7 +67,9 @@ def test_says_why_the_run_was_stopped(play, capsys):
     play([LossAveraging(), DivergenceAlarm(), Progress(summary=False)], [[math.nan]])
     assert f"stopped: {reason}" in capsys.readouterr().out
     play([LossAveraging(), DivergenceAlarm(), Progress()], [[math.nan]])
-    assert "stopped: RNN403\nRNN403 non-finite value: the loss (nan)" in capsys.readouterr().out
+    assert (
+        "stopped: RNN403 non-finite value\nfired\n  RNN403 non-finite value: the loss (nan)" in capsys.readouterr().out
+    )
 
 
 class Looking:
@@ -89,13 +92,18 @@ class Looking:
 def test_at_the_end_comes_the_diagnosis(play, capsys):
     play([LossAveraging(), Progress(), Looking()], [[1.0], [2.0]])
     assert capsys.readouterr().out.splitlines()[2:] == [
-        "RNN501 the learning rate is too high: every update overshot (epoch 2, step 2)",
-        "  share = 0.5",
-        "  remedy: divide the learning rate by 10, and adjust it to the loss curve",
-        "  so also RNN602 divergence: it rose (epoch 1, step 1, 2 times)",
-        "passed: RNN101, RNN201",
-        "not checked: RNN404, RNN405, pass closure= to run.backward",
-        "not checked: RNN604, there is no validation",
+        "fired",
+        "  RNN501 the learning rate is too high: every update overshot (epoch 2, step 2)",
+        "    share = 0.5",
+        f"    remedy: {CATALOGUE['RNN501'].remedy}",
+        "    consequence: RNN602 divergence: it rose (epoch 1, step 1, 2 times)",
+        "checks passed: 2",
+        "not checked",
+        "  pass closure= to run.backward",
+        "    RNN404 the gradient does not match the loss",
+        "    RNN405 the gradient is off by a constant factor",
+        "  there is no validation",
+        "    RNN604 overfitting",
     ]
 
 
@@ -127,14 +135,18 @@ with Run(plugins=[LossAveraging(), PlateauAlarm(patience=1), Progress(refresh=0.
 """
 
 
-def on_a_terminal(*arguments):
+def on_a_terminal(epochs, columns=160, before="", **variables):
     """What the script writes to a pseudo-terminal, with its escape sequences."""
     leader, follower = pty.openpty()
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "160", "LINES": "40"}
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": str(columns), "LINES": "40"}
     for name in ("NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         environment.pop(name, None)
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *arguments], stdout=follower, stderr=follower, stdin=follower, env=environment
+        [sys.executable, "-c", before + SCRIPT, str(epochs)],
+        stdout=follower,
+        stderr=follower,
+        stdin=follower,
+        env=environment | variables,
     )
     os.close(follower)
     written = bytearray()
@@ -155,11 +167,15 @@ def plain(text):
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
 
 
+def bars(text):
+    """Each state of the bar, without escape sequences and carriage returns."""
+    return [line for line in re.split(r"[\r\n]+", plain(text)) if re.search("[━╸╺]", line)]
+
+
 def test_on_a_terminal_a_bar_with_the_time_left_goes_before_the_lines():
-    text = on_a_terminal("3")
+    text = on_a_terminal(3)
     shown = plain(text)
-    assert "━" in shown
-    assert re.search(r"epoch 2  batch [1-4]/4  loss 2\.0000", shown)
+    assert re.search(r"epoch 2/3  batch [1-4]/4  loss 2\.0000 ━", shown)
     assert re.search(r"left 0:00:0\d", shown)
     assert "100%" in shown
     lines = re.findall(r"epoch \d/3  train 2\.0000  lr 5\.00e-01  [\d.]+s", shown)
@@ -172,16 +188,75 @@ def test_on_a_terminal_a_bar_with_the_time_left_goes_before_the_lines():
     assert "\x1b[2K" in text[text.rindex("━") :]
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80, 100, 120])
+def test_the_bar_fits_the_terminal_and_can_be_read(columns):
+    shown = bars(on_a_terminal(3, columns))
+    assert len(shown) > 3
+    assert max(map(len, shown)) <= columns
+    for bar in shown[1:]:
+        assert re.match(r"epoch \d/3  ", bar)
+        assert re.search(r"loss 2\.0000 [━╸╺]{5,} +\d+%", bar)
+    assert any("batch" in bar for bar in shown) is (columns >= 80)
+    if columns >= 60:
+        assert any(re.search(r"left 0:00:0\d", bar) for bar in shown)
+
+
+def test_on_a_narrow_terminal_a_line_is_not_broken():
+    shown = re.split(r"[\r\n]+", plain(on_a_terminal(3, 40)))
+    assert [line.rstrip() for line in shown if line.startswith("epoch 2/3  train")] == [
+        "epoch 2/3  train 2.0000  lr 5.00e-01"
+    ]
+
+
 def test_on_a_terminal_a_run_without_end_shows_no_total():
-    shown = plain(on_a_terminal("0"))
+    shown = plain(on_a_terminal(0))
     assert re.search(r"epoch 1  train 2\.0000", shown)
+    assert re.search(r"epoch 2  batch [1-4]/4  loss 2\.0000 ", shown)
+    assert "%" not in shown
 
 
-def test_without_rich_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "rich.progress", None)
-    with pytest.raises(PluginError, match="progress needs rich") as failed:
-        Progress()
-    assert "rnncallbacks[cli]" in str(failed.value)
+def test_no_color_keeps_the_bar_and_leaves_out_colors():
+    text = on_a_terminal(3, NO_COLOR="1")
+    assert bars(text)
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9][0-9;]*m", text)
+
+
+@pytest.mark.parametrize(
+    ("before", "variables"),
+    [("", {"TERM": "dumb"}), ("import sys\nsys.modules['rich'] = None\n", {})],
+    ids=["a terminal that cannot move its cursor", "without rich"],
+)
+def test_elsewhere_a_terminal_gets_plain_lines(before, variables):
+    text = on_a_terminal(3, before=before, **variables).replace("\r", "")
+    assert "\x1b" not in text
+    assert not bars(text)
+    assert re.findall(r"^epoch (\d)/3  train 2\.0000  lr 5\.00e-01  [\d.]+s$", text, re.MULTILINE) == ["1", "2", "3"]
+    assert "\nfired\n  RNN601 plateau: " in text
+
+
+def test_a_pipe_needs_no_rich_and_forced_colors_change_nothing():
+    script = "import sys\nsys.modules['rich'] = None\n" + SCRIPT
+    environment = os.environ | {"FORCE_COLOR": "1"}
+    done = subprocess.run([sys.executable, "-c", script, "2"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert [line[:9] for line in done.stdout.splitlines()[:2]] == ["epoch 1/2", "epoch 2/2"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "text"), [(1e300, "1e+300"), (2.5e-7, "2.5e-07"), (0.0, "0.0000"), (-12.5, "-12.5000"), (math.inf, "inf")]
+)
+def test_a_loss_takes_little_room(loss, text):
+    assert loss_text(loss) == text
+    assert epoch_line({"epoch": 1, "train_loss": loss}, None, 0.0) == f"epoch 1  train {text}  0.0s"
+
+
+def test_a_line_leaves_out_what_does_not_fit():
+    whole = epoch_line(ROW, 100, 1.25)
+    for width, last in ((len(whole), "1.2s"), (len(whole) - 1, "25%"), (70, "12.3"), (60, "1.00e-03"), (1, "2.0000")):
+        line = epoch_line(ROW, 100, 1.25, width)
+        assert whole.startswith(line)
+        assert line.endswith(last)
 
 
 @pytest.mark.parametrize("refresh", [0.0, -1.0, "0.1", math.nan])
