@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.arrays import FlatArrays, fingerprint, map_arrays, named_arrays, parameters_of
+from rnncallbacks.arrays import FlatArrays, all_finite, fingerprint, map_arrays, named_arrays, parameters_of
 from rnncallbacks.errors import ContainerError
 
 SHAPES = {"weight": (2, 3), "bias": (2,), "scale": (), "none": (0, 4)}
@@ -201,3 +201,9 @@ def test_a_copy_has_the_same_and_new_arrays_need_not():
     assert fingerprint({}) == fingerprint(None) == b""
     with pytest.raises(ContainerError):
         fingerprint({"w": 3.0})
+
+
+@pytest.mark.parametrize(("value", "finite"), [(1.7e308, True), (np.nan, False), (np.inf, False), (-np.inf, False)])
+def test_one_entry_decides_whether_all_are_finite(value, finite):
+    assert all_finite([np.zeros(2), np.array([[0.0, value]])]) == finite
+    assert all_finite([])

@@ -6,7 +6,7 @@ A container is one array, or a dict, list or tuple of containers, to any depth. 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -199,6 +199,17 @@ def parameters_of(gradients: Mapping[str, Array], params: Mapping[str, Array]) -
             pairs[name] = next(array for array in params.values() if array.shape == gradient.shape)
     taken = Counter(map(id, pairs.values()))
     return {name: array for name, array in pairs.items() if taken[id(array)] == 1}
+
+
+def all_finite(arrays: Iterable[Array]) -> bool:
+    """Whether no entry of the arrays is NaN or infinite. An infinite norm is no proof, as its squares may overflow.
+
+    Example
+    -------
+    >>> all_finite([np.array([1e308, 1e308])]), all_finite([np.zeros(2), np.array([np.nan])])
+    (True, False)
+    """
+    return all(bool(np.isfinite(array).all()) for array in arrays)
 
 
 SAMPLE = 64

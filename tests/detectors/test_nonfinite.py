@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnncallbacks.arrays import all_finite
 from rnncallbacks.core.batch import Batch
-from rnncallbacks.detectors.nonfinite import Place, all_finite, evidence_of, locate, message_of
+from rnncallbacks.detectors.nonfinite import Place, evidence_of, locate, message_of
 from rnncallbacks.rnn.data.batches import SequenceBatch
 
 T, B, H, F, V = 7, 4, 5, 3, 6

@@ -95,17 +95,6 @@ class Finding:
     non_finite_parameters: int | None
 
 
-def all_finite(arrays: Iterable[Array]) -> bool:
-    """Whether each entry is finite. A norm that is infinite does not tell: it may have overflowed.
-
-    Example
-    -------
-    >>> all_finite([np.array([1e308, 1e308])]), all_finite([np.zeros(2), np.array([np.nan])])
-    (True, False)
-    """
-    return all(bool(np.isfinite(array).all()) for array in arrays)
-
-
 def locate(batch: Batch, params: Any, grads: Mapping[str, Array] | None = None) -> Finding | None:
     """The first place of a batch that is not finite; None if its loss and gradients are.
 

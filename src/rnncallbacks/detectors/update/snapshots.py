@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from statistics import median
 
 import attrs
-import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays import Array, all_finite
 
 RECENT = 10
 """Losses whose median is the level of a run."""
@@ -106,8 +105,3 @@ class Snapshots:
     @property
     def _level(self) -> float:
         return median(self._losses) if all(map(math.isfinite, self._losses)) else math.inf
-
-
-def all_finite(arrays: Iterable[Array]) -> bool:
-    """Whether no entry is NaN or infinite."""
-    return all(bool(np.isfinite(array).all()) for array in arrays)

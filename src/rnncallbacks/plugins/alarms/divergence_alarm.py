@@ -9,10 +9,11 @@ import attrs
 
 from rnncallbacks import options
 from rnncallbacks.alarms.alarm import ACTIONS, Action
+from rnncallbacks.arrays import all_finite
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss.divergence import LossLevels, Rise
-from rnncallbacks.detectors.nonfinite import all_finite, evidence_of, locate, message_of
+from rnncallbacks.detectors.nonfinite import evidence_of, locate, message_of
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch

@@ -10,11 +10,11 @@ import attrs
 import numpy as np
 
 from rnncallbacks import options
-from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.arrays import Array, all_finite, named_arrays
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.update.metrics import is_proportional
-from rnncallbacks.detectors.update.snapshots import Snapshots, all_finite
+from rnncallbacks.detectors.update.snapshots import Snapshots
 from rnncallbacks.errors import RunStateError
 from rnncallbacks.gradients import clip_by_global_norm, global_norm
 
