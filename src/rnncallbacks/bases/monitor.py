@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
@@ -20,7 +20,7 @@ Mode = Literal["min", "max"]
 
 @attrs.define(eq=False, kw_only=True)
 class ColumnMonitor:
-    r"""Watches one history column, and counts the epochs since it last improved.
+    r"""Monitors one history column, and counts the epochs since it last improved.
 
     A value :math:`v` improves on the best value so far, :math:`b`, when it beats it by more than a margin:
 
@@ -29,16 +29,16 @@ class ColumnMonitor:
         m &= \mathrm{min\_delta} + \mathrm{rtol} \cdot |b| \\
         v &< b - m \quad \text{in mode min}, \qquad v > b + m \quad \text{in mode max}
 
-    The margin is never negative, so the rule is the same for a metric below zero. A value that is not finite never
-    improves; any finite value improves on none. Values within the margin do not move :math:`b`, so a slow trend adds up
-    until it exceeds the margin.
+    The margin is never negative, so the rule also holds for metrics below zero. A value that is not finite never
+    improves; the first finite value always does. Values within the margin do not move :math:`b`, so a slow trend adds
+    up until it exceeds the margin.
 
-    A plugin derives from this class, and in ``on_epoch_end`` gives :meth:`update` what :meth:`value_of` returns.
+    A plugin derives from this class. Its ``on_epoch_end`` passes the result of :meth:`value_of` to :meth:`update`.
 
     Options
     -------
     monitor:
-        The history column to watch.
+        Name of the history column.
     patience:
         Number of consecutive epochs without improvement after which the plugin acts, 1 or more.
     mode:
@@ -66,6 +66,8 @@ class ColumnMonitor:
     >>> monitor.best, monitor.best_epoch, monitor.stale_epochs, monitor.exhausted
     (0.5, 2, 2, False)
     """
+
+    codes: ClassVar[tuple[str, ...]] = ("RNN403",)
 
     monitor: str = attrs.field(default="val_loss", validator=options.column)
     patience: int = attrs.field(default=10, validator=options.count())
@@ -110,15 +112,15 @@ class ColumnMonitor:
         return self.stale_epochs >= self.patience
 
     def value_of(self, run: Run, summary: EpochSummary) -> float | None:
-        """The epoch's value in the monitored column, or None if there is none to judge.
+        """The value of the epoch in the monitored column, or None if the epoch has no value.
 
-        There is none if earlier epochs had the column and this one does not, or if the run was stopped. The first value
-        of the column that is not finite raises RNN403, once in a run whatever the number of plugins that watch it.
+        An epoch may lack the column if earlier epochs had it, or if the run was stopped. The first value of the column
+        that is not finite raises RNN403, once in a run, however many plugins monitor the column.
 
         Raises
         ------
         DataError
-            No epoch has the column, or its value is not a number.
+            Neither this epoch nor an earlier one has the column, or its value is not a number.
         """
         column = self.monitor
         if column not in summary.row and (run.stop_reason is not None or column in run.history.columns):

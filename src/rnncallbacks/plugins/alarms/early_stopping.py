@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
 from rnncallbacks import options
-from rnncallbacks.alarms.alarm import Action
 from rnncallbacks.plugins.alarms.plateau_alarm import PlateauAlarm
 
 
@@ -25,5 +26,7 @@ class EarlyStopping(PlateauAlarm):
     """
 
     monitor: str = attrs.field(default="val_loss", validator=options.column)
-    action: Action = attrs.field(default="stop", validator=options.one_of("warn", "stop", "raise"))
+    action: Literal["warn", "stop", "raise"] = attrs.field(
+        default="stop", validator=options.one_of("warn", "stop", "raise")
+    )
     restore_best: bool = attrs.field(default=True, validator=options.flag)

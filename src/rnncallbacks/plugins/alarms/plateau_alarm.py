@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 import numpy as np
 
 from rnncallbacks import options
-from rnncallbacks.alarms.alarm import Action
 from rnncallbacks.arrays import Array, named_arrays
 from rnncallbacks.bases.monitor import ColumnMonitor
 from rnncallbacks.core.hookspecs import hookimpl
@@ -48,7 +47,9 @@ class PlateauAlarm(ColumnMonitor):
     codes: ClassVar[tuple[str, ...]] = ("RNN403", "RNN601")
 
     monitor: str = attrs.field(default="train_loss", validator=options.column)
-    action: Action = attrs.field(default="warn", validator=options.one_of("warn", "stop", "raise"))
+    action: Literal["warn", "stop", "raise"] = attrs.field(
+        default="warn", validator=options.one_of("warn", "stop", "raise")
+    )
     restore_best: bool = attrs.field(default=False, validator=options.flag)
     _best_params: dict[str, Array] = state_field(factory=dict)
     _evaluated_params: dict[str, Array] = state_field(factory=dict)
