@@ -718,3 +718,24 @@ def test_options_of_another_version_are_named(tmp_path: Path, options: str) -> N
     save_arrays(path, model.parameters, {"rnncallbacks.RecurrentModel": options})
     with pytest.raises(CheckpointError, match=r"model\.safetensors: the options in the file are not those of this"):
         RecurrentModel.load(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "structure"),
+    [
+        ({}, (2, 3)),
+        ({"cell": "gru"}, (2, 3)),
+        ({"cell": "lstm"}, ((2, 3), (2, 3))),
+        ({"num_layers": 2}, ((2, 3), (2, 3))),
+        ({"cell": "lstm", "bidirectional": True}, (((2, 3), (2, 3)), ((2, 3), (2, 3)))),
+    ],
+)
+def test_the_zero_state_is_built_like_the_network(options: dict[str, Any], structure: Any) -> None:
+    def shapes(state: Any) -> Any:
+        return tuple(map(shapes, state)) if isinstance(state, tuple) else state.shape
+
+    model = RecurrentModel(3, vocab_size=4, **options)
+    state = model.zero_state(2)
+    assert shapes(state) == structure
+    _, final = model.predict(np.zeros((1, 2), int), state)
+    assert shapes(final) == structure

@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.errors import DataError
-from rnncallbacks.rnn.layers.inputs import DenseInput, TokenInput, as_indices
-from rnncallbacks.rnn.linalg.token_sums import sum_by_token
+from rnncallbacks.rnn.layers.inputs import DenseInput, TokenInput
 from rnncallbacks.rnn.linalg.workspace import Workspace
 
 
@@ -23,45 +21,6 @@ def token_input(kernels: str, *arguments: Any) -> tuple[TokenInput, Any, float]:
         np.float32,
         1e-4,
     )
-
-
-@given(
-    positions=st.integers(1, 400),
-    vocab_size=st.sampled_from([1, 3, 40, 500, 70_000]),
-    size=st.sampled_from([1, 5, 300]),
-    transposed=st.booleans(),
-    seed=st.integers(0, 100),
-)
-def test_sums_by_token_are_those_of_a_loop(
-    positions: int, vocab_size: int, size: int, transposed: bool, seed: int
-) -> None:
-    size = min(size, 200_000 // vocab_size)
-    generator = np.random.default_rng(seed)
-    tokens = generator.integers(0, vocab_size, positions)
-    values = generator.standard_normal((positions, size))
-    out = np.full((size, vocab_size), np.nan).T if transposed else np.full((vocab_size, size), np.nan)
-    work = Workspace("float64")
-    wanted = np.zeros((vocab_size, size))
-    np.add.at(wanted, tokens, values)
-    for times in (1, 2):
-        sum_by_token(work, tokens, values, out, is_first=times == 1)
-        np.testing.assert_allclose(out, times * wanted, atol=1e-12)
-    sum_by_token(work, tokens, values, out, is_first=True)
-    np.testing.assert_allclose(out, wanted, atol=1e-12)
-
-
-@pytest.mark.parametrize("share", [0.3, 1.0])
-def test_a_token_that_is_everywhere_is_summed_some_rows_at_a_time(share: float) -> None:
-    generator = np.random.default_rng(0)
-    tokens = np.where(generator.random(5000) < share, 7, generator.integers(0, 300, 5000))
-    values = generator.standard_normal((5000, 40))
-    out, work = np.empty((300, 40)), Workspace("float64")
-    sum_by_token(work, tokens, values, out, True)
-    wanted = np.zeros((300, 40))
-    np.add.at(wanted, tokens, values)
-    np.testing.assert_allclose(out, wanted, atol=1e-10)
-    # Of 5,000 rows, no more than about a thousand lie in work arrays.
-    assert sum(memory.nbytes for memory in work._memory.values()) < 1200 * 40 * 8
 
 
 @given(
@@ -115,16 +74,6 @@ def test_gradients_are_added_to_those_of_the_embedding(positions: int, kernels: 
     np.testing.assert_allclose(weight_gradient, projected.T @ one_hot @ embedding, atol=atol)
 
 
-@pytest.mark.parametrize("transposed", [False, True])
-def test_a_sum_that_was_broken_off_leaves_nothing_behind(transposed: bool) -> None:
-    work, values = Workspace("float64"), np.array([[1.0, 2.0], [3.0, 4.0]])
-    out, unfit = np.empty((2, 3)).T if transposed else np.empty((3, 2)), np.empty((3, 2), np.float32)
-    with pytest.raises(ValueError, match="out"):
-        sum_by_token(work, np.array([0, 1]), values, unfit, True)
-    sum_by_token(work, np.array([2, 2]), values, out, True)
-    np.testing.assert_array_equal(out, [[0.0, 0.0], [0.0, 0.0], [4.0, 6.0]])
-
-
 def test_dense_inputs_of_another_precision_are_converted() -> None:
     layer = DenseInput(3)
     weight_ih, bias = np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(2, dtype=np.float32)
@@ -132,15 +81,3 @@ def test_dense_inputs_of_another_precision_are_converted() -> None:
     inputs = layer.check(np.random.default_rng(0).standard_normal((4, 3, 1)).transpose(0, 2, 1))
     layer.forward(Workspace("float32"), weight_ih, bias, inputs, out)
     np.testing.assert_allclose(out, inputs @ weight_ih.T + bias, rtol=1e-5)
-
-
-@given(tokens=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=5), vocab_size=st.integers(1, 2**40))
-def test_exactly_the_tokens_of_the_vocabulary_pass(tokens: list[int], vocab_size: int) -> None:
-    array = np.array(tokens)
-    if all(0 <= token < vocab_size for token in tokens):
-        assert as_indices("inputs", array, vocab_size).tolist() == tokens
-    else:
-        first = next(index for index, token in enumerate(tokens) if not 0 <= token < vocab_size)
-        with pytest.raises(DataError) as caught:
-            as_indices("inputs", array, vocab_size)
-        assert f"token {tokens[first]} at ({first},) is out of range: vocab_size is {vocab_size}" in str(caught.value)
