@@ -26,7 +26,7 @@ from rnncallbacks.alarms.catalogue import CATALOGUE, Entry
 from rnncallbacks.cli.explain import raised_by
 from rnncallbacks.cli.train_settings import Settings
 from rnncallbacks.config.discovery import find_plugins
-from rnncallbacks.core.plugin_manager import HOOKS
+from rnncallbacks.core.hookspecs import HOOKS
 from rnncallbacks.plugins import GradientClipping
 
 ROOT = Path(__file__).parents[1]

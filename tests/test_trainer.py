@@ -296,7 +296,7 @@ def test_max_epochs_out_of_range():
 @pytest.mark.parametrize("phase", ["train", "val"])
 def test_a_loader_without_a_batch(phase):
     parts = {"train": loader(), "val": loader()} | {phase: []}
-    with pytest.raises(DataError, match=f"the loader of phase '{phase}' gave no batch"):
+    with pytest.raises(DataError, match=f"the loader of phase '{phase}' yielded no batch"):
         Trainer(model(), Adam(), learning_rate=0.1).fit(parts["train"], parts["val"], max_epochs=1)
 
 

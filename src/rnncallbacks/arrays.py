@@ -128,6 +128,22 @@ def _collect(node: object, path: str, what: str, found: dict[str, Array]) -> Non
         _collect(child, f"{path}.{key}" if path else str(key), what, found)
 
 
+def named_shapes(container: object, what: str = "container") -> dict[str, tuple[int, ...]]:
+    """The shapes of a container's arrays, by the paths of :func:`named_arrays`.
+
+    Raises
+    ------
+    ContainerError
+        As in :func:`named_arrays`.
+
+    Example
+    -------
+    >>> named_shapes({"cell": [np.zeros((2, 3)), np.zeros(2)]})
+    {'cell.0': (2, 3), 'cell.1': (2,)}
+    """
+    return {name: array.shape for name, array in named_arrays(container, what).items()}
+
+
 def copied(arrays: Mapping[str, Array], into: Mapping[str, Array]) -> Mapping[str, Array]:
     """Copies of the arrays, in place of earlier copies where these fit: large arrays take long to make.
 

@@ -24,8 +24,7 @@ from rnncallbacks.cli.train_settings import Settings
 from rnncallbacks.config.configuration import RECOMMENDED
 from rnncallbacks.config.discovery import find_plugins
 from rnncallbacks.config.plugin_options import options_of
-from rnncallbacks.core.hookspecs import hookimpl
-from rnncallbacks.core.plugin_manager import HOOKS
+from rnncallbacks.core.hookspecs import HOOKS, hookimpl
 from rnncallbacks.errors import ConfigurationError
 from rnncallbacks.rnn.model import RecurrentModel
 

@@ -56,7 +56,7 @@ def test_a_missing_average_points_to_the_plugin_that_computes_it() -> None:
 
 
 def test_a_word_is_no_number() -> None:
-    with pytest.raises(DataError, match="column 'note' holds the word 'fine', expected a number"):
+    with pytest.raises(DataError, match="column 'note' holds the string 'fine', expected a number"):
         summary(note="fine").value("note")
 
 

@@ -23,7 +23,30 @@ def test_a_column_has_a_value_for_each_epoch(history):
 def test_rows_come_in_order(history):
     assert len(history) == 2
     assert [row["epoch"] for row in history] == [1, 2]
-    assert repr(history) == "History(2 epochs: epoch, train_loss, val_loss)"
+
+
+def test_its_repr_shows_how_the_losses_went(history):
+    assert repr(history) == "History(2 epochs, train_loss 2 -> 1, val_loss 3)"
+    assert repr(History()) == "History(0 epochs)"
+    history.append({"epoch": 3, "val_loss": 1e300, "train_loss": float("nan"), "note_loss": "spiked"})
+    assert repr(history) == "History(3 epochs, train_loss 2 -> nan, val_loss 3 -> 1e+300, note_loss)"
+
+
+def test_a_row_is_read_by_its_position(history):
+    assert history[0] == {"epoch": 1, "train_loss": 2.0}
+    assert history[-1] == {"epoch": 2, "val_loss": 3.0, "train_loss": 1.0}
+    assert history[-1] is history.rows[1]
+
+
+@pytest.mark.parametrize("position", [2, -3])
+def test_a_row_that_is_not_there_is_an_index_error(history, position):
+    with pytest.raises(IndexError, match=f"the history has 2 rows, and no row {position}"):
+        history[position]
+
+
+def test_restoring_replaces_all_rows(history):
+    history.restore([{"epoch": 7}])
+    assert history.rows == [{"epoch": 7}]
 
 
 def test_in_asks_for_a_column(history):

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from typing import get_args
 
 import pytest
 
@@ -23,6 +24,11 @@ HOOKS = {
 def test_the_hooks_and_their_arguments_are_these_and_no_others():
     found = {name: function for name, function in vars(hookspecs).items() if name.startswith("on_")}
     assert {name: list(inspect.signature(function).parameters) for name, function in found.items()} == HOOKS
+
+
+def test_the_table_and_the_type_of_hooks_follow_the_specs():
+    assert {hook: list(arguments) for hook, arguments in hookspecs.HOOKS.items()} == HOOKS
+    assert get_args(hookspecs.Hook) == tuple(HOOKS)
 
 
 @pytest.mark.parametrize("hook", HOOKS)

@@ -676,7 +676,7 @@ def test_a_generator_that_is_used_up_is_named_as_such():
                 list(run.batches(loader))
         return run
 
-    with pytest.raises(DataError, match=r"of phase 'train' gave no batch\n.*generator is used up after one epoch"):
+    with pytest.raises(DataError, match=r"of phase 'train' yielded no batch\n.*generator yields its items once"):
         train(iter([1, 2]))
     assert train([1, 2]).epoch == 2
 
@@ -690,7 +690,7 @@ def test_an_empty_loader_is_an_error_that_names_its_phase(loader):
             for _ in run.epochs(1):
                 list(run.batches(loader, phase="val"))
 
-    with pytest.raises(DataError, match=r"the loader of phase 'val' gave no batch\n.*data are not empty"):
+    with pytest.raises(DataError, match=r"the loader of phase 'val' yielded no batch\n.*data are not empty"):
         validate_on_nothing()
     assert recorder.hooks[-2:] == ["on_exception", "on_fit_end"]
 

@@ -11,8 +11,7 @@ import pytest
 from rnncallbacks.alarms.alarm import AlarmRaised
 from rnncallbacks.alarms.diagnosis import Repair, Selection
 from rnncallbacks.arrays import FlatArrays
-from rnncallbacks.core.hookspecs import hookimpl
-from rnncallbacks.core.plugin_manager import HOOKS
+from rnncallbacks.core.hookspecs import HOOKS, hookimpl
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import (
     ContainerError,
@@ -244,8 +243,8 @@ def test_a_logged_column_does_not_hide_one_of_the_run():
 
 
 @pytest.mark.parametrize("value", [None, [1.0], np.zeros(2), 1j])
-def test_what_is_logged_is_a_number_or_a_word(value):
-    with pytest.raises(OptionError, match=r"run.log: expected a number or a word for 'norm', got"):
+def test_what_is_logged_is_a_number_or_a_string(value):
+    with pytest.raises(OptionError, match=r"run.log: expected a number or a string for 'norm', got"):
         in_epoch(lambda run: run.log(norm=value))
 
 
@@ -320,7 +319,7 @@ def test_evidence_that_cannot_be_computed_is_missing_and_ends_no_training(caplog
 
     in_epoch(train, plugins=[Does(on_batch_end=lambda run: seen.append(run.batch.observed["norms"]))])
     assert seen == [None]
-    assert caplog.messages == ["the function that was observed as 'norms' failed: KeyError: 'norm'"]
+    assert caplog.messages == ["the function given to run.observe as 'norms' failed: KeyError: 'norm'"]
 
 
 # Options --------------------------------------------------------------------------------------------------------------
@@ -458,14 +457,14 @@ def test_what_is_not_one_number_is_no_loss_and_nothing_is_lost(loss, message):
 def test_a_batch_has_one_loss():
     def record_twice(run):
         run.record(1.0)
-        with pytest.raises(RunStateError, match=r"run.record: this batch has its loss already\n.*once in a batch"):
+        with pytest.raises(RunStateError, match=r"run.record: this batch already has a loss\n.*once in a batch"):
             run.record(1.0)
-        with pytest.raises(RunStateError, match=r"run.backward: this batch has its loss already"):
+        with pytest.raises(RunStateError, match=r"run.backward: this batch already has a loss"):
             run.backward(1.0, gradient())
 
     def backward_twice(run):
         run.backward(1.0, gradient())
-        with pytest.raises(RunStateError, match=r"run.backward: this batch has its loss already"):
+        with pytest.raises(RunStateError, match=r"run.backward: this batch already has a loss"):
             run.backward(1.0, gradient())
 
     in_batch(record_twice)
@@ -1188,7 +1187,7 @@ def test_a_gradient_of_another_shape_than_its_parameter_is_refused_with_both():
 
 @pytest.mark.parametrize("reason", [None, "", 3])
 def test_a_run_is_stopped_for_a_reason_in_words(reason):
-    with pytest.raises(OptionError, match="expected the reason in words"):
+    with pytest.raises(OptionError, match=r"run\.stop: expected a reason, such as"):
         Run().stop(reason)
 
 

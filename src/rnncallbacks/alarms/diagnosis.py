@@ -1,8 +1,9 @@
-"""The diagnosis of a run: alarms as causes and consequences, what was checked, what could not be, and repairs."""
+"""The diagnosis of a run: causes and their consequences, checks that passed or could not be made, and repairs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -11,26 +12,37 @@ from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.catalogue import CATALOGUE, SEVERITIES, Severity
 from rnncallbacks.errors import OptionError, closest
 
+logger = logging.getLogger("rnncallbacks")
+
 _RANK = {code: rank for rank, code in enumerate(CATALOGUE)}
 
 
 @attrs.frozen
 class Selection:
-    """Which codes count, and how severe they are; a code is named whole or by its beginning, as in linters.
+    """Which codes count, and how severe they are.
 
-    Of two entries that fit a code, the longer one decides; where both are of one length, ``ignore`` does. ``severity``
-    maps a code, or the beginning of some, to "info", "warning" or "error".
+    Entries are codes or prefixes of codes, as in linters. The longest entry that fits a code decides; between entries
+    of one length, ``ignore`` wins.
+
+    Parameters
+    ----------
+    select:
+        Codes and prefixes that count. The empty string fits every code.
+    ignore:
+        Codes and prefixes that do not count.
+    severity:
+        A code or prefix to "info", "warning" or "error".
+
+    Raises
+    ------
+    OptionError
+        An entry begins with RNN and fits no code of the catalogue, or a severity is none of the three.
 
     Example
     -------
     >>> selection = Selection(select=("RNN",), ignore=("RNN6",), severity={"RNN301": "error"})
     >>> selection.selects("RNN301"), selection.selects("RNN601")
     (True, False)
-
-    Raises
-    ------
-    OptionError
-        An entry begins with RNN and fits no code of the catalogue, or a severity is none of the three.
     """
 
     select: tuple[str, ...] = ("",)
@@ -53,14 +65,24 @@ class Selection:
         return _longest(code, self.select) > _longest(code, self.ignore)
 
     def adjust(self, alarm: Alarm) -> Alarm:
-        """The alarm with the severity that was chosen for it."""
+        """The alarm with the severity of the longest entry of ``severity`` that fits its code."""
         entry = max((entry for entry in self.severity if alarm.code.startswith(entry)), key=len, default=None)
         return alarm if entry is None else attrs.evolve(alarm, severity=self.severity[entry])
 
 
 @attrs.frozen(kw_only=True)
 class Repair:
-    """Something that was done to a sick run: for which code, what, and when."""
+    """One repair of a run.
+
+    Attributes
+    ----------
+    code:
+        The code of the alarm that led to it.
+    what:
+        What was done.
+    epoch, step:
+        When, both counted from 1; a step is a training batch.
+    """
 
     code: str
     what: str
@@ -92,18 +114,30 @@ class DiagnosisLine:
 
 
 class Diagnosis:
-    """What is known of a run's health.
+    """The alarms, checks and repairs of one run; ``print(run.diagnosis)`` shows all of them.
 
     Attributes
     ----------
     alarms:
-        One alarm a code, in the order in which they were first raised.
+        One alarm for each code, in the order in which the codes were first raised.
     repairs:
-        What was repaired, in order.
+        The repairs, in order.
     selection:
         Which codes count.
 
-    ``print(run.diagnosis)`` shows all of it.
+    Example
+    -------
+    >>> diagnosis = Diagnosis()
+    >>> diagnosis.check("RNN201")
+    >>> diagnosis.cannot_check("RNN404", "pass closure= to run.backward")
+    >>> print(diagnosis)
+    passed
+      RNN201 the hidden state leaks between unrelated sequences
+    not checked
+      pass closure= to run.backward
+        RNN404 the gradient does not match the loss
+    >>> diagnosis
+    Diagnosis(no alarm, 1 passed, 1 not checked)
     """
 
     def __init__(self) -> None:
@@ -114,24 +148,46 @@ class Diagnosis:
         self._reasons: dict[str, str] = {}
 
     def add(self, alarm: Alarm) -> Alarm:
-        """Take an alarm in, or count it if its code is there already; return it as it stands in ``alarms``.
+        """Add an alarm, or count it if ``alarms`` has its code; return the alarm of this code in ``alarms``.
 
-        One that is louder than the one before takes its place: a note does not silence what follows.
+        An alarm that is more severe than the earlier one of its code replaces it.
         """
         for place, known in enumerate(self.alarms):
             if known.code == alarm.code:
-                louder = SEVERITIES.index(alarm.severity) > SEVERITIES.index(known.severity)
-                self.alarms[place] = attrs.evolve(alarm if louder else known, count=known.count + 1)
-                if louder:
+                more_severe = _severity_rank(alarm) > _severity_rank(known)
+                self.alarms[place] = attrs.evolve(alarm if more_severe else known, count=known.count + 1)
+                if more_severe:
                     self._attribute()
                 return self.alarms[place]
         self.alarms.append(alarm)
         self._attribute()
         return self.alarms[-1]
 
+    def report(self, alarm: Alarm) -> Alarm:
+        """Add an alarm with the severity that the selection gives it; log it if it is new or more severe than before.
+
+        Notes and consequences are logged at the level INFO, other alarms at WARNING.
+        """
+        earlier = next((known.severity for known in self.alarms if known.code == alarm.code), None)
+        alarm = self.add(self.selection.adjust(alarm))
+        if alarm.severity != earlier:
+            quiet = alarm.severity == "info" or alarm.explained_by is not None
+            logger.log(logging.INFO if quiet else logging.WARNING, "%s", alarm)
+        return alarm
+
+    def report_repair(self, repair: Repair) -> None:
+        """Add a repair and log it."""
+        self.repairs.append(repair)
+        logger.warning("repaired %s", repair)
+
+    def restore(self, alarms: Iterable[Alarm], repairs: Iterable[Repair]) -> None:
+        """Replace all alarms and repairs by these."""
+        self.alarms[:] = alarms
+        self.repairs[:] = repairs
+
     @property
     def causes(self) -> list[Alarm]:
-        """The alarms that no other explains."""
+        """The alarms that no other alarm explains."""
         return [alarm for alarm in self.alarms if alarm.explained_by is None]
 
     def consequences(self, cause: Alarm) -> list[Alarm]:
@@ -139,28 +195,31 @@ class Diagnosis:
         return [alarm for alarm in self.alarms if alarm.explained_by == cause.code]
 
     def check(self, code: str) -> None:
-        """Note that a code could be checked; unless its alarm was raised, the check is passed."""
+        """Record that a code was checked. It has passed unless its alarm was raised."""
         self._checked.add(code)
 
     def cannot_check(self, code: str, why: str) -> None:
-        """Note why a code cannot be checked, in words that say what to do; no matter if it is checked after all."""
+        """Record why a code cannot be checked, and what to do about it. The first reason is kept.
+
+        It has no effect on a code that is checked or raised at another time of the run.
+        """
         self._reasons.setdefault(code, why)
 
     @property
     def passed(self) -> list[str]:
-        """The codes that were checked and not found."""
+        """The codes that were checked and not raised."""
         fired = {alarm.code for alarm in self.alarms}
         return sorted(code for code in self._checked - fired if self.selection.selects(code))
 
     @property
     def not_checked(self) -> dict[str, str]:
-        """The codes that could not be checked, and why."""
+        """The reason for each code that could not be checked."""
         known = self._checked | {alarm.code for alarm in self.alarms}
         unknown = {code: why for code, why in sorted(self._reasons.items()) if code not in known}
         return {code: why for code, why in unknown.items() if self.selection.selects(code)}
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values, ready for JSON."""
+        """The diagnosis as plain values, ready for JSON."""
         return {
             "alarms": [alarm.to_dict() for alarm in self.alarms],
             "passed": self.passed,
@@ -199,8 +258,20 @@ class Diagnosis:
     def __str__(self) -> str:
         return "\n".join(map(str, self.lines())) or "nothing was checked"
 
+    def __repr__(self) -> str:
+        causes = self.causes
+        parts = [", ".join(f"{cause.code} {cause.cause}" for cause in causes) or "no alarm"]
+        counts = {
+            "consequences": len(self.alarms) - len(causes),
+            "passed": len(self.passed),
+            "not checked": len(self.not_checked),
+            "repairs": len(self.repairs),
+        }
+        parts += [f"{count} {what}" for what, count in counts.items() if count]
+        return f"Diagnosis({', '.join(parts)})"
+
     def _attribute(self) -> None:
-        """Find for each alarm the cause that explains it, and make no cause quieter than its consequences."""
+        """Set for each alarm the cause that explains it, and make no cause less severe than its consequences."""
         by_code = {alarm.code: alarm for alarm in sorted(self.alarms, key=lambda one: _RANK.get(one.code, len(_RANK)))}
         explained = {
             code: next((cause for cause in by_code if cause in CATALOGUE and code in CATALOGUE[cause].explains), None)
@@ -212,8 +283,12 @@ class Diagnosis:
                 root = explained[root]
             self.alarms[place] = attrs.evolve(alarm, explained_by=root)
         for place, alarm in enumerate(self.alarms):
-            loudest = max((alarm, *self.consequences(alarm)), key=lambda one: SEVERITIES.index(one.severity))
-            self.alarms[place] = attrs.evolve(alarm, severity=loudest.severity)
+            most_severe = max((alarm, *self.consequences(alarm)), key=_severity_rank)
+            self.alarms[place] = attrs.evolve(alarm, severity=most_severe.severity)
+
+
+def _severity_rank(alarm: Alarm) -> int:
+    return SEVERITIES.index(alarm.severity)
 
 
 def _titled(code: str) -> str:

@@ -16,7 +16,8 @@ from rnncallbacks.cli.command_options import PluginSwitches, config_option, swit
 from rnncallbacks.config.configuration import Configuration, Table, read_configuration
 from rnncallbacks.config.discovery import Found, find_plugins
 from rnncallbacks.config.plugin_options import Option, make_plugin, one_line, options_of
-from rnncallbacks.core.plugin_manager import HOOKS, hooks_of
+from rnncallbacks.core.hookspecs import HOOKS
+from rnncallbacks.core.plugin_checks import hooks_of
 from rnncallbacks.errors import PluginError
 
 STATE_STYLES = {"enabled": "green", "disabled": "yellow", "failed": "bold red", "not enabled": "dim"}

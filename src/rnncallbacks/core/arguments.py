@@ -1,40 +1,126 @@
-"""What a script hands to a run, checked: one loss, whole counts, a learning rate. Each error says what came."""
+"""Checks of what a script passes to a run. Each returns the value, or raises an error that names the call."""
 
 from __future__ import annotations
 
 import numbers
 import reprlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from rnncallbacks.core.history import Value
 from rnncallbacks.errors import LossError, OptionError
 
 
-def as_loss(loss: Any, what: str) -> float:
-    """The loss as a float, if it is one number; ``what`` names the call in an error."""
+def as_loss(loss: Any, call: str) -> float:
+    """The loss as a float.
+
+    Raises
+    ------
+    LossError
+        It is not one real number. NaN and infinity are numbers here.
+    """
     if type(loss) is float:
         return loss
     number = loss.item() if isinstance(loss, (np.ndarray, np.generic)) and loss.ndim == 0 else loss
     if isinstance(number, bool) or not isinstance(number, numbers.Real):
         raise LossError(
-            f"{what}: expected the batch's loss as one number, got {describe(loss)}",
+            f"{call}: expected the batch's loss as one number, got {describe(loss)}",
             hint="average over time steps and sequences first, for example losses.mean()",
         )
     return float(number)
 
 
-def as_count(value: Any, what: str, name: str) -> int:
-    """The value as an int, if it is a whole number of at least 1."""
+def as_count(value: Any, call: str, name: str) -> int:
+    """The value as an int.
+
+    Raises
+    ------
+    OptionError
+        It is not an integer of at least 1.
+    """
     if type(value) is int and value > 0:
         return value
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        raise OptionError(f"{what}: expected {name} to be a whole number >= 1, got {describe(value)}")
+        raise OptionError(f"{call}: expected {name} to be a whole number >= 1, got {describe(value)}")
     return int(value)
 
 
+def as_epochs(count: Any) -> int | None:
+    """The number of epochs as an int; None stands for no limit.
+
+    Raises
+    ------
+    OptionError
+        It is neither None nor an integer of at least 0.
+    """
+    if count is None:
+        return None
+    if not isinstance(count, numbers.Integral) or isinstance(count, bool) or count < 0:
+        raise OptionError(f"run.epochs: expected a number of epochs >= 0 or None, got {count!r}")
+    return int(count)
+
+
+def as_phase(phase: Any) -> str:
+    """The name of a phase.
+
+    Raises
+    ------
+    OptionError
+        It is not a Python identifier; the history has a column ``<phase>_loss``.
+    """
+    if not isinstance(phase, str) or not phase.isidentifier():
+        raise OptionError(f"run.batches: expected a phase name such as 'train' or 'val', got {describe(phase)}")
+    return phase
+
+
+def as_closure(closure: Any) -> Callable[[], Any] | None:
+    """The function that evaluates a batch's loss again, or None.
+
+    Raises
+    ------
+    OptionError
+        It cannot be called.
+    """
+    if closure is not None and not callable(closure):
+        raise OptionError(
+            f"run.backward: expected closure to be a function, got {describe(closure)}",
+            hint="write closure=lambda: loss_of(batch), which evaluates the loss at each call",
+        )
+    return closure  # type: ignore[no-any-return]
+
+
+def as_column(name: str, value: Any) -> Value:
+    """The value of a history column, a 0-d array as the number in it.
+
+    Raises
+    ------
+    OptionError
+        It is neither a number nor a string.
+    """
+    if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if not isinstance(value, float | int | str):
+        raise OptionError(f"run.log: expected a number or a string for {name!r}, got {describe(value)}")
+    return value
+
+
+def as_reason(reason: Any) -> str:
+    """The reason for which a run stops.
+
+    Raises
+    ------
+    OptionError
+        It is not a string, or empty.
+    """
+    if not isinstance(reason, str) or not reason:
+        raise OptionError(f"run.stop: expected a reason, such as 'early stopping', got {describe(reason)}")
+    return reason
+
+
 def describe(value: object) -> str:
-    """The value in a few words, an array by its shape."""
+    """The type and value for an error message, shortened; the shape in place of an array's values."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape}"
     return f"{type(value).__name__} {reprlib.repr(value)}" if value is not None else "None"

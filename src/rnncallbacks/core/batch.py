@@ -1,4 +1,4 @@
-"""What hooks are handed: the batch that is open, and the summary of an epoch."""
+"""The open batch and the summary of an epoch: what hooks are given besides the run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from rnncallbacks.core.arguments import as_column, as_count, as_loss
 from rnncallbacks.core.history import Value
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.errors import DataError, closest
+from rnncallbacks.errors import DataError, OptionError, RunStateError, closest
 
 logger = logging.getLogger("rnncallbacks")
+
+# Names that a guard reads, by the misspelling that is refused: one s too few or too many.
+_MISSPELLED = {"entering_states": "entering_state"} | {
+    name.removesuffix("s"): name for name in ("inputs", "targets", "hidden_states", "hidden_gradients", "logits")
+}
 
 
 class Observed(UserDict[str, Any]):
@@ -38,24 +44,57 @@ class Observed(UserDict[str, Any]):
             try:
                 self.data[name] = value()
             except Exception as error:
-                logger.warning("the function that was observed as %r failed: %s: %s", name, type(error).__name__, error)
+                logger.warning(
+                    "the function given to run.observe as %r failed: %s: %s", name, type(error).__name__, error
+                )
                 self.data[name] = None
         return self.data[name]
+
+    def add(self, values: dict[str, Any]) -> None:
+        """Add values by name.
+
+        Raises
+        ------
+        OptionError
+            A name differs from one that the guards read by a missing or an added s.
+        """
+        for name in values.keys() & _MISSPELLED.keys():
+            raise OptionError(f"run.observe: no guard reads {name!r}", hint=f"did you mean {_MISSPELLED[name]!r}?")
+        self.update(values)
 
 
 @attrs.define(eq=False)
 class Batch:
     """One batch, as hooks see it.
 
-    ``data`` is what the loader gave; ``index`` counts from 1 within the phase, up to ``count`` if the loader knows it.
-    ``loss`` is None until the script gives it; ``sequences`` and ``tokens`` are the counts that it gave with the loss.
-    ``starts`` is the loader's word on which sequences begin anew, one truth value each, or None if it says nothing.
-    ``observed`` holds the values given to ``run.observe``; reading one may compute it, at the current parameters.
-    ``batch_size`` and ``entering_state`` are what :meth:`Run.hidden <rnncallbacks.core.run.Run.hidden>` was asked for
-    and what the batch before had carried over; the state is None if zeros were handed out, and both are None if it was
-    not asked. ``closure`` evaluates the batch's loss at the parameters as
-    they are when it is called; None if the script gave none. ``closure_loss`` is its loss at the parameters of
-    ``run.backward``; None until a plugin evaluates it there.
+    Attributes
+    ----------
+    data:
+        The item that the loader yielded.
+    phase:
+        The name of the phase: "train", "val" or another.
+    index:
+        The number of the batch within its phase and epoch, from 1.
+    count:
+        The number of batches of the phase, or None if the loader has no length.
+    starts:
+        One truth value for each sequence: whether it begins with this batch. None if the loader does not say.
+    loss:
+        The batch's loss, or None until the script gives it.
+    sequences, tokens:
+        The counts that the script gave with the loss, or None.
+    skipped:
+        Whether the batch was taken out by ``run.skip_batch``.
+    observed:
+        The values given to ``run.observe``. Reading one may compute it, at the current parameters.
+    batch_size:
+        The argument of :meth:`run.hidden <rnncallbacks.core.run.Run.hidden>`, or None if it was not called.
+    entering_state:
+        The carried state that ``run.hidden`` returned, or None if it returned zeros or was not called.
+    closure:
+        A function that evaluates the batch's loss at the current parameters, or None.
+    closure_loss:
+        The closure's loss at the parameters of ``run.backward``, kept by the first guard that evaluated it.
     """
 
     data: Any
@@ -72,16 +111,47 @@ class Batch:
     entering_state: Any = None
     closure: Callable[[], Any] | None = None
     closure_loss: float | None = state_field(None)
-    _left: bool = state_field(False)  # the body broke out of the loop
+
+    def take_loss(self, loss: Any, sequences: Any, tokens: Any, call: str) -> None:
+        """Keep the loss, and the counts that are not None; ``call`` names the script's call in an error.
+
+        Raises
+        ------
+        RunStateError
+            The batch has a loss.
+        LossError
+            The loss is not one number.
+        OptionError
+            A count is not an integer of at least 1.
+        """
+        if self.loss is not None:
+            raise RunStateError(
+                f"{call}: this batch already has a loss", hint="call run.backward or run.record once in a batch"
+            )
+        number = as_loss(loss, call)
+        if sequences is not None:
+            self.sequences = as_count(sequences, call, "sequences")
+        if tokens is not None:
+            self.tokens = as_count(tokens, call, "tokens")
+        self.loss = number
 
 
 @attrs.define(eq=False)
 class EpochSummary:
-    """What is known of an epoch when it ends.
+    """The averages and columns of one epoch, while it is open and when it ends.
 
-    ``losses`` maps a phase to its average loss; ``logged`` holds the columns that plugins and the script logged;
-    ``batches`` counts the batches by phase; ``seconds`` is the wall time so far. ``row`` is all of it as the history
-    will hold it.
+    Attributes
+    ----------
+    epoch:
+        The number of the epoch, from 1.
+    learning_rate:
+        The learning rate at the end of the epoch; None before that, or in a run without one.
+    losses:
+        The average loss by phase. ``loss_averaging`` updates it after each batch.
+    logged:
+        The columns added by ``run.log``.
+    batches:
+        The number of batches by phase.
     """
 
     epoch: int
@@ -93,11 +163,12 @@ class EpochSummary:
 
     @property
     def seconds(self) -> float:
+        """Wall time since the epoch began."""
         return perf_counter() - self.started
 
     @property
     def row(self) -> dict[str, Value]:
-        """The epoch's history row; a logged name that is also an average's gets ``logged_`` in front."""
+        """The epoch's history row. A logged column with the name of another column gets the prefix ``logged_``."""
         row: dict[str, Value] = {"epoch": self.epoch}
         if self.learning_rate is not None:
             row["learning_rate"] = self.learning_rate
@@ -112,19 +183,36 @@ class EpochSummary:
         Raises
         ------
         DataError
-            The row has no such column, or it holds no number; the message names what there is.
+            The row has no such column, or the column holds a string. The message lists the columns.
         """
         row = self.row
         if column not in row:
             hint = closest(column, row)
             if column.endswith("_loss"):
                 phase = column.removesuffix("_loss")
-                hint = (
-                    f"it is the average of run.batches(..., phase={phase!r}) by the plugin loss_averaging: "
-                    "the first epoch must have both"
-                )
+                hint = f"the plugin loss_averaging computes it after each batch of run.batches(..., phase={phase!r})"
             raise DataError(f"epoch {self.epoch} has no column {column!r}; it has {', '.join(row)}", hint=hint)
         value = row[column]
         if isinstance(value, str):
-            raise DataError(f"column {column!r} holds the word {value!r}, expected a number")
+            raise DataError(f"column {column!r} holds the string {value!r}, expected a number")
         return float(value)
+
+    def count_batch(self, phase: str) -> None:
+        """Count one more batch of the phase."""
+        self.batches[phase] = self.batches.get(phase, 0) + 1
+
+    def log(self, columns: dict[str, Any]) -> None:
+        """Add columns.
+
+        Raises
+        ------
+        OptionError
+            A value is neither a number nor a string.
+        """
+        for name, value in columns.items():
+            self.logged[name] = as_column(name, value)
+
+    def log_repair(self, repair: object) -> None:
+        """Add a repair to the column ``repairs``, after those that are there."""
+        earlier = self.logged.get("repairs")
+        self.logged["repairs"] = f"{earlier}; {repair}" if earlier else str(repair)

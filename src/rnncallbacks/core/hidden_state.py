@@ -172,6 +172,11 @@ class HiddenStates:
         """The carried state of each phase, or None where nothing is carried."""
         return {phase: state.carried for phase, state in self._phases.items()}
 
+    def restore(self, carried: Mapping[str, Any]) -> None:
+        """Set the carried state of each phase in ``carried``."""
+        for phase, state in carried.items():
+            self[phase].carried = state
+
 
 def zeros_of(hidden_size: int, params: Any) -> Zeros:
     """From the batch size to zeros of shape ``(hidden_size, batch_size)``, in the dtype of the parameters."""

@@ -1,8 +1,9 @@
-"""What a run reported, one row an epoch."""
+"""The history of a run: one row of named values for each epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import overload
 
 from rnncallbacks.errors import DataError, closest
 
@@ -10,7 +11,9 @@ Value = float | int | str
 
 
 class History:
-    """Rows of named values, one row an epoch, in order; a column is read by its name.
+    """Rows of named values, one row for each epoch.
+
+    ``history["train_loss"]`` is a column, and ``history[-1]`` the row of the last epoch.
 
     Example
     -------
@@ -19,35 +22,56 @@ class History:
     >>> history.append({"epoch": 2, "train_loss": 2.25, "val_loss": 2.75})
     >>> history["train_loss"], history["val_loss"]
     ([2.5, 2.25], [None, 2.75])
+    >>> history[-1]
+    {'epoch': 2, 'train_loss': 2.25, 'val_loss': 2.75}
+    >>> history
+    History(2 epochs, train_loss 2.5 -> 2.25, val_loss 2.75)
     """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Value]] = []
 
     def append(self, row: Mapping[str, Value]) -> None:
-        """Add the row of one more epoch."""
+        """Add a copy of the row of one more epoch."""
         self.rows.append(dict(row))
+
+    def restore(self, rows: Iterable[Mapping[str, Value]]) -> None:
+        """Replace all rows by copies of these."""
+        self.rows = [dict(row) for row in rows]
 
     @property
     def columns(self) -> list[str]:
-        """The names of all columns, in the order in which they first came."""
+        """The names of all columns, in the order of their first appearance."""
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
-    def __getitem__(self, column: str) -> list[Value | None]:
-        """The values of a column by epoch, None where an epoch has none.
+    @overload
+    def __getitem__(self, key: str) -> list[Value | None]: ...
+    @overload
+    def __getitem__(self, key: int) -> dict[str, Value]: ...
+    def __getitem__(self, key: str | int) -> list[Value | None] | dict[str, Value]:
+        """A column by its name, or a row by its position; position -1 is the last epoch.
+
+        A column has None for each epoch that lacks it.
 
         Raises
         ------
         DataError
             No epoch has a column of that name.
+        IndexError
+            There is no such row.
         """
-        if column not in self.columns:
-            hint = closest(column, self.columns)
-            if column.endswith("_loss") and not hint:
-                hint = "average losses are computed by the plugin loss_averaging"
+        if not isinstance(key, str):
+            try:
+                return self.rows[key]
+            except IndexError:
+                raise IndexError(f"the history has {len(self)} rows, and no row {key}") from None
+        if key not in self.columns:
+            hint = closest(key, self.columns)
+            if key.endswith("_loss") and not hint:
+                hint = "the plugin loss_averaging computes the average losses"
             known = ", ".join(self.columns) or "none, as no epoch has ended"
-            raise DataError(f"the history has no column {column!r}; it has {known}", hint=hint)
-        return [row.get(column) for row in self.rows]
+            raise DataError(f"the history has no column {key!r}; it has {known}", hint=hint)
+        return [row.get(key) for row in self.rows]
 
     def __contains__(self, column: object) -> bool:
         return column in self.columns
@@ -59,4 +83,9 @@ class History:
         return iter(self.rows)
 
     def __repr__(self) -> str:
-        return f"History({len(self)} epochs: {', '.join(self.columns)})"
+        parts = [f"{len(self)} epoch{'' if len(self) == 1 else 's'}"]
+        for column in self.columns:
+            if column.endswith("_loss"):
+                values = [f"{value:.4g}" for value in self[column] if isinstance(value, float | int)]
+                parts.append(" ".join([column, *([" -> ".join(values[:1] + values[1:][-1:])] if values else [])]))
+        return f"History({', '.join(parts)})"

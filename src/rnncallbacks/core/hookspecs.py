@@ -24,7 +24,9 @@ and ``@hookimpl(trylast=True)`` move one implementation ahead of or behind the o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pluggy
 
@@ -82,3 +84,24 @@ def on_exception(run: Run, error: BaseException) -> None:
 @hookspec
 def on_fit_end(run: Run) -> None:
     """The run is over, in whatever way; close files here. Every plugin is told, even if another fails here."""
+
+
+Hook: TypeAlias = Literal[
+    "on_fit_start",
+    "on_epoch_start",
+    "on_batch_start",
+    "on_backward",
+    "on_batch_end",
+    "on_epoch_end",
+    "on_alarm",
+    "on_exception",
+    "on_fit_end",
+]
+"""The name of a hook."""
+
+HOOKS: Mapping[str, tuple[str, ...]] = {
+    name: tuple(inspect.signature(function).parameters)
+    for name, function in list(globals().items())
+    if name.startswith("on_")
+}
+"""The names of a hook's arguments by the name of the hook."""

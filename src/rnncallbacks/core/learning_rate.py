@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 from rnncallbacks.errors import OptionError, RunStateError
 
 
 class LearningRate:
-    """A base learning rate and the scales that schedules set, each under a name of its own.
+    """A base learning rate times named scales, one for each schedule.
 
     Raises
     ------
@@ -29,14 +30,20 @@ class LearningRate:
     def __init__(self, base: float | None) -> None:
         if base is not None and not (_is_finite(base) and base > 0):
             raise OptionError(
-                f"Run: expected a finite learning_rate above 0, got {base!r}", hint="1e-4 is a careful start"
+                f"Run: expected a finite learning_rate above 0, got {base!r}", hint="start with 1e-3 or 1e-4"
             )
         self.base = None if base is None else float(base)
         self.scales: dict[str, float] = {}
 
     @property
     def value(self) -> float:
-        """The base times every scale."""
+        """The base times every scale.
+
+        Raises
+        ------
+        RunStateError
+            There is no base learning rate.
+        """
         if self.base is None:
             raise RunStateError("the run has no learning rate", hint="pass learning_rate= to Run")
         rate = self.base
@@ -45,7 +52,15 @@ class LearningRate:
         return rate
 
     def set_scale(self, name: str, scale: float) -> None:
-        """Set one scale, finite and at least 0."""
+        """Set one scale.
+
+        Raises
+        ------
+        OptionError
+            The scale is negative or not finite.
+        RunStateError
+            There is no base learning rate.
+        """
         if self.base is None:
             raise RunStateError(
                 f"{name!r} scales the learning rate, but the run has none",
@@ -54,6 +69,10 @@ class LearningRate:
         if not (_is_finite(scale) and scale >= 0):
             raise OptionError(f"{name!r}: expected a finite learning-rate scale >= 0, got {scale!r}")
         self.scales[name] = float(scale)
+
+    def restore(self, scales: Mapping[str, float]) -> None:
+        """Replace all scales by these."""
+        self.scales = dict(scales)
 
 
 def _is_finite(value: Any) -> bool:

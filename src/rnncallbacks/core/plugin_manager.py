@@ -1,25 +1,22 @@
-"""The plugins of one run: their order, what is refused, and what an exception in one of them says."""
+"""The plugins of one run: their order, start and end, calls, and the note on an exception that one of them raised."""
 
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pluggy
 
 from rnncallbacks.core import hookspecs
+from rnncallbacks.core.hookspecs import HOOKS, Hook
+from rnncallbacks.core.plugin_checks import check_hook_name, check_plugin, name_for
+from rnncallbacks.core.plugin_state import reset_state
 from rnncallbacks.errors import PluginError, closest
 
-HOOKS: Mapping[str, tuple[str, ...]] = {
-    name: tuple(inspect.signature(function).parameters)
-    for name, function in vars(hookspecs).items()
-    if name.startswith("on_")
-}
-"""Every hook and its arguments."""
+if TYPE_CHECKING:
+    from rnncallbacks.core.run import Run
 
 PluginsGiven = Mapping[str, object] | Iterable[object]
 
@@ -27,15 +24,27 @@ PluginsGiven = Mapping[str, object] | Iterable[object]
 class Plugins(Mapping[str, object]):
     """The plugins registered on one run, by name, in the order in which they are called.
 
-    Read it as a mapping; ``run.register`` and ``run.unregister`` change it.
+    It is a mapping; change it with ``run.register`` and ``run.unregister``.
 
-    ``where`` says where the run stands, for the note on an exception.
+    Parameters
+    ----------
+    plugins:
+        An iterable of plugins, or a mapping from name to plugin.
+    where:
+        A function that says where the run is, for the note on an exception.
+
+    Raises
+    ------
+    PluginError
+        An object cannot serve as a plugin, or two have one name.
     """
 
     def __init__(self, plugins: PluginsGiven, where: Callable[[], str] = lambda: "outside a run") -> None:
         self._where = where
         self._plugins: dict[str, object] = {}
-        self._active: dict[str, pluggy.HookCaller] = {}
+        self._run: Run | None = None
+        # By hook: None where no plugin implements the hook, so that such a call costs next to nothing.
+        self._callers: dict[str, pluggy.HookCaller | None] = {}
         if not isinstance(plugins, Iterable) or isinstance(plugins, str):
             raise PluginError(f"expected a list or a mapping of plugins, got {plugins!r}", hint="write plugins=[...]")
         named = plugins.items() if isinstance(plugins, Mapping) else ((None, plugin) for plugin in plugins)
@@ -66,19 +75,24 @@ class Plugins(Mapping[str, object]):
         raise PluginError(f"{plugin!r} is not registered", hint="register it before it is used")
 
     def register(self, plugin: object, name: str | None = None) -> str:
-        """Add a plugin behind the others and return its name: ``name``, or its class's name in snake_case.
+        """Add a plugin after the others and return its name: ``name``, or its class's name in snake_case.
+
+        Once the plugins were started, the new one is started at once.
 
         Raises
         ------
         PluginError
-            The object cannot serve as a plugin; the message says what is wrong with which hook.
+            The object cannot serve as a plugin; the message says which hook is wrong and why.
         """
         name = self._add(plugin, name)
         self._rebuild()
+        if self._run is not None:
+            reset_state(plugin)
+            raise_first(self.call_each("on_fit_start", only=plugin, run=self._run))
         return name
 
     def unregister(self, name: str) -> object:
-        """Take a plugin out and return it.
+        """Take a plugin out and return it; once the plugins were started, its ``on_fit_end`` is called first.
 
         Raises
         ------
@@ -90,13 +104,34 @@ class Plugins(Mapping[str, object]):
                 f"no plugin is registered as {name!r}; registered: {', '.join(self._plugins) or 'none'}",
                 hint=closest(name, self._plugins),
             )
-        plugin = self._plugins.pop(name)
+        plugin, run = self._plugins[name], self._run
+        errors = [] if run is None else self.call_each("on_fit_end", only=plugin, run=run)
+        del self._plugins[name]
         self._rebuild()
+        raise_first(errors)
         return plugin
 
-    def call(self, hook: str, **arguments: object) -> None:
-        """Call a hook of every plugin; an exception carries a note that names the plugin, and stops the rest."""
-        caller = self._active.get(hook)
+    def start(self, run: Run) -> None:
+        """Reset the state of the plugins, except what a checkpoint restored, and call ``on_fit_start``."""
+        self._run = run
+        for plugin in self.values():
+            reset_state(plugin, keep_saved=run.epoch > 0)
+        self.call("on_fit_start", run=run)
+
+    def end(self, run: Run, error: BaseException | None) -> list[BaseException]:
+        """Call ``on_exception`` if there is an error, then ``on_fit_end``; return what the plugins raised."""
+        errors = [] if error is None else self.call_each("on_exception", run=run, error=error)
+        return errors + self.call_each("on_fit_end", run=run)
+
+    def call(self, hook: Hook, **arguments: object) -> None:
+        """Call a hook of every plugin. The first exception ends the call; its note names plugin, hook and place.
+
+        Raises
+        ------
+        PluginError
+            There is no such hook.
+        """
+        caller = self._caller(hook)
         if caller is None:
             return
         try:
@@ -105,15 +140,21 @@ class Plugins(Mapping[str, object]):
             error.add_note(f"in {self._culprit(caller, error)}, hook {hook}, {self._where()}")
             raise
 
-    def call_each(self, hook: str, only: object = None, **arguments: object) -> list[BaseException]:
-        """Call a hook of every plugin (or of the one in ``only``), even if others fail, and return what they raised."""
-        caller = self._active.get(hook)
-        failures: list[BaseException] = []
+    def call_each(self, hook: Hook, only: object = None, **arguments: object) -> list[BaseException]:
+        """Call a hook of every plugin, or of the plugin ``only``, and return the exceptions that they raised.
+
+        Raises
+        ------
+        PluginError
+            There is no such hook.
+        """
+        caller = self._caller(hook)
+        errors: list[BaseException] = []
         if caller is None:
-            return failures
+            return errors
         # pluggy keeps implementations in the reverse of the order in which it calls them.
         for name in dict.fromkeys(one.plugin_name for one in reversed(caller.get_hookimpls())):
-            plugin = self._plugins.get(name)  # None if another plugin took it out just now
+            plugin = self._plugins.get(name)  # None if a plugin that was just called unregistered it
             if plugin is None or (only is not None and plugin is not only):
                 continue
             others = [other for other in self._plugins.values() if other is not plugin]
@@ -121,21 +162,26 @@ class Plugins(Mapping[str, object]):
                 self._manager.subset_hook_caller(hook, others)(**arguments)
             except BaseException as error:
                 error.add_note(f"in plugin {name!r}, hook {hook}, {self._where()}")
-                failures.append(error)
-        return failures
+                errors.append(error)
+        return errors
+
+    def _caller(self, hook: Hook) -> pluggy.HookCaller | None:
+        try:
+            return self._callers[hook]
+        except KeyError:
+            check_hook_name(hook, "Plugins.call")
+            raise
 
     def _add(self, plugin: object, name: str | None) -> str:
         if name is None:
-            named = plugin if inspect.ismodule(plugin) or inspect.isclass(plugin) else type(plugin)
-            name = named.__name__.rpartition(".")[2]
-            name = snake_case(name)
+            name = name_for(plugin)
         if not isinstance(name, str) or not name:
-            raise PluginError(f"expected a plugin's name to be a word, got {name!r}")
-        _check_plugin(plugin, name)
+            raise PluginError(f"expected a plugin's name as a non-empty string, got {name!r}")
+        check_plugin(plugin, name)
         if name in self._plugins:
             raise PluginError(
                 f"two plugins are called {name!r}",
-                hint="give each a name of its own: plugins={'first': ..., 'second': ...} or register(plugin, name)",
+                hint="give each its own name: plugins={'first': ..., 'second': ...} or register(plugin, name)",
             )
         for other_name, other in self._plugins.items():
             if other is plugin:
@@ -149,20 +195,19 @@ class Plugins(Mapping[str, object]):
         return name
 
     def _rebuild(self) -> None:
-        # pluggy calls the last registered first; lists of plugins read first to last.
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
-        for name, plugin in reversed(self._plugins.items()):
+        for name, plugin in reversed(self._plugins.items()):  # pluggy calls the last registered first
             manager.register(plugin, name=name)
         self._manager = manager
-        callers = {name: getattr(manager.hook, name) for name in HOOKS}
-        self._active = {name: caller for name, caller in callers.items() if caller.get_hookimpls()}
+        callers: dict[str, pluggy.HookCaller] = {hook: getattr(manager.hook, hook) for hook in HOOKS}
+        self._callers = {hook: caller if caller.get_hookimpls() else None for hook, caller in callers.items()}
 
     def _culprit(self, caller: pluggy.HookCaller, error: BaseException) -> str:
-        """The plugin in whose frame the error arose: pluggy itself does not say.
+        """The plugin in whose frame the error was raised; pluggy does not report it.
 
-        The innermost frame counts, as wrappers of other plugins stand around it; but not beyond the next call of a
-        hook, which has its own note.
+        The innermost frame counts, since wrappers of other plugins surround it. Frames beyond a nested call of a hook
+        do not count: that call adds its own note.
         """
         implementations = caller.get_hookimpls()[::-1]
         suspects = implementations
@@ -175,100 +220,26 @@ class Plugins(Mapping[str, object]):
         return f"plugin {names[0]}" if len(names) == 1 else f"one of the plugins {', '.join(names)}"
 
 
+def raise_first(errors: list[BaseException], *, unless: BaseException | None = None) -> None:
+    """Raise the first error, with a note for each of the others; ``unless`` is an error that is being raised already.
+
+    Example
+    -------
+    >>> raise_first([])
+    """
+    if not errors:
+        return
+    first, *others = errors
+    for other in others:
+        first.add_note(f"then {type(other).__name__}: {other}, {'; '.join(getattr(other, '__notes__', []))}")
+    if first is not unless:
+        raise first
+
+
 def _runs_in(function: Callable[..., object], frame: FrameType) -> bool:
-    """Whether the frame is a call of ``function``, and of this instance's if it is a method."""
+    """Whether the frame is a call of ``function``, on the same instance if it is a method."""
     inner = inspect.unwrap(function)
     if frame.f_code is getattr(inner, "__code__", None):
         owner = getattr(function, "__self__", None)
         return owner is None or frame.f_locals.get(frame.f_code.co_varnames[0]) is owner
     return frame.f_code is getattr(function, "__code__", None)
-
-
-def snake_case(name: str) -> str:
-    """The name in lower case with underscores.
-
-    >>> snake_case("HiddenStateReset")
-    'hidden_state_reset'
-    """
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
-
-
-def hooks_of(plugin: object) -> dict[str, Callable[..., object]]:
-    """The hook implementations of a plugin (an object or a class), by the hook that each implements."""
-    return {
-        options.get("specname") or attribute: value
-        for attribute, value, options in _members(plugin)
-        if options is not None and callable(value)
-    }
-
-
-def _members(plugin: object) -> Iterator[tuple[str, Any, dict[str, Any] | None]]:
-    """Each attribute's name, its value, and the options of its ``@hookimpl`` if any; properties are not computed."""
-    for attribute in dir(plugin):
-        if isinstance(inspect.getattr_static(plugin, attribute, None), property | cached_property):
-            continue
-        value = getattr(plugin, attribute, None)
-        options = getattr(value, f"{hookspecs.PROJECT}_impl", None)
-        yield attribute, value, options if isinstance(options, dict) else None
-
-
-def _check_plugin(plugin: object, name: str) -> None:
-    """Refuse what pluggy would take without a word and then never call, or call wrongly."""
-    if inspect.isclass(plugin):
-        raise PluginError(
-            f"plugin {name!r}: expected an instance, got the class {plugin.__name__}", hint=f"write {plugin.__name__}()"
-        )
-    try:
-        hash(plugin)
-    except TypeError:
-        raise PluginError(
-            f"plugin {name!r}: {type(plugin).__name__} objects are not hashable",
-            hint="define the class with @attrs.define(eq=False), or without __eq__",
-        ) from None
-    implements_any = False
-    for attribute, value, options in _members(plugin):
-        if options is not None:
-            _check_implementation(name, options.get("specname") or attribute, value, options)
-            implements_any = True
-        elif attribute.startswith("on_") and callable(value):
-            raise PluginError(
-                f"plugin {name!r}: {attribute} has no @hookimpl, and would never be called",
-                hint="decorate it with @hookimpl from rnncallbacks, or give it a name that does not begin with on_",
-            )
-    if not implements_any:
-        raise PluginError(
-            f"plugin {name!r}: {type(plugin).__name__} implements no hook",
-            hint=f"decorate at least one method with @hookimpl; the hooks are {', '.join(HOOKS)}",
-        )
-
-
-def _check_implementation(name: str, hook: str, function: Any, options: Mapping[str, Any]) -> None:
-    if hook not in HOOKS:
-        raise PluginError(
-            f"plugin {name!r}: there is no hook {hook!r}",
-            hint=closest(hook, HOOKS) or f"the hooks are {', '.join(HOOKS)}",
-        )
-    if not inspect.isroutine(function):
-        raise PluginError(
-            f"plugin {name!r}: {hook} is a {type(function).__name__}, and only functions and methods are called",
-            hint="write it with def",
-        )
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise PluginError(f"plugin {name!r}: {hook} is async, and would never be awaited", hint="write a plain def")
-    if inspect.isgeneratorfunction(function) != bool(options.get("wrapper") or options.get("hookwrapper")):
-        raise PluginError(
-            f"plugin {name!r}: {hook} must yield if it is a wrapper, and only then; otherwise its body would never run",
-            hint="write @hookimpl(wrapper=True) above a function with one yield, or leave both out",
-        )
-    for parameter in inspect.signature(function).parameters.values():
-        plain = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        if not plain or parameter.default is not parameter.empty:
-            raise PluginError(
-                f"plugin {name!r}: {hook} takes {parameter}, but hook arguments are plain names without a default",
-                hint=f"name those of {', '.join(HOOKS[hook])} that it needs",
-            )
-        if parameter.name not in HOOKS[hook]:
-            raise PluginError(
-                f"plugin {name!r}: {hook} takes {parameter.name!r}, which is not among {', '.join(HOOKS[hook])}",
-                hint=closest(parameter.name, HOOKS[hook]) or "take the argument out; the others are given by name",
-            )

@@ -1,0 +1,124 @@
+"""What a plugin must be: the checks when one is registered, for the mistakes that pluggy accepts without a word."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from rnncallbacks.core.hookspecs import HOOKS, PROJECT
+from rnncallbacks.errors import PluginError, closest
+
+
+def hooks_of(plugin: object) -> dict[str, Callable[..., object]]:
+    """The hook implementations of a plugin (an object or a class), by the hook that each implements."""
+    return {
+        options.get("specname") or attribute: value
+        for attribute, value, options in _members(plugin)
+        if options is not None and callable(value)
+    }
+
+
+def name_for(plugin: object) -> str:
+    """The default name of a plugin: its class's name, or its module's, in snake_case."""
+    named: Any = plugin if inspect.ismodule(plugin) or inspect.isclass(plugin) else type(plugin)
+    return snake_case(named.__name__.rpartition(".")[2])
+
+
+def snake_case(name: str) -> str:
+    """The name in lower case with underscores.
+
+    >>> snake_case("HiddenStateReset")
+    'hidden_state_reset'
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def check_plugin(plugin: object, name: str) -> None:
+    """Refuse an object that pluggy would accept and then never call, or call wrongly.
+
+    Raises
+    ------
+    PluginError
+        Names the plugin, what is wrong, and how to correct it.
+    """
+    if inspect.isclass(plugin):
+        raise PluginError(
+            f"plugin {name!r}: expected an instance, got the class {plugin.__name__}", hint=f"write {plugin.__name__}()"
+        )
+    try:
+        hash(plugin)
+    except TypeError:
+        raise PluginError(
+            f"plugin {name!r}: {type(plugin).__name__} objects are not hashable",
+            hint="define the class with @attrs.define(eq=False), or without __eq__",
+        ) from None
+    implements_any = False
+    for attribute, value, options in _members(plugin):
+        if options is not None:
+            _check_implementation(name, options.get("specname") or attribute, value, options)
+            implements_any = True
+        elif attribute.startswith("on_") and callable(value):
+            raise PluginError(
+                f"plugin {name!r}: {attribute} has no @hookimpl, and would never be called",
+                hint="decorate it with @hookimpl from rnncallbacks, or give it a name that does not begin with on_",
+            )
+    if not implements_any:
+        raise PluginError(
+            f"plugin {name!r}: {type(plugin).__name__} implements no hook",
+            hint=f"decorate at least one method with @hookimpl; the hooks are {', '.join(HOOKS)}",
+        )
+
+
+def check_hook_name(hook: str, owner: str) -> None:
+    """Refuse the name of a hook that does not exist; ``owner`` says who used it.
+
+    Raises
+    ------
+    PluginError
+        The hint names the closest hook.
+    """
+    if hook not in HOOKS:
+        raise PluginError(
+            f"{owner}: there is no hook {hook!r}", hint=closest(hook, HOOKS) or f"the hooks are {', '.join(HOOKS)}"
+        )
+
+
+def _members(plugin: object) -> Iterator[tuple[str, Any, dict[str, Any] | None]]:
+    """The name, the value and the ``@hookimpl`` options of each attribute, without computing properties."""
+    for attribute in dir(plugin):
+        if isinstance(inspect.getattr_static(plugin, attribute, None), property | cached_property):
+            continue
+        value = getattr(plugin, attribute, None)
+        options = getattr(value, f"{PROJECT}_impl", None)
+        yield attribute, value, options if isinstance(options, dict) else None
+
+
+def _check_implementation(name: str, hook: str, function: Any, options: Mapping[str, Any]) -> None:
+    check_hook_name(hook, f"plugin {name!r}")
+    if not inspect.isroutine(function):
+        raise PluginError(
+            f"plugin {name!r}: {hook} is a {type(function).__name__}, and only functions and methods are called",
+            hint="write it with def",
+        )
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise PluginError(f"plugin {name!r}: {hook} is async, and would never be awaited", hint="write a plain def")
+    if inspect.isgeneratorfunction(function) != bool(options.get("wrapper") or options.get("hookwrapper")):
+        raise PluginError(
+            f"plugin {name!r}: {hook} must yield if it is a wrapper, and only then; otherwise its body would never run",
+            hint="write @hookimpl(wrapper=True) above a function with one yield, or leave both out",
+        )
+    for parameter in inspect.signature(function).parameters.values():
+        plain = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if not plain or parameter.default is not parameter.empty:
+            raise PluginError(
+                f"plugin {name!r}: {hook} takes {parameter}, but hook arguments are plain names without a default",
+                hint=f"name those of {', '.join(HOOKS[hook])} that it needs",
+            )
+        if parameter.name not in HOOKS[hook]:
+            raise PluginError(
+                f"plugin {name!r}: {hook} takes {parameter.name!r}, which is not among {', '.join(HOOKS[hook])}",
+                hint=closest(parameter.name, HOOKS[hook]) or "remove the argument",
+            )

@@ -1,0 +1,63 @@
+"""The attributes that a plugin may have besides hooks, and that the library reads.
+
+All of them are optional. A plugin that has none of them is an object with hooks and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from rnncallbacks.alarms.alarm import Action
+from rnncallbacks.errors import OptionError
+
+
+@runtime_checkable
+class HasAction(Protocol):
+    """A plugin that raises alarms with an action of its own.
+
+    If ``action`` is ``"repair"``, the run must have a plugin that repairs.
+    """
+
+    @property
+    def action(self) -> Action:
+        """One of "warn", "stop", "raise" and "repair"."""
+        ...
+
+
+@runtime_checkable
+class RepairsAlarms(Protocol):
+    """A plugin that repairs: its ``on_alarm`` calls ``run.report_repair`` for the alarms that it acted on."""
+
+    @property
+    def repairs(self) -> bool:
+        """True if the plugin repairs."""
+        ...
+
+
+@runtime_checkable
+class PrintsSummary(Protocol):
+    """A plugin that prints the run's diagnosis at the end of the run.
+
+    A program that prints the diagnosis itself, such as ``rnncallbacks doctor``, sets ``summary`` to False.
+    """
+
+    summary: bool
+
+
+def check_repairs(plugins: Mapping[str, object]) -> None:
+    """Refuse a plugin with the action "repair" where no plugin repairs.
+
+    Raises
+    ------
+    OptionError
+        Names the first such plugin.
+    """
+    if any(isinstance(plugin, RepairsAlarms) and plugin.repairs for plugin in plugins.values()):
+        return
+    for name, plugin in plugins.items():
+        if isinstance(plugin, HasAction) and plugin.action == "repair":
+            raise OptionError(
+                f"{name}: action='repair' needs a plugin that repairs, and the run has none",
+                hint="add SelfRepair() to the plugins, or enable self_repair",
+            )

@@ -1,0 +1,195 @@
+"""The state of a run: stage and position, parameters, learning rate, carried states, history and diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from rnncallbacks.alarms.alarm import Alarm
+from rnncallbacks.alarms.diagnosis import Diagnosis, Repair
+from rnncallbacks.arrays import named_shapes
+from rnncallbacks.core.arguments import as_reason
+from rnncallbacks.core.batch import EpochSummary
+from rnncallbacks.core.hidden_state import HiddenStates, Zeros, zeros_of
+from rnncallbacks.core.history import History, Value
+from rnncallbacks.core.learning_rate import LearningRate
+from rnncallbacks.core.life_cycle import LifeCycle
+from rnncallbacks.errors import ContainerError, RunStateError
+
+
+class RunState:
+    """What a run has at any moment, and the calls that need no batch; ``Run`` adds the loop.
+
+    Attributes
+    ----------
+    epoch, step:
+        The number of epochs and of training batches that began.
+    optimizer_state:
+        The container of the optimizer's arrays, or None.
+    max_epochs:
+        The argument of ``run.epochs``; None for no limit, and before the call.
+    stop_reason:
+        The argument of ``run.stop``, or None if nothing stopped the run.
+    epoch_summary:
+        The averages and columns of the open epoch, or None if no epoch is open.
+    history:
+        One row for each epoch that ended.
+    diagnosis:
+        Alarms, checks and repairs.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        optimizer_state: Any,
+        learning_rate: float | None,
+        hidden_size: int | None,
+        zeros: Zeros | None,
+        reset: Callable[[], object] | None,
+    ) -> None:
+        self._params = params
+        self._param_shapes = named_shapes(params, "params")
+        self.optimizer_state = optimizer_state
+        named_shapes(optimizer_state, "optimizer_state")  # refuses anything but a container of arrays
+        self._rate = LearningRate(learning_rate)
+        if zeros is None and hidden_size is not None:
+            zeros = zeros_of(hidden_size, params)
+        self._hidden = HiddenStates(zeros, reset)
+        self.reset = reset
+        self._cycle = LifeCycle()
+        self.epoch = 0
+        self.step = 0
+        self.max_epochs: int | None = None
+        self.stop_reason: str | None = None
+        self.epoch_summary: EpochSummary | None = None
+        self.history = History()
+        self.diagnosis = Diagnosis()
+
+    @property
+    def params(self) -> Any:
+        """The parameters, in the script's own container. Assign to it when an update returns new arrays."""
+        return self._params
+
+    @params.setter
+    def params(self, params: Any) -> None:
+        shapes = named_shapes(params, "params")
+        if self._params is not None and shapes != self._param_shapes:
+            raise ContainerError(f"run.params: expected arrays {self._param_shapes}, got {shapes}")
+        self._params, self._param_shapes = params, shapes
+
+    @property
+    def learning_rate(self) -> float:
+        """The base learning rate times every scale."""
+        return self._rate.value
+
+    @property
+    def base_learning_rate(self) -> float | None:
+        """The learning rate before any scale, or None."""
+        return self._rate.base
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """The scales of the learning rate by name."""
+        return self._rate.scales
+
+    def scale_learning_rate(self, name: str, scale: float) -> None:
+        """Set one named scale of the learning rate; a schedule uses the name under which it is registered.
+
+        Raises
+        ------
+        OptionError
+            The scale is negative or not finite.
+        RunStateError
+            The run has no learning rate.
+        """
+        self._rate.set_scale(name, scale)
+
+    @property
+    def alarms(self) -> list[Alarm]:
+        """The alarms, one for each code, in the order in which they were first raised."""
+        return self.diagnosis.alarms
+
+    def log(self, **columns: Value) -> None:
+        """Add columns to the history row of this epoch.
+
+        Raises
+        ------
+        RunStateError
+            Outside an epoch.
+        OptionError
+            A value is neither a number nor a string.
+        """
+        self._require_epoch("run.log", doing="call run.log").log(columns)
+
+    def mean_loss(self, phase: str = "train") -> float:
+        """The average loss of the phase in this epoch so far, as the plugin ``loss_averaging`` computes it.
+
+        It is over the batches that have ended. At the end of the epoch it becomes the column ``<phase>_loss``.
+
+        Raises
+        ------
+        RunStateError
+            Outside an epoch; use ``run.history`` there.
+        DataError
+            No batch of the phase has ended in this epoch, or no plugin averages losses.
+        """
+        return self._require_epoch("run.mean_loss", doing="call run.mean_loss").value(f"{phase}_loss")
+
+    def stop(self, reason: str) -> None:
+        """End the run: no further batch or epoch begins, and those that are open are closed as usual.
+
+        Raises
+        ------
+        RunStateError
+            The run has ended.
+        OptionError
+            The reason is not a string, or is empty.
+        """
+        self._cycle.require("new", "entered", "fitting", doing="stop it")
+        reason = as_reason(reason)
+        if self.stop_reason is None:
+            self.stop_reason = reason
+
+    def __repr__(self) -> str:
+        limit = "" if self.max_epochs is None else f" of {self.max_epochs}"
+        parts = [f"epoch {self.epoch}{limit}", f"step {self.step}"]
+        parts += [repr(self.history)] if len(self.history) else []
+        parts += [f"causes: {', '.join(cause.code for cause in self.diagnosis.causes)}"] if self.alarms else []
+        parts += [f"stopped: {self.stop_reason}"] if self.stop_reason else []
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def hidden_states(self) -> dict[str, Any]:
+        """The carried state by phase, None where nothing is carried."""
+        return self._hidden.carried()
+
+    def resume(
+        self,
+        *,
+        epoch: int,
+        step: int,
+        scales: Mapping[str, float],
+        rows: Iterable[Mapping[str, Value]],
+        alarms: Iterable[Alarm],
+        repairs: Iterable[Repair],
+        hidden: Mapping[str, Any],
+    ) -> None:
+        """Continue where another run was at the end of ``epoch``. The caller restores parameters and plugins.
+
+        Raises
+        ------
+        RunStateError
+            An epoch of this run has begun.
+        """
+        if self.epoch:
+            raise RunStateError("cannot resume: this run has begun already", hint="resume before the first epoch")
+        self.epoch, self.step = epoch, step
+        self._rate.restore(scales)
+        self.history.restore(rows)
+        self.diagnosis.restore(alarms, repairs)
+        self._hidden.restore(hidden)
+
+    def _require_epoch(self, call: str, *, doing: str) -> EpochSummary:
+        self._cycle.require("fitting", doing=doing)
+        if self.epoch_summary is None:
+            raise RunStateError(f"{call}: no epoch is open", hint="put it inside: for epoch in run.epochs(...):")
+        return self.epoch_summary
