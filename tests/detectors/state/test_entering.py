@@ -1,129 +1,121 @@
-"""Transitions: with whose final state a batch enters, row by row, and which batches are looked at."""
+"""RNN201: which states leak, by the loader's starts and by what the rows show, and when that is reported."""
 
 import numpy as np
 import pytest
 
-from rnncallbacks.detectors.sequences import Sequences
-from rnncallbacks.detectors.state.entering import EACH, ENOUGH, PERIOD, Look, Phase, transition
-from rnncallbacks.detectors.state.stream import edges_of
+from rnncallbacks.core.batch import Batch
+from rnncallbacks.detectors.state.entering import StateLeakDetector
+from rnncallbacks.detectors.state.inspected_batches import PhaseHistory
+from rnncallbacks.detectors.state.state_origin import state_origin
 
-HIDDEN, ROWS, SEQ_LEN = 5, 3, 4
-rng = np.random.default_rng(0)
-
-
-def look(serial, final, mask=None):
-    tokens = rng.integers(9, size=(SEQ_LEN, ROWS))
-    return Look(serial, serial, edges_of(Sequences(tokens, tokens, 0, None), mask), final, ROWS)
+ROWS, SEQ_LEN, HIDDEN = 4, 9, 5
 
 
-def phase(name="train", serial=4, before=None, carried=None):
-    return Phase(name, serial=serial, before=before, carried=carried)
+class Batches:
+    """Batches whose final state enters the next one, as the guard hands them on."""
+
+    def __init__(self, *names):
+        self.detector = StateLeakDetector()
+        self.phases = {name: PhaseHistory(name) for name in names or ("train",)}
+        self.rng = np.random.default_rng(0)
+        self.state = np.zeros((ROWS, HIDDEN))
+        self.text = self.rng.integers(50, size=(200 * SEQ_LEN + 1, ROWS))
+
+    def batch(self, index, *, contiguous=False, zeros=False, starts=None, phase="train"):
+        history = self.phases[phase]
+        history.begin(index, None)
+        start = SEQ_LEN * history.number
+        chunk = self.text[start : start + SEQ_LEN + 1]
+        if not contiguous:
+            chunk = self.rng.integers(50, size=chunk.shape)
+        entering = np.zeros((ROWS, HIDDEN)) if zeros else self.state
+        self.state = self.rng.normal(size=(ROWS, HIDDEN))
+        states = np.stack([entering, *self.rng.normal(size=(SEQ_LEN - 1, ROWS, HIDDEN)), self.state])
+        observed = {"hidden_states": states}
+        batch = Batch((chunk[:-1], chunk[1:]), phase, index, starts=starts, observed=observed, batch_size=ROWS)
+        current = history.inspect(batch)
+        found = self.detector.check(current, state_origin(current, self.phases.values()))
+        history.keep(current)
+        return found
+
+    def numbers_of_findings(self, count, **options):
+        return [index for index in range(1, count + 1) if self.batch(index, **options) is not None]
 
 
-def test_the_batch_before_ended_with_it():
-    final = rng.normal(size=(HIDDEN, ROWS))
-    found = transition(phase(before=look(3, final)), [], final.T)
-    assert (found.other, found.rows.tolist()) == (None, [True] * ROWS)
-    assert found.rms == pytest.approx(np.sqrt(np.mean(final**2)))
+def test_three_batches_that_do_not_continue_are_a_leak_and_the_next_finding_waits():
+    assert Batches().numbers_of_findings(30) == [4, 14, 24]
 
 
-def test_rows_that_were_reset_are_not_carried_over():
-    final = rng.normal(size=(HIDDEN, ROWS))
-    entering = final.T.copy()
-    entering[1] = 0.0
-    found = transition(phase(before=look(3, final)), [], entering)
-    assert found.rows.tolist() == [True, False, True]
-    assert found.rms == pytest.approx(np.sqrt(np.mean(entering[[0, 2]] ** 2)))
+def test_the_finding_has_a_headline_and_the_numbers():
+    batches = Batches()
+    found = [batches.batch(index) for index in (1, 2, 3, 4)][-1]
+    rms = found.evidence["state_rms"]
+    assert found.message == (
+        "the final state of the batch before entered unrelated sequences: 0 of 12 rows (0%) continue the row before, "
+        f"100% expected in contiguous batches; the state that entered batch 4 of train has RMS {rms:.3g}, 0 expected"
+    )
+    assert found.evidence == {
+        "state_rms": rms,
+        "expected_rms": 0.0,
+        "continuing_share": 0.0,
+        "contiguous_share": 1.0,
+        "rows": 12,
+        "batches": 3,
+    }
+    assert (found.code, found.severity) == ("RNN201", None)
 
 
-def test_a_state_of_nobodys_was_set_on_purpose():
-    before = look(3, rng.normal(size=(HIDDEN, ROWS)))
-    other = rng.normal(size=(ROWS, HIDDEN))
-    assert transition(phase(before=before), [], other) is None
-    # Not even if the run carried it: the hidden states show with what the batch ended.
-    assert transition(phase(before=before, carried=other), [], other) is None
-    assert transition(phase(), [], other) is None
+@pytest.mark.parametrize("options", [{"contiguous": True}, {"zeros": True}])
+def test_contiguous_batches_and_zeros_are_no_leak(options):
+    batches = Batches()
+    assert batches.numbers_of_findings(30, **options) == []
+    assert batches.detector.checked
 
 
-def test_without_hidden_states_what_the_run_carried_is_the_final_state():
-    carried = rng.normal(size=(HIDDEN, ROWS))
-    assert transition(phase(before=look(3, None), carried=carried), [], carried.T).rows.all()
+def test_two_batches_are_enough_at_the_end_of_an_epoch_if_none_continued():
+    batches = Batches()
+    assert batches.numbers_of_findings(3) == []
+    found = batches.detector.end_epoch(batches.phases["train"])
+    assert "0 of 8 rows" in found.message
+    assert "the state that entered batches of train has RMS" in found.message
+    mixed = Batches()
+    assert mixed.numbers_of_findings(2, contiguous=True) == []
+    mixed.batch(3)
+    assert mixed.detector.end_epoch(mixed.phases["train"]) is None
+    assert mixed.detector.end_epoch(PhaseHistory("test")) is None
 
 
-def test_with_padding_what_the_run_carried_counts_too():
-    final, carried = rng.normal(size=(HIDDEN, ROWS)), rng.normal(size=(HIDDEN, ROWS))
-    carried[:, 0] = final[:, 0]
-    mask = np.ones((SEQ_LEN, ROWS), dtype=bool)
-    mask[-1, 1:] = False
-    assert transition(phase(before=look(3, final, mask), carried=carried), [], carried.T).rows.all()
-    unpadded = transition(phase(before=look(3, final), carried=carried), [], carried.T)
-    assert unpadded.rows.tolist() == [True, False, False]
+def test_from_one_epoch_to_the_next_nothing_leaks_unless_epochs_have_one_batch():
+    batches = Batches()
+    for _ in range(10):
+        batches.text = np.roll(batches.text, 1, axis=1)  # no row continues the last epoch
+        assert batches.numbers_of_findings(2, contiguous=True) == []
+    single = Batches()
+    assert [single.batch(1) is not None for _ in range(4)] == [False, False, False, True]
 
 
-def test_a_batch_that_was_not_looked_at_leaves_a_gap():
-    final = rng.normal(size=(HIDDEN, ROWS))
-    assert transition(phase(serial=5, before=look(3, final)), [], final.T) is None
+def test_starts_decide_at_once():
+    starts = np.array([True, False, False, True])
+    batches = Batches()
+    assert batches.batch(1, starts=starts) is None
+    found = batches.batch(2, starts=starts, contiguous=True)
+    rms = found.evidence["state_rms"]
+    assert found.message == (
+        "the final state of the batch before entered sequences that begin here: in batch 2 of train, 2 of 4 sequences "
+        f"begin by the loader's starts but enter with a state of RMS {rms:.3g}, 0 expected"
+    )
+    assert found.evidence["leaking_sequences"] == 2
+    assert Batches().numbers_of_findings(20, starts=~(starts | True)) == []
 
 
-def test_another_phase_ended_with_it():
-    final = rng.normal(size=(HIDDEN, ROWS))
-    val = phase("val", before=look(2, final), serial=2)
-    train = phase(before=look(3, rng.normal(size=(HIDDEN, ROWS))))
-    found = transition(train, [train, val], final.T)
-    assert (found.other, found.rows.all(), found.before) == ("val", True, val.before)
-
-
-def test_another_phase_is_not_held_responsible_where_the_batch_before_was_not_looked_at():
-    final = np.ones((HIDDEN, ROWS))
-    val = phase("val", before=look(2, final), serial=2)
-    train = phase(before=look(3, final), serial=9)
-    train.index = 7
-    assert transition(train, [train, val], final.T) is None
-    train.index = 1
-    assert transition(train, [train, val], final.T).other == "val"
-
-
-def test_which_batches_are_looked_at():
-    one = Phase("train")
-    due = []
-    for serial in range(1, 10 * PERIOD):
-        one.begin(index=serial, count=None)
-        if one.due:
-            due.append(serial)
-    assert due[:EACH] == list(range(1, EACH + 1))
-    later = due[EACH:]
-    assert later[::2] == [serial for serial in range(PERIOD, 10 * PERIOD, PERIOD) if serial > EACH]
-    assert later[1::2] == [serial + 1 for serial in later[::2]]
-
-
-def test_of_batches_with_many_rows_fewer_are_looked_at():
-    one = Phase("train")
-    due = []
-    for serial in range(1, PERIOD):
-        one.begin(index=serial, count=None)
-        if one.due:
-            due.append(serial)
-            one.rows += 50
-    assert due == list(range(1, ENOUGH + 1))
-
-
-def test_the_ends_of_epochs_are_always_looked_at():
-    one = Phase("train", serial=EACH + 1)
-    for index, due in ((1, True), (2, False), (3, False), (4, True)):
-        one.begin(index, count=4)
-        assert one.due == due
-
-
-def test_what_a_phase_learns_in_its_first_batches():
-    tokens = np.random.default_rng(1).integers(7, size=(40, 3))
-    for layout, axis in ((tokens, 0), (tokens.T, 1)):
-        one = Phase("train", serial=1)
-        x, y = (layout[:-1], layout[1:]) if axis == 0 else (layout[:, :-1], layout[:, 1:])
-        one.learn(Sequences(x, y, axis, None), None)
-        assert (one.vocab_size, one.shift.steps) == (7, 1)
-        mask = np.ones(x.shape, dtype=bool)
-        one.learn(Sequences(x, y, axis, 11), mask)
-        assert (one.vocab_size, one.shift.share) == (11, 1.0)
-    late = Phase("train", serial=EACH + 1)
-    late.learn(Sequences(x, y, 1, None), None)
-    assert (late.vocab_size, late.shift.steps) == (0, None)
+@pytest.mark.parametrize(("phase", "severity"), [("train", None), ("val", "info")])
+def test_the_state_of_another_phase_is_an_error_only_in_training(phase, severity):
+    batches = Batches("train", "val")
+    other = "val" if phase == "train" else "train"
+    batches.text = np.repeat(batches.text, 3, axis=1)[:, :ROWS]
+    found = None
+    for _ in range(4):
+        batches.batch(1, phase=other)
+        found = found or batches.batch(1, phase=phase)
+    assert found.severity == severity
+    assert found.message.startswith(f"the final state of the phase {other} entered unrelated sequences: ")

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.detectors.state.saturation import SaturationWindow, saturated_share
+from rnncallbacks.core.batch import Batch
+from rnncallbacks.detectors.state.saturation import SaturationDetector, SaturationThresholds, saturated_share
 
 rng = np.random.default_rng(0)
 
@@ -34,24 +35,24 @@ def test_other_units_are_not_judged(states):
     assert saturated_share(states) is None
 
 
-def windows(shares, losses, length=5, uninformed=None):
-    """What each full window says: the share, and whether it is a fault."""
-    window, said = SaturationWindow(length), []
+def windows(shares, losses, length=5, uniform_loss=None):
+    """The findings of the full windows: the share, and whether it is a fault."""
+    detector, found = SaturationDetector(SaturationThresholds(batches=length)), []
     for share, loss in zip(shares, losses, strict=True):
-        mean = window.add(share, loss)
-        if mean is not None:
-            said.append((round(mean, 3), window.is_fault(uninformed)))
-    return said
+        finding = detector.add(share, loss, uniform_loss)
+        if finding is not None:
+            found.append((round(finding.evidence["saturated_share"], 3), finding.severity is None))
+    return found
 
 
 def test_a_fault_is_there_from_the_first_batch_on():
-    assert windows([0.96] * 10, [3.3] * 10, uninformed=3.3) == [(0.96, True), (0.96, True)]
-    assert windows([0.0] * 5 + [0.96] * 5, [3.3] * 10, uninformed=3.3) == [(0.96, False)]
+    assert windows([0.96] * 10, [3.3] * 10, uniform_loss=3.3) == [(0.96, True), (0.96, True)]
+    assert windows([0.0] * 5 + [0.96] * 5, [3.3] * 10, uniform_loss=3.3) == [(0.96, False)]
 
 
 def test_a_network_that_does_well_may_saturate():
-    assert windows([0.7] * 5, [3.3, 2.0, 1.0, 0.5, 0.5], uninformed=3.3) == [(0.7, False)]
-    assert windows([0.7] * 5, [9.0, 8.0, 7.0, 5.0, 4.0], uninformed=3.3) == [(0.7, True)]
+    assert windows([0.7] * 5, [3.3, 2.0, 1.0, 0.5, 0.5], uniform_loss=3.3) == [(0.7, False)]
+    assert windows([0.7] * 5, [9.0, 8.0, 7.0, 5.0, 4.0], uniform_loss=3.3) == [(0.7, True)]
     assert windows([0.7] * 5, [9.0, 1.0, 1.0, 1.0, 1.0]) == [(0.7, False)]
     assert windows([0.7] * 5, [9.0, 8.5, 8.5, 8.0, 8.5]) == [(0.7, True)]
 
@@ -59,9 +60,35 @@ def test_a_network_that_does_well_may_saturate():
 def test_one_batch_or_two_are_no_window():
     assert windows([0.96, 0.96, 0.0, 0.0, 0.0], [3.3] * 5) == []
     assert windows([0.96] * 4, [3.3] * 4) == []
-    window = SaturationWindow(2)
-    assert (window.add(0.01, 1.0), window.full) == (None, False)
-    assert (window.add(0.02, 1.0), window.full) == (None, True)
+    detector = SaturationDetector(SaturationThresholds(batches=2))
+    assert (detector.add(0.01, 1.0, None), detector.checked) == (None, False)
+    assert (detector.add(0.02, 1.0, None), detector.checked) == (None, True)
+
+
+def test_findings_have_a_headline_and_the_numbers():
+    detector = SaturationDetector(SaturationThresholds(batches=1))
+    assert detector.add(0.96, 3.3, 3.3).message == (
+        "96% of the hidden units are saturated, from the first batch on: mean share of |h| > 0.99 in 1 batches, "
+        "at most 5% expected"
+    )
+    assert detector.add(0.96, 1.0, 3.3).message == (
+        "96% of the hidden units are saturated: mean share of |h| > 0.99 in 1 batches, at most 5% expected; "
+        "96% were saturated in the first batch, and the loss is 1"
+    )
+
+
+@pytest.mark.parametrize("loss", [None, np.nan, np.inf])
+def test_batches_without_a_loss_do_not_count(loss):
+    detector = SaturationDetector(SaturationThresholds(batches=1))
+    states = np.tanh(100.0 * rng.normal(size=(9, 3, 4)))
+    batch = Batch(None, "train", 1, loss=loss, observed={"hidden_states": states})
+    assert detector.check(batch, vocab_size=20) is None
+    assert not detector.checked
+    batch.loss, batch.skipped = 3.0, True
+    assert detector.check(batch, vocab_size=20) is None
+    batch.skipped = False
+    assert detector.check(batch, vocab_size=20).severity is None
+    assert detector.checked
 
 
 @given(st.lists(st.floats(0.0, 0.49), min_size=1, max_size=60), st.floats(0.01, 10))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.detectors.sequences import Sequences
-from rnncallbacks.detectors.state.shuffling import Neighbours
+from rnncallbacks.detectors.state.shuffling import BatchOrder
 
 STEPS, ROWS, VOCAB = 10, 6, 12
 
@@ -22,11 +22,11 @@ def shuffled(batches, *, rows=ROWS, lag=1):
 
 
 def look(pairs, *, time_axis=0, mask=None):
-    neighbours = Neighbours()
+    order = BatchOrder()
     for x, y in pairs:
         x, y = (x, y) if time_axis == 0 else (x.T, y.T)
-        neighbours.add(Sequences(x, y, time_axis, VOCAB), mask)
-    return neighbours.unrelated, neighbours.related
+        order.add(Sequences(x, y, time_axis, VOCAB), mask)
+    return order.shuffled, order.contiguous
 
 
 @pytest.mark.parametrize("time_axis", [0, 1])
@@ -55,27 +55,27 @@ def test_targets_that_have_nothing_to_do_with_inputs_tell_nothing():
 
 
 def test_without_inputs_or_their_axis_of_time_nothing_is_known():
-    neighbours = Neighbours()
+    order = BatchOrder()
     for _ in range(20):
-        neighbours.add(Sequences(None, None, None, None), None)
-        neighbours.add(Sequences(np.zeros((4, 4), dtype=int), None, None, None), None)
-    assert (neighbours.unrelated, neighbours.related) == (False, False)
+        order.add(Sequences(None, None, None, None), None)
+        order.add(Sequences(np.zeros((4, 4), dtype=int), None, None, None), None)
+    assert (order.shuffled, order.contiguous) == (False, False)
 
 
 def test_one_label_for_each_sequence_makes_it_one_by_itself():
     generator = np.random.default_rng(3)
-    neighbours = Neighbours()
+    order = BatchOrder()
     for _ in range(6):
         tokens = generator.integers(0, VOCAB, (STEPS, ROWS))
-        neighbours.add(Sequences(tokens, generator.integers(0, 2, ROWS), 0, 2), None)
-    assert neighbours.unrelated
+        order.add(Sequences(tokens, generator.integers(0, 2, ROWS), 0, 2), None)
+    assert order.shuffled
 
 
 def alike(pairs):
-    neighbours = Neighbours()
+    order = BatchOrder()
     for x, y in pairs:
-        neighbours.add(Sequences(x, y, 0, VOCAB), None)
-    return neighbours.alike
+        order.add(Sequences(x, y, 0, VOCAB), None)
+    return order.neighbors_similar
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -104,4 +104,4 @@ def test_numbers_that_are_no_tokens_tell_nothing_of_it():
     assert alike(
         [(generator.normal(size=(STEPS, ROWS, 2)), generator.normal(size=(STEPS, ROWS, 1))) for _ in range(40)]
     )
-    assert Neighbours().alike
+    assert BatchOrder().neighbors_similar

@@ -153,9 +153,10 @@ def test_a_leak_is_found_within_the_first_batches(layout, kept):
     (alarm,) = run.alarms
     assert (alarm.epoch, alarm.step) == (1, 4)
     assert 0.3 < alarm.evidence["state_rms"] < 1.0
-    assert alarm.evidence["share_that_goes_on"] < 0.3
+    assert alarm.evidence["continuing_share"] < 0.3
     assert "of 12 rows" in alarm.message
-    assert alarm.message.startswith("a state of RMS 0.")
+    assert alarm.message.startswith("the final state of the batch before entered unrelated sequences: ")
+    assert "the state that entered batch 4 of train has RMS 0." in alarm.message
 
 
 def test_each_code_comes_with_the_numbers_that_its_page_names():
@@ -164,14 +165,15 @@ def test_each_code_comes_with_the_numbers_that_its_page_names():
     width, asked = FirstColumn(keeps="script").run(unrelated()), ZeroColumn(keeps="script").run(unrelated())
     reset, saturation = Script(keeps="none").run(stream()), saturated(100.0)
     expected = [
-        (leak, {"state_rms", "expected_rms", "share_that_goes_on", "share_in_a_stream", "rows", "batches"}),
-        (told, {"state_rms", "expected_rms", "leaking", "sequences"}),
+        (leak, {"state_rms", "expected_rms", "continuing_share", "contiguous_share", "rows", "batches"}),
+        (told, {"state_rms", "expected_rms", "leaking_sequences", "sequences"}),
         (width, {"state_rms", "state_shape", "batch_size"}),
         (asked, {"state_rms", "state_shape", "batch_size"}),
-        (reset, {"share_that_goes_on", "rows", "batches", "state_rms"}),
+        (reset, {"continuing_share", "rows", "batches", "state_rms"}),
         (saturation, {"saturated_share", "healthy_share", "first_share", "loss"}),
     ]
     assert [set(run.alarms[0].evidence) for run, _ in expected] == [names for _, names in expected]
+    assert max(len(run.alarms[0].message.partition(": ")[0]) for run, _ in expected) <= 80
 
 
 @kept
@@ -227,7 +229,8 @@ def test_one_state_for_both_phases_leaks_validation_into_training(val_first):
         stream(rows=12), val=stream(rows=12, batches=5, seed=1), epochs=2, val_first=val_first
     )
     assert codes(run) == LEAK
-    assert "enters batch 1 of train, and is what the phase val ended with" in run.alarms[0].message
+    assert run.alarms[0].message.startswith("the final state of the phase val entered unrelated sequences: ")
+    assert "the state that entered batch 1 of train has RMS 0." in run.alarms[0].message
     assert run.alarms[0].epoch == (1 if val_first else 2)
 
 
@@ -463,7 +466,10 @@ def test_rows_that_the_loader_says_begin_anew_leak_at_once():
     run = Loaded(starts=starts).run(stream())
     assert codes(run) == LEAK
     assert run.alarms[0].step == 7
-    assert "by the loader's word 1 of 4 sequences begin anew" in run.alarms[0].message
+    assert run.alarms[0].message.startswith(
+        "the final state of the batch before entered sequences that begin here: in batch 7 of train, 1 of 4 sequences "
+        "begin by the loader's starts but enter with a state of RMS 0."
+    )
     resetting = Loaded(starts=starts, plugins=[HiddenStateReset()]).run(stream())
     assert codes(resetting) == []
 
@@ -501,7 +507,8 @@ def test_one_column_of_the_last_state_is_broadcast(layout):
     assert codes(run) == [("RNN202", "error")]
     assert run.alarms[0].step == 2
     assert run.alarms[0].message == (
-        "the state that enters batch 2 of train has the shape (6, 1), and the state after the first time step (6, 4)"
+        "the state that entered batch 2 of train does not fit the batch: "
+        "it has shape (6, 1), but the state after the first time step has (6, 4)"
     )
 
 
@@ -517,7 +524,7 @@ def test_a_state_that_widens_the_batch(layout):
     assert codes(TooWide(layout, keeps="script").run(unrelated(), epochs=2)) == []
     run = TooWide(layout, keeps="script", shows=("array",)).run([*unrelated(), *last])
     assert codes(run) == [("RNN202", "error")]
-    assert run.alarms[0].message.endswith("has the shape (6, 4), and no axis of the batch's size, 1")
+    assert run.alarms[0].message.endswith(": it has shape (6, 4), but no axis of the batch's size, 1")
 
 
 def test_run_hidden_asked_for_another_number_of_sequences():
@@ -528,7 +535,12 @@ def test_run_hidden_asked_for_another_number_of_sequences():
         def leave(self, run, final):
             pass
 
-    assert codes(Asks(shows=()).run(unrelated())) == [("RNN202", "info")]
+    run = Asks(shows=()).run(unrelated())
+    assert codes(run) == [("RNN202", "info")]
+    assert run.alarms[0].message == (
+        "the state that entered batch 1 of train does not fit the batch: "
+        "run.hidden made it for batch size 1, but the inputs have shape (9, 4)"
+    )
     assert codes(Asks(shows=()).run(sentences())) == []
 
 

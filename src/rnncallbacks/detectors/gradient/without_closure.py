@@ -16,7 +16,7 @@ from rnncallbacks.detectors.gradient.predicted_decrease import Promises
 from rnncallbacks.detectors.gradient.predicted_decrease import Verdict as Fall
 from rnncallbacks.detectors.loss.summation_counts import summation_counts
 from rnncallbacks.detectors.sequences import mask_of, sequences_of
-from rnncallbacks.detectors.state.shuffling import Neighbours
+from rnncallbacks.detectors.state.shuffling import BatchOrder
 from rnncallbacks.detectors.update.metrics import is_proportional
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class WithoutClosure:
     _zeros: set[str] | None = state_field(None)
     _entries: Array | None = state_field(None)
     _norms: set[str] = state_field(factory=set)
-    _neighbours: Neighbours = state_field(factory=Neighbours)
+    _order: BatchOrder = state_field(factory=BatchOrder)
     _promises: Promises = state_field(factory=Promises)
 
     @property
@@ -90,20 +90,20 @@ class WithoutClosure:
 
     def _follow(self, batch: Batch, loss: float, grads: Gradients, params: object, follows: float) -> Found | None:
         shown = sequences_of(batch)
-        self._neighbours.add(shown, mask_of(batch, shown))
+        self._order.add(shown, mask_of(batch, shown))
         if self._seen <= UNRELATED:
             self._norms.add(f"{grads.norm:.5g}")
-        unclear = self._seen >= UNRELATED and not self._neighbours.unrelated
+        unclear = self._seen >= UNRELATED and not self._order.shuffled
         # A gradient whose length is always the same was brought to that, and promises as much as that says.
         scaled = self._seen == UNRELATED and len(self._norms) == 1
-        if params is None or self._neighbours.related or unclear or scaled:
+        if params is None or self._order.contiguous or unclear or scaled:
             self._promises = Promises(over=True)  # without its copies
             return None
         if grads.flat is not None and isinstance(params, FlatArrays) and lie_alike(params, grads.flat):
             fall = self._promises.add(loss, grads.flat, params)
         else:
             fall = self._promises.add(loss, grads, _once(grads, parameters_of(grads, named_arrays(params))))
-        return None if fall is None or self._neighbours.alike else _judge(batch, fall, follows)
+        return None if fall is None or self._order.neighbors_similar else _judge(batch, fall, follows)
 
 
 def _single_steps(batch: Batch) -> bool:

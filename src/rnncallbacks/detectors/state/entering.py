@@ -1,125 +1,187 @@
-"""From one batch to the next: what is kept of each phase's last batch, and with whose final state a batch enters."""
+"""RNN201, the hidden state leaks between unrelated sequences: judges the state that enters a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import attrs
-import numpy as np
 
-from rnncallbacks.arrays import Array
-from rnncallbacks.detectors.sequences import Sequences
-from rnncallbacks.detectors.state.hidden_states import SeenState, root_mean_square, rows_of, same_rows
-from rnncallbacks.detectors.state.stream import BoolArray, Edges, Shift, Tally
+from rnncallbacks.alarms.catalogue import Severity
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.run import TRAIN
+from rnncallbacks.detectors.finding import Finding
+from rnncallbacks.detectors.state.contiguity import ContiguityCounts
+from rnncallbacks.detectors.state.continuation import Continuation, compare_row_ends
+from rnncallbacks.detectors.state.inspected_batches import InspectedBatch, PhaseHistory
+from rnncallbacks.detectors.state.observed_state import BoolArray, rows_all_equal
+from rnncallbacks.detectors.state.state_origin import StateOrigin
 
-EACH = 30
-"""So many batches of a phase are looked at one by one, and then two in a row of each ``PERIOD``."""
 
-ENOUGH, ENOUGH_ROWS = 12, 200
-"""If they have so many rows together, so few batches are enough."""
+@attrs.frozen(kw_only=True)
+class StateLeakThresholds:
+    """How many batches a leak is found in. All numbers were chosen by eye; the test is that of contiguity."""
 
-PERIOD = 80
+    broken_batches: int = 3
+    """Batches of a phase in which less than half of the rows continue, for a leak within the phase."""
+
+    broken_batches_across_phases: int = 1
+    """The same for a leak from another phase."""
+
+    broken_batches_at_epoch_end: int = 1
+    """The same at the end of an epoch, if all batches are such."""
+
+    quiet_batches: int = 10
+    """Batches of the phase for which a leak that was found is not reported again."""
 
 
 @attrs.define(eq=False)
-class Look:
-    """What is kept of a batch: which it was, the ends of its rows, its final state, the number of its sequences."""
+class PhaseLeaks:
+    """What was counted where states were carried into the batches of one phase.
 
-    serial: int
-    index: int
-    edges: Edges | None
-    final: Array | None
-    size: int | None
+    ``within`` counts the rows that continue the row before in the same phase, ``across`` the same by the other phase
+    whose state entered. ``state_rms`` is the root mean square of the latest state that entered. Nothing is reported
+    before batch ``quiet_until`` of the phase.
+    """
+
+    within: ContiguityCounts = state_field(factory=ContiguityCounts)
+    across: dict[str, ContiguityCounts] = state_field(factory=dict)
+    state_rms: float = state_field(0.0)
+    quiet_until: int = state_field(0)
 
 
 @attrs.define(eq=False)
-class Phase:
-    """What is known of a phase: its open batch, the one before, and what its batches had in common so far.
+class StateLeakDetector:
+    """Finds RNN201 in inspected batches.
 
-    ``rows`` counts the rows of all batches that were looked at. ``carried`` is what the run carried over to the open
-    batch. ``leak``, ``leaks_from`` (by another phase's name) and ``reset`` count the rows that went on where a state
-    was carried over, where another phase's was, and where zeros entered; ``told_anew`` says whether the loader told of
-    all these that they begin anew. ``quiet_until`` is the batch before which a leak is not told again, and ``rms`` the
-    size of the latest one.
+    A leak needs two things: the state that enters is the final state of an earlier batch, and the rows do not continue
+    the rows of that batch. The second is said by the loader's ``starts``, else by the contiguity of inputs and targets.
+    ``checked`` says whether both could be told of some batch.
     """
 
-    name: str
-    serial: int = 0
-    index: int = 1
-    rows: int = 0
-    due: bool = False
-    state: SeenState | None = None
-    carried: Array | None = None
-    before: Look | None = None
-    shift: Shift = attrs.field(factory=Shift)
-    leak: Tally = attrs.field(factory=Tally)
-    leaks_from: dict[str, Tally] = attrs.field(factory=dict)
-    reset: Tally = attrs.field(factory=Tally)
-    told_anew: bool = False
-    vocab_size: int = 0
-    rms: float = 0.0
-    quiet_until: int = 0
+    thresholds: StateLeakThresholds = StateLeakThresholds()
+    checked: bool = state_field(False)
+    _phases: dict[str, PhaseLeaks] = state_field(factory=dict)
 
-    def begin(self, index: int, count: int | None) -> None:
-        """A batch begins; whether it is looked at depends on how many there were."""
-        self.serial += 1
-        self.index = index
-        # The first and the last of an epoch are where one phase takes over from another.
-        each = ENOUGH if self.rows >= ENOUGH_ROWS else EACH
-        self.due = self.serial <= each or self.serial % PERIOD < 2 or index in (1, count)
+    def check(self, current: InspectedBatch, origin: StateOrigin | None) -> Finding | None:
+        """Judge a batch; ``origin`` is the earlier batch that its entering state comes from."""
+        if origin is None:
+            self.checked |= self._is_known_to_be_new(current)
+            return None
+        leaks = self._phases.setdefault(current.phase.name, PhaseLeaks())
+        if origin.other_phase is not None:
+            counts = leaks.across.setdefault(origin.other_phase, ContiguityCounts())
+        elif _follows(current, origin):
+            counts = leaks.within
+        else:
+            return None
+        leaks.state_rms = origin.rms
+        new_sequences = current.new_sequences(len(origin.rows))
+        if new_sequences is not None:
+            self.checked = True
+            return self._check_starts(current, origin, leaks, new_sequences)
+        return self._check_contents(current, origin, leaks, counts)
 
-    def learn(self, shown: Sequences, mask: Array | None) -> None:
-        """From the first batches: the size of the vocabulary, and by how many steps targets run ahead of inputs."""
-        if self.serial > EACH or shown.targets is None or shown.time_axis is None:
-            return
-        if shown.targets.dtype.kind != "f" and shown.targets.size:
-            self.vocab_size = max(self.vocab_size, shown.vocab_size or int(shown.targets.max()) + 1)
-        self.shift.learn(shown, mask)
+    def end_epoch(self, phase: PhaseHistory) -> Finding | None:
+        """Judge the batches of a short epoch, in none of which rows continued."""
+        leaks = self._phases.get(phase.name)
+        if leaks is None or leaks.within.broken_batches < leaks.within.batches:
+            return None
+        wanted = self.thresholds.broken_batches_at_epoch_end
+        return self._judge_counts(phase, leaks, leaks.within, None, f"batches of {phase.name}", wanted)
 
-    @property
-    def adjacent(self) -> Look | None:
-        """The batch before the open one, if it was looked at."""
-        return self.before if self.before is not None and self.before.serial == self.serial - 1 else None
+    @staticmethod
+    def _is_known_to_be_new(current: InspectedBatch) -> bool:
+        """Whether zeros, a learned initial state or a state that no batch ended with is seen to enter."""
+        before = current.before
+        if current.zeros_enter:
+            return before is not None
+        rows = current.entering_rows()
+        if rows is None:
+            return False
+        return rows_all_equal(rows) or (before is not None and before.final_state is not None)
+
+    def _check_starts(
+        self, current: InspectedBatch, origin: StateOrigin, leaks: PhaseLeaks, new_sequences: BoolArray
+    ) -> Finding | None:
+        leaking = int((origin.rows & new_sequences).sum())
+        phase = current.phase
+        if not leaking or phase.number < leaks.quiet_until:
+            return None
+        leaks.quiet_until = phase.number + self.thresholds.quiet_batches
+        message = (
+            f"the final state of {_source(origin.other_phase)} entered sequences that begin here: in batch "
+            f"{phase.index} of {phase.name}, {leaking} of {len(new_sequences)} sequences begin by the loader's starts "
+            f"but enter with a state of RMS {origin.rms:.3g}, 0 expected"
+        )
+        evidence = {
+            "state_rms": origin.rms,
+            "expected_rms": 0.0,
+            "leaking_sequences": leaking,
+            "sequences": len(new_sequences),
+        }
+        return Finding("RNN201", message, evidence, _severity(phase, origin.other_phase))
+
+    def _check_contents(
+        self, current: InspectedBatch, origin: StateOrigin, leaks: PhaseLeaks, counts: ContiguityCounts
+    ) -> Finding | None:
+        phase, ends = current.phase, current.ends
+        if origin.earlier.ends is None or ends is None:
+            return None
+        found = compare_row_ends(origin.earlier.ends, ends, phase.shift.steps)
+        if not found.known.any() and getattr(current.batch.data, "starts", 0) is None:
+            # A batch of the library's own class that could mark its starts, and does not: all of its sequences begin.
+            found = Continuation(found.continues, ~found.known)
+        if not found.known.any():
+            return None
+        self.checked = True
+        counts.add(found, origin.rows)
+        thresholds, other = self.thresholds, origin.other_phase
+        wanted = thresholds.broken_batches if other is None else thresholds.broken_batches_across_phases
+        return self._judge_counts(phase, leaks, counts, other, f"batch {phase.index} of {phase.name}", wanted)
+
+    def _judge_counts(
+        self,
+        phase: PhaseHistory,
+        leaks: PhaseLeaks,
+        counts: ContiguityCounts,
+        other: str | None,
+        where: str,
+        wanted: int,
+    ) -> Finding | None:
+        expected = phase.shift.agreement or 1.0
+        if counts.broken_batches < wanted or phase.number < leaks.quiet_until:
+            return None
+        if not counts.cannot_be_contiguous(expected):
+            return None
+        message = (
+            f"the final state of {_source(other)} entered unrelated sequences: {counts.continuing} of {counts.rows} "
+            f"rows ({counts.share:.0%}) continue the row before, {expected:.0%} expected in contiguous batches; the "
+            f"state that entered {where} has RMS {leaks.state_rms:.3g}, 0 expected"
+        )
+        evidence = {
+            "state_rms": leaks.state_rms,
+            "expected_rms": 0.0,
+            "continuing_share": counts.share,
+            "contiguous_share": expected,
+            "rows": counts.rows,
+            "batches": counts.batches,
+        }
+        counts.clear()
+        leaks.quiet_until = phase.number + self.thresholds.quiet_batches
+        return Finding("RNN201", message, evidence, _severity(phase, other))
 
 
-@attrs.frozen(eq=False)
-class Transition:
-    """A state that is not zero enters a batch, and an earlier batch ended with it.
+def _follows(current: InspectedBatch, origin: StateOrigin) -> bool:
+    """Whether the batch follows the earlier one in its epoch, or both are the only ones of theirs.
 
-    ``before`` is that batch, ``other`` its phase if that is another, ``rows`` says which rows of the state were carried
-    over, and ``rms`` is their root mean square.
+    From one epoch to the next rows do not continue in a stream either, and little is lost.
     """
-
-    before: Look
-    other: str | None
-    rows: BoolArray
-    rms: float
+    index, earlier = current.phase.index, origin.earlier.index
+    return index == earlier + 1 or index == earlier == 1
 
 
-def transition(phase: Phase, phases: Iterable[Phase], entering: Array) -> Transition | None:
-    """With whose final state a batch enters, given as rows; None if it is nobody's, and was set on purpose."""
-    filled = entering.any(axis=1)
-    candidates: list[tuple[Look | None, str | None, Array | None]] = [(phase.adjacent, None, phase.carried)]
-    # One phase takes over from another where an epoch's batches begin, or within them, and there both were looked at.
-    # Where the batch before was not, states of saturated units may be those of another phase by chance.
-    if phase.index == 1 or phase.adjacent is not None:
-        candidates += [(other.before, other.name, None) for other in phases if other is not phase]
-    for before, other_name, carried in candidates:
-        if before is not None:
-            rows = filled & _came_from(entering, before, carried)
-            if rows.any():
-                return Transition(before, other_name, rows, root_mean_square(entering[rows]))
-    return None
+def _source(other_phase: str | None) -> str:
+    return "the batch before" if other_phase is None else f"the phase {other_phase}"
 
 
-def _came_from(entering: Array, before: Look, carried: Array | None) -> BoolArray:
-    """Which rows are those of the final state before: as the hidden states show it, else as the run carried it."""
-    came = np.zeros(len(entering), dtype=np.bool_)
-    final = None if before.final is None or before.size is None else rows_of(before.final, before.size)
-    if final is not None:
-        came = same_rows(entering, final)
-        if before.edges is None or not before.edges.ended.any():
-            return came
-    # With padding, the state after the last step is not that after a row's own last step.
-    handed = None if carried is None else rows_of(carried, len(entering))
-    return came if handed is None else came | same_rows(entering, handed)
+def _severity(phase: PhaseHistory, other_phase: str | None) -> Severity | None:
+    """A state that another phase leaves in a validation touches no parameter."""
+    return "info" if other_phase is not None and phase.name != TRAIN else None

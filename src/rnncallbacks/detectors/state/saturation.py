@@ -1,30 +1,65 @@
-"""Saturated units: how many tanh units are near 1 or -1, and whether that goes on for long enough to be a fault."""
+"""RNN407, saturated units: the share of tanh units near 1 or -1, and whether it is a fault."""
 
 from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.finding import Finding
+from rnncallbacks.detectors.state.observed_state import hidden_state_steps
 
-SATURATED = 0.99
-"""A tanh unit beyond it passes on less than 2 % of its gradient."""
-
-FAULTY_SHARE = 0.5
-"""Healthy networks have up to 5 % of their units beyond, those with weights too large 96 %."""
-
-SAMPLE, STEPS = 2048, 8
-"""About so many entries of the hidden states are looked at, of so many time steps."""
-
-DOING_WELL = 0.7
-"""A network whose loss is below this share of that of an even guess puts its saturated units to use."""
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
 
 
-def saturated_share(hidden_states: list[Array] | Array) -> float | None:
-    """The share of tanh units beyond 0.99 in size, after the first time step; None if the states are not of tanh.
+@attrs.frozen(kw_only=True)
+class SaturationThresholds:
+    """When units are saturated, and when that is a fault.
 
-    Those of tanh lie between -1 and 1, some of them below 0. Looks at a few thousand entries of a few time steps.
+    Healthy runs of the fault benchmark's tasks have up to 5% of units saturated, those with weights too large 96% and
+    more.
+    """
+
+    saturated_output: float = 0.99
+    """Absolute output of a tanh unit above which it is saturated: less than 2% of its gradient passes. Chosen by
+    eye."""
+
+    healthy_share: float = 0.05
+    """Largest share of saturated units in healthy runs, measured."""
+
+    fault_share: float = 0.5
+    """Share of saturated units that is a fault, between the measured 5% and 96%."""
+
+    batches: int = 10
+    """Batches that one finding rests on. Chosen by eye."""
+
+    faulty_batches: float = 0.8
+    """Share of these batches that reach ``fault_share``. Chosen by eye."""
+
+    low_loss: float = 0.7
+    """Ratio of the loss to the loss of a uniform prediction below which the network makes use of its saturated units.
+    Chosen by eye."""
+
+    sampled_entries: int = 2048
+    """Entries of the hidden states that are looked at, about, in a batch: a bound on the cost."""
+
+    sampled_steps: int = 8
+    """Time steps that these come from, about."""
+
+
+SATURATION = SaturationThresholds()
+
+
+def saturated_share(hidden_states: list[Array] | Array, thresholds: SaturationThresholds = SATURATION) -> float | None:
+    """The share of saturated tanh units, between 0 and 1; None if the states are not those of tanh units.
+
+    Outputs of tanh lie between -1 and 1, some of them below 0. The entering state, which comes first, is left out. A
+    few thousand entries of a few time steps are looked at.
 
     Example
     -------
@@ -33,58 +68,84 @@ def saturated_share(hidden_states: list[Array] | Array) -> float | None:
     """
     count = len(hidden_states) - 1
     # From the last step backwards, so that there is always one.
-    parts = [hidden_states[step].reshape(-1) for step in range(count, 0, -max(1, count // STEPS))]
-    stride = max(1, sum(part.size for part in parts) // SAMPLE)
+    steps = range(count, 0, -max(1, count // thresholds.sampled_steps))
+    parts = [hidden_states[step].reshape(-1) for step in steps]
+    stride = max(1, sum(part.size for part in parts) // thresholds.sampled_entries)
     sample = np.concatenate([part[::stride] for part in parts])
-    least, largest = sample.min(), sample.max()
-    if not -1.0 <= least < 0.0 or not largest <= 1.0:  # NaN is neither
+    smallest, largest = sample.min(), sample.max()
+    if not -1.0 <= smallest < 0.0 or not largest <= 1.0:  # NaN is neither
         return None
-    return float(np.count_nonzero(np.abs(sample) > SATURATED)) / sample.size
+    return float(np.count_nonzero(np.abs(sample) > thresholds.saturated_output)) / sample.size
 
 
 @attrs.define(eq=False)
-class SaturationWindow:
-    """Collects the shares of some batches, and then says whether they are too many.
+class SaturationDetector:
+    """Finds RNN407 in the training batches of a run.
 
-    ``length`` is the number of batches. ``first_share`` and ``first_loss`` are those with which training began,
-    ``loss`` is the mean loss of the last window, and ``full`` says whether there was one.
+    Collects the share of saturated units of some batches, then judges them together and starts again. Units that
+    saturate during training, and units of a network with a low loss, are reported as info: networks that learn with
+    large updates have been seen with 80% of units saturated. ``checked`` says whether one window of batches is full.
 
     Example
     -------
-    >>> window = SaturationWindow(length=2)
-    >>> window.add(0.96, loss=3.6), window.add(0.98, loss=3.5)
-    (None, 0.97)
-    >>> window.is_fault(uninformed=3.3)
-    True
+    >>> detector = SaturationDetector(SaturationThresholds(batches=2))
+    >>> detector.add(0.96, loss=3.6, uniform_loss=3.3)
+    >>> print(detector.add(0.98, loss=3.5, uniform_loss=3.3).message.partition(":")[0])
+    97% of the hidden units are saturated, from the first batch on
     """
 
-    length: int
+    thresholds: SaturationThresholds = SATURATION
+    checked: bool = state_field(False)
     first_share: float | None = state_field(None)
     first_loss: float = state_field(0.0)
-    shares: list[float] = state_field(factory=list)
-    losses: list[float] = state_field(factory=list)
-    loss: float = state_field(0.0)
-    full: bool = state_field(False)
+    _shares: list[float] = state_field(factory=list)
+    _losses: list[float] = state_field(factory=list)
 
-    def add(self, share: float, loss: float) -> float | None:
-        """Take a batch in; the mean share if that fills the window and most batches have too many, else None."""
+    def check(self, batch: Batch, vocab_size: int) -> Finding | None:
+        """Take a training batch in, with the number of classes, 0 if it is not known."""
+        steps = hidden_state_steps(batch.observed.get("hidden_states"))
+        if steps is None or batch.loss is None or not math.isfinite(batch.loss) or batch.skipped:
+            return None
+        share = saturated_share(steps, self.thresholds)
+        if share is None:
+            return None
+        return self.add(share, batch.loss, math.log(vocab_size) if vocab_size > 1 else None)
+
+    def add(self, share: float, loss: float, uniform_loss: float | None) -> Finding | None:
+        """Take in the share of saturated units of a batch.
+
+        ``uniform_loss`` is the loss of a uniform prediction, ln V. If it is None, the first loss stands for it.
+        """
         if self.first_share is None:
             self.first_share, self.first_loss = share, loss
-        self.shares.append(share)
-        self.losses.append(loss)
-        if len(self.shares) < self.length:
+        self._shares.append(share)
+        self._losses.append(loss)
+        if len(self._shares) < self.thresholds.batches:
             return None
-        shares, self.loss = self.shares, sum(self.losses) / self.length
-        self.shares, self.losses = [], []
-        self.full = True
-        faulty = sum(one >= FAULTY_SHARE for one in shares)
-        return sum(shares) / self.length if faulty >= 0.8 * self.length else None
+        shares, losses = self._shares, self._losses
+        self._shares, self._losses = [], []
+        self.checked = True
+        faulty = sum(one >= self.thresholds.fault_share for one in shares)
+        if faulty < self.thresholds.faulty_batches * len(shares):
+            return None
+        reference = self.first_loss if uniform_loss is None else uniform_loss
+        return self._finding(sum(shares) / len(shares), sum(losses) / len(losses), reference)
 
-    def is_fault(self, uninformed: float | None) -> bool:
-        """Whether the units saturate from the first, and the network does not do well all the same.
-
-        Units that saturate in training follow from something else, or from nothing bad: networks that learn with big
-        steps have been seen with 80 % of them. ``uninformed`` is the loss of an even guess, if it is known.
-        """
-        even_guess = self.first_loss if uninformed is None else uninformed
-        return (self.first_share or 0.0) >= FAULTY_SHARE and self.loss >= DOING_WELL * even_guess
+    def _finding(self, share: float, loss: float, uniform_loss: float) -> Finding:
+        thresholds, first_share = self.thresholds, self.first_share or 0.0
+        fault = first_share >= thresholds.fault_share and loss >= thresholds.low_loss * uniform_loss
+        since = ", from the first batch on" if fault else ""
+        message = (
+            f"{share:.0%} of the hidden units are saturated{since}: mean share of |h| > "
+            f"{thresholds.saturated_output:g} in {thresholds.batches} batches, at most {thresholds.healthy_share:.0%} "
+            "expected"
+        )
+        if not fault:
+            message += f"; {first_share:.0%} were saturated in the first batch, and the loss is {loss:.4g}"
+        evidence = {
+            "saturated_share": share,
+            "healthy_share": thresholds.healthy_share,
+            "first_share": first_share,
+            "loss": loss,
+        }
+        return Finding("RNN407", message, evidence, None if fault else "info")

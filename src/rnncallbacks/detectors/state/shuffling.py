@@ -1,4 +1,4 @@
-"""Whether batches have nothing to do with those before them, as far as their contents tell."""
+"""Whether batches are shuffled, or neighbors belong together: pieces of a stream, sorted data, overlapping windows."""
 
 from __future__ import annotations
 
@@ -8,83 +8,107 @@ import numpy as np
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import Sequences
-from rnncallbacks.detectors.state.stream import Edges, Shift, Tally, continuation, edges_of
+from rnncallbacks.detectors.state.contiguity import ContiguityCounts
+from rnncallbacks.detectors.state.continuation import compare_row_ends
+from rnncallbacks.detectors.state.row_ends import RowEnds, row_ends
+from rnncallbacks.detectors.state.target_shift import TargetShift
 
-STREAM = 0.5
-"""The share of rows that go on above which batches are pieces of a stream."""
 
-BATCHES = 5
-"""Batches after which that is believed."""
+@attrs.frozen(kw_only=True)
+class ShufflingThresholds:
+    """When neighboring batches belong together. All numbers were chosen by eye."""
 
-CLASSES, LAGS, ORDERS = 64, 3, 200
-"""Tokens are put into so many classes; batches so near to one another are compared; and in so many other orders."""
+    contiguous_share: float = 0.5
+    """Share of rows that continue the row before, above which batches are contiguous."""
 
-ALIKE = 3.0
-"""So many standard deviations of other orders above their mean, neighbours are more alike than by chance."""
+    contiguous_batches: int = 5
+    """Batches with such rows that are needed for that."""
+
+    token_classes: int = 64
+    """Classes that token numbers are put into, by their remainder, for the comparison of token frequencies."""
+
+    largest_lag: int = 3
+    """Largest distance, in batches, at which token frequencies are compared."""
+
+    permutations: int = 200
+    """Random orders of the batches that the true order is compared with."""
+
+    standard_deviations: float = 3.0
+    """Standard deviations of the similarity in random orders, by which that in the true order exceeds their mean."""
 
 
 @attrs.define(eq=False)
-class Neighbours:
-    """Compares each batch's rows with those of the batch before.
+class BatchOrder:
+    """Compares each batch with the batches before it.
 
-    ``unrelated`` is True once it is sure that they are not pieces of a stream, ``related`` once they seem to be. Both
-    are False while too little is known, and stay so where the data do not tell. ``alike`` looks at all batches so far:
-    data that are not shuffled may be sorted, or overlap.
+    ``shuffled`` is True once it is certain that rows do not continue those of the batch before, ``contiguous`` once
+    they seem to. Both are False while too few batches were seen, and remain False where the data do not tell.
 
     Example
     -------
     >>> tokens = np.random.default_rng(0).integers(0, 20, (6, 9, 8))
-    >>> neighbours = Neighbours()
+    >>> order = BatchOrder()
     >>> for chunk in tokens:
-    ...     neighbours.add(Sequences(chunk[:-1], chunk[1:], time_axis=0, vocab_size=20), None)
-    >>> neighbours.unrelated, neighbours.related
+    ...     order.add(Sequences(chunk[:-1], chunk[1:], time_axis=0, vocab_size=20), None)
+    >>> order.shuffled, order.contiguous
     (True, False)
     """
 
-    unrelated: bool = state_field(False)
-    related: bool = state_field(False)
-    _shift: Shift = state_field(factory=Shift)
-    _tally: Tally = state_field(factory=Tally)
-    _before: Edges | None = state_field(None)
-    _contents: list[Array] = state_field(factory=list)
+    thresholds: ShufflingThresholds = ShufflingThresholds()
+    shuffled: bool = state_field(False)
+    contiguous: bool = state_field(False)
+    _shift: TargetShift = state_field(factory=TargetShift)
+    _counts: ContiguityCounts = state_field(factory=ContiguityCounts)
+    _before: RowEnds | None = state_field(None)
+    _frequencies: list[Array] = state_field(factory=list)
 
-    def add(self, shown: Sequences, mask: Array | None) -> None:
-        """Take a batch in; ``mask`` is laid out as its inputs are."""
-        self._contents += [_content(shown)] if shown.inputs is not None else []
-        if self.unrelated or self.related:
+    def add(self, sequences: Sequences, mask: Array | None) -> None:
+        """Take a batch in; ``mask`` has the layout of its inputs."""
+        if sequences.inputs is not None:
+            self._frequencies.append(_token_frequencies(sequences, self.thresholds.token_classes))
+        if self.shuffled or self.contiguous:
             return
-        before, self._before = self._before, edges_of(shown, mask)
+        before, self._before = self._before, row_ends(sequences, mask)
         if self._before is None:
             return
-        self._shift.learn(shown, mask)
+        self._shift.learn(sequences, mask)
         if before is None:
             return
-        order = continuation(before, self._before, self._shift.steps)
-        self._tally.add(order, order.known)
-        self.unrelated = self._tally.cannot_be_a_stream(self._shift.share or 1.0)
-        self.related = not self.unrelated and self._tally.batches >= BATCHES and self._tally.share > STREAM
+        found = compare_row_ends(before, self._before, self._shift.steps)
+        counts = self._counts
+        counts.add(found, found.known)
+        self.shuffled = counts.cannot_be_contiguous(self._shift.agreement or 1.0)
+        enough = counts.batches >= self.thresholds.contiguous_batches
+        self.contiguous = not self.shuffled and enough and counts.share > self.thresholds.contiguous_share
 
     @property
-    def alike(self) -> bool:
-        """Whether neighbours are more alike than they would be if batches came in any other order."""
-        contents = np.array(self._contents)
-        if len(contents) <= LAGS or not contents.any():
-            return True  # as far as anybody knows
-        usual = contents.mean(axis=0)
-        apart = (contents - usual) / np.sqrt(np.maximum(usual, 1e-12))
-        likeness = apart @ apart.T
+    def neighbors_similar(self) -> bool:
+        r"""Whether the token frequencies of neighboring batches are more similar than in random orders.
+
+        Sorted and overlapping data are. The similarity of two batches with frequencies p and q is
+        :math:`\sum_v (p_v - m_v)(q_v - m_v) / m_v`, where m are the mean frequencies. A permutation test over all
+        batches so far; True if there are too few of them, or no tokens.
+        """
+        frequencies = np.array(self._frequencies)
+        lags = range(1, self.thresholds.largest_lag + 1)
+        if len(frequencies) <= self.thresholds.largest_lag or not frequencies.any():
+            return True
+        mean = frequencies.mean(axis=0)
+        scaled = (frequencies - mean) / np.sqrt(np.maximum(mean, 1e-12))
+        similarity = scaled @ scaled.T
         generator = np.random.default_rng(0)
-        orders = [np.arange(len(contents)), *(generator.permutation(len(contents)) for _ in range(ORDERS))]
-        found, *others = (sum(likeness[one[:-lag], one[lag:]].mean() for lag in range(1, LAGS + 1)) for one in orders)
-        return bool(found > np.mean(others) + ALIKE * np.std(others))
+        count = len(frequencies)
+        orders = [np.arange(count), *(generator.permutation(count) for _ in range(self.thresholds.permutations))]
+        found, *others = (sum(similarity[order[:-lag], order[lag:]].mean() for lag in lags) for order in orders)
+        return bool(found > np.mean(others) + self.thresholds.standard_deviations * np.std(others))
 
 
-def _content(shown: Sequences) -> Array:
-    """How often tokens of each class stand in inputs and targets, as shares; zeros for numbers that are no tokens."""
+def _token_frequencies(sequences: Sequences, classes: int) -> Array:
+    """The share of each class of tokens in inputs and targets, of shape (2 * classes,); zeros for floats."""
     parts = []
-    for array in (shown.inputs, shown.targets):
+    for array in (sequences.inputs, sequences.targets):
         if array is None or array.dtype.kind == "f":
-            parts.append(np.zeros(CLASSES))
+            parts.append(np.zeros(classes))
         else:
-            parts.append(np.bincount(array.ravel() % CLASSES, minlength=CLASSES) / max(array.size, 1))
+            parts.append(np.bincount(array.ravel() % classes, minlength=classes) / max(array.size, 1))
     return np.concatenate(parts)

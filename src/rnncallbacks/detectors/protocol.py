@@ -1,0 +1,310 @@
+"""RNN701, the training loop breaks the protocol: when parameters change, compared with the calls of the loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from rnncallbacks.alarms.catalogue import Severity
+from rnncallbacks.arrays import fingerprint
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.run import TRAIN
+from rnncallbacks.detectors.finding import Finding
+from rnncallbacks.errors import ContainerError
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+
+
+@attrs.frozen(kw_only=True)
+class ProtocolThresholds:
+    """Which batches are inspected, and in how many of them the same violation must occur. Chosen by eye."""
+
+    first_batches: int = 10
+    """Batches of a phase, from the beginning of a run, that are all inspected. A bound on the cost."""
+
+    period: int = 100
+    """Later, the first two batches of each period of as many batches are inspected."""
+
+    training_batches: int = 3
+    """Inspected training batches in a row with the same violation: loops skip a batch here and there."""
+
+    validation_batches: int = 2
+    """Inspected batches of another phase in which parameters changed."""
+
+    batches_without_backward: int = 20
+    """Training batches without run.backward that are reported before the epoch's end: loops may accumulate gradients
+    over several batches before they pass them."""
+
+
+@attrs.define(eq=False)
+class OpenBatch:
+    """Fingerprints of the parameters in a batch that is open.
+
+    Parameters
+    ----------
+    inspected:
+        Whether fingerprints are taken.
+    first:
+        Whether it is the first batch of its phase.
+    at_start:
+        The fingerprint when the batch had begun, after all plugins.
+    at_backward:
+        The fingerprint when run.backward was called, before all other plugins.
+    called_backward:
+        Whether run.backward was called.
+    """
+
+    inspected: bool
+    first: bool
+    at_start: bytes | None = None
+    at_backward: bytes | None = None
+    called_backward: bool = False
+
+
+@attrs.define(eq=False)
+class ParameterChangeCounts:
+    """In how many batches of a phase the parameters changed, by the time of the change.
+
+    Parameters
+    ----------
+    batches:
+        The batches that count.
+    between_batches:
+        Changes between the end of a batch and the beginning of the next.
+    before_backward, after_backward:
+        Changes before and after run.backward; in phases without it, ``after_backward`` counts all changes.
+    without_backward:
+        Changes in training batches that did not call run.backward.
+    at_start:
+        The fingerprint at the start of the first batch.
+    """
+
+    batches: int = 0
+    between_batches: int = 0
+    before_backward: int = 0
+    after_backward: int = 0
+    without_backward: int = 0
+    at_start: bytes | None = None
+
+
+@attrs.define(eq=False)
+class ProtocolDetector:
+    """Finds RNN701 from the times at which the parameters change.
+
+    In each batch, call :meth:`open_batch` before other plugins see its start, :meth:`start_batch` after them if the
+    batch is inspected, :meth:`call_backward` when run.backward is called, and at the batch's end :meth:`count_backward`
+    and :meth:`end_batch`. The parameters are compared by fingerprints, so a batch costs a few microseconds an array.
+    ``checked`` says whether several training batches were compared.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from rnncallbacks.core.batch import Batch
+    >>> detector, params = ProtocolDetector(), {"w": np.ones(3)}
+    >>> for index in (1, 2, 3):
+    ...     batch = Batch(None, "train", index)
+    ...     if detector.open_batch("train", params):
+    ...         detector.start_batch("train", params)
+    ...     params["w"] -= 0.1  # the update, too early
+    ...     detector.call_backward("train", params)
+    ...     finding = detector.end_batch(batch, params, repairs=0)
+    >>> finding.message.partition(":")[0]
+    'parameters changed before run.backward and never after it'
+    """
+
+    thresholds: ProtocolThresholds = ProtocolThresholds()
+    checked: bool = state_field(False)
+    _open: dict[str, OpenBatch] = state_field(factory=dict)
+    _begun: dict[str, int] = state_field(factory=dict)
+    _counts: dict[str, ParameterChangeCounts] = state_field(factory=dict)
+    _reported: set[str] = state_field(factory=set)
+    _at_training_end: bytes | None = state_field(None)
+    _first_changed_before: bool = state_field(False)
+    _backward_seen: bool = state_field(False)
+    _batches_with_loss: int = state_field(0)
+    _batches_without_loss: int = state_field(0)
+    _repairs: int = state_field(0)
+
+    def start_run(self, repairs: int) -> None:
+        """Note how many repairs there were before the run began or went on."""
+        self._repairs = repairs
+
+    def start_epoch(self) -> None:
+        """Allow each kind of violation to be reported again."""
+        self._reported.clear()
+        self._at_training_end = None
+
+    def open_batch(self, phase: str, params: object) -> bool:
+        """Begin a batch before plugins see its start; whether it is inspected.
+
+        A change since the end of the last batch was made between the two.
+        """
+        number = self._begun[phase] = self._begun.get(phase, 0) + 1
+        inspected = number <= self.thresholds.first_batches or number % self.thresholds.period < 2
+        if not inspected and self._backward_seen:  # nothing would be compared
+            if phase == TRAIN:
+                self._at_training_end = None
+            return False
+        self._open[phase] = OpenBatch(inspected, first=number == 1)
+        if inspected and phase == TRAIN and self._at_training_end is not None:
+            changed = _fingerprint(params) != self._at_training_end
+            self._counts_of(phase).between_batches += changed
+        return inspected
+
+    def start_batch(self, phase: str, params: object) -> None:
+        """Take the fingerprint after all plugins have seen the batch's start: what they change is no violation."""
+        self._open[phase].at_start = _fingerprint(params)
+
+    def call_backward(self, phase: str, params: object) -> None:
+        """Take the fingerprint at run.backward."""
+        opened = self._open.get(phase)
+        if opened is None:
+            return
+        self._backward_seen = opened.called_backward = True
+        if opened.inspected:
+            opened.at_backward = _fingerprint(params)
+
+    def count_backward(self, batch: Batch) -> Finding | None:
+        """Count a batch at its end, if it is one of training without run.backward."""
+        opened = self._open.get(batch.phase)
+        if opened is None or batch.phase != TRAIN or opened.called_backward or batch.skipped:
+            return None
+        self._batches_with_loss += batch.loss is not None
+        self._batches_without_loss += batch.loss is None
+        if self._backward_seen or self._batches_without_backward != self.thresholds.batches_without_backward:
+            return None
+        return self._without_any_backward()
+
+    def end_batch(self, batch: Batch, params: object, repairs: int) -> Finding | None:
+        """End a batch. ``repairs`` is the number of repairs so far: what a repair changes is no violation."""
+        phase = batch.phase
+        opened = self._open.pop(phase, None)
+        if opened is None:
+            return None
+        if not opened.inspected or opened.at_start is None:
+            if phase == TRAIN:
+                self._at_training_end = None
+            return None
+        at_end, found = _fingerprint(params), None
+        counts = self._counts_of(phase)
+        if repairs > self._repairs:
+            self._repairs = repairs
+            self._counts.clear()
+        elif phase == TRAIN:
+            found = self._judge_training(batch, opened, at_end, counts)
+        else:
+            counts.at_start = counts.at_start or opened.at_start
+            counts.batches += 1
+            counts.after_backward += at_end != opened.at_start
+            # Parameters that are swapped for the validation are soon put back; then nothing was trained.
+            if counts.batches == self.thresholds.validation_batches and at_end != counts.at_start:
+                found = self._judge_validation(phase, counts)
+        if phase == TRAIN:
+            self._at_training_end = at_end
+        return found
+
+    def end_epoch(self, params: object) -> list[Finding]:
+        """Judge short validations, and an epoch without run.backward."""
+        found: list[Finding | None] = []
+        for phase, counts in list(self._counts.items()):
+            if phase != TRAIN and counts.batches:
+                if _fingerprint(params) != counts.at_start:
+                    found.append(self._judge_validation(phase, counts))
+                self._counts.pop(phase, None)
+        if not self._backward_seen and self._batches_without_backward > 1:
+            found.append(self._without_any_backward())
+        return [one for one in found if one is not None]
+
+    @property
+    def _batches_without_backward(self) -> int:
+        return self._batches_with_loss + self._batches_without_loss
+
+    def _counts_of(self, phase: str) -> ParameterChangeCounts:
+        return self._counts.setdefault(phase, ParameterChangeCounts())
+
+    def _judge_training(
+        self, batch: Batch, opened: OpenBatch, at_end: bytes | None, counts: ParameterChangeCounts
+    ) -> Finding | None:
+        wanted = self.thresholds.training_batches
+        if opened.at_backward is None:
+            counts.without_backward += at_end != opened.at_start and not batch.skipped
+            if counts.without_backward < wanted:
+                return None
+            message = (
+                f"parameters changed without run.backward: in {counts.without_backward} training batches that did not "
+                "call run.backward, so no plugin saw these gradients"
+            )
+            return self._report("without", message, {"changed": counts.without_backward})
+        changed_before, changed_after = opened.at_backward != opened.at_start, at_end != opened.at_backward
+        counts.batches += 1
+        counts.before_backward += changed_before
+        counts.after_backward += changed_after
+        if opened.first:
+            self._first_changed_before = changed_before and not changed_after
+        if counts.batches < wanted:
+            return None
+        self.checked = True
+        found = self._judge_order(counts)
+        self._counts[TRAIN] = ParameterChangeCounts()
+        return found
+
+    def _judge_order(self, counts: ParameterChangeCounts) -> Finding | None:
+        if counts.after_backward:
+            return None
+        evidence = {
+            "batches": counts.batches,
+            "changed_before_backward": counts.before_backward,
+            "changed_after_backward": counts.after_backward,
+            "changed_between_batches": counts.between_batches,
+        }
+        if counts.before_backward == counts.batches and self._first_changed_before:
+            message = (
+                f"parameters changed before run.backward and never after it: in {counts.before_backward} of "
+                f"{counts.batches} training batches, so plugins saw the gradients too late"
+            )
+            return self._report("before", message, evidence)
+        if not counts.before_backward and counts.between_batches >= self.thresholds.training_batches:
+            message = (
+                f"parameters changed between training batches, in the loader: {counts.between_batches} times, and "
+                "never after run.backward; update them in the loop's body, after run.backward"
+            )
+            return self._report("between", message, evidence)
+        return None
+
+    def _judge_validation(self, phase: str, counts: ParameterChangeCounts) -> Finding | None:
+        if counts.after_backward != counts.batches:
+            return None
+        message = (
+            f"parameters changed in the phase {phase}: in {counts.after_backward} of {counts.batches} batches of "
+            f"{phase}; update them in the phase {TRAIN!r} only"
+        )
+        return self._report(phase, message, {"batches": counts.batches, "changed": counts.after_backward})
+
+    def _without_any_backward(self) -> Finding | None:
+        severity: Severity | None = "info" if self._batches_without_loss == 0 else None
+        batches = self._batches_without_backward
+        self._batches_with_loss = self._batches_without_loss = 0
+        if "without" in self._reported:
+            return None
+        message = f"no training batch called run.backward: 0 of {batches} batches, so no plugin sees a gradient"
+        return self._report("missing", message, {"batches": batches, "with_backward": 0}, severity)
+
+    def _report(
+        self, violation: str, message: str, evidence: dict[str, int], severity: Severity | None = None
+    ) -> Finding | None:
+        """A finding, unless this violation was reported in this epoch; counting starts again."""
+        self._counts.clear()
+        if violation in self._reported:
+            return None
+        self._reported.add(violation)
+        return Finding("RNN701", message, evidence, severity)
+
+
+def _fingerprint(params: object) -> bytes | None:
+    """The fingerprint of the parameters; None if the run does not know them, or if they are no arrays."""
+    try:
+        return None if params is None else fingerprint(params)
+    except ContainerError:
+        return None

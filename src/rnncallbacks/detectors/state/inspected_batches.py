@@ -1,0 +1,196 @@
+"""Which batches of a phase are inspected, and what is kept of the latest one for the comparison with the next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from rnncallbacks.arrays import Array, FloatArray
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.sequences import Sequences, mask_of, sequences_of
+from rnncallbacks.detectors.state.observed_state import BoolArray, ObservedState, observed_state, state_rows
+from rnncallbacks.detectors.state.row_ends import RowEnds, row_ends
+from rnncallbacks.detectors.state.target_shift import TargetShift
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+
+
+@attrs.frozen(kw_only=True)
+class InspectionSchedule:
+    """Which batches of a phase are inspected. All numbers bound the cost of a guard, and were chosen by eye."""
+
+    first_batches: int = 30
+    """Batches at the beginning of a run that are all inspected, if they have few rows."""
+
+    first_batches_of_many_rows: int = 12
+    """The same, once the inspected batches have ``many_rows`` rows."""
+
+    many_rows: int = 200
+    """Rows of all inspected batches together that are many."""
+
+    period: int = 80
+    """Later, the first two batches of each period of as many batches are inspected."""
+
+
+@attrs.frozen(eq=False)
+class LatestBatch:
+    """What is kept of an inspected batch.
+
+    Parameters
+    ----------
+    number:
+        The number of the batch within its phase, over all epochs, from 1.
+    index:
+        Its number within the epoch, from 1.
+    ends:
+        The ends of its rows; None if its layout is not known.
+    final_state:
+        The state after its last time step; None if that was not observed.
+    batch_size:
+        The number of its sequences; None if it is not known.
+    """
+
+    number: int
+    index: int
+    ends: RowEnds | None
+    final_state: Array | None
+    batch_size: int | None
+
+
+@attrs.frozen(eq=False)
+class InspectedBatch:
+    """A batch at its end, as detectors see it.
+
+    Parameters
+    ----------
+    batch, phase:
+        The batch, and the phase that it belongs to.
+    sequences, ends, state:
+        Its inputs and targets, the ends of its rows, and its state.
+    before:
+        The batch before in the same phase; None if there is none, or if it was not inspected.
+    batch_size:
+        The number of sequences; None if it is not known.
+    """
+
+    batch: Batch
+    phase: PhaseHistory
+    sequences: Sequences
+    ends: RowEnds | None
+    state: ObservedState
+    before: LatestBatch | None
+    batch_size: int | None
+
+    @property
+    def zeros_enter(self) -> bool:
+        """Whether the entering state is zero."""
+        return self.state.entering is None or not self.state.entering.any()
+
+    def entering_rows(self) -> FloatArray | None:
+        """The entering state, of shape (batch, units); None if it is zero, or if its batch axis is not known."""
+        if self.state.entering is None or self.batch_size is None or self.zeros_enter:
+            return None
+        return state_rows(self.state.entering, self.batch_size)
+
+    def new_sequences(self, count: int) -> BoolArray | None:
+        """Which rows begin a new sequence, by the loader's ``starts``; None unless it has a value for each row."""
+        starts = self.batch.starts
+        return None if starts is None or starts.shape != (count,) else starts.astype(np.bool_, copy=False)
+
+
+@attrs.define(eq=False)
+class PhaseHistory:
+    """Follows the batches of one phase, such as "train".
+
+    Call :meth:`begin` when a batch begins, :meth:`observe` when its states are known, :meth:`inspect` when it ends, and
+    :meth:`keep` after the detectors have seen it; of these, all but the first for inspected batches only.
+
+    Attributes
+    ----------
+    number, index:
+        The number of the open batch within the phase, over all epochs, and within the epoch, both from 1.
+    inspected:
+        Whether the open batch is inspected.
+    state:
+        The state of the open batch, or of the last inspected one before it.
+    carried:
+        The state that the run carried over to the open batch, to be set after :meth:`begin`; None if there is none.
+    latest:
+        The latest inspected batch before the open one.
+    shift:
+        The shift between inputs and targets.
+    vocab_size:
+        The number of classes that targets have shown so far, 0 if they are no classes.
+
+    Example
+    -------
+    >>> phase = PhaseHistory("train", InspectionSchedule(first_batches=2, period=100))
+    >>> for index in (1, 2, 3):
+    ...     print(phase.begin(index, count=None))
+    True
+    True
+    False
+    """
+
+    name: str
+    schedule: InspectionSchedule = InspectionSchedule()
+    number: int = state_field(0)
+    index: int = state_field(1)
+    inspected: bool = state_field(False)
+    state: ObservedState | None = state_field(None)
+    carried: Array | None = state_field(None)
+    latest: LatestBatch | None = state_field(None)
+    shift: TargetShift = state_field(factory=TargetShift)
+    vocab_size: int = state_field(0)
+    _rows: int = state_field(0)
+
+    def begin(self, index: int, count: int | None) -> bool:
+        """Begin a batch, the ``index``-th of ``count`` in its epoch; whether it is inspected."""
+        self.number += 1
+        self.index = index
+        schedule = self.schedule
+        many_rows = self._rows >= schedule.many_rows
+        first = schedule.first_batches_of_many_rows if many_rows else schedule.first_batches
+        # At the first and the last batch of an epoch, one phase takes over from another.
+        self.inspected = self.number <= first or self.number % schedule.period < 2 or index in (1, count)
+        if self.inspected:
+            self.state = self.carried = None
+        return self.inspected
+
+    def observe(self, batch: Batch) -> None:
+        """Note the state of the open batch, as far as it is seen by now."""
+        self.state = observed_state(batch)
+
+    def inspect(self, batch: Batch) -> InspectedBatch:
+        """The open batch, for the detectors."""
+        if self.state is None or not self.state.known:
+            self.observe(batch)
+        assert self.state is not None
+        sequences = sequences_of(batch)
+        mask = mask_of(batch, sequences)
+        ends = row_ends(sequences, mask)
+        self.learn(sequences, mask)
+        size = batch.batch_size or sequences.batch_size or (None if batch.starts is None else len(batch.starts))
+        return InspectedBatch(batch, self, sequences, ends, self.state, self.adjacent, size)
+
+    def learn(self, sequences: Sequences, mask: Array | None) -> None:
+        """Learn the number of classes and the shift between inputs and targets from the first batches."""
+        targets = sequences.targets
+        if self.number > self.schedule.first_batches or targets is None or sequences.time_axis is None:
+            return
+        if targets.dtype.kind != "f" and targets.size:
+            self.vocab_size = max(self.vocab_size, sequences.vocab_size or int(targets.max()) + 1)
+        self.shift.learn(sequences, mask)
+
+    def keep(self, current: InspectedBatch) -> None:
+        """Keep what the comparison with the next batch needs."""
+        self._rows += current.batch_size or 0
+        self.latest = LatestBatch(self.number, self.index, current.ends, current.state.final, current.batch_size)
+
+    @property
+    def adjacent(self) -> LatestBatch | None:
+        """The batch before the open one, if it was inspected."""
+        return self.latest if self.latest is not None and self.latest.number == self.number - 1 else None

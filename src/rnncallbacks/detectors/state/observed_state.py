@@ -1,0 +1,163 @@
+"""The recurrent state that entered and left a batch, as the script or the run shows it, and its rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from rnncallbacks.arrays import Array, FloatArray, named_arrays
+from rnncallbacks.errors import ContainerError
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@attrs.frozen(kw_only=True)
+class StateMatchThresholds:
+    """When two states count as copies of each other."""
+
+    largest_difference: float = 1e-5
+    """Largest difference between two entries, relative to the larger of 1 and the entry: one of the copies may have
+    been rounded to float32, whose precision is 1.2e-7. Chosen by eye."""
+
+
+STATE_MATCH = StateMatchThresholds()
+
+
+@attrs.frozen(eq=False)
+class ObservedState:
+    """The state of one batch, as far as it is seen.
+
+    Parameters
+    ----------
+    known:
+        Whether the script or the run shows anything of the state.
+    entering:
+        The state that entered; None if the run handed out zeros, or if nothing is known.
+    after_first_step, final:
+        The state after the first and after the last time step, None if no hidden states were observed.
+    count:
+        The number of observed hidden states, 0 if the entering state was observed by itself.
+    """
+
+    known: bool
+    entering: Array | None = None
+    after_first_step: Array | None = None
+    final: Array | None = None
+    count: int = 0
+
+    def shows_entering(self, seq_len: int | None) -> bool:
+        """Whether the entering state is seen. As many hidden states as time steps lack the entering one."""
+        return self.known and self.count != seq_len
+
+
+def first_array(state: Any) -> Array | None:
+    """The first array of a state, which is h of an LSTM's (h, c); None if there is none."""
+    if isinstance(state, np.ndarray):
+        return state
+    try:
+        return next(iter(named_arrays(state, "state").values()), None)
+    except ContainerError:
+        return None
+
+
+def hidden_state_steps(hidden_states: Any) -> list[Array] | Array | None:
+    """Observed hidden states as one array a time step, the entering one first; None if they are something else.
+
+    Example
+    -------
+    >>> [state.shape for state in hidden_state_steps([(np.zeros(2), np.zeros(2)), (np.ones(2), np.ones(2))])]
+    [(2,), (2,)]
+    """
+    if isinstance(hidden_states, np.ndarray):
+        return hidden_states if hidden_states.ndim > 1 and len(hidden_states) > 1 else None
+    if not isinstance(hidden_states, list | tuple) or len(hidden_states) < 2:
+        return None
+    steps = [first_array(state) for state in hidden_states]
+    return [step for step in steps if step is not None] if all(step is not None for step in steps) else None
+
+
+def observed_state(batch: Batch) -> ObservedState:
+    """The state that the script observed, else the state that the run handed out.
+
+    Example
+    -------
+    >>> from rnncallbacks.core.batch import Batch
+    >>> state = observed_state(Batch(None, "train", 1, observed={"hidden_states": np.zeros((21, 50, 16))}))
+    >>> state.entering.shape, state.count
+    ((50, 16), 21)
+    """
+    entering = first_array(batch.observed.get("entering_state"))
+    steps = hidden_state_steps(batch.observed.get("hidden_states"))
+    if steps is None:
+        if entering is not None:
+            return ObservedState(True, entering)
+        return ObservedState(batch.batch_size is not None, first_array(batch.entering_state))
+    count = len(steps) if entering is None else 0
+    entering = steps[0] if entering is None else entering
+    # The arrays may be buffers that the next forward pass overwrites.
+    return ObservedState(True, entering.copy(), steps[1], steps[-1].copy(), count)
+
+
+def state_rows(state: Array, batch_size: int) -> FloatArray | None:
+    """The state as a matrix of shape (batch_size, units); None if no axis has the length of the batch.
+
+    Where two axes have that length, the batch's is the one along which some entries are all zero.
+
+    Example
+    -------
+    >>> state_rows(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), batch_size=2).tolist()
+    [[1.0, 3.0, 5.0], [2.0, 4.0, 6.0]]
+    """
+    axes = [axis for axis, length in enumerate(state.shape) if length == batch_size]
+    if not axes:
+        return np.reshape(state, (1, -1)) if batch_size == 1 and state.ndim == 1 else None
+    matrices = [np.moveaxis(state, axis, 0).reshape(batch_size, -1) for axis in axes]
+    for matrix in matrices[1:]:
+        if not matrix.any(axis=1).all():
+            return matrix
+    return matrices[0]
+
+
+def matching_rows(rows: FloatArray, others: FloatArray) -> BoolArray:
+    """Which rows of a state equal the row of the same number of another state, within float32 rounding.
+
+    Rows that the other state does not have do not match, nor do rows with NaN or infinite entries.
+
+    Example
+    -------
+    >>> matching_rows(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 2.0], [0.0, 4.0]])).tolist()
+    [True, False]
+    """
+    if rows.shape == others.shape and np.array_equal(rows, others) and np.isfinite(rows).all():
+        return np.ones(len(rows), dtype=np.bool_)
+    matching = np.zeros(len(rows), dtype=np.bool_)
+    if rows.shape[1:] == others.shape[1:]:
+        common = min(len(rows), len(others))
+        with np.errstate(all="ignore"):  # inf - inf of a diverged run is NaN, which compares as False
+            difference = np.abs(rows[:common] - others[:common])
+            allowed = STATE_MATCH.largest_difference * np.maximum(1.0, np.abs(others[:common]))
+            matching[:common] = (difference <= allowed).all(axis=1)
+    return matching
+
+
+def rows_all_equal(rows: FloatArray) -> bool:
+    """Whether two or more sequences enter with one and the same state, as with a learned initial state."""
+    return len(rows) > 1 and bool((rows == rows[0]).all())
+
+
+def root_mean_square(rows: FloatArray) -> float:
+    """The root mean square (RMS) of the entries, computed in float64.
+
+    Example
+    -------
+    >>> root_mean_square(np.array([[3.0, -4.0, 0.0, 0.0]]))
+    2.5
+    """
+    with np.errstate(all="ignore"):
+        return float(np.sqrt(np.mean(np.square(rows, dtype=np.float64))))

@@ -1,0 +1,82 @@
+"""Where a state that enters a batch comes from: the final state of the batch before, or of another phase."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+import numpy as np
+
+from rnncallbacks.arrays import Array, FloatArray
+from rnncallbacks.detectors.state.inspected_batches import InspectedBatch, LatestBatch, PhaseHistory
+from rnncallbacks.detectors.state.observed_state import (
+    BoolArray,
+    matching_rows,
+    root_mean_square,
+    rows_all_equal,
+    state_rows,
+)
+
+
+@attrs.frozen(eq=False)
+class StateOrigin:
+    """The earlier batch whose final state enters a batch.
+
+    Parameters
+    ----------
+    earlier:
+        That batch.
+    other_phase:
+        The name of its phase; None if it is the phase of the batch that its state enters.
+    rows:
+        Which rows of the entering state come from it, of shape (batch,).
+    rms:
+        The root mean square of these rows.
+    """
+
+    earlier: LatestBatch
+    other_phase: str | None
+    rows: BoolArray
+    rms: float
+
+
+def state_origin(current: InspectedBatch, phases: Iterable[PhaseHistory]) -> StateOrigin | None:
+    """The origin of the state that enters a batch.
+
+    None if zeros enter, if all sequences enter with the same state (a learned initial state), or if no earlier batch
+    ended with the state: it was then set on purpose, as by an encoder.
+    """
+    entering = current.entering_rows()
+    if entering is None or rows_all_equal(entering):
+        return None
+    return find_origin(current.phase, phases, entering)
+
+
+def find_origin(phase: PhaseHistory, phases: Iterable[PhaseHistory], entering: FloatArray) -> StateOrigin | None:
+    """The batch whose final state enters the open batch of ``phase``, with ``entering`` of shape (batch, units)."""
+    nonzero = entering.any(axis=1)
+    candidates: list[tuple[LatestBatch | None, str | None, Array | None]] = [(phase.adjacent, None, phase.carried)]
+    # One phase takes over from another where an epoch's batches begin, or within them, and there both are inspected.
+    # Elsewhere, saturated units may have the state of another phase by chance.
+    if phase.index == 1 or phase.adjacent is not None:
+        candidates += [(other.latest, other.name, None) for other in phases if other is not phase]
+    for earlier, other_phase, carried in candidates:
+        if earlier is not None:
+            rows = nonzero & _rows_from(entering, earlier, carried)
+            if rows.any():
+                return StateOrigin(earlier, other_phase, rows, root_mean_square(entering[rows]))
+    return None
+
+
+def _rows_from(entering: FloatArray, earlier: LatestBatch, carried: Array | None) -> BoolArray:
+    """Which rows are those of the earlier final state: as the hidden states show it, else as the run carried it."""
+    rows = np.zeros(len(entering), dtype=np.bool_)
+    final, batch_size = earlier.final_state, earlier.batch_size
+    final_rows = None if final is None or batch_size is None else state_rows(final, batch_size)
+    if final_rows is not None:
+        rows = matching_rows(entering, final_rows)
+        if earlier.ends is None or not earlier.ends.ends_early.any():
+            return rows
+    # With padding, the state after the last time step is not that after a row's own last step.
+    carried_rows = None if carried is None else state_rows(carried, len(entering))
+    return rows if carried_rows is None else rows | matching_rows(entering, carried_rows)
