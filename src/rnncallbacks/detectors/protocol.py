@@ -10,7 +10,7 @@ from rnncallbacks.alarms.catalogue import Severity
 from rnncallbacks.arrays import fingerprint
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN
-from rnncallbacks.detectors.finding import Finding
+from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.errors import ContainerError
 
 if TYPE_CHECKING:
@@ -96,7 +96,6 @@ class ProtocolDetector:
     In each batch, call :meth:`open_batch` before other plugins see its start, :meth:`start_batch` after them if the
     batch is inspected, :meth:`call_backward` when run.backward is called, and at the batch's end :meth:`count_backward`
     and :meth:`end_batch`. The parameters are compared by fingerprints, so a batch costs a few microseconds an array.
-    ``checked`` says whether several training batches were compared.
 
     Example
     -------
@@ -109,13 +108,12 @@ class ProtocolDetector:
     ...         detector.start_batch("train", params)
     ...     params["w"] -= 0.1  # the update, too early
     ...     detector.call_backward("train", params)
-    ...     finding = detector.end_batch(batch, params, repairs=0)
-    >>> finding.message.partition(":")[0]
+    ...     result = detector.end_batch(batch, params, repairs=0)
+    >>> result.finding.message.partition(":")[0]
     'parameters changed before run.backward and never after it'
     """
 
     thresholds: ProtocolThresholds = ProtocolThresholds()
-    checked: bool = state_field(False)
     _open: dict[str, OpenBatch] = state_field(factory=dict)
     _begun: dict[str, int] = state_field(factory=dict)
     _counts: dict[str, ParameterChangeCounts] = state_field(factory=dict)
@@ -166,46 +164,46 @@ class ProtocolDetector:
         if opened.inspected:
             opened.at_backward = _fingerprint(params)
 
-    def count_backward(self, batch: Batch) -> Finding | None:
+    def count_backward(self, batch: Batch) -> CheckResult:
         """Count a batch at its end, if it is one of training without run.backward."""
         opened = self._open.get(batch.phase)
         if opened is None or batch.phase != TRAIN or opened.called_backward or batch.skipped:
-            return None
+            return CheckResult()
         self._batches_with_loss += batch.loss is not None
         self._batches_without_loss += batch.loss is None
         if self._backward_seen or self._batches_without_backward != self.thresholds.batches_without_backward:
-            return None
-        return self._without_any_backward()
+            return CheckResult()
+        return CheckResult(finding=self._without_any_backward())
 
-    def end_batch(self, batch: Batch, params: object, repairs: int) -> Finding | None:
+    def end_batch(self, batch: Batch, params: object, repairs: int) -> CheckResult:
         """End a batch. ``repairs`` is the number of repairs so far: what a repair changes is no violation."""
         phase = batch.phase
         opened = self._open.pop(phase, None)
         if opened is None:
-            return None
+            return CheckResult()
         if not opened.inspected or opened.at_start is None:
             if phase == TRAIN:
                 self._at_training_end = None
-            return None
-        at_end, found = _fingerprint(params), None
+            return CheckResult()
+        at_end, result = _fingerprint(params), CheckResult()
         counts = self._counts_of(phase)
         if repairs > self._repairs:
             self._repairs = repairs
             self._counts.clear()
         elif phase == TRAIN:
-            found = self._judge_training(batch, opened, at_end, counts)
+            result = self._judge_training(batch, opened, at_end, counts)
         else:
             counts.at_start = counts.at_start or opened.at_start
             counts.batches += 1
             counts.after_backward += at_end != opened.at_start
             # Parameters that are swapped for the validation are soon put back; then nothing was trained.
             if counts.batches == self.thresholds.validation_batches and at_end != counts.at_start:
-                found = self._judge_validation(phase, counts)
+                result = CheckResult(finding=self._judge_validation(phase, counts))
         if phase == TRAIN:
             self._at_training_end = at_end
-        return found
+        return result
 
-    def end_epoch(self, params: object) -> list[Finding]:
+    def end_epoch(self, params: object) -> list[CheckResult]:
         """Judge short validations, and an epoch without run.backward."""
         found: list[Finding | None] = []
         for phase, counts in list(self._counts.items()):
@@ -215,7 +213,7 @@ class ProtocolDetector:
                 self._counts.pop(phase, None)
         if not self._backward_seen and self._batches_without_backward > 1:
             found.append(self._without_any_backward())
-        return [one for one in found if one is not None]
+        return [CheckResult(finding=one) for one in found]
 
     @property
     def _batches_without_backward(self) -> int:
@@ -226,17 +224,17 @@ class ProtocolDetector:
 
     def _judge_training(
         self, batch: Batch, opened: OpenBatch, at_end: bytes | None, counts: ParameterChangeCounts
-    ) -> Finding | None:
+    ) -> CheckResult:
         wanted = self.thresholds.training_batches
         if opened.at_backward is None:
             counts.without_backward += at_end != opened.at_start and not batch.skipped
             if counts.without_backward < wanted:
-                return None
+                return CheckResult()
             message = (
                 f"parameters changed without run.backward: in {counts.without_backward} training batches that did not "
                 "call run.backward, so no plugin saw these gradients"
             )
-            return self._report("without", message, {"changed": counts.without_backward})
+            return CheckResult(finding=self._report("without", message, {"changed": counts.without_backward}))
         changed_before, changed_after = opened.at_backward != opened.at_start, at_end != opened.at_backward
         counts.batches += 1
         counts.before_backward += changed_before
@@ -244,11 +242,10 @@ class ProtocolDetector:
         if opened.first:
             self._first_changed_before = changed_before and not changed_after
         if counts.batches < wanted:
-            return None
-        self.checked = True
+            return CheckResult()
         found = self._judge_order(counts)
         self._counts[TRAIN] = ParameterChangeCounts()
-        return found
+        return CheckResult(finding=found, checked=("RNN701",))
 
     def _judge_order(self, counts: ParameterChangeCounts) -> Finding | None:
         if counts.after_backward:

@@ -12,9 +12,9 @@ from rnncallbacks.detectors.state.contiguity import ContiguityCounts
 from rnncallbacks.detectors.state.continuation import compare_row_ends
 from rnncallbacks.detectors.state.row_ends import row_ends
 from rnncallbacks.detectors.state.target_shift import TargetShift
-from rnncallbacks.rnn.batches import SequenceLoader
-from rnncallbacks.rnn.streams import StreamLoader
-from rnncallbacks.rnn.tasks import anbn
+from rnncallbacks.rnn.data.anbn import anbn
+from rnncallbacks.rnn.data.loaders import SequenceLoader
+from rnncallbacks.rnn.data.streams import StreamLoader
 
 SEQ_LEN, ROWS = 12, 5
 

@@ -12,8 +12,8 @@ from rnncallbacks.detectors.state.observed_state import (
     hidden_state_steps,
     matching_rows,
     observed_state,
-    root_mean_square,
     rows_all_equal,
+    state_rms,
     state_rows,
 )
 
@@ -65,7 +65,7 @@ def test_what_the_script_observed_wins_over_what_the_run_handed_out():
     )
     assert seen.count == T + 1
     batch = batch_of(hidden_states=hiddens)
-    batch.evidence["entering_state"] = own
+    batch.observed["entering_state"] = own
     seen = observed_state(batch)
     np.testing.assert_array_equal(seen.entering, own)
     assert seen.count == 0
@@ -123,8 +123,8 @@ def test_a_state_that_all_sequences_share():
 
 
 def test_root_mean_square():
-    assert root_mean_square(np.array([[3.0, -4.0]], dtype=np.float32)) == pytest.approx(12.5**0.5)
-    assert root_mean_square(np.full((2, 2), 1e200)) == np.inf
+    assert state_rms(np.array([[3.0, -4.0]], dtype=np.float32)) == pytest.approx(12.5**0.5)
+    assert state_rms(np.full((2, 2), 1e200)) == np.inf
 
 
 def test_as_many_hidden_states_as_time_steps_lack_the_entering_one():

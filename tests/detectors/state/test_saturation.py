@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnncallbacks.core.batch import Batch
+from rnncallbacks.detectors.finding import CheckResult
 from rnncallbacks.detectors.state.saturation import SaturationDetector, SaturationThresholds, saturated_share
 
 rng = np.random.default_rng(0)
@@ -61,8 +62,8 @@ def test_one_batch_or_two_are_no_window():
     assert windows([0.96, 0.96, 0.0, 0.0, 0.0], [3.3] * 5) == []
     assert windows([0.96] * 4, [3.3] * 4) == []
     detector = SaturationDetector(SaturationThresholds(batches=2))
-    assert (detector.add(0.01, 1.0, None), detector.checked) == (None, False)
-    assert (detector.add(0.02, 1.0, None), detector.checked) == (None, True)
+    assert (detector.add(0.01, 1.0, None), detector.judged) == (None, False)
+    assert (detector.add(0.02, 1.0, None), detector.judged) == (None, True)
 
 
 def test_findings_have_a_headline_and_the_numbers():
@@ -82,13 +83,12 @@ def test_batches_without_a_loss_do_not_count(loss):
     detector = SaturationDetector(SaturationThresholds(batches=1))
     states = np.tanh(100.0 * rng.normal(size=(9, 3, 4)))
     batch = Batch(None, "train", 1, loss=loss, observed={"hidden_states": states})
-    assert detector.check(batch, vocab_size=20) is None
-    assert not detector.checked
+    assert detector.check(batch, vocab_size=20) == CheckResult()
     batch.loss, batch.skipped = 3.0, True
-    assert detector.check(batch, vocab_size=20) is None
+    assert detector.check(batch, vocab_size=20) == CheckResult()
     batch.skipped = False
-    assert detector.check(batch, vocab_size=20).severity is None
-    assert detector.checked
+    result = detector.check(batch, vocab_size=20)
+    assert (result.finding.severity, result.checked) == (None, ("RNN407",))
 
 
 @given(st.lists(st.floats(0.0, 0.49), min_size=1, max_size=60), st.floats(0.01, 10))

@@ -88,9 +88,9 @@ def test_the_inputs_tell_the_size_only_if_the_state_does_not_look_like_their_oth
 
 
 def check(*args, **options):
-    detector = StateWidthDetector()
-    found = detector.check(inspected(*args, **options), epoch=1)
-    return detector.checked, None if found is None else found.severity or "error"
+    result = StateWidthDetector().check(inspected(*args, **options), epoch=1)
+    found = result.finding
+    return result.checked == ("RNN202",), None if found is None else found.severity or "error"
 
 
 def test_shapes_that_fit_are_checked():
@@ -113,7 +113,8 @@ def test_a_column_of_the_final_state_is_an_error_and_one_of_zeros_an_info():
 
 
 def test_the_finding_has_a_headline_and_the_shapes():
-    found = StateWidthDetector().check(inspected(ObservedState(True, 2 * np.ones((H, 4))), batch_size=B), epoch=1)
+    current = inspected(ObservedState(True, 2 * np.ones((H, 4))), batch_size=B)
+    found = StateWidthDetector().check(current, epoch=1).finding
     assert found.code == "RNN202"
     assert found.message == (
         "the state that entered batch 2 of train does not fit the batch: "
@@ -126,7 +127,7 @@ def test_each_severity_is_reported_once_an_epoch():
     detector = StateWidthDetector()
     wrong, zeros = ObservedState(True, np.ones((H, 4))), ObservedState(True, np.zeros((H, 1)), np.ones((H, B)))
     found = [
-        detector.check(inspected(state, batch_size=B), epoch)
+        detector.check(inspected(state, batch_size=B), epoch).finding
         for epoch in (1, 2)
         for state in (zeros, wrong, zeros, wrong)
     ]

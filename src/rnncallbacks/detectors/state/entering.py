@@ -7,7 +7,7 @@ import attrs
 from rnncallbacks.alarms.catalogue import Severity
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN
-from rnncallbacks.detectors.finding import Finding
+from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.detectors.state.contiguity import ContiguityCounts
 from rnncallbacks.detectors.state.continuation import Continuation, compare_row_ends
 from rnncallbacks.detectors.state.inspected_batches import InspectedBatch, PhaseHistory
@@ -53,52 +53,44 @@ class StateLeakDetector:
 
     A leak needs two things: the state that enters is the final state of an earlier batch, and the rows do not continue
     the rows of that batch. The second is said by the loader's ``starts``, else by the contiguity of inputs and targets.
-    ``checked`` says whether both could be told of some batch.
     """
 
     thresholds: StateLeakThresholds = StateLeakThresholds()
-    checked: bool = state_field(False)
     _phases: dict[str, PhaseLeaks] = state_field(factory=dict)
 
-    def check(self, current: InspectedBatch, origin: StateOrigin | None) -> Finding | None:
+    def check(self, current: InspectedBatch, origin: StateOrigin | None) -> CheckResult:
         """Judge a batch; ``origin`` is the earlier batch that its entering state comes from."""
         if origin is None:
-            self.checked |= self._is_known_to_be_new(current)
-            return None
+            return CheckResult(checked=("RNN201",) if _is_known_to_be_new(current) else ())
         leaks = self._phases.setdefault(current.phase.name, PhaseLeaks())
         if origin.other_phase is not None:
             counts = leaks.across.setdefault(origin.other_phase, ContiguityCounts())
         elif _follows(current, origin):
             counts = leaks.within
         else:
-            return None
+            return CheckResult()
         leaks.state_rms = origin.rms
         new_sequences = current.new_sequences(len(origin.rows))
         if new_sequences is not None:
-            self.checked = True
-            return self._check_starts(current, origin, leaks, new_sequences)
-        return self._check_contents(current, origin, leaks, counts)
+            found = self._judge_starts(current, origin, leaks, new_sequences)
+        else:
+            order = _compare_with_earlier(current, origin)
+            if order is None:
+                return CheckResult()
+            counts.add(order, origin.rows)
+            found = self._judge_contents(current.phase, origin.other_phase, leaks, counts)
+        return CheckResult(finding=found, checked=("RNN201",))
 
-    def end_epoch(self, phase: PhaseHistory) -> Finding | None:
+    def end_epoch(self, phase: PhaseHistory) -> CheckResult:
         """Judge the batches of a short epoch, in none of which rows continued."""
         leaks = self._phases.get(phase.name)
         if leaks is None or leaks.within.broken_batches < leaks.within.batches:
-            return None
+            return CheckResult()
         wanted = self.thresholds.broken_batches_at_epoch_end
-        return self._judge_counts(phase, leaks, leaks.within, None, f"batches of {phase.name}", wanted)
+        found = self._judge_counts(phase, leaks, leaks.within, None, f"batches of {phase.name}", wanted)
+        return CheckResult(finding=found)
 
-    @staticmethod
-    def _is_known_to_be_new(current: InspectedBatch) -> bool:
-        """Whether zeros, a learned initial state or a state that no batch ended with is seen to enter."""
-        before = current.before
-        if current.zeros_enter:
-            return before is not None
-        rows = current.entering_rows()
-        if rows is None:
-            return False
-        return rows_all_equal(rows) or (before is not None and before.final_state is not None)
-
-    def _check_starts(
+    def _judge_starts(
         self, current: InspectedBatch, origin: StateOrigin, leaks: PhaseLeaks, new_sequences: BoolArray
     ) -> Finding | None:
         leaking = int((origin.rows & new_sequences).sum())
@@ -119,21 +111,10 @@ class StateLeakDetector:
         }
         return Finding("RNN201", message, evidence, _severity(phase, origin.other_phase))
 
-    def _check_contents(
-        self, current: InspectedBatch, origin: StateOrigin, leaks: PhaseLeaks, counts: ContiguityCounts
+    def _judge_contents(
+        self, phase: PhaseHistory, other: str | None, leaks: PhaseLeaks, counts: ContiguityCounts
     ) -> Finding | None:
-        phase, ends = current.phase, current.ends
-        if origin.earlier.ends is None or ends is None:
-            return None
-        found = compare_row_ends(origin.earlier.ends, ends, phase.shift.steps)
-        if not found.known.any() and getattr(current.batch.data, "starts", 0) is None:
-            # A batch of the library's own class that could mark its starts, and does not: all of its sequences begin.
-            found = Continuation(found.continues, ~found.known)
-        if not found.known.any():
-            return None
-        self.checked = True
-        counts.add(found, origin.rows)
-        thresholds, other = self.thresholds, origin.other_phase
+        thresholds = self.thresholds
         wanted = thresholds.broken_batches if other is None else thresholds.broken_batches_across_phases
         return self._judge_counts(phase, leaks, counts, other, f"batch {phase.index} of {phase.name}", wanted)
 
@@ -167,6 +148,28 @@ class StateLeakDetector:
         counts.clear()
         leaks.quiet_until = phase.number + self.thresholds.quiet_batches
         return Finding("RNN201", message, evidence, _severity(phase, other))
+
+
+def _is_known_to_be_new(current: InspectedBatch) -> bool:
+    """Whether zeros, a learned initial state or a state that no batch ended with is seen to enter."""
+    before = current.before
+    if current.zeros_enter:
+        return before is not None
+    rows = current.entering_rows()
+    if rows is None:
+        return False
+    return rows_all_equal(rows) or (before is not None and before.final_state is not None)
+
+
+def _compare_with_earlier(current: InspectedBatch, origin: StateOrigin) -> Continuation | None:
+    """Which rows continue those of the earlier batch; None if it is known of none."""
+    if origin.earlier.ends is None or current.ends is None:
+        return None
+    order = compare_row_ends(origin.earlier.ends, current.ends, current.phase.shift.steps)
+    if not order.known.any() and getattr(current.batch.data, "starts", 0) is None:
+        # A batch of the library's own class that could mark its starts, and does not: all of its sequences begin.
+        order = Continuation(order.continues, ~order.known)
+    return order if order.known.any() else None
 
 
 def _follows(current: InspectedBatch, origin: StateOrigin) -> bool:

@@ -151,12 +151,12 @@ def rows_all_equal(rows: FloatArray) -> bool:
     return len(rows) > 1 and bool((rows == rows[0]).all())
 
 
-def root_mean_square(rows: FloatArray) -> float:
+def state_rms(rows: FloatArray) -> float:
     """The root mean square (RMS) of the entries, computed in float64.
 
     Example
     -------
-    >>> root_mean_square(np.array([[3.0, -4.0, 0.0, 0.0]]))
+    >>> state_rms(np.array([[3.0, -4.0, 0.0, 0.0]]))
     2.5
     """
     with np.errstate(all="ignore"):

@@ -10,7 +10,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.finding import Finding
+from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.detectors.state.observed_state import hidden_state_steps
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class SaturationDetector:
 
     Collects the share of saturated units of some batches, then judges them together and starts again. Units that
     saturate during training, and units of a network with a low loss, are reported as info: networks that learn with
-    large updates have been seen with 80% of units saturated. ``checked`` says whether one window of batches is full.
+    large updates have been seen with 80% of units saturated.
 
     Example
     -------
@@ -95,21 +95,21 @@ class SaturationDetector:
     """
 
     thresholds: SaturationThresholds = SATURATION
-    checked: bool = state_field(False)
+    judged: bool = state_field(False)
     first_share: float | None = state_field(None)
     first_loss: float = state_field(0.0)
     _shares: list[float] = state_field(factory=list)
     _losses: list[float] = state_field(factory=list)
 
-    def check(self, batch: Batch, vocab_size: int) -> Finding | None:
+    def check(self, batch: Batch, vocab_size: int) -> CheckResult:
         """Take a training batch in, with the number of classes, 0 if it is not known."""
         steps = hidden_state_steps(batch.observed.get("hidden_states"))
         if steps is None or batch.loss is None or not math.isfinite(batch.loss) or batch.skipped:
-            return None
-        share = saturated_share(steps, self.thresholds)
-        if share is None:
-            return None
-        return self.add(share, batch.loss, math.log(vocab_size) if vocab_size > 1 else None)
+            return CheckResult()
+        share, found = saturated_share(steps, self.thresholds), None
+        if share is not None:
+            found = self.add(share, batch.loss, math.log(vocab_size) if vocab_size > 1 else None)
+        return CheckResult(finding=found, checked=("RNN407",) if self.judged else ())
 
     def add(self, share: float, loss: float, uniform_loss: float | None) -> Finding | None:
         """Take in the share of saturated units of a batch.
@@ -124,7 +124,7 @@ class SaturationDetector:
             return None
         shares, losses = self._shares, self._losses
         self._shares, self._losses = [], []
-        self.checked = True
+        self.judged = True
         faulty = sum(one >= self.thresholds.fault_share for one in shares)
         if faulty < self.thresholds.faulty_batches * len(shares):
             return None

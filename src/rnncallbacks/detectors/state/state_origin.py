@@ -12,8 +12,8 @@ from rnncallbacks.detectors.state.inspected_batches import InspectedBatch, Lates
 from rnncallbacks.detectors.state.observed_state import (
     BoolArray,
     matching_rows,
-    root_mean_square,
     rows_all_equal,
+    state_rms,
     state_rows,
 )
 
@@ -64,7 +64,7 @@ def find_origin(phase: PhaseHistory, phases: Iterable[PhaseHistory], entering: F
         if earlier is not None:
             rows = nonzero & _rows_from(entering, earlier, carried)
             if rows.any():
-                return StateOrigin(earlier, other_phase, rows, root_mean_square(entering[rows]))
+                return StateOrigin(earlier, other_phase, rows, state_rms(entering[rows]))
     return None
 
 

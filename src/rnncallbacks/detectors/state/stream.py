@@ -7,9 +7,9 @@ import numpy as np
 
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN
-from rnncallbacks.detectors.finding import Finding
+from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.detectors.state.contiguity import ContiguityCounts
-from rnncallbacks.detectors.state.continuation import compare_row_ends
+from rnncallbacks.detectors.state.continuation import Continuation, compare_row_ends
 from rnncallbacks.detectors.state.inspected_batches import InspectedBatch
 from rnncallbacks.detectors.state.state_origin import StateOrigin
 
@@ -31,46 +31,41 @@ class ForgottenStreamDetector:
 
     All rows of all batches must continue the row before, which must not be possible by chance, although zeros enter
     each batch. A single batch that a state is carried into starts the count again. If the loader's ``starts`` says that
-    all rows begin new sequences, the finding is an info. ``checked`` says whether batches could be compared.
+    all rows begin new sequences, the finding is an info.
     """
 
     thresholds: ForgottenStreamThresholds = ForgottenStreamThresholds()
-    checked: bool = state_field(False)
     _counts: ContiguityCounts = state_field(factory=ContiguityCounts)
     _all_marked_new: bool = state_field(False)
 
-    def check(self, current: InspectedBatch, origin: StateOrigin | None) -> Finding | None:
+    def check(self, current: InspectedBatch, origin: StateOrigin | None) -> CheckResult:
         """Judge a batch; ``origin`` is the earlier batch that its entering state comes from."""
         training = current.phase.name == TRAIN
         if origin is not None and origin.other_phase is None:
-            self.checked = True
             if training:
                 self._counts.clear()
-        if origin is not None or not training or not current.zeros_enter:
-            return None
-        before, ends = current.before, current.ends
-        if before is None or before.ends is None or ends is None or current.phase.index == 1:
-            return None
-        dead_units = before.final_state is not None and not before.final_state.any()
-        if current.batch.entering_state is not None or dead_units:
-            return None  # the zeros that enter were carried
-        found = compare_row_ends(before.ends, ends, current.phase.shift.steps)
-        if found.ends is None:
-            return None
-        self.checked = True
-        new_sequences = current.new_sequences(ends.batch_size)
-        all_new = new_sequences is not None and bool(new_sequences.all())
-        self._all_marked_new = all_new and (self._all_marked_new or not self._counts.rows)
-        every_row = np.ones(ends.batch_size, dtype=np.bool_)
-        self._counts.add(found, every_row if new_sequences is None or all_new else ~new_sequences)
-        return self._judge(self.thresholds.batches)
+            return CheckResult(checked=("RNN203",))
+        if origin is not None or not training:
+            return CheckResult()
+        order = _compare_if_reset(current)
+        if order is None or current.ends is None:
+            return CheckResult()
+        self._count(current, order, current.ends.batch_size)
+        return CheckResult(finding=self._judge(self.thresholds.batches), checked=("RNN203",))
 
-    def end_epoch(self) -> Finding | None:
+    def end_epoch(self) -> CheckResult:
         """Judge the training batches of a short epoch."""
         found = self._judge(self.thresholds.batches_at_epoch_end)
         if self._counts.continuing < self._counts.rows:
             self._counts.clear()
-        return found
+        return CheckResult(finding=found)
+
+    def _count(self, current: InspectedBatch, order: Continuation, batch_size: int) -> None:
+        new_sequences = current.new_sequences(batch_size)
+        all_new = new_sequences is not None and bool(new_sequences.all())
+        self._all_marked_new = all_new and (self._all_marked_new or not self._counts.rows)
+        every_row = np.ones(batch_size, dtype=np.bool_)
+        self._counts.add(order, every_row if new_sequences is None or all_new else ~new_sequences)
 
     def _judge(self, batches: int) -> Finding | None:
         counts = self._counts
@@ -83,3 +78,15 @@ class ForgottenStreamDetector:
         evidence = {"continuing_share": 1.0, "rows": counts.rows, "batches": counts.batches, "state_rms": 0.0}
         counts.clear()
         return Finding("RNN203", message, evidence, "info" if self._all_marked_new else None)
+
+
+def _compare_if_reset(current: InspectedBatch) -> Continuation | None:
+    """Which rows continue the row before, if zeros enter that were not carried, and rows are compared by value."""
+    before, ends = current.before, current.ends
+    if before is None or before.ends is None or ends is None or current.phase.index == 1 or not current.zeros_enter:
+        return None
+    dead_units = before.final_state is not None and not before.final_state.any()
+    if dead_units or current.batch.entering_state is not None:
+        return None
+    order = compare_row_ends(before.ends, ends, current.phase.shift.steps)
+    return None if order.ends is None else order

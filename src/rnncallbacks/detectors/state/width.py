@@ -8,9 +8,9 @@ import numpy as np
 from rnncallbacks.alarms.catalogue import Severity
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.finding import Finding
+from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.detectors.state.inspected_batches import InspectedBatch
-from rnncallbacks.detectors.state.observed_state import STATE_MATCH, ObservedState, root_mean_square
+from rnncallbacks.detectors.state.observed_state import STATE_MATCH, ObservedState, state_rms
 
 
 @attrs.define(eq=False)
@@ -18,53 +18,53 @@ class StateWidthDetector:
     """Finds RNN202 in inspected batches.
 
     The entering state must have the shape of the state after the first time step, and an axis of the batch's size. Each
-    severity is reported once an epoch, as shapes say the same in every batch. ``checked`` says whether there was
-    anything to compare.
+    severity is reported once an epoch, as shapes say the same in every batch.
     """
 
-    checked: bool = state_field(False)
     _reported: dict[Severity, int] = state_field(factory=dict)
 
-    def check(self, current: InspectedBatch, epoch: int) -> Finding | None:
+    def check(self, current: InspectedBatch, epoch: int) -> CheckResult:
         """Compare the shapes of a batch of the given epoch."""
-        found = self._compare(current)
-        if found is None:
-            return None
-        loudness: Severity = found.severity or "error"
-        if self._reported.get(loudness) == epoch:
-            return None
-        self._reported[loudness] = epoch
-        return found
+        if current.state.entering is None:
+            found = _compare_requested_size(current)
+        else:
+            batch_size = certain_batch_size(current)
+            if batch_size is None and current.state.after_first_step is None:
+                return CheckResult()
+            found = _compare_shapes(current, current.state.entering, batch_size)
+        if found is not None:
+            loudness: Severity = found.severity or "error"
+            if self._reported.get(loudness) == epoch:
+                found = None
+            else:
+                self._reported[loudness] = epoch
+        return CheckResult(finding=found, checked=("RNN202",))
 
-    def _compare(self, current: InspectedBatch) -> Finding | None:
-        batch, state, inputs = current.batch, current.state, current.sequences.inputs
-        if state.entering is None:
-            self.checked = True
-            if inputs is None or batch.batch_size in inputs.shape:
-                return None
-            wrong = f"run.hidden made it for batch size {batch.batch_size}, but the inputs have shape {inputs.shape}"
-            return _finding(current, wrong, {"state_rms": 0.0, "batch_size": batch.batch_size or 0}, "info")
-        batch_size = certain_batch_size(current)
-        if batch_size is None and state.after_first_step is None:
-            return None
-        self.checked = True
-        mismatch = shape_mismatch(state, batch_size)
-        if mismatch is None:
-            return None
-        severity: Severity | None = None
-        if is_broadcast(state):
-            before = current.before
-            if not state.entering.any():
-                severity = "info"
-            elif before is None or not is_slice_of(state.entering, before.final_state):
-                return None  # a learned initial state that all sequences share
-        evidence: dict[str, float | int | str] = {
-            "state_rms": root_mean_square(state.entering),
-            "state_shape": str(state.entering.shape),
-        }
-        if batch_size is not None:
-            evidence["batch_size"] = batch_size
-        return _finding(current, mismatch, evidence, severity)
+
+def _compare_requested_size(current: InspectedBatch) -> Finding | None:
+    """The finding for zeros that run.hidden made for another batch size than that of the inputs."""
+    batch, inputs = current.batch, current.sequences.inputs
+    if inputs is None or batch.batch_size in inputs.shape:
+        return None
+    wrong = f"run.hidden made it for batch size {batch.batch_size}, but the inputs have shape {inputs.shape}"
+    return _finding(current, wrong, {"state_rms": 0.0, "batch_size": batch.batch_size or 0}, "info")
+
+
+def _compare_shapes(current: InspectedBatch, entering: Array, batch_size: int | None) -> Finding | None:
+    state, before = current.state, current.before
+    mismatch = shape_mismatch(state, batch_size)
+    if mismatch is None:
+        return None
+    severity: Severity | None = None
+    if is_broadcast(state):
+        if not entering.any():
+            severity = "info"
+        elif before is None or not is_slice_of(entering, before.final_state):
+            return None  # a learned initial state that all sequences share
+    evidence: dict[str, float | int | str] = {"state_rms": state_rms(entering), "state_shape": str(entering.shape)}
+    if batch_size is not None:
+        evidence["batch_size"] = batch_size
+    return _finding(current, mismatch, evidence, severity)
 
 
 def _finding(

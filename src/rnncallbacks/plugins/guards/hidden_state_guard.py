@@ -21,7 +21,7 @@ from rnncallbacks.detectors.state.width import StateWidthDetector
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-    from rnncallbacks.detectors.finding import Finding
+    from rnncallbacks.detectors.finding import CheckResult
 
 PASS_A_STATE = "call run.hidden(batch_size), or run.observe(hidden_states=...)"
 PASS_THE_ORDER = "run.observe(inputs=..., targets=...), or give batches an attribute starts"
@@ -83,8 +83,7 @@ class HiddenStateGuard(Guard):
             return
         # A validation within this batch may overwrite the arrays of its states later.
         phase.observe(batch)
-        found = self._saturation.check(batch, phase.vocab_size)
-        self._report(run, "RNN407", self._saturation.checked, found)
+        self._report(run, self._saturation.check(batch, phase.vocab_size))
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
@@ -93,20 +92,17 @@ class HiddenStateGuard(Guard):
             return
         current = phase.inspect(batch)
         if current.state.shows_entering(current.sequences.seq_len):
-            found = self._width.check(current, run.epoch)
-            self._report(run, "RNN202", self._width.checked, found)
+            self._report(run, self._width.check(current, run.epoch))
             origin = state_origin(current, self._phases.values())
-            found = self._stream.check(current, origin)
-            self._report(run, "RNN203", self._stream.checked, found)
-            found = self._leak.check(current, origin)
-            self._report(run, "RNN201", self._leak.checked, found)
+            self._report(run, self._stream.check(current, origin))
+            self._report(run, self._leak.check(current, origin))
         phase.keep(current)
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:
         for phase in self._phases.values():
-            self._report(run, "RNN201", self._leak.checked, self._leak.end_epoch(phase))
-        self._report(run, "RNN203", self._stream.checked, self._stream.end_epoch())
+            self._report(run, self._leak.end_epoch(phase))
+        self._report(run, self._stream.end_epoch())
         decisive = self._phases.get(TRAIN) or next(iter(self._phases.values()), None)
         if decisive is not None:
             missing = PASS_THE_ORDER if decisive.state is not None and decisive.state.known else PASS_A_STATE
@@ -114,8 +110,7 @@ class HiddenStateGuard(Guard):
                 run.diagnosis.cannot_check(code, missing)
         run.diagnosis.cannot_check("RNN407", PASS_TANH_STATES)
 
-    def _report(self, run: Run, code: str, checked: bool, found: Finding | None) -> None:
-        if checked:
-            run.diagnosis.check(code)
-        if found is not None:
-            self.fire(run, found)
+    def _report(self, run: Run, result: CheckResult) -> None:
+        self.note(run, result)
+        if result.finding is not None:
+            self.fire(run, result.finding)

@@ -15,7 +15,7 @@ from rnncallbacks.detectors.protocol import ProtocolDetector
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-    from rnncallbacks.detectors.finding import Finding
+    from rnncallbacks.detectors.finding import CheckResult
 
 PASS_PARAMETERS = "pass the parameters: Run(params, ...)"
 
@@ -76,16 +76,15 @@ class ProtocolGuard(Guard):
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         self._report(run, self._protocol.count_backward(batch))
         self._report(run, self._protocol.end_batch(batch, run.params, len(run.diagnosis.repairs)))
-        if self._protocol.checked:
-            run.diagnosis.check("RNN701")
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:
         if run.params is None:
             run.diagnosis.cannot_check("RNN701", PASS_PARAMETERS)
-        for found in self._protocol.end_epoch(run.params):
-            self._report(run, found)
+        for result in self._protocol.end_epoch(run.params):
+            self._report(run, result)
 
-    def _report(self, run: Run, found: Finding | None) -> None:
-        if found is not None:
-            self.fire(run, found)
+    def _report(self, run: Run, result: CheckResult) -> None:
+        self.note(run, result)
+        if result.finding is not None:
+            self.fire(run, result.finding)
