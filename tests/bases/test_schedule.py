@@ -1,4 +1,4 @@
-"""What the schedules share: one scale under the plugin's name, advanced by training batches or by epochs."""
+"""The base of the schedules: one scale under the name of the plugin, set by training batch or by epoch."""
 
 import attrs
 import numpy as np
@@ -14,7 +14,7 @@ from rnncallbacks.plugins import Warmup
 
 @attrs.define(eq=False, kw_only=True)
 class Halving(LearningRateSchedule):
-    """What a third party would write."""
+    """A schedule as a third party would write it."""
 
     ratio: float = attrs.field(default=0.5, validator=options.number(above=0, at_most=1))
 

@@ -1,4 +1,4 @@
-"""Alarm selection: the configuration says which codes count, as linters do."""
+"""Alarm selection: codes are selected, ignored and given a severity, as in the configuration of a linter."""
 
 import pytest
 
@@ -16,12 +16,12 @@ def test_an_ignored_code_is_not_listed_and_stops_nothing(play):
     assert (run.alarms, run.stop_reason) == ([], None)
 
 
-def test_it_holds_wherever_it_is_listed(play):
+def test_its_place_in_the_list_does_not_matter(play):
     run = play([DivergenceAlarm(), AlarmSelection(select=["RNN6"])], [[NAN]])
     assert run.alarms == []
 
 
-def test_severity_is_changed_by_a_beginning(play):
+def test_severity_is_set_by_prefix(play):
     plugins = load_plugins(
         {
             "plugins": {

@@ -1,4 +1,4 @@
-"""Early stopping: it stops, and leaves the script with the best parameters, whatever way the script updates them."""
+"""Early stopping: the epoch in which it stops, and the parameters that it restores for each kind of update."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from rnncallbacks.core.run import Run
 from rnncallbacks.errors import OptionError, RunStateError
 from rnncallbacks.plugins import EarlyStopping, LossAveraging, PlateauAlarm
 
-# Best in epoch 3, and given up in epoch 5.
+# The best value is that of epoch 3; with patience 2, the run stops after epoch 5.
 VAL = [3.0, 2.0, 1.0, 1.5, 1.25, 0.5]
 
 
@@ -72,7 +72,7 @@ def test_validation_before_training_restores_the_parameters_that_were_validated(
 
 
 def rebinding_script(*, tell_run, val, epochs):
-    """An update that returns new arrays, as from-scratch scripts and functional libraries have it."""
+    """Trains with an update that returns new arrays, as in scripts from scratch and in functional libraries."""
     params = [np.zeros((2, 2)), {"b": np.zeros(2)}]
     with Run(params, plugins=stopping()) as run:
         for epoch in run.epochs(epochs):
@@ -86,13 +86,13 @@ def rebinding_script(*, tell_run, val, epochs):
     return params
 
 
-def test_a_script_that_rebinds_its_parameters_and_tells_the_run():
+def test_new_arrays_that_are_assigned_to_the_run():
     params = rebinding_script(tell_run=True, val=VAL, epochs=6)
     np.testing.assert_array_equal(params[0], np.full((2, 2), -3.0))
     np.testing.assert_array_equal(params[1]["b"], [-3.0, -3.0])
 
 
-def test_a_script_that_rebinds_and_forgets_is_told_at_the_second_best():
+def test_new_arrays_that_are_not_assigned_are_an_error_at_the_second_improvement():
     with pytest.raises(
         RunStateError, match="val_loss improved, but run\\.params still equals the initial parameters"
     ) as failed:
@@ -100,7 +100,7 @@ def test_a_script_that_rebinds_and_forgets_is_told_at_the_second_best():
     assert "run.params = params" in str(failed.value)
 
 
-def test_a_script_that_rebinds_and_forgets_is_told_even_if_nothing_improved_again(caplog):
+def test_new_arrays_that_are_not_assigned_are_a_warning_if_nothing_improved_again(caplog):
     rebinding_script(tell_run=False, val=[1.0] * 6, epochs=6)
     assert "run.params never changed in this run" in caplog.text
     assert "run.params = params" in caplog.text
@@ -108,7 +108,7 @@ def test_a_script_that_rebinds_and_forgets_is_told_even_if_nothing_improved_agai
 
 @pytest.mark.parametrize("rate", [lambda epoch: 0.0 if epoch > 2 else 0.5, lambda epoch: 0.5])
 def test_parameters_that_no_longer_move_are_no_error(rate, caplog):
-    """A learning rate that has decayed to zero, and a loop that has converged to the last bit."""
+    """A learning rate that has decayed to 0, and a loop that has converged exactly."""
     params = {"w": np.array([4.0])}
     with Run(params, plugins=stopping()) as run:
         for epoch in run.epochs(20):
@@ -121,7 +121,7 @@ def test_parameters_that_no_longer_move_are_no_error(rate, caplog):
     assert "never changed" not in caplog.text
 
 
-def test_rebinding_entries_of_the_container_needs_no_telling():
+def test_new_arrays_in_the_same_container_need_no_assignment():
     params = {"w": np.zeros(1)}
     with Run(params, plugins=stopping()) as run:
         for epoch in run.epochs(6):
@@ -133,7 +133,7 @@ def test_rebinding_entries_of_the_container_needs_no_telling():
     np.testing.assert_array_equal(params["w"], [3.0])
 
 
-def test_two_instances_stop_for_whichever_gives_up_first(play):
+def test_of_two_instances_the_first_to_exhaust_its_patience_stops_the_run(play):
     plugins = {
         "averages": LossAveraging(),
         "val": EarlyStopping(patience=4),
@@ -144,7 +144,7 @@ def test_two_instances_stop_for_whichever_gives_up_first(play):
     assert len(run.history) == 3
 
 
-def test_a_second_run_with_the_same_object_begins_anew(play):
+def test_a_second_run_with_the_same_object_starts_from_the_beginning(play):
     plugins = stopping()
     runs = [play(plugins, [[9.0, 9.0]] * 6, val=[[value] for value in VAL]) for _ in range(2)]
     assert [len(run.history) for run in runs] == [5, 5]

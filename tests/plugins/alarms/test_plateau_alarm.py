@@ -1,4 +1,4 @@
-"""Plateau alarms: when they come, how often, and what they do about it."""
+"""Plateau alarms: in which epochs they are raised, with which evidence, and what each action does."""
 
 import math
 
@@ -19,12 +19,12 @@ def codes(run):
 
 
 @pytest.mark.parametrize("patience", [1, 2, 5])
-def test_comes_after_exactly_patience_epochs_without_improvement(play, patience):
+def test_it_is_raised_after_exactly_patience_epochs_without_improvement(play, patience):
     run = play([LossAveraging(), PlateauAlarm(patience=patience)], FLAT)
     assert codes(run) == [("RNN601", 1 + patience)]
 
 
-def test_says_what_it_saw_and_since_when(play):
+def test_the_message_and_the_evidence(play):
     run = play([LossAveraging(), PlateauAlarm(patience=2)], [[3.0], [2.0], [2.5], [2.25]])
     (alarm,) = run.alarms
     assert alarm.message == "train_loss has not improved for 2 epochs: 2.25, best 2 in epoch 2"
@@ -96,7 +96,7 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(play):
         play([PlateauAlarm()], FLAT)
 
 
-def test_a_run_stopped_before_the_column_was_there_ends_in_peace(play):
+def test_a_run_stopped_before_the_column_was_there_ends_without_an_error(play):
     class StopAtOnce:
         @hookimpl
         def on_backward(self, run):
@@ -107,7 +107,7 @@ def test_a_run_stopped_before_the_column_was_there_ends_in_peace(play):
     assert (run.stop_reason, len(run.history), run.alarms) == ("enough", 1, [])
 
 
-def test_action_warn_goes_on_stop_ends_and_raise_fails(play):
+def test_action_warn_continues_stop_ends_and_raise_fails(play):
     warned = play([LossAveraging(), PlateauAlarm(patience=2, action="warn")], FLAT)
     assert (len(warned.history), warned.stop_reason) == (12, None)
     stopped = play([LossAveraging(), PlateauAlarm(patience=2, action="stop")], FLAT)
@@ -129,7 +129,7 @@ def test_never_a_finite_value_is_a_plateau_without_a_best(play):
     assert run.alarms[1].message == "train_loss has not improved for 3 epochs, and has had no finite value"
 
 
-def test_two_instances_keep_to_themselves(play):
+def test_two_instances_have_separate_states(play):
     heard = Heard()
     plugins = {
         "averages": LossAveraging(),
@@ -142,7 +142,7 @@ def test_two_instances_keep_to_themselves(play):
     assert [(alarm.message.split()[0], alarm.count) for alarm in run.alarms] == [("train_loss", 2)]
 
 
-def test_a_second_run_with_the_same_object_begins_anew(play):
+def test_a_second_run_with_the_same_object_starts_from_the_beginning(play):
     plugins = [LossAveraging(), PlateauAlarm(patience=2, action="stop")]
     first, second = play(plugins, FLAT), play(plugins, FLAT)
     assert codes(first) == codes(second) == [("RNN601", 3)]

@@ -1,4 +1,4 @@
-"""The checkpoint plugin: when it saves, and that a run that goes on from its file is the run that was not stopped."""
+"""The checkpoint plugin: the epochs in which it saves, and resumed runs that equal runs without interruption."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ BEST = 3
 
 
 class Interrupt:
-    """Ends the process, as it were, in the middle of an epoch."""
+    """Interrupts the run in the middle of an epoch, as if the process had ended."""
 
     def __init__(self, epoch):
         self.epoch = epoch
@@ -43,7 +43,7 @@ class Interrupt:
 
 
 def trainer_with(path, *more, patience=4):
-    """Everything that has a state: Adam, schedules by batch and by metric, early stopping, alarms, averages."""
+    """Plugins with state: schedules by batch and by metric, early stopping, alarms, averages; and Adam."""
     plugins = {
         "reset": HiddenStateReset(),
         "divergence": DivergenceAlarm(),
@@ -65,7 +65,7 @@ def trainer_with(path, *more, patience=4):
 
 
 def everything(trainer):
-    """All that may differ between two runs, as bytes."""
+    """The results of a run, as bytes."""
     run = trainer.run
     return {
         "params": trainer.model.parameters.flat.tobytes(),
@@ -90,7 +90,7 @@ def test_a_resumed_run_is_bit_for_bit_the_run_that_was_not_stopped(tmp_path, int
     second, train, val = trainer_with(tmp_path / "parts", Interrupt(-1))
     second.fit(train, val, max_epochs=EPOCHS)
     assert everything(second) == everything(whole)
-    # The comparison means something: early stopping and both schedules had their say, and parameters were put back.
+    # Without these, the comparison would prove nothing: early stopping and both schedules acted.
     assert whole.run.stop_reason.startswith("RNN601 val_loss")
     assert whole.run.epoch == 7
     assert whole.run.scales["plateau"] < 1.0
@@ -118,7 +118,7 @@ def test_unless_it_is_given_more_patience(tmp_path):
     assert more.run.epoch == first.run.epoch + 2
 
 
-def test_every_says_how_often(play, tmp_path):
+def test_every_is_the_number_of_epochs_between_two_saves(play, tmp_path):
     path = tmp_path / "run"
     seen = []
 
@@ -132,13 +132,13 @@ def test_every_says_how_often(play, tmp_path):
     assert seen[2] == seen[3] != seen[4] == seen[5]
 
 
-def test_the_files_directory_is_made(play, tmp_path):
+def test_the_directory_of_the_file_is_created(play, tmp_path):
     path = tmp_path / "deep" / "er" / "run"
     play([Checkpoint(path=str(path))], [[1.0]])
     assert path.is_file()
 
 
-def test_resume_false_begins_anew_and_replaces_the_file(play, tmp_path):
+def test_resume_false_starts_from_the_beginning_and_replaces_the_file(play, tmp_path):
     path = tmp_path / "run"
     play([Checkpoint(path=path)], [[1.0]] * 3)
     before = path.read_bytes()
@@ -250,13 +250,13 @@ def test_a_file_of_another_model_is_refused(tmp_path):
     np.testing.assert_array_equal(other.model.parameters.flat, before)
 
 
-def test_a_run_without_parameters_is_told_so(tmp_path):
+def test_a_run_without_parameters_is_an_error(tmp_path):
     run = Run(plugins=[Checkpoint(path=tmp_path / "run")])
     with pytest.raises(CheckpointError, match="a checkpoint needs the parameters"), run:
         list(run.epochs(1))
 
 
-def test_a_directory_that_cannot_be_made(play, tmp_path):
+def test_a_directory_that_cannot_be_created_is_an_error(play, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OptionError, match=r"cannot make the directory .*file"):
         play([Checkpoint(path=tmp_path / "file" / "run")], [[1.0]])

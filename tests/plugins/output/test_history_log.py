@@ -1,4 +1,4 @@
-"""The history on disk: JSON lines and CSV as the run goes, alarms beside them, and nothing overwritten by accident."""
+"""The files of a run: history in JSON lines and CSV, alarms, the diagnosis, and no overwriting by accident."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ def csv_rows(path):
         return list(csv.DictReader(file))
 
 
-def test_one_line_an_epoch_in_both_files(play, tmp_path):
+def test_one_line_per_epoch_in_both_files(play, tmp_path):
     run = play([LossAveraging(), HistoryLog(directory=tmp_path)], [[1.0, 2.0], [0.5]], val=[[3.0], [4.0]])
     assert json_lines(tmp_path / "history.jsonl") == list(run.history)
     assert (tmp_path / "history.csv").read_text() == (
@@ -46,7 +46,7 @@ def test_the_files_are_whole_after_every_epoch(tmp_path):
             run.log(note=f"after {epoch}")
 
 
-def test_numbers_that_are_none_are_words(tmp_path):
+def test_numbers_that_are_not_finite_are_strings(tmp_path):
     with Run(plugins=[HistoryLog(directory=tmp_path)]) as run:
         for _ in run.epochs(1):
             run.log(a=NAN, b=math.inf, c=-math.inf, d=np.float32(0.5), e="word, with comma")
@@ -69,8 +69,8 @@ def test_columns_that_come_and_go(tmp_path):
     ] * 2
 
 
-def test_alarms_as_they_come(tmp_path):
-    """One line a code while the run goes; how often each was found, and what explains it, when it is over."""
+def test_alarms_are_written_when_they_are_raised(tmp_path):
+    """One line per code during the run; at the end, with the number of occurrences and the explanation."""
     path = tmp_path / "alarms.jsonl"
     with Run(plugins=[HistoryLog(directory=tmp_path)]) as run:
         for epoch in run.epochs(3):
@@ -131,13 +131,13 @@ def test_alarms_before_the_first_and_after_the_last_epoch_whatever_the_order(pla
     assert messages == ["before the first epoch", "after the last epoch"]
 
 
-def test_an_error_in_the_script_leaves_what_was_there(play, tmp_path):
+def test_an_error_in_the_script_keeps_the_files(play, tmp_path):
     with pytest.raises(TypeError):
         play([LossAveraging(), HistoryLog(directory=tmp_path)], [[1.0], ["not a loss"]])
     assert len(lines(tmp_path / "history.jsonl")) == 1
 
 
-def test_the_directory_is_made(play, tmp_path):
+def test_the_directory_is_created(play, tmp_path):
     play([HistoryLog(directory=str(tmp_path / "runs" / "first"))], [[1.0]])
     assert len(lines(tmp_path / "runs" / "first" / "history.jsonl")) == 1
 
@@ -154,26 +154,26 @@ def test_files_of_an_earlier_run_are_not_overwritten(play, tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_unless_it_was_asked_for(play, tmp_path):
+def test_overwrite_replaces_files_of_an_earlier_run(play, tmp_path):
     (tmp_path / "history.csv").write_text("old\n")
     play([HistoryLog(directory=tmp_path, overwrite=True)], [[1.0]])
     assert lines(tmp_path / "history.csv") == ["epoch,learning_rate", "1,1.0"]
 
 
-def test_a_directory_that_cannot_be_made(play, tmp_path):
+def test_a_directory_that_cannot_be_created_is_an_error(play, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OptionError, match=r"cannot make the directory .*file"):
         play([HistoryLog(directory=tmp_path / "file")], [[1.0]])
 
 
-def test_a_resumed_run_goes_on_in_its_files(make_trainer, tmp_path):
+def test_a_resumed_run_continues_its_files(make_trainer, tmp_path):
     def plugins(name, every):
         log = HistoryLog(directory=tmp_path / name)
         return [LossAveraging(), log, Checkpoint(path=tmp_path / name / "run.safetensors", every=every)]
 
     trainer, train, val = make_trainer(plugins("whole", 1))
     whole = trainer.fit(train, val, max_epochs=5)
-    # Stopped after three epochs, with a checkpoint after the second: the third is done again.
+    # The run stops after three epochs, with a checkpoint after the second, so the third is repeated.
     trainer, train, val = make_trainer(plugins("parts", 2))
     trainer.fit(train, val, max_epochs=3)
     trainer, train, val = make_trainer(plugins("parts", 2))

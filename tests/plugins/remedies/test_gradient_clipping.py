@@ -1,4 +1,4 @@
-"""Gradient clipping: what it does to the gradients, what it logs of it, and what it leaves alone."""
+"""Gradient clipping: the clipped gradients, the logged norms, and the batches that it does not count."""
 
 import math
 
@@ -17,7 +17,7 @@ SHARE = "clipped_fraction"
 
 
 def clipped(gradients, plugins, epochs=1):
-    """What comes back for each container of gradients, and the run."""
+    """The returned gradients for each container of gradients, and the run."""
     with Run(plugins=plugins) as run:
         results = [run.backward(1.0, grads) for _ in run.epochs(epochs) for grads in run.batches(gradients)]
     return results, run
@@ -34,7 +34,7 @@ def test_global_mode_bounds_the_norm_of_all_and_keeps_the_direction():
     assert (large["u"].item(), large["w"].item()) == pytest.approx((3.0, 4.0))
 
 
-def test_array_mode_bounds_each_array_by_itself():
+def test_array_mode_bounds_the_norm_of_each_array():
     (large,), _ = clipped(
         [{"u": np.array([3.0, 4.0]), "w": np.array([0.5])}], [GradientClipping(max_norm=1.0, mode="array")]
     )
@@ -62,7 +62,7 @@ def test_logs_the_norm_before_and_after_and_the_share_of_batches():
     assert run.history[SHARE] == [0.5]
 
 
-def test_each_epoch_is_counted_by_itself():
+def test_each_epoch_has_its_own_counts():
     with Run(plugins=[GradientClipping(max_norm=5.0)]) as run:
         for epoch in run.epochs(2):
             for grads in run.batches(copies(10.0, 2.0) if epoch == 1 else copies(1.0)):
@@ -81,7 +81,7 @@ def test_an_epoch_without_a_backward_pass_has_no_columns():
 
 @pytest.mark.parametrize("mode", ["global", "array", "value"])
 @pytest.mark.parametrize("bad", [math.inf, math.nan])
-def test_one_bad_entry_is_not_smeared_over_the_rest(mode, bad):
+def test_gradients_with_an_entry_that_is_not_finite_are_not_changed(mode, bad):
     grads = {"u": np.array([bad, 0.5]), "w": np.array([0.25])}
     (left,), run = clipped([grads], [GradientClipping(max_norm=1.0, mode=mode)])
     np.testing.assert_array_equal(left["u"], [bad, 0.5])
@@ -142,7 +142,7 @@ def test_options_out_of_range(wrong):
         GradientClipping(**wrong)
 
 
-def test_a_skipped_batch_is_in_no_average():
+def test_skipped_batches_are_not_counted():
     with Run(plugins=[DivergenceAlarm(), GradientClipping()]) as run:
         for _ in run.epochs(1):
             for value in run.batches([1.0, 1.0, np.nan]):

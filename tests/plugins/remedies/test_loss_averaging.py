@@ -1,4 +1,4 @@
-"""Loss averaging: what an epoch's loss is divided by, and that it says so."""
+"""Loss averaging: the mean loss of an epoch, its denominator, and the column that reports the denominator."""
 
 import math
 

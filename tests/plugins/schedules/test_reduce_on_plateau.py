@@ -1,4 +1,4 @@
-"""Reducing on a plateau: when the learning rate is cut, by how much, and what else may scale it."""
+"""Reduction on a plateau: the epochs of the reductions, their size, and other scales of the learning rate."""
 
 import math
 
@@ -15,18 +15,18 @@ def rates(run):
     return run.history["learning_rate"]
 
 
-def test_cuts_after_patience_epochs_and_again_after_as_many_more(play):
+def test_it_reduces_every_patience_epochs_without_improvement(play):
     run = play([LossAveraging(), ReduceOnPlateau(**WATCH_TRAIN, patience=2, factor=0.5)], [[1.0]] * 8)
     assert rates(run) == [1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125]
 
 
-def test_an_improvement_gives_the_whole_patience_back(play):
+def test_an_improvement_starts_the_patience_again(play):
     losses = [[3.0], [3.0], [2.0], [2.0], [2.0], [2.0]]
     run = play([LossAveraging(), ReduceOnPlateau(**WATCH_TRAIN, patience=2, factor=0.5)], losses)
     assert rates(run) == [1.0, 1.0, 1.0, 1.0, 1.0, 0.5]
 
 
-def test_the_best_value_survives_a_cut(play):
+def test_a_reduction_keeps_the_best_value(play):
     # 1.5 is better than what came before it, but not than the best.
     losses = [[1.0], [2.0], [1.5], [1.4], [0.5], [0.4]]
     run = play([LossAveraging(), ReduceOnPlateau(**WATCH_TRAIN, patience=1, factor=0.5)], losses)
@@ -74,13 +74,13 @@ def test_nan_is_reported_and_is_no_improvement(play):
     assert rates(run) == [1.0, 1.0, 0.5, 0.5]
 
 
-def test_a_second_run_with_the_same_object_begins_at_the_full_rate(play):
+def test_a_second_run_with_the_same_object_starts_at_scale_one(play):
     plugins = [LossAveraging(), ReduceOnPlateau(**WATCH_TRAIN, patience=1, factor=0.5)]
     first, second = play(plugins, [[1.0]] * 4), play(plugins, [[1.0]] * 4)
     assert rates(first) == rates(second) == [1.0, 1.0, 0.5, 0.25]
 
 
-def test_a_run_without_a_learning_rate_is_told_so():
+def test_a_run_without_a_learning_rate_is_an_error():
     run = Run(plugins=[ReduceOnPlateau()])
     with pytest.raises(RunStateError, match="'reduce_on_plateau' scales the learning rate, but the run has none"), run:
         next(run.epochs(1))

@@ -94,7 +94,7 @@ class PlateauAlarm(ColumnMonitor):
     def on_fit_end(self, run: Run) -> None:
         if not self._best_params:
             return
-        if self.stale_epochs and run.step and self._never_moved(named_arrays(run.params, "params")):
+        if self.stale_epochs and run.step and self._are_initial(named_arrays(run.params, "params")):
             logger.warning("restore_best: run.params never changed in this run; %s", ASSIGN_PARAMS)
         for name, array in named_arrays(run.params, "params").items():
             array[...] = self._best_params[name]
@@ -110,14 +110,14 @@ class PlateauAlarm(ColumnMonitor):
 
     def _keep_params(self, run: Run) -> None:
         params = self._evaluated_params or _copies(run.params)
-        if self._best_params and self._never_moved(params):
+        if self._best_params and self._are_initial(params):
             raise RunStateError(
                 f"restore_best: {self.monitor} improved, but run.params still equals the initial parameters",
                 hint=ASSIGN_PARAMS,
             )
         self._best_params = params
 
-    def _never_moved(self, params: dict[str, Array]) -> bool:
+    def _are_initial(self, params: dict[str, Array]) -> bool:
         return all(np.array_equal(array, self._first_params[name]) for name, array in params.items())
 
 

@@ -28,14 +28,14 @@ FILES = ("history.jsonl", "history.csv", "alarms.jsonl", DIAGNOSIS)
 class HistoryLog:
     """Writes the history, the alarms and the diagnosis of a run into a directory.
 
-    During the run, ``history.jsonl`` and ``history.csv`` get one row per epoch, and ``alarms.jsonl`` one line per
-    alarm. At the end, ``diagnosis.json`` gets the alarms, the codes that were checked, the codes that were not and why,
-    the repairs, and the reason for which the run was stopped; and ``alarms.jsonl`` is rewritten, because only then the
-    number of occurrences of each alarm and its explanation are known. ``rnncallbacks report`` makes a page from these
-    files.
+    - ``history.jsonl`` and ``history.csv`` have one row per epoch.
+    - ``alarms.jsonl`` has one line per alarm code. It is rewritten at the end of the run, when the number of
+      occurrences of each alarm and its explanation are known.
+    - ``diagnosis.json`` is written at the end of the run. It has the alarms, the codes that were checked, the codes
+      that were not checked and why, the repairs, and the reason if the run was stopped.
 
-    JSON has no numbers that are not finite: they are written as the strings "NaN", "Infinity" and "-Infinity". A run
-    that resumes from a checkpoint continues its files.
+    ``rnncallbacks report`` makes a page from these files. JSON has no NaN and no infinity: they are written as the
+    strings "NaN", "Infinity" and "-Infinity". A run that resumes from a checkpoint continues its files.
 
     Options
     -------
@@ -110,7 +110,7 @@ class HistoryLog:
         write_atomically(self._file("alarms.jsonl"), "".join(_line(alarm.to_dict()) for alarm in run.alarms))
 
     def _write_csv(self, rows: list[dict[str, Any]]) -> None:
-        """Write all rows again, because the header of the file lacks a column."""
+        """Write the whole file: a header with the columns of all rows, and the rows."""
         self._columns = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, self._columns, lineterminator="\n")
