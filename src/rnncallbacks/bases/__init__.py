@@ -4,6 +4,6 @@ from rnncallbacks.bases.guard import Guard
 from rnncallbacks.bases.monitor import ColumnMonitor
 from rnncallbacks.bases.schedule import LearningRateSchedule
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.finding import Finding
+from rnncallbacks.detectors.finding import CheckResult, Finding
 
-__all__ = ["ColumnMonitor", "Finding", "Guard", "LearningRateSchedule", "state_field"]
+__all__ = ["CheckResult", "ColumnMonitor", "Finding", "Guard", "LearningRateSchedule", "state_field"]

@@ -50,7 +50,7 @@ class Guard:
         )
 
     def note(self, run: Run, result: CheckResult) -> None:
-        """Note what a detector could check and what it could not; its finding is left to :meth:`fire`."""
+        """Add the checked and unchecked codes of a result to the diagnosis; :meth:`fire` raises its finding."""
         for code in result.checked:
             run.diagnosis.check(code)
         for code, why in result.not_checked.items():

@@ -1,0 +1,60 @@
+"""The base of the guards: the result of a detector in the diagnosis, and the codes that were never checked."""
+
+from typing import ClassVar
+
+import attrs
+import pytest
+
+from rnncallbacks import Run, hookimpl
+from rnncallbacks.bases import CheckResult, Finding, Guard
+from rnncallbacks.errors import OptionError
+
+
+@attrs.define(eq=False, kw_only=True)
+class ResultGuard(Guard):
+    """Notes one result at the end of the first epoch."""
+
+    codes: ClassVar[tuple[str, ...]] = ("ACME1", "ACME2")
+    result: CheckResult
+
+    @hookimpl
+    def on_epoch_end(self, run):
+        if run.epoch == 1:
+            self.note(run, self.result)
+
+
+def diagnosis_of(result, epochs=1):
+    with Run(plugins=[ResultGuard(result=result)]) as run:
+        list(run.epochs(epochs))
+    return run.diagnosis
+
+
+def test_codes_that_a_detector_checked_are_passed_unless_they_fire():
+    diagnosis = diagnosis_of(CheckResult(checked=("ACME1", "ACME2")))
+    assert diagnosis.passed == ["ACME1", "ACME2"]
+    assert diagnosis.not_checked == {}
+
+
+def test_codes_that_a_detector_could_not_check_have_its_reason():
+    diagnosis = diagnosis_of(CheckResult(checked=("ACME1",), not_checked={"ACME2": "pass closure="}))
+    assert diagnosis.passed == ["ACME1"]
+    assert diagnosis.not_checked == {"ACME2": "pass closure="}
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_codes_without_a_result_are_reported_at_the_end_of_the_run(epochs):
+    diagnosis = diagnosis_of(CheckResult(checked=("ACME2",)), epochs)
+    expected = ["ACME1"] if epochs else ["ACME1", "ACME2"]
+    assert diagnosis.not_checked == dict.fromkeys(expected, "the run was too short")
+
+
+def test_a_note_raises_no_alarm():
+    finding = Finding("ACME1", "it is wrong", {}, severity="error", cause="a fault", remedy="a remedy")
+    assert diagnosis_of(CheckResult(finding=finding, checked=("ACME1",))).alarms == []
+
+
+def test_an_action_that_does_not_exist_is_refused():
+    with pytest.raises(
+        OptionError, match="Guard: action: expected 'warn' or 'stop' or 'raise' or 'repair', got 'panic'"
+    ):
+        Guard(action="panic")
