@@ -1,4 +1,4 @@
-"""The first value that is not finite: found wherever it stands, whatever follows from it, in every layout."""
+"""The first non-finite value of a batch: found in every array, whatever follows from it, in every layout."""
 
 import math
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rnncallbacks.arrays import all_finite
 from rnncallbacks.core.batch import Batch
-from rnncallbacks.detectors.nonfinite import Place, evidence_of, locate, message_of
+from rnncallbacks.detectors.nonfinite import NonFiniteValues, find_non_finite
 from rnncallbacks.rnn.data.batches import SequenceBatch
 
 T, B, H, F, V = 7, 4, 5, 3, 6
@@ -96,10 +96,10 @@ def test_the_first_source_time_step_and_row_are_named_whatever_follows(first, ca
     elif first == "hidden_gradients":
         seen.poison("gradients", 0, NAN)
     batch = seen.batch(**layout)
-    place = locate(batch, seen.params, seen.grads).first
+    values = find_non_finite(batch, seen.params, seen.grads).first
 
     bad = ~np.isfinite(getattr(seen, first))
-    assert place.source == first
+    assert values.source == first
     step, row = None, None
     if first in STEPWISE:
         steps = np.flatnonzero(bad.any(axis=(1, 2)))
@@ -107,10 +107,10 @@ def test_the_first_source_time_step_and_row_are_named_whatever_follows(first, ca
         bad = bad[step]
     if first in (*STEPWISE, "entering_state"):
         row = int(np.flatnonzero(bad.any(axis=-1))[0])
-    assert (place.non_finite, place.entries) == (np.count_nonzero(bad), bad.size)
-    assert (place.time_step, place.seq_len) == ((None, None) if step is None else (step + 1, T))
-    assert (place.row, place.rows) == ((None, None) if row is None else (row + 1, B))
-    assert place.path == ("w" if first in ("parameters", "gradients") else "")
+    assert (values.non_finite, values.entries) == (np.count_nonzero(bad), bad.size)
+    assert (values.time_step, values.seq_len) == ((None, None) if step is None else (step + 1, T))
+    assert (values.row, values.rows) == ((None, None) if row is None else (row + 1, B))
+    assert values.path == ("w" if first in ("parameters", "gradients") else "")
 
 
 @given(st.lists(st.tuples(st.sampled_from(ORDER), indices, BAD), max_size=8), layouts)
@@ -119,15 +119,15 @@ def test_what_is_looked_at_stays_as_it_is(bad, layout):
     for source, where, value in bad:
         seen.poison(source, where, value)
     before = {name: getattr(seen, name).copy() for name in ORDER}
-    finding = locate(seen.batch(**layout), seen.params, seen.grads)
-    sick = {source for source, _, _ in bad}
-    assert (finding is None) == (not sick & {"loss", "gradients"})
+    finding = find_non_finite(seen.batch(**layout), seen.params, seen.grads)
+    bad_sources = {source for source, _, _ in bad}
+    assert (finding is None) == (not bad_sources & {"loss", "gradients"})
     for name, array in before.items():
         np.testing.assert_array_equal(getattr(seen, name), array)
     if finding is not None:
-        assert finding.symptom.source == ("loss" if "loss" in sick else "gradients")
+        assert finding.symptom.source == ("loss" if "loss" in bad_sources else "gradients")
         assert finding.non_finite_parameters == np.count_nonzero(~np.isfinite(seen.parameters))
-        assert not sick & set(finding.finite) - {"targets"}
+        assert not bad_sources & set(finding.finite) - {"targets"}
 
 
 @given(st.lists(st.floats(-1.7e308, 1.7e308), min_size=1), st.sampled_from([np.float32, np.float64]))
@@ -137,7 +137,7 @@ def test_huge_values_are_finite(values, dtype):
     finite = bool(np.isfinite(array).all())
     assert all_finite([np.zeros(2), array]) == finite
     batch = Batch(None, "train", 1, loss=1e308)
-    assert (locate(batch, {}, {"w": array}) is None) == finite
+    assert (find_non_finite(batch, {}, {"w": array}) is None) == finite
 
 
 junk = st.recursive(
@@ -149,14 +149,14 @@ junk = st.recursive(
 
 @given(st.fixed_dictionaries(dict.fromkeys((*ORDER[:5], "targets", "hidden_gradients"), junk)), junk, junk)
 def test_whatever_a_script_shows_is_survived(observed, data, params):
-    finding = locate(Batch(data, "train", 1, loss=NAN, observed=observed), params)
-    assert finding.symptom == Place(source="loss", non_finite=1, entries=1)
+    finding = find_non_finite(Batch(data, "train", 1, loss=NAN, observed=observed), params)
+    assert finding.symptom == NonFiniteValues(source="loss", non_finite=1, entries=1)
 
 
 def test_a_container_that_contains_itself_has_an_end():
     data = {"x": np.array([NAN])}
     data["self"] = data
-    assert locate(Batch(data, "train", 1, loss=NAN), None).first.array == "data.x"
+    assert find_non_finite(Batch(data, "train", 1, loss=NAN), None).first.array == "data.x"
 
 
 # --- what is left out, and other layouts -------------------------------------------------------------------------
@@ -166,9 +166,9 @@ def test_targets_that_mark_what_is_missing_are_cleared_by_a_finite_loss():
     seen = Seen()
     seen.poison("targets", 0, NAN)
     seen.poison("gradients", 0, NAN)
-    assert locate(seen.batch(), seen.params, seen.grads).first.array == "gradients.w"
+    assert find_non_finite(seen.batch(), seen.params, seen.grads).first.array == "gradients.w"
     seen.poison("loss", 0, NAN)
-    assert locate(seen.batch(), seen.params, seen.grads).first.array == "targets"
+    assert find_non_finite(seen.batch(), seen.params, seen.grads).first.array == "targets"
 
 
 def test_hidden_states_without_the_entering_one():
@@ -176,43 +176,43 @@ def test_hidden_states_without_the_entering_one():
     seen.hidden_states[2, 1, 0] = seen.loss[...] = NAN
     batch = seen.batch()
     batch.observed["hidden_states"] = seen.hidden_states
-    place = locate(batch, None).first
-    assert (place.array, place.time_step, place.seq_len, place.row) == ("hidden_states", 3, T, 2)
+    values = find_non_finite(batch, None).first
+    assert (values.array, values.time_step, values.seq_len, values.row) == ("hidden_states", 3, T, 2)
 
 
 def test_states_of_two_arrays():
-    """An LSTM's, of which the second is sick; in a list of time steps, or each with all of them."""
+    """An LSTM's, of which the second is bad_sources; in a list of time steps, or each with all of them."""
     steps = [(np.ones((B, H)), np.ones((B, H))) for _ in range(T + 1)]
     steps[4][1][3] = INF
     batch = Batch(np.zeros((T, B), dtype=int), "train", 1, loss=NAN, batch_size=B, observed={"hidden_states": steps})
-    place = locate(batch, None).first
-    assert str(place) == f"the hidden states, array '1', time step 4 of {T}, row 4 of {B} ({H} of {B * H} entries)"
+    values = find_non_finite(batch, None).first
+    assert str(values) == f"the hidden states, array '1', time step 4 of {T}, row 4 of {B} ({H} of {B * H} entries)"
     batch.data = (np.zeros((T, B), dtype=int), np.zeros((T, B), dtype=int))
     batch.observed["hidden_states"] = tuple(np.stack([step[which] for step in steps]) for which in (0, 1))
-    place = locate(batch, None).first
-    assert (place.array, place.time_step) == ("hidden_states.1", None)
+    values = find_non_finite(batch, None).first
+    assert (values.array, values.time_step) == ("hidden_states.1", None)
 
 
 def test_a_state_as_wide_as_the_batch_has_no_row_that_is_sure():
     seen = Seen(entering_state=np.ones((H, H)))
     seen.entering_state[1, 2] = seen.loss[...] = NAN
     batch = Batch(None, "train", 1, loss=NAN, batch_size=H, entering_state=seen.entering_state)
-    place = locate(batch, None).first
-    assert (place.array, place.row, place.non_finite) == ("entering_state", None, 1)
+    values = find_non_finite(batch, None).first
+    assert (values.array, values.row, values.non_finite) == ("entering_state", None, 1)
 
 
 def test_one_sequence_is_told_of_without_its_row():
     batch = SequenceBatch(inputs=np.array([[[1.0]], [[NAN]]]), targets=np.zeros((2, 1, 1)))
-    place = locate(Batch(batch, "train", 1, loss=NAN), None).first
-    assert (place.time_step, place.row, place.rows) == (2, 1, 1)
-    assert str(place) == "the inputs, time step 2 of 2 (1 of 1 entries)"
+    values = find_non_finite(Batch(batch, "train", 1, loss=NAN), None).first
+    assert (values.time_step, values.row, values.rows) == (2, 1, 1)
+    assert str(values) == "the inputs, time step 2 of 2 (1 of 1 entries)"
 
 
 def test_targets_of_whole_sequences_have_rows_and_no_time():
     targets = np.array([[1.0], [NAN], [1.0], [1.0]])
     batch = Batch((np.ones((T, B, F)), targets), "train", 1, loss=NAN, batch_size=B)
-    place = locate(batch, None).first
-    assert (place.array, place.time_step, place.row, place.entries) == ("targets", None, 2, 4)
+    values = find_non_finite(batch, None).first
+    assert (values.array, values.time_step, values.row, values.entries) == ("targets", None, 2, 4)
 
 
 @pytest.mark.parametrize(
@@ -225,106 +225,5 @@ def test_targets_of_whole_sequences_have_rows_and_no_time():
     ],
 )
 def test_data_of_any_form(data, array, entries):
-    place = locate(Batch(data, "train", 1, loss=NAN), None).first
-    assert (place.array, place.entries) == (array, entries)
-
-
-# --- in words ----------------------------------------------------------------------------------------------------
-
-
-def told(seen, finding, **options):
-    return message_of(seen.batch(), finding, **({"before_update": True, "kept": True} | options))
-
-
-@pytest.mark.parametrize(
-    ("sick", "message"),
-    [
-        (
-            {"hidden_states": [30, 31], "loss": [0]},
-            "the loss (nan) of batch 3 of train is not finite; the first non-finite value is in the hidden states, "
-            "time step 2 of 7, row 3 of 4 (2 of 20 entries), while the parameters are finite and have not been touched",
-        ),
-        (
-            {"entering_state": [0], "parameters": [1, 2], "loss": [0]},
-            "the loss (nan) of batch 3 of train is not finite; the first non-finite value is in the state that entered "
-            "it, row 1 of 4 (1 of 20 entries); the parameter 'w' was not finite before this batch, too "
-            "(2 of 25 entries)",
-        ),
-        (
-            {"parameters": [1, 2], "loss": [0]},
-            "the loss (nan) of batch 3 of train is not finite; the parameter 'w' was not finite before this batch "
-            "(2 of 25 entries)",
-        ),
-        (
-            {"loss": [0]},
-            "the loss (nan) of batch 3 of train is not finite; the logits are, so the loss function made it; the "
-            "parameters are finite and have not been touched",
-        ),
-        (
-            {"hidden_gradients": [40], "gradients": [0]},
-            "the gradient 'w' of batch 3 of train is not finite; going back through time, the first non-finite value "
-            "is in the gradients of the hidden states, time step 3 of 7, row 1 of 4 (1 of 20 entries), while the "
-            "parameters are finite and have not been touched",
-        ),
-        (
-            {"gradients": [0, 1, 2]},
-            "the gradient 'w' of batch 3 of train is not finite (3 of 25 entries); the loss (1) is, so the backward "
-            "pass made it; the parameters are finite and have not been touched",
-        ),
-    ],
-)
-def test_messages(sick, message):
-    seen = Seen()
-    for source, places in sick.items():
-        for where in places:
-            seen.poison(source, where, NAN)
-    finding = locate(seen.batch(), seen.params, seen.grads)
-    assert told(seen, finding) == message
-    assert told(seen, finding, kept=False) == message.replace(" and have not been touched", "")
-    assert told(seen, finding, before_update=False) == message.replace(
-        "was not finite before this batch", "is not finite"
-    )
-
-
-@pytest.mark.parametrize(
-    ("shown", "words"),
-    [
-        (["hidden_states"], "; the hidden states are, so it arose behind them; the parameters are finite"),
-        ([], "; run.observe(hidden_states=..., logits=...) would show where it arose; the parameters are finite"),
-    ],
-)
-def test_what_is_not_shown_is_not_vouched_for(shown, words):
-    seen = Seen(loss=np.array(INF))
-    batch = seen.batch()
-    batch.observed = {name: batch.observed[name] for name in shown}
-    finding = locate(batch, seen.params)
-    message = message_of(batch, finding, before_update=True, kept=False)
-    assert message == f"the loss (inf) of batch 3 of train is not finite{words}"
-    unknown = locate(batch, None)
-    assert unknown.non_finite_parameters is None
-    assert "parameters" not in message_of(batch, unknown, before_update=True, kept=True)
-    assert "non_finite_parameters" not in evidence_of(batch, unknown)
-
-
-def test_evidence_has_the_numbers_of_the_message():
-    seen = Seen()
-    seen.hidden_states[4, 1, 2] = seen.loss[...] = NAN
-    seen.parameters[0, :2] = INF
-    assert evidence_of(seen.batch(), locate(seen.batch(), None)) == {
-        "loss": pytest.approx(NAN, nan_ok=True),
-        "batch": 3,
-        "array": "hidden_states",
-        "non_finite": 1,
-        "entries": B * H,
-        "time_step": 5,
-        "time_steps": T,
-        "row": 2,
-    }
-    assert evidence_of(seen.batch(), locate(seen.batch(), seen.params)) == {
-        "loss": pytest.approx(NAN, nan_ok=True),
-        "batch": 3,
-        "array": "parameters.w",
-        "non_finite": 2,
-        "entries": H * H,
-        "non_finite_parameters": 2,
-    }
+    values = find_non_finite(Batch(data, "train", 1, loss=NAN), None).first
+    assert (values.array, values.entries) == (array, entries)

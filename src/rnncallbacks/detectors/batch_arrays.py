@@ -1,9 +1,9 @@
-"""All that is seen of a batch, array by array and time step by time step, in the order of cause and effect."""
+"""The arrays of a batch, time step by time step, in causal order: inputs, states, outputs, loss, gradients."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import attrs
@@ -15,16 +15,26 @@ from rnncallbacks.detectors.sequences import Sequences, sequences_of
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
 
-DEPTH = 8
-"""How deep a container is looked into: those of scripts are not deeper, and one that contains itself has no end."""
+MAX_DEPTH = 8
+"""Levels of a container that are searched, as one that contains itself has no end; chosen by eye."""
 
 
 @attrs.frozen(eq=False, kw_only=True)
-class Part:
+class BatchArray:
     """One array of a batch, or one time step of it.
 
-    ``source`` is one of ``WORDS``, ``path`` the array's name within it. Time steps count from 1 to ``seq_len``.
-    ``row_axis`` is the axis of the batch's sequences.
+    Parameters
+    ----------
+    source:
+        What the array belongs to, such as ``"inputs"`` or ``"gradients"``.
+    array:
+        The array itself, not a copy.
+    path:
+        The array's name within its container; empty for a single array.
+    time_step, seq_len:
+        The time step, from 1 to ``seq_len``; None if the array is not one of a time step.
+    row_axis:
+        The axis of the batch's sequences; None if it is unknown.
     """
 
     source: str
@@ -35,27 +45,29 @@ class Part:
     row_axis: int | None = None
 
 
-def causes(batch: Batch, parameters: list[Part], grads: Mapping[str, Array] | None) -> Iterator[Part]:
-    """All that is seen of a batch, causes before effects.
+def arrays_in_causal_order(
+    batch: Batch, parameters: Iterable[BatchArray], grads: Mapping[str, Array] | None
+) -> Iterator[BatchArray]:
+    """The arrays of a batch that are known, causes before effects.
 
-    The order: inputs, entering state, parameters, hidden states by time step, logits by time step, targets, the loss,
-    gradients of the hidden states from the last time step back to the first, gradients array by array. A loss that is
-    finite clears the targets: NaN among them marks what does not count.
+    The order is: inputs, entering state, parameters, hidden states by time step, logits by time step, targets, the
+    loss, gradients of the hidden states from the last time step back to the first, gradients. Targets are left out if
+    the loss is finite: NaN among them then marks positions that do not count.
     """
     shown, observed = sequences_of(batch), batch.observed
     size = batch.batch_size or shown.batch_size or batch.sequences
     if shown.inputs is None:
-        yield from whole("inputs", observed.get("inputs"))
-        yield from whole("data", batch.data)
+        yield from floating_arrays("inputs", observed.get("inputs"))
+        yield from floating_arrays("data", batch.data)
     else:
         yield from _along("inputs", shown.inputs, shown.time_axis, size, row_axis=0)
     states = observed.get("hidden_states")
     entering, steps = _split(states, shown.seq_len)
     for state in (observed.get("entering_state"), batch.entering_state, entering):
-        yield from whole("entering_state", state, size)
+        yield from floating_arrays("entering_state", state, size)
     yield from parameters
     if steps is None:
-        yield from whole("hidden_states", states, size)
+        yield from floating_arrays("hidden_states", states, size)
     else:
         yield from _stepwise("hidden_states", steps, size)
     yield from _logits(observed.get("logits"), shown, None if steps is None else len(steps), size)
@@ -63,24 +75,24 @@ def causes(batch: Batch, parameters: list[Part], grads: Mapping[str, Array] | No
         if shown.targets is not None:
             yield from _along("targets", shown.targets, shown.time_axis if shown.per_step else None, size, row_axis=0)
         elif shown.inputs is not None:
-            yield from whole("targets", observed.get("targets"), size)
-    yield from outcomes(batch, None)
+            yield from floating_arrays("targets", observed.get("targets"), size)
+    yield from loss_and_gradients(batch, None)
     gradients = observed.get("hidden_gradients")
     if _has_length(gradients):
         yield from reversed(list(_stepwise("hidden_gradients", gradients, size)))
-    yield from outcomes(batch, grads)
+    yield from loss_and_gradients(batch, grads)
 
 
-def outcomes(batch: Batch, grads: Mapping[str, Array] | None) -> Iterator[Part]:
-    """The loss, and the gradients."""
+def loss_and_gradients(batch: Batch, grads: Mapping[str, Array] | None) -> Iterator[BatchArray]:
+    """The loss and the gradients, the arrays that are checked in every batch."""
     if batch.loss is not None:
-        yield Part(source="loss", array=np.asarray(batch.loss))
+        yield BatchArray(source="loss", array=np.asarray(batch.loss))
     for path, array in (grads or {}).items():
-        yield Part(source="gradients", array=array, path=path)
+        yield BatchArray(source="gradients", array=array, path=path)
 
 
-def _logits(logits: Any, shown: Sequences, steps: int | None, size: int | None) -> Iterator[Part]:
-    """Logits in any of the layouts of scripts: a list of time steps, an array, or a row for each token."""
+def _logits(logits: Any, shown: Sequences, steps: int | None, size: int | None) -> Iterator[BatchArray]:
+    """Logits as a list of time steps, as an array with an axis of time, or as a matrix with one row per token."""
     seq_len = shown.seq_len or steps
     if isinstance(logits, list | tuple) and (seq_len is None or len(logits) == seq_len):
         yield from _stepwise("logits", logits, size)
@@ -98,33 +110,44 @@ def _logits(logits: Any, shown: Sequences, steps: int | None, size: int | None) 
 
 def _along(
     source: str, array: Any, time_axis: int | None, size: int | None, row_axis: int | None = None
-) -> Iterator[Part]:
-    """An array one time step after the other, if it has an axis of time; ``row_axis`` is then one of a time step."""
+) -> Iterator[BatchArray]:
+    """The time steps of an array that has an axis of time, otherwise the array; ``row_axis`` is an axis of either."""
     if time_axis is None:
-        yield from whole(source, array, size)
+        yield from floating_arrays(source, array, size)
     else:
         yield from _stepwise(source, np.moveaxis(array, time_axis, 0), size, row_axis)
 
 
 def _stepwise(
     source: str, steps: Sequence[Any] | Array, size: int | None, row_axis: int | None = None
-) -> Iterator[Part]:
+) -> Iterator[BatchArray]:
     for number, step in enumerate(steps, start=1):
-        for part in whole(source, step, size, row_axis):
-            yield attrs.evolve(part, time_step=number, seq_len=len(steps))
+        for one in floating_arrays(source, step, size, row_axis):
+            yield attrs.evolve(one, time_step=number, seq_len=len(steps))
 
 
-def whole(source: str, value: Any, size: int | None = None, row_axis: int | None = None) -> Iterator[Part]:
-    """The floating arrays of a container, each a part; rows lie where ``row_axis`` says, else where ``size`` fits."""
+def floating_arrays(
+    source: str, value: Any, size: int | None = None, row_axis: int | None = None
+) -> Iterator[BatchArray]:
+    """The floating-point arrays of a container.
+
+    Their sequences lie along ``row_axis``, or along the one axis of length ``size``; with two such axes it is unknown
+    which one it is.
+
+    Example
+    -------
+    >>> params = {"w": np.ones((2, 3)), "layers": [np.ones(4), np.arange(3)]}
+    >>> [one.path for one in floating_arrays("parameters", params)]
+    ['w', 'layers.0']
+    """
     for path, array in _leaves(value):
         axes = [axis for axis, length in enumerate(array.shape) if length == size] if row_axis is None else [row_axis]
-        # Of two axes with the batch's length nothing tells which one is the batch's.
-        yield Part(source=source, array=array, path=path, row_axis=axes[0] if len(axes) == 1 else None)
+        yield BatchArray(source=source, array=array, path=path, row_axis=axes[0] if len(axes) == 1 else None)
 
 
 def _split(states: Any, seq_len: int | None) -> tuple[Any, Any]:
-    """Observed hidden states as the entering one and those of the time steps; None for what is not there."""
-    # Fewer than the inputs have time steps: layers, or an LSTM's two arrays.
+    """The entering state and those of the time steps, of observed hidden states; None for what was not observed."""
+    # Fewer entries than time steps are layers, or the two arrays of an LSTM.
     if not _has_length(states) or len(states) < (seq_len or 1):
         return None, None
     return (None, states) if len(states) == seq_len else (states[0], states[1:])
@@ -134,8 +157,8 @@ def _has_length(value: Any) -> TypeGuard[Sequence[Any] | Array]:
     return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
-def _leaves(value: Any, path: str = "", depth: int = DEPTH) -> Iterator[tuple[str, Array]]:
-    """The floating arrays and numbers of a container; what else it holds is passed over."""
+def _leaves(value: Any, path: str = "", depth: int = MAX_DEPTH) -> Iterator[tuple[str, Array]]:
+    """The floating-point arrays and numbers of a container, with their paths; other values are left out."""
     if isinstance(value, list | tuple) and value and all(isinstance(one, float) for one in value):
         value = np.array(value)
     if isinstance(value, np.ndarray | np.inexact | float):

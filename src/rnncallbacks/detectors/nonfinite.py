@@ -1,11 +1,11 @@
-"""Where the first value that is not finite stands, among all that is seen of a batch, in the order of cause and effect.
+"""Finds the first non-finite value of a batch in causal order (RNN403).
 
-It takes a pass over all of it, so it is asked only when a loss or a gradient is known to be NaN or infinite.
+The search passes over all arrays that are known of the batch, so it is made only if the loss or a gradient is NaN or
+infinite.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,17 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
-from rnncallbacks.detectors.batch_arrays import Part, causes, outcomes, whole
+from rnncallbacks.detectors.batch_arrays import (
+    BatchArray,
+    arrays_in_causal_order,
+    floating_arrays,
+    loss_and_gradients,
+)
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
 
-WORDS = {
+SOURCE_NAMES = {
     "data": "what the loader yielded",
     "inputs": "the inputs",
     "entering_state": "the state that entered it",
@@ -33,15 +38,24 @@ WORDS = {
 
 
 @attrs.frozen(kw_only=True)
-class Place:
-    """Where values are not finite: ``non_finite`` of the ``entries`` of one array, or of one time step of it.
+class NonFiniteValues:
+    """The non-finite values of one array, or of one time step of it.
 
-    ``row`` is the first sequence that has one, of ``rows``. Time steps and rows count from 1, and are None where
-    nothing tells them.
+    Parameters
+    ----------
+    source, path:
+        What the array belongs to, and its name within it; see
+        :class:`~rnncallbacks.detectors.batch_arrays.BatchArray`.
+    non_finite, entries:
+        The number of entries that are NaN or infinite, and of all entries.
+    time_step, seq_len:
+        The time step, from 1 to ``seq_len``; None if it is unknown.
+    row, rows:
+        The first sequence with a non-finite value, from 1 to ``rows``; None if it is unknown.
 
     Example
     -------
-    >>> print(Place(source="hidden_states", non_finite=3, entries=512, time_step=7, seq_len=20))
+    >>> print(NonFiniteValues(source="hidden_states", non_finite=3, entries=512, time_step=7, seq_len=20))
     the hidden states, time step 7 of 20 (3 of 512 entries)
     """
 
@@ -60,146 +74,104 @@ class Place:
         return f"{self.source}.{self.path}" if self.path else self.source
 
     @property
-    def words(self) -> str:
-        """What the array is called in a message."""
+    def name(self) -> str:
+        """The array in words."""
         if not self.path:
-            return WORDS[self.source]
+            return SOURCE_NAMES[self.source]
         if self.source in ("parameters", "gradients"):
             return f"the {self.source.removesuffix('s')} {self.path!r}"
-        return f"{WORDS[self.source]}, array {self.path!r}"
+        return f"{SOURCE_NAMES[self.source]}, array {self.path!r}"
 
     @property
     def share(self) -> str:
-        """How many of the entries, in words."""
+        """The number of non-finite entries and of all, in words."""
         return f"{self.non_finite} of {self.entries} entries"
 
     def __str__(self) -> str:
         step = "" if self.time_step is None else f", time step {self.time_step} of {self.seq_len}"
         row = "" if self.row is None or self.rows == 1 else f", row {self.row} of {self.rows}"
-        return f"{self.words}{step}{row} ({self.share})"
+        return f"{self.name}{step}{row} ({self.share})"
 
 
 @attrs.frozen(kw_only=True)
-class Finding:
-    """What was found in a batch.
+class NonFiniteOrigin:
+    """Where the non-finite values of a batch begin.
 
-    ``symptom`` is the loss or the first gradient that is not finite, ``first`` the first place in the order of cause
-    and effect, and ``finite`` what comes before it. ``parameter`` is the first parameter that is not finite, None if
-    all are; ``non_finite_parameters`` counts the entries of all that are not, None if no parameter was seen.
+    Parameters
+    ----------
+    symptom:
+        The loss, or the first gradient, that is not finite.
+    first:
+        The first non-finite values in causal order.
+    finite:
+        The sources before it, which are finite.
+    parameter:
+        The first parameter that is not finite; None if all are.
+    non_finite_parameters:
+        The number of non-finite entries of all parameters; None if the parameters are unknown.
     """
 
-    symptom: Place
-    first: Place
+    symptom: NonFiniteValues
+    first: NonFiniteValues
     finite: tuple[str, ...]
-    parameter: Place | None
+    parameter: NonFiniteValues | None
     non_finite_parameters: int | None
 
 
-def locate(batch: Batch, params: Any, grads: Mapping[str, Array] | None = None) -> Finding | None:
-    """The first place of a batch that is not finite; None if its loss and gradients are.
+def find_non_finite(batch: Batch, params: Any, grads: Mapping[str, Array] | None = None) -> NonFiniteOrigin | None:
+    """Where the non-finite values of a batch begin; None if its loss and gradients are finite.
 
-    "First" is in the order of cause and effect: see :func:`rnncallbacks.detectors.batch_arrays.causes`.
+    The causal order is that of :func:`rnncallbacks.detectors.batch_arrays.arrays_in_causal_order`.
 
     Example
     -------
     >>> from rnncallbacks.core.batch import Batch
     >>> batch = Batch(np.array([[1.0], [np.inf], [1.0]]), "train", 1, loss=np.nan)
-    >>> print(locate(batch, params=None).first)
+    >>> print(find_non_finite(batch, params=None).first)
     what the loader yielded (1 of 3 entries)
     """
-    symptom = _first(outcomes(batch, grads))
+    symptom = _first(loss_and_gradients(batch, grads))
     if symptom is None:
         return None
-    weights = list(whole("parameters", params))
-    sick = [place for part in weights if (place := place_in(part)) is not None]
+    parameters = list(floating_arrays("parameters", params))
+    affected = [values for one in parameters if (values := non_finite_values(one)) is not None]
     finite: dict[str, None] = {}
     first = symptom
-    for part in causes(batch, weights, grads):
-        place = place_in(part)
-        if place is not None:
-            first = place
+    for one in arrays_in_causal_order(batch, parameters, grads):
+        values = non_finite_values(one)
+        if values is not None:
+            first = values
             break
-        finite[part.source] = None
-    return Finding(
+        finite[one.source] = None
+    return NonFiniteOrigin(
         symptom=symptom,
         first=first,
         finite=tuple(source for source in finite if source != first.source),
-        parameter=sick[0] if sick else None,
-        non_finite_parameters=sum(place.non_finite for place in sick) if weights else None,
+        parameter=affected[0] if affected else None,
+        non_finite_parameters=sum(values.non_finite for values in affected) if parameters else None,
     )
 
 
-def place_in(part: Part) -> Place | None:
-    """Where a part is not finite; None if all of it is."""
-    bad = ~np.isfinite(part.array)
+def non_finite_values(batch_array: BatchArray) -> NonFiniteValues | None:
+    """The non-finite values of one array; None if all of its values are finite."""
+    bad = ~np.isfinite(batch_array.array)
     if not bad.any():
         return None
     row = rows = None
-    if part.row_axis is not None:
-        others = tuple(axis for axis in range(bad.ndim) if axis != part.row_axis)
-        row, rows = int(np.argmax(bad.any(axis=others))) + 1, int(bad.shape[part.row_axis])
-    return Place(
-        source=part.source,
-        path=part.path,
+    if batch_array.row_axis is not None:
+        others = tuple(axis for axis in range(bad.ndim) if axis != batch_array.row_axis)
+        row, rows = int(np.argmax(bad.any(axis=others))) + 1, int(bad.shape[batch_array.row_axis])
+    return NonFiniteValues(
+        source=batch_array.source,
+        path=batch_array.path,
         non_finite=int(np.count_nonzero(bad)),
         entries=int(bad.size),
-        time_step=part.time_step,
-        seq_len=part.seq_len,
+        time_step=batch_array.time_step,
+        seq_len=batch_array.seq_len,
         row=row,
         rows=rows,
     )
 
 
-def message_of(batch: Batch, finding: Finding, *, before_update: bool, kept: bool) -> str:
-    """The finding in words.
-
-    ``before_update`` says that this batch cannot have changed the parameters, ``kept`` that it will not.
-    """
-    symptom, first, known = finding.symptom, finding.first, finding.finite
-    is_loss = symptom.source == "loss"
-    message = f"the loss ({batch.loss})" if is_loss else symptom.words
-    message += f" of batch {batch.index} of {batch.phase} is not finite"
-    when = "was not finite before this batch" if before_update else "is not finite"
-    if first.source == "parameters":
-        return f"{message}; {first.words} {when} ({first.share})"
-    joint = "; "
-    if first.source == "gradients":
-        message += f" ({first.share}); the loss ({batch.loss:.6g}) is, so the backward pass made it"
-    elif first.source != "loss":
-        joint = ", while "
-        back = "going back through time, " if first.source == "hidden_gradients" else ""
-        message += f"; {back}the first non-finite value is in {first}"
-    elif "logits" in known:
-        message += "; the logits are, so the loss function made it"
-    elif "hidden_states" in known:
-        message += "; the hidden states are, so it arose behind them"
-    else:
-        message += "; run.observe(hidden_states=..., logits=...) would show where it arose"
-    if finding.parameter is not None:
-        return f"{message}; {finding.parameter.words} {when}, too ({finding.parameter.share})"
-    if finding.non_finite_parameters is None:
-        return message
-    return f"{message}{joint}the parameters are finite" + (" and have not been touched" if kept else "")
-
-
-def evidence_of(batch: Batch, finding: Finding) -> dict[str, float | int | str]:
-    """The finding in numbers; time step, row and parameters as far as they are known."""
-    first = finding.first
-    found: dict[str, float | int | str] = {
-        "loss": math.nan if batch.loss is None else batch.loss,
-        "batch": batch.index,
-        "array": first.array,
-        "non_finite": first.non_finite,
-        "entries": first.entries,
-    }
-    if first.time_step is not None and first.seq_len is not None:
-        found |= {"time_step": first.time_step, "time_steps": first.seq_len}
-    if first.row is not None:
-        found["row"] = first.row
-    if finding.non_finite_parameters is not None:
-        found["non_finite_parameters"] = finding.non_finite_parameters
-    return found
-
-
-def _first(parts: Iterable[Part]) -> Place | None:
-    return next((place for part in parts if (place := place_in(part)) is not None), None)
+def _first(arrays: Iterable[BatchArray]) -> NonFiniteValues | None:
+    return next((values for one in arrays if (values := non_finite_values(one)) is not None), None)

@@ -5,19 +5,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.detectors.loss.divergence import LossLevels
+from rnncallbacks.detectors.loss.divergence import DivergenceDetector
 
 WINDOW, MAX_RISE = 20, 0.25
 
 
-def rises(losses, window=WINDOW, max_rise=MAX_RISE):
-    """Numbers of the batches, from 1, at which a rise is complete."""
-    levels = LossLevels()
+def played(losses, code, window=WINDOW, max_rise=MAX_RISE, spike=10.0):
+    """Numbers of the batches, from 1, at which a code is found."""
+    detector = DivergenceDetector(window=window, max_rise=max_rise, spike=spike)
     return [
         number
         for number, loss in enumerate(losses, start=1)
-        if levels.follow(float(loss), window=window, max_rise=max_rise) is not None
+        if code in [finding.code for finding in detector.check(float(loss))]
     ]
+
+
+def rises(losses, **options):
+    return played(losses, "RNN602", **options)
 
 
 def flat(level, count, seed=0):
@@ -25,13 +29,17 @@ def flat(level, count, seed=0):
 
 
 def test_a_rise_names_both_levels():
-    levels = LossLevels()
+    detector = DivergenceDetector(window=WINDOW, max_rise=MAX_RISE)
     losses = [*flat(1.0, 60), *flat(2.0, 60)]
-    rise = next(found for loss in losses if (found := levels.follow(loss, window=WINDOW, max_rise=MAX_RISE)))
-    assert rise.what == "the median of the last 20 losses"
-    assert rise.value == pytest.approx(2.0, abs=0.1)
-    assert rise.than == "that of the best 20 before"
-    assert rise.reference == pytest.approx(1.0, abs=0.1)
+    findings = [finding for loss in losses for finding in detector.check(loss)]
+    rise = next(finding for finding in findings if finding.code == "RNN602")
+    assert "the median of the last 20 losses is " in rise.message
+    assert rise.evidence["loss"] == pytest.approx(2.0, abs=0.1)
+    assert "that of the best 20 before " in rise.message
+    assert rise.evidence["best"] == pytest.approx(1.0, abs=0.1)
+    assert rise.evidence["first"] == losses[0]
+    assert len(rise.message.partition(": ")[0]) <= 80
+    assert f"{rise.evidence['best']:.4g}" in rise.remedy
 
 
 def test_below_the_first_loss_it_takes_twice_the_rise():
@@ -62,21 +70,17 @@ def test_the_first_update_may_do_it():
 
 
 def test_losses_that_are_forgotten_count_no_more():
-    levels = LossLevels()
+    detector = DivergenceDetector(window=WINDOW, max_rise=MAX_RISE)
     for loss in flat(1.0, 100):
-        levels.follow(loss, window=WINDOW, max_rise=MAX_RISE)
-    levels.begin()
-    assert not any(levels.follow(loss, window=WINDOW, max_rise=MAX_RISE) for loss in flat(5.0, 100))
-    assert levels.first == pytest.approx(5.0, abs=1.0)
+        assert not list(detector.check(loss))
+    detector.restart()
+    assert not [finding for loss in flat(5.0, 100) for finding in detector.check(loss)]
+    rise = [finding for loss in flat(15.0, 100) for finding in detector.check(loss)][-1]
+    assert rise.evidence["first"] == pytest.approx(5.0, abs=1.0)
 
 
 def spikes(losses, **options):
-    levels, found = LossLevels(), []
-    for number, loss in enumerate(losses, start=1):
-        if levels.spikes(loss, **({"window": WINDOW, "max_rise": MAX_RISE, "spike": 10.0} | options)):
-            found.append(number)
-        levels.follow(loss, window=WINDOW, max_rise=MAX_RISE)
-    return found
+    return played(losses, "RNN605", **options)
 
 
 def test_a_spike_stands_out_of_all_before_it():
@@ -86,6 +90,16 @@ def test_a_spike_stands_out_of_all_before_it():
     assert spikes(losses) == [150]
     assert spikes(losses, spike=100.0) == []
     assert spikes(losses, max_rise=4.0) == []
+
+
+def test_a_spike_has_its_numbers_and_a_remedy():
+    detector = DivergenceDetector(window=WINDOW)
+    (spike,) = [finding for loss in [*flat(1.0, 100), 3.0] for finding in detector.check(loss)]
+    assert spike.message.startswith("the loss jumped to 3 from a median of ")
+    assert "deviations of " in spike.message
+    assert spike.message.endswith("; spike is 10")
+    assert spike.evidence["loss"] == 3.0
+    assert "whose loss is 3;" in spike.remedy
 
 
 @given(st.integers(0, 10**6), st.sampled_from([1e-6, 1.0, 1e9]), st.booleans())

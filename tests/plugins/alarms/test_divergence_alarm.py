@@ -34,7 +34,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(play, loss):
     assert codes(run) == ["RNN403"]
     assert run.alarms[0].message == (
         f"the loss ({loss}) of batch 3 of train is not finite; the first non-finite value is in what the loader "
-        "yielded (1 of 1 entries), while the parameters are finite and have not been touched"
+        "yielded (1 of 1 entries), while the parameters are finite and unchanged"
     )
     assert run.alarms[0].step == 3
     assert run.stop_reason.startswith("RNN403")
@@ -62,8 +62,8 @@ def test_one_entry_of_one_gradient_is_found_and_named(bad):
     sick = {"u": np.ones(2), "w": np.array([1.0, bad, 1.0])}
     run = train_with([SOUND, sick, SOUND], DivergenceAlarm())
     assert [alarm.message for alarm in run.alarms] == [
-        "the gradient 'w' of batch 2 of train is not finite (1 of 3 entries); the loss (1) is, so the backward pass "
-        "made it; the parameters are finite and have not been touched"
+        "the gradient 'w' of batch 2 of train is not finite (1 of 3 entries); the loss (1) is finite, so it arose in "
+        "the backward pass; the parameters are finite and unchanged"
     ]
     # The script does not look at run.skipped: the gradients themselves were made zero.
     np.testing.assert_array_equal(run.params["u"], [-1.0, -1.0])
@@ -280,7 +280,7 @@ def test_an_input_is_named_with_its_time_step_and_row(observe):
     alarm = only(run)
     assert alarm.message == (
         "the loss (nan) of batch 2 of train is not finite; the first non-finite value is in the inputs, time step 4 of "
-        "6, row 3 of 4 (1 of 12 entries), while the parameters are finite and have not been touched"
+        "6, row 3 of 4 (1 of 12 entries), while the parameters are finite and unchanged"
     )
     assert where(alarm) == ("inputs", 4, SEQ_LEN, 3, 1, FEATURES * BATCH_SIZE)
     assert alarm.evidence["non_finite_parameters"] == 0
@@ -363,8 +363,8 @@ def test_a_log_of_zero_is_the_loss_function_s_doing():
 
     run, _ = loop(confident, nll=naive)
     assert only(run).message == (
-        "the loss (inf) of batch 2 of train is not finite; the logits are, so the loss function made it; the "
-        "parameters are finite and have not been touched"
+        "the loss (inf) of batch 2 of train is not finite; the logits are finite, so it arose in the loss "
+        "function; the parameters are finite and unchanged"
     )
     assert where(only(run)) == ("loss", None, None, None, 1, 1)
 
@@ -373,7 +373,7 @@ def test_a_loss_in_single_precision_overflows_while_all_else_is_finite():
     run, _ = loop(
         lambda *_: None, nll=lambda logits, y: np.float32(3e38) * (1 + np.square(logits, dtype=np.float32).sum())
     )
-    assert "the loss (inf) of batch 1 of train is not finite; the logits are," in only(run).message
+    assert "the loss (inf) of batch 1 of train is not finite; the logits are finite," in only(run).message
 
 
 # --- where it begins, in a trainer -------------------------------------------------------------------------------

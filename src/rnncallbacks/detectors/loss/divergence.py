@@ -1,155 +1,245 @@
-"""Whether a stream of losses rises for good, or one of them stands out: by quantiles, whatever their distribution.
+"""Detects a training loss that rises for good (RNN602), and single losses that stand out (RNN605), by quantiles.
 
-Losses of single sequences have heavy tails. A mean and a standard deviation take the tail for a rise; medians and
-quartiles do not.
+Losses of single sequences have heavy tails. Means and standard deviations mistake a tail for a rise; medians, the
+median absolute deviation (MAD) and shares of pairs do not.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 
-from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.plugin_state import reset_state, state_field
+from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.detectors.progress.statistics import MAD_TO_SIGMA, mann_kendall, noise, share_above
 
-ABOVE = 0.85
-"""Of all pairs of a recent and an early loss, the share in which the recent one is higher, that is a rise. The luckiest
-window of thousands and an unlucky one reach 0.8."""
 
-DRIFT = 6.0
-"""Beside how windows differ from their neighbours, a rise that is none of the data's own."""
+@attrs.frozen(kw_only=True)
+class DivergenceThresholds:
+    """When a rise is a divergence, beyond the options of the detector."""
 
-FALLING = -2.0
-"""A trend below, in the later half of the recent losses, is that of a loss that comes down again: after a hard
-document, or an unlucky update."""
+    rising_pair_share: float = 0.85
+    """Smallest share of the pairs of a recent loss and one of the best window in which the recent one is higher. The
+    luckiest window of thousands and an unlucky one reach 0.8."""
 
-AGAIN = 1.25
-"""A rise has to exceed those from which the run came back by itself by so much."""
+    window_noise_factor: float = 6.0
+    """Smallest rise in units of the noise between the medians of successive windows; chosen by eye."""
 
-JUMP = 1.5
-"""Beside the spread of the losses, on a logarithmic scale, how far the first has to lie below nine of ten of them."""
+    noise_windows: int = 6
+    """Smallest number of windows whose noise is taken into account."""
+
+    remembered_windows: int = 20
+    """Number of recent windows whose noise is taken."""
+
+    falling_trend: float = -2.0
+    """Mann-Kendall statistic of the later half of the recent losses, in standard deviations, below which the loss is
+    coming down again: after a difficult document or a bad update. The 2.5% quantile of noise is -1.96."""
+
+    recovered_rise_factor: float = 1.25
+    """Smallest rise in units of the largest one from which the run recovered by itself; chosen by eye."""
+
+    recovery_share: float = 0.5
+    """Largest rise, in units of the margin ``max_rise`` times the first loss, at which a run has recovered."""
+
+    below_first_factor: float = 2.0
+    """Smallest rise, in units of that margin, while the loss is below the first one: the network still knows something,
+    and the data may have become harder."""
+
+    jump_ratio: float = 4.0
+    """Smallest ratio of the tenth percentile of the losses after the first one to the first loss, if the first update
+    destroyed the network; chosen by eye."""
+
+    jump_spread_factor: float = 1.5
+    """Smallest logarithm of that ratio in units of the logarithmic spread from the tenth to the ninetieth percentile;
+    chosen by eye."""
+
+    spike_excess_factor: float = 3.0
+    """Smallest excess of a spike over the median in units of the largest excess before; chosen by eye."""
+
+    excess_decay: float = 0.999
+    """Factor by which the largest excess shrinks with each batch: half of it is forgotten after 693 batches."""
 
 
 @attrs.frozen
-class Rise:
-    """``what`` is ``value``, above ``than``, ``reference``."""
+class _Rise:
+    """``statistic`` of the recent losses is ``value``, and ``reference_statistic`` was ``reference``."""
 
-    what: str
+    statistic: str
     value: float
-    than: str
+    reference_statistic: str
     reference: float
 
 
-@attrs.define(eq=False)
-class LossLevels:
-    """Compares the losses of the last ``window`` batches with those of the best window before them.
+@attrs.define(eq=False, kw_only=True)
+class DivergenceDetector:
+    r"""Compares the losses of the last ``window`` batches with those of the best window before them.
 
-    Both are compared every ``window / 5`` batches. While there are fewer losses, windows are shorter, but no shorter
-    than two fifths.
+    They are compared every ``window / 5`` batches. While there are fewer than ``2 * window`` losses, both windows are
+    shorter, but not shorter than two fifths of ``window``.
+
+    Parameters
+    ----------
+    window:
+        Batches of a window, 2 or more.
+    max_rise:
+        Largest rise of the median that is no divergence, as a share of the first loss :math:`|\ell_1|`, above 0.
+    spike:
+        Smallest excess over the median that is a spike, in standard deviations estimated as 1.4826 times the MAD,
+        above 0.
 
     Example
     -------
-    >>> levels = LossLevels()
-    >>> rises = [levels.follow(loss, window=10, max_rise=0.25) for loss in [1.0] * 20 + [2.0] * 20]
-    >>> next(rise for rise in rises if rise is not None)
-    Rise(what='the median of the last 10 losses', value=2.0, than='that of the best 10 before', reference=1.0)
+    >>> detector = DivergenceDetector(window=10)
+    >>> findings = [found for loss in [1.0] * 20 + [2.0] * 20 for found in detector.check(loss)]
+    >>> spike, rise, *_ = findings
+    >>> print(spike.message)
+    the loss jumped to 2 from a median of 1: the losses before it hardly differ; spike is 10
+    >>> print(rise.message)
+    the loss rose from 1 to 2 and does not fall: the median of the last 10 losses is 2, that of the best 10 before 1;
+    a rise of 100% of the first loss, 1; max_rise is 25%
     """
 
-    first: float = state_field(0.0)
-    level: float = state_field(0.0)
-    deviation: float = state_field(0.0)
-    best: float = state_field(math.inf)
+    window: int = 50
+    max_rise: float = 0.25
+    spike: float = 10.0
+    thresholds: DivergenceThresholds = DivergenceThresholds()
+    _first: float = state_field(0.0)
+    _median: float = state_field(0.0)
+    _deviation: float = state_field(0.0)
+    _best: float = state_field(math.inf)
     _batches: int = state_field(0)
     _recent: list[float] = state_field(factory=list)
     _best_losses: list[float] = state_field(factory=list)
-    _medians: list[float] = state_field(factory=list)
-    _farthest: float = state_field(0.0)
+    _window_medians: list[float] = state_field(factory=list)
+    _largest_excess: float = state_field(0.0)
     _excursion: float = state_field(0.0)
-    _recovered: float = state_field(0.0)
+    _recovered_rise: float = state_field(0.0)
 
-    def begin(self) -> None:
-        """Forget all losses."""
-        self._batches, self._recent, self._best_losses, self._medians = 0, [], [], []
-        self.best = math.inf
-        self._farthest = self._excursion = self._recovered = 0.0
+    def restart(self) -> None:
+        """Forget all losses, as after parameters were put back."""
+        reset_state(self)
 
-    def spikes(self, loss: float, *, window: int, max_rise: float, spike: float) -> bool:
-        """Whether a loss stands out from those before it: by deviations, and three times as far as the farthest."""
-        if self._batches < window:
+    def check(self, loss: float) -> Iterator[Finding]:
+        """Take in the loss of the next training batch; yield a spike, and the rise that it completes."""
+        if self._is_spike(loss):
+            yield self._spike_finding(loss)
+        rise = self._follow(loss)
+        if rise is not None:
+            yield self._rise_finding(rise)
+
+    def _is_spike(self, loss: float) -> bool:
+        if self._batches < self.window:
             return False
-        excess = loss - self.level
-        stands_out = excess > max(max_rise * abs(self.first), spike * self.deviation, 3.0 * self._farthest)
-        self._farthest = max(0.999 * self._farthest, excess)
-        return stands_out
+        excess = loss - self._median
+        limits = (
+            self.max_rise * abs(self._first),
+            self.spike * self._deviation,
+            self.thresholds.spike_excess_factor * self._largest_excess,
+        )
+        self._largest_excess = max(self.thresholds.excess_decay * self._largest_excess, excess)
+        return excess > max(limits)
 
-    def follow(self, loss: float, *, window: int, max_rise: float) -> Rise | None:
-        """Take in a batch's loss, and return the rise that it completes."""
+    def _follow(self, loss: float) -> _Rise | None:
         if self._batches == 0:
-            self.first = self.level = loss
+            self._first = self._median = loss
         self._batches += 1
         self._recent.append(loss)
-        if len(self._recent) > 2 * window:
+        if len(self._recent) > 2 * self.window:
             del self._recent[0]
-        margin = max_rise * abs(self.first)
-        if self._batches == window + 1:
-            jump = _jump(self._recent, margin)
+        margin = self.max_rise * abs(self._first)
+        if self._batches == self.window + 1:
+            jump = self._jump(margin)
             if jump is not None:
                 return jump
-        if self._batches % max(window // 5, 1):
+        if self._batches % max(self.window // 5, 1):
             return None
-        return self._compare(min(self._batches // 2, window), window, margin)
+        return self._compare(min(self._batches // 2, self.window), margin)
 
-    def _compare(self, count: int, window: int, margin: float) -> Rise | None:
+    def _compare(self, count: int, margin: float) -> _Rise | None:
+        """Compare the last ``count`` losses with the best window."""
+        limits, window = self.thresholds, self.window
         recent = sorted(self._recent[-window:])
-        self.level = _quantile(recent, 0.5)
-        self._farthest = max(self._farthest, recent[-1] - self.level)
-        self.deviation = MAD_TO_SIGMA * _quantile(sorted(abs(loss - self.level) for loss in recent), 0.5)
+        self._median = _quantile(recent, 0.5)
+        self._largest_excess = max(self._largest_excess, recent[-1] - self._median)
+        self._deviation = MAD_TO_SIGMA * _quantile(sorted(abs(loss - self._median) for loss in recent), 0.5)
         if count < max(2 * window // 5, 1):
             return None
         earlier, now = self._recent[-count - window : -count], self._recent[-count:]
-        median, value = _quantile(sorted(earlier), 0.5), _quantile(sorted(now), 0.5)
-        if median < self.best:
-            self.best, self._best_losses = median, earlier
-        before = self._medians
+        before, value = _quantile(sorted(earlier), 0.5), _quantile(sorted(now), 0.5)
+        if before < self._best:
+            self._best, self._best_losses = before, earlier
+        medians = self._window_medians
         if self._batches % window == 0:
-            self._medians = [*self._medians[-19:], value]
-        rise = value - self.best
-        if rise < 0.5 * margin:
-            # Documents may differ by more than the margin: what was come back from once is no divergence.
-            self._recovered = max(self._recovered, self._excursion)
+            self._window_medians = [*medians[1 - limits.remembered_windows :], value]
+        rise = value - self._best
+        if rise < limits.recovery_share * margin:
+            self._recovered_rise = max(self._recovered_rise, self._excursion)
             self._excursion = 0.0
             return None
         self._excursion = max(self._excursion, rise)
-        # A loss that is below the first one still has learned something: it may be that the data became harder.
-        needed = max(margin if value > self.first else 2.0 * margin, AGAIN * self._recovered)
-        if rise <= needed or (len(before) >= 6 and rise <= DRIFT * noise(before)):
+        needed = margin if value > self._first else limits.below_first_factor * margin
+        if rise <= max(needed, limits.recovered_rise_factor * self._recovered_rise):
             return None
-        if share_above(now, self._best_losses) < ABOVE or mann_kendall(now[count // 2 :]) < FALLING:
+        if len(medians) >= limits.noise_windows and rise <= limits.window_noise_factor * noise(medians):
             return None
-        return Rise(
-            f"the median of the last {count} losses", value, f"that of the best {len(earlier)} before", self.best
+        if share_above(now, self._best_losses) < limits.rising_pair_share:
+            return None
+        if mann_kendall(now[count // 2 :]) < limits.falling_trend:
+            return None
+        best = f"that of the best {len(earlier)} before"
+        return _Rise(f"the median of the last {count} losses", value, best, self._best)
+
+    def _jump(self, margin: float) -> _Rise | None:
+        """The rise that the first update caused: the first loss lies far below the window after it."""
+        first, after = self._recent[0], sorted(self._recent[1:])
+        count = len(after)
+        spread = _quantile(after, 0.75) - _quantile(after, 0.25)
+        if after[0] - first > max(margin, spread):
+            return _Rise(f"the lowest of {count} losses", after[0], "the first", first)
+        low, high = _quantile(after, 0.1), _quantile(after, 0.9)
+        far = first > 0.0 and low - first > margin and low > self.thresholds.jump_ratio * first
+        if far and math.log(low / first) > self.thresholds.jump_spread_factor * math.log(high / low):
+            return _Rise(f"the tenth percentile of {count} losses", low, "the first", first)
+        return None
+
+    def _rise_finding(self, rise: _Rise) -> Finding:
+        share = (rise.value - rise.reference) / abs(self._first) if self._first else math.inf
+        message = (
+            f"the loss rose from {rise.reference:.6g} to {rise.value:.6g} and does not fall: {rise.statistic} is "
+            f"{rise.value:.6g}, {rise.reference_statistic} {rise.reference:.6g}; a rise of {share:.0%} of the first "
+            f"loss, {self._first:.6g}; max_rise is {self.max_rise:.0%}"
+        )
+        return Finding(
+            "RNN602",
+            message,
+            {"loss": rise.value, "best": rise.reference, "first": self._first},
+            remedy=(
+                f"go back to the parameters that had a loss of {rise.reference:.4g}; lower the learning rate, and clip "
+                "gradients (gradient_clipping)"
+            ),
+        )
+
+    def _spike_finding(self, loss: float) -> Finding:
+        spread = "the losses before it hardly differ"
+        if self._deviation > 0.0:
+            count = (loss - self._median) / self._deviation
+            spread = f"{count:.3g} deviations of {self._deviation:.4g} each above it"
+        return Finding(
+            "RNN605",
+            f"the loss jumped to {loss:.6g} from a median of {self._median:.6g}: {spread}; spike is {self.spike:g}",
+            {"loss": loss, "median": self._median, "deviation": self._deviation},
+            remedy=(
+                f"check the data of this batch, whose loss is {loss:.4g}; if spikes recur, clip gradients and lower "
+                "the learning rate"
+            ),
         )
 
 
-def _jump(losses: Sequence[float], margin: float) -> Rise | None:
-    """Whether the first update did it: the first loss lies far below those behind it, and not by its own luck."""
-    first, after = losses[0], sorted(losses[1:])
-    count = len(after)
-    spread = _quantile(after, 0.75) - _quantile(after, 0.25)
-    if after[0] - first > max(margin, spread):
-        return Rise(f"the lowest of {count} losses", after[0], "the first", first)
-    low, high = _quantile(after, 0.1), _quantile(after, 0.9)
-    far = first > 0.0 and low - first > margin and low > 4.0 * first
-    if far and math.log(low / first) > JUMP * math.log(high / low):
-        return Rise(f"the tenth percentile of {count} losses", low, "the first", first)
-    return None
-
-
 def _quantile(ranked: Sequence[float], share: float) -> float:
-    """Of numbers in order. NumPy's own takes longer than all else here together."""
-    place = share * (len(ranked) - 1)
-    below = int(place)
+    """A quantile of sorted numbers, interpolated as NumPy's default does, which takes far longer for a short list."""
+    position = share * (len(ranked) - 1)
+    below = int(position)
     above = min(below + 1, len(ranked) - 1)
-    return ranked[below] + (place - below) * (ranked[above] - ranked[below])
+    return ranked[below] + (position - below) * (ranked[above] - ranked[below])
