@@ -20,7 +20,7 @@ def _inline(self: Any, node: Any) -> None:
 def _block(self: Any, node: Any) -> None:
     from docutils.nodes import SkipNode
 
-    self.body.append(self.starttag(node, "div", CLASS="math"))
+    self.body.append(self.starttag(node, "div"))
     self.body.append(convert(node.astext(), display="block"))
     self.body.append("</div>\n")
     raise SkipNode
