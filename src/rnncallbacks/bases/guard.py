@@ -37,8 +37,8 @@ class Guard:
 
     action: Action = attrs.field(default="warn", validator=options.one_of(*ACTIONS))
 
-    def fire(self, run: Run, finding: Finding) -> None:
-        """Raise the alarm for a finding, with the action of this guard."""
+    def fire(self, run: Run, finding: Finding, *, action: Action | None = None) -> None:
+        """Raise the alarm for a finding, with the action of this guard unless another is given."""
         run.raise_alarm(
             finding.code,
             finding.message,
@@ -46,7 +46,7 @@ class Guard:
             cause=finding.cause,
             remedy=finding.remedy,
             severity=finding.severity,
-            action=self.action,
+            action=self.action if action is None else action,
         )
 
     def note(self, run: Run, result: CheckResult) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnncallbacks.detectors.progress.dependence import MISSING, chi_square, dependence, grouped
+from rnncallbacks.detectors.progress.dependence import MISSING, chi_squared_test, strongest_dependence, token_classes
 
 ROWS, STEPS = 200, 15
 
@@ -45,7 +45,7 @@ TASKS = {
 @pytest.mark.parametrize("name", TASKS)
 def test_what_can_be_learned_shows(name):
     x, y = TASKS[name]
-    found = dependence(x, y)
+    found = strongest_dependence(x, y)
     assert found.z > 6.0, found
 
 
@@ -54,7 +54,7 @@ def test_nothing_shows_in_shuffled_targets(name):
     x, y = TASKS[name]
     rng = np.random.default_rng(3)
     for _ in range(5):
-        found = dependence(x, rng.permutation(y.ravel()).reshape(y.shape))
+        found = strongest_dependence(x, rng.permutation(y.ravel()).reshape(y.shape))
         assert found.z < 4.5, found
         assert found.pairs == ROWS * STEPS
 
@@ -65,9 +65,9 @@ def test_targets_of_other_sequences_do_not_depend_on_the_inputs_though_both_depe
     position = np.arange(16)
     sentences = np.where(position < n[:, None], 0, np.where(position < 2 * n[:, None], 1, 2))
     x, y = sentences[:, :-1], sentences[:, 1:]
-    assert dependence(x, y).z > 8.0
-    assert dependence(x, np.roll(y, 1, axis=0)).z < 4.5
-    together = chi_square(x.ravel(), np.roll(y, 1, axis=0).ravel(), np.zeros(x.size, dtype=int))
+    assert strongest_dependence(x, y).z > 8.0
+    assert strongest_dependence(x, np.roll(y, 1, axis=0)).z < 4.5
+    together = chi_squared_test(x.ravel(), np.roll(y, 1, axis=0).ravel(), np.zeros(x.size, dtype=int))
     assert together[0] > 8.0  # what it would be if positions were put together
 
 
@@ -76,8 +76,8 @@ def test_chunks_that_differ_in_what_they_are_about_are_no_dependence():
     rng = np.random.default_rng(5)
     x = np.concatenate([rng.integers(0, 4, (16, 60)), rng.integers(3, 8, (16, 60))], axis=1)
     y = np.concatenate([rng.integers(0, 4, (16, 60)), rng.integers(3, 8, (16, 60))], axis=1)
-    assert dependence(x, y, np.zeros(120, dtype=int)).z > 8.0
-    assert dependence(x, y, np.arange(120) // 60).z < 4.5
+    assert strongest_dependence(x, y, np.zeros(120, dtype=int)).z > 8.0
+    assert strongest_dependence(x, y, np.arange(120) // 60).z < 4.5
 
 
 LABELS = {
@@ -92,15 +92,15 @@ LABELS = {
 def test_labels_of_whole_sequences(name):
     x = tokens(6, rows=1000)
     y = LABELS[name](x)
-    assert dependence(x, y).z > 5.0
-    assert dependence(x, np.random.default_rng(6).permutation(y)).z < 4.0
+    assert strongest_dependence(x, y).z > 5.0
+    assert strongest_dependence(x, np.random.default_rng(6).permutation(y)).z < 4.0
 
 
 def test_padding_counts_nowhere():
     x, y = X.copy(), tokens(6, seed=9)
     padded = np.arange(STEPS) >= np.random.default_rng(7).integers(3, STEPS, ROWS)[:, None]
-    assert dependence(np.where(padded, 0, x), np.where(padded, 0, y)).z > 8.0
-    hidden = dependence(np.where(padded, MISSING, x), np.where(padded, MISSING, y))
+    assert strongest_dependence(np.where(padded, 0, x), np.where(padded, 0, y)).z > 8.0
+    hidden = strongest_dependence(np.where(padded, MISSING, x), np.where(padded, MISSING, y))
     assert hidden.z < 4.5
     assert hidden.pairs == (~padded).sum()
 
@@ -111,10 +111,10 @@ def test_a_strength_that_would_have_shown_shows(size):
     for seed in range(20):
         rng = np.random.default_rng(seed)
         x = rng.integers(0, 4, size)
-        _, visible = chi_square(x, rng.integers(0, 4, size), np.zeros(size, dtype=int))
+        _, visible = chi_squared_test(x, rng.integers(0, 4, size), np.zeros(size, dtype=int))
         assert visible < 12 / np.sqrt(size)
         dependent = np.where(rng.random(size) < visible, x, rng.integers(0, 4, size))
-        scores.append(chi_square(x, dependent, np.zeros(size, dtype=int))[0])
+        scores.append(chi_squared_test(x, dependent, np.zeros(size, dtype=int))[0])
     assert np.mean(scores) > 2.3
 
 
@@ -128,7 +128,7 @@ def test_mean_and_variance_are_those_of_permutations(width, height, strata, seed
     scores = []
     for _ in range(40):
         x, y = rng.choice(width, size, p=shares), rng.integers(0, height, size)
-        scores.append(chi_square(x, y, groups)[0])
+        scores.append(chi_squared_test(x, y, groups)[0])
     assert abs(np.mean(scores)) < 0.9
     assert 0.4 < np.std(scores) < 1.7
 
@@ -140,7 +140,7 @@ settings_of_many = settings(max_examples=50)
 @given(st.lists(st.integers(-1, 60), min_size=1, max_size=200), st.integers(2, 40))
 def test_classes_are_few_and_keep_tokens_apart_where_they_can(values, most):
     array = np.array(values)
-    classes = grouped(array, most)
+    classes = token_classes(array, most)
     assert ((classes == MISSING) == (array < 0)).all()
     real = array[array >= 0]
     if len(real):
@@ -151,5 +151,5 @@ def test_classes_are_few_and_keep_tokens_apart_where_they_can(values, most):
 
 @pytest.mark.parametrize("x", [np.full((3, 4), MISSING), np.zeros((3, 4), dtype=int), np.zeros((1, 1), dtype=int)])
 def test_nothing_to_test_is_no_dependence(x):
-    found = dependence(x, x)
-    assert (found.z, found.visible) == (0.0, 1.0)
+    found = strongest_dependence(x, x)
+    assert (found.z, found.detectable_association) == (0.0, 1.0)

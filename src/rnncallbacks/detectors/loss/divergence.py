@@ -13,7 +13,7 @@ import attrs
 
 from rnncallbacks.core.plugin_state import reset_state, state_field
 from rnncallbacks.detectors.finding import Finding
-from rnncallbacks.detectors.progress.statistics import MAD_TO_SIGMA, mann_kendall, noise, share_above
+from rnncallbacks.detectors.progress.statistics import MAD_TO_STANDARD_DEVIATION, mann_kendall_z, noise_deviation, probability_of_superiority
 
 
 @attrs.frozen(kw_only=True)
@@ -163,7 +163,7 @@ class DivergenceDetector:
         recent = sorted(self._recent[-window:])
         self._median = _quantile(recent, 0.5)
         self._largest_excess = max(self._largest_excess, recent[-1] - self._median)
-        self._deviation = MAD_TO_SIGMA * _quantile(sorted(abs(loss - self._median) for loss in recent), 0.5)
+        self._deviation = MAD_TO_STANDARD_DEVIATION * _quantile(sorted(abs(loss - self._median) for loss in recent), 0.5)
         if count < max(2 * window // 5, 1):
             return None
         earlier, now = self._recent[-count - window : -count], self._recent[-count:]
@@ -182,11 +182,11 @@ class DivergenceDetector:
         needed = margin if value > self._first else limits.below_first_factor * margin
         if rise <= max(needed, limits.recovered_rise_factor * self._recovered_rise):
             return None
-        if len(medians) >= limits.noise_windows and rise <= limits.window_noise_factor * noise(medians):
+        if len(medians) >= limits.noise_windows and rise <= limits.window_noise_factor * noise_deviation(medians):
             return None
-        if share_above(now, self._best_losses) < limits.rising_pair_share:
+        if probability_of_superiority(now, self._best_losses) < limits.rising_pair_share:
             return None
-        if mann_kendall(now[count // 2 :]) < limits.falling_trend:
+        if mann_kendall_z(now[count // 2 :]) < limits.falling_trend:
             return None
         best = f"that of the best {len(earlier)} before"
         return _Rise(f"the median of the last {count} losses", value, best, self._best)

@@ -1,1 +1,1 @@
-"""Detectors that look at curves and data over many epochs."""
+"""Detectors that examine loss curves and data over many batches: no signal, overfitting, plateau."""

@@ -1,4 +1,4 @@
-"""Whether a series of losses falls or rises, and by how much beside its own noise. Pure functions, without SciPy."""
+"""Robust statistics of a series of losses: trend, noise, effect size. Pure functions, without SciPy."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import numpy.typing as npt
 
 Series = Sequence[float] | npt.NDArray[np.floating]
 
-MAD_TO_SIGMA = 1.4826
-"""Of normal numbers, the standard deviation is this times the median absolute deviation."""
+MAD_TO_STANDARD_DEVIATION = 1.4826
+"""Standard deviation / median absolute deviation (MAD) of a normal distribution."""
 
 
-def theil_sen(values: Series) -> float:
-    r"""The slope per position: the median of the slopes between all pairs.
+def theil_sen_slope(values: Series) -> float:
+    r"""The Theil-Sen estimate of the slope per position: the median of the slopes between all pairs of values.
 
     .. math:: \operatorname{median}_{i < j} \frac{x_j - x_i}{j - i}
 
-    Up to 29% of the values may be anything. 0 for fewer than two values. Takes the square of their number in memory.
+    Its breakdown point is 29%: that share of the values may be outliers. 0 for fewer than two values. Takes memory
+    quadratic in the number of values.
 
     Source: Sen, "Estimates of the regression coefficient based on Kendall's tau", Journal of the American Statistical
     Association 63 (1968).
 
     Example
     -------
-    >>> theil_sen([5.0, 4.0, 300.0, 2.0, 1.0])
+    >>> theil_sen_slope([5.0, 4.0, 300.0, 2.0, 1.0])
     -1.0
     """
     x = np.asarray(values, dtype=np.float64)
@@ -36,21 +37,22 @@ def theil_sen(values: Series) -> float:
     return float(np.median((x[second] - x[first]) / (second - first)))
 
 
-def mann_kendall(values: Series) -> float:
-    r"""How surely the values rise (above 0) or fall (below 0), as a standard normal number.
+def mann_kendall_z(values: Series) -> float:
+    r"""The standardized statistic of the Mann-Kendall trend test: positive for a rising series.
 
-    .. math:: S = \sum_{i < j} \operatorname{sgn}(x_j - x_i), \qquad
+    .. math:: Z = \frac{S - \operatorname{sgn} S}{\sqrt{\operatorname{Var} S}}, \qquad
+              S = \sum_{i < j} \operatorname{sgn}(x_j - x_i), \qquad
               \operatorname{Var} S = \frac{n (n - 1)(2 n + 5) - \sum_t t (t - 1)(2 t + 5)}{18}
 
-    with t the sizes of the groups of equal values, and 1 taken off the size of S. It says nothing of *how much* the
-    values change: a hopeless run that falls by a millionth an epoch has a perfect trend. 0 where all are equal.
+    with t the sizes of the groups of tied values. About standard normal if there is no trend; 0 if all values are tied.
+    It measures significance, not size: a loss that falls by a millionth in each epoch has a perfect trend.
 
     Source: Mann, "Nonparametric tests against trend", Econometrica 13 (1945); Kendall, "Rank correlation methods"
     (1975).
 
     Example
     -------
-    >>> round(mann_kendall([1.0, 2.0, 3.0, 4.0]), 3)
+    >>> round(mann_kendall_z([1.0, 2.0, 3.0, 4.0]), 3)
     1.698
     """
     x = np.asarray(values, dtype=np.float64)
@@ -66,35 +68,43 @@ def mann_kendall(values: Series) -> float:
     return (score - math.copysign(1.0, score)) / math.sqrt(variance)
 
 
-def noise(values: Series) -> float:
-    r"""The standard deviation of the values around whatever curve they follow, by the steps between neighbours.
+def noise_deviation(values: Series) -> float:
+    r"""The standard deviation of the noise around a trend, estimated by the MAD of the first differences.
 
-    .. math:: \frac{1.4826}{\sqrt 2} \operatorname{median}_i |d_i - \operatorname{median}_j d_j|,
+    .. math:: \hat\sigma = \frac{1.4826}{\sqrt 2} \operatorname{median}_i |d_i - \operatorname{median}_j d_j|,
               \qquad d_i = x_{i+1} - x_i
 
-    A trend does not count, nor do a few jumps. 0 for fewer than three values.
+    A smooth trend and a few jumps do not change it. 0 for fewer than three values.
+
+    Source: Rousseeuw and Croux, "Alternatives to the median absolute deviation", Journal of the American Statistical
+    Association 88 (1993), for the MAD as an estimate of scale.
 
     Example
     -------
-    >>> noise([3.0, 2.0, 1.0, 0.0])
+    >>> noise_deviation([3.0, 2.0, 1.0, 0.0])
     0.0
     """
-    steps = np.diff(np.asarray(values, dtype=np.float64))
-    if len(steps) < 2:
+    differences = np.diff(np.asarray(values, dtype=np.float64))
+    if len(differences) < 2:
         return 0.0
-    return MAD_TO_SIGMA / math.sqrt(2) * float(np.median(np.abs(steps - np.median(steps))))
+    mad = float(np.median(np.abs(differences - np.median(differences))))
+    return MAD_TO_STANDARD_DEVIATION / math.sqrt(2) * mad
 
 
-def share_above(later: Series, earlier: Series) -> float:
-    r"""Of all pairs of a later and an earlier value, the share in which the later one is higher; ties count half.
+def probability_of_superiority(later: Series, earlier: Series) -> float:
+    r"""Vargha and Delaney's effect size A: the share of pairs in which the later value is the higher one.
 
-    An effect size that knows no distribution: 0.5 for no difference, 1 if every later value is higher.
+    .. math:: A = P(X_{later} > X_{earlier}) + \tfrac12 P(X_{later} = X_{earlier})
 
-    Source: Vargha and Delaney, "A critique and improvement of the CL common language effect size statistics" (2000).
+    0.5 if the two samples do not differ, 1 if every later value is higher than every earlier one. It assumes no
+    distribution.
+
+    Source: Vargha and Delaney, "A critique and improvement of the CL common language effect size statistics of McGraw
+    and Wong", Journal of Educational and Behavioral Statistics 25 (2000).
 
     Example
     -------
-    >>> share_above([2.0, 3.0], [1.0, 2.0])
+    >>> probability_of_superiority([2.0, 3.0], [1.0, 2.0])
     0.875
     """
     ranked = np.sort(np.asarray(earlier, dtype=np.float64))
@@ -103,24 +113,26 @@ def share_above(later: Series, earlier: Series) -> float:
     return float(below.sum()) / (2 * len(values) * len(ranked))
 
 
-def rise_in_noise(values: Series, best: int, recent: int) -> tuple[float, float]:
-    r"""How far the last ``recent`` values lie above those around position ``best``: the rise, and its standard errors.
+def rise_in_standard_errors(values: Series, best: int, recent: int) -> tuple[float, float]:
+    r"""The rise of the last ``recent`` values above those around position ``best``, and the rise in standard errors.
 
-    .. math:: r = \operatorname{median}(\text{recent}) - \operatorname{median}(x_{best-1}, x_{best}, x_{best+1}),
-              \qquad z = r \Big/ \sigma \sqrt{\frac{\pi}{2} \left(\frac{1}{n} + \frac{1}{3}\right)}
+    .. math:: r = \operatorname{median}(x_{n - recent}, \ldots, x_{n-1})
+                  - \operatorname{median}(x_{best-1}, x_{best}, x_{best+1}), \qquad
+              z = \frac{r}{\hat\sigma} \Big/ \sqrt{\frac{\pi}{2} \left(\frac{1}{recent} + \frac{1}{3}\right)}
 
-    with :math:`\sigma` the :func:`noise`. The neighbours of the best value stand in for it, as the best of many is
-    lucky. Infinite where there is no noise.
+    with :math:`\hat\sigma` the :func:`noise_deviation`; :math:`\pi / 2` is the variance of a median of normal values
+    relative to that of their mean. The best value is replaced by the median with its neighbors, as the minimum of a
+    noisy series is biased. Infinite if the series has no noise.
 
     Example
     -------
-    >>> rise_in_noise([3.0, 2.0, 1.0, 2.0, 3.0, 4.0], best=2, recent=2)
+    >>> rise_in_standard_errors([3.0, 2.0, 1.0, 2.0, 3.0, 4.0], best=2, recent=2)
     (1.5, inf)
     """
     x = np.asarray(values, dtype=np.float64)
     around = x[max(best - 1, 0) : best + 2]
     rise = float(np.median(x[-recent:]) - np.median(around))
-    error = noise(x) * math.sqrt(math.pi / 2 * (1 / recent + 1 / len(around)))
+    error = noise_deviation(x) * math.sqrt(math.pi / 2 * (1 / recent + 1 / len(around)))
     if error == 0.0:
         return rise, math.copysign(math.inf, rise) if rise else 0.0
     return rise, rise / error

@@ -1,0 +1,88 @@
+"""RNN604: the validation loss rises from its best value while the training loss falls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.finding import CheckResult, Finding
+from rnncallbacks.detectors.progress.statistics import mann_kendall_z, rise_in_standard_errors, theil_sen_slope
+
+
+@attrs.frozen(kw_only=True)
+class OverfittingThresholds:
+    """The thresholds of RNN604, set on half of the seeds of the fault benchmark (docs/reference/fault-benchmark.md)."""
+
+    epochs_since_best: int = 5
+    """Epochs since the best validation loss. The rise is that of the median of as many last epochs."""
+    epochs_before: int = 3
+    """Epochs that a run must have in addition, so that its noise can be estimated."""
+    standard_errors: float = 5.0
+    """Rise of the validation loss, in standard errors of its noise."""
+    relative_rise: float = 0.1
+    """Rise of the validation loss / its best value."""
+    relative_fall: float = 0.02
+    """Fall of the training loss since then / its value then. The rise must exceed this share of the first training loss
+    too: near zero, a relative rise means little."""
+    trend_z: float = -2.0
+    """Mann-Kendall statistic of the training loss since then, below which it falls: the 2.3% quantile."""
+
+
+OVERFITTING = OverfittingThresholds()
+
+
+@attrs.define(eq=False)
+class Overfitting:
+    """Judges the two curves after each epoch; one period of overfitting is found once.
+
+    Example
+    -------
+    >>> training = [3.0 - 0.1 * epoch for epoch in range(20)]
+    >>> validation = [max(3.0 - 0.1 * epoch, 1.0 + 0.1 * epoch) for epoch in range(20)]
+    >>> Overfitting().judge(training, validation).finding.evidence["epochs_since_best"]
+    9
+    """
+
+    found: bool = state_field(False)
+
+    def judge(self, training: Sequence[float], validation: Sequence[float]) -> CheckResult:
+        """RNN604, from the mean losses of the epochs so far; both curves end at the same epoch."""
+        limits = OVERFITTING
+        first, training = (training[0] if training else 0.0), training[-len(validation) :]
+        if len(validation) < limits.epochs_since_best + limits.epochs_before:
+            return CheckResult()
+        best = int(np.argmin(validation))
+        since = len(validation) - 1 - best
+        self.found = self.found and since > 0
+        passed = CheckResult(checked=("RNN604",))
+        if since < limits.epochs_since_best:
+            return passed
+        rise, errors = rise_in_standard_errors(validation, best, limits.epochs_since_best)
+        needed_rise = max(limits.relative_rise * abs(validation[best]), limits.relative_fall * abs(first))
+        fall = -theil_sen_slope(training[best:]) * since
+        rises = errors >= limits.standard_errors and rise > needed_rise
+        needed_fall = limits.relative_fall * abs(training[best])
+        falls = fall > needed_fall and mann_kendall_z(training[best:]) < limits.trend_z
+        if self.found or not (rises and falls):
+            return passed
+        self.found = True
+        finding = Finding(
+            "RNN604",
+            f"the validation loss rose for {since} epochs while the training loss fell: validation from "
+            f"{validation[best]:.6g}, its best, to {validation[-1]:.6g}, by {errors:.3g} standard errors; training "
+            f"from {training[best]:.6g} to {training[-1]:.6g}",
+            {
+                "best_validation_loss": validation[best],
+                "validation_loss": validation[-1],
+                "rise_in_standard_errors": errors,
+                "training_loss_at_best": training[best],
+                "training_loss": training[-1],
+                "epochs_since_best": since,
+            },
+            remedy=f"restore the parameters from {since} epochs ago, those of the best validation loss "
+            "(early_stopping), or train on more data",
+        )
+        return CheckResult(finding=finding, checked=("RNN604",))

@@ -1,0 +1,78 @@
+"""No signal: the test of the tokens and the loss at the constant baseline must both speak for it."""
+
+import numpy as np
+import pytest
+
+from rnncallbacks.core.batch import Batch
+from rnncallbacks.detectors.progress.no_signal import NO_SIGNAL, TOO_FEW_TOKENS, NoSignal
+from rnncallbacks.rnn.data.batches import SequenceBatch
+
+STEPS, ROWS = 12, 16
+
+
+def play(loss, *, lag=None, batches=60, vocab_size=5, constant=False):
+    """The detector after an epoch, and its results."""
+    detector, results = NoSignal(), []
+    for number in range(batches):
+        generator = np.random.default_rng(number)
+        inputs = generator.integers(0, vocab_size, (STEPS, ROWS))
+        targets = generator.integers(0, vocab_size, (STEPS, ROWS)) if lag is None else np.roll(inputs, lag, axis=0)
+        data = SequenceBatch(inputs, np.full_like(targets, 3) if constant else targets)
+        batch = Batch(data=data, phase="train", index=number + 1, sequences=ROWS)
+        results.append(detector.add_batch(batch, loss))
+    results.append(detector.end_epoch())
+    return detector, results
+
+
+def checked(results):
+    return [number for number, result in enumerate(results) if result.checked]
+
+
+def test_a_strong_dependence_is_found_in_the_first_thousand_tokens():
+    detector, results = play(np.log(5), lag=2)
+    assert (detector.signal, detector.test) == ("dependent", "the input 2 steps before")
+    assert checked(results) == [-(-NO_SIGNAL.first_pairs // (STEPS * ROWS)) - 1]
+    assert results[-1].finding is None
+    assert detector.pairs.batches == 0
+
+
+def test_independence_needs_all_tokens_and_the_loss_of_the_constant_baseline():
+    detector, results = play(np.log(5))
+    assert detector.signal == "independent"
+    assert checked(results) == [-(-NO_SIGNAL.most_pairs // (STEPS * ROWS)) - 1]
+    finding = results[-1].finding
+    assert finding.evidence["entropy"] == pytest.approx(np.log(5), abs=0.01)
+    assert len(finding.message.partition(":")[0]) <= 80
+    assert detector.end_epoch().finding is None  # once
+    for loss in (0.5, 3.0):
+        assert play(loss)[1][-1].finding is None
+
+
+def test_a_short_epoch_is_tested_at_its_end():
+    detector, results = play(np.log(5), batches=30)
+    assert (detector.signal, checked(results)) == ("independent", [30])
+    assert results[-1].finding is not None
+
+
+def test_an_epoch_that_is_too_short_is_not_judged():
+    detector, results = play(np.log(5), batches=29)
+    assert (detector.signal, checked(results), results[-1].finding) == ("unknown", [], None)
+
+
+def test_too_few_tokens_for_their_number_of_classes_are_not_judged():
+    detector = NoSignal()
+    for number in range(30):
+        inputs, targets = np.random.default_rng(number).integers(0, 40, (2, 2, 2))
+        detector.add_batch(Batch(data=SequenceBatch(inputs, targets), phase="train", index=1, sequences=2), np.log(40))
+    assert detector.end_epoch().not_checked == {"RNN603": TOO_FEW_TOKENS}
+
+
+def test_constant_targets_are_a_note():
+    finding = play(0.1, constant=True)[1][-1].finding
+    assert (finding.code, finding.severity) == ("RNN603", "info")
+
+
+def test_batches_that_show_no_tokens_end_the_collection():
+    detector = NoSignal()
+    results = [detector.add_batch(Batch(data=0, phase="train", index=1), 1.0) for _ in range(3)]
+    assert [bool(result.not_checked) for result in results] == [True, False, False]
