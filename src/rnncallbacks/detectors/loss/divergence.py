@@ -13,7 +13,12 @@ import attrs
 
 from rnncallbacks.core.plugin_state import reset_state, state_field
 from rnncallbacks.detectors.finding import Finding
-from rnncallbacks.detectors.progress.statistics import MAD_TO_STANDARD_DEVIATION, mann_kendall_z, noise_deviation, probability_of_superiority
+from rnncallbacks.detectors.progress.statistics import (
+    MAD_TO_STANDARD_DEVIATION,
+    mann_kendall_z,
+    noise_deviation,
+    probability_of_superiority,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -163,7 +168,9 @@ class DivergenceDetector:
         recent = sorted(self._recent[-window:])
         self._median = _quantile(recent, 0.5)
         self._largest_excess = max(self._largest_excess, recent[-1] - self._median)
-        self._deviation = MAD_TO_STANDARD_DEVIATION * _quantile(sorted(abs(loss - self._median) for loss in recent), 0.5)
+        self._deviation = MAD_TO_STANDARD_DEVIATION * _quantile(
+            sorted(abs(loss - self._median) for loss in recent), 0.5
+        )
         if count < max(2 * window // 5, 1):
             return None
         earlier, now = self._recent[-count - window : -count], self._recent[-count:]
