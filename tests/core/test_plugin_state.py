@@ -58,6 +58,17 @@ def test_only_saved_fields_are_kept_and_only_the_others_are_reset_after_a_restor
     assert (plugin.batches, plugin.made) == (3, "once")
 
 
+def test_after_a_restore_the_objects_in_saved_fields_lose_what_a_checkpoint_leaves_out():
+    @attrs.define(eq=False)
+    class Outer:
+        counter: BatchCounter = state_field(factory=BatchCounter)
+
+    outer = Outer()
+    outer.counter.batches, outer.counter.seen = 7, [1]
+    reset_state(outer, keep_saved=True)
+    assert (outer.counter.batches, outer.counter.seen) == (7, [])
+
+
 def test_state_is_no_option_and_not_in_the_repr():
     assert repr(BatchCounter(start=4)) == "BatchCounter(start=4, made='once')"
     assert saved_state(object()) == {}

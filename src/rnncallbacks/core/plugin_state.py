@@ -44,8 +44,8 @@ def state_field(default: Any = attrs.NOTHING, *, factory: Callable[[], Any] | No
 def reset_state(plugin: object, *, keep_saved: bool = False) -> None:
     """Set the state fields of an attrs object to their defaults; fields without a default stay as they are.
 
-    With ``keep_saved``, only the fields that checkpoints leave out are reset: the others were just restored. Objects of
-    other classes stay as they are.
+    With ``keep_saved``, only the fields that checkpoints leave out are reset, also those of attrs objects in other
+    fields: the others were just restored. Objects of other classes stay as they are.
 
     Example
     -------
@@ -62,7 +62,9 @@ def reset_state(plugin: object, *, keep_saved: bool = False) -> None:
         default: Any = field.default
         if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # a class at run time, a function for types
             default = default.factory(plugin) if default.takes_self else default.factory()
-        if default is not attrs.NOTHING and not (keep_saved and _is_saved(field)):
+        if keep_saved and _is_saved(field):
+            reset_state(getattr(plugin, field.name, None), keep_saved=True)
+        elif default is not attrs.NOTHING:
             object.__setattr__(plugin, field.name, default)  # past frozen classes and validators
 
 

@@ -1,86 +1,113 @@
-"""Gradients that add up are seen in the gradients alone, and those that only resemble each other are not."""
+"""A gradient that contains the one before is found, on purpose or not, with a closure and without."""
 
 import numpy as np
 import pytest
 
-from rnncallbacks.detectors.gradient.accumulation import ENTRIES, LOOKS, Accumulation, sample
-from rnncallbacks.rnn.data.batches import SequenceBatch
-from rnncallbacks.rnn.model import RecurrentModel
-from rnncallbacks.rnn.optimizers import SGD, Adam
-from rnncallbacks.testing.setups import healthy
+from rnncallbacks.core.batch import Batch
+from rnncallbacks.detectors.gradient.accumulation import (
+    AccumulationDetector,
+    previous_gradient_included,
+    sums_of_gradients,
+)
+from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
+from rnncallbacks.detectors.gradient.gradient_history import GradientHistory
+from rnncallbacks.gradients import Gradients
 
 
-def train(seed, optimizer, rate, *, summed, batches=None, vocab=27):
-    """The first gradients of a network, each plus all before it if ``summed``; the batches after which it was found."""
-    loader = healthy("characters", "tanh", "sgd", seed, "loop").train if batches is None else batches
-    model = RecurrentModel(32, vocab_size=vocab, seed=seed)
-    optimizer.bind(model.parameters)
-    seen, total, found = Accumulation(), np.zeros_like(model.gradients.flat), []
-    for number, batch in zip(range(1, LOOKS[-1] + 1), loader, strict=False):
-        loss, _ = model.forward(batch, model.zero_state(batch.size))
-        gradients = model.backward()
-        if summed:
-            gradients.flat += total
-            total[:] = gradients.flat
-        seen.add(loss, gradients.values(), list(model.parameters.values()))
-        if seen.found:
-            found.append(number)
-        optimizer.step(gradients, rate)
-    return seen, found
+def derivatives(*, previous=0.0):
+    """Those of a sum of squares, with ``previous`` added to the gradient."""
+    params = {"w": np.array([[1.0, 2.0], [-1.0, 0.5]])}
+
+    def loss():
+        return float((params["w"] ** 2).sum())
+
+    return DirectionalDerivatives(loss, params, {"w": 2.0 * params["w"] + previous}, loss())
 
 
-@pytest.mark.parametrize(("optimizer", "rate"), [(SGD, 0.1), (Adam, 1e-3)])
-def test_most_sums_are_found_within_sixteen_batches(optimizer, rate):
-    found = [train(seed, optimizer(), rate, summed=True)[1] for seed in range(8)]
-    assert sum(bool(batches) for batches in found) >= 6
-    assert any(set(batches) & set(LOOKS) for batches in found)
+PREVIOUS = np.array([[1.0, 1.0], [-1.0, 1.0]])
 
 
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize(("optimizer", "rate"), [(SGD, 0.1), (SGD, 1.0), (Adam, 1e-2)])
-def test_fresh_gradients_are_not(seed, optimizer, rate):
-    assert train(seed, optimizer(), rate, summed=False)[1] == []
+def test_a_gradient_that_contains_the_one_before_is_found():
+    detector = AccumulationDetector()
+    detector.keep({"w": PREVIOUS})
+    result = detector.look(derivatives(previous=PREVIOUS), params_moved=True)
+    assert (result.finding.code, result.checked) == ("RNN406", ("RNN406",))
+    assert result.finding.evidence["ratio"] > 1.1
+    assert detector.sums_found
+    assert detector.due(12)  # whether a repair helped
 
 
-def single_rows(seed, vocab=60, length=10):
-    generator = np.random.default_rng(seed)
-    for _ in range(LOOKS[-1]):
-        tokens = generator.integers(vocab, size=(length + 1, 1))
-        yield SequenceBatch(tokens[:-1], tokens[1:])
+def test_a_sum_on_purpose_is_no_fault_and_the_next_batch_is_checked():
+    detector = AccumulationDetector()
+    detector.keep({"w": PREVIOUS})
+    assert detector.look(derivatives(previous=PREVIOUS), params_moved=False).finding is None
+    assert detector.sums_found
+    assert detector.due(3)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_entries_of_tokens_that_a_batch_lacks_give_a_sum_away_at_once(seed):
-    seen, found = train(seed, SGD(), 1.0, summed=True, batches=single_rows(seed), vocab=60)
-    assert found[0] == 4
-    assert seen.kept_share > 0.02
-    assert train(seed, SGD(), 1.0, summed=False, batches=single_rows(seed), vocab=60)[1] == []
+def test_a_correct_gradient_is_checked_once():
+    detector = AccumulationDetector()
+    detector.keep({"w": PREVIOUS})
+    result = detector.look(derivatives(), params_moved=True)
+    assert (result.finding, result.checked, detector.sums_found) == (None, ("RNN406",), False)
+    assert not any(detector.due(batch) for batch in range(1, 20))
 
 
-def test_the_derivative_of_a_penalty_on_resting_weights_is_no_sum():
-    generator = np.random.default_rng(0)
-    weights = generator.normal(size=200)
-    seen = Accumulation()
-    for _ in range(12):
-        gradient = 1e-4 * weights
-        gradient[:100] += generator.normal(size=100)
-        seen.add(1.0, [gradient], [weights])
-        weights[:100] -= 0.1 * gradient[:100]
-    assert not seen.found
+def test_a_previous_gradient_that_is_too_small_to_show_is_waited_for():
+    detector = AccumulationDetector()
+    detector.keep({"w": 1e-3 * PREVIOUS})
+    result = detector.look(derivatives(), params_moved=True)
+    assert result.checked == ()
+    assert detector.due(3)
 
 
-def test_nothing_is_concluded_where_the_loss_rises_as_norms_do():
+def test_what_clipping_made_of_the_previous_gradient_is_tried_too():
+    detector = AccumulationDetector()
+    detector.keep({"w": PREVIOUS})
+    detector.keep({"w": 0.5 * PREVIOUS}, clipped=True)
+    result = detector.look(derivatives(previous=0.5 * PREVIOUS), params_moved=True)
+    assert result.finding is not None
+
+
+def without_closure(gradient_of, *, count=None):
+    detector, results = AccumulationDetector(), []
+    for number in range(1, 19):
+        batch = Batch(None, "train", number, count=count)
+        gradients = Gradients({"w": gradient_of(number)})
+        results.append(detector.look_without_closure(number, batch, 1.0, gradients, None))
+        if results[-1].finding is not None:
+            break
+    return results
+
+
+def test_without_a_closure_growing_norms_are_found():
     step = np.random.default_rng(0).normal(size=300)
-    for rises in (False, True):
-        seen = Accumulation()
-        for number in range(1, 13):
-            seen.add(float(number) if rises else 1.0, [number * step + 1e-3 * number], [])
-        assert seen.found is not rises
+    assert without_closure(lambda number: number * step)[-1].finding.code == "RNN406"
+    assert not any(result.finding for result in without_closure(lambda number: number * step, count=2))
 
 
-def test_large_gradients_are_sampled_evenly():
-    arrays = [np.arange(3 * ENTRIES, dtype=np.float32).reshape(3, ENTRIES), np.ones(10)]
-    taken = sample(arrays)
-    assert ENTRIES / 2 < taken.size <= ENTRIES + 2
-    assert taken[1] - taken[0] == taken[101] - taken[100] == 5.0
-    assert sample([]).size == 0
+def test_without_a_closure_fresh_gradients_pass_after_sixteen_batches():
+    generator = np.random.default_rng(0)
+    results = without_closure(lambda number: generator.normal(size=300))
+    assert [result.checked for result in results] == [()] * 15 + [("RNN406",)] + [()] * 2
+
+
+def test_messages_have_the_ratio_the_growth_or_the_unchanged_share():
+    assert "predicts 2.01 times the change of the loss" in previous_gradient_included(2.01).message
+    history = GradientHistory()
+    history.norms, history.cosines = [1.0, 2.0, 3.5], [0.9, 0.95]
+    finding = sums_of_gradients(history)
+    assert "within 3 batches the norm grew 3.5 times" in finding.message
+    assert finding.evidence["growth"] == 3.5
+    history.unchanged_batches, history.unchanged_share = 3, 0.25
+    finding = sums_of_gradients(history)
+    assert "25% of them kept their exact value for 3 batches" in finding.message
+    assert finding.evidence["unchanged_share"] == 0.25
+
+
+@pytest.mark.parametrize("unchanged", [0, 3])
+def test_headlines_are_short(unchanged):
+    history = GradientHistory()
+    history.norms, history.cosines, history.unchanged_batches = [1.0, 2.0], [0.9], unchanged
+    for finding in (sums_of_gradients(history), previous_gradient_included(2.0)):
+        assert len(finding.message.partition(":")[0]) <= 80

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnncallbacks.detectors.closure import ClosureError
-from rnncallbacks.detectors.gradient.directional import Slopes, is_matrix, movable
-from rnncallbacks.detectors.gradient.gradient_check import examine
+from rnncallbacks.detectors.gradient.clipped import ClippingBounds
+from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives, is_matrix, perturbable_params
+from rnncallbacks.detectors.gradient.gradient_error import classify_gradient
 
 seeds = st.integers(0, 2**16)
 
@@ -35,36 +36,40 @@ def a_valley(seed=0, dtype="float64", penalty=0.0):
 @given(seeds, st.sampled_from(["float32", "float64"]))
 def test_right_gradients_foresee_each_movement(seed, dtype):
     loss, params, gradients = a_valley(seed, dtype)
-    slopes = Slopes(loss, params, gradients, loss())
-    look = slopes.look(slopes.sizes[0])
-    assert look.confirms
-    assert look.ratio == pytest.approx(1.0, abs=0.01)
-    assert not Slopes(loss, params, {"w": gradients["w"] * 1.3, "b": gradients["b"]}, loss()).look(0.3).confirms
+    derivatives = DirectionalDerivatives(loss, params, gradients, loss())
+    comparison = derivatives.compare(derivatives.step_factors[0])
+    assert comparison.confirms_gradients
+    assert comparison.ratio == pytest.approx(1.0, abs=0.01)
+    assert (
+        not DirectionalDerivatives(loss, params, {"w": gradients["w"] * 1.3, "b": gradients["b"]}, loss())
+        .compare(0.3)
+        .confirms_gradients
+    )
 
 
 @given(seeds)
 def test_movements_leave_no_trace(seed):
     loss, params, gradients = a_valley(seed)
     before = {name: array.tobytes() for name, array in params.items()}
-    slopes = Slopes(loss, params, gradients, loss())
-    slopes.look(1.0)
-    slopes.along_weights()
+    derivatives = DirectionalDerivatives(loss, params, gradients, loss())
+    derivatives.compare(1.0)
+    derivatives.along_params()
     assert {name: array.tobytes() for name, array in params.items()} == before
 
 
 @given(seeds, st.floats(1e-4, 0.1))
 def test_weight_decay_in_the_gradients_alone_is_no_error(seed, penalty):
     loss, params, gradients = a_valley(seed, penalty=penalty)
-    assert examine(Slopes(loss, params, gradients, loss())).kind == "right"
+    assert classify_gradient(DirectionalDerivatives(loss, params, gradients, loss())).kind == "correct"
 
 
 def test_entries_that_were_clipped_are_not_moved():
     loss, params, gradients = a_valley()
     bound = float(np.median(np.abs(gradients["w"])))
     clipped = {name: np.clip(gradient, -bound, bound) for name, gradient in gradients.items()}
-    assert examine(Slopes(loss, params, clipped, loss())).kind != "right"
-    still = {name: np.abs(gradient) >= bound for name, gradient in clipped.items()}
-    assert examine(Slopes(loss, params, clipped, loss(), still)).kind == "right"
+    assert classify_gradient(DirectionalDerivatives(loss, params, clipped, loss())).kind != "correct"
+    clipping = ClippingBounds(entries={name: np.abs(gradient) >= bound for name, gradient in clipped.items()})
+    assert classify_gradient(DirectionalDerivatives(loss, params, clipped, loss(), clipping=clipping)).kind == "correct"
 
 
 def test_where_the_loss_is_at_a_kink_nothing_is_concluded():
@@ -74,14 +79,14 @@ def test_where_the_loss_is_at_a_kink_nothing_is_concluded():
     def loss():
         return 1.0 + float(np.maximum(params["w"], 0.0).sum())
 
-    assert not Slopes(loss, params, gradients, 1.0).look(1.0).tells
-    assert examine(Slopes(loss, params, gradients, 1.0)).kind == "unclear"
+    assert not DirectionalDerivatives(loss, params, gradients, 1.0).compare(1.0).is_conclusive
+    assert classify_gradient(DirectionalDerivatives(loss, params, gradients, 1.0)).kind == "inconclusive"
 
 
 def test_gradients_of_zero_say_nothing():
     loss, params, gradients = a_valley()
     zeros = {name: np.zeros_like(gradient) for name, gradient in gradients.items()}
-    assert examine(Slopes(loss, params, zeros, loss())).kind == "unclear"
+    assert classify_gradient(DirectionalDerivatives(loss, params, zeros, loss())).kind == "inconclusive"
 
 
 def test_many_arrays_are_looked_at_in_groups_and_the_worst_is_named():
@@ -96,8 +101,8 @@ def test_many_arrays_are_looked_at_in_groups_and_the_worst_is_named():
         calls += 1
         return float(sum((array**2).sum() for array in params.values()))
 
-    verdict = examine(Slopes(loss, params, gradients, loss()))
-    assert (verdict.kind, verdict.array) == ("wrong", "w13")
+    error = classify_gradient(DirectionalDerivatives(loss, params, gradients, loss()))
+    assert (error.kind, error.array) == ("wrong", "w13")
     assert calls < 120
 
 
@@ -117,21 +122,21 @@ def test_why_a_closure_cannot_be_asked(answers, words):
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     with pytest.raises(ClosureError, match=words):
-        Slopes(closure, params, {"w": np.ones(3)}, 2.0).look(1.0)
+        DirectionalDerivatives(closure, params, {"w": np.ones(3)}, 2.0).compare(1.0)
 
 
 def test_half_precision_and_nothing_at_all_cannot_be_asked():
     with pytest.raises(ClosureError, match="half precision"):
-        Slopes(lambda: 1.0, {"w": np.ones(3, np.float16)}, {"w": np.ones(3, np.float16)}, 1.0)
+        DirectionalDerivatives(lambda: 1.0, {"w": np.ones(3, np.float16)}, {"w": np.ones(3, np.float16)}, 1.0)
     with pytest.raises(ClosureError, match="same names"):
-        Slopes(lambda: 1.0, {}, {}, 1.0)
+        DirectionalDerivatives(lambda: 1.0, {}, {}, 1.0)
 
 
 def test_a_parameter_that_the_closure_does_not_see_is_named():
     loss, params, gradients = a_valley()
     copied = {**params, "b": params["b"].copy()}
     with pytest.raises(ClosureError, match="does not see the parameter 'b'"):
-        examine(Slopes(loss, copied, gradients, loss()))
+        classify_gradient(DirectionalDerivatives(loss, copied, gradients, loss()))
 
 
 def test_arrays_that_cannot_be_moved_alone_are_left_out():
@@ -145,11 +150,11 @@ def test_arrays_that_cannot_be_moved_alone_are_left_out():
         "frozen": frozen,
         "tokens": np.arange(7),
         "left": buffer[:, :4],
-        "right": buffer[:, 4:],
+        "correct": buffer[:, 4:],
         "w": np.ones(2),
     }
     gradients = {name: np.zeros(array.shape) for name, array in params.items()}
-    assert set(movable(params, gradients)) == {"left", "right", "w"}
+    assert set(perturbable_params(params, gradients)) == {"left", "correct", "w"}
 
 
 def test_columns_are_vectors():

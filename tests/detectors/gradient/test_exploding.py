@@ -6,21 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.detectors.gradient.exploding import Explosion, ExplosionWatch, describe
+from rnncallbacks.detectors.gradient.exploding import ExplodingGradientDetector
+from rnncallbacks.detectors.gradient.update_tracker import MeasuredUpdate
 
 MAX_NORM = 5.0
 
 
 def follow(batches, cosine=1.0):
     """Play (loss, norm, size of the update, size if it had been clipped) and return the findings by batch number."""
-    watch, found = ExplosionWatch(), {}
+    detector, found = ExplodingGradientDetector(), {}
     for number, (loss, norm, update, clipped) in enumerate(batches, start=1):
-        finding = watch.see(loss, norm, MAX_NORM)
+        finding = detector.look(loss, norm, MAX_NORM)
         if finding is not None:
             found[number] = finding
-        if watch.wants_update(norm):
-            watch.measure(norm, update, clipped, cosine)
-    return watch, found
+        detector.add_update(
+            MeasuredUpdate(gradient_norm=norm, relative_size=update, clipped_size=clipped, cosine=cosine)
+        )
+    return detector, found
 
 
 CALM = (1.0, 0.5, 0.01, 0.01)
@@ -28,7 +30,16 @@ CALM = (1.0, 0.5, 0.01, 0.01)
 
 def test_one_leap_that_raised_the_loss_is_enough():
     _, found = follow([CALM, CALM, (0.9, 110.0, 5.2, 0.24), (6.4, 1.0, 0.01, 0.01)])
-    assert found == {4: Explosion(110.0, 5.2, 0.24, pytest.approx(1 / 3), 6.4)}
+    assert list(found) == [4]
+    assert found[4].code == "RNN401"
+    assert found[4].evidence == {
+        "norm": 110.0,
+        "relative_update": 5.2,
+        "clipped_update": 0.24,
+        "share_above_max_norm": pytest.approx(1 / 3),
+        "loss": 6.4,
+        "max_norm": MAX_NORM,
+    }
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
@@ -50,9 +61,9 @@ def test_an_update_that_does_not_follow_the_gradient_is_none():
 
 def test_a_loss_that_had_risen_before_is_the_learning_rates_doing():
     rising = [(1.0 + 0.3 * step, 0.5, 0.01, 0.01) for step in range(6)]
-    watch, found = follow([*rising, (2.0, 110.0, 5.2, 0.24), (9.0, 1.0, 0.01, 0.01)])
+    detector, found = follow([*rising, (2.0, 110.0, 5.2, 0.24), (9.0, 1.0, 0.01, 0.01)])
     assert found == {}
-    assert watch.over
+    assert detector.stopped
 
 
 def test_jumps_count_twice_where_a_tenth_of_the_norms_is_above_the_bound():
@@ -65,20 +76,40 @@ def test_jumps_count_twice_where_a_tenth_of_the_norms_is_above_the_bound():
 @given(st.lists(st.floats(6.0, 60.0), min_size=40, max_size=80))
 def test_norms_above_the_bound_whose_updates_are_sane_are_let_be(norms):
     # The loss is a sum, so that its gradients are large, and the learning rate suits it.
-    watch, found = follow([(70.0, norm, 1e-3 * norm, 5e-3) for norm in norms])
+    detector, found = follow([(70.0, norm, 1e-3 * norm, 5e-3) for norm in norms])
     assert found == {}
-    assert watch.share == 1.0
+    assert detector.share_above_bound == 1.0
 
 
 def test_what_proved_harmless_is_not_measured_again_and_again():
-    watch, _ = follow([(1.0, 10.0, 0.01, 0.005)] * 30)
-    assert watch.measured == 20
-    assert not watch.wants_update(10.0)
-    assert watch.wants_update(30.0)
+    detector, _ = follow([(1.0, 10.0, 0.01, 0.005)] * 30)
+    assert detector.measured_updates == 20
+    assert not detector.wants_update(10.0)
+    assert detector.wants_update(30.0)
 
 
-def test_the_arithmetic_in_words():
-    words = describe(Explosion(110.0, 5.2, 0.24, 0.2, 6.4), 5.0, 1.1)
-    assert "norm 110 moved the weights by 5.2 times their size" in words
-    assert "6.4, at first 1.1" in words
-    assert "max_norm = 5 would have been 0.24" in words
+def test_the_message_has_the_numbers():
+    _, found = follow([(1.1, 0.5, 0.01, 0.01), (0.9, 110.0, 5.2, 0.24), (6.4, 1.0, 0.01, 0.01)])
+    message = found[3].message
+    assert "moved the parameters by 5.2 times their norm: gradient norm 110 (max_norm = 5)" in message
+    assert "6.4 after the update (at first 1.1)" in message
+    assert "would have been 0.24 of" in message
+
+
+def test_updates_that_the_script_scaled_down_are_not_measured():
+    detector = ExplodingGradientDetector()
+    assert detector.look(1.0, 10.0, MAX_NORM) is None
+    assert detector.wants_update(10.0)
+    update = MeasuredUpdate(gradient_norm=10.0, relative_size=2.0, clipped_size=0.1, cosine=1.0, scaled_down=True)
+    detector.add_update(update)
+    assert detector.measured_updates == 0
+    assert detector.look(9.0, 1.0, MAX_NORM) is None
+
+
+@pytest.mark.parametrize(
+    ("params", "cosine", "checked"), [(None, 1.0, False), ({}, math.nan, False), ({}, 0.5, True), ({}, 1.0, True)]
+)
+def test_it_says_whether_updates_could_be_measured(params, cosine, checked):
+    result = ExplodingGradientDetector().coverage(params, cosine)
+    assert result.checked == (("RNN401",) if checked else ())
+    assert list(result.not_checked) == ([] if checked else ["RNN401"])

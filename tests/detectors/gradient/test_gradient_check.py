@@ -1,116 +1,132 @@
-"""Gradients beside the loss: right ones pass in every dtype and network, and each way of being wrong has its name."""
+"""The gradient check finds wrong gradients at once, and reports factors that other batches confirm."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.detectors.closure import ClosureError, evaluate_closure, restore_afterwards
-from rnncallbacks.detectors.gradient.directional import Slopes
-from rnncallbacks.detectors.gradient.gradient_check import examine, foresees
-from rnncallbacks.rnn.data.batches import SequenceBatch
-from rnncallbacks.rnn.model import RecurrentModel
-
-
-def a_network(seed=0, *, hidden_size=16, seq_len=9, batch_size=4, dtype="float64", nonlinearity="tanh"):
-    """A loss as a function without arguments, parameters, and gradients that may be spoilt."""
-    generator = np.random.default_rng(seed)
-    model = RecurrentModel(hidden_size, vocab_size=7, seed=seed, dtype=dtype, nonlinearity=nonlinearity)
-    tokens = generator.integers(7, size=(seq_len + 1, batch_size))
-    batch, state = SequenceBatch(tokens[:-1], tokens[1:]), model.zero_state(batch_size)
-    loss, _ = model.forward(batch, state)
-    gradients = {name: array.copy() for name, array in model.backward().items()}
-    return lambda: model.reevaluate(batch, state), dict(model.parameters), gradients, loss
-
-
-def verdict_of(closure, params, gradients, loss):
-    before = {name: array.tobytes() for name, array in params.items()}
-    verdict = examine(Slopes(closure, params, gradients, loss))
-    assert {name: array.tobytes() for name, array in params.items()} == before
-    return verdict
-
-
-@settings(max_examples=40)
-@given(
-    st.integers(0, 1000),
-    st.sampled_from([2, 16, 64]),
-    st.integers(1, 30),
-    st.integers(1, 8),
-    st.sampled_from(["float32", "float64"]),
-    st.sampled_from(["tanh", "relu"]),
+from rnncallbacks.core.batch import Batch
+from rnncallbacks.detectors.gradient.clipped import ClippingBounds
+from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
+from rnncallbacks.detectors.gradient.gradient_check import (
+    GRADIENT_CHECK_THRESHOLDS,
+    GradientCheckDetector,
+    count_of_ratio,
+    wrong_factor,
+    wrong_gradient,
 )
-def test_right_gradients_are_never_called_wrong(seed, hidden_size, seq_len, batch_size, dtype, nonlinearity):
-    network = a_network(
-        seed,
-        hidden_size=hidden_size,
-        seq_len=seq_len,
-        batch_size=batch_size,
-        dtype=dtype,
-        nonlinearity=nonlinearity,
-    )
-    assert verdict_of(*network).kind in ("right", "unclear")
+from rnncallbacks.detectors.gradient.gradient_error import GradientError
+
+COUNTS = {"the number of time steps": 20.0, "the batch size": 16.0, "the positions of the batch": 320.0}
+TOLERANCE = GRADIENT_CHECK_THRESHOLDS.count_tolerance
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_right_gradient_is_called_right(dtype):
-    assert verdict_of(*a_network(dtype=dtype)).kind == "right"
+@given(st.sampled_from(list(COUNTS)), st.sampled_from([1, -1]), st.floats(-0.01, 0.01))
+def test_a_ratio_near_a_count_or_one_over_it_has_its_name(name, power, error):
+    assert count_of_ratio(COUNTS[name] ** power * (1.0 + error), COUNTS, TOLERANCE) == (name, power)
 
 
-@pytest.mark.parametrize("factor", [4.0, 20.0, 1 / 20, -1.0])
-def test_one_factor_in_every_array_is_a_scale(factor):
-    closure, params, gradients, loss = a_network()
-    verdict = verdict_of(closure, params, {name: factor * one for name, one in gradients.items()}, loss)
-    assert verdict.kind == "scaled"
-    assert verdict.ratio == pytest.approx(1 / factor, rel=1e-3)
+@pytest.mark.parametrize("ratio", [1.0, 2.0, 0.5, 18.0, -20.0])
+def test_other_ratios_have_none(ratio):
+    assert count_of_ratio(ratio, COUNTS, TOLERANCE) is None
 
 
-@pytest.mark.parametrize("name", ["rnn.weight_hh_l0", "rnn.weight_ih_l0", "head.weight"])
-def test_a_wrong_array_is_named(name):
-    closure, params, gradients, loss = a_network()
-    gradients[name] = np.random.default_rng(1).permutation(gradients[name].ravel()).reshape(gradients[name].shape)
-    verdict = verdict_of(closure, params, gradients, loss)
-    assert (verdict.kind, verdict.array) == ("wrong", name)
-    assert verdict.cosine < 0.99
+def test_a_factor_is_reported_with_its_count():
+    finding = wrong_factor(0.05, "the number of time steps", 20.0, follows_gradient=True)
+    assert "20 times that of the loss" in finding.message
+    assert finding.message.endswith("20 is the number of time steps")
+    assert finding.evidence == {"factor": pytest.approx(20.0), "expected": 1.0, "count": "the number of time steps"}
+    inverse = wrong_factor(16.0, "the batch size", 16.0, follows_gradient=True)
+    assert inverse.message.endswith("1 / 16, and 16 is the batch size")
+    assert "three batches" in wrong_factor(0.5, "", 1.0, follows_gradient=True).message
 
 
-def test_an_array_whose_gradient_is_zero_is_named():
-    closure, params, gradients, loss = a_network()
-    gradients["rnn.weight_hh_l0"] = np.zeros_like(gradients["rnn.weight_hh_l0"])
-    verdict = verdict_of(closure, params, gradients, loss)
-    assert (verdict.kind, verdict.array) == ("zero", "rnn.weight_hh_l0")
+def test_a_factor_is_a_note_where_updates_do_not_follow_it():
+    assert wrong_factor(0.05, "", 1.0, follows_gradient=True).severity is None
+    assert wrong_factor(0.05, "", 1.0, follows_gradient=False).severity == "info"
 
 
-def test_a_factor_that_is_known_is_foreseen():
-    closure, params, gradients, loss = a_network()
-    assert foresees(Slopes(closure, params, gradients, loss))
-    doubled = {name: 2.0 * one for name, one in gradients.items()}
-    assert not foresees(Slopes(closure, params, doubled, loss))
-    assert foresees(Slopes(closure, params, doubled, loss), 0.5)
+@pytest.mark.parametrize(
+    ("error", "words", "severity"),
+    [
+        (GradientError(kind="wrong", cosine=0.71, array="Whh", array_ratio=0.4), "directional derivative 0.4", None),
+        (GradientError(kind="zero", cosine=0.9, array="bh"), "the gradient of 'bh' is zero", "warning"),
+        (GradientError(kind="truncated", cosine=0.95, array="Whh"), "truncated", "info"),
+        (GradientError(kind="scaled", ratio=-1.0), "wrong sign", None),
+        (GradientError(kind="wrong", cosine=0.2), "the gradient does not match the loss", None),
+    ],
+)
+def test_each_error_has_its_message(error, words, severity):
+    finding = wrong_gradient(error)
+    assert words in finding.message
+    assert len(finding.message.partition(":")[0]) <= 80
+    assert (finding.code, finding.severity) == ("RNN404", severity)
+    assert finding.evidence["expected"] == 1.0
+    assert finding.evidence["cosine"] == (-1.0 if error.kind == "scaled" else error.cosine)
 
 
-def test_a_closure_that_does_not_see_the_parameters_cannot_be_asked():
-    _closure, params, gradients, loss = a_network()
-    with pytest.raises(ClosureError):
-        examine(Slopes(lambda: loss, params, gradients, loss))
+# --- the detector ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", ["words", None, np.ones(3)])
-def test_a_closure_that_gives_no_number_cannot_be_asked(answer):
-    with pytest.raises(ClosureError, match="the closure failed"):
-        evaluate_closure(lambda: answer)
+def derivatives(factor=1.0, clipping=None):
+    """Those of a sum of squares, with gradients that are off by a factor."""
+    params = {"w": np.array([[1.0, 2.0], [-1.0, 0.5]]), "b": np.array([0.3, -0.2])}
+
+    def loss():
+        return float(sum((array**2).sum() for array in params.values()))
+
+    gradients = {name: factor * 2.0 * array for name, array in params.items()}
+    return DirectionalDerivatives(loss, params, gradients, loss(), clipping=clipping)
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_parameters_are_put_back_whatever_happens(error):
-    weights = [np.array([1.0, -0.0, np.nan]), np.ones(2, dtype=np.float32)]
-    before = [one.tobytes() for one in weights]
+BATCH = Batch(None, "train", 1)
 
-    def spoil():
-        with restore_afterwards(weights):
-            for one in weights:
-                one[...] = 7.0
-            raise error
 
-    with pytest.raises(error):
-        spoil()
-    assert [one.tobytes() for one in weights] == before
+def test_correct_gradients_are_checked_for_both_codes():
+    result = GradientCheckDetector().look(derivatives(), BATCH, first_cosine=1.0)
+    assert result.finding is None
+    assert result.checked == ("RNN404", "RNN405")
+
+
+def test_a_factor_without_a_name_needs_two_more_batches():
+    detector, findings = GradientCheckDetector(), []
+    for _ in range(3):
+        findings.append(detector.look(derivatives(0.37), BATCH, first_cosine=1.0).finding)
+        assert detector.confirming == (len(findings) < 3)
+    assert findings[:2] == [None, None]
+    assert findings[2].code == "RNN405"
+    assert findings[2].evidence["factor"] == pytest.approx(0.37, rel=1e-3)
+
+
+def test_a_factor_that_the_next_batch_does_not_have_is_dropped():
+    detector = GradientCheckDetector()
+    detector.look(derivatives(0.37), BATCH, first_cosine=1.0)
+    assert detector.look(derivatives(), BATCH, first_cosine=1.0).finding is None
+    assert not detector.confirming
+
+
+@pytest.mark.parametrize(("cosine", "code"), [(1.0, "RNN404"), (float("nan"), "RNN404"), (-1.0, None)])
+def test_a_wrong_sign_is_none_if_updates_have_it_too(cosine, code):
+    detector = GradientCheckDetector()
+    detector.look(derivatives(-1.0), BATCH, first_cosine=cosine)
+    finding = detector.look(derivatives(-1.0), BATCH, first_cosine=cosine).finding
+    assert (finding and finding.code) == code
+
+
+def test_the_scale_of_a_clipped_gradient_is_not_judged():
+    result = GradientCheckDetector().look(derivatives(0.5, ClippingBounds(norm=1.0)), BATCH, first_cosine=1.0)
+    assert result.checked == ("RNN404",)
+    assert "before gradients are clipped" in result.not_checked["RNN405"]
+    # Clipping makes no gradient longer.
+    detector = GradientCheckDetector()
+    detector.look(derivatives(2.0, ClippingBounds(norm=1.0)), BATCH, first_cosine=1.0)
+    assert detector.confirming
+
+
+def test_batches_with_a_loss_far_above_the_first_are_not_due():
+    detector = GradientCheckDetector()
+    detector.add_loss(1.0)
+    assert detector.due(10, 2.0)
+    assert not detector.due(10, 2.1)
+    assert not detector.due(11, 1.0)
+    assert detector.scheduled(250)

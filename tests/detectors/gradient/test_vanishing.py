@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.detectors.gradient.vanishing import VANISHED, share_left
+from rnncallbacks.detectors.gradient.vanishing import VANISHING_GRADIENT_THRESHOLDS, first_to_largest_norm
 
 
 def decaying(steps, factor, shape=(3, 4)):
@@ -15,26 +15,26 @@ def decaying(steps, factor, shape=(3, 4)):
 @given(st.integers(10, 60), st.floats(0.1, 0.99))
 def test_the_share_is_that_of_the_norms_in_a_list_or_an_array(steps, factor):
     gradients = decaying(steps, factor)
-    assert share_left(gradients) == pytest.approx(factor ** (steps - 1))
-    assert share_left(np.stack(gradients)) == pytest.approx(factor ** (steps - 1))
+    assert first_to_largest_norm(gradients) == pytest.approx(factor ** (steps - 1))
+    assert first_to_largest_norm(np.stack(gradients)) == pytest.approx(factor ** (steps - 1))
 
 
 def test_a_last_step_that_is_padding_does_not_hide_the_largest():
     gradients = [*decaying(12, 0.3), np.zeros((3, 4))]
-    assert share_left(gradients) < VANISHED
+    assert first_to_largest_norm(gradients) < VANISHING_GRADIENT_THRESHOLDS.norm_ratio
 
 
 def test_a_gradient_that_was_cut_off_has_not_vanished():
     cut = decaying(20, 0.9)
     for step in range(15):
         cut[step][...] = 0.0
-    assert share_left(cut) is None
+    assert first_to_largest_norm(cut) is None
 
 
 def test_one_that_vanished_down_to_zero_has():
     gradients = [step.astype(np.float32) for step in decaying(30, 1e-3)]
     assert not gradients[0].any()
-    assert share_left(gradients) == 0.0
+    assert first_to_largest_norm(gradients) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_one_that_vanished_down_to_zero_has():
     ],
 )
 def test_nothing_is_said_without_ten_steps_of_finite_numbers(shown):
-    assert share_left(shown) is None
+    assert first_to_largest_norm(shown) is None

@@ -1,126 +1,178 @@
-"""Gradients that are never zeroed, seen in the gradients alone: each is the one before plus something new."""
+"""RNN406: gradients that are never zeroed, so that each contains those of all batches before.
+
+With a closure, the gradient of the second batch is checked as it is and without that of the first
+(:mod:`directional <rnncallbacks.detectors.gradient.directional>`). Without one, the first gradients are compared with
+one another (:mod:`gradient_history <rnncallbacks.detectors.gradient.gradient_history>`).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
-import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays import Array, named_arrays, parameters_of
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.finding import CheckResult, Finding
+from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
+from rnncallbacks.detectors.gradient.gradient_error import classify_gradient, predicts_change
+from rnncallbacks.detectors.gradient.gradient_history import GradientHistory
+from rnncallbacks.gradients import global_norm
 
-LOOKS = (12, 14, 16)
-"""Numbers of batches after which the norms are judged."""
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+    from rnncallbacks.gradients import Gradients
 
-ENTRIES = 4_000
-"""Entries that are compared; of larger gradients, a sample."""
 
-KEPT, KEPT_BATCHES = 0.02, 3
-"""Share of the entries that kept their value, and in how many batches in a row."""
+@attrs.frozen(kw_only=True)
+class AccumulationThresholds:
+    """When gradients are checked for the gradients of earlier batches."""
+
+    first_checked_batch: int = 2
+    """Number of the first batch that is checked with a closure: the first one with a gradient before it."""
+    last_batch: int = 16
+    """Number of the last batch that is checked: by then the norms of most sums have grown enough to tell."""
+    smallest_previous_norm: float = 0.1
+    """Norm of the gradient before over that of the gradient, below which it would hardly show. Chosen by eye."""
+    batches_after_repair: int = 10
+    """Batches from a finding to the next check, which shows whether a repair helped. Chosen by eye."""
+    smallest_loader: int = 3
+    """Batches in the loader, below which gradients resemble one another as the batches do."""
+
+
+ACCUMULATION_THRESHOLDS = AccumulationThresholds()
 
 
 @attrs.define(eq=False)
-class Accumulation:
-    """The first gradients of a run, one after the other.
+class AccumulationDetector:
+    """Looks for the gradient of the batch before in that of a batch.
 
-    Two signs. Norms grow in proportion to the number of batches, nearly in one direction, by increments that do not
-    grow, while the loss does not rise with them: so in 54 % of runs without zeroing, and in none of 1152 healthy ones.
-    And entries of tokens that a batch does not have keep their value to the last bit, though the parameters changed.
-    """
-
-    norms: list[float] = state_field(factory=list)
-    losses: list[float] = state_field(factory=list)
-    cosines: list[float] = state_field(factory=list)
-    increments: list[float] = state_field(factory=list)
-    turns: list[float] = state_field(factory=list)
-    kept: int = state_field(0)
-    kept_share: float = state_field(0.0)
-    _last: Array | None = state_field(None, saved=False)
-    _increment: Array | None = state_field(None, saved=False)
-    _params: Array | None = state_field(None, saved=False)
-
-    def add(self, loss: float, gradients: Collection[Array], params: Collection[Array] = ()) -> None:
-        """Take a batch in. ``params`` are those of the gradients, in their order, or none if that is not known."""
-        with np.errstate(all="ignore"):  # of a run that diverges
-            self._add(loss, sample(gradients), params)
-
-    def _add(self, loss: float, entries: Array, params: Collection[Array]) -> None:
-        norm = _norm(entries)
-        if self._last is not None and self._last.shape == entries.shape:
-            self._compare(entries, norm, params)
-        elif self.norms:  # a run that resumed: what came before is lost
-            self.norms, self.losses, self.cosines, self.increments, self.turns = [], [], [], [], []
-            self._increment = None
-        self.norms.append(norm)
-        self.losses.append(loss)
-        self._last, self._params = entries, sample(params)
-
-    @property
-    def found(self) -> bool:
-        """Whether gradients add up."""
-        return self.kept >= KEPT_BATCHES or (len(self.norms) in LOOKS and grows(self))
-
-    def _compare(self, entries: Array, norm: float, params: Collection[Array]) -> None:
-        assert self._last is not None
-        increment = entries - self._last
-        size = _norm(increment)
-        self.cosines.append(_cosine(entries, self._last, norm * self.norms[-1]))
-        if self._increment is not None:
-            self.turns.append(_cosine(increment, self._increment, size * self.increments[-1]))
-        self.increments.append(size)
-        self._increment = increment
-        same = (entries == self._last) & (entries != 0.0)
-        self.kept_share = int(np.count_nonzero(same)) / max(int(np.count_nonzero(entries)), 1)
-        if self.kept_share < KEPT:
-            self.kept = 0
-            return
-        now = sample(params)
-        # The derivative of a penalty would be as constant where the parameters are: there, nothing is concluded.
-        known = self._params is not None and now.size == entries.size == self._params.size
-        moved = known and np.count_nonzero((now != self._params) & same) > 0.5 * np.count_nonzero(same)
-        varied = moved and len(np.unique(np.abs(entries[same]))) >= 10
-        self.kept = self.kept + 1 if varied else 0
-
-
-def grows(seen: Accumulation) -> bool:
-    """Whether the norms grow as those of a sum do."""
-    count = len(seen.norms)
-    first = seen.norms[0]
-    if first == 0.0 or len(seen.turns) < 3:
-        return False
-    rise = max(seen.losses) / seen.losses[0] if seen.losses[0] > 0.0 else np.inf
-    growth = seen.norms[-1] / first / max(rise, 1.0)
-    return bool(
-        growth >= 1.0 + 0.2 * (count - 1)
-        and np.mean(np.diff(seen.norms) > 0.0) >= 0.8
-        and np.median(seen.cosines[3:]) >= 0.85
-        and np.median(seen.turns) >= -0.15
-        and np.median(seen.increments) >= 0.5 * first
-        and np.median(seen.increments[-4:]) <= 3.0 * np.median(seen.increments[:4])
-        and rise <= 1.5
-    )
-
-
-def sample(arrays: Collection[Array]) -> Array:
-    """Entries of all arrays one after the other, evenly spread if there are many.
+    Call :meth:`keep` with the gradients of the batch before one that is :meth:`due`, and :meth:`look` in that batch if
+    it has a closure; :meth:`look_without_closure` in the others. ``sums_found`` is True once a gradient turned out to
+    contain the one before, on purpose or not: it is then not that of its batch's loss.
 
     Example
     -------
-    >>> sample([np.array([1.0, 2.0]), np.array([[3.0]])])
-    array([1., 2., 3.])
+    >>> detector = AccumulationDetector()
+    >>> [batch for batch in range(1, 20) if detector.due(batch)]
+    [2]
     """
-    # An odd stride is not caught in the columns of matrices, whose number is mostly even.
-    stride = -(-sum(array.size for array in arrays) // ENTRIES) | 1
-    parts: Sequence[Array] = [array.reshape(-1)[::stride] for array in arrays]
-    return np.concatenate(parts).astype(np.float64) if parts else np.empty(0)
+
+    codes: ClassVar[tuple[str, ...]] = ("RNN406",)
+
+    thresholds: AccumulationThresholds = ACCUMULATION_THRESHOLDS
+    history: GradientHistory = state_field(factory=GradientHistory)
+    sums_found: bool = state_field(False)
+    _next_batch: int = state_field(ACCUMULATION_THRESHOLDS.first_checked_batch)  # 0: no other
+    _previous: list[Mapping[str, Array]] = state_field(factory=list, saved=False)
+
+    def due(self, batch_number: int) -> bool:
+        """Whether this training batch, counted from 1, is checked if it has a closure."""
+        return batch_number == self._next_batch
+
+    def keep(self, gradients: Mapping[str, Array], *, clipped: bool = False) -> None:
+        """Copy the gradients of the batch before a check; ``clipped`` adds what clipping made of the same gradients."""
+        self._previous = self._previous if clipped else []
+        self._previous.append({name: array.copy() for name, array in gradients.items()})
+
+    def look(self, derivatives: DirectionalDerivatives, *, params_moved: bool) -> CheckResult:
+        """Check whether the gradients match the loss only without those of the batch before.
+
+        ``params_moved`` says whether the last update changed the parameters. If it did not, the script adds up the
+        gradients of several batches for one update.
+
+        Raises
+        ------
+        ClosureError
+            The closure cannot be evaluated.
+        """
+        limits, batch_number, self._next_batch = self.thresholds, self._next_batch, 0
+        norms = [global_norm([previous[name] for name in derivatives.params]) for previous in self._previous]
+        norm = global_norm(list(derivatives.gradients.values()))
+        if max(norms, default=0.0) < limits.smallest_previous_norm * norm:
+            self._look_again(batch_number, 1)
+            return CheckResult()
+        finding = None if predicts_change(derivatives) else self._find_sum(derivatives, batch_number, params_moved)
+        return CheckResult(finding=finding, checked=("RNN406",))
+
+    def _find_sum(self, derivatives: DirectionalDerivatives, batch_number: int, params_moved: bool) -> Finding | None:
+        for previous in self._previous:
+            rest = {name: gradient - previous[name] for name, gradient in derivatives.gradients.items()}
+            if classify_gradient(derivatives.with_gradients(rest)).kind != "correct":
+                continue
+            if classify_gradient(derivatives).kind in ("correct", "inconclusive"):
+                return (
+                    None  # units are saturated, or the run diverges: then many gradients are correct, or none is wrong
+                )
+            self.sums_found = True
+            self._look_again(batch_number, self.thresholds.batches_after_repair if params_moved else 1)
+            if not params_moved:
+                return None
+            along = derivatives.along_gradient(list(derivatives.params), derivatives.step_factors[0], 1.0)
+            return previous_gradient_included(along.predicted / (along.change or math.inf))
+        return None
+
+    def look_without_closure(
+        self, batch_number: int, batch: Batch, loss: float, gradients: Gradients, params: object
+    ) -> CheckResult:
+        """Compare the gradients of one of the first batches with those before."""
+        limits = self.thresholds
+        if batch_number > limits.last_batch or not self._next_batch:
+            return CheckResult()
+        pairs = {} if params is None else parameters_of(gradients, named_arrays(params))
+        known = len(pairs) == len(gradients)
+        self.history.add(loss, gradients.values(), [pairs[name] for name in gradients] if known else [])
+        if batch.count is not None and batch.count < limits.smallest_loader:
+            return CheckResult()
+        if self.history.contains_sums:
+            self._next_batch, self.sums_found = 0, True
+            return CheckResult(finding=sums_of_gradients(self.history))
+        return CheckResult(checked=("RNN406",) if batch_number == limits.last_batch else ())
+
+    def _look_again(self, batch_number: int, batches: int) -> None:
+        self._next_batch = batch_number + batches if batch_number < self.thresholds.last_batch else 0
 
 
-def _norm(entries: Array) -> float:
-    return math.sqrt(float(entries @ entries))
+def previous_gradient_included(ratio: float) -> Finding:
+    """RNN406, where the closure showed that a gradient contains that of the batch before.
+
+    ``ratio`` is the predicted over the actual change of the loss.
+
+    Example
+    -------
+    >>> print(previous_gradient_included(2.0).message)
+    the gradient contains that of the batch before: without it, it matches the loss; with it, it predicts 2 times the
+    change of the loss (expected 1)
+    """
+    return Finding(
+        "RNN406",
+        "the gradient contains that of the batch before: without it, it matches the loss; with it, it predicts "
+        f"{ratio:.3g} times the change of the loss (expected 1)",
+        {"ratio": ratio, "expected": 1.0},
+    )
 
 
-def _cosine(one: Array, other: Array, size: float) -> float:
-    """The cosine of two vectors the product of whose norms is known."""
-    return float(one @ other) / size if size else 0.0
+def sums_of_gradients(history: GradientHistory) -> Finding:
+    """RNN406, from the gradients alone."""
+    if history.unchanged_batches >= history.thresholds.unchanged_batches:
+        return Finding(
+            "RNN406",
+            f"entries of the gradient do not change from batch to batch: {history.unchanged_share:.0%} of them kept "
+            f"their exact value for {history.unchanged_batches} batches while their parameters changed (expected 0%); "
+            "those of tokens that a batch does not contain should be zero",
+            {
+                "unchanged_share": history.unchanged_share,
+                "expected": 0.0,
+                "batches": history.unchanged_batches,
+            },
+        )
+    batches, growth = len(history.norms), history.norms[-1] / history.norms[0]
+    cosine = sorted(history.cosines)[len(history.cosines) // 2]
+    return Finding(
+        "RNN406",
+        f"gradients add up from batch to batch: within {batches} batches the norm grew {growth:.3g} times (expected 1) "
+        f"while the loss did not rise; median cosine from one gradient to the next {cosine:.2f}",
+        {"growth": growth, "expected": 1.0, "cosine": cosine, "batches": batches},
+    )

@@ -1,4 +1,8 @@
-"""Marks of clipping: a script may clip gradients before it shows them to the run, and they are right all the same."""
+"""Recognizes gradients that were clipped before they reached the run.
+
+A script may clip gradients before it calls ``run.backward``. Clipped gradients no longer equal the gradient of the loss
+although the backward pass is correct, so the gradient check has to leave out what clipping changed.
+"""
 
 from __future__ import annotations
 
@@ -10,54 +14,81 @@ import numpy as np
 from rnncallbacks.arrays import Array
 from rnncallbacks.gradients import global_norm
 
-NEAR = 1e-5
-"""How near, relatively, a norm lies to the bound at which it was clipped; PyTorch adds 1e-6 to a norm before."""
+
+@attrs.frozen(kw_only=True)
+class ClippingThresholds:
+    """When a norm or an entry counts as clipped."""
+
+    relative_tolerance: float = 1e-5
+    """Relative distance between a norm and the bound to which it was clipped. Covers the rounding of float32 and the
+    1e-6 that PyTorch's ``clip_grad_norm_`` adds to the norm."""
+    digits_of_norm: int = 2
+    """Significant digits of a bound of the norm, such as 0.25 or 5.0: bounds are round numbers. Of 2000 unclipped
+    gradients at most 8 have such a norm by chance (``tests/detectors/gradient/test_clipped.py``)."""
+    digits_of_value: int = 3
+    """Significant digits of a bound of the entries, for a single largest entry."""
+    entries_at_bound: int = 3
+    """Entries of one array with the same largest magnitude, from which the bound may have any number of digits. Chosen
+    by eye: in floating point two independent entries are rarely equal."""
 
 
-@attrs.frozen
-class Marks:
-    """What clipping left in gradients.
+CLIPPING_THRESHOLDS = ClippingThresholds()
 
-    ``norm`` is the bound at which their global norm lies, ``value`` the one at which their largest entries lie, None if
-    there is none. ``entries`` says by array which entries these are. ``arrays`` names those whose own norm lies at a
-    bound that none exceeds.
+
+@attrs.frozen(kw_only=True)
+class ClippingBounds:
+    """The bounds at which gradients were clipped.
+
+    Attributes
+    ----------
+    norm:
+        The bound of the global norm; None if the norm was not clipped.
+    value:
+        The bound of the entries; None if no entry was clipped.
+    entries:
+        For each array with entries at ``value``: a mask of its shape that is True at these entries.
+    arrays:
+        The names of the arrays whose own norm was clipped.
     """
 
-    norm: float | None
-    value: float | None
-    entries: Mapping[str, Array]
-    arrays: tuple[str, ...]
+    norm: float | None = None
+    value: float | None = None
+    entries: Mapping[str, Array] = attrs.field(factory=dict)
+    arrays: tuple[str, ...] = ()
 
 
-def clipping_marks(gradients: Mapping[str, Array]) -> Marks:
-    """Look for norms and entries that lie just at a number that somebody may have chosen as a bound.
+def find_clipping(
+    gradients: Mapping[str, Array], thresholds: ClippingThresholds = CLIPPING_THRESHOLDS
+) -> ClippingBounds:
+    """Look for norms and entries that equal a round number, which somebody may have chosen as a bound.
 
-    A norm of two digits is one, and so is a largest entry of three digits; or a largest entry that three of one array
-    share.
+    A global norm of two significant digits counts as clipped. So do entries that share the largest magnitude, if it has
+    three significant digits or if three entries of one array have it; and arrays that share the largest norm.
 
     Example
     -------
-    >>> marks = clipping_marks({"w": np.array([0.3, -5.0, 2.0]), "b": np.array([0.1])})
-    >>> marks.value, marks.entries["w"], marks.norm
+    >>> bounds = find_clipping({"w": np.array([0.3, -5.0, 2.0]), "b": np.array([0.1])})
+    >>> bounds.value, bounds.entries["w"], bounds.norm
     (5.0, array([False,  True, False]), None)
     """
     norms = {name: global_norm([array]) for name, array in gradients.items()}
     norm = global_norm([np.array(list(norms.values()))])
-    highest = max(norms.values(), default=0.0)
-    at_bound = len(norms) > 1 and _is_short(highest, digits=2)
-    arrays = tuple(name for name, own in norms.items() if at_bound and own >= (1.0 - NEAR) * highest)
-    bound = _bound(norm)
+    largest_norm = max(norms.values(), default=0.0)
+    at_bound = len(norms) > 1 and _is_round(largest_norm, thresholds)
+    arrays = tuple(
+        name for name, own in norms.items() if at_bound and own >= (1.0 - thresholds.relative_tolerance) * largest_norm
+    )
+    bound = float(f"{norm:.{thresholds.digits_of_norm}g}") if _is_round(norm, thresholds) else None
     largest = max((float(np.abs(array).max()) for array in gradients.values() if array.size), default=0.0)
-    entries = {name: np.abs(array) >= largest for name, array in gradients.items()}
-    crowded = any(np.count_nonzero(mask) > 2 for mask in entries.values())
-    if largest > 0.0 and (crowded or float(f"{largest:.3g}") == largest):
-        return Marks(bound, largest, {name: mask for name, mask in entries.items() if mask.any()}, arrays)
-    return Marks(bound, None, {}, arrays)
+    masks = {name: np.abs(array) >= largest for name, array in gradients.items()}
+    shared = any(np.count_nonzero(mask) >= thresholds.entries_at_bound for mask in masks.values())
+    if largest > 0.0 and (shared or float(f"{largest:.{thresholds.digits_of_value}g}") == largest):
+        entries = {name: mask for name, mask in masks.items() if mask.any()}
+        return ClippingBounds(norm=bound, value=largest, entries=entries, arrays=arrays)
+    return ClippingBounds(norm=bound, arrays=arrays)
 
 
-def _bound(norm: float) -> float | None:
-    return float(f"{norm:.2g}") if _is_short(norm, digits=2) else None
-
-
-def _is_short(number: float, digits: int) -> bool:
-    return number > 0.0 and abs(float(f"{number:.{digits}g}") / number - 1.0) < NEAR
+def _is_round(norm: float, thresholds: ClippingThresholds) -> bool:
+    if norm <= 0.0:
+        return False
+    return abs(float(f"{norm:.{thresholds.digits_of_norm}g}") / norm - 1.0) < thresholds.relative_tolerance

@@ -1,140 +1,81 @@
-r"""What the loss does as parameters move, beside what the gradients say of it.
+r"""Directional derivatives of the loss: central differences along chosen steps, compared with the gradients.
 
-Along a step :math:`v` of the parameters, right gradients :math:`g` foresee the change:
+For a small step :math:`v` of the parameters :math:`\theta`, the gradient :math:`g` of the loss :math:`f` satisfies
 
-.. math:: f(\theta + v) - f(\theta - v) \approx 2\, g \cdot v
+.. math:: f(\theta + v) - f(\theta - v) = 2\, g \cdot v + O(\lVert v \rVert^3).
 
-Many arrays move at once, each so far that it is to change the loss by the same small share of it. How far the loss in
-the middle lies from the mean of both ends tells of kinks and curvature: where that is much, nothing can be concluded.
+All arrays move at once, each by a step that should change the loss by the same small share. The second difference
+:math:`f(\theta + v) + f(\theta - v) - 2 f(\theta)` measures kinks and curvature along the step; where it is large, the
+comparison is inconclusive.
+
+Source: Nocedal and Wright, "Numerical Optimization", second edition (2006), section 8.1.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, parameters_of
-from rnncallbacks.detectors.closure import ClosureError, evaluate_closure, restore_afterwards
-from rnncallbacks.gradients import global_norm
+from rnncallbacks.arrays import Array, named_arrays, parameters_of
+from rnncallbacks.detectors.closure import ClosureError, evaluate_closure, evaluate_closure_once, restore_afterwards
+from rnncallbacks.detectors.gradient.central_difference import (
+    DIRECTIONAL_THRESHOLDS,
+    CentralDifference,
+    DirectionalComparison,
+    DirectionalThresholds,
+)
+from rnncallbacks.detectors.gradient.clipped import ClippingBounds, find_clipping
+from rnncallbacks.gradients import Gradients, global_norm
 
-SHARE = 1e-4
-"""What each array is to change the loss by, as a share of it: a thousand times the rounding of float32."""
-
-LIMIT = 0.01
-"""No array moves by more of its own size."""
-
-FLOOR = 0.03
-"""A gradient below this share of the largest moves its array as if it were that large, and so does one of zero."""
-
-SIZES = {4: (1.0, 0.3, 0.1, 3.0), 8: (1e-3, 1.0, 0.1)}
-"""Sizes of steps by bytes a number, the first one first; the others are tried where it disagrees."""
-
-DIRECTIONS = 2
-"""Random directions besides the gradients' own."""
-
-TOLERANCE, RANDOM_TOLERANCE = 0.02, 0.05
-"""What right gradients keep within, along themselves and along random signs. Kinks apart, 0.013 and 0.006 were seen."""
-
-BENDS = 3.0
-"""So many times the distance of the middle from the mean of both ends is put down to kinks and curvature."""
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
 
 
-@attrs.frozen
-class Movement:
-    """What the loss did as parameters moved there, and to the opposite side.
-
-    ``change`` is the loss there less that on the opposite side, ``predicted`` what the gradients say of it, ``bend``
-    twice the distance from the middle to the mean of both. ``decay`` is what a penalty on the squares of the weight
-    matrices, and of all parameters, would add to ``change`` if its factor were 1. ``unit`` is what errors are measured
-    by.
-    """
-
-    change: float
-    predicted: float
-    bend: float
-    decay: tuple[float, float]
-    unit: float
-
-    def error(self, ratio: float = 1.0, decay: float = 0.0) -> float:
-        """How far off the prediction is, less ``decay`` and times ``ratio``, in units."""
-        return (self.change - ratio * (self.predicted - decay)) / self.unit
-
-
-@attrs.frozen
-class Look:
-    """One movement along the gradients and some along random signs, all of one size."""
-
-    along: Movement
-    random: tuple[Movement, ...]
-    noise: float
-
-    @property
-    def movements(self) -> tuple[Movement, ...]:
-        return (self.along, *self.random)
-
-    @property
-    def ratio(self) -> float:
-        """What the loss did beside what the gradients say, along them."""
-        return self.along.change / self.along.predicted if self.along.predicted else math.nan
-
-    @property
-    def bends(self) -> tuple[float, float]:
-        """Kinks and curvature in units, along the gradients and at random."""
-        return abs(self.along.bend) / self.along.unit, root_mean_square([one.bend / one.unit for one in self.random])
-
-    @property
-    def tells(self) -> bool:
-        """Whether noise, kinks and curvature leave something to conclude."""
-        along, random = self.bends
-        return self.noise < 0.1 and along < 0.1 and random < 0.3
-
-    @property
-    def confirms(self) -> bool:
-        """Whether the gradients foresee what the loss did, so nearly that bends do not matter, or these are small."""
-        return self.noise < 0.1 and (self.agrees(bends=0.0) or (self.tells and self.agrees()))
-
-    def agrees(
-        self, ratio: float = 1.0, decays: Sequence[float] = (0.0,) * (1 + DIRECTIONS), bends: float = BENDS
-    ) -> bool:
-        """Whether the gradients, less those of a penalty and times ``ratio``, foresee what the loss did."""
-        errors = [one.error(ratio, decay) for one, decay in zip(self.movements, decays, strict=True)]
-        along, random = (bends * bend for bend in self.bends)
-        small = root_mean_square(errors[1:]) <= RANDOM_TOLERANCE + random
-        return small and abs(errors[0]) <= TOLERANCE + along
-
-    def repeats(self, other: Look) -> bool:
-        """Whether steps of another size show the same, as they do if the gradients are wrong, but not in noise."""
-        errors, others = ([one.error() for one in look.movements] for look in (self, other))
-        if abs(errors[0] - others[0]) > TOLERANCE + 0.3 * min(abs(errors[0]), abs(others[0])):
-            return False
-        differences = root_mean_square([one - another for one, another in zip(errors[1:], others[1:], strict=True)])
-        return differences <= RANDOM_TOLERANCE + 0.3 * root_mean_square(errors[1:])
-
-
-class Slopes:
-    """Moves parameters and asks the closure what the loss does.
+class DirectionalDerivatives:
+    """Evaluates the loss at perturbed parameters and compares its changes with those that the gradients predict.
 
     Parameters
     ----------
     closure:
-        Evaluates the loss.
+        Returns the loss at the current parameters.
     params, gradients:
-        Arrays by one name each; :func:`movable` finds them.
+        Arrays under the same names; :func:`perturbable_params` finds them. Both have any shape and a floating dtype of
+        at least 32 bits. Parameters are changed in place, and restored bit for bit.
     loss:
-        What the script reported.
-    still:
-        Entries that are not moved, by array: where a script has clipped its gradient.
-    base:
-        The closure's loss at the parameters as they are, if it is known.
+        The loss that the script reported.
+    clipping:
+        What clipping changed: entries at the bound are not moved, and their gradients count as zero.
+    base_loss:
+        The closure's loss at the current parameters; evaluated if it is None.
+
+    Attributes
+    ----------
+    step_factors:
+        Factors of the step size, the one to try first in front.
+    norms:
+        The norm of each array's gradient.
+    norm_floor:
+        Steps of arrays whose gradient is smaller than this are sized as if it were this large.
+    rounding_error:
+        Bound of what rounding adds to a difference of two losses.
 
     Raises
     ------
     ClosureError
-        There is nothing to move, or the closure gives another loss than the script.
+        There is nothing to move, the precision is too low, or the closure's loss is not the reported one.
+
+    Example
+    -------
+    >>> weights = {"w": np.array([1.0, 2.0])}
+    >>> loss = lambda: float((weights["w"] ** 2).sum())
+    >>> derivatives = DirectionalDerivatives(loss, weights, {"w": weights["w"].copy()}, loss())
+    >>> round(derivatives.compare(derivatives.step_factors[0]).ratio, 3)
+    2.0
     """
 
     def __init__(
@@ -143,82 +84,105 @@ class Slopes:
         params: Mapping[str, Array],
         gradients: Mapping[str, Array],
         loss: float,
-        still: Mapping[str, Array] | None = None,
-        base: float | None = None,
+        *,
+        clipping: ClippingBounds | None = None,
+        base_loss: float | None = None,
+        thresholds: DirectionalThresholds = DIRECTIONAL_THRESHOLDS,
     ) -> None:
         if not params:
             raise ClosureError("give parameters and gradients the same names, and arrays that can be written to")
-        smallest = min(array.itemsize for array in params.values())
-        if smallest < 4:
+        itemsize = min(array.itemsize for array in params.values())
+        if itemsize < 4:
             raise ClosureError("half precision is too coarse for differences of the loss")
-        self.closure, self.params = closure, params
+        self.closure, self.params, self.loss = closure, params, loss
+        self.clipping = ClippingBounds() if clipping is None else clipping
+        self.thresholds = thresholds
         self.gradients = {name: gradients[name].astype(np.float64) for name in params}
-        self.still = still or {}
-        self.free = {name: 1.0 - mask for name, mask in self.still.items() if name in params}
-        for name, free in self.free.items():
-            self.gradients[name] *= free
-        self.sizes = SIZES[4 if smallest == 4 else 8]
-        self.epsilon = float(max(np.finfo(array.dtype).eps for array in params.values()))
-        self.base = evaluate_closure(closure) if base is None else base
-        if not abs(self.base - loss) <= 1e-3 * max(abs(loss), 1e-3):
+        self._moved_entries = {name: 1.0 - mask for name, mask in self.clipping.entries.items() if name in params}
+        for name, moved in self._moved_entries.items():
+            self.gradients[name] *= moved
+        self.step_factors = thresholds.float32_step_factors if itemsize == 4 else thresholds.float64_step_factors
+        self.base_loss = evaluate_closure(closure) if base_loss is None else base_loss
+        if not abs(self.base_loss - loss) <= thresholds.closure_tolerance * max(abs(loss), thresholds.smallest_loss):
             again = evaluate_closure(closure)
             raise ClosureError(
                 "the closure gives another loss at each call: let it use the batch's own dropout mask"
-                if again != self.base and not math.isnan(again)
-                else f"the closure gives the loss {self.base:.6g}, and run.backward was given {loss:.6g}"
+                if again != self.base_loss and not math.isnan(again)
+                else f"the closure gives the loss {self.base_loss:.6g}, and run.backward was given {loss:.6g}"
             )
         self.norms = {name: global_norm([gradient]) for name, gradient in self.gradients.items()}
-        self.floor = FLOOR * max(self.norms.values())
-        self._seen = False
+        self.norm_floor = thresholds.relative_norm_floor * max(self.norms.values())
+        epsilon = float(max(np.finfo(array.dtype).eps for array in params.values()))
+        self.rounding_error = thresholds.rounding_errors * epsilon * abs(self.base_loss)
+        self._closure_responds = False
 
-    def look(self, size: float, scale: float = 1.0) -> Look:
-        """Move along the gradients and along random signs. ``scale`` is a guess at how much too small gradients are.
+    def with_gradients(self, gradients: Mapping[str, Array]) -> DirectionalDerivatives:
+        """The same loss and parameters with other gradients; evaluates nothing."""
+        return DirectionalDerivatives(
+            self.closure,
+            self.params,
+            gradients,
+            self.loss,
+            clipping=self.clipping,
+            base_loss=self.base_loss,
+            thresholds=self.thresholds,
+        )
+
+    def compare(self, step_factor: float, scale: float = 1.0) -> DirectionalComparison:
+        """Central differences of all arrays together, along the gradients and along random signs.
+
+        ``step_factor`` multiplies the steps. ``scale`` is a guess of the factor by which the true gradient is larger
+        than the reported one.
 
         Raises
         ------
         ClosureError
-            The closure does not see the parameters.
+            The closure does not depend on the parameters.
         """
         names = list(self.params)
-        along = self.along(names, size, scale)
-        random = tuple(self.at_random(names, size, scale, seed) for seed in range(DIRECTIONS))
-        if not self._seen:
-            self._check_sight()
-        return Look(along, random, self.noise / min(one.unit for one in (along, *random)))
+        along_gradient = self.along_gradient(names, step_factor, scale)
+        seeds = range(self.thresholds.random_directions)
+        along_random = tuple(self.along_random_signs(names, step_factor, scale, seed) for seed in seeds)
+        if not self._closure_responds:
+            self._check_that_the_closure_responds()
+        unit = min(one.unit for one in (along_gradient, *along_random))
+        return DirectionalComparison(along_gradient, along_random, self.rounding_error / unit, self.thresholds)
 
-    @property
-    def noise(self) -> float:
-        """What rounding may add to a change of the loss."""
-        return 4.0 * self.epsilon * abs(self.base)
-
-    def along(self, names: Sequence[str], size: float, scale: float) -> Movement:
-        """A movement of some arrays, each along its gradient."""
+    def along_gradient(self, names: Sequence[str], step_factor: float, scale: float) -> CentralDifference:
+        """The central difference when each of these arrays moves along its gradient."""
         steps = {
-            name: self.gradients[name] * (size * min(self._length(name, scale), self._limit(name)) / self.norms[name])
+            name: self.gradients[name]
+            * (step_factor * min(self._step_length(name, scale), self._longest_step(name)) / self.norms[name])
             for name in names
             if self.norms[name] > 0.0
         }
-        moved = self.move(steps)
-        return attrs.evolve(moved, unit=abs(scale * moved.predicted) or 1.0)
+        difference = self.difference(steps)
+        return attrs.evolve(difference, unit=abs(scale * difference.predicted) or 1.0)
 
-    def at_random(self, names: Sequence[str], size: float, scale: float, seed: int) -> Movement:
-        """A movement of some arrays, each along random signs."""
+    def along_random_signs(
+        self, names: Sequence[str], step_factor: float, scale: float, seed: int
+    ) -> CentralDifference:
+        """The central difference when all entries of these arrays move by the same length, with random signs."""
         generator = np.random.default_rng(seed)
         steps, squares = {}, 0.0
         for name in names:
             array = self.params[name]
-            entry = size * min(self._length(name, scale), self._limit(name) / math.sqrt(array.size))
-            signs = np.where(generator.random(array.shape) < 0.5, -entry, entry)
-            steps[name] = signs * self.free.get(name, 1.0)
-            squares += (2.0 * entry * scale * max(self.norms[name], self.floor)) ** 2
-        return self.move(steps, math.sqrt(squares))
+            longest = self._longest_step(name) / math.sqrt(array.size)
+            length = step_factor * min(self._step_length(name, scale), longest)
+            signs = np.where(generator.random(array.shape) < 0.5, -length, length)
+            steps[name] = signs * self._moved_entries.get(name, 1.0)
+            squares += (2.0 * length * scale * max(self.norms[name], self.norm_floor)) ** 2
+        return self.difference(steps, math.sqrt(squares))
 
-    def along_weights(self) -> Movement:
-        """A movement of all arrays, each along itself: what a penalty on their squares would change most."""
-        return self.move({name: 1e-3 * array * self.free.get(name, 1.0) for name, array in self.params.items()})
+    def along_params(self) -> CentralDifference:
+        """The central difference when each array moves along itself, where weight decay changes the loss most."""
+        share = self.thresholds.relative_step_along_params
+        return self.difference(
+            {name: share * array * self._moved_entries.get(name, 1.0) for name, array in self.params.items()}
+        )
 
-    def move(self, steps: Mapping[str, Array], unit: float = 1.0) -> Movement:
-        """Evaluate the loss on both sides of the parameters, and put them back."""
+    def difference(self, steps: Mapping[str, Array], unit: float = 1.0) -> CentralDifference:
+        """Evaluate the loss at the parameters plus and minus the steps, and restore the parameters."""
         ends: list[dict[str, Array]] = []
         losses = []
         with restore_afterwards(self.params[name] for name in steps):
@@ -228,39 +192,75 @@ class Slopes:
                     self.params[name][...] = start[name] + sign * step
                 ends.append({name: self.params[name].astype(np.float64) for name in steps})
                 losses.append(evaluate_closure(self.closure))
-        # Rounding changes the steps, in single precision noticeably: the arrays themselves say what was done.
-        apart = {name: there - ends[1][name] for name, there in ends[0].items()}
+        # In single precision rounding changes the steps noticeably, so they are measured at the arrays.
+        apart = {name: end - ends[1][name] for name, end in ends[0].items()}
         penalties = {name: float(np.vdot(start[name].astype(np.float64), step)) for name, step in apart.items()}
-        self._seen = self._seen or losses != [self.base, self.base]
-        return Movement(
+        self._closure_responds = self._closure_responds or losses != [self.base_loss, self.base_loss]
+        return CentralDifference(
             change=losses[0] - losses[1],
             predicted=sum(float(np.vdot(self.gradients[name], step)) for name, step in apart.items()),
-            bend=losses[0] + losses[1] - 2.0 * self.base,
-            decay=(sum(one for name, one in penalties.items() if is_matrix(start[name])), sum(penalties.values())),
+            second_difference=losses[0] + losses[1] - 2.0 * self.base_loss,
+            penalties=(sum(one for name, one in penalties.items() if is_matrix(start[name])), sum(penalties.values())),
             unit=unit,
         )
 
-    def _check_sight(self) -> None:
-        self.move({name: np.array(self._limit(name) / math.sqrt(one.size)) for name, one in self.params.items()})
-        if not self._seen:
+    def _check_that_the_closure_responds(self) -> None:
+        self.difference(
+            {name: np.array(self._longest_step(name) / math.sqrt(array.size)) for name, array in self.params.items()}
+        )
+        if not self._closure_responds:
             raise ClosureError(
                 "the closure does not see run.params: write run.params = params after an update that makes new arrays"
             )
 
-    def _length(self, name: str, scale: float) -> float:
-        return SHARE * max(abs(self.base), 1e-3) / (2.0 * scale * max(self.norms[name], self.floor))
+    def _step_length(self, name: str, scale: float) -> float:
+        """The length of step that changes the loss by the intended share, if it is along the gradient."""
+        change = self.thresholds.relative_loss_change * max(abs(self.base_loss), self.thresholds.smallest_loss)
+        return change / (2.0 * scale * max(self.norms[name], self.norm_floor))
 
-    def _limit(self, name: str) -> float:
+    def _longest_step(self, name: str) -> float:
         array = self.params[name]
-        own = array.size / max(array.shape) if is_matrix(array) else array.size
-        return LIMIT * max(global_norm([array]), math.sqrt(own))
+        usual_square = array.size / max(array.shape) if is_matrix(array) else array.size
+        return self.thresholds.relative_step * max(global_norm([array]), math.sqrt(usual_square))
 
 
-def movable(params: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:
-    """The parameters that can be moved and of which it is known which gradient is theirs, by the gradient's name.
+@contextmanager
+def derivatives_of_batch(
+    batch: Batch, params: object, gradients: Gradients, loss: float, base_loss: float | None = None
+) -> Iterator[DirectionalDerivatives]:
+    """The directional derivatives of a batch that has a closure, at the parameters of ``run.backward``.
 
-    Left out are arrays that cannot be written to, and those that share memory: nobody can say whether the gradient of
-    each is that of its own use or that of all uses.
+    Arrays whose own norm was clipped are left out. A closure that computes gradients may write them into the script's
+    gradient arrays; these are restored at the end.
+
+    Raises
+    ------
+    ClosureError
+        There is no closure or no parameters, or :class:`DirectionalDerivatives` cannot compare the two.
+    """
+    if batch.closure is None or params is None:
+        lacking = "pass closure= to run.backward" if batch.closure is None else "give the parameters to Run(params)"
+        raise ClosureError(lacking)
+    clipping = find_clipping(gradients)
+    moved = perturbable_params(named_arrays(params), gradients)
+    moved = {name: array for name, array in moved.items() if name not in clipping.arrays}
+    with restore_afterwards(gradients.arrays):
+        base = evaluate_closure_once(batch) if base_loss is None else base_loss
+        yield DirectionalDerivatives(batch.closure, moved, gradients, loss, clipping=clipping, base_loss=base)
+
+
+def perturbable_params(params: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:
+    """The parameters that can be perturbed one by one and whose gradient is known, under the gradient's name.
+
+    Arrays that cannot be written to are left out, and so are arrays that share memory: whether their gradient is that
+    of one use or of all uses is unknown.
+
+    Example
+    -------
+    >>> shared = np.ones((2, 3))
+    >>> params = {"w": np.ones(4), "embedding": shared, "head": shared.T}
+    >>> list(perturbable_params(params, {name: np.zeros(array.shape) for name, array in params.items()}))
+    ['w']
     """
     pairs = {
         name: array
@@ -279,10 +279,5 @@ def movable(params: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict
 
 
 def is_matrix(array: Array) -> bool:
-    """Whether an array is more than a vector; a single column or row is a vector."""
+    """Whether an array has two axes or more that are longer than 1; a single column or row is a vector."""
     return len([length for length in array.shape if length > 1]) > 1
-
-
-def root_mean_square(values: Sequence[float]) -> float:
-    """The root of the mean of the squares, 0 of nothing."""
-    return math.sqrt(sum(value * value for value in values) / len(values)) if values else 0.0

@@ -1,4 +1,4 @@
-"""Exploding gradients: norms above a bound, and what the updates that follow them do to the loss."""
+"""RNN401: a gradient above the bound that nothing clips, whose update destroyed the parameters."""
 
 from __future__ import annotations
 
@@ -6,119 +6,163 @@ import math
 
 import attrs
 
-from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.plugin_state import reset_state, state_field
+from rnncallbacks.detectors.finding import CheckResult, Finding
+from rnncallbacks.detectors.gradient.update_tracker import MeasuredUpdate
 from rnncallbacks.detectors.update.metrics import is_proportional
 
-WINDOW, LEAST = 30, 20
-"""Batches that a share is taken of, at most and at least."""
 
-SHARE = 0.1
-"""The share of batches above the bound where gradients explode: 12 % and more; up to 2.5 % where they are benign."""
+@attrs.frozen(kw_only=True)
+class ExplodingGradientThresholds:
+    """When the update of a gradient above the bound is an explosion."""
 
-LEAP, JUMP = 1.0, 0.3
-"""An update beside the weights: one such leap is enough, such jumps must come twice."""
+    recent_batches: int = 30
+    """Batches over which the share of norms above the bound is taken. Chosen by eye."""
+    smallest_sample: int = 20
+    """Batches after which that share is used. Chosen by eye."""
+    share_above_bound: float = 0.1
+    """Share of the norms above the bound, at least, where updates of moderate size count. 12% to 100% were measured in
+    runs that explode, up to 2.5% in healthy ones."""
+    large_update: float = 1.0
+    """Size of an update relative to the parameters, from which on one is enough. Chosen by eye."""
+    moderate_update: float = 0.3
+    """Size of an update relative to the parameters, from which on two are enough if the share is reached. Chosen by
+    eye."""
+    moderate_updates: int = 2
+    """Updates of moderate size that have to raise the loss."""
+    loss_rise: float = 1.25
+    """Loss after the update over the first loss, above which the update did harm. Chosen by eye."""
+    recent_losses: int = 5
+    """Losses whose mean says whether the loss had risen before any norm exceeded the bound. Chosen by eye."""
+    clipped_update: float = 1.0
+    """Size that the clipped update would have had relative to the initial parameters, at most: otherwise clipping would
+    not help, and the learning rate is too high."""
+    measured_updates: int = 20
+    """Updates of gradients above the bound that are all measured; after them only those of larger gradients than have
+    proved harmless, to bound the copies of the parameters."""
+    harmless_multiple: float = 2.0
+    """Norm over the largest norm that proved harmless, above which an update is measured after that. Chosen by eye."""
 
-RISE = 1.25
-"""An update did harm if the next loss is so many times the first one."""
 
-SANE = 1.0
-"""An update beside the initial weights: clipping to the bound would help only if it brought the update below that."""
-
-MEASURED = 20
-"""Updates behind gradients above the bound that are all measured; later, only those larger than what did no harm."""
-
-
-@attrs.frozen
-class Explosion:
-    """A finding: the norm, the update beside the weights, what clipping had made of it, the share, the loss after."""
-
-    norm: float
-    update: float
-    clipped: float
-    share: float
-    loss: float
+EXPLODING_GRADIENT_THRESHOLDS = ExplodingGradientThresholds()
 
 
 @attrs.define(eq=False)
-class ExplosionWatch:
-    """Follows losses, norms of raw gradients, and updates.
+class ExplodingGradientDetector:
+    """Follows losses, norms of unclipped gradients and the updates of those above a bound.
 
-    Call ``see`` with each batch's loss and norm; it returns what the update of the batch before did, if that was bad.
-    Where ``wants_update`` then says so, measure the update and give it to ``measure``. Set ``over`` where updates do
-    not follow the gradient's scale: an explosion then does no harm.
-    """
-
-    first: float = state_field(math.nan)
-    recent: list[float] = state_field(factory=list)
-    exceeded: list[bool] = state_field(factory=list)
-    harmful: list[bool] = state_field(factory=list)
-    batches: int = state_field(0)
-    measured: int = state_field(0)
-    harmless: float = state_field(0.0)
-    pending: tuple[float, float, float] | None = state_field(None)
-    over: bool = state_field(False)
-
-    @property
-    def share(self) -> float:
-        """The share of the last batches whose norm was above the bound."""
-        return sum(self.exceeded) / len(self.exceeded) if self.exceeded else 0.0
-
-    def see(self, loss: float, norm: float, max_norm: float) -> Explosion | None:
-        """Take a batch in, before its update."""
-        found = self._resolve(loss)
-        if self.over or not math.isfinite(loss) or not math.isfinite(norm):
-            return found
-        if math.isnan(self.first):
-            self.first = loss
-        exceeds = norm > max_norm
-        # A loss that rose while gradients were small is the learning rate's doing.
-        if exceeds and not any(self.exceeded) and self.recent:
-            self.over = sum(self.recent) / len(self.recent) > RISE * self.first
-        self.batches += 1
-        self.recent = [*self.recent[-4:], loss]
-        self.exceeded = [*self.exceeded[1 - WINDOW :], exceeds]
-        self.harmful = [*self.harmful[1 - WINDOW :], False]
-        return found
-
-    def wants_update(self, norm: float) -> bool:
-        """Whether the update of the batch just seen is worth a copy of the parameters."""
-        return (
-            not self.over and self.exceeded[-1:] == [True] and (self.measured < MEASURED or norm > 2.0 * self.harmless)
-        )
-
-    def measure(self, norm: float, update: float, clipped: float, cosine: float) -> None:
-        """Take in the size of an update beside the weights, and beside the initial ones if it had been clipped."""
-        self.measured += 1
-        if update >= JUMP and clipped <= SANE and is_proportional(cosine):
-            self.pending = (norm, update, clipped)
-        else:
-            self.harmless = max(self.harmless, norm)
-
-    def _resolve(self, loss: float) -> Explosion | None:
-        if self.pending is None:
-            return None
-        (norm, update, clipped), self.pending = self.pending, None
-        if loss <= RISE * self.first:
-            self.harmless = max(self.harmless, norm)
-            return None
-        self.harmful = [*self.harmful[:-1], True]
-        often = self.batches >= LEAST and self.share >= SHARE and sum(self.harmful) >= 2
-        if update < LEAP and not often:
-            return None
-        return Explosion(norm, update, clipped, self.share, loss)
-
-
-def describe(found: Explosion, max_norm: float, first: float) -> str:
-    """The arithmetic of a finding, in words.
+    Call :meth:`look` with each batch before its update. Where :meth:`wants_update` then says so, measure the update and
+    pass it to :meth:`add_update`. Set ``stopped`` where updates do not follow the scale of the gradient: large
+    gradients then do no harm. After a finding, the detector begins again and sees whether a repair helps.
 
     Example
     -------
-    >>> print(describe(Explosion(110.0, 5.2, 0.24, 0.2, 6.4), 5.0, 1.1))
-    an unclipped gradient of norm 110 moved the weights by 5.2 times their size, and the loss is 6.4, at first 1.1; the
-    update of a gradient clipped to max_norm = 5 would have been 0.24 of the initial weights' size
+    >>> detector = ExplodingGradientDetector()
+    >>> detector.look(loss=1.1, norm=110.0, max_norm=5.0)
+    >>> detector.wants_update(norm=110.0)
+    True
+    >>> detector.add_update(MeasuredUpdate(gradient_norm=110.0, relative_size=5.2, clipped_size=0.24, cosine=1.0))
+    >>> detector.look(loss=6.4, norm=1.0, max_norm=5.0).code
+    'RNN401'
     """
-    return (
-        f"an unclipped gradient of norm {found.norm:.3g} moved the weights by {found.update:.2g} times their size, and "
-        f"the loss is {found.loss:.4g}, at first {first:.4g}; the update of a gradient clipped to max_norm = "
-        f"{max_norm:g} would have been {found.clipped:.2g} of the initial weights' size"
-    )
+
+    thresholds: ExplodingGradientThresholds = EXPLODING_GRADIENT_THRESHOLDS
+    first_loss: float = state_field(math.nan)
+    stopped: bool = state_field(False)
+    measured_updates: int = state_field(0)
+    _recent_losses: list[float] = state_field(factory=list)
+    _above_bound: list[bool] = state_field(factory=list)
+    _harmful: list[bool] = state_field(factory=list)
+    _batches: int = state_field(0)
+    _harmless_norm: float = state_field(0.0)
+    _pending: tuple[float, float, float] | None = state_field(
+        None
+    )  # norm, relative and clipped size of the last update
+
+    @property
+    def share_above_bound(self) -> float:
+        """The share of the recent batches whose norm exceeded the bound."""
+        return sum(self._above_bound) / len(self._above_bound) if self._above_bound else 0.0
+
+    def look(self, loss: float, norm: float, max_norm: float) -> Finding | None:
+        """Add a batch before its update; returns a finding about the update of the batch before."""
+        finding = self._judge_pending(loss, max_norm)
+        if finding is not None:
+            reset_state(self)
+            return finding
+        if self.stopped or not math.isfinite(loss) or not math.isfinite(norm):
+            return None
+        if math.isnan(self.first_loss):
+            self.first_loss = loss
+        limits, exceeds = self.thresholds, norm > max_norm
+        # A loss that rose while gradients were small rose because of the learning rate.
+        if exceeds and not any(self._above_bound) and self._recent_losses:
+            mean = sum(self._recent_losses) / len(self._recent_losses)
+            self.stopped = mean > limits.loss_rise * self.first_loss
+        self._batches += 1
+        self._recent_losses = [*self._recent_losses[1 - limits.recent_losses :], loss]
+        self._above_bound = [*self._above_bound[1 - limits.recent_batches :], exceeds]
+        self._harmful = [*self._harmful[1 - limits.recent_batches :], False]
+        return None
+
+    def wants_update(self, norm: float) -> bool:
+        """Whether the update of the batch just added, whose gradient has this norm, is to be measured."""
+        if self.stopped or self._above_bound[-1:] != [True]:
+            return False
+        limits = self.thresholds
+        return self.measured_updates < limits.measured_updates or norm > limits.harmless_multiple * self._harmless_norm
+
+    def add_update(self, update: MeasuredUpdate) -> None:
+        """Add the update of the batch just added. Updates that the script scaled down, or not wanted, are left out."""
+        if update.is_first and is_proportional(update.cosine) is False:
+            self.stopped = True
+        if update.scaled_down or not self.wants_update(update.gradient_norm):
+            return
+        self.measured_updates += 1
+        limits = self.thresholds
+        clippable = update.clipped_size <= limits.clipped_update and is_proportional(update.cosine)
+        if update.relative_size >= limits.moderate_update and clippable:
+            self._pending = (update.gradient_norm, update.relative_size, update.clipped_size)
+        else:
+            self._harmless_norm = max(self._harmless_norm, update.gradient_norm)
+
+    def coverage(self, params: object, first_cosine: float) -> CheckResult:
+        """Whether updates could be measured; ``first_cosine`` is NaN if none was."""
+        if params is None:
+            return CheckResult(not_checked={"RNN401": "give the parameters to Run(params)"})
+        if math.isnan(first_cosine):
+            lacking = "write run.params = params after an update that makes new arrays"
+            return CheckResult(not_checked={"RNN401": lacking})
+        return CheckResult(checked=("RNN401",))
+
+    def _judge_pending(self, loss: float, max_norm: float) -> Finding | None:
+        """Judge the last update by the loss after it."""
+        if self._pending is None:
+            return None
+        (norm, relative_size, clipped_size), self._pending = self._pending, None
+        limits = self.thresholds
+        if loss <= limits.loss_rise * self.first_loss:
+            self._harmless_norm = max(self._harmless_norm, norm)
+            return None
+        self._harmful = [*self._harmful[:-1], True]
+        repeated = (
+            self._batches >= limits.smallest_sample
+            and self.share_above_bound >= limits.share_above_bound
+            and sum(self._harmful) >= limits.moderate_updates
+        )
+        if relative_size < limits.large_update and not repeated:
+            return None
+        return Finding(
+            "RNN401",
+            f"an unclipped gradient moved the parameters by {relative_size:.2g} times their norm: gradient norm "
+            f"{norm:.3g} (max_norm = {max_norm:g}), loss {loss:.4g} after the update (at first {self.first_loss:.4g}); "
+            f"clipped, the update would have been {clipped_size:.2g} of the norm of the initial parameters",
+            {
+                "norm": norm,
+                "relative_update": relative_size,
+                "clipped_update": clipped_size,
+                "share_above_max_norm": self.share_above_bound,
+                "loss": loss,
+                "max_norm": max_norm,
+            },
+        )

@@ -1,215 +1,220 @@
-r"""Whether reported gradients are those of the loss: central differences along a few directions, all arrays at once.
+"""RNN404 and RNN405 with a closure: the gradient check at a few training batches.
 
-Along the gradients themselves, the ratio of what the loss does to what they say shows whether length and sign are
-right. Along random signs, an error shows that is orthogonal to the reported gradient, and an array whose gradient is
-wrongly zero. Seven evaluations do if all is well; only where something is wrong, each array is looked at by itself.
+Gradients are compared with central differences of the closure's loss (:mod:`directional
+<rnncallbacks.detectors.gradient.directional>`) and classified (:mod:`gradient_error
+<rnncallbacks.detectors.gradient.gradient_error>`). A gradient that is off by one factor is RNN405 once other batches
+have confirmed the factor; every other difference is RNN404.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
-import numpy as np
 
-from rnncallbacks.detectors.closure import ClosureError
-from rnncallbacks.detectors.gradient.directional import (
-    BENDS,
-    RANDOM_TOLERANCE,
-    TOLERANCE,
-    Look,
-    Movement,
-    Slopes,
-    root_mean_square,
-)
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.finding import CheckResult, Finding
+from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
+from rnncallbacks.detectors.gradient.gradient_error import GradientError, classify_gradient, predicts_change
+from rnncallbacks.detectors.loss.summation_counts import summation_counts
+from rnncallbacks.detectors.update.metrics import is_proportional
 
-GROUPS, DIRECTIONS_EACH = 8, 3
-"""Arrays, or groups of them where there are more, that are looked at by themselves, along so many random directions."""
-
-WRONG = 0.1
-"""The error of an array's gradient beside its size, from which on it counts as wrong."""
-
-NEARLY = 0.25
-"""A factor so near to 1 is none: kinks, weight decay or truncation look like that."""
-
-BLURRED = 0.5
-"""Kinks may make an error of so much along random signs, which steps of another size mend; no more."""
-
-PART = 0.9
-"""Above this cosine, and this ratio in every array, a gradient that lacks something is taken for a truncated one."""
+if TYPE_CHECKING:
+    from rnncallbacks.alarms.catalogue import Severity
+    from rnncallbacks.core.batch import Batch
 
 
 @attrs.frozen(kw_only=True)
-class Verdict:
-    """What came of a check.
+class GradientCheckThresholds:
+    """When gradients are checked, and when a factor is reported."""
 
-    ``kind``: "right"; "scaled", right but for one factor; "zero", right but for arrays whose gradient is zero; "part",
-    what truncated backpropagation leaves of a gradient; "wrong"; "unclear". ``ratio`` is the true slope along the
-    reported gradient beside the reported one, ``cosine`` an estimate of that between the two gradients, ``array`` the
-    worst array, and ``array_ratio`` its ratio.
-    """
+    checked_batches: tuple[int, ...] = (1, 10, 250)
+    """Numbers of the training batches that are checked. Errors show more once units have left their linear range, and
+    the last one lies beyond an epoch of 200 batches."""
+    largest_loss: float = 2.0
+    """Loss relative to the first loss, above which nothing is checked: scripts clip logarithms of a loss that diverged,
+    and its gradient is then another one. Chosen by eye."""
+    count_tolerance: float = 0.015
+    """Relative distance between a factor and a count at which the factor is that count. Chosen by eye."""
+    confirmations_of_named: int = 1
+    """Further batches that have to show a factor that equals a count, or a wrong sign. Chosen by eye."""
+    confirmations_of_unnamed: int = 2
+    """Further batches that have to show any other factor. Chosen by eye."""
+    ratio_of_clipped: float = 0.99
+    """True over reported derivative of a gradient with a clipped norm, below which clipping cannot be the cause: it
+    only shortens gradients. The distance to 1 is for rounding."""
 
-    kind: Literal["right", "scaled", "zero", "part", "wrong", "unclear"]
-    ratio: float = 1.0
-    cosine: float = 1.0
-    array: str = ""
-    array_ratio: float = 1.0
+
+GRADIENT_CHECK_THRESHOLDS = GradientCheckThresholds()
 
 
-def examine(slopes: Slopes) -> Verdict:
-    """Compare gradients with the loss.
+@attrs.define(eq=False)
+class GradientCheckDetector:
+    """Checks the gradients of a few batches against the loss, and confirms factors in the batches that follow.
 
-    Raises
-    ------
-    ClosureError
-        The closure fails, or does not see the parameters.
+    Call :meth:`add_loss` with each training batch, and :meth:`look` with those that are :meth:`due` or that have to
+    confirm a factor.
 
     Example
     -------
-    >>> weights = {"w": np.array([1.0, 2.0])}
-    >>> loss = lambda: float((weights["w"] ** 2).sum())
-    >>> examine(Slopes(loss, weights, {"w": 2.0 * weights["w"]}, loss())).kind
-    'right'
-    >>> found = examine(Slopes(loss, weights, {"w": weights["w"] / 3.0}, loss()))
-    >>> found.kind, round(found.ratio, 3)
-    ('scaled', 6.0)
+    >>> detector = GradientCheckDetector()
+    >>> detector.add_loss(3.0)
+    >>> [batch for batch in range(1, 300) if detector.due(batch, loss=2.9)]
+    [1, 10, 250]
     """
-    if slopes.floor == 0.0:
-        return Verdict(kind="unclear")
-    first = slopes.look(slopes.sizes[0])
-    if first.confirms:
-        return _locate(slopes, slopes.sizes[0], 1.0) if _is_wrongly_zero(slopes) else Verdict(kind="right")
-    if (ratio := _factor(slopes, first)) is not None:
-        return Verdict(kind="scaled", ratio=ratio, array_ratio=ratio)
-    # Where the loss does much more than foreseen, smaller steps bend less.
-    scale = max(abs(first.ratio), 1.0) if math.isfinite(first.ratio) else 1.0
-    looks: list[tuple[float, Look]] = []
-    for size in slopes.sizes:
-        look = first if (size, scale) == (slopes.sizes[0], 1.0) else slopes.look(size, scale)
-        if not look.tells:
-            continue
-        # Where kinks blur a look, it agrees with much: it does not outweigh a sharper one.
-        sharp = all(look.bends[1] <= max(2.0 * earlier.bends[1], RANDOM_TOLERANCE) for _, earlier in looks)
-        if look.agrees() and sharp:
-            return Verdict(kind="right")
-        for earlier_size, earlier in looks:
-            if earlier.repeats(look):
-                return Verdict(kind="right") if _is_penalty(slopes, earlier) else _locate(slopes, earlier_size, scale)
-        looks.append((size, look))
-    return Verdict(kind="unclear")
 
+    codes: ClassVar[tuple[str, ...]] = ("RNN404", "RNN405")
 
-def foresees(slopes: Slopes, ratio: float = 1.0) -> bool:
-    """Whether the gradients times ``ratio`` foresee what the loss does along themselves: two evaluations."""
-    if slopes.floor == 0.0:
-        return False
-    moved = slopes.along(list(slopes.params), slopes.sizes[0], abs(ratio))
-    return abs(moved.error(ratio)) <= TOLERANCE
-
-
-def _factor(slopes: Slopes, look: Look) -> float | None:
-    """The one factor by which all gradients are off, None if there is none."""
-    scale = 1.0
-    for _ in range(3):
-        if not math.isfinite(look.ratio) or look.ratio == 0.0:
-            return None
-        if 0.5 < abs(look.ratio) / scale < 2.0:
-            break
-        scale = min(max(abs(look.ratio), 1e-6), 1e6)
-        look = slopes.look(slopes.sizes[0], scale)
-    for size in slopes.sizes:
-        if size != slopes.sizes[0]:
-            look = slopes.look(size, scale)
-        if abs(look.ratio - 1.0) < NEARLY:
-            return None
-        if look.tells and look.agrees(look.ratio):
-            break
-        if root_mean_square([one.error(look.ratio) for one in look.random]) > BLURRED:
-            return None
-    else:
-        return None
-    parts = [slopes.along([name], size, scale) for name in slopes.params if slopes.norms[name] > slopes.floor]
-    alike = all(abs(one.change / one.predicted / look.ratio - 1.0) < 2.0 * TOLERANCE for one in parts)
-    return look.ratio if alike else None
-
-
-def _is_wrongly_zero(slopes: Slopes) -> bool:
-    """Whether the loss changes as arrays move whose gradient is zero: beside the others, that may be little."""
-    zeros = [name for name, norm in slopes.norms.items() if norm == 0.0]
-    for seed in range(2 if zeros else 0):
-        one, other = (slopes.at_random(zeros, share * slopes.sizes[0], 1.0, seed) for share in (1.0, 0.3))
-        clear = all(abs(look.change) > 5.0 * slopes.noise + BENDS * abs(look.bend) for look in (one, other))
-        if clear and 0.8 < 0.3 * one.change / other.change < 1.25:
-            return True
-    return False
-
-
-def _is_penalty(slopes: Slopes, look: Look) -> bool:
-    """Whether the difference is weight decay, which scripts add to gradients and leave out of the loss."""
-    movement = slopes.along_weights()
-    for kind in (0, 1):  # of the matrices alone, then of all parameters
-        if movement.decay[kind] > 0.0:
-            factor = (movement.predicted - movement.change) / movement.decay[kind]
-            if look.agrees(decays=[factor * one.decay[kind] for one in look.movements]):
-                return True
-    return False
-
-
-@attrs.frozen
-class _Part:
-    """One array, or a group: the norm of its gradient, the ratio along it, and the norm of the error."""
-
-    names: tuple[str, ...]
-    norm: float
-    ratio: float
-    error: float
-    blind: bool
+    thresholds: GradientCheckThresholds = GRADIENT_CHECK_THRESHOLDS
+    _first_loss: float = state_field(math.nan)
+    _ratio: float = state_field(1.0)
+    _count_name: str = state_field("")
+    _power: int = state_field(1)
+    _confirmations_missing: int = state_field(0)
 
     @property
-    def true_norm(self) -> float:
-        return math.sqrt(max(self.norm**2 * (2.0 * self.ratio - 1.0) + self.error**2, 0.0))
+    def confirming(self) -> bool:
+        """Whether a factor was seen that this batch has to confirm."""
+        return self._confirmations_missing > 0
 
-    @property
-    def badness(self) -> float:
-        return self.error / max(self.norm, self.true_norm, 1e-300)
+    def add_loss(self, loss: float) -> None:
+        """Add the loss of a training batch; the first one is what later ones are compared with."""
+        if math.isnan(self._first_loss):
+            self._first_loss = loss
+
+    def scheduled(self, batch_number: int) -> bool:
+        """Whether this training batch, counted from 1, is checked or has to confirm a factor, whatever its loss is."""
+        return self.confirming or batch_number in self.thresholds.checked_batches
+
+    def due(self, batch_number: int, loss: float) -> bool:
+        """Whether the gradients of this training batch, counted from 1, are checked."""
+        limits = self.thresholds
+        return batch_number in limits.checked_batches and not loss > limits.largest_loss * self._first_loss
+
+    def look(self, derivatives: DirectionalDerivatives, batch: Batch, first_cosine: float) -> CheckResult:
+        """Check the gradients of a batch, or whether it confirms a factor.
+
+        ``first_cosine`` is the cosine between the first update and its gradient, NaN if it is unknown.
+
+        Raises
+        ------
+        ClosureError
+            The closure cannot be evaluated.
+        """
+        if self.confirming:
+            return self._confirm(derivatives, batch, first_cosine)
+        error = classify_gradient(derivatives)
+        if error.kind == "inconclusive":
+            reason = "the loss changes too little, or too roughly, to tell"
+            return CheckResult(not_checked={"RNN404": reason, "RNN405": reason})
+        clipped = derivatives.clipping.norm is not None
+        if error.kind == "scaled" and not (clipped and error.ratio >= self.thresholds.ratio_of_clipped):
+            self._begin_confirmation(error.ratio, summation_counts(batch))
+            return CheckResult()
+        if error.kind == "scaled":
+            reason = "call run.backward before gradients are clipped"
+            return CheckResult(checked=("RNN404",), not_checked={"RNN405": reason})
+        if error.kind == "correct":
+            return CheckResult(checked=("RNN404", "RNN405"))
+        return CheckResult(finding=wrong_gradient(error), checked=("RNN404",))
+
+    def _begin_confirmation(self, ratio: float, counts: Mapping[str, float]) -> None:
+        limits = self.thresholds
+        name, power = count_of_ratio(ratio, counts, limits.count_tolerance) or ("", 1)
+        certain = bool(name) or ratio < 0.0
+        self._confirmations_missing = limits.confirmations_of_named if certain else limits.confirmations_of_unnamed
+        self._ratio, self._count_name, self._power = ratio, name, power
+
+    def _confirm(self, derivatives: DirectionalDerivatives, batch: Batch, first_cosine: float) -> CheckResult:
+        missing, self._confirmations_missing = self._confirmations_missing - 1, 0
+        counts, name, ratio = summation_counts(batch), self._count_name, self._ratio
+        if name:
+            ratio = counts.get(name, 1.0) ** self._power  # of this batch, whose size may be another one
+        if not predicts_change(derivatives, ratio):
+            return CheckResult()
+        finding = None
+        if ratio > 0.0 and missing:
+            self._confirmations_missing = missing
+        elif ratio > 0.0:
+            follows = is_proportional(first_cosine) is not False
+            finding = wrong_factor(ratio, name, counts.get(name, 1.0), follows_gradient=follows)
+        elif not first_cosine < 0.0:  # a script may call the direction of descent its gradient, and add it
+            finding = wrong_gradient(GradientError(kind="scaled", ratio=ratio))
+        return CheckResult(finding=finding, checked=("RNN404",))
 
 
-def _locate(slopes: Slopes, size: float, scale: float) -> Verdict:
-    """Look at each array by itself, and say in what way gradients are not right."""
-    parts = [_part(slopes, names, size, scale) for names in _groups(list(slopes.params))]
-    worst = max(parts, key=lambda part: part.badness)
-    if len(worst.names) > 1:
-        worst = max((_part(slopes, (name,), size, scale) for name in worst.names), key=lambda part: part.badness)
-    if worst.blind:
-        raise ClosureError(f"the closure does not see the parameter {worst.names[0]!r}")
-    square = sum(part.norm**2 for part in parts)
-    true_square = sum(part.true_norm**2 for part in parts)
-    along = sum(part.ratio * part.norm**2 for part in parts)
-    cosine = min(max(along / math.sqrt(square * true_square), -1.0), 1.0) if true_square else 0.0
-    bad = [part for part in parts if part.badness > WRONG]
-    kind: Literal["zero", "part", "wrong"] = "wrong"
-    if bad and all(part.norm == 0.0 for part in bad):
-        kind = "zero"
-    elif cosine > PART and all(part.norm > 0.0 and PART < part.ratio < 2.0 for part in (worst, *parts)):
-        kind = "part"
-    return Verdict(kind=kind, ratio=along / square, cosine=cosine, array=worst.names[0], array_ratio=worst.ratio)
+def count_of_ratio(ratio: float, counts: Mapping[str, float], tolerance: float) -> tuple[str, int] | None:
+    """The count that a ratio equals, and its power: 1 for ``count``, -1 for ``1 / count``; None if it equals none.
+
+    Example
+    -------
+    >>> count_of_ratio(0.0501, {"the number of time steps": 20.0, "the batch size": 16.0}, tolerance=0.015)
+    ('the number of time steps', -1)
+    """
+    for name, count in counts.items():
+        for power in (1, -1):
+            if abs(ratio / count**power - 1.0) < tolerance:
+                return name, power
+    return None
 
 
-def _part(slopes: Slopes, names: tuple[str, ...], size: float, scale: float) -> _Part:
-    norm = math.sqrt(sum(slopes.norms[name] ** 2 for name in names))
-    along = slopes.along(names, size, scale) if norm else Movement(0.0, 0.0, 0.0, (0.0, 0.0), 1.0)
-    random = [slopes.at_random(names, size, scale, seed) for seed in range(DIRECTIONS_EACH)]
-    ratio = along.change / along.predicted if along.predicted else 1.0
-    # Along random signs, the square of what is found is on average the squared norm of the error.
-    error = root_mean_square([one.error() for one in random]) * scale * max(norm, slopes.floor)
-    if error < 3.0 * slopes.noise * scale * max(norm, slopes.floor) / min(one.unit for one in random):
-        error = 0.0
-    blind = norm > 0.0 and all(one.change == 0.0 == one.bend for one in (along, *random))
-    return _Part(names, norm, ratio, max(error, abs(ratio - 1.0) * norm), blind)
+def wrong_gradient(error: GradientError) -> Finding:
+    """RNN404, for gradients whose direction or sign is not that of the loss.
+
+    Example
+    -------
+    >>> print(wrong_gradient(GradientError(kind="wrong", cosine=0.87, array="W", array_ratio=0.51)).message)
+    the gradient of 'W' does not match the loss: true over reported directional derivative 0.51 (expected 1), cosine of
+    all arrays with the true gradient 0.87 (expected 1)
+    """
+    if error.kind == "scaled":
+        return Finding(
+            "RNN404",
+            f"the gradient has the wrong sign: true over reported directional derivative {error.ratio:.3g} "
+            "(expected 1)",
+            {"cosine": -1.0, "expected": 1.0, "ratio": error.ratio},
+        )
+    name = f"the gradient of {error.array!r}" if error.array else "the gradient"
+    headline = {
+        "zero": f"{name} is zero, although the loss changes with it",
+        "truncated": f"{name} lacks a part, as in truncated backpropagation",
+    }.get(error.kind, f"{name} does not match the loss")
+    ratio = (
+        ""
+        if error.kind == "zero"
+        else (f"true over reported directional derivative {error.array_ratio:.3g} (expected 1), ")
+    )
+    severities: dict[str, Severity] = {"truncated": "info", "zero": "warning"}
+    return Finding(
+        "RNN404",
+        f"{headline}: {ratio}cosine of all arrays with the true gradient {error.cosine:.2f} (expected 1)",
+        {"cosine": error.cosine, "expected": 1.0, "array": error.array, "ratio": error.array_ratio},
+        severities.get(error.kind),
+    )
 
 
-def _groups(names: list[str]) -> Iterator[tuple[str, ...]]:
-    for places in np.array_split(np.arange(len(names)), min(GROUPS, len(names))):
-        yield tuple(names[place] for place in places)
+def wrong_factor(ratio: float, count_name: str, count: float, *, follows_gradient: bool) -> Finding:
+    """RNN405, for gradients that are ``1 / ratio`` times that of the loss.
+
+    ``count_name`` names the ``count`` that the factor equals; empty if it equals none. Where updates do not follow the
+    scale of the gradient, the factor does not matter, and the finding is a note.
+
+    Example
+    -------
+    >>> print(wrong_factor(1 / 20, "the number of time steps", 20.0, follows_gradient=True).message)
+    the gradient is 20 times that of the loss: expected 1, in every array and direction; 20 is the number of time steps
+    """
+    factor = 1.0 / ratio
+    evidence: dict[str, float | int | str] = {"factor": factor, "expected": 1.0}
+    origin = "seen in three batches"
+    if count_name:
+        evidence["count"] = count_name
+        origin = f"{count:g} is {count_name}" if ratio < 1.0 else f"1 / {count:g}, and {count:g} is {count_name}"
+    return Finding(
+        "RNN405",
+        f"the gradient is {factor:.4g} times that of the loss: expected 1, in every array and direction; {origin}",
+        evidence,
+        None if follows_gradient else "info",
+    )

@@ -1,265 +1,166 @@
-r"""Whether the loss falls as the gradients promise: what can be said of a backward pass without a closure.
+r"""RNN404 and RNN405 without a closure: the loss falls less than the gradients predict.
 
-An update changes the loss by :math:`g \cdot \Delta\theta`, to first order. The gradient of the next batch is taken
-where the update led, and that batch had no part in the update: it promises without bias, and no more than the loss
-falls where that is convex along the way. A single loss says little, as batches differ, but over many updates the
-promises add up, and the differences do not.
+An update :math:`\Delta\theta` changes the loss by :math:`g \cdot \Delta\theta`, to first order. The sums of these
+predicted decreases (:mod:`decrease_record <rnncallbacks.detectors.gradient.decrease_record>`) are compared with the
+losses (:mod:`decrease_regression <rnncallbacks.detectors.gradient.decrease_regression>`). That needs batches that are
+not related to each other: within a stream, an update lowers the loss of the passage at hand, which the gradient of the
+next batch predicts, and which does not last.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import attrs
-import numpy as np
 
-from rnncallbacks.arrays import Array, FlatArrays, lie_alike
+from rnncallbacks.arrays import Array, FlatArrays, lie_alike, named_arrays, parameters_of
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.finding import Finding
+from rnncallbacks.detectors.gradient.decrease_record import DecreaseRecord
+from rnncallbacks.detectors.gradient.decrease_regression import DecreaseComparison
+from rnncallbacks.detectors.loss.summation_counts import summation_counts
+from rnncallbacks.detectors.sequences import mask_of, sequences_of
+from rnncallbacks.detectors.state.shuffling import BatchOrder
+from rnncallbacks.detectors.update.metrics import is_proportional
 
-LOOKS = (40, 120, 280)
-"""Numbers of updates after which promises are compared with the loss."""
-
-SURE = 4.0
-"""A sum of promises beside the root of the sum of their squares, from which on it is not made of luck."""
-
-POSSIBLE = 3.0
-"""The same at the first look: where no array promises so much, as where steps are too long, later looks are in vain."""
-
-LEAST = 0.15
-"""A sum of promises beside the first loss that is worth comparing."""
-
-DEVIATIONS = 3.0
-"""So many standard errors above what was measured is what promises may have kept at best."""
-
-KEPT, KEPT_OF_ARRAY = 0.75, 0.2
-"""Shares of what all arrays, or one of them, promised, below which they are broken. 270 healthy runs kept 0.98 and
-more at best; a single array, 0.77 and more."""
-
-PRECISE = 0.3
-"""A standard error of what one array kept, above which nothing is said of it: sums of promises that rise together
-cannot be told apart, and curvature then makes one of them look absurd."""
-
-DIVERGED = 1e6
-"""Losses and promises of so many times the first loss are those of a run that is lost already."""
-
-DECAYS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
-"""Factors of the penalties on weights that are in use."""
-
-LAGS = 5
-"""Losses so far apart may still depend on one another."""
-
-ARRAYS = 6
-"""Arrays that are told apart, those that promise most; the others are taken together."""
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+    from rnncallbacks.gradients import Gradients
 
 
-@attrs.frozen
-class Verdict:
-    """What became of promises.
+@attrs.frozen(kw_only=True)
+class PredictedDecreaseThresholds:
+    """Which runs are followed, and what a decrease that is too small is called."""
 
-    ``outcome``: "broken" or "kept" for sure, or "unclear". ``promised`` is by how much the loss was to fall, as a share
-    of the first one, and ``kept`` the share of that by which it did, NaN if too little was promised; both for all
-    arrays, and for ``array``, the one that kept least at best of those of which that is known ("": of none). ``alike``
-    says whether two arrays or more are known to have kept the same share, as where one factor is wrong.
-    """
+    batches_to_tell_a_stream: int = 20
+    """Batches within which it has to be certain that they are not pieces of a stream. Chosen by eye."""
+    log_distance_to_count: float = 0.3
+    """Largest distance between the logarithms of the measured factor and of a count, at which the factor is that count.
+    Chosen by eye."""
+    ratio_of_named_array: float = 0.5
+    """Actual over predicted decrease of a single array, below which the message names it. Chosen by eye."""
 
-    outcome: Literal["broken", "kept", "unclear"]
-    updates: int
-    promised: float
-    kept: float
-    array: str
-    array_promised: float
-    array_kept: float
-    alike: bool
+
+PREDICTED_DECREASE_THRESHOLDS = PredictedDecreaseThresholds()
 
 
 @attrs.define(eq=False)
-class Promises:
-    """The losses of a run's first batches, and what the updates between them promised.
+class PredictedDecreaseDetector:
+    """Follows the training batches of a run without a closure until the outcome is known.
 
-    Call ``add`` with each batch's loss and raw gradients, before its update, and with the parameters by the gradients'
-    names. ``over`` is True when there is nothing more to learn: promises are surely kept, or made of luck; or updates
-    are left out now and then (gradients are added up on purpose), or there are none; or the run diverges, or its loss
-    begins below 0.
-    """
-
-    over: bool = False
-    _first: float = state_field(math.nan)
-    _losses: list[float] = state_field(factory=list)
-    _promised: list[list[float]] = state_field(factory=list)
-    _decayed: list[list[float]] = state_field(factory=list)
-    _rested: int = state_field(0)
-    _before: Mapping[str, Array] = state_field(factory=dict)
-    _steps: list[tuple[str, Array]] = state_field(factory=list)
-
-    def add(self, loss: float, gradients: Mapping[str, Array], params: Mapping[str, Array]) -> Verdict | None:
-        """Take in a batch; returns what was found, if promises are broken."""
-        if self.over:
-            return None
-        if not params or (not lie_alike(self._before, params) and [*self._before] != [*params]):
-            # Parameters that come and go are not followed.
-            self.over = bool(self._before) or not params
-            self._first, self._before = loss, _copied(params)
-            self._steps = list(self._before.items())
-            return None
-        found, promises, decay = None, *self._measure(gradients, params)
-        moved = any(promises)
-        if not moved and not self._promised and self._rested < LOOKS[0]:
-            self._first = loss  # a warm-up may begin at a learning rate of 0
-            self._rested += 1
-            return None
-        sane = all(abs(number) < DIVERGED * self._first for number in (*promises, loss))
-        self.over = not moved or not sane
-        if not self.over:
-            self._losses.append(loss)
-            self._promised.append(promises)
-            self._decayed.append(decay)
-            found = self._judge()
-        if self.over:
-            self._before, self._steps = {}, []
-        return found
-
-    def _measure(self, gradients: Mapping[str, Array], params: Mapping[str, Array]) -> tuple[list[float], list[float]]:
-        """What the last update promised, array by array, and by how much it lowered half of the squared norm."""
-        before = self._before
-        promises, decay = [], []
-        with np.errstate(all="ignore"):  # of a run that diverges
-            if isinstance(before, FlatArrays) and isinstance(params, FlatArrays):
-                np.subtract(before.flat, params.flat, before.flat)
-                for name, step in self._steps:
-                    promises.append(float(np.vdot(gradients[name], step)))
-                    decay.append(float(np.vdot(params[name], step)))
-                np.copyto(before.flat, params.flat)
-                return promises, decay
-            for name, step in self._steps:
-                now = params[name]
-                if now.shape != step.shape:
-                    return [math.nan], []
-                np.subtract(step, now, step)
-                promises.append(float(np.vdot(gradients[name], step)))
-                decay.append(float(np.vdot(now, step)))
-                np.copyto(step, now)
-        return promises, decay
-
-    def _judge(self) -> Verdict | None:
-        count = len(self._losses)
-        if count not in LOOKS:
-            return None
-        promised = np.array(self._promised)
-        if count == LOOKS[0] and not _sure(promised, POSSIBLE).any():
-            self.over = True
-            return None
-        found = judge(list(self._before), self._first, np.array(self._losses), promised, np.array(self._decayed))
-        self.over = found.outcome != "unclear" or count == LOOKS[-1]
-        return found if found.outcome == "broken" else None
-
-
-def _copied(params: Mapping[str, Array]) -> Mapping[str, Array]:
-    if isinstance(params, FlatArrays):
-        copies = params.zeros_like()
-        np.copyto(copies.flat, params.flat)
-        return copies
-    # Whole numbers may become others, and half precision loses small steps.
-    return {name: array.astype(np.promote_types(array.dtype, np.float32)) for name, array in params.items()}
-
-
-def judge(names: list[str], first: float, losses: Array, promised: Array, decayed: Array) -> Verdict:
-    r"""Compare losses with what was promised until then: the least squares fit of
-
-    .. math:: \ell_t = a - \sum_p \beta_p S_{tp} + e_t, \qquad S_{tp} = \sum_{s \le t} -g_{sp} \cdot \Delta\theta_{sp}
-
-    where :math:`\beta_p` is the share that array p kept. Its standard error is the larger one of two: of residuals that
-    are alike and depend on the one before, and that of Newey and West, of residuals that grow smaller with the loss.
-
-    ``losses`` (updates,) are those behind the updates, ``promised`` (updates, arrays) is what each update promised, and
-    ``decayed`` (updates, arrays) by how much it lowered :math:`\lVert\theta_p\rVert^2 / 2`. The gradients may hold a
-    penalty on that, weight decay, which is not in the losses: promises are broken only if they are without its part
-    too, for every usual factor of a penalty.
+    ``over`` says that nothing is left to follow. The state holds copies of the parameters, which are too large for a
+    checkpoint.
 
     Example
     -------
-    >>> promised = np.full((40, 1), 0.02)
-    >>> noise = 0.01 * np.random.default_rng(0).standard_normal(40)
-    >>> falls = 2.0 - np.arange(40) * 0.02
-    >>> judge(["w"], 2.0, falls + noise, promised, 0.0 * promised).outcome
-    'kept'
-    >>> found = judge(["w"], 2.0, 2.0 - np.arange(40) * 0.006 + noise, promised, 0.0 * promised)
-    >>> found.outcome, round(found.promised, 2), round(found.kept, 1)
-    ('broken', 0.4, 0.3)
-
-    Source: Newey and West, "A simple, positive semi-definite, heteroskedasticity and autocorrelation consistent
-    covariance matrix", Econometrica 55 (1987).
+    >>> PredictedDecreaseDetector().over
+    False
     """
-    found = _compare(names, first, losses, promised)
-    if found.outcome != "broken":
-        return found
-    without = (_compare(names, first, losses, promised - factor * decayed) for factor in DECAYS)
-    return found if all(one.outcome == "broken" for one in without) else attrs.evolve(found, outcome="unclear")
+
+    thresholds: PredictedDecreaseThresholds = PREDICTED_DECREASE_THRESHOLDS
+    over: bool = state_field(False)
+    _norms: set[str] = state_field(factory=set)
+    _order: BatchOrder = state_field(factory=BatchOrder)
+    _record: DecreaseRecord = state_field(factory=DecreaseRecord)
+
+    def stop(self) -> None:
+        """End the check and release the copies of the parameters."""
+        self.over = True
+        self._record.stop()
+
+    def look(
+        self, batch_number: int, batch: Batch, loss: float, gradients: Gradients, params: object, first_cosine: float
+    ) -> Finding | None:
+        """Add a training batch, counted from 1, before its update.
+
+        ``gradients`` are unclipped. ``first_cosine`` is the cosine between the first update and its gradient, NaN if
+        it is unknown.
+        """
+        shown = sequences_of(batch)
+        self._order.add(shown, mask_of(batch, shown))
+        last = self.thresholds.batches_to_tell_a_stream
+        if batch_number <= last:
+            self._norms.add(f"{gradients.norm:.5g}")
+        uncertain = batch_number >= last and not self._order.shuffled
+        # A gradient that always has the same norm was normalized, and does not predict the size of a decrease.
+        normalized = batch_number == last and len(self._norms) == 1
+        if params is None or self._order.contiguous or uncertain or normalized:
+            self.stop()
+            return None
+        if gradients.flat is not None and isinstance(params, FlatArrays) and lie_alike(params, gradients.flat):
+            found = self._record.add(loss, gradients.flat, params)
+        else:
+            pairs = _without_tied(gradients, parameters_of(gradients, named_arrays(params)))
+            found = self._record.add(loss, gradients, pairs)
+        if self._record.over:
+            self.stop()
+        if found is None or self._order.neighbors_similar:
+            return None
+        name, count = self._count_of(found, batch)
+        return insufficient_decrease(
+            found,
+            name,
+            count,
+            follows_gradient=is_proportional(first_cosine) is not False,
+            named_ratio=self.thresholds.ratio_of_named_array,
+        )
+
+    def _count_of(self, found: DecreaseComparison, batch: Batch) -> tuple[str, float]:
+        """The count that the gradient is too large by, and its name; an empty name if it is none."""
+        counts = summation_counts(batch)
+        distances = {name: abs(math.log(max(found.ratio, 1e-9) * count)) for name, count in counts.items()}
+        name = min(distances, key=lambda one: distances[one], default=None)
+        if found.same_ratio and name is not None and distances[name] < self.thresholds.log_distance_to_count:
+            return name, counts[name]
+        return "", 1.0
 
 
-def _compare(names: list[str], first: float, losses: Array, promised: Array) -> Verdict:
-    labels, single = _told_apart(names, promised)
-    kept, covariances = _fit(losses, np.cumsum(single, axis=0))
-    sums = single.sum(axis=0)
-    total = float(sums.sum())
-    errors = np.sqrt(np.maximum(*map(np.diag, covariances)))
-    known = _sure(single) & (sums >= LEAST * first) & (errors < PRECISE)
-    at_best = np.where(known, kept + DEVIATIONS * errors, np.inf)
-    least = int(np.argmin(at_best))
-    weights = sums / total if total > 0.0 else np.full(len(sums), math.nan)
-    share = float(weights @ kept)
-    error = DEVIATIONS * math.sqrt(max(0.0, *(float(weights @ one @ weights) for one in covariances)))
-    worth = total >= LEAST * first and _sure(single.sum(axis=1)[:, None]).all()
-    broken = (worth and share + error < KEPT) or at_best[least] < KEPT_OF_ARRAY
-    surely = total >= LEAST * first and share - error > KEPT
-    return Verdict(
-        outcome="broken" if broken else "kept" if surely else "unclear",
-        updates=len(losses),
-        promised=total / first,
-        kept=share if worth else math.nan,
-        array=labels[least] if known[least] else "",
-        array_promised=float(sums[least]) / first,
-        array_kept=float(kept[least]),
-        alike=bool(known.sum() >= 2 and (np.abs(kept - share)[known] < DEVIATIONS * errors[known]).all()),
+def insufficient_decrease(
+    found: DecreaseComparison,
+    count_name: str = "",
+    count: float = 1.0,
+    *,
+    follows_gradient: bool = True,
+    named_ratio: float = PREDICTED_DECREASE_THRESHOLDS.ratio_of_named_array,
+) -> Finding:
+    """RNN404 for a loss that falls less than predicted; RNN405 if the ratio is one over a ``count`` with a name.
+
+    Example
+    -------
+    >>> found = DecreaseComparison(outcome="below", updates=40, predicted=0.6, ratio=0.25)
+    >>> print(insufficient_decrease(found).message)
+    the loss falls less than the gradients predict: within 40 updates, by 0.25 of the predicted decrease (expected 1 or
+    more), which is 0.6 of the first loss; this assumes that the loss is no running mean
+    """
+    evidence: dict[str, float | int | str] = {
+        "updates": found.updates,
+        "predicted_decrease": found.predicted,
+        "expected": 1.0,
+    }
+    ratio = ""
+    if not math.isnan(found.ratio):
+        evidence["actual_to_predicted"] = found.ratio
+        ratio = f"by {found.ratio:.2g} of the predicted decrease (expected 1 or more), which is "
+    message = (
+        f"the loss falls less than the gradients predict: within {found.updates} updates, {ratio or 'they predict '}"
+        f"{found.predicted:.2g} of the first loss; this assumes that the loss is no running mean"
     )
+    if count_name:
+        evidence |= {"factor": 1.0 / found.ratio, "count": count_name}
+        message = f"{message}; {count:g} is {count_name}"
+        return Finding("RNN405", message, evidence, None if follows_gradient else "info")
+    if found.array and found.array_ratio < named_ratio:
+        evidence |= {"array": found.array, "ratio": found.array_ratio}
+        message += (
+            f"; the gradient of {found.array!r} predicts {found.array_predicted:.2g} of it, and the loss fell by "
+            f"{found.array_ratio:.2g} of that"
+        )
+    return Finding("RNN404", message, evidence, "warning")
 
 
-def _told_apart(names: list[str], promised: Array) -> tuple[list[str], Array]:
-    """The columns of those arrays that promise most, with their names, and the sum of the others as one column."""
-    order = np.argsort(-np.abs(promised.sum(axis=0)))
-    most, others = order[:ARRAYS], order[ARRAYS:]
-    if not len(others):
-        return [names[place] for place in most], promised[:, most]
-    return [*(names[place] for place in most), ""], np.column_stack(
-        [promised[:, most], promised[:, others].sum(axis=1)]
-    )
-
-
-def _fit(losses: Array, sums: Array) -> tuple[Array, tuple[Array, Array]]:
-    """The shares that were kept, and their covariance, estimated in two ways."""
-    scale = np.abs(sums).max(axis=0)
-    scale[scale == 0.0] = 1.0
-    design = np.column_stack([-sums / scale, np.ones(len(losses))])
-    solution = np.linalg.lstsq(design, losses, rcond=None)[0]
-    rest = losses - design @ solution
-    inverse = np.linalg.pinv(design.T @ design)
-    freedom = max(len(losses) - design.shape[1], 1)
-    size = float(rest @ rest)
-    dependence = float(rest[1:] @ rest[:-1]) / size if size else 0.0
-    dependence = min(max(dependence, 0.0), 0.95)
-    even = inverse * (size / freedom * (1.0 + dependence) / (1.0 - dependence))
-    scores = design * rest[:, None]
-    spread = scores.T @ scores
-    for lag in range(1, LAGS + 1):
-        shifted = scores[lag:].T @ scores[:-lag]
-        spread += (1.0 - lag / (LAGS + 1)) * (shifted + shifted.T)
-    uneven = len(losses) / freedom * inverse @ spread @ inverse
-    back = np.outer(scale, scale)
-    return solution[:-1] / scale, (even[:-1, :-1] / back, uneven[:-1, :-1] / back)
-
-
-def _sure(promised: Array, least: float = SURE) -> Array:
-    """Which columns sum up to more than luck."""
-    sure: Array = promised.sum(axis=0) >= least * np.sqrt(np.square(promised).sum(axis=0))
-    return sure & promised.any(axis=0)
+def _without_tied(gradients: Gradients, params: dict[str, Array]) -> dict[str, Array]:
+    """The parameters without the second names of tied arrays, whose gradients are the same."""
+    names = {id(gradients[name]): name for name in params}
+    single = {names.get(id(array)) for array in gradients.arrays}
+    return {name: array for name, array in params.items() if name in single}

@@ -1,4 +1,4 @@
-"""Gradients that vanish on their way back through time."""
+"""RNN402: gradients that vanish on the way back through time."""
 
 from __future__ import annotations
 
@@ -6,28 +6,87 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.gradients import global_norm
 
-VANISHED = 1e-4
-"""The share of a gradient that is left at the first step, where it vanishes."""
 
-LEAST_STEPS = 10
+@attrs.frozen(kw_only=True)
+class VanishingGradientThresholds:
+    """When a gradient has vanished."""
+
+    checked_batches: tuple[int, ...] = (5, 10, 15)
+    """Numbers of the training batches that are checked, all of which have to show it. Chosen by eye."""
+    norm_ratio: float = 1e-4
+    """Norm at the first time step over the largest norm, below which the gradient has vanished. Chosen by eye."""
+    shortest_sequence: int = 10
+    """Time steps of the shortest sequence that is checked. Chosen by eye."""
 
 
-def share_left(hidden_gradients: Any) -> float | None:
-    """The norm of the gradient at the first time step beside the largest one; time is the list or the first axis.
+VANISHING_GRADIENT_THRESHOLDS = VanishingGradientThresholds()
 
-    None if there are fewer than ten steps, or numbers that are not finite, or if the gradient was cut off on purpose:
-    it is exactly zero at the first step, and far from that where it ends.
+
+@attrs.define(eq=False)
+class VanishingGradientDetector:
+    """Follows the gradient with respect to the hidden state back to the first time step, in a few batches.
 
     Example
     -------
-    >>> share_left([np.full(3, 0.5**t) for t in range(19, -1, -1)]) < 1e-5
+    >>> detector, gradients = VanishingGradientDetector(), [np.full(3, 0.1**t) for t in range(19, -1, -1)]
+    >>> [detector.look(batch, gradients).finding is not None for batch in (5, 10, 15)]
+    [False, False, True]
+
+    Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013), section 2.
+    """
+
+    thresholds: VanishingGradientThresholds = VANISHING_GRADIENT_THRESHOLDS
+    _vanished_batches: int = state_field(0)
+
+    def due(self, batch_number: int) -> bool:
+        """Whether this training batch, counted from 1, is checked."""
+        return batch_number in self.thresholds.checked_batches
+
+    def look(self, batch_number: int, hidden_gradients: Any) -> CheckResult:
+        """Check the observed gradients of a batch that is due: arrays of any shape, one per time step."""
+        limits = self.thresholds
+        ratio = first_to_largest_norm(hidden_gradients, limits)
+        if ratio is None:
+            lacking = "run.observe(hidden_gradients=...), one a time step, of sequences of ten steps or more"
+            return CheckResult(not_checked={"RNN402": lacking})
+        self._vanished_batches += ratio < limits.norm_ratio
+        if batch_number < limits.checked_batches[-1]:
+            return CheckResult()
+        if self._vanished_batches < len(limits.checked_batches):
+            return CheckResult(checked=("RNN402",))
+        finding = Finding(
+            "RNN402",
+            f"the gradient vanishes on the way back through time: its norm at the first time step is {ratio:.2g} of "
+            f"the largest (expected more than {limits.norm_ratio:g})",
+            {"norm_ratio": ratio, "expected": limits.norm_ratio},
+        )
+        return CheckResult(finding=finding, checked=("RNN402",))
+
+
+def first_to_largest_norm(
+    hidden_gradients: Any, thresholds: VanishingGradientThresholds = VANISHING_GRADIENT_THRESHOLDS
+) -> float | None:
+    r"""The norm of the gradient at the first time step over the largest one, from 0 to 1.
+
+    .. math:: \lVert \partial L / \partial h_1 \rVert / \max_t \lVert \partial L / \partial h_t \rVert
+
+    ``hidden_gradients`` is a list of arrays, one per time step, or an array with time on the first axis. None if there
+    are fewer than ten steps, or numbers that are not finite, or if backpropagation was truncated: the gradient is then
+    exactly zero at the first step and large where it ends.
+
+    Example
+    -------
+    >>> first_to_largest_norm([np.full(3, 0.5**t) for t in range(19, -1, -1)]) < 1e-5
     True
     """
-    if not isinstance(hidden_gradients, np.ndarray | Sequence) or len(hidden_gradients) < LEAST_STEPS:
+    if not isinstance(hidden_gradients, np.ndarray | Sequence) or len(hidden_gradients) < thresholds.shortest_sequence:
         return None
     steps = [np.asarray(step) for step in hidden_gradients]
     if any(step.dtype.kind != "f" for step in steps):
@@ -37,6 +96,6 @@ def share_left(hidden_gradients: Any) -> float | None:
     if not math.isfinite(largest) or largest == 0.0:
         return None
     reached = [norm for norm in norms if norm > 0.0]
-    if norms[0] == 0.0 and reached[0] > VANISHED * largest:
+    if norms[0] == 0.0 and reached[0] > thresholds.norm_ratio * largest:
         return None
     return norms[0] / largest

@@ -1,0 +1,147 @@
+"""Schedules the checks whether gradients are those of their batch's loss, which depend on each other.
+
+A gradient that contains the one before (:mod:`accumulation <rnncallbacks.detectors.gradient.accumulation>`) also fails
+the gradient check (:mod:`gradient_check <rnncallbacks.detectors.gradient.gradient_check>`), and the checks that do not
+need a closure (:mod:`zero_gradients <rnncallbacks.detectors.gradient.zero_gradients>`, :mod:`predicted_decrease
+<rnncallbacks.detectors.gradient.predicted_decrease>`) are weaker than those that do. The first finding therefore ends
+the other checks, and a closure ends those without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+
+from rnncallbacks.arrays import Array
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.closure import ClosureError
+from rnncallbacks.detectors.finding import CheckResult
+from rnncallbacks.detectors.gradient.accumulation import AccumulationDetector
+from rnncallbacks.detectors.gradient.directional import derivatives_of_batch
+from rnncallbacks.detectors.gradient.gradient_check import GradientCheckDetector
+from rnncallbacks.detectors.gradient.predicted_decrease import PredictedDecreaseDetector
+from rnncallbacks.detectors.gradient.zero_gradients import ZeroGradientDetector
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+    from rnncallbacks.detectors.gradient.update_tracker import UpdateTracker
+    from rnncallbacks.gradients import Gradients
+
+
+@attrs.define(eq=False)
+class CorrectnessChecks:
+    """Runs the checks that are due in a training batch.
+
+    Call :meth:`look` with each batch before anything clips its gradients; where :meth:`is_idle` says so, it may be left
+    out. Where :meth:`precedes_sum_check` says so, call :meth:`keep_clipped` if the gradients were clipped after it.
+
+    Example
+    -------
+    >>> checks = CorrectnessChecks()
+    >>> checks.stop_without_closure()
+    >>> [batch for batch in range(1, 300) if not checks.is_idle(batch)]
+    [1, 2, 10, 250]
+    """
+
+    _fault_found: bool = state_field(False)
+    _closure_is_exact: bool = state_field(False, saved=False)  # it gave the very loss that the script reported
+    _gradient_check: GradientCheckDetector = state_field(factory=GradientCheckDetector)
+    _accumulation: AccumulationDetector = state_field(factory=AccumulationDetector)
+    _zero_gradients: ZeroGradientDetector = state_field(factory=ZeroGradientDetector, saved=False)
+    _predicted_decrease: PredictedDecreaseDetector = state_field(factory=PredictedDecreaseDetector, saved=False)
+
+    def is_idle(self, batch_number: int) -> bool:
+        """Whether no check is due in this training batch, counted from 1."""
+        return (
+            self._zero_gradients.over
+            and self._predicted_decrease.over
+            and not self._gradient_check.scheduled(batch_number)
+            and not self._accumulation.due(batch_number)
+            and not self.precedes_sum_check(batch_number)
+        )
+
+    def precedes_sum_check(self, batch_number: int) -> bool:
+        """Whether the next batch is checked for the gradient of this one."""
+        return self._accumulation.due(batch_number + 1)
+
+    def keep_clipped(self, gradients: Mapping[str, Array]) -> None:
+        """Copy what clipping made of this batch's gradients: the next batch may contain these or the raw ones."""
+        self._accumulation.keep(gradients, clipped=True)
+
+    def stop_without_closure(self) -> None:
+        """End the checks that do not need a closure, and release their copies of the parameters."""
+        self._zero_gradients.stop()
+        self._predicted_decrease.stop()
+
+    def look(
+        self,
+        batch_number: int,
+        batch: Batch,
+        loss: float,
+        gradients: Gradients,
+        params: object,
+        updates: UpdateTracker,
+        *,
+        repaired: bool,
+    ) -> Iterator[CheckResult]:
+        """Yield the results of the checks that are due.
+
+        ``params`` are the parameters in the script's container, None if unknown. ``repaired`` says whether the run was
+        repaired, after which losses fall for other reasons.
+        """
+        if self.precedes_sum_check(batch_number):
+            self._accumulation.keep(gradients)
+        self._gradient_check.add_loss(loss)
+        yield self._look_with_closure(batch_number, batch, loss, gradients, params, updates)
+        if batch.closure is None:
+            result = self._accumulation.look_without_closure(batch_number, batch, loss, gradients, params)
+            yield self._noted(result)
+        if batch.closure is not None or self._gradients_are_wrong or repaired:
+            self.stop_without_closure()
+        result = CheckResult()
+        if not self._zero_gradients.over:
+            result = CheckResult(finding=self._zero_gradients.look(batch_number, batch, gradients, params))
+        if result.finding is None and not self._predicted_decrease.over:
+            cosine = updates.first_cosine
+            finding = self._predicted_decrease.look(batch_number, batch, loss, gradients, params, cosine)
+            result = CheckResult(finding=finding)
+        yield self._noted(result)
+
+    def _look_with_closure(
+        self,
+        batch_number: int,
+        batch: Batch,
+        loss: float,
+        gradients: Gradients,
+        params: object,
+        updates: UpdateTracker,
+    ) -> CheckResult:
+        check, sums = self._gradient_check, self._accumulation
+        checking = check.due(batch_number, loss) and not self._gradients_are_wrong
+        summing = sums.due(batch_number)
+        if not (checking or check.confirming or summing):
+            return CheckResult()
+        base_loss = loss if self._closure_is_exact and summing and not checking else None
+        self._closure_is_exact = False
+        try:
+            with derivatives_of_batch(batch, params, gradients, loss, base_loss) as derivatives:
+                self._closure_is_exact = derivatives.base_loss == loss
+                if checking or check.confirming:
+                    result = check.look(derivatives, batch, updates.first_cosine)
+                else:
+                    result = sums.look(derivatives, params_moved=updates.params_moved)
+        except ClosureError as reason:
+            codes = check.codes if checking or check.confirming else ()
+            codes += sums.codes if summing else ()
+            return CheckResult(not_checked=dict.fromkeys(codes, str(reason)))
+        return self._noted(result)
+
+    @property
+    def _gradients_are_wrong(self) -> bool:
+        return self._fault_found or self._accumulation.sums_found
+
+    def _noted(self, result: CheckResult) -> CheckResult:
+        self._fault_found = self._fault_found or result.finding is not None
+        return result

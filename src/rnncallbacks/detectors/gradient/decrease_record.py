@@ -1,0 +1,153 @@
+r"""The losses of a run's first updates, and the decreases that the gradients predicted for them.
+
+The gradient of the batch after an update is taken at the parameters to which the update led, and that batch had no part
+in the update. It predicts the decrease :math:`-g \cdot \Delta\theta` without bias, and no more than the actual decrease
+where the loss is convex along the update. Losses of single batches differ too much to compare, so predicted decreases
+are summed up over many updates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import attrs
+import numpy as np
+
+from rnncallbacks.arrays import Array, FlatArrays, lie_alike
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.gradient.decrease_regression import (
+    DecreaseComparison,
+    compare_decreases,
+    exceeds_chance,
+)
+
+
+@attrs.frozen(kw_only=True)
+class DecreaseRecordThresholds:
+    """When decreases are compared, and when the record ends early."""
+
+    compared_updates: tuple[int, ...] = (40, 120, 280)
+    """Numbers of updates after which the actual and the predicted decrease are compared. Chosen by eye."""
+    signal: float = 3.0
+    """Sum of predicted decreases over the root of the sum of their squares, that one array has to reach at the first
+    comparison. Where none does, as with a learning rate that is too high, later comparisons do not succeed either.
+    Chosen by eye."""
+    diverged: float = 1e6
+    """Loss or predicted decrease relative to the first loss, above which the run has diverged. Chosen by eye."""
+
+
+DECREASE_RECORD_THRESHOLDS = DecreaseRecordThresholds()
+
+
+@attrs.define(eq=False)
+class DecreaseRecord:
+    """Records losses and predicted decreases, and compares them after 40, 120 and 280 updates.
+
+    ``over`` says that nothing is left to compare: the outcome is certain, or the predicted decreases are due to chance;
+    or some batches have no update, as the script adds up gradients on purpose; or the run diverges, or its first loss
+    is not above 0.
+
+    Example
+    -------
+    >>> record, params = DecreaseRecord(), {"w": np.zeros(2)}
+    >>> for _ in range(3):
+    ...     record.add(1.0, {"w": np.ones(2)}, params)
+    ...     params["w"] -= 0.1
+    >>> record.over
+    False
+    """
+
+    thresholds: DecreaseRecordThresholds = DECREASE_RECORD_THRESHOLDS
+    over: bool = state_field(False)
+    _first_loss: float = state_field(math.nan)
+    _losses: list[float] = state_field(factory=list)
+    _predicted: list[list[float]] = state_field(factory=list)
+    _decay: list[list[float]] = state_field(factory=list)
+    _batches_without_update: int = state_field(0)
+    _before: Mapping[str, Array] = state_field(factory=dict)
+    _steps: list[tuple[str, Array]] = state_field(factory=list)
+
+    def stop(self) -> None:
+        """End the record and release the copy of the parameters."""
+        self.over, self._before, self._steps = True, {}, []
+
+    def add(
+        self, loss: float, gradients: Mapping[str, Array], params: Mapping[str, Array]
+    ) -> DecreaseComparison | None:
+        """Add a batch before its update; returns a comparison if the loss fell clearly less than predicted.
+
+        ``gradients`` are unclipped. Both mappings have the same names and shapes.
+        """
+        if self.over:
+            return None
+        if not params or (not lie_alike(self._before, params) and [*self._before] != [*params]):
+            if self._before or not params:  # parameters that come and go are not followed
+                self.stop()
+                return None
+            self._first_loss, self._before = loss, _copy_of(params)
+            self._steps = list(self._before.items())
+            return None
+        predicted, decay = self._measure(gradients, params)
+        moved = any(predicted)
+        if not moved and not self._predicted and self._batches_without_update < self.thresholds.compared_updates[0]:
+            self._first_loss = loss  # a warm-up may begin at a learning rate of 0
+            self._batches_without_update += 1
+            return None
+        largest = self.thresholds.diverged * self._first_loss
+        if not moved or not all(abs(number) < largest for number in (*predicted, loss)):
+            self.stop()
+            return None
+        self._losses.append(loss)
+        self._predicted.append(predicted)
+        self._decay.append(decay)
+        return self._compare()
+
+    def _measure(self, gradients: Mapping[str, Array], params: Mapping[str, Array]) -> tuple[list[float], list[float]]:
+        """For each array, the decrease predicted for the last update, and by how much it lowered half the squared norm.
+
+        The copies become the steps and then copies of the new parameters, so that no memory is allocated.
+        """
+        before = self._before
+        predicted, decay = [], []
+        with np.errstate(all="ignore"):  # of a run that diverges
+            if isinstance(before, FlatArrays) and isinstance(params, FlatArrays):
+                np.subtract(before.flat, params.flat, before.flat)
+                for name, step in self._steps:
+                    predicted.append(float(np.vdot(gradients[name], step)))
+                    decay.append(float(np.vdot(params[name], step)))
+                np.copyto(before.flat, params.flat)
+                return predicted, decay
+            for name, step in self._steps:
+                now = params[name]
+                if now.shape != step.shape:
+                    return [math.nan], []
+                np.subtract(step, now, step)
+                predicted.append(float(np.vdot(gradients[name], step)))
+                decay.append(float(np.vdot(now, step)))
+                np.copyto(step, now)
+        return predicted, decay
+
+    def _compare(self) -> DecreaseComparison | None:
+        count, limits = len(self._losses), self.thresholds
+        if count not in limits.compared_updates:
+            return None
+        predicted = np.array(self._predicted)
+        if count == limits.compared_updates[0] and not exceeds_chance(predicted, limits.signal).any():
+            self.stop()
+            return None
+        found = compare_decreases(
+            list(self._before), self._first_loss, np.array(self._losses), predicted, np.array(self._decay)
+        )
+        if found.outcome != "inconclusive" or count == limits.compared_updates[-1]:
+            self.stop()
+        return found if found.outcome == "below" else None
+
+
+def _copy_of(params: Mapping[str, Array]) -> Mapping[str, Array]:
+    if isinstance(params, FlatArrays):
+        copies = params.zeros_like()
+        np.copyto(copies.flat, params.flat)
+        return copies
+    # Integers may become floats later, and half precision loses small steps.
+    return {name: array.astype(np.promote_types(array.dtype, np.float32)) for name, array in params.items()}

@@ -1,0 +1,303 @@
+r"""Classifies gradients by how they differ from that of the loss.
+
+Along the reported gradient :math:`g`, the ratio of the measured to the reported directional derivative shows a wrong
+length or sign. Along random signs :math:`s`, the error :math:`(\nabla f - g) \cdot s` shows a wrong direction, and an
+array whose gradient is wrongly zero; the mean of its square is :math:`\lVert \nabla f - g \rVert^2`. Seven evaluations
+of the loss confirm a correct gradient. Only if they do not, each array is compared alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+import attrs
+import numpy as np
+
+from rnncallbacks.detectors.closure import ClosureError
+from rnncallbacks.detectors.gradient.central_difference import (
+    CentralDifference,
+    DirectionalComparison,
+    root_mean_square,
+)
+from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
+
+
+@attrs.frozen(kw_only=True)
+class GradientErrorThresholds:
+    """How errors of gradients are told apart."""
+
+    groups_of_arrays: int = 8
+    """Arrays, or groups of arrays in larger networks, that are compared alone. Chosen by eye."""
+    random_directions_per_array: int = 3
+    """Directions of random signs along which each of them is compared. Chosen by eye."""
+    relative_error_of_array: float = 0.1
+    """Norm of an array's error over that of its gradient, above which the array counts as wrong. Chosen by eye."""
+    smallest_factor_error: float = 0.25
+    """Distance of a common factor from 1, below which it is none: kinks, weight decay and truncation cause as much.
+    Chosen by eye."""
+    random_error_of_scaled: float = 0.5
+    """Largest root mean square error along random signs, relative to the change, that kinks can cause in a gradient
+    that is only scaled. Chosen by eye."""
+    guessed_scales: int = 3
+    """Attempts to find the step size for gradients that are off by a large factor. Chosen by eye."""
+    scale_bounds: tuple[float, float] = (1e-6, 1e6)
+    """Range of the factor by which step sizes are adapted. Chosen by eye."""
+    cosine_of_truncated: float = 0.9
+    """Smallest cosine with the true gradient of one from truncated backpropagation. Chosen by eye."""
+    ratios_of_truncated: tuple[float, float] = (0.9, 2.0)
+    """Range of the directional derivative ratios of its arrays: each array lacks something. Chosen by eye."""
+    rounding_errors_of_zero: float = 5.0
+    """Change of the loss, in rounding errors, that shows that a gradient of zero is wrong. Chosen by eye."""
+    shorter_step_of_zero: float = 0.3
+    """Factor of the second step length at which the change has to be in proportion. Chosen by eye."""
+    proportion_of_zero: tuple[float, float] = (0.8, 1.25)
+    """Range of the ratio of the two changes to the ratio of the step lengths. Chosen by eye."""
+    rounding_errors_of_array: float = 3.0
+    """Error of an array, in rounding errors, below which it is none. Chosen by eye."""
+
+
+GRADIENT_ERROR_THRESHOLDS = GradientErrorThresholds()
+
+Kind = Literal["correct", "scaled", "zero", "truncated", "wrong", "inconclusive"]
+
+
+@attrs.frozen(kw_only=True)
+class GradientError:
+    """How gradients differ from that of the loss.
+
+    Attributes
+    ----------
+    kind:
+        "correct"; "scaled": correct but for one factor; "zero": correct but for arrays whose gradient is zero;
+        "truncated": what truncated backpropagation computes; "wrong"; or "inconclusive".
+    ratio:
+        The true over the reported directional derivative along the reported gradient, 1 if correct.
+    cosine:
+        An estimate of the cosine between the reported and the true gradient, from -1 to 1.
+    array:
+        The name of the array with the largest relative error; empty if no array was compared alone.
+    array_ratio:
+        The ratio along this array's gradient.
+    """
+
+    kind: Kind
+    ratio: float = 1.0
+    cosine: float = 1.0
+    array: str = ""
+    array_ratio: float = 1.0
+
+
+def classify_gradient(
+    derivatives: DirectionalDerivatives, thresholds: GradientErrorThresholds = GRADIENT_ERROR_THRESHOLDS
+) -> GradientError:
+    """Compare gradients with the changes of the loss and say in which way they differ.
+
+    Raises
+    ------
+    ClosureError
+        The closure fails, or does not depend on the parameters.
+
+    Example
+    -------
+    >>> weights = {"w": np.array([1.0, 2.0])}
+    >>> loss = lambda: float((weights["w"] ** 2).sum())
+    >>> classify_gradient(DirectionalDerivatives(loss, weights, {"w": 2.0 * weights["w"]}, loss())).kind
+    'correct'
+    >>> error = classify_gradient(DirectionalDerivatives(loss, weights, {"w": weights["w"] / 3.0}, loss()))
+    >>> error.kind, round(error.ratio, 3)
+    ('scaled', 6.0)
+    """
+    if derivatives.norm_floor == 0.0:
+        return GradientError(kind="inconclusive")
+    first_factor = derivatives.step_factors[0]
+    first = derivatives.compare(first_factor)
+    if first.confirms_gradients:
+        if _is_wrongly_zero(derivatives, thresholds):
+            return _locate(derivatives, first_factor, 1.0, thresholds)
+        return GradientError(kind="correct")
+    if (ratio := _common_ratio(derivatives, first, thresholds)) is not None:
+        return GradientError(kind="scaled", ratio=ratio, array_ratio=ratio)
+    # Where the loss changes much more than predicted, steps have to be shorter for the same curvature.
+    scale = max(abs(first.ratio), 1.0) if math.isfinite(first.ratio) else 1.0
+    earlier: list[tuple[float, DirectionalComparison]] = []
+    for factor in derivatives.step_factors:
+        same = (factor, scale) == (first_factor, 1.0)
+        comparison = first if same else derivatives.compare(factor, scale)
+        if not comparison.is_conclusive:
+            continue
+        if comparison.agrees() and _is_sharp(comparison, earlier):
+            return GradientError(kind="correct")
+        for earlier_factor, other in earlier:
+            if other.is_reproduced_by(comparison):
+                if _is_weight_decay(derivatives, other):
+                    return GradientError(kind="correct")
+                return _locate(derivatives, earlier_factor, scale, thresholds)
+        earlier.append((factor, comparison))
+    return GradientError(kind="inconclusive")
+
+
+def predicts_change(derivatives: DirectionalDerivatives, ratio: float = 1.0) -> bool:
+    """Whether the gradients times ``ratio`` predict the change of the loss along themselves: two evaluations.
+
+    Example
+    -------
+    >>> weights = {"w": np.array([1.0, 2.0])}
+    >>> loss = lambda: float((weights["w"] ** 2).sum())
+    >>> derivatives = DirectionalDerivatives(loss, weights, {"w": weights["w"].copy()}, loss())
+    >>> predicts_change(derivatives), predicts_change(derivatives, 2.0)
+    (False, True)
+    """
+    if derivatives.norm_floor == 0.0:
+        return False
+    along = derivatives.along_gradient(list(derivatives.params), derivatives.step_factors[0], abs(ratio))
+    return abs(along.error(ratio)) <= derivatives.thresholds.tolerance_along_gradient
+
+
+def _common_ratio(
+    derivatives: DirectionalDerivatives, comparison: DirectionalComparison, thresholds: GradientErrorThresholds
+) -> float | None:
+    """The ratio that all arrays and directions share; None if there is none."""
+    scale = 1.0
+    for _ in range(thresholds.guessed_scales):
+        if not math.isfinite(comparison.ratio) or comparison.ratio == 0.0:
+            return None
+        if 0.5 < abs(comparison.ratio) / scale < 2.0:
+            break
+        lowest, highest = thresholds.scale_bounds
+        scale = min(max(abs(comparison.ratio), lowest), highest)
+        comparison = derivatives.compare(derivatives.step_factors[0], scale)
+    for factor in derivatives.step_factors:
+        if factor != derivatives.step_factors[0]:
+            comparison = derivatives.compare(factor, scale)
+        if abs(comparison.ratio - 1.0) < thresholds.smallest_factor_error:
+            return None
+        if comparison.is_conclusive and comparison.agrees(comparison.ratio):
+            break
+        errors = [one.error(comparison.ratio) for one in comparison.along_random]
+        if root_mean_square(errors) > thresholds.random_error_of_scaled:
+            return None
+    else:
+        return None
+    tolerance = 2.0 * derivatives.thresholds.tolerance_along_gradient
+    large = [name for name in derivatives.params if derivatives.norms[name] > derivatives.norm_floor]
+    alone = [derivatives.along_gradient([name], factor, scale) for name in large]
+    shared = all(abs(one.change / one.predicted / comparison.ratio - 1.0) < tolerance for one in alone)
+    return comparison.ratio if shared else None
+
+
+def _is_wrongly_zero(derivatives: DirectionalDerivatives, thresholds: GradientErrorThresholds) -> bool:
+    """Whether the loss changes with arrays whose gradient is zero: relative to the other arrays, that may be little."""
+    zeros = [name for name, norm in derivatives.norms.items() if norm == 0.0]
+    shorter, (lowest, highest) = thresholds.shorter_step_of_zero, thresholds.proportion_of_zero
+    smallest = thresholds.rounding_errors_of_zero * derivatives.rounding_error
+    second_differences = derivatives.thresholds.second_differences
+    for seed in range(derivatives.thresholds.random_directions if zeros else 0):
+        one, other = (
+            derivatives.along_random_signs(zeros, factor * derivatives.step_factors[0], 1.0, seed)
+            for factor in (1.0, shorter)
+        )
+        clear = all(
+            abs(change.change) > smallest + second_differences * abs(change.second_difference)
+            for change in (one, other)
+        )
+        if clear and lowest < shorter * one.change / other.change < highest:
+            return True
+    return False
+
+
+def _is_sharp(comparison: DirectionalComparison, earlier: list[tuple[float, DirectionalComparison]]) -> bool:
+    """Whether a comparison is no more blurred by kinks than the earlier ones, which it would otherwise outweigh."""
+    smallest = comparison.thresholds.tolerance_along_random
+    return all(comparison.curvatures[1] <= max(2.0 * other.curvatures[1], smallest) for _, other in earlier)
+
+
+def _is_weight_decay(derivatives: DirectionalDerivatives, comparison: DirectionalComparison) -> bool:
+    """Whether the error is weight decay, which scripts add to gradients and leave out of the loss."""
+    along = derivatives.along_params()
+    for kind in (0, 1):  # of the matrices alone, then of all parameters
+        if along.penalties[kind] > 0.0:
+            factor = (along.predicted - along.change) / along.penalties[kind]
+            if comparison.agrees(penalties=[factor * one.penalties[kind] for one in comparison.differences]):
+                return True
+    return False
+
+
+@attrs.frozen
+class _ArrayError:
+    """The gradient of one array or of a group: its norm, the ratio along it, and the norm of its error."""
+
+    names: tuple[str, ...]
+    norm: float
+    ratio: float
+    error: float
+    has_no_effect: bool
+
+    @property
+    def true_norm(self) -> float:
+        return math.sqrt(max(self.norm**2 * (2.0 * self.ratio - 1.0) + self.error**2, 0.0))
+
+    @property
+    def relative_error(self) -> float:
+        return self.error / max(self.norm, self.true_norm, 1e-300)
+
+
+def _locate(
+    derivatives: DirectionalDerivatives, step_factor: float, scale: float, thresholds: GradientErrorThresholds
+) -> GradientError:
+    """Compare each array alone, and say in which way the gradients are not correct."""
+    errors = [
+        _array_error(derivatives, names, step_factor, scale, thresholds)
+        for names in _groups(list(derivatives.params), thresholds.groups_of_arrays)
+    ]
+    worst = max(errors, key=lambda one: one.relative_error)
+    if len(worst.names) > 1:
+        alone = [_array_error(derivatives, (name,), step_factor, scale, thresholds) for name in worst.names]
+        worst = max(alone, key=lambda one: one.relative_error)
+    if worst.has_no_effect:
+        raise ClosureError(f"the closure does not see the parameter {worst.names[0]!r}")
+    square = sum(one.norm**2 for one in errors)
+    true_square = sum(one.true_norm**2 for one in errors)
+    product = sum(one.ratio * one.norm**2 for one in errors)
+    cosine = min(max(product / math.sqrt(square * true_square), -1.0), 1.0) if true_square else 0.0
+    wrong = [one for one in errors if one.relative_error > thresholds.relative_error_of_array]
+    lowest, highest = thresholds.ratios_of_truncated
+    kind: Literal["zero", "truncated", "wrong"] = "wrong"
+    if wrong and all(one.norm == 0.0 for one in wrong):
+        kind = "zero"
+    elif cosine > thresholds.cosine_of_truncated and all(
+        one.norm > 0.0 and lowest < one.ratio < highest for one in (worst, *errors)
+    ):
+        kind = "truncated"
+    return GradientError(
+        kind=kind, ratio=product / square, cosine=cosine, array=worst.names[0], array_ratio=worst.ratio
+    )
+
+
+def _array_error(
+    derivatives: DirectionalDerivatives,
+    names: tuple[str, ...],
+    step_factor: float,
+    scale: float,
+    thresholds: GradientErrorThresholds,
+) -> _ArrayError:
+    norm = math.sqrt(sum(derivatives.norms[name] ** 2 for name in names))
+    none = CentralDifference(0.0, 0.0, 0.0, (0.0, 0.0), 1.0)
+    along = derivatives.along_gradient(names, step_factor, scale) if norm else none
+    seeds = range(thresholds.random_directions_per_array)
+    random = [derivatives.along_random_signs(names, step_factor, scale, seed) for seed in seeds]
+    ratio = along.change / along.predicted if along.predicted else 1.0
+    # The mean square of the errors along random signs is the squared norm of the gradient's error.
+    size = max(norm, derivatives.norm_floor)
+    error = root_mean_square([one.error() for one in random]) * scale * size
+    rounding = derivatives.rounding_error * scale * size / min(one.unit for one in random)
+    if error < thresholds.rounding_errors_of_array * rounding:
+        error = 0.0
+    has_no_effect = norm > 0.0 and all(one.change == 0.0 == one.second_difference for one in (along, *random))
+    return _ArrayError(names, norm, ratio, max(error, abs(ratio - 1.0) * norm), has_no_effect)
+
+
+def _groups(names: list[str], count: int) -> Iterator[tuple[str, ...]]:
+    for places in np.array_split(np.arange(len(names)), min(count, len(names))):
+        yield tuple(names[place] for place in places)

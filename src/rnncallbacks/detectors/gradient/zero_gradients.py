@@ -1,0 +1,112 @@
+"""RNN404 without a closure: matrices whose gradient is exactly zero in every batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.finding import Finding
+from rnncallbacks.detectors.gradient.gradient_history import sample_entries
+from rnncallbacks.detectors.sequences import sequences_of
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+    from rnncallbacks.gradients import Gradients
+
+
+@attrs.frozen(kw_only=True)
+class ZeroGradientThresholds:
+    """How long gradients have to be zero."""
+
+    updates: int = 10
+    """Updates of the parameters during which the gradient is zero, at least: output weights may begin at zero, and then
+    nothing passes them before the first update. Chosen by eye."""
+    batches: int = 100
+    """Batches within which these updates have to come. Chosen by eye."""
+    share_of_dead: float = 0.5
+    """Share of the arrays without any gradient in a batch, from which on units are dead and the backward pass may be
+    correct. Chosen by eye."""
+
+
+ZERO_GRADIENT_THRESHOLDS = ZeroGradientThresholds()
+
+
+@attrs.define(eq=False)
+class ZeroGradientDetector:
+    """Follows the matrices whose gradient has been exactly zero in every training batch so far.
+
+    Vectors are left out, as they may be biases or initial states that have no gradient for a reason. ``over`` says that
+    nothing is left to follow.
+
+    Example
+    -------
+    >>> ZeroGradientDetector().over
+    False
+    """
+
+    thresholds: ZeroGradientThresholds = ZERO_GRADIENT_THRESHOLDS
+    over: bool = state_field(False)
+    _names: set[str] | None = state_field(None)  # of the matrices; None before the first batch
+    _updates: int = state_field(0)
+    _entries: Array | None = state_field(None)  # of the parameters in the batch before
+
+    def stop(self) -> None:
+        """End the check and release the copy of the parameters' entries."""
+        self.over, self._names, self._entries = True, None, None
+
+    def look(self, batch_number: int, batch: Batch, gradients: Gradients, params: object) -> Finding | None:
+        """Add a training batch, counted from 1, before its update."""
+        known, limits = self._names, self.thresholds
+        self._names = {
+            name
+            for name, gradient in gradients.items()
+            if (known is None or name in known) and gradient.ndim > 1 and min(gradient.shape) > 1 and not gradient.any()
+        }
+        if not self._names:
+            self.stop()
+            return None
+        entries, before = sample_entries(named_arrays(params).values()), self._entries
+        self._entries = entries
+        moved = before is not None and before.shape == entries.shape and not np.array_equal(before, entries)
+        # In sequences of one step the recurrent matrix has no gradient.
+        self._updates += moved and not _may_be_single_steps(batch)
+        enough = self._updates >= limits.updates
+        if not enough and batch_number < limits.batches:
+            return None
+        zeros = sum(not gradient.any() for gradient in gradients.values())
+        names = [name for name in gradients if name in self._names]
+        self.stop()
+        dead = zeros >= limits.share_of_dead * len(gradients)
+        return None if dead or not enough else always_zero(names, batch_number)
+
+
+def always_zero(names: list[str], batches: int) -> Finding:
+    """RNN404, for matrices of these names whose gradient was zero in each of the first batches.
+
+    Example
+    -------
+    >>> print(always_zero(["Whh"], 11).message)
+    the gradient of 'Whh' is exactly zero: in each of the first 11 batches; the backward pass does not reach it, or
+    nothing uses it yet (leave out what is not to be trained)
+    """
+    others = f" ({', '.join(map(repr, names))})" if len(names) > 1 else ""
+    more = f" and of {len(names) - 1} more" if len(names) > 1 else ""
+    return Finding(
+        "RNN404",
+        f"the gradient of {names[0]!r}{more} is exactly zero: in each of the first {batches} batches{others}; the "
+        "backward pass does not reach it, or nothing uses it yet (leave out what is not to be trained)",
+        {"array": names[0], "ratio": 0.0, "expected": 1.0, "batches": batches},
+        "warning",
+    )
+
+
+def _may_be_single_steps(batch: Batch) -> bool:
+    """Whether the sequences of a batch may have one step only."""
+    shown = sequences_of(batch)
+    if shown.seq_len is not None or shown.inputs is None:
+        return shown.seq_len == 1
+    return 1 in shown.inputs.shape[:2]
