@@ -17,7 +17,7 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.closure import ClosureError
 from rnncallbacks.detectors.finding import CheckResult
 from rnncallbacks.detectors.loss import initial_loss_words as words
-from rnncallbacks.detectors.loss.likelihood import mean_nll
+from rnncallbacks.detectors.loss.likelihood import nll_under_logits
 from rnncallbacks.detectors.loss.loss_at_zero import evaluate_loss_at_zero
 from rnncallbacks.detectors.loss.output_weights import output_weight_scale
 from rnncallbacks.detectors.loss.summation_counts import summation_counts
@@ -118,7 +118,7 @@ class InitialLossDetector:
             self.done = True
             return check_loss_at_zero(at_zero, loss, weight_scale, classes, counts)
         logits, targets = batch.observed.get("logits"), sequences_of(batch).targets
-        nll = None if logits is None or targets is None else mean_nll(logits, targets)
+        nll = None if logits is None or targets is None else nll_under_logits(logits, targets)
         result = check_first_loss(loss, nll, weight_scale, classes, counts)
         self.done = result is not None
         result = result or CheckResult()

@@ -10,7 +10,7 @@ from rnncallbacks.arrays import Array
 from rnncallbacks.detectors.loss.target_classes import class_axis
 
 
-def mean_nll(logits: Any, targets: Array) -> float | None:
+def nll_under_logits(logits: Any, targets: Array) -> float | None:
     r"""The mean negative log-likelihood in nats; None if the shapes do not agree, or the targets are no classes.
 
     .. math:: -\frac{1}{N} \sum_n \ln \operatorname{softmax}(z_n)_{y_n}
@@ -25,7 +25,7 @@ def mean_nll(logits: Any, targets: Array) -> float | None:
     Example
     -------
     >>> logits = np.array([[0.0, 0.0], [0.0, np.log(3.0)]])
-    >>> round(mean_nll(logits, np.array([0, 1])), 4)  # the mean of ln 2 and -ln 0.75
+    >>> round(nll_under_logits(logits, np.array([0, 1])), 4)  # the mean of ln 2 and -ln 0.75
     0.4904
     """
     scores = np.asarray(logits)
