@@ -70,7 +70,7 @@ class LossReportDetector:
         self._passes.clear()
 
     def add(self, batch: Batch) -> None:
-        """Add a batch that ended. The first batch of a phase begins a pass anew."""
+        """Add a batch that ended. The first batch of a phase begins a new pass."""
         phase = batch.phase
         if batch.index == 1:
             self._passes[phase] = PhaseLosses(batch.count)
