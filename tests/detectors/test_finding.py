@@ -5,7 +5,7 @@ import pytest
 
 from rnncallbacks import Run
 from rnncallbacks.alarms.catalogue import CATALOGUE
-from rnncallbacks.bases import CheckResult, Finding, Guard
+from rnncallbacks.bases import Finding, Guard
 
 
 @pytest.mark.parametrize(("severity", "expected"), [(None, CATALOGUE["RNN602"].severity), ("info", "info")])
@@ -31,14 +31,3 @@ def test_a_finding_may_name_its_own_cause_and_remedy():
 def test_a_finding_does_not_change():
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         Finding("RNN602", "the loss rose", {}).code = "RNN601"
-
-
-def test_a_guard_notes_what_a_detector_checked_and_leaves_its_finding():
-    finding = Finding("RNN301", "the loss is 20 times a mean", {"factor": 20.0})
-    result = CheckResult(finding=finding, checked=("RNN301", "RNN302"), not_checked={"RNN303": "pass closure="})
-    with Run() as run:
-        Guard().note(run, result)
-        assert run.alarms == []
-        Guard().fire(run, finding)
-    assert run.diagnosis.passed == ["RNN302"]
-    assert run.diagnosis.not_checked == {"RNN303": "pass closure="}
