@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = [sys.executable, "-c", "from rnncallbacks.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "rnncallbacks"]
 
 RunCommand = Callable[..., subprocess.CompletedProcess[str]]
 

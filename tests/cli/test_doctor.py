@@ -430,7 +430,7 @@ def test_ctrl_c_gives_the_diagnosis_so_far(update, status):
     script = Path(write(EPOCHS=None, UPDATE=update))
     slow = "import time; time.sleep(0.01); print(run.step, flush=True)\n            loss = float"
     script.write_text(script.read_text().replace("loss = float", slow))
-    command = [sys.executable, "-c", "from rnncallbacks.cli import main; main()", "doctor", "--batches", "100000"]
+    command = [sys.executable, "-m", "rnncallbacks", "doctor", "--batches", "100000"]
     process = subprocess.Popen([*command, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:

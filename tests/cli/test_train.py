@@ -1,4 +1,4 @@
-"""The command line, as somebody at a terminal meets it."""
+"""``rnncallbacks train``, as somebody at a terminal meets it."""
 
 import json
 import os
@@ -7,28 +7,19 @@ import signal
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import entry_points, version
 from pathlib import Path
 
-import attrs
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from rnncallbacks.cli.commands import rnncallbacks
-from rnncallbacks.cli.toml_text import toml_table
-from rnncallbacks.cli.train_settings import Settings
 from rnncallbacks.config.configuration import RECOMMENDED
-from rnncallbacks.config.discovery import find_plugins
-from rnncallbacks.config.plugin_options import options_of
-from rnncallbacks.core.hookspecs import HOOKS, hookimpl
-from rnncallbacks.errors import ConfigurationError
+from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.rnn.model import RecurrentModel
 
-COMMAND = [sys.executable, "-c", "from rnncallbacks.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "rnncallbacks"]
 SMALL = ["--epochs", "2", "--hidden-size", "16", "--batch-size", "4", "--sample", "30"]
 TEXT = "it is what it is, and that is that. " * 60
 
@@ -42,12 +33,7 @@ class Stopping:
 
 
 @pytest.fixture(autouse=True)
-def own_directory(tmp_path, monkeypatch):
-    """Neither the configuration nor the environment of whoever runs the tests takes part."""
-    monkeypatch.chdir(tmp_path)
-    for variable in ("RNNCALLBACKS_PLUGINS", "RNNCALLBACKS_DISABLE", "FORCE_COLOR"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("COLUMNS", "80")
+def text_file(own_directory):
     Path("text.txt").write_text(TEXT)
 
 
@@ -60,45 +46,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def train(*arguments: str):
-    """A run of the main job on a small text, in this process."""
+    """A run on a small text, in this process."""
     return call("train", "text.txt", *SMALL, *arguments)
 
 
 def history(folder: str) -> list[dict]:
     return [json.loads(line) for line in Path(folder, "history.jsonl").read_text().splitlines()]
-
-
-# The command
-
-
-def test_the_console_script_is_the_main_function():
-    (script,) = entry_points(group="console_scripts", name="rnncallbacks")
-    assert script.value == "rnncallbacks.cli:main"
-
-
-def test_version():
-    done = run("--version")
-    assert (done.stdout, done.stderr, done.returncode) == (f"rnncallbacks {version('rnncallbacks')}\n", "", 0)
-
-
-@pytest.mark.parametrize("missing", ["click", "rich"])
-def test_without_its_libraries_it_names_the_extra(missing):
-    script = f"import sys; sys.modules[{missing!r}] = None; from rnncallbacks.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr == f"error: the command line needs {missing}: pip install 'rnncallbacks[cli]'\n"
-
-
-def test_help_names_every_command_and_every_setting_with_its_default():
-    assert set(rnncallbacks.commands) == {"train", "plugins", "check", "doctor", "report", "explain"}
-    text = " ".join(call("train", "--help").output.split())
-    for option in options_of(Settings).values():
-        if option.name != "text":
-            assert f"--{option.name.replace('_', '-')} " in text
-            assert f"[default: {option.default}]" in text
-
-
-# The main job
 
 
 def test_the_main_job_beats_the_trigram_model_on_the_embedded_text():
@@ -296,9 +249,10 @@ def test_divergence_is_an_exit_code_without_any_alarm_too():
 def test_a_healthy_run_ends_in_a_short_diagnosis():
     done = train("--run-dir", "out")
     lines = done.output.splitlines()
-    diagnosis = lines[lines.index("epoch 2/2") if "epoch 2/2" in lines else 0 :]
-    (passed,) = [line for line in diagnosis if line.startswith("checks passed: ")]
-    assert int(passed.rpartition(" ")[2]) > 10
+    (last_epoch,) = [place for place, line in enumerate(lines) if line.startswith("epoch 2/2")]
+    diagnosis = lines[last_epoch + 1 : lines.index("held-out loss, nats per character") - 1]
+    assert re.fullmatch(r"checks passed: \d\d", diagnosis[0])
+    assert len(diagnosis) < 10
     assert "not checked" in diagnosis
     assert "fired" not in diagnosis
     assert "noticed" not in diagnosis
@@ -407,158 +361,6 @@ def test_a_run_of_its_own_gets_a_folder_of_its_own():
     for _ in range(2):
         assert train().exit_code == 0
     assert len(list(Path("runs").iterdir())) == 2
-
-
-# plugins
-
-
-def test_the_listing_shows_name_package_hooks_and_options_of_every_plugin():
-    shown = call("plugins").output.replace("\xa0", " ")
-    assert "configuration: no configuration file" in shown
-    for found in find_plugins():
-        assert f"{found.name}  {found.distribution} {found.version}  not enabled" in shown
-    text = " ".join(shown.split())
-    assert "hooks on_epoch_start, on_backward, on_epoch_end options max_norm = 5.0, mode = 'global'" in text
-    assert "options steps (required), interval = 'batch'" in text
-
-
-@pytest.mark.parametrize("width", [80, 120])
-@pytest.mark.parametrize("flags", [[], ["-v"]])
-def test_the_listing_fits_the_terminal(monkeypatch, width, flags):
-    monkeypatch.setenv("COLUMNS", str(width))
-    assert max(len(line) for line in call("plugins", *flags).output.splitlines()) <= width
-
-
-def test_the_verbose_listing_adds_types_module_and_purpose():
-    shown = call("plugins", "-v").output.replace("\xa0", " ")
-    assert "max_norm: float = 5.0" in shown
-    assert "mode: Literal['global', 'array', 'value'] = 'global'" in shown
-    assert "rnncallbacks.plugins.remedies.gradient_clipping:GradientClipping" in shown
-    assert "Clips gradients in place" in shown
-
-
-def test_the_listing_says_what_is_enabled_and_why(install, monkeypatch):
-    install("acme", {"loud": "acme_loud:Loud"}, acme_loud="raise AssertionError('imported')")
-    Path("rnncallbacks.toml").write_text(
-        "[plugins.gradient_clipping]\nmax_norm = 2.0\n"
-        "[plugins.by_value]\nplugin = 'gradient_clipping'\nmode = 'value'\n"
-        "[plugins.loud]\nenabled = false\n"
-        "[plugins.elsewhere]\n"
-        "[plugins.warmup]\nstep = 3\n"
-    )
-    monkeypatch.setenv("RNNCALLBACKS_PLUGINS", "progress")
-    done = call("plugins", "-p", "loss_averaging", "-p", "no:gradient_cliping")
-    shown = done.output.replace("\xa0", " ")
-    for line in (
-        "gradient_clipping  rnncallbacks 0.1.0  enabled by rnncallbacks.toml",
-        "max_norm = 2.0 (default 5.0)",
-        "by_value (gradient_clipping)  rnncallbacks 0.1.0  enabled by rnncallbacks.toml",
-        "loud  acme 1.0  disabled by rnncallbacks.toml: enabled = false; not imported",
-        "elsewhere  failed it is not installed",
-        "warmup  rnncallbacks 0.1.0  failed",
-        "step: there is no such option; did you mean 'steps'?",
-        "progress  rnncallbacks 0.1.0  enabled by RNNCALLBACKS_PLUGINS",
-        "loss_averaging  rnncallbacks 0.1.0  enabled by -p",
-        "problem disable: no plugin 'gradient_cliping' is installed; did you mean 'gradient_clipping'?",
-    ):
-        assert line.replace("0.1.0", version("rnncallbacks")) in shown
-    assert done.exit_code == 0
-    assert "acme_loud" not in sys.modules
-
-
-def test_the_listing_shows_a_broken_plugin_and_a_contested_name_beside_all_others(install):
-    install("acme-broken", {"broken": "acme_broken:Broken"}, acme_broken="import nowhere_to_be_found")
-    install("acme-rival", {"progress": "acme_rival:Progress"})
-    shown = " ".join(call("plugins").output.split())
-    assert "broken acme-broken 1.0 failed plugin 'broken' of acme-broken 1.0 cannot be loaded" in shown
-    assert "No module named 'nowhere_to_be_found'" in shown
-    assert "progress acme-rival 1.0 failed plugin 'progress' is claimed by two distributions" in shown
-    assert "loss_averaging rnncallbacks" in shown
-
-
-def test_hooks_are_listed_in_the_order_of_the_loop():
-    for line in call("plugins").output.splitlines():
-        if line.strip().startswith("hooks"):
-            hooks = re.findall(r"on_\w+", line)
-            assert hooks == sorted(hooks, key=list(HOOKS).index)
-
-
-# check
-
-
-def test_check_says_what_would_run_in_which_order():
-    Path("rnncallbacks.toml").write_text(
-        "[plugins.progress]\n[plugins.gradient_clipping]\nmax_norm = 2.0\n[plugins.warmup]\nenabled = false\n"
-    )
-    done = call("check", "-p", "loss_averaging")
-    assert done.exit_code == 0
-    assert done.output.splitlines() == [
-        "rnncallbacks.toml: 3 plugins, called in this order:",
-        "  1. progress  Progress(refresh=0.1, summary=True)  by rnncallbacks.toml",
-        "  2. gradient_clipping  GradientClipping(max_norm=2.0, mode='global')  by rnncallbacks.toml",
-        "  3. loss_averaging  LossAveraging(weight='batch')  by -p",
-        "     warmup  disabled by rnncallbacks.toml: enabled = false",
-    ]
-
-
-def test_check_lists_all_problems():
-    path = Path("my.toml")
-    path.write_text("[train]\nepoch = 3\n[plugins.progres]\n[plugins.gradient_clipping]\nmax_norm = 0\n")
-    done = run("check", "my.toml")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines() == [
-        "error: my.toml: [train] epoch: there is no such option; did you mean 'epochs'?",
-        "error: my.toml: [plugins.progres]: no plugin 'progres' is installed; did you mean 'progress'?",
-        "error: my.toml: [plugins.gradient_clipping] max_norm: expected a number > 0, got 0.0",
-    ]
-
-
-def test_check_refuses_what_a_run_would_refuse(install):
-    install(
-        "acme",
-        {"silent": "acme_silent:Silent"},
-        acme_silent="class Silent:\n    def on_epoch_end(self, run):\n        pass\n",
-    )
-    done = call("check", "-p", "silent")
-    assert done.exit_code == 1
-    assert "on_epoch_end has no @hookimpl" in done.stderr
-
-
-def test_check_without_a_configuration():
-    done = call("check")
-    assert done.exit_code == 1
-    assert done.stderr.startswith("error: no configuration: looked for rnncallbacks.toml")
-    assert "hint: write a line [plugins.hidden_state_reset]" in done.stderr
-
-
-def test_check_of_a_configuration_without_plugins():
-    Path("rnncallbacks.toml").touch()
-    assert call("check").output == "rnncallbacks.toml: no plugin\n"
-
-
-# TOML
-
-SCALARS = st.text() | st.integers() | st.booleans() | st.floats(allow_nan=False)
-
-
-@given(
-    st.dictionaries(
-        st.text(min_size=1), SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(), SCALARS, max_size=2)
-    )
-)
-def test_what_is_written_as_toml_reads_back_the_same(values):
-    assert tomllib.loads(toml_table("table", values))["table"] == values
-
-
-def test_the_settings_survive_a_run_folder():
-    settings = Settings(text=Path('a "quoted" name.txt'), learning_rate=1e-5, epochs=3)
-    table = tomllib.loads(toml_table("train", attrs.asdict(settings)))["train"]
-    assert Settings(**{**table, "text": Path(table["text"])}) == settings
-
-
-def test_settings_out_of_range_are_refused():
-    with pytest.raises((ConfigurationError, ValueError), match="epochs"):
-        Settings(epochs=0)
 
 
 def test_a_run_that_fails_keeps_its_model(tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""The group of commands: how it is called, its version, its help, and what it needs."""
+
+import subprocess
+import sys
+from importlib.metadata import entry_points, version
+
+import pytest
+from click.testing import CliRunner
+
+from rnncallbacks.cli.commands import rnncallbacks
+from rnncallbacks.cli.train_settings import Settings
+from rnncallbacks.config.plugin_options import options_of
+
+
+def test_the_console_script_is_the_main_function():
+    (script,) = entry_points(group="console_scripts", name="rnncallbacks")
+    assert script.value == "rnncallbacks.cli:main"
+
+
+def test_version(run_command):
+    done = run_command("--version")
+    assert (done.stdout, done.stderr, done.returncode) == (f"rnncallbacks {version('rnncallbacks')}\n", "", 0)
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_its_libraries_it_names_the_extra(missing):
+    script = f"import sys; sys.modules[{missing!r}] = None; from rnncallbacks.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"error: the command line needs {missing}: pip install 'rnncallbacks[cli]'\n"
+
+
+def test_help_names_every_command_and_every_setting_with_its_default():
+    assert set(rnncallbacks.commands) == {"train", "plugins", "check", "doctor", "report", "explain"}
+    text = " ".join(CliRunner().invoke(rnncallbacks, ["train", "--help"]).output.split())
+    for option in options_of(Settings).values():
+        if option.name != "text":
+            assert f"--{option.name.replace('_', '-')} " in text
+            assert f"[default: {option.default}]" in text
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "rnncallbacks", "--version"], capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == (f"rnncallbacks {version('rnncallbacks')}\n", "", 0)
+
+
+def test_the_exit_code_of_the_module_is_that_of_the_command():
+    done = subprocess.run([sys.executable, "-m", "rnncallbacks", "explain", "RNN999"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: the catalogue has no code 'RNN999'")
