@@ -63,5 +63,5 @@ def test_what_cannot_be_gives_one_line(folder, arguments, message):
 def test_without_matplotlib_it_names_the_extra(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     done = call("report", "out")
-    assert (done.exit_code, done.stderr) == (2, "error: a report needs matplotlib; pip install 'rnncallbacks[plot]'\n")
+    assert (done.exit_code, done.stderr) == (2, "error: a report needs matplotlib; pip install 'rnncallbacks[cli]'\n")
     assert not Path("out/report.html").exists()

@@ -139,7 +139,7 @@ def test_without_matplotlib_it_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(PluginError, match=r"a report needs matplotlib") as failed:
         draw(LOSS, "wide")
-    assert "rnncallbacks[plot]" in str(failed.value)
+    assert "rnncallbacks[cli]" in str(failed.value)
 
 
 # --- where labels go ---------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def draw(chart: Chart, size: str) -> str:
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError:
-        raise PluginError("a report needs matplotlib", hint="pip install 'rnncallbacks[plot]'") from None
+        raise PluginError("a report needs matplotlib", hint="pip install 'rnncallbacks[cli]'") from None
 
     width, height = SIZES[size]
     columns = _legend_columns(chart.series, width)
