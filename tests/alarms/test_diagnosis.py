@@ -202,3 +202,46 @@ def test_what_is_left_out_is_neither_passed_nor_unchecked():
     diagnosis.check("RNN201")
     diagnosis.cannot_check("RNN404", "pass closure= to run.backward")
     assert (diagnosis.passed, diagnosis.not_checked) == (["RNN201"], {})
+
+
+# --- as text -----------------------------------------------------------------------------------------------------
+
+
+def test_printed_it_names_titles_beside_codes():
+    diagnosis = Diagnosis()
+    diagnosis.add(alarm_of("RNN501"))
+    diagnosis.add(alarm_of("RNN602"))
+    diagnosis.add(alarm_of("RNN407", severity="info"))
+    diagnosis.repairs.append(Repair(code="RNN501", what="learning rate x 0.5", epoch=1, step=2))
+    diagnosis.check("RNN201")
+    diagnosis.cannot_check("RNN404", "pass closure= to run.backward")
+    diagnosis.cannot_check("ACME1", "pass closure= to run.backward")
+    assert str(diagnosis).splitlines() == [
+        "fired",
+        "  RNN501 the learning rate is too high: seen (epoch 1, step 2)",
+        f"    remedy: {CATALOGUE['RNN501'].remedy}",
+        "    consequence: RNN602 divergence: seen (epoch 1, step 2)",
+        "    consequence: RNN407 saturated units: seen (epoch 1, step 2)",
+        "repaired",
+        "  RNN501: learning rate x 0.5 (epoch 1, step 2)",
+        "passed: looked for and not found",
+        "  RNN201 the hidden state leaks between unrelated sequences",
+        "not checked",
+        "  pass closure= to run.backward",
+        "    ACME1",
+        "    RNN404 the gradient does not match the loss",
+    ]
+    counted = [str(line) for line in diagnosis.lines(list_passed=False)]
+    assert "checks passed: 1" in counted
+    assert not any("RNN201" in line for line in counted)
+
+
+def test_a_note_did_not_fire():
+    diagnosis = Diagnosis()
+    diagnosis.add(alarm_of("RNN402", severity="info"))
+    assert str(diagnosis).splitlines()[0] == "noticed"
+
+
+def test_printed_before_anything_was_checked():
+    assert str(Diagnosis()) == "nothing was checked"
+    assert Diagnosis().lines() == []

@@ -1,4 +1,4 @@
-"""Charts: what is drawn, in whose colours, and where labels find room."""
+"""Charts: what is drawn, in whose colors, and where labels find room."""
 
 import math
 import re
@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnncallbacks.errors import PluginError
-from rnncallbacks.reporting.figures import LETTER, ROWS, VARIABLES, Chart, Mark, described, draw, placed
+from rnncallbacks.reporting.figures import Chart, describe_chart, draw_chart
+from rnncallbacks.reporting.mark_labels import CHARACTER_WIDTH, LABEL_ROWS, Mark, place_labels
+from rnncallbacks.reporting.svg import STYLE_VARIABLES
 
 LOSS = Chart(
     name="loss",
@@ -33,7 +35,7 @@ def changed(**changes):
 
 @pytest.mark.parametrize("size", ["narrow", "wide"])
 def test_a_chart_stands_in_a_page_without_anything_from_elsewhere(size):
-    svg = draw(LOSS, size)
+    svg = draw_chart(LOSS, size)
     root = ElementTree.fromstring(svg)
     assert root.tag == "svg"
     assert {"train", "val", "RNN602", "epoch", "1", "2", "3"} <= set(texts(svg))
@@ -43,18 +45,18 @@ def test_a_chart_stands_in_a_page_without_anything_from_elsewhere(size):
     assert root.attrib["viewBox"].split()[2] == {"narrow": "296", "wide": "700"}[size]
 
 
-def test_colours_are_those_of_the_style_sheet():
-    svg = draw(LOSS, "wide")
-    assert not set(VARIABLES) & set(re.findall(r"#[0-9a-f]{6}", svg))
+def test_colors_are_those_of_the_style_sheet():
+    svg = draw_chart(LOSS, "wide")
+    assert not set(STYLE_VARIABLES) & set(re.findall(r"#[0-9a-f]{6}", svg))
     assert {"var(--series-1)", "var(--series-2)", "var(--error)", "var(--muted)", "var(--rule)", "var(--ink)"} <= set(
         re.findall(r"var\(--[\w-]+\)", svg)
     )
-    # No colour of matplotlib's own is left: it would be the same by day and by night.
-    assert set(re.findall(r"(?:fill|stroke): ([^;\"]+)", svg)) <= {"none", *VARIABLES.values()}
+    # No color of matplotlib's own is left: it would be the same by day and by night.
+    assert set(re.findall(r"(?:fill|stroke): ([^;\"]+)", svg)) <= {"none", *STYLE_VARIABLES.values()}
 
 
 def test_names_differ_between_drawings_and_every_reference_is_met():
-    drawings = [draw(chart, size) for chart in (LOSS, changed(name="rate")) for size in ("narrow", "wide")]
+    drawings = [draw_chart(chart, size) for chart in (LOSS, changed(name="rate")) for size in ("narrow", "wide")]
     names = [name for svg in drawings for name in re.findall(r' id="([^"]+)"', svg)]
     assert len(names) == len(set(names))
     for svg in drawings:
@@ -64,28 +66,28 @@ def test_names_differ_between_drawings_and_every_reference_is_met():
 
 
 def test_the_same_chart_is_the_same_drawing():
-    assert draw(LOSS, "narrow") == draw(LOSS, "narrow")
+    assert draw_chart(LOSS, "narrow") == draw_chart(LOSS, "narrow")
 
 
 def test_words_for_those_who_do_not_see_it():
-    assert described(LOSS) == (
+    assert describe_chart(LOSS) == (
         "Loss by epoch. train: 3 in epoch 1, 1.5 in epoch 3, lowest 1.5. "
         "val: 3.5 in epoch 1, 2 in epoch 3, lowest 2, 1 value not finite. RNN602 divergence, epoch 2."
     )
-    root = ElementTree.fromstring(draw(LOSS, "wide"))
-    assert (root.attrib["role"], root.attrib["aria-label"]) == ("img", described(LOSS))
+    root = ElementTree.fromstring(draw_chart(LOSS, "wide"))
+    assert (root.attrib["role"], root.attrib["aria-label"]) == ("img", describe_chart(LOSS))
     assert [title.text for title in root.iter("title")] == ["RNN602 divergence, epoch 2"]
 
 
 def test_what_is_not_finite_is_a_cross_and_a_gap():
     def crosses(chart):
-        return draw(chart, "wide").count("<use")
+        return draw_chart(chart, "wide").count("<use")
 
     whole = changed(series={"train": [3.0, 2.0, 1.5], "val": [3.5, 3.0, 2.0]})
     missing = changed(series={"train": [3.0, 2.0, 1.5], "val": [3.5, None, 2.0]})
     # The dot of the value becomes a cross; a value that is not there becomes nothing.
     assert crosses(LOSS) == crosses(whole) == crosses(missing) + 1
-    assert described(missing).count("not finite") == 0
+    assert describe_chart(missing).count("not finite") == 0
 
 
 @pytest.mark.parametrize(
@@ -102,9 +104,9 @@ def test_what_is_not_finite_is_a_cross_and_a_gap():
 )
 def test_a_logarithmic_scale_where_values_differ_much(values, logarithmic):
     chart = changed(epochs=[1, 2], series={"train": values})
-    assert chart.logarithmic is logarithmic
-    assert not changed(epochs=[1, 2], series={"train": values}, may_be_logarithmic=False).logarithmic
-    draw(chart, "narrow")
+    assert chart.is_logarithmic is logarithmic
+    assert not changed(epochs=[1, 2], series={"train": values}, allow_logarithmic=False).is_logarithmic
+    draw_chart(chart, "narrow")
 
 
 @pytest.mark.parametrize(
@@ -119,18 +121,18 @@ def test_a_logarithmic_scale_where_values_differ_much(values, logarithmic):
     ],
 )
 def test_every_history_can_be_drawn(epochs, values):
-    svg = draw(changed(epochs=epochs, series={"train": values}), "wide")
+    svg = draw_chart(changed(epochs=epochs, series={"train": values}), "wide")
     assert "epoch" in texts(svg)
 
 
 def test_names_are_never_formulas():
     chart = changed(series={"_own": [1.0, 2.0, 3.0], "a$^$b": [2.0, 3.0, 4.0]}, marks=[Mark(1, "A$\\x$", "w", "info")])
-    assert {" _own", "a$^$b", "A$\\x$"} <= set(texts(draw(chart, "wide")))
+    assert {" _own", "a$^$b", "A$\\x$"} <= set(texts(draw_chart(chart, "wide")))
 
 
-def test_many_series_can_be_told_apart_without_colour():
+def test_many_series_can_be_told_apart_without_color():
     chart = changed(series={f"phase{n}": [1.0 + n, 2.0, 3.0] for n in range(7)})
-    svg = draw(chart, "wide")
+    svg = draw_chart(chart, "wide")
     lines = re.findall(r'clip-path="[^"]+" style="(fill: none; [^"]*var\(--series-\d\)[^"]*)"', svg)
     assert len(lines) == len(set(lines)) == 7
 
@@ -138,7 +140,7 @@ def test_many_series_can_be_told_apart_without_colour():
 def test_without_matplotlib_it_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(PluginError, match=r"a report needs matplotlib") as failed:
-        draw(LOSS, "wide")
+        draw_chart(LOSS, "wide")
     assert "rnncallbacks[cli]" in str(failed.value)
 
 
@@ -158,14 +160,14 @@ marks = st.lists(
 
 @given(marks, st.floats(200.0, 1000.0))
 def test_labels_neither_overlap_nor_leave_the_chart(found, width):
-    labels = placed(found, (-4.0, 204.0), width)
+    labels = place_labels(found, (-4.0, 204.0), width)
     assert [label.epoch for label in labels] == sorted({mark.epoch for mark in found})
-    spans: list[list[tuple[float, float]]] = [[] for _ in range(ROWS)]
+    spans: list[list[tuple[float, float]]] = [[] for _ in range(LABEL_ROWS)]
     for label in labels:
         if label.row is None:
             continue
-        half = LETTER * len(label.text) / 2
-        begin, end = label.place * width - half, label.place * width + half
+        half = CHARACTER_WIDTH * len(label.text) / 2
+        begin, end = label.center * width - half, label.center * width + half
         assert begin >= -1e-6
         assert end <= width + 1e-6
         assert all(end <= other_begin or begin >= other_end for other_begin, other_end in spans[label.row])
@@ -178,18 +180,18 @@ def test_marks_of_one_epoch_share_a_label_which_names_the_worst():
         Mark(3, "RNN602", "divergence", "error"),
         Mark(3, "RNN501", "too high", "error"),
     ]
-    (label,) = placed(found, (0.0, 10.0), 500.0)
+    (label,) = place_labels(found, (0.0, 10.0), 500.0)
     assert (label.text, label.severity, label.words) == ("RNN602 +2", "error", "a spike\ndivergence\ntoo high")
 
 
 def test_a_label_without_room_leaves_its_line():
     crowded = [Mark(epoch, "RNN602", f"mark {epoch}", "error") for epoch in range(1, 40)]
     chart = changed(epochs=list(range(1, 41)), series={"train": [1.0] * 40}, marks=crowded)
-    svg = draw(chart, "narrow")
+    svg = draw_chart(chart, "narrow")
     assert texts(svg).count("RNN602") < 39
     assert svg.count("<title>mark ") == 39
 
 
 def test_an_alarm_before_the_first_epoch_stands_at_the_edge():
     chart = changed(marks=[Mark(0, "RNN701", "before", "error"), Mark(9, "RNN602", "after the last row", "error")])
-    assert {"RNN701", "RNN602", "9"} <= set(texts(draw(chart, "wide")))
+    assert {"RNN701", "RNN602", "9"} <= set(texts(draw_chart(chart, "wide")))

@@ -9,7 +9,8 @@ import pytest
 
 from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.alarms.diagnosis import Repair
-from rnncallbacks.reporting.html import charts, report_page
+from rnncallbacks.reporting.html import report_page
+from rnncallbacks.reporting.run_charts import run_charts
 from rnncallbacks.reporting.run_folder import read_run
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -61,7 +62,7 @@ def test_a_healthy_run(make_folder):
     (folder / "config.toml").write_text('[plugins.acme]\nnote = "<b>"\n')
     reader = read(folder)
     said = flat(reader)
-    assert "run Nothing is wrong as far as could be checked: 1 check passed." in said
+    assert "run No cause was found: 1 check passed." in said
     assert "loss: train 1.25 lowest 1.25 in epoch 3" in said
     assert "loss: val 1.75 lowest 1.75 in epoch 3" in said
     assert "learning rate 0.5" in said
@@ -89,7 +90,7 @@ def test_what_fired_with_evidence_remedy_and_consequences(make_folder):
     )
     assert CATALOGUE["RNN501"].remedy in said
     assert "rnncallbacks explain RNN501" in said
-    head, _, consequences = said.partition("It explains what was found beside it:")
+    head, _, consequences = said.partition("Consequences:")
     assert "RNN602" not in head
     assert "RNN602 divergence: it rose (epoch 1, step 1, 2 times; smoothed 9.12346; lowest NaN)" in consequences
 
@@ -98,7 +99,7 @@ def test_alarms_are_marked_where_they_fired(make_folder):
     folder = make_folder([2.0, 9.0, 9.0], alarms=[("RNN602", 2, "it rose", {})])
     text = report_page(read_run(folder))
     assert text.count("<title>RNN602 divergence, epoch 2</title>") == 6
-    assert all(chart.marks[0].epoch == 2 for chart in charts(read_run(folder)))
+    assert all(chart.marks[0].epoch == 2 for chart in run_charts(read_run(folder)))
 
 
 def test_repairs_and_why_it_stopped(make_folder):
@@ -147,8 +148,8 @@ def test_light_and_dark_and_narrow_and_wide(make_folder):
     assert text.count('<div class="narrow">') == text.count('<div class="wide">') == 3
 
 
-def luminance(colour: str) -> float:
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+def luminance(color: str) -> float:
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -159,23 +160,23 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_colours_can_be_read_by_day_and_by_night(make_folder):
+def test_colors_can_be_read_by_day_and_by_night(make_folder):
     light, _, dark = report_page(read_run(make_folder([1.0]))).partition("@media (prefers-color-scheme: dark)")
     for rules in (light, dark.partition("}\n}")[0]):
-        colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", rules))
+        colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", rules))
         for name in ("ink", "muted", "error", "warning", "info", "good"):
-            assert contrast(colours[name], colours["card"]) >= 4.5, name
-            assert contrast(colours[name], colours["page"]) >= 4.5, name
+            assert contrast(colors[name], colors["card"]) >= 4.5, name
+            assert contrast(colors[name], colors["page"]) >= 4.5, name
         for name in ("error", "warning", "info", "good"):
-            assert contrast(colours[name], colours[f"{name}-soft"]) >= 4.5, name
+            assert contrast(colors[name], colors[f"{name}-soft"]) >= 4.5, name
         for number in range(1, 6):
-            assert contrast(colours[f"series-{number}"], colours["card"]) >= 3, number
+            assert contrast(colors[f"series-{number}"], colors["card"]) >= 3, number
 
 
 def test_a_run_without_an_epoch(make_folder):
     said = flat(read(make_folder([], guarded=False)))
-    assert "There is no curve to draw: no epoch has ended." in said
-    assert "Nothing was found, and nothing was checked." in said
+    assert "There is nothing to draw: no epoch has ended." in said
+    assert "Nothing was checked, and nothing was found." in said
     assert "No check was made" in said
     assert "The folder holds no config.toml" in said
 
@@ -184,7 +185,7 @@ def test_a_run_that_has_not_ended(make_folder):
     folder = make_folder([2.0], alarms=[("RNN602", 1, "rose", {})])
     (folder / "diagnosis.json").unlink()
     said = flat(read(folder))
-    assert "This run goes on, or was killed" in said
+    assert "This run is still going on, or it was killed" in said
     assert "1 cause found: RNN602 divergence." in said
 
 
@@ -194,7 +195,7 @@ def test_losses_come_by_phase_the_training_first(make_folder):
     rows = [row | {"a_loss": 3.0, "logged_train_loss": 4.0, "note_loss": "a word", "accuracy": 0.5} for row in rows]
     (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     run = read_run(folder)
-    assert list(charts(run)[0].series) == ["train", "val", "a", "train, as logged"]
+    assert list(run_charts(run)[0].series) == ["train", "val", "a", "train, as logged"]
     said = flat(Reader(report_page(run)))
     assert "loss: train inf lowest 2 in epoch 1" in said
     assert "A cross marks an epoch whose value is not finite." in said
@@ -204,7 +205,7 @@ def test_a_run_without_validation_clipping_or_a_rate(make_folder):
     folder = make_folder([2.0], clipped=False)
     (folder / "history.jsonl").write_text('{"epoch": 1, "train_loss": 2.0}\n')
     run = read_run(folder)
-    assert [list(chart.series) for chart in charts(run)] == [["train"]]
+    assert [list(chart.series) for chart in run_charts(run)] == [["train"]]
     assert "val" not in flat(Reader(report_page(run)))
 
 
@@ -212,8 +213,8 @@ def test_the_learning_rate_keeps_its_shape(make_folder):
     folder = make_folder([2.0, 1.0])
     rows = '{"epoch": 1, "learning_rate": 1.0}\n{"epoch": 2, "learning_rate": 1e-08}\n'
     (folder / "history.jsonl").write_text(rows)
-    (rate,) = charts(read_run(folder))
-    assert not rate.logarithmic
+    (rate,) = run_charts(read_run(folder))
+    assert not rate.is_logarithmic
 
 
 @pytest.mark.parametrize("count", [1, 24])

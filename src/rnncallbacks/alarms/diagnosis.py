@@ -244,7 +244,10 @@ class Diagnosis:
         if self.repairs:
             lines += [DiagnosisLine("repaired"), *(DiagnosisLine(str(repair), 2) for repair in self.repairs)]
         if self.passed and list_passed:
-            lines += [DiagnosisLine("passed"), *(DiagnosisLine(_titled(code), 2) for code in self.passed)]
+            lines += [
+                DiagnosisLine("passed: looked for and not found"),
+                *(DiagnosisLine(_titled(code), 2) for code in self.passed),
+            ]
         elif self.passed:
             lines.append(DiagnosisLine(f"checks passed: {len(self.passed)}"))
         if self.not_checked:

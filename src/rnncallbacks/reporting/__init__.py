@@ -1,1 +1,1 @@
-"""What is shown of a run when it is over: in the terminal, and as a page."""
+"""What a run shows: progress and diagnosis in the terminal, and a report as an HTML page."""

@@ -1,4 +1,4 @@
-"""The page of a run: one file that opens anywhere, with nothing to fetch."""
+"""The report of a run as an HTML page: one file, which loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -8,23 +8,20 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-import attrs
-
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.catalogue import CATALOGUE, SEVERITIES
-from rnncallbacks.files import number
-from rnncallbacks.reporting.figures import Chart, Mark, described, draw
+from rnncallbacks.reporting.figures import Chart, draw_chart
+from rnncallbacks.reporting.run_charts import run_charts
 from rnncallbacks.reporting.run_folder import RunFolder
 from rnncallbacks.reporting.verdict import counted
 
-WORDS = {"error": "error", "warning": "warning", "info": "note"}
-
-NAMED = 3
-"""Causes that the head of the page names."""
+SEVERITY_NAMES = {"error": "error", "warning": "warning", "info": "note"}
+CAUSES_IN_VERDICT = 3
+"""Number of causes that the head of the page names; it counts the others."""
 
 
 def report_page(run: RunFolder) -> str:
-    """The whole page, as HTML.
+    """The whole page as HTML.
 
     Raises
     ------
@@ -33,11 +30,11 @@ def report_page(run: RunFolder) -> str:
     """
     name = run.path.resolve().name or "run"
     parts = [
-        f'<p class="kicker">rnncallbacks: report of a run</p><h1>{escape(name)}</h1>',
+        f'<p class="kicker">rnncallbacks: report on a run</p><h1>{escape(name)}</h1>',
         _verdict(run),
         _facts(run),
-        _section("What was found", [_alarm(run, cause) for cause in _loud_first(run.diagnosis.causes)]),
-        _section("Curves", [_figure(chart) for chart in charts(run)] or [_nothing_to_draw(run)]),
+        _section("What was found", [_alarm(run, cause) for cause in _notes_last(run.diagnosis.causes)]),
+        _section("Curves", [_figure(chart) for chart in run_charts(run)] or [_nothing_to_draw(run)]),
         _section("Repairs", [_repairs(run)] if run.diagnosis.repairs else []),
         _section("Checks", [_checks(run)]),
         _section("Configuration", [_configuration(run)]),
@@ -46,46 +43,9 @@ def report_page(run: RunFolder) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(name)}: report of a run</title>\n<style>\n{style}</style>\n</head>\n"
+        f"<title>{escape(name)}: report on a run</title>\n<style>\n{style}</style>\n</head>\n"
         f"<body>\n<main>\n{''.join(parts)}</main>\n</body>\n</html>\n"
     )
-
-
-def charts(run: RunFolder) -> list[Chart]:
-    """The curves of a run: losses by phase, learning rate, and gradient norms; those that the history has."""
-    epochs = [row["epoch"] if isinstance(row.get("epoch"), int) else place for place, row in enumerate(run.rows, 1)]
-    names = dict.fromkeys(name for row in run.rows for name in row)
-    losses = {_phase(name): name for name in sorted(names, key=_phases_first) if name.endswith("_loss")}
-    norms = {"before clipping": "gradient_norm", "after clipping": "clipped_gradient_norm"}
-    found = []
-    for name, title, columns in (
-        ("loss", "Loss", losses),
-        ("rate", "Learning rate", {"learning rate": "learning_rate"}),
-        ("norm", "Gradient norm, mean of each epoch", norms),
-    ):
-        series = {label: [number(row.get(column)) for row in run.rows] for label, column in columns.items()}
-        series = {label: values for label, values in series.items() if any(value is not None for value in values)}
-        if series:
-            chart = Chart(name=name, title=title, epochs=epochs, series=series, marks=_marks(run))
-            # A schedule is known by its shape, and that is its shape on an ordinary scale.
-            found.append(attrs.evolve(chart, may_be_logarithmic=name != "rate"))
-    return found
-
-
-def _phases_first(column: str) -> tuple[bool, bool, str]:
-    return column != "train_loss", column != "val_loss", column
-
-
-def _phase(column: str) -> str:
-    phase = column.removesuffix("_loss")
-    return f"{phase.removeprefix('logged_')}, as logged" if phase.startswith("logged_") else phase
-
-
-def _marks(run: RunFolder) -> list[Mark]:
-    found = run.diagnosis
-    alarms = [one for cause in found.causes for one in (cause, *found.consequences(cause))]
-    marks = [Mark(a.epoch, a.code, f"{a.code} {a.cause}, epoch {a.epoch}", a.severity) for a in alarms]
-    return marks + [Mark(one.epoch, "repair", f"repaired {one}", "info") for one in found.repairs]
 
 
 # The head of the page ---------------------------------------------------------------------------------------------
@@ -93,22 +53,21 @@ def _marks(run: RunFolder) -> list[Mark]:
 
 def _verdict(run: RunFolder) -> str:
     found = run.diagnosis
-    loud = [cause for cause in found.causes if cause.severity != "info"]
-    if loud:
-        kind: str = max((cause.severity for cause in loud), key=SEVERITIES.index)
-        named = "; ".join(f"{cause.code} {cause.cause}" for cause in loud[:NAMED])
-        named += f"; and {len(loud) - NAMED} more" if len(loud) > NAMED else ""
-        text = f"{counted(len(loud), 'cause')} found: {named}"
+    serious = [cause for cause in found.causes if cause.severity != "info"]
+    if serious:
+        kind: str = max((cause.severity for cause in serious), key=SEVERITIES.index)
+        named = "; ".join(f"{cause.code} {cause.cause}" for cause in serious[:CAUSES_IN_VERDICT])
+        named += f"; and {len(serious) - CAUSES_IN_VERDICT} more" if len(serious) > CAUSES_IN_VERDICT else ""
+        text = f"{counted(len(serious), 'cause')} found: {named}"
     elif found.passed:
-        kind, text = (
-            "good",
-            f"Nothing is wrong as far as could be checked: {counted(len(found.passed), 'check')} passed",
-        )
+        kind, text = "good", f"No cause was found: {counted(len(found.passed), 'check')} passed"
     else:
-        kind, text = "info", "Nothing was found, and nothing was checked"
+        kind, text = "info", "Nothing was checked, and nothing was found"
     lines = [f"Stopped: {run.stop_reason}"] if run.stop_reason is not None else []
     if not run.ended:
-        lines.append("This run goes on, or was killed: there is no diagnosis yet, only the alarms so far.")
+        lines.append(
+            "This run is still going on, or it was killed: the alarms so far are shown, and the checks are not known."
+        )
     return (
         f'<div class="card verdict {kind}">{escape(text)}.{"".join(f"<p>{escape(line)}</p>" for line in lines)}</div>'
     )
@@ -117,7 +76,7 @@ def _verdict(run: RunFolder) -> str:
 def _facts(run: RunFolder) -> str:
     """The numbers of the last epoch."""
     facts = [("epochs", str(len(run.rows)), "")]
-    for chart in charts(run):
+    for chart in run_charts(run):
         last = {label: _last(values) for label, values in chart.series.items()}
         if chart.name == "loss":
             facts += [(f"loss: {label}", value, _lowest(chart, label)) for label, value in last.items()]
@@ -154,21 +113,24 @@ def _alarm(run: RunFolder, alarm: Alarm) -> str:
         for one in consequences
     )
     return (
-        f'<article class="card alarm {escape(alarm.severity)}"><h3>{_chip(alarm)}{escape(alarm.code)} '
+        f'<article class="card alarm {alarm.severity}"><h3>{_chip(alarm)}{escape(alarm.code)} '
         f'{escape(alarm.cause)}</h3><p>{escape(alarm.message)}</p><p class="where">{_where(alarm)}</p>'
         f'{_evidence(alarm)}<p class="remedy"><strong>What to do:</strong> {escape(alarm.remedy)}</p>'
-        + (f'<p class="note">For more: <code>rnncallbacks explain {alarm.code}</code></p>' * (alarm.code in CATALOGUE))
-        + (f'<p>It explains what was found beside it:</p><ul class="consequences">{items}</ul>' if items else "")
+        + (
+            f'<p class="note">To read more: <code>rnncallbacks explain {alarm.code}</code></p>'
+            * (alarm.code in CATALOGUE)
+        )
+        + (f'<p>Consequences:</p><ul class="consequences">{items}</ul>' if items else "")
         + "</article>"
     )
 
 
-def _loud_first(alarms: list[Alarm]) -> list[Alarm]:
+def _notes_last(alarms: list[Alarm]) -> list[Alarm]:
     return sorted(alarms, key=lambda one: one.severity == "info")
 
 
 def _chip(alarm: Alarm) -> str:
-    return f'<span class="chip {escape(alarm.severity)}">{escape(WORDS.get(alarm.severity, alarm.severity))}</span>'
+    return f'<span class="chip {alarm.severity}">{SEVERITY_NAMES[alarm.severity]}</span>'
 
 
 def _where(alarm: Alarm) -> str:
@@ -195,16 +157,16 @@ def _value(value: Any) -> str:
 
 
 def _figure(chart: Chart) -> str:
-    notes = ["The scale is logarithmic."] * chart.logarithmic
-    notes += ["A cross marks an epoch whose value is not finite."] * ("not finite" in described(chart))
+    notes = ["The scale is logarithmic."] * chart.is_logarithmic
+    notes += ["A cross marks an epoch whose value is not finite."] * (chart.has_gaps)
     caption = f"<figcaption>{' '.join(notes)}</figcaption>" if notes else ""
-    drawings = "".join(f'<div class="{size}">{draw(chart, size)}</div>' for size in ("narrow", "wide"))
+    drawings = "".join(f'<div class="{size}">{draw_chart(chart, size)}</div>' for size in ("narrow", "wide"))
     return f'<figure class="card"><h3>{escape(chart.title)}</h3>{drawings}{caption}</figure>'
 
 
 def _nothing_to_draw(run: RunFolder) -> str:
-    why = "the history has no column of losses, rates or norms" if run.rows else "no epoch has ended"
-    return f'<p class="card">There is no curve to draw: {why}.</p>'
+    why = "the history has no losses, learning rates or gradient norms" if run.rows else "no epoch has ended"
+    return f'<p class="card">There is nothing to draw: {why}.</p>'
 
 
 def _repairs(run: RunFolder) -> str:
@@ -219,15 +181,15 @@ def _repairs(run: RunFolder) -> str:
 def _checks(run: RunFolder) -> str:
     reasons = run.diagnosis.not_checked
     passed = [f"<li>{_code(code)}</li>" for code in run.diagnosis.passed]
-    # By what is lacking, as one line more in a script often unlocks several checks.
-    lacking = [
+    # One line added to a script often enables several checks, so checks that lack the same thing stand together.
+    missing = [
         f"<li>{escape(why)}" + "".join(f'<span class="why">{_code(code)}</span>' for code in codes) + "</li>"
         for why in dict.fromkeys(reasons.values())
         if (codes := [code for code, reason in reasons.items() if reason == why])
     ]
-    lists = [_check_list("passed", "good", passed), _check_list("not checked", "", lacking)]
+    lists = [_check_list("passed", "good", passed), _check_list("not checked", "", missing)]
     if not any(lists):
-        return '<p class="card">No check was made: the run had no guards, or it has not ended.</p>'
+        return '<p class="card">No check was made: the run has no guards, or it has not ended.</p>'
     return f'<div class="columns">{"".join(lists)}</div>'
 
 

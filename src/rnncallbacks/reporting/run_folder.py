@@ -1,4 +1,4 @@
-"""What a run left in its folder, read back."""
+"""Reads the folder of a run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ HISTORY = "history.jsonl"
 
 @attrs.frozen(eq=False)
 class RunFolder:
-    """A run as its files tell it.
+    """A run, as read from its files.
 
-    ``rows`` are those of the history. ``ended`` is False for a run that goes on or was killed: its diagnosis has then
-    the alarms that came so far, and no more. ``configuration`` is the text of its ``config.toml``, None without one.
+    ``rows`` are those of the history. ``ended`` is False for a run that is still going on or was killed; its diagnosis
+    then has the alarms so far and no checks. ``configuration`` is the text of its ``config.toml``, None without one.
     """
 
     path: Path
@@ -39,7 +39,7 @@ def read_run(path: Path) -> RunFolder:
     Raises
     ------
     DataError
-        This is no folder of a run, or one of its files is damaged; the message says where.
+        It is not the folder of a run, or one of its files is damaged; the message says where.
     """
     if not path.is_dir():
         problem = "expected the folder of a run, got a file" if path.exists() else "there is no such folder"
@@ -104,7 +104,7 @@ def _alarm(values: dict[str, Any]) -> Alarm:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a file. What stands behind its last line's end is half a record of a run that was killed."""
+    """The records of a file. Text after the last end of line is part of a record of a run that was killed: ignored."""
     whole, _, _ = _text(path).rpartition("\n")
     for number, line in enumerate(whole.split("\n") if whole else (), 1):
         record = _json(line, f"{path}, line {number}")

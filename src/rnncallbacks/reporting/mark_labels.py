@@ -1,0 +1,69 @@
+"""Marks of a chart, and where their labels fit above it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import attrs
+
+from rnncallbacks.alarms.catalogue import SEVERITIES, Severity
+
+FONT_SIZE = 11.0
+"""Size of the text of a chart, in pixels."""
+CHARACTER_WIDTH = 0.62 * FONT_SIZE
+"""Approximate width of a digit or a capital letter, in pixels. Lower-case letters are narrower."""
+LABEL_ROWS = 3
+"""Rows of labels above a chart. A label that fits in none of them is left out; its line is drawn all the same."""
+
+
+@attrs.frozen
+class Mark:
+    """Something that happened in an epoch: a short label, and the words that a pointer on it shows."""
+
+    epoch: int
+    label: str
+    words: str
+    severity: Severity
+
+
+@attrs.frozen
+class MarkLabel:
+    """The label of the marks of one epoch.
+
+    ``center`` is its position as a share of the plot's width. ``row`` counts from the bottom row, 0; it is None if the
+    label fits in no row.
+    """
+
+    epoch: float
+    text: str
+    words: str
+    severity: Severity
+    center: float
+    row: int | None
+
+
+def place_labels(marks: Sequence[Mark], limits: tuple[float, float], width: float) -> list[MarkLabel]:
+    """One label for each epoch with marks: that of the most severe mark, and the number of the others.
+
+    ``limits`` are the first and the last epoch of the axis; marks beyond them stand at the edge. ``width`` is that of
+    the plot, in pixels.
+    """
+    first, last = limits
+    by_epoch: dict[float, list[Mark]] = {}
+    for mark in marks:
+        by_epoch.setdefault(min(max(mark.epoch, first), last), []).append(mark)
+    row_ends = [-math.inf] * LABEL_ROWS
+    labels = []
+    for epoch, together in sorted(by_epoch.items()):
+        worst = max(together, key=lambda mark: SEVERITIES.index(mark.severity))
+        text = worst.label + (f" +{len(together) - 1}" if len(together) > 1 else "")
+        length = CHARACTER_WIDTH * len(text)
+        begin = width * (epoch - first) / (last - first) - length / 2
+        begin = min(max(begin, 0.0), width - length)
+        row = next((row for row in range(LABEL_ROWS) if row_ends[row] + CHARACTER_WIDTH < begin), None)
+        if row is not None:
+            row_ends[row] = begin + length
+        words = "\n".join(mark.words for mark in together)
+        labels.append(MarkLabel(epoch, text, words, worst.severity, (begin + length / 2) / width, row))
+    return labels
