@@ -8,8 +8,8 @@ import pytest
 
 from rnncallbacks.config.configuration import RECOMMENDED
 from rnncallbacks.core.hookspecs import hookimpl
-from rnncallbacks.errors import DataError, OptionError
-from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, HiddenStateReset, LossAveraging
+from rnncallbacks.errors import DataError, OptionError, RunStateError
+from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, HiddenStateReset, LossAveraging, Progress
 from rnncallbacks.rnn.data.anbn import anbn
 from rnncallbacks.rnn.data.loaders import ArrayLoader, SequenceLoader
 from rnncallbacks.rnn.data.streams import StreamLoader
@@ -85,7 +85,7 @@ def test_the_same_seeds_give_the_same_numbers_bit_for_bit():
 
 def test_no_plugins_given_are_the_recommended_ones():
     trainer = Trainer(model(), Adam(), learning_rate=0.01)
-    history = trainer.fit(loader(), max_epochs=1)
+    history = trainer.fit(loader(), max_epochs=1, progress=False)
     assert list(trainer.run.plugins) == list(RECOMMENDED)
     assert trainer.run.alarms == []
     assert {"RNN201", "RNN301", "RNN404"} <= set(trainer.run.diagnosis.passed)
@@ -95,14 +95,62 @@ def test_no_plugins_given_are_the_recommended_ones():
 
 def test_an_empty_list_of_plugins_is_no_plugins():
     trainer = Trainer(model(), Adam(), plugins=[], learning_rate=0.01)
-    assert list(trainer.fit(loader(count=4), max_epochs=1)) == [{"epoch": 1, "learning_rate": 0.01}]
+    assert list(trainer.fit(loader(count=4), max_epochs=1, progress=False)) == [{"epoch": 1, "learning_rate": 0.01}]
     assert list(trainer.run.plugins) == []
 
 
 def test_plugins_may_be_named():
     trainer = Trainer(model(), Adam(), plugins={"mine": HiddenStateReset()}, learning_rate=0.01)
-    trainer.fit(loader(), max_epochs=1)
+    trainer.fit(loader(), max_epochs=1, progress=False)
     assert list(trainer.run.plugins) == ["mine"]
+
+
+# Progress, diagnosis and repr -----------------------------------------------------------------------------------------
+
+
+def test_progress_is_shown_by_default_even_without_plugins(capsys):
+    trainer = Trainer(model(), Adam(), plugins=[LossAveraging()], learning_rate=0.01)
+    trainer.fit(loader(count=4), max_epochs=2)
+    assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    assert list(trainer.run.plugins) == ["loss_averaging", "progress"]
+
+
+def test_progress_can_be_silenced(capsys, monkeypatch):
+    trainer = Trainer(model(), Adam(), learning_rate=0.01)
+    trainer.fit(loader(count=4), max_epochs=1, progress=False)
+    monkeypatch.setenv("RNNCALLBACKS_DISABLE", "progress")
+    trainer.fit(loader(count=4), max_epochs=1)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("plugins", [[Progress(summary=False)], {"mine": Progress(summary=False)}])
+def test_a_progress_plugin_of_ones_own_is_the_only_one(plugins, capsys):
+    trainer = Trainer(model(), Adam(), plugins=plugins, learning_rate=0.01)
+    trainer.fit(loader(count=4), max_epochs=1)
+    assert len(trainer.run.plugins) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_another_plugin_of_that_name_keeps_it():
+    trainer = Trainer(model(), Adam(), plugins={"progress": LossAveraging()}, learning_rate=0.01)
+    trainer.fit(loader(count=4), max_epochs=1)
+    assert [type(plugin) for plugin in trainer.run.plugins.values()] == [LossAveraging]
+
+
+def test_the_diagnosis_is_that_of_the_last_run():
+    trainer = Trainer(model(), Adam(), learning_rate=0.01)
+    with pytest.raises(RunStateError, match=r"there was no run yet\n.*call fit first"):
+        trainer.diagnosis  # noqa: B018
+    trainer.fit(loader(), max_epochs=1, progress=False)
+    assert trainer.diagnosis is trainer.run.diagnosis
+
+
+def test_its_repr_says_what_it_trains_and_how_the_last_run_went():
+    trainer = Trainer(model(), Adam(), plugins=[LossAveraging()], learning_rate=0.01)
+    assert repr(trainer) == "Trainer(RecurrentModel of 100 parameters, Adam, learning_rate=0.01)"
+    trainer.fit(loader(), max_epochs=2, progress=False)
+    assert repr(trainer).endswith(f", last run: {trainer.run!r})")
+    assert repr(trainer.run).startswith("Run(epoch 2 of 2, step 10, History(2 epochs, train_loss ")
 
 
 def test_it_learns():
@@ -323,5 +371,5 @@ def test_batches_of_another_class_are_refused_by_name(phase):
 
 def test_a_bidirectional_model_is_not_trained_on_a_stream():
     stream = StreamLoader(np.arange(40) % 4, batch_size=2, seq_len=5)
-    with pytest.raises(DataError, match=r"row 0 of a batch goes on .* which a bidirectional model cannot"):
+    with pytest.raises(DataError, match=r"row 0 of a batch continues .* which a bidirectional model cannot"):
         Trainer(model(bidirectional=True), Adam(), learning_rate=0.01).fit(stream, max_epochs=1)

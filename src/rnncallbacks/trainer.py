@@ -1,15 +1,16 @@
-"""Trainer: the training loop of the library's own recurrent networks. It is one more custom loop over Run."""
+"""Trainer: the training loop for the library's own networks, a custom loop over ``Run`` as any script has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
 
-from rnncallbacks.config.configuration import recommended
+from rnncallbacks.alarms.diagnosis import Diagnosis
+from rnncallbacks.config.configuration import PROGRESS, default_progress, recommended
 from rnncallbacks.core.history import History
 from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.core.run import Run
-from rnncallbacks.errors import DataError, OptionError
+from rnncallbacks.errors import DataError, OptionError, RunStateError
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.micro_batches import MicroBatches
 from rnncallbacks.rnn.model import RecurrentModel
@@ -25,17 +26,22 @@ class Trainer:
     model:
         The network; its parameters are changed in place.
     optimizer:
-        What turns gradients into updates.
+        The optimizer, such as :class:`~rnncallbacks.rnn.optimizers.Adam`.
     plugins:
         Plugins in the order in which they are called: an iterable, or a mapping from name to plugin. None stands for
         :func:`~rnncallbacks.config.configuration.recommended`.
     learning_rate:
         The base learning rate, above 0.
     micro_batch_size:
-        Gradient accumulation: work on each batch in slices of so many rows, 1 or more, which takes the memory of one
+        Gradient accumulation: split each batch into slices of this many rows, 1 or more, which takes the memory of one
         slice. Loss, gradients and update are those of the whole batch up to rounding, see
         :class:`~rnncallbacks.rnn.micro_batches.MicroBatches`. Guards do not see the hidden states of a batch that was
-        cut. None: batches are not cut.
+        split. None: batches are not split.
+
+    Attributes
+    ----------
+    run:
+        The :class:`~rnncallbacks.core.run.Run` of the last call of :meth:`fit`, or None before it.
 
     Raises
     ------
@@ -70,35 +76,48 @@ class Trainer:
         validation: Iterable[SequenceBatch] | None = None,
         *,
         max_epochs: int | None,
+        progress: bool = True,
     ) -> History:
         """Train for ``max_epochs`` epochs, or until a plugin stops the run, and return the history.
 
-        A second call trains on from the parameters and the optimizer's state as they are, as a new run.
+        A second call continues from the current parameters and optimizer state, as a new run.
+
+        Parameters
+        ----------
+        train, validation:
+            Loaders of :class:`~rnncallbacks.rnn.data.batches.SequenceBatch`. Each epoch trains, then validates.
+        max_epochs:
+            The number of epochs, 0 or more; None for no limit.
+        progress:
+            Whether to show progress: adds the plugin ``progress`` with default options, unless ``plugins`` has one or
+            ``RNNCALLBACKS_DISABLE`` names it.
 
         Raises
         ------
         DataError
-            A loader gives no batches, or batches of another class, or such as go on from the batch before to a
-            bidirectional model.
+            A loader yields no batch, or batches of another class, or batches that continue the one before although the
+            model is bidirectional.
         """
         model, optimizer = self.model, self.optimizer
         optimizer.bind(model.parameters)
         micro = MicroBatches(model, self.micro_batch_size)
-        with Run(
+        self.run = run = Run(
             model.parameters,
             plugins=self.plugins,
             learning_rate=self.learning_rate,
             zeros=model.zero_state,
             optimizer_state=optimizer.state | {"passes": model.passes},
-        ) as self.run:
-            run = self.run
+        )
+        if progress:
+            _show_progress(run)
+        with run:
             for _ in run.epochs(max_epochs):
                 for batch in run.batches(train):
                     entering = run.hidden(self._checked(batch).size)
                     loss, hidden, gradients = micro.learn(batch, entering)
                     if micro.whole(batch):
-                        going_back = partial(model.hidden_gradients, batch, entering)
-                        run.observe(hidden_states=model.hidden_states, hidden_gradients=going_back)
+                        hidden_gradients = partial(model.hidden_gradients, batch, entering)
+                        run.observe(hidden_states=model.hidden_states, hidden_gradients=hidden_gradients)
                     closure = partial(micro.reevaluate, batch, entering)
                     run.backward(loss, gradients, closure=closure, sequences=batch.size, tokens=batch.tokens)
                     if not run.skipped:
@@ -110,16 +129,45 @@ class Trainer:
                     run.carry(hidden)
         return run.history
 
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """The diagnosis of the last run.
+
+        Raises
+        ------
+        RunStateError
+            ``fit`` was not called yet.
+        """
+        if self.run is None:
+            raise RunStateError("Trainer.diagnosis: there was no run yet", hint="call fit first")
+        return self.run.diagnosis
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{type(self.model).__name__} of {self.model.parameters.flat.size:,} parameters",
+            type(self.optimizer).__name__,
+            f"learning_rate={self.learning_rate:g}",
+        ]
+        parts += [f"last run: {self.run!r}"] if self.run is not None else []
+        return f"Trainer({', '.join(parts)})"
+
     def _checked(self, batch: SequenceBatch) -> SequenceBatch:
         if not isinstance(batch, SequenceBatch):
             raise DataError(
                 f"Trainer: expected batches of the class SequenceBatch, got {type(batch).__name__}",
-                hint="use a loader of rnncallbacks.rnn.data.loaders, such as ArrayLoader(inputs, targets, batch_size)",
+                hint="use a loader such as rnncallbacks.rnn.data.loaders.ArrayLoader(inputs, targets, batch_size)",
             )
         if self.model.bidirectional and batch.starts is not None and not batch.starts.all():
             raise DataError(
-                f"Trainer: row {int(batch.starts.argmin())} of a batch goes on from the batch before, which a "
-                "bidirectional model cannot: its backward direction would have to know the batches to come",
+                f"Trainer: row {int(batch.starts.argmin())} of a batch continues the batch before, which a "
+                "bidirectional model cannot do: its backward direction needs the batches that follow",
                 hint="use a loader of whole sequences, or bidirectional=False",
             )
         return batch
+
+
+def _show_progress(run: Run) -> None:
+    """Add the plugin ``progress`` behind the others, unless the run has one."""
+    shown = default_progress()
+    if shown is not None and PROGRESS not in run.plugins and type(shown) not in map(type, run.plugins.values()):
+        run.register(shown, PROGRESS)

@@ -27,11 +27,11 @@ from fault_report import OURS, Measured, Report, repairable
 from threadpoolctl import threadpool_limits
 
 from rnncallbacks.alarms.alarm import Alarm
+from rnncallbacks.config.configuration import PRESETS
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
 from rnncallbacks.plugins.remedies.self_repair import REMEDIES, SelfRepair
 from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, CaseOutcome, Fired, run_case, shipped_guards
-from rnncallbacks.testing.cases import GUARDS
 
 HELD_OUT = ("anbn",)
 """Tasks on which no threshold was set."""
@@ -140,7 +140,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="each fault and trap once, in about a minute")
     parser.add_argument("--page", type=Path, help="write the page of the documentation to this file")
     parser.add_argument("--only", nargs="*", default=[], help="names of faults and traps")
-    parser.add_argument("--guards", nargs="*", default=list(GUARDS), help="entry points of the guards to be measured")
+    parser.add_argument(
+        "--guards", nargs="*", default=list(PRESETS["guards"]), help="entry points of the guards to be measured"
+    )
     parser.add_argument("--alarms", action="store_true", help="list the alarms of every case")
     options = parser.parse_args()
     cases = plan(options.half, options.seeds, options.only, options.quick, options.skip)

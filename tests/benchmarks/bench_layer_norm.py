@@ -43,7 +43,8 @@ def losses(
             64, vocab_size=len(vocabulary), cell=cell, num_layers=layers, layer_norm=layer_norm, seed=seed
         )
         plugins = [GradientClipping(max_norm=1.0), LossAveraging()]
-        history = Trainer(model, Adam(), plugins=plugins, learning_rate=rate).fit(train, held_out, max_epochs=epochs)
+        trainer = Trainer(model, Adam(), plugins=plugins, learning_rate=rate)
+        history = trainer.fit(train, held_out, max_epochs=epochs, progress=False)
         found.append(float(history["val_loss"][-1]))
     return found
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.config.configuration import GUARDS, RECOMMENDED, load_plugins, recommended
+from rnncallbacks.config.configuration import GUARDS, RECOMMENDED, default_progress, load_plugins, recommended
 from rnncallbacks.config.discovery import find_plugins
 from rnncallbacks.core.plugin_manager import Plugins
 from rnncallbacks.core.run import Run
@@ -398,6 +398,12 @@ def test_recommended_reads_no_file_and_minds_the_environment(monkeypatch):
     write("rnncallbacks.toml", "[plugins.progress]\n")
     monkeypatch.setenv("RNNCALLBACKS_DISABLE", "divergence_alarm")
     assert list(recommended()) == [name for name in RECOMMENDED if name != "divergence_alarm"]
+
+
+def test_the_default_progress_can_be_disabled_by_the_environment(monkeypatch):
+    assert type(default_progress()).__name__ == "Progress"
+    monkeypatch.setenv("RNNCALLBACKS_DISABLE", "gradient_guard, progress")
+    assert default_progress() is None
 
 
 def test_only_enabled_plugins_are_imported():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rnncallbacks.config.discovery import Found, find_plugins
+from rnncallbacks.config.discovery import Found, find_own_plugin, find_plugins
 from rnncallbacks.errors import PluginError
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +42,15 @@ def test_plugins_are_sorted_by_name_and_then_by_distribution(install):
     names = [(found.name, found.distribution) for found in find_plugins()]
     assert names == sorted(names)
     assert [found.distribution for found in found_as("same")] == ["alpha", "zeta"]
+
+
+def test_a_plugin_of_the_library_itself_is_found_by_name(install):
+    install("rnncallbacks-acme", {"progress": "acme_progress:Progress"})
+    found = find_own_plugin("progress")
+    assert (found.name, found.distribution, found.rivals) == ("progress", "rnncallbacks", ())
+    assert found.load()().refresh == 0.1
+    with pytest.raises(PluginError, match=r"rnncallbacks has no plugin 'progres'\n.*did you mean 'progress'"):
+        find_own_plugin("progres")
 
 
 def test_finding_imports_nothing(install):

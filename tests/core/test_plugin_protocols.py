@@ -5,7 +5,7 @@ import pytest
 
 from rnncallbacks.config.discovery import find_plugins
 from rnncallbacks.core.hookspecs import hookimpl
-from rnncallbacks.core.plugin_protocols import HasAction, PrintsSummary, RepairsAlarms, check_repairs
+from rnncallbacks.core.plugin_protocols import HasAction, RepairsAlarms, check_repairs
 from rnncallbacks.errors import OptionError
 
 
@@ -32,7 +32,7 @@ class Plain:
 def test_the_protocols_are_told_by_their_attribute():
     assert isinstance(Asks(), HasAction)
     assert isinstance(Repairs(), RepairsAlarms)
-    assert not isinstance(Plain(), HasAction | RepairsAlarms | PrintsSummary)
+    assert not isinstance(Plain(), HasAction | RepairsAlarms)
 
 
 def test_which_shipped_plugins_have_which():
@@ -41,7 +41,6 @@ def test_which_shipped_plugins_have_which():
     needed = {"self_repair", "progress", "divergence_alarm", "gradient_guard", "plateau_alarm", "gradient_clipping"}
     plugins = {name: made[name](**monitored.get(name, {})) for name in needed}
     assert {name for name, one in plugins.items() if isinstance(one, RepairsAlarms)} == {"self_repair"}
-    assert {name for name, one in plugins.items() if isinstance(one, PrintsSummary)} == {"progress"}
     assert {name for name, one in plugins.items() if isinstance(one, HasAction)} == {
         "divergence_alarm",
         "gradient_guard",

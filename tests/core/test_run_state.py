@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.run import Run
 from rnncallbacks.core.run_state import RunState
-from rnncallbacks.errors import ContainerError, RunStateError
+from rnncallbacks.errors import ContainerError, DataError, RunStateError
 
 
 def state(params=None, learning_rate=None, hidden_size=None):
@@ -35,3 +37,45 @@ def test_resuming_replaces_everything_and_comes_before_the_first_epoch():
     assert made.hidden_states() == hidden
     with pytest.raises(RunStateError, match="cannot resume: this run has begun already"):
         made.resume(epoch=4, step=12, **arguments)
+
+
+def test_its_repr_says_how_far_the_run_got_and_what_it_found():
+    with Run({"w": np.zeros(1)}, learning_rate=0.5) as run:
+        assert repr(run) == "Run(epoch 0, step 0)"
+        for _ in run.epochs(3):
+            for _ in run.batches([0]):
+                run.raise_alarm("RNN301", "summed")
+                run.raise_alarm("RNN602", "rose", action="stop")
+    assert repr(run) == "Run(epoch 1 of 3, step 1, History(1 epoch), causes: RNN301, stopped: RNN602 rose)"
+
+
+class Averages:
+    """Gives each phase the loss of its last batch as its average."""
+
+    @hookimpl
+    def on_batch_end(self, run, batch):
+        run.epoch_summary.losses[batch.phase] = batch.loss
+
+
+def test_the_mean_loss_so_far_is_read_inside_the_epoch_by_phase():
+    seen = []
+    with Run(plugins=[Averages()]) as run:
+        for _ in run.epochs(2):
+            for loss in run.batches([3.0, 2.0]):
+                run.record(loss)
+            for loss in run.batches([5.0], phase="val"):
+                run.record(loss)
+                seen.append(run.mean_loss())
+            seen.append(run.mean_loss("val"))
+    assert seen == [2.0, 5.0, 2.0, 5.0]
+
+
+def test_a_mean_loss_that_is_not_there_says_what_computes_it():
+    with Run(plugins=[Averages()]) as run:
+        for _ in run.epochs(1):
+            with pytest.raises(DataError, match=r"epoch 1 has no column 'train_loss'.*\n.*loss_averaging"):
+                run.mean_loss()
+        with pytest.raises(RunStateError, match=r"run.mean_loss: no epoch is open\n.*for epoch in run.epochs"):
+            run.mean_loss()
+    with pytest.raises(RunStateError, match="the run has ended"):
+        run.mean_loss()

@@ -104,7 +104,7 @@ def train_on_text(configuration: Configuration, settings: Settings, run_dir: Pat
     trainer = Trainer(model, Adam(), plugins=plugins, learning_rate=settings.learning_rate)
     interrupted = False
     try:
-        trainer.fit(train_loader, held_out_loader, max_epochs=settings.epochs)
+        trainer.fit(train_loader, held_out_loader, max_epochs=settings.epochs, progress=False)
     except KeyboardInterrupt:
         interrupted = True
     except Exception:

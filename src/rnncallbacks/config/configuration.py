@@ -27,7 +27,7 @@ from typing import Any
 
 import attrs
 
-from rnncallbacks.config.discovery import Found, find_plugins
+from rnncallbacks.config.discovery import Found, find_own_plugin, find_plugins
 from rnncallbacks.config.plugin_options import make_plugin, one_line
 from rnncallbacks.errors import ConfigurationError, PluginError, closest
 
@@ -52,6 +52,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 """The plugins of each preset, in their order, with what differs from their default options."""
 KEYS = ("preset", "plugins", "train")
 REPAIR = "self_repair"
+PROGRESS = "progress"
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | None
 
@@ -185,6 +186,11 @@ def recommended() -> dict[str, object]:
     ['hidden_state_reset', 'divergence_alarm', 'protocol_guard', ..., 'gradient_clipping', 'loss_averaging']
     """
     return load_plugins({"plugins": {name: {} for name in RECOMMENDED}})
+
+
+def default_progress() -> object | None:
+    """The plugin ``progress`` with default options, or None if ``RNNCALLBACKS_DISABLE`` names it."""
+    return None if PROGRESS in _names_in(DISABLE_VARIABLE) else find_own_plugin(PROGRESS).load()()
 
 
 def read_configuration(

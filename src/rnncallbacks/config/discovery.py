@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from rnncallbacks.errors import PluginError
+from rnncallbacks.errors import PluginError, closest
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("rnncallbacks")
 
 GROUP = "rnncallbacks.plugins"
+OURS = "rnncallbacks"
 
 Factory = Callable[..., object]
 
@@ -89,6 +90,28 @@ def find_plugins() -> list[Found]:
         claimants[one.name].append(one.distribution)
     found = [attrs.evolve(one, rivals=tuple(sorted(set(claimants[one.name]) - {one.distribution}))) for one in found]
     return sorted(found, key=lambda one: (one.name, one.distribution))
+
+
+def find_own_plugin(name: str) -> Found:
+    """A plugin of this library, found without a look at other distributions.
+
+    Raises
+    ------
+    PluginError
+        The library has no plugin of this name.
+
+    Example
+    -------
+    >>> find_own_plugin("progress").distribution
+    'rnncallbacks'
+    """
+    from importlib import metadata
+
+    distribution = metadata.distribution(OURS)
+    found = {one.name: one for one in _entry_points(distribution)}
+    if name not in found:
+        raise PluginError(f"{OURS} has no plugin {name!r}", hint=closest(name, found))
+    return Found(name, OURS, distribution.version, found[name])
 
 
 def _distributions() -> list[Distribution]:

@@ -35,16 +35,6 @@ class RepairsAlarms(Protocol):
         ...
 
 
-@runtime_checkable
-class PrintsSummary(Protocol):
-    """A plugin that prints the run's diagnosis at the end of the run.
-
-    A program that prints the diagnosis itself, such as ``rnncallbacks doctor``, sets ``summary`` to False.
-    """
-
-    summary: bool
-
-
 def check_repairs(plugins: Mapping[str, object]) -> None:
     """Refuse a plugin with the action "repair" where no plugin repairs.
 

@@ -9,7 +9,8 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.alarm import Alarm
-from rnncallbacks.config.discovery import find_plugins
+from rnncallbacks.config.configuration import PRESETS
+from rnncallbacks.config.discovery import find_own_plugin
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.testing.fault import HEALTHY, Fault
@@ -19,22 +20,10 @@ from rnncallbacks.testing.tasks import TASKS
 from rnncallbacks.testing.training import run_setup
 from rnncallbacks.testing.traps import TRAPS
 
-GUARDS = (
-    "loss_report_guard",
-    "hidden_state_guard",
-    "loss_function_guard",
-    "gradient_guard",
-    "update_guard",
-    "progress_guard",
-    "protocol_guard",
-    "divergence_alarm",
-)
 
-
-def shipped_guards(names: Iterable[str] = GUARDS) -> dict[str, object]:
-    """The library's guards, or those of these names, each of which warns and goes on."""
-    found = {one.name: one for one in find_plugins() if one.distribution == "rnncallbacks"}
-    return {name: found[name].load()(action="warn") for name in names}
+def shipped_guards(names: Iterable[str] = tuple(PRESETS["guards"])) -> dict[str, object]:
+    """The guards of the preset "guards" in its order, or those of these names; each with the action "warn"."""
+    return {name: find_own_plugin(name).load()(action="warn") for name in names}
 
 
 @attrs.frozen

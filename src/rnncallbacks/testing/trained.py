@@ -198,7 +198,7 @@ def train_with_trainer(setup: Setup, plugins: Mapping[str, object]) -> tuple[Run
     train, validation = setup.train, setup.validation
     if setup.objective == "mse":
         train, validation = (Changed(one, lambda batch: one_hot_targets(batch, model)) for one in (train, validation))
-    trainer.fit(train, validation, max_epochs=setup.epochs)
+    trainer.fit(train, validation, max_epochs=setup.epochs, progress=False)
     assert trainer.run is not None
     return trainer.run, model
 

@@ -62,4 +62,5 @@ def _fit(
         "turns": Turns(gate=gate),
     }
     optimizer = Adam(kernels=kernels)
-    Trainer(model, optimizer, plugins=plugins, learning_rate=LEARNING_RATE).fit(train, held_out, max_epochs=None)
+    trainer = Trainer(model, optimizer, plugins=plugins, learning_rate=LEARNING_RATE)
+    trainer.fit(train, held_out, max_epochs=None, progress=False)

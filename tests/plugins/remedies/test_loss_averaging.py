@@ -45,6 +45,20 @@ def test_the_mean_and_its_denominator(phase, weight, column, loss, denominator):
     }
 
 
+@pytest.mark.parametrize("weight", ["batch", "token"])
+def test_the_mean_so_far_is_read_inside_the_epoch_with_the_same_weights(weight):
+    so_far = []
+    with Run(plugins=[LossAveraging(weight=weight)]) as run:
+        for _ in run.epochs(1):
+            for index, (loss, _, tokens) in enumerate(run.batches(BATCHES)):
+                if index:
+                    so_far.append(run.mean_loss())
+                run.record(loss, tokens=tokens)
+            so_far.append(run.mean_loss())
+    first_two = 1.5 if weight == "batch" else (40 * 1 + 10 * 2) / 50
+    assert so_far == pytest.approx([1.0, first_two, run.history["train_loss"][0]])
+
+
 def test_the_default_divides_by_the_batches_that_were_seen(play):
     run = play([LossAveraging()], [[1.0, 2.0, 6.0]])
     assert run.history["train_loss"] == [3.0]

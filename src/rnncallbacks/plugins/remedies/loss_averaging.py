@@ -12,7 +12,7 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.errors import RunStateError
 
 if TYPE_CHECKING:
-    from rnncallbacks.core.batch import Batch, EpochSummary
+    from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
 
 COUNTED = {"batch": "batches", "sequence": "sequences", "token": "tokens"}
@@ -60,7 +60,7 @@ class LossAveraging:
         self._weights.clear()
 
     @hookimpl
-    def on_batch_end(self, batch: Batch) -> None:
+    def on_batch_end(self, run: Run, batch: Batch) -> None:
         if batch.loss is None or batch.skipped:
             return
         weight = 1
@@ -76,9 +76,9 @@ class LossAveraging:
         phase = batch.phase
         self._losses[phase] = self._losses.get(phase, 0.0) + weight * batch.loss
         self._weights[phase] = self._weights.get(phase, 0) + weight
+        if run.epoch_summary is not None:  # always: a batch belongs to an epoch
+            run.epoch_summary.losses[phase] = self._losses[phase] / self._weights[phase]
 
     @hookimpl(tryfirst=True)
-    def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
-        for phase, weight in self._weights.items():
-            summary.losses[phase] = self._losses[phase] / weight
-            run.log(**{f"{phase}_{COUNTED[self.weight]}": weight})
+    def on_epoch_end(self, run: Run) -> None:
+        run.log(**{f"{phase}_{COUNTED[self.weight]}": weight for phase, weight in self._weights.items()})
