@@ -94,6 +94,8 @@ def test_the_message_has_the_numbers():
     assert "moved the parameters by 5.2 times their norm: gradient norm 110 (max_norm = 5)" in message
     assert "6.4 after the update (at first 1.1)" in message
     assert "would have been 0.24 of" in message
+    assert len(message.partition(":")[0]) <= 80
+    assert found[3].remedy.endswith("scaled by 0.045")
 
 
 def test_updates_that_the_script_scaled_down_are_not_measured():

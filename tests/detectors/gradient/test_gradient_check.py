@@ -39,6 +39,7 @@ def test_a_factor_is_reported_with_its_count():
     inverse = wrong_factor(16.0, "the batch size", 16.0, follows_gradient=True)
     assert inverse.message.endswith("1 / 16, and 16 is the batch size")
     assert "three batches" in wrong_factor(0.5, "", 1.0, follows_gradient=True).message
+    assert finding.remedy.startswith("multiply the gradients by 0.05,")
 
 
 def test_a_factor_is_a_note_where_updates_do_not_follow_it():

@@ -29,7 +29,7 @@ class DirectionalThresholds:
     float64_step_factors: tuple[float, ...] = (1e-3, 1.0, 0.1)
     """The same in double precision, where rounding allows smaller steps. Chosen by eye."""
     random_directions: int = 2
-    """Directions of random signs that are compared beside that of the gradients. Chosen by eye."""
+    """Directions of random signs that are compared, in addition to that of the gradients. Chosen by eye."""
     tolerance_along_gradient: float = 0.02
     """Largest error along the gradients, relative to the predicted change. Correct gradients without kinks reached
     0.013."""

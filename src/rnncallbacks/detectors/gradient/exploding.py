@@ -165,4 +165,6 @@ class ExplodingGradientDetector:
                 "loss": loss,
                 "max_norm": max_norm,
             },
+            remedy=f"clip gradients at the norm {max_norm:g} before the update (gradient_clipping): this one would "
+            f"have been scaled by {max_norm / norm:.2g}",
         )

@@ -175,23 +175,26 @@ def wrong_gradient(error: GradientError) -> Finding:
             f"the gradient has the wrong sign: true over reported directional derivative {error.ratio:.3g} "
             "(expected 1)",
             {"cosine": -1.0, "expected": 1.0, "ratio": error.ratio},
+            remedy="reverse the sign of the gradients",
         )
     name = f"the gradient of {error.array!r}" if error.array else "the gradient"
-    headline = {
-        "zero": f"{name} is zero, although the loss changes with it",
-        "truncated": f"{name} lacks a part, as in truncated backpropagation",
-    }.get(error.kind, f"{name} does not match the loss")
-    ratio = (
-        ""
-        if error.kind == "zero"
-        else (f"true over reported directional derivative {error.array_ratio:.3g} (expected 1), ")
-    )
-    severities: dict[str, Severity] = {"truncated": "info", "zero": "warning"}
+    headline, remedy = f"{name} does not match the loss", None
+    severity: Severity | None = None
+    numbers = f"true over reported directional derivative {error.array_ratio:.3g} (expected 1), "
+    if error.kind == "zero":
+        headline, severity, numbers = f"{name} is zero, although the loss changes with it", "warning", ""
+        remedy = f"compute {name} in the backward pass, or do not pass it to run.backward"
+    elif error.kind == "truncated":
+        headline, severity = f"{name} lacks a part, as in truncated backpropagation", "info"
+        remedy = "go back to the first time step of the batch, unless truncation is intended"
+    elif error.array:
+        remedy = f"compare {name} with finite differences; look for a missing transpose or term"
     return Finding(
         "RNN404",
-        f"{headline}: {ratio}cosine of all arrays with the true gradient {error.cosine:.2f} (expected 1)",
+        f"{headline}: {numbers}cosine of all arrays with the true gradient {error.cosine:.2f} (expected 1)",
         {"cosine": error.cosine, "expected": 1.0, "array": error.array, "ratio": error.array_ratio},
-        severities.get(error.kind),
+        severity,
+        remedy=remedy,
     )
 
 
@@ -217,4 +220,5 @@ def wrong_factor(ratio: float, count_name: str, count: float, *, follows_gradien
         f"the gradient is {factor:.4g} times that of the loss: expected 1, in every array and direction; {origin}",
         evidence,
         None if follows_gradient else "info",
+        remedy=f"multiply the gradients by {ratio:.4g}, or report the loss that they are the gradient of",
     )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class PredictedDecreaseThresholds:
-    """Which runs are followed, and what a decrease that is too small is called."""
+    """Which runs are followed, and when a decrease that is too small is due to a count or to one array."""
 
     batches_to_tell_a_stream: int = 20
     """Batches within which it has to be certain that they are not pieces of a stream. Chosen by eye."""
@@ -149,7 +149,8 @@ def insufficient_decrease(
     if count_name:
         evidence |= {"factor": 1.0 / found.ratio, "count": count_name}
         message = f"{message}; {count:g} is {count_name}"
-        return Finding("RNN405", message, evidence, None if follows_gradient else "info")
+        remedy = f"divide the gradients by {count:g}, {count_name}"
+        return Finding("RNN405", message, evidence, None if follows_gradient else "info", remedy=remedy)
     if found.array and found.array_ratio < named_ratio:
         evidence |= {"array": found.array, "ratio": found.array_ratio}
         message += (

@@ -91,16 +91,17 @@ def always_zero(names: list[str], batches: int) -> Finding:
     -------
     >>> print(always_zero(["Whh"], 11).message)
     the gradient of 'Whh' is exactly zero: in each of the first 11 batches; the backward pass does not reach it, or
-    nothing uses it yet (leave out what is not to be trained)
+    nothing uses the array
     """
     others = f" ({', '.join(map(repr, names))})" if len(names) > 1 else ""
     more = f" and of {len(names) - 1} more" if len(names) > 1 else ""
     return Finding(
         "RNN404",
         f"the gradient of {names[0]!r}{more} is exactly zero: in each of the first {batches} batches{others}; the "
-        "backward pass does not reach it, or nothing uses it yet (leave out what is not to be trained)",
+        "backward pass does not reach it, or nothing uses the array",
         {"array": names[0], "ratio": 0.0, "expected": 1.0, "batches": batches},
         "warning",
+        remedy=f"compute the gradient of {names[0]!r}, or do not pass arrays that are not trained to run.backward",
     )
 
 
