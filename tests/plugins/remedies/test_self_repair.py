@@ -56,8 +56,8 @@ def test_the_last_healthy_parameters_come_back_and_the_rate_is_cut(code, after):
     assert run.scales == {"self_repair": 0.1}
     assert [(repair.code, repair.step) for repair in run.diagnosis.repairs] == [(code, 13)]
     assert run.history["repairs"] == [
-        f"{code}: the learning rate is 0.1 from now on, 0.1 of what was set, "
-        "and the parameters are those of step 5 again (epoch 1, step 13)"
+        f"{code}: the learning rate is now 0.1, with a scale of 0.1, "
+        "and the parameters were restored from step 5 (epoch 1, step 13)"
     ]
 
 
@@ -77,7 +77,7 @@ def test_gradients_that_explode_are_clipped_before_the_rate_is_cut():
     run = train(plugins, [1.0] * 4, gradient=100.0)
     assert run.scales == {}
     assert [repair.what for repair in run.diagnosis.repairs] == [
-        "gradients are clipped at the norm 5 from now on, and the parameters are those of step 0 again"
+        "gradients are now clipped to a norm of 5, and the parameters were restored from step 0"
     ]
     assert train(plugins, [1.0] * 10, gradient=100.0).scales == {"self_repair": pytest.approx(0.1)}
 
@@ -95,7 +95,7 @@ def test_else_the_rate_is_cut_at_once(evidence, gradient, others):
 def test_what_an_explosion_did_to_the_parameters_is_taken_back():
     run = train([Raises("RNN401", [2], after=False), SelfRepair()], [1.0] * 3, gradient=100.0)
     np.testing.assert_allclose(run.params["w"], 1.0)  # step 2 was taken out, and step 3 is the first again
-    assert "and the parameters are those of step 0 again" in run.diagnosis.repairs[0].what
+    assert "and the parameters were restored from step 0" in run.diagnosis.repairs[0].what
 
 
 def test_the_optimizers_state_comes_back_with_them():
@@ -128,14 +128,12 @@ def test_without_a_learning_rate_the_parameters_alone_come_back():
                 run.backward(1.0, np.ones(1))
                 params += 1.0
     assert params == 0.0
-    assert run.diagnosis.repairs[0].what == "the parameters are those of step 0 again"
+    assert run.diagnosis.repairs[0].what == "the parameters were restored from step 0"
 
 
 def test_parameters_that_the_run_does_not_see_moving_are_not_claimed_to_be_back():
     run = train([Raises("RNN501", [9]), SelfRepair()], [1.0] * 9, moves=False)
-    assert [repair.what for repair in run.diagnosis.repairs] == [
-        "the learning rate is 0.1 from now on, 0.1 of what was set"
-    ]
+    assert [repair.what for repair in run.diagnosis.repairs] == ["the learning rate is now 0.1, with a scale of 0.1"]
 
 
 def test_nothing_that_could_be_done_is_no_repair_and_the_action_follows():
@@ -154,19 +152,19 @@ def test_a_poisoned_batch_is_taken_out_and_the_run_goes_on():
     run = train([DivergenceAlarm(), SelfRepair()], [1.0, 1.0, NAN, 1.0, NAN, 1.0])
     np.testing.assert_array_equal(run.params["w"], [4.0, 4.0])
     assert run.stop_reason is None
-    assert [repair.what for repair in run.diagnosis.repairs] == ["the batch was taken out"] * 2
+    assert [repair.what for repair in run.diagnosis.repairs] == ["the batch was skipped"] * 2
 
 
 def test_losses_that_vary_are_no_reason_to_go_back():
     run = train([DivergenceAlarm(), SelfRepair()], [2.0, *[0.8] * 12, *[1.5] * 12, NAN, 1.5])
-    assert [repair.what for repair in run.diagnosis.repairs] == ["the batch was taken out"]
+    assert [repair.what for repair in run.diagnosis.repairs] == ["the batch was skipped"]
     np.testing.assert_array_equal(run.params["w"], [26.0, 26.0])
 
 
 def test_where_the_loss_had_left_the_first_one_the_run_goes_back():
     run = train([DivergenceAlarm(max_rise=100.0), SelfRepair()], [2.0, *[0.8] * 12, *[2.5] * 12, NAN, 1.5])
     assert len(run.diagnosis.repairs) == 1
-    assert "the parameters are those of step" in run.diagnosis.repairs[0].what
+    assert "the parameters were restored from step" in run.diagnosis.repairs[0].what
 
 
 def test_one_poisoned_gradient_in_a_healthy_run():
@@ -182,7 +180,7 @@ def test_one_poisoned_gradient_in_a_healthy_run():
 def test_too_many_of_them_stop_the_run():
     run = train([DivergenceAlarm(), SelfRepair(max_skipped=3)], [1.0] + [NAN] * 9)
     assert run.step == 5
-    assert run.stop_reason.startswith("self_repair: RNN403 came, and 0 repairs and 3 batches taken out have not helped")
+    assert run.stop_reason.startswith("self_repair: RNN403 after 0 repairs and 3 skipped batches: ")
     np.testing.assert_array_equal(run.params["w"], [1.0, 1.0])
 
 
@@ -215,7 +213,7 @@ def entering_states(plugins, **options):
 def test_a_state_that_leaks_is_reset_from_then_on():
     run, entered = entering_states([Raises("RNN201", [3], after=False), SelfRepair()], hidden_size=2)
     assert entered == [0.0, 2.0, 2.0, 0.0, 0.0, 0.0]
-    assert run.diagnosis.repairs[0].what == "a zero state enters each batch from now on"
+    assert run.diagnosis.repairs[0].what == "the hidden state is now reset before each batch"
 
 
 def test_a_state_in_a_model_object_is_reset_by_its_own_function():
@@ -274,9 +272,7 @@ def test_repairs_are_bounded_and_the_run_says_why_it_ends():
     run = train([Raises("RNN501", range(2, 100)), SelfRepair(max_repairs=3, factor=0.5)], [1.0] * 50)
     assert run.step == 5
     assert run.scales == {"self_repair": 0.125}
-    assert run.stop_reason == (
-        "self_repair: RNN501 came, and 3 repairs and 0 batches taken out have not helped: it was told to"
-    )
+    assert run.stop_reason == ("self_repair: RNN501 after 3 repairs and 0 skipped batches: it was told to")
     assert run.alarms[0].count == 4
 
 
@@ -338,7 +334,7 @@ def test_a_resumed_run_keeps_what_was_repaired(tmp_path):
     assert norms(1, [2])[1] == pytest.approx([5.0, 2.0])
     run, updates = norms(3, [4])
     assert updates == pytest.approx([2.0, 2.0])  # the one repair that is allowed was used up before
-    assert run.stop_reason.startswith("self_repair: RNN401 came, and 1 repairs")
+    assert run.stop_reason.startswith("self_repair: RNN401 after 1 repairs")
     assert len(run.diagnosis.repairs) == 1
 
 

@@ -1,4 +1,4 @@
-"""Copies of parameters to go back to: those of a run that was still well some time after they were taken."""
+"""Snapshots of arrays, of which the last one from a healthy part of the run is kept."""
 
 from __future__ import annotations
 
@@ -10,22 +10,32 @@ import attrs
 
 from rnncallbacks.arrays import Array, all_finite
 
-RECENT = 10
-"""Losses whose median is the level of a run."""
 
-RISEN = 1.1
-"""A level above so many times the lowest one is no longer healthy."""
+@attrs.frozen(kw_only=True)
+class SnapshotThresholds:
+    """When a run counts as healthy. Chosen by eye."""
+
+    loss_window: int = 10
+    """Last batches whose median loss is compared."""
+    risen_ratio: float = 1.1
+    """Median loss / its lowest value, or the first loss, above which the loss has risen."""
+    rounding: float = 1e-12
+    """Absolute difference up to which losses near zero have not risen."""
+
+
+SNAPSHOTS = SnapshotThresholds()
 
 
 @attrs.frozen(eq=False)
 class Snapshot:
-    """Copies of arrays by name, and the step behind which they were taken."""
+    """Copies of arrays by name, and the step after which they were taken."""
 
     step: int
     arrays: Mapping[str, Array]
 
     @classmethod
-    def of(cls, step: int, arrays: Mapping[str, Array]) -> Snapshot:
+    def take(cls, step: int, arrays: Mapping[str, Array]) -> Snapshot:
+        """Copy the arrays."""
         return cls(step, {name: array.copy() for name, array in arrays.items()})
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
@@ -35,73 +45,82 @@ class Snapshot:
 
 
 class Snapshots:
-    """Keeps the last snapshot that proved healthy, and the next one on trial.
+    """Keeps the last healthy snapshot, and one whose health is not known yet.
 
-    A snapshot is taken after every ``every`` batches while the level of the loss, the median of the last 10, is at most
-    1.1 times its lowest value. It has proved healthy when that still holds ``every`` batches later. The first one is
-    that of the beginning.
+    A snapshot is taken every ``every`` steps if the loss has not risen: the median of the last 10 batch losses is at
+    most 1.1 times its lowest value so far. If that still holds at the next snapshot, the former one was healthy. The
+    first snapshot is taken before the first step.
 
     Example
     -------
+    >>> import numpy as np
     >>> weights = {"w": np.array([1.0])}
-    >>> kept = Snapshots(every=2)
-    >>> kept.begin(0, weights)
+    >>> snapshots = Snapshots(every=2)
+    >>> snapshots.begin(0, weights)
     >>> for step, loss in enumerate([3.0, 2.0, 1.0, 1.0, 9.0, 9.0], start=1):
     ...     weights["w"][...] = step
-    ...     kept.follow(step, loss, weights)
-    >>> kept.healthy.step, kept.healthy.arrays["w"]
+    ...     snapshots.follow(step, loss, weights)
+    >>> snapshots.healthy.step, snapshots.healthy.arrays["w"]
     (2, array([2.]))
     """
 
     def __init__(self, every: int) -> None:
         self.every = every
         self.healthy: Snapshot | None = None
-        self._trial: Snapshot | None = None
+        self._latest: Snapshot | None = None
         self._losses: list[float] = []
-        self._lowest = math.inf
-        self._first = math.nan
+        self._lowest_median = math.inf
+        self._first_loss = math.nan
 
     def begin(self, step: int, arrays: Mapping[str, Array]) -> None:
-        """Take the first snapshot; it counts as healthy unless something in it is not finite."""
-        self._trial, self._losses, self._lowest, self._first = None, [], math.inf, math.nan
-        self.healthy = Snapshot.of(step, arrays) if all_finite(arrays.values()) else None
+        """Take the first snapshot. It counts as healthy unless an entry is not finite."""
+        self._latest, self._losses, self._lowest_median, self._first_loss = None, [], math.inf, math.nan
+        self.healthy = Snapshot.take(step, arrays) if all_finite(arrays.values()) else None
+
+    def is_due(self, step: int) -> bool:
+        """Whether a snapshot may be taken after this step."""
+        return step % self.every == 0
 
     def follow(self, step: int, loss: float, arrays: Mapping[str, Array]) -> None:
-        """Take in the loss of a batch, and a snapshot behind its update if one is due."""
-        if math.isnan(self._first):
-            self._first = loss
-        self._losses = [*self._losses[1 - RECENT :], loss]
-        self._lowest = min(self._lowest, self._level)
-        if step % self.every or self.risen or not all_finite(arrays.values()):
-            return
-        if self._trial is not None:
-            self.healthy = self._trial
-        self._trial = Snapshot.of(step, arrays)
+        """Add the loss of a batch, and take a snapshot after its update if one is due.
 
-    def go_back(self, arrays: Mapping[str, Array]) -> int | None:
+        The arrays are read only if :meth:`is_due`.
+        """
+        if math.isnan(self._first_loss):
+            self._first_loss = loss
+        self._losses = [*self._losses[1 - SNAPSHOTS.loss_window :], loss]
+        self._lowest_median = min(self._lowest_median, self._median)
+        if not self.is_due(step) or self.has_risen or not all_finite(arrays.values()):
+            return
+        if self._latest is not None:
+            self.healthy = self._latest
+        self._latest = Snapshot.take(step, arrays)
+
+    def restore(self, arrays: Mapping[str, Array]) -> int | None:
         """Write the healthy snapshot into the arrays and return its step; None if there is none."""
-        self._trial, self._losses = None, []
+        self._latest, self._losses = None, []
         if self.healthy is None:
             return None
         self.healthy.restore(arrays)
         return self.healthy.step
 
     @property
-    def risen(self) -> bool:
-        """Whether the loss has left its lowest level upwards, or is no number.
+    def has_risen(self) -> bool:
+        """Whether the loss is above its lowest value, or not finite.
 
-        That is enough to distrust a snapshot. Where batches differ much, healthy runs are there now and then.
+        A snapshot is not trusted then. Healthy runs get there too if their batches differ much.
         """
-        return self._above(max(self._lowest, 0.0))
+        return self._is_above(max(self._lowest_median, 0.0))
 
     @property
-    def lost(self) -> bool:
-        """Whether the loss has left the first one upwards, or is no number: no healthy run is there for long."""
-        return self._above(self._first)
+    def has_diverged(self) -> bool:
+        """Whether the loss is above the first one, or not finite. No healthy run stays there."""
+        return self._is_above(self._first_loss)
 
-    def _above(self, reference: float) -> bool:
-        return bool(self._losses) and not self._level <= RISEN * reference + 1e-12
+    def _is_above(self, reference: float) -> bool:
+        limit = SNAPSHOTS.risen_ratio * reference + SNAPSHOTS.rounding
+        return bool(self._losses) and not self._median <= limit  # true for NaN as well
 
     @property
-    def _level(self) -> float:
+    def _median(self) -> float:
         return median(self._losses) if all(map(math.isfinite, self._losses)) else math.inf

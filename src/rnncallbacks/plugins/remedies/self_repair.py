@@ -1,4 +1,4 @@
-"""Repair: act on alarms that have a safe remedy, write down what was done, and stop when it does not help."""
+"""Repair: act on alarms that have a safe remedy, report what was done, and stop the run if it does not help."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
-import numpy as np
 
 from rnncallbacks import options
-from rnncallbacks.arrays import Array, all_finite, named_arrays
+from rnncallbacks.arrays import all_finite, named_arrays
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.gradient.earlier_gradients import EarlierGradients
 from rnncallbacks.detectors.update.metrics import is_proportional
-from rnncallbacks.detectors.update.snapshots import Snapshots
+from rnncallbacks.detectors.update.rollback import Rollback
 from rnncallbacks.errors import RunStateError
 from rnncallbacks.gradients import clip_by_global_norm, global_norm
 
@@ -25,48 +25,57 @@ if TYPE_CHECKING:
     from rnncallbacks.gradients import Gradients
 
 
-EXPLODES = 2.0
-"""A gradient of so many times ``max_norm`` that no plugin clips has exploded."""
+@attrs.frozen(kw_only=True)
+class SelfRepairThresholds:
+    """Numbers of :class:`SelfRepair` that are no options. Chosen by eye."""
+
+    explosion_factor: float = 2.0
+    """Norm of a gradient / ``max_norm`` above which it has exploded."""
+    unclipped_share: float = 0.99
+    """Norm after all plugins / norm before them, above which no plugin clips."""
+    first_cut_margin: float = 2.0
+    """How many times too high the rate may stay after the first cut: what is still too high is found again, what is
+    too low is not."""
+
+
+SELF_REPAIR = SelfRepairThresholds()
 
 
 @attrs.define(eq=False, kw_only=True)
 class SelfRepair:
     """Repairs what can be repaired safely; each repair is in ``run.diagnosis.repairs`` and the column ``repairs``.
 
-    - RNN201, a state that leaks: resets the state before each batch. The run has to own it (``run.hidden`` and
+    - RNN201, the hidden state leaks: resets it before each batch. The run must own the state (``run.hidden`` and
       ``run.carry``, or ``Run(reset=...)``).
-    - RNN406, gradients that pile up: zeroes them behind each batch, or takes off what was there before.
-    - RNN401, gradients that explode: puts back the parameters from before, and clips gradients by their global norm.
-      So too for RNN501 at first, where a gradient exploded, no plugin clips, and updates follow the gradient.
-    - RNN403 in a single batch, while the parameters are finite and the loss was not above the first one: takes the
-      batch out.
-    - RNN501, RNN602, and RNN403 else: puts back the parameters (and ``optimizer_state``) of the last snapshot
-      that proved healthy, and cuts the learning rate by a scale that bears the plugin's name. So too where one of the
-      others comes back.
+    - RNN406, gradients are never zeroed: zeroes them after each batch, or subtracts those of earlier batches.
+    - RNN401, gradients explode: restores healthy parameters, and clips gradients by their global norm. The same for the
+      first RNN501, if a gradient exploded, no plugin clips, and updates are proportional to the gradient.
+    - RNN403, a non-finite value: skips the batch, if the parameters are finite and the loss is not above the first one.
+    - RNN501, RNN602, other cases of RNN403, and any of the above if it returns: restores the parameters and the
+      ``optimizer_state`` of the last healthy snapshot, and lowers the learning rate by a scale of its own.
 
-    A repaired alarm does not stop or end the run, whatever its action. A note (severity "info") is left alone. All
-    other causes lie in the script's own functions and are told, not repaired. After ``max_repairs`` repairs, or
-    ``max_skipped`` batches that were taken out, the next alarm stops the run.
+    A repaired alarm does not end the run, whatever its action. Alarms of severity "info" are left alone, and so are all
+    other codes: their causes are in the script's own functions. After ``max_repairs`` repairs, or ``max_skipped``
+    skipped batches, the next alarm stops the run.
 
-    To go back, the plugin needs ``Run(params)``, and ``run.params = params`` in a script whose update returns new
-    arrays; to cut the rate, ``run.learning_rate`` in the update. Momentum that a script keeps to itself stays.
+    Restoring needs ``Run(params)``, and ``run.params = params`` in a script whose update returns new arrays. Lowering
+    the rate needs ``run.learning_rate`` in the update. Momentum outside of ``optimizer_state`` is not restored.
 
     Options
     -------
     when:
-        "always" repairs every alarm that has a safe remedy, "asked" those alone whose plugin has ``action = "repair"``.
+        "always" repairs every alarm that has a safe remedy, "asked" only those of plugins with ``action = "repair"``.
     max_norm:
-        Bound of the global norm when it clips, above 0.
+        Largest global norm of clipped gradients, above 0.
     factor:
-        What the learning rate is multiplied with at each cut, between 0 and 1. The first cut for RNN501 goes further if
-        its evidence says that the rate is more than twice as much too high, to half of that: what is still too high is
-        found again, and what is too low is not. A cut that follows goes half as far, by the root of this.
+        Factor on the learning rate at each repair, between 0 and 1. If the evidence of the first RNN501 says that the
+        rate is n times too high, it is 2 / n if that is less; each later factor is the square root of this option.
     snapshot_every:
         Batches between two snapshots, 1 or more.
     max_repairs:
         Repairs in a run, 1 or more.
     max_skipped:
-        Batches of a run that are taken out, 1 or more.
+        Skipped batches in a run, 1 or more.
 
     Example
     -------
@@ -74,7 +83,7 @@ class SelfRepair:
     'always'
 
     Source: Zhang, Zhai, Ma and Shen, "AUTOTRAINER: an automatic DNN training problem detection and repair system"
-    (2021), for repairs while a run goes on.
+    (2021), for repairs during a run.
     """
 
     repairs: ClassVar[bool] = True
@@ -86,205 +95,172 @@ class SelfRepair:
     max_repairs: int = attrs.field(default=5, validator=options.count())
     max_skipped: int = attrs.field(default=50, validator=options.count())
 
-    _scale: float = state_field(1.0)
-    _resets: bool = state_field(False)
-    _clips: bool = state_field(False)
-    _zeroes: bool = state_field(False)
-    _explodes: bool = state_field(False)
-    _done: int = state_field(0)
-    _skipped: int = state_field(0)
-    _times_too_high: float = state_field(0.0, saved=False)
-    _follows: float = state_field(0.0, saved=False)
-    _repaired_step: int = state_field(0)
-    _snapshots: Snapshots | None = state_field(None, saved=False)
-    _first: dict[str, Array] | None = state_field(None, saved=False)
-    _grads: Gradients | None = state_field(None, saved=False)
-    _piled: dict[str, Array] | None = state_field(None, saved=False)
+    _rate_scale: float = state_field(1.0)
+    _resets_state: bool = state_field(False)
+    _clips_gradients: bool = state_field(False)
+    _removes_earlier_gradients: bool = state_field(False)
+    _gradient_exploded: bool = state_field(False)
+    _repairs_done: int = state_field(0)
+    _batches_skipped: int = state_field(0)
+    _last_repair_step: int = state_field(0)
+    _rollback: Rollback | None = state_field(None, saved=False)
+    _gradients: Gradients | None = state_field(None, saved=False)
+    _earlier_gradients: EarlierGradients = state_field(factory=EarlierGradients, saved=False)
 
     @hookimpl(trylast=True)
     def on_fit_start(self, run: Run) -> None:
-        if run.epoch == 0:  # a run that resumes goes on with what the checkpoint put back
-            self._scale, self._done, self._skipped, self._repaired_step = 1.0, 0, 0, 0
-            self._resets = self._clips = self._zeroes = self._explodes = False
-        self._snapshots, self._first, self._piled = None, None, None
         if run.params is not None:
-            self._snapshots = Snapshots(self.snapshot_every)
-            self._snapshots.begin(run.step, _arrays(run))
-            self._first = {name: array.copy() for name, array in named_arrays(run.params, "params").items()}
+            self._rollback = Rollback(run.step, run.params, run.optimizer_state, self.snapshot_every)
 
-    # What goes on batch by batch ------------------------------------------------------------------------------------
+    # In every batch -------------------------------------------------------------------------------------------------
 
     @hookimpl(trylast=True)
     def on_batch_start(self, run: Run) -> None:
-        if self._resets:
+        if self._resets_state:
             run.reset_hidden()
 
     @hookimpl(wrapper=True)
     def on_backward(self, batch: Batch, grads: Gradients) -> Generator[None, object, object]:
-        # A wrapper begins before all plugins and ends behind them: guards see gradients without what had piled up, and
-        # what it clips nobody makes larger again.
-        if self._zeroes:
-            self._take_off(grads)
-        self._grads = grads
+        # A wrapper runs before and after all other plugins: guards get gradients without those of earlier batches, and
+        # no plugin enlarges what was clipped here.
+        if self._removes_earlier_gradients:
+            self._earlier_gradients.remove(grads)
+        self._gradients = grads
         norm = grads.norm
         result = yield
-        if self._clips and not batch.skipped:
+        if self._clips_gradients and not batch.skipped:
             clip_by_global_norm(grads.arrays, self.max_norm)
-        elif norm > EXPLODES * self.max_norm and not batch.skipped:
-            self._explodes = self._explodes or global_norm(grads.arrays) > 0.99 * norm
+        elif norm > SELF_REPAIR.explosion_factor * self.max_norm and not batch.skipped and not self._gradient_exploded:
+            self._gradient_exploded = global_norm(grads.arrays) > SELF_REPAIR.unclipped_share * norm
         return result
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
-        if batch.phase != "train" or self._grads is None:
+        if batch.phase != "train" or self._gradients is None:
             return
-        if self._zeroes:
-            for array in self._grads.arrays:
-                array[...] = 0.0
-        else:
-            self._grads = None
-        if self._snapshots is not None and batch.loss is not None and not batch.skipped:
-            due = run.step % self.snapshot_every == 0
-            self._snapshots.follow(run.step, batch.loss, _arrays(run) if due else {})
+        if self._removes_earlier_gradients:
+            self._earlier_gradients.zero(self._gradients)
+        self._gradients = None
+        if self._rollback is not None and batch.loss is not None and not batch.skipped:
+            self._rollback.follow(run.step, batch.loss, run.params, run.optimizer_state)
 
-    def _take_off(self, grads: Gradients) -> None:
-        """Take off the gradients of the batches before, unless they lie in arrays that were zeroed behind the last."""
-        before, raw = self._piled, {name: array.copy() for name, array in grads.items()}
-        same_arrays = self._grads is not None and any(
-            np.shares_memory(one, other) for one, other in zip(self._grads.arrays, grads.arrays, strict=True)
-        )
-        if before is not None and not same_arrays:
-            for name, array in grads.items():
-                array -= before[name]
-            grads.forget_norm()
-        self._piled = raw
-
-    # What an alarm leads to -----------------------------------------------------------------------------------------
+    # At an alarm ----------------------------------------------------------------------------------------------------
 
     @hookimpl
     def on_alarm(self, run: Run, alarm: Alarm) -> None:
         asked = self.when == "always" or alarm.action == "repair"
         if alarm.code not in REMEDIES or alarm.severity == "info" or not asked:
             return
-        if self._repaired_step == run.step and run.step and self._done:
-            run.report_repair(alarm, "nothing more, as this batch has just led to a repair")
+        if self._last_repair_step == run.step and run.step and self._repairs_done:
+            run.report_repair(alarm, "no further repair: this batch led to one already")
             return
-        if max(self._done / self.max_repairs, self._skipped / self.max_skipped) >= 1.0:
+        if self._repairs_done >= self.max_repairs or self._batches_skipped >= self.max_skipped:
             run.stop(
-                f"self_repair: {alarm.code} came, and {self._done} repairs and {self._skipped} batches taken out "
-                f"have not helped: {alarm.message}"
+                f"self_repair: {alarm.code} after {self._repairs_done} repairs and {self._batches_skipped} skipped "
+                f"batches: {alarm.message}"
             )
             return
-        self._times_too_high = _number(alarm, "times_too_high")
-        self._follows = _number(alarm, "update_gradient_cosine")
-        what = REMEDIES[alarm.code](self, run)
-        if what:
-            run.report_repair(alarm, what)
+        done = REMEDIES[alarm.code](self, run, alarm)
+        if done:
+            run.report_repair(alarm, done)
 
-    def _reset_state(self, run: Run) -> str:
-        if self._resets:
-            return self._go_back(run)
+    def _reset_state(self, run: Run, alarm: Alarm) -> str:
+        if self._resets_state:
+            return self._restore_and_lower_rate(run, alarm)
         if run.reset is None and (run.batch is None or run.batch.batch_size is None):
-            return ""  # the script asks nobody for its state
+            return ""  # the run does not own the state
         try:
             run.reset_hidden()
         except RunStateError:
             return ""
-        self._resets = True
-        return self._count(run, "a zero state enters each batch from now on")
+        self._resets_state = True
+        return self._count(run, "the hidden state is now reset before each batch")
 
-    def _zero_gradients(self, run: Run) -> str:
-        if self._zeroes:
-            return self._go_back(run)
+    def _remove_earlier_gradients(self, run: Run, alarm: Alarm) -> str:
+        if self._removes_earlier_gradients:
+            return self._restore_and_lower_rate(run, alarm)
         if run.batch is None:
             return ""
-        self._zeroes = True
-        if self._grads is not None:  # else on_backward is about to keep them
-            self._piled = {name: array.copy() for name, array in self._grads.items()}
-        back = self._restore(run)
+        self._removes_earlier_gradients = True
+        if self._gradients is not None:  # otherwise on_backward is about to keep them
+            self._earlier_gradients.keep(self._gradients)
+        restored = self._restore(run)
         run.skip_batch()
-        return self._count(run, f"gradients of earlier batches are taken off from now on{back}")
+        return self._count(run, "gradients of earlier batches are now removed", restored)
 
-    def _clip(self, run: Run) -> str:
-        if self._clips:
-            return self._go_back(run)
-        self._clips = True
-        back = self._restore(run)  # the update that an explosion made is what did the harm
-        return self._count(run, f"gradients are clipped at the norm {self.max_norm:g} from now on{back}")
+    def _clip_gradients(self, run: Run, alarm: Alarm) -> str:
+        if self._clips_gradients:
+            return self._restore_and_lower_rate(run, alarm)
+        self._clips_gradients = True
+        restored = self._restore(run)  # the update of an exploded gradient did the harm
+        return self._count(run, f"gradients are now clipped to a norm of {self.max_norm:g}", restored)
 
-    def _leave_out(self, run: Run) -> str:
-        """A single poisoned batch is taken out; where it is the network that is sick, the run goes back."""
+    def _skip_batch(self, run: Run, alarm: Alarm) -> str:
         batch = run.batch
         if batch is None or batch.phase != "train" or run.params is None:
-            return self._go_back(run)
-        finite = all_finite(named_arrays(run.params, "params").values())
-        if not finite or (self._snapshots is not None and self._snapshots.lost):
-            return self._go_back(run)
+            return self._restore_and_lower_rate(run, alarm)
+        diverged = self._rollback is not None and self._rollback.has_diverged
+        if diverged or not all_finite(named_arrays(run.params, "params").values()):
+            return self._restore_and_lower_rate(run, alarm)
         run.skip_batch()
-        self._skipped += 1
-        return "the batch was taken out"
+        self._batches_skipped += 1
+        return "the batch was skipped"
 
-    def _lower_rate(self, run: Run) -> str:
-        """Where gradients explode, updates follow them and nothing clips, that comes first: a rate is told again."""
-        if self._explodes and is_proportional(self._follows) and not self._clips and self._scale == 1.0:
-            return self._clip(run)
-        return self._go_back(run)
+    def _lower_rate(self, run: Run, alarm: Alarm) -> str:
+        """Clip first if exploded gradients make the updates too large; if the rate is too high as well, it returns."""
+        first = not self._clips_gradients and self._rate_scale == 1.0
+        if first and self._gradient_exploded and is_proportional(_number(alarm, "update_gradient_cosine")):
+            return self._clip_gradients(run, alarm)
+        return self._restore_and_lower_rate(run, alarm)
 
-    def _go_back(self, run: Run) -> str:
-        back = self._restore(run)
-        if not back and run.params is not None and not all_finite(named_arrays(run.params, "params").values()):
-            return ""  # a lower rate alone mends nothing
-        cut = ""
+    def _restore_and_lower_rate(self, run: Run, alarm: Alarm) -> str:
+        restored = self._restore(run)
+        if not restored and run.params is not None and not all_finite(named_arrays(run.params, "params").values()):
+            return ""  # a lower rate does not make parameters finite
+        lowered = ""
         if run.base_learning_rate is not None:
-            factor = self.factor
-            if self._times_too_high > 1.0:
-                factor = min(factor, 2.0 / self._times_too_high) if self._scale == 1.0 else math.sqrt(factor)
-            self._scale *= factor
-            run.scale_learning_rate(run.plugins.name_of(self), self._scale)
-            cut = f"the learning rate is {run.learning_rate:g} from now on, {self._scale:.3g} of what was set"
-        return self._count(run, f"{cut}{back}".removeprefix(", and ")) if cut or back else ""
+            self._rate_scale *= self._cut(_number(alarm, "times_too_high"))
+            run.scale_learning_rate(run.plugins.name_of(self), self._rate_scale)
+            lowered = f"the learning rate is now {run.learning_rate:g}, with a scale of {self._rate_scale:.3g}"
+        return self._count(run, lowered, restored) if lowered or restored else ""
+
+    def _cut(self, times_too_high: float) -> float:
+        """The factor of the next cut."""
+        if times_too_high <= 1.0:
+            return self.factor
+        if self._rate_scale < 1.0:
+            return math.sqrt(self.factor)
+        return min(self.factor, SELF_REPAIR.first_cut_margin / times_too_high)
 
     def _restore(self, run: Run) -> str:
-        """Put back the last healthy snapshot, and say so; the empty string if there is none that would help."""
-        if self._snapshots is None or self._first is None or run.params is None:
+        """Restore the last healthy snapshot, and say so; the empty string if there is none."""
+        if self._rollback is None or run.params is None:
             return ""
-        params = named_arrays(run.params, "params")
-        if run.step > 1 and all(np.array_equal(array, self._first[name]) for name, array in params.items()):
-            return ""  # the script trains other arrays than those that the run knows
-        step = self._snapshots.go_back(_arrays(run))
+        step = self._rollback.restore(run.step, run.params, run.optimizer_state)
         if step is None:
             return ""
-        batch = run.batch
-        if batch is not None and batch.phase == "train":
-            run.skip_batch()  # its gradients are those of the parameters that were given up
-        return f", and the parameters are those of step {step} again"
+        if run.batch is not None and run.batch.phase == "train":
+            run.skip_batch()  # its gradients belong to the parameters that were given up
+        return f"the parameters were restored from step {step}"
 
-    def _count(self, run: Run, what: str) -> str:
-        self._done += 1
-        self._repaired_step = run.step
-        return what
+    def _count(self, run: Run, *done: str) -> str:
+        self._repairs_done += 1
+        self._last_repair_step = run.step
+        return ", and ".join(filter(None, done))
 
 
 def _number(alarm: Alarm, name: str) -> float:
+    """A number of the evidence; 0 if it is not there."""
     value = alarm.evidence.get(name, 0.0)
     return 0.0 if isinstance(value, str) else value
 
 
-def _arrays(run: Run) -> dict[str, Array]:
-    """Parameters and the optimizer's arrays."""
-    return {
-        f"{what}.{name}": array
-        for what, container in (("params", run.params), ("optimizer_state", run.optimizer_state))
-        for name, array in named_arrays(container, what).items()
-    }
-
-
-REMEDIES: Mapping[str, Callable[[SelfRepair, Run], str]] = {
+REMEDIES: Mapping[str, Callable[[SelfRepair, Run, Alarm], str]] = {
     "RNN201": SelfRepair._reset_state,
-    "RNN401": SelfRepair._clip,
-    "RNN403": SelfRepair._leave_out,
-    "RNN406": SelfRepair._zero_gradients,
+    "RNN401": SelfRepair._clip_gradients,
+    "RNN403": SelfRepair._skip_batch,
+    "RNN406": SelfRepair._remove_earlier_gradients,
     "RNN501": SelfRepair._lower_rate,
-    "RNN602": SelfRepair._go_back,
+    "RNN602": SelfRepair._restore_and_lower_rate,
 }
-"""What is done about each code, and said of it; the empty string if nothing could be done."""
+"""The remedy of each code. It returns what was done, or the empty string if nothing could be done."""

@@ -1,0 +1,51 @@
+"""Rollback: parameters and optimizer state come back together, in whatever containers the script has by then."""
+
+import math
+
+import numpy as np
+
+from rnncallbacks.detectors.update.rollback import Rollback
+
+
+def train(steps, *, loss=1.0, every=5):
+    params, velocity = [np.zeros(2)], {"w": np.zeros(2)}
+    rollback = Rollback(0, params, velocity, every)
+    for step in range(1, steps + 1):
+        params[0][...] = step
+        velocity["w"][...] = -step
+        rollback.follow(step, loss, params, velocity)
+    return rollback, params, velocity
+
+
+def test_the_last_healthy_snapshot_comes_back_with_its_optimizer_state():
+    rollback, params, velocity = train(13)
+    assert rollback.restore(13, params, velocity) == 5
+    assert (params[0].tolist(), velocity["w"].tolist()) == ([5.0, 5.0], [-5.0, -5.0])
+
+
+def test_new_arrays_of_the_script_are_filled_in_place():
+    rollback, _, velocity = train(13)
+    others = [np.full(2, 7.0)]
+    assert rollback.restore(13, others, velocity) == 5
+    assert others[0].tolist() == [5.0, 5.0]
+
+
+def test_parameters_that_never_changed_are_not_restored():
+    params = {"w": np.ones(2)}
+    rollback = Rollback(0, params, None, every=5)
+    rollback.follow(1, 1.0, params, None)
+    assert rollback.restore(2, params, None) is None
+    assert rollback.restore(1, params, None) == 0  # the first update has not been made yet
+
+
+def test_a_start_that_is_not_finite_cannot_be_restored():
+    params = {"w": np.array([math.nan])}
+    assert Rollback(0, params, None, every=5).restore(1, params, None) is None
+
+
+def test_divergence_is_that_of_the_losses():
+    assert not train(13)[0].has_diverged
+    rollback, params, velocity = train(13)
+    for step in range(14, 26):
+        rollback.follow(step, 9.0, params, velocity)
+    assert rollback.has_diverged
