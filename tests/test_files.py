@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnncallbacks.errors import OptionError
-from rnncallbacks.files import json_text, make_directory, number, write_atomically
+from rnncallbacks.files import json_text, make_directory, parse_number, write_atomically
 
 
 def names(directory):
@@ -88,13 +88,13 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path):
 
 @given(st.floats() | st.integers(min_value=-(2**53), max_value=2**53))
 def test_every_number_comes_back(value):
-    (back,) = (number(one) for one in json.loads(json_text([value]), parse_constant=pytest.fail))
+    (back,) = (parse_number(one) for one in json.loads(json_text([value]), parse_constant=pytest.fail))
     assert back == value or (math.isnan(back) and math.isnan(value))
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "a word", "", "1", None, True, [1.0], {}])
 def test_what_is_no_number_is_none(value):
-    assert number(value) is None
+    assert parse_number(value) is None
 
 
 def test_words_stand_at_every_depth():

@@ -84,12 +84,12 @@ def worded(value: Any) -> Any:
     return value
 
 
-def number(value: Any) -> float | None:
+def parse_number(value: Any) -> float | None:
     """The number that a value of such a text stands for, or None if it is none.
 
     Example
     -------
-    >>> number("-Infinity"), number(3), number("a note")
+    >>> parse_number("-Infinity"), parse_number(3), parse_number("a note")
     (-inf, 3.0, None)
     """
     if isinstance(value, bool):

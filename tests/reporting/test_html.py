@@ -209,14 +209,6 @@ def test_a_run_without_validation_clipping_or_a_rate(make_folder):
     assert "val" not in flat(Reader(report_page(run)))
 
 
-def test_the_learning_rate_keeps_its_shape(make_folder):
-    folder = make_folder([2.0, 1.0])
-    rows = '{"epoch": 1, "learning_rate": 1.0}\n{"epoch": 2, "learning_rate": 1e-08}\n'
-    (folder / "history.jsonl").write_text(rows)
-    (rate,) = run_charts(read_run(folder))
-    assert not rate.is_logarithmic
-
-
 @pytest.mark.parametrize("count", [1, 24])
 def test_dozens_of_alarms_and_hundreds_of_epochs(make_folder, count):
     codes = sorted(CATALOGUE)[:count]

@@ -1,6 +1,7 @@
 """The diagnosis in the terminal, in full."""
 
 import io
+import sys
 
 import pytest
 from rich.console import Console
@@ -8,8 +9,7 @@ from rich.console import Console
 from rnncallbacks.alarms.alarm import make_alarm
 from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.alarms.diagnosis import Diagnosis, Repair
-from rnncallbacks.reporting.terminal import show_diagnosis
-from rnncallbacks.reporting.verdict import verdict
+from rnncallbacks.reporting.terminal import show_diagnosis, terminal_console, write_field
 
 
 def alarm(code, message="seen", **changes):
@@ -81,36 +81,60 @@ def test_it_fits_the_terminal(diagnosis, width):
     assert max(map(len, shown(diagnosis, width))) <= width
 
 
-def test_the_verdict_names_causes_and_not_consequences(diagnosis):
-    assert verdict([diagnosis]) == (
-        "1 cause found: RNN501 the learning rate is too high; to read more: rnncallbacks explain RNN501"
-    )
+def test_without_a_console_lines_are_plain_and_whole(diagnosis, capsys):
+    show_diagnosis(None, diagnosis)
+    assert capsys.readouterr().out == f"{diagnosis}\n"
 
 
-def test_the_verdict_on_several_runs():
-    healthy, one, other = Diagnosis(), Diagnosis(), Diagnosis()
-    healthy.check("RNN201")
-    one.add(alarm("RNN501"))
-    other.add(alarm("RNN501"))
-    other.add(alarm("RNN101"))
-    assert verdict([healthy, one, other]) == (
-        "2 causes found: RNN501 the learning rate is too high, RNN101 epoch loss divided by the wrong count; "
-        "to read more: rnncallbacks explain CODE"
-    )
+def test_passed_checks_can_be_counted_in_place_of_listed(diagnosis, capsys):
+    show_diagnosis(None, diagnosis, list_passed=False)
+    out = capsys.readouterr().out
+    assert "checks passed: 1\n" in out
+    assert "RNN201" not in out
 
 
-def test_the_verdict_on_nothing_found():
-    assert verdict([]) == verdict([Diagnosis()]) == "nothing was checked"
+def test_severities_have_styles():
     found = Diagnosis()
-    found.check("RNN201")
-    found.check("RNN601")
-    found.add(alarm("RNN402"))
-    found.cannot_check("RNN404", "no closure")
-    assert verdict([found]) == "nothing fired: 2 checks passed, 1 note, 1 not checked"
+    found.add(alarm("RNN501"))
+    out = io.StringIO()
+    show_diagnosis(Console(file=out, width=200, force_terminal=True, color_system="standard"), found)
+    assert "\x1b[1;31mRNN501 " in out.getvalue()
 
 
-def test_what_one_run_could_not_check_and_another_did():
-    one, other = Diagnosis(), Diagnosis()
-    one.cannot_check("RNN604", "there is no validation")
-    other.check("RNN604")
-    assert verdict([one, other]) == "nothing fired: 1 check passed"
+def test_a_field_continues_below_its_value():
+    out = io.StringIO()
+    write_field(Console(file=out, width=20), "name", "one two three four")
+    assert [line.rstrip() for line in out.getvalue().splitlines()] == ["name one two three", "     four"]
+
+
+def test_a_field_in_a_pipe_is_one_line(capsys):
+    write_field(None, "name", "one two three four")
+    assert capsys.readouterr().out == "name one two three four\n"
+
+
+class Stream(io.StringIO):
+    def __init__(self, is_terminal):
+        super().__init__()
+        self.is_terminal = is_terminal
+
+    def isatty(self):
+        return self.is_terminal
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "term", "has_console"),
+    [(True, "xterm", True), (True, "dumb", False), (True, None, True), (False, "xterm", False)],
+)
+def test_only_a_terminal_that_moves_its_cursor_gets_a_console(monkeypatch, is_terminal, term, has_console):
+    monkeypatch.setattr("sys.stdout", Stream(is_terminal))
+    monkeypatch.delenv("TERM", raising=False)
+    if term is not None:
+        monkeypatch.setenv("TERM", term)
+    assert (terminal_console() is not None) is has_console
+
+
+def test_without_rich_there_is_no_console(monkeypatch):
+    monkeypatch.setattr("sys.stdout", Stream(True))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    assert terminal_console() is None

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import click
-from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
 from rnncallbacks.alarms.catalogue import CATALOGUE, page
 from rnncallbacks.config.discovery import find_plugins
 from rnncallbacks.errors import PluginError
+from rnncallbacks.reporting.terminal import terminal_console
 
 HEADINGS = ("code", "severity", "cause", "raised by")
 
@@ -35,11 +35,11 @@ def explain(code: str | None) -> None:
 def show_page(code: str) -> None:
     """Print the page of a code: rendered on a terminal, as Markdown elsewhere."""
     text = page(code)
-    console = Console()
-    if console.is_terminal:
-        console.print(Markdown(text))
-    else:
+    console = terminal_console()
+    if console is None:
         click.echo(text, nl=False)
+    else:
+        console.print(Markdown(text))
 
 
 def show_list(codes: Iterable[str]) -> None:
@@ -48,8 +48,8 @@ def show_list(codes: Iterable[str]) -> None:
     rows: list[tuple[str, ...]] = [
         (code, CATALOGUE[code].severity, CATALOGUE[code].cause, ", ".join(plugins.get(code, ()))) for code in codes
     ]
-    console = Console(highlight=False)
-    if console.is_terminal:
+    console = terminal_console()
+    if console is not None:
         table = Table(*HEADINGS, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         for row in rows:
             table.add_row(*row)

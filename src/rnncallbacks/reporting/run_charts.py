@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from rnncallbacks.files import number
+from rnncallbacks.files import parse_number
 from rnncallbacks.reporting.figures import Chart
 from rnncallbacks.reporting.mark_labels import Mark
 from rnncallbacks.reporting.run_folder import RunFolder
@@ -22,7 +22,7 @@ def run_charts(run: RunFolder) -> list[Chart]:
         ("rate", "Learning rate", {"learning rate": "learning_rate"}),
         ("norm", "Gradient norm, mean of each epoch", norms),
     ):
-        series = {label: [number(row.get(column)) for row in run.rows] for label, column in columns.items()}
+        series = {label: [parse_number(row.get(column)) for row in run.rows] for label, column in columns.items()}
         series = {label: values for label, values in series.items() if any(value is not None for value in values)}
         if series:
             chart = Chart(name=name, title=title, epochs=epochs, series=series, marks=_marks(run))

@@ -13,37 +13,6 @@ from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.errors import OptionError
 from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, LossAveraging, Progress
-from rnncallbacks.reporting.epoch_line import epoch_line, loss_text
-
-ROW = {
-    "epoch": 7,
-    "learning_rate": 1e-3,
-    "train_loss": 1.23456,
-    "val_loss": 2.0,
-    "train_batches": 12,
-    "gradient_norm": 12.3456,
-    "clipped_gradient_norm": 5.0,
-    "clipped_fraction": 0.25,
-}
-
-
-def test_a_line_names_losses_rate_norm_and_share():
-    assert epoch_line(ROW, 100, 1.25) == (
-        "epoch   7/100  train 1.2346  val 2.0000  lr 1.00e-03  grad norm 12.3  clipped 25%  1.2s"
-    )
-
-
-@pytest.mark.parametrize(
-    ("row", "max_epochs", "line"),
-    [
-        ({"epoch": 1}, None, "epoch 1  0.0s"),
-        ({"epoch": 1}, 9, "epoch 1/9  0.0s"),
-        ({"epoch": 1, "val_loss": math.nan}, 10, "epoch  1/10  val nan  0.0s"),
-        ({"epoch": 1, "note_loss": "a word"}, None, "epoch 1  0.0s"),
-    ],
-)
-def test_a_line_leaves_out_what_is_not_there(row, max_epochs, line):
-    assert epoch_line(row, max_epochs, 0.0) == line
 
 
 def test_without_a_terminal_there_are_only_lines(play, capsys):
@@ -241,22 +210,6 @@ def test_a_pipe_needs_no_rich_and_forced_colors_change_nothing():
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     assert [line[:9] for line in done.stdout.splitlines()[:2]] == ["epoch 1/2", "epoch 2/2"]
-
-
-@pytest.mark.parametrize(
-    ("loss", "text"), [(1e300, "1e+300"), (2.5e-7, "2.5e-07"), (0.0, "0.0000"), (-12.5, "-12.5000"), (math.inf, "inf")]
-)
-def test_a_loss_takes_little_room(loss, text):
-    assert loss_text(loss) == text
-    assert epoch_line({"epoch": 1, "train_loss": loss}, None, 0.0) == f"epoch 1  train {text}  0.0s"
-
-
-def test_a_line_leaves_out_what_does_not_fit():
-    whole = epoch_line(ROW, 100, 1.25)
-    for width, last in ((len(whole), "1.2s"), (len(whole) - 1, "25%"), (70, "12.3"), (60, "1.00e-03"), (1, "2.0000")):
-        line = epoch_line(ROW, 100, 1.25, width)
-        assert whole.startswith(line)
-        assert line.endswith(last)
 
 
 @pytest.mark.parametrize("refresh", [0.0, -1.0, "0.1", math.nan])
