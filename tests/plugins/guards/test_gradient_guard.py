@@ -638,6 +638,26 @@ def test_a_run_that_resumes_does_not_begin_anew(tmp_path):
     assert calls == []
 
 
+def test_without_a_closure_a_run_that_resumes_ends_the_checks_whose_copies_a_checkpoint_does_not_keep(tmp_path):
+    guard = GradientGuard()
+
+    def train(epochs):
+        params = {"w": np.array([[1.0, 2.0], [3.0, 4.0]]), "v": np.ones((2, 2))}
+        with Run(params, plugins=[Checkpoint(path=tmp_path / "run"), guard], learning_rate=0.01) as run:
+            for _ in run.epochs(epochs):
+                for _ in run.batches(range(8)):
+                    run.observe(inputs=TOKENS.integers(0, 9, (16, 5)), targets=np.zeros(16, dtype=int))
+                    grads = {"w": 2.0 * params["w"], "v": np.zeros((2, 2))}
+                    run.backward(float((params["w"] ** 2).sum()), grads)
+                    params["w"] -= run.learning_rate * grads["w"]
+        return run
+
+    assert train(1).alarms == []  # after eleven batches, the gradient of v would be one
+    assert train(3).epoch == 3
+    assert guard._batches == 24
+    assert train(3).alarms == []
+
+
 def test_a_second_run_with_the_same_object_begins_anew():
     guard = GradientGuard()
     for _ in range(2):

@@ -41,8 +41,8 @@ class CorrectnessChecks:
     -------
     >>> checks = CorrectnessChecks()
     >>> checks.stop_without_closure()
-    >>> [batch for batch in range(1, 300) if not checks.is_idle(batch)]
-    [1, 2, 10, 250]
+    >>> [batch for batch in range(10, 300) if not checks.is_idle(batch)]
+    [10, 11, 12, 13, 14, 15, 16, 250]
     """
 
     _fault_found: bool = state_field(False)
@@ -57,6 +57,7 @@ class CorrectnessChecks:
         return (
             self._zero_gradients.over
             and self._predicted_decrease.over
+            and batch_number > self._accumulation.thresholds.last_batch
             and not self._gradient_check.scheduled(batch_number)
             and not self._accumulation.due(batch_number)
             and not self.precedes_sum_check(batch_number)

@@ -113,6 +113,8 @@ class GradientGuard(Guard):
             self._conclude(run, self._vanishing.look(number, batch.observed.get("hidden_gradients")))
         if number == self._exploding.thresholds.smallest_sample:
             self._conclude(run, self._exploding.coverage(run.params, updates.first_cosine))
+        if self._correctness.is_idle(number):
+            return
         repaired = bool(run.diagnosis.repairs)
         for result in self._correctness.look(number, batch, loss, grads, run.params, updates, repaired=repaired):
             self._conclude(run, result)
