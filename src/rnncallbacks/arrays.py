@@ -1,6 +1,6 @@
-"""Containers of arrays, as training scripts hold them: names, copies, pairing with gradients, fingerprints.
+"""Containers of arrays: paths, shapes, copies, pairing with gradients, fingerprints.
 
-A container is one array, or a dict, list or tuple of containers, to any depth. ``None`` stands for "nothing here".
+A container is one array, or a dict, list or tuple of containers, nested to any depth. ``None`` is an empty container.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class FlatArrays(Mapping[str, FloatArray]):
     Parameters
     ----------
     shapes:
-        Name of each array to its shape, in the order in which they lie in the buffer.
+        The shape of each array by name, in the order of the buffer.
     dtype:
-        Floating dtype of the buffer.
+        The floating dtype of the buffer.
 
     Example
     -------
@@ -60,7 +60,7 @@ class FlatArrays(Mapping[str, FloatArray]):
         return FlatArrays({name: view.shape for name, view in self._views.items()}, dtype=self.flat.dtype)
 
     def __reduce__(self) -> tuple[Callable[..., FlatArrays], tuple[Any, ...]]:
-        # Copied or pickled one by one, the arrays would no longer be views of the buffer.
+        # The default would copy each array on its own, and they would no longer be views of the buffer.
         return _restored, ({name: view.shape for name, view in self._views.items()}, self.flat)
 
 
@@ -70,12 +70,12 @@ def _restored(shapes: Mapping[str, tuple[int, ...]], flat: FloatArray) -> FlatAr
     return arrays
 
 
-def lie_alike(one: object, other: object) -> bool:
-    """Whether two containers are flat ones that hold arrays of the same names and shapes in the same order.
+def same_layout(one: object, other: object) -> bool:
+    """Whether both are ``FlatArrays`` with the same names and shapes in the same order.
 
     Example
     -------
-    >>> lie_alike(FlatArrays({"w": (2, 3)}), FlatArrays({"w": (2, 3)})), lie_alike({}, FlatArrays({"w": (2, 3)}))
+    >>> same_layout(FlatArrays({"w": (2, 3)}), FlatArrays({"w": (2, 3)})), same_layout({}, FlatArrays({"w": (2, 3)}))
     (True, False)
     """
     if not isinstance(one, FlatArrays) or not isinstance(other, FlatArrays):
@@ -84,10 +84,10 @@ def lie_alike(one: object, other: object) -> bool:
 
 
 def named_arrays(container: object, what: str = "container") -> dict[str, Array]:
-    """The arrays of a container by their path, in the container's order.
+    """The arrays of a container by path, in the order of the container.
 
-    A path joins keys and positions with dots: ``{"cell": [w, b]}`` gives ``cell.0`` and ``cell.1``; a bare array's path
-    is the empty string. ``what`` names the container in an error.
+    A path joins keys and positions with dots: ``{"cell": [w, b]}`` has the paths ``cell.0`` and ``cell.1``. The path of
+    a single array is the empty string. ``what`` names the container in an error.
 
     Raises
     ------
@@ -109,12 +109,12 @@ def named_arrays(container: object, what: str = "container") -> dict[str, Array]
 def _collect(node: object, path: str, what: str, found: dict[str, Array]) -> None:
     if isinstance(node, np.ndarray):
         if path in found:
-            raise ContainerError(f"{what}: two arrays have the path {path!r}", hint="give the keys other names")
+            raise ContainerError(f"{what}: two arrays have the path {path!r}", hint="rename one of the keys")
         found[path] = node
         return
     if node is None:
         return
-    if isinstance(node, (dict, Mapping)):  # dict by itself first: the question to the abstract class is slow
+    if isinstance(node, (dict, Mapping)):  # dict first: isinstance is slow for an abstract class
         children: Iterator[tuple[object, object]] = iter(node.items())
     elif isinstance(node, (list, tuple)):
         children = iter(enumerate(node))
@@ -122,7 +122,7 @@ def _collect(node: object, path: str, what: str, found: dict[str, Array]) -> Non
         where = f"{what} at {path!r}" if path else what
         raise ContainerError(
             f"{where}: expected a NumPy array, or a dict, list or tuple of arrays, got {type(node).__name__}",
-            hint="numbers must be 0-d arrays, as they are changed in place; convert with np.asarray",
+            hint="convert a number with np.asarray: arrays, 0-d ones too, can be changed in place",
         )
     for key, child in children:
         _collect(child, f"{path}.{key}" if path else str(key), what, found)
@@ -145,7 +145,9 @@ def named_shapes(container: object, what: str = "container") -> dict[str, tuple[
 
 
 def copied(arrays: Mapping[str, Array], into: Mapping[str, Array]) -> Mapping[str, Array]:
-    """Copies of the arrays, in place of earlier copies where these fit: large arrays take long to make.
+    """Copies of the arrays, written into the arrays of ``into`` if names, shapes and dtypes agree.
+
+    Reusing the arrays saves the time of allocating large ones in each batch.
 
     Example
     -------
@@ -163,7 +165,7 @@ def copied(arrays: Mapping[str, Array], into: Mapping[str, Array]) -> Mapping[st
 
 
 def map_arrays(function: Callable[[Array], Array], container: Any) -> Any:
-    """The same container with ``function`` applied to each array.
+    """A container of the same structure, with ``function`` applied to each array.
 
     Example
     -------
@@ -183,10 +185,10 @@ def map_arrays(function: Callable[[Array], Array], container: Any) -> Any:
 
 
 def parameters_of(gradients: Mapping[str, Array], params: Mapping[str, Array]) -> dict[str, Array]:
-    """The parameter of each gradient, by the gradient's name; gradients whose parameter is in doubt are left out.
+    """The parameter of each gradient, by the gradient's name; a gradient without an unambiguous parameter is left out.
 
-    A pair has one shape, and one name (``Wxh``), or a name with something added to it (``dWxh``, ``Wxh_grad``), or a
-    shape that no other array has.
+    A gradient and its parameter have the same shape, and one of these holds: they have the same name (``Wxh``); the
+    gradient's name is the parameter's with a prefix or suffix (``dWxh``, ``Wxh_grad``); no other array has the shape.
 
     Example
     -------
@@ -218,7 +220,9 @@ def parameters_of(gradients: Mapping[str, Array], params: Mapping[str, Array]) -
 
 
 def all_finite(arrays: Iterable[Array]) -> bool:
-    """Whether no entry of the arrays is NaN or infinite. An infinite norm is no proof, as its squares may overflow.
+    """Whether no entry of the arrays is NaN or infinite.
+
+    The norm does not decide it: it is infinite, too, where the squares of finite entries overflow.
 
     Example
     -------
@@ -228,14 +232,14 @@ def all_finite(arrays: Iterable[Array]) -> bool:
     return all(bool(np.isfinite(array).all()) for array in arrays)
 
 
-SAMPLE = 64
+FINGERPRINT_ENTRIES = 64
+"""How many entries of each array a fingerprint holds, evenly spaced. Chosen by eye."""
 
 
 def fingerprint(container: object) -> bytes:
-    """Some bytes that differ if the arrays of a container do: of each, its sum of squares and a few of its entries.
+    """Bytes that differ after almost any change of a container's arrays: the sum of squares and some entries of each.
 
-    An update of any size changes a sum of squares, except where it is lost in rounding; that is what the entries are
-    for. Costs a few microseconds an array.
+    A change that rounding hides in the sum of squares usually shows in the entries. An array takes a few microseconds.
 
     Example
     -------
@@ -247,13 +251,13 @@ def fingerprint(container: object) -> bytes:
     >>> fingerprint(params) == before
     False
     """
-    with np.errstate(all="ignore"):  # of a run that diverged
+    with np.errstate(all="ignore"):  # the run may have diverged
         if isinstance(container, FlatArrays):
-            return _print(container.flat)
-        return b"".join(map(_print, named_arrays(container, "params").values()))
+            return _array_fingerprint(container.flat)
+        return b"".join(map(_array_fingerprint, named_arrays(container, "params").values()))
 
 
-def _print(array: Array) -> bytes:
+def _array_fingerprint(array: Array) -> bytes:
     flat = array.reshape(-1)
     sum_of_squares: bytes = np.dot(flat, flat).tobytes()
-    return sum_of_squares + flat[:: max(1, flat.size // SAMPLE)].tobytes()
+    return sum_of_squares + flat[:: max(1, flat.size // FINGERPRINT_ENTRIES)].tobytes()

@@ -1,4 +1,4 @@
-"""Every error that the library raises on purpose. Each says what was expected, what came, and what to do."""
+"""The exceptions of the library. Each message says what was expected and what was given, and the hint what to do."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from collections.abc import Iterable, Sequence
 
 
 class RnnCallbacksError(Exception):
-    """The root of the tree: catch this to catch every error of the library.
+    """The base class of all exceptions of the library.
 
-    ``hint`` says what to do about it; it is printed on a line of its own behind the message.
+    Attributes
+    ----------
+    message:
+        What was expected, what was given, and where.
+    hint:
+        What to do about it, or the empty string. It is printed on a second line.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -22,27 +27,27 @@ class RnnCallbacksError(Exception):
 
 
 class RunStateError(RnnCallbacksError, RuntimeError):
-    """A call that does not belong where it was made: a backward pass in validation, a run after its end."""
+    """A call at the wrong place: a backward pass in a validation phase, or any call after the end of the run."""
 
 
 class ContainerError(RnnCallbacksError, TypeError):
-    """Parameters, gradients or a state in a container, of a dtype, or with a structure that cannot be used."""
+    """Parameters, gradients or a state in an unusable container, dtype or structure."""
 
 
 class LossError(RnnCallbacksError, TypeError):
-    """A loss that is not one number."""
+    """A loss that is not one real number."""
 
 
 class ShapeError(RnnCallbacksError, ValueError):
-    """Two shapes that do not belong together; the message names both."""
+    """Two shapes that do not match; the message names both."""
 
 
 class DataError(RnnCallbacksError, ValueError):
-    """Inputs or targets that cannot be trained on: empty, out of the vocabulary, not finite."""
+    """Inputs, targets or columns that are empty, missing, outside the vocabulary or not finite."""
 
 
 class OptionError(RnnCallbacksError, ValueError):
-    """A setting outside its range."""
+    """An argument or option outside its range."""
 
 
 class PluginError(RnnCallbacksError, TypeError):
@@ -50,9 +55,12 @@ class PluginError(RnnCallbacksError, TypeError):
 
 
 class ConfigurationError(RnnCallbacksError, ValueError):
-    """All problems of one configuration, each on a line of its own.
+    """All problems of one configuration, one on each line.
 
-    ``problems`` holds them one by one.
+    Attributes
+    ----------
+    problems:
+        The problems as a list.
     """
 
     def __init__(self, problems: Sequence[str], *, hint: str = "") -> None:
@@ -65,7 +73,7 @@ class CheckpointError(RnnCallbacksError, ValueError):
 
 
 def closest(word: str, known: Iterable[str]) -> str:
-    """A question naming the known word nearest to ``word``, or the empty string.
+    """The hint "did you mean ...?" with the known word closest to ``word``, or the empty string.
 
     >>> closest("max_nrom", ["max_norm", "mode"])
     "did you mean 'max_norm'?"

@@ -1,4 +1,4 @@
-"""Gradients of one batch, their norm, and the ways to clip them. Knows no plugin and no run."""
+"""The gradients of one batch, their norm, and three ways to clip them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rnncallbacks.errors import ContainerError, OptionError
 def global_norm(arrays: Collection[Array]) -> float:
     r"""The Euclidean norm over all arrays together: :math:`\sqrt{\sum_i \lVert a_i \rVert_2^2}`.
 
-    Squares that overflow or vanish in the arrays' own precision do not spoil it: the sum is then taken again, scaled by
-    the largest entry. NaN if an entry is NaN, otherwise infinity if one is infinite.
+    If the squares overflow or underflow in the precision of the arrays, the entries are scaled by the largest one
+    first. The norm is NaN if an entry is NaN, else infinity if an entry is infinite.
 
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013), section 3.2.
 
@@ -28,7 +28,7 @@ def global_norm(arrays: Collection[Array]) -> float:
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for array in arrays:
             vector = array.ravel("K")
-            if vector.itemsize < 4:  # half precision loses small squares long before the sum vanishes
+            if vector.itemsize < 4:  # small squares underflow in half precision although the sum is not small
                 vector = vector.astype(np.float32)
             squares += float(vector.dot(vector))
     return math.sqrt(squares) if 1e-30 < squares < math.inf else _scaled_norm(arrays)
@@ -51,12 +51,12 @@ def _scaled_squares(array: Array, largest: float) -> float:
 
 
 def clip_by_global_norm(arrays: Collection[Array], max_norm: float) -> tuple[float, float]:
-    r"""Scale all arrays in place by one factor, so that their global norm is at most ``max_norm``.
+    r"""Scale all arrays in place by one factor to a global norm of at most ``max_norm``.
 
     .. math:: g \leftarrow g \cdot \min(1, \mathrm{max\_norm} / \lVert g \rVert)
 
-    A norm that is NaN or infinite leaves every array as it is: scaling by it would spread one bad entry over all the
-    others. Returns the norm before and after.
+    A norm that is NaN or infinite leaves all arrays unchanged, since the factor would make every entry NaN or zero.
+    Returns the norm before and after.
 
     Source: Pascanu et al. (2013), algorithm 1.
 
@@ -86,10 +86,9 @@ def clip_by_global_norm(arrays: Collection[Array], max_norm: float) -> tuple[flo
 
 
 def clip_by_array_norm(arrays: Collection[Array], max_norm: float) -> tuple[float, float]:
-    """Clip each array in place by its own norm, as :func:`clip_by_global_norm` clips all of them by one.
+    """Scale each array in place to a norm of at most ``max_norm``.
 
-    An array with a NaN or infinite entry is left as it is; the others are clipped. Returns the global norm before and
-    after.
+    An array with a NaN or infinite entry is left unchanged. Returns the global norm before and after.
 
     Raises
     ------
@@ -106,7 +105,7 @@ def clip_by_array_norm(arrays: Collection[Array], max_norm: float) -> tuple[floa
 
 
 def clip_by_value(arrays: Collection[Array], max_value: float) -> tuple[float, float]:
-    """Clip each entry in place to ``[-max_value, max_value]``; NaN and infinite entries are left as they are.
+    """Clip each entry in place to ``[-max_value, max_value]``; NaN and infinite entries are left unchanged.
 
     Returns the global norm before and after.
 
@@ -138,11 +137,22 @@ def _check_bound(name: str, bound: float) -> None:
 
 
 class Gradients(Mapping[str, Array]):
-    """The gradients of one batch, by path, whatever container the script keeps them in.
+    """The gradients of one batch by path, from any container of arrays.
 
-    The arrays are the script's own: what a plugin changes in place is what the script updates with. ``arrays`` lists
-    what a norm over everything works on, each entry once: one flat buffer where there is one (of ``flat``), every array
-    otherwise.
+    The arrays are the script's own: a plugin that changes them in place changes the script's update.
+
+    Attributes
+    ----------
+    arrays:
+        Arrays that hold each entry once, for norms and for clipping: the flat buffer of ``FlatArrays``, else the arrays
+        without repetition of tied weights.
+    flat:
+        The container if it is a ``FlatArrays``, else None.
+
+    Raises
+    ------
+    ContainerError
+        The container has no array, or one that is not floating or not writable.
 
     Example
     -------
@@ -160,7 +170,7 @@ class Gradients(Mapping[str, Array]):
         else:
             self._named = named_arrays(container, "gradients")
             _check_usable(self._named)
-            # Tied weights may stand under two names, one perhaps transposed: scaled in place, they must be scaled once.
+            # Tied weights have two names, one perhaps transposed; scaling in place must scale them once.
             self.arrays = list({_memory(array): array for array in self._named.values()}.values())
 
     def __getitem__(self, name: str) -> Array:
@@ -174,22 +184,22 @@ class Gradients(Mapping[str, Array]):
 
     @property
     def norm(self) -> float:
-        """The global norm as it was when it was first asked for: all who look before gradients are changed share it."""
+        """The global norm, computed at the first access and kept for the plugins that read it before any change."""
         if self._norm is None:
             self._norm = global_norm(self.arrays)
         return self._norm
 
     def forget_norm(self) -> None:
-        """Have the norm computed anew: a plugin changed the gradients before the others look at them."""
+        """Have ``norm`` computed again at the next access, after a change of the gradients that others should see."""
         self._norm = None
 
     def check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Refuse a gradient that has another shape than the parameter of the same name.
+        """Refuse a gradient whose shape differs from that of the parameter of the same name.
 
         Raises
         ------
         ContainerError
-            Names both shapes.
+            The message has both shapes.
         """
         for name, array in self.items():
             if array.shape != shapes.get(name, array.shape):
@@ -199,12 +209,12 @@ class Gradients(Mapping[str, Array]):
                 )
 
     def check_same_structure(self, earlier: Gradients) -> None:
-        """Refuse gradients whose names or shapes are not those of an earlier batch.
+        """Refuse gradients whose names or shapes differ from those of an earlier batch.
 
         Raises
         ------
         ContainerError
-            Names the first array that came, went, or changed its shape.
+            The message names the first array that is new, is missing, or changed its shape.
         """
         before = earlier._named
         if self._named is before:

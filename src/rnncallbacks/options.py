@@ -1,4 +1,8 @@
-"""Validators for options of plugins, models and optimizers: attrs fields that say what they expected and what came."""
+"""Validators and converters for attrs fields: the options of plugins, models and optimizers.
+
+A validator raises :class:`~rnncallbacks.errors.OptionError` with the class, the field, the expected value and the
+given one.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ def number(
     below: float | None = None,
     at_most: float | None = None,
 ) -> Validator:
-    """A finite number within bounds.
+    """A validator for a finite number within bounds.
 
     Example
     -------
@@ -54,7 +58,7 @@ def number(
 
 
 def count(at_least: int = 1) -> Validator:
-    """An integer of at least ``at_least``."""
+    """A validator for an integer of at least ``at_least``."""
 
     def validate(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < at_least:
@@ -64,7 +68,7 @@ def count(at_least: int = 1) -> Validator:
 
 
 def one_of(*choices: str) -> Validator:
-    """One of some words."""
+    """A validator for one of several strings."""
 
     def validate(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         if value not in choices:
@@ -75,35 +79,35 @@ def one_of(*choices: str) -> Validator:
 
 
 def flag(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    """True or False."""
+    """The validator for True or False."""
     if not isinstance(value, bool):
         raise _refusal(owner, field, "True or False", value)
 
 
 def column(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    """The name of a history column."""
+    """The validator for the name of a history column."""
     if not isinstance(value, str) or not value.isidentifier():
         raise _refusal(owner, field, "the name of a history column, such as 'val_loss'", value)
 
 
 def as_words(value: Any) -> Any:
-    """A converter: a list of words as a tuple, and anything else as it is, for :func:`words` to see."""
+    """The converter for :func:`words`: makes a list a tuple, and passes on anything else."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def words(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    """A tuple of words; the field's converter is :func:`as_words`."""
+    """The validator for a tuple of strings, with the converter :func:`as_words`."""
     if not isinstance(value, tuple) or not all(isinstance(word, str) for word in value):
-        raise _refusal(owner, field, "a list of words", value)
+        raise _refusal(owner, field, "a list of strings", value)
 
 
 def as_path(value: Any) -> Any:
-    """A converter: text as a path, and anything else as it is, for :func:`path` to see."""
+    """The converter for :func:`path`: makes a string a path, and passes on anything else."""
     return Path(value) if isinstance(value, str | os.PathLike) else value
 
 
 def path(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    """A path; the field's converter is :func:`as_path`."""
+    """The validator for a path, with the converter :func:`as_path`."""
     if not isinstance(value, Path):
         raise _refusal(owner, field, "a path", value)
 

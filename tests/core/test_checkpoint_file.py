@@ -241,11 +241,13 @@ def test_another_version_of_a_plugin_changes_nothing(tmp_path):
             pass
 
     params = {"w": np.zeros((2, 3)), "b": np.zeros(3)}
-    with pytest.raises(CheckpointError, match=r"plugin 'keeper' keeps \['other'\], the file has \['state'\]"):
+    with pytest.raises(CheckpointError, match=r"plugin 'keeper' has the state \['other'\], the file has \['state'\]"):
         load_checkpoint(Run(params, plugins={"keeper": Newer()}), path)
     holder = Keeper()
     holder.state = counter(1, 1)
-    with pytest.raises(CheckpointError, match=r"'keeper', state, keeps \['count', 'inner'\], the file has None"):
+    with pytest.raises(
+        CheckpointError, match=r"'keeper', state, has the state \['count', 'inner'\], the file has None"
+    ):
         load_checkpoint(Run(params, plugins={"keeper": holder}), path)
     assert not params["w"].any()
 
@@ -291,7 +293,7 @@ def test_a_state_that_cannot_be_kept_is_named_and_the_old_file_stays(tmp_path, s
     path = saved(tmp_path)
     before = path.read_bytes()
     plugin = Keeper()
-    with pytest.raises(CheckpointError, match=r"plugins\.keeper\.state.*: a \w+ cannot be kept in a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"plugins\.keeper\.state.*: a \w+ cannot be saved in a checkpoint"):
         train(Run(np.zeros(1), plugins={"keeper": plugin}), path, states=[(plugin, state)])
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["file"]

@@ -151,7 +151,7 @@ def test_a_mask_of_another_length_than_the_batch_is_refused():
     state = HiddenState(LAYOUTS["columns"])
     state.carry(filled("columns", 4))
     state.reset(np.array([True, False, True]))
-    with pytest.raises(ShapeError, match=r"mask has shape \(3,\), but the state \(3, 4\) holds 4 sequences on axis 1"):
+    with pytest.raises(ShapeError, match=r"mask has shape \(3,\), but the state \(3, 4\) has 4 sequences on axis 1"):
         state.enter(4)
 
 
@@ -159,7 +159,7 @@ def test_two_masks_of_different_lengths_are_refused():
     state = HiddenState(LAYOUTS["columns"])
     state.carry(filled("columns", 4))
     state.reset(np.array([True, False, True, False]))
-    with pytest.raises(ShapeError, match=r"\(4,\), \(1,\)"):
+    with pytest.raises(ShapeError, match=r"expected a mask of shape \(4,\), got \(1,\)"):
         state.reset(np.array([True]))
 
 
@@ -236,7 +236,7 @@ def test_a_reset_function_is_called_for_all_rows_and_for_none_left_alone():
     assert calls == ["reset", "reset"]
     states.reset("train", [False, False])
     assert calls == ["reset", "reset"]
-    with pytest.raises(RunStateError, match="1 of 2 sequences begin anew, but the function in reset= resets all"):
+    with pytest.raises(RunStateError, match="1 of 2 sequences begin here, but reset= resets all of them"):
         states.reset("train", [True, False])
     assert calls == ["reset", "reset"]
 

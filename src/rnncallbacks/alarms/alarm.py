@@ -1,4 +1,4 @@
-"""Alarms: what a plugin found wrong with a run."""
+"""Alarms: findings of plugins, with their evidence and remedy."""
 
 from __future__ import annotations
 
@@ -17,19 +17,33 @@ ACTIONS: tuple[Action, ...] = ("warn", "stop", "raise", "repair")
 
 
 def _plain(evidence: Mapping[str, Any]) -> Mapping[str, float | int | str]:
-    """NumPy's numbers as Python's, which JSON can hold, and closed to changes."""
+    """A read-only copy with Python's numbers for NumPy's, so that JSON can hold it."""
     scalars = (np.generic, np.ndarray)
     return MappingProxyType({name: one.item() if isinstance(one, scalars) else one for name, one in evidence.items()})
 
 
 @attrs.frozen(kw_only=True)
 class Alarm:
-    """One finding, with the numbers that prove it.
+    """One finding of a run, with its evidence.
 
-    ``evidence`` maps names to numbers or words: what was seen and what was expected. ``epoch`` and ``step`` say where
-    it was first found, both counted from 1; a step is a training batch. ``action`` is what the plugin wanted done.
-    ``count`` says how often it was found. ``explained_by`` is the code of the cause from which it follows, None if it
-    is a cause itself.
+    Attributes
+    ----------
+    code:
+        The code, such as ``"RNN602"``.
+    cause, remedy, severity:
+        What is wrong, what to do, and "info", "warning" or "error".
+    message:
+        What was measured in this run.
+    evidence:
+        Numbers and strings by name: the measured and the expected values.
+    epoch, step:
+        Where the alarm was first raised, both counted from 1; a step is a training batch.
+    action:
+        "warn", "stop", "raise" or "repair".
+    count:
+        How often the code was raised.
+    explained_by:
+        The code of the cause whose consequence this alarm is, or None if it is a cause.
 
     Example
     -------
@@ -54,7 +68,7 @@ class Alarm:
 
     @property
     def headline(self) -> str:
-        """Code, cause, message, where and how often, on one line."""
+        """Code, cause, message, place and count on one line."""
         times = f", {self.count} times" if self.count > 1 else ""
         return f"{self.code} {self.cause}: {self.message} (epoch {self.epoch}, step {self.step}{times})"
 
@@ -75,7 +89,13 @@ class Alarm:
 
 
 class AlarmRaised(RnnCallbacksError, RuntimeError):  # noqa: N818  (it reports an alarm, which is no fault of a call)
-    """An alarm whose plugin was told ``action="raise"``; ``alarm`` is the alarm."""
+    """An alarm with the action "raise".
+
+    Attributes
+    ----------
+    alarm:
+        The alarm.
+    """
 
     def __init__(self, alarm: Alarm) -> None:
         super().__init__(f"{alarm.code} {alarm.message}", hint=alarm.remedy)
@@ -94,12 +114,12 @@ def make_alarm(
     epoch: int,
     step: int,
 ) -> Alarm:
-    """An alarm whose cause, remedy and severity are the catalogue's where they are None.
+    """An alarm; ``cause``, ``remedy`` and ``severity`` default to those of the catalogue.
 
     Raises
     ------
     OptionError
-        The action or severity is none of its words, or the catalogue lacks the code and one of the three is not given.
+        The action or severity is unknown, or the code is not in the catalogue and one of the three is None.
     """
     if action not in ACTIONS:
         raise OptionError(f"run.raise_alarm: expected action {_words(ACTIONS)}, got {action!r}")

@@ -26,8 +26,12 @@ def _codes(text: str) -> tuple[str, ...]:
 class Entry:
     """The catalogue's entry for one code.
 
-    ``explains`` lists the codes that are consequences of this cause when both are raised. They come after this code in
-    the catalogue.
+    Attributes
+    ----------
+    cause, severity, remedy:
+        What an alarm of this code says, unless the finding brings its own.
+    explains:
+        The codes that are consequences of this cause if both are raised. They come after this code in the catalogue.
     """
 
     cause: str
@@ -36,7 +40,7 @@ class Entry:
     explains: tuple[str, ...] = attrs.field(default="", converter=_codes)
 
 
-# In the order of attribution: if several causes explain an alarm, the first one in this order is named.
+# The order decides attribution: of several causes that explain an alarm, the first is named.
 CATALOGUE: Mapping[str, Entry] = MappingProxyType(
     {
         "RNN701": Entry(
@@ -183,7 +187,7 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
         ),
     }
 )
-"""Every code of the library."""
+"""The entry of each code of the library."""
 
 
 def page(code: str) -> str:

@@ -131,7 +131,7 @@ class Diagnosis:
     >>> diagnosis.check("RNN201")
     >>> diagnosis.cannot_check("RNN404", "pass closure= to run.backward")
     >>> print(diagnosis)
-    passed
+    passed: looked for and not found
       RNN201 the hidden state leaks between unrelated sequences
     not checked
       pass closure= to run.backward

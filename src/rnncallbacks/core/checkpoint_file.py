@@ -1,7 +1,7 @@
-"""Checkpoints: one file with all that a run needs to go on as if it had never stopped.
+"""Checkpoints: files from which a run continues as if it had not stopped.
 
-The file is a safetensors file: arrays under their paths, and everything else as JSON in its metadata. A plugin's state
-is its attrs fields with ``init=False``, kept under the name by which it is registered.
+A checkpoint is a safetensors file: arrays under their paths, and everything else as JSON in the metadata. A plugin's
+state is saved under the name by which the plugin is registered.
 """
 
 from __future__ import annotations
@@ -30,22 +30,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("rnncallbacks")
 VERSION = "1"
+TRAINED = ("params", "optimizer_state")
+"""The containers whose arrays a checkpoint restores in place, and the first word of their paths."""
 
 
 def save_checkpoint(run: Run, summary: EpochSummary, path: Path) -> None:
-    """Write the run as it stands at the end of the epoch of ``summary``, replacing the file at once or not at all.
+    """Write the run as it is at the end of the epoch of ``summary``; the file is replaced as a whole or not at all.
 
     Raises
     ------
     CheckpointError
-        The run does not know its parameters, or a plugin's state holds what cannot be written.
+        The run has no parameters, or the state of a plugin has a value that cannot be written.
     OSError
-        The file cannot be written; an earlier one is then as it was.
+        The file cannot be written. An earlier file is unchanged.
     """
     if run.params is None:
         raise CheckpointError("a checkpoint needs the parameters", hint="pass them to Run(params)")
     arrays: dict[str, Array] = {}
-    kept = {
+    content = {
         "epoch": run.epoch,
         "step": run.step,
         "scales": run.scales,
@@ -60,43 +62,81 @@ def save_checkpoint(run: Run, summary: EpochSummary, path: Path) -> None:
             for name, plugin in run.plugins.items()
         },
     }
-    for what, container in (("params", run.params), ("optimizer_state", run.optimizer_state)):
-        arrays |= {f"{what}.{name}": array for name, array in named_arrays(container, what).items()}
+    arrays |= _trained_arrays(run)
     contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
-    write_atomically(path, save(contiguous, metadata={"version": VERSION, "run": json.dumps(kept)}))
+    write_atomically(path, save(contiguous, metadata={"version": VERSION, "run": json.dumps(content)}))
 
 
 def load_checkpoint(run: Run, path: Path) -> None:
-    """Put a run back to where :func:`save_checkpoint` left it; parameters and optimizer state are filled in place.
+    """Restore a run to the state that :func:`save_checkpoint` wrote; parameters and optimizer state change in place.
 
-    Plugins that the file does not know start anew, and state of plugins that the run does not have is left; both are
-    logged.
+    Plugins of the run that the file does not have start with their defaults. States in the file of plugins that the run
+    does not have are ignored. Both are logged.
 
     Raises
     ------
     CheckpointError
-        The file is no checkpoint, or it belongs to other parameters or plugins; the run is then as it was.
+        The file is not a checkpoint, or belongs to other parameters or plugins. The run is unchanged.
     RunStateError
-        The run has begun already; it is then as it was.
+        The run has begun already. It is unchanged.
     """
+    content, arrays = _read(path)
+    targets = _trained_arrays(run)
+    _check_arrays(targets, arrays, path)
+    for name in run.plugins.keys() ^ content["plugins"].keys():
+        logger.warning("%s: plugin %r is in %s only", path, name, "the run" if name in run.plugins else "the file")
+    states = {
+        name: {field: _decode(value, arrays) for field, value in fields.items()}
+        for name, fields in content["plugins"].items()
+        if name in run.plugins
+    }
+    for name, fields in states.items():
+        _check_fields(run.plugins[name], fields, f"{path}: plugin {name!r}")
+    run.resume(
+        epoch=content["epoch"],
+        step=content["step"],
+        # Nothing would ever change the scale of a plugin that the run does not have.
+        scales={
+            name: scale for name, scale in content["scales"].items() if name not in content["plugins"] or name in states
+        },
+        rows=content["history"],
+        alarms=[Alarm(**alarm) for alarm in content["alarms"]],
+        repairs=[Repair(**repair) for repair in content["repairs"]],
+        hidden=_decode(content["hidden"], arrays),
+    )
+    for name, array in targets.items():
+        array[...] = arrays[name]
+    for name, fields in states.items():
+        _restore(run.plugins[name], fields)
+
+
+def _trained_arrays(run: Run) -> dict[str, Array]:
+    """The parameters and the optimizer's arrays by their paths in the file."""
+    return {
+        f"{what}.{name}": array
+        for what, container in zip(TRAINED, (run.params, run.optimizer_state), strict=True)
+        for name, array in named_arrays(container, what).items()
+    }
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The JSON and the arrays of a checkpoint."""
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
         if metadata.get("version") != VERSION:
             raise CheckpointError(f"{path}: expected a checkpoint of version {VERSION}, got {metadata.get('version')}")
-        kept = json.loads(metadata["run"])
+        return json.loads(metadata["run"]), arrays
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
 
-    targets = {
-        f"{what}.{name}": array
-        for what, container in (("params", run.params), ("optimizer_state", run.optimizer_state))
-        for name, array in named_arrays(container, what).items()
-    }
-    saved = {name: array for name, array in arrays.items() if name.startswith(("params.", "optimizer_state."))}
+
+def _check_arrays(targets: Mapping[str, Array], arrays: Mapping[str, Array], path: Path) -> None:
+    """Refuse parameters and optimizer state that differ in name, shape or dtype, or cannot be written to."""
+    saved = {name: array for name, array in arrays.items() if name.startswith(tuple(f"{what}." for what in TRAINED))}
     for name in {**targets, **saved}:
         here, there = (_describe(where.get(name)) for where in (targets, saved))
         if here != there:
@@ -104,32 +144,9 @@ def load_checkpoint(run: Run, path: Path) -> None:
                 f"{path}: {name} is {here} in this run, {there} in the file",
                 hint="a checkpoint belongs to one model and one optimizer: build those it was saved with",
             )
-    for name in run.plugins.keys() ^ kept["plugins"].keys():
-        logger.warning("%s: plugin %r is in %s only", path, name, "the run" if name in run.plugins else "the file")
-    states = {
-        name: {field: _decode(value, arrays) for field, value in fields.items()}
-        for name, fields in kept["plugins"].items()
-        if name in run.plugins
-    }
-    for name, fields in states.items():
-        _check_fields(run.plugins[name], fields, f"{path}: plugin {name!r}")
-    run.resume(
-        epoch=kept["epoch"],
-        step=kept["step"],
-        # The scale of a plugin that the run no longer has would stay for good.
-        scales={name: scale for name, scale in kept["scales"].items() if name not in kept["plugins"] or name in states},
-        rows=kept["history"],
-        alarms=[Alarm(**alarm) for alarm in kept["alarms"]],
-        repairs=[Repair(**repair) for repair in kept["repairs"]],
-        hidden=_decode(kept["hidden"], arrays),
-    )
     for name, array in targets.items():
         if not array.flags.writeable:
             raise CheckpointError(f"{path}: {name} cannot be written to", hint="copy it first: np.array(parameter)")
-    for name, array in targets.items():
-        array[...] = arrays[name]
-    for name, fields in states.items():
-        _restore(run.plugins[name], fields)
 
 
 def _describe(array: Array | None) -> str:
@@ -141,8 +158,8 @@ def _check_fields(target: object, fields: object, what: str) -> None:
     if not isinstance(fields, Mapping) or fields.keys() != here.keys():
         there = sorted(fields) if isinstance(fields, Mapping) else fields
         raise CheckpointError(
-            f"{what} keeps {sorted(here)}, the file has {there}",
-            hint="a checkpoint belongs to one version of a plugin: leave the plugin out, or use that version",
+            f"{what} has the state {sorted(here)}, the file has {there}",
+            hint="a checkpoint belongs to one version of a plugin: leave the plugin out, or install that version",
         )
     for name, value in here.items():
         if attrs.has(type(value)):
@@ -159,7 +176,7 @@ def _restore(target: object, state: Mapping[str, Any]) -> None:
 
 
 def _encode(value: Any, path: str, arrays: dict[str, Array]) -> Any:
-    """The value as JSON, its arrays put aside under their paths; tuples, arrays and dicts are marked as such."""
+    """The value as JSON, with its arrays moved to ``arrays``; tuples, arrays and dicts are marked by a one-key dict."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic):
@@ -175,9 +192,9 @@ def _encode(value: Any, path: str, arrays: dict[str, Array]) -> Any:
     if attrs.has(type(value)) and (state := saved_state(value)):
         return _encode(state, path, arrays)
     raise CheckpointError(
-        f"{path}: a {type(value).__name__} cannot be kept in a checkpoint",
-        hint="state is numbers, words and arrays; lists, tuples and dicts of these; and attrs objects, by the rule for "
-        "plugins. A field that a checkpoint leaves out is declared with state_field(..., saved=False)",
+        f"{path}: a {type(value).__name__} cannot be saved in a checkpoint",
+        hint="state may be numbers, strings and arrays; lists, tuples and dicts of these; and attrs objects with state "
+        "fields. Declare a field that checkpoints do not save with state_field(..., saved=False)",
     )
 
 

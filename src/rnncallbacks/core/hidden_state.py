@@ -1,4 +1,4 @@
-"""The hidden state between batches: carried, marked for a reset, handed out."""
+"""The hidden state between batches: carried, marked for a reset, returned for the next forward pass."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Zeros = Callable[[int], Any]
 
 
 class HiddenState:
-    """The state of one phase: what the last batch carried over, or zeros where a reset is due.
+    """The state of one phase: the state carried from the last batch, or zeros where a reset is due.
 
-    A reset only marks the state. The zeros are made when the state is asked for, because only then is the width of the
-    batch known. States are arrays or containers of arrays (an LSTM's ``(h, c)``), treated array by array.
+    A reset only marks the state. The zeros are made by :meth:`enter`, which knows the batch size. A state is an array
+    or a container of arrays, such as an LSTM's ``(h, c)``.
     """
 
     def __init__(self, zeros: Zeros | None) -> None:
@@ -29,7 +29,15 @@ class HiddenState:
         self._expected: tuple[int, dict[str, tuple[int, ...]]] | None = None
 
     def enter(self, batch_size: int) -> Any:
-        """The state with which a batch of ``batch_size`` sequences enters the forward pass."""
+        """The state with which a batch of ``batch_size`` sequences enters the forward pass.
+
+        Raises
+        ------
+        RunStateError
+            The run knows no shape for the state.
+        ContainerError, ShapeError
+            The carried state has another structure or batch size than a zero state.
+        """
         if self._zeros is None:
             raise RunStateError(
                 "run.hidden: the run does not know the shape of the state",
@@ -54,10 +62,16 @@ class HiddenState:
             fresh = named_arrays(self._zeros(batch_size), "zeros(batch_size)")
             self._carried = self._reset_rows(carried, fresh, self._due)
             self._due = None
-        return map_arrays(np.ndarray.copy, self._carried)  # a script may compute in the array that it is given
+        return map_arrays(np.ndarray.copy, self._carried)  # the script may change the array that it gets
 
     def carry(self, state: Any) -> None:
-        """Keep a copy of ``state`` for the next batch."""
+        """Keep a copy of ``state`` for the next batch.
+
+        Raises
+        ------
+        ContainerError
+            The state holds no array.
+        """
         if not named_arrays(state, "state"):
             raise ContainerError("run.carry: expected a state of at least one array, got none")
         self._due = None
@@ -69,11 +83,11 @@ class HiddenState:
             self._carried = self._due = None
         elif self._carried is not None:
             if self._due is not None and self._due.shape != rows.shape:
-                raise ShapeError(f"reset of some rows: masks of shapes {self._due.shape}, {rows.shape} for one state")
+                raise ShapeError(f"run.reset_hidden: expected a mask of shape {self._due.shape}, got {rows.shape}")
             self._due = rows if self._due is None else self._due | rows
 
     def _shapes(self, batch_size: int) -> dict[str, tuple[int, ...]]:
-        """Those of a zero state, which is made for that only when the batch size is another than before."""
+        """The shapes of a zero state; they are computed again only for a new batch size."""
         assert self._zeros is not None
         if self._expected is None or self._expected[0] != batch_size:
             fresh = named_arrays(self._zeros(batch_size), "zeros(batch_size)")
@@ -87,7 +101,7 @@ class HiddenState:
             axis = axes[name]
             if rows.shape != (array.shape[axis],):
                 raise ShapeError(
-                    f"reset of some rows: the mask has shape {rows.shape}, but the state {array.shape} holds "
+                    f"run.reset_hidden: the mask has shape {rows.shape}, but the state {array.shape} has "
                     f"{array.shape[axis]} sequences on axis {axis}",
                     hint="give one truth value for each sequence of the batch",
                 )
@@ -97,7 +111,7 @@ class HiddenState:
         return map_arrays(lambda array: replaced[id(array)], self._carried)
 
     def _batch_axes(self) -> dict[str, int]:
-        """The axis of each array on which the batch lies: the only one on which zeros(1) and zeros(2) differ."""
+        """The batch axis of each array: the only axis on which zeros(1) and zeros(2) differ."""
         assert self._zeros is not None
         one, two = named_arrays(self._zeros(1), "zeros(1)"), named_arrays(self._zeros(2), "zeros(2)")
         axes = {}
@@ -114,7 +128,7 @@ class HiddenState:
 
     @property
     def carried(self) -> Any:
-        """What the last batch carried over, or None; a checkpoint keeps it, and sets it again."""
+        """The state carried from the last batch, or None. Checkpoints save and restore it."""
         return self._carried
 
     @carried.setter
@@ -123,9 +137,19 @@ class HiddenState:
 
 
 class HiddenStates:
-    """The states of a run by phase, so that validation never leaks into training; and what a reset means for the run.
+    """The states of a run, one for each phase, so that validation never leaks into training.
 
-    ``reset`` zeroes a state that lies inside a model object, where the run does not see it.
+    Parameters
+    ----------
+    zeros:
+        A function from the batch size to a zero state, or None.
+    reset:
+        A function without arguments that sets a state inside a model object to zero, or None.
+
+    Raises
+    ------
+    OptionError
+        One of them is not a function.
     """
 
     def __init__(self, zeros: Zeros | None, reset: Callable[[], object] | None) -> None:
@@ -144,7 +168,15 @@ class HiddenStates:
         return self._phases[phase]
 
     def reset(self, phase: str, rows: npt.ArrayLike | None) -> None:
-        """Reset a phase's state, or only the sequences where ``rows`` is true."""
+        """Reset the state of a phase, or only the sequences where ``rows`` is true.
+
+        Raises
+        ------
+        OptionError
+            ``rows`` does not hold truth values.
+        RunStateError
+            There is no state to reset, or ``reset=`` would have to reset some sequences only.
+        """
         mask = None if rows is None else np.asarray(rows)
         if mask is not None and mask.dtype != bool:
             raise OptionError(
@@ -158,7 +190,7 @@ class HiddenStates:
                 self._reset()
             elif mask.any():
                 raise RunStateError(
-                    f"{int(mask.sum())} of {mask.size} sequences begin anew, but the function in reset= resets all",
+                    f"{int(mask.sum())} of {mask.size} sequences begin here, but reset= resets all of them",
                     hint="use run.hidden and run.carry, which reset single rows, or hidden_state_reset(when='batch')",
                 )
         elif self._zeros is None:
@@ -179,7 +211,7 @@ class HiddenStates:
 
 
 def zeros_of(hidden_size: int, params: Any) -> Zeros:
-    """From the batch size to zeros of shape ``(hidden_size, batch_size)``, in the dtype of the parameters."""
+    """A function from the batch size to zeros of shape ``(hidden_size, batch_size)``, in the parameters' dtype."""
     size = as_count(hidden_size, "Run", "hidden_size")
     arrays = named_arrays(params, "params").values()
     dtype = next((array.dtype for array in arrays if np.issubdtype(array.dtype, np.floating)), np.dtype(float))

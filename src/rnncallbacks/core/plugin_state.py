@@ -1,7 +1,7 @@
-"""The state of a plugin: its attrs fields that are no options.
+"""The state of a plugin: the attrs fields that are not options.
 
-A field with ``init=True`` is an option of the plugin. A field with ``init=False`` is its state: it has its default when
-a run begins, and a checkpoint keeps it unless it is declared with ``saved=False``.
+A field with ``init=True`` is an option of the plugin. A field with ``init=False`` is state: it is set to its default
+when a run begins, and checkpoints save it unless it is declared with ``saved=False``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SAVED = "rnncallbacks.saved"
 
 
 def state_field(default: Any = attrs.NOTHING, *, factory: Callable[[], Any] | None = None, saved: bool = True) -> Any:
-    """A field of an attrs class that is state and no option.
+    """Declare a field of an attrs class as state.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def state_field(default: Any = attrs.NOTHING, *, factory: Callable[[], Any] | No
     factory:
         A function without arguments that makes the value at the start of a run, for lists, dicts and objects.
     saved:
-        Whether checkpoints keep the field. A field that is not saved has its default also in a run that resumes.
+        Whether checkpoints save the field. A field that is not saved is reset in a run that resumes, too.
 
     Example
     -------
@@ -42,10 +42,10 @@ def state_field(default: Any = attrs.NOTHING, *, factory: Callable[[], Any] | No
 
 
 def reset_state(plugin: object, *, keep_saved: bool = False) -> None:
-    """Set the state fields of an attrs object to their defaults; fields without a default stay as they are.
+    """Set the state fields of an attrs object to their defaults; fields without a default are left unchanged.
 
-    With ``keep_saved``, only the fields that checkpoints leave out are reset, also those of attrs objects in other
-    fields: the others were just restored. Objects of other classes stay as they are.
+    With ``keep_saved``, only the fields that checkpoints do not save are reset, also in attrs objects held by other
+    fields. Objects of other classes are left unchanged.
 
     Example
     -------
@@ -69,7 +69,7 @@ def reset_state(plugin: object, *, keep_saved: bool = False) -> None:
 
 
 def saved_state(plugin: object) -> dict[str, Any]:
-    """The state that a checkpoint keeps, by field name; empty for an object of another kind."""
+    """The state that a checkpoint saves, by field name; empty for an object of another class."""
     return {field.name: getattr(plugin, field.name) for field in _state_fields(plugin) if _is_saved(field)}
 
 

@@ -55,8 +55,8 @@ def test_a_configuration_with_a_typo_is_refused(options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ignore": "RNN601"}, "AlarmSelection: ignore: expected a list of words, got 'RNN601'"),
-        ({"select": [601]}, r"AlarmSelection: select: expected a list of words, got \(601,\)"),
+        ({"ignore": "RNN601"}, "AlarmSelection: ignore: expected a list of strings, got 'RNN601'"),
+        ({"select": [601]}, r"AlarmSelection: select: expected a list of strings, got \(601,\)"),
         ({"severity": "info"}, "AlarmSelection: severity: expected a mapping of codes to severities, got 'info'"),
     ],
 )

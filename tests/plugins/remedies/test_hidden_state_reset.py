@@ -109,7 +109,7 @@ def test_a_short_last_batch_after_a_reset_is_no_problem():
 
 def test_a_mask_of_the_wrong_length_names_both_shapes():
     run = Run(plugins=[HiddenStateReset()], **COLUMNS)
-    with pytest.raises(ShapeError, match=r"the mask has shape \(2,\), but the state \(2, 3\) holds 3 sequences"):
+    with pytest.raises(ShapeError, match=r"the mask has shape \(2,\), but the state \(2, 3\) has 3 sequences"):
         train_only(run, [starting(1, 1, 1), starting(0, 1)])
 
 
@@ -132,7 +132,10 @@ def test_a_function_that_resets_is_called():
 def test_a_function_cannot_reset_single_rows_and_says_what_can():
     run = Run(plugins=[HiddenStateReset()], reset=lambda: None)
     loader = [starting(1, 1, 1), starting(0, 0, 0), starting(0, 1, 0)]
-    with pytest.raises(RunStateError, match="1 of 3 sequences begin anew, but the function in reset= resets all"), run:
+    with (
+        pytest.raises(RunStateError, match="1 of 3 sequences begin here, but reset= resets all of them"),
+        run,
+    ):
         [list(run.batches(loader)) for _ in run.epochs(1)]
 
 

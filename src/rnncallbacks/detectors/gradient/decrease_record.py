@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, FlatArrays, lie_alike
+from rnncallbacks.arrays import Array, FlatArrays, same_layout
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.decrease_regression import (
     DecreaseComparison,
@@ -81,7 +81,7 @@ class DecreaseRecord:
         """
         if self.over:
             return None
-        if not params or (not lie_alike(self._before, params) and [*self._before] != [*params]):
+        if not params or (not same_layout(self._before, params) and [*self._before] != [*params]):
             if self._before or not params:  # parameters that come and go are not followed
                 self.stop()
                 return None

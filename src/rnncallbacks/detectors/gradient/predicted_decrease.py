@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rnncallbacks.arrays import Array, FlatArrays, lie_alike, named_arrays, parameters_of
+from rnncallbacks.arrays import Array, FlatArrays, named_arrays, parameters_of, same_layout
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.detectors.gradient.decrease_record import DecreaseRecord
@@ -88,7 +88,7 @@ class PredictedDecreaseDetector:
         if params is None or self._order.contiguous or uncertain or normalized:
             self.stop()
             return None
-        if gradients.flat is not None and isinstance(params, FlatArrays) and lie_alike(params, gradients.flat):
+        if gradients.flat is not None and isinstance(params, FlatArrays) and same_layout(params, gradients.flat):
             found = self._record.add(loss, gradients.flat, params)
         else:
             pairs = _without_tied(gradients, parameters_of(gradients, named_arrays(params)))

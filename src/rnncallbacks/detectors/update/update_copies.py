@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from rnncallbacks.arrays import Array, FlatArrays, copied, lie_alike, named_arrays
+from rnncallbacks.arrays import Array, FlatArrays, copied, named_arrays, same_layout
 from rnncallbacks.detectors.update.metrics import orthogonal_norm
 from rnncallbacks.detectors.update.update_record import UpdateRecord
 from rnncallbacks.gradients import Gradients
@@ -40,7 +40,7 @@ class UpdateCopies:
     def take(self, params: Any, gradients: Gradients, *, keep_gradients: bool) -> None:
         """Copy the parameters, and the gradients if they are to be kept."""
         flat_gradients = gradients.flat
-        self.flat = lie_alike(params, flat_gradients)
+        self.flat = same_layout(params, flat_gradients)
         self.gradient_norm = gradients.norm
         self.parameters = copied(self._arrays(params), self.parameters)
         if keep_gradients:

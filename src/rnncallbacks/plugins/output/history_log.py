@@ -13,7 +13,7 @@ from rnncallbacks import options
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.errors import OptionError
-from rnncallbacks.files import json_text, make_directory, worded, write_atomically
+from rnncallbacks.files import json_text, json_values, make_directory, write_atomically
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.alarm import Alarm
@@ -81,7 +81,7 @@ class HistoryLog:
         self._append("history.jsonl", _line(row))
         if row.keys() <= set(self._columns):
             with self._file("history.csv").open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, self._columns, lineterminator="\n").writerow(worded(row))
+                csv.DictWriter(file, self._columns, lineterminator="\n").writerow(json_values(row))
         else:
             self._write_csv([*run.history, row])
 
@@ -115,7 +115,7 @@ class HistoryLog:
         text = io.StringIO()
         writer = csv.DictWriter(text, self._columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(worded(row) for row in rows)
+        writer.writerows(json_values(row) for row in rows)
         write_atomically(self._file("history.csv"), text.getvalue())
 
 
