@@ -1,9 +1,9 @@
 """Base classes of plugins, for the library and for third parties: guards, schedules, monitors, and their state."""
 
+from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.bases.monitor import ColumnMonitor
 from rnncallbacks.bases.schedule import LearningRateSchedule
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.finding import CheckResult, Finding
 
 __all__ = ["CheckResult", "ColumnMonitor", "Finding", "Guard", "LearningRateSchedule", "state_field"]

@@ -11,8 +11,8 @@ from rnncallbacks.alarms.alarm import ACTIONS, Action
 from rnncallbacks.core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from rnncallbacks.alarms.finding import CheckResult, Finding
     from rnncallbacks.core.run import Run
-    from rnncallbacks.detectors.finding import CheckResult, Finding
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from rnncallbacks.detectors.finding import Finding
+from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.detectors.nonfinite import NonFiniteOrigin
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rnncallbacks.alarms.catalogue import Severity
+from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.arrays import fingerprint
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN
-from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.errors import ContainerError
 
 if TYPE_CHECKING:

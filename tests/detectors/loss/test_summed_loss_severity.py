@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rnncallbacks.detectors.finding import Finding
+from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.detectors.loss.summed_loss_severity import THRESHOLDS, SummedLossSeverity
 
 FINDING = Finding("RNN301", "the loss is 20 times a mean", {"factor": 20.0})

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnncallbacks.detectors.finding import CheckResult
+from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.detectors.progress.plateau import judge_plateau
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.core.batch import Batch
-from rnncallbacks.detectors.finding import CheckResult
 from rnncallbacks.detectors.state.saturation import SaturationDetector, SaturationThresholds, saturated_share
 
 rng = np.random.default_rng(0)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.core.batch import Batch
-from rnncallbacks.detectors.finding import CheckResult
 from rnncallbacks.detectors.update.frozen_parameters import FROZEN_PARAMETERS, FrozenParameters, losses_of_same_network
 from rnncallbacks.detectors.update.update_closure import UpdateClosure
 

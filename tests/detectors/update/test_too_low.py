@@ -2,7 +2,7 @@
 
 import pytest
 
-from rnncallbacks.detectors.finding import CheckResult
+from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.detectors.update.too_low import judge_too_low
 from rnncallbacks.detectors.update.update_record import UpdateRecord
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.arrays import Array, named_arrays, parameters_of
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
 from rnncallbacks.detectors.gradient.gradient_error import classify_gradient, predicts_change
 from rnncallbacks.detectors.gradient.gradient_history import GradientHistory

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.closure import ClosureError
-from rnncallbacks.detectors.finding import CheckResult
 from rnncallbacks.detectors.gradient.accumulation import AccumulationDetector
 from rnncallbacks.detectors.gradient.directional import derivatives_of_batch
 from rnncallbacks.detectors.gradient.gradient_check import GradientCheckDetector

@@ -6,8 +6,8 @@ import math
 
 import attrs
 
+from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.core.plugin_state import reset_state, state_field
-from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.detectors.gradient.update_tracker import MeasuredUpdate
 from rnncallbacks.detectors.update.metrics import is_proportional
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
 from rnncallbacks.detectors.gradient.gradient_error import GradientError, classify_gradient, predicts_change
 from rnncallbacks.detectors.loss.summation_counts import summation_counts

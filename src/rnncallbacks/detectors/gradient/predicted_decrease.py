@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.arrays import Array, FlatArrays, named_arrays, parameters_of, same_layout
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.detectors.gradient.decrease_record import DecreaseRecord
 from rnncallbacks.detectors.gradient.decrease_regression import DecreaseComparison
 from rnncallbacks.detectors.loss.summation_counts import summation_counts

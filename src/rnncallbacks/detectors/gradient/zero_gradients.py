@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
+from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.arrays import Array, named_arrays
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.detectors.gradient.gradient_history import sample_entries
 from rnncallbacks.detectors.sequences import sequences_of
 

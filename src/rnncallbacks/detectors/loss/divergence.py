@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
+from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.core.plugin_state import reset_state, state_field
-from rnncallbacks.detectors.finding import Finding
 from rnncallbacks.detectors.progress.statistics import (
     MAD_TO_STANDARD_DEVIATION,
     mann_kendall_z,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from rnncallbacks.detectors.finding import Finding
+from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.detectors.loss.uniform_loss import UniformLoss
 
 TYPICAL_WEIGHT_SCALE = 0.6

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.detectors.loss.batch_lengths import BatchLengths
 from rnncallbacks.detectors.loss.denominator import (
     Denominator,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
+from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.detectors.loss.constant_baseline import entropy
 from rnncallbacks.detectors.progress.dependence import strongest_dependence
 from rnncallbacks.detectors.progress.token_pairs import TokenPairs

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 
+from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.detectors.progress.statistics import mann_kendall_z, rise_in_standard_errors, theil_sen_slope
 
 

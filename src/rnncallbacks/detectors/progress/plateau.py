@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 
-from rnncallbacks.detectors.finding import CheckResult, Finding
+from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.detectors.progress.statistics import theil_sen_slope
 
 

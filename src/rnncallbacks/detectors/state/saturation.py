@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
+from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.detectors.state.observed_state import hidden_state_steps
 
 if TYPE_CHECKING:

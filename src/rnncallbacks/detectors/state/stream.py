@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
+from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN
-from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.detectors.state.contiguity import ContiguityCounts
 from rnncallbacks.detectors.state.continuation import Continuation, compare_row_ends
 from rnncallbacks.detectors.state.inspected_batches import InspectedBatch

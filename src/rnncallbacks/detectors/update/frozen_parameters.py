@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
+from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.finding import CheckResult, Finding
 from rnncallbacks.detectors.update.update_closure import UpdateClosure
 
 if TYPE_CHECKING:

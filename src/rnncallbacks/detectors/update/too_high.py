@@ -8,7 +8,7 @@ from statistics import fmean, median
 import attrs
 import numpy as np
 
-from rnncallbacks.detectors.finding import CheckResult, Finding
+from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.detectors.update.loss_rise import losses_above_reference
 from rnncallbacks.detectors.update.metrics import overshoot
 from rnncallbacks.detectors.update.times_too_high import times_too_high

@@ -7,7 +7,7 @@ import math
 import attrs
 import numpy as np
 
-from rnncallbacks.detectors.finding import CheckResult, Finding
+from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.detectors.update.update_record import UpdateRecord
 
 

@@ -17,9 +17,9 @@ from rnncallbacks.detectors.nonfinite import find_non_finite
 from rnncallbacks.detectors.nonfinite_words import non_finite_finding
 
 if TYPE_CHECKING:
+    from rnncallbacks.alarms.finding import Finding
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-    from rnncallbacks.detectors.finding import Finding
     from rnncallbacks.gradients import Gradients
 
 

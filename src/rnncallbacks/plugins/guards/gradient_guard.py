@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from rnncallbacks import options
+from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.finding import CheckResult
 from rnncallbacks.detectors.gradient.correctness import CorrectnessChecks
 from rnncallbacks.detectors.gradient.exploding import ExplodingGradientDetector
 from rnncallbacks.detectors.gradient.update_tracker import UpdateTracker

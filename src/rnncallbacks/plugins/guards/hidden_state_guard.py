@@ -19,9 +19,9 @@ from rnncallbacks.detectors.state.stream import ForgottenStreamDetector
 from rnncallbacks.detectors.state.width import StateWidthDetector
 
 if TYPE_CHECKING:
+    from rnncallbacks.alarms.finding import CheckResult
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-    from rnncallbacks.detectors.finding import CheckResult
 
 PASS_A_STATE = "call run.hidden(batch_size), or run.observe(hidden_states=...)"
 PASS_THE_ORDER = "run.observe(inputs=..., targets=...), or give batches an attribute starts"

@@ -16,9 +16,9 @@ from rnncallbacks.detectors.loss.initial_loss import InitialLossDetector
 from rnncallbacks.detectors.loss.summed_loss_severity import SummedLossSeverity
 
 if TYPE_CHECKING:
+    from rnncallbacks.alarms.finding import CheckResult
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-    from rnncallbacks.detectors.finding import CheckResult
     from rnncallbacks.gradients import Gradients
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.finding import CheckResult
 from rnncallbacks.detectors.progress.loss_curves import LossCurves
 from rnncallbacks.detectors.progress.no_signal import NoSignal
 from rnncallbacks.detectors.progress.overfitting import Overfitting

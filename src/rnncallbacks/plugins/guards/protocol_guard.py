@@ -13,9 +13,9 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.protocol import ProtocolDetector
 
 if TYPE_CHECKING:
+    from rnncallbacks.alarms.finding import CheckResult
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-    from rnncallbacks.detectors.finding import CheckResult
 
 PASS_PARAMETERS = "pass the parameters: Run(params, ...)"
 

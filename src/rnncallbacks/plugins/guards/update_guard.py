@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.finding import CheckResult
 from rnncallbacks.detectors.sequences import sequences_of
 from rnncallbacks.detectors.update.frozen_parameters import FrozenParameters
 from rnncallbacks.detectors.update.too_high import judge_divergence, judge_too_high
