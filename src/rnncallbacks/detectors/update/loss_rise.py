@@ -36,7 +36,8 @@ class LossRiseThresholds:
         RiseCriterion(after_batches=80, window=20, factor=1.05),
     )
     """Stricter with more batches: working recipes, with a large vocabulary or batches of single sequences, measured up
-    to 1.6 times the first loss after 40 batches. The factor of 1.25 exceeded no healthy run of 936."""
+    to 1.6 times the first loss after 40 batches. In 936 runs, the smoothed loss rose above 1.25 times the
+    first one in no healthy run, and in 54% to 81% of those with a rate that was too high."""
     falling_ratio: float = 0.8
     """Median of the later half of the losses / median of the earlier half, below which a loss counts as falling. Chosen
     by eye."""

@@ -99,7 +99,7 @@ class UpdateGuard(Guard):
             self._measure(run, batch)
         if self._frozen.suspected:
             self._report(run, self._frozen.judge_batch(batch, self._closure, run.params))
-        elif self._frozen.changed:
+        elif self._frozen.changed and record.judges_losses:
             self._report(run, judge_too_low(record, _planned_updates(run)))
             self._report(run, judge_too_high(record))
 
