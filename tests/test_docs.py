@@ -313,7 +313,7 @@ def test_the_readme_begins_with_the_two_commands() -> None:
     blocks = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     assert [(language, len(content.splitlines())) for language, content in blocks[:2]] == [("console", 1)] * 2
     assert blocks[0][1].endswith("rnncallbacks train\n")
-    assert blocks[1][1].endswith("pytest\n")
+    assert blocks[1][1].endswith("pytest -n auto\n")
 
 
 def test_the_readme_names_every_plugin() -> None:
