@@ -134,6 +134,10 @@ class ProtocolDetector:
         self._reported.clear()
         self._at_training_end = None
 
+    def follows(self, phase: str) -> bool:
+        """Whether the open batch of a phase counts."""
+        return phase in self._open
+
     def open_batch(self, phase: str, params: object) -> bool:
         """Begin a batch before plugins see its start; whether it is inspected.
 

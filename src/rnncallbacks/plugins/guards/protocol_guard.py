@@ -74,6 +74,8 @@ class ProtocolGuard(Guard):
 
     @hookimpl(trylast=True)
     def on_batch_end(self, run: Run, batch: Batch) -> None:
+        if not self._protocol.follows(batch.phase):
+            return
         self._report(run, self._protocol.count_backward(batch))
         self._report(run, self._protocol.end_batch(batch, run.params, len(run.diagnosis.repairs)))
 

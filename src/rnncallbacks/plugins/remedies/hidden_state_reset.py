@@ -1,4 +1,4 @@
-"""Remedy: a zero state enters every sequence, so that no sequence begins with what another one left."""
+"""Remedy: every sequence enters with a zero state, so that no state leaks from one sequence into another."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False, kw_only=True)
 class HiddenStateReset:
-    """Resets the run's hidden state.
+    """Resets the run's hidden state to zeros.
+
+    The run needs a state to reset: ``Run(..., hidden_size=)``, ``zeros=`` or ``reset=``.
 
     Options
     -------
     when:
-        "sequence" resets the sequences that begin anew: those that the batch's ``starts`` marks, or all of them if the
-        batch does not say. "batch" resets all at every batch, "epoch" all at the first batch of each phase.
-
-    The run needs a state to reset: ``Run(..., hidden_size=)``, ``zeros=`` or ``reset=``.
+        "sequence" resets the sequences that begin in a batch: those that the batch's ``starts`` marks, of shape
+        (batch,), or all of them if the batch has no ``starts``. "batch" resets all sequences at every batch, "epoch"
+        at the first batch of each phase.
 
     Example
     -------
