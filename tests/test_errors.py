@@ -65,3 +65,10 @@ def test_a_raised_alarm_carries_the_alarm_and_its_remedy():
 )
 def test_closest_names_the_nearest_known_word_or_nothing(word, known, expected):
     assert errors.closest(word, known) == expected
+
+
+def test_an_error_of_several_lines_becomes_one_with_its_hint():
+    assert errors.one_line(errors.OptionError("first\n  second", hint="do this")) == "first; second; do this"
+    assert errors.one_line(errors.OptionError("first")) == "first"
+    assert errors.one_line(KeyError("x")) == "KeyError: 'x'"
+    assert errors.one_line(ValueError("expected 1", "field", 2)) == "expected 1"

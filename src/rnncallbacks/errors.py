@@ -80,3 +80,21 @@ def closest(word: str, known: Iterable[str]) -> str:
     """
     matches = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
     return f"did you mean {matches[0]!r}?" if matches else ""
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error on one line, followed by its hint.
+
+    Example
+    -------
+    >>> one_line(OptionError("expected a number above 0, got -1", hint="1e-3 is usual"))
+    'expected a number above 0, got -1; 1e-3 is usual'
+    """
+    if isinstance(error, RnnCallbacksError):
+        text = f"{error.message}; {error.hint}" if error.hint else error.message
+    elif isinstance(error, (ValueError, TypeError)) and error.args and isinstance(error.args[0], str):
+        # The validators of attrs have the field, the validator and the value as further arguments.
+        text = error.args[0]
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())

@@ -12,8 +12,7 @@ from rnncallbacks.bases.guard import Guard
 from rnncallbacks.cli.command_options import PluginSwitches
 from rnncallbacks.config.configuration import Configuration, read_configuration
 from rnncallbacks.config.discovery import find_plugins
-from rnncallbacks.config.plugin_options import one_line
-from rnncallbacks.errors import PluginError
+from rnncallbacks.errors import PluginError, one_line
 
 DISTRIBUTION = "rnncallbacks"
 DIVERGENCE_ALARM = "divergence_alarm"

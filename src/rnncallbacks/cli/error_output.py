@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rnncallbacks.config.plugin_options import one_line
-from rnncallbacks.errors import ConfigurationError, RnnCallbacksError
+from rnncallbacks.errors import ConfigurationError, RnnCallbacksError, one_line
 
 
 def print_error(error: RnnCallbacksError) -> None:

@@ -15,10 +15,10 @@ from rich.text import Text
 from rnncallbacks.cli.command_options import PluginSwitches, config_option, switches_option
 from rnncallbacks.config.configuration import Configuration, Table, read_configuration
 from rnncallbacks.config.discovery import Found, find_plugins
-from rnncallbacks.config.plugin_options import Option, make_plugin, one_line, options_of
+from rnncallbacks.config.plugin_options import Option, make_plugin, options_of
 from rnncallbacks.core.hookspecs import HOOKS
 from rnncallbacks.core.plugin_checks import hooks_of
-from rnncallbacks.errors import PluginError
+from rnncallbacks.errors import PluginError, one_line
 
 STATE_STYLES = {"enabled": "green", "disabled": "yellow", "failed": "bold red", "not enabled": "dim"}
 

@@ -1,4 +1,4 @@
-"""From a configuration to plugins: tables in TOML, two environment variables, and what a caller adds or takes out.
+"""Configurations: which plugins a run has, from tables in TOML, two environment variables and the caller's arguments.
 
 A configuration is ``rnncallbacks.toml``, or the table ``[tool.rnncallbacks]`` of ``pyproject.toml``::
 
@@ -7,12 +7,12 @@ A configuration is ``rnncallbacks.toml``, or the table ``[tool.rnncallbacks]`` o
     [plugins.gradient_clipping]
     max_norm = 1.0
 
-    [plugins.slow_plateau]             # a second instance of one plugin, under a name of its own
+    [plugins.slow_plateau]             # a second instance of a plugin, under another name
     plugin = "plateau_alarm"
     patience = 50
 
     [plugins.acme]
-    enabled = false                    # taken out, and not even imported
+    enabled = false                    # neither imported nor run
 
 Plugins are called in the order of their tables, those of the preset first.
 """
@@ -20,19 +20,16 @@ Plugins are called in the order of their tables, those of the preset first.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import attrs
 
+from rnncallbacks.config.configuration_file import Source, read_source
 from rnncallbacks.config.discovery import Found, find_own_plugin, find_plugins
-from rnncallbacks.config.plugin_options import make_plugin, one_line
-from rnncallbacks.errors import ConfigurationError, PluginError, closest
+from rnncallbacks.config.plugin_options import make_plugin
+from rnncallbacks.errors import ConfigurationError, PluginError, closest, one_line
 
-FILE = "rnncallbacks.toml"
-PYPROJECT = "pyproject.toml"
 ENABLE_VARIABLE = "RNNCALLBACKS_PLUGINS"
 DISABLE_VARIABLE = "RNNCALLBACKS_DISABLE"
 GUARDS = (
@@ -49,20 +46,30 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "guards": {"divergence_alarm": {"action": "warn"}} | {name: {} for name in GUARDS},
     "recommended": {name: {} for name in RECOMMENDED},
 }
-"""The plugins of each preset, in their order, with what differs from their default options."""
+"""The plugins of each preset in order, with the options that differ from the defaults."""
 KEYS = ("preset", "plugins", "train")
 REPAIR = "self_repair"
 PROGRESS = "progress"
-
-Source = str | os.PathLike[str] | Mapping[str, Any] | None
 
 
 @attrs.define(eq=False)
 class Table:
     """One plugin of a configuration.
 
-    ``name`` is the plugin's name in the run, ``plugin`` its entry point's. ``where`` and ``reason`` say in words where
-    the table stands, and what enables or disables it.
+    Attributes
+    ----------
+    name:
+        The name of the plugin in the run.
+    plugin:
+        The name of its entry point.
+    options:
+        The options as written.
+    where:
+        The place of the table in words, for messages.
+    enabled:
+        Whether the plugin runs.
+    reason:
+        What enables or disables it.
     """
 
     name: str
@@ -75,10 +82,20 @@ class Table:
 
 @attrs.define(eq=False)
 class Configuration:
-    """A configuration as it was read: its tables by name, in order, and what is wrong with it so far.
+    """A configuration as it was read, before a plugin is imported.
 
-    ``where`` names the file, or says that there is none. ``settings`` is its table ``[train]``, which is for the
-    command of that name alone.
+    Attributes
+    ----------
+    where:
+        The file, or the words that there is none.
+    settings:
+        The table ``[train]``, which only the command ``train`` reads.
+    tables:
+        The tables of plugins by name, in order.
+    problems:
+        What is wrong with it so far.
+    installed:
+        The installed plugins by the name of their entry point.
     """
 
     where: str
@@ -88,7 +105,7 @@ class Configuration:
     installed: dict[str, Found] = attrs.field(factory=dict)
 
     def enabled(self) -> list[Table]:
-        """The tables of the plugins that run, in order."""
+        """The tables of the enabled plugins, in order."""
         return [table for table in self.tables.values() if table.enabled]
 
     def make(self) -> dict[str, object]:
@@ -97,7 +114,7 @@ class Configuration:
         Raises
         ------
         ConfigurationError
-            With every problem of the configuration.
+            Lists all problems of the configuration.
         """
         self._add_repair()
         problems = list(self.problems)
@@ -122,14 +139,14 @@ class Configuration:
         return plugin, [f"{table.where}{' ' if key else ''}{key}: {problem}" for key, problem in problems]
 
     def _add_repair(self) -> None:
-        """Whoever asks for a repair gets the plugin that does it, for the alarms that ask, unless it was taken out."""
+        """Add ``self_repair`` for the alarms with ``action = "repair"``, if a table says so and none is for it."""
         asking = next((table for table in self.enabled() if table.options.get("action") == "repair"), None)
         if asking is not None and not self.matching(REPAIR):
             where = f'{asking.where} action = "repair"'
             self.tables[REPAIR] = Table(REPAIR, REPAIR, {"when": "asked"}, where, True, where)
 
     def matching(self, name: str) -> list[Table]:
-        """The table of this name; if there is none, all tables of the plugin of this name."""
+        """The table of this name, or if there is none all tables whose entry point has the name."""
         if name in self.tables:
             return [self.tables[name]]
         return [table for table in self.tables.values() if table.plugin == name]
@@ -138,19 +155,19 @@ class Configuration:
 def load_plugins(
     source: Source = None, *, enable: Iterable[str] = (), disable: Iterable[str] = ()
 ) -> dict[str, object]:
-    """The plugins of a configuration, by name, in the order in which they are to be called.
+    """The plugins of a configuration by name, in the order in which they are called.
 
-    The environment variables ``RNNCALLBACKS_PLUGINS`` and ``RNNCALLBACKS_DISABLE``, names with commas between them, add
-    plugins and take them out. They win over the file, and ``enable`` and ``disable`` win over them; of the two,
-    disabling wins. A plugin that is disabled is not imported.
+    The environment variables ``RNNCALLBACKS_PLUGINS`` and ``RNNCALLBACKS_DISABLE`` hold names separated by commas: of
+    plugins to add and to take out. They override the file, and the arguments ``enable`` and ``disable`` override them.
+    At each level, disabling overrides enabling. A disabled plugin is not imported.
 
     Parameters
     ----------
     source:
         None: ``rnncallbacks.toml``, or a ``pyproject.toml`` that has ``[tool.rnncallbacks]``, in the working directory
-        or the nearest directory above it. A path: that file. A mapping: what such a file would hold.
+        or the nearest directory above it. A path: that file. A mapping: the content of such a file.
     enable:
-        Names of plugins to add with default options behind the others, or to enable where their tables say
+        Names of plugins to add after the others with default options, or to enable if their tables have
         ``enabled = false``.
     disable:
         Names of plugins to take out.
@@ -158,8 +175,8 @@ def load_plugins(
     Raises
     ------
     ConfigurationError
-        With all problems, each on a line that says where, what was expected, what came, and the nearest match; or there
-        is no configuration.
+        There is no configuration, or it has problems. Each has a line with the place, what was expected, what was
+        given, and the closest match.
 
     Example
     -------
@@ -174,11 +191,10 @@ def load_plugins(
 
 
 def recommended() -> dict[str, object]:
-    """Remedies and guards in one word, with default options.
+    """The recommended remedies and guards, with default options.
 
-    The remedies are state reset, divergence alarm, clipping and loss averaging; guards name the cause of a sick run.
-
-    The environment variables that add plugins and take them out hold here too.
+    The remedies are state reset, divergence alarm, clipping and loss averaging. The guards find the cause of a run that
+    does not learn. The environment variables apply as in :func:`load_plugins`.
 
     Example
     -------
@@ -201,24 +217,30 @@ def read_configuration(
     otherwise: Mapping[str, Any] | None = None,
     behind: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Configuration:
-    """Read a configuration without importing a plugin; its arguments are those of :func:`load_plugins`.
+    """Read a configuration without importing a plugin.
 
-    ``otherwise`` is the configuration if there is none. ``behind`` holds tables of plugins that come behind all others,
-    each unless there is one for that plugin.
+    Parameters
+    ----------
+    source, enable, disable:
+        As in :func:`load_plugins`.
+    otherwise:
+        The configuration to use if there is no file.
+    behind:
+        Tables of plugins to add after the others, except for plugins that have a table.
 
     Raises
     ------
     ConfigurationError
-        There is no configuration, or it cannot be read. Other problems wait in ``problems``.
+        There is no configuration, or the file cannot be read. Other problems are listed in ``problems``.
     """
     installed = {found.name: found for found in find_plugins()}
     enable, disable = list(enable), list(disable)
     variables = _names_in(ENABLE_VARIABLE), _names_in(DISABLE_VARIABLE)
     if otherwise is None and (enable or variables[0]):
         otherwise = {}
-    where, prefix, content = _read(source, otherwise)
-    configuration = Configuration(where, settings=content.get("train", {}), installed=installed)
-    _add_tables(configuration, content, prefix)
+    file = read_source(source, otherwise)
+    configuration = Configuration(file.where, settings=file.content.get("train", {}), installed=installed)
+    _add_tables(configuration, file.content, file.prefix)
     for name, options in (behind or {}).items():
         if not configuration.matching(name):
             configuration.tables[name] = Table(name, name, dict(options), name, True, "always enabled here")
@@ -273,49 +295,6 @@ def _add_tables(configuration: Configuration, content: Mapping[str, Any], prefix
             configuration.tables[name] = Table(name, plugin, rest, place, enabled, reason)
 
 
-def _read(source: Source, otherwise: Mapping[str, Any] | None) -> tuple[str, str, Mapping[str, Any]]:
-    """Where the configuration stands in words, what precedes its keys there, and its content."""
-    if isinstance(source, Mapping):
-        return "configuration", "", source
-    if source is not None:
-        found = _read_file(Path(source))
-        if found is None:
-            raise ConfigurationError([f"{source}: there is no table [tool.rnncallbacks]"], hint=_what_to_write())
-        return found
-    here = Path.cwd()
-    for directory in (here, *here.parents):
-        for path in (directory / FILE, directory / PYPROJECT):
-            if path.is_file() and (found := _read_file(path)) is not None:
-                return found
-    if otherwise is not None:
-        return "no configuration file", "", otherwise
-    raise ConfigurationError(
-        [f"no configuration: looked for {FILE}, and {PYPROJECT} with [tool.rnncallbacks], in {here} and above it"],
-        hint=_what_to_write(),
-    )
-
-
-def _read_file(path: Path) -> tuple[str, str, Mapping[str, Any]] | None:
-    here = Path.cwd()
-    where = str(path.relative_to(here) if path.is_relative_to(here) else path)
-    try:
-        content = tomllib.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise ConfigurationError([f"{where}: cannot be read: {error.strerror}"]) from None
-    except UnicodeDecodeError as error:
-        raise ConfigurationError([f"{where}: expected UTF-8 text: {error}"]) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError([f"{where}: not valid TOML: {error}"]) from None
-    if path.name != PYPROJECT:
-        return where, "", content
-    tool = content.get("tool", {})
-    if not isinstance(tool, Mapping) or "rnncallbacks" not in tool:
-        return None
-    if not isinstance(tool["rnncallbacks"], Mapping):
-        raise ConfigurationError([f"{where}: tool.rnncallbacks: expected a table, got {tool['rnncallbacks']!r}"])
-    return where, "tool.rnncallbacks.", tool["rnncallbacks"]
-
-
 def _names_in(variable: str) -> list[str]:
     return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
 
@@ -323,7 +302,3 @@ def _names_in(variable: str) -> list[str]:
 def _not_installed(name: str, known: Iterable[str]) -> str:
     near = closest(name, known) or "run 'rnncallbacks plugins' for those that are"
     return f"no plugin {name!r} is installed; {near}"
-
-
-def _what_to_write() -> str:
-    return f"write a line [plugins.{RECOMMENDED[0]}] into {FILE}, or pass plugins=recommended()"

@@ -1,6 +1,6 @@
-"""Which plugins are installed: the entry points of the group ``rnncallbacks.plugins``.
+"""The installed plugins: the entry points of the group ``rnncallbacks.plugins``.
 
-Nothing is imported until a plugin is loaded, and one that is broken harms no other.
+A plugin is imported when it is loaded and not before. A broken plugin does not affect the others.
 """
 
 from __future__ import annotations
@@ -28,10 +28,18 @@ Factory = Callable[..., object]
 
 @attrs.frozen(eq=False)
 class Found:
-    """An installed plugin, not imported yet.
+    """An installed plugin that is not imported yet.
 
-    ``name`` is the entry point's, ``distribution`` and ``version`` say which package brought it, and ``rivals`` lists
-    other packages that claim the same name.
+    Attributes
+    ----------
+    name:
+        The name of the entry point.
+    distribution, version:
+        The package that brings it.
+    entry_point:
+        The entry point.
+    rivals:
+        Other packages that use the same name.
     """
 
     name: str
@@ -41,12 +49,12 @@ class Found:
     rivals: tuple[str, ...] = ()
 
     def load(self) -> Factory:
-        """Import the plugin and return what makes an instance of it: a class, or a function.
+        """Import the plugin and return its class, or the function that makes it.
 
         Raises
         ------
         PluginError
-            Another distribution claims the same name, the import fails, or what it gives cannot be called.
+            Another distribution uses the same name, the import fails, or the imported object cannot be called.
         """
         if self.rivals:
             claimants = " and ".join(sorted((self.distribution, *self.rivals)))
@@ -59,7 +67,7 @@ class Found:
             factory = self.entry_point.load()
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # some packages raise their own, past Exception
+        except BaseException as error:  # a package may raise SystemExit, for example
             raise PluginError(
                 f"{whose} cannot be loaded from {self.entry_point.value!r}: {type(error).__name__}: {error}",
                 hint=f"update or uninstall {self.distribution}, or disable the plugin",
@@ -73,7 +81,7 @@ class Found:
 
 
 def find_plugins() -> list[Found]:
-    """All installed plugins, by name and then by distribution; two distributions may claim one name.
+    """All installed plugins, sorted by name and then by distribution.
 
     Example
     -------
@@ -93,7 +101,7 @@ def find_plugins() -> list[Found]:
 
 
 def find_own_plugin(name: str) -> Found:
-    """A plugin of this library, found without a look at other distributions.
+    """A plugin of this library, found without reading the metadata of other distributions.
 
     Raises
     ------
@@ -115,7 +123,7 @@ def find_own_plugin(name: str) -> Found:
 
 
 def _distributions() -> list[Distribution]:
-    """The distributions that have plugins, each once."""
+    """The distributions that have plugins, without duplicates."""
     # Imported here: it is slow to import, and a script that lists its plugins itself needs none of it.
     from importlib import metadata
 
@@ -125,7 +133,7 @@ def _distributions() -> list[Distribution]:
             continue
         try:
             name = distribution.name
-            # A second copy further down the path (egg-info beside an editable install) is never imported from.
+            # Python imports from the first copy on the path only, such as an editable install next to an egg-info.
             first.setdefault(re.sub(r"[-_.]+", "-", name).lower(), metadata.distribution(name))
         except Exception as error:
             modules = ", ".join(one.value for one in _entry_points(distribution))
