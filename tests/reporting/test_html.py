@@ -173,6 +173,12 @@ def test_colors_can_be_read_by_day_and_by_night(make_folder):
             assert contrast(colors[f"series-{number}"], colors["card"]) >= 3, number
 
 
+def test_notes_are_counted_beside_passed_checks(make_folder):
+    said = flat(read(make_folder([2.0], alarms=[("RNN402", 1, "they vanish", {})])))
+    assert "No cause was found: 1 check passed, 1 note." in said
+    assert "note RNN402" in said
+
+
 def test_a_run_without_an_epoch(make_folder):
     said = flat(read(make_folder([], guarded=False)))
     assert "There is nothing to draw: no epoch has ended." in said

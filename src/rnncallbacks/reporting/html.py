@@ -59,8 +59,9 @@ def _verdict(run: RunFolder) -> str:
         named = "; ".join(f"{cause.code} {cause.cause}" for cause in serious[:CAUSES_IN_VERDICT])
         named += f"; and {len(serious) - CAUSES_IN_VERDICT} more" if len(serious) > CAUSES_IN_VERDICT else ""
         text = f"{counted(len(serious), 'cause')} found: {named}"
-    elif found.passed:
-        kind, text = "good", f"No cause was found: {counted(len(found.passed), 'check')} passed"
+    elif found.passed or found.alarms:
+        notes = f", {counted(len(found.alarms), 'note')}" if found.alarms else ""
+        kind, text = "good", f"No cause was found: {counted(len(found.passed), 'check')} passed{notes}"
     else:
         kind, text = "info", "Nothing was checked, and nothing was found"
     lines = [f"Stopped: {run.stop_reason}"] if run.stop_reason is not None else []
