@@ -33,13 +33,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What a script with a loop of its own need not wait for: the trainer with its networks, and the version."""
+    """Import on first use what a custom loop does not need: the trainer with its networks, and the version."""
     if name == "Trainer":
         from rnncallbacks.trainer import Trainer
 
         return Trainer
     if name == "__version__":
-        # Asked of the installed package, so that pyproject.toml is the only place that states it.
+        # From the installed package, so that pyproject.toml is the only place that has it.
         from importlib.metadata import version
 
         return version(__name__)

@@ -1,6 +1,6 @@
-"""The hooks: where a plugin can look into a run, and what it may change there.
+"""The hooks: when they are called, and what a plugin may change there.
 
-The loop, with each hook in its place::
+The loop with its hooks::
 
     on_fit_start(run)
     for each epoch:
@@ -14,12 +14,12 @@ The loop, with each hook in its place::
         on_epoch_end(run, summary)
     on_fit_end(run)
 
-    on_alarm(run, alarm)          # whenever a plugin raises an alarm
-    on_exception(run, error)      # an error or Ctrl-C leaves the run; on_fit_end follows
+    on_alarm(run, alarm)          # whenever an alarm is raised
+    on_exception(run, error)      # an exception or Ctrl-C leaves the run; on_fit_end follows
 
-An implementation names just the arguments that it needs. Hooks return nothing: what may be changed is changed in place,
-and each hook says what that is. Plugins are called in the order in which they are listed; ``@hookimpl(tryfirst=True)``
-and ``@hookimpl(trylast=True)`` move one implementation ahead of or behind the others.
+An implementation takes any of the hook's arguments. Its return value is ignored; where a hook may change something, it
+changes it in place. Plugins are called in the order in which they are listed; ``@hookimpl(tryfirst=True)`` calls an
+implementation before the others, ``@hookimpl(trylast=True)`` after them.
 """
 
 from __future__ import annotations
@@ -43,47 +43,47 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def on_fit_start(run: Run) -> None:
-    """The first epoch is about to begin; open files here, and check that the run has what the plugin needs."""
+    """Before the first epoch: open files, and check that the run has what the plugin needs."""
 
 
 @hookspec
 def on_epoch_start(run: Run) -> None:
-    """Epoch ``run.epoch`` begins; the learning rate may be scaled here."""
+    """Epoch ``run.epoch`` begins: the learning rate may be scaled."""
 
 
 @hookspec
 def on_batch_start(run: Run, batch: Batch) -> None:
-    """A batch came from the loader, and nothing is computed yet; reset the state or scale the learning rate here."""
+    """Before the script's body: the state may be reset and the learning rate scaled."""
 
 
 @hookspec
 def on_backward(run: Run, batch: Batch, grads: Gradients) -> None:
-    """Loss and gradients are there, the update is not; the arrays of ``grads`` may be changed in place."""
+    """Between backward pass and update: the arrays of ``grads`` may be changed in place."""
 
 
 @hookspec
 def on_batch_end(run: Run, batch: Batch) -> None:
-    """The batch is done, its update included; ``batch.loss`` is None if the script gave no loss."""
+    """After the script's body and its update; ``batch.loss`` is None if the script gave no loss."""
 
 
 @hookspec
 def on_epoch_end(run: Run, summary: EpochSummary) -> None:
-    """All batches of the epoch are done; add averages and columns to ``summary`` here, before the history takes it."""
+    """After the last batch of the epoch, before the history gets its row: averages and columns may be added."""
 
 
 @hookspec
 def on_alarm(run: Run, alarm: Alarm) -> None:
-    """A plugin raised ``alarm``, for the first time if ``alarm.count`` is 1; it stands in ``run.alarms`` already."""
+    """An alarm was raised, the first time for its code if ``alarm.count`` is 1; it is in ``run.alarms`` already."""
 
 
 @hookspec
 def on_exception(run: Run, error: BaseException) -> None:
-    """``error`` is leaving the run, Ctrl-C included; every plugin is told, even if another fails here."""
+    """An exception leaves the run, Ctrl-C included; called for every plugin, even if one of them raises here."""
 
 
 @hookspec
 def on_fit_end(run: Run) -> None:
-    """The run is over, in whatever way; close files here. Every plugin is told, even if another fails here."""
+    """The end of the run, also after an exception: close files; called for every plugin, even if one raises here."""
 
 
 Hook: TypeAlias = Literal[
