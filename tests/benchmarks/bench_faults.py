@@ -31,7 +31,7 @@ from rnncallbacks.config.configuration import PRESETS
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
 from rnncallbacks.plugins.remedies.self_repair import REMEDIES, SelfRepair
-from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, CaseOutcome, Fired, run_case, shipped_guards
+from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, CaseOutcome, FiredAlarm, run_case, shipped_guards
 
 HELD_OUT = ("anbn",)
 """Tasks on which no threshold was set."""
@@ -64,30 +64,30 @@ def plan(half: str, seeds: int, only: list[str], quick: bool, skip: int = 0) -> 
     for number, fault in enumerate((*FAULTS.values(), *TRAPS.values())):
         if only and fault.name not in only:
             continue
-        loops = (fault.through[number % len(fault.through)],) if quick else fault.through
+        loops = (fault.loops[number % len(fault.loops)],) if quick else fault.loops
         turns = {}
-        for through in loops:
-            every = fault.combinations(through)
+        for loop in loops:
+            every = fault.combinations(loop)
             combinations = [one for one in every if half == "report" or one[0] not in HELD_OUT] or every
-            Random(fault.name + through).shuffle(combinations)
-            turns[through] = cycle(combinations)
+            Random(fault.name + loop).shuffle(combinations)
+            turns[loop] = cycle(combinations)
         arms = ("watch", "repair", "random") if repairable(fault) else ("watch",)
         for number_of_seed in range(skip + (1 if quick else seeds)):
-            for through in loops:
-                case = (fault.name, *next(turns[through]), 2 * number_of_seed + int(half == "report"), through)
+            for loop in loops:
+                case = (fault.name, *next(turns[loop]), 2 * number_of_seed + int(half == "report"), loop)
                 cases += [(arm, *case) for arm in arms if number_of_seed >= skip]
     twins = sorted({("watch", HEALTHY.name, *case[2:]) for case in cases})
     return twins + cases
 
 
 def run(names: list[str], case: Case) -> tuple[Case, dict[str, Any]]:
-    arm, fault, task, cell, optimizer, seed, through = case
+    arm, fault, task, cell, optimizer, seed, loop = case
     rules = {f"rule_{number}": rule() for number, rule in enumerate(COMPARATORS)} if arm == "watch" else {}
     repair = {"repair": SelfRepair(), "random": RandomRepair(seed=seed)}.get(arm)
     plugins: dict[str, object] = {**shipped_guards(names), **rules, **({"self_repair": repair} if repair else {})}
     started = time.perf_counter()
     try:
-        outcome = attrs.asdict(run_case(fault, task, cell, optimizer, seed, through, plugins))  # type: ignore[arg-type]
+        outcome = attrs.asdict(run_case(fault, task, cell, optimizer, seed, loop, plugins))  # type: ignore[arg-type]
         entry: dict[str, Any] = {"outcome": outcome, "rules": {rule.label: rule.findings for rule in rules.values()}}
     except Exception as error:
         entry = {"crash": f"{type(error).__name__}: {error}"}
@@ -111,7 +111,7 @@ def run_all(cases: list[Case], names: list[str], processes: int, path: Path) -> 
 
 
 def as_outcome(fields: dict[str, Any]) -> CaseOutcome:
-    alarms = tuple(Fired(**alarm) for alarm in fields["alarms"])
+    alarms = tuple(FiredAlarm(**alarm) for alarm in fields["alarms"])
     return CaseOutcome(**fields | {"alarms": alarms, "repairs": tuple(fields["repairs"])})
 
 
@@ -123,7 +123,7 @@ def measured(results: dict[Case, dict[str, Any]]) -> list[Measured]:
     for case, entry in entries.items():
         outcomes = {OURS: ours[case]}
         for label, findings in entry["rules"].items():
-            alarms = tuple(Fired(code, "warning", batch, None) for code, batch in findings.items())
+            alarms = tuple(FiredAlarm(code, "warning", batch, None) for code, batch in findings.items())
             outcomes[label] = attrs.evolve(ours[case], alarms=alarms)
         twin = ours.get(("watch", HEALTHY.name, *case[2:]))
         found.append(Measured(arm=case[0], fault=known[case[1]], outcomes=outcomes, twin=twin))

@@ -1,4 +1,4 @@
-"""Tables of the fault benchmark, and the page of the documentation that they make."""
+"""The tables of the fault benchmark, and the page of the reference that shows them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import attrs
 
-from rnncallbacks.testing import FAULTS, TASKS, THROUGH, TRAPS, CaseOutcome, Fault
-from rnncallbacks.testing.changes import POISONED
+from rnncallbacks.testing import FAULTS, LOOPS, TASKS, TRAPS, CaseOutcome, Fault
 from rnncallbacks.testing.scoring import Score, harmful, wilson
+from rnncallbacks.testing.setup_changes import NON_FINITE_BATCH
 
 PAGE = Path(__file__).with_name("fault_page.md")
 OURS = "rnncallbacks"
@@ -18,18 +18,20 @@ REPAIRABLE = ("RNN201", "RNN401", "RNN403", "RNN406", "RNN501")
 
 
 def repairable(fault: Fault) -> bool:
-    """Whether there is a safe remedy, and the run owns what it changes."""
+    """Whether ``self_repair`` has a remedy for the fault and the run owns the arrays that the remedy changes."""
     return fault.codes[:1] != () and fault.codes[0] in REPAIRABLE and fault.name != "state_leak_own"
 
 
-ARMS = {"watch": "nothing", "repair": "self_repair", "random": "a random repair"}
+ARMS = {"watch": "no repair", "repair": "self_repair", "random": "random repair"}
+"""What reacts to alarms, and the heading of its column."""
 
 
 @attrs.frozen(kw_only=True)
 class Measured:
-    """A case and what each tool said of it; ``twin`` is the healthy training of the same seed, None if it crashed.
+    """A case and its outcome under each tool.
 
-    ``arm`` is "watch", or what was done about alarms: "repair", "random".
+    ``arm`` is a key of ``ARMS``. ``twin`` is the healthy run of the same task, cell, optimizer, seed and loop. It is None
+    if that run crashed.
     """
 
     arm: str
@@ -47,7 +49,7 @@ class Measured:
 
     @property
     def worse(self) -> bool:
-        """Whether it ended worse, for faults too that harm by definition."""
+        """Whether the network ended worse than its twin, also for faults that are harmful by definition."""
         plain = attrs.evolve(self.fault, always_harms=False)
         return self.twin is not None and harmful(plain, self.outcome, self.twin)
 
@@ -64,12 +66,12 @@ def table(rows: Iterable[Sequence[object]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * (lines[0].count("|") - 1), *lines[1:]])
 
 
-def batches(score: Score, part: float) -> str:
-    return f"{score.delay(part):.0f}" if score.delays else "-"
+def delay(score: Score, quantile: float) -> str:
+    return f"{score.delay(quantile):.0f}" if score.delays else "-"
 
 
 class Report:
-    """All that was measured, by table."""
+    """The tables of all results."""
 
     def __init__(self, measured: list[Measured]) -> None:
         self.all = measured
@@ -83,16 +85,16 @@ class Report:
         return Score.of((one.fault, one.outcomes[tool]) for one in cases)
 
     def compared(self) -> str:
-        """One row a tool."""
+        """One row for each tool."""
         rows: list[Sequence[object]] = [
             (
                 "tool",
-                "detected of harmful",
-                "named of detected",
-                "named of harmful",
-                "batches, median",
-                "90 %",
-                "false alarms of healthy runs and traps",
+                "detected / harmful",
+                "named / detected",
+                "named / harmful",
+                "delay, median",
+                "delay, 90 %",
+                "false alarms",
                 "per 1,000 batches",
             )
         ]
@@ -104,8 +106,8 @@ class Report:
                     share(score.detected, score.runs),
                     share(score.named, score.detected),
                     f"{score.named / max(score.runs, 1):.1%}",
-                    batches(score, 0.5),
-                    batches(score, 0.9),
+                    delay(score, 0.5),
+                    delay(score, 0.9),
                     *self._false(self.quiet, tool),
                 )
             )
@@ -114,11 +116,11 @@ class Report:
     def _false(self, cases: list[Measured], tool: str) -> tuple[str, str]:
         outcomes = [one.outcomes[tool] for one in cases]
         total = sum(one.batches for one in outcomes)
-        alarms = sum(len(one.loud) for one in outcomes)
-        return share(sum(bool(one.loud) for one in outcomes), len(outcomes)), f"{1000 * alarms / max(total, 1):.3f}"
+        alarms = sum(len(one.reported) for one in outcomes)
+        return share(sum(bool(one.reported) for one in outcomes), len(outcomes)), f"{1000 * alarms / max(total, 1):.3f}"
 
     def by(self, heading: str, key: Callable[[Measured], str], order: Iterable[str]) -> str:
-        """One row a group of faulty runs."""
+        """One row for each group of faulty runs."""
         groups: dict[str, list[Measured]] = defaultdict(list)
         for one in self.faulty:
             groups[key(one)].append(one)
@@ -126,12 +128,12 @@ class Report:
             (
                 heading,
                 "runs",
-                "detected of harmful",
-                "named of detected",
-                "batches, median",
-                "90 %",
-                "detected of harmless",
-                "other causes named",
+                "detected / harmful",
+                "named / detected",
+                "delay, median",
+                "delay, 90 %",
+                "detected / harmless",
+                "other causes reported",
             )
         ]
         for name in order:
@@ -141,7 +143,7 @@ class Report:
             harmless = [one for one in groups[name] if not one.harmed]
             score = self.score(harmed)
             others = Counter(
-                alarm.code for one in harmed for alarm in one.outcome.loud if alarm.code not in one.fault.codes
+                alarm.code for one in harmed for alarm in one.outcome.reported if alarm.code not in one.fault.codes
             )
             rows.append(
                 (
@@ -149,8 +151,8 @@ class Report:
                     len(groups[name]),
                     share(score.detected, score.runs),
                     share(score.named, score.detected),
-                    batches(score, 0.5),
-                    batches(score, 0.9),
+                    delay(score, 0.5),
+                    delay(score, 0.9),
                     f"{self.score(harmless).detected}/{len(harmless)}" if harmless else "-",
                     ", ".join(f"{code} {count}x" for code, count in sorted(others.items())) or "-",
                 )
@@ -164,32 +166,30 @@ class Report:
         return self.by("cause", lambda one: one.fault.codes[0], self.codes)
 
     def by_loop(self) -> str:
-        return self.by("loop", lambda one: one.outcome.through, THROUGH)
+        return self.by("loop", lambda one: one.outcome.loop, LOOPS)
 
     @property
     def codes(self) -> list[str]:
         return sorted({one.fault.codes[0] for one in self.faulty})
 
     def by_cause_and_loop(self) -> str:
-        rows: list[Sequence[object]] = [("cause", *(f"`{through}`" for through in THROUGH))]
+        rows: list[Sequence[object]] = [("cause", *(f"`{loop}`" for loop in LOOPS))]
         for code in self.codes:
             cells = []
-            for through in THROUGH:
-                score = self.score(
-                    one for one in self.harmed if (one.fault.codes[0], one.outcome.through) == (code, through)
-                )
+            for loop in LOOPS:
+                score = self.score(one for one in self.harmed if (one.fault.codes[0], one.outcome.loop) == (code, loop))
                 cells.append(f"{score.named} / {score.detected} / {score.runs}" if score.runs else "-")
             rows.append((code, *cells))
         return table(rows)
 
     def silent(self) -> str:
-        """What was said of runs in which nothing is wrong."""
+        """False alarms of healthy runs and traps."""
         rows: list[Sequence[object]] = [("healthy or trap", "runs", "false alarms", "per 1,000 batches", "codes")]
         groups: dict[str, list[Measured]] = defaultdict(list)
         for one in self.quiet:
             groups[one.fault.name].append(one)
         for name, cases in (*groups.items(), ("all", self.quiet)):
-            codes = Counter(alarm.code for one in cases for alarm in one.outcome.loud)
+            codes = Counter(alarm.code for one in cases for alarm in one.outcome.reported)
             said = ", ".join(f"{code} {count}x" for code, count in sorted(codes.items())) or "-"
             rows.append((f"`{name}`" if name != "all" else name, len(cases), *self._false(cases, OURS), said))
         return table(rows)
@@ -200,35 +200,35 @@ class Report:
         early = sum(
             any(
                 alarm.code in one.fault.codes and alarm.batch * TASKS[one.outcome.task].epochs <= one.outcome.batches
-                for alarm in one.outcome.loud
+                for alarm in one.outcome.reported
             )
             for one in structural
         )
         high = [one for one in self.harmed if one.fault.name in ("rate_x30", "rate_x100")]
-        soon = sum(any(alarm.batch <= 100 for alarm in one.outcome.loud) for one in high)
+        soon = sum(any(alarm.batch <= 100 for alarm in one.outcome.reported) for one in high)
         healed = [one for one in self.repaired("repair") if one is not None]
         return table(
             [
                 ("", "goal", "measured"),
-                ("harmful faults detected", "99 %", share(score.detected, score.runs)),
-                ("right cause named, of the detected", "95 %", share(score.named, score.detected)),
-                ("false alarms, of healthy runs and traps", "under 0.5 %", self._false(self.quiet, OURS)[0]),
+                ("detected / harmful runs", "99 %", share(score.detected, score.runs)),
+                ("named / detected runs", "95 %", share(score.named, score.detected)),
+                ("false alarms in healthy runs and traps", "below 0.5 %", self._false(self.quiet, OURS)[0]),
                 (
-                    "normalizer, state and loss function (RNN1 to RNN3) named within the first epoch",
+                    "RNN1xx to RNN3xx named within the first epoch / harmful runs",
                     "100 %",
                     share(early, len(structural)),
                 ),
                 (
-                    "learning rate 30 or 100 times too high detected within 100 batches",
+                    "learning rate 30 or 100 times too high, detected within 100 batches",
                     "90 %",
                     share(soon, len(high)),
                 ),
-                ("repaired by outcome, of the repairable", "97.4 %", share(sum(healed), len(healed))),
+                ("repaired / repairable runs", "97.4 %", share(sum(healed), len(healed))),
             ]
         )
 
     def repaired(self, arm: str, code: str | None = None) -> list[bool]:
-        """For each repairable run that ends worse if nothing is done: whether it ends well under this arm."""
+        """For each repairable run that ends worse without repair: whether it ends as well as its twin in this arm."""
         arms = {(one.arm, one.fault.name, *_where(one.outcome)): one for one in self.all}
         return [
             not arms[arm, one.fault.name, *_where(one.outcome)].worse
@@ -247,23 +247,25 @@ class Report:
         return table(rows)
 
     def shortfalls(self) -> str:
-        """The faults of which guards miss some, or name something else, in words."""
+        """A list of the faults that the guards miss or give another name."""
         lines = []
         for name in FAULTS:
             harmed = [one for one in self.harmed if one.fault.name == name]
             score = self.score(harmed)
             if score.named == score.runs:
                 continue
-            missed = Counter(one.outcome.through for one in harmed if not one.outcome.loud)
+            missed = Counter(one.outcome.loop for one in harmed if not one.outcome.reported)
             other = Counter(
-                " and ".join(sorted({alarm.code for alarm in one.outcome.loud}))
+                " and ".join(sorted({alarm.code for alarm in one.outcome.reported}))
                 for one in harmed
-                if one.outcome.loud and not any(alarm.code in one.fault.codes for alarm in one.outcome.loud)
+                if one.outcome.reported and not any(alarm.code in one.fault.codes for alarm in one.outcome.reported)
             )
-            parts = [f"missed in {count} runs through `{through}`" for through, count in missed.items()]
-            parts += [f"called {codes} in {count}" for codes, count in other.items()]
-            lines.append(f"- `{name}` ({'/'.join(FAULTS[name].codes)}, {score.runs} harmful runs): {'; '.join(parts)}.")
-        return "\n".join(lines) or "Nowhere in these runs."
+            parts = [f"missed in {_runs(count)} of `{loop}`" for loop, count in missed.items()]
+            parts += [f"reported as {codes} in {_runs(count)}" for codes, count in other.items()]
+            lines.append(
+                f"- `{name}` ({'/'.join(FAULTS[name].codes)}, {_runs(score.runs, 'harmful ')}): {'; '.join(parts)}."
+            )
+        return "\n".join(lines) or "None."
 
     def text(self) -> str:
         """All tables, for a terminal."""
@@ -271,16 +273,16 @@ class Report:
         return "\n\n".join(part() for part in parts)
 
     def page(self, command: str) -> str:
-        """All tables, as a page of the documentation."""
+        """All tables, as a page of the reference."""
         faults = table(
             [
-                ("fault", "code", "what the script does"),
+                ("fault", "code", "description"),
                 *((f"`{one.name}`", " or ".join(one.codes), one.about) for one in FAULTS.values()),
             ]
         )
-        traps = table([("trap", "what it is"), *((f"`{one.name}`", one.about) for one in TRAPS.values())])
+        traps = table([("trap", "description"), *((f"`{one.name}`", one.about) for one in TRAPS.values())])
         return PAGE.read_text().format(
-            poisoned=POISONED,
+            non_finite_batch=NON_FINITE_BATCH,
             command=command,
             goals=self.goals(),
             compared=self.compared(),
@@ -296,5 +298,9 @@ class Report:
         )
 
 
+def _runs(count: int, kind: str = "") -> str:
+    return f"{count} {kind}run{'s' * (count != 1)}"
+
+
 def _where(outcome: CaseOutcome) -> tuple[object, ...]:
-    return outcome.task, outcome.cell, outcome.optimizer, outcome.seed, outcome.through
+    return outcome.task, outcome.cell, outcome.optimizer, outcome.seed, outcome.loop

@@ -2,14 +2,14 @@ import attrs
 import pytest
 from fault_report import OURS, Measured, Report, repairable
 
-from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, CaseOutcome, Fired
+from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, CaseOutcome, FiredAlarm
 
 RULE = "a rule"
 
 
 def outcome(*alarms, true_loss=1.0, seed=1):
     return CaseOutcome(
-        fault="f", task="echo", cell="tanh", optimizer="sgd", seed=seed, through="loop", alarms=alarms, repairs=(),
+        fault="f", task="echo", cell="tanh", optimizer="sgd", seed=seed, loop="loop", alarms=alarms, repairs=(),
         batches=300, first_loss=2.0, train_loss=1.0, true_loss=true_loss,
     )  # fmt: skip
 
@@ -20,9 +20,9 @@ def measured(fault, ours, *, rule=(), arm="watch", twin=None):
 
 
 LEAK, HIGH, REPORTED = FAULTS["state_leak"], FAULTS["rate_x30"], FAULTS["loss_by_samples"]
-NAMED = Fired("RNN201", "error", 4, None)
-WRONG = Fired("RNN602", "warning", 120, None)
-NOTE = Fired("RNN407", "info", 9, None)
+NAMED = FiredAlarm("RNN201", "error", 4, None)
+WRONG = FiredAlarm("RNN602", "warning", 120, None)
+NOTE = FiredAlarm("RNN407", "info", 9, None)
 
 REPORT = Report(
     [
@@ -57,14 +57,14 @@ def test_tools_are_compared_on_harmful_runs_and_on_quiet_ones():
     assert rule[6] == "1.667"
 
 
-def test_a_group_tells_what_did_no_harm_and_what_else_was_named():
+def test_a_group_lists_harmless_runs_and_other_causes():
     assert row(REPORT.by_cause(), "RNN201")[0] == "3"
     assert row(REPORT.by_cause(), "RNN201")[5:] == ["1/1", "-"]
     assert row(REPORT.by_fault(), "`rate_x30`")[6] == "RNN602 1x"
     assert row(REPORT.by_cause_and_loop(), "RNN201") == ["-", "2 / 2 / 2", "-"]
 
 
-def test_repairs_count_by_outcome_where_doing_nothing_harms():
+def test_repairs_count_runs_that_end_worse_without_repair():
     nothing, repaired, random = row(REPORT.repairs(), "RNN201")
     assert nothing.startswith("0/2")
     assert repaired.startswith("1/2")
@@ -81,15 +81,15 @@ def test_a_state_of_the_scripts_own_is_not_repairable():
 
 def test_goals_count_the_first_epoch_and_the_first_hundred_batches():
     goals = REPORT.goals()
-    early = row(goals, "normalizer, state and loss function (RNN1 to RNN3) named within the first epoch")
+    early = row(goals, "RNN1xx to RNN3xx named within the first epoch / harmful runs")
     assert early[1].startswith("2/3")
-    assert row(goals, "learning rate 30 or 100 times too high detected within 100 batches")[1].startswith("0/1")
+    assert row(goals, "learning rate 30 or 100 times too high, detected within 100 batches")[1].startswith("0/1")
 
 
-def test_shortfalls_are_told_in_words():
+def test_misses_and_wrong_names_are_listed():
     assert REPORT.shortfalls().splitlines() == [
-        "- `loss_by_samples` (RNN101, 1 harmful runs): missed in 1 runs through `loop`.",
-        "- `rate_x30` (RNN501, 1 harmful runs): called RNN602 in 1.",
+        "- `loss_by_samples` (RNN101, 1 harmful run): missed in 1 run of `loop`.",
+        "- `rate_x30` (RNN501, 1 harmful run): reported as RNN602 in 1 run.",
     ]
 
 

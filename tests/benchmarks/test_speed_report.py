@@ -84,7 +84,7 @@ def test_goals_are_judged_by_number_of_threads():
     assert row(goals, "Epoch at (64, 32, 128), Lightning / ours") == ["1.3 or more", "1.40, met", "-"]
     assert row(goals, "Epoch at (64, 32, 128), Keras / ours")[1:] == ["-", "-"]
     assert row(goals, "Time at 8 B / 8 times that at B")[1] == "1.10, met"
-    memory = "Peak memory of a step / what it must keep"
+    memory = "Peak memory of a step / memory that it must keep"
     assert row(goals, f"{memory}, at every size")[1] == "2.00, **missed** for gru at (32, 16, 65, 64)"
     assert row(goals, f"{memory}, from 1 MiB on")[1] == "1.20, met for gru at (64, 32, 103, 256)"
 

@@ -60,8 +60,8 @@ SLOW = ("shuffled_labels", "few_samples")
 """What only the whole run shows."""
 
 
-def loud(fault, *case):
-    return {alarm.code for alarm in run_case(fault, *case).loud}
+def reported(fault, *case):
+    return {alarm.code for alarm in run_case(fault, *case).reported}
 
 
 def shortened(fault):
@@ -78,10 +78,10 @@ def test_every_fault_is_in_the_slice():
     assert set(SICK) | set(HARMLESS) == set(FAULTS)
 
 
-@pytest.mark.parametrize(("name", "through"), [(name, through) for name in SICK for through in SICK[name][0]])
-def test_a_fault_is_named_exactly(name, through):
+@pytest.mark.parametrize(("name", "loop"), [(name, loop) for name in SICK for loop in SICK[name][0]])
+def test_a_fault_is_named_exactly(name, loop):
     _, task, cell, optimizer, *seed = SICK[name]
-    codes = loud(shortened(FAULTS[name]), task, cell, optimizer, *(seed or [0]), through)
+    codes = reported(shortened(FAULTS[name]), task, cell, optimizer, *(seed or [0]), loop)
     assert codes & set(FAULTS[name].codes)
     assert len(codes) == 1
 
@@ -101,33 +101,33 @@ def test_a_fault_is_named_exactly(name, through):
     ],
 )
 def test_the_cause_is_named_in_gated_cells_too(name, task, cell, optimizer):
-    codes = loud(shortened(FAULTS[name]), task, cell, optimizer, 0, "trainer")
+    codes = reported(shortened(FAULTS[name]), task, cell, optimizer, 0, "trainer")
     assert codes & set(FAULTS[name].codes)
     assert len(codes) == 1
 
 
 @pytest.mark.parametrize(("task", "cell", "optimizer"), [("echo", "gru", "adam"), ("stream", "lstm", "adagrad")])
 def test_a_healthy_gated_cell_passes_in_silence(task, cell, optimizer):
-    assert loud(HEALTHY, task, cell, optimizer, 2, "trainer") == set()
+    assert reported(HEALTHY, task, cell, optimizer, 2, "trainer") == set()
 
 
-@pytest.mark.parametrize(("name", "through"), [(name, through) for name in HARMLESS for through in HARMLESS[name][0]])
-def test_what_harms_nobody_is_noted(name, through):
-    outcome = run_case(shortened(FAULTS[name]), *HARMLESS[name][1:], 0, through)
+@pytest.mark.parametrize(("name", "loop"), [(name, loop) for name in HARMLESS for loop in HARMLESS[name][0]])
+def test_what_harms_nobody_is_noted(name, loop):
+    outcome = run_case(shortened(FAULTS[name]), *HARMLESS[name][1:], 0, loop)
     assert {alarm.code for alarm in outcome.causes} == set(FAULTS[name].codes)
-    assert not outcome.loud
+    assert not outcome.reported
 
 
 @pytest.mark.parametrize("number", range(len(TRAPS)), ids=list(TRAPS))
 def test_a_trap_passes_in_silence(number):
     trap = list(TRAPS.values())[number]
-    through = trap.through[number % len(trap.through)]
-    combinations = trap.combinations(through)
+    loop = trap.loops[number % len(trap.loops)]
+    combinations = trap.combinations(loop)
     task, cell, optimizer = combinations[7 * number % len(combinations)]
-    assert loud(trap, task, cell, optimizer, 2, through) == set()
+    assert reported(trap, task, cell, optimizer, 2, loop) == set()
 
 
-@pytest.mark.parametrize("through", ALL)
+@pytest.mark.parametrize("loop", ALL)
 @pytest.mark.parametrize(("task", "cell", "optimizer"), [("echo", "tanh", "adam"), ("stream", "relu", "momentum")])
-def test_a_healthy_training_passes_in_silence(task, cell, optimizer, through):
-    assert loud(HEALTHY, task, cell, optimizer, 2, through) == set()
+def test_a_healthy_training_passes_in_silence(task, cell, optimizer, loop):
+    assert reported(HEALTHY, task, cell, optimizer, 2, loop) == set()

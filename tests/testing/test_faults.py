@@ -8,9 +8,9 @@ import pytest
 
 from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.core.hookspecs import hookimpl
-from rnncallbacks.testing import CELLS, FAULTS, HEALTHY, OPTIMIZERS, TASKS, THROUGH, TRAPS, run_case
-from rnncallbacks.testing.changes import POISONED
+from rnncallbacks.testing import CELLS, FAULTS, HEALTHY, LOOPS, OPTIMIZERS, TASKS, TRAPS, run_case
 from rnncallbacks.testing.scoring import harmful
+from rnncallbacks.testing.setup_changes import NON_FINITE_BATCH
 from rnncallbacks.testing.setups import UNLEARNED, healthy
 
 EVERY = {**FAULTS, **TRAPS}
@@ -23,8 +23,8 @@ def test_where_it_applies_exists(fault):
     assert set(fault.tasks) <= set(TASKS)
     assert set(fault.cells) <= set(CELLS)
     assert set(fault.optimizers) <= set(OPTIMIZERS)
-    assert set(fault.through) <= set(THROUGH)
-    assert all((fault.tasks, fault.cells, fault.optimizers, fault.through))
+    assert set(fault.loops) <= set(LOOPS)
+    assert all((fault.tasks, fault.cells, fault.optimizers, fault.loops))
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda fault: fault.name)
@@ -40,10 +40,10 @@ def test_it_changes_the_setup(fault):
     assert changed or type(after.train) is not type(before.train)
 
 
-@pytest.mark.parametrize("through", THROUGH)
+@pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("task", ["characters", "stream", "echo", "recall", "anbn", "anbn_single", "waves"])
-def test_healthy_trainings_learn(task, through):
-    outcome = run_case(HEALTHY, task, "tanh", "adam", 1, through, plugins=[])
+def test_healthy_trainings_learn(task, loop):
+    outcome = run_case(HEALTHY, task, "tanh", "adam", 1, loop, plugins=[])
     assert outcome.true_loss < 0.75 * outcome.first_loss
     if not TASKS[task].regression:
         assert outcome.first_loss == pytest.approx(math.log(TASKS[task].vocab_size), rel=0.15)
@@ -89,16 +89,16 @@ def test_an_explosion_harms_and_clipping_cures_it(fault, optimizer):
     assert not harmful(cured, run_case(cured, *case), twin)
 
 
-@pytest.mark.parametrize("through", THROUGH)
-def test_an_infinite_loss_comes_with_a_gradient_that_is_no_number(through):
+@pytest.mark.parametrize("loop", LOOPS)
+def test_an_infinite_loss_comes_with_a_gradient_that_is_no_number(loop):
     seen = []
 
-    class Watcher:
+    class FinitenessRecorder:
         @hookimpl(tryfirst=True)
         def on_backward(self, batch, grads):
             finite = all(np.isfinite(array).all() for array in grads.arrays)
             seen.append((np.isfinite(batch.loss), finite))
 
-    run_case("infinite_loss", "anbn", "tanh", "adam", 1, through, plugins=[Watcher()])
-    assert seen.index((False, False)) == POISONED - 1
-    assert set(seen[: POISONED - 1]) == {(True, True)}
+    run_case("infinite_loss", "anbn", "tanh", "adam", 1, loop, plugins=[FinitenessRecorder()])
+    assert seen.index((False, False)) == NON_FINITE_BATCH - 1
+    assert set(seen[: NON_FINITE_BATCH - 1]) == {(True, True)}

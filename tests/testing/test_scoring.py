@@ -1,13 +1,13 @@
 import attrs
 import pytest
 
-from rnncallbacks.testing import FAULTS, HEALTHY, CaseOutcome, Fault, Fired
+from rnncallbacks.testing import FAULTS, HEALTHY, CaseOutcome, Fault, FiredAlarm
 from rnncallbacks.testing.scoring import Score, harmful, wilson
 
 
 def outcome(*alarms, true_loss=1.0, task="echo"):
     return CaseOutcome(
-        fault="f", task=task, cell="tanh", optimizer="sgd", seed=0, through="loop", alarms=tuple(alarms), repairs=(),
+        fault="f", task=task, cell="tanh", optimizer="sgd", seed=0, loop="loop", alarms=tuple(alarms), repairs=(),
         batches=300, first_loss=2.0, train_loss=1.0, true_loss=true_loss,
     )  # fmt: skip
 
@@ -29,9 +29,9 @@ def test_harm_is_a_loss_above_the_twins():
 
 def test_score_counts_loud_causes():
     fault = Fault(name="f", about="", codes=("RNN501",))
-    right = Fired("RNN501", "error", 12, None)
-    consequence = Fired("RNN602", "error", 3, "RNN501")
-    wrong = Fired("RNN401", "warning", 20, None)
+    right = FiredAlarm("RNN501", "error", 12, None)
+    consequence = FiredAlarm("RNN602", "error", 3, "RNN501")
+    wrong = FiredAlarm("RNN401", "warning", 20, None)
     note = attrs.evolve(right, severity="info")
     score = Score.of((fault, one) for one in (outcome(right, consequence), outcome(wrong), outcome(note), outcome()))
     assert (score.runs, score.detected, score.noted, score.named, score.mentioned) == (4, 2, 3, 1, 2)
@@ -42,6 +42,6 @@ def test_score_counts_loud_causes():
 
 def test_an_explained_alarm_names_nothing():
     fault = Fault(name="f", about="", codes=("RNN602",))
-    explained = outcome(Fired("RNN602", "error", 3, "RNN501"), Fired("RNN501", "error", 5, None))
+    explained = outcome(FiredAlarm("RNN602", "error", 3, "RNN501"), FiredAlarm("RNN501", "error", 5, None))
     score = Score.of([(fault, explained)])
     assert (score.named, score.mentioned) == (0, 1)

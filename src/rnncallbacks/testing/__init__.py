@@ -1,9 +1,9 @@
-"""For authors of guards: faults put into trainings on purpose, traps, and scores of what a guard makes of them."""
+"""A fault kit for authors of guards: training runs with known faults, healthy runs that look faulty, and scores."""
 
-from rnncallbacks.testing.cases import CaseOutcome, Fired, run_case, shipped_guards
+from rnncallbacks.testing.cases import CaseOutcome, FiredAlarm, run_case, shipped_guards
 from rnncallbacks.testing.fault import HEALTHY, Fault
 from rnncallbacks.testing.faults import FAULTS
-from rnncallbacks.testing.setups import CELLS, OPTIMIZERS, THROUGH, Setup
+from rnncallbacks.testing.setups import CELLS, LOOPS, OPTIMIZERS, Setup
 from rnncallbacks.testing.tasks import TASKS, Task
 from rnncallbacks.testing.traps import TRAPS
 
@@ -11,13 +11,13 @@ __all__ = [
     "CELLS",
     "FAULTS",
     "HEALTHY",
+    "LOOPS",
     "OPTIMIZERS",
     "TASKS",
-    "THROUGH",
     "TRAPS",
     "CaseOutcome",
     "Fault",
-    "Fired",
+    "FiredAlarm",
     "Setup",
     "Task",
     "run_case",

@@ -1,4 +1,4 @@
-"""One case: a fault in a training, run under some plugins, and what came of it."""
+"""Runs a case: a training run with a fault, under plugins, and the alarms that they raise."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from rnncallbacks.core.batch import Batch
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.testing.fault import HEALTHY, Fault
 from rnncallbacks.testing.faults import FAULTS
-from rnncallbacks.testing.setups import Through, healthy
+from rnncallbacks.testing.run_setup import run_setup
+from rnncallbacks.testing.setups import LoopKind, healthy
 from rnncallbacks.testing.tasks import TASKS
-from rnncallbacks.testing.training import run_setup
 from rnncallbacks.testing.traps import TRAPS
 
 
@@ -27,8 +27,12 @@ def shipped_guards(names: Iterable[str] = tuple(PRESETS["guards"])) -> dict[str,
 
 
 @attrs.frozen
-class Fired:
-    """An alarm of a case: its code, its severity, the training batch at which it came first, and what explains it."""
+class FiredAlarm:
+    """An alarm of a case.
+
+    ``batch`` is the training batch, counted from 1, in which the alarm was first raised. ``explained_by`` is the code
+    of its cause, None if the alarm is a cause itself.
+    """
 
     code: str
     severity: str
@@ -36,17 +40,29 @@ class Fired:
     explained_by: str | None
 
     @classmethod
-    def of(cls, alarm: Alarm) -> Fired:
+    def of(cls, alarm: Alarm) -> FiredAlarm:
         return cls(alarm.code, alarm.severity, alarm.step, alarm.explained_by)
 
 
 @attrs.frozen(kw_only=True)
 class CaseOutcome:
-    """What came of a case.
+    """The result of a case.
 
-    ``alarms`` is what was found, causes and consequences. ``first_loss`` is that of the first training batch, and
-    ``train_loss`` the mean of the last twenty, both as the script saw them. ``true_loss`` is the mean negative
-    log-likelihood of the trained network on held-out data, computed aside.
+    Parameters
+    ----------
+    fault, task, cell, optimizer, seed, loop:
+        The case.
+    alarms:
+        All alarms of the run, causes and consequences.
+    repairs:
+        Descriptions of the repairs.
+    batches:
+        Number of training batches.
+    first_loss, train_loss:
+        Loss of the first training batch, and mean over the last 20, as the script reports them.
+    true_loss:
+        Mean loss of the trained network on held-out data, computed outside the run: the negative log-likelihood in
+        nats, or the squared error of a regression.
     """
 
     fault: str
@@ -54,8 +70,8 @@ class CaseOutcome:
     cell: str
     optimizer: str
     seed: int
-    through: Through
-    alarms: tuple[Fired, ...]
+    loop: LoopKind
+    alarms: tuple[FiredAlarm, ...]
     repairs: tuple[str, ...]
     batches: int
     first_loss: float
@@ -63,24 +79,24 @@ class CaseOutcome:
     true_loss: float
 
     @property
-    def causes(self) -> tuple[Fired, ...]:
-        """The alarms that no other explains."""
+    def causes(self) -> tuple[FiredAlarm, ...]:
+        """The alarms that no other alarm explains."""
         return tuple(alarm for alarm in self.alarms if alarm.explained_by is None)
 
     @property
-    def loud(self) -> tuple[Fired, ...]:
-        """The causes that are more than a note."""
+    def reported(self) -> tuple[FiredAlarm, ...]:
+        """The causes of severity "warning" or "error"."""
         return tuple(alarm for alarm in self.causes if alarm.severity != "info")
 
     @property
     def diverged(self) -> bool:
-        """Whether the network ended worse than one that knows nothing, or beyond all numbers."""
+        """Whether the network's loss is not finite, or above 1.5 times ln V, that of a uniform prediction."""
         return not self.true_loss < 1.5 * math.log(TASKS[self.task].vocab_size)
 
 
 @attrs.define(eq=False)
-class Watcher:
-    """Keeps the losses of the training batches."""
+class LossRecorder:
+    """Plugin that keeps the losses of the training batches."""
 
     losses: list[float] = attrs.field(factory=list)
 
@@ -96,14 +112,33 @@ def run_case(
     cell: str,
     optimizer: str,
     seed: int,
-    through: Through = "trainer",
+    loop: LoopKind = "trainer",
     plugins: Mapping[str, object] | Iterable[object] | None = None,
 ) -> CaseOutcome:
-    """Train with a fault, under the library's guards or the given plugins, and say what was found.
+    """Trains a network with a fault under plugins, and returns the alarms and losses of the run.
+
+    Parameters
+    ----------
+    fault:
+        A fault, or the name of one of ``FAULTS`` or ``TRAPS``, or "healthy".
+    task, cell, optimizer:
+        Names from ``TASKS``, ``CELLS`` and ``OPTIMIZERS``. ``Fault.combinations`` lists those that fit a fault. The
+        trainer also has the cells "lstm" and "gru".
+    seed:
+        Seed of the data and of the initial weights.
+    loop:
+        "trainer", "loop" or "plain_loop", see ``LOOPS``.
+    plugins:
+        The plugins under test, by name or in order; by default the shipped guards.
+
+    Raises
+    ------
+    KeyError
+        There is no fault, task or optimizer of this name.
 
     Example
     -------
-    A guard of one's own is scored by what it finds in faulty runs, and does not find in healthy ones:
+    A guard should raise an alarm in a faulty run and none in a healthy run:
 
     >>> from rnncallbacks.core.hookspecs import hookimpl
     >>> class TinyUpdates:
@@ -111,18 +146,18 @@ def run_case(
     ...     def on_batch_start(self, run, batch):
     ...         if run.learning_rate < 1e-4:
     ...             run.raise_alarm("RNN502", f"the learning rate is {run.learning_rate:g}")
-    >>> [[fired.code for fired in run_case(fault, "echo", "tanh", "adam", seed=1, plugins=[TinyUpdates()]).causes]
+    >>> [[alarm.code for alarm in run_case(fault, "echo", "tanh", "adam", seed=1, plugins=[TinyUpdates()]).causes]
     ...  for fault in ("rate_x0.001", "healthy")]
     [['RNN502'], []]
     """
-    chosen = _named(fault) if isinstance(fault, str) else fault
-    setup = healthy(task, cell, optimizer, seed, through)
+    chosen = {"healthy": HEALTHY, **FAULTS, **TRAPS}[fault] if isinstance(fault, str) else fault
+    setup = healthy(task, cell, optimizer, seed, loop)
     chosen.change(setup)
-    watcher = Watcher()
+    recorder = LossRecorder()
     given = shipped_guards() if plugins is None else plugins
     named = dict(given) if isinstance(given, Mapping) else {f"plugin_{n}": one for n, one in enumerate(given)}
-    run, network = run_setup(setup, {"watcher": watcher} | named)
-    losses = np.array(watcher.losses)
+    run, network = run_setup(setup, {"loss_recorder": recorder} | named)
+    losses = np.array(recorder.losses)
     held_out = TASKS[task].make(seed).held_out
     with np.errstate(all="ignore"):
         true_loss = network.true_loss(held_out)
@@ -132,15 +167,11 @@ def run_case(
         cell=cell,
         optimizer=optimizer,
         seed=seed,
-        through=through,
-        alarms=tuple(Fired.of(alarm) for alarm in run.diagnosis.alarms),
+        loop=loop,
+        alarms=tuple(FiredAlarm.of(alarm) for alarm in run.diagnosis.alarms),
         repairs=tuple(str(repair) for repair in run.diagnosis.repairs),
         batches=len(losses),
         first_loss=float(losses[0]) if len(losses) else math.nan,
         train_loss=float(losses[-20:].mean()) if len(losses) else math.nan,
         true_loss=true_loss,
     )
-
-
-def _named(name: str) -> Fault:
-    return {"healthy": HEALTHY, **FAULTS, **TRAPS}[name]

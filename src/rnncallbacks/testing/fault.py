@@ -1,4 +1,4 @@
-"""What a fault is: a change to a healthy training, the codes that name it, and where it applies."""
+"""The type of faults and traps: a change to a healthy setup, the codes that name it, and where it applies."""
 
 from __future__ import annotations
 
@@ -8,43 +8,42 @@ from typing import Literal
 
 import attrs
 
-from rnncallbacks.testing.setups import ADAPTIVE, CELLS, GATED, OPTIMIZERS, THROUGH, UNLEARNED, Setup, Through
+from rnncallbacks.testing.setups import ADAPTIVE, CELLS, GATED, LOOPS, OPTIMIZERS, UNLEARNED, LoopKind, Setup
 
 SHUFFLED = ("characters", "echo", "anbn")
 TOKEN_TASKS = (*SHUFFLED, "stream")
 ALL_TASKS = (*TOKEN_TASKS, "anbn_single")
 
 
-def _nothing(setup: Setup) -> None:
-    """The training stays healthy."""
+def _no_change(setup: Setup) -> None:
+    """Leaves the setup healthy."""
 
 
 @attrs.frozen(kw_only=True)
 class Fault:
-    """Something wrong with a training, or a healthy training that may look wrong.
+    """A fault, or a healthy run that may look faulty.
 
     Parameters
     ----------
     name:
-        Its name.
+        Key in ``FAULTS`` or ``TRAPS``.
     about:
-        What the script does, in words.
+        One line that describes the script.
     codes:
-        The codes that name it; the first one exactly, the others acceptably. None for what is healthy.
+        Alarm codes that name the fault. The first is the exact code, any other is accepted. Empty for a healthy run.
     kind:
         "fault", "healthy" or "trap".
     change:
-        Puts it into a setup.
-    tasks, cells, optimizers, through:
-        Where it applies. A loop in which it cannot happen is left out.
+        Function that puts the fault into a setup, in place.
+    tasks, cells, optimizers, loops:
+        Where it applies. Loops in which it cannot occur are left out.
     always_harms:
-        It harms by definition: whoever reads a wrong report is misled, and what a loop does behind the run's back
-        cannot be watched. All else harms if the network ends worse.
+        Whether it counts as harmful even if the network's loss is not worse. It is for wrong reports, which mislead
+        their reader, and for loops that hide their work from the run. Any other fault is harmful if the network's loss
+        is worse, see :func:`~rnncallbacks.testing.scoring.harmful`.
 
     Example
     -------
-    A fault of one's own, for a guard of one's own:
-
     >>> def freeze(setup):
     ...     setup.update = "none"
     >>> Fault(name="update_forgotten", about="no update", codes=("RNN503",), change=freeze).kind
@@ -55,24 +54,25 @@ class Fault:
     about: str
     codes: tuple[str, ...] = ()
     kind: Literal["fault", "healthy", "trap"] = "fault"
-    change: Callable[[Setup], None] = _nothing
+    change: Callable[[Setup], None] = _no_change
     tasks: tuple[str, ...] = TOKEN_TASKS
     cells: tuple[str, ...] = CELLS
     optimizers: tuple[str, ...] = OPTIMIZERS
-    through: tuple[Through, ...] = THROUGH
+    loops: tuple[LoopKind, ...] = LOOPS
     always_harms: bool = False
 
-    def combinations(self, through: Through) -> list[tuple[str, str, str]]:
-        """Task, cell and optimizer wherever it applies, but where a healthy training learns nothing to speak of.
+    def combinations(self, loop: LoopKind) -> list[tuple[str, str, str]]:
+        """Every (task, cell, optimizer) to which it applies in this loop.
 
-        What happens to any cell happens in the trainer to LSTMs and GRUs too.
+        Combinations in which a healthy network learns next to nothing are left out. A fault of all simple cells also
+        applies to LSTM and GRU in the trainer, with adaptive optimizers.
         """
         every = [one for one in product(self.tasks, self.cells, self.optimizers) if one not in UNLEARNED]
-        if through == "trainer" and self.cells == CELLS:
+        if loop == "trainer" and self.cells == CELLS:
             every += product(self.tasks, GATED, [one for one in self.optimizers if one in ADAPTIVE])
         return every
 
 
-HEALTHY = Fault(name="healthy", about="nothing is wrong", kind="healthy", tasks=ALL_TASKS)
+HEALTHY = Fault(name="healthy", about="no fault", kind="healthy", tasks=ALL_TASKS)
 
-LOOPS: tuple[Through, ...] = ("loop", "plain_loop")
+CUSTOM_LOOPS: tuple[LoopKind, ...] = ("loop", "plain_loop")

@@ -1,4 +1,4 @@
-"""A healthy training, in parts that a fault may replace; the custom loop and the trainer are both made from it."""
+"""The description of a training run: every part that a fault may change, for the custom loop and for the trainer."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ import attrs
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.run import Run
 from rnncallbacks.rnn.data.batches import SequenceBatch
-from rnncallbacks.testing.columns import BackThroughTime, transposed
+from rnncallbacks.testing.scratch_rnn import BackwardMatrix, transposed
 from rnncallbacks.testing.tasks import TASKS, Task
 
-Through: TypeAlias = Literal["trainer", "loop", "plain_loop"]
-THROUGH: tuple[Through, ...] = ("trainer", "loop", "plain_loop")
-"""The trainer; the custom loop with all evidence; the custom loop with no more than loss, gradients and parameters."""
+LoopKind: TypeAlias = Literal["trainer", "loop", "plain_loop"]
+LOOPS: tuple[LoopKind, ...] = ("trainer", "loop", "plain_loop")
+"""Training loops.
+
+"trainer" is ``Trainer``. "loop" is a script written from scratch that also observes hidden states, their gradients and
+logits, and passes a closure. "plain_loop" is the same script with only loss, gradients and parameters.
+"""
 
 CELLS = ("tanh", "relu")
 GATED = ("lstm", "gru")
-"""Cells that only the trainer has."""
+"""Cells of the trainer only."""
 OPTIMIZERS = ("sgd", "momentum", "adam", "adagrad", "rmsprop")
 ADAPTIVE = ("adam", "adagrad", "rmsprop")
-"""Those whose rates suit gated cells too; plain gradient descent needs others there."""
+"""Optimizers whose learning rates in ``LEARNING_RATES`` also suit gated cells."""
 
-RATES: Mapping[str, Mapping[str, float]] = {
+LEARNING_RATES: Mapping[str, Mapping[str, float]] = {
     "characters": {"sgd": 0.5, "momentum": 0.1, "adam": 1e-2, "adagrad": 0.1, "rmsprop": 3e-3},
     "stream": {"sgd": 0.5, "momentum": 0.1, "adam": 1e-2, "adagrad": 0.1, "rmsprop": 3e-3},
     "echo": {"sgd": 0.2, "momentum": 0.03, "adam": 5e-3, "adagrad": 0.03, "rmsprop": 3e-3},
@@ -35,139 +39,153 @@ RATES: Mapping[str, Mapping[str, float]] = {
     "words": {"sgd": 0.5, "momentum": 0.05, "adam": 5e-3, "adagrad": 0.1, "rmsprop": 3e-3},
     "waves": {"sgd": 0.1, "momentum": 0.01, "adam": 3e-3, "adagrad": 0.03, "rmsprop": 3e-3},
 }
-"""Good learning rates by task and optimizer, from a sweep over factors of about 3."""
+"""Learning rates that work well, by task and optimizer, from a sweep in factors of about 3."""
 
 UNLEARNED = frozenset({("echo", "relu", "sgd"), ("recall", "relu", "sgd")})
-"""Task, cell and optimizer for which no rate of the sweep gave a network worth the name."""
+"""(task, cell, optimizer) that learned next to nothing at every learning rate of the sweep."""
 
 Arrays = Mapping[str, Array]
-"""Arrays by their role: "input", "recurrent" and "output" (the three weight matrices), and the biases behind them."""
+"""Parameters or gradients by role: "input", "recurrent", "hidden_bias", "output" and "output_bias"."""
 
 
-def one(batch: SequenceBatch) -> float:
-    """The factor of a loss that is the mean over its positions."""
+def unit_factor(batch: SequenceBatch) -> float:
+    """Keeps the mean over the positions of the batch."""
     return 1.0
 
 
-def unchanged(arrays: Arrays) -> None:
-    """Leave weights as they are."""
+def keep_weights(arrays: Arrays) -> None:
+    """Leaves the initial weights unchanged."""
 
 
-def unpoisoned(values: Arrays | Array, step: int) -> None:
-    """Leave gradients or inputs as they are."""
+def keep_arrays(arrays: Arrays | Array, step: int) -> None:
+    """Leaves gradients or inputs unchanged."""
 
 
-def same_loss(loss: float, step: int) -> float:
-    """Leave the loss as it is."""
+def keep_loss(loss: float, step: int) -> float:
+    """Leaves the loss unchanged."""
     return loss
 
 
-def mean(losses: list[float], sizes: list[int]) -> float | None:
-    """An epoch's loss as it should be reported: the mean over the batches."""
+def mean_over_batches(losses: list[float], sizes: list[int]) -> float | None:
+    """The correct epoch loss."""
     return sum(losses) / len(losses)
 
 
 class TrainedNetwork(Protocol):
-    """What a training leaves behind."""
+    """The network at the end of a run."""
 
     def true_loss(self, batches: Iterable[SequenceBatch]) -> float:
-        """The mean negative log-likelihood on these batches, with the state as it should be."""
+        """Mean loss on these batches, with correct initial states."""
 
     def roles(self) -> Arrays:
-        """The parameters by their role."""
+        """The parameters by role."""
 
 
 class TrainingScript(TrainedNetwork, Protocol):
-    """A training script made from a setup."""
+    """A custom loop made from a setup."""
 
     def train(self, plugins: Mapping[str, object]) -> Run:
-        """Run the script under these plugins, and return its run."""
+        """Trains the network under these plugins, and returns the run."""
 
 
 @attrs.define(eq=False)
 class Setup:
-    """A training, ready to begin. A fault changes some of its fields.
+    """A training run before it starts. A fault changes some of its fields.
+
+    Functions of a ``step`` get the number of the training batch, counted from 1.
 
     Parameters
     ----------
-    task, cell, optimizer, seed, through:
-        What is trained, with what, and in which loop.
+    task, cell, optimizer, seed:
+        The task, the names of cell and optimizer, and the seed of data and initial weights.
+    loop:
+        The training loop, see ``LOOPS``.
     learning_rate:
         The base learning rate.
-    max_norm:
-        At which global norm gradients are clipped; None: never. The trainer and the loop with full evidence clip by the
-        plugin gradient_clipping, the plain loop by itself.
     train, validation:
-        The batches of an epoch.
+        The batches of each epoch.
     epochs:
-        How many.
+        Number of epochs.
+    resets_state:
+        Whether the plugin ``hidden_state_reset`` is on.
     hidden_size:
-        Number of units.
-    resets, carries:
-        Whether sequences that begin anew get a zero state, and whether the state is carried over to the next batch.
-    keeps_state:
-        The script keeps the state in a variable of its own, where the run does not see it. Custom loop only.
-    weights:
+        Number of hidden units.
+    max_norm:
+        Global norm at which gradients are clipped; None for no clipping. The plain loop clips in its own code, the
+        other loops use the plugin ``gradient_clipping``.
+    carries_state:
+        Whether the final state of a batch is carried to the next batch.
+    owns_state:
+        Whether the script keeps the state in its own variable, hidden from the run. Custom loops only.
+    change_weights:
         Changes the initial weights in place.
-    inputs:
-        Changes the one-hot columns of a training batch in place, given its number from 1. Custom loop only.
+    change_inputs:
+        Changes the one-hot inputs of a training batch in place. Custom loops only.
     objective:
-        "nll"; "mse" is the squared error between softmax and one-hot target (in the trainer, of the outputs as such).
+        "nll" for the negative log-likelihood, "mse" for the squared error against one-hot targets. The custom loops
+        compare the softmax with the targets, the trainer compares its outputs.
     loss_factor, gradient_factor:
-        From a batch to what its mean loss, and its gradient, are multiplied with.
-    loss:
-        Changes the loss of a batch, given its number from 1.
-    recurrence:
-        From the recurrent matrix to the one by which gradients go back through time.
-    gradients:
-        Changes the gradients in place, as a wrong backward pass would, given the batch's number.
-    accumulates:
-        The gradients of the batches before are not zeroed.
-    update:
-        "in place" works. "of a copy" changes copies of the parameters, "none" is an update that was forgotten.
+        Functions of a batch. The first returns a factor of the mean loss and of its gradient, the second a further
+        factor of the gradient alone.
+    change_loss:
+        Returns the loss that a batch reports in place of its loss.
+    backward_matrix:
+        Returns the matrix that takes gradients one time step back, given the recurrent matrix.
+    change_gradients:
+        Changes the gradients in place, as a wrong backward pass would.
+    accumulates_gradients:
+        Whether gradients add up over batches because they are never zeroed.
     frozen:
-        Roles of the weights that are kept as they are on purpose.
+        Roles of parameters that are deliberately not updated.
+    update:
+        "in place" is correct. "of a copy" updates copies of the parameters. "none" updates nothing.
     report, report_validation:
-        From the batch losses of an epoch and the batch sizes to the number that the script logs; None logs none.
+        Functions of an epoch's batch losses and batch sizes that return the loss to log, or None to log none.
     plugins:
-        More plugins by entry point, with their options.
-    script:
-        The class of the custom loop.
+        Options of further plugins, by entry point.
+    custom_loop:
+        Class of the custom loop; None for ``CustomLoop``.
     """
 
     task: Task
     cell: str
     optimizer: str
     seed: int
-    through: Through
+    loop: LoopKind
     learning_rate: float
     train: Iterable[SequenceBatch]
     validation: Iterable[SequenceBatch]
     epochs: int
-    resets: bool
+    resets_state: bool
     hidden_size: int = 32
     max_norm: float | None = 5.0
-    carries: bool = True
-    keeps_state: bool = False
-    weights: Callable[[Arrays], None] = unchanged
-    inputs: Callable[[Array, int], None] = unpoisoned
+    carries_state: bool = True
+    owns_state: bool = False
+    change_weights: Callable[[Arrays], None] = keep_weights
+    change_inputs: Callable[[Array, int], None] = keep_arrays
     objective: Literal["nll", "mse"] = "nll"
-    loss_factor: Callable[[SequenceBatch], float] = one
-    gradient_factor: Callable[[SequenceBatch], float] = one
-    loss: Callable[[float, int], float] = same_loss
-    recurrence: BackThroughTime = transposed
-    gradients: Callable[[Arrays, int], None] = unpoisoned
-    accumulates: bool = False
+    loss_factor: Callable[[SequenceBatch], float] = unit_factor
+    gradient_factor: Callable[[SequenceBatch], float] = unit_factor
+    change_loss: Callable[[float, int], float] = keep_loss
+    backward_matrix: BackwardMatrix = transposed
+    change_gradients: Callable[[Arrays, int], None] = keep_arrays
+    accumulates_gradients: bool = False
     frozen: tuple[str, ...] = ()
     update: Literal["in place", "of a copy", "none"] = "in place"
-    report: Callable[[list[float], list[int]], float | None] = mean
-    report_validation: Callable[[list[float], list[int]], float | None] = mean
+    report: Callable[[list[float], list[int]], float | None] = mean_over_batches
+    report_validation: Callable[[list[float], list[int]], float | None] = mean_over_batches
     plugins: dict[str, dict[str, object]] = attrs.field(factory=dict)
-    script: Callable[[Setup], TrainingScript] | None = None
+    custom_loop: Callable[[Setup], TrainingScript] | None = None
 
 
-def healthy(task: str, cell: str, optimizer: str, seed: int, through: Through) -> Setup:
-    """The training that works."""
+def healthy(task: str, cell: str, optimizer: str, seed: int, loop: LoopKind) -> Setup:
+    """The setup of a run without a fault.
+
+    Raises
+    ------
+    KeyError
+        There is no task or optimizer of this name.
+    """
     chosen = TASKS[task]
     data = chosen.make(seed)
     return Setup(
@@ -175,10 +193,10 @@ def healthy(task: str, cell: str, optimizer: str, seed: int, through: Through) -
         cell,
         optimizer,
         seed,
-        through,
-        learning_rate=RATES[task][optimizer],
+        loop,
+        learning_rate=LEARNING_RATES[task][optimizer],
         train=data.train,
         validation=data.validation,
         epochs=chosen.epochs,
-        resets=True,
+        resets_state=True,
     )

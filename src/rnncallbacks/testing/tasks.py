@@ -1,4 +1,4 @@
-"""The small tasks on which faults are tried: data for training, for validation, and held out for the score."""
+"""The small tasks of the fault kit, each with training, validation and held-out data."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ BATCH_SIZE = 16
 
 
 @attrs.frozen(eq=False)
-class Data:
-    """What one run sees. ``train`` and ``validation`` go into the run, ``held_out`` scores its network afterwards."""
+class TaskData:
+    """The data of one run. ``held_out`` is not seen by the run, and scores its network."""
 
     train: Iterable[SequenceBatch]
     validation: Iterable[SequenceBatch]
@@ -35,37 +35,37 @@ class Data:
 
 @attrs.frozen(eq=False)
 class Task:
-    """Something to learn in a few hundred batches.
+    """A task that is learned in a few hundred batches.
 
     Parameters
     ----------
     name:
-        Its name.
+        Key in ``TASKS``.
     vocab_size:
-        Number of tokens; for a regression, of its inputs and outputs.
-    seq_len, batch_size:
-        Of a full batch; a sequence may be shorter.
+        Number of tokens; in a regression, number of inputs and of outputs.
     epochs:
-        How many a run takes.
-    stream:
-        Whether each batch continues the one before, so that the state has to be carried over.
-    regression:
-        Whether inputs and targets are numbers, and the loss their squared error.
+        Epochs of a run.
     make:
-        From a seed to the data.
+        Function that returns the data of a seed.
+    seq_len, batch_size:
+        Time steps and sequences of a full batch.
+    stream:
+        Whether each batch continues the batch before (contiguous batches), so that the state must be carried.
+    regression:
+        Whether inputs and targets are real numbers and the loss is the squared error.
     """
 
     name: str
     vocab_size: int
     epochs: int
-    make: Callable[[int], Data]
+    make: Callable[[int], TaskData]
     seq_len: int = SEQ_LEN
     batch_size: int = BATCH_SIZE
     stream: bool = False
     regression: bool = False
 
 
-class Changed:
+class MappedLoader:
     """The batches of a loader, each changed by a function."""
 
     def __init__(self, batches: Iterable[SequenceBatch], change: Callable[[SequenceBatch], SequenceBatch]) -> None:
@@ -76,7 +76,7 @@ class Changed:
         return len(self.batches)  # type: ignore[arg-type]
 
     def set_epoch(self, epoch: int) -> None:
-        """Hand the number to the loader behind."""
+        """Passes the epoch to the wrapped loader."""
         if hasattr(self.batches, "set_epoch"):
             self.batches.set_epoch(epoch)
 
@@ -86,7 +86,10 @@ class Changed:
 
 @cache
 def _characters() -> tuple[Tokens, int]:
-    """The embedded text in 26 letters and a space: the rest is full of rulers and tables."""
+    """The embedded text, reduced to 26 letters and spaces, and the size of its vocabulary.
+
+    The other characters mostly draw rulers and tables.
+    """
     text = re.sub("[^a-z]+", " ", embedded_text().lower())
     vocabulary = Vocabulary.from_tokens(text)
     return vocabulary.encode(text), len(vocabulary)
@@ -97,55 +100,57 @@ WORDS = 300
 
 @cache
 def _words() -> Tokens:
-    """The embedded text in its commonest words; token 0 is any other."""
+    """The embedded text as tokens of its most frequent words. Token 0 stands for every other word."""
     words = re.findall("[a-z]+", embedded_text().lower())
     numbers = {word: number for number, (word, _) in enumerate(Counter(words).most_common(WORDS - 1), start=1)}
     return np.array([numbers.get(word, 0) for word in words], dtype=np.intp)
 
 
 def text_slice(seed: int, length: int) -> Tokens:
-    """A piece of the text, from a place that the seed draws."""
+    """A slice of the text. The seed draws where it begins."""
     tokens, _ = _characters()
     start = int(np.random.default_rng([seed, 1]).integers(len(tokens) - length))
     return tokens[start : start + length]
 
 
 def token_chunks(tokens: Tokens, batch_size: int, seq_len: int, seed: int) -> ArrayLoader:
-    """A stream as unrelated chunks in a new order each epoch."""
+    """The tokens as unrelated chunks, shuffled in each epoch."""
     count = (len(tokens) - 1) // seq_len
     inputs = tokens[: count * seq_len].reshape(count, seq_len)
     targets = tokens[1 : count * seq_len + 1].reshape(count, seq_len)
     return ArrayLoader(inputs, targets, batch_size, seed=seed, drop_last=True)
 
 
-def _make_characters(seed: int) -> Data:
+def _make_characters(seed: int) -> TaskData:
     size = BATCH_SIZE * SEQ_LEN
     tokens = text_slice(seed, 36 * size + 3)
     train, validation, held_out = np.split(tokens, [30 * size + 1, 33 * size + 2])
-    return Data(*(token_chunks(part, BATCH_SIZE, SEQ_LEN, seed) for part in (train, validation, held_out)))
+    return TaskData(*(token_chunks(part, BATCH_SIZE, SEQ_LEN, seed) for part in (train, validation, held_out)))
 
 
-def _make_stream(seed: int) -> Data:
+def _make_stream(seed: int) -> TaskData:
     size = BATCH_SIZE * SEQ_LEN
     tokens = text_slice(seed, 36 * size + 3)
     train, validation, held_out = np.split(tokens, [30 * size + 1, 33 * size + 2])
-    return Data(*(StreamLoader(part, BATCH_SIZE, SEQ_LEN, drop_last=True) for part in (train, validation, held_out)))
+    return TaskData(
+        *(StreamLoader(part, BATCH_SIZE, SEQ_LEN, drop_last=True) for part in (train, validation, held_out))
+    )
 
 
-def _make_words(seed: int) -> Data:
+def _make_words(seed: int) -> TaskData:
     size = BATCH_SIZE * SEQ_LEN
     length = 36 * size + 3
     start = int(np.random.default_rng([seed, 1]).integers(len(_words()) - length))
     parts = np.split(_words()[start : start + length], [30 * size + 1, 33 * size + 2])
-    return Data(*(StreamLoader(part, BATCH_SIZE, SEQ_LEN, drop_last=True) for part in parts))
+    return TaskData(*(StreamLoader(part, BATCH_SIZE, SEQ_LEN, drop_last=True) for part in parts))
 
 
 ECHO_VOCAB, ECHO_LAG = 8, 3
 RECALL_LEN = 6
 
 
-def _make_echo(seed: int) -> Data:
-    """The target is the input three steps ago; before there is one, it is token 0."""
+def _make_echo(seed: int) -> TaskData:
+    """The target is the input three time steps before, and token 0 in the first three."""
     generator = np.random.default_rng([seed, 2])
 
     def loader(batches: int) -> ArrayLoader:
@@ -154,11 +159,14 @@ def _make_echo(seed: int) -> Data:
         targets[:, ECHO_LAG:] = inputs[:, :-ECHO_LAG]
         return ArrayLoader(inputs, targets, BATCH_SIZE, seed=seed, drop_last=True)
 
-    return Data(loader(30), loader(3), loader(3))
+    return TaskData(loader(30), loader(3), loader(3))
 
 
-def _make_recall(seed: int) -> Data:
-    """A stream whose next token is, nine times in ten, the one three before it: short chunks have to recall it."""
+def _make_recall(seed: int) -> TaskData:
+    """A stream in which a token repeats the one three before it with probability 0.9.
+
+    In chunks of six time steps, a third of the targets depend on the chunk before.
+    """
     generator = np.random.default_rng([seed, 8])
 
     def loader(batches: int) -> StreamLoader:
@@ -169,15 +177,17 @@ def _make_recall(seed: int) -> Data:
                 tokens[position] = tokens[position - 3]
         return StreamLoader(tokens, BATCH_SIZE, RECALL_LEN, drop_last=True)
 
-    return Data(loader(60), loader(6), loader(6))
+    return TaskData(loader(60), loader(6), loader(6))
 
 
-def _make_anbn(seed: int) -> Data:
-    return Data(*(SequenceLoader(part, BATCH_SIZE, seed=seed, drop_last=True) for part in _sentences(seed, 320, 48)))
+def _make_anbn(seed: int) -> TaskData:
+    return TaskData(
+        *(SequenceLoader(part, BATCH_SIZE, seed=seed, drop_last=True) for part in _sentences(seed, 320, 48))
+    )
 
 
-def _make_single(seed: int) -> Data:
-    return Data(*(SequenceLoader(part, 1, seed=seed) for part in _sentences(seed, 80, 10)))
+def _make_single(seed: int) -> TaskData:
+    return TaskData(*(SequenceLoader(part, 1, seed=seed) for part in _sentences(seed, 80, 10)))
 
 
 def _sentences(seed: int, train: int, rest: int) -> tuple[list[Tokens], list[Tokens], list[Tokens]]:
@@ -185,8 +195,8 @@ def _sentences(seed: int, train: int, rest: int) -> tuple[list[Tokens], list[Tok
     return sentences[:train], sentences[train : train + rest], sentences[train + rest :]
 
 
-class InTurns:
-    """Short epochs over many batches: each iteration yields the next ``count`` of them."""
+class RotatingLoader:
+    """Yields the next ``count`` batches of a list in each epoch, and starts again at its end."""
 
     def __init__(self, batches: list[SequenceBatch], count: int) -> None:
         self.batches = batches
@@ -202,19 +212,19 @@ class InTurns:
             self._next += 1
 
 
-def _make_parity(seed: int) -> Data:
-    """Whether two neighbouring bits differ: nothing is learned for hundreds of short epochs, and then all of it."""
+def _make_parity(seed: int) -> TaskData:
+    """The target says whether two neighboring bits differ. The loss has a plateau of hundreds of short epochs."""
     generator = np.random.default_rng([seed, 9])
 
     def batches(count: int) -> list[SequenceBatch]:
         bits = generator.integers(2, size=(count, SEQ_LEN + 1, BATCH_SIZE))
         return [SequenceBatch(one[1:], one[1:] ^ one[:-1]) for one in bits]
 
-    return Data(InTurns(batches(60), 2), batches(1), batches(3))
+    return TaskData(RotatingLoader(batches(60), 2), batches(1), batches(3))
 
 
-def _make_waves(seed: int) -> Data:
-    """The next value of a sum of two waves with some noise."""
+def _make_waves(seed: int) -> TaskData:
+    """The target is the next value of a sum of two sine waves with noise."""
     generator = np.random.default_rng([seed, 5])
 
     def loader(batches: int) -> ArrayLoader:
@@ -224,7 +234,7 @@ def _make_waves(seed: int) -> Data:
         values = waves[:, :, None].astype(np.float32)
         return ArrayLoader(values[:, :-1], values[:, 1:], BATCH_SIZE, seed=seed, drop_last=True)
 
-    return Data(loader(30), loader(3), loader(3))
+    return TaskData(loader(30), loader(3), loader(3))
 
 
 TASKS: Mapping[str, Task] = MappingProxyType(

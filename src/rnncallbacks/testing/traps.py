@@ -1,4 +1,4 @@
-"""Healthy trainings that look like faulty ones to a guard that looks at one sign alone."""
+"""Traps: healthy training runs that show a symptom of a fault."""
 
 from __future__ import annotations
 
@@ -11,16 +11,24 @@ import numpy as np
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.data.loaders import ArrayLoader
 from rnncallbacks.rnn.data.streams import StreamLoader
-from rnncallbacks.testing import scripts
-from rnncallbacks.testing.changes import setting
-from rnncallbacks.testing.fault import LOOPS, SHUFFLED, Fault
+from rnncallbacks.testing.custom_loop_variants import (
+    ClipByValue,
+    EncoderDecoder,
+    InputDropout,
+    LearnedInitialState,
+    NestedValidation,
+    NewArrays,
+    UnannouncedArrays,
+)
+from rnncallbacks.testing.fault import CUSTOM_LOOPS, SHUFFLED, Fault
+from rnncallbacks.testing.run_setup import run_setup
+from rnncallbacks.testing.setup_changes import set_fields
 from rnncallbacks.testing.setups import Arrays, Setup, healthy
-from rnncallbacks.testing.tasks import BATCH_SIZE, SEQ_LEN, Changed, text_slice, token_chunks
-from rnncallbacks.testing.training import run_setup
+from rnncallbacks.testing.tasks import BATCH_SIZE, SEQ_LEN, MappedLoader, text_slice, token_chunks
 
 
 def _big_steps(setup: Setup) -> None:
-    # The published recipe clips at 0.25: thirteen million weights bear steps of length five, these forty thousand one.
+    # The published recipe clips at 0.25, for 13 million weights. These 40,000 weights take shorter steps.
     setup.learning_rate, setup.max_norm, setup.hidden_size = 20.0, 0.05, 64
     generator = np.random.default_rng([setup.seed, 10])
 
@@ -28,7 +36,7 @@ def _big_steps(setup: Setup) -> None:
         for role in ("input", "output"):
             arrays[role][...] = generator.uniform(-0.1, 0.1, arrays[role].shape)
 
-    setup.weights = weights
+    setup.change_weights = weights
 
 
 def _min_char_rnn(setup: Setup) -> None:
@@ -36,8 +44,8 @@ def _min_char_rnn(setup: Setup) -> None:
     setup.validation = StreamLoader(text_slice(setup.seed + 1, 25 * 10 + 1), 1, 25)
     setup.loss_factor = lambda batch: float(len(batch.inputs))
     setup.learning_rate, setup.epochs, setup.hidden_size, setup.max_norm = 0.1, 2, 64, None
-    if setup.through == "plain_loop":
-        setup.script = scripts.ClipsByValue
+    if setup.loop == "plain_loop":
+        setup.custom_loop = ClipByValue
     else:
         setup.plugins["gradient_clipping"] = {"mode": "value", "max_norm": 5.0}
     smooth = float(np.log(setup.task.vocab_size) * 25)
@@ -76,7 +84,7 @@ def _noisy_labels(setup: Setup) -> None:
         anything = generator.integers(setup.task.vocab_size, size=batch.targets.shape)
         return attrs.evolve(batch, targets=np.where(generator.random(anything.shape) < 0.3, anything, batch.targets))
 
-    setup.train = Changed(setup.train, noisy)
+    setup.train = MappedLoader(setup.train, noisy)
 
 
 def _ragged(setup: Setup) -> None:
@@ -85,7 +93,7 @@ def _ragged(setup: Setup) -> None:
 
 
 def _pretrained(setup: Setup) -> None:
-    before = healthy(setup.task.name, setup.cell, setup.optimizer, setup.seed, setup.through)
+    before = healthy(setup.task.name, setup.cell, setup.optimizer, setup.seed, setup.loop)
     _, network = run_setup(before, {})
     trained = {role: array.copy() for role, array in network.roles().items()}
 
@@ -93,7 +101,7 @@ def _pretrained(setup: Setup) -> None:
         for role, array in arrays.items():
             array[...] = trained[role]
 
-    setup.weights = weights
+    setup.change_weights = weights
 
 
 def _heavy_tails(setup: Setup) -> None:
@@ -103,7 +111,7 @@ def _heavy_tails(setup: Setup) -> None:
         noise = 0.1 * generator.standard_t(2, size=batch.targets.shape)
         return attrs.evolve(batch, targets=(batch.targets + noise).astype(batch.targets.dtype))
 
-    setup.train = Changed(setup.train, outliers)
+    setup.train = MappedLoader(setup.train, outliers)
 
 
 def _trap(name: str, about: str, change: Callable[[Setup], None], **fields: object) -> Fault:
@@ -111,25 +119,25 @@ def _trap(name: str, about: str, change: Callable[[Setup], None], **fields: obje
 
 
 _ALL = (
-    _trap("carried_stream", "a contiguous stream, and the state is carried", setting(), tasks=("stream",)),
+    _trap("carried_stream", "contiguous batches, and the hidden state is carried", set_fields(), tasks=("stream",)),
     _trap(
         "encoder_decoder",
-        "the last state of an encoder enters the decoder",
-        setting(script=scripts.EncoderDecoder),
+        "the last state of an encoder is the initial state of the decoder",
+        set_fields(custom_loop=EncoderDecoder),
         tasks=("anbn",),
-        through=LOOPS,
+        loops=CUSTOM_LOOPS,
         optimizers=("adam", "rmsprop", "adagrad"),
     ),
     _trap(
         "learned_state",
-        "the state that sequences begin with is a parameter",
-        setting(script=scripts.LearnedState),
+        "the initial state of each sequence is a parameter",
+        set_fields(custom_loop=LearnedInitialState),
         tasks=SHUFFLED,
-        through=LOOPS,
+        loops=CUSTOM_LOOPS,
     ),
     _trap(
         "big_steps",
-        "SGD at 20, clipped at 0.05, which is nearly every batch: the steps are as long as those of a rate of 2",
+        "SGD at learning rate 20, clipped at 0.05 in nearly every batch: each step is as long as at a rate of 2",
         _big_steps,
         tasks=("words",),
         cells=("tanh",),
@@ -137,66 +145,66 @@ _ALL = (
     ),
     _trap(
         "long_plateau",
-        "no progress for three hundred epochs of two batches, then it comes by itself",
-        setting(),
+        "a plateau of 300 epochs of two batches, before the loss falls",
+        set_fields(),
         tasks=("parity",),
         cells=("tanh",),
         optimizers=("sgd",),
     ),
     _trap(
         "min_char_rnn",
-        "one row, summed loss, Adagrad, clipped by value, a smoothed loss on display",
+        "one sequence per batch, summed loss, Adagrad, clipping by value, smoothed loss logged",
         _min_char_rnn,
         tasks=("stream",),
         cells=("tanh",),
         optimizers=("adagrad",),
     ),
-    _trap("regression", "the squared error of a real regression", setting(), tasks=("waves",)),
-    _trap("heavy_tails", "a regression with outliers", _heavy_tails, tasks=("waves",)),
+    _trap("regression", "squared error of a real regression", set_fields(), tasks=("waves",)),
+    _trap("heavy_tails", "regression with outliers", _heavy_tails, tasks=("waves",)),
     _trap(
         "no_clipping",
-        "nothing clips, and nothing explodes",
-        setting(max_norm=None),
+        "no clipping, and no explosion",
+        set_fields(max_norm=None),
         tasks=("characters", "stream", "echo"),
         cells=("tanh",),
     ),
     _trap(
-        "rising_average", "the logged loss is a moving average that begins at zero and rises", _moving_average_from_zero
+        "rising_average", "the logged loss is a moving average that starts at zero and rises", _moving_average_from_zero
     ),
     _trap("short_chunks", "backpropagation through time truncated to five steps", _short_chunks, tasks=("stream",)),
-    _trap("noisy_labels", "three labels in ten are random", _noisy_labels, tasks=("characters", "echo")),
-    _trap("ragged", "the last batch is short", _ragged, tasks=("characters",)),
-    _trap("one_sequence", "one sentence per batch", setting(), tasks=("anbn_single",)),
-    _trap("pretrained", "it begins where another training ended", _pretrained),
-    _trap("warmup", "the learning rate rises over fifty batches", setting(plugins={"warmup": {"steps": 50}})),
-    _trap("one_cycle", "the learning rate rises and falls", setting(plugins={"one_cycle": {"steps": 300}})),
+    _trap("noisy_labels", "30 % of the labels are random", _noisy_labels, tasks=("characters", "echo")),
+    _trap("ragged", "the last batch is smaller", _ragged, tasks=("characters",)),
+    _trap("one_sequence", "one sentence per batch", set_fields(), tasks=("anbn_single",)),
+    _trap("pretrained", "the initial weights come from an earlier run", _pretrained),
+    _trap("warmup", "the learning rate rises over 50 batches", set_fields(plugins={"warmup": {"steps": 50}})),
+    _trap("one_cycle", "the learning rate rises and falls", set_fields(plugins={"one_cycle": {"steps": 300}})),
     _trap(
         "noisy_inputs",
-        "a tenth of the inputs dropped, anew each time",
-        setting(script=scripts.NoisyInputs),
+        "input dropout with probability 0.1",
+        set_fields(custom_loop=InputDropout),
         tasks=("characters", "stream"),
-        through=LOOPS,
+        loops=CUSTOM_LOOPS,
     ),
-    _trap("frozen_input", "input weights kept as they are on purpose", setting(frozen=("input",))),
+    _trap("frozen_input", "input weights that are deliberately frozen", set_fields(frozen=("input",))),
     _trap(
         "nested_validation",
-        "validation within training batches",
-        setting(script=scripts.NestedValidation),
-        through=LOOPS,
+        "validation inside training batches",
+        set_fields(custom_loop=NestedValidation),
+        loops=CUSTOM_LOOPS,
     ),
     _trap(
         "returns_new",
-        "the update makes new arrays and tells the run",
-        setting(script=scripts.ReturnsNew),
-        through=LOOPS,
+        "the update makes new arrays and assigns them to `run.params`",
+        set_fields(custom_loop=NewArrays),
+        loops=CUSTOM_LOOPS,
     ),
     _trap(
         "stale_params",
-        "the update makes new arrays and does not tell the run",
-        setting(script=scripts.StaleParams),
-        through=LOOPS,
+        "the update makes new arrays and the run keeps the initial ones",
+        set_fields(custom_loop=UnannouncedArrays),
+        loops=CUSTOM_LOOPS,
     ),
 )
 
 TRAPS: Mapping[str, Fault] = MappingProxyType({trap.name: trap for trap in _ALL})
-"""Healthy trainings that guards must leave alone, by name."""
+"""Healthy runs in which a guard must raise no alarm, by name."""

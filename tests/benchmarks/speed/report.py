@@ -1,7 +1,7 @@
-"""Tables of the speed benchmark, and the page of the documentation that they make. Knows results, and measures nothing.
+"""The tables of the speed benchmark, and the page of the reference that shows them.
 
-A ratio compares two samples of one round. What is printed is the median over the rounds, and in brackets the smallest
-and the largest. Of several ways to do the same work, the one with the smallest median counts.
+A ratio compares two samples of one round. Tables show the median over the rounds, and the smallest and largest ratio in
+brackets. Of the variants of a contender, the one with the smallest median is compared.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ NAMES = {
     "keras": "Keras",
 }
 BASES = {"ours": "", "compiled": ", compiled"}
-"""What is compared with the others: this library with NumPy alone, and with the kernels of the extra ``fast``."""
+"""This library with NumPy alone and with compiled kernels: the key among the contenders, and the words in headings."""
 EPOCH_BASES = {"ours": "ours", "compiled": "ours, compiled"}
-"""What they are called among the contenders of an epoch."""
+"""The same two among the contenders of an epoch."""
 AXES = {"seq_len": "T", "batch_size": "B"}
 CELLS = {"vanilla": "Vanilla", "lstm": "LSTM", "gru": "GRU"}
 
 
 @attrs.frozen(order=True)
 class Ratio:
-    """Median, smallest and largest."""
+    """Median, smallest and largest ratio over the rounds."""
 
     median: float
     low: float
@@ -55,7 +55,7 @@ class Ratio:
 
 @attrs.frozen
 class Step:
-    """What was measured of one cell at one size: seconds by contender and way, round by round."""
+    """The measurements of one cell at one size: seconds in each round, by contender and variant."""
 
     threads: int
     task: Task
@@ -71,18 +71,18 @@ class Step:
         return seconds
 
     def way(self, name: str) -> str:
-        """The fastest."""
+        """The fastest variant of a contender."""
         ways = self.seconds[name]
         return min(ways, key=lambda way: statistics.median(ways[way]))
 
     def ratio(self, name: str, base: str = "ours") -> Ratio:
-        """Theirs / ours; for the limit, which is there to be compared with, ours / it."""
+        """Their time / ours, or ours / theirs for the limit."""
         theirs, ours = self.seconds[name][self.way(name)], self.ours(base)
         return Ratio.of(ours, theirs) if name == "limit" else Ratio.of(theirs, ours)
 
 
 class Report:
-    """All that was measured, by table. ``results`` is the document that the benchmark keeps."""
+    """The tables of all results. ``results`` is the content of the benchmark's JSON file."""
 
     def __init__(self, results: dict[str, Any]) -> None:
         self.machine: dict[str, str] = results["machine"]
@@ -104,7 +104,7 @@ class Report:
         return in_epochs or any(base in step.seconds for step in self.steps)
 
     def of(self, cell: str, threads: int, *names: str) -> list[Step]:
-        """Steps of a cell; with names, those in which all of them took part."""
+        """Steps of a cell in which all contenders of these names took part."""
         found = [step for step in self.steps if step.task.cell == cell and step.threads == threads]
         return [step for step in found if set(names) <= step.seconds.keys()]
 
@@ -123,11 +123,11 @@ class Report:
         return table(rows)
 
     def mean(self, cell: str, threads: int, name: str, base: str = "ours") -> float:
-        """Geometric mean of the ratios over sizes."""
+        """Geometric mean of the ratios over the sizes."""
         return statistics.geometric_mean([step.ratio(name, base).median for step in self.of(cell, threads, name, base)])
 
     def ways(self) -> str:
-        """Every way at every size on the fewest threads, in microseconds."""
+        """Every variant at every size on the fewest threads, in microseconds."""
         steps = [step for step in self.steps if step.threads == self.threads[0]]
         keys = [
             (name, way) for name in ("compiled", *NAMES) for way in _first(step.seconds.get(name, {}) for step in steps)
@@ -143,7 +143,7 @@ class Report:
 
     def scaling_table(self) -> str:
         rows: list[Sequence[object]] = [
-            ("cell", "what grows", "x1, µs", *(f"x{factor}" for factor in FACTORS[1:]), "exponent")
+            ("cell", "size", "x1, µs", *(f"x{factor}" for factor in FACTORS[1:]), "exponent")
         ]
         for case in self.scaling:
             axis = AXES[case["axis"]]
@@ -195,10 +195,10 @@ class Report:
         return Ratio.of(seconds[name], seconds[ours]) if name in seconds and ours in seconds else None
 
     def goals(self) -> str:
-        """What was wanted and what was measured, by number of threads, with NumPy alone and compiled."""
+        """Goals and measurements by number of threads, with NumPy alone and compiled."""
         sides = [(count, base) for base in self.bases for count in self.threads]
         heads = [(f"{count} thread" if count == 1 else f"{count} threads") + BASES[base] for count, base in sides]
-        rows: list[Sequence[object]] = [("goal", "wanted", *heads)]
+        rows: list[Sequence[object]] = [("goal", "target", *heads)]
         for (cell, name), (least, mean) in STEP.items():
             what = f"{CELLS[cell]}, {NAMES[name]} / ours"
             slowest = [_extreme(self.of(cell, count, name, base), name, least, base) for count, base in sides]
@@ -237,14 +237,14 @@ class Report:
                     *empty,
                 )
             )
-        what = "Peak memory of a step / what it must keep"
+        what = "Peak memory of a step / memory that it must keep"
         for name, least_kept in ((f"{what}, at every size", 0), (f"{what}, from 1 MiB on", LARGE)):
             worst = self._most_memory(least_kept)
             rows.append((name, f"{MEMORY} or less", worst, *empty))
         return table(rows)
 
     def _most_memory(self, least_kept: int) -> str:
-        """The worst of the steps that must keep at least so many bytes, and where it is."""
+        """The largest ratio among steps that must keep at least ``least_kept`` bytes, and its size."""
         tasks = [(Task(case["cell"], *case["size"]), case["result"]) for case in self.memory]
         shares = [(peak / kept_bytes(task), task) for task, peak in tasks if kept_bytes(task) >= least_kept]
         if not shares:
@@ -257,7 +257,7 @@ class Report:
         return self.epoch_ratio(cases[0], name, base) if cases else None
 
     def machine_table(self) -> str:
-        return table([("what", "which"), *self.machine.items()])
+        return table([("component", "version"), *self.machine.items()])
 
     def step_tables(self) -> str:
         parts = []
@@ -280,7 +280,7 @@ class Report:
         return "\n\n".join(part for part in [*parts, self.goals()] if part)
 
     def page(self, command: str, figure: str) -> str:
-        """All tables, as a page of the documentation; ``figure`` is the picture's file beside it."""
+        """All tables, as a page of the reference. ``figure`` is the file name of the chart."""
         return PAGE.read_text().format(
             command=command,
             figure=figure,
@@ -317,7 +317,7 @@ def _proportion(times: dict[int, float]) -> float:
 
 
 def _extreme(steps: list[Step], name: str, goal: float, base: str) -> str:
-    """The worst of the steps, and where it is."""
+    """The worst of the steps, and its size."""
     if not steps:
         return "-"
     least = name != "limit"

@@ -14,7 +14,7 @@ OBSERVED = ["trainer", "loop"]
 
 
 def loud(outcome):
-    return [(alarm.code, alarm.batch) for alarm in outcome.loud]
+    return [(alarm.code, alarm.batch) for alarm in outcome.reported]
 
 
 def found(fault, task, optimizer, through, seed=3, cell="tanh"):
@@ -82,7 +82,7 @@ def test_gradients_that_explode_where_nothing_clips(through, seed):
     ],
 )
 def test_healthy_gradients_are_left_alone(case, task, optimizer, through):
-    assert found(case, task, optimizer, through).loud == ()
+    assert found(case, task, optimizer, through).reported == ()
 
 
 # --- in a script of one's own ------------------------------------------------------------------------------------

@@ -220,7 +220,7 @@ def test_a_run_that_resumes_is_not_judged():
 )
 def test_losses_of_real_networks_are_told_within_three_batches(fault, task, code, through):
     outcome = run_case(fault, task, "tanh", "sgd", 3, through, plugins=[LossFunctionGuard()])
-    ((found, batch),) = [(alarm.code, alarm.batch) for alarm in outcome.loud]
+    ((found, batch),) = [(alarm.code, alarm.batch) for alarm in outcome.reported]
     assert found == code
     assert batch <= 3
 

@@ -43,7 +43,7 @@ def test_shuffled_labels_are_named_within_three_epochs(task, through):
     ],
 )
 def test_a_network_that_takes_its_time_is_left_alone(trap, task, optimizer):
-    assert run_case(trap, task, "tanh", optimizer, 2, "trainer", plugins=[ProgressGuard()]).loud == ()
+    assert run_case(trap, task, "tanh", optimizer, 2, "trainer", plugins=[ProgressGuard()]).reported == ()
 
 
 def play(plugin, make_batch, losses, *, epochs=2, val=None, observe=False, params=None):
@@ -207,7 +207,7 @@ def test_curves_that_are_no_overfitting(train, val, seed):
 
 def test_a_few_samples_learned_by_heart():
     outcome = run_case("few_samples", "characters", "tanh", "adam", 1, "trainer", plugins=[ProgressGuard()])
-    assert "RNN604" in [alarm.code for alarm in outcome.loud]
+    assert "RNN604" in [alarm.code for alarm in outcome.reported]
 
 
 def test_without_validation_it_says_what_to_do():

@@ -11,7 +11,7 @@ THROUGH = ["trainer", "loop", "plain_loop"]
 
 
 def codes(outcome):
-    return [alarm.code for alarm in outcome.loud]
+    return [alarm.code for alarm in outcome.reported]
 
 
 @pytest.mark.parametrize("through", THROUGH)
@@ -28,7 +28,7 @@ def codes(outcome):
 def test_a_rate_that_is_too_high_is_named_within_a_hundred_batches(fault, task, cell, optimizer, through):
     outcome = run_case(fault, task, cell, optimizer, 5, through, plugins=[UpdateGuard()])
     assert codes(outcome) == ["RNN501"]
-    assert outcome.loud[0].batch <= 100
+    assert outcome.reported[0].batch <= 100
 
 
 @pytest.mark.parametrize("through", THROUGH)

@@ -1,4 +1,4 @@
-"""The same trainings through Trainer: the library's own model and optimizer, with parts that a fault replaces."""
+"""Trains a setup with Trainer: the library's model and optimizer, with the parts that a fault changes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from rnncallbacks.rnn.layers.losses import MeanSquaredError, SoftmaxNll
 from rnncallbacks.rnn.linalg.workspace import Workspace
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, Optimizer, RMSProp
-from rnncallbacks.testing.columns import BackThroughTime
-from rnncallbacks.testing.setups import Setup, mean
-from rnncallbacks.testing.tasks import Changed
+from rnncallbacks.testing.scratch_rnn import BackwardMatrix
+from rnncallbacks.testing.setups import Setup, mean_over_batches
+from rnncallbacks.testing.tasks import MappedLoader
 from rnncallbacks.trainer import Trainer
 
 ROLES = {
@@ -43,18 +43,18 @@ OPTIMIZERS: Mapping[str, Callable[[], Optimizer]] = {
 }
 
 
-def _spoil(cell: Cell, recurrence: BackThroughTime) -> None:
-    """Let gradients go back through the matrices that ``recurrence`` makes of a cell's."""
+def _replace_backward_matrix(cell: Cell, replace: BackwardMatrix) -> None:
+    """Makes a cell's backward pass use ``replace(W)`` for the recurrent matrix W of each gate."""
 
     def backward_matrix(work: Workspace, weight_hh: FloatArray, batch_size: int, segment: Segment) -> FloatArray:
-        # The cell multiplies rows by the matrix itself, which is the transpose applied to columns.
-        return np.concatenate([recurrence(gate).T for gate in np.split(weight_hh, cell.gates)])
+        # ``replace`` returns a matrix for column vectors, and the cell multiplies row vectors.
+        return np.concatenate([replace(gate).T for gate in np.split(weight_hh, cell.gates)])
 
     cell.backward_matrix = backward_matrix  # type: ignore[method-assign]
 
 
-class SpoiltModel(RecurrentModel):
-    """A model made from a setup."""
+class FaultyModel(RecurrentModel):
+    """The model of a setup, with the setup's changes to weights, loss and gradients."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(
@@ -71,33 +71,33 @@ class SpoiltModel(RecurrentModel):
         self.step = 1
         self._passed = 0
         for direction in self._stack.directions:
-            _spoil(direction.cell, setup.recurrence)
+            _replace_backward_matrix(direction.cell, setup.backward_matrix)
         self._accumulated: FlatArrays | None = None
-        setup.weights(self._by_role(self.parameters))
+        setup.change_weights(self._by_role(self.parameters))
 
     def forward(self, batch: SequenceBatch, state: Any) -> tuple[float, Any]:
-        """As the model's, with the loss that the setup makes of it."""
+        """The model's forward pass, with the changed loss."""
         self._batch = batch
         self.step = self._passed + 1
         loss, final = super().forward(batch, state)
-        return self._spoilt(loss, batch), final
+        return self._changed_loss(loss, batch), final
 
     def evaluate(self, batch: SequenceBatch, state: Any) -> tuple[float, Any]:
-        """The same loss."""
+        """The model's evaluation, with the changed loss."""
         loss, final = super().evaluate(batch, state)
-        return self._spoilt(loss, batch), final
+        return self._changed_loss(loss, batch), final
 
     def reevaluate(self, batch: SequenceBatch, state: Any, forward_pass: int | None = None) -> float:
-        """The same loss."""
-        return self._spoilt(super().reevaluate(batch, state, forward_pass), batch)
+        """The changed loss at the current parameters."""
+        return self._changed_loss(super().reevaluate(batch, state, forward_pass), batch)
 
     def backward(self) -> FlatArrays:
-        """As the model's, with the gradients that the setup makes of them."""
+        """The model's backward pass, with the changed gradients."""
         gradients = super().backward()
         gradients.flat *= self._factor(self._batch)
-        self.setup.gradients(self._by_role(gradients), self.step)
+        self.setup.change_gradients(self._by_role(gradients), self.step)
         self._passed = self.step
-        if self.setup.accumulates:
+        if self.setup.accumulates_gradients:
             if self._accumulated is None:
                 self._accumulated = gradients.zeros_like()
             self._accumulated.flat += gradients.flat
@@ -105,17 +105,17 @@ class SpoiltModel(RecurrentModel):
         return gradients
 
     def hidden_gradients(self, batch: SequenceBatch, state: Any) -> FloatArray:
-        """As the model's, times the factor of its gradients."""
+        """The model's gradients of the hidden states, times the factor of its gradients."""
         return super().hidden_gradients(batch, state) * self._factor(batch)
 
     def _factor(self, batch: SequenceBatch) -> float:
         return self.setup.loss_factor(batch) * self.setup.gradient_factor(batch)
 
-    def _spoilt(self, loss: float, batch: SequenceBatch) -> float:
-        return self.setup.loss(loss * self.setup.loss_factor(batch), self.step)
+    def _changed_loss(self, loss: float, batch: SequenceBatch) -> float:
+        return self.setup.change_loss(loss * self.setup.loss_factor(batch), self.step)
 
     def roles(self) -> dict[str, Array]:
-        """The parameters as they are, by what they are for."""
+        """The parameters by role."""
         return self._by_role(self.parameters)
 
     @staticmethod
@@ -123,7 +123,7 @@ class SpoiltModel(RecurrentModel):
         return {role: arrays[name] for role, name in ROLES.items()}
 
     def true_loss(self, batches: Iterable[SequenceBatch]) -> float:
-        """The mean negative log-likelihood of the network as it is, with the state as it should be."""
+        """Mean loss on these batches, with correct initial states."""
         losses, state = [], None
         for batch in batches:
             if state is None or not self.setup.task.stream:
@@ -134,15 +134,15 @@ class SpoiltModel(RecurrentModel):
         return float(np.mean(losses))
 
 
-def spoilt_optimizer(setup: Setup) -> Optimizer:
-    """An optimizer that updates what the setup says."""
+def faulty_optimizer(setup: Setup) -> Optimizer:
+    """The setup's optimizer, restricted to the parameters that the setup updates."""
     optimizer = OPTIMIZERS[setup.optimizer]()
     if setup.update == "in place" and not setup.frozen:
         return optimizer
     frozen = [ROLES[role] for role in setup.frozen]
 
-    class Elsewhere(type(optimizer)):  # type: ignore[misc]
-        """Updates a copy of the parameters, or nothing, or all but some."""
+    class PartialOptimizer(type(optimizer)):  # type: ignore[misc]
+        """Updates a copy of the parameters, none of them, or all but the frozen ones."""
 
         def bind(self, parameters: FlatArrays) -> None:
             self._bound = parameters
@@ -155,12 +155,12 @@ def spoilt_optimizer(setup: Setup) -> Optimizer:
             for name, array in kept.items():
                 self._bound[name][...] = array
 
-    return Elsewhere(momentum=0.9) if setup.optimizer == "momentum" else Elsewhere()
+    return PartialOptimizer(momentum=0.9) if setup.optimizer == "momentum" else PartialOptimizer()
 
 
 @attrs.define(eq=False)
-class OwnReport:
-    """Logs the epoch's losses as the setup's script would."""
+class ScriptedReport:
+    """Plugin that logs the epoch losses that the setup reports."""
 
     setup: Setup
     _losses: dict[str, list[float]] = state_field(factory=dict)
@@ -183,28 +183,30 @@ class OwnReport:
         self._sizes.clear()
 
 
-def train_with_trainer(setup: Setup, plugins: Mapping[str, object]) -> tuple[Run, SpoiltModel]:
-    """Run the setup through Trainer under these plugins, and return the run and the model."""
-    model = SpoiltModel(setup)
+def train_with_trainer(setup: Setup, plugins: Mapping[str, object]) -> tuple[Run, FaultyModel]:
+    """Trains a setup with Trainer under these plugins, and returns the run and the model."""
+    model = FaultyModel(setup)
     tables: dict[str, dict[str, object]] = {}
-    if setup.resets:
-        tables["hidden_state_reset"] = {"when": "sequence" if setup.carries else "batch"}
+    if setup.resets_state:
+        tables["hidden_state_reset"] = {"when": "sequence" if setup.carries_state else "batch"}
     if setup.max_norm is not None:
         tables["gradient_clipping"] = {"max_norm": setup.max_norm}
     own = load_plugins({"plugins": tables | {"loss_averaging": {}} | setup.plugins})
-    if (setup.report, setup.report_validation) != (mean, mean):
-        own["own_report"] = OwnReport(setup)
-    trainer = Trainer(model, spoilt_optimizer(setup), plugins=own | dict(plugins), learning_rate=setup.learning_rate)
+    if (setup.report, setup.report_validation) != (mean_over_batches, mean_over_batches):
+        own["scripted_report"] = ScriptedReport(setup)
+    trainer = Trainer(model, faulty_optimizer(setup), plugins=own | dict(plugins), learning_rate=setup.learning_rate)
     train, validation = setup.train, setup.validation
     if setup.objective == "mse":
-        train, validation = (Changed(one, lambda batch: one_hot_targets(batch, model)) for one in (train, validation))
+        train, validation = (
+            MappedLoader(loader, lambda batch: one_hot_targets(batch, model)) for loader in (train, validation)
+        )
     trainer.fit(train, validation, max_epochs=setup.epochs, progress=False)
     assert trainer.run is not None
     return trainer.run, model
 
 
 def one_hot_targets(batch: SequenceBatch, model: RecurrentModel) -> SequenceBatch:
-    """The batch with targets of floats, as a squared error wants them."""
+    """The batch with one-hot targets, for the squared error."""
     size = model.vocab_size
     assert size is not None
     return attrs.evolve(batch, targets=np.eye(size, dtype=model.dtype)[batch.targets])

@@ -1,4 +1,4 @@
-"""The optimizers of the custom loop, written from scratch: each changes one dictionary of arrays in place."""
+"""Optimizers of the custom loop, written from scratch: each updates a dictionary of arrays in place."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rnncallbacks.testing.columns import Params
+from rnncallbacks.testing.scratch_rnn import Params
 
 Update = Callable[[Params, Params, float], None]
 
 
 def make_update(optimizer: str, params: Params) -> Update:
-    """A function of parameters, gradients and learning rate, with the optimizer's state inside.
+    """A function of parameters, gradients and learning rate that makes one update and holds the optimizer's state.
 
     Raises
     ------
     KeyError
-        There is no such optimizer.
+        There is no optimizer of this name.
     """
     first = {name: np.zeros_like(array) for name, array in params.items()}
     second = {name: np.zeros_like(array) for name, array in params.items()}

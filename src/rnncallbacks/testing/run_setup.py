@@ -1,4 +1,4 @@
-"""Run a setup, through the loop that it names."""
+"""Trains a setup in its loop."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Mapping
 import numpy as np
 
 from rnncallbacks.core.run import Run
-from rnncallbacks.testing.loops import Script
+from rnncallbacks.testing.custom_loop import CustomLoop
 from rnncallbacks.testing.setups import Setup, TrainedNetwork
-from rnncallbacks.testing.trained import train_with_trainer
+from rnncallbacks.testing.trainer_loop import train_with_trainer
 
 
 def run_setup(setup: Setup, plugins: Mapping[str, object]) -> tuple[Run, TrainedNetwork]:
-    """Train under these plugins; return the run, and what can tell its true loss and its weights by role.
+    """Trains a setup under plugins, and returns the run and the trained network.
 
-    Alarms are not logged: faulty runs raise them on purpose.
+    Alarms are not logged, because faulty runs raise them on purpose.
     """
     logger = logging.getLogger("rnncallbacks")
     disabled, logger.disabled = logger.disabled, True
     try:
         with np.errstate(all="ignore"):
-            if setup.through == "trainer":
+            if setup.loop == "trainer":
                 return train_with_trainer(setup, plugins)
-            script = (setup.script or Script)(setup)
+            script = (setup.custom_loop or CustomLoop)(setup)
             return script.train(plugins), script
     finally:
         logger.disabled = disabled
