@@ -49,7 +49,14 @@ CASES = [
     Case(StepDecay, {"every": 2, "factor": 0.1}, lambda t: 0.1 ** (t // 2), "epoch"),
     Case(Warmup, {"steps": 4, "start": 0.2}, lambda t: 0.2 + 0.8 * min(1.0, (t + 1) / 4), "batch"),
 ]
-every_schedule = pytest.mark.parametrize("case", CASES, ids=lambda case: case.schedule.__name__)
+
+
+def name_of(value: Case | dict[str, Any]) -> str:
+    """The same name in each process, so that tests can be shared out among several."""
+    return value.schedule.__name__ if isinstance(value, Case) else str(value)
+
+
+every_schedule = pytest.mark.parametrize("case", CASES, ids=name_of)
 
 
 def test_these_are_all_schedules_of_the_library() -> None:
@@ -147,7 +154,7 @@ OUT_OF_RANGE: dict[Schedule, list[dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(
-    ("case", "wrong"), [(case, wrong) for case in CASES for wrong in OUT_OF_RANGE[case.schedule]], ids=str
+    ("case", "wrong"), [(case, wrong) for case in CASES for wrong in OUT_OF_RANGE[case.schedule]], ids=name_of
 )
 def test_an_option_out_of_range_is_named_with_its_value(case: Case, wrong: dict[str, Any]) -> None:
     ((name, value),) = wrong.items()
