@@ -30,8 +30,8 @@ ARMS = {"watch": "no repair", "repair": "self_repair", "random": "random repair"
 class Measured:
     """A case and its outcome under each tool.
 
-    ``arm`` is a key of ``ARMS``. ``twin`` is the healthy run of the same task, cell, optimizer, seed and loop. It is None
-    if that run crashed.
+    ``arm`` is a key of ``ARMS``. ``twin`` is the healthy run of the same task, cell, optimizer, seed and loop. It is
+    None if that run crashed.
     """
 
     arm: str
