@@ -46,10 +46,11 @@ class OpenBatches:
         """
         self._abandoned.add(batch)
 
-    def close_abandoned(self) -> None:
-        """Close the innermost batches as long as they are abandoned."""
-        while self._open and self._open[-1] in self._abandoned:
+    def close_abandoned(self) -> Batch | None:
+        """Close the innermost batches as long as they are abandoned; return the one that is then innermost, if any."""
+        while self._abandoned and self._open and self._open[-1] in self._abandoned:
             self._close_innermost()
+        return self._open[-1] if self._open else None
 
     def close_down_to(self, outer: Batch | None) -> None:
         """Close the batches inside ``outer``, the innermost first; None closes all of them."""

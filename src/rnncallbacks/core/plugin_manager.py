@@ -131,7 +131,11 @@ class Plugins(Mapping[str, object]):
         PluginError
             There is no such hook.
         """
-        caller = self._caller(hook)
+        try:
+            caller = self._callers[hook]
+        except KeyError:
+            check_hook_name(hook, "Plugins.call")
+            raise
         if caller is None:
             return
         try:
@@ -148,7 +152,8 @@ class Plugins(Mapping[str, object]):
         PluginError
             There is no such hook.
         """
-        caller = self._caller(hook)
+        check_hook_name(hook, "Plugins.call_each")
+        caller = self._callers[hook]
         errors: list[BaseException] = []
         if caller is None:
             return errors
@@ -164,13 +169,6 @@ class Plugins(Mapping[str, object]):
                 error.add_note(f"in plugin {name!r}, hook {hook}, {self._where()}")
                 errors.append(error)
         return errors
-
-    def _caller(self, hook: Hook) -> pluggy.HookCaller | None:
-        try:
-            return self._callers[hook]
-        except KeyError:
-            check_hook_name(hook, "Plugins.call")
-            raise
 
     def _add(self, plugin: object, name: str | None) -> str:
         if name is None:

@@ -138,8 +138,7 @@ class Run(RunState):
         """
         self._require_epoch("run.batches", doing="iterate run.batches")
         phase = as_phase(phase)
-        self._batches.close_abandoned()
-        outer = self.batch
+        outer = self._batches.close_abandoned()
         items = LoaderPass(loader, phase, self.epoch)
         while self.stop_reason is None and (batch := next(items, None)) is not None:
             self._open_batch(batch)
@@ -282,8 +281,8 @@ class Run(RunState):
     @property
     def skipped(self) -> bool:
         """Whether the open batch was taken out; the script should not update then."""
-        self._batches.close_abandoned()
-        return self.batch is not None and self.batch.skipped
+        batch = self._batches.close_abandoned()
+        return batch is not None and batch.skipped
 
     # Alarms and plugins -----------------------------------------------------------------------------------------------
 
@@ -413,14 +412,13 @@ class Run(RunState):
     # Whether a call belongs here ------------------------------------------------------------------------------------
 
     def _require_batch(self, call: str) -> Batch:
-        self._batches.close_abandoned()
-        if self.batch is None:
+        batch = self._batches.close_abandoned()
+        if batch is None:
             self._cycle.require("fitting", doing=f"call {call}")
             raise RunStateError(f"{call}: no batch is open", hint="call it inside: for ... in run.batches(loader):")
-        return self.batch
+        return batch
 
     def _require_no_batch(self, doing: str) -> None:
         self._cycle.require("new", "entered", "fitting", doing=doing)
-        self._batches.close_abandoned()
-        if self.batch is not None:
+        if self._batches.close_abandoned() is not None:
             raise RunStateError(f"cannot {doing} while a batch is open", hint="do it before or between batches")
