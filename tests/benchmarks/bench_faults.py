@@ -1,9 +1,9 @@
-"""The fault benchmark: what guards make of faults that were put into trainings on purpose, and of healthy ones.
+"""The fault benchmark: runs guards on training runs with known faults, and on healthy ones.
 
     python tests/benchmarks/bench_faults.py --half report --seeds 8 --processes 2 --json faults.jsonl
 
-Published rules run beside the guards, and self_repair on what can be repaired. Cases that the file already holds are
-not run again, unless they crashed. What was measured under other guards must go: delete the file.
+Published rules run along with the guards, and repairable faults also run with the plugin self_repair. Cases in the JSON
+file are not run again, unless they crashed. Delete the file after a change to a guard.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from rnncallbacks.plugins.remedies.self_repair import REMEDIES, SelfRepair
 from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, CaseOutcome, FiredAlarm, run_case, shipped_guards
 
 HELD_OUT = ("anbn",)
-"""Tasks on which no threshold was set."""
+"""Tasks that were not used to set thresholds."""
 
 Case = tuple[str, str, str, str, str, int, str]
-"""What is done about alarms ("watch", "repair" or "random"), and what run_case wants."""
+"""What reacts to alarms ("watch", "repair" or "random"), and the arguments of run_case."""
 
 
 @attrs.define(eq=False, kw_only=True)
 class RandomRepair(SelfRepair):
-    """As self_repair, but each code gets the remedy of another."""
+    """Like self_repair, with a random remedy of another code for each alarm."""
 
     seed: int = 0
 
@@ -55,10 +55,11 @@ class RandomRepair(SelfRepair):
 
 
 def plan(half: str, seeds: int, only: list[str], quick: bool, skip: int = 0) -> list[Case]:
-    """Each fault and trap with every seed in each of its loops, tasks, cells and optimizers in turn. Twins first.
+    """The cases, healthy twins first.
 
-    In a quick run, each is seen once. ``skip`` passes over so many seeds, and the turns that go with them: cases that
-    were looked at while something was mended say little of it.
+    Each fault and trap runs with every seed in each of its loops. Its runs cycle through its tasks, cells and
+    optimizers. A quick run has one case of each. ``skip`` leaves out the cases of the first seeds, for example because
+    they were inspected while a guard was developed.
     """
     cases: list[Case] = []
     for number, fault in enumerate((*FAULTS.values(), *TRAPS.values())):
@@ -134,14 +135,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--half", choices=("tune", "report"), default="report")
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--skip", type=int, default=0, help="pass over so many seeds (default: 0)")
+    parser.add_argument("--skip", type=int, default=0, help="number of seeds to leave out (default: 0)")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="where results are kept, and found again")
-    parser.add_argument("--quick", action="store_true", help="each fault and trap once, in about a minute")
-    parser.add_argument("--page", type=Path, help="write the page of the documentation to this file")
+    parser.add_argument("--json", type=Path, help="file that stores results between runs")
+    parser.add_argument("--quick", action="store_true", help="run each fault and trap once, in about a minute")
+    parser.add_argument("--page", type=Path, help="write the page of the reference to this file")
     parser.add_argument("--only", nargs="*", default=[], help="names of faults and traps")
     parser.add_argument(
-        "--guards", nargs="*", default=list(PRESETS["guards"]), help="entry points of the guards to be measured"
+        "--guards", nargs="*", default=list(PRESETS["guards"]), help="entry points of the guards to measure"
     )
     parser.add_argument("--alarms", action="store_true", help="list the alarms of every case")
     options = parser.parse_args()

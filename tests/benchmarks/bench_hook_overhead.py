@@ -1,9 +1,9 @@
-"""What hooks and guards cost: time per batch of a run's machinery, as a share of a training step.
+"""The time that hooks and guards take per batch, as a fraction of a training step.
 
-The loop is the trainer's without the network: it takes a batch, asks for the state, gives loss and gradients (those of
-the real network at that size, so that norms and clipping have their real work), and carries the state. The same loop
-without a run is taken off. What is left is divided by the time of a real training step in the same process. Rounds of
-all of these take turns; the median over rounds is printed. Guards need a run that learns, and are timed in one.
+The measured loop is that of the trainer without the network. It takes a batch, requests the hidden state, passes loss
+and gradients of a real network to ``run.backward``, and carries the state. The time of the same loop without a run is
+subtracted, and the rest is divided by the time of a real training step in the same process. These take turns, and the
+median over the rounds is printed. Guards are measured in a run that trains a network.
 
     python tests/benchmarks/bench_hook_overhead.py --json
 """
@@ -21,16 +21,16 @@ from functools import partial
 
 SIZES = ((25, 1, 65, 100), (64, 32, 103, 128))
 BATCHES = 200
-"""Training batches of one epoch: what a plugin does once an epoch is spread over these."""
+"""Training batches of an epoch, over which the work of a plugin at the end of the epoch is averaged."""
 
 REMEDIES = ("hidden_state_reset", "divergence_alarm", "gradient_clipping", "loss_averaging")
 
 
 def measure_guards(size: tuple[int, int, int, int], rounds: int) -> dict[str, float]:
-    """Time within hooks, as a share of all else, while a network is really trained on text for one epoch.
+    """Time within hooks divided by all other time, while a network is trained on text for one epoch.
 
-    Guards look closely at the first batches and rarely later: this spreads it over an epoch of 200 batches. With
-    a closure they evaluate the loss some dozens of times; without, the script gives gradients and parameters alone.
+    Guards inspect the first batches closely and later ones rarely, so the result is an average over 200 batches. With a
+    closure, they evaluate the loss some dozens of times. Without one, they see only gradients and parameters.
     """
     import numpy as np
 
@@ -46,7 +46,7 @@ def measure_guards(size: tuple[int, int, int, int], rounds: int) -> dict[str, fl
     tokens = np.resize(tokens, seq_len * batch_size * BATCHES + 1)
     loader = StreamLoader(tokens, batch_size, seq_len)
 
-    def epoch(plugins: Mapping[str, object], evidence: bool) -> float:
+    def epoch(plugins: Mapping[str, object], with_closure: bool) -> float:
         model, optimizer = RecurrentModel(hidden_size, vocab_size=int(tokens.max()) + 1), Adam()
         optimizer.bind(model.parameters)
         run = Run(model.parameters, plugins=plugins, learning_rate=1e-3, zeros=model.zero_state)
@@ -68,7 +68,7 @@ def measure_guards(size: tuple[int, int, int, int], rounds: int) -> dict[str, fl
                     loss, final = model.forward(batch, state)
                     gradients = model.backward()
                     closure = None
-                    if evidence:
+                    if with_closure:
                         going_back = partial(model.hidden_gradients, batch, state)
                         run.observe(hidden_states=model.hidden_states, hidden_gradients=going_back)
                         closure = partial(model.reevaluate, batch, state)
@@ -81,12 +81,12 @@ def measure_guards(size: tuple[int, int, int, int], rounds: int) -> dict[str, fl
     sets: dict[str, tuple[Callable[[], Mapping[str, object]], bool]] = {
         "remedies": (lambda: load_plugins({"plugins": {name: {} for name in REMEDIES}}), False),
         "remedies and guards": (recommended, False),
-        "the same with closure": (recommended, True),
+        "and a closure": (recommended, True),
     }
     shares: dict[str, list[float]] = {name: [] for name in sets}
     for _ in range(rounds + 1):
-        for name, (make, evidence) in sets.items():
-            shares[name].append(epoch(make(), evidence))
+        for name, (make, with_closure) in sets.items():
+            shares[name].append(epoch(make(), with_closure))
     return {name: statistics.median(some[1:]) for name, some in shares.items()}
 
 
@@ -175,10 +175,10 @@ def main() -> None:
     for size, result in results.items():
         print(f"(T, B, V, H) = {size}: step {result['step_us']:.0f} us")
         for name in ("no plugin", "remedies"):
-            print(f"  {name:<13} {result[f'{name}_us']:7.1f} us a batch, {result[f'{name}_share']:6.2%} of the step")
-        print("  within hooks, in a run that learns")
+            print(f"  {name:<13} {result[f'{name}_us']:7.1f} us per batch, {result[f'{name}_share']:6.2%} of a step")
+        print("  within hooks, in a run that trains")
         for name, share in guards[size].items():
-            print(f"    {name:<22} {share:6.2%} of all else")
+            print(f"    {name:<22} {share:6.2%} of all other time")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What ``import rnncallbacks`` adds to ``import numpy``: wall time of fresh processes, in turn, the median of each.
+"""The time that ``import rnncallbacks`` adds to ``import numpy``: the median wall time of fresh processes.
 
 python tests/benchmarks/bench_import.py
 """

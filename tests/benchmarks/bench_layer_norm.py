@@ -1,9 +1,10 @@
-"""Where layer normalisation helps: the validation loss of characters with and without it, in nats.
+"""The effect of layer normalization: the validation loss of character models with and without it, in nats.
 
 python tests/benchmarks/bench_layer_norm.py
 
-trains networks of 64 units on the text that comes with Python, by Adam with clipping to the global norm 1, and prints a
-table (some minutes). Each number is a mean over the seeds, and in brackets is how far the farthest of them is from it.
+trains networks of 64 units on the text that comes with Python, with Adam and gradient clipping to the global norm 1,
+and prints a table (some minutes). Each number is the mean over the seeds, with the largest deviation from it in
+brackets.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ CELLS: tuple[Cell, ...] = ("vanilla", "lstm", "gru")
 def losses(
     cell: Cell, layers: int, rate: float, layer_norm: bool, *, characters: int, epochs: int, seeds: int
 ) -> list[float]:
-    """The validation loss behind the last epoch, by seed."""
+    """The validation loss after the last epoch, for each seed."""
     text = embedded_text()
     vocabulary = Vocabulary.from_tokens(text)
     train, held_out = (

@@ -1,12 +1,12 @@
-"""The speed benchmark: how fast a training step and an epoch are, beside others that do the same work.
+"""The speed benchmark: the time of a training step and of an epoch, compared with other libraries.
 
     python tests/benchmarks/bench_speed.py --json speed.json --page docs/reference/speed-benchmark.md
 
-runs everything (about an hour; ``--quick``: some minutes), prints tables, and writes the page and, beside it, its
-picture. Cases that the JSON file already holds are not run again: the same command renders the page anew, and goes on
-where it was stopped. Results of another machine or other versions are refused: delete the file.
+runs everything (about an hour, or some minutes with ``--quick``), prints tables, and writes the page and its chart next
+to it. Cases in the JSON file are not run again, so the same command resumes where it was stopped, or renders the page
+again. It refuses results of another machine or of other versions: delete the file then.
 
-Contenders that are not installed are left out: pip install 'rnncallbacks[compare]' has them all.
+Contenders that are not installed are left out. The extra ``compare`` installs all of them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Measure = Callable[[], Any]
 
 
 def plan(options: argparse.Namespace) -> Iterator[tuple[Case, Measure]]:
-    """Every case, and how it is measured."""
+    """Every case, with the function that measures it."""
     left_out = missing([*WAYS, *FRAMEWORKS])
     for name in left_out:
         print(f"{name} is not installed and is left out", file=sys.stderr)
@@ -76,13 +76,13 @@ def plan(options: argparse.Namespace) -> Iterator[tuple[Case, Measure]]:
 
 
 def machine() -> dict[str, str]:
-    """What the numbers depend on."""
+    """The versions and the hardware on which the results depend."""
     name = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
         lines = information.read_text().splitlines()
         name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
-    # NumPy's is loaded first; PyTorch, where it is imported too, brings one of its own.
+    # NumPy's BLAS is loaded first. PyTorch brings its own.
     blas = next(one for one in threadpool_info() if one["user_api"] == "blas")
     found = {
         "processor": f"{name}, {os.cpu_count()} cores",
@@ -93,22 +93,22 @@ def machine() -> dict[str, str]:
         try:
             found[title] = version(package)
         except PackageNotFoundError:
-            found[title] = "not installed, so nothing is compared with it"
+            found[title] = "not installed"
     return found
 
 
 def run_all(cases: Iterable[tuple[Case, Measure]], path: Path | None) -> dict[str, Any]:
-    """The results of all cases; each is written down as soon as it is there."""
+    """The results of all cases. Each is written to the file as soon as it is measured."""
     here = machine()
     kept = json.loads(path.read_text()) if path and path.exists() else {"machine": here, "cases": []}
     if kept["machine"] != here:
-        sys.exit(f"{path} holds results of another machine or of other versions: delete it, or name another file")
+        sys.exit(f"{path} holds results of another machine or of other versions: delete it, or choose another file")
     wanted = []
     for case, measure in cases:
         found = [one for one in kept["cases"] if case.items() <= one.items()]
         if not found:
             print(*case.values(), file=sys.stderr, flush=True)
-            # By way of JSON, so that results are the same whether they were measured now or before.
+            # Through JSON, so that new results look like stored ones.
             found = [json.loads(json.dumps(case | {"result": measure()}))]
             kept["cases"] += found
             if path:
@@ -119,9 +119,9 @@ def run_all(cases: Iterable[tuple[Case, Measure]], path: Path | None) -> dict[st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="where results are kept, and found again")
-    parser.add_argument("--page", type=Path, help="write the page of the documentation to this file")
-    parser.add_argument("--quick", action="store_true", help="a fast look: two sizes, few rounds, one thread")
+    parser.add_argument("--json", type=Path, help="file that stores results between runs")
+    parser.add_argument("--page", type=Path, help="write the page of the reference to this file")
+    parser.add_argument("--quick", action="store_true", help="two sizes, few rounds, one thread")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="default: all")
     parser.add_argument("--cells", nargs="*", choices=GATES, default=list(GATES), help="default: all")
     parser.add_argument("--sizes", nargs="*", type=size_of, metavar="T,B,V,H", help="default: all six")

@@ -1,4 +1,4 @@
-"""What published rules share in the fault benchmark: findings, and that they stop nothing."""
+"""The base class of the published rules in the fault benchmark. It records findings and does not stop the run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rnncallbacks.core.run import Run
 
 @attrs.define(eq=False)
 class Comparator:
-    """A rule, and the training batch of each code's first finding."""
+    """A published rule. ``findings`` maps each code to the training batch of its first finding."""
 
     label: ClassVar[str]
 

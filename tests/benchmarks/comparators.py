@@ -1,8 +1,8 @@
-"""Published rules over the same stream of batches, for the fault benchmark.
+"""Published rules for the fault benchmark, which run on the same batches as the guards.
 
-Each is written anew from what its source says, with the source's defaults. Our codes stand for its words where the two
-mean the same cause: where in doubt, the mapping is the one that favours the rule. No rule stops the run, so that all of
-them see the same batches as the guards; a rule's word counts from the batch in which it came first.
+Each is implemented from its source, with the source's defaults. Each of its findings is mapped to one of our codes; in
+doubt, the mapping favors the rule. No rule stops the run, so that all rules see the same batches as the guards. A
+finding counts from the batch in which it was first made.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _train_loss(batch: Batch) -> float | None:
 
 
 class NanOnly(Comparator):
-    """The loss is NaN or infinite. Says "invalid loss": RNN403.
+    """The loss is NaN or infinite: "invalid loss" (RNN403).
 
     Source: Keras, callback TerminateOnNaN.
     """
@@ -42,12 +42,13 @@ class NanOnly(Comparator):
 
 @attrs.define(eq=False)
 class LossNotDecreasing(Comparator):
-    """Every ``num_steps`` (10) the loss has to be lower than that many steps before, by ``diff_percent`` (0.1 %).
+    """Over ``num_steps`` (10) steps, the loss fell by less than ``diff_percent`` (0.1 %): "loss not decreasing".
 
-    Says "loss not decreasing": RNN601; and where the loss is higher by more than ``increase_threshold_percent`` (5 %),
-    RNN602, which is the mapping that favours it.
+    It maps to RNN601, or to RNN602 if the loss rose by more than ``increase_threshold_percent`` (5 %), which favors the
+    rule.
 
-    Source: Amazon SageMaker Debugger, list of built-in rules, LossNotDecreasing. Adapted: each batch's loss is saved.
+    Source: Amazon SageMaker Debugger, list of built-in rules, LossNotDecreasing. Adapted: the loss of each batch is
+    saved.
     """
 
     label = "SageMaker LossNotDecreasing"
@@ -73,16 +74,16 @@ class LossNotDecreasing(Comparator):
 
 @attrs.define(eq=False)
 class TheDeepChecker(Comparator):
-    """Means over ``period`` (10) batches, of which the last ``window`` (5) count.
+    """Compares the last ``window`` (5) means over ``period`` (10) batches.
 
-    - stagnation: none is lower than the one before by 5 % or more (RNN601);
-    - divergence: each is at least twice the one before (RNN602);
-    - the first loss is off ln V by ln V or more (RNN303);
-    - a loss that is not finite (RNN403).
+    - stagnation: no mean is lower than the one before by 5 % or more (RNN601);
+    - divergence: each mean is at least twice the one before (RNN602);
+    - the first loss differs from ln V by ln V or more (RNN303);
+    - a loss is not finite (RNN403).
 
     Source: Ben Braiek and Khomh, "Testing feedforward neural networks training programs" (2023), and its program.
-    Adapted: it runs these checks while it overfits a single batch, here they watch the training itself. Its check of
-    fluctuations, and those that need a run of their own, are left out.
+    Adapted: the original runs these checks while it overfits a single batch, this version during training. Its check of
+    fluctuations and the checks that need a separate run are left out.
     """
 
     label = "TheDeepChecker"
@@ -129,11 +130,15 @@ class TheDeepChecker(Comparator):
 
 @attrs.define(eq=False)
 class Umlaut(Comparator):
-    """At the end of each epoch: the learning rate is above 0.01 (RNN501) or below 1e-7 (RNN502); the loss is NaN
-    (RNN403); the validation loss rose since the last epoch, the training loss did not (RNN604).
+    """Checks at the end of each epoch.
+
+    - the learning rate is above 0.01 (RNN501) or below 1e-7 (RNN502);
+    - the loss is NaN (RNN403);
+    - the validation loss rose since the last epoch and the training loss did not (RNN604).
 
     Source: Schoop, Huang and Hartmann, "UMLAUT: debugging deep learning programs using program structure and model
-    behavior" (2021), and its program. Adapted: checks of inputs, accuracy, dropout and layers need a Keras model.
+    behavior" (2021), and its program. Adapted: the checks of inputs, accuracy, dropout and layers, which need a Keras
+    model, are left out.
     """
 
     label = "UMLAUT"
@@ -158,12 +163,12 @@ class Umlaut(Comparator):
 
 @attrs.define(eq=False)
 class SpikeDetection(Comparator):
-    """The loss is above the one before, and off the running mean of ten by twice that mean or more; or not finite.
+    """The loss rose, and differs from the running mean of ten by twice that mean or more (RNN605).
 
-    Says "spike": RNN605, and RNN403 where the loss is not finite.
+    A loss that is not finite is RNN403.
 
-    Source: Lightning Fabric, SpikeDetection with window=10, warmup=1, rtol=2.0. Adapted: it ends the run at its first
-    spike, here a spike stays out of the mean and the run goes on.
+    Source: Lightning Fabric, SpikeDetection with window=10, warmup=1, rtol=2.0. Adapted: the original ends the
+    run at the first spike. In this version the run continues, and the mean excludes the spike.
     """
 
     label = "Lightning SpikeDetection"

@@ -1,4 +1,4 @@
-"""Published rules that look for symptoms in gradients, weights and states, for the fault benchmark."""
+"""Published rules for the fault benchmark that look for symptoms in gradients, weights and states."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from rnncallbacks.gradients import Gradients
 
 
 def _kernels(arrays: dict[str, Array]) -> list[Array]:
-    """Weight matrices, the first layer's first."""
+    """The weight matrices, in the order of the layers."""
     return [array for array in arrays.values() if array.ndim == 2 and min(array.shape) > 1]
 
 
 @attrs.define(eq=False)
 class AutoTrainer(Comparator):
-    """At the end of each epoch from the third on, one symptom at most in a run:
+    """Finds at most one symptom in a run, at the end of an epoch from the third on.
 
-    - a loss, weight or gradient that is not finite, or a validation loss of 1e5: "explode" (RNN401);
-    - while the accuracy is below 0.6, or never rose by 0.01 in an epoch: 70 % of the gradients are zero, "dying ReLU"
-      (RNN407); the first kernel's gradient is over 70 times the last one's, "explode" (RNN401); or under a thousandth
-      of it and 1e-4, "vanish" (RNN402); or none of these and the accuracy never rose, "slow convergence" (RNN502);
-    - else the accuracy went up and down by 0.03 in a fifth of the epochs, "oscillating loss" (RNN501).
+    - "explode" (RNN401): a loss or gradient is not finite, or the validation loss is at least 1e5.
+    - While the accuracy is below 0.6, or never rose by 0.01 in an epoch: "dying ReLU" (RNN407) if 70 % of the gradients
+      are zero; "explode" (RNN401) if the gradient of the first kernel is over 70 times that of the last; "vanish"
+      (RNN402) if it is below 1e-4 and a thousandth of that of the last; "slow convergence" (RNN502) if none of these
+      applies and the accuracy never rose.
+    - Otherwise "oscillating loss" (RNN501) if the accuracy rose and fell by 0.03 in a fifth of the epochs.
 
     Source: Zhang, Zhai, Ma and Shen, "AUTOTRAINER: an automatic DNN training problem detection and repair system"
-    (2021), and its program. Adapted: exp(-loss), the mean probability of the targets, stands for the accuracy; the
-    third epoch for 30 % of the epochs, whose number a loop need not know.
+    (2021), and its program. Adapted: exp(-loss), the geometric mean of the targets' probabilities, replaces the
+    accuracy. The third epoch replaces 30 % of the epochs, because a loop need not know their number.
     """
 
     label = "AUTOTRAINER"
@@ -105,21 +106,22 @@ class AutoTrainer(Comparator):
 
 @attrs.define(eq=False)
 class DeepDiagnosis(Comparator):
-    """At the end of each epoch a symptom is sought, and each symptom leads to a fix.
+    """Looks for symptoms at the end of each epoch, and derives a fix from them.
 
     - numerical error: a loss, or the mean of a gradient, is NaN or infinite, or a gradient is zero (RNN403);
     - vanishing gradient: its mean magnitude is below 1e-7 (RNN402);
-    - every fifth epoch: more than half of the pre-activations are beyond 5 in magnitude, "saturated" (RNN407); the
-      mean of a weight matrix did not change over five epochs, "unchanged weight" (RNN503); the mean of the last five
-      losses is their highest, "loss not decreasing" (RNN601).
+    - every fifth epoch: more than half of the pre-activations exceed 5 in magnitude, "saturated" (RNN407); the mean of
+      a weight matrix did not change over five epochs, "unchanged weight" (RNN503); the mean of the last five losses
+      equals their maximum, "loss not decreasing" (RNN601).
 
-    The fix names "poor weight" if the variance of a weight matrix is below 1e-5 or above 10 (RNN303), else "learning
-    rate" if the length of an update over that of the weights is above 0.1 (RNN501) or below 1e-5 (RNN502).
+    The fix is "poor weight" (RNN303) if the variance of a weight matrix is below 1e-5 or above 10. Otherwise it is
+    "learning rate" if the norm of an update divided by that of the weights is above 0.1 (RNN501) or below 1e-5
+    (RNN502).
 
     Source: Wardat, Cruz, Le and Rajan, "DeepDiagnosis: automatically diagnosing faults and recommending actionable
-    fixes in deep learning programs" (2022), and its program. Adapted: lengths in place of means in the ratio; a
-    gradient is zero if all of it is, as that of a softmax layer has the mean zero by its nature; its checks of the
-    output range, and of dead units in the last epoch, are left out.
+    fixes in deep learning programs" (2022), and its program. Adapted: the ratio compares norms in place of means. A
+    gradient counts as zero if all entries are, because the gradient of a softmax layer always has the mean zero. The
+    checks of the output range, and of dead units in the last epoch, are left out.
     """
 
     label = "DeepDiagnosis"

@@ -38,7 +38,7 @@ def test_all_batches_of_an_epoch_have_one_shape():
     assert stacked(held_out)[0].max() < task.vocab_size
 
 
-def test_time_that_is_proportional_has_the_exponent_1():
+def test_proportional_time_has_the_exponent_1():
     assert exponent({1: 0.5, 2: 1.0, 4: 2.0, 8: 4.0}) == pytest.approx(1.0)
     assert exponent({1: 1.0, 2: 4.0, 4: 16.0, 8: 64.0}) == pytest.approx(2.0)
 
@@ -50,7 +50,7 @@ def test_time_is_measured_at_each_factor():
 
 
 @pytest.mark.parametrize(("cell", "arrays"), [("vanilla", 1), ("lstm", 6), ("gru", 5)])
-def test_a_step_holds_what_it_must_keep_and_more_with_longer_sequences(cell, arrays):
+def test_a_step_holds_what_it_must_keep_and_grows_with_the_sequence(cell, arrays):
     task = Task(cell, 20, 8, 30, 40)
     kept = 4 * 20 * 8 * (arrays * 40 + 30)
     assert kept_bytes(task) == kept
@@ -61,6 +61,6 @@ def test_a_step_holds_what_it_must_keep_and_more_with_longer_sequences(cell, arr
 
 @pytest.mark.parametrize("hidden_size", [128, 256])
 @pytest.mark.parametrize("cell", GATES)
-def test_a_large_step_holds_little_beside_what_it_must_keep(cell, hidden_size):
+def test_a_large_step_holds_at_most_1_5_times_what_it_must_keep(cell, hidden_size):
     task = Task(cell, 64, 32, 103, hidden_size)
     assert measure_memory(task) <= MEMORY * kept_bytes(task)

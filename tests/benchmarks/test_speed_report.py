@@ -47,7 +47,7 @@ def test_ratios_compare_samples_of_one_round_with_the_fastest_way():
     assert found == ["1,000,000", "6.00 [5.00, 6.00]", "2.00 [2.00, 3.00] gather", "2.00 [2.00, 4.00]"]
 
 
-def test_the_limit_is_what_ours_is_divided_by_and_who_took_no_part_has_a_dash():
+def test_the_limit_divides_ours_and_a_missing_contender_has_a_dash():
     found = row(REPORT.step_table("vanilla", 1), "(64, 32, 103, 256)")
     assert found[1] == "-"
     assert found[3] == "1.25 [1.25, 1.67]"
@@ -66,7 +66,7 @@ def test_compiled_kernels_are_compared_in_tables_and_columns_of_their_own():
     assert "compiled" not in REPORT.step_tables() + REPORT.goals()
 
 
-def test_all_ways_are_told():
+def test_all_variants_are_listed():
     assert row(REPORT.ways(), "vanilla", "(64, 32, 103, 256)") == [
         "1,000,000", "-", "1,500,000", "9,000,000", "1,000,000", "800,000",
     ]  # fmt: skip
@@ -97,21 +97,21 @@ def test_a_value_is_judged_as_it_is_printed(value, least, words):
     assert judged(value, 1.3, least=least) == words
 
 
-def test_growth_is_relative_to_what_is_proportional():
+def test_growth_is_relative_to_proportional_growth():
     assert row(REPORT.scaling_table(), "lstm")[:5] == ["B from 8 to 64", "1,000,000", "1.00", "1.00", "1.10"]
 
 
-def test_memory_is_relative_to_what_must_be_kept():
+def test_memory_is_relative_to_the_memory_that_must_be_kept():
     assert row(REPORT.memory_table(), "gru") == ["2.00 (1.5 MiB)", "1.20 (13.0 MiB)"]
 
 
-def test_epochs_are_compared_where_the_framework_took_part():
+def test_epochs_are_compared_with_the_frameworks_that_ran():
     assert row(REPORT.epoch_table(), "(64, 32, 128)") == [
         "1", "all", "220 + 24", "1.50", "1.10 [1.10, 1.10]", "1.40 [1.40, 1.40]", "-",
     ]  # fmt: skip
 
 
-def test_a_compiled_epoch_has_a_row_of_its_own_and_is_judged_beside_the_other():
+def test_a_compiled_epoch_has_its_own_row_and_goal():
     (epoch,) = (case for case in CASES if case["part"] == "epochs")
     seconds = epoch["result"]["seconds"] | {"ours, compiled": [0.7, 1.4]}
     report = Report({"machine": {}, "cases": [epoch | {"result": epoch["result"] | {"seconds": seconds}}]})
@@ -127,11 +127,11 @@ def test_a_compiled_epoch_has_a_row_of_its_own_and_is_judged_beside_the_other():
 @pytest.mark.parametrize(
     "part", ["python bench", "(speed.svg)", "a fast one", "### Vanilla, 2 threads", "220 + 24", "3 rounds"]
 )
-def test_the_page_holds_command_picture_machine_and_tables(part):
+def test_the_page_holds_command_chart_machine_and_tables(part):
     assert part in REPORT.page("python bench", "speed.svg")
 
 
-def test_the_picture_names_sizes_and_contenders_and_is_the_same_when_drawn_again(tmp_path):
+def test_the_chart_names_sizes_and_contenders_and_is_reproducible(tmp_path):
     draw(REPORT, tmp_path / "speed.svg")
     drawn = (tmp_path / "speed.svg").read_text()
     for text in ("Vanilla, 1 thread", "Vanilla, 2 threads", "(32, 16, 65, 64)", "PyTorch", "matrix products alone"):

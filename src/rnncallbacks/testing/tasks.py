@@ -85,14 +85,13 @@ class MappedLoader:
 
 
 @cache
-def _characters() -> tuple[Tokens, int]:
-    """The embedded text, reduced to 26 letters and spaces, and the size of its vocabulary.
+def _characters() -> Tokens:
+    """The embedded text, reduced to 26 letters and spaces.
 
     The other characters mostly draw rulers and tables.
     """
     text = re.sub("[^a-z]+", " ", embedded_text().lower())
-    vocabulary = Vocabulary.from_tokens(text)
-    return vocabulary.encode(text), len(vocabulary)
+    return Vocabulary.from_tokens(text).encode(text)
 
 
 WORDS = 300
@@ -108,9 +107,18 @@ def _words() -> Tokens:
 
 def text_slice(seed: int, length: int) -> Tokens:
     """A slice of the text. The seed draws where it begins."""
-    tokens, _ = _characters()
+    return _slice(_characters(), seed, length)
+
+
+def _slice(tokens: Tokens, seed: int, length: int) -> Tokens:
     start = int(np.random.default_rng([seed, 1]).integers(len(tokens) - length))
     return tokens[start : start + length]
+
+
+def _split_text(tokens: Tokens, seed: int) -> list[Tokens]:
+    """30 batches for training, 3 for validation and 3 held out, with one token more in each for the last target."""
+    size = BATCH_SIZE * SEQ_LEN
+    return np.split(_slice(tokens, seed, 36 * size + 3), [30 * size + 1, 33 * size + 2])
 
 
 def token_chunks(tokens: Tokens, batch_size: int, seq_len: int, seed: int) -> ArrayLoader:
@@ -122,26 +130,19 @@ def token_chunks(tokens: Tokens, batch_size: int, seq_len: int, seed: int) -> Ar
 
 
 def _make_characters(seed: int) -> TaskData:
-    size = BATCH_SIZE * SEQ_LEN
-    tokens = text_slice(seed, 36 * size + 3)
-    train, validation, held_out = np.split(tokens, [30 * size + 1, 33 * size + 2])
-    return TaskData(*(token_chunks(part, BATCH_SIZE, SEQ_LEN, seed) for part in (train, validation, held_out)))
+    parts = _split_text(_characters(), seed)
+    return TaskData(*(token_chunks(part, BATCH_SIZE, SEQ_LEN, seed) for part in parts))
 
 
 def _make_stream(seed: int) -> TaskData:
-    size = BATCH_SIZE * SEQ_LEN
-    tokens = text_slice(seed, 36 * size + 3)
-    train, validation, held_out = np.split(tokens, [30 * size + 1, 33 * size + 2])
-    return TaskData(
-        *(StreamLoader(part, BATCH_SIZE, SEQ_LEN, drop_last=True) for part in (train, validation, held_out))
-    )
+    return _stream(_split_text(_characters(), seed))
 
 
 def _make_words(seed: int) -> TaskData:
-    size = BATCH_SIZE * SEQ_LEN
-    length = 36 * size + 3
-    start = int(np.random.default_rng([seed, 1]).integers(len(_words()) - length))
-    parts = np.split(_words()[start : start + length], [30 * size + 1, 33 * size + 2])
+    return _stream(_split_text(_words(), seed))
+
+
+def _stream(parts: list[Tokens]) -> TaskData:
     return TaskData(*(StreamLoader(part, BATCH_SIZE, SEQ_LEN, drop_last=True) for part in parts))
 
 

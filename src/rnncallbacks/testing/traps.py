@@ -48,27 +48,24 @@ def _min_char_rnn(setup: Setup) -> None:
         setup.custom_loop = ClipByValue
     else:
         setup.plugins["gradient_clipping"] = {"mode": "value", "max_norm": 5.0}
-    smooth = float(np.log(setup.task.vocab_size) * 25)
-
-    def report(losses: list[float], sizes: list[int]) -> float:
-        nonlocal smooth
-        for loss in losses:
-            smooth = 0.999 * smooth + 0.001 * loss
-        return smooth
-
-    setup.report = report
+    setup.report = _moving_average(start=float(np.log(setup.task.vocab_size) * 25), weight=0.001)
 
 
 def _moving_average_from_zero(setup: Setup) -> None:
-    average = 0.0
+    setup.report = _moving_average(start=0.0, weight=0.005)
+
+
+def _moving_average(start: float, weight: float) -> Callable[[list[float], list[int]], float]:
+    """Reports an exponential moving average over the batch losses of all epochs."""
+    average = start
 
     def report(losses: list[float], sizes: list[int]) -> float:
         nonlocal average
         for loss in losses:
-            average = 0.995 * average + 0.005 * loss
+            average = (1.0 - weight) * average + weight * loss
         return average
 
-    setup.report = report
+    return report
 
 
 def _short_chunks(setup: Setup) -> None:

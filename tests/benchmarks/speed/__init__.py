@@ -1,1 +1,1 @@
-"""The speed benchmark in parts: contenders, what takes turns with what, and what the page says of it."""
+"""The speed benchmark: contenders, measurement, goals, report and chart."""

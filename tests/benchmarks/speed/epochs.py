@@ -1,7 +1,7 @@
-"""One epoch of the main job: the embedded text, with clipping, plateau scheduling and early stopping on.
+"""Measures an epoch on the embedded text, with clipping, a plateau schedule and early stopping.
 
-Contenders are frameworks with their own loops. Each trains in a process of its own and waits before each epoch until it
-is its turn. The first epoch is not counted: there, JAX and numba compile.
+Contenders are frameworks with their own loops. Each trains in its own process and waits for its turn before each epoch.
+The first epoch, in which JAX and numba compile, is not counted.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ FRAMEWORKS = {
     "lightning": ("lightning_epoch", "lightning_epochs"),
     "keras": ("keras_epoch", "keras_epochs"),
 }
-"""Contenders: the module, and what to run in it."""
+"""Contenders: a module and its function."""
 
 TOLERANCES = {"ours": 0.0, "ours, guarded": 0.02, "ours, compiled": 0.001, "lightning": 0.001, "keras": 0.05}
-"""By how much of ours a loss may differ. Compiled kernels round otherwise, which has grown to 5e-5 after eight epochs.
+"""Largest relative difference from our loss. Compiled kernels round differently, which reached 5e-5 after eight epochs.
 The guarded run resets the state before each epoch. Keras resets it before each batch, and has one bias where others
-have two, so that it moves half as far."""
+have two, so that an update moves their sum half as far."""
 
 PATIENCE = 10
-"""Epochs without improvement until the learning rate is cut, and as many until the training stops: never, here."""
+"""Epochs without improvement before the learning rate drops and before training stops. Neither happens here."""
 
 Gate = Callable[[float], None]
-"""To be called before each epoch, with the validation loss of the one before."""
+"""Function to call before each epoch with the validation loss of the last one. It returns at this contender's turn."""
 
 
 @attrs.frozen
 class Epoch:
-    """Sequences of the text's first ``characters`` (None: all of it), of which the last tenth is held out."""
+    """Sizes of an epoch on the first ``characters`` of the text (None for all). The last tenth is held out."""
 
     seq_len: int
     batch_size: int
@@ -52,7 +52,7 @@ class Epoch:
     characters: int | None = None
 
     def loaders(self) -> tuple[Task, StreamLoader, StreamLoader]:
-        """The vanilla network's sizes, and the batches, all of one shape."""
+        """The sizes of the vanilla network, and training and validation batches, all of one shape."""
         text = embedded_text()
         vocabulary = Vocabulary.from_tokens(text)
         parts = split(vocabulary.encode(text)[: self.characters], 0.1)
@@ -67,7 +67,7 @@ def stacked(loader: StreamLoader) -> tuple[np.ndarray, np.ndarray]:
 
 
 def serve_epochs(name: str, epoch: Epoch, pipe: Connection) -> None:
-    """In a process of its own: train on and on; an epoch when asked for, answered with its seconds and its loss."""
+    """Trains endlessly in its own process: one epoch for each message, answered with its seconds and its loss."""
     module, function = FRAMEWORKS[name]
     begin = None
 

@@ -1,7 +1,7 @@
 """The step in JAX: one jitted function, with ``lax.scan`` over time and donated buffers.
 
-Inputs are gathered from the transposed input weights before the scan. Parameters are kept as they are multiplied,
-transposed. In the fastest of the ways, the gradient of the recurrent weights is taken out of the scan too.
+Inputs are gathered from the transposed input weights before the scan. Parameters are stored transposed, as they are
+multiplied. The fastest variants also compute the gradient of the recurrent weights outside the scan.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def lstm(matrix: Array, state: State, entering: State) -> tuple[State, Array]:
 
 
 def gru(matrix: Array, state: State, entering: State) -> tuple[State, Array]:
-    """``entering[1]`` is the bias of the candidate's recurrent part."""
+    """``entering[1]`` is the bias of the candidate's recurrent product."""
     (hidden,) = state
     size = hidden.shape[1]
     recurrent = hidden @ matrix
@@ -53,7 +53,7 @@ CELLS: dict[str, Callable[[Array, State, State], tuple[State, Array]]] = {"vanil
 
 
 class JaxStep:
-    """``hoisted``: the gradient of the recurrent weights is one product behind the backward scan, not a sum in it."""
+    """``hoisted`` computes the gradient of the recurrent weights as one product after the backward scan."""
 
     def __init__(self, task: Task, *, hoisted: bool, unroll: int = 1) -> None:
         self.task, self.unroll = task, unroll
@@ -112,7 +112,7 @@ class JaxStep:
         (value, states), (d_entering, d_head) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(entering, head)
         previous = jnp.concatenate([self._zeros()[0][None], states[:-1]]).reshape(-1, self.task.hidden_size)
         inner = d_entering[0]
-        if self.task.cell == "gru":  # the candidate's part is reset between the product and its nonlinearity
+        if self.task.cell == "gru":  # the reset gate acts between the candidate's product and its nonlinearity
             inner = jnp.concatenate([inner[..., : 2 * self.task.hidden_size], d_entering[1]], axis=2)
         d_matrix = previous.T @ inner.reshape(len(previous), -1)
         return value, {**back(d_entering)[0], **d_head, "rnn.weight_hh_l0": d_matrix}
@@ -136,7 +136,7 @@ def _turned(name: str, array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array.T) if name in TRANSPOSED else array
 
 
-# Unrolled, five steps of time are one of the loop, which pays where there is little to compute in one.
+# Five time steps in one iteration of the loop pay off where a time step has little to compute.
 WAYS = {
     "scan": partial(JaxStep, hoisted=False),
     "hoisted": partial(JaxStep, hoisted=True),

@@ -1,7 +1,7 @@
 """The epoch through Keras' ``fit`` on JAX: ``SimpleRNN`` on tokens that the compiled step encodes.
 
-(One-hot floats made beforehand, and an embedding by the identity, were slower.) Each batch begins with a state of
-zeros: ``fit`` on JAX does not carry it from batch to batch, with ``stateful=True`` either. The work is the same.
+One-hot floats made in advance and an identity embedding were slower. Each batch begins with a zero state, because
+``fit`` on JAX does not carry it between batches, even with ``stateful=True``. The amount of work is the same.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Turns(keras.callbacks.Callback):
 
 
 def keras_arrays(task: Task, loader: StreamLoader) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets with the sequence first: batch_size rows of one batch, then those of the next."""
+    """Inputs and targets, (sequences, seq_len): the sequences of one batch, then those of the next."""
     inputs, targets = (part.transpose(0, 2, 1).reshape(-1, task.seq_len) for part in stacked(loader))
     return inputs.astype(np.int32), targets.astype(np.int32)
 

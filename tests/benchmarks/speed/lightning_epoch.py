@@ -1,4 +1,4 @@
-"""The epoch through Lightning's ``Trainer``: ``nn.RNN`` on one-hot floats that were made beforehand."""
+"""The epoch through Lightning's ``Trainer``: ``nn.RNN`` on one-hot floats made in advance."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """The limit: the matrix products of a step, and nothing else.
 
-Into arrays that exist beforehand, on operands that lie as NumPy multiplies them fastest. Per step of time, the product
-of the state with the recurrent weights, and of its gradient with their transpose; over the whole sequence, the logits,
-the gradients of the head's weights and of the states, those of the recurrent weights, and, where the vocabulary is
-smaller than the number of positions, the gradient of the input weights as a product with a one-hot matrix. (Where it is
-larger, a sum of rows by token is the way to it, and no product.)
+Products write into preallocated arrays, with operands in the layout that NumPy multiplies fastest. Each time step has
+the product of the state with the recurrent weights and, in the backward pass, that of its gradient with their
+transpose. The whole sequence has the products for the logits and for the gradients of the head's weights, of the states
+and of the recurrent weights. Where the vocabulary is smaller than the number of positions, the gradient of the input
+weights is a product with a one-hot matrix. Elsewhere it is a sum of rows by token, which needs no product.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from speed.task import Task
 
 
 class Limit:
-    """``copied``: the recurrent weights are multiplied from a transposed copy, otherwise from a transposed view."""
+    """``copied`` selects a transposed copy of the recurrent weights in place of a transposed view."""
 
     def __init__(self, task: Task, *, copied: bool) -> None:
         rng, parameters = np.random.default_rng(0), task.parameters()
@@ -30,7 +30,7 @@ class Limit:
         self.weight_hh, self.weight_head = parameters["rnn.weight_hh_l0"], parameters["head.weight"]
         self.states, self.errors = array(seq_len + 1, batch, hidden), array(task.positions, vocab)
         self.inner = array(seq_len, batch, task.rows)
-        """Gradients with respect to what enters the gates."""
+        """Gradients with respect to the pre-activations of the gates."""
         self.one_hot = array(task.positions, vocab) if vocab < task.positions else None
         self.forward, self.backward = array(seq_len, batch, task.rows), array(seq_len, batch, hidden)
         self.logits, self.d_states = array(task.positions, vocab), array(task.positions, hidden)

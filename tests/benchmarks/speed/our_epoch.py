@@ -1,4 +1,4 @@
-"""The epoch through this library's ``Trainer``: with the remedies alone, with all of ``recommended``, and compiled."""
+"""The epoch through this library's ``Trainer``: with remedies only, with all of ``recommended``, and compiled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from speed.task import LEARNING_RATE, MAX_NORM, Task
 
 @attrs.define(eq=False, kw_only=True)
 class Turns:
-    """Waits before each epoch."""
+    """Waits for its turn before each epoch."""
 
     gate: Gate
 

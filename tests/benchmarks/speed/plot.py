@@ -1,4 +1,4 @@
-"""The picture of the speed benchmark: time of a step relative to ours, by cell, size and contender."""
+"""The chart of the speed benchmark: time of a step relative to ours, by cell, size and contender."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.ticker import NullFormatter
 
 from speed.report import CELLS, NAMES, Report, Step
 
-# Told apart without colour too.
+# Distinguishable without color.
 STYLES = {
     "limit": ("|", "tab:gray"),
     "jax": ("s", "tab:blue"),
@@ -24,7 +24,7 @@ TICKS = (0.2, 0.5, 1, 2, 5, 10, 20)
 
 
 def draw(report: Report, path: Path) -> None:
-    """Write the picture, in the format that the file's name says."""
+    """Writes the chart. The suffix of the file name selects the format."""
     cells = [cell for cell in CELLS if any(report.of(cell, count) for count in report.threads)]
     counts = [count for count in report.threads if any(report.of(cell, count) for cell in cells)]
     figure = Figure(figsize=(2.2 + 2.9 * len(counts), 0.9 + 2.1 * len(cells)), layout="constrained")
@@ -41,15 +41,15 @@ def draw(report: Report, path: Path) -> None:
     figure.legend(
         handles, labels, loc="outside upper center", ncols=3 if len(counts) == 1 else 5, fontsize=8, frameon=False
     )
-    # Ids that are the same in every run: a picture that is drawn again does not differ.
+    # Fixed ids, so that equal results give equal files.
     with matplotlib.rc_context({"svg.hashsalt": "speed"}):
         figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def panel(axes: Axes, steps: list[Step]) -> None:
-    """One cell: a line for each size, a mark for each contender, and whiskers from the least to the most."""
+    """One cell: a row for each size, a marker for each contender, and a line from the smallest to the largest ratio."""
     axes.axvline(1.0, color="black", linewidth=0.8)
-    for offset, (name, (marker, colour)) in enumerate(STYLES.items()):
+    for offset, (name, (marker, color)) in enumerate(STYLES.items()):
         found = [(number, step) for number, step in enumerate(steps) if name in step.seconds]
         if not found:
             continue
@@ -57,8 +57,8 @@ def panel(axes: Axes, steps: list[Step]) -> None:
         middle = [1 / one.median if name == "limit" else one.median for one in ratios]
         ends = [(1 / one.high, 1 / one.low) if name == "limit" else (one.low, one.high) for one in ratios]
         heights = [number + 0.16 * (offset - 2) for number, _ in found]
-        axes.hlines(heights, [low for low, _ in ends], [high for _, high in ends], color=colour, linewidth=1)
-        axes.plot(middle, heights, marker, color=colour, markersize=8 if name == "limit" else 4, label=LABELS[name])
+        axes.hlines(heights, [low for low, _ in ends], [high for _, high in ends], color=color, linewidth=1)
+        axes.plot(middle, heights, marker, color=color, markersize=8 if name == "limit" else 4, label=LABELS[name])
     axes.set_xscale("log")
     axes.set_xticks(TICKS)
     axes.xaxis.set_major_formatter("{x:g}")

@@ -1,4 +1,4 @@
-"""How time grows with the length of sequences and their number, and what memory a step of ours takes."""
+"""Measures how time grows with sequence length and batch size, and the peak memory of our step."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from speed.turns import OURS, Process, serve, take_turns, threads
 FACTORS = (1, 2, 4, 8)
 
 KEPT = {"vanilla": 1, "lstm": 6, "gru": 5}
-"""Arrays of (positions, hidden) that the backward pass needs. LSTM: h, c and four gates. GRU: h, three gates, and the
-recurrent part of the candidate. All need the logits or their softmax too."""
+"""Arrays of shape (positions, hidden) that the backward pass needs. LSTM: h, c and four gates. GRU: h, three gates and
+the recurrent part of the candidate. Every cell also needs the logits or their softmax."""
 
 
 def measure_scaling(base: Task, axis: str, rounds: int, seconds: float) -> dict[int, list[float]]:
-    """Seconds per step by factor, in rounds, where ``axis`` ("seq_len" or "batch_size") of ``base`` is multiplied."""
+    """Seconds per step in each round, by the factor of ``axis`` ("seq_len" or "batch_size")."""
     tasks = {factor: attrs.evolve(base, **{axis: factor * getattr(base, axis)}) for factor in FACTORS}
     with threads(1):
         processes = {factor: Process(serve, *OURS, task) for factor, task in tasks.items()}
@@ -35,17 +35,17 @@ def measure_scaling(base: Task, axis: str, rounds: int, seconds: float) -> dict[
 
 
 def exponent(times: dict[int, float]) -> float:
-    """The p of the power law, time ~ factor^p, that fits best."""
+    """The exponent p of the best fit of time ~ factor^p."""
     return float(np.polyfit(np.log(list(times)), np.log(list(times.values())), 1)[0])
 
 
 def kept_bytes(task: Task) -> int:
-    """What must be kept from the forward pass to the backward pass, in float32."""
+    """Bytes that the backward pass needs from the forward pass, in float32."""
     return 4 * task.positions * (KEPT[task.cell] * task.hidden_size + task.vocab_size)
 
 
 def measure_memory(task: Task) -> int:
-    """The most bytes that one step, its work arrays included, held beyond parameters, gradients and optimiser."""
+    """Peak bytes of one step, including work arrays, beyond parameters, gradients and optimizer state."""
     with threads(1):
         process = Process(_weigh, task)
     try:
@@ -58,7 +58,7 @@ def measure_memory(task: Task) -> int:
 def _weigh(task: Task, pipe: Connection) -> None:
     from speed.ours import Ours
 
-    # What a first step imports and caches, whatever its size, is not the step's.
+    # Imports and caches of the first step in the process do not count.
     Ours(attrs.evolve(task, seq_len=2, batch_size=2, vocab_size=4, hidden_size=3)).step()
     contender = Ours(task)
     tracemalloc.start()

@@ -1,7 +1,8 @@
 """The step as it is usually written from scratch in NumPy.
 
-One-hot columns, a loop over time with Python lists of what each step needs, a matrix for each gate, gradients summed up
-step by step, parameters in a dict, and Adam as a loop over that dict. The dtype is that of the parameters.
+It uses one-hot columns, a loop over time that stores intermediate results in Python lists, one matrix for each gate,
+gradients summed over time steps, parameters in a dict, and Adam as a loop over that dict. The dtype is that of the
+parameters.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ def softmax(y: np.ndarray) -> np.ndarray:
 
 
 class FromScratch(ABC):
-    """What the three networks share: the data, clipping and Adam. Biases are columns, and each gate has one.
+    """The data, clipping and Adam of the three networks. Biases are columns, and each gate has one.
 
-    (PyTorch has two, of which Adam moves each: so much do losses differ after some steps.)
+    PyTorch has two biases for each gate, and Adam moves both, so losses differ slightly after some steps.
     """
 
     def __init__(self, task: Task, parameters: Arrays | None = None) -> None:
@@ -58,15 +59,15 @@ class FromScratch(ABC):
 
     @abstractmethod
     def from_pytorch(self, parameters: Arrays) -> Arrays:
-        """The network's own parameters, from those under PyTorch's names."""
+        """Converts parameters with PyTorch's names to those of this network."""
 
     @abstractmethod
     def to_pytorch(self, grads: Arrays) -> Arrays:
-        """Gradients under PyTorch's names, from the network's own."""
+        """Converts gradients of this network to PyTorch's names."""
 
     @abstractmethod
     def loss_and_gradients(self) -> tuple[float, Arrays]:
-        """The loss and the network's own gradients."""
+        """The loss and the gradients of this network."""
 
     def zeros(self) -> np.ndarray:
         return np.zeros((self.hidden, self.batch), dtype=self.params["Why"].dtype)
@@ -77,7 +78,7 @@ class FromScratch(ABC):
         return x
 
     def likelihood(self, h: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, float]:
-        """The softmax of one step, and its part of the loss."""
+        """The softmax of one time step, and its summand of the loss."""
         p = softmax(self.params["Why"] @ h + self.params["by"])
         return p, -np.sum(np.log(p[targets, np.arange(self.batch)]))
 
@@ -138,7 +139,7 @@ class ScratchRNN(FromScratch):
 
 
 class ScratchLSTM(FromScratch):
-    """Each gate is a matrix times the state and the input, one on top of the other."""
+    """Each gate multiplies one matrix with the concatenation of state and input."""
 
     GATES = "ifgo"
 
@@ -202,7 +203,7 @@ class ScratchLSTM(FromScratch):
 
 
 class ScratchGRU(FromScratch):
-    """Matrices for input and state, for each gate. The candidate's recurrent part is reset after the product."""
+    """Each gate has a matrix for the input and one for the state. The reset gate acts after the candidate's product."""
 
     GATES = "rzn"
 

@@ -1,7 +1,8 @@
-"""The work that all contenders of the speed benchmark do: one training step of a character model.
+"""The task of all contenders of the speed benchmark: one training step of a character model.
 
-Forward pass, backward pass, clipping to a global norm and one update of Adam, in float32, from the same parameters, on
-the same tokens, from a state of zeros. The GRU is that of PyTorch: the reset gate acts on the recurrent product.
+A step consists of forward pass, backward pass, clipping to a global norm and one Adam update, in float32. All
+contenders start from the same parameters, read the same tokens and begin with zero states. The GRU is PyTorch's, in
+which the reset gate acts on the recurrent product.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ class Task:
 
     @property
     def rows(self) -> int:
-        """Rows of the cell's weights."""
+        """Number of rows of the cell's weights."""
         return GATES[self.cell] * self.hidden_size
 
     def tokens(self) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and targets, (seq_len, batch) each."""
+        """Inputs and targets, each of shape (seq_len, batch)."""
         shape = (self.seq_len + 1, self.batch_size)
         tokens = np.random.default_rng(0).integers(0, self.vocab_size, shape)
         return tokens[:-1], tokens[1:]
 
     def parameters(self) -> Arrays:
-        """Where all contenders begin, by PyTorch's names and in its layouts."""
+        """The initial parameters of all contenders, with PyTorch's names and layouts."""
         shapes = {
             "rnn.weight_ih_l0": (self.rows, self.vocab_size),
             "rnn.weight_hh_l0": (self.rows, self.hidden_size),
@@ -63,10 +64,10 @@ class Task:
 
 
 class Contender(Protocol):
-    """One way to do the work."""
+    """An implementation of the task."""
 
     def gradients(self) -> tuple[float, Arrays]:
-        """Loss and unclipped gradients of the parameters as they are, by PyTorch's names; nothing is updated."""
+        """Loss and unclipped gradients at the current parameters, by PyTorch's names. Updates nothing."""
 
     def step(self) -> float:
-        """One training step; the loss before its update, as a float that is really there."""
+        """Makes one training step and returns the loss before the update, as a computed float."""

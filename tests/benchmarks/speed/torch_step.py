@@ -1,4 +1,4 @@
-"""The step in PyTorch, eager, in the two ways of which one is fastest: it depends on the cell and the sizes."""
+"""The step in eager PyTorch, in two variants. Cell and sizes decide which one is faster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LAYERS = {"vanilla": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class TorchStep(ABC):
-    """Head, loss, ``clip_grad_norm_`` and fused Adam; the state of all steps is for the ways to say."""
+    """Head, loss, ``clip_grad_norm_`` and fused Adam. Variants compute the states of all time steps."""
 
     def __init__(self, task: Task) -> None:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -32,7 +32,7 @@ class TorchStep(ABC):
 
     @abstractmethod
     def hidden(self) -> Tensor:
-        """The states behind all steps, (seq_len, batch, hidden_size)."""
+        """The states after each time step, (seq_len, batch, hidden_size)."""
 
     def backward(self) -> Tensor:
         self.optimizer.zero_grad()
@@ -56,7 +56,7 @@ class TorchStep(ABC):
 
 
 class TorchLayer(TorchStep):
-    """``nn.RNN``, ``nn.LSTM`` or ``nn.GRU`` on one-hot floats that were made beforehand."""
+    """``nn.RNN``, ``nn.LSTM`` or ``nn.GRU`` on one-hot floats made in advance."""
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
@@ -74,7 +74,7 @@ class TorchLayer(TorchStep):
 
 
 class TorchGather(TorchStep):
-    """A loop over time, whose inputs are gathered from the transposed input weights: no product with one-hot floats."""
+    """A loop over time that gathers its inputs from the transposed input weights."""
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)

@@ -1,4 +1,4 @@
-"""Contenders in processes of their own that take turns, one sample at a time, so that all see the same machine."""
+"""Runs contenders in their own processes, which take turns so that all run under the same conditions."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ WAYS = {
     "jax": ("jax_step", ("scan", "hoisted", "unrolled")),
     "limit": ("limit", ("copied", "view")),
 }
-"""Contenders: the module, and the ways in which they do the work, of which the fastest counts."""
+"""Contenders: a module and its variants, of which the fastest is compared."""
 
 Key = tuple[str, str]
-"""A contender and one of its ways."""
+"""A contender and one of its variants."""
 
 OURS = ("ours", "model")
 LOSS_STEPS = 10
 
-# After a product, threads of the linear algebra spin for a while (OpenBLAS: 2**26 cycles; OpenMP: 0.2 s) before they
-# fall asleep. With more than one of them, the next contender waits for that.
-ASLEEP_SECONDS = 0.3
+# After a product, threads of the linear algebra spin before they fall asleep (OpenBLAS: 2**26 cycles, OpenMP: 0.2 s).
+# With more than one thread, the next contender waits for that.
+SLEEP_SECONDS = 0.3
 
-# Of a sample's steps, so many again go before it: threads and caches have to wake up first.
-WARM_SHARE = 0.3
+# Untimed steps before a sample, as a fraction of its steps, wake up threads and caches.
+WARMUP_FRACTION = 0.3
 
 
 K = TypeVar("K")
 
 
 class DisagreementError(Exception):
-    """Contenders do not train the same network."""
+    """Contenders compute different losses or gradients."""
 
 
 def missing(names: Iterable[str]) -> list[str]:
-    """Those of the names whose packages are to be installed, and are not."""
+    """The contenders whose packages are not installed."""
     packages = {name: name for name in ("torch", "jax", "keras", "lightning")}
     packages |= dict.fromkeys(("compiled", "ours, compiled"), "numba")
     return [name for name in names if name in packages and not find_spec(packages[name])]
@@ -56,12 +56,12 @@ def missing(names: Iterable[str]) -> list[str]:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Processes that are started inside have as many threads for linear algebra, and as many processors."""
+    """Limits processes that are started inside to ``count`` threads for linear algebra and as many processors."""
     changes = {f"{library}_NUM_THREADS": str(count) for library in ("OMP", "OPENBLAS", "MKL")}
     if count == 1:
         changes["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     before = {name: os.environ.get(name) for name in changes}
-    # macOS does not let a process choose.
+    # macOS has no processor affinity.
     processors = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
     if processors and len(processors) < count:
         raise OSError(f"{count} threads need as many processors, and this process may use {len(processors)}")
@@ -81,15 +81,15 @@ def threads(count: int) -> Iterator[None]:
 
 
 def serve(name: str, way: str, task: Task, pipe: Connection) -> None:
-    """In a process of its own: the gradients at the start, then as many steps as asked for, again and again.
+    """Serves a contender in its own process.
 
-    Some more go before them, and are not timed.
+    It sends the initial gradients. Then it answers each number of steps with seconds per step and the loss.
     """
     contender: Contender = import_module(f"speed.{WAYS[name][0]}").WAYS[way](task)
     pipe.send(None if name == "limit" else contender.gradients())
     while True:
         steps = pipe.recv()
-        for _ in range(max(1, round(WARM_SHARE * steps))):
+        for _ in range(max(1, round(WARMUP_FRACTION * steps))):
             contender.step()
         begin = time.perf_counter()
         for _ in range(steps):
@@ -98,7 +98,7 @@ def serve(name: str, way: str, task: Task, pipe: Connection) -> None:
 
 
 class Process:
-    """A process that answers one message at a time. Between two of them it waits in the pipe, and takes no time."""
+    """A process that answers one message at a time and uses no processor time between messages."""
 
     def __init__(self, target: Callable[..., None], *arguments: object) -> None:
         context = multiprocessing.get_context("spawn")
@@ -112,14 +112,14 @@ class Process:
         return self.pipe.recv()
 
     def close(self) -> None:
-        self.process.kill()  # Lightning survives to be terminated
+        self.process.kill()  # Lightning ignores terminate()
         self.process.join()
 
 
 def take_turns(
     processes: Mapping[K, Process], messages: Mapping[K, object], rounds: int, pause: float = 0.0
 ) -> dict[K, list[Any]]:
-    """The answers of each process, round by round."""
+    """The answers of each process, in the order of the rounds."""
     answers: dict[K, list[Any]] = {key: [] for key in processes}
     for _ in range(rounds):
         for key, process in processes.items():
@@ -129,7 +129,7 @@ def take_turns(
 
 
 def measure_step(task: Task, names: Iterable[str], count: int, rounds: int, seconds: float) -> dict[str, Any]:
-    """Seconds per step, in rounds, by contender and way; ``count`` threads, samples of about ``seconds``."""
+    """Seconds per step in each round, by contender and variant, with ``count`` threads and samples of ``seconds``."""
     keys = [(name, way) for name in names for way in WAYS[name][1]]
     with threads(count):
         processes = {key: Process(serve, *key, task) for key in keys}
@@ -140,7 +140,7 @@ def measure_step(task: Task, names: Iterable[str], count: int, rounds: int, seco
         losses = {key: processes[key].ask(LOSS_STEPS)[1] for key in learning}
         check_losses(losses)
         steps = {key: max(1, round(seconds / process.ask(3)[0])) for key, process in processes.items()}
-        answers = take_turns(processes, steps, rounds, ASLEEP_SECONDS if count > 1 else 0.0)
+        answers = take_turns(processes, steps, rounds, SLEEP_SECONDS if count > 1 else 0.0)
     finally:
         for process in processes.values():
             process.close()
@@ -148,11 +148,11 @@ def measure_step(task: Task, names: Iterable[str], count: int, rounds: int, seco
 
 
 def check_gradients(found: Mapping[Key, tuple[float, Arrays]]) -> None:
-    """Losses and gradients at the start must be ours, but for rounding."""
+    """Raises an error if an initial loss or gradient differs from ours by more than rounding."""
     loss, gradients = found[OURS]
     for name, (other_loss, others) in found.items():
         if abs(other_loss - loss) > 1e-5 * loss:
-            raise DisagreementError(f"{name} begins with the loss {other_loss}, we with {loss}")
+            raise DisagreementError(f"the first loss of {name} is {other_loss}, ours is {loss}")
         for parameter, gradient in gradients.items():
             difference = np.abs(others[parameter] - gradient).max()
             if not difference <= 1e-3 * np.abs(gradient).max() + 1e-8:
@@ -160,7 +160,10 @@ def check_gradients(found: Mapping[Key, tuple[float, Arrays]]) -> None:
 
 
 def check_losses(losses: Mapping[Key, float]) -> None:
-    """After some steps, too. From-scratch networks have one bias where others have two, so theirs move half as far."""
+    """Raises an error if a loss after some steps differs from ours.
+
+    From-scratch networks have one bias where others have two, so that an update moves their sum half as far.
+    """
     for name, loss in losses.items():
         if not abs(loss - losses[OURS]) <= (0.02 if name[0] == "scratch" else 0.001) * losses[OURS]:
             raise DisagreementError(f"losses after {LOSS_STEPS} steps: {losses}")
