@@ -1,7 +1,7 @@
-"""A recurrent network from scratch, for the language a^n b^n EOS: tokens in, next token out.
+"""A recurrent network from scratch that predicts the next token in the language a^n b^n EOS.
 
-``broken_loop.py`` does not learn. Nothing crashes, the parameters change, every gradient is finite, and the loss stays
-high. ``repaired_loop.py`` is the same script with ``Run`` around its loop, and learns.
+``broken_loop.py`` does not learn. It does not crash, its parameters change, and its gradients are finite, but the loss
+stays high. ``repaired_loop.py`` is the same script with ``Run`` around its loop, and it learns.
 """
 
 from typing import Any
@@ -21,19 +21,19 @@ rng = np.random.default_rng(0)
 
 
 def make_sentence(n: int) -> list[int]:
-    """n times a, n times b, and EOS until all sentences are of one length."""
+    """n times a, n times b, then EOS up to the common length."""
     tokens = ["a"] * n + ["b"] * n + ["EOS"] * (2 * (MAX_N - n) + 1)
     return [VOCABULARY.get(token, VOCABULARY["UNK"]) for token in tokens]
 
 
 def make_batches(sentences: npt.NDArray[np.intp]) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-    """Inputs and targets of shape (batch_size, seq_len); a target is the token after the input."""
+    """Inputs and targets of shape (batch_size, seq_len); each target is the token after its input."""
     rows = [sentences[start : start + BATCH_SIZE] for start in range(0, len(sentences), BATCH_SIZE)]
     return [(some[:, :-1], some[:, 1:]) for some in rows]
 
 
 def one_hot(tokens: npt.NDArray[np.intp]) -> Array:
-    """Columns of shape (seq_len, vocab_size, batch_size)."""
+    """One-hot columns of shape (seq_len, vocab_size, batch_size)."""
     columns: Array = np.eye(len(VOCABULARY))[tokens].transpose(1, 2, 0)
     return columns
 
@@ -45,7 +45,7 @@ def orthogonal(rows: int, columns: int) -> Array:
 
 
 def forward_pass(x: Array, hidden: Array, params: list[Array]) -> tuple[list[Array], list[Array]]:
-    """The softmax of each step, and the hidden states: the entering one, then one a step."""
+    """Softmax outputs of each time step, and the hidden states, beginning with the initial one."""
     u, v, w, b_hidden, b_out = params
     outputs, hiddens = [], [hidden]
     for step in x:
@@ -59,7 +59,7 @@ def forward_pass(x: Array, hidden: Array, params: list[Array]) -> tuple[list[Arr
 def backward_pass(
     x: Array, outputs: list[Array], hiddens: list[Array], y: Array, params: list[Array]
 ) -> tuple[float, list[Array]]:
-    """The loss and its gradients, through all time steps."""
+    """The loss and its gradients, by backpropagation through time."""
     _, v, w, _, _ = params
     d_u, d_v, d_w, d_b_hidden, d_b_out = grads = [np.zeros_like(param) for param in params]
     loss, d_next = 0.0, np.zeros_like(hiddens[0])
@@ -89,9 +89,9 @@ def report(train_losses: list[Any], val_losses: list[Any]) -> None:
     for inputs, targets in make_batches(test_set):
         outputs, _ = forward_pass(one_hot(inputs), np.zeros((HIDDEN_SIZE, len(inputs))), params)
         right = targets == np.argmax(outputs, axis=1).T
-        # The first b cannot be foreseen; every token behind it can.
+        # The first b is unpredictable. Every token after it is determined.
         solved += int((right | (inputs == VOCABULARY["a"])).all(axis=1).sum())
-    print(f"nobody can foresee n: the loss cannot fall below about ln {MAX_N} / {2 * MAX_N} = {floor:.4f}")
+    print(f"n is unpredictable, so the lowest possible loss is about ln {MAX_N} / {2 * MAX_N} = {floor:.4f}")
     print(f"test sentences counted right: {solved} of {len(test_set)}")
 
 

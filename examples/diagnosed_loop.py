@@ -1,7 +1,6 @@
-"""A recurrent network from scratch, for the language a^n b^n EOS: tokens in, next token out.
+"""A recurrent network from scratch that predicts the next token in the language a^n b^n EOS.
 
-The script of ``broken_loop.py`` with ``Run`` around its loop to look at it, and nothing repaired: guards name what is
-wrong. A few epochs are enough.
+This is ``broken_loop.py`` with ``Run`` around its loop and no repair. The guards name its faults within a few epochs.
 """
 
 from functools import partial
@@ -23,19 +22,19 @@ rng = np.random.default_rng(0)
 
 
 def make_sentence(n: int) -> list[int]:
-    """n times a, n times b, and EOS until all sentences are of one length."""
+    """n times a, n times b, then EOS up to the common length."""
     tokens = ["a"] * n + ["b"] * n + ["EOS"] * (2 * (MAX_N - n) + 1)
     return [VOCABULARY.get(token, VOCABULARY["UNK"]) for token in tokens]
 
 
 def make_batches(sentences: npt.NDArray[np.intp]) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-    """Inputs and targets of shape (batch_size, seq_len); a target is the token after the input."""
+    """Inputs and targets of shape (batch_size, seq_len); each target is the token after its input."""
     rows = [sentences[start : start + BATCH_SIZE] for start in range(0, len(sentences), BATCH_SIZE)]
     return [(some[:, :-1], some[:, 1:]) for some in rows]
 
 
 def one_hot(tokens: npt.NDArray[np.intp]) -> Array:
-    """Columns of shape (seq_len, vocab_size, batch_size)."""
+    """One-hot columns of shape (seq_len, vocab_size, batch_size)."""
     columns: Array = np.eye(len(VOCABULARY))[tokens].transpose(1, 2, 0)
     return columns
 
@@ -47,7 +46,7 @@ def orthogonal(rows: int, columns: int) -> Array:
 
 
 def forward_pass(x: Array, hidden: Array, params: list[Array]) -> tuple[list[Array], list[Array]]:
-    """The softmax of each step, and the hidden states: the entering one, then one a step."""
+    """Softmax outputs of each time step, and the hidden states, beginning with the initial one."""
     u, v, w, b_hidden, b_out = params
     outputs, hiddens = [], [hidden]
     for step in x:
@@ -61,7 +60,7 @@ def forward_pass(x: Array, hidden: Array, params: list[Array]) -> tuple[list[Arr
 def backward_pass(
     x: Array, outputs: list[Array], hiddens: list[Array], y: Array, params: list[Array]
 ) -> tuple[float, list[Array]]:
-    """The loss and its gradients, through all time steps."""
+    """The loss and its gradients, by backpropagation through time."""
     _, v, w, _, _ = params
     d_u, d_v, d_w, d_b_hidden, d_b_out = grads = [np.zeros_like(param) for param in params]
     loss, d_next = 0.0, np.zeros_like(hiddens[0])
@@ -85,7 +84,7 @@ def update_parameters(params: list[Array], grads: list[Array], lr: float) -> lis
 
 
 def loss_of(x: Array, y: Array, entering: Array) -> float:
-    """The loss at the parameters as they are now: what guards ask for when they try the gradient."""
+    """The loss at the current parameters. Guards evaluate it to test the gradient."""
     outputs, hiddens = forward_pass(x, entering, params)
     return backward_pass(x, outputs, hiddens, y, params)[0]
 

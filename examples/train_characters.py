@@ -1,4 +1,4 @@
-"""Train a character network on a short text; the plugins come from ``rnncallbacks.toml`` beside this script."""
+"""Trains a character model on a short text, with the plugins of ``rnncallbacks.toml`` in the same folder."""
 
 from pathlib import Path
 

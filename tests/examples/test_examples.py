@@ -1,4 +1,4 @@
-"""The examples run, as a reader would run them, and show what they are there to show."""
+"""The examples run as scripts and show what they claim."""
 
 from __future__ import annotations
 

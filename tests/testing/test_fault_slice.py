@@ -1,7 +1,7 @@
-"""A slice of the fault benchmark: every fault is named, and every trap and healthy training passes in silence.
+"""A slice of the fault benchmark: guards name every fault, and raise no alarm in traps and healthy runs.
 
-Each fault stands here where it does harm, so that naming it matters, and in the loops in which it can be seen. The
-seeds are of the half on which thresholds were set, and no case is in doubt: if one fails, a guard has become worse.
+Each fault runs in a combination in which it is harmful, and in the loops in which it can be detected. The seeds are of
+the half on which thresholds were set. If a case fails, a guard has become worse.
 """
 
 import attrs
@@ -12,9 +12,9 @@ from rnncallbacks.testing import FAULTS, HEALTHY, TRAPS, run_case
 LOOPS = ("loop", "plain_loop")
 ALL = ("trainer", *LOOPS)
 OBSERVED = ("trainer", "loop")
-"""Loops with a closure, without which a gradient that is merely incomplete looks right."""
+"""Loops with a closure. Without one, an incomplete gradient looks correct."""
 
-SICK = {
+HARMFUL = {
     "loss_by_samples": (ALL, "echo", "relu", "momentum"),
     "loss_by_nothing": (ALL, "characters", "tanh", "adam"),
     "loss_by_batch_size": (ALL, "stream", "relu", "adam"),
@@ -54,10 +54,10 @@ SICK = {
     "few_samples": (("trainer",), "characters", "relu", "adagrad"),
 }
 HARMLESS = {"zeros_of_one_column": (LOOPS, "echo", "relu", "rmsprop")}
-"""What a note is enough for: zeros that are broadcast are zeros."""
+"""Faults for which a note is enough: broadcast zeros are zeros."""
 
 SLOW = ("shuffled_labels", "few_samples")
-"""What only the whole run shows."""
+"""Faults that only a whole run shows."""
 
 
 def reported(fault, *case):
@@ -75,12 +75,12 @@ def shortened(fault):
 
 
 def test_every_fault_is_in_the_slice():
-    assert set(SICK) | set(HARMLESS) == set(FAULTS)
+    assert set(HARMFUL) | set(HARMLESS) == set(FAULTS)
 
 
-@pytest.mark.parametrize(("name", "loop"), [(name, loop) for name in SICK for loop in SICK[name][0]])
+@pytest.mark.parametrize(("name", "loop"), [(name, loop) for name in HARMFUL for loop in HARMFUL[name][0]])
 def test_a_fault_is_named_exactly(name, loop):
-    _, task, cell, optimizer, *seed = SICK[name]
+    _, task, cell, optimizer, *seed = HARMFUL[name]
     codes = reported(shortened(FAULTS[name]), task, cell, optimizer, *(seed or [0]), loop)
     assert codes & set(FAULTS[name].codes)
     assert len(codes) == 1
@@ -107,19 +107,19 @@ def test_the_cause_is_named_in_gated_cells_too(name, task, cell, optimizer):
 
 
 @pytest.mark.parametrize(("task", "cell", "optimizer"), [("echo", "gru", "adam"), ("stream", "lstm", "adagrad")])
-def test_a_healthy_gated_cell_passes_in_silence(task, cell, optimizer):
+def test_a_healthy_gated_cell_raises_no_alarm(task, cell, optimizer):
     assert reported(HEALTHY, task, cell, optimizer, 2, "trainer") == set()
 
 
 @pytest.mark.parametrize(("name", "loop"), [(name, loop) for name in HARMLESS for loop in HARMLESS[name][0]])
-def test_what_harms_nobody_is_noted(name, loop):
+def test_a_harmless_fault_raises_a_note(name, loop):
     outcome = run_case(shortened(FAULTS[name]), *HARMLESS[name][1:], 0, loop)
     assert {alarm.code for alarm in outcome.causes} == set(FAULTS[name].codes)
     assert not outcome.reported
 
 
 @pytest.mark.parametrize("number", range(len(TRAPS)), ids=list(TRAPS))
-def test_a_trap_passes_in_silence(number):
+def test_a_trap_raises_no_alarm(number):
     trap = list(TRAPS.values())[number]
     loop = trap.loops[number % len(trap.loops)]
     combinations = trap.combinations(loop)
@@ -129,5 +129,5 @@ def test_a_trap_passes_in_silence(number):
 
 @pytest.mark.parametrize("loop", ALL)
 @pytest.mark.parametrize(("task", "cell", "optimizer"), [("echo", "tanh", "adam"), ("stream", "relu", "momentum")])
-def test_a_healthy_training_passes_in_silence(task, cell, optimizer, loop):
+def test_a_healthy_run_raises_no_alarm(task, cell, optimizer, loop):
     assert reported(HEALTHY, task, cell, optimizer, 2, loop) == set()

@@ -1,4 +1,4 @@
-"""Each fault and trap is one: it changes the training, in every loop that it names, and the healthy training works."""
+"""Each fault changes the setup in every loop that it names, and healthy runs learn."""
 
 import math
 
@@ -42,26 +42,26 @@ def test_it_changes_the_setup(fault):
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("task", ["characters", "stream", "echo", "recall", "anbn", "anbn_single", "waves"])
-def test_healthy_trainings_learn(task, loop):
+def test_healthy_runs_learn(task, loop):
     outcome = run_case(HEALTHY, task, "tanh", "adam", 1, loop, plugins=[])
     assert outcome.true_loss < 0.75 * outcome.first_loss
     if not TASKS[task].regression:
         assert outcome.first_loss == pytest.approx(math.log(TASKS[task].vocab_size), rel=0.15)
 
 
-def test_the_long_plateau_is_long_and_heals():
+def test_the_long_plateau_is_long_and_ends():
     losses = run_case("long_plateau", "parity", "tanh", "sgd", 1, "trainer", plugins=[])
     assert losses.batches == 1200
     assert losses.true_loss < 0.2
 
 
-def test_faults_are_left_out_where_nothing_is_learned():
+def test_combinations_that_learn_nothing_are_left_out():
     combinations = FAULTS["state_leak"].combinations("loop")
     assert ("echo", "tanh", "sgd") in combinations
     assert not set(combinations) & UNLEARNED
 
 
-def test_gated_cells_are_for_the_trainer_and_for_what_any_cell_can_have():
+def test_gated_cells_run_in_the_trainer_with_faults_of_all_cells():
     assert ("echo", "lstm", "adam") in FAULTS["state_leak"].combinations("trainer")
     assert ("echo", "gru", "sgd") not in FAULTS["state_leak"].combinations("trainer")
     assert not any("lstm" in one for one in FAULTS["state_leak"].combinations("loop"))
@@ -76,7 +76,7 @@ def test_big_steps_are_healthy(seed):
 
 
 @pytest.mark.parametrize(("fault", "optimizer"), [("explosion", "sgd"), ("explosion_momentum", "momentum")])
-def test_an_explosion_harms_and_clipping_cures_it(fault, optimizer):
+def test_an_explosion_is_harmful_and_clipping_repairs_it(fault, optimizer):
     case = ("characters", "relu", optimizer, 3, "trainer", [])
     twin = run_case(HEALTHY, *case)
     assert harmful(FAULTS[fault], run_case(FAULTS[fault], *case), twin)
@@ -90,7 +90,7 @@ def test_an_explosion_harms_and_clipping_cures_it(fault, optimizer):
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_an_infinite_loss_comes_with_a_gradient_that_is_no_number(loop):
+def test_an_infinite_loss_comes_with_non_finite_gradients(loop):
     seen = []
 
     class FinitenessRecorder:

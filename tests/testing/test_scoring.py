@@ -17,7 +17,7 @@ def test_wilson_is_the_published_interval():
     assert wilson(0, 0) == (0.0, 1.0)
 
 
-def test_harm_is_a_loss_above_the_twins():
+def test_a_fault_is_harmful_if_the_loss_exceeds_that_of_the_twin():
     fault = FAULTS["rate_x100"]
     twin = outcome(true_loss=1.0)
     assert not harmful(fault, outcome(true_loss=1.1), twin)
@@ -27,7 +27,7 @@ def test_harm_is_a_loss_above_the_twins():
     assert not harmful(HEALTHY, twin, twin)
 
 
-def test_score_counts_loud_causes():
+def test_score_counts_reported_causes():
     fault = Fault(name="f", about="", codes=("RNN501",))
     right = FiredAlarm("RNN501", "error", 12, None)
     consequence = FiredAlarm("RNN602", "error", 3, "RNN501")

@@ -33,7 +33,7 @@ def test_gradients_are_those_of_the_loss(cell, objective):
             assert grads[name][index] == pytest.approx((above - below) / 2e-6, abs=1e-8)
 
 
-def test_another_recurrence_changes_the_gradient():
+def test_another_backward_matrix_changes_the_gradient():
     generator = np.random.default_rng(1)
     params = scratch_rnn.initial_params(3, 5, 3, generator)
     x = np.eye(3)[generator.integers(3, size=(4, 2))].transpose(0, 2, 1)
