@@ -17,12 +17,10 @@ train, held_out = split(vocabulary.encode(text))
 
 model = RecurrentModel(hidden_size=128, vocab_size=len(vocabulary), seed=0)
 plugins = load_plugins(Path(__file__).with_name("rnncallbacks.toml"))
-history = Trainer(model, Adam(), plugins=plugins, learning_rate=5e-3).fit(
+Trainer(model, Adam(), plugins=plugins, learning_rate=5e-3).fit(
     StreamLoader(train, batch_size=16, seq_len=32), StreamLoader(held_out, batch_size=16, seq_len=32), max_epochs=6
 )
 
-for row in history:
-    print(f"epoch {row['epoch']}  train {row['train_loss']:.4f}  val {row['val_loss']:.4f}")
 print(f"bigram model: {ngram_loss(train, held_out, len(vocabulary), order=2):.4f} nats per character")
 prompt = "The "
 drawn = sample(model, vocabulary.encode(prompt), 200, temperature=0.7)

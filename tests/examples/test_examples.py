@@ -15,7 +15,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPTS = {"broken_loop.py", "diagnosed_loop.py", "repaired_loop.py", "train_characters.py"}
-EPOCH = re.compile(r"epoch +(\d+)  train +(\S+)  val +(\S+)")
+EPOCH = re.compile(r"epoch +(\d+)(?:/\d+)?  train +(\S+)  val +(\S+)")
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,7 @@ def test_characters_are_learned_better_than_by_a_bigram_model(output_of: Callabl
     output = output_of("train_characters.py")
     assert quiet(output_of, "train_characters.py")
     _, val = losses(output)
+    assert len(val) == 6
     assert val == sorted(val, reverse=True)
     match = re.search(r"bigram model: (\S+) nats", output)
     assert match is not None
