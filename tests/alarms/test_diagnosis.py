@@ -120,10 +120,10 @@ def test_a_check_is_passed_unless_it_fired_and_not_checked_unless_it_was():
     for code in ("RNN404", "RNN201"):
         diagnosis.cannot_check(code, "pass closure= to run.backward")
     diagnosis.cannot_check("RNN404", "the run was too short")
-    diagnosis.check("RNN201")
-    diagnosis.check("RNN601")
+    diagnosis.check("RNN201", "3 of 3 batches")
+    diagnosis.check("RNN601", "3 of 3 batches")
     diagnosis.add(alarm_of("RNN601"))
-    assert diagnosis.passed == ["RNN201"]
+    assert list(diagnosis.passed) == ["RNN201"]
     assert diagnosis.not_checked == {"RNN404": "pass closure= to run.backward"}
 
 
@@ -135,7 +135,7 @@ def test_an_alarm_without_a_check_was_checked():
 
 def test_it_goes_through_json():
     diagnosis = diagnosis_of("RNN501", "RNN602")
-    diagnosis.check("RNN201")
+    diagnosis.check("RNN201", "3 of 3 batches")
     diagnosis.cannot_check("RNN404", "pass closure= to run.backward")
     diagnosis.repairs.append(Repair(code="RNN501", what="rolled back", epoch=1, step=2))
     again = json.loads(json.dumps(diagnosis.to_dict()))
@@ -198,8 +198,8 @@ def test_a_typo_is_refused(arguments, message):
 def test_what_is_left_out_is_neither_passed_nor_unchecked():
     diagnosis = Diagnosis()
     diagnosis.selection = Selection(ignore=("RNN4", "RNN6"))
-    diagnosis.check("RNN601")
-    diagnosis.check("RNN201")
+    diagnosis.check("RNN601", "3 of 3 batches")
+    diagnosis.check("RNN201", "3 of 3 batches")
     diagnosis.cannot_check("RNN404", "pass closure= to run.backward")
     assert (diagnosis.passed, diagnosis.not_checked) == (["RNN201"], {})
 
@@ -213,7 +213,7 @@ def test_printed_it_names_titles_beside_codes():
     diagnosis.add(alarm_of("RNN602"))
     diagnosis.add(alarm_of("RNN407", severity="info"))
     diagnosis.repairs.append(Repair(code="RNN501", what="learning rate x 0.5", epoch=1, step=2))
-    diagnosis.check("RNN201")
+    diagnosis.check("RNN201", "3 of 3 batches")
     diagnosis.cannot_check("RNN404", "pass closure= to run.backward")
     diagnosis.cannot_check("ACME1", "pass closure= to run.backward")
     assert str(diagnosis).splitlines() == [

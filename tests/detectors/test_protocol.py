@@ -34,7 +34,7 @@ class Loop:
         self.at("after")
         missing = self.detector.count_backward(batch)
         result = self.detector.end_batch(batch, self.params, self.repairs)
-        self.checked |= result.checked == ("RNN701",)
+        self.checked |= tuple(result.checked) == ("RNN701",)
         return missing.finding, result.finding
 
     def end_epoch(self):

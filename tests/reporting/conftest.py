@@ -21,7 +21,7 @@ class Raising:
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:
-        run.diagnosis.check("RNN201")
+        run.diagnosis.check("RNN201", "3 of 3 batches")
         run.diagnosis.cannot_check("RNN404", "pass closure= to run.backward")
         for code, epoch, message, more in self.alarms:
             if epoch == run.epoch:

@@ -20,7 +20,7 @@ def test_a_run_comes_back(make_folder):
     assert [cause.code for cause in run.diagnosis.causes] == ["RNN501"]
     (divergence,) = run.diagnosis.consequences(run.diagnosis.causes[0])
     assert (divergence.code, divergence.evidence["loss"], divergence.epoch) == ("RNN602", "Infinity", 1)
-    assert run.diagnosis.passed == ["RNN201"]
+    assert list(run.diagnosis.passed) == ["RNN201"]
     assert run.diagnosis.not_checked == {"RNN404": "pass closure= to run.backward"}
     assert (run.ended, run.stop_reason, run.configuration) == (True, None, "[train]\nseed = 3\n")
 

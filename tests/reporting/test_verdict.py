@@ -21,7 +21,7 @@ def test_the_verdict_names_causes_and_not_consequences():
 
 def test_the_verdict_on_several_runs():
     healthy, one, other = Diagnosis(), Diagnosis(), Diagnosis()
-    healthy.check("RNN201")
+    healthy.check("RNN201", "3 of 3 batches")
     one.add(alarm("RNN501"))
     other.add(alarm("RNN501"))
     other.add(alarm("RNN101"))

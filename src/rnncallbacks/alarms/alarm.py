@@ -49,7 +49,8 @@ class Alarm:
     -------
     >>> print(Alarm(code="RNN602", cause="divergence", message="the loss rose to 9.1", evidence={"loss": 9.1},
     ...             remedy="lower the learning rate", severity="error", epoch=3, step=120))
-    RNN602 divergence: the loss rose to 9.1 (epoch 3, step 120)
+    RNN602 divergence (epoch 3, step 120)
+      the loss rose to 9.1
       loss = 9.1
       remedy: lower the learning rate
     """
@@ -68,16 +69,16 @@ class Alarm:
 
     @property
     def headline(self) -> str:
-        """Code, cause, message, place and count on one line."""
+        """Code, cause, place and count on one line."""
         times = f", {self.count} times" if self.count > 1 else ""
-        return f"{self.code} {self.cause}: {self.message} (epoch {self.epoch}, step {self.step}{times})"
+        return f"{self.code} {self.cause} (epoch {self.epoch}, step {self.step}{times})"
 
     def __str__(self) -> str:
         numbers = ", ".join(
             f"{name} = {value:.6g}" if isinstance(value, float) else f"{name} = {value}"
             for name, value in self.evidence.items()
         )
-        lines = [self.headline]
+        lines = [self.headline, f"  {self.message}"]
         if numbers:
             lines.append(f"  {numbers}")
         lines.append(f"  remedy: {self.remedy}")

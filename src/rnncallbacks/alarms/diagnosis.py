@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import attrs
@@ -128,12 +128,12 @@ class Diagnosis:
     Example
     -------
     >>> diagnosis = Diagnosis()
-    >>> diagnosis.check("RNN201")
+    >>> diagnosis.check("RNN201", "38 of 38 batches entered with zeros")
     >>> diagnosis.cannot_check("RNN404", "pass closure= to run.backward")
     >>> print(diagnosis)
-    passed: looked for and not found
-      RNN201 the hidden state leaks between unrelated sequences
-    not checked
+    passed: compared, and no fault found
+      RNN201 the hidden state leaks between unrelated sequences: 38 of 38 batches entered with zeros
+    not checked: evidence is missing
       pass closure= to run.backward
         RNN404 the gradient does not match the loss
     >>> diagnosis
@@ -144,7 +144,8 @@ class Diagnosis:
         self.alarms: list[Alarm] = []
         self.repairs: list[Repair] = []
         self.selection = Selection()
-        self._checked: set[str] = set()
+        self._compared: dict[str, str] = {}
+        self._undecided: dict[str, str] = {}
         self._reasons: dict[str, str] = {}
 
     def add(self, alarm: Alarm) -> Alarm:
@@ -194,35 +195,54 @@ class Diagnosis:
         """The alarms that this one explains."""
         return [alarm for alarm in self.alarms if alarm.explained_by == cause.code]
 
-    def check(self, code: str) -> None:
-        """Record that a code was checked. It has passed unless its alarm was raised."""
-        self._checked.add(code)
+    def check(self, code: str, compared: str) -> None:
+        """Record what was compared for a code, and how often. It has passed unless its alarm was raised.
+
+        The latest record of a code is kept.
+        """
+        self._compared[code] = compared
+
+    def cannot_tell(self, code: str, why: str) -> None:
+        """Record why the evidence for a code did not separate a fault from a healthy run. The latest reason is kept.
+
+        It has no effect on a code that is checked or raised at another time of the run.
+        """
+        self._undecided[code] = why
 
     def cannot_check(self, code: str, why: str) -> None:
         """Record why a code cannot be checked, and what to do about it. The first reason is kept.
 
-        It has no effect on a code that is checked or raised at another time of the run.
+        It has no effect on a code that is checked, raised or undecided at another time of the run.
         """
         self._reasons.setdefault(code, why)
 
     @property
-    def passed(self) -> list[str]:
-        """The codes that were checked and not raised."""
-        fired = {alarm.code for alarm in self.alarms}
-        return sorted(code for code in self._checked - fired if self.selection.selects(code))
+    def passed(self) -> dict[str, str]:
+        """What was compared for each code that was checked and not raised."""
+        return self._selected(self._compared, except_for=set())
+
+    @property
+    def undecided(self) -> dict[str, str]:
+        """Why the evidence did not decide, for each code of which :meth:`cannot_tell` was called."""
+        return self._selected(self._undecided, except_for=self._compared.keys())
 
     @property
     def not_checked(self) -> dict[str, str]:
         """The reason for each code that could not be checked."""
-        known = self._checked | {alarm.code for alarm in self.alarms}
-        unknown = {code: why for code, why in sorted(self._reasons.items()) if code not in known}
-        return {code: why for code, why in unknown.items() if self.selection.selects(code)}
+        return self._selected(self._reasons, except_for=self._compared.keys() | self._undecided.keys())
+
+    def _selected(self, results: Mapping[str, str], *, except_for: Set[str]) -> dict[str, str]:
+        known = except_for | {alarm.code for alarm in self.alarms}
+        return {
+            code: text for code, text in sorted(results.items()) if code not in known and self.selection.selects(code)
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """The diagnosis as plain values, ready for JSON."""
         return {
             "alarms": [alarm.to_dict() for alarm in self.alarms],
             "passed": self.passed,
+            "cannot_tell": self.undecided,
             "not_checked": self.not_checked,
             "repairs": [attrs.asdict(repair) for repair in self.repairs],
         }
@@ -240,18 +260,24 @@ class Diagnosis:
                 headline, *details = str(cause).splitlines()
                 lines.append(DiagnosisLine(headline, 2, cause.severity))
                 lines += [DiagnosisLine(detail.strip(), 4) for detail in details]
-                lines += [DiagnosisLine(f"consequence: {one.headline}", 4) for one in self.consequences(cause)]
+                for one in self.consequences(cause):
+                    lines += [DiagnosisLine(f"consequence: {one.headline}", 4), DiagnosisLine(one.message, 6)]
         if self.repairs:
             lines += [DiagnosisLine("repaired"), *(DiagnosisLine(str(repair), 2) for repair in self.repairs)]
         if self.passed and list_passed:
             lines += [
-                DiagnosisLine("passed: looked for and not found"),
-                *(DiagnosisLine(_titled(code), 2) for code in self.passed),
+                DiagnosisLine("passed: compared, and no fault found"),
+                *(DiagnosisLine(f"{_titled(code)}: {compared}", 2) for code, compared in self.passed.items()),
             ]
         elif self.passed:
             lines.append(DiagnosisLine(f"checks passed: {len(self.passed)}"))
+        if self.undecided:
+            lines += [
+                DiagnosisLine("cannot tell: the evidence does not decide"),
+                *(DiagnosisLine(f"{_titled(code)}: {why}", 2) for code, why in self.undecided.items()),
+            ]
         if self.not_checked:
-            lines.append(DiagnosisLine("not checked"))
+            lines.append(DiagnosisLine("not checked: evidence is missing"))
         # One line added to a script often enables several checks, so checks that lack the same thing stand together.
         for reason in dict.fromkeys(self.not_checked.values()):
             lines.append(DiagnosisLine(reason, 2))
@@ -267,6 +293,7 @@ class Diagnosis:
         counts = {
             "consequences": len(self.alarms) - len(causes),
             "passed": len(self.passed),
+            "undecided": len(self.undecided),
             "not checked": len(self.not_checked),
             "repairs": len(self.repairs),
         }

@@ -49,16 +49,20 @@ class CheckResult:
     finding:
         The fault that it found; None if it found none.
     checked:
-        Codes that could be checked. Those that never fire have passed.
+        Codes whose evidence was compared, each with what was compared and how often: "38 of 38 batches entered with
+        zeros". Those that never fire have passed.
+    cannot_tell:
+        Codes whose evidence was there and did not separate a fault from a healthy run, each with the reason.
     not_checked:
-        Codes that could not be checked, each with the reason: what was missing, or the line that provides it.
+        Codes whose evidence was missing, each with what was missing, or the line that provides it.
 
     Example
     -------
-    >>> CheckResult(checked=("RNN301",)).finding is None
+    >>> CheckResult(checked={"RNN301": "the first loss is 1.02 ln 36"}).finding is None
     True
     """
 
     finding: Finding | None = None
-    checked: tuple[str, ...] = ()
+    checked: Mapping[str, str] = attrs.field(factory=dict)
+    cannot_tell: Mapping[str, str] = attrs.field(factory=dict)
     not_checked: Mapping[str, str] = attrs.field(factory=dict)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Guard:
     """Examines a run and raises alarms; a guard derives from this class, lists its ``codes`` and implements hooks.
 
-    For each code, a guard calls ``run.diagnosis.check(code)`` once it has compared its evidence, or
-    ``run.diagnosis.cannot_check(code, why)`` if evidence is missing. At the end of the run, the base reports each code
-    for which neither was called.
+    For each code, a guard calls ``run.diagnosis.check(code, compared)`` once it has compared its evidence,
+    ``run.diagnosis.cannot_tell(code, why)`` if the comparison did not decide, or ``run.diagnosis.cannot_check(code,
+    why)`` if evidence is missing. At the end of the run, the base reports each code for which none was called.
 
     The guards of the library are defined with ``on_setattr=attrs.setters.NO_OP``: they assign state in every batch, and
     attrs would look for validators at each assignment, which takes longer than some of the checks.
@@ -51,8 +51,10 @@ class Guard:
 
     def note(self, run: Run, result: CheckResult) -> None:
         """Add the checked and unchecked codes of a result to the diagnosis; :meth:`fire` raises its finding."""
-        for code in result.checked:
-            run.diagnosis.check(code)
+        for code, compared in result.checked.items():
+            run.diagnosis.check(code, compared)
+        for code, why in result.cannot_tell.items():
+            run.diagnosis.cannot_tell(code, why)
         for code, why in result.not_checked.items():
             run.diagnosis.cannot_check(code, why)
 

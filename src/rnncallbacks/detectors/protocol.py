@@ -249,7 +249,7 @@ class ProtocolDetector:
             return CheckResult()
         found = self._judge_order(counts)
         self._counts[TRAIN] = ParameterChangeCounts()
-        return CheckResult(finding=found, checked=("RNN701",))
+        return CheckResult(finding=found, checked={"RNN701": ""})
 
     def _judge_order(self, counts: ParameterChangeCounts) -> Finding | None:
         if counts.after_backward:

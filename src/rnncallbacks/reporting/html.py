@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -181,17 +181,26 @@ def _repairs(run: RunFolder) -> str:
 
 def _checks(run: RunFolder) -> str:
     reasons = run.diagnosis.not_checked
-    passed = [f"<li>{_code(code)}</li>" for code in run.diagnosis.passed]
+    passed = _with_reasons(run.diagnosis.passed)
+    undecided = _with_reasons(run.diagnosis.undecided)
     # One line added to a script often enables several checks, so checks that lack the same thing stand together.
     missing = [
         f"<li>{escape(why)}" + "".join(f'<span class="why">{_code(code)}</span>' for code in codes) + "</li>"
         for why in dict.fromkeys(reasons.values())
         if (codes := [code for code, reason in reasons.items() if reason == why])
     ]
-    lists = [_check_list("passed", "good", passed), _check_list("not checked", "", missing)]
+    lists = [
+        _check_list("passed", "good", passed),
+        _check_list("cannot tell", "", undecided),
+        _check_list("not checked", "", missing),
+    ]
     if not any(lists):
         return '<p class="card">No check was made: the run has no guards, or it has not ended.</p>'
     return f'<div class="columns">{"".join(lists)}</div>'
+
+
+def _with_reasons(results: Mapping[str, str]) -> list[str]:
+    return [f'<li>{_code(code)}<span class="why">{escape(text)}</span></li>' for code, text in results.items()]
 
 
 def _code(code: str) -> str:

@@ -66,8 +66,10 @@ def _diagnosis(path: Path) -> tuple[Diagnosis, str | None]:
         diagnosis = Diagnosis()
         for alarm in found["alarms"]:
             diagnosis.alarms.append(_alarm(alarm))
-        for code in found["passed"]:
-            diagnosis.check(str(code))
+        for code, compared in found["passed"].items():
+            diagnosis.check(str(code), str(compared))
+        for code, why in found["cannot_tell"].items():
+            diagnosis.cannot_tell(str(code), str(why))
         for code, why in found["not_checked"].items():
             diagnosis.cannot_check(str(code), str(why))
         for repair in found["repairs"]:

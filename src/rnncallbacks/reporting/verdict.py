@@ -13,7 +13,7 @@ def verdict(diagnoses: Iterable[Diagnosis]) -> str:
     Example
     -------
     >>> healthy = Diagnosis()
-    >>> healthy.check("RNN201")
+    >>> healthy.check("RNN201", "38 of 38 batches entered with zeros")
     >>> healthy.cannot_check("RNN404", "pass closure= to run.backward")
     >>> verdict([healthy])
     'nothing fired: 1 check passed, 1 not checked'
@@ -26,9 +26,11 @@ def verdict(diagnoses: Iterable[Diagnosis]) -> str:
         return f"{counted(len(causes), 'cause')} found: {named}; to read more: rnncallbacks explain {more}"
     passed = {code for one in known for code in one.passed}
     notes = {alarm.code for one in known for alarm in one.alarms}
-    missing = {code for one in known for code in one.not_checked} - passed - notes
+    undecided = {code for one in known for code in one.undecided} - passed - notes
+    missing = {code for one in known for code in one.not_checked} - passed - notes - undecided
     words = [f"{counted(len(passed), 'check')} passed"]
     words += [f"{counted(len(notes), 'note')}"] * bool(notes)
+    words += [f"{len(undecided)} undecided"] * bool(undecided)
     words += [f"{len(missing)} not checked"] * bool(missing)
     return f"nothing fired: {', '.join(words)}" if passed or notes else "nothing was checked"
 

@@ -57,7 +57,7 @@ def test_a_previous_gradient_that_is_too_small_to_show_is_waited_for():
     detector = AccumulationDetector()
     detector.keep({"w": 1e-3 * PREVIOUS})
     result = detector.look(derivatives(), params_moved=True)
-    assert result.checked == ()
+    assert tuple(result.checked) == ()
     assert detector.due(3)
 
 

@@ -57,7 +57,7 @@ def test_a_closure_that_gives_the_reported_loss_is_not_evaluated_again_where_onl
     script.look(1)
     script.calls = 0
     (result, _) = script.look(2)
-    assert result.checked == ("RNN406",)
+    assert tuple(result.checked) == ("RNN406",)
     assert script.calls == 2
 
 

@@ -86,7 +86,7 @@ BATCH = Batch(None, "train", 1)
 def test_correct_gradients_are_checked_for_both_codes():
     result = GradientCheckDetector().look(derivatives(), BATCH, first_cosine=1.0)
     assert result.finding is None
-    assert result.checked == ("RNN404", "RNN405")
+    assert tuple(result.checked) == ("RNN404", "RNN405")
 
 
 def test_a_factor_without_a_name_needs_two_more_batches():
@@ -116,7 +116,7 @@ def test_a_wrong_sign_is_none_if_updates_have_it_too(cosine, code):
 
 def test_the_scale_of_a_clipped_gradient_is_not_judged():
     result = GradientCheckDetector().look(derivatives(0.5, ClippingBounds(norm=1.0)), BATCH, first_cosine=1.0)
-    assert result.checked == ("RNN404",)
+    assert tuple(result.checked) == ("RNN404",)
     assert "before gradients are clipped" in result.not_checked["RNN405"]
     # Clipping makes no gradient longer.
     detector = GradientCheckDetector()

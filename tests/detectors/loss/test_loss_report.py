@@ -26,7 +26,7 @@ def mean(phase):
 def test_two_correct_reports_are_checked():
     result = judge(LossReportDetector(), {"train": mean("train"), "val": mean("val")})
     assert result.finding is None
-    assert result.checked == ("RNN101", "RNN102")
+    assert tuple(result.checked) == ("RNN101", "RNN102")
 
 
 def test_one_wrong_report_alone_and_beside_a_correct_one():
@@ -66,7 +66,7 @@ def test_sums_over_the_samples_make_it_a_note():
 def test_what_was_not_reported_or_is_not_explained_was_not_checked():
     assert judge(LossReportDetector(), {}).not_checked == NOT_REPORTED
     result = judge(LossReportDetector(), {"train": 0.1234 * mean("train"), "val": mean("val")})
-    assert result.checked == ()
+    assert tuple(result.checked) == ()
     for why in result.not_checked.values():
         assert why.startswith("what run.log(train_loss=...) reports is neither a mean of the batch losses nor ")
     assert LossReportDetector().judge({"train": 1.0}).not_checked == {}

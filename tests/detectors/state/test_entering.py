@@ -36,7 +36,7 @@ class Batches:
         current = history.inspect(batch)
         result = self.detector.check(current, state_origin(current, self.phases.values()))
         history.keep(current)
-        self.checked |= result.checked == ("RNN201",)
+        self.checked |= tuple(result.checked) == ("RNN201",)
         return result.finding
 
     def end_epoch(self):

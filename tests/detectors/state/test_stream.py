@@ -38,7 +38,7 @@ class Batches:
         carried = StateOrigin(before, None, np.ones(ROWS, dtype=bool), 1.0) if origin and before is not None else None
         result = self.detector.check(current, carried)
         self.phase.keep(current)
-        self.checked |= result.checked == ("RNN203",)
+        self.checked |= tuple(result.checked) == ("RNN203",)
         return result.finding
 
     def findings(self, count, **options):

@@ -90,7 +90,7 @@ def test_the_inputs_tell_the_size_only_if_the_state_does_not_look_like_their_oth
 def check(*args, **options):
     result = StateWidthDetector().check(inspected(*args, **options), epoch=1)
     found = result.finding
-    return result.checked == ("RNN202",), None if found is None else found.severity or "error"
+    return tuple(result.checked) == ("RNN202",), None if found is None else found.severity or "error"
 
 
 def test_shapes_that_fit_are_checked():

@@ -38,7 +38,7 @@ def test_a_run_that_would_get_nowhere_is_reported_with_the_factor():
     ids=lambda case: next(iter(case)),
 )
 def test_each_condition_must_hold(healthy):
-    assert judge_too_low(record(**healthy), planned_updates=1000) == CheckResult(checked=("RNN502",))
+    assert judge_too_low(record(**healthy), planned_updates=1000) == CheckResult(checked={"RNN502": "3 of 3 batches"})
 
 
 def test_a_short_run_is_judged_as_one_of_500_updates_and_a_long_one_as_one_of_2000():

@@ -117,7 +117,7 @@ def test_of_two_phases_the_one_that_is_off_is_named(off):
     assert codes(run) == [("RNN102", "warning")]
     assert run.alarms[0].message.startswith(f"{off}_loss is ")
     assert run.alarms[0].message.endswith(f"; {right}_loss is the mean of its batch losses")
-    assert run.diagnosis.passed == ["RNN101"]
+    assert list(run.diagnosis.passed) == ["RNN101"]
 
 
 def test_an_average_by_the_plugin_counts_as_the_other_phase():
@@ -132,7 +132,7 @@ def test_both_off_is_one_finding_about_both():
     assert "val_loss is" in run.alarms[0].message
     assert "of train by the 10 batches" in run.alarms[0].remedy
     assert "of val by the 3 batches" in run.alarms[0].remedy
-    assert run.diagnosis.passed == ["RNN102"]
+    assert list(run.diagnosis.passed) == ["RNN102"]
 
 
 def test_validation_divided_by_the_batches_of_training():
@@ -213,7 +213,7 @@ def test_a_loader_of_whole_sentences_shows_how_many_there_are():
 def test_a_report_that_nothing_explains_is_not_passed_because_another_is_right():
     run = train({"train": lambda losses, raw: 0.1234 * sum(losses) / len(losses), "val": mean})
     assert codes(run) == []
-    assert run.diagnosis.passed == []
+    assert list(run.diagnosis.passed) == []
     assert set(run.diagnosis.not_checked) == {"RNN101", "RNN102"}
     for why in run.diagnosis.not_checked.values():
         assert why.startswith("what run.log(train_loss=...) reports is neither a mean of the batch losses nor ")
@@ -278,7 +278,7 @@ def test_the_averages_of_the_plugin_are_right(weight, make_trainer):
     trainer, train_loader, val_loader = make_trainer([guard, LossAveraging(weight=weight)])
     trainer.fit(train_loader, val_loader, max_epochs=5)
     assert trainer.run.alarms == []
-    assert trainer.run.diagnosis.passed == ["RNN101", "RNN102"]
+    assert list(trainer.run.diagnosis.passed) == ["RNN101", "RNN102"]
 
 
 class LogsSumsOverSamples:
@@ -316,7 +316,7 @@ def test_one_sequence_in_a_batch_makes_samples_and_batches_the_same():
                 run.backward(losses[-1], np.zeros(1))
             run.log(train_loss=sum(losses) / 8)
     assert run.alarms == []
-    assert run.diagnosis.passed == ["RNN101"]
+    assert list(run.diagnosis.passed) == ["RNN101"]
 
 
 def test_sums_over_the_samples_that_are_divided_by_the_samples_are_a_note():
@@ -433,7 +433,7 @@ def test_what_was_not_reported_is_not_checked(make_trainer, caplog):
         "RNN102": "run.log(train_loss=..., val_loss=...) your own losses of two phases",
     }
     one = train({"train": mean})
-    assert one.diagnosis.passed == ["RNN101"]
+    assert list(one.diagnosis.passed) == ["RNN101"]
     assert list(one.diagnosis.not_checked) == ["RNN102"]
     other = train({"train": HEALTHY["perplexity"]})
     assert "neither a mean of the batch losses" in other.diagnosis.not_checked["RNN101"]

@@ -201,7 +201,7 @@ def test_new_arrays_that_the_run_is_told_too_early():
 def test_the_usual_order(kind, batches):
     run = Script(containers()[kind], batches=batches).run()
     assert codes(run) == []
-    assert run.diagnosis.passed == ["RNN701"]
+    assert list(run.diagnosis.passed) == ["RNN701"]
 
 
 def returns_new(self, run):
@@ -431,7 +431,7 @@ def test_trainer_keeps_the_protocol(make_trainer):
     trainer, train, val = make_trainer([ProtocolGuard(), LossAveraging(), GradientClipping()])
     trainer.fit(train, val, max_epochs=4)
     assert trainer.run.alarms == []
-    assert trainer.run.diagnosis.passed == ["RNN701"]
+    assert list(trainer.run.diagnosis.passed) == ["RNN701"]
 
 
 def test_trainer_with_an_update_in_validation(make_trainer):

@@ -92,7 +92,7 @@ def test_the_diagnosis_at_the_end(play, tmp_path):
         @hookimpl
         def on_epoch_end(self, run):
             assert not (tmp_path / "diagnosis.json").exists()
-            run.diagnosis.check("RNN201")
+            run.diagnosis.check("RNN201", "3 of 3 batches")
             run.diagnosis.cannot_check("RNN404", "pass closure= to run.backward")
 
     run = play([LossAveraging(), Checking(), DivergenceAlarm(), HistoryLog(directory=tmp_path)], [[1.0], [NAN]])

@@ -95,7 +95,7 @@ class AccumulationDetector:
             self._look_again(batch_number, 1)
             return CheckResult()
         finding = None if predicts_change(derivatives) else self._find_sum(derivatives, batch_number, params_moved)
-        return CheckResult(finding=finding, checked=("RNN406",))
+        return CheckResult(finding=finding, checked={"RNN406": ""})
 
     def _find_sum(self, derivatives: DirectionalDerivatives, batch_number: int, params_moved: bool) -> Finding | None:
         for previous in self._previous:
@@ -129,7 +129,7 @@ class AccumulationDetector:
         if self.history.contains_sums:
             self._next_batch, self.sums_found = 0, True
             return CheckResult(finding=sums_of_gradients(self.history))
-        return CheckResult(checked=("RNN406",) if batch_number == limits.last_batch else ())
+        return CheckResult(checked={"RNN406": ""} if batch_number == limits.last_batch else {})
 
     def _look_again(self, batch_number: int, batches: int) -> None:
         self._next_batch = batch_number + batches if batch_number < self.thresholds.last_batch else 0

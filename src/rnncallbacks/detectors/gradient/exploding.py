@@ -133,7 +133,7 @@ class ExplodingGradientDetector:
         if math.isnan(first_cosine):
             lacking = "write run.params = params after an update that makes new arrays"
             return CheckResult(not_checked={"RNN401": lacking})
-        return CheckResult(checked=("RNN401",))
+        return CheckResult(checked={"RNN401": ""})
 
     def _judge_pending(self, loss: float, max_norm: float) -> Finding | None:
         """Judge the last update by the loss after it."""

@@ -115,10 +115,10 @@ class GradientCheckDetector:
             return CheckResult()
         if error.kind == "scaled":
             reason = "call run.backward before gradients are clipped"
-            return CheckResult(checked=("RNN404",), not_checked={"RNN405": reason})
+            return CheckResult(checked={"RNN404": ""}, not_checked={"RNN405": reason})
         if error.kind == "correct":
-            return CheckResult(checked=("RNN404", "RNN405"))
-        return CheckResult(finding=wrong_gradient(error), checked=("RNN404",))
+            return CheckResult(checked={"RNN404": "", "RNN405": ""})
+        return CheckResult(finding=wrong_gradient(error), checked={"RNN404": ""})
 
     def _begin_confirmation(self, ratio: float, counts: Mapping[str, float]) -> None:
         limits = self.thresholds
@@ -142,7 +142,7 @@ class GradientCheckDetector:
             finding = wrong_factor(ratio, name, counts.get(name, 1.0), follows_gradient=follows)
         elif not first_cosine < 0.0:  # a script may call the direction of descent its gradient, and add it
             finding = wrong_gradient(GradientError(kind="scaled", ratio=ratio))
-        return CheckResult(finding=finding, checked=("RNN404",))
+        return CheckResult(finding=finding, checked={"RNN404": ""})
 
 
 def count_of_ratio(ratio: float, counts: Mapping[str, float], tolerance: float) -> tuple[str, int] | None:

@@ -60,14 +60,14 @@ class VanishingGradientDetector:
         if batch_number < limits.checked_batches[-1]:
             return CheckResult()
         if self._vanished_batches < len(limits.checked_batches):
-            return CheckResult(checked=("RNN402",))
+            return CheckResult(checked={"RNN402": ""})
         finding = Finding(
             "RNN402",
             f"the gradient vanishes on the way back through time: its norm at the first time step is {ratio:.2g} of "
             f"the largest (expected more than {limits.norm_ratio:g})",
             {"norm_ratio": ratio, "expected": limits.norm_ratio},
         )
-        return CheckResult(finding=finding, checked=("RNN402",))
+        return CheckResult(finding=finding, checked={"RNN402": ""})
 
 
 def first_to_largest_norm(

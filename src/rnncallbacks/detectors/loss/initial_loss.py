@@ -152,9 +152,9 @@ def check_loss_at_zero(
     if match.kind == "other function":
         return CheckResult(finding=words.other_function_at_zero(at_zero, match, classes.candidates[0]))
     if match.kind == "sum":
-        return CheckResult(finding=words.summed_at_zero(at_zero, match), checked=("RNN302",))
+        return CheckResult(finding=words.summed_at_zero(at_zero, match), checked={"RNN302": ""})
     if match.kind == "divided twice":
-        return CheckResult(finding=words.divided_twice(at_zero, match), checked=("RNN302",))
+        return CheckResult(finding=words.divided_twice(at_zero, match), checked={"RNN302": ""})
     return _check_height(loss, at_zero, weight_scale, "the loss with all parameters at zero")
 
 
@@ -169,7 +169,7 @@ def check_first_loss(
         for name, count in {"": 1.0, **counts}.items():
             if abs(loss / nll / count - 1.0) < THRESHOLDS.likelihood_tolerance:
                 if name:
-                    return CheckResult(finding=words.summed_likelihood(loss, nll, count, name), checked=("RNN302",))
+                    return CheckResult(finding=words.summed_likelihood(loss, nll, count, name), checked={"RNN302": ""})
                 return _check_mean_likelihood(loss, weight_scale, classes)
     uniform_loss = math.log(max(classes.candidates))
     high = loss > THRESHOLDS.largest_first_ratio_of_large_weights * uniform_loss
@@ -178,12 +178,12 @@ def check_first_loss(
         return attrs.evolve(_unclear("the initial weights are too large"), finding=finding)
     match = match_first_loss(loss, classes.candidates, counts)
     if match is not None and match.kind == "mean":
-        return CheckResult(checked=CODES)
+        return CheckResult(checked=dict.fromkeys(CODES, ""))
     if loss < math.log(min(classes.candidates)):
         return None
     if match is None or not classes.known:
         return _unclear("pass closure= to run.backward, or run.observe(logits=...)")
-    return CheckResult(finding=words.summed_first_loss(loss, match), checked=("RNN302",))
+    return CheckResult(finding=words.summed_first_loss(loss, match), checked={"RNN302": ""})
 
 
 def check_low_losses(losses: Sequence[float], candidates: Sequence[int]) -> CheckResult:
@@ -198,7 +198,9 @@ def _check_mean_likelihood(loss: float, weight_scale: float, classes: TargetClas
     if classes.certain or weight_scale > THRESHOLDS.large_weight_scale:
         count = max(classes.candidates)
         return _check_height(loss, math.log(count), weight_scale, f"ln {count}")
-    return CheckResult(checked=LOSS_CODES, not_checked=dict.fromkeys(CODES, "pass closure= to run.backward"))
+    return CheckResult(
+        checked=dict.fromkeys(LOSS_CODES, ""), not_checked=dict.fromkeys(CODES, "pass closure= to run.backward")
+    )
 
 
 def _check_height(loss: float, uniform_loss: float, weight_scale: float, origin: str) -> CheckResult:
@@ -206,9 +208,9 @@ def _check_height(loss: float, uniform_loss: float, weight_scale: float, origin:
     large = weight_scale > THRESHOLDS.large_weight_scale
     limit = THRESHOLDS.largest_first_ratio_of_large_weights if large else THRESHOLDS.largest_first_ratio
     if loss <= limit * uniform_loss:
-        return CheckResult(checked=CODES)
+        return CheckResult(checked=dict.fromkeys(CODES, ""))
     finding = words.large_initial_weights(loss, uniform_loss, weight_scale, origin)
-    return CheckResult(finding=finding, checked=LOSS_CODES)
+    return CheckResult(finding=finding, checked=dict.fromkeys(LOSS_CODES, ""))
 
 
 def _unclear(why: str) -> CheckResult:

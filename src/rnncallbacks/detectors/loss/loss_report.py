@@ -124,7 +124,7 @@ class LossReportDetector:
         if len(right) + len(wrong) > 1:
             checked.append("RNN102")
         if not any(losses.can_be_judged for losses in self._passes.values()):
-            return CheckResult(checked=tuple(checked))
+            return CheckResult(checked=dict.fromkeys(checked, ""))
         reasons = dict(NOT_REPORTED)
         if unexplained:
             what = f"what run.log({unexplained[0]}_loss=...) reports"
@@ -132,7 +132,7 @@ class LossReportDetector:
             reasons["RNN101"] = why
             if len(reports) > 1:
                 reasons["RNN102"] = why
-        return CheckResult(checked=tuple(checked), not_checked=reasons)
+        return CheckResult(checked=dict.fromkeys(checked, ""), not_checked=reasons)
 
     def _finding(
         self, reports: Mapping[str, float], right: list[str], wrong: Mapping[str, Denominator]

@@ -113,7 +113,7 @@ class NoSignal:
         self.pairs.clear()
         if signal == "unknown":
             return CheckResult(not_checked={"RNN603": TOO_FEW_TOKENS})
-        return CheckResult(checked=("RNN603",))
+        return CheckResult(checked={"RNN603": ""})
 
     def _find(self) -> Finding | None:
         if self.found or len(self.recent_losses) < NO_SIGNAL.judged_batches:

@@ -50,7 +50,7 @@ def judge_plateau(training: Sequence[float], batches: int) -> CheckResult:
     slope, level = theil_sen_slope(last), float(np.median(last))
     fall = -slope * PLATEAU.window
     if fall > PLATEAU.relative_fall * first or level < PLATEAU.learned_loss * first:
-        return CheckResult(checked=("RNN601",))
+        return CheckResult(checked={"RNN601": ""})
     nothing = (
         len(training) >= PLATEAU.untrained_epochs
         and batches >= PLATEAU.untrained_batches
@@ -68,4 +68,4 @@ def judge_plateau(training: Sequence[float], batches: int) -> CheckResult:
         {"training_loss": level, "first_loss": first, "slope": slope, "epochs": len(training)},
         severity="warning" if nothing else "info",
     )
-    return CheckResult(finding=finding, checked=("RNN601",))
+    return CheckResult(finding=finding, checked={"RNN601": ""})

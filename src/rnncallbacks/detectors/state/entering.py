@@ -61,7 +61,7 @@ class StateLeakDetector:
     def check(self, current: InspectedBatch, origin: StateOrigin | None) -> CheckResult:
         """Judge a batch; ``origin`` is the earlier batch that its entering state comes from."""
         if origin is None:
-            return CheckResult(checked=("RNN201",) if _is_known_to_be_new(current) else ())
+            return CheckResult(checked={"RNN201": ""} if _is_known_to_be_new(current) else {})
         leaks = self._phases.setdefault(current.phase.name, PhaseLeaks())
         if origin.other_phase is not None:
             counts = leaks.across.setdefault(origin.other_phase, ContiguityCounts())
@@ -79,7 +79,7 @@ class StateLeakDetector:
                 return CheckResult()
             counts.add(order, origin.rows)
             found = self._judge_contents(current.phase, origin.other_phase, leaks, counts)
-        return CheckResult(finding=found, checked=("RNN201",))
+        return CheckResult(finding=found, checked={"RNN201": ""})
 
     def end_epoch(self, phase: PhaseHistory) -> CheckResult:
         """Judge the batches of a short epoch, in none of which rows continued."""

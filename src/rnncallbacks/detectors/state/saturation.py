@@ -109,7 +109,7 @@ class SaturationDetector:
         share, found = saturated_share(steps, self.thresholds), None
         if share is not None:
             found = self.add(share, batch.loss, math.log(vocab_size) if vocab_size > 1 else None)
-        return CheckResult(finding=found, checked=("RNN407",) if self.judged else ())
+        return CheckResult(finding=found, checked={"RNN407": ""} if self.judged else {})
 
     def add(self, share: float, loss: float, uniform_loss: float | None) -> Finding | None:
         """Take in the share of saturated units of a batch.

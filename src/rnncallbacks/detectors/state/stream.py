@@ -44,14 +44,14 @@ class ForgottenStreamDetector:
         if origin is not None and origin.other_phase is None:
             if training:
                 self._counts.clear()
-            return CheckResult(checked=("RNN203",))
+            return CheckResult(checked={"RNN203": ""})
         if origin is not None or not training:
             return CheckResult()
         order = _compare_if_reset(current)
         if order is None or current.ends is None:
             return CheckResult()
         self._count(current, order, current.ends.batch_size)
-        return CheckResult(finding=self._judge(self.thresholds.batches), checked=("RNN203",))
+        return CheckResult(finding=self._judge(self.thresholds.batches), checked={"RNN203": ""})
 
     def end_epoch(self) -> CheckResult:
         """Judge the training batches of a short epoch."""

@@ -38,7 +38,7 @@ class StateWidthDetector:
                 found = None
             else:
                 self._reported[loudness] = epoch
-        return CheckResult(finding=found, checked=("RNN202",))
+        return CheckResult(finding=found, checked={"RNN202": ""})
 
 
 def _compare_requested_size(current: InspectedBatch) -> Finding | None:

@@ -153,4 +153,4 @@ class FrozenParameters:
             f"and {comparison}",
             {"updates": self.unchanged_updates, "update_ratio": 0.0},
         )
-        return CheckResult(finding=finding, checked=("RNN503",))
+        return CheckResult(finding=finding, checked={"RNN503": ""})

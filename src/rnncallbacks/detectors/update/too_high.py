@@ -105,7 +105,7 @@ def judge_too_high(record: UpdateRecord) -> CheckResult:
     """
     finding = _find_too_high(record)
     compared = finding is not None or record.batches == MEASUREMENTS.close_updates
-    return CheckResult(finding=finding, checked=("RNN501",) if compared else ())
+    return CheckResult(finding=finding, checked={"RNN501": ""} if compared else {})
 
 
 def judge_divergence(record: UpdateRecord) -> CheckResult:
@@ -117,7 +117,7 @@ def judge_divergence(record: UpdateRecord) -> CheckResult:
         f"{record.batches} updates made the loss non-finite",
         f"it was {record.reference_loss:.6g} in the first batch and {record.losses[-1]:.6g} in the last finite one",
     )
-    return CheckResult(finding=finding, checked=("RNN501",))
+    return CheckResult(finding=finding, checked={"RNN501": ""})
 
 
 def _find_too_high(record: UpdateRecord) -> Finding | None:

@@ -78,7 +78,7 @@ def judge_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
     untrained = float(np.median(record.losses)) > TOO_LOW.untrained_loss * record.constant_loss > 0.0
     slow = 0.0 < decrease * updates < TOO_LOW.run_decrease
     if not (slow and gradient > TOO_LOW.relative_gradient and ratio < TOO_LOW.update_ratio and untrained):
-        return CheckResult(checked=("RNN502",))
+        return CheckResult(checked={"RNN502": ""})
     needed = math.ceil(TOO_LOW.reported_decrease / decrease)
     factor = TOO_LOW.target_update_ratio / ratio
     remedy = None
@@ -92,4 +92,4 @@ def judge_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
         {"predicted_decrease": decrease, "update_ratio": ratio, "updates_for_5_percent": needed},
         remedy=remedy,
     )
-    return CheckResult(finding=finding, checked=("RNN502",))
+    return CheckResult(finding=finding, checked={"RNN502": ""})

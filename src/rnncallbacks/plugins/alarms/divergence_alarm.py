@@ -100,7 +100,7 @@ class DivergenceAlarm:
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         if batch.loss is None:
             return
-        run.diagnosis.check("RNN403")
+        run.diagnosis.check("RNN403", "")
         if not math.isfinite(batch.loss) and not batch.skipped:
             self._check_non_finite(run, batch)
 

@@ -113,7 +113,7 @@ class UpdateGuard(Guard):
             return
         self._frozen.add_update(ratio)
         if ratio:
-            run.diagnosis.check("RNN503")
+            run.diagnosis.check("RNN503", "")
             self._closure.after_update(batch, self._record)
 
     def _restart_after_rollback(self, run: Run) -> None:
