@@ -8,6 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+# Workers share the processors: two threads of linear algebra each would wait for one another. Before NumPy is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+
 from hypothesis import settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
