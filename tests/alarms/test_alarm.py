@@ -25,14 +25,15 @@ def an_alarm(**changes):
 
 def test_it_prints_what_where_on_what_evidence_and_what_to_do():
     assert str(an_alarm()).splitlines() == [
-        "RNN602 divergence: the loss rose to 9.1 (epoch 3, step 120)",
+        "RNN602 divergence (epoch 3, step 120)",
+        "  the loss rose to 9.1",
         "  loss = 9.1, best = 2, phase = train",
         "  remedy: lower the learning rate",
     ]
 
 
 def test_without_evidence_there_is_no_line_for_it():
-    assert len(str(an_alarm(evidence={})).splitlines()) == 2
+    assert len(str(an_alarm(evidence={})).splitlines()) == 3
 
 
 def test_it_goes_through_json_and_back():
@@ -57,4 +58,4 @@ def test_neither_the_alarm_nor_its_evidence_can_change():
 
 
 def test_an_alarm_that_came_often_says_so():
-    assert an_alarm(count=3).headline == "RNN602 divergence: the loss rose to 9.1 (epoch 3, step 120, 3 times)"
+    assert an_alarm(count=3).headline == "RNN602 divergence (epoch 3, step 120, 3 times)"

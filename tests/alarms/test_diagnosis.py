@@ -133,6 +133,27 @@ def test_an_alarm_without_a_check_was_checked():
     assert diagnosis.not_checked == {}
 
 
+def test_a_result_that_decides_replaces_one_that_does_not():
+    diagnosis = Diagnosis()
+    for code in ("RNN201", "RNN404", "RNN501", "RNN601"):
+        diagnosis.cannot_check(code, "missing")
+    for code in ("RNN201", "RNN404", "RNN501"):
+        diagnosis.cannot_tell(code, "undecided")
+    for code in ("RNN201", "RNN404"):
+        diagnosis.check(code, "compared")
+    diagnosis.add(alarm_of("RNN201"))
+    assert diagnosis.passed == {"RNN404": "compared"}
+    assert diagnosis.undecided == {"RNN501": "undecided"}
+    assert diagnosis.not_checked == {"RNN601": "missing"}
+
+
+def test_the_latest_comparison_is_shown():
+    diagnosis = Diagnosis()
+    diagnosis.check("RNN201", "1 of 1 batches")
+    diagnosis.check("RNN201", "2 of 2 batches")
+    assert diagnosis.passed == {"RNN201": "2 of 2 batches"}
+
+
 def test_it_goes_through_json():
     diagnosis = diagnosis_of("RNN501", "RNN602")
     diagnosis.check("RNN201", "3 of 3 batches")
@@ -140,7 +161,8 @@ def test_it_goes_through_json():
     diagnosis.repairs.append(Repair(code="RNN501", what="rolled back", epoch=1, step=2))
     again = json.loads(json.dumps(diagnosis.to_dict()))
     assert [(one["code"], one["explained_by"]) for one in again["alarms"]] == [("RNN501", None), ("RNN602", "RNN501")]
-    assert again["passed"] == ["RNN201"]
+    assert again["passed"] == {"RNN201": "3 of 3 batches"}
+    assert again["cannot_tell"] == {}
     assert again["not_checked"] == {"RNN404": "pass closure= to run.backward"}
     assert again["repairs"] == [{"code": "RNN501", "what": "rolled back", "epoch": 1, "step": 2}]
 
@@ -201,7 +223,7 @@ def test_what_is_left_out_is_neither_passed_nor_unchecked():
     diagnosis.check("RNN601", "3 of 3 batches")
     diagnosis.check("RNN201", "3 of 3 batches")
     diagnosis.cannot_check("RNN404", "pass closure= to run.backward")
-    assert (diagnosis.passed, diagnosis.not_checked) == (["RNN201"], {})
+    assert (diagnosis.passed, diagnosis.not_checked) == ({"RNN201": "3 of 3 batches"}, {})
 
 
 # --- as text -----------------------------------------------------------------------------------------------------
@@ -218,15 +240,18 @@ def test_printed_it_names_titles_beside_codes():
     diagnosis.cannot_check("ACME1", "pass closure= to run.backward")
     assert str(diagnosis).splitlines() == [
         "fired",
-        "  RNN501 the learning rate is too high: seen (epoch 1, step 2)",
+        "  RNN501 the learning rate is too high (epoch 1, step 2)",
+        "    seen",
         f"    remedy: {CATALOGUE['RNN501'].remedy}",
-        "    consequence: RNN602 divergence: seen (epoch 1, step 2)",
-        "    consequence: RNN407 saturated units: seen (epoch 1, step 2)",
+        "    consequence: RNN602 divergence (epoch 1, step 2)",
+        "      seen",
+        "    consequence: RNN407 saturated units (epoch 1, step 2)",
+        "      seen",
         "repaired",
         "  RNN501: learning rate x 0.5 (epoch 1, step 2)",
-        "passed: looked for and not found",
-        "  RNN201 the hidden state leaks between unrelated sequences",
-        "not checked",
+        "passed: compared, and no fault found",
+        "  RNN201 the hidden state leaks between unrelated sequences: 3 of 3 batches",
+        "not checked: evidence is missing",
         "  pass closure= to run.backward",
         "    ACME1",
         "    RNN404 the gradient does not match the loss",

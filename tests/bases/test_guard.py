@@ -30,9 +30,16 @@ def diagnosis_of(result, epochs=1):
 
 
 def test_codes_that_a_detector_checked_are_passed_unless_they_fire():
-    diagnosis = diagnosis_of(CheckResult(checked=("ACME1", "ACME2")))
-    assert list(diagnosis.passed) == ["ACME1", "ACME2"]
+    diagnosis = diagnosis_of(CheckResult(checked={"ACME1": "3 of 3 batches", "ACME2": "1 of 1 epochs"}))
+    assert diagnosis.passed == {"ACME1": "3 of 3 batches", "ACME2": "1 of 1 epochs"}
     assert diagnosis.not_checked == {}
+
+
+def test_codes_whose_evidence_did_not_decide_have_its_reason():
+    diagnosis = diagnosis_of(CheckResult(cannot_tell={"ACME1": "the loss is noisy"}, not_checked={"ACME2": "epochs"}))
+    assert diagnosis.passed == {}
+    assert diagnosis.undecided == {"ACME1": "the loss is noisy"}
+    assert diagnosis.not_checked == {"ACME2": "epochs"}
 
 
 def test_codes_that_a_detector_could_not_check_have_its_reason():

@@ -718,7 +718,7 @@ def test_a_code_of_ones_own_brings_its_cause_and_remedy():
     run = in_batch(
         lambda run: run.raise_alarm("ACME1", "hot", cause="fever", remedy="cool it", severity="warning", evidence={})
     )
-    assert str(run.alarms[0]) == "ACME1 fever: hot (epoch 1, step 1)\n  remedy: cool it"
+    assert str(run.alarms[0]) == "ACME1 fever (epoch 1, step 1)\n  hot\n  remedy: cool it"
 
 
 @pytest.mark.parametrize(
@@ -747,7 +747,7 @@ def test_a_code_that_comes_again_is_counted_and_logged_once(caplog):
 
     run = in_batch(raise_twice, plugins=[recorder])
     assert [(alarm.message, alarm.count) for alarm in run.alarms] == [("flat", 2)]
-    assert [record.message.splitlines()[0] for record in caplog.records] == ["RNN601 plateau: flat (epoch 1, step 1)"]
+    assert [record.message.splitlines()[0] for record in caplog.records] == ["RNN601 plateau (epoch 1, step 1)"]
     assert recorder.hooks.count("on_alarm") == 2  # who repairs must hear that a repair did not help
 
 

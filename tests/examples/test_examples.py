@@ -92,7 +92,7 @@ def test_the_repaired_loop_learns_the_task(output_of: Callable[[str], str]) -> N
 
 def test_the_faults_of_the_broken_loop_are_named(output_of: Callable[[str], str]) -> None:
     output = output_of("diagnosed_loop.py")
-    causes = re.findall(r"^  (RNN\d+) [^:]+: ", output, flags=re.MULTILINE)
+    causes = re.findall(r"^  (RNN\d+) .* \(epoch \d+, step \d+", output, flags=re.MULTILINE)
     assert sorted(causes) == ["RNN101", "RNN201", "RNN301"]
     # Gradients that nothing clips and a rate that is too high follow from the sum, and would be cured with it.
     assert {"RNN401", "RNN501"} <= set(re.findall(r"^    consequence: (RNN\d+)", output, flags=re.MULTILINE))

@@ -30,7 +30,8 @@ def diagnosis():
     found.add(alarm("RNN501", "too far"))
     found.add(alarm("RNN402", "they vanish"))
     found.repairs.append(Repair(code="RNN501", what="learning rate x 0.5", epoch=1, step=2))
-    found.check("RNN201")
+    found.check("RNN201", "3 of 3 batches")
+    found.cannot_tell("RNN601", "the loss is noisy")
     for code in ("RNN404", "RNN405"):
         found.cannot_check(code, "pass closure= to run.backward")
     found.cannot_check("ACME1", "no idea")
@@ -40,16 +41,21 @@ def diagnosis():
 def test_all_of_it(diagnosis):
     assert shown(diagnosis) == [
         "fired",
-        "  RNN501 the learning rate is too high: too far (epoch 1, step 2)",
+        "  RNN501 the learning rate is too high (epoch 1, step 2)",
+        "    too far",
         "    loss = 2.5",
         f"    remedy: {CATALOGUE['RNN501'].remedy}",
-        "    consequence: RNN602 divergence: it rose [bold] (epoch 1, step 2)",
-        "    consequence: RNN402 gradients vanish through time: they vanish (epoch 1, step 2)",
+        "    consequence: RNN602 divergence (epoch 1, step 2)",
+        "      it rose [bold]",
+        "    consequence: RNN402 gradients vanish through time (epoch 1, step 2)",
+        "      they vanish",
         "repaired",
         "  RNN501: learning rate x 0.5 (epoch 1, step 2)",
-        "passed: looked for and not found",
-        "  RNN201 the hidden state leaks between unrelated sequences",
-        "not checked",
+        "passed: compared, and no fault found",
+        "  RNN201 the hidden state leaks between unrelated sequences: 3 of 3 batches",
+        "cannot tell: the evidence does not decide",
+        "  RNN601 plateau: the loss is noisy",
+        "not checked: evidence is missing",
         "  no idea",
         "    ACME1",
         "  pass closure= to run.backward",

@@ -34,15 +34,16 @@ def test_the_verdict_on_several_runs():
 def test_the_verdict_on_nothing_found():
     assert verdict([]) == verdict([Diagnosis()]) == "nothing was checked"
     found = Diagnosis()
-    found.check("RNN201")
-    found.check("RNN601")
+    found.check("RNN201", "3 of 3 batches")
+    found.check("RNN601", "3 of 3 batches")
+    found.cannot_tell("RNN502", "the loss is noisy")
     found.add(alarm("RNN402"))
     found.cannot_check("RNN404", "no closure")
-    assert verdict([found]) == "nothing fired: 2 checks passed, 1 note, 1 not checked"
+    assert verdict([found]) == "nothing fired: 2 checks passed, 1 note, 1 undecided, 1 not checked"
 
 
 def test_what_one_run_could_not_check_and_another_did():
     one, other = Diagnosis(), Diagnosis()
     one.cannot_check("RNN604", "there is no validation")
-    other.check("RNN604")
+    other.check("RNN604", "3 of 3 batches")
     assert verdict([one, other]) == "nothing fired: 1 check passed"
