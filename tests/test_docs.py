@@ -7,6 +7,8 @@ find nothing, and with one thing more than the page knows, where it must find th
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -16,11 +18,13 @@ from typing import Any
 
 import attrs
 import click
+import numpy as np
 import pytest
 from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser
 
 import rnncallbacks
+from rnncallbacks import Run, recommended
 from rnncallbacks.alarms import catalogue
 from rnncallbacks.alarms.catalogue import CATALOGUE, Entry
 from rnncallbacks.cli.explain import raised_by
@@ -303,19 +307,71 @@ def test_the_examples_of_the_page_run(page: Path, tmp_path: Path, monkeypatch: p
     assert run_examples(page)
 
 
-def test_the_loop_of_the_readme_learns(capsys: pytest.CaptureFixture[str]) -> None:
-    losses = run_examples(README)["run"].history["train_loss"]
-    assert losses[-1] < 0.1 * losses[0]
-    own_loop, *trainer = capsys.readouterr().out.splitlines()
-    assert own_loop == f"{losses[0]:.3f} -> {losses[-1]:.3f}"
-    assert [line[:9] for line in trainer[:5]] == [f"epoch {epoch}/5" for epoch in range(1, 6)]
+def test_the_loop_of_the_tutorial_learns() -> None:
+    losses = run_examples(DOCS / "tutorial" / "own-loop.md")["run"].history["train_loss"]
+    assert losses[-1] < 0.01 * losses[0]
+
+
+def test_the_trainer_of_the_readme_shows_its_epochs(capsys: pytest.CaptureFixture[str]) -> None:
+    history = run_examples(README)["history"]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[:5]] == [["epoch", f"{epoch}/5"] for epoch in range(1, 6)]
+    assert len(history) == 5
+
+
+def blocks_of(page: Path, language: str) -> list[str]:
+    """The contents of a page's fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
 def test_the_readme_begins_with_the_two_commands() -> None:
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
-    assert [(language, len(content.splitlines())) for language, content in blocks[:2]] == [("console", 1)] * 2
-    assert blocks[0][1].endswith("rnncallbacks train\n")
-    assert blocks[1][1].endswith("pytest -n auto\n")
+    first, second = blocks_of(README, "console")[:2]
+    assert [first.count("\n"), second.count("\n")] == [1, 1]
+    assert first.endswith("rnncallbacks train\n")
+    assert second.endswith("pytest -n auto\n")
+
+
+def test_what_the_readme_shows_of_a_diagnosis_is_what_the_doctor_prints() -> None:
+    command = [sys.executable, "-m", "rnncallbacks", "doctor", "examples/diagnosed_loop.py"]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    words = " ".join(done.stdout.split())
+    alarm, diagnosis = blocks_of(README, "text")
+    for passage in [alarm, *re.split(r"^ *\.\.\.$", diagnosis, flags=re.MULTILINE)]:
+        assert " ".join(passage.split()) in words
+
+
+def test_code_of_the_readme_that_is_longer_than_ten_lines_comes_behind_the_diagnosis_and_the_diff() -> None:
+    text = README.read_text("utf-8")
+    long = [block for block in blocks_of(README, "python") if block.count("\n") > 10]
+    assert all(text.index(block) > text.index(blocks_of(README, "diff")[0]) for block in long)
+    assert text.index(blocks_of(README, "diff")[0]) > text.index(blocks_of(README, "text")[1])
+
+
+def test_the_six_lines_that_the_readme_adds_train() -> None:
+    (difference,) = blocks_of(README, "diff")
+    lines = difference.splitlines()
+    assert sum(line.startswith("+") for line in lines) == 6
+    weights = {"w": np.ones(1)}
+
+    def forward_and_backward(x: float, y: float, hidden: Any, params: Any) -> tuple[float, dict[str, Any]]:
+        error = params["w"] * x - y + hidden.sum()
+        return float(error[0] ** 2), {"w": 2 * x * error}
+
+    def update(params: Any, grads: Any, lr: float) -> None:
+        params["w"] -= lr * grads["w"]
+
+    names: dict[str, Any] = {
+        "Run": Run,
+        "recommended": recommended,
+        "params": weights,
+        "batches": [(1.0, 2.0), (1.0, 2.0)],
+        "forward_and_backward": forward_and_backward,
+        "update": update,
+    }
+    exec("\n".join(line[1:] for line in lines if not line.startswith("-")), names)
+    assert abs(weights["w"][0] - 2.0) < 1e-6
+    assert names["run"].history[-1]["train_loss"] < 1e-6
 
 
 def test_the_readme_names_every_plugin() -> None:
