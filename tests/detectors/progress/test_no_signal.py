@@ -30,7 +30,7 @@ def checked(results):
 
 def test_a_strong_dependence_is_found_in_the_first_thousand_tokens():
     detector, results = play(np.log(5), lag=2)
-    assert (detector.signal, detector.test) == ("dependent", "the input 2 steps before")
+    assert (detector.signal, detector.test) == ("dependent", "1152 targets depend on the input 2 steps before")
     assert checked(results) == [-(-NO_SIGNAL.first_pairs // (STEPS * ROWS)) - 1]
     assert results[-1].finding is None
     assert detector.pairs.batches == 0
@@ -64,7 +64,7 @@ def test_too_few_tokens_for_their_number_of_classes_are_not_judged():
     for number in range(30):
         inputs, targets = np.random.default_rng(number).integers(0, 40, (2, 2, 2))
         detector.add_batch(Batch(data=SequenceBatch(inputs, targets), phase="train", index=1, sequences=2), np.log(40))
-    assert detector.end_epoch().not_checked == {"RNN603": TOO_FEW_TOKENS}
+    assert detector.end_epoch().cannot_tell == {"RNN603": TOO_FEW_TOKENS}
 
 
 def test_constant_targets_are_a_note():

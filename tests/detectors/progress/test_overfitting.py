@@ -39,7 +39,9 @@ def test_a_new_best_value_ends_a_period_of_overfitting():
 def test_a_short_run_is_not_judged_and_a_healthy_one_passes():
     results = judge(FALLING, FALLING + 0.5)
     assert results[6] == CheckResult()
-    assert results[7:] == [CheckResult(checked={"RNN604": "3 of 3 batches"})] * (len(EPOCHS) - 7)
+    assert [list(result.checked) for result in results[7:]] == [["RNN604"]] * (len(EPOCHS) - 7)
+    assert results[-1].finding is None
+    assert results[-1].checked["RNN604"].startswith("validation losses of 30 epochs: ")
 
 
 def test_validation_may_have_begun_later():

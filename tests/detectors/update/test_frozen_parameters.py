@@ -43,13 +43,39 @@ def judge(losses, *, closure=None, agreement="unknown", updates=3):
     return detector, calls, results
 
 
-def test_a_closure_that_gives_the_same_loss_confirms_it_after_three_updates():
-    detector, _, results = judge([2.0] * 4, closure=lambda: float(WEIGHTS["w"][0]), agreement="exact")
-    assert results[:2] == [CheckResult()] * 2
-    assert (results[2].finding.code, results[2].finding.evidence["updates"]) == ("RNN503", 3)
-    assert results[3] == CheckResult()
+def test_a_closure_that_gives_the_same_loss_confirms_it_after_many_batches():
+    enough = FROZEN_PARAMETERS.unchanged_batches
+    detector, _, results = judge([2.0] * (enough + 1), closure=lambda: float(WEIGHTS["w"][0]), agreement="exact")
+    assert results[: enough - 1] == [CheckResult()] * (enough - 1)
+    assert (results[enough - 1].finding.code, results[enough - 1].finding.evidence["updates"]) == ("RNN503", 3)
+    assert results[enough] == CheckResult()
     assert detector.settled
     assert WEIGHTS["w"] == 2.0
+
+
+def test_a_shorter_run_is_judged_at_its_end():
+    detector, _, results = judge([2.0] * 10, closure=lambda: float(WEIGHTS["w"][0]), agreement="exact")
+    assert results == [CheckResult()] * 10
+    assert detector.end_run().finding.code == "RNN503"
+    detector, _, _ = judge([2.0] * 10)
+    assert list(detector.end_run().cannot_tell) == ["RNN503"]
+
+
+@pytest.mark.parametrize("micro_batches", [2, 4, 16, 60])
+def test_one_update_for_several_batches_is_recognized(micro_batches):
+    detector, _, results = judge([2.0] * (micro_batches - 1), closure=lambda: float(WEIGHTS["w"][0]), agreement="exact")
+    assert results == [CheckResult()] * (micro_batches - 1)
+    detector.add_update(0.1)
+    assert f"one update is made in about {micro_batches} batches" in detector.comparison
+    assert detector.end_run() == CheckResult()
+
+
+def test_an_update_between_two_batches_is_seen():
+    detector, _, _ = judge([2.0] * 5)
+    detector.add_parameters({"w": np.array([2.0])})
+    assert detector.suspected
+    detector.add_parameters({"w": np.array([1.9])})
+    assert (detector.changed, detector.suspected) == (True, False)
 
 
 def test_a_closure_that_gives_another_loss_shows_that_other_arrays_are_trained():

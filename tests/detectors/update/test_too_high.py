@@ -141,7 +141,7 @@ def test_a_finding_has_a_short_headline_its_numbers_and_a_remedy_with_the_estima
     kept = CASES[name]()
     result = judge_too_high(kept)
     finding = result.finding
-    assert (finding.code, result.checked) == ("RNN501", ("RNN501",))
+    assert (finding.code, list(result.checked)) == ("RNN501", ["RNN501"])
     assert len(finding.message.partition(":")[0]) <= 80
     assert f"by about {times_too_high(kept):.0f}, and" in finding.remedy
     assert finding.evidence["times_too_high"] == times_too_high(kept)
@@ -157,6 +157,20 @@ def test_a_batch_beyond_numbers_is_reported_with_the_losses_before_it():
 
 
 def test_a_healthy_record_passes_after_the_fortieth_batch_and_not_before():
-    assert judge_too_high(record([1.0] * (CLOSE - 1))).checked == ()
-    passed = judge_too_high(record([1.0] * CLOSE))
-    assert (passed.finding, passed.checked) == (None, ("RNN501",))
+    assert judge_too_high(record([1.0] * (CLOSE - 1))).checked == {}
+    passed = judge_too_high(record([1.0] * CLOSE, changes=[-0.1] * (CLOSE - 1) + [0.1]))
+    assert passed.finding is None
+    assert passed.checked["RNN501"].startswith("after 40 batches the loss is 1 times the first, and the weights 1.05 ")
+    assert passed.checked["RNN501"].endswith("; 1 of 40 updates raised the loss of their own batch")
+
+
+def test_a_record_without_a_change_of_the_weights_does_not_pass():
+    assert judge_too_high(record([1.0] * CLOSE, step=0.0)).checked == {}
+
+
+def test_few_changes_of_a_batch_of_its_own_are_enough_to_deny_a_rise():
+    """Batches whose targets grow: the losses rise, and each update lowers the loss of its own batch."""
+    harder = [1.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]
+    assert loss_rise_window(record(harder))
+    assert not loss_rise_window(record(harder, changes=[-0.1] * 7))
+    assert loss_rise_window(record(harder, changes=[0.5] * 7))

@@ -132,6 +132,36 @@ def test_a_script_that_does_not_tell_its_new_arrays_is_told_so():
     assert "assign run.params = params after the update" in run.diagnosis.not_checked["RNN503"]
 
 
+@pytest.mark.parametrize("grows", [False, True])
+@pytest.mark.parametrize("micro_batches", [2, 5, 8, 30])
+def test_one_update_for_several_batches_raises_no_alarm_and_is_told(micro_batches, grows):
+    """Gradients are accumulated; the buffer that the guard is shown may be the growing one."""
+    generator = np.random.default_rng(micro_batches)
+    weights, goal = generator.normal(size=(5, 5)), generator.normal(size=(5, 5))
+    total = np.zeros_like(weights)
+    with Run({"w": weights}, plugins=[UpdateGuard()], learning_rate=0.2) as run:
+        for _ in run.epochs(8):
+            for number, inputs in enumerate(run.batches([generator.normal(size=(5, 6)) for _ in range(60)]), 1):
+
+                def loss_of(inputs=inputs, weights=weights, goal=goal):
+                    return float(np.mean(((weights - goal) @ inputs) ** 2))
+
+                gradient = 2 * (weights - goal) @ inputs @ inputs.T / 30
+                total += gradient / micro_batches
+                run.backward(loss_of(), {"w": total if grows else gradient}, closure=loss_of)
+                if number % micro_batches == 0:
+                    weights -= run.learning_rate * total
+                    total[...] = 0.0
+    assert run.alarms == []
+    assert f"one update is made in about {micro_batches} batches" in run.diagnosis.passed["RNN503"]
+
+
+def test_what_is_missing_is_said_in_numbers():
+    run, _ = descend(0.05, updates=20)
+    assert run.diagnosis.not_checked["RNN501"] == "train for 40 batches or more: 20 were seen"
+    assert run.diagnosis.not_checked["RNN502"] == "train for 60 batches or more: 20 were seen"
+
+
 def test_a_closure_that_fails_leaves_the_rest_to_judge():
     params = np.ones(3)
 

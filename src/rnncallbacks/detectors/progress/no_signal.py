@@ -96,7 +96,7 @@ class NoSignal:
             return self._conclude("constant", f"all {int(counts.sum())} targets are the same token")
         dependence = strongest_dependence(inputs, targets, groups)
         if dependence.z > NO_SIGNAL.dependent_z:
-            return self._conclude("dependent", dependence.between)
+            return self._conclude("dependent", f"{dependence.pairs} targets depend on {dependence.between}")
         if not last:
             self.needed_pairs = NO_SIGNAL.most_pairs
             return CheckResult()
@@ -112,8 +112,8 @@ class NoSignal:
         self.signal, self.test, self.needed_pairs = signal, test, 0
         self.pairs.clear()
         if signal == "unknown":
-            return CheckResult(not_checked={"RNN603": TOO_FEW_TOKENS})
-        return CheckResult(checked={"RNN603": ""})
+            return CheckResult(cannot_tell={"RNN603": TOO_FEW_TOKENS})
+        return CheckResult(checked={"RNN603": test})
 
     def _find(self) -> Finding | None:
         if self.found or len(self.recent_losses) < NO_SIGNAL.judged_batches:

@@ -57,7 +57,11 @@ class Overfitting:
         best = int(np.argmin(validation))
         since = len(validation) - 1 - best
         self.found = self.found and since > 0
-        passed = CheckResult(checked={"RNN604": ""})
+        compared = (
+            f"validation losses of {len(validation)} epochs: the last is {validation[-1]:.6g}, and the best, {since} "
+            f"epochs before, {validation[best]:.6g}"
+        )
+        passed = CheckResult(checked={"RNN604": compared})
         if since < limits.epochs_since_best:
             return passed
         rise, errors = rise_in_standard_errors(validation, best, limits.epochs_since_best)
@@ -85,4 +89,4 @@ class Overfitting:
             remedy=f"restore the parameters from {since} epochs ago, those of the best validation loss "
             "(early_stopping), or train on more data",
         )
-        return CheckResult(finding=finding, checked={"RNN604": ""})
+        return CheckResult(finding=finding, checked={"RNN604": compared})

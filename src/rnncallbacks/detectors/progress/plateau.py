@@ -49,8 +49,12 @@ def judge_plateau(training: Sequence[float], batches: int) -> CheckResult:
     first, last = training[0], training[-PLATEAU.window :]
     slope, level = theil_sen_slope(last), float(np.median(last))
     fall = -slope * PLATEAU.window
+    compared = (
+        f"the last {PLATEAU.window} of {len(training)} epochs lowered the training loss by {fall:.3g}; it is "
+        f"{level:.6g}, and was {first:.6g} in the first epoch"
+    )
     if fall > PLATEAU.relative_fall * first or level < PLATEAU.learned_loss * first:
-        return CheckResult(checked={"RNN601": ""})
+        return CheckResult(checked={"RNN601": compared})
     nothing = (
         len(training) >= PLATEAU.untrained_epochs
         and batches >= PLATEAU.untrained_batches
@@ -68,4 +72,4 @@ def judge_plateau(training: Sequence[float], batches: int) -> CheckResult:
         {"training_loss": level, "first_loss": first, "slope": slope, "epochs": len(training)},
         severity="warning" if nothing else "info",
     )
-    return CheckResult(finding=finding, checked={"RNN601": ""})
+    return CheckResult(finding=finding, checked={"RNN601": compared})

@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.arrays import fingerprint
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.update.update_closure import UpdateClosure
 
@@ -23,6 +24,9 @@ class FrozenParametersThresholds:
 
     unchanged_updates: int = 3
     """Measured updates with nonzero gradients that must leave the parameters the same."""
+    unchanged_batches: int = 64
+    """Batches in a row without a change, after which a closure's loss decides: a script may add the gradients of many
+    batches, and make one update for all of them. Chosen by eye."""
     longest_pass: int = 400
     """Batches of an epoch after which its two halves are compared, as it may never end."""
     inconclusive_passes: int = 3
@@ -82,6 +86,11 @@ class FrozenParameters:
 
     changed: bool = state_field(False)
     unchanged_updates: int = state_field(0)
+    changed_updates: int = state_field(0)
+    unchanged_batches: int = state_field(0)
+    accumulated_batches: int = state_field(1)
+    same_loss: str = state_field("")
+    last_fingerprint: bytes = state_field(b"", saved=False)
     settled: bool = state_field(False)
     pass_losses: list[float] = state_field(factory=list)
     first_pass_losses: list[float] = state_field(factory=list)
@@ -92,12 +101,38 @@ class FrozenParameters:
         """Whether updates were measured, and none of them changed the parameters."""
         return bool(self.unchanged_updates) and not self.changed
 
+    @property
+    def comparison(self) -> str:
+        """How many of the measured updates changed the parameters, in words."""
+        measured = self.changed_updates + self.unchanged_updates
+        if not self.changed_updates:
+            return "the parameters changed between two batches, and not between run.backward and the end of a batch"
+        words = f"{self.changed_updates} of {measured} measured batches changed the parameters"
+        if self.accumulated_batches == 1:
+            return words
+        return f"{words}; gradients are accumulated, and one update is made in about {self.accumulated_batches} batches"
+
     def add_update(self, ratio: float) -> None:
         """Add the relative size norm(dW) / norm(W) of a measured update."""
-        if ratio != 0.0:
-            self.changed = True
-        elif not self.changed:
+        if ratio == 0.0:
             self.unchanged_updates += 1
+            return
+        self.changed_updates += 1
+        self._change()
+
+    def add_parameters(self, params: Any) -> None:
+        """Compare the parameters of a batch with those of the batch before, until they have changed once."""
+        if self.changed or self.settled:
+            return
+        earlier, self.last_fingerprint = self.last_fingerprint, fingerprint(params)
+        if earlier and earlier != self.last_fingerprint:
+            self._change()
+
+    def _change(self) -> None:
+        if not self.changed:
+            self.accumulated_batches = self.unchanged_batches + bool(self.changed_updates)
+            self.accumulated_batches = max(self.accumulated_batches, 1)
+        self.changed, self.last_fingerprint = True, b""
 
     def judge_batch(self, batch: Batch, closure: UpdateClosure, params: Any) -> CheckResult:
         """RNN503, or why it cannot be checked; call it after each batch while it is ``suspected``."""
@@ -106,15 +141,22 @@ class FrozenParameters:
         assert batch.loss is not None
         limits = FROZEN_PARAMETERS
         self.pass_losses.append(batch.loss)
+        self.unchanged_batches += 1
         if self.unchanged_updates < limits.unchanged_updates:
             return CheckResult()
-        if closure.agreement == "exact" and batch.closure is not None:
+        if self.same_loss:
+            if self.unchanged_batches >= limits.unchanged_batches:
+                return self._settle(same=True, comparison=self.same_loss)
+        elif closure.agreement == "exact" and batch.closure is not None:
             loss = closure.evaluate(batch)
             same = loss is not None and math.isclose(loss, batch.loss, rel_tol=limits.closure_tolerance)
+            comparison = f"the closure gives the loss {batch.loss:.6g} after the update as before it"
             if same and not closure.reads_parameters(batch, params):
                 closure.agreement = "useless"  # it reads the arrays that the script had before the update
+            elif same:
+                self.same_loss = comparison
             elif loss is not None:
-                return self._settle(same, f"the closure gives the loss {loss:.6g} after the update as before it")
+                return self._settle(same=False, comparison=comparison)
         elif len(self.pass_losses) >= limits.longest_pass:
             half = limits.longest_pass // 2
             earlier, later = self.pass_losses[:half], self.pass_losses[half:]
@@ -132,6 +174,18 @@ class FrozenParameters:
             return CheckResult()
         return self._compare(self.first_pass_losses, losses) if losses else CheckResult()
 
+    def end_run(self) -> CheckResult:
+        """RNN503 at the end of a run in which no update changed the parameters, or why it could not be told."""
+        if self.changed or self.settled or not self.unchanged_updates:
+            return CheckResult()
+        if self.same_loss:
+            return self._settle(same=True, comparison=self.same_loss)
+        why = (
+            f"{self.unchanged_updates} updates left the parameters of Run(params) the same, and no two passes over the "
+            "data show whether the network changed: pass closure= to run.backward, or train for two epochs"
+        )
+        return CheckResult(cannot_tell={"RNN503": why})
+
     def _compare(self, earlier: Sequence[float], later: Sequence[float]) -> CheckResult:
         self.comparisons += 1
         same = losses_of_same_network(earlier, later)
@@ -140,17 +194,18 @@ class FrozenParameters:
         if same is None:
             return CheckResult()
         return self._settle(
-            same, f"two passes over the data gave the mean losses {np.mean(earlier):.6g} and {np.mean(later):.6g}"
+            same=same,
+            comparison=f"two passes over the data gave the mean losses {np.mean(earlier):.6g} and {np.mean(later):.6g}",
         )
 
-    def _settle(self, same: bool, comparison: str) -> CheckResult:
+    def _settle(self, *, same: bool, comparison: str) -> CheckResult:
         self.settled = True
         if not same:
-            return CheckResult(not_checked={"RNN503": OTHER_ARRAYS})
+            return CheckResult(not_checked=dict.fromkeys(("RNN501", "RNN502", "RNN503"), OTHER_ARRAYS))
         finding = Finding(
             "RNN503",
             f"{self.unchanged_updates} updates left the parameters bit for bit the same: the gradients were nonzero, "
-            f"and {comparison}",
+            f"{self.unchanged_batches} batches in a row changed nothing, and {comparison}",
             {"updates": self.unchanged_updates, "update_ratio": 0.0},
         )
-        return CheckResult(finding=finding, checked={"RNN503": ""})
+        return CheckResult(finding=finding, checked={"RNN503": comparison})

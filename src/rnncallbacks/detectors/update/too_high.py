@@ -38,7 +38,9 @@ class TooHighThresholds:
     """Batches before which no rise is judged: one more than the shortest window of losses."""
 
     confirming_changes: int = 8
-    """Measured changes of a batch's own loss that are enough to confirm or deny that updates raise it."""
+    """Measured changes of a batch's own loss that are enough to confirm that updates raise it."""
+    denying_changes: int = 3
+    """Measured changes that are enough to deny it. Chosen by eye: a rate that is too high overshoots at once."""
     confirming_overshoot: float = 0.01
     """Mean overshoot below which they deny it."""
 
@@ -101,11 +103,12 @@ def judge_too_high(record: UpdateRecord) -> CheckResult:
     """RNN501 if the updates so far show that the learning rate is too high; call it after each finite batch.
 
     The criteria are, in this order: a loss that stays above the first, weights that outgrew their initial size, updates
-    that overshoot, units that died. After the fortieth batch, all of them were compared.
+    that overshoot, units that died. From the fortieth batch on, all of them were compared.
     """
     finding = _find_too_high(record)
-    compared = finding is not None or record.batches == MEASUREMENTS.close_updates
-    return CheckResult(finding=finding, checked={"RNN501": ""} if compared else {})
+    due = record.batches >= MEASUREMENTS.close_updates and record.judges_losses
+    compared = finding is not None or (due and any(record.update_ratios))
+    return CheckResult(finding=finding, checked={"RNN501": _comparison(record)} if compared else {})
 
 
 def judge_divergence(record: UpdateRecord) -> CheckResult:
@@ -117,7 +120,20 @@ def judge_divergence(record: UpdateRecord) -> CheckResult:
         f"{record.batches} updates made the loss non-finite",
         f"it was {record.reference_loss:.6g} in the first batch and {record.losses[-1]:.6g} in the last finite one",
     )
-    return CheckResult(finding=finding, checked={"RNN501": ""})
+    return CheckResult(finding=finding, checked={"RNN501": _comparison(record)})
+
+
+def _comparison(record: UpdateRecord) -> str:
+    """What was compared: the loss, the weights and, where a closure shows it, the overshoot."""
+    ratio = record.loss_ratio(MEASUREMENTS.close_updates // 2)
+    compared = (
+        f"after {record.batches} batches the loss is {ratio:.3g} times the first, and the weights "
+        f"{record.weight_growth:.3g} times their initial norm"
+    )
+    if not record.loss_changes:
+        return compared
+    raised = sum(change > 0.0 for change in record.loss_changes)
+    return f"{compared}; {raised} of {len(record.loss_changes)} updates raised the loss of their own batch"
 
 
 def _find_too_high(record: UpdateRecord) -> Finding | None:
@@ -178,12 +194,20 @@ def loss_rise_window(record: UpdateRecord) -> int:
     """
     if record.batches < TOO_HIGH.first_judged_batch or not record.judges_losses or not updates_are_large(record):
         return 0
-    changes = record.loss_changes
-    if len(changes) >= TOO_HIGH.confirming_changes and overshoot(changes)[1] < TOO_HIGH.confirming_overshoot:
+    if closure_denies(record):
         return 0
     return min(
         losses_above_reference(losses, record.reference_loss) for losses in (record.losses, record.rescaled_losses)
     )
+
+
+def closure_denies(record: UpdateRecord) -> bool:
+    """Whether the updates did not raise the loss of their own batch, as far as a closure shows it.
+
+    Other losses may rise for other reasons: batches that get harder, or a batch that was an easy one.
+    """
+    changes = record.loss_changes
+    return len(changes) >= TOO_HIGH.denying_changes and overshoot(changes)[1] < TOO_HIGH.confirming_overshoot
 
 
 def weights_outgrew(record: UpdateRecord) -> bool:
@@ -256,7 +280,8 @@ def _overshoot_is_known(record: UpdateRecord) -> bool:
 
 def _finding(record: UpdateRecord, headline: str, numbers: str) -> Finding:
     """RNN501 with everything that was measured."""
-    ratio, largest_ratio = float(np.median(record.update_ratios)), max(record.update_ratios)
+    ratios = [ratio for ratio in record.update_ratios if ratio] or [0.0]  # accumulated gradients: some are zero
+    ratio, largest_ratio = float(np.median(ratios)), max(ratios)
     times = times_too_high(record)
     message = (
         f"{headline}: {numbers}; updates changed the weights by {ratio:.2g} of their norm (median), at most "

@@ -46,9 +46,11 @@ class TooLowThresholds:
 
 TOO_LOW = TooLowThresholds()
 
+TARGETS_NOT_SHOWN = "the updates are small, as in fine-tuning; show the targets: run.observe(inputs=..., targets=...)"
+
 
 def judge_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
-    r"""RNN502 if the whole run would hardly lower the loss; call it after each batch.
+    r"""RNN502 if a run of 500 to 2000 updates would hardly lower the loss; call it after each batch.
 
     The rate is judged once, after 60 batches, if at least 20 updates were measured.
 
@@ -68,17 +70,27 @@ def judge_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
     >>> judge_too_low(record, planned_updates=1000).finding.remedy
     'multiply the learning rate by about 50, until updates are a thousandth of the weights'
     """
-    if record.batches != TOO_LOW.judged_after or len(record.predicted_decreases) < TOO_LOW.measured_updates:
+    if record.batches != TOO_LOW.judged_after:
         return CheckResult()
+    measured = len(record.predicted_decreases)
+    if measured < TOO_LOW.measured_updates:
+        why = f"{measured} updates with nonzero gradients were measured, and {TOO_LOW.measured_updates} are needed"
+        return CheckResult(cannot_tell={"RNN502": why})
     decrease, gradient, ratio = (
         float(np.median(values))
         for values in (record.predicted_decreases, record.relative_gradients, record.unscheduled_ratios)
     )
     updates = min(max(planned_updates, TOO_LOW.shortest_run), TOO_LOW.longest_run)
-    untrained = float(np.median(record.losses)) > TOO_LOW.untrained_loss * record.constant_loss > 0.0
+    untrained = float(np.median(record.losses)) > TOO_LOW.untrained_loss * record.constant_loss
     slow = 0.0 < decrease * updates < TOO_LOW.run_decrease
+    compared = (
+        f"{measured} updates changed the weights by {ratio:.2g} of their norm (median), and by the gradient lowered "
+        f"the loss by {decrease:.2g} of it"
+    )
     if not (slow and gradient > TOO_LOW.relative_gradient and ratio < TOO_LOW.update_ratio and untrained):
-        return CheckResult(checked={"RNN502": ""})
+        return CheckResult(checked={"RNN502": compared})
+    if not record.constant_loss:
+        return CheckResult(not_checked={"RNN502": TARGETS_NOT_SHOWN})
     needed = math.ceil(TOO_LOW.reported_decrease / decrease)
     factor = TOO_LOW.target_update_ratio / ratio
     remedy = None
@@ -92,4 +104,4 @@ def judge_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
         {"predicted_decrease": decrease, "update_ratio": ratio, "updates_for_5_percent": needed},
         remedy=remedy,
     )
-    return CheckResult(finding=finding, checked={"RNN502": ""})
+    return CheckResult(finding=finding, checked={"RNN502": compared})

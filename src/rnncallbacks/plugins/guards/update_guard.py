@@ -14,7 +14,7 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import sequences_of
 from rnncallbacks.detectors.update.frozen_parameters import FrozenParameters
 from rnncallbacks.detectors.update.too_high import judge_divergence, judge_too_high
-from rnncallbacks.detectors.update.too_low import judge_too_low
+from rnncallbacks.detectors.update.too_low import TOO_LOW, judge_too_low
 from rnncallbacks.detectors.update.update_closure import UpdateClosure
 from rnncallbacks.detectors.update.update_copies import UpdateCopies
 from rnncallbacks.detectors.update.update_record import MEASUREMENTS, UpdateRecord, positions_in
@@ -70,6 +70,8 @@ class UpdateGuard(Guard):
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> None:
         self._copies.awaiting_update = False
         self._restart_after_rollback(run)
+        if run.params is not None:
+            self._frozen.add_parameters(run.params)
         assert batch.loss is not None
         record = self._record
         finite = math.isfinite(batch.loss)
@@ -107,13 +109,27 @@ class UpdateGuard(Guard):
     def on_epoch_end(self, run: Run) -> None:
         self._report(run, self._frozen.end_epoch())
 
+    @hookimpl(tryfirst=True)
+    def on_fit_end(self, run: Run) -> None:
+        self._report(run, self._frozen.end_run())
+        batches, measured = self._record.batches, self._frozen.changed_updates + self._frozen.unchanged_updates
+        if batches and not measured:
+            self._cannot_check(run, "no update was measured: the gradients were zero, or batches were skipped")
+        for code, needed in (("RNN501", MEASUREMENTS.close_updates), ("RNN502", TOO_LOW.judged_after)):
+            if batches < needed:
+                run.diagnosis.cannot_check(code, f"train for {needed} batches or more: {batches} were seen")
+            else:
+                run.diagnosis.cannot_check(code, "no update that changed the parameters was measured")
+        super().on_fit_end(run)
+
     def _measure(self, run: Run, batch: Batch) -> None:
         ratio = self._copies.measure(run.params, self._record, _schedule_scale(run))
         if ratio is None:
             return
         self._frozen.add_update(ratio)
+        if self._frozen.changed:
+            run.diagnosis.check("RNN503", self._frozen.comparison)
         if ratio:
-            run.diagnosis.check("RNN503", "")
             self._closure.after_update(batch, self._record)
 
     def _restart_after_rollback(self, run: Run) -> None:
@@ -124,8 +140,6 @@ class UpdateGuard(Guard):
 
     def _report(self, run: Run, result: CheckResult) -> None:
         self.note(run, result)
-        for reason in result.not_checked.values():
-            self._cannot_check(run, reason)
         finding = result.finding
         if finding is None:
             return
