@@ -1,0 +1,265 @@
+"""What a closure can reach comes back as it was: containers, models, variables, generators."""
+
+import functools
+import importlib
+import io
+import random
+import sys
+from collections import Counter, OrderedDict, deque
+
+import numpy as np
+import pytest
+
+from rnncallbacks.core.reachable import REACHABLE_LIMITS, Reachable, ReachableLimits
+
+calls = 0
+
+
+class Layer:
+    count = 0
+
+    def __init__(self):
+        self.w, self.grad, self.cache, self.calls = np.ones((2, 2)), np.zeros((2, 2)), None, 0
+
+    def loss(self):
+        self.grad += self.w
+        self.cache = self.w @ self.w
+        self.calls += 1
+        Layer.count += 1
+        return float(self.cache.sum())
+
+    def __call__(self):
+        return self.loss()
+
+
+class Slotted:
+    __slots__ = ("buffer", "steps")
+
+    def __init__(self):
+        self.buffer, self.steps = np.zeros(3), []
+
+    def loss(self):
+        self.buffer = self.buffer + 1.0
+        self.steps.append(1)
+        return 1.0
+
+
+def counting():
+    global calls
+    calls += 1
+    return float(calls)
+
+
+def with_nonlocal():
+    count = 0
+
+    def loss():
+        nonlocal count
+        count += 1
+        return float(count)
+
+    return loss
+
+
+def with_containers():
+    state = {"grads": [np.zeros(2), {"b": np.zeros(1)}], "seen": set(), "last": deque(maxlen=3), "text": bytearray(2)}
+
+    def loss():
+        state["grads"][0] += 1.0
+        state["grads"][1]["b"] = np.ones(1)
+        state["seen"].add(len(state["seen"]))
+        state["last"].append(1)
+        state["text"][0] += 1
+        state["new"] = 1
+        return float(state["grads"][0].sum() + len(state["seen"]) + state["text"][0])
+
+    return loss
+
+
+def with_generators():
+    own, old, bits, module = np.random.default_rng(0), np.random.RandomState(0), np.random.PCG64(0), random.Random(0)
+
+    def loss():
+        drawn = own.normal() + old.normal() + np.random.Generator(bits).normal() + module.random()
+        return drawn + np.random.rand() + random.random()  # noqa: NPY002
+
+    return loss
+
+
+def with_a_view():
+    flat = np.zeros(6)
+    view = flat.reshape(2, 3)
+
+    def loss():
+        view[0] += 1.0
+        return float(flat.sum())
+
+    return loss
+
+
+def inner_function():
+    arrays = [np.zeros(2)]
+
+    def loss():
+        def add(value):
+            arrays[0][:] += value
+
+        add(1.0)
+        return float(arrays[0].sum())
+
+    return loss
+
+
+CLOSURES = {
+    "a bound method": lambda: Layer().loss,
+    "an object that can be called": Layer,
+    "slots": lambda: Slotted().loss,
+    "a global variable": lambda: counting,
+    "a variable of the function around": with_nonlocal,
+    "containers": with_containers,
+    "generators": with_generators,
+    "a view of an array": with_a_view,
+    "a function in a function": inner_function,
+    "partial": lambda: functools.partial(
+        lambda layer, factor: factor * layer.loss() + layer.calls, Layer(), factor=2.0
+    ),
+    "a default argument": lambda: lambda layer=Layer(): layer.loss() + layer.calls,  # noqa: B008
+}
+
+
+def reachable_from(*roots, limits=REACHABLE_LIMITS):
+    reachable = Reachable(limits)
+    reachable.take(roots)
+    return reachable
+
+
+@pytest.mark.parametrize("name", CLOSURES)
+def test_what_a_closure_changes_is_restored(name):
+    closure = CLOSURES[name]()
+    count = Layer.count
+    reachable = reachable_from(closure)
+    first = closure()
+    assert reachable.complete
+    for _ in range(3):
+        assert reachable.restore() == []
+        assert Layer.count == count
+        reachable.take([closure])
+        assert closure() == first
+
+
+def test_random_numbers_are_the_same_at_each_call_and_the_generators_go_on_where_they_were():
+    rng = np.random.default_rng(0)
+    reachable = reachable_from(rng)
+    first = rng.normal()
+    reachable.restore()
+    rng.normal()  # the script's own
+    between = rng.bit_generator.state
+    reachable.take([rng])
+    assert rng.normal() == first
+    assert reachable.restore() == []
+    assert rng.bit_generator.state == between
+
+
+def test_a_module_of_the_script_is_followed(tmp_path, monkeypatch):
+    (tmp_path / "their_network.py").write_text(
+        "import numpy as np\ncache = {}\nsteps = 0\n\n"
+        "def loss():\n    global steps, last\n    steps += 1\n    last = cache[steps] = np.ones(2)\n"
+        "    return float(steps)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    their_network = importlib.import_module("their_network")
+    scope = {"their_network": their_network, "__name__": "their_script"}
+    exec("def closure():\n    return their_network.loss()\n", scope)
+    reachable = reachable_from(scope["closure"])
+    assert scope["closure"]() == 1.0
+    assert reachable.restore() == []
+    assert (their_network.steps, their_network.cache, hasattr(their_network, "last")) == (0, {}, False)
+    del sys.modules["their_network"]
+
+
+def test_objects_that_come_later_are_found():
+    model = {"w": np.zeros(2)}
+    reachable = reachable_from(model)
+    reachable.restore()
+    model["w"] = np.ones(2)  # an update that makes new arrays
+    reachable.take([model])
+    model["w"] += 1.0
+    assert reachable.restore() == []
+    assert model["w"].tolist() == [1.0, 1.0]
+
+
+def test_arrays_come_back_bit_for_bit():
+    array = np.array([0.0, -0.0, np.nan, np.inf])
+    masked = np.ma.array([1.0, 2.0], mask=[False, True])
+    objects = np.array([[], None], dtype=object)
+    content = array.tobytes()
+    reachable = reachable_from(array, masked, objects, array[::2], np.array(3.0), np.zeros((0, 2)))
+    array[:] = [-0.0, 0.0, 1.0, 2.0]
+    masked[0], objects[1] = np.ma.masked, 1
+    objects[0].append(1)
+    assert reachable.restore() == []
+    assert array.tobytes() == content
+    assert (masked.mask.tolist(), objects.tolist()) == ([False, True], [[], None])
+
+
+def test_the_order_of_a_dict_comes_back():
+    plain, ordered, counted = {"a": 1, "b": 2}, OrderedDict(a=1, b=2), Counter("aab")
+    reachable = reachable_from(plain, ordered, counted)
+    plain["a"] = plain.pop("a")
+    ordered.move_to_end("a")
+    counted.update("abc")
+    assert reachable.restore() == []
+    assert (list(plain), list(ordered), counted) == (["a", "b"], ["a", "b"], {"a": 2, "b": 1})
+
+
+def moved_generator():
+    numbers = iter(range(3)), (number for number in range(3))
+    return numbers, lambda: [next(one) for one in numbers], "generator"
+
+
+def locked_array():
+    array = np.zeros(2)
+
+    def change():
+        array.flags.writeable = True
+        array[:] = 1.0
+        array.flags.writeable = False
+
+    array.flags.writeable = False
+    return {"cache": array}, change, "the ndarray object 'cache' (ValueError: assignment destination is read-only)"
+
+
+def written_file():
+    file = io.StringIO()
+    return [file], lambda: file.write("loss"), "StringIO"
+
+
+@pytest.mark.parametrize("make", [moved_generator, locked_array, written_file])
+def test_what_cannot_be_put_back_is_named(make):
+    root, change, words = make()
+    reachable = reachable_from(root)
+    assert reachable.restore() == []
+    change()
+    assert words in "; ".join(reachable.restore())
+
+
+def test_a_file_that_is_read_is_set_back(tmp_path):
+    (tmp_path / "corpus").write_text("abc")
+    with (tmp_path / "corpus").open() as file:
+        reachable = reachable_from(file)
+        assert file.read() == "abc"
+        assert reachable.restore() == []
+        assert file.read() == "abc"
+
+
+@pytest.mark.parametrize("limits", [ReachableLimits(objects=5), ReachableLimits(array_bytes=100)])
+def test_a_search_that_is_cut_says_so(limits):
+    reachable = reachable_from([np.zeros(8) for _ in range(10)], limits=limits)
+    assert not reachable.complete
+
+
+def test_views_and_mapped_files_count_once(tmp_path):
+    np.save(tmp_path / "data.npy", np.zeros(1000))
+    mapped = np.load(tmp_path / "data.npy", mmap_mode="r")
+    whole = np.zeros(100)
+    assert reachable_from(whole, whole[:50], mapped, mapped[3:], limits=ReachableLimits(array_bytes=900)).complete
