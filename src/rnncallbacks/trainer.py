@@ -10,6 +10,7 @@ from rnncallbacks.config.configuration import PROGRESS, default_progress, recomm
 from rnncallbacks.core.history import History
 from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.core.run import Run
+from rnncallbacks.core.script_function import PureFunction
 from rnncallbacks.errors import DataError, OptionError, RunStateError
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.micro_batches import MicroBatches
@@ -116,9 +117,9 @@ class Trainer:
                     entering = run.hidden(self._checked(batch).size)
                     loss, hidden, gradients = micro.learn(batch, entering)
                     if micro.whole(batch):
-                        hidden_gradients = partial(model.hidden_gradients, batch, entering)
+                        hidden_gradients = PureFunction(partial(model.hidden_gradients, batch, entering))
                         run.observe(hidden_states=model.hidden_states, hidden_gradients=hidden_gradients)
-                    closure = partial(micro.reevaluate, batch, entering)
+                    closure = PureFunction(partial(micro.reevaluate, batch, entering))
                     run.backward(loss, gradients, closure=closure, sequences=batch.size, tokens=batch.tokens)
                     if not run.skipped:
                         run.carry(hidden)

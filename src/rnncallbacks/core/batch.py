@@ -92,7 +92,10 @@ class Batch:
     entering_state:
         The carried state that ``run.hidden`` returned, or None if it returned zeros or was not called.
     closure:
-        A function that evaluates the batch's loss at the current parameters, or None.
+        A function that evaluates the batch's loss at the current parameters and changes nothing, or None. It raises
+        :class:`~rnncallbacks.core.closure.ClosureError` if the script's function fails.
+    no_closure:
+        What to report where ``closure`` is None: what the script can add, or why its function was rejected.
     closure_loss:
         The closure's loss at the parameters of ``run.backward``, kept by the first guard that evaluated it.
     """
@@ -110,6 +113,7 @@ class Batch:
     batch_size: int | None = None
     entering_state: Any = None
     closure: Callable[[], Any] | None = None
+    no_closure: str = "pass closure= to run.backward"
     closure_loss: float | None = state_field(None)
 
     def take_loss(self, loss: Any, sequences: Any, tokens: Any, call: str) -> None:

@@ -19,6 +19,7 @@ from rnncallbacks.core.open_batches import OpenBatches
 from rnncallbacks.core.plugin_manager import Plugins, PluginsGiven, raise_first
 from rnncallbacks.core.plugin_protocols import check_repairs
 from rnncallbacks.core.run_state import RunState
+from rnncallbacks.core.script_function import ClosureTrust, ScriptClosure
 from rnncallbacks.errors import RunStateError
 from rnncallbacks.gradients import Gradients
 
@@ -75,7 +76,8 @@ class Run(RunState):
     ) -> None:
         super().__init__(params, optimizer_state, learning_rate, hidden_size, zeros, reset)
         self._looping = False
-        self._batches = OpenBatches(end=lambda batch: self.plugins.call("on_batch_end", run=self, batch=batch))
+        self._batches = OpenBatches(end=self._end_batch)
+        self._closures = ClosureTrust()
         self._gradients: Gradients | None = None
         self.plugins = Plugins(plugins, where=self.where)
 
@@ -187,8 +189,10 @@ class Run(RunState):
         grads:
             The gradients in any container of arrays. Plugins change the arrays in place.
         closure:
-            A function without arguments that evaluates this batch's loss at the current parameters, and changes
-            nothing. Guards call it a bounded number of times, before and after the update.
+            A function without arguments that evaluates this batch's loss at the current parameters. Guards call it a
+            bounded number of times, before and after the update. Arrays, containers, attributes and random number
+            generators that it changes are restored bit for bit. A function that changes something else, or returns
+            another loss at a second call, is reported and not called again.
         sequences, tokens:
             How many sequences and tokens the loss is a mean over, for averages weighted by them.
 
@@ -214,7 +218,7 @@ class Run(RunState):
             gradients.check_same_structure(self._gradients)
         closure = as_closure(closure)
         batch.take_loss(loss, sequences, tokens, "run.backward")
-        batch.closure = closure
+        self._closures.give_closure(batch, closure, lambda: self._roots(grads))
         self._gradients = gradients
         self.plugins.call("on_backward", run=self, batch=batch, grads=gradients)
         if batch.skipped:
@@ -265,14 +269,14 @@ class Run(RunState):
         keeps its own), ``hidden_states`` (one for each time step, after the entering one), ``hidden_gradients`` (one
         for each time step) and ``logits``. A value that is slow to compute may be a function without arguments, called
         when a plugin first reads it: in ``on_backward`` at the parameters of the forward pass, in ``on_batch_end`` at
-        the updated ones.
+        the updated ones. What it changes is restored, as for a closure.
 
         Raises
         ------
         OptionError
             A name differs from one that the guards read by a missing or an added s.
         """
-        self._require_batch("run.observe").observed.add(values)
+        self._require_batch("run.observe").observed.add(self._closures.observable(values, self._roots))
 
     def skip_batch(self) -> None:
         """Take this batch out: its gradients become zero, and averages leave it out."""
@@ -408,6 +412,16 @@ class Run(RunState):
         if batch.phase == TRAIN:
             self.step += 1
         self.plugins.call("on_batch_start", run=self, batch=batch)
+
+    def _end_batch(self, batch: Batch) -> None:
+        try:
+            self.plugins.call("on_batch_end", run=self, batch=batch)
+        finally:
+            if isinstance(batch.closure, ScriptClosure):
+                batch.closure.release()
+
+    def _roots(self, *more: object) -> Iterable[object]:  # what a function of the script may change through the run
+        return self.params, self._hidden, self.batch, self.epoch_summary, *more
 
     # Whether a call belongs here ------------------------------------------------------------------------------------
 

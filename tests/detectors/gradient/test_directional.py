@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.detectors.closure import ClosureError
+from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.detectors.gradient.clipped import ClippingBounds
 from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives, is_matrix, perturbable_params
 from rnncallbacks.detectors.gradient.gradient_error import classify_gradient

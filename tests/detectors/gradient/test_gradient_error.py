@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnncallbacks.detectors.closure import ClosureError, evaluate_closure, restore_afterwards
+from rnncallbacks.core.closure import ClosureError, evaluate_closure, restore_afterwards
 from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
 from rnncallbacks.detectors.gradient.gradient_error import classify_gradient, predicts_change
 from rnncallbacks.rnn.data.batches import SequenceBatch

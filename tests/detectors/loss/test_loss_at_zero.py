@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.core.batch import Batch
-from rnncallbacks.detectors.closure import ClosureError
+from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.detectors.loss.loss_at_zero import evaluate_loss_at_zero
 
 

@@ -16,8 +16,8 @@ import attrs
 
 from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.arrays import Array
+from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.closure import ClosureError
 from rnncallbacks.detectors.gradient.accumulation import AccumulationDetector
 from rnncallbacks.detectors.gradient.directional import derivatives_of_batch
 from rnncallbacks.detectors.gradient.gradient_check import GradientCheckDetector
@@ -127,12 +127,12 @@ class CorrectnessChecks:
         base_loss = loss if self._closure_is_exact and summing and not checking else None
         self._closure_is_exact = False
         try:
-            with derivatives_of_batch(batch, params, gradients, loss, base_loss) as derivatives:
-                self._closure_is_exact = derivatives.base_loss == loss
-                if checking or check.confirming:
-                    result = check.look(derivatives, batch, updates.first_cosine)
-                else:
-                    result = sums.look(derivatives, params_moved=updates.params_moved)
+            derivatives = derivatives_of_batch(batch, params, gradients, loss, base_loss)
+            self._closure_is_exact = derivatives.base_loss == loss
+            if checking or check.confirming:
+                result = check.look(derivatives, batch, updates.first_cosine)
+            else:
+                result = sums.look(derivatives, params_moved=updates.params_moved)
         except ClosureError as reason:
             codes = check.codes if checking or check.confirming else ()
             codes += sums.codes if summing else ()

@@ -14,15 +14,14 @@ Source: Nocedal and Wright, "Numerical Optimization", second edition (2006), sec
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array, named_arrays, parameters_of
-from rnncallbacks.detectors.closure import ClosureError, evaluate_closure, evaluate_closure_once, restore_afterwards
+from rnncallbacks.core.closure import ClosureError, evaluate_closure, evaluate_closure_once, restore_afterwards
 from rnncallbacks.detectors.gradient.central_difference import (
     DIRECTIONAL_THRESHOLDS,
     CentralDifference,
@@ -108,7 +107,8 @@ class DirectionalDerivatives:
             raise ClosureError(
                 "the closure gives another loss at each call: let it use the batch's own dropout mask"
                 if again != self.base_loss and not math.isnan(again)
-                else f"the closure gives the loss {self.base_loss:.6g}, and run.backward was given {loss:.6g}"
+                else f"the closure gives the loss {self.base_loss:.6g}, and run.backward was given {loss:.6g}: "
+                "let it evaluate the same batch with the same dropout mask"
             )
         self.norms = {name: global_norm([gradient]) for name, gradient in self.gradients.items()}
         self.norm_floor = thresholds.relative_norm_floor * max(self.norms.values())
@@ -224,14 +224,12 @@ class DirectionalDerivatives:
         return self.thresholds.relative_step * max(global_norm([array]), math.sqrt(usual_square))
 
 
-@contextmanager
 def derivatives_of_batch(
     batch: Batch, params: object, gradients: Gradients, loss: float, base_loss: float | None = None
-) -> Iterator[DirectionalDerivatives]:
+) -> DirectionalDerivatives:
     """The directional derivatives of a batch that has a closure, at the parameters of ``run.backward``.
 
-    Arrays whose own norm was clipped are left out. A closure that computes gradients may write them into the script's
-    gradient arrays; these are restored at the end.
+    Arrays whose own norm was clipped are left out.
 
     Raises
     ------
@@ -239,14 +237,13 @@ def derivatives_of_batch(
         There is no closure or no parameters, or :class:`DirectionalDerivatives` cannot compare the two.
     """
     if batch.closure is None or params is None:
-        lacking = "pass closure= to run.backward" if batch.closure is None else "give the parameters to Run(params)"
+        lacking = batch.no_closure if batch.closure is None else "give the parameters to Run(params)"
         raise ClosureError(lacking)
     clipping = find_clipping(gradients)
     moved = perturbable_params(named_arrays(params), gradients)
     moved = {name: array for name, array in moved.items() if name not in clipping.arrays}
-    with restore_afterwards(gradients.arrays):
-        base = evaluate_closure_once(batch) if base_loss is None else base_loss
-        yield DirectionalDerivatives(batch.closure, moved, gradients, loss, clipping=clipping, base_loss=base)
+    base = evaluate_closure_once(batch) if base_loss is None else base_loss
+    return DirectionalDerivatives(batch.closure, moved, gradients, loss, clipping=clipping, base_loss=base)
 
 
 def perturbable_params(params: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:

@@ -15,7 +15,7 @@ from typing import Literal
 import attrs
 import numpy as np
 
-from rnncallbacks.detectors.closure import ClosureError
+from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.detectors.gradient.central_difference import (
     CentralDifference,
     DirectionalComparison,

@@ -14,8 +14,8 @@ import attrs
 
 from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.arrays import Array
+from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.closure import ClosureError
 from rnncallbacks.detectors.loss import initial_loss_words as words
 from rnncallbacks.detectors.loss.likelihood import nll_under_logits
 from rnncallbacks.detectors.loss.loss_at_zero import evaluate_loss_at_zero

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rnncallbacks.arrays import Array
-from rnncallbacks.detectors.closure import (
+from rnncallbacks.core.closure import (
     ClosureError,
     evaluate_closure,
     evaluate_closure_once,
@@ -55,7 +55,7 @@ def evaluate_loss_at_zero(batch: Batch, loss: float, params: Mapping[str, Array]
     """
     arrays = [array for array in params.values() if array.dtype.kind == "f"]
     if batch.closure is None:
-        raise ClosureError("pass closure= to run.backward")
+        raise ClosureError(batch.no_closure)
     if not arrays or not all(array.flags.writeable for array in arrays):
         raise ClosureError("give the parameters to Run(params), in arrays that can be written to")
     with restore_afterwards(arrays):

@@ -5,7 +5,7 @@ import pytest
 
 from rnncallbacks import Run, load_plugins
 from rnncallbacks.core.batch import Batch
-from rnncallbacks.detectors.closure import ClosureError, evaluate_closure, evaluate_closure_once, restore_afterwards
+from rnncallbacks.core.closure import ClosureError, evaluate_closure, evaluate_closure_once, restore_afterwards
 
 
 def test_the_loss_at_the_parameters_of_the_script_is_evaluated_once():

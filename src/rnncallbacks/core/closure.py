@@ -1,8 +1,9 @@
 """Evaluates the closure at perturbed parameters, then restores them.
 
 A closure is the function that a script passes as ``run.backward(..., closure=...)``: it returns the loss of the batch
-at the current parameters. Every call of a closure goes through :func:`evaluate_closure`, and every perturbation is
-made inside :func:`restore_afterwards`:
+at the current parameters. ``batch.closure`` undoes what the script's function changes, see
+:mod:`script_function <rnncallbacks.core.script_function>`. Every perturbation is made inside
+:func:`restore_afterwards`:
 
 >>> weights = np.array([3.0, 4.0])
 >>> with restore_afterwards([weights]):
@@ -50,6 +51,8 @@ def evaluate_closure(closure: Callable[[], Any]) -> float:
     try:
         with np.errstate(all="ignore"):
             return as_loss(closure(), "closure")
+    except ClosureError:
+        raise
     except Exception as error:
         raise ClosureError(f"the closure failed: {type(error).__name__}: {error}") from error
 
@@ -66,7 +69,7 @@ def evaluate_closure_once(batch: Batch) -> float:
         The batch has no closure, or :func:`evaluate_closure` raises.
     """
     if batch.closure is None:
-        raise ClosureError("pass closure= to run.backward")
+        raise ClosureError(batch.no_closure)
     if batch.closure_loss is None:
         batch.closure_loss = evaluate_closure(batch.closure)
     return batch.closure_loss
