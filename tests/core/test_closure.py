@@ -6,6 +6,7 @@ import pytest
 from rnncallbacks import Run, load_plugins
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.core.closure import ClosureError, evaluate_closure, evaluate_closure_once, restore_afterwards
+from rnncallbacks.core.script_function import PureFunction
 
 
 def test_the_loss_at_the_parameters_of_the_script_is_evaluated_once():
@@ -60,7 +61,9 @@ def test_how_often_all_guards_together_ask_a_healthy_run():
             for _ in run.batches(range(60)):
                 run.observe(inputs=x[None], targets=labels[None])
                 errors = (probabilities() - np.eye(3)[labels]) / 50
-                grads = run.backward(loss(), {"w": x.T @ errors, "b": errors.sum(axis=0)}, closure=closure)
+                grads = run.backward(
+                    loss(), {"w": x.T @ errors, "b": errors.sum(axis=0)}, closure=PureFunction(closure)
+                )
                 for name, param in params.items():
                     param -= run.learning_rate * grads[name]
     assert run.alarms == []

@@ -13,6 +13,7 @@ from rnncallbacks.alarms.diagnosis import Repair, Selection
 from rnncallbacks.arrays import FlatArrays
 from rnncallbacks.core.hookspecs import HOOKS, hookimpl
 from rnncallbacks.core.run import Run
+from rnncallbacks.core.script_function import PureFunction
 from rnncallbacks.errors import (
     ContainerError,
     DataError,
@@ -289,7 +290,7 @@ def test_what_is_dear_to_compute_is_computed_once_and_for_those_who_look():
 
     def train(run):
         for _ in run.batches([1, 2, 3]):
-            run.observe(norms=norms)
+            run.observe(norms=PureFunction(norms))
 
     in_epoch(train, plugins=[Does(on_batch_end=look)])
     assert len(asked) == 1
@@ -300,7 +301,7 @@ def test_two_plugins_that_look_before_the_update_share_what_was_computed():
 
     def train(run):
         for _ in run.batches([1]):
-            run.observe(norms=lambda: asked.append(run.params["w"].item()) or [1.0])
+            run.observe(norms=PureFunction(lambda: asked.append(run.params["w"].item()) or [1.0]))
             run.backward(0.0, {"w": np.ones(1)})
             run.params["w"] += 1.0
 

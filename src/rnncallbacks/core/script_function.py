@@ -39,7 +39,7 @@ CLOSURE_THRESHOLDS = ClosureThresholds()
 
 @attrs.frozen
 class PureFunction:
-    """A function that is known to change nothing, so that the objects behind it need not be searched and copied.
+    """A function that is known to change nothing and to be repeatable: it is called as it is.
 
     Example
     -------
@@ -72,6 +72,7 @@ class ScriptFunction:
     """
 
     def __init__(self, function: Callable[[], Any], roots: Roots) -> None:
+        self.pure = isinstance(function, PureFunction)
         self._function = function
         self._roots = roots
         self._reachable = Reachable()
@@ -86,7 +87,7 @@ class ScriptFunction:
         Exception
             What the function or ``convert`` raised.
         """
-        if isinstance(self._function, PureFunction):
+        if self.pure:
             return convert(self._function())
         reachable = self._reachable
         reachable.take((self._function, *self._roots()))
@@ -187,7 +188,7 @@ class ScriptClosure:
         if trust.rejected:
             raise ClosureError(trust.rejected)
         loss = self._evaluate()
-        if not trust.repeatable:
+        if not trust.repeatable and not self._function.pure:
             again = self._evaluate()
             if not _same_loss(loss, again):
                 raise self._reject(

@@ -6,6 +6,7 @@ import pytest
 from rnncallbacks import load_plugins
 from rnncallbacks.alarms.alarm import AlarmRaised
 from rnncallbacks.core.run import Run
+from rnncallbacks.core.script_function import PureFunction
 from rnncallbacks.errors import OptionError
 from rnncallbacks.plugins import Checkpoint, GradientClipping, GradientGuard
 from rnncallbacks.testing.cases import run_case
@@ -440,7 +441,7 @@ def test_an_interruption_leaves_the_parameters_as_they_were(call):
         with Run(params, plugins=[GradientGuard()]) as run:
             for _ in run.epochs(1):
                 for _ in run.batches([0]):
-                    run.backward(interrupted(), [2.0 * array for array in params], closure=interrupted)
+                    run.backward(interrupted(), [2.0 * array for array in params], closure=PureFunction(interrupted))
 
     with pytest.raises(KeyboardInterrupt):
         script()
@@ -627,7 +628,7 @@ def test_a_run_that_resumes_does_not_begin_anew(tmp_path):
             for _ in run.epochs(epochs):
                 for _ in run.batches(range(12)):
                     grads = {"w": 2.0 * params["w"]}
-                    run.backward(float((params["w"] ** 2).sum()), grads, closure=loss_of)
+                    run.backward(float((params["w"] ** 2).sum()), grads, closure=PureFunction(loss_of))
                     params["w"] -= run.learning_rate * grads["w"]
         return run
 

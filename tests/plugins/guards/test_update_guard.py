@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.core.run import Run
+from rnncallbacks.core.script_function import PureFunction
 from rnncallbacks.plugins import Checkpoint, UpdateGuard
 from rnncallbacks.testing.cases import run_case
 
@@ -85,7 +86,7 @@ def descend(rate, *, plugins=None, updates=60, closure=True, tells=True, noise=0
                     return loss_of(params)
 
                 loss, grads = loss_of(params), steep * (params - shift)
-                grads = run.backward(loss, grads, closure=loss_of_batch if closure else None)
+                grads = run.backward(loss, grads, closure=PureFunction(loss_of_batch) if closure else None)
                 if tells:
                     params -= run.learning_rate * grads
                 else:
