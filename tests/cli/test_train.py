@@ -232,7 +232,7 @@ def test_a_network_that_diverged_raises_an_alarm_and_says_so():
     # The cause is told at once, and what follows from it below it when the run is over.
     assert done.stderr.startswith("RNN501 the learning rate is too high (")
     assert "RNN602" not in done.stderr
-    assert "stopped: RNN602" in done.stdout
+    assert "stopped: " not in done.stdout  # a rise is no proof
     assert re.search(r"^  RNN501 .*\n(    .*\n)*    consequence: RNN602 divergence \(", done.stdout, re.MULTILINE)
     alarms = [json.loads(line) for line in Path("out/alarms.jsonl").read_text().splitlines()]
     assert {(alarm["code"], alarm["explained_by"]) for alarm in alarms} >= {("RNN501", None), ("RNN602", "RNN501")}

@@ -325,8 +325,9 @@ def test_a_preset_that_nobody_knows():
     ]
 
 
-def test_whoever_asks_for_a_repair_gets_the_plugin_that_does_it():
-    plugins = load_plugins({"plugins": {"divergence_alarm": {"action": "repair"}}})
+@pytest.mark.parametrize("option", ["action", "divergence_action"])
+def test_whoever_asks_for_a_repair_gets_the_plugin_that_does_it(option):
+    plugins = load_plugins({"plugins": {"divergence_alarm": {option: "repair"}}})
     assert list(plugins) == ["divergence_alarm", "self_repair"]
     assert plugins["self_repair"].when == "asked"
     Run(plugins=plugins)

@@ -17,6 +17,12 @@ class Asks:
     def on_batch_end(self): ...
 
 
+@attrs.define(eq=False)
+class AsksForOneCode(Asks):
+    action: str = "stop"
+    divergence_action: str = "repair"
+
+
 class Repairs:
     repairs = True
 
@@ -67,3 +73,5 @@ def test_a_repair_that_nobody_does_is_refused_with_the_plugins_name():
     quiet.repairs = False
     with pytest.raises(OptionError, match=r"asks: action='repair' needs a plugin that repairs.*\n.*SelfRepair"):
         check_repairs({"plain": Plain(), "quiet": quiet, "asks": Asks()})
+    with pytest.raises(OptionError, match=r"asks: divergence_action='repair' needs a plugin that repairs"):
+        check_repairs({"asks": AsksForOneCode()})

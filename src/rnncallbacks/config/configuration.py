@@ -140,9 +140,9 @@ class Configuration:
 
     def _add_repair(self) -> None:
         """Add ``self_repair`` for the alarms with ``action = "repair"``, if a table says so and none is for it."""
-        asking = next((table for table in self.enabled() if table.options.get("action") == "repair"), None)
+        asking = next(((table, key) for table in self.enabled() for key in _asking_for_repair(table.options)), None)
         if asking is not None and not self.matching(REPAIR):
-            where = f'{asking.where} action = "repair"'
+            where = f'{asking[0].where} {asking[1]} = "repair"'
             self.tables[REPAIR] = Table(REPAIR, REPAIR, {"when": "asked"}, where, True, where)
 
     def matching(self, name: str) -> list[Table]:
@@ -293,6 +293,11 @@ def _add_tables(configuration: Configuration, content: Mapping[str, Any], prefix
         if isinstance(enabled, bool) and isinstance(plugin, str):
             reason = where if enabled else f"{where}: enabled = false"
             configuration.tables[name] = Table(name, plugin, rest, place, enabled, reason)
+
+
+def _asking_for_repair(table_options: Mapping[str, Any]) -> list[str]:
+    """The keys of a plugin's actions that are "repair": ``action``, and such as ``divergence_action``."""
+    return [key for key, value in table_options.items() if key.endswith("action") and value == "repair"]
 
 
 def _names_in(variable: str) -> list[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
+import attrs
+
 from rnncallbacks.alarms.alarm import Action
 from rnncallbacks.errors import OptionError
 
@@ -46,8 +48,17 @@ def check_repairs(plugins: Mapping[str, object]) -> None:
     if any(isinstance(plugin, RepairsAlarms) and plugin.repairs for plugin in plugins.values()):
         return
     for name, plugin in plugins.items():
-        if isinstance(plugin, HasAction) and plugin.action == "repair":
+        option = next((option for option in _action_options(plugin) if getattr(plugin, option) == "repair"), None)
+        if option is not None:
             raise OptionError(
-                f"{name}: action='repair' needs a plugin that repairs, and the run has none",
+                f"{name}: {option}='repair' needs a plugin that repairs, and the run has none",
                 hint="add SelfRepair() to the plugins, or enable self_repair",
             )
+
+
+def _action_options(plugin: object) -> list[str]:
+    """The names of a plugin's actions: ``action``, and one for some of its codes, such as ``divergence_action``."""
+    kind = type(plugin)
+    fields = attrs.fields(kind) if attrs.has(kind) else ()
+    more = [field.name for field in fields if field.name.endswith("_action")]
+    return ["action", *more] if isinstance(plugin, HasAction) else more

@@ -442,7 +442,7 @@ RISES = {
 @pytest.mark.parametrize("name", RISES)
 def test_a_rise_is_seen_soon_and_not_before_it_is_there(play, name, noise):
     level, begins = RISES[name]
-    run = play([DivergenceAlarm()], [noisy(level, noise, seed=1)])
+    run = play([DivergenceAlarm(divergence_action="stop")], [noisy(level, noise, seed=1)])
     assert [code for code in codes(run) if code != "RNN605"] == ["RNN602"]
     assert begins < run.alarms[-1].step <= begins + 200
     assert run.stop_reason.startswith("RNN602 ")
@@ -482,7 +482,7 @@ def test_no_tail_is_heavy_enough_for_a_divergence(play, name):
 
 def test_a_heavy_tail_does_not_hide_a_divergence(play):
     losses = np.where(T < 500, 1.0, 8.0) * (0.3 + np.random.default_rng(0).exponential(size=BATCHES))
-    run = play([DivergenceAlarm()], [list(losses)])
+    run = play([DivergenceAlarm(divergence_action="stop")], [list(losses)])
     assert 500 < run.alarms[-1].step <= 600
     assert run.stop_reason.startswith("RNN602 ")
 
@@ -580,10 +580,17 @@ def test_no_spike_before_the_window_is_full(play):
 # --- the rest ----------------------------------------------------------------------------------------------------
 
 
+def test_a_rise_alone_stops_nobody(play):
+    """A trend is no proof: batches that become harder raise the loss of a run that learns."""
+    run = play([DivergenceAlarm(action="stop")], [STEP])
+    assert codes(run) == ["RNN602"]
+    assert (run.stop_reason, run.step) == (None, len(STEP))
+
+
 def test_two_instances_keep_to_themselves(play):
     plugins = {
         "careful": DivergenceAlarm(max_rise=0.1, action="warn"),
-        "patient": DivergenceAlarm(max_rise=3.0, action="stop"),
+        "patient": DivergenceAlarm(max_rise=3.0, divergence_action="stop"),
     }
     run = play(plugins, [STEP])
     assert (codes(run), run.stop_reason) == (["RNN602"], None)
@@ -600,7 +607,7 @@ def test_in_a_trainer_a_healthy_run_is_silent_and_a_wild_one_is_stopped(make_tra
     trainer, train, val = make_trainer([LossAveraging(), DivergenceAlarm()])
     trainer.fit(train, val, max_epochs=30)
     assert trainer.run.alarms == []
-    trainer, train, val = make_trainer([LossAveraging(), DivergenceAlarm()], learning_rate=30.0)
+    trainer, train, val = make_trainer([LossAveraging(), DivergenceAlarm(divergence_action="stop")], learning_rate=30.0)
     trainer.optimizer = SGD()
     trainer.fit(train, val, max_epochs=30)
     assert codes(trainer.run) == ["RNN602"]
@@ -609,14 +616,22 @@ def test_in_a_trainer_a_healthy_run_is_silent_and_a_wild_one_is_stopped(make_tra
 
 
 def test_adam_at_a_rate_of_30_is_seen_after_the_first_window(make_trainer):
-    trainer, train, val = make_trainer([LossAveraging(), DivergenceAlarm()], learning_rate=30.0)
+    trainer, train, val = make_trainer([LossAveraging(), DivergenceAlarm(divergence_action="stop")], learning_rate=30.0)
     trainer.fit(train, val, max_epochs=30)
     assert codes(trainer.run) == ["RNN602"]
     assert trainer.run.step == 51
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_rise": 0.0}, {"spike": -1.0}, {"spike": INF}, {"window": 1}, {"action": "panic"}]
+    "wrong",
+    [
+        {"max_rise": 0.0},
+        {"spike": -1.0},
+        {"spike": INF},
+        {"window": 1},
+        {"action": "panic"},
+        {"divergence_action": "panic"},
+    ],
 )
 def test_options_out_of_range(wrong):
     (name,) = wrong

@@ -57,7 +57,11 @@ class DivergenceAlarm:
         Batches that are compared together, 2 or more. There are no spikes before that many batches, and no divergence
         before two fifths of them.
     action:
-        "warn" goes on, "stop" ends the run, "raise" ends it with an error, "repair" asks ``self_repair`` for a remedy.
+        What RNN403 does: "warn" goes on, "stop" ends the run, "raise" ends it with an error, "repair" asks
+        ``self_repair`` for a remedy.
+    divergence_action:
+        What RNN602 does. The default is "warn": a rising loss is a trend and no proof, and batches that become harder
+        raise it in a run that learns.
 
     Example
     -------
@@ -71,6 +75,7 @@ class DivergenceAlarm:
     spike: float = attrs.field(default=10.0, validator=options.number(above=0))
     window: int = attrs.field(default=50, validator=options.count(at_least=2))
     action: Action = attrs.field(default="stop", validator=options.one_of(*ACTIONS))
+    divergence_action: Action = attrs.field(default="warn", validator=options.one_of(*ACTIONS))
     _detector: DivergenceDetector = state_field(
         attrs.Factory(
             lambda self: DivergenceDetector(window=self.window, max_rise=self.max_rise, spike=self.spike),
@@ -129,7 +134,7 @@ class DivergenceAlarm:
     def _raise_once(self, run: Run, finding: Finding) -> None:
         if finding.code not in self._raised:
             self._raised.append(finding.code)
-            self._raise(run, finding, "warn" if finding.code == "RNN605" else self.action)
+            self._raise(run, finding, self.divergence_action if finding.code == "RNN602" else "warn")
 
     def _raise(self, run: Run, finding: Finding, action: Action) -> None:
         run.raise_alarm(finding.code, finding.message, evidence=finding.evidence, remedy=finding.remedy, action=action)
