@@ -88,7 +88,7 @@ def test_the_end_has_the_same_form(output: dict[str, str]) -> None:
 
 def test_titles_of_codes_are_those_of_the_catalogue() -> None:
     for code, title in re.findall(
-        r"^ +(?:consequence: )?(RNN\d+) ([^:\n]+)", SHOWN["alarm"] + "\n" + SHOWN["checks"], re.M
+        r"^ +(?:consequence: )?(RNN\d+) ([^:(\n]+?)(?= \(|:|$)", SHOWN["alarm"] + "\n" + SHOWN["checks"], re.M
     ):
         assert title == CATALOGUE[code].cause, REGENERATE
     assert re.search(r"^  RNN501 .*?^    remedy: divide the learning rate", SHOWN["alarm"], re.MULTILINE | re.DOTALL)

