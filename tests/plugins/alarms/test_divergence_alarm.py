@@ -661,3 +661,14 @@ def test_a_training_loss_that_is_only_recorded_is_watched_too():
                 run.record(loss)
     assert [alarm.code for alarm in run.alarms] == ["RNN403"]
     assert run.step == 2
+
+
+def test_what_was_compared_is_told_and_what_was_not_is_not_passed(play):
+    passed = play([DivergenceAlarm(window=10)], [[1.0] * 30]).diagnosis.passed
+    assert passed["RNN403"] == "30 losses and the gradients of 30 batches are finite"
+    assert passed["RNN602"] == "12 windows of at most 10 losses with the best one before"
+    assert passed["RNN605"] == "20 losses with the median of the 10 before"
+    short = play([DivergenceAlarm()], [[1.0] * 30]).diagnosis
+    assert list(short.passed) == ["RNN403"]
+    assert short.not_checked["RNN602"] == "the run was too short: a rise needs at least 40 training batches"
+    assert "at least 51 training batches" in short.not_checked["RNN605"]

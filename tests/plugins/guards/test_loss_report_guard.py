@@ -214,8 +214,8 @@ def test_a_report_that_nothing_explains_is_not_passed_because_another_is_right()
     run = train({"train": lambda losses, raw: 0.1234 * sum(losses) / len(losses), "val": mean})
     assert codes(run) == []
     assert list(run.diagnosis.passed) == []
-    assert set(run.diagnosis.not_checked) == {"RNN101", "RNN102"}
-    for why in run.diagnosis.not_checked.values():
+    assert set(run.diagnosis.undecided) == {"RNN101", "RNN102"}
+    for why in run.diagnosis.undecided.values():
         assert why.startswith("what run.log(train_loss=...) reports is neither a mean of the batch losses nor ")
 
 
@@ -429,14 +429,15 @@ def test_a_validation_inside_training_is_judged_by_its_last_pass():
 def test_what_was_not_reported_is_not_checked(make_trainer, caplog):
     run = train({})
     assert run.diagnosis.not_checked == {
-        "RNN101": "run.log(train_loss=...) your own epoch loss",
-        "RNN102": "run.log(train_loss=..., val_loss=...) your own losses of two phases",
+        "RNN101": "report the script's own epoch loss: run.log(train_loss=...)",
+        "RNN102": "report the script's own losses of two phases: run.log(train_loss=..., val_loss=...)",
     }
     one = train({"train": mean})
     assert list(one.diagnosis.passed) == ["RNN101"]
+    assert one.diagnosis.passed["RNN101"].startswith("the reported train loss with the ")
     assert list(one.diagnosis.not_checked) == ["RNN102"]
     other = train({"train": HEALTHY["perplexity"]})
-    assert "neither a mean of the batch losses" in other.diagnosis.not_checked["RNN101"]
+    assert "neither a mean of the batch losses" in other.diagnosis.undecided["RNN101"]
     with caplog.at_level(logging.INFO), Run(plugins=[LossReportGuard()]) as empty:
         pass
     assert empty.alarms == []

@@ -94,6 +94,11 @@ class DivergenceDetector:
         Smallest excess over the median that is a spike, in standard deviations estimated as 1.4826 times the MAD,
         above 0.
 
+    Attributes
+    ----------
+    windows_compared, spikes_compared:
+        The number of windows compared with the best one, and of losses compared with the median before them.
+
     Example
     -------
     >>> detector = DivergenceDetector(window=10)
@@ -110,6 +115,8 @@ class DivergenceDetector:
     max_rise: float = 0.25
     spike: float = 10.0
     thresholds: DivergenceThresholds = DivergenceThresholds()
+    windows_compared: int = state_field(0)
+    spikes_compared: int = state_field(0)
     _first: float = state_field(0.0)
     _median: float = state_field(0.0)
     _deviation: float = state_field(0.0)
@@ -121,6 +128,11 @@ class DivergenceDetector:
     _largest_excess: float = state_field(0.0)
     _excursion: float = state_field(0.0)
     _recovered_rise: float = state_field(0.0)
+
+    @property
+    def shortest_window(self) -> int:
+        """The fewest batches of a window that is compared."""
+        return max(2 * self.window // 5, 1)
 
     def restart(self) -> None:
         """Forget all losses, as after parameters were put back."""
@@ -137,6 +149,7 @@ class DivergenceDetector:
     def _is_spike(self, loss: float) -> bool:
         if self._batches < self.window:
             return False
+        self.spikes_compared += 1
         excess = loss - self._median
         limits = (
             self.max_rise * abs(self._first),
@@ -171,8 +184,9 @@ class DivergenceDetector:
         self._deviation = MAD_TO_STANDARD_DEVIATION * _quantile(
             sorted(abs(loss - self._median) for loss in recent), 0.5
         )
-        if count < max(2 * window // 5, 1):
+        if count < self.shortest_window:
             return None
+        self.windows_compared += 1
         earlier, now = self._recent[-count - window : -count], self._recent[-count:]
         before, value = _quantile(sorted(earlier), 0.5), _quantile(sorted(now), 0.5)
         if before < self._best:

@@ -151,11 +151,11 @@ def check_loss_at_zero(
         return _unclear(f"the loss with all parameters at zero, {at_zero:.6g}, is that of no known function{more}")
     if match.kind == "other function":
         return CheckResult(finding=words.other_function_at_zero(at_zero, match, classes.candidates[0]))
-    if match.kind == "sum":
-        return CheckResult(finding=words.summed_at_zero(at_zero, match), checked={"RNN302": ""})
-    if match.kind == "divided twice":
-        return CheckResult(finding=words.divided_twice(at_zero, match), checked={"RNN302": ""})
-    return _check_height(loss, at_zero, weight_scale, "the loss with all parameters at zero")
+    arithmetic = words.arithmetic_at_zero(at_zero, match)
+    if match.kind in ("sum", "divided twice"):
+        finding = words.summed_at_zero if match.kind == "sum" else words.divided_twice
+        return CheckResult(finding=finding(at_zero, match), checked={"RNN302": arithmetic})
+    return _check_height(loss, at_zero, weight_scale, "the loss with all parameters at zero", arithmetic)
 
 
 def check_first_loss(
@@ -168,9 +168,11 @@ def check_first_loss(
     if nll is not None and nll > 0.0:
         for name, count in {"": 1.0, **counts}.items():
             if abs(loss / nll / count - 1.0) < THRESHOLDS.likelihood_tolerance:
+                compared = words.arithmetic_under_logits(loss, nll)
                 if name:
-                    return CheckResult(finding=words.summed_likelihood(loss, nll, count, name), checked={"RNN302": ""})
-                return _check_mean_likelihood(loss, weight_scale, classes)
+                    finding = words.summed_likelihood(loss, nll, count, name)
+                    return CheckResult(finding=finding, checked={"RNN302": compared})
+                return _check_mean_likelihood(loss, weight_scale, classes, compared)
     uniform_loss = math.log(max(classes.candidates))
     high = loss > THRESHOLDS.largest_first_ratio_of_large_weights * uniform_loss
     if weight_scale > THRESHOLDS.large_weight_scale and high:
@@ -178,12 +180,13 @@ def check_first_loss(
         return attrs.evolve(_unclear("the initial weights are too large"), finding=finding)
     match = match_first_loss(loss, classes.candidates, counts)
     if match is not None and match.kind == "mean":
-        return CheckResult(checked=dict.fromkeys(CODES, ""))
+        return CheckResult(checked=dict.fromkeys(CODES, words.arithmetic_of_first_loss(loss, match)))
     if loss < math.log(min(classes.candidates)):
         return None
     if match is None or not classes.known:
         return _unclear("pass closure= to run.backward, or run.observe(logits=...)")
-    return CheckResult(finding=words.summed_first_loss(loss, match), checked={"RNN302": ""})
+    compared = words.arithmetic_of_first_loss(loss, match)
+    return CheckResult(finding=words.summed_first_loss(loss, match), checked={"RNN302": compared})
 
 
 def check_low_losses(losses: Sequence[float], candidates: Sequence[int]) -> CheckResult:
@@ -194,23 +197,25 @@ def check_low_losses(losses: Sequence[float], candidates: Sequence[int]) -> Chec
     return CheckResult(finding=words.other_function_of_first_losses(losses[0], losses[-1], match, candidates[0]))
 
 
-def _check_mean_likelihood(loss: float, weight_scale: float, classes: TargetClasses) -> CheckResult:
+def _check_mean_likelihood(loss: float, weight_scale: float, classes: TargetClasses, compared: str) -> CheckResult:
     if classes.certain or weight_scale > THRESHOLDS.large_weight_scale:
         count = max(classes.candidates)
-        return _check_height(loss, math.log(count), weight_scale, f"ln {count}")
+        return _check_height(loss, math.log(count), weight_scale, f"ln {count}", compared)
     return CheckResult(
-        checked=dict.fromkeys(LOSS_CODES, ""), not_checked=dict.fromkeys(CODES, "pass closure= to run.backward")
+        checked=dict.fromkeys(LOSS_CODES, compared), not_checked=dict.fromkeys(CODES, "pass closure= to run.backward")
     )
 
 
-def _check_height(loss: float, uniform_loss: float, weight_scale: float, origin: str) -> CheckResult:
-    """Judge the first loss of a mean negative log-likelihood."""
+def _check_height(loss: float, uniform_loss: float, weight_scale: float, origin: str, compared: str) -> CheckResult:
+    """Judge the first loss of a mean negative log-likelihood; ``compared`` says how the function was identified."""
+    identified = dict.fromkeys(LOSS_CODES, compared)
     large = weight_scale > THRESHOLDS.large_weight_scale
     limit = THRESHOLDS.largest_first_ratio_of_large_weights if large else THRESHOLDS.largest_first_ratio
     if loss <= limit * uniform_loss:
-        return CheckResult(checked=dict.fromkeys(CODES, ""))
+        height = f"the first loss, {loss:.4g}, is {loss / uniform_loss:.3g} times that of a uniform prediction"
+        return CheckResult(checked={**identified, "RNN303": height})
     finding = words.large_initial_weights(loss, uniform_loss, weight_scale, origin)
-    return CheckResult(finding=finding, checked=dict.fromkeys(LOSS_CODES, ""))
+    return CheckResult(finding=finding, checked=identified)
 
 
 def _unclear(why: str) -> CheckResult:

@@ -12,6 +12,22 @@ TYPICAL_WEIGHT_SCALE = 0.6
 :func:`~rnncallbacks.detectors.loss.output_weights.output_weight_scale`."""
 
 
+def arithmetic_at_zero(at_zero: float, match: UniformLoss) -> str:
+    """What was compared: the loss at zero parameters, with the formula that it agrees with."""
+    factor = {"sum": f"{match.factor:g} x ", "divided twice": f"1/{match.factor:g} x "}.get(match.kind, "")
+    return f"the loss with all parameters at zero is {at_zero:.6g} = {factor}{match.formula}"
+
+
+def arithmetic_under_logits(loss: float, nll: float) -> str:
+    """What was compared: the first loss and the likelihood of the targets under the observed logits."""
+    return f"the first loss is {loss:.6g}, the mean negative log-likelihood under the observed logits {nll:.6g}"
+
+
+def arithmetic_of_first_loss(loss: float, match: UniformLoss) -> str:
+    """What was compared: the first loss, in units of the uniform loss."""
+    return f"the first loss is {loss:.4g} = {loss * match.factor / match.value:.3g} x {match.formula}"
+
+
 def summed_at_zero(at_zero: float, match: UniformLoss) -> Finding:
     """RNN301 of a loss at zero parameters that is a sum."""
     numbers = {"loss_at_zero": at_zero, "factor": match.factor, "expected_factor": 1.0}

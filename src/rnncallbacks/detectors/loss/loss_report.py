@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
 
 NOT_REPORTED = {
-    "RNN101": "run.log(train_loss=...) your own epoch loss",
-    "RNN102": "run.log(train_loss=..., val_loss=...) your own losses of two phases",
+    "RNN101": "report the script's own epoch loss: run.log(train_loss=...)",
+    "RNN102": "report the script's own losses of two phases: run.log(train_loss=..., val_loss=...)",
 }
 """Why a code was not checked if nothing was reported."""
 
@@ -58,6 +58,7 @@ class LossReportDetector:
     _passes: dict[str, PhaseLosses] = state_field(factory=dict)
     _first_losses: dict[str, float] = state_field(factory=dict)
     _lengths: BatchLengths = state_field(factory=BatchLengths)
+    _epochs: int = state_field(0)
     _last_denominators: dict[str, Denominator | None] = state_field(factory=dict)
 
     @property
@@ -67,6 +68,7 @@ class LossReportDetector:
 
     def begin_epoch(self) -> None:
         """Forget the batch losses of the epoch before."""
+        self._epochs += 1
         self._passes.clear()
 
     def add(self, batch: Batch) -> None:
@@ -120,19 +122,22 @@ class LossReportDetector:
 
     def _checked(self, reports: Mapping[str, float], right: list[str], wrong: Mapping[str, Denominator]) -> CheckResult:
         unexplained = [phase for phase in reports if phase not in right and phase not in wrong]
-        checked = ["RNN101"] if reports and not unexplained else []
+        compared = " and ".join(
+            f"the reported {phase} loss with the {self._passes[phase].batches} batch losses of epoch {self._epochs}"
+            for phase in reports
+            if phase not in unexplained
+        )
+        checked = {"RNN101": compared} if reports and not unexplained else {}
         if len(right) + len(wrong) > 1:
-            checked.append("RNN102")
+            checked["RNN102"] = compared
         if not any(losses.can_be_judged for losses in self._passes.values()):
-            return CheckResult(checked=dict.fromkeys(checked, ""))
-        reasons = dict(NOT_REPORTED)
-        if unexplained:
-            what = f"what run.log({unexplained[0]}_loss=...) reports"
-            why = f"{what} is neither a mean of the batch losses nor explained by a known count"
-            reasons["RNN101"] = why
-            if len(reports) > 1:
-                reasons["RNN102"] = why
-        return CheckResult(checked=dict.fromkeys(checked, ""), not_checked=reasons)
+            return CheckResult(checked=checked)
+        if not unexplained:
+            return CheckResult(checked=checked, not_checked=NOT_REPORTED)
+        what = f"what run.log({unexplained[0]}_loss=...) reports"
+        why = f"{what} is neither a mean of the batch losses nor explained by a known count"
+        undecided = dict.fromkeys(("RNN101", "RNN102") if len(reports) > 1 else ("RNN101",), why)
+        return CheckResult(checked=checked, cannot_tell=undecided, not_checked=NOT_REPORTED)
 
     def _finding(
         self, reports: Mapping[str, float], right: list[str], wrong: Mapping[str, Denominator]

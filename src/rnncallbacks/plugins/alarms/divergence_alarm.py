@@ -84,11 +84,14 @@ class DivergenceAlarm:
     )
     _repairs: int = state_field(0)
     _raised: list[str] = state_field(factory=list)
+    _losses: int = state_field(0)
+    _gradients: int = state_field(0)
 
     @hookimpl(tryfirst=True)
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> None:
         loss = batch.loss
         assert loss is not None
+        self._gradients += 1
         if math.isfinite(loss) and (math.isfinite(grads.norm) or all_finite(grads.arrays)):
             self._restart_after_repair(run)
             for finding in self._detector.check(loss):
@@ -105,9 +108,33 @@ class DivergenceAlarm:
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         if batch.loss is None:
             return
-        run.diagnosis.check("RNN403", "")
+        self._losses += 1
         if not math.isfinite(batch.loss) and not batch.skipped:
             self._check_non_finite(run, batch)
+
+    @hookimpl(tryfirst=True)
+    def on_epoch_end(self, run: Run) -> None:
+        self._report_compared(run)
+
+    @hookimpl(tryfirst=True)
+    def on_fit_end(self, run: Run) -> None:
+        self._report_compared(run)
+        run.diagnosis.cannot_check("RNN403", "no batch had a loss: run.backward(loss, grads) or run.record(loss)")
+        too_few = "the run was too short: {} needs at least {} training batches"
+        run.diagnosis.cannot_check("RNN602", too_few.format("a rise", 2 * self._detector.shortest_window))
+        run.diagnosis.cannot_check("RNN605", too_few.format("a spike", self.window + 1))
+
+    def _report_compared(self, run: Run) -> None:
+        detector = self._detector
+        if self._losses:
+            compared = f"{self._losses} losses and the gradients of {self._gradients} batches are finite"
+            run.diagnosis.check("RNN403", compared)
+        if detector.windows_compared:
+            compared = f"{detector.windows_compared} windows of at most {self.window} losses with the best one before"
+            run.diagnosis.check("RNN602", compared)
+        if detector.spikes_compared:
+            compared = f"{detector.spikes_compared} losses with the median of the {self.window} before"
+            run.diagnosis.check("RNN605", compared)
 
     def _check_non_finite(self, run: Run, batch: Batch, grads: Gradients | None = None) -> None:
         if "RNN403" in self._raised and self.action == "warn":
