@@ -36,7 +36,7 @@ class Script:
 def test_a_closure_ends_the_checks_without_one():
     script = Script()
     script.look(1)
-    assert [number for number in range(17, 300) if not script.checks.is_idle(number)] == [250]
+    assert [number for number in range(17, 300) if not script.checks.is_idle(number)] == [100, 250]
 
 
 def test_without_a_closure_the_codes_are_not_checked():

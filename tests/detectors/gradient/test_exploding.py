@@ -112,6 +112,18 @@ def test_updates_that_the_script_scaled_down_are_not_measured():
     ("params", "cosine", "checked"), [(None, 1.0, False), ({}, math.nan, False), ({}, 0.5, True), ({}, 1.0, True)]
 )
 def test_it_says_whether_updates_could_be_measured(params, cosine, checked):
-    result = ExplodingGradientDetector().coverage(params, cosine)
+    result = ExplodingGradientDetector().coverage(params, cosine, MAX_NORM)
     assert tuple(result.checked) == (("RNN401",) if checked else ())
     assert list(result.not_checked) == ([] if checked else ["RNN401"])
+
+
+@pytest.mark.parametrize(("scaled_down", "result"), [(True, "checked"), (False, "checked"), (None, "cannot_tell")])
+def test_norms_above_the_bound_pass_only_where_their_updates_were_seen(scaled_down, result):
+    detector = ExplodingGradientDetector()
+    detector.look(1.0, 10.0, MAX_NORM)
+    if scaled_down is not None:
+        update = MeasuredUpdate(
+            gradient_norm=10.0, relative_size=0.01, clipped_size=0.1, cosine=1.0, scaled_down=scaled_down
+        )
+        detector.add_update(update)
+    assert "10" in getattr(detector.coverage({}, 1.0, MAX_NORM), result)["RNN401"]

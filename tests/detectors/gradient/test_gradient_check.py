@@ -131,3 +131,22 @@ def test_batches_with_a_loss_far_above_the_first_are_not_due():
     assert not detector.due(10, 2.1)
     assert not detector.due(11, 1.0)
     assert detector.scheduled(250)
+
+
+def test_later_batches_are_checked_at_doubling_distances():
+    detector = GradientCheckDetector()
+    detector.add_loss(1.0)
+    assert [batch for batch in range(1, 2500) if detector.due(batch, 1.0)] == [1, 10, 100, 250, 500, 1000, 2000]
+
+
+def test_the_first_alarm_of_a_loss_or_update_code_has_the_next_batch_checked():
+    detector = GradientCheckDetector()
+    detector.add_loss(1.0)
+    detector.add_alarm("RNN301")
+    assert not detector.due(37, 1.0)
+    detector.add_alarm("RNN602")
+    assert detector.due(37, 1.0)
+    result = detector.look(derivatives(), BATCH, first_cosine=1.0)
+    assert "the gradient of 1 batch agrees" in result.checked["RNN404"]
+    detector.add_alarm("RNN602")
+    assert not detector.due(38, 1.0)

@@ -5,7 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.detectors.gradient.vanishing import VANISHING_GRADIENT_THRESHOLDS, first_to_largest_norm
+from rnncallbacks.detectors.gradient.vanishing import (
+    VANISHING_GRADIENT_THRESHOLDS,
+    VanishingGradientDetector,
+    first_to_largest_norm,
+)
 
 
 def decaying(steps, factor, shape=(3, 4)):
@@ -50,3 +54,11 @@ def test_one_that_vanished_down_to_zero_has():
 )
 def test_nothing_is_said_without_ten_steps_of_finite_numbers(shown):
     assert first_to_largest_norm(shown) is None
+
+
+@pytest.mark.parametrize(("own_losses", "passed"), [(False, True), (True, False), (None, False)])
+def test_a_loss_at_each_step_hides_what_vanishes_on_the_way(own_losses, passed):
+    detector = VanishingGradientDetector()
+    for batch in (5, 10, 15):
+        result = detector.look(batch, decaying(20, 0.9), own_losses)
+    assert (list(result.checked), list(result.cannot_tell)) == ((["RNN402"], []) if passed else ([], ["RNN402"]))

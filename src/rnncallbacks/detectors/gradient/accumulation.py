@@ -95,7 +95,10 @@ class AccumulationDetector:
             self._look_again(batch_number, 1)
             return CheckResult()
         finding = None if predicts_change(derivatives) else self._find_sum(derivatives, batch_number, params_moved)
-        return CheckResult(finding=finding, checked={"RNN406": ""})
+        if finding is not None or self.sums_found:
+            return CheckResult(finding=finding)
+        compared = f"the gradient of batch {batch_number} matches the loss without that of the batch before"
+        return CheckResult(checked={"RNN406": compared})
 
     def _find_sum(self, derivatives: DirectionalDerivatives, batch_number: int, params_moved: bool) -> Finding | None:
         for previous in self._previous:
@@ -129,7 +132,14 @@ class AccumulationDetector:
         if self.history.contains_sums:
             self._next_batch, self.sums_found = 0, True
             return CheckResult(finding=sums_of_gradients(self.history))
-        return CheckResult(checked={"RNN406": ""} if batch_number == limits.last_batch else {})
+        if batch_number < limits.last_batch:
+            return CheckResult()
+        if proof := self.history.proof_of_fresh_gradients:
+            return CheckResult(checked={"RNN406": proof})
+        reason = (
+            f"the norms of {batch_number} gradients do not grow like sums; pass closure= to run.backward to be sure"
+        )
+        return CheckResult(cannot_tell={"RNN406": reason})
 
     def _look_again(self, batch_number: int, batches: int) -> None:
         self._next_batch = batch_number + batches if batch_number < self.thresholds.last_batch else 0

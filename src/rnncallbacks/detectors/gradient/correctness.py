@@ -42,7 +42,7 @@ class CorrectnessChecks:
     >>> checks = CorrectnessChecks()
     >>> checks.stop_without_closure()
     >>> [batch for batch in range(10, 300) if not checks.is_idle(batch)]
-    [10, 11, 12, 13, 14, 15, 16, 250]
+    [10, 11, 12, 13, 14, 15, 16, 100, 250]
     """
 
     _fault_found: bool = state_field(False)
@@ -62,6 +62,10 @@ class CorrectnessChecks:
             and not self._accumulation.due(batch_number)
             and not self.precedes_sum_check(batch_number)
         )
+
+    def add_alarm(self, code: str) -> None:
+        """Check the gradients of the next batch if they may be the cause of an alarm with this code."""
+        self._gradient_check.add_alarm(code)
 
     def precedes_sum_check(self, batch_number: int) -> bool:
         """Whether the next batch is checked for the gradient of this one."""

@@ -70,6 +70,8 @@ class ExplodingGradientDetector:
     first_loss: float = state_field(math.nan)
     stopped: bool = state_field(False)
     measured_updates: int = state_field(0)
+    clipped_updates: int = state_field(0)
+    largest_norm: float = state_field(0.0)
     _recent_losses: list[float] = state_field(factory=list)
     _above_bound: list[bool] = state_field(factory=list)
     _harmful: list[bool] = state_field(factory=list)
@@ -100,6 +102,7 @@ class ExplodingGradientDetector:
             mean = sum(self._recent_losses) / len(self._recent_losses)
             self.stopped = mean > limits.loss_rise * self.first_loss
         self._batches += 1
+        self.largest_norm = max(self.largest_norm, norm)
         self._recent_losses = [*self._recent_losses[1 - limits.recent_losses :], loss]
         self._above_bound = [*self._above_bound[1 - limits.recent_batches :], exceeds]
         self._harmful = [*self._harmful[1 - limits.recent_batches :], False]
@@ -116,7 +119,10 @@ class ExplodingGradientDetector:
         """Add the update of the batch just added. Updates that the script scaled down, or not wanted, are left out."""
         if update.is_first and is_proportional(update.cosine) is False:
             self.stopped = True
-        if update.scaled_down or not self.wants_update(update.gradient_norm):
+        if not self.wants_update(update.gradient_norm):
+            return
+        if update.scaled_down:
+            self.add_clipped_update()
             return
         self.measured_updates += 1
         limits = self.thresholds
@@ -126,14 +132,36 @@ class ExplodingGradientDetector:
         else:
             self._harmless_norm = max(self._harmless_norm, update.gradient_norm)
 
-    def coverage(self, params: object, first_cosine: float) -> CheckResult:
-        """Whether updates could be measured; ``first_cosine`` is NaN if none was."""
+    def add_clipped_update(self) -> None:
+        """Add that the script or a plugin clips the gradient of the batch just added before its update."""
+        self.clipped_updates += 1
+
+    def coverage(self, params: object, first_cosine: float, max_norm: float) -> CheckResult:
+        """What was compared with the bound, and how often; ``first_cosine`` is NaN if no update was measured."""
         if params is None:
             return CheckResult(not_checked={"RNN401": "give the parameters to Run(params)"})
         if math.isnan(first_cosine):
             lacking = "write run.params = params after an update that makes new arrays"
             return CheckResult(not_checked={"RNN401": lacking})
-        return CheckResult(checked={"RNN401": ""})
+        if self.stopped and not is_proportional(first_cosine):
+            compared = "updates do not follow the length of the gradient, so that a long one does no harm"
+            return CheckResult(checked={"RNN401": compared})
+        if self.stopped:
+            reason = f"the loss had risen before the first of {self._batches} norms exceeded {max_norm:g}"
+            return CheckResult(cannot_tell={"RNN401": reason})
+        compared = f"the largest of {self._batches} gradient norms is {self.largest_norm:.3g} (max_norm = {max_norm:g})"
+        if self.largest_norm <= max_norm:
+            return CheckResult(checked={"RNN401": compared})
+        if not self.measured_updates and self.clipped_updates:
+            compared = f"{compared}; {self.clipped_updates} gradients above max_norm were scaled down before the update"
+            return CheckResult(checked={"RNN401": compared})
+        if not self.measured_updates:
+            reason = f"{compared}; no update of a gradient above max_norm had the length of its gradient"
+            return CheckResult(cannot_tell={"RNN401": reason})
+        number = self.measured_updates
+        updates = f"none of {number} measured updates above it" if number > 1 else "the one measured update above it"
+        did = "destroyed" if number > 1 else "did not destroy"
+        return CheckResult(checked={"RNN401": f"{compared}; {updates} {did} the parameters"})
 
     def _judge_pending(self, loss: float, max_norm: float) -> Finding | None:
         """Judge the last update by the loss after it."""

@@ -30,9 +30,12 @@ if TYPE_CHECKING:
 class GradientCheckThresholds:
     """When gradients are checked, and when a factor is reported."""
 
-    checked_batches: tuple[int, ...] = (1, 10, 250)
-    """Numbers of the training batches that are checked. Errors show more once units have left their linear range, and
-    the last one lies beyond an epoch of 200 batches."""
+    checked_batches: tuple[int, ...] = (1, 10, 100, 250)
+    """Numbers of the first training batches that are checked. Errors show more once units have left their linear range,
+    and the last one lies beyond an epoch of 200 batches."""
+    later_batches: float = 2.0
+    """Number of a checked batch over that of the one before, from the last of ``checked_batches`` on: an array may
+    matter only after thousands of updates. Chosen by eye."""
     largest_loss: float = 2.0
     """Loss relative to the first loss, above which nothing is checked: scripts clip logarithms of a loss that diverged,
     and its gradient is then another one. Chosen by eye."""
@@ -62,7 +65,7 @@ class GradientCheckDetector:
     >>> detector = GradientCheckDetector()
     >>> detector.add_loss(3.0)
     >>> [batch for batch in range(1, 300) if detector.due(batch, loss=2.9)]
-    [1, 10, 250]
+    [1, 10, 100, 250]
     """
 
     codes: ClassVar[tuple[str, ...]] = ("RNN404", "RNN405")
@@ -73,6 +76,10 @@ class GradientCheckDetector:
     _count_name: str = state_field("")
     _power: int = state_field(1)
     _confirmations_missing: int = state_field(0)
+    _matching_directions: int = state_field(0)  # batches whose gradient has the direction of the true one
+    _matching_lengths: int = state_field(0)  # batches whose gradient has its length, too
+    _alarmed: list[str] = state_field(factory=list)  # the codes after which a batch was checked
+    _alarm_pending: bool = state_field(False)
 
     @property
     def confirming(self) -> bool:
@@ -86,12 +93,26 @@ class GradientCheckDetector:
 
     def scheduled(self, batch_number: int) -> bool:
         """Whether this training batch, counted from 1, is checked or has to confirm a factor, whatever its loss is."""
-        return self.confirming or batch_number in self.thresholds.checked_batches
+        return self.confirming or self._alarm_pending or self._is_checked(batch_number)
+
+    def add_alarm(self, code: str) -> None:
+        """Check the next batch if this is the first alarm of a code whose cause may be a wrong gradient: 5xx or 6xx."""
+        if code.startswith(("RNN5", "RNN6")) and code not in self._alarmed:
+            self._alarmed.append(code)
+            self._alarm_pending = True
 
     def due(self, batch_number: int, loss: float) -> bool:
         """Whether the gradients of this training batch, counted from 1, are checked."""
+        checked = self._alarm_pending or self._is_checked(batch_number)
+        return checked and not loss > self.thresholds.largest_loss * self._first_loss
+
+    def _is_checked(self, batch_number: int) -> bool:
         limits = self.thresholds
-        return batch_number in limits.checked_batches and not loss > limits.largest_loss * self._first_loss
+        last = limits.checked_batches[-1]
+        if batch_number <= last:
+            return batch_number in limits.checked_batches
+        doublings = round(math.log(batch_number / last, limits.later_batches))
+        return batch_number == round(last * limits.later_batches**doublings)
 
     def look(self, derivatives: DirectionalDerivatives, batch: Batch, first_cosine: float) -> CheckResult:
         """Check the gradients of a batch, or whether it confirms a factor.
@@ -105,20 +126,28 @@ class GradientCheckDetector:
         """
         if self.confirming:
             return self._confirm(derivatives, batch, first_cosine)
+        self._alarm_pending = False
         error = classify_gradient(derivatives)
         if error.kind == "inconclusive":
-            reason = "the loss changes too little, or too roughly, to tell"
-            return CheckResult(not_checked={"RNN404": reason, "RNN405": reason})
+            reason = "the loss changes too little, or too roughly, where the parameters move"
+            return CheckResult(cannot_tell={"RNN404": reason, "RNN405": reason})
         clipped = derivatives.clipping.norm is not None
         if error.kind == "scaled" and not (clipped and error.ratio >= self.thresholds.ratio_of_clipped):
             self._begin_confirmation(error.ratio, summation_counts(batch))
             return CheckResult()
         if error.kind == "scaled":
             reason = "call run.backward before gradients are clipped"
-            return CheckResult(checked={"RNN404": ""}, not_checked={"RNN405": reason})
+            return CheckResult(checked={"RNN404": self._direction_matches()}, not_checked={"RNN405": reason})
         if error.kind == "correct":
-            return CheckResult(checked={"RNN404": "", "RNN405": ""})
-        return CheckResult(finding=wrong_gradient(error), checked={"RNN404": ""})
+            self._matching_lengths += 1
+            lengths = f"the length of {_gradients(self._matching_lengths)} agrees with central differences of the loss"
+            return CheckResult(checked={"RNN404": self._direction_matches(), "RNN405": lengths})
+        return CheckResult(finding=wrong_gradient(error))
+
+    def _direction_matches(self) -> str:
+        self._matching_directions += 1
+        directions = _gradients(self._matching_directions)
+        return f"the direction of {directions} agrees with central differences of the loss"
 
     def _begin_confirmation(self, ratio: float, counts: Mapping[str, float]) -> None:
         limits = self.thresholds
@@ -142,7 +171,13 @@ class GradientCheckDetector:
             finding = wrong_factor(ratio, name, counts.get(name, 1.0), follows_gradient=follows)
         elif not first_cosine < 0.0:  # a script may call the direction of descent its gradient, and add it
             finding = wrong_gradient(GradientError(kind="scaled", ratio=ratio))
-        return CheckResult(finding=finding, checked={"RNN404": ""})
+        if finding is not None or ratio < 0.0:
+            return CheckResult(finding=finding)
+        return CheckResult(checked={"RNN404": self._direction_matches()})
+
+
+def _gradients(count: int) -> str:
+    return f"the gradient of {count} batch{'es' * (count > 1)}"
 
 
 def count_of_ratio(ratio: float, counts: Mapping[str, float], tolerance: float) -> tuple[str, int] | None:

@@ -47,6 +47,14 @@ class GradientHistoryThresholds:
     faster."""
     loss_rise: float = 1.5
     """Largest loss over the first loss, at most."""
+    cosine_of_fresh: float = 0.3
+    """Largest median cosine between successive gradients that are no sums. Sums of t independent gradients of one norm
+    have the cosine sqrt((t - 1) / t), which is above 0.7. Chosen by eye."""
+    zeroed_share: float = 0.02
+    """Share of the nonzero entries that are exactly zero in the next gradient, at least, where none is a sum: a sum
+    keeps what it had. Chosen by eye."""
+    zeroed_batches: int = 3
+    """Batches in which they are, at least. Chosen by eye."""
 
 
 GRADIENT_HISTORY_THRESHOLDS = GradientHistoryThresholds()
@@ -70,6 +78,8 @@ class GradientHistory:
         differences.
     unchanged_batches, unchanged_share:
         For how many batches entries have kept their value, and the share of them in the last batch.
+    zeroed_batches:
+        In how many batches entries that were not zero in the batch before are exactly zero.
 
     Example
     -------
@@ -88,6 +98,7 @@ class GradientHistory:
     increment_cosines: list[float] = state_field(factory=list)
     unchanged_batches: int = state_field(0)
     unchanged_share: float = state_field(0.0)
+    zeroed_batches: int = state_field(0)
     _last: Array | None = state_field(None, saved=False)
     _increment: Array | None = state_field(None, saved=False)
     _params: Array | None = state_field(None, saved=False)
@@ -116,6 +127,17 @@ class GradientHistory:
             return True
         return len(self.norms) in limits.judged_batches and self._norms_grow()
 
+    @property
+    def proof_of_fresh_gradients(self) -> str:
+        """What shows that gradients are no sums of earlier ones; empty if nothing does."""
+        limits = self.thresholds
+        if self.zeroed_batches >= limits.zeroed_batches:
+            return f"entries of {self.zeroed_batches} of {len(self.cosines)} gradients returned to exactly zero"
+        cosine = float(np.median(self.cosines)) if self.cosines else math.nan
+        if cosine <= limits.cosine_of_fresh:
+            return f"the median cosine of {len(self.cosines)} gradients with the one before is {cosine:.2f}"
+        return ""
+
     def _compare(self, entries: Array, norm: float, params: Collection[Array]) -> None:
         assert self._last is not None
         limits = self.thresholds
@@ -126,6 +148,8 @@ class GradientHistory:
             self.increment_cosines.append(_cosine(increment, self._increment, size * self.increment_norms[-1]))
         self.increment_norms.append(size)
         self._increment = increment
+        zeroed = np.count_nonzero((entries == 0.0) & (self._last != 0.0))
+        self.zeroed_batches += bool(zeroed > limits.zeroed_share * np.count_nonzero(self._last))
         same = (entries == self._last) & (entries != 0.0)
         self.unchanged_share = int(np.count_nonzero(same)) / max(int(np.count_nonzero(entries)), 1)
         if self.unchanged_share < limits.unchanged_share:

@@ -49,8 +49,12 @@ class VanishingGradientDetector:
         """Whether this training batch, counted from 1, is checked."""
         return batch_number in self.thresholds.checked_batches
 
-    def look(self, batch_number: int, hidden_gradients: Any) -> CheckResult:
-        """Check the observed gradients of a batch that is due: arrays of any shape, one per time step."""
+    def look(self, batch_number: int, hidden_gradients: Any, loss_at_each_step: bool | None = None) -> CheckResult:
+        """Check the observed gradients of a batch that is due: arrays of any shape, one per time step.
+
+        Where each step has a loss of its own, its gradient hides what vanishes on the way from later steps;
+        ``loss_at_each_step`` is None if that is unknown.
+        """
         limits = self.thresholds
         ratio = first_to_largest_norm(hidden_gradients, limits)
         if ratio is None:
@@ -60,14 +64,20 @@ class VanishingGradientDetector:
         if batch_number < limits.checked_batches[-1]:
             return CheckResult()
         if self._vanished_batches < len(limits.checked_batches):
-            return CheckResult(checked={"RNN402": ""})
+            if loss_at_each_step is not False:
+                own = "each step has a loss of its own" if loss_at_each_step else "each step may have a loss of its own"
+                lacking = f"{own}, which hides what later steps send back; observe hidden_gradients of the last loss"
+                return CheckResult(cannot_tell={"RNN402": lacking})
+            batches = f"in {len(limits.checked_batches)} batches"
+            compared = f"the norm at the first time step is {ratio:.2g} of the largest one in batch {batch_number}"
+            return CheckResult(checked={"RNN402": f"{compared}; {batches}, not all below {limits.norm_ratio:g}"})
         finding = Finding(
             "RNN402",
             f"the gradient vanishes on the way back through time: its norm at the first time step is {ratio:.2g} of "
             f"the largest (expected more than {limits.norm_ratio:g})",
             {"norm_ratio": ratio, "expected": limits.norm_ratio},
         )
-        return CheckResult(finding=finding, checked={"RNN402": ""})
+        return CheckResult(finding=finding)
 
 
 def first_to_largest_norm(

@@ -17,9 +17,11 @@ from rnncallbacks.detectors.gradient.correctness import CorrectnessChecks
 from rnncallbacks.detectors.gradient.exploding import ExplodingGradientDetector
 from rnncallbacks.detectors.gradient.update_tracker import UpdateTracker
 from rnncallbacks.detectors.gradient.vanishing import VanishingGradientDetector
+from rnncallbacks.detectors.sequences import sequences_of
 from rnncallbacks.gradients import global_norm
 
 if TYPE_CHECKING:
+    from rnncallbacks.alarms.alarm import Alarm
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
     from rnncallbacks.gradients import Gradients
@@ -34,7 +36,8 @@ class GradientGuard(Guard):
     - RNN402: the observed ``hidden_gradients`` vanish on the way back through time.
       :class:`~rnncallbacks.detectors.gradient.vanishing.VanishingGradientDetector`
     - RNN404 and RNN405 with a closure: directional derivatives do not match central differences of the loss, in
-      batches 1, 10 and 250. :class:`~rnncallbacks.detectors.gradient.gradient_check.GradientCheckDetector`
+      batches 1, 10, 100, 250, 500, 1000 and so on, and after the first alarm of a code 5xx or 6xx.
+      :class:`~rnncallbacks.detectors.gradient.gradient_check.GradientCheckDetector`
     - RNN404 and RNN405 without one, as a warning: the loss falls less than the gradients predict, or the gradient of a
       matrix is always zero. :class:`~rnncallbacks.detectors.gradient.predicted_decrease.PredictedDecreaseDetector`,
       :class:`~rnncallbacks.detectors.gradient.zero_gradients.ZeroGradientDetector`
@@ -97,8 +100,14 @@ class GradientGuard(Guard):
             if update is not None:
                 self._exploding.add_update(update)
 
+    @hookimpl
+    def on_alarm(self, alarm: Alarm) -> None:
+        self._correctness.add_alarm(alarm.code)
+
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:
+        if self._batches >= self._exploding.thresholds.smallest_sample:
+            self._conclude_exploding(run)
         super().on_fit_end(run)
         self._correctness.stop_without_closure()
 
@@ -110,14 +119,19 @@ class GradientGuard(Guard):
     def _look(self, run: Run, batch: Batch, grads: Gradients, loss: float) -> None:
         number, updates = self._batches, self._updates
         if self._vanishing.due(number):
-            self._conclude(run, self._vanishing.look(number, batch.observed.get("hidden_gradients")))
+            hidden_gradients, shown = batch.observed.get("hidden_gradients"), sequences_of(batch)
+            known = hidden_gradients is not None and shown.targets is not None and shown.inputs is not None
+            self._conclude(run, self._vanishing.look(number, hidden_gradients, shown.per_step if known else None))
         if number == self._exploding.thresholds.smallest_sample:
-            self._conclude(run, self._exploding.coverage(run.params, updates.first_cosine))
+            self._conclude_exploding(run)
         if self._correctness.is_idle(number):
             return
         repaired = bool(run.diagnosis.repairs)
         for result in self._correctness.look(number, batch, loss, grads, run.params, updates, repaired=repaired):
             self._conclude(run, result)
+
+    def _conclude_exploding(self, run: Run) -> None:
+        self._conclude(run, self._exploding.coverage(run.params, self._updates.first_cosine, self.max_norm))
 
     def _conclude(self, run: Run, result: CheckResult) -> None:
         self.note(run, result)
@@ -131,6 +145,8 @@ class GradientGuard(Guard):
         if not wanted and not self._exploding.wants_update(norm):
             return
         clipped = global_norm(grads.arrays) < self._updates.thresholds.unclipped_share * norm
+        if clipped and self._exploding.wants_update(norm):
+            self._exploding.add_clipped_update()
         if wanted or not clipped:
             self._updates.keep(run.params, grads)
             if clipped and before_sum:
