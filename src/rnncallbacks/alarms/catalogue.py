@@ -53,7 +53,7 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             cause="parameters do not change",
             severity="error",
             remedy="update the arrays that the forward pass reads: in place, or by assigning what the update returns",
-            explains="RNN502 RNN601 RNN603",
+            explains="RNN402 RNN403 RNN407 RNN501 RNN502 RNN601 RNN602 RNN603 RNN605",
         ),
         "RNN101": Entry(
             cause="epoch loss divided by the wrong count",

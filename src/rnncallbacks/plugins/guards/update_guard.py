@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 
 from rnncallbacks.alarms.finding import CheckResult
+from rnncallbacks.arrays import named_arrays
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import sequences_of
+from rnncallbacks.detectors.update.ascent import judge_ascent
 from rnncallbacks.detectors.update.frozen_parameters import FrozenParameters
+from rnncallbacks.detectors.update.still_arrays import StillArrays
 from rnncallbacks.detectors.update.too_high import judge_divergence, judge_too_high
 from rnncallbacks.detectors.update.too_low import TOO_LOW, judge_too_low
 from rnncallbacks.detectors.update.update_closure import UpdateClosure
@@ -36,7 +39,8 @@ class UpdateGuard(Guard):
       times larger, overshoot, make units dead, or make the loss non-finite.
     - RNN502, the learning rate is too low: by the decrease of the loss that the gradient predicts,
       :math:`-g \cdot \Delta\theta`, the whole run would lower the loss of an untrained network by less than 10%.
-    - RNN503, the parameters do not change: updates with nonzero gradients leave them, and the losses, bit for bit.
+    - RNN503, the parameters do not change: updates with nonzero gradients leave them, and the losses, bit for bit. Also
+      a single array that never changes although its gradient is not zero, and updates that go up the gradient.
 
     The guard needs ``Run(params)``; a script whose update returns new arrays must assign ``run.params = params``. A
     closure is called after the first 8 measured updates, and after up to 24 if one raised the loss or it does not fall.
@@ -58,6 +62,8 @@ class UpdateGuard(Guard):
     _record: UpdateRecord = state_field(factory=UpdateRecord)
     _closure: UpdateClosure = state_field(factory=UpdateClosure)
     _frozen: FrozenParameters = state_field(factory=FrozenParameters)
+    _still: StillArrays = state_field(factory=StillArrays)
+    _ascends: bool = state_field(False)
     _repairs: int = state_field(0)
     _copies: UpdateCopies = state_field(factory=UpdateCopies, saved=False)
 
@@ -102,6 +108,7 @@ class UpdateGuard(Guard):
         if self._frozen.suspected:
             self._report(run, self._frozen.judge_batch(batch, self._closure, run.params))
         elif self._frozen.changed and record.judges_losses:
+            self._judge_directions(run)
             self._report(run, judge_too_low(record, _planned_updates(run)))
             self._report(run, judge_too_high(record))
 
@@ -112,6 +119,7 @@ class UpdateGuard(Guard):
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:
         self._report(run, self._frozen.end_run())
+        self._report(run, self._still.judge())
         batches, measured = self._record.batches, self._frozen.changed_updates + self._frozen.unchanged_updates
         if batches and not measured:
             self._cannot_check(run, "no update was measured: the gradients were zero, or batches were skipped")
@@ -128,9 +136,18 @@ class UpdateGuard(Guard):
             return
         self._frozen.add_update(ratio)
         if self._frozen.changed:
-            run.diagnosis.check("RNN503", self._frozen.comparison)
+            run.diagnosis.check("RNN503", self._frozen.comparison + self._still.comparison)
         if ratio:
+            self._still.add(named_arrays(run.params, "params"), self._copies.parameters, self._copies.gradients)
             self._closure.after_update(batch, self._record)
+
+    def _judge_directions(self, run: Run) -> None:
+        if not self._ascends:
+            ascent = judge_ascent(self._record)
+            self._ascends = ascent.finding is not None
+            self._report(run, ascent)
+        if self._record.batches >= MEASUREMENTS.close_updates:
+            self._report(run, self._still.judge())
 
     def _restart_after_rollback(self, run: Run) -> None:
         repairs = run.diagnosis.repairs[self._repairs :]
@@ -140,6 +157,8 @@ class UpdateGuard(Guard):
 
     def _report(self, run: Run, result: CheckResult) -> None:
         self.note(run, result)
+        if "RNN503" in result.not_checked:  # the run does not know the arrays that are trained
+            self._cannot_check(run, result.not_checked["RNN503"])
         finding = result.finding
         if finding is None:
             return

@@ -1,0 +1,112 @@
+"""RNN503: an array that no update changes, although its gradient is not zero and other arrays change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+import numpy as np
+
+from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.arrays import Array, parameters_of
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.gradients import global_norm
+
+
+@attrs.frozen(kw_only=True)
+class StillArrayThresholds:
+    """The thresholds of RNN503 for single arrays."""
+
+    updates: int = 8
+    """Measured updates that change other arrays and must all leave the array the same. Chosen by eye."""
+    gradient_share: float = 1e-3
+    """Norm of the array's gradient / norm of all gradients, above which an update should change it. Chosen by eye."""
+    rounding_units: float = 16.0
+    """Expected step / rounding error of the array, above which the step cannot be lost in rounding. Chosen by eye."""
+
+
+STILL_ARRAYS = StillArrayThresholds()
+
+
+@attrs.define(eq=False)
+class StillArrays:
+    """Counts, for each array, the updates that should have changed it and did not.
+
+    An array that changed once is never reported: a layer may be frozen for a while.
+
+    Example
+    -------
+    >>> still, gradients = StillArrays(), {"w": np.ones(2), "b": np.ones(1)}
+    >>> params = {"w": np.zeros(2), "b": np.zeros(1)}
+    >>> for _ in range(8):
+    ...     still.add(params, {"w": -0.1 * np.ones(2), "b": np.zeros(1)}, gradients)
+    >>> still.judge().finding.evidence["array"]
+    'b'
+    """
+
+    unchanged: dict[str, int] = state_field(factory=dict)
+    moved: dict[str, int] = state_field(factory=dict)
+    shapes: dict[str, str] = state_field(factory=dict)
+    updates: int = state_field(0)
+    first_matrix: str = state_field("")
+    found: bool = state_field(False)
+
+    def add(self, params: Mapping[str, Array], updates: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
+        """Add an update that changed at least one array: the parameters after it, its steps and its gradients."""
+        step_norm, gradient_norm = global_norm(list(updates.values())), global_norm(list(gradients.values()))
+        if len(updates) < 2 or not 0.0 < step_norm < np.inf or not 0.0 < gradient_norm < np.inf:
+            return
+        self.updates += 1
+        self.first_matrix = next((name for name, gradient in gradients.items() if gradient.ndim == 2), "")
+        for name, step in parameters_of(gradients, updates).items():
+            if step.any():
+                self.moved[name] = self.moved.get(name, 0) + 1
+                continue
+            share = global_norm([gradients[name]]) / gradient_norm
+            weights = parameters_of({name: gradients[name]}, params).get(name, step)
+            rounding = np.finfo(weights.dtype).eps * global_norm([weights])
+            if share > STILL_ARRAYS.gradient_share and share * step_norm > STILL_ARRAYS.rounding_units * rounding:
+                self.unchanged[name] = self.unchanged.get(name, 0) + 1
+                self.shapes[name] = str(weights.shape)
+
+    @property
+    def still(self) -> list[str]:
+        """The arrays that never changed, although their gradients asked for it."""
+        limit = STILL_ARRAYS.updates
+        return [name for name, count in self.unchanged.items() if count >= limit and not self.moved.get(name, 0)]
+
+    @property
+    def may_be_frozen(self) -> bool:
+        """Whether the still arrays look frozen on purpose.
+
+        More than half of all arrays are still, as in fine-tuning; or one is, and it is the first matrix, or has "emb"
+        in its name: scripts freeze embeddings and input weights.
+        """
+        still = self.still
+        if 2 * len(still) > len(self.moved.keys() | self.unchanged.keys()):
+            return True
+        return len(still) == 1 and (still[0] == self.first_matrix or "emb" in still[0].lower())
+
+    @property
+    def comparison(self) -> str:
+        """The still arrays that may be frozen on purpose, in words; empty if there are none."""
+        return f"; {', '.join(self.still)} never changed, as if frozen on purpose" if self.still else ""
+
+    def judge(self) -> CheckResult:
+        """RNN503 if an array never changed and does not look frozen on purpose, once."""
+        still = self.still
+        if self.found or not still or self.may_be_frozen:
+            return CheckResult()
+        self.found = True
+        name, *others = still
+        count = self.unchanged[name]
+        more = f"; {len(others)} more do not: {', '.join(others)}" if others else ""
+        finding = Finding(
+            "RNN503",
+            f"array {name!r} never changes: {count} of {self.updates} updates changed other arrays and left it bit for "
+            f"bit the same, although its gradient was not zero; its shape is {self.shapes[name]}{more}",
+            {"array": name, "updates": count, "still_arrays": len(still)},
+            cause="an array does not change",
+            remedy=f"update {name!r} with the others, unless it is frozen on purpose",
+        )
+        return CheckResult(finding=finding)
