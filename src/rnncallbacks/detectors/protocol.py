@@ -124,6 +124,8 @@ class ProtocolDetector:
     _batches_with_loss: int = state_field(0)
     _batches_without_loss: int = state_field(0)
     _repairs: int = state_field(0)
+    _batches_compared: int = state_field(0)
+    _batches_updated: int = state_field(0)
 
     def start_run(self, repairs: int) -> None:
         """Note how many repairs there were before the run began or went on."""
@@ -249,7 +251,15 @@ class ProtocolDetector:
             return CheckResult()
         found = self._judge_order(counts)
         self._counts[TRAIN] = ParameterChangeCounts()
-        return CheckResult(finding=found, checked={"RNN701": ""})
+        self._batches_compared += counts.batches
+        self._batches_updated += counts.after_backward
+        compared = (
+            f"parameters changed after run.backward in {self._batches_updated} of {self._batches_compared} training "
+            "batches that were compared"
+        )
+        if not self._batches_updated:
+            return CheckResult(finding=found, cannot_tell={"RNN701": compared})
+        return CheckResult(finding=found, checked={"RNN701": compared})
 
     def _judge_order(self, counts: ParameterChangeCounts) -> Finding | None:
         if counts.after_backward:

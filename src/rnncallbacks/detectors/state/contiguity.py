@@ -99,6 +99,19 @@ class ContiguityCounts:
         bound = _log_probability_of_at_most(self.continuing, self.rows, expected) if self.rows else 0.0
         return bound < self.thresholds.log_probability_not_contiguous
 
+    def are_contiguous(self, agreement: float = 1.0) -> bool:
+        """Whether as many rows continue as in contiguous batches, and more than chance explains.
+
+        ``agreement`` is that of :meth:`cannot_be_contiguous`.
+        """
+        if not self.rows or self.share < self.thresholds.smallest_stream_share * agreement:
+            return False
+        if not self._ends:
+            return True
+        failing, by_chance = self.rows - self.continuing, 1.0 - self._chance_agreement()
+        bound = _log_probability_of_at_most(failing, self.rows, by_chance)
+        return bound < self.thresholds.log_probability_not_contiguous
+
     def cannot_be_chance(self) -> bool:
         """Whether all rows continue, and would not if rows had been put together at random.
 
@@ -107,9 +120,14 @@ class ContiguityCounts:
         if not self.rows or self.continuing < self.rows or not self._ends:
             return False
         total = sum(self._ends.values())
-        chance = sum(count * self._begins[value] for value, count in self._ends.items()) / total**2
+        chance = self._chance_agreement()
         chance += self.thresholds.chance_margin * math.sqrt(chance * (1.0 - chance) / total) + 1.0 / total
         return chance < 1.0 and self.rows * math.log(chance) < self.thresholds.log_probability_not_chance
+
+    def _chance_agreement(self) -> float:
+        """How often the end of a row equals the beginning of another one."""
+        total = sum(self._ends.values())
+        return sum(count * self._begins[value] for value, count in self._ends.items()) / total**2
 
 
 def _log_probability_of_at_most(successes: int, trials: int, probability: float) -> float:
@@ -117,6 +135,8 @@ def _log_probability_of_at_most(successes: int, trials: int, probability: float)
     share = successes / trials
     if share >= probability:
         return 0.0
+    if probability >= 1.0:
+        return -math.inf
     divergence = (1.0 - share) * math.log((1.0 - share) / (1.0 - probability))
     if share:
         divergence += share * math.log(share / probability)

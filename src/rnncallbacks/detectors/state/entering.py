@@ -48,6 +48,51 @@ class PhaseLeaks:
 
 
 @attrs.define(eq=False)
+class EnteringStateCounts:
+    """In how many batches of one phase each kind of state entered.
+
+    Parameters
+    ----------
+    zeros:
+        Zeros.
+    shared:
+        One nonzero state for all sequences, as a learned initial state.
+    unknown_origin:
+        A nonzero state that no earlier batch ended with.
+    by_starts:
+        The final state of an earlier batch, where the loader's ``starts`` says which rows begin.
+    carried:
+        The final state of an earlier batch, without ``starts``.
+    undecided:
+        Batches of ``carried`` whose rows could not be compared.
+    """
+
+    zeros: int = state_field(0)
+    shared: int = state_field(0)
+    unknown_origin: int = state_field(0)
+    by_starts: int = state_field(0)
+    carried: int = state_field(0)
+    undecided: int = state_field(0)
+
+    @property
+    def batches(self) -> int:
+        return self.zeros + self.shared + self.unknown_origin + self.by_starts + self.carried
+
+    def text(self, rows: str) -> str:
+        """The counts in words; ``rows`` says which rows continued where states were carried."""
+        parts = {
+            "zeros": self.zeros,
+            "one state for all sequences": self.shared,
+            "a state that no earlier batch ended with": self.unknown_origin,
+            "zeros where the loader's starts begin a sequence": self.by_starts,
+            f"the state of an earlier batch ({rows})": self.carried,
+        }
+        return ", ".join(
+            f"{count} of {self.batches} batches entered with {what}" for what, count in parts.items() if count
+        )
+
+
+@attrs.define(eq=False)
 class StateLeakDetector:
     """Finds RNN201 in inspected batches.
 
@@ -57,11 +102,13 @@ class StateLeakDetector:
 
     thresholds: StateLeakThresholds = StateLeakThresholds()
     _phases: dict[str, PhaseLeaks] = state_field(factory=dict)
+    _entered: dict[str, EnteringStateCounts] = state_field(factory=dict)
 
     def check(self, current: InspectedBatch, origin: StateOrigin | None) -> CheckResult:
         """Judge a batch; ``origin`` is the earlier batch that its entering state comes from."""
+        entered = self._entered.setdefault(current.phase.name, EnteringStateCounts())
         if origin is None:
-            return CheckResult(checked={"RNN201": ""} if _is_known_to_be_new(current) else {})
+            return self._result(current.phase, entered) if _count_new(current, entered) else CheckResult()
         leaks = self._phases.setdefault(current.phase.name, PhaseLeaks())
         if origin.other_phase is not None:
             counts = leaks.across.setdefault(origin.other_phase, ContiguityCounts())
@@ -72,14 +119,33 @@ class StateLeakDetector:
         leaks.state_rms = origin.rms
         new_sequences = current.new_sequences(len(origin.rows))
         if new_sequences is not None:
+            entered.by_starts += 1
             found = self._judge_starts(current, origin, leaks, new_sequences)
         else:
+            entered.carried += 1
             order = _compare_with_earlier(current, origin)
             if order is None:
-                return CheckResult()
+                entered.undecided += 1
+                return self._result(current.phase, entered)
             counts.add(order, origin.rows)
             found = self._judge_contents(current.phase, origin.other_phase, leaks, counts)
-        return CheckResult(finding=found, checked={"RNN201": ""})
+        return attrs.evolve(self._result(current.phase, entered), finding=found)
+
+    def _result(self, phase: PhaseHistory, entered: EnteringStateCounts) -> CheckResult:
+        """What was compared in the phase so far, and whether that decides."""
+        leaks = self._phases.get(phase.name)
+        counts = [] if leaks is None else [leaks.within, *leaks.across.values()]
+        rows = sum(one.rows for one in counts)
+        continuing = sum(one.continuing for one in counts)
+        if entered.undecided == entered.carried > 0:
+            why = "its inputs and targets do not show whether rows continue"
+        else:
+            why = f"{continuing} of {rows} rows continue the row before"
+        agreement = phase.shift.agreement or 1.0
+        if entered.undecided or any(one.rows and not one.are_contiguous(agreement) for one in counts):
+            reason = f"the state of an earlier batch entered {entered.carried} batches of {phase.name}, and {why}"
+            return CheckResult(cannot_tell={"RNN201": reason})
+        return CheckResult(checked={"RNN201": f"in {phase.name}, {entered.text(why)}"})
 
     def end_epoch(self, phase: PhaseHistory) -> CheckResult:
         """Judge the batches of a short epoch, in none of which rows continued."""
@@ -150,15 +216,24 @@ class StateLeakDetector:
         return Finding("RNN201", message, evidence, _severity(phase, other))
 
 
-def _is_known_to_be_new(current: InspectedBatch) -> bool:
-    """Whether zeros, a learned initial state or a state that no batch ended with is seen to enter."""
+def _count_new(current: InspectedBatch, entered: EnteringStateCounts) -> bool:
+    """Count a state that no earlier batch ended with; whether that is certain."""
     before = current.before
     if current.zeros_enter:
+        entered.zeros += before is not None
         return before is not None
     rows = current.entering_rows()
     if rows is None:
         return False
-    return rows_all_equal(rows) or (before is not None and before.final_state is not None)
+    if rows_all_equal(rows):
+        entered.shared += 1
+        return True
+    # Where the number of time steps is not known, the first hidden state may be that after the first time step.
+    certain = current.state.count == 0 or current.sequences.seq_len is not None
+    if before is None or before.final_state is None or not certain:
+        return False
+    entered.unknown_origin += 1
+    return True
 
 
 def _compare_with_earlier(current: InspectedBatch, origin: StateOrigin) -> Continuation | None:

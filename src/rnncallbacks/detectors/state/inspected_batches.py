@@ -124,6 +124,10 @@ class PhaseHistory:
         The shift between inputs and targets.
     vocab_size:
         The number of classes that targets have shown so far, 0 if they are no classes.
+    shows_entering:
+        Whether the state that entered the latest inspected batch was seen.
+    shows_sequences:
+        Whether the inputs and targets of that batch were.
 
     Example
     -------
@@ -145,6 +149,8 @@ class PhaseHistory:
     latest: LatestBatch | None = state_field(None)
     shift: TargetShift = state_field(factory=TargetShift)
     vocab_size: int = state_field(0)
+    shows_entering: bool = state_field(False)
+    shows_sequences: bool = state_field(False)
     _rows: int = state_field(0)
 
     def begin(self, index: int, count: int | None) -> bool:
@@ -173,6 +179,8 @@ class PhaseHistory:
         mask = mask_of(batch, sequences)
         ends = row_ends(sequences, mask)
         self.learn(sequences, mask)
+        self.shows_entering = self.state.shows_entering(sequences.seq_len)
+        self.shows_sequences = sequences.inputs is not None and sequences.targets is not None
         size = batch.batch_size or sequences.batch_size or (None if batch.starts is None else len(batch.starts))
         return InspectedBatch(batch, self, sequences, ends, self.state, self.adjacent, size)
 

@@ -100,6 +100,8 @@ class SaturationDetector:
     first_loss: float = state_field(0.0)
     _shares: list[float] = state_field(factory=list)
     _losses: list[float] = state_field(factory=list)
+    _judged_batches: int = state_field(0)
+    _largest_share: float = state_field(0.0)
 
     def check(self, batch: Batch, vocab_size: int) -> CheckResult:
         """Take a training batch in, with the number of classes, 0 if it is not known."""
@@ -109,7 +111,13 @@ class SaturationDetector:
         share, found = saturated_share(steps, self.thresholds), None
         if share is not None:
             found = self.add(share, batch.loss, math.log(vocab_size) if vocab_size > 1 else None)
-        return CheckResult(finding=found, checked={"RNN407": ""} if self.judged else {})
+        if not self.judged:
+            return CheckResult()
+        compared = (
+            f"{self._judged_batches} batches, in which at most {self._largest_share:.0%} of the sampled units had "
+            f"|h| > {self.thresholds.saturated_output:g}"
+        )
+        return CheckResult(finding=found, checked={"RNN407": compared})
 
     def add(self, share: float, loss: float, uniform_loss: float | None) -> Finding | None:
         """Take in the share of saturated units of a batch.
@@ -125,6 +133,8 @@ class SaturationDetector:
         shares, losses = self._shares, self._losses
         self._shares, self._losses = [], []
         self.judged = True
+        self._judged_batches += len(shares)
+        self._largest_share = max(self._largest_share, *shares)
         faulty = sum(one >= self.thresholds.fault_share for one in shares)
         if faulty < self.thresholds.faulty_batches * len(shares):
             return None

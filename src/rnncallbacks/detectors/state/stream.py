@@ -37,6 +37,7 @@ class ForgottenStreamDetector:
     thresholds: ForgottenStreamThresholds = ForgottenStreamThresholds()
     _counts: ContiguityCounts = state_field(factory=ContiguityCounts)
     _all_marked_new: bool = state_field(False)
+    _carried: int = state_field(0)
 
     def check(self, current: InspectedBatch, origin: StateOrigin | None) -> CheckResult:
         """Judge a batch; ``origin`` is the earlier batch that its entering state comes from."""
@@ -44,14 +45,27 @@ class ForgottenStreamDetector:
         if origin is not None and origin.other_phase is None:
             if training:
                 self._counts.clear()
-            return CheckResult(checked={"RNN203": ""})
+                self._carried += 1
+            return CheckResult(
+                checked={"RNN203": f"{self._carried} training batches entered with the state of the batch before"}
+                if training
+                else {}
+            )
         if origin is not None or not training:
             return CheckResult()
         order = _compare_if_reset(current)
         if order is None or current.ends is None:
             return CheckResult()
         self._count(current, order, current.ends.batch_size)
-        return CheckResult(finding=self._judge(self.thresholds.batches), checked={"RNN203": ""})
+        counts = self._counts
+        rows = f"{counts.continuing} of {counts.rows} rows of {counts.batches} training batches that zeros entered"
+        undecided = counts.continuing == counts.rows
+        result = {"RNN203": f"{rows} continue the row before"}
+        return CheckResult(
+            finding=self._judge(self.thresholds.batches),
+            checked={} if undecided else result,
+            cannot_tell=result if undecided else {},
+        )
 
     def end_epoch(self) -> CheckResult:
         """Judge the training batches of a short epoch."""

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
 
 PASS_A_STATE = "call run.hidden(batch_size), or run.observe(hidden_states=...)"
+PASS_THE_ENTERING_STATE = (
+    "run.observe(entering_state=...), or put the state before the first time step first in hidden_states"
+)
 PASS_THE_ORDER = "run.observe(inputs=..., targets=...), or give batches an attribute starts"
+THE_ORDER_IS_NOT_SEEN = "inputs, targets and states do not show the batch axis, or whether rows continue"
 PASS_TANH_STATES = "run.observe(hidden_states=...) of tanh units"
 
 
@@ -105,10 +109,20 @@ class HiddenStateGuard(Guard):
         self._report(run, self._stream.end_epoch())
         decisive = self._phases.get(TRAIN) or next(iter(self._phases.values()), None)
         if decisive is not None:
-            missing = PASS_THE_ORDER if decisive.state is not None and decisive.state.known else PASS_A_STATE
             for code in ("RNN201", "RNN202", "RNN203"):
-                run.diagnosis.cannot_check(code, missing)
+                self._tell_missing(run, decisive, code)
         run.diagnosis.cannot_check("RNN407", PASS_TANH_STATES)
+
+    def _tell_missing(self, run: Run, phase: PhaseHistory, code: str) -> None:
+        """Record why a code of the entering state was not checked; an earlier check of it stands."""
+        if phase.state is None or not phase.state.known:
+            run.diagnosis.cannot_check(code, PASS_A_STATE)
+        elif not phase.shows_entering:
+            run.diagnosis.cannot_check(code, PASS_THE_ENTERING_STATE)
+        elif not phase.shows_sequences:
+            run.diagnosis.cannot_check(code, PASS_THE_ORDER)
+        elif code not in run.diagnosis.undecided:
+            run.diagnosis.cannot_tell(code, THE_ORDER_IS_NOT_SEEN)
 
     def _report(self, run: Run, result: CheckResult) -> None:
         self.note(run, result)
