@@ -6,7 +6,7 @@ from rnncallbacks.testing.independent.independent_case import (
     named_fault,
     run_independent_case,
 )
-from rnncallbacks.testing.independent.independent_fault import LEVELS, STYLES, IndependentFault
+from rnncallbacks.testing.independent.independent_fault import LEVELS, STYLES, IndependentFault, Split
 from rnncallbacks.testing.independent.independent_faults import INDEPENDENT_FAULTS
 from rnncallbacks.testing.independent.independent_script import IndependentScript
 from rnncallbacks.testing.independent.independent_tasks import INDEPENDENT_TASKS, IndependentTask
@@ -26,6 +26,7 @@ __all__ = [
     "IndependentScript",
     "IndependentTask",
     "Knobs",
+    "Split",
     "named_fault",
     "run_independent_case",
 ]
