@@ -255,3 +255,73 @@ def test_a_loop_with_guards_equals_the_loop_without_them_bit_for_bit(traits, pre
     assert [place for place, (one, other) in enumerate(zip(watched, alone, strict=True)) if one != other] == []
     if not traits.carries and not traits.fresh_mask:  # the closure gives the loss that the gradients belong to
         assert not {"RNN404", "RNN405", "RNN406"} & {alarm.code for alarm in run.alarms}
+
+
+# --- the case that was reported ----------------------------------------------------------------------------------
+
+
+class Dense:
+    """A layer that keeps its input and its gradients, and adds to them until they are zeroed."""
+
+    def __init__(self, rng, inputs, outputs):
+        self.params = [rng.normal(size=(inputs, outputs)) / np.sqrt(inputs), np.zeros(outputs)]
+        self.grads = [np.zeros_like(array) for array in self.params]
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.params[0] + self.params[1]
+
+    def backward(self, error):
+        self.grads[0] += self.x.T @ error
+        self.grads[1] += error.sum(axis=0)
+        return error @ self.params[0].T
+
+
+class Regression:
+    """Two layers on a smooth function of the inputs; the loss function zeroes and fills the layers' gradients."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.layers = [Dense(rng, 3, 16), Dense(rng, 16, 1)]
+        self.x = rng.normal(size=(32, 3))
+        self.y = self.x @ rng.normal(size=(3, 1)) * 0.3
+
+    @property
+    def params(self):
+        return [array for layer in self.layers for array in layer.params]
+
+    @property
+    def grads(self):
+        return [array for layer in self.layers for array in layer.grads]
+
+    def loss(self, x, y):
+        for grad in self.grads:
+            grad[...] = 0.0
+        hidden = np.tanh(self.layers[0].forward(x))
+        error = self.layers[1].forward(hidden) - y
+        back = self.layers[1].backward(2.0 * error / len(x))
+        self.layers[0].backward(back * (1.0 - hidden**2))
+        return float((error**2).mean())
+
+
+def regress(plugins):
+    model, seen = Regression(), []
+    with Run(model.params, plugins=plugins, learning_rate=0.2) as run:
+        for _ in run.epochs(400):
+            for _ in run.batches([model.x] * 10):
+                loss = model.loss(model.x, model.y)
+                before = [grad.copy() for grad in model.grads]
+                run.backward(loss, model.grads, closure=lambda: model.loss(model.x, model.y))
+                assert all(np.array_equal(*pair) for pair in zip(before, model.grads, strict=True))
+                for param, grad in zip(model.params, model.grads, strict=True):
+                    param -= run.learning_rate * grad
+                seen.append(loss)
+    return seen, pickle.dumps(model.params), run
+
+
+def test_a_loss_function_that_fills_the_gradients_of_its_layers_is_no_harm():
+    losses, params, run = regress(plugins_of("guards")[0])
+    assert (losses, params) == regress({})[:2]
+    assert losses[-1] < 2e-5
+    assert run.alarms == []
+    assert {"RNN404", "RNN405", "RNN406"} <= set(run.diagnosis.passed)
