@@ -71,8 +71,7 @@ class Reachable:
     def take(self, roots: Iterable[object]) -> None:
         """Copy everything behind the roots.
 
-        Objects that are known are copied again, and searched again only if they hold other members than before. At a
-        second call, random number generators are set to their state at the first one, until :meth:`restore`.
+        Objects that are known are copied again, and searched again only if they hold other members than before.
         """
         waiting: deque[object] = deque()
         for copy in self._copies:
@@ -80,6 +79,9 @@ class Reachable:
                 waiting.extend(objects_behind(copy.of))
         waiting.extend(roots)
         self._search(waiting)
+
+    def rewind(self) -> None:
+        """Set random number generators to their state at the first call, until :meth:`restore`."""
         for copy in self._copies:
             if isinstance(copy, GeneratorCopy):
                 copy.rewind()

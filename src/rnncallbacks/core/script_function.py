@@ -75,7 +75,7 @@ class ScriptFunction:
         self.pure = isinstance(function, PureFunction)
         self._function = function
         self._roots = roots
-        self._reachable = Reachable()
+        self._reachable: Reachable | None = None
 
     def call(self, convert: Callable[[Any], Result]) -> Result:
         """Call the function, and return what ``convert`` makes of its result before anything is restored.
@@ -89,7 +89,7 @@ class ScriptFunction:
         """
         if self.pure:
             return convert(self._function())
-        reachable = self._reachable
+        reachable = self._reachable = self._reachable or Reachable()
         reachable.take((self._function, *self._roots()))
         if not reachable.complete:
             limits = reachable.limits
@@ -99,6 +99,7 @@ class ScriptFunction:
         lost: list[str] = []
         try:
             try:
+                reachable.rewind()
                 with np.errstate(all="ignore"):
                     result = convert(self._function())
             finally:
@@ -113,7 +114,7 @@ class ScriptFunction:
 
     def release(self) -> None:
         """Drop the copies and the references to what the function reaches."""
-        self._reachable = Reachable()
+        self._reachable = None
 
 
 @attrs.define(eq=False)
