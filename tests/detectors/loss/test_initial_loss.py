@@ -99,10 +99,13 @@ def test_the_first_loss_has_to_do_without_a_closure():
     assert "closure" in why(unclear)
 
 
-def test_large_output_weights_explain_a_high_first_loss_better_than_a_sum():
-    found = check_first_loss(19.6 * UNIFORM, None, 12.0, KNOWN, COUNTS)
+def test_large_output_weights_explain_a_high_first_loss_better_than_a_sum_if_they_are_large_enough():
+    found = check_first_loss(19.6 * UNIFORM, None, 25.0, KNOWN, COUNTS)
     assert code(found) == "RNN303"
-    assert found.finding.evidence["weight_scale"] == 12.0
+    assert found.finding.evidence["weight_scale"] == 25.0
+    # Logits with a deviation of 5 add at most 5 sqrt(2 ln 36) = 13.4 nats, and this loss is 66.7 above ln 36.
+    summed = check_first_loss(19.6 * UNIFORM, None, 5.0, KNOWN, COUNTS)
+    assert (code(summed), summed.finding.evidence["factor"]) == ("RNN301", 20.0)
 
 
 @pytest.mark.parametrize(("height", "weights", "expected"), [(1.3, 4.0, "RNN303"), (1.2, 4.0, None), (1.3, 2.9, None)])
@@ -168,17 +171,60 @@ def test_low_losses_are_judged_at_the_third_batch_and_the_first_reason_is_kept()
     assert "low" in why(results[2])
 
 
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        ((np.zeros((20, 16, 1)), np.full((20, 16, 1), 0.3)), "targets are no classes"),
-        (7, "run.observe(inputs=..., targets=...)"),
-    ],
-)
-def test_what_is_no_classification_or_shows_nothing_is_not_checked(data, reason):
+def test_what_shows_nothing_is_not_checked():
     detector = InitialLossDetector()
-    assert why(detector.check(a_batch(data), 40.0, {})) == reason
+    assert why(detector.check(a_batch(7), 40.0, {})) == "run.observe(inputs=..., targets=...)"
     assert detector.done
+
+
+def test_the_first_loss_of_a_regression_is_judged_by_the_mean_squared_target():
+    data = (np.zeros((20, 16, 1)), np.full((20, 16, 1), 0.3))
+    healthy = InitialLossDetector().check(a_batch(data), 0.1, {"head": np.full((1, 8), 0.1)})
+    assert tuple(healthy.checked) == ("RNN303",)
+    assert "1.11 times the mean squared target" in healthy.checked["RNN303"]
+
+
+def test_a_loss_below_zero_with_class_targets_lacks_the_logarithm():
+    tokens = np.arange(320).reshape(20, 16) % 36
+    finding = InitialLossDetector().check(a_batch((tokens, tokens)), -0.03, {"head": np.full((36, 8), 0.1)}).finding
+    assert finding.code == "RNN302"
+    assert "below 0, as the negative probability of the target is" in finding.message
+
+
+@pytest.mark.parametrize("shows", ["logits", "probabilities"])
+def test_a_second_softmax_is_named_by_the_observed_logits(shows):
+    generator = np.random.default_rng(0)
+    tokens = generator.integers(0, 5, (20, 16))
+    logits = generator.normal(0.0, 1.0, (20, 16, 5))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    again = np.exp(probabilities) / np.exp(probabilities).sum(axis=-1, keepdims=True)
+    hot = np.eye(5)[tokens]
+    batch = a_batch((tokens, tokens))
+    batch.observed["logits"] = logits if shows == "logits" else probabilities
+    params = {"head": np.full((5, 8), 0.1)}
+    finding = InitialLossDetector().check(batch, float(-np.log((again * hot).sum(-1)).mean()), params).finding
+    assert finding.code == "RNN302"
+    assert finding.message.startswith("the loss applies a softmax to probabilities: ")
+    right = InitialLossDetector().check(batch, float(-np.log((probabilities * hot).sum(-1)).mean()), params)
+    assert right.finding is None
+    assert "RNN302" in right.checked
+
+
+def test_two_classes_and_a_loss_of_one_cannot_be_told_from_bits_without_logits():
+    two = TargetClasses((2,), certain=True, regression=False, known=True)
+    for loss in (1.0, 16.0, 20.0):  # log2 2 = 1, and so is the squared error of outputs of 0
+        found = check_loss_at_zero(loss, loss, 0.6, two, COUNTS)
+        assert (found.finding, dict(found.checked), set(found.cannot_tell)) == (None, {}, set(CODES))
+    assert code(check_loss_at_zero(0.5, 0.5, 0.6, two, COUNTS)) == "RNN302"
+    assert code(check_loss_at_zero(20 * math.log(2), 14.0, 0.6, two, COUNTS)) == "RNN301"
+
+
+def test_a_sum_over_steps_that_is_divided_by_the_classes_is_no_mean():
+    found = check_loss_at_zero(20 * UNIFORM / 36, 2.0, 0.6, KNOWN, COUNTS)
+    assert (code(found), found.finding.evidence["factor"]) == ("RNN301", 1.8)
+    near = TargetClasses((21,), certain=True, regression=False, known=True)
+    first = check_first_loss(20 * math.log(21) / 21, None, 0.6, near, COUNTS)
+    assert (first.finding, dict(first.checked), set(first.cannot_tell)) == (None, {}, set(CODES))
 
 
 def test_giving_up_names_the_reason():

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rnncallbacks.alarms.finding import CheckResult
+from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss import initial_loss_words as words
-from rnncallbacks.detectors.loss.likelihood import nll_under_logits
+from rnncallbacks.detectors.loss.likelihood import nll_of_softmax_twice, nll_under_logits
 from rnncallbacks.detectors.loss.loss_at_zero import evaluate_loss_at_zero
 from rnncallbacks.detectors.loss.output_weights import output_weight_scale
+from rnncallbacks.detectors.loss.regression_loss import check_regression_loss
 from rnncallbacks.detectors.loss.summation_counts import summation_counts
 from rnncallbacks.detectors.loss.target_classes import TargetClasses, find_target_classes, smallest_class_count
 from rnncallbacks.detectors.loss.uniform_loss import (
@@ -54,6 +55,9 @@ class InitialLossThresholds:
     """Largest relative difference between a loss and a multiple of the mean negative log-likelihood: rounding errors
     of float32 and small penalties. Chosen by eye."""
 
+    softmax_twice_tolerance: float = 1e-5
+    """Largest relative difference between a loss and that of a second softmax: rounding errors of float32."""
+
     low_loss_batches: int = 3
     """Batches after which first losses below ln V are judged: a squared error hardly moves within them."""
 
@@ -85,7 +89,13 @@ class InitialLossDetector:
         self.done = True
         return CheckResult(not_checked=dict.fromkeys(CODES, why))
 
-    def check(self, batch: Batch, loss: float, params: Mapping[str, Array]) -> CheckResult:
+    def check(
+        self,
+        batch: Batch,
+        loss: float,
+        params: Mapping[str, Array],
+        gradients: Mapping[str, Array] | None = None,
+    ) -> CheckResult:
         """Judge a training batch and its loss, which is finite, before the update.
 
         ``done`` is False afterwards if more batches are needed.
@@ -93,23 +103,56 @@ class InitialLossDetector:
         targets = sequences_of(batch).targets
         self._losses.append(loss)
         self._class_count = max(self._class_count, smallest_class_count(targets))
-        classes = find_target_classes(batch, params, self._class_count)
+        classes = find_target_classes(batch, params, self._class_count, gradients)
         if classes.regression:
-            return self.give_up("targets are no classes")
+            self.done = True
+            return self._check_regression(batch, loss, params, gradients)
         if not classes.candidates:
             return self.give_up("run.observe(inputs=..., targets=...)")
         if len(self._losses) == 1:
-            return self._check_first(batch, loss, params, classes)
+            return self._check_first(batch, loss, params, classes, gradients)
         if len(self._losses) == THRESHOLDS.low_loss_batches:
             self.done = True
             return check_low_losses(self._losses, classes.candidates)
         return CheckResult()
 
+    def _check_regression(
+        self, batch: Batch, loss: float, params: Mapping[str, Array], gradients: Mapping[str, Array] | None
+    ) -> CheckResult:
+        targets = sequences_of(batch).targets
+        assert targets is not None
+        outputs = targets.shape[-1] if targets.ndim > 2 else 1
+        try:
+            at_zero = evaluate_loss_at_zero(batch, loss, params)
+        except ClosureError:
+            at_zero = None
+        return check_regression_loss(
+            loss,
+            targets,
+            counts=summation_counts(batch),
+            at_zero=at_zero,
+            outputs=batch.observed.get("logits"),
+            weight_scale=output_weight_scale(params, outputs, gradients),
+        )
+
     def _check_first(
-        self, batch: Batch, loss: float, params: Mapping[str, Array], classes: TargetClasses
+        self,
+        batch: Batch,
+        loss: float,
+        params: Mapping[str, Array],
+        classes: TargetClasses,
+        gradients: Mapping[str, Array] | None,
     ) -> CheckResult:
         counts = summation_counts(batch)
-        weight_scale = max(output_weight_scale(params, count) for count in classes.candidates)
+        weight_scale = max(output_weight_scale(params, count, gradients) for count in classes.candidates)
+        logits, targets = batch.observed.get("logits"), sequences_of(batch).targets
+        nll = None if logits is None or targets is None else nll_under_logits(logits, targets)
+        wrong = check_sign(loss, classes)
+        if wrong is None and nll is not None and targets is not None:
+            wrong = check_softmax_once(loss, nll, nll_of_softmax_twice(logits, targets), counts)
+        if wrong is not None:
+            self.done = True
+            return CheckResult(finding=wrong)
         try:
             at_zero = evaluate_loss_at_zero(batch, loss, params)
         except ClosureError as error:
@@ -117,12 +160,31 @@ class InitialLossDetector:
         else:
             self.done = True
             return check_loss_at_zero(at_zero, loss, weight_scale, classes, counts)
-        logits, targets = batch.observed.get("logits"), sequences_of(batch).targets
-        nll = None if logits is None or targets is None else nll_under_logits(logits, targets)
         result = check_first_loss(loss, nll, weight_scale, classes, counts)
         self.done = result is not None
         result = result or CheckResult()
         return attrs.evolve(result, not_checked={**result.not_checked, **reasons})
+
+
+def check_sign(loss: float, classes: TargetClasses) -> Finding | None:
+    """RNN302 if a loss is below 0 though the targets are classes: a negative log-likelihood is not."""
+    if loss >= 0.0 or not classes.known or not classes.candidates:
+        return None
+    return words.negative_loss(loss, max(classes.candidates))
+
+
+def check_softmax_once(loss: float, nll: float, twice: float | None, counts: Mapping[str, float]) -> Finding | None:
+    """RNN302 if the loss is that of a softmax of the probabilities, and not that of the observed logits.
+
+    ``nll`` is the mean negative log-likelihood under the logits, and ``twice`` that with a second softmax.
+    """
+    if twice is None or abs(twice / nll - 1.0) < 2 * THRESHOLDS.likelihood_tolerance:
+        return None
+    for count in (1.0, *counts.values()):
+        gap = abs(loss / count - twice)
+        if gap < THRESHOLDS.softmax_twice_tolerance * twice and gap < 0.1 * abs(loss / count - nll):
+            return words.second_softmax(loss, nll, twice)
+    return None
 
 
 def check_loss_at_zero(
@@ -149,6 +211,9 @@ def check_loss_at_zero(
     if match is None or (match.kind == "other function" and not classes.known):
         more = "" if classes.known else ": run.observe(inputs=..., targets=...)"
         return _unclear(f"the loss with all parameters at zero, {at_zero:.6g}, is that of no known function{more}")
+    if match.kind == "undecided":
+        why = f"the loss with all parameters at zero, {at_zero:.6g}, is that of {match.formula}, {match.name}"
+        return CheckResult(cannot_tell=dict.fromkeys(CODES, f"{why}: run.observe(logits=...)"))
     if match.kind == "other function":
         return CheckResult(finding=words.other_function_at_zero(at_zero, match, classes.candidates[0]))
     arithmetic = words.arithmetic_at_zero(at_zero, match)
@@ -175,10 +240,14 @@ def check_first_loss(
                 return _check_mean_likelihood(loss, weight_scale, classes, compared)
     uniform_loss = math.log(max(classes.candidates))
     high = loss > THRESHOLDS.largest_first_ratio_of_large_weights * uniform_loss
-    if weight_scale > THRESHOLDS.large_weight_scale and high:
+    explained = loss <= THRESHOLDS.largest_first_ratio * (uniform_loss + excess_of_weights(weight_scale, uniform_loss))
+    if weight_scale > THRESHOLDS.large_weight_scale and high and explained:
         finding = words.large_initial_weights(loss, uniform_loss, weight_scale, f"ln {max(classes.candidates)}")
         return attrs.evolve(_unclear("the initial weights are too large"), finding=finding)
     match = match_first_loss(loss, classes.candidates, counts)
+    if match is not None and match.kind == "undecided":
+        why = f"the first loss, {loss:.4g}, may be that of {match.formula}: pass closure= to run.backward"
+        return CheckResult(cannot_tell=dict.fromkeys(CODES, why))
     if match is not None and match.kind == "mean":
         return CheckResult(checked=dict.fromkeys(CODES, words.arithmetic_of_first_loss(loss, match)))
     if loss < math.log(min(classes.candidates)):
@@ -187,6 +256,20 @@ def check_first_loss(
         return _unclear("pass closure= to run.backward, or run.observe(logits=...)")
     compared = words.arithmetic_of_first_loss(loss, match)
     return CheckResult(finding=words.summed_first_loss(loss, match), checked={"RNN302": compared})
+
+
+def excess_of_weights(weight_scale: float, uniform_loss: float) -> float:
+    r"""The largest excess over the uniform loss, in nats, that output weights of a scale s explain.
+
+    Logits with a standard deviation of s have a mean negative log-likelihood of at most :math:`\ln V + s^2 / 2`, and of
+    at most about :math:`\ln V + s \sqrt{2 \ln V}`, the largest of V logits.
+
+    Example
+    -------
+    >>> excess_of_weights(1.0, 8.0), excess_of_weights(10.0, 8.0)
+    (0.5, 40.0)
+    """
+    return min(weight_scale**2 / 2.0, weight_scale * math.sqrt(2.0 * uniform_loss))
 
 
 def check_low_losses(losses: Sequence[float], candidates: Sequence[int]) -> CheckResult:

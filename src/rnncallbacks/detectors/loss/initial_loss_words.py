@@ -81,6 +81,22 @@ def other_function_of_first_losses(first: float, last: float, match: UniformLoss
     return _other_function(match.name, arithmetic, {"loss": first}, classes)
 
 
+def negative_loss(loss: float, classes: int) -> Finding:
+    """RNN302 of a loss below 0 with class targets."""
+    name = "the negative probability of the target" if loss >= -1.0 else "the log-likelihood without its minus sign"
+    return _other_function(f"below 0, as {name} is", f"the first loss is {loss:.6g}", {"loss": loss}, classes)
+
+
+def second_softmax(loss: float, nll: float, twice: float) -> Finding:
+    """RNN302 of a loss that applies a softmax to probabilities."""
+    message = (
+        f"the loss applies a softmax to probabilities: it is {loss:.6g}; the mean negative log-likelihood is {nll:.6g} "
+        f"under the observed logits, and {twice:.6g} after a second softmax"
+    )
+    remedy = "apply the softmax once: give the loss function the logits, or take the logarithm of the probabilities"
+    return Finding("RNN302", message, {"loss": loss, "expected": nll, "softmax_twice": twice}, remedy=remedy)
+
+
 def large_initial_weights(loss: float, uniform_loss: float, weight_scale: float, origin: str) -> Finding:
     """RNN303; ``origin`` says where the uniform loss comes from."""
     ratio = loss / uniform_loss

@@ -28,6 +28,45 @@ def nll_under_logits(logits: Any, targets: Array) -> float | None:
     >>> round(nll_under_logits(logits, np.array([0, 1])), 4)  # the mean of ln 2 and -ln 0.75
     0.4904
     """
+    found = _scores_of_targets(logits, targets)
+    if found is None:
+        return None
+    scores, classes = found
+    if _are_probabilities(scores):
+        scores = np.log(np.maximum(scores, 1e-300))
+    return float(-_log_softmax(scores)[np.arange(len(classes)), classes].mean())
+
+
+def nll_of_softmax_twice(logits: Any, targets: Array) -> float | None:
+    r"""The mean negative log-likelihood if a softmax is applied to probabilities; None as in :func:`nll_under_logits`.
+
+    It cannot fall below :math:`\ln(1 + (V - 1) / e)` for V classes.
+
+    Example
+    -------
+    >>> round(nll_of_softmax_twice(np.array([[100.0, 0.0, 0.0]]), np.array([0])), 4)  # ln(1 + 2 / e)
+    0.5514
+    """
+    found = _scores_of_targets(logits, targets)
+    if found is None:
+        return None
+    scores, classes = found
+    probabilities = scores if _are_probabilities(scores) else np.exp(_log_softmax(scores))
+    return float(-_log_softmax(probabilities)[np.arange(len(classes)), classes].mean())
+
+
+def _are_probabilities(scores: Array) -> bool:
+    return bool((scores >= 0.0).all() and np.allclose(scores.sum(axis=-1), 1.0, atol=1e-4))
+
+
+def _log_softmax(scores: Array) -> Array:
+    scores = scores - scores.max(axis=-1, keepdims=True)
+    logarithms: Array = scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+    return logarithms
+
+
+def _scores_of_targets(logits: Any, targets: Array) -> tuple[Array, Array] | None:
+    """The scores of each position that counts, (positions, classes), and its class; None if the shapes disagree."""
     scores = np.asarray(logits)
     if scores.dtype.kind != "f" or targets.dtype.kind not in "iu" or not targets.size:
         return None
@@ -42,9 +81,4 @@ def nll_under_logits(logits: Any, targets: Array) -> float | None:
     counted = targets >= 0
     if not counted.any() or int(targets.max()) >= scores.shape[-1]:
         return None
-    scores, classes = scores[counted], targets[counted]
-    if (scores >= 0.0).all() and np.allclose(scores.sum(axis=-1), 1.0, atol=1e-4):  # probabilities
-        scores = np.log(np.maximum(scores, 1e-300))
-    scores = scores - scores.max(axis=-1, keepdims=True)
-    log_probabilities = scores[np.arange(len(classes)), classes] - np.log(np.exp(scores).sum(axis=-1))
-    return float(-log_probabilities.mean())
+    return scores[counted], targets[counted]

@@ -7,25 +7,38 @@ from collections.abc import Mapping
 import numpy as np
 
 from rnncallbacks.arrays import Array
+from rnncallbacks.detectors.loss.layer_shapes import hidden_sizes, sums_to_zero
 
 
-def output_weight_scale(params: Mapping[str, Array], classes: int) -> float:
+def output_weight_scale(
+    params: Mapping[str, Array], classes: int, gradients: Mapping[str, Array] | None = None
+) -> float:
     r"""The root mean square of the output weights times the square root of their number of inputs.
 
     .. math:: \sqrt{H \cdot \operatorname{mean}(W^2)}
 
     It is the standard deviation of a logit if all H inputs are 1 or -1. A uniform distribution on
     :math:`\pm 1 / \sqrt{H}` has :math:`1 / \sqrt 3`, about 0.6. The output layer is a matrix with ``classes`` rows or
-    columns; of several, the largest scale counts. 0 if there is none.
+    columns. Of several, as input weights may have the same shape, it is the one whose gradient sums to zero over the
+    classes, else the one with the smallest scale. 0 if there is none.
 
     Example
     -------
     >>> output_weight_scale({"head": np.full((36, 64), 0.5)}, classes=36)
     4.0
     """
-    scales = [0.0]
-    for array in params.values():
-        if array.ndim == 2 and classes in array.shape and min(array.shape) > 1:
-            inputs = array.shape[1] if array.shape[0] == classes else array.shape[0]
-            scales.append(float(np.sqrt(inputs * np.mean(np.square(array, dtype=np.float64)))))
-    return max(scales)
+    units = hidden_sizes(params).units
+    scales: dict[str, float] = {}
+    by_gradient: set[str] = set()
+    for name, array in params.items():
+        if array.ndim != 2 or classes not in array.shape or min(array.shape) < 2:
+            continue
+        axis = array.shape.index(classes)
+        inputs = array.shape[1 - axis]
+        scales[name] = float(np.sqrt(inputs * np.mean(np.square(array, dtype=np.float64))))
+        gradient = (gradients or {}).get(name)
+        if gradient is not None and gradient.shape == array.shape and sums_to_zero(gradient, axis):
+            by_gradient.add(name)
+    of_hidden = {name for name in scales if units & set(params[name].shape)}
+    candidates = by_gradient or of_hidden or scales.keys()
+    return min((scales[name] for name in candidates), default=0.0)

@@ -9,6 +9,12 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
+from rnncallbacks.detectors.loss.layer_shapes import (
+    hidden_sizes,
+    matrix_shapes,
+    vector_lengths,
+    zero_sum_lengths,
+)
 from rnncallbacks.detectors.sequences import sequences_of
 
 if TYPE_CHECKING:
@@ -37,10 +43,13 @@ class TargetClasses:
     known: bool
 
 
-def find_target_classes(batch: Batch, params: Mapping[str, Array], at_least: int = 0) -> TargetClasses:
+def find_target_classes(
+    batch: Batch, params: Mapping[str, Array], at_least: int = 0, gradients: Mapping[str, Array] | None = None
+) -> TargetClasses:
     """The number of classes: the length of one-hot targets or of logits, else that of a bias that may be the output's.
 
-    ``at_least`` is a lower bound from earlier batches, such as :func:`smallest_class_count` of their targets.
+    ``at_least`` is a lower bound from earlier batches, such as :func:`smallest_class_count` of their targets. With
+    ``gradients``, the output bias is the one whose gradient sums to zero, if there is one.
 
     Example
     -------
@@ -65,7 +74,8 @@ def find_target_classes(batch: Batch, params: Mapping[str, Array], at_least: int
         axis = class_axis(logits.shape, targets.shape)
         if axis is not None and logits.shape[axis] >= at_least:
             return TargetClasses((int(logits.shape[axis]),), certain=True, regression=False, known=True)
-    candidates = tuple(_bias_lengths(params, at_least)) or (at_least,)
+    shown_by_gradients = sorted(size for size in zero_sum_lengths(gradients or {}) if size >= at_least)
+    candidates = tuple(shown_by_gradients) or tuple(_bias_lengths(params, at_least)) or (at_least,)
     return TargetClasses(candidates, certain=False, regression=False, known=True)
 
 
@@ -108,13 +118,12 @@ def _soft_target_classes(targets: Array) -> int | None:
 def _bias_lengths(params: Mapping[str, Array], at_least: int) -> Iterator[int]:
     """Lengths of vectors that are also a length of a matrix, as that of the output bias is; else those of matrices.
 
-    The number of hidden units, and three or four times as many, which gates have, are left out if others remain.
+    The lengths of recurrent layers are left out if others remain.
     """
-    shapes = [array.shape for array in params.values() if min(array.shape, default=0) > 1]
-    matrices = {length for shape in shapes for length in shape if length >= at_least}
-    vectors = {max(array.shape) for array in params.values() if array.shape and array.size == max(array.shape)}
-    recurrent = {length for shape in shapes for length in shape if max(shape) in (min(shape) * k for k in (1, 3, 4))}
-    for lengths in (vectors & matrices - recurrent, matrices - recurrent, vectors & matrices, matrices):
+    matrices = {length for shape in matrix_shapes(params) for length in shape if length >= at_least}
+    common, hidden = vector_lengths(params) & matrices, hidden_sizes(params)
+    of_layers = hidden.units | hidden.others
+    for lengths in (common - of_layers, matrices - of_layers, common - hidden.units, common, matrices):
         if lengths:
             yield from sorted(lengths)
             return

@@ -14,9 +14,10 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-UniformLossKind: TypeAlias = Literal["mean", "sum", "divided twice", "other function"]
-"""What a loss is: a mean negative log-likelihood; a sum; a mean that is divided by a count once more; or another
-function, such as a squared error."""
+UniformLossKind: TypeAlias = Literal["mean", "sum", "divided twice", "other function", "undecided"]
+"""What a loss is: a mean negative log-likelihood; a sum; a mean that is divided by a count once more; another function,
+such as a squared error; or undecided, as log2 V is a whole number where V is a power of 2, and so are sums of squared
+errors."""
 
 
 @attrs.frozen(kw_only=True)
@@ -53,6 +54,12 @@ class UniformLossThresholds:
 
 
 THRESHOLDS = UniformLossThresholds()
+
+KINDS: tuple[UniformLossKind, ...] = ("mean", "sum", "divided twice", "other function")
+"""The kinds in the order in which they are tried."""
+
+
+OF_SOFTMAX = "of softmax and one-hot target"
 
 
 @attrs.frozen
@@ -100,10 +107,10 @@ def squared_errors(classes: int) -> list[SquaredError]:
     >>> print(*(f"{one.formula} = {one.value}" for one in squared_errors(4)[:4]), sep=", ")
     (V - 1) / V^2 = 0.1875, (V - 1) / V = 0.75, 1 / V = 0.25, 1 = 1.0
     """
-    of_softmax, of_outputs = "of softmax and one-hot target", "of outputs and one-hot target"
+    of_outputs = "of outputs and one-hot target"
     errors = [
-        SquaredError(f"the mean squared error {of_softmax}", "(V - 1) / V^2", (classes - 1) / classes**2),
-        SquaredError(f"the summed squared error {of_softmax}", "(V - 1) / V", (classes - 1) / classes),
+        SquaredError(f"the mean squared error {OF_SOFTMAX}", "(V - 1) / V^2", (classes - 1) / classes**2),
+        SquaredError(f"the summed squared error {OF_SOFTMAX}", "(V - 1) / V", (classes - 1) / classes),
         SquaredError(f"the mean squared error {of_outputs}", "1 / V", 1 / classes),
         SquaredError(f"the summed squared error {of_outputs}", "1", 1.0),
     ]
@@ -124,12 +131,18 @@ def match_loss_at_zero(loss: float, candidates: Sequence[int], counts: Mapping[s
     >>> match_loss_at_zero(35 / 36**2, (36,), {}).name
     'the mean squared error of softmax and one-hot target'
     """
-    known = list(_uniform_losses(candidates, counts))
-    for kind in ("mean", "sum", "divided twice", "other function"):
-        for one in known:
-            if one.kind == kind and abs(loss - one.value) <= THRESHOLDS.match_tolerance * abs(one.value):
-                return one
-    return None
+    near = [
+        one
+        for one in _uniform_losses(candidates, counts)
+        if abs(loss - one.value) <= THRESHOLDS.match_tolerance * abs(one.value)
+    ]
+    found = next((one for kind in KINDS for one in near if one.kind == kind), None)
+    other = next((one for one in near if one.kind == "other function"), None)
+    if found is None or other is None or found is other or found.formula.startswith("ln"):
+        return found
+    if found.kind == "divided twice":  # bits are rare, and bits that are divided twice are rarer than squared errors
+        return other
+    return UniformLoss("undecided", loss, f"{found.formula} and of {other.formula}", name=other.name)
 
 
 def match_whole_multiple(loss: float, candidates: Sequence[int]) -> UniformLoss | None:
@@ -160,6 +173,11 @@ def match_first_loss(loss: float, candidates: Sequence[int], counts: Mapping[str
     ratios = [(loss / math.log(classes), classes) for classes in candidates]
     for ratio, classes in ratios:
         if THRESHOLDS.smallest_first_ratio <= ratio <= THRESHOLDS.largest_mean_ratio:
+            for count in counts.values():
+                of_sum = THRESHOLDS.smallest_first_ratio <= ratio * classes / count <= THRESHOLDS.largest_summed_ratio
+                if of_sum and count != classes:
+                    formula = f"ln {classes} and of {count:g} x ln {classes} / {classes}"
+                    return UniformLoss("undecided", loss, formula)
             return UniformLoss("mean", math.log(classes), f"ln {classes}")
     for ratio, classes in ratios:
         for name, count in counts.items():
@@ -192,8 +210,17 @@ def _uniform_losses(candidates: Sequence[int], counts: Mapping[str, float]) -> I
             for name, count in counts.items():
                 yield UniformLoss("sum", value * count, formula, count, name)
                 yield UniformLoss("divided twice", value / count, formula, count, name)
+                if count > classes:
+                    over = f"{name} divided by that of classes"
+                    yield UniformLoss("sum", value * count / classes, formula, count / classes, over)
+                elif count < classes:
+                    over = f"the number of classes divided by {name}"
+                    yield UniformLoss("divided twice", value * count / classes, formula, classes / count, over)
+            yield UniformLoss("divided twice", value / classes, formula, classes, "the number of classes")
         for one in [
             *squared_errors(classes),
+            SquaredError(f"the mean absolute error {OF_SOFTMAX}", "2 (V - 1) / V^2", 2 * (classes - 1) / classes**2),
+            SquaredError(f"the summed absolute error {OF_SOFTMAX}", "2 (V - 1) / V", 2 * (classes - 1) / classes),
             SquaredError("the negative probability of the target", "-1 / V", -1 / classes),
         ]:
             yield UniformLoss("other function", one.value, one.formula, name=one.name)

@@ -34,11 +34,14 @@ class LossFunctionGuard(Guard):
       both. The severity is "warning" if the first update is proportional to the gradient, as that of SGD is, and "info"
       otherwise: updates of Adam, Adagrad and RMSprop hardly depend on the gradient's scale. A loss that is divided once
       too often has the severity "info".
-    - RNN302: the loss is that of another function, such as a squared error.
+    - RNN302: the loss is that of another function, such as a squared error; it is below 0 though the targets are
+      classes; or it applies a softmax to the probabilities of the observed logits.
     - RNN303: the first loss is above :math:`1.5 \ln V`, and the loss at zero parameters is :math:`\ln V`. If the output
       weights are large too, :math:`1.25 \ln V` is enough; without a closure, they have to be.
 
-    Runs that resume from a checkpoint are not checked, nor targets that are not classes.
+    A regression's loss is compared with squared and absolute errors of the observed outputs, and with the mean squared
+    target: it is a sum (RNN301) or the outputs are too large (RNN303) if it is 12 times that or more. Runs that resume
+    from a checkpoint are not checked.
 
     The checks are those of :class:`~rnncallbacks.detectors.loss.initial_loss.InitialLossDetector` and
     :class:`~rnncallbacks.detectors.loss.summed_loss_severity.SummedLossSeverity`.
@@ -72,7 +75,7 @@ class LossFunctionGuard(Guard):
             return (yield)
         loss = batch.loss
         if not self._initial_loss.done and not batch.skipped and loss is not None and math.isfinite(loss):
-            self._conclude(run, self._initial_loss.check(batch, loss, named_arrays(run.params)))
+            self._conclude(run, self._initial_loss.check(batch, loss, named_arrays(run.params), grads))
         result = yield
         if self._severity.waiting and not batch.skipped:
             # After the other plugins: these are the gradients that the update sees.

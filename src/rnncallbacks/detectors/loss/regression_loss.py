@@ -1,0 +1,178 @@
+"""Identifies the loss of a regression by errors of the outputs, or by the loss of outputs that are 0."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+
+from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.arrays import Array
+
+LARGE_WEIGHTS = 3.0
+"""Smallest scale of output weights that explains a high first loss: five times the typical 0.6; chosen by eye."""
+
+
+@attrs.frozen(kw_only=True)
+class RegressionLossThresholds:
+    """How closely a loss must agree with an error, and when a first loss is too high."""
+
+    match_tolerance: float = 2e-5
+    """Largest relative difference between a loss and an exact error: rounding errors of sums in float32."""
+
+    largest_mean_ratio: float = 7.0
+    """Largest first loss of a healthy network in units of the mean squared target; measured."""
+
+    smallest_faulty_ratio: float = 12.0
+    """Smallest first loss, in the same unit, of sums and of networks with bad scales; measured."""
+
+
+THRESHOLDS = RegressionLossThresholds()
+
+
+def check_regression_loss(
+    loss: float,
+    targets: Array,
+    *,
+    counts: Mapping[str, float],
+    at_zero: float | None = None,
+    outputs: Any = None,
+    weight_scale: float = 0.0,
+) -> CheckResult:
+    """Judge the first loss of a regression: RNN301, RNN302 and RNN303.
+
+    Parameters
+    ----------
+    loss:
+        The first loss.
+    targets, outputs:
+        Numbers of the same shape, in any order of the axes but for the last; ``outputs`` is None if not observed.
+    counts:
+        The numbers of terms that the loss may be a sum over, by name.
+    at_zero:
+        The loss with all parameters at zero, and so with outputs of 0; None without a closure.
+    weight_scale:
+        The scale of the output weights.
+
+    Example
+    -------
+    >>> targets = np.array([[1.0, -2.0], [0.5, 1.5]])
+    >>> finding = check_regression_loss(40.0, targets, counts={"the batch size": 16.0}, at_zero=30.0).finding
+    >>> print(finding.message)
+    the loss is 16 times a mean, and 16 is the batch size:
+    with all parameters at zero it is 30 = 16 x mean(y^2)
+    """
+    square = float(np.mean(np.square(targets, dtype=np.float64)))
+    if not square or not math.isfinite(square):
+        return CheckResult(cannot_tell=dict.fromkeys(("RNN301", "RNN302", "RNN303"), "all targets are 0"))
+    errors = _aligned_errors(outputs, targets)
+    height = {"RNN303": f"the first loss, {loss:.4g}, is {loss / square:.3g} times the mean squared target"}
+    for value, differences, words in (
+        (at_zero, targets, "with all parameters at zero it is"),
+        (loss, errors, "the first loss is"),
+    ):
+        if value is None or differences is None:
+            continue
+        for formula, error, name, count in _errors(differences, counts, "y" if differences is targets else "error"):
+            if abs(value - error) > THRESHOLDS.match_tolerance * error:
+                continue
+            arithmetic = f"{words} {value:.6g} = {formula}"
+            if name:
+                return CheckResult(finding=_summed(count, name, arithmetic, loss), checked={"RNN302": arithmetic})
+            high = loss / square >= THRESHOLDS.smallest_faulty_ratio
+            finding = _large_outputs(loss, square, weight_scale) if high else None
+            identified = {"RNN301": arithmetic, "RNN302": arithmetic}
+            return CheckResult(finding=finding, checked=identified if finding else {**identified, **height})
+    return _by_height(loss, square, counts, weight_scale, height, closure=at_zero is not None)
+
+
+def _by_height(
+    loss: float,
+    square: float,
+    counts: Mapping[str, float],
+    weight_scale: float,
+    height: dict[str, str],
+    *,
+    closure: bool,
+) -> CheckResult:
+    """Judge a first loss that no exact error explains."""
+    ratio, evidence = loss / square, "pass closure= to run.backward, or run.observe(logits=...) with the outputs"
+    unknown = dict.fromkeys(("RNN301", "RNN302"), evidence)
+    if closure:
+        unknown = dict.fromkeys(unknown, "the loss with outputs of 0 is no squared or absolute error of the targets")
+    if ratio <= THRESHOLDS.largest_mean_ratio:
+        return CheckResult(
+            checked=height, cannot_tell=unknown if closure else {}, not_checked={} if closure else unknown
+        )
+    if ratio < THRESHOLDS.smallest_faulty_ratio:
+        why = f"{height['RNN303']}, and healthy networks reach {THRESHOLDS.largest_mean_ratio:g}"
+        return CheckResult(cannot_tell=dict.fromkeys(("RNN301", "RNN302", "RNN303"), why))
+    if not weight_scale:
+        why = f"{height['RNN303']}, and no parameters show whether the output weights or a sum cause it"
+        return CheckResult(cannot_tell=dict.fromkeys(("RNN301", "RNN302", "RNN303"), why))
+    near = {name: abs(math.log(ratio / count)) for name, count in counts.items()}
+    name = min(near, key=near.__getitem__, default="")
+    if weight_scale > LARGE_WEIGHTS or not name or near[name] > math.log(THRESHOLDS.largest_mean_ratio):
+        return CheckResult(finding=_large_outputs(loss, square, weight_scale))
+    arithmetic = f"the first loss is {loss:.4g} = {ratio:.3g} x mean(y^2)"
+    return CheckResult(finding=_summed(counts[name], name, arithmetic, loss))
+
+
+def _errors(differences: Array, counts: Mapping[str, float], what: str) -> Iterator[tuple[str, float, str, float]]:
+    """Formula, value, and the name and number of terms, of means first and then of sums."""
+    square = float(np.mean(np.square(differences, dtype=np.float64)))
+    means = [
+        (f"mean({what}^2)", square),
+        (f"mean({what}^2) / 2", square / 2),
+        (f"mean(|{what}|)", float(np.mean(np.abs(differences), dtype=np.float64))),
+        (f"the root of mean({what}^2)", math.sqrt(square)),
+    ]
+    outputs = differences.shape[-1] if differences.ndim > 2 else 1
+    for formula, value in means:
+        yield formula, value, "", 1.0
+        if outputs > 1:  # a sum over the outputs of one step is a convention
+            yield f"{outputs} x {formula}", outputs * value, "", 1.0
+    for formula, value in means:
+        for name, count in counts.items():
+            yield f"{count:g} x {formula}", count * value, name, count
+            if outputs > 1:
+                yield f"{count:g} x {outputs} x {formula}", count * outputs * value, name, count
+
+
+def _aligned_errors(outputs: Any, targets: Array) -> Array | None:
+    """Outputs minus targets; None if their shapes do not agree, up to the order of the first two axes."""
+    try:
+        found = np.asarray(outputs)
+    except ValueError:  # rows of different lengths
+        return None
+    if found.dtype.kind != "f" or found.size != targets.size:
+        return None
+    ways = [found, found.swapaxes(0, 1)] if found.ndim > 1 else [found]
+    ways = [one for one in ways if [n for n in one.shape if n > 1] == [n for n in targets.shape if n > 1]]
+    if len(ways) != 1 and not (ways and np.array_equal(ways[0], ways[-1])):
+        return None if not ways or min(found.shape[:2]) > 1 else found.reshape(targets.shape) - targets
+    errors: Array = ways[0].reshape(targets.shape) - targets
+    return errors
+
+
+def _summed(count: float, name: str, arithmetic: str, loss: float) -> Finding:
+    return Finding(
+        "RNN301",
+        f"the loss is {count:g} times a mean, and {count:g} is {name}: {arithmetic}",
+        {"loss": loss, "factor": count, "expected_factor": 1.0},
+        remedy=f"divide the loss and its gradients by {count:g}, {name}",
+    )
+
+
+def _large_outputs(loss: float, square: float, weight_scale: float) -> Finding:
+    ratio = loss / square
+    return Finding(
+        "RNN303",
+        f"the first loss is {ratio:.3g} times that of outputs of 0: {loss:.4g} instead of {square:.4g}, the mean "
+        f"squared target; the scale of the output weights is {weight_scale:.3g}, typical is 0.6",
+        {"loss": loss, "expected": square, "ratio": ratio, "weight_scale": weight_scale},
+        remedy=f"divide the output weights by about {math.sqrt(ratio):.2g}, or scale the targets to a variance of 1",
+    )

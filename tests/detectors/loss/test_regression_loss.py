@@ -1,0 +1,53 @@
+"""The loss of a regression, by the outputs, by the loss at zero parameters, and by its height."""
+
+import numpy as np
+import pytest
+
+from rnncallbacks.detectors.loss.regression_loss import check_regression_loss
+
+STEPS, ROWS = 20, 16
+COUNTS = {"the number of time steps": 20.0, "the batch size": 16.0, "the positions of the batch": 320.0}
+RNG = np.random.default_rng(0)
+TARGETS = {outputs: RNG.normal(0.2, 0.7, (STEPS, ROWS, outputs)) for outputs in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3])
+@pytest.mark.parametrize("error", [np.square, lambda y: np.square(y) / 2, np.abs])
+def test_means_pass_and_sums_are_named(outputs, error):
+    targets = TARGETS[outputs]
+    predicted = targets + RNG.normal(0.0, 1.0, targets.shape)
+    values, first = error(targets), error(predicted - targets)
+    for axes, factor in ((None, 1), ("steps", STEPS), ("rows", ROWS), ("all", STEPS * ROWS)):
+        for over_outputs in (1, outputs):
+            scale = factor * over_outputs
+            for evidence in ({"at_zero": scale * values.mean()}, {"outputs": predicted}):
+                found = check_regression_loss(scale * first.mean(), targets, counts=COUNTS, **evidence)
+                if axes is None:
+                    assert found.finding is None
+                    assert set(found.checked) == {"RNN301", "RNN302", "RNN303"}
+                else:
+                    assert (found.finding.code, found.finding.evidence["factor"]) == ("RNN301", factor)
+
+
+def test_the_height_alone_tells_sums_and_large_weights_from_means():
+    targets, square = TARGETS[1], float(np.mean(TARGETS[1] ** 2))
+    healthy = check_regression_loss(6.0 * square, targets, counts=COUNTS, weight_scale=0.6)
+    assert (healthy.finding, list(healthy.checked), set(healthy.not_checked)) == (
+        None,
+        ["RNN303"],
+        {"RNN301", "RNN302"},
+    )
+    between = check_regression_loss(9.0 * square, targets, counts=COUNTS, weight_scale=0.6)
+    assert (between.finding, dict(between.checked)) == (None, {})
+    assert check_regression_loss(19.0 * square, targets, counts=COUNTS, weight_scale=0.6).finding.code == "RNN301"
+    assert check_regression_loss(19.0 * square, targets, counts=COUNTS, weight_scale=5.0).finding.code == "RNN303"
+    assert check_regression_loss(1e5 * square, targets, counts=COUNTS, weight_scale=0.6).finding.code == "RNN303"
+    unknown = check_regression_loss(19.0 * square, targets, counts=COUNTS)
+    assert (unknown.finding, len(unknown.cannot_tell)) == (None, 3)
+
+
+def test_a_loss_that_is_no_error_of_the_targets_cannot_be_told():
+    targets = TARGETS[1]
+    found = check_regression_loss(0.5, targets, counts=COUNTS, at_zero=0.317)
+    assert set(found.cannot_tell) == {"RNN301", "RNN302"}
+    assert not check_regression_loss(0.5, np.zeros((3, 4, 1)), counts=COUNTS).checked
