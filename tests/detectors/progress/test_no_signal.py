@@ -67,6 +67,22 @@ def test_too_few_tokens_for_their_number_of_classes_are_not_judged():
     assert detector.end_epoch().cannot_tell == {"RNN603": TOO_FEW_TOKENS}
 
 
+@pytest.mark.parametrize("teacher_forcing", [True, False])
+def test_inputs_of_a_decoder_alone_do_not_decide(teacher_forcing):
+    """The targets depend on the encoder's inputs, which the batch does not show."""
+    detector, results = NoSignal(), []
+    for number in range(60):
+        targets = np.random.default_rng(number).integers(1, 5, (STEPS, ROWS))
+        inputs = np.zeros_like(targets)
+        if teacher_forcing:
+            inputs[1:] = targets[:-1]
+        data = SequenceBatch(inputs, targets)
+        results.append(detector.add_batch(Batch(data=data, phase="train", index=1, sequences=ROWS), np.log(4)))
+    results.append(detector.end_epoch())
+    assert [result.finding for result in results] == [None] * 61
+    assert [list(result.cannot_tell) for result in results if result.cannot_tell] == [["RNN603"]]
+
+
 def test_constant_targets_are_a_note():
     finding = play(0.1, constant=True)[1][-1].finding
     assert (finding.code, finding.severity) == ("RNN603", "info")

@@ -44,6 +44,18 @@ def test_a_short_run_is_not_judged_and_a_healthy_one_passes():
     assert results[-1].checked["RNN604"].startswith("validation losses of 30 epochs: ")
 
 
+def test_a_training_loss_that_jumps_up_at_the_end_did_not_fall():
+    """What is reported is what was judged: no training loss fell from 0.23 to 0.27."""
+    training = np.array([0.5, 0.4, 0.3, 0.2268, 0.2, 0.19, 0.18, 0.17, 0.16, 0.15, 0.29, 0.28, 0.2676])
+    validation = np.array([0.6, 0.5, 0.4, 0.3] + [0.5] * 9)
+    found = [result.finding for result in judge(training, validation)[10:] if result.finding]
+    assert found == []
+    for result in judge(training[:10], validation[:10]):
+        if result.finding is not None:
+            before, after = result.finding.message.partition("training from ")[2].split()[:3:2]
+            assert float(after) < float(before)
+
+
 def test_validation_may_have_begun_later():
     assert any(
         Overfitting().judge(FALLING[:end].tolist(), TURNING[5:end].tolist()).finding for end in range(14, len(EPOCHS))

@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.arrays import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss.constant_baseline import entropy
 from rnncallbacks.detectors.progress.dependence import strongest_dependence
@@ -44,6 +45,34 @@ class NoSignalThresholds:
 NO_SIGNAL = NoSignalThresholds()
 
 TOO_FEW_TOKENS = "there are too few tokens to tell chance from a weak dependence"
+
+DECODER_INPUTS = (
+    "the inputs are one token, or the targets of the step before, as a decoder's: the encoder's are not shown"
+)
+
+
+def looks_like_decoder_inputs(inputs: Array, targets: Array) -> bool:
+    """Whether the inputs, of shape (sequences, seq_len), say nothing but what the earlier targets said.
+
+    They are all the same token, or each is the target of the step before. What a decoder predicts may depend on its
+    encoder's inputs alone, and these are then not shown.
+
+    Example
+    -------
+    >>> targets = np.array([[2, 3, 1], [1, 1, 2]])
+    >>> looks_like_decoder_inputs(np.array([[0, 2, 3], [0, 1, 1]]), targets)
+    True
+    """
+    shown = inputs[inputs >= 0]
+    if len(shown) and (shown == shown[0]).all():
+        return True
+    if inputs.shape != targets.shape or inputs.shape[1] < 2:
+        return False
+    later, earlier = inputs[:, 1:], targets[:, :-1]
+    known = (later >= 0) & (earlier >= 0)
+    starts = inputs[:, 0][inputs[:, 0] >= 0]
+    one_start = len(starts) > 1 and bool((starts == starts[0]).all())
+    return one_start and bool(known.any() and (later == earlier)[known].all())
 
 
 @attrs.define(eq=False)
@@ -94,6 +123,10 @@ class NoSignal:
         self.entropy = entropy(counts)
         if len(counts) == 1:
             return self._conclude("constant", f"all {int(counts.sum())} targets are the same token")
+        if last and looks_like_decoder_inputs(inputs, targets):
+            self.signal, self.needed_pairs = "unknown", 0
+            self.pairs.clear()
+            return CheckResult(cannot_tell={"RNN603": DECODER_INPUTS})
         dependence = strongest_dependence(inputs, targets, groups)
         if dependence.z > NO_SIGNAL.dependent_z:
             return self._conclude("dependent", f"{dependence.pairs} targets depend on {dependence.between}")

@@ -67,9 +67,10 @@ class Overfitting:
         rise, errors = rise_in_standard_errors(validation, best, limits.epochs_since_best)
         needed_rise = max(limits.relative_rise * abs(validation[best]), limits.relative_fall * abs(first))
         fall = -theil_sen_slope(training[best:]) * since
+        before, after = float(np.median(training[max(best - 1, 0) : best + 2])), float(np.median(training[-3:]))
         rises = errors >= limits.standard_errors and rise > needed_rise
         needed_fall = limits.relative_fall * abs(training[best])
-        falls = fall > needed_fall and mann_kendall_z(training[best:]) < limits.trend_z
+        falls = min(fall, before - after) > needed_fall and mann_kendall_z(training[best:]) < limits.trend_z
         if self.found or not (rises and falls):
             return passed
         self.found = True
@@ -77,7 +78,7 @@ class Overfitting:
             "RNN604",
             f"the validation loss rose for {since} epochs while the training loss fell: validation from "
             f"{validation[best]:.6g}, its best, to {validation[-1]:.6g}, by {errors:.3g} standard errors; training "
-            f"from {training[best]:.6g} to {training[-1]:.6g}",
+            f"from {before:.6g} to {after:.6g} (medians of three epochs)",
             {
                 "best_validation_loss": validation[best],
                 "validation_loss": validation[-1],

@@ -12,9 +12,10 @@ from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.progress.loss_curves import LossCurves
-from rnncallbacks.detectors.progress.no_signal import NoSignal
-from rnncallbacks.detectors.progress.overfitting import Overfitting
-from rnncallbacks.detectors.progress.plateau import judge_plateau
+from rnncallbacks.detectors.progress.no_signal import NO_SIGNAL, NoSignal
+from rnncallbacks.detectors.progress.overfitting import OVERFITTING, Overfitting
+from rnncallbacks.detectors.progress.plateau import PLATEAU, judge_plateau
+from rnncallbacks.detectors.progress.shifted_targets import ShiftedTargets
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -27,7 +28,7 @@ class ProgressGuard(Guard):
 
     - RNN603, targets do not depend on the inputs: the loss is about the entropy of the targets, and chi-squared tests
       of independence on up to 8,000 tokens of the first batches find no dependence. Its severity is info if all targets
-      are the same token.
+      are the same token. Also targets that are the inputs of the same step, or of two to four steps ahead.
     - RNN604, overfitting: for 5 epochs or more, the validation loss has been above its best value by 10% and by 5
       standard errors of its noise, while the training loss fell.
     - RNN601, plateau: the last 20 epochs of the run did not lower the training loss, and it is above half of its first
@@ -52,6 +53,7 @@ class ProgressGuard(Guard):
 
     _curves: LossCurves = state_field(factory=LossCurves)
     _no_signal: NoSignal = state_field(factory=NoSignal)
+    _shifted_targets: ShiftedTargets = state_field(factory=ShiftedTargets)
     _overfitting: Overfitting = state_field(factory=Overfitting)
 
     @hookimpl
@@ -65,6 +67,8 @@ class ProgressGuard(Guard):
             return
         self._curves.add(batch.phase, loss)
         if batch.phase == "train":
+            if not self._shifted_targets.done:
+                self._report(run, self._shifted_targets.add_batch(batch))
             self._report(run, self._no_signal.add_batch(batch, loss))
 
     @hookimpl
@@ -84,6 +88,13 @@ class ProgressGuard(Guard):
         self.note(run, result)
         if result.finding is not None:
             self.fire(run, result.finding, action="warn")
+        trained, validated, batches = len(self._curves.training), len(self._curves.validation), self._no_signal.batches
+        needed = OVERFITTING.epochs_since_best + OVERFITTING.epochs_before
+        run.diagnosis.cannot_check("RNN601", f"train for {PLATEAU.window} epochs or more: {trained} were seen")
+        run.diagnosis.cannot_check("RNN604", f"validate in {needed} epochs or more: {validated} were seen")
+        run.diagnosis.cannot_check(
+            "RNN603", f"train for {NO_SIGNAL.judged_batches} batches and an epoch or more: {batches} batches were seen"
+        )
         super().on_fit_end(run)
 
     def _report(self, run: Run, result: CheckResult) -> None:
