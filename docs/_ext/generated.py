@@ -191,7 +191,7 @@ def _shorten_paths(app: Any, doctree: Any) -> None:
         if block.get("language") == "udiff":
             text = block.astext().replace(f"{app.srcdir.parent}/", "")
             block[:] = [nodes.Text(text)]
-            block.rawsource = text  # without it, the block counts as marked up, and loses its colours
+            block.rawsource = text  # without it, the block counts as marked up, and loses its colors
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import numpy as np
@@ -42,6 +42,14 @@ OPTIMIZERS: Mapping[str, Callable[[], Optimizer]] = {
     "rmsprop": RMSProp,
 }
 
+MODEL_CELLS: Mapping[str, Literal["vanilla", "lstm", "gru"]] = {
+    "tanh": "vanilla",
+    "relu": "vanilla",
+    "lstm": "lstm",
+    "gru": "gru",
+}
+"""The model's cell for each cell of a setup; the two vanilla ones differ in their nonlinearity."""
+
 
 def _replace_backward_matrix(cell: Cell, replace: BackwardMatrix) -> None:
     """Makes a cell's backward pass use ``replace(W)`` for the recurrent matrix W of each gate."""
@@ -62,7 +70,7 @@ class FaultyModel(RecurrentModel):
             vocab_size=None if setup.task.regression else setup.task.vocab_size,
             input_size=setup.task.vocab_size if setup.task.regression else None,
             output_size=setup.task.vocab_size,
-            cell="lstm" if setup.cell == "lstm" else "gru" if setup.cell == "gru" else "vanilla",
+            cell=MODEL_CELLS[setup.cell],
             nonlinearity="relu" if setup.cell == "relu" else "tanh",
             loss="mse" if setup.task.regression else setup.objective,
             seed=setup.seed,
