@@ -79,3 +79,12 @@ def test_a_mean_loss_that_is_not_there_says_what_computes_it():
             run.mean_loss()
     with pytest.raises(RunStateError, match="the run has ended"):
         run.mean_loss()
+
+
+def test_a_second_loop_without_an_epoch_left_is_an_error():
+    with Run() as run:
+        assert list(run.epochs(2)) == [1, 2]
+        with pytest.raises(RunStateError, match=r"above the 2 epochs that this run has trained") as caught:
+            list(run.epochs(1))
+        assert "run.epochs(3) trains 1 more" in str(caught.value)
+        assert list(run.epochs(3)) == [3]

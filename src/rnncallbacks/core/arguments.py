@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnncallbacks.core.history import Value
-from rnncallbacks.errors import LossError, OptionError
+from rnncallbacks.errors import LossError, OptionError, RunStateError
 
 
 def as_loss(loss: Any, call: str) -> float:
@@ -47,18 +47,25 @@ def as_count(value: Any, call: str, name: str) -> int:
     return int(value)
 
 
-def as_epochs(count: Any) -> int | None:
-    """The number of epochs as an int; None stands for no limit.
+def as_epochs(count: Any, trained: int) -> int | None:
+    """The total number of epochs as an int; None stands for no limit. ``trained`` epochs have been trained.
 
     Raises
     ------
     OptionError
         It is neither None nor an integer of at least 0.
+    RunStateError
+        It is above 0, and no more than ``trained``: no epoch is left.
     """
     if count is None:
         return None
     if not isinstance(count, numbers.Integral) or isinstance(count, bool) or count < 0:
         raise OptionError(f"run.epochs: expected a number of epochs >= 0 or None, got {count!r}")
+    if 0 < int(count) <= trained:
+        raise RunStateError(
+            f"run.epochs({count}): expected a total above the {trained} epochs that this run has trained",
+            hint=f"run.epochs({trained + count}) trains {count} more",
+        )
     return int(count)
 
 

@@ -96,14 +96,15 @@ class Run(RunState):
         Raises
         ------
         RunStateError
-            Outside ``with Run(...) as run:``, inside another epoch, or after the end of the run.
+            Outside ``with Run(...) as run:``, inside another epoch, after the end of the run, or if a second loop has
+            no epoch left: ``count`` is the total.
         OptionError
             ``count`` is neither None nor an integer of at least 0.
         """
         self._cycle.require("entered", "fitting", doing="iterate run.epochs")
-        count = as_epochs(count)
         if self._looping:
             raise RunStateError("run.epochs: an epoch is open already", hint="do not nest run.epochs")
+        count = as_epochs(count, trained=0 if self.stop_reason else self.epoch)
         self._close_epoch()
         self.max_epochs = count
         if self._cycle.stage == "entered":

@@ -97,7 +97,7 @@ def sequences_of(batch: Batch) -> Sequences:
         same_shape = given_targets.shape == given_inputs.shape
         targets, axis = decode_one_hot(given_targets, preferred_axis=one_hot_axis if same_shape else None)
         vocab_size = None if axis is None else int(given_targets.shape[axis])
-    batch_size = batch.batch_size or batch.sequences
+    batch_size = batch.batch_size or batch.sequences or _single_state_size(batch)
     if _is_single_sequence(inputs, batch_size):
         return Sequences(*_with_batch_axis(inputs, targets), 0, vocab_size)
     hidden_states = batch.observed.get("hidden_states")
@@ -179,6 +179,16 @@ def _is_single_sequence(inputs: Array, batch_size: int | None) -> bool:
     """Whether inputs are one sequence without a batch axis, of tokens or of features."""
     features = inputs.ndim == 2 and inputs.dtype.kind == "f" and 1 not in inputs.shape
     return inputs.ndim == 1 or (features and batch_size == 1)
+
+
+def _single_state_size(batch: Batch) -> int | None:
+    """1 if the observed states are vectors, which belong to a single sequence; else None."""
+    states = batch.observed.get("hidden_states")
+    state = batch.observed.get("entering_state") if states is None else states
+    while isinstance(state, list | tuple) and len(state):
+        state = state[0]
+    vectors = 2 if isinstance(states, np.ndarray) else 1
+    return 1 if isinstance(state, np.ndarray) and state.ndim == vectors else None
 
 
 def _with_batch_axis(inputs: Array, targets: Array | None) -> tuple[Array, Array | None]:

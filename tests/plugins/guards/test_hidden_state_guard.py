@@ -740,3 +740,16 @@ def test_a_guard_that_is_used_twice_begins_anew(caplog):
             script.plugins = [guard]
             run = script.run(unrelated(batches=6))
             assert [(alarm.code, alarm.step, alarm.count) for alarm in run.alarms] == [("RNN201", 4, 1)]
+
+
+def test_a_single_sequence_of_real_features_is_no_batch():
+    """Inputs of shape (time, features), states that are vectors: nothing has the size of a batch."""
+    generator = np.random.default_rng(3)
+    params = {"w": np.ones(2)}
+    with Run(params, plugins=[HiddenStateGuard()]) as run:
+        for _ in run.epochs(1):
+            for inputs in run.batches([generator.normal(size=(9, 5)) for _ in range(8)]):
+                states = np.tanh(generator.normal(size=(10, 7)))
+                run.observe(inputs=inputs, targets=inputs[:, :1], hidden_states=states)
+                run.backward(1.0, {"w": np.ones(2)})
+    assert run.diagnosis.alarms == []

@@ -106,8 +106,8 @@ class ContiguityCounts:
         """
         if not self.rows or self.share < self.thresholds.smallest_stream_share * agreement:
             return False
-        if not self._ends:
-            return True
+        if not self._ends:  # Noise does not jump either, so values without jumps do not prove a stream.
+            return False
         failing, by_chance = self.rows - self.continuing, 1.0 - self._chance_agreement()
         bound = _log_probability_of_at_most(failing, self.rows, by_chance)
         return bound < self.thresholds.log_probability_not_contiguous

@@ -10,9 +10,11 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN
 from rnncallbacks.detectors.state.contiguity import ContiguityCounts
 from rnncallbacks.detectors.state.continuation import Continuation, compare_row_ends
+from rnncallbacks.detectors.state.entering_counts import EnteringStateCounts
 from rnncallbacks.detectors.state.inspected_batches import InspectedBatch, PhaseHistory
 from rnncallbacks.detectors.state.observed_state import BoolArray, rows_all_equal
 from rnncallbacks.detectors.state.state_origin import StateOrigin
+from rnncallbacks.detectors.state.wrapped_targets import count_wrapping, wrapped_targets
 
 
 @attrs.frozen(kw_only=True)
@@ -28,6 +30,9 @@ class StateLeakThresholds:
     broken_batches_at_epoch_end: int = 1
     """The same at the end of an epoch, if all batches are such."""
 
+    wrapping_share: float = 0.9
+    """Share of the rows that do not continue, above which targets that wrap around explain them."""
+
     quiet_batches: int = 10
     """Batches of the phase for which a leak that was found is not reported again."""
 
@@ -37,59 +42,16 @@ class PhaseLeaks:
     """What was counted where states were carried into the batches of one phase.
 
     ``within`` counts the rows that continue the row before in the same phase, ``across`` the same by the other phase
-    whose state entered. ``state_rms`` is the root mean square of the latest state that entered. Nothing is reported
+    whose state entered. ``wrapping`` are the rows that do not continue, and follow a row whose last target is its own
+    first input. ``state_rms`` is the root mean square of the latest state that entered. Nothing is reported
     before batch ``quiet_until`` of the phase.
     """
 
     within: ContiguityCounts = state_field(factory=ContiguityCounts)
     across: dict[str, ContiguityCounts] = state_field(factory=dict)
+    wrapping: int = state_field(0)
     state_rms: float = state_field(0.0)
     quiet_until: int = state_field(0)
-
-
-@attrs.define(eq=False)
-class EnteringStateCounts:
-    """In how many batches of one phase each kind of state entered.
-
-    Parameters
-    ----------
-    zeros:
-        Zeros.
-    shared:
-        One nonzero state for all sequences, as a learned initial state.
-    unknown_origin:
-        A nonzero state that no earlier batch ended with.
-    by_starts:
-        The final state of an earlier batch, where the loader's ``starts`` says which rows begin.
-    carried:
-        The final state of an earlier batch, without ``starts``.
-    undecided:
-        Batches of ``carried`` whose rows could not be compared.
-    """
-
-    zeros: int = state_field(0)
-    shared: int = state_field(0)
-    unknown_origin: int = state_field(0)
-    by_starts: int = state_field(0)
-    carried: int = state_field(0)
-    undecided: int = state_field(0)
-
-    @property
-    def batches(self) -> int:
-        return self.zeros + self.shared + self.unknown_origin + self.by_starts + self.carried
-
-    def text(self, rows: str) -> str:
-        """The counts in words; ``rows`` says which rows continued where states were carried."""
-        parts = {
-            "zeros": self.zeros,
-            "one state for all sequences": self.shared,
-            "a state that no earlier batch ended with": self.unknown_origin,
-            "zeros where the loader's starts begin a sequence": self.by_starts,
-            f"the state of an earlier batch ({rows})": self.carried,
-        }
-        return ", ".join(
-            f"{count} of {self.batches} batches entered with {what}" for what, count in parts.items() if count
-        )
 
 
 @attrs.define(eq=False)
@@ -128,6 +90,7 @@ class StateLeakDetector:
                 entered.undecided += 1
                 return self._result(current.phase, entered)
             counts.add(order, origin.rows)
+            leaks.wrapping += count_wrapping(current, origin, order)
             found = self._judge_contents(current.phase, origin.other_phase, leaks, counts)
         return attrs.evolve(self._result(current.phase, entered), finding=found)
 
@@ -198,6 +161,12 @@ class StateLeakDetector:
             return None
         if not counts.cannot_be_contiguous(expected):
             return None
+        if leaks.wrapping >= self.thresholds.wrapping_share * (counts.rows - counts.continuing):
+            self._entered[phase.name].undecided += 1
+            found = wrapped_targets(leaks.wrapping, counts)
+            counts.clear()
+            leaks.wrapping = 0
+            return found
         message = (
             f"the final state of {_source(other)} entered unrelated sequences: {counts.continuing} of {counts.rows} "
             f"rows ({counts.share:.0%}) continue the row before, {expected:.0%} expected in contiguous batches; the "

@@ -101,6 +101,8 @@ def certain_batch_size(current: InspectedBatch) -> int | None:
     batch, sequences, entering = current.batch, current.sequences, current.state.entering
     if batch.batch_size is not None or sequences.inputs is None:
         return batch.batch_size
+    if sequences.inputs.dtype.kind == "f" and sequences.inputs.ndim == 2:
+        return None  # the second axis may be that of features
     # If the state shares a length with the inputs, that axis may be the batch's, and the other one time.
     shared = entering is not None and set(sequences.inputs.shape) & set(entering.shape)
     return None if shared else sequences.batch_size

@@ -41,6 +41,8 @@ class HiddenStateGuard(Guard):
       contiguous batches, the first input of a row is the last target of the same row one batch earlier, or whatever
       else holds between inputs and targets within a batch. A state that no batch ended with, such as an encoder's or a
       learned initial state, is not reported. A training state in validation is an info, as it changes no parameter.
+    - RNN603: where the state is carried, the last target of each row is the row's own first input: targets were rolled
+      within the row. Whether rows continue is then not told.
     - RNN202: the entering state has no axis of the batch's size, or another shape than the state after the first time
       step. Zeros that are broadcast over the batch are an info.
     - RNN203: zeros enter every training batch although all rows continue the row before, which chance cannot explain.

@@ -1,0 +1,52 @@
+"""Counts of the kinds of state that enter the batches of a phase: zeros, one for all sequences, or carried."""
+
+from __future__ import annotations
+
+import attrs
+
+from rnncallbacks.core.plugin_state import state_field
+
+
+@attrs.define(eq=False)
+class EnteringStateCounts:
+    """In how many batches of one phase each kind of state entered.
+
+    Parameters
+    ----------
+    zeros:
+        Zeros.
+    shared:
+        One nonzero state for all sequences, as a learned initial state.
+    unknown_origin:
+        A nonzero state that no earlier batch ended with.
+    by_starts:
+        The final state of an earlier batch, where the loader's ``starts`` says which rows begin.
+    carried:
+        The final state of an earlier batch, without ``starts``.
+    undecided:
+        Batches of ``carried`` whose rows could not be compared.
+    """
+
+    zeros: int = state_field(0)
+    shared: int = state_field(0)
+    unknown_origin: int = state_field(0)
+    by_starts: int = state_field(0)
+    carried: int = state_field(0)
+    undecided: int = state_field(0)
+
+    @property
+    def batches(self) -> int:
+        return self.zeros + self.shared + self.unknown_origin + self.by_starts + self.carried
+
+    def text(self, rows: str) -> str:
+        """The counts in words; ``rows`` says which rows continued where states were carried."""
+        parts = {
+            "zeros": self.zeros,
+            "one state for all sequences": self.shared,
+            "a state that no earlier batch ended with": self.unknown_origin,
+            "zeros where the loader's starts begin a sequence": self.by_starts,
+            f"the state of an earlier batch ({rows})": self.carried,
+        }
+        return ", ".join(
+            f"{count} of {self.batches} batches entered with {what}" for what, count in parts.items() if count
+        )

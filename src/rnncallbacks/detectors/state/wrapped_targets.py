@@ -1,0 +1,55 @@
+"""RNN603, targets that wrap around: the last target of a row is the row's own first input, not the next row's."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rnncallbacks.alarms.finding import Finding
+from rnncallbacks.detectors.state.contiguity import ContiguityCounts
+from rnncallbacks.detectors.state.continuation import Continuation
+from rnncallbacks.detectors.state.inspected_batches import InspectedBatch
+from rnncallbacks.detectors.state.observed_state import BoolArray
+from rnncallbacks.detectors.state.row_ends import RowEnds
+from rnncallbacks.detectors.state.state_origin import StateOrigin
+from rnncallbacks.detectors.state.target_shift import equal_tokens
+
+
+def wrapping_rows(ends: RowEnds) -> BoolArray:
+    """Which rows have their own first input as last target, of shape (rows,); it then says nothing of the next row.
+
+    Example
+    -------
+    >>> from rnncallbacks.detectors.sequences import Sequences
+    >>> from rnncallbacks.detectors.state.row_ends import row_ends
+    >>> tokens = np.array([[0, 5], [1, 6], [2, 7]])
+    >>> wrapping_rows(row_ends(Sequences(tokens, np.roll(tokens, -1, axis=0), 0, None))).tolist()
+    [True, True]
+    """
+    if ends.last_targets is None or ends.last_targets.shape[2:] != ends.first_inputs.shape[2:]:
+        return np.zeros(ends.batch_size, dtype=np.bool_)
+    return equal_tokens(ends.last_targets[-1], ends.first_inputs[0])
+
+
+def count_wrapping(current: InspectedBatch, origin: StateOrigin, order: Continuation) -> int:
+    """How many rows do not continue, and follow a row whose last target is its own first input."""
+    if current.phase.shift.steps != 1 or origin.earlier.ends is None:
+        return 0
+    wrapping = wrapping_rows(origin.earlier.ends)[: len(order.known)]
+    return int((wrapping & order.known & ~order.continues & origin.rows[: len(wrapping)]).sum())
+
+
+def wrapped_targets(wrapping: int, counts: ContiguityCounts) -> Finding:
+    """The finding for targets that were rolled within each row; whether rows continue is then not known."""
+    message = (
+        f"the last target of a row is the row's own first input: in {wrapping} of {counts.rows} rows that carry "
+        "the state on, so targets wrap around; take them from the stream, not from the row"
+    )
+    evidence = {"wrapping_rows": wrapping, "rows": counts.rows, "batches": counts.batches}
+    return Finding(
+        "RNN603",
+        message,
+        evidence,
+        "warning",
+        cause="targets wrap around at the end of each row",
+        remedy="cut inputs and targets from one stream: the last target of a row is the first input of the next row",
+    )
