@@ -22,7 +22,7 @@ from rnncallbacks.detectors.gradient.accumulation import AccumulationDetector
 from rnncallbacks.detectors.gradient.directional import derivatives_of_batch
 from rnncallbacks.detectors.gradient.gradient_check import GradientCheckDetector
 from rnncallbacks.detectors.gradient.predicted_decrease import PredictedDecreaseDetector
-from rnncallbacks.detectors.gradient.zero_gradients import ZeroGradientDetector
+from rnncallbacks.detectors.gradient.zero_gradients import ZeroGradientDetector, without_effect
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -103,11 +103,16 @@ class CorrectnessChecks:
         if batch.closure is None:
             result = self._accumulation.look_without_closure(batch_number, batch, loss, gradients, params)
             yield self._noted(result)
-        if batch.closure is not None or self._gradients_are_wrong or repaired:
+        if self._gradients_are_wrong or repaired:
             self.stop_without_closure()
+        elif batch.closure is not None:  # which does not show a matrix that nothing uses
+            self._predicted_decrease.stop()
         result = CheckResult()
         if not self._zero_gradients.over:
-            result = CheckResult(finding=self._zero_gradients.look(batch_number, batch, gradients, params))
+            found = self._zero_gradients.look(batch_number, batch, gradients, params)
+            if found is not None and self._gradient_check.matches:
+                found = without_effect(str(found.evidence["array"]), batch_number)
+            result = CheckResult(finding=found)
         if result.finding is None and not self._predicted_decrease.over:
             cosine = updates.first_cosine
             finding = self._predicted_decrease.look(batch_number, batch, loss, gradients, params, cosine)

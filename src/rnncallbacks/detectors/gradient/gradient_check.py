@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
+import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.core.plugin_state import state_field
@@ -80,11 +81,17 @@ class GradientCheckDetector:
     _matching_lengths: int = state_field(0)  # batches whose gradient has its length, too
     _alarmed: list[str] = state_field(factory=list)  # the codes after which a batch was checked
     _alarm_pending: bool = state_field(False)
+    _wrong_pending: bool = state_field(False)  # the batch before did not match, and earlier ones did
 
     @property
     def confirming(self) -> bool:
         """Whether a factor was seen that this batch has to confirm."""
         return self._confirmations_missing > 0
+
+    @property
+    def matches(self) -> bool:
+        """Whether the gradient of a batch matched the loss."""
+        return self._matching_directions > 0
 
     def add_loss(self, loss: float) -> None:
         """Add the loss of a training batch; the first one is what later ones are compared with."""
@@ -139,10 +146,15 @@ class GradientCheckDetector:
             reason = "call run.backward before gradients are clipped"
             return CheckResult(checked={"RNN404": self._direction_matches()}, not_checked={"RNN405": reason})
         if error.kind == "correct":
+            self._wrong_pending = False
             self._matching_lengths += 1
             lengths = f"the length of {_gradients(self._matching_lengths)} agrees with central differences of the loss"
             return CheckResult(checked={"RNN404": self._direction_matches(), "RNN405": lengths})
-        return CheckResult(finding=wrong_gradient(error))
+        if self._matching_directions and not self._wrong_pending:
+            self._wrong_pending = self._alarm_pending = True  # one batch may lie on a kink
+            reason = f"of {self._matching_directions + 1} batches, the last one does not match the loss"
+            return CheckResult(cannot_tell={"RNN404": reason, "RNN405": reason})
+        return CheckResult(finding=name_aliased_states(wrong_gradient(error), batch.observed.get("hidden_states")))
 
     def _direction_matches(self) -> str:
         self._matching_directions += 1
@@ -174,6 +186,29 @@ class GradientCheckDetector:
         if finding is not None or ratio < 0.0:
             return CheckResult(finding=finding)
         return CheckResult(checked={"RNN404": self._direction_matches()})
+
+
+def name_aliased_states(finding: Finding, hidden_states: Any) -> Finding:
+    """The finding with the cause named where the observed hidden states are one array, appended at each step.
+
+    Example
+    -------
+    >>> state, finding = np.zeros(3), Finding("RNN404", "the gradient does not match the loss", {})
+    >>> name_aliased_states(finding, [state, state, state]).remedy
+    'append h.copy() at each step: an update in place changes every entry of the list'
+    """
+    if not isinstance(hidden_states, list | tuple) or len(hidden_states) < 3:
+        return finding
+    states = [state for state in hidden_states if isinstance(state, np.ndarray) and state.size]
+    if len(states) < 3 or not all(np.shares_memory(state, states[-1]) for state in states[1:]):
+        return finding
+    if any(state.shape != states[-1].shape or not np.array_equal(state, states[-1]) for state in states[1:]):
+        return finding
+    return attrs.evolve(
+        finding,
+        message=f"{finding.message}; {len(states) - 1} or more of the observed hidden states are one array",
+        remedy="append h.copy() at each step: an update in place changes every entry of the list",
+    )
 
 
 def _gradients(count: int) -> str:
@@ -219,6 +254,10 @@ def wrong_gradient(error: GradientError) -> Finding:
     if error.kind == "zero":
         headline, severity, numbers = f"{name} is zero, although the loss changes with it", "warning", ""
         remedy = f"compute {name} in the backward pass, or do not pass it to run.backward"
+    elif error.kind == "unused":
+        headline, severity = f"the loss does not depend on {error.array!r}", "warning"
+        numbers = "the forward pass does not use it, and its gradient is not zero; "
+        remedy = f"use {error.array!r} in the forward pass, or do not pass a gradient for it to run.backward"
     elif error.kind == "truncated":
         headline, severity = f"{name} lacks a part, as in truncated backpropagation", "info"
         remedy = "go back to the first time step of the batch, unless truncation is intended"
@@ -226,11 +265,20 @@ def wrong_gradient(error: GradientError) -> Finding:
         remedy = f"compare {name} with finite differences; look for a missing transpose or term"
     return Finding(
         "RNN404",
-        f"{headline}: {numbers}cosine of all arrays with the true gradient {error.cosine:.2f} (expected 1)",
+        f"{headline}: {numbers}cosine of all arrays with the true gradient {error.cosine:.2f} (expected 1)"
+        + _named_arrays_of(error),
         {"cosine": error.cosine, "expected": 1.0, "array": error.array, "ratio": error.array_ratio},
         severity,
         remedy=remedy,
     )
+
+
+def _named_arrays_of(error: GradientError) -> str:
+    """The other arrays that are wrong, and the arrays that are right, at the end of a message."""
+    if error.kind == "truncated":
+        return ""
+    wrong = f"; wrong as well: {', '.join(map(repr, error.others))}" if error.others else ""
+    return wrong + (f"; right: {', '.join(map(repr, error.right))}" if error.right else "")
 
 
 def wrong_factor(ratio: float, count_name: str, count: float, *, follows_gradient: bool) -> Finding:

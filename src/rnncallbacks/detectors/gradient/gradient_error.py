@@ -15,13 +15,12 @@ from typing import Literal
 import attrs
 import numpy as np
 
-from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.detectors.gradient.central_difference import (
     CentralDifference,
     DirectionalComparison,
     root_mean_square,
 )
-from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
+from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives, is_matrix
 
 
 @attrs.frozen(kw_only=True)
@@ -54,13 +53,19 @@ class GradientErrorThresholds:
     """Factor of the second step length at which the change has to be in proportion. Chosen by eye."""
     proportion_of_zero: tuple[float, float] = (0.8, 1.25)
     """Range of the ratio of the two changes to the ratio of the step lengths. Chosen by eye."""
+    error_of_others: float = 0.1
+    """Relative error over that of the worst array, above which an array lacks something, too. Truncation shortens the
+    gradient of every array before the recurrence, so that at least two do, one of them a matrix. Chosen by eye."""
+    predicted_of_unused: float = 10.0
+    """Predicted change of the loss, in rounding errors, that an array without effect would have shown. Chosen by
+    eye."""
     rounding_errors_of_array: float = 3.0
     """Error of an array, in rounding errors, below which it is none. Chosen by eye."""
 
 
 GRADIENT_ERROR_THRESHOLDS = GradientErrorThresholds()
 
-Kind = Literal["correct", "scaled", "zero", "truncated", "wrong", "inconclusive"]
+Kind = Literal["correct", "scaled", "zero", "truncated", "unused", "wrong", "inconclusive"]
 
 
 @attrs.frozen(kw_only=True)
@@ -71,7 +76,8 @@ class GradientError:
     ----------
     kind:
         "correct"; "scaled": correct but for one factor; "zero": correct but for arrays whose gradient is zero;
-        "truncated": what truncated backpropagation computes; "wrong"; or "inconclusive".
+        "truncated": what truncated backpropagation computes; "unused": not zero for an array without effect on the
+        loss; "wrong"; or "inconclusive".
     ratio:
         The true over the reported directional derivative along the reported gradient, 1 if correct.
     cosine:
@@ -80,6 +86,10 @@ class GradientError:
         The name of the array with the largest relative error; empty if no array was compared alone.
     array_ratio:
         The ratio along this array's gradient.
+    others:
+        The names of the other arrays that are wrong.
+    right:
+        The names of the arrays that are right.
     """
 
     kind: Kind
@@ -87,6 +97,8 @@ class GradientError:
     cosine: float = 1.0
     array: str = ""
     array_ratio: float = 1.0
+    others: tuple[str, ...] = ()
+    right: tuple[str, ...] = ()
 
 
 def classify_gradient(
@@ -251,28 +263,57 @@ def _locate(
         _array_error(derivatives, names, step_factor, scale, thresholds)
         for names in _groups(list(derivatives.params), thresholds.groups_of_arrays)
     ]
-    worst = max(errors, key=lambda one: one.relative_error)
-    if len(worst.names) > 1:
-        alone = [_array_error(derivatives, (name,), step_factor, scale, thresholds) for name in worst.names]
-        worst = max(alone, key=lambda one: one.relative_error)
-    if worst.has_no_effect:
-        raise ClosureError(f"the closure does not see the parameter {worst.names[0]!r}")
+    errors = [one for group in errors for one in _split(group, derivatives, step_factor, scale, thresholds)]
+    worst = max(errors, key=lambda one: (one.has_no_effect, one.relative_error))
     square = sum(one.norm**2 for one in errors)
     true_square = sum(one.true_norm**2 for one in errors)
     product = sum(one.ratio * one.norm**2 for one in errors)
     cosine = min(max(product / math.sqrt(square * true_square), -1.0), 1.0) if true_square else 0.0
     wrong = [one for one in errors if one.relative_error > thresholds.relative_error_of_array]
-    lowest, highest = thresholds.ratios_of_truncated
-    kind: Literal["zero", "truncated", "wrong"] = "wrong"
-    if wrong and all(one.norm == 0.0 for one in wrong):
+    kind: Literal["zero", "truncated", "unused", "wrong"] = "wrong"
+    if worst.has_no_effect:
+        kind = "unused"
+    elif wrong and all(one.norm == 0.0 for one in wrong):
         kind = "zero"
-    elif cosine > thresholds.cosine_of_truncated and all(
-        one.norm > 0.0 and lowest < one.ratio < highest for one in (worst, *errors)
-    ):
+    elif cosine > thresholds.cosine_of_truncated and _all_lack_a_part(errors, worst, derivatives, thresholds):
         kind = "truncated"
     return GradientError(
-        kind=kind, ratio=product / square, cosine=cosine, array=worst.names[0], array_ratio=worst.ratio
+        kind=kind,
+        ratio=product / square,
+        cosine=cosine,
+        array=worst.names[0],
+        array_ratio=worst.ratio,
+        others=tuple(name for one in wrong if one is not worst for name in one.names),
+        right=tuple(name for one in errors if one is not worst and one not in wrong for name in one.names),
     )
+
+
+def _split(
+    group: _ArrayError,
+    derivatives: DirectionalDerivatives,
+    step_factor: float,
+    scale: float,
+    thresholds: GradientErrorThresholds,
+) -> list[_ArrayError]:
+    """The arrays of a group one by one if the group is wrong, else the group."""
+    if len(group.names) == 1 or group.relative_error <= thresholds.relative_error_of_array:
+        return [group]
+    return [_array_error(derivatives, (name,), step_factor, scale, thresholds) for name in group.names]
+
+
+def _all_lack_a_part(
+    errors: list[_ArrayError],
+    worst: _ArrayError,
+    derivatives: DirectionalDerivatives,
+    thresholds: GradientErrorThresholds,
+) -> bool:
+    """Whether the arrays before the recurrence lack a part of their gradient, and no array has another error."""
+    lowest, highest = thresholds.ratios_of_truncated
+    if not all(one.norm > 0.0 and lowest < one.ratio < highest for one in errors):
+        return False
+    lacking = [one for one in errors if one.relative_error > thresholds.error_of_others * worst.relative_error]
+    names = [name for one in lacking for name in one.names]
+    return len(names) > 1 and any(is_matrix(derivatives.params[name]) for name in names)
 
 
 def _array_error(
@@ -294,7 +335,9 @@ def _array_error(
     rounding = derivatives.rounding_error * scale * size / min(one.unit for one in random)
     if error < thresholds.rounding_errors_of_array * rounding:
         error = 0.0
-    has_no_effect = norm > 0.0 and all(one.change == 0.0 == one.second_difference for one in (along, *random))
+    unmoved = all(one.change == 0.0 == one.second_difference for one in (along, *random))
+    visible = abs(along.predicted) > thresholds.predicted_of_unused * derivatives.rounding_error
+    has_no_effect = unmoved and visible
     return _ArrayError(names, norm, ratio, max(error, abs(ratio - 1.0) * norm), has_no_effect)
 
 

@@ -105,6 +105,25 @@ def always_zero(names: list[str], batches: int) -> Finding:
     )
 
 
+def without_effect(name: str, batches: int) -> Finding:
+    """RNN404, for a matrix whose gradient is zero and rightly so: the loss does not depend on it.
+
+    Example
+    -------
+    >>> print(without_effect("Whh", 11).message)
+    the loss does not depend on the matrix 'Whh': its gradient is exactly zero in each of the first 11 batches, and
+    matches the loss; if it is the recurrent matrix, the state of the step before is not used
+    """
+    return Finding(
+        "RNN404",
+        f"the loss does not depend on the matrix {name!r}: its gradient is exactly zero in each of the first {batches} "
+        "batches, and matches the loss; if it is the recurrent matrix, the state of the step before is not used",
+        {"array": name, "ratio": 0.0, "expected": 1.0, "batches": batches},
+        "warning",
+        remedy=f"use {name!r} in the forward pass: let each step get the state that the step before returned",
+    )
+
+
 def _may_be_single_steps(batch: Batch) -> bool:
     """Whether the sequences of a batch may have one step only."""
     shown = sequences_of(batch)
