@@ -12,6 +12,7 @@ from rnncallbacks.detectors.gradient.gradient_check import (
     GRADIENT_CHECK_THRESHOLDS,
     GradientCheckDetector,
     count_of_ratio,
+    name_aliased_states,
     wrong_factor,
     wrong_gradient,
 )
@@ -150,3 +151,27 @@ def test_the_first_alarm_of_a_loss_or_update_code_has_the_next_batch_checked():
     assert "the gradient of 1 batch agrees" in result.checked["RNN404"]
     detector.add_alarm("RNN602")
     assert not detector.due(38, 1.0)
+
+
+def wrong_derivatives():
+    right = derivatives()
+    return right.with_gradients({"w": right.gradients["w"], "b": right.gradients["b"][::-1].copy()})
+
+
+def test_one_batch_that_does_not_match_after_others_that_did_is_no_error():
+    detector = GradientCheckDetector()
+    detector.add_loss(1.0)
+    detector.look(derivatives(), BATCH, first_cosine=1.0)
+    result = detector.look(wrong_derivatives(), BATCH, first_cosine=1.0)
+    assert (result.finding, set(result.cannot_tell)) == (None, {"RNN404", "RNN405"})
+    assert detector.due(38, 1.0)  # the next batch decides
+    assert detector.look(wrong_derivatives(), BATCH, first_cosine=1.0).finding.evidence["array"] == "b"
+
+
+def test_one_state_appended_at_each_step_is_named():
+    state = np.ones((4, 2))
+    finding = wrong_gradient(GradientError(kind="wrong", cosine=0.2, array="w"))
+    aliased = name_aliased_states(finding, [np.zeros((4, 2)), *[state] * 6])
+    assert "h.copy()" in aliased.remedy
+    assert name_aliased_states(finding, [state.copy() for _ in range(6)]) is finding
+    assert name_aliased_states(finding, None) is finding

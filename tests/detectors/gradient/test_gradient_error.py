@@ -114,3 +114,35 @@ def test_parameters_are_put_back_whatever_happens(error):
     with pytest.raises(error):
         spoil()
     assert [one.tobytes() for one in weights] == before
+
+
+def two_layers(*, uses_b1=True):
+    """A tanh layer and a linear one with their gradients; without ``uses_b1`` the second bias stands for the first."""
+    generator = np.random.default_rng(0)
+    shapes = {"w1": (5, 4), "b1": (5, 1), "w2": (5, 5), "b2": (5, 1)}
+    params = {name: generator.normal(size=shape) for name, shape in shapes.items()}
+    x, y = generator.normal(size=(4, 8)), 4.0 * generator.normal(size=(5, 8))
+
+    def forward():
+        h = np.tanh(params["w1"] @ x + params["b1" if uses_b1 else "b2"])
+        return h, params["w2"] @ h + params["b2"] - y
+
+    h, errors = forward()
+    d = 2.0 * errors / errors.size
+    z = params["w2"].T @ d * (1.0 - h**2)
+    grads = {"w1": z @ x.T, "b1": z.sum(1, keepdims=True), "w2": d @ h.T, "b2": d.sum(1, keepdims=True)}
+    return lambda: float((forward()[1] ** 2).mean()), params, grads, float((errors**2).mean())
+
+
+def test_an_array_that_the_loss_never_reads_is_named_and_the_rest_is_checked():
+    error = error_of(*two_layers(uses_b1=False))
+    assert (error.kind, error.array, error.others, error.right) == ("unused", "b1", ("b2",), ("w1", "w2"))
+
+
+@pytest.mark.parametrize("name", ["b1", "b2", "w1", "w2"])
+def test_one_array_that_is_too_short_is_no_truncation(name):
+    closure, params, gradients, loss = two_layers()
+    gradients[name] = gradients[name] / 1.8
+    error = error_of(closure, params, gradients, loss)
+    assert (error.kind, error.array, error.others) == ("wrong", name, ())
+    assert set(error.right) == set(params) - {name}

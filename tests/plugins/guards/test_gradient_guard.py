@@ -670,3 +670,44 @@ def test_options_out_of_range(wrong):
     (name,) = wrong
     with pytest.raises(OptionError, match=f"GradientGuard: {name}: expected .*, got"):
         GradientGuard(**wrong)
+
+
+@pytest.mark.parametrize("closure", [False, True])
+def test_a_recurrent_matrix_that_the_loss_does_not_depend_on_is_named(closure):
+    generator = np.random.default_rng(0)
+    params = {name: generator.normal(0.0, 0.4, size) for name, size in {"u": (6, 3), "w": (6, 6), "v": (2, 6)}.items()}
+
+    def forward(steps, state):
+        return [np.tanh(params["u"] @ step + params["w"] @ state) for step in steps]  # state is never replaced
+
+    with Run(params, plugins=[GradientGuard()], learning_rate=0.05) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(range(30)):
+                steps, target, state = generator.normal(size=(5, 3, 8)), generator.normal(size=(2, 8)), np.zeros((6, 8))
+
+                def loss_of(steps=steps, target=target, state=state):
+                    return float(((params["v"] @ forward(steps, state)[-1] - target) ** 2).mean())
+
+                hidden = forward(steps, state)[-1]
+                errors = (params["v"] @ hidden - target) / 8.0
+                before = params["v"].T @ errors * (1.0 - hidden**2)
+                grads = {"u": before @ steps[-1].T, "w": before @ state.T, "v": errors @ hidden.T}
+                grads = run.backward(loss_of(), grads, closure=PureFunction(loss_of) if closure else None)
+                for name, grad in grads.items():
+                    params[name] -= run.learning_rate * grad
+    (alarm,) = run.alarms
+    assert (alarm.code, alarm.severity, alarm.evidence["array"]) == ("RNN404", "warning", "w")
+
+
+@pytest.mark.parametrize("clip", [lambda g: np.clip(g, -3.7, 3.7), lambda g: 6.0 * g / np.linalg.norm(g)])
+def test_a_gradient_that_came_clipped_is_no_explosion(clip):
+    params = {"w": np.full(9, 0.2)}
+    with Run(params, plugins=[GradientGuard()], learning_rate=0.5) as run:
+        for _ in run.epochs(1):
+            for number in run.batches(range(40)):
+                away = float(np.abs(params["w"] - 0.2).max())
+                wall = clip(np.linspace(1e3, 2e3, 9)) if number > 9 else np.full(9, 0.001)
+                run.backward(1.0 + away, {"w": wall})
+                params["w"] -= run.learning_rate * wall
+    assert "RNN401" not in [alarm.code for alarm in run.alarms]
+    assert "scaled down before the update" in run.diagnosis.passed["RNN401"]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import attrs
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.arrays import Array
 from rnncallbacks.core.plugin_state import reset_state, state_field
+from rnncallbacks.detectors.gradient.clipped import find_clipping
 from rnncallbacks.detectors.gradient.update_tracker import MeasuredUpdate
 from rnncallbacks.detectors.update.metrics import is_proportional
+from rnncallbacks.gradients import global_norm
 
 
 @attrs.frozen(kw_only=True)
@@ -37,6 +41,9 @@ class ExplodingGradientThresholds:
     clipped_update: float = 1.0
     """Size that the clipped update would have had relative to the initial parameters, at most: otherwise clipping would
     not help, and the learning rate is too high."""
+    largest_clipping_bound: float = 20.0
+    """Bound at which the entries or the norm of a gradient were clipped, relative to ``max_norm``, up to which this
+    counts as clipping: 100 for the usual norm of 5. Chosen by eye."""
     measured_updates: int = 20
     """Updates of gradients above the bound that are all measured; after them only those of larger gradients than have
     proved harmless, to bound the copies of the parameters."""
@@ -71,6 +78,7 @@ class ExplodingGradientDetector:
     stopped: bool = state_field(False)
     measured_updates: int = state_field(0)
     clipped_updates: int = state_field(0)
+    _clipped: bool = state_field(False)  # whether the gradient of the batch just added is
     largest_norm: float = state_field(0.0)
     _recent_losses: list[float] = state_field(factory=list)
     _above_bound: list[bool] = state_field(factory=list)
@@ -88,6 +96,7 @@ class ExplodingGradientDetector:
 
     def look(self, loss: float, norm: float, max_norm: float) -> Finding | None:
         """Add a batch before its update; returns a finding about the update of the batch before."""
+        self._clipped = False
         finding = self._judge_pending(loss, max_norm)
         if finding is not None:
             reset_state(self)
@@ -110,7 +119,7 @@ class ExplodingGradientDetector:
 
     def wants_update(self, norm: float) -> bool:
         """Whether the update of the batch just added, whose gradient has this norm, is to be measured."""
-        if self.stopped or self._above_bound[-1:] != [True]:
+        if self.stopped or self._clipped or self._above_bound[-1:] != [True]:
             return False
         limits = self.thresholds
         return self.measured_updates < limits.measured_updates or norm > limits.harmless_multiple * self._harmless_norm
@@ -122,7 +131,7 @@ class ExplodingGradientDetector:
         if not self.wants_update(update.gradient_norm):
             return
         if update.scaled_down:
-            self.add_clipped_update()
+            self.clipped_updates += 1
             return
         self.measured_updates += 1
         limits = self.thresholds
@@ -132,9 +141,20 @@ class ExplodingGradientDetector:
         else:
             self._harmless_norm = max(self._harmless_norm, update.gradient_norm)
 
+    def came_clipped(self, gradients: Mapping[str, Array], max_norm: float) -> bool:
+        """Whether entries of the gradients, or a norm, lie at a bound that somebody chose to prevent explosions."""
+        bounds, largest = find_clipping(gradients), self.thresholds.largest_clipping_bound * max_norm
+        found = [bound for bound in (bounds.norm, bounds.value) if bound is not None]
+        found += [global_norm([gradients[name]]) for name in bounds.arrays]
+        return any(bound <= largest for bound in found)
+
     def add_clipped_update(self) -> None:
-        """Add that the script or a plugin clips the gradient of the batch just added before its update."""
+        """Add that the script or a plugin clips the gradient of the batch just added before its update.
+
+        Its update is then not wanted.
+        """
         self.clipped_updates += 1
+        self._clipped = True
 
     def coverage(self, params: object, first_cosine: float, max_norm: float) -> CheckResult:
         """What was compared with the bound, and how often; ``first_cosine`` is NaN if no update was measured."""

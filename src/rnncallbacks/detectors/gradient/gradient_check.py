@@ -257,7 +257,9 @@ def wrong_gradient(error: GradientError) -> Finding:
     elif error.kind == "unused":
         headline, severity = f"the loss does not depend on {error.array!r}", "warning"
         numbers = "the forward pass does not use it, and its gradient is not zero; "
-        remedy = f"use {error.array!r} in the forward pass, or do not pass a gradient for it to run.backward"
+        remedy = (
+            f"use {error.array!r} in the forward pass, and let the closure read it from the container of Run(params)"
+        )
     elif error.kind == "truncated":
         headline, severity = f"{name} lacks a part, as in truncated backpropagation", "info"
         remedy = "go back to the first time step of the batch, unless truncation is intended"

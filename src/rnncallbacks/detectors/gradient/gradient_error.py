@@ -9,14 +9,12 @@ of the loss confirm a correct gradient. Only if they do not, each array is compa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Literal
 
 import attrs
-import numpy as np
 
+from rnncallbacks.detectors.gradient.array_errors import ARRAY_ERROR_THRESHOLDS, ArrayError, array_errors
 from rnncallbacks.detectors.gradient.central_difference import (
-    CentralDifference,
     DirectionalComparison,
     root_mean_square,
 )
@@ -27,12 +25,6 @@ from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives, 
 class GradientErrorThresholds:
     """How errors of gradients are told apart."""
 
-    groups_of_arrays: int = 8
-    """Arrays, or groups of arrays in larger networks, that are compared alone. Chosen by eye."""
-    random_directions_per_array: int = 3
-    """Directions of random signs along which each of them is compared. Chosen by eye."""
-    relative_error_of_array: float = 0.1
-    """Norm of an array's error over that of its gradient, above which the array counts as wrong. Chosen by eye."""
     smallest_factor_error: float = 0.25
     """Distance of a common factor from 1, below which it is none: kinks, weight decay and truncation cause as much.
     Chosen by eye."""
@@ -56,11 +48,6 @@ class GradientErrorThresholds:
     error_of_others: float = 0.1
     """Relative error over that of the worst array, above which an array lacks something, too. Truncation shortens the
     gradient of every array before the recurrence, so that at least two do, one of them a matrix. Chosen by eye."""
-    predicted_of_unused: float = 10.0
-    """Predicted change of the loss, in rounding errors, that an array without effect would have shown. Chosen by
-    eye."""
-    rounding_errors_of_array: float = 3.0
-    """Error of an array, in rounding errors, below which it is none. Chosen by eye."""
 
 
 GRADIENT_ERROR_THRESHOLDS = GradientErrorThresholds()
@@ -113,6 +100,7 @@ def classify_gradient(
 
     Example
     -------
+    >>> import numpy as np
     >>> weights = {"w": np.array([1.0, 2.0])}
     >>> loss = lambda: float((weights["w"] ** 2).sum())
     >>> classify_gradient(DirectionalDerivatives(loss, weights, {"w": 2.0 * weights["w"]}, loss())).kind
@@ -155,6 +143,7 @@ def predicts_change(derivatives: DirectionalDerivatives, ratio: float = 1.0) -> 
 
     Example
     -------
+    >>> import numpy as np
     >>> weights = {"w": np.array([1.0, 2.0])}
     >>> loss = lambda: float((weights["w"] ** 2).sum())
     >>> derivatives = DirectionalDerivatives(loss, weights, {"w": weights["w"].copy()}, loss())
@@ -236,40 +225,17 @@ def _is_weight_decay(derivatives: DirectionalDerivatives, comparison: Directiona
     return False
 
 
-@attrs.frozen
-class _ArrayError:
-    """The gradient of one array or of a group: its norm, the ratio along it, and the norm of its error."""
-
-    names: tuple[str, ...]
-    norm: float
-    ratio: float
-    error: float
-    has_no_effect: bool
-
-    @property
-    def true_norm(self) -> float:
-        return math.sqrt(max(self.norm**2 * (2.0 * self.ratio - 1.0) + self.error**2, 0.0))
-
-    @property
-    def relative_error(self) -> float:
-        return self.error / max(self.norm, self.true_norm, 1e-300)
-
-
 def _locate(
     derivatives: DirectionalDerivatives, step_factor: float, scale: float, thresholds: GradientErrorThresholds
 ) -> GradientError:
     """Compare each array alone, and say in which way the gradients are not correct."""
-    errors = [
-        _array_error(derivatives, names, step_factor, scale, thresholds)
-        for names in _groups(list(derivatives.params), thresholds.groups_of_arrays)
-    ]
-    errors = [one for group in errors for one in _split(group, derivatives, step_factor, scale, thresholds)]
+    errors = array_errors(derivatives, step_factor, scale)
     worst = max(errors, key=lambda one: (one.has_no_effect, one.relative_error))
     square = sum(one.norm**2 for one in errors)
     true_square = sum(one.true_norm**2 for one in errors)
     product = sum(one.ratio * one.norm**2 for one in errors)
     cosine = min(max(product / math.sqrt(square * true_square), -1.0), 1.0) if true_square else 0.0
-    wrong = [one for one in errors if one.relative_error > thresholds.relative_error_of_array]
+    wrong = [one for one in errors if one.relative_error > ARRAY_ERROR_THRESHOLDS.relative_error_of_array]
     kind: Literal["zero", "truncated", "unused", "wrong"] = "wrong"
     if worst.has_no_effect:
         kind = "unused"
@@ -288,22 +254,9 @@ def _locate(
     )
 
 
-def _split(
-    group: _ArrayError,
-    derivatives: DirectionalDerivatives,
-    step_factor: float,
-    scale: float,
-    thresholds: GradientErrorThresholds,
-) -> list[_ArrayError]:
-    """The arrays of a group one by one if the group is wrong, else the group."""
-    if len(group.names) == 1 or group.relative_error <= thresholds.relative_error_of_array:
-        return [group]
-    return [_array_error(derivatives, (name,), step_factor, scale, thresholds) for name in group.names]
-
-
 def _all_lack_a_part(
-    errors: list[_ArrayError],
-    worst: _ArrayError,
+    errors: list[ArrayError],
+    worst: ArrayError,
     derivatives: DirectionalDerivatives,
     thresholds: GradientErrorThresholds,
 ) -> bool:
@@ -314,33 +267,3 @@ def _all_lack_a_part(
     lacking = [one for one in errors if one.relative_error > thresholds.error_of_others * worst.relative_error]
     names = [name for one in lacking for name in one.names]
     return len(names) > 1 and any(is_matrix(derivatives.params[name]) for name in names)
-
-
-def _array_error(
-    derivatives: DirectionalDerivatives,
-    names: tuple[str, ...],
-    step_factor: float,
-    scale: float,
-    thresholds: GradientErrorThresholds,
-) -> _ArrayError:
-    norm = math.sqrt(sum(derivatives.norms[name] ** 2 for name in names))
-    none = CentralDifference(0.0, 0.0, 0.0, (0.0, 0.0), 1.0)
-    along = derivatives.along_gradient(names, step_factor, scale) if norm else none
-    seeds = range(thresholds.random_directions_per_array)
-    random = [derivatives.along_random_signs(names, step_factor, scale, seed) for seed in seeds]
-    ratio = along.change / along.predicted if along.predicted else 1.0
-    # The mean square of the errors along random signs is the squared norm of the gradient's error.
-    size = max(norm, derivatives.norm_floor)
-    error = root_mean_square([one.error() for one in random]) * scale * size
-    rounding = derivatives.rounding_error * scale * size / min(one.unit for one in random)
-    if error < thresholds.rounding_errors_of_array * rounding:
-        error = 0.0
-    unmoved = all(one.change == 0.0 == one.second_difference for one in (along, *random))
-    visible = abs(along.predicted) > thresholds.predicted_of_unused * derivatives.rounding_error
-    has_no_effect = unmoved and visible
-    return _ArrayError(names, norm, ratio, max(error, abs(ratio - 1.0) * norm), has_no_effect)
-
-
-def _groups(names: list[str], count: int) -> Iterator[tuple[str, ...]]:
-    for places in np.array_split(np.arange(len(names)), min(count, len(names))):
-        yield tuple(names[place] for place in places)

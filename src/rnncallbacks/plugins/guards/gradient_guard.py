@@ -13,7 +13,6 @@ from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.gradient.clipped import ClippingBounds, find_clipping
 from rnncallbacks.detectors.gradient.correctness import CorrectnessChecks
 from rnncallbacks.detectors.gradient.exploding import ExplodingGradientDetector
 from rnncallbacks.detectors.gradient.update_tracker import UpdateTracker
@@ -146,7 +145,7 @@ class GradientGuard(Guard):
         if not wanted and not self._exploding.wants_update(norm):
             return
         clipped = global_norm(grads.arrays) < self._updates.thresholds.unclipped_share * norm
-        if self._exploding.wants_update(norm) and (clipped or find_clipping(grads) != ClippingBounds()):
+        if self._exploding.wants_update(norm) and (clipped or self._exploding.came_clipped(grads, self.max_norm)):
             self._exploding.add_clipped_update()
             clipped = True
         if wanted or not clipped:
