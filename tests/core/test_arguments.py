@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from rnncallbacks.core.arguments import as_count, as_loss, describe
-from rnncallbacks.errors import LossError, OptionError
+from rnncallbacks.core.arguments import as_count, as_loss, check_floating, describe
+from rnncallbacks.errors import ContainerError, LossError, OptionError
 
 
 @pytest.mark.parametrize("loss", [1.5, np.float32(1.5), np.float64(1.5), np.array(1.5), np.array(1.5, dtype="float16")])
@@ -56,3 +56,10 @@ def test_no_other_count_passes(value: object) -> None:
 
 def test_a_long_value_is_described_in_few_words() -> None:
     assert len(describe(list(range(10_000)))) < 60
+
+
+def test_a_parameter_of_integers_with_a_gradient_is_refused_by_name() -> None:
+    params, gradients = {"w": np.array([[1, 2]]), "seen": np.array([0])}, {"w": np.zeros((1, 2))}
+    with pytest.raises(ContainerError, match="'w' has dtype int"):
+        check_floating(params, gradients)
+    check_floating({"w": params["w"].astype(np.float32), "seen": params["seen"]}, gradients)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numbers
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from rnncallbacks.arrays import Array, named_arrays
 from rnncallbacks.core.history import Value
-from rnncallbacks.errors import LossError, OptionError, RunStateError
+from rnncallbacks.errors import ContainerError, LossError, OptionError, RunStateError
 
 
 def as_loss(loss: Any, call: str) -> float:
@@ -30,6 +31,22 @@ def as_loss(loss: Any, call: str) -> float:
             hint="average over time steps and sequences first, for example losses.mean()",
         )
     return float(number)
+
+
+def check_floating(params: object, gradients: Mapping[str, Array]) -> None:
+    """Refuse a parameter of integers that has a gradient: its updates would be truncated.
+
+    Raises
+    ------
+    ContainerError
+        The message names the parameter.
+    """
+    for name, array in ({} if params is None else named_arrays(params)).items():
+        if name in gradients and array.dtype.kind != "f":
+            raise ContainerError(
+                f"params: {name!r} has dtype {array.dtype}, expected a floating dtype: updates would be truncated",
+                hint=f"write {name} = {name}.astype(float) before the run",
+            )
 
 
 def as_count(value: Any, call: str, name: str) -> int:

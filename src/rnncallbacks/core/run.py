@@ -11,7 +11,7 @@ import numpy.typing as npt
 from rnncallbacks.alarms.alarm import Action, Alarm, AlarmRaised, make_alarm
 from rnncallbacks.alarms.catalogue import Severity
 from rnncallbacks.alarms.diagnosis import Repair
-from rnncallbacks.core.arguments import as_closure, as_count, as_epochs, as_phase
+from rnncallbacks.core.arguments import as_closure, as_count, as_epochs, as_phase, check_floating
 from rnncallbacks.core.batch import Batch, EpochSummary
 from rnncallbacks.core.hidden_state import Zeros
 from rnncallbacks.core.loader_pass import LoaderPass
@@ -215,6 +215,7 @@ class Run(RunState):
         gradients = Gradients(grads)
         if self._gradients is None:
             gradients.check_shapes(self._param_shapes)
+            check_floating(self.params, gradients)
         else:
             gradients.check_same_structure(self._gradients)
         closure = as_closure(closure)
