@@ -325,6 +325,17 @@ def test_a_preset_that_nobody_knows():
     ]
 
 
+def test_what_is_recommended_stops_a_run_at_non_finite_values_only():
+    actions = {
+        (name, option): getattr(plugin, option)
+        for name, plugin in recommended().items()
+        for option in ("action", "divergence_action")
+        if hasattr(plugin, option)
+    }
+    assert {place for place, action in actions.items() if action != "warn"} == {("divergence_alarm", "action")}
+    assert len(actions) >= 9
+
+
 @pytest.mark.parametrize("option", ["action", "divergence_action"])
 def test_whoever_asks_for_a_repair_gets_the_plugin_that_does_it(option):
     plugins = load_plugins({"plugins": {"divergence_alarm": {option: "repair"}}})
