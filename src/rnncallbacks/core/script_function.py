@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -174,7 +175,8 @@ class ScriptClosure:
 
     def __init__(self, function: Callable[[], Any], batch: Batch, roots: Roots, trust: ClosureTrust) -> None:
         self._function = ScriptFunction(function, roots)
-        self._batch = batch
+        # A batch and its closure that held each other would wait for the garbage collector, a batch's arrays with them.
+        self._batch = weakref.ref(batch)
         self._trust = trust
 
     def __call__(self) -> float:
@@ -219,7 +221,9 @@ class ScriptClosure:
 
     def _reject(self, reason: str) -> ClosureError:
         self._trust.reject(reason)
-        self._batch.closure, self._batch.no_closure = None, reason
+        batch = self._batch()
+        if batch is not None:
+            batch.closure, batch.no_closure = None, reason
         return ClosureError(reason)
 
 
