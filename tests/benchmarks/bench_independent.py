@@ -4,7 +4,8 @@
     python tests/benchmarks/bench_independent.py --case rate_x30/lists/parity/gru/adam/0/bare
 
 A run of a fault or trap has a combination of style, task, cell, optimizer and seed, and is repeated with each level of
-evidence. Results in the JSON file are not measured again. Delete the file after a change to a guard.
+evidence. Where a fault does no harm, other combinations are tried. Results in the JSON file are not measured again.
+Delete the file after a change to a guard.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
 from itertools import count, islice
 from multiprocessing import Pool
@@ -32,7 +34,6 @@ from rnncallbacks.testing.independent import (
     INDEPENDENT_HEALTHY,
     INDEPENDENT_TRAPS,
     IndependentCase,
-    IndependentFault,
     IndependentOutcome,
     Split,
     named_fault,
@@ -46,10 +47,15 @@ HEALTHY_SHARE = 4
 """One healthy run for so many runs of faults and traps."""
 
 
-def plan(split: Split, size: int, seed: int, only: list[str]) -> list[Key]:
-    """The combinations of a slice: each fault and trap in turn, with a random style, task, cell, optimizer and seed.
+CANDIDATES = 3
+"""Combinations that are tried until a fault does harm."""
 
-    Seeds of the split "tune" are even, those of "report" odd.
+
+def plan(split: Split, size: int, seed: int, only: list[str]) -> list[tuple[Key, ...]]:
+    """Each fault and trap in turn, with random styles, tasks, cells, optimizers and seeds.
+
+    A fault has several candidates, of which the first one that is harmful counts. Seeds of the split "tune" are even,
+    those of "report" odd.
     """
     variants = [*INDEPENDENT_FAULTS.values(), *INDEPENDENT_TRAPS.values()]
     variants += [INDEPENDENT_HEALTHY] * (len(variants) // HEALTHY_SHARE)
@@ -57,60 +63,59 @@ def plan(split: Split, size: int, seed: int, only: list[str]) -> list[Key]:
         one for one in variants if (not only or one.name in only) and any(True for _ in one.combinations(split))
     ]
 
-    def keys() -> Any:
+    def slots() -> Iterator[tuple[Key, ...]]:
         for number in count():
             turn = Random(f"{split} {seed} {number}")
             for variant in turn.sample(variants, len(variants)):
-                yield _key(variant, split, turn, 2 * (1000 * seed + number) + (split == "report"))
+                every = list(variant.combinations(split))
+                chosen = turn.sample(every, 1 if variant.healthy else min(CANDIDATES, len(every)))
+                yield tuple((variant.name, *one, 2 * (1000 * seed + number) + (split == "report")) for one in chosen)
 
-    chosen: dict[Key, None] = {}
-    for key in islice(keys(), 20 * size):
-        chosen[key] = None
-        if len(chosen) == size:
-            break
-    return list(chosen)
+    # Few combinations of a fault may be drawn twice.
+    return list(islice(dict.fromkeys(islice(slots(), 20 * size)), size))
 
 
-def _key(variant: IndependentFault, split: Split, turn: Random, seed: int) -> Key:
-    return (variant.name, *turn.choice(list(variant.combinations(split))), seed)
-
-
-def measure(plugins: str, key: Key) -> tuple[Key, dict[str, Any]]:
-    """The loss of the healthy twin, and the outcome with each level of evidence."""
+def measure(plugins: str, candidates: tuple[Key, ...]) -> dict[str, Any]:
+    """The outcomes of the first harmful candidate with each level of evidence, or of the last one without levels."""
     started = time.process_time()
-    levels = named_fault(key[0]).levels
-    cases = [IndependentCase(*key, level) for level in levels]  # type: ignore[arg-type]
-    entry: dict[str, Any] = {"twin_loss": cases[0].twin_loss(), "outcomes": {}, "crashes": {}}
-    for case in cases:
-        given = recommended() if plugins == "recommended" else shipped_guards()
-        try:
-            fields = attrs.asdict(run_independent_case(case, given), recurse=True)
-        except Exception as error:
-            entry["crashes"][case.level] = f"{type(error).__name__}: {error}"
+    entry: dict[str, Any] = {}
+    for key in candidates:
+        cases = [IndependentCase(*key, level) for level in named_fault(key[0]).levels]  # type: ignore[arg-type]
+        entry = {"slot": candidates[0], "key": key, "twin_loss": cases[0].twin_loss(), "outcomes": {}, "crashes": {}}
+        for case in cases:
+            given = recommended() if plugins == "recommended" else shipped_guards()
+            try:
+                outcome = run_independent_case(case, given)
+            except Exception as error:
+                entry["crashes"][case.level] = f"{type(error).__name__}: {error}"
+                continue
+            entry["outcomes"][case.level] = attrs.asdict(outcome, filter=attrs.filters.exclude("case"))
+            if not named_fault(case.fault).healthy and not outcome.harmed(entry["twin_loss"]):
+                break
         else:
-            del fields["case"]
-            entry["outcomes"][case.level] = fields
-    return key, entry | {"seconds": round(time.process_time() - started, 3)}
+            break
+    return entry | {"seconds": round(time.process_time() - started, 3)}
 
 
-def measure_all(keys: list[Key], plugins: str, processes: int, path: Path) -> dict[Key, dict[str, Any]]:
+def measure_all(slots: list[tuple[Key, ...]], plugins: str, processes: int, path: Path) -> list[dict[str, Any]]:
     done: dict[Key, dict[str, Any]] = {}
     if path.exists():
         for line in path.read_text().splitlines():
             entry = json.loads(line)
-            done[cast(Key, tuple(entry["key"]))] = entry
-    missing = [key for key in keys if key not in done]
+            done[cast(Key, tuple(entry["slot"]))] = entry
+    missing = [slot for slot in slots if slot[0] not in done]
     with path.open("a") as file, Pool(processes, initializer=threadpool_limits, initargs=(1,)) as pool:
-        for key, entry in pool.imap_unordered(partial(measure, plugins), missing):
-            done[key] = entry
-            file.write(json.dumps({"key": key} | entry) + "\n")
+        for entry in pool.imap_unordered(partial(measure, plugins), missing):
+            done[entry["slot"]] = entry
+            file.write(json.dumps(entry) + "\n")
             file.flush()
-    return {key: done[key] for key in keys}
+    return [done[slot[0]] for slot in slots]
 
 
-def measurements(results: dict[Key, dict[str, Any]]) -> list[Measurement]:
+def measurements(results: list[dict[str, Any]]) -> list[Measurement]:
     found = []
-    for key, entry in results.items():
+    for entry in results:
+        key = entry["key"]
         losses = {repr(fields["clean_loss"]) for fields in entry["outcomes"].values()}
         if key[0] in (INDEPENDENT_HEALTHY.name, "closure_adds_gradients"):
             losses.add(repr(entry["twin_loss"]))
@@ -156,12 +161,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = options.json or Path(folder) / "independent.jsonl"
         for split in options.split:
-            keys = plan(split, options.slice, options.seed, options.only)
-            results = measure_all(keys, options.plugins, options.processes, path)
+            slots = plan(split, options.slice, options.seed, options.only)
+            results = measure_all(slots, options.plugins, options.processes, path)
             reports[split] = IndependentReport(measurements(results))
-            seconds = sum(entry["seconds"] for entry in results.values())
-            crashes = [(key, *crash) for key, entry in results.items() for crash in entry["crashes"].items()]
-            print(f"{split}: {len(keys)} combinations, {seconds:.0f} s\n\n{reports[split].by_level()}\n")
+            seconds = sum(entry["seconds"] for entry in results)
+            crashes = [(entry["key"], *crash) for entry in results for crash in entry["crashes"].items()]
+            print(f"{split}: {len(slots)} combinations, {seconds:.0f} s\n\n{reports[split].by_level()}\n")
             for crash in crashes:
                 print("crashed:", *crash)
     if "tune" in reports:

@@ -1,3 +1,4 @@
+import json
 import math
 
 import attrs
@@ -102,10 +103,11 @@ def test_the_page_has_only_totals_of_the_split_for_reports():
 
 @pytest.mark.parametrize("split", STYLES)
 def test_a_plan_keeps_to_its_split_and_takes_everything_in_turn(split):
-    keys = plan(split, 100, seed=0, only=[])
-    assert len(set(keys)) == 100
-    assert plan(split, 100, seed=0, only=[]) == keys
-    assert plan(split, 100, seed=1, only=[]) != keys
+    slots = plan(split, 100, seed=0, only=[])
+    assert len({slot[0] for slot in slots}) == 100
+    assert plan(split, 100, seed=0, only=[]) == slots
+    assert plan(split, 100, seed=1, only=[]) != slots
+    keys = [key for slot in slots for key in slot]
     for name, style, task, cell, optimizer, seed in keys:
         assert (style, task, cell, optimizer) in set(named_fault(name).combinations(split))
         assert style in STYLES[split]
@@ -118,7 +120,12 @@ def test_a_plan_keeps_to_its_split_and_takes_everything_in_turn(split):
 
 
 def test_a_measurement_has_an_outcome_for_each_level():
-    key = ("nan_gradient", "rows", "parity", "tanh", "adam", 1)
-    found = measurements(dict([measure("guards", key)]))
+    harmless, harmful = (
+        ("sum_over_steps", "rows", "parity", "tanh", "adam", 1),
+        ("nan_gradient", "rows", "parity", "tanh", "sgd", 1),
+    )
+    entry = json.loads(json.dumps(measure("guards", (harmless, harmful))))
+    assert (entry["slot"], entry["key"]) == (list(harmless), list(harmful))
+    found = measurements([entry])
     assert [one.level for one in found] == ["bare", "states", "closure"]
     assert all(one.outcome.named and one.harmful and not one.changed for one in found)
