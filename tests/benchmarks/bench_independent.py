@@ -116,9 +116,10 @@ def measurements(results: list[dict[str, Any]]) -> list[Measurement]:
     found = []
     for entry in results:
         key = entry["key"]
-        losses = {repr(fields["clean_loss"]) for fields in entry["outcomes"].values()}
+        losses = [repr(fields["clean_loss"]) for fields in entry["outcomes"].values()]
         if key[0] in (INDEPENDENT_HEALTHY.name, "closure_adds_gradients"):
-            losses.add(repr(entry["twin_loss"]))
+            losses.append(repr(entry["twin_loss"]))
+        changed = len(set(losses)) > 1 if len(losses) > 1 else None
         for level, fields in entry["outcomes"].items():
             outcome = IndependentOutcome(
                 case=IndependentCase(*key, level),  # type: ignore[arg-type]
@@ -127,7 +128,7 @@ def measurements(results: list[dict[str, Any]]) -> list[Measurement]:
                 passed=tuple(fields["passed"]),
                 clean_loss=fields["clean_loss"],
             )
-            found.append(Measurement(outcome, entry["twin_loss"], changed=len(losses) > 1))
+            found.append(Measurement(outcome, entry["twin_loss"], changed))
     return found
 
 

@@ -29,12 +29,12 @@ class Measurement:
     """The outcome of a case and the clean loss of its healthy twin.
 
     ``changed`` says whether the levels of evidence, which should not matter to the network, led to different networks;
-    a healthy script is compared with its twin without plugins too.
+    a healthy script is compared with its twin without plugins too. None if there was nothing to compare with.
     """
 
     outcome: IndependentOutcome
     twin_loss: float
-    changed: bool = False
+    changed: bool | None = None
 
     @property
     def fault(self) -> IndependentFault:
@@ -82,7 +82,7 @@ class IndependentReport:
         for level in LEVELS:
             harmful = [one for one in self.harmful if one.level == level]
             detected = [one for one in harmful if one.outcome.reported]
-            runs = [one for one in self.all if one.level == level]
+            compared = [one.changed for one in self.all if one.level == level and one.changed is not None]
             rows.append(
                 (
                     f"`{level}`",
@@ -91,7 +91,7 @@ class IndependentReport:
                     share(sum(one.outcome.passed_falsely for one in harmful), len(harmful)),
                     self._false_alarms(self.ordinary, level),
                     self._false_alarms(self.traps, level),
-                    f"{sum(one.changed for one in runs)}/{len(runs)}",
+                    f"{sum(compared)}/{len(compared)}",
                 )
             )
         return table(rows)

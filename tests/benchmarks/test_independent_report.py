@@ -23,7 +23,7 @@ NOTE = FiredAlarm("RNN501", "info", 40, None)
 EXPLAINED = FiredAlarm("RNN501", "error", 40, "RNN404")
 
 
-def measured(fault, *alarms, loss=1.0, twin=0.1, level="bare", passed=(), changed=False):
+def measured(fault, *alarms, loss=1.0, twin=0.1, level="bare", passed=(), changed=None):
     outcome = IndependentOutcome(
         case=IndependentCase(fault, "lists", "parity", "gru", "adam", 0, level),
         alarms=alarms,
@@ -43,7 +43,7 @@ REPORT = IndependentReport(
         measured("rate_x30", loss=0.11),
         measured("loss_over_nothing", loss=0.1, passed=("RNN101",)),
         measured("healthy", WRONG, loss=0.1, changed=True),
-        measured("healthy", loss=0.1),
+        measured("healthy", loss=0.1, changed=False),
         measured("healthy", NOTE, loss=0.1),
         measured("healthy", WRONG, twin=0.69),
         measured("accumulation", WRONG, loss=0.1, level="closure"),
@@ -63,7 +63,7 @@ def test_levels_are_scored_apart():
     assert bare[2].startswith("2/5 = 40.0%")
     assert bare[3].startswith("1/3 = 33.3%")
     assert bare[4] == "-"
-    assert bare[5] == "1/10"
+    assert bare[5] == "1/2"
     closure = row(REPORT.by_level(), "`closure`")
     assert closure[0] == "-"
     assert closure[4].startswith("1/1")
@@ -93,7 +93,7 @@ def test_failures_are_listed_by_code_with_their_case():
 
 
 def test_the_page_has_only_totals_of_the_split_for_reports():
-    other = IndependentReport([attrs.evolve(one, changed=False) for one in REPORT.all[:1]])
+    other = IndependentReport([attrs.evolve(one, changed=None) for one in REPORT.all[:1]])
     page = IndependentReport.page({"tune": REPORT, "report": other}, "the command")
     assert sum(line.startswith("| `bare` |") for line in page.splitlines()) == 2
     assert page.count("| fault | codes |") == 1

@@ -143,7 +143,8 @@ def test_data_changes():
     assert [len(x) for x, _ in longer_and_longer(words, generator, task)] == [4, 8, 12, 16]
     series = INDEPENDENT_TASKS["sine"].batches(1, 3, 2)
     grown = growing_values(series, generator, INDEPENDENT_TASKS["sine"])
-    assert [float((new / old).mean()) for (_, old), (_, new) in zip(series, grown, strict=True)] == [0.5, 1.0, 1.5]
+    factors = [float((new / old).mean()) for (_, old), (_, new) in zip(series, grown, strict=True)]
+    assert factors == pytest.approx([0.2, 1.1, 2.0])
 
 
 def test_an_outcome_says_what_was_named_and_whether_it_harmed():

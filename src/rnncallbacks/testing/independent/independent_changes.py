@@ -134,8 +134,8 @@ def noisier_and_noisier(pairs: Pairs, generator: np.random.Generator, task: Inde
 
 
 def growing_values(pairs: Pairs, generator: np.random.Generator, task: IndependentTask) -> Pairs:
-    """Real numbers in chronological order: the scale rises from a half to one and a half."""
-    scales = 0.5 + np.arange(len(pairs)) / max(len(pairs) - 1, 1)
+    """Real numbers in chronological order: the scale rises tenfold, from 0.2 to 2."""
+    scales = 0.2 + 1.8 * np.arange(len(pairs)) / max(len(pairs) - 1, 1)
     changed = []
     for scale, (x, y) in zip(scales, pairs, strict=True):
         scaled = x.copy()
