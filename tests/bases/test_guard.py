@@ -65,3 +65,13 @@ def test_an_action_that_does_not_exist_is_refused():
         OptionError, match="Guard: action: expected 'warn' or 'stop' or 'raise' or 'repair', got 'panic'"
     ):
         Guard(action="panic")
+
+
+def test_a_result_is_noted_and_its_finding_fired():
+    finding = Finding("ACME1", "it is wrong", {"loss": 2.0}, severity="error", cause="a fault", remedy="a remedy")
+    guard = ResultGuard(result=CheckResult())
+    with Run() as run:
+        guard.conclude(run, CheckResult(finding=finding, checked={"ACME2": "3 of 3 batches"}))
+        guard.conclude(run, CheckResult(checked={"ACME3": "1 of 1 epochs"}))
+    assert [(alarm.code, alarm.message) for alarm in run.alarms] == [("ACME1", "it is wrong")]
+    assert list(run.diagnosis.passed) == ["ACME2", "ACME3"]

@@ -58,6 +58,12 @@ class Guard:
         for code, why in result.not_checked.items():
             run.diagnosis.cannot_check(code, why)
 
+    def conclude(self, run: Run, result: CheckResult) -> None:
+        """Add a result to the diagnosis, and raise the alarm for its finding if it has one."""
+        self.note(run, result)
+        if result.finding is not None:
+            self.fire(run, result.finding)
+
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:
         for code in self.codes:

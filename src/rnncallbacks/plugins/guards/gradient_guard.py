@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from rnncallbacks import options
-from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
@@ -121,22 +120,17 @@ class GradientGuard(Guard):
         if self._vanishing.due(number):
             hidden_gradients, shown = batch.observed.get("hidden_gradients"), sequences_of(batch)
             known = hidden_gradients is not None and shown.targets is not None and shown.inputs is not None
-            self._conclude(run, self._vanishing.look(number, hidden_gradients, shown.per_step if known else None))
+            self.conclude(run, self._vanishing.look(number, hidden_gradients, shown.per_step if known else None))
         if number == self._exploding.thresholds.smallest_sample:
             self._conclude_exploding(run)
         if self._correctness.is_idle(number):
             return
         repaired = bool(run.diagnosis.repairs)
         for result in self._correctness.look(number, batch, loss, grads, run.params, updates, repaired=repaired):
-            self._conclude(run, result)
+            self.conclude(run, result)
 
     def _conclude_exploding(self, run: Run) -> None:
-        self._conclude(run, self._exploding.coverage(run.params, self._updates.first_cosine, self.max_norm))
-
-    def _conclude(self, run: Run, result: CheckResult) -> None:
-        self.note(run, result)
-        if result.finding is not None:
-            self.fire(run, result.finding)
+        self.conclude(run, self._exploding.coverage(run.params, self._updates.first_cosine, self.max_norm))
 
     def _keep_for_update(self, run: Run, grads: Gradients, norm: float) -> None:
         """Copy parameters and gradients if a detector needs to know what the update does."""

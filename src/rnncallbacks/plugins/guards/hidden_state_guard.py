@@ -19,7 +19,6 @@ from rnncallbacks.detectors.state.stream import ForgottenStreamDetector
 from rnncallbacks.detectors.state.width import StateWidthDetector
 
 if TYPE_CHECKING:
-    from rnncallbacks.alarms.finding import CheckResult
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
 
@@ -89,7 +88,7 @@ class HiddenStateGuard(Guard):
             return
         # A validation within this batch may overwrite the arrays of its states later.
         phase.observe(batch)
-        self._report(run, self._saturation.check(batch, phase.vocab_size))
+        self.conclude(run, self._saturation.check(batch, phase.vocab_size))
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
@@ -98,17 +97,17 @@ class HiddenStateGuard(Guard):
             return
         current = phase.inspect(batch)
         if current.state.shows_entering(current.sequences.seq_len):
-            self._report(run, self._width.check(current, run.epoch))
+            self.conclude(run, self._width.check(current, run.epoch))
             origin = state_origin(current, self._phases.values())
-            self._report(run, self._stream.check(current, origin))
-            self._report(run, self._leak.check(current, origin))
+            self.conclude(run, self._stream.check(current, origin))
+            self.conclude(run, self._leak.check(current, origin))
         phase.keep(current)
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:
         for phase in self._phases.values():
-            self._report(run, self._leak.end_epoch(phase))
-        self._report(run, self._stream.end_epoch())
+            self.conclude(run, self._leak.end_epoch(phase))
+        self.conclude(run, self._stream.end_epoch())
         decisive = self._phases.get(TRAIN) or next(iter(self._phases.values()), None)
         if decisive is not None:
             for code in ("RNN201", "RNN202", "RNN203"):
@@ -125,8 +124,3 @@ class HiddenStateGuard(Guard):
             run.diagnosis.cannot_check(code, PASS_THE_ORDER)
         elif code not in run.diagnosis.undecided:
             run.diagnosis.cannot_tell(code, THE_ORDER_IS_NOT_SEEN)
-
-    def _report(self, run: Run, result: CheckResult) -> None:
-        self.note(run, result)
-        if result.finding is not None:
-            self.fire(run, result.finding)

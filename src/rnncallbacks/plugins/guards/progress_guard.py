@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
@@ -68,17 +67,17 @@ class ProgressGuard(Guard):
         self._curves.add(batch.phase, loss)
         if batch.phase == "train":
             if not self._shifted_targets.done:
-                self._report(run, self._shifted_targets.add_batch(batch))
-            self._report(run, self._no_signal.add_batch(batch, loss))
+                self.conclude(run, self._shifted_targets.add_batch(batch))
+            self.conclude(run, self._no_signal.add_batch(batch, loss))
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:
         curves = self._curves
         trained, validated = curves.end_epoch()
         if trained:
-            self._report(run, self._no_signal.end_epoch())
+            self.conclude(run, self._no_signal.end_epoch())
         if validated:
-            self._report(run, self._overfitting.judge(curves.training, curves.validation))
+            self.conclude(run, self._overfitting.judge(curves.training, curves.validation))
         elif not curves.validation:
             run.diagnosis.cannot_check("RNN604", "validate in each epoch: run.batches(val_loader, phase='val')")
 
@@ -96,8 +95,3 @@ class ProgressGuard(Guard):
             "RNN603", f"train for {NO_SIGNAL.judged_batches} batches and an epoch or more: {batches} batches were seen"
         )
         super().on_fit_end(run)
-
-    def _report(self, run: Run, result: CheckResult) -> None:
-        self.note(run, result)
-        if result.finding is not None:
-            self.fire(run, result.finding)

@@ -13,7 +13,6 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.protocol import ProtocolDetector
 
 if TYPE_CHECKING:
-    from rnncallbacks.alarms.finding import CheckResult
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
 
@@ -76,17 +75,12 @@ class ProtocolGuard(Guard):
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         if not self._protocol.follows(batch.phase):
             return
-        self._report(run, self._protocol.count_backward(batch))
-        self._report(run, self._protocol.end_batch(batch, run.params, len(run.diagnosis.repairs)))
+        self.conclude(run, self._protocol.count_backward(batch))
+        self.conclude(run, self._protocol.end_batch(batch, run.params, len(run.diagnosis.repairs)))
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:
         if run.params is None:
             run.diagnosis.cannot_check("RNN701", PASS_PARAMETERS)
         for result in self._protocol.end_epoch(run.params):
-            self._report(run, result)
-
-    def _report(self, run: Run, result: CheckResult) -> None:
-        self.note(run, result)
-        if result.finding is not None:
-            self.fire(run, result.finding)
+            self.conclude(run, result)
