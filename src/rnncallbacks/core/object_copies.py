@@ -7,6 +7,7 @@ with ``==`` of the script's own classes.
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from io import IOBase
@@ -25,7 +26,7 @@ class CannotRestoreError(Exception):
 
 
 @attrs.define(eq=False)
-class ObjectCopy:
+class ObjectCopy(ABC):
     """The content of one object at the time of :meth:`take`.
 
     A subclass defines :meth:`read` and :meth:`write`. The content is compared with ``==``, so it consists of bytes,
@@ -44,10 +45,11 @@ class ObjectCopy:
     of: Any
     content: Any = None
 
+    @abstractmethod
     def read(self) -> Any:
         """The content of the object as it is now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self) -> None:
         """Give the object the content of the copy.
 
@@ -56,7 +58,6 @@ class ObjectCopy:
         Exception
             The object refuses, such as an array that cannot be written to.
         """
-        raise NotImplementedError
 
     def take(self) -> bool:
         """Copy the object, and return whether its content differs from that of the copy before."""

@@ -390,8 +390,8 @@ class TestMemory:
             return peak(tmp_path / "tokens", count, starts, use)
 
         of(size // 10)  # what is allocated once, such as imports
-        # A copy of the longer stream would be 400,000 bytes.
-        assert of(10 * size) < of(size) + 20_000
+        # A copy of the longer stream would be 400,000 bytes; what waits for the garbage collector varies.
+        assert of(10 * size) < of(size) + 100_000
 
     @pytest.mark.parametrize("cut", [lambda tokens: tokens[::-1], lambda tokens: tokens[::2], lambda tokens: tokens])
     def test_does_not_copy_the_stream(self, tmp_path, cut):

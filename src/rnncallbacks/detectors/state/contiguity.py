@@ -131,7 +131,7 @@ class ContiguityCounts:
 
 
 def _log_probability_of_at_most(successes: int, trials: int, probability: float) -> float:
-    """Chernoff's bound on the log-probability of at most so many successes in independent trials."""
+    """Chernoff's bound on the log-probability of at most ``successes`` successes in independent trials."""
     share = successes / trials
     if share >= probability:
         return 0.0

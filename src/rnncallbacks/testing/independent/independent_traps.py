@@ -98,7 +98,7 @@ _ALL = (
     IndependentFault(name="decay_in_loss", about="half the squared norm in the loss", knobs=Knobs(l2=1e-4)),
     IndependentFault(
         name="warm_restarts",
-        about="a cosine schedule that begins anew three times",
+        about="a cosine schedule that restarts three times",
         knobs=Knobs(schedule=warm_restarts),
     ),
     IndependentFault(
