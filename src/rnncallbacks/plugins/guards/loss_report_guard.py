@@ -67,7 +67,4 @@ class LossReportGuard(Guard):
         reported = {
             phase: summary.logged.get(f"{phase}_loss", summary.losses.get(phase)) for phase in self._detector.phases
         }
-        result = self._detector.judge(reported, stopped=run.stop_reason is not None)
-        self.note(run, result)
-        if result.finding is not None:
-            self.fire(run, result.finding)
+        self.conclude(run, self._detector.judge(reported, stopped=run.stop_reason is not None))
