@@ -1,5 +1,6 @@
 """Streams: every pair of tokens once, states that leave no document, and memory that does not grow with the stream."""
 
+import gc
 import tracemalloc
 from itertools import chain, pairwise
 
@@ -361,6 +362,7 @@ def peak(path, count, document_starts, use):
     """The most memory that was allocated at a time, over a file of so many tokens."""
     np.resize(np.arange(256, dtype=np.uint16), count).tofile(path)
     tokens = np.memmap(path, dtype=np.uint16, mode="r")
+    gc.collect()  # an earlier run, or its collection in the middle of this one, would count
     tracemalloc.start()
     try:
         use(StreamLoader(tokens, 8, 32, document_starts=document_starts))
@@ -376,7 +378,7 @@ def read(loader):
 def train(loader):
     model = RecurrentModel(4, vocab_size=256)
     trainer = Trainer(model, SGD(), plugins=[HiddenStateReset(), LossAveraging()], learning_rate=0.01)
-    trainer.fit(loader, max_epochs=1)
+    trainer.fit(loader, max_epochs=1, progress=False)  # whose plugin is looked up and loaded in each run
 
 
 class TestMemory:
@@ -387,11 +389,12 @@ class TestMemory:
 
         def of(count):
             starts = None if documents is None else np.arange(documents) * (count // documents)
-            return peak(tmp_path / "tokens", count, starts, use)
+            # Other threads of the test run allocate now and then, and their memory is counted too.
+            return min(peak(tmp_path / "tokens", count, starts, use) for _ in range(3))
 
         of(size // 10)  # what is allocated once, such as imports
-        # A copy of the longer stream would be 400,000 bytes; what waits for the garbage collector varies.
-        assert of(10 * size) < of(size) + 100_000
+        # A copy of the longer stream would be 400,000 bytes.
+        assert of(10 * size) < of(size) + 20_000
 
     @pytest.mark.parametrize("cut", [lambda tokens: tokens[::-1], lambda tokens: tokens[::2], lambda tokens: tokens])
     def test_does_not_copy_the_stream(self, tmp_path, cut):
