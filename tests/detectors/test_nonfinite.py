@@ -154,9 +154,9 @@ def test_whatever_a_script_shows_is_survived(observed, data, params):
 
 
 def test_a_container_that_contains_itself_has_an_end():
-    data = {"x": np.array([NAN])}
+    data = {"series": np.array([NAN])}
     data["self"] = data
-    assert find_non_finite(Batch(data, "train", 1, loss=NAN), None).first.array == "data.x"
+    assert find_non_finite(Batch(data, "train", 1, loss=NAN), None).first.array == "data.series"
 
 
 # --- what is left out, and other layouts -------------------------------------------------------------------------
@@ -220,7 +220,8 @@ def test_targets_of_whole_sequences_have_rows_and_no_time():
     [
         (NAN, "data", 1),
         ([1.0, NAN], "data", 2),
-        ({"x": np.ones(3), "y": np.array([INF, 1.0])}, "data.y", 2),
+        ({"series": np.ones(3), "lengths": np.array([INF, 1.0])}, "data.lengths", 2),
+        ({"x": np.ones(3), "y": np.array([INF, 1.0])}, "targets", 2),
         ((3, {"x": [np.float32(NAN)]}), "data.1.x.0", 1),
     ],
 )

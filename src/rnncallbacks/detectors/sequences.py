@@ -15,6 +15,10 @@ from rnncallbacks.detectors.sequence_axes import aligned, find_time_axis
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
 
+INPUT_NAMES = ("inputs", "input", "x", "X")
+TARGET_NAMES = ("targets", "target", "y", "Y", "labels", "label")
+"""Names by which a batch that is an object or a mapping gives its inputs and its targets, the usual ones first."""
+
 
 @attrs.frozen(eq=False)
 class Sequences:
@@ -74,9 +78,10 @@ class Sequences:
 def sequences_of(batch: Batch) -> Sequences:
     """The batch's sequences: those that the script observed, else those that the loader yielded.
 
-    The loader may yield an object or a mapping with ``inputs`` and ``targets``, or a tuple or list that begins with the
-    two. The axis of time follows from the batch size (given to ``run.hidden``, or with the loss), else from the number
-    of observed hidden states, else from targets that are the next inputs along one axis only, else from the layout.
+    The loader may yield an object or a mapping with ``inputs`` and ``targets`` (or ``x`` and ``y``, or ``labels``), or
+    a tuple or list that begins with the two. The axis of time follows from the batch size (given to ``run.hidden``, or
+    with the loss), else from the number of observed hidden states, else from targets that are the next inputs along one
+    axis only, else from the layout.
     Costs a pass over the arrays, so guards call it only in some batches.
 
     Example
@@ -154,10 +159,16 @@ def _given_data(batch: Batch) -> _GivenData:
         if len(data) == 2 or (len(data) > 2 and _agree_on_two_axes(*data[:2])):
             inputs, targets = data[:2]
     elif isinstance(data, (dict, Mapping)):  # dict first: asking the abstract class is slow
-        inputs, targets = data.get("inputs"), data.get("targets")
+        inputs, targets = _first_of(data, INPUT_NAMES), _first_of(data, TARGET_NAMES)
+    elif hasattr(data, "__dict__"):
+        inputs, targets = _first_of(vars(data), INPUT_NAMES), _first_of(vars(data), TARGET_NAMES)
     if "inputs" in observed or "targets" in observed:
         time_first = False
     return _GivenData(observed.get("inputs", inputs), observed.get("targets", targets), time_first)
+
+
+def _first_of(values: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    return next((values[name] for name in names if name in values), None)
 
 
 def _agree_on_two_axes(inputs: Any, targets: Any) -> bool:

@@ -32,3 +32,41 @@ def test_a_wrong_shift_is_named_after_five_batches(shift, where):
 @pytest.mark.parametrize("healthy", [{"shift": 1}, {"shift": 2, "vocab_size": 1}, {"shift": 0, "lag": 2}])
 def test_other_targets_are_left_alone(healthy):
     assert play(**healthy, batches=10) == [None] * 10
+
+
+@pytest.mark.parametrize("time_axis", [0, 1])
+@pytest.mark.parametrize("shift", [0, 2])
+def test_the_axis_of_time_need_not_be_known(shift, time_axis):
+    detector, found = ShiftedTargets(), []
+    for number in range(SHIFTED_TARGETS.batches):
+        tokens = np.random.default_rng(number).integers(0, 5, (13, 4))
+        pair = [one.swapaxes(0, time_axis) for one in (tokens[:9], tokens[shift : shift + 9])]
+        found.append(detector.add_batch(Batch(data=tuple(pair), phase="train", index=1)).finding)
+    assert (found[-1].code, found[-1].evidence["target_shift"]) == ("RNN603", shift)
+
+
+def waves(number, shift, noise):
+    generator = np.random.default_rng(number)
+    wave = np.sin(generator.uniform(0, 6, 8) + generator.uniform(0.2, 0.6, 8) * np.arange(16)[:, None])[:, :, None]
+    inputs = wave[:12] + generator.normal(0, noise, (12, 8, 1))
+    return (inputs, inputs.copy() if shift == 0 else wave[shift : shift + 12])
+
+
+def play_waves(shift, losses, noise=0.02):
+    detector, found = ShiftedTargets(), []
+    for number, loss in enumerate(losses):
+        batch = Batch(data=waves(number, shift, noise), phase="train", index=1, batch_size=8, loss=loss)
+        found.append(detector.add_batch(batch).finding)
+    return [(one.evidence["target_shift"], one.severity) for one in found if one is not None]
+
+
+def test_real_targets_two_steps_ahead_are_found_under_noise_and_longer_horizons_are_a_note():
+    assert play_waves(1, [0.5] * 10) == []
+    assert play_waves(2, [0.5] * 10) == [(2, None)]
+    assert play_waves(3, [0.5] * 10) == [(3, "info")]
+
+
+def test_real_targets_of_the_same_step_are_a_fault_only_if_the_network_copies_them_at_once():
+    """An autoencoder has the same targets, and takes longer."""
+    assert play_waves(0, np.geomspace(0.5, 0.001, 100)) == [(0, None)]
+    assert play_waves(0, np.geomspace(0.5, 0.2, 310)) == [(0, "info")]

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
+from rnncallbacks.alarms.catalogue import Severity
 from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.sequences import sequences_of
+from rnncallbacks.detectors.sequences import Sequences, sequences_of
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class ShiftedTargetsThresholds:
-    """The thresholds of RNN603 for targets that are shifted inputs. Chosen by eye."""
+    """The thresholds of RNN603 for targets that are shifted inputs. Chosen by eye, where nothing else is said."""
 
     batches: int = 5
     """First training batches, all of which must agree."""
@@ -26,16 +27,34 @@ class ShiftedTargetsThresholds:
     """Largest number of steps ahead that is tried."""
     compared_steps: int = 4
     """Fewest steps of a sequence that are compared."""
+    largest_noise: float = 0.02
+    """Largest mean squared difference between real targets and the inputs that they are, in units of the variance:
+    measurement noise on one of them. Sines with noise of 0.02 have 0.0008."""
+    smallest_contrast: float = 8.0
+    """How many times larger the mean squared difference at each other shift is, at least: smooth series are close to
+    themselves at all small shifts."""
+    largest_warned_horizon: int = 2
+    """Largest shift of real targets that is a warning: forecasts of a longer horizon are common."""
+    copied_loss: float = 0.1
+    """Ratio of the loss to the first one, below which a network copies real inputs. An autoencoder has the same
+    targets, but cannot see the answer in the same step, and takes longer."""
+    copied_within: int = 300
+    """Training batches within which it falls below that."""
+    judged_losses: int = 10
+    """Losses whose median is compared."""
 
 
 SHIFTED_TARGETS = ShiftedTargetsThresholds()
+
+NO_SHIFT = -1
+"""Stands for no shift, or for different ones in different batches."""
 
 
 def target_shift_of(inputs: Array, targets: Array) -> int | None:
     """By how many steps the targets are ahead of the inputs: targets[t] = inputs[t + shift] in every sequence.
 
-    ``inputs`` and ``targets`` have time on the first axis and the same shape. None if no shift fits, or if several do,
-    as in periodic sequences.
+    ``inputs`` and ``targets`` have time on the first axis and the same shape. Between real numbers there may be noise.
+    None if no shift fits, or if several do, as in periodic sequences.
 
     Example
     -------
@@ -46,40 +65,94 @@ def target_shift_of(inputs: Array, targets: Array) -> int | None:
     steps = len(inputs)
     largest = min(SHIFTED_TARGETS.largest_shift, steps - SHIFTED_TARGETS.compared_steps)
     fitting = [shift for shift in range(largest + 1) if np.array_equal(targets[: steps - shift], inputs[shift:])]
-    return fitting[0] if len(fitting) == 1 else None
+    if fitting or inputs.dtype.kind != "f" or largest < 1:
+        return fitting[0] if len(fitting) == 1 else None
+    with np.errstate(all="ignore"):
+        variance = float(np.var(inputs))
+        noise = [float(np.mean((targets[: steps - k] - inputs[k:]) ** 2)) for k in range(largest + 1)]
+    best = int(np.argmin(noise))
+    others = [value for shift, value in enumerate(noise) if shift != best]
+    close = noise[best] <= SHIFTED_TARGETS.largest_noise * variance
+    clear = min(others) >= SHIFTED_TARGETS.smallest_contrast * noise[best]
+    # Targets with noise of their own at the same step are those of a denoising network.
+    return best if close and clear and best > 0 else None
 
 
 @attrs.define(eq=False)
 class ShiftedTargets:
-    """Looks for a shift of the targets in the first training batches of a run."""
+    """Looks for a shift of the targets in the first training batches of a run.
+
+    Without a known axis of time, both axes are tried, and one of them must agree in all batches.
+    """
 
     shifts: list[int | None] = state_field(factory=list)
+    _by_axis: dict[str, int] = state_field(factory=dict)
+    _copies_reals: bool = state_field(False)
+    _batches: int = state_field(0)
+    _first_loss: float = state_field(0.0)
+    _losses: list[float] = state_field(factory=list)
 
     @property
     def done(self) -> bool:
         """Whether no further batch is needed."""
-        return len(self.shifts) >= SHIFTED_TARGETS.batches or None in self.shifts
+        compared = len(self.shifts) >= SHIFTED_TARGETS.batches or None in self.shifts
+        return compared and not self._copies_reals
 
     def add_batch(self, batch: Batch) -> CheckResult:
-        """RNN603 once five batches agree on a shift other than 1."""
+        """RNN603 once five batches agree on a shift other than 1.
+
+        Real targets that equal the inputs of the same step wait until the loss shows that the network copies them.
+        """
         if self.done:
             return CheckResult()
+        self._batches += 1
+        if self._copies_reals:
+            return self._judge_copies(batch)
         shown = sequences_of(batch)
-        if shown.inputs is None or not shown.per_step or shown.time_axis is None:
+        inputs, targets = shown.inputs, shown.targets
+        if inputs is None or targets is None or not shown.per_step or targets.shape != inputs.shape:
             self.shifts.append(None)
             return CheckResult()
-        inputs, targets = shown.time_first()
-        fits = targets is not None and targets.shape == inputs.shape
-        self.shifts.append(target_shift_of(inputs, targets) if fits and targets is not None else None)
+        self._first_loss = self._first_loss or batch.loss or 0.0
+        self.shifts.append(self._common_shift(shown, inputs, targets))
         shift = self.shifts[-1]
-        if not self.done or shift is None or shift == 1 or len(set(self.shifts)) > 1:
+        if not self.done or shift is None or shift == 1:
             return CheckResult()
+        real = inputs.dtype.kind == "f" and not np.array_equal(inputs, np.rint(inputs))
+        if real and shift == 0:
+            self._copies_reals = True
+            return CheckResult()
+        long_horizon = real and shift > SHIFTED_TARGETS.largest_warned_horizon
+        return self._found(shift, "info" if long_horizon else None)
+
+    def _common_shift(self, shown: Sequences, inputs: Array, targets: Array) -> int | None:
+        """The shift along the axis of time of this batch and all before; None if there is none, or more than one."""
+        for axis in (0, 1) if shown.time_axis is None else (shown.time_axis,):
+            found = target_shift_of(inputs.swapaxes(0, axis), targets.swapaxes(0, axis))
+            shift = NO_SHIFT if found is None else found
+            agrees = self._by_axis.get(str(axis), shift) == shift
+            self._by_axis[str(axis)] = shift if agrees else NO_SHIFT
+        common = set(self._by_axis.values()) - {NO_SHIFT}
+        return common.pop() if len(common) == 1 else None
+
+    def _judge_copies(self, batch: Batch) -> CheckResult:
+        self._losses.append(batch.loss or 0.0)
+        del self._losses[: -SHIFTED_TARGETS.judged_losses]
+        enough = len(self._losses) == SHIFTED_TARGETS.judged_losses
+        copied = enough and float(np.median(self._losses)) < SHIFTED_TARGETS.copied_loss * self._first_loss
+        if not copied and self._batches < SHIFTED_TARGETS.copied_within:
+            return CheckResult()
+        self._copies_reals = False
+        return self._found(0, None if copied else "info")
+
+    def _found(self, shift: int, severity: Severity | None = None) -> CheckResult:
         where = "of the same step" if shift == 0 else f"{shift} steps ahead"
         finding = Finding(
             "RNN603",
             f"the targets are the inputs {where}: in all sequences of the first {len(self.shifts)} batches, "
             f"targets[t] equals inputs[t + {shift}]; a prediction of the next input has targets[t] = inputs[t + 1]",
             {"target_shift": shift, "batches": len(self.shifts)},
+            severity,
             cause="targets shifted by the wrong number of steps",
             remedy="to predict the next input, take inputs = tokens[:-1] and targets = tokens[1:]",
         )
