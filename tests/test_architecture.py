@@ -27,6 +27,7 @@ ORDER = [
     {"gradients", "rnn", "reporting"},
     {"core"},
     {"detectors", "bases", "trainer"},
+    {"doctor"},
     {"plugins", "cli", "testing", ""},
     {"__main__"},
 ]

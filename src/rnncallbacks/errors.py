@@ -72,6 +72,10 @@ class CheckpointError(RnnCallbacksError, ValueError):
     """A checkpoint that cannot be read, or that belongs to another run."""
 
 
+class SandboxError(RnnCallbacksError, PermissionError):
+    """A script that ``rnncallbacks doctor`` runs tried to reach the network, another process or the user's files."""
+
+
 def closest(word: str, known: Iterable[str]) -> str:
     """The hint "did you mean ...?" with the known word closest to ``word``, or the empty string.
 

@@ -1,0 +1,1 @@
+"""Diagnosis of training scripts that have no ``Run`` in them."""

@@ -1,0 +1,172 @@
+"""Runs a script so that it changes nothing but a scratch folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from rnncallbacks.doctor.headless import headless
+from rnncallbacks.doctor.landlock import confine_writes
+from rnncallbacks.doctor.overlay import Overlay
+from rnncallbacks.doctor.redirections import Redirections, path_of_descriptor
+from rnncallbacks.doctor.refusals import Refusals
+
+CACHES = ("__pycache__", ".cache", ".config", ".matplotlib", ".ipython", "Caches")
+"""Directories in which libraries keep what they can make again: no file of the user's."""
+REFUSED = "refused.txt"
+
+
+class ScratchFolder:
+    """The folder that takes what scripts write, held by the process that starts theirs.
+
+    It is removed at the end, unless a script wrote files of its own.
+
+    >>> with ScratchFolder() as scratch, Sandbox(scratch.new_place()) as sandbox:
+    ...     with open("weights.txt", "w") as file:
+    ...         _ = file.write("0.5")
+    ...     sandbox.written
+    ['...weights.txt']
+    >>> scratch.kept
+    True
+    >>> scratch.remove()
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(os.path.realpath(tempfile.mkdtemp(prefix="rnncallbacks-doctor-")))
+        self._places = 0
+
+    def __enter__(self) -> ScratchFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for place in self._place_paths():
+            for forks in (place / "forks", place / "temporary"):
+                shutil.rmtree(forks, ignore_errors=True)
+        if not self.written():
+            self.remove()
+
+    @property
+    def kept(self) -> bool:
+        return self.path.exists()
+
+    def new_place(self) -> Path:
+        """A folder in it, for one run of a script."""
+        self._places += 1
+        place = self.path / f"run-{self._places}"
+        place.mkdir()
+        return place
+
+    def written(self) -> list[str]:
+        """The files that scripts wrote, under the paths that they gave, sorted."""
+        return sorted({path for place in self._place_paths() for path in _own_files(Overlay(str(place)))})
+
+    def refused(self) -> list[str]:
+        """What scripts tried and the sandbox refused, in order."""
+        notes = (place / REFUSED for place in self._place_paths())
+        lines = [line for note in notes if note.exists() for line in note.read_text("utf-8").splitlines()]
+        return list(dict.fromkeys(lines))
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _place_paths(self) -> list[Path]:
+        return sorted(self.path.glob("run-*"))
+
+
+class Sandbox(AbstractContextManager["Sandbox"]):
+    """Keeps what a script does from the user's files, the network, other processes and the screen.
+
+    What is written goes to ``folder``, and reads see it. The rest raises :class:`~rnncallbacks.errors.SandboxError`.
+
+    Parameters
+    ----------
+    folder:
+        An empty directory.
+    for_good:
+        Ask the kernel as well, where it can: Linux with Landlock. That binds compiled code too, and it cannot be taken
+        back, so it is for a process that ends with the script.
+    """
+
+    def __init__(self, folder: Path, *, for_good: bool = False) -> None:
+        self.folder = Path(os.path.realpath(folder))
+        self._for_good = for_good
+        self.confined = False
+        self._overlay = Overlay(str(self.folder))
+        self._refusals = Refusals(self._is_scratch)
+        self._redirections = Redirections(self._overlay, self._refusals)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Sandbox:
+        temporary = self.folder / "temporary"
+        temporary.mkdir()
+        with ExitStack() as stack:
+            stack.enter_context(_settings(str(temporary)))
+            stack.enter_context(headless())
+            if self._for_good:
+                self.confined = confine_writes(str(self.folder))
+            self._redirections.install()
+            stack.callback(self._redirections.remove)
+            self._refusals.start()
+            stack.callback(self._refusals.stop)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        here = os.getcwd()  # as the script sees it
+        self._stack.close()
+        if os.getcwd() != here and os.path.isdir(here):
+            os.chdir(here)
+        self.note_refused()
+
+    def own_calls(self) -> AbstractContextManager[None]:
+        """Let the doctor's own code write, fork and signal in the body, in this thread."""
+        return self._refusals.suspend()
+
+    def enter_fork(self) -> None:
+        """Keep what this process writes from now on apart from what its parent writes. To be called in a fork."""
+        self._overlay.add_layer()
+
+    @property
+    def written(self) -> list[str]:
+        """The files that the script has written, under the paths that it gave, sorted."""
+        with self.own_calls():
+            return sorted(_own_files(self._overlay))
+
+    @property
+    def refused(self) -> list[str]:
+        """What the script tried and was refused, in order."""
+        return list(self._refusals.refused)
+
+    def note_refused(self) -> None:
+        """Leave what was refused in the folder, for the process that holds it."""
+        if self._refusals.refused:
+            with self.own_calls():
+                (self.folder / REFUSED).write_text("\n".join(self._refusals.refused), "utf-8")
+
+    def _is_scratch(self, path: Any) -> bool:
+        if isinstance(path, int):
+            path = path_of_descriptor(path)
+        if path in ("", ":memory:"):  # of SQLite
+            return True
+        return self._overlay.passes(os.path.normpath(os.path.join(os.getcwd(), os.fsdecode(path))))
+
+
+def _own_files(overlay: Overlay) -> Iterator[str]:
+    return (path for path in overlay.written() if not set(Path(path).parts) & set(CACHES))
+
+
+@contextmanager
+def _settings(temporary: str) -> Iterator[None]:
+    """Temporary files in the folder, no compiled modules, and paths in place of descriptors where ``shutil`` walks."""
+    before = tempfile.tempdir, sys.dont_write_bytecode, getattr(shutil, "_use_fd_functions", False)
+    tempfile.tempdir, sys.dont_write_bytecode, shutil._use_fd_functions = temporary, True, False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        tempfile.tempdir, sys.dont_write_bytecode, shutil._use_fd_functions = before  # type: ignore[attr-defined]
