@@ -141,7 +141,7 @@ class Redirections:
         path = "." if path is None else path
         if isinstance(path, int) or not self.overlay.differs(self._visible(path)):
             return real(path)
-        return Entries(os.fspath(path), self._listdir(None, path))
+        return DirectoryEntries(os.fspath(path), self._listdir(None, path))
 
     def _chdir(self, real: Any, path: Any) -> None:
         real(path if isinstance(path, int) else self.overlay.directory_to_enter(self._visible(path)))
@@ -243,7 +243,7 @@ def _name_as_given(error: OSError, arguments: tuple[Any, ...]) -> None:
 
 
 @attrs.frozen
-class Entry(os.PathLike[Any]):
+class DirectoryEntry(os.PathLike[Any]):
     """A file in a directory, with the methods of ``os.DirEntry``."""
 
     name: Any
@@ -271,19 +271,19 @@ class Entry(os.PathLike[Any]):
         return os.stat(self.path, follow_symlinks=follow_symlinks)
 
 
-class Entries:
+class DirectoryEntries:
     """The files in a directory, as ``os.scandir`` returns them."""
 
     def __init__(self, directory: Any, names: list[Any]) -> None:
-        self._rest = iter([Entry(name, os.path.join(directory, name)) for name in names])
+        self._rest = iter([DirectoryEntry(name, os.path.join(directory, name)) for name in names])
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[DirectoryEntry]:
         return self
 
-    def __next__(self) -> Entry:
+    def __next__(self) -> DirectoryEntry:
         return next(self._rest)
 
-    def __enter__(self) -> Entries:
+    def __enter__(self) -> DirectoryEntries:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
