@@ -262,30 +262,39 @@ def test_devices_and_temporary_files(sandbox, scratch):
     assert sandbox.written == []
 
 
-def test_a_fork_writes_for_itself(sandbox, home):
+def test_a_fork_writes_and_reads_for_itself(sandbox, home):
     Path("log.txt").write_text("1")
-    with sandbox.own_calls():
-        child = os.fork()
-    if not child:
-        status = 1
-        try:
-            sandbox.enter_fork()
-            with open("log.txt", "a") as log:
-                log.write("2")
-            os.remove("kept.txt")
-            Path("other.txt").write_text("3")
-            status = (
-                0
-                if (Path("log.txt").read_text(), sorted(os.listdir())) == ("12", ["folder", "log.txt", "other.txt"])
-                else 2
-            )
-        finally:
-            os._exit(status)
-    with sandbox.own_calls():
+    with open("kept.txt", "rb", buffering=0) as text, open("open.txt", "w") as log:
+        log.write("a")
+        log.flush()
+        child = sandbox.fork()
+        if not child:
+            status = 1
+            try:
+                status += text.read(3) != b"the"
+                log.write("b")
+                log.flush()
+                Path("log.txt").write_text("12")
+                os.remove("kept.txt")
+                Path("other.txt").write_text("3")
+                status += Path("log.txt").read_text() != "12"
+                status += sorted(os.listdir()) != ["folder", "log.txt", "open.txt", "other.txt"]
+                grandchild = sandbox.fork()
+                if not grandchild:
+                    Path("other.txt").write_text("4")
+                    os._exit(Path("kept.txt").exists())
+                status += os.waitpid(grandchild, 0)[1]
+                status += Path("other.txt").read_text() != "3"
+                status -= 1
+            finally:
+                os._exit(status)
         assert os.waitpid(child, 0)[1] == 0
+        assert text.read(3) == b"the"
+        log.write("c")
+    assert Path("open.txt").read_text() == "ac"
     assert Path("log.txt").read_text() == "1"
-    assert sorted(os.listdir()) == ["folder", "kept.txt", "log.txt"]
-    assert sandbox.written == [str(home / "log.txt")]
+    assert sorted(os.listdir()) == ["folder", "kept.txt", "log.txt", "open.txt"]
+    assert sandbox.written == [str(home / "log.txt"), str(home / "open.txt")]
 
 
 # --- ways out -----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 
 from rnncallbacks.doctor.headless import headless
 from rnncallbacks.doctor.landlock import confine_writes
+from rnncallbacks.doctor.open_files import open_files, separate
 from rnncallbacks.doctor.overlay import Overlay
 from rnncallbacks.doctor.redirections import Redirections, path_of_descriptor
 from rnncallbacks.doctor.refusals import Refusals
@@ -20,6 +21,8 @@ from rnncallbacks.doctor.refusals import Refusals
 CACHES = ("__pycache__", ".cache", ".config", ".matplotlib", ".ipython", "Caches")
 """Directories in which libraries keep what they can make again: no file of the user's."""
 REFUSED = "refused.txt"
+NOT_SEPARATE = 70
+"""Exit code of a fork whose open files could not be kept apart from its parent's."""
 
 
 class ScratchFolder:
@@ -128,9 +131,18 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         """Let the doctor's own code write, fork and signal in the body, in this thread."""
         return self._refusals.suspend()
 
-    def enter_fork(self) -> None:
-        """Keep what this process writes from now on apart from what its parent writes. To be called in a fork."""
-        self._overlay.add_layer()
+    def fork(self) -> int:
+        """Fork the script as ``os.fork`` does, with files and places in them that are the fork's own."""
+        with self.own_calls():
+            files = open_files()
+            child = os.fork()
+            if not child:
+                try:
+                    separate(files, self.folder / "temporary")
+                except BaseException:
+                    os._exit(NOT_SEPARATE)
+                self._overlay.add_layer()
+            return child
 
     @property
     def written(self) -> list[str]:

@@ -1,0 +1,90 @@
+"""Files that are open when a process forks: what the fork reads and writes must not move the parent's place in them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import attrs
+
+from rnncallbacks.doctor.redirections import path_of_descriptor
+
+try:
+    import fcntl
+except ImportError:  # Windows, which does not fork
+    fcntl = None  # type: ignore[assignment]
+
+STANDARD_STREAMS = (0, 1, 2)
+DESCRIPTORS = "/dev/fd"
+
+
+@attrs.frozen
+class OpenFile:
+    """A regular file that a process has open.
+
+    Attributes
+    ----------
+    descriptor:
+        Its number.
+    flags:
+        The flags with which it is open.
+    place:
+        Where the next byte is read or written.
+    size:
+        Its length in bytes.
+    """
+
+    descriptor: int
+    flags: int
+    place: int
+    size: int
+
+
+def open_files() -> list[OpenFile]:
+    """The regular files that this process has open, but for the standard streams. To be called before a fork."""
+    found = []
+    for descriptor in map(int, os.listdir(DESCRIPTORS)):
+        try:
+            status = os.fstat(descriptor)
+        except OSError:  # that of the listing
+            continue
+        if descriptor not in STANDARD_STREAMS and stat.S_ISREG(status.st_mode):
+            flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+            place = os.lseek(descriptor, 0, os.SEEK_CUR)
+            found.append(OpenFile(descriptor, flags, place, status.st_size))
+    return found
+
+
+def separate(files: list[OpenFile], folder: Path) -> None:
+    """Open the files of the parent again, so that this process has a place of its own in each. To be called in a fork.
+
+    A file that is open for writing becomes a copy, in ``folder`` and without a name.
+    """
+    for file in files:
+        source = _opened_again(file.descriptor)
+        if file.flags & (os.O_WRONLY | os.O_RDWR):
+            source = _copy(source, file, folder)
+        os.lseek(source, file.place, os.SEEK_SET)
+        os.dup2(source, file.descriptor, inheritable=os.get_inheritable(file.descriptor))
+        os.close(source)
+
+
+def _opened_again(descriptor: int) -> int:
+    # On Linux this finds files without a name too; on macOS /dev/fd would give the parent's place.
+    own = f"/proc/self/fd/{descriptor}"
+    return os.open(own if os.path.exists(own) else path_of_descriptor(descriptor), os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _copy(source: int, file: OpenFile, folder: Path) -> int:
+    path = folder / f"open-{os.getpid()}-{file.descriptor}"
+    copy = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    os.unlink(path)
+    left = file.size  # what the parent has written since is not part of it
+    while left > 0 and (block := os.read(source, min(left, 1 << 20))):
+        left -= len(block)
+        os.write(copy, block)
+    os.close(source)
+    if file.flags & os.O_APPEND:
+        fcntl.fcntl(copy, fcntl.F_SETFL, os.O_APPEND)
+    return copy

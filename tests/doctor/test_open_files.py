@@ -1,0 +1,74 @@
+"""Files that are open across a fork, in real forks."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from rnncallbacks.doctor.open_files import open_files, separate
+
+
+def in_a_fork(body):
+    """The exit code of a fork in which ``body`` returned whether all is well."""
+    child = os.fork()
+    if not child:
+        code = 2
+        try:
+            code = 0 if body() else 1
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("unlinked", [False, True])
+def test_reading_in_a_fork_leaves_the_parents_place(tmp_path, unlinked):
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"one\ntwo\nthree\n")
+    with open(path, "rb", buffering=0) as file:
+        file.readline()
+        if unlinked:
+            path.unlink()
+        known = open_files()
+        assert in_a_fork(lambda: separate(known, tmp_path) or file.readline() == b"two\n") == 0
+        assert file.readline() == b"two\n"
+
+
+@pytest.mark.parametrize("mode", ["w+b", "a+b", "r+b"])
+def test_writing_in_a_fork_leaves_the_parents_file(tmp_path, mode):
+    path = tmp_path / "log.txt"
+    path.write_bytes(b"begun\n")
+    with open(path, mode, buffering=0) as file:
+        file.seek(0, os.SEEK_END)
+        file.write(b"first\n")
+        content = path.read_bytes()
+        known = open_files()
+
+        def replay():
+            separate(known, tmp_path)
+            file.write(b"again\n")
+            file.seek(0)
+            return file.read() == content + b"again\n"
+
+        assert in_a_fork(replay) == 0
+        assert path.read_bytes() == content
+        file.write(b"second\n")
+    assert path.read_bytes() == content + b"second\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_the_parent_writes_after_the_fork_is_not_in_the_copy(tmp_path):
+    with tempfile.TemporaryFile(buffering=0) as file:
+        file.write(b"before")
+        known = open_files()
+        file.write(b", after")
+        assert in_a_fork(lambda: separate(known, Path(tmp_path)) or os.fstat(file.fileno()).st_size == 6) == 0
+
+
+def test_pipes_and_standard_streams_are_left_alone(tmp_path):
+    ends = os.pipe()
+    try:
+        assert {one.descriptor for one in open_files()}.isdisjoint({0, 1, 2, *ends})
+    finally:
+        for end in ends:
+            os.close(end)
