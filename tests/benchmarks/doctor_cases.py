@@ -19,6 +19,9 @@ import cattrs
 
 FOLDER = Path(__file__).with_name("doctor_scripts")
 
+BY_DEFINITION = ("RNN101", "RNN102", "RNN302", "RNN404", "RNN406")
+"""Codes of a wrong report and of a wrong gradient, which finite differences show: faults whether or not they do harm."""
+
 Half = Literal["tune", "report"]
 
 
@@ -75,7 +78,7 @@ class ScriptFault:
     """A patch of a script, and the codes that name its cause.
 
     ``line`` is the line to look at, by default the first line of the patch that is not in the script. A fault that is
-    ``by_definition`` one makes a report or a gradient wrong, but need not make training worse.
+    ``by_definition`` one need not make training worse within the batches of a check.
     """
 
     name: str
@@ -87,6 +90,11 @@ class ScriptFault:
     also: tuple[str, ...] = ()
     by_definition: bool = False
     refuse: bool = False
+
+    @property
+    def always(self) -> bool:
+        """Whether it is a fault even if training is not worse with it."""
+        return self.by_definition or self.codes[0] in BY_DEFINITION
 
     @property
     def place(self) -> str:

@@ -182,7 +182,7 @@ def main() -> None:
                 continue
             harm = seen.harmed(healthy)
             names = ", ".join(seen.wrong) or "none"
-            verdict = "harmful" if harm > HARM else "by definition" if fault.by_definition else "HARMLESS"
+            verdict = "harmful" if harm > HARM else "by definition" if fault.always else "HARMLESS"
             print(f"  {'/'.join(fault.codes)} {fault.name}: harm {harm:.2f} {verdict}; wrong gradients: {names}")
 
 
