@@ -16,8 +16,8 @@ from rnncallbacks.core.batch import Batch, EpochSummary
 from rnncallbacks.core.hidden_state import Zeros
 from rnncallbacks.core.loader_pass import LoaderPass
 from rnncallbacks.core.open_batches import OpenBatches
+from rnncallbacks.core.plugin_attributes import check_repairs
 from rnncallbacks.core.plugin_manager import Plugins, PluginsGiven, raise_first
-from rnncallbacks.core.plugin_protocols import check_repairs
 from rnncallbacks.core.run_state import RunState
 from rnncallbacks.core.script_function import ClosureTrust, ScriptClosure
 from rnncallbacks.errors import RunStateError

@@ -197,14 +197,14 @@ class ProtocolDetector:
             self._repairs = repairs
             self._counts.clear()
         elif phase == TRAIN:
-            result = self._judge_training(batch, opened, at_end, counts)
+            result = self._check_training(batch, opened, at_end, counts)
         else:
             counts.at_start = counts.at_start or opened.at_start
             counts.batches += 1
             counts.after_backward += at_end != opened.at_start
             # Parameters that are swapped for the validation are soon put back; then nothing was trained.
             if counts.batches == self.thresholds.validation_batches and at_end != counts.at_start:
-                result = CheckResult(finding=self._judge_validation(phase, counts))
+                result = CheckResult(finding=self._check_validation(phase, counts))
         if phase == TRAIN:
             self._at_training_end = at_end
         return result
@@ -215,7 +215,7 @@ class ProtocolDetector:
         for phase, counts in list(self._counts.items()):
             if phase != TRAIN and counts.batches:
                 if _fingerprint(params) != counts.at_start:
-                    found.append(self._judge_validation(phase, counts))
+                    found.append(self._check_validation(phase, counts))
                 self._counts.pop(phase, None)
         if not self._backward_seen and self._batches_without_backward > 1:
             found.append(self._without_any_backward())
@@ -228,7 +228,7 @@ class ProtocolDetector:
     def _counts_of(self, phase: str) -> ParameterChangeCounts:
         return self._counts.setdefault(phase, ParameterChangeCounts())
 
-    def _judge_training(
+    def _check_training(
         self, batch: Batch, opened: OpenBatch, at_end: bytes | None, counts: ParameterChangeCounts
     ) -> CheckResult:
         wanted = self.thresholds.training_batches
@@ -249,7 +249,7 @@ class ProtocolDetector:
             self._first_changed_before = changed_before and not changed_after
         if counts.batches < wanted:
             return CheckResult()
-        found = self._judge_order(counts)
+        found = self._check_order(counts)
         self._counts[TRAIN] = ParameterChangeCounts()
         self._batches_compared += counts.batches
         self._batches_updated += counts.after_backward
@@ -261,7 +261,7 @@ class ProtocolDetector:
             return CheckResult(finding=found, cannot_tell={"RNN701": compared})
         return CheckResult(finding=found, checked={"RNN701": compared})
 
-    def _judge_order(self, counts: ParameterChangeCounts) -> Finding | None:
+    def _check_order(self, counts: ParameterChangeCounts) -> Finding | None:
         if counts.after_backward:
             return None
         evidence = {
@@ -284,7 +284,7 @@ class ProtocolDetector:
             return self._report("between", message, evidence)
         return None
 
-    def _judge_validation(self, phase: str, counts: ParameterChangeCounts) -> Finding | None:
+    def _check_validation(self, phase: str, counts: ParameterChangeCounts) -> Finding | None:
         if counts.after_backward != counts.batches:
             return None
         message = (

@@ -30,7 +30,7 @@ PREVIOUS = np.array([[1.0, 1.0], [-1.0, 1.0]])
 def test_a_gradient_that_contains_the_one_before_is_found():
     detector = AccumulationDetector()
     detector.keep({"w": PREVIOUS})
-    result = detector.look(derivatives(previous=PREVIOUS), params_moved=True)
+    result = detector.check(derivatives(previous=PREVIOUS), params_moved=True)
     assert (result.finding.code, result.checked) == ("RNN406", {})
     assert result.finding.evidence["ratio"] > 1.1
     assert detector.sums_found
@@ -40,7 +40,7 @@ def test_a_gradient_that_contains_the_one_before_is_found():
 def test_a_sum_on_purpose_is_no_fault_and_the_next_batch_is_checked():
     detector = AccumulationDetector()
     detector.keep({"w": PREVIOUS})
-    assert detector.look(derivatives(previous=PREVIOUS), params_moved=False).finding is None
+    assert detector.check(derivatives(previous=PREVIOUS), params_moved=False).finding is None
     assert detector.sums_found
     assert detector.due(3)
 
@@ -48,7 +48,7 @@ def test_a_sum_on_purpose_is_no_fault_and_the_next_batch_is_checked():
 def test_a_correct_gradient_is_checked_once():
     detector = AccumulationDetector()
     detector.keep({"w": PREVIOUS})
-    result = detector.look(derivatives(), params_moved=True)
+    result = detector.check(derivatives(), params_moved=True)
     assert (result.finding, tuple(result.checked), detector.sums_found) == (None, ("RNN406",), False)
     assert not any(detector.due(batch) for batch in range(1, 20))
 
@@ -56,7 +56,7 @@ def test_a_correct_gradient_is_checked_once():
 def test_a_previous_gradient_that_is_too_small_to_show_is_waited_for():
     detector = AccumulationDetector()
     detector.keep({"w": 1e-3 * PREVIOUS})
-    result = detector.look(derivatives(), params_moved=True)
+    result = detector.check(derivatives(), params_moved=True)
     assert tuple(result.checked) == ()
     assert detector.due(3)
 
@@ -65,7 +65,7 @@ def test_what_clipping_made_of_the_previous_gradient_is_tried_too():
     detector = AccumulationDetector()
     detector.keep({"w": PREVIOUS})
     detector.keep({"w": 0.5 * PREVIOUS}, clipped=True)
-    result = detector.look(derivatives(previous=0.5 * PREVIOUS), params_moved=True)
+    result = detector.check(derivatives(previous=0.5 * PREVIOUS), params_moved=True)
     assert result.finding is not None
 
 
@@ -74,7 +74,7 @@ def without_closure(gradient_of, *, count=None):
     for number in range(1, 19):
         batch = Batch(None, "train", number, count=count)
         gradients = Gradients({"w": gradient_of(number)})
-        results.append(detector.look_without_closure(number, batch, 1.0, gradients, None))
+        results.append(detector.check_without_closure(number, batch, 1.0, gradients, None))
         if results[-1].finding is not None:
             break
     return results

@@ -25,22 +25,22 @@ class Script:
     def loss(self):
         return float((self.params["w"] ** 2).sum())
 
-    def look(self, number, *, repaired=False):
+    def check(self, number, *, repaired=False):
         batch = Batch(None, "train", number, closure=self.closure)
         gradients = Gradients({"w": self.gradient_of(2.0 * self.params["w"])})
         return list(
-            self.checks.look(number, batch, self.loss(), gradients, self.params, self.updates, repaired=repaired)
+            self.checks.check(number, batch, self.loss(), gradients, self.params, self.updates, repaired=repaired)
         )
 
 
 def test_a_closure_ends_the_checks_without_one():
     script = Script()
-    script.look(1)
+    script.check(1)
     assert [number for number in range(17, 300) if not script.checks.is_idle(number)] == [100, 250]
 
 
 def test_without_a_closure_the_codes_are_not_checked():
-    (with_closure, *_) = Script(closure=False).look(1)
+    (with_closure, *_) = Script(closure=False).check(1)
     assert set(with_closure.not_checked) == {"RNN404", "RNN405"}
     assert "closure" in with_closure.not_checked["RNN404"]
 
@@ -48,32 +48,32 @@ def test_without_a_closure_the_codes_are_not_checked():
 @pytest.mark.parametrize("repaired", [False, True])
 def test_a_repair_ends_the_checks_without_a_closure(repaired):
     script = Script(closure=False)
-    script.look(1, repaired=repaired)
+    script.check(1, repaired=repaired)
     assert script.checks.is_idle(20) == repaired
 
 
 def test_a_closure_that_gives_the_reported_loss_is_not_evaluated_again_where_only_sums_are_looked_for():
     script = Script()
-    script.look(1)
+    script.check(1)
     script.calls = 0
-    (result, _) = script.look(2)
+    (result, _) = script.check(2)
     assert tuple(result.checked) == ("RNN406",)
     assert script.calls == 2
 
 
 def test_a_finding_ends_later_gradient_checks():
     script = Script(lambda gradient: gradient.T.copy())
-    findings = [one.finding for one in script.look(1) if one.finding is not None]
+    findings = [one.finding for one in script.check(1) if one.finding is not None]
     assert [finding.code for finding in findings] == ["RNN404"]
     script.calls = 0
-    script.look(10)
+    script.check(10)
     assert script.calls == 0
 
 
 def test_a_batch_that_has_to_confirm_a_factor_is_not_idle():
     script = Script(lambda gradient: 0.37 * gradient)
-    script.look(1)
+    script.check(1)
     assert not script.checks.is_idle(20)
-    codes = [one.finding.code for number in (20, 21) for one in script.look(number) if one.finding is not None]
+    codes = [one.finding.code for number in (20, 21) for one in script.check(number) if one.finding is not None]
     assert codes == ["RNN405"]
     assert script.checks.is_idle(22)

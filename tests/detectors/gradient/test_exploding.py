@@ -16,7 +16,7 @@ def follow(batches, cosine=1.0):
     """Play (loss, norm, size of the update, size if it had been clipped) and return the findings by batch number."""
     detector, found = ExplodingGradientDetector(), {}
     for number, (loss, norm, update, clipped) in enumerate(batches, start=1):
-        finding = detector.look(loss, norm, MAX_NORM)
+        finding = detector.check(loss, norm, MAX_NORM)
         if finding is not None:
             found[number] = finding
         detector.add_update(
@@ -100,12 +100,12 @@ def test_the_message_has_the_numbers():
 
 def test_updates_that_the_script_scaled_down_are_not_measured():
     detector = ExplodingGradientDetector()
-    assert detector.look(1.0, 10.0, MAX_NORM) is None
+    assert detector.check(1.0, 10.0, MAX_NORM) is None
     assert detector.wants_update(10.0)
     update = MeasuredUpdate(gradient_norm=10.0, relative_size=2.0, clipped_size=0.1, cosine=1.0, scaled_down=True)
     detector.add_update(update)
     assert detector.measured_updates == 0
-    assert detector.look(9.0, 1.0, MAX_NORM) is None
+    assert detector.check(9.0, 1.0, MAX_NORM) is None
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_it_says_whether_updates_could_be_measured(params, cosine, checked):
 @pytest.mark.parametrize(("scaled_down", "result"), [(True, "checked"), (False, "checked"), (None, "cannot_tell")])
 def test_norms_above_the_bound_pass_only_where_their_updates_were_seen(scaled_down, result):
     detector = ExplodingGradientDetector()
-    detector.look(1.0, 10.0, MAX_NORM)
+    detector.check(1.0, 10.0, MAX_NORM)
     if scaled_down is not None:
         update = MeasuredUpdate(
             gradient_norm=10.0, relative_size=0.01, clipped_size=0.1, cosine=1.0, scaled_down=scaled_down

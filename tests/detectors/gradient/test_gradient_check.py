@@ -85,7 +85,7 @@ BATCH = Batch(None, "train", 1)
 
 
 def test_correct_gradients_are_checked_for_both_codes():
-    result = GradientCheckDetector().look(derivatives(), BATCH, first_cosine=1.0)
+    result = GradientCheckDetector().check(derivatives(), BATCH, first_cosine=1.0)
     assert result.finding is None
     assert tuple(result.checked) == ("RNN404", "RNN405")
 
@@ -93,7 +93,7 @@ def test_correct_gradients_are_checked_for_both_codes():
 def test_a_factor_without_a_name_needs_two_more_batches():
     detector, findings = GradientCheckDetector(), []
     for _ in range(3):
-        findings.append(detector.look(derivatives(0.37), BATCH, first_cosine=1.0).finding)
+        findings.append(detector.check(derivatives(0.37), BATCH, first_cosine=1.0).finding)
         assert detector.confirming == (len(findings) < 3)
     assert findings[:2] == [None, None]
     assert findings[2].code == "RNN405"
@@ -102,26 +102,26 @@ def test_a_factor_without_a_name_needs_two_more_batches():
 
 def test_a_factor_that_the_next_batch_does_not_have_is_dropped():
     detector = GradientCheckDetector()
-    detector.look(derivatives(0.37), BATCH, first_cosine=1.0)
-    assert detector.look(derivatives(), BATCH, first_cosine=1.0).finding is None
+    detector.check(derivatives(0.37), BATCH, first_cosine=1.0)
+    assert detector.check(derivatives(), BATCH, first_cosine=1.0).finding is None
     assert not detector.confirming
 
 
 @pytest.mark.parametrize(("cosine", "code"), [(1.0, "RNN404"), (float("nan"), "RNN404"), (-1.0, None)])
 def test_a_wrong_sign_is_none_if_updates_have_it_too(cosine, code):
     detector = GradientCheckDetector()
-    detector.look(derivatives(-1.0), BATCH, first_cosine=cosine)
-    finding = detector.look(derivatives(-1.0), BATCH, first_cosine=cosine).finding
+    detector.check(derivatives(-1.0), BATCH, first_cosine=cosine)
+    finding = detector.check(derivatives(-1.0), BATCH, first_cosine=cosine).finding
     assert (finding and finding.code) == code
 
 
 def test_the_scale_of_a_clipped_gradient_is_not_judged():
-    result = GradientCheckDetector().look(derivatives(0.5, ClippingBounds(norm=1.0)), BATCH, first_cosine=1.0)
+    result = GradientCheckDetector().check(derivatives(0.5, ClippingBounds(norm=1.0)), BATCH, first_cosine=1.0)
     assert tuple(result.checked) == ("RNN404",)
     assert "before gradients are clipped" in result.not_checked["RNN405"]
     # Clipping makes no gradient longer.
     detector = GradientCheckDetector()
-    detector.look(derivatives(2.0, ClippingBounds(norm=1.0)), BATCH, first_cosine=1.0)
+    detector.check(derivatives(2.0, ClippingBounds(norm=1.0)), BATCH, first_cosine=1.0)
     assert detector.confirming
 
 
@@ -147,7 +147,7 @@ def test_the_first_alarm_of_a_loss_or_update_code_has_the_next_batch_checked():
     assert not detector.due(37, 1.0)
     detector.add_alarm("RNN602")
     assert detector.due(37, 1.0)
-    result = detector.look(derivatives(), BATCH, first_cosine=1.0)
+    result = detector.check(derivatives(), BATCH, first_cosine=1.0)
     assert "the gradient of 1 batch agrees" in result.checked["RNN404"]
     detector.add_alarm("RNN602")
     assert not detector.due(38, 1.0)
@@ -161,11 +161,11 @@ def wrong_derivatives():
 def test_one_batch_that_does_not_match_after_others_that_did_is_no_error():
     detector = GradientCheckDetector()
     detector.add_loss(1.0)
-    detector.look(derivatives(), BATCH, first_cosine=1.0)
-    result = detector.look(wrong_derivatives(), BATCH, first_cosine=1.0)
+    detector.check(derivatives(), BATCH, first_cosine=1.0)
+    result = detector.check(wrong_derivatives(), BATCH, first_cosine=1.0)
     assert (result.finding, set(result.cannot_tell)) == (None, {"RNN404", "RNN405"})
     assert detector.due(38, 1.0)  # the next batch decides
-    assert detector.look(wrong_derivatives(), BATCH, first_cosine=1.0).finding.evidence["array"] == "b"
+    assert detector.check(wrong_derivatives(), BATCH, first_cosine=1.0).finding.evidence["array"] == "b"
 
 
 def test_one_state_appended_at_each_step_is_named():

@@ -55,7 +55,7 @@ def follow(tokens_of, *, factor=16.0, batches=60, params_known=True):
         off = params["w"] - target + 0.1 * generator.normal(size=6)
         gradient = factor * 2.0 * off
         gradients, known = Gradients({"w": gradient.copy()}), params if params_known else None
-        finding = detector.look(number, batch, float((off**2).sum()), gradients, known, 1.0)
+        finding = detector.check(number, batch, float((off**2).sum()), gradients, known, 1.0)
         params["w"] -= 0.02 / factor * gradient
         if finding is not None or detector.over:
             return detector, finding

@@ -60,5 +60,5 @@ def test_nothing_is_said_without_ten_steps_of_finite_numbers(shown):
 def test_a_loss_at_each_step_hides_what_vanishes_on_the_way(own_losses, passed):
     detector = VanishingGradientDetector()
     for batch in (5, 10, 15):
-        result = detector.look(batch, decaying(20, 0.9), own_losses)
+        result = detector.check(batch, decaying(20, 0.9), own_losses)
     assert (list(result.checked), list(result.cannot_tell)) == ((["RNN402"], []) if passed else ([], ["RNN402"]))

@@ -19,7 +19,7 @@ def follow(*, zero=("V",), seq_len=5, batches=120, moves=lambda number: True, is
         gradients = {name: generator.normal(size=shape) for name, shape in SHAPES.items()}
         for name in zero if is_zero(number) else ():
             gradients[name][...] = 0.0
-        finding = detector.look(number, batch, Gradients(gradients), params)
+        finding = detector.check(number, batch, Gradients(gradients), params)
         if detector.over:
             return detector, number, finding
         for name, gradient in gradients.items() if moves(number) else ():

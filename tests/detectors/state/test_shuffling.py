@@ -21,7 +21,7 @@ def shuffled(batches, *, rows=ROWS, lag=1):
     return [(text[:STEPS], text[lag:]) for text in pairs]
 
 
-def look(pairs, *, time_axis=0, mask=None):
+def check(pairs, *, time_axis=0, mask=None):
     order = BatchOrder()
     for x, y in pairs:
         x, y = (x, y) if time_axis == 0 else (x.T, y.T)
@@ -33,25 +33,25 @@ def look(pairs, *, time_axis=0, mask=None):
 @pytest.mark.parametrize("rows", [1, 2, 16])
 @pytest.mark.parametrize("lag", [1, 3])
 def test_pieces_of_a_stream_are_related_and_shuffled_ones_are_not(time_axis, rows, lag):
-    assert look(stream(20, rows=rows, lag=lag), time_axis=time_axis) == (False, True)
-    assert look(shuffled(20, rows=rows, lag=lag), time_axis=time_axis) == (True, False)
+    assert check(stream(20, rows=rows, lag=lag), time_axis=time_axis) == (False, True)
+    assert check(shuffled(20, rows=rows, lag=lag), time_axis=time_axis) == (True, False)
 
 
 def test_a_mask_takes_padding_out():
     mask = np.ones((STEPS, ROWS), dtype=bool)
     mask[-2:] = False
-    assert look(shuffled(20), mask=mask) == (True, False)
+    assert check(shuffled(20), mask=mask) == (True, False)
 
 
 def test_little_is_not_enough():
-    assert look(stream(3)) == (False, False)
-    assert look(shuffled(2, rows=1)) == (False, False)
+    assert check(stream(3)) == (False, False)
+    assert check(shuffled(2, rows=1)) == (False, False)
 
 
 def test_targets_that_have_nothing_to_do_with_inputs_tell_nothing():
     generator = np.random.default_rng(2)
     pairs = [(x, generator.integers(0, VOCAB, x.shape)) for x, _ in stream(20)]
-    assert look(pairs) == (False, False)
+    assert check(pairs) == (False, False)
 
 
 def test_without_inputs_or_their_axis_of_time_nothing_is_known():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnncallbacks.detectors.update.ascent import judge_ascent, step_cosines
+from rnncallbacks.detectors.update.ascent import check_ascent, step_cosines
 from rnncallbacks.detectors.update.update_record import UpdateRecord
 
 
@@ -28,7 +28,7 @@ def test_the_cosine_is_that_of_the_step_and_the_negative_gradient(sign):
 
 @pytest.mark.parametrize("noise", [0.0, 1.0])
 def test_a_flipped_sign_is_named_with_its_cosine(noise):
-    finding = judge_ascent(play(-1.0, noise=noise)).finding
+    finding = check_ascent(play(-1.0, noise=noise)).finding
     assert (finding.code, finding.cause) == ("RNN503", "updates go up the gradient")
     assert finding.evidence["update_gradient_cosine"] < -0.5
     assert len(finding.message.partition(":")[0]) <= 80
@@ -46,4 +46,4 @@ def test_a_flipped_sign_is_named_with_its_cosine(noise):
     ],
 )
 def test_what_is_no_ascent(healthy):
-    assert judge_ascent(play(**healthy)).finding is None
+    assert check_ascent(play(**healthy)).finding is None

@@ -30,7 +30,7 @@ def test_two_rounds_that_differ_by_chance_do_not_tell():
 WEIGHTS = {"w": np.array([2.0])}
 
 
-def judge(losses, *, closure=None, agreement="unknown", updates=3):
+def check(losses, *, closure=None, agreement="unknown", updates=3):
     """What the detector concludes after each of these losses of batches without a change of the parameters."""
     detector, results = FrozenParameters(), []
     calls = UpdateClosure()
@@ -39,13 +39,13 @@ def judge(losses, *, closure=None, agreement="unknown", updates=3):
         if number < updates:
             detector.add_update(0.0)
         batch = Batch(data=None, phase="train", index=number + 1, loss=loss, closure=closure)
-        results.append(detector.judge_batch(batch, calls, WEIGHTS))
+        results.append(detector.check(batch, calls, WEIGHTS))
     return detector, calls, results
 
 
 def test_a_closure_that_gives_the_same_loss_confirms_it_after_many_batches():
     enough = FROZEN_PARAMETERS.unchanged_batches
-    detector, _, results = judge([2.0] * (enough + 1), closure=lambda: float(WEIGHTS["w"][0]), agreement="exact")
+    detector, _, results = check([2.0] * (enough + 1), closure=lambda: float(WEIGHTS["w"][0]), agreement="exact")
     assert results[: enough - 1] == [CheckResult()] * (enough - 1)
     assert (results[enough - 1].finding.code, results[enough - 1].finding.evidence["updates"]) == ("RNN503", 3)
     assert results[enough] == CheckResult()
@@ -54,16 +54,16 @@ def test_a_closure_that_gives_the_same_loss_confirms_it_after_many_batches():
 
 
 def test_a_shorter_run_is_judged_at_its_end():
-    detector, _, results = judge([2.0] * 10, closure=lambda: float(WEIGHTS["w"][0]), agreement="exact")
+    detector, _, results = check([2.0] * 10, closure=lambda: float(WEIGHTS["w"][0]), agreement="exact")
     assert results == [CheckResult()] * 10
     assert detector.end_run().finding.code == "RNN503"
-    detector, _, _ = judge([2.0] * 10)
+    detector, _, _ = check([2.0] * 10)
     assert list(detector.end_run().cannot_tell) == ["RNN503"]
 
 
 @pytest.mark.parametrize("micro_batches", [2, 4, 16, 60])
 def test_one_update_for_several_batches_is_recognized(micro_batches):
-    detector, _, results = judge([2.0] * (micro_batches - 1), closure=lambda: float(WEIGHTS["w"][0]), agreement="exact")
+    detector, _, results = check([2.0] * (micro_batches - 1), closure=lambda: float(WEIGHTS["w"][0]), agreement="exact")
     assert results == [CheckResult()] * (micro_batches - 1)
     detector.add_update(0.1)
     assert f"one update is made in about {micro_batches} batches" in detector.comparison
@@ -71,7 +71,7 @@ def test_one_update_for_several_batches_is_recognized(micro_batches):
 
 
 def test_an_update_between_two_batches_is_seen():
-    detector, _, _ = judge([2.0] * 5)
+    detector, _, _ = check([2.0] * 5)
     detector.add_parameters({"w": np.array([2.0])})
     assert detector.suspected
     detector.add_parameters({"w": np.array([1.9])})
@@ -79,19 +79,19 @@ def test_an_update_between_two_batches_is_seen():
 
 
 def test_a_closure_that_gives_another_loss_shows_that_other_arrays_are_trained():
-    _, _, results = judge([2.0] * 3, closure=lambda: 1.5, agreement="exact")
+    _, _, results = check([2.0] * 3, closure=lambda: 1.5, agreement="exact")
     assert results[2].finding is None
     assert "assign run.params = params" in results[2].not_checked["RNN503"]
 
 
 def test_a_closure_that_does_not_read_the_parameters_proves_nothing():
-    detector, calls, results = judge([2.0] * 3, closure=lambda: 2.0, agreement="exact")
+    detector, calls, results = check([2.0] * 3, closure=lambda: 2.0, agreement="exact")
     assert results == [CheckResult()] * 3
     assert (calls.agreement, detector.settled) == ("useless", False)
 
 
 def test_two_epochs_with_the_same_losses_confirm_it_without_a_closure():
-    detector, _, _ = judge([1.0, 2.0, 3.0, 4.0])
+    detector, _, _ = check([1.0, 2.0, 3.0, 4.0])
     assert detector.end_epoch() == CheckResult()
     detector.pass_losses = [4.0, 3.0, 2.0, 1.0]
     assert detector.end_epoch().finding.code == "RNN503"
@@ -99,15 +99,15 @@ def test_two_epochs_with_the_same_losses_confirm_it_without_a_closure():
 
 def test_an_epoch_without_end_is_compared_with_itself():
     half = FROZEN_PARAMETERS.longest_pass // 2
-    _, _, results = judge([2.0] * half + [2.0] * half)
+    _, _, results = check([2.0] * half + [2.0] * half)
     assert [bool(result.finding) for result in results] == [False] * (2 * half - 1) + [True]
-    _, _, results = judge([2.0] * half + [0.5] * half)
+    _, _, results = check([2.0] * half + [0.5] * half)
     assert "assign run.params = params" in results[-1].not_checked["RNN503"]
 
 
 def test_losses_that_never_differ_clearly_are_those_of_one_network():
     generator = np.random.default_rng(0)
-    detector, _, _ = judge(generator.normal(2.0, 0.3, 20).tolist())
+    detector, _, _ = check(generator.normal(2.0, 0.3, 20).tolist())
     found = [detector.end_epoch().finding]
     for _ in range(FROZEN_PARAMETERS.inconclusive_passes):
         detector.pass_losses = generator.normal(2.0, 0.3, 20).tolist()
@@ -117,7 +117,7 @@ def test_losses_that_never_differ_clearly_are_those_of_one_network():
 
 @pytest.mark.parametrize("ratio", [1e-9, np.nan])
 def test_any_change_ends_the_suspicion(ratio):
-    detector, _, _ = judge([2.0] * 3)
+    detector, _, _ = check([2.0] * 3)
     assert detector.suspected
     detector.add_update(ratio)
     assert not detector.suspected

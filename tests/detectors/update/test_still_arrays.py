@@ -27,10 +27,10 @@ def play(still, *, updates=STILL_ARRAYS.updates, factor=1.0, names=None, thaws=N
 @pytest.mark.parametrize("name", ["Whh", "bh", "Why"])
 def test_a_forgotten_array_is_named(name):
     detector = play([name])
-    finding = detector.judge().finding
+    finding = detector.check().finding
     assert (finding.code, finding.severity, finding.evidence["array"]) == ("RNN503", None, name)
     assert len(finding.message.partition(":")[0]) <= 80
-    assert detector.judge().finding is None
+    assert detector.check().finding is None
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_forgotten_array_is_named(name):
 )
 def test_what_may_be_frozen_on_purpose_is_only_told(still, names):
     detector = play(still, names=names)
-    assert detector.judge().finding is None
+    assert detector.check().finding is None
     assert detector.comparison.endswith(" never changed, as if frozen on purpose")
 
 
@@ -58,4 +58,4 @@ def test_what_may_be_frozen_on_purpose_is_only_told(still, names):
     ],
 )
 def test_what_is_not_reported(healthy):
-    assert play(**healthy).judge().finding is None
+    assert play(**healthy).check().finding is None

@@ -5,8 +5,8 @@ import pytest
 
 from rnncallbacks.detectors.update.times_too_high import times_too_high
 from rnncallbacks.detectors.update.too_high import (
-    judge_divergence,
-    judge_too_high,
+    check_divergence,
+    check_too_high,
     loss_rise_window,
     units_died,
     updates_are_large,
@@ -139,7 +139,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_finding_has_a_short_headline_its_numbers_and_a_remedy_with_the_estimate(name):
     kept = CASES[name]()
-    result = judge_too_high(kept)
+    result = check_too_high(kept)
     finding = result.finding
     assert (finding.code, list(result.checked)) == ("RNN501", ["RNN501"])
     assert len(finding.message.partition(":")[0]) <= 80
@@ -149,23 +149,23 @@ def test_a_finding_has_a_short_headline_its_numbers_and_a_remedy_with_the_estima
 
 
 def test_a_batch_beyond_numbers_is_reported_with_the_losses_before_it():
-    finding = judge_divergence(record([1.0, 9.0], step=0.5)).finding
+    finding = check_divergence(record([1.0, 9.0], step=0.5)).finding
     assert finding.message.startswith(
         "2 updates made the loss non-finite: it was 1 in the first batch and 9 in the last"
     )
-    assert judge_divergence(record([1.0, 1.0], step=0.5)).finding is None
+    assert check_divergence(record([1.0, 1.0], step=0.5)).finding is None
 
 
 def test_a_healthy_record_passes_after_the_fortieth_batch_and_not_before():
-    assert judge_too_high(record([1.0] * (CLOSE - 1))).checked == {}
-    passed = judge_too_high(record([1.0] * CLOSE, changes=[-0.1] * (CLOSE - 1) + [0.1]))
+    assert check_too_high(record([1.0] * (CLOSE - 1))).checked == {}
+    passed = check_too_high(record([1.0] * CLOSE, changes=[-0.1] * (CLOSE - 1) + [0.1]))
     assert passed.finding is None
     assert passed.checked["RNN501"].startswith("after 40 batches the loss is 1 times the first, and the weights 1.05 ")
     assert passed.checked["RNN501"].endswith("; 1 of 40 updates raised the loss of their own batch")
 
 
 def test_a_record_without_a_change_of_the_weights_does_not_pass():
-    assert judge_too_high(record([1.0] * CLOSE, step=0.0)).checked == {}
+    assert check_too_high(record([1.0] * CLOSE, step=0.0)).checked == {}
 
 
 def test_few_changes_of_a_batch_of_its_own_are_enough_to_deny_a_rise():

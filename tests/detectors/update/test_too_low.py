@@ -3,7 +3,7 @@
 import pytest
 
 from rnncallbacks.alarms.finding import CheckResult
-from rnncallbacks.detectors.update.too_low import judge_too_low
+from rnncallbacks.detectors.update.too_low import check_too_low
 from rnncallbacks.detectors.update.update_record import UpdateRecord
 
 
@@ -16,7 +16,7 @@ def record(*, decrease=1e-6, gradient=5.0, ratio=2e-5, loss=2.0, constant_loss=2
 
 
 def test_a_run_that_would_get_nowhere_is_reported_with_the_factor():
-    result = judge_too_low(record(), planned_updates=1000)
+    result = check_too_low(record(), planned_updates=1000)
     finding = result.finding
     assert (finding.code, list(result.checked)) == ("RNN502", ["RNN502"])
     assert len(finding.message.partition(":")[0]) <= 80
@@ -37,33 +37,33 @@ def test_a_run_that_would_get_nowhere_is_reported_with_the_factor():
     ids=lambda case: next(iter(case)),
 )
 def test_each_condition_must_hold(healthy):
-    result = judge_too_low(record(**healthy), planned_updates=1000)
+    result = check_too_low(record(**healthy), planned_updates=1000)
     assert (result.finding, list(result.checked)) == (None, ["RNN502"])
     assert result.checked["RNN502"].startswith("30 updates changed the weights by ")
 
 
 def test_small_updates_are_not_judged_without_the_targets():
-    result = judge_too_low(record(constant_loss=0.0), planned_updates=1000)
+    result = check_too_low(record(constant_loss=0.0), planned_updates=1000)
     assert (result.finding, result.checked, list(result.not_checked)) == (None, {}, ["RNN502"])
 
 
 def test_a_short_run_is_judged_as_one_of_500_updates_and_a_long_one_as_one_of_2000():
     slow, slower = record(decrease=1.1e-4), record(decrease=4e-5)
-    assert [bool(judge_too_low(slow, count).finding) for count in (10, 500, 1000)] == [True, True, False]
-    assert [bool(judge_too_low(slower, count).finding) for count in (2000, 10**6)] == [True, True]
+    assert [bool(check_too_low(slow, count).finding) for count in (10, 500, 1000)] == [True, True, False]
+    assert [bool(check_too_low(slower, count).finding) for count in (2000, 10**6)] == [True, True]
 
 
 @pytest.mark.parametrize("early", [{"batches": 59}, {"batches": 80}])
 def test_it_is_judged_once(early):
-    assert judge_too_low(record(**early), planned_updates=1000) == CheckResult()
+    assert check_too_low(record(**early), planned_updates=1000) == CheckResult()
 
 
 def test_too_few_measured_updates_do_not_decide():
-    result = judge_too_low(record(measured=19), planned_updates=1000)
+    result = check_too_low(record(measured=19), planned_updates=1000)
     assert result == CheckResult(
         cannot_tell={"RNN502": "19 updates with nonzero gradients were measured, and 20 are needed"}
     )
 
 
 def test_the_catalogue_advises_where_the_factor_is_small():
-    assert judge_too_low(record(ratio=2e-3), planned_updates=1000).finding.remedy is None
+    assert check_too_low(record(ratio=2e-3), planned_updates=1000).finding.remedy is None

@@ -49,8 +49,8 @@ ACCUMULATION_THRESHOLDS = AccumulationThresholds()
 class AccumulationDetector:
     """Looks for the gradient of the batch before in that of a batch.
 
-    Call :meth:`keep` with the gradients of the batch before one that is :meth:`due`, and :meth:`look` in that batch if
-    it has a closure; :meth:`look_without_closure` in the others. ``sums_found`` is True once a gradient turned out to
+    Call :meth:`keep` with the gradients of the batch before one that is :meth:`due`, and :meth:`check` in that batch if
+    it has a closure; :meth:`check_without_closure` in the others. ``sums_found`` is True once a gradient turned out to
     contain the one before, on purpose or not: it is then not that of its batch's loss.
 
     Example
@@ -77,7 +77,7 @@ class AccumulationDetector:
         self._previous = self._previous if clipped else []
         self._previous.append({name: array.copy() for name, array in gradients.items()})
 
-    def look(self, derivatives: DirectionalDerivatives, *, params_moved: bool) -> CheckResult:
+    def check(self, derivatives: DirectionalDerivatives, *, params_moved: bool) -> CheckResult:
         """Check whether the gradients match the loss only without those of the batch before.
 
         ``params_moved`` says whether the last update changed the parameters. If it did not, the script adds up the
@@ -92,7 +92,7 @@ class AccumulationDetector:
         norms = [global_norm([previous[name] for name in derivatives.params]) for previous in self._previous]
         norm = global_norm(list(derivatives.gradients.values()))
         if max(norms, default=0.0) < limits.smallest_previous_norm * norm:
-            self._look_again(batch_number, 1)
+            self._check_again(batch_number, 1)
             return CheckResult()
         finding = None if predicts_change(derivatives) else self._find_sum(derivatives, batch_number, params_moved)
         if finding is not None or self.sums_found:
@@ -110,14 +110,14 @@ class AccumulationDetector:
                     None  # units are saturated, or the run diverges: then many gradients are correct, or none is wrong
                 )
             self.sums_found = True
-            self._look_again(batch_number, self.thresholds.batches_after_repair if params_moved else 1)
+            self._check_again(batch_number, self.thresholds.batches_after_repair if params_moved else 1)
             if not params_moved:
                 return None
             along = derivatives.along_gradient(list(derivatives.params), derivatives.step_factors[0], 1.0)
             return previous_gradient_included(along.predicted / (along.change or math.inf))
         return None
 
-    def look_without_closure(
+    def check_without_closure(
         self, batch_number: int, batch: Batch, loss: float, gradients: Gradients, params: object
     ) -> CheckResult:
         """Compare the gradients of one of the first batches with those before."""
@@ -141,7 +141,7 @@ class AccumulationDetector:
         )
         return CheckResult(cannot_tell={"RNN406": reason})
 
-    def _look_again(self, batch_number: int, batches: int) -> None:
+    def _check_again(self, batch_number: int, batches: int) -> None:
         self._next_batch = batch_number + batches if batch_number < self.thresholds.last_batch else 0
 
 

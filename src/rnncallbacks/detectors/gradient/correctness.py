@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 class CorrectnessChecks:
     """Runs the checks that are due in a training batch.
 
-    Call :meth:`look` with each batch before anything clips its gradients; where :meth:`is_idle` says so, it may be left
-    out. Where :meth:`precedes_sum_check` says so, call :meth:`keep_clipped` if the gradients were clipped after it.
+    Call :meth:`check` with each batch before anything clips its gradients; where :meth:`is_idle` says so, it may be
+    left out. Where :meth:`precedes_sum_check` says so, call :meth:`keep_clipped` if the gradients were clipped after it.
 
     Example
     -------
@@ -80,7 +80,7 @@ class CorrectnessChecks:
         self._zero_gradients.stop()
         self._predicted_decrease.stop()
 
-    def look(
+    def check(
         self,
         batch_number: int,
         batch: Batch,
@@ -99,9 +99,9 @@ class CorrectnessChecks:
         if self.precedes_sum_check(batch_number):
             self._accumulation.keep(gradients)
         self._gradient_check.add_loss(loss)
-        yield self._look_with_closure(batch_number, batch, loss, gradients, params, updates)
+        yield self._check_with_closure(batch_number, batch, loss, gradients, params, updates)
         if batch.closure is None:
-            result = self._accumulation.look_without_closure(batch_number, batch, loss, gradients, params)
+            result = self._accumulation.check_without_closure(batch_number, batch, loss, gradients, params)
             yield self._noted(result)
         if self._gradients_are_wrong or repaired:
             self.stop_without_closure()
@@ -109,17 +109,17 @@ class CorrectnessChecks:
             self._predicted_decrease.stop()
         result = CheckResult()
         if not self._zero_gradients.over:
-            found = self._zero_gradients.look(batch_number, batch, gradients, params)
+            found = self._zero_gradients.check(batch_number, batch, gradients, params)
             if found is not None and self._gradient_check.matches:
                 found = without_effect(str(found.evidence["array"]), batch_number)
             result = CheckResult(finding=found)
         if result.finding is None and not self._predicted_decrease.over:
             cosine = updates.first_cosine
-            finding = self._predicted_decrease.look(batch_number, batch, loss, gradients, params, cosine)
+            finding = self._predicted_decrease.check(batch_number, batch, loss, gradients, params, cosine)
             result = CheckResult(finding=finding)
         yield self._noted(result)
 
-    def _look_with_closure(
+    def _check_with_closure(
         self,
         batch_number: int,
         batch: Batch,
@@ -128,22 +128,22 @@ class CorrectnessChecks:
         params: object,
         updates: UpdateTracker,
     ) -> CheckResult:
-        check, sums = self._gradient_check, self._accumulation
-        checking = check.due(batch_number, loss) and not self._gradients_are_wrong
+        loss_check, sums = self._gradient_check, self._accumulation
+        checking = loss_check.due(batch_number, loss) and not self._gradients_are_wrong
         summing = sums.due(batch_number)
-        if not (checking or check.confirming or summing):
+        if not (checking or loss_check.confirming or summing):
             return CheckResult()
         base_loss = loss if self._closure_is_exact and summing and not checking else None
         self._closure_is_exact = False
         try:
             derivatives = derivatives_of_batch(batch, params, gradients, loss, base_loss)
             self._closure_is_exact = derivatives.base_loss == loss
-            if checking or check.confirming:
-                result = check.look(derivatives, batch, updates.first_cosine)
+            if checking or loss_check.confirming:
+                result = loss_check.check(derivatives, batch, updates.first_cosine)
             else:
-                result = sums.look(derivatives, params_moved=updates.params_moved)
+                result = sums.check(derivatives, params_moved=updates.params_moved)
         except ClosureError as reason:
-            codes = check.codes if checking or check.confirming else ()
+            codes = loss_check.codes if checking or loss_check.confirming else ()
             codes += sums.codes if summing else ()
             return CheckResult(not_checked=dict.fromkeys(codes, str(reason)))
         return self._noted(result)

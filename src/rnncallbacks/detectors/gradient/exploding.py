@@ -58,18 +58,18 @@ EXPLODING_GRADIENT_THRESHOLDS = ExplodingGradientThresholds()
 class ExplodingGradientDetector:
     """Follows losses, norms of unclipped gradients and the updates of those above a bound.
 
-    Call :meth:`look` with each batch before its update. Where :meth:`wants_update` then says so, measure the update and
-    pass it to :meth:`add_update`. Set ``stopped`` where updates do not follow the scale of the gradient: large
+    Call :meth:`check` with each batch before its update. Where :meth:`wants_update` then says so, measure the update
+    and pass it to :meth:`add_update`. Set ``stopped`` where updates do not follow the scale of the gradient: large
     gradients then do no harm. After a finding, the detector begins again and sees whether a repair helps.
 
     Example
     -------
     >>> detector = ExplodingGradientDetector()
-    >>> detector.look(loss=1.1, norm=110.0, max_norm=5.0)
+    >>> detector.check(loss=1.1, norm=110.0, max_norm=5.0)
     >>> detector.wants_update(norm=110.0)
     True
     >>> detector.add_update(MeasuredUpdate(gradient_norm=110.0, relative_size=5.2, clipped_size=0.24, cosine=1.0))
-    >>> detector.look(loss=6.4, norm=1.0, max_norm=5.0).code
+    >>> detector.check(loss=6.4, norm=1.0, max_norm=5.0).code
     'RNN401'
     """
 
@@ -94,7 +94,7 @@ class ExplodingGradientDetector:
         """The share of the recent batches whose norm exceeded the bound."""
         return sum(self._above_bound) / len(self._above_bound) if self._above_bound else 0.0
 
-    def look(self, loss: float, norm: float, max_norm: float) -> Finding | None:
+    def check(self, loss: float, norm: float, max_norm: float) -> Finding | None:
         """Add a batch before its update; returns a finding about the update of the batch before."""
         self._clipped = False
         finding = self._judge_pending(loss, max_norm)

@@ -58,7 +58,7 @@ GRADIENT_CHECK_THRESHOLDS = GradientCheckThresholds()
 class GradientCheckDetector:
     """Checks the gradients of a few batches against the loss, and confirms factors in the batches that follow.
 
-    Call :meth:`add_loss` with each training batch, and :meth:`look` with those that are :meth:`due` or that have to
+    Call :meth:`add_loss` with each training batch, and :meth:`check` with those that are :meth:`due` or that have to
     confirm a factor.
 
     Example
@@ -121,7 +121,7 @@ class GradientCheckDetector:
         doublings = round(math.log(batch_number / last, limits.later_batches))
         return batch_number == round(last * limits.later_batches**doublings)
 
-    def look(self, derivatives: DirectionalDerivatives, batch: Batch, first_cosine: float) -> CheckResult:
+    def check(self, derivatives: DirectionalDerivatives, batch: Batch, first_cosine: float) -> CheckResult:
         """Check the gradients of a batch, or whether it confirms a factor.
 
         ``first_cosine`` is the cosine between the first update and its gradient, NaN if it is unknown.

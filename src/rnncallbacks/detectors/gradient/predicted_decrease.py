@@ -69,7 +69,7 @@ class PredictedDecreaseDetector:
         self.over = True
         self._record.stop()
 
-    def look(
+    def check(
         self, batch_number: int, batch: Batch, loss: float, gradients: Gradients, params: object, first_cosine: float
     ) -> Finding | None:
         """Add a training batch, counted from 1, before its update.

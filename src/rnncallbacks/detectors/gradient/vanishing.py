@@ -36,7 +36,7 @@ class VanishingGradientDetector:
     Example
     -------
     >>> detector, gradients = VanishingGradientDetector(), [np.full(3, 0.1**t) for t in range(19, -1, -1)]
-    >>> [detector.look(batch, gradients).finding is not None for batch in (5, 10, 15)]
+    >>> [detector.check(batch, gradients).finding is not None for batch in (5, 10, 15)]
     [False, False, True]
 
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013), section 2.
@@ -49,7 +49,7 @@ class VanishingGradientDetector:
         """Whether this training batch, counted from 1, is checked."""
         return batch_number in self.thresholds.checked_batches
 
-    def look(self, batch_number: int, hidden_gradients: Any, loss_at_each_step: bool | None = None) -> CheckResult:
+    def check(self, batch_number: int, hidden_gradients: Any, loss_at_each_step: bool | None = None) -> CheckResult:
         """Check the observed gradients of a batch that is due: arrays of any shape, one per time step.
 
         Where each step has a loss of its own, its gradient hides what vanishes on the way from later steps;

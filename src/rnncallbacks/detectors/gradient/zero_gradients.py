@@ -58,7 +58,7 @@ class ZeroGradientDetector:
         """End the check and release the copy of the parameters' entries."""
         self.over, self._names, self._entries = True, None, None
 
-    def look(self, batch_number: int, batch: Batch, gradients: Gradients, params: object) -> Finding | None:
+    def check(self, batch_number: int, batch: Batch, gradients: Gradients, params: object) -> Finding | None:
         """Add a training batch, counted from 1, before its update."""
         known, limits = self._names, self.thresholds
         self._names = {

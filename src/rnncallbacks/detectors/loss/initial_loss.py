@@ -16,7 +16,7 @@ from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.loss import initial_loss_words as words
+from rnncallbacks.detectors.loss import initial_loss_findings as findings
 from rnncallbacks.detectors.loss.likelihood import nll_of_softmax_twice, nll_under_logits
 from rnncallbacks.detectors.loss.loss_at_zero import evaluate_loss_at_zero
 from rnncallbacks.detectors.loss.output_weights import output_weight_scale
@@ -170,7 +170,7 @@ def check_sign(loss: float, classes: TargetClasses) -> Finding | None:
     """RNN302 if a loss is below 0 though the targets are classes: a negative log-likelihood is not."""
     if loss >= 0.0 or not classes.known or not classes.candidates:
         return None
-    return words.negative_loss(loss, max(classes.candidates))
+    return findings.negative_loss(loss, max(classes.candidates))
 
 
 def check_softmax_once(loss: float, nll: float, twice: float | None, counts: Mapping[str, float]) -> Finding | None:
@@ -183,7 +183,7 @@ def check_softmax_once(loss: float, nll: float, twice: float | None, counts: Map
     for count in (1.0, *counts.values()):
         gap = abs(loss / count - twice)
         if gap < THRESHOLDS.softmax_twice_tolerance * twice and gap < 0.1 * abs(loss / count - nll):
-            return words.second_softmax(loss, nll, twice)
+            return findings.second_softmax(loss, nll, twice)
     return None
 
 
@@ -215,10 +215,10 @@ def check_loss_at_zero(
         why = f"the loss with all parameters at zero, {at_zero:.6g}, is that of {match.formula}, {match.name}"
         return CheckResult(cannot_tell=dict.fromkeys(CODES, f"{why}: run.observe(logits=...)"))
     if match.kind == "other function":
-        return CheckResult(finding=words.other_function_at_zero(at_zero, match, classes.candidates[0]))
-    arithmetic = words.arithmetic_at_zero(at_zero, match)
+        return CheckResult(finding=findings.other_function_at_zero(at_zero, match, classes.candidates[0]))
+    arithmetic = findings.arithmetic_at_zero(at_zero, match)
     if match.kind in ("sum", "divided twice"):
-        finding = words.summed_at_zero if match.kind == "sum" else words.divided_twice
+        finding = findings.summed_at_zero if match.kind == "sum" else findings.divided_twice
         return CheckResult(finding=finding(at_zero, match), checked={"RNN302": arithmetic})
     return _check_height(loss, at_zero, weight_scale, "the loss with all parameters at zero", arithmetic)
 
@@ -233,29 +233,29 @@ def check_first_loss(
     if nll is not None and nll > 0.0:
         for name, count in {"": 1.0, **counts}.items():
             if abs(loss / nll / count - 1.0) < THRESHOLDS.likelihood_tolerance:
-                compared = words.arithmetic_under_logits(loss, nll)
+                compared = findings.arithmetic_under_logits(loss, nll)
                 if name:
-                    finding = words.summed_likelihood(loss, nll, count, name)
+                    finding = findings.summed_likelihood(loss, nll, count, name)
                     return CheckResult(finding=finding, checked={"RNN302": compared})
                 return _check_mean_likelihood(loss, weight_scale, classes, compared)
     uniform_loss = math.log(max(classes.candidates))
     high = loss > THRESHOLDS.largest_first_ratio_of_large_weights * uniform_loss
     explained = loss <= THRESHOLDS.largest_first_ratio * (uniform_loss + excess_of_weights(weight_scale, uniform_loss))
     if weight_scale > THRESHOLDS.large_weight_scale and high and explained:
-        finding = words.large_initial_weights(loss, uniform_loss, weight_scale, f"ln {max(classes.candidates)}")
+        finding = findings.large_initial_weights(loss, uniform_loss, weight_scale, f"ln {max(classes.candidates)}")
         return attrs.evolve(_unclear("the initial weights are too large"), finding=finding)
     match = match_first_loss(loss, classes.candidates, counts)
     if match is not None and match.kind == "undecided":
         why = f"the first loss, {loss:.4g}, may be that of {match.formula}: pass closure= to run.backward"
         return CheckResult(cannot_tell=dict.fromkeys(CODES, why))
     if match is not None and match.kind == "mean":
-        return CheckResult(checked=dict.fromkeys(CODES, words.arithmetic_of_first_loss(loss, match)))
+        return CheckResult(checked=dict.fromkeys(CODES, findings.arithmetic_of_first_loss(loss, match)))
     if loss < math.log(min(classes.candidates)):
         return None
     if match is None or not classes.known:
         return _unclear("pass closure= to run.backward, or run.observe(logits=...)")
-    compared = words.arithmetic_of_first_loss(loss, match)
-    return CheckResult(finding=words.summed_first_loss(loss, match), checked={"RNN302": compared})
+    compared = findings.arithmetic_of_first_loss(loss, match)
+    return CheckResult(finding=findings.summed_first_loss(loss, match), checked={"RNN302": compared})
 
 
 def excess_of_weights(weight_scale: float, uniform_loss: float) -> float:
@@ -277,7 +277,7 @@ def check_low_losses(losses: Sequence[float], candidates: Sequence[int]) -> Chec
     match = match_low_losses(losses, candidates)
     if match is None:
         return _unclear("the first losses are low: pass closure= to run.backward, or run.observe(logits=...)")
-    return CheckResult(finding=words.other_function_of_first_losses(losses[0], losses[-1], match, candidates[0]))
+    return CheckResult(finding=findings.other_function_of_first_losses(losses[0], losses[-1], match, candidates[0]))
 
 
 def _check_mean_likelihood(loss: float, weight_scale: float, classes: TargetClasses, compared: str) -> CheckResult:
@@ -297,7 +297,7 @@ def _check_height(loss: float, uniform_loss: float, weight_scale: float, origin:
     if loss <= limit * uniform_loss:
         height = f"the first loss, {loss:.4g}, is {loss / uniform_loss:.3g} times that of a uniform prediction"
         return CheckResult(checked={**identified, "RNN303": height})
-    finding = words.large_initial_weights(loss, uniform_loss, weight_scale, origin)
+    finding = findings.large_initial_weights(loss, uniform_loss, weight_scale, origin)
     return CheckResult(finding=finding, checked=identified)
 
 

@@ -19,7 +19,7 @@ from rnncallbacks.detectors.loss.denominator import (
     is_sum_over,
     is_within_batch_losses,
 )
-from rnncallbacks.detectors.loss.denominator_words import denominator_message, denominator_remedy
+from rnncallbacks.detectors.loss.denominator_messages import denominator_message, denominator_remedy
 from rnncallbacks.detectors.loss.phase_losses import PhaseLosses
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class LossReportDetector:
     >>> detector = LossReportDetector()
     >>> for index in (1, 2):
     ...     detector.add(Batch(None, "train", index, loss=1.5, sequences=32))
-    >>> result = detector.judge({"train": 3.0 / 64})
+    >>> result = detector.check({"train": 3.0 / 64})
     >>> print(result.finding.message)
     train_loss is the mean batch loss divided by 32, the batch size: 0.04688 instead of 1.5
     >>> print(result.finding.remedy)
@@ -87,7 +87,7 @@ class LossReportDetector:
         if batch.loss is not None:
             self._first_losses.setdefault(phase, batch.loss)
 
-    def judge(self, reported: Mapping[str, object], *, stopped: bool = False) -> CheckResult:
+    def check(self, reported: Mapping[str, object], *, stopped: bool = False) -> CheckResult:
         """Judge an epoch.
 
         ``reported`` maps phases to what was reported; other values than finite numbers above 0 are passed over.

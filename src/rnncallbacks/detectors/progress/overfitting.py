@@ -42,13 +42,13 @@ class Overfitting:
     -------
     >>> training = [3.0 - 0.1 * epoch for epoch in range(20)]
     >>> validation = [max(3.0 - 0.1 * epoch, 1.0 + 0.1 * epoch) for epoch in range(20)]
-    >>> Overfitting().judge(training, validation).finding.evidence["epochs_since_best"]
+    >>> Overfitting().check(training, validation).finding.evidence["epochs_since_best"]
     9
     """
 
     found: bool = state_field(False)
 
-    def judge(self, training: Sequence[float], validation: Sequence[float]) -> CheckResult:
+    def check(self, training: Sequence[float], validation: Sequence[float]) -> CheckResult:
         """RNN604, from the mean losses of the epochs so far; both curves end at the same epoch."""
         limits = OVERFITTING
         first, training = (training[0] if training else 0.0), training[-len(validation) :]

@@ -33,14 +33,14 @@ class PlateauThresholds:
 PLATEAU = PlateauThresholds()
 
 
-def judge_plateau(training: Sequence[float], batches: int) -> CheckResult:
+def check_plateau(training: Sequence[float], batches: int) -> CheckResult:
     """RNN601, from the mean training losses of the epochs of a whole run, and its number of training batches.
 
     Its severity is info if the run has learned something, warning if it has learned nothing at all.
 
     Example
     -------
-    >>> finding = judge_plateau([3.0, 2.5] + [2.0] * 30, batches=320).finding
+    >>> finding = check_plateau([3.0, 2.5] + [2.0] * 30, batches=320).finding
     >>> finding.severity, finding.message
     ('info', 'the training loss stays at 67% of its first value: 2 against 3; the last 20 epochs lowered the loss by 0')
     """

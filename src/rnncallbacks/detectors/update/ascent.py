@@ -45,7 +45,7 @@ def step_cosines(record: UpdateRecord) -> list[float]:
     return [decrease / (ratio * gradient) for decrease, ratio, gradient in factors if ratio * gradient]
 
 
-def judge_ascent(record: UpdateRecord) -> CheckResult:
+def check_ascent(record: UpdateRecord) -> CheckResult:
     """RNN503 if the first updates go up the gradient and the loss does not fall; call it after each batch."""
     cosines = step_cosines(record)
     if not ASCENT.first_updates <= len(cosines) <= ASCENT.last_updates:

@@ -134,7 +134,7 @@ class FrozenParameters:
             self.accumulated_batches = max(self.accumulated_batches, 1)
         self.changed, self.last_fingerprint = True, b""
 
-    def judge_batch(self, batch: Batch, closure: UpdateClosure, params: Any) -> CheckResult:
+    def check(self, batch: Batch, closure: UpdateClosure, params: Any) -> CheckResult:
         """RNN503, or why it cannot be checked; call it after each batch while it is ``suspected``."""
         if self.settled:
             return CheckResult()

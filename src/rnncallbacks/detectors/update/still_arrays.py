@@ -40,7 +40,7 @@ class StillArrays:
     >>> params = {"w": np.zeros(2), "b": np.zeros(1)}
     >>> for _ in range(8):
     ...     still.add(params, {"w": -0.1 * np.ones(2), "b": np.zeros(1)}, gradients)
-    >>> still.judge().finding.evidence["array"]
+    >>> still.check().finding.evidence["array"]
     'b'
     """
 
@@ -92,7 +92,7 @@ class StillArrays:
         """The still arrays that may be frozen on purpose, in words; empty if there are none."""
         return f"; {', '.join(self.still)} never changed, as if frozen on purpose" if self.still else ""
 
-    def judge(self) -> CheckResult:
+    def check(self) -> CheckResult:
         """RNN503 if an array never changed and does not look frozen on purpose, once."""
         still = self.still
         if self.found or not still or self.may_be_frozen:

@@ -99,7 +99,7 @@ class TooHighThresholds:
 TOO_HIGH = TooHighThresholds()
 
 
-def judge_too_high(record: UpdateRecord) -> CheckResult:
+def check_too_high(record: UpdateRecord) -> CheckResult:
     """RNN501 if the updates so far show that the learning rate is too high; call it after each finite batch.
 
     The criteria are, in this order: a loss that stays above the first, weights that outgrew their initial size, updates
@@ -111,7 +111,7 @@ def judge_too_high(record: UpdateRecord) -> CheckResult:
     return CheckResult(finding=finding, checked={"RNN501": _comparison(record)} if compared else {})
 
 
-def judge_divergence(record: UpdateRecord) -> CheckResult:
+def check_divergence(record: UpdateRecord) -> CheckResult:
     """RNN501 if the updates so far led to a batch whose loss or gradient is not finite; call it in such a batch."""
     if not updates_diverged(record):
         return CheckResult()

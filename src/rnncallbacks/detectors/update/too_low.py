@@ -49,7 +49,7 @@ TOO_LOW = TooLowThresholds()
 TARGETS_NOT_SHOWN = "the updates are small, as in fine-tuning; show the targets: run.observe(inputs=..., targets=...)"
 
 
-def judge_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
+def check_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
     r"""RNN502 if a run of 500 to 2000 updates would hardly lower the loss; call it after each batch.
 
     The rate is judged once, after 60 batches, if at least 20 updates were measured.
@@ -67,7 +67,7 @@ def judge_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
     >>> record.batches, record.losses, record.constant_loss = 60, [2.0] * 60, 2.0
     >>> record.predicted_decreases, record.relative_gradients = [1e-6] * 30, [5.0] * 30
     >>> record.unscheduled_ratios = [2e-5] * 30
-    >>> judge_too_low(record, planned_updates=1000).finding.remedy
+    >>> check_too_low(record, planned_updates=1000).finding.remedy
     'multiply the learning rate by about 50, until updates are a thousandth of the weights'
     """
     if record.batches != TOO_LOW.judged_after:

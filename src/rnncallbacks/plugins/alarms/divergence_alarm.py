@@ -14,7 +14,7 @@ from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss.divergence import DivergenceDetector
 from rnncallbacks.detectors.nonfinite import find_non_finite
-from rnncallbacks.detectors.nonfinite_words import non_finite_finding
+from rnncallbacks.detectors.nonfinite_finding import non_finite_finding
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.finding import Finding

@@ -80,7 +80,7 @@ class GradientGuard(Guard):
             self._batches += math.isfinite(loss) and not batch.skipped
             return (yield)
         norm = grads.norm
-        if (finding := self._exploding.look(loss, norm, self.max_norm)) is not None:
+        if (finding := self._exploding.check(loss, norm, self.max_norm)) is not None:
             self.fire(run, finding)
         usable = math.isfinite(loss) and math.isfinite(norm) and not batch.skipped
         if usable:
@@ -120,13 +120,13 @@ class GradientGuard(Guard):
         if self._vanishing.due(number):
             hidden_gradients, shown = batch.observed.get("hidden_gradients"), sequences_of(batch)
             known = hidden_gradients is not None and shown.targets is not None and shown.inputs is not None
-            self.conclude(run, self._vanishing.look(number, hidden_gradients, shown.per_step if known else None))
+            self.conclude(run, self._vanishing.check(number, hidden_gradients, shown.per_step if known else None))
         if number == self._exploding.thresholds.smallest_sample:
             self._conclude_exploding(run)
         if self._correctness.is_idle(number):
             return
         repaired = bool(run.diagnosis.repairs)
-        for result in self._correctness.look(number, batch, loss, grads, run.params, updates, repaired=repaired):
+        for result in self._correctness.check(number, batch, loss, grads, run.params, updates, repaired=repaired):
             self.conclude(run, result)
 
     def _conclude_exploding(self, run: Run) -> None:

@@ -15,8 +15,8 @@ from rnncallbacks.detectors.state.inspected_batches import PhaseHistory
 from rnncallbacks.detectors.state.observed_state import first_array
 from rnncallbacks.detectors.state.saturation import SaturationDetector
 from rnncallbacks.detectors.state.state_origin import state_origin
+from rnncallbacks.detectors.state.state_shape import StateShapeDetector
 from rnncallbacks.detectors.state.stream import ForgottenStreamDetector
-from rnncallbacks.detectors.state.width import StateWidthDetector
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -69,7 +69,7 @@ class HiddenStateGuard(Guard):
     _phases: dict[str, PhaseHistory] = state_field(factory=dict, saved=False)
     _leak: StateLeakDetector = state_field(factory=StateLeakDetector, saved=False)
     _stream: ForgottenStreamDetector = state_field(factory=ForgottenStreamDetector, saved=False)
-    _width: StateWidthDetector = state_field(factory=StateWidthDetector, saved=False)
+    _shape: StateShapeDetector = state_field(factory=StateShapeDetector, saved=False)
     # This one compares with the first batch of the training.
     _saturation: SaturationDetector = state_field(factory=SaturationDetector)
 
@@ -97,7 +97,7 @@ class HiddenStateGuard(Guard):
             return
         current = phase.inspect(batch)
         if current.state.shows_entering(current.sequences.seq_len):
-            self.conclude(run, self._width.check(current, run.epoch))
+            self.conclude(run, self._shape.check(current, run.epoch))
             origin = state_origin(current, self._phases.values())
             self.conclude(run, self._stream.check(current, origin))
             self.conclude(run, self._leak.check(current, origin))

@@ -67,4 +67,4 @@ class LossReportGuard(Guard):
         reported = {
             phase: summary.logged.get(f"{phase}_loss", summary.losses.get(phase)) for phase in self._detector.phases
         }
-        self.conclude(run, self._detector.judge(reported, stopped=run.stop_reason is not None))
+        self.conclude(run, self._detector.check(reported, stopped=run.stop_reason is not None))

@@ -13,7 +13,7 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.progress.loss_curves import LossCurves
 from rnncallbacks.detectors.progress.no_signal import NO_SIGNAL, NoSignal
 from rnncallbacks.detectors.progress.overfitting import OVERFITTING, Overfitting
-from rnncallbacks.detectors.progress.plateau import PLATEAU, judge_plateau
+from rnncallbacks.detectors.progress.plateau import PLATEAU, check_plateau
 from rnncallbacks.detectors.progress.shifted_targets import ShiftedTargets
 
 if TYPE_CHECKING:
@@ -77,13 +77,13 @@ class ProgressGuard(Guard):
         if trained:
             self.conclude(run, self._no_signal.end_epoch())
         if validated:
-            self.conclude(run, self._overfitting.judge(curves.training, curves.validation))
+            self.conclude(run, self._overfitting.check(curves.training, curves.validation))
         elif not curves.validation:
             run.diagnosis.cannot_check("RNN604", "validate in each epoch: run.batches(val_loader, phase='val')")
 
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:
-        result = judge_plateau(self._curves.training, self._no_signal.batches)
+        result = check_plateau(self._curves.training, self._no_signal.batches)
         self.note(run, result)
         if result.finding is not None:
             self.fire(run, result.finding, action="warn")

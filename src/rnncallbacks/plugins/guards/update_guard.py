@@ -13,11 +13,11 @@ from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import sequences_of
-from rnncallbacks.detectors.update.ascent import judge_ascent
+from rnncallbacks.detectors.update.ascent import check_ascent
 from rnncallbacks.detectors.update.frozen_parameters import FrozenParameters
 from rnncallbacks.detectors.update.still_arrays import StillArrays
-from rnncallbacks.detectors.update.too_high import judge_divergence, judge_too_high
-from rnncallbacks.detectors.update.too_low import TOO_LOW, judge_too_low
+from rnncallbacks.detectors.update.too_high import check_divergence, check_too_high
+from rnncallbacks.detectors.update.too_low import TOO_LOW, check_too_low
 from rnncallbacks.detectors.update.update_closure import UpdateClosure
 from rnncallbacks.detectors.update.update_copies import UpdateCopies
 from rnncallbacks.detectors.update.update_record import MEASUREMENTS, UpdateRecord, positions_in
@@ -84,7 +84,7 @@ class UpdateGuard(Guard):
         if finite and not record.measures_next and record.batches > MEASUREMENTS.close_updates:
             self._copies.drop()  # most batches end here, without their gradients' norm
         elif not finite or not math.isfinite(norm := grads.norm):
-            self._report(run, judge_divergence(record))
+            self._report(run, check_divergence(record))
         elif record.measures_next and norm and not batch.skipped and run.params is not None and _schedule_scale(run):
             self._copies.take(run.params, grads, keep_gradients=record.batches < MEASUREMENTS.close_updates)
             record.add_dead_units(grads)
@@ -106,11 +106,11 @@ class UpdateGuard(Guard):
         if awaited:
             self._measure(run, batch)
         if self._frozen.suspected:
-            self._report(run, self._frozen.judge_batch(batch, self._closure, run.params))
+            self._report(run, self._frozen.check(batch, self._closure, run.params))
         elif self._frozen.changed and record.judges_losses:
-            self._judge_directions(run)
-            self._report(run, judge_too_low(record, _planned_updates(run)))
-            self._report(run, judge_too_high(record))
+            self._check_directions(run)
+            self._report(run, check_too_low(record, _planned_updates(run)))
+            self._report(run, check_too_high(record))
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:
@@ -119,7 +119,7 @@ class UpdateGuard(Guard):
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:
         self._report(run, self._frozen.end_run())
-        self._report(run, self._still.judge())
+        self._report(run, self._still.check())
         batches, measured = self._record.batches, self._frozen.changed_updates + self._frozen.unchanged_updates
         if batches and not measured:
             self._cannot_check(run, "no update was measured: the gradients were zero, or batches were skipped")
@@ -141,13 +141,13 @@ class UpdateGuard(Guard):
             self._still.add(named_arrays(run.params, "params"), self._copies.parameters, self._copies.gradients)
             self._closure.after_update(batch, self._record)
 
-    def _judge_directions(self, run: Run) -> None:
+    def _check_directions(self, run: Run) -> None:
         if not self._ascends:
-            ascent = judge_ascent(self._record)
+            ascent = check_ascent(self._record)
             self._ascends = ascent.finding is not None
             self._report(run, ascent)
         if self._record.batches >= MEASUREMENTS.close_updates:
-            self._report(run, self._still.judge())
+            self._report(run, self._still.check())
 
     def _restart_after_rollback(self, run: Run) -> None:
         repairs = run.diagnosis.repairs[self._repairs :]

@@ -1,4 +1,4 @@
-"""The words of RNN101 and RNN102: a headline with two numbers, and a remedy that names the right denominator."""
+"""The messages of RNN101 and RNN102: a headline with two numbers, and a remedy that names the right denominator."""
 
 from __future__ import annotations
 

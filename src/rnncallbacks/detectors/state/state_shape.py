@@ -14,7 +14,7 @@ from rnncallbacks.detectors.state.observed_state import STATE_MATCH, ObservedSta
 
 
 @attrs.define(eq=False)
-class StateWidthDetector:
+class StateShapeDetector:
     """Finds RNN202 in inspected batches.
 
     The entering state must have the shape of the state after the first time step, and an axis of the batch's size. Each

@@ -22,13 +22,13 @@ def non_finite_finding(batch: Batch, origin: NonFiniteOrigin, *, before_update: 
     >>> import numpy as np
     >>> from rnncallbacks.core.batch import Batch
     >>> from rnncallbacks.detectors.nonfinite import find_non_finite
-    >>> batch = Batch({"x": np.array([[1.0], [np.inf]])}, "train", 3, loss=np.nan)
+    >>> batch = Batch({"values": np.array([[1.0], [np.inf]])}, "train", 3, loss=np.nan)
     >>> finding = non_finite_finding(batch, find_non_finite(batch, None), before_update=True, kept=True)
     >>> print(finding.message)
     the loss (nan) of batch 3 of train is not finite; the first non-finite value is in what the loader yielded,
-    array 'x' (1 of 2 entries)
+    array 'values' (1 of 2 entries)
     >>> print(finding.remedy)
-    remove or replace the non-finite value in what the loader yielded, array 'x', of batch 3 of train
+    remove or replace the non-finite value in what the loader yielded, array 'values', of batch 3 of train
     """
     message = _message(batch, origin, before_update=before_update, kept=kept)
     return Finding("RNN403", message, _evidence(batch, origin), remedy=_remedy(batch, origin))

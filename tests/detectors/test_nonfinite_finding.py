@@ -7,7 +7,7 @@ import pytest
 
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.nonfinite import find_non_finite
-from rnncallbacks.detectors.nonfinite_words import non_finite_finding
+from rnncallbacks.detectors.nonfinite_finding import non_finite_finding
 
 T, B, H, V = 7, 4, 5, 6
 NAN, INF = math.nan, math.inf

@@ -5,7 +5,7 @@ import pytest
 
 from rnncallbacks.config.discovery import find_plugins
 from rnncallbacks.core.hookspecs import hookimpl
-from rnncallbacks.core.plugin_protocols import HasAction, RepairsAlarms, check_repairs
+from rnncallbacks.core.plugin_attributes import HasAction, RepairsAlarms, check_repairs
 from rnncallbacks.errors import OptionError
 
 

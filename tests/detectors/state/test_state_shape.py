@@ -7,8 +7,8 @@ from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.sequences import Sequences
 from rnncallbacks.detectors.state.inspected_batches import InspectedBatch, LatestBatch, PhaseHistory
 from rnncallbacks.detectors.state.observed_state import ObservedState
-from rnncallbacks.detectors.state.width import (
-    StateWidthDetector,
+from rnncallbacks.detectors.state.state_shape import (
+    StateShapeDetector,
     certain_batch_size,
     is_broadcast,
     is_slice_of,
@@ -88,7 +88,7 @@ def test_the_inputs_tell_the_size_only_if_the_state_does_not_look_like_their_oth
 
 
 def check(*args, **options):
-    result = StateWidthDetector().check(inspected(*args, **options), epoch=1)
+    result = StateShapeDetector().check(inspected(*args, **options), epoch=1)
     found = result.finding
     return tuple(result.checked) == ("RNN202",), None if found is None else found.severity or "error"
 
@@ -114,7 +114,7 @@ def test_a_column_of_the_final_state_is_an_error_and_one_of_zeros_an_info():
 
 def test_the_finding_has_a_headline_and_the_shapes():
     current = inspected(ObservedState(True, 2 * np.ones((H, 4))), batch_size=B)
-    found = StateWidthDetector().check(current, epoch=1).finding
+    found = StateShapeDetector().check(current, epoch=1).finding
     assert found.code == "RNN202"
     assert found.message == (
         "the state that entered batch 2 of train does not fit the batch: "
@@ -124,7 +124,7 @@ def test_the_finding_has_a_headline_and_the_shapes():
 
 
 def test_each_severity_is_reported_once_an_epoch():
-    detector = StateWidthDetector()
+    detector = StateShapeDetector()
     wrong, zeros = ObservedState(True, np.ones((H, 4))), ObservedState(True, np.zeros((H, 1)), np.ones((H, B)))
     found = [
         detector.check(inspected(state, batch_size=B), epoch).finding

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.detectors.loss.denominator import find_denominator
-from rnncallbacks.detectors.loss.denominator_words import denominator_message, denominator_remedy
+from rnncallbacks.detectors.loss.denominator_messages import denominator_message, denominator_remedy
 from rnncallbacks.detectors.loss.phase_losses import PhaseLosses
 
 BATCHES, SIZE, STEPS = 13, 32, 20
