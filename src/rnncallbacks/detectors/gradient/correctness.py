@@ -35,7 +35,8 @@ class CorrectnessChecks:
     """Runs the checks that are due in a training batch.
 
     Call :meth:`check` with each batch before anything clips its gradients; where :meth:`is_idle` says so, it may be
-    left out. Where :meth:`precedes_sum_check` says so, call :meth:`keep_clipped` if the gradients were clipped after it.
+    left out. Where :meth:`precedes_sum_check` says so, call :meth:`keep_clipped` if the gradients were clipped after
+    it.
 
     Example
     -------
