@@ -20,7 +20,7 @@ import cattrs
 FOLDER = Path(__file__).with_name("doctor_scripts")
 
 BY_DEFINITION = ("RNN101", "RNN102", "RNN302", "RNN404", "RNN406")
-"""Codes of a wrong report and of a wrong gradient, which finite differences show: faults whether or not they do harm."""
+"""Codes of a wrong report and of a wrong gradient, which are faults whether or not they do harm."""
 
 Half = Literal["tune", "report"]
 

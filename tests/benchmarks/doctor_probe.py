@@ -23,7 +23,7 @@ import numpy as np
 from doctor_cases import ScriptFault, StrangerScript, code_of, stranger_scripts
 
 ENTRIES = 4
-"""Entries of each array that are changed, those with the largest gradient."""
+"""Entries of each array that are changed: those with the largest gradient, and as many of all sizes."""
 
 STEP = 1e-5
 
@@ -74,7 +74,7 @@ class _Probe:
     def places(self, grad):
         sizes = _np.abs(_np.array(grad, float))
         order = _np.argsort(sizes, axis=None)[::-1]
-        return [tuple(int(i) for i in _np.unravel_index(one, sizes.shape)) for one in order[:{entries}]]
+        return [tuple(int(i) for i in _np.unravel_index(one, sizes.shape)) for one in [*order[:{entries}], *order[::max(1, len(order) // {entries})]]]
 
     def end(self):
         with open({result!r}, "w") as file:
