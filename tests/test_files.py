@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnncallbacks.errors import OptionError
-from rnncallbacks.files import json_text, make_directory, parse_number, write_atomically
+from rnncallbacks.files import json_text, make_directory, parse_number, remove_leftovers, write_atomically
 
 
 def names(directory):
@@ -26,12 +26,13 @@ def test_writes_text_as_utf_8_and_bytes_as_they_are(tmp_path, content, data):
     assert names(tmp_path) == ["file"]
 
 
-def test_replaces_a_file_and_keeps_it_readable_for_others(tmp_path):
+def test_replaces_a_file_and_keeps_its_permissions(tmp_path):
     path = tmp_path / "file"
     path.write_text("old and longer")
+    path.chmod(0o640)
     write_atomically(path, "new")
     assert path.read_text() == "new"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert os.name != "posix" or stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_whoever_reads_during_a_replacement_sees_the_old_file(tmp_path):
@@ -109,3 +110,60 @@ def test_words_stand_at_every_depth():
 
 def test_the_text_can_be_indented():
     assert json_text({"a": 1}, indent=2) == '{\n  "a": 1\n}'
+
+
+def test_an_interrupt_right_after_the_replacement_stays_an_interrupt(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def interrupted(source, target):
+        replace(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "file", "new")
+    assert (tmp_path / "file").read_text() == "new"
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions and links of POSIX")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_new_file_has_the_permissions_that_the_umask_allows(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "file", "new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions and links of POSIX")
+def test_a_link_stays_and_its_file_is_replaced(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "kept" / "file")
+    write_atomically(tmp_path / "link", "new", fsync=True)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "kept" / "file").read_text() == "new"
+    assert names(tmp_path / "kept") == ["file"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from rnncallbacks import files
+files.os.replace = lambda *paths: os.kill(os.getpid(), 9)
+files.write_atomically(Path(sys.argv[1]), "new")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal that cannot be caught")
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    path = tmp_path / "history[1].jsonl"
+    path.write_text("old")
+    (tmp_path / ".history1.jsonl.1-ab.tmp").write_text("of another file")
+    subprocess.run([sys.executable, "-c", KILLED, path], check=False)
+    assert len(names(tmp_path)) == 3
+    remove_leftovers(path)
+    assert names(tmp_path) == [".history1.jsonl.1-ab.tmp", "history[1].jsonl"]
+    assert path.read_text() == "old"

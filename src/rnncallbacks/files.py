@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import math
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rnncallbacks.errors import OptionError
 
+TEMPORARY = ".tmp"
+"""The last letters of the names of temporary files."""
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -32,31 +36,69 @@ def make_directory(directory: Path) -> None:
         ) from None
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def write_atomically(path: Path, content: str | bytes, *, fsync: bool = False) -> None:
     """Replace ``path`` by a file with this content, text as UTF-8.
 
     The content is written to a temporary file in the same directory, which is then renamed. A reader sees the old file
-    or the new one, never a part.
+    or the new one, never a part. A symbolic link stays, and the file that it points to is replaced. A new file has the
+    permissions that the umask allows, a replaced one those of the old file.
+
+    Parameters
+    ----------
+    path:
+        The file.
+    content:
+        Its content.
+    fsync:
+        Whether file and directory are flushed to the disk before the function returns, so that the file is
+        there after a power failure too.
 
     Raises
     ------
     OSError
-        The directory does not exist or is not writable; ``path`` is unchanged.
+        The directory does not exist or is not writable, or the disk is full; ``path`` is unchanged.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        error.filename = str(path)  # the temporary name would mean nothing to the user
-        raise
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(temporary, "xb") as file:
+            if target.exists():
+                os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
             file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+            if fsync:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        # The temporary name would mean nothing to the user.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)  # it is gone if the interrupt came after the replacement
         raise
+    if fsync:
+        _flush_directory(target.parent)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that killed processes left when they wrote ``path``.
+
+    The caller owns the directory: no other process writes there now.
+    """
+    target = Path(os.path.realpath(path))
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*-*{TEMPORARY}"):
+        leftover.unlink(missing_ok=True)
+
+
+def _flush_directory(directory: Path) -> None:
+    if os.name != "posix":  # elsewhere a directory cannot be opened
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:

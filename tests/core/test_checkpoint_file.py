@@ -1,12 +1,17 @@
 """Checkpoint files: what they keep, what they refuse, and that a failure changes nothing."""
 
+import hashlib
+import json
 import logging
 import math
 
 import attrs
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from rnncallbacks.core.checkpoint_file import load_checkpoint, save_checkpoint
 from rnncallbacks.core.hookspecs import hookimpl
@@ -270,7 +275,7 @@ def test_a_file_cut_short_or_not_there(tmp_path):
 @pytest.mark.parametrize("metadata", [None, {"version": "0", "run": "{}"}])
 def test_weights_without_a_run_and_other_versions(tmp_path, metadata):
     save_file({"params.": np.zeros(1)}, tmp_path / "file", metadata=metadata)
-    with pytest.raises(CheckpointError, match="expected a checkpoint of version 1, got"):
+    with pytest.raises(CheckpointError, match="expected a checkpoint of version 2, got"):
         load_checkpoint(Run(np.zeros(1)), tmp_path / "file")
 
 
@@ -302,3 +307,109 @@ def test_a_state_that_cannot_be_kept_is_named_and_the_old_file_stays(tmp_path, s
 def test_a_run_without_parameters_has_nothing_to_save(tmp_path):
     with pytest.raises(CheckpointError, match="a checkpoint needs the parameters"):
         train(Run(), tmp_path / "file")
+
+
+# --- damage ------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_flipped_bit_anywhere_is_found_and_changes_nothing(tmp_path, data):
+    path = tmp_path / "file"
+    if not path.exists():
+        saved(tmp_path, plugins={"keeper": Keeper()})
+    whole = path.read_bytes()
+    bit = data.draw(st.integers(0, 8 * len(whole) - 1))
+    damaged = bytearray(whole)
+    damaged[bit // 8] ^= 1 << bit % 8
+    (tmp_path / "damaged").write_bytes(damaged)
+    params, keeper = {"w": np.zeros((2, 3)), "b": np.zeros(3)}, Keeper()
+    run = Run(params, plugins={"keeper": keeper})
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(run, tmp_path / "damaged")
+    assert not any(array.any() for array in params.values())
+    assert (run.epoch, keeper.state) == (0, None)
+
+
+def checksum(text, arrays):
+    """The SHA-256 as an author of such a file would compute it."""
+    digest = hashlib.sha256(text.encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"\0{name}\0{array.dtype.name}\0{array.shape}\0".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+def edited(path, edit):
+    """The file with another content under a checksum that fits."""
+    with safe_open(path, framework="numpy") as file:
+        content = json.loads(file.metadata()["run"])
+    edit(content)
+    text, arrays = json.dumps(content), load_file(path)
+    save_file(arrays, path, metadata={"version": "2", "run": text, "sha256": checksum(text, arrays)})
+    return path
+
+
+EDITS = {
+    "nothing": lambda content: content.clear(),
+    "no step": lambda content: content.pop("step"),
+    "one key more": lambda content: content.update(more=1),
+    "epoch below 1": lambda content: content.update(epoch=-3),
+    "epoch as a word": lambda content: content.update(epoch="3"),
+    "epoch as truth": lambda content: content.update(epoch=True),
+    "step below 0": lambda content: content.update(step=-1),
+    "scale NaN": lambda content: content["scales"].update(mine=math.nan),
+    "scale below 0": lambda content: content["scales"].update(mine=-0.5),
+    "scale as a word": lambda content: content["scales"].update(mine="0.1"),
+    "history of numbers": lambda content: content.update(history=[1]),
+    "history with a list": lambda content: content["history"][0].update(train_loss=[1]),
+    "alarm without a code": lambda content: content.update(alarms=[{"cause": "none"}]),
+    "repair as a word": lambda content: content.update(repairs=["clipped"]),
+    "hidden of no kind": lambda content: content.update(hidden={"list": []}),
+    "array that is not there": lambda content: content["plugins"]["keeper"].update(state={"array": "none"}),
+    "two kinds": lambda content: content["plugins"]["keeper"].update(state={"array": "a", "tuple": []}),
+    "plugins as a list": lambda content: content.update(plugins=[]),
+    "fields as a list": lambda content: content["plugins"].update(keeper=[]),
+    "a field more": lambda content: content["plugins"]["keeper"].update(more=1),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=list(EDITS))
+def test_content_that_no_run_has_is_refused_whole(tmp_path, edit):
+    path = edited(saved(tmp_path, plugins={"keeper": Keeper()}), edit)
+    params, keeper = {"w": np.zeros((2, 3)), "b": np.zeros(3)}, Keeper()
+    run = Run(params, plugins={"keeper": keeper}, learning_rate=0.5)
+    with pytest.raises(CheckpointError, match="file"):
+        load_checkpoint(run, path)
+    assert not any(array.any() for array in params.values())
+    assert (run.epoch, run.step, run.scales, keeper.state) == (0, 0, {}, None)
+
+
+def test_content_under_a_checksum_that_fits_is_read(tmp_path):
+    path = edited(saved(tmp_path), lambda content: content.update(step=9))
+    run = Run({"w": np.zeros((2, 3)), "b": np.zeros(3)})
+    load_checkpoint(run, path)
+    assert run.step == 9
+
+
+def test_numbers_in_the_other_order_of_bytes_come_back(tmp_path):
+    train(Run({"w": np.arange(3.0).astype(">f8")}), tmp_path / "file")
+    params = {"w": np.zeros(3, ">f8")}
+    load_checkpoint(Run(params), tmp_path / "file")
+    np.testing.assert_array_equal(params["w"], [0, 1, 2])
+
+
+@pytest.mark.parametrize("dtype", ["longdouble", "complex64"])
+def test_numbers_that_a_file_cannot_hold_are_named(tmp_path, dtype):
+    if np.dtype(dtype).itemsize <= 8 and dtype == "longdouble":
+        pytest.skip("this processor's longdouble is a float64")
+    with pytest.raises(CheckpointError, match=r"cannot hold params\.w: expected .* got (float|complex)"):
+        train(Run({"w": np.zeros(3, dtype)}), tmp_path / "file")
+    assert not (tmp_path / "file").exists()
+
+
+def test_states_whose_paths_are_alike_are_kept_apart(tmp_path):
+    plugin, again = Keeper(), Keeper()
+    state = {"a.b": np.zeros(1), "a": {"b": np.ones(1)}}
+    train(Run(np.zeros(1), plugins={"keeper": plugin}), tmp_path / "file", states=[(plugin, state)])
+    load_checkpoint(Run(np.zeros(1), plugins={"keeper": again}), tmp_path / "file")
+    assert same(state, again.state)

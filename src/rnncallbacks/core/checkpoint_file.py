@@ -1,13 +1,15 @@
 """Checkpoints: files from which a run continues as if it had not stopped.
 
-A checkpoint is a safetensors file: arrays under their paths, and everything else as JSON in the metadata. A plugin's
-state is saved under the name by which the plugin is registered.
+A checkpoint is a safetensors file: arrays under their paths, and everything else as JSON in the metadata, with a
+SHA-256 of both. A plugin's state is saved under the name by which the plugin is registered.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +19,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from rnncallbacks import options
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.diagnosis import Repair
 from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.config.option_types import structured
 from rnncallbacks.core.plugin_state import saved_state
 from rnncallbacks.errors import CheckpointError
 from rnncallbacks.files import write_atomically
@@ -29,23 +33,82 @@ if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
 
 logger = logging.getLogger("rnncallbacks")
-VERSION = "1"
+VERSION = "2"
 TRAINED = ("params", "optimizer_state")
 """The containers whose arrays a checkpoint restores in place, and the first word of their paths."""
+LARGEST_NUMBER = 8
+"""Bytes of the largest number that a safetensors file can hold."""
 
 
-def save_checkpoint(run: Run, summary: EpochSummary, path: Path) -> None:
-    """Write the run as it is at the end of the epoch of ``summary``; the file is replaced as a whole or not at all.
+def _scales(owner: object, field: attrs.Attribute[Any], scales: Mapping[str, float]) -> None:
+    for name, scale in scales.items():
+        if not 0 <= scale < math.inf:
+            raise ValueError(f"scales: expected finite numbers of at least 0, got {scale} for {name!r}")
+
+
+@attrs.frozen(kw_only=True)
+class CheckpointContent:
+    """What a checkpoint holds beside arrays; an array is replaced by its path.
+
+    Attributes
+    ----------
+    epoch, step:
+        Where the run was.
+    scales:
+        The scales of the learning rate by name.
+    history:
+        The rows of the history.
+    alarms, repairs:
+        Those of the diagnosis.
+    hidden:
+        The carried state by phase.
+    plugins:
+        The saved state of each plugin, by plugin and field.
+    """
+
+    epoch: int = attrs.field(validator=options.count())
+    step: int = attrs.field(validator=options.count(at_least=0))
+    scales: dict[str, float] = attrs.field(validator=_scales)
+    history: list[dict[str, bool | int | float | str]]
+    alarms: list[Alarm]
+    repairs: list[Repair]
+    hidden: Any
+    plugins: dict[str, dict[str, Any]]
+
+
+def check_savable(run: Run) -> None:
+    """Refuse a run whose arrays a checkpoint cannot hold.
 
     Raises
     ------
     CheckpointError
-        The run has no parameters, or the state of a plugin has a value that cannot be written.
-    OSError
-        The file cannot be written. An earlier file is unchanged.
+        The run has no parameters, or an array of parameters or optimizer state has another dtype than integers, truth
+        values and floating numbers of at most 64 bits.
     """
     if run.params is None:
         raise CheckpointError("a checkpoint needs the parameters", hint="pass them to Run(params)")
+    for name, array in _trained_arrays(run).items():
+        if array.dtype.kind not in "fiub" or array.dtype.itemsize > LARGEST_NUMBER:
+            raise CheckpointError(
+                f"a checkpoint cannot hold {name}: expected integers or floating numbers of at most 64 bits, "
+                f"got {array.dtype}",
+                hint="convert it before the run, for example with .astype(np.float64)",
+            )
+
+
+def save_checkpoint(run: Run, summary: EpochSummary, path: Path, *, fsync: bool = False) -> None:
+    """Write the run as it is at the end of the epoch of ``summary``; the file is replaced as a whole or not at all.
+
+    With ``fsync``, the file is flushed to the disk before the function returns.
+
+    Raises
+    ------
+    CheckpointError
+        As in :func:`check_savable`, or the state of a plugin has a value that cannot be written.
+    OSError
+        The file cannot be written. An earlier file is unchanged.
+    """
+    check_savable(run)
     arrays: dict[str, Array] = {}
     content = {
         "epoch": run.epoch,
@@ -64,7 +127,9 @@ def save_checkpoint(run: Run, summary: EpochSummary, path: Path) -> None:
     }
     arrays |= _trained_arrays(run)
     contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
-    write_atomically(path, save(contiguous, metadata={"version": VERSION, "run": json.dumps(content)}))
+    text = json.dumps(content)
+    metadata = {"version": VERSION, "run": text, "sha256": _checksum(text, contiguous)}
+    write_atomically(path, save(contiguous, metadata=metadata), fsync=fsync)
 
 
 def load_checkpoint(run: Run, path: Path) -> None:
@@ -83,26 +148,20 @@ def load_checkpoint(run: Run, path: Path) -> None:
     content, arrays = _read(path)
     targets = _trained_arrays(run)
     _check_arrays(targets, arrays, path)
-    for name in run.plugins.keys() ^ content["plugins"].keys():
+    for name in run.plugins.keys() ^ content.plugins.keys():
         logger.warning("%s: plugin %r is in %s only", path, name, "the run" if name in run.plugins else "the file")
-    states = {
-        name: {field: _decode(value, arrays) for field, value in fields.items()}
-        for name, fields in content["plugins"].items()
-        if name in run.plugins
-    }
+    states = {name: fields for name, fields in content.plugins.items() if name in run.plugins}
     for name, fields in states.items():
         _check_fields(run.plugins[name], fields, f"{path}: plugin {name!r}")
     run.resume(
-        epoch=content["epoch"],
-        step=content["step"],
+        epoch=content.epoch,
+        step=content.step,
         # Nothing would ever change the scale of a plugin that the run does not have.
-        scales={
-            name: scale for name, scale in content["scales"].items() if name not in content["plugins"] or name in states
-        },
-        rows=content["history"],
-        alarms=[Alarm(**alarm) for alarm in content["alarms"]],
-        repairs=[Repair(**repair) for repair in content["repairs"]],
-        hidden=_decode(content["hidden"], arrays),
+        scales={name: scale for name, scale in content.scales.items() if name not in content.plugins or name in states},
+        rows=content.history,
+        alarms=content.alarms,
+        repairs=content.repairs,
+        hidden=content.hidden,
     )
     for name, array in targets.items():
         array[...] = arrays[name]
@@ -119,19 +178,49 @@ def _trained_arrays(run: Run) -> dict[str, Array]:
     }
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The JSON and the arrays of a checkpoint."""
+def _read(path: Path) -> tuple[CheckpointContent, dict[str, Array]]:
+    """The content and the arrays of a checkpoint, checked as a whole."""
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-        if metadata.get("version") != VERSION:
-            raise CheckpointError(f"{path}: expected a checkpoint of version {VERSION}, got {metadata.get('version')}")
-        return json.loads(metadata["run"]), arrays
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        if isinstance(error, CheckpointError):
-            raise
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
+    if metadata.get("version") != VERSION:
+        raise CheckpointError(f"{path}: expected a checkpoint of version {VERSION}, got {metadata.get('version')}")
+    text = metadata.get("run", "")
+    if metadata.get("sha256") != _checksum(text, arrays):
+        raise CheckpointError(
+            f"{path} is damaged: its content does not have the SHA-256 that was saved with it",
+            hint="resume from an earlier file, or remove this one to begin anew",
+        )
+    try:
+        content = json.loads(text)
+        content["hidden"] = _decode(content["hidden"], arrays)
+        content["plugins"] = {
+            name: {field: _decode(value, arrays) for field, value in fields.items()}
+            for name, fields in content["plugins"].items()
+        }
+        return structured(content, CheckpointContent), arrays
+    except Exception as error:
+        raise CheckpointError(f"{path} is no checkpoint of this library: {_reason(error)}") from error
+
+
+def _checksum(text: str, arrays: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"\0{name}\0{array.dtype.name}\0{array.shape}\0".encode("utf-8", "surrogatepass"))
+        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()
+
+
+def _reason(error: BaseException) -> str:
+    """The message of the innermost error: structuring wraps it in groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    notes = getattr(error, "__notes__", [])
+    return f"{error or type(error).__name__}{f' ({notes[-1]})' if notes else ''}"
 
 
 def _check_arrays(targets: Mapping[str, Array], arrays: Mapping[str, Array], path: Path) -> None:
@@ -150,7 +239,8 @@ def _check_arrays(targets: Mapping[str, Array], arrays: Mapping[str, Array], pat
 
 
 def _describe(array: Array | None) -> str:
-    return "missing" if array is None else f"{array.dtype} of shape {array.shape}"
+    # Files are little-endian, and assignment converts to the array's own order of bytes.
+    return "missing" if array is None else f"{array.dtype.name} of shape {array.shape}"
 
 
 def _check_fields(target: object, fields: object, what: str) -> None:
@@ -182,6 +272,8 @@ def _encode(value: Any, path: str, arrays: dict[str, Array]) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
+        while path in arrays:  # keys may contain dots
+            path += "'"
         arrays[path] = value
         return {"array": path}
     if isinstance(value, list | tuple):
@@ -208,4 +300,6 @@ def _decode(value: Any, arrays: Mapping[str, Array]) -> Any:
         return arrays[content]
     if kind == "tuple":
         return tuple(_decode(item, arrays) for item in content)
-    return {key: _decode(item, arrays) for key, item in content.items()}
+    if kind == "dict":
+        return {key: _decode(item, arrays) for key, item in content.items()}
+    raise ValueError(f"unknown kind of value {kind!r}")

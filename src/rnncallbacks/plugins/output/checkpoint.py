@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rnncallbacks import options
-from rnncallbacks.core.checkpoint_file import load_checkpoint, save_checkpoint
+from rnncallbacks.core.checkpoint_file import check_savable, load_checkpoint, save_checkpoint
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.files import make_directory
 
@@ -32,11 +32,14 @@ class Checkpoint:
     resume:
         Whether the run resumes from the file if it exists. With False, the run starts from the beginning and replaces
         the file.
+    fsync:
+        Whether each save is flushed to the disk before the run goes on, so that it outlives a power failure.
 
     Raises
     ------
     CheckpointError
-        The file belongs to another model, or cannot be read.
+        The file belongs to another model, is damaged, or cannot be read; or the run has no parameters, or some that a
+        checkpoint cannot hold.
     OptionError
         The directory cannot be created.
 
@@ -49,9 +52,11 @@ class Checkpoint:
     path: Path = attrs.field(default=Path("checkpoint.safetensors"), converter=options.as_path, validator=options.path)
     every: int = attrs.field(default=1, validator=options.count())
     resume: bool = attrs.field(default=True, validator=options.flag)
+    fsync: bool = attrs.field(default=True, validator=options.flag)
 
     @hookimpl(tryfirst=True)
     def on_fit_start(self, run: Run) -> None:
+        check_savable(run)
         if self.resume and self.path.exists():
             load_checkpoint(run, self.path)
         make_directory(self.path.parent)
@@ -61,5 +66,5 @@ class Checkpoint:
         # A wrapper, because the checkpoint must contain what the other plugins do at the end of the epoch.
         result = yield
         if summary.epoch % self.every == 0:
-            save_checkpoint(run, summary, self.path)
+            save_checkpoint(run, summary, self.path, fsync=self.fsync)
         return result
