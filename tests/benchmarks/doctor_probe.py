@@ -74,7 +74,8 @@ class _Probe:
     def places(self, grad):
         sizes = _np.abs(_np.array(grad, float))
         order = _np.argsort(sizes, axis=None)[::-1]
-        return [tuple(int(i) for i in _np.unravel_index(one, sizes.shape)) for one in [*order[:{entries}], *order[::max(1, len(order) // {entries})]]]
+        chosen = [*order[:{entries}], *order[::max(1, len(order) // {entries})]]
+        return [tuple(int(i) for i in _np.unravel_index(one, sizes.shape)) for one in chosen]
 
     def end(self):
         with open({result!r}, "w") as file:
