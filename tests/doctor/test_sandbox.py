@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnncallbacks.doctor.landlock import confine_writes, landlock_version
+from rnncallbacks.doctor.isolation.landlock import confine_writes, landlock_version
 from rnncallbacks.doctor.sandbox import Sandbox, ScratchFolder
 from rnncallbacks.errors import SandboxError
 

@@ -11,12 +11,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from rnncallbacks.doctor.headless import headless
-from rnncallbacks.doctor.landlock import confine_writes
-from rnncallbacks.doctor.open_files import open_files, separate
-from rnncallbacks.doctor.overlay import Overlay
-from rnncallbacks.doctor.redirections import Redirections, path_of_descriptor
-from rnncallbacks.doctor.refusals import Refusals
+from rnncallbacks.doctor.isolation.headless import headless
+from rnncallbacks.doctor.isolation.landlock import confine_writes
+from rnncallbacks.doctor.isolation.open_files import open_files, separate
+from rnncallbacks.doctor.isolation.overlay import Overlay
+from rnncallbacks.doctor.isolation.redirections import Redirections, path_of_descriptor
+from rnncallbacks.doctor.isolation.refusals import Refusals
 
 CACHES = ("__pycache__", ".cache", ".config", ".matplotlib", ".ipython", "Caches")
 """Directories in which libraries keep what they can make again: no file of the user's."""

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from rnncallbacks.doctor.python2 import all_leftovers, name_leftover, syntax_leftovers
+from rnncallbacks.doctor.crash_rules.python2 import all_leftovers, name_leftover, syntax_leftovers
 
 # Line of Python 2, and the line as it is mended.
 SYNTAX = {

@@ -15,8 +15,8 @@ from typing import Any
 
 import attrs
 
-from rnncallbacks.doctor.overlay import Overlay
-from rnncallbacks.doctor.refusals import Refusals
+from rnncallbacks.doctor.isolation.overlay import Overlay
+from rnncallbacks.doctor.isolation.refusals import Refusals
 
 NOT_FOUND = 127 << 8
 """What ``os.system`` returns for a command that the shell does not find."""

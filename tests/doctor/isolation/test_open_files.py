@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rnncallbacks.doctor.open_files import open_files, separate
+from rnncallbacks.doctor.isolation.open_files import open_files, separate
 
 
 def in_a_fork(body):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from rnncallbacks.doctor.redirections import path_of_descriptor
+from rnncallbacks.doctor.isolation.redirections import path_of_descriptor
 
 try:
     import fcntl

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rnncallbacks.doctor.overlay import WRITING
+from rnncallbacks.doctor.isolation.overlay import WRITING
 from rnncallbacks.errors import SandboxError
 
 FILES = {

@@ -1,0 +1,147 @@
+"""What a script's own error means: the line in the user's file, what is wrong with it, and what mends it."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import attrs
+
+from rnncallbacks.doctor.crash_rules.failure import Failure
+from rnncallbacks.doctor.crash_rules.rule_order import RULES
+from rnncallbacks.doctor.script_source import ScriptSource
+from rnncallbacks.errors import DataError
+
+MOST_FRAMES = 4
+"""Calls that are shown when nothing is known of an error. Chosen by eye."""
+INSTALLED = {"site-packages", "dist-packages"}
+"""Folders with packages that others wrote."""
+OWN_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@attrs.frozen
+class CrashFrame:
+    """A call that was open when a script failed: where, in which function, and the line."""
+
+    where: str
+    function: str
+    source: str
+
+
+@attrs.frozen
+class CrashAdvice:
+    """An error of a script, as it is explained to the user.
+
+    Attributes
+    ----------
+    error:
+        The error in one line, as Python shows it.
+    frames:
+        The open calls in the user's files, the innermost last; empty if there is none.
+    wrong:
+        What is wrong; empty if it is not known.
+    mend:
+        What to do; may have several lines.
+    """
+
+    error: str
+    frames: tuple[CrashFrame, ...] = ()
+    wrong: str = ""
+    mend: str = ""
+
+    def lines(self) -> list[str]:
+        """What to print, line by line."""
+        shown = self.frames[-1:] if self.wrong else self.frames[-MOST_FRAMES:]
+        lines = [f"{one.where}  {one.source}" for one in shown]
+        lines.append(self.error)
+        if self.wrong:
+            first, *rest = self.mend.splitlines() or [""]
+            lines += [f"wrong  {self.wrong}", f"mend   {first}", *(f"       {line}" for line in rest)]
+        return lines
+
+
+def advice_on(error: BaseException, source: ScriptSource) -> CrashAdvice:
+    """Explain the error with which a script ended. To be called where the error was caught: it reads the frames."""
+    if isinstance(error, DataError) and isinstance(error.__cause__, SyntaxError):
+        error = error.__cause__
+    frames = list(_frames(error, source))
+    if isinstance(error, SyntaxError) and error.lineno and _is_users(error.filename or "", source):
+        place = _Place(error.filename or "", error.lineno, "<module>", {})
+        frames.append(place)
+    last = frames[-1] if frames else _Place(str(source.path), 0, "<module>", {})
+    text = _text_of(last.file, source)
+    failure = Failure(error, _line(text, last.line), last.line, text, last.names)
+    wrong, mend = "", ""
+    for rule in RULES:
+        try:
+            found = rule(failure)
+        except Exception:  # an object of the script's that fails when it is looked at
+            continue
+        if found is not None:
+            wrong, mend = found
+            break
+    shown = tuple(
+        CrashFrame(one.where(source), one.function, _line(_text_of(one.file, source), one.line)) for one in frames
+    )
+    return CrashAdvice(_error_line(error), shown, wrong, mend)
+
+
+@attrs.frozen
+class _Place:
+    file: str
+    line: int
+    function: str
+    names: dict[str, object]
+
+    def where(self, source: ScriptSource) -> str:
+        if self.file == str(source.path):
+            return str(source.location(self.line))
+        return f"{os.path.relpath(self.file)}:{self.line}"
+
+
+def _frames(error: BaseException, source: ScriptSource) -> Iterator[_Place]:
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != str(source.path):
+        trace = trace.tb_next
+    while trace is not None:
+        frame = trace.tb_frame
+        if _is_users(frame.f_code.co_filename, source):
+            names = {**frame.f_globals, **frame.f_locals}
+            yield _Place(frame.f_code.co_filename, trace.tb_lineno, frame.f_code.co_name, names)
+        trace = trace.tb_next
+
+
+def _is_users(file: str, source: ScriptSource) -> bool:
+    """Whether a file is the script or lies outside of what is installed."""
+    if file == str(source.path):
+        return True
+    path = os.path.realpath(file)
+    if file.startswith("<") or not os.path.exists(path) or OWN_PACKAGE in Path(path).parents:
+        return False
+    if INSTALLED.intersection(Path(path).parts):
+        return False
+    return not path.startswith(tuple(os.path.realpath(folder) + os.sep for folder in sysconfig.get_paths().values()))
+
+
+def _text_of(file: str, source: ScriptSource) -> str:
+    return source.text if file == str(source.path) else "".join(linecache.getlines(file))
+
+
+def _line(text: str, number: int) -> str:
+    lines = text.splitlines()
+    return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+
+
+def _error_line(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"the script left with exit code {error.code}"
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg}"
+    notes = len(getattr(error, "__notes__", []))
+    lines = "".join(traceback.format_exception_only(error)).strip().splitlines()
+    return lines[0] if notes or len(lines) > 1 else lines[-1]

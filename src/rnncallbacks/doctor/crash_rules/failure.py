@@ -1,0 +1,80 @@
+"""An error of a script, with the values that its line reads."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+
+
+@attrs.frozen
+class Failure:
+    """An error, and the place in the user's files where it was raised.
+
+    Attributes
+    ----------
+    error:
+        The error.
+    line:
+        The source of the line.
+    number:
+        Its number in ``text``.
+    text:
+        The source of its file.
+    names:
+        The local and global names at that place.
+    """
+
+    error: BaseException
+    line: str = ""
+    number: int = 0
+    text: str = ""
+    names: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def message(self) -> str:
+        return str(self.error)
+
+
+Advice = tuple[str, str]
+"""What is wrong, and what mends it."""
+
+
+def values_in_line(failure: Failure) -> Iterator[tuple[str, Any]]:
+    """The names, attributes and entries in the line, with their values, without calling anything."""
+    for text in _expressions(failure.line):
+        try:
+            yield text, _value(ast.parse(text, mode="eval").body, failure.names)
+        except Exception:  # it has no value here, or it is an object of the script's that does not tell
+            continue
+
+
+def _expressions(line: str) -> Iterator[str]:
+    """What can be read without effect, the longest first."""
+    line = line.strip().rstrip(":")
+    for code in (line, re.sub(r"^(for .* in|while|if|elif|return)\s+", "", line), f"{line})", f"({line}"):
+        try:
+            tree = ast.parse(code)
+        except SyntaxError:
+            continue
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute | ast.Subscript)]
+        yield from sorted({ast.unparse(node) for node in nodes}, key=lambda text: (-len(text), text))
+        return
+
+
+def _value(node: ast.AST, names: Mapping[str, Any]) -> Any:
+    if isinstance(node, ast.Name):
+        return names[node.id]
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, ast.Attribute):
+        return vars(_value(node.value, names))[node.attr]
+    if isinstance(node, ast.Subscript):
+        owner = _value(node.value, names)
+        if isinstance(owner, dict | list | tuple | np.ndarray):
+            return owner[_value(node.slice, names)]
+    raise LookupError(ast.dump(node))

@@ -1,0 +1,82 @@
+"""Errors of NumPy, of those above all that came with NumPy 2."""
+
+from __future__ import annotations
+
+import re
+from types import ModuleType
+
+import numpy as np
+
+from rnncallbacks.doctor.crash_rules import numpy_removals
+from rnncallbacks.doctor.crash_rules.failure import Advice, Failure, values_in_line
+
+
+def numpy_removal(failure: Failure) -> Advice | None:
+    error = failure.error
+    if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "numpy":
+        for name, mend in numpy_removals.NAMES.items():
+            if f"name {name!r} " in failure.message:
+                return f"NumPy {np.__version__} has no {name}", f"write {mend}"
+    if not isinstance(error, AttributeError):
+        return None
+    # NumPy raises these itself, and does not fill in the name.
+    removed = re.match(r"module 'numpy' has no attribute '(\w+)'|`np\.(\w+)` was removed", failure.message)
+    if removed and (name := removed[1] or removed[2]) in numpy_removals.NAMES:
+        return f"NumPy {np.__version__} has no np.{name}", f"write {numpy_removals.NAMES[name]}"
+    owner, table, prefix = error.obj, {}, ""
+    if isinstance(owner, ModuleType):
+        table = {"numpy": numpy_removals.NAMES, "numpy.random": numpy_removals.RANDOM}.get(owner.__name__, {})
+        prefix = owner.__name__.replace("numpy", "np") + "."
+    elif isinstance(owner, np.ndarray | np.generic):
+        table, prefix = numpy_removals.METHODS, "."
+    if error.name not in table:
+        return None
+    return f"NumPy {np.__version__} has no {prefix}{error.name}", f"write {table[error.name]}"
+
+
+def array_as_number(failure: Failure) -> Advice | None:
+    scalars = r"only (0-dimensional|length-1|size-1) arrays can be converted"
+    if not isinstance(failure.error, TypeError) or not re.search(scalars, failure.message):
+        return None
+    arrays = [(text, value) for text, value in values_in_line(failure) if isinstance(value, np.ndarray) and value.ndim]
+    single = [(text, value) for text, value in arrays if value.size == 1]
+    for text, value in single[:1]:
+        wrong = f"a number is expected, and {text} is an array of shape {value.shape}"
+        return wrong, f"write {text}.item(), here or where {text} is computed"
+    for text, value in arrays[:1]:
+        wrong = f"one number is expected, and {text} is an array of {value.size} numbers, shape {value.shape}"
+        return wrong, f"say which number is meant: {text}.mean(), {text}.sum() or one of its entries"
+    return "one number is expected, and an array was given", "append .item() if it has one entry"
+
+
+def ragged(failure: Failure) -> Advice | None:
+    if not isinstance(failure.error, ValueError) or "setting an array element with a sequence" not in failure.message:
+        return None
+    if "inhomogeneous" in failure.message:
+        mend = "pad the sequences to one length, keep them in a list, or give np.array(..., dtype=object)"
+        return "NumPy makes no array of lists of several lengths", mend
+    arrays = [
+        (text, value) for text, value in values_in_line(failure) if isinstance(value, np.ndarray) and value.size == 1
+    ]
+    for text, value in arrays[:1]:
+        return f"one entry is set to {text}, an array of shape {value.shape}", f"write {text}.item()"
+    return "one entry of an array is set to several numbers", "give it one number, or set a slice"
+
+
+def numpy2_behavior(failure: Failure) -> Advice | None:
+    if "Unable to avoid copy" in failure.message:
+        return "copy=False forbids a copy since NumPy 2", "write np.asarray(...)"
+    if isinstance(failure.error, OverflowError) and "out of bounds" in failure.message:
+        return "since NumPy 2, a number that does not fit is an error", "choose a wider dtype, such as np.int64"
+    return None
+
+
+def not_finite(failure: Failure) -> Advice | None:
+    if isinstance(failure.error, ValueError) and "probabilities" in failure.message:
+        arrays = [(text, value) for text, value in values_in_line(failure) if isinstance(value, np.ndarray)]
+        for text, value in arrays:
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                return f"{text} is not finite: the training has diverged", "look at the learning rate and the gradients"
+        if "sum to 1" in failure.message:
+            return "the probabilities do not sum to 1", "divide them by their sum, in float64"
+    return None

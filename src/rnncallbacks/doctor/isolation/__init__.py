@@ -1,0 +1,1 @@
+"""What a script reaches in place of the file system, the network, other processes and the screen."""
