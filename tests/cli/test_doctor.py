@@ -366,7 +366,7 @@ def test_a_script_that_cannot_be_read(doctor):
 @pytest.mark.parametrize(
     ("script", "verdict"),
     [
-        ("print('no training here')", "no Run was entered, so there is nothing to diagnose"),
+        ("print('no training here')", "no training loop was found, so there is nothing to diagnose"),
         ("from rnncallbacks import Run\nwith Run() as run:\n    pass\n", "no training batch was seen"),
     ],
 )

@@ -11,6 +11,7 @@ import click
 from rnncallbacks.cli.command_options import PluginSwitches, config_option, switches_option
 from rnncallbacks.cli.doctor_plugins import guard_configuration
 from rnncallbacks.cli.examination import Examination, ExaminedRun
+from rnncallbacks.cli.loop_examination import examine_loop, mentions_run
 from rnncallbacks.cli.script_runner import Outcome, output_to_stderr, run_script
 from rnncallbacks.core.plugin_manager import Plugins
 from rnncallbacks.files import json_text
@@ -18,6 +19,7 @@ from rnncallbacks.reporting.terminal import show_diagnosis, terminal_console, wr
 from rnncallbacks.reporting.verdict import counted, verdict
 
 INTERRUPTED = 130
+RUN_BATCHES = 300
 TOO_SHORT = "the run was too short"
 """The reason that guards give for a check that needs more batches."""
 MORE_BATCHES = 10
@@ -31,23 +33,45 @@ MORE_BATCHES = 10
 @click.option(
     "--batches",
     type=click.IntRange(min=1),
-    default=300,
+    default=None,
     metavar="INTEGER",
-    help="Training batches after which a run is stopped. [default: 300]",
+    help="Training batches after which a run is stopped. [default: 300, or 80 of a script without a Run]",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1.0),
+    default=60.0,
+    metavar="NUMBER",
+    help="Time for everything, in a script without a Run. [default: 60]",
+)
+@click.option(
+    "--show-roles", "roles_only", is_flag=True, help="In a script without a Run: show the roles, and judge nothing."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; what the script prints goes to stderr.")
 @config_option
 @switches_option
 def doctor(
-    script: Path, args: tuple[str, ...], batches: int, as_json: bool, config: Path | None, switches: PluginSwitches
+    script: Path,
+    args: tuple[str, ...],
+    batches: int | None,
+    seconds: float,
+    roles_only: bool,
+    as_json: bool,
+    config: Path | None,
+    switches: PluginSwitches,
 ) -> None:
     """Run a training script with every guard on its runs, and say what is wrong with them.
 
     SCRIPT is run unchanged, with ARGS as its arguments, but its runs are stopped after a number of batches. The exit
-    code is 1 if a cause was found, 0 if none was, and 2 if the script could not be run or has no Run in it.
+    code is 1 if a cause was found, 0 if none was, and 2 if the script could not be run or nothing could be judged.
+
+    In a script without a Run, the training loop and the roles of its values are found by themselves.
     """
     configuration = guard_configuration(config, switches)
     Plugins(configuration.make())  # refuses unusable plugins before the script begins
+    if not mentions_run(script):
+        sys.exit(examine_loop(script, list(args), configuration, batches, seconds, roles_only, as_json))
+    batches = batches or RUN_BATCHES
     examination = Examination(configuration, batches)
     with output_to_stderr(as_json), examination.attend_runs():
         outcome = run_script(script, list(args))

@@ -40,7 +40,7 @@ def run_script(script: Path, arguments: list[str]) -> Outcome:
     DataError
         There is no such file.
     """
-    _check(script)
+    check_script(script)
     before = sys.argv, sys.path[0]
     sys.argv = [str(script), *arguments]
     # Python puts the directory there that the script lies in after links are followed.
@@ -78,7 +78,14 @@ def output_to_stderr(wanted: bool) -> Iterator[None]:
         os.close(kept)
 
 
-def _check(script: Path) -> None:
+def check_script(script: Path) -> None:
+    """Refuse a path that is no file.
+
+    Raises
+    ------
+    DataError
+        There is no such file.
+    """
     if script.is_dir():
         raise DataError(f"{script}: expected a script, got a directory")
     if not script.exists():

@@ -1,0 +1,180 @@
+"""Drives a ``Run`` with the recorded iterations of a script, so that every guard sees what it sees in a wrapped one."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import numpy as np
+
+from rnncallbacks.core.plugin_manager import PluginsGiven
+from rnncallbacks.core.run import Run
+from rnncallbacks.core.script_function import PureFunction
+from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of, same_bits
+from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles
+from rnncallbacks.doctor.value_walk import Key, Steps
+from rnncallbacks.doctor.watched_script import FrozenIteration, ScriptOverError, ScriptTimeoutError, WatchedScript
+from rnncallbacks.doctor.watching import Question
+
+
+@attrs.define(eq=False)
+class RecordedBatches:
+    """The iterations of a script: those that the roles were inferred from, then those that follow.
+
+    Attributes
+    ----------
+    waiting:
+        Iterations that were recorded already, with their frozen copies.
+    over:
+        Why no more iterations follow; empty as long as they do.
+    error:
+        The traceback of the script's error, if it has ended with one.
+    seen:
+        How many iterations were yielded.
+    """
+
+    script: WatchedScript
+    roles: Roles
+    max_batches: int
+    until: float
+    waiting: deque[tuple[IterationRecord, FrozenIteration | None]]
+    over: str = ""
+    error: str = ""
+    seen: int = 0
+
+    def next(self) -> tuple[IterationRecord, FrozenIteration | None] | None:
+        """The next iteration; None at the end."""
+        if not self.waiting and not self.over:
+            if self.seen >= self.max_batches:
+                self.over = "batches"
+            elif time.monotonic() > self.until:
+                self.over = "time"
+            else:
+                self._record()
+        if not self.waiting:
+            return None
+        self.seen += 1
+        return self.waiting.popleft()
+
+    def _record(self) -> None:
+        try:
+            frozen = self.script.go_on(freeze=self.roles.exact, wanted=self.roles.wanted)
+            self.waiting.append((self.script.record(), frozen))
+        except ScriptOverError as ended:
+            self.over, self.error = "script", str(ended)
+        except ScriptTimeoutError:
+            self.over = "time"
+
+    def activation(self, first: tuple[IterationRecord, FrozenIteration | None]) -> Iterator[Any]:
+        """The iterations of one activation of the loop, beginning with ``first``."""
+        current: tuple[IterationRecord, FrozenIteration | None] | None = first
+        while current is not None:
+            yield current
+            if current[1] is not None:
+                self.script.release(current[1])
+            following = self.next()
+            if following is not None and following[0].activation != first[0].activation:
+                self.waiting.appendleft(following)
+                self.seen -= 1
+                return
+            current = following
+
+
+@attrs.define(eq=False)
+class ReplayedLoss:
+    """The loss of a recorded iteration at the current values of the shadow parameters."""
+
+    record: IterationRecord
+    frozen: FrozenIteration
+    loss: Key
+    shadows: dict[str, Any]
+    keys: dict[str, Key]
+
+    def __call__(self) -> float:
+        pushes = {
+            key: self.shadows[name].copy()
+            for name, key in self.keys.items()
+            if not same_bits(self.shadows[name], self.record.start[key])
+        }
+        wanted = self.record if not pushes else self.frozen.ask(Question(pushes, arrays=frozenset([self.loss])))
+        return number_at(wanted, self.loss)
+
+
+def number_at(record: IterationRecord, key: Key) -> float:
+    """The number under a key.
+
+    Raises
+    ------
+    KeyError
+        It has none in this iteration.
+    """
+    return numbers_of({key: record.get(key)})[key]
+
+
+def drive(batches: RecordedBatches, plugins: PluginsGiven) -> Run:
+    """Give the iterations to a run with these plugins, and return it with its diagnosis."""
+    roles = batches.roles
+    first = batches.next()
+    assert first is not None
+    assert roles.loss is not None
+    judged = roles.with_gradient
+    shadows = {one.name: np.array(first[0].start[one.key]) for one in judged}
+    keys = {one.name: one.key for one in judged}
+    run = Run(shadows, plugins=plugins, learning_rate=roles.learning_rate)
+    with run:
+        for _ in run.epochs(None):
+            assert first is not None
+            for record, frozen in run.batches(batches.activation(first)):
+                _give(run, record, frozen, roles, judged, shadows, keys)
+            first = batches.next()
+            if first is None:
+                run.stop(f"doctor: {batches.over}")
+    return run
+
+
+def _give(
+    run: Run,
+    record: IterationRecord,
+    frozen: FrozenIteration | None,
+    roles: Roles,
+    judged: tuple[ParameterRole, ...],
+    shadows: dict[str, Any],
+    keys: dict[str, Key],
+) -> None:
+    """Give one iteration to the run: parameters as they were before, loss, gradients, then the updated parameters."""
+    assert roles.loss is not None
+    for name, key in keys.items():
+        shadows[name][...] = record.start[key]
+    gradients = {one.name: _gradient(one, record) for one in judged}
+    if roles.loss not in numbers_of({roles.loss: record.get(roles.loss)}) or any(
+        gradient is None for gradient in gradients.values()
+    ):
+        run.skip_batch()
+        return
+    observed = {
+        name: _listed(value)
+        for name, key in (("inputs", roles.inputs), ("targets", roles.targets), ("hidden_states", roles.hidden))
+        if key is not None and (value := record.get(key)) is not None
+    }
+    run.observe(**observed)
+    closure = None
+    if frozen is not None:
+        closure = PureFunction(ReplayedLoss(record, frozen, roles.loss, shadows, keys))
+    run.backward(number_at(record, roles.loss), gradients, closure=closure)
+    for name, key in keys.items():
+        shadows[name][...] = record.end[key]
+
+
+def _gradient(one: ParameterRole, record: IterationRecord) -> Any:
+    for key in (one.gradient, one.fallback):
+        value = None if key is None else record.get(key)
+        if isinstance(value, np.ndarray) and value.shape == record.start[one.key].shape:
+            return one.sign * value
+    return None
+
+
+def _listed(value: Any) -> Any:
+    return list(value.stacked) if isinstance(value, Steps) else value

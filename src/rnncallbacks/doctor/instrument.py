@@ -1,0 +1,294 @@
+"""Compiles a script with calls to a watcher: at loops, at function returns, before statements that change an array.
+
+The calls are names in ``builtins``, so the script's own names and line numbers stay as they are.
+
+>>> code = instrument("total = 0\\nfor i in range(3):\\n    total += i\\n", "script.py", Sites())
+>>> isinstance(code, types.CodeType)
+True
+"""
+
+from __future__ import annotations
+
+import ast
+import types
+from typing import Any, TypeVar
+
+import attrs
+
+from rnncallbacks.errors import DataError
+
+START, TICK, END, RETURN, BEFORE = (
+    "__doctor_start__",
+    "__doctor_tick__",
+    "__doctor_end__",
+    "__doctor_return__",
+    "__doctor_before__",
+)
+ADDITIVE = (ast.Add, ast.Sub)
+CHANGING_METHODS = frozenset({"fill", "sort", "put", "itemset", "clip", "partition"})
+"""Methods of arrays that change them; ``clip`` does with ``out=``."""
+CHANGING_FUNCTIONS = frozenset({"copyto", "put", "place", "putmask", "fill_diagonal"})
+"""Functions of NumPy that change their first argument."""
+Node = TypeVar("Node", bound=ast.AST)
+
+
+@attrs.frozen
+class Site:
+    """One instrumented place of the source.
+
+    Attributes
+    ----------
+    kind:
+        "loop", "function" or "change".
+    file, line, source:
+        Where it is, and the statement's first line without its indentation.
+    scope:
+        The qualified name of the function that contains it, ``<module>`` on the top level; of a function, its own.
+    additive:
+        Of a change, whether it only adds to the array: ``+=`` or ``-=``.
+    generator:
+        Of a loop, whether its body yields.
+    outer:
+        Of a loop, the number of the loop around it in the same function, or None.
+    """
+
+    kind: str
+    file: str
+    line: int
+    source: str
+    scope: str
+    additive: bool = False
+    generator: bool = False
+    outer: int | None = None
+
+
+@attrs.define
+class Sites:
+    """The sites of a script and of its modules, by their number."""
+
+    known: list[Site] = attrs.field(factory=list)
+
+    def add(self, site: Site) -> int:
+        """Add a site and return its number."""
+        self.known.append(site)
+        return len(self.known) - 1
+
+    def __getitem__(self, number: int) -> Site:
+        return self.known[number]
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+
+def instrument(source: str, file: str, sites: Sites) -> types.CodeType:
+    """Compile source with calls to the watcher, and add what is instrumented to ``sites``.
+
+    Raises
+    ------
+    DataError
+        The source is not valid Python.
+    """
+    try:
+        tree = ast.parse(source, file)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise DataError(f"{file}:{line}: {error.args[0]}" if line else f"{file}: {error}") from error
+    _Instrumenter(file, source.splitlines(), sites).visit(tree)
+    code: types.CodeType = compile(ast.fix_missing_locations(tree), file, "exec", dont_inherit=True)
+    return code
+
+
+class _Instrumenter(ast.NodeTransformer):
+    def __init__(self, file: str, lines: list[str], sites: Sites) -> None:
+        self._file = file
+        self._lines = lines
+        self._sites = sites
+        self._scopes: list[str] = []
+        self._generators: list[bool] = []
+        self._loops: list[int] = []
+
+    def _site(self, kind: str, node: ast.stmt, **given: Any) -> int:
+        line = self._lines[node.lineno - 1].strip() if node.lineno <= len(self._lines) else ""
+        scope = ".".join(self._scopes) or "<module>"
+        return self._sites.add(Site(kind, self._file, node.lineno, line, scope, **given))
+
+    # Functions ------------------------------------------------------------------------------------------------------
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        self._scopes.append(node.name)
+        number = self._site("function", node)
+        generator = _yields(node)
+        self._generators.append(generator)
+        loops, self._loops = self._loops, []
+        node.body = self._statements(node.body)
+        if not generator:
+            node.body = [_Returns(number).visit(statement) for statement in node.body]
+            if not isinstance(node.body[-1], ast.Return | ast.Raise):
+                at_end = _call(RETURN, node.body[-1], ast.Constant(number), ast.Constant(None))
+                node.body.append(ast.copy_location(ast.Expr(at_end), node.body[-1]))
+        self._loops = loops
+        self._generators.pop()
+        self._scopes.pop()
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        self._scopes.append(node.name)
+        node.body = self._statements(node.body)
+        self._scopes.pop()
+        return node
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        return node
+
+    # Loops ----------------------------------------------------------------------------------------------------------
+
+    def visit_For(self, node: ast.For) -> Any:
+        return self._loop(node)
+
+    def visit_While(self, node: ast.While) -> Any:
+        return self._loop(node)
+
+    def _loop(self, node: ast.For | ast.While) -> list[ast.stmt]:
+        yields = bool(self._generators) and self._generators[-1] and _yields(node)
+        number = self._site("loop", node, generator=yields, outer=self._loops[-1] if self._loops else None)
+        self._loops.append(number)
+        node.body = [_statement(TICK, node.body[0], ast.Constant(number)), *self._statements(node.body)]
+        node.orelse = self._statements(node.orelse)
+        self._loops.pop()
+        start = _statement(START, node, ast.Constant(number))
+        end = _statement(END, node, ast.Constant(number))
+        return [start, ast.copy_location(ast.Try([node], [], [], [end]), node)]
+
+    # Changes --------------------------------------------------------------------------------------------------------
+
+    def _statements(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        result: list[ast.stmt] = []
+        for statement in body:
+            result += self._before(statement)
+            new = self.visit(statement)
+            result += new if isinstance(new, list) else [new]
+        return result
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        future = [one for one in node.body if isinstance(one, ast.ImportFrom) and one.module == "__future__"]
+        doc = node.body[:1] if ast.get_docstring(node, clean=False) is not None else []
+        first = [*doc, *future]
+        node.body = first + self._statements([one for one in node.body if one not in first])
+        return node
+
+    def generic_visit(self, node: Node) -> Node:
+        for name in ("body", "orelse", "finalbody"):
+            inner = getattr(node, name, None)
+            if isinstance(inner, list) and isinstance(node, ast.stmt | ast.excepthandler | ast.match_case):
+                setattr(node, name, self._statements(inner))
+        for handler in [*getattr(node, "handlers", []), *getattr(node, "cases", [])]:
+            self.generic_visit(handler)
+        return node
+
+    def _before(self, statement: ast.stmt) -> list[ast.stmt]:
+        changed = _changed_target(statement)
+        if changed is None or not _can_be_read_twice(changed):
+            return []
+        additive = isinstance(statement, ast.AugAssign) and isinstance(statement.op, ADDITIVE)
+        number = self._site("change", statement, additive=additive)
+        base: ast.expr = changed
+        index: ast.expr = ast.Constant(None)
+        text = ast.unparse(changed)
+        if isinstance(changed, ast.Subscript) and not isinstance(changed.slice, ast.Slice | ast.Tuple):
+            base, index = changed.value, changed.slice
+        elif isinstance(changed, ast.Subscript):
+            base, text = changed.value, ast.unparse(changed.value)
+        look = _statement(BEFORE, statement, ast.Constant(number), ast.Constant(text), _loaded(base), _loaded(index))
+        # A name that is not bound yet is not changed in place.
+        unbound = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, [ast.Pass()])
+        guarded = ast.Try([look], [unbound], [], [])
+        return [ast.fix_missing_locations(ast.copy_location(guarded, statement))]
+
+
+class _Returns(ast.NodeTransformer):
+    """Passes what a function returns through the watcher, in the function itself and not in those inside it."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return node
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return node
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        return node
+
+    def visit_Return(self, node: ast.Return) -> ast.AST:
+        value = node.value or ast.copy_location(ast.Constant(None), node)
+        node.value = _call(RETURN, node, ast.Constant(self._number), value)
+        return node
+
+
+def _yields(node: ast.AST) -> bool:
+    """Whether there is a yield in a function or a loop, those of functions inside it left out."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            continue
+        if isinstance(child, ast.Yield | ast.YieldFrom) or _yields(child):
+            return True
+    return False
+
+
+def _changed_target(statement: ast.stmt) -> ast.expr | None:
+    """The expression of an array that a statement may change in place, or replace by a function of itself."""
+    if isinstance(statement, ast.AugAssign):
+        return statement.target
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target = statement.targets[0]
+        if isinstance(target, ast.Subscript):
+            return target
+        if isinstance(target, ast.Name | ast.Attribute) and _mentions(statement.value, target):
+            return target
+    value = getattr(statement, "value", None)
+    if isinstance(statement, ast.Assign | ast.Expr) and isinstance(value, ast.Call):
+        out = next((keyword.value for keyword in value.keywords if keyword.arg == "out"), None)
+        if out is not None:
+            return out
+        if isinstance(statement, ast.Expr) and isinstance(value.func, ast.Attribute):
+            if value.func.attr in CHANGING_FUNCTIONS and value.args:
+                return value.args[0]
+            if value.func.attr in CHANGING_METHODS:
+                return value.func.value
+    return None
+
+
+def _mentions(value: ast.expr, target: ast.expr) -> bool:
+    text = ast.unparse(target)
+    return any(isinstance(node, type(target)) and ast.unparse(node) == text for node in ast.walk(value))
+
+
+def _can_be_read_twice(node: ast.expr) -> bool:
+    """Whether reading an expression once more has no effect: it calls nothing and awaits nothing."""
+    effects = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr, ast.Starred)
+    return isinstance(node, ast.Name | ast.Attribute | ast.Subscript) and not any(
+        isinstance(inner, effects) for inner in ast.walk(node)
+    )
+
+
+def _loaded(node: ast.expr) -> ast.expr:
+    """A copy of an expression that reads it."""
+    return ast.parse(ast.unparse(node), mode="eval").body
+
+
+def _call(name: str, at: ast.AST, *arguments: ast.expr) -> ast.Call:
+    made = ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
+    ast.copy_location(made, at)
+    ast.copy_location(made.func, at)
+    for argument in arguments:
+        if not hasattr(argument, "lineno"):
+            ast.copy_location(argument, at)
+    return made
+
+
+def _statement(name: str, at: ast.stmt, *arguments: ast.expr) -> ast.stmt:
+    return ast.copy_location(ast.Expr(_call(name, at, *arguments)), at)

@@ -1,0 +1,92 @@
+"""What is collected of one iteration of a script's training loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+
+from rnncallbacks.doctor.value_walk import Key, Steps
+
+Values = dict[Key, Any]
+
+
+@attrs.define(eq=False)
+class IterationRecord:
+    """Copies of the values of one iteration, by key.
+
+    Attributes
+    ----------
+    number:
+        The iteration, from 1.
+    activation:
+        How often the loop had been begun, from 1.
+    start, end:
+        Values that the loop's frame reaches, before and after the iteration. Keys are of the kind "end" in both.
+    inside:
+        Values returned by functions, their local values, and values before they were changed in place.
+    identities:
+        A number for each key that stands for the object: keys with one number are names of one object.
+    order:
+        The moment of each key, counted in events.
+    seconds:
+        Time the iteration took, the copies included.
+    """
+
+    number: int
+    activation: int
+    start: Values = attrs.field(factory=dict)
+    end: Values = attrs.field(factory=dict)
+    inside: Values = attrs.field(factory=dict)
+    start_identities: dict[Key, int] = attrs.field(factory=dict)
+    identities: dict[Key, int] = attrs.field(factory=dict)
+    order: dict[Key, int] = attrs.field(factory=dict)
+    seconds: float = 0.0
+
+    def get(self, key: Key) -> Any:
+        """The value of a key at the end of the iteration or inside it; None if it had none."""
+        found = self.inside.get(key)
+        return self.end.get(key) if found is None else found
+
+
+def numbers_of(values: Values) -> dict[Key, float]:
+    """The values that are one number: Python numbers and arrays of one entry.
+
+    Example
+    -------
+    >>> numbers_of({("end", "f", "loss"): np.array([2.0]), ("end", "f", "w"): np.ones(3)})
+    {('end', 'f', 'loss'): 2.0}
+    """
+    found = {}
+    for key, value in values.items():
+        if isinstance(value, np.ndarray):
+            if value.size == 1 and value.dtype.kind in "fiu":
+                found[key] = float(value.reshape(-1)[0])
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found[key] = float(value)
+    return found
+
+
+def arrays_of(values: Values) -> dict[Key, Any]:
+    """The values that are floating arrays.
+
+    Example
+    -------
+    >>> list(arrays_of({("end", "f", "w"): np.ones(3), ("end", "f", "n"): 3}))
+    [('end', 'f', 'w')]
+    """
+    return {key: value for key, value in values.items() if isinstance(value, np.ndarray) and value.dtype.kind == "f"}
+
+
+def same_bits(one: Any, other: Any) -> bool:
+    """Whether two values are equal bit for bit.
+
+    >>> same_bits(np.array([np.nan]), np.array([np.nan])), same_bits(1.0, 2.0)
+    (True, False)
+    """
+    if isinstance(one, Steps) and isinstance(other, Steps):
+        one, other = one.stacked, other.stacked
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.shape == other.shape and one.dtype == other.dtype and one.tobytes() == other.tobytes()
+    return type(one) is type(other) and (one == other or (one != one and other != other))

@@ -1,0 +1,109 @@
+"""What the doctor shows of a script without a ``Run``: the table of roles, then the diagnosis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles, shown
+from rnncallbacks.doctor.script_examination import ScriptFindings
+from rnncallbacks.reporting.terminal import show_diagnosis, write_line
+from rnncallbacks.reporting.verdict import counted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 13
+"""Columns of the names of roles."""
+LISTED = 12
+"""Names in one row of the table."""
+
+
+def show_findings(console: Console | None, script: str, findings: ScriptFindings) -> None:
+    """Write the table of roles and the diagnosis."""
+    write_line(console, f"no Run in {script}: watching the script's own loop", style="bold")
+    for name, value in role_rows(findings):
+        write_line(console, f"{name:{WIDTH}}{value}", indent=2)
+    if findings.diagnosis is not None:
+        write_line(console)
+        show_diagnosis(console, findings.diagnosis)
+    elif findings.roles is not None and findings.roles.loss_candidates and findings.roles.loss_confidence == "unsure":
+        write_line(console)
+        write_line(console, "I am not sure which number is the loss:")
+        for one in findings.roles.loss_candidates:
+            write_line(console, f"--loss '{one.name}'   score {one.score:.1f}   {', '.join(one.reasons)}", indent=2)
+        write_line(console, "Nothing was judged. Run again with one of these.")
+
+
+def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
+    """The table of roles: name and value of each row."""
+    if findings.loop is None:
+        return [("trains in", "no training loop was found")]
+    site = findings.loop.site
+    length = f"   {counted(findings.batches, 'batch', 'batches')}, {findings.seconds:.1f} s" if findings.batches else ""
+    rows = [("trains in", f"{site.file}:{site.line}  {site.source}{length}")]
+    roles = findings.roles
+    if roles is None:
+        return rows
+    if roles.loss is not None:
+        rows.append(("loss", f"{shown(roles.loss)}   {roles.loss_confidence}"))
+    if not roles.parameters:
+        why = (
+            "no array that the loop changes moves a number" if roles.exact else "a replay did not give the same values"
+        )
+        return [*rows, ("parameters", f"none: {why}")]
+    gradients = [_source(one) for one in roles.with_gradient]
+    rows.append(("parameters", _listed([one.name for one in roles.parameters])))
+    found = f"   {len(gradients)} of {len(roles.parameters)}"
+    rows.append(("gradients", _listed(gradients) + found if gradients else "none"))
+    rate = "" if roles.learning_rate is None else f"learning rate {roles.learning_rate:.4g}, "
+    rows.append(("update", rate + ("along the gradient" if roles.plain else "not along the gradient")))
+    if roles.optimizer_state:
+        rows.append(("optimizer", _listed([shown(key) for key in roles.optimizer_state])))
+    states = [*roles.carried, *([roles.hidden] if roles.hidden else [])]
+    rows.append(("state", _listed([shown(key) for key in states]) if states else "none found"))
+    data = [shown(key) if key else "not found" for key in (roles.inputs, roles.targets)]
+    rows.append(("data", f"inputs {data[0]}, targets {data[1]}"))
+    return rows
+
+
+def _source(one: ParameterRole) -> str:
+    key = one.fallback or one.gradient
+    return shown(key) if key is not None else ""
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return " ".join(names[:LISTED]) + more
+
+
+def findings_document(findings: ScriptFindings) -> dict[str, Any]:
+    """The findings as plain values, ready for JSON."""
+    loop, roles = findings.loop, findings.roles
+    return {
+        "loop": None if loop is None else {"file": loop.site.file, "line": loop.site.line, "source": loop.site.source},
+        "roles": None if roles is None else roles_document(roles),
+        "batches": findings.batches,
+        "stopped_by": findings.stopped_by,
+        "seconds": round(findings.seconds, 3),
+        "diagnosis": None if findings.diagnosis is None else findings.diagnosis.to_dict(),
+    }
+
+
+def roles_document(roles: Roles) -> dict[str, Any]:
+    """The roles as plain values, ready for JSON."""
+    return {
+        "loss": None if roles.loss is None else shown(roles.loss),
+        "loss_confidence": roles.loss_confidence,
+        "loss_candidates": [one.to_dict() for one in roles.loss_candidates],
+        "parameters": {
+            one.name: {"gradient": _source(one) or None, "agrees_with_loss": one.agrees} for one in roles.parameters
+        },
+        "optimizer_state": [shown(key) for key in roles.optimizer_state],
+        "carried_state": [shown(key) for key in roles.carried],
+        "hidden_states": None if roles.hidden is None else shown(roles.hidden),
+        "inputs": None if roles.inputs is None else shown(roles.inputs),
+        "targets": None if roles.targets is None else shown(roles.targets),
+        "learning_rate": roles.learning_rate,
+        "plain_update": roles.plain,
+        "replay_exact": roles.exact,
+    }

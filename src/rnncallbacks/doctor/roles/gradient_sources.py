@@ -1,0 +1,101 @@
+"""The gradient of a parameter: the array of its shape that lies against its change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+
+from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.value_walk import Key
+
+LATE = 10**9
+
+
+@attrs.frozen(kw_only=True)
+class GradientSourceThresholds:
+    """When an array lies along a change. Chosen by eye."""
+
+    alignment: float = 0.9
+    """Cosine with the change, or share of entries that agree in sign, from which on an array is a candidate."""
+    tie: float = 0.02
+    """Difference in alignment up to which two candidates are as good."""
+
+
+GRADIENT_SOURCE_THRESHOLDS = GradientSourceThresholds()
+
+
+@attrs.frozen(eq=False)
+class GradientCandidate:
+    """An array that lies along or against the change of a parameter.
+
+    Attributes
+    ----------
+    key:
+        The array.
+    alignment:
+        Its absolute cosine with the change, or the share of entries that agree in sign, whichever is larger.
+    sign:
+        1.0 if it lies against the change, as a gradient does, otherwise -1.0.
+    moment:
+        When it was seen, in events of the iteration.
+    """
+
+    key: Key
+    alignment: float
+    sign: float
+    moment: int
+
+
+def candidates_of(
+    parameter: Key, keepers: set[Key], records: list[IterationRecord],
+    thresholds: GradientSourceThresholds = GRADIENT_SOURCE_THRESHOLDS,
+) -> list[GradientCandidate]:  # fmt: skip
+    """The candidates for a parameter's gradient, the best aligned first, and of these the earliest.
+
+    The first iteration decides: later ones are blurred by momentum. An array that is a parameter or belongs to the
+    optimizer is none. A parameter that does not change at first is read in the first iteration in which it does.
+    """
+    for record in records:
+        change = np.asarray(record.end[parameter], dtype=float) - record.start[parameter]
+        if change.any():
+            break
+    else:
+        return []
+    excluded = {record.identities.get(key) for key in keepers} | {record.start_identities.get(key) for key in keepers}
+    shape, found = change.shape, []
+    for values in (record.inside, record.end):
+        for key, value in values.items():
+            if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.shape != shape:
+                continue
+            if record.identities.get(key) in excluded or key in keepers:
+                continue
+            if np.array_equal(value, record.start[parameter]) or np.array_equal(value, record.end[parameter]):
+                continue
+            aligned, sign = alignment(change, value)
+            if aligned >= thresholds.alignment:
+                found.append(GradientCandidate(key, aligned, sign, record.order.get(key, LATE)))
+    best = max((one.alignment for one in found), default=0.0)
+    found = [one for one in found if one.alignment >= best - thresholds.tie]
+    return sorted(found, key=lambda one: (one.key[0] != "raw", one.moment, len(one.key[2])))
+
+
+def alignment(change: Any, value: Any) -> tuple[float, float]:
+    """How well an array lies along a change: its alignment, and 1.0 if it lies against it.
+
+    Example
+    -------
+    >>> alignment(np.array([-1.0, 2.0]), np.array([0.5, -1.0]))
+    (1.0, 1.0)
+    """
+    norms = float(np.linalg.norm(change) * np.linalg.norm(value))
+    if not norms or not np.isfinite(norms):
+        return 0.0, 1.0
+    cosine = round(float(np.vdot(change, value)) / norms, 9)
+    both = (change != 0) & (value != 0)
+    count = int(both.sum())
+    agreement = 0.0
+    if count > 1 and count >= 0.5 * (np.count_nonzero(change) or 1):
+        agreement = 2 * abs(float(np.mean(np.sign(change[both]) == np.sign(value[both]))) - 0.5)
+    return max(abs(cosine), agreement), -1.0 if cosine > 0 else 1.0

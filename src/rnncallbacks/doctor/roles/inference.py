@@ -1,0 +1,202 @@
+"""Infers the roles of a loop's values from its first iterations and from pushes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+
+from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
+from rnncallbacks.doctor.roles.batch_data import find_batch_data
+from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate, candidates_of
+from rnncallbacks.doctor.roles.interventions import (
+    INTERVENTION_THRESHOLDS,
+    Push,
+    changing_arrays,
+    is_exact,
+    push_arrays,
+    slopes_along_update,
+)
+from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, predicted_share, rank_losses
+from rnncallbacks.doctor.roles.role_table import Confidence, LossCandidate, ParameterRole, Roles, shown
+from rnncallbacks.doctor.value_walk import Key
+from rnncallbacks.doctor.watched_script import FrozenIteration
+
+RATE_NAMES = re.compile(r"(^|[._\['\"])(lr|learning_?rate|alpha|eta|step_?size)\b", re.IGNORECASE)
+LOWEST_SCORE = 2.5
+"""Score of a loss below which no number is taken for it: moved by all, and falling or named. Chosen by eye."""
+
+
+def infer_roles(records: Sequence[IterationRecord], frozen: Sequence[FrozenIteration | None], until: float) -> Roles:
+    """The roles of a loop's values.
+
+    Parameters
+    ----------
+    records:
+        The first iterations, at least two, with everything recorded.
+    frozen:
+        Their frozen copies.
+    until:
+        The time, as of ``time.monotonic``, after which no more array is pushed.
+    """
+    known = list(records)
+    last = frozen[-1]
+    exact = last is not None and frozen[0] is not None and is_exact(known[0], frozen[0]) and is_exact(known[-1], last)
+    if not exact:
+        return Roles(loss=None, loss_confidence="unsure")
+    assert last is not None
+    pushes = push_arrays(changing_arrays(known), known[-1], last, until)
+    keepers = [push for push in pushes if push.kept >= INTERVENTION_THRESHOLDS.kept]
+    names = {push.key for push in keepers}
+    sources = {push.key: candidates_of(push.key, names, known) for push in keepers if push.derivatives}
+    slopes = slopes_along_update([push.key for push in keepers], known[-1], last)
+    ranked = rank_losses(keepers, sources, known, slopes)
+    loss, confidence = _choose(ranked, keepers, sources, known)
+    parameters, optimizer, carried = [], [], []
+    for push in pushes:
+        if push in keepers and loss is not None and loss in push.derivatives:
+            parameters.append(_parameter(push, sources.get(push.key, []), loss, known))
+        elif push in keepers:
+            optimizer.append(push.key)
+        elif loss is not None and loss in push.derivatives:
+            carried.append(push.key)
+    if not parameters:
+        return Roles(loss=None, loss_confidence="unsure", loss_candidates=tuple(ranked[:4]), exact=exact)
+    rate, plain = _learning_rate(parameters, known)
+    fixed = {one.key for one in parameters} | {one.gradient for one in parameters if one.gradient} | set(optimizer)
+    data = find_batch_data(known, fixed, _width(parameters, known[0]))
+    return Roles(
+        loss=loss,
+        loss_confidence=confidence,
+        loss_candidates=tuple(_distinct(ranked, keepers)[:4]),
+        parameters=tuple(parameters),
+        optimizer_state=tuple(optimizer),
+        carried=tuple(carried),
+        learning_rate=rate,
+        plain=plain,
+        inputs=data.inputs,
+        targets=data.targets,
+        hidden=data.hidden,
+        exact=exact,
+    )
+
+
+def _choose(
+    ranked: list[LossCandidate],
+    keepers: list[Push],
+    sources: dict[Key, list[GradientCandidate]],
+    records: list[IterationRecord],
+) -> tuple[Key | None, Confidence]:
+    distinct = _distinct(ranked, keepers)
+    if not distinct or distinct[0].score < LOWEST_SCORE:
+        return None, "unsure"
+    best = distinct[0]
+    if _agreeing(best.key, keepers, sources, records) >= min(2, len([one for one in sources.values() if one]) or 2):
+        return best.key, "certain"
+    lead = best.score - distinct[1].score if len(distinct) > 1 else np.inf
+    return best.key, "likely" if lead >= LOSS_CHOICE_THRESHOLDS.certain_margin else "unsure"
+
+
+def _distinct(ranked: list[LossCandidate], keepers: list[Push]) -> list[LossCandidate]:
+    """One candidate for each number that moves otherwise than those before."""
+    seen, kept = set(), []
+    for one in ranked:
+        moves = tuple(f"{push.derivatives.get(one.key, 0.0):.9g}" for push in keepers)
+        if moves not in seen:
+            seen.add(moves)
+            kept.append(one)
+    return kept
+
+
+def _agreeing(
+    loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]], records: list[IterationRecord]
+) -> int:
+    """The number of arrays whose gradient has the value of a central difference of the loss."""
+    return sum(
+        _agreeing_source(push, sources.get(push.key, []), loss, records[-1]) is not None
+        for push in keepers
+        if push.key in sources
+    )
+
+
+def _agreeing_source(
+    push: Push, candidates: list[GradientCandidate], loss: Key, record: IterationRecord
+) -> tuple[GradientCandidate, float] | None:
+    limits = LOSS_CHOICE_THRESHOLDS
+    tolerance = limits.tolerance if push.step.dtype == np.float64 else limits.float32_tolerance
+    for one in candidates:
+        value = record.get(one.key)
+        if value is not None:
+            ratio = predicted_share(push, loss, one.sign * value)
+            if abs(abs(ratio) - 1.0) <= tolerance:
+                return one, one.sign * (1.0 if ratio > 0 else -1.0)
+    return None
+
+
+def _parameter(
+    push: Push, candidates: list[GradientCandidate], loss: Key, records: list[IterationRecord]
+) -> ParameterRole:
+    record = records[-1]
+    name = shown(push.key)
+    found = _agreeing_source(push, candidates, loss, record)
+    if found is not None:
+        return ParameterRole(name, push.key, found[0].key, _alias(found[0].key, record), found[1], agrees=True)
+    if not candidates:
+        return ParameterRole(name, push.key)
+    first = candidates[0]
+    return ParameterRole(name, push.key, first.key, _alias(first.key, record), first.sign, agrees=False)
+
+
+def _alias(key: Key, record: IterationRecord) -> Key | None:
+    """Another name of an array: the one of a local variable or of the loop, which the source assigns."""
+    identity = record.identities.get(key)
+    names = [
+        other
+        for other, number in record.identities.items()
+        if number == identity and other != key and other[0] in ("local", "end")
+    ]
+    last = [other for other in names if not re.match(r"(d_?param|param|grad|g|d|p)$", other[2])]
+    return min(last or names, key=lambda one: (one[0] != "local", record.order.get(one, 0)), default=None)
+
+
+def _learning_rate(parameters: list[ParameterRole], records: list[IterationRecord]) -> tuple[float | None, bool]:
+    """The learning rate, and whether the update is minus the rate times the gradient."""
+    rates, plain = [], True
+    for record in records:
+        for one in parameters:
+            gradient = None if one.gradient is None else record.get(one.gradient)
+            if gradient is None:
+                continue
+            change = (record.end[one.key] - record.start[one.key]).reshape(-1)
+            along = one.sign * np.asarray(gradient).reshape(-1)
+            square = float(along @ along)
+            if not square or not np.isfinite(square) or not change.any():
+                continue
+            rate = -float(change @ along) / square
+            plain &= float(np.linalg.norm(change + rate * along)) <= 1e-6 * float(np.linalg.norm(change))
+            rates.append(rate)
+    if rates and plain and np.ptp(rates) <= 1e-6 * abs(rates[0]):
+        return (abs(rates[0]), True) if rates[0] else (None, False)
+    numbers = numbers_of(records[-1].end) | numbers_of(records[-1].inside)
+    named = {value for key, value in numbers.items() if RATE_NAMES.search(key[2]) and 0 < value < 100}
+    return (named.pop() if len(named) == 1 else None), False
+
+
+def _width(parameters: list[ParameterRole], record: IterationRecord) -> int | None:
+    """The size of the hidden state, as the recurrent weights' shape tells it; None if it does not."""
+    sides = {side for one in parameters for side in _recurrent_sides(record.start[one.key].shape)}
+    return sides.pop() if len(sides) == 1 else None
+
+
+def _recurrent_sides(shape: tuple[int, ...]) -> set[int]:
+    if len(shape) != 2 or min(shape) < 2:
+        return set()
+    large, small = max(shape), min(shape)
+    return {small} if large == small else set()
+
+
+def with_loss(roles: Roles, loss: Key) -> Roles:
+    """The roles with a loss that the user has named."""
+    return attrs.evolve(roles, loss=loss, loss_confidence="likely")

@@ -1,0 +1,164 @@
+"""Pushes: each array that changes is moved by a little at the start of an iteration, which is then run again.
+
+What keeps a push to the end of the iteration and moves the loss is a parameter; what keeps it and does not move the
+loss belongs to the optimizer; what forgets it and moves the loss is a state that is carried on.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import attrs
+import numpy as np
+
+from rnncallbacks.doctor.iteration_record import IterationRecord, arrays_of, numbers_of, same_bits
+from rnncallbacks.doctor.value_walk import Key
+from rnncallbacks.doctor.watched_script import FrozenIteration, ReplayError
+from rnncallbacks.doctor.watching import Question
+
+
+@attrs.frozen(kw_only=True)
+class InterventionThresholds:
+    """Size and reading of pushes. Chosen by eye on scripts of the three cells."""
+
+    step: float = 1e-4
+    """Push of each entry over the root mean square of its array, in float64."""
+    float32_step: float = 1e-2
+    """The same in float32."""
+    smallest_scale: float = 5e-2
+    """Root mean square below which an array counts as having this one: biases begin at zero."""
+    kept: float = 0.3
+    """Share of a push that is left at the end of the iteration, from which on the array has kept it."""
+    moved: float = 1e-12
+    """Relative change from which on a number has moved; replays are exact, and the rounding of a sum is 1e-14."""
+    float32_moved: float = 3e-6
+    """The same where arrays are float32."""
+    update_share: float = 0.01
+    """Share of the update that is made to see which numbers fall along it."""
+    arrays: int = 80
+    """Arrays that are pushed at most."""
+
+
+INTERVENTION_THRESHOLDS = InterventionThresholds()
+
+
+@attrs.frozen(eq=False)
+class Push:
+    """What a push of one array did.
+
+    Attributes
+    ----------
+    key:
+        The array.
+    step:
+        What was added in one replay and taken off in another.
+    kept:
+        The share of the push that was left at the end.
+    derivatives:
+        Half the difference of each number that moved.
+    rough:
+        Half the second difference of the same numbers: large where the number is not smooth.
+    """
+
+    key: Key
+    step: Any
+    kept: float
+    derivatives: dict[Key, float]
+    rough: dict[Key, float]
+
+
+def changing_arrays(records: list[IterationRecord]) -> list[Key]:
+    """One key for each float array that exists when the iterations begin and changes in at least one of them.
+
+    Of several names of one array, it is the first that every record has.
+    """
+    common = set.intersection(*(set(arrays_of(record.start)) & set(arrays_of(record.end)) for record in records))
+    chosen: dict[tuple[int, ...], Key] = {}
+    for key in records[0].start:
+        if key not in common or any(record.start[key].shape != record.end[key].shape for record in records):
+            continue
+        if all(same_bits(record.start[key], record.end[key]) for record in records):
+            continue
+        names = tuple(record.start_identities[key] for record in records)
+        if names not in chosen or _length(key) < _length(chosen[names]):
+            chosen[names] = key
+    return list(chosen.values())
+
+
+def _length(key: Key) -> tuple[int, int]:
+    """Short expressions of the outermost scope first."""
+    return key[2].count(".") + key[2].count("["), len(key[2])
+
+
+def is_exact(record: IterationRecord, frozen: FrozenIteration) -> bool:
+    """Whether a replay without a push has the same values as the iteration itself, bit for bit."""
+    try:
+        again = frozen.ask(Question(numbers_only=False))
+    except ReplayError:
+        return False
+    return all(
+        same_bits(value, again.get(key)) for values in (record.end, record.inside) for key, value in values.items()
+    )
+
+
+def push_arrays(
+    keys: list[Key], record: IterationRecord, frozen: FrozenIteration, until: float,
+    thresholds: InterventionThresholds = INTERVENTION_THRESHOLDS,
+) -> list[Push]:  # fmt: skip
+    """Push each array both ways, and read what happened. Arrays for which time runs out are left out."""
+    generator = np.random.default_rng(20)
+    base = numbers_of(record.end) | numbers_of(record.inside)
+    pushes = []
+    for key in keys[: thresholds.arrays]:
+        if time.monotonic() > until:
+            break
+        value = record.start[key]
+        double = value.dtype == np.float64
+        scale = max(float(np.sqrt(np.mean(np.square(value)))), thresholds.smallest_scale)
+        if not np.isfinite(scale):
+            continue
+        size = (thresholds.step if double else thresholds.float32_step) * scale
+        # Entries of unlike sizes: biases before a softmax do not feel one that is the same for all.
+        step = (size * generator.choice([-1.0, 1.0], value.shape) * generator.uniform(0.5, 1.5, value.shape)).astype(
+            value.dtype
+        )
+        try:
+            up = frozen.ask(Question({key: value + step}, arrays=frozenset([key])))
+            down = frozen.ask(Question({key: value - step}, arrays=frozenset([key])))
+        except ReplayError:
+            continue
+        at_end, below = up.end.get(key), down.end.get(key)
+        if at_end is None or below is None or at_end.shape != step.shape:
+            continue
+        kept = float(np.vdot(at_end - below, step) / (2 * np.vdot(step, step)))
+        above, under = (numbers_of(one.end) | numbers_of(one.inside) for one in (up, down))
+        tolerance = thresholds.moved if double else thresholds.float32_moved
+        derivatives, rough = {}, {}
+        for number, middle in base.items():
+            if number not in above or number not in under:
+                continue
+            difference = above[number] - under[number]
+            if not np.isfinite(difference) or abs(difference) <= tolerance * max(abs(middle), 1e-6):
+                continue
+            derivatives[number] = difference / 2
+            rough[number] = (above[number] + under[number]) / 2 - middle
+        pushes.append(Push(key, step, kept, derivatives, rough))
+    return pushes
+
+
+def slopes_along_update(
+    keys: list[Key], record: IterationRecord, frozen: FrozenIteration,
+    thresholds: InterventionThresholds = INTERVENTION_THRESHOLDS,
+) -> dict[Key, float]:  # fmt: skip
+    """The change of each number when these arrays make a small part of their update, over that part."""
+    share = thresholds.update_share
+    ends = []
+    for sign in (share, -share):
+        pushes = {key: record.start[key] + sign * (record.end[key] - record.start[key]) for key in keys}
+        try:
+            answer = frozen.ask(Question(pushes))
+        except ReplayError:
+            return {}
+        ends.append(numbers_of(answer.end) | numbers_of(answer.inside))
+    return {key: (ends[0][key] - ends[1][key]) / (2 * share) for key in ends[0].keys() & ends[1].keys()}

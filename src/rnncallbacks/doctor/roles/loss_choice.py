@@ -1,0 +1,148 @@
+"""The loss: the number whose derivatives are the gradients, or that most parameters move and that the update lowers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import attrs
+import numpy as np
+
+from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
+from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
+from rnncallbacks.doctor.roles.interventions import Push
+from rnncallbacks.doctor.roles.role_table import LossCandidate, shown
+from rnncallbacks.doctor.value_walk import Key
+
+NAMES = re.compile(r"loss|cost|err|nll|objective|entropy|\bmse\b|\bce\b|\bJ\b|\bE\b|\bL\b", re.IGNORECASE)
+AVERAGES = re.compile(r"smooth|avg|average|running|mean|total|epoch|best|min|perplex|ppl|acc", re.IGNORECASE)
+
+
+@attrs.frozen(kw_only=True)
+class LossChoiceThresholds:
+    """What speaks for a number, and how much. Chosen by eye."""
+
+    tolerance: float = 2e-3
+    """Largest relative difference between a central difference and what the gradient predicts, where they agree."""
+    float32_tolerance: float = 3e-2
+    """The same where arrays are float32."""
+    agreement: float = 3.0
+    """Score of a number all of whose differences agree with the gradients; less in proportion."""
+    one_factor: float = 1.5
+    """Score of a number whose differences are one factor of what the gradients predict."""
+    moves: float = 2.0
+    """Score of a number that every parameter moves; less in proportion."""
+    falls: float = 1.0
+    """Score of a number that the update lowers, and penalty of one that it raises."""
+    named: float = 1.0
+    """Score of a name such as ``loss``."""
+    accumulates: float = 1.0
+    """Penalty of a number that keeps what it was before: a sum or a moving average."""
+    certain_margin: float = 0.75
+    """Score by which the best has to lead the next one with other derivatives."""
+
+
+LOSS_CHOICE_THRESHOLDS = LossChoiceThresholds()
+
+
+def predicted_share(push: Push, number: Key, gradient: Any) -> float:
+    """Central difference over what the gradient predicts; NaN where the gradient predicts nothing."""
+    predicted = float(np.vdot(gradient, push.step))
+    if predicted == 0.0:
+        return float("nan")
+    return push.derivatives.get(number, 0.0) / predicted
+
+
+def rank_losses(
+    keepers: list[Push], sources: dict[Key, list[GradientCandidate]], records: list[IterationRecord],
+    slopes: dict[Key, float], thresholds: LossChoiceThresholds = LOSS_CHOICE_THRESHOLDS,
+) -> list[LossCandidate]:  # fmt: skip
+    """The numbers that keepers move, the likeliest loss first.
+
+    The last record is the one that was pushed; ``slopes`` are the changes of numbers along its update.
+    """
+    record = records[-1]
+    numbers = numbers_of(record.end) | numbers_of(record.inside)
+    keys = {number for push in keepers for number in push.derivatives if number in numbers}
+    owners = [push for push in keepers if sources.get(push.key)]
+    moving = [push for push in keepers if push.derivatives]
+    ranked = [_judge(key, numbers, owners, moving, sources, records, slopes.get(key, 0.0), thresholds) for key in keys]
+    return sorted(ranked, key=lambda one: (-round(one.score, 6), _place(one.key, record), one.key))
+
+
+def _place(key: Key, record: IterationRecord) -> tuple[int, int]:
+    """Names of the loop first, then what functions return, then their local values."""
+    return {"end": 0, "return": 1}.get(key[0], 2), record.order.get(key, 0)
+
+
+def _judge(
+    key: Key,
+    numbers: dict[Key, float],
+    owners: list[Push],
+    moving: list[Push],
+    sources: dict[Key, list[GradientCandidate]],
+    records: list[IterationRecord],
+    slope: float,
+    thresholds: LossChoiceThresholds,
+) -> LossCandidate:
+    record, score, reasons = records[-1], 0.0, []
+    agreeing, ratios = 0, []
+    for push in owners:
+        tolerance = thresholds.tolerance if push.step.dtype == np.float64 else thresholds.float32_tolerance
+        found = [
+            predicted_share(push, key, one.sign * value)
+            for one in sources[push.key]
+            if (value := record.get(one.key)) is not None
+        ]
+        agreeing += any(abs(abs(ratio) - 1.0) <= tolerance for ratio in found)
+        ratios += [ratio for ratio in found[:1] if np.isfinite(ratio)]
+    if owners and agreeing:
+        score += thresholds.agreement * agreeing / len(owners)
+        reasons.append(f"its differences are {agreeing} of {len(owners)} gradients")
+    elif len(ratios) > 1 and min(map(abs, ratios)) > 0 and np.ptp(ratios) <= 0.02 * max(map(abs, ratios)):
+        score += thresholds.one_factor
+        reasons.append(f"its differences are the gradients times {np.mean(ratios):.4g}")
+    moved = [push for push in owners if key in push.derivatives]
+    if owners:
+        score += thresholds.moves * len(moved) / len(owners)
+        reasons.append(f"moved by {len(moved)} of {len(owners)} parameters")
+    else:
+        moved = [push for push in moving if key in push.derivatives]
+        score += thresholds.moves * len(moved) / max(1, len(moving))
+        reasons.append(f"moved by {len(moved)} of {len(moving)} arrays")
+    if slope:
+        score += thresholds.falls if slope < 0 else -thresholds.falls
+        reasons.append("falls along the update" if slope < 0 else "rises along the update")
+    if NAMES.search(key[2]) or (key[0] == "return" and NAMES.search(key[1])):
+        score += thresholds.named
+        reasons.append("by its name")
+    if accumulates(key, records) or AVERAGES.search(key[2]):
+        score -= thresholds.accumulates
+        reasons.append("a sum or an average")
+    others = [push for push in moving if push not in owners and key in push.derivatives]
+    if others and owners:
+        score -= thresholds.moves * len(others) / len(moving)
+        reasons.append("moved by arrays without a gradient")
+    return LossCandidate(key, shown(key), score, tuple(reasons))
+
+
+def accumulates(key: Key, records: list[IterationRecord]) -> bool:
+    """Whether a number of the loop changes by another number of the same iteration, or by a share of the way to it."""
+    if key[0] != "end" or any(key not in record.start or key not in record.end for record in records):
+        return False
+    starts = [numbers_of({key: record.start[key]}).get(key, np.nan) for record in records]
+    ends = [numbers_of({key: record.end[key]}).get(key, np.nan) for record in records]
+    changes = np.subtract(ends, starts)
+    if not np.isfinite(changes).all() or not changes.any():
+        return False
+    names = set.intersection(*(set(numbers_of(record.end) | numbers_of(record.inside)) for record in records))
+    for name in names - {key}:
+        values = np.array([(numbers_of(record.end) | numbers_of(record.inside))[name] for record in records])
+        if not values.any() or np.ptp(values) == 0.0:
+            continue
+        if np.allclose(changes, values, rtol=1e-9, atol=0.0) and any(starts):
+            return True
+        way = values - starts
+        if way.all() and np.ptp(changes / way) <= 1e-6 and 0 < abs(changes[0] / way[0]) < 0.9:
+            return True
+    return False

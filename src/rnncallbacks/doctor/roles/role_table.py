@@ -1,0 +1,121 @@
+"""The roles of a script's values, and how sure they are."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+from rnncallbacks.doctor.value_walk import Key
+
+Confidence: TypeAlias = Literal["certain", "likely", "unsure"]
+
+
+@attrs.frozen
+class ParameterRole:
+    """One parameter and its gradient.
+
+    Attributes
+    ----------
+    name:
+        The expression under which the script knows the array.
+    key:
+        Its key at the start and at the end of an iteration.
+    gradient:
+        The key of the gradient; None if none was found.
+    fallback:
+        The key of the same gradient in iterations in which ``gradient`` has no value.
+    sign:
+        1.0 if the update goes against the gradient's array, -1.0 if the array is the negative gradient.
+    agrees:
+        Whether a central difference of the loss has the gradient's value; None if it is not known.
+    """
+
+    name: str
+    key: Key
+    gradient: Key | None = None
+    fallback: Key | None = None
+    sign: float = 1.0
+    agrees: bool | None = None
+
+
+@attrs.frozen
+class LossCandidate:
+    """A number that may be the loss, with what speaks for it."""
+
+    key: Key
+    name: str
+    score: float
+    reasons: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {"name": self.name, "where": self.key[1], "score": round(self.score, 2), "reasons": list(self.reasons)}
+
+
+@attrs.frozen(kw_only=True)
+class Roles:
+    """What the values of a training loop are.
+
+    Attributes
+    ----------
+    loss:
+        The loss; None if no number is one.
+    loss_confidence:
+        "certain" if its central differences are the gradients, "likely" if the rest speaks for it, "unsure" if not.
+    loss_candidates:
+        The numbers that came into question, the best first.
+    parameters:
+        Arrays that keep a push and move the loss.
+    optimizer_state:
+        Arrays that keep a push and do not move the loss.
+    carried:
+        Arrays that forget a push and move the loss: what enters an iteration from the one before.
+    learning_rate:
+        Change over gradient, if it is one number for all parameters; None otherwise.
+    plain:
+        Whether the update is minus the learning rate times the gradient.
+    inputs, targets, entering, hidden:
+        Keys of what guards are shown besides; None where nothing was found.
+    exact:
+        Whether a replay gave the same values bit for bit.
+    """
+
+    loss: Key | None
+    loss_confidence: Confidence
+    loss_candidates: tuple[LossCandidate, ...] = ()
+    parameters: tuple[ParameterRole, ...] = ()
+    optimizer_state: tuple[Key, ...] = ()
+    carried: tuple[Key, ...] = ()
+    learning_rate: float | None = None
+    plain: bool = False
+    inputs: Key | None = None
+    targets: Key | None = None
+    entering: Key | None = None
+    hidden: Key | None = None
+    exact: bool = False
+
+    @property
+    def with_gradient(self) -> tuple[ParameterRole, ...]:
+        """The parameters whose gradient was found."""
+        return tuple(one for one in self.parameters if one.gradient is not None)
+
+    @property
+    def wanted(self) -> frozenset[Key]:
+        """The keys that have to be recorded in each iteration."""
+        keys = {self.loss, self.inputs, self.targets, self.entering, self.hidden, *self.carried}
+        for one in self.parameters:
+            keys |= {one.key, one.gradient, one.fallback}
+        return frozenset(key for key in keys if key is not None)
+
+
+def shown(key: Key) -> str:
+    """A key as it is shown to the user: the expression, with its function if it is not one of the loop's own names.
+
+    Example
+    -------
+    >>> shown(("end", "__main__", "loss")), shown(("return", "loss_of", "return[0]"))
+    ('loss', 'loss_of():return[0]')
+    """
+    kind, scope, name = key
+    return name if kind in ("end", "raw") else f"{scope.split('#')[0]}():{name}"

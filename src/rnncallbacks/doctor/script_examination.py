@@ -1,0 +1,153 @@
+"""Examines a script that has no ``Run``: finds its training loop, infers roles, and lets the guards judge."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from rnncallbacks.alarms.diagnosis import Diagnosis
+from rnncallbacks.core.plugin_manager import PluginsGiven
+from rnncallbacks.doctor.driving import RecordedBatches, drive
+from rnncallbacks.doctor.loop_search import LoopCandidate
+from rnncallbacks.doctor.roles.inference import infer_roles
+from rnncallbacks.doctor.roles.role_table import Roles
+from rnncallbacks.doctor.script_process import Assignment
+from rnncallbacks.doctor.watched_script import (
+    ScriptOverError,
+    ScriptTimeoutError,
+    search_loop,
+    watched_script,
+)
+
+INFERRED_FROM = 3
+"""Iterations from which roles are inferred; the pushes are made in the last of them. Chosen by eye."""
+TRIES = 5
+"""Loops that are watched until one has parameters. Chosen by eye."""
+SEARCH_SHARE = 0.4
+"""Share of the time that is left that one search may take. Chosen by eye."""
+ROLES_SHARE = 0.5
+"""Share of the time that is left that the pushes may take. Chosen by eye."""
+
+
+@attrs.frozen(kw_only=True)
+class ExaminationOptions:
+    """How a script is examined.
+
+    Attributes
+    ----------
+    max_batches:
+        Iterations that are judged at most.
+    seconds:
+        Time for everything.
+    roles_only:
+        Stop when the roles are known.
+    """
+
+    max_batches: int = 80
+    seconds: float = 60.0
+    roles_only: bool = False
+
+
+@attrs.define(eq=False)
+class ScriptFindings:
+    """What was found out about a script.
+
+    Attributes
+    ----------
+    loop:
+        The training loop, None if none was found.
+    roles:
+        The roles of its values.
+    diagnosis:
+        What the guards say; None if nothing was judged.
+    batches:
+        Iterations that were judged.
+    stopped_by:
+        "batches", "time" or "script".
+    seconds:
+        Time that the examination took.
+    error:
+        The traceback with which the script ended, empty if it did not fail.
+    """
+
+    loop: LoopCandidate | None = None
+    roles: Roles | None = None
+    diagnosis: Diagnosis | None = None
+    batches: int = 0
+    stopped_by: str = ""
+    seconds: float = 0.0
+    error: str = ""
+
+
+def examine_script(
+    script: Path, arguments: list[str], plugins: PluginsGiven, options: ExaminationOptions
+) -> ScriptFindings:
+    """Find the training loop of a script, infer the roles of its values, and let the plugins judge."""
+    began = time.monotonic()
+    until = began + options.seconds
+    findings = ScriptFindings()
+    excluded: set[tuple[str, int]] = set()
+    waiting: list[LoopCandidate] = []
+    for _ in range(TRIES):
+        left = until - time.monotonic()
+        if not waiting:
+            assignment = Assignment(script, tuple(arguments), excluded=frozenset(excluded), seconds=SEARCH_SHARE * left)
+            found, findings.error = search_loop(assignment, until)
+            waiting = sorted(found, key=lambda one: one.score)
+        if not waiting or left <= 0:
+            break
+        candidate = waiting.pop()
+        excluded.add((candidate.site.file, candidate.site.line))
+        watched = attrs.evolve(assignment, loop=(candidate.site.file, candidate.site.line))
+        if _watch(watched, candidate, plugins, options, until, findings):
+            break
+    findings.seconds = time.monotonic() - began
+    return findings
+
+
+def _watch(
+    assignment: Assignment,
+    candidate: LoopCandidate,
+    plugins: PluginsGiven,
+    options: ExaminationOptions,
+    until: float,
+    findings: ScriptFindings,
+) -> bool:
+    """Watch one loop; whether it has parameters."""
+    with watched_script(assignment, until) as script:
+        recorded: deque[Any] = deque()
+        error = ""
+        try:
+            script.wait_for_loop()
+            for _ in range(INFERRED_FROM):
+                frozen = script.go_on(freeze=True)
+                recorded.append((script.record(), frozen))
+        except ScriptOverError as ended:
+            error = str(ended)
+        except ScriptTimeoutError:
+            error = ""
+        if len(recorded) < 2:
+            findings.error = error
+            return False
+        left = until - time.monotonic()
+        roles = infer_roles(
+            [record for record, _ in recorded],
+            [frozen for _, frozen in recorded],
+            time.monotonic() + ROLES_SHARE * left,
+        )
+        if not roles.parameters:
+            if findings.loop is None:
+                findings.loop, findings.roles = candidate, roles
+            return False
+        findings.loop, findings.roles, findings.error = candidate, roles, ""
+        if options.roles_only or roles.loss_confidence == "unsure" or not roles.with_gradient:
+            return True
+        batches = RecordedBatches(script, roles, options.max_batches, until, recorded)
+        run = drive(batches, plugins)
+        findings.diagnosis, findings.batches = run.diagnosis, batches.seen
+        findings.stopped_by, findings.error = batches.over, batches.error
+        return True

@@ -1,0 +1,121 @@
+"""The main function of the process that runs a script for the doctor: ``python -m rnncallbacks.doctor.script_process``.
+
+It is given the number of a file descriptor. The first message that it reads there is an :class:`Assignment`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from rnncallbacks.doctor import instrument
+from rnncallbacks.doctor.frame_scopes import OwnModules
+from rnncallbacks.doctor.instrument import Sites
+from rnncallbacks.doctor.loop_search import LoopSearch, SearchEnded
+from rnncallbacks.doctor.user_modules import run_instrumented
+from rnncallbacks.doctor.watching import REPLAY_FAILED, LoopWatch, WatchEnded
+
+
+@attrs.frozen
+class Assignment:
+    """What the process does.
+
+    Attributes
+    ----------
+    script, arguments:
+        The script and its arguments.
+    loop:
+        File and line of the loop to watch; None to search for it.
+    excluded:
+        File and line of loops that are not to be found.
+    seconds:
+        Time for the search.
+    channels:
+        File descriptors on which frozen copies answer.
+    """
+
+    script: Path
+    arguments: tuple[str, ...] = ()
+    loop: tuple[str, int] | None = None
+    excluded: frozenset[tuple[str, int]] = frozenset()
+    seconds: float = 20.0
+    channels: tuple[int, ...] = ()
+
+
+@contextmanager
+def hooks(watcher: LoopSearch | LoopWatch) -> Iterator[None]:
+    """Let instrumented code call a watcher."""
+    frame_of = sys._getframe
+
+    def returned(number: int, value: Any) -> Any:
+        watcher.returned(number, value, frame_of(1))
+        return value
+
+    functions = {
+        instrument.START: lambda number: watcher.start(number, frame_of(1)),
+        instrument.TICK: lambda number: watcher.tick(number, frame_of(1)),
+        instrument.END: lambda number: watcher.end(number, frame_of(1)),
+        instrument.RETURN: returned,
+        instrument.BEFORE: watcher.before,
+    }
+    vars(builtins).update(functions)
+    try:
+        yield
+    finally:
+        for name in functions:
+            vars(builtins).pop(name, None)
+
+
+def run_assignment(descriptor: int) -> None:
+    """Run the script of the assignment, and send what was found."""
+    link = Connection(descriptor)
+    assignment: Assignment = link.recv()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the doctor ends this process
+    sites, modules = Sites(), OwnModules()
+    if assignment.loop is None:
+        search = LoopSearch(sites, modules, set(assignment.excluded), assignment.seconds)
+        error = _run(assignment, sites, modules, search)
+        link.send(("candidates", list(search.candidates.values()), error))
+    else:
+        channels = [Connection(one) for one in assignment.channels]
+        fork = getattr(os, "fork", None)
+        watch = LoopWatch(sites, modules, assignment.loop, link, channels, fork)
+        error = _run(assignment, sites, modules, watch)
+        if watch.replaying is not None:
+            os._exit(REPLAY_FAILED)
+        link.send(("over", error))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _run(assignment: Assignment, sites: Sites, modules: OwnModules, watcher: LoopSearch | LoopWatch) -> str:
+    """Run the script to its end; the traceback of its error, or an empty string."""
+    script = assignment.script
+    try:
+        with hooks(watcher):
+            source = script.read_text("utf-8")
+            run_instrumented(script, source, list(assignment.arguments), sites, modules.add)
+    except (SearchEnded, WatchEnded):
+        return ""
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, str) else ""
+    except BaseException:
+        return traceback.format_exc()
+    return ""
+
+
+if __name__ == "__main__":
+    # Loaded under its own name, so that messages name classes that the doctor knows.
+    from rnncallbacks.doctor.script_process import run_assignment as run_here
+
+    run_here(int(sys.argv[1]))

@@ -1,0 +1,73 @@
+"""Runs a script, and imports its own modules, with instrumented code."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import os
+import site
+import sys
+import sysconfig
+import types
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from typing import Any
+
+from rnncallbacks.doctor.instrument import Sites, instrument
+
+PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+
+
+class _InstrumentingLoader(importlib.machinery.SourceFileLoader):
+    def __init__(self, name: str, path: str, sites: Sites, seen: Callable[[str], None]) -> None:
+        super().__init__(name, path)
+        self._sites = sites
+        self._seen = seen
+
+    def get_code(self, fullname: str) -> types.CodeType:
+        """Compile the source; compiled files are neither read nor written."""
+        path = self.get_filename(fullname)
+        source = importlib.util.decode_source(self.get_data(path))
+        self._seen(fullname)
+        return instrument(source, path, self._sites)
+
+
+class OwnModuleFinder(MetaPathFinder):
+    """Finds the modules of the user: those outside the standard library and the folders of installed packages."""
+
+    def __init__(self, sites: Sites, seen: Callable[[str], None]) -> None:
+        self._sites = sites
+        self._seen = seen
+        folders = [*sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages()]
+        self._foreign = tuple({os.path.realpath(folder) + os.sep for folder in folders if folder})
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The spec of a module of the user, with a loader that instruments it; None for every other module."""
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+            return None
+        origin = os.path.realpath(spec.origin)
+        if origin.startswith(self._foreign) or PACKAGE_ROOT in Path(origin).parents:
+            return None
+        if not isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            return None
+        loader = _InstrumentingLoader(fullname, spec.origin, self._sites, self._seen)
+        spec.loader = loader
+        return spec
+
+
+def run_instrumented(script: Path, source: str, arguments: list[str], sites: Sites, seen: Callable[[str], None]) -> Any:
+    """Run a script as ``__main__`` with instrumented code, and its modules too. What it raises is raised."""
+    code = instrument(source, str(script), sites)
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__file__=str(script), __builtins__=__builtins__)
+    sys.modules["__main__"] = main
+    sys.argv = [str(script), *arguments]
+    sys.path[0] = os.path.dirname(os.path.realpath(script))
+    sys.meta_path.insert(0, OwnModuleFinder(sites, seen))
+    seen("__main__")
+    exec(code, main.__dict__)
+    return main

@@ -1,0 +1,177 @@
+"""The values that a frame reaches: arrays and numbers by the expression under which the script knows them."""
+
+from __future__ import annotations
+
+import types
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import attrs
+import numpy as np
+
+Key: TypeAlias = tuple[str, str, str]
+"""Kind ("end", "return", "local" or "raw"), scope and expression of a value."""
+SIMPLE = (str, bytes, bool, type(None), type, types.FunctionType, types.ModuleType, types.BuiltinFunctionType)
+
+
+@attrs.frozen(kw_only=True)
+class WalkLimits:
+    """How far values are followed. Chosen by eye."""
+
+    depth: int = 5
+    """Attributes and items that are followed one after the other."""
+    objects: int = 6000
+    """Objects that are looked at in all."""
+    items: int = 64
+    """Items of a container that are followed; a longer one is data."""
+    named_elements: int = 16
+    """Length up to which the arrays of a sequence have keys of their own."""
+    array_size: int = 4_000_000
+    """Entries of an array above which it is not looked at."""
+
+
+WALK_LIMITS = WalkLimits()
+
+
+def walk(
+    names: Mapping[str, Any], own_modules: frozenset[str], limits: WalkLimits = WALK_LIMITS
+) -> Iterator[tuple[str, Any]]:
+    """Yield expressions with their values: arrays, numbers, nested lists of numbers, sequences of equal arrays.
+
+    Objects of classes of ``own_modules`` are followed through their attributes.
+
+    Example
+    -------
+    >>> dict(walk({"lr": 0.1, "w": {"a": np.ones(2)}}, frozenset()))
+    {'lr': 0.1, "w['a']": array([1., 1.])}
+    """
+    waiting: deque[tuple[str, Any, int, tuple[int, ...]]] = deque(
+        (name, value, 0, ()) for name, value in list(names.items()) if not name.startswith("__")
+    )
+    left = limits.objects
+    while waiting and left:
+        left -= 1
+        name, value, depth, above = waiting.popleft()
+        if isinstance(value, SIMPLE):
+            continue
+        if isinstance(value, np.ndarray):
+            if value.dtype.kind in "fiub" and value.size <= limits.array_size:
+                yield name, value
+            continue
+        if isinstance(value, int | float | np.number):
+            yield name, value
+            continue
+        if id(value) in above:
+            continue
+        below = (*above, id(value))
+        if isinstance(value, list | tuple):
+            if is_number_list(value):
+                yield name, value
+                continue
+            sequence = is_array_sequence(value)
+            if sequence:
+                yield name, value
+            if len(value) <= (limits.named_elements if sequence else limits.items) and depth < limits.depth:
+                waiting.extend((f"{name}[{i}]", one, depth + 1, below) for i, one in enumerate(value))
+        elif isinstance(value, dict):
+            sequence = is_array_sequence(steps_of(value))
+            if sequence:
+                yield name, value
+            if len(value) <= (limits.named_elements if sequence else limits.items) and depth < limits.depth:
+                waiting.extend((f"{name}[{key!r}]", one, depth + 1, below) for key, one in list(value.items()))
+        elif depth < limits.depth and _is_own(value, own_modules):
+            waiting.extend((f"{name}.{key}", one, depth + 1, below) for key, one in _attributes(value))
+
+
+def _is_own(value: Any, own_modules: frozenset[str]) -> bool:
+    return type(value).__module__ in own_modules or isinstance(value, types.SimpleNamespace)
+
+
+def _attributes(value: Any) -> Iterable[tuple[str, Any]]:
+    found = list(getattr(value, "__dict__", {}).items())
+    for base in type(value).__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            try:
+                found.append((name, getattr(value, name)))
+            except AttributeError:
+                continue
+    return found
+
+
+def is_number_list(value: Any, depth: int = 0) -> bool:
+    """Whether a list holds numbers, or lists of numbers, as far as its first items tell."""
+    if not isinstance(value, list | tuple) or not value or depth > 3:
+        return False
+    first = value[0]
+    if isinstance(first, list | tuple):
+        return is_number_list(first, depth + 1)
+    return all(isinstance(one, int | float | np.number) and not isinstance(one, bool) for one in value[:8])
+
+
+def steps_of(value: Mapping[Any, Any]) -> list[Any]:
+    """The values of a dict whose keys are consecutive integers, in their order; empty for another dict."""
+    if len(value) < 2 or not all(isinstance(key, int) for key in value):
+        return []
+    keys = sorted(value)
+    return [value[key] for key in keys] if keys[-1] - keys[0] == len(keys) - 1 else []
+
+
+def is_array_sequence(value: Any) -> bool:
+    """Whether a list or tuple holds at least two floating arrays, all of one shape."""
+    if not isinstance(value, list | tuple) or len(value) < 2 or not isinstance(value[0], np.ndarray):
+        return False
+    shape = value[0].shape
+    return all(isinstance(one, np.ndarray) and one.shape == shape and one.dtype.kind in "fiub" for one in value)
+
+
+def copy_of(value: Any) -> Any:
+    """A copy of a value that :func:`walk` yielded: an array, a number, or a stacked sequence of arrays.
+
+    Example
+    -------
+    >>> copy_of([np.zeros(2), np.ones(2)])
+    Steps(stacked=array([[0., 0.],
+           [1., 1.]]))
+    """
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, np.number):
+        return value.item()
+    if isinstance(value, int | float):
+        return value
+    sequence = steps_of(value) if isinstance(value, dict) else value
+    if is_array_sequence(sequence):
+        return Steps(np.stack(sequence))
+    try:
+        return np.array(sequence, dtype=float)
+    except (TypeError, ValueError):
+        return None
+
+
+@attrs.frozen(eq=False)
+class Steps:
+    """A sequence of equal arrays, stacked on a new first axis."""
+
+    stacked: Any
+
+
+def write_into(target: Any, value: Any) -> None:
+    """Overwrite an array, or a nested list of numbers, in place.
+
+    Example
+    -------
+    >>> weights = [[1.0, 2.0], [3.0, 4.0]]
+    >>> write_into(weights, np.zeros((2, 2)))
+    >>> weights
+    [[0.0, 0.0], [0.0, 0.0]]
+    """
+    if isinstance(target, np.ndarray):
+        target[...] = value
+    elif isinstance(target, list):
+        for place, one in enumerate(value):
+            if isinstance(target[place], list):
+                write_into(target[place], one)
+            else:
+                target[place] = float(one)

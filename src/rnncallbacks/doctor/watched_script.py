@@ -1,0 +1,199 @@
+"""The doctor's side of a process that runs a script: start it, read its records, ask its frozen copies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+import attrs
+
+from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.script_process import Assignment
+from rnncallbacks.doctor.value_walk import Key
+from rnncallbacks.doctor.watching import Command, Question
+
+CHANNELS = 6
+"""Iterations that can be frozen at once."""
+
+
+class ScriptTimeoutError(Exception):
+    """The script's process did not answer in time."""
+
+
+class ScriptOverError(Exception):
+    """The script ended. The argument is the traceback of its error, empty if there was none."""
+
+
+class ReplayError(Exception):
+    """A replay gave no answer."""
+
+
+@attrs.define(eq=False)
+class FrozenIteration:
+    """An iteration that can be run again from its start, with other values in the script's arrays.
+
+    Attributes
+    ----------
+    replays:
+        How often it was run again.
+    """
+
+    channel: Connection
+    number: int
+    replays: int = 0
+
+    def ask(self, question: Question) -> IterationRecord:
+        """Run the iteration again.
+
+        Raises
+        ------
+        ReplayError
+            The replay failed, or took too long.
+        """
+        self.replays += 1
+        answer: IterationRecord | None = None
+        try:
+            self.channel.send(question)
+            while self.channel.poll(2 * question.seconds + 5.0):
+                kind, what = self.channel.recv()
+                if kind == "answer":
+                    answer = what
+                elif answer is None:
+                    raise ReplayError(f"the replay ended with status {what}")
+                else:
+                    return answer
+        except (EOFError, OSError) as error:
+            raise ReplayError(str(error)) from error
+        raise ReplayError("the replay took too long")
+
+
+@attrs.define(eq=False)
+class WatchedScript:
+    """A running script whose training loop is watched.
+
+    Attributes
+    ----------
+    until:
+        The time, as of ``time.monotonic``, after which it is not waited for any longer.
+    """
+
+    link: Connection
+    until: float
+    channels: list[Connection]
+    free: list[int] = attrs.field(factory=list)
+    frozen: dict[int, FrozenIteration] = attrs.field(factory=dict)
+    fork: bool = True
+
+    def go_on(self, *, freeze: bool = False, wanted: frozenset[Key] | None = None) -> FrozenIteration | None:
+        """Let the script run its next iteration, and return a frozen copy of its start if that is possible."""
+        channel = self.free.pop() if freeze and self.free else None
+        self.link.send(Command(channel=channel, wanted=wanted))
+        if channel is None:
+            return None
+        if self._message("frozen"):
+            frozen = FrozenIteration(self.channels[channel], channel)
+            self.frozen[channel] = frozen
+            return frozen
+        self.free.append(channel)
+        return None
+
+    def release(self, frozen: FrozenIteration) -> None:
+        """End a frozen copy."""
+        if self.frozen.pop(frozen.number, None) is not None:
+            try:
+                frozen.channel.send(None)
+            except OSError:
+                return
+            self.free.append(frozen.number)
+
+    def record(self) -> IterationRecord:
+        """The record of the iteration that was let run.
+
+        Raises
+        ------
+        ScriptOverError, ScriptTimeoutError
+            There is none.
+        """
+        record: IterationRecord = self._message("record")
+        return record
+
+    def wait_for_loop(self) -> None:
+        """Wait until the loop begins."""
+        self._message("found")
+
+    def _message(self, wanted: str) -> Any:
+        while True:
+            left = self.until - time.monotonic()
+            if left <= 0 or not self.link.poll(left):
+                raise ScriptTimeoutError("the script took too long")
+            try:
+                kind, *what = self.link.recv()
+            except (EOFError, OSError) as error:
+                raise ScriptOverError("its process was ended") from error
+            if kind == wanted:
+                return what[0]
+            if kind == "over":
+                raise ScriptOverError(what[0])
+
+
+def search_loop(assignment: Assignment, until: float) -> tuple[list[Any], str]:
+    """Run a script until its training loop is found: the candidates, and the traceback of its error."""
+    with _process(assignment) as link:
+        if not link.poll(max(0.0, until - time.monotonic()) + 2.0):
+            return [], ""
+        try:
+            _, candidates, error = link.recv()
+        except (EOFError, OSError):
+            return [], "the process of the script ended without a word"
+        return candidates, error
+
+
+@contextmanager
+def watched_script(assignment: Assignment, until: float) -> Iterator[WatchedScript]:
+    """Run a script and watch its loop. All of its processes are ended when the context is left."""
+    pairs = [socket.socketpair() for _ in range(CHANNELS)]
+    theirs = [other.detach() for _, other in pairs]
+    ours = [Connection(one.detach()) for one, _ in pairs]
+    assignment = attrs.evolve(assignment, channels=tuple(theirs))
+    try:
+        with _process(assignment, theirs) as link:
+            yield WatchedScript(link, until, ours, list(range(CHANNELS)))
+    finally:
+        for one in ours:
+            one.close()
+
+
+@contextmanager
+def _process(assignment: Assignment, descriptors: list[int] | None = None) -> Iterator[Connection]:
+    own, other = socket.socketpair()
+    link = Connection(own.detach())
+    passed = [other.fileno(), *(descriptors or [])]
+    command = [sys.executable, "-m", "rnncallbacks.doctor.script_process", str(other.fileno())]
+    process = subprocess.Popen(
+        command,
+        pass_fds=passed,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    other.close()
+    for descriptor in descriptors or []:
+        os.close(descriptor)
+    try:
+        link.send(assignment)
+        yield link
+    finally:
+        link.close()
+        # Frozen copies and replays are in the group of the process.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

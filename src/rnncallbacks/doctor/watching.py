@@ -1,0 +1,297 @@
+"""Watches the training loop of a script, from inside the process that runs it.
+
+At the start of an iteration the process may be forked and frozen. A question to the frozen one forks it once more: the
+new one writes other values into the script's arrays, runs the iteration, and answers with the values that it saw.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import Any
+
+import attrs
+import numpy as np
+
+from rnncallbacks.doctor.frame_scopes import OwnModules
+from rnncallbacks.doctor.instrument import Sites
+from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.value_walk import Key, copy_of, walk, write_into
+
+REPLAY_FAILED = 3
+"""Exit status of a replay that ended without an answer."""
+FUNCTION_VALUES = 400
+"""Values of one function call that are copied at most. Chosen by eye."""
+
+
+class WatchEnded(BaseException):
+    """Ends the script: enough batches were seen. Not an Exception, so that scripts do not catch it."""
+
+
+@attrs.frozen
+class Command:
+    """What the watched process does next.
+
+    Attributes
+    ----------
+    stop:
+        End the script.
+    channel:
+        The number of the channel on which a frozen copy of this iteration answers; None for no copy.
+    wanted:
+        The keys of the values to record; None for all.
+    """
+
+    stop: bool = False
+    channel: int | None = None
+    wanted: frozenset[Key] | None = None
+
+
+@attrs.frozen
+class Question:
+    """Values to write into the script's arrays at the start of the iteration, and what to answer with.
+
+    Attributes
+    ----------
+    pushes:
+        New values by key.
+    numbers_only:
+        Answer with numbers and with ``arrays``, not with everything.
+    arrays:
+        Keys of arrays that are answered in any case.
+    seconds:
+        Time after which the replay is ended.
+    """
+
+    pushes: dict[Key, Any] = attrs.field(factory=dict)
+    numbers_only: bool = True
+    arrays: frozenset[Key] = frozenset()
+    seconds: float = 20.0
+
+
+class LoopWatch:
+    """Records the iterations of one loop and obeys the commands that come after each.
+
+    Parameters
+    ----------
+    sites, modules:
+        What was instrumented.
+    loop:
+        File and line of the training loop.
+    link:
+        Where records go and commands come from.
+    channels:
+        Where frozen copies answer.
+    fork:
+        Forks the process, as ``os.fork``; None where there is none.
+    """
+
+    def __init__(
+        self,
+        sites: Sites,
+        modules: OwnModules,
+        loop: tuple[str, int],
+        link: Connection,
+        channels: list[Connection],
+        fork: Callable[[], int] | None,
+    ) -> None:
+        self.replaying: Question | None = None
+        self._sites = sites
+        self._modules = modules
+        self._loop = loop
+        self._link = link
+        self._channels = channels
+        self._fork = fork
+        self._answer_on: Connection | None = None
+        self._frame: FrameType | None = None
+        self._activation = 0
+        self._record: IterationRecord | None = None
+        self._begun = 0.0
+        self._count = 0
+        self._events = 0
+        self._calls: dict[int, int] = {}
+        self._kept: list[Any] = []  # keeps identities valid within an iteration
+        self._accumulating: set[int] = set()
+        self._raw_count: dict[int, int] = {}
+        self._objects: dict[Key, Any] = {}
+        self._wanted: frozenset[Key] | None = None
+
+    # Hooks ----------------------------------------------------------------------------------------------------------
+
+    def start(self, number: int, frame: FrameType) -> None:
+        """The loop begins."""
+
+    def tick(self, number: int, frame: FrameType) -> None:
+        """An iteration of the loop begins."""
+        if self._frame is None:
+            site = self._sites[number]
+            if (site.file, site.line) != self._loop or site.kind != "loop":
+                return
+            self._frame, self._number = frame, number
+            self._activation += 1
+        elif frame is not self._frame or number != self._number:
+            return
+        self._finish(frame)
+        self._begin(frame)
+
+    def end(self, number: int, frame: FrameType) -> None:
+        """The loop has ended."""
+        if frame is self._frame and number == self._number:
+            if sys.exc_info()[0] is not None and self.replaying is not None:
+                os._exit(REPLAY_FAILED)
+            self._finish(frame)
+            self._frame = None
+
+    def returned(self, number: int, value: Any, frame: FrameType) -> None:
+        """A function returns: keep copies of what it returns and of its local values."""
+        record = self._record
+        if record is None:
+            return
+        calls = self._calls[number] = self._calls.get(number, 0) + 1
+        site = self._sites[number]
+        scope = site.scope if calls == 1 else f"{site.scope}#{2 if calls == 2 else 'last'}"
+        names = {name: one for name, one in frame.f_locals.items() if name not in ("self", "cls")}
+        self._keep("local", scope, names)
+        if value is not None:
+            self._keep("return", scope, {"return": value})
+
+    def before(self, number: int, text: str, base: Any, index: Any) -> None:
+        """A statement is about to change an array: keep a copy, unless the statement adds to it."""
+        record = self._record
+        if record is None:
+            return
+        if not isinstance(base, np.ndarray):
+            if not isinstance(base, list | dict) or index is None:
+                return
+            base = base[index]
+        if not isinstance(base, np.ndarray) or base.dtype.kind != "f" or base.size < 1:
+            return
+        site, identity = self._sites[number], id(base)
+        if site.additive:
+            if identity not in self._accumulating:
+                self._accumulating.add(identity)
+                self._kept.append(base)
+            return
+        self._accumulating.discard(identity)
+        count = self._raw_count[number] = self._raw_count.get(number, 0) + 1
+        if count > 64:
+            return
+        key = ("raw", f"{os.path.basename(site.file)}:{site.line}", text if count == 1 else f"{text}#{count}")
+        if self._is_wanted(key, base):
+            self._store(record.inside, key, base)
+
+    # Iterations -----------------------------------------------------------------------------------------------------
+
+    def _begin(self, frame: FrameType) -> None:
+        command: Command = self._link.recv()
+        if command.stop:
+            raise WatchEnded
+        self._wanted = command.wanted
+        self._count += 1
+        self._record = record = IterationRecord(self._count, self._activation)
+        self._events = 0
+        self._calls.clear()
+        self._raw_count.clear()
+        self._accumulating.clear()
+        self._kept.clear()
+        self._begun = time.perf_counter()
+        self._look(frame, record.start, record.start_identities, keep=True)
+        self._begun = time.perf_counter()
+        if command.channel is not None:
+            self._freeze(self._channels[command.channel])
+
+    def _finish(self, frame: FrameType) -> None:
+        record = self._record
+        if record is None:
+            if self.replaying is None and self._count == 0:
+                self._link.send(("found", None))
+            return
+        record.seconds = time.perf_counter() - self._begun
+        self._look(frame, record.end, record.identities, keep=False)
+        self._record = None
+        if self.replaying is not None:
+            assert self._answer_on is not None
+            self._answer_on.send(("answer", record))
+            os._exit(0)
+        self._link.send(("record", record))
+
+    def _look(self, frame: FrameType, values: dict[Key, Any], identities: dict[Key, int], *, keep: bool) -> None:
+        """Copy what the frame reaches."""
+        if keep:
+            self._objects.clear()
+        for key, value in self._modules.values(frame):
+            if keep:
+                self._objects[key] = value
+            if self._is_wanted(key, value):
+                copy = copy_of(value)
+                if copy is not None:
+                    values[key] = copy
+                    identities[key] = id(value)
+
+    def _keep(self, kind: str, scope: str, names: dict[str, Any]) -> None:
+        record = self._record
+        assert record is not None
+        for count, (name, value) in enumerate(walk(names, frozenset())):
+            if count > FUNCTION_VALUES:
+                break
+            key = (kind, scope, name)
+            if self._is_wanted(key, value):
+                self._store(record.inside, key, value)
+
+    def _store(self, values: dict[Key, Any], key: Key, value: Any) -> None:
+        assert self._record is not None
+        copy = copy_of(value)
+        if copy is None:
+            return
+        values[key] = copy
+        self._events += 1
+        self._record.order[key] = self._events
+        self._record.identities[key] = id(value)
+        self._kept.append(value)
+
+    def _is_wanted(self, key: Key, value: Any) -> bool:
+        if self.replaying is None:
+            return self._wanted is None or key in self._wanted
+        if not self.replaying.numbers_only or key in self.replaying.arrays:
+            return True
+        return isinstance(value, int | float | np.number) or (isinstance(value, np.ndarray) and value.size == 1)
+
+    # Frozen copies --------------------------------------------------------------------------------------------------
+
+    def _freeze(self, channel: Connection) -> None:
+        """Fork. The copy answers questions until its channel closes; the script goes on in this process."""
+        if self._fork is None or threading.active_count() > 1:
+            self._link.send(("frozen", False))
+            return
+        if self._fork():
+            self._link.send(("frozen", True))
+            return
+        gc.disable()
+        while True:
+            try:
+                question: Question | None = channel.recv()
+            except (EOFError, OSError):
+                os._exit(0)
+            if question is None:
+                os._exit(0)
+            replay = self._fork()
+            if replay == 0:
+                self._prepare(question, channel)
+                return
+            _, status = os.waitpid(replay, 0)
+            channel.send(("done", status))
+
+    def _prepare(self, question: Question, channel: Connection) -> None:
+        """Become a replay: write the question's values, and run on to the end of the iteration."""
+        self.replaying, self._answer_on = question, channel
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, question.seconds)
+        for key, value in question.pushes.items():
+            write_into(self._objects[key], value)

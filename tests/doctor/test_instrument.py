@@ -1,0 +1,99 @@
+import types
+
+import pytest
+
+from rnncallbacks.doctor import instrument
+from rnncallbacks.doctor.instrument import Sites
+from rnncallbacks.errors import DataError
+
+
+def run(source):
+    """Run instrumented source; its names and the calls that it made, each as the hook and its arguments."""
+    calls = []
+
+    def note(name):
+        def hook(*arguments):
+            calls.append((name, *arguments))
+            return arguments[1] if name == instrument.RETURN else None
+
+        return hook
+
+    names = {
+        name: note(name)
+        for name in (instrument.START, instrument.TICK, instrument.END, instrument.RETURN, instrument.BEFORE)
+    }
+    sites = Sites()
+    exec(instrument.instrument(source, "script.py", sites), names)
+    return names, calls, sites
+
+
+def test_loops_start_tick_and_end_also_when_they_break():
+    _, calls, sites = run("for i in range(9):\n    if i == 1:\n        break\n")
+    assert [name for name, *_ in calls] == [instrument.START, instrument.TICK, instrument.TICK, instrument.END]
+    assert (sites[0].kind, sites[0].line, sites[0].source) == ("loop", 1, "for i in range(9):")
+
+
+def test_an_inner_loop_knows_the_loop_around_it():
+    *_, sites = run("while True:\n    for i in []:\n        pass\n    break\n")
+    assert [site.outer for site in sites.known] == [None, 0]
+
+
+def test_functions_return_what_they_returned():
+    names, calls, _ = run("def f(x):\n    return x + 1\ndef g():\n    pass\na, b = f(2), g()\n")
+    assert (names["a"], names["b"]) == (3, None)
+    assert [arguments[1] for name, *arguments in calls if name == instrument.RETURN] == [3, None]
+
+
+def test_a_generator_is_left_as_it_is():
+    names, calls, sites = run("def f():\n    for i in range(2):\n        yield i\na = list(f())\n")
+    assert names["a"] == [0, 1]
+    assert not [name for name, *_ in calls if name == instrument.RETURN]
+    assert next(site for site in sites.known if site.kind == "loop").generator
+
+
+@pytest.mark.parametrize(
+    ("statement", "text", "additive"),
+    [
+        ("w += 1", "w", True),
+        ("w *= 0", "w", False),
+        ("d['a'] /= 2", "d['a']", False),
+        ("w[0:1] = 3", "w", False),
+        ("np.clip(w, 0, 1, out=w)", "w", False),
+        ("w.fill(0)", "w", False),
+        ("np.copyto(w, 1)", "w", False),
+        ("w = w * 2", "w", False),
+    ],
+)
+def test_a_change_is_announced(statement, text, additive):
+    _, calls, sites = run(f"import numpy as np\nw = np.ones(2)\nd = {{'a': np.ones(2)}}\n{statement}\n")
+    (call,) = [call for call in calls if call[0] == instrument.BEFORE]
+    assert call[2] == text
+    assert sites[call[1]].additive == additive
+
+
+def test_a_change_of_something_that_is_computed_is_not_computed_twice():
+    names, _, _ = run("seen = []\ndef f():\n    seen.append(1)\n    return [0]\nf()[0] += 1\n")
+    assert names["seen"] == [1]
+
+
+def test_a_name_that_is_not_bound_raises_as_before():
+    with pytest.raises(NameError, match="nothing"):
+        run("nothing += 1\n")
+
+
+def test_docstring_and_future_imports_stay_first():
+    names, _, _ = run('"""Doc."""\nfrom __future__ import annotations\nx = 1\n')
+    assert (names["__doc__"], names["x"]) == ("Doc.", 1)
+
+
+def test_line_numbers_stay_as_they_are():
+    names, *_ = run("def f():\n    for i in range(1):\n        raise ValueError\n")
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        names["f"]()
+    assert caught.traceback[-1].lineno == 2
+    assert isinstance(names["f"], types.FunctionType)
+
+
+def test_source_that_is_no_python_is_refused_with_its_line():
+    with pytest.raises(DataError, match=r"script\.py:2: "):
+        run("x = 1\nprint 'loss'\n")
