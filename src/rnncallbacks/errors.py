@@ -72,6 +72,10 @@ class CheckpointError(RnnCallbacksError, ValueError):
     """A checkpoint that cannot be read, or that belongs to another run."""
 
 
+class FileInUseError(RnnCallbacksError, RuntimeError):
+    """A file that another run writes now."""
+
+
 class SandboxError(RnnCallbacksError, PermissionError):
     """A script that ``rnncallbacks doctor`` runs tried to reach the network, another process or the user's files."""
 

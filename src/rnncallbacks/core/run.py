@@ -165,9 +165,8 @@ class Run(RunState):
                 errors.append(closing)
         if started:
             errors += self.plugins.end(self, errors[0] if errors else None)
-        self._cycle.stage = "ended"
         self._batches.clear()
-        self.epoch_summary = None
+        self._end()
         raise_first(errors, unless=error)
 
     # What the script tells the run ----------------------------------------------------------------------------------

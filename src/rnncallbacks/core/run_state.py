@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from rnncallbacks.alarms.alarm import Alarm
@@ -14,6 +15,7 @@ from rnncallbacks.core.hidden_state import HiddenStates, Zeros, zeros_of
 from rnncallbacks.core.history import History, Value
 from rnncallbacks.core.learning_rate import LearningRate
 from rnncallbacks.core.life_cycle import LifeCycle
+from rnncallbacks.core.owned_files import OwnedFiles
 from rnncallbacks.errors import ContainerError, RunStateError
 
 
@@ -57,6 +59,7 @@ class RunState:
         self._hidden = HiddenStates(zeros, reset)
         self.reset = reset
         self._cycle = LifeCycle()
+        self._files = OwnedFiles()
         self.epoch = 0
         self.step = 0
         self.max_epochs: int | None = None
@@ -150,6 +153,20 @@ class RunState:
         if self.stop_reason is None:
             self.stop_reason = reason
 
+    def own_file(self, path: Path) -> None:
+        """Keep other runs from writing a file until this run ends or its process dies; make its directory.
+
+        A plugin calls it in ``on_fit_start`` before it reads or writes the file, which need not exist.
+
+        Raises
+        ------
+        OptionError
+            The directory cannot be made.
+        FileInUseError
+            Another run owns the file; the message names its process.
+        """
+        self._files.own(path)
+
     def __repr__(self) -> str:
         limit = "" if self.max_epochs is None else f" of {self.max_epochs}"
         parts = [f"epoch {self.epoch}{limit}", f"step {self.step}"]
@@ -187,6 +204,11 @@ class RunState:
         self.history.restore(rows)
         self.diagnosis.restore(alarms, repairs)
         self._hidden.restore(hidden)
+
+    def _end(self) -> None:
+        self._cycle.stage = "ended"
+        self.epoch_summary = None
+        self._files.release()
 
     def _require_epoch(self, call: str, *, doing: str) -> EpochSummary:
         self._cycle.require("fitting", doing=doing)

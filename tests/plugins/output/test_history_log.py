@@ -3,13 +3,14 @@
 import csv
 import json
 import math
+import os
 
 import numpy as np
 import pytest
 
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
-from rnncallbacks.errors import OptionError
+from rnncallbacks.errors import FileInUseError, OptionError
 from rnncallbacks.plugins import Checkpoint, DivergenceAlarm, HistoryLog, LossAveraging
 
 NAN = math.nan
@@ -142,16 +143,92 @@ def test_the_directory_is_created(play, tmp_path):
     assert len(lines(tmp_path / "runs" / "first" / "history.jsonl")) == 1
 
 
-@pytest.mark.parametrize("name", ["history.jsonl", "history.csv", "alarms.jsonl", "diagnosis.json"])
-def test_files_of_an_earlier_run_are_not_overwritten(play, tmp_path, name):
-    (tmp_path / name).write_text("precious\n")
+ENDED = '{"outcome": "finished", "of": "another run"}'
+
+
+@pytest.mark.parametrize("diagnosis", [ENDED, '{"outcome": "stopped"}', "no JSON", "[]", "{}"])
+def test_files_of_a_run_that_ended_are_not_overwritten(play, tmp_path, diagnosis):
+    (tmp_path / "diagnosis.json").write_text(diagnosis)
+    (tmp_path / "history.csv").write_text("precious\n")
     with pytest.raises(
-        OptionError, match=f"history_log: expected a directory without files of an earlier run, got .*{name}"
+        OptionError, match=r"history_log: expected a directory without files of an earlier run, got .*history\.csv"
     ) as failed:
         play([AlarmAtTheStart(), HistoryLog(directory=tmp_path)], [[1.0]])
     assert "set overwrite = true" in str(failed.value)
-    assert (tmp_path / name).read_text() == "precious\n"
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / "diagnosis.json").read_text() == diagnosis
+    assert visible(tmp_path) == ["diagnosis.json", "history.csv"]
+    assert (tmp_path / "history.csv").read_text() == "precious\n"
+
+
+def visible(directory):
+    return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
+
+
+@pytest.mark.parametrize("diagnosis", [None, '{"outcome": "failed"}', '{"outcome": "interrupted"}'])
+def test_files_of_a_run_that_was_broken_off_are_moved(play, tmp_path, caplog, diagnosis):
+    (tmp_path / "unfinished-1").mkdir()
+    (tmp_path / "history.csv").write_text("precious\n")
+    (tmp_path / ".history.csv.7-ab.tmp").write_text("half a file")
+    if diagnosis is not None:
+        (tmp_path / "diagnosis.json").write_text(diagnosis)
+    play([HistoryLog(directory=tmp_path)], [[1.0]])
+    assert (tmp_path / "unfinished-2" / "history.csv").read_text() == "precious\n"
+    assert (tmp_path / "unfinished-2" / "diagnosis.json").exists() == (diagnosis is not None)
+    assert lines(tmp_path / "history.csv") == ["epoch,learning_rate", "1,1.0"]
+    assert "did not end; its files are in" in caplog.text
+    assert not (tmp_path / ".history.csv.7-ab.tmp").exists()
+
+
+def outcome(directory):
+    return json.loads((directory / "diagnosis.json").read_text())["outcome"]
+
+
+def test_the_diagnosis_has_the_outcome(play, tmp_path):
+    class Stop:
+        @hookimpl
+        def on_epoch_end(self, run):
+            run.stop("enough")
+
+    class Interrupt:
+        @hookimpl
+        def on_epoch_end(self, run):
+            raise KeyboardInterrupt
+
+    play([HistoryLog(directory=tmp_path / "finished")], [[1.0]])
+    play([HistoryLog(directory=tmp_path / "stopped"), Stop()], [[1.0]] * 2)
+    with pytest.raises(TypeError):
+        play([HistoryLog(directory=tmp_path / "failed")], [["not a loss"]])
+    with pytest.raises(KeyboardInterrupt):
+        play([HistoryLog(directory=tmp_path / "interrupted"), Interrupt()], [[1.0]])
+    for word in ("finished", "stopped", "failed", "interrupted"):
+        assert outcome(tmp_path / word) == word
+
+
+def test_a_finished_run_that_starts_again_leaves_its_files(make_trainer, tmp_path):
+    def fit():
+        plugins = [LossAveraging(), Checkpoint(path=tmp_path / "run.safetensors"), HistoryLog(directory=tmp_path)]
+        trainer, train, val = make_trainer(plugins)
+        trainer.fit(train, val, max_epochs=2)
+
+    fit()
+    before = {name: (tmp_path / name).read_bytes() for name in visible(tmp_path)}
+    fit()
+    assert {name: (tmp_path / name).read_bytes() for name in visible(tmp_path)} == before
+
+
+@pytest.mark.parametrize("what", ["history", "checkpoint"])
+def test_two_runs_do_not_write_one_file(tmp_path, what):
+    other = HistoryLog(directory=tmp_path) if what == "history" else Checkpoint(path=tmp_path / "file")
+    with Run(np.zeros(1), plugins=[HistoryLog(directory=tmp_path), Checkpoint(path=tmp_path / "file")]) as run:
+        for _ in run.epochs(1):
+            with (
+                pytest.raises(FileInUseError, match=f"another run writes .*: process {os.getpid()} on"),
+                Run(np.zeros(1), plugins=[other]) as second,
+            ):
+                for _ in second.epochs(1):
+                    pass
+    assert json_lines(tmp_path / "history.jsonl") == [{"epoch": 1}]
+    assert outcome(tmp_path) == "finished"
 
 
 def test_overwrite_replaces_files_of_an_earlier_run(play, tmp_path):

@@ -10,7 +10,6 @@ import attrs
 from rnncallbacks import options
 from rnncallbacks.core.checkpoint_file import check_savable, load_checkpoint, save_checkpoint
 from rnncallbacks.core.hookspecs import hookimpl
-from rnncallbacks.files import make_directory
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -42,6 +41,8 @@ class Checkpoint:
         checkpoint cannot hold.
     OptionError
         The directory cannot be created.
+    FileInUseError
+        Another run writes the file.
 
     Example
     -------
@@ -57,9 +58,9 @@ class Checkpoint:
     @hookimpl(tryfirst=True)
     def on_fit_start(self, run: Run) -> None:
         check_savable(run)
+        run.own_file(self.path)
         if self.resume and self.path.exists():
             load_checkpoint(run, self.path)
-        make_directory(self.path.parent)
 
     @hookimpl(wrapper=True)
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> Generator[None, object, object]:

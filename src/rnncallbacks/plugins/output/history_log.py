@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
+import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,7 @@ from rnncallbacks import options
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.errors import OptionError
-from rnncallbacks.files import json_text, json_values, make_directory, write_atomically
+from rnncallbacks.files import json_text, json_values, make_directory, remove_leftovers, write_atomically
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.alarm import Alarm
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
 
 DIAGNOSIS = "diagnosis.json"
 FILES = ("history.jsonl", "history.csv", "alarms.jsonl", DIAGNOSIS)
+BROKEN_OFF = ("failed", "interrupted")
+"""Outcomes of runs whose files are moved out of the way of the next run."""
+
+logger = logging.getLogger("rnncallbacks")
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -31,11 +38,17 @@ class HistoryLog:
     - ``history.jsonl`` and ``history.csv`` have one row per epoch.
     - ``alarms.jsonl`` has one line per alarm code. It is rewritten at the end of the run, when the number of
       occurrences of each alarm and its explanation are known.
-    - ``diagnosis.json`` is written at the end of the run. It has the alarms, the codes that were checked, the codes
-      that were not checked and why, the repairs, and the reason if the run was stopped.
+    - ``diagnosis.json`` is written at the end of the run. It has the outcome ("finished", "stopped", "failed" or
+      "interrupted"), the reason if the run was stopped, the alarms, the codes that were checked, the codes that were
+      not checked and why, and the repairs.
 
     ``rnncallbacks report`` makes a page from these files. JSON has no NaN and no infinity: they are written as the
-    strings "NaN", "Infinity" and "-Infinity". A run that resumes from a checkpoint continues its files.
+    strings "NaN", "Infinity" and "-Infinity".
+
+    A run that resumes from a checkpoint continues its files; if no epoch is left, it leaves them as they are. A run
+    that starts from the beginning where a run was killed, interrupted or failed moves the files of that run into the
+    subdirectory ``unfinished-1``, or the next free number, and logs a warning. The files belong to one run at a
+    time.
 
     Options
     -------
@@ -47,7 +60,9 @@ class HistoryLog:
     Raises
     ------
     OptionError
-        The directory contains files of an earlier run and ``overwrite`` is False, or it cannot be created.
+        The directory contains files of a run that ended, and ``overwrite`` is False; or it cannot be created.
+    FileInUseError
+        Another run writes its files.
 
     Example
     -------
@@ -58,22 +73,24 @@ class HistoryLog:
     directory: Path = attrs.field(default=Path("."), converter=options.as_path, validator=options.path)
     overwrite: bool = attrs.field(default=False, validator=options.flag)
     _started: bool = state_field(False, saved=False)
+    _error: BaseException | None = state_field(None, saved=False)
     _columns: list[str] = state_field(factory=list, saved=False)
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
+        run.own_file(self._file(FILES[0]))
         for path in map(self._file, FILES):
-            if run.epoch == 0 and not self.overwrite and path.exists():
-                raise OptionError(
-                    f"history_log: expected a directory without files of an earlier run, got {path}",
-                    hint="choose another directory, or set overwrite = true",
-                )
-        make_directory(self.directory)
-        self._file(DIAGNOSIS).unlink(missing_ok=True)  # it is stale until this run ends
+            remove_leftovers(path)
+        if run.epoch == 0 and not self.overwrite:
+            self._clear_the_way()
         write_atomically(self._file("history.jsonl"), "".join(_line(row) for row in run.history))
         self._write_alarms(run)
         self._write_csv(list(run.history))
         self._started = True
+
+    @hookimpl
+    def on_epoch_start(self) -> None:
+        self._file(DIAGNOSIS).unlink(missing_ok=True)  # it is stale until this run ends
 
     @hookimpl(trylast=True)
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
@@ -90,14 +107,36 @@ class HistoryLog:
         if self._started and alarm.count == 1:  # on_fit_start writes the alarms that came before it
             self._append("alarms.jsonl", _line(alarm.to_dict()))
 
+    @hookimpl
+    def on_exception(self, error: BaseException) -> None:
+        self._error = error
+
     @hookimpl(trylast=True)
     def on_fit_end(self, run: Run) -> None:
-        if not self._started:
+        started, error = self._started, self._error
+        self._started, self._error = False, None
+        if not started or self._file(DIAGNOSIS).exists():  # no epoch was left: the diagnosis is that of the whole run
             return
-        self._started = False
         self._write_alarms(run)
-        diagnosis = {"stop_reason": run.stop_reason, **run.diagnosis.to_dict()}
+        diagnosis = {"outcome": _outcome(run, error), "stop_reason": run.stop_reason, **run.diagnosis.to_dict()}
         write_atomically(self._file(DIAGNOSIS), json_text(diagnosis, indent=2) + "\n")
+
+    def _clear_the_way(self) -> None:
+        """Move the files of a run that was broken off; refuse to replace those of a run that ended."""
+        earlier = [path for path in map(self._file, FILES) if path.exists()]
+        if not earlier:
+            return
+        if self._file(DIAGNOSIS).exists() and _outcome_in(self._file(DIAGNOSIS)) not in BROKEN_OFF:
+            raise OptionError(
+                f"history_log: expected a directory without files of an earlier run, got {earlier[0]}",
+                hint="choose another directory, or set overwrite = true to replace the files of that run",
+            )
+        numbers = itertools.count(1)
+        aside = next(path for number in numbers if not (path := self._file(f"unfinished-{number}")).exists())
+        make_directory(aside)
+        for path in earlier:
+            path.replace(aside / path.name)
+        logger.warning("history_log: a run in %s did not end; its files are in %s now", self.directory, aside)
 
     def _file(self, name: str) -> Path:
         return self.directory / name
@@ -117,6 +156,21 @@ class HistoryLog:
         writer.writeheader()
         writer.writerows(json_values(row) for row in rows)
         write_atomically(self._file("history.csv"), text.getvalue())
+
+
+def _outcome(run: Run, error: BaseException | None) -> str:
+    if error is not None:
+        return "failed" if isinstance(error, Exception) else "interrupted"
+    return "finished" if run.stop_reason is None else "stopped"
+
+
+def _outcome_in(diagnosis: Path) -> object:
+    """The outcome that a diagnosis names, or None if it names none."""
+    try:
+        content = json.loads(diagnosis.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content.get("outcome") if isinstance(content, dict) else None
 
 
 def _line(record: dict[str, Any]) -> str:
