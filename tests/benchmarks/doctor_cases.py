@@ -30,8 +30,9 @@ class Truth:
     """What a script trains. Names are variables, attributes or keys, without the object that has them.
 
     A role is right if one of its names is among those that the doctor gives, for ``parameters`` if all are. An empty
-    list means that the script has no such value. With ``refuse``, the script computes no loss in its loop, and it is
-    right not to judge it.
+    list means that the script has no such value. ``arrays`` is how many arrays, or nested lists, the parameters are.
+    With ``refuse``, the script computes no loss in its loop, and it is right not to judge it. ``crash`` is the line
+    with which the script ends before it trains.
     """
 
     loop: str = ""
@@ -43,6 +44,7 @@ class Truth:
     targets: tuple[str, ...] = ()
     state: tuple[str, ...] = ()
     epoch_loss: tuple[str, ...] = ()
+    arrays: int = 0
     refuse: bool = False
     crash: str = ""
 
@@ -77,8 +79,8 @@ class GradientCheckPlace:
 class ScriptFault:
     """A patch of a script, and the codes that name its cause.
 
-    ``line`` is the line to look at, by default the first line of the patch that is not in the script. A fault that is
-    ``by_definition`` one need not make training worse within the batches of a check.
+    ``line`` is the line to look at or a part of it, by default the first line of the patch that is not in the script.
+    A fault that is ``by_definition`` one need not make training worse within the batches of a check.
     """
 
     name: str
@@ -87,7 +89,6 @@ class ScriptFault:
     new: str
     file: str = ""
     line: str = ""
-    also: tuple[str, ...] = ()
     by_definition: bool = False
     refuse: bool = False
 
@@ -132,6 +133,12 @@ class StrangerScript:
         if not name:
             return None
         return next(fault for fault in self.faults if fault.name == name)
+
+    def patched_line(self, fault: ScriptFault) -> str:
+        """The whole line to look at, in the patched script."""
+        code = code_of(FOLDER / (fault.file or self.main))
+        lines = code.replace(fault.old, fault.new).splitlines()
+        return next(line for line in lines if fault.place.strip() in line)
 
     def copy_to(self, folder: Path, fault: ScriptFault | None = None) -> Path:
         """A copy of the script, with a fault in it, and of the files that it needs. Returns the path of the script."""
