@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType
@@ -11,6 +12,7 @@ import pluggy
 
 from rnncallbacks.core import hookspecs
 from rnncallbacks.core.hookspecs import HOOKS, Hook
+from rnncallbacks.core.interrupts import InterruptGate
 from rnncallbacks.core.plugin_checks import check_hook_name, check_plugin, name_for
 from rnncallbacks.core.plugin_state import reset_state
 from rnncallbacks.errors import PluginError, closest
@@ -43,6 +45,7 @@ class Plugins(Mapping[str, object]):
         self._where = where
         self._plugins: dict[str, object] = {}
         self._run: Run | None = None
+        self._told_of_the_end: list[object] = []
         # By hook: None where no plugin implements the hook, so that such a call costs next to nothing.
         self._callers: dict[str, pluggy.HookCaller | None] = {}
         if not isinstance(plugins, Iterable) or isinstance(plugins, str):
@@ -105,8 +108,10 @@ class Plugins(Mapping[str, object]):
                 hint=closest(name, self._plugins),
             )
         plugin, run = self._plugins[name], self._run
-        errors = [] if run is None else self.call_each("on_fit_end", only=plugin, run=run)
-        del self._plugins[name]
+        told = any(one is plugin for one in self._told_of_the_end)
+        errors = [] if run is None or told else self.call_each("on_fit_end", only=plugin, run=run)
+        self._told_of_the_end = [one for one in self._told_of_the_end if one is not plugin]
+        self._plugins.pop(name, None)  # its on_fit_end may have taken it out
         self._rebuild()
         raise_first(errors)
         return plugin
@@ -119,9 +124,14 @@ class Plugins(Mapping[str, object]):
         self.call("on_fit_start", run=run)
 
     def end(self, run: Run, error: BaseException | None) -> list[BaseException]:
-        """Call ``on_exception`` if there is an error, then ``on_fit_end``; return what the plugins raised."""
-        errors = [] if error is None else self.call_each("on_exception", run=run, error=error)
-        return errors + self.call_each("on_fit_end", run=run)
+        """Call ``on_exception`` if there is an error, then ``on_fit_end``; return what the plugins raised.
+
+        An interrupt ends the call of one plugin, and not those of the others.
+        """
+        with InterruptGate() as gate:
+            errors = [] if error is None else self.call_each("on_exception", gate=gate, run=run, error=error)
+            errors += self.call_each("on_fit_end", gate=gate, run=run)
+        return [*errors, KeyboardInterrupt()] if gate.kept else errors
 
     def call(self, hook: Hook, **arguments: object) -> None:
         """Call a hook of every plugin. The first exception ends the call; its note names plugin, hook and place.
@@ -141,11 +151,15 @@ class Plugins(Mapping[str, object]):
         try:
             caller(**arguments)
         except BaseException as error:
-            error.add_note(f"in {self._culprit(caller, error)}, hook {hook}, {self._where()}")
+            _add_note(error, f"in {self._culprit(caller, error)}, hook {hook}, {self._where()}")
             raise
 
-    def call_each(self, hook: Hook, only: object = None, **arguments: object) -> list[BaseException]:
+    def call_each(
+        self, hook: Hook, only: object = None, gate: InterruptGate | None = None, **arguments: object
+    ) -> list[BaseException]:
         """Call a hook of every plugin, or of the plugin ``only``, and return the exceptions that they raised.
+
+        ``gate`` says when an interrupt may be raised.
 
         Raises
         ------
@@ -153,7 +167,7 @@ class Plugins(Mapping[str, object]):
             There is no such hook.
         """
         check_hook_name(hook, "Plugins.call_each")
-        caller = self._callers[hook]
+        caller, gate = self._callers[hook], gate or InterruptGate()
         errors: list[BaseException] = []
         if caller is None:
             return errors
@@ -163,11 +177,13 @@ class Plugins(Mapping[str, object]):
             if plugin is None or (only is not None and plugin is not only):
                 continue
             others = [other for other in self._plugins.values() if other is not plugin]
+            if hook == "on_fit_end":
+                self._told_of_the_end.append(plugin)
             try:
-                self._manager.subset_hook_caller(hook, others)(**arguments)
+                gate.call(self._manager.subset_hook_caller(hook, others), **arguments)
             except BaseException as error:
-                error.add_note(f"in plugin {name!r}, hook {hook}, {self._where()}")
                 errors.append(error)
+                _add_note(error, f"in plugin {name!r}, hook {hook}, {self._where()}")
         return errors
 
     def _add(self, plugin: object, name: str | None) -> str:
@@ -229,9 +245,22 @@ def raise_first(errors: list[BaseException], *, unless: BaseException | None = N
         return
     first, *others = errors
     for other in others:
-        first.add_note(f"then {type(other).__name__}: {other}, {'; '.join(getattr(other, '__notes__', []))}")
+        _add_note(first, f"then {_in_words(other)}")
     if first is not unless:
         raise first
+
+
+def _add_note(error: BaseException, note: str) -> None:
+    """Add the note, unless the exception is of a class that refuses it: what it says is lost, and nothing else."""
+    with contextlib.suppress(Exception):
+        error.add_note(note)
+
+
+def _in_words(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}, {'; '.join(getattr(error, '__notes__', []))}"
+    except Exception:  # its __str__ fails
+        return type(error).__name__
 
 
 def _runs_in(function: Callable[..., object], frame: FrameType) -> bool:
