@@ -49,6 +49,8 @@ def _last_axis_is_batch(inputs: Array, targets: Array | None, batch_size: int | 
     if not isinstance(hidden_states, list | tuple | np.ndarray) or not len(hidden_states):
         return False
     state = hidden_states[0]
+    while isinstance(state, list | tuple) and len(state):
+        state = state[0]  # h of an LSTM's (h, c)
     if not isinstance(state, np.ndarray) or state.ndim != 2:
         return False
     return bool(state.shape[1] == last) and not set(state.shape) & set(inputs.shape[:2])

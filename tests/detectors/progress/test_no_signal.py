@@ -25,7 +25,7 @@ def play(loss, *, lag=None, batches=60, vocab_size=5, constant=False):
 
 
 def checked(results):
-    return [number for number, result in enumerate(results) if result.checked]
+    return [number for number, result in enumerate(results) if result.checked or result.cannot_tell]
 
 
 def test_a_strong_dependence_is_found_in_the_first_thousand_tokens():
@@ -54,8 +54,10 @@ def test_a_short_epoch_is_tested_at_its_end():
     assert results[-1].finding is not None
 
 
-def test_an_epoch_that_is_too_short_is_not_judged():
+def test_the_losses_of_an_epoch_that_is_too_short_are_not_judged():
     detector, results = play(np.log(5), batches=29)
+    assert (detector.signal, checked(results), results[-1].finding) == ("independent", [29], None)
+    detector, results = play(np.log(5), batches=4)
     assert (detector.signal, checked(results), results[-1].finding) == ("unknown", [], None)
 
 
@@ -92,3 +94,43 @@ def test_batches_that_show_no_tokens_end_the_collection():
     detector = NoSignal()
     results = [detector.add_batch(Batch(data=0, phase="train", index=1), 1.0) for _ in range(3)]
     assert [bool(result.not_checked) for result in results] == [True, False, False]
+
+
+def play_reals(targets_of, loss, batches=30):
+    detector, results = NoSignal(), []
+    for number in range(batches):
+        generator = np.random.default_rng(number)
+        inputs = generator.normal(size=(STEPS, ROWS, 1))
+        data = (inputs, targets_of(inputs, generator))
+        results.append(detector.add_batch(Batch(data=data, phase="train", index=1, batch_size=ROWS), loss))
+    return [*results, detector.end_epoch()]
+
+
+def test_real_targets_are_compared_with_their_variance():
+    noise = lambda inputs, generator: generator.normal(size=inputs.shape)  # noqa: E731
+    finding = play_reals(noise, 1.0)[-1].finding
+    assert (finding.code, finding.evidence["entropy"]) == ("RNN603", pytest.approx(1.0, abs=0.05))
+    assert play_reals(noise, 0.2)[-1].finding is None
+    results = play_reals(lambda inputs, generator: np.abs(inputs), 1.0)
+    assert results[-1].finding is None
+    assert any("depend on" in result.checked.get("RNN603", "") for result in results)
+
+
+def test_sequences_with_an_unknown_axis_of_time_are_tested_along_both_axes():
+    detector = NoSignal()
+    for number in range(40):
+        inputs, targets = np.random.default_rng(number).integers(0, 5, (2, STEPS, ROWS))
+        detector.add_batch(Batch(data=(inputs, targets), phase="train", index=1), np.log(5))
+    assert detector.end_epoch().finding.code == "RNN603"
+
+
+def test_a_second_epoch_with_the_same_rows_adds_nothing():
+    """The same pairs counted twice would seem to depend on each other."""
+    detector, rows = NoSignal(), np.random.default_rng(0).integers(0, 5, (2, 120, STEPS))
+    for epoch in range(8):
+        order = np.random.default_rng(epoch).permutation(120)
+        for first in range(0, 120, ROWS):
+            data = tuple(rows[:, order[first : first + ROWS]])
+            detector.add_batch(Batch(data=data, phase="train", index=1, batch_size=ROWS), np.log(5))
+        detector.end_epoch()
+    assert detector.signal in ("independent", "unknown")

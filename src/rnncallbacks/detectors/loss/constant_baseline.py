@@ -48,3 +48,23 @@ def constant_baseline_loss(targets: Array) -> float:
     if targets.dtype.kind == "f" and not np.array_equal(targets, np.rint(targets)):
         return float(np.mean(np.square(targets, dtype=np.float64)))
     return entropy(np.unique(targets, return_counts=True)[1])
+
+
+def constant_losses(targets: Array) -> list[float]:
+    """The losses of the best constant prediction: the entropy of classes in nats, negative ones left out.
+
+    Of real numbers, of shape (sequences, ...), the variance, half of it, and the mean absolute deviation from the
+    median, as the loss function is not known. Empty for no targets; 0 if all are the same.
+
+    Example
+    -------
+    >>> constant_losses(np.array([0.5, -0.5]))
+    [0.25, 0.125, 0.5]
+    """
+    if targets.dtype.kind == "i":
+        counts = np.unique(targets[targets >= 0], return_counts=True)[1]
+        return [entropy(counts) if len(counts) > 1 else 0.0] if len(counts) else []
+    if not targets.size:
+        return []
+    variance = float(np.var(targets, dtype=np.float64))
+    return [variance, variance / 2, float(np.mean(np.abs(targets - np.median(targets))))]

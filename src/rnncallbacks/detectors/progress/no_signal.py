@@ -10,9 +10,10 @@ import numpy as np
 from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.loss.constant_baseline import entropy
-from rnncallbacks.detectors.progress.dependence import strongest_dependence
-from rnncallbacks.detectors.progress.token_pairs import TokenPairs
+from rnncallbacks.detectors.loss.constant_baseline import constant_losses
+from rnncallbacks.detectors.progress.dependence import Dependence, strongest_dependence
+from rnncallbacks.detectors.progress.real_dependence import strongest_real_dependence
+from rnncallbacks.detectors.progress.sequence_pairs import SequencePairs
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -34,12 +35,21 @@ class NoSignalThresholds:
     """Standard normal quantile below which there is none, if it could have been detected."""
     detectable_association: float = 0.25
     """Largest Cramér's V, in [0, 1], that the tests may have missed."""
+    detectable_by_correlation: float = 0.5
+    """The same, up to which correlations of single classes are tested too: they need fewer tokens. Chosen by eye."""
+    pairs_of_a_class: int = 10
+    """Targets for each class that these need at least. Chosen by eye."""
     judged_batches: int = 30
     """Last training batches whose median loss is judged, and the fewest that a run must have."""
     lowest_loss: float = 0.9
     """Loss / entropy of the targets, above which the network is not better than the constant baseline."""
     highest_loss: float = 1.5
     """Loss / entropy of the targets, below which the network has reached the constant baseline."""
+    first_losses: int = 5
+    """First losses of a regression, whose median is that of outputs of about 0. Chosen by eye."""
+    lowest_share_of_first: float = 0.5
+    """Loss of a regression / first losses, above which the network may have learned a constant only. A target whose
+    mean is not 0 may lower the loss without a dependence, and is then not reported. Chosen by eye."""
 
 
 NO_SIGNAL = NoSignalThresholds()
@@ -82,28 +92,31 @@ class NoSignal:
     ``signal`` is "unknown" until the test; then "dependent", "independent" or "constant", if all targets are one token.
     """
 
-    pairs: TokenPairs = state_field(factory=TokenPairs)
+    pairs: SequencePairs = state_field(factory=SequencePairs)
     needed_pairs: int = state_field(NO_SIGNAL.first_pairs)
     recent_losses: list[float] = state_field(factory=list)
     batches: int = state_field(0)
     epochs: int = state_field(0)
     signal: str = state_field("unknown")
-    entropy: float = state_field(0.0)
+    baselines: list[float] = state_field(factory=list)
+    first_losses: list[float] = state_field(factory=list)
     test: str = state_field("")
     found: bool = state_field(False)
 
     def add_batch(self, batch: Batch, loss: float) -> CheckResult:
         """Add a training batch and its loss, and test the tokens once there are enough; tells what was checked."""
         self.batches += 1
+        if len(self.first_losses) < NO_SIGNAL.first_losses:
+            self.first_losses.append(loss)
         self.recent_losses.append(loss)
         del self.recent_losses[: -NO_SIGNAL.judged_batches]
         if not self.needed_pairs:
             return CheckResult()
-        reason = self.pairs.add(batch)
+        reason = self.pairs.add(batch, later_epoch=self.epochs > 0)
         if reason:
             self.needed_pairs = 0
             return CheckResult(not_checked={"RNN603": reason})
-        pairs, last = self.pairs.pairs, self.pairs.batches >= NO_SIGNAL.most_batches
+        pairs, last = self.pairs.pairs, self.batches >= NO_SIGNAL.most_batches
         if pairs >= self.needed_pairs or last:
             return self._test(last=last or pairs >= NO_SIGNAL.most_pairs)
         return CheckResult()
@@ -112,22 +125,24 @@ class NoSignal:
         """RNN603, after an epoch with training batches."""
         self.epochs += 1
         result = CheckResult()
-        enough = self.batches >= NO_SIGNAL.judged_batches
-        if self.epochs == 1 and enough and self.needed_pairs and self.pairs.batches:
+        enough = self.batches >= NO_SIGNAL.judged_batches or self.pairs.pairs >= NO_SIGNAL.first_pairs
+        if enough and self.needed_pairs and self.pairs.batches:
             result = self._test(last=True)  # later epochs show the same sequences again
         return attrs.evolve(result, finding=self._find())
 
     def _test(self, *, last: bool) -> CheckResult:
-        inputs, targets, groups = self.pairs.joined()
-        counts = np.unique(targets[targets >= 0], return_counts=True)[1]
-        self.entropy = entropy(counts)
-        if len(counts) == 1:
-            return self._conclude("constant", f"all {int(counts.sum())} targets are the same token")
-        if last and looks_like_decoder_inputs(inputs, targets):
+        ways = self.pairs.ways()
+        targets = ways[0][1]
+        self.baselines = constant_losses(targets)
+        if not self.baselines or not max(self.baselines):
+            known = targets[targets >= 0] if targets.dtype.kind == "i" else targets
+            what = "token" if targets.dtype.kind == "i" else "number"
+            return self._conclude("constant", f"all {known.size} targets are the same {what}")
+        if last and self.pairs.tokens and any(looks_like_decoder_inputs(x, y) for x, y, _ in ways):
             self.signal, self.needed_pairs = "unknown", 0
             self.pairs.clear()
             return CheckResult(cannot_tell={"RNN603": DECODER_INPUTS})
-        dependence = strongest_dependence(inputs, targets, groups)
+        dependence = _strongest_of(ways, self.pairs.tokens)
         if dependence.z > NO_SIGNAL.dependent_z:
             return self._conclude("dependent", f"{dependence.pairs} targets depend on {dependence.between}")
         if not last:
@@ -146,6 +161,9 @@ class NoSignal:
         self.pairs.clear()
         if signal == "unknown":
             return CheckResult(cannot_tell={"RNN603": TOO_FEW_TOKENS})
+        if signal == "independent":
+            why = f"{test}; the loss is not that of a constant prediction"
+            return CheckResult(cannot_tell={"RNN603": why})
         return CheckResult(checked={"RNN603": test})
 
     def _find(self) -> Finding | None:
@@ -155,13 +173,38 @@ class NoSignal:
         if self.signal == "constant":
             self.found = True
             return Finding("RNN603", f"the targets are constant: {self.test}", {"entropy": 0.0, "loss": loss}, "info")
-        at_baseline = NO_SIGNAL.lowest_loss * self.entropy < loss < NO_SIGNAL.highest_loss * self.entropy
-        if self.signal != "independent" or not at_baseline:
+        near = [one for one in self.baselines if NO_SIGNAL.lowest_loss * one < loss < NO_SIGNAL.highest_loss * one]
+        if self.signal != "independent" or not near:
+            return None
+        fell = loss < NO_SIGNAL.lowest_share_of_first * float(np.median(self.first_losses))
+        if len(self.baselines) > 1 and fell:
             return None
         self.found = True
+        name = "the entropy of the targets" if len(self.baselines) == 1 else "that of a constant"
         return Finding(
             "RNN603",
-            f"the targets do not depend on the inputs: {self.test}; the loss is {loss:.6g}, and the entropy of the "
-            f"targets {self.entropy:.6g}",
-            {"loss": loss, "entropy": self.entropy, "epochs": self.epochs},
+            f"the targets do not depend on the inputs: {self.test}; the loss is {loss:.6g}, and {name} {near[0]:.6g}",
+            {"loss": loss, "entropy": near[0], "epochs": self.epochs},
         )
+
+
+def _strongest_of(ways: list[tuple[Array, Array, Array | None]], tokens: bool) -> Dependence:
+    """The strongest dependence, in whichever way the arrays are read."""
+    found: list[Dependence] = []
+    for inputs, targets, groups in ways:
+        if not tokens:
+            found.append(strongest_real_dependence(inputs, targets))
+        else:
+            found.append(strongest_dependence(inputs, targets, groups))
+            detectable = found[-1].detectable_association
+            few = NO_SIGNAL.detectable_association <= detectable < NO_SIGNAL.detectable_by_correlation
+            few &= found[-1].pairs >= NO_SIGNAL.pairs_of_a_class * (int(targets.max()) + 1)
+            if few and groups is None and found[-1].z < NO_SIGNAL.independent_z:
+                found.append(strongest_real_dependence(inputs, targets))  # needs fewer tokens of a class
+        if found[-1].z > NO_SIGNAL.dependent_z:
+            break
+    return attrs.evolve(
+        max(found, key=lambda one: one.z),
+        tests=sum(one.tests for one in found),
+        detectable_association=min(one.detectable_association for one in found),
+    )

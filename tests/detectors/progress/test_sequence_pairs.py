@@ -1,11 +1,11 @@
-"""Tokens of batches in every layout: sequences in rows, padding marked, and batches joined as they belong together."""
+"""Inputs and targets in every layout: sequences in rows, padding marked, and batches joined as they belong together."""
 
 import numpy as np
 import pytest
 
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.progress.dependence import MISSING
-from rnncallbacks.detectors.progress.token_pairs import NO_BATCH_AXIS, NOT_SHOWN, NOT_TOKENS, TokenPairs, tokens_of
+from rnncallbacks.detectors.progress.sequence_pairs import NO_BATCH_AXIS, NOT_PAIRS, NOT_SHOWN, SequencePairs, pairs_of
 from rnncallbacks.rnn.data.batches import SequenceBatch
 
 STEPS, ROWS = 5, 3
@@ -18,7 +18,7 @@ def batch(data, sequences=ROWS, **given):
 
 def test_sequences_are_in_rows_whatever_the_layout():
     for data in (SequenceBatch(INPUTS, INPUTS + 1), (INPUTS.T, INPUTS.T + 1), (INPUTS.astype(float), INPUTS + 1.0)):
-        inputs, targets = tokens_of(batch(data))
+        inputs, targets, _ = pairs_of(batch(data))
         np.testing.assert_array_equal(inputs, INPUTS.T)
         np.testing.assert_array_equal(targets, INPUTS.T + 1)
 
@@ -26,7 +26,7 @@ def test_sequences_are_in_rows_whatever_the_layout():
 def test_padding_is_marked_in_inputs_and_targets():
     mask = np.ones((STEPS, ROWS), dtype=bool)
     mask[3:, 1] = False
-    inputs, targets = tokens_of(batch(SequenceBatch(INPUTS, INPUTS, mask)))
+    inputs, targets, _ = pairs_of(batch(SequenceBatch(INPUTS, INPUTS, mask)))
     assert (inputs == MISSING).sum() == (targets == MISSING).sum() == 2
     assert (inputs[1, 3:] == MISSING).all()
 
@@ -35,19 +35,19 @@ def test_padding_is_marked_in_inputs_and_targets():
     ("data", "sequences", "reason"),
     [
         (7, ROWS, NOT_SHOWN),
-        ((INPUTS, INPUTS), None, NO_BATCH_AXIS),
-        ((INPUTS + 0.5, INPUTS), ROWS, NOT_TOKENS),
-        ((np.zeros((STEPS, ROWS, 2)), INPUTS), ROWS, NOT_TOKENS),
+        ((INPUTS, np.arange(2)), None, NO_BATCH_AXIS),
+        ((INPUTS, np.arange(2)), ROWS, NOT_PAIRS),
+        ((np.zeros((STEPS, ROWS, 2, 2)), INPUTS), ROWS, NOT_PAIRS),
     ],
 )
 def test_the_reason_why_there_are_none(data, sequences, reason):
-    pairs = TokenPairs()
+    pairs = SequencePairs()
     assert pairs.add(batch(data, sequences)) == reason
     assert (pairs.pairs, pairs.batches) == (0, 0)
 
 
 def test_independent_batches_are_joined_along_the_batch_and_padded():
-    pairs = TokenPairs()
+    pairs = SequencePairs()
     for steps in (5, 3):
         assert pairs.add(batch(SequenceBatch(INPUTS[:steps], INPUTS[:steps]))) == ""
     inputs, targets, groups = pairs.joined()
@@ -57,7 +57,7 @@ def test_independent_batches_are_joined_along_the_batch_and_padded():
 
 
 def test_contiguous_batches_are_joined_along_time_and_numbered():
-    pairs = TokenPairs()
+    pairs = SequencePairs()
     for steps in (5, 3):
         pairs.add(batch(SequenceBatch(INPUTS[:steps], INPUTS[:steps]), entering_state=np.ones(1)))
     inputs, targets, groups = pairs.joined()
@@ -66,8 +66,39 @@ def test_contiguous_batches_are_joined_along_time_and_numbered():
 
 
 def test_targets_of_whole_sequences():
-    pairs = TokenPairs()
+    pairs = SequencePairs()
     for _ in range(2):
         pairs.add(batch(SequenceBatch(INPUTS, np.arange(ROWS)), entering_state=np.ones(1)))
     inputs, targets, groups = pairs.joined()
     assert (inputs.shape, targets.shape, groups) == ((2 * ROWS, STEPS), (2 * ROWS,), None)
+
+
+def test_real_numbers_are_cut_to_the_shortest_and_one_output_a_sequence_may_lie_on_any_axis():
+    features = np.arange(STEPS * ROWS * 2).reshape(STEPS, ROWS, 2) + 0.5
+    pairs = SequencePairs()
+    for steps in (5, 3):
+        assert pairs.add(batch((features[:steps], features[:steps]))) == ""
+    assert [array.shape for array in pairs.joined()[:2]] == [(2 * ROWS, 3, 2)] * 2
+    for target in (np.ones((ROWS, 1)) / 2, np.ones((1, ROWS)) / 2):
+        assert pairs_of(batch((features, target)))[1].shape == (ROWS, 1)
+
+
+def test_an_axis_of_time_that_is_not_known_leaves_the_axes_as_they_are():
+    pairs = SequencePairs()
+    assert pairs.add(batch((INPUTS, INPUTS[::-1]), sequences=None)) == ""
+    assert not pairs.axis_known
+    assert pairs.joined()[0].shape == (STEPS, ROWS)
+    assert pairs.joined(transposed=True)[0].shape == (ROWS, STEPS)
+
+
+def test_rows_that_come_again_in_a_later_epoch_are_left_out():
+    generator, pairs = np.random.default_rng(0), SequencePairs()
+    rows = generator.integers(0, 9, (12, STEPS))
+    for later in (False, True):
+        order = generator.permutation(12)
+        for first in range(0, 12, ROWS):
+            chosen = rows[order[first : first + ROWS]]
+            pairs.add(batch((chosen, chosen)), later_epoch=later)
+    assert pairs.pairs == rows.size
+    pairs.add(batch((rows[:ROWS] + 9, rows[:ROWS])), later_epoch=True)
+    assert pairs.pairs == rows.size + ROWS * STEPS

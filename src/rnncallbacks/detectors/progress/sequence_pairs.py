@@ -1,0 +1,186 @@
+"""Inputs and targets of a run's first batches, sequences in rows, as far as the batches show them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from rnncallbacks.arrays import Array
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.progress.dependence import MISSING
+from rnncallbacks.detectors.sequences import Sequences, sequences_of
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+
+NOT_SHOWN = "show the batch's tokens: run.observe(inputs=..., targets=...)"
+NO_BATCH_AXIS = "say which axis is the batch: run.backward(..., sequences=) or run.hidden(batch_size)"
+NOT_PAIRS = "the shapes of inputs and targets do not show which target belongs to which input"
+
+
+@attrs.define(eq=False)
+class SequencePairs:
+    """Inputs and targets of batches, with sequences on the first axis and time on the second.
+
+    Inputs are token numbers of shape (sequences, seq_len), -1 where there is none, or features of shape (sequences,
+    seq_len, features). Targets are classes or real numbers: one per step, of shape (sequences, seq_len) or (sequences,
+    seq_len, outputs), or one per sequence, without the axis of time.
+
+    Attributes
+    ----------
+    contiguous:
+        Whether the state was carried: each row of a batch then continues that of the batch before.
+    axis_known:
+        Whether it is known which axis is the batch's; if not, arrays have their axes in the order in which they came.
+    """
+
+    inputs: list[Array] = state_field(factory=list)
+    targets: list[Array] = state_field(factory=list)
+    contiguous: bool = state_field(False)
+    axis_known: bool = state_field(True)
+    _rows: set[int] = state_field(factory=set, saved=False)
+
+    @property
+    def pairs(self) -> int:
+        """The number of targets."""
+        return sum(_target_count(targets) for targets in self.targets)
+
+    @property
+    def batches(self) -> int:
+        """The number of batches."""
+        return len(self.targets)
+
+    @property
+    def tokens(self) -> bool:
+        """Whether inputs and targets are all token numbers."""
+        return all(array.dtype.kind == "i" for array in (*self.inputs, *self.targets))
+
+    def add(self, batch: Batch, *, later_epoch: bool = False) -> str:
+        """Add the sequences of a batch; return why that is not possible, or the empty string.
+
+        In a later epoch, batches most of whose rows have been seen are left out.
+        """
+        pair = pairs_of(batch)
+        if isinstance(pair, str):
+            return pair
+        inputs, targets, axis_known = pair
+        if later_epoch and self._mostly_seen(inputs, targets):
+            return ""
+        self.inputs.append(inputs)
+        self.targets.append(targets)
+        self.axis_known &= axis_known
+        self.contiguous |= batch.entering_state is not None and targets.shape[:2] == inputs.shape[:2]
+        return ""
+
+    def joined(self, *, transposed: bool = False) -> tuple[Array, Array, Array | None]:
+        """All inputs and targets, and the number of the batch of each column if the batches are contiguous.
+
+        Contiguous batches are joined along time, others along the batch, padded to the longest; real numbers are cut to
+        the shortest. Parts of a stream may differ in their distribution of tokens, which is no dependence of targets on
+        inputs: hence the numbers. ``transposed`` exchanges time and batch, for an axis that is not known.
+        """
+        inputs, targets = self.inputs, self.targets
+        if transposed:
+            inputs, targets = [[array.swapaxes(0, 1) for array in arrays] for arrays in (inputs, targets)]
+        contiguous = self.contiguous and self.tokens and not transposed
+        lengths = [array.shape[1] for array in inputs if len(array) == len(_join(inputs, contiguous))]
+        groups = np.repeat(np.arange(len(lengths)), lengths) if contiguous else None
+        return _join(inputs, contiguous), _join(targets, contiguous), groups
+
+    def ways(self) -> list[tuple[Array, Array, Array | None]]:
+        """The arrays of :meth:`joined`, and how else they may be read if the layout is not known.
+
+        Time and batch may be exchanged; and the features of a single sequence may be the sequences of one feature, as
+        in lists of columns (1, batch).
+        """
+        found = [self.joined()]
+        if not self.axis_known:
+            found.append(self.joined(transposed=True))
+        for inputs, targets, _ in tuple(found):
+            one_sequence = len(inputs) == len(self.inputs) and inputs.ndim == targets.ndim == 3
+            if one_sequence and inputs.shape == targets.shape and inputs.shape[2] > 1:
+                x, y = (array.transpose(0, 2, 1).reshape(-1, array.shape[1]) for array in (inputs, targets))
+                found.append((x, y, None))
+        return found
+
+    def clear(self) -> None:
+        """Free the memory."""
+        self.inputs, self.targets, self._rows = [], [], set()
+
+    def _mostly_seen(self, inputs: Array, targets: Array) -> bool:
+        """Whether half of a batch's rows, along the batch or an axis that may be it, are among those added before."""
+        if not self._rows:
+            self._rows = {key for pair in zip(self.inputs, self.targets, strict=True) for key in self._keys(*pair)}
+        keys = self._keys(inputs, targets)
+        return 2 * sum(key in self._rows for key in keys) >= (len(keys) if self.axis_known else len(inputs))
+
+    def _keys(self, inputs: Array, targets: Array) -> list[int]:
+        """A number for each row, with its target."""
+        pairs = [(inputs, targets)]
+        if not self.axis_known:
+            pairs.append((inputs.swapaxes(0, 1), targets.swapaxes(0, 1)))
+        return [hash(x.tobytes() + y.tobytes()) for one in pairs for x, y in zip(*one, strict=True)]
+
+
+def pairs_of(batch: Batch) -> tuple[Array, Array, bool] | str:
+    """A batch's inputs and targets, sequences in rows, and whether the axes are known; or why there are none."""
+    shown = sequences_of(batch)
+    inputs, targets = shown.inputs, shown.targets
+    if inputs is None or targets is None or not targets.size:
+        return NOT_SHOWN
+    if shown.time_axis is None and not (shown.per_step and targets.ndim <= 3):
+        return NO_BATCH_AXIS
+    targets = targets if shown.per_step else _per_sequence(targets, shown.batch_size)
+    if targets is None or inputs.ndim not in (2, 3):
+        return NOT_PAIRS
+    x, y = _as_tokens(inputs), _as_tokens(targets)
+    mask = getattr(batch.data, "mask", None)
+    if isinstance(mask, np.ndarray) and mask.shape == x.shape and x.dtype.kind == "i":
+        x = np.where(mask, x, MISSING)
+        y = np.where(mask, y, MISSING) if y.shape == mask.shape and y.dtype.kind == "i" else y
+    return _rows_first(shown, x, y)
+
+
+def _rows_first(shown: Sequences, x: Array, y: Array) -> tuple[Array, Array, bool]:
+    if shown.time_axis == 0:
+        x, y = x.swapaxes(0, 1), (y.swapaxes(0, 1) if shown.per_step else y)
+    return x, y, shown.time_axis is not None
+
+
+def _per_sequence(targets: Array, batch_size: int | None) -> Array | None:
+    """Targets with the sequences first: one class, one number or one vector for each."""
+    if batch_size is None or targets.ndim > 2:
+        return None
+    if targets.ndim == 0:
+        return targets.reshape(1) if batch_size == 1 else None
+    if len(targets) == batch_size:
+        return targets
+    if targets.ndim == 2 and targets.shape[1] == batch_size:
+        return targets.T
+    return targets.reshape(1, -1) if batch_size == 1 and targets.ndim == 1 else None
+
+
+def _as_tokens(array: Array) -> Array:
+    """Whole numbers as integers, others as they are."""
+    if array.dtype.kind != "f":
+        return array.astype(np.intp)
+    whole = array.ndim < 3 and np.array_equal(array, np.rint(array))
+    return array.astype(np.intp) if whole else array
+
+
+def _target_count(targets: Array) -> int:
+    return int((targets >= 0).sum()) if targets.dtype.kind == "i" else targets.size
+
+
+def _join(arrays: list[Array], contiguous: bool) -> Array:
+    if arrays[0].ndim == 1:
+        return np.concatenate(arrays)
+    if contiguous:
+        return np.hstack([array for array in arrays if len(array) == len(arrays[0])])
+    lengths = [array.shape[1] for array in arrays]
+    if any(array.dtype.kind == "f" for array in arrays):
+        return np.concatenate([array[:, : min(lengths)] for array in arrays])
+    padded = [np.pad(array, ((0, 0), (0, max(lengths) - array.shape[1])), constant_values=MISSING) for array in arrays]
+    return np.concatenate(padded)
