@@ -113,11 +113,13 @@ class LoopSearch:
         self._until = time.monotonic() + seconds
         self._thresholds = thresholds
         self._stack: list[_Activation] = []
+        # Loops of generators are left and entered again between the ticks of the loops that consume them.
+        self._suspended: dict[int, _Activation] = {}
         self._changes: dict[int, _Changes] = {}
 
     def start(self, number: int, frame: FrameType) -> None:
         """The loop begins."""
-        self._stack.append(_Activation(number, frame))
+        self._begin(number, frame)
 
     def tick(self, number: int, frame: FrameType) -> None:
         """An iteration of the loop begins."""
@@ -132,7 +134,10 @@ class LoopSearch:
         activation = self._top(number, frame)
         if activation.ticks < self._thresholds.looks_at_once:
             self._look(activation, True)
-        self._stack.pop()
+        if self._suspended.get(number) is activation:
+            del self._suspended[number]
+        else:
+            self._stack.pop()
 
     def returned(self, number: int, value: Any, frame: FrameType) -> None:
         """A function returns."""
@@ -140,12 +145,21 @@ class LoopSearch:
     def before(self, number: int, text: str, base: Any, index: Any) -> None:
         """A statement is about to change an array."""
 
+    def _begin(self, number: int, frame: FrameType) -> _Activation:
+        activation = _Activation(number, frame)
+        if self._sites[number].generator:
+            self._suspended[number] = activation
+        else:
+            self._stack.append(activation)
+        return activation
+
     def _top(self, number: int, frame: FrameType) -> _Activation:
+        if self._sites[number].generator:
+            suspended = self._suspended.get(number)
+            return suspended if suspended is not None and suspended.frame is frame else self._begin(number, frame)
         while self._stack and not (self._stack[-1].loop == number and self._stack[-1].frame is frame):
             self._stack.pop()
-        if not self._stack:
-            self._stack.append(_Activation(number, frame))
-        return self._stack[-1]
+        return self._stack[-1] if self._stack else self._begin(number, frame)
 
     def _look(self, activation: _Activation, wanted: bool) -> None:
         changes = self._changes.setdefault(activation.loop, _Changes())
