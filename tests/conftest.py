@@ -1,12 +1,17 @@
-"""What several tests need: no property is timed, and plugins can be installed."""
+"""What several tests need: no property is timed, plugins can be installed, and programs run in other processes."""
 
 import importlib
+import json
 import os
+import pty
+import select
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import attrs
 import pytest
 
 # Workers share the processors: two threads of linear algebra each would wait for one another. Before NumPy is imported.
@@ -28,6 +33,76 @@ settings.register_profile("gate", deadline=None, derandomize=True, database=None
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "home"))
 
 Install = Callable[..., Path]
+FORK_SERVER = Path(__file__).with_name("fork_server.py")
+
+
+@attrs.frozen
+class ForkServer:
+    """The program that starts processes, and where it puts what they write."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+
+    def start(self, code: str, arguments: tuple[str, ...], environment: Mapping[str, str], files: list[str]) -> None:
+        """Start a program on these standard files."""
+        job = {"code": code, "arguments": arguments, "environment": environment, "files": files}
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(job | {"directory": os.getcwd()}) + "\n")
+        self.process.stdin.flush()
+
+    def exit_code(self) -> int:
+        """Wait for the program."""
+        assert self.process.stdout is not None
+        return int(self.process.stdout.readline())
+
+
+@pytest.fixture(scope="session")
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    # With one thread, nothing else runs in the process that forks.
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, str(FORK_SERVER)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        yield ForkServer(process, tmp_path_factory.mktemp("fork_server"))
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.fixture
+def run_python(fork_server: ForkServer) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs code in another process, with arguments and environment variables."""
+
+    def run(code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        written = [fork_server.folder / name for name in ("stdout", "stderr")]
+        for path in written:
+            path.unlink(missing_ok=True)
+        fork_server.start(code, arguments, os.environ | variables, [os.devnull, *map(str, written)])
+        status = fork_server.exit_code()
+        return subprocess.CompletedProcess([code, *arguments], status, *(path.read_text("utf-8") for path in written))
+
+    return run
+
+
+@pytest.fixture
+def run_python_on_a_terminal(fork_server: ForkServer) -> Callable[..., str]:
+    """What code writes to a pseudo-terminal of so many columns, with its escape sequences."""
+
+    def run(code: str, *arguments: str, columns: int, **variables: str) -> str:
+        leader, follower = pty.openpty()
+        environment = os.environ | {"TERM": "xterm", "COLUMNS": str(columns), "LINES": "40"}
+        for name in ("NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+            environment.pop(name, None)
+        fork_server.start(code, arguments, environment | variables, [os.ttyname(follower)] * 3)
+        written = bytearray()
+        while leader in select.select([leader, fork_server.process.stdout], [], [])[0]:
+            written += os.read(leader, 65536)
+        os.close(follower)
+        os.close(leader)
+        assert fork_server.exit_code() == 0, written.decode()
+        return written.decode()
+
+    return run
 
 
 @pytest.fixture

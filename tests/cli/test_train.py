@@ -41,10 +41,6 @@ def call(*arguments: str):
     return CliRunner().invoke(rnncallbacks, list(arguments))
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True)
-
-
 def train(*arguments: str):
     """A run on a small text, in this process."""
     return call("train", "text.txt", *SMALL, *arguments)
@@ -54,8 +50,8 @@ def history(folder: str) -> list[dict]:
     return [json.loads(line) for line in Path(folder, "history.jsonl").read_text().splitlines()]
 
 
-def test_the_main_job_beats_the_trigram_model_on_the_embedded_text():
-    done = run("train", "--epochs", "3", "--hidden-size", "160", "--run-dir", "out")
+def test_the_main_job_beats_the_trigram_model_on_the_embedded_text(run_command):
+    done = run_command("train", "--epochs", "3", "--hidden-size", "160", "--run-dir", "out")
     assert done.returncode == 0, done.stderr
     losses = dict(re.findall(r"  (bigram model|trigram model|this network) +([\d.]+)", done.stdout))
     bigram, trigram, network = (float(losses[name]) for name in ("bigram model", "trigram model", "this network"))
@@ -225,8 +221,8 @@ def test_a_network_that_learned_too_little_is_told_to_have():
     assert done.exit_code == 0
 
 
-def test_a_network_that_diverged_raises_an_alarm_and_says_so():
-    done = run("train", "text.txt", *SMALL, "--epochs", "9", "--learning-rate", "100", "--run-dir", "out")
+def test_a_network_that_diverged_raises_an_alarm_and_says_so(run_command):
+    done = run_command("train", "text.txt", *SMALL, "--epochs", "9", "--learning-rate", "100", "--run-dir", "out")
     assert done.returncode == 1
     assert "The network diverged: lower --learning-rate." in done.stdout
     # The cause is told at once, and what follows from it below it when the run is over.

@@ -88,11 +88,10 @@ def find_plugins() -> list[Found]:
     >>> [found.distribution for found in find_plugins() if found.name == "gradient_clipping"]
     ['rnncallbacks']
     """
-    found = [
-        Found(entry_point.name, distribution.name, distribution.version, entry_point)
-        for distribution in _distributions()
-        for entry_point in _entry_points(distribution)
-    ]
+    found = []
+    for distribution in _distributions():
+        name, version = distribution.name, distribution.version  # each parses the metadata
+        found += [Found(entry.name, name, version, entry) for entry in _entry_points(distribution)]
     claimants = defaultdict(list)
     for one in found:
         claimants[one.name].append(one.distribution)

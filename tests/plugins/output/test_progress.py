@@ -1,11 +1,7 @@
 """Progress in the terminal: a bar where there is one, and a line an epoch everywhere."""
 
 import math
-import os
-import pty
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -107,32 +103,21 @@ with Run(plugins=[LossAveraging(), PlateauAlarm(patience=1), Progress(refresh=0.
 """
 
 
-def on_a_terminal(epochs, columns=160, before="", **variables):
+# Also where the process has imported it already.
+WITHOUT_RICH = """
+import sys
+sys.modules |= {"rich": None} | {name: None for name in sys.modules if name.startswith("rich.")}
+"""
+
+
+@pytest.fixture
+def on_a_terminal(run_python_on_a_terminal):
     """What the script writes to a pseudo-terminal, with its escape sequences."""
-    leader, follower = pty.openpty()
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": str(columns), "LINES": "40"}
-    for name in ("NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-        environment.pop(name, None)
-    process = subprocess.Popen(
-        [sys.executable, "-c", before + SCRIPT, str(epochs)],
-        stdout=follower,
-        stderr=follower,
-        stdin=follower,
-        env=environment | variables,
-    )
-    os.close(follower)
-    written = bytearray()
-    while True:
-        try:
-            chunk = os.read(leader, 65536)
-        except OSError:  # Linux says so when the other end is closed
-            break
-        if not chunk:
-            break
-        written += chunk
-    os.close(leader)
-    assert process.wait() == 0, written.decode()
-    return written.decode()
+
+    def run(epochs, columns=160, before="", **variables):
+        return run_python_on_a_terminal(before + SCRIPT, str(epochs), columns=columns, **variables)
+
+    return run
 
 
 def plain(text):
@@ -144,7 +129,7 @@ def bars(text):
     return [line for line in re.split(r"[\r\n]+", plain(text)) if re.search("[━╸╺]", line)]
 
 
-def test_on_a_terminal_a_bar_with_the_time_left_goes_before_the_lines():
+def test_on_a_terminal_a_bar_with_the_time_left_goes_before_the_lines(on_a_terminal):
     text = on_a_terminal(3)
     shown = plain(text)
     assert re.search(r"epoch 2/3  batch [1-4]/4  loss 2\.0000 ━", shown)
@@ -161,7 +146,7 @@ def test_on_a_terminal_a_bar_with_the_time_left_goes_before_the_lines():
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 100, 120])
-def test_the_bar_fits_the_terminal_and_can_be_read(columns):
+def test_the_bar_fits_the_terminal_and_can_be_read(columns, on_a_terminal):
     shown = bars(on_a_terminal(3, columns))
     assert len(shown) > 3
     assert max(map(len, shown)) <= columns
@@ -173,21 +158,21 @@ def test_the_bar_fits_the_terminal_and_can_be_read(columns):
         assert any(re.search(r"left 0:00:0\d", bar) for bar in shown)
 
 
-def test_on_a_narrow_terminal_a_line_is_not_broken():
+def test_on_a_narrow_terminal_a_line_is_not_broken(on_a_terminal):
     shown = re.split(r"[\r\n]+", plain(on_a_terminal(3, 40)))
     assert [line.rstrip() for line in shown if line.startswith("epoch 2/3  train")] == [
         "epoch 2/3  train 2.0000  lr 5.00e-01"
     ]
 
 
-def test_on_a_terminal_a_run_without_end_shows_no_total():
+def test_on_a_terminal_a_run_without_end_shows_no_total(on_a_terminal):
     shown = plain(on_a_terminal(0))
     assert re.search(r"epoch 1  train 2\.0000", shown)
     assert re.search(r"epoch 2  batch [1-4]/4  loss 2\.0000 ", shown)
     assert "%" not in shown
 
 
-def test_no_color_keeps_the_bar_and_leaves_out_colors():
+def test_no_color_keeps_the_bar_and_leaves_out_colors(on_a_terminal):
     text = on_a_terminal(3, NO_COLOR="1")
     assert bars(text)
     assert not re.search(r"\x1b\[[0-9;]*3[0-9][0-9;]*m", text)
@@ -195,10 +180,10 @@ def test_no_color_keeps_the_bar_and_leaves_out_colors():
 
 @pytest.mark.parametrize(
     ("before", "variables"),
-    [("", {"TERM": "dumb"}), ("import sys\nsys.modules['rich'] = None\n", {})],
+    [("", {"TERM": "dumb"}), (WITHOUT_RICH, {})],
     ids=["a terminal that cannot move its cursor", "without rich"],
 )
-def test_elsewhere_a_terminal_gets_plain_lines(before, variables):
+def test_elsewhere_a_terminal_gets_plain_lines(before, variables, on_a_terminal):
     text = on_a_terminal(3, before=before, **variables).replace("\r", "")
     assert "\x1b" not in text
     assert not bars(text)
@@ -206,10 +191,8 @@ def test_elsewhere_a_terminal_gets_plain_lines(before, variables):
     assert "\nfired\n  RNN601 plateau (" in text
 
 
-def test_a_pipe_needs_no_rich_and_forced_colors_change_nothing():
-    script = "import sys\nsys.modules['rich'] = None\n" + SCRIPT
-    environment = os.environ | {"FORCE_COLOR": "1"}
-    done = subprocess.run([sys.executable, "-c", script, "2"], capture_output=True, text=True, env=environment)
+def test_a_pipe_needs_no_rich_and_forced_colors_change_nothing(run_python):
+    done = run_python(WITHOUT_RICH + SCRIPT, "2", FORCE_COLOR="1")
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     assert [line[:9] for line in done.stdout.splitlines()[:2]] == ["epoch 1/2", "epoch 2/2"]
