@@ -258,3 +258,9 @@ def test_tied_arrays_that_are_views_of_each_other_count_once():
 def test_parts_of_one_buffer_count_each():
     buffer = np.array([3.0, 4.0])
     assert global_norm(Gradients([buffer[:1], buffer[1:]]).arrays) == 5.0
+
+
+def test_a_gradient_cannot_be_replaced():
+    gradients = Gradients({"w": np.ones(2)})
+    with pytest.raises(ContainerError, match=r"'w' cannot be replaced.*\n.*grads\['w'\]\[\.\.\.\] = value"):
+        gradients["w"] = np.zeros(2)

@@ -92,14 +92,14 @@ def named_arrays(container: object, what: str = "container") -> dict[str, Array]
     Raises
     ------
     ContainerError
-        A leaf is neither an array nor None, or two leaves have the same path.
+        A leaf is neither an array nor None, or it is a matrix or a masked array; or two leaves have the same path.
 
     Example
     -------
     >>> sorted(named_arrays({"cell": [np.zeros(2), None], "head": np.ones(1)}))
     ['cell.0', 'head']
     """
-    if isinstance(container, np.ndarray):
+    if type(container) is np.ndarray:
         return {"": container}
     found: dict[str, Array] = {}
     _collect(container, "", what, found)
@@ -108,6 +108,11 @@ def named_arrays(container: object, what: str = "container") -> dict[str, Array]
 
 def _collect(node: object, path: str, what: str, found: dict[str, Array]) -> None:
     if isinstance(node, np.ndarray):
+        if type(node) is not np.ndarray and isinstance(node, np.matrix | np.ma.MaskedArray):
+            raise ContainerError(
+                f"{what}{f' at {path!r}' if path else ''}: expected a plain NumPy array, got a {type(node).__name__}",
+                hint="convert it with np.array(..., subok=False): its operators differ from those of arrays",
+            )
         if path in found:
             raise ContainerError(f"{what}: two arrays have the path {path!r}", hint="rename one of the keys")
         found[path] = node

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
+from typing import NoReturn
 
 import numpy as np
 
@@ -175,6 +176,12 @@ class Gradients(Mapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         return self._named[name]
+
+    def __setitem__(self, name: str, value: object) -> NoReturn:
+        raise ContainerError(
+            f"gradients: {name!r} cannot be replaced: the script would not see the new array",
+            hint=f"change it in place: grads[{name!r}][...] = value",
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._named)

@@ -63,3 +63,12 @@ def test_a_parameter_of_integers_with_a_gradient_is_refused_by_name() -> None:
     with pytest.raises(ContainerError, match="'w' has dtype int"):
         check_floating(params, gradients)
     check_floating({"w": params["w"].astype(np.float32), "seen": params["seen"]}, gradients)
+
+
+@pytest.mark.parametrize(
+    ("loss", "named"),
+    [(np.ma.masked, "a masked array"), (np.ma.masked_array([1.0]), "a masked array"), (10**400, "below 1.8e308, got")],
+)
+def test_a_loss_that_is_masked_or_beyond_all_floats_is_refused(loss: object, named: str) -> None:
+    with pytest.raises(LossError, match=named):
+        as_loss(loss, "run.backward")

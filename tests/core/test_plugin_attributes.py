@@ -6,7 +6,7 @@ import pytest
 from rnncallbacks.config.discovery import find_plugins
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_attributes import HasAction, RepairsAlarms, check_repairs
-from rnncallbacks.errors import OptionError
+from rnncallbacks.errors import OptionError, PluginError
 
 
 @attrs.define(eq=False)
@@ -75,3 +75,13 @@ def test_a_repair_that_nobody_does_is_refused_with_the_plugins_name():
         check_repairs({"plain": Plain(), "quiet": quiet, "asks": Asks()})
     with pytest.raises(OptionError, match=r"asks: divergence_action='repair' needs a plugin that repairs"):
         check_repairs({"asks": AsksForOneCode()})
+
+
+def test_an_action_that_cannot_be_read_names_the_plugin():
+    class Broken(Plain):
+        @property
+        def action(self):
+            raise ValueError("out of order")
+
+    with pytest.raises(PluginError, match="'mine': its attribute 'action' cannot be read: out of order"):
+        check_repairs({"mine": Broken()})

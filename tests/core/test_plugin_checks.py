@@ -43,6 +43,38 @@ class NoPrefix:
         """Would never be called."""
 
 
+class NoSelf:
+    @hookimpl
+    def on_epoch_end(run):  # noqa: N805
+        """Would be given the plugin as the run."""
+
+
+class NoArgument:
+    @hookimpl
+    def on_epoch_end():
+        """Could not be called."""
+
+
+class TwoWrappers:
+    @hookimpl(wrapper=True, hookwrapper=True)
+    def on_epoch_end(self):
+        yield
+
+
+class Unreadable:
+    @hookimpl
+    def on_epoch_end(self):
+        """Is called."""
+
+    def __getattribute__(self, name):
+        if name == "broken":
+            raise ValueError("out of order")
+        return super().__getattribute__(name)
+
+    def broken(self):
+        """Cannot be read."""
+
+
 class WrongArgument:
     @hookimpl
     def on_epoch_end(self, sumary):
@@ -134,6 +166,10 @@ class Unhashable:
         (UnknownHook(), "'unknown_hook': there is no hook 'on_epoch_ends'\n.*did you mean 'on_epoch_end'"),
         (UnknownSpecname(), "there is no hook 'on_bacth_end'\n.*did you mean 'on_batch_end'"),
         (NoPrefix(), "there is no hook 'epoch_end'\n.*did you mean 'on_epoch_end'"),
+        (NoSelf(), r"on_epoch_end is a method, and its first argument is 'run'.*\n.*on_epoch_end\(self, run\)"),
+        (NoArgument(), r"on_epoch_end is a method, and it takes no argument.*\n.*on_epoch_end\(self\)"),
+        (TwoWrappers(), "on_epoch_end is marked with wrapper and hookwrapper"),
+        (Unreadable(), "'unreadable': its attribute 'broken' cannot be read: out of order"),
         (WrongArgument(), "on_epoch_end takes 'sumary', which is not among run, summary\n.*did you mean 'summary'"),
         (ArgumentOfAnotherHook(), "on_epoch_end takes 'batch', which is not among run, summary"),
         (Default(), "on_epoch_end takes run=None, but hook arguments are plain names without a default"),

@@ -7,6 +7,7 @@ import types
 from pathlib import Path
 
 import attrs
+import numpy as np
 import pytest
 
 import rnncallbacks
@@ -488,3 +489,35 @@ def test_an_error_that_is_being_raised_already_gets_the_notes_only():
     raise_first([error, ValueError("late")], unless=error)
     assert error.__notes__ == ["then ValueError: late, "]
     raise_first([])
+
+
+def test_a_plugin_whose_comparison_is_no_truth_value_is_refused():
+    class Comparing:
+        __hash__ = object.__hash__
+
+        def __eq__(self, other):
+            return np.array([True, False])
+
+        @hookimpl
+        def on_fit_end(self):
+            """Is never called."""
+
+    with pytest.raises(PluginError, match=r"plugin 'b' cannot be compared with others: .*\n.*eq=False"):
+        Plugins({"a": Comparing(), "b": Comparing()})
+
+
+def test_what_a_hook_returns_is_refused_with_the_type():
+    class Returning:
+        @hookimpl
+        def on_backward(self, grads):
+            return {"w": 2 * grads["w"]}
+
+    plugins = Plugins({"scaling": Returning(), "sound": Recorder([], "sound")})
+    with pytest.raises(PluginError, match=r"hook on_backward of .*'scaling' returned dict.*\n.*in place"):
+        plugins.call("on_backward", run=None, batch=None, grads={"w": 1.0})
+
+
+def test_a_stop_iteration_names_plugin_and_hook():
+    plugins = Plugins({"a": Recorder([], "a"), "b": Failing(StopIteration())})
+    with pytest.raises(PluginError, match="plugin 'b', hook on_epoch_start, raised StopIteration"):
+        plugins.call("on_epoch_start", run=None)

@@ -1070,11 +1070,11 @@ def test_a_plugin_that_raises_in_a_hook_is_named_and_everyone_hears_of_it(hook, 
 
     before, after = Recorder(), Recorder()
     plugins = {"before": before, "culprit": Does(**{hook: fail}), "after": after}
-    # A generator cannot let StopIteration pass: it becomes the cause of a RuntimeError.
-    in_generator = kind is StopIteration and hook not in ("on_backward", "on_alarm")
-    with pytest.raises(RuntimeError if in_generator else kind) as caught:
+    # A generator cannot let StopIteration pass: it becomes the cause of another error.
+    stops = kind is StopIteration
+    with pytest.raises(PluginError if stops else kind) as caught:
         in_batch(every_hook, plugins=plugins)
-    error = caught.value.__cause__ if in_generator else caught.value
+    error = caught.value.__cause__ if stops else caught.value
     where = OUTSIDE_A_BATCH.get(hook, "epoch 1, batch 1 of train")
     assert error.__notes__ == [f"in plugin 'culprit', hook {hook}, {where}"]
     for recorder in (before, after):

@@ -1,5 +1,8 @@
 """The state of a run without its loop: parameters, learning rate, and where a checkpoint puts it."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -88,3 +91,26 @@ def test_a_second_loop_without_an_epoch_left_is_an_error():
             list(run.epochs(1))
         assert "run.epochs(3) trains 1 more" in str(caught.value)
         assert list(run.epochs(3)) == [3]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_run_cannot_be_copied(copied):
+    with pytest.raises(RunStateError, match=r"a run cannot be copied or pickled.*\n.*copy run\.params"):
+        copied(Run(np.zeros(1)))
+
+
+@pytest.mark.parametrize(
+    ("array", "named"),
+    [
+        (np.zeros((1, 1)).view(np.matrix), "expected a plain NumPy array, got a matrix"),
+        (np.ma.masked_array([1.0, 2.0], [0, 1]), "expected a plain NumPy array, got a MaskedArray"),
+        (np.array([1.0, None]), "'w' has dtype object, expected numbers"),
+        (np.array(["a"]), "'w' has dtype <U1, expected numbers"),
+        (np.zeros(1, "datetime64[s]"), "'w' has dtype datetime64.s., expected numbers"),
+        (np.zeros(1, [("a", "f4")]), "'w' has dtype .*, expected numbers"),
+    ],
+    ids=["matrix", "masked", "object", "string", "time", "record"],
+)
+def test_parameters_that_are_no_plain_numbers_are_refused_at_once(array, named):
+    with pytest.raises(ContainerError, match=named):
+        Run({"w": array})

@@ -24,13 +24,37 @@ def as_loss(loss: Any, call: str) -> float:
     """
     if type(loss) is float:
         return loss
+    if isinstance(loss, np.ma.MaskedArray):
+        raise LossError(
+            f"{call}: expected the batch's loss as one number, got a masked array",
+            hint="average the entries that count",
+        )
     number = loss.item() if isinstance(loss, (np.ndarray, np.generic)) and loss.ndim == 0 else loss
     if isinstance(number, bool) or not isinstance(number, numbers.Real):
         raise LossError(
             f"{call}: expected the batch's loss as one number, got {describe(loss)}",
             hint="average over time steps and sequences first, for example losses.mean()",
         )
-    return float(number)
+    try:
+        return float(number)
+    except OverflowError:
+        raise LossError(f"{call}: expected a loss below 1.8e308, got {describe(number)}") from None
+
+
+def check_numbers(params: object) -> None:
+    """Refuse parameters that are not numbers.
+
+    Raises
+    ------
+    ContainerError
+        The message names the parameter.
+    """
+    for name, array in ({} if params is None else named_arrays(params, "params")).items():
+        if array.dtype.kind not in "fciub":
+            raise ContainerError(
+                f"params{f': {name!r}' if name else ''} has dtype {array.dtype}, expected numbers",
+                hint="leave it out, or convert it, for example with .astype(np.float32)",
+            )
 
 
 def check_floating(params: object, gradients: Mapping[str, Array]) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import attrs
 
 from rnncallbacks.alarms.alarm import Action
-from rnncallbacks.errors import OptionError
+from rnncallbacks.errors import OptionError, PluginError, one_line
 
 
 @runtime_checkable
@@ -44,11 +44,14 @@ def check_repairs(plugins: Mapping[str, object]) -> None:
     ------
     OptionError
         Names the first such plugin.
+    PluginError
+        An attribute of a plugin cannot be read.
     """
-    if any(isinstance(plugin, RepairsAlarms) and plugin.repairs for plugin in plugins.values()):
+    if any(_attribute(name, plugin, "repairs") for name, plugin in plugins.items()):
         return
     for name, plugin in plugins.items():
-        option = next((option for option in _action_options(plugin) if getattr(plugin, option) == "repair"), None)
+        asking = (option for option in _action_options(plugin) if _attribute(name, plugin, option) == "repair")
+        option = next(asking, None)
         if option is not None:
             raise OptionError(
                 f"{name}: {option}='repair' needs a plugin that repairs, and the run has none",
@@ -61,4 +64,11 @@ def _action_options(plugin: object) -> list[str]:
     kind = type(plugin)
     fields = attrs.fields(kind) if attrs.has(kind) else ()
     more = [field.name for field in fields if field.name.endswith("_action")]
-    return ["action", *more] if isinstance(plugin, HasAction) else more
+    return ["action", *more]
+
+
+def _attribute(name: str, plugin: object, attribute: str) -> object:
+    try:
+        return getattr(plugin, attribute, None)
+    except Exception as error:
+        raise PluginError(f"plugin {name!r}: its attribute {attribute!r} cannot be read: {one_line(error)}") from error

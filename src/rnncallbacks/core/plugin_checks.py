@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from rnncallbacks.core.hookspecs import HOOKS, PROJECT
-from rnncallbacks.errors import PluginError, closest
+from rnncallbacks.errors import PluginError, closest, one_line
 
 
 def hooks_of(plugin: object) -> dict[str, Callable[..., object]]:
@@ -91,9 +91,29 @@ def _members(plugin: object) -> Iterator[tuple[str, Any, dict[str, Any] | None]]
     for attribute in dir(plugin):
         if isinstance(inspect.getattr_static(plugin, attribute, None), property | cached_property):
             continue
-        value = getattr(plugin, attribute, None)
-        options = getattr(value, f"{PROJECT}_impl", None)
+        try:
+            value = getattr(plugin, attribute, None)
+            options = getattr(value, f"{PROJECT}_impl", None)
+        except Exception as error:
+            raise PluginError(
+                f"plugin {name_for(plugin)!r}: its attribute {attribute!r} cannot be read: {one_line(error)}",
+                hint="an attribute of a plugin is read when the plugin is registered; compute it in a method",
+            ) from error
         yield attribute, value, options if isinstance(options, dict) else None
+
+
+def _check_self(name: str, hook: str, function: Any) -> None:
+    """Refuse a method whose first argument is one of the hook's: Python passes the plugin there."""
+    owner = getattr(function, "__self__", None)
+    if owner is None or inspect.ismodule(owner):
+        return
+    parameters = list(inspect.signature(function.__func__).parameters) if inspect.ismethod(function) else ["self"]
+    if not parameters or parameters[0] in HOOKS[hook]:
+        first = f"its first argument is {parameters[0]!r}" if parameters else "it takes no argument"
+        raise PluginError(
+            f"plugin {name!r}: {hook} is a method, and {first}, where Python passes the plugin itself",
+            hint=f"write def {hook}({', '.join(['self', *parameters])})",
+        )
 
 
 def _check_implementation(name: str, hook: str, function: Any, options: Mapping[str, Any]) -> None:
@@ -105,6 +125,11 @@ def _check_implementation(name: str, hook: str, function: Any, options: Mapping[
         )
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise PluginError(f"plugin {name!r}: {hook} is async, and would never be awaited", hint="write a plain def")
+    if options.get("wrapper") and options.get("hookwrapper"):
+        raise PluginError(
+            f"plugin {name!r}: {hook} is marked with wrapper and hookwrapper", hint="write @hookimpl(wrapper=True)"
+        )
+    _check_self(name, hook, function)
     if inspect.isgeneratorfunction(function) != bool(options.get("wrapper") or options.get("hookwrapper")):
         raise PluginError(
             f"plugin {name!r}: {hook} must yield if it is a wrapper, and only then; otherwise its body would never run",

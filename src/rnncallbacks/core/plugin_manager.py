@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import pluggy
 
 from rnncallbacks.core import hookspecs
+from rnncallbacks.core.arguments import describe
 from rnncallbacks.core.hookspecs import HOOKS, Hook
 from rnncallbacks.core.interrupts import InterruptGate
 from rnncallbacks.core.plugin_checks import check_hook_name, check_plugin, name_for
 from rnncallbacks.core.plugin_state import reset_state
-from rnncallbacks.errors import PluginError, closest
+from rnncallbacks.errors import PluginError, closest, one_line
 
 if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
@@ -149,10 +150,19 @@ class Plugins(Mapping[str, object]):
         if caller is None:
             return
         try:
-            caller(**arguments)
+            returned = caller(**arguments)
         except BaseException as error:
-            _add_note(error, f"in {self._culprit(caller, error)}, hook {hook}, {self._where()}")
+            culprit = self._culprit(caller, error)
+            _add_note(error, f"in {culprit}, hook {hook}, {self._where()}")
+            if isinstance(error, StopIteration):  # the loop's generators would turn it into a RuntimeError
+                raise PluginError(f"{culprit}, hook {hook}, raised StopIteration") from error
             raise
+        if returned:  # pluggy leaves out None
+            names = ", ".join(repr(one.plugin_name) for one in caller.get_hookimpls()[::-1])
+            raise PluginError(
+                f"hook {hook} of one of the plugins {names} returned {describe(returned[0])}, expected None",
+                hint="change arrays in place, for example grads['w'][...] = value, and return nothing",
+            )
 
     def call_each(
         self, hook: Hook, only: object = None, gate: InterruptGate | None = None, **arguments: object
@@ -200,7 +210,7 @@ class Plugins(Mapping[str, object]):
         for other_name, other in self._plugins.items():
             if other is plugin:
                 raise PluginError(f"plugin {name!r} is registered already, as {other_name!r}")
-            if other == plugin:
+            if _equal(other, plugin, name):
                 raise PluginError(
                     f"plugin {name!r} compares equal to {other_name!r}, and only one of the two would be called",
                     hint="define the class with @attrs.define(eq=False), or without __eq__",
@@ -248,6 +258,16 @@ def raise_first(errors: list[BaseException], *, unless: BaseException | None = N
         _add_note(first, f"then {_in_words(other)}")
     if first is not unless:
         raise first
+
+
+def _equal(one: object, other: object, name: str) -> bool:
+    try:
+        return bool(one == other)
+    except Exception as error:
+        raise PluginError(
+            f"plugin {name!r} cannot be compared with others: {one_line(error)}",
+            hint="define the class with @attrs.define(eq=False), or without __eq__",
+        ) from error
 
 
 def _add_note(error: BaseException, note: str) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, SupportsIndex
 
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.diagnosis import Diagnosis, Repair
 from rnncallbacks.arrays import named_shapes
-from rnncallbacks.core.arguments import as_reason
+from rnncallbacks.core.arguments import as_reason, check_numbers
 from rnncallbacks.core.batch import EpochSummary
 from rnncallbacks.core.hidden_state import HiddenStates, Zeros, zeros_of
 from rnncallbacks.core.history import History, Value
@@ -49,6 +49,7 @@ class RunState:
         zeros: Zeros | None,
         reset: Callable[[], object] | None,
     ) -> None:
+        check_numbers(params)
         self._params = params
         self._param_shapes = named_shapes(params, "params")
         self.optimizer_state = optimizer_state
@@ -166,6 +167,12 @@ class RunState:
             Another run owns the file; the message names its process.
         """
         self._files.own(path)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise RunStateError(
+            "a run cannot be copied or pickled: its plugins, files and generators belong to it alone",
+            hint="copy run.params, run.history or run.diagnosis; the plugin checkpoint saves a run to resume it",
+        )
 
     def __repr__(self) -> str:
         limit = "" if self.max_epochs is None else f" of {self.max_epochs}"
