@@ -43,6 +43,12 @@ def test_a_mean_passes_and_a_wild_start_is_told_apart_from_it():
     assert "2.6 times" in wild.finding.message
 
 
+def test_the_first_loss_of_a_single_prediction_may_be_high_by_chance():
+    three = TargetClasses((3,), certain=True, regression=False, known=True)
+    for predictions, expected in ((1, None), (320, "RNN303")):
+        assert code(check_loss_at_zero(math.log(3), 2.6, 0.97, three, COUNTS, predictions)) == expected
+
+
 @pytest.mark.parametrize(("name", "count"), COUNTS.items())
 def test_a_sum_names_what_it_is_over(name, count):
     found = check_loss_at_zero(count * UNIFORM, count * UNIFORM, 0.6, KNOWN, COUNTS)

@@ -51,6 +51,10 @@ class InitialLossThresholds:
     largest_first_ratio_of_large_weights: float = 1.25
     """Largest first loss in units of ln V if the output weights are large; chosen by eye."""
 
+    largest_chance: float = 3.0
+    """Standard deviations of the first loss by which it may be higher by chance, as in a test at 0.1 %. A prediction
+    from logits with a standard deviation of s has a loss with a standard deviation of about s."""
+
     likelihood_tolerance: float = 1e-3
     """Largest relative difference between a loss and a multiple of the mean negative log-likelihood: rounding errors
     of float32 and small penalties. Chosen by eye."""
@@ -159,7 +163,8 @@ class InitialLossDetector:
             reasons = dict.fromkeys(CODES, str(error))
         else:
             self.done = True
-            return check_loss_at_zero(at_zero, loss, weight_scale, classes, counts)
+            predictions = 1 if targets is None else max(1, targets.size)
+            return check_loss_at_zero(at_zero, loss, weight_scale, classes, counts, predictions)
         result = check_first_loss(loss, nll, weight_scale, classes, counts)
         self.done = result is not None
         result = result or CheckResult()
@@ -188,12 +193,18 @@ def check_softmax_once(loss: float, nll: float, twice: float | None, counts: Map
 
 
 def check_loss_at_zero(
-    at_zero: float, loss: float, weight_scale: float, classes: TargetClasses, counts: Mapping[str, float]
+    at_zero: float,
+    loss: float,
+    weight_scale: float,
+    classes: TargetClasses,
+    counts: Mapping[str, float],
+    predictions: float = math.inf,
 ) -> CheckResult:
     """Judge the loss with all parameters at zero, and the first loss in units of it.
 
-    ``weight_scale`` is that of :func:`~rnncallbacks.detectors.loss.output_weights.output_weight_scale`, and ``counts``
-    are the numbers of terms that the loss may be a sum over, by name.
+    ``weight_scale`` is that of :func:`~rnncallbacks.detectors.loss.output_weights.output_weight_scale`, ``counts`` are
+    the numbers of terms that the loss may be a sum over, by name, and ``predictions`` is how many targets it has: the
+    loss of few may be high by chance.
 
     Example
     -------
@@ -220,7 +231,8 @@ def check_loss_at_zero(
     if match.kind in ("sum", "divided twice"):
         finding = findings.summed_at_zero if match.kind == "sum" else findings.divided_twice
         return CheckResult(finding=finding(at_zero, match), checked={"RNN302": arithmetic})
-    return _check_height(loss, at_zero, weight_scale, "the loss with all parameters at zero", arithmetic)
+    chance = THRESHOLDS.largest_chance * weight_scale / math.sqrt(predictions)
+    return _check_height(loss, at_zero, weight_scale, "the loss with all parameters at zero", arithmetic, chance)
 
 
 def check_first_loss(
@@ -289,12 +301,17 @@ def _check_mean_likelihood(loss: float, weight_scale: float, classes: TargetClas
     )
 
 
-def _check_height(loss: float, uniform_loss: float, weight_scale: float, origin: str, compared: str) -> CheckResult:
-    """Judge the first loss of a mean negative log-likelihood; ``compared`` says how the function was identified."""
+def _check_height(
+    loss: float, uniform_loss: float, weight_scale: float, origin: str, compared: str, chance: float = 0.0
+) -> CheckResult:
+    """Judge the first loss of a mean negative log-likelihood; ``compared`` says how the function was identified.
+
+    ``chance`` is by how many nats the loss may be higher by chance, if the weights are not large.
+    """
     identified = dict.fromkeys(LOSS_CODES, compared)
     large = weight_scale > THRESHOLDS.large_weight_scale
     limit = THRESHOLDS.largest_first_ratio_of_large_weights if large else THRESHOLDS.largest_first_ratio
-    if loss <= limit * uniform_loss:
+    if loss <= limit * uniform_loss + (0.0 if large else chance):
         height = f"the first loss, {loss:.4g}, is {loss / uniform_loss:.3g} times that of a uniform prediction"
         return CheckResult(checked={**identified, "RNN303": height})
     finding = findings.large_initial_weights(loss, uniform_loss, weight_scale, origin)
