@@ -138,13 +138,24 @@ def test_a_result_that_decides_replaces_one_that_does_not():
     for code in ("RNN201", "RNN404", "RNN501", "RNN601"):
         diagnosis.cannot_check(code, "missing")
     for code in ("RNN201", "RNN404", "RNN501"):
-        diagnosis.cannot_tell(code, "undecided")
+        diagnosis.report_cannot_tell(code, "undecided")
     for code in ("RNN201", "RNN404"):
         diagnosis.check(code, "compared")
     diagnosis.add(alarm_of("RNN201"))
     assert diagnosis.passed == {"RNN404": "compared"}
-    assert diagnosis.undecided == {"RNN501": "undecided"}
+    assert diagnosis.cannot_tell == {"RNN501": "undecided"}
     assert diagnosis.not_checked == {"RNN601": "missing"}
+
+
+def test_a_code_that_passed_is_withdrawn_until_it_passes_again():
+    diagnosis = Diagnosis()
+    diagnosis.check("RNN201", "1 of 1 batches")
+    diagnosis.withdraw("RNN201", "rows no longer continue")
+    assert diagnosis.passed == {}
+    assert diagnosis.cannot_tell == {"RNN201": "rows no longer continue"}
+    diagnosis.check("RNN201", "3 of 3 batches")
+    assert diagnosis.passed == {"RNN201": "3 of 3 batches"}
+    assert diagnosis.cannot_tell == {}
 
 
 def test_the_latest_comparison_is_shown():

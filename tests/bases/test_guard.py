@@ -38,8 +38,18 @@ def test_codes_that_a_detector_checked_are_passed_unless_they_fire():
 def test_codes_whose_evidence_did_not_decide_have_its_reason():
     diagnosis = diagnosis_of(CheckResult(cannot_tell={"ACME1": "the loss is noisy"}, not_checked={"ACME2": "epochs"}))
     assert diagnosis.passed == {}
-    assert diagnosis.undecided == {"ACME1": "the loss is noisy"}
+    assert diagnosis.cannot_tell == {"ACME1": "the loss is noisy"}
     assert diagnosis.not_checked == {"ACME2": "epochs"}
+
+
+def test_codes_that_passed_are_withdrawn_when_a_result_says_so():
+    guard = ResultGuard(result=CheckResult())
+    with Run(plugins=[guard]) as run:
+        for epoch in run.epochs(2):
+            passed = {"ACME1": "3 of 3 batches", "ACME2": "1 of 1 epochs"}
+            guard.note(run, CheckResult(checked=passed) if epoch == 1 else CheckResult(withdrawn={"ACME1": "it broke"}))
+    assert run.diagnosis.passed == {"ACME2": "1 of 1 epochs"}
+    assert run.diagnosis.cannot_tell == {"ACME1": "it broke"}
 
 
 def test_codes_that_a_detector_could_not_check_have_its_reason():

@@ -31,7 +31,7 @@ def diagnosis():
     found.add(alarm("RNN402", "they vanish"))
     found.repairs.append(Repair(code="RNN501", what="learning rate x 0.5", epoch=1, step=2))
     found.check("RNN201", "3 of 3 batches")
-    found.cannot_tell("RNN601", "the loss is noisy")
+    found.report_cannot_tell("RNN601", "the loss is noisy")
     for code in ("RNN404", "RNN405"):
         found.cannot_check(code, "pass closure= to run.backward")
     found.cannot_check("ACME1", "no idea")

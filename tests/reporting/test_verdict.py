@@ -36,10 +36,10 @@ def test_the_verdict_on_nothing_found():
     found = Diagnosis()
     found.check("RNN201", "3 of 3 batches")
     found.check("RNN601", "3 of 3 batches")
-    found.cannot_tell("RNN502", "the loss is noisy")
+    found.report_cannot_tell("RNN502", "the loss is noisy")
     found.add(alarm("RNN402"))
     found.cannot_check("RNN404", "no closure")
-    assert verdict([found]) == "nothing fired: 2 checks passed, 1 note, 1 undecided, 1 not checked"
+    assert verdict([found]) == "nothing fired: 2 checks passed, 1 note, 1 cannot tell, 1 not checked"
 
 
 def test_what_one_run_could_not_check_and_another_did():

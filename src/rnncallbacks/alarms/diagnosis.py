@@ -145,7 +145,7 @@ class Diagnosis:
         self.repairs: list[Repair] = []
         self.selection = Selection()
         self._compared: dict[str, str] = {}
-        self._undecided: dict[str, str] = {}
+        self._cannot_tell: dict[str, str] = {}
         self._reasons: dict[str, str] = {}
 
     def add(self, alarm: Alarm) -> Alarm:
@@ -202,17 +202,25 @@ class Diagnosis:
         """
         self._compared[code] = compared
 
-    def cannot_tell(self, code: str, why: str) -> None:
-        """Record why the evidence for a code did not separate a fault from a healthy run. The latest reason is kept.
+    def report_cannot_tell(self, code: str, why: str) -> None:
+        """Record why the evidence for a code does not separate a fault from a healthy run. The latest reason is kept.
 
         It has no effect on a code that is checked or raised at another time of the run.
         """
-        self._undecided[code] = why
+        self._cannot_tell[code] = why
+
+    def withdraw(self, code: str, why: str) -> None:
+        """Take back that a code has passed, as what was compared before no longer holds, and record why.
+
+        The code passes again with the next :meth:`check`.
+        """
+        self._compared.pop(code, None)
+        self._cannot_tell[code] = why
 
     def cannot_check(self, code: str, why: str) -> None:
         """Record why a code cannot be checked, and what to do about it. The first reason is kept.
 
-        It has no effect on a code that is checked, raised or undecided at another time of the run.
+        It has no effect on a code that is raised, has passed or cannot be told at another time of the run.
         """
         self._reasons.setdefault(code, why)
 
@@ -222,14 +230,14 @@ class Diagnosis:
         return self._selected(self._compared, except_for=set())
 
     @property
-    def undecided(self) -> dict[str, str]:
-        """Why the evidence did not decide, for each code of which :meth:`cannot_tell` was called."""
-        return self._selected(self._undecided, except_for=self._compared.keys())
+    def cannot_tell(self) -> dict[str, str]:
+        """Why the evidence did not decide, for each code of which :meth:`report_cannot_tell` was called."""
+        return self._selected(self._cannot_tell, except_for=self._compared.keys())
 
     @property
     def not_checked(self) -> dict[str, str]:
         """The reason for each code that could not be checked."""
-        return self._selected(self._reasons, except_for=self._compared.keys() | self._undecided.keys())
+        return self._selected(self._reasons, except_for=self._compared.keys() | self._cannot_tell.keys())
 
     def _selected(self, results: Mapping[str, str], *, except_for: Set[str]) -> dict[str, str]:
         known = except_for | {alarm.code for alarm in self.alarms}
@@ -242,7 +250,7 @@ class Diagnosis:
         return {
             "alarms": [alarm.to_dict() for alarm in self.alarms],
             "passed": self.passed,
-            "cannot_tell": self.undecided,
+            "cannot_tell": self.cannot_tell,
             "not_checked": self.not_checked,
             "repairs": [attrs.asdict(repair) for repair in self.repairs],
         }
@@ -271,10 +279,10 @@ class Diagnosis:
             ]
         elif self.passed:
             lines.append(DiagnosisLine(f"checks passed: {len(self.passed)}"))
-        if self.undecided:
+        if self.cannot_tell:
             lines += [
                 DiagnosisLine("cannot tell: the evidence does not decide"),
-                *(DiagnosisLine(f"{_titled(code)}: {why}", 2) for code, why in self.undecided.items()),
+                *(DiagnosisLine(f"{_titled(code)}: {why}", 2) for code, why in self.cannot_tell.items()),
             ]
         if self.not_checked:
             lines.append(DiagnosisLine("not checked: evidence is missing"))
@@ -293,7 +301,7 @@ class Diagnosis:
         counts = {
             "consequences": len(self.alarms) - len(causes),
             "passed": len(self.passed),
-            "undecided": len(self.undecided),
+            "cannot tell": len(self.cannot_tell),
             "not checked": len(self.not_checked),
             "repairs": len(self.repairs),
         }

@@ -53,6 +53,8 @@ class CheckResult:
         zeros". Those that never fire have passed.
     cannot_tell:
         Codes whose evidence was there and did not separate a fault from a healthy run, each with the reason.
+    withdrawn:
+        Codes that may have passed before, and whose evidence has been contradicted since, each with the reason.
     not_checked:
         Codes whose evidence was missing, each with what was missing, or the line that provides it.
 
@@ -65,4 +67,5 @@ class CheckResult:
     finding: Finding | None = None
     checked: Mapping[str, str] = attrs.field(factory=dict)
     cannot_tell: Mapping[str, str] = attrs.field(factory=dict)
+    withdrawn: Mapping[str, str] = attrs.field(factory=dict)
     not_checked: Mapping[str, str] = attrs.field(factory=dict)

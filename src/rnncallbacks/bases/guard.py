@@ -20,7 +20,7 @@ class Guard:
     """Examines a run and raises alarms; a guard derives from this class, lists its ``codes`` and implements hooks.
 
     For each code, a guard calls ``run.diagnosis.check(code, compared)`` once it has compared its evidence,
-    ``run.diagnosis.cannot_tell(code, why)`` if the comparison did not decide, or ``run.diagnosis.cannot_check(code,
+    ``run.diagnosis.report_cannot_tell(code, why)`` if the comparison did not decide, or ``run.diagnosis.cannot_check(code,
     why)`` if evidence is missing. At the end of the run, the base reports each code for which none was called.
 
     The guards of the library are defined with ``on_setattr=attrs.setters.NO_OP``: they assign state in every batch, and
@@ -54,7 +54,9 @@ class Guard:
         for code, compared in result.checked.items():
             run.diagnosis.check(code, compared)
         for code, why in result.cannot_tell.items():
-            run.diagnosis.cannot_tell(code, why)
+            run.diagnosis.report_cannot_tell(code, why)
+        for code, why in result.withdrawn.items():
+            run.diagnosis.withdraw(code, why)
         for code, why in result.not_checked.items():
             run.diagnosis.cannot_check(code, why)
 

@@ -182,7 +182,7 @@ def _repairs(run: RunFolder) -> str:
 def _checks(run: RunFolder) -> str:
     reasons = run.diagnosis.not_checked
     passed = _with_reasons(run.diagnosis.passed)
-    undecided = _with_reasons(run.diagnosis.undecided)
+    cannot_tell = _with_reasons(run.diagnosis.cannot_tell)
     # One line added to a script often enables several checks, so checks that lack the same thing stand together.
     missing = [
         f"<li>{escape(why)}" + "".join(f'<span class="why">{_code(code)}</span>' for code in codes) + "</li>"
@@ -191,7 +191,7 @@ def _checks(run: RunFolder) -> str:
     ]
     lists = [
         _check_list("passed", "good", passed),
-        _check_list("cannot tell", "", undecided),
+        _check_list("cannot tell", "", cannot_tell),
         _check_list("not checked", "", missing),
     ]
     if not any(lists):

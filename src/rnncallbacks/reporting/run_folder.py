@@ -69,7 +69,7 @@ def _diagnosis(path: Path) -> tuple[Diagnosis, str | None]:
         for code, compared in found["passed"].items():
             diagnosis.check(str(code), str(compared))
         for code, why in found["cannot_tell"].items():
-            diagnosis.cannot_tell(str(code), str(why))
+            diagnosis.report_cannot_tell(str(code), str(why))
         for code, why in found["not_checked"].items():
             diagnosis.cannot_check(str(code), str(why))
         for repair in found["repairs"]:

@@ -26,11 +26,11 @@ def verdict(diagnoses: Iterable[Diagnosis]) -> str:
         return f"{counted(len(causes), 'cause')} found: {named}; to read more: rnncallbacks explain {more}"
     passed = {code for one in known for code in one.passed}
     notes = {alarm.code for one in known for alarm in one.alarms}
-    undecided = {code for one in known for code in one.undecided} - passed - notes
-    missing = {code for one in known for code in one.not_checked} - passed - notes - undecided
+    cannot_tell = {code for one in known for code in one.cannot_tell} - passed - notes
+    missing = {code for one in known for code in one.not_checked} - passed - notes - cannot_tell
     words = [f"{counted(len(passed), 'check')} passed"]
     words += [f"{counted(len(notes), 'note')}"] * bool(notes)
-    words += [f"{len(undecided)} undecided"] * bool(undecided)
+    words += [f"{len(cannot_tell)} cannot tell"] * bool(cannot_tell)
     words += [f"{len(missing)} not checked"] * bool(missing)
     return f"nothing fired: {', '.join(words)}" if passed or notes else "nothing was checked"
 

@@ -36,4 +36,4 @@ def test_targets_that_wrap_around_are_named_and_the_stream_is_left_alone(rolled,
     if rolled:
         assert diagnosis.alarms[0].cause == "targets wrap around at the end of each row"
         assert "in 12 of 12 rows" in diagnosis.alarms[0].message
-        assert "RNN201" in diagnosis.undecided
+        assert "RNN201" in diagnosis.cannot_tell

@@ -380,7 +380,7 @@ def test_where_nothing_tells_the_order_nothing_is_said():
     run = Script(tags, shows=()).run(unrelated())
     assert codes(run) == []
     assert "RNN201" not in run.diagnosis.passed
-    assert "do not show whether rows continue" in run.diagnosis.undecided["RNN201"]
+    assert "do not show whether rows continue" in run.diagnosis.cannot_tell["RNN201"]
     assert codes(Script(opaque).run(unrelated())) == []
     observing = Script(opaque, observed=("inputs",)).run(unrelated())
     assert codes(observing) == LEAK

@@ -214,8 +214,8 @@ def test_a_report_that_nothing_explains_is_not_passed_because_another_is_right()
     run = train({"train": lambda losses, raw: 0.1234 * sum(losses) / len(losses), "val": mean})
     assert codes(run) == []
     assert list(run.diagnosis.passed) == []
-    assert set(run.diagnosis.undecided) == {"RNN101", "RNN102"}
-    for why in run.diagnosis.undecided.values():
+    assert set(run.diagnosis.cannot_tell) == {"RNN101", "RNN102"}
+    for why in run.diagnosis.cannot_tell.values():
         assert why.startswith("what run.log(train_loss=...) reports is neither a mean of the batch losses nor ")
 
 
@@ -437,7 +437,7 @@ def test_what_was_not_reported_is_not_checked(make_trainer, caplog):
     assert one.diagnosis.passed["RNN101"].startswith("the reported train loss with the ")
     assert list(one.diagnosis.not_checked) == ["RNN102"]
     other = train({"train": HEALTHY["perplexity"]})
-    assert "neither a mean of the batch losses" in other.diagnosis.undecided["RNN101"]
+    assert "neither a mean of the batch losses" in other.diagnosis.cannot_tell["RNN101"]
     with caplog.at_level(logging.INFO), Run(plugins=[LossReportGuard()]) as empty:
         pass
     assert empty.alarms == []

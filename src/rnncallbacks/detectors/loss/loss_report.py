@@ -136,8 +136,8 @@ class LossReportDetector:
             return CheckResult(checked=checked, not_checked=NOT_REPORTED)
         what = f"what run.log({unexplained[0]}_loss=...) reports"
         why = f"{what} is neither a mean of the batch losses nor explained by a known count"
-        undecided = dict.fromkeys(("RNN101", "RNN102") if len(reports) > 1 else ("RNN101",), why)
-        return CheckResult(checked=checked, cannot_tell=undecided, not_checked=NOT_REPORTED)
+        cannot_tell = dict.fromkeys(("RNN101", "RNN102") if len(reports) > 1 else ("RNN101",), why)
+        return CheckResult(checked=checked, cannot_tell=cannot_tell, not_checked=NOT_REPORTED)
 
     def _finding(
         self, reports: Mapping[str, float], right: list[str], wrong: Mapping[str, Denominator]

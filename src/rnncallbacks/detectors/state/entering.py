@@ -107,7 +107,7 @@ class StateLeakDetector:
         agreement = phase.shift.agreement or 1.0
         if entered.undecided or any(one.rows and not one.are_contiguous(agreement) for one in counts):
             reason = f"the state of an earlier batch entered {entered.carried} batches of {phase.name}, and {why}"
-            return CheckResult(cannot_tell={"RNN201": reason})
+            return CheckResult(withdrawn={"RNN201": reason})
         return CheckResult(checked={"RNN201": f"in {phase.name}, {entered.text(why)}"})
 
     def end_epoch(self, phase: PhaseHistory) -> CheckResult:

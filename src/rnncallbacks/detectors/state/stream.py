@@ -59,12 +59,12 @@ class ForgottenStreamDetector:
         self._count(current, order, current.ends.batch_size)
         counts = self._counts
         rows = f"{counts.continuing} of {counts.rows} rows of {counts.batches} training batches that zeros entered"
-        undecided = counts.continuing == counts.rows
+        cannot_tell = counts.continuing == counts.rows
         result = {"RNN203": f"{rows} continue the row before"}
         return CheckResult(
             finding=self._judge(self.thresholds.batches),
-            checked={} if undecided else result,
-            cannot_tell=result if undecided else {},
+            checked={} if cannot_tell else result,
+            withdrawn=result if cannot_tell else {},
         )
 
     def end_epoch(self) -> CheckResult:

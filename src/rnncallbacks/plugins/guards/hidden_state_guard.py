@@ -122,5 +122,5 @@ class HiddenStateGuard(Guard):
             run.diagnosis.cannot_check(code, PASS_THE_ENTERING_STATE)
         elif not phase.shows_sequences:
             run.diagnosis.cannot_check(code, PASS_THE_ORDER)
-        elif code not in run.diagnosis.undecided:
-            run.diagnosis.cannot_tell(code, THE_ORDER_IS_NOT_SEEN)
+        elif code not in run.diagnosis.cannot_tell:
+            run.diagnosis.report_cannot_tell(code, THE_ORDER_IS_NOT_SEEN)
