@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from rnncallbacks.alarms.alarm import make_alarm
 from rnncallbacks.alarms.catalogue import CATALOGUE
-from rnncallbacks.alarms.diagnosis import Diagnosis, Repair, Selection
+from rnncallbacks.alarms.diagnosis import Diagnosis, Repair
+from rnncallbacks.alarms.finding import Finding
+from rnncallbacks.alarms.selection import Selection
 from rnncallbacks.errors import OptionError
 
 codes = st.sampled_from(list(CATALOGUE))
@@ -156,6 +158,15 @@ def test_a_code_that_passed_is_withdrawn_until_it_passes_again():
     diagnosis.check("RNN201", "3 of 3 batches")
     assert diagnosis.passed == {"RNN201": "3 of 3 batches"}
     assert diagnosis.cannot_tell == {}
+
+
+def test_a_later_finding_may_be_less_severe():
+    diagnosis = diagnosis_of("RNN602")
+    diagnosis.revise(Finding("RNN602", "it came back", {"loss": 1.0}, severity="info", cause="a rise that healed"))
+    diagnosis.revise(Finding("RNN501", "never raised", {}))
+    (note,) = diagnosis.alarms
+    assert (note.severity, note.message, note.cause, note.count) == ("info", "it came back", "a rise that healed", 1)
+    assert dict(note.evidence) == {"loss": 1.0}
 
 
 def test_the_latest_comparison_is_shown():

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from rnncallbacks.alarms.alarm import AlarmRaised
-from rnncallbacks.alarms.diagnosis import Repair, Selection
+from rnncallbacks.alarms.diagnosis import Repair
+from rnncallbacks.alarms.selection import Selection
 from rnncallbacks.arrays import FlatArrays
 from rnncallbacks.core.hookspecs import HOOKS, hookimpl
 from rnncallbacks.core.run import Run

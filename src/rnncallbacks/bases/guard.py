@@ -20,8 +20,9 @@ class Guard:
     """Examines a run and raises alarms; a guard derives from this class, lists its ``codes`` and implements hooks.
 
     For each code, a guard calls ``run.diagnosis.check(code, compared)`` once it has compared its evidence,
-    ``run.diagnosis.report_cannot_tell(code, why)`` if the comparison did not decide, or ``run.diagnosis.cannot_check(code,
-    why)`` if evidence is missing. At the end of the run, the base reports each code for which none was called.
+    ``run.diagnosis.report_cannot_tell(code, why)`` if the comparison did not decide, ``run.diagnosis.withdraw(code,
+    why)`` if later evidence contradicts an earlier comparison, or ``run.diagnosis.cannot_check(code, why)`` if evidence
+    is missing. At the end of the run, the base reports each code for which none was called.
 
     The guards of the library are defined with ``on_setattr=attrs.setters.NO_OP``: they assign state in every batch, and
     attrs would look for validators at each assignment, which takes longer than some of the checks.

@@ -672,3 +672,81 @@ def test_what_was_compared_is_told_and_what_was_not_is_not_passed(play):
     assert list(short.passed) == ["RNN403"]
     assert short.not_checked["RNN602"] == "the run was too short: a rise needs at least 40 training batches"
     assert "at least 51 training batches" in short.not_checked["RNN605"]
+
+
+# --- order of the batches -----------------------------------------------------------------------------------------
+
+
+def fit_line(xs, ys, epochs, *, closure=False, rate=0.05, rate_from=(10**9, 1.0), plugin=None):
+    """Fits y = w x by gradient descent, batch by batch in the given order; from some step on with another rate."""
+    params = {"w": np.array([0.0]), "c": np.array([0.0]), "unused": np.full(50, 1.0)}
+    with Run(params, plugins=[plugin or DivergenceAlarm(window=20)], learning_rate=rate) as run:
+        for _ in run.epochs(epochs):
+            for x, y in run.batches(list(zip(xs, ys, strict=True))):
+
+                def loss_of(x=x, y=y):
+                    return float(np.mean((params["w"] * x + params["c"] - y) ** 2))
+
+                errors = params["w"] * x + params["c"] - y
+                grads = {"w": np.array([2.0 * np.mean(errors * x)]), "c": np.array([2.0 * np.mean(errors)])}
+                grads["unused"] = np.zeros(50)
+                run.backward(loss_of(), grads, closure=loss_of if closure else None)
+                step, other = rate_from
+                for name in params:
+                    params[name] -= (other if run.step >= step else rate) * grads[name]
+    return run
+
+
+def noisy_line(noise, seed=0, batches=80):
+    rng = np.random.default_rng(seed)
+    xs = rng.normal(1.0, 1.0, size=(batches, 8))
+    return xs, 2.0 * xs + 1.0 + rng.normal(size=xs.shape) * np.reshape(noise, (-1, 1))
+
+
+@pytest.mark.parametrize("closure", [False, True], ids=["losses", "closure"])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("order", ["noisier", "growing", "new range"])
+def test_batches_that_become_harder_are_named_and_nobody_is_stopped(order, seed, closure):
+    xs, ys = noisy_line(np.linspace(0.0, 3.0, 80) if order == "noisier" else 0.3, seed)
+    if order == "growing":
+        ys = ys * np.exp(np.arange(80) / 25)[:, None]
+    if order == "new range":
+        ys = np.where(np.arange(80)[:, None] < 40, ys, 9.0 - 3.0 * xs)
+    alarm = DivergenceAlarm(window=20, divergence_action="stop")
+    run = fit_line(xs, ys, 4, closure=closure, plugin=alarm)
+    assert run.stop_reason is None
+    rises = [found for found in run.alarms if found.code == "RNN602"]
+    assert [(found.severity, found.cause) for found in rises] in (
+        [],
+        [("info", "batches become harder in their order")],
+    )
+    for found in rises:
+        assert found.message.startswith("the order of the batches raises the loss: the median of the last ")
+
+
+@pytest.mark.parametrize("closure", [False, True], ids=["losses", "closure"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_rate_that_destroys_what_was_learned_is_told_below_the_first_loss_too(seed, closure):
+    xs, ys = noisy_line(0.3, seed)
+    run = fit_line(xs, ys, 4, closure=closure, rate_from=(120 + seed, 0.45))
+    assert codes(run)[:1] in (["RNN602"], ["RNN605"])
+    (rise,) = [found for found in run.alarms if found.code == "RNN602"]
+    assert rise.severity == "error"
+    assert rise.step >= 120
+    if closure:
+        assert "with the parameters of the best batches, the loss of the last " in rise.message
+
+
+def test_a_run_that_recovers_by_itself_is_a_note_afterwards(play):
+    learned = noisy(np.concatenate([np.full(5, 4.0), np.full(95, 1.0)]), 0.05, 0)
+    risen, back = noisy(np.full(60, 5.0), 0.05, 1), noisy(np.full(150, 1.0), 0.05, 2)
+    rise = next(found for found in play([DivergenceAlarm()], [[*learned, *risen]]).alarms if found.code == "RNN602")
+    assert rise.severity == "error"
+    healed = play([DivergenceAlarm()], [[*learned, *risen, *back]])
+    (note,) = [found for found in healed.alarms if found.code == "RNN602"]
+    assert (note.severity, note.step) == ("info", rise.step)
+    assert note.message.startswith("the loss rose from 1.0")
+    assert " and came back: the median of the last 50 losses is 1.0" in note.message
+    again = play([DivergenceAlarm()], [[*learned, *risen, *back, *noisy(np.full(60, 20.0), 0.05, 3)]])
+    (worse,) = [found for found in again.alarms if found.code == "RNN602"]
+    assert (worse.severity, worse.count) == ("error", 2)

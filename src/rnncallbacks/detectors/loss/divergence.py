@@ -7,12 +7,13 @@ median absolute deviation (MAD) and shares of pairs do not.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
 from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.core.plugin_state import reset_state, state_field
+from rnncallbacks.detectors.loss.rise_cause import Rise, RiseCause
 from rnncallbacks.detectors.progress.statistics import (
     MAD_TO_STANDARD_DEVIATION,
     mann_kendall_z,
@@ -49,8 +50,8 @@ class DivergenceThresholds:
     """Largest rise, in units of the margin ``max_rise`` times the first loss, at which a run has recovered."""
 
     below_first_factor: float = 2.0
-    """Smallest rise, in units of that margin, while the loss is below the first one: the network still knows something,
-    and the data may have become harder."""
+    """Smallest rise, in units of that margin, while the loss is below the first one and nothing shows the cause of the
+    rise: the network still knows something, and the data may have become harder."""
 
     jump_ratio: float = 4.0
     """Smallest ratio of the tenth percentile of the losses after the first one to the first loss, if the first update
@@ -67,14 +68,7 @@ class DivergenceThresholds:
     """Factor by which the largest excess shrinks with each batch: half of it is forgotten after 693 batches."""
 
 
-@attrs.frozen
-class _Rise:
-    """``statistic`` of the recent losses is ``value``, and ``reference_statistic`` was ``reference``."""
-
-    statistic: str
-    value: float
-    reference_statistic: str
-    reference: float
+UNKNOWN_CAUSE = RiseCause("unknown")
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -98,6 +92,8 @@ class DivergenceDetector:
     ----------
     windows_compared, spikes_compared:
         The number of windows compared with the best one, and of losses compared with the median before them.
+    best_end:
+        The number of the last batch of the best window, from 1; 0 before there is one.
 
     Example
     -------
@@ -117,6 +113,7 @@ class DivergenceDetector:
     thresholds: DivergenceThresholds = DivergenceThresholds()
     windows_compared: int = state_field(0)
     spikes_compared: int = state_field(0)
+    best_end: int = state_field(0)
     _first: float = state_field(0.0)
     _median: float = state_field(0.0)
     _deviation: float = state_field(0.0)
@@ -128,6 +125,7 @@ class DivergenceDetector:
     _largest_excess: float = state_field(0.0)
     _excursion: float = state_field(0.0)
     _recovered_rise: float = state_field(0.0)
+    _diverged: Rise | None = state_field(None)
 
     @property
     def shortest_window(self) -> int:
@@ -138,13 +136,31 @@ class DivergenceDetector:
         """Forget all losses, as after parameters were put back."""
         reset_state(self)
 
-    def check(self, loss: float) -> Iterator[Finding]:
-        """Take in the loss of the next training batch; yield a spike, and the rise that it completes."""
+    def check(
+        self, loss: float, cause_of: Callable[[Rise], RiseCause] = lambda rise: UNKNOWN_CAUSE
+    ) -> Iterator[Finding]:
+        """Take in the loss of the next training batch; yield a spike, and the rise or the recovery that it completes.
+
+        ``cause_of`` judges a rise. If its cause is unknown, a large one is a divergence.
+        """
         if self._is_spike(loss):
             yield self._spike_finding(loss)
+        recovered_from = self._diverged
         rise = self._follow(loss)
-        if rise is not None:
-            yield self._rise_finding(rise)
+        if rise is not None and self._diverged is None:
+            yield from self.conclude(rise, cause_of(rise))
+        elif recovered_from is not None and self._diverged is None:
+            yield self._recovery_finding(recovered_from)
+
+    def conclude(self, rise: Rise, cause: RiseCause) -> Iterator[Finding]:
+        """The finding of a rise whose cause was judged, if there is one."""
+        if self._diverged is not None:
+            return
+        if cause.kind == "order":
+            yield self._order_finding(rise, cause)
+        elif cause.kind == "divergence" or (cause.kind == "unknown" and rise.is_large):
+            self._diverged = rise
+            yield self._rise_finding(rise, cause)
 
     def _is_spike(self, loss: float) -> bool:
         if self._batches < self.window:
@@ -159,7 +175,7 @@ class DivergenceDetector:
         self._largest_excess = max(self.thresholds.excess_decay * self._largest_excess, excess)
         return excess > max(limits)
 
-    def _follow(self, loss: float) -> _Rise | None:
+    def _follow(self, loss: float) -> Rise | None:
         if self._batches == 0:
             self._first = self._median = loss
         self._batches += 1
@@ -175,7 +191,7 @@ class DivergenceDetector:
             return None
         return self._compare(min(self._batches // 2, self.window), margin)
 
-    def _compare(self, count: int, margin: float) -> _Rise | None:
+    def _compare(self, count: int, margin: float) -> Rise | None:
         """Compare the last ``count`` losses with the best window."""
         limits, window = self.thresholds, self.window
         recent = sorted(self._recent[-window:])
@@ -190,7 +206,7 @@ class DivergenceDetector:
         earlier, now = self._recent[-count - window : -count], self._recent[-count:]
         before, value = _quantile(sorted(earlier), 0.5), _quantile(sorted(now), 0.5)
         if before < self._best:
-            self._best, self._best_losses = before, earlier
+            self._best, self._best_losses, self.best_end = before, earlier, self._batches - count
         medians = self._window_medians
         if self._batches % window == 0:
             self._window_medians = [*medians[1 - limits.remembered_windows :], value]
@@ -198,10 +214,10 @@ class DivergenceDetector:
         if rise < limits.recovery_share * margin:
             self._recovered_rise = max(self._recovered_rise, self._excursion)
             self._excursion = 0.0
+            self._diverged = None
             return None
         self._excursion = max(self._excursion, rise)
-        needed = margin if value > self._first else limits.below_first_factor * margin
-        if rise <= max(needed, limits.recovered_rise_factor * self._recovered_rise):
+        if rise <= max(margin, limits.recovered_rise_factor * self._recovered_rise):
             return None
         if len(medians) >= limits.noise_windows and rise <= limits.window_noise_factor * noise_deviation(medians):
             return None
@@ -210,22 +226,24 @@ class DivergenceDetector:
         if mann_kendall_z(now[count // 2 :]) < limits.falling_trend:
             return None
         best = f"that of the best {len(earlier)} before"
-        return _Rise(f"the median of the last {count} losses", value, best, self._best)
+        is_large = value > self._first or rise > limits.below_first_factor * margin
+        statistic = f"the median of the last {count} losses"
+        return Rise(statistic, value, best, self._best, count=count, best_end=self.best_end, is_large=is_large)
 
-    def _jump(self, margin: float) -> _Rise | None:
+    def _jump(self, margin: float) -> Rise | None:
         """The rise that the first update caused: the first loss lies far below the window after it."""
         first, after = self._recent[0], sorted(self._recent[1:])
         count = len(after)
         spread = _quantile(after, 0.75) - _quantile(after, 0.25)
         if after[0] - first > max(margin, spread):
-            return _Rise(f"the lowest of {count} losses", after[0], "the first", first)
+            return Rise(f"the lowest of {count} losses", after[0], "the first", first, count=count, best_end=0)
         low, high = _quantile(after, 0.1), _quantile(after, 0.9)
         far = first > 0.0 and low - first > margin and low > self.thresholds.jump_ratio * first
         if far and math.log(low / first) > self.thresholds.jump_spread_factor * math.log(high / low):
-            return _Rise(f"the tenth percentile of {count} losses", low, "the first", first)
+            return Rise(f"the tenth percentile of {count} losses", low, "the first", first, count=count, best_end=0)
         return None
 
-    def _rise_finding(self, rise: _Rise) -> Finding:
+    def _rise_finding(self, rise: Rise, cause: RiseCause) -> Finding:
         share = (rise.value - rise.reference) / abs(self._first) if self._first else math.inf
         message = (
             f"the loss rose from {rise.reference:.6g} to {rise.value:.6g} and does not fall: {rise.statistic} is "
@@ -234,12 +252,34 @@ class DivergenceDetector:
         )
         return Finding(
             "RNN602",
-            message,
+            f"{message}; {cause.shown_by}" if cause.shown_by else message,
             {"loss": rise.value, "best": rise.reference, "first": self._first},
             remedy=(
                 f"go back to the parameters that had a loss of {rise.reference:.4g}; lower the learning rate, and clip "
                 "gradients (gradient_clipping)"
             ),
+        )
+
+    def _order_finding(self, rise: Rise, cause: RiseCause) -> Finding:
+        return Finding(
+            "RNN602",
+            f"the order of the batches raises the loss: {rise.statistic} is {rise.value:.6g}, "
+            f"{rise.reference_statistic} {rise.reference:.6g}; {cause.shown_by}",
+            {"loss": rise.value, "best": rise.reference, "first": self._first},
+            severity="info",
+            cause="batches become harder in their order",
+            remedy="shuffle the batches, unless their order has a purpose, as in a curriculum or a series in time",
+        )
+
+    def _recovery_finding(self, rise: Rise) -> Finding:
+        return Finding(
+            "RNN602",
+            f"the loss rose from {rise.reference:.6g} to {rise.value:.6g} and came back: the median of the last "
+            f"{min(self._batches, self.window)} losses is {self._median:.6g}",
+            {"loss": self._median, "best": rise.reference, "first": self._first, "highest": rise.value},
+            severity="info",
+            cause="divergence that healed",
+            remedy="if it recurs, lower the learning rate and clip gradients (gradient_clipping)",
         )
 
     def _spike_finding(self, loss: float) -> Finding:

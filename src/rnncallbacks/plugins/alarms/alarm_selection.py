@@ -8,7 +8,7 @@ import attrs
 
 from rnncallbacks import options
 from rnncallbacks.alarms.catalogue import Severity
-from rnncallbacks.alarms.diagnosis import Selection
+from rnncallbacks.alarms.selection import Selection
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.errors import OptionError
 

@@ -13,6 +13,7 @@ from rnncallbacks.arrays import all_finite
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss.divergence import DivergenceDetector
+from rnncallbacks.detectors.loss.rise_cause import RiseCauses
 from rnncallbacks.detectors.nonfinite import find_non_finite
 from rnncallbacks.detectors.nonfinite_finding import non_finite_finding
 
@@ -33,11 +34,12 @@ class DivergenceAlarm:
       non-finite value, among inputs, entering state, parameters, hidden states, logits, targets, loss and gradients, as
       far as the script shows them: ``run.observe(hidden_states=..., logits=...)``.
     - RNN602: the median of the last ``window`` losses is higher than that of the best ``window`` batches before them by
-      more than :math:`\mathrm{max\_rise}\,|\ell_1|`, with :math:`\ell_1` the first loss, and by more than twice that
-      while it is below the first loss. In 85% of the pairs of a recent loss and one of the best window the recent one
-      is higher, so that heavy tails do not count; the recent losses are not falling; and the run did not recover from
-      such a rise before, as it does where documents differ. Or the losses after the first one lie far above it: the
-      first update destroyed the network.
+      more than :math:`\mathrm{max\_rise}\,|\ell_1|`, with :math:`\ell_1` the first loss. In 85% of the pairs of a
+      recent loss and one of the best window the recent one is higher, so that heavy tails do not count; the recent
+      losses are not falling; and the run did not recover from such a rise before, as it does where documents differ.
+      Or the losses after the first one lie far above it: the first update destroyed the network.
+      :class:`~rnncallbacks.detectors.loss.rise_cause.RiseCauses` tells divergence from batches that become harder in
+      their order; those are a note. So is a divergence from which the run recovers.
     - RNN605: one loss lies above the median of the last ``window`` by more than ``spike`` deviations, by more than
       :math:`\mathrm{max\_rise}\,|\ell_1|`, and by three times the largest excess before it. The severity is "info" and
       the run goes on, whatever ``action`` is.
@@ -82,8 +84,10 @@ class DivergenceAlarm:
             takes_self=True,
         )
     )
+    _causes: RiseCauses = state_field(factory=RiseCauses)
     _repairs: int = state_field(0)
     _raised: list[str] = state_field(factory=list)
+    _noted: bool = state_field(False)
     _losses: int = state_field(0)
     _gradients: int = state_field(0)
 
@@ -94,8 +98,7 @@ class DivergenceAlarm:
         self._gradients += 1
         if math.isfinite(loss) and (math.isfinite(grads.norm) or all_finite(grads.arrays)):
             self._restart_after_repair(run)
-            for finding in self._detector.check(loss):
-                self._raise_once(run, finding)
+            self._judge_loss(run, batch, loss)
             return
         if batch.skipped:  # the script, or a plugin before this one, has dealt with it
             return
@@ -114,6 +117,7 @@ class DivergenceAlarm:
 
     @hookimpl(tryfirst=True)
     def on_epoch_end(self, run: Run) -> None:
+        self._causes.batches.end_epoch()
         self._report_compared(run)
 
     @hookimpl(tryfirst=True)
@@ -123,6 +127,18 @@ class DivergenceAlarm:
         too_few = "the run was too short: {} needs at least {} training batches"
         run.diagnosis.cannot_check("RNN602", too_few.format("a rise", 2 * self._detector.shortest_window))
         run.diagnosis.cannot_check("RNN605", too_few.format("a spike", self.window + 1))
+
+    def _judge_loss(self, run: Run, batch: Batch, loss: float) -> None:
+        detector, causes = self._detector, self._causes
+        causes.add(batch, loss, run.params)
+        best_end = detector.best_end
+        for finding in detector.check(loss, lambda rise: causes.judge(rise, batch, run.params)):
+            self._raise_once(run, finding)
+        if detector.best_end != best_end:
+            causes.parameters.choose(detector.best_end - detector.window // 5)
+        answer = causes.ask(batch, run.params)
+        for finding in () if answer is None else detector.conclude(*answer):
+            self._raise_once(run, finding)
 
     def _report_compared(self, run: Run) -> None:
         detector = self._detector
@@ -155,13 +171,34 @@ class DivergenceAlarm:
         if len(repairs) != self._repairs:
             if any(repair.code != "RNN403" for repair in repairs[self._repairs :]):
                 self._detector.restart()
+                self._causes = RiseCauses()
                 self._raised = [code for code in self._raised if code != "RNN602"]
             self._repairs = len(repairs)
 
     def _raise_once(self, run: Run, finding: Finding) -> None:
-        if finding.code not in self._raised:
-            self._raised.append(finding.code)
-            self._raise(run, finding, self.divergence_action if finding.code == "RNN602" else "warn")
+        if finding.code != "RNN602":
+            if finding.code not in self._raised:
+                self._raised.append(finding.code)
+                self._raise(run, finding, "warn")
+        elif finding.severity is None:
+            if "RNN602" not in self._raised:
+                self._raised.append("RNN602")
+                self._noted = True
+                self._raise(run, finding, self.divergence_action)
+        elif "RNN602" in self._raised:
+            self._raised.remove("RNN602")
+            run.diagnosis.revise(finding)
+        elif not self._noted:
+            self._noted = True
+            self._raise(run, finding, "warn")
 
     def _raise(self, run: Run, finding: Finding, action: Action) -> None:
-        run.raise_alarm(finding.code, finding.message, evidence=finding.evidence, remedy=finding.remedy, action=action)
+        run.raise_alarm(
+            finding.code,
+            finding.message,
+            evidence=finding.evidence,
+            cause=finding.cause,
+            remedy=finding.remedy,
+            severity=finding.severity,
+            action=action,
+        )
