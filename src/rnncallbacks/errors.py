@@ -90,6 +90,21 @@ def closest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {matches[0]!r}?" if matches else ""
 
 
+def shown(value: object, longest: int = 200) -> str:
+    """The value as Python writes it, cut to ``longest`` characters.
+
+    Example
+    -------
+    >>> shown("a word"), shown([1] * 100, longest=12)
+    ("'a word'", '[1, 1, 1, 1,...')
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # an integer with more digits than Python writes
+        text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
 def one_line(error: BaseException) -> str:
     """The message of an error on one line, followed by its hint.
 

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rnncallbacks.errors import OptionError, closest
+from rnncallbacks.errors import OptionError, closest, shown
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
@@ -108,9 +108,9 @@ def as_path(value: Any) -> Any:
 
 def path(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
     """The validator for a path, with the converter :func:`as_path`."""
-    if not isinstance(value, Path):
+    if not isinstance(value, Path) or "\0" in str(value):
         raise _refusal(owner, field, "a path", value)
 
 
 def _refusal(owner: Any, field: attrs.Attribute[Any], expected: str, value: Any, hint: str = "") -> OptionError:
-    return OptionError(f"{type(owner).__name__}: {field.name}: expected {expected}, got {value!r}", hint=hint)
+    return OptionError(f"{type(owner).__name__}: {field.name}: expected {expected}, got {shown(value)}", hint=hint)

@@ -74,7 +74,7 @@ def test_the_listing_says_what_is_enabled_and_why(install, monkeypatch):
 def test_the_listing_shows_a_broken_plugin_and_a_contested_name_beside_all_others(install):
     install("acme-broken", {"broken": "acme_broken:Broken"}, acme_broken="import nowhere_to_be_found")
     install("acme-rival", {"progress": "acme_rival:Progress"})
-    shown = " ".join(call("plugins").output.split())
+    shown = " ".join(call("plugins", "-v").output.split())
     assert "broken acme-broken 1.0 failed plugin 'broken' of acme-broken 1.0 cannot be loaded" in shown
     assert "No module named 'nowhere_to_be_found'" in shown
     assert "progress acme-rival 1.0 failed plugin 'progress' is claimed by two distributions" in shown
@@ -86,3 +86,23 @@ def test_hooks_are_listed_in_the_order_of_the_loop():
         if line.strip().startswith("hooks"):
             hooks = re.findall(r"on_\w+", line)
             assert hooks == sorted(hooks, key=list(HOOKS).index)
+
+
+IMPORTED = "from pathlib import Path; Path('imported').write_text('')"
+
+
+@pytest.mark.parametrize("how", ["unlisted", "switch", "variable", "table"])
+def test_the_listing_imports_no_foreign_plugin_that_is_not_enabled(install, monkeypatch, tmp_path, how):
+    monkeypatch.chdir(tmp_path)
+    install("acme-loud", {"loud": "acme_loud:Loud"}, acme_loud=IMPORTED)
+    arguments = ["-p", "no:loud"] if how == "switch" else []
+    if how == "variable":
+        monkeypatch.setenv("RNNCALLBACKS_DISABLE", "loud")
+    if how == "table":
+        (tmp_path / "rnncallbacks.toml").write_text("[plugins.loud]\nenabled = false\n")
+    shown = " ".join(call("plugins", *arguments).output.split())
+    assert f"loud acme-loud 1.0 {'not enabled' if how == 'unlisted' else 'disabled'}" in shown
+    assert "not imported" in shown
+    assert not (tmp_path / "imported").exists()
+    call("plugins", "-v", *arguments)
+    assert (tmp_path / "imported").exists() == (how == "unlisted")

@@ -122,7 +122,11 @@ def test_the_two_reserved_keys_have_types(table, expected):
     ("content", "expected"),
     [
         ({"plugin": {}}, "configuration: 'plugin': there is no such key; did you mean 'plugins'?"),
-        ({"select": []}, "configuration: 'select': there is no such key; expected [plugins.NAME]"),
+        (
+            {"select": []},
+            "configuration: 'select': there is no such key; options belong into [plugins.NAME], or [train] for those "
+            "of the command train",
+        ),
         ({"progress": {}}, "configuration: 'progress': there is no such key; did you mean [plugins.progress]?"),
     ],
 )
@@ -408,3 +412,32 @@ def test_a_plugin_that_exits_when_it_is_made_is_a_problem_of_its_table(install):
     (problem,) = problems_of({"plugins": {"licensed": {}}})
     assert "[plugins.licensed]" in problem
     assert "no licence" in problem
+
+
+@pytest.mark.parametrize("preset", [{}, [], 3, True])
+def test_a_preset_that_is_no_word_is_one_problem(preset):
+    with pytest.raises(ConfigurationError) as caught:
+        load_plugins({"preset": preset})
+    assert len(caught.value.problems) == 1
+    assert f"there is no preset {preset!r}" in caught.value.problems[0]
+
+
+def test_an_option_at_the_top_hears_where_it_belongs():
+    with pytest.raises(
+        ConfigurationError, match=r"'epoch': there is no such key; options belong into \[plugins\.NAME\]"
+    ):
+        load_plugins({"epoch": 10})
+
+
+def test_more_tables_than_any_run_needs_are_one_problem():
+    with pytest.raises(ConfigurationError) as caught:
+        load_plugins({"plugins": {f"x{number}": {} for number in range(20_000)}})
+    assert caught.value.problems == ["configuration: plugins: expected at most 1000 tables, got 20000"]
+
+
+def test_a_value_too_long_to_print_is_cut():
+    with pytest.raises(ConfigurationError) as caught:
+        load_plugins({"plugins": {"gradient_clipping": {"max_norm": 16**6000}, "checkpoint": {"path": "a\0b"}}})
+    number, path = caught.value.problems
+    assert "max_norm: expected float, got an integer of 24001 bits" in number
+    assert r"path: expected a path" in path

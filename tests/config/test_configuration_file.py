@@ -1,5 +1,6 @@
 """Which file is read, with which content, and what is said of a file that cannot be read."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -96,11 +97,12 @@ def test_a_file_that_cannot_be_understood_is_named(content, expected):
     assert problem.startswith(expected)
 
 
-@pytest.mark.parametrize(("path", "expected"), [("missing.toml", "No such file"), (".", "directory")])
+@pytest.mark.parametrize(
+    ("path", "expected"), [("missing.toml", "cannot be read: No such file"), (".", "expected a file, got a directory")]
+)
 def test_a_file_that_cannot_be_read_is_named(path, expected):
     (problem,) = problems_of(path)
-    assert problem.startswith(f"{path}: cannot be read: ")
-    assert expected in problem
+    assert problem.startswith(f"{path}: {expected}")
 
 
 def test_a_tool_table_that_is_no_table():
@@ -111,3 +113,28 @@ def test_a_tool_table_that_is_no_table():
 def test_a_byte_order_mark_is_no_part_of_a_file():
     Path("rnncallbacks.toml").write_bytes(b"\xef\xbb\xbfpreset = 'guards'\n")
     assert read_source(None).content == {"preset": "guards"}
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("a = " + "[" * 1000 + "]" * 1000, "not valid TOML: it is nested too deeply"),
+        ("a = " + "1" * 5000, "not valid TOML: an integer has too many digits"),
+        ("#" * 1_000_001, "expected at most 1,000,000 bytes, got 1,000,001"),
+    ],
+    ids=["nested", "digits", "large"],
+)
+def test_content_that_would_break_the_reader_is_one_problem(content, problem):
+    write("rnncallbacks.toml", content)
+    assert problems_of() == [f"rnncallbacks.toml: {problem}"]
+
+
+def test_a_path_with_a_nul():
+    assert problems_of("a\0b") == [r"'a\x00b': a path cannot contain a NUL"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes and devices have paths on POSIX only")
+def test_pipes_and_devices_are_not_read():
+    os.mkfifo("pipe")
+    assert problems_of("pipe") == ["pipe: expected a file, got a device or a pipe"]
+    assert problems_of("/dev/zero") == ["/dev/zero: expected a file, got a device or a pipe"]

@@ -20,15 +20,25 @@ from rnncallbacks.core.hookspecs import HOOKS
 from rnncallbacks.core.plugin_checks import hooks_of
 from rnncallbacks.errors import PluginError, one_line
 
+OWN = "rnncallbacks"
 STATE_STYLES = {"enabled": "green", "disabled": "yellow", "failed": "bold red", "not enabled": "dim"}
 
 
 @click.command()
-@click.option("-v", "--verbose", is_flag=True, help="One line for each option, with its type; and the plugin's module.")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="One line for each option, with its type. Imports plugins of other packages that are not enabled, too.",
+)
 @config_option
 @switches_option
 def plugins(verbose: bool, config: Path | None, switches: PluginSwitches) -> None:
-    """List the installed plugins: hooks, options, and which of them are enabled here and why."""
+    """List the installed plugins: hooks, options, and which of them are enabled here and why.
+
+    A disabled plugin is never imported. A plugin of another package that no configuration enables is imported only with
+    -v: without it, its hooks and options are not listed.
+    """
     configuration = read_configuration(config, enable=switches.enable, disable=switches.disable, otherwise={})
     console = Console(highlight=False, soft_wrap=False)
     console.print(Text.assemble("configuration: ", (configuration.where, "bold")), soft_wrap=True)
@@ -49,6 +59,9 @@ def _show(console: Console, configuration: Configuration, found: Found, verbose:
     package = f"{found.distribution} {found.version}"
     if tables and not any(table.enabled for table in tables):
         console.print(_head(found.name, package, "disabled", f"by {tables[0].reason}; not imported"))
+        return
+    if not tables and not verbose and found.distribution != OWN:
+        console.print(_head(found.name, package, "not enabled", "and not imported: -v imports it"))
         return
     try:
         factory = found.load()

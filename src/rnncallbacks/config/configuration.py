@@ -48,6 +48,8 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }
 """The plugins of each preset in order, with the options that differ from the defaults."""
 KEYS = ("preset", "plugins", "train")
+MOST_TABLES = 1000
+"""More plugins than any run can use; messages about each of them would take seconds."""
 REPAIR = "self_repair"
 PROGRESS = "progress"
 
@@ -259,8 +261,8 @@ def _switch(configuration: Configuration, names: Iterable[str], enabled: bool, w
             table.enabled, table.reason = enabled, reason
         if not matching and name not in installed:
             configuration.problems.append(f"{where}: {_not_installed(name, {*tables, *installed})}")
-        elif not matching and enabled:
-            tables[name] = Table(name, name, {}, f"{where}: {name}", True, reason)
+        elif not matching:
+            tables[name] = Table(name, name, {}, f"{where}: {name}", enabled, reason)
 
 
 def _add_tables(configuration: Configuration, content: Mapping[str, Any], prefix: str) -> None:
@@ -270,14 +272,18 @@ def _add_tables(configuration: Configuration, content: Mapping[str, Any], prefix
             near = closest(str(key), KEYS)
             if key in configuration.installed:
                 near = f"did you mean [{prefix}plugins.{key}]?"
-            problems.append(f"{where}: {key!r}: there is no such key; {near or f'expected [{prefix}plugins.NAME]'}")
+            tables = f"[{prefix}plugins.NAME], or [{prefix}train] for those of the command train"
+            problems.append(f"{where}: {key!r}: there is no such key; {near or f'options belong into {tables}'}")
     preset, tables = content.get("preset"), content.get("plugins", {})
-    if preset is not None and preset not in PRESETS:
+    if preset is not None and not (isinstance(preset, str) and preset in PRESETS):
         near = closest(str(preset), PRESETS) or f"expected {' or '.join(map(repr, PRESETS))}"
         problems.append(f"{where}: preset: there is no preset {preset!r}; {near}")
         preset = None
     if not isinstance(tables, Mapping):
         problems.append(f"{where}: plugins: expected tables [{prefix}plugins.NAME], got {tables!r}")
+        return
+    if len(tables) > MOST_TABLES:
+        problems.append(f"{where}: plugins: expected at most {MOST_TABLES} tables, got {len(tables)}")
         return
     in_preset = PRESETS[preset] if preset else {}
     for name, options in {**in_preset, **tables}.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from rnncallbacks.errors import ConfigurationError
 
 FILE = "rnncallbacks.toml"
 PYPROJECT = "pyproject.toml"
+MOST_BYTES = 1_000_000
+"""Size of the largest configuration that is read. A configuration with every option of every plugin has 5,000."""
 HINT = f"write a line [plugins.hidden_state_reset] into {FILE}, or pass plugins=recommended()"
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | None
@@ -84,7 +87,8 @@ def _read_file(path: Path) -> ConfigurationFile | None:
     here = Path.cwd()
     where = str(path.relative_to(here) if path.is_relative_to(here) else path)
     try:
-        content = tomllib.loads(path.read_text("utf-8-sig"))
+        _check_file(path, where)
+        content = _parsed(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigurationError([f"{where}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
@@ -99,3 +103,26 @@ def _read_file(path: Path) -> ConfigurationFile | None:
     if not isinstance(tool["rnncallbacks"], Mapping):
         raise ConfigurationError([f"{where}: tool.rnncallbacks: expected a table, got {tool['rnncallbacks']!r}"])
     return ConfigurationFile(where, "tool.rnncallbacks.", tool["rnncallbacks"])
+
+
+def _check_file(path: Path, where: str) -> None:
+    """Refuse what could be read without end; a missing file is an OSError."""
+    if "\0" in str(path):
+        raise ConfigurationError([f"{where!r}: a path cannot contain a NUL"])
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
+        raise ConfigurationError([f"{where}: expected a file, got {kind}"])
+    if status.st_size > MOST_BYTES:
+        raise ConfigurationError([f"{where}: expected at most {MOST_BYTES:,} bytes, got {status.st_size:,}"])
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("it is nested too deeply") from None
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError:  # Python's limit for the digits of an integer
+        raise tomllib.TOMLDecodeError("an integer has too many digits") from None
