@@ -1,0 +1,307 @@
+"""Writes a script with ``Run`` around its training loop."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from rnncallbacks.doctor.hooking.hook_place import SECONDS, HookPlace, find_hook_place
+from rnncallbacks.doctor.hooking.hooked_loop import (
+    Block,
+    Function,
+    HookedLoop,
+    block_of,
+    loop_at,
+    parents_of,
+)
+from rnncallbacks.doctor.hooking.loss_function import loss_function
+from rnncallbacks.doctor.hooking.script_lines import ScriptLines
+from rnncallbacks.doctor.hooking.written_code import (
+    bracketed,
+    call_with_arrays,
+    column_of,
+    free_name,
+    imports_numpy,
+    loop_targets,
+    stays_first,
+)
+from rnncallbacks.errors import DataError
+
+NAMES = ("run", "epochs", "loss_again", "open_runs", "batch_loss")
+"""Names that are put into a script, if it has no others of these names."""
+
+
+def hooked_script(
+    loop: HookedLoop, script: Path | None = None, arguments: Sequence[str] = (), seconds: float = SECONDS
+) -> str:
+    """The text of the loop's file with ``Run`` around the loop.
+
+    The script is run for a few passes, in the sandbox, to find the place of ``run.backward``.
+
+    Parameters
+    ----------
+    loop:
+        The loop and the roles of its values.
+    script:
+        The script that is run, if the loop is in a module of it.
+    arguments:
+        Its arguments.
+    seconds:
+        Time for the passes.
+
+    Raises
+    ------
+    DataError
+        The loop has no place for the hook, and why.
+    """
+    if loop.block is None or not loop.loss_in_loop:
+        place = find_hook_place(loop, script, arguments, seconds)
+        return _Writer(loop, place, place).text()
+    of_loss = attrs.evolve(loop, block=None, parameters=())
+    of_gradients = attrs.evolve(loop, loss=loop.parameters[0].gradient, observed={})
+    places = [find_hook_place(one, script, arguments, seconds) for one in (of_loss, of_gradients)]
+    return _Writer(loop, *places).text()
+
+
+@attrs.frozen
+class _Names:
+    """Names that the script does not use for something else."""
+
+    run: str
+    epochs: str
+    loss_again: str
+    runs: str
+    batch_loss: str
+
+
+class _Writer:
+    def __init__(self, loop: HookedLoop, loss_place: HookPlace, place: HookPlace) -> None:
+        self.loop = loop
+        self.loss_place = loss_place
+        self.place = place
+        self.tree = ast.parse(loop.source.text)
+        self.node = loop_at(self.tree, loop.source, loop.line)
+        self.block = block_of(self.tree, loop)
+        self.loss_block = self.node if loop.loss_in_loop else self.block
+        self.lines = ScriptLines(loop.source.text)
+        used = {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)}
+        used |= {node.name for node in ast.walk(self.tree) if isinstance(node, Function | ast.ClassDef)}
+        used |= {node.arg for node in ast.walk(self.tree) if isinstance(node, ast.arg)}
+        self.names = _Names(*(free_name(name, used) for name in NAMES))
+        above = parents_of(self.tree, self.node)
+        self.function = next((one for one in above if isinstance(one, Function)), None)
+        inside = above[: above.index(self.function)] if self.function is not None else above
+        self.outer = [one for one in inside if isinstance(one, ast.For | ast.While)]
+
+    def text(self) -> str:
+        for node in (self.node, self.block):
+            if node.body[0].lineno == node.lineno:
+                where = self.loop.source.location(node.lineno)
+                raise DataError(f"{where}: expected the body of the loop on lines of its own")
+        self._hook_batch()
+        # The text before the loop changes last: what is put before a line stands in the order in which it is put.
+        if self._called_again():
+            self._keep_one_run()
+        else:
+            self._enter_run()
+        self._wrap_loop()
+        text = self.lines.text()
+        ast.parse(text)
+        return text
+
+    # The batch -------------------------------------------------------------------------------------------------------
+
+    def _hook_batch(self) -> None:
+        run, apart = self.names.run, self.loss_block is not self.block
+        observed = {
+            name: text for name, text in self.loop.observed.items() if f"observed {name}" in self.loss_place.kinds
+        }
+        values = ", ".join(f"{name}={self._steps(name, text)}" for name, text in observed.items())
+        shown = [f"{run}.observe({values})"] if values else []
+        closure = self._loss_again()
+        if apart:
+            shown.append(f"{self.names.batch_loss}[:] = [{self._loss()}, {closure}]")
+            self._put_after(self.loss_block, self.loss_place.backward, shown)
+        gradients = [(one.name, self._gradient(number)) for number, one in enumerate(self.loop.parameters)]
+        loss = f"{self.names.batch_loss}[0]" if apart else self._loss()
+        again = f"{self.names.batch_loss}[1]" if apart else closure
+        lines = [] if apart else shown
+        if self._copies:
+            lines += call_with_arrays(f"{run}.params = ", self._pairs(), "")
+        lines += call_with_arrays(
+            f"{run}.backward({loss}, ", gradients, ")" if again == "None" else f", closure={again})"
+        )
+        if self.block is not self.node:  # the function may be called outside of the loop as well
+            lines = [f"if {run} is not None and {run}.batch is not None:", *(f"    {one}" for one in lines)]
+        self._put_after(self.block, self.place.backward, lines)
+        if self._copies or self.place.replaced:
+            update = self.place.update if self.place.update is not None else len(self.block.body)
+            self._put_after(self.block, update, call_with_arrays(f"{run}.params = ", self._pairs(), ""))
+
+    def _loss_again(self) -> str:
+        """Put in the function that computes the loss again; its name, or None."""
+        body = self.loss_block.body
+        parameters = [one.expression for one in self.loop.parameters]
+        if self.loss_block is not self.block:
+            parameters = [one.before_loop for one in self.loop.parameters]
+        found = loss_function(
+            self.names.loss_again,
+            self.tree,
+            body,
+            self.loss_place,
+            self._loss(),
+            parameters,
+            loop_targets(self.loss_block),
+        )
+        if found is None:
+            return "None"
+        documented = isinstance(self.loss_block, ast.FunctionDef) and ast.get_docstring(self.loss_block)
+        place = max(found.before, 1 if documented and len(body) > 1 else 0)
+        self._put(body[place].lineno, found.lines)
+        return self.names.loss_again
+
+    @property
+    def _copies(self) -> bool:
+        return any(self.place.kinds.get(f"parameter {number}") == "list" for number in range(len(self.loop.parameters)))
+
+    def _loss(self) -> str:
+        single = self.loss_place.kinds.get("loss") == "single"
+        return f"{bracketed(self.loop.loss)}.item()" if single else self.loop.loss
+
+    def _gradient(self, number: int) -> str:
+        one = self.loop.parameters[number]
+        text = f"-{bracketed(one.gradient)}" if one.negative else one.gradient
+        return f"np.array({text})" if self.place.kinds.get(f"gradient {number}") in ("list", "number") else text
+
+    def _steps(self, name: str, text: str) -> str:
+        if self.loss_place.kinds[f"observed {name}"] == "dict":
+            return f"[{text}[step] for step in sorted({text})]"
+        return text
+
+    def _pairs(self, *, before: bool = False) -> list[tuple[str, str]]:
+        pairs = []
+        for number, one in enumerate(self.loop.parameters):
+            text = one.before_loop if before else one.expression
+            copied = self.place.kinds.get(f"parameter {number}") == "list"
+            pairs.append((one.name, f"np.array({text})" if copied else text))
+        return pairs
+
+    def _put(self, line: int, new: list[str]) -> None:
+        indentation = self.lines.indentation(line)
+        self.lines.put_before(line, [indentation + one for one in new])
+
+    def _put_after(self, block: Block, count: int, new: list[str]) -> None:
+        """Put lines after so many statements of a block."""
+        body = block.body
+        indentation = self.lines.indentation(body[0].lineno)
+        if count < len(body) and body[count].lineno == body[count - 1].end_lineno:
+            raise DataError(
+                f"{self.loop.source.location(body[count].lineno)}: expected one statement a line",
+                hint="write the statements of this line on lines of their own",
+            )
+        self.lines.put_after(body[count - 1].end_lineno or 0, [indentation + one for one in new])
+
+    # The run ---------------------------------------------------------------------------------------------------------
+
+    def _called_again(self) -> bool:
+        """Whether the loop's function has no loop around it and is called in another loop, once an epoch."""
+        if self.function is None or self.outer:
+            return False
+        name = self.function.name
+        loops = [one for one in ast.walk(self.tree) if isinstance(one, ast.For | ast.While)]
+        calls = [call for one in loops for call in ast.walk(one) if isinstance(call, ast.Call)]
+        return any(
+            (isinstance(call.func, ast.Name) and call.func.id == name)
+            or (isinstance(call.func, ast.Attribute) and call.func.attr == name)
+            for call in calls
+        )
+
+    def _made(self, before: str, after: str) -> list[str]:
+        rate = "" if self.loop.learning_rate is None else f", learning_rate={self.loop.learning_rate:.6g}"
+        end = f', plugins=load_plugins({{"preset": "guards"}}){rate}){after}'
+        return call_with_arrays(f"{before}Run(", self._pairs(before=True), end)
+
+    def _enter_run(self) -> None:
+        """``with Run(...) as run:`` around the outermost loop, and an epoch for each pass of the loop around."""
+        run, epochs = self.names.run, self.names.epochs
+        outermost = self.outer[-1] if self.outer else self.node
+        first, last = outermost.lineno, outermost.end_lineno or outermost.lineno
+        start = self.lines.indentation(first)
+        lines = [start + one for one in self._made("with ", f" as {run}:")]
+        if self.outer:
+            parent = self.outer[0]
+            lines.append(f"{start}    {epochs} = {run}.epochs(None)")
+            self._next_epoch(parent)
+            self.lines.indent(first, last)
+        else:
+            lines.append(f"{start}    for _ in {run}.epochs(1):")
+            self.lines.indent(first, last, 2)
+        self.lines.put_before(first, lines, outside=True)
+        self.lines.put_after(last, [f"{start}print({run}.diagnosis)"], outside=True)
+        apart = self.block is not self.node
+        self._import(f"{run} = None" if apart else "")
+        if apart and self.function is not None:
+            self._declare(f"global {run}")
+
+    def _next_epoch(self, parent: ast.For | ast.While) -> None:
+        inner = self.lines.indentation(parent.body[0].lineno)
+        lines = [f"{inner}if next({self.names.epochs}, None) is None:  # the run was stopped", f"{inner}    break"]
+        self.lines.put_before(parent.body[0].lineno, lines)
+
+    def _keep_one_run(self) -> None:
+        """One run for all calls of the loop's function: it is entered in the first."""
+        run, epochs, runs = self.names.run, self.names.epochs, self.names.runs
+        start = self.lines.indentation(self.node.lineno)
+        lines = [f"{start}if {run} is None:"]
+        lines += [f"{start}    {one}" for one in self._made(f"{run} = {runs}.enter_context(", ")")]
+        lines += [f"{start}    {epochs} = {run}.epochs(None)", f"{start}next({epochs}, None)"]
+        self.lines.put_before(self.node.lineno, lines)
+        self._declare(f"global {run}, {epochs}")
+        self._import(f"{run} = {epochs} = None\n{runs} = ExitStack()")
+        end = len(self.loop.source.text.splitlines())
+        self.lines.put_after(end, [f"if {run} is not None:", f"    {runs}.close()", f"    print({run}.diagnosis)"])
+
+    def _declare(self, declaration: str) -> None:
+        assert self.function is not None
+        body = self.function.body
+        documented = isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) and len(body) > 1
+        self._put(body[1 if documented else 0].lineno, [declaration])
+
+    def _import(self, more: str) -> None:
+        first = next((one for one in self.tree.body if not stays_first(one)), self.tree.body[0])
+        decorators = [one.lineno for one in getattr(first, "decorator_list", [])]
+        lines = ["import itertools", ""] if isinstance(self.node, ast.While) else []
+        if "ExitStack" in more:
+            lines = [*lines[:1], "from contextlib import ExitStack", ""]
+        if not imports_numpy(self.tree) and self._copies:
+            lines += ["import numpy as np", ""]
+        lines.append("from rnncallbacks import Run, load_plugins")
+        if self.loss_block is not self.block:
+            more += f"\n{self.names.batch_loss} = [None, None]"
+        if more:
+            lines += ["", *more.strip().splitlines()]
+        self.lines.put_before(min([first.lineno, *decorators]), [*lines, ""], outside=True)
+
+    def _wrap_loop(self) -> None:
+        node, run = self.node, self.names.run
+        if isinstance(node, ast.For):
+            lines = self.loop.source.text.splitlines()
+            start = column_of(lines[node.iter.lineno - 1], node.iter.col_offset)
+            last = node.iter.end_lineno or node.iter.lineno
+            end = column_of(lines[last - 1], node.iter.end_col_offset or 0)
+            self.lines.replace(node.iter.lineno, start, start, f"{run}.batches(")
+            self.lines.replace(last, end, end, ")")
+            return
+        condition = ast.get_source_segment(self.loop.source.text, node.test) or ""
+        header = self.loop.source.text.splitlines()[node.lineno - 1]
+        if node.test.end_lineno != node.lineno:
+            raise DataError(f"{self.loop.source.location(node.lineno)}: expected the condition on one line")
+        start = len(header) - len(header.lstrip())
+        end = column_of(header, node.test.end_col_offset or 0)
+        self.lines.replace(node.lineno, start, end, f"for _ in {run}.batches(itertools.count())")
+        if not (isinstance(node.test, ast.Constant) and node.test.value):
+            inner = self.lines.indentation(node.body[0].lineno)
+            self.lines.put_after(node.lineno, [f"{inner}if not ({condition}):", f"{inner}    break"])

@@ -1,0 +1,1 @@
+"""Writes a script with ``Run`` around the training loop that the doctor found in it."""

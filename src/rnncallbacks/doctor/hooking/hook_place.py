@@ -1,0 +1,169 @@
+"""Between which statements of a block loss and gradients are known and the parameters are not yet updated.
+
+The script is run in a process of its own, in the sandbox, for a few passes of the block. Between its statements, the
+expressions of loss, gradients and parameters are evaluated.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import attrs
+import cattrs
+
+from rnncallbacks.doctor.hooking.block_probe import PASSES, BlockLook, BlockLooks, BlockRequest
+from rnncallbacks.doctor.hooking.hooked_loop import HookedLoop, assigned_names, block_of, names_in
+from rnncallbacks.doctor.sandbox import ScratchFolder
+from rnncallbacks.errors import DataError
+
+SECONDS = 30.0
+"""Time for the passes. Chosen by eye."""
+
+
+@attrs.frozen
+class HookPlace:
+    """Where the call of ``run.backward`` belongs in a block.
+
+    Attributes
+    ----------
+    backward:
+        The number of statements of the block before it.
+    update:
+        The number of statements after which all parameters are updated; None if the block does not show it.
+    replaced:
+        Whether the update makes new arrays.
+    kinds:
+        What an expression's value is, by label: "array", "single" (an array of one entry), "number", "list" or "dict".
+    known:
+        Names that exist where the first pass begins.
+    draws:
+        The numbers of the statements, from 1, that draw random numbers.
+    """
+
+    backward: int
+    update: int | None
+    replaced: bool
+    kinds: dict[str, str]
+    known: tuple[str, ...]
+    draws: tuple[int, ...] = ()
+
+
+def find_hook_place(
+    loop: HookedLoop, script: Path | None = None, arguments: Sequence[str] = (), seconds: float = SECONDS
+) -> HookPlace:
+    """Run the script for a few passes of the block, and find the place.
+
+    Parameters
+    ----------
+    loop:
+        The loop.
+    script:
+        The script that is run, if the loop is in a module of it.
+    arguments:
+        Its arguments.
+    seconds:
+        Time for the passes.
+
+    Raises
+    ------
+    DataError
+        There is no such place, and why.
+    """
+    block = block_of(ast.parse(loop.source.text), loop)
+    with ScratchFolder() as scratch:
+        request = BlockRequest(
+            script=str(script or loop.source.path),
+            arguments=tuple(arguments),
+            file=str(loop.source.path),
+            block=block.lineno,
+            statements=len(block.body),
+            expressions=loop.expressions(),
+            folder=str(scratch.new_place()),
+        )
+        looks = _ask(request, seconds)
+        scratch.remove()
+    return _place(looks, loop, block.body)
+
+
+def _ask(request: BlockRequest, seconds: float) -> BlockLooks:
+    command = [sys.executable, "-m", "rnncallbacks.doctor.hooking.block_probe"]
+    try:
+        done = subprocess.run(
+            command, input=json.dumps(cattrs.unstructure(request)).encode(), capture_output=True, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        raise DataError(
+            f"{request.script}: {PASSES} passes of the loop took more than {seconds:g} seconds",
+            hint="write the hooks by hand: docs/tutorial/own-loop.md",
+        ) from None
+    answer = done.stdout.rpartition(b"\n")[2]
+    if done.returncode or not answer:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()
+        raise DataError(f"{request.script}: the script did not reach its loop: {reason[-1] if reason else 'no reason'}")
+    looks: BlockLooks = cattrs.structure(json.loads(answer), BlockLooks)
+    return looks
+
+
+def _place(looks: BlockLooks, loop: HookedLoop, body: list[ast.stmt]) -> HookPlace:
+    seen = [one for one in looks.passes if len(one) > 1]
+    where = loop.source.location(body[0].lineno)
+    if not seen:
+        raise DataError(f"{where}: this block was not run, so the place of the hook is not known")
+    one = seen[1] if len(seen) > 1 else seen[0]
+    places = sorted(one)
+    labels = [label for label in loop.expressions() if label.startswith("gradient")]
+    gradients = _first(one, places, labels, nonzero=True) or _first(one, places, labels, nonzero=False)
+    loss = _first(one, places, ["loss"], nonzero=True) or _first(one, places, ["loss"], nonzero=False)
+    if gradients is None or loss is None:
+        what = f"the loss {loop.loss}" if loss is None else "the gradients"
+        raise DataError(f"{where}: {what} cannot be read between the statements of this block")
+    # An expression of several names can change before all of them are assigned.
+    backward = max(gradients, loss, _assigned(body, loop.loss))
+    parameters = [label for label in loop.expressions() if label.startswith("parameter")]
+    readable = all(label in one[0].prints for label in parameters)
+    update = _first(one, places, parameters, nonzero=False) if readable else None
+    touched = [place for place in places if _changed(one, place, parameters)] if readable else []
+    if touched and touched[0] <= backward:
+        line = loop.source.location(body[touched[0] - 1].lineno)
+        raise DataError(
+            f"{line}: the parameters are updated here, before loss and gradients are both known in this block",
+            hint="compute the loss before the update, or hook the function that updates",
+        )
+    last = one[places[-1]]
+    replaced = readable and any(last.identities[label] != one[0].identities[label] for label in parameters)
+    draws = tuple(after for before, after in pairwise(places) if one[before].random != one[after].random)
+    return HookPlace(backward, update, replaced, looks.kinds, looks.known, draws)
+
+
+def _first(one: dict[int, BlockLook], places: list[int], labels: list[str], *, nonzero: bool) -> int | None:
+    """The first place at which all values have changed since the pass began."""
+    for place in places[1:]:
+        look = one[place]
+        if all(
+            label in look.prints
+            and look.prints[label] != one[0].prints.get(label)
+            and (look.nonzero[label] or not nonzero)
+            for label in labels
+        ):
+            return place
+    return None
+
+
+def _assigned(body: list[ast.stmt], expression: str) -> int:
+    """The number of statements after which each name of an expression is assigned, if the body assigns it."""
+    names = names_in(expression)
+    firsts = [
+        next((place for place, statement in enumerate(body, 1) if name in assigned_names([statement])), 0)
+        for name in names
+    ]
+    return max(firsts, default=0)
+
+
+def _changed(one: dict[int, BlockLook], place: int, labels: list[str]) -> bool:
+    return any(one[place].prints.get(label) != one[0].prints[label] for label in labels)

@@ -1,0 +1,148 @@
+"""A training loop and the roles of its values, as the writer of hooked scripts needs them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+import attrs
+
+from rnncallbacks.doctor.script_source import ScriptSource
+from rnncallbacks.errors import DataError
+
+Block = ast.For | ast.While | ast.FunctionDef
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@attrs.frozen
+class HookedParameter:
+    """A parameter and its gradient.
+
+    Attributes
+    ----------
+    name:
+        The name that the run gives it.
+    before_loop:
+        The expression of the array where the loop begins.
+    expression:
+        The expression of the array where the gradient is known.
+    gradient:
+        The expression of the gradient.
+    negative:
+        Whether the gradient's array is its negative.
+    """
+
+    name: str
+    before_loop: str
+    expression: str
+    gradient: str
+    negative: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class HookedLoop:
+    """A training loop in a source, with expressions for its values.
+
+    Attributes
+    ----------
+    source:
+        The file that contains the loop.
+    line:
+        The line of ``for`` or ``while`` in the source's text.
+    block:
+        The line of the function in which the gradients are known, None for the body of the loop itself.
+    loss_in_loop:
+        Whether the loss is known in the body of the loop, although the gradients are known in a function.
+    parameters:
+        The parameters with their gradients.
+    loss:
+        The expression of the loss, in the block or in the loop.
+    observed:
+        Expressions of ``inputs``, ``targets`` and ``hidden_states`` where the loss is known, as far as they are known.
+    learning_rate:
+        The learning rate, if it is known.
+    """
+
+    source: ScriptSource
+    line: int
+    parameters: tuple[HookedParameter, ...]
+    loss: str
+    block: int | None = None
+    loss_in_loop: bool = False
+    observed: dict[str, str] = attrs.field(factory=dict)
+    learning_rate: float | None = None
+
+    def expressions(self) -> dict[str, str]:
+        """What is looked at in the block to find the place of the hook, by label."""
+        found = {"loss": self.loss}
+        for number, one in enumerate(self.parameters):
+            found[f"parameter {number}"] = one.expression
+            found[f"gradient {number}"] = one.gradient
+        return found | {f"observed {name}": expression for name, expression in self.observed.items()}
+
+
+def loop_at(tree: ast.Module, source: ScriptSource, line: int) -> ast.For | ast.While:
+    """The loop that begins in a line.
+
+    Raises
+    ------
+    DataError
+        There is none.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.For | ast.While) and node.lineno == line:
+            return node
+    raise DataError(f"{source.location(line)}: expected a for or while loop, got {source.line_at(line)!r}")
+
+
+def block_of(tree: ast.Module, loop: HookedLoop) -> Block:
+    """The loop or the function in whose body loss and gradients are known."""
+    if loop.block is None:
+        return loop_at(tree, loop.source, loop.line)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.lineno == loop.block:
+            return node
+    where = loop.source.location(loop.block)
+    raise DataError(f"{where}: expected a function, got {loop.source.line_at(loop.block)!r}")
+
+
+def parents_of(tree: ast.Module, node: ast.AST) -> list[ast.AST]:
+    """The nodes around a node, the innermost first."""
+    above = {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
+    found = []
+    while node in above:
+        node = above[node]
+        found.append(node)
+    return found
+
+
+def own_statements(body: list[ast.stmt]) -> Iterator[ast.AST]:
+    """The nodes of a body, those of functions and classes within it left out."""
+    waiting: list[ast.AST] = list(body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, Function | ast.Lambda | ast.ClassDef):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def assigned_names(nodes: list[ast.stmt]) -> set[str]:
+    """The names that statements assign, imports and loop targets included."""
+    found = set()
+    for node in own_statements(nodes):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
+            found.add(node.id)
+        elif isinstance(node, ast.alias):
+            found.add((node.asname or node.name).split(".")[0])
+        elif isinstance(node, Function | ast.ClassDef):
+            found.add(node.name)
+    return found
+
+
+def names_in(expression: str) -> set[str]:
+    """The names that an expression reads.
+
+    >>> sorted(names_in("grads[k] * model.scale"))
+    ['grads', 'k', 'model']
+    """
+    return {node.id for node in ast.walk(ast.parse(expression, mode="eval")) if isinstance(node, ast.Name)}

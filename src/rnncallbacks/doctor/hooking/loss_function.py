@@ -1,0 +1,141 @@
+"""The statements of a block that lead to the loss, as a function that computes it again."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+
+import attrs
+
+from rnncallbacks.doctor.hooking.hook_place import HookPlace
+from rnncallbacks.doctor.hooking.hooked_loop import Function, assigned_names, names_in, own_statements
+
+
+@attrs.frozen
+class LossFunction:
+    """A function that computes the loss again, and the number of statements of the block before it."""
+
+    lines: list[str]
+    before: int
+
+
+def loss_function(
+    name: str,
+    tree: ast.Module,
+    body: list[ast.stmt],
+    place: HookPlace,
+    loss: str,
+    parameters: list[str],
+    targets: set[str],
+) -> LossFunction | None:
+    """The statements from the first that needs the parameters to the loss, as a function.
+
+    It begins where the last random number is drawn before that, so that the batch's data stay. Names that the block
+    assigns get the value that they have there, as defaults of arguments.
+
+    Parameters
+    ----------
+    name:
+        The name of the function.
+    tree:
+        The script.
+    body:
+        The statements of the block.
+    place:
+        The place of ``run.backward`` in it.
+    loss:
+        The expression of the loss.
+    parameters:
+        The expressions of the parameters.
+    targets:
+        Names that the loop itself assigns.
+
+    Returns
+    -------
+    LossFunction or None
+        None if the statements leave the block, or replace a parameter.
+    """
+    kept = {one for text in parameters for one in names_in(text)} - {"self"}
+    needs = _functions_with(tree, kept, parameters)
+    first = next((number for number, one in enumerate(body[: place.backward]) if needs(one)), 0)
+    before = max((number for number in place.draws if number <= first), default=0)
+    used = [one for one in body[before : place.backward] if not _only_reports(one)]
+    nodes = list(own_statements(used))
+    if any(isinstance(node, ast.Return | ast.Yield | ast.YieldFrom | ast.Await | ast.Nonlocal) for node in nodes):
+        return None
+    if any(_leaves(one) for one in used) or assigned_names(used) & kept:
+        return None
+    used = [one for one in used if not isinstance(one, ast.Global)]
+    if not used:
+        return None
+    first_read = _read_before_assigned(used) | (names_in(loss) - assigned_names(used))
+    known = set(place.known) | assigned_names(body[:before]) | targets
+    arguments = sorted(first_read & (assigned_names(body) | targets) & known - kept)
+    head = f"def {name}({', '.join(f'{one}={one}' for one in arguments)}):"
+    inner = [line for one in used for line in ast.unparse(one).splitlines()]
+    return LossFunction([head, *(f"    {line}" for line in inner), f"    return {loss}"], before)
+
+
+def _functions_with(tree: ast.Module, names: set[str], parameters: list[str]) -> Callable[[ast.AST], bool]:
+    """Whether a statement reads a parameter, itself or in the functions that it calls by name."""
+    attributes = {
+        node.attr
+        for text in parameters
+        for node in ast.walk(ast.parse(text, mode="eval"))
+        if isinstance(node, ast.Attribute)
+    }
+    functions: set[str] = set()
+
+    def reads(node: ast.AST) -> bool:
+        return any(
+            (isinstance(one, ast.Name) and one.id in names | functions)
+            or (isinstance(one, ast.Attribute) and one.attr in attributes | functions)
+            for one in ast.walk(node)
+        )
+
+    definitions = [node for node in ast.walk(tree) if isinstance(node, Function)]
+    while True:
+        more = {one.name for one in definitions if one.name not in functions and reads(one)}
+        if not more:
+            return reads
+        functions |= more
+
+
+def _only_reports(statement: ast.stmt) -> bool:
+    """Whether a statement prints, or does under a condition, and assigns nothing; or is a string alone."""
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+        return True
+    if not isinstance(statement, ast.Expr | ast.If):
+        return False
+    prints = any(
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+        for node in own_statements([statement])
+    )
+    return prints and not any(isinstance(node, ast.Break | ast.Continue) for node in own_statements([statement]))
+
+
+def _leaves(statement: ast.AST) -> bool:
+    """Whether a break or continue in a statement belongs to the block's own loop."""
+    if isinstance(statement, ast.Break | ast.Continue):
+        return True
+    if isinstance(statement, ast.For | ast.While | Function | ast.ClassDef):
+        return False
+    return any(_leaves(one) for one in ast.iter_child_nodes(statement))
+
+
+def _read_before_assigned(statements: list[ast.stmt]) -> set[str]:
+    """The names that a statement reads and none before it assigns for sure."""
+    assigned: set[str] = set()
+    read: set[str] = set()
+    for statement in statements:
+        inside = {
+            node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        } | {
+            node.target.id
+            for node in ast.walk(statement)
+            if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name)
+        }
+        read |= inside - assigned
+        if isinstance(statement, ast.Assign | ast.AnnAssign | ast.With | ast.For):
+            assigned |= assigned_names([statement])
+    return read

@@ -1,0 +1,58 @@
+"""Pieces of code that are put into scripts, and facts about the places where they are put."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from rnncallbacks.doctor.hooking.hooked_loop import Block
+
+WIDTH = 110
+"""Columns that a line with several arrays has at most."""
+
+
+def loop_targets(block: Block) -> set[str]:
+    if not isinstance(block, ast.For):
+        return set()
+    return {node.id for node in ast.walk(block.target) if isinstance(node, ast.Name)}
+
+
+def free_name(name: str, used: set[str]) -> str:
+    while name in used:
+        name += "_"
+    return name
+
+
+def bracketed(text: str) -> str:
+    return text if re.fullmatch(r"[\w.\[\]'\"]+", text) else f"({text})"
+
+
+def call_with_arrays(head: str, pairs: list[tuple[str, str]], tail: str) -> list[str]:
+    """A call with a dict of several arrays, on several lines if one is too long."""
+    items = [f"{name!r}: {text}" for name, text in pairs]
+    line = f"{head}{{{', '.join(items)}}}{tail}"
+    if len(line) <= WIDTH:
+        return [line]
+    lines, current = [head + "{"], "   "
+    for item in items:
+        if len(current) + len(item) + 2 > WIDTH and current.strip():
+            lines.append(current)
+            current = "   "
+        current += f" {item},"
+    return [*lines, current, "}" + tail]
+
+
+def stays_first(statement: ast.stmt) -> bool:
+    """Whether a statement has to stay first: the docstring, or an import of the future."""
+    future = isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
+    return future or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+
+
+def imports_numpy(tree: ast.Module) -> bool:
+    aliases = (one for node in ast.walk(tree) if isinstance(node, ast.Import) for one in node.names)
+    return any(one.name == "numpy" and one.asname == "np" for one in aliases)
+
+
+def column_of(line: str, offset: int) -> int:
+    """The column of a place that is given in bytes of UTF-8, as the syntax tree does."""
+    return len(line.encode()[:offset].decode())
