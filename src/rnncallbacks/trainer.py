@@ -15,7 +15,7 @@ from rnncallbacks.errors import DataError, OptionError, RunStateError
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.micro_batches import MicroBatches
 from rnncallbacks.rnn.model import RecurrentModel
-from rnncallbacks.rnn.optimizers import Optimizer
+from rnncallbacks.rnn.optimizer import Optimizer
 from rnncallbacks.rnn.validation import check_count
 
 

@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from rnncallbacks import rnn
 from rnncallbacks.arrays import FlatArrays
 from rnncallbacks.errors import OptionError, RunStateError, ShapeError
-from rnncallbacks.rnn import optimizers
-from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
+from rnncallbacks.rnn.optimizer import BLOCK_ELEMENTS, Optimizer
+from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, AdamW, RMSProp
 
 REFERENCE = Path(__file__).parent / "reference"
 STORED = np.load(REFERENCE / "optimizers.npz")
@@ -47,7 +48,7 @@ def describe(optimizer: Optimizer) -> str:
 
 
 def make(name: str, options: dict[str, Any]) -> Optimizer:
-    optimizer = getattr(optimizers, name)(**options)
+    optimizer = getattr(rnn, name)(**options)
     assert isinstance(optimizer, Optimizer)
     return optimizer
 
@@ -134,7 +135,7 @@ def test_adam_is_algorithm_1_of_the_paper(gradients: np.ndarray, beta1: float, b
 def test_a_buffer_of_several_blocks_is_treated_number_by_number(optimizer: Optimizer) -> None:
     usable(optimizer)
     generator = np.random.default_rng(0)
-    size = 2 * optimizers._BLOCK_ELEMENTS + 5
+    size = 2 * BLOCK_ELEMENTS + 5
     start, gradients = generator.standard_normal(size), generator.standard_normal((3, size))
     whole = flat_arrays(start.astype(np.float32))
     optimizer.bind(whole)

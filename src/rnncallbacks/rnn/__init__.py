@@ -5,7 +5,8 @@ from rnncallbacks.rnn.data.loaders import ArrayLoader, SequenceLoader
 from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.rnn.data.text import Vocabulary
 from rnncallbacks.rnn.model import RecurrentModel
-from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
+from rnncallbacks.rnn.optimizer import Optimizer
+from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, AdamW, RMSProp
 from rnncallbacks.rnn.sampling import sample
 
 __all__ = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rnncallbacks.arrays import FloatArray
+from rnncallbacks.errors import DataError
 from rnncallbacks.rnn.cells.segments import Segment
 from rnncallbacks.rnn.linalg.products import add_column_sums, multiply_rows
 from rnncallbacks.rnn.linalg.workspace import Workspace
@@ -46,6 +47,21 @@ class Head:
     @property
     def output_size(self) -> int:
         return len(self.bias)
+
+    def leading_shape(self, seq_len: int, batch_size: int) -> tuple[int, ...]:
+        """The shape of the outputs without their last axis, which is also that of the targets."""
+        return (batch_size,) if self.last_step else (seq_len, batch_size)
+
+    def check_lengths(self, lengths: IntArray | None) -> None:
+        """Check that each sequence has the step that the head reads.
+
+        Raises
+        ------
+        DataError
+            The head reads the last step, and a sequence has none.
+        """
+        if self.last_step and lengths is not None and not lengths.all():
+            raise DataError(f"mask: row {int(np.argmin(lengths))} has no unmasked step, so it has no last step")
 
     def features(self, outputs: FloatArray, lengths: IntArray | None) -> FloatArray:
         """The rows u that the head reads, (positions, size), from the outputs (seq_len, batch, size) of the stack."""

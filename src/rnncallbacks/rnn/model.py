@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array, FlatArrays, FloatArray
-from rnncallbacks.errors import CheckpointError, DataError, OptionError, RunStateError
-from rnncallbacks.rnn.architecture import Architecture, build_layers, build_loss, parameter_shapes
+from rnncallbacks.errors import RunStateError
+from rnncallbacks.rnn.architecture import build_layers, build_loss
 from rnncallbacks.rnn.cells.segments import Segment
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.head import Head
-from rnncallbacks.rnn.initialization import initialize
 from rnncallbacks.rnn.layers.inputs import DenseInput, TokenInput
 from rnncallbacks.rnn.layers.losses import MeanSquaredError, SoftmaxNll
 from rnncallbacks.rnn.layers.padding import Reversal, sequence_lengths
 from rnncallbacks.rnn.layers.stack import Stack
 from rnncallbacks.rnn.linalg.workspace import Workspace
-from rnncallbacks.rnn.validation import IntArray, check_state
-from rnncallbacks.rnn.weights import load_arrays, read_options, save_model
+from rnncallbacks.rnn.model_parameters import ModelParameters
+from rnncallbacks.rnn.validation import IntArray
 
 # For attributes that every step sets: attrs' validation of assignments would take time.
 _UNVALIDATED = attrs.setters.NO_OP
@@ -40,7 +37,7 @@ class _ForwardPass:
 
 
 @attrs.define(eq=False)
-class RecurrentModel(Architecture):
+class RecurrentModel(ModelParameters):
     r"""A recurrent network of tokens or feature vectors: layers of cells, and a linear head.
 
     .. math:: z_t = u_t W_{head}^T + b_{head}
@@ -107,8 +104,6 @@ class RecurrentModel(Architecture):
     models" (2017).
     """
 
-    parameters: FlatArrays = attrs.field(init=False, repr=False)
-    gradients: FlatArrays = attrs.field(init=False, repr=False)
     hidden_states: FloatArray | None = attrs.field(init=False, repr=False, default=None, on_setattr=_UNVALIDATED)
     passes: IntArray = attrs.field(init=False, repr=False, factory=lambda: np.zeros((), dtype=np.int64))
     _input: TokenInput | DenseInput = attrs.field(init=False, repr=False)
@@ -121,12 +116,6 @@ class RecurrentModel(Architecture):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        self.parameters = FlatArrays(parameter_shapes(self), dtype=self.dtype)
-        self.gradients = self.parameters.zeros_like()
-        generator = np.random.default_rng(self.seed)
-        initialize(
-            self.parameters, self.initialization, self.hidden_size, generator, cell=self.cell, tied=self.tie_weights
-        )
         self._input, self._stack, self._head = build_layers(self, self.parameters, self.gradients)
         self._loss = build_loss(self)
         self._work = Workspace(self.dtype)
@@ -138,9 +127,7 @@ class RecurrentModel(Architecture):
 
     def zero_state(self, batch_size: int) -> Any:
         """The initial state of sequences: zeros."""
-        dtype = self.parameters.flat.dtype
-        states = [direction.cell.zero_state(batch_size, dtype) for direction in self._stack.directions]
-        return states[0] if len(states) == 1 else tuple(states)
+        return self._stack.zero_state(batch_size, self.parameters.flat.dtype)
 
     def forward(self, batch: SequenceBatch, state: Any) -> tuple[float, Any]:
         """The loss of a batch with dropout, and the final state. The loss ``"nll"`` is in nats per position.
@@ -186,15 +173,14 @@ class RecurrentModel(Architecture):
         head = self._head
         inputs = self._input.check(batch.inputs)
         seq_len, batch_size = inputs.shape[:2]
-        leading = (batch_size,) if head.last_step else (seq_len, batch_size)
-        targets: Any = loss.check(batch.targets, leading, head.output_size)
+        targets: Any = loss.check(batch.targets, head.leading_shape(seq_len, batch_size), head.output_size)
         lengths = None if batch.mask is None else sequence_lengths(batch.mask)
-        if head.last_step and lengths is not None and not lengths.all():
-            raise DataError(f"mask: row {int(np.argmin(lengths))} has no unmasked step, so it has no last step")
-        states, reversal = self._checked_states(state, batch_size), Reversal(lengths, seq_len)
+        head.check_lengths(lengths)
+        states = self._stack.states_by_direction(state, batch_size, self.parameters.flat.dtype)
+        reversal = Reversal(lengths, seq_len)
         with np.errstate(all="ignore"):
             layer_inputs = self._stack.forward(work, inputs, states, reversal, dropout_pass)
-            final = self._final_state(work, seq_len, batch_size, lengths)
+            final = self._stack.final_state(work, seq_len, batch_size, lengths)
             features = head.features(layer_inputs[-1], lengths)
             outputs = work.array("outputs", (len(features), head.output_size))
             head.forward(work, features, outputs)
@@ -254,63 +240,14 @@ class RecurrentModel(Architecture):
         work, head = self._evaluation_work, self._head
         checked = self._input.check(np.asarray(inputs))
         seq_len, batch_size = checked.shape[:2]
-        states = self._checked_states(state, batch_size)
+        states = self._stack.states_by_direction(state, batch_size, self.parameters.flat.dtype)
         with np.errstate(all="ignore"):
             layer_inputs = self._stack.forward(work, checked, states, Reversal(None, seq_len), None)
             features = head.features(layer_inputs[-1], None)
             outputs = np.empty((len(features), head.output_size), dtype=self.dtype)
             head.forward(work, features, outputs)
-        leading = (batch_size,) if head.last_step else (seq_len, batch_size)
-        return outputs.reshape(*leading, head.output_size), self._final_state(work, seq_len, batch_size, None)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters and options to a safetensors file, atomically."""
-        # Without the kernels, so that the file can be loaded where numba is not installed.
-        saved = {name: value for name, value in self.chosen_options().items() if name != "kernels"}
-        # A tied matrix is written under both of its names, as in PyTorch's state_dict.
-        aliases = {name: self.parameters[original] for name, original in self.tied.items()}
-        save_model(Path(path), {**self.parameters, **aliases}, saved)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], *, kernels: Literal["numpy", "numba"] = "numpy") -> RecurrentModel:
-        """The model that ``save`` wrote, with these kernels.
-
-        Raises
-        ------
-        CheckpointError
-            The file cannot be read, or was not written by ``save``.
-        OptionError
-            The kernels are not available.
-        """
-        saved = read_options(Path(path))
-        try:
-            model = cls(**saved, kernels=kernels)
-        except OptionError:
-            raise
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f"{path}: the options in the file are not those of this version: {error}") from error
-        model.load_parameters(path)
-        return model
-
-    def load_parameters(self, path: str | os.PathLike[str]) -> None:
-        """Overwrite the parameters from a safetensors file, such as one of a PyTorch module with the same names.
-
-        Raises
-        ------
-        CheckpointError
-            The file cannot be read, or its arrays have other names. The parameters are not changed.
-        ShapeError
-            An array has another shape than the parameter. The parameters are not changed.
-        """
-        load_arrays(Path(path), self.parameters, self.tied)
-
-    def _checked_states(self, state: Any, batch_size: int) -> Sequence[Any]:
-        check_state(state, self.zero_state(batch_size))
-        return [state] if len(self._stack.directions) == 1 else state
-
-    def _final_state(self, work: Workspace, seq_len: int, batch_size: int, lengths: IntArray | None) -> Any:
-        states = self._stack.final_states(work, seq_len, batch_size, lengths)
-        return states[0] if len(states) == 1 else tuple(states)
+        shape = (*head.leading_shape(seq_len, batch_size), head.output_size)
+        return outputs.reshape(shape), self._stack.final_state(work, seq_len, batch_size, None)
 
 
 def _restored(

@@ -21,7 +21,8 @@ from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.layers.losses import MeanSquaredError, SoftmaxNll
 from rnncallbacks.rnn.linalg.workspace import Workspace
 from rnncallbacks.rnn.model import RecurrentModel
-from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, Optimizer, RMSProp
+from rnncallbacks.rnn.optimizer import Optimizer
+from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, RMSProp
 from rnncallbacks.testing.scratch_rnn import BackwardMatrix
 from rnncallbacks.testing.setups import Setup, mean_over_batches
 from rnncallbacks.testing.tasks import MappedLoader

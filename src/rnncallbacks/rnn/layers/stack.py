@@ -15,7 +15,7 @@ from rnncallbacks.rnn.layers.layer_normalization import LayerNormalization
 from rnncallbacks.rnn.layers.padding import Reversal
 from rnncallbacks.rnn.layers.recurrent_layer import Direction, RecurrentLayer
 from rnncallbacks.rnn.linalg.workspace import Workspace
-from rnncallbacks.rnn.validation import IntArray
+from rnncallbacks.rnn.validation import IntArray, check_state
 
 
 @attrs.frozen(eq=False)
@@ -64,13 +64,31 @@ class Stack:
             layer_inputs.append(outputs)
         return layer_inputs
 
-    def final_states(self, work: Workspace, seq_len: int, batch_size: int, lengths: IntArray | None) -> list[Any]:
-        """Copies of the states after ``lengths[row]`` steps of each row, one per direction, the lowest layer first."""
-        return [
+    def zero_state(self, batch_size: int, dtype: np.dtype[Any]) -> Any:
+        """The initial state of sequences: zeros. One state, or a tuple of one per direction, the lowest layer first."""
+        return _joined([direction.cell.zero_state(batch_size, dtype) for direction in self.directions])
+
+    def states_by_direction(self, state: Any, batch_size: int, dtype: np.dtype[Any]) -> Sequence[Any]:
+        """The states of the directions in a state with the structure of ``zero_state``.
+
+        Raises
+        ------
+        ContainerError
+            The state has another structure.
+        ShapeError
+            An array has another shape.
+        """
+        check_state(state, self.zero_state(batch_size, dtype))
+        return [state] if len(self.directions) == 1 else state
+
+    def final_state(self, work: Workspace, seq_len: int, batch_size: int, lengths: IntArray | None) -> Any:
+        """A copy of the state after ``lengths[row]`` steps of each row, with the structure of ``zero_state``."""
+        final_states = [
             direction.cell.final_state(self._work_of(work, number, direction), seq_len, batch_size, lengths)
             for number, stacked in enumerate(self.layers)
             for direction in stacked.layer.directions
         ]
+        return _joined(final_states)
 
     def hidden_states(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
         """The states of the uppermost layer's first direction, (seq_len + 1, batch, hidden_size): a work array."""
@@ -123,3 +141,7 @@ class Stack:
     def _work_of(self, work: Workspace, number: int, direction: Direction) -> Workspace:
         """The part of a workspace in which a direction of layer ``number`` keeps its states."""
         return work.part(str(number)).part(direction.name)
+
+
+def _joined(states: list[Any]) -> Any:
+    return states[0] if len(states) == 1 else tuple(states)
