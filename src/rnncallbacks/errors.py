@@ -90,12 +90,12 @@ def closest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {matches[0]!r}?" if matches else ""
 
 
-def shown(value: object, longest: int = 200) -> str:
+def short_repr(value: object, longest: int = 200) -> str:
     """The value as Python writes it, cut to ``longest`` characters.
 
     Example
     -------
-    >>> shown("a word"), shown([1] * 100, longest=12)
+    >>> short_repr("a word"), short_repr([1] * 100, longest=12)
     ("'a word'", '[1, 1, 1, 1,...')
     """
     try:

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rnncallbacks.errors import OptionError, closest, shown
+from rnncallbacks.errors import OptionError, closest, short_repr
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
@@ -113,4 +113,4 @@ def path(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
 
 
 def _refusal(owner: Any, field: attrs.Attribute[Any], expected: str, value: Any, hint: str = "") -> OptionError:
-    return OptionError(f"{type(owner).__name__}: {field.name}: expected {expected}, got {shown(value)}", hint=hint)
+    return OptionError(f"{type(owner).__name__}: {field.name}: expected {expected}, got {short_repr(value)}", hint=hint)

@@ -131,6 +131,20 @@ def test_no_text_of_a_run_becomes_html(make_folder):
     assert flat(reader).count(" ".join(NASTY.split())) >= 8
 
 
+ODD = "\x1b[2J \x00 \uffff \ud800"
+
+
+def test_characters_that_a_page_cannot_hold_are_escaped(make_folder):
+    folder = make_folder([2.0, 1.0], alarms=[("ACME1", 1, ODD, {"cause": ODD, "remedy": ODD, "severity": "error"})])
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    lines = [json.dumps(row | {f"odd_loss {ODD}": 1.0, "big_loss": 10**400}) + "\n" for row in rows]
+    (folder / "history.jsonl").write_text("".join(lines))
+    page = report_page(read_run(folder))
+    page.encode("utf-8")
+    assert r"\x1b[2J \x00 \uffff \ud800" in page
+    assert not set(page) & set("\x1b\x00\uffff")
+
+
 def test_nothing_comes_from_elsewhere(make_folder):
     text = report_page(read_run(make_folder([2.0, 1.0], val=[2.0, 1.0], alarms=[("RNN602", 1, "rose", {})])))
     assert "://" not in text

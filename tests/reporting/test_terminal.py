@@ -9,7 +9,7 @@ from rich.console import Console
 from rnncallbacks.alarms.alarm import make_alarm
 from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.alarms.diagnosis import Diagnosis, Repair
-from rnncallbacks.reporting.terminal import show_diagnosis, terminal_console, write_field
+from rnncallbacks.reporting.terminal import show_diagnosis, terminal_console, write_field, write_line
 
 
 def alarm(code, message="seen", **changes):
@@ -144,3 +144,9 @@ def test_without_rich_there_is_no_console(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setitem(sys.modules, "rich.console", None)
     assert terminal_console() is None
+
+
+def test_control_characters_of_a_text_are_escaped(capsys):
+    write_line(None, "the loss\x1b[2J rose", indent=2)
+    write_field(None, "na\x07me", "val\x9bue")
+    assert capsys.readouterr().out == "  the loss\\x1b[2J rose\nna\\x07me val\\x9bue\n"

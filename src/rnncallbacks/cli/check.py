@@ -13,6 +13,7 @@ from rnncallbacks.cli.train_settings import check_table
 from rnncallbacks.config.configuration import read_configuration
 from rnncallbacks.core.plugin_manager import Plugins
 from rnncallbacks.errors import RnnCallbacksError
+from rnncallbacks.reporting.printable import printable
 
 
 @click.command()
@@ -31,10 +32,12 @@ def check(path: Path | None, switches: PluginSwitches) -> None:
     except RnnCallbacksError as error:
         print_error(error)
         sys.exit(1)
-    click.echo(f"{configuration.where}: " + (f"{len(made)} plugins, called in this order:" if made else "no plugin"))
+    click.echo(
+        f"{printable(configuration.where)}: " + (f"{len(made)} plugins, called in this order:" if made else "no plugin")
+    )
     for number, (name, plugin) in enumerate(made.items(), 1):
         table = configuration.tables[name]
-        click.echo(f"{number:>3}. {name}  {' '.join(repr(plugin).split())}  by {table.reason}")
+        click.echo(f"{number:>3}. {printable(name)}  {' '.join(printable(repr(plugin)).split())}  by {table.reason}")
     for table in configuration.tables.values():
         if not table.enabled:
-            click.echo(f"     {table.name}  disabled by {table.reason}")
+            click.echo(f"     {printable(table.name)}  disabled by {table.reason}")

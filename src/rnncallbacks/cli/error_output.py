@@ -5,14 +5,15 @@ from __future__ import annotations
 import click
 
 from rnncallbacks.errors import ConfigurationError, RnnCallbacksError, one_line
+from rnncallbacks.reporting.printable import printable
 
 
 def print_error(error: RnnCallbacksError) -> None:
     """Print one line for each problem, then the hint, then the notes that say where the error was raised."""
     problems = error.problems if isinstance(error, ConfigurationError) else [one_line(error)]
     for problem in problems:
-        click.echo(f"error: {problem}", err=True)
+        click.echo(f"error: {printable(problem)}", err=True)
     if isinstance(error, ConfigurationError) and error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+        click.echo(f"hint: {printable(error.hint)}", err=True)
     for note in getattr(error, "__notes__", []):
-        click.echo(f"  {note}", err=True)
+        click.echo(f"  {printable(note)}", err=True)

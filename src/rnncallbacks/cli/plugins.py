@@ -19,6 +19,7 @@ from rnncallbacks.config.plugin_options import Option, make_plugin, options_of
 from rnncallbacks.core.hookspecs import HOOKS
 from rnncallbacks.core.plugin_checks import hooks_of
 from rnncallbacks.errors import PluginError, one_line
+from rnncallbacks.reporting.printable import printable
 
 OWN = "rnncallbacks"
 STATE_STYLES = {"enabled": "green", "disabled": "yellow", "failed": "bold red", "not enabled": "dim"}
@@ -51,7 +52,7 @@ def plugins(verbose: bool, config: Path | None, switches: PluginSwitches) -> Non
             state = ("disabled", f"by {table.reason}") if not table.enabled else ("failed", "it is not installed")
             console.print(_head(table.name, "", *state))
     for problem in configuration.problems:
-        console.print(f"\n[bold red]problem[/] {problem}", soft_wrap=True)
+        console.print(Text.assemble("\n", ("problem", "bold red"), f" {printable(problem)}"), soft_wrap=True)
 
 
 def _show(console: Console, configuration: Configuration, found: Found, verbose: bool) -> None:
@@ -68,7 +69,7 @@ def _show(console: Console, configuration: Configuration, found: Found, verbose:
         options = options_of(factory)
     except (PluginError, TypeError, ValueError) as error:
         console.print(_head(found.name, package, "failed", ""))
-        console.print(Padding(Text(one_line(error)), (0, 0, 0, 4)))
+        console.print(Padding(Text(printable(one_line(error))), (0, 0, 0, 4)))
         return
     if not tables:
         console.print(_head(found.name, package, "not enabled", ""))
@@ -79,7 +80,7 @@ def _show(console: Console, configuration: Configuration, found: Found, verbose:
         state = "failed" if problems else "enabled" if table.enabled else "disabled"
         console.print(_head(name, package, state, f"by {table.reason}" if not problems else ""))
         for problem in problems:
-            console.print(Padding(Text(problem), (0, 0, 0, 4)))
+            console.print(Padding(Text(printable(problem)), (0, 0, 0, 4)))
         console.print(_facts(found, factory, options, table.options, verbose))
 
 
@@ -91,7 +92,10 @@ def _problems(factory: Callable[..., object], table: Table) -> list[str]:
 
 def _head(name: str, package: str, state: str, why: str) -> Text:
     return Text.assemble(
-        (name, "bold"), f"  {package}  " if package else "  ", (state, STATE_STYLES[state]), f" {why}" if why else ""
+        (printable(name), "bold"),
+        f"  {package}  " if package else "  ",
+        (state, STATE_STYLES[state]),
+        f" {why}" if why else "",
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from rnncallbacks.config.option_types import literals_of, structured, type_text
-from rnncallbacks.errors import closest, one_line, shown
+from rnncallbacks.errors import closest, one_line, short_repr
 
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _FACTORY: Any = attrs.Factory  # typed as a function, but a class
@@ -125,7 +125,7 @@ def _typed_values(
 
 
 def _mismatch(option: Option, value: Any) -> str:
-    expected = f"expected {option.type}, got {shown(value)}"
+    expected = f"expected {option.type}, got {short_repr(value)}"
     words = [word for word in literals_of(option.annotation) if isinstance(word, str)]
     near = closest(value, words) if isinstance(value, str) else ""
     if near:

@@ -13,6 +13,7 @@ from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.catalogue import SEVERITIES
 from rnncallbacks.alarms.diagnosis import Diagnosis, Repair
 from rnncallbacks.errors import DataError
+from rnncallbacks.reporting.printable import printable
 
 HISTORY = "history.jsonl"
 
@@ -50,7 +51,7 @@ def read_run(path: Path) -> RunFolder:
     ended = (path / "diagnosis.json").is_file()
     diagnosis, reason = _diagnosis(path / "diagnosis.json") if ended else (_alarms(path / "alarms.jsonl"), None)
     config = path / "config.toml"
-    return RunFolder(path, rows, diagnosis, ended, reason, _text(config) if config.is_file() else None)
+    return RunFolder(path, rows, diagnosis, ended, reason, printable(_text(config)) if config.is_file() else None)
 
 
 def _where_runs_are(path: Path) -> str:
@@ -117,9 +118,22 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _json(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
+        return _printable(json.loads(text))
+    except RecursionError:
+        raise DataError(f"{where}: not valid JSON here: it is nested too deeply") from None
+    except ValueError as error:  # of the syntax, or of a number with too many digits
         raise DataError(f"{where}: not valid JSON: {error}") from None
+
+
+def _printable(value: Any) -> Any:
+    """The value with every text in it made safe to show: neither XML nor a terminal takes control characters."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_printable(one) for one in value]
+    if isinstance(value, dict):
+        return {printable(key): _printable(one) for key, one in value.items()}
+    return value
 
 
 def _text(path: Path) -> str:

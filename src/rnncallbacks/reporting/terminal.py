@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rnncallbacks.alarms.diagnosis import Diagnosis
+from rnncallbacks.reporting.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,6 +36,7 @@ def terminal_console() -> Console | None:
 
 def write_line(console: Console | None, text: str = "", *, style: str = "", indent: int = 0) -> None:
     """Write one line. On a terminal it is wrapped at its width; the parts of a wrapped line have the same indent."""
+    text = printable(text)
     if console is None:
         sys.stdout.write(" " * indent + text + "\n")
         return
@@ -53,6 +55,7 @@ def show_diagnosis(console: Console | None, diagnosis: Diagnosis, *, list_passed
 
 def write_field(console: Console | None, name: str, value: str) -> None:
     """Write a name and its value on one line. On a terminal, a long value continues below its own first character."""
+    name, value = printable(name), printable(value)
     if console is None:
         write_line(None, f"{name} {value}")
         return

@@ -271,3 +271,12 @@ def test_options_out_of_range(wrong):
     (name,) = wrong
     with pytest.raises(OptionError, match=f"HistoryLog: {name}: expected .*, got"):
         HistoryLog(**wrong)
+
+
+def test_a_text_that_a_spreadsheet_would_run_is_quoted_in_csv_and_not_in_json(tmp_path):
+    with Run(plugins=[HistoryLog(directory=tmp_path)]) as run:
+        for _ in run.epochs(2):
+            run.log(note="=1+1", number=-1.5, down=-math.inf)
+    for row in csv_rows(tmp_path / "history.csv"):
+        assert (row["note"], row["number"], row["down"]) == ("'=1+1", "-1.5", "-Infinity")
+    assert json_lines(tmp_path / "history.jsonl")[0]["note"] == "=1+1"

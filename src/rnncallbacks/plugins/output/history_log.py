@@ -17,6 +17,7 @@ from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.errors import OptionError
 from rnncallbacks.files import json_text, json_values, make_directory, remove_leftovers, write_atomically
+from rnncallbacks.reporting.printable import spreadsheet_cell
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.alarm import Alarm
@@ -98,7 +99,7 @@ class HistoryLog:
         self._append("history.jsonl", _line(row))
         if row.keys() <= set(self._columns):
             with self._file("history.csv").open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, self._columns, lineterminator="\n").writerow(json_values(row))
+                csv.DictWriter(file, self._columns, lineterminator="\n").writerow(_cells(row))
         else:
             self._write_csv([*run.history, row])
 
@@ -154,7 +155,7 @@ class HistoryLog:
         text = io.StringIO()
         writer = csv.DictWriter(text, self._columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(json_values(row) for row in rows)
+        writer.writerows(map(_cells, rows))
         write_atomically(self._file("history.csv"), text.getvalue())
 
 
@@ -171,6 +172,10 @@ def _outcome_in(diagnosis: Path) -> object:
     except (OSError, ValueError):
         return None
     return content.get("outcome") if isinstance(content, dict) else None
+
+
+def _cells(row: dict[str, Any]) -> dict[str, object]:
+    return {name: spreadsheet_cell(value) for name, value in json_values(row).items()}
 
 
 def _line(record: dict[str, Any]) -> str:
