@@ -1,0 +1,140 @@
+"""The ways in which the data and the entering state of a batch can be read: which axis is time, batch, features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.detectors.sequences import Sequences, sequences_of
+from rnncallbacks.errors import ContainerError
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+
+
+@attrs.frozen(eq=False)
+class BatchReading:
+    """Inputs (time, batch) of tokens or (time, batch, features), and targets with time first.
+
+    Targets are (time, batch) classes or (time, batch, outputs) numbers; with one a sequence the first axis has the
+    length 1, and ``last_step`` is true.
+    """
+
+    inputs: Array
+    targets: Array
+    last_step: bool
+
+
+@attrs.frozen
+class ReadingKey:
+    """How a batch was read, to read others in the same way."""
+
+    axes: tuple[int, ...]
+    target_form: str
+
+
+def batch_readings(shown: Sequences, width: int, outputs: int) -> Iterator[tuple[ReadingKey, BatchReading]]:
+    """The readings of a batch for a network with these numbers of inputs and outputs.
+
+    Example
+    -------
+    >>> shown = Sequences(np.zeros((4, 9), int), np.ones((4, 9), int), time_axis=None, vocab_size=None)
+    >>> [reading.inputs.shape for _, reading in batch_readings(shown, width=2, outputs=2)]
+    [(4, 9), (9, 4)]
+    """
+    for axes in _axes(shown, width):
+        inputs = np.asarray(shown.inputs).transpose(axes)
+        steps, rows = inputs.shape[:2]
+        for form, targets in _targets(np.asarray(shown.targets), steps, rows, outputs):
+            yield ReadingKey(axes, form), BatchReading(inputs, targets, form.startswith("last"))
+
+
+def read_batch(shown: Sequences, key: ReadingKey, width: int, outputs: int) -> BatchReading | None:
+    """A batch in the way in which an earlier one was read; None if it does not fit."""
+    return next((reading for other, reading in batch_readings(shown, width, outputs) if other == key), None)
+
+
+def shown_sequences(batch: Batch) -> Sequences | None:
+    """The inputs and targets of a batch; None if one is missing, or padding hides some inputs."""
+    shown = sequences_of(batch)
+    if shown.inputs is None or shown.targets is None or shown.inputs.ndim not in (2, 3):
+        return None
+    tokens = shown.inputs.ndim == 2
+    if tokens and (shown.inputs.dtype.kind not in "iu" or int(shown.inputs.min()) < 0):
+        return None
+    return shown
+
+
+def _axes(shown: Sequences, width: int) -> Iterator[tuple[int, ...]]:
+    inputs = np.asarray(shown.inputs)
+    if inputs.ndim == 2:
+        if int(inputs.max()) < width:
+            orders = [(0, 1), (1, 0)]
+            yield from orders if shown.time_axis is None else orders[shown.time_axis :][:1]
+        return
+    every = [axes for axes in permutations(range(3)) if inputs.shape[axes[2]] == width]
+    usual = [axes for axes in every if axes[2] == 2 and axes[0] == (shown.time_axis or 0)]
+    yield from dict.fromkeys([*usual, *every])
+
+
+def _targets(targets: Array, steps: int, rows: int, outputs: int) -> Iterator[tuple[str, Array]]:
+    if targets.dtype.kind in "iub":
+        if int(targets.max()) >= outputs or outputs < 2:
+            return
+        targets = targets.astype(np.intp)
+        if targets.shape == (steps, rows):
+            yield "each", targets
+        if targets.shape == (rows, steps):
+            yield "each, batch first", targets.T
+        if targets.size == rows and rows in targets.shape:
+            yield "last", targets.reshape(1, rows)
+        return
+    targets = targets.astype(np.float64)
+    for axes in permutations(range(targets.ndim)) if targets.ndim == 3 else ():
+        if tuple(targets.shape[axis] for axis in axes) == (steps, rows, outputs):
+            yield f"each {axes}", targets.transpose(axes)
+    if targets.ndim == 2 and outputs == 1:
+        if targets.shape == (steps, rows):
+            yield "each", targets[:, :, None]
+        if targets.shape == (rows, steps):
+            yield "each, batch first", targets.T[:, :, None]
+    if targets.ndim <= 2 and targets.size == rows * outputs:
+        if targets.ndim == 1 or targets.shape[0] == rows:
+            yield "last", targets.reshape(1, rows, outputs)
+        if targets.ndim == 2 and targets.shape == (outputs, rows):
+            yield "last, columns", targets.T.reshape(1, rows, outputs)
+
+
+def entering_states(batch: Batch, rows: int, hidden: int) -> list[tuple[Array | None, Array | None]]:
+    """The hidden and cell states that may have entered a batch: those that were shown, else zeros."""
+    state: Any = batch.observed.get("entering_state")
+    if state is None:
+        state = batch.entering_state
+    if state is None:
+        return [(None, None)]
+    try:
+        arrays = [array for array in named_arrays(state, "state").values() if array.size == rows * hidden]
+    except ContainerError:
+        return [(None, None)]
+    if not arrays or len(arrays) > 2:
+        return [(None, None)]
+    if not any(array.any() for array in arrays):
+        return [(None, None)]
+    found = []
+    for transposed in (False, True):
+        oriented = [_oriented(array, rows, hidden, transposed) for array in arrays]
+        if all(array is not None for array in oriented):
+            found.append((oriented[0], oriented[1] if len(oriented) > 1 else None))
+    return found or [(None, None)]
+
+
+def _oriented(array: Array, rows: int, hidden: int, transposed: bool) -> Array | None:
+    if transposed:
+        return np.asarray(array.T, dtype=np.float64) if array.shape == (hidden, rows) else None
+    fits = array.shape == (rows, hidden) or array.ndim != 2 or rows == 1
+    return np.asarray(array, dtype=np.float64).reshape(rows, hidden) if fits else None

@@ -1,0 +1,114 @@
+"""The usual losses of a network's outputs, and their derivatives: cross-entropy and squared error, as mean or as sum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+import numpy as np
+
+from rnncallbacks.arrays import Array
+
+EPSILONS = (0.0, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-15)
+"""Numbers that scripts add to a probability before they take its logarithm."""
+
+
+@attrs.frozen
+class LossFormula:
+    """A loss: the mean over all positions, with ``epsilon`` in the logarithm of a cross-entropy, times ``factor``.
+
+    ``factor_name`` names the count that the mean was multiplied or divided by.
+    """
+
+    classes: bool
+    epsilon: float = 0.0
+    factor_name: str = ""
+    power: int = 1
+    halved: bool = False
+
+    def factor(self, outputs: Array) -> float:
+        """The number by which the mean is multiplied, for outputs of shape (time, batch, outputs)."""
+        counts = _counts(outputs.shape[0], outputs.shape[1], outputs.shape[2])
+        count = counts[self.factor_name] ** self.power if self.factor_name else 1.0
+        return count * (0.5 if self.halved else 1.0)
+
+    def value(self, outputs: Array, targets: Array) -> float:
+        """The loss of outputs (time, batch, outputs) for classes (time, batch), or numbers of the outputs' shape."""
+        if not self.classes:
+            return self.factor(outputs) * float(np.mean(np.square(outputs - targets)))
+        logarithms = _log_probabilities(outputs, targets)
+        if self.epsilon:
+            logarithms = np.log(np.exp(logarithms) + self.epsilon)
+        return -self.factor(outputs) * float(np.mean(logarithms[targets >= 0]))
+
+    def derivative(self, outputs: Array, targets: Array) -> Array:
+        """The derivative of the loss by the outputs."""
+        if not self.classes:
+            return np.asarray(self.factor(outputs) * 2.0 * (outputs - targets) / outputs.size)
+        probabilities = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+        probabilities /= probabilities.sum(axis=-1, keepdims=True)
+        counted = targets >= 0
+        np.put_along_axis(
+            probabilities,
+            np.maximum(targets, 0)[..., None],
+            np.take_along_axis(probabilities, np.maximum(targets, 0)[..., None], axis=-1) - 1.0,
+            axis=-1,
+        )
+        return np.asarray(probabilities * counted[..., None] * (self.factor(outputs) / np.count_nonzero(counted)))
+
+
+def matching_formula(outputs: Array, targets: Array, loss: float, tolerance: float) -> LossFormula | None:
+    """The formula that gives this loss, within a relative tolerance; None if none does.
+
+    Example
+    -------
+    >>> outputs, targets = np.zeros((3, 2, 5)), np.zeros((3, 2), dtype=int)
+    >>> matching_formula(outputs, targets, 3 * np.log(5), tolerance=1e-9).factor_name
+    'the number of time steps'
+    """
+    classes = targets.dtype.kind in "iu"
+    if classes and not (targets >= 0).any():
+        return None
+    if not classes:
+        mean = float(np.mean(np.square(outputs - targets)))
+        return _with_factor(mean, outputs, loss, tolerance, LossFormula(classes=False))
+    logarithms = _log_probabilities(outputs, targets)[targets >= 0]
+    probabilities = np.exp(logarithms)
+    for epsilon in EPSILONS:
+        mean = -float(np.mean(np.log(probabilities + epsilon) if epsilon else logarithms))
+        found = _with_factor(mean, outputs, loss, tolerance, LossFormula(classes=True, epsilon=epsilon))
+        if found is not None:
+            return found
+    return None
+
+
+def _with_factor(mean: float, outputs: Array, loss: float, tolerance: float, plain: LossFormula) -> LossFormula | None:
+    for formula in _variants(plain):
+        if abs(mean * formula.factor(outputs) - loss) <= tolerance * abs(loss):
+            return formula
+    return None
+
+
+def _variants(plain: LossFormula) -> Iterator[LossFormula]:
+    for halved in (False,) if plain.classes else (False, True):
+        for name in ("", *_counts(1, 1, 1)):
+            for power in (1, -1) if name else (1,):
+                yield attrs.evolve(plain, factor_name=name, power=power, halved=halved)
+
+
+def _counts(steps: int, rows: int, outputs: int) -> dict[str, float]:
+    return {
+        "the number of time steps": float(steps),
+        "the batch size": float(rows),
+        "the positions of the batch": float(steps * rows),
+        "the number of outputs": float(outputs),
+        "the numbers of a step": float(rows * outputs),
+        "all numbers of the batch": float(steps * rows * outputs),
+    }
+
+
+def _log_probabilities(outputs: Array, targets: Array) -> Array:
+    """The logarithm of the softmax probability of each target; of class 0 where there is none."""
+    chosen = np.take_along_axis(outputs, np.maximum(targets, 0)[..., None], axis=-1)[..., 0]
+    highest = outputs.max(axis=-1)
+    return np.asarray(chosen - highest - np.log(np.exp(outputs - highest[..., None]).sum(axis=-1)))

@@ -1,0 +1,190 @@
+"""A network whose forward pass gives the losses that a script reports, and therefore is the script's own.
+
+The arrays, the data and the reported loss of a batch leave few networks: one-layer vanilla networks, LSTMs and GRUs in
+the forms that scripts use (:mod:`cell_forms <rnncallbacks.detectors.reconstruction.cell_forms>`). One of them that gives
+the reported loss to nine digits is taken for the script's. Its backward pass then gives the gradient that the script
+should have, without a closure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from rnncallbacks.arrays import Array
+from rnncallbacks.detectors.reconstruction.array_roles import ArrayRoles, Part, array_roles
+from rnncallbacks.detectors.reconstruction.batch_readings import (
+    BatchReading,
+    ReadingKey,
+    batch_readings,
+    entering_states,
+    read_batch,
+    shown_sequences,
+)
+from rnncallbacks.detectors.reconstruction.cell_forms import (
+    BackwardFault,
+    CellForm,
+    CellPass,
+    backward_pass,
+    cell_forms,
+    forward_pass,
+)
+from rnncallbacks.detectors.reconstruction.loss_formulas import LossFormula, matching_formula
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+    from rnncallbacks.detectors.sequences import Sequences
+
+
+@attrs.frozen(kw_only=True)
+class RecognitionThresholds:
+    """When a network counts as the script's, and how far the search goes."""
+
+    tolerance: float = 1e-9
+    """Relative distance between its loss and the reported one, in double precision. Sums in another order differ by
+    1e-15 a term. Chosen by eye."""
+    tolerance_of_float32: float = 2e-6
+    """The same in single precision. Chosen by eye."""
+    candidates: int = 512
+    """Networks that are tried, at most."""
+    operations: float = 5e9
+    """Multiplications in all of them, at most; about a second. Chosen by eye."""
+    layouts: int = 16
+    """Ways to read the arrays, at most, for each number of gates. Chosen by eye."""
+
+
+RECOGNITION = RecognitionThresholds()
+
+
+@attrs.frozen
+class RecognizedNetwork:
+    """A network, how it reads the script's arrays and batches, and the formula of its loss."""
+
+    roles: ArrayRoles
+    form: CellForm
+    key: ReadingKey
+    formula: LossFormula
+
+    def loss(self, arrays: Mapping[str, Array], batch: Batch) -> float | None:
+        """The loss of a batch with these parameters; None if the batch cannot be read as the first one was.
+
+        Where the entering state was shown in a layout that fits two ways, it is that of the first.
+        """
+        found = self._pass(arrays, batch)
+        return None if found is None else self.formula.value(found[2], found[1].targets)
+
+    def gradients(
+        self, arrays: Mapping[str, Array], batch: Batch, fault: BackwardFault = ""
+    ) -> tuple[float, dict[str, Array]] | None:
+        """The loss and the gradients of the script's arrays; ``fault`` makes the backward pass a wrong one."""
+        found = self._pass(arrays, batch)
+        if found is None:
+            return None
+        weights, reading, outputs, passed = found
+        loss = self.formula.value(outputs, reading.targets)
+        errors = self.formula.derivative(outputs, reading.targets)
+        states = passed.states[1:]
+        used = states[-1:] if reading.last_step else states
+        flat = errors.reshape(-1, errors.shape[-1])
+        d_states = np.zeros_like(states)
+        d_states[-len(errors) :] = errors @ weights["output"]
+        parts = backward_pass(self.form, weights, reading.inputs, passed, d_states, fault)
+        parts = {
+            part: part_gradient if part.startswith("output") else self.form.disordered(part_gradient)
+            for part, part_gradient in (
+                parts
+                | {"output": flat.T @ used.reshape(-1, used.shape[-1]), "output bias": flat.sum(axis=0)}
+            ).items()
+        }
+        return loss, self.roles.put(parts, arrays)
+
+    def _pass(
+        self, arrays: Mapping[str, Array], batch: Batch
+    ) -> tuple[dict[Part, Array], BatchReading, Array, CellPass] | None:
+        shown = shown_sequences(batch)
+        reading = None if shown is None else read_batch(shown, self.key, self.roles.inputs, self.roles.outputs)
+        if reading is None:
+            return None
+        weights = _cell_weights(self.roles, self.form, arrays)
+        state, cell_state = entering_states(batch, reading.inputs.shape[1], self.roles.hidden)[0]
+        passed = forward_pass(self.form, weights, reading.inputs, state, cell_state)
+        return weights, reading, network_outputs(weights, passed, last_step=reading.last_step), passed
+
+
+def network_outputs(weights: Mapping[Part, Array], passed: CellPass, *, last_step: bool) -> Array:
+    """The outputs of shape (time, batch, outputs), of the last step alone where only that one is used."""
+    states = passed.states[-1:] if last_step else passed.states[1:]
+    return np.asarray(states @ weights["output"].T + weights.get("output bias", 0.0))
+
+
+def recognized_networks(
+    arrays: Mapping[str, Array], batch: Batch, loss: float, thresholds: RecognitionThresholds = RECOGNITION
+) -> Iterator[RecognizedNetwork]:
+    """The networks that give the reported loss of a batch, by the parameters before its update.
+
+    Example
+    -------
+    >>> from rnncallbacks.core.batch import Batch
+    >>> generator = np.random.default_rng(0)
+    >>> arrays = {name: generator.normal(size=shape) for name, shape in
+    ...           {"Wx": (6, 3), "Wh": (6, 6), "b": (6,), "Wy": (3, 6)}.items()}
+    >>> tokens = generator.integers(0, 3, (8, 5))
+    >>> h, losses = np.zeros((5, 6)), []
+    >>> for t in range(7):
+    ...     h = np.tanh(arrays["Wx"].T[tokens[t]] + h @ arrays["Wh"].T + arrays["b"])
+    ...     y = h @ arrays["Wy"].T
+    ...     losses.append(np.log(np.exp(y).sum(axis=1)) - y[range(5), tokens[t + 1]])
+    >>> batch = Batch((tokens[:-1], tokens[1:]), "train", 1)
+    >>> [found] = recognized_networks(arrays, batch, float(np.mean(losses)))
+    >>> found.form.kind, found.roles.names("recurrent")
+    ('tanh', ('Wh',))
+    """
+    shown = shown_sequences(batch)
+    if shown is None or not np.isfinite(loss) or loss == 0.0:
+        return
+    single = any(array.dtype.itemsize < 8 for array in arrays.values())
+    tolerance = thresholds.tolerance_of_float32 if single else thresholds.tolerance
+    operations = 0.0
+    for roles, form in islice(_candidates(arrays, shown, thresholds), thresholds.candidates):
+        weights = _cell_weights(roles, form, arrays)
+        for key, reading in batch_readings(shown, roles.inputs, roles.outputs):
+            for state, cell_state in entering_states(batch, reading.inputs.shape[1], roles.hidden):
+                steps, rows = reading.inputs.shape[:2]
+                operations += float(steps * rows) * (weights["recurrent"].size + weights["output"].size)
+                if operations > thresholds.operations:
+                    return
+                with np.errstate(all="ignore"):
+                    passed = forward_pass(form, weights, reading.inputs, state, cell_state)
+                    outputs = network_outputs(weights, passed, last_step=reading.last_step)
+                    formula = matching_formula(outputs, reading.targets, loss, tolerance)
+                if formula is not None:
+                    yield RecognizedNetwork(roles, form, key, formula)
+
+
+def _candidates(
+    arrays: Mapping[str, Array], shown: Sequences, thresholds: RecognitionThresholds
+) -> Iterator[tuple[ArrayRoles, CellForm]]:
+    """All networks that fit the shapes of the arrays, those of the usual forms first."""
+    inputs = np.asarray(shown.inputs)
+    widths: tuple[int | None, ...] = (None,) if inputs.ndim == 2 else tuple(dict.fromkeys(inputs.shape[::-1]))
+    for gates in (1, 4, 3):
+        layouts = [
+            roles
+            for width in widths
+            for roles in islice(array_roles(arrays, gates, width, shown.vocab_size), thresholds.layouts)
+        ]
+        for form in cell_forms(gates):
+            for roles in layouts:
+                yield roles, form
+
+
+def _cell_weights(roles: ArrayRoles, form: CellForm, arrays: Mapping[str, Array]) -> dict[Part, Array]:
+    """The parts of the network in double precision, with gates in the order of the cell."""
+    return {
+        part: np.asarray(array if part.startswith("output") else form.ordered(array), dtype=np.float64)
+        for part, array in roles.take(arrays).items()
+    }
