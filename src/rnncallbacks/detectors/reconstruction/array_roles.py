@@ -43,8 +43,9 @@ class Block:
         array = arrays[self.name]
         if self.columns is None:
             return array.reshape(-1)
-        matrix = array.reshape(-1, 1) if array.ndim == 1 else array
-        return (matrix.T if self.transposed else matrix)[:, slice(*self.columns)]
+        if array.ndim == 1:
+            return array[:, None]
+        return (array.T if self.transposed else array)[:, slice(*self.columns)]
 
 
 @attrs.frozen
@@ -99,6 +100,7 @@ def array_roles(arrays: Mapping[str, Array], gates: int, inputs: int | None, out
     """
     if any(array.ndim not in (1, 2) or not array.size for array in arrays.values()):
         return
+    constant = {name for name, array in arrays.items() if (array == array.flat[0]).all()}
     seen: set[tuple[object, ...]] = set()
     for transposed in (False, True):
         shapes = {name: _shape(array, transposed) for name, array in arrays.items()}
@@ -109,7 +111,7 @@ def array_roles(arrays: Mapping[str, Array], gates: int, inputs: int | None, out
             others = {name: shape for name, shape in shapes.items() if name != output}
             for width in _input_widths(others, hidden, inputs):
                 for stacked_first in ("recurrent", "input"):
-                    for blocks in _assign(others, gates, hidden, width, rows, transposed, stacked_first):
+                    for blocks in _assign(others, gates, hidden, width, rows, transposed, stacked_first, constant):
                         key = (hidden, width, tuple(sorted(blocks.items())))
                         if key not in seen:
                             seen.add(key)
@@ -144,6 +146,7 @@ def _assign(
     outputs: int,
     transposed: bool,
     stacked_first: str,
+    constant: set[str],
 ) -> Iterator[dict[Part, tuple[Block, ...]]]:
     """Every assignment of the arrays to the parts other than the output weights."""
     left, right = (hidden, inputs) if stacked_first == "recurrent" else (inputs, hidden)
@@ -151,6 +154,12 @@ def _assign(
     names = list(shapes)
 
     def options(name: str) -> Iterator[dict[Part, Block]]:
+        found = list(fitting(name))
+        biases = [one for one in found if "bias" in next(iter(one))]
+        # Weights are drawn at random, biases begin as constants.
+        yield from biases if biases and name in constant else sorted(found, key=lambda one: one in biases)
+
+    def fitting(name: str) -> Iterator[dict[Part, Block]]:
         rows, columns = shapes[name]
         size = rows * columns
         if 1 in (rows, columns):

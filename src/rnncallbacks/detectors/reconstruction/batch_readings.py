@@ -47,8 +47,7 @@ def batch_readings(shown: Sequences, width: int, outputs: int) -> Iterator[tuple
     >>> [reading.inputs.shape for _, reading in batch_readings(shown, width=2, outputs=2)]
     [(4, 9), (9, 4)]
     """
-    for axes in _axes(shown, width):
-        inputs = np.asarray(shown.inputs).transpose(axes)
+    for axes, inputs in _inputs(shown, width):
         steps, rows = inputs.shape[:2]
         for form, targets in _targets(np.asarray(shown.targets), steps, rows, outputs):
             yield ReadingKey(axes, form), BatchReading(inputs, targets, form.startswith("last"))
@@ -62,24 +61,42 @@ def read_batch(shown: Sequences, key: ReadingKey, width: int, outputs: int) -> B
 def shown_sequences(batch: Batch) -> Sequences | None:
     """The inputs and targets of a batch; None if one is missing, or padding hides some inputs."""
     shown = sequences_of(batch)
+    if shown.inputs is not None and shown.targets is None:
+        shown = attrs.evolve(shown, targets=_single_label(batch))
     if shown.inputs is None or shown.targets is None or shown.inputs.ndim not in (2, 3):
         return None
-    tokens = shown.inputs.ndim == 2
-    if tokens and (shown.inputs.dtype.kind not in "iu" or int(shown.inputs.min()) < 0):
+    if shown.inputs.dtype.kind in "iu" and int(shown.inputs.min()) < 0:
         return None
-    return shown
+    return shown if shown.inputs.dtype.kind in "iuf" else None
 
 
-def _axes(shown: Sequences, width: int) -> Iterator[tuple[int, ...]]:
+def _single_label(batch: Batch) -> Array | None:
+    """The target of a batch of one sequence, where it is a bare number."""
+    data = batch.data
+    label = data[1] if isinstance(data, tuple | list) and len(data) == 2 else None
+    return np.array([label]) if isinstance(label, int | float | np.number) else None
+
+
+def _inputs(shown: Sequences, width: int) -> Iterator[tuple[tuple[int, ...], Array]]:
+    """The inputs with time first, and the order of their axes; an axis that they do not have has the number 2."""
     inputs = np.asarray(shown.inputs)
-    if inputs.ndim == 2:
+    if inputs.ndim == 2 and inputs.dtype.kind in "iu":
         if int(inputs.max()) < width:
             orders = [(0, 1), (1, 0)]
-            yield from orders if shown.time_axis is None else orders[shown.time_axis :][:1]
+            for axes in orders if shown.time_axis is None else orders[shown.time_axis :][:1]:
+                yield axes, inputs.transpose(axes)
+        return
+    if inputs.ndim == 2:
+        if inputs.shape[1] == width:
+            yield (0, 2, 1), inputs[:, None, :]
+        if width == 1:
+            yield (0, 1, 2), inputs[:, :, None]
+            yield (1, 0, 2), inputs.T[:, :, None]
         return
     every = [axes for axes in permutations(range(3)) if inputs.shape[axes[2]] == width]
     usual = [axes for axes in every if axes[2] == 2 and axes[0] == (shown.time_axis or 0)]
-    yield from dict.fromkeys([*usual, *every])
+    for axes in dict.fromkeys([*usual, *every]):
+        yield axes, inputs.transpose(axes)
 
 
 def _targets(targets: Array, steps: int, rows: int, outputs: int) -> Iterator[tuple[str, Array]]:
@@ -95,6 +112,8 @@ def _targets(targets: Array, steps: int, rows: int, outputs: int) -> Iterator[tu
             yield "last", targets.reshape(1, rows)
         return
     targets = targets.astype(np.float64)
+    if targets.ndim == 2 and rows == 1 and targets.shape == (steps, outputs):
+        yield "each, one sequence", targets[:, None, :]
     for axes in permutations(range(targets.ndim)) if targets.ndim == 3 else ():
         if tuple(targets.shape[axis] for axis in axes) == (steps, rows, outputs):
             yield f"each {axes}", targets.transpose(axes)
@@ -104,7 +123,7 @@ def _targets(targets: Array, steps: int, rows: int, outputs: int) -> Iterator[tu
         if targets.shape == (rows, steps):
             yield "each, batch first", targets.T[:, :, None]
     if targets.ndim <= 2 and targets.size == rows * outputs:
-        if targets.ndim == 1 or targets.shape[0] == rows:
+        if targets.ndim <= 1 or targets.shape[0] == rows:
             yield "last", targets.reshape(1, rows, outputs)
         if targets.ndim == 2 and targets.shape == (outputs, rows):
             yield "last, columns", targets.T.reshape(1, rows, outputs)

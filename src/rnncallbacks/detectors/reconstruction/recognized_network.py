@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 import numpy as np
@@ -49,15 +49,57 @@ class RecognitionThresholds:
     1e-15 a term. Chosen by eye."""
     tolerance_of_float32: float = 2e-6
     """The same in single precision. Chosen by eye."""
-    candidates: int = 512
-    """Networks that are tried, at most."""
-    operations: float = 5e9
-    """Multiplications in all of them, at most; about a second. Chosen by eye."""
-    layouts: int = 16
+    candidates: int = 128
+    """Networks that are tried, at most. Chosen by eye, for its cost."""
+    operations: float = 3e9
+    """Multiplications in all of them, at most. Chosen by eye, for its cost."""
+    layouts: int = 8
     """Ways to read the arrays, at most, for each number of gates. Chosen by eye."""
+
+    def tolerance_of(self, arrays: Mapping[str, Array]) -> float:
+        """The tolerance for arrays of their precision."""
+        single = any(array.dtype.itemsize < 8 for array in arrays.values())
+        return self.tolerance_of_float32 if single else self.tolerance
 
 
 RECOGNITION = RecognitionThresholds()
+
+
+States: TypeAlias = tuple[Array | None, Array | None]
+"""The hidden and the cell state that enter a batch, of shape (batch, units); None for zeros."""
+
+
+@attrs.frozen(eq=False)
+class NetworkPass:
+    """A forward pass of a recognized network over a batch.
+
+    Attributes
+    ----------
+    entering:
+        The states that entered.
+    weights:
+        The parts of the network at that time.
+    reading:
+        The inputs and targets.
+    passed:
+        The states of all time steps.
+    outputs:
+        The network's outputs, of shape (time, batch, outputs).
+    loss:
+        The loss.
+    """
+
+    entering: States
+    weights: Mapping[Part, Array]
+    reading: BatchReading
+    passed: CellPass
+    outputs: Array
+    loss: float
+
+    @property
+    def final(self) -> States:
+        """The states after the last time step."""
+        return self.passed.states[-1], None if self.passed.cells is None else self.passed.cells[-1]
 
 
 @attrs.frozen
@@ -69,50 +111,35 @@ class RecognizedNetwork:
     key: ReadingKey
     formula: LossFormula
 
-    def loss(self, arrays: Mapping[str, Array], batch: Batch) -> float | None:
-        """The loss of a batch with these parameters; None if the batch cannot be read as the first one was.
-
-        Where the entering state was shown in a layout that fits two ways, it is that of the first.
-        """
-        found = self._pass(arrays, batch)
-        return None if found is None else self.formula.value(found[2], found[1].targets)
-
-    def gradients(
-        self, arrays: Mapping[str, Array], batch: Batch, fault: BackwardFault = ""
-    ) -> tuple[float, dict[str, Array]] | None:
-        """The loss and the gradients of the script's arrays; ``fault`` makes the backward pass a wrong one."""
-        found = self._pass(arrays, batch)
-        if found is None:
-            return None
-        weights, reading, outputs, passed = found
-        loss = self.formula.value(outputs, reading.targets)
-        errors = self.formula.derivative(outputs, reading.targets)
-        states = passed.states[1:]
-        used = states[-1:] if reading.last_step else states
-        flat = errors.reshape(-1, errors.shape[-1])
-        d_states = np.zeros_like(states)
-        d_states[-len(errors) :] = errors @ weights["output"]
-        parts = backward_pass(self.form, weights, reading.inputs, passed, d_states, fault)
-        parts = {
-            part: part_gradient if part.startswith("output") else self.form.disordered(part_gradient)
-            for part, part_gradient in (
-                parts
-                | {"output": flat.T @ used.reshape(-1, used.shape[-1]), "output bias": flat.sum(axis=0)}
-            ).items()
-        }
-        return loss, self.roles.put(parts, arrays)
-
-    def _pass(
-        self, arrays: Mapping[str, Array], batch: Batch
-    ) -> tuple[dict[Part, Array], BatchReading, Array, CellPass] | None:
+    def read(self, batch: Batch) -> BatchReading | None:
+        """The inputs and targets of a batch; None if it cannot be read as the first one was."""
         shown = shown_sequences(batch)
-        reading = None if shown is None else read_batch(shown, self.key, self.roles.inputs, self.roles.outputs)
-        if reading is None:
-            return None
+        return None if shown is None else read_batch(shown, self.key, self.roles.inputs, self.roles.outputs)
+
+    def evaluate(self, arrays: Mapping[str, Array], reading: BatchReading, entering: States) -> NetworkPass:
+        """Run the network over inputs and targets that were read."""
         weights = _cell_weights(self.roles, self.form, arrays)
-        state, cell_state = entering_states(batch, reading.inputs.shape[1], self.roles.hidden)[0]
-        passed = forward_pass(self.form, weights, reading.inputs, state, cell_state)
-        return weights, reading, network_outputs(weights, passed, last_step=reading.last_step), passed
+        with np.errstate(all="ignore"):
+            passed = forward_pass(self.form, weights, reading.inputs, *entering)
+            outputs = network_outputs(weights, passed, last_step=reading.last_step)
+            loss = self.formula.value(outputs, reading.targets)
+        return NetworkPass(entering, weights, reading, passed, outputs, loss)
+
+    def backward(
+        self, forward: NetworkPass, arrays: Mapping[str, Array], fault: BackwardFault = ""
+    ) -> dict[str, Array]:
+        """The gradients of the script's arrays, from a pass; ``fault`` makes the backward pass a wrong one."""
+        states = forward.passed.states[1:]
+        with np.errstate(all="ignore"):
+            errors = self.formula.derivative(forward.outputs, forward.reading.targets)
+            used = states[-len(errors) :].reshape(-1, states.shape[-1])
+            d_states = np.zeros_like(states)
+            d_states[-len(errors) :] = errors @ forward.weights["output"]
+            parts = backward_pass(self.form, forward.weights, forward.reading.inputs, forward.passed, d_states, fault)
+        flat = errors.reshape(-1, errors.shape[-1])
+        whole = {part: self.form.disordered(gradient) for part, gradient in parts.items()}
+        whole |= {"output": flat.T @ used, "output bias": flat.sum(axis=0)}
+        return self.roles.put(whole, arrays)
 
 
 def network_outputs(weights: Mapping[Part, Array], passed: CellPass, *, last_step: bool) -> Array:
@@ -146,8 +173,7 @@ def recognized_networks(
     shown = shown_sequences(batch)
     if shown is None or not np.isfinite(loss) or loss == 0.0:
         return
-    single = any(array.dtype.itemsize < 8 for array in arrays.values())
-    tolerance = thresholds.tolerance_of_float32 if single else thresholds.tolerance
+    tolerance = thresholds.tolerance_of(arrays)
     operations = 0.0
     for roles, form in islice(_candidates(arrays, shown, thresholds), thresholds.candidates):
         weights = _cell_weights(roles, form, arrays)
@@ -170,7 +196,9 @@ def _candidates(
 ) -> Iterator[tuple[ArrayRoles, CellForm]]:
     """All networks that fit the shapes of the arrays, those of the usual forms first."""
     inputs = np.asarray(shown.inputs)
-    widths: tuple[int | None, ...] = (None,) if inputs.ndim == 2 else tuple(dict.fromkeys(inputs.shape[::-1]))
+    widths: tuple[int | None, ...] = (None,)
+    if inputs.dtype.kind == "f":
+        widths = tuple(dict.fromkeys([*inputs.shape[::-1], *([1] if inputs.ndim == 2 else [])]))
     for gates in (1, 4, 3):
         layouts = [
             roles

@@ -1,0 +1,161 @@
+"""The network of a script as a run goes on: the states that enter its first batches, and its gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeGuard
+
+import attrs
+import numpy as np
+
+from rnncallbacks.arrays import Array, named_arrays, parameters_of
+from rnncallbacks.detectors.reconstruction.batch_readings import BatchReading, entering_states
+from rnncallbacks.detectors.reconstruction.recognized_network import (
+    RECOGNITION,
+    NetworkPass,
+    RecognitionThresholds,
+    RecognizedNetwork,
+    States,
+    recognized_networks,
+)
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+    from rnncallbacks.gradients import Gradients
+
+
+@attrs.frozen(kw_only=True)
+class ScriptNetworkThresholds:
+    """In how many batches the states of the network are followed."""
+
+    followed_batches: int = 24
+    """First training batches whose entering state is found out. Chosen by eye, for its cost: a forward pass each."""
+
+
+SCRIPT_NETWORK = ScriptNetworkThresholds()
+
+
+@attrs.define(eq=False)
+class ScriptNetwork:
+    """Recognizes the network of a run in its first batch, and follows the states of the batches after it.
+
+    A batch enters with zeros, with the final state of the batch before, or with a state that the script shows: the one
+    with which the network gives the reported loss. Where the script shows no states, those of the recognized network
+    are added to what the batch shows.
+
+    Attributes
+    ----------
+    network:
+        The network; None if it is not recognized.
+    follows:
+        Whether the states of the next batch can be found out.
+    """
+
+    thresholds: ScriptNetworkThresholds = SCRIPT_NETWORK
+    recognition: RecognitionThresholds = RECOGNITION
+    network: RecognizedNetwork | None = None
+    follows: bool = True
+    _open: tuple[Batch, NetworkPass] | None = None
+    _final: States | None = None
+
+    def follow(self, number: int, batch: Batch, loss: float, gradients: Gradients, params: object) -> None:
+        """Add a training batch, counted from 1, before its update."""
+        self._open = None
+        if not self.follows:
+            return
+        arrays = _pairs(gradients, params)
+        if number == 1 and arrays:
+            self.network = next(recognized_networks(arrays, batch, loss, self.recognition), None)
+        self.follows = self.network is not None and number <= self.thresholds.followed_batches
+        if self.network is None or not self.follows:
+            return
+        passes = self._reproducing(batch, loss, arrays)
+        if len(passes) != 1:  # none, or rounding hides which state entered
+            self.follows = False
+            return
+        found = passes[0]
+        self._open, self._final = (batch, found), found.final
+        _show(batch, found)
+
+    def pass_of(self, batch: Batch, loss: float, gradients: Gradients, params: object) -> NetworkPass | None:
+        """A pass that gives the reported loss of a batch, at the parameters before its update; None if none does."""
+        if self._open is not None and self._open[0] is batch:
+            return self._open[1]
+        if self.network is None:
+            return None
+        passes = self._reproducing(batch, loss, _pairs(gradients, params))
+        return passes[0] if len(passes) == 1 else None
+
+    def gradients(self, forward: NetworkPass, gradients: Gradients, params: object) -> dict[str, Array]:
+        """The gradients that belong to a pass, by the names of those that the script gave."""
+        assert self.network is not None
+        return self.network.backward(forward, _pairs(gradients, params))
+
+    def closure(self, forward: NetworkPass, gradients: Gradients, params: object) -> Callable[[], float]:
+        """A function that evaluates the loss of the pass's batch at the parameters as they are."""
+        network, arrays = self.network, _pairs(gradients, params)
+        assert network is not None
+        return lambda: network.evaluate(arrays, forward.reading, forward.entering).loss
+
+    def is_certain(self, batch: Batch, loss: float, gradients: Gradients, params: object) -> bool:
+        """Whether no network with other gradients gives the reported loss of a batch, too."""
+        arrays = _pairs(gradients, params)
+        first: dict[str, Array] = {}
+        for network in recognized_networks(arrays, batch, loss, self.recognition):
+            reading = network.read(batch)
+            if reading is None:
+                continue
+            for entering in entering_states(batch, reading.inputs.shape[1], network.roles.hidden):
+                forward = network.evaluate(arrays, reading, entering)
+                if not self._reproduces(forward, loss, arrays):
+                    continue
+                found = network.backward(forward, arrays)
+                first = first or found
+                if any(not np.allclose(found[name], array, rtol=1e-6, atol=1e-12) for name, array in first.items()):
+                    return False
+        return bool(first)
+
+    def _reproducing(self, batch: Batch, loss: float, arrays: Mapping[str, Array]) -> list[NetworkPass]:
+        """The passes that give the reported loss: one, unless rounding hides the difference of entering states."""
+        reading = None if self.network is None or not arrays else self.network.read(batch)
+        if self.network is None or reading is None:
+            return []
+        states = entering_states(batch, reading.inputs.shape[1], self.network.roles.hidden)
+        if states == [(None, None)] and self.follows and _fits(self._final, reading):
+            states = [(None, None), self._final]
+        passes = (self.network.evaluate(arrays, reading, entering) for entering in states)
+        return [forward for forward in passes if self._reproduces(forward, loss, arrays)]
+
+    def _reproduces(self, forward: NetworkPass, loss: float, arrays: Mapping[str, Array]) -> bool:
+        return abs(forward.loss - loss) <= self.recognition.tolerance_of(arrays) * abs(loss)
+
+
+def _fits(states: States | None, reading: BatchReading) -> TypeGuard[States]:
+    """Whether states may enter a batch: they have a row for each of its sequences."""
+    return states is not None and states[0] is not None and len(states[0]) == reading.inputs.shape[1]
+
+
+def _pairs(gradients: Gradients, params: object) -> dict[str, Array]:
+    """The script's arrays by the names of their gradients; empty if some array has no gradient of its own."""
+    if params is None:
+        return {}
+    named = named_arrays(params, "params")
+    pairs = parameters_of(gradients, named)
+    return pairs if len(pairs) == len(gradients) == len(named) else {}
+
+
+def _show(batch: Batch, forward: NetworkPass) -> None:
+    """Add the states and outputs of a pass to what the batch shows, where the script shows nothing."""
+    state, cell_state = forward.entering
+    zeros = np.zeros_like(forward.passed.states[0])
+    hidden = zeros if state is None else state
+    if forward.passed.cells is None:
+        entering: Array | tuple[Array, Array] = hidden
+    else:
+        entering = (hidden, zeros if cell_state is None else cell_state)
+    shown = {"entering_state": entering, "hidden_states": forward.passed.states}
+    if not forward.reading.last_step:
+        shown["logits"] = forward.outputs
+    observed = batch.observed
+    if batch.batch_size is None and not any(name in observed for name in ("entering_state", "hidden_states")):
+        observed.update({name: value for name, value in shown.items() if name not in observed})
