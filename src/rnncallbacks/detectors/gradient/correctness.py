@@ -10,6 +10,7 @@ the other checks, and a closure ends those without one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -19,10 +20,12 @@ from rnncallbacks.arrays import Array
 from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.accumulation import AccumulationDetector
-from rnncallbacks.detectors.gradient.directional import derivatives_of_batch
+from rnncallbacks.detectors.gradient.directional import derivatives_of_batch, derivatives_of_closure
 from rnncallbacks.detectors.gradient.gradient_check import GradientCheckDetector
 from rnncallbacks.detectors.gradient.predicted_decrease import PredictedDecreaseDetector
+from rnncallbacks.detectors.gradient.recomputed_gradient import find_backward_fault, wrong_arrays
 from rnncallbacks.detectors.gradient.zero_gradients import ZeroGradientDetector, without_effect
+from rnncallbacks.detectors.reconstruction.script_network import ScriptNetwork
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -46,6 +49,7 @@ class CorrectnessChecks:
     [10, 11, 12, 13, 14, 15, 16, 100, 250]
     """
 
+    network: ScriptNetwork = state_field(factory=ScriptNetwork, saved=False)
     _fault_found: bool = state_field(False)
     _closure_is_exact: bool = state_field(False, saved=False)  # it gave the very loss that the script reported
     _gradient_check: GradientCheckDetector = state_field(factory=GradientCheckDetector)
@@ -57,6 +61,7 @@ class CorrectnessChecks:
         """Whether no check is due in this training batch, counted from 1."""
         return (
             self._zero_gradients.over
+            and not self.network.follows
             and self._predicted_decrease.over
             and batch_number > self._accumulation.thresholds.last_batch
             and not self._gradient_check.scheduled(batch_number)
@@ -97,16 +102,19 @@ class CorrectnessChecks:
         ``params`` are the parameters in the script's container, None if unknown. ``repaired`` says whether the run was
         repaired, after which losses fall for other reasons.
         """
+        self.network.follow(batch_number, batch, loss, gradients, params)
         if self.precedes_sum_check(batch_number):
             self._accumulation.keep(gradients)
         self._gradient_check.add_loss(loss)
-        yield self._check_with_closure(batch_number, batch, loss, gradients, params, updates)
-        if batch.closure is None:
+        yield self._check_with_loss(batch_number, batch, loss, gradients, params, updates)
+        if batch.closure is None and not self._gradient_check.matches:
             result = self._accumulation.check_without_closure(batch_number, batch, loss, gradients, params)
             yield self._noted(result)
         if self._gradients_are_wrong or repaired:
             self.stop_without_closure()
-        elif batch.closure is not None:  # which does not show a matrix that nothing uses
+        elif (
+            batch.closure is not None or self._gradient_check.matches
+        ):  # which does not show a matrix that nothing uses
             self._predicted_decrease.stop()
         result = CheckResult()
         if not self._zero_gradients.over:
@@ -120,7 +128,7 @@ class CorrectnessChecks:
             result = CheckResult(finding=finding)
         yield self._noted(result)
 
-    def _check_with_closure(
+    def _check_with_loss(
         self,
         batch_number: int,
         batch: Batch,
@@ -129,22 +137,39 @@ class CorrectnessChecks:
         params: object,
         updates: UpdateTracker,
     ) -> CheckResult:
+        """Check the gradients by a loss that can be evaluated: the closure, or the recognized network."""
         loss_check, sums = self._gradient_check, self._accumulation
         checking = loss_check.due(batch_number, loss) and not self._gradients_are_wrong
         summing = sums.due(batch_number)
         if not (checking or loss_check.confirming or summing):
             return CheckResult()
-        base_loss = loss if self._closure_is_exact and summing and not checking else None
+        checking = checking or loss_check.confirming
+        known_loss = loss if self._closure_is_exact and summing and not checking else None
         self._closure_is_exact = False
+        forward = self.network.pass_of(batch, loss, gradients, params)
+        if forward is not None:
+            if not wrong_arrays(self.network.gradients(forward, gradients, params), gradients):
+                return loss_check.add_match() if checking else sums.add_match()
+            if not self.network.is_certain(batch, loss, gradients, params):
+                self.network.forget()
+                forward = None
+            elif checking:
+                gradients_with = partial(self.network.gradients, forward, gradients, params)
+                if (finding := find_backward_fault(gradients_with, gradients)) is not None:
+                    return self._noted(CheckResult(finding=finding))
         try:
-            derivatives = derivatives_of_batch(batch, params, gradients, loss, base_loss)
-            self._closure_is_exact = derivatives.base_loss == loss
-            if checking or loss_check.confirming:
+            if batch.closure is not None or forward is None:
+                derivatives = derivatives_of_batch(batch, params, gradients, loss, known_loss)
+            else:
+                closure = self.network.closure(forward, gradients, params)
+                derivatives = derivatives_of_closure(closure, params, gradients, loss, forward.loss)
+            self._closure_is_exact = batch.closure is not None and derivatives.base_loss == loss
+            if checking:
                 result = loss_check.check(derivatives, batch, updates.first_cosine)
             else:
                 result = sums.check(derivatives, params_moved=updates.params_moved)
         except ClosureError as reason:
-            codes = loss_check.codes if checking or loss_check.confirming else ()
+            codes = loss_check.codes if checking else ()
             codes += sums.codes if summing else ()
             return CheckResult(not_checked=dict.fromkeys(codes, str(reason)))
         return self._noted(result)

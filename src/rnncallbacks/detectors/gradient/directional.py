@@ -229,8 +229,6 @@ def derivatives_of_batch(
 ) -> DirectionalDerivatives:
     """The directional derivatives of a batch that has a closure, at the parameters of ``run.backward``.
 
-    Arrays whose own norm was clipped are left out.
-
     Raises
     ------
     ClosureError
@@ -239,11 +237,26 @@ def derivatives_of_batch(
     if batch.closure is None or params is None:
         lacking = batch.no_closure if batch.closure is None else "give the parameters to Run(params)"
         raise ClosureError(lacking)
+    base = evaluate_closure_once(batch) if base_loss is None else base_loss
+    return derivatives_of_closure(batch.closure, params, gradients, loss, base)
+
+
+def derivatives_of_closure(
+    closure: Callable[[], Any], params: object, gradients: Gradients, loss: float, base_loss: float
+) -> DirectionalDerivatives:
+    """The directional derivatives of a closure whose loss at the parameters of ``run.backward`` is ``base_loss``.
+
+    Arrays whose own norm was clipped are left out.
+
+    Raises
+    ------
+    ClosureError
+        As in :class:`DirectionalDerivatives`.
+    """
     clipping = find_clipping(gradients)
     moved = perturbable_params(named_arrays(params), gradients)
     moved = {name: array for name, array in moved.items() if name not in clipping.arrays}
-    base = evaluate_closure_once(batch) if base_loss is None else base_loss
-    return DirectionalDerivatives(batch.closure, moved, gradients, loss, clipping=clipping, base_loss=base)
+    return DirectionalDerivatives(closure, moved, gradients, loss, clipping=clipping, base_loss=base_loss)
 
 
 def perturbable_params(params: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:

@@ -86,7 +86,9 @@ class ArrayRoles:
             yield from blocks
 
 
-def array_roles(arrays: Mapping[str, Array], gates: int, inputs: int | None, outputs: int | None) -> Iterator[ArrayRoles]:
+def array_roles(
+    arrays: Mapping[str, Array], gates: int, inputs: int | None, outputs: int | None
+) -> Iterator[ArrayRoles]:
     """Every way to read all of the arrays as a network with this number of gates.
 
     ``inputs`` and ``outputs`` are the numbers of features and of outputs, None if they are not known.
@@ -181,7 +183,9 @@ def _assign(
                 other: Block(name, (left, left + right), transposed),
             }
 
-    def extend(place: int, chosen: dict[Part, tuple[Block, ...]], units: dict[Part, int]) -> Iterator[dict[Part, tuple[Block, ...]]]:
+    def extend(
+        place: int, chosen: dict[Part, tuple[Block, ...]], units: dict[Part, int]
+    ) -> Iterator[dict[Part, tuple[Block, ...]]]:
         if place == len(names):
             whole = gates * hidden
             complete = units["input"] == units["recurrent"] == whole and units["bias"] in (0, whole)

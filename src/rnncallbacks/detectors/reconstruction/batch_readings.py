@@ -83,8 +83,8 @@ def _inputs(shown: Sequences, width: int) -> Iterator[tuple[tuple[int, ...], Arr
     if inputs.ndim == 2 and inputs.dtype.kind in "iu":
         if int(inputs.max()) < width:
             orders = [(0, 1), (1, 0)]
-            for axes in orders if shown.time_axis is None else orders[shown.time_axis :][:1]:
-                yield axes, inputs.transpose(axes)
+            for order in orders if shown.time_axis is None else orders[shown.time_axis :][:1]:
+                yield order, inputs.transpose(order)
         return
     if inputs.ndim == 2:
         if inputs.shape[1] == width:

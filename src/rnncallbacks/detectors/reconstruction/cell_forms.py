@@ -169,7 +169,9 @@ def forward_pass(
         return CellPass(states, None, gates, products)
     for t in range(steps):
         z = pre[t] + states[t] @ recurrent.T
-        states[t + 1] = np.tanh(z) if form.kind == "tanh" else np.maximum(z, 0.0) if form.kind == "relu" else _sigmoid(z)
+        states[t + 1] = (
+            np.tanh(z) if form.kind == "tanh" else np.maximum(z, 0.0) if form.kind == "relu" else _sigmoid(z)
+        )
     return CellPass(states, None, gates)
 
 
@@ -219,7 +221,8 @@ def backward_pass(
             dh_next = through * (d_pre[t] @ back)
             d_recurrent += d_pre[t].T @ h
         elif form.kind == "gru":
-            assert passed.pre is not None and d_products is not None
+            assert passed.pre is not None
+            assert d_products is not None
             r, u, n = np.split(passed.gates[t], 3, axis=1)
             by_candidate, by_state = (1.0 - u, u) if form.keeps_by_update else (u, 1.0 - u)
             sign = 1.0 if form.keeps_by_update else -1.0
@@ -241,7 +244,13 @@ def backward_pass(
             dh_next = keeps * dh * by_state + to_state + through * (d_pre[t][:, : 2 * size] @ back[: 2 * size])
         else:
             after = passed.states[t + 1]
-            slope = 1.0 - after**2 if form.kind == "tanh" else (after > 0.0) if form.kind == "relu" else after * (1.0 - after)
+            slope = (
+                1.0 - after**2
+                if form.kind == "tanh"
+                else (after > 0.0)
+                if form.kind == "relu"
+                else after * (1.0 - after)
+            )
             d_pre[t] = dh * slope
             dh_next = through * (d_pre[t] @ back)
             d_recurrent += d_pre[t].T @ h

@@ -1,4 +1,4 @@
-"""The usual losses of a network's outputs, and their derivatives: cross-entropy and squared error, as mean or as sum."""
+"""Losses of a network's outputs, and their derivatives: cross-entropy and squared error, as mean or as sum."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """A network whose forward pass gives the losses that a script reports, and therefore is the script's own.
 
-The arrays, the data and the reported loss of a batch leave few networks: one-layer vanilla networks, LSTMs and GRUs in
-the forms that scripts use (:mod:`cell_forms <rnncallbacks.detectors.reconstruction.cell_forms>`). One of them that gives
-the reported loss to nine digits is taken for the script's. Its backward pass then gives the gradient that the script
-should have, without a closure.
+The shapes of a script's arrays leave few networks: one-layer vanilla networks, LSTMs and GRUs in the forms that scripts
+use (:mod:`cell_forms <rnncallbacks.detectors.reconstruction.cell_forms>`). One of them that gives the reported loss to
+nine digits is taken for the script's. Its backward pass then gives the gradient that the script should have, without a
+closure.
 """
 
 from __future__ import annotations
@@ -95,6 +95,12 @@ class NetworkPass:
     passed: CellPass
     outputs: Array
     loss: float
+
+    @property
+    def operations(self) -> float:
+        """The number of multiplications in the pass, about."""
+        steps, rows = self.passed.states.shape[:2]
+        return float(steps * rows) * sum(array.size for array in self.weights.values())
 
     @property
     def final(self) -> States:

@@ -10,6 +10,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array, named_arrays, parameters_of
 from rnncallbacks.detectors.reconstruction.batch_readings import BatchReading, entering_states
+from rnncallbacks.detectors.reconstruction.cell_forms import BackwardFault
 from rnncallbacks.detectors.reconstruction.recognized_network import (
     RECOGNITION,
     NetworkPass,
@@ -28,8 +29,12 @@ if TYPE_CHECKING:
 class ScriptNetworkThresholds:
     """In how many batches the states of the network are followed."""
 
-    followed_batches: int = 24
+    followed_batches: int = 12
     """First training batches whose entering state is found out. Chosen by eye, for its cost: a forward pass each."""
+    operations: float = 2e8
+    """Multiplications in these passes, after which no further batch is followed. Chosen by eye, for its cost."""
+    fewest_batches: int = 4
+    """Batches that are followed in any case."""
 
 
 SCRIPT_NETWORK = ScriptNetworkThresholds()
@@ -57,6 +62,8 @@ class ScriptNetwork:
     follows: bool = True
     _open: tuple[Batch, NetworkPass] | None = None
     _final: States | None = None
+    _carries: bool = False  # the final state of the batch before entered the last one
+    _operations: float = 0.0
 
     def follow(self, number: int, batch: Batch, loss: float, gradients: Gradients, params: object) -> None:
         """Add a training batch, counted from 1, before its update."""
@@ -66,7 +73,9 @@ class ScriptNetwork:
         arrays = _pairs(gradients, params)
         if number == 1 and arrays:
             self.network = next(recognized_networks(arrays, batch, loss, self.recognition), None)
-        self.follows = self.network is not None and number <= self.thresholds.followed_batches
+        limits = self.thresholds
+        affordable = number <= limits.fewest_batches or self._operations <= limits.operations
+        self.follows = self.network is not None and number <= limits.followed_batches and affordable
         if self.network is None or not self.follows:
             return
         passes = self._reproducing(batch, loss, arrays)
@@ -74,6 +83,8 @@ class ScriptNetwork:
             self.follows = False
             return
         found = passes[0]
+        self._operations += found.operations
+        self._carries = self._final is not None and found.entering[0] is self._final[0]
         self._open, self._final = (batch, found), found.final
         _show(batch, found)
 
@@ -86,10 +97,19 @@ class ScriptNetwork:
         passes = self._reproducing(batch, loss, _pairs(gradients, params))
         return passes[0] if len(passes) == 1 else None
 
-    def gradients(self, forward: NetworkPass, gradients: Gradients, params: object) -> dict[str, Array]:
-        """The gradients that belong to a pass, by the names of those that the script gave."""
+    def forget(self) -> None:
+        """Forget the network, as another one gives the same losses."""
+        self.network, self.follows, self._open, self._final = None, False, None, None
+
+    def gradients(
+        self, forward: NetworkPass, gradients: Gradients, params: object, fault: BackwardFault = ""
+    ) -> dict[str, Array]:
+        """The gradients that belong to a pass, by the names of those that the script gave.
+
+        ``fault`` makes the backward pass a wrong one.
+        """
         assert self.network is not None
-        return self.network.backward(forward, _pairs(gradients, params))
+        return self.network.backward(forward, _pairs(gradients, params), fault)
 
     def closure(self, forward: NetworkPass, gradients: Gradients, params: object) -> Callable[[], float]:
         """A function that evaluates the loss of the pass's batch at the parameters as they are."""
@@ -121,10 +141,18 @@ class ScriptNetwork:
         if self.network is None or reading is None:
             return []
         states = entering_states(batch, reading.inputs.shape[1], self.network.roles.hidden)
-        if states == [(None, None)] and self.follows and _fits(self._final, reading):
+        if states[0][0] is None and self.follows and _fits(self._final, reading):
             states = [(None, None), self._final]
-        passes = (self.network.evaluate(arrays, reading, entering) for entering in states)
-        return [forward for forward in passes if self._reproduces(forward, loss, arrays)]
+            states = states[::-1] if self._carries else states
+        found = []
+        for entering in states:
+            forward = self.network.evaluate(arrays, reading, entering)
+            if not self._reproduces(forward, loss, arrays):
+                continue
+            found.append(forward)
+            if self.recognition.tolerance_of(arrays) == self.recognition.tolerance:
+                break  # in double precision, nine digits are enough to tell the states apart
+        return found
 
     def _reproduces(self, forward: NetworkPass, loss: float, arrays: Mapping[str, Array]) -> bool:
         return abs(forward.loss - loss) <= self.recognition.tolerance_of(arrays) * abs(loss)
