@@ -98,6 +98,9 @@ class Batch:
         What to report where ``closure`` is None: what the script can add, or why its function was rejected.
     closure_loss:
         The closure's loss at the parameters of ``run.backward``, kept by the first guard that evaluated it.
+    network_loss:
+        A function that evaluates the batch's loss at the current parameters by a network that a guard recognized, or
+        None. It returns None where the batch does not fit the network.
     """
 
     data: Any
@@ -115,6 +118,7 @@ class Batch:
     closure: Callable[[], Any] | None = None
     no_closure: str = "pass closure= to run.backward"
     closure_loss: float | None = state_field(None)
+    network_loss: Callable[[], float | None] | None = None
 
     def take_loss(self, loss: Any, sequences: Any, tokens: Any, call: str) -> None:
         """Keep the loss, and the counts that are not None; ``call`` names the script's call in an error.

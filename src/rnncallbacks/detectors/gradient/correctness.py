@@ -22,6 +22,7 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.accumulation import AccumulationDetector
 from rnncallbacks.detectors.gradient.directional import derivatives_of_batch, derivatives_of_closure
 from rnncallbacks.detectors.gradient.gradient_check import GradientCheckDetector
+from rnncallbacks.detectors.gradient.growth_through_time import check_growth
 from rnncallbacks.detectors.gradient.predicted_decrease import PredictedDecreaseDetector
 from rnncallbacks.detectors.gradient.recomputed_gradient import find_backward_fault, wrong_arrays
 from rnncallbacks.detectors.gradient.zero_gradients import ZeroGradientDetector, without_effect
@@ -85,6 +86,15 @@ class CorrectnessChecks:
         """End the checks that do not need a closure, and release their copies of the parameters."""
         self._zero_gradients.stop()
         self._predicted_decrease.stop()
+
+    def check_growth(
+        self, batch: Batch, loss: float, gradients: Gradients, params: object, max_norm: float
+    ) -> CheckResult:
+        """RNN401 if the network is recognized, and changes of its state grow through this batch."""
+        forward = self.network.pass_of(batch, loss, gradients, params)
+        if forward is None or self.network.network is None:
+            return CheckResult()
+        return check_growth(self.network.network, forward, max_norm)
 
     def check(
         self,

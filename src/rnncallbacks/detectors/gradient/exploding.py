@@ -44,6 +44,11 @@ class ExplodingGradientThresholds:
     largest_clipping_bound: float = 20.0
     """Bound at which the entries or the norm of a gradient were clipped, relative to ``max_norm``, up to which this
     counts as clipping: 100 for the usual norm of 5. Chosen by eye."""
+    jump: float = 10.0
+    """Norm over that of two batches before, above which a norm above ``norm_of_jump`` is not called harmless: healthy
+    norms rose up to 20 times within two batches, to values of 20 at most."""
+    norm_of_jump: float = 10.0
+    """Norm over ``max_norm`` of such a jump. Chosen by eye."""
     measured_updates: int = 20
     """Updates of gradients above the bound that are all measured; after them only those of larger gradients than have
     proved harmless, to bound the copies of the parameters."""
@@ -80,6 +85,8 @@ class ExplodingGradientDetector:
     clipped_updates: int = state_field(0)
     _clipped: bool = state_field(False)  # whether the gradient of the batch just added is
     largest_norm: float = state_field(0.0)
+    _recent_norms: list[float] = state_field(factory=list)
+    _jump: tuple[float, float] | None = state_field(None)  # the largest: the norm before, and the norm
     _recent_losses: list[float] = state_field(factory=list)
     _above_bound: list[bool] = state_field(factory=list)
     _harmful: list[bool] = state_field(factory=list)
@@ -101,6 +108,8 @@ class ExplodingGradientDetector:
         if finding is not None:
             reset_state(self)
             return finding
+        if math.isfinite(norm):
+            self._add_norm(norm, max_norm)
         if self.stopped or not math.isfinite(loss) or not math.isfinite(norm):
             return None
         if math.isnan(self.first_loss):
@@ -116,6 +125,12 @@ class ExplodingGradientDetector:
         self._above_bound = [*self._above_bound[1 - limits.recent_batches :], exceeds]
         self._harmful = [*self._harmful[1 - limits.recent_batches :], False]
         return None
+
+    def _add_norm(self, norm: float, max_norm: float) -> None:
+        limits, before = self.thresholds, min(self._recent_norms, default=math.inf)
+        if norm > limits.norm_of_jump * max_norm and norm > limits.jump * before:
+            self._jump = max(self._jump or (before, before), (before, norm), key=lambda jump: jump[1] / jump[0])
+        self._recent_norms = [*self._recent_norms[-1:], norm]
 
     def wants_update(self, norm: float) -> bool:
         """Whether the update of the batch just added, whose gradient has this norm, is to be measured."""
@@ -163,6 +178,10 @@ class ExplodingGradientDetector:
         if math.isnan(first_cosine):
             lacking = "write run.params = params after an update that makes new arrays"
             return CheckResult(not_checked={"RNN401": lacking})
+        if self._jump is not None:
+            before, norm = self._jump
+            reason = f"the gradient norm rose from {before:.3g} to {norm:.3g} within two batches"
+            return CheckResult(cannot_tell={"RNN401": reason})
         if self.stopped and not is_proportional(first_cosine):
             compared = "updates do not follow the length of the gradient, so that a long one does no harm"
             return CheckResult(checked={"RNN401": compared})

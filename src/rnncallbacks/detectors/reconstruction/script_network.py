@@ -97,6 +97,24 @@ class ScriptNetwork:
         passes = self._reproducing(batch, loss, _pairs(gradients, params))
         return passes[0] if len(passes) == 1 else None
 
+    def loss(self, batch: Batch, gradients: Gradients, params: object) -> float | None:
+        """The loss of a batch at the parameters as they are; None if it cannot be computed.
+
+        Batches that are not followed enter with the state that they show, or with zeros.
+        """
+        arrays = _pairs(gradients, params)
+        if self.network is None or not arrays:
+            return None
+        if self._open is not None and self._open[0] is batch:
+            reading, entering = self._open[1].reading, self._open[1].entering
+        else:
+            found = self.network.read(batch)
+            if found is None:
+                return None
+            reading = found
+            entering = entering_states(batch, reading.inputs.shape[1], self.network.roles.hidden)[0]
+        return self.network.evaluate(arrays, reading, entering).loss
+
     def forget(self) -> None:
         """Forget the network, as another one gives the same losses."""
         self.network, self.follows, self._open, self._final = None, False, None, None

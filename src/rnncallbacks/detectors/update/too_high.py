@@ -99,13 +99,14 @@ class TooHighThresholds:
 TOO_HIGH = TooHighThresholds()
 
 
-def check_too_high(record: UpdateRecord) -> CheckResult:
+def check_too_high(record: UpdateRecord, *, batches_are_harder: bool = False) -> CheckResult:
     """RNN501 if the updates so far show that the learning rate is too high; call it after each finite batch.
 
     The criteria are, in this order: a loss that stays above the first, weights that outgrew their initial size, updates
-    that overshoot, units that died. From the fortieth batch on, all of them were compared.
+    that overshoot, units that died. From the fortieth batch on, all of them were compared. The first one is left out
+    where ``batches_are_harder``, so that losses rise for another reason.
     """
-    finding = _find_too_high(record)
+    finding = _find_too_high(record, batches_are_harder)
     due = record.batches >= MEASUREMENTS.close_updates and record.judges_losses
     compared = finding is not None or (due and any(record.update_ratios))
     return CheckResult(finding=finding, checked={"RNN501": _comparison(record)} if compared else {})
@@ -136,10 +137,10 @@ def _comparison(record: UpdateRecord) -> str:
     return f"{compared}; {raised} of {len(record.loss_changes)} updates raised the loss of their own batch"
 
 
-def _find_too_high(record: UpdateRecord) -> Finding | None:
+def _find_too_high(record: UpdateRecord, batches_are_harder: bool) -> Finding | None:
     if not record.judges_losses:
         return None
-    window = loss_rise_window(record)
+    window = 0 if batches_are_harder else loss_rise_window(record)
     if window:
         ratio = record.loss_ratio(window)
         return _finding(

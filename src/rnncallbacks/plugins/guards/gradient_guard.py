@@ -32,13 +32,17 @@ class GradientGuard(Guard):
 
     - RNN401: an unclipped gradient above ``max_norm`` made an update that destroyed the parameters.
       :class:`~rnncallbacks.detectors.gradient.exploding.ExplodingGradientDetector`
+      Or changes of the state grow through the first batch, where the network is recognized.
+      :func:`~rnncallbacks.detectors.gradient.growth_through_time.check_growth`
     - RNN402: the observed ``hidden_gradients`` vanish on the way back through time.
       :class:`~rnncallbacks.detectors.gradient.vanishing.VanishingGradientDetector`
-    - RNN404 and RNN405 with a closure: directional derivatives do not match central differences of the loss, in
-      batches 1, 10, 100, 250, 500, 1000 and so on, and after the first alarm of a code 5xx or 6xx.
+    - RNN404 and RNN405 in batches 1, 10, 100, 250, 500, 1000 and so on, and after the first alarm of a code 5xx or 6xx:
+      the gradients are not those of the network, where the script's arrays and losses show which network it is
+      (:class:`~rnncallbacks.detectors.reconstruction.script_network.ScriptNetwork`); or, with a closure, directional
+      derivatives do not match central differences of the loss.
       :class:`~rnncallbacks.detectors.gradient.gradient_check.GradientCheckDetector`
-    - RNN404 and RNN405 without one, as a warning: the loss falls less than the gradients predict, or the gradient of a
-      matrix is always zero. :class:`~rnncallbacks.detectors.gradient.predicted_decrease.PredictedDecreaseDetector`,
+    - RNN404 and RNN405 without either, as a warning: the loss falls less than the gradients predict, or the gradient
+      of a matrix is always zero. :class:`~rnncallbacks.detectors.gradient.predicted_decrease.PredictedDecreaseDetector`,
       :class:`~rnncallbacks.detectors.gradient.zero_gradients.ZeroGradientDetector`
     - RNN406: gradients contain those of earlier batches.
       :class:`~rnncallbacks.detectors.gradient.accumulation.AccumulationDetector`
@@ -76,6 +80,8 @@ class GradientGuard(Guard):
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> Generator[None, Any, Any]:
         loss = batch.loss
         assert loss is not None
+        if self._correctness.network.network is not None or self._batches == 0:
+            batch.network_loss = lambda: self._correctness.network.loss(batch, grads, run.params)
         if self._is_idle(self._batches + 1):
             self._batches += math.isfinite(loss) and not batch.skipped
             return (yield)
@@ -128,6 +134,8 @@ class GradientGuard(Guard):
         repaired = bool(run.diagnosis.repairs)
         for result in self._correctness.check(number, batch, loss, grads, run.params, updates, repaired=repaired):
             self.conclude(run, result)
+        if number == 1:
+            self.conclude(run, self._correctness.check_growth(batch, loss, grads, run.params, self.max_norm))
 
     def _conclude_exploding(self, run: Run) -> None:
         self.conclude(run, self._exploding.coverage(run.params, self._updates.first_cosine, self.max_norm))

@@ -15,6 +15,7 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import sequences_of
 from rnncallbacks.detectors.update.ascent import check_ascent
 from rnncallbacks.detectors.update.frozen_parameters import FrozenParameters
+from rnncallbacks.detectors.update.harder_batches import HarderBatches
 from rnncallbacks.detectors.update.still_arrays import StillArrays
 from rnncallbacks.detectors.update.too_high import check_divergence, check_too_high
 from rnncallbacks.detectors.update.too_low import TOO_LOW, check_too_low
@@ -63,6 +64,7 @@ class UpdateGuard(Guard):
     _closure: UpdateClosure = state_field(factory=UpdateClosure)
     _frozen: FrozenParameters = state_field(factory=FrozenParameters)
     _still: StillArrays = state_field(factory=StillArrays)
+    _harder: HarderBatches = state_field(factory=HarderBatches)
     _ascends: bool = state_field(False)
     _repairs: int = state_field(0)
     _copies: UpdateCopies = state_field(factory=UpdateCopies, saved=False)
@@ -89,6 +91,8 @@ class UpdateGuard(Guard):
             self._copies.take(run.params, grads, keep_gradients=record.batches < MEASUREMENTS.close_updates)
             record.add_dead_units(grads)
             self._closure.before_update(batch, record)
+        if finite:
+            self._harder.before_update(batch, record)
 
     @hookimpl(tryfirst=True)
     def on_batch_end(self, run: Run, batch: Batch) -> None:
@@ -105,12 +109,13 @@ class UpdateGuard(Guard):
         record.add_loss(batch.loss, positions_in(batch))
         if awaited:
             self._measure(run, batch)
+        self._harder.after_update(batch, record)
         if self._frozen.suspected:
             self._report(run, self._frozen.check(batch, self._closure, run.params))
         elif self._frozen.changed and record.judges_losses:
             self._check_directions(run)
             self._report(run, check_too_low(record, _planned_updates(run)))
-            self._report(run, check_too_high(record))
+            self._report(run, check_too_high(record, batches_are_harder=self._harder.explain_rise(record)))
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:
