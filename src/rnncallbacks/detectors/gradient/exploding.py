@@ -128,7 +128,7 @@ class ExplodingGradientDetector:
 
     def _add_norm(self, norm: float, max_norm: float) -> None:
         limits, before = self.thresholds, min(self._recent_norms, default=math.inf)
-        if norm > limits.norm_of_jump * max_norm and norm > limits.jump * before:
+        if norm > limits.norm_of_jump * max_norm and norm > limits.jump * before > 0.0:
             self._jump = max(self._jump or (before, before), (before, norm), key=lambda jump: jump[1] / jump[0])
         self._recent_norms = [*self._recent_norms[-1:], norm]
 

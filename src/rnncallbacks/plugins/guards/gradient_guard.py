@@ -42,7 +42,8 @@ class GradientGuard(Guard):
       derivatives do not match central differences of the loss.
       :class:`~rnncallbacks.detectors.gradient.gradient_check.GradientCheckDetector`
     - RNN404 and RNN405 without either, as a warning: the loss falls less than the gradients predict, or the gradient
-      of a matrix is always zero. :class:`~rnncallbacks.detectors.gradient.predicted_decrease.PredictedDecreaseDetector`,
+      of a matrix is always zero.
+      :class:`~rnncallbacks.detectors.gradient.predicted_decrease.PredictedDecreaseDetector`,
       :class:`~rnncallbacks.detectors.gradient.zero_gradients.ZeroGradientDetector`
     - RNN406: gradients contain those of earlier batches.
       :class:`~rnncallbacks.detectors.gradient.accumulation.AccumulationDetector`
