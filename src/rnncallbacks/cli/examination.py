@@ -117,14 +117,12 @@ class Examination:
             items = batches(run, loader, phase)
             return items if limit is None or phase != TRAIN else limit.cut(items)
 
-        logger = logging.getLogger(LOGGER)
         Run.__enter__ = examined_enter  # type: ignore[method-assign]
         Run.batches = limited_batches  # type: ignore[assignment,method-assign]
-        logger.addFilter(_is_no_finding)
         try:
-            yield
+            with findings_not_logged():
+                yield
         finally:
-            logger.removeFilter(_is_no_finding)
             Run.__enter__, Run.batches = enter, batches  # type: ignore[method-assign]
 
     def _prepare(self, run: Run) -> None:
@@ -147,6 +145,17 @@ class Examination:
 
     def _class_of(self, name: str) -> type:
         return self.configuration.installed[name].load()  # type: ignore[return-value]
+
+
+@contextmanager
+def findings_not_logged() -> Iterator[None]:
+    """Keep alarms and repairs out of the log, as the diagnosis shows them at the end."""
+    logger = logging.getLogger(LOGGER)
+    logger.addFilter(_is_no_finding)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_no_finding)
 
 
 def _free_name(name: str, run: Run) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from rnncallbacks.cli.examination import findings_not_logged
 from rnncallbacks.cli.script_runner import check_script
 from rnncallbacks.config.configuration import Configuration
 from rnncallbacks.doctor.presentation import findings_document, show_findings
@@ -23,7 +24,7 @@ LOOP_BATCHES = 80
 def mentions_run(script: Path) -> bool:
     """Whether a script, or a module in its folder that it imports, imports this package.
 
-    A script that cannot be read or parsed counts as one that does: running it shows what is wrong with it.
+    A script that cannot be parsed, such as one for Python 2 or a notebook, counts as one that does not.
 
     Raises
     ------
@@ -37,8 +38,6 @@ def mentions_run(script: Path) -> bool:
         try:
             tree = ast.parse(path.read_bytes())
         except (OSError, SyntaxError, ValueError):
-            if path == script:
-                return True
             continue
         for name in _imported(tree):
             if name.split(".")[0] == PACKAGE:
@@ -71,7 +70,8 @@ def examine_loop(
 ) -> int:
     """Examine the script's own loop, show what was found, and return the exit code."""
     options = ExaminationOptions(max_batches=batches or LOOP_BATCHES, seconds=seconds, roles_only=roles_only)
-    findings = examine_script(script, arguments, configuration.make(), options)
+    with findings_not_logged():
+        findings = examine_script(script, arguments, configuration.make(), options)
     status = _status(findings, roles_only)
     if as_json:
         document = {"script": str(script), "arguments": arguments, "exit_status": status, "verdict": _verdict(findings)}
@@ -79,8 +79,6 @@ def examine_loop(
         return status
     console = terminal_console()
     show_findings(console, str(script), findings)
-    if findings.error:
-        click.echo(findings.error, err=True)
     write_line(console)
     write_line(console, f"verdict: {_verdict(findings)}", style="bold")
     return status
@@ -93,7 +91,7 @@ def _status(findings: ScriptFindings, roles_only: bool) -> int:
 
 
 def _error_line(findings: ScriptFindings) -> str | None:
-    return findings.error.strip().splitlines()[-1] if findings.error.strip() else None
+    return None if findings.error is None else findings.error.error
 
 
 def _verdict(findings: ScriptFindings) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.core.run import Run
 from rnncallbacks.core.script_function import PureFunction
+from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of, same_bits
 from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles
 from rnncallbacks.doctor.value_walk import Key, Steps
@@ -31,7 +32,7 @@ class RecordedBatches:
     over:
         Why no more iterations follow; empty as long as they do.
     error:
-        The traceback of the script's error, if it has ended with one.
+        What is to be said of the script's error, if it has ended with one.
     seen:
         How many iterations were yielded.
     """
@@ -42,7 +43,7 @@ class RecordedBatches:
     until: float
     waiting: deque[tuple[IterationRecord, FrozenIteration | None]]
     over: str = ""
-    error: str = ""
+    error: CrashAdvice | None = None
     seen: int = 0
 
     def next(self) -> tuple[IterationRecord, FrozenIteration | None] | None:
@@ -64,7 +65,7 @@ class RecordedBatches:
             frozen = self.script.go_on(freeze=self.roles.exact, wanted=self.roles.wanted)
             self.waiting.append((self.script.record(), frozen))
         except ScriptOverError as ended:
-            self.over, self.error = "script", str(ended)
+            self.over, self.error = "script", ended.advice
         except ScriptTimeoutError:
             self.over = "time"
 

@@ -50,6 +50,8 @@ class Site:
         Of a loop, whether its body yields.
     outer:
         Of a loop, the number of the loop around it in the same function, or None.
+    targets:
+        Of a loop, the names that it assigns at each tick.
     """
 
     kind: str
@@ -60,6 +62,7 @@ class Site:
     additive: bool = False
     generator: bool = False
     outer: int | None = None
+    targets: frozenset[str] = frozenset()
 
 
 @attrs.define
@@ -150,7 +153,9 @@ class _Instrumenter(ast.NodeTransformer):
 
     def _loop(self, node: ast.For | ast.While) -> list[ast.stmt]:
         yields = bool(self._generators) and self._generators[-1] and _yields(node)
-        number = self._site("loop", node, generator=yields, outer=self._loops[-1] if self._loops else None)
+        outer = self._loops[-1] if self._loops else None
+        names = _names_in(node.target) if isinstance(node, ast.For) else frozenset()
+        number = self._site("loop", node, generator=yields, outer=outer, targets=names)
         self._loops.append(number)
         node.body = [_statement(TICK, node.body[0], ast.Constant(number)), *self._statements(node.body)]
         node.orelse = self._statements(node.orelse)
@@ -237,6 +242,10 @@ def _yields(node: ast.AST) -> bool:
         if isinstance(child, ast.Yield | ast.YieldFrom) or _yields(child):
             return True
     return False
+
+
+def _names_in(node: ast.expr) -> frozenset[str]:
+    return frozenset(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
 
 
 def _changed_target(statement: ast.stmt) -> ast.expr | None:

@@ -28,6 +28,8 @@ class IterationRecord:
         Values returned by functions, their local values, and values before they were changed in place.
     identities:
         A number for each key that stands for the object: keys with one number are names of one object.
+    memory:
+        First and last address of each array before the iteration: arrays that share memory are views.
     order:
         The moment of each key, counted in events.
     seconds:
@@ -40,6 +42,7 @@ class IterationRecord:
     end: Values = attrs.field(factory=dict)
     inside: Values = attrs.field(factory=dict)
     start_identities: dict[Key, int] = attrs.field(factory=dict)
+    memory: dict[Key, tuple[int, int]] = attrs.field(factory=dict)
     identities: dict[Key, int] = attrs.field(factory=dict)
     order: dict[Key, int] = attrs.field(factory=dict)
     seconds: float = 0.0

@@ -112,18 +112,16 @@ class LoopSearch:
         self._excluded = excluded
         self._until = time.monotonic() + seconds
         self._thresholds = thresholds
-        self._stack: list[_Activation] = []
-        # Loops of generators are left and entered again between the ticks of the loops that consume them.
-        self._suspended: dict[int, _Activation] = {}
+        self._active: dict[tuple[int, FrameType], _Activation] = {}
         self._changes: dict[int, _Changes] = {}
 
     def start(self, number: int, frame: FrameType) -> None:
         """The loop begins."""
-        self._begin(number, frame)
+        self._active[number, frame] = _Activation(number, frame)
 
     def tick(self, number: int, frame: FrameType) -> None:
         """An iteration of the loop begins."""
-        activation = self._top(number, frame)
+        activation = self._active[number, frame]
         activation.ticks += 1
         self._look(activation, activation.ticks <= self._thresholds.looks_at_once)
         if time.monotonic() > self._until:
@@ -131,35 +129,15 @@ class LoopSearch:
 
     def end(self, number: int, frame: FrameType) -> None:
         """The loop has ended."""
-        activation = self._top(number, frame)
+        activation = self._active.pop((number, frame))
         if activation.ticks < self._thresholds.looks_at_once:
             self._look(activation, True)
-        if self._suspended.get(number) is activation:
-            del self._suspended[number]
-        else:
-            self._stack.pop()
 
     def returned(self, number: int, value: Any, frame: FrameType) -> None:
         """A function returns."""
 
     def before(self, number: int, text: str, base: Any, index: Any) -> None:
         """A statement is about to change an array."""
-
-    def _begin(self, number: int, frame: FrameType) -> _Activation:
-        activation = _Activation(number, frame)
-        if self._sites[number].generator:
-            self._suspended[number] = activation
-        else:
-            self._stack.append(activation)
-        return activation
-
-    def _top(self, number: int, frame: FrameType) -> _Activation:
-        if self._sites[number].generator:
-            suspended = self._suspended.get(number)
-            return suspended if suspended is not None and suspended.frame is frame else self._begin(number, frame)
-        while self._stack and not (self._stack[-1].loop == number and self._stack[-1].frame is frame):
-            self._stack.pop()
-        return self._stack[-1] if self._stack else self._begin(number, frame)
 
     def _look(self, activation: _Activation, wanted: bool) -> None:
         changes = self._changes.setdefault(activation.loop, _Changes())

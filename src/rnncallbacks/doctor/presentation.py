@@ -23,15 +23,27 @@ def show_findings(console: Console | None, script: str, findings: ScriptFindings
     write_line(console, f"no Run in {script}: watching the script's own loop", style="bold")
     for name, value in role_rows(findings):
         write_line(console, f"{name:{WIDTH}}{value}", indent=2)
+    if findings.error is not None:
+        write_line(console)
+        write_line(console, "the script failed:", style="bold")
+        for text in findings.error.lines():
+            write_line(console, text, indent=2)
     if findings.diagnosis is not None:
         write_line(console)
         show_diagnosis(console, findings.diagnosis)
     elif findings.roles is not None and findings.roles.loss_candidates and findings.roles.loss_confidence == "unsure":
         write_line(console)
         write_line(console, "I am not sure which number is the loss:")
-        for one in findings.roles.loss_candidates:
-            write_line(console, f"--loss '{one.name}'   score {one.score:.1f}   {', '.join(one.reasons)}", indent=2)
+        for candidate in findings.roles.loss_candidates:
+            reasons = ", ".join(candidate.reasons)
+            write_line(console, f"--loss '{candidate.name}'   score {candidate.score:.1f}   {reasons}", indent=2)
         write_line(console, "Nothing was judged. Run again with one of these.")
+    if findings.refused or findings.scratch is not None:
+        write_line(console)
+    for one in findings.refused:
+        write_line(console, f"refused: {one}")
+    if findings.scratch is not None:
+        write_line(console, f"files that the script wrote went to {findings.scratch}")
 
 
 def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
@@ -85,6 +97,9 @@ def findings_document(findings: ScriptFindings) -> dict[str, Any]:
         "batches": findings.batches,
         "stopped_by": findings.stopped_by,
         "seconds": round(findings.seconds, 3),
+        "written": findings.written,
+        "refused": findings.refused,
+        "scratch": None if findings.scratch is None else str(findings.scratch),
         "diagnosis": None if findings.diagnosis is None else findings.diagnosis.to_dict(),
     }
 

@@ -11,10 +11,12 @@ import attrs
 
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.core.plugin_manager import PluginsGiven
+from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.driving import RecordedBatches, drive
 from rnncallbacks.doctor.loop_search import LoopCandidate
 from rnncallbacks.doctor.roles.inference import infer_roles
 from rnncallbacks.doctor.roles.role_table import Roles
+from rnncallbacks.doctor.sandbox import ScratchFolder
 from rnncallbacks.doctor.script_process import Assignment
 from rnncallbacks.doctor.watched_script import (
     ScriptOverError,
@@ -71,7 +73,11 @@ class ScriptFindings:
     seconds:
         Time that the examination took.
     error:
-        The traceback with which the script ended, empty if it did not fail.
+        What is to be said of the error with which the script ended; None if it had none.
+    written, refused:
+        Files that the script wrote, and what it tried and was refused.
+    scratch:
+        Where the files are; None if there are none.
     """
 
     loop: LoopCandidate | None = None
@@ -80,7 +86,10 @@ class ScriptFindings:
     batches: int = 0
     stopped_by: str = ""
     seconds: float = 0.0
-    error: str = ""
+    error: CrashAdvice | None = None
+    written: list[str] = attrs.field(factory=list)
+    refused: list[str] = attrs.field(factory=list)
+    scratch: Path | None = None
 
 
 def examine_script(
@@ -90,23 +99,46 @@ def examine_script(
     began = time.monotonic()
     until = began + options.seconds
     findings = ScriptFindings()
+    with ScratchFolder() as scratch:
+        _examine(script, arguments, plugins, options, until, scratch, findings)
+        findings.written, findings.refused = scratch.written(), scratch.refused()
+    findings.scratch = scratch.path if scratch.kept else None
+    findings.seconds = time.monotonic() - began
+    return findings
+
+
+def _examine(
+    script: Path,
+    arguments: list[str],
+    plugins: PluginsGiven,
+    options: ExaminationOptions,
+    until: float,
+    scratch: ScratchFolder,
+    findings: ScriptFindings,
+) -> None:
+    """Search and watch until a loop has parameters."""
     excluded: set[tuple[str, int]] = set()
     waiting: list[LoopCandidate] = []
     for _ in range(TRIES):
         left = until - time.monotonic()
         if not waiting:
-            assignment = Assignment(script, tuple(arguments), excluded=frozenset(excluded), seconds=SEARCH_SHARE * left)
+            assignment = Assignment(
+                script,
+                scratch.new_place(),
+                tuple(arguments),
+                excluded=frozenset(excluded),
+                seconds=SEARCH_SHARE * left,
+            )
             found, findings.error = search_loop(assignment, until)
             waiting = sorted(found, key=lambda one: one.score)
         if not waiting or left <= 0:
             break
         candidate = waiting.pop()
         excluded.add((candidate.site.file, candidate.site.line))
-        watched = attrs.evolve(assignment, loop=(candidate.site.file, candidate.site.line))
+        loop = candidate.site.file, candidate.site.line
+        watched = attrs.evolve(assignment, folder=scratch.new_place(), loop=loop)
         if _watch(watched, candidate, plugins, options, until, findings):
             break
-    findings.seconds = time.monotonic() - began
-    return findings
 
 
 def _watch(
@@ -120,16 +152,16 @@ def _watch(
     """Watch one loop; whether it has parameters."""
     with watched_script(assignment, until) as script:
         recorded: deque[Any] = deque()
-        error = ""
+        error: CrashAdvice | None = None
         try:
             script.wait_for_loop()
             for _ in range(INFERRED_FROM):
                 frozen = script.go_on(freeze=True)
                 recorded.append((script.record(), frozen))
         except ScriptOverError as ended:
-            error = str(ended)
+            error = ended.advice
         except ScriptTimeoutError:
-            error = ""
+            pass
         if len(recorded) < 2:
             findings.error = error
             return False
@@ -143,7 +175,7 @@ def _watch(
             if findings.loop is None:
                 findings.loop, findings.roles = candidate, roles
             return False
-        findings.loop, findings.roles, findings.error = candidate, roles, ""
+        findings.loop, findings.roles, findings.error = candidate, roles, None
         if options.roles_only or roles.loss_confidence == "unsure" or not roles.with_gradient:
             return True
         batches = RecordedBatches(script, roles, options.max_batches, until, recorded)

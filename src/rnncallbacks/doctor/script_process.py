@@ -9,7 +9,6 @@ import builtins
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -19,9 +18,12 @@ from typing import Any
 import attrs
 
 from rnncallbacks.doctor import instrument
+from rnncallbacks.doctor.crash_advice import CrashAdvice, advice_on
 from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.instrument import Sites
 from rnncallbacks.doctor.loop_search import LoopSearch, SearchEnded
+from rnncallbacks.doctor.sandbox import Sandbox
+from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.doctor.user_modules import run_instrumented
 from rnncallbacks.doctor.watching import REPLAY_FAILED, LoopWatch, WatchEnded
 
@@ -38,6 +40,8 @@ class Assignment:
         File and line of the loop to watch; None to search for it.
     excluded:
         File and line of loops that are not to be found.
+    folder:
+        An empty directory for what the script writes.
     seconds:
         Time for the search.
     channels:
@@ -45,6 +49,7 @@ class Assignment:
     """
 
     script: Path
+    folder: Path
     arguments: tuple[str, ...] = ()
     loop: tuple[str, int] | None = None
     excluded: frozenset[tuple[str, int]] = frozenset()
@@ -82,36 +87,40 @@ def run_assignment(descriptor: int) -> None:
     assignment: Assignment = link.recv()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the doctor ends this process
     sites, modules = Sites(), OwnModules()
+    sandbox = Sandbox(assignment.folder, for_good=True)
     if assignment.loop is None:
         search = LoopSearch(sites, modules, set(assignment.excluded), assignment.seconds)
-        error = _run(assignment, sites, modules, search)
+        error = _run(assignment, sandbox, sites, modules, search)
         link.send(("candidates", list(search.candidates.values()), error))
     else:
         channels = [Connection(one) for one in assignment.channels]
-        fork = getattr(os, "fork", None)
+        fork = sandbox.fork if hasattr(os, "fork") else None
         watch = LoopWatch(sites, modules, assignment.loop, link, channels, fork)
-        error = _run(assignment, sites, modules, watch)
+        error = _run(assignment, sandbox, sites, modules, watch)
         if watch.replaying is not None:
             os._exit(REPLAY_FAILED)
         link.send(("over", error))
-    sys.stdout.flush()
     os._exit(0)
 
 
-def _run(assignment: Assignment, sites: Sites, modules: OwnModules, watcher: LoopSearch | LoopWatch) -> str:
-    """Run the script to its end; the traceback of its error, or an empty string."""
-    script = assignment.script
+def _run(
+    assignment: Assignment, sandbox: Sandbox, sites: Sites, modules: OwnModules, watcher: LoopSearch | LoopWatch
+) -> CrashAdvice | None:
+    """Run the script to its end; what is to be said of its error, None if it had none."""
+    source = read_script(assignment.script)
+    sandbox.__enter__()  # left with the process only: threads of the script may outlive it
     try:
         with hooks(watcher):
-            source = script.read_text("utf-8")
-            run_instrumented(script, source, list(assignment.arguments), sites, modules.add)
+            run_instrumented(source, list(assignment.arguments), sites, modules.add)
     except (SearchEnded, WatchEnded):
-        return ""
+        return None
     except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, str) else ""
-    except BaseException:
-        return traceback.format_exc()
-    return ""
+        return CrashAdvice(leaving.code) if isinstance(leaving.code, str) else None
+    except BaseException as error:
+        return advice_on(error, source)
+    finally:
+        sandbox.note_refused()
+    return None
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ import types
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
-from typing import Any
 
 from rnncallbacks.doctor.instrument import Sites, instrument
+from rnncallbacks.doctor.script_source import ScriptSource
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 
@@ -59,15 +59,15 @@ class OwnModuleFinder(MetaPathFinder):
         return spec
 
 
-def run_instrumented(script: Path, source: str, arguments: list[str], sites: Sites, seen: Callable[[str], None]) -> Any:
+def run_instrumented(source: ScriptSource, arguments: list[str], sites: Sites, seen: Callable[[str], None]) -> None:
     """Run a script as ``__main__`` with instrumented code, and its modules too. What it raises is raised."""
-    code = instrument(source, str(script), sites)
+    script = source.path
+    code = instrument(source.text, str(script), sites)
     main = types.ModuleType("__main__")
-    main.__dict__.update(__file__=str(script), __builtins__=__builtins__)
+    main.__dict__.update(source.names, __file__=str(script), __builtins__=__builtins__)
     sys.modules["__main__"] = main
     sys.argv = [str(script), *arguments]
     sys.path[0] = os.path.dirname(os.path.realpath(script))
     sys.meta_path.insert(0, OwnModuleFinder(sites, seen))
     seen("__main__")
     exec(code, main.__dict__)
-    return main

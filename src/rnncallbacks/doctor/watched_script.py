@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 
+from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.script_process import Assignment
 from rnncallbacks.doctor.value_walk import Key
@@ -29,7 +30,17 @@ class ScriptTimeoutError(Exception):
 
 
 class ScriptOverError(Exception):
-    """The script ended. The argument is the traceback of its error, empty if there was none."""
+    """The script ended.
+
+    Attributes
+    ----------
+    advice:
+        What is to be said of its error; None if there was none.
+    """
+
+    def __init__(self, advice: CrashAdvice | None) -> None:
+        super().__init__(advice)
+        self.advice = advice
 
 
 class ReplayError(Exception):
@@ -137,22 +148,22 @@ class WatchedScript:
             try:
                 kind, *what = self.link.recv()
             except (EOFError, OSError) as error:
-                raise ScriptOverError("its process was ended") from error
+                raise ScriptOverError(CrashAdvice("the process of the script was ended")) from error
             if kind == wanted:
                 return what[0]
             if kind == "over":
                 raise ScriptOverError(what[0])
 
 
-def search_loop(assignment: Assignment, until: float) -> tuple[list[Any], str]:
-    """Run a script until its training loop is found: the candidates, and the traceback of its error."""
+def search_loop(assignment: Assignment, until: float) -> tuple[list[Any], CrashAdvice | None]:
+    """Run a script until its training loop is found: the candidates, and what is to be said of its error."""
     with _process(assignment) as link:
         if not link.poll(max(0.0, until - time.monotonic()) + 2.0):
-            return [], ""
+            return [], None
         try:
             _, candidates, error = link.recv()
         except (EOFError, OSError):
-            return [], "the process of the script ended without a word"
+            return [], CrashAdvice("the process of the script was ended")
         return candidates, error
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import sys
 import threading
@@ -19,6 +20,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.instrument import Sites
@@ -135,6 +137,8 @@ class LoopWatch:
             if (site.file, site.line) != self._loop or site.kind != "loop":
                 return
             self._frame, self._number = frame, number
+            at_module_level = frame.f_locals is frame.f_globals
+            self._scope = frame.f_globals["__name__"] if at_module_level else frame.f_code.co_qualname
             self._activation += 1
         elif frame is not self._frame or number != self._number:
             return
@@ -215,6 +219,7 @@ class LoopWatch:
             return
         record.seconds = time.perf_counter() - self._begun
         self._look(frame, record.end, record.identities, keep=False)
+        self._restore_targets(record)
         self._record = None
         if self.replaying is not None:
             assert self._answer_on is not None
@@ -234,6 +239,21 @@ class LoopWatch:
                 if copy is not None:
                     values[key] = copy
                     identities[key] = id(value)
+                    if keep and isinstance(value, np.ndarray):
+                        self._record_memory(key, value)
+
+    def _restore_targets(self, record: IterationRecord) -> None:
+        """Give the names that the loop assigns the values of this iteration: they have those of the next by now."""
+        names = self._sites[self._number].targets
+        for key, value in record.start.items():
+            found = re.match(r"\w+", key[2])
+            if found is not None and found[0] in names and key[1] == self._scope:
+                record.end[key] = value
+                record.identities[key] = record.start_identities[key]
+
+    def _record_memory(self, key: Key, value: Any) -> None:
+        assert self._record is not None
+        self._record.memory[key] = byte_bounds(value)
 
     def _keep(self, kind: str, scope: str, names: dict[str, Any]) -> None:
         record = self._record

@@ -58,6 +58,8 @@ def candidates_of(
     optimizer is none. A parameter that does not change at first is read in the first iteration in which it does.
     """
     for record in records:
+        if parameter not in record.start:
+            continue
         change = np.asarray(record.end[parameter], dtype=float) - record.start[parameter]
         if change.any():
             break

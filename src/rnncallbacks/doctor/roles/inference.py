@@ -16,6 +16,7 @@ from rnncallbacks.doctor.roles.interventions import (
     Push,
     changing_arrays,
     is_exact,
+    persists,
     push_arrays,
     slopes_along_update,
 )
@@ -42,28 +43,26 @@ def infer_roles(records: Sequence[IterationRecord], frozen: Sequence[FrozenItera
         The time, as of ``time.monotonic``, after which no more array is pushed.
     """
     known = list(records)
-    last = frozen[-1]
-    exact = last is not None and frozen[0] is not None and is_exact(known[0], frozen[0]) and is_exact(known[-1], last)
-    if not exact:
+    first, last = frozen[0], frozen[-1]
+    if first is None or last is None or not is_exact(known[0], first) or not is_exact(known[-1], last):
         return Roles(loss=None, loss_confidence="unsure")
-    assert last is not None
-    pushes = push_arrays(changing_arrays(known), known[-1], last, until)
+    pushes = _pushed(known, first, last, until)
     keepers = [push for push in pushes if push.kept >= INTERVENTION_THRESHOLDS.kept]
     names = {push.key for push in keepers}
     sources = {push.key: candidates_of(push.key, names, known) for push in keepers if push.derivatives}
-    slopes = slopes_along_update([push.key for push in keepers], known[-1], last)
+    slopes = slopes_along_update([push.key for push in keepers], known[0], first)
     ranked = rank_losses(keepers, sources, known, slopes)
-    loss, confidence = _choose(ranked, keepers, sources, known)
+    loss, confidence = _choose(ranked, keepers, sources)
     parameters, optimizer, carried = [], [], []
     for push in pushes:
         if push in keepers and loss is not None and loss in push.derivatives:
-            parameters.append(_parameter(push, sources.get(push.key, []), loss, known))
+            parameters.append(_parameter(push, sources.get(push.key, []), loss))
         elif push in keepers:
             optimizer.append(push.key)
-        elif loss is not None and loss in push.derivatives:
+        elif loss is not None and loss in push.derivatives and persists(push.key, known):
             carried.append(push.key)
     if not parameters:
-        return Roles(loss=None, loss_confidence="unsure", loss_candidates=tuple(ranked[:4]), exact=exact)
+        return Roles(loss=None, loss_confidence="unsure", loss_candidates=tuple(ranked[:4]), exact=True)
     rate, plain = _learning_rate(parameters, known)
     fixed = {one.key for one in parameters} | {one.gradient for one in parameters if one.gradient} | set(optimizer)
     data = find_batch_data(known, fixed, _width(parameters, known[0]))
@@ -79,21 +78,38 @@ def infer_roles(records: Sequence[IterationRecord], frozen: Sequence[FrozenItera
         inputs=data.inputs,
         targets=data.targets,
         hidden=data.hidden,
-        exact=exact,
+        exact=True,
     )
+
+
+def _pushed(records: list[IterationRecord], first: FrozenIteration, last: FrozenIteration, until: float) -> list[Push]:
+    """Pushes in the first iteration; of arrays that moved nothing there, such as a state of zeros, in the last one."""
+    keys = changing_arrays(records)
+    along = {
+        key: found[0].key
+        for key in keys
+        if (found := candidates_of(key, set(), records)) and found[0].alignment > 0.999
+    }
+    pushes = {push.key: push for push in push_arrays(keys, records[0], first, until, along)}
+    # A state may be made in the first iteration only.
+    names = records[-1].start_identities
+    known = {names.get(key) for key in keys}
+    keys += [key for key in changing_arrays(records[1:]) if key not in records[0].start and names.get(key) not in known]
+    still = [key for key in keys if key not in pushes or not pushes[key].derivatives]
+    pushes |= {push.key: push for push in push_arrays(still, records[-1], last, until, along) if push.derivatives}
+    return [pushes[key] for key in keys if key in pushes]
 
 
 def _choose(
     ranked: list[LossCandidate],
     keepers: list[Push],
     sources: dict[Key, list[GradientCandidate]],
-    records: list[IterationRecord],
 ) -> tuple[Key | None, Confidence]:
     distinct = _distinct(ranked, keepers)
     if not distinct or distinct[0].score < LOWEST_SCORE:
         return None, "unsure"
     best = distinct[0]
-    if _agreeing(best.key, keepers, sources, records) >= min(2, len([one for one in sources.values() if one]) or 2):
+    if _agreeing(best.key, keepers, sources) >= min(2, len([one for one in sources.values() if one]) or 2):
         return best.key, "certain"
     lead = best.score - distinct[1].score if len(distinct) > 1 else np.inf
     return best.key, "likely" if lead >= LOSS_CHOICE_THRESHOLDS.certain_margin else "unsure"
@@ -110,24 +126,20 @@ def _distinct(ranked: list[LossCandidate], keepers: list[Push]) -> list[LossCand
     return kept
 
 
-def _agreeing(
-    loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]], records: list[IterationRecord]
-) -> int:
+def _agreeing(loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]]) -> int:
     """The number of arrays whose gradient has the value of a central difference of the loss."""
     return sum(
-        _agreeing_source(push, sources.get(push.key, []), loss, records[-1]) is not None
-        for push in keepers
-        if push.key in sources
+        _agreeing_source(push, sources.get(push.key, []), loss) is not None for push in keepers if push.key in sources
     )
 
 
 def _agreeing_source(
-    push: Push, candidates: list[GradientCandidate], loss: Key, record: IterationRecord
+    push: Push, candidates: list[GradientCandidate], loss: Key
 ) -> tuple[GradientCandidate, float] | None:
     limits = LOSS_CHOICE_THRESHOLDS
     tolerance = limits.tolerance if push.step.dtype == np.float64 else limits.float32_tolerance
     for one in candidates:
-        value = record.get(one.key)
+        value = push.record.get(one.key)
         if value is not None:
             ratio = predicted_share(push, loss, one.sign * value)
             if abs(abs(ratio) - 1.0) <= tolerance:
@@ -135,12 +147,9 @@ def _agreeing_source(
     return None
 
 
-def _parameter(
-    push: Push, candidates: list[GradientCandidate], loss: Key, records: list[IterationRecord]
-) -> ParameterRole:
-    record = records[-1]
-    name = shown(push.key)
-    found = _agreeing_source(push, candidates, loss, record)
+def _parameter(push: Push, candidates: list[GradientCandidate], loss: Key) -> ParameterRole:
+    record, name = push.record, shown(push.key)
+    found = _agreeing_source(push, candidates, loss)
     if found is not None:
         return ParameterRole(name, push.key, found[0].key, _alias(found[0].key, record), found[1], agrees=True)
     if not candidates:

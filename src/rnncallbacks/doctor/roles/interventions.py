@@ -6,6 +6,7 @@ loss belongs to the optimizer; what forgets it and moves the loss is a state tha
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Any
 
@@ -51,6 +52,8 @@ class Push:
     ----------
     key:
         The array.
+    record:
+        The iteration that was run again.
     step:
         What was added in one replay and taken off in another.
     kept:
@@ -62,6 +65,7 @@ class Push:
     """
 
     key: Key
+    record: IterationRecord
     step: Any
     kept: float
     derivatives: dict[Key, float]
@@ -71,7 +75,8 @@ class Push:
 def changing_arrays(records: list[IterationRecord]) -> list[Key]:
     """One key for each float array that exists when the iterations begin and changes in at least one of them.
 
-    Of several names of one array, it is the first that every record has.
+    Of several names of one array, it is the shortest that every record has. Views of an array that is among them are
+    left out.
     """
     common = set.intersection(*(set(arrays_of(record.start)) & set(arrays_of(record.end)) for record in records))
     chosen: dict[tuple[int, ...], Key] = {}
@@ -83,7 +88,26 @@ def changing_arrays(records: list[IterationRecord]) -> list[Key]:
         names = tuple(record.start_identities[key] for record in records)
         if names not in chosen or _length(key) < _length(chosen[names]):
             chosen[names] = key
-    return list(chosen.values())
+    return [key for key in chosen.values() if not _is_view(key, list(chosen.values()), records[0])]
+
+
+def _is_view(key: Key, others: list[Key], record: IterationRecord) -> bool:
+    """Whether an array is a part of another one's memory."""
+    low, high = record.memory.get(key, (0, 0))
+    for other in others:
+        first, last = record.memory.get(other, (0, 0))
+        if other != key and first <= low < high <= last and last - first > high - low:
+            return True
+    return False
+
+
+def persists(key: Key, records: list[IterationRecord]) -> bool:
+    """Whether an array begins each iteration with what it ended the one before with, as far as records follow."""
+    return all(
+        same_bits(before.end.get(key), after.start.get(key))
+        for before, after in itertools.pairwise(records)
+        if key in before.end and key in after.start and before.activation == after.activation
+    )
 
 
 def _length(key: Key) -> tuple[int, int]:
@@ -103,10 +127,13 @@ def is_exact(record: IterationRecord, frozen: FrozenIteration) -> bool:
 
 
 def push_arrays(
-    keys: list[Key], record: IterationRecord, frozen: FrozenIteration, until: float,
+    keys: list[Key], record: IterationRecord, frozen: FrozenIteration, until: float, along: dict[Key, Key],
     thresholds: InterventionThresholds = INTERVENTION_THRESHOLDS,
 ) -> list[Push]:  # fmt: skip
-    """Push each array both ways, and read what happened. Arrays for which time runs out are left out."""
+    """Push each array both ways, and read what happened. Arrays for which time runs out are left out.
+
+    ``along`` names arrays along which others change: a gradient that answers to the push is no forgetting.
+    """
     generator = np.random.default_rng(20)
     base = numbers_of(record.end) | numbers_of(record.inside)
     pushes = []
@@ -124,14 +151,20 @@ def push_arrays(
             value.dtype
         )
         try:
-            up = frozen.ask(Question({key: value + step}, arrays=frozenset([key])))
-            down = frozen.ask(Question({key: value - step}, arrays=frozenset([key])))
+            arrays = frozenset([key, along.get(key, key)])
+            up = frozen.ask(Question({key: value + step}, arrays=arrays))
+            down = frozen.ask(Question({key: value - step}, arrays=arrays))
         except ReplayError:
             continue
         at_end, below = up.end.get(key), down.end.get(key)
         if at_end is None or below is None or at_end.shape != step.shape:
             continue
-        kept = float(np.vdot(at_end - below, step) / (2 * np.vdot(step, step)))
+        kept = _kept(at_end - below, step)
+        if key in along and not kept >= thresholds.kept:
+            gradient, above_it, below_it = (one.get(along[key]) for one in (record, up, down))
+            if all(isinstance(one, np.ndarray) and one.shape == step.shape for one in (gradient, above_it, below_it)):
+                rate = _kept(2 * (record.end[key] - value), gradient)
+                kept = _kept(at_end - below - rate * (above_it - below_it), step)
         above, under = (numbers_of(one.end) | numbers_of(one.inside) for one in (up, down))
         tolerance = thresholds.moved if double else thresholds.float32_moved
         derivatives, rough = {}, {}
@@ -143,8 +176,13 @@ def push_arrays(
                 continue
             derivatives[number] = difference / 2
             rough[number] = (above[number] + under[number]) / 2 - middle
-        pushes.append(Push(key, step, kept, derivatives, rough))
+        pushes.append(Push(key, record, step, kept, derivatives, rough))
     return pushes
+
+
+def _kept(difference: Any, step: Any) -> float:
+    """The share of a step that is in half a difference."""
+    return float(np.vdot(difference, step) / (2 * np.vdot(step, step)))
 
 
 def slopes_along_update(

@@ -57,11 +57,8 @@ def rank_losses(
     keepers: list[Push], sources: dict[Key, list[GradientCandidate]], records: list[IterationRecord],
     slopes: dict[Key, float], thresholds: LossChoiceThresholds = LOSS_CHOICE_THRESHOLDS,
 ) -> list[LossCandidate]:  # fmt: skip
-    """The numbers that keepers move, the likeliest loss first.
-
-    The last record is the one that was pushed; ``slopes`` are the changes of numbers along its update.
-    """
-    record = records[-1]
+    """The numbers that keepers move, the likeliest loss first; ``slopes`` are their changes along the update."""
+    record = records[0]
     numbers = numbers_of(record.end) | numbers_of(record.inside)
     keys = {number for push in keepers for number in push.derivatives if number in numbers}
     owners = [push for push in keepers if sources.get(push.key)]
@@ -85,14 +82,14 @@ def _judge(
     slope: float,
     thresholds: LossChoiceThresholds,
 ) -> LossCandidate:
-    record, score, reasons = records[-1], 0.0, []
+    score, reasons = 0.0, []
     agreeing, ratios = 0, []
     for push in owners:
         tolerance = thresholds.tolerance if push.step.dtype == np.float64 else thresholds.float32_tolerance
         found = [
             predicted_share(push, key, one.sign * value)
             for one in sources[push.key]
-            if (value := record.get(one.key)) is not None
+            if (value := push.record.get(one.key)) is not None
         ]
         agreeing += any(abs(abs(ratio) - 1.0) <= tolerance for ratio in found)
         ratios += [ratio for ratio in found[:1] if np.isfinite(ratio)]
@@ -128,6 +125,7 @@ def _judge(
 
 def accumulates(key: Key, records: list[IterationRecord]) -> bool:
     """Whether a number of the loop changes by another number of the same iteration, or by a share of the way to it."""
+    records = records[1:]  # an average begins with the first value
     if key[0] != "end" or any(key not in record.start or key not in record.end for record in records):
         return False
     starts = [numbers_of({key: record.start[key]}).get(key, np.nan) for record in records]
