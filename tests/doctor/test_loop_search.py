@@ -1,5 +1,6 @@
 import time
 
+from rnncallbacks.doctor.sandbox import ScratchFolder
 from rnncallbacks.doctor.script_process import Assignment
 from rnncallbacks.doctor.watched_script import search_loop
 
@@ -24,8 +25,10 @@ for x in batches(rng):
 def found(tmp_path, source):
     path = tmp_path / "script.py"
     path.write_text(source)
-    candidates, error = search_loop(Assignment(path, (), excluded=frozenset(), seconds=10.0), time.monotonic() + 20.0)
-    assert error == ""
+    with ScratchFolder() as scratch:
+        assignment = Assignment(path, scratch.new_place(), excluded=frozenset(), seconds=10.0)
+        candidates, error = search_loop(assignment, time.monotonic() + 20.0)
+    assert error is None
     return {one.site.source: set(one.names) for one in candidates}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles, shown
+from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles, key_text
 from rnncallbacks.doctor.script_examination import ScriptFindings
 from rnncallbacks.reporting.terminal import show_diagnosis, write_line
 from rnncallbacks.reporting.verdict import counted
@@ -57,7 +57,7 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
     if roles is None:
         return rows
     if roles.loss is not None:
-        rows.append(("loss", f"{shown(roles.loss)}   {roles.loss_confidence}"))
+        rows.append(("loss", f"{key_text(roles.loss)}   {roles.loss_confidence}"))
     if not roles.parameters:
         why = (
             "no array that the loop changes moves a number" if roles.exact else "a replay did not give the same values"
@@ -70,17 +70,17 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
     rate = "" if roles.learning_rate is None else f"learning rate {roles.learning_rate:.4g}, "
     rows.append(("update", rate + ("along the gradient" if roles.plain else "not along the gradient")))
     if roles.optimizer_state:
-        rows.append(("optimizer", _listed([shown(key) for key in roles.optimizer_state])))
+        rows.append(("optimizer", _listed([key_text(key) for key in roles.optimizer_state])))
     states = [*roles.carried, *([roles.hidden] if roles.hidden else [])]
-    rows.append(("state", _listed([shown(key) for key in states]) if states else "none found"))
-    data = [shown(key) if key else "not found" for key in (roles.inputs, roles.targets)]
+    rows.append(("state", _listed([key_text(key) for key in states]) if states else "none found"))
+    data = [key_text(key) if key else "not found" for key in (roles.inputs, roles.targets)]
     rows.append(("data", f"inputs {data[0]}, targets {data[1]}"))
     return rows
 
 
 def _source(one: ParameterRole) -> str:
     key = one.fallback or one.gradient
-    return shown(key) if key is not None else ""
+    return key_text(key) if key is not None else ""
 
 
 def _listed(names: list[str]) -> str:
@@ -107,17 +107,17 @@ def findings_document(findings: ScriptFindings) -> dict[str, Any]:
 def roles_document(roles: Roles) -> dict[str, Any]:
     """The roles as plain values, ready for JSON."""
     return {
-        "loss": None if roles.loss is None else shown(roles.loss),
+        "loss": None if roles.loss is None else key_text(roles.loss),
         "loss_confidence": roles.loss_confidence,
         "loss_candidates": [one.to_dict() for one in roles.loss_candidates],
         "parameters": {
             one.name: {"gradient": _source(one) or None, "agrees_with_loss": one.agrees} for one in roles.parameters
         },
-        "optimizer_state": [shown(key) for key in roles.optimizer_state],
-        "carried_state": [shown(key) for key in roles.carried],
-        "hidden_states": None if roles.hidden is None else shown(roles.hidden),
-        "inputs": None if roles.inputs is None else shown(roles.inputs),
-        "targets": None if roles.targets is None else shown(roles.targets),
+        "optimizer_state": [key_text(key) for key in roles.optimizer_state],
+        "carried_state": [key_text(key) for key in roles.carried],
+        "hidden_states": None if roles.hidden is None else key_text(roles.hidden),
+        "inputs": None if roles.inputs is None else key_text(roles.inputs),
+        "targets": None if roles.targets is None else key_text(roles.targets),
         "learning_rate": roles.learning_rate,
         "plain_update": roles.plain,
         "replay_exact": roles.exact,

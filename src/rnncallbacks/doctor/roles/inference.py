@@ -21,7 +21,7 @@ from rnncallbacks.doctor.roles.interventions import (
     slopes_along_update,
 )
 from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, predicted_share, rank_losses
-from rnncallbacks.doctor.roles.role_table import Confidence, LossCandidate, ParameterRole, Roles, shown
+from rnncallbacks.doctor.roles.role_table import Confidence, LossCandidate, ParameterRole, Roles, key_text
 from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.doctor.watched_script import FrozenIteration
 
@@ -148,7 +148,7 @@ def _agreeing_source(
 
 
 def _parameter(push: Push, candidates: list[GradientCandidate], loss: Key) -> ParameterRole:
-    record, name = push.record, shown(push.key)
+    record, name = push.record, key_text(push.key)
     found = _agreeing_source(push, candidates, loss)
     if found is not None:
         return ParameterRole(name, push.key, found[0].key, _alias(found[0].key, record), found[1], agrees=True)

@@ -11,7 +11,7 @@ import numpy as np
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push
-from rnncallbacks.doctor.roles.role_table import LossCandidate, shown
+from rnncallbacks.doctor.roles.role_table import LossCandidate, key_text
 from rnncallbacks.doctor.value_walk import Key
 
 NAMES = re.compile(r"loss|cost|err|nll|objective|entropy|\bmse\b|\bce\b|\bJ\b|\bE\b|\bL\b", re.IGNORECASE)
@@ -120,7 +120,7 @@ def _judge(
     if others and owners:
         score -= thresholds.moves * len(others) / len(moving)
         reasons.append("moved by arrays without a gradient")
-    return LossCandidate(key, shown(key), score, tuple(reasons))
+    return LossCandidate(key, key_text(key), score, tuple(reasons))
 
 
 def accumulates(key: Key, records: list[IterationRecord]) -> bool:
