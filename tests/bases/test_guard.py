@@ -65,6 +65,14 @@ def test_codes_without_a_result_are_reported_at_the_end_of_the_run(epochs):
     assert diagnosis.not_checked == dict.fromkeys(expected, "the run was too short")
 
 
+def test_a_long_run_is_not_called_too_short():
+    with Run(plugins=[ResultGuard(result=CheckResult())]) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(range(600)):
+                run.record(1.0)
+    assert run.diagnosis.not_checked["ACME1"] == "none of 600 training batches showed it"
+
+
 def test_a_note_raises_no_alarm():
     finding = Finding("ACME1", "it is wrong", {}, severity="error", cause="a fault", remedy="a remedy")
     assert diagnosis_of(CheckResult(finding=finding, checked={"ACME1": "3 of 3 batches"})).alarms == []

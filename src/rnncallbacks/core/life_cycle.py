@@ -1,4 +1,4 @@
-"""The stages of a run, and the error for a call that does not belong into the stage."""
+"""The stages of a run, and the error for a call at the wrong stage."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from rnncallbacks.detectors.gradient.gradient_check import (
 )
 from rnncallbacks.detectors.gradient.gradient_error import GradientError
 
-COUNTS = {"the number of time steps": 20.0, "the batch size": 16.0, "the positions of the batch": 320.0}
+COUNTS = {"the number of time steps": 20.0, "the batch size": 16.0, "the number of positions": 320.0}
 TOLERANCE = GRADIENT_CHECK_THRESHOLDS.count_tolerance
 
 

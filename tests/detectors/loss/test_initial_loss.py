@@ -15,7 +15,7 @@ from rnncallbacks.detectors.loss.initial_loss import (
 )
 from rnncallbacks.detectors.loss.target_classes import TargetClasses
 
-COUNTS = {"the number of time steps": 20.0, "the batch size": 16.0, "the positions of the batch": 320.0}
+COUNTS = {"the number of time steps": 20.0, "the batch size": 16.0, "the number of positions": 320.0}
 KNOWN = TargetClasses((36,), certain=True, regression=False, known=True)
 GUESSED = TargetClasses((36, 50), certain=False, regression=False, known=True)
 UNSEEN = TargetClasses((36,), certain=False, regression=False, known=False)

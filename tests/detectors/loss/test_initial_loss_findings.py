@@ -10,7 +10,7 @@ from rnncallbacks.detectors.loss.uniform_loss import UniformLoss, match_loss_at_
 COUNTS = {
     "the number of time steps": 20.0,
     "the length of axis 0 of the inputs": 12.0,
-    "the positions of the batch": 64000.0,
+    "the number of positions": 64000.0,
 }
 UNIFORM = math.log(36)
 

@@ -6,7 +6,7 @@ import pytest
 from rnncallbacks.detectors.loss.regression_loss import check_regression_loss
 
 STEPS, ROWS = 20, 16
-COUNTS = {"the number of time steps": 20.0, "the batch size": 16.0, "the positions of the batch": 320.0}
+COUNTS = {"the number of time steps": 20.0, "the batch size": 16.0, "the number of positions": 320.0}
 RNG = np.random.default_rng(0)
 TARGETS = {outputs: RNG.normal(0.2, 0.7, (STEPS, ROWS, outputs)) for outputs in (1, 2, 3)}
 

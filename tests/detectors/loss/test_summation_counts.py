@@ -13,7 +13,7 @@ def test_time_steps_sequences_and_positions():
     assert summation_counts(Batch((TOKENS, TOKENS), "train", 1, batch_size=SIZE)) == {
         "the number of time steps": 12.0,
         "the batch size": 4.0,
-        "the positions of the batch": 48.0,
+        "the number of positions": 48.0,
     }
 
 
@@ -30,12 +30,12 @@ def test_without_an_order_of_axes_they_are_numbered():
     unrelated = np.random.default_rng(1).integers(9, size=(STEPS, SIZE))
     counts = summation_counts(Batch((TOKENS, unrelated), "train", 1))
     assert counts["the length of axis 0 of the inputs"] == 12.0
-    assert counts["the positions of the batch"] == 48.0
+    assert counts["the number of positions"] == 48.0
 
 
 def test_counts_of_one_are_left_out():
     assert summation_counts(Batch((TOKENS[:, :1], TOKENS[:, :1]), "train", 1, batch_size=1)) == {
         "the number of time steps": 12.0,
-        "the positions of the batch": 12.0,
+        "the number of positions": 12.0,
     }
     assert summation_counts(Batch(7, "train", 1)) == {}

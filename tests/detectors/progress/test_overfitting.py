@@ -25,7 +25,8 @@ def test_the_finding_compares_both_curves_and_says_how_far_to_go_back():
     since = finding.evidence["epochs_since_best"]
     assert since == found[0] - 15
     assert finding.evidence["best_validation_loss"] == pytest.approx(1.5)
-    assert finding.evidence["training_loss"] == pytest.approx(FALLING[found[0]])
+    assert finding.evidence["training_loss"] == pytest.approx(FALLING[found[0] - 1])  # the median of three
+    assert finding.evidence["training_loss_at_best"] == pytest.approx(FALLING[15])
     assert f"from {since} epochs ago" in finding.remedy
     assert len(finding.message.partition(":")[0]) <= 80
 
@@ -45,15 +46,22 @@ def test_a_short_run_is_not_judged_and_a_healthy_one_passes():
 
 
 def test_a_training_loss_that_jumps_up_at_the_end_did_not_fall():
-    """What is reported is what was judged: no training loss fell from 0.23 to 0.27."""
     training = np.array([0.5, 0.4, 0.3, 0.2268, 0.2, 0.19, 0.18, 0.17, 0.16, 0.15, 0.29, 0.28, 0.2676])
     validation = np.array([0.6, 0.5, 0.4, 0.3] + [0.5] * 9)
-    found = [result.finding for result in check(training, validation)[10:] if result.finding]
-    assert found == []
-    for result in check(training[:10], validation[:10]):
-        if result.finding is not None:
-            before, after = result.finding.message.partition("training from ")[2].split()[:3:2]
-            assert float(after) < float(before)
+    assert [result.finding for result in check(training, validation)[11:] if result.finding] == []
+
+
+@pytest.mark.parametrize("last", [0.05, 0.5], ids=["low", "high"])
+def test_the_training_losses_that_are_reported_are_those_that_were_judged(last):
+    """Medians of three epochs: a single loss that jumps up appears in neither message nor evidence."""
+    training = np.append(FALLING[:24], last)
+    finding = check(training, TURNING[:25])[-1].finding or next(
+        result.finding for result in check(training, TURNING[:25]) if result.finding
+    )
+    evidence = finding.evidence
+    assert evidence["training_loss"] < evidence["training_loss_at_best"]
+    before, after = f"{evidence['training_loss_at_best']:.6g}", f"{evidence['training_loss']:.6g}"
+    assert f"training from {before} to {after} (medians of three epochs)" in finding.message
 
 
 def test_validation_may_have_begun_later():

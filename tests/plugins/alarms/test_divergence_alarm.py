@@ -750,3 +750,19 @@ def test_a_run_that_recovers_by_itself_is_a_note_afterwards(play):
     again = play([DivergenceAlarm()], [[*learned, *risen, *back, *noisy(np.full(60, 20.0), 0.05, 3)]])
     (worse,) = [found for found in again.alarms if found.code == "RNN602"]
     assert (worse.severity, worse.count) == ("error", 2)
+
+
+@pytest.mark.parametrize(
+    ("grads", "clipped"), [([3.0, 4.0], "norm at 5"), ([0.3, -0.25], "entries at 0.3"), ([0.1], "")]
+)
+def test_a_script_that_clips_is_not_told_to_clip(grads, clipped):
+    params = {"w": np.zeros(len(grads))}
+    grads = {"w": np.array(grads) + (0.0 if clipped else 0.01234567)}
+    with Run(params, plugins=[DivergenceAlarm()]) as run:
+        for _ in run.epochs(1):
+            for loss in run.batches([*noisy(np.full(100, 1.0), 0.05, 0), *noisy(np.full(60, 5.0), 0.05, 1)]):
+                run.backward(loss, grads)
+                params["w"] += 0.1
+    (rise,) = [found for found in run.alarms if found.code == "RNN602"]
+    assert rise.remedy.endswith(f"; the gradients are clipped already, their {clipped}") == bool(clipped)
+    assert rise.remedy.endswith("lower the learning rate, and clip gradients (gradient_clipping)") != bool(clipped)

@@ -24,7 +24,7 @@ def summation_counts(batch: Batch) -> dict[str, float]:
     >>> from rnncallbacks.core.batch import Batch
     >>> tokens = np.zeros((20, 16), dtype=int)
     >>> summation_counts(Batch((tokens, tokens), "train", 1, batch_size=16))
-    {'the number of time steps': 20.0, 'the batch size': 16.0, 'the positions of the batch': 320.0}
+    {'the number of time steps': 20.0, 'the batch size': 16.0, 'the number of positions': 320.0}
     """
     shown = sequences_of(batch)
     steps, size = shown.seq_len, shown.batch_size
@@ -41,7 +41,7 @@ def summation_counts(batch: Batch) -> dict[str, float]:
             counts["the batch size"] = float(size)
         positions = (steps or 0) * (size or 0)
     if positions:
-        counts["the positions of the batch"] = float(positions)
+        counts["the number of positions"] = float(positions)
     mask = mask_of(batch, shown)
     tokens = batch.tokens if mask is None else int(np.count_nonzero(mask))
     if tokens and tokens != positions:

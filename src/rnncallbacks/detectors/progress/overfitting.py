@@ -83,8 +83,8 @@ class Overfitting:
                 "best_validation_loss": validation[best],
                 "validation_loss": validation[-1],
                 "rise_in_standard_errors": errors,
-                "training_loss_at_best": training[best],
-                "training_loss": training[-1],
+                "training_loss_at_best": before,
+                "training_loss": after,
                 "epochs_since_best": since,
             },
             remedy=f"restore the parameters from {since} epochs ago, those of the best validation loss "

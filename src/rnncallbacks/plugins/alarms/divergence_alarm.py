@@ -12,6 +12,7 @@ from rnncallbacks.alarms.alarm import ACTIONS, Action
 from rnncallbacks.arrays import all_finite
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.gradient.clipped import find_clipping
 from rnncallbacks.detectors.loss.divergence import DivergenceDetector
 from rnncallbacks.detectors.loss.rise_cause import RiseCauses
 from rnncallbacks.detectors.nonfinite import find_non_finite
@@ -32,7 +33,7 @@ class DivergenceAlarm:
       and "repair" skip the batch: gradients become zero, and ``if not run.skipped:`` before an update with momentum or
       weight decay leaves the parameters as they were. The alarm names the array, time step and row of the first
       non-finite value, among inputs, entering state, parameters, hidden states, logits, targets, loss and gradients, as
-      far as the script shows them: ``run.observe(hidden_states=..., logits=...)``.
+      far as the script shows them with ``run.observe(hidden_states=..., logits=...)``.
     - RNN602: the median of the last ``window`` losses is higher than that of the best ``window`` batches before them by
       more than :math:`\mathrm{max\_rise}\,|\ell_1|`, with :math:`\ell_1` the first loss. In 85% of the pairs of a
       recent loss and one of the best window the recent one is higher, so that heavy tails do not count; the recent
@@ -56,14 +57,14 @@ class DivergenceAlarm:
         Smallest excess that is a spike, in deviations, above 0. A deviation is 1.4826 times the median absolute
         deviation, which estimates the standard deviation of normal losses.
     window:
-        Batches that are compared together, 2 or more. There are no spikes before that many batches, and no divergence
-        before two fifths of them.
+        Batches that are compared together, 2 or more. A spike is found after ``window`` batches at the earliest, a
+        divergence after four fifths of ``window``.
     action:
         What RNN403 does: "warn" goes on, "stop" ends the run, "raise" ends it with an error, "repair" asks
         ``self_repair`` for a remedy.
     divergence_action:
-        What RNN602 does. The default is "warn": a rising loss is a trend and no proof, and batches that become harder
-        raise it in a run that learns.
+        What RNN602 does. The default is "warn": a rising loss is no proof. Batches that become harder raise it in a run
+        that learns.
 
     Example
     -------
@@ -98,7 +99,7 @@ class DivergenceAlarm:
         self._gradients += 1
         if math.isfinite(loss) and (math.isfinite(grads.norm) or all_finite(grads.arrays)):
             self._restart_after_repair(run)
-            self._judge_loss(run, batch, loss)
+            self._judge_loss(run, batch, loss, grads)
             return
         if batch.skipped:  # the script, or a plugin before this one, has dealt with it
             return
@@ -124,21 +125,25 @@ class DivergenceAlarm:
     def on_fit_end(self, run: Run) -> None:
         self._report_compared(run)
         run.diagnosis.cannot_check("RNN403", "no batch had a loss: run.backward(loss, grads) or run.record(loss)")
-        too_few = "the run was too short: {} needs at least {} training batches"
-        run.diagnosis.cannot_check("RNN602", too_few.format("a rise", 2 * self._detector.shortest_window))
-        run.diagnosis.cannot_check("RNN605", too_few.format("a spike", self.window + 1))
+        for code, what, needed in (
+            ("RNN602", "a rise", 2 * self._detector.shortest_window),
+            ("RNN605", "a spike", self.window + 1),
+        ):
+            too_few = f"the run was too short: {what} needs at least {needed} training batches"
+            enough = f"{what} needs {needed} training batches with a finite loss since the last repair"
+            run.diagnosis.cannot_check(code, too_few if run.step < needed else enough)
 
-    def _judge_loss(self, run: Run, batch: Batch, loss: float) -> None:
+    def _judge_loss(self, run: Run, batch: Batch, loss: float, grads: Gradients) -> None:
         detector, causes = self._detector, self._causes
         causes.add(batch, loss, run.params)
         best_end = detector.best_end
         for finding in detector.check(loss, lambda rise: causes.judge(rise, batch, run.params)):
-            self._raise_once(run, finding)
+            self._raise_once(run, finding, grads)
         if detector.best_end != best_end:
             causes.parameters.choose(detector.best_end - detector.window // 5)
         answer = causes.ask(batch, run.params)
         for finding in () if answer is None else detector.conclude(*answer):
-            self._raise_once(run, finding)
+            self._raise_once(run, finding, grads)
 
     def _report_compared(self, run: Run) -> None:
         detector = self._detector
@@ -175,7 +180,7 @@ class DivergenceAlarm:
                 self._raised = [code for code in self._raised if code != "RNN602"]
             self._repairs = len(repairs)
 
-    def _raise_once(self, run: Run, finding: Finding) -> None:
+    def _raise_once(self, run: Run, finding: Finding, grads: Gradients) -> None:
         if finding.code != "RNN602":
             if finding.code not in self._raised:
                 self._raised.append(finding.code)
@@ -184,7 +189,7 @@ class DivergenceAlarm:
             if "RNN602" not in self._raised:
                 self._raised.append("RNN602")
                 self._noted = True
-                self._raise(run, finding, self.divergence_action)
+                self._raise(run, _without_clipping(finding, grads), self.divergence_action)
         elif "RNN602" in self._raised:
             self._raised.remove("RNN602")
             run.diagnosis.revise(finding)
@@ -202,3 +207,14 @@ class DivergenceAlarm:
             severity=finding.severity,
             action=action,
         )
+
+
+def _without_clipping(finding: Finding, grads: Gradients) -> Finding:
+    """The finding with a remedy for a script that clips its gradients already."""
+    bounds = find_clipping(grads)
+    bound = bounds.value if bounds.norm is None else bounds.norm
+    if bound is None or finding.remedy is None:
+        return finding
+    before, _, _ = finding.remedy.partition(", and clip")
+    what = "entries" if bounds.norm is None else "norm"
+    return attrs.evolve(finding, remedy=f"{before}; the gradients are clipped already, their {what} at {bound:g}")
