@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.value_walk import Key, Steps
 
 Values = dict[Key, Any]
@@ -32,6 +33,8 @@ class IterationRecord:
         First and last address of each array before the iteration: arrays that share memory are views.
     order:
         The moment of each key, counted in events.
+    changes:
+        The statements that changed an array in place or replaced it, by the array's number in ``identities``.
     seconds:
         Time the iteration took, the copies included.
     """
@@ -45,6 +48,7 @@ class IterationRecord:
     memory: dict[Key, tuple[int, int]] = attrs.field(factory=dict)
     identities: dict[Key, int] = attrs.field(factory=dict)
     order: dict[Key, int] = attrs.field(factory=dict)
+    changes: dict[int, tuple[Site, ...]] = attrs.field(factory=dict)
     seconds: float = 0.0
 
     def get(self, key: Key) -> Any:

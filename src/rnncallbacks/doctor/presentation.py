@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles, key_text
 from rnncallbacks.doctor.script_examination import ScriptFindings
+from rnncallbacks.doctor.source_lines import SourceLine
 from rnncallbacks.reporting.terminal import show_diagnosis, write_line
 from rnncallbacks.reporting.verdict import counted
 
@@ -31,6 +35,7 @@ def show_findings(console: Console | None, script: str, findings: ScriptFindings
     if findings.diagnosis is not None:
         write_line(console)
         show_diagnosis(console, findings.diagnosis)
+        show_lines(console, findings)
     elif findings.roles is not None and findings.roles.loss_candidates and findings.roles.loss_confidence == "unsure":
         write_line(console)
         write_line(console, "I am not sure which number is the loss:")
@@ -44,6 +49,22 @@ def show_findings(console: Console | None, script: str, findings: ScriptFindings
         write_line(console, f"refused: {one}")
     if findings.scratch is not None:
         write_line(console, f"files that the script wrote went to {findings.scratch}")
+
+
+def show_lines(console: Console | None, findings: ScriptFindings) -> None:
+    """Write the lines to look at for each cause."""
+    causes = findings.diagnosis.causes if findings.diagnosis is not None else []
+    for cause in causes:
+        lines = findings.lines.get(cause.code, [])
+        if not lines:
+            continue
+        write_line(console)
+        write_line(console, f"look at, for {cause.code}", style="bold")
+        places = [f"{os.path.relpath(one.file)}:{one.line}" for one in lines]
+        width = max(map(len, places))
+        for place, one in zip(places, lines, strict=True):
+            write_line(console, f"{place:{width}}  {one.source}", indent=2)
+            write_line(console, f"{'':{width}}  {one.why}", indent=2, style="dim")
 
 
 def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
@@ -100,8 +121,15 @@ def findings_document(findings: ScriptFindings) -> dict[str, Any]:
         "written": findings.written,
         "refused": findings.refused,
         "scratch": None if findings.scratch is None else str(findings.scratch),
-        "diagnosis": None if findings.diagnosis is None else findings.diagnosis.to_dict(),
+        "diagnosis": None if findings.diagnosis is None else _diagnosis_document(findings.diagnosis, findings.lines),
     }
+
+
+def _diagnosis_document(diagnosis: Diagnosis, lines: Mapping[str, list[SourceLine]]) -> dict[str, Any]:
+    document = diagnosis.to_dict()
+    for alarm in document["alarms"]:
+        alarm["look_at"] = [one.to_dict() for one in lines.get(alarm["code"], ())]
+    return document
 
 
 def roles_document(roles: Roles) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from rnncallbacks.doctor.roles.inference import infer_roles
 from rnncallbacks.doctor.roles.role_table import Roles
 from rnncallbacks.doctor.sandbox import ScratchFolder
 from rnncallbacks.doctor.script_process import Assignment
+from rnncallbacks.doctor.source_lines import AssigningStatements, SourceLine
+from rnncallbacks.doctor.suspicion import Suspicion
 from rnncallbacks.doctor.watched_script import (
     ScriptOverError,
     ScriptTimeoutError,
@@ -74,6 +76,8 @@ class ScriptFindings:
         Time that the examination took.
     error:
         What is to be said of the error with which the script ended; None if it had none.
+    lines:
+        The lines to look at, by code.
     written, refused:
         Files that the script wrote, and what it tried and was refused.
     scratch:
@@ -87,6 +91,7 @@ class ScriptFindings:
     stopped_by: str = ""
     seconds: float = 0.0
     error: CrashAdvice | None = None
+    lines: dict[str, list[SourceLine]] = attrs.field(factory=dict)
     written: list[str] = attrs.field(factory=list)
     refused: list[str] = attrs.field(factory=list)
     scratch: Path | None = None
@@ -152,9 +157,10 @@ def _watch(
     """Watch one loop; whether it has parameters."""
     with watched_script(assignment, until) as script:
         recorded: deque[Any] = deque()
+        files: list[str] = []
         error: CrashAdvice | None = None
         try:
-            script.wait_for_loop()
+            files = script.wait_for_loop()
             for _ in range(INFERRED_FROM):
                 frozen = script.go_on(freeze=True)
                 recorded.append((script.record(), frozen))
@@ -178,8 +184,10 @@ def _watch(
         findings.loop, findings.roles, findings.error = candidate, roles, None
         if options.roles_only or roles.loss_confidence == "unsure" or not roles.with_gradient:
             return True
+        suspicion = Suspicion(AssigningStatements(files), roles, recorded[0][0], candidate.site)
         batches = RecordedBatches(script, roles, options.max_batches, until, recorded)
         run = drive(batches, plugins)
         findings.diagnosis, findings.batches = run.diagnosis, batches.seen
         findings.stopped_by, findings.error = batches.over, batches.error
+        findings.lines = {alarm.code: suspicion.lines(alarm) for alarm in run.diagnosis.causes}
         return True

@@ -136,9 +136,10 @@ class WatchedScript:
         record: IterationRecord = self._message("record")
         return record
 
-    def wait_for_loop(self) -> None:
-        """Wait until the loop begins."""
-        self._message("found")
+    def wait_for_loop(self) -> list[str]:
+        """Wait until the loop begins; the user's files that were run until then."""
+        files: list[str] = self._message("found")
+        return files
 
     def _message(self, wanted: str) -> Any:
         while True:

@@ -178,6 +178,9 @@ class LoopWatch:
         if not isinstance(base, np.ndarray) or base.dtype.kind != "f" or base.size < 1:
             return
         site, identity = self._sites[number], id(base)
+        if self._wanted is None:
+            seen = record.changes.get(identity, ())
+            record.changes[identity] = (*(one for one in seen if one is not site), site)
         if site.additive:
             if identity not in self._accumulating:
                 self._accumulating.add(identity)
@@ -215,7 +218,7 @@ class LoopWatch:
         record = self._record
         if record is None:
             if self.replaying is None and self._count == 0:
-                self._link.send(("found", None))
+                self._link.send(("found", sorted({site.file for site in self._sites.known})))
             return
         record.seconds = time.perf_counter() - self._begun
         self._look(frame, record.end, record.identities, keep=False)

@@ -76,7 +76,7 @@ class Roles:
     plain:
         Whether the update is minus the learning rate times the gradient.
     inputs, targets, entering, hidden:
-        Keys of what guards are key_text besides; None where nothing was found.
+        Keys of what guards are shown besides; None where nothing was found.
     exact:
         Whether a replay gave the same values bit for bit.
     """
@@ -110,7 +110,7 @@ class Roles:
 
 
 def key_text(key: Key) -> str:
-    """A key as it is key_text to the user: the expression, with its function if it is not one of the loop's own names.
+    """A key as it is shown to the user: the expression, with its function if it is not one of the loop's own names.
 
     Example
     -------

@@ -1,0 +1,156 @@
+"""Where names are assigned in the source of a script, and what the statements use."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from rnncallbacks.doctor.script_source import read_script
+from rnncallbacks.errors import DataError
+
+BLANK = frozenset({"zeros", "zeros_like", "empty", "empty_like"})
+"""Calls that make an array for sums: a statement with one assigns nothing that is wrong."""
+
+
+@attrs.frozen
+class SourceLine:
+    """A line of the script to look at, and why."""
+
+    file: str
+    line: int
+    source: str
+    why: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return attrs.asdict(self)
+
+
+@attrs.frozen
+class AssigningStatement:
+    """One statement: the texts that it assigns and the names that it uses."""
+
+    file: str
+    scope: str
+    line: int
+    source: str
+    targets: frozenset[str]
+    uses: frozenset[str]
+    blank: bool
+
+    def shown(self, why: str) -> SourceLine:
+        """The statement as a line to look at."""
+        return SourceLine(self.file, self.line, self.source, why)
+
+
+class AssigningStatements:
+    """The assigning statements of some files.
+
+    Parameters
+    ----------
+    files:
+        Scripts, modules and notebooks. One that cannot be read is left out.
+    """
+
+    def __init__(self, files: Iterable[str]) -> None:
+        self.all: list[AssigningStatement] = []
+        for file in files:
+            try:
+                text = read_script(Path(file)).text
+                tree = ast.parse(text)
+            except (DataError, SyntaxError, ValueError, OSError):
+                continue
+            self.all += _statements(tree, file, text.splitlines(), ())
+
+    def of(self, expression: str, scope: str | None = None) -> list[AssigningStatement]:
+        """The statements that assign an expression such as ``dW`` or ``grads['W']``, in a function or anywhere.
+
+        Without one, those that assign a part of it: the attribute, the key or the container. Statements that only make
+        an array of zeros come last.
+        """
+        for text in _spellings(expression):
+            for where in dict.fromkeys((scope, None)):
+                found = [one for one in self.all if text in one.targets and (where is None or one.scope == where)]
+                if found:
+                    return sorted(found, key=lambda one: one.blank)
+        return []
+
+
+def _spellings(expression: str) -> list[str]:
+    """The expression, what is left of it without the object it belongs to, and its container."""
+    spellings = [expression]
+    if "." in expression:
+        spellings.append(expression.rsplit(".", 1)[-1])
+    if "[" in expression:
+        container = expression.rsplit("[", 1)[0]
+        spellings += [container, container.rsplit(".", 1)[-1]]
+    return list(dict.fromkeys(spellings))
+
+
+def _statements(node: ast.AST, file: str, lines: list[str], scopes: tuple[str, ...]) -> Iterator[AssigningStatement]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield from _statements(child, file, lines, (*scopes, child.name))
+            continue
+        targets, value = _parts(child)
+        if targets:
+            line = child.lineno  # type: ignore[attr-defined]
+            yield AssigningStatement(
+                file,
+                ".".join(scopes) or "<module>",
+                line,
+                lines[line - 1].strip(),
+                frozenset(text for target in targets for text in _texts(target)),
+                frozenset(inner.id for part in (value, *targets) if part for inner in _names(part)),
+                _is_blank(value),
+            )
+        yield from _statements(child, file, lines, scopes)
+
+
+def _parts(node: ast.AST) -> tuple[list[ast.expr], ast.expr | None]:
+    if isinstance(node, ast.Assign):
+        return node.targets, node.value
+    if isinstance(node, ast.AugAssign | ast.AnnAssign):
+        return [node.target], node.value
+    if isinstance(node, ast.For):
+        return [node.target], node.iter
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        out = [keyword.value for keyword in node.value.keywords if keyword.arg == "out"]
+        return out, node.value if out else None
+    return [], None
+
+
+def _texts(target: ast.expr) -> Iterator[str]:
+    """The texts under which a target is found: as it is written, and without what it belongs to."""
+    if isinstance(target, ast.Tuple | ast.List):
+        for inner in target.elts:
+            yield from _texts(inner)
+    elif isinstance(target, ast.Starred):
+        yield from _texts(target.value)
+    else:
+        yield ast.unparse(target)
+        if isinstance(target, ast.Attribute):
+            yield target.attr
+        elif isinstance(target, ast.Subscript):
+            text = ast.unparse(target.value)
+            yield text
+            yield text.rsplit(".", 1)[-1]
+            yield ast.unparse(target).rsplit(".", 1)[-1]
+
+
+def _names(node: ast.AST) -> Iterator[ast.Name]:
+    return (inner for inner in ast.walk(node) if isinstance(inner, ast.Name))
+
+
+def _is_blank(value: ast.expr | None) -> bool:
+    if isinstance(value, ast.Tuple | ast.List):
+        return bool(value.elts) and all(_is_blank(one) for one in value.elts)
+    if isinstance(value, ast.ListComp | ast.DictComp):
+        return _is_blank(value.elt if isinstance(value, ast.ListComp) else value.value)
+    if isinstance(value, ast.Call):
+        return ast.unparse(value.func).rsplit(".", 1)[-1] in BLANK
+    return isinstance(value, ast.Constant | ast.Dict) and not getattr(value, "keys", None)
