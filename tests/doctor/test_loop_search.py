@@ -1,5 +1,7 @@
 import time
 
+from rnncallbacks.doctor.instrument import Site
+from rnncallbacks.doctor.loop_search import LoopCandidate, likeliest_first
 from rnncallbacks.doctor.sandbox import ScratchFolder
 from rnncallbacks.doctor.script_process import Assignment
 from rnncallbacks.doctor.watched_script import search_loop
@@ -34,3 +36,43 @@ def found(tmp_path, source):
 
 def test_a_loop_is_followed_while_the_loop_of_its_generator_is_left_and_entered(tmp_path):
     assert {"w", "v"} <= found(tmp_path, CONSUMER)["for x in batches(rng):"]
+
+
+SAMPLER = """
+import numpy as np
+
+rng = np.random.default_rng(0)
+W, U, b, V = (rng.standard_normal(shape) * 0.3 for shape in ((3, 8), (8, 8), (1, 8), (8, 1)))
+memory = [np.zeros_like(w) for w in (W, U, b, V)]
+
+def sample(h, steps):
+    for _ in range(steps):
+        x = np.tanh(h[:, :3])
+        h = 0.5 * h + np.tanh(x @ W + h @ U + b)
+    return h
+
+for step in range(100):
+    if step == 0:
+        sample(np.ones((1, 8)), 40)
+    x, y = rng.standard_normal((5, 3)), rng.standard_normal((5, 1))
+    h = np.tanh(x @ W + b)
+    d = h @ V - y
+    dh = d @ V.T * (1 - h * h)
+    for w, g, m in zip((W, U, b, V), (x.T @ dh, 0.1 * U, dh.sum(0), h.T @ d), memory):
+        m += g * g
+        w -= 0.1 * g / np.sqrt(m + 1e-8)
+"""
+
+
+def test_a_loop_that_draws_a_sample_does_not_end_the_search(tmp_path):
+    assert {"W", "U", "b", "V"} <= found(tmp_path, SAMPLER)["for step in range(100):"]
+
+
+def test_a_loop_is_preferred_to_the_one_around_it_only_if_it_changes_its_arrays():
+    site = Site("loop", "script.py", 1, "for ...", "<module>")
+    weights = frozenset(("end", "__main__", name) for name in "WUbV")
+    state = frozenset({("end", "sample", "h"), ("end", "sample", "c")})
+    epochs, batches = LoopCandidate(site, 5, (), weights | state), LoopCandidate(site, 4, (), weights)
+    assert likeliest_first([batches, epochs]) == [batches, epochs]
+    sampling = LoopCandidate(site, 2, (), state)
+    assert likeliest_first([sampling, epochs]) == [epochs, sampling]

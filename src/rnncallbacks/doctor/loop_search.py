@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.instrument import Site, Sites
-from rnncallbacks.doctor.value_walk import copy_of
+from rnncallbacks.doctor.value_walk import Key, copy_of
 
 
 @attrs.frozen(kw_only=True)
@@ -29,9 +31,19 @@ class LoopSearchThresholds:
     state. A first update of Adagrad may be ten times as large as the weights."""
     sure_arrays: int = 2
     """Changed arrays with which the search ends; a loop with fewer is kept as a candidate, and the search goes on."""
+    calm_change: float = 0.2
+    """Norm of the change over the norm of the array up to which it is surely a parameter: the states of a loop that
+    draws a sample change by more."""
+    patience: float = 3.0
+    """Seconds for which the search goes on when a loop with arrays of larger changes was found within another one."""
+    covered: float = 0.5
+    """Share of a loop's arrays that a loop within it has to change to be preferred, as batches are to epochs."""
     entries: int = 200_000
     """Entries of an array that are compared, evenly spaced."""
 
+
+ROOT = re.compile(r"\w*")
+"""The variable in which an expression begins."""
 
 LOOP_SEARCH_THRESHOLDS = LoopSearchThresholds()
 
@@ -48,16 +60,36 @@ class LoopCandidate:
         The number of arrays that change by a little in each iteration.
     names:
         Their expressions.
+    keys:
+        All keys of the arrays that change by a little, under each name that the loop can see.
     """
 
     site: Site
     arrays: int
     names: tuple[str, ...]
+    keys: frozenset[Key] = frozenset()
 
     @property
     def score(self) -> float:
         """Larger is likelier. A loop whose body yields is a loader first."""
         return self.arrays * (0.2 if self.site.generator else 1.0)
+
+
+def likeliest_first(
+    candidates: Iterable[LoopCandidate], thresholds: LoopSearchThresholds = LOOP_SEARCH_THRESHOLDS
+) -> list[LoopCandidate]:
+    """The candidates, which are given in the order in which they were found: inner loops before outer ones.
+
+    The one with the highest score is first, or the first found of those that change most of its arrays too.
+    """
+    left, ordered = list(candidates), []
+    while left:
+        best = max(left, key=lambda one: one.score)
+        sufficient = thresholds.covered * len(best.keys)
+        chosen = next(one for one in left if one is best or len(one.keys & best.keys) >= sufficient > 0)
+        left.remove(chosen)
+        ordered.append(chosen)
+    return ordered
 
 
 class SearchEnded(BaseException):
@@ -165,17 +197,29 @@ class LoopSearch:
                 if shape == shape_before and key not in activation.zero and not np.array_equal(array, before):
                     changed[key] = float(np.linalg.norm(array - before) / (np.linalg.norm(before) or 1.0))
             changes.add(changed)
-            self._judge(activation.loop, changes, identities)
+            self._judge(activation, changes, identities)
         activation.values = values
 
-    def _judge(self, loop: int, changes: _Changes, identities: dict[Any, int]) -> None:
+    def _judge(self, activation: _Activation, changes: _Changes, identities: dict[Any, int]) -> None:
         if changes.intervals < self._thresholds.intervals or not changes.common:
             return
-        little = [key for key, change in changes.common.items() if change < self._thresholds.largest_change]
+        loop, frame = activation.loop, activation.frame
+        scope = frame.f_globals["__name__"] if frame.f_locals is frame.f_globals else frame.f_code.co_qualname
+        little = [
+            key
+            for key, change in changes.common.items()
+            if change < self._thresholds.largest_change
+            # What the loop goes through is data.
+            and not (key[1] == scope and ROOT.match(key[2])[0] in self._sites[loop].targets)  # type: ignore[index]
+        ]
         objects = {identities[key]: key for key in reversed(little) if key in identities}
         if not objects:
             return
         names = tuple(key[2] for key in objects.values())
-        self.candidates[loop] = candidate = LoopCandidate(self._sites[loop], len(objects), names)
-        if candidate.score >= self._thresholds.sure_arrays:
+        self.candidates[loop] = candidate = LoopCandidate(self._sites[loop], len(objects), names, frozenset(little))
+        if candidate.score < self._thresholds.sure_arrays:
+            return
+        calm = {identities.get(key) for key in little if changes.common[key] <= self._thresholds.calm_change}
+        if len(calm) >= self._thresholds.sure_arrays or len(self._active) == 1:
             raise SearchEnded
+        self._until = min(self._until, time.monotonic() + self._thresholds.patience)

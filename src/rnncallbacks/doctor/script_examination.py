@@ -13,7 +13,7 @@ from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.driving import RecordedBatches, drive
-from rnncallbacks.doctor.loop_search import LoopCandidate
+from rnncallbacks.doctor.loop_search import LoopCandidate, likeliest_first
 from rnncallbacks.doctor.roles.inference import infer_roles
 from rnncallbacks.doctor.roles.role_table import Roles
 from rnncallbacks.doctor.sandbox import ScratchFolder
@@ -135,7 +135,7 @@ def _examine(
                 seconds=SEARCH_SHARE * left,
             )
             found, findings.error = search_loop(assignment, until)
-            waiting = sorted(found, key=lambda one: one.score)
+            waiting = likeliest_first(found)[::-1]
         if not waiting or left <= 0:
             break
         candidate = waiting.pop()
