@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from doctor_cases import Half, ScriptFault, StrangerScript, stranger_scripts
-from doctor_report import DoctorMeasurement, DoctorReport
+from doctor_report import PAGE_COMMAND, DoctorMeasurement, DoctorReport
 
 MOST_SECONDS = 120
 """Seconds after which a doctor is ended."""
@@ -34,13 +34,15 @@ MARK = "DOCTOR_BENCHMARK"
 """Variable of the environment by which processes that a doctor left behind are found."""
 
 
-def cases(half: Half | None, names: Sequence[str]) -> Iterator[tuple[StrangerScript, ScriptFault | None]]:
-    """Each script, healthy and with each of its faults."""
+def cases(
+    half: Half | None, names: Sequence[str], faults_each: int | None = None
+) -> Iterator[tuple[StrangerScript, ScriptFault | None]]:
+    """Each script, healthy and with each of its faults, or with the first ``faults_each`` of them."""
     for script in stranger_scripts().values():
         if (half and script.half != half) or (names and script.name not in names):
             continue
         yield script, None
-        for fault in script.faults:
+        for fault in script.faults[:faults_each]:
             yield script, fault
 
 
@@ -57,7 +59,7 @@ def measure(script: StrangerScript, fault: ScriptFault | None, python: str = sys
         mark = uuid.uuid4().hex
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", MARK: mark}
         command = [python, *doctor_command(main, script, "--json")[1:]]
-        started = time.monotonic()
+        started, processor_before = time.monotonic(), processor_seconds()
         try:
             done = subprocess.run(
                 command,
@@ -80,10 +82,17 @@ def measure(script: StrangerScript, fault: ScriptFault | None, python: str = sys
             "document": document,
             "status": done.returncode,
             "seconds": round(seconds, 2),
+            "processor_seconds": round(processor_seconds() - processor_before, 2),
             "changed_files": changed,
             "left_behind": left_behind(mark),
             "output": done.stderr[-20000:],
         }
+
+
+def processor_seconds() -> float:
+    """Seconds of processors that ended children of this process, and theirs, took; they do not depend on the load."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -144,6 +153,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="scripts (default: all)")
     parser.add_argument("--half", choices=get_args(Half), help="one half of the scripts (default: both)")
     parser.add_argument("--healthy", action="store_true", help="only scripts without a fault")
+    parser.add_argument("--faults-each", type=int, help="the first so many faults of each script (default: all)")
     parser.add_argument("--only", help="only faults of a code")
     parser.add_argument("--python", default=sys.executable, help="interpreter that has the doctor to be measured")
     parser.add_argument("--json", type=Path, help="file that stores results between runs")
@@ -156,7 +166,7 @@ def main() -> None:
         return
     chosen = [
         (script, fault)
-        for script, fault in cases(options.half, options.names)
+        for script, fault in cases(options.half, options.names, options.faults_each)
         if not (options.healthy and fault) and not (options.only and (fault is None or options.only not in fault.codes))
     ]
     report = DoctorReport(measure_all(chosen, options.python, options.json))
@@ -164,7 +174,11 @@ def main() -> None:
     if options.misses:
         options.misses.write_text(report.misses(), encoding="utf-8")
     if options.page:
-        options.page.write_text(report.page(), encoding="utf-8")
+        given = sys.argv[1:]
+        for option in ("--json", "--page", "--misses", "--python"):
+            if option in given:
+                del given[given.index(option) : given.index(option) + 2]
+        options.page.write_text(report.page(" ".join([PAGE_COMMAND, *given])), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from doctor_cases import ScriptFault, StrangerScript, Truth
 from fault_report import share, table
 
 PAGE = Path(__file__).with_name("doctor_page.md")
+PAGE_COMMAND = "python tests/benchmarks/bench_doctor.py"
 
 SEVERITIES = ("error", "warning", "info")
 
@@ -56,6 +57,7 @@ class DoctorMeasurement:
     changed_files: tuple[str, ...] = ()
     left_behind: int = 0
     output: str = ""
+    processor_seconds: float = 0.0
 
     @classmethod
     def of(cls, script: StrangerScript, fault: ScriptFault | None, entry: Mapping[str, Any]) -> DoctorMeasurement:
@@ -68,6 +70,7 @@ class DoctorMeasurement:
             tuple(entry.get("changed_files", ())),
             entry.get("left_behind", 0),
             entry.get("output", ""),
+            entry.get("processor_seconds", 0.0),
         )
 
     @property
@@ -288,6 +291,7 @@ class DoctorReport:
         """What was measured, beside its goal."""
         named = [one for one in self.faulty if one.named_first]
         seconds = [one.seconds for one in self.all] or [0.0]
+        processor = [one.processor_seconds for one in self.all] or [0.0]
         crashes = [one for one in self.all if one.truth.crash]
         rows: list[Sequence[object]] = [
             ("", "goal", "measured"),
@@ -300,6 +304,7 @@ class DoctorReport:
             ("line to look at / right cause first", "80 %", _share(named, lambda one: one.line_right)),
             ("crash named / crashes", "", _share(crashes, lambda one: one.crash_named)),
             ("seconds, median and most", "5 / 60", f"{median(seconds):.1f} / {max(seconds):.1f}"),
+            ("seconds of a processor, median and most", "", f"{median(processor):.1f} / {max(processor):.1f}"),
             ("scripts whose files changed", "0", str(sum(bool(one.changed_files) for one in self.all))),
             ("processes left behind", "0", str(sum(one.left_behind for one in self.all))),
         ]
@@ -356,12 +361,13 @@ class DoctorReport:
             lines += [f"## {kind} ({len(found)})", "", *found, ""]
         return "\n".join(lines)
 
-    def page(self) -> str:
+    def page(self, command: str = PAGE_COMMAND) -> str:
         """The page of the reference. Single cases of the half report are not shown."""
         report, tune = (
             DoctorReport([one for one in self.all if one.script.half == half]) for half in ("report", "tune")
         )
         return PAGE.read_text(encoding="utf-8").format(
+            command=command,
             goals=report.goals(),
             tune_goals=tune.goals(),
             by_code=report.by_code(),

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from bench_doctor import contents
+from bench_doctor import contents, measure
 from doctor_cases import FOLDER, code_of, stranger_scripts
 from doctor_probe import probed
 from doctor_report import DoctorMeasurement, DoctorReport
@@ -156,3 +156,21 @@ def test_contents_show_a_changed_and_a_new_file(tmp_path):
     after = contents(tmp_path)
     assert set(after) == {"a.txt", "b.json"}
     assert before["a.txt"] != after["a.txt"]
+
+
+class TestSlice:
+    """Two cases of the half tune; all of them: python tests/benchmarks/bench_doctor.py."""
+
+    @pytest.mark.parametrize("fault", ["", "wrong_half_of_the_gradient"])
+    def test_a_script_of_two_modules_that_updates_in_its_own_step(self, fault):
+        script = SCRIPTS["nightjar"]
+        entry = measure(script, script.fault(fault))
+        one = DoctorMeasurement.of(script, script.fault(fault), entry)
+        assert one.loop_found
+        assert one.loss_right
+        assert one.parameters_right
+        assert one.gradients_right
+        assert one.false_alarms == []
+        assert one.named_first is bool(fault)
+        assert one.changed_files == ()
+        assert one.left_behind == 0
