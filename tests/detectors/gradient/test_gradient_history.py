@@ -90,3 +90,16 @@ def test_large_gradients_are_sampled_evenly():
     assert ENTRIES / 2 < taken.size <= ENTRIES + 2
     assert taken[1] - taken[0] == taken[101] - taken[100] == 5.0
     assert sample_entries([]).size == 0
+
+
+@pytest.mark.parametrize(("batches_of_update", "expected"), [(1, True), (2, False), (4, False)])
+def test_sums_over_batches_without_an_update_are_on_purpose(batches_of_update, expected):
+    generator = np.random.default_rng(0)
+    history, params, common = GradientHistory(), np.zeros(50), generator.normal(size=50)
+    total = np.zeros(50)
+    for batch in range(1, 13):
+        total = total + common + 0.3 * generator.normal(size=50)
+        history.add(1.0, [total], [params])
+        if batch % batches_of_update == 0:
+            params = params - 0.01 * total
+    assert history.contains_sums == expected

@@ -47,6 +47,9 @@ class GradientHistoryThresholds:
     faster."""
     loss_rise: float = 1.5
     """Largest loss over the first loss, at most."""
+    updated_share: float = 0.8
+    """Share of the batches before which the parameters changed, at least: a script that makes one update for several
+    batches adds up their gradients on purpose. Chosen by eye; it is at most 1/2 where gradients are added up."""
     cosine_of_fresh: float = 0.3
     """Largest median cosine between successive gradients that are no sums. Sums of t independent gradients of one norm
     have the cosine sqrt((t - 1) / t), which is above 0.7. Chosen by eye."""
@@ -80,6 +83,8 @@ class GradientHistory:
         For how many batches entries have kept their value, and the share of them in the last batch.
     zeroed_batches:
         In how many batches entries that were not zero in the batch before are exactly zero.
+    updated_batches:
+        Before how many batches the parameters changed, or may have changed.
 
     Example
     -------
@@ -99,6 +104,7 @@ class GradientHistory:
     unchanged_batches: int = state_field(0)
     unchanged_share: float = state_field(0.0)
     zeroed_batches: int = state_field(0)
+    updated_batches: int = state_field(0)
     _last: Array | None = state_field(None, saved=False)
     _increment: Array | None = state_field(None, saved=False)
     _params: Array | None = state_field(None, saved=False)
@@ -114,7 +120,7 @@ class GradientHistory:
             self._compare(entries, norm, params)
         elif self.norms:  # the run was resumed, and a checkpoint does not keep the last gradient
             self.norms, self.losses, self.cosines, self.increment_norms, self.increment_cosines = [], [], [], [], []
-            self._increment = None
+            self._increment, self.updated_batches = None, 0
         self.norms.append(norm)
         self.losses.append(loss)
         self._last, self._params = entries, sample_entries(params, self.thresholds.sampled_entries)
@@ -141,6 +147,10 @@ class GradientHistory:
     def _compare(self, entries: Array, norm: float, params: Collection[Array]) -> None:
         assert self._last is not None
         limits = self.thresholds
+        now = sample_entries(params, limits.sampled_entries)
+        before = np.empty(0) if self._params is None else self._params
+        known = now.size == before.size > 0
+        self.updated_batches += not known or not np.array_equal(now, before)
         increment = entries - self._last
         size = _norm(increment)
         self.cosines.append(_cosine(entries, self._last, norm * self.norms[-1]))
@@ -155,9 +165,8 @@ class GradientHistory:
         if self.unchanged_share < limits.unchanged_share:
             self.unchanged_batches = 0
             return
-        now = sample_entries(params, limits.sampled_entries)
-        known = self._params is not None and now.size == entries.size == self._params.size
-        moved = known and np.count_nonzero((now != self._params) & same) > limits.moved_share * np.count_nonzero(same)
+        known = known and now.size == entries.size
+        moved = known and np.count_nonzero((now != before) & same) > limits.moved_share * np.count_nonzero(same)
         varied = moved and len(np.unique(np.abs(entries[same]))) >= limits.distinct_values
         self.unchanged_batches = self.unchanged_batches + 1 if varied else 0
 
@@ -171,7 +180,8 @@ class GradientHistory:
         growth = self.norms[-1] / first / max(rise, 1.0)
         increments = self.increment_norms
         return bool(
-            growth >= 1.0 + limits.growth_per_batch * (count - 1)
+            self.updated_batches >= limits.updated_share * (count - 1)
+            and growth >= 1.0 + limits.growth_per_batch * (count - 1)
             and np.mean(np.diff(self.norms) > 0.0) >= limits.growing_share
             and np.median(self.cosines[3:]) >= limits.cosine
             and np.median(self.increment_cosines) >= limits.cosine_of_increments
