@@ -1,0 +1,269 @@
+"""From the roles of a loop's values to expressions that a line of the script can use."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Iterator
+
+import attrs
+
+from rnncallbacks.doctor.hooking.hooked_loop import (
+    Function,
+    HookedLoop,
+    HookedParameter,
+    loop_at,
+    names_in,
+    own_statements,
+)
+from rnncallbacks.doctor.instrument import Site
+from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles
+from rnncallbacks.doctor.script_source import ScriptSource
+from rnncallbacks.doctor.value_walk import Key
+from rnncallbacks.errors import DataError
+
+LOOP = 0
+"""Stands for the body of the loop where the line of a function is expected."""
+
+
+@attrs.frozen
+class _Known:
+    """An expression, and the block in whose body it is valid: the line of a function, or ``LOOP``."""
+
+    block: int
+    expression: str
+
+
+def loop_from_roles(source: ScriptSource, site: Site, roles: Roles) -> HookedLoop:
+    """The loop for the writer of hooked scripts.
+
+    Parameters
+    ----------
+    source:
+        The file that contains the loop.
+    site:
+        The loop.
+    roles:
+        The roles of its values.
+
+    Raises
+    ------
+    DataError
+        A role is unknown, or its value has no name where the hook would be.
+    """
+    judged = roles.with_gradient
+    if roles.loss is None or roles.loss_confidence == "unsure" or not judged:
+        raise DataError(
+            f"{source.location(site.line)}: the loss or the gradients of this loop are not known",
+            hint="name them: --loss, --params, --grads",
+        )
+    names = _Names(source, site)
+    gradients = {one.name: list(names.known(one.gradient, one.fallback)) for one in judged}
+    blocks = dict.fromkeys(known.block for found in gradients.values() for known in found)
+    # In the loop, unless the script changes gradients in place before they are known there.
+    in_place = any(one.gradient is not None and one.gradient[0] == "raw" for one in judged)
+    for block in blocks if in_place else sorted(blocks, key=lambda one: one != LOOP):
+        there = {name: next((one for one in found if one.block == block), None) for name, found in gradients.items()}
+        loss = names.loss(roles.loss, block)
+        if loss is None or any(one is None for one in there.values()):
+            continue
+        parameters = tuple(
+            HookedParameter(one.name, one.key[2], names.parameter(one, block), known.expression, one.sign < 0)
+            for one in judged
+            if (known := there[one.name]) is not None
+        )
+        roles_shown = {"inputs": roles.inputs, "targets": roles.targets, "hidden_states": roles.hidden}
+        observed = {
+            name: known.expression
+            for name, key in roles_shown.items()
+            for known in names.known(key)
+            if known.block == loss.block
+        }
+        return HookedLoop(
+            source=source,
+            line=site.line,
+            parameters=parameters,
+            loss=loss.expression,
+            block=block or None,
+            loss_in_loop=block != LOOP and loss.block == LOOP,
+            observed=observed,
+            learning_rate=roles.learning_rate,
+        )
+    missing = next((name for name, found in gradients.items() if not found), "")
+    what = f"the gradient of {missing}" if missing else "the loss, or a gradient,"
+    raise DataError(
+        f"{source.location(site.line)}: {what} has no name in the loop, nor where the others have one",
+        hint="write the hooks by hand: docs/tutorial/own-loop.md",
+    )
+
+
+class _Names:
+    def __init__(self, source: ScriptSource, site: Site) -> None:
+        self._source = source
+        self._site = site
+        self._tree = ast.parse(source.text)
+        self._loop = loop_at(self._tree, source, site.line)
+        self._functions = dict(_functions(self._tree.body, ""))
+
+    def known(self, *keys: Key | None) -> Iterator[_Known]:
+        """Where the values of keys are known, and as what."""
+        for key in keys:
+            if key is not None:
+                yield from (one for one in self._of(key) if _is_expression(one.expression))
+
+    def _of(self, key: Key) -> Iterator[_Known]:
+        kind, scope, name = key
+        name = re.sub(r"#\d+$", "", name)
+        if kind == "end":
+            if self._is_seen(scope):
+                yield _Known(LOOP, name)
+        elif kind == "raw":
+            yield from self._raw(scope, name)
+        elif (function := self._functions.get(scope)) is not None:
+            if kind == "local":
+                yield _Known(function.lineno, name)
+                yield from self._handed_on(function, name)
+            elif (element := _returned(function, name)) is not None:
+                yield _Known(function.lineno, element)
+            if kind == "return":
+                yield from self._called(function, name)
+
+    def _is_seen(self, scope: str) -> bool:
+        """Whether the loop's frame sees the names of a scope: its own, or those of the module."""
+        own = self._site.scope
+        return scope in (own, "__main__") or scope.replace(".<locals>", "") == own or scope == self._source.path.stem
+
+    def _raw(self, scope: str, name: str) -> Iterator[_Known]:
+        file, _, line = scope.rpartition(":")
+        if file != os.path.basename(self._source.path):
+            return
+        number = int(line)
+        around = [one for one in self._functions.values() if one.lineno <= number <= (one.end_lineno or 0)]
+        function = max(around, key=lambda one: one.lineno, default=None)
+        within = self._loop.lineno <= number <= (self._loop.end_lineno or 0)
+        body = self._loop.body if within or function is None else function.body
+        inner_targets = {
+            target.id
+            for node in own_statements(body)
+            if isinstance(node, ast.For)
+            for target in ast.walk(node.target)
+            if isinstance(target, ast.Name)
+        }
+        if not names_in(name) & inner_targets:
+            yield _Known(LOOP if within or function is None else function.lineno, name)
+
+    def _called(self, function: ast.FunctionDef, name: str) -> Iterator[_Known]:
+        """The loop's names for what a function returns: the target of the assignment, or the call itself."""
+        for node in own_statements(self._loop.body):
+            call = node.value if isinstance(node, ast.Assign) else node
+            if not isinstance(call, ast.Call) or _name_of(call.func) != function.name:
+                continue
+            if isinstance(node, ast.Assign):
+                if (target := _part(node.targets[0], name)) is not None:
+                    yield _Known(LOOP, target)
+                return
+            if not any(isinstance(one, ast.Assign) and one.value is call for one in own_statements(self._loop.body)):
+                yield _Known(LOOP, name.replace("return", ast.unparse(call), 1))
+                return
+
+    def _handed_on(self, function: ast.FunctionDef, name: str) -> Iterator[_Known]:
+        """The loop's names for a local value that a function returns."""
+        for node in own_statements(function.body):
+            if not isinstance(node, ast.Return) or node.value is None:
+                continue
+            elements = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+            for number, element in enumerate(elements):
+                text = ast.unparse(element)
+                if name == text or name.startswith((f"{text}[", f"{text}.")):
+                    place = f"return[{number}]" if isinstance(node.value, ast.Tuple) else "return"
+                    yield from self._called(function, place + name.removeprefix(text))
+
+    def loss(self, key: Key, block: int) -> _Known | None:
+        """The loss where the gradients are known, or in the loop if it is known only there."""
+        found = list(self.known(key))
+        for one in found:
+            if one.block == block:
+                return one
+        function = next((one for one in self._functions.values() if one.lineno == block), None)
+        for one in found:
+            if one.block == LOOP and function is not None and (inner := self._passed_on(one.expression, function)):
+                return _Known(block, inner)
+        return next((one for one in found if one.block == LOOP), None)
+
+    def _passed_on(self, name: str, function: ast.FunctionDef) -> str | None:
+        """What a function calls a value of the loop that it has returned."""
+        for node in own_statements(self._loop.body):
+            if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+                continue
+            if _name_of(node.value.func) != function.name:
+                continue
+            target = node.targets[0]
+            if isinstance(target, ast.Tuple | ast.List):
+                texts = [ast.unparse(one) for one in target.elts]
+                if name in texts:
+                    return _returned(function, f"return[{texts.index(name)}]")
+            elif ast.unparse(target) == name:
+                return _returned(function, "return")
+        return None
+
+    def parameter(self, one: ParameterRole, block: int) -> str:
+        """The expression of a parameter in a block. In another class's method, the object is ``self``."""
+        expression = one.key[2]
+        function = next((found for found in self._functions.values() if found.lineno == block), None)
+        if function is None or not function.args.args or function.args.args[0].arg != "self":
+            return expression
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == function.name:
+                owner = ast.unparse(node.func.value)
+                if expression.startswith(owner + "."):
+                    return "self" + expression.removeprefix(owner)
+        return expression
+
+
+def _functions(body: list[ast.stmt], scope: str) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """The functions of a body and those within them, by qualified name."""
+    for node in body:
+        if isinstance(node, Function | ast.ClassDef):
+            name = f"{scope}.{node.name}" if scope else node.name
+            if isinstance(node, ast.FunctionDef):
+                yield name, node
+            yield from _functions(node.body, name)
+        else:
+            for part in ("body", "orelse", "finalbody"):
+                yield from _functions(getattr(node, part, []), scope)
+
+
+def _returned(function: ast.FunctionDef, name: str) -> str | None:
+    """What a function returns under a name such as ``return[0]``, as an expression of its last return statement."""
+    returns = [node for node in own_statements(function.body) if isinstance(node, ast.Return) and node.value]
+    if len(returns) != 1 or returns[0].value is None:
+        return None
+    return _part(returns[0].value, name)
+
+
+def _part(value: ast.expr, name: str) -> str | None:
+    """The part of an expression that a name such as ``return[1]['W']`` means, if it need not be computed again."""
+    rest = name.removeprefix("return")
+    match = re.match(r"\[(\d+)\]", rest)
+    if match and isinstance(value, ast.Tuple | ast.List):
+        index = int(match[1])
+        if index >= len(value.elts):
+            return None
+        value, rest = value.elts[index], rest[match.end() :]
+    plain = isinstance(value, ast.Name | ast.Attribute | ast.Subscript)
+    return f"{ast.unparse(value)}{rest}" if plain else None
+
+
+def _name_of(function: ast.expr) -> str:
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        ast.parse(text, mode="eval")
+    except SyntaxError:
+        return False
+    return True
