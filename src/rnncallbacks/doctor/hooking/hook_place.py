@@ -118,8 +118,10 @@ def _place(looks: BlockLooks, loop: HookedLoop, body: list[ast.stmt]) -> HookPla
     one = seen[1] if len(seen) > 1 else seen[0]
     places = sorted(one)
     labels = [label for label in loop.expressions() if label.startswith("gradient")]
-    gradients = _first(one, places, labels, nonzero=True) or _first(one, places, labels, nonzero=False)
-    loss = _first(one, places, ["loss"], nonzero=True) or _first(one, places, ["loss"], nonzero=False)
+    # What a function is given is there when it begins, and is another array in each call.
+    stale = seen[0][0] if loop.block is not None and len(seen) > 1 else one[0]
+    gradients = _first(one, places, labels, stale, nonzero=True) or _first(one, places, labels, stale, nonzero=False)
+    loss = _first(one, places, ["loss"], stale, nonzero=True) or _first(one, places, ["loss"], stale, nonzero=False)
     if gradients is None or loss is None:
         what = f"the loss {loop.loss}" if loss is None else "the gradients"
         raise DataError(f"{where}: {what} cannot be read between the statements of this block")
@@ -127,7 +129,7 @@ def _place(looks: BlockLooks, loop: HookedLoop, body: list[ast.stmt]) -> HookPla
     backward = max(gradients, loss, _assigned(body, loop.loss))
     parameters = [label for label in loop.expressions() if label.startswith("parameter")]
     readable = all(label in one[0].prints for label in parameters)
-    update = _first(one, places, parameters, nonzero=False) if readable else None
+    update = _first(one, places, parameters, one[0], nonzero=False) if readable else None
     touched = [place for place in places if _changed(one, place, parameters)] if readable else []
     if touched and touched[0] <= backward:
         line = loop.source.location(body[touched[0] - 1].lineno)
@@ -141,13 +143,15 @@ def _place(looks: BlockLooks, loop: HookedLoop, body: list[ast.stmt]) -> HookPla
     return HookPlace(backward, update, replaced, looks.kinds, looks.known, draws)
 
 
-def _first(one: dict[int, BlockLook], places: list[int], labels: list[str], *, nonzero: bool) -> int | None:
-    """The first place at which all values have changed since the pass began."""
+def _first(
+    one: dict[int, BlockLook], places: list[int], labels: list[str], stale: BlockLook, *, nonzero: bool
+) -> int | None:
+    """The first place at which no value is a stale one."""
     for place in places[1:]:
         look = one[place]
         if all(
             label in look.prints
-            and look.prints[label] != one[0].prints.get(label)
+            and look.prints[label] != stale.prints.get(label)
             and (look.nonzero[label] or not nonzero)
             for label in labels
         ):
