@@ -47,6 +47,13 @@ MORE_BATCHES = 10
 @click.option(
     "--show-roles", "roles_only", is_flag=True, help="In a script without a Run: show the roles, and judge nothing."
 )
+@click.option(
+    "--write-hooked",
+    "hooked",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="In a script without a Run: write it to FILE with a Run around its loop.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; what the script prints goes to stderr.")
 @config_option
 @switches_option
@@ -56,6 +63,7 @@ def doctor(
     batches: int | None,
     seconds: float,
     roles_only: bool,
+    hooked: Path | None,
     as_json: bool,
     config: Path | None,
     switches: PluginSwitches,
@@ -70,7 +78,7 @@ def doctor(
     configuration = guard_configuration(config, switches)
     Plugins(configuration.make())  # refuses unusable plugins before the script begins
     if not mentions_run(script):
-        sys.exit(examine_loop(script, list(args), configuration, batches, seconds, roles_only, as_json))
+        sys.exit(examine_loop(script, list(args), configuration, batches, seconds, roles_only, as_json, hooked))
     batches = batches or RUN_BATCHES
     examination = Examination(configuration, batches)
     with output_to_stderr(as_json), examination.attend_runs():

@@ -10,6 +10,7 @@ import click
 from rnncallbacks.cli.examination import findings_not_logged
 from rnncallbacks.cli.script_runner import check_script
 from rnncallbacks.config.configuration import Configuration
+from rnncallbacks.doctor.hooking.hooked_file import write_hooked
 from rnncallbacks.doctor.presentation import findings_document, show_findings
 from rnncallbacks.doctor.script_examination import ExaminationOptions, ScriptFindings, examine_script
 from rnncallbacks.files import json_text
@@ -67,12 +68,14 @@ def examine_loop(
     seconds: float,
     roles_only: bool,
     as_json: bool,
+    hooked: Path | None,
 ) -> int:
     """Examine the script's own loop, show what was found, and return the exit code."""
     options = ExaminationOptions(max_batches=batches or LOOP_BATCHES, seconds=seconds, roles_only=roles_only)
     with findings_not_logged():
         findings = examine_script(script, arguments, configuration.make(), options)
     status = _status(findings, roles_only)
+    written = "" if hooked is None else write_hooked(script, arguments, findings, hooked)
     if as_json:
         document = {"script": str(script), "arguments": arguments, "exit_status": status, "verdict": _verdict(findings)}
         click.echo(json_text(document | {"error": _error_line(findings)} | findings_document(findings), indent=2))
@@ -80,6 +83,8 @@ def examine_loop(
     console = terminal_console()
     show_findings(console, str(script), findings)
     write_line(console)
+    if written:
+        write_line(console, written)
     write_line(console, f"verdict: {_verdict(findings)}", style="bold")
     return status
 

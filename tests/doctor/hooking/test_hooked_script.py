@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -115,17 +113,13 @@ def line_of(source, text):
 
 
 @pytest.fixture
-def diagnose(tmp_path, monkeypatch):
+def diagnose(tmp_path, monkeypatch, run_python):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
 
     def run(path, batches):
-        done = subprocess.run(
-            [sys.executable, "-m", "rnncallbacks", "doctor", "--json", "--batches", str(batches), str(path)],
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
+        command = "from rnncallbacks.cli import main; main()"
+        done = run_python(command, "doctor", "--json", "--batches", str(batches), str(path))
         assert done.stdout, done.stderr
         return json.loads(done.stdout), done.stderr
 
@@ -149,9 +143,9 @@ def test_a_script_of_every_shape(tmp_path, diagnose, name):
     )
     written = hooked_script(loop)
     (tmp_path / "hooked.py").write_text(written)
-    document, stderr = diagnose("hooked.py", 30)
+    document, stderr = diagnose("hooked.py", 12)
     (run,) = document["runs"]
-    assert run["batches"] == 30, stderr
+    assert run["batches"] == 12, stderr
     fired = {alarm["code"] for alarm in run["alarms"] if alarm["severity"] != "info"}
     assert fired == ({"RNN404"} if name == "binadd.py" else set())  # it reports another number than it descends
     if name == "tinylists.py":  # its parameters are lists: the run sees copies

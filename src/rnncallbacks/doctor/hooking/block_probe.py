@@ -21,6 +21,7 @@ import attrs
 import cattrs
 import numpy as np
 
+from rnncallbacks.doctor.hooking.hooked_loop import names_in
 from rnncallbacks.doctor.sandbox import Sandbox
 from rnncallbacks.doctor.script_source import ScriptSource, read_script
 
@@ -153,7 +154,10 @@ def _look(looks: BlockLooks, request: BlockRequest, place: int, frame: types.Fra
             looks.known = tuple(sorted({**frame.f_globals, **frame.f_locals}))
         looks.passes.append({})
     look = BlockLook({}, {}, {}, _random_state(frame))
+    unbound = {*frame.f_code.co_varnames, *frame.f_code.co_cellvars} - frame.f_locals.keys()
     for label, expression in request.expressions.items():
+        if names_in(expression) & unbound:  # a global of the same name is another value
+            continue
         try:
             value = eval(expression, frame.f_globals, dict(frame.f_locals))
             array = np.asarray(list(value.values()) if isinstance(value, dict) else value)

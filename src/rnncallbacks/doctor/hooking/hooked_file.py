@@ -1,0 +1,33 @@
+"""The file that ``rnncallbacks doctor --write-hooked`` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rnncallbacks.doctor.hooked_script import hooked_script
+from rnncallbacks.doctor.hooking.hooked_roles import loop_from_roles
+from rnncallbacks.doctor.script_examination import ScriptFindings
+from rnncallbacks.doctor.script_source import read_script
+from rnncallbacks.errors import DataError, OptionError
+from rnncallbacks.files import write_atomically
+
+
+def write_hooked(script: Path, arguments: list[str], findings: ScriptFindings, path: Path) -> str:
+    """Write the script, or its module that contains the loop, with ``Run`` around the loop; say what was written.
+
+    Raises
+    ------
+    DataError
+        No loop was found, or it has no place for the hooks.
+    OptionError
+        The path is that of the script.
+    """
+    if findings.loop is None or findings.roles is None:
+        raise DataError(f"{script}: no training loop was found, so none can be written with Run around it")
+    file = Path(findings.loop.site.file)
+    if path.exists() and path.samefile(file):
+        raise OptionError(f"--write-hooked: {path} is the script itself", hint="give the path of another file")
+    text = hooked_script(loop_from_roles(read_script(file), findings.loop.site, findings.roles), script, arguments)
+    write_atomically(path, text)
+    place = "" if file == script else f"; it takes the place of {file}"
+    return f"with Run around its loop: {path}{place}"
