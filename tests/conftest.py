@@ -1,5 +1,6 @@
 """What several tests need: no property is timed, plugins can be installed, and programs run in other processes."""
 
+import gc
 import importlib
 import json
 import os
@@ -31,6 +32,13 @@ FAILED_EXAMPLES = DirectoryBasedExampleDatabase(Path(__file__).parents[1] / ".hy
 settings.register_profile("home", deadline=None, derandomize=False, database=FAILED_EXAMPLES)
 settings.register_profile("gate", deadline=None, derandomize=True, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "home"))
+
+
+def pytest_collection_finish() -> None:
+    """Leave the thousands of collected tests out of every garbage collection that follows."""
+    gc.collect()
+    gc.freeze()
+
 
 Install = Callable[..., Path]
 FORK_SERVER = Path(__file__).with_name("fork_server.py")

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import walk_packages
@@ -86,18 +87,24 @@ def evidence_of(code):
     return set(re.findall(r"`(\w+)`", PAGES[code].partition("## Evidence\n")[2].partition("\n## ")[0])) - PLUGINS.keys()
 
 
-def trees(module):
-    """A module and those that it imports, parsed."""
-    first = import_module(module)
-    names = {first.__name__}
-    for node in ast.walk(ast.parse(inspect.getsource(first))):
+@cache
+def parsed(module):
+    return ast.parse(inspect.getsource(import_module(module)))
+
+
+def module_and_imports(module):
+    """The names of a module and of those that it imports."""
+    names = {module}
+    for node in ast.walk(parsed(module)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rnncallbacks."):
             names.add(str(node.module))
-    return [ast.parse(inspect.getsource(import_module(name))) for name in sorted(names)]
+    return names
 
 
-def words_in(tree):
+@cache
+def words_in(module):
     """Every text in a module, every fixed part of one that is put together, and every field of a class."""
+    tree = parsed(module)
     words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     fields = [node.target for node in ast.walk(tree) if isinstance(node, ast.AnnAssign)]
     return words | {field.id for field in fields if isinstance(field, ast.Name)}
@@ -106,7 +113,7 @@ def words_in(tree):
 @pytest.mark.parametrize("code", CATALOGUE)
 def test_the_evidence_that_a_page_names_is_what_plugins_give(code):
     modules = {*(PLUGINS[plugin] for plugin in raised_by()[code]), *detectors_of(code)}
-    words = {word for module in modules for tree in trees(module) for word in words_in(tree)}
+    words = {word for module in modules for name in module_and_imports(module) for word in words_in(name)}
     endings = tuple(word for word in words if word.startswith("_") and len(word) > 4)
     assert {name for name in evidence_of(code) if name not in words and not name.endswith(endings)} == set()
 

@@ -96,7 +96,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("code", FAULTS)
 def test_a_script_with_a_fault(doctor, code):
-    done = doctor("--json", examples("repaired_loop.py", lines=FAULTS[code]))
+    done = doctor("--json", "--batches", "60", examples("repaired_loop.py", lines=FAULTS[code]))
     assert done.returncode == 1, done.stdout
     (run,) = document(done)["runs"]
     assert [alarm["code"] for alarm in run["alarms"] if alarm["explained_by"] is None] == [code]
@@ -104,7 +104,7 @@ def test_a_script_with_a_fault(doctor, code):
 
 
 def test_a_rate_that_is_far_too_high(doctor):
-    done = doctor(examples("repaired_loop.py", lines={"learning_rate=0.1)": "learning_rate=50.0)"}))
+    done = doctor("--batches", "60", examples("repaired_loop.py", lines={"learning_rate=0.1)": "learning_rate=50.0)"}))
     assert done.returncode == 1, done.stdout
     assert re.search(r"^fired\n  RNN\d+ ", done.stdout, re.MULTILINE)
     assert "    remedy: " in done.stdout

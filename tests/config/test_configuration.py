@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnncallbacks.config.configuration import GUARDS, RECOMMENDED, default_progress, load_plugins, recommended
@@ -77,6 +77,7 @@ def test_tables_that_are_no_tables_are_named(content, expected):
 # What a table says
 
 
+@settings(max_examples=25)  # each reads the metadata of all installed distributions
 @given(st.permutations(["warmup", *RECOMMENDED, "progress"]))
 def test_the_order_of_tables_is_the_order_of_calls(names):
     tables = {name: {"steps": 5} if name == "warmup" else {} for name in names}

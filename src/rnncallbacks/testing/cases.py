@@ -114,6 +114,8 @@ def run_case(
     seed: int,
     loop: LoopKind = "trainer",
     plugins: Mapping[str, object] | Iterable[object] | None = None,
+    *,
+    max_epochs: int | None = None,
 ) -> CaseOutcome:
     """Trains a network with a fault under plugins, and returns the alarms and losses of the run.
 
@@ -130,6 +132,8 @@ def run_case(
         "trainer", "loop" or "plain_loop", see ``LOOPS``.
     plugins:
         The plugins under test, by name or in order; by default the shipped guards.
+    max_epochs:
+        Bounds the epochs of the run, for what shows in its first batches. None: no bound.
 
     Raises
     ------
@@ -153,6 +157,8 @@ def run_case(
     chosen = {"healthy": HEALTHY, **FAULTS, **TRAPS}[fault] if isinstance(fault, str) else fault
     setup = healthy(task, cell, optimizer, seed, loop)
     chosen.change(setup)
+    if max_epochs is not None:
+        setup.epochs = min(setup.epochs, max_epochs)
     recorder = LossRecorder()
     given = shipped_guards() if plugins is None else plugins
     named = dict(given) if isinstance(given, Mapping) else {f"plugin_{n}": one for n, one in enumerate(given)}

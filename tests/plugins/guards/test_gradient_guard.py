@@ -18,14 +18,14 @@ def loud(outcome):
     return [(alarm.code, alarm.batch) for alarm in outcome.reported]
 
 
-def found(fault, task, optimizer, through, seed=3, cell="tanh"):
-    return run_case(fault, task, cell, optimizer, seed, through, plugins=[GradientGuard()])
+def found(fault, task, optimizer, through, seed=3, cell="tanh", max_epochs=None):
+    return run_case(fault, task, cell, optimizer, seed, through, plugins=[GradientGuard()], max_epochs=max_epochs)
 
 
 @pytest.mark.parametrize("through", OBSERVED)
 @pytest.mark.parametrize("fault", ["missing_transpose", "sign_error", "zero_gradient"])
 def test_a_backward_pass_that_is_wrong_is_named_in_the_first_batch(fault, through):
-    assert loud(found(fault, "echo", "adam", through)) == [("RNN404", 1)]
+    assert loud(found(fault, "echo", "adam", through, max_epochs=2)) == [("RNN404", 1)]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_backward_pass_that_is_wrong_is_named_in_the_first_batch(fault, throug
 def test_without_a_closure_the_recognized_network_shows_in_the_first_batch_what_is_wrong(
     fault, cell, optimizer, severity
 ):
-    outcome = found(fault, "echo", optimizer, "plain_loop", seed=2, cell=cell)
+    outcome = found(fault, "echo", optimizer, "plain_loop", seed=2, cell=cell, max_epochs=2)
     assert [(one.code, one.severity, one.batch) for one in outcome.causes] == [("RNN404", severity, 1)]
 
 
@@ -51,21 +51,21 @@ def test_without_a_closure_a_scale_that_does_not_matter_is_a_note():
 
 @pytest.mark.parametrize("through", OBSERVED)
 def test_a_gradient_on_another_scale_than_the_loss(through):
-    ((code, batch),) = loud(found("mean_reported_sum_descended", "echo", "sgd", through))
+    ((code, batch),) = loud(found("mean_reported_sum_descended", "echo", "sgd", through, max_epochs=2))
     assert code == "RNN405"
     assert batch <= 3
 
 
 @pytest.mark.parametrize("through", [*OBSERVED, "plain_loop"])
 def test_gradients_that_pile_up(through):
-    ((code, batch),) = loud(found("never_zeroed", "echo", "sgd", through, seed=1))
+    ((code, batch),) = loud(found("never_zeroed", "echo", "sgd", through, seed=1, max_epochs=2))
     assert code == "RNN406"
     assert batch <= 16
 
 
 @pytest.mark.parametrize(("through", "seed"), [("trainer", 1), ("loop", 3), ("plain_loop", 5)])
 def test_gradients_that_explode_where_nothing_clips(through, seed):
-    ((code, batch),) = loud(found("explosion", "stream", "sgd", through, seed=seed, cell="relu"))
+    ((code, batch),) = loud(found("explosion", "stream", "sgd", through, seed=seed, cell="relu", max_epochs=2))
     assert code == "RNN401"
     assert batch <= 20
 

@@ -191,7 +191,7 @@ def test_a_sum_is_a_note_where_the_update_does_not_follow_the_gradient(optimizer
 @pytest.mark.parametrize("through", ["trainer", "loop", "plain_loop"])
 @pytest.mark.parametrize("trap", ["healthy", "pretrained", "warmup", "noisy_labels"])
 def test_healthy_runs_are_silent(trap, through):
-    outcome = run_case(trap, "echo", "tanh", "sgd", 3, through, plugins=[LossFunctionGuard()])
+    outcome = run_case(trap, "echo", "tanh", "sgd", 3, through, plugins=[LossFunctionGuard()], max_epochs=2)
     assert outcome.alarms == ()
 
 
@@ -218,7 +218,7 @@ def test_a_run_that_resumes_is_not_judged():
     ],
 )
 def test_losses_of_real_networks_are_told_within_three_batches(fault, task, code, through):
-    outcome = run_case(fault, task, "tanh", "sgd", 3, through, plugins=[LossFunctionGuard()])
+    outcome = run_case(fault, task, "tanh", "sgd", 3, through, plugins=[LossFunctionGuard()], max_epochs=1)
     ((found, batch),) = [(alarm.code, alarm.batch) for alarm in outcome.reported]
     assert found == code
     assert batch <= 3
@@ -226,7 +226,8 @@ def test_losses_of_real_networks_are_told_within_three_batches(fault, task, code
 
 def test_min_char_rnn_is_a_note():
     for through in ("trainer", "loop", "plain_loop"):
-        outcome = run_case("min_char_rnn", "stream", "tanh", "adagrad", 3, through, plugins=[LossFunctionGuard()])
+        case = ("min_char_rnn", "stream", "tanh", "adagrad", 3, through)
+        outcome = run_case(*case, plugins=[LossFunctionGuard()], max_epochs=2)
         assert [(alarm.code, alarm.severity) for alarm in outcome.alarms] == [("RNN301", "info")]
 
 

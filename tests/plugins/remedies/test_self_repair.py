@@ -1,5 +1,6 @@
 """Self-repair: what is done about an alarm, that it is written down, where it ends, and that runs end well for it."""
 
+import functools
 import math
 
 import numpy as np
@@ -341,6 +342,12 @@ def test_a_resumed_run_keeps_what_was_repaired(tmp_path):
 # --- outcomes ----------------------------------------------------------------------------------------------------
 
 
+@functools.cache
+def loss_after(fault, *case):
+    """The loss after a run without plugins."""
+    return run_case(fault, *case, plugins={}).true_loss
+
+
 @pytest.mark.parametrize(
     ("fault", "task", "cell", "optimizer", "seed", "through"),
     [
@@ -361,8 +368,8 @@ def test_a_resumed_run_keeps_what_was_repaired(tmp_path):
 def test_a_repaired_run_ends_as_well_as_a_healthy_one(fault, task, cell, optimizer, seed, through):
     within = 0.05 * math.log(TASKS[task].vocab_size)
     case = (task, cell, optimizer, seed, through)
-    healthy = run_case("healthy", *case, plugins={}).true_loss
-    sick = run_case(fault, *case).true_loss
+    healthy = loss_after("healthy", *case)
+    sick = loss_after(fault, *case)
     repaired = run_case(fault, *case, plugins={**shipped_guards(), "self_repair": SelfRepair()})
     assert not sick <= healthy + within
     assert repaired.repairs

@@ -385,7 +385,7 @@ class TestMemory:
     @pytest.mark.parametrize("use", [read, train])
     @pytest.mark.parametrize("documents", [None, 16])
     def test_does_not_grow_with_the_stream(self, tmp_path, use, documents):
-        size = 20_000
+        size = 5_000
 
         def of(count):
             starts = None if documents is None else np.arange(documents) * (count // documents)
@@ -393,7 +393,7 @@ class TestMemory:
             return min(peak(tmp_path / "tokens", count, starts, use) for _ in range(3))
 
         of(size // 10)  # what is allocated once, such as imports
-        # A copy of the longer stream would be 400,000 bytes.
+        # A copy of the longer stream would be 100,000 bytes.
         assert of(10 * size) < of(size) + 20_000
 
     @pytest.mark.parametrize("cut", [lambda tokens: tokens[::-1], lambda tokens: tokens[::2], lambda tokens: tokens])
