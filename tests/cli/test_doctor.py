@@ -104,7 +104,7 @@ def test_a_script_with_a_fault(doctor, code):
 
 
 def test_a_rate_that_is_far_too_high(doctor):
-    done = doctor("--batches", "60", examples("repaired_loop.py", lines={"learning_rate=0.1)": "learning_rate=50.0)"}))
+    done = doctor(examples("repaired_loop.py", lines={"learning_rate=0.1)": "learning_rate=50.0)"}))
     assert done.returncode == 1, done.stdout
     assert re.search(r"^fired\n  RNN\d+ ", done.stdout, re.MULTILINE)
     assert "    remedy: " in done.stdout

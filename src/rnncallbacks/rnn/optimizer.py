@@ -17,7 +17,7 @@ BLOCK_ELEMENTS = 2**15
 """Array elements per block, 128 KiB in float32. The four or five blocks of a step stay in the second-level cache."""
 
 
-class Block(NamedTuple):
+class ParameterBlock(NamedTuple):
     """A part of the parameters, the same part of each array of the state, and two work arrays."""
 
     parameter: FloatArray
@@ -42,7 +42,7 @@ class Optimizer(ABC):
 
     state: dict[str, Array] = attrs.field(init=False, factory=dict, repr=False)
     _parameters: FlatArrays | None = attrs.field(init=False, default=None, repr=False)
-    _blocks: list[tuple[slice, Block]] = attrs.field(init=False, factory=list, repr=False)
+    _blocks: list[tuple[slice, ParameterBlock]] = attrs.field(init=False, factory=list, repr=False)
 
     def bind(self, parameters: FlatArrays) -> None:
         """Set the parameters that ``step`` changes, and reset the state. Nothing happens if they are bound already."""
@@ -59,7 +59,7 @@ class Optimizer(ABC):
         for begin in range(0, flat.size, BLOCK_ELEMENTS):
             part = slice(begin, min(begin + BLOCK_ELEMENTS, flat.size))
             first, second = scratch[:, : part.stop - begin]
-            self._blocks.append((part, Block(flat[part], [array[part] for array in slots], first, second)))
+            self._blocks.append((part, ParameterBlock(flat[part], [array[part] for array in slots], first, second)))
 
     def __reduce__(self) -> tuple[Callable[..., Optimizer], tuple[Any, ...]]:
         # The blocks are views of parameters and state, which would be copied as arrays of their own.
@@ -104,7 +104,7 @@ class Optimizer(ABC):
         return (learning_rate,)
 
     @abstractmethod
-    def _update(self, block: Block, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
+    def _update(self, block: ParameterBlock, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
         """Change one block of the parameters and of the state. The gradient must not be changed."""
 
 

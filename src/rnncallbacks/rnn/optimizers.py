@@ -28,7 +28,7 @@ import numpy as np
 from rnncallbacks import options
 from rnncallbacks.arrays import FlatArrays, FloatArray
 from rnncallbacks.errors import OptionError
-from rnncallbacks.rnn.optimizer import Block, Optimizer, decayed_gradient
+from rnncallbacks.rnn.optimizer import Optimizer, ParameterBlock, decayed_gradient
 from rnncallbacks.rnn.validation import check_numba
 
 
@@ -69,7 +69,7 @@ class SGD(Optimizer):
     def _state_arrays(self) -> dict[str, float]:
         return {"momentum_buffer": 0.0} if self.momentum else {}
 
-    def _update(self, block: Block, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
+    def _update(self, block: ParameterBlock, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
         parameter, slots, first, second = block
         direction = decayed_gradient(gradient, parameter, self.weight_decay, first)
         if self.momentum:
@@ -116,7 +116,7 @@ class Adagrad(Optimizer):
     def _state_arrays(self) -> dict[str, float]:
         return {"sum": self.initial_accumulator_value}
 
-    def _update(self, block: Block, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
+    def _update(self, block: ParameterBlock, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
         parameter, slots, first, second = block
         gradient = decayed_gradient(gradient, parameter, self.weight_decay, first)
         (squares,) = slots
@@ -164,7 +164,7 @@ class RMSProp(Optimizer):
     def _state_arrays(self) -> dict[str, float]:
         return {"square_avg": 0.0} | ({"momentum_buffer": 0.0} if self.momentum else {})
 
-    def _update(self, block: Block, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
+    def _update(self, block: ParameterBlock, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
         parameter, slots, first, second = block
         gradient = decayed_gradient(gradient, parameter, self.weight_decay, first)
         squares = slots[0]
@@ -245,7 +245,7 @@ class Adam(Optimizer):
         size = learning_rate * (1.0 - beta1) / (1.0 - beta1**count)
         return size / root, self.eps / root, 1.0 - learning_rate * self.weight_decay
 
-    def _update(self, block: Block, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
+    def _update(self, block: ParameterBlock, gradient: FloatArray, coefficients: tuple[float, ...]) -> None:
         parameter, slots, first, second = block
         size, eps, kept = coefficients
         if self.kernels == "numba":
