@@ -101,6 +101,8 @@ class Batch:
     network_loss:
         A function that evaluates the batch's loss at the current parameters by a network that a guard recognized, or
         None. It returns None where the batch does not fit the network.
+    reading:
+        What detectors read from ``data`` and ``observed``, kept for the guards that ask again; None before that.
     """
 
     data: Any
@@ -119,6 +121,7 @@ class Batch:
     no_closure: str = "pass closure= to run.backward"
     closure_loss: float | None = state_field(None)
     network_loss: Callable[[], float | None] | None = None
+    reading: Any = state_field(None)
 
     def take_loss(self, loss: Any, sequences: Any, tokens: Any, call: str) -> None:
         """Keep the loss, and the counts that are not None; ``call`` names the script's call in an error.

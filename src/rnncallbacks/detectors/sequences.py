@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
@@ -82,7 +83,8 @@ def sequences_of(batch: Batch) -> Sequences:
     a tuple or list that begins with the two. The axis of time follows from the batch size (given to ``run.hidden``, or
     with the loss), else from the number of observed hidden states, else from targets that are the next inputs along one
     axis only, else from the layout.
-    Costs a pass over the arrays, so guards call it only in some batches.
+    Costs a pass over the arrays, so guards call it only in some batches. The result is kept with the batch as long as
+    the same objects are shown.
 
     Example
     -------
@@ -92,7 +94,23 @@ def sequences_of(batch: Batch) -> Sequences:
     >>> shown.inputs.tolist(), shown.seq_len, shown.batch_size
     ([[0, 1, 2], [2, 1, 0]], 3, 2)
     """
-    given = _given_data(batch)
+    given, kept = _given_data(batch), batch.reading
+    if kept is not None and all(map(is_, kept[0], _shown(batch, given))):
+        sequences: Sequences = kept[1]
+        return sequences
+    sequences = _read_sequences(batch, given)
+    batch.reading = _shown(batch, given), sequences  # after it: reading may compute what a function shows
+    return sequences
+
+
+def _shown(batch: Batch, given: _GivenData) -> tuple[Any, ...]:
+    """All that :func:`_read_sequences` depends on; functions that were not called yet stay functions."""
+    states: Any = getattr(batch.observed, "data", batch.observed)  # past the call of functions
+    size = batch.batch_size or batch.sequences
+    return *given, states.get("hidden_states"), states.get("entering_state"), size
+
+
+def _read_sequences(batch: Batch, given: _GivenData) -> Sequences:
     given_inputs, given_targets = _as_array(given.inputs), _as_array(given.targets)
     if given_inputs is None or given_inputs.ndim == 0 or not given_inputs.size:
         return Sequences(None, None, None, None)

@@ -150,7 +150,7 @@ def test_numbers_of_a_run_that_diverges_end_it(bad):
 def test_it_is_over_after_the_last_comparison_and_keeps_no_copies():
     record = follow([1.0] * (COMPARED[-1] + 2), [-0.0001] * (COMPARED[-1] + 2))
     assert record.over
-    assert record._before == {}
+    assert record._steps is None
 
 
 def test_parameters_that_come_later_end_it():
@@ -163,7 +163,7 @@ def test_parameters_that_come_later_end_it():
 def test_parameters_that_never_move_are_given_up():
     record = follow([1.0] * 100, [0.0] * 100)
     assert record.over
-    assert record._before == {}
+    assert record._steps is None
 
 
 @pytest.mark.parametrize("later", [np.zeros(2), np.zeros(3), np.zeros(2, dtype=np.float32)])

@@ -14,13 +14,14 @@ from collections.abc import Mapping
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, FlatArrays, same_layout
+from rnncallbacks.arrays import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.decrease_regression import (
     DecreaseComparison,
     compare_decreases,
     exceeds_chance,
 )
+from rnncallbacks.detectors.gradient.parameter_steps import ParameterSteps
 
 
 @attrs.frozen(kw_only=True)
@@ -65,12 +66,11 @@ class DecreaseRecord:
     _predicted: list[list[float]] = state_field(factory=list)
     _decay: list[list[float]] = state_field(factory=list)
     _batches_without_update: int = state_field(0)
-    _before: Mapping[str, Array] = state_field(factory=dict)
-    _steps: list[tuple[str, Array]] = state_field(factory=list)
+    _steps: ParameterSteps | None = state_field(None)
 
     def stop(self) -> None:
         """End the record and release the copy of the parameters."""
-        self.over, self._before, self._steps = True, {}, []
+        self.over, self._steps = True, None
 
     def add(
         self, loss: float, gradients: Mapping[str, Array], params: Mapping[str, Array]
@@ -81,14 +81,14 @@ class DecreaseRecord:
         """
         if self.over:
             return None
-        if not params or (not same_layout(self._before, params) and [*self._before] != [*params]):
-            if self._before or not params:  # parameters that come and go are not followed
-                self.stop()
-                return None
-            self._first_loss, self._before = loss, _copy_of(params)
-            self._steps = list(self._before.items())
+        steps = self._steps
+        if not params or (steps is not None and [*params] != steps.names):  # arrays that come and go are not followed
+            self.stop()
             return None
-        predicted, decay = self._measure(gradients, params)
+        if steps is None:
+            self._first_loss, self._steps = loss, ParameterSteps(params)
+            return None
+        predicted, decay = _measure(steps, gradients, params)
         moved = any(predicted)
         if not moved and not self._predicted and self._batches_without_update < self.thresholds.compared_updates[0]:
             self._first_loss = loss  # a warm-up may begin at a learning rate of 0
@@ -103,51 +103,34 @@ class DecreaseRecord:
         self._decay.append(decay)
         return self._compare()
 
-    def _measure(self, gradients: Mapping[str, Array], params: Mapping[str, Array]) -> tuple[list[float], list[float]]:
-        """For each array, the decrease predicted for the last update, and by how much it lowered half the squared norm.
-
-        The copies become the steps and then copies of the new parameters, so that no memory is allocated.
-        """
-        before = self._before
-        predicted, decay = [], []
-        with np.errstate(all="ignore"):  # of a run that diverges
-            if isinstance(before, FlatArrays) and isinstance(params, FlatArrays):
-                np.subtract(before.flat, params.flat, before.flat)
-                for name, step in self._steps:
-                    predicted.append(float(np.vdot(gradients[name], step)))
-                    decay.append(float(np.vdot(params[name], step)))
-                np.copyto(before.flat, params.flat)
-                return predicted, decay
-            for name, step in self._steps:
-                now = params[name]
-                if now.shape != step.shape:
-                    return [math.nan], []
-                np.subtract(step, now, step)
-                predicted.append(float(np.vdot(gradients[name], step)))
-                decay.append(float(np.vdot(now, step)))
-                np.copyto(step, now)
-        return predicted, decay
-
     def _compare(self) -> DecreaseComparison | None:
         count, limits = len(self._losses), self.thresholds
         if count not in limits.compared_updates:
             return None
-        predicted = np.array(self._predicted)
+        predicted, names = np.array(self._predicted), [] if self._steps is None else self._steps.names
         if count == limits.compared_updates[0] and not exceeds_chance(predicted, limits.signal).any():
             self.stop()
             return None
         found = compare_decreases(
-            list(self._before), self._first_loss, np.array(self._losses), predicted, np.array(self._decay)
+            names, self._first_loss, np.array(self._losses), predicted, np.array(self._decay)
         )
         if found.outcome != "inconclusive" or count == limits.compared_updates[-1]:
             self.stop()
         return found if found.outcome == "below" else None
 
 
-def _copy_of(params: Mapping[str, Array]) -> Mapping[str, Array]:
-    if isinstance(params, FlatArrays):
-        copies = params.zeros_like()
-        np.copyto(copies.flat, params.flat)
-        return copies
-    # Integers may become floats later, and half precision loses small steps.
-    return {name: array.astype(np.promote_types(array.dtype, np.float32)) for name, array in params.items()}
+def _measure(
+    steps: ParameterSteps, gradients: Mapping[str, Array], params: Mapping[str, Array]
+) -> tuple[list[float], list[float]]:
+    """For each array, the decrease predicted for the last update, and by how much it lowered half the squared norm."""
+    if not steps.fits(params):
+        return [math.nan], []
+    with np.errstate(all="ignore"):  # of a run that diverges
+        steps.advance(params)
+        arrays = steps.arrays
+        predicted = [
+            float(gradients[name].reshape(-1).dot(step))
+            for name, (step, _) in zip(steps.names, arrays, strict=True)
+        ]
+        decay = [float(now.dot(step)) for step, now in arrays]
+    return predicted, decay

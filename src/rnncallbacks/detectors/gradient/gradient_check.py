@@ -8,6 +8,7 @@ have confirmed the factor; every other difference is RNN404.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -114,12 +115,7 @@ class GradientCheckDetector:
         return checked and not loss > self.thresholds.largest_loss * self._first_loss
 
     def _is_checked(self, batch_number: int) -> bool:
-        limits = self.thresholds
-        last = limits.checked_batches[-1]
-        if batch_number <= last:
-            return batch_number in limits.checked_batches
-        doublings = round(math.log(batch_number / last, limits.later_batches))
-        return batch_number == round(last * limits.later_batches**doublings)
+        return batch_number in _checked_batches(self.thresholds)
 
     def check(self, derivatives: DirectionalDerivatives, batch: Batch, first_cosine: float) -> CheckResult:
         """Check the gradients of a batch, or whether it confirms a factor.
@@ -195,6 +191,14 @@ class GradientCheckDetector:
         if finding is not None or ratio < 0.0:
             return CheckResult(finding=finding)
         return CheckResult(checked={"RNN404": self._direction_matches()})
+
+
+@functools.cache
+def _checked_batches(limits: GradientCheckThresholds) -> frozenset[int]:
+    """The numbers of all batches that are checked, up to more than any run has."""
+    last = limits.checked_batches[-1]
+    later = (round(last * limits.later_batches**doublings) for doublings in range(1, 41))
+    return frozenset(limits.checked_batches) | frozenset(later)
 
 
 def name_aliased_states(finding: Finding, hidden_states: Any) -> Finding:

@@ -77,8 +77,7 @@ class PredictedDecreaseDetector:
         ``gradients`` are unclipped. ``first_cosine`` is the cosine between the first update and its gradient, NaN if
         it is unknown.
         """
-        shown = sequences_of(batch)
-        self._order.add(shown, mask_of(batch, shown))
+        self._follow_order(batch)
         last = self.thresholds.batches_to_tell_a_stream
         if batch_number <= last:
             self._norms.add(f"{gradients.norm:.5g}")
@@ -105,6 +104,14 @@ class PredictedDecreaseDetector:
             follows_gradient=is_proportional(first_cosine) is not False,
             named_ratio=self.thresholds.ratio_of_named_array,
         )
+
+    def _follow_order(self, batch: Batch) -> None:
+        order = self._order
+        if not order.wants_next:
+            order.skip()
+            return
+        shown = sequences_of(batch)
+        order.add(shown, None if order.shuffled else mask_of(batch, shown))
 
     def _count_of(self, found: DecreaseComparison, batch: Batch) -> tuple[str, float]:
         """The count that the gradient is too large by, and its name; an empty name if it is none."""

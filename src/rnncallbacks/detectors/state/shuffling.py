@@ -30,6 +30,15 @@ class ShufflingThresholds:
     largest_lag: int = 3
     """Largest distance, in batches, at which token frequencies are compared."""
 
+    consecutive_batches: int = 40
+    """First batches that are all compared. A bound on the cost, as the others of this class are."""
+
+    period: int = 32
+    """Later, the first ``batches_of_period`` batches of each period of as many batches are compared."""
+
+    batches_of_period: int = 8
+    """Batches of a period that are compared: enough for each lag."""
+
     permutations: int = 200
     """Random orders of the batches that the true order is compared with."""
 
@@ -60,11 +69,26 @@ class BatchOrder:
     _shift: TargetShift = state_field(factory=TargetShift)
     _counts: ContiguityCounts = state_field(factory=ContiguityCounts)
     _before: RowEnds | None = state_field(None)
+    _batches: int = state_field(0)
+    _numbers: list[int] = state_field(factory=list)  # of the batches with frequencies
     _frequencies: list[Array] = state_field(factory=list)
+
+    @property
+    def wants_next(self) -> bool:
+        """Whether the next batch is compared with others: if not, :meth:`skip` may take the place of :meth:`add`."""
+        limits, number = self.thresholds, self._batches
+        certain = self.shuffled or self.contiguous
+        return not certain or number < limits.consecutive_batches or number % limits.period < limits.batches_of_period
+
+    def skip(self) -> None:
+        """Count a batch that is not compared."""
+        self._batches += 1
 
     def add(self, sequences: Sequences, mask: Array | None) -> None:
         """Take a batch in; ``mask`` has the layout of its inputs."""
+        self._batches += 1
         if sequences.inputs is not None:
+            self._numbers.append(self._batches)
             self._frequencies.append(_token_frequencies(sequences, self.thresholds.token_classes))
         if self.shuffled or self.contiguous:
             return
@@ -89,17 +113,21 @@ class BatchOrder:
         :math:`\sum_v (p_v - m_v)(q_v - m_v) / m_v`, where m are the mean frequencies. A permutation test over all
         batches so far; True if there are too few of them, or no tokens.
         """
-        frequencies = np.array(self._frequencies)
-        lags = range(1, self.thresholds.largest_lag + 1)
+        frequencies, numbers = np.array(self._frequencies), np.array(self._numbers)
         if len(frequencies) <= self.thresholds.largest_lag or not frequencies.any():
             return True
+        pairs = [
+            np.nonzero(numbers[None, :] - numbers[:, None] == lag) for lag in range(1, self.thresholds.largest_lag + 1)
+        ]
         mean = frequencies.mean(axis=0)
         scaled = (frequencies - mean) / np.sqrt(np.maximum(mean, 1e-12))
         similarity = scaled @ scaled.T
         generator = np.random.default_rng(0)
         count = len(frequencies)
         orders = [np.arange(count), *(generator.permutation(count) for _ in range(self.thresholds.permutations))]
-        found, *others = (sum(similarity[order[:-lag], order[lag:]].mean() for lag in lags) for order in orders)
+        found, *others = (
+            sum(similarity[order[earlier], order[later]].mean() for earlier, later in pairs) for order in orders
+        )
         return bool(found > np.mean(others) + self.thresholds.standard_deviations * np.std(others))
 
 
