@@ -101,9 +101,16 @@ def named_arrays(container: object, what: str = "container") -> dict[str, Array]
     """
     if type(container) is np.ndarray:
         return {"": container}
+    if type(container) is dict and _is_flat(container):
+        return container.copy()
     found: dict[str, Array] = {}
     _collect(container, "", what, found)
     return found
+
+
+def _is_flat(container: dict[Any, Any]) -> bool:
+    """Whether a dict holds nothing but arrays, with strings for keys: the usual case, in which the paths are the keys."""
+    return all(type(key) is str for key in container) and all(type(one) is np.ndarray for one in container.values())
 
 
 def _collect(node: object, path: str, what: str, found: dict[str, Array]) -> None:

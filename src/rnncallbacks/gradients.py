@@ -171,8 +171,7 @@ class Gradients(Mapping[str, Array]):
         else:
             self._named = named_arrays(container, "gradients")
             _check_usable(self._named)
-            # Tied weights have two names, one perhaps transposed; scaling in place must scale them once.
-            self.arrays = list({_memory(array): array for array in self._named.values()}.values())
+            self.arrays = _without_repetition(self._named)
 
     def __getitem__(self, name: str) -> Array:
         return self._named[name]
@@ -263,6 +262,14 @@ def _check_usable(named: Mapping[str, Array]) -> None:
 
 def _called(name: str) -> str:
     return f"gradients: {name!r}" if name else "gradients: the array"
+
+
+def _without_repetition(named: Mapping[str, Array]) -> list[Array]:
+    """The arrays, tied weights once: they have two names, one perhaps transposed, and scaling must scale them once."""
+    arrays = list(named.values())
+    if all(array.base is None for array in arrays) and len({id(array) for array in arrays}) == len(arrays):
+        return arrays  # each owns its memory
+    return list({_memory(array): array for array in arrays}.values())
 
 
 def _memory(array: Array) -> tuple[int, int]:

@@ -69,3 +69,7 @@ class CheckResult:
     cannot_tell: Mapping[str, str] = attrs.field(factory=dict)
     withdrawn: Mapping[str, str] = attrs.field(factory=dict)
     not_checked: Mapping[str, str] = attrs.field(factory=dict)
+
+
+NOTHING_COMPARED = CheckResult()
+"""The result of a batch in which a detector had nothing to do."""

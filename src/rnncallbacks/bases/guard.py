@@ -8,6 +8,7 @@ import attrs
 
 from rnncallbacks import options
 from rnncallbacks.alarms.alarm import ACTIONS, Action
+from rnncallbacks.alarms.finding import NOTHING_COMPARED
 from rnncallbacks.core.hookspecs import hookimpl
 
 SHORT_RUN = 500
@@ -66,6 +67,8 @@ class Guard:
 
     def conclude(self, run: Run, result: CheckResult) -> None:
         """Add a result to the diagnosis, and raise the alarm for its finding if it has one."""
+        if result is NOTHING_COMPARED:
+            return
         self.note(run, result)
         if result.finding is not None:
             self.fire(run, result.finding)

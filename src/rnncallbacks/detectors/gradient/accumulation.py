@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.arrays import Array, named_arrays, parameters_of
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
@@ -129,7 +129,7 @@ class AccumulationDetector:
         """Compare the gradients of one of the first batches with those before."""
         limits = self.thresholds
         if batch_number > limits.last_batch or not self._next_batch:
-            return CheckResult()
+            return NOTHING_COMPARED
         pairs = {} if params is None else parameters_of(gradients, named_arrays(params))
         known = len(pairs) == len(gradients)
         self.history.add(loss, gradients.values(), [pairs[name] for name in gradients] if known else [])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rnncallbacks.alarms.finding import CheckResult
+from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.core.plugin_state import state_field
@@ -126,7 +126,7 @@ class CorrectnessChecks:
             batch.closure is not None or self._gradient_check.matches
         ):  # which does not show a matrix that nothing uses
             self._predicted_decrease.stop()
-        result = CheckResult()
+        result = NOTHING_COMPARED
         if not self._zero_gradients.over:
             found = self._zero_gradients.check(batch_number, batch, gradients, params)
             if found is not None and self._gradient_check.matches:
@@ -135,7 +135,7 @@ class CorrectnessChecks:
         if result.finding is None and not self._predicted_decrease.over:
             cosine = updates.first_cosine
             finding = self._predicted_decrease.check(batch_number, batch, loss, gradients, params, cosine)
-            result = CheckResult(finding=finding)
+            result = NOTHING_COMPARED if finding is None else CheckResult(finding=finding)
         yield self._noted(result)
 
     def _check_with_loss(
@@ -152,7 +152,7 @@ class CorrectnessChecks:
         checking = loss_check.due(batch_number, loss) and not self._gradients_are_wrong
         summing = sums.due(batch_number)
         if not (checking or loss_check.confirming or summing):
-            return CheckResult()
+            return NOTHING_COMPARED
         checking = checking or loss_check.confirming
         known_loss = loss if self._closure_is_exact and summing and not checking else None
         self._closure_is_exact = False

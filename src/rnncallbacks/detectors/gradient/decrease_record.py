@@ -125,12 +125,10 @@ def _measure(
     """For each array, the decrease predicted for the last update, and by how much it lowered half the squared norm."""
     if not steps.fits(params):
         return [math.nan], []
+    predicted, decay = [], []
     with np.errstate(all="ignore"):  # of a run that diverges
         steps.advance(params)
-        arrays = steps.arrays
-        predicted = [
-            float(gradients[name].reshape(-1).dot(step))
-            for name, (step, _) in zip(steps.names, arrays, strict=True)
-        ]
-        decay = [float(now.dot(step)) for step, now in arrays]
+        for name, (step, now) in zip(steps.names, steps.arrays, strict=True):
+            predicted.append(float(gradients[name].reshape(-1).dot(step)))
+            decay.append(float(now.dot(step)))
     return predicted, decay

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
@@ -104,8 +105,7 @@ class ExplodingGradientDetector:
     def check(self, loss: float, norm: float, max_norm: float) -> Finding | None:
         """Add a batch before its update; returns a finding about the update of the batch before."""
         self._clipped = False
-        finding = self._judge_pending(loss, max_norm)
-        if finding is not None:
+        if self._pending is not None and (finding := self._judge_pending(self._pending, loss, max_norm)) is not None:
             reset_state(self)
             return finding
         if math.isfinite(norm):
@@ -121,9 +121,9 @@ class ExplodingGradientDetector:
             self.stopped = mean > limits.loss_rise * self.first_loss
         self._batches += 1
         self.largest_norm = max(self.largest_norm, norm)
-        self._recent_losses = [*self._recent_losses[1 - limits.recent_losses :], loss]
-        self._above_bound = [*self._above_bound[1 - limits.recent_batches :], exceeds]
-        self._harmful = [*self._harmful[1 - limits.recent_batches :], False]
+        _append(self._recent_losses, loss, limits.recent_losses)
+        _append(self._above_bound, exceeds, limits.recent_batches)
+        _append(self._harmful, False, limits.recent_batches)
         return None
 
     def _add_norm(self, norm: float, max_norm: float) -> None:
@@ -202,16 +202,16 @@ class ExplodingGradientDetector:
         did = "destroyed" if number > 1 else "did not destroy"
         return CheckResult(checked={"RNN401": f"{compared}; {updates} {did} the parameters"})
 
-    def _judge_pending(self, loss: float, max_norm: float) -> Finding | None:
+    def _judge_pending(
+        self, pending: tuple[float, float, float], loss: float, max_norm: float
+    ) -> Finding | None:
         """Judge the last update by the loss after it."""
-        if self._pending is None:
-            return None
-        (norm, relative_size, clipped_size), self._pending = self._pending, None
+        (norm, relative_size, clipped_size), self._pending = pending, None
         limits = self.thresholds
         if loss <= limits.loss_rise * self.first_loss:
             self._harmless_norm = max(self._harmless_norm, norm)
             return None
-        self._harmful = [*self._harmful[:-1], True]
+        self._harmful[-1:] = [True]
         repeated = (
             self._batches >= limits.smallest_sample
             and self.share_above_bound >= limits.share_above_bound
@@ -235,3 +235,9 @@ class ExplodingGradientDetector:
             remedy=f"clip gradients at the norm {max_norm:g} before the update (gradient_clipping): this one would "
             f"have been scaled by {max_norm / norm:.2g}",
         )
+
+
+def _append(recent: list[Any], value: object, most: int) -> None:
+    recent.append(value)
+    if len(recent) > most:
+        del recent[0]

@@ -8,7 +8,6 @@ have confirmed the factor; every other difference is RNN404.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -51,6 +50,13 @@ class GradientCheckThresholds:
     """True over reported derivative of a gradient with a clipped norm, below which clipping cannot be the cause: it
     only shortens gradients. The distance to 1 is for rounding."""
 
+    @property
+    def all_checked_batches(self) -> frozenset[int]:
+        """The numbers of all batches that are checked, up to more than any run has."""
+        last = self.checked_batches[-1]
+        later = (round(last * self.later_batches**doublings) for doublings in range(1, 41))
+        return frozenset(self.checked_batches) | frozenset(later)
+
 
 GRADIENT_CHECK_THRESHOLDS = GradientCheckThresholds()
 
@@ -73,6 +79,9 @@ class GradientCheckDetector:
     codes: ClassVar[tuple[str, ...]] = ("RNN404", "RNN405")
 
     thresholds: GradientCheckThresholds = GRADIENT_CHECK_THRESHOLDS
+    _checked: frozenset[int] = state_field(
+        attrs.Factory(lambda self: self.thresholds.all_checked_batches, takes_self=True), saved=False
+    )
     _first_loss: float = state_field(math.nan)
     _ratio: float = state_field(1.0)
     _count_name: str = state_field("")
@@ -115,7 +124,7 @@ class GradientCheckDetector:
         return checked and not loss > self.thresholds.largest_loss * self._first_loss
 
     def _is_checked(self, batch_number: int) -> bool:
-        return batch_number in _checked_batches(self.thresholds)
+        return batch_number in self._checked
 
     def check(self, derivatives: DirectionalDerivatives, batch: Batch, first_cosine: float) -> CheckResult:
         """Check the gradients of a batch, or whether it confirms a factor.
@@ -191,14 +200,6 @@ class GradientCheckDetector:
         if finding is not None or ratio < 0.0:
             return CheckResult(finding=finding)
         return CheckResult(checked={"RNN404": self._direction_matches()})
-
-
-@functools.cache
-def _checked_batches(limits: GradientCheckThresholds) -> frozenset[int]:
-    """The numbers of all batches that are checked, up to more than any run has."""
-    last = limits.checked_batches[-1]
-    later = (round(last * limits.later_batches**doublings) for doublings in range(1, 41))
-    return frozenset(limits.checked_batches) | frozenset(later)
 
 
 def name_aliased_states(finding: Finding, hidden_states: Any) -> Finding:

@@ -40,26 +40,33 @@ class ParameterSteps:
         # Integers may become floats later, and half precision loses small steps.
         dtype = np.result_type(np.float32, *{array.dtype for array in params.values()})
         ends = np.cumsum([array.size for array in params.values()]).tolist()
-        self._parts = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
-        self._before, self._now, self._step = (np.empty(ends[-1], dtype) for _ in range(3))
-        self._gather(params)
+        parts = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+        self._before, self._now, self._step = (_Buffer(np.empty(ends[-1], dtype), parts) for _ in range(3))
+        self._now.fill(params)
 
     def fits(self, params: Mapping[str, Array]) -> bool:
         """Whether these parameters have the shapes of the first ones."""
-        return [array.shape for array in params.values()] == self._shapes
+        return all(array.shape == shape for array, shape in zip(params.values(), self._shapes, strict=True))
 
     def advance(self, params: Mapping[str, Array]) -> None:
         """Make ``arrays`` the step from the parameters before to these, which must fit, and keep these."""
         self._before, self._now = self._now, self._before
-        self._gather(params)
-        np.subtract(self._before, self._now, out=self._step)
+        self._now.fill(params)
+        np.subtract(self._before.flat, self._now.flat, out=self._step.flat)
 
     @property
-    def arrays(self) -> list[tuple[Array, Array]]:
+    def arrays(self) -> zip[tuple[Array, Array]]:
         """For each array, its values before minus those now, and its values now, both as vectors."""
-        step, now = self._step, self._now
-        return [(step[part], now[part]) for part in self._parts]
+        return zip(self._step.parts, self._now.parts, strict=True)
 
-    def _gather(self, params: Mapping[str, Array]) -> None:
+
+class _Buffer:
+    """A vector, and the views of it that belong to the arrays."""
+
+    def __init__(self, flat: Array, parts: list[slice]) -> None:
+        self.flat = flat
+        self.parts = [flat[part] for part in parts]
+
+    def fill(self, params: Mapping[str, Array]) -> None:
         parts = [params.flat] if isinstance(params, FlatArrays) else [array.reshape(-1) for array in params.values()]
-        np.concatenate(parts, out=self._now, casting="same_kind")
+        np.concatenate(parts, out=self.flat, casting="same_kind")

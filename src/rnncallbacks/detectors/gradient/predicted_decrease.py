@@ -169,6 +169,8 @@ def insufficient_decrease(
 
 def _without_tied(gradients: Gradients, params: dict[str, Array]) -> dict[str, Array]:
     """The parameters without the second names of tied arrays, whose gradients are the same."""
+    if len(gradients.arrays) == len(gradients):
+        return params
     names = {id(gradients[name]): name for name in params}
     single = {names.get(id(array)) for array in gradients.arrays}
     return {name: array for name, array in params.items() if name in single}

@@ -91,6 +91,11 @@ class UpdateTracker:
     _params: Mapping[str, Array] = state_field(factory=dict, saved=False)
     _gradients: Mapping[str, Array] = state_field(factory=dict, saved=False)
 
+    @property
+    def awaits_measurement(self) -> bool:
+        """Whether there are copies that the next parameters are compared with."""
+        return bool(self._gradients)
+
     def awaits_first(self, batch_number: int) -> bool:
         """Whether the first update has not been measured and may follow this training batch, counted from 1."""
         return math.isnan(self.first_cosine) and batch_number <= self.thresholds.first_update_batches

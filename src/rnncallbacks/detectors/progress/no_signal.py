@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss.constant_baseline import constant_losses
@@ -109,9 +109,10 @@ class NoSignal:
         if len(self.first_losses) < NO_SIGNAL.first_losses:
             self.first_losses.append(loss)
         self.recent_losses.append(loss)
-        del self.recent_losses[: -NO_SIGNAL.judged_batches]
+        if len(self.recent_losses) > NO_SIGNAL.judged_batches:
+            del self.recent_losses[0]
         if not self.needed_pairs:
-            return CheckResult()
+            return NOTHING_COMPARED
         reason = self.pairs.add(batch, later_epoch=self.epochs > 0)
         if reason:
             self.needed_pairs = 0

@@ -39,6 +39,9 @@ class MeasurementSchedule:
 
 MEASUREMENTS = MeasurementSchedule()
 
+LONGEST_HISTORY = LOSS_RISE.longest_history
+"""Last losses that a record keeps."""
+
 
 @attrs.define(eq=False)
 class UpdateRecord:
@@ -136,7 +139,8 @@ class UpdateRecord:
         self.batches += 1
         self.losses.append(loss)
         self.rescaled_losses.append(loss * self.first_positions / positions)
-        del self.losses[: -LOSS_RISE.longest_history], self.rescaled_losses[: -LOSS_RISE.longest_history]
+        if len(self.losses) > LONGEST_HISTORY:
+            del self.losses[:-LONGEST_HISTORY], self.rescaled_losses[:-LONGEST_HISTORY]
 
     @property
     def wants_targets(self) -> bool:

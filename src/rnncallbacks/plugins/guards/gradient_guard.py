@@ -100,7 +100,7 @@ class GradientGuard(Guard):
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
-        if batch.phase == "train":
+        if batch.phase == "train" and self._updates.awaits_measurement:
             rate = None if run.base_learning_rate is None else run.learning_rate
             update = self._updates.measure(run.params, learning_rate=rate, max_norm=self.max_norm)
             if update is not None:
@@ -124,7 +124,7 @@ class GradientGuard(Guard):
 
     def _look(self, run: Run, batch: Batch, grads: Gradients, loss: float) -> None:
         number, updates = self._batches, self._updates
-        if self._vanishing.due(number):
+        if number in self._vanishing.thresholds.checked_batches:
             hidden_gradients, shown = batch.observed.get("hidden_gradients"), sequences_of(batch)
             known = hidden_gradients is not None and shown.targets is not None and shown.inputs is not None
             self.conclude(run, self._vanishing.check(number, hidden_gradients, shown.per_step if known else None))

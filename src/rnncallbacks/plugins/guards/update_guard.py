@@ -156,6 +156,8 @@ class UpdateGuard(Guard):
             self._report(run, self._still.check())
 
     def _restart_after_rollback(self, run: Run) -> None:
+        if len(run.diagnosis.repairs) == self._repairs:
+            return
         repairs = run.diagnosis.repairs[self._repairs :]
         self._repairs += len(repairs)
         if any(repair.code != "RNN403" for repair in repairs):  # RNN403 may only have taken a batch out
