@@ -109,8 +109,8 @@ def named_arrays(container: object, what: str = "container") -> dict[str, Array]
 
 
 def _is_flat(container: dict[Any, Any]) -> bool:
-    """Whether a dict holds nothing but arrays, with strings for keys: the usual case, in which the paths are the keys."""
-    return all(type(key) is str for key in container) and all(type(one) is np.ndarray for one in container.values())
+    """Whether a dict holds nothing but arrays, with strings for keys: the paths are then the keys."""
+    return set(map(type, container)) == {str} and set(map(type, container.values())) == {np.ndarray}
 
 
 def _collect(node: object, path: str, what: str, found: dict[str, Array]) -> None:

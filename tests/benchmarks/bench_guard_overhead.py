@@ -2,15 +2,16 @@
 
 A vanilla network in float64 predicts the next token of random Markov chains for 600 batches, as in the examples: a
 Python loop over time steps in both directions, parameters in a dict, updates in place. These variants take turns in one
-process, and the CPU time of each is divided by that of the loop without a run in the same round:
+process, and the time of each is divided by that of the loop without a run:
 
 - ``no plugin``: ``Run(params)``, ``run.batches``, ``run.hidden`` and ``run.backward``;
 - ``recommended``: the same with ``plugins=recommended()``;
 - ``observed``: also ``run.observe(hidden_states=..., logits=...)``;
 - ``closure``: also ``run.backward(..., closure=...)``, which guards call some dozens of times.
 
-The ratio of the minima, and the median of the ratios of the rounds in brackets, are printed. With ``--by-plugin``, the
-time within the hooks of each plugin is printed instead, in microseconds per batch.
+The time of each batch is its minimum over the rounds, which leaves out what other processes disturb; the sums of these
+minima are compared. With ``--by-plugin``, the time within the hooks of each plugin is printed instead, in microseconds
+per batch.
 
     python tests/benchmarks/bench_guard_overhead.py --rounds 7
 """
@@ -18,19 +19,15 @@ time within the hooks of each plugin is printed instead, in microseconds per bat
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
-
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from rnncallbacks import Run, recommended
 
@@ -41,6 +38,8 @@ SIZES: tuple[Size, ...] = ((25, 1, 65, 100), (10, 8, 4, 50), (32, 16, 65, 64), (
 """T, B, V, H."""
 EPOCHS, BATCHES = 3, 200
 LEARNING_RATE = 0.1
+STAGES = (5, 16, 40, 120, 285)
+"""Batches at which the extra time is split, as guards look closely at the first ones."""
 VARIANTS = ("plain", "no plugin", "recommended", "observed", "closure")
 
 
@@ -108,18 +107,18 @@ def update(params: dict[str, Array], grads: dict[str, Array], rate: float) -> No
         param -= rate * grads[name]
 
 
-def plain_loop(size: Size, data: list[tuple[Array, Array]]) -> None:
+def plain_loop(size: Size, data: list[tuple[Array, Array]]) -> list[float]:
+    """Train without a run; returns the time at the end of each batch, and before the first one."""
     _, batch_size, vocab_size, hidden_size = size
-    params = initial_params(size)
+    params, times = initial_params(size), [time.perf_counter()]
     for _ in range(EPOCHS):
         for inputs, targets in data:
             x, y = one_hot(inputs, vocab_size), one_hot(targets, vocab_size)
             _, hiddens, (_, probabilities) = forward_pass(params, x, y, np.zeros((hidden_size, batch_size)))
-            update(params, backward_pass(params, x, y, hiddens, probabilities), LEARNING_RATE)
-
-
-def loop_in_a_run(size: Size, data: list[tuple[Array, Array]], variant: str) -> Run:
-    return train(size, data, make_run(size, variant), variant)
+            grads = backward_pass(params, x, y, hiddens, probabilities)
+            update(params, grads, LEARNING_RATE)
+            times.append(time.perf_counter())
+    return times
 
 
 def make_run(size: Size, variant: str) -> Run:
@@ -127,9 +126,10 @@ def make_run(size: Size, variant: str) -> Run:
     return Run(initial_params(size), plugins=plugins, hidden_size=size[3], learning_rate=LEARNING_RATE)
 
 
-def train(size: Size, data: list[tuple[Array, Array]], run: Run, variant: str) -> Run:
+def train(size: Size, data: list[tuple[Array, Array]], run: Run, variant: str) -> list[float]:
+    """Train in a run; returns the times of :func:`plain_loop`."""
     _, batch_size, vocab_size, _ = size
-    params = run.params
+    params, times = run.params, [time.perf_counter()]
     with run:
         for _ in run.epochs(EPOCHS):
             for inputs, targets in run.batches(data):
@@ -144,28 +144,30 @@ def train(size: Size, data: list[tuple[Array, Array]], run: Run, variant: str) -
                     closure = partial(_loss, params, x, y, hidden)
                 grads = run.backward(loss, grads, closure=closure)
                 update(params, grads, run.learning_rate)
-    return run
+                times.append(time.perf_counter())
+    times[-1] = time.perf_counter()  # with the end of the last batch, of the epoch and of the run
+    return times
 
 
 def _loss(params: dict[str, Array], x: Array, y: Array, hidden: Array) -> float:
     return forward_pass(params, x, y, hidden)[0]
 
 
-def measure(size: Size, rounds: int, variants: tuple[str, ...]) -> dict[str, list[float]]:
-    """CPU seconds of each variant by round; alarms are printed, since a sick run is inspected more closely."""
+def measure(size: Size, rounds: int, variants: tuple[str, ...]) -> dict[str, Array]:
+    """Seconds by batch of each variant; alarms are printed, since a sick run is inspected more closely."""
     data = markov_batches(size)
-    times: dict[str, list[float]] = {variant: [] for variant in variants}
+    shortest = {variant: np.full(EPOCHS * BATCHES, np.inf) for variant in variants}
     for number in range(rounds):
-        order = variants if number % 2 else variants[::-1]
-        for variant in order:
-            start = time.process_time()
-            run = None if variant == "plain" else loop_in_a_run(size, data, variant)
-            if run is None:
-                plain_loop(size, data)
-            times[variant].append(time.process_time() - start)
-            if run is not None and run.alarms and number == 0:
-                print("  alarms:", variant, [(alarm.code, alarm.epoch, alarm.step) for alarm in run.alarms])
-    return times
+        for variant in variants if number % 2 else variants[::-1]:
+            if variant == "plain":
+                times = plain_loop(size, data)
+            else:
+                run = make_run(size, variant)
+                times = train(size, data, run, variant)
+                if run.alarms and number == 0:
+                    print("  alarms:", variant, [(alarm.code, alarm.epoch, alarm.step) for alarm in run.alarms])
+            shortest[variant] = np.minimum(shortest[variant], np.diff(times))
+    return shortest
 
 
 def measure_plugins(size: Size, variant: str) -> dict[str, float]:
@@ -211,11 +213,12 @@ def measure_plugins(size: Size, variant: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--size", type=int, action="append", choices=range(len(SIZES)), help="number of a size, from 0")
     parser.add_argument("--variant", action="append", choices=VARIANTS[1:])
     parser.add_argument("--by-plugin", action="store_true")
     arguments = parser.parse_args()
+    threadpool_limits(1)
     variants = tuple(arguments.variant or VARIANTS[1:])
     for number in arguments.size or range(len(SIZES)):
         size = SIZES[number]
@@ -228,10 +231,15 @@ def main() -> None:
             continue
         times = measure(size, arguments.rounds, ("plain", *variants))
         plain = times.pop("plain")
-        print(f"(T, B, V, H) = {size}: {min(plain) / (EPOCHS * BATCHES) * 1e6:.0f} us per batch without a run")
+        print(f"(T, B, V, H) = {size}: {plain.mean() * 1e6:.0f} us per batch without a run")
         for variant, seconds in times.items():
-            ratios = [one / other for one, other in zip(seconds, plain, strict=True)]
-            print(f"  {variant:<12} {min(seconds) / min(plain):.3f} [{statistics.median(ratios):.3f}]", flush=True)
+            extra = (seconds - plain) * 1e6
+            parts = [f"{part.mean():.0f}" for part in np.split(extra, STAGES)]
+            print(
+                f"  {variant:<12} {seconds.sum() / plain.sum():.3f}  {extra.mean():+.0f} us per batch; until batch "
+                f"{', '.join(map(str, STAGES))} and the end: {', '.join(parts)}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -111,9 +111,7 @@ class DecreaseRecord:
         if count == limits.compared_updates[0] and not exceeds_chance(predicted, limits.signal).any():
             self.stop()
             return None
-        found = compare_decreases(
-            names, self._first_loss, np.array(self._losses), predicted, np.array(self._decay)
-        )
+        found = compare_decreases(names, self._first_loss, np.array(self._losses), predicted, np.array(self._decay))
         if found.outcome != "inconclusive" or count == limits.compared_updates[-1]:
             self.stop()
         return found if found.outcome == "below" else None

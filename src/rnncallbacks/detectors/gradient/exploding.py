@@ -202,9 +202,7 @@ class ExplodingGradientDetector:
         did = "destroyed" if number > 1 else "did not destroy"
         return CheckResult(checked={"RNN401": f"{compared}; {updates} {did} the parameters"})
 
-    def _judge_pending(
-        self, pending: tuple[float, float, float], loss: float, max_norm: float
-    ) -> Finding | None:
+    def _judge_pending(self, pending: tuple[float, float, float], loss: float, max_norm: float) -> Finding | None:
         """Judge the last update by the loss after it."""
         (norm, relative_size, clipped_size), self._pending = pending, None
         limits = self.thresholds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING
 
 import attrs
@@ -170,7 +171,7 @@ class NoSignal:
     def _find(self) -> Finding | None:
         if self.found or len(self.recent_losses) < NO_SIGNAL.judged_batches:
             return None
-        loss = float(np.median(self.recent_losses))
+        loss = median(self.recent_losses)
         if self.signal == "constant":
             self.found = True
             return Finding("RNN603", f"the targets are constant: {self.test}", {"entropy": 0.0, "loss": loss}, "info")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING
 
 import attrs
@@ -139,7 +140,7 @@ class ShiftedTargets:
         self._losses.append(batch.loss or 0.0)
         del self._losses[: -SHIFTED_TARGETS.judged_losses]
         enough = len(self._losses) == SHIFTED_TARGETS.judged_losses
-        copied = enough and float(np.median(self._losses)) < SHIFTED_TARGETS.copied_loss * self._first_loss
+        copied = enough and median(self._losses) < SHIFTED_TARGETS.copied_loss * self._first_loss
         if not copied and self._batches < SHIFTED_TARGETS.copied_within:
             return CheckResult()
         self._copies_reals = False

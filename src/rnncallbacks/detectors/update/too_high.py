@@ -6,7 +6,6 @@ import math
 from statistics import fmean, median
 
 import attrs
-import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.detectors.update.loss_rise import losses_above_reference
@@ -282,7 +281,7 @@ def _overshoot_is_known(record: UpdateRecord) -> bool:
 def _finding(record: UpdateRecord, headline: str, numbers: str) -> Finding:
     """RNN501 with everything that was measured."""
     ratios = [ratio for ratio in record.update_ratios if ratio] or [0.0]  # accumulated gradients: some are zero
-    ratio, largest_ratio = float(np.median(ratios)), max(ratios)
+    ratio, largest_ratio = median(ratios), max(ratios)
     times = times_too_high(record)
     message = (
         f"{headline}: {numbers}; updates changed the weights by {ratio:.2g} of their norm (median), at most "

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from statistics import median
 
 import attrs
-import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.detectors.update.update_record import UpdateRecord
@@ -77,11 +77,10 @@ def check_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
         why = f"{measured} updates with nonzero gradients were measured, and {TOO_LOW.measured_updates} are needed"
         return CheckResult(cannot_tell={"RNN502": why})
     decrease, gradient, ratio = (
-        float(np.median(values))
-        for values in (record.predicted_decreases, record.relative_gradients, record.unscheduled_ratios)
+        median(values) for values in (record.predicted_decreases, record.relative_gradients, record.unscheduled_ratios)
     )
     updates = min(max(planned_updates, TOO_LOW.shortest_run), TOO_LOW.longest_run)
-    untrained = float(np.median(record.losses)) > TOO_LOW.untrained_loss * record.constant_loss
+    untrained = median(record.losses) > TOO_LOW.untrained_loss * record.constant_loss
     slow = 0.0 < decrease * updates < TOO_LOW.run_decrease
     compared = (
         f"{measured} updates changed the weights by {ratio:.2g} of their norm (median), and by the gradient lowered "
