@@ -6,7 +6,6 @@ Each code has a page in the folder ``pages``, such as ``RNN201.md``. ``rnncallba
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
@@ -209,4 +208,6 @@ def page(code: str) -> str:
             f"the catalogue has no code {code!r}",
             hint=closest(code, CATALOGUE) or "run 'rnncallbacks explain' for all of them",
         )
+    from importlib.resources import files  # slow to import, and few scripts read a page
+
     return files(__package__).joinpath("pages", f"{code}.md").read_text("utf-8")

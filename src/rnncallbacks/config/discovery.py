@@ -128,14 +128,15 @@ def _distributions() -> list[Distribution]:
 
     first: dict[str, Distribution] = {}
     for distribution in metadata.distributions():
-        if not _entry_points(distribution):
+        points = _entry_points(distribution)
+        if not points:
             continue
         try:
             name = distribution.name
             # Python imports from the first copy on the path only, such as an editable install next to an egg-info.
             first.setdefault(re.sub(r"[-_.]+", "-", name).lower(), metadata.distribution(name))
         except Exception as error:
-            modules = ", ".join(one.value for one in _entry_points(distribution))
+            modules = ", ".join(one.value for one in points)
             logger.warning("plugins %s are left out: their distribution's metadata cannot be read: %r", modules, error)
     return list(first.values())
 

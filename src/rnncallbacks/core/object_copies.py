@@ -6,6 +6,7 @@ with ``==`` of the script's own classes.
 
 from __future__ import annotations
 
+import functools
 import random
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
@@ -316,14 +317,20 @@ def _comparable(state: Any) -> Any:
     return state.tobytes() if isinstance(state, np.ndarray) else state
 
 
-COPIES_BY_KIND: tuple[tuple[Any, type[ObjectCopy]], ...] = (
-    (np.ndarray, ArrayCopy),
-    (dict, DictCopy),
-    (list | deque, SequenceCopy),
-    (set, SetCopy),
-    (bytearray, BufferCopy),
-    (CellType, CellCopy),
-    (random.Random | np.random.Generator | np.random.BitGenerator | np.random.RandomState, GeneratorCopy),
-    (IOBase | GeneratorType, PositionCopy),
-)
-"""The classes of objects that are copied as a whole, and their copies."""
+@functools.cache
+def copies_by_kind() -> tuple[tuple[Any, type[ObjectCopy]], ...]:
+    """The classes of objects that are copied as a whole, and their copies.
+
+    A function, because NumPy imports its random number generators when they are first named.
+    """
+    generators = random.Random | np.random.Generator | np.random.BitGenerator | np.random.RandomState
+    return (
+        (np.ndarray, ArrayCopy),
+        (dict, DictCopy),
+        (list | deque, SequenceCopy),
+        (set, SetCopy),
+        (bytearray, BufferCopy),
+        (CellType, CellCopy),
+        (generators, GeneratorCopy),
+        (IOBase | GeneratorType, PositionCopy),
+    )

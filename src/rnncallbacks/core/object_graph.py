@@ -16,10 +16,10 @@ import attrs
 import numpy as np
 
 from rnncallbacks.core.object_copies import (
-    COPIES_BY_KIND,
     ClassCopy,
     ObjectCopy,
     PositionCopy,
+    copies_by_kind,
     copy_of_slots,
     copy_of_variables,
 )
@@ -170,7 +170,7 @@ def slots_of(kind: type) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=1024)
 def _copy_class(kind: type) -> type[ObjectCopy] | None:
-    for base, copied in COPIES_BY_KIND:
+    for base, copied in copies_by_kind():
         if issubclass(kind, base):
             return copied
     return PositionCopy if _is_iterator(kind) else None

@@ -265,7 +265,7 @@ def test_the_gradient_of_a_tied_array_counts_once(tied):
 def test_nothing_is_kept_when_a_run_is_over():
     guard = GradientGuard()
     bowl(lambda grads: grads, **PLAIN | {"updates": 30}, plugins=[guard])
-    assert guard._correctness._predicted_decrease._record._before == {}
+    assert guard._correctness._predicted_decrease._record._steps is None
     assert guard._correctness._zero_gradients._entries is None
 
 
