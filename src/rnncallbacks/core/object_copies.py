@@ -6,14 +6,13 @@ with ``==`` of the script's own classes.
 
 from __future__ import annotations
 
-import functools
 import random
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from io import IOBase
 from operator import is_, length_hint
-from types import CellType, FrameType, GeneratorType
+from types import FrameType, GeneratorType
 from typing import Any, ClassVar
 
 import attrs
@@ -315,22 +314,3 @@ def _comparable(state: Any) -> Any:
     if isinstance(state, dict):
         return {key: _comparable(value) for key, value in state.items()}
     return state.tobytes() if isinstance(state, np.ndarray) else state
-
-
-@functools.cache
-def copies_by_kind() -> tuple[tuple[Any, type[ObjectCopy]], ...]:
-    """The classes of objects that are copied as a whole, and their copies.
-
-    A function, because NumPy imports its random number generators when they are first named.
-    """
-    generators = random.Random | np.random.Generator | np.random.BitGenerator | np.random.RandomState
-    return (
-        (np.ndarray, ArrayCopy),
-        (dict, DictCopy),
-        (list | deque, SequenceCopy),
-        (set, SetCopy),
-        (bytearray, BufferCopy),
-        (CellType, CellCopy),
-        (generators, GeneratorCopy),
-        (IOBase | GeneratorType, PositionCopy),
-    )

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import functools
 import gc
+import random
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from io import IOBase
 from pathlib import Path
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
 
 import attrs
 import numpy as np
 
 from rnncallbacks.core.object_copies import (
+    ArrayCopy,
+    BufferCopy,
+    CellCopy,
     ClassCopy,
+    DictCopy,
+    GeneratorCopy,
     ObjectCopy,
     PositionCopy,
-    copies_by_kind,
+    SequenceCopy,
+    SetCopy,
     copy_of_slots,
     copy_of_variables,
 )
@@ -168,9 +176,28 @@ def slots_of(kind: type) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(names) if name not in ("__dict__", "__weakref__"))
 
 
+@functools.cache
+def _copies_by_kind() -> tuple[tuple[Any, type[ObjectCopy]], ...]:
+    """The classes of objects that are copied as a whole, and their copies.
+
+    A function, because NumPy imports its random number generators when they are first named.
+    """
+    generators = random.Random | np.random.Generator | np.random.BitGenerator | np.random.RandomState
+    return (
+        (np.ndarray, ArrayCopy),
+        (dict, DictCopy),
+        (list | deque, SequenceCopy),
+        (set, SetCopy),
+        (bytearray, BufferCopy),
+        (CellType, CellCopy),
+        (generators, GeneratorCopy),
+        (IOBase | GeneratorType, PositionCopy),
+    )
+
+
 @functools.lru_cache(maxsize=1024)
 def _copy_class(kind: type) -> type[ObjectCopy] | None:
-    for base, copied in copies_by_kind():
+    for base, copied in _copies_by_kind():
         if issubclass(kind, base):
             return copied
     return PositionCopy if _is_iterator(kind) else None
