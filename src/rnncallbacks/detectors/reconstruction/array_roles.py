@@ -21,7 +21,7 @@ PARTS: tuple[Part, ...] = ("input", "recurrent", "bias", "second bias", "output"
 
 
 @attrs.frozen
-class Block:
+class ArrayBlock:
     """Some columns of a script's array, which hold one part of a network.
 
     Attributes
@@ -56,7 +56,7 @@ class ArrayRoles:
     hidden: int
     inputs: int
     outputs: int
-    blocks: Mapping[Part, tuple[Block, ...]]
+    blocks: Mapping[Part, tuple[ArrayBlock, ...]]
 
     def take(self, arrays: Mapping[str, Array]) -> dict[Part, Array]:
         """Copies of the parts, stacked in the script's order of gates; parts that it does not have are left out."""
@@ -81,7 +81,7 @@ class ArrayRoles:
         """The names of the arrays that hold a part."""
         return tuple(block.name for block in self.blocks[part])
 
-    def _every_block(self) -> Iterator[Block]:
+    def _every_block(self) -> Iterator[ArrayBlock]:
         for blocks in self.blocks.values():
             yield from blocks
 
@@ -117,7 +117,7 @@ def array_roles(
                         key = (hidden, width, tuple(sorted(blocks.items())))
                         if key not in seen:
                             seen.add(key)
-                            whole = {**blocks, "output": (Block(output, (0, hidden), transposed),)}
+                            whole = {**blocks, "output": (ArrayBlock(output, (0, hidden), transposed),)}
                             yield ArrayRoles(gates, hidden, width, rows, {part: whole.get(part, ()) for part in PARTS})
 
 
@@ -149,43 +149,43 @@ def _assign(
     transposed: bool,
     stacked_first: str,
     constant: set[str],
-) -> Iterator[dict[Part, tuple[Block, ...]]]:
+) -> Iterator[dict[Part, tuple[ArrayBlock, ...]]]:
     """Every assignment of the arrays to the parts other than the output weights."""
     left, right = (hidden, inputs) if stacked_first == "recurrent" else (inputs, hidden)
     other: Part = "input" if stacked_first == "recurrent" else "recurrent"
     names = list(shapes)
 
-    def options(name: str) -> Iterator[dict[Part, Block]]:
+    def options(name: str) -> Iterator[dict[Part, ArrayBlock]]:
         found = list(fitting(name))
         biases = [one for one in found if "bias" in next(iter(one))]
         # Weights are drawn at random, biases begin as constants.
         yield from biases if biases and name in constant else sorted(found, key=lambda one: one in biases)
 
-    def fitting(name: str) -> Iterator[dict[Part, Block]]:
+    def fitting(name: str) -> Iterator[dict[Part, ArrayBlock]]:
         rows, columns = shapes[name]
         size = rows * columns
         if 1 in (rows, columns):
             if size % hidden == 0 and size // hidden <= gates:
-                yield {"bias": Block(name)}
-                yield {"second bias": Block(name)}
+                yield {"bias": ArrayBlock(name)}
+                yield {"second bias": ArrayBlock(name)}
             if size == outputs:
-                yield {"output bias": Block(name)}
+                yield {"output bias": ArrayBlock(name)}
         if rows % hidden or rows // hidden > gates:
             return
         if columns == inputs:
-            yield {"input": Block(name, (0, inputs), transposed)}
+            yield {"input": ArrayBlock(name, (0, inputs), transposed)}
         if columns == hidden:
-            yield {"recurrent": Block(name, (0, hidden), transposed)}
+            yield {"recurrent": ArrayBlock(name, (0, hidden), transposed)}
         if columns == hidden + inputs:
             first: Part = "recurrent" if stacked_first == "recurrent" else "input"
             yield {
-                first: Block(name, (0, left), transposed),
-                other: Block(name, (left, left + right), transposed),
+                first: ArrayBlock(name, (0, left), transposed),
+                other: ArrayBlock(name, (left, left + right), transposed),
             }
 
     def extend(
-        place: int, chosen: dict[Part, tuple[Block, ...]], units: dict[Part, int]
-    ) -> Iterator[dict[Part, tuple[Block, ...]]]:
+        place: int, chosen: dict[Part, tuple[ArrayBlock, ...]], units: dict[Part, int]
+    ) -> Iterator[dict[Part, tuple[ArrayBlock, ...]]]:
         if place == len(names):
             whole = gates * hidden
             complete = units["input"] == units["recurrent"] == whole and units["bias"] in (0, whole)
