@@ -72,7 +72,7 @@ def test_a_sum_over_positions_of_which_nothing_is_known_is_a_whole_multiple_of_t
 def test_a_loss_that_is_divided_twice_is_marked_as_such():
     found = check_loss_at_zero(UNIFORM / 20, UNIFORM / 20, 0.6, KNOWN, COUNTS)
     assert code(found) == "RNN301"
-    assert (found.finding.severity, found.finding.cause) == ("info", "the loss is divided once too often")
+    assert (found.finding.severity, found.finding.cause) == (None, "the loss is divided once too often")
 
 
 def test_other_functions_are_told_where_targets_are_classes():
@@ -95,7 +95,9 @@ def test_a_loss_of_no_known_scale_is_left_alone(loss):
 
 
 def test_the_first_loss_has_to_do_without_a_closure():
-    assert tuple(check_first_loss(0.97 * UNIFORM, None, 0.6, GUESSED, COUNTS).checked) == CODES
+    mean = check_first_loss(0.97 * UNIFORM, None, 0.6, GUESSED, COUNTS)
+    assert tuple(mean.checked) == ("RNN301", "RNN303")
+    assert "second softmax" in mean.cannot_tell["RNN302"]
     found = check_first_loss(19.6 * UNIFORM, None, 0.6, GUESSED, COUNTS)
     assert code(found) == "RNN301"
     assert found.finding.evidence["ratio"] == pytest.approx(19.6)
@@ -144,6 +146,8 @@ def test_low_first_losses_are_a_squared_error_or_unclear():
     low = check_low_losses([0.6, 0.9, 0.5], (36,))
     assert code(low) is None
     assert "low" in why(low)
+    prior = check_low_losses([value, 1.01 * value, 0.99 * value], (36,), baseline=1.1 * value)
+    assert (code(prior), "entropy" in why(prior)) == (None, True)
 
 
 # --- the detector ----------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from rnncallbacks.arrays import Array
 from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss import initial_loss_findings as findings
+from rnncallbacks.detectors.loss.constant_baseline import constant_losses
 from rnncallbacks.detectors.loss.likelihood import nll_of_softmax_twice, nll_under_logits
 from rnncallbacks.detectors.loss.loss_at_zero import evaluate_loss_at_zero
 from rnncallbacks.detectors.loss.output_weights import output_weight_scale
@@ -61,6 +62,10 @@ class InitialLossThresholds:
 
     softmax_twice_tolerance: float = 1e-5
     """Largest relative difference between a loss and that of a second softmax: rounding errors of float32."""
+
+    entropy_tolerance: float = 0.25
+    """Largest relative distance of a first loss from the entropy of the targets that a bias at their frequencies
+    explains. Chosen by eye."""
 
     low_loss_batches: int = 3
     """Batches after which first losses below ln V are judged: a squared error hardly moves within them."""
@@ -117,7 +122,8 @@ class InitialLossDetector:
             return self._check_first(batch, loss, params, classes, gradients)
         if len(self._losses) == THRESHOLDS.low_loss_batches:
             self.done = True
-            return check_low_losses(self._losses, classes.candidates)
+            baseline = max(constant_losses(targets), default=0.0) if targets is not None else 0.0
+            return check_low_losses(self._losses, classes.candidates, baseline)
         return CheckResult()
 
     def _check_regression(
@@ -183,7 +189,7 @@ def check_softmax_once(loss: float, nll: float, twice: float | None, counts: Map
 
     ``nll`` is the mean negative log-likelihood under the logits, and ``twice`` that with a second softmax.
     """
-    if twice is None or abs(twice / nll - 1.0) < 2 * THRESHOLDS.likelihood_tolerance:
+    if twice is None:
         return None
     for count in (1.0, *counts.values()):
         gap = abs(loss / count - twice)
@@ -261,7 +267,11 @@ def check_first_loss(
         why = f"the first loss, {loss:.4g}, may be that of {match.formula}: pass closure= to run.backward"
         return CheckResult(cannot_tell=dict.fromkeys(CODES, why))
     if match is not None and match.kind == "mean":
-        return CheckResult(checked=dict.fromkeys(CODES, findings.arithmetic_of_first_loss(loss, match)))
+        compared = findings.arithmetic_of_first_loss(loss, match)
+        if nll is not None:
+            return CheckResult(checked=dict.fromkeys(CODES, compared))
+        why = f"{compared}, and so is that of a second softmax: run.observe(logits=...)"
+        return CheckResult(checked=dict.fromkeys(("RNN301", "RNN303"), compared), cannot_tell={"RNN302": why})
     if loss < math.log(min(classes.candidates)):
         return None
     if match is None or not classes.known:
@@ -284,8 +294,14 @@ def excess_of_weights(weight_scale: float, uniform_loss: float) -> float:
     return min(weight_scale**2 / 2.0, weight_scale * math.sqrt(2.0 * uniform_loss))
 
 
-def check_low_losses(losses: Sequence[float], candidates: Sequence[int]) -> CheckResult:
-    """Judge first losses below ln V: those of a squared error, or of a network that was trained before."""
+def check_low_losses(losses: Sequence[float], candidates: Sequence[int], baseline: float = 0.0) -> CheckResult:
+    """Judge first losses below ln V: those of a squared error, or of a network that was trained before.
+
+    ``baseline`` is the entropy of the targets, the first loss if the output bias begins at their frequencies.
+    """
+    tolerance = THRESHOLDS.entropy_tolerance
+    if baseline and abs(losses[0] / baseline - 1.0) <= tolerance:
+        return _unclear("the first losses are about the entropy of the targets: run.observe(logits=...)")
     match = match_low_losses(losses, candidates)
     if match is None:
         return _unclear("the first losses are low: pass closure= to run.backward, or run.observe(logits=...)")

@@ -61,7 +61,6 @@ def divided_twice(at_zero: float, match: UniformLoss) -> Finding:
         "RNN301",
         message,
         {"loss_at_zero": at_zero, "factor": match.factor, "expected_factor": 1.0},
-        "info",
         cause="the loss is divided once too often",
         remedy=f"multiply the loss and its gradients by {factor}: divide the sum by the number of its terms once",
     )

@@ -48,6 +48,7 @@ class SummedLossSeverity:
 
     _finding: Finding | None = state_field(None)
     _batches: int = state_field(0)
+    _cosine: float = state_field(math.nan)
     _parameters: Mapping[str, Array] = state_field(factory=dict)
     _gradients: Mapping[str, Array] = state_field(factory=dict)
 
@@ -56,28 +57,38 @@ class SummedLossSeverity:
         """Whether a finding is held."""
         return self._finding is not None
 
+    @property
+    def measuring(self) -> bool:
+        """Whether the first update has not been seen, and is still waited for."""
+        return math.isnan(self._cosine) and self._batches < THRESHOLDS.waiting_batches
+
     def hold(self, finding: Finding) -> None:
         """Hold a finding until an update was seen."""
         self._finding = finding
 
     def before_update(self, params: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
         """Copy the parameters and the gradients with which the script will update them."""
-        self._parameters = {name: array.copy() for name, array in params.items()}
-        self._gradients = {name: array.copy() for name, array in gradients.items()}
+        if self.measuring:
+            self._parameters = {name: array.copy() for name, array in params.items()}
+            self._gradients = {name: array.copy() for name, array in gradients.items()}
 
     def after_update(self, params: Mapping[str, Array]) -> Finding | None:
         """The finding with its severity; None while the parameters have not changed, or nothing is held.
 
-        After ``waiting_batches`` without a change the severity is the catalogue's.
+        The first update decides, also if the finding comes later: momentum and averages turn later ones away from the
+        gradient. After ``waiting_batches`` without a change the severity is the catalogue's.
         """
-        if self._finding is None or not self._gradients:
-            return None
-        cosine = update_gradient_cosine(self._parameters, params, self._gradients)
-        self._parameters, self._gradients = {}, {}
-        self._batches += 1
-        if math.isnan(cosine) and self._batches < THRESHOLDS.waiting_batches:
+        if self.measuring:
+            if not self._gradients:
+                return None
+            self._cosine = update_gradient_cosine(self._parameters, params, self._gradients)
+            self._parameters, self._gradients = {}, {}
+            self._batches += 1
+            if self.measuring:
+                return None
+        if self._finding is None:
             return None
         finding, self._finding = self._finding, None
-        severity: Severity | None = "info" if is_proportional(cosine) is False else None
-        evidence = {**finding.evidence, "update_gradient_cosine": cosine}
+        severity: Severity | None = "info" if is_proportional(self._cosine) is False else None
+        evidence = {**finding.evidence, "update_gradient_cosine": self._cosine}
         return attrs.evolve(finding, evidence=evidence, severity=severity)

@@ -13,6 +13,7 @@ from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss.initial_loss import InitialLossDetector
+from rnncallbacks.detectors.loss.output_gradient import OutputGradientDetector
 from rnncallbacks.detectors.loss.summed_loss_severity import SummedLossSeverity
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class LossFunctionGuard(Guard):
     codes: ClassVar[tuple[str, ...]] = ("RNN301", "RNN302", "RNN303")
 
     _initial_loss: InitialLossDetector = state_field(factory=InitialLossDetector)
+    _output_gradient: OutputGradientDetector = state_field(factory=OutputGradientDetector, saved=False)
     _severity: SummedLossSeverity = state_field(factory=SummedLossSeverity, saved=False)
 
     @hookimpl
@@ -68,27 +70,41 @@ class LossFunctionGuard(Guard):
         if run.epoch > 0 and not self._initial_loss.done:
             why = "the run resumes from a checkpoint, and its first loss says nothing"
             self.note(run, self._initial_loss.give_up(why))
+        if run.epoch > 0:
+            self._output_gradient.stop()
 
     @hookimpl(wrapper=True)
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> Generator[None, Any, Any]:
-        if self._initial_loss.done and not self._severity.waiting:
-            return (yield)
         loss = batch.loss
-        if not self._initial_loss.done and not batch.skipped and loss is not None and math.isfinite(loss):
-            self._conclude(run, self._initial_loss.check(batch, loss, named_arrays(run.params), grads))
+        if not batch.skipped and loss is not None and math.isfinite(loss):
+            self._judge(run, batch, loss, grads)
         result = yield
-        if self._severity.waiting and not batch.skipped:
+        if self._severity.measuring and not batch.skipped and run.params is not None:
             # After the other plugins: these are the gradients that the update sees.
             self._severity.before_update(named_arrays(run.params), grads)
         return result
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
-        if not self._severity.waiting or batch.phase != "train":
+        severity = self._severity
+        if batch.phase != "train" or not (severity.waiting or severity.measuring):
             return
-        finding = self._severity.after_update(named_arrays(run.params))
+        finding = severity.after_update(named_arrays(run.params))
         if finding is not None:
             self.fire(run, finding)
+
+    def _judge(self, run: Run, batch: Batch, loss: float, grads: Gradients) -> None:
+        gradient = self._output_gradient
+        if not self._initial_loss.done:
+            self._conclude(run, self._initial_loss.check(batch, loss, named_arrays(run.params), grads))
+        if gradient.done and not gradient.watching:
+            return
+        if self._severity.waiting or any(alarm.code in ("RNN301", "RNN302") for alarm in run.diagnosis.alarms):
+            gradient.stop()
+        elif gradient.watching:
+            self._conclude(run, gradient.watch(loss))
+        else:
+            self._conclude(run, gradient.check(batch, loss, grads))
 
     def _conclude(self, run: Run, result: CheckResult) -> None:
         self.note(run, result)

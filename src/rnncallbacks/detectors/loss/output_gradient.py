@@ -1,0 +1,262 @@
+r"""The factor between the gradient of the output bias and the targets' frequencies: the scale of the loss function.
+
+For a mean negative log-likelihood, the gradient of the output bias is :math:`\bar p - f`: the mean prediction minus the
+frequencies of the targets in the batch. An untrained network predicts almost the same in each batch, so that from batch
+to batch the gradient changes by :math:`-\Delta f`. Another loss function has another factor: :math:`1 / V` for a second
+softmax, and the loss's own factor for a sum or a mean that is divided twice. Neither logits nor a closure are needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.arrays import Array
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.gradient.clipped import find_clipping
+from rnncallbacks.detectors.loss.layer_shapes import sums_to_zero
+from rnncallbacks.detectors.loss.summation_counts import summation_counts
+from rnncallbacks.detectors.loss.target_classes import smallest_class_count
+from rnncallbacks.detectors.sequences import mask_of, sequences_of
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+
+
+@attrs.frozen(kw_only=True)
+class OutputGradientThresholds:
+    """How closely gradients must follow the targets. The ranges are those of the independent scripts, with a margin."""
+
+    batches: int = 12
+    """First training batches that are compared: later ones are those of a trained network. Chosen by eye."""
+
+    mean_correlation: float = 0.85
+    """Smallest correlation that identifies a mean; healthy scripts have 0.87 and more."""
+
+    fault_correlation: float = 0.95
+    """Smallest correlation that identifies another scale; 0.96 and more were measured."""
+
+    smallest_mean_factor: float = 0.75
+    """Smallest factor of a mean: 0.95 to 1.22 were measured."""
+
+    largest_mean_factor: float = 1.4
+    """Largest factor of a mean."""
+
+    smallest_second_softmax: float = 0.85
+    """Smallest factor of a second softmax, in units of 1 / V: 0.98 to 1.24 were measured, and 2 for a squared error."""
+
+    largest_second_softmax: float = 1.3
+    """Largest factor of a second softmax, in units of 1 / V."""
+
+    second_softmax_loss: float = 0.05
+    """Largest relative distance of all losses of a second softmax from ln V: 0.01 was measured."""
+
+    division_tolerance: float = 0.12
+    """Largest relative difference between the factor, the first loss in units of ln V, and 1 / count: 0.06 was
+    measured."""
+
+    real_division_tolerance: float = 0.7
+    """Largest logarithm of the ratio of these in a regression, whose first outputs are not 0: 0.6 was measured."""
+
+    floor_tolerance: float = 0.03
+    """Largest relative distance above the smallest loss of a second softmax, at which losses come to rest on it: 0.01
+    was measured. Other losses fall below it in some batches."""
+
+    losses_on_floor: int = 50
+    """Losses in a row that lie within this distance, and never below. Chosen by eye."""
+
+    smallest_division: int = 6
+    """Smallest count of a mean that is divided twice. Chosen by eye: trained networks have low losses too."""
+
+
+OUTPUT_GRADIENT = OutputGradientThresholds()
+
+
+@attrs.define(eq=False)
+class OutputGradientDetector:
+    """Compares the gradients of the output bias with the targets of the first training batches (RNN301, RNN302).
+
+    Scripts that clip gradients before they show them are not judged, nor are those without an output bias.
+
+    Example
+    -------
+    >>> from rnncallbacks.core.batch import Batch
+    >>> detector = OutputGradientDetector()
+    >>> for seed in range(12):
+    ...     targets = np.random.default_rng(seed).integers(0, 3, (8, 4))
+    ...     frequencies = np.bincount(targets.ravel(), minlength=3) / 32
+    ...     batch = Batch((targets, targets), "train", 1, batch_size=4)
+    ...     result = detector.check(batch, math.log(3), {"bias": (1 / 3 - frequencies) / 3})
+    >>> result.finding.message.partition(":")[0]
+    'the loss applies a softmax to probabilities'
+    """
+
+    done: bool = state_field(False)
+    _targets: list[Array] = state_field(factory=list)
+    _gradients: dict[str, list[Array]] = state_field(factory=dict)
+    _losses: list[float] = state_field(factory=list)
+    _mean_square: float = state_field(0.0)
+    _floor: float = state_field(0.0)
+    _on_floor: int = state_field(0)
+
+    @property
+    def watching(self) -> bool:
+        """Whether losses are compared with the smallest one of a second softmax."""
+        return self.done and self._floor > 0.0
+
+    def stop(self) -> None:
+        """End the comparison: the loss is known to be at fault, or the network was trained before."""
+        self.done, self._floor = True, 0.0
+        self._targets, self._gradients = [], {}
+
+    def watch(self, loss: float) -> CheckResult:
+        """Compare a later loss with the smallest loss of a second softmax, on which such a loss comes to rest."""
+        if loss < self._floor:
+            below, self._floor = self._floor, 0.0
+            compared = f"a loss of {loss:.4g}, below {below:.4g}, the smallest of a second softmax"
+            return CheckResult(checked={"RNN302": compared})
+        self._on_floor = self._on_floor + 1 if loss <= (1.0 + OUTPUT_GRADIENT.floor_tolerance) * self._floor else 0
+        if self._on_floor < OUTPUT_GRADIENT.losses_on_floor:
+            return CheckResult()
+        floor, self._floor = self._floor, 0.0
+        return CheckResult(finding=second_softmax_by_floor(loss, floor, self._on_floor))
+
+    def check(self, batch: Batch, loss: float, gradients: Mapping[str, Array]) -> CheckResult:
+        """Take in a training batch; the last of ``batches`` is judged with all before it."""
+        shown = sequences_of(batch)
+        targets = shown.targets
+        clipping = find_clipping(gradients)
+        clipped = clipping.norm is not None or clipping.value is not None or bool(clipping.arrays)
+        if targets is None or not targets.size or clipped:
+            self.stop()
+            return CheckResult()
+        real = targets.dtype.kind == "f"
+        vectors = self._output_vectors(gradients, real, shown.vocab_size or smallest_class_count(targets))
+        if not self._losses:
+            self._gradients = {name: [] for name in vectors}
+            self._mean_square = float(np.mean(np.square(targets, dtype=np.float64)))
+        self._gradients = {name: [*kept, vectors[name]] for name, kept in self._gradients.items() if name in vectors}
+        if real:
+            self._targets.append(np.array([targets.mean()]))
+        else:
+            mask = mask_of(batch, shown)
+            counted = targets[mask] if mask is not None and mask.shape == targets.shape else targets
+            self._targets.append(np.bincount(counted[counted >= 0].ravel()) / max(counted[counted >= 0].size, 1))
+        self._losses.append(loss)
+        if len(self._losses) < OUTPUT_GRADIENT.batches:
+            return CheckResult()
+        self.done = True
+        counts = summation_counts(batch)
+        result = self._judge_real(counts) if real else self._judge_classes(counts)
+        if not real and result.finding is None and "RNN302" not in result.checked:
+            fit = self._fit()
+            classes = max(len(one) for one in self._targets) if fit is None else fit[2]
+            self._floor = math.log1p((classes - 1) / math.e) if classes > 1 else 0.0
+        self._targets, self._gradients = [], {}
+        return result
+
+    def _output_vectors(self, gradients: Mapping[str, Array], real: bool, classes: int) -> dict[str, Array]:
+        """The gradients that may be the output bias's: of one number, or of classes, over which they sum to zero."""
+        flat = {name: array.reshape(-1) for name, array in gradients.items() if array.size == max(array.shape or (1,))}
+        if real:
+            return {name: array.copy() for name, array in flat.items() if array.size == 1}
+        sized = {name: array for name, array in flat.items() if array.size >= max(classes, 2)}
+        return {name: array.copy() for name, array in sized.items() if sums_to_zero(array, 0)}
+
+    def _fit(self) -> tuple[float, float, int] | None:
+        """The factor, the correlation and the length of the output bias; None if it is not known which one it is."""
+        if len(self._gradients) != 1:
+            return None
+        ((_, kept),) = self._gradients.items()
+        length = len(kept[0])
+        if any(len(one) != length for one in kept) or any(len(one) > length for one in self._targets):
+            return None
+        frequencies = np.array([np.pad(one, (0, length - len(one))) for one in self._targets])
+        x, y = -np.diff(frequencies, axis=0).ravel(), np.diff(np.array(kept, dtype=np.float64), axis=0).ravel()
+        squares, product = float(x @ x), float(x @ y)
+        size = math.sqrt(squares * float(y @ y))
+        if not squares or not size or not math.isfinite(size):
+            return None
+        return product / squares, product / size, length
+
+    def _judge_classes(self, counts: Mapping[str, float]) -> CheckResult:
+        fit = self._fit()
+        if fit is None:
+            return CheckResult()
+        factor, correlation, classes = fit
+        uniform = math.log(classes)
+        compared = (
+            f"from batch to batch, the gradient of the output bias changes by {factor:.3g} times the change of the "
+            f"targets' frequencies (1 for a mean), with a correlation of {correlation:.2g}"
+        )
+        limits = OUTPUT_GRADIENT
+        mean = limits.smallest_mean_factor <= factor <= limits.largest_mean_factor
+        if mean and correlation >= limits.mean_correlation:
+            return CheckResult(checked={"RNN301": compared, "RNN302": compared})
+        if correlation < limits.fault_correlation:
+            return CheckResult()
+        near = max(abs(loss / uniform - 1.0) for loss in self._losses) <= limits.second_softmax_loss
+        if near and limits.smallest_second_softmax <= factor * classes <= limits.largest_second_softmax:
+            return CheckResult(finding=second_softmax_by_gradient(factor, self._losses[0], classes, compared))
+        ratio = float(np.median(self._losses[:3])) / uniform
+        return self._divided(factor, ratio, counts, f"ln {classes}", compared, math.log1p(limits.division_tolerance))
+
+    def _judge_real(self, counts: Mapping[str, float]) -> CheckResult:
+        fit = self._fit()
+        if fit is None or fit[1] < OUTPUT_GRADIENT.fault_correlation or not self._mean_square:
+            return CheckResult()
+        factor, correlation, _ = fit
+        ratio = float(np.median(self._losses[:3])) / self._mean_square
+        compared = (
+            f"from batch to batch, the gradient of the output bias changes by {factor:.3g} times the change of the "
+            f"mean target (2 for a mean squared error), with a correlation of {correlation:.2g}"
+        )
+        tolerance = OUTPUT_GRADIENT.real_division_tolerance
+        return self._divided(factor / 2.0, ratio, counts, "mean(y^2)", compared, tolerance)
+
+    def _divided(
+        self, factor: float, ratio: float, counts: Mapping[str, float], unit: str, compared: str, tolerance: float
+    ) -> CheckResult:
+        """RNN301 if loss and gradient are both those of a mean, over one of the counts."""
+        for name, count in counts.items():
+            distances = [abs(math.log(one * count)) for one in (factor, ratio) if one > 0.0]
+            if count >= OUTPUT_GRADIENT.smallest_division and len(distances) == 2 and max(distances) <= tolerance:
+                return CheckResult(
+                    finding=Finding(
+                        "RNN301",
+                        f"the loss is divided by {count:g}, {name}, once too often: the first losses are {ratio:.3g} x "
+                        f"{unit}; {compared}",
+                        {"ratio": ratio, "gradient_factor": factor, "factor": count, "expected_factor": 1.0},
+                        cause="the loss is divided once too often",
+                        remedy=f"multiply the loss and its gradients by {count:g}: divide the sum by the number of its "
+                        "terms once",
+                    )
+                )
+        return CheckResult()
+
+
+def second_softmax_by_gradient(factor: float, loss: float, classes: int, compared: str) -> Finding:
+    """RNN302 of a second softmax, which divides the gradient of an untrained network by the number of classes."""
+    floor = math.log1p((classes - 1) / math.e)
+    message = (
+        f"the loss applies a softmax to probabilities: {compared}; a second softmax has 1 / {classes} = "
+        f"{1 / classes:.3g}, and its loss cannot fall below {floor:.4g}"
+    )
+    remedy = "apply the softmax once: give the loss function the logits, or take the logarithm of the probabilities"
+    numbers = {"gradient_factor": factor, "expected_factor": 1.0, "loss": loss, "floor": floor, "classes": classes}
+    return Finding("RNN302", message, numbers, remedy=remedy)
+
+
+def second_softmax_by_floor(loss: float, floor: float, losses: int) -> Finding:
+    """RNN302 of losses that have come to rest on the smallest loss of a second softmax."""
+    message = (
+        f"the loss stays at {floor:.4g} = ln(1 + (V - 1) / e), as after a second softmax: the last {losses} losses lie "
+        f"within {OUTPUT_GRADIENT.floor_tolerance:.0%} of it and never below, the last one at {loss:.4g}"
+    )
+    remedy = "apply the softmax once: give the loss function the logits, or take the logarithm of the probabilities"
+    return Finding("RNN302", message, {"loss": loss, "floor": floor, "losses": losses}, remedy=remedy)
