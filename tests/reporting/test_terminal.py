@@ -1,6 +1,7 @@
 """The diagnosis in the terminal, in full."""
 
 import io
+import os
 import sys
 
 import pytest
@@ -85,6 +86,15 @@ def test_nothing_is_shown_of_nothing():
 @pytest.mark.parametrize("width", [40, 80])
 def test_it_fits_the_terminal(diagnosis, width):
     assert max(map(len, shown(diagnosis, width))) <= width
+
+
+def test_a_pipe_that_its_reader_closed_ends_the_output_and_not_the_process(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        write_line(None, "nobody reads this")
+        print("nor this", flush=True)
 
 
 def test_without_a_console_lines_are_plain_and_whole(diagnosis, capsys):

@@ -35,10 +35,21 @@ def terminal_console() -> Console | None:
 
 
 def write_line(console: Console | None, text: str = "", *, style: str = "", indent: int = 0) -> None:
-    """Write one line. On a terminal it is wrapped at its width; the parts of a wrapped line have the same indent."""
+    """Write one line. On a terminal it is wrapped at its width; the parts of a wrapped line have the same indent.
+
+    Where the reader of a pipe has closed it, as ``head`` does, this line and all later output of the process are lost,
+    without an error: a training run outlives its reader.
+    """
     text = printable(text)
     if console is None:
-        sys.stdout.write(" " * indent + text + "\n")
+        try:
+            sys.stdout.write(" " * indent + text + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # What the buffer still holds would fail again when the process ends.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
         return
     from rich.padding import Padding
     from rich.text import Text
