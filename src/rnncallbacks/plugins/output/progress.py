@@ -25,7 +25,8 @@ class Progress:
 
     On a terminal, a progress bar with the time left stands below the lines while the run lasts. In a pipe, a file or a
     notebook, or if rich is not installed (``rnncallbacks[cli]`` brings it), there are only the lines, without control
-    codes. If the reader of the pipe closes it, they end and the run goes on. The run itself logs alarms to the logger "rnncallbacks"; on a terminal they appear above the bar.
+    codes. If the reader of a pipe closes it, the lines end and the run goes on. The run itself logs alarms to the
+    logger "rnncallbacks"; on a terminal they appear above the bar.
 
     The diagnosis lists the alarms and the checks that could not be made, and counts those that passed;
     ``print(run.diagnosis)`` lists them too.
