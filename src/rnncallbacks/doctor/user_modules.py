@@ -17,6 +17,10 @@ from rnncallbacks.doctor.instrument import Sites, instrument
 from rnncallbacks.doctor.script_source import ScriptSource
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+LIBRARY_PATHS = ("stdlib", "platstdlib", "purelib", "platlib")
+"""Names of sysconfig for the folders of the standard library and of installed packages. Others, such as "data", may be
+the prefix of all programs, in which scripts of the user lie too."""
+PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
 
 
 class _InstrumentingLoader(importlib.machinery.SourceFileLoader):
@@ -39,7 +43,8 @@ class OwnModuleFinder(MetaPathFinder):
     def __init__(self, sites: Sites, seen: Callable[[str], None]) -> None:
         self._sites = sites
         self._seen = seen
-        folders = [*sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages()]
+        paths = sysconfig.get_paths()
+        folders = [*(paths[name] for name in LIBRARY_PATHS), *site.getsitepackages(), site.getusersitepackages()]
         self._foreign = tuple({os.path.realpath(folder) + os.sep for folder in folders if folder})
 
     def find_spec(
@@ -50,7 +55,11 @@ class OwnModuleFinder(MetaPathFinder):
         if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
             return None
         origin = os.path.realpath(spec.origin)
-        if origin.startswith(self._foreign) or PACKAGE_ROOT in Path(origin).parents:
+        parents = Path(origin).parents
+        if origin.startswith(self._foreign) or PACKAGE_ROOT in parents:
+            return None
+        # Folders of packages that belong to another environment, reached by PYTHONPATH or by a .pth file.
+        if not PACKAGE_FOLDERS.isdisjoint(folder.name for folder in parents):
             return None
         if not isinstance(spec.loader, importlib.machinery.SourceFileLoader):
             return None
