@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -331,13 +332,19 @@ def test_the_readme_begins_with_the_two_commands() -> None:
     assert second.endswith("pytest -n auto\n")
 
 
-def test_what_the_readme_shows_of_a_diagnosis_is_what_the_doctor_prints() -> None:
-    command = [sys.executable, "-m", "rnncallbacks", "doctor", "examples/diagnosed_loop.py"]
-    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+def test_the_readme_begins_with_a_script_and_what_the_doctor_prints_of_it() -> None:
+    (loop,) = blocks_of(README, "py")
+    found, checked = blocks_of(README, "text")
+    command, _, found = found.partition("\n")
+    *_, script = command.split()
+    assert textwrap.indent(loop, " " * 8) in (ROOT / script).read_text("utf-8")
+    assert command == f"$ rnncallbacks doctor {script}"
+    done = subprocess.run(
+        [sys.executable, "-m", "rnncallbacks", "doctor", script], cwd=ROOT, check=False, capture_output=True, text=True
+    )
     assert done.returncode == 1, done.stderr
     words = " ".join(done.stdout.split())
-    alarm, diagnosis = blocks_of(README, "text")
-    for passage in [alarm, *re.split(r"^ *\.\.\.$", diagnosis, flags=re.MULTILINE)]:
+    for passage in re.split(r"^ *\.\.\.$", f"{found}...\n{checked}", flags=re.MULTILINE):
         assert " ".join(passage.split()) in words
 
 
