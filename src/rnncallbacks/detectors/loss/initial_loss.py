@@ -20,7 +20,7 @@ from rnncallbacks.detectors.loss import initial_loss_findings as findings
 from rnncallbacks.detectors.loss.constant_baseline import constant_losses
 from rnncallbacks.detectors.loss.likelihood import nll_of_softmax_twice, nll_under_logits
 from rnncallbacks.detectors.loss.loss_at_zero import evaluate_loss_at_zero
-from rnncallbacks.detectors.loss.output_weights import output_weight_scale
+from rnncallbacks.detectors.loss.output_weights import excess_of_weights, output_weight_scale
 from rnncallbacks.detectors.loss.regression_loss import check_regression_loss
 from rnncallbacks.detectors.loss.summation_counts import summation_counts
 from rnncallbacks.detectors.loss.target_classes import TargetClasses, find_target_classes, smallest_class_count
@@ -278,20 +278,6 @@ def check_first_loss(
         return _unclear("pass closure= to run.backward, or run.observe(logits=...)")
     compared = findings.arithmetic_of_first_loss(loss, match)
     return CheckResult(finding=findings.summed_first_loss(loss, match), checked={"RNN302": compared})
-
-
-def excess_of_weights(weight_scale: float, uniform_loss: float) -> float:
-    r"""The largest excess over the uniform loss, in nats, that output weights of a scale s explain.
-
-    Logits with a standard deviation of s have a mean negative log-likelihood of at most :math:`\ln V + s^2 / 2`, and of
-    at most about :math:`\ln V + s \sqrt{2 \ln V}`, the largest of V logits.
-
-    Example
-    -------
-    >>> excess_of_weights(1.0, 8.0), excess_of_weights(10.0, 8.0)
-    (0.5, 40.0)
-    """
-    return min(weight_scale**2 / 2.0, weight_scale * math.sqrt(2.0 * uniform_loss))
 
 
 def check_low_losses(losses: Sequence[float], candidates: Sequence[int], baseline: float = 0.0) -> CheckResult:

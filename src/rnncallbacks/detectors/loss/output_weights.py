@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -42,3 +43,17 @@ def output_weight_scale(
     of_hidden = {name for name in scales if units & set(params[name].shape)}
     candidates = by_gradient or of_hidden or scales.keys()
     return min((scales[name] for name in candidates), default=0.0)
+
+
+def excess_of_weights(weight_scale: float, uniform_loss: float) -> float:
+    r"""The largest excess over the uniform loss, in nats, that output weights of a scale s explain.
+
+    Logits with a standard deviation of s have a mean negative log-likelihood of at most :math:`\ln V + s^2 / 2`, and of
+    at most about :math:`\ln V + s \sqrt{2 \ln V}`, the largest of V logits.
+
+    Example
+    -------
+    >>> excess_of_weights(1.0, 8.0), excess_of_weights(10.0, 8.0)
+    (0.5, 40.0)
+    """
+    return min(weight_scale**2 / 2.0, weight_scale * math.sqrt(2.0 * uniform_loss))

@@ -153,8 +153,8 @@ class PhaseHistory:
     shows_sequences: bool = state_field(False)
     _rows: int = state_field(0)
 
-    def begin(self, index: int, count: int | None) -> bool:
-        """Begin a batch, the ``index``-th of ``count`` in its epoch; whether it is inspected."""
+    def begin(self, index: int, count: int | None, *, compared: bool = False) -> bool:
+        """Begin a batch, the ``index``-th of ``count`` in its epoch; whether it is inspected, as compared ones are."""
         self.number += 1
         self.index = index
         schedule = self.schedule
@@ -162,6 +162,7 @@ class PhaseHistory:
         first = schedule.first_batches_of_many_rows if many_rows else schedule.first_batches
         # At the first and the last batch of an epoch, one phase takes over from another.
         self.inspected = self.number <= first or self.number % schedule.period < 2 or index in (1, count)
+        self.inspected |= compared
         if self.inspected:
             self.state = self.carried = None
         return self.inspected
@@ -197,6 +198,11 @@ class PhaseHistory:
         """Keep what the comparison with the next batch needs."""
         self._rows += current.batch_size or 0
         self.latest = LatestBatch(self.number, self.index, current.ends, current.state.final, current.batch_size)
+
+    @property
+    def batch_size(self) -> int | None:
+        """The number of sequences of the latest inspected batch; None if it is not known."""
+        return None if self.latest is None else self.latest.batch_size
 
     @property
     def adjacent(self) -> LatestBatch | None:

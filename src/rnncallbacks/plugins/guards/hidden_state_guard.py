@@ -13,6 +13,7 @@ from rnncallbacks.core.run import TRAIN
 from rnncallbacks.detectors.state.entering import StateLeakDetector
 from rnncallbacks.detectors.state.inspected_batches import PhaseHistory
 from rnncallbacks.detectors.state.observed_state import first_array
+from rnncallbacks.detectors.state.predecessors import Predecessors
 from rnncallbacks.detectors.state.saturation import SaturationDetector
 from rnncallbacks.detectors.state.state_origin import state_origin
 from rnncallbacks.detectors.state.state_shape import StateShapeDetector
@@ -38,7 +39,8 @@ class HiddenStateGuard(Guard):
     - RNN201: the final state of the batch before, or of another phase, enters a batch whose rows do not continue those
       of that batch. The loader's ``starts`` says which rows begin a sequence. Without it, rows are compared: in
       contiguous batches, the first input of a row is the last target of the same row one batch earlier, or whatever
-      else holds between inputs and targets within a batch. A state that no batch ended with, such as an encoder's or a
+      else holds between inputs and targets within a batch. Sequences that follow others than in the first epoch are
+      unrelated, too. A state that no batch ended with, such as an encoder's or a
       learned initial state, is not reported. A training state in validation is an info, as it changes no parameter.
     - RNN603: where the state is carried, the last target of each row is the row's own first input: targets were rolled
       within the row. Whether rows continue is then not told.
@@ -68,6 +70,7 @@ class HiddenStateGuard(Guard):
     # A run that resumes can find these again.
     _phases: dict[str, PhaseHistory] = state_field(factory=dict, saved=False)
     _leak: StateLeakDetector = state_field(factory=StateLeakDetector, saved=False)
+    _predecessors: Predecessors = state_field(factory=Predecessors, saved=False)
     _stream: ForgottenStreamDetector = state_field(factory=ForgottenStreamDetector, saved=False)
     _shape: StateShapeDetector = state_field(factory=StateShapeDetector, saved=False)
     # This one compares with the first batch of the training.
@@ -78,7 +81,8 @@ class HiddenStateGuard(Guard):
         phase = self._phases.get(batch.phase)
         if phase is None:
             phase = self._phases[batch.phase] = PhaseHistory(batch.phase)
-        if phase.begin(batch.index, batch.count):
+        compared = batch.phase == TRAIN and self._predecessors.wants(run.epoch)
+        if phase.begin(batch.index, batch.count, compared=compared):
             phase.carried = first_array(run.hidden_states().get(batch.phase))
 
     @hookimpl(tryfirst=True)
@@ -93,14 +97,20 @@ class HiddenStateGuard(Guard):
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         phase = self._phases.get(batch.phase)
-        if phase is None or not phase.inspected:
+        if phase is None:
+            return
+        moved = self._predecessors.add(batch, run.epoch, phase.batch_size) if batch.phase == TRAIN else None
+        if not phase.inspected:
             return
         current = phase.inspect(batch)
         if current.state.shows_entering(current.sequences.seq_len):
             self.conclude(run, self._shape.check(current, run.epoch))
             origin = state_origin(current, self._phases.values())
             self.conclude(run, self._stream.check(current, origin))
-            self.conclude(run, self._leak.check(current, origin))
+            self.conclude(run, self._leak.check(current, origin, moved))
+            if origin is not None and origin.other_phase is None and batch.phase == TRAIN:
+                axis = current.sequences.time_axis
+                self._predecessors.start(None if axis is None else 1 - axis)
         phase.keep(current)
 
     @hookimpl
