@@ -17,6 +17,7 @@ from rnncallbacks.files import json_text
 from rnncallbacks.reporting.terminal import terminal_console, write_line
 from rnncallbacks.reporting.verdict import verdict
 
+INTERRUPTED = 130
 PACKAGE = "rnncallbacks"
 LOOP_BATCHES = 80
 """Iterations of a script's own loop that are judged."""
@@ -85,14 +86,19 @@ def examine_loop(
     write_line(console)
     if written:
         write_line(console, written)
+    if findings.interrupted:
+        write_line(console, "interrupted: this is the diagnosis so far")
     write_line(console, f"verdict: {_verdict(findings)}", style="bold")
     return status
 
 
 def _status(findings: ScriptFindings, roles_only: bool) -> int:
+    causes = findings.diagnosis.causes if findings.diagnosis is not None else []
+    if findings.interrupted and not any(cause.severity != "info" for cause in causes):
+        return INTERRUPTED
     if findings.diagnosis is None:
         return 0 if roles_only and findings.roles is not None and findings.roles.parameters else 2
-    return 1 if any(cause.severity != "info" for cause in findings.diagnosis.causes) else 0
+    return 1 if any(cause.severity != "info" for cause in causes) else 0
 
 
 def _error_line(findings: ScriptFindings) -> str | None:

@@ -10,15 +10,16 @@ from typing import Any
 import attrs
 import numpy as np
 
+from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.core.run import Run
 from rnncallbacks.core.script_function import PureFunction
 from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of, same_bits
-from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles
+from rnncallbacks.doctor.roles.role_table import Confidence, ParameterRole, Roles
 from rnncallbacks.doctor.value_walk import Key, Steps
+from rnncallbacks.doctor.watch_messages import Question
 from rnncallbacks.doctor.watched_script import FrozenIteration, ScriptOverError, ScriptTimeoutError, WatchedScript
-from rnncallbacks.doctor.watching import Question
 
 
 @attrs.define(eq=False)
@@ -100,7 +101,7 @@ class ReplayedLoss:
             for name, key in self.keys.items()
             if not same_bits(self.shadows[name], self.record.start[key])
         }
-        wanted = self.record if not pushes else self.frozen.ask(Question(pushes, arrays=frozenset([self.loss])))
+        wanted = self.record if not pushes else self.frozen.ask(Question(pushes, only=frozenset([self.loss])))
         return number_at(wanted, self.loss)
 
 
@@ -115,16 +116,19 @@ def number_at(record: IterationRecord, key: Key) -> float:
     return numbers_of({key: record.get(key)})[key]
 
 
-def drive(batches: RecordedBatches, plugins: PluginsGiven) -> Run:
-    """Give the iterations to a run with these plugins, and return it with its diagnosis."""
-    roles = batches.roles
-    first = batches.next()
-    assert first is not None
-    assert roles.loss is not None
+def shadowed_run(batches: RecordedBatches, plugins: PluginsGiven) -> Run:
+    """A run whose parameters are copies of the script's, as they were before the first iteration."""
+    record = batches.waiting[0][0]
+    shadows = {one.name: np.array(record.start[one.key]) for one in batches.roles.with_gradient}
+    return Run(shadows, plugins=plugins, learning_rate=batches.roles.learning_rate)
+
+
+def drive(run: Run, batches: RecordedBatches) -> None:
+    """Give the iterations to the run of :func:`shadowed_run`."""
+    roles, shadows = batches.roles, run.params
     judged = roles.with_gradient
-    shadows = {one.name: np.array(first[0].start[one.key]) for one in judged}
     keys = {one.name: one.key for one in judged}
-    run = Run(shadows, plugins=plugins, learning_rate=roles.learning_rate)
+    first = batches.next()
     with run:
         for _ in run.epochs(None):
             assert first is not None
@@ -133,7 +137,13 @@ def drive(batches: RecordedBatches, plugins: PluginsGiven) -> Run:
             first = batches.next()
             if first is None:
                 run.stop(f"doctor: {batches.over}")
-    return run
+
+
+def limit_severity(diagnosis: Diagnosis, confidence: Confidence) -> None:
+    """Make errors warnings where the loss, on which they rest, is not certain."""
+    if confidence != "certain":
+        alarms = [attrs.evolve(one, severity="warning") if one.severity == "error" else one for one in diagnosis.alarms]
+        diagnosis.restore(alarms, diagnosis.repairs)
 
 
 def _give(
@@ -163,7 +173,7 @@ def _give(
     run.observe(**observed)
     closure = None
     if frozen is not None:
-        closure = PureFunction(ReplayedLoss(record, frozen, roles.loss, shadows, keys))
+        closure = PureFunction(ReplayedLoss(record, frozen, roles.early_loss or roles.loss, shadows, keys))
     run.backward(number_at(record, roles.loss), gradients, closure=closure)
     for name, key in keys.items():
         shadows[name][...] = record.end[key]

@@ -12,7 +12,7 @@ import attrs
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.doctor.crash_advice import CrashAdvice
-from rnncallbacks.doctor.driving import RecordedBatches, drive
+from rnncallbacks.doctor.driving import RecordedBatches, drive, limit_severity, shadowed_run
 from rnncallbacks.doctor.loop_search import LoopCandidate, likeliest_first
 from rnncallbacks.doctor.roles.inference import infer_roles
 from rnncallbacks.doctor.roles.role_table import Roles
@@ -82,6 +82,8 @@ class ScriptFindings:
         Files that the script wrote, and what it tried and was refused.
     scratch:
         Where the files are; None if there are none.
+    interrupted:
+        Whether Ctrl-C ended the examination: the diagnosis is the one so far.
     """
 
     loop: LoopCandidate | None = None
@@ -95,6 +97,7 @@ class ScriptFindings:
     written: list[str] = attrs.field(factory=list)
     refused: list[str] = attrs.field(factory=list)
     scratch: Path | None = None
+    interrupted: bool = False
 
 
 def examine_script(
@@ -105,7 +108,10 @@ def examine_script(
     until = began + options.seconds
     findings = ScriptFindings()
     with ScratchFolder() as scratch:
-        _examine(script, arguments, plugins, options, until, scratch, findings)
+        try:
+            _examine(script, arguments, plugins, options, until, scratch, findings)
+        except KeyboardInterrupt:
+            findings.interrupted = True
         findings.written, findings.refused = scratch.written(), scratch.refused()
     findings.scratch = scratch.path if scratch.kept else None
     findings.seconds = time.monotonic() - began
@@ -186,8 +192,13 @@ def _watch(
             return True
         suspicion = Suspicion(AssigningStatements(files), roles, recorded[0][0], candidate.site)
         batches = RecordedBatches(script, roles, options.max_batches, until, recorded)
-        run = drive(batches, plugins)
-        findings.diagnosis, findings.batches = run.diagnosis, batches.seen
-        findings.stopped_by, findings.error = batches.over, batches.error
+        run = shadowed_run(batches, plugins)
+        findings.diagnosis = run.diagnosis
+        try:
+            drive(run, batches)
+        except KeyboardInterrupt:
+            findings.interrupted = True
+        limit_severity(run.diagnosis, roles.loss_confidence)
+        findings.batches, findings.stopped_by, findings.error = batches.seen, batches.over, batches.error
         findings.lines = {alarm.code: suspicion.lines(alarm) for alarm in run.diagnosis.causes}
         return True

@@ -19,8 +19,14 @@ from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.script_process import Assignment
 from rnncallbacks.doctor.value_walk import Key
-from rnncallbacks.doctor.watching import Command, Question
+from rnncallbacks.doctor.watch_messages import Command, Question
 
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL", "BLIS")} | {
+    "VECLIB_MAXIMUM_THREADS": "1"
+}
+"""Variables of the environment, unless they are set: a fork has no threads but its own, and would start them anew."""
+RELEASE_SECONDS = 5.0
+"""Time in which a frozen copy has to answer that it ends; its channel is not used again otherwise."""
 CHANNELS = 6
 """Iterations that can be frozen at once."""
 
@@ -106,7 +112,8 @@ class WatchedScript:
     def go_on(self, *, freeze: bool = False, wanted: frozenset[Key] | None = None) -> FrozenIteration | None:
         """Let the script run its next iteration, and return a frozen copy of its start if that is possible."""
         channel = self.free.pop() if freeze and self.free else None
-        self.link.send(Command(channel=channel, wanted=wanted))
+        with suppress(OSError):  # the script may have ended; its last message says so
+            self.link.send(Command(channel=channel, wanted=wanted))
         if channel is None:
             return None
         if self._message("frozen"):
@@ -121,9 +128,13 @@ class WatchedScript:
         if self.frozen.pop(frozen.number, None) is not None:
             try:
                 frozen.channel.send(None)
-            except OSError:
+                # A channel that two copies read would mix their questions up.
+                while frozen.channel.poll(RELEASE_SECONDS):
+                    if frozen.channel.recv()[0] == "released":
+                        self.free.append(frozen.number)
+                        return
+            except (EOFError, OSError):
                 return
-            self.free.append(frozen.number)
 
     def record(self) -> IterationRecord:
         """The record of the iteration that was let run.
@@ -192,6 +203,7 @@ def _process(assignment: Assignment, descriptors: list[int] | None = None) -> It
     process = subprocess.Popen(
         command,
         pass_fds=passed,
+        env=ONE_THREAD | os.environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

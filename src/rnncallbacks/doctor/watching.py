@@ -18,7 +18,6 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
-import attrs
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
@@ -26,6 +25,7 @@ from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.instrument import Sites
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.value_walk import Key, copy_of, walk, write_into
+from rnncallbacks.doctor.watch_messages import Command, Question
 
 REPLAY_FAILED = 3
 """Exit status of a replay that ended without an answer."""
@@ -35,47 +35,6 @@ FUNCTION_VALUES = 400
 
 class WatchEnded(BaseException):
     """Ends the script: enough batches were seen. Not an Exception, so that scripts do not catch it."""
-
-
-@attrs.frozen
-class Command:
-    """What the watched process does next.
-
-    Attributes
-    ----------
-    stop:
-        End the script.
-    channel:
-        The number of the channel on which a frozen copy of this iteration answers; None for no copy.
-    wanted:
-        The keys of the values to record; None for all.
-    """
-
-    stop: bool = False
-    channel: int | None = None
-    wanted: frozenset[Key] | None = None
-
-
-@attrs.frozen
-class Question:
-    """Values to write into the script's arrays at the start of the iteration, and what to answer with.
-
-    Attributes
-    ----------
-    pushes:
-        New values by key.
-    numbers_only:
-        Answer with numbers and with ``arrays``, not with everything.
-    arrays:
-        Keys of arrays that are answered in any case.
-    seconds:
-        Time after which the replay is ended.
-    """
-
-    pushes: dict[Key, Any] = attrs.field(factory=dict)
-    numbers_only: bool = True
-    arrays: frozenset[Key] = frozenset()
-    seconds: float = 20.0
 
 
 class LoopWatch:
@@ -161,15 +120,20 @@ class LoopWatch:
         calls = self._calls[number] = self._calls.get(number, 0) + 1
         site = self._sites[number]
         scope = site.scope if calls == 1 else f"{site.scope}#{2 if calls == 2 else 'last'}"
+        only = self.replaying.only if self.replaying is not None else self._wanted
+        if only is not None and not any(key[1] == scope for key in only):
+            return
         names = {name: one for name, one in frame.f_locals.items() if name not in ("self", "cls")}
         self._keep("local", scope, names)
         if value is not None:
             self._keep("return", scope, {"return": value})
+        if self.replaying is not None and only and all(key in record.inside and "#" not in key[1] for key in only):
+            self._answer(record)
 
     def before(self, number: int, text: str, base: Any, index: Any) -> None:
         """A statement is about to change an array: keep a copy, unless the statement adds to it."""
         record = self._record
-        if record is None:
+        if record is None or (self.replaying is not None and self.replaying.only is not None):
             return
         if not isinstance(base, np.ndarray):
             if not isinstance(base, list | dict) or index is None:
@@ -225,10 +189,14 @@ class LoopWatch:
         self._restore_targets(record)
         self._record = None
         if self.replaying is not None:
-            assert self._answer_on is not None
-            self._answer_on.send(("answer", record))
-            os._exit(0)
+            self._answer(record)
         self._link.send(("record", record))
+
+    def _answer(self, record: IterationRecord) -> None:
+        """Send the record of a replay, and end its process."""
+        assert self._answer_on is not None
+        self._answer_on.send(("answer", record))
+        os._exit(0)
 
     def _look(self, frame: FrameType, values: dict[Key, Any], identities: dict[Key, int], *, keep: bool) -> None:
         """Copy what the frame reaches."""
@@ -282,6 +250,8 @@ class LoopWatch:
     def _is_wanted(self, key: Key, value: Any) -> bool:
         if self.replaying is None:
             return self._wanted is None or key in self._wanted
+        if self.replaying.only is not None:
+            return key in self.replaying.only
         if not self.replaying.numbers_only or key in self.replaying.arrays:
             return True
         return isinstance(value, int | float | np.number) or (isinstance(value, np.ndarray) and value.size == 1)
@@ -303,6 +273,7 @@ class LoopWatch:
             except (EOFError, OSError):
                 os._exit(0)
             if question is None:
+                channel.send(("released", None))  # from now on another copy may use the channel
                 os._exit(0)
             replay = self._fork()
             if replay == 0:

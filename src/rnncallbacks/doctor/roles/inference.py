@@ -78,6 +78,7 @@ def infer_roles(records: Sequence[IterationRecord], frozen: Sequence[FrozenItera
         inputs=data.inputs,
         targets=data.targets,
         hidden=data.hidden,
+        early_loss=_earliest(loss, pushes, known),
         exact=True,
     )
 
@@ -113,6 +114,22 @@ def _choose(
         return best.key, "certain"
     lead = best.score - distinct[1].score if len(distinct) > 1 else np.inf
     return best.key, "likely" if lead >= LOSS_CHOICE_THRESHOLDS.certain_margin else "unsure"
+
+
+def _earliest(loss: Key | None, pushes: list[Push], records: list[IterationRecord]) -> Key | None:
+    """The number that is known first among those that are the loss in every iteration and after every push."""
+    if loss is None:
+        return None
+    values = [numbers_of(record.end) | numbers_of(record.inside) for record in records]
+    same = [
+        key
+        for key in values[0]
+        if "#" not in key[1]
+        and key in records[0].order
+        and all(known.get(key) == known.get(loss) for known in values)
+        and all(push.derivatives.get(key) == push.derivatives.get(loss) for push in pushes)
+    ]
+    return min(same, key=lambda key: records[0].order[key], default=loss)
 
 
 def _distinct(ranked: list[LossCandidate], keepers: list[Push]) -> list[LossCandidate]:

@@ -15,8 +15,8 @@ import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, arrays_of, numbers_of, same_bits
 from rnncallbacks.doctor.value_walk import Key
+from rnncallbacks.doctor.watch_messages import Question
 from rnncallbacks.doctor.watched_script import FrozenIteration, ReplayError
-from rnncallbacks.doctor.watching import Question
 
 
 @attrs.frozen(kw_only=True)

@@ -77,6 +77,8 @@ class Roles:
         Whether the update is minus the learning rate times the gradient.
     inputs, targets, entering, hidden:
         Keys of what guards are shown besides; None where nothing was found.
+    early_loss:
+        A key under which a replay knows the loss as early as possible.
     exact:
         Whether a replay gave the same values bit for bit.
     """
@@ -93,6 +95,7 @@ class Roles:
     targets: Key | None = None
     entering: Key | None = None
     hidden: Key | None = None
+    early_loss: Key | None = None
     exact: bool = False
 
     @property
@@ -103,7 +106,7 @@ class Roles:
     @property
     def wanted(self) -> frozenset[Key]:
         """The keys that have to be recorded in each iteration."""
-        keys = {self.loss, self.inputs, self.targets, self.entering, self.hidden, *self.carried}
+        keys = {self.loss, self.early_loss, self.inputs, self.targets, self.entering, self.hidden, *self.carried}
         for one in self.parameters:
             keys |= {one.key, one.gradient, one.fallback}
         return frozenset(key for key in keys if key is not None)

@@ -1,0 +1,116 @@
+"""The script's own numbers are those of a run without the doctor, and nothing of it is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnncallbacks.doctor.sandbox import ScratchFolder
+from rnncallbacks.doctor.script_process import Assignment
+from rnncallbacks.doctor.watch_messages import Question
+from rnncallbacks.doctor.watched_script import watched_script
+
+SCRIPTS = Path(__file__).parent / "scripts"
+LOSS = ("end", "__main__", "loss")
+WEIGHTS = ("end", "__main__", "Whh")
+
+
+def line_of(path, text):
+    return 1 + path.read_text().splitlines().index(text)
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """The flat script, watched at its loop."""
+    path = SCRIPTS / "flat_characters.py"
+    with ScratchFolder() as scratch:
+        assignment = Assignment(path, scratch.new_place(), loop=(str(path), line_of(path, "while True:")))
+        with watched_script(assignment, time.monotonic() + 60.0) as script:
+            script.wait_for_loop()
+            yield script
+
+
+def test_the_losses_are_bit_for_bit_those_of_the_script_alone(flat, tmp_path):
+    watched = []
+    for _ in range(8):
+        frozen = flat.go_on(freeze=True)
+        record = flat.record()
+        frozen.ask(Question({WEIGHTS: np.ones_like(record.start[WEIGHTS])}))
+        flat.release(frozen)
+        watched.append(record.end[LOSS].hex())
+    alone = tmp_path / "alone.py"
+    source = (SCRIPTS / "flat_characters.py").read_text()
+    alone.write_text(source.replace("    n += 1\n", "    n += 1\n    print(loss.hex())\n    if n == 8: break\n"))
+    done = subprocess.run([sys.executable, str(alone)], capture_output=True, text=True, check=True)
+    assert watched == [line for line in done.stdout.splitlines() if "0x" in line]
+
+
+def test_a_replay_runs_with_other_values_and_leaves_the_script_as_it_is(flat):
+    frozen = flat.go_on(freeze=True)
+    record = flat.record()
+    same = frozen.ask(Question())
+    other = frozen.ask(Question({WEIGHTS: np.ones_like(record.start[WEIGHTS])}))
+    assert same.end[LOSS] == record.end[LOSS]
+    assert other.end[LOSS] != record.end[LOSS]
+    flat.go_on()
+    assert np.array_equal(flat.record().start[WEIGHTS], record.end[WEIGHTS])
+
+
+def test_a_question_for_one_number_is_answered_with_that_number(flat):
+    frozen = flat.go_on(freeze=True)
+    record = flat.record()
+    answer = frozen.ask(Question(only=frozenset([("return", "lossFun", "return[0]")])))
+    assert answer.inside == {("return", "lossFun", "return[0]"): record.end[LOSS]}
+    assert not answer.end
+
+
+def test_many_iterations_can_be_frozen_one_after_the_other(flat):
+    for _ in range(20):
+        frozen = flat.go_on(freeze=True)
+        record = flat.record()
+        assert frozen.ask(Question()).end[LOSS] == record.end[LOSS]
+        flat.release(frozen)
+
+
+def test_ctrl_c_gives_the_diagnosis_so_far_and_leaves_no_process(tmp_path):
+    script = tmp_path / "endless.py"
+    source = (SCRIPTS / "flat_characters.py").read_text()
+    script.write_text(
+        source.replace("    n += 1\n", "    n += 1\n    time.sleep(0.2)\n").replace(
+            "import numpy", "import time\nimport numpy"
+        )
+    )
+    mark = f"mark-{os.getpid()}-{time.monotonic_ns()}"
+    doctor = subprocess.Popen(
+        [sys.executable, "-m", "rnncallbacks", "doctor", "--batches", "1000", "endless.py"],
+        cwd=tmp_path,
+        env={**os.environ, "DOCTOR_TEST": mark},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        time.sleep(20.0)
+        doctor.send_signal(signal.SIGINT)
+        output, _ = doctor.communicate(timeout=60.0)
+    finally:
+        doctor.kill()
+    assert "interrupted: this is the diagnosis so far" in output
+    assert "loss         loss   certain" in output
+    assert not processes_with(mark)
+    assert [path.name for path in tmp_path.iterdir()] == ["endless.py"]
+
+
+def processes_with(mark):
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark.encode() in path.read_bytes() and path.parent.name != str(os.getpid()):
+                found.append(path.parent.name)
+        except OSError:
+            continue
+    return found
