@@ -42,6 +42,9 @@ class TooHighThresholds:
     """Measured changes that are enough to deny it. Chosen by eye: a rate that is too high overshoots at once."""
     confirming_overshoot: float = 0.01
     """Mean overshoot below which they deny it."""
+    confirming_share: float = 0.1
+    """Share of ``confirming_changes`` or more that raised their batch's loss, up to which they deny it. 0.07 was
+    measured where batches get harder, 0.33 and more with rates that are too high."""
 
     weight_growth: float = 5.0
     """norm(W) / initial norm(W) from the twelfth update on. Weights that are initialized at a hundredth of the usual
@@ -207,7 +210,11 @@ def closure_denies(record: UpdateRecord) -> bool:
     Other losses may rise for other reasons: batches that get harder, or a batch that was an easy one.
     """
     changes = record.loss_changes
-    return len(changes) >= TOO_HIGH.denying_changes and overshoot(changes)[1] < TOO_HIGH.confirming_overshoot
+    if len(changes) < TOO_HIGH.denying_changes:
+        return False
+    share, mean_overshoot = overshoot(changes)
+    rare = len(changes) >= TOO_HIGH.confirming_changes and share <= TOO_HIGH.confirming_share
+    return rare or mean_overshoot < TOO_HIGH.confirming_overshoot
 
 
 def weights_outgrew(record: UpdateRecord) -> bool:
