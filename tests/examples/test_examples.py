@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,27 +16,27 @@ SCRIPTS = {"broken_loop.py", "diagnosed_loop.py", "repaired_loop.py", "train_cha
 EPOCH = re.compile(r"epoch +(\d+)(?:/\d+)?  train +(\S+)  val +(\S+)")
 
 
-@pytest.fixture(scope="module")
-def output_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+AS_A_SCRIPT = """
+import runpy, sys, warnings
+warnings.simplefilter("error")
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+@pytest.fixture
+def output_of(
+    run_python: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], str]:
     """What a script prints, run once, from a directory where there is nothing."""
     outputs: dict[str, str] = {}
+    monkeypatch.chdir(tmp_path)
 
     def run(script: str) -> str:
         if script not in outputs:
-            elsewhere = tmp_path_factory.mktemp("elsewhere")
-            done = subprocess.run(
-                [sys.executable, "-W", "error", EXAMPLES / script],
-                cwd=elsewhere,
-                # For arrays this small, a second thread mostly waits for the first.
-                env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-                capture_output=True,
-                text=True,
-                encoding="utf-8",
-                timeout=120,
-            )
+            done = run_python(AS_A_SCRIPT, str(EXAMPLES / script))
             assert done.returncode == 0, done.stderr
             outputs[f"{script} stderr"] = done.stderr
-            assert list(elsewhere.iterdir()) == []
+            assert list(tmp_path.iterdir()) == []
             outputs[script] = done.stdout
         return outputs[script]
 

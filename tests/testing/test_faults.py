@@ -43,7 +43,7 @@ def test_it_changes_the_setup(fault):
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("task", ["characters", "stream", "echo", "recall", "anbn", "anbn_single", "waves"])
 def test_healthy_runs_learn(task, loop):
-    outcome = run_case(HEALTHY, task, "tanh", "adam", 1, loop, plugins=[])
+    outcome = run_case(HEALTHY, task, "tanh", "adam", 1, loop, plugins=[], max_epochs=5)
     assert outcome.true_loss < 0.75 * outcome.first_loss
     if not TASKS[task].regression:
         assert outcome.first_loss == pytest.approx(math.log(TASKS[task].vocab_size), rel=0.15)
