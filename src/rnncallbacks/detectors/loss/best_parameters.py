@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.arrays import Array, copied, named_arrays
 from rnncallbacks.core.closure import evaluate_closure, restore_afterwards
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.update.snapshots import Snapshot
@@ -58,7 +58,9 @@ class BestParameters:
         if size * (PARAMETER_HISTORY.copies + 1) > PARAMETER_HISTORY.copied_bytes:
             self.too_large = True
             return
-        self.recent = [*self.recent[1 - PARAMETER_HISTORY.copies :], Snapshot.take(step, arrays)]
+        dropped = self.recent.pop(0) if len(self.recent) == PARAMETER_HISTORY.copies else None
+        reusable = {} if dropped is None or dropped in (self.best, self.first) else dropped.arrays
+        self.recent.append(Snapshot(step, copied(arrays, reusable)))
         self.first = self.first or self.recent[0]
 
     def choose(self, step: int) -> None:
@@ -98,6 +100,7 @@ class BestParameters:
         """The parameters by name, if they have the names and shapes of the copy; else none."""
         if params is None or self.best is None:
             return {}
-        arrays, copies = named_arrays(params, "params"), self.best.arrays
+        arrays = named_arrays(params, "params")
+        copies = self.best.arrays
         same = arrays.keys() == copies.keys() and all(arrays[name].shape == copies[name].shape for name in arrays)
         return arrays if same else {}
