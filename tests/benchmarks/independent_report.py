@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from rnncallbacks.testing.independent import (
 )
 
 PAGE = Path(__file__).with_name("independent_page.md")
+SIGNALS = Path(__file__).with_name("independent_signals.csv")
+"""Code, signal, healthy range, faulty range and number of runs of each signal that decides: measured by hand."""
 PAGE_COMMAND = "python tests/benchmarks/bench_independent.py"
 
 
@@ -189,4 +192,11 @@ class IndependentReport:
             details=reports["tune"].details(),
             faults=listed(INDEPENDENT_FAULTS),
             traps=listed(INDEPENDENT_TRAPS),
+            signals=signals(),
         )
+
+
+def signals() -> str:
+    """The table of the signals that decide."""
+    with SIGNALS.open(newline="", encoding="utf-8") as lines:
+        return table(list(csv.reader(lines)))

@@ -1,11 +1,13 @@
 import json
 import math
+from pathlib import Path
 
 import attrs
 import pytest
 from bench_independent import measure, measurements, plan
-from independent_report import IndependentReport, Measurement
+from independent_report import IndependentReport, Measurement, signals
 
+from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.testing import FiredAlarm
 from rnncallbacks.testing.independent import (
     INDEPENDENT_FAULTS,
@@ -129,3 +131,10 @@ def test_a_measurement_has_an_outcome_for_each_level():
     found = measurements([entry])
     assert [one.level for one in found] == ["bare", "states", "closure"]
     assert all(one.outcome.named and one.harmful and not one.changed for one in found)
+
+
+def test_the_page_shows_each_signal_with_a_code_of_the_catalogue():
+    page = Path(__file__).parents[2] / "docs" / "reference" / "independent-benchmark.md"
+    assert signals() in page.read_text(encoding="utf-8")
+    rows = [line.split("|")[1].split() for line in signals().splitlines()[2:]]
+    assert {code for row in rows for code in row} <= set(CATALOGUE)
