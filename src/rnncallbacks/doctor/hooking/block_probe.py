@@ -154,7 +154,7 @@ def _look(looks: BlockLooks, request: BlockRequest, place: int, frame: types.Fra
             looks.known = tuple(sorted({**frame.f_globals, **frame.f_locals}))
         looks.passes.append({})
     look = BlockLook({}, {}, {}, _random_state(frame))
-    unbound = {*frame.f_code.co_varnames, *frame.f_code.co_cellvars} - frame.f_locals.keys()
+    unbound = {*frame.f_code.co_varnames, *frame.f_code.co_cellvars} - set(frame.f_locals)
     for label, expression in request.expressions.items():
         if names_in(expression) & unbound:  # a global of the same name is another value
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import errno
 import functools
+import glob
 import io
 import os
 import sqlite3
@@ -76,6 +77,10 @@ class Redirections:
         if openers is not None and openers[".gz"]:  # its table of openers is made when it is first asked
             self._before.append((openers, "_file_openers", dict(openers._file_openers)))
             openers._file_openers[None] = io.open
+        for globber in (getattr(glob, name, None) for name in ("_StringGlobber", "_Globber")):
+            if "scandir" in vars(globber or object):  # since Python 3.13, pathlib keeps the function there
+                self._before.append((globber, "scandir", vars(globber)["scandir"]))
+                globber.scandir = staticmethod(os.scandir)
         self._replace(sqlite3, "connect", self._connect)
         self._replace(sys.modules.get("_posixsubprocess"), "fork_exec", self._fork_exec)
 
