@@ -1,0 +1,32 @@
+import attrs
+import numpy as np
+import pytest
+
+from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.roles.interventions import is_exact
+
+WEIGHTS, SAMPLE = ("end", "__main__", "W"), ("end", "__main__", "drawn")
+RAW = ("raw", "script.py:3", "h[t]")
+
+
+class Replay:
+    """A frozen iteration that answers with a given record."""
+
+    def __init__(self, again):
+        self.again = again
+
+    def ask(self, question):
+        return self.again
+
+
+@pytest.mark.parametrize(("number", "exact"), [(1, True), (2, False)])
+def test_what_the_first_iteration_draws_need_not_be_drawn_again(number, exact):
+    record = IterationRecord(number, 1, start={WEIGHTS: np.ones(2)}, end={WEIGHTS: np.zeros(2), SAMPLE: np.ones(3)})
+    again = attrs.evolve(record, end={WEIGHTS: np.zeros(2), SAMPLE: np.zeros(3)})
+    assert is_exact(record, Replay(again)) is exact
+    assert not is_exact(record, Replay(attrs.evolve(record, end={WEIGHTS: np.ones(2), SAMPLE: np.ones(3)})))
+
+
+def test_uninitialized_memory_need_not_be_the_same_again():
+    record = IterationRecord(2, 1, end={WEIGHTS: np.zeros(2)}, inside={RAW: np.array(6e-310)})
+    assert is_exact(record, Replay(attrs.evolve(record, inside={RAW: np.array(0.0)})))
