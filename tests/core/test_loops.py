@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hook_recorder import Recorder
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,62 +19,6 @@ from rnncallbacks.errors import DataError, RunStateError
 from rnncallbacks.gradients import clip_by_global_norm
 
 OPENS = {"on_fit_start": "on_fit_end", "on_epoch_start": "on_epoch_end", "on_batch_start": "on_batch_end"}
-
-
-class Recorder:
-    """Writes down every hook with the phase and index of its batch, and may act in one of them."""
-
-    def __init__(self, act_in=None, act=None):
-        self.calls = []
-        self.act_in, self.act = act_in, act
-
-    def note(self, hook, run):
-        batch = () if run.batch is None else (run.batch.phase, run.batch.index)
-        self.calls.append((hook, run.epoch, *batch))
-        if hook == self.act_in:
-            self.act(run)
-
-    @property
-    def hooks(self):
-        return [call[0] for call in self.calls]
-
-    def of(self, hook):
-        return [call[1:] for call in self.calls if call[0] == hook]
-
-    @hookimpl
-    def on_fit_start(self, run):
-        self.note("on_fit_start", run)
-
-    @hookimpl
-    def on_epoch_start(self, run):
-        self.note("on_epoch_start", run)
-
-    @hookimpl
-    def on_batch_start(self, run, batch):
-        assert batch is run.batch
-        self.note("on_batch_start", run)
-
-    @hookimpl
-    def on_backward(self, run, batch):
-        assert batch is run.batch
-        self.note("on_backward", run)
-
-    @hookimpl
-    def on_batch_end(self, run, batch):
-        assert batch is run.batch
-        self.note("on_batch_end", run)
-
-    @hookimpl
-    def on_epoch_end(self, run):
-        self.note("on_epoch_end", run)
-
-    @hookimpl
-    def on_exception(self, run):
-        self.note("on_exception", run)
-
-    @hookimpl
-    def on_fit_end(self, run):
-        self.note("on_fit_end", run)
 
 
 class Clip:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hook_recorder import Recorder
 
 from rnncallbacks.alarms.alarm import AlarmRaised
 from rnncallbacks.alarms.diagnosis import Repair
@@ -24,59 +25,6 @@ from rnncallbacks.errors import (
     RunStateError,
     ShapeError,
 )
-
-
-class Recorder:
-    """Writes down every hook that it is called for, and where the run stands."""
-
-    def __init__(self):
-        self.calls = []
-
-    def note(self, hook, run, *more):
-        batch = () if run.batch is None else (run.batch.phase, run.batch.index)
-        self.calls.append((hook, run.epoch, *batch, *more))
-
-    @property
-    def hooks(self):
-        return [call[0] for call in self.calls]
-
-    @hookimpl
-    def on_fit_start(self, run):
-        self.note("on_fit_start", run)
-
-    @hookimpl
-    def on_epoch_start(self, run):
-        self.note("on_epoch_start", run)
-
-    @hookimpl
-    def on_batch_start(self, run, batch):
-        assert batch is run.batch
-        self.note("on_batch_start", run)
-
-    @hookimpl
-    def on_backward(self, run, batch, grads):
-        self.note("on_backward", run, batch.loss, list(grads))
-
-    @hookimpl
-    def on_batch_end(self, run, batch):
-        assert batch is run.batch
-        self.note("on_batch_end", run, batch.loss)
-
-    @hookimpl
-    def on_epoch_end(self, run, summary):
-        self.note("on_epoch_end", run, summary.batches)
-
-    @hookimpl
-    def on_alarm(self, run, alarm):
-        self.note("on_alarm", run, alarm.code)
-
-    @hookimpl
-    def on_exception(self, run, error):
-        self.note("on_exception", run, type(error))
-
-    @hookimpl
-    def on_fit_end(self, run):
-        self.note("on_fit_end", run)
 
 
 class Does:
@@ -165,7 +113,7 @@ def every_hook(run):
 
 
 def test_every_hook_is_called_in_its_place():
-    recorder = Recorder()
+    recorder = Recorder(details=True)
     with Run(plugins=[recorder]) as run:
         for _ in run.epochs(2):
             for loss in run.batches([0.5, 0.25]):
@@ -541,7 +489,7 @@ def test_plugins_see_what_the_state_entered_with():
 
 
 def test_backward_in_a_validation_phase_says_so():
-    recorder = Recorder()
+    recorder = Recorder(details=True)
     with pytest.raises(RunStateError, match=r"run.backward in the phase 'val'.*\n.*run.record\(loss\)"):
         in_batch(lambda run: run.backward(1.0, gradient()), phase="val", plugins=[recorder])
     assert "on_backward" not in recorder.hooks
@@ -674,7 +622,7 @@ def test_positions_are_no_mask():
 
 
 def test_an_alarm_is_listed_logged_and_told_to_every_plugin(caplog):
-    recorder = Recorder()
+    recorder = Recorder(details=True)
     with caplog.at_level(logging.INFO, "rnncallbacks"):
         run = in_batch(lambda run: run.raise_alarm("RNN602", "it rose", evidence={"loss": 9.5}), plugins=[recorder])
     (alarm,) = run.alarms
@@ -709,7 +657,7 @@ def test_an_alarm_can_stop_the_run():
 
 
 def test_an_alarm_can_end_the_run_by_an_error_and_plugins_hear_of_it_first():
-    recorder = Recorder()
+    recorder = Recorder(details=True)
     with pytest.raises(AlarmRaised, match="RNN601 flat") as caught:
         in_batch(lambda run: run.raise_alarm("RNN601", "flat", action="raise"), plugins=[recorder])
     assert caught.value.alarm.message == "flat"
@@ -741,7 +689,7 @@ def test_an_alarm_that_cannot_be_told_is_refused_and_not_listed(arguments, messa
 
 
 def test_a_code_that_comes_again_is_counted_and_logged_once(caplog):
-    recorder = Recorder()
+    recorder = Recorder(details=True)
 
     def raise_twice(run):
         run.raise_alarm("RNN601", "flat", evidence={"loss": 1.0})
@@ -769,7 +717,7 @@ def test_what_follows_from_a_known_cause_is_not_shouted(caplog):
 
 @pytest.mark.parametrize("action", ["warn", "stop", "raise"])
 def test_a_code_that_is_left_out_does_nothing(action):
-    recorder = Recorder()
+    recorder = Recorder(details=True)
 
     def raise_it(run):
         run.diagnosis.selection = Selection(ignore=("RNN6",))
@@ -823,7 +771,7 @@ def test_the_first_reason_to_stop_counts():
 
 
 def test_a_plugin_may_come_and_go_before_the_fit():
-    recorder, other = Recorder(), Recorder()
+    recorder, other = Recorder(details=True), Recorder(details=True)
     run = Run(plugins={"other": other})
     assert run.register(recorder) == "recorder"
     assert run.unregister("other") is other
@@ -835,7 +783,7 @@ def test_a_plugin_may_come_and_go_before_the_fit():
 
 
 def test_a_latecomer_is_started_at_once_and_one_that_goes_is_ended_at_once():
-    first, late = Recorder(), Recorder()
+    first, late = Recorder(details=True), Recorder(details=True)
     with Run(plugins={"first": first}, learning_rate=1.0) as run:
         for epoch in run.epochs(4):
             if epoch == 2:
@@ -857,7 +805,7 @@ def test_a_latecomer_is_started_at_once_and_one_that_goes_is_ended_at_once():
 
 
 def test_a_plugin_may_come_between_phases_and_after_a_broken_loop():
-    late = Recorder()
+    late = Recorder(details=True)
 
     def train(run):
         for _ in run.batches(range(3)):
@@ -870,11 +818,11 @@ def test_a_plugin_may_come_between_phases_and_after_a_broken_loop():
 
 
 def test_plugins_do_not_come_or_go_inside_a_batch():
-    recorder = Recorder()
+    recorder = Recorder(details=True)
 
     def change(run):
         with pytest.raises(RunStateError, match="cannot register a plugin while a batch is open"):
-            run.register(Recorder(), "other")
+            run.register(Recorder(details=True), "other")
         with pytest.raises(RunStateError, match="cannot unregister a plugin while a batch is open"):
             run.unregister("recorder")
 
@@ -884,7 +832,7 @@ def test_plugins_do_not_come_or_go_inside_a_batch():
 
 
 def test_a_plugin_may_bring_another_when_the_fit_starts():
-    brought = Recorder()
+    brought = Recorder(details=True)
     in_batch(nothing, plugins=[Does(on_fit_start=lambda run: run.register(brought))])
     assert brought.hooks == [
         "on_fit_start",
@@ -923,7 +871,7 @@ def test_one_that_fails_when_it_is_taken_out_is_out_all_the_same():
 
 
 def test_taking_out_an_unknown_plugin_ends_nobody():
-    recorder = Recorder()
+    recorder = Recorder(details=True)
 
     def take_out(run):
         with pytest.raises(PluginError, match="did you mean 'recorder'"):
@@ -948,7 +896,7 @@ AT_ANY_TIME = {
     "log": lambda run: run.log(norm=1.0),
     "epochs": lambda run: list(run.epochs(1)),
     "batches": lambda run: list(run.batches([0])),
-    "register": lambda run: run.register(Recorder()),
+    "register": lambda run: run.register(Recorder(details=True)),
     "unregister": lambda run: run.unregister("recorder"),
     "stop": lambda run: run.stop("enough"),
     "enter": lambda run: run.__enter__(),
@@ -969,7 +917,7 @@ def test_what_belongs_into_a_batch_says_so_elsewhere(call):
 
 @pytest.mark.parametrize("call", IN_A_BATCH | AT_ANY_TIME)
 def test_after_its_end_a_run_is_used_no_more(call):
-    ended = in_epoch(nothing, hidden_size=2, plugins=[Recorder()])
+    ended = in_epoch(nothing, hidden_size=2, plugins=[Recorder(details=True)])
     calls = len(ended.plugins["recorder"].calls)
     with pytest.raises(RunStateError, match=r"the run has ended\n.*make a new Run"):
         (IN_A_BATCH | AT_ANY_TIME)[call](ended)
@@ -1025,13 +973,13 @@ def test_a_loader_is_an_iterable(loader):
 
 
 def test_a_run_that_began_no_epoch_starts_and_ends_nobody():
-    recorder = Recorder()
+    recorder = Recorder(details=True)
     in_run(nothing, plugins=[recorder])
     assert recorder.calls == []
 
 
 def test_a_run_resumes_where_another_stood():
-    recorder = Recorder()
+    recorder = Recorder(details=True)
 
     def resume(run):
         run.resume(
@@ -1069,7 +1017,7 @@ def test_a_plugin_that_raises_in_a_hook_is_named_and_everyone_hears_of_it(hook, 
     def fail(*arguments):
         raise kind("broken")
 
-    before, after = Recorder(), Recorder()
+    before, after = Recorder(details=True), Recorder(details=True)
     plugins = {"before": before, "culprit": Does(**{hook: fail}), "after": after}
     # A generator cannot let StopIteration pass: it becomes the cause of another error.
     stops = kind is StopIteration
@@ -1092,7 +1040,7 @@ def test_an_error_in_on_exception_does_not_hide_the_first():
     def script(run):
         raise ValueError("the cause")
 
-    before, after = Recorder(), Recorder()
+    before, after = Recorder(details=True), Recorder(details=True)
     plugins = {"before": before, "culprit": Does(on_exception=fail, on_fit_end=fail), "after": after}
     with pytest.raises(ValueError, match="the cause") as caught:
         in_batch(script, plugins=plugins)
@@ -1110,7 +1058,7 @@ def test_an_error_in_on_fit_end_surfaces_and_the_others_are_ended_all_the_same()
 
         return fail
 
-    after = Recorder()
+    after = Recorder(details=True)
     plugins = {
         "a": Does(on_fit_end=fail_with(OSError("full"))),
         "b": Does(on_fit_end=fail_with(KeyError("k"))),
@@ -1130,7 +1078,7 @@ def test_an_error_while_the_run_closes_what_break_left_open_is_not_lost(hook):
     def fail(run):
         raise ValueError("broken")
 
-    recorder = Recorder()
+    recorder = Recorder(details=True)
 
     def script(run):
         for _ in run.epochs(3):
@@ -1148,7 +1096,7 @@ def test_an_epoch_is_closed_once_even_if_closing_it_failed_and_the_script_went_o
     def fail(run):
         raise ValueError("broken")
 
-    recorder = Recorder()
+    recorder = Recorder(details=True)
 
     def script(run):
         with pytest.raises(ValueError, match="broken"):
@@ -1163,7 +1111,7 @@ def test_an_error_of_the_loader_leaves_the_run_as_any_other():
         yield 1
         raise OSError("no such file")
 
-    recorder = Recorder()
+    recorder = Recorder(details=True)
     with pytest.raises(OSError, match="no such file"):
         in_epoch(lambda run: list(run.batches(loader())), plugins=[recorder])
     assert recorder.hooks[-3:] == ["on_batch_end", "on_exception", "on_fit_end"]
@@ -1173,7 +1121,7 @@ def test_an_error_before_the_first_epoch_leaves_the_plugins_alone():
     def fail(run):
         raise ValueError("too early")
 
-    recorder = Recorder()
+    recorder = Recorder(details=True)
     with pytest.raises(ValueError, match="too early"):
         in_run(fail, plugins=[recorder])
     assert recorder.calls == []
