@@ -12,6 +12,7 @@ from rnncallbacks.cli.command_options import PluginSwitches, config_option, swit
 from rnncallbacks.cli.doctor_plugins import guard_configuration
 from rnncallbacks.cli.examination import Examination, ExaminedRun
 from rnncallbacks.cli.loop_examination import examine_loop, mentions_run
+from rnncallbacks.cli.role_options import loop_options, role_options
 from rnncallbacks.cli.script_runner import Outcome, output_to_stderr, run_script
 from rnncallbacks.core.plugin_manager import Plugins
 from rnncallbacks.files import json_text
@@ -37,16 +38,7 @@ MORE_BATCHES = 10
     metavar="INTEGER",
     help="Training batches after which a run is stopped. [default: 300, or 80 of a script without a Run]",
 )
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=1.0),
-    default=60.0,
-    metavar="NUMBER",
-    help="Time for everything, in a script without a Run. [default: 60]",
-)
-@click.option(
-    "--show-roles", "roles_only", is_flag=True, help="In a script without a Run: show the roles, and judge nothing."
-)
+@role_options
 @click.option(
     "--write-hooked",
     "hooked",
@@ -61,24 +53,24 @@ def doctor(
     script: Path,
     args: tuple[str, ...],
     batches: int | None,
-    seconds: float,
-    roles_only: bool,
     hooked: Path | None,
     as_json: bool,
     config: Path | None,
     switches: PluginSwitches,
+    **given: Any,
 ) -> None:
     """Run a training script with every guard on its runs, and say what is wrong with them.
 
     SCRIPT is run unchanged, with ARGS as its arguments, but its runs are stopped after a number of batches. The exit
     code is 1 if a cause was found, 0 if none was, and 2 if the script could not be run or nothing could be judged.
 
-    In a script without a Run, the training loop and the roles of its values are found by themselves.
+    In a script without a Run, the training loop and the roles of its values are found by themselves. The options from
+    --seconds to --write-hooked are for such scripts.
     """
     configuration = guard_configuration(config, switches)
     Plugins(configuration.make())  # refuses unusable plugins before the script begins
     if not mentions_run(script):
-        sys.exit(examine_loop(script, list(args), configuration, batches, seconds, roles_only, as_json, hooked))
+        sys.exit(examine_loop(script, list(args), configuration, loop_options(batches, given), as_json, hooked))
     batches = batches or RUN_BATCHES
     examination = Examination(configuration, batches)
     with output_to_stderr(as_json), examination.attend_runs():

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections import Counter
 from pathlib import Path
 
+import attrs
 import click
 
 from rnncallbacks.cli.examination import findings_not_logged
+from rnncallbacks.cli.role_options import LoopOptions
 from rnncallbacks.cli.script_runner import check_script
 from rnncallbacks.config.configuration import Configuration
 from rnncallbacks.doctor.hooking.hooked_file import write_hooked
 from rnncallbacks.doctor.presentation import findings_document, show_findings
-from rnncallbacks.doctor.script_examination import ExaminationOptions, ScriptFindings, examine_script
+from rnncallbacks.doctor.script_examination import ScriptFindings, examine_script
 from rnncallbacks.files import json_text
 from rnncallbacks.reporting.terminal import terminal_console, write_line
 from rnncallbacks.reporting.verdict import verdict
 
 INTERRUPTED = 130
+MENTIONS = re.compile(rb"\brnncallbacks\b|\bRun\(")
 PACKAGE = "rnncallbacks"
-LOOP_BATCHES = 80
-"""Iterations of a script's own loop that are judged."""
 
 
 def mentions_run(script: Path) -> bool:
     """Whether a script, or a module in its folder that it imports, imports this package.
 
-    A script that cannot be parsed, such as one for Python 2 or a notebook, counts as one that does not.
+    Of a script that cannot be parsed, such as one for Python 2 or a notebook, the text is searched.
 
     Raises
     ------
@@ -38,8 +41,13 @@ def mentions_run(script: Path) -> bool:
     while waiting:
         path = waiting.pop()
         try:
-            tree = ast.parse(path.read_bytes())
-        except (OSError, SyntaxError, ValueError):
+            content = path.read_bytes()
+            tree = ast.parse(content)
+        except OSError:
+            continue
+        except (SyntaxError, ValueError):
+            if MENTIONS.search(content):
+                return True
             continue
         for name in _imported(tree):
             if name.split(".")[0] == PACKAGE:
@@ -65,17 +73,14 @@ def examine_loop(
     script: Path,
     arguments: list[str],
     configuration: Configuration,
-    batches: int | None,
-    seconds: float,
-    roles_only: bool,
+    options: LoopOptions,
     as_json: bool,
     hooked: Path | None,
 ) -> int:
     """Examine the script's own loop, show what was found, and return the exit code."""
-    options = ExaminationOptions(max_batches=batches or LOOP_BATCHES, seconds=seconds, roles_only=roles_only)
     with findings_not_logged():
-        findings = examine_script(script, arguments, configuration.make(), options)
-    status = _status(findings, roles_only)
+        findings = _examined(script, arguments, configuration, options)
+    status = _status(findings, options.examination.roles_only)
     written = "" if hooked is None else write_hooked(script, arguments, findings, hooked)
     if as_json:
         document = {"script": str(script), "arguments": arguments, "exit_status": status, "verdict": _verdict(findings)}
@@ -84,12 +89,39 @@ def examine_loop(
     console = terminal_console()
     show_findings(console, str(script), findings)
     write_line(console)
+    for code, share in findings.not_with_every_seed.items():
+        write_line(console, f"{code} is left out: it was found with {share} seeds")
     if written:
         write_line(console, written)
     if findings.interrupted:
         write_line(console, "interrupted: this is the diagnosis so far")
     write_line(console, f"verdict: {_verdict(findings)}", style="bold")
     return status
+
+
+def _examined(script: Path, arguments: list[str], configuration: Configuration, options: LoopOptions) -> ScriptFindings:
+    """Examine a script with each seed. Causes that some seeds do not show are taken out of the first diagnosis."""
+    if options.seeds == 1:
+        return examine_script(script, arguments, configuration.make(), options.examination)
+    seconds = options.examination.seconds / options.seeds
+    found = []
+    for seed in range(options.seeds):
+        with_seed = attrs.evolve(options.examination, seed=seed, seconds=seconds)
+        found.append(examine_script(script, arguments, configuration.make(), with_seed))
+        if found[-1].interrupted:
+            break
+    first = found[0]
+    if first.diagnosis is not None:
+        shared = [one.diagnosis for one in found if one.diagnosis is not None]
+        counts = Counter(code for one in shared for code in {alarm.code for alarm in one.alarms})
+        first.not_with_every_seed = {
+            alarm.code: f"{counts[alarm.code]} of {len(shared)}"
+            for alarm in first.diagnosis.alarms
+            if counts[alarm.code] < len(shared)
+        }
+        kept = [alarm for alarm in first.diagnosis.alarms if alarm.code not in first.not_with_every_seed]
+        first.diagnosis.restore(kept, first.diagnosis.repairs)
+    return first
 
 
 def _status(findings: ScriptFindings, roles_only: bool) -> int:

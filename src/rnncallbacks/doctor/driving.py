@@ -174,7 +174,8 @@ def _give(
     closure = None
     if frozen is not None:
         closure = PureFunction(ReplayedLoss(record, frozen, roles.early_loss or roles.loss, shadows, keys))
-    run.backward(number_at(record, roles.loss), gradients, closure=closure)
+    sequences = _length_along(record.get(roles.inputs) if roles.inputs else None, roles.batch_axis)
+    run.backward(number_at(record, roles.loss), gradients, closure=closure, sequences=sequences)
     for name, key in keys.items():
         shadows[name][...] = record.end[key]
 
@@ -185,6 +186,12 @@ def _gradient(one: ParameterRole, record: IterationRecord) -> Any:
         if isinstance(value, np.ndarray) and value.shape == record.start[one.key].shape:
             return one.sign * value
     return None
+
+
+def _length_along(value: Any, axis: int | None) -> int | None:
+    array = value.stacked if isinstance(value, Steps) else value
+    known = axis is not None and isinstance(array, np.ndarray) and -array.ndim <= axis < array.ndim
+    return int(array.shape[axis]) if known else None
 
 
 def _listed(value: Any) -> Any:

@@ -94,6 +94,8 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
         rows.append(("optimizer", _listed([key_text(key) for key in roles.optimizer_state])))
     states = [*roles.carried, *([roles.hidden] if roles.hidden else [])]
     rows.append(("state", _listed([key_text(key) for key in states]) if states else "none found"))
+    if not roles.exact:
+        rows.append(("replay", "none: no closure, and roles by names and by what changes along what"))
     data = [key_text(key) if key else "not found" for key in (roles.inputs, roles.targets)]
     rows.append(("data", f"inputs {data[0]}, targets {data[1]}"))
     return rows

@@ -14,8 +14,11 @@ from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.driving import RecordedBatches, drive, limit_severity, shadowed_run
 from rnncallbacks.doctor.loop_search import LoopCandidate, likeliest_first
+from rnncallbacks.doctor.named_loop import named_loop
+from rnncallbacks.doctor.roles.given_roles import GivenRoles
 from rnncallbacks.doctor.roles.inference import infer_roles
 from rnncallbacks.doctor.roles.role_table import Roles
+from rnncallbacks.doctor.roles.without_replay import roles_without_replay
 from rnncallbacks.doctor.sandbox import ScratchFolder
 from rnncallbacks.doctor.script_process import Assignment
 from rnncallbacks.doctor.source_lines import AssigningStatements, SourceLine
@@ -49,11 +52,23 @@ class ExaminationOptions:
         Time for everything.
     roles_only:
         Stop when the roles are known.
+    loop:
+        The training loop as "FILE:LINE" or "LINE"; empty to search for it.
+    given:
+        Roles that the user has named.
+    seed:
+        Seed of ``random`` and ``np.random`` before the script begins; None to leave them.
+    replay:
+        Whether iterations are frozen and run again. Without it there is no closure.
     """
 
     max_batches: int = 80
     seconds: float = 60.0
     roles_only: bool = False
+    loop: str = ""
+    given: GivenRoles = attrs.field(factory=GivenRoles)
+    seed: int | None = None
+    replay: bool = True
 
 
 @attrs.define(eq=False)
@@ -84,6 +99,8 @@ class ScriptFindings:
         Where the files are; None if there are none.
     interrupted:
         Whether Ctrl-C ended the examination: the diagnosis is the one so far.
+    not_with_every_seed:
+        Codes that only some seeds showed, and how many did; they are not in the diagnosis.
     """
 
     loop: LoopCandidate | None = None
@@ -98,6 +115,7 @@ class ScriptFindings:
     refused: list[str] = attrs.field(factory=list)
     scratch: Path | None = None
     interrupted: bool = False
+    not_with_every_seed: dict[str, str] = attrs.field(factory=dict)
 
 
 def examine_script(
@@ -129,17 +147,18 @@ def _examine(
 ) -> None:
     """Search and watch until a loop has parameters."""
     excluded: set[tuple[str, int]] = set()
-    waiting: list[LoopCandidate] = []
-    for _ in range(TRIES):
+    waiting = [named_loop(script, options.loop)] if options.loop else []
+    for _ in range(1 if options.loop else TRIES):
         left = until - time.monotonic()
+        assignment = Assignment(
+            script,
+            scratch.new_place(),
+            tuple(arguments),
+            excluded=frozenset(excluded),
+            seconds=SEARCH_SHARE * left,
+            seed=options.seed,
+        )
         if not waiting:
-            assignment = Assignment(
-                script,
-                scratch.new_place(),
-                tuple(arguments),
-                excluded=frozenset(excluded),
-                seconds=SEARCH_SHARE * left,
-            )
             found, findings.error = search_loop(assignment, until)
             waiting = likeliest_first(found)[::-1]
         if not waiting or left <= 0:
@@ -168,7 +187,7 @@ def _watch(
         try:
             files = script.wait_for_loop()
             for _ in range(INFERRED_FROM):
-                frozen = script.go_on(freeze=True)
+                frozen = script.go_on(freeze=options.replay)
                 recorded.append((script.record(), frozen))
         except ScriptOverError as ended:
             error = ended.advice
@@ -178,11 +197,11 @@ def _watch(
             findings.error = error
             return False
         left = until - time.monotonic()
-        roles = infer_roles(
-            [record for record, _ in recorded],
-            [frozen for _, frozen in recorded],
-            time.monotonic() + ROLES_SHARE * left,
-        )
+        records, frozen_copies = [record for record, _ in recorded], [frozen for _, frozen in recorded]
+        if None in frozen_copies:
+            roles = roles_without_replay(records, options.given)
+        else:
+            roles = infer_roles(records, frozen_copies, time.monotonic() + ROLES_SHARE * left, options.given)
         if not roles.parameters:
             if findings.loop is None:
                 findings.loop, findings.roles = candidate, roles

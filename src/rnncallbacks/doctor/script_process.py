@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import random
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 
 from rnncallbacks.doctor import instrument
 from rnncallbacks.doctor.crash_advice import CrashAdvice, advice_on
@@ -46,6 +48,8 @@ class Assignment:
         Time for the search.
     channels:
         File descriptors on which frozen copies answer.
+    seed:
+        Seed of ``random`` and ``np.random`` before the script begins; None to leave them.
     """
 
     script: Path
@@ -55,6 +59,7 @@ class Assignment:
     excluded: frozenset[tuple[str, int]] = frozenset()
     seconds: float = 20.0
     channels: tuple[int, ...] = ()
+    seed: int | None = None
 
 
 @contextmanager
@@ -108,6 +113,9 @@ def _run(
 ) -> CrashAdvice | None:
     """Run the script to its end; what is to be said of its error, None if it had none."""
     source = read_script(assignment.script)
+    if assignment.seed is not None:
+        random.seed(assignment.seed)
+        np.random.seed(assignment.seed)  # noqa: NPY002  (the script's generator)
     sandbox.__enter__()  # left with the process only: threads of the script may outlive it
     try:
         with hooks(watcher):

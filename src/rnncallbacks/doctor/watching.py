@@ -93,7 +93,8 @@ class LoopWatch:
         """An iteration of the loop begins."""
         if self._frame is None:
             site = self._sites[number]
-            if (site.file, site.line) != self._loop or site.kind != "loop":
+            file, line = self._loop
+            if site.line != line or site.kind != "loop" or os.path.realpath(site.file) != os.path.realpath(file):
                 return
             self._frame, self._number = frame, number
             at_module_level = frame.f_locals is frame.f_globals

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
 from rnncallbacks.doctor.roles.batch_data import find_batch_data
+from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate, candidates_of
 from rnncallbacks.doctor.roles.interventions import (
     INTERVENTION_THRESHOLDS,
@@ -22,7 +22,7 @@ from rnncallbacks.doctor.roles.interventions import (
 )
 from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, predicted_share, rank_losses
 from rnncallbacks.doctor.roles.role_table import Confidence, LossCandidate, ParameterRole, Roles, key_text
-from rnncallbacks.doctor.value_walk import Key
+from rnncallbacks.doctor.value_walk import Key, Steps
 from rnncallbacks.doctor.watched_script import FrozenIteration
 
 RATE_NAMES = re.compile(r"(^|[._\['\"])(lr|learning_?rate|alpha|eta|step_?size)\b", re.IGNORECASE)
@@ -30,7 +30,12 @@ LOWEST_SCORE = 2.5
 """Score of a loss below which no number is taken for it: moved by all, and falling or named. Chosen by eye."""
 
 
-def infer_roles(records: Sequence[IterationRecord], frozen: Sequence[FrozenIteration | None], until: float) -> Roles:
+def infer_roles(
+    records: Sequence[IterationRecord],
+    frozen: Sequence[FrozenIteration | None],
+    until: float,
+    given: GivenRoles | None = None,
+) -> Roles:
     """The roles of a loop's values.
 
     Parameters
@@ -41,25 +46,36 @@ def infer_roles(records: Sequence[IterationRecord], frozen: Sequence[FrozenItera
         Their frozen copies.
     until:
         The time, as of ``time.monotonic``, after which no more array is pushed.
+    given:
+        What the user says.
     """
+    given = given or GivenRoles()
     known = list(records)
     first, last = frozen[0], frozen[-1]
     if first is None or last is None or not is_exact(known[0], first) or not is_exact(known[-1], last):
         return Roles(loss=None, loss_confidence="unsure")
     pushes = _pushed(known, first, last, until)
     keepers = [push for push in pushes if push.kept >= INTERVENTION_THRESHOLDS.kept]
+    keeping = {push.key for push in keepers}
+    if given.params:
+        keepers = [push for push in keepers if is_named(push.key, given.params)]
     names = {push.key for push in keepers}
     sources = {push.key: candidates_of(push.key, names, known) for push in keepers if push.derivatives}
+    if given.grads:
+        sources = {key: [one for one in found if is_named(one.key, given.grads)] for key, found in sources.items()}
     slopes = slopes_along_update([push.key for push in keepers], known[0], first)
     ranked = rank_losses(keepers, sources, known, slopes)
-    loss, confidence = _choose(ranked, keepers, sources)
+    chosen = [one for one in ranked if is_named(one.key, [given.loss])] if given.loss else ranked
+    loss, confidence = _choose(chosen, keepers, sources, sure=bool(given.loss))
     parameters, optimizer, carried = [], [], []
     for push in pushes:
         if push in keepers and loss is not None and loss in push.derivatives:
             parameters.append(_parameter(push, sources.get(push.key, []), loss))
-        elif push in keepers:
+        elif push.key in keeping:
             optimizer.append(push.key)
-        elif loss is not None and loss in push.derivatives and persists(push.key, known):
+        elif is_named(push.key, given.state) or (
+            not given.state and loss is not None and loss in push.derivatives and persists(push.key, known)
+        ):
             carried.append(push.key)
     if not parameters:
         return Roles(loss=None, loss_confidence="unsure", loss_candidates=tuple(ranked[:4]), exact=True)
@@ -75,9 +91,10 @@ def infer_roles(records: Sequence[IterationRecord], frozen: Sequence[FrozenItera
         carried=tuple(carried),
         learning_rate=rate,
         plain=plain,
-        inputs=data.inputs,
-        targets=data.targets,
-        hidden=data.hidden,
+        inputs=_given(given.inputs, known) or data.inputs,
+        targets=_given(given.targets, known) or data.targets,
+        hidden=_given_sequence(given.state, known) or data.hidden,
+        batch_axis=given.batch_axis,
         early_loss=_earliest(loss, pushes, known),
         exact=True,
     )
@@ -105,13 +122,18 @@ def _choose(
     ranked: list[LossCandidate],
     keepers: list[Push],
     sources: dict[Key, list[GradientCandidate]],
+    *,
+    sure: bool,
 ) -> tuple[Key | None, Confidence]:
+    """The loss, and how sure it is; ``sure`` if the user has named it."""
     distinct = _distinct(ranked, keepers)
-    if not distinct or distinct[0].score < LOWEST_SCORE:
+    if not distinct or (distinct[0].score < LOWEST_SCORE and not sure):
         return None, "unsure"
     best = distinct[0]
     if _agreeing(best.key, keepers, sources) >= min(2, len([one for one in sources.values() if one]) or 2):
         return best.key, "certain"
+    if sure:
+        return best.key, "likely"
     lead = best.score - distinct[1].score if len(distinct) > 1 else np.inf
     return best.key, "likely" if lead >= LOSS_CHOICE_THRESHOLDS.certain_margin else "unsure"
 
@@ -223,6 +245,15 @@ def _recurrent_sides(shape: tuple[int, ...]) -> set[int]:
     return {small} if large == small else set()
 
 
-def with_loss(roles: Roles, loss: Key) -> Roles:
-    """The roles with a loss that the user has named."""
-    return attrs.evolve(roles, loss=loss, loss_confidence="likely")
+def _given(name: str, records: list[IterationRecord]) -> Key | None:
+    """The key of a value that the user has named, with the shortest expression of those that it may mean."""
+    if not name:
+        return None
+    found = [key for values in (records[-1].end, records[-1].inside) for key in values if is_named(key, [name])]
+    return min(found, key=lambda key: (key_text(key) != name, len(key[2]), key[0] != "end"), default=None)
+
+
+def _given_sequence(names: tuple[str, ...], records: list[IterationRecord]) -> Key | None:
+    """The key of a sequence of states that the user has named."""
+    values = records[-1].end | records[-1].inside
+    return next((key for key, value in values.items() if isinstance(value, Steps) and is_named(key, names)), None)

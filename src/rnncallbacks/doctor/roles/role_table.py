@@ -77,6 +77,8 @@ class Roles:
         Whether the update is minus the learning rate times the gradient.
     inputs, targets, entering, hidden:
         Keys of what guards are shown besides; None where nothing was found.
+    batch_axis:
+        The axis of the inputs along which the sequences of a batch lie, if the user has said it.
     early_loss:
         A key under which a replay knows the loss as early as possible.
     exact:
@@ -95,6 +97,7 @@ class Roles:
     targets: Key | None = None
     entering: Key | None = None
     hidden: Key | None = None
+    batch_axis: int | None = None
     early_loss: Key | None = None
     exact: bool = False
 

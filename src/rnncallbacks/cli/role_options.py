@@ -1,0 +1,88 @@
+"""The options of ``rnncallbacks doctor`` for scripts without a ``Run``: what the user says, and how long to look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import attrs
+import click
+
+from rnncallbacks.doctor.roles.given_roles import GivenRoles
+from rnncallbacks.doctor.script_examination import ExaminationOptions
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+NAMED = {
+    "loop": "The training loop, as FILE:LINE or LINE.",
+    "loss": "The loss, such as loss or 'loss_of():return[0]'.",
+    "params": "The parameters: expressions or containers, separated by commas.",
+    "grads": "The gradients: expressions or containers, separated by commas.",
+    "inputs": "The inputs of a batch.",
+    "targets": "The targets of a batch.",
+    "state": "The hidden state, or the sequence of states: expressions, separated by commas.",
+}
+LOOP_BATCHES = 80
+"""Iterations of a script's own loop that are judged."""
+
+
+@attrs.frozen
+class LoopOptions:
+    """What the options of a script without a ``Run`` say."""
+
+    examination: ExaminationOptions
+    seeds: int
+
+
+def role_options(command: Decorated) -> Decorated:
+    """Give a command the options; the command gets them as keyword arguments of :func:`loop_options`."""
+    made = [
+        click.option(
+            "--seconds",
+            type=click.FloatRange(min=1.0),
+            default=60.0,
+            metavar="NUMBER",
+            help="Time for everything. [default: 60]",
+        ),
+        click.option(
+            "--show-roles", "roles_only", is_flag=True, help="Show the roles of the values, and judge nothing."
+        ),
+        *(click.option(f"--{name}", default="", metavar="NAME", help=text) for name, text in NAMED.items()),
+        click.option("--batch-axis", type=int, default=None, help="Axis of the inputs along which sequences lie."),
+        click.option(
+            "--seeds",
+            type=click.IntRange(min=1),
+            default=1,
+            metavar="INTEGER",
+            help="Seeds with which an unseeded script is run; only what all show is a cause. [default: 1]",
+        ),
+        click.option("--no-replay", is_flag=True, help="Do not fork the script: no closure, and roles by their names."),
+    ]
+    for option in reversed(made):
+        command = option(command)
+    return command
+
+
+def loop_options(batches: int | None, given: dict[str, Any]) -> LoopOptions:
+    """Read what was typed."""
+    roles = GivenRoles(
+        loss=given["loss"],
+        params=_listed(given["params"]),
+        grads=_listed(given["grads"]),
+        inputs=given["inputs"],
+        targets=given["targets"],
+        state=_listed(given["state"]),
+        batch_axis=given["batch_axis"],
+    )
+    examination = ExaminationOptions(
+        max_batches=batches or LOOP_BATCHES,
+        seconds=given["seconds"],
+        roles_only=given["roles_only"],
+        loop=given["loop"],
+        given=roles,
+        replay=not given["no_replay"],
+    )
+    return LoopOptions(examination, given["seeds"])
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
