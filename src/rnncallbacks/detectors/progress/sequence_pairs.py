@@ -85,9 +85,11 @@ class SequencePairs:
         if transposed:
             inputs, targets = [[array.swapaxes(0, 1) for array in arrays] for arrays in (inputs, targets)]
         contiguous = self.contiguous and self.tokens and not transposed
-        lengths = [array.shape[1] for array in inputs if len(array) == len(_join(inputs, contiguous))]
-        groups = np.repeat(np.arange(len(lengths)), lengths) if contiguous else None
-        return _join(inputs, contiguous), _join(targets, contiguous), groups
+        all_inputs, all_targets = _join(inputs, contiguous), _join(targets, contiguous)
+        if not contiguous:
+            return all_inputs, all_targets, None
+        lengths = [array.shape[1] for array in inputs if len(array) == len(all_inputs)]
+        return all_inputs, all_targets, np.repeat(np.arange(len(lengths)), lengths)
 
     def ways(self) -> list[tuple[Array, Array, Array | None]]:
         """The arrays of :meth:`joined`, and how else they may be read if the layout is not known.
@@ -182,5 +184,8 @@ def _join(arrays: list[Array], contiguous: bool) -> Array:
     lengths = [array.shape[1] for array in arrays]
     if any(array.dtype.kind == "f" for array in arrays):
         return np.concatenate([array[:, : min(lengths)] for array in arrays])
-    padded = [np.pad(array, ((0, 0), (0, max(lengths) - array.shape[1])), constant_values=MISSING) for array in arrays]
+    longest = max(lengths)
+    if min(lengths) == longest:
+        return np.concatenate(arrays)
+    padded = [np.pad(array, ((0, 0), (0, longest - array.shape[1])), constant_values=MISSING) for array in arrays]
     return np.concatenate(padded)
