@@ -6,19 +6,18 @@ with ``==`` of the script's own classes.
 
 from __future__ import annotations
 
-import random
+import math
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from io import IOBase
-from operator import is_, length_hint
-from types import FrameType, GeneratorType
+from operator import is_
 from typing import Any, ClassVar
 
 import attrs
 import numpy as np
 
-_MISSING: Any = object()
+MISSING: Any = object()
+"""In place of a value, where there is none."""
 
 
 class CannotRestoreError(Exception):
@@ -76,23 +75,31 @@ class ObjectCopy(ABC):
 
 
 class ArrayCopy(ObjectCopy):
-    """The bytes of an array, or the identities of the objects in it."""
+    """The bytes, shape, dtype and writability of an array, or the identities of the objects in it."""
 
     def read(self) -> Any:
-        array = self.of.view(np.ndarray)
-        return array.shape, array.tobytes()  # of an array of objects, the bytes are the objects' addresses
+        array = self.of.view(np.ndarray)  # of an array of objects, the bytes are the objects' addresses
+        return array.shape, array.dtype, self.of.flags.writeable, array.tobytes()
 
     def take(self) -> bool:
         self._objects = self.of.copy() if self.of.dtype.hasobject else None
         return super().take()
 
     def write(self) -> None:
-        shape, content = self.content
-        array = self.of.view(np.ndarray)
-        if self._objects is not None:
-            array[...] = self._objects
-        else:
-            array[...] = np.frombuffer(content, array.dtype).reshape(shape)
+        shape, dtype, writeable, content = self.content
+        one = self.of
+        one.flags.writeable = True
+        try:
+            if one.dtype != dtype:
+                one.dtype = dtype
+            if one.size != math.prod(shape):
+                one.resize(shape, refcheck=False)
+            elif one.shape != shape:
+                one.shape = shape
+            array = one.view(np.ndarray)
+            array[...] = np.frombuffer(content, dtype).reshape(shape) if self._objects is None else self._objects
+        finally:
+            one.flags.writeable = writeable
 
 
 class DictCopy(ObjectCopy):
@@ -185,7 +192,7 @@ class NamedCopy(ObjectCopy):
             now = self.get(name)
             if now is value:
                 continue
-            if value is _MISSING:
+            if value is MISSING:
                 self.remove(name)
             else:
                 self.assign(name, value)
@@ -198,7 +205,7 @@ def copy_of_slots(one: object, names: tuple[str, ...]) -> NamedCopy:
         try:
             return object.__getattribute__(one, name)
         except AttributeError:
-            return _MISSING
+            return MISSING
 
     return NamedCopy(
         one,
@@ -214,23 +221,19 @@ def copy_of_variables(variables: dict[str, Any], names: tuple[str, ...]) -> Name
     return NamedCopy(
         variables,
         names=names,
-        get=lambda name: variables.get(name, _MISSING),
+        get=lambda name: variables.get(name, MISSING),
         assign=variables.__setitem__,
         remove=variables.__delitem__,
     )
 
 
 class ClassCopy(ObjectCopy):
-    """The attributes of a class that are neither methods nor other descriptors: counters, shared buffers."""
+    """The attributes of a class without those of Python: counters, shared buffers, methods."""
 
     holds_members = True
 
     def read(self) -> list[Any]:
-        data = {
-            name: value
-            for name, value in vars(self.of).items()
-            if not name.startswith("__") and not hasattr(type(value), "__get__")
-        }
+        data = {name: value for name, value in vars(self.of).items() if not name.startswith("__")}
         return [*data.keys(), *data.values()]
 
     def write(self) -> None:
@@ -241,76 +244,5 @@ class ClassCopy(ObjectCopy):
             if name not in kept:
                 delattr(self.of, name)
         for name, value in kept.items():
-            if vars(self.of).get(name, _MISSING) is not value:
+            if vars(self.of).get(name, MISSING) is not value:
                 setattr(self.of, name, value)
-
-
-class GeneratorCopy(ObjectCopy):
-    """The state of a random number generator, of NumPy or of ``random``. Without an object, NumPy's global one."""
-
-    _first: Any = None
-
-    def rewind(self) -> None:
-        """Set the generator to its state at the first call, so that each call is followed by the same numbers."""
-        if self._first is None:
-            self._first = self.content
-        elif not self._equal(self._first, self.content):
-            self._set(self._first[1])
-
-    def read(self) -> Any:
-        one = self.of
-        if isinstance(one, random.Random):
-            state: Any = one.getstate()
-        elif one is None or isinstance(one, np.random.RandomState):
-            state = (np.random if one is None else one).get_state(legacy=False)
-        else:
-            state = _bits_of(one).state
-        return _comparable(state), state
-
-    def write(self) -> None:
-        self._set(self.content[1])
-
-    def _set(self, state: Any) -> None:
-        one = self.of
-        if isinstance(one, random.Random):
-            one.setstate(state)
-        elif one is None or isinstance(one, np.random.RandomState):
-            (np.random if one is None else one).set_state(state)
-        else:
-            _bits_of(one).state = state
-
-    def _equal(self, one: Any, other: Any) -> bool:
-        return one is not None and bool(one[0] == other[0])
-
-
-class PositionCopy(ObjectCopy):
-    """The position of a generator, an iterator or an open file. Only files that are read can be put back."""
-
-    def read(self) -> Any:
-        one = self.of
-        try:
-            if isinstance(one, IOBase):
-                return one.tell()
-            if isinstance(one, GeneratorType):
-                frame: FrameType | None = one.gi_frame
-                return None if frame is None else (frame.f_lasti, tuple(map(id, frame.f_locals.values())))
-            return length_hint(one, -1), repr(one)
-        except (OSError, ValueError, TypeError):  # a file that is closed, or has no position
-            return None
-
-    def write(self) -> None:
-        if isinstance(self.of, IOBase) and not self.of.writable():
-            self.of.seek(self.content)
-        else:
-            raise CannotRestoreError("it has moved on")
-
-
-def _bits_of(generator: Any) -> Any:
-    return generator.bit_generator if isinstance(generator, np.random.Generator) else generator
-
-
-def _comparable(state: Any) -> Any:
-    """The state of a random number generator, with bytes in place of arrays."""
-    if isinstance(state, dict):
-        return {key: _comparable(value) for key, value in state.items()}
-    return state.tobytes() if isinstance(state, np.ndarray) else state

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import array
 import functools
 import gc
 import random
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from contextvars import ContextVar
 from io import IOBase
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, GeneratorType, MethodType, ModuleType
@@ -23,21 +26,22 @@ from rnncallbacks.core.object_copies import (
     CellCopy,
     ClassCopy,
     DictCopy,
-    GeneratorCopy,
     ObjectCopy,
-    PositionCopy,
     SequenceCopy,
     SetCopy,
     copy_of_slots,
     copy_of_variables,
 )
+from rnncallbacks.core.position_copies import ArrayModuleCopy, ContextVariableCopy, GeneratorCopy, PositionCopy
 
 ATOM_TYPES = frozenset({type(None), bool, int, float, complex, str, bytes, np.dtype, range, slice, CodeType})
 """Types whose instances never change."""
 _OWN_STATE = ("rnncallbacks.rnn", "rnncallbacks.arrays", "rnncallbacks.core.batch", "rnncallbacks.core.hidden_state")
 """Modules and folders of this package whose objects a loss function may change, as by ``run.hidden``."""
-_OPEN_LIBRARIES = frozenset({"types", "argparse", "collections", "functools"})
+_OPEN_LIBRARIES = frozenset({"types", "argparse", "collections", "functools", "weakref", "queue"})
 """Modules of the standard library whose objects hold what a script gives them, such as ``SimpleNamespace``."""
+
+_CACHED_FUNCTION: Any = type(functools.lru_cache(maxsize=1)(len))
 
 # How far the search enters a module: not at all, the attributes of its objects, or its functions and classes too.
 CLOSED, OBJECTS, EVERYTHING = range(3)
@@ -101,6 +105,7 @@ def objects_behind(one: Any) -> Iterator[object]:
             # Special methods are called by operators, so they count as well; the rest of the dunder names does not.
             yield from (value for name, value in vars(one).items() if type(value) is FunctionType or name[:2] != "__")
             yield from one.__bases__
+            yield type(one)
     elif not issubclass(kind, ModuleType):
         yield from _members(one, kind)
         yield from _attributes(one, kind)
@@ -114,11 +119,30 @@ def _members(one: Any, kind: type) -> Iterator[object]:
         yield from one
     elif issubclass(kind, np.ndarray):
         if one.dtype.hasobject:
-            yield from one.view(np.ndarray).flat
+            yield from _objects_in(one.view(np.ndarray))
     elif issubclass(kind, functools.partial):
         yield from (one.func, one.args, one.keywords)
+    elif kind is memoryview:
+        yield one.obj
+    elif kind is _CACHED_FUNCTION:
+        yield one.__wrapped__
+        for cached in gc.get_referents(one):
+            # What is cached may be an array. The cache itself is left alone: it must agree with its list.
+            yield from cached.values() if type(cached) is dict else (cached,)
+    elif issubclass(kind, threading.local):
+        yield one.__dict__  # that of this thread
     elif _is_iterator(kind):
         yield from gc.get_referents(one)  # the iterators inside zip, map and enumerate
+
+
+def _objects_in(one: Any) -> Iterator[object]:
+    """The objects in an array, also in the fields of a structured one."""
+    if one.dtype.names is None:
+        yield from one.flat
+    else:
+        for name in one.dtype.names:
+            if one.dtype[name].hasobject:
+                yield from _objects_in(one[name])
 
 
 def _attributes(one: Any, kind: Any) -> Iterator[object]:
@@ -189,6 +213,8 @@ def _copies_by_kind() -> tuple[tuple[Any, type[ObjectCopy]], ...]:
         (list | deque, SequenceCopy),
         (set, SetCopy),
         (bytearray, BufferCopy),
+        (array.array, ArrayModuleCopy),
+        (ContextVar, ContextVariableCopy),
         (CellType, CellCopy),
         (generators, GeneratorCopy),
         (IOBase | GeneratorType, PositionCopy),
@@ -214,7 +240,7 @@ def _is_read_only_view(array: Any) -> bool:
 
 
 @functools.cache
-def openness(module: str | None) -> int:
+def openness(module: object) -> int:
     """How far the search enters a module: ``CLOSED``, ``OBJECTS`` or ``EVERYTHING``.
 
     A script's own modules are entered wholly. Installed packages are not searched for the state of their modules.
@@ -226,6 +252,8 @@ def openness(module: str | None) -> int:
     """
     if not module or module == "__main__":  # no name: a function that was made by exec
         return EVERYTHING
+    if not isinstance(module, str):  # of some classes of compiled packages, it is a descriptor
+        return CLOSED
     root = module.partition(".")[0]
     if root == "rnncallbacks":
         return OBJECTS if any(module == own or module.startswith(f"{own}.") for own in _OWN_STATE) else CLOSED

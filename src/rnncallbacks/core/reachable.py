@@ -15,12 +15,9 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rnncallbacks.core.object_copies import (
-    ArrayCopy,
-    GeneratorCopy,
-    ObjectCopy,
-)
+from rnncallbacks.core.object_copies import ArrayCopy, ObjectCopy
 from rnncallbacks.core.object_graph import ATOM_TYPES, Variables, copies_of, objects_behind
+from rnncallbacks.core.position_copies import GeneratorCopy
 
 
 @attrs.frozen(kw_only=True)

@@ -422,7 +422,7 @@ class Run(RunState):
                 batch.closure.release()
 
     def _roots(self, *more: object) -> Iterable[object]:  # what a function of the script may change through the run
-        return self.params, self._hidden, self.batch, self.epoch_summary, *more
+        return vars(self), self._rate.scales, self._hidden, self.batch, self.epoch_summary, *more
 
     # Whether a call belongs here ------------------------------------------------------------------------------------
 
