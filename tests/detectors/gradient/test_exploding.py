@@ -127,3 +127,14 @@ def test_norms_above_the_bound_pass_only_where_their_updates_were_seen(scaled_do
         )
         detector.add_update(update)
     assert "10" in getattr(detector.coverage({}, 1.0, MAX_NORM), result)["RNN401"]
+
+
+def test_a_norm_that_jumps_is_not_called_harmless():
+    detector = ExplodingGradientDetector()
+    for norm in [3.0, 2470.0, 114_700.0, 2.0]:
+        detector.check(1.0, norm, 5.0)
+        if detector.wants_update(norm):
+            detector.add_update(MeasuredUpdate(gradient_norm=norm, relative_size=0.1, clipped_size=0.01, cosine=1.0))
+    result = detector.coverage({}, 1.0, 5.0)
+    assert result.checked == {}
+    assert result.cannot_tell == {"RNN401": "the gradient norm rose from 3 to 1.15e+05 within two batches"}

@@ -178,10 +178,6 @@ class ExplodingGradientDetector:
         if math.isnan(first_cosine):
             lacking = "write run.params = params after an update that makes new arrays"
             return CheckResult(not_checked={"RNN401": lacking})
-        if self._jump is not None:
-            before, norm = self._jump
-            reason = f"the gradient norm rose from {before:.3g} to {norm:.3g} within two batches"
-            return CheckResult(cannot_tell={"RNN401": reason})
         if self.stopped and not is_proportional(first_cosine):
             compared = "updates do not follow the length of the gradient, so that a long one does no harm"
             return CheckResult(checked={"RNN401": compared})
@@ -196,6 +192,10 @@ class ExplodingGradientDetector:
             return CheckResult(checked={"RNN401": compared})
         if not self.measured_updates:
             reason = f"{compared}; no update of a gradient above max_norm had the length of its gradient"
+            return CheckResult(cannot_tell={"RNN401": reason})
+        if self._jump is not None:
+            before, norm = self._jump
+            reason = f"the gradient norm rose from {before:.3g} to {norm:.3g} within two batches"
             return CheckResult(cannot_tell={"RNN401": reason})
         number = self.measured_updates
         updates = f"none of {number} measured updates above it" if number > 1 else "the one measured update above it"

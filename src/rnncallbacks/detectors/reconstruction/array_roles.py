@@ -20,6 +20,10 @@ Part: TypeAlias = Literal["input", "recurrent", "bias", "second bias", "output",
 PARTS: tuple[Part, ...] = ("input", "recurrent", "bias", "second bias", "output", "output bias")
 
 
+MOST_STEPS = 4000
+"""Steps of the search for assignments of arrays to parts, at most: tens of milliseconds. Chosen by eye."""
+
+
 @attrs.frozen
 class ArrayBlock:
     """Some columns of a script's array, which hold one part of a network.
@@ -103,6 +107,7 @@ def array_roles(
     if any(array.ndim not in (1, 2) or not array.size for array in arrays.values()):
         return
     constant = {name for name, array in arrays.items() if (array == array.flat[0]).all()}
+    steps = iter(range(MOST_STEPS))
     seen: set[tuple[object, ...]] = set()
     for transposed in (False, True):
         shapes = {name: _shape(array, transposed) for name, array in arrays.items()}
@@ -113,7 +118,9 @@ def array_roles(
             others = {name: shape for name, shape in shapes.items() if name != output}
             for width in _input_widths(others, hidden, inputs):
                 for stacked_first in ("recurrent", "input"):
-                    for blocks in _assign(others, gates, hidden, width, rows, transposed, stacked_first, constant):
+                    for blocks in _assign(
+                        others, gates, hidden, width, rows, transposed, stacked_first, constant, steps
+                    ):
                         key = (hidden, width, tuple(sorted(blocks.items())))
                         if key not in seen:
                             seen.add(key)
@@ -149,6 +156,7 @@ def _assign(
     transposed: bool,
     stacked_first: str,
     constant: set[str],
+    steps: Iterator[int],
 ) -> Iterator[dict[Part, tuple[ArrayBlock, ...]]]:
     """Every assignment of the arrays to the parts other than the output weights."""
     left, right = (hidden, inputs) if stacked_first == "recurrent" else (inputs, hidden)
@@ -186,6 +194,8 @@ def _assign(
     def extend(
         place: int, chosen: dict[Part, tuple[ArrayBlock, ...]], units: dict[Part, int]
     ) -> Iterator[dict[Part, tuple[ArrayBlock, ...]]]:
+        if next(steps, None) is None:
+            return
         if place == len(names):
             whole = gates * hidden
             complete = units["input"] == units["recurrent"] == whole and units["bias"] in (0, whole)
