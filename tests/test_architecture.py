@@ -252,6 +252,19 @@ def no_module_is_too_long(source: Source) -> list[str]:
     return [f"{module}: {length} lines" for module, length in lengths.items() if length > longest.get(module, 330)]
 
 
+def detectors_have_one_verb(source: Source) -> list[str]:
+    """What others call for the result of a comparison is named check. Other names say when it is called: end_batch."""
+    return [
+        f"{module}: {node.name}"
+        for module, tree in source.modules.items()
+        if part(module) == "detectors"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.returns is not None
+        if "CheckResult" in ast.unparse(node.returns)
+        if node.name.split("_")[0] in ("look", "judge", "inspect", "examine")
+    ]
+
+
 def no_plugin_manager_is_global(source: Source) -> list[str]:
     managers = {"PluginManager"} | {
         node.name
@@ -362,6 +375,7 @@ BROKEN: dict[Callable[[Source], list[str]], list[dict[str, str]]] = {
     ],
     state_is_declared_in_one_way: [{"bases/guard": "import attrs\nx = attrs.field(default=0, init=False)"}],
     no_module_is_too_long: [{"core/batch": "x = 1\n" * 331}, {"core/run": "x = 1\n" * 441}],
+    detectors_have_one_verb: [{"detectors/stream": "class Stream:\n    def look(self) -> CheckResult: ..."}],
     no_plugin_manager_is_global: [
         {"core/run": "import pluggy\nmanager = pluggy.PluginManager('rnncallbacks')"},
         {"core/plugin_manager": "class Plugins: ...", "core/run": "class Run:\n    plugins = Plugins()"},
@@ -395,6 +409,7 @@ HARMLESS = {
     "class Plugins:\n    def __init__(self):\n        self.pm = pluggy.PluginManager('a')",
     "core/run": "from rnncallbacks.core.plugin_manager import Plugins\nclass BatchEvent: ...",
     "alarms/finding": "from rnncallbacks.alarms import alarm\nclass Finding: ...",
+    "detectors/stream": "class Stream:\n    def check(self) -> CheckResult: ...\n    def look(self) -> Batch: ...",
     "errors": "",
     "gradients": "from rnncallbacks.arrays import named_arrays",
     "plugins/__init__": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .schedules.warmup import Warmup",
