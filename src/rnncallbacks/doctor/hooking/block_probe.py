@@ -26,6 +26,8 @@ from rnncallbacks.doctor.sandbox import Sandbox
 from rnncallbacks.doctor.script_source import ScriptSource, read_script
 
 LOOK = "__doctor_look__"
+TICK = -1
+"""Stands for a place in a block where an iteration of the loop begins."""
 PASSES = 3
 """Passes of the block that are looked at. The second decides: in the first, arrays may not exist yet."""
 
@@ -38,7 +40,7 @@ class BlockRequest:
     arguments: tuple[str, ...]
     file: str
     block: int
-    statements: int
+    loop: int
     expressions: dict[str, str]
     folder: str
 
@@ -58,11 +60,15 @@ class BlockLook:
 
 @attrs.define
 class BlockLooks:
-    """What was seen: for each pass of the block a look at each place, what kind each value is, and the first names."""
+    """What was seen: for each pass of the block a look at each place, what kind each value is, and the first names.
+
+    ``begun`` has the number of passes before each iteration of the loop, if the block is a function.
+    """
 
     passes: list[dict[int, BlockLook]] = attrs.field(factory=list)
     kinds: dict[str, str] = attrs.field(factory=dict)
     known: tuple[str, ...] = ()
+    begun: list[int] = attrs.field(factory=list)
 
 
 class _Seen(BaseException):
@@ -111,6 +117,8 @@ def _with_looks(text: str, request: BlockRequest) -> types.CodeType:
             for place, statement in enumerate(node.body, 1):
                 body += [statement, _call_at(statement, place)]
             node.body = body
+        if isinstance(node, ast.For | ast.While) and node.lineno == request.loop != request.block:
+            node.body = [_call_at(node.body[0], TICK), *node.body]
     code: types.CodeType = compile(ast.fix_missing_locations(tree), request.file, "exec", dont_inherit=True)
     return code
 
@@ -147,6 +155,9 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 
 def _look(looks: BlockLooks, request: BlockRequest, place: int, frame: types.FrameType) -> None:
+    if place == TICK:
+        looks.begun.append(len(looks.passes))
+        return
     if place == 0:
         if len(looks.passes) == PASSES:
             raise _Seen

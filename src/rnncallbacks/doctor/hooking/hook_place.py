@@ -16,6 +16,7 @@ from pathlib import Path
 
 import attrs
 import cattrs
+import numpy as np
 
 from rnncallbacks.doctor.hooking.block_probe import PASSES, BlockLook, BlockLooks, BlockRequest
 from rnncallbacks.doctor.hooking.hooked_loop import HookedLoop, assigned_names, block_of, names_in
@@ -82,7 +83,7 @@ def find_hook_place(
             arguments=tuple(arguments),
             file=str(loop.source.path),
             block=block.lineno,
-            statements=len(block.body),
+            loop=loop.line,
             expressions=loop.expressions(),
             folder=str(scratch.new_place()),
         )
@@ -115,6 +116,10 @@ def _place(looks: BlockLooks, loop: HookedLoop, body: list[ast.stmt]) -> HookPla
     where = loop.source.location(body[0].lineno)
     if not seen:
         raise DataError(f"{where}: this block was not run, so the place of the hook is not known")
+    if loop.block is not None and max(np.diff([*looks.begun, len(looks.passes)]), default=0) > 1:
+        raise DataError(
+            f"{where}: this function is called several times in an iteration, so run.backward has no place in it"
+        )
     one = seen[1] if len(seen) > 1 else seen[0]
     places = sorted(one)
     labels = [label for label in loop.expressions() if label.startswith("gradient")]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from rnncallbacks.doctor.hooked_script import hooked_script
-from rnncallbacks.doctor.hooking.hooked_roles import loop_from_roles
+from rnncallbacks.doctor.hooking.hooked_roles import loops_from_roles
+from rnncallbacks.doctor.instrument import Site
+from rnncallbacks.doctor.roles.role_table import Roles
 from rnncallbacks.doctor.script_examination import ScriptFindings
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.errors import DataError, OptionError
@@ -27,7 +29,17 @@ def write_hooked(script: Path, arguments: list[str], findings: ScriptFindings, p
     file = Path(findings.loop.site.file)
     if path.exists() and path.samefile(file):
         raise OptionError(f"--write-hooked: {path} is the script itself", hint="give the path of another file")
-    text = hooked_script(loop_from_roles(read_script(file), findings.loop.site, findings.roles), script, arguments)
-    write_atomically(path, text)
+    write_atomically(path, _text(script, arguments, findings.loop.site, findings.roles))
     place = "" if file == script else f"; it takes the place of {file}"
     return f"with Run around its loop: {path}{place}"
+
+
+def _text(script: Path, arguments: list[str], site: Site, roles: Roles) -> str:
+    """The hooked script with the hooks at the first place that is one."""
+    failures = []
+    for loop in loops_from_roles(read_script(Path(site.file)), site, roles):
+        try:
+            return hooked_script(loop, script, arguments)
+        except DataError as error:
+            failures.append(error)
+    raise failures[0]

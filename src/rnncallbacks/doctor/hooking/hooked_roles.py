@@ -35,8 +35,8 @@ class _Known:
     expression: str
 
 
-def loop_from_roles(source: ScriptSource, site: Site, roles: Roles) -> HookedLoop:
-    """The loop for the writer of hooked scripts.
+def loops_from_roles(source: ScriptSource, site: Site, roles: Roles) -> Iterator[HookedLoop]:
+    """The loop for the writer of hooked scripts, for each block in which the gradients have names; the best first.
 
     Parameters
     ----------
@@ -63,6 +63,7 @@ def loop_from_roles(source: ScriptSource, site: Site, roles: Roles) -> HookedLoo
     blocks = dict.fromkeys(known.block for found in gradients.values() for known in found)
     # In the loop, unless the script changes gradients in place before they are known there.
     in_place = any(one.gradient is not None and one.gradient[0] == "raw" for one in judged)
+    found_any = False
     for block in blocks if in_place else sorted(blocks, key=lambda one: one != LOOP):
         there = {name: next((one for one in found if one.block == block), None) for name, found in gradients.items()}
         loss = names.loss(roles.loss, block)
@@ -80,7 +81,8 @@ def loop_from_roles(source: ScriptSource, site: Site, roles: Roles) -> HookedLoo
             for known in names.known(key)
             if known.block == loss.block
         }
-        return HookedLoop(
+        found_any = True
+        yield HookedLoop(
             source=source,
             line=site.line,
             parameters=parameters,
@@ -90,6 +92,8 @@ def loop_from_roles(source: ScriptSource, site: Site, roles: Roles) -> HookedLoo
             observed=observed,
             learning_rate=roles.learning_rate,
         )
+    if found_any:
+        return
     missing = next((name for name, found in gradients.items() if not found), "")
     what = f"the gradient of {missing}" if missing else "the loss, or a gradient,"
     raise DataError(
@@ -124,6 +128,7 @@ class _Names:
             if kind == "local":
                 yield _Known(function.lineno, name)
                 yield from self._handed_on(function, name)
+                yield from self._handed_in(function, name)
             elif (element := _returned(function, name)) is not None:
                 yield _Known(function.lineno, element)
             if kind == "return":
@@ -178,6 +183,28 @@ class _Names:
                 if name == text or name.startswith((f"{text}[", f"{text}.")):
                     place = f"return[{number}]" if isinstance(node.value, ast.Tuple) else "return"
                     yield from self._called(function, place + name.removeprefix(text))
+
+    def _handed_in(self, function: ast.FunctionDef, name: str, depth: int = 2) -> Iterator[_Known]:
+        """The callers' names for an argument of a function, and the loop's, if a caller returns it."""
+        head = re.match(r"\w+", name)
+        arguments = [one.arg for one in function.args.args]
+        if head is None or head[0] not in arguments or not depth:
+            return
+        place = arguments.index(head[0]) - (arguments[0] in ("self", "cls"))
+        for caller in [None, *self._functions.values()]:
+            body = self._loop.body if caller is None else caller.body
+            for call in own_statements(body):
+                if not isinstance(call, ast.Call) or _name_of(call.func) != function.name or caller is function:
+                    continue
+                named = [one.value for one in call.keywords if one.arg == head[0]]
+                given = named[0] if named else call.args[place] if place < len(call.args) else None
+                if not isinstance(given, ast.Name | ast.Attribute | ast.Subscript):
+                    continue
+                text = ast.unparse(given) + name[head.end() :]
+                yield _Known(LOOP if caller is None else caller.lineno, text)
+                if caller is not None:
+                    yield from self._handed_on(caller, text)
+                    yield from self._handed_in(caller, text, depth - 1)
 
     def loss(self, key: Key, block: int) -> _Known | None:
         """The loss where the gradients are known, or in the loop if it is known only there."""

@@ -77,7 +77,8 @@ class Redirections:
         if openers is not None and openers[".gz"]:  # its table of openers is made when it is first asked
             self._before.append((openers, "_file_openers", dict(openers._file_openers)))
             openers._file_openers[None] = io.open
-        for globber in (getattr(glob, name, None) for name in ("_StringGlobber", "_Globber")):
+        globbers: list[Any] = [getattr(glob, name, None) for name in ("_StringGlobber", "_Globber")]
+        for globber in globbers:
             if "scandir" in vars(globber or object):  # since Python 3.13, pathlib keeps the function there
                 self._before.append((globber, "scandir", vars(globber)["scandir"]))
                 globber.scandir = staticmethod(os.scandir)
