@@ -215,7 +215,8 @@ def _learning_rate(parameters: list[ParameterRole], records: list[IterationRecor
     for record in records:
         for one in parameters:
             gradient = None if one.gradient is None else record.get(one.gradient)
-            if gradient is None:
+            # Under one name, an iteration may have an array of another shape than the others.
+            if gradient is None or np.shape(gradient) != np.shape(record.start[one.key]):
                 continue
             change = (record.end[one.key] - record.start[one.key]).reshape(-1)
             along = one.sign * np.asarray(gradient).reshape(-1)

@@ -46,7 +46,9 @@ LOSS_CHOICE_THRESHOLDS = LossChoiceThresholds()
 
 
 def predicted_share(push: Push, number: Key, gradient: Any) -> float:
-    """Central difference over what the gradient predicts; NaN where the gradient predicts nothing."""
+    """Central difference over what the gradient predicts; NaN where the gradient predicts nothing or does not fit."""
+    if np.shape(gradient) != np.shape(push.step):
+        return float("nan")
     predicted = float(np.vdot(gradient, push.step))
     if predicted == 0.0:
         return float("nan")
