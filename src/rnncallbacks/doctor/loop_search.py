@@ -86,7 +86,11 @@ def likeliest_first(
     while left:
         best = max(left, key=lambda one: one.score)
         sufficient = thresholds.covered * len(best.keys)
-        chosen = next(one for one in left if one is best or len(one.keys & best.keys) >= sufficient > 0)
+        chosen = next(
+            one
+            for one in left
+            if one is best or (not one.site.generator and len(one.keys & best.keys) >= sufficient > 0)
+        )
         left.remove(chosen)
         ordered.append(chosen)
     return ordered

@@ -9,6 +9,7 @@ import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
 from rnncallbacks.doctor.roles.batch_data import find_batch_data
+from rnncallbacks.doctor.roles.frozen_siblings import constant_arrays, gradients_of_constants
 from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate, candidates_of
 from rnncallbacks.doctor.roles.interventions import (
@@ -61,6 +62,12 @@ def infer_roles(
         keepers = [push for push in keepers if is_named(push.key, given.params)]
     names = {push.key for push in keepers}
     sources = {push.key: candidates_of(push.key, names, known) for push in keepers if push.derivatives}
+    for push in push_arrays(constant_arrays(known), known[0], first, until, {}):
+        gradients = gradients_of_constants(push, known)
+        if gradients and (not given.params or is_named(push.key, given.params)):
+            pushes.append(push)
+            keepers.append(push)
+            sources[push.key] = gradients
     if given.grads:
         sources = {key: [one for one in found if is_named(one.key, given.grads)] for key, found in sources.items()}
     slopes = slopes_along_update([push.key for push in keepers], known[0], first)
@@ -68,8 +75,9 @@ def infer_roles(
     chosen = [one for one in ranked if is_named(one.key, [given.loss])] if given.loss else ranked
     loss, confidence = _choose(chosen, keepers, sources, sure=bool(given.loss))
     parameters, optimizer, carried = [], [], []
+    accepted = {push.key for push in keepers}
     for push in pushes:
-        if push in keepers and loss is not None and loss in push.derivatives:
+        if push.key in accepted and loss is not None and loss in push.derivatives:
             parameters.append(_parameter(push, sources.get(push.key, []), loss))
         elif push.key in keeping:
             optimizer.append(push.key)
@@ -79,6 +87,9 @@ def infer_roles(
             carried.append(push.key)
     if not parameters:
         return Roles(loss=None, loss_confidence="unsure", loss_candidates=tuple(ranked[:4]), exact=True)
+    found = [one for one in parameters if one.gradient is not None]
+    if not any(one.agrees for one in found) and (len(found) < 2 or len(found) < len(parameters)) and not given.loss:
+        confidence = "unsure"  # neither the loss nor the gradients vouch for each other
     rate, plain = _learning_rate(parameters, known)
     fixed = {one.key for one in parameters} | {one.gradient for one in parameters if one.gradient} | set(optimizer)
     data = find_batch_data(known, fixed, _width(parameters, known[0]))

@@ -86,7 +86,7 @@ def changing_arrays(records: list[IterationRecord]) -> list[Key]:
         if all(same_bits(record.start[key], record.end[key]) for record in records):
             continue
         names = tuple(record.start_identities[key] for record in records)
-        if names not in chosen or _length(key) < _length(chosen[names]):
+        if names not in chosen or expression_length(key) < expression_length(chosen[names]):
             chosen[names] = key
     return [key for key in chosen.values() if not _is_view(key, list(chosen.values()), records[0])]
 
@@ -110,7 +110,7 @@ def persists(key: Key, records: list[IterationRecord]) -> bool:
     )
 
 
-def _length(key: Key) -> tuple[int, int]:
+def expression_length(key: Key) -> tuple[int, int]:
     """Short expressions of the outermost scope first."""
     return key[2].count(".") + key[2].count("["), len(key[2])
 
