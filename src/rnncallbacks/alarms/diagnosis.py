@@ -278,8 +278,7 @@ class Diagnosis:
         """Set for each alarm the cause that explains it, and make no cause less severe than its consequences."""
         by_code = {alarm.code: alarm for alarm in sorted(self.alarms, key=lambda one: _RANK.get(one.code, len(_RANK)))}
         explained = {
-            code: next((cause for cause in by_code if cause in CATALOGUE and code in CATALOGUE[cause].explains), None)
-            for code in by_code
+            code: next((cause for cause in by_code if _explains(cause, alarm)), None) for code, alarm in by_code.items()
         }
         for place, alarm in enumerate(self.alarms):
             root = explained[alarm.code]
@@ -289,6 +288,15 @@ class Diagnosis:
         for place, alarm in enumerate(self.alarms):
             most_severe = max((alarm, *self.consequences(alarm)), key=_severity_rank)
             self.alarms[place] = attrs.evolve(alarm, severity=most_severe.severity)
+
+
+def _explains(cause: str, alarm: Alarm) -> bool:
+    """Whether the catalogue lists the alarm's code among the consequences of a cause.
+
+    A learning rate explains nothing that was seen before the first update.
+    """
+    by_updates = cause == "RNN501" and alarm.step <= 1 and alarm.severity != "info"
+    return cause in CATALOGUE and alarm.code in CATALOGUE[cause].explains and not by_updates
 
 
 def _severity_rank(alarm: Alarm) -> int:

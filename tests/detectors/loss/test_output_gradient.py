@@ -72,7 +72,7 @@ def test_a_second_softmax_divides_the_gradient_by_the_number_of_classes():
 
 
 @pytest.mark.parametrize(("real", "loss"), [(False, nll), (True, squares)])
-@pytest.mark.parametrize(("count", "name"), [(T * B, "the positions of the batch"), (T, "the number of time steps")])
+@pytest.mark.parametrize(("count", "name"), [(T * B, "the number of positions"), (T, "the number of time steps")])
 def test_a_mean_that_is_divided_twice(real, loss, count, name):
     finding = play(loss, 1 / count, real=real)[1].finding
     assert (finding.code, finding.evidence["factor"]) == ("RNN301", count)

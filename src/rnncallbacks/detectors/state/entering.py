@@ -37,7 +37,7 @@ class StateLeakThresholds:
     """Batches of a later epoch that carry the state, and most of whose sequences follow others than in the first."""
 
     moved_share: float = 0.5
-    """Share of the sequences of these batches, above which they are unrelated: 0.96 to 1 was measured where batches are
+    """Share of the sequences of these batches, above which they are unrelated: 1 was measured where batches are
     shuffled, and 0 in streams."""
 
     quiet_batches: int = 10

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from rnncallbacks.arrays import named_arrays
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN
 from rnncallbacks.detectors.state.entering import StateLeakDetector
+from rnncallbacks.detectors.state.input_scale import check_input_scale
 from rnncallbacks.detectors.state.inspected_batches import PhaseHistory
 from rnncallbacks.detectors.state.observed_state import first_array
 from rnncallbacks.detectors.state.predecessors import Predecessors
@@ -49,7 +51,8 @@ class HiddenStateGuard(Guard):
     - RNN203: zeros enter every training batch although all rows continue the row before, which chance cannot explain.
       An info if ``starts`` says that all rows begin new sequences.
     - RNN407: half of the tanh units or more have an absolute value above 0.99, from the first batch on. An info if they
-      saturated during training, or if the loss is well below that of a uniform prediction.
+      saturated during training, or if the loss is well below that of a uniform prediction. Also inputs that are so
+      large that the initial input weights saturate the units.
 
     The state is the one given to ``run.observe(entering_state=..., hidden_states=...)``, else the one returned by
     ``run.hidden``.
@@ -90,6 +93,8 @@ class HiddenStateGuard(Guard):
         phase = self._phases.get(batch.phase)
         if phase is None or not phase.inspected:
             return
+        if batch.phase == TRAIN and run.step <= 1:
+            self.conclude(run, check_input_scale(batch, named_arrays(run.params)))
         # A validation within this batch may overwrite the arrays of its states later.
         phase.observe(batch)
         self.conclude(run, self._saturation.check(batch, phase.vocab_size))

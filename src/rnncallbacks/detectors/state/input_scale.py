@@ -1,0 +1,88 @@
+"""RNN407, real inputs that are so large that they saturate the units, whatever the states were."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.arrays import Array
+from rnncallbacks.detectors.loss.layer_shapes import GATES, hidden_sizes, vector_lengths
+from rnncallbacks.detectors.sequences import sequences_of
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+
+
+@attrs.frozen(kw_only=True)
+class InputScaleThresholds:
+    """When inputs are too large: both the inputs themselves, and what the initial weights make of them."""
+
+    large_inputs: float = 10.0
+    """Smallest root mean square of the inputs. Standardized ones have 1. Chosen by eye."""
+
+    large_preactivation: float = 20.0
+    """Smallest root mean square of the inputs' part of a unit's argument: tanh is within 0.01 of 1 from 2.7 on. Healthy
+    scripts have at most 2, and those with inputs two hundred times too large 80 and more. Chosen between them."""
+
+
+INPUT_SCALE = InputScaleThresholds()
+
+
+def check_input_scale(batch: Batch, params: Mapping[str, Array]) -> CheckResult:
+    """Judge the first training batch: the scale of real inputs, times that of the input weights.
+
+    Example
+    -------
+    >>> from rnncallbacks.core.batch import Batch
+    >>> inputs = 140 * np.random.default_rng(0).normal(size=(9, 4, 1))
+    >>> params = {"u": np.full((16, 1), 0.7), "w": np.eye(16), "v": np.full((1, 16), 0.1)}
+    >>> finding = check_input_scale(Batch((inputs, inputs), "train", 1, batch_size=4), params).finding
+    >>> finding.message.partition(":")[0]
+    'the inputs are too large for the units'
+    """
+    inputs = sequences_of(batch).inputs
+    if inputs is None or inputs.dtype.kind != "f" or not inputs.size:
+        return CheckResult()
+    with np.errstate(all="ignore"):
+        size = float(np.sqrt(np.mean(np.square(inputs, dtype=np.float64))))
+        deviation = float(np.std(inputs, dtype=np.float64))
+    weights = max(_input_weights(params, set(inputs.shape)), default=0.0)
+    preactivation = size * weights
+    if not math.isfinite(size) or size < INPUT_SCALE.large_inputs or preactivation < INPUT_SCALE.large_preactivation:
+        return CheckResult()
+    divisor = deviation or size
+    return CheckResult(
+        finding=Finding(
+            "RNN407",
+            f"the inputs are too large for the units: their root mean square is {size:.4g}, and the initial input "
+            f"weights make {preactivation:.3g} of it, about 1 expected; tanh is saturated from 2.7 on",
+            {"input_rms": size, "input_deviation": deviation, "preactivation_rms": preactivation},
+            "warning",
+            cause="inputs too large: units saturate",
+            remedy=f"scale the inputs: subtract their mean, and divide them by their standard deviation, {divisor:.4g}",
+        )
+    )
+
+
+def _input_weights(params: Mapping[str, Array], lengths: set[int]) -> Iterator[float]:
+    """For each matrix that may be the input weights, the root mean square of a unit's sum over inputs of size 1.
+
+    Arrays of one value, as biases are, are left out. With a single feature, output weights cannot be told apart.
+    """
+    vectors = vector_lengths(params)
+    for array in params.values():
+        if array.ndim != 2 or (array == array.flat[0]).all():
+            continue
+        for axis in (0, 1):
+            inputs, gates = array.shape[axis], array.shape[1 - axis]
+            units = {gates // k for k in (1, 2, *GATES) if gates % k == 0} & (hidden_sizes(params).units | vectors)
+            for hidden in units:
+                for features in {inputs, inputs - hidden} & lengths:
+                    matrix = np.moveaxis(array, axis, 0)
+                    blocks = [matrix[:features], matrix[-features:]]
+                    yield min(math.sqrt(features * float(np.mean(np.square(block)))) for block in blocks)
