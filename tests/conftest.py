@@ -4,7 +4,6 @@ import gc
 import importlib
 import json
 import os
-import pty
 import select
 import subprocess
 import sys
@@ -94,7 +93,8 @@ def run_python(fork_server: ForkServer) -> Callable[..., subprocess.CompletedPro
 
 @pytest.fixture
 def run_python_on_a_terminal(fork_server: ForkServer) -> Callable[..., str]:
-    """What code writes to a pseudo-terminal of so many columns, with its escape sequences."""
+    """What code writes to a pseudo-terminal of this width, with its escape sequences."""
+    import pty  # which not every system has
 
     def run(code: str, *arguments: str, columns: int, **variables: str) -> str:
         leader, follower = pty.openpty()
