@@ -16,6 +16,8 @@ NAMED = {
     "in_a_function": SCRIPTS / "willow.py",
     "the_loss_in_the_loop": SCRIPTS / "selftaught.py",
     "as_the_value_of_a_call": SCRIPTS / "parityfit.py",
+    "in_a_function_that_is_called_twice": SCRIPTS / "turnaround.py",
+    "in_a_function_within_a_function": SCRIPTS / "thermostat.py",
     "in_a_function_that_each_step_calls_and_in_the_loop": SCRIPTS / "cellsteps.py",
 }
 

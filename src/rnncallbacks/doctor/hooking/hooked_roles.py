@@ -13,6 +13,7 @@ from rnncallbacks.doctor.hooking.hooked_loop import (
     Function,
     HookedLoop,
     HookedParameter,
+    assigned_names,
     loop_at,
     names_in,
     own_statements,
@@ -29,10 +30,14 @@ LOOP = 0
 
 @attrs.frozen
 class _Known:
-    """An expression, and the block in whose body it is valid: the line of a function, or ``LOOP``."""
+    """An expression, and the block in whose body it is valid: the line of a function, or ``LOOP``.
+
+    It is exact if it was seen to be the value, and not concluded from calls and return statements.
+    """
 
     block: int
     expression: str
+    exact: bool = True
 
 
 def loops_from_roles(source: ScriptSource, site: Site, roles: Roles) -> Iterator[HookedLoop]:
@@ -65,7 +70,10 @@ def loops_from_roles(source: ScriptSource, site: Site, roles: Roles) -> Iterator
     in_place = any(one.gradient is not None and one.gradient[0] == "raw" for one in judged)
     found_any = False
     for block in blocks if in_place else sorted(blocks, key=lambda one: one != LOOP):
-        there = {name: next((one for one in found if one.block == block), None) for name, found in gradients.items()}
+        there = {
+            name: min((one for one in found if one.block == block), key=lambda one: not one.exact, default=None)
+            for name, found in gradients.items()
+        }
         loss = names.loss(roles.loss, block)
         if loss is None or any(one is None for one in there.values()):
             continue
@@ -127,8 +135,13 @@ class _Names:
         elif (function := self._functions.get(scope)) is not None:
             if kind == "local":
                 yield _Known(function.lineno, name)
-                yield from self._handed_on(function, name)
-                yield from self._handed_in(function, name)
+                concluded = [*self._handed_on(function, name), *self._handed_in(function, name)]
+                outer = self._functions.get(scope.rpartition(".")[0])
+                head = re.match(r"\w+", name)
+                own = {one.arg for one in function.args.args} | assigned_names(function.body)
+                if outer is not None and head is not None and head[0] not in own:  # a name of the function around it
+                    concluded += [_Known(outer.lineno, name), *self._handed_on(outer, name)]
+                yield from (attrs.evolve(one, exact=False) for one in concluded)
             elif (element := _returned(function, name)) is not None:
                 yield _Known(function.lineno, element)
             if kind == "return":
@@ -160,17 +173,15 @@ class _Names:
 
     def _called(self, function: ast.FunctionDef, name: str) -> Iterator[_Known]:
         """The loop's names for what a function returns: the target of the assignment, or the call itself."""
-        for node in own_statements(self._loop.body):
-            call = node.value if isinstance(node, ast.Assign) else node
-            if not isinstance(call, ast.Call) or _name_of(call.func) != function.name:
-                continue
-            if isinstance(node, ast.Assign):
-                if (target := _part(node.targets[0], name)) is not None:
-                    yield _Known(LOOP, target)
-                return
-            if not any(isinstance(one, ast.Assign) and one.value is call for one in own_statements(self._loop.body)):
-                yield _Known(LOOP, name.replace("return", ast.unparse(call), 1))
-                return
+        nodes = list(own_statements(self._loop.body))
+        calls = [node for node in nodes if isinstance(node, ast.Call) and _name_of(node.func) == function.name]
+        if len(calls) != 1:  # which of them is meant?
+            return
+        assigned = [node for node in nodes if isinstance(node, ast.Assign) and node.value is calls[0]]
+        if not assigned:
+            yield _Known(LOOP, name.replace("return", ast.unparse(calls[0]), 1))
+        elif (target := _part(assigned[0].targets[0], name)) is not None:
+            yield _Known(LOOP, target)
 
     def _handed_on(self, function: ast.FunctionDef, name: str) -> Iterator[_Known]:
         """The loop's names for a local value that a function returns."""
