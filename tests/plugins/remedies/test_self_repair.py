@@ -266,6 +266,13 @@ def test_gradients_that_pile_up_are_those_of_the_batch_again(copies, first):
     assert used == [1.0, 3.0, 0.0, 4.0, 5.0, 6.0, 7.0]
 
 
+def test_gradients_that_still_look_piled_up_lower_no_rate():
+    run = train([Raises("RNN406", [3, 8, 12], after=False), SelfRepair()], [1.0] * 20)
+    assert [repair.step for repair in run.diagnosis.repairs] == [3]
+    assert run.scales == {}
+    assert run.stop_reason is None
+
+
 # --- bounds ------------------------------------------------------------------------------------------------------
 
 

@@ -51,7 +51,7 @@ class SelfRepair:
     - RNN401, gradients explode: restores healthy parameters, and clips gradients by their global norm. The same for the
       first RNN501, if a gradient exploded, no plugin clips, and updates are proportional to the gradient.
     - RNN403, a non-finite value: skips the batch, if the parameters are finite and the loss is not above the first one.
-    - RNN501, RNN602, other cases of RNN403, and any of the above if it returns: restores the parameters and the
+    - RNN501, RNN602, other cases of RNN403, and RNN201 and RNN401 if they return: restores the parameters and the
       ``optimizer_state`` of the last healthy snapshot, and lowers the learning rate by a scale of its own.
 
     A repaired alarm does not end the run, whatever its action. Alarms of severity "info" are left alone, and so are all
@@ -177,10 +177,8 @@ class SelfRepair:
         return self._count(run, "the hidden state is now reset before each batch")
 
     def _remove_earlier_gradients(self, run: Run, alarm: Alarm) -> str:
-        if self._removes_earlier_gradients:
-            return self._restore_and_lower_rate(run, alarm)
-        if run.batch is None:
-            return ""
+        if self._removes_earlier_gradients or run.batch is None:
+            return ""  # a lower rate does not take them out, and what remains in the gradients may be right
         self._removes_earlier_gradients = True
         if self._gradients is not None:  # otherwise on_backward is about to keep them
             self._earlier_gradients.keep(self._gradients)
