@@ -213,3 +213,13 @@ def test_a_notebook(fail, tmp_path):
 def test_objects_that_fail_when_they_are_looked_at(fail):
     advice = fail("class Odd:\n    @property\n    def __dict__(self):\n        1 / 0\nodd = Odd()\nx = [1][odd.x / 2]")
     assert advice.error.startswith("AttributeError")
+
+
+def test_the_doctor_says_that_arguments_are_missing(tmp_path, monkeypatch, run_python):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").write_text(
+        "import argparse\np = argparse.ArgumentParser()\np.add_argument('data')\np.parse_args()\nfor i in range(3):\n    x = i\n"
+    )
+    done = run_python("from rnncallbacks.cli import main; main()", "doctor", "script.py")
+    assert done.returncode == 2
+    assert "the script did not accept its arguments" in done.stdout

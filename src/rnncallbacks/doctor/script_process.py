@@ -123,7 +123,9 @@ def _run(
     except (SearchEnded, WatchEnded):
         return None
     except SystemExit as leaving:
-        return CrashAdvice(leaving.code) if isinstance(leaving.code, str) else None
+        if isinstance(leaving.code, str):
+            return CrashAdvice(leaving.code)
+        return advice_on(leaving, source) if leaving.code else None
     except BaseException as error:
         return advice_on(error, source)
     finally:
