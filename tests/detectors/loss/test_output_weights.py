@@ -15,3 +15,11 @@ def test_the_size_of_output_weights():
 
 def test_without_an_output_layer_it_is_zero():
     assert output_weight_scale({"bias": np.ones(30), "Whh": np.ones((8, 8))}, 30) == 0.0
+
+
+def test_one_output_has_the_shortest_column_that_is_no_bias():
+    lstm = {"w": np.ones((64, 17)), "b": np.r_[np.zeros(32), np.ones(32)][:, None], "v": np.linspace(-1, 1, 16)[None]}
+    expected = np.linalg.norm(lstm["v"])
+    assert output_weight_scale(lstm, 1) == pytest.approx(expected)
+    assert output_weight_scale({**lstm, "c": np.zeros((1, 1)), "h": np.zeros((16, 1))}, 1) == pytest.approx(expected)
+    assert output_weight_scale({"b": np.zeros((16, 1))}, 1) == 0.0

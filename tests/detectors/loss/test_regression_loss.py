@@ -51,3 +51,13 @@ def test_a_loss_that_is_no_error_of_the_targets_cannot_be_told():
     found = check_regression_loss(0.5, targets, counts=COUNTS, at_zero=0.317)
     assert set(found.cannot_tell) == {"RNN301", "RNN302"}
     assert not check_regression_loss(0.5, np.zeros((3, 4, 1)), counts=COUNTS).checked
+
+
+@pytest.mark.parametrize(
+    ("ratio", "weight_scale", "code"), [(10.5, 1.0, "RNN301"), (10.5, 0.0, None), (6.5, 1.0, None)]
+)
+def test_a_first_loss_near_a_count_is_a_sum_if_the_output_weights_are_small(ratio, weight_scale, code):
+    targets = np.random.default_rng(0).normal(size=(15, 16, 1))
+    loss = ratio * float(np.mean(targets**2))
+    found = check_regression_loss(loss, targets, counts={"the number of time steps": 15.0}, weight_scale=weight_scale)
+    assert (found.finding and found.finding.code) == code

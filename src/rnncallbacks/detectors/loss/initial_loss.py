@@ -132,6 +132,8 @@ class InitialLossDetector:
         targets = sequences_of(batch).targets
         assert targets is not None
         outputs = targets.shape[-1] if targets.ndim > 2 else 1
+        if outputs not in {array.size for array in params.values()} and targets.ndim > 2 and 1 in targets.shape:
+            outputs = 1  # the last axis is the batch's
         try:
             at_zero = evaluate_loss_at_zero(batch, loss, params)
         except ClosureError:

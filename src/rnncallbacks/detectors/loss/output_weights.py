@@ -28,6 +28,8 @@ def output_weight_scale(
     >>> output_weight_scale({"head": np.full((36, 64), 0.5)}, classes=36)
     4.0
     """
+    if classes == 1:
+        return _scale_of_one_output(params)
     units = hidden_sizes(params).units
     scales: dict[str, float] = {}
     by_gradient: set[str] = set()
@@ -43,6 +45,17 @@ def output_weight_scale(
     of_hidden = {name for name in scales if units & set(params[name].shape)}
     candidates = by_gradient or of_hidden or scales.keys()
     return min((scales[name] for name in candidates), default=0.0)
+
+
+def _scale_of_one_output(params: Mapping[str, Array]) -> float:
+    """The largest scale of the shortest columns and rows: output weights are as long as the state, not as its gates.
+
+    Those of one value are left out, as biases. 0 if there is none.
+    """
+    columns = [array for array in params.values() if array.ndim == 2 and min(array.shape) == 1 < array.size]
+    columns = [array for array in columns if array.std() > 0.0]
+    shortest = min((array.size for array in columns), default=0)
+    return max((float(np.linalg.norm(array)) for array in columns if array.size == shortest), default=0.0)
 
 
 def excess_of_weights(weight_scale: float, uniform_loss: float) -> float:

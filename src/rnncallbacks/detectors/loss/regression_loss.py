@@ -26,6 +26,13 @@ class RegressionLossThresholds:
     largest_mean_ratio: float = 7.0
     """Largest first loss of a healthy network in units of the mean squared target; measured."""
 
+    smallest_summed_ratio: float = 8.0
+    """Smallest first loss, in the same unit, of a sum that is near one of the counts, if the output weights are seen to
+    be small: 9.8 was measured."""
+
+    summed_factor: float = 1.6
+    """Largest ratio of such a loss to the count, and of the count to it: healthy first losses are 0.79 to 1.5."""
+
     smallest_faulty_ratio: float = 12.0
     """Smallest first loss, in the same unit, of sums and of networks with bad scales; measured."""
 
@@ -107,17 +114,20 @@ def _by_height(
         return CheckResult(
             checked=height, cannot_tell=unknown if closure else {}, not_checked={} if closure else unknown
         )
+    near = {name: abs(math.log(ratio / count)) for name, count in counts.items()}
+    name = min(near, key=near.__getitem__, default="")
+    arithmetic = f"the first loss is {loss:.4g} = {ratio:.3g} x mean(y^2)"
+    summed = name and near[name] <= math.log(THRESHOLDS.summed_factor) and 0.0 < weight_scale <= LARGE_WEIGHTS
+    if summed and ratio >= THRESHOLDS.smallest_summed_ratio:
+        return CheckResult(finding=_summed(counts[name], name, arithmetic, loss))
     if ratio < THRESHOLDS.smallest_faulty_ratio:
         why = f"{height['RNN303']}, and healthy networks reach {THRESHOLDS.largest_mean_ratio:g}"
         return CheckResult(cannot_tell=dict.fromkeys(("RNN301", "RNN302", "RNN303"), why))
     if not weight_scale:
         why = f"{height['RNN303']}, and no parameters show whether the output weights or a sum cause it"
         return CheckResult(cannot_tell=dict.fromkeys(("RNN301", "RNN302", "RNN303"), why))
-    near = {name: abs(math.log(ratio / count)) for name, count in counts.items()}
-    name = min(near, key=near.__getitem__, default="")
     if weight_scale > LARGE_WEIGHTS or not name or near[name] > math.log(THRESHOLDS.largest_mean_ratio):
         return CheckResult(finding=_large_outputs(loss, square, weight_scale))
-    arithmetic = f"the first loss is {loss:.4g} = {ratio:.3g} x mean(y^2)"
     return CheckResult(finding=_summed(counts[name], name, arithmetic, loss))
 
 
