@@ -70,7 +70,7 @@ def test_each_loss_is_told_from_the_others(loss, found, closure):
     if found is None:
         assert run.alarms == []
         assert {"RNN301", "RNN303"} | ({"RNN302"} if closure else set()) <= set(run.diagnosis.passed)
-        assert closure or "second softmax" in run.diagnosis.undecided["RNN302"]
+        assert closure or "second softmax" in run.diagnosis.cannot_tell["RNN302"]
         return
     (alarm,) = run.alarms
     assert alarm.code == found[0]
