@@ -218,7 +218,8 @@ def test_objects_that_fail_when_they_are_looked_at(fail):
 def test_the_doctor_says_that_arguments_are_missing(tmp_path, monkeypatch, run_python):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.py").write_text(
-        "import argparse\np = argparse.ArgumentParser()\np.add_argument('data')\np.parse_args()\nfor i in range(3):\n    x = i\n"
+        "import argparse\np = argparse.ArgumentParser()\np.add_argument('data')\np.parse_args()\n"
+        "for i in range(3):\n    x = i\n"
     )
     done = run_python("from rnncallbacks.cli import main; main()", "doctor", "script.py")
     assert done.returncode == 2
