@@ -369,7 +369,7 @@ class DoctorReport:
         return PAGE.read_text(encoding="utf-8").format(
             command=command,
             goals=report.goals(),
-            tune_goals=tune.goals(),
+            tune_goals=tune.goals() if tune.all else "Not measured this time.",
             by_code=report.by_code(),
             by_role=report.by_role(),
             scripts=self.scripts(),

@@ -174,3 +174,9 @@ class TestSlice:
         assert one.named_first is bool(fault)
         assert one.changed_files == ()
         assert one.left_behind == 0
+
+    def test_the_line_that_numpy_refuses_is_in_the_document(self):
+        script = SCRIPTS["oldnumpy"]
+        one = DoctorMeasurement.of(script, None, measure(script, None))
+        assert one.document["crash"]["mend"]
+        assert one.crash_named

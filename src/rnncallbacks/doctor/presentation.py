@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles, key_text
 from rnncallbacks.doctor.script_examination import ScriptFindings
@@ -120,6 +122,7 @@ def findings_document(findings: ScriptFindings) -> dict[str, Any]:
         "batches": findings.batches,
         "stopped_by": findings.stopped_by,
         "seconds": round(findings.seconds, 3),
+        "crash": None if findings.error is None else attrs.asdict(findings.error),
         "written": findings.written,
         "refused": findings.refused,
         "scratch": None if findings.scratch is None else str(findings.scratch),
