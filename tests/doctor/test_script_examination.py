@@ -57,12 +57,16 @@ def test_a_class_that_fits():
 def test_the_founding_script_is_told_what_the_wrapped_one_is_told():
     findings = examine(ROOT / "examples" / "broken_loop.py")
     assert findings.roles.learning_rate == pytest.approx(0.5)
+    assert findings.roles.loss_confidence == "certain"
     assert {"RNN301", "RNN201"} <= set(codes(findings))
+    assert findings.report[2] == "train_losses"
 
 
 def test_a_wrong_gradient_is_found(tmp_path):
     script = patched(tmp_path, "flat_characters.py", "(1 - hs[t] * hs[t]) * dh", "(1 - hs[t]) * dh")
     findings = examine(script)
+    sources = [one.source for one in findings.lines["RNN404"]]
+    assert "dhraw = (1 - hs[t]) * dh" in sources
     assert codes(findings)[:1] == ["RNN404"], (findings.batches, findings.stopped_by, str(findings.diagnosis))
 
 

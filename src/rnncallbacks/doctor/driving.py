@@ -16,6 +16,7 @@ from rnncallbacks.core.run import Run
 from rnncallbacks.core.script_function import PureFunction
 from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of, same_bits
+from rnncallbacks.doctor.roles.epoch_report import EpochReport
 from rnncallbacks.doctor.roles.role_table import Confidence, ParameterRole, Roles
 from rnncallbacks.doctor.value_walk import Key, Steps
 from rnncallbacks.doctor.watch_messages import Question
@@ -36,6 +37,8 @@ class RecordedBatches:
         What is to be said of the script's error, if it has ended with one.
     seen:
         How many iterations were yielded.
+    report:
+        The list to which the script adds the epoch's loss, once it is found.
     """
 
     script: WatchedScript
@@ -46,6 +49,7 @@ class RecordedBatches:
     over: str = ""
     error: CrashAdvice | None = None
     seen: int = 0
+    report: Key | None = None
 
     def next(self) -> tuple[IterationRecord, FrozenIteration | None] | None:
         """The next iteration; None at the end."""
@@ -129,12 +133,20 @@ def drive(run: Run, batches: RecordedBatches) -> None:
     judged = roles.with_gradient
     keys = {one.name: one.key for one in judged}
     first = batches.next()
+    report = EpochReport()
     with run:
         for _ in run.epochs(None):
             assert first is not None
+            losses = []
             for record, frozen in run.batches(batches.activation(first)):
                 _give(run, record, frozen, roles, judged, shadows, keys)
+                losses.append(record.get(roles.loss))
             first = batches.next()
+            if first is not None:
+                reported = report.read(np.array(losses, dtype=float).reshape(len(losses), -1)[:, 0].tolist(), first[0])
+                batches.report = report.key
+                if reported is not None:
+                    run.log(train_loss=reported)
             if first is None:
                 run.stop(f"doctor: {batches.over}")
 

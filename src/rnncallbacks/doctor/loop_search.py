@@ -221,7 +221,8 @@ class LoopSearch:
             return
         names = tuple(key[2] for key in objects.values())
         self.candidates[loop] = candidate = LoopCandidate(self._sites[loop], len(objects), names, frozenset(little))
-        if candidate.score < self._thresholds.sure_arrays:
+        # A loop that feeds another one by yielding comes first, and the other one is the training loop.
+        if candidate.score < self._thresholds.sure_arrays or candidate.site.generator:
             return
         calm = {identities.get(key) for key in little if changes.common[key] <= self._thresholds.calm_change}
         if len(calm) >= self._thresholds.sure_arrays or len(self._active) == 1:

@@ -96,6 +96,7 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
         rows.append(("optimizer", _listed([key_text(key) for key in roles.optimizer_state])))
     states = [*roles.carried, *([roles.hidden] if roles.hidden else [])]
     rows.append(("state", _listed([key_text(key) for key in states]) if states else "none found"))
+    rows.append(("epoch loss", "none found" if findings.report is None else key_text(findings.report)))
     if not roles.exact:
         rows.append(("replay", "none: no closure, and roles by names and by what changes along what"))
     data = [key_text(key) if key else "not found" for key in (roles.inputs, roles.targets)]
@@ -119,6 +120,7 @@ def findings_document(findings: ScriptFindings) -> dict[str, Any]:
     return {
         "loop": None if loop is None else {"file": loop.site.file, "line": loop.site.line, "source": loop.site.source},
         "roles": None if roles is None else roles_document(roles),
+        "epoch_loss": None if findings.report is None else key_text(findings.report),
         "batches": findings.batches,
         "stopped_by": findings.stopped_by,
         "seconds": round(findings.seconds, 3),

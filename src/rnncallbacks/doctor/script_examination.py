@@ -23,6 +23,7 @@ from rnncallbacks.doctor.sandbox import ScratchFolder
 from rnncallbacks.doctor.script_process import Assignment
 from rnncallbacks.doctor.source_lines import AssigningStatements, SourceLine
 from rnncallbacks.doctor.suspicion import Suspicion
+from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.doctor.watched_script import (
     ScriptOverError,
     ScriptTimeoutError,
@@ -91,6 +92,8 @@ class ScriptFindings:
         Time that the examination took.
     error:
         What is to be said of the error with which the script ended; None if it had none.
+    report:
+        The list to which the script adds the epoch's loss; None if none was found.
     lines:
         The lines to look at, by code.
     written, refused:
@@ -110,6 +113,7 @@ class ScriptFindings:
     stopped_by: str = ""
     seconds: float = 0.0
     error: CrashAdvice | None = None
+    report: Key | None = None
     lines: dict[str, list[SourceLine]] = attrs.field(factory=dict)
     written: list[str] = attrs.field(factory=list)
     refused: list[str] = attrs.field(factory=list)
@@ -219,5 +223,7 @@ def _watch(
             findings.interrupted = True
         limit_severity(run.diagnosis, roles.loss_confidence)
         findings.batches, findings.stopped_by, findings.error = batches.seen, batches.over, batches.error
+        findings.report = batches.report
+        suspicion.report = batches.report
         findings.lines = {alarm.code: suspicion.lines(alarm) for alarm in run.diagnosis.causes}
         return True

@@ -66,6 +66,10 @@ class AssigningStatements:
                 continue
             self.all += _statements(tree, file, text.splitlines(), ())
 
+    def adding_to(self, expression: str) -> list[AssigningStatement]:
+        """The statements that append to a list."""
+        return [one for one in self.all if f"{expression}.append" in one.targets]
+
     def of(self, expression: str, scope: str | None = None) -> list[AssigningStatement]:
         """The statements that assign an expression such as ``dW`` or ``grads['W']``, in a function or anywhere.
 
@@ -120,6 +124,8 @@ def _parts(node: ast.AST) -> tuple[list[ast.expr], ast.expr | None]:
         return [node.target], node.iter
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         out = [keyword.value for keyword in node.value.keywords if keyword.arg == "out"]
+        if isinstance(node.value.func, ast.Attribute) and node.value.func.attr == "append":
+            return [node.value.func], node.value
         return out, node.value if out else None
     return [], None
 

@@ -16,6 +16,7 @@ GRADIENT_CODES = frozenset({"RNN401", "RNN402", "RNN404", "RNN405", "RNN406"})
 UPDATE_CODES = frozenset({"RNN501", "RNN502", "RNN503", "RNN601", "RNN602", "RNN605"})
 LOSS_CODES = frozenset({"RNN301", "RNN302"})
 STATE_CODES = frozenset({"RNN201", "RNN202", "RNN203", "RNN407"})
+REPORT_CODES = frozenset({"RNN101", "RNN102"})
 DATA_CODES = frozenset({"RNN603"})
 MOST_LINES = 4
 """Lines that are shown for one alarm. Chosen by eye."""
@@ -41,6 +42,7 @@ class Suspicion:
         self._roles = roles
         self._record = record
         self._loop = loop
+        self.report: Key | None = None
 
     def lines(self, alarm: Alarm) -> list[SourceLine]:
         """The lines to look at for an alarm, the likeliest first; empty if nothing is known."""
@@ -52,6 +54,8 @@ class Suspicion:
             found = self._of_keys([self._roles.loss], "assigns the loss")
         elif alarm.code in STATE_CODES:
             found = self._of_keys([*self._roles.carried, self._roles.hidden], "assigns the state")
+        elif alarm.code in REPORT_CODES and self.report is not None:
+            found = [one.shown("adds to the report") for one in self._statements.adding_to(self.report[2])]
         elif alarm.code in DATA_CODES:
             found = self._of_keys([self._roles.targets, self._roles.inputs], "assigns the data")
         else:

@@ -73,6 +73,7 @@ class LoopWatch:
         self._answer_on: Connection | None = None
         self._frame: FrameType | None = None
         self._activation = 0
+        self._recorded_activation = 0
         self._record: IterationRecord | None = None
         self._begun = 0.0
         self._count = 0
@@ -174,7 +175,11 @@ class LoopWatch:
         self._accumulating.clear()
         self._kept.clear()
         self._begun = time.perf_counter()
+        wanted = self._wanted
+        if self._activation != self._recorded_activation:
+            self._wanted, self._recorded_activation = None, self._activation  # what was reported of the epoch before
         self._look(frame, record.start, record.start_identities, keep=True)
+        self._wanted = wanted
         self._begun = time.perf_counter()
         if command.channel is not None:
             self._freeze(self._channels[command.channel])

@@ -27,6 +27,8 @@ from rnncallbacks.doctor.value_walk import Key, Steps
 from rnncallbacks.doctor.watched_script import FrozenIteration
 
 RATE_NAMES = re.compile(r"(^|[._\['\"])(lr|learning_?rate|alpha|eta|step_?size)\b", re.IGNORECASE)
+FEWEST_GRADIENTS = 3
+"""Gradients that must be known if none of them agrees with the loss, for either to be accused. Chosen by eye."""
 LOWEST_SCORE = 2.5
 """Score of a loss below which no number is taken for it: moved by all, and falling or named. Chosen by eye."""
 
@@ -88,7 +90,11 @@ def infer_roles(
     if not parameters:
         return Roles(loss=None, loss_confidence="unsure", loss_candidates=tuple(ranked[:4]), exact=True)
     found = [one for one in parameters if one.gradient is not None]
-    if not any(one.agrees for one in found) and (len(found) < 2 or len(found) < len(parameters)) and not given.loss:
+    if (
+        not any(one.agrees for one in found)
+        and (len(found) < FEWEST_GRADIENTS or len(found) < len(parameters))
+        and not given.loss
+    ):
         confidence = "unsure"  # neither the loss nor the gradients vouch for each other
     rate, plain = _learning_rate(parameters, known)
     fixed = {one.key for one in parameters} | {one.gradient for one in parameters if one.gradient} | set(optimizer)

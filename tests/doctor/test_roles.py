@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.roles.batch_data import find_batch_data
+from rnncallbacks.doctor.roles.epoch_report import EpochReport
+from rnncallbacks.doctor.roles.gradient_sources import alignment, candidates_of
+from rnncallbacks.doctor.roles.interventions import changing_arrays, persists
+from rnncallbacks.doctor.roles.loss_choice import accumulates
+
+RNG = np.random.default_rng(0)
+
+
+def key(name):
+    return "end", "__main__", name
+
+
+def record(number, start, end, **more):
+    made = IterationRecord(number, 1, {key(k): v for k, v in start.items()}, {key(k): v for k, v in end.items()})
+    made.start_identities = {one: hash(one[2]) for one in made.start}
+    made.identities = {one: hash(one[2]) for one in made.end}
+    for name, value in more.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_one_name_stands_for_an_array_and_a_constant_one_is_left_out():
+    weights, constant = RNG.standard_normal((3, 2)), np.ones(2)
+    one = record(
+        1, {"w": weights, "alias": weights, "c": constant}, {"w": weights + 1, "alias": weights, "c": constant}
+    )
+    one.start_identities[key("alias")] = one.start_identities[key("w")]
+    assert changing_arrays([one]) == [key("w")]
+
+
+def test_a_view_of_a_changing_array_is_left_out():
+    flat = RNG.standard_normal(6)
+    one = record(1, {"flat": flat, "part": flat[:3]}, {"flat": flat + 1, "part": flat[:3] + 1})
+    one.memory = {key("flat"): (0, 48), key("part"): (0, 24)}
+    assert changing_arrays([one]) == [key("flat")]
+
+
+def test_a_state_persists_and_a_loop_variable_does_not():
+    a, b, c = (RNG.standard_normal(2) for _ in range(3))
+    records = [record(1, {"h": a, "x": a}, {"h": b, "x": a}), record(2, {"h": b, "x": c}, {"h": c, "x": c})]
+    assert (persists(key("h"), records), persists(key("x"), records)) == (True, False)
+
+
+def test_the_gradient_lies_against_the_change_of_its_parameter():
+    w, g, other = (RNG.standard_normal((4, 3)) for _ in range(3))
+    one = record(1, {"w": w}, {"w": w - 0.1 * g, "g": g, "other": other})
+    (found,) = candidates_of(key("w"), {key("w")}, [one])
+    assert (found.key, found.alignment, found.sign) == (key("g"), pytest.approx(1.0), 1.0)
+
+
+def test_an_update_by_the_sign_of_the_gradient_is_aligned():
+    g = RNG.standard_normal((4, 3))
+    assert alignment(-0.1 * np.sign(g), g) == (1.0, 1.0)
+
+
+def test_sums_and_moving_averages_accumulate_and_a_loss_does_not():
+    losses = [3.0, 2.0, 1.5, 1.25]
+    records, total, average = [], 1.0, 9.0
+    for number, loss in enumerate(losses, 1):
+        start = {"total": total, "average": average, "loss": losses[number - 2]}
+        total, average = total + loss, 0.9 * average + 0.1 * loss
+        records.append(record(number, start, {"total": total, "average": average, "loss": loss}))
+    assert [accumulates(key(name), records) for name in ("total", "average", "loss")] == [True, True, False]
+
+
+def test_targets_are_the_inputs_one_step_later():
+    def batch(number):
+        tokens = RNG.integers(0, 9, 12)
+        return record(number, {}, {"a": tokens[:-1], "b": tokens[1:]})
+
+    data = find_batch_data([batch(1), batch(2)], set(), None)
+    assert (data.inputs, data.targets) == (key("a"), key("b"))
+
+
+def test_a_report_that_is_no_share_of_the_batch_losses_is_none():
+    report = EpochReport()
+    after = record(4, {"losses": np.array([0.7])}, {})
+    assert report.read([1.0, 2.0, 3.0], after) is None
+
+
+def test_a_list_with_an_entry_for_each_batch_is_no_report():
+    report = EpochReport()
+    after = record(4, {"losses": np.array([1.0, 2.0, 3.0])}, {})
+    assert report.read([1.0, 2.0, 3.0], after) is None
