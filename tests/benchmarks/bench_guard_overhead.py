@@ -9,9 +9,9 @@ process, and the time of each is divided by that of the loop without a run:
 - ``observed``: also ``run.observe(hidden_states=..., logits=...)``;
 - ``closure``: also ``run.backward(..., closure=...)``, which guards call some dozens of times.
 
-The time of each batch is its minimum over the rounds, which leaves out what other processes disturb; the sums of these
-minima are compared. With ``--by-plugin``, the time within the hooks of each plugin is printed instead, in microseconds
-per batch.
+The CPU time of each batch is its minimum over the rounds, which leaves out what other processes disturb; the sums of
+these minima are compared. With ``--by-plugin``, the time within the hooks of each plugin is printed instead, in
+microseconds per batch.
 
     python tests/benchmarks/bench_guard_overhead.py --rounds 7
 """
@@ -110,14 +110,14 @@ def update(params: dict[str, Array], grads: dict[str, Array], rate: float) -> No
 def plain_loop(size: Size, data: list[tuple[Array, Array]]) -> list[float]:
     """Train without a run; returns the time at the end of each batch, and before the first one."""
     _, batch_size, vocab_size, hidden_size = size
-    params, times = initial_params(size), [time.perf_counter()]
+    params, times = initial_params(size), [time.thread_time()]
     for _ in range(EPOCHS):
         for inputs, targets in data:
             x, y = one_hot(inputs, vocab_size), one_hot(targets, vocab_size)
             _, hiddens, (_, probabilities) = forward_pass(params, x, y, np.zeros((hidden_size, batch_size)))
             grads = backward_pass(params, x, y, hiddens, probabilities)
             update(params, grads, LEARNING_RATE)
-            times.append(time.perf_counter())
+            times.append(time.thread_time())
     return times
 
 
@@ -129,7 +129,7 @@ def make_run(size: Size, variant: str) -> Run:
 def train(size: Size, data: list[tuple[Array, Array]], run: Run, variant: str) -> list[float]:
     """Train in a run; returns the times of :func:`plain_loop`."""
     _, batch_size, vocab_size, _ = size
-    params, times = run.params, [time.perf_counter()]
+    params, times = run.params, [time.thread_time()]
     with run:
         for _ in run.epochs(EPOCHS):
             for inputs, targets in run.batches(data):
@@ -144,8 +144,8 @@ def train(size: Size, data: list[tuple[Array, Array]], run: Run, variant: str) -
                     closure = partial(_loss, params, x, y, hidden)
                 grads = run.backward(loss, grads, closure=closure)
                 update(params, grads, run.learning_rate)
-                times.append(time.perf_counter())
-    times[-1] = time.perf_counter()  # with the end of the last batch, of the epoch and of the run
+                times.append(time.thread_time())
+    times[-1] = time.thread_time()  # with the end of the last batch, of the epoch and of the run
     return times
 
 
@@ -177,27 +177,27 @@ def measure_plugins(size: Size, variant: str) -> dict[str, float]:
 
     def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
-            start = time.perf_counter()
+            start = time.thread_time()
             try:
                 return function(*arguments)
             finally:
-                spent[name] += time.perf_counter() - start
+                spent[name] += time.thread_time() - start
 
         return call
 
     def timed_wrapper(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Generator[None, Any, Any]:
-            start = time.perf_counter()
+            start = time.thread_time()
             generator = function(*arguments)
             next(generator)
-            spent[name] += time.perf_counter() - start
+            spent[name] += time.thread_time() - start
             result = yield
-            start = time.perf_counter()
+            start = time.thread_time()
             try:
                 generator.send(result)
             except StopIteration as end:
                 result = end.value
-            spent[name] += time.perf_counter() - start
+            spent[name] += time.thread_time() - start
             return result
 
         return call
