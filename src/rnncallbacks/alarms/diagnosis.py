@@ -293,9 +293,9 @@ class Diagnosis:
 def _explains(cause: str, alarm: Alarm) -> bool:
     """Whether the catalogue lists the alarm's code among the consequences of a cause.
 
-    A learning rate explains nothing that was seen before the first update.
+    A learning rate does not explain units that were saturated before the first update.
     """
-    by_updates = cause == "RNN501" and alarm.step <= 1 and alarm.severity != "info"
+    by_updates = (cause, alarm.code) == ("RNN501", "RNN407") and alarm.step <= 1 and alarm.severity != "info"
     return cause in CATALOGUE and alarm.code in CATALOGUE[cause].explains and not by_updates
 
 
