@@ -134,7 +134,8 @@ def test_no_text_of_a_run_becomes_html(make_folder):
 ODD = "\x1b[2J \x00 \uffff \ud800"
 
 
-def test_characters_that_a_page_cannot_hold_are_escaped(make_folder):
+def test_characters_that_a_page_cannot_hold_are_escaped(make_folder, caplog):
+    caplog.set_level("CRITICAL", logger="rnncallbacks")  # what is captured goes to pytest-xdist, which cannot encode it
     folder = make_folder([2.0, 1.0], alarms=[("ACME1", 1, ODD, {"cause": ODD, "remedy": ODD, "severity": "error"})])
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     lines = [json.dumps(row | {f"odd_loss {ODD}": 1.0, "big_loss": 10**400}) + "\n" for row in rows]
