@@ -236,7 +236,7 @@ def test_the_broken_package_is_named_when_it_is_enabled(environment: Environment
 
 
 def test_the_command_line_lists_them_all(environment: Environment, project: Path) -> None:
-    listed = succeed([environment.scripts / "rnncallbacks", "plugins"], project)
+    listed = succeed([environment.scripts / "rnncallbacks", "plugins", "-v"], project)
     lines = listed.splitlines()
 
     def head(name: str) -> tuple[int, list[str]]:

@@ -72,6 +72,8 @@ def write_atomically(path: Path, content: str | bytes, *, fsync: bool = False) -
         os.replace(temporary, target)
     except OSError as error:
         temporary.unlink(missing_ok=True)
+        if error.errno is None:  # not of the operating system
+            raise
         # The temporary name would mean nothing to the user.
         raise OSError(error.errno, error.strerror, str(path)) from None
     except BaseException:

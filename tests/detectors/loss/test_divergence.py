@@ -1,5 +1,7 @@
 """Levels of losses: compared by quantiles, so that neither units nor tails decide."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -113,3 +115,11 @@ def test_the_unit_does_not_matter(seed, unit, sick):
 def test_any_stream_is_survived(losses, window):
     rises(losses, window=window)
     spikes(losses)
+
+
+def test_a_jump_of_the_first_update_has_not_healed_while_the_losses_stay_far_above_the_first():
+    detector = DivergenceDetector(window=10)
+    losses = [1.4] + [15.0 + 5.0 * math.sin(0.7 * batch) for batch in range(200)]
+    found = [finding for loss in losses for finding in detector.check(loss) if finding.code == "RNN602"]
+    assert len(found) == 1
+    assert found[0].severity is None

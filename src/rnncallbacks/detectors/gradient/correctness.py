@@ -46,8 +46,10 @@ class CorrectnessChecks:
     -------
     >>> checks = CorrectnessChecks()
     >>> checks.stop_without_closure()
-    >>> [batch for batch in range(10, 300) if not checks.is_idle(batch)]
-    [10, 11, 12, 13, 14, 15, 16, 100, 250]
+    >>> checks.network.follows  # the network is looked for in the first batch that is checked
+    True
+    >>> checks.is_idle(20)
+    False
     """
 
     network: ScriptNetwork = state_field(factory=ScriptNetwork, saved=False)

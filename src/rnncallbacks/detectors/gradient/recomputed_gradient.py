@@ -64,7 +64,7 @@ def wrong_arrays(
 
     Example
     -------
-    >>> gradients = {"w": np.array([3.0, 4.0]), "b": np.array([1.0])}
+    >>> gradients = {"w": np.array([1.2345, -0.9876]), "b": np.array([0.4567])}
     >>> wrong_arrays(gradients, gradients), wrong_arrays(gradients, {"w": -gradients["w"], "b": gradients["b"]})
     ({}, {'w': 2.0})
     """
@@ -94,7 +94,7 @@ def find_backward_fault(
 
     Example
     -------
-    >>> right = {"w": np.array([3.0, 4.0]), "b": np.array([1.0])}
+    >>> right = {"w": np.array([1.2345, -0.9876]), "b": np.array([0.4567])}
     >>> print(find_backward_fault(lambda fault: right, {"w": -right["w"], "b": right["b"]}).message)
     the gradient of 'w' has the wrong sign: computed from the script's own arrays it is the opposite, and the relative
     error of 'w' is 2 (expected 0); right: 'b'

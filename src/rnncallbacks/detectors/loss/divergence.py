@@ -214,7 +214,9 @@ class DivergenceDetector:
         if rise < limits.recovery_share * margin:
             self._recovered_rise = max(self._recovered_rise, self._excursion)
             self._excursion = 0.0
-            self._diverged = None
+            # After a jump of the first update, the best window is no measure: it lies on the far side of the jump.
+            if self._diverged is not None and value - self._diverged.reference <= margin:
+                self._diverged = None
             return None
         self._excursion = max(self._excursion, rise)
         if rise <= max(margin, limits.recovered_rise_factor * self._recovered_rise):
