@@ -26,8 +26,9 @@ class InputScaleThresholds:
     """Smallest root mean square of the inputs. Standardized ones have 1. Chosen by eye."""
 
     large_preactivation: float = 20.0
-    """Smallest root mean square of the inputs' part of a unit's argument: tanh is within 0.01 of 1 from 2.7 on. Healthy
-    scripts have at most 2, and those with inputs two hundred times too large 80 and more. Chosen between them."""
+    """Smallest root mean square of the inputs' part of a unit's argument: tanh is within 0.01 of 1 from 2.7 on. Chosen
+    by eye. Measured later, on the independent benchmark's task of sines, with 240 runs of each kind (vanilla cells,
+    LSTMs and GRUs): healthy scripts have 0.12 to 0.36, and those with inputs two hundred times too large 25 to 72."""
 
 
 INPUT_SCALE = InputScaleThresholds()
@@ -39,8 +40,9 @@ def check_input_scale(batch: Batch, params: Mapping[str, Array]) -> CheckResult:
     Example
     -------
     >>> from rnncallbacks.core.batch import Batch
-    >>> inputs = 140 * np.random.default_rng(0).normal(size=(9, 4, 1))
-    >>> params = {"u": np.full((16, 1), 0.7), "w": np.eye(16), "v": np.full((1, 16), 0.1)}
+    >>> rng = np.random.default_rng(0)
+    >>> inputs = 140 * rng.normal(size=(9, 4, 1))
+    >>> params = {"u": 0.7 * rng.normal(size=(16, 1)), "w": np.eye(16), "v": 0.1 * rng.normal(size=(1, 16))}
     >>> finding = check_input_scale(Batch((inputs, inputs), "train", 1, batch_size=4), params).finding
     >>> finding.message.partition(":")[0]
     'the inputs are too large for the units'
