@@ -65,6 +65,32 @@ def test_what_the_parent_writes_after_the_fork_is_not_in_the_copy(tmp_path):
         assert in_a_fork(lambda: separate(known, Path(tmp_path)) or os.fstat(file.fileno()).st_size == 6) == 0
 
 
+def test_what_closes_when_a_process_forks_is_left_out(tmp_path):
+    paths = [tmp_path / name for name in ("closed.txt", "kept.txt", "other.txt")]
+    for path in paths:
+        path.write_bytes(b"one\ntwo\n")
+    with open(paths[0], "rb", buffering=0) as closed, open(paths[1], "rb", buffering=0) as kept:
+        kept.readline()
+        known = open_files()
+
+        def replay():
+            closed.close()
+            separate(known, tmp_path)
+            return kept.readline() == b"two\n"
+
+        def replay_with_another_file():
+            number = closed.fileno()
+            closed.close()
+            other = os.open(paths[2], os.O_RDONLY)
+            os.lseek(other, 4, os.SEEK_SET)
+            separate(known, tmp_path)
+            return other == number and os.read(other, 4) == b"two\n" and kept.readline() == b"two\n"
+
+        assert in_a_fork(replay) == 0
+        assert in_a_fork(replay_with_another_file) == 0
+        assert kept.readline() == b"two\n"
+
+
 def test_pipes_and_standard_streams_are_left_alone(tmp_path):
     ends = os.pipe()
     try:

@@ -33,12 +33,15 @@ class OpenFile:
         Where the next byte is read or written.
     size:
         Its length in bytes.
+    identity:
+        Its device and inode.
     """
 
     descriptor: int
     flags: int
     place: int
     size: int
+    identity: tuple[int, int]
 
 
 def open_files() -> list[OpenFile]:
@@ -52,22 +55,34 @@ def open_files() -> list[OpenFile]:
         if descriptor not in STANDARD_STREAMS and stat.S_ISREG(status.st_mode):
             flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
             place = os.lseek(descriptor, 0, os.SEEK_CUR)
-            found.append(OpenFile(descriptor, flags, place, status.st_size))
+            found.append(OpenFile(descriptor, flags, place, status.st_size, (status.st_dev, status.st_ino)))
     return found
 
 
 def separate(files: list[OpenFile], folder: Path) -> None:
     """Open the files of the parent again, so that this process has a place of its own in each. To be called in a fork.
 
-    A file that is open for writing becomes a copy, in ``folder`` and without a name.
+    A file that is open for writing becomes a copy, in ``folder`` and without a name. A file that the fork has closed
+    already is left out.
     """
     for file in files:
+        # Functions of os.register_at_fork run first, and may close files: Matplotlib closes its fonts.
+        if not _is_open(file):
+            continue
         source = _opened_again(file.descriptor)
         if file.flags & (os.O_WRONLY | os.O_RDWR):
             source = _copy(source, file, folder)
         os.lseek(source, file.place, os.SEEK_SET)
         os.dup2(source, file.descriptor, inheritable=os.get_inheritable(file.descriptor))
         os.close(source)
+
+
+def _is_open(file: OpenFile) -> bool:
+    try:
+        status = os.fstat(file.descriptor)
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == file.identity
 
 
 def _opened_again(descriptor: int) -> int:
