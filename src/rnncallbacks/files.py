@@ -6,7 +6,6 @@ import glob
 import json
 import math
 import os
-import secrets
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,7 +59,7 @@ def write_atomically(path: Path, content: str | bytes, *, fsync: bool = False) -
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY}")
     try:
         with open(temporary, "xb") as file:
             if target.exists():

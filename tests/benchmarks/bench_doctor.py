@@ -153,7 +153,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="scripts (default: all)")
     parser.add_argument("--half", choices=get_args(Half), help="one half of the scripts (default: both)")
     parser.add_argument("--healthy", action="store_true", help="only scripts without a fault")
-    parser.add_argument("--faults-each", type=int, help="the first so many faults of each script (default: all)")
+    parser.add_argument(
+        "--faults-each", type=int, help="number of faults of each script, the first ones (default: all)"
+    )
     parser.add_argument("--only", help="only faults of a code")
     parser.add_argument("--python", default=sys.executable, help="interpreter that has the doctor to be measured")
     parser.add_argument("--json", type=Path, help="file that stores results between runs")

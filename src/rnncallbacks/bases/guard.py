@@ -44,15 +44,7 @@ class Guard:
 
     def fire(self, run: Run, finding: Finding, *, action: Action | None = None) -> None:
         """Raise the alarm for a finding, with the action of this guard unless another is given."""
-        run.raise_alarm(
-            finding.code,
-            finding.message,
-            evidence=finding.evidence,
-            cause=finding.cause,
-            remedy=finding.remedy,
-            severity=finding.severity,
-            action=self.action if action is None else action,
-        )
+        raise_finding(run, finding, self.action if action is None else action)
 
     def note(self, run: Run, result: CheckResult) -> None:
         """Add the checked and unchecked codes of a result to the diagnosis; :meth:`fire` raises its finding."""
@@ -78,3 +70,16 @@ class Guard:
         reason = "the run was too short" if run.step < SHORT_RUN else f"none of {run.step} training batches showed it"
         for code in self.codes:
             run.diagnosis.cannot_check(code, reason)
+
+
+def raise_finding(run: Run, finding: Finding, action: Action) -> None:
+    """Raise the alarm for a finding."""
+    run.raise_alarm(
+        finding.code,
+        finding.message,
+        evidence=finding.evidence,
+        cause=finding.cause,
+        remedy=finding.remedy,
+        severity=finding.severity,
+        action=action,
+    )

@@ -85,15 +85,21 @@ def check_savable(run: Run) -> None:
         The run has no parameters, or an array of parameters or optimizer state has another dtype than integers, truth
         values and floating numbers of at most 64 bits.
     """
+    _savable_arrays(run)
+
+
+def _savable_arrays(run: Run) -> dict[str, Array]:
     if run.params is None:
         raise CheckpointError("a checkpoint needs the parameters", hint="pass them to Run(params)")
-    for name, array in _trained_arrays(run).items():
+    arrays = _trained_arrays(run)
+    for name, array in arrays.items():
         if array.dtype.kind not in "fiub" or array.dtype.itemsize > LARGEST_NUMBER:
             raise CheckpointError(
                 f"a checkpoint cannot hold {name}: expected integers or floating numbers of at most 64 bits, "
                 f"got {array.dtype}",
                 hint="convert it before the run, for example with .astype(np.float64)",
             )
+    return arrays
 
 
 def save_checkpoint(run: Run, summary: EpochSummary, path: Path, *, fsync: bool = False) -> None:
@@ -108,7 +114,7 @@ def save_checkpoint(run: Run, summary: EpochSummary, path: Path, *, fsync: bool 
     OSError
         The file cannot be written. An earlier file is unchanged.
     """
-    check_savable(run)
+    trained = _savable_arrays(run)
     arrays: dict[str, Array] = {}
     content = {
         "epoch": run.epoch,
@@ -125,7 +131,7 @@ def save_checkpoint(run: Run, summary: EpochSummary, path: Path, *, fsync: bool 
             for name, plugin in run.plugins.items()
         },
     }
-    arrays |= _trained_arrays(run)
+    arrays |= trained
     contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
     text = json.dumps(content)
     metadata = {"version": VERSION, "run": text, "sha256": _checksum(text, contiguous)}
@@ -192,7 +198,7 @@ def _read(path: Path) -> tuple[CheckpointContent, dict[str, Array]]:
     if metadata.get("sha256") != _checksum(text, arrays):
         raise CheckpointError(
             f"{path} is damaged: its content does not have the SHA-256 that was saved with it",
-            hint="resume from an earlier file, or remove this one to begin anew",
+            hint="resume from an earlier file, or remove this one to start from the beginning",
         )
     try:
         content = json.loads(text)

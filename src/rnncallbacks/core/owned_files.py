@@ -6,11 +6,13 @@ import logging
 import os
 import platform
 from pathlib import Path
-
-import filelock
+from typing import TYPE_CHECKING
 
 from rnncallbacks.errors import FileInUseError
 from rnncallbacks.files import make_directory, remove_leftovers
+
+if TYPE_CHECKING:
+    import filelock
 
 logger = logging.getLogger("rnncallbacks")
 
@@ -45,6 +47,8 @@ class OwnedFiles:
         FileInUseError
             Another run owns the file.
         """
+        import filelock  # slow to import, and few runs write files
+
         make_directory(path.parent)
         path = Path(os.path.realpath(path))
         if path in self._locks:

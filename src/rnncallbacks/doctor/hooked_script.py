@@ -194,7 +194,7 @@ class _Writer:
         self.lines.put_before(line, [indentation + one for one in new])
 
     def _put_after(self, block: Block, count: int, new: list[str]) -> None:
-        """Put lines after so many statements of a block."""
+        """Put lines after a number of statements of a block."""
         body = block.body
         indentation = self.lines.indentation(body[0].lineno)
         if count < len(body) and body[count].lineno == body[count - 1].end_lineno:

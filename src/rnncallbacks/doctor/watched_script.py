@@ -24,7 +24,7 @@ from rnncallbacks.doctor.watch_messages import Command, Question
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL", "BLIS")} | {
     "VECLIB_MAXIMUM_THREADS": "1"
 }
-"""Variables of the environment, unless they are set: a fork has no threads but its own, and would start them anew."""
+"""Variables of the environment, unless they are set: a fork has none of its parent's threads, and starts new ones."""
 RELEASE_SECONDS = 5.0
 """Time in which a frozen copy has to answer that it ends; its channel is not used again otherwise."""
 CHANNELS = 6

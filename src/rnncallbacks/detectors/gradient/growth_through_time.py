@@ -20,7 +20,7 @@ from rnncallbacks.detectors.reconstruction.recognized_network import NetworkPass
 
 @attrs.frozen(kw_only=True)
 class GrowthThresholds:
-    """When changes of the state grow so much that gradients explode."""
+    """Growth of a change of the state through time from which gradients explode."""
 
     growth: float = 30.0
     """Norm of the change after the last step over that of the entering change. 110 healthy runs measured up to 0.33,

@@ -10,6 +10,7 @@ import attrs
 from rnncallbacks import options
 from rnncallbacks.alarms.alarm import ACTIONS, Action
 from rnncallbacks.arrays import all_finite
+from rnncallbacks.bases.guard import raise_finding
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.clipped import find_clipping
@@ -166,7 +167,7 @@ class DivergenceAlarm:
         before_update = grads is not None or batch.phase != "train"
         kept = grads is not None and self.action != "warn"
         repairs = len(run.diagnosis.repairs)
-        self._raise(run, non_finite_finding(batch, origin, before_update=before_update, kept=kept), self.action)
+        raise_finding(run, non_finite_finding(batch, origin, before_update=before_update, kept=kept), self.action)
         if len(run.diagnosis.repairs) == repairs and "RNN403" not in self._raised:
             self._raised.append("RNN403")
 
@@ -184,29 +185,18 @@ class DivergenceAlarm:
         if finding.code != "RNN602":
             if finding.code not in self._raised:
                 self._raised.append(finding.code)
-                self._raise(run, finding, "warn")
+                raise_finding(run, finding, "warn")
         elif finding.severity is None:
             if "RNN602" not in self._raised:
                 self._raised.append("RNN602")
                 self._noted = True
-                self._raise(run, _without_clipping(finding, grads), self.divergence_action)
+                raise_finding(run, _without_clipping(finding, grads), self.divergence_action)
         elif "RNN602" in self._raised:
             self._raised.remove("RNN602")
             run.diagnosis.revise(finding)
         elif not self._noted:
             self._noted = True
-            self._raise(run, finding, "warn")
-
-    def _raise(self, run: Run, finding: Finding, action: Action) -> None:
-        run.raise_alarm(
-            finding.code,
-            finding.message,
-            evidence=finding.evidence,
-            cause=finding.cause,
-            remedy=finding.remedy,
-            severity=finding.severity,
-            action=action,
-        )
+            raise_finding(run, finding, "warn")
 
 
 def _without_clipping(finding: Finding, grads: Gradients) -> Finding:

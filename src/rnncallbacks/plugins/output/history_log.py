@@ -80,7 +80,7 @@ class HistoryLog:
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
         run.own_file(self._file(FILES[0]))
-        for path in map(self._file, FILES):
+        for path in map(self._file, FILES[1:]):
             remove_leftovers(path)
         if run.epoch == 0 and not self.overwrite:
             self._clear_the_way()
