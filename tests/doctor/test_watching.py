@@ -1,6 +1,7 @@
 """The script's own numbers are those of a run without the doctor, and nothing of it is left behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,28 +78,32 @@ def test_many_iterations_can_be_frozen_one_after_the_other(flat):
         flat.release(frozen)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a terminal of its own and the signal of Ctrl-C")
 def test_ctrl_c_gives_the_diagnosis_so_far_and_leaves_no_process(tmp_path):
     script = tmp_path / "endless.py"
     source = (SCRIPTS / "flat_characters.py").read_text()
-    script.write_text(
-        source.replace("    n += 1\n", "    n += 1\n    time.sleep(0.2)\n").replace(
-            "import numpy", "import time\nimport numpy"
-        )
-    )
+    slow = source.replace("    n += 1\n", "    n += 1\n    time.sleep(0.05)\n")
+    script.write_text(slow.replace("import numpy", "import time\nimport numpy"))
     mark = f"mark-{os.getpid()}-{time.monotonic_ns()}"
+    ours, theirs = os.openpty()
     doctor = subprocess.Popen(
         [sys.executable, "-m", "rnncallbacks", "doctor", "--batches", "1000", "endless.py"],
         cwd=tmp_path,
-        env={**os.environ, "DOCTOR_TEST": mark},
+        env={**os.environ, "DOCTOR_TEST": mark, "TERM": "xterm"},
         stdout=subprocess.PIPE,
+        stderr=theirs,
         text=True,
     )
     try:
-        time.sleep(20.0)
+        shown = ""
+        while not re.search(r"doctor: batch \d+ of 1000 of endless.py:54, \d+ of 60 s", shown):
+            shown += os.read(ours, 1000).decode()
         doctor.send_signal(signal.SIGINT)
         output, _ = doctor.communicate(timeout=60.0)
     finally:
         doctor.kill()
+        os.close(ours)
+        os.close(theirs)
     assert "interrupted: this is the diagnosis so far" in output
     assert "loss         loss   certain" in output
     assert not processes_with(mark)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
+import signal
+import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -13,15 +17,17 @@ import click
 from rnncallbacks.cli.examination import findings_not_logged
 from rnncallbacks.cli.role_options import LoopOptions
 from rnncallbacks.cli.script_runner import check_script
+from rnncallbacks.cli.watch_progress import shown_progress
 from rnncallbacks.config.configuration import Configuration
 from rnncallbacks.doctor.hooking.hooked_file import write_hooked
 from rnncallbacks.doctor.presentation import findings_document, show_findings
-from rnncallbacks.doctor.script_examination import ScriptFindings, examine_script
+from rnncallbacks.doctor.script_examination import ExaminationStage, ScriptFindings, examine_script
 from rnncallbacks.files import json_text
 from rnncallbacks.reporting.terminal import terminal_console, write_line
 from rnncallbacks.reporting.verdict import verdict
 
 INTERRUPTED = 130
+ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
 MENTIONS = re.compile(rb"\brnncallbacks\b|\bRun\(")
 PACKAGE = "rnncallbacks"
 
@@ -78,8 +84,9 @@ def examine_loop(
     hooked: Path | None,
 ) -> int:
     """Examine the script's own loop, show what was found, and return the exit code."""
-    with findings_not_logged():
-        findings = _examined(script, arguments, configuration, options)
+    stage = ExaminationStage()
+    with findings_not_logged(), left_by_signals(), shown_progress(stage, options.examination.seconds):
+        findings = _examined(script, arguments, configuration, options, stage)
     status = _status(findings, options.examination.roles_only)
     written = "" if hooked is None else write_hooked(script, arguments, findings, hooked)
     if as_json:
@@ -99,15 +106,34 @@ def examine_loop(
     return status
 
 
-def _examined(script: Path, arguments: list[str], configuration: Configuration, options: LoopOptions) -> ScriptFindings:
+@contextmanager
+def left_by_signals() -> Iterator[None]:
+    """Let the signals that ask a process to end leave the body, so that its processes and folders are removed."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = [getattr(signal, name) for name in ENDING_SIGNALS if hasattr(signal, name)]
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, leave) for number in numbers if in_main_thread}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _examined(
+    script: Path, arguments: list[str], configuration: Configuration, options: LoopOptions, stage: ExaminationStage
+) -> ScriptFindings:
     """Examine a script with each seed. Causes that some seeds do not show are taken out of the first diagnosis."""
     if options.seeds == 1:
-        return examine_script(script, arguments, configuration.make(), options.examination)
+        return examine_script(script, arguments, configuration.make(), options.examination, stage)
     seconds = options.examination.seconds / options.seeds
     found = []
     for seed in range(options.seeds):
         with_seed = attrs.evolve(options.examination, seed=seed, seconds=seconds)
-        found.append(examine_script(script, arguments, configuration.make(), with_seed))
+        found.append(examine_script(script, arguments, configuration.make(), with_seed, stage))
         if found[-1].interrupted:
             break
     first = found[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,13 @@ class ExaminationOptions:
 
 
 @attrs.define(eq=False)
+class ExaminationStage:
+    """What an examination is doing, for a line that is shown meanwhile; ``describe`` is called in another thread."""
+
+    describe: Callable[[], str] = lambda: "starting the script"
+
+
+@attrs.define(eq=False)
 class ScriptFindings:
     """What was found out about a script.
 
@@ -123,15 +131,20 @@ class ScriptFindings:
 
 
 def examine_script(
-    script: Path, arguments: list[str], plugins: PluginsGiven, options: ExaminationOptions
+    script: Path,
+    arguments: list[str],
+    plugins: PluginsGiven,
+    options: ExaminationOptions,
+    stage: ExaminationStage | None = None,
 ) -> ScriptFindings:
     """Find the training loop of a script, infer the roles of its values, and let the plugins judge."""
     began = time.monotonic()
     until = began + options.seconds
     findings = ScriptFindings()
+    stage = stage or ExaminationStage()
     with ScratchFolder() as scratch:
         try:
-            _examine(script, arguments, plugins, options, until, scratch, findings)
+            _examine(script, arguments, plugins, options, until, scratch, findings, stage)
         except KeyboardInterrupt:
             findings.interrupted = True
         findings.written, findings.refused = scratch.written(), scratch.refused()
@@ -148,6 +161,7 @@ def _examine(
     until: float,
     scratch: ScratchFolder,
     findings: ScriptFindings,
+    stage: ExaminationStage,
 ) -> None:
     """Search and watch until a loop has parameters."""
     excluded: set[tuple[str, int]] = set()
@@ -163,6 +177,7 @@ def _examine(
             seed=options.seed,
         )
         if not waiting:
+            stage.describe = lambda: "searching the training loop"
             found, findings.error = search_loop(assignment, until)
             waiting = likeliest_first(found)[::-1]
         if not waiting or left <= 0:
@@ -171,7 +186,7 @@ def _examine(
         excluded.add((candidate.site.file, candidate.site.line))
         loop = candidate.site.file, candidate.site.line
         watched = attrs.evolve(assignment, folder=scratch.new_place(), loop=loop)
-        if _watch(watched, candidate, plugins, options, until, findings):
+        if _watch(watched, candidate, plugins, options, until, findings, stage):
             break
 
 
@@ -182,8 +197,11 @@ def _watch(
     options: ExaminationOptions,
     until: float,
     findings: ScriptFindings,
+    stage: ExaminationStage,
 ) -> bool:
     """Watch one loop; whether it has parameters."""
+    where = f"{candidate.site.file}:{candidate.site.line}"
+    stage.describe = lambda: f"waiting for the loop {where}"
     with watched_script(assignment, until) as script:
         recorded: deque[Any] = deque()
         files: list[str] = []
@@ -200,6 +218,7 @@ def _watch(
         if len(recorded) < 2:
             findings.error = error
             return False
+        stage.describe = lambda: f"finding the loss, the parameters and the gradients of {where}"
         left = until - time.monotonic()
         records, frozen_copies = [record for record, _ in recorded], [frozen for _, frozen in recorded]
         if None in frozen_copies:
@@ -215,6 +234,7 @@ def _watch(
             return True
         suspicion = Suspicion(AssigningStatements(files), roles, recorded[0][0], candidate.site)
         batches = RecordedBatches(script, roles, options.max_batches, until, recorded)
+        stage.describe = lambda: f"batch {batches.seen} of {options.max_batches} of {where}"
         run = shadowed_run(batches, plugins)
         findings.diagnosis = run.diagnosis
         try:

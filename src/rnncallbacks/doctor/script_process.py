@@ -6,6 +6,7 @@ It is given the number of a file descriptor. The first message that it reads the
 from __future__ import annotations
 
 import builtins
+import ctypes
 import os
 import random
 import signal
@@ -28,6 +29,8 @@ from rnncallbacks.doctor.sandbox import Sandbox
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.doctor.user_modules import run_instrumented
 from rnncallbacks.doctor.watching import REPLAY_FAILED, LoopWatch, WatchEnded
+
+SET_PARENT_DEATH_SIGNAL = 1  # of prctl
 
 
 @attrs.frozen
@@ -86,8 +89,15 @@ def hooks(watcher: LoopSearch | LoopWatch) -> Iterator[None]:
             vars(builtins).pop(name, None)
 
 
+def end_with_parent() -> None:
+    """Let the kernel end this process when the doctor's process is ended without a chance to do so; on Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+
+
 def run_assignment(descriptor: int) -> None:
     """Run the script of the assignment, and send what was found."""
+    end_with_parent()
     link = Connection(descriptor)
     assignment: Assignment = link.recv()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the doctor ends this process

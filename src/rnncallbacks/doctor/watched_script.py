@@ -59,13 +59,19 @@ class FrozenIteration:
 
     Attributes
     ----------
+    until:
+        The time, as of ``time.monotonic``, after which no answer is waited for.
     replays:
         How often it was run again.
+    late:
+        Whether an answer did not come in time. It may still come, and would be taken for that to another question.
     """
 
     channel: Connection
     number: int
+    until: float
     replays: int = 0
+    late: bool = False
 
     def ask(self, question: Question) -> IterationRecord:
         """Run the iteration again.
@@ -75,11 +81,14 @@ class FrozenIteration:
         ReplayError
             The replay failed, or took too long.
         """
+        if self.late:
+            raise ReplayError("an earlier replay took too long")
         self.replays += 1
         answer: IterationRecord | None = None
+        until = min(self.until, time.monotonic() + 2 * question.seconds + 5.0)
         try:
             self.channel.send(question)
-            while self.channel.poll(2 * question.seconds + 5.0):
+            while self.channel.poll(max(0.0, until - time.monotonic())):
                 kind, what = self.channel.recv()
                 if kind == "answer":
                     answer = what
@@ -89,6 +98,7 @@ class FrozenIteration:
                     return answer
         except (EOFError, OSError) as error:
             raise ReplayError(str(error)) from error
+        self.late = True
         raise ReplayError("the replay took too long")
 
 
@@ -117,7 +127,7 @@ class WatchedScript:
         if channel is None:
             return None
         if self._message("frozen"):
-            frozen = FrozenIteration(self.channels[channel], channel)
+            frozen = FrozenIteration(self.channels[channel], channel, self.until)
             self.frozen[channel] = frozen
             return frozen
         self.free.append(channel)
