@@ -6,10 +6,13 @@ it had been started by ``python -c``: with its arguments, environment, directory
 code.
 """
 
+import atexit
+import gc
 import json
 import os
 import signal
 import sys
+import threading
 from typing import Any
 
 SECONDS = 120
@@ -29,6 +32,9 @@ def import_all() -> None:
     for found in find_plugins():
         if found.distribution == "rnncallbacks":
             found.load()
+    # A garbage collection in a child would write to the memory of every object imported so far, and so copy it.
+    gc.collect()
+    gc.freeze()
 
 
 def serve() -> dict[str, Any] | None:
@@ -58,9 +64,25 @@ def become(job: dict[str, Any]) -> None:
     sys.path[1:1] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 
+def end(status: int) -> None:
+    """Leave as the interpreter does, but for taking apart what was imported, which would copy all of it."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
     import_all()
     if (job := serve()) is not None:
         become(job)
         code = compile(job["code"], "<string>", "exec")
-        exec(code, {"__name__": "__main__"})  # what it raises ends this process as it would end another
+        status: object = 0
+        try:
+            exec(code, {"__name__": "__main__"})  # an error ends this process as it would end another
+        except SystemExit as leaving:
+            status = leaving.code or 0
+            if not isinstance(status, int):
+                raise
+        end(status)
