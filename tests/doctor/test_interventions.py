@@ -15,7 +15,7 @@ class Replay:
     def __init__(self, again):
         self.again = again
 
-    def ask(self, question):
+    def replay(self, request):
         return self.again
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from rnncallbacks.doctor.sandbox import ScratchFolder
 from rnncallbacks.doctor.script_process import Assignment
-from rnncallbacks.doctor.watch_messages import Question
+from rnncallbacks.doctor.watch_messages import ReplayRequest
 from rnncallbacks.doctor.watched_script import watched_script
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -41,7 +41,7 @@ def test_the_losses_are_bit_for_bit_those_of_the_script_alone(flat, tmp_path):
     for _ in range(8):
         frozen = flat.go_on(freeze=True)
         record = flat.record()
-        frozen.ask(Question({WEIGHTS: np.ones_like(record.start[WEIGHTS])}))
+        frozen.replay(ReplayRequest({WEIGHTS: np.ones_like(record.start[WEIGHTS])}))
         flat.release(frozen)
         watched.append(record.end[LOSS].hex())
     alone = tmp_path / "alone.py"
@@ -54,8 +54,8 @@ def test_the_losses_are_bit_for_bit_those_of_the_script_alone(flat, tmp_path):
 def test_a_replay_runs_with_other_values_and_leaves_the_script_as_it_is(flat):
     frozen = flat.go_on(freeze=True)
     record = flat.record()
-    same = frozen.ask(Question())
-    other = frozen.ask(Question({WEIGHTS: np.ones_like(record.start[WEIGHTS])}))
+    same = frozen.replay(ReplayRequest())
+    other = frozen.replay(ReplayRequest({WEIGHTS: np.ones_like(record.start[WEIGHTS])}))
     assert same.end[LOSS] == record.end[LOSS]
     assert other.end[LOSS] != record.end[LOSS]
     flat.go_on()
@@ -65,7 +65,7 @@ def test_a_replay_runs_with_other_values_and_leaves_the_script_as_it_is(flat):
 def test_a_question_for_one_number_is_answered_with_that_number(flat):
     frozen = flat.go_on(freeze=True)
     record = flat.record()
-    answer = frozen.ask(Question(only=frozenset([("return", "lossFun", "return[0]")])))
+    answer = frozen.replay(ReplayRequest(only=frozenset([("return", "lossFun", "return[0]")])))
     assert answer.inside == {("return", "lossFun", "return[0]"): record.end[LOSS]}
     assert not answer.end
 
@@ -74,7 +74,7 @@ def test_many_iterations_can_be_frozen_one_after_the_other(flat):
     for _ in range(20):
         frozen = flat.go_on(freeze=True)
         record = flat.record()
-        assert frozen.ask(Question()).end[LOSS] == record.end[LOSS]
+        assert frozen.replay(ReplayRequest()).end[LOSS] == record.end[LOSS]
         flat.release(frozen)
 
 

@@ -19,7 +19,7 @@ from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of, sa
 from rnncallbacks.doctor.roles.epoch_report import EpochReport
 from rnncallbacks.doctor.roles.role_table import Confidence, ParameterRole, Roles
 from rnncallbacks.doctor.value_walk import Key, Steps
-from rnncallbacks.doctor.watch_messages import Question
+from rnncallbacks.doctor.watch_messages import ReplayRequest
 from rnncallbacks.doctor.watched_script import FrozenIteration, ScriptOverError, ScriptTimeoutError, WatchedScript
 
 
@@ -105,7 +105,7 @@ class ReplayedLoss:
             for name, key in self.keys.items()
             if not same_bits(self.shadows[name], self.record.start[key])
         }
-        wanted = self.record if not pushes else self.frozen.ask(Question(pushes, only=frozenset([self.loss])))
+        wanted = self.record if not pushes else self.frozen.replay(ReplayRequest(pushes, only=frozenset([self.loss])))
         return number_at(wanted, self.loss)
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
-from pathlib import Path
 
 import attrs
 
-from rnncallbacks.doctor.hooking.hook_place import SECONDS, HookPlace, find_hook_place
+from rnncallbacks.doctor.hooking.hook_place import HookPlace, ProbedScript, find_hook_place
 from rnncallbacks.doctor.hooking.hooked_loop import (
     Block,
     Function,
@@ -31,38 +29,29 @@ from rnncallbacks.doctor.hooking.written_code import (
 from rnncallbacks.errors import DataError
 
 NAMES = ("run", "epochs", "loss_again", "open_runs", "batch_loss")
-"""Names that are put into a script, if it has no others of these names."""
+"""Names that are written into a script, where it does not use them already."""
 
 
-def hooked_script(
-    loop: HookedLoop, script: Path | None = None, arguments: Sequence[str] = (), seconds: float = SECONDS
-) -> str:
+THE_LOOPS_FILE = ProbedScript()
+"""Run the file of the loop, without arguments."""
+
+
+def hooked_script(loop: HookedLoop, script: ProbedScript = THE_LOOPS_FILE) -> str:
     """The text of the loop's file with ``Run`` around the loop.
 
-    The script is run for a few passes, in the sandbox, to find the place of ``run.backward``.
-
-    Parameters
-    ----------
-    loop:
-        The loop and the roles of its values.
-    script:
-        The script that is run, if the loop is in a module of it.
-    arguments:
-        Its arguments.
-    seconds:
-        Time for the passes.
+    The script runs for a few passes, in the sandbox, to find the place of ``run.backward``.
 
     Raises
     ------
     DataError
-        The loop has no place for the hook, and why.
+        The loop has no place for the hook; the message gives the reason.
     """
     if loop.block is None or not loop.loss_in_loop:
-        place = find_hook_place(loop, script, arguments, seconds)
+        place = find_hook_place(loop, script)
         return _Writer(loop, place, place).text()
     of_loss = attrs.evolve(loop, block=None, parameters=())
     of_gradients = attrs.evolve(loop, loss=loop.parameters[0].gradient, observed={})
-    places = [find_hook_place(one, script, arguments, seconds) for one in (of_loss, of_gradients)]
+    places = [find_hook_place(one, script) for one in (of_loss, of_gradients)]
     return _Writer(loop, *places).text()
 
 

@@ -18,27 +18,27 @@ from rnncallbacks.doctor.value_walk import Key, copy_of
 
 @attrs.frozen(kw_only=True)
 class LoopSearchThresholds:
-    """Which loops are candidates. Chosen by eye."""
+    """Thresholds of candidates for the training loop. Chosen by eye."""
 
-    intervals: int = 3
-    """Intervals between two ticks in which the same arrays have to change."""
-    looks: int = 24
-    """Ticks of one loop that are looked at in all."""
-    looks_at_once: int = 5
-    """Ticks that are looked at each time the loop begins."""
+    changing_intervals: int = 3
+    """Intervals between two ticks in which the same arrays must change."""
+    compared_ticks: int = 24
+    """Ticks of one loop whose arrays are compared, in total."""
+    compared_ticks_at_start: int = 5
+    """Ticks whose arrays are compared each time the loop begins."""
     largest_change: float = 1.0
-    """Norm of the change over the norm of the array, in the interval where it is least, above which it is data or a
-    state. A first update of Adagrad may be ten times as large as the weights."""
+    """Smallest relative change of an array, norm of the change / norm of the array, above which it is data or a state.
+    The first update of Adagrad may be ten times as large as the weights."""
     sure_arrays: int = 2
-    """Changed arrays with which the search ends; a loop with fewer is kept as a candidate, and the search goes on."""
+    """Changed arrays with which the search ends. A loop with fewer is a candidate, and the search continues."""
     calm_change: float = 0.2
-    """Norm of the change over the norm of the array up to which it is surely a parameter: the states of a loop that
-    draws a sample change by more."""
-    patience: float = 3.0
-    """Seconds for which the search goes on when a loop with arrays of larger changes was found within another one."""
-    covered: float = 0.5
-    """Share of a loop's arrays that a loop within it has to change to be preferred, as batches are to epochs."""
-    entries: int = 200_000
+    """Relative change up to which an array is certainly a parameter: the states of a loop that draws a sample change
+    by more."""
+    nested_loop_seconds: float = 3.0
+    """Seconds for which the search continues after a nested loop with arrays of larger changes was found."""
+    covered_share: float = 0.5
+    """Share of a loop's arrays that a nested loop must change to be preferred, as batches are to epochs."""
+    compared_entries: int = 200_000
     """Entries of an array that are compared, evenly spaced."""
 
 
@@ -71,21 +71,22 @@ class LoopCandidate:
 
     @property
     def score(self) -> float:
-        """Larger is likelier. A loop whose body yields is a loader first."""
+        """Larger is likelier. A loop whose body yields is probably a loader."""
         return self.arrays * (0.2 if self.site.generator else 1.0)
 
 
 def likeliest_first(
     candidates: Iterable[LoopCandidate], thresholds: LoopSearchThresholds = LOOP_SEARCH_THRESHOLDS
 ) -> list[LoopCandidate]:
-    """The candidates, which are given in the order in which they were found: inner loops before outer ones.
+    """The candidates, the likeliest training loop first.
 
-    The one with the highest score is first, or the first found of those that change most of its arrays too.
+    They are given in the order in which they were found, inner loops before outer ones. The candidate with the highest
+    score is first, unless one found before it changes most of the same arrays.
     """
     left, ordered = list(candidates), []
     while left:
         best = max(left, key=lambda one: one.score)
-        sufficient = thresholds.covered * len(best.keys)
+        sufficient = thresholds.covered_share * len(best.keys)
         chosen = next(
             one
             for one in left
@@ -97,7 +98,7 @@ def likeliest_first(
 
 
 class SearchEnded(BaseException):
-    """Ends the script: the search has what it needs. Not an Exception, so that scripts do not catch it."""
+    """Ends the script when the search is done. Not an Exception, so that scripts do not catch it."""
 
 
 @attrs.define(eq=False)
@@ -111,9 +112,9 @@ class _Activation:
 
 @attrs.define(eq=False)
 class _Changes:
-    """What changed between ticks of one loop, over all of its activations."""
+    """The arrays that changed between ticks of one loop, over all of its activations."""
 
-    looks: int = 0
+    ticks: int = 0
     intervals: int = 0
     common: dict[Any, float] | None = None  # key to the least relative change
 
@@ -126,16 +127,16 @@ class _Changes:
 
 
 class LoopSearch:
-    """Looks at the first ticks of each loop.
+    """Compares the arrays at the first ticks of each loop.
 
     Parameters
     ----------
     sites, modules:
-        What was instrumented.
+        The instrumented places and modules.
     excluded:
-        File and line of the loops that were rejected.
+        File and line of rejected loops.
     seconds:
-        Time after which the search ends with the candidates that it has.
+        Time limit of the search. Candidates found by then are kept.
     """
 
     def __init__(
@@ -159,15 +160,15 @@ class LoopSearch:
         """An iteration of the loop begins."""
         activation = self._active[number, frame]
         activation.ticks += 1
-        self._look(activation, activation.ticks <= self._thresholds.looks_at_once)
+        self._compare(activation, activation.ticks <= self._thresholds.compared_ticks_at_start)
         if time.monotonic() > self._until:
             raise SearchEnded
 
     def end(self, number: int, frame: FrameType) -> None:
         """The loop has ended."""
         activation = self._active.pop((number, frame))
-        if activation.ticks < self._thresholds.looks_at_once:
-            self._look(activation, True)
+        if activation.ticks < self._thresholds.compared_ticks_at_start:
+            self._compare(activation, True)
 
     def returned(self, number: int, value: Any, frame: FrameType) -> None:
         """A function returns."""
@@ -175,17 +176,17 @@ class LoopSearch:
     def before(self, number: int, text: str, base: Any, index: Any) -> None:
         """A statement is about to change an array."""
 
-    def _look(self, activation: _Activation, wanted: bool) -> None:
+    def _compare(self, activation: _Activation, wanted: bool) -> None:
         changes = self._changes.setdefault(activation.loop, _Changes())
         site = self._sites[activation.loop]
-        if not wanted or changes.looks >= self._thresholds.looks or (site.file, site.line) in self._excluded:
+        if not wanted or changes.ticks >= self._thresholds.compared_ticks or (site.file, site.line) in self._excluded:
             return
-        changes.looks += 1
+        changes.ticks += 1
         values = {}
         identities: dict[Any, int] = {}
         for key, value in self._modules.values(activation.frame):
             if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size > 1:
-                step = max(1, value.size // self._thresholds.entries)
+                step = max(1, value.size // self._thresholds.compared_entries)
                 values[key] = (value.shape, value.reshape(-1)[::step].copy())
                 identities[key] = id(value)
             elif isinstance(value, list):
@@ -201,11 +202,11 @@ class LoopSearch:
                 if shape == shape_before and key not in activation.zero and not np.array_equal(array, before):
                     changed[key] = float(np.linalg.norm(array - before) / (np.linalg.norm(before) or 1.0))
             changes.add(changed)
-            self._judge(activation, changes, identities)
+            self._add_candidate(activation, changes, identities)
         activation.values = values
 
-    def _judge(self, activation: _Activation, changes: _Changes, identities: dict[Any, int]) -> None:
-        if changes.intervals < self._thresholds.intervals or not changes.common:
+    def _add_candidate(self, activation: _Activation, changes: _Changes, identities: dict[Any, int]) -> None:
+        if changes.intervals < self._thresholds.changing_intervals or not changes.common:
             return
         loop, frame = activation.loop, activation.frame
         scope = frame.f_globals["__name__"] if frame.f_locals is frame.f_globals else frame.f_code.co_qualname
@@ -213,7 +214,7 @@ class LoopSearch:
             key
             for key, change in changes.common.items()
             if change < self._thresholds.largest_change
-            # What the loop goes through is data.
+            # The targets of the loop are data.
             and not (key[1] == scope and ROOT.match(key[2])[0] in self._sites[loop].targets)  # type: ignore[index]
         ]
         objects = {identities[key]: key for key in reversed(little) if key in identities}
@@ -227,4 +228,4 @@ class LoopSearch:
         calm = {identities.get(key) for key in little if changes.common[key] <= self._thresholds.calm_change}
         if len(calm) >= self._thresholds.sure_arrays or len(self._active) == 1:
             raise SearchEnded
-        self._until = min(self._until, time.monotonic() + self._thresholds.patience)
+        self._until = min(self._until, time.monotonic() + self._thresholds.nested_loop_seconds)

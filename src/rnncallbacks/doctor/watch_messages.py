@@ -1,4 +1,4 @@
-"""What the doctor tells the process that runs a script: how to go on, and what to ask a frozen copy."""
+"""Messages from the doctor to the process that runs a script: how to continue, and what a frozen copy replays."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from rnncallbacks.doctor.value_walk import Key
 
 @attrs.frozen
 class Command:
-    """What the watched process does next.
+    """The next step of the watched process.
 
     Attributes
     ----------
     stop:
         End the script.
     channel:
-        The number of the channel on which a frozen copy of this iteration answers; None for no copy.
+        Number of the channel of a frozen copy of this iteration; None: no copy.
     wanted:
-        The keys of the values to record; None for all.
+        Keys of the values to record; None: all.
     """
 
     stop: bool = False
@@ -29,21 +29,21 @@ class Command:
 
 
 @attrs.frozen
-class Question:
-    """Values to write into the script's arrays at the start of the iteration, and what to answer with.
+class ReplayRequest:
+    """Values to write into the script's arrays at the start of the iteration, and the values to return.
 
     Attributes
     ----------
     pushes:
         New values by key.
     numbers_only:
-        Answer with numbers and with ``arrays``, not with everything.
+        Return only numbers and ``arrays``.
     arrays:
-        Keys of arrays that are answered in any case.
+        Keys of arrays that are always returned.
     only:
-        If given, answer with the values of these keys and with nothing else, as soon as all are known.
+        If given, return only the values of these keys, as soon as all are known.
     seconds:
-        Time after which the replay is ended.
+        Time limit of the replay.
     """
 
     pushes: dict[Key, Any] = attrs.field(factory=dict)

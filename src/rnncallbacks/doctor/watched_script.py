@@ -19,7 +19,7 @@ from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.script_process import Assignment
 from rnncallbacks.doctor.value_walk import Key
-from rnncallbacks.doctor.watch_messages import Command, Question
+from rnncallbacks.doctor.watch_messages import Command, ReplayRequest
 
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL", "BLIS")} | {
     "VECLIB_MAXIMUM_THREADS": "1"
@@ -73,7 +73,7 @@ class FrozenIteration:
     replays: int = 0
     late: bool = False
 
-    def ask(self, question: Question) -> IterationRecord:
+    def replay(self, request: ReplayRequest) -> IterationRecord:
         """Run the iteration again.
 
         Raises
@@ -85,9 +85,9 @@ class FrozenIteration:
             raise ReplayError("an earlier replay took too long")
         self.replays += 1
         answer: IterationRecord | None = None
-        until = min(self.until, time.monotonic() + 2 * question.seconds + 5.0)
+        until = min(self.until, time.monotonic() + 2 * request.seconds + 5.0)
         try:
-            self.channel.send(question)
+            self.channel.send(request)
             while self.channel.poll(max(0.0, until - time.monotonic())):
                 kind, what = self.channel.recv()
                 if kind == "answer":
@@ -138,7 +138,7 @@ class WatchedScript:
         if self.frozen.pop(frozen.number, None) is not None:
             try:
                 frozen.channel.send(None)
-                # A channel that two copies read would mix their questions up.
+                # A channel that two copies read would mix up their requests.
                 while frozen.channel.poll(RELEASE_SECONDS):
                     if frozen.channel.recv()[0] == "released":
                         self.free.append(frozen.number)

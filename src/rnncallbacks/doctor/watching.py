@@ -1,6 +1,6 @@
 """Watches the training loop of a script, from inside the process that runs it.
 
-At the start of an iteration the process may be forked and frozen. A question to the frozen one forks it once more: the
+At the start of an iteration the process may be forked and frozen. A request to the frozen one forks it once more: the
 new one writes other values into the script's arrays, runs the iteration, and answers with the values that it saw.
 """
 
@@ -25,7 +25,7 @@ from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.instrument import Sites
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.value_walk import Key, copy_of, walk, write_into
-from rnncallbacks.doctor.watch_messages import Command, Question
+from rnncallbacks.doctor.watch_messages import Command, ReplayRequest
 
 REPLAY_FAILED = 3
 """Exit status of a replay that ended without an answer."""
@@ -63,7 +63,7 @@ class LoopWatch:
         channels: list[Connection],
         fork: Callable[[], int] | None,
     ) -> None:
-        self.replaying: Question | None = None
+        self.replaying: ReplayRequest | None = None
         self._sites = sites
         self._modules = modules
         self._loop = loop
@@ -178,7 +178,7 @@ class LoopWatch:
         wanted = self._wanted
         if self._activation != self._recorded_activation:
             self._wanted, self._recorded_activation = None, self._activation  # what was reported of the epoch before
-        self._look(frame, record.start, record.start_identities, keep=True)
+        self._copy_values(frame, record.start, record.start_identities, keep=True)
         self._wanted = wanted
         self._begun = time.perf_counter()
         if command.channel is not None:
@@ -191,7 +191,7 @@ class LoopWatch:
                 self._link.send(("found", sorted({site.file for site in self._sites.known})))
             return
         record.seconds = time.perf_counter() - self._begun
-        self._look(frame, record.end, record.identities, keep=False)
+        self._copy_values(frame, record.end, record.identities, keep=False)
         self._restore_targets(record)
         self._record = None
         if self.replaying is not None:
@@ -204,7 +204,7 @@ class LoopWatch:
         self._answer_on.send(("answer", record))
         os._exit(0)
 
-    def _look(self, frame: FrameType, values: dict[Key, Any], identities: dict[Key, int], *, keep: bool) -> None:
+    def _copy_values(self, frame: FrameType, values: dict[Key, Any], identities: dict[Key, int], *, keep: bool) -> None:
         """Copy what the frame reaches."""
         if keep:
             self._objects.clear()
@@ -265,7 +265,7 @@ class LoopWatch:
     # Frozen copies --------------------------------------------------------------------------------------------------
 
     def _freeze(self, channel: Connection) -> None:
-        """Fork. The copy answers questions until its channel closes; the script goes on in this process."""
+        """Fork. The copy answers requests until its channel closes; the script goes on in this process."""
         if self._fork is None or threading.active_count() > 1:
             self._link.send(("frozen", False))
             return
@@ -275,23 +275,23 @@ class LoopWatch:
         gc.disable()
         while True:
             try:
-                question: Question | None = channel.recv()
+                request: ReplayRequest | None = channel.recv()
             except (EOFError, OSError):
                 os._exit(0)
-            if question is None:
+            if request is None:
                 channel.send(("released", None))  # from now on another copy may use the channel
                 os._exit(0)
             replay = self._fork()
             if replay == 0:
-                self._prepare(question, channel)
+                self._prepare(request, channel)
                 return
             _, status = os.waitpid(replay, 0)
             channel.send(("done", status))
 
-    def _prepare(self, question: Question, channel: Connection) -> None:
-        """Become a replay: write the question's values, and run on to the end of the iteration."""
-        self.replaying, self._answer_on = question, channel
+    def _prepare(self, request: ReplayRequest, channel: Connection) -> None:
+        """Become a replay: write the values of the request, and run on to the end of the iteration."""
+        self.replaying, self._answer_on = request, channel
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, question.seconds)
-        for key, value in question.pushes.items():
+        signal.setitimer(signal.ITIMER_REAL, request.seconds)
+        for key, value in request.pushes.items():
             write_into(self._objects[key], value)

@@ -19,7 +19,7 @@ from rnncallbacks.rnn.head import Head
 from rnncallbacks.rnn.layers.dropout import Dropout
 from rnncallbacks.rnn.layers.inputs import DenseInput, TokenInput
 from rnncallbacks.rnn.layers.layer_normalization import LayerNormalization
-from rnncallbacks.rnn.layers.losses import MeanSquaredError, SoftmaxNll
+from rnncallbacks.rnn.layers.losses import Loss, MeanSquaredError, SoftmaxNll
 from rnncallbacks.rnn.layers.recurrent_layer import Direction, RecurrentLayer
 from rnncallbacks.rnn.layers.stack import Stack, StackedLayer
 from rnncallbacks.rnn.validation import check_numba
@@ -109,6 +109,10 @@ class Architecture:
     ------
     OptionError
         An option is out of range, two options contradict each other, or numba is not installed.
+
+    Source: Schuster and Paliwal, "Bidirectional recurrent neural networks" (1997); Wu et al., "Google's neural machine
+    translation system" (2016), for ``residual``; Press and Wolf, "Using the output embedding to improve language
+    models" (2017), for ``tie_weights``.
     """
 
     hidden_size: int = attrs.field(validator=options.count(), on_setattr=_fixed)
@@ -183,7 +187,12 @@ class Architecture:
 
 
 def parameter_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    """The names of the parameters, which are PyTorch's, and their shapes, in the order of the buffer."""
+    """The names and shapes of the parameters, in the order of the buffer.
+
+    Names and layouts are those of PyTorch's modules: ``embedding.weight``, ``rnn.weight_ih_l0``, ``rnn.weight_hh_l0``,
+    ``rnn.bias_ih_l0``, ``rnn.bias_hh_l0`` (and ``_l0_reverse``, ``_l1``, ...), ``head.weight``, ``head.bias``; with
+    ``layer_norm``, ``norms.0.weight`` and ``norms.0.bias``.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
     if architecture.embedding_size is not None:
         assert architecture.vocab_size is not None
@@ -253,7 +262,7 @@ def build_layers(
     return inputs, Stack(layers), head
 
 
-def build_loss(architecture: Architecture) -> SoftmaxNll | MeanSquaredError:
+def build_loss(architecture: Architecture) -> Loss:
     """The loss of the head's outputs."""
     return _selected(SoftmaxNll, architecture)() if architecture.loss == "nll" else MeanSquaredError()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -15,7 +15,7 @@ from rnncallbacks.rnn.cells.segments import Segment
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.head import Head
 from rnncallbacks.rnn.layers.inputs import DenseInput, TokenInput
-from rnncallbacks.rnn.layers.losses import MeanSquaredError, SoftmaxNll
+from rnncallbacks.rnn.layers.losses import Loss
 from rnncallbacks.rnn.layers.padding import Reversal, sequence_lengths
 from rnncallbacks.rnn.layers.stack import Stack
 from rnncallbacks.rnn.linalg.workspace import Workspace
@@ -71,11 +71,9 @@ class RecurrentModel(ModelParameters):
     Attributes
     ----------
     parameters:
-        Names and layouts are those of PyTorch's modules: ``embedding.weight``, ``rnn.weight_ih_l0``,
-        ``rnn.weight_hh_l0``, ``rnn.bias_ih_l0``, ``rnn.bias_hh_l0`` (and ``_l0_reverse``, ``_l1``, ...),
-        ``head.weight``, ``head.bias``; with ``layer_norm``, ``norms.0.weight`` and ``norms.0.bias``.
+        The arrays of :func:`~rnncallbacks.rnn.architecture.parameter_shapes`.
     gradients:
-        The same names; written by ``backward``.
+        Arrays of the same names and shapes; written by ``backward``.
     hidden_states:
         The states h of the uppermost layer (forward direction) in the latest ``forward``, (seq_len + 1, batch,
         hidden_size), the initial one first. A work array, which the next call overwrites.
@@ -85,8 +83,7 @@ class RecurrentModel(ModelParameters):
     Raises
     ------
     OptionError
-        An option is out of range, two options contradict each other, numba is not installed, or an option is assigned
-        later.
+        The options are invalid, or one is assigned later.
 
     Example
     -------
@@ -98,10 +95,8 @@ class RecurrentModel(ModelParameters):
     >>> hidden.shape, gradients["head.weight"].shape
     ((2, 8), (4, 8))
 
-    Source: Elman, "Finding structure in time" (1990); Werbos, "Backpropagation through time" (1990). Bidirectional:
-    Schuster and Paliwal, "Bidirectional recurrent neural networks" (1997). Residual: Wu et al., "Google's neural
-    machine translation system" (2016). Tied weights: Press and Wolf, "Using the output embedding to improve language
-    models" (2017).
+    Source: Elman, "Finding structure in time" (1990); Werbos, "Backpropagation through time" (1990). Those of the
+    options are in :class:`~rnncallbacks.rnn.architecture.Architecture`.
     """
 
     hidden_states: FloatArray | None = attrs.field(init=False, repr=False, default=None, on_setattr=_UNVALIDATED)
@@ -109,7 +104,7 @@ class RecurrentModel(ModelParameters):
     _input: TokenInput | DenseInput = attrs.field(init=False, repr=False)
     _stack: Stack = attrs.field(init=False, repr=False)
     _head: Head = attrs.field(init=False, repr=False)
-    _loss: SoftmaxNll | MeanSquaredError = attrs.field(init=False, repr=False)
+    _loss: Loss = attrs.field(init=False, repr=False)
     _work: Workspace = attrs.field(init=False, repr=False)
     _evaluation_work: Workspace = attrs.field(init=False, repr=False)
     _pass: _ForwardPass | None = attrs.field(init=False, repr=False, default=None, on_setattr=_UNVALIDATED)
@@ -163,30 +158,31 @@ class RecurrentModel(ModelParameters):
         return self._forward(self._evaluation_work, type(self._loss)(), batch, state, number)[0]
 
     def _forward(
-        self,
-        work: Workspace,
-        loss: SoftmaxNll | MeanSquaredError,
-        batch: SequenceBatch,
-        state: Any,
-        dropout_pass: int | None,
+        self, work: Workspace, loss: Loss, batch: SequenceBatch, state: Any, dropout_pass: int | None
     ) -> tuple[float, Any, _ForwardPass]:
         head = self._head
         inputs = self._input.check(batch.inputs)
-        seq_len, batch_size = inputs.shape[:2]
-        targets: Any = loss.check(batch.targets, head.leading_shape(seq_len, batch_size), head.output_size)
+        targets: Any = loss.check(batch.targets, head.leading_shape(*inputs.shape[:2]), head.output_size)
         lengths = None if batch.mask is None else sequence_lengths(batch.mask)
         head.check_lengths(lengths)
+        with np.errstate(all="ignore"):
+            outputs, final, done = self._outputs(work, inputs, state, lengths, dropout_pass)
+            mask = None if batch.mask is None or head.last_step else batch.mask.reshape(-1)
+            return loss.forward(work, outputs, targets, mask), final, done
+
+    def _outputs(
+        self, work: Workspace, inputs: Array, state: Any, lengths: IntArray | None, dropout_pass: int | None
+    ) -> tuple[FloatArray, Any, _ForwardPass]:
+        """The outputs of the head, a work array (positions, output_size), and the final state."""
+        seq_len, batch_size = inputs.shape[:2]
         states = self._stack.states_by_direction(state, batch_size, self.parameters.flat.dtype)
         reversal = Reversal(lengths, seq_len)
-        with np.errstate(all="ignore"):
-            layer_inputs = self._stack.forward(work, inputs, states, reversal, dropout_pass)
-            final = self._stack.final_state(work, seq_len, batch_size, lengths)
-            features = head.features(layer_inputs[-1], lengths)
-            outputs = work.array("outputs", (len(features), head.output_size))
-            head.forward(work, features, outputs)
-            mask = None if batch.mask is None or head.last_step else batch.mask.reshape(-1)
-            value = loss.forward(work, outputs, targets, mask)
-        return value, final, _ForwardPass(layer_inputs, reversal, lengths, features)
+        layer_inputs = self._stack.forward(work, inputs, states, reversal, dropout_pass)
+        final = self._stack.final_state(work, seq_len, batch_size, lengths)
+        features = self._head.features(layer_inputs[-1], lengths)
+        outputs = work.array("outputs", (len(features), self._head.output_size))
+        self._head.forward(work, features, outputs)
+        return outputs, final, _ForwardPass(layer_inputs, reversal, lengths, features)
 
     def backward(self) -> FlatArrays:
         """The gradients of the loss of the latest ``forward``: ``self.gradients``, overwritten.
@@ -237,27 +233,16 @@ class RecurrentModel(ModelParameters):
         Outputs have the shape (seq_len, batch, output_size), or (batch, output_size) with ``output="last"``. With
         ``loss="nll"`` they are logits. A pending ``backward`` is not affected. Raises what ``forward`` raises.
         """
-        work, head = self._evaluation_work, self._head
         checked = self._input.check(np.asarray(inputs))
-        seq_len, batch_size = checked.shape[:2]
-        states = self._stack.states_by_direction(state, batch_size, self.parameters.flat.dtype)
         with np.errstate(all="ignore"):
-            layer_inputs = self._stack.forward(work, checked, states, Reversal(None, seq_len), None)
-            features = head.features(layer_inputs[-1], None)
-            outputs = np.empty((len(features), head.output_size), dtype=self.dtype)
-            head.forward(work, features, outputs)
-        shape = (*head.leading_shape(seq_len, batch_size), head.output_size)
-        return outputs.reshape(shape), self._stack.final_state(work, seq_len, batch_size, None)
+            outputs, final, _ = self._outputs(self._evaluation_work, checked, state, None, None)
+        return outputs.reshape(*self._head.leading_shape(*checked.shape[:2]), -1).copy(), final
 
 
 def _restored(
-    kind: type[RecurrentModel],
-    chosen: Mapping[str, Any],
-    parameters: FlatArrays,
-    gradients: FlatArrays,
-    passes: IntArray,
+    kind: type[RecurrentModel], options: dict[str, Any], parameters: FlatArrays, gradients: FlatArrays, passes: IntArray
 ) -> RecurrentModel:
-    model = kind(**chosen)
+    model = kind(**options)
     model.parameters, model.gradients, model.passes = parameters, gradients, passes
     model._input, model._stack, model._head = build_layers(model, parameters, gradients)
     return model

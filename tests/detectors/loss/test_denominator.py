@@ -97,7 +97,7 @@ def test_one_batch_and_one_sequence_leave_nothing_to_get_wrong():
 )
 def test_losses_that_are_not_above_zero_are_not_judged(losses):
     seen = played(losses)
-    assert not seen.can_be_judged
+    assert not seen.is_comparable
     assert find_denominator(1.0 / SIZE, seen) is None
 
 

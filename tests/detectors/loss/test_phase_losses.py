@@ -30,21 +30,21 @@ def test_mean_extremes_and_weighted_sums():
 
 def test_the_last_batch_may_lack_a_loss_and_is_not_counted():
     seen = add_all([1.0, 2.0, None])
-    assert (seen.batches, seen.can_be_judged) == (2, True)
+    assert (seen.batches, seen.is_comparable) == (2, True)
     seen.add(3.0)
-    assert not seen.can_be_judged
+    assert not seen.is_comparable
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
 def test_a_loss_that_is_not_above_zero_and_finite_discards_the_pass(bad):
-    assert not add_all([1.0, bad, 2.0]).can_be_judged
+    assert not add_all([1.0, bad, 2.0]).is_comparable
 
 
 def test_a_pass_is_not_judged_if_it_is_empty_or_discarded():
-    assert not PhaseLosses().can_be_judged
+    assert not PhaseLosses().is_comparable
     seen = add_all([1.0])
     seen.discard()
-    assert not seen.can_be_judged
+    assert not seen.is_comparable
 
 
 def test_a_total_needs_the_length_of_every_batch():

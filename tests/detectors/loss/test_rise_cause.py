@@ -37,11 +37,11 @@ def test_a_closure_decides_at_the_parameters_of_the_best_batches(loss, kind):
     weights = {"w": np.array([0.001])}
     causes = followed(LEVELS, weights, drift=0.05)
     batch = batch_of(lambda: float(loss(weights["w"][0])))
-    assert causes.judge(RISE, batch, weights).kind == "pending"
-    rise, cause = next(filter(None, (causes.ask(batch, weights) for _ in range(RISE_CAUSE.asked_batches))))
+    assert causes.cause_of(RISE, batch, weights).kind == "pending"
+    rise, cause = next(filter(None, (causes.evaluate(batch, weights) for _ in range(RISE_CAUSE.evaluated_batches))))
     assert (rise, cause.kind) == (RISE, kind)
     assert cause.shown_by.startswith("with the parameters of the best batches, the loss of the last ")
-    assert causes.ask(batch, weights) is None
+    assert causes.evaluate(batch, weights) is None
 
 
 def test_after_the_order_was_shown_the_closure_is_not_asked_again_for_a_while():
@@ -49,11 +49,12 @@ def test_after_the_order_was_shown_the_closure_is_not_asked_again_for_a_while():
     causes = followed(LEVELS, weights, drift=0.001)
     calls = []
     batch = batch_of(lambda: calls.append(1) or 3.0 + float(weights["w"][0]) * 1e-6)
-    causes.judge(RISE, batch, weights)
-    assert [causes.ask(batch, weights) is None for _ in range(RISE_CAUSE.asked_batches)] == [True] * 4 + [False]
+    causes.cause_of(RISE, batch, weights)
+    answers = [causes.evaluate(batch, weights) for _ in range(RISE_CAUSE.evaluated_batches)]
+    assert [answer is None for answer in answers] == [True] * 4 + [False]
     asked = len(calls)
-    assert causes.judge(RISE, batch, weights).kind == "pending"
-    assert causes.ask(batch, weights) is None
+    assert causes.cause_of(RISE, batch, weights).kind == "pending"
+    assert causes.evaluate(batch, weights) is None
     assert len(calls) == asked
 
 
@@ -61,22 +62,22 @@ def test_after_the_order_was_shown_the_closure_is_not_asked_again_for_a_while():
 def test_a_closure_that_tells_nothing_is_not_asked_again(closure):
     weights = {"w": np.array([0.001])}
     causes = followed(LEVELS, weights, drift=1.0)
-    causes.judge(RISE, batch_of(closure), weights)
-    assert causes.ask(batch_of(closure), weights)[1].kind == "divergence"  # the parameters have moved far
+    causes.cause_of(RISE, batch_of(closure), weights)
+    assert causes.evaluate(batch_of(closure), weights)[1].kind == "divergence"  # the parameters have moved far
     assert causes.closure_fails
-    assert causes.judge(RISE, batch_of(closure), weights).kind == "divergence"
+    assert causes.cause_of(RISE, batch_of(closure), weights).kind == "divergence"
 
 
 def test_without_a_closure_the_epoch_before_the_parameters_and_the_targets_are_compared():
     far = {"w": np.array([0.001])}
-    assert followed(LEVELS, far, drift=1.0).judge(RISE, batch_of(), far).kind == "divergence"
+    assert followed(LEVELS, far, drift=1.0).cause_of(RISE, batch_of(), far).kind == "divergence"
     near = {"w": np.array([10.0])}
-    assert followed(LEVELS, near, drift=0.01).judge(RISE, batch_of(), near).kind == "order"
+    assert followed(LEVELS, near, drift=0.01).cause_of(RISE, batch_of(), near).kind == "order"
     between = {"w": np.array([3.0])}
-    assert followed(LEVELS, between, drift=0.1).judge(RISE, batch_of(), between).kind == "unknown"
-    assert followed(LEVELS, {"w": np.zeros(1)}).judge(RISE, batch_of(), None).kind == "unknown"
+    assert followed(LEVELS, between, drift=0.1).cause_of(RISE, batch_of(), between).kind == "unknown"
+    assert followed(LEVELS, {"w": np.zeros(1)}).cause_of(RISE, batch_of(), None).kind == "unknown"
     again = {"w": np.array([30.0])}
-    cause = followed(LEVELS, again, drift=0.1, epochs=2).judge(RISE, batch_of(), again)
+    cause = followed(LEVELS, again, drift=0.1, epochs=2).cause_of(RISE, batch_of(), again)
     assert cause.kind == "order"
     assert cause.shown_by == "an epoch before, the batches in the same places had 3.075 (median)"
 
@@ -84,6 +85,6 @@ def test_without_a_closure_the_epoch_before_the_parameters_and_the_targets_are_c
 def test_a_rise_that_is_small_in_the_epoch_before_is_no_divergence():
     weights = {"w": np.array([30.0])}
     small = Rise("the median", 0.6, "that before", 0.1, count=30, best_end=30)
-    cause = followed(LEVELS, weights, drift=0.1, epochs=2).judge(small, batch_of(), weights)
+    cause = followed(LEVELS, weights, drift=0.1, epochs=2).cause_of(small, batch_of(), weights)
     assert cause.kind == "order"
     assert cause.shown_by.startswith("in other places of the epoch before it was up to 3.0")

@@ -62,8 +62,8 @@ def test_one_batch_or_two_are_no_window():
     assert windows([0.96, 0.96, 0.0, 0.0, 0.0], [3.3] * 5) == []
     assert windows([0.96] * 4, [3.3] * 4) == []
     detector = SaturationDetector(SaturationThresholds(batches=2))
-    assert (detector.add(0.01, 1.0, None), detector.judged) == (None, False)
-    assert (detector.add(0.02, 1.0, None), detector.judged) == (None, True)
+    assert (detector.add(0.01, 1.0, None), detector.compared) == (None, False)
+    assert (detector.add(0.02, 1.0, None), detector.compared) == (None, True)
 
 
 def test_findings_have_a_headline_and_the_numbers():

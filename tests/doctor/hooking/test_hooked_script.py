@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rnncallbacks.doctor.hooked_script import hooked_script
+from rnncallbacks.doctor.hooking.hook_place import ProbedScript
 from rnncallbacks.doctor.hooking.hooked_loop import HookedLoop, HookedParameter
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.errors import DataError
@@ -203,7 +204,7 @@ def test_a_loop_that_takes_too_long(tmp_path):
     (tmp_path / "script.py").write_text("import time\nfor i in range(3):\n    time.sleep(60)\n")
     loop = HookedLoop(source=read_script(tmp_path / "script.py"), line=2, loss="loss", parameters=same(["w"]))
     with pytest.raises(DataError, match="took more than 1 seconds"):
-        hooked_script(loop, seconds=1.0)
+        hooked_script(loop, ProbedScript(seconds=1.0))
 
 
 TEXT = """\

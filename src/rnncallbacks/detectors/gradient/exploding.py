@@ -105,7 +105,7 @@ class ExplodingGradientDetector:
     def check(self, loss: float, norm: float, max_norm: float) -> Finding | None:
         """Add a batch before its update; returns a finding about the update of the batch before."""
         self._clipped = False
-        if self._pending is not None and (finding := self._judge_pending(self._pending, loss, max_norm)) is not None:
+        if self._pending is not None and (finding := self._check_pending(self._pending, loss, max_norm)) is not None:
             reset_state(self)
             return finding
         if math.isfinite(norm):
@@ -202,7 +202,7 @@ class ExplodingGradientDetector:
         did = "destroyed" if number > 1 else "did not destroy"
         return CheckResult(checked={"RNN401": f"{compared}; {updates} {did} the parameters"})
 
-    def _judge_pending(self, pending: tuple[float, float, float], loss: float, max_norm: float) -> Finding | None:
+    def _check_pending(self, pending: tuple[float, float, float], loss: float, max_norm: float) -> Finding | None:
         """Judge the last update by the loss after it."""
         (norm, relative_size, clipped_size), self._pending = pending, None
         limits = self.thresholds

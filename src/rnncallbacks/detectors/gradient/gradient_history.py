@@ -20,7 +20,7 @@ class GradientHistoryThresholds:
     All were set so that none of 1152 healthy runs is reported; 54% of the runs without zeroing are.
     """
 
-    judged_batches: tuple[int, ...] = (12, 14, 16)
+    checked_batches: tuple[int, ...] = (12, 14, 16)
     """Numbers of batches after which the norms are judged."""
     sampled_entries: int = 4_000
     """Entries that are compared, evenly spread over larger gradients."""
@@ -132,7 +132,7 @@ class GradientHistory:
         limits = self.thresholds
         if self.unchanged_batches >= limits.unchanged_batches:
             return True
-        return len(self.norms) in limits.judged_batches and self._norms_grow()
+        return len(self.norms) in limits.checked_batches and self._norms_grow()
 
     @property
     def proof_of_fresh_gradients(self) -> str:

@@ -158,7 +158,7 @@ def find_denominator(
     >>> found.kind, found.value, found.name
     ('samples', 96, 'the batch size')
     """
-    if not losses.can_be_judged or not 0.0 < reported < math.inf or is_batch_mean(reported, losses):
+    if not losses.is_comparable or not 0.0 < reported < math.inf or is_batch_mean(reported, losses):
         return None
     value, tolerance = losses.total / reported, THRESHOLDS.match_tolerance
     if _is_another_unit(reported, losses.mean) or (losses.cut_short and _near(value, losses.expected or 1, tolerance)):

@@ -98,7 +98,7 @@ class LossReportDetector:
         wrong: dict[str, Denominator] = {}
         for phase, losses in self._passes.items():
             value = reported.get(phase)
-            if not losses.can_be_judged or not isinstance(value, float | int) or not 0.0 < value < math.inf:
+            if not losses.is_comparable or not isinstance(value, float | int) or not 0.0 < value < math.inf:
                 continue
             if stopped and losses.expected is None:
                 continue
@@ -112,7 +112,7 @@ class LossReportDetector:
 
     def _confirmed(self, phase: str, reported: float, losses: PhaseLosses) -> Denominator | None:
         """The phase's denominator if it is certain in the first epoch, or that of the epoch before agrees."""
-        others = {name: one for name, one in self._passes.items() if name != phase and one.can_be_judged}
+        others = {name: one for name, one in self._passes.items() if name != phase and one.is_comparable}
         found = find_denominator(reported, losses, vocab_size=self._lengths.vocab_size(phase), other_phases=others)
         first_time, before = phase not in self._last_denominators, self._last_denominators.get(phase)
         self._last_denominators[phase] = found
@@ -130,7 +130,7 @@ class LossReportDetector:
         checked = {"RNN101": compared} if reports and not unexplained else {}
         if len(right) + len(wrong) > 1:
             checked["RNN102"] = compared
-        if not any(losses.can_be_judged for losses in self._passes.values()):
+        if not any(losses.is_comparable for losses in self._passes.values()):
             return CheckResult(checked=checked)
         if not unexplained:
             return CheckResult(checked=checked, not_checked=NOT_REPORTED)

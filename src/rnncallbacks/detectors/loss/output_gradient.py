@@ -153,7 +153,7 @@ class OutputGradientDetector:
             return CheckResult()
         self.done = True
         counts = summation_counts(batch)
-        result = self._judge_real(counts) if real else self._judge_classes(counts)
+        result = self._check_real(counts) if real else self._check_classes(counts)
         if not real and result.finding is None and "RNN302" not in result.checked:
             fit = self._fit()
             classes = max(len(one) for one in self._targets) if fit is None else fit[2]
@@ -185,7 +185,7 @@ class OutputGradientDetector:
             return None
         return product / squares, product / size, length
 
-    def _judge_classes(self, counts: Mapping[str, float]) -> CheckResult:
+    def _check_classes(self, counts: Mapping[str, float]) -> CheckResult:
         fit = self._fit()
         if fit is None:
             return CheckResult()
@@ -207,7 +207,7 @@ class OutputGradientDetector:
         ratio = float(np.median(self._losses[:3])) / uniform
         return self._divided(factor, ratio, counts, f"ln {classes}", compared, math.log1p(limits.division_tolerance))
 
-    def _judge_real(self, counts: Mapping[str, float]) -> CheckResult:
+    def _check_real(self, counts: Mapping[str, float]) -> CheckResult:
         fit = self._fit()
         if fit is None or fit[1] < OUTPUT_GRADIENT.fault_correlation or not self._mean_square:
             return CheckResult()

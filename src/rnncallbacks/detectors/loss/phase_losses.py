@@ -112,6 +112,6 @@ class PhaseLosses:
         return self.expected is not None and self.batches < self.expected
 
     @property
-    def can_be_judged(self) -> bool:
+    def is_comparable(self) -> bool:
         """Whether there is a batch, and each has a finite loss above 0."""
         return self.batches > 0 and not self._discarded

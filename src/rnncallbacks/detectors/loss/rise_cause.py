@@ -29,7 +29,7 @@ class RiseCauseThresholds:
 
     parameters_interval: int = 10
     """Distance, in batches, of two copies of the parameters. Chosen for its cost."""
-    asked_batches: int = 5
+    evaluated_batches: int = 5
     """Batches whose closure gives the loss at the best parameters; one is enough if they are far. Chosen for its cost:
     two forward passes each."""
     lost_share: float = 0.5
@@ -94,7 +94,7 @@ class RiseCauses:
     closure_fails: bool = state_field(False)
     quiet_until: int = state_field(0)
     pause: int = state_field(RISE_CAUSE.first_pause)
-    asked: Rise | None = state_field(None, saved=False)
+    pending: Rise | None = state_field(None, saved=False)
     losses_now: list[float] = state_field(factory=list, saved=False)
     losses_at_best: list[float] = state_field(factory=list, saved=False)
 
@@ -104,9 +104,9 @@ class RiseCauses:
             self.parameters.add(self.batches.batches, params)
         self.batches.add(loss, lambda: target_statistics(batch))
 
-    def judge(self, rise: Rise, batch: Batch, params: Any) -> RiseCause:
+    def cause_of(self, rise: Rise, batch: Batch, params: Any) -> RiseCause:
         """The cause of a rise; "pending" while the closures of the next batches are asked."""
-        if self.asked is not None:
+        if self.pending is not None:
             return RiseCause("pending")
         if not rise.best_end:
             self.parameters.return_to_first()
@@ -121,13 +121,13 @@ class RiseCauses:
         if batch.closure is not None and not self.closure_fails:
             if self.batches.batches < self.quiet_until:
                 return RiseCause("pending")
-            self.asked, self.losses_now, self.losses_at_best = rise, [], []
+            self.pending, self.losses_now, self.losses_at_best = rise, [], []
             return RiseCause("pending")
-        return self._judge_without_closure(rise, params)
+        return self._cause_without_closure(rise, params)
 
-    def ask(self, batch: Batch, params: Any) -> tuple[Rise, RiseCause] | None:
+    def evaluate(self, batch: Batch, params: Any) -> tuple[Rise, RiseCause] | None:
         """Ask the closure of a batch about the rise that is being judged; the cause, once enough were asked."""
-        rise = self.asked
+        rise = self.pending
         if rise is None:
             return None
         try:
@@ -136,15 +136,15 @@ class RiseCauses:
         except ClosureError:
             best = None
         if best is None or best == now:  # a closure that does not read these parameters tells nothing
-            self.asked, self.closure_fails = None, True
-            return rise, self._judge_without_closure(rise, params)
+            self.pending, self.closure_fails = None, True
+            return rise, self._cause_without_closure(rise, params)
         if math.isfinite(now):
             self.losses_now.append(now)
             self.losses_at_best.append(best if math.isfinite(best) else math.inf)
-        if len(self.losses_now) < (1 if self._moved_far(params) else RISE_CAUSE.asked_batches):
+        if len(self.losses_now) < (1 if self._moved_far(params) else RISE_CAUSE.evaluated_batches):
             return None
-        self.asked = None
-        return rise, self._judge_closures(rise)
+        self.pending = None
+        return rise, self._cause_by_closures(rise)
 
     def _level_before(self, rise: Rise) -> str:
         level = self.batches.level_an_epoch_before(rise.count) if rise.best_end else None
@@ -154,7 +154,7 @@ class RiseCauses:
         distance = self.parameters.distance(params)
         return distance is not None and not distance <= RISE_CAUSE.far
 
-    def _judge_closures(self, rise: Rise) -> RiseCause:
+    def _cause_by_closures(self, rise: Rise) -> RiseCause:
         lost = median(now - best for now, best in zip(self.losses_now, self.losses_at_best, strict=True))
         numbers = (
             f"with the parameters of the best batches, the loss of the last {len(self.losses_now)} is "
@@ -166,7 +166,7 @@ class RiseCauses:
         self.pause = min(2 * self.pause, RISE_CAUSE.longest_pause)
         return RiseCause("order", numbers)
 
-    def _judge_without_closure(self, rise: Rise, params: Any) -> RiseCause:
+    def _cause_without_closure(self, rise: Rise, params: Any) -> RiseCause:
         distance = self.parameters.distance(params)
         moved = f"the parameters have moved by {distance:.2g} of their norm since" if distance else ""
         far = self._moved_far(params)

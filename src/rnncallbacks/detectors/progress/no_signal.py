@@ -40,7 +40,7 @@ class NoSignalThresholds:
     """The same, up to which correlations of single classes are tested too: they need fewer tokens. Chosen by eye."""
     pairs_of_a_class: int = 10
     """Targets for each class that these need at least. Chosen by eye."""
-    judged_batches: int = 30
+    recent_batches: int = 30
     """Last training batches whose median loss is judged, and the fewest that a run must have."""
     lowest_loss: float = 0.9
     """Loss / entropy of the targets, above which the network is not better than the constant baseline."""
@@ -110,7 +110,7 @@ class NoSignal:
         if len(self.first_losses) < NO_SIGNAL.first_losses:
             self.first_losses.append(loss)
         self.recent_losses.append(loss)
-        if len(self.recent_losses) > NO_SIGNAL.judged_batches:
+        if len(self.recent_losses) > NO_SIGNAL.recent_batches:
             del self.recent_losses[0]
         if not self.needed_pairs:
             return NOTHING_COMPARED
@@ -127,7 +127,7 @@ class NoSignal:
         """RNN603, after an epoch with training batches."""
         self.epochs += 1
         result = CheckResult()
-        enough = self.batches >= NO_SIGNAL.judged_batches or self.pairs.pairs >= NO_SIGNAL.first_pairs
+        enough = self.batches >= NO_SIGNAL.recent_batches or self.pairs.pairs >= NO_SIGNAL.first_pairs
         if enough and self.needed_pairs and self.pairs.batches:
             result = self._test(last=True)  # later epochs show the same sequences again
         return attrs.evolve(result, finding=self._find())
@@ -169,7 +169,7 @@ class NoSignal:
         return CheckResult(checked={"RNN603": test})
 
     def _find(self) -> Finding | None:
-        if self.found or len(self.recent_losses) < NO_SIGNAL.judged_batches:
+        if self.found or len(self.recent_losses) < NO_SIGNAL.recent_batches:
             return None
         loss = median(self.recent_losses)
         if self.signal == "constant":

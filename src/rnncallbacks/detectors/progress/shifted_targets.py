@@ -41,7 +41,7 @@ class ShiftedTargetsThresholds:
     targets, but cannot see the answer in the same step, and takes longer."""
     copied_within: int = 300
     """Training batches within which it falls below that."""
-    judged_losses: int = 10
+    recent_losses: int = 10
     """Losses whose median is compared."""
 
 
@@ -108,7 +108,7 @@ class ShiftedTargets:
             return CheckResult()
         self._batches += 1
         if self._copies_reals:
-            return self._judge_copies(batch)
+            return self._check_copies(batch)
         shown = sequences_of(batch)
         inputs, targets = shown.inputs, shown.targets
         if inputs is None or targets is None or not shown.per_step or targets.shape != inputs.shape:
@@ -136,10 +136,10 @@ class ShiftedTargets:
         common = set(self._by_axis.values()) - {NO_SHIFT}
         return common.pop() if len(common) == 1 else None
 
-    def _judge_copies(self, batch: Batch) -> CheckResult:
+    def _check_copies(self, batch: Batch) -> CheckResult:
         self._losses.append(batch.loss or 0.0)
-        del self._losses[: -SHIFTED_TARGETS.judged_losses]
-        enough = len(self._losses) == SHIFTED_TARGETS.judged_losses
+        del self._losses[: -SHIFTED_TARGETS.recent_losses]
+        enough = len(self._losses) == SHIFTED_TARGETS.recent_losses
         copied = enough and median(self._losses) < SHIFTED_TARGETS.copied_loss * self._first_loss
         if not copied and self._batches < SHIFTED_TARGETS.copied_within:
             return CheckResult()

@@ -96,10 +96,10 @@ class StateLeakDetector:
         new_sequences = current.new_sequences(len(origin.rows))
         if new_sequences is not None:
             entered.by_starts += 1
-            found = self._judge_starts(current, origin, leaks, new_sequences)
+            found = self._check_starts(current, origin, leaks, new_sequences)
         else:
             entered.carried += 1
-            found = self._judge_moved(current, origin, leaks, moved)
+            found = self._check_moved(current, origin, leaks, moved)
             if found is not None:
                 return attrs.evolve(self._result(current.phase, entered), finding=found)
             order = _compare_with_earlier(current, origin)
@@ -108,7 +108,7 @@ class StateLeakDetector:
                 return self._result(current.phase, entered)
             counts.add(order, origin.rows)
             leaks.wrapping += count_wrapping(current, origin, order)
-            found = self._judge_contents(current.phase, origin.other_phase, leaks, counts)
+            found = self._check_contents(current.phase, origin.other_phase, leaks, counts)
         return attrs.evolve(self._result(current.phase, entered), finding=found)
 
     def _result(self, phase: PhaseHistory, entered: EnteringStateCounts) -> CheckResult:
@@ -133,10 +133,10 @@ class StateLeakDetector:
         if leaks is None or leaks.within.broken_batches < leaks.within.batches:
             return CheckResult()
         wanted = self.thresholds.broken_batches_at_epoch_end
-        found = self._judge_counts(phase, leaks, leaks.within, None, f"batches of {phase.name}", wanted)
+        found = self._check_counts(phase, leaks, leaks.within, None, f"batches of {phase.name}", wanted)
         return CheckResult(finding=found)
 
-    def _judge_starts(
+    def _check_starts(
         self, current: InspectedBatch, origin: StateOrigin, leaks: PhaseLeaks, new_sequences: BoolArray
     ) -> Finding | None:
         leaking = int((origin.rows & new_sequences).sum())
@@ -157,7 +157,7 @@ class StateLeakDetector:
         }
         return Finding("RNN201", message, evidence, _severity(phase, origin.other_phase))
 
-    def _judge_moved(
+    def _check_moved(
         self, current: InspectedBatch, origin: StateOrigin, leaks: PhaseLeaks, moved: BoolArray | None
     ) -> Finding | None:
         """RNN201 if the sequences that a state was carried into followed others in the first epoch."""
@@ -187,14 +187,14 @@ class StateLeakDetector:
         }
         return Finding("RNN201", message, evidence)
 
-    def _judge_contents(
+    def _check_contents(
         self, phase: PhaseHistory, other: str | None, leaks: PhaseLeaks, counts: ContiguityCounts
     ) -> Finding | None:
         thresholds = self.thresholds
         wanted = thresholds.broken_batches if other is None else thresholds.broken_batches_across_phases
-        return self._judge_counts(phase, leaks, counts, other, f"batch {phase.index} of {phase.name}", wanted)
+        return self._check_counts(phase, leaks, counts, other, f"batch {phase.index} of {phase.name}", wanted)
 
-    def _judge_counts(
+    def _check_counts(
         self,
         phase: PhaseHistory,
         leaks: PhaseLeaks,

@@ -95,12 +95,12 @@ class SaturationDetector:
     """
 
     thresholds: SaturationThresholds = SATURATION
-    judged: bool = state_field(False)
+    compared: bool = state_field(False)
     first_share: float | None = state_field(None)
     first_loss: float = state_field(0.0)
     _shares: list[float] = state_field(factory=list)
     _losses: list[float] = state_field(factory=list)
-    _judged_batches: int = state_field(0)
+    _compared_batches: int = state_field(0)
     _largest_share: float = state_field(0.0)
 
     def check(self, batch: Batch, vocab_size: int) -> CheckResult:
@@ -111,10 +111,10 @@ class SaturationDetector:
         share, found = saturated_share(steps, self.thresholds), None
         if share is not None:
             found = self.add(share, batch.loss, math.log(vocab_size) if vocab_size > 1 else None)
-        if not self.judged:
+        if not self.compared:
             return CheckResult()
         compared = (
-            f"{self._judged_batches} batches, in which at most {self._largest_share:.0%} of the sampled units had "
+            f"{self._compared_batches} batches, in which at most {self._largest_share:.0%} of the sampled units had "
             f"|h| > {self.thresholds.saturated_output:g}"
         )
         return CheckResult(finding=found, checked={"RNN407": compared})
@@ -132,8 +132,8 @@ class SaturationDetector:
             return None
         shares, losses = self._shares, self._losses
         self._shares, self._losses = [], []
-        self.judged = True
-        self._judged_batches += len(shares)
+        self.compared = True
+        self._compared_batches += len(shares)
         self._largest_share = max(self._largest_share, *shares)
         faulty = sum(one >= self.thresholds.fault_share for one in shares)
         if faulty < self.thresholds.faulty_batches * len(shares):

@@ -62,14 +62,14 @@ class ForgottenStreamDetector:
         cannot_tell = counts.continuing == counts.rows
         result = {"RNN203": f"{rows} continue the row before"}
         return CheckResult(
-            finding=self._judge(self.thresholds.batches),
+            finding=self._check_batches(self.thresholds.batches),
             checked={} if cannot_tell else result,
             withdrawn=result if cannot_tell else {},
         )
 
     def end_epoch(self) -> CheckResult:
         """Judge the training batches of a short epoch."""
-        found = self._judge(self.thresholds.batches_at_epoch_end)
+        found = self._check_batches(self.thresholds.batches_at_epoch_end)
         if self._counts.continuing < self._counts.rows:
             self._counts.clear()
         return CheckResult(finding=found)
@@ -81,7 +81,7 @@ class ForgottenStreamDetector:
         every_row = np.ones(batch_size, dtype=np.bool_)
         self._counts.add(order, every_row if new_sequences is None or all_new else ~new_sequences)
 
-    def _judge(self, batches: int) -> Finding | None:
+    def _check_batches(self, batches: int) -> Finding | None:
         counts = self._counts
         if counts.batches < batches or not counts.cannot_be_chance():
             return None

@@ -33,7 +33,7 @@ class TooHighThresholds:
     """Sum of the update ratios up to which updates are too small to have raised the loss."""
     largest_update: float = 0.02
     """Largest update ratio up to which the same holds."""
-    first_judged_batch: int = 7
+    first_checked_batch: int = 7
     """Batches before which no rise is judged: one more than the shortest window of losses."""
 
     confirming_changes: int = 8
@@ -109,7 +109,7 @@ def check_too_high(record: UpdateRecord, *, batches_are_harder: bool = False) ->
     where ``batches_are_harder``, so that losses rise for another reason.
     """
     finding = _find_too_high(record, batches_are_harder)
-    due = record.batches >= MEASUREMENTS.close_updates and record.judges_losses
+    due = record.batches >= MEASUREMENTS.close_updates and record.checks_losses
     compared = finding is not None or (due and any(record.update_ratios))
     return CheckResult(finding=finding, checked={"RNN501": _comparison(record)} if compared else {})
 
@@ -140,7 +140,7 @@ def _comparison(record: UpdateRecord) -> str:
 
 
 def _find_too_high(record: UpdateRecord, batches_are_harder: bool) -> Finding | None:
-    if not record.judges_losses:
+    if not record.checks_losses:
         return None
     window = 0 if batches_are_harder else loss_rise_window(record)
     if window:
@@ -195,7 +195,7 @@ def loss_rise_window(record: UpdateRecord) -> int:
 
     Where a closure shows the overshoot, it must confirm that updates raise the loss of their own batch.
     """
-    if record.batches < TOO_HIGH.first_judged_batch or not record.judges_losses or not updates_are_large(record):
+    if record.batches < TOO_HIGH.first_checked_batch or not record.checks_losses or not updates_are_large(record):
         return 0
     if closure_denies(record):
         return 0

@@ -19,7 +19,7 @@ class TooLowThresholds:
     were too low 0.00012 and less.
     """
 
-    judged_after: int = 60
+    checked_after: int = 60
     """Training batches after which the rate is judged, once."""
     measured_updates: int = 20
     """Fewest measured updates."""
@@ -70,7 +70,7 @@ def check_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
     >>> check_too_low(record, planned_updates=1000).finding.remedy
     'multiply the learning rate by about 50, until updates are a thousandth of the weights'
     """
-    if record.batches != TOO_LOW.judged_after:
+    if record.batches != TOO_LOW.checked_after:
         return CheckResult()
     measured = len(record.predicted_decreases)
     if measured < TOO_LOW.measured_updates:

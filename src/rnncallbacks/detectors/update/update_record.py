@@ -119,7 +119,7 @@ class UpdateRecord:
         return self.batches % (2 * MEASUREMENTS.sparse_interval) == 0
 
     @property
-    def judges_losses(self) -> bool:
+    def checks_losses(self) -> bool:
         """Whether the losses are to be judged after this batch."""
         return self.batches <= MEASUREMENTS.close_updates or self.batches % MEASUREMENTS.sparse_interval == 0
 

@@ -1,4 +1,4 @@
-"""The main function of the process that runs a script to look at a block of it: ``-m ...hooking.block_probe``."""
+"""The main function of the process that runs a script to probe a block of it: ``-m ...hooking.block_probe``."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ LOOK = "__doctor_look__"
 TICK = -1
 """Stands for a place in a block where an iteration of the loop begins."""
 PASSES = 3
-"""Passes of the block that are looked at. The second decides: in the first, arrays may not exist yet."""
+"""Passes of the block that are recorded. The second decides: in the first, arrays may not exist yet."""
 
 
 @attrs.frozen
 class BlockRequest:
-    """Which block of which file is looked at, and what is evaluated between its statements, by label."""
+    """Which block of which file is probed, and what is evaluated between its statements, by label."""
 
     script: str
     arguments: tuple[str, ...]
@@ -46,7 +46,7 @@ class BlockRequest:
 
 
 @attrs.frozen
-class BlockLook:
+class BlockState:
     """The values at one place: a fingerprint, an identity, and whether an entry is not zero, by label.
 
     ``random`` is a fingerprint of all random number generators that the frame names.
@@ -59,13 +59,13 @@ class BlockLook:
 
 
 @attrs.define
-class BlockLooks:
-    """What was seen: for each pass of the block a look at each place, what kind each value is, and the first names.
+class BlockTrace:
+    """The values at each place of each recorded pass, the kind of each value, and the names known at first.
 
     ``begun`` has the number of passes before each iteration of the loop, if the block is a function.
     """
 
-    passes: list[dict[int, BlockLook]] = attrs.field(factory=list)
+    passes: list[dict[int, BlockState]] = attrs.field(factory=list)
     kinds: dict[str, str] = attrs.field(factory=dict)
     known: tuple[str, ...] = ()
     begun: list[int] = attrs.field(factory=list)
@@ -80,8 +80,8 @@ def answer_request() -> None:
     request: BlockRequest = cattrs.structure(json.loads(sys.stdin.buffer.read()), BlockRequest)
     answers = os.dup(1)
     os.dup2(2, 1)  # what the script prints is no answer
-    looks = BlockLooks()
-    vars(builtins)[LOOK] = lambda place: _look(looks, request, place, sys._getframe(1))
+    trace = BlockTrace()
+    vars(builtins)[LOOK] = lambda place: _record(trace, request, place, sys._getframe(1))
     source = read_script(Path(request.script))
     with Sandbox(Path(request.folder), for_good=True):
         try:
@@ -89,9 +89,9 @@ def answer_request() -> None:
         except _Seen:
             pass
         except BaseException:
-            if not looks.passes:
+            if not trace.passes:
                 raise
-    os.write(answers, b"\n" + json.dumps(cattrs.unstructure(looks)).encode())
+    os.write(answers, b"\n" + json.dumps(cattrs.unstructure(trace)).encode())
     os._exit(0)
 
 
@@ -129,7 +129,7 @@ def _call_at(statement: ast.stmt, place: int) -> ast.stmt:
 
 
 class _Finder(MetaPathFinder):
-    """Finds the module that contains the block, and compiles it with looks."""
+    """Finds the module that contains the block, and compiles it with probes."""
 
     def __init__(self, request: BlockRequest) -> None:
         self._request = request
@@ -150,21 +150,21 @@ class _Loader(importlib.machinery.SourceFileLoader):
         self._request = request
 
     def get_code(self, fullname: str) -> types.CodeType:
-        """The code with looks; compiled files are not read."""
+        """The code with probes; compiled files are not read."""
         return _with_looks(importlib.util.decode_source(self.get_data(self.path)), self._request)
 
 
-def _look(looks: BlockLooks, request: BlockRequest, place: int, frame: types.FrameType) -> None:
+def _record(trace: BlockTrace, request: BlockRequest, place: int, frame: types.FrameType) -> None:
     if place == TICK:
-        looks.begun.append(len(looks.passes))
+        trace.begun.append(len(trace.passes))
         return
     if place == 0:
-        if len(looks.passes) == PASSES:
+        if len(trace.passes) == PASSES:
             raise _Seen
-        if not looks.passes:
-            looks.known = tuple(sorted({**frame.f_globals, **frame.f_locals}))
-        looks.passes.append({})
-    look = BlockLook({}, {}, {}, _random_state(frame))
+        if not trace.passes:
+            trace.known = tuple(sorted({**frame.f_globals, **frame.f_locals}))
+        trace.passes.append({})
+    state = BlockState({}, {}, {}, _random_state(frame))
     unbound = {*frame.f_code.co_varnames, *frame.f_code.co_cellvars} - set(frame.f_locals)
     for label, expression in request.expressions.items():
         if names_in(expression) & unbound:  # a global of the same name is another value
@@ -174,12 +174,12 @@ def _look(looks: BlockLooks, request: BlockRequest, place: int, frame: types.Fra
             array = np.asarray(list(value.values()) if isinstance(value, dict) else value)
         except Exception:  # it does not exist yet, or is no array
             continue
-        look.prints[label] = f"{array.shape}{hash(array.tobytes())}"
-        look.identities[label] = id(value)
-        look.nonzero[label] = bool(array.any())
-        looks.kinds[label] = _kind(value)
-    if looks.passes:
-        looks.passes[-1][place] = look
+        state.prints[label] = f"{array.shape}{hash(array.tobytes())}"
+        state.identities[label] = id(value)
+        state.nonzero[label] = bool(array.any())
+        trace.kinds[label] = _kind(value)
+    if trace.passes:
+        trace.passes[-1][place] = state
 
 
 def _random_state(frame: types.FrameType) -> str:

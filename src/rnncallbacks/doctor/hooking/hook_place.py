@@ -1,7 +1,7 @@
-"""Between which statements of a block loss and gradients are known and the parameters are not yet updated.
+"""Finds the place in a block where loss and gradients are known and the parameters are not yet updated.
 
-The script is run in a process of its own, in the sandbox, for a few passes of the block. Between its statements, the
-expressions of loss, gradients and parameters are evaluated.
+The script runs in a process of its own, in the sandbox, for a few passes of the block. The expressions of loss,
+gradients and parameters are evaluated between its statements.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,13 +17,29 @@ import attrs
 import cattrs
 import numpy as np
 
-from rnncallbacks.doctor.hooking.block_probe import PASSES, BlockLook, BlockLooks, BlockRequest
+from rnncallbacks.doctor.hooking.block_probe import PASSES, BlockRequest, BlockState, BlockTrace
 from rnncallbacks.doctor.hooking.hooked_loop import HookedLoop, assigned_names, block_of, names_in
 from rnncallbacks.doctor.sandbox import ScratchFolder
 from rnncallbacks.errors import DataError
 
-SECONDS = 30.0
-"""Time for the passes. Chosen by eye."""
+
+@attrs.frozen
+class ProbedScript:
+    """The script that is run, in the sandbox, to find the place of a hook.
+
+    Attributes
+    ----------
+    path:
+        The script, if the loop is in a module that it imports; None: the file of the loop.
+    arguments:
+        Its command-line arguments.
+    seconds:
+        Time limit of the recorded passes. The default was chosen by eye.
+    """
+
+    path: Path | None = None
+    arguments: tuple[str, ...] = ()
+    seconds: float = 30.0
 
 
 @attrs.frozen
@@ -55,44 +70,31 @@ class HookPlace:
     draws: tuple[int, ...] = ()
 
 
-def find_hook_place(
-    loop: HookedLoop, script: Path | None = None, arguments: Sequence[str] = (), seconds: float = SECONDS
-) -> HookPlace:
-    """Run the script for a few passes of the block, and find the place.
-
-    Parameters
-    ----------
-    loop:
-        The loop.
-    script:
-        The script that is run, if the loop is in a module of it.
-    arguments:
-        Its arguments.
-    seconds:
-        Time for the passes.
+def find_hook_place(loop: HookedLoop, script: ProbedScript) -> HookPlace:
+    """Run the script for a few passes of the loop's block, and find the place.
 
     Raises
     ------
     DataError
-        There is no such place, and why.
+        The block has no such place; the message gives the reason.
     """
     block = block_of(ast.parse(loop.source.text), loop)
     with ScratchFolder() as scratch:
         request = BlockRequest(
-            script=str(script or loop.source.path),
-            arguments=tuple(arguments),
+            script=str(script.path or loop.source.path),
+            arguments=script.arguments,
             file=str(loop.source.path),
             block=block.lineno,
             loop=loop.line,
             expressions=loop.expressions(),
             folder=str(scratch.new_place()),
         )
-        looks = _ask(request, seconds)
+        trace = _trace(request, script.seconds)
         scratch.remove()
-    return _place(looks, loop, block.body)
+    return _place(trace, loop, block.body)
 
 
-def _ask(request: BlockRequest, seconds: float) -> BlockLooks:
+def _trace(request: BlockRequest, seconds: float) -> BlockTrace:
     command = [sys.executable, "-m", "rnncallbacks.doctor.hooking.block_probe"]
     try:
         done = subprocess.run(
@@ -107,16 +109,16 @@ def _ask(request: BlockRequest, seconds: float) -> BlockLooks:
     if done.returncode or not answer:
         reason = done.stderr.decode(errors="replace").strip().splitlines()
         raise DataError(f"{request.script}: the script did not reach its loop: {reason[-1] if reason else 'no reason'}")
-    looks: BlockLooks = cattrs.structure(json.loads(answer), BlockLooks)
-    return looks
+    trace: BlockTrace = cattrs.structure(json.loads(answer), BlockTrace)
+    return trace
 
 
-def _place(looks: BlockLooks, loop: HookedLoop, body: list[ast.stmt]) -> HookPlace:
-    seen = [one for one in looks.passes if len(one) > 1]
+def _place(trace: BlockTrace, loop: HookedLoop, body: list[ast.stmt]) -> HookPlace:
+    seen = [one for one in trace.passes if len(one) > 1]
     where = loop.source.location(body[0].lineno)
     if not seen:
         raise DataError(f"{where}: this block was not run, so the place of the hook is not known")
-    if loop.block is not None and max(np.diff([*looks.begun, len(looks.passes)]), default=0) > 1:
+    if loop.block is not None and max(np.diff([*trace.begun, len(trace.passes)]), default=0) > 1:
         raise DataError(
             f"{where}: this function is called several times in an iteration, so run.backward has no place in it"
         )
@@ -145,19 +147,19 @@ def _place(looks: BlockLooks, loop: HookedLoop, body: list[ast.stmt]) -> HookPla
     last = one[places[-1]]
     replaced = readable and any(last.identities[label] != one[0].identities[label] for label in parameters)
     draws = tuple(after for before, after in pairwise(places) if one[before].random != one[after].random)
-    return HookPlace(backward, update, replaced, looks.kinds, looks.known, draws)
+    return HookPlace(backward, update, replaced, trace.kinds, trace.known, draws)
 
 
 def _first(
-    one: dict[int, BlockLook], places: list[int], labels: list[str], stale: BlockLook, *, nonzero: bool
+    one: dict[int, BlockState], places: list[int], labels: list[str], stale: BlockState, *, nonzero: bool
 ) -> int | None:
     """The first place at which no value is a stale one."""
     for place in places[1:]:
-        look = one[place]
+        state = one[place]
         if all(
-            label in look.prints
-            and look.prints[label] != stale.prints.get(label)
-            and (look.nonzero[label] or not nonzero)
+            label in state.prints
+            and state.prints[label] != stale.prints.get(label)
+            and (state.nonzero[label] or not nonzero)
             for label in labels
         ):
             return place
@@ -174,5 +176,5 @@ def _assigned(body: list[ast.stmt], expression: str) -> int:
     return max(firsts, default=0)
 
 
-def _changed(one: dict[int, BlockLook], place: int, labels: list[str]) -> bool:
+def _changed(one: dict[int, BlockState], place: int, labels: list[str]) -> bool:
     return any(one[place].prints.get(label) != one[0].prints[label] for label in labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rnncallbacks.doctor.hooked_script import hooked_script
+from rnncallbacks.doctor.hooking.hook_place import ProbedScript
 from rnncallbacks.doctor.hooking.hooked_roles import loops_from_roles
 from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.roles.role_table import Roles
@@ -15,7 +16,7 @@ from rnncallbacks.files import write_atomically
 
 
 def write_hooked(script: Path, arguments: list[str], findings: ScriptFindings, path: Path) -> str:
-    """Write the script, or its module that contains the loop, with ``Run`` around the loop; say what was written.
+    """Write the script, or its module that contains the loop,, with ``Run`` around the loop; return a message.
 
     Raises
     ------
@@ -35,11 +36,11 @@ def write_hooked(script: Path, arguments: list[str], findings: ScriptFindings, p
 
 
 def _text(script: Path, arguments: list[str], site: Site, roles: Roles) -> str:
-    """The hooked script with the hooks at the first place that is one."""
+    """The script with hooks in the first loop that has a place for them."""
     failures = []
     for loop in loops_from_roles(read_script(Path(site.file)), site, roles):
         try:
-            return hooked_script(loop, script, arguments)
+            return hooked_script(loop, ProbedScript(script, tuple(arguments)))
         except DataError as error:
             failures.append(error)
     raise failures[0]

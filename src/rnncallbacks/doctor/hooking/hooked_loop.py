@@ -73,7 +73,7 @@ class HookedLoop:
     learning_rate: float | None = None
 
     def expressions(self) -> dict[str, str]:
-        """What is looked at in the block to find the place of the hook, by label."""
+        """The expressions that are evaluated in the block to find the place of the hook, by label."""
         found = {"loss": self.loss}
         for number, one in enumerate(self.parameters):
             found[f"parameter {number}"] = one.expression

@@ -15,7 +15,7 @@ import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, arrays_of, numbers_of, same_bits
 from rnncallbacks.doctor.value_walk import Key
-from rnncallbacks.doctor.watch_messages import Question
+from rnncallbacks.doctor.watch_messages import ReplayRequest
 from rnncallbacks.doctor.watched_script import FrozenIteration, ReplayError
 
 
@@ -123,7 +123,7 @@ def is_exact(record: IterationRecord, frozen: FrozenIteration) -> bool:
     change what is drawn. Values before a change in place do not count: an array may be uninitialized memory.
     """
     try:
-        again = frozen.ask(Question(numbers_only=False))
+        again = frozen.replay(ReplayRequest(numbers_only=False))
     except ReplayError:
         return False
     values = record.end | record.inside
@@ -157,8 +157,8 @@ def push_arrays(
         )
         try:
             arrays = frozenset([key, along.get(key, key)])
-            up = frozen.ask(Question({key: value + step}, arrays=arrays))
-            down = frozen.ask(Question({key: value - step}, arrays=arrays))
+            up = frozen.replay(ReplayRequest({key: value + step}, arrays=arrays))
+            down = frozen.replay(ReplayRequest({key: value - step}, arrays=arrays))
         except ReplayError:
             continue
         at_end, below = up.end.get(key), down.end.get(key)
@@ -200,7 +200,7 @@ def slopes_along_update(
     for sign in (share, -share):
         pushes = {key: record.start[key] + sign * (record.end[key] - record.start[key]) for key in keys}
         try:
-            answer = frozen.ask(Question(pushes))
+            answer = frozen.replay(ReplayRequest(pushes))
         except ReplayError:
             return {}
         ends.append(numbers_of(answer.end) | numbers_of(answer.inside))

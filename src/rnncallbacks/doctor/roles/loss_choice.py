@@ -65,7 +65,7 @@ def rank_losses(
     keys = {number for push in keepers for number in push.derivatives if number in numbers}
     owners = [push for push in keepers if sources.get(push.key)]
     moving = [push for push in keepers if push.derivatives]
-    ranked = [_judge(key, numbers, owners, moving, sources, records, slopes.get(key, 0.0), thresholds) for key in keys]
+    ranked = [_scored(key, numbers, owners, moving, sources, records, slopes.get(key, 0.0), thresholds) for key in keys]
     return sorted(ranked, key=lambda one: (-round(one.score, 6), _place(one.key, record), one.key))
 
 
@@ -74,7 +74,7 @@ def _place(key: Key, record: IterationRecord) -> tuple[int, int]:
     return {"end": 0, "return": 1}.get(key[0], 2), record.order.get(key, 0)
 
 
-def _judge(
+def _scored(
     key: Key,
     numbers: dict[Key, float],
     owners: list[Push],

@@ -100,7 +100,7 @@ class DivergenceAlarm:
         self._gradients += 1
         if math.isfinite(loss) and (math.isfinite(grads.norm) or all_finite(grads.arrays)):
             self._restart_after_repair(run)
-            self._judge_loss(run, batch, loss, grads)
+            self._check_loss(run, batch, loss, grads)
             return
         if batch.skipped:  # the script, or a plugin before this one, has dealt with it
             return
@@ -134,15 +134,15 @@ class DivergenceAlarm:
             enough = f"{what} needs {needed} training batches with a finite loss since the last repair"
             run.diagnosis.cannot_check(code, too_few if run.step < needed else enough)
 
-    def _judge_loss(self, run: Run, batch: Batch, loss: float, grads: Gradients) -> None:
+    def _check_loss(self, run: Run, batch: Batch, loss: float, grads: Gradients) -> None:
         detector, causes = self._detector, self._causes
         causes.add(batch, loss, run.params)
         best_end = detector.best_end
-        for finding in detector.check(loss, lambda rise: causes.judge(rise, batch, run.params)):
+        for finding in detector.check(loss, lambda rise: causes.cause_of(rise, batch, run.params)):
             self._raise_once(run, finding, grads)
         if detector.best_end != best_end:
             causes.parameters.choose(detector.best_end - detector.window // 5)
-        answer = causes.ask(batch, run.params)
+        answer = causes.evaluate(batch, run.params)
         for finding in () if answer is None else detector.conclude(*answer):
             self._raise_once(run, finding, grads)
 

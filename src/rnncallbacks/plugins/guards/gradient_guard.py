@@ -92,7 +92,7 @@ class GradientGuard(Guard):
         usable = math.isfinite(loss) and math.isfinite(norm) and not batch.skipped
         if usable:
             self._batches += 1
-            self._look(run, batch, grads, loss)
+            self._check(run, batch, grads, loss)
         result = yield
         if usable and not batch.skipped and run.params is not None:
             self._keep_for_update(run, grads, norm)
@@ -122,7 +122,7 @@ class GradientGuard(Guard):
         early = number <= self._exploding.thresholds.smallest_sample
         return self._exploding.stopped and not early and self._correctness.is_idle(number)
 
-    def _look(self, run: Run, batch: Batch, grads: Gradients, loss: float) -> None:
+    def _check(self, run: Run, batch: Batch, grads: Gradients, loss: float) -> None:
         number, updates = self._batches, self._updates
         if number in self._vanishing.thresholds.checked_batches:
             hidden_gradients, shown = batch.observed.get("hidden_gradients"), sequences_of(batch)

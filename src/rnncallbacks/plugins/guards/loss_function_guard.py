@@ -77,7 +77,7 @@ class LossFunctionGuard(Guard):
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> Generator[None, Any, Any]:
         loss = batch.loss
         if not batch.skipped and loss is not None and math.isfinite(loss):
-            self._judge(run, batch, loss, grads)
+            self._check(run, batch, loss, grads)
         result = yield
         if self._severity.measuring and not batch.skipped and run.params is not None:
             # After the other plugins: these are the gradients that the update sees.
@@ -93,7 +93,7 @@ class LossFunctionGuard(Guard):
         if finding is not None:
             self.fire(run, finding)
 
-    def _judge(self, run: Run, batch: Batch, loss: float, grads: Gradients) -> None:
+    def _check(self, run: Run, batch: Batch, loss: float, grads: Gradients) -> None:
         gradient = self._output_gradient
         if not self._initial_loss.done:
             self._conclude(run, self._initial_loss.check(batch, loss, named_arrays(run.params), grads))

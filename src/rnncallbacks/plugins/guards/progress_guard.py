@@ -92,6 +92,6 @@ class ProgressGuard(Guard):
         run.diagnosis.cannot_check("RNN601", f"train for {PLATEAU.window} epochs or more: {trained} were seen")
         run.diagnosis.cannot_check("RNN604", f"validate in {needed} epochs or more: {validated} were seen")
         run.diagnosis.cannot_check(
-            "RNN603", f"train for {NO_SIGNAL.judged_batches} batches and an epoch or more: {batches} batches were seen"
+            "RNN603", f"train for {NO_SIGNAL.recent_batches} batches and an epoch or more: {batches} batches were seen"
         )
         super().on_fit_end(run)

@@ -113,7 +113,7 @@ class UpdateGuard(Guard):
         self._harder.after_update(batch, record)
         if self._frozen.suspected:
             self._report(run, self._frozen.check(batch, self._closure, run.params))
-        elif self._frozen.changed and record.judges_losses:
+        elif self._frozen.changed and record.checks_losses:
             self._check_directions(run)
             self._report(run, check_too_low(record, _planned_updates(run)))
             self._report(run, check_too_high(record, batches_are_harder=self._harder.explain_rise(record)))
@@ -129,7 +129,7 @@ class UpdateGuard(Guard):
         batches, measured = self._record.batches, self._frozen.changed_updates + self._frozen.unchanged_updates
         if batches and not measured:
             self._cannot_check(run, "no update was measured: the gradients were zero, or batches were skipped")
-        for code, needed in (("RNN501", MEASUREMENTS.close_updates), ("RNN502", TOO_LOW.judged_after)):
+        for code, needed in (("RNN501", MEASUREMENTS.close_updates), ("RNN502", TOO_LOW.checked_after)):
             if batches < needed:
                 run.diagnosis.cannot_check(code, f"train for {needed} batches or more: {batches} were seen")
             else:

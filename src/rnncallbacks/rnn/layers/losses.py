@@ -139,6 +139,9 @@ class MeanSquaredError:
         return np.multiply(self._differences, 2.0 / self._count, self._differences)
 
 
+Loss = SoftmaxNll | MeanSquaredError
+
+
 def _mismatch(targets: Array, expected: tuple[int, ...]) -> ShapeError:
     return ShapeError(
         f"targets of shape {targets.shape} do not match the outputs of the model: expected {expected}",
