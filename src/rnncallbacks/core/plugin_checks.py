@@ -36,8 +36,8 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def check_plugin(plugin: object, name: str) -> None:
-    """Refuse an object that pluggy would accept and then never call, or call wrongly.
+def check_plugin(plugin: object, name: str) -> frozenset[str]:
+    """The attributes that implement hooks. An object that pluggy would never call, or call wrongly, is refused.
 
     Raises
     ------
@@ -55,21 +55,22 @@ def check_plugin(plugin: object, name: str) -> None:
             f"plugin {name!r}: {type(plugin).__name__} objects are not hashable",
             hint="define the class with @attrs.define(eq=False), or without __eq__",
         ) from None
-    implements_any = False
+    implementing = set()
     for attribute, value, options in _members(plugin):
         if options is not None:
             _check_implementation(name, options.get("specname") or attribute, value, options)
-            implements_any = True
+            implementing.add(attribute)
         elif attribute.startswith("on_") and callable(value):
             raise PluginError(
                 f"plugin {name!r}: {attribute} has no @hookimpl, and would never be called",
                 hint="decorate it with @hookimpl from rnncallbacks, or give it a name that does not begin with on_",
             )
-    if not implements_any:
+    if not implementing:
         raise PluginError(
             f"plugin {name!r}: {type(plugin).__name__} implements no hook",
             hint=f"decorate at least one method with @hookimpl; the hooks are {', '.join(HOOKS)}",
         )
+    return frozenset(implementing)
 
 
 def check_hook_name(hook: str, owner: str) -> None:
@@ -88,8 +89,11 @@ def check_hook_name(hook: str, owner: str) -> None:
 
 def _members(plugin: object) -> Iterator[tuple[str, Any, dict[str, Any] | None]]:
     """The name, the value and the ``@hookimpl`` options of each attribute, without computing properties."""
+    of_class: dict[str, Any] = {}
+    for base in reversed(inspect.getmro(plugin if inspect.isclass(plugin) else type(plugin))):
+        of_class.update(vars(base))
     for attribute in dir(plugin):
-        if isinstance(inspect.getattr_static(plugin, attribute, None), property | cached_property):
+        if isinstance(of_class.get(attribute), property | cached_property):
             continue
         try:
             value = getattr(plugin, attribute, None)

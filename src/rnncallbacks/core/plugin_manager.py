@@ -24,6 +24,26 @@ if TYPE_CHECKING:
 PluginsGiven = Mapping[str, object] | Iterable[object]
 
 
+class HookManager(pluggy.PluginManager):
+    """pluggy's manager, which reads of a plugin only the attributes that are known to implement hooks.
+
+    All plugins are registered again whenever one is added or taken out, and pluggy would read every attribute of each.
+
+    Parameters
+    ----------
+    implementing:
+        By the ``id`` of a plugin: its attributes that implement hooks.
+    """
+
+    def __init__(self, implementing: Mapping[int, frozenset[str]]) -> None:
+        super().__init__(hookspecs.PROJECT)
+        self._implementing = implementing
+        self.add_hookspecs(hookspecs)
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        return super().parse_hookimpl_opts(plugin, name) if name in self._implementing[id(plugin)] else None
+
+
 class Plugins(Mapping[str, object]):
     """The plugins registered on one run, by name, in the order in which they are called.
 
@@ -45,6 +65,7 @@ class Plugins(Mapping[str, object]):
     def __init__(self, plugins: PluginsGiven, where: Callable[[], str] = lambda: "outside a run") -> None:
         self._where = where
         self._plugins: dict[str, object] = {}
+        self._implementing: dict[int, frozenset[str]] = {}
         self._run: Run | None = None
         self._told_of_the_end: list[object] = []
         # By hook: None where no plugin implements the hook, so that such a call costs next to nothing.
@@ -201,7 +222,7 @@ class Plugins(Mapping[str, object]):
             name = name_for(plugin)
         if not isinstance(name, str) or not name:
             raise PluginError(f"expected a plugin's name as a non-empty string, got {name!r}")
-        check_plugin(plugin, name)
+        implementing = check_plugin(plugin, name)
         if name in self._plugins:
             raise PluginError(
                 f"two plugins are called {name!r}",
@@ -216,11 +237,11 @@ class Plugins(Mapping[str, object]):
                     hint="define the class with @attrs.define(eq=False), or without __eq__",
                 )
         self._plugins[name] = plugin
+        self._implementing[id(plugin)] = implementing
         return name
 
     def _rebuild(self) -> None:
-        manager = pluggy.PluginManager(hookspecs.PROJECT)
-        manager.add_hookspecs(hookspecs)
+        manager = HookManager(self._implementing)
         for name, plugin in reversed(self._plugins.items()):  # pluggy calls the last registered first
             manager.register(plugin, name=name)
         self._manager = manager
