@@ -17,12 +17,12 @@ def recognized(cell, scale):
     loss, _, _ = script.batch_loss(x, y, script.net.zero_state(script.rows))
     batch = Batch(script.net.shown_batch(x, y, labels_per_step=True), "train", 1)
     network = next(recognized_networks(arrays, batch, loss))
-    return network, network.evaluate(arrays, network.read(batch), (None, None))
+    return network, network.evaluate(arrays, network.read(batch), ((None, None),))
 
 
 def test_growth_is_that_of_the_product_of_jacobians():
     network, forward = recognized("tanh", 3.0)
-    states, recurrent = forward.passed.states, forward.weights["recurrent"]
+    states, recurrent = forward.states, forward.weights[0, "recurrent"]
     change = np.random.default_rng(0).standard_normal(states[0].shape)
     grown = change.copy()
     for after in states[1:]:

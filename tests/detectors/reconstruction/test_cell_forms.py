@@ -31,7 +31,7 @@ def test_gradients_are_those_of_finite_differences(form, tokens, second_bias):
     def loss():
         return float(np.sum(seen * forward_pass(form, weights, inputs, state, cell_state).states[1:]))
 
-    gradients = backward_pass(form, weights, inputs, forward_pass(form, weights, inputs, state, cell_state), seen)
+    gradients, _ = backward_pass(form, weights, inputs, forward_pass(form, weights, inputs, state, cell_state), seen)
     for part, array in weights.items():
         direction = generator.normal(size=array.shape)
         start = array.copy()
@@ -56,6 +56,6 @@ def test_each_mistake_changes_the_gradients(form, fault):
     weights = weights_of(form, generator, second_bias=False)
     inputs, seen = generator.normal(size=(STEPS, ROWS, INPUTS)), generator.normal(size=(STEPS, ROWS, UNITS))
     passed = forward_pass(form, weights, inputs, None, None)
-    right = backward_pass(form, weights, inputs, passed, seen)
-    wrong = backward_pass(form, weights, inputs, passed, seen, fault)
+    right, _ = backward_pass(form, weights, inputs, passed, seen)
+    wrong, _ = backward_pass(form, weights, inputs, passed, seen, fault)
     assert not np.allclose(right["recurrent"], wrong["recurrent"])

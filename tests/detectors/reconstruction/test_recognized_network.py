@@ -29,7 +29,7 @@ def test_networks_of_three_styles_are_recognized_and_their_gradients_computed(st
     arrays, batch, loss, gradients = first_batch(style, task, cell)
     network = next(recognized_networks(arrays, batch, loss))
     assert network.form.kind == cell
-    forward = network.evaluate(arrays, network.read(batch), (None, None))
+    forward = network.evaluate(arrays, network.read(batch), ((None, None),))
     assert forward.loss == pytest.approx(loss, rel=1e-10)
     computed = network.backward(forward, arrays)
     assert computed.keys() == gradients.keys()
@@ -71,6 +71,6 @@ def test_a_batch_without_data_is_not_recognized():
 def test_sums_and_means_over_counts_are_recognized(factor):
     arrays, batch, loss, gradients = first_batch("lists", "depth", "gru")
     network = next(recognized_networks(arrays, batch, factor * loss))
-    computed = network.backward(network.evaluate(arrays, network.read(batch), (None, None)), arrays)
+    computed = network.backward(network.evaluate(arrays, network.read(batch), ((None, None),)), arrays)
     for name, gradient in gradients.items():
         assert computed[name] == pytest.approx(factor * gradient, rel=1e-9, abs=1e-13)

@@ -14,8 +14,10 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
-from rnncallbacks.detectors.reconstruction.cell_forms import forward_pass
+from rnncallbacks.detectors.reconstruction.layer_states import States
 from rnncallbacks.detectors.reconstruction.recognized_network import NetworkPass, RecognizedNetwork
+from rnncallbacks.detectors.reconstruction.stacked_pass import stacked_forward
+from rnncallbacks.gradients import global_norm
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +38,7 @@ GROWTH = GrowthThresholds()
 
 
 def state_growth(network: RecognizedNetwork, forward: NetworkPass, thresholds: GrowthThresholds = GROWTH) -> float:
-    """The growth of a random change of the entering hidden state through all time steps; one forward pass.
+    """The growth of a random change of the entering hidden states through all time steps; one forward pass.
 
     Example
     -------
@@ -45,27 +47,31 @@ def state_growth(network: RecognizedNetwork, forward: NetworkPass, thresholds: G
     >>> arrays = {"Wx": np.zeros((2, 3)), "Wh": 2.0 * np.eye(2), "Wy": np.array([[1.0, 2.0], [3.0, 5.0], [7.0, 1.0]])}
     >>> batch = Batch((np.zeros((5, 4), int), np.ones((5, 4), int)), "train", 1)
     >>> network = next(recognized_networks(arrays, batch, loss=math.log(3.0)))
-    >>> round(state_growth(network, network.evaluate(arrays, network.read(batch), (None, None))))  # 2 ** 5
+    >>> round(state_growth(network, network.evaluate(arrays, network.read(batch), ((None, None),))))  # 2 ** 5
     32
     """
-    states = forward.passed.states
-    change = thresholds.change * np.random.default_rng(0).standard_normal(states[0].shape)
+    generator = np.random.default_rng(0)
+    changes = [thresholds.change * generator.standard_normal(one.states[0].shape) for one in forward.passed]
+    entering: States = tuple(
+        (one.states[0] + change, cell_state)
+        for one, change, (_, cell_state) in zip(forward.passed, changes, forward.entering, strict=True)
+    )
     with np.errstate(all="ignore"):
-        changed = forward_pass(
-            network.form, forward.weights, forward.reading.inputs, states[0] + change, forward.entering[1]
-        )
-        return float(np.linalg.norm(changed.states[-1] - states[-1]) / np.linalg.norm(change))
+        changed = stacked_forward(network.form, forward.weights, forward.reading.inputs, entering)
+        ends = [new.states[-1] - old.states[-1] for new, old in zip(changed, forward.passed, strict=True)]
+        return float(global_norm(ends) / global_norm(changes))
 
 
 def check_growth(
     network: RecognizedNetwork, forward: NetworkPass, max_norm: float, thresholds: GrowthThresholds = GROWTH
 ) -> CheckResult:
     """RNN401 if changes grow through the first batch, before any update."""
-    growth, steps = state_growth(network, forward, thresholds), len(forward.passed.states) - 1
+    growth, steps = state_growth(network, forward, thresholds), len(forward.states) - 1
     explodes = growth > max(thresholds.growth, thresholds.growth_per_step**steps) and math.isfinite(growth)
     if not explodes:
         return CheckResult()
-    squares = np.split(forward.weights["recurrent"], network.form.gates)
+    recurrent = [array for (_, part), array in forward.weights.items() if part == "recurrent"]
+    squares = [square for array in recurrent for square in np.split(array, network.form.gates)]
     radius = max(float(np.abs(np.linalg.eigvals(square)).max()) for square in squares)
     names = ", ".join(map(repr, network.roles.names("recurrent")))
     finding = Finding(

@@ -1,20 +1,23 @@
-"""The ways in which the data and the entering state of a batch can be read: which axis is time, batch, features."""
+"""The ways in which the data of a batch can be read: which axis is time, batch, features; which states are read out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import permutations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.arrays import Array
 from rnncallbacks.detectors.sequences import Sequences, sequences_of
-from rnncallbacks.errors import ContainerError
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
+
+
+Readout: TypeAlias = Literal["each", "last", "mean"]
+"""The states from which outputs are computed: those of each time step, that of the last one, or their mean."""
 
 
 @attrs.frozen(eq=False)
@@ -22,12 +25,12 @@ class BatchReading:
     """Inputs (time, batch) of tokens or (time, batch, features), and targets with time first.
 
     Targets are (time, batch) classes or (time, batch, outputs) numbers; with one a sequence the first axis has the
-    length 1, and ``last_step`` is true.
+    length 1, and ``readout`` is not "each".
     """
 
     inputs: Array
     targets: Array
-    last_step: bool
+    readout: Readout
 
 
 @attrs.frozen
@@ -36,6 +39,7 @@ class ReadingKey:
 
     axes: tuple[int, ...]
     target_form: str
+    readout: Readout
 
 
 def batch_readings(shown: Sequences, width: int, outputs: int) -> Iterator[tuple[ReadingKey, BatchReading]]:
@@ -50,7 +54,9 @@ def batch_readings(shown: Sequences, width: int, outputs: int) -> Iterator[tuple
     for axes, inputs in _inputs(shown, width):
         steps, rows = inputs.shape[:2]
         for form, targets in _targets(np.asarray(shown.targets), steps, rows, outputs):
-            yield ReadingKey(axes, form), BatchReading(inputs, targets, form.startswith("last"))
+            readouts: tuple[Readout, ...] = ("last", "mean") if form.startswith("last") else ("each",)
+            for readout in readouts if steps > 1 else readouts[:1]:
+                yield ReadingKey(axes, form, readout), BatchReading(inputs, targets, readout)
 
 
 def read_batch(shown: Sequences, key: ReadingKey, width: int, outputs: int) -> BatchReading | None:
@@ -100,8 +106,8 @@ def _inputs(shown: Sequences, width: int) -> Iterator[tuple[tuple[int, ...], Arr
 
 
 def _targets(targets: Array, steps: int, rows: int, outputs: int) -> Iterator[tuple[str, Array]]:
-    if targets.dtype.kind in "iub":
-        if int(targets.max()) >= outputs or outputs < 2:
+    if targets.dtype.kind in "iub" and outputs > 1:
+        if int(targets.max()) >= outputs:
             return
         targets = targets.astype(np.intp)
         if targets.shape == (steps, rows):
@@ -127,33 +133,3 @@ def _targets(targets: Array, steps: int, rows: int, outputs: int) -> Iterator[tu
             yield "last", targets.reshape(1, rows, outputs)
         if targets.ndim == 2 and targets.shape == (outputs, rows):
             yield "last, columns", targets.T.reshape(1, rows, outputs)
-
-
-def entering_states(batch: Batch, rows: int, hidden: int) -> list[tuple[Array | None, Array | None]]:
-    """The hidden and cell states that may have entered a batch: those that were shown, else zeros."""
-    state: Any = batch.observed.get("entering_state")
-    if state is None:
-        state = batch.entering_state
-    if state is None:
-        return [(None, None)]
-    try:
-        arrays = [array for array in named_arrays(state, "state").values() if array.size == rows * hidden]
-    except ContainerError:
-        return [(None, None)]
-    if not arrays or len(arrays) > 2:
-        return [(None, None)]
-    if not any(array.any() for array in arrays):
-        return [(None, None)]
-    found = []
-    for transposed in (False, True):
-        oriented = [_oriented(array, rows, hidden, transposed) for array in arrays]
-        if all(array is not None for array in oriented):
-            found.append((oriented[0], oriented[1] if len(oriented) > 1 else None))
-    return found or [(None, None)]
-
-
-def _oriented(array: Array, rows: int, hidden: int, transposed: bool) -> Array | None:
-    if transposed:
-        return np.asarray(array.T, dtype=np.float64) if array.shape == (hidden, rows) else None
-    fits = array.shape == (rows, hidden) or array.ndim != 2 or rows == 1
-    return np.asarray(array, dtype=np.float64).reshape(rows, hidden) if fits else None

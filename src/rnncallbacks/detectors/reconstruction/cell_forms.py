@@ -1,4 +1,4 @@
-r"""Forward and backward passes of one-layer vanilla, LSTM and GRU networks, in the forms that scripts use.
+r"""Forward and backward passes of one layer of a vanilla, LSTM or GRU network, in the forms that scripts use.
 
 A form is a cell, the order of its gates in the script's arrays, and for a GRU which of two conventions it follows. The
 passes are in the precision of float64.
@@ -182,8 +182,11 @@ def backward_pass(
     passed: CellPass,
     d_states: Array,
     fault: BackwardFault = "",
-) -> dict[Part, Array]:
-    """The gradients of the parts, for derivatives of the loss by the states after each step, (time, batch, units)."""
+) -> tuple[dict[Part, Array], Array]:
+    """The gradients of the parts, and the derivatives of the loss by the inputs, of shape (time, batch, inputs).
+
+    ``d_states`` are the derivatives of the loss by the states after each step, of shape (time, batch, units).
+    """
     recurrent = weights["recurrent"]
     states, size = passed.states, recurrent.shape[1]
     if fault == "wraps":
@@ -254,12 +257,13 @@ def backward_pass(
             d_pre[t] = dh * slope
             dh_next = through * (d_pre[t] @ back)
             d_recurrent += d_pre[t].T @ h
-    return {
+    parts: dict[Part, Array] = {
         "input": _input_gradient(weights["input"], inputs, d_pre),
         "recurrent": d_recurrent,
         "bias": d_pre.sum(axis=(0, 1)),
         "second bias": _second_bias(form, d_pre, d_products),
     }
+    return parts, d_pre @ weights["input"]
 
 
 def _input_gradient(weights: Array, inputs: Array, d_pre: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Losses of a network's outputs, and their derivatives: cross-entropy and squared error, as mean or as sum."""
+"""Losses of a network's outputs, and their derivatives: cross-entropies and squared error, as mean or as sum."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ EPSILONS = (0.0, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-15)
 class LossFormula:
     """A loss: the mean over all positions, with ``epsilon`` in the logarithm of a cross-entropy, times ``factor``.
 
+    ``classes`` is true for the cross-entropy of a softmax, ``binary`` for that of sigmoids; else it is a squared error.
     ``factor_name`` names the count that the mean was multiplied or divided by.
     """
 
     classes: bool
+    binary: bool = False
     epsilon: float = 0.0
     factor_name: str = ""
     power: int = 1
@@ -34,6 +36,8 @@ class LossFormula:
 
     def value(self, outputs: Array, targets: Array) -> float:
         """The loss of outputs (time, batch, outputs) for classes (time, batch), or numbers of the outputs' shape."""
+        if self.binary:
+            return self.factor(outputs) * float(np.mean(np.logaddexp(0.0, outputs) - targets * outputs))
         if not self.classes:
             return self.factor(outputs) * float(np.mean(np.square(outputs - targets)))
         logarithms = _log_probabilities(outputs, targets)
@@ -43,6 +47,9 @@ class LossFormula:
 
     def derivative(self, outputs: Array, targets: Array) -> Array:
         """The derivative of the loss by the outputs."""
+        if self.binary:
+            probabilities = 0.5 * (np.tanh(0.5 * outputs) + 1.0)
+            return np.asarray(self.factor(outputs) * (probabilities - targets) / outputs.size)
         if not self.classes:
             return np.asarray(self.factor(outputs) * 2.0 * (outputs - targets) / outputs.size)
         probabilities = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
@@ -70,8 +77,13 @@ def matching_formula(outputs: Array, targets: Array, loss: float, tolerance: flo
     if classes and not (targets >= 0).any():
         return None
     if not classes:
-        mean = float(np.mean(np.square(outputs - targets)))
-        return _with_factor(mean, outputs, loss, tolerance, LossFormula(classes=False))
+        for plain in (LossFormula(classes=False), LossFormula(classes=False, binary=True)):
+            if plain.binary and not np.isin(targets, (0.0, 1.0)).all():
+                break
+            found = _with_factor(plain.value(outputs, targets), outputs, loss, tolerance, plain)
+            if found is not None:
+                return found
+        return None
     logarithms = _log_probabilities(outputs, targets)[targets >= 0]
     probabilities = np.exp(logarithms)
     for epsilon in EPSILONS:
@@ -90,7 +102,7 @@ def _with_factor(mean: float, outputs: Array, loss: float, tolerance: float, pla
 
 
 def _variants(plain: LossFormula) -> Iterator[LossFormula]:
-    for halved in (False,) if plain.classes else (False, True):
+    for halved in (False,) if plain.classes or plain.binary else (False, True):
         for name in ("", *_counts(1, 1, 1)):
             for power in (1, -1) if name else (1,):
                 yield attrs.evolve(plain, factor_name=name, power=power, halved=halved)

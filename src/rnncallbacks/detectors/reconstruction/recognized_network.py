@@ -1,39 +1,35 @@
 """A network whose forward pass gives the losses that a script reports, and therefore is the script's own.
 
-The shapes of a script's arrays leave few networks: one-layer vanilla networks, LSTMs and GRUs in the forms that scripts
-use (:mod:`cell_forms <rnncallbacks.detectors.reconstruction.cell_forms>`). One of them that gives the reported loss to
-nine digits is taken for the script's. Its backward pass then gives the gradient that the script should have, without a
-closure.
+The shapes of a script's arrays leave few networks: one to three layers of vanilla cells, LSTMs or GRUs in the forms
+that scripts use (:mod:`cell_forms <rnncallbacks.detectors.reconstruction.cell_forms>`), over features, tokens or an
+embedding table, with outputs of each step, of the last one, or of the mean state. One of them that gives the reported
+loss to nine digits is taken for the script's. Its backward pass then gives the gradient that the script should have,
+without a closure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
-from typing import TYPE_CHECKING, TypeAlias
+from itertools import islice, product
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
-from rnncallbacks.detectors.reconstruction.array_roles import ArrayRoles, Part, array_roles
+from rnncallbacks.detectors.reconstruction.array_roles import OUTER_PARTS, ArrayRoles, Slot
 from rnncallbacks.detectors.reconstruction.batch_readings import (
     BatchReading,
     ReadingKey,
     batch_readings,
-    entering_states,
     read_batch,
     shown_sequences,
 )
-from rnncallbacks.detectors.reconstruction.cell_forms import (
-    BackwardFault,
-    CellForm,
-    CellPass,
-    backward_pass,
-    cell_forms,
-    forward_pass,
-)
+from rnncallbacks.detectors.reconstruction.cell_forms import BackwardFault, CellForm, CellPass, cell_forms
+from rnncallbacks.detectors.reconstruction.layer_states import States, entering_states
 from rnncallbacks.detectors.reconstruction.loss_formulas import LossFormula, matching_formula
+from rnncallbacks.detectors.reconstruction.role_search import array_roles
+from rnncallbacks.detectors.reconstruction.stacked_pass import network_outputs, stacked_backward, stacked_forward
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -54,7 +50,11 @@ class RecognitionThresholds:
     operations: float = 3e9
     """Multiplications in all of them, at most. Chosen by eye, for its cost."""
     layouts: int = 8
-    """Ways to read the arrays, at most, for each number of gates. Chosen by eye."""
+    """Ways to read the arrays, at most, for each number of gates and layers. Chosen by eye."""
+    layers: int = 3
+    """Layers of a network, at most. Chosen by eye."""
+    operations_of_step: float = 2e4
+    """What a time step of a layer counts at least in multiplications, for the time of the calls. Chosen by eye."""
 
     def tolerance_of(self, arrays: Mapping[str, Array]) -> float:
         """The tolerance for arrays of their precision."""
@@ -65,10 +65,6 @@ class RecognitionThresholds:
 RECOGNITION = RecognitionThresholds()
 
 
-States: TypeAlias = tuple[Array | None, Array | None]
-"""The hidden and the cell state that enter a batch, of shape (batch, units); None for zeros."""
-
-
 @attrs.frozen(eq=False)
 class NetworkPass:
     """A forward pass of a recognized network over a batch.
@@ -76,13 +72,13 @@ class NetworkPass:
     Attributes
     ----------
     entering:
-        The states that entered.
+        The states that entered each layer.
     weights:
         The parts of the network at that time.
     reading:
         The inputs and targets.
     passed:
-        The states of all time steps.
+        The states of all time steps, of each layer.
     outputs:
         The network's outputs, of shape (time, batch, outputs).
     loss:
@@ -90,22 +86,27 @@ class NetworkPass:
     """
 
     entering: States
-    weights: Mapping[Part, Array]
+    weights: Mapping[Slot, Array]
     reading: BatchReading
-    passed: CellPass
+    passed: tuple[CellPass, ...]
     outputs: Array
     loss: float
 
     @property
+    def states(self) -> Array:
+        """The states of the uppermost layer, of shape (time + 1, batch, units), the entering one first."""
+        return self.passed[-1].states
+
+    @property
     def operations(self) -> float:
         """The number of multiplications in the pass, about."""
-        steps, rows = self.passed.states.shape[:2]
-        return float(steps * rows) * sum(array.size for array in self.weights.values())
+        steps, rows = self.reading.inputs.shape[:2]
+        return float(steps * rows) * sum(array.size for (_, part), array in self.weights.items() if part != "embedding")
 
     @property
     def final(self) -> States:
-        """The states after the last time step."""
-        return self.passed.states[-1], None if self.passed.cells is None else self.passed.cells[-1]
+        """The states of each layer after the last time step."""
+        return tuple((one.states[-1], None if one.cells is None else one.cells[-1]) for one in self.passed)
 
 
 @attrs.frozen
@@ -120,14 +121,18 @@ class RecognizedNetwork:
     def read(self, batch: Batch) -> BatchReading | None:
         """The inputs and targets of a batch; None if it cannot be read as the first one was."""
         shown = shown_sequences(batch)
-        return None if shown is None else read_batch(shown, self.key, self.roles.inputs, self.roles.outputs)
+        return None if shown is None else read_batch(shown, self.key, self.roles.inputs, self.roles.sizes.outputs)
+
+    def entering_states(self, batch: Batch, reading: BatchReading) -> list[States]:
+        """The states that may have entered a batch: those that it shows, else zeros."""
+        return entering_states(batch, reading.inputs.shape[1], self.roles.sizes.hidden)
 
     def evaluate(self, arrays: Mapping[str, Array], reading: BatchReading, entering: States) -> NetworkPass:
         """Run the network over inputs and targets that were read."""
-        weights = _cell_weights(self.roles, self.form, arrays)
+        weights = _weights(self.roles, self.form, arrays)
         with np.errstate(all="ignore"):
-            passed = forward_pass(self.form, weights, reading.inputs, *entering)
-            outputs = network_outputs(weights, passed, last_step=reading.last_step)
+            passed = stacked_forward(self.form, weights, reading.inputs, entering)
+            outputs = network_outputs(weights, passed[-1], reading.readout)
             loss = self.formula.value(outputs, reading.targets)
         return NetworkPass(entering, weights, reading, passed, outputs, loss)
 
@@ -135,23 +140,13 @@ class RecognizedNetwork:
         self, forward: NetworkPass, arrays: Mapping[str, Array], fault: BackwardFault = ""
     ) -> dict[str, Array]:
         """The gradients of the script's arrays, from a pass; ``fault`` makes the backward pass a wrong one."""
-        states = forward.passed.states[1:]
+        reading = forward.reading
         with np.errstate(all="ignore"):
-            errors = self.formula.derivative(forward.outputs, forward.reading.targets)
-            used = states[-len(errors) :].reshape(-1, states.shape[-1])
-            d_states = np.zeros_like(states)
-            d_states[-len(errors) :] = errors @ forward.weights["output"]
-            parts = backward_pass(self.form, forward.weights, forward.reading.inputs, forward.passed, d_states, fault)
-        flat = errors.reshape(-1, errors.shape[-1])
-        whole = {part: self.form.disordered(gradient) for part, gradient in parts.items()}
-        whole |= {"output": flat.T @ used, "output bias": flat.sum(axis=0)}
-        return self.roles.put(whole, arrays)
-
-
-def network_outputs(weights: Mapping[Part, Array], passed: CellPass, *, last_step: bool) -> Array:
-    """The outputs of shape (time, batch, outputs), of the last step alone where only that one is used."""
-    states = passed.states[-1:] if last_step else passed.states[1:]
-    return np.asarray(states @ weights["output"].T + weights.get("output bias", 0.0))
+            errors = self.formula.derivative(forward.outputs, reading.targets)
+            parts = stacked_backward(
+                self.form, forward.weights, reading.inputs, forward.passed, errors, reading.readout, fault
+            )
+        return self.roles.put(parts, arrays)
 
 
 def recognized_networks(
@@ -182,16 +177,23 @@ def recognized_networks(
     tolerance = thresholds.tolerance_of(arrays)
     operations = 0.0
     for roles, form in islice(_candidates(arrays, shown, thresholds), thresholds.candidates):
-        weights = _cell_weights(roles, form, arrays)
-        for key, reading in batch_readings(shown, roles.inputs, roles.outputs):
-            for state, cell_state in entering_states(batch, reading.inputs.shape[1], roles.hidden):
-                steps, rows = reading.inputs.shape[:2]
-                operations += float(steps * rows) * (weights["recurrent"].size + weights["output"].size)
+        weights = _weights(roles, form, arrays)
+        sizes = roles.sizes
+        passes: dict[tuple[int, ...], list[tuple[CellPass, ...]]] = {}
+        for key, reading in batch_readings(shown, roles.inputs, sizes.outputs):
+            steps, rows = reading.inputs.shape[:2]
+            entering = entering_states(batch, rows, sizes.hidden)
+            if key.axes not in passes:
+                cells = max(rows * sum(weights[layer, "recurrent"].size for layer in range(len(sizes.hidden))), 1)
+                operations += steps * len(entering) * max(cells, thresholds.operations_of_step * len(sizes.hidden))
                 if operations > thresholds.operations:
                     return
                 with np.errstate(all="ignore"):
-                    passed = forward_pass(form, weights, reading.inputs, state, cell_state)
-                    outputs = network_outputs(weights, passed, last_step=reading.last_step)
+                    passes[key.axes] = [stacked_forward(form, weights, reading.inputs, one) for one in entering]
+            for passed in passes[key.axes]:
+                operations += float(steps * rows) * weights[0, "output"].size
+                with np.errstate(all="ignore"):
+                    outputs = network_outputs(weights, passed[-1], reading.readout)
                     formula = matching_formula(outputs, reading.targets, loss, tolerance)
                 if formula is not None:
                     yield RecognizedNetwork(roles, form, key, formula)
@@ -202,23 +204,33 @@ def _candidates(
 ) -> Iterator[tuple[ArrayRoles, CellForm]]:
     """All networks that fit the shapes of the arrays, those of the usual forms first."""
     inputs = np.asarray(shown.inputs)
+    features = inputs.dtype.kind == "f"
     widths: tuple[int | None, ...] = (None,)
-    if inputs.dtype.kind == "f":
+    if features:
         widths = tuple(dict.fromkeys([*inputs.shape[::-1], *([1] if inputs.ndim == 2 else [])]))
-    for gates in (1, 4, 3):
-        layouts = [
-            roles
-            for width in widths
-            for roles in islice(array_roles(arrays, gates, width, shown.vocab_size), thresholds.layouts)
-        ]
-        for form in cell_forms(gates):
-            for roles in layouts:
-                yield roles, form
+    fewest = 1 if features else int(inputs.max()) + 1
+    for layers, embedded in product(range(1, thresholds.layers + 1), (False,) if features else (False, True)):
+        for gates in (1, 4, 3):
+            layouts = [
+                roles
+                for width in widths
+                for roles in islice(
+                    (
+                        one
+                        for one in array_roles(arrays, gates, width, shown.vocab_size, layers=layers, embedded=embedded)
+                        if one.inputs >= fewest
+                    ),
+                    thresholds.layouts,
+                )
+            ]
+            for form in cell_forms(gates) if layouts else ():
+                for roles in layouts:
+                    yield roles, form
 
 
-def _cell_weights(roles: ArrayRoles, form: CellForm, arrays: Mapping[str, Array]) -> dict[Part, Array]:
+def _weights(roles: ArrayRoles, form: CellForm, arrays: Mapping[str, Array]) -> dict[Slot, Array]:
     """The parts of the network in double precision, with gates in the order of the cell."""
     return {
-        part: np.asarray(array if part.startswith("output") else form.ordered(array), dtype=np.float64)
-        for part, array in roles.take(arrays).items()
+        slot: np.asarray(array if slot[1] in OUTER_PARTS else form.ordered(array), dtype=np.float64)
+        for slot, array in roles.take(arrays).items()
     }

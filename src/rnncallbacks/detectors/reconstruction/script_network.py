@@ -9,14 +9,14 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array, named_arrays, parameters_of
-from rnncallbacks.detectors.reconstruction.batch_readings import BatchReading, entering_states
+from rnncallbacks.detectors.reconstruction.batch_readings import BatchReading
 from rnncallbacks.detectors.reconstruction.cell_forms import BackwardFault
+from rnncallbacks.detectors.reconstruction.layer_states import States
 from rnncallbacks.detectors.reconstruction.recognized_network import (
     RECOGNITION,
     NetworkPass,
     RecognitionThresholds,
     RecognizedNetwork,
-    States,
     recognized_networks,
 )
 
@@ -84,7 +84,7 @@ class ScriptNetwork:
             return
         found = passes[0]
         self._operations += found.operations
-        self._carries = self._final is not None and found.entering[0] is self._final[0]
+        self._carries = self._final is not None and found.entering is self._final
         self._open, self._final = (batch, found), found.final
         _show(batch, found)
 
@@ -112,7 +112,7 @@ class ScriptNetwork:
             if found is None:
                 return None
             reading = found
-            entering = entering_states(batch, reading.inputs.shape[1], self.network.roles.hidden)[0]
+            entering = self.network.entering_states(batch, reading)[0]
         return self.network.evaluate(arrays, reading, entering).loss
 
     def forget(self) -> None:
@@ -127,7 +127,8 @@ class ScriptNetwork:
         ``fault`` makes the backward pass a wrong one.
         """
         assert self.network is not None
-        return self.network.backward(forward, _pairs(gradients, params), fault)
+        computed = self.network.backward(forward, _pairs(gradients, params), fault)
+        return {name: array for name, array in computed.items() if name in gradients}
 
     def closure(self, forward: NetworkPass, gradients: Gradients, params: object) -> Callable[[], float]:
         """A function that evaluates the loss of the pass's batch at the parameters as they are."""
@@ -143,7 +144,7 @@ class ScriptNetwork:
             reading = network.read(batch)
             if reading is None:
                 continue
-            for entering in entering_states(batch, reading.inputs.shape[1], network.roles.hidden):
+            for entering in network.entering_states(batch, reading):
                 forward = network.evaluate(arrays, reading, entering)
                 if not self._reproduces(forward, loss, arrays):
                     continue
@@ -158,9 +159,10 @@ class ScriptNetwork:
         reading = None if self.network is None or not arrays else self.network.read(batch)
         if self.network is None or reading is None:
             return []
-        states = entering_states(batch, reading.inputs.shape[1], self.network.roles.hidden)
-        if states[0][0] is None and self.follows and _fits(self._final, reading):
-            states = [(None, None), self._final]
+        states = self.network.entering_states(batch, reading)
+        zeros = all(state is None for layer in states[0] for state in layer)
+        if zeros and self.follows and _fits(self._final, reading):
+            states = [states[0], self._final]
             states = states[::-1] if self._carries else states
         found = []
         for entering in states:
@@ -178,29 +180,37 @@ class ScriptNetwork:
 
 def _fits(states: States | None, reading: BatchReading) -> TypeGuard[States]:
     """Whether states may enter a batch: they have a row for each of its sequences."""
-    return states is not None and states[0] is not None and len(states[0]) == reading.inputs.shape[1]
+    return states is not None and all(
+        hidden is not None and len(hidden) == reading.inputs.shape[1] for hidden, _ in states
+    )
 
 
 def _pairs(gradients: Gradients, params: object) -> dict[str, Array]:
-    """The script's arrays by the names of their gradients; empty if some array has no gradient of its own."""
+    """The script's arrays in their order, by the names of their gradients; empty if a gradient has no array.
+
+    An array without a gradient, which the script does not train, has its own name in brackets.
+    """
     if params is None:
         return {}
     named = named_arrays(params, "params")
     pairs = parameters_of(gradients, named)
-    return pairs if len(pairs) == len(gradients) == len(named) else {}
+    if len(pairs) != len(gradients):
+        return {}
+    names = {id(array): name for name, array in pairs.items()}
+    return {names.get(id(array), f"[{name}]"): array for name, array in named.items()}
 
 
 def _show(batch: Batch, forward: NetworkPass) -> None:
-    """Add the states and outputs of a pass to what the batch shows, where the script shows nothing."""
-    state, cell_state = forward.entering
-    zeros = np.zeros_like(forward.passed.states[0])
+    """Add the uppermost states and the outputs of a pass to what the batch shows, where the script shows nothing."""
+    state, cell_state = forward.entering[-1]
+    zeros = np.zeros_like(forward.states[0])
     hidden = zeros if state is None else state
-    if forward.passed.cells is None:
+    if forward.passed[-1].cells is None:
         entering: Array | tuple[Array, Array] = hidden
     else:
         entering = (hidden, zeros if cell_state is None else cell_state)
-    shown = {"entering_state": entering, "hidden_states": forward.passed.states}
-    if not forward.reading.last_step:
+    shown = {"entering_state": entering, "hidden_states": forward.states}
+    if forward.reading.readout == "each":
         shown["logits"] = forward.outputs
     observed = batch.observed
     if batch.batch_size is None and not any(name in observed for name in ("entering_state", "hidden_states")):

@@ -1,0 +1,103 @@
+"""The search for every way to read a script's arrays as a recurrent network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+
+from rnncallbacks.arrays import Array
+from rnncallbacks.detectors.reconstruction.array_roles import ArrayBlock, ArrayRoles, NetworkSizes
+from rnncallbacks.detectors.reconstruction.role_assignment import assignments
+
+MOST_STEPS = 4000
+"""Steps of the search for assignments of arrays to parts, at most: tens of milliseconds. Chosen by eye."""
+
+
+def array_roles(
+    arrays: Mapping[str, Array],
+    gates: int,
+    inputs: int | None,
+    outputs: int | None,
+    *,
+    layers: int = 1,
+    embedded: bool = False,
+) -> Iterator[ArrayRoles]:
+    """Every way to read all of the arrays as a network with these numbers of gates and layers.
+
+    ``inputs`` and ``outputs`` are the numbers of features and of outputs, None if they are not known; ``embedded`` says
+    whether tokens are looked up in an embedding table.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> arrays = {"Wx": np.zeros((8, 3)), "Wh": np.zeros((8, 8)), "b": np.zeros(8), "Wy": np.zeros((5, 8))}
+    >>> found, *others = array_roles(arrays, gates=1, inputs=3, outputs=None)
+    >>> found.sizes.hidden, found.sizes.outputs, found.names("recurrent"), len(others)
+    ((8,), 5, ('Wh',), 0)
+    """
+    if any(array.ndim not in (1, 2) or not array.size for array in arrays.values()) or len(arrays) <= layers:
+        return
+    constant = frozenset(name for name, array in arrays.items() if bool((array == array.flat[0]).all()))
+    steps = iter(range(MOST_STEPS))
+    seen: set[tuple[object, ...]] = set()
+    for embedding, tokens, width in _embeddings(arrays, constant) if embedded else [(None, None, inputs)]:
+        left = {name: array for name, array in arrays.items() if embedding is None or name != embedding.name}
+        for transposed, output_transposed in ((False, False), (True, True), (False, True), (True, False)):
+            shapes = {name: _shape(array, transposed) for name, array in left.items()}
+            for output in reversed(left):
+                rows, hidden = _shape(left[output], output_transposed)
+                if left[output].ndim != 2 or outputs not in (None, rows):
+                    continue
+                others = {name: shape for name, shape in shapes.items() if name != output}
+                total = sum(one * other for one, other in others.values())
+                for sizes in _possible_sizes(others, gates, hidden, width, rows, layers):
+                    if total not in sizes.possible_totals():
+                        continue
+                    for first in ("recurrent", "input"):
+                        for blocks in assignments(others, sizes, transposed, first, constant, steps):
+                            whole = {**blocks, (0, "output"): (ArrayBlock(output, (0, hidden), output_transposed),)}
+                            if embedding is not None:
+                                whole[0, "embedding"] = (embedding,)
+                            key = (sizes, tuple(sorted(whole.items())))
+                            if key not in seen:
+                                seen.add(key)
+                                yield ArrayRoles(sizes, tokens, whole)
+
+
+def _shape(array: Array, transposed: bool) -> tuple[int, int]:
+    rows, columns = array.shape if array.ndim == 2 else (array.size, 1)
+    return (columns, rows) if transposed and array.ndim == 2 else (rows, columns)
+
+
+def _embeddings(arrays: Mapping[str, Array], constant: frozenset[str]) -> Iterator[tuple[ArrayBlock, int, int]]:
+    """The arrays that may be an embedding table, with their numbers of tokens and of columns."""
+    for name, array in arrays.items():
+        if array.ndim == 2 and name not in constant:
+            for transposed in (False, True):
+                tokens, width = _shape(array, transposed)
+                yield ArrayBlock(name, (0, width), transposed), tokens, width
+
+
+def _possible_sizes(
+    shapes: Mapping[str, tuple[int, int]], gates: int, hidden: int, inputs: int | None, outputs: int, layers: int
+) -> Iterator[NetworkSizes]:
+    """The sizes that a network may have whose uppermost layer has ``hidden`` units; layers of one size first."""
+    lengths = sorted({length for shape in shapes.values() for length in shape}, key=lambda length: length != hidden)
+    for lower in product(lengths, repeat=layers - 1):
+        units = (*lower, hidden)
+        for width in _input_widths(shapes, units[0], inputs):
+            yield NetworkSizes(gates, units, width, outputs)
+
+
+def _input_widths(shapes: Mapping[str, tuple[int, int]], hidden: int, inputs: int | None) -> list[int]:
+    """Numbers of inputs that an input matrix of these shapes may have."""
+    if inputs is not None:
+        return [inputs]
+    widths = {
+        width
+        for rows, columns in shapes.values()
+        if rows % hidden == 0
+        for width in (columns, columns - hidden)
+        if width > 0
+    }
+    return sorted(widths)
