@@ -108,6 +108,7 @@ class Trainer:
             learning_rate=self.learning_rate,
             zeros=model.zero_state,
             optimizer_state=optimizer.state | {"passes": model.passes},
+            state={},
         )
         if progress:
             _show_progress(run)

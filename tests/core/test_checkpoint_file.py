@@ -275,7 +275,7 @@ def test_a_file_cut_short_or_not_there(tmp_path):
 @pytest.mark.parametrize("metadata", [None, {"version": "0", "run": "{}"}])
 def test_weights_without_a_run_and_other_versions(tmp_path, metadata):
     save_file({"params.": np.zeros(1)}, tmp_path / "file", metadata=metadata)
-    with pytest.raises(CheckpointError, match="expected a checkpoint of version 2, got"):
+    with pytest.raises(CheckpointError, match="expected a checkpoint of version 3, got"):
         load_checkpoint(Run(np.zeros(1)), tmp_path / "file")
 
 
@@ -345,7 +345,7 @@ def edited(path, edit):
         content = json.loads(file.metadata()["run"])
     edit(content)
     text, arrays = json.dumps(content), load_file(path)
-    save_file(arrays, path, metadata={"version": "2", "run": text, "sha256": checksum(text, arrays)})
+    save_file(arrays, path, metadata={"version": "3", "run": text, "sha256": checksum(text, arrays)})
     return path
 
 

@@ -14,6 +14,7 @@ from rnncallbacks.alarms.diagnosis import Repair
 from rnncallbacks.alarms.selection import Selection
 from rnncallbacks.arrays import FlatArrays
 from rnncallbacks.core.hookspecs import HOOKS, hookimpl
+from rnncallbacks.core.position import Position
 from rnncallbacks.core.run import Run
 from rnncallbacks.core.script_function import PureFunction
 from rnncallbacks.errors import (
@@ -989,7 +990,8 @@ def test_a_run_resumes_where_another_stood():
             rows=[{"epoch": 3}],
             alarms=[],
             repairs=[Repair(code="RNN501", what="rolled back", epoch=2, step=9)],
-            hidden={"train": np.ones((1, 2))},
+            hidden={"train": {"carried": np.ones((1, 2)), "due": None}},
+            position=Position(in_epoch=False, state={}, loaders={}),
         )
 
     entered = []

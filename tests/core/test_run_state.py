@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.position import Position
 from rnncallbacks.core.run import Run
 from rnncallbacks.core.run_state import RunState
 from rnncallbacks.errors import ContainerError, DataError, RunStateError
@@ -32,12 +33,15 @@ def test_the_learning_rate_is_the_base_times_the_scales():
 
 def test_resuming_replaces_everything_and_comes_before_the_first_epoch():
     made = state(learning_rate=1.0, hidden_size=1)
-    hidden = {"train": np.ones((1, 2)), "val": None}
+    hidden = {"train": {"carried": np.ones((1, 2)), "due": None}, "val": {"carried": None, "due": None}}
+    position = Position(in_epoch=False, state={}, loaders={})
     arguments = {"scales": {"decay": 0.5}, "rows": [{"epoch": 3}], "alarms": [], "repairs": [], "hidden": hidden}
+    arguments["position"] = position
     made.resume(epoch=3, step=12, **arguments)
     assert (made.epoch, made.step, made.learning_rate) == (3, 12, 0.5)
     assert made.history[-1] == {"epoch": 3}
-    assert made.hidden_states() == hidden
+    assert made.saved_hidden_states() == hidden
+    assert made.hidden_states() == {phase: saved["carried"] for phase, saved in hidden.items()}
     with pytest.raises(RunStateError, match="cannot resume: this run has begun already"):
         made.resume(epoch=4, step=12, **arguments)
 

@@ -24,7 +24,9 @@ from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.diagnosis import Repair
 from rnncallbacks.arrays import Array, named_arrays
 from rnncallbacks.config.option_types import structured
-from rnncallbacks.core.plugin_state import saved_state
+from rnncallbacks.core.position import Position
+from rnncallbacks.core.state_encoding import decode, encode
+from rnncallbacks.core.state_restoration import ObjectRestoration, check_fields, plugin_state, restore_fields
 from rnncallbacks.errors import CheckpointError
 from rnncallbacks.files import write_atomically
 
@@ -33,9 +35,14 @@ if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
 
 logger = logging.getLogger("rnncallbacks")
-VERSION = "2"
+VERSION = "3"
 TRAINED = ("params", "optimizer_state")
 """The containers whose arrays a checkpoint restores in place, and the first word of their paths."""
+NO_GENERATORS = (
+    "%s: resumed without the state of random number generators, for the run was given none: what the script draws, "
+    "such as the order of batches, comes again from the beginning. Pass rng= to Run, or state={} if the script draws "
+    "nothing"
+)
 LARGEST_NUMBER = 8
 """Bytes of the largest number that a safetensors file can hold."""
 
@@ -44,6 +51,12 @@ def _scales(owner: object, field: attrs.Attribute[Any], scales: Mapping[str, flo
     for name, scale in scales.items():
         if not 0 <= scale < math.inf:
             raise ValueError(f"scales: expected finite numbers of at least 0, got {scale} for {name!r}")
+
+
+def _hidden(owner: object, field: attrs.Attribute[Any], hidden: Mapping[str, Mapping[str, Any]]) -> None:
+    for phase, saved in hidden.items():
+        if saved.keys() != {"carried", "due"}:
+            raise ValueError(f"hidden: expected carried and due for {phase!r}, got {list(saved)}")
 
 
 @attrs.frozen(kw_only=True)
@@ -61,9 +74,11 @@ class CheckpointContent:
     alarms, repairs:
         Those of the diagnosis.
     hidden:
-        The carried state by phase.
+        The carried state and the resets that are due, by phase.
     plugins:
-        The saved state of each plugin, by plugin and field.
+        The saved state of each plugin, by plugin and field; under ``state_dict`` that of a plugin with such a method.
+    position:
+        Where the run was in its epoch, and the state of loaders and of the script's generators and objects.
     """
 
     epoch: int = attrs.field(validator=options.count())
@@ -72,8 +87,9 @@ class CheckpointContent:
     history: list[dict[str, bool | int | float | str]]
     alarms: list[Alarm]
     repairs: list[Repair]
-    hidden: Any
+    hidden: dict[str, dict[str, Any]] = attrs.field(validator=_hidden)
     plugins: dict[str, dict[str, Any]]
+    position: Position
 
 
 def check_savable(run: Run) -> None:
@@ -102,10 +118,19 @@ def _savable_arrays(run: Run) -> dict[str, Array]:
     return arrays
 
 
-def save_checkpoint(run: Run, summary: EpochSummary, path: Path, *, fsync: bool = False) -> None:
-    """Write the run as it is at the end of the epoch of ``summary``; the file is replaced as a whole or not at all.
+def save_checkpoint(run: Run, summary: EpochSummary | None, path: Path, *, fsync: bool = False) -> None:
+    """Write the run as it is at the end of an epoch or of a batch; the file is replaced as a whole or not at all.
 
-    With ``fsync``, the file is flushed to the disk before the function returns.
+    Parameters
+    ----------
+    run:
+        The run.
+    summary:
+        The epoch that ends, or None if it goes on after the batch that ends.
+    path:
+        The file.
+    fsync:
+        Whether the file is flushed to the disk before the function returns.
 
     Raises
     ------
@@ -114,35 +139,59 @@ def save_checkpoint(run: Run, summary: EpochSummary, path: Path, *, fsync: bool 
     OSError
         The file cannot be written. An earlier file is unchanged.
     """
+    write_atomically(path, checkpoint_bytes(run, summary), fsync=fsync)
+
+
+def checkpoint_bytes(run: Run, summary: EpochSummary | None) -> bytes:
+    """The content of the file that :func:`save_checkpoint` writes.
+
+    Raises
+    ------
+    CheckpointError
+        As in :func:`save_checkpoint`.
+    """
     trained = _savable_arrays(run)
     arrays: dict[str, Array] = {}
     content = {
         "epoch": run.epoch,
         "step": run.step,
         "scales": run.scales,
-        "history": [*run.history, summary.row],
+        "history": [*run.history, *([] if summary is None else [summary.row])],
         "alarms": [alarm.to_dict() for alarm in run.alarms],
         "repairs": [attrs.asdict(repair) for repair in run.diagnosis.repairs],
-        "hidden": _encode(run.hidden_states(), "hidden", arrays),
+        "hidden": encode(run.saved_hidden_states(), "hidden", arrays),
         "plugins": {
             name: {
-                field: _encode(value, f"plugins.{name}.{field}", arrays) for field, value in saved_state(plugin).items()
+                field: encode(value, f"plugins.{name}.{field}", arrays) for field, value in plugin_state(plugin).items()
             }
             for name, plugin in run.plugins.items()
         },
+        "position": encode(_savable_position(run, epoch_done=summary is not None), "position", arrays),
     }
     arrays |= trained
     contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
     text = json.dumps(content)
     metadata = {"version": VERSION, "run": text, "sha256": _checksum(text, contiguous)}
-    write_atomically(path, save(contiguous, metadata=metadata), fsync=fsync)
+    return save(contiguous, metadata=metadata)
+
+
+def _savable_position(run: Run, *, epoch_done: bool) -> dict[str, Any]:
+    """The position, without the states of loaders that cannot be written: a resumed run skips their batches."""
+    position = attrs.asdict(run.position(epoch_done=epoch_done))
+    for phase, state in list(position["loaders"].items()):
+        try:
+            encode(state, f"the loader of {phase}", {})
+        except CheckpointError as error:
+            logger.warning("%s; a resumed run takes and drops its batches instead", error.message)
+            del position["loaders"][phase]
+    return position
 
 
 def load_checkpoint(run: Run, path: Path) -> None:
     """Restore a run to the state that :func:`save_checkpoint` wrote; parameters and optimizer state change in place.
 
     Plugins of the run that the file does not have start with their defaults. States in the file of plugins that the run
-    does not have are ignored. Both are logged.
+    does not have are ignored. Both are logged, and so is a script that gave the run no generators.
 
     Raises
     ------
@@ -158,21 +207,33 @@ def load_checkpoint(run: Run, path: Path) -> None:
         logger.warning("%s: plugin %r is in %s only", path, name, "the run" if name in run.plugins else "the file")
     states = {name: fields for name, fields in content.plugins.items() if name in run.plugins}
     for name, fields in states.items():
-        _check_fields(run.plugins[name], fields, f"{path}: plugin {name!r}")
-    run.resume(
-        epoch=content.epoch,
-        step=content.step,
-        # Nothing would ever change the scale of a plugin that the run does not have.
-        scales={name: scale for name, scale in content.scales.items() if name not in content.plugins or name in states},
-        rows=content.history,
-        alarms=content.alarms,
-        repairs=content.repairs,
-        hidden=content.hidden,
-    )
+        check_fields(run.plugins[name], fields, f"{path}: plugin {name!r}")
+    objects = ObjectRestoration()
+    try:
+        for name, fields in states.items():
+            states[name] = objects.put(plugin_state(run.plugins[name]), fields, f"{path}: plugin {name!r}")
+        run.resume(
+            epoch=content.epoch,
+            step=content.step,
+            # Nothing would ever change the scale of a plugin that the run does not have.
+            scales={
+                name: scale for name, scale in content.scales.items() if name not in content.plugins or name in states
+            },
+            rows=content.history,
+            alarms=content.alarms,
+            repairs=content.repairs,
+            hidden=content.hidden,
+            position=content.position,
+        )
+    except BaseException:
+        objects.undo()
+        raise
     for name, array in targets.items():
         array[...] = arrays[name]
     for name, fields in states.items():
-        _restore(run.plugins[name], fields)
+        restore_fields(run.plugins[name], fields)
+    if not run.script.given:
+        logger.warning(NO_GENERATORS, path)
 
 
 def _trained_arrays(run: Run) -> dict[str, Array]:
@@ -202,9 +263,10 @@ def _read(path: Path) -> tuple[CheckpointContent, dict[str, Array]]:
         )
     try:
         content = json.loads(text)
-        content["hidden"] = _decode(content["hidden"], arrays)
+        content["hidden"] = decode(content["hidden"], arrays)
+        content["position"] = decode(content["position"], arrays)
         content["plugins"] = {
-            name: {field: _decode(value, arrays) for field, value in fields.items()}
+            name: {field: decode(value, arrays) for field, value in fields.items()}
             for name, fields in content["plugins"].items()
         }
         return structured(content, CheckpointContent), arrays
@@ -247,65 +309,3 @@ def _check_arrays(targets: Mapping[str, Array], arrays: Mapping[str, Array], pat
 def _describe(array: Array | None) -> str:
     # Files are little-endian, and assignment converts to the array's own order of bytes.
     return "missing" if array is None else f"{array.dtype.name} of shape {array.shape}"
-
-
-def _check_fields(target: object, fields: object, what: str) -> None:
-    here = saved_state(target)
-    if not isinstance(fields, Mapping) or fields.keys() != here.keys():
-        there = sorted(fields) if isinstance(fields, Mapping) else fields
-        raise CheckpointError(
-            f"{what} has the state {sorted(here)}, the file has {there}",
-            hint="a checkpoint belongs to one version of a plugin: leave the plugin out, or install that version",
-        )
-    for name, value in here.items():
-        if attrs.has(type(value)):
-            _check_fields(value, fields[name], f"{what}, {name},")
-
-
-def _restore(target: object, state: Mapping[str, Any]) -> None:
-    for name, value in state.items():
-        current = getattr(target, name)
-        if attrs.has(type(current)):
-            _restore(current, value)
-        else:
-            setattr(target, name, value)
-
-
-def _encode(value: Any, path: str, arrays: dict[str, Array]) -> Any:
-    """The value as JSON, with its arrays moved to ``arrays``; tuples, arrays and dicts are marked by a one-key dict."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        while path in arrays:  # keys may contain dots
-            path += "'"
-        arrays[path] = value
-        return {"array": path}
-    if isinstance(value, list | tuple):
-        items = [_encode(item, f"{path}.{index}", arrays) for index, item in enumerate(value)]
-        return {"tuple": items} if isinstance(value, tuple) else items
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {"dict": {key: _encode(item, f"{path}.{key}", arrays) for key, item in value.items()}}
-    if attrs.has(type(value)) and (state := saved_state(value)):
-        return _encode(state, path, arrays)
-    raise CheckpointError(
-        f"{path}: a {type(value).__name__} cannot be saved in a checkpoint",
-        hint="state may be numbers, strings and arrays; lists, tuples and dicts of these; and attrs objects with state "
-        "fields. Declare a field that checkpoints do not save with state_field(..., saved=False)",
-    )
-
-
-def _decode(value: Any, arrays: Mapping[str, Array]) -> Any:
-    if isinstance(value, list):
-        return [_decode(item, arrays) for item in value]
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "array":
-        return arrays[content]
-    if kind == "tuple":
-        return tuple(_decode(item, arrays) for item in content)
-    if kind == "dict":
-        return {key: _decode(item, arrays) for key, item in content.items()}
-    raise ValueError(f"unknown kind of value {kind!r}")

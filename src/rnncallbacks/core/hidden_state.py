@@ -128,12 +128,17 @@ class HiddenState:
 
     @property
     def carried(self) -> Any:
-        """The state carried from the last batch, or None. Checkpoints save and restore it."""
+        """The state carried from the last batch, or None."""
         return self._carried
 
-    @carried.setter
-    def carried(self, carried: Any) -> None:
-        self._carried, self._due = carried, None
+    @property
+    def saved(self) -> dict[str, Any]:
+        """What checkpoints save: the carried state or None, and the mask of the sequences to reset or None."""
+        return {"carried": self._carried, "due": self._due}
+
+    @saved.setter
+    def saved(self, saved: Mapping[str, Any]) -> None:
+        self._carried, self._due = saved["carried"], saved["due"]
 
 
 class HiddenStates:
@@ -204,10 +209,14 @@ class HiddenStates:
         """The carried state of each phase, or None where nothing is carried."""
         return {phase: state.carried for phase, state in self._phases.items()}
 
-    def restore(self, carried: Mapping[str, Any]) -> None:
-        """Set the carried state of each phase in ``carried``."""
-        for phase, state in carried.items():
-            self[phase].carried = state
+    def saved(self) -> dict[str, dict[str, Any]]:
+        """What checkpoints save of each phase: the carried state and the mask of the sequences to reset."""
+        return {phase: state.saved for phase, state in self._phases.items()}
+
+    def restore(self, saved: Mapping[str, Mapping[str, Any]]) -> None:
+        """Set the states of the phases in ``saved``."""
+        for phase, state in saved.items():
+            self[phase].saved = state
 
 
 def zeros_of(hidden_size: int, params: Any) -> Zeros:

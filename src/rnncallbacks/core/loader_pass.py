@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sized
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rnncallbacks.core.batch import Batch
-from rnncallbacks.errors import DataError
+from rnncallbacks.core.object_state import has_state_dict, set_state
+from rnncallbacks.core.position import PassPosition
+from rnncallbacks.errors import CheckpointError, DataError, one_line
+
+logger = logging.getLogger("rnncallbacks")
 
 
 class LoaderPass(Iterator[Batch]):
@@ -18,10 +24,42 @@ class LoaderPass(Iterator[Batch]):
     A loader with a method ``set_epoch`` is told the epoch first. An item's attribute ``starts``, if there is one, says
     which of its sequences begin here and do not continue the batch before.
 
+    A pass of a resumed run begins behind the batches that are done. A loader with ``state_dict`` and
+    ``load_state_dict`` is put back to its state. One with a method ``skip_batches`` is told to leave that number of
+    batches out of the next iteration. From any other loader, the batches are taken and dropped.
+
+    Parameters
+    ----------
+    loader:
+        Any iterable.
+    phase:
+        The phase of the batches.
+    epoch:
+        The number of the epoch, from 1.
+    done:
+        How far the pass had come in the run that is resumed, or None.
+    loader_state:
+        What the loader's ``state_dict`` returned then, or None.
+
+    Attributes
+    ----------
+    phase:
+        The phase of the batches.
+    index:
+        The number of the last batch that was yielded, from 1; 0 before the first.
+    finished:
+        Whether the pass is over, though the run was not stopped.
+    left:
+        Whether the script left the loop.
+    state:
+        The state of the script's generators and objects where the pass ended; None before that.
+
     Raises
     ------
     DataError
-        The loader is not iterable.
+        The loader is not iterable, or has fewer batches than were done.
+    CheckpointError
+        The loader does not accept its state.
 
     Example
     -------
@@ -29,24 +67,45 @@ class LoaderPass(Iterator[Batch]):
     [(1, 2, 'a'), (2, 2, 'b')]
     """
 
-    def __init__(self, loader: Iterable[Any], phase: str, epoch: int) -> None:
+    def __init__(
+        self,
+        loader: Iterable[Any],
+        phase: str,
+        epoch: int,
+        *,
+        done: PassPosition | None = None,
+        loader_state: Any = None,
+    ) -> None:
         if callable(set_epoch := getattr(loader, "set_epoch", None)):
             set_epoch(epoch)
+        positioned = _load(loader, loader_state)
+        self.phase = phase
+        self.index = 0 if done is None else done.batches
+        self.finished = False
+        self.left = False
+        self.state: dict[str, Any] | None = None
+        self._loader = loader
+        self._count = _length(loader)
+        self._items: Iterator[Any] = iter(())
+        if done is not None and done.finished:
+            return
+        skipped = 0 if positioned else self.index
+        if skipped and callable(skip_batches := getattr(loader, "skip_batches", None)):
+            skip_batches(skipped)
+            skipped = 0
         try:
             self._items = iter(loader)
         except TypeError:
             raise DataError(
                 f"run.batches: expected an iterable of batches for phase {phase!r}, got {type(loader).__name__}"
             ) from None
-        self._loader = loader
-        self._phase = phase
-        self._count = _length(loader)
-        self._index = 0
+        if skipped:
+            self._skip(skipped)
 
     def __next__(self) -> Batch:
         data = next(self._items)
-        self._index += 1
-        return Batch(data, self._phase, self._index, self._count, _starts(data))
+        self.index += 1
+        return Batch(data, self.phase, self.index, self._count, _starts(data))
 
     def check_not_empty(self) -> None:
         """Refuse a loader that yielded no item.
@@ -56,13 +115,44 @@ class LoaderPass(Iterator[Batch]):
         DataError
             The hint says whether the loader is a used-up generator.
         """
-        if self._index == 0:
+        if self.index == 0:
             raise DataError(
-                f"run.batches: the loader of phase {self._phase!r} yielded no batch",
+                f"run.batches: the loader of phase {self.phase!r} yielded no batch",
                 hint="a generator yields its items once: pass a list, or an object whose __iter__ starts over"
                 if self._items is self._loader
                 else "check that the data are not empty, and that drop_last with this batch_size leaves a batch",
             )
+
+    def _skip(self, count: int) -> None:
+        found = sum(1 for _ in islice(self._items, count))
+        if found < count:
+            raise DataError(
+                f"run.batches: the run was at batch {count} of the phase {self.phase!r} when the checkpoint was saved, "
+                f"and the loader has {found} batches now",
+                hint="resume with the data of the run that saved the checkpoint",
+            )
+        if not isinstance(self._loader, list | tuple | range | np.ndarray):
+            logger.warning(
+                "run.batches: resumed behind batch %d of the phase %r by taking and dropping the batches before it; "
+                "a loader with state_dict and load_state_dict, or with skip_batches, is put there at once",
+                count,
+                self.phase,
+            )
+
+
+def _load(loader: Any, state: Any) -> bool:
+    """Put a loader back to a state; return whether it was."""
+    if state is None or not has_state_dict(loader):
+        return False
+    try:
+        set_state(loader, state)
+    except Exception as error:
+        raise CheckpointError(
+            f"load_state_dict of the loader {type(loader).__name__} does not accept the state in the file: "
+            f"{one_line(error)}",
+            hint="resume with the loader of the run that saved the checkpoint",
+        ) from error
+    return True
 
 
 def _starts(data: Any) -> npt.NDArray[np.bool_] | None:

@@ -35,6 +35,11 @@ class OpenBatches:
         """The batch that was opened last, or None if no batch is open."""
         return self._open[-1] if self._open else None
 
+    @property
+    def outermost(self) -> Batch | None:
+        """The batch that was opened first, or None if no batch is open."""
+        return self._open[0] if self._open else None
+
     def open(self, batch: Batch) -> None:
         """Put a batch on the stack."""
         self._open.append(batch)

@@ -10,16 +10,13 @@ import numpy.typing as npt
 
 from rnncallbacks.alarms.alarm import Action, Alarm, AlarmRaised, make_alarm
 from rnncallbacks.alarms.catalogue import Severity
-from rnncallbacks.alarms.diagnosis import Repair
 from rnncallbacks.core.arguments import as_closure, as_count, as_epochs, as_phase, check_floating
 from rnncallbacks.core.batch import Batch, EpochSummary
 from rnncallbacks.core.hidden_state import Zeros
-from rnncallbacks.core.loader_pass import LoaderPass
-from rnncallbacks.core.open_batches import OpenBatches
 from rnncallbacks.core.plugin_attributes import check_repairs
-from rnncallbacks.core.plugin_manager import Plugins, PluginsGiven, raise_first
+from rnncallbacks.core.plugin_manager import PluginsGiven, raise_first
 from rnncallbacks.core.run_state import RunState
-from rnncallbacks.core.script_function import ClosureTrust, ScriptClosure
+from rnncallbacks.core.script_function import ClosureTrust
 from rnncallbacks.errors import RunStateError
 from rnncallbacks.gradients import Gradients
 
@@ -48,6 +45,12 @@ class Run(RunState):
         For a state that a model object keeps: a function without arguments that sets it to zero.
     optimizer_state:
         A container of the optimizer's arrays, which the optimizer changes in place. Checkpoints include it.
+    rng:
+        The random number generators that the script draws from, which checkpoints save: one, or a dict or list of
+        them. ``numpy.random`` and ``random`` stand for their global generators.
+    state:
+        What else checkpoints save: arrays that are changed in place, generators, and objects with ``state_dict`` and
+        ``load_state_dict``; one, or a dict or list of them. ``state={}`` says that there is nothing, and no generator.
 
     Example
     -------
@@ -73,13 +76,13 @@ class Run(RunState):
         zeros: Zeros | None = None,
         reset: Callable[[], object] | None = None,
         optimizer_state: Any = None,
+        rng: Any = None,
+        state: Any = None,
     ) -> None:
-        super().__init__(params, optimizer_state, learning_rate, hidden_size, zeros, reset)
+        super().__init__(params, optimizer_state, learning_rate, hidden_size, zeros, reset, rng, state, plugins)
         self._looping = False
-        self._batches = OpenBatches(end=self._end_batch)
         self._closures = ClosureTrust()
         self._gradients: Gradients | None = None
-        self.plugins = Plugins(plugins, where=self.where)
 
     # The loop -------------------------------------------------------------------------------------------------------
 
@@ -91,7 +94,7 @@ class Run(RunState):
     def epochs(self, count: int | None) -> Iterator[int]:
         """Yield the numbers of the epochs, from 1 to ``count``, or without end for None.
 
-        A run that resumes begins after the checkpoint's epoch.
+        A run that resumes begins after the checkpoint's epoch, or with the rest of it if it was open.
 
         Raises
         ------
@@ -113,7 +116,7 @@ class Run(RunState):
             self.plugins.start(self)
         self._looping = True
         try:
-            while self.stop_reason is None and (count is None or self.epoch < count):
+            while self.stop_reason is None and (count is None or self._epochs_done < count):
                 self._open_epoch()
                 yield self.epoch
                 self._close_epoch()
@@ -142,17 +145,22 @@ class Run(RunState):
         self._require_epoch("run.batches", doing="iterate run.batches")
         phase = as_phase(phase)
         outer = self._batches.close_abandoned()
-        items = LoaderPass(loader, phase, self.epoch)
+        if self.stop_reason is not None:
+            return
+        items = self._passes.begin(loader, phase, self.epoch, nested=outer is not None)
         while self.stop_reason is None and (batch := next(items, None)) is not None:
             self._open_batch(batch)
             try:
                 yield batch.data
             except GeneratorExit:
                 self._batches.abandon(batch)
+                items.left = True
+                self._passes.end(items, finished=self.stop_reason is None)
                 raise
             self._batches.close_down_to(outer)
         if self.stop_reason is None:
             items.check_not_empty()
+        self._passes.end(items, finished=self.stop_reason is None)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -160,7 +168,7 @@ class Run(RunState):
         started, errors = self._cycle.stage == "fitting", [] if error is None else [error]
         if started and error is None:
             try:
-                self._close_epoch()
+                self._close_epoch(left=True)
             except BaseException as closing:  # of any kind: on_exception and on_fit_end have to follow
                 errors.append(closing)
         if started:
@@ -334,14 +342,6 @@ class Run(RunState):
             raise AlarmRaised(alarm)
         return alarm
 
-    def report_repair(self, alarm: Alarm, what: str) -> None:
-        """Report, from ``on_alarm``, what was done about an alarm. Its action is then not carried out."""
-        self._cycle.require("entered", "fitting", doing="report a repair")
-        repair = Repair(code=alarm.code, what=what, epoch=self.epoch, step=self.step)
-        self.diagnosis.report_repair(repair)
-        if self.epoch_summary is not None:
-            self.epoch_summary.log_repair(repair)
-
     def register(self, plugin: object, name: str | None = None) -> str:
         """Add a plugin after the others and return its name: ``name``, or its class's name in snake_case.
 
@@ -373,32 +373,40 @@ class Run(RunState):
             if known:
                 self.scales.pop(name, None)
 
-    # Where the run is -----------------------------------------------------------------------------------------------
-
-    @property
-    def batch(self) -> Batch | None:
-        """The innermost open batch, or None."""
-        return self._batches.innermost
-
-    def where(self) -> str:
-        """The position of the run in words: ``epoch 3, batch 12 of train``."""
-        if self.batch is not None:
-            return f"epoch {self.epoch}, batch {self.batch.index} of {self.batch.phase}"
-        return f"epoch {self.epoch}"
-
     # Opening and closing --------------------------------------------------------------------------------------------
 
+    @property
+    def _epochs_done(self) -> int:
+        return self.epoch if self._resumed_epoch is None else self.epoch - 1
+
     def _open_epoch(self) -> None:
+        resumed, self._resumed_epoch = self._resumed_epoch, None
+        if resumed is not None:  # on_epoch_start was called before the checkpoint was saved
+            self.epoch_summary = EpochSummary(
+                epoch=self.epoch,
+                learning_rate=None,
+                losses=dict(resumed.losses),
+                logged=dict(resumed.logged),
+                batches=dict(resumed.batches),
+            )
+            self._passes.begin_epoch(resumed)
+            return
         self.epoch += 1
         self.epoch_summary = EpochSummary(epoch=self.epoch, learning_rate=None)
+        self._passes.begin_epoch()
         self.plugins.call("on_epoch_start", run=self)
 
-    def _close_epoch(self) -> None:
-        """Close the open batches and the open epoch, if there are any."""
+    def _close_epoch(self, *, left: bool = False) -> None:
+        """Close the open batches and the open epoch, if there are any; ``left`` says that the script left the epoch."""
         summary = self.epoch_summary
         if summary is None:
             return
         self._batches.close_down_to(None)
+        if left and self._passes.reopen_left():
+            self._keep_position()
+        self._passes.in_epoch = False  # a plugin that stops the run now does so after a whole epoch
+        if self.epoch_was_cut:
+            summary.log({"stopped_after": summary.batches.get(TRAIN, 0)})
         summary.learning_rate = None if self.base_learning_rate is None else self.learning_rate
         try:
             self.plugins.call("on_epoch_end", run=self, summary=summary)
@@ -413,13 +421,6 @@ class Run(RunState):
         if batch.phase == TRAIN:
             self.step += 1
         self.plugins.call("on_batch_start", run=self, batch=batch)
-
-    def _end_batch(self, batch: Batch) -> None:
-        try:
-            self.plugins.call("on_batch_end", run=self, batch=batch)
-        finally:
-            if isinstance(batch.closure, ScriptClosure):
-                batch.closure.release()
 
     def _roots(self, *more: object) -> Iterable[object]:  # what a function of the script may change through the run
         return vars(self), self._rate.scales, self._hidden, self.batch, self.epoch_summary, *more

@@ -10,13 +10,19 @@ from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.diagnosis import Diagnosis, Repair
 from rnncallbacks.arrays import named_shapes
 from rnncallbacks.core.arguments import as_reason, check_numbers
-from rnncallbacks.core.batch import EpochSummary
+from rnncallbacks.core.batch import Batch, EpochSummary
+from rnncallbacks.core.epoch_passes import EpochPasses
 from rnncallbacks.core.hidden_state import HiddenStates, Zeros, zeros_of
 from rnncallbacks.core.history import History, Value
 from rnncallbacks.core.learning_rate import LearningRate
 from rnncallbacks.core.life_cycle import LifeCycle
+from rnncallbacks.core.open_batches import OpenBatches
 from rnncallbacks.core.owned_files import OwnedFiles
-from rnncallbacks.errors import ContainerError, RunStateError
+from rnncallbacks.core.plugin_manager import Plugins, PluginsGiven
+from rnncallbacks.core.position import Position
+from rnncallbacks.core.script_function import ScriptClosure
+from rnncallbacks.core.script_state import ScriptState
+from rnncallbacks.errors import CheckpointError, ContainerError, RunStateError
 
 
 class RunState:
@@ -26,6 +32,8 @@ class RunState:
     ----------
     epoch, step:
         The number of epochs and of training batches that began.
+    script:
+        The generators and objects of ``rng=`` and ``state=``, which checkpoints save.
     optimizer_state:
         The container of the optimizer's arrays, or None.
     max_epochs:
@@ -48,6 +56,9 @@ class RunState:
         hidden_size: int | None,
         zeros: Zeros | None,
         reset: Callable[[], object] | None,
+        rng: Any = None,
+        state: Any = None,
+        plugins: PluginsGiven = (),
     ) -> None:
         check_numbers(params)
         self._params = params
@@ -61,6 +72,9 @@ class RunState:
         self.reset = reset
         self._cycle = LifeCycle()
         self._files = OwnedFiles()
+        self.script = ScriptState(rng, state)
+        self._passes = EpochPasses(self.script)
+        self._resumed_epoch: Position | None = None
         self.epoch = 0
         self.step = 0
         self.max_epochs: int | None = None
@@ -68,6 +82,8 @@ class RunState:
         self.epoch_summary: EpochSummary | None = None
         self.history = History()
         self.diagnosis = Diagnosis()
+        self._batches = OpenBatches(end=self._end_batch)
+        self.plugins = Plugins(plugins, where=self.where)
 
     @property
     def params(self) -> Any:
@@ -113,6 +129,14 @@ class RunState:
         """The alarms, one for each code, in the order in which they were first raised."""
         return self.diagnosis.alarms
 
+    def report_repair(self, alarm: Alarm, what: str) -> None:
+        """Report, from ``on_alarm``, what was done about an alarm. Its action is then not carried out."""
+        self._cycle.require("entered", "fitting", doing="report a repair")
+        repair = Repair(code=alarm.code, what=what, epoch=self.epoch, step=self.step)
+        self.diagnosis.report_repair(repair)
+        if self.epoch_summary is not None:
+            self.epoch_summary.log_repair(repair)
+
     def log(self, **columns: Value) -> None:
         """Add columns to the history row of this epoch.
 
@@ -153,6 +177,7 @@ class RunState:
         reason = as_reason(reason)
         if self.stop_reason is None:
             self.stop_reason = reason
+            self._keep_position()
 
     def own_file(self, path: Path) -> None:
         """Keep other runs from writing a file until this run ends or its process dies; make its directory.
@@ -182,9 +207,40 @@ class RunState:
         parts += [f"stopped: {self.stop_reason}"] if self.stop_reason else []
         return f"{type(self).__name__}({', '.join(parts)})"
 
+    @property
+    def batch(self) -> Batch | None:
+        """The innermost open batch, or None."""
+        return self._batches.innermost
+
+    @property
+    def outermost_batch(self) -> Batch | None:
+        """The open batch that is inside no other, or None."""
+        return self._batches.outermost
+
+    def where(self) -> str:
+        """The position of the run in words: ``epoch 3, batch 12 of train``."""
+        if self.batch is not None:
+            return f"epoch {self.epoch}, batch {self.batch.index} of {self.batch.phase}"
+        return f"epoch {self.epoch}"
+
     def hidden_states(self) -> dict[str, Any]:
         """The carried state by phase, None where nothing is carried."""
         return self._hidden.carried()
+
+    def saved_hidden_states(self) -> dict[str, dict[str, Any]]:
+        """The carried state and the resets that are due, by phase, as :meth:`resume` takes them."""
+        return self._hidden.saved()
+
+    @property
+    def epoch_was_cut(self) -> bool:
+        """Whether the epoch ended before the script was through with it: the run was stopped in it, or left."""
+        return self._passes.stopped_at is not None
+
+    def position(self, *, epoch_done: bool) -> Position:
+        """Where the run is, for a checkpoint: at the end of the epoch, after a batch, or where the epoch was cut."""
+        if epoch_done:
+            return self._passes.position(None)
+        return self._passes.stopped_at or self._passes.position(self.epoch_summary)
 
     def resume(
         self,
@@ -196,21 +252,48 @@ class RunState:
         alarms: Iterable[Alarm],
         repairs: Iterable[Repair],
         hidden: Mapping[str, Any],
+        position: Position,
     ) -> None:
-        """Continue where another run was at the end of ``epoch``. The caller restores parameters and plugins.
+        """Continue where another run was, in ``epoch`` or at its end. The caller restores parameters and plugins.
 
         Raises
         ------
         RunStateError
             An epoch of this run has begun.
+        CheckpointError
+            The script's generators and objects do not accept their states. The run is unchanged.
         """
         if self.epoch:
             raise RunStateError("cannot resume: this run has begun already", hint="resume before the first epoch")
+        before = self.script.capture()
+        try:
+            for one in position.passes:
+                self.script.restore(one.state)
+            self.script.restore(position.state)
+        except CheckpointError:
+            self.script.restore(before)
+            raise
+        self._passes.resume(position)
+        self._resumed_epoch = position if position.in_epoch else None
         self.epoch, self.step = epoch, step
         self._rate.restore(scales)
         self.history.restore(rows)
         self.diagnosis.restore(alarms, repairs)
         self._hidden.restore(hidden)
+
+    def _end_batch(self, batch: Batch) -> None:
+        try:
+            self.plugins.call("on_batch_end", run=self, batch=batch)
+        finally:
+            if isinstance(batch.closure, ScriptClosure):
+                batch.closure.release()
+            if self.stop_reason is not None:
+                self._keep_position(ended=batch)
+
+    def _keep_position(self, ended: Batch | None = None) -> None:
+        """Keep where the run was stopped, once no batch is open but the one that ``ended``: what follows is skipped."""
+        if self._passes.in_epoch and not self.epoch_was_cut and self.outermost_batch is ended:
+            self._passes.stopped_at = self._passes.position(self.epoch_summary)
 
     def _end(self) -> None:
         self._cycle.stage = "ended"

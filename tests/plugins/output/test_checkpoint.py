@@ -118,7 +118,7 @@ def test_unless_it_is_given_more_patience(tmp_path):
     assert more.run.epoch == first.run.epoch + 2
 
 
-def test_every_is_the_number_of_epochs_between_two_saves(play, tmp_path):
+def test_every_epochs_is_the_number_of_epochs_between_two_saves(play, tmp_path):
     path = tmp_path / "run"
     seen = []
 
@@ -127,7 +127,7 @@ def test_every_is_the_number_of_epochs_between_two_saves(play, tmp_path):
         def on_epoch_start(self, run):
             seen.append(path.read_bytes() if path.exists() else None)
 
-    play([Checkpoint(path=path, every=2), Look()], [[1.0]] * 6)
+    play([Checkpoint(path=path, every_epochs=2), Look()], [[1.0]] * 6)
     assert seen[0] is seen[1] is None
     assert seen[2] == seen[3] != seen[4] == seen[5]
 
@@ -262,7 +262,10 @@ def test_a_directory_that_cannot_be_created_is_an_error(play, tmp_path):
         play([Checkpoint(path=tmp_path / "file" / "run")], [[1.0]])
 
 
-@pytest.mark.parametrize("wrong", [{"path": 3}, {"every": 0}, {"every": 1.0}, {"resume": 1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"path": 3}, {"every_epochs": 0}, {"every_epochs": 1.0}, {"every_steps": 0}, {"every_minutes": 0}, {"resume": 1}],
+)
 def test_options_out_of_range(wrong):
     (name,) = wrong
     with pytest.raises(OptionError, match=f"Checkpoint: {name}: expected .*, got"):

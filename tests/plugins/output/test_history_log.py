@@ -246,7 +246,7 @@ def test_a_directory_that_cannot_be_created_is_an_error(play, tmp_path):
 def test_a_resumed_run_continues_its_files(make_trainer, tmp_path):
     def plugins(name, every):
         log = HistoryLog(directory=tmp_path / name)
-        return [LossAveraging(), log, Checkpoint(path=tmp_path / name / "run.safetensors", every=every)]
+        return [LossAveraging(), log, Checkpoint(path=tmp_path / name / "run.safetensors", every_epochs=every)]
 
     trainer, train, val = make_trainer(plugins("whole", 1))
     whole = trainer.fit(train, val, max_epochs=5)

@@ -74,6 +74,7 @@ class HistoryLog:
     directory: Path = attrs.field(default=Path("."), converter=options.as_path, validator=options.path)
     overwrite: bool = attrs.field(default=False, validator=options.flag)
     _started: bool = state_field(False, saved=False)
+    _goes_on: bool = state_field(False, saved=False)
     _error: BaseException | None = state_field(None, saved=False)
     _columns: list[str] = state_field(factory=list, saved=False)
 
@@ -91,10 +92,15 @@ class HistoryLog:
 
     @hookimpl
     def on_epoch_start(self) -> None:
-        self._file(DIAGNOSIS).unlink(missing_ok=True)  # it is stale until this run ends
+        self._remove_diagnosis()
+
+    @hookimpl
+    def on_batch_start(self) -> None:
+        self._remove_diagnosis()  # a resumed run may begin within an epoch
 
     @hookimpl(trylast=True)
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
+        self._remove_diagnosis()
         row = summary.row
         self._append("history.jsonl", _line(row))
         if row.keys() <= set(self._columns):
@@ -138,6 +144,12 @@ class HistoryLog:
         for path in earlier:
             path.replace(aside / path.name)
         logger.warning("history_log: a run in %s did not end; its files are in %s now", self.directory, aside)
+
+    def _remove_diagnosis(self) -> None:
+        """Remove the diagnosis of an earlier run, which is stale until this run ends."""
+        if not self._goes_on:
+            self._goes_on = True
+            self._file(DIAGNOSIS).unlink(missing_ok=True)
 
     def _file(self, name: str) -> Path:
         return self.directory / name

@@ -1,0 +1,119 @@
+"""The passes over loaders in the open epoch: how far each has come, and how a resumed run comes back to that place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rnncallbacks.core.batch import EpochSummary
+from rnncallbacks.core.loader_pass import LoaderPass
+from rnncallbacks.core.object_state import has_state_dict, state_of
+from rnncallbacks.core.position import PassPosition, Position
+from rnncallbacks.core.script_state import ScriptState
+from rnncallbacks.errors import RunStateError
+
+
+class EpochPasses:
+    """The passes of the open epoch, and the state of the script's objects at the points where a run can resume.
+
+    A resumed run executes the body of the open epoch again. Passes that were over yield nothing, and the one that was
+    open begins behind its last batch. The script's generators and objects are first as they were where the epoch began,
+    and after each pass as they were then, so that what the script draws between passes is drawn again.
+
+    Parameters
+    ----------
+    script:
+        The script's generators and objects.
+
+    Attributes
+    ----------
+    in_epoch:
+        Whether the script is in the body of an epoch.
+    stopped_at:
+        The position at which the run was stopped there, or None. It remains until the next epoch begins.
+    """
+
+    def __init__(self, script: ScriptState) -> None:
+        self.script = script
+        self.in_epoch = False
+        self.stopped_at: Position | None = None
+        self._passes: list[LoaderPass] = []
+        self._resumed: list[PassPosition] = []
+        self._state: dict[str, Any] = {}
+        self._loaders: dict[str, Any] = {}
+        self._saved_loaders: dict[str, Any] = {}
+
+    def resume(self, position: Position) -> None:
+        """Take over the state of loaders, which they get when their first pass begins."""
+        self._saved_loaders = dict(position.loaders)
+
+    def begin_epoch(self, resumed: Position | None = None) -> None:
+        """Begin an epoch, or the rest of the epoch that was open at the position ``resumed``."""
+        self.in_epoch, self.stopped_at = True, None
+        self._passes = []
+        self._resumed = [] if resumed is None else list(resumed.passes)
+        self._state = self.script.capture()
+
+    def begin(self, loader: Iterable[Any], phase: str, epoch: int, *, nested: bool) -> LoaderPass:
+        """Begin a pass; ``nested`` says that it is inside a batch of another.
+
+        Raises
+        ------
+        RunStateError
+            The resumed epoch began with passes over other phases.
+        CheckpointError
+            An object does not accept its state.
+        """
+        saved = self._saved_loaders.pop(phase, None)
+        at = self._resumed.pop(0) if self._resumed and not nested else None
+        if at is not None and at.phase != phase:
+            raise RunStateError(
+                f"run.batches: pass {len(self._passes) + 1} of epoch {epoch} had the phase {at.phase!r} when the "
+                f"checkpoint was saved, and has {phase!r} now",
+                hint="resume with the loop that saved the checkpoint, or start from the beginning",
+            )
+        items = LoaderPass(loader, phase, epoch, done=at, loader_state=saved)
+        if has_state_dict(loader):
+            self._loaders[phase] = loader
+        if not nested:
+            self._passes.append(items)
+        if at is not None:
+            self.script.restore(at.state)
+            items.finished = at.finished
+        return items
+
+    def end(self, items: LoaderPass, *, finished: bool) -> None:
+        """End a pass; it is not finished if the run was stopped."""
+        if items in self._passes:
+            items.finished, items.state = finished, self.script.capture()
+
+    def reopen_left(self) -> bool:
+        """Take the last pass for one that is not finished if the script left it; return whether it did."""
+        if not self._passes or not self._passes[-1].left:
+            return False
+        self._passes[-1].finished = False
+        return True
+
+    def position(self, summary: EpochSummary | None) -> Position:
+        """The position after the last batch that ended; ``summary`` is that of the open epoch, or None."""
+        loaders = {phase: state_of(loader) for phase, loader in self._loaders.items()}
+        if summary is None:
+            return Position(in_epoch=False, state=self.script.capture(), loaders=loaders)
+        passes = [
+            PassPosition(
+                phase=one.phase,
+                batches=one.index,
+                finished=one.finished,
+                state=self.script.capture() if one.state is None else one.state,
+            )
+            for one in self._passes
+        ]
+        return Position(
+            in_epoch=True,
+            passes=passes,
+            state=self._state,
+            loaders=loaders,
+            losses=dict(summary.losses),
+            logged=dict(summary.logged),
+            batches=dict(summary.batches),
+        )

@@ -1,0 +1,113 @@
+"""Puts the state of plugins back: checked first, then all of it, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from rnncallbacks.core.object_state import has_state, has_state_dict, set_state, state_of
+from rnncallbacks.core.plugin_state import saved_state
+from rnncallbacks.core.state_encoding import SavedState
+from rnncallbacks.errors import CheckpointError, one_line
+
+
+def plugin_state(plugin: object) -> dict[str, Any]:
+    """The state of a plugin by field: the plugin itself as ``state_dict`` if it has that method and its counterpart.
+
+    Example
+    -------
+    >>> plugin_state(object())
+    {}
+    """
+    return {"state_dict": plugin} if has_state_dict(plugin) else saved_state(plugin)
+
+
+def check_fields(target: object, fields: object, what: str) -> None:
+    """Refuse a state whose fields are not those of the object; ``what`` names it.
+
+    Raises
+    ------
+    CheckpointError
+        The message lists the fields of both.
+    """
+    here = plugin_state(target)
+    if not isinstance(fields, Mapping) or fields.keys() != here.keys():
+        there = sorted(fields) if isinstance(fields, Mapping) else fields
+        raise CheckpointError(
+            f"{what} has the state {sorted(here)}, the file has {there}",
+            hint="a checkpoint belongs to one version of a plugin: leave the plugin out, or install that version",
+        )
+    for name, value in here.items():
+        if attrs.has(type(value)) and not has_state_dict(value):
+            check_fields(value, fields[name], f"{what}, {name},")
+
+
+def restore_fields(target: object, fields: Mapping[str, Any]) -> None:
+    """Set the state fields of an object, and of attrs objects in them."""
+    for name, value in fields.items():
+        current = getattr(target, name)
+        if current is value or has_state_dict(target):  # its state was put back into it
+            continue
+        if attrs.has(type(current)):
+            restore_fields(current, value)
+        else:
+            setattr(target, name, value)
+
+
+class ObjectRestoration:
+    """Puts saved states into the generators and objects that are there, and takes that back if one refuses its state.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> rng, restoration = np.random.default_rng(0), ObjectRestoration()
+    >>> fields = {"rng": SavedState(np.random.PCG64(7).state), "seen": 3}
+    >>> restoration.put({"rng": rng, "seen": 0}, fields, "plugin 'noise'") == {"rng": rng, "seen": 3}
+    True
+    >>> rng.random() == np.random.default_rng(7).random()
+    True
+    """
+
+    def __init__(self) -> None:
+        self._before: list[tuple[Any, Any]] = []
+
+    def put(self, current: Any, value: Any, what: str) -> Any:
+        """The value to keep in place of ``current``: each saved state in it was put into the object that is there.
+
+        Raises
+        ------
+        CheckpointError
+            There is no such object, or it does not accept the state; ``what`` names it.
+        """
+        if isinstance(value, SavedState):
+            self._put_state(current, value.state, what)
+            return current
+        if isinstance(value, dict):
+            known = current if isinstance(current, Mapping) else plugin_state(current)
+            return {key: self.put(known.get(key), one, f"{what}, {key}") for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            items = [*current] if isinstance(current, list | tuple) else []
+            items += [None] * (len(value) - len(items))
+            made = [self.put(old, new, what) for old, new in zip(items, value, strict=False)]
+            return tuple(made) if isinstance(value, tuple) else made
+        return value
+
+    def undo(self) -> None:
+        """Put back the states of before."""
+        while self._before:
+            set_state(*self._before.pop())
+
+    def _put_state(self, current: Any, state: Any, what: str) -> None:
+        if not has_state(current):
+            raise CheckpointError(
+                f"{what}: the file has the state of an object with load_state_dict or of a generator, and the run has "
+                f"{current!r}",
+                hint="make the object before the run begins",
+            )
+        self._before.append((current, state_of(current)))
+        try:
+            set_state(current, state)
+        except Exception as error:
+            raise CheckpointError(f"{what} does not accept the state in the file: {one_line(error)}") from error
