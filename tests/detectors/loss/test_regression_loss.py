@@ -61,3 +61,12 @@ def test_a_first_loss_near_a_count_is_a_sum_if_the_output_weights_are_small(rati
     loss = ratio * float(np.mean(targets**2))
     found = check_regression_loss(loss, targets, counts={"the number of time steps": 15.0}, weight_scale=weight_scale)
     assert (found.finding and found.finding.code) == code
+
+
+@pytest.mark.parametrize("evidence", [{}, {"at_zero": 1e-3}])
+def test_small_targets_of_a_first_batch_accuse_neither_weights_nor_a_sum(evidence):
+    targets = np.sqrt(1e-3) * np.sign(np.random.default_rng(0).normal(size=(15, 16, 1)))
+    for loss in (0.016, 0.3):  # 16 and 300 times the mean squared target
+        found = check_regression_loss(loss, targets, counts={"the batch size": 16.0}, weight_scale=0.6, **evidence)
+        assert found.finding is None
+    assert check_regression_loss(3.0, targets, counts={"the batch size": 16.0}, weight_scale=0.6).finding

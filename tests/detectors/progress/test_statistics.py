@@ -14,6 +14,7 @@ from rnncallbacks.detectors.progress.statistics import (
     probability_of_superiority,
     rise_in_standard_errors,
     theil_sen_slope,
+    von_neumann_ratio,
 )
 
 SERIES = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=40)
@@ -104,3 +105,9 @@ def test_a_rise_in_standard_errors():
 def test_a_rise_of_exact_values_is_sure():
     assert rise_in_standard_errors([2.0, 1.0, 1.0, 1.0, 1.0, 1.0], best=2, recent=2) == (0.0, 0.0)
     assert rise_in_standard_errors([3.0, 2.0, 1.0, 2.0, 3.0, 4.0], best=2, recent=2) == (1.5, math.inf)
+
+
+def test_successive_differences_of_noise_of_a_trend_and_of_a_constant():
+    assert von_neumann_ratio(np.random.default_rng(0).normal(size=4000)) == pytest.approx(2.0, abs=0.1)
+    assert von_neumann_ratio(np.arange(100.0)) == pytest.approx(12 / (100**2 - 1), rel=1e-9)
+    assert von_neumann_ratio([1.0, 1.0 + 1e-9, 1.0, 1.0]) == von_neumann_ratio([3.0]) == 2.0

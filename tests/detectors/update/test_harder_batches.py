@@ -30,6 +30,30 @@ def test_losses_that_rise_with_their_targets_are_explained():
     assert harder.explain_rise(record)
 
 
+def test_losses_below_those_of_a_constant_prediction_have_not_risen_whatever_a_closure_shows():
+    harder = HarderBatches()
+    record = follow(harder, [0.01] * 4 + [0.5] * 8, [0.1] * 4 + [1.0] * 8)
+    record.loss_changes = [0.5] * 8
+    assert harder.explain_rise(record)
+
+
+def by_class(order, record_changes=()):
+    harder, record = HarderBatches(), UpdateRecord()
+    record.loss_changes += record_changes
+    for number, label in enumerate(order):
+        loss = 0.1 if number < 6 else 4.0
+        batch = Batch((np.zeros((4, 6, 1)), np.full(4, label)), "train", number + 1, loss=loss)
+        record.add_loss(loss, 1.0)
+        harder.after_update(batch, record)
+    return harder.explain_rise(record)
+
+
+def test_batches_that_are_sorted_by_class_are_not_compared():
+    assert by_class([0] * 6 + [1] * 8)
+    assert not by_class([0, 1] * 7)
+    assert not by_class([0] * 6 + [1] * 8, record_changes=[0.5] * 8)
+
+
 def test_losses_that_rise_by_themselves_are_not():
     harder = HarderBatches()
     record = follow(harder, [1.0] * 4 + [9.0] * 8, [1.0] * 12)

@@ -119,6 +119,17 @@ def test_the_closure_is_called_a_bounded_number_of_times():
     assert len(many) <= 45
 
 
+@pytest.mark.parametrize(("later", "severity"), [(0.01, "info"), (0.5, "error")])
+def test_an_alarm_becomes_a_note_only_if_the_run_recovers(later, severity):
+    params = np.ones(4)
+    with Run(params, plugins=[UpdateGuard()], learning_rate=1.0) as run:
+        for _ in run.epochs(1):
+            for step in run.batches(range(80)):
+                run.backward(1.0 + step if step < 15 else later, params.copy())
+                params *= -1.0
+    assert [(alarm.code, alarm.severity) for alarm in run.alarms] == [("RNN501", severity)]
+
+
 def test_without_parameters_it_says_what_to_pass():
     with Run(plugins=[UpdateGuard()], learning_rate=1.0) as run:
         for _ in run.epochs(1):

@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 Series = Sequence[float] | npt.NDArray[np.floating]
 
+ROUNDING = 1e-6
+"""Relative difference between two numbers that may come from the rounding of float32."""
+
 MAD_TO_STANDARD_DEVIATION = 1.4826
 """Standard deviation / median absolute deviation (MAD) of a normal distribution."""
 
@@ -89,6 +92,27 @@ def noise_deviation(values: Series) -> float:
         return 0.0
     mad = float(np.median(np.abs(differences - np.median(differences))))
     return MAD_TO_STANDARD_DEVIATION / math.sqrt(2) * mad
+
+
+def von_neumann_ratio(values: Series) -> float:
+    r"""The mean square of successive differences over the variance: 2 for independent values, near 0 for a slow trend.
+
+    .. math:: \frac{\sum_{i=1}^{n-1} (x_{i+1} - x_i)^2 / (n - 1)}{\sum_{i=1}^{n} (x_i - \bar x)^2 / n}
+
+    2 if the values differ by rounding errors only, or for fewer than two.
+
+    Source: von Neumann, "Distribution of the ratio of the mean square successive difference to the variance", Annals of
+    Mathematical Statistics 12 (1941).
+
+    Example
+    -------
+    >>> von_neumann_ratio([1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0])
+    0.5714285714285714
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if len(x) < 2 or np.ptp(x) <= ROUNDING * np.abs(x).max():
+        return 2.0
+    return float(np.mean(np.square(np.diff(x))) / x.var())
 
 
 def probability_of_superiority(later: Series, earlier: Series) -> float:

@@ -16,6 +16,7 @@ from rnncallbacks.detectors.sequences import sequences_of
 from rnncallbacks.detectors.update.ascent import check_ascent
 from rnncallbacks.detectors.update.frozen_parameters import FrozenParameters
 from rnncallbacks.detectors.update.harder_batches import HarderBatches
+from rnncallbacks.detectors.update.recovery import check_recovery
 from rnncallbacks.detectors.update.still_arrays import StillArrays
 from rnncallbacks.detectors.update.too_high import check_divergence, check_too_high
 from rnncallbacks.detectors.update.too_low import TOO_LOW, check_too_low
@@ -67,6 +68,7 @@ class UpdateGuard(Guard):
     _still: StillArrays = state_field(factory=StillArrays)
     _harder: HarderBatches = state_field(factory=HarderBatches)
     _ascends: bool = state_field(False)
+    _first_loss: float = state_field(0.0)  # what the loss rose above, if the run may recover
     _repairs: int = state_field(0)
     _copies: UpdateCopies = state_field(factory=UpdateCopies, saved=False)
 
@@ -117,6 +119,9 @@ class UpdateGuard(Guard):
             self._check_directions(run)
             self._report(run, check_too_low(record, _planned_updates(run)))
             self._report(run, check_too_high(record, batches_are_harder=self._harder.explain_rise(record)))
+            if self._first_loss and (recovery := check_recovery(record, self._first_loss)) is not None:
+                self._first_loss = 0.0
+                run.diagnosis.revise(recovery)
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:
@@ -171,6 +176,7 @@ class UpdateGuard(Guard):
         if finding is None:
             return
         if finding.code == "RNN501":
+            self._first_loss = 0.0 if self.action == "repair" else self._record.reference_loss
             self._record.restart()
         if run.base_learning_rate is not None:
             finding = attrs.evolve(finding, evidence={**finding.evidence, "learning_rate": run.learning_rate})
