@@ -17,6 +17,8 @@ FILE = "rnncallbacks.toml"
 PYPROJECT = "pyproject.toml"
 MOST_BYTES = 1_000_000
 """Size of the largest configuration that is read. A configuration with every option of every plugin has 5,000."""
+MOST_DOTS = 1000
+"""Dots in the longest key that is read: Python's parser takes seconds for a key of some ten thousand parts."""
 HINT = f"write a line [plugins.hidden_state_reset] into {FILE}, or pass plugins=recommended()"
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | None
@@ -118,6 +120,8 @@ def _check_file(path: Path, where: str) -> None:
 
 
 def _parsed(text: str) -> dict[str, Any]:
+    if any(line.partition("=")[0].count(".") > MOST_DOTS for line in text.splitlines()):
+        raise tomllib.TOMLDecodeError(f"a key has more than {MOST_DOTS} dots")
     try:
         return tomllib.loads(text)
     except RecursionError:

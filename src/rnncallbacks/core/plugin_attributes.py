@@ -47,16 +47,20 @@ def check_repairs(plugins: Mapping[str, object]) -> None:
     PluginError
         An attribute of a plugin cannot be read.
     """
-    if any(_attribute(name, plugin, "repairs") for name, plugin in plugins.items()):
+    if any(_attribute(name, plugin, "repairs") is True for name, plugin in plugins.items()):
         return
     for name, plugin in plugins.items():
-        asking = (option for option in _action_options(plugin) if _attribute(name, plugin, option) == "repair")
+        asking = (option for option in _action_options(plugin) if _asks(_attribute(name, plugin, option)))
         option = next(asking, None)
         if option is not None:
             raise OptionError(
                 f"{name}: {option}='repair' needs a plugin that repairs, and the run has none",
                 hint="add SelfRepair() to the plugins, or enable self_repair",
             )
+
+
+def _asks(action: object) -> bool:
+    return isinstance(action, str) and action == "repair"
 
 
 def _action_options(plugin: object) -> list[str]:

@@ -92,7 +92,11 @@ def _members(plugin: object) -> Iterator[tuple[str, Any, dict[str, Any] | None]]
     of_class: dict[str, Any] = {}
     for base in reversed(inspect.getmro(plugin if inspect.isclass(plugin) else type(plugin))):
         of_class.update(vars(base))
-    for attribute in dir(plugin):
+    try:
+        attributes = dir(plugin)
+    except Exception as error:
+        raise PluginError(f"plugin {name_for(plugin)!r}: its attributes cannot be listed: {one_line(error)}") from error
+    for attribute in attributes:
         if isinstance(of_class.get(attribute), property | cached_property):
             continue
         try:

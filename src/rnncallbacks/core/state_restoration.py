@@ -7,10 +7,13 @@ from typing import Any
 
 import attrs
 
+from rnncallbacks.config.discovery import OURS
+from rnncallbacks.config.option_types import type_text
 from rnncallbacks.core.object_state import has_state, has_state_dict, set_state, state_of
 from rnncallbacks.core.plugin_state import saved_state
 from rnncallbacks.core.state_encoding import SavedState
-from rnncallbacks.errors import CheckpointError, one_line
+from rnncallbacks.core.state_types import declared_types, fits
+from rnncallbacks.errors import CheckpointError, one_line, short_repr
 
 
 def plugin_state(plugin: object) -> dict[str, Any]:
@@ -25,12 +28,14 @@ def plugin_state(plugin: object) -> dict[str, Any]:
 
 
 def check_fields(target: object, fields: object, what: str) -> None:
-    """Refuse a state whose fields are not those of the object; ``what`` names it.
+    """Refuse a state whose fields are not those of the object, or of other types; ``what`` names it.
+
+    Types are those that the library's own plugins declare: annotations of others may be for readers only.
 
     Raises
     ------
     CheckpointError
-        The message lists the fields of both.
+        The message lists the fields of both, or says which type was expected.
     """
     here = plugin_state(target)
     if not isinstance(fields, Mapping) or fields.keys() != here.keys():
@@ -39,9 +44,15 @@ def check_fields(target: object, fields: object, what: str) -> None:
             f"{what} has the state {sorted(here)}, the file has {there}",
             hint="a checkpoint belongs to one version of a plugin: leave the plugin out, or install that version",
         )
+    types = declared_types(type(target)) if type(target).__module__.startswith(f"{OURS}.") else {}
     for name, value in here.items():
         if attrs.has(type(value)) and not has_state_dict(value):
             check_fields(value, fields[name], f"{what}, {name},")
+        elif name in types and not isinstance(fields[name], SavedState) and not fits(fields[name], types[name]):
+            raise CheckpointError(
+                f"{what}, {name}: expected {type_text(types[name])}, got {short_repr(fields[name])}",
+                hint="the file was changed: resume from an earlier one",
+            )
 
 
 def restore_fields(target: object, fields: Mapping[str, Any]) -> None:

@@ -74,7 +74,7 @@ def _diagnosis(path: Path) -> tuple[Diagnosis, str | None]:
         for code, why in found["not_checked"].items():
             diagnosis.cannot_check(str(code), str(why))
         for repair in found["repairs"]:
-            diagnosis.repairs.append(Repair(**repair))
+            diagnosis.repairs.append(_repair(repair))
         reason = found["stop_reason"]
     except (AttributeError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a diagnosis: {type(error).__name__}: {error}") from None
@@ -95,15 +95,25 @@ def _alarms(path: Path) -> Diagnosis:
 
 def _alarm(values: dict[str, Any]) -> Alarm:
     alarm = Alarm(**values)
-    for name in ("code", "cause", "message", "remedy", "severity"):
-        if not isinstance(getattr(alarm, name), str):
-            raise TypeError(f"expected {name} to be text")
-    for name in ("epoch", "step", "count"):
-        if not isinstance(getattr(alarm, name), int):
-            raise TypeError(f"expected {name} to be a whole number")
+    _check(alarm, text=("code", "cause", "message", "remedy", "severity"), counts=("epoch", "step", "count"))
     if alarm.severity not in SEVERITIES:
         raise TypeError(f"there is no severity {alarm.severity!r}")
     return alarm
+
+
+def _repair(values: dict[str, Any]) -> Repair:
+    repair = Repair(**values)
+    _check(repair, text=("code", "what"), counts=("epoch", "step"))
+    return repair
+
+
+def _check(record: Alarm | Repair, *, text: tuple[str, ...], counts: tuple[str, ...]) -> None:
+    for name in text:
+        if not isinstance(getattr(record, name), str):
+            raise TypeError(f"expected {name} to be text")
+    for name in counts:
+        if not isinstance(getattr(record, name), int):
+            raise TypeError(f"expected {name} to be a whole number")
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,8 @@ from rnncallbacks.detectors.update.rollback import Rollback
 
 def train(steps, *, loss=1.0, every=5):
     params, velocity = [np.zeros(2)], {"w": np.zeros(2)}
-    rollback = Rollback(0, params, velocity, every)
+    rollback = Rollback(every)
+    rollback.begin(0, params, velocity)
     for step in range(1, steps + 1):
         params[0][...] = step
         velocity["w"][...] = -step
@@ -32,7 +33,8 @@ def test_new_arrays_of_the_script_are_filled_in_place():
 
 def test_parameters_that_never_changed_are_not_restored():
     params = {"w": np.ones(2)}
-    rollback = Rollback(0, params, None, every=5)
+    rollback = Rollback(every=5)
+    rollback.begin(0, params, None)
     rollback.follow(1, 1.0, params, None)
     assert rollback.restore(2, params, None) is None
     assert rollback.restore(1, params, None) == 0  # the first update has not been made yet
@@ -40,7 +42,10 @@ def test_parameters_that_never_changed_are_not_restored():
 
 def test_a_start_that_is_not_finite_cannot_be_restored():
     params = {"w": np.array([math.nan])}
-    assert Rollback(0, params, None, every=5).restore(1, params, None) is None
+    rollback = Rollback(every=5)
+    assert rollback.restore(1, params, None) is None
+    rollback.begin(0, params, None)
+    assert rollback.restore(1, params, None) is None
 
 
 def test_divergence_is_that_of_the_losses():

@@ -5,35 +5,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.update.snapshots import Snapshots
 
 
+@attrs.define(eq=False)
 class Rollback:
     """Snapshots of a run's parameters and optimizer state, in the script's own containers.
 
     Parameters
     ----------
-    step:
-        The step at which the run stands.
-    params, optimizer_state:
-        The containers of arrays. They may be replaced by others with the same names and shapes later on.
     every:
         Steps between two snapshots.
 
     Example
     -------
     >>> params = {"w": np.array([1.0])}
-    >>> rollback = Rollback(0, params, None, every=20)
+    >>> rollback = Rollback(every=20)
+    >>> rollback.begin(0, params, None)
     >>> params["w"] += 5.0
     >>> rollback.restore(1, params, None), params["w"]
     (0, array([1.]))
     """
 
-    def __init__(self, step: int, params: Any, optimizer_state: Any, every: int) -> None:
-        self._snapshots = Snapshots(every)
+    every: int
+    _snapshots: Snapshots = state_field(attrs.Factory(lambda self: Snapshots(self.every), takes_self=True))
+    _first_params: dict[str, Array] | None = state_field(None)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a first snapshot."""
+        return self._first_params is not None
+
+    def begin(self, step: int, params: Any, optimizer_state: Any) -> None:
+        """Take the first snapshot, at the step at which the run stands.
+
+        The containers may be replaced by others with the same names and shapes later on.
+        """
         self._snapshots.begin(step, _arrays(params, optimizer_state))
         self._first_params = {name: array.copy() for name, array in named_arrays(params, "params").items()}
 
@@ -53,6 +65,8 @@ class Rollback:
         None if there is no such snapshot, or if the parameters never changed: the script then trains other arrays than
         those that the run knows, and restoring these would change nothing.
         """
+        if self._first_params is None:
+            return None
         arrays = named_arrays(params, "params")
         if step > 1 and all(np.array_equal(array, self._first_params[name]) for name, array in arrays.items()):
             return None

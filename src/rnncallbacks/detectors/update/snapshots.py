@@ -9,6 +9,7 @@ from statistics import median
 import attrs
 
 from rnncallbacks.arrays import Array, all_finite
+from rnncallbacks.core.plugin_state import state_field
 
 
 @attrs.frozen(kw_only=True)
@@ -33,17 +34,13 @@ class Snapshot:
     step: int
     arrays: Mapping[str, Array]
 
-    @classmethod
-    def take(cls, step: int, arrays: Mapping[str, Array]) -> Snapshot:
-        """Copy the arrays."""
-        return cls(step, {name: array.copy() for name, array in arrays.items()})
-
     def restore(self, arrays: Mapping[str, Array]) -> None:
         """Write the copies into these arrays."""
         for name, array in arrays.items():
             array[...] = self.arrays[name]
 
 
+@attrs.define(eq=False)
 class Snapshots:
     """Keeps the last healthy snapshot, and one whose health is not known yet.
 
@@ -64,18 +61,22 @@ class Snapshots:
     (2, array([2.]))
     """
 
-    def __init__(self, every: int) -> None:
-        self.every = every
-        self.healthy: Snapshot | None = None
-        self._latest: Snapshot | None = None
-        self._losses: list[float] = []
-        self._lowest_median = math.inf
-        self._first_loss = math.nan
+    every: int
+    _healthy: tuple[int, dict[str, Array]] | None = state_field(None)
+    _latest: tuple[int, dict[str, Array]] | None = state_field(None)
+    _losses: list[float] = state_field(factory=list)
+    _lowest_median: float = state_field(math.inf)
+    _first_loss: float = state_field(math.nan)
+
+    @property
+    def healthy(self) -> Snapshot | None:
+        """The last snapshot that proved healthy, or None."""
+        return None if self._healthy is None else Snapshot(*self._healthy)
 
     def begin(self, step: int, arrays: Mapping[str, Array]) -> None:
         """Take the first snapshot. It counts as healthy unless an entry is not finite."""
         self._latest, self._losses, self._lowest_median, self._first_loss = None, [], math.inf, math.nan
-        self.healthy = Snapshot.take(step, arrays) if all_finite(arrays.values()) else None
+        self._healthy = _copied(step, arrays) if all_finite(arrays.values()) else None
 
     def is_due(self, step: int) -> bool:
         """Whether a snapshot may be taken after this step."""
@@ -93,8 +94,8 @@ class Snapshots:
         if not self.is_due(step) or self.has_risen or not all_finite(arrays.values()):
             return
         if self._latest is not None:
-            self.healthy = self._latest
-        self._latest = Snapshot.take(step, arrays)
+            self._healthy = self._latest
+        self._latest = _copied(step, arrays)
 
     def restore(self, arrays: Mapping[str, Array]) -> int | None:
         """Write the healthy snapshot into the arrays and return its step; None if there is none."""
@@ -124,3 +125,7 @@ class Snapshots:
     @property
     def _median(self) -> float:
         return median(self._losses) if all(map(math.isfinite, self._losses)) else math.inf
+
+
+def _copied(step: int, arrays: Mapping[str, Array]) -> tuple[int, dict[str, Array]]:
+    return step, {name: array.copy() for name, array in arrays.items()}

@@ -86,17 +86,18 @@ class HistoryLog:
         if run.epoch == 0 and not self.overwrite:
             self._clear_the_way()
         write_atomically(self._file("history.jsonl"), "".join(_line(row) for row in run.history))
-        self._write_alarms(run)
         self._write_csv(list(run.history))
+        if not self._file(DIAGNOSIS).exists():  # else the alarms are those of the whole run, unless an epoch follows
+            self._write_alarms(run)
         self._started = True
 
     @hookimpl
-    def on_epoch_start(self) -> None:
-        self._remove_diagnosis()
+    def on_epoch_start(self, run: Run) -> None:
+        self._remove_diagnosis(run)
 
     @hookimpl
-    def on_batch_start(self) -> None:
-        self._remove_diagnosis()  # a resumed run may begin within an epoch
+    def on_batch_start(self, run: Run) -> None:
+        self._remove_diagnosis(run)  # a resumed run may begin within an epoch
 
     @hookimpl(trylast=True)
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
@@ -145,11 +146,13 @@ class HistoryLog:
             path.replace(aside / path.name)
         logger.warning("history_log: a run in %s did not end; its files are in %s now", self.directory, aside)
 
-    def _remove_diagnosis(self) -> None:
-        """Remove the diagnosis of an earlier run, which is stale until this run ends."""
+    def _remove_diagnosis(self, run: Run) -> None:
+        """Remove the diagnosis of an earlier run, which is stale until this run ends, and the alarms of its end."""
         if not self._goes_on:
             self._goes_on = True
-            self._file(DIAGNOSIS).unlink(missing_ok=True)
+            if self._file(DIAGNOSIS).exists():
+                self._file(DIAGNOSIS).unlink()
+                self._write_alarms(run)
 
     def _file(self, name: str) -> Path:
         return self.directory / name

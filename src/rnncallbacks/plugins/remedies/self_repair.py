@@ -103,14 +103,14 @@ class SelfRepair:
     _repairs_done: int = state_field(0)
     _batches_skipped: int = state_field(0)
     _last_repair_step: int = state_field(0)
-    _rollback: Rollback | None = state_field(None, saved=False)
+    _rollback: Rollback = state_field(attrs.Factory(lambda self: Rollback(self.snapshot_every), takes_self=True))
     _gradients: Gradients | None = state_field(None, saved=False)
     _earlier_gradients: EarlierGradients = state_field(factory=EarlierGradients, saved=False)
 
     @hookimpl(trylast=True)
     def on_fit_start(self, run: Run) -> None:
-        if run.params is not None:
-            self._rollback = Rollback(run.step, run.params, run.optimizer_state, self.snapshot_every)
+        if run.params is not None and not self._rollback.has_begun:
+            self._rollback.begin(run.step, run.params, run.optimizer_state)
 
     # In every batch -------------------------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class SelfRepair:
         if self._removes_earlier_gradients:
             self._earlier_gradients.zero(self._gradients)
         self._gradients = None
-        if self._rollback is not None and batch.loss is not None and not batch.skipped:
+        if self._rollback.has_begun and batch.loss is not None and not batch.skipped:
             self._rollback.follow(run.step, batch.loss, run.params, run.optimizer_state)
 
     # At an alarm ----------------------------------------------------------------------------------------------------
@@ -197,8 +197,7 @@ class SelfRepair:
         batch = run.batch
         if batch is None or batch.phase != "train" or run.params is None:
             return self._restore_and_lower_rate(run, alarm)
-        diverged = self._rollback is not None and self._rollback.has_diverged
-        if diverged or not all_finite(named_arrays(run.params, "params").values()):
+        if self._rollback.has_diverged or not all_finite(named_arrays(run.params, "params").values()):
             return self._restore_and_lower_rate(run, alarm)
         run.skip_batch()
         self._batches_skipped += 1
@@ -232,7 +231,7 @@ class SelfRepair:
 
     def _restore(self, run: Run) -> str:
         """Restore the last healthy snapshot, and say so; the empty string if there is none."""
-        if self._rollback is None or run.params is None:
+        if run.params is None:
             return ""
         step = self._rollback.restore(run.step, run.params, run.optimizer_state)
         if step is None:

@@ -1,0 +1,98 @@
+"""The command of the attack: ``python -m tests.torture kills --count 2000 --seed 0 --out torture.jsonl``."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported: a process with threads cannot fork
+
+import argparse
+import collections
+import functools
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .adversaries import adversary_trial
+from .configurations import configuration_trial
+from .edits import edit_trial
+from .flips import flip_trial
+from .kills import kill_trial
+from .training_runs import warm_up
+from .trials import Trial, run_trials
+
+KINDS: dict[str, Trial] = {
+    "kills": kill_trial,
+    "flips": flip_trial,
+    "edits": edit_trial,
+    "configurations": configuration_trial,
+    "plugins": adversary_trial,
+}
+SLICE = {"kills": 0, "flips": 5, "edits": 8, "configurations": 10, "plugins": 12}
+"""Trials of each kind in the test suite. Its kills come before file operations, and not at moments of the clock."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for. Returns the exit code: 1 if the library did not hold in a trial."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    parser.add_argument("kind", choices=[*KINDS, "slice"], help="The attack; slice: the trials of the test suite.")
+    parser.add_argument("--count", type=int, default=100, help="Trials, or kills for the kind kills. [default: 100]")
+    parser.add_argument("--seed", type=int, default=0, help="Together with its number, it determines a trial.")
+    parser.add_argument("--number", type=int, help="Run only the trial of this number, to see it again.")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("torture.jsonl"),
+        help="One JSON line a trial is appended. Trials in it are done.",
+    )
+    given = parser.parse_args(arguments)
+    logging.disable(logging.CRITICAL)
+    warm_up()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, given.out.open("a", 1) as out:
+        if given.kind == "slice":
+            attacks: dict[str, Trial] = KINDS | {"kills": functools.partial(kill_trial, moments=False)}
+            for kind, count in SLICE.items():
+                run_trials(kind, attacks[kind], given.seed, range(count), Path(folder), out)
+        else:
+            _run(given, Path(folder), out)
+    lines = [one for one in _lines(given.out) if one["seed"] == given.seed and given.kind in ("slice", one["kind"])]
+    counts = collections.Counter((one["kind"], one["outcome"]) for one in lines)
+    for (kind, outcome), count in counts.items():
+        print(f"{kind}: {outcome} {count}")
+    for one in lines:
+        if one["outcome"] != "held":
+            print(f"{one['kind']} {one['number']}: {one['outcome']}: {one['what']}\n{one['detail']}"[:2000])
+    return int(any(outcome != "held" for _, outcome in counts))
+
+
+def _run(given: argparse.Namespace, folder: Path, out: Any) -> None:
+    trial = KINDS[given.kind]
+    if given.number is not None:
+        run_trials(given.kind, trial, given.seed, range(given.number, given.number + 1), folder, out)
+        return
+    while True:
+        done = [one for one in _lines(given.out) if (one["kind"], one["seed"]) == (given.kind, given.seed)]
+        missing = given.count - sum(_size(one) for one in done)
+        if missing <= 0:
+            return
+        first = max((one["number"] + 1 for one in done), default=0)
+        # A trial has up to three kills: as many trials as there are missing kills would be too many.
+        more = max(1, missing // 3) if given.kind == "kills" else missing
+        run_trials(given.kind, trial, given.seed, range(first, first + more), folder, out)
+
+
+def _size(line: dict[str, Any]) -> int:
+    """What a trial counts for: its kills, or 1."""
+    return int(line["counts"].get("kills", 1) if line["kind"] == "kills" else 1)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""All that a run leaves behind, as a flat mapping: two runs are the same bit for bit if their mappings are equal."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import attrs
+import numpy as np
+
+from rnncallbacks import Run
+from rnncallbacks.arrays import named_arrays
+from rnncallbacks.core.plugin_state import saved_state
+
+FILES = ("history.jsonl", "history.csv", "alarms.jsonl", "diagnosis.json")
+
+
+def fingerprint(run: Run, folder: Path) -> dict[str, str]:
+    """Parameters, optimizer, history, alarms, diagnosis, the plugins' saved state, and the files of history_log."""
+    parts = {
+        "params": named_arrays(run.params, "params"),
+        "optimizer": named_arrays(run.optimizer_state, "optimizer"),
+        "position": [run.epoch, run.step, run.stop_reason],
+        "scales": run.scales,
+        "history": list(run.history),
+        "diagnosis": run.diagnosis.to_dict(),
+        "plugins": dict(run.plugins),
+        "files": {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()},
+    }
+    return dict(flat(parts))
+
+
+def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """The places at which two fingerprints differ, with both values."""
+    places = sorted(one.keys() | other.keys())
+    return [f"{place}: {one.get(place)} / {other.get(place)}" for place in places if one.get(place) != other.get(place)]
+
+
+def flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """The parts of a value by their places, as text in which each bit counts."""
+    if isinstance(value, np.ndarray):
+        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
+        yield path, f"{value.dtype}{value.shape} {digest}"
+    elif isinstance(value, bytes):
+        yield path, f"{len(value)} bytes {hashlib.sha256(value).hexdigest()[:16]}"
+    elif isinstance(value, Mapping):
+        yield path, f"keys {list(map(str, value))}"
+        for key, item in value.items():
+            yield from flat(item, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        yield path, f"{type(value).__name__} of {len(value)}"
+        for index, item in enumerate(value):
+            yield from flat(item, f"{path}.{index}")
+    elif isinstance(value, set | frozenset):
+        yield path, f"set {sorted(map(repr, value))}"
+    elif attrs.has(type(value)):
+        yield from flat(saved_state(value) or _options(value), path)
+    elif value is None or isinstance(value, bool | int | float | str | np.generic):
+        yield path, f"{type(value).__name__} {value!r}"
+    else:
+        yield path, type(value).__name__
+
+
+def _options(value: object) -> dict[str, object]:
+    return attrs.asdict(value, recurse=False)  # type: ignore[call-overload]
