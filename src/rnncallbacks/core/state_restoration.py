@@ -44,7 +44,8 @@ def check_fields(target: object, fields: object, what: str) -> None:
             f"{what} has the state {sorted(here)}, the file has {there}",
             hint="a checkpoint belongs to one version of a plugin: leave the plugin out, or install that version",
         )
-    types = declared_types(type(target)) if type(target).__module__.startswith(f"{OURS}.") else {}
+    kind: Any = type(target)
+    types = declared_types(kind) if kind.__module__.startswith(f"{OURS}.") else {}
     for name, value in here.items():
         if attrs.has(type(value)) and not has_state_dict(value):
             check_fields(value, fields[name], f"{what}, {name},")

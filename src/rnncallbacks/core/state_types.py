@@ -18,7 +18,7 @@ _MAPPINGS = (dict, Mapping)
 
 
 @functools.cache
-def declared_types(kind: type) -> Mapping[str, Any]:
+def declared_types(kind: Any) -> Mapping[str, Any]:
     """The declared type of each field of an attrs class; ``Any`` for one that cannot be evaluated.
 
     Example

@@ -101,7 +101,7 @@ class HistoryLog:
 
     @hookimpl(trylast=True)
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
-        self._remove_diagnosis()
+        self._remove_diagnosis(run)
         row = summary.row
         self._append("history.jsonl", _line(row))
         if row.keys() <= set(self._columns):
