@@ -234,7 +234,7 @@ def parameters_of(gradients: Mapping[str, Array], params: Mapping[str, Array]) -
 def all_finite(arrays: Iterable[Array]) -> bool:
     """Whether no entry of the arrays is NaN or infinite.
 
-    The norm does not decide it: it is infinite, too, where the squares of finite entries overflow.
+    The norm does not show it: it is also infinite where the squares of finite entries overflow.
 
     Example
     -------
@@ -245,7 +245,7 @@ def all_finite(arrays: Iterable[Array]) -> bool:
 
 
 FINGERPRINT_ENTRIES = 64
-"""How many entries of each array a fingerprint holds, evenly spaced. Chosen by eye."""
+"""Number of entries of each array in a fingerprint, evenly spaced. Chosen by eye."""
 
 
 def fingerprint(container: object) -> bytes:

@@ -1,4 +1,4 @@
-"""The exceptions of the library. Each message says what was expected and what was given, and the hint what to do."""
+"""The exceptions of the library. The message states the expected and the given value, the hint the remedy."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class RnnCallbacksError(Exception):
     Attributes
     ----------
     message:
-        What was expected, what was given, and where.
+        The expected value, the given value, and the place.
     hint:
-        What to do about it, or the empty string. It is printed on a second line.
+        The remedy, or the empty string. It is printed on a second line.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from rnncallbacks.errors import OptionError
 
 TEMPORARY = ".tmp"
-"""The last letters of the names of temporary files."""
+"""Suffix of temporary files."""
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -85,7 +85,7 @@ def write_atomically(path: Path, content: str | bytes, *, fsync: bool = False) -
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary files that killed processes left when they wrote ``path``.
 
-    The caller owns the directory: no other process writes there now.
+    The caller must own the directory, so that no other process writes there.
     """
     target = Path(os.path.realpath(path))
     for leftover in target.parent.glob(f".{glob.escape(target.name)}.*-*{TEMPORARY}"):

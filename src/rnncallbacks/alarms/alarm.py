@@ -31,17 +31,17 @@ class Alarm:
     code:
         The code, such as ``"RNN602"``.
     cause, remedy, severity:
-        What is wrong, what to do, and "info", "warning" or "error".
+        The cause, the remedy, and "info", "warning" or "error".
     message:
-        What was measured in this run.
+        The measured numbers, compared with the expected ones.
     evidence:
         Numbers and strings by name: the measured and the expected values.
     epoch, step:
-        Where the alarm was first raised, both counted from 1; a step is a training batch.
+        Epoch and training batch in which the alarm was first raised, counted from 1.
     action:
         "warn", "stop", "raise" or "repair".
     count:
-        How often the code was raised.
+        Number of times that the code was raised.
     explained_by:
         The code of the cause whose consequence this alarm is, or None if it is a cause.
 
@@ -89,7 +89,7 @@ class Alarm:
         return attrs.asdict(self, recurse=False) | {"evidence": dict(self.evidence)}
 
 
-class AlarmRaised(RnnCallbacksError, RuntimeError):  # noqa: N818  (it reports an alarm, which is no fault of a call)
+class AlarmRaised(RnnCallbacksError, RuntimeError):  # noqa: N818  (it reports an alarm, not a wrong call)
     """An alarm with the action "raise".
 
     Attributes
@@ -132,7 +132,7 @@ def make_alarm(
         raise OptionError(f"run.raise_alarm: expected severity {_words(SEVERITIES)}, got {severity!r}")
     if cause is None or remedy is None or severity is None:
         raise OptionError(
-            f"run.raise_alarm: {code!r} is not in the catalogue", hint="give cause=, remedy= and severity= with it"
+            f"run.raise_alarm: {code!r} is not in the catalogue", hint="pass cause=, remedy= and severity= as well"
         )
     return Alarm(
         code=code,

@@ -28,7 +28,7 @@ class Entry:
     Attributes
     ----------
     cause, severity, remedy:
-        What an alarm of this code says, unless the finding brings its own.
+        Those of an alarm of this code, unless the finding has its own.
     explains:
         The codes that are consequences of this cause if both are raised. They come after this code in the catalogue.
     """

@@ -27,9 +27,9 @@ class Repair:
     code:
         The code of the alarm that led to it.
     what:
-        What was done.
+        The action taken.
     epoch, step:
-        When, both counted from 1; a step is a training batch.
+        Epoch and training batch of the repair, counted from 1.
     """
 
     code: str
@@ -71,7 +71,7 @@ class Diagnosis:
     repairs:
         The repairs, in order.
     selection:
-        Which codes count.
+        The selected codes and their severities.
 
     Example
     -------
@@ -125,9 +125,9 @@ class Diagnosis:
         return alarm
 
     def revise(self, finding: Finding) -> None:
-        """Replace what the alarm of a code says by a later finding, which may be less severe.
+        """Replace message, evidence and severity of a code's alarm by those of a later finding.
 
-        Place and count of the alarm stay. It has no effect on a code that was not raised.
+        Epoch, step and count of the alarm are kept. A code that was not raised is left unchanged.
         """
         for place, alarm in enumerate(self.alarms):
             if alarm.code == finding.code:
@@ -162,7 +162,7 @@ class Diagnosis:
         return [alarm for alarm in self.alarms if alarm.explained_by == cause.code]
 
     def check(self, code: str, compared: str) -> None:
-        """Record what was compared for a code, and how often. It has passed unless its alarm was raised.
+        """Record the comparison made for a code, and how often. The code has passed unless its alarm was raised.
 
         The latest record of a code is kept.
         """
@@ -171,12 +171,12 @@ class Diagnosis:
     def report_cannot_tell(self, code: str, why: str) -> None:
         """Record why the evidence for a code does not separate a fault from a healthy run. The latest reason is kept.
 
-        It has no effect on a code that is checked or raised at another time of the run.
+        It has no effect on a code that is checked or raised at any time of the run.
         """
         self._cannot_tell[code] = why
 
     def withdraw(self, code: str, why: str) -> None:
-        """Take back that a code has passed, as what was compared before no longer holds, and record why.
+        """Withdraw a passed check whose comparison no longer holds, and record the reason.
 
         The code passes again with the next :meth:`check`.
         """
@@ -184,20 +184,20 @@ class Diagnosis:
         self._cannot_tell[code] = why
 
     def cannot_check(self, code: str, why: str) -> None:
-        """Record why a code cannot be checked, and what to do about it. The first reason is kept.
+        """Record why a code cannot be checked, and the line that would enable the check. The first reason is kept.
 
-        It has no effect on a code that is raised, has passed or cannot be told at another time of the run.
+        It has no effect on a code that is raised, passed or undecided at any time of the run.
         """
         self._reasons.setdefault(code, why)
 
     @property
     def passed(self) -> dict[str, str]:
-        """What was compared for each code that was checked and not raised."""
+        """The comparison made for each code that was checked and not raised."""
         return self._selected(self._compared, except_for=set())
 
     @property
     def cannot_tell(self) -> dict[str, str]:
-        """Why the evidence did not decide, for each code of which :meth:`report_cannot_tell` was called."""
+        """The reason for each code whose evidence did not decide."""
         return self._selected(self._cannot_tell, except_for=self._compared.keys())
 
     @property
@@ -252,7 +252,7 @@ class Diagnosis:
             ]
         if self.not_checked:
             lines.append(DiagnosisLine("not checked: evidence is missing"))
-        # One line added to a script often enables several checks, so checks that lack the same thing stand together.
+        # One line added to a script often enables several checks, so checks that lack the same evidence are grouped.
         for reason in dict.fromkeys(self.not_checked.values()):
             lines.append(DiagnosisLine(reason, 2))
             lines += [DiagnosisLine(_titled(code), 4) for code, why in self.not_checked.items() if why == reason]
@@ -275,7 +275,7 @@ class Diagnosis:
         return f"Diagnosis({', '.join(parts)})"
 
     def _attribute(self) -> None:
-        """Set for each alarm the cause that explains it, and make no cause less severe than its consequences."""
+        """Set the cause that explains each alarm, and raise the severity of causes to that of their consequences."""
         by_code = {alarm.code: alarm for alarm in sorted(self.alarms, key=lambda one: _RANK.get(one.code, len(_RANK)))}
         explained = {
             code: next((cause for cause in by_code if _explains(cause, alarm)), None) for code, alarm in by_code.items()

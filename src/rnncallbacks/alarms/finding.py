@@ -1,4 +1,4 @@
-"""What a detector returns: one fault with the numbers that prove it, and what it checked."""
+"""The result of a detector: a fault with its evidence, and the checks that were made."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Finding:
     severity:
         ``"info"``, ``"warning"`` or ``"error"``; None for the severity that the catalogue gives the code.
     cause, remedy:
-        The cause and what to do about it, with the measured number in it; None for the catalogue's.
+        The cause, and the remedy with the measured number; None: those of the catalogue.
 
     Example
     -------
@@ -42,21 +42,21 @@ class Finding:
 
 @attrs.frozen(kw_only=True)
 class CheckResult:
-    """What a detector concluded from what it has seen.
+    """The conclusions of a detector.
 
     Parameters
     ----------
     finding:
-        The fault that it found; None if it found none.
+        The fault, or None.
     checked:
-        Codes whose evidence was compared, each with what was compared and how often: "38 of 38 batches entered with
-        zeros". Those that never fire have passed.
+        Codes whose evidence was compared, each with the comparison and how often it was made: "38 of 38 batches entered
+        with zeros". Those that never fire have passed.
     cannot_tell:
-        Codes whose evidence was there and did not separate a fault from a healthy run, each with the reason.
+        Codes whose evidence did not separate a fault from a healthy run, each with the reason.
     withdrawn:
-        Codes that may have passed before, and whose evidence has been contradicted since, each with the reason.
+        Codes that passed before and whose evidence was contradicted later, each with the reason.
     not_checked:
-        Codes whose evidence was missing, each with what was missing, or the line that provides it.
+        Codes whose evidence is missing, each with the line that would provide it.
 
     Example
     -------

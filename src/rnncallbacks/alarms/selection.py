@@ -1,4 +1,4 @@
-"""Which codes count in a run, and how severe they are."""
+"""The alarm codes that are selected in a run, and their severities."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from rnncallbacks.errors import OptionError, closest
 
 @attrs.frozen
 class Selection:
-    """Which codes count, and how severe they are.
+    """The selected alarm codes and their severities.
 
-    Entries are codes or prefixes of codes, as in linters. The longest entry that fits a code decides; between entries
-    of one length, ``ignore`` wins.
+    Entries are codes or prefixes of codes, as in linters. The longest entry that matches a code decides; of two
+    entries of one length, ``ignore`` takes precedence.
 
     Parameters
     ----------
     select:
-        Codes and prefixes that count. The empty string fits every code.
+        Selected codes and prefixes. The empty string matches every code.
     ignore:
-        Codes and prefixes that do not count.
+        Ignored codes and prefixes.
     severity:
         A code or prefix to "info", "warning" or "error".
 
     Raises
     ------
     OptionError
-        An entry begins with RNN and fits no code of the catalogue, or a severity is none of the three.
+        An entry begins with RNN and matches no code of the catalogue, or a severity is none of the three.
 
     Example
     -------
@@ -55,11 +55,11 @@ class Selection:
                 )
 
     def selects(self, code: str) -> bool:
-        """Whether a code counts."""
+        """Whether a code is selected."""
         return _longest(code, self.select) > _longest(code, self.ignore)
 
     def adjust(self, alarm: Alarm) -> Alarm:
-        """The alarm with the severity of the longest entry of ``severity`` that fits its code."""
+        """The alarm with the severity of the longest entry of ``severity`` that matches its code."""
         entry = max((entry for entry in self.severity if alarm.code.startswith(entry)), key=len, default=None)
         return alarm if entry is None else attrs.evolve(alarm, severity=self.severity[entry])
 

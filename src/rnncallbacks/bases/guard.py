@@ -12,7 +12,7 @@ from rnncallbacks.alarms.finding import NOTHING_COMPARED
 from rnncallbacks.core.hookspecs import hookimpl
 
 SHORT_RUN = 500
-"""Training batches from which on a run is not called too short. Chosen by eye: most checks need 60 or fewer."""
+"""Training batches from which a run is not called too short. Chosen by eye: most checks need 60 or fewer."""
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.finding import CheckResult, Finding
@@ -29,13 +29,13 @@ class Guard:
     is missing. At the end of the run, the base reports each code for which none was called.
 
     The guards of the library are defined with ``on_setattr=attrs.setters.NO_OP``: they assign state in every batch, and
-    attrs would look for validators at each assignment, which takes longer than some of the checks.
+    validators at each assignment would take longer than some of the checks.
 
     Options
     -------
     action:
-        What an alarm does: "warn" continues, "stop" ends the run, "raise" ends it with an error, "repair" asks the
-        plugin ``self_repair`` to act.
+        The reaction to an alarm: "warn" continues, "stop" ends the run, "raise" ends it with an error, "repair" leaves
+        it to the plugin ``self_repair``.
     """
 
     codes: ClassVar[tuple[str, ...]] = ()

@@ -24,7 +24,7 @@ class LearningRateSchedule:
     """Sets one scale of the learning rate, under the name by which the plugin is registered.
 
     The learning rate is the base learning rate times the scales of all schedules, so schedules combine without knowing
-    of each other. A schedule derives from this class and defines :meth:`scale`.
+    each other. A schedule derives from this class and defines :meth:`scale`.
 
     Options
     -------

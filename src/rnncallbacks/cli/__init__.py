@@ -1,6 +1,6 @@
 """The command line: ``rnncallbacks train``, ``plugins``, ``check``, ``doctor``, ``report`` and ``explain``.
 
-Each command is one module of this folder, with its options and what it does; ``commands`` puts them together.
+Each command is one module of this folder; ``commands`` collects them.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Options that several commands have: the configuration file, and the plugins to add to it or take out of it."""
+"""Options of several commands: the configuration file, and the plugins to add or to take out."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @attrs.frozen
 class PluginSwitches:
-    """The names of the plugins that ``-p`` adds and of those that it takes out."""
+    """The names of the plugins that ``-p`` adds, and of those that it takes out."""
 
     enable: list[str]
     disable: list[str]
 
     @classmethod
     def from_words(cls, words: Iterable[str]) -> PluginSwitches:
-        """Read what was typed.
+        """Parse the values of the option.
 
         >>> PluginSwitches.from_words(["warmup", "no:progress"])
         PluginSwitches(enable=['warmup'], disable=['progress'])

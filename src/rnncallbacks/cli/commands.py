@@ -1,4 +1,4 @@
-"""The group of all commands. A new command is a module of its own, and one more line here."""
+"""The group of all commands. A new command is a module of its own and one line here."""
 
 from __future__ import annotations
 

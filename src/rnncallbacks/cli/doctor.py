@@ -22,7 +22,7 @@ from rnncallbacks.reporting.verdict import counted, verdict
 INTERRUPTED = 130
 RUN_BATCHES = 300
 TOO_SHORT = "the run was too short"
-"""The reason that guards give for a check that needs more batches."""
+"""The guards' reason for a check that needs more batches."""
 MORE_BATCHES = 10
 """Factor by which --batches is raised in the advice for checks that need more batches. Chosen by eye."""
 
@@ -59,12 +59,12 @@ def doctor(
     switches: PluginSwitches,
     **given: Any,
 ) -> None:
-    """Run a training script with every guard on its runs, and say what is wrong with them.
+    """Run a training script with every guard on its runs, and print a diagnosis of each.
 
     SCRIPT is run unchanged, with ARGS as its arguments, but its runs are stopped after a number of batches. The exit
-    code is 1 if a cause was found, 0 if none was, and 2 if the script could not be run or nothing could be judged.
+    code is 1 if a cause was found, 0 if none was, and 2 if the script could not be run or nothing could be checked.
 
-    In a script without a Run, the training loop and the roles of its values are found by themselves. The options from
+    In a script without a Run, the training loop and the roles of its values are inferred. The options from
     --seconds to --write-hooked are for such scripts.
     """
     configuration = guard_configuration(config, switches)
@@ -143,7 +143,7 @@ def _show(script: Path, runs: list[ExaminedRun], outcome: Outcome) -> None:
     elif outcome.error is not None and _any_cut_short(runs):
         write_line(
             console,
-            "The script failed after doctor had stopped its run: it may need the epochs that were left out. "
-            "That is no finding.",
+            "The script failed after doctor had stopped its run, perhaps because epochs are missing. "
+            "This is not a finding.",
         )
     write_line(console, f"verdict: {_conclusion(runs)}", style="bold")

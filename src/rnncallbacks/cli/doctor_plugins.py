@@ -23,7 +23,7 @@ def guard_configuration(config: Path | None, switches: PluginSwitches) -> Config
     """A configuration reduced to the plugins that diagnose, with every guard of this distribution added.
 
     Guards of other distributions and the options of all guards are those of the configuration file. Plugins that
-    ``-p`` names are kept, whatever they do.
+    ``-p`` names are kept in any case.
     """
     guards: dict[str, dict[str, Any]] = {}
     for found in find_plugins():

@@ -1,4 +1,4 @@
-"""An examination of a script: what is done to each run that the script enters."""
+"""An examination of a script: the plugins and the limit of each run that the script enters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN, Run
 
 FILE_WRITERS = ("checkpoint", "history_log")
-"""Plugins that are removed: an examination starts without a checkpoint, and leaves the files of real runs alone."""
+"""Plugins that are removed: an examination starts without a checkpoint, and does not touch the files of real runs."""
 PROGRESS = "progress"
 LOGGER = "rnncallbacks"
 
@@ -37,7 +37,7 @@ class BatchLimit:
 
     @property
     def is_full(self) -> bool:
-        """Whether the run has had all the batches that it may have."""
+        """Whether the run has reached its limit."""
         return self._batches >= self.max_batches
 
     def cut(self, items: Iterator[Any]) -> Iterator[Any]:

@@ -19,7 +19,7 @@ HEADINGS = ("code", "severity", "cause", "raised by")
 @click.command()
 @click.argument("code", required=False)
 def explain(code: str | None) -> None:
-    """Print what an alarm code means, how it is found, and what to do.
+    """Print the page of an alarm code: meaning, detection and remedy.
 
     CODE is a code, such as RNN201, in upper or lower case. The beginning of codes, such as RNN2, lists them. Without
     it, all codes are listed.

@@ -1,4 +1,4 @@
-"""What ``rnncallbacks doctor`` does with a script that has no ``Run`` in it."""
+"""The part of ``rnncallbacks doctor`` for scripts without a ``Run``."""
 
 from __future__ import annotations
 
@@ -168,4 +168,4 @@ def _verdict(findings: ScriptFindings) -> str:
         return verdict([findings.diagnosis])
     if findings.loop is None:
         return "no training loop was found, so there is nothing to diagnose"
-    return "nothing was judged"
+    return "nothing was checked"

@@ -113,7 +113,7 @@ def _facts(
     described = [_option(option, given, verbose) for option in first_required]
     if verbose:
         grid.add_row("from", found.entry_point.value)
-        grid.add_row("does", next(_lines(factory), "it does not say"))
+        grid.add_row("does", next(_lines(factory), "no description"))
     grid.add_row("options", Text(("\n" if verbose else ", ").join(described) or "none"))
     return Padding(grid, (0, 0, 0, 4), expand=False)
 

@@ -14,7 +14,7 @@ from rnncallbacks.reporting.run_folder import read_run
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), help="Where the page goes. [default: RUN_DIR/report.html]")
+@click.option("--output", type=click.Path(path_type=Path), help="Path of the page. [default: RUN_DIR/report.html]")
 def report(run_dir: Path, output: Path | None) -> None:
     """Make a page about a run: curves, alarms with their evidence, checks, and the configuration.
 

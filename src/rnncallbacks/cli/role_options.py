@@ -1,4 +1,4 @@
-"""The options of ``rnncallbacks doctor`` for scripts without a ``Run``: what the user says, and how long to look."""
+"""The options of ``rnncallbacks doctor`` for scripts without a ``Run``: roles, limits of time and batches, seeds."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ NAMED = {
     "state": "The hidden state, or the sequence of states: expressions, separated by commas.",
 }
 LOOP_BATCHES = 80
-"""Iterations of a script's own loop that are judged."""
+"""Iterations of a script's own loop that are examined."""
 
 
 @attrs.frozen
 class LoopOptions:
-    """What the options of a script without a ``Run`` say."""
+    """The options for a script without a ``Run``."""
 
     examination: ExaminationOptions
     seeds: int
@@ -41,10 +41,10 @@ def role_options(command: Decorated) -> Decorated:
             type=click.FloatRange(min=1.0),
             default=60.0,
             metavar="NUMBER",
-            help="Time for everything. [default: 60]",
+            help="Time limit of the examination. [default: 60]",
         ),
         click.option(
-            "--show-roles", "roles_only", is_flag=True, help="Show the roles of the values, and judge nothing."
+            "--show-roles", "roles_only", is_flag=True, help="Print the roles of the values, without a diagnosis."
         ),
         *(click.option(f"--{name}", default="", metavar="NAME", help=text) for name, text in NAMED.items()),
         click.option("--batch-axis", type=int, default=None, help="Axis of the inputs along which sequences lie."),
@@ -53,9 +53,11 @@ def role_options(command: Decorated) -> Decorated:
             type=click.IntRange(min=1),
             default=1,
             metavar="INTEGER",
-            help="Seeds with which an unseeded script is run; only what all show is a cause. [default: 1]",
+            help="Seeds with which an unseeded script is run; a cause must be found with each. [default: 1]",
         ),
-        click.option("--no-replay", is_flag=True, help="Do not fork the script: no closure, and roles by their names."),
+        click.option(
+            "--no-replay", is_flag=True, help="Do not fork the script: no closure, and roles inferred from names."
+        ),
     ]
     for option in reversed(made):
         command = option(command)
@@ -63,7 +65,7 @@ def role_options(command: Decorated) -> Decorated:
 
 
 def loop_options(batches: int | None, given: dict[str, Any]) -> LoopOptions:
-    """Read what was typed."""
+    """The options from their values on the command line."""
     roles = GivenRoles(
         loss=given["loss"],
         params=_listed(given["params"]),

@@ -19,7 +19,7 @@ from rnncallbacks.errors import DataError, closest
 
 @attrs.frozen(eq=False)
 class Outcome:
-    """How a script ended: by itself, with an error, or by Ctrl-C."""
+    """The end of a script: normal, with an error, or by Ctrl-C."""
 
     error: Exception | None = None
     interrupted: bool = False
@@ -43,7 +43,7 @@ def run_script(script: Path, arguments: list[str]) -> Outcome:
     check_script(script)
     before = sys.argv, sys.path[0]
     sys.argv = [str(script), *arguments]
-    # Python puts the directory there that the script lies in after links are followed.
+    # As Python does: the directory of the script, with links resolved.
     sys.path[0] = os.path.dirname(os.path.realpath(script))
     try:
         runpy.run_path(str(script), run_name="__main__")

@@ -1,4 +1,4 @@
-"""Values as text in TOML. Python reads TOML and does not write it."""
+"""Values as TOML text: Python's standard library reads TOML and does not write it."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ has diverged. Chosen by eye: overfitting raises the held-out loss and not this o
 @click.command()
 @click.argument("text", metavar="[FILE.txt]", required=False, type=click.Path(path_type=Path))
 @settings_options
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run's files go. [default: runs/<time>]")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Folder of the run's files. [default: runs/<time>]")
 @config_option
 @switches_option
 def train(run_dir: Path | None, config: Path | None, switches: PluginSwitches, **given: Any) -> None:
@@ -154,7 +154,7 @@ def _architecture(settings: Settings) -> str:
 
 
 def _evaluate(model: RecurrentModel, loader: StreamLoader) -> float:
-    """Mean loss in nats per character. The plugins' averages may be weighted otherwise."""
+    """Mean loss in nats per character. The plugins' averages may have other weights."""
     total, tokens, state = 0.0, 0, None
     for batch in loader:
         loss, state = model.evaluate(batch, model.zero_state(batch.size) if state is None else state)

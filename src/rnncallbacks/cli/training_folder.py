@@ -20,7 +20,7 @@ from rnncallbacks.files import write_atomically
 
 
 def new_run_folder(given: Path | None) -> Path:
-    """The given folder, or one named after the time. It is made when the first file is written.
+    """The given folder, or one named after the time. It is created with the first file.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The line that says what the doctor is doing, while it watches a script."""
+"""The progress line of the doctor while it watches a script."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ERASE = "\r\x1b[K"
 
 @contextmanager
 def shown_progress(stage: ExaminationStage, seconds: float) -> Iterator[None]:
-    """Write what the examination is doing to the standard error while the body runs.
+    """Show the stage of the examination on the standard error while the body runs.
 
     Parameters
     ----------
     stage:
-        What the examination is doing.
+        The stage of the examination.
     seconds:
-        Time that the examination may take.
+        Time limit of the examination.
     """
     on_terminal = sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
     began, over = time.monotonic(), threading.Event()

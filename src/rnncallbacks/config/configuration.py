@@ -49,7 +49,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 """The plugins of each preset in order, with the options that differ from the defaults."""
 KEYS = ("preset", "plugins", "train")
 MOST_TABLES = 1000
-"""More plugins than any run can use; messages about each of them would take seconds."""
+"""Most tables that are read: more plugins than any run uses. Messages about more of them would take seconds."""
 REPAIR = "self_repair"
 PROGRESS = "progress"
 
@@ -67,11 +67,11 @@ class Table:
     options:
         The options as written.
     where:
-        The place of the table in words, for messages.
+        The place of the table, for messages.
     enabled:
         Whether the plugin runs.
     reason:
-        What enables or disables it.
+        The place that enables or disables it.
     """
 
     name: str
@@ -89,13 +89,13 @@ class Configuration:
     Attributes
     ----------
     where:
-        The file, or the words that there is none.
+        The file, or a description if there is none.
     settings:
         The table ``[train]``, which only the command ``train`` reads.
     tables:
         The tables of plugins by name, in order.
     problems:
-        What is wrong with it so far.
+        The problems found so far.
     installed:
         The installed plugins by the name of their entry point.
     """
@@ -141,7 +141,7 @@ class Configuration:
         return plugin, [f"{table.where}{' ' if key else ''}{key}: {problem}" for key, problem in problems]
 
     def _add_repair(self) -> None:
-        """Add ``self_repair`` for the alarms with ``action = "repair"``, if a table says so and none is for it."""
+        """Add ``self_repair`` if a table has ``action = "repair"`` and no table is for ``self_repair``."""
         asking = next(((table, key) for table in self.enabled() for key in _asking_for_repair(table.options)), None)
         if asking is not None and not self.matching(REPAIR):
             where = f'{asking[0].where} {asking[1]} = "repair"'
@@ -177,8 +177,8 @@ def load_plugins(
     Raises
     ------
     ConfigurationError
-        There is no configuration, or it has problems. Each has a line with the place, what was expected, what was
-        given, and the closest match.
+        There is no configuration, or it has problems. Each has a line with the place, the expected and
+        the given value, and the closest match.
 
     Example
     -------
@@ -302,7 +302,7 @@ def _add_tables(configuration: Configuration, content: Mapping[str, Any], prefix
 
 
 def _asking_for_repair(table_options: Mapping[str, Any]) -> list[str]:
-    """The keys of a plugin's actions that are "repair": ``action``, and such as ``divergence_action``."""
+    """The keys of a plugin's actions that are "repair": ``action``, and others such as ``divergence_action``."""
     return [key for key, value in table_options.items() if key.endswith("action") and value == "repair"]
 
 

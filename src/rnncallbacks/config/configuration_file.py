@@ -1,4 +1,4 @@
-"""The file of a configuration: where it is looked for, and its content."""
+"""The file of a configuration: its location and its content."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class ConfigurationFile:
     Attributes
     ----------
     where:
-        The path, relative to the working directory if it is below it, or words if there is no file.
+        The path, relative to the working directory if it is below it, or a description if there is no file.
     prefix:
-        The words before each key: ``tool.rnncallbacks.`` in a ``pyproject.toml``, else the empty string.
+        The prefix of each key: ``tool.rnncallbacks.`` in a ``pyproject.toml``, else the empty string.
     content:
         The keys and tables.
     """
@@ -108,7 +108,7 @@ def _read_file(path: Path) -> ConfigurationFile | None:
 
 
 def _check_file(path: Path, where: str) -> None:
-    """Refuse what could be read without end; a missing file is an OSError."""
+    """Refuse a path that is not a regular file of limited size; a missing file is an OSError."""
     if "\0" in str(path):
         raise ConfigurationError([f"{where!r}: a path cannot contain a NUL"])
     status = path.stat()

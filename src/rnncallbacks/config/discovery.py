@@ -1,6 +1,6 @@
 """The installed plugins: the entry points of the group ``rnncallbacks.plugins``.
 
-A plugin is imported when it is loaded and not before. A broken plugin does not affect the others.
+A plugin is imported when it is loaded, not before. A broken plugin does not affect the others.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Found:
     name:
         The name of the entry point.
     distribution, version:
-        The package that brings it.
+        The package that provides it.
     entry_point:
         The entry point.
     rivals:
-        Other packages that use the same name.
+        Other packages that provide a plugin of this name.
     """
 
     name: str

@@ -51,7 +51,7 @@ def literals_of(annotation: Any) -> list[Any]:
 
 
 def structured(value: Any, annotation: Any) -> Any:
-    """The value as the type; an int may stand for a float and a string for a path, and nothing else is converted.
+    """The value as the type. Only an int is converted to a float and a string to a path.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The options of a plugin: what its class or function takes, and the check of the values in a configuration."""
+"""The options of a plugin: the parameters of its class or function, and the check of their values."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _mismatch(option: Option, value: Any) -> str:
     near = closest(value, words) if isinstance(value, str) else ""
     if near:
         return f"{expected}; {near}"
-    # The type as well, because the quotes of "got '5'" are easily overlooked.
+    # With the type, because the quotes of "got '5'" are easily overlooked.
     return expected if words else f"{expected} ({type(value).__name__})"
 
 
@@ -139,7 +139,7 @@ def _refused_by_validators(factory: Callable[..., object], values: Mapping[str, 
     fields = _fields(factory)
     if not fields or not isinstance(factory, type):
         return
-    # A validator is given the object, which cannot be made before all have passed: one with the given fields stands in.
+    # Validators receive the object, which cannot be made before all of them pass: use one with the given fields.
     owner: Any = object.__new__(factory)
     for name, value in values.items():
         field = fields[name]

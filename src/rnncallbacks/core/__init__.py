@@ -1,1 +1,1 @@
-"""The run and what it drives: hooks, plugins, batches, state, learning rate, history, checkpoints."""
+"""The run and its parts: hooks, plugins, batches, state, learning rate, history, checkpoints."""

@@ -1,4 +1,4 @@
-"""Checks of what a script passes to a run. Each returns the value, or raises an error that names the call."""
+"""Checks of a script's arguments. Each returns the value, or raises an error that names the call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The open batch and the summary of an epoch: what hooks are given besides the run."""
+"""The open batch and the summary of an epoch: the arguments of hooks besides the run."""
 
 from __future__ import annotations
 
@@ -95,14 +95,14 @@ class Batch:
         A function that evaluates the batch's loss at the current parameters and changes nothing, or None. It raises
         :class:`~rnncallbacks.core.closure.ClosureError` if the script's function fails.
     no_closure:
-        What to report where ``closure`` is None: what the script can add, or why its function was rejected.
+        The reason where ``closure`` is None: the argument that the script can add, or why its function was rejected.
     closure_loss:
         The closure's loss at the parameters of ``run.backward``, kept by the first guard that evaluated it.
     network_loss:
         A function that evaluates the batch's loss at the current parameters by a network that a guard recognized, or
         None. It returns None where the batch does not fit the network.
     reading:
-        What detectors read from ``data`` and ``observed``, kept for the guards that ask again; None before that.
+        The sequences that detectors read from ``data`` and ``observed``, cached for other guards; None before that.
     """
 
     data: Any

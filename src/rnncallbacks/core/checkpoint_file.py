@@ -61,12 +61,12 @@ def _hidden(owner: object, field: attrs.Attribute[Any], hidden: Mapping[str, Map
 
 @attrs.frozen(kw_only=True)
 class CheckpointContent:
-    """What a checkpoint holds beside arrays; an array is replaced by its path.
+    """The content of a checkpoint, with paths in place of arrays.
 
     Attributes
     ----------
     epoch, step:
-        Where the run was.
+        The position of the run.
     scales:
         The scales of the learning rate by name.
     history:

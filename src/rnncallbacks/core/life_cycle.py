@@ -28,12 +28,12 @@ class LifeCycle:
     stage: Stage = "new"
 
     def require(self, *allowed: Stage, doing: str) -> None:
-        """Refuse what ``doing`` names unless the stage is one of ``allowed``.
+        """Refuse a call unless the stage is one of ``allowed``; ``doing`` describes the call.
 
         Raises
         ------
         RunStateError
-            Says which stage the run is in, and what to write.
+            The message names the stage of the run, the hint the remedy.
         """
         if self.stage in allowed:
             return

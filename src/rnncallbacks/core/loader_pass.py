@@ -21,8 +21,8 @@ logger = logging.getLogger("rnncallbacks")
 class LoaderPass(Iterator[Batch]):
     """An iterator over the batches of one pass through ``loader``.
 
-    A loader with a method ``set_epoch`` is told the epoch first. An item's attribute ``starts``, if there is one, says
-    which of its sequences begin here and do not continue the batch before.
+    The loader's method ``set_epoch``, if any, is called with the epoch first. An item's attribute ``starts``, if any,
+    marks the sequences that begin here and do not continue the batch before.
 
     A pass of a resumed run begins behind the batches that are done. A loader with ``state_dict`` and
     ``load_state_dict`` is put back to its state. One with a method ``skip_batches`` is told to leave that number of

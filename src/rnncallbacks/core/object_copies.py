@@ -1,4 +1,4 @@
-"""Shallow copies of mutable objects: whether an object still equals its copy, and how it is put back.
+"""Shallow copies of mutable objects: whether an object still equals its copy, and how it is restored.
 
 A copy of a container holds the identities of its members, and a copy of an array holds its bytes. Nothing is compared
 with ``==`` of the script's own classes.
@@ -17,11 +17,11 @@ import attrs
 import numpy as np
 
 MISSING: Any = object()
-"""In place of a value, where there is none."""
+"""Marks a missing value."""
 
 
 class CannotRestoreError(Exception):
-    """An object changed, and there is no way to put it back."""
+    """An object changed and cannot be restored."""
 
 
 @attrs.define(eq=False)
@@ -36,7 +36,7 @@ class ObjectCopy(ABC):
     of:
         The object.
     content:
-        What :meth:`read` returned at the last :meth:`take`.
+        The result of :meth:`read` at the last :meth:`take`.
     """
 
     holds_members: ClassVar[bool] = False
@@ -50,7 +50,7 @@ class ObjectCopy(ABC):
 
     @abstractmethod
     def write(self) -> None:
-        """Give the object the content of the copy.
+        """Write the content of the copy into the object.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Which objects an object leads to, and how each is copied."""
+"""Finds the objects that an object refers to, and the kind of copy for each."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ATOM_TYPES = frozenset({type(None), bool, int, float, complex, str, bytes, np.dt
 _OWN_STATE = ("rnncallbacks.rnn", "rnncallbacks.arrays", "rnncallbacks.core.batch", "rnncallbacks.core.hidden_state")
 """Modules and folders of this package whose objects a loss function may change, as by ``run.hidden``."""
 _OPEN_LIBRARIES = frozenset({"types", "argparse", "collections", "functools", "weakref", "queue"})
-"""Modules of the standard library whose objects hold what a script gives them, such as ``SimpleNamespace``."""
+"""Modules of the standard library whose objects hold values of a script, such as ``SimpleNamespace``."""
 
 _CACHED_FUNCTION: Any = type(functools.lru_cache(maxsize=1)(len))
 

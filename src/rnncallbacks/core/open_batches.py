@@ -69,7 +69,7 @@ class OpenBatches:
 
     def _close_innermost(self) -> None:
         batch = self._open[-1]
-        # First of all, so that a hook of on_batch_end that uses the batch does not close it a second time.
+        # First, so that a hook of on_batch_end that uses the batch does not close it a second time.
         self._abandoned.discard(batch)
         try:
             self._end(batch)

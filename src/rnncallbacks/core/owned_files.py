@@ -18,10 +18,10 @@ logger = logging.getLogger("rnncallbacks")
 
 
 class OwnedFiles:
-    """Locks on files. A lock ends when it is released, or with its process, however that ends.
+    """Locks on files. A lock ends when it is released or when its process ends.
 
     The lock of ``history.jsonl`` is the file ``.history.jsonl.lock`` in the same directory. It is never removed: two
-    processes could own the file then.
+    processes could own the file afterwards.
 
     Example
     -------
@@ -36,7 +36,7 @@ class OwnedFiles:
         self._locks: dict[Path, filelock.BaseFileLock] = {}
 
     def own(self, path: Path) -> None:
-        """Lock a file, which need not exist, and remove what killed processes left when they wrote it.
+        """Lock a file, which need not exist, and remove the temporary files of killed processes.
 
         The directory is made if it does not exist. Where the file system has no locks, a warning is logged.
 

@@ -1,4 +1,4 @@
-"""What a plugin must be: the checks when one is registered, for the mistakes that pluggy accepts without a word."""
+"""Checks of a plugin when it is registered, for mistakes that pluggy accepts silently."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_plugin(plugin: object, name: str) -> frozenset[str]:
     Raises
     ------
     PluginError
-        Names the plugin, what is wrong, and how to correct it.
+        The message names the plugin and the fault, the hint the correction.
     """
     if inspect.isclass(plugin):
         raise PluginError(
@@ -74,7 +74,7 @@ def check_plugin(plugin: object, name: str) -> frozenset[str]:
 
 
 def check_hook_name(hook: str, owner: str) -> None:
-    """Refuse the name of a hook that does not exist; ``owner`` says who used it.
+    """Refuse the name of a hook that does not exist; ``owner`` names the caller in the error.
 
     Raises
     ------

@@ -54,7 +54,7 @@ class Plugins(Mapping[str, object]):
     plugins:
         An iterable of plugins, or a mapping from name to plugin.
     where:
-        A function that says where the run is, for the note on an exception.
+        A function that returns the position of the run, for the note on an exception.
 
     Raises
     ------
@@ -190,7 +190,7 @@ class Plugins(Mapping[str, object]):
     ) -> list[BaseException]:
         """Call a hook of every plugin, or of the plugin ``only``, and return the exceptions that they raised.
 
-        ``gate`` says when an interrupt may be raised.
+        ``gate`` controls when an interrupt may be raised.
 
         Raises
         ------
@@ -292,7 +292,7 @@ def _equal(one: object, other: object, name: str) -> bool:
 
 
 def _add_note(error: BaseException, note: str) -> None:
-    """Add the note, unless the exception is of a class that refuses it: what it says is lost, and nothing else."""
+    """Add the note. An exception whose class refuses notes is left unchanged."""
     with contextlib.suppress(Exception):
         error.add_note(note)
 

@@ -24,7 +24,7 @@ def state_field(default: Any = attrs.NOTHING, *, factory: Callable[[], Any] | No
     factory:
         A function without arguments that makes the value at the start of a run, for lists, dicts and objects.
     saved:
-        Whether checkpoints save the field. A field that is not saved is reset in a run that resumes, too.
+        Whether checkpoints save the field. A field that is not saved is also reset in a resumed run.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Copies of what moves on when it is used: random number generators, iterators and files; and of binary buffers."""
+"""Copies of objects that advance when they are used (generators, iterators, files), and of binary buffers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class GeneratorCopy(ObjectCopy):
     _first: Any = None
 
     def rewind(self) -> None:
-        """Set the generator to its state at the first call, so that each call is followed by the same numbers."""
+        """Set the generator to its state at the first call, so that each call draws the same numbers."""
         if self._first is None:
             self._first = self.content
         elif not self._equal(self._first, self.content):
@@ -61,7 +61,7 @@ class GeneratorCopy(ObjectCopy):
 
 
 class PositionCopy(ObjectCopy):
-    """The position of a generator, an iterator or an open file. Only files that are read can be put back."""
+    """The position of a generator, an iterator or an open file. Only files opened for reading can be restored."""
 
     def read(self) -> Any:
         one = self.of

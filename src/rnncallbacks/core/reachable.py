@@ -1,6 +1,6 @@
-"""Finds the mutable objects that a function can reach, copies them, and puts them back.
+"""Finds the mutable objects that a function can reach, copies them, and restores them.
 
-A training script's loss function often changes more than it returns: it fills gradient buffers, caches activations in a
+A training script's loss function often has side effects: it fills gradient buffers, caches activations in a
 model, counts its calls, or draws random numbers. :class:`Reachable` undoes that.
 """
 
@@ -22,7 +22,7 @@ from rnncallbacks.core.position_copies import GeneratorCopy
 
 @attrs.frozen(kw_only=True)
 class ReachableLimits:
-    """How far the search goes."""
+    """Limits of the search."""
 
     objects: int = 50_000
     """Objects that are visited at most. A model of some hundred layers has about 5,000. Chosen by eye."""
@@ -34,7 +34,7 @@ REACHABLE_LIMITS = ReachableLimits()
 
 
 class Reachable:
-    """The mutable objects behind some roots, with a copy of each.
+    """The mutable objects that are reachable from some roots, with a copy of each.
 
     The search follows attributes, containers, bound methods, ``functools.partial``, the variables that a function
     closes over, and the global variables that its code names. Of installed packages it follows objects and not
@@ -66,7 +66,7 @@ class Reachable:
         self._copies: list[ObjectCopy] = [GeneratorCopy(None), GeneratorCopy(_generator_of_random())]
 
     def take(self, roots: Iterable[object]) -> None:
-        """Copy everything behind the roots.
+        """Copy everything that is reachable from the roots.
 
         Objects that are known are copied again, and searched again only if they hold other members than before.
         """
@@ -84,7 +84,7 @@ class Reachable:
                 copy.rewind()
 
     def restore(self) -> list[str]:
-        """Put every object back to its copy; return in words what could not be put back."""
+        """Restore every object from its copy; return descriptions of those that could not be restored."""
         try:
             return self._put_back()
         except BaseException:  # a second Ctrl-C may come between two objects

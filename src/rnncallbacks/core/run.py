@@ -177,7 +177,7 @@ class Run(RunState):
         self._end()
         raise_first(errors, unless=error)
 
-    # What the script tells the run ----------------------------------------------------------------------------------
+    # Calls of the script ----------------------------------------------------------------------------------------------
 
     def backward(
         self,
@@ -202,7 +202,7 @@ class Run(RunState):
             generators that it changes are restored bit for bit. A function that changes something else, or returns
             another loss at a second call, is reported and not called again.
         sequences, tokens:
-            How many sequences and tokens the loss is a mean over, for averages weighted by them.
+            Numbers of sequences and tokens that the loss is a mean over, for averages weighted by them.
 
         Raises
         ------
@@ -272,13 +272,13 @@ class Run(RunState):
         self._hidden.reset(self._require_batch("run.reset_hidden").phase, rows)
 
     def observe(self, **values: Any) -> None:
-        """Show plugins values that only the script has; they are added to ``batch.observed``.
+        """Pass values that only the script has to the plugins, in ``batch.observed``.
 
         Guards read ``inputs`` and ``targets`` (if the loader does not yield them), ``entering_state`` (if the script
         keeps its own), ``hidden_states`` (one for each time step, after the entering one), ``hidden_gradients`` (one
         for each time step) and ``logits``. A value that is slow to compute may be a function without arguments, called
         when a plugin first reads it: in ``on_backward`` at the parameters of the forward pass, in ``on_batch_end`` at
-        the updated ones. What it changes is restored, as for a closure.
+        the updated ones. Its side effects are undone, as for a closure.
 
         Raises
         ------
@@ -425,7 +425,7 @@ class Run(RunState):
     def _roots(self, *more: object) -> Iterable[object]:  # what a function of the script may change through the run
         return vars(self), self._rate.scales, self._hidden, self.batch, self.epoch_summary, *more
 
-    # Whether a call belongs here ------------------------------------------------------------------------------------
+    # Checks of calls --------------------------------------------------------------------------------------------------
 
     def _require_batch(self, call: str) -> Batch:
         batch = self._batches.close_abandoned()

@@ -26,7 +26,7 @@ from rnncallbacks.errors import CheckpointError, ContainerError, RunStateError
 
 
 class RunState:
-    """What a run has at any moment, and the calls that need no batch; ``Run`` adds the loop.
+    """The state of a run, and the calls that need no batch; ``Run`` adds the loop.
 
     Attributes
     ----------
@@ -152,7 +152,7 @@ class RunState:
     def mean_loss(self, phase: str = "train") -> float:
         """The average loss of the phase in this epoch so far, as the plugin ``loss_averaging`` computes it.
 
-        It is over the batches that have ended. At the end of the epoch it becomes the column ``<phase>_loss``.
+        It averages the batches that have ended. At the end of the epoch it becomes the column ``<phase>_loss``.
 
         Raises
         ------

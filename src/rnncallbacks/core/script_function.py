@@ -1,4 +1,4 @@
-"""Calls the functions that a script gives to guards, and undoes what they change."""
+"""Calls functions of the script for guards, and undoes their side effects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 @attrs.frozen(kw_only=True)
 class ClosureThresholds:
-    """When a closure is repeatable."""
+    """Thresholds of a repeatable closure."""
 
     repeat_tolerance: float = 1e-6
     """Largest relative difference of two losses at the same parameters: the rounding of float32, whose sums depend on
@@ -40,7 +40,7 @@ CLOSURE_THRESHOLDS = ClosureThresholds()
 
 @attrs.frozen
 class PureFunction:
-    """A function that is known to change nothing and to be repeatable: it is called as it is.
+    """A function that is known to have no side effects and to be repeatable: it is called directly.
 
     Example
     -------
@@ -55,7 +55,7 @@ class PureFunction:
 
 
 class ScriptFunction:
-    """A function of a script, whose changes are undone after each call.
+    """A function of a script whose side effects are undone after each call.
 
     Parameters
     ----------
@@ -79,14 +79,14 @@ class ScriptFunction:
         self._reachable: Reachable | None = None
 
     def call(self, convert: Callable[[Any], Result]) -> Result:
-        """Call the function, and return what ``convert`` makes of its result before anything is restored.
+        """Call the function, and return its result as converted by ``convert`` before anything is restored.
 
         Raises
         ------
         CannotRestoreError
             The function reaches too much to be copied, and was not called; or it changed what cannot be restored.
         Exception
-            What the function or ``convert`` raised.
+            Any exception of the function or of ``convert``.
         """
         if self.pure:
             return convert(self._function())
@@ -120,16 +120,16 @@ class ScriptFunction:
 
 @attrs.define(eq=False)
 class ClosureTrust:
-    """What a run knows of the functions that its script gives to guards.
+    """Which of the functions that a script passes to guards may be called.
 
     Attributes
     ----------
     repeatable:
         Whether a closure gave the same loss twice.
     rejected:
-        Why closures are not called any more; empty as long as they are.
+        Why closures are no longer called; empty while they are.
     unusable:
-        The names of observed values whose functions are not called any more.
+        The names of observed values whose functions are no longer called.
     """
 
     repeatable: bool = False
@@ -228,7 +228,7 @@ class ScriptClosure:
 
 
 class ObservedFunction:
-    """A function that a script gave to ``run.observe``: what it changes is restored, and its result is a copy."""
+    """A function that a script passed to ``run.observe``: its side effects are undone, and its result is copied."""
 
     def __init__(self, name: str, function: Callable[[], Any], roots: Roots, trust: ClosureTrust) -> None:
         self._name = name
@@ -241,7 +241,7 @@ class ObservedFunction:
         Raises
         ------
         Exception
-            What :meth:`ScriptFunction.call` raises.
+            As in :meth:`ScriptFunction.call`.
         """
         if self._name in self._trust.unusable:
             return None

@@ -1,1 +1,1 @@
-"""What a run shows: progress and diagnosis in the terminal, and a report as an HTML page."""
+"""Output of a run: progress and diagnosis in the terminal, and a report as an HTML page."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (10, 3)))
-"""Dash patterns of the lines, so that they can be told apart without colors."""
+"""Dash patterns of the lines, so that they differ without colors."""
 CHART_SIZES = {"narrow": (296.0, 180.0), "wide": (700.0, 230.0)}
 """Width and height in pixels, for telephones and for wider screens. Legend and labels come on top of the height."""
 X_TICKS = {"narrow": 5, "wide": 10}
@@ -32,7 +32,7 @@ PLOT_SHARE = 0.85
 LINE_HEIGHT = 1.3 * FONT_SIZE
 """Height of a line of text, in pixels."""
 LARGEST_DRAWN_VALUE = 1e200
-"""Magnitude from which on values are treated as not finite: matplotlib overflows when it scales larger ones."""
+"""Magnitude from which values are treated as not finite: matplotlib overflows when it scales larger ones."""
 LOGARITHMIC_RATIO = 30.0
 """Ratio of the largest value to the smallest above which the scale is logarithmic. Chosen by eye."""
 MOST_EPOCHS_WITH_DOTS = 40
@@ -41,7 +41,7 @@ MOST_EPOCHS_WITH_DOTS = 40
 
 @attrs.frozen(kw_only=True)
 class Chart:
-    """Curves over epochs: the values of each series, one for each epoch, and marks of what happened.
+    """Curves over epochs: the values of each series, one for each epoch, and marks of events.
 
     A value is None where the history has none. ``allow_logarithmic=False`` keeps the scale linear.
     """

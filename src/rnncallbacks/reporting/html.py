@@ -1,4 +1,4 @@
-"""The report of a run as an HTML page: one file, which loads nothing from elsewhere."""
+"""The report of a run as an HTML page: one file without external resources."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _verdict(run: RunFolder) -> str:
     lines = [f"Stopped: {run.stop_reason}"] if run.stop_reason is not None else []
     if not run.ended:
         lines.append(
-            "This run is still going on, or it was killed: the alarms so far are shown, and the checks are not known."
+            "This run has not ended, or it was killed: the alarms so far are shown, and the checks are not known."
         )
     return (
         f'<div class="card verdict {kind}">{escape(text)}.{"".join(f"<p>{escape(line)}</p>" for line in lines)}</div>'
@@ -103,7 +103,7 @@ def _lowest(chart: Chart, label: str) -> str:
     return "lowest {:.4g} in epoch {}".format(*min(finite)) if finite else ""
 
 
-# What was found ---------------------------------------------------------------------------------------------------
+# Findings ---------------------------------------------------------------------------------------------------------
 
 
 def _alarm(run: RunFolder, alarm: Alarm) -> str:
@@ -183,7 +183,7 @@ def _checks(run: RunFolder) -> str:
     reasons = run.diagnosis.not_checked
     passed = _with_reasons(run.diagnosis.passed)
     cannot_tell = _with_reasons(run.diagnosis.cannot_tell)
-    # One line added to a script often enables several checks, so checks that lack the same thing stand together.
+    # One line added to a script often enables several checks, so checks that lack the same evidence are grouped.
     missing = [
         f"<li>{escape(why)}" + "".join(f'<span class="why">{_code(code)}</span>' for code in codes) + "</li>"
         for why in dict.fromkeys(reasons.values())

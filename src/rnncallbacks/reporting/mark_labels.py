@@ -1,4 +1,4 @@
-"""Marks of a chart, and where their labels fit above it."""
+"""Marks of a chart, and the placement of their labels above it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ FONT_SIZE = 11.0
 CHARACTER_WIDTH = 0.62 * FONT_SIZE
 """Approximate width of a digit or a capital letter, in pixels. Lower-case letters are narrower."""
 LABEL_ROWS = 3
-"""Rows of labels above a chart. A label that fits in none of them is left out; its line is drawn all the same."""
+"""Rows of labels above a chart. A label that fits in none of them is left out; its line is still drawn."""
 
 
 @attrs.frozen
 class Mark:
-    """Something that happened in an epoch: a short label, and the words that a pointer on it shows."""
+    """An event in an epoch: a short label, and the text of its tooltip."""
 
     epoch: int
     label: str
@@ -46,8 +46,8 @@ class MarkLabel:
 def place_labels(marks: Sequence[Mark], limits: tuple[float, float], width: float) -> list[MarkLabel]:
     """One label for each epoch with marks: that of the most severe mark, and the number of the others.
 
-    ``limits`` are the first and the last epoch of the axis; marks beyond them stand at the edge. ``width`` is that of
-    the plot, in pixels.
+    ``limits`` are the first and the last epoch of the axis; marks beyond them are drawn at the edge. ``width`` is that
+    of the plot, in pixels.
     """
     first, last = limits
     by_epoch: dict[float, list[Mark]] = {}

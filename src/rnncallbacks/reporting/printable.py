@@ -1,15 +1,15 @@
-"""Text from scripts, files and plugins, made safe to show: in a terminal, on a page, and in a spreadsheet."""
+"""Text from scripts, files and plugins, made safe to print in a terminal, on a page, and in a spreadsheet."""
 
 from __future__ import annotations
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""First characters with which a spreadsheet takes a text for a formula (OWASP, "CSV injection")."""
+"""First characters of a text that a spreadsheet interprets as a formula (OWASP, "CSV injection")."""
 
 
 def printable(text: str) -> str:
-    r"""The text with escapes for characters that are no text: control characters, lone surrogates, noncharacters.
+    r"""The text with escapes for characters that are not printable: control characters, lone surrogates, noncharacters.
 
-    Newlines and tabs stay.
+    Newlines and tabs are kept.
 
     Example
     -------
@@ -24,7 +24,7 @@ def printable(text: str) -> str:
 
 
 def spreadsheet_cell(value: object) -> object:
-    """A value for a CSV file: a text that a spreadsheet would take for a formula begins with an apostrophe.
+    """A value for a CSV file: a text that a spreadsheet would interpret as a formula gets an apostrophe in front.
 
     Example
     -------

@@ -18,15 +18,15 @@ from rnncallbacks.reporting.epoch_line import loss_text
 WIDTH_FOR_TIME_LEFT = 50
 WIDTH_FOR_BATCH_NUMBER = 72
 WIDTH_FOR_ELAPSED_TIME = 100
-"""Widths of the terminal, in columns, from which on the bar shows these. Chosen by eye."""
+"""Widths of the terminal, in columns, from which the bar shows these. Chosen by eye."""
 LONGEST_BAR = 40
-"""Length in columns that the bar itself does not exceed. Chosen by eye."""
+"""Largest length of the bar itself, in columns. Chosen by eye."""
 
 
 class ProgressBar:
     """The bar of one run, below the lines that are written while it runs. It is erased when the run is over.
 
-    ``max_epochs`` is None for a run without an end: the bar then shows no share and no time left.
+    ``max_epochs`` is None for a run without an end: the bar then shows no share and no remaining time.
     """
 
     def __init__(self, console: Console, max_epochs: int | None, epochs_done: int = 0) -> None:
@@ -50,7 +50,7 @@ class ProgressBar:
     def show_batch(self, epoch: int, batch: int, batches: int | None, loss: float | None) -> None:
         """Show a batch that is done: its epoch and its number, both counted from 1, and its loss.
 
-        ``batches`` is the number of batches of an epoch, None if the loader does not know it.
+        ``batches`` is the number of batches of an epoch, None if it is not known.
         """
         of_epochs = "" if self._max_epochs is None else f"/{self._max_epochs}"
         parts = [f"epoch {epoch}{of_epochs}"]

@@ -1,4 +1,4 @@
-"""The charts of a run: which columns of its history are drawn, and what is marked on them."""
+"""The charts of a run: columns of its history, with marks for its alarms."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run_charts(run: RunFolder) -> list[Chart]:
         series = {label: values for label, values in series.items() if any(value is not None for value in values)}
         if series:
             chart = Chart(name=name, title=title, epochs=epochs, series=series, marks=_marks(run))
-            # The shape of a schedule is its shape on a linear scale.
+            # Schedules are usually drawn on a linear scale.
             found.append(attrs.evolve(chart, allow_logarithmic=name != "rate"))
     return found
 

@@ -22,7 +22,7 @@ HISTORY = "history.jsonl"
 class RunFolder:
     """A run, as read from its files.
 
-    ``rows`` are those of the history. ``ended`` is False for a run that is still going on or was killed; its diagnosis
+    ``rows`` are those of the history. ``ended`` is False for a run that has not ended or was killed; its diagnosis
     then has the alarms so far and no checks. ``configuration`` is the text of its ``config.toml``, None without one.
     """
 
@@ -40,7 +40,7 @@ def read_run(path: Path) -> RunFolder:
     Raises
     ------
     DataError
-        It is not the folder of a run, or one of its files is damaged; the message says where.
+        It is not the folder of a run, or one of its files is damaged; the message names the place.
     """
     if not path.is_dir():
         problem = "expected the folder of a run, got a file" if path.exists() else "there is no such folder"
@@ -136,7 +136,7 @@ def _json(text: str, where: str) -> Any:
 
 
 def _printable(value: Any) -> Any:
-    """The value with every text in it made safe to show: neither XML nor a terminal takes control characters."""
+    """The value with every text in it made safe to print: XML and terminals do not accept control characters."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, list):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from xml.etree import ElementTree
 
-# Placeholder colors, which matplotlib takes for colors and nothing else uses.
+# Placeholder colors that matplotlib accepts and that occur nowhere else.
 INK, MUTED, RULE = "#010101", "#020202", "#030303"
 SERIES = ("#040401", "#040402", "#040403", "#040404", "#040405")
 SEVERITY_COLORS = {"error": "#050501", "warning": "#050502", "info": "#050503"}
@@ -24,7 +24,7 @@ def page_element(svg: bytes, id_prefix: str, description: str, titles: Mapping[s
     """The drawing as an SVG element without a fixed size.
 
     Its ids begin with ``id_prefix``, because ids are unique in a page. ``description`` is for screen readers, and
-    ``titles`` maps ids of the drawing to the words that a pointer on them shows.
+    ``titles`` maps ids of the drawing to the texts of their tooltips.
     """
     root = ElementTree.fromstring(svg)
     for element in root.iter():

@@ -1,7 +1,7 @@
 """Standard output: wrapped and styled lines on a terminal, plain lines everywhere else.
 
-The library rich does the wrapping and styling. It is imported only when there is a terminal to style for, so plugins
-that write to the standard output work without it.
+The library rich does the wrapping and styling. It is imported only for a terminal, so plugins that write to the
+standard output work without it.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def terminal_console() -> Console | None:
 def write_line(console: Console | None, text: str = "", *, style: str = "", indent: int = 0) -> None:
     """Write one line. On a terminal it is wrapped at its width; the parts of a wrapped line have the same indent.
 
-    Where the reader of a pipe has closed it, as ``head`` does, this line and all later output of the process are lost,
-    without an error: a training run outlives its reader.
+    If the reader of a pipe has closed it, as ``head`` does, this line and all later output of the process are dropped
+    without an error, so that the training run continues.
     """
     text = printable(text)
     if console is None:
@@ -46,7 +46,7 @@ def write_line(console: Console | None, text: str = "", *, style: str = "", inde
             sys.stdout.write(" " * indent + text + "\n")
             sys.stdout.flush()
         except BrokenPipeError:
-            # What the buffer still holds would fail again when the process ends.
+            # The content of the buffer would fail again when the process ends.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)

@@ -8,7 +8,8 @@ from rnncallbacks.alarms.diagnosis import Diagnosis
 
 
 def verdict(diagnoses: Iterable[Diagnosis]) -> str:
-    """The causes found in any of the diagnoses; if there are none, how many checks passed and how many are missing.
+    """The causes found in any of the diagnoses; if there are none, the numbers of checks that passed and that are
+    missing.
 
     Example
     -------

@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 class DivergenceAlarm:
     r"""Watches every batch for non-finite values, and the training loss for divergence and for spikes.
 
-    - RNN403: a loss or a gradient is NaN or infinite. It is seen before the update. "raise" prevents the update. "stop"
-      and "repair" skip the batch: gradients become zero, and ``if not run.skipped:`` before an update with momentum or
-      weight decay leaves the parameters as they were. The alarm names the array, time step and row of the first
-      non-finite value, among inputs, entering state, parameters, hidden states, logits, targets, loss and gradients, as
-      far as the script shows them with ``run.observe(hidden_states=..., logits=...)``.
+    - RNN403: a loss or a gradient is NaN or infinite. The check precedes the update. "raise" prevents the update.
+      "stop" and "repair" skip the batch: gradients become zero, and ``if not run.skipped:`` before an update with
+      momentum or weight decay leaves the parameters as they were. The alarm names the array, time step and row of the
+      first non-finite value, among inputs, entering state, parameters, hidden states, logits, targets, loss and
+      gradients, as far as the script shows them with ``run.observe(hidden_states=..., logits=...)``.
     - RNN602: the median of the last ``window`` losses is higher than that of the best ``window`` batches before them by
       more than :math:`\mathrm{max\_rise}\,|\ell_1|`, with :math:`\ell_1` the first loss. In 85% of the pairs of a
       recent loss and one of the best window the recent one is higher, so that heavy tails do not count; the recent
-      losses are not falling; and the run did not recover from such a rise before, as it does where documents differ.
-      Or the losses after the first one lie far above it: the first update destroyed the network.
-      :class:`~rnncallbacks.detectors.loss.rise_cause.RiseCauses` tells divergence from batches that become harder in
-      their order; those are a note. So is a divergence from which the run recovers.
-    - RNN605: one loss lies above the median of the last ``window`` by more than ``spike`` deviations, by more than
-      :math:`\mathrm{max\_rise}\,|\ell_1|`, and by three times the largest excess before it. The severity is "info" and
-      the run goes on, whatever ``action`` is.
+      losses are not falling; and the run did not recover from such a rise before, as between documents of different
+      difficulty. Or the losses after the first one are far above it: the first update destroyed the network.
+      :class:`~rnncallbacks.detectors.loss.rise_cause.RiseCauses` distinguishes divergence from batches that become
+      harder in their order; these are a note, as is a divergence from which the run recovers.
+    - RNN605: one loss is above the median of the last ``window`` by more than ``spike`` deviations, by more than
+      :math:`\mathrm{max\_rise}\,|\ell_1|`, and by three times the largest excess before it. The severity is "info",
+      and the run continues for any ``action``.
 
     The checks are those of :class:`~rnncallbacks.detectors.loss.divergence.DivergenceDetector` and of
     :func:`~rnncallbacks.detectors.nonfinite.find_non_finite`. RNN602 and RNN605 are raised once in a run, RNN602 again
@@ -61,11 +61,11 @@ class DivergenceAlarm:
         Batches that are compared together, 2 or more. A spike is found after ``window`` batches at the earliest, a
         divergence after four fifths of ``window``.
     action:
-        What RNN403 does: "warn" goes on, "stop" ends the run, "raise" ends it with an error, "repair" asks
-        ``self_repair`` for a remedy.
+        The reaction to RNN403: "warn" continues, "stop" ends the run, "raise" ends it with an error, "repair" leaves
+        it to ``self_repair``.
     divergence_action:
-        What RNN602 does. The default is "warn": a rising loss is no proof. Batches that become harder raise it in a run
-        that learns.
+        The reaction to RNN602. The default is "warn", because batches that become harder raise the loss of a healthy
+        run as well.
 
     Example
     -------
@@ -102,9 +102,9 @@ class DivergenceAlarm:
             self._restart_after_repair(run)
             self._check_loss(run, batch, loss, grads)
             return
-        if batch.skipped:  # the script, or a plugin before this one, has dealt with it
+        if batch.skipped:  # the script, or a plugin before this one, skipped it already
             return
-        # Neither stopping nor a repair that fails may let this batch's update through.
+        # This batch must not be used for an update, even if the run stops or a repair fails.
         if self.action in ("stop", "repair"):
             run.skip_batch()
         self._check_non_finite(run, batch, grads)
@@ -172,7 +172,7 @@ class DivergenceAlarm:
             self._raised.append("RNN403")
 
     def _restart_after_repair(self, run: Run) -> None:
-        """Forget the losses before a repair that put parameters back; skipping a batch, for RNN403, puts none back."""
+        """Forget the losses before a repair that restored parameters; skipping a batch, for RNN403, restores none."""
         repairs = run.diagnosis.repairs
         if len(repairs) != self._repairs:
             if any(repair.code != "RNN403" for repair in repairs[self._repairs :]):

@@ -1,1 +1,1 @@
-"""Plugins that name the cause of a sick run."""
+"""Plugins that name the cause of a fault in a run."""

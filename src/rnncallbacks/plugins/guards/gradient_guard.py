@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class GradientGuard(Guard):
-    """Checks gradients before anything clips them, most closely if ``run.backward`` is given a closure.
+    """Checks gradients before they are clipped, most accurately if ``run.backward`` receives a closure.
 
     - RNN401: an unclipped gradient above ``max_norm`` made an update that destroyed the parameters.
       :class:`~rnncallbacks.detectors.gradient.exploding.ExplodingGradientDetector`
@@ -37,7 +37,7 @@ class GradientGuard(Guard):
     - RNN402: the observed ``hidden_gradients`` vanish on the way back through time.
       :class:`~rnncallbacks.detectors.gradient.vanishing.VanishingGradientDetector`
     - RNN404 and RNN405 in batches 1, 10, 100, 250, 500, 1000 and so on, and after the first alarm of a code 5xx or 6xx:
-      the gradients are not those of the network, where the script's arrays and losses show which network it is
+      the gradients differ from those of the network, if the script's arrays and losses identify it
       (:class:`~rnncallbacks.detectors.reconstruction.script_network.ScriptNetwork`); or, with a closure, directional
       derivatives do not match central differences of the loss.
       :class:`~rnncallbacks.detectors.gradient.gradient_check.GradientCheckDetector`
@@ -53,7 +53,7 @@ class GradientGuard(Guard):
     max_norm:
         The norm that a gradient should not exceed, above 0: that at which ``gradient_clipping`` would clip.
     action:
-        "warn" goes on, "stop" ends the run, "raise" ends it with an error, "repair" asks ``self_repair`` for a remedy.
+        "warn" continues, "stop" ends the run, "raise" ends it with an error, "repair" leaves it to ``self_repair``.
 
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013).
 

@@ -1,4 +1,4 @@
-"""Guard: the state that enters each batch, where it comes from, its width, and whether its units saturate."""
+"""Guard: origin and width of the state that enters each batch, and saturation of its units."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class HiddenStateGuard(Guard):
     """Checks the state that enters each batch, and the states of its time steps.
 
     - RNN201: the final state of the batch before, or of another phase, enters a batch whose rows do not continue those
-      of that batch. The loader's ``starts`` says which rows begin a sequence. Without it, rows are compared: in
-      contiguous batches, the first input of a row is the last target of the same row one batch earlier, or whatever
-      else holds between inputs and targets within a batch. Sequences that follow others than in the first epoch are
-      unrelated, too. A state that no batch ended with, such as an encoder's or a
-      learned initial state, is not reported. A training state in validation is an info, as it changes no parameter.
+      of that batch. The loader's ``starts`` marks rows that begin a sequence. Without it, rows are compared: in
+      contiguous batches, the first input of a row is the last target of the same row one batch earlier, or is related
+      to it as inputs are to targets within a batch. Sequences that follow others than in the first epoch are also
+      unrelated. A state that is not the final state of a batch, such as an encoder's or a learned initial state, is
+      not reported. A training state in validation is an info, as it changes no parameter.
     - RNN603: where the state is carried, the last target of each row is the row's own first input: targets were rolled
-      within the row. Whether rows continue is then not told.
+      within the row. Whether rows continue is then not checked.
     - RNN202: the entering state has no axis of the batch's size, or another shape than the state after the first time
       step. Zeros that are broadcast over the batch are an info.
     - RNN203: zeros enter every training batch although all rows continue the row before, which chance cannot explain.
@@ -60,7 +60,7 @@ class HiddenStateGuard(Guard):
     Options
     -------
     action:
-        "warn" goes on, "stop" ends the run, "raise" ends it with an error, "repair" asks ``self_repair`` for a remedy.
+        "warn" continues, "stop" ends the run, "raise" ends it with an error, "repair" leaves it to ``self_repair``.
 
     Example
     -------
@@ -130,7 +130,7 @@ class HiddenStateGuard(Guard):
         run.diagnosis.cannot_check("RNN407", PASS_TANH_STATES)
 
     def _tell_missing(self, run: Run, phase: PhaseHistory, code: str) -> None:
-        """Record why a code of the entering state was not checked; an earlier check of it stands."""
+        """Record why a code of the entering state was not checked, unless it was checked before."""
         if phase.state is None or not phase.state.known:
             run.diagnosis.cannot_check(code, PASS_A_STATE)
         elif not phase.shows_entering:

@@ -28,14 +28,14 @@ class LossFunctionGuard(Guard):
     r"""Compares the first losses with the uniform loss, :math:`\ln V` for V classes.
 
     If the script passes ``closure=`` to ``run.backward``, the guard evaluates the loss of the first batch with all
-    parameters at zero, and restores them bit for bit. Every softmax is then uniform, and the loss an exact number,
-    whatever the initial weights were. Without a closure, it compares observed logits or the first losses.
+    parameters at zero, and restores them bit for bit. Every softmax is then uniform, and the loss is an exact number
+    that does not depend on the initial weights. Without a closure, it compares observed logits or the first losses.
 
     - RNN301: the loss is :math:`T \ln V`, :math:`B \ln V` or :math:`T B \ln V`: a sum over T time steps, B sequences or
       both. The severity is "warning" if the first update is proportional to the gradient, as that of SGD is, and "info"
       otherwise: updates of Adam, Adagrad and RMSprop hardly depend on the gradient's scale. A loss that is divided once
       too often has the severity "info".
-    - RNN302: the loss is that of another function, such as a squared error; it is below 0 though the targets are
+    - RNN302: the loss is that of another function, such as a squared error; it is below 0 although the targets are
       classes; or it applies a softmax to the probabilities of the observed logits.
     - RNN303: the first loss is above :math:`1.5 \ln V`, and the loss at zero parameters is :math:`\ln V`. If the output
       weights are large too, :math:`1.25 \ln V` is enough; without a closure, they have to be.
@@ -50,8 +50,8 @@ class LossFunctionGuard(Guard):
     Options
     -------
     action:
-        "warn" goes on, "stop" ends the run, "raise" ends it with an error. "repair" asks ``self_repair``, which has no
-        safe remedy for these codes.
+        "warn" continues, "stop" ends the run, "raise" ends it with an error. "repair" has no effect: these codes have
+        no safe remedy.
 
     Example
     -------

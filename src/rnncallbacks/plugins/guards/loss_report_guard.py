@@ -1,4 +1,4 @@
-"""Guard: compares what a script reports as an epoch's loss with the batch losses (RNN101, RNN102)."""
+"""Guard: compares the reported loss of an epoch with its batch losses (RNN101, RNN102)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class LossReportGuard(Guard):
     r"""Compares each phase's reported loss with the mean of its batch losses.
 
-    The reported loss is what the script logs with ``run.log(train_loss=...)``, for another phase under its name, else
-    what ``loss_averaging`` computes. With the batch losses :math:`\ell_1, \dots, \ell_n` and the reported loss
+    The reported loss is the value logged with ``run.log(train_loss=...)``, for another phase under its name, else
+    the average of ``loss_averaging``. With the batch losses :math:`\ell_1, \dots, \ell_n` and the reported loss
     :math:`r`, the script divided by :math:`k = \sum_b \ell_b / r`. A mean has :math:`k = n`.
 
     - RNN101: k is another count: the samples, the tokens, 1 (never divided), the square of n (divided twice), the batch
@@ -39,7 +39,7 @@ class LossReportGuard(Guard):
     Options
     -------
     action:
-        "warn" goes on, "stop" ends the run, "raise" ends it with an error, "repair" asks ``self_repair`` for a remedy.
+        "warn" continues, "stop" ends the run, "raise" ends it with an error, "repair" leaves it to ``self_repair``.
 
     Source: the observation that led to this library, an epoch loss divided by ``len(training_set)``.
 

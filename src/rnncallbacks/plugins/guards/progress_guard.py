@@ -1,4 +1,4 @@
-"""Guard: whether there is anything to learn, and what the loss curves of training and validation show."""
+"""Guard: dependence of targets on inputs, and the loss curves of training and validation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class ProgressGuard(Guard):
-    """Judges the loss curves, and whether the targets depend on the inputs at all.
+    """Checks the loss curves, and whether the targets depend on the inputs.
 
     - RNN603, targets do not depend on the inputs: the loss is about the entropy of the targets, and chi-squared tests
       of independence on up to 8,000 tokens of the first batches find no dependence. Its severity is info if all targets
@@ -31,7 +31,7 @@ class ProgressGuard(Guard):
     - RNN604, overfitting: for 5 epochs or more, the validation loss has been above its best value by 10% and by 5
       standard errors of its noise, while the training loss fell.
     - RNN601, plateau: the last 20 epochs of the run did not lower the training loss, and it is above half of its first
-      value. Its severity is info, or warning if 50 epochs or more taught the network nothing.
+      value. Its severity is info, or warning if 50 epochs or more did not lower the loss.
       :class:`~rnncallbacks.plugins.PlateauAlarm` acts during the run.
 
     The losses are those of the batches, averaged over each epoch and phase.
@@ -39,8 +39,8 @@ class ProgressGuard(Guard):
     Options
     -------
     action:
-        What an alarm for RNN603 or RNN604 does: "warn" continues, "stop" ends the run, "raise" ends it with an error.
-        "repair" warns, as no repair can help. RNN601, at the end of the run, always warns.
+        The reaction to RNN603 and RNN604: "warn" continues, "stop" ends the run, "raise" ends it with an error.
+        "repair" only warns: these codes have no safe remedy. RNN601, at the end of the run, always warns.
 
     Example
     -------

@@ -38,7 +38,7 @@ class ProtocolGuard(Guard):
     Options
     -------
     action:
-        "warn" goes on, "stop" ends the run, "raise" ends it with an error, "repair" asks ``self_repair`` for a remedy.
+        "warn" continues, "stop" ends the run, "raise" ends it with an error, "repair" leaves it to ``self_repair``.
 
     Example
     -------
@@ -61,7 +61,7 @@ class ProtocolGuard(Guard):
 
     @hookimpl(wrapper=True)
     def on_batch_start(self, run: Run, batch: Batch) -> Generator[None]:
-        """Surrounds all other plugins, to tell what they change from what the loader and the script change."""
+        """Surrounds all other plugins, to separate their changes from those of the loader and the script."""
         inspected = self._protocol.open_batch(batch.phase, run.params)
         yield
         if inspected:

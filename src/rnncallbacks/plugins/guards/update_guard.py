@@ -30,20 +30,20 @@ if TYPE_CHECKING:
     from rnncallbacks.gradients import Gradients
 
 UNKNOWN_RUN_LENGTH = 1000
-"""Updates that a run is taken to have if its length is not known. Chosen by eye."""
+"""Number of updates assumed for a run of unknown length. Chosen by eye."""
 
 
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class UpdateGuard(Guard):
-    r"""Judges the learning rate by what its updates do to the weights and the loss, not by its number.
+    r"""Checks the learning rate by the effect of its updates on the weights and the loss.
 
     - RNN501, the learning rate is too high: large updates leave the loss above the first one, make the weights several
       times larger, overshoot, make units dead, or make the loss non-finite.
     - RNN502, the learning rate is too low: by the decrease of the loss that the gradient predicts,
       :math:`-g \cdot \Delta\theta`, the planned updates (500 to 2,000 of them) would lower the loss of an untrained
       network by less than 10%.
-    - RNN503, the parameters do not change: updates with nonzero gradients leave them, and the losses, bit for bit. Also
-      a single array that never changes although its gradient is not zero, and updates that go up the gradient.
+    - RNN503, the parameters do not change: updates with nonzero gradients leave them and the losses bit for bit equal.
+      Also a single array that never changes although its gradient is not zero, and updates that go up the gradient.
 
     The guard needs ``Run(params)``; a script whose update returns new arrays must assign ``run.params = params``. A
     closure is called after the first 8 measured updates, and after up to 24 if one raised the loss or it does not fall.
@@ -51,7 +51,7 @@ class UpdateGuard(Guard):
     Options
     -------
     action:
-        What an alarm does: "warn" continues, "stop" ends the run, "raise" ends it with an error, "repair" asks
+        The reaction to an alarm: "warn" continues, "stop" ends the run, "raise" ends it with an error, "repair" asks
         ``self_repair`` to restore healthy parameters and to lower the rate.
 
     Example

@@ -39,7 +39,7 @@ class Checkpoint:
         Whether the run resumes from the file if it exists. With False, the run starts from the beginning and replaces
         the file.
     fsync:
-        Whether each save is flushed to the disk before the run goes on, so that it outlives a power failure.
+        Whether each save is flushed to the disk before the run continues, so that it survives a power failure.
 
     Raises
     ------

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DIAGNOSIS = "diagnosis.json"
 FILES = ("history.jsonl", "history.csv", "alarms.jsonl", DIAGNOSIS)
 BROKEN_OFF = ("failed", "interrupted")
-"""Outcomes of runs whose files are moved out of the way of the next run."""
+"""Outcomes of runs whose files are moved before the next run writes its own."""
 
 logger = logging.getLogger("rnncallbacks")
 
@@ -130,7 +130,7 @@ class HistoryLog:
         write_atomically(self._file(DIAGNOSIS), json_text(diagnosis, indent=2) + "\n")
 
     def _clear_the_way(self) -> None:
-        """Move the files of a run that was broken off; refuse to replace those of a run that ended."""
+        """Move the files of an incomplete run; refuse to replace those of a run that ended."""
         earlier = [path for path in map(self._file, FILES) if path.exists()]
         if not earlier:
             return

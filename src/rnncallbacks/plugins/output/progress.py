@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class Progress:
     """Shows the run on the standard output: one line for each epoch, and the diagnosis when the run is over.
 
-    On a terminal, a progress bar with the time left stands below the lines while the run lasts. In a pipe, a file or a
-    notebook, or if rich is not installed (``rnncallbacks[cli]`` brings it), there are only the lines, without control
-    codes. If the reader of a pipe closes it, the lines end and the run goes on. The run itself logs alarms to the
+    On a terminal, a progress bar with the remaining time is shown below the lines during the run. In a pipe, a file or
+    a notebook, or if rich is not installed (``rnncallbacks[cli]`` brings it), there are only the lines, without control
+    codes. If the reader of a pipe closes it, the output ends and the run continues. The run itself logs alarms to the
     logger "rnncallbacks"; on a terminal they appear above the bar.
 
     The diagnosis lists the alarms and the checks that could not be made, and counts those that passed;

@@ -1,4 +1,4 @@
-"""Repair: act on alarms that have a safe remedy, report what was done, and stop the run if it does not help."""
+"""Repair: applies safe remedies to alarms, reports them, and stops the run if they do not help."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class SelfRepairThresholds:
-    """Numbers of :class:`SelfRepair` that are no options. Chosen by eye."""
+    """Thresholds of :class:`SelfRepair`. Chosen by eye."""
 
     explosion_factor: float = 2.0
     """Norm of a gradient / ``max_norm`` above which it has exploded."""
     unclipped_share: float = 0.99
     """Norm after all plugins / norm before them, above which no plugin clips."""
     first_cut_margin: float = 2.0
-    """How many times too high the rate may stay after the first cut: what is still too high is found again, what is
+    """Learning rate after the first cut / best estimate: a rate that is still too high is detected again, one that is
     too low is not."""
 
 
@@ -43,7 +43,7 @@ SELF_REPAIR = SelfRepairThresholds()
 
 @attrs.define(eq=False, kw_only=True)
 class SelfRepair:
-    """Repairs what can be repaired safely; each repair is in ``run.diagnosis.repairs`` and the column ``repairs``.
+    """Applies the safe remedy of an alarm; each repair is in ``run.diagnosis.repairs`` and the column ``repairs``.
 
     - RNN201, the hidden state leaks: resets it before each batch. The run must own the state (``run.hidden`` and
       ``run.carry``, or ``Run(reset=...)``).
@@ -54,8 +54,8 @@ class SelfRepair:
     - RNN501, RNN602, other cases of RNN403, and RNN201 and RNN401 if they return: restores the parameters and the
       ``optimizer_state`` of the last healthy snapshot, and lowers the learning rate by a scale of its own.
 
-    A repaired alarm does not end the run, whatever its action. Alarms of severity "info" are left alone, and so are all
-    other codes: their causes are in the script's own functions. After ``max_repairs`` repairs, or ``max_skipped``
+    A repaired alarm does not end the run, for any action. Alarms of severity "info" and all other codes are not
+    repaired: their causes are in the script's own functions. After ``max_repairs`` repairs, or ``max_skipped``
     skipped batches, the next alarm stops the run.
 
     Restoring needs ``Run(params)``, and ``run.params = params`` in a script whose update returns new arrays. Lowering
@@ -178,7 +178,7 @@ class SelfRepair:
 
     def _remove_earlier_gradients(self, run: Run, alarm: Alarm) -> str:
         if self._removes_earlier_gradients or run.batch is None:
-            return ""  # a lower rate does not take them out, and what remains in the gradients may be right
+            return ""  # a lower rate does not remove them, and the rest of the gradients may be right
         self._removes_earlier_gradients = True
         if self._gradients is not None:  # otherwise on_backward is about to keep them
             self._earlier_gradients.keep(self._gradients)
@@ -190,7 +190,7 @@ class SelfRepair:
         if self._clips_gradients:
             return self._restore_and_lower_rate(run, alarm)
         self._clips_gradients = True
-        restored = self._restore(run)  # the update of an exploded gradient did the harm
+        restored = self._restore(run)  # the update with the exploded gradient changed them
         return self._count(run, f"gradients are now clipped to a norm of {self.max_norm:g}", restored)
 
     def _skip_batch(self, run: Run, alarm: Alarm) -> str:
@@ -237,7 +237,7 @@ class SelfRepair:
         if step is None:
             return ""
         if run.batch is not None and run.batch.phase == "train":
-            run.skip_batch()  # its gradients belong to the parameters that were given up
+            run.skip_batch()  # its gradients belong to the discarded parameters
         return f"the parameters were restored from step {step}"
 
     def _count(self, run: Run, *done: str) -> str:
@@ -260,4 +260,4 @@ REMEDIES: Mapping[str, Callable[[SelfRepair, Run, Alarm], str]] = {
     "RNN501": SelfRepair._lower_rate,
     "RNN602": SelfRepair._restore_and_lower_rate,
 }
-"""The remedy of each code. It returns what was done, or the empty string if nothing could be done."""
+"""The remedy of each code. It returns a description of the repair, or the empty string if none was possible."""
