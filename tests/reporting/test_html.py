@@ -206,7 +206,7 @@ def test_a_run_that_has_not_ended(make_folder):
     folder = make_folder([2.0], alarms=[("RNN602", 1, "rose", {})])
     (folder / "diagnosis.json").unlink()
     said = flat(read(folder))
-    assert "This run is still going on, or it was killed" in said
+    assert "This run has not ended, or it was killed" in said
     assert "1 cause found: RNN602 divergence." in said
 
 

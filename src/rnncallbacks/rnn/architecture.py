@@ -148,7 +148,7 @@ class Architecture:
 
     @property
     def tied(self) -> dict[str, str]:
-        """Names that a saved file also has, and the parameters that they stand for."""
+        """Additional names in a saved file, and the parameters that they refer to."""
         return {"head.weight": "embedding.weight"} if self.tie_weights else {}
 
     def chosen_options(self) -> dict[str, Any]:

@@ -22,11 +22,11 @@ class Head:
     weight, bias:
         The parameters, (output_size, size) and (output_size,).
     weight_gradient, bias_gradient:
-        Where their gradients are written.
+        The arrays that receive their gradients.
     last_step:
         Read only the last step of each sequence. Of the backward direction, that is the first step of the batch.
     forward_size:
-        How many of the features come from the forward direction.
+        Number of features from the forward direction.
     """
 
     def __init__(

@@ -58,7 +58,7 @@ class MicroBatches:
     def learn(self, batch: SequenceBatch, state: Any) -> tuple[float, Any, FlatArrays]:
         """The loss of the batch, its final state, and the gradients, which are ``model.gradients``.
 
-        Raises what ``model.forward`` raises, with a note that names the rows of the slice.
+        Raises the errors of ``model.forward``, with a note that names the rows of the slice.
         """
         model = self.model
         if self.whole(batch):

@@ -28,7 +28,7 @@ _UNVALIDATED = attrs.setters.NO_OP
 
 @attrs.frozen(eq=False)
 class _ForwardPass:
-    """What the backward pass needs of the forward pass before it."""
+    """Intermediate results of a forward pass, for the backward pass."""
 
     layer_inputs: Sequence[Array]
     reversal: Reversal

@@ -1,4 +1,4 @@
-"""The interface of recurrent cells, and what they share."""
+"""The base class of recurrent cells."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class StepProduct(NamedTuple):
 class Cell(ABC):
     """A recurrence over time, forward and backward.
 
-    A cell computes what depends on the step before. The input layer computes the rest for all steps at once: it writes
-    the projections :math:`x_t W_{ih}^T` plus a bias to where the cell reads them.
+    A cell computes the terms that depend on the step before. The input layer computes the others for all steps at once:
+    it writes the projections :math:`x_t W_{ih}^T` plus a bias to the memory of the gates.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Cell(ABC):
         return work.array("states", (seq_len + 1, batch_size, self.hidden_size))
 
     def projections(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
-        """Where the input layer writes, (seq_len, batch, gates * hidden_size): the memory of the gates."""
+        """The projections, (seq_len, batch, gates * hidden_size), which share the memory of the gates."""
         return work.array("gates", (seq_len, batch_size, self.gates * self.hidden_size))
 
     def bias(self, parameters: CellParameters, out: FloatArray) -> None:
@@ -87,7 +87,7 @@ class Cell(ABC):
         np.add(parameters.bias_ih, parameters.bias_hh, out)
 
     def set_initial_state(self, work: Workspace, seq_len: int, state: Any) -> None:
-        """Copy a state with the structure of ``zero_state`` to where ``forward`` begins."""
+        """Copy a state with the structure of ``zero_state`` to the initial state of ``forward``."""
         np.copyto(self.states(work, seq_len, len(state))[0], state, casting="same_kind")
 
     @abstractmethod

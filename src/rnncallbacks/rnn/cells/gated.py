@@ -1,4 +1,4 @@
-"""What cells with gates share: the memory of the gates in its two layouts."""
+"""The base class of cells with gates: the memory of the gates in its two layouts."""
 
 from __future__ import annotations
 

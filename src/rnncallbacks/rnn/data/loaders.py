@@ -118,7 +118,7 @@ class SequenceLoader:
 
     def _rows(self, generator: np.random.Generator) -> list[IntArray]:
         order = _order(len(self._lengths), self.shuffle, generator)
-        # The sequences of the incomplete batch are set aside before sorting. In a sorted pool they would always be the
+        # The sequences of the incomplete batch are removed before sorting. In a sorted pool they would always be the
         # longest, so the same sequences would be dropped, or weighted by a small batch, in each iteration.
         whole = len(order) - len(order) % self.batch_size
         batches: list[IntArray] = []

@@ -35,7 +35,7 @@ class Vocabulary:
     tokens:
         The tokens, all different.
     unknown:
-        The token, one of ``tokens``, that stands for all other strings. None: other strings are errors.
+        The token, one of ``tokens``, that replaces all other strings. None: other strings are errors.
 
     Raises
     ------
@@ -106,7 +106,7 @@ class Vocabulary:
             if unknown is None and len(ranked) > available:
                 raise OptionError(
                     f"max_size: {max_size} leaves out {len(ranked) - available} of {len(ranked)} tokens, "
-                    "and no unknown token stands for them",
+                    "and no unknown token replaces them",
                     hint='name one: unknown="<unk>"',
                 )
             ranked = ranked[:available]

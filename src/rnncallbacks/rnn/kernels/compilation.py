@@ -1,13 +1,13 @@
-"""How kernels are compiled.
+"""The compilation of kernels.
 
 Importing this module imports numba, so the rest of the package imports it only when compiled kernels are requested. A
 kernel is compiled on its first call, and its machine code is kept for later processes.
 
 Rules for kernels:
 
-- The compiler vectorizes a loop only if it can tell the loop's arrays apart. So an array that is overwritten is passed
-  once, arrays are cut to one dimension before a loop, and long formulas are split into several loops over a row, which
-  stays in the first-level cache.
+- The compiler vectorizes a loop only if it knows that the loop's arrays do not overlap. So an array that is overwritten
+  is passed once, arrays are cut to one dimension before a loop, and long formulas are split into several loops over a
+  row, which stays in the first-level cache.
 - The compiler may fuse multiplications with additions. It must not assume that numbers are finite. Comparisons are
   written so that NaN fails them and is preserved.
 - A kernel calls kernels of its own file only. Numba recompiles a kernel when its file has changed, and does not check

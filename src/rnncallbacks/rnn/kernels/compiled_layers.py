@@ -209,4 +209,4 @@ COMPILED_CLASSES: dict[type[Any], type[Any]] = {
     TokenInput: CompiledTokenInput,
     SoftmaxNll: CompiledSoftmaxNll,
 }
-"""Classes, and the ones that take their place with ``kernels="numba"``."""
+"""Classes, and those that replace them with ``kernels="numba"``."""

@@ -15,7 +15,7 @@ from rnncallbacks.rnn.validation import IntArray, as_indices, check_steps, check
 
 
 class Input(Protocol):
-    """What a recurrent layer needs of its input layer."""
+    """The interface of the input layer of a recurrent layer."""
 
     def forward(self, work: Workspace, weight_ih: FloatArray, bias: FloatArray, inputs: Array, out: FloatArray) -> None:
         """Write the projections, the inputs times :math:`W_{ih}^T` plus the bias, to ``out`` (seq_len, batch, size)."""

@@ -26,7 +26,7 @@ class LayerNormalization:
     weight, bias:
         Gain and bias, (size,).
     weight_gradient, bias_gradient:
-        Where their gradients are written.
+        The arrays that receive their gradients.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Where the sequences of a padded batch end, and their reversal."""
+"""The lengths of the sequences of a padded batch, and their reversal."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from rnncallbacks.rnn.validation import IntArray, check_state
 
 @attrs.frozen(eq=False)
 class StackedLayer:
-    """A recurrent layer and what follows it: the residual sum, then normalization, then dropout."""
+    """A recurrent layer with the operations after it: the residual sum, then normalization, then dropout."""
 
     layer: RecurrentLayer
     residual: bool
@@ -109,7 +109,7 @@ class Stack:
     def backward(self, work: Workspace, layer_inputs: Sequence[Array], reversal: Reversal, segment: Segment) -> None:
         """Backpropagate from ``gradients`` to the inputs, through the latest forward pass.
 
-        ``layer_inputs`` is what that pass returned, cut to the steps of the segment.
+        ``layer_inputs`` is the result of that pass, cut to the steps of the segment.
         """
         inputs = layer_inputs[0]
         for number in range(len(self.layers) - 1, -1, -1):

@@ -1,1 +1,1 @@
-"""Matrix products, elementwise functions and memory: what all layers of a network are computed with."""
+"""Matrix products, elementwise functions and memory: the arithmetic of all layers."""

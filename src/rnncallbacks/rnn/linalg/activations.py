@@ -11,7 +11,7 @@ from rnncallbacks.arrays import FloatArray
 
 Elementwise = Callable[[FloatArray, FloatArray], object]
 
-# Array elements. From this size on, the five calls of tanh_by_exponential take less time than one of numpy.tanh, in
+# Array elements. From this size, the five calls of tanh_by_exponential take less time than one of numpy.tanh, in
 # float32 on a processor without AVX-512.
 _MIN_SIZE_FOR_EXPONENTIAL = 1500
 

@@ -20,7 +20,7 @@ _MIN_ROWS_FOR_COPY = 64
 
 
 def rows_per_block(rows: int, matrix_size: int) -> int:
-    """How many rows to multiply at a time by a matrix with ``matrix_size`` entries: all of them, or 8 to 64.
+    """Number of rows to multiply at a time by a matrix with ``matrix_size`` entries: all of them, or 8 to 64.
 
     Depends on the shapes and the machine only, so a repeated computation rounds in the same way.
     """

@@ -18,7 +18,7 @@ def with_step_threads(multiplications: int, compute: Callable[..., object], *arg
 
     The products of a recurrence wait for one another, and most are too small to be shared between threads. Products of
     2**21 or more multiplications use all threads, as do the products over whole sequences outside of the recurrence.
-    The number of threads is never raised. It is restored in the end, also after an error or Ctrl-C.
+    The number of threads is never raised. It is restored afterwards, also after an error or Ctrl-C.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ def sum_by_token(work: Workspace, tokens: IntArray, values: FloatArray, out: Flo
     Parameters
     ----------
     work:
-        Where temporary arrays are kept.
+        The workspace of temporary arrays.
     tokens:
         Token numbers, as many as ``values`` has rows.
     values:
