@@ -35,6 +35,8 @@ class IterationRecord:
         The moment of each key, counted in events.
     changes:
         The statements that changed an array in place or replaced it, by the array's number in ``identities``.
+    repeats:
+        How often the same statement changed an array, at most, by the array's number.
     seconds:
         Time the iteration took, the copies included.
     """
@@ -49,6 +51,7 @@ class IterationRecord:
     identities: dict[Key, int] = attrs.field(factory=dict)
     order: dict[Key, int] = attrs.field(factory=dict)
     changes: dict[int, tuple[Site, ...]] = attrs.field(factory=dict)
+    repeats: dict[int, int] = attrs.field(factory=dict)
     seconds: float = 0.0
 
     def get(self, key: Key) -> Any:

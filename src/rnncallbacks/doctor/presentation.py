@@ -81,6 +81,8 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
         return rows
     if roles.loss is not None:
         rows.append(("loss", f"{key_text(roles.loss)}   {roles.loss_confidence}"))
+        if roles.loss_is:
+            rows.append(("", f"it is {roles.loss_is}"))
     if not roles.parameters:
         why = (
             "no array that the loop changes moves a number" if roles.exact else "a replay did not give the same values"
@@ -90,6 +92,8 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
     rows.append(("parameters", _listed([one.name for one in roles.parameters])))
     found = f"   {len(gradients)} of {len(roles.parameters)}"
     rows.append(("gradients", _listed(gradients) + found if gradients else "none"))
+    if roles.updates > 1:
+        rows.append(("updates", f"{roles.updates} in each iteration: nothing was judged"))
     rate = "" if roles.learning_rate is None else f"learning rate {roles.learning_rate:.4g}, "
     rows.append(("update", rate + ("along the gradient" if roles.plain else "not along the gradient")))
     if roles.optimizer_state:
@@ -153,6 +157,8 @@ def roles_document(roles: Roles) -> dict[str, Any]:
         "hidden_states": None if roles.hidden is None else key_text(roles.hidden),
         "inputs": None if roles.inputs is None else key_text(roles.inputs),
         "targets": None if roles.targets is None else key_text(roles.targets),
+        "loss_is": roles.loss_is or None,
+        "updates_per_iteration": roles.updates,
         "learning_rate": roles.learning_rate,
         "plain_update": roles.plain,
         "replay_exact": roles.exact,

@@ -230,12 +230,17 @@ def _watch(
                 findings.loop, findings.roles = candidate, roles
             return False
         findings.loop, findings.roles, findings.error = candidate, roles, None
-        if options.roles_only or roles.loss_confidence == "unsure" or not roles.with_gradient:
+        if roles.updates > 1 and not options.loop and not options.roles_only:
+            return False  # a loop in it may have one update in each iteration
+        if options.roles_only or roles.loss_confidence == "unsure" or not roles.with_gradient or roles.updates > 1:
             return True
         suspicion = Suspicion(AssigningStatements(files), roles, recorded[0][0], candidate.site)
         batches = RecordedBatches(script, roles, options.max_batches, until, recorded)
         stage.describe = lambda: f"batch {batches.seen} of {options.max_batches} of {where}"
         run = shadowed_run(batches, plugins)
+        if not roles.descends_loss:
+            ignored = (*run.diagnosis.selection.ignore, "RNN404", "RNN405")
+            run.diagnosis.selection = attrs.evolve(run.diagnosis.selection, ignore=ignored)
         findings.diagnosis = run.diagnosis
         try:
             drive(run, batches)

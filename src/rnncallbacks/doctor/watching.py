@@ -82,6 +82,7 @@ class LoopWatch:
         self._kept: list[Any] = []  # keeps identities valid within an iteration
         self._accumulating: set[int] = set()
         self._raw_count: dict[int, int] = {}
+        self._change_count: dict[tuple[int, int], int] = {}
         self._objects: dict[Key, Any] = {}
         self._wanted: frozenset[Key] | None = None
 
@@ -147,6 +148,8 @@ class LoopWatch:
         if self._wanted is None:
             seen = record.changes.get(identity, ())
             record.changes[identity] = (*(one for one in seen if one is not site), site)
+            count = self._change_count[number, identity] = self._change_count.get((number, identity), 0) + 1
+            record.repeats[identity] = max(count, record.repeats.get(identity, 0))
         if site.additive:
             if identity not in self._accumulating:
                 self._accumulating.add(identity)
@@ -172,6 +175,7 @@ class LoopWatch:
         self._events = 0
         self._calls.clear()
         self._raw_count.clear()
+        self._change_count.clear()
         self._accumulating.clear()
         self._kept.clear()
         self._begun = time.perf_counter()

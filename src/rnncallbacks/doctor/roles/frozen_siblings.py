@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, arrays_of, same_bits
+from rnncallbacks.doctor.roles.batch_data import INPUT_NAMES, TARGET_NAMES
 from rnncallbacks.doctor.roles.gradient_sources import LATE, GradientCandidate
-from rnncallbacks.doctor.roles.interventions import Push, expression_length
+from rnncallbacks.doctor.roles.interventions import Push, expression_length, push_arrays
 from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, predicted_share
 from rnncallbacks.doctor.value_walk import Key
+from rnncallbacks.doctor.watched_script import FrozenIteration
 
 
 @attrs.frozen(kw_only=True)
@@ -29,11 +33,60 @@ class FrozenSiblingThresholds:
 FROZEN_SIBLING_THRESHOLDS = FrozenSiblingThresholds()
 
 
+def find_frozen_siblings(
+    records: list[IterationRecord],
+    first: FrozenIteration,
+    last: FrozenIteration,
+    until: float,
+    parameters: Sequence[Key],
+) -> list[tuple[Push, list[GradientCandidate]]]:
+    """The constant arrays that have a gradient in the first and in the last iteration, and that are no data.
+
+    Scripts compute gradients of their inputs too. Data moves the loss only in the iteration that reads it, and lies
+    elsewhere than the parameters.
+    """
+    found = []
+    constants = [key for key in constant_arrays(records) if _may_be_sibling(key, parameters)]
+    for push in push_arrays(constants, records[0], first, until, {}):
+        gradients = gradients_of_constants(push, records[0], records[1])
+        if gradients:
+            again = push_arrays([push.key], records[-1], last, until, {})
+            names = {one.key for one in gradients}
+            later = [one for push_ in again for one in gradients_of_constants(push_, records[-1], records[0])]
+            if any(one.key in names for one in later):
+                found.append((push, gradients))
+    return found
+
+
+def _may_be_sibling(key: Key, parameters: Sequence[Key]) -> bool:
+    """Whether an array may be a parameter by its name: not named as data is, nor an item of a list without parameters.
+
+    Example
+    -------
+    >>> parameters = [("end", "__main__", "W[0]"), ("end", "__main__", "b")]
+    >>> [_may_be_sibling(("end", "__main__", name), parameters) for name in ("W[1]", "U", "train[0]", "net.X")]
+    [True, True, False, False]
+    """
+    name = key[2].rpartition(".")[2]
+    if key[2].endswith("]"):
+        return _container(key[2]) in {_container(one[2]) for one in parameters}
+    return not (INPUT_NAMES.match(name) or TARGET_NAMES.match(name))
+
+
+def _container(expression: str) -> str:
+    """The container of an item, without what distinguishes numbered ones.
+
+    >>> _container("layers[0]['W']"), _container("W['Uz']"), _container("W")
+    ('layers[]', 'W', '')
+    """
+    return re.sub(r"\[\d+\]", "[]", expression.rpartition("[")[0])
+
+
 def constant_arrays(
     records: list[IterationRecord], thresholds: FrozenSiblingThresholds = FROZEN_SIBLING_THRESHOLDS
 ) -> list[Key]:
     """One key for each array that stays as it is, if arrays of its shape vary from iteration to iteration."""
-    varying = {value.shape for _, value in _varying(records)}
+    varying = {value.shape for _, value in _varying(records[0], records[1])}
     chosen: dict[int, Key] = {}
     for key, value in arrays_of(records[0].start).items():
         if not 1 < value.size <= thresholds.entries or value.shape not in varying:
@@ -48,24 +101,27 @@ def constant_arrays(
 
 
 def gradients_of_constants(
-    push: Push, records: list[IterationRecord], thresholds: FrozenSiblingThresholds = FROZEN_SIBLING_THRESHOLDS
-) -> list[GradientCandidate]:
-    """The arrays that predict what a push of a constant array did to a number that it moved."""
+    push: Push, record: IterationRecord, other: IterationRecord,
+    thresholds: FrozenSiblingThresholds = FROZEN_SIBLING_THRESHOLDS,
+) -> list[GradientCandidate]:  # fmt: skip
+    """The arrays that predict what a push of a constant array did to a number that it moved.
+
+    They are not the same in the ``other`` iteration.
+    """
     limits, found = LOSS_CHOICE_THRESHOLDS, []
     tolerance = limits.tolerance if push.step.dtype == np.float64 else limits.float32_tolerance
-    same_shape = [(key, value) for key, value in _varying(records) if value.shape == push.step.shape]
+    same_shape = [(key, value) for key, value in _varying(record, other) if value.shape == push.step.shape]
     for key, value in same_shape[: thresholds.sources]:
         for number in push.derivatives:
             share = predicted_share(push, number, value)
             if abs(abs(share) - 1.0) <= tolerance:
                 sign = 1.0 if share > 0 else -1.0
-                found.append(GradientCandidate(key, 1.0, sign, records[0].order.get(key, LATE)))
+                found.append(GradientCandidate(key, 1.0, sign, record.order.get(key, LATE)))
                 break
     return sorted(found, key=lambda one: one.moment)
 
 
-def _varying(records: list[IterationRecord]) -> list[tuple[Key, Any]]:
-    first, second = records[0], records[1]
+def _varying(first: IterationRecord, second: IterationRecord) -> list[tuple[Key, Any]]:
     return [
         (key, value)
         for values in (first.inside, first.end)

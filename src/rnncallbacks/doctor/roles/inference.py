@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
+from rnncallbacks.doctor.roles.agreement import agreeing_count, agreeing_source
 from rnncallbacks.doctor.roles.batch_data import find_batch_data
-from rnncallbacks.doctor.roles.frozen_siblings import constant_arrays, gradients_of_constants
+from rnncallbacks.doctor.roles.carried_state import is_carried_on
+from rnncallbacks.doctor.roles.frozen_siblings import find_frozen_siblings
 from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate, candidates_of
 from rnncallbacks.doctor.roles.interventions import (
@@ -21,7 +23,8 @@ from rnncallbacks.doctor.roles.interventions import (
     push_arrays,
     slopes_along_update,
 )
-from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, predicted_share, rank_losses
+from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, NAMES, rank_losses
+from rnncallbacks.doctor.roles.objective import Objective, find_objective
 from rnncallbacks.doctor.roles.role_table import Confidence, LossCandidate, ParameterRole, Roles, key_text
 from rnncallbacks.doctor.value_walk import Key, Steps
 from rnncallbacks.doctor.watched_script import FrozenIteration
@@ -64,9 +67,8 @@ def infer_roles(
         keepers = [push for push in keepers if is_named(push.key, given.params)]
     names = {push.key for push in keepers}
     sources = {push.key: candidates_of(push.key, names, known) for push in keepers if push.derivatives}
-    for push in push_arrays(constant_arrays(known), known[0], first, until, {}):
-        gradients = gradients_of_constants(push, known)
-        if gradients and (not given.params or is_named(push.key, given.params)):
+    for push, gradients in find_frozen_siblings(known, first, last, until, list(sources)):
+        if not given.params or is_named(push.key, given.params):
             pushes.append(push)
             keepers.append(push)
             sources[push.key] = gradients
@@ -77,11 +79,12 @@ def infer_roles(
     chosen = [one for one in ranked if is_named(one.key, [given.loss])] if given.loss else ranked
     loss, confidence = _choose(chosen, keepers, sources, sure=bool(given.loss))
     parameters, optimizer, carried = [], [], []
-    accepted = {push.key for push in keepers}
+    states = {push.key for push in keepers if is_carried_on(push, keepers, sources, loss, known)}
+    accepted = {push.key for push in keepers} - states
     for push in pushes:
         if push.key in accepted and loss is not None and loss in push.derivatives:
             parameters.append(_parameter(push, sources.get(push.key, []), loss))
-        elif push.key in keeping:
+        elif push.key in keeping - states:
             optimizer.append(push.key)
         elif is_named(push.key, given.state) or (
             not given.state and loss is not None and loss in push.derivatives and persists(push.key, known)
@@ -90,12 +93,13 @@ def infer_roles(
     if not parameters:
         return Roles(loss=None, loss_confidence="unsure", loss_candidates=tuple(ranked[:4]), exact=True)
     found = [one for one in parameters if one.gradient is not None]
-    if (
-        not any(one.agrees for one in found)
-        and (len(found) < FEWEST_GRADIENTS or len(found) < len(parameters))
-        and not given.loss
-    ):
-        confidence = "unsure"  # neither the loss nor the gradients vouch for each other
+    objective = Objective()
+    if loss is not None and not any(one.agrees for one in found):
+        objective = find_objective(loss, found, {push.key: push for push in pushes}, known, first, last)
+        if not objective.is_loss and NAMES.search(key_text(loss)):
+            confidence = "likely"  # the gradients vouch for each other, and they are not taken for those of the loss
+        elif (len(found) < FEWEST_GRADIENTS or len(found) < len(parameters)) and not given.loss:
+            confidence = "unsure"  # neither the loss nor the gradients vouch for each other
     rate, plain = _learning_rate(parameters, known)
     fixed = {one.key for one in parameters} | {one.gradient for one in parameters if one.gradient} | set(optimizer)
     data = find_batch_data(known, fixed, _width(parameters, known[0]))
@@ -114,7 +118,16 @@ def infer_roles(
         batch_axis=given.batch_axis,
         early_loss=_earliest(loss, pushes, known),
         exact=True,
+        descends_loss=objective.is_loss,
+        loss_is=objective.text,
+        updates=_updates(found, known[0]),
     )
+
+
+def _updates(parameters: list[ParameterRole], record: IterationRecord) -> int:
+    """How often an iteration updates the parameters: the median of how often one statement changes each."""
+    counts = [record.repeats.get(record.start_identities.get(one.key, -1), 1) for one in parameters]
+    return int(np.median(counts)) if counts else 1
 
 
 def _pushed(records: list[IterationRecord], first: FrozenIteration, last: FrozenIteration, until: float) -> list[Push]:
@@ -147,7 +160,7 @@ def _choose(
     if not distinct or (distinct[0].score < LOWEST_SCORE and not sure):
         return None, "unsure"
     best = distinct[0]
-    if _agreeing(best.key, keepers, sources) >= min(2, len([one for one in sources.values() if one]) or 2):
+    if agreeing_count(best.key, keepers, sources) >= min(2, len([one for one in sources.values() if one]) or 2):
         return best.key, "certain"
     if sure:
         return best.key, "likely"
@@ -182,30 +195,9 @@ def _distinct(ranked: list[LossCandidate], keepers: list[Push]) -> list[LossCand
     return kept
 
 
-def _agreeing(loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]]) -> int:
-    """The number of arrays whose gradient has the value of a central difference of the loss."""
-    return sum(
-        _agreeing_source(push, sources.get(push.key, []), loss) is not None for push in keepers if push.key in sources
-    )
-
-
-def _agreeing_source(
-    push: Push, candidates: list[GradientCandidate], loss: Key
-) -> tuple[GradientCandidate, float] | None:
-    limits = LOSS_CHOICE_THRESHOLDS
-    tolerance = limits.tolerance if push.step.dtype == np.float64 else limits.float32_tolerance
-    for one in candidates:
-        value = push.record.get(one.key)
-        if value is not None:
-            ratio = predicted_share(push, loss, one.sign * value)
-            if abs(abs(ratio) - 1.0) <= tolerance:
-                return one, one.sign * (1.0 if ratio > 0 else -1.0)
-    return None
-
-
 def _parameter(push: Push, candidates: list[GradientCandidate], loss: Key) -> ParameterRole:
     record, name = push.record, key_text(push.key)
-    found = _agreeing_source(push, candidates, loss)
+    found = agreeing_source(push, candidates, loss)
     if found is not None:
         return ParameterRole(name, push.key, found[0].key, _alias(found[0].key, record), found[1], agrees=True)
     if not candidates:

@@ -83,6 +83,13 @@ class Roles:
         A key under which a replay knows the loss as early as possible.
     exact:
         Whether a replay gave the same values bit for bit.
+    descends_loss:
+        Whether the gradients may be those of the loss or of a multiple of it; if not, they are those of another number.
+    loss_is:
+        What the loss is instead of the number that the gradients descend; empty if it is this number, or if nothing is
+        known.
+    updates:
+        How often an iteration updates the parameters.
     """
 
     loss: Key | None
@@ -100,6 +107,9 @@ class Roles:
     batch_axis: int | None = None
     early_loss: Key | None = None
     exact: bool = False
+    descends_loss: bool = True
+    loss_is: str = ""
+    updates: int = 1
 
     @property
     def with_gradient(self) -> tuple[ParameterRole, ...]:

@@ -1,0 +1,32 @@
+"""Which candidates for a gradient agree with central differences of a loss."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
+from rnncallbacks.doctor.roles.interventions import Push
+from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, predicted_share
+from rnncallbacks.doctor.value_walk import Key
+
+
+def agreeing_count(loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]]) -> int:
+    """The number of arrays whose gradient has the value of a central difference of the loss."""
+    return sum(
+        agreeing_source(push, sources.get(push.key, []), loss) is not None for push in keepers if push.key in sources
+    )
+
+
+def agreeing_source(
+    push: Push, candidates: list[GradientCandidate], loss: Key
+) -> tuple[GradientCandidate, float] | None:
+    """The candidate whose prediction is the central difference of a loss, and its sign; None if none is."""
+    limits = LOSS_CHOICE_THRESHOLDS
+    tolerance = limits.tolerance if push.step.dtype == np.float64 else limits.float32_tolerance
+    for one in candidates:
+        value = push.record.get(one.key)
+        if value is not None:
+            ratio = predicted_share(push, loss, one.sign * value)
+            if abs(abs(ratio) - 1.0) <= tolerance:
+                return one, one.sign * (1.0 if ratio > 0 else -1.0)
+    return None

@@ -1,0 +1,57 @@
+"""States that keep a push as parameters do: those of cells whose forget gates are open."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.roles.agreement import agreeing_count, agreeing_source
+from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
+from rnncallbacks.doctor.roles.interventions import Push, persists
+from rnncallbacks.doctor.value_walk import Key, Steps
+
+FEWEST_AGREEING = 3
+"""Arrays whose gradients agree with the loss, for another one without to be no parameter. Chosen by eye."""
+
+
+def is_carried_on(
+    push: Push,
+    keepers: list[Push],
+    sources: dict[Key, list[GradientCandidate]],
+    loss: Key | None,
+    records: list[IterationRecord],
+) -> bool:
+    """Whether an array that keeps a push is a state that is carried on.
+
+    The arrays that move the loss have gradients that agree with it, all but one at most, and this one has none; a
+    sequence of the iteration has both what it was before and what it is after.
+    """
+    if loss is None or agreeing_source(push, sources.get(push.key, []), loss) is not None:
+        return False
+    others = [one for one in keepers if one is not push and loss in one.derivatives]
+    agreeing = agreeing_count(loss, others, sources)
+    if agreeing < FEWEST_AGREEING or agreeing < len(others) - 1 or not persists(push.key, records):
+        return False
+    return is_in_sequence(push.key, records[-1])
+
+
+def is_in_sequence(key: Key, record: IterationRecord) -> bool:
+    """Whether one sequence of arrays has both the array's value before an iteration and the one after it.
+
+    Example
+    -------
+    >>> key, states = ("end", "f", "c"), np.arange(6.0).reshape(3, 2)
+    >>> record = IterationRecord(1, 1, start={key: states[0]}, end={key: states[2]})
+    >>> record.inside["local", "f", "cs"] = Steps(states)
+    >>> is_in_sequence(key, record)
+    True
+    """
+    start, end = record.start.get(key), record.end.get(key)
+    if not isinstance(start, np.ndarray) or not isinstance(end, np.ndarray):
+        return False
+    sequences = (value.stacked for value in (record.inside | record.end).values() if isinstance(value, Steps))
+    return any(
+        steps.shape[1:] == start.shape
+        and all((steps == value).reshape(len(steps), -1).all(1).any() for value in (start, end))
+        for steps in sequences
+    )
