@@ -44,8 +44,8 @@ class Script:
         made.inside = {key("dw"): dw, key("dv"): dv}
         return made
 
-    def ask(self, question):
-        arrays = self.record.start | question.pushes
+    def replay(self, request):
+        arrays = self.record.start | request.pushes
         return self.iterate(arrays[key("w")], arrays[key("v")])
 
     def begin(self, start=None):
@@ -102,8 +102,8 @@ def test_a_cell_that_keeps_its_state_is_no_parameter_where_all_others_agree_with
     class Linear:
         """Adds up all arrays, so that the derivative of the loss is one in every entry."""
 
-        def ask(self, question):
-            arrays = records[0].start | question.pushes
+        def replay(self, request):
+            arrays = records[0].start | request.pushes
             return IterationRecord(1, 1, arrays, arrays | {key("loss"): float(sum(map(np.sum, arrays.values())))})
 
     records[0].end[key("loss")] = 0.0

@@ -19,7 +19,7 @@ from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.roles.interventions import Push
 from rnncallbacks.doctor.roles.role_table import ParameterRole
 from rnncallbacks.doctor.value_walk import Key
-from rnncallbacks.doctor.watch_messages import Question
+from rnncallbacks.doctor.watch_messages import ReplayRequest
 from rnncallbacks.doctor.watched_script import FrozenIteration, ReplayError
 
 
@@ -52,8 +52,8 @@ def is_gradient_of_one_function(
     for one, step in zip(judged, steps, strict=True):
         start = pushes[one.key].record.start[one.key]
         try:
-            up = frozen.ask(Question({one.key: start + step}, arrays=wanted))
-            down = frozen.ask(Question({one.key: start - step}, arrays=wanted))
+            up = frozen.replay(ReplayRequest({one.key: start + step}, arrays=wanted))
+            down = frozen.replay(ReplayRequest({one.key: start - step}, arrays=wanted))
         except ReplayError:
             return None
         row = []
