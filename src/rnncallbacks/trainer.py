@@ -76,10 +76,11 @@ class Trainer:
         train: Iterable[SequenceBatch],
         validation: Iterable[SequenceBatch] | None = None,
         *,
-        max_epochs: int | None,
+        max_epochs: int | None = None,
+        max_steps: int | None = None,
         progress: bool = True,
     ) -> History:
-        """Train for ``max_epochs`` epochs, or until a plugin stops the run, and return the history.
+        """Train for ``max_epochs`` epochs or ``max_steps`` batches, or until a plugin stops it; return the history.
 
         A second call continues from the current parameters and optimizer state, as a new run.
 
@@ -89,6 +90,9 @@ class Trainer:
             Loaders of :class:`~rnncallbacks.rnn.data.batches.SequenceBatch`. Each epoch trains, then validates.
         max_epochs:
             The number of epochs, 0 or more; None for no limit.
+        max_steps:
+            The number of training batches, 1 or more; None for no limit. If a batch is not the last of its epoch, the
+            run ends behind it, without a validation.
         progress:
             Whether to show progress: adds the plugin ``progress`` with default options, unless ``plugins`` has one or
             ``RNNCALLBACKS_DISABLE`` names it.
@@ -113,7 +117,7 @@ class Trainer:
         if progress:
             _show_progress(run)
         with run:
-            for _ in run.epochs(max_epochs):
+            for _ in run.epochs(max_epochs, max_steps=max_steps):
                 for batch in run.batches(train):
                     entering = run.hidden(self._checked(batch).size)
                     loss, hidden, gradients = micro.learn(batch, entering)

@@ -236,6 +236,19 @@ def load_checkpoint(run: Run, path: Path) -> None:
         logger.warning(NO_GENERATORS, path)
 
 
+def checkpoint_place(path: Path) -> tuple[int, bool, int]:
+    """How far the run in a file is: its epoch, whether that is done, and the batches of all phases in it.
+
+    Raises
+    ------
+    CheckpointError
+        The file is not a checkpoint.
+    """
+    content, _ = _read(path)
+    position = content.position
+    return content.epoch, not position.in_epoch, sum(one.batches for one in position.passes)
+
+
 def _trained_arrays(run: Run) -> dict[str, Array]:
     """The parameters and the optimizer's arrays by their paths in the file."""
     return {

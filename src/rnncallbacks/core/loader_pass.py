@@ -107,6 +107,11 @@ class LoaderPass(Iterator[Batch]):
         self.index += 1
         return Batch(data, self.phase, self.index, self._count, _starts(data))
 
+    @property
+    def is_at_its_end(self) -> bool:
+        """Whether all batches that the loader says it has were yielded; False if it does not say."""
+        return self.finished or (self._count is not None and self.index >= self._count)
+
     def check_not_empty(self) -> None:
         """Refuse a loader that yielded no item.
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import numpy.typing as npt
 
-from rnncallbacks.alarms.alarm import Action, Alarm, AlarmRaised, make_alarm
-from rnncallbacks.alarms.catalogue import Severity
 from rnncallbacks.core.arguments import as_closure, as_count, as_epochs, as_phase, check_floating
 from rnncallbacks.core.batch import Batch, EpochSummary
 from rnncallbacks.core.hidden_state import Zeros
 from rnncallbacks.core.plugin_attributes import check_repairs
 from rnncallbacks.core.plugin_manager import PluginsGiven, raise_first
-from rnncallbacks.core.run_state import RunState
+from rnncallbacks.core.run_alarms import RunAlarms
 from rnncallbacks.core.script_function import ClosureTrust
 from rnncallbacks.errors import RunStateError
 from rnncallbacks.gradients import Gradients
@@ -25,7 +23,7 @@ Container = TypeVar("Container")
 TRAIN = "train"
 
 
-class Run(RunState):
+class Run(RunAlarms):
     """One training run: wraps a script's loop and calls the plugins' hooks around its body.
 
     Parameters
@@ -91,10 +89,18 @@ class Run(RunState):
         self._cycle.stage = "entered"
         return self
 
-    def epochs(self, count: int | None) -> Iterator[int]:
+    def epochs(self, count: int | None, *, max_steps: int | None = None) -> Iterator[int]:
         """Yield the numbers of the epochs, from 1 to ``count``, or without end for None.
 
         A run that resumes begins after the checkpoint's epoch, or with the rest of it if it was open.
+
+        Parameters
+        ----------
+        count:
+            The number of epochs in all, or None.
+        max_steps:
+            The number of training batches in all after which the run is stopped, or None. If it falls on the last batch
+            of an epoch, and the loader has a length, the epoch is ended as usual.
 
         Raises
         ------
@@ -102,7 +108,7 @@ class Run(RunState):
             Outside ``with Run(...) as run:``, inside another epoch, after the end of the run, or if a second loop has
             no epoch left: ``count`` is the total.
         OptionError
-            ``count`` is neither None nor an integer of at least 0.
+            ``count`` is neither None nor an integer of at least 0, or ``max_steps`` is not one of at least 1.
         """
         self._cycle.require("entered", "fitting", doing="iterate run.epochs")
         if self._looping:
@@ -110,10 +116,13 @@ class Run(RunState):
         count = as_epochs(count, trained=0 if self.stop_reason else self.epoch)
         self._close_epoch()
         self.max_epochs = count
+        self.max_steps = None if max_steps is None else as_count(max_steps, "run.epochs", "max_steps")
         if self._cycle.stage == "entered":
             check_repairs(self.plugins)
             self._cycle.stage = "fitting"
             self.plugins.start(self)
+        if self._resumed_epoch is None:
+            self._stop_at_max_steps()
         self._looping = True
         try:
             while self.stop_reason is None and (count is None or self._epochs_done < count):
@@ -148,7 +157,12 @@ class Run(RunState):
         if self.stop_reason is not None:
             return
         items = self._passes.begin(loader, phase, self.epoch, nested=outer is not None)
-        while self.stop_reason is None and (batch := next(items, None)) is not None:
+        while self.stop_reason is None:
+            if phase == TRAIN and not items.is_at_its_end:
+                self._stop_at_max_steps()
+            batch = None if self.stop_reason is not None else next(items, None)
+            if batch is None:
+                break
             self._open_batch(batch)
             try:
                 yield batch.data
@@ -297,82 +311,6 @@ class Run(RunState):
         batch = self._batches.close_abandoned()
         return batch is not None and batch.skipped
 
-    # Alarms and plugins -----------------------------------------------------------------------------------------------
-
-    def raise_alarm(
-        self,
-        code: str,
-        message: str,
-        *,
-        evidence: Mapping[str, float | int | str] | None = None,
-        cause: str | None = None,
-        remedy: str | None = None,
-        severity: Severity | None = None,
-        action: Action = "warn",
-    ) -> Alarm:
-        """Raise an alarm: list it in ``run.alarms``, log it, call ``on_alarm``, then carry out ``action``.
-
-        ``cause``, ``remedy`` and ``severity`` default to those of the catalogue. ``action`` is "warn" (nothing more),
-        "stop" (:meth:`stop`), "raise" (:class:`~rnncallbacks.alarms.alarm.AlarmRaised`) or "repair" (left to the plugin
-        ``self_repair``). A code that was raised before is counted; it is logged again only if it is more severe now. A
-        code that the selection leaves out has no effect.
-
-        Raises
-        ------
-        OptionError
-            The code is not in the catalogue, and cause, remedy or severity is missing; or the action is unknown.
-        AlarmRaised
-            ``action`` is "raise", and no plugin repaired.
-        """
-        self._cycle.require("new", "entered", "fitting", doing="raise an alarm")
-        where = {"epoch": self.epoch, "step": self.step}
-        alarm = make_alarm(
-            code, message, evidence or {}, cause=cause, remedy=remedy, severity=severity, action=action, **where
-        )
-        if not self.diagnosis.selection.selects(code):
-            return alarm
-        alarm = self.diagnosis.report(alarm)
-        repairs = len(self.diagnosis.repairs)
-        self.plugins.call("on_alarm", run=self, alarm=alarm)
-        if len(self.diagnosis.repairs) > repairs:
-            return alarm
-        if action == "stop":
-            self.stop(f"{code} {message}")
-        elif action == "raise":
-            raise AlarmRaised(alarm)
-        return alarm
-
-    def register(self, plugin: object, name: str | None = None) -> str:
-        """Add a plugin after the others and return its name: ``name``, or its class's name in snake_case.
-
-        Raises
-        ------
-        PluginError
-            The object cannot serve as a plugin.
-        RunStateError
-            A batch is open, or the run has ended.
-        """
-        self._require_no_batch("register a plugin")
-        return self.plugins.register(plugin, name)
-
-    def unregister(self, name: str) -> object:
-        """Take out a plugin and its learning-rate scale, and return the plugin.
-
-        Raises
-        ------
-        PluginError
-            No plugin has this name.
-        RunStateError
-            A batch is open, or the run has ended.
-        """
-        self._require_no_batch("unregister a plugin")
-        known = name in self.plugins
-        try:
-            return self.plugins.unregister(name)
-        finally:
-            if known:
-                self.scales.pop(name, None)
-
     # Opening and closing --------------------------------------------------------------------------------------------
 
     @property
@@ -405,6 +343,7 @@ class Run(RunState):
         if left and self._passes.reopen_left():
             self._keep_position()
         self._passes.in_epoch = False  # a plugin that stops the run now does so after a whole epoch
+        self._stop_at_max_steps()
         if self.epoch_was_cut:
             summary.log({"stopped_after": summary.batches.get(TRAIN, 0)})
         summary.learning_rate = None if self.base_learning_rate is None else self.learning_rate
@@ -433,8 +372,3 @@ class Run(RunState):
             self._cycle.require("fitting", doing=f"call {call}")
             raise RunStateError(f"{call}: no batch is open", hint="call it inside: for ... in run.batches(loader):")
         return batch
-
-    def _require_no_batch(self, doing: str) -> None:
-        self._cycle.require("new", "entered", "fitting", doing=doing)
-        if self._batches.close_abandoned() is not None:
-            raise RunStateError(f"cannot {doing} while a batch is open", hint="do it before or between batches")

@@ -26,7 +26,7 @@ from rnncallbacks.errors import CheckpointError, ContainerError, RunStateError
 
 
 class RunState:
-    """The state of a run, and the calls that need no batch; ``Run`` adds the loop.
+    """The state of a run, and the calls that need no batch.
 
     Attributes
     ----------
@@ -36,8 +36,8 @@ class RunState:
         The generators and objects of ``rng=`` and ``state=``, which checkpoints save.
     optimizer_state:
         The container of the optimizer's arrays, or None.
-    max_epochs:
-        The argument of ``run.epochs``; None for no limit, and before the call.
+    max_epochs, max_steps:
+        The arguments of ``run.epochs``; None for no limit, and before the call.
     stop_reason:
         The argument of ``run.stop``, or None if nothing stopped the run.
     epoch_summary:
@@ -78,6 +78,7 @@ class RunState:
         self.epoch = 0
         self.step = 0
         self.max_epochs: int | None = None
+        self.max_steps: int | None = None
         self.stop_reason: str | None = None
         self.epoch_summary: EpochSummary | None = None
         self.history = History()
@@ -128,14 +129,6 @@ class RunState:
     def alarms(self) -> list[Alarm]:
         """The alarms, one for each code, in the order in which they were first raised."""
         return self.diagnosis.alarms
-
-    def report_repair(self, alarm: Alarm, what: str) -> None:
-        """Report, from ``on_alarm``, what was done about an alarm. Its action is then not carried out."""
-        self._cycle.require("entered", "fitting", doing="report a repair")
-        repair = Repair(code=alarm.code, what=what, epoch=self.epoch, step=self.step)
-        self.diagnosis.report_repair(repair)
-        if self.epoch_summary is not None:
-            self.epoch_summary.log_repair(repair)
 
     def log(self, **columns: Value) -> None:
         """Add columns to the history row of this epoch.
@@ -294,6 +287,10 @@ class RunState:
         """Keep where the run was stopped, once no batch is open but the one that ``ended``: what follows is skipped."""
         if self._passes.in_epoch and not self.epoch_was_cut and self.outermost_batch is ended:
             self._passes.stopped_at = self._passes.position(self.epoch_summary)
+
+    def _stop_at_max_steps(self) -> None:
+        if self.stop_reason is None and self.max_steps is not None and self.step >= self.max_steps:
+            self.stop(f"max_steps: {self.step} training batches")
 
     def _end(self) -> None:
         self._cycle.stage = "ended"

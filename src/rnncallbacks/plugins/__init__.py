@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rnncallbacks.plugins.remedies.hidden_state_reset import HiddenStateReset as HiddenStateReset
     from rnncallbacks.plugins.remedies.loss_averaging import LossAveraging as LossAveraging
     from rnncallbacks.plugins.remedies.self_repair import SelfRepair as SelfRepair
+    from rnncallbacks.plugins.remedies.time_limit import TimeLimit as TimeLimit
     from rnncallbacks.plugins.schedules.cosine_decay import CosineDecay as CosineDecay
     from rnncallbacks.plugins.schedules.exponential_decay import ExponentialDecay as ExponentialDecay
     from rnncallbacks.plugins.schedules.inverse_sqrt import InverseSqrt as InverseSqrt

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from rnncallbacks import options
-from rnncallbacks.core.checkpoint_file import check_savable, load_checkpoint, save_checkpoint
+from rnncallbacks.core.checkpoint_file import check_savable, checkpoint_bytes, checkpoint_place, load_checkpoint
+from rnncallbacks.core.checkpoint_names import NUMBERING, CheckpointNames
 from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.kept_checkpoints import KeptCheckpoint, kept
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.unsaved_attributes import UnsavedAttributes
+from rnncallbacks.errors import OptionError
+from rnncallbacks.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -19,25 +24,53 @@ if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch, EpochSummary
     from rnncallbacks.core.run import Run
 
+_OPTIONAL_COUNT: options.Validator = attrs.validators.optional(options.count())
+COPY_SHARE = 0.01
+"""Largest share of the run's time that ``on_exception`` takes for copies of the run in memory. Chosen by eye."""
+
 
 @attrs.define(eq=False, kw_only=True)
 class Checkpoint:
     """Saves parameters, optimizer state, history, alarms and the state of each plugin, so that a run resumes exactly.
 
+    A save within an epoch has the position in it: the resumed run continues behind the last batch. A run that is
+    stopped, or reaches its last epoch, is saved in any case.
+
+    Several of these plugins can save one run, for example one every few minutes and one that keeps the best. The run
+    resumes from the newest of their files.
+
     Options
     -------
     path:
-        Path of the file. Each save replaces it. Its directory is created if it does not exist.
+        Path of the file, which each save replaces. The file name may have the fields ``{epoch}``, ``{step}`` and
+        columns of the history, such as ``run-{epoch:03d}-{val_loss:.3f}.safetensors``: each save then makes a file, and
+        a text file, here ``run-last.txt``, has the name of the newest. In a save within an epoch, columns are those
+        of the epoch before. The directory is created if it does not exist.
     every_epochs:
         Number of epochs from one save to the next, 1 or more. None: 1, unless ``every_steps`` or ``every_minutes`` is
         given.
+    every:
+        Short for ``every_epochs``.
     every_steps:
-        Number of training batches from one save to the next, 1 or more. A save within an epoch has the position in it.
+        Number of training batches from one save to the next, 1 or more.
     every_minutes:
         Minutes from one save to the next, above 0. The run is saved after the batch in which they have passed.
+    keep_last:
+        How many of the last files are kept, 1 or more; older ones are removed. None: all. Any other number than 1 needs
+        ``{epoch}`` or ``{step}`` in ``path``.
+    monitor:
+        A column of the history. The files of the epochs with its best values are kept as well, which needs ``{epoch}``
+        or ``{step}`` in ``path``. None: no column.
+    mode:
+        "min" if lower values are better, as for a loss; "max" if higher ones are.
+    keep_best:
+        How many files are kept by ``monitor``, 1 or more.
+    on_exception:
+        Whether a run that an exception or Ctrl-C ends is saved as it was after a batch shortly before. For that, the
+        content of a file is kept in memory and renewed so often that it takes 1% of the time.
     resume:
-        Whether the run resumes from the file if it exists. With False, the run starts from the beginning and replaces
-        the file.
+        Whether the run resumes from the newest file if there is one. With False, the run starts from the beginning and
+        replaces the file.
     fsync:
         Whether each save is flushed to the disk before the run continues, so that it survives a power failure.
 
@@ -47,66 +80,159 @@ class Checkpoint:
         The file belongs to another model, is damaged, or cannot be read; or the run has no parameters, or some that a
         checkpoint cannot hold.
     OptionError
-        The directory cannot be created.
+        The directory cannot be created, two plugins of the run save the same files, or ``path`` has too few fields.
     FileInUseError
         Another run writes the file.
 
     Example
     -------
-    >>> Checkpoint(path="runs/first/checkpoint.safetensors", every_steps=500).every_steps
+    >>> Checkpoint(path="runs/first/run-{step}.safetensors", every_steps=500, keep_last=3).every_steps
     500
     """
 
     path: Path = attrs.field(default=Path("checkpoint.safetensors"), converter=options.as_path, validator=options.path)
-    every_epochs: int | None = attrs.field(default=None, validator=attrs.validators.optional(options.count()))
-    every_steps: int | None = attrs.field(default=None, validator=attrs.validators.optional(options.count()))
+    every_epochs: int | None = attrs.field(default=None, validator=_OPTIONAL_COUNT)
+    every: int | None = attrs.field(default=None, validator=_OPTIONAL_COUNT)
+    every_steps: int | None = attrs.field(default=None, validator=_OPTIONAL_COUNT)
     every_minutes: float | None = attrs.field(
         default=None, validator=attrs.validators.optional(options.number(above=0))
     )
+    keep_last: int | None = attrs.field(default=1, validator=_OPTIONAL_COUNT)
+    monitor: str | None = attrs.field(default=None, validator=attrs.validators.optional(options.column))
+    mode: Literal["min", "max"] = attrs.field(default="min", validator=options.one_of("min", "max"))
+    keep_best: int = attrs.field(default=1, validator=options.count())
+    on_exception: bool = attrs.field(default=True, validator=options.flag)
     resume: bool = attrs.field(default=True, validator=options.flag)
     fsync: bool = attrs.field(default=True, validator=options.flag)
-
+    _kept: list[tuple[str, float | None]] = state_field(factory=list)
     _saved_at: float = state_field(0.0, saved=False)
+    _copy: tuple[Path, bytes, list[tuple[str, float | None]]] | None = state_field(None, saved=False)
+    _copied_at: float = state_field(0.0, saved=False)
+    _copy_seconds: float = state_field(0.0, saved=False)
+    _others: UnsavedAttributes = state_field(factory=UnsavedAttributes, saved=False)
+
+    def __attrs_post_init__(self) -> None:
+        if (self.keep_last != 1 or self.monitor is not None) and not self._names.fields.intersection(NUMBERING):
+            raise OptionError(
+                f"Checkpoint: path: expected {{epoch}} or {{step}} in the name, to keep several files, got {self.path}",
+                hint=f"for example {self.path.stem}-{{epoch}}-{{step}}{self.path.suffix}",
+            )
 
     @hookimpl(tryfirst=True)
     def on_fit_start(self, run: Run) -> None:
         check_savable(run)
-        run.own_file(self.path)
-        if self.resume and self.path.exists():
-            load_checkpoint(run, self.path)
-        self._saved_at = monotonic()
+        instances = [plugin for plugin in run.plugins.values() if isinstance(plugin, Checkpoint)]
+        if sum(one._names.pointer == self._names.pointer for one in instances) > 1:
+            raise OptionError(
+                f"Checkpoint: path: two of these plugins write {self._names.pointer}",
+                hint="give each its own path",
+            )
+        for one in instances:
+            run.own_file(one._names.pointer)
+        if self.resume and run.epoch == 0:
+            newest = _newest([one._names for one in instances if one.resume])
+            if newest is not None:
+                load_checkpoint(run, newest)
+        self._saved_at = self._copied_at = monotonic()
+        self._others.begin(run.plugins)
 
     # Wrappers, because the checkpoint must contain what the other plugins do at the end of the batch or epoch.
     @hookimpl(wrapper=True)
     def on_batch_end(self, run: Run, batch: Batch) -> Generator[None, object, object]:
         result = yield
         # A batch inside of another ends where a resumed run cannot begin. A run that stops is saved with its epoch.
-        if batch is run.outermost_batch and run.stop_reason is None and (self._step_is_due(run, batch) or self._late()):
-            self._save(run, None)
+        if batch is run.outermost_batch and run.stop_reason is None:
+            if (batch.phase == "train" and _divides(self.every_steps, run.step)) or self._is_late():
+                self._save(run, None)
+            else:
+                self._copy_run(run, None)
         return result
 
     @hookimpl(wrapper=True)
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> Generator[None, object, object]:
         if run.epoch_was_cut:  # before the other plugins take the epoch for a whole one
             self._save(run, None)
+            return (yield)
         result = yield
-        if not run.epoch_was_cut and (self._epoch_is_due(run) or self._late()):
+        ends = run.stop_reason is not None or run.epoch == run.max_epochs
+        if ends or _divides(self._epochs, run.epoch) or self._is_late():
             self._save(run, summary)
+        else:
+            self._copy_run(run, summary)
         return result
 
-    def _step_is_due(self, run: Run, batch: Batch) -> bool:
-        return self.every_steps is not None and batch.phase == "train" and run.step % self.every_steps == 0
+    @hookimpl(specname="on_exception")
+    def save_copy(self) -> None:
+        """Write the copy of the run that is in memory, unless a file is as new."""
+        if self._copy is not None:
+            path, content, self._kept = self._copy
+            self._write(path, content)
 
-    def _late(self) -> bool:
+    @hookimpl
+    def on_fit_end(self) -> None:
+        self._copy = None
+
+    @property
+    def _names(self) -> CheckpointNames:
+        return CheckpointNames(self.path)
+
+    @property
+    def _epochs(self) -> int | None:
+        given = self.every_epochs or self.every
+        return 1 if given is None and self.every_steps is None and self.every_minutes is None else given
+
+    def _is_late(self) -> bool:
         return self.every_minutes is not None and monotonic() - self._saved_at >= 60 * self.every_minutes
 
-    def _epoch_is_due(self, run: Run) -> bool:
-        if run.stop_reason is not None or run.epoch == run.max_epochs:
-            return True
-        by_epoch = self.every_steps is None and self.every_minutes is None
-        every = self.every_epochs or (1 if by_epoch else None)
-        return every is not None and run.epoch % every == 0
-
     def _save(self, run: Run, summary: EpochSummary | None) -> None:
-        save_checkpoint(run, summary, self.path, fsync=self.fsync)
-        self._saved_at = monotonic()
+        self._others.check(run.plugins)
+        path, self._kept = self._next_file(run, summary)
+        self._write(path, checkpoint_bytes(run, summary))
+
+    def _copy_run(self, run: Run, summary: EpochSummary | None) -> None:
+        """Renew the copy in memory, if the last one is old enough."""
+        began = monotonic()
+        if not self.on_exception or COPY_SHARE * (began - self._copied_at) < self._copy_seconds:
+            return
+        before = self._kept
+        path, self._kept = self._next_file(run, summary)  # as the file is to have it
+        try:
+            self._copy = path, checkpoint_bytes(run, summary), self._kept
+        finally:
+            self._kept = before
+        self._copied_at = monotonic()
+        self._copy_seconds = self._copied_at - began
+
+    def _next_file(self, run: Run, summary: EpochSummary | None) -> tuple[Path, list[tuple[str, float | None]]]:
+        """The path of the next file, and the files that are there once it is written."""
+        row: dict[str, Any] = summary.row if summary is not None else run.history[-1] if len(run.history) else {}
+        path = self._names.path_for(row | {"epoch": run.epoch, "step": run.step})
+        value = row.get(self.monitor) if summary is not None and self.monitor is not None else None
+        record = (path.name, float(value) if isinstance(value, float | int) else None)
+        return path, [*(one for one in self._kept if one[0] != path.name), record]
+
+    def _write(self, path: Path, content: bytes) -> None:
+        write_atomically(path, content, fsync=self.fsync)
+        self._names.point_to(path, fsync=self.fsync)
+        stay = kept(
+            [KeptCheckpoint(*one) for one in self._kept],
+            last=self.keep_last,
+            best=0 if self.monitor is None else self.keep_best,
+            lower_is_better=self.mode == "min",
+        )
+        names = {one.name for one in stay}
+        for name, _ in self._kept:
+            if name not in names and self._names.owns(name):
+                path.with_name(name).unlink(missing_ok=True)
+        self._kept = [one for one in self._kept if one[0] in names]
+        self._saved_at, self._copy = monotonic(), None
+
+
+def _divides(every: int | None, number: int) -> bool:
+    return every is not None and number % every == 0
+
+
+def _newest(several: list[CheckpointNames]) -> Path | None:
+    """The file in which the run is furthest; the first of those that are equally far."""
+    files = [path for names in several if (path := names.newest()) is not None]
+    return max(files, key=checkpoint_place) if len(files) > 1 else next(iter(files), None)

@@ -3,7 +3,7 @@
 A loader can be iterated repeatedly and has a length. If it shuffles, it draws the order of its n-th iteration from
 ``np.random.default_rng([seed, n])``. The attribute ``epoch`` is n, which starts at 0 and grows by 1 with each
 iteration. A run sets it with ``set_epoch``, so that a resumed run continues with the batches that the interrupted one
-would have seen.
+would have seen, and leaves out those of an epoch that it had seen with ``skip_batches``.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ class SequenceLoader:
         self.seed = check_count("seed", seed, minimum=0)
         self.drop_last = drop_last
         self.epoch = 0
+        self._skipped = 0
         _check_batches(len(checked), self.batch_size, drop_last)
         sizes = np.array([len(sequence) for sequence in checked])
         self._tokens = np.concatenate(checked)
@@ -111,10 +112,15 @@ class SequenceLoader:
         """Make the next iteration that of this epoch, counted from 1."""
         self.epoch = epoch - 1
 
+    def skip_batches(self, count: int) -> None:
+        """Leave the first ``count`` batches out of the next iteration."""
+        self._skipped = count
+
     def __iter__(self) -> Iterator[SequenceBatch]:
         batches = self._rows(np.random.default_rng([self.seed, self.epoch]))
+        skipped, self._skipped = self._skipped, 0
         self.epoch += 1
-        return map(self._batch, batches)
+        return map(self._batch, batches[skipped:])
 
     def _rows(self, generator: np.random.Generator) -> list[IntArray]:
         order = _order(len(self._lengths), self.shuffle, generator)
@@ -200,6 +206,7 @@ class ArrayLoader:
         self.seed = check_count("seed", seed, minimum=0)
         self.drop_last = drop_last
         self.epoch = 0
+        self._skipped = 0
         check_layout(self.inputs, self.targets, self.mask, time_axis=1)
         for name, array in (("inputs", self.inputs), ("targets", self.targets)):
             check_values(name, array)
@@ -215,10 +222,15 @@ class ArrayLoader:
         """Make the next iteration that of this epoch, counted from 1."""
         self.epoch = epoch - 1
 
+    def skip_batches(self, count: int) -> None:
+        """Leave the first ``count`` batches out of the next iteration."""
+        self._skipped = count
+
     def __iter__(self) -> Iterator[SequenceBatch]:
         order = _order(len(self.inputs), self.shuffle, np.random.default_rng([self.seed, self.epoch]))
+        skipped, self._skipped = self._skipped, 0
         self.epoch += 1
-        return (self._batch(order[n * self.batch_size : (n + 1) * self.batch_size]) for n in range(len(self)))
+        return (self._batch(order[n * self.batch_size : (n + 1) * self.batch_size]) for n in range(skipped, len(self)))
 
     def _batch(self, rows: IntArray) -> SequenceBatch:
         targets = self.targets[rows] if one_per_sequence(self.targets) else _time_first(self.targets, rows)

@@ -97,6 +97,7 @@ class StreamLoader:
         self.batch_size = check_count("batch_size", batch_size)
         self.seq_len = check_count("seq_len", seq_len)
         self.drop_last = drop_last
+        self._skipped = 0
         pairs = len(self.tokens) - 1
         if pairs < self.batch_size:
             raise DataError(
@@ -128,7 +129,15 @@ class StreamLoader:
     def __len__(self) -> int:
         return self._count
 
+    def skip_batches(self, count: int) -> None:
+        """Leave the first ``count`` batches out of the next iteration."""
+        self._skipped = count
+
     def __iter__(self) -> Iterator[SequenceBatch]:
+        skipped, self._skipped = self._skipped, 0
+        return self._batches(skipped)
+
+    def _batches(self, skipped: int) -> Iterator[SequenceBatch]:
         document, last = self._rows[:-1].copy(), self._rows[1:] - 1
         begins, left = self._begins[document], self._pairs[document]  # the position of each row, and its pairs left
         starts = np.ones(self.batch_size, dtype=np.bool_)
@@ -136,16 +145,20 @@ class StreamLoader:
         remaining = self._count
         while remaining:
             # Either several batches in which no document ends, or a single one in which one does.
-            count = max(1, min(int(left.min()) // self.seq_len, most, remaining))
+            # Batches that are skipped are not read.
+            whole = int(left.min()) // self.seq_len
+            count = max(1, min(whole, skipped or most, remaining))
             steps = min(count * self.seq_len, int(left.max()))
-            inputs, targets, mask = next_tokens(self.tokens, begins, left, steps)
-            if self._whole_documents and mask is not None:
-                inputs[~mask] = targets[~mask] = 0
-            for begin in range(0, steps, self.seq_len):
-                chunk = slice(begin, begin + self.seq_len)
-                yield SequenceBatch(inputs[chunk], targets[chunk], mask, starts)
-                starts = np.zeros(self.batch_size, dtype=np.bool_)
+            if not skipped:
+                inputs, targets, mask = next_tokens(self.tokens, begins, left, steps)
+                if self._whole_documents and mask is not None:
+                    inputs[~mask] = targets[~mask] = 0
+                for begin in range(0, steps, self.seq_len):
+                    chunk = slice(begin, begin + self.seq_len)
+                    yield SequenceBatch(inputs[chunk], targets[chunk], mask, starts)
+                    starts = np.zeros(self.batch_size, dtype=np.bool_)
             remaining -= count
+            skipped -= min(count, skipped)
             begins += steps
             left -= steps
             starts = (left <= 0) & (document < last)

@@ -1,0 +1,139 @@
+"""The names of checkpoints: a template filled with the epoch, the step and columns of the history."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+import attrs
+
+from rnncallbacks.errors import CheckpointError, OptionError, short_repr
+from rnncallbacks.files import write_atomically
+
+NUMBERING = ("epoch", "step")
+"""Fields that make the names of two checkpoints differ."""
+MISSING = "none"
+"""What stands for a column that the history does not have."""
+
+
+@attrs.frozen
+class CheckpointNames:
+    """The files of one template, such as ``run-{epoch}-{val_loss:.3f}.safetensors``.
+
+    Fields of the file name are ``{epoch}``, ``{step}`` and columns of the history, with a format as in ``format()``. If
+    the template has fields, the name of the newest file is in a text file, which for this template is
+    ``run-last.txt``.
+
+    Parameters
+    ----------
+    template:
+        Path of the files. Only its last part may have fields.
+
+    Raises
+    ------
+    OptionError
+        A field is not the name of a column.
+
+    Example
+    -------
+    >>> names = CheckpointNames(Path("runs/run-{epoch:02d}-{val_loss:.3f}.safetensors"))
+    >>> names.path_for({"epoch": 3, "val_loss": 0.25}).name, names.path_for({"epoch": 3}).name
+    ('run-03-0.250.safetensors', 'run-03-none.safetensors')
+    >>> names.pointer.name
+    'run-last.txt'
+    """
+
+    template: Path
+
+    def __attrs_post_init__(self) -> None:
+        try:
+            parsed = list(Formatter().parse(self.template.name))
+        except ValueError as error:
+            raise OptionError(f"{self.template}: {error}", hint="write {{ and }} for braces in a name") from None
+        for _, field, _, conversion in parsed:
+            if field is not None and (not field.isidentifier() or conversion):
+                raise OptionError(
+                    f"{self.template}: expected the name of a column in braces, got {{{field}}}",
+                    hint="the fields are {epoch}, {step} and columns of the history, such as {val_loss:.3f}",
+                )
+
+    @property
+    def fields(self) -> set[str]:
+        """The fields of the template."""
+        return {field for _, field, _ in self._parts if field is not None}
+
+    @property
+    def pointer(self) -> Path:
+        """The text file with the name of the newest file, or the file itself if the template has no fields."""
+        if not self.fields:
+            return self.template
+        literal = Path("".join(text for text, _, _ in self._parts))
+        stem = literal.stem if literal.suffix else literal.name
+        return self.template.with_name(f"{stem.strip('-_. ') or 'checkpoint'}-last.txt")
+
+    def path_for(self, values: Mapping[str, Any]) -> Path:
+        """The path with the fields filled in.
+
+        Raises
+        ------
+        CheckpointError
+            A value does not fit the format of its field.
+        """
+        return self.template.with_name(
+            "".join(text + self._filled(field, spec, values) for text, field, spec in self._parts)
+        )
+
+    def owns(self, name: str) -> bool:
+        """Whether a file name can come from the template."""
+        pattern = "".join(re.escape(text) + ("" if field is None else r"[\w.+-]*") for text, field, _ in self._parts)
+        return re.fullmatch(pattern, name) is not None
+
+    def newest(self) -> Path | None:
+        """The newest file, or None if there is none.
+
+        Raises
+        ------
+        CheckpointError
+            The text file names no file of this template, or one that does not exist.
+        """
+        if not self.pointer.exists():
+            return None
+        if not self.fields:
+            return self.template
+        try:
+            name = self.pointer.read_text("utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.pointer} cannot be read: {error}") from error
+        path = self.template.with_name(name) if self.owns(name) else None
+        if path is None or not path.exists():
+            raise CheckpointError(
+                f"{self.pointer}: expected the name of a checkpoint in {self.pointer.parent}, got {short_repr(name)}",
+                hint="write the name of one into it, or remove it to start from the beginning",
+            )
+        return path
+
+    def point_to(self, path: Path, *, fsync: bool) -> None:
+        """Make ``path`` the newest file."""
+        if self.fields:
+            write_atomically(self.pointer, path.name + "\n", fsync=fsync)
+
+    @property
+    def _parts(self) -> list[tuple[str, str | None, str]]:
+        """The text before each field, the field, and its format."""
+        return [(text, field, spec or "") for text, field, spec, _ in Formatter().parse(self.template.name)]
+
+    def _filled(self, field: str | None, spec: str, values: Mapping[str, Any]) -> str:
+        if field is None:
+            return ""
+        if field not in values:
+            return MISSING
+        try:
+            text = format(values[field], spec)
+        except ValueError as error:
+            raise CheckpointError(
+                f"{self.template.name}: {{{field}:{spec}}} cannot show {short_repr(values[field])}: {error}"
+            ) from None
+        return re.sub(r"[^\w.+-]", "_", text)

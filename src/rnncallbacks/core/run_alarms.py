@@ -1,0 +1,102 @@
+"""The part of a run that alarms and plugins belong to: raise, report, register, unregister."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rnncallbacks.alarms.alarm import Action, Alarm, AlarmRaised, make_alarm
+from rnncallbacks.alarms.catalogue import Severity
+from rnncallbacks.alarms.diagnosis import Repair
+from rnncallbacks.core.run_state import RunState
+from rnncallbacks.errors import RunStateError
+
+
+class RunAlarms(RunState):
+    """The state of a run, and the calls for alarms and plugins; ``Run`` adds the loop."""
+
+    def raise_alarm(
+        self,
+        code: str,
+        message: str,
+        *,
+        evidence: Mapping[str, float | int | str] | None = None,
+        cause: str | None = None,
+        remedy: str | None = None,
+        severity: Severity | None = None,
+        action: Action = "warn",
+    ) -> Alarm:
+        """Raise an alarm: list it in ``run.alarms``, log it, call ``on_alarm``, then carry out ``action``.
+
+        ``cause``, ``remedy`` and ``severity`` default to those of the catalogue. ``action`` is "warn" (nothing more),
+        "stop" (:meth:`stop`), "raise" (:class:`~rnncallbacks.alarms.alarm.AlarmRaised`) or "repair" (left to the plugin
+        ``self_repair``). A code that was raised before is counted; it is logged again only if it is more severe now. A
+        code that the selection leaves out has no effect.
+
+        Raises
+        ------
+        OptionError
+            The code is not in the catalogue, and cause, remedy or severity is missing; or the action is unknown.
+        AlarmRaised
+            ``action`` is "raise", and no plugin repaired.
+        """
+        self._cycle.require("new", "entered", "fitting", doing="raise an alarm")
+        where = {"epoch": self.epoch, "step": self.step}
+        alarm = make_alarm(
+            code, message, evidence or {}, cause=cause, remedy=remedy, severity=severity, action=action, **where
+        )
+        if not self.diagnosis.selection.selects(code):
+            return alarm
+        alarm = self.diagnosis.report(alarm)
+        repairs = len(self.diagnosis.repairs)
+        self.plugins.call("on_alarm", run=self, alarm=alarm)
+        if len(self.diagnosis.repairs) > repairs:
+            return alarm
+        if action == "stop":
+            self.stop(f"{code} {message}")
+        elif action == "raise":
+            raise AlarmRaised(alarm)
+        return alarm
+
+    def report_repair(self, alarm: Alarm, what: str) -> None:
+        """Report, from ``on_alarm``, what was done about an alarm. Its action is then not carried out."""
+        self._cycle.require("entered", "fitting", doing="report a repair")
+        repair = Repair(code=alarm.code, what=what, epoch=self.epoch, step=self.step)
+        self.diagnosis.report_repair(repair)
+        if self.epoch_summary is not None:
+            self.epoch_summary.log_repair(repair)
+
+    def register(self, plugin: object, name: str | None = None) -> str:
+        """Add a plugin after the others and return its name: ``name``, or its class's name in snake_case.
+
+        Raises
+        ------
+        PluginError
+            The object cannot serve as a plugin.
+        RunStateError
+            A batch is open, or the run has ended.
+        """
+        self._require_no_batch("register a plugin")
+        return self.plugins.register(plugin, name)
+
+    def unregister(self, name: str) -> object:
+        """Take out a plugin and its learning-rate scale, and return the plugin.
+
+        Raises
+        ------
+        PluginError
+            No plugin has this name.
+        RunStateError
+            A batch is open, or the run has ended.
+        """
+        self._require_no_batch("unregister a plugin")
+        known = name in self.plugins
+        try:
+            return self.plugins.unregister(name)
+        finally:
+            if known:
+                self.scales.pop(name, None)
+
+    def _require_no_batch(self, doing: str) -> None:
+        self._cycle.require("new", "entered", "fitting", doing=doing)
+        if self._batches.close_abandoned() is not None:
+            raise RunStateError(f"cannot {doing} while a batch is open", hint="do it before or between batches")

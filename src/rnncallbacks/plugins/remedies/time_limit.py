@@ -1,0 +1,104 @@
+"""Remedy: ends a run in order when its time is up, or when the system asks it to end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from time import monotonic
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from rnncallbacks import options
+from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.errors import OptionError, closest
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.run import Run
+
+NEVER_CAUGHT = ("SIGKILL", "SIGSTOP")
+"""Signals that no process can handle."""
+
+
+def _signals(owner: object, field: attrs.Attribute[Any], names: tuple[str, ...]) -> None:
+    options.words(owner, field, names)
+    known = [one.name for one in signal.Signals if one.name not in NEVER_CAUGHT]
+    for name in names:
+        if name not in known:
+            raise OptionError(
+                f"TimeLimit: signals: expected the names of signals that a process can handle, got {name!r}",
+                hint=closest(name, known) or f"on this system they are {', '.join(known)}",
+            )
+
+
+@attrs.define(eq=False, kw_only=True)
+class TimeLimit:
+    """Stops the run after the batch in which its time is up or a signal arrives; the run ends in order.
+
+    All plugins are told the end of the run, and ``checkpoint`` saves it: a run that begins later resumes behind the
+    last batch. Batch systems and cloud machines send a signal some seconds or minutes before they kill a process;
+    one batch has to take less than that. A second signal has the effect that it has without this plugin. Signals
+    are handled in the main thread only.
+
+    Options
+    -------
+    minutes:
+        Minutes from the start of the run, above 0, in a run that resumes from its own start. None: no limit.
+    signals:
+        Names of signals that stop the run. ``"SIGINT"`` makes Ctrl-C end the run in order too.
+
+    Raises
+    ------
+    OptionError
+        The system does not have a signal.
+
+    Example
+    -------
+    >>> TimeLimit(minutes=55)
+    TimeLimit(minutes=55, signals=('SIGTERM',))
+    """
+
+    minutes: float | None = attrs.field(default=None, validator=attrs.validators.optional(options.number(above=0)))
+    signals: tuple[str, ...] = attrs.field(default=("SIGTERM",), converter=options.as_words, validator=_signals)
+    _began: float = state_field(0.0, saved=False)
+    _arrived: str | None = state_field(None, saved=False)
+    _handlers: dict[int, Any] = state_field(factory=dict, saved=False)
+
+    @hookimpl(tryfirst=True)
+    def on_fit_start(self) -> None:
+        self._began = monotonic()
+        if threading.current_thread() is threading.main_thread():
+            for name in self.signals:
+                number = signal.Signals[name].value
+                self._handlers[number] = signal.signal(number, self._on_signal)
+
+    # First, so that what other plugins do at the end of the batch or epoch is done in a run that they know to end.
+    @hookimpl(tryfirst=True)
+    def on_batch_end(self, run: Run) -> None:
+        self._stop_if_due(run)
+
+    @hookimpl(tryfirst=True)
+    def on_epoch_end(self, run: Run) -> None:
+        self._stop_if_due(run)
+
+    @hookimpl(tryfirst=True)
+    def on_fit_end(self) -> None:
+        for number in list(self._handlers):
+            self._restore(number)
+
+    def _stop_if_due(self, run: Run) -> None:
+        if self._arrived is not None:
+            run.stop(f"time_limit: {self._arrived}")
+        elif self.minutes is not None and monotonic() - self._began >= 60 * self.minutes:
+            run.stop(f"time_limit: {self.minutes:g} minutes")
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._arrived = signal.Signals(number).name
+        self._restore(number)
+
+    def _restore(self, number: int) -> None:
+        handler = self._handlers.pop(number, signal.SIG_DFL)
+        # None stands for a handler that was not set from Python.
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
