@@ -233,14 +233,14 @@ def test_gradients_that_cannot_be_worked_on_are_refused(container, message):
 def test_another_structure_than_before_is_refused_and_named(now, message):
     before = Gradients({"w": np.zeros((2, 3)), "b": np.zeros(2)})
     with pytest.raises(ContainerError, match=message):
-        Gradients(now).check_same_structure(before)
+        Gradients(now, before)
 
 
 def test_the_same_structure_in_new_arrays_or_another_container_passes():
     before = Gradients([np.zeros((2, 3)), np.zeros(2)])
-    Gradients((np.ones((2, 3)), np.ones(2))).check_same_structure(before)
+    Gradients((np.ones((2, 3)), np.ones(2)), before)
     flat = FlatArrays({"w": (2, 3)})
-    Gradients(flat).check_same_structure(Gradients(flat))
+    Gradients(flat, Gradients(flat))
 
 
 def test_a_bare_array_that_cannot_be_used_is_not_called_by_an_empty_name():
@@ -264,3 +264,20 @@ def test_a_gradient_cannot_be_replaced():
     gradients = Gradients({"w": np.ones(2)})
     with pytest.raises(ContainerError, match=r"'w' cannot be replaced.*\n.*grads\['w'\]\[\.\.\.\] = value"):
         gradients["w"] = np.zeros(2)
+
+
+def test_dicts_of_arrays_like_those_before_are_still_refused_if_they_cannot_be_used():
+    def grads(**changed):
+        return {"w": np.ones((2, 3)), "b": np.ones(2)} | changed
+
+    before = Gradients(grads())
+    frozen = np.ones(2)
+    frozen.flags.writeable = False
+    for wrong in (grads(b=frozen), grads(b=np.ones(2, dtype=int)), grads(b=np.ones(3)), grads(b=[1.0, 1.0]), {"w": 1}):
+        with pytest.raises(ContainerError):
+            Gradients(wrong, before)
+    tied = np.ones((2, 3))
+    square = Gradients({"w": tied, "v": np.ones((2, 3))})
+    assert len(Gradients({"w": tied, "v": tied}, square).arrays) == 1
+    assert len(Gradients({"w": tied, "v": tied.reshape(2, 3)}, square).arrays) == 1
+    assert len(Gradients({"w": tied, "v": np.ones((2, 3))}, square).arrays) == 2

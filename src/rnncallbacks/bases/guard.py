@@ -48,6 +48,8 @@ class Guard:
 
     def note(self, run: Run, result: CheckResult) -> None:
         """Add the checked and unchecked codes of a result to the diagnosis; :meth:`fire` raises its finding."""
+        if result is NOTHING_COMPARED:
+            return
         for code, compared in result.checked.items():
             run.diagnosis.check(code, compared)
         for code, why in result.cannot_tell.items():
@@ -59,8 +61,6 @@ class Guard:
 
     def conclude(self, run: Run, result: CheckResult) -> None:
         """Add a result to the diagnosis, and raise the alarm for its finding if it has one."""
-        if result is NOTHING_COMPARED:
-            return
         self.note(run, result)
         if result.finding is not None:
             self.fire(run, result.finding)

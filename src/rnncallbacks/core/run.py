@@ -233,12 +233,10 @@ class Run(RunAlarms):
                 f"run.backward in the phase {batch.phase!r}: only the phase {TRAIN!r} has backward passes",
                 hint="call run.record(loss) here, or iterate run.batches(loader) without a phase",
             )
-        gradients = Gradients(grads)
+        gradients = Gradients(grads, self._gradients)
         if self._gradients is None:
             gradients.check_shapes(self._param_shapes)
             check_floating(self.params, gradients)
-        else:
-            gradients.check_same_structure(self._gradients)
         closure = as_closure(closure)
         batch.take_loss(loss, sequences, tokens, "run.backward")
         self._closures.give_closure(batch, closure, lambda: self._roots(grads))

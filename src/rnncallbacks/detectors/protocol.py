@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rnncallbacks.alarms.catalogue import Severity
-from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.arrays import fingerprint
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN
@@ -174,11 +174,11 @@ class ProtocolDetector:
         """Count a batch at its end, if it is one of training without run.backward."""
         opened = self._open.get(batch.phase)
         if opened is None or batch.phase != TRAIN or opened.called_backward or batch.skipped:
-            return CheckResult()
+            return NOTHING_COMPARED
         self._batches_with_loss += batch.loss is not None
         self._batches_without_loss += batch.loss is None
         if self._backward_seen or self._batches_without_backward != self.thresholds.batches_without_backward:
-            return CheckResult()
+            return NOTHING_COMPARED
         return CheckResult(finding=self._without_any_backward())
 
     def end_batch(self, batch: Batch, params: object, repairs: int) -> CheckResult:
@@ -186,11 +186,11 @@ class ProtocolDetector:
         phase = batch.phase
         opened = self._open.pop(phase, None)
         if opened is None:
-            return CheckResult()
+            return NOTHING_COMPARED
         if not opened.inspected or opened.at_start is None:
             if phase == TRAIN:
                 self._at_training_end = None
-            return CheckResult()
+            return NOTHING_COMPARED
         at_end, result = _fingerprint(params), CheckResult()
         counts = self._counts_of(phase)
         if repairs > self._repairs:
@@ -235,7 +235,7 @@ class ProtocolDetector:
         if opened.at_backward is None:
             counts.without_backward += at_end != opened.at_start and not batch.skipped
             if counts.without_backward < wanted:
-                return CheckResult()
+                return NOTHING_COMPARED
             message = (
                 f"parameters changed without run.backward: in {counts.without_backward} training batches that did not "
                 "call run.backward, so no plugin saw these gradients"
@@ -248,7 +248,7 @@ class ProtocolDetector:
         if opened.first:
             self._first_changed_before = changed_before and not changed_after
         if counts.batches < wanted:
-            return CheckResult()
+            return NOTHING_COMPARED
         found = self._check_order(counts)
         self._counts[TRAIN] = ParameterChangeCounts()
         self._batches_compared += counts.batches

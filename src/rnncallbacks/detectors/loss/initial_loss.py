@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.core.plugin_state import state_field
@@ -124,7 +124,7 @@ class InitialLossDetector:
             self.done = True
             baseline = max(constant_losses(targets), default=0.0) if targets is not None else 0.0
             return check_low_losses(self._losses, classes.candidates, baseline)
-        return CheckResult()
+        return NOTHING_COMPARED
 
     def _check_regression(
         self, batch: Batch, loss: float, params: Mapping[str, Array], gradients: Mapping[str, Array] | None

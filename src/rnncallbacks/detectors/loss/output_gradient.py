@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.clipped import find_clipping
@@ -123,7 +123,7 @@ class OutputGradientDetector:
             return CheckResult(checked={"RNN302": compared})
         self._on_floor = self._on_floor + 1 if loss <= (1.0 + OUTPUT_GRADIENT.floor_tolerance) * self._floor else 0
         if self._on_floor < OUTPUT_GRADIENT.losses_on_floor:
-            return CheckResult()
+            return NOTHING_COMPARED
         floor, self._floor = self._floor, 0.0
         return CheckResult(finding=second_softmax_by_floor(loss, floor, self._on_floor))
 
@@ -135,7 +135,7 @@ class OutputGradientDetector:
         clipped = clipping.norm is not None or clipping.value is not None or bool(clipping.arrays)
         if targets is None or not targets.size or clipped:
             self.stop()
-            return CheckResult()
+            return NOTHING_COMPARED
         real = targets.dtype.kind == "f"
         vectors = self._output_vectors(gradients, real, shown.vocab_size or smallest_class_count(targets))
         if not self._losses:
@@ -150,7 +150,7 @@ class OutputGradientDetector:
             self._targets.append(np.bincount(counted[counted >= 0].ravel()) / max(counted[counted >= 0].size, 1))
         self._losses.append(loss)
         if len(self._losses) < OUTPUT_GRADIENT.batches:
-            return CheckResult()
+            return NOTHING_COMPARED
         self.done = True
         counts = summation_counts(batch)
         result = self._check_real(counts) if real else self._check_classes(counts)
@@ -188,7 +188,7 @@ class OutputGradientDetector:
     def _check_classes(self, counts: Mapping[str, float]) -> CheckResult:
         fit = self._fit()
         if fit is None:
-            return CheckResult()
+            return NOTHING_COMPARED
         factor, correlation, classes = fit
         uniform = math.log(classes)
         compared = (
@@ -200,7 +200,7 @@ class OutputGradientDetector:
         if mean and correlation >= limits.mean_correlation:
             return CheckResult(checked={"RNN301": compared, "RNN302": compared})
         if correlation < limits.fault_correlation:
-            return CheckResult()
+            return NOTHING_COMPARED
         near = max(abs(loss / uniform - 1.0) for loss in self._losses) <= limits.second_softmax_loss
         if near and limits.smallest_second_softmax <= factor * classes <= limits.largest_second_softmax:
             return CheckResult(finding=second_softmax_by_gradient(factor, self._losses[0], classes, compared))
@@ -210,7 +210,7 @@ class OutputGradientDetector:
     def _check_real(self, counts: Mapping[str, float]) -> CheckResult:
         fit = self._fit()
         if fit is None or fit[1] < OUTPUT_GRADIENT.fault_correlation or not self._mean_square:
-            return CheckResult()
+            return NOTHING_COMPARED
         factor, correlation, _ = fit
         ratio = float(np.median(self._losses[:3])) / self._mean_square
         compared = (
@@ -238,7 +238,7 @@ class OutputGradientDetector:
                         "terms once",
                     )
                 )
-        return CheckResult()
+        return NOTHING_COMPARED
 
 
 def second_softmax_by_gradient(factor: float, loss: float, classes: int, compared: str) -> Finding:

@@ -6,7 +6,7 @@ from statistics import median
 
 import attrs
 
-from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.detectors.update.update_record import UpdateRecord
 
 
@@ -49,13 +49,13 @@ def check_ascent(record: UpdateRecord) -> CheckResult:
     """RNN503 if the first updates go up the gradient and the loss does not fall; call it after each batch."""
     cosines = step_cosines(record)
     if not ASCENT.first_updates <= len(cosines) <= ASCENT.last_updates:
-        return CheckResult()
+        return NOTHING_COMPARED
     cosine = median(cosines)
     falls = record.loss_ratio(ASCENT.first_updates) < ASCENT.fallen_loss
     if record.loss_changes:
         falls = median(record.loss_changes) <= 0.0
     if max(cosines[0], cosine) > ASCENT.cosine or falls:
-        return CheckResult()
+        return NOTHING_COMPARED
     finding = Finding(
         "RNN503",
         f"updates go up the gradient: the cosine between the step and the negative gradient is {cosine:.2f} (median of "

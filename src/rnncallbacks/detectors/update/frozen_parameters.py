@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.arrays import fingerprint
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.update.update_closure import UpdateClosure
@@ -137,13 +137,13 @@ class FrozenParameters:
     def check(self, batch: Batch, closure: UpdateClosure, params: Any) -> CheckResult:
         """RNN503, or why it cannot be checked; call it after each batch while it is ``suspected``."""
         if self.settled:
-            return CheckResult()
+            return NOTHING_COMPARED
         assert batch.loss is not None
         limits = FROZEN_PARAMETERS
         self.pass_losses.append(batch.loss)
         self.unchanged_batches += 1
         if self.unchanged_updates < limits.unchanged_updates:
-            return CheckResult()
+            return NOTHING_COMPARED
         if self.same_loss:
             if self.unchanged_batches >= limits.unchanged_batches:
                 return self._settle(same=True, comparison=self.same_loss)
@@ -162,22 +162,22 @@ class FrozenParameters:
             earlier, later = self.pass_losses[:half], self.pass_losses[half:]
             self.pass_losses = []
             return self._compare(earlier, later)
-        return CheckResult()
+        return NOTHING_COMPARED
 
     def end_epoch(self) -> CheckResult:
         """RNN503, or why it cannot be checked, from the losses of this epoch and the first one."""
         if self.changed or self.settled or self.unchanged_updates < FROZEN_PARAMETERS.unchanged_updates:
-            return CheckResult()
+            return NOTHING_COMPARED
         losses, self.pass_losses = self.pass_losses, []
         if not self.first_pass_losses:
             self.first_pass_losses = losses
-            return CheckResult()
+            return NOTHING_COMPARED
         return self._compare(self.first_pass_losses, losses) if losses else CheckResult()
 
     def end_run(self) -> CheckResult:
         """RNN503 at the end of a run in which no update changed the parameters, or why it could not be told."""
         if self.changed or self.settled or not self.unchanged_updates:
-            return CheckResult()
+            return NOTHING_COMPARED
         if self.same_loss:
             return self._settle(same=True, comparison=self.same_loss)
         why = (
@@ -192,7 +192,7 @@ class FrozenParameters:
         if same is None and self.comparisons >= FROZEN_PARAMETERS.inconclusive_passes:
             same = True  # a network that learned would have shown it by now
         if same is None:
-            return CheckResult()
+            return NOTHING_COMPARED
         return self._settle(
             same=same,
             comparison=f"two passes over the data gave the mean losses {np.mean(earlier):.6g} and {np.mean(later):.6g}",

@@ -46,7 +46,7 @@ class HarderBatchesThresholds:
     ordered_batches: int = 12
     """Fewest batches whose targets show an order. Chosen by eye."""
     remembered_batches: int = 80
-    """Most batches whose targets are remembered: as many as losses."""
+    """Most batches whose targets are remembered: the first ones, and those whose losses are high."""
     ordered_ratio: float = 0.4
     """Von Neumann ratio of the mean targets of successive batches below which the batches have an order. It is 2 for
     independent batches; 12 of them are below 0.4 with a probability of about 0.0005."""
@@ -95,9 +95,13 @@ class HarderBatches:
     def after_update(self, batch: Batch, record: UpdateRecord) -> None:
         """Keep the change of the batch's own loss, or its loss relative to a constant prediction."""
         limits = self.thresholds
-        if record.batches <= limits.remembered_batches and (statistics := target_statistics(batch)) is not None:
-            self._mean_targets.append(statistics[1])
-        if not self._losses_are_high(record):
+        high = self._losses_are_high(record)
+        means = self._mean_targets
+        if high or record.batches <= limits.ordered_batches:
+            statistics = target_statistics(batch) if len(means) < limits.remembered_batches else None
+            if statistics is not None:
+                means.append(statistics[1])
+        if not high:
             return
         assert batch.loss is not None
         loss = None if self._function is None else self._function()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import attrs
 import numpy as np
 
-from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.arrays import Array, parameters_of
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.gradients import global_norm
@@ -96,7 +96,7 @@ class StillArrays:
         """RNN503 if an array never changed and does not look frozen on purpose, once."""
         still = self.still
         if self.found or not still or self.may_be_frozen:
-            return CheckResult()
+            return NOTHING_COMPARED
         self.found = True
         name, *others = still
         count = self.unchanged[name]

@@ -7,7 +7,7 @@ from statistics import fmean, median
 
 import attrs
 
-from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.detectors.update.loss_rise import losses_above_reference
 from rnncallbacks.detectors.update.metrics import overshoot
 from rnncallbacks.detectors.update.times_too_high import times_too_high
@@ -117,7 +117,7 @@ def check_too_high(record: UpdateRecord, *, batches_are_harder: bool = False) ->
 def check_divergence(record: UpdateRecord) -> CheckResult:
     """RNN501 if the updates so far led to a batch whose loss or gradient is not finite; call it in such a batch."""
     if not updates_diverged(record):
-        return CheckResult()
+        return NOTHING_COMPARED
     finding = _finding(
         record,
         f"{record.batches} updates made the loss non-finite",

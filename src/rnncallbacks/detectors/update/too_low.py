@@ -7,7 +7,7 @@ from statistics import median
 
 import attrs
 
-from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.detectors.update.update_record import UpdateRecord
 
 
@@ -71,7 +71,7 @@ def check_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
     'multiply the learning rate by about 50, until updates are a thousandth of the weights'
     """
     if record.batches != TOO_LOW.checked_after:
-        return CheckResult()
+        return NOTHING_COMPARED
     measured = len(record.predicted_decreases)
     if measured < TOO_LOW.measured_updates:
         why = f"{measured} updates with nonzero gradients were measured, and {TOO_LOW.measured_updates} are needed"
