@@ -202,8 +202,8 @@ def measure_plugins(size: Size, variant: str) -> dict[str, float]:
 
         return call
 
-    for hook, caller in run.plugins._callers.items():
-        for implementation in caller.get_hookimpls() if caller is not None else ():
+    for hook, call in run.plugins._calls.items():
+        for implementation in call.implementations if call is not None else ():
             wrap = timed_wrapper if implementation.wrapper else timed
             name = f"{implementation.plugin_name}.{hook}"
             implementation.function = wrap(name, implementation.function)

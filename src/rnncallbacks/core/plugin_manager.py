@@ -12,6 +12,7 @@ import pluggy
 
 from rnncallbacks.core import hookspecs
 from rnncallbacks.core.arguments import describe
+from rnncallbacks.core.hook_call import HookCall
 from rnncallbacks.core.hookspecs import HOOKS, Hook
 from rnncallbacks.core.interrupts import InterruptGate
 from rnncallbacks.core.plugin_checks import check_hook_name, check_plugin, name_for
@@ -69,7 +70,7 @@ class Plugins(Mapping[str, object]):
         self._run: Run | None = None
         self._told_of_the_end: list[object] = []
         # By hook: None where no plugin implements the hook, so that such a call costs next to nothing.
-        self._callers: dict[str, pluggy.HookCaller | None] = {}
+        self._calls: dict[str, HookCall | None] = {}
         if not isinstance(plugins, Iterable) or isinstance(plugins, str):
             raise PluginError(f"expected a list or a mapping of plugins, got {plugins!r}", hint="write plugins=[...]")
         named = plugins.items() if isinstance(plugins, Mapping) else ((None, plugin) for plugin in plugins)
@@ -164,22 +165,22 @@ class Plugins(Mapping[str, object]):
             There is no such hook.
         """
         try:
-            caller = self._callers[hook]
+            call = self._calls[hook]
         except KeyError:
             check_hook_name(hook, "Plugins.call")
             raise
-        if caller is None:
+        if call is None:
             return
         try:
-            returned = caller(**arguments)
+            returned = call(arguments)
         except BaseException as error:
-            culprit = self._culprit(caller, error)
+            culprit = self._culprit(call, error)
             _add_note(error, f"in {culprit}, hook {hook}, {self._where()}")
             if isinstance(error, StopIteration):  # the loop's generators would turn it into a RuntimeError
                 raise PluginError(f"{culprit}, hook {hook}, raised StopIteration") from error
             raise
         if returned:  # pluggy leaves out None
-            names = ", ".join(repr(one.plugin_name) for one in caller.get_hookimpls()[::-1])
+            names = ", ".join(repr(one.plugin_name) for one in call.implementations)
             raise PluginError(
                 f"hook {hook} of one of the plugins {names} returned {describe(returned[0])}, expected None",
                 hint="change arrays in place, for example grads['w'][...] = value, and return nothing",
@@ -198,12 +199,11 @@ class Plugins(Mapping[str, object]):
             There is no such hook.
         """
         check_hook_name(hook, "Plugins.call_each")
-        caller, gate = self._callers[hook], gate or InterruptGate()
+        call, gate = self._calls[hook], gate or InterruptGate()
         errors: list[BaseException] = []
-        if caller is None:
+        if call is None:
             return errors
-        # pluggy keeps implementations in the reverse of the order in which it calls them.
-        for name in dict.fromkeys(one.plugin_name for one in reversed(caller.get_hookimpls())):
+        for name in dict.fromkeys(one.plugin_name for one in call.implementations):
             plugin = self._plugins.get(name)  # None if a plugin that was just called unregistered it
             if plugin is None or (only is not None and plugin is not only):
                 continue
@@ -245,16 +245,16 @@ class Plugins(Mapping[str, object]):
         for name, plugin in reversed(self._plugins.items()):  # pluggy calls the last registered first
             manager.register(plugin, name=name)
         self._manager = manager
-        callers: dict[str, pluggy.HookCaller] = {hook: getattr(manager.hook, hook) for hook in HOOKS}
-        self._callers = {hook: caller if caller.get_hookimpls() else None for hook, caller in callers.items()}
+        calls = {hook: HookCall(getattr(manager.hook, hook)) for hook in HOOKS}
+        self._calls = {hook: call if call.implementations else None for hook, call in calls.items()}
 
-    def _culprit(self, caller: pluggy.HookCaller, error: BaseException) -> str:
+    def _culprit(self, call: HookCall, error: BaseException) -> str:
         """The plugin in whose frame the error was raised; pluggy does not report it.
 
         The innermost frame counts, since wrappers of other plugins surround it. Frames beyond a nested call of a hook
         do not count: that call adds its own note.
         """
-        implementations = caller.get_hookimpls()[::-1]
+        implementations = call.implementations
         suspects = implementations
         trace = error.__traceback__ and error.__traceback__.tb_next
         while trace is not None and trace.tb_frame.f_code is not Plugins.call.__code__:
