@@ -89,7 +89,8 @@ def test_it_does_what_pluggy_does(outer):
         arguments = {"run": "run", "batch": "batch", "grads": "grads"}
         caller = manager.hook.on_backward
         theirs = outcome(lambda caller=caller, arguments=arguments: caller(**arguments), log)
-        ours = outcome(lambda call=HookCall(caller), arguments=arguments: call(arguments), log)
+        call = HookCall(caller)
+        ours = outcome(lambda call=call, arguments=arguments: call(arguments), log)
         assert ours == theirs
 
 
