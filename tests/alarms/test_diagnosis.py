@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from rnncallbacks.alarms.alarm import make_alarm
 from rnncallbacks.alarms.catalogue import CATALOGUE
-from rnncallbacks.alarms.diagnosis import Diagnosis, Repair
+from rnncallbacks.alarms.diagnosis import Diagnosis
+from rnncallbacks.alarms.diagnosis_content import Repair
 from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.alarms.selection import Selection
 from rnncallbacks.errors import OptionError

@@ -10,7 +10,7 @@ import pytest
 from hook_recorder import Recorder
 
 from rnncallbacks.alarms.alarm import AlarmRaised
-from rnncallbacks.alarms.diagnosis import Repair
+from rnncallbacks.alarms.diagnosis_content import DiagnosisContent, Repair
 from rnncallbacks.alarms.selection import Selection
 from rnncallbacks.arrays import FlatArrays
 from rnncallbacks.core.hookspecs import HOOKS, hookimpl
@@ -988,8 +988,7 @@ def test_a_run_resumes_where_another_stood():
             step=12,
             scales={"decay": 0.5},
             rows=[{"epoch": 3}],
-            alarms=[],
-            repairs=[Repair(code="RNN501", what="rolled back", epoch=2, step=9)],
+            diagnosis=DiagnosisContent(repairs=[Repair(code="RNN501", what="rolled back", epoch=2, step=9)]),
             hidden={"train": {"carried": np.ones((1, 2)), "due": None}},
             position=Position(in_epoch=False, state={}, loaders={}),
         )

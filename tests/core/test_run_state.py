@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
+from rnncallbacks.alarms.diagnosis_content import DiagnosisContent
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.position import Position
 from rnncallbacks.core.run import Run
@@ -35,7 +36,7 @@ def test_resuming_replaces_everything_and_comes_before_the_first_epoch():
     made = state(learning_rate=1.0, hidden_size=1)
     hidden = {"train": {"carried": np.ones((1, 2)), "due": None}, "val": {"carried": None, "due": None}}
     position = Position(in_epoch=False, state={}, loaders={})
-    arguments = {"scales": {"decay": 0.5}, "rows": [{"epoch": 3}], "alarms": [], "repairs": [], "hidden": hidden}
+    arguments = {"scales": {"decay": 0.5}, "rows": [{"epoch": 3}], "diagnosis": DiagnosisContent(), "hidden": hidden}
     arguments["position"] = position
     made.resume(epoch=3, step=12, **arguments)
     assert (made.epoch, made.step, made.learning_rate) == (3, 12, 0.5)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -11,7 +13,6 @@ import numpy.typing as npt
 import pytest
 
 from rnncallbacks.core.state_types import declared_types, fits
-from rnncallbacks.detectors.update.rollback import Rollback
 
 if TYPE_CHECKING:
     from rnncallbacks.nowhere import Missing  # type: ignore[import-not-found]
@@ -39,7 +40,11 @@ class Declared:
         (set[str], [{"a"}], [["a"], {1}]),
         (npt.NDArray[Any], [np.zeros(2)], [[0.0]]),
         (tuple, [(1, "a")], [[1]]),
-        (Rollback, ["whatever"], []),
+        (Declared, [Declared()], [None, {"count": 0}]),
+        (Declared | None, [None, Declared()], [{"count": 0}]),
+        (Counter[str], [Counter("ab")], [{"a": 1}]),
+        (type(None), [None], [0]),
+        (Path, ["whatever"], []),
         (Any, [object()], []),
     ],
 )

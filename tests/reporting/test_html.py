@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from rnncallbacks.alarms.catalogue import CATALOGUE
-from rnncallbacks.alarms.diagnosis import Repair
+from rnncallbacks.alarms.diagnosis_content import Repair
 from rnncallbacks.reporting.html import report_page
 from rnncallbacks.reporting.run_charts import run_charts
 from rnncallbacks.reporting.run_folder import read_run

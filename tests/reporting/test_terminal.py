@@ -9,7 +9,8 @@ from rich.console import Console
 
 from rnncallbacks.alarms.alarm import make_alarm
 from rnncallbacks.alarms.catalogue import CATALOGUE
-from rnncallbacks.alarms.diagnosis import Diagnosis, Repair
+from rnncallbacks.alarms.diagnosis import Diagnosis
+from rnncallbacks.alarms.diagnosis_content import Repair
 from rnncallbacks.reporting.terminal import show_diagnosis, terminal_console, write_field, write_line
 
 

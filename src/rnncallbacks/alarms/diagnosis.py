@@ -10,35 +10,13 @@ import attrs
 
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.catalogue import CATALOGUE, SEVERITIES, Severity
+from rnncallbacks.alarms.diagnosis_content import DiagnosisContent, Repair
 from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.alarms.selection import Selection
 
 logger = logging.getLogger("rnncallbacks")
 
 _RANK = {code: rank for rank, code in enumerate(CATALOGUE)}
-
-
-@attrs.frozen(kw_only=True)
-class Repair:
-    """One repair of a run.
-
-    Attributes
-    ----------
-    code:
-        The code of the alarm that led to it.
-    what:
-        The action taken.
-    epoch, step:
-        Epoch and training batch of the repair, counted from 1.
-    """
-
-    code: str
-    what: str
-    epoch: int
-    step: int
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.what} (epoch {self.epoch}, step {self.step})"
 
 
 @attrs.frozen
@@ -147,10 +125,27 @@ class Diagnosis:
         self.repairs.append(repair)
         logger.warning("repaired %s", repair)
 
-    def restore(self, alarms: Iterable[Alarm], repairs: Iterable[Repair]) -> None:
-        """Replace all alarms and repairs by these."""
+    def replace_alarms(self, alarms: Iterable[Alarm]) -> None:
+        """Replace all alarms by these."""
         self.alarms[:] = alarms
-        self.repairs[:] = repairs
+
+    def content(self) -> DiagnosisContent:
+        """All that a checkpoint saves of the diagnosis."""
+        return DiagnosisContent(
+            alarms=list(self.alarms),
+            repairs=list(self.repairs),
+            compared=dict(self._compared),
+            cannot_tell=dict(self._cannot_tell),
+            not_checked=dict(self._reasons),
+        )
+
+    def restore(self, content: DiagnosisContent) -> None:
+        """Replace alarms, repairs and the records of all checks."""
+        self.alarms[:] = content.alarms
+        self.repairs[:] = content.repairs
+        self._compared = dict(content.compared)
+        self._cannot_tell = dict(content.cannot_tell)
+        self._reasons = dict(content.not_checked)
 
     @property
     def causes(self) -> list[Alarm]:

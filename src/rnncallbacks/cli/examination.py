@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from rnncallbacks.alarms.alarm import Alarm
-from rnncallbacks.alarms.diagnosis import Repair
+from rnncallbacks.alarms.diagnosis_content import Repair
 from rnncallbacks.config.configuration import Configuration
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field

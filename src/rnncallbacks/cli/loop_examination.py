@@ -146,7 +146,7 @@ def _examined(
             if counts[alarm.code] < len(shared)
         }
         kept = [alarm for alarm in first.diagnosis.alarms if alarm.code not in first.not_with_every_seed]
-        first.diagnosis.restore(kept, first.diagnosis.repairs)
+        first.diagnosis.replace_alarms(kept)
     return first
 
 

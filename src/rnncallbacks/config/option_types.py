@@ -111,7 +111,7 @@ def _literal(value: Any, kind: Any) -> Any:
 def _union(converter: cattrs.Converter, value: Any, kind: Any) -> Any:
     if value is None and type(None) in get_args(kind):
         return None
-    for one in get_args(kind):
+    for one in sorted(get_args(kind), key=lambda one: one is not type(value)):  # an int stays one in float | int
         try:
             return converter.structure(value, one)
         except Exception:

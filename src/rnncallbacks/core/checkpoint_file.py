@@ -20,13 +20,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from rnncallbacks import options
-from rnncallbacks.alarms.alarm import Alarm
-from rnncallbacks.alarms.diagnosis import Repair
+from rnncallbacks.alarms.diagnosis_content import DiagnosisContent
 from rnncallbacks.arrays import Array, named_arrays
 from rnncallbacks.config.option_types import structured
 from rnncallbacks.core.position import Position
 from rnncallbacks.core.state_encoding import decode, encode
-from rnncallbacks.core.state_restoration import ObjectRestoration, check_fields, plugin_state, restore_fields
+from rnncallbacks.core.state_restoration import ObjectRestoration, checked_fields, plugin_state, restore_fields
 from rnncallbacks.errors import CheckpointError
 from rnncallbacks.files import write_atomically
 
@@ -71,8 +70,8 @@ class CheckpointContent:
         The scales of the learning rate by name.
     history:
         The rows of the history.
-    alarms, repairs:
-        Those of the diagnosis.
+    diagnosis:
+        Alarms, repairs and the records of all checks.
     hidden:
         The carried state and the resets that are due, by phase.
     plugins:
@@ -85,8 +84,7 @@ class CheckpointContent:
     step: int = attrs.field(validator=options.count(at_least=0))
     scales: dict[str, float] = attrs.field(validator=_scales)
     history: list[dict[str, bool | int | float | str]]
-    alarms: list[Alarm]
-    repairs: list[Repair]
+    diagnosis: DiagnosisContent
     hidden: dict[str, dict[str, Any]] = attrs.field(validator=_hidden)
     plugins: dict[str, dict[str, Any]]
     position: Position
@@ -157,8 +155,7 @@ def checkpoint_bytes(run: Run, summary: EpochSummary | None) -> bytes:
         "step": run.step,
         "scales": run.scales,
         "history": [*run.history, *([] if summary is None else [summary.row])],
-        "alarms": [alarm.to_dict() for alarm in run.alarms],
-        "repairs": [attrs.asdict(repair) for repair in run.diagnosis.repairs],
+        "diagnosis": run.diagnosis.content().to_dict(),
         "hidden": encode(run.saved_hidden_states(), "hidden", arrays),
         "plugins": {
             name: {
@@ -207,7 +204,7 @@ def load_checkpoint(run: Run, path: Path) -> None:
         logger.warning("%s: plugin %r is in %s only", path, name, "the run" if name in run.plugins else "the file")
     states = {name: fields for name, fields in content.plugins.items() if name in run.plugins}
     for name, fields in states.items():
-        check_fields(run.plugins[name], fields, f"{path}: plugin {name!r}")
+        states[name] = checked_fields(run.plugins[name], fields, f"{path}: plugin {name!r}")
     objects = ObjectRestoration()
     try:
         for name, fields in states.items():
@@ -220,8 +217,7 @@ def load_checkpoint(run: Run, path: Path) -> None:
                 name: scale for name, scale in content.scales.items() if name not in content.plugins or name in states
             },
             rows=content.history,
-            alarms=content.alarms,
-            repairs=content.repairs,
+            diagnosis=content.diagnosis,
             hidden=content.hidden,
             position=content.position,
         )

@@ -59,22 +59,38 @@ def reset_state(plugin: object, *, keep_saved: bool = False) -> None:
     []
     """
     for field in _state_fields(plugin):
-        default: Any = field.default
-        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # a class at run time, a function for types
-            default = default.factory(plugin) if default.takes_self else default.factory()
-        if keep_saved and _is_saved(field):
+        if keep_saved and is_saved(field):
             reset_state(getattr(plugin, field.name, None), keep_saved=True)
-        elif default is not attrs.NOTHING:
-            object.__setattr__(plugin, field.name, default)  # past frozen classes and validators
+        elif field.default is not attrs.NOTHING:
+            object.__setattr__(plugin, field.name, _default(plugin, field))  # past frozen classes and validators
 
 
 def saved_state(plugin: object) -> dict[str, Any]:
     """The state that a checkpoint saves, by field name; empty for an object of another class."""
-    return {field.name: getattr(plugin, field.name) for field in _state_fields(plugin) if _is_saved(field)}
+    return {field.name: getattr(plugin, field.name) for field in _state_fields(plugin) if is_saved(field)}
 
 
-def _is_saved(field: attrs.Attribute[Any]) -> bool:
+def default_of(plugin: Any, name: str) -> Any:
+    """The default of a field of an attrs object, made anew if a factory makes it; ``attrs.NOTHING`` if it has none.
+
+    Example
+    -------
+    >>> default_of(attrs.make_class("Losses", {"seen": attrs.field(factory=list)})(), "seen")
+    []
+    """
+    return _default(plugin, next(field for field in attrs.fields(type(plugin)) if field.name == name))
+
+
+def is_saved(field: attrs.Attribute[Any]) -> bool:
+    """Whether checkpoints save a field, if it is state."""
     return bool(field.metadata.get(_SAVED, True))
+
+
+def _default(plugin: object, field: attrs.Attribute[Any]) -> Any:
+    default: Any = field.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # a class at run time, a function for types
+        return default.factory(plugin) if default.takes_self else default.factory()
+    return default
 
 
 def _state_fields(plugin: object) -> Iterator[attrs.Attribute[Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rnncallbacks.alarms.alarm import Action, Alarm, AlarmRaised, make_alarm
 from rnncallbacks.alarms.catalogue import Severity
-from rnncallbacks.alarms.diagnosis import Repair
+from rnncallbacks.alarms.diagnosis_content import Repair
 from rnncallbacks.core.run_state import RunState
 from rnncallbacks.errors import RunStateError
 

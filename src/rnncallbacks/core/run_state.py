@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NoReturn, SupportsIndex
 
 from rnncallbacks.alarms.alarm import Alarm
-from rnncallbacks.alarms.diagnosis import Diagnosis, Repair
+from rnncallbacks.alarms.diagnosis import Diagnosis
+from rnncallbacks.alarms.diagnosis_content import DiagnosisContent
 from rnncallbacks.arrays import named_shapes
 from rnncallbacks.core.arguments import as_reason, check_numbers
 from rnncallbacks.core.batch import Batch, EpochSummary
@@ -242,8 +243,7 @@ class RunState:
         step: int,
         scales: Mapping[str, float],
         rows: Iterable[Mapping[str, Value]],
-        alarms: Iterable[Alarm],
-        repairs: Iterable[Repair],
+        diagnosis: DiagnosisContent,
         hidden: Mapping[str, Any],
         position: Position,
     ) -> None:
@@ -271,7 +271,7 @@ class RunState:
         self.epoch, self.step = epoch, step
         self._rate.restore(scales)
         self.history.restore(rows)
-        self.diagnosis.restore(alarms, repairs)
+        self.diagnosis.restore(diagnosis)
         self._hidden.restore(hidden)
 
     def _end_batch(self, batch: Batch) -> None:

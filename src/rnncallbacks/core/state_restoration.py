@@ -7,12 +7,10 @@ from typing import Any
 
 import attrs
 
-from rnncallbacks.config.discovery import OURS
-from rnncallbacks.config.option_types import type_text
 from rnncallbacks.core.object_state import has_state, has_state_dict, set_state, state_of
 from rnncallbacks.core.plugin_state import saved_state
-from rnncallbacks.core.state_encoding import SavedState
-from rnncallbacks.core.state_types import declared_types, fits
+from rnncallbacks.core.saved_objects import made_value, own_types, package_of
+from rnncallbacks.core.state_encoding import SavedObject, SavedState, class_name
 from rnncallbacks.errors import CheckpointError, one_line, short_repr
 
 
@@ -27,15 +25,26 @@ def plugin_state(plugin: object) -> dict[str, Any]:
     return {"state_dict": plugin} if has_state_dict(plugin) else saved_state(plugin)
 
 
-def check_fields(target: object, fields: object, what: str) -> None:
-    """Refuse a state whose fields are not those of the object, or of other types; ``what`` names it.
+def checked_fields(target: object, fields: object, what: str) -> dict[str, Any]:
+    """The decoded state of an object, with the attrs objects in it made.
 
-    Types are those that the library's own plugins declare: annotations of others may be for readers only.
+    An attrs object that the target holds already is to be restored in place, with its own options: its state becomes a
+    dict of its fields. Other attrs objects are made. Types are those that the library's own classes declare:
+    annotations of others may be for readers only.
+
+    Parameters
+    ----------
+    target:
+        The object that gets the state.
+    fields:
+        The state by field, as :func:`~rnncallbacks.core.state_encoding.decode` returns it.
+    what:
+        The object and the file, for messages.
 
     Raises
     ------
     CheckpointError
-        The message lists the fields of both, or says which type was expected.
+        The message lists the fields of both, or says what was expected.
     """
     here = plugin_state(target)
     if not isinstance(fields, Mapping) or fields.keys() != here.keys():
@@ -44,16 +53,23 @@ def check_fields(target: object, fields: object, what: str) -> None:
             f"{what} has the state {sorted(here)}, the file has {there}",
             hint="a checkpoint belongs to one version of a plugin: leave the plugin out, or install that version",
         )
-    kind: Any = type(target)
-    types = declared_types(kind) if kind.__module__.startswith(f"{OURS}.") else {}
-    for name, value in here.items():
-        if attrs.has(type(value)) and not has_state_dict(value):
-            check_fields(value, fields[name], f"{what}, {name},")
-        elif name in types and not isinstance(fields[name], SavedState) and not fits(fields[name], types[name]):
-            raise CheckpointError(
-                f"{what}, {name}: expected {type_text(types[name])}, got {short_repr(fields[name])}",
-                hint="the file was changed: resume from an earlier one",
-            )
+    types = own_types(type(target))
+    found: dict[str, Any] = {}
+    for name, current in here.items():
+        value, place = fields[name], f"{what}, {name}"
+        in_place = attrs.has(type(current)) and not has_state_dict(current)
+        if in_place and isinstance(value, SavedObject) and value.class_name == class_name(type(current)):
+            options = {field.name for field in attrs.fields(type(current)) if field.init}
+            inner = {key: one for key, one in value.fields.items() if key not in options}
+            found[name] = checked_fields(current, inner, place)
+        elif in_place and name not in types:
+            kept = value.class_name if isinstance(value, SavedObject) else short_repr(value)
+            raise CheckpointError(f"{place}: expected a {type(current).__name__}, got {kept}")
+        elif isinstance(value, SavedState):
+            found[name] = value
+        else:
+            found[name] = made_value(value, types.get(name, Any), package_of(type(target)), place)
+    return found
 
 
 def restore_fields(target: object, fields: Mapping[str, Any]) -> None:
@@ -62,10 +78,10 @@ def restore_fields(target: object, fields: Mapping[str, Any]) -> None:
         current = getattr(target, name)
         if current is value or has_state_dict(target):  # its state was put back into it
             continue
-        if attrs.has(type(current)):
+        if attrs.has(type(current)) and isinstance(value, dict):
             restore_fields(current, value)
         else:
-            setattr(target, name, value)
+            object.__setattr__(target, name, value)  # past frozen classes
 
 
 class ObjectRestoration:
@@ -96,7 +112,7 @@ class ObjectRestoration:
         if isinstance(value, SavedState):
             self._put_state(current, value.state, what)
             return current
-        if isinstance(value, dict):
+        if type(value) is dict:
             known = current if isinstance(current, Mapping) else plugin_state(current)
             return {key: self.put(known.get(key), one, f"{what}, {key}") for key, one in value.items()}
         if isinstance(value, list | tuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -12,7 +13,7 @@ import attrs
 import numpy as np
 
 _NUMBERS: Mapping[Any, tuple[type, ...]] = {int: (int, np.integer), float: (int, float, np.integer, np.floating)}
-_PLAIN = (str, bool, bytes, np.ndarray)
+_PLAIN = (str, bool, bytes, np.ndarray, Counter)
 _CONTAINERS = (list, set, frozenset, Sequence, Set)
 _MAPPINGS = (dict, Mapping)
 
@@ -66,6 +67,8 @@ def fits(value: object, kind: Any) -> bool:
     if origin in _CONTAINERS:
         item = arguments[0] if arguments else Any
         return isinstance(value, origin) and all(fits(one, item) for one in value)
+    if isinstance(origin, type) and attrs.has(origin):
+        return isinstance(value, origin)
     if origin in _MAPPINGS:
         keys, items = arguments or (Any, Any)
         return isinstance(value, Mapping) and all(fits(key, keys) and fits(one, items) for key, one in value.items())

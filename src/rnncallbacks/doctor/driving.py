@@ -155,7 +155,7 @@ def limit_severity(diagnosis: Diagnosis, confidence: Confidence) -> None:
     """Make errors warnings where the loss, on which they rest, is not certain."""
     if confidence != "certain":
         alarms = [attrs.evolve(one, severity="warning") if one.severity == "error" else one for one in diagnosis.alarms]
-        diagnosis.restore(alarms, diagnosis.repairs)
+        diagnosis.replace_alarms(alarms)
 
 
 def _give(

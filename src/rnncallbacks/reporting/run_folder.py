@@ -11,7 +11,8 @@ import attrs
 
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.catalogue import SEVERITIES
-from rnncallbacks.alarms.diagnosis import Diagnosis, Repair
+from rnncallbacks.alarms.diagnosis import Diagnosis
+from rnncallbacks.alarms.diagnosis_content import Repair
 from rnncallbacks.errors import DataError
 from rnncallbacks.reporting.printable import printable
 

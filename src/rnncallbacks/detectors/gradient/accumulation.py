@@ -66,7 +66,7 @@ class AccumulationDetector:
     history: GradientHistory = state_field(factory=GradientHistory)
     sums_found: bool = state_field(False)
     _next_batch: int = state_field(ACCUMULATION_THRESHOLDS.first_checked_batch)  # 0: no other
-    _previous: list[Mapping[str, Array]] = state_field(factory=list, saved=False)
+    _previous: list[Mapping[str, Array]] = state_field(factory=list)
 
     def due(self, batch_number: int) -> bool:
         """Whether this training batch, counted from 1, is checked if it has a closure."""

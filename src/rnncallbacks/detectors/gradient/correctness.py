@@ -52,13 +52,13 @@ class CorrectnessChecks:
     False
     """
 
-    network: ScriptNetwork = state_field(factory=ScriptNetwork, saved=False)
+    network: ScriptNetwork = state_field(factory=ScriptNetwork)
     _fault_found: bool = state_field(False)
-    _closure_is_exact: bool = state_field(False, saved=False)  # it gave the very loss that the script reported
+    _closure_is_exact: bool = state_field(False)  # it gave the very loss that the script reported
     _gradient_check: GradientCheckDetector = state_field(factory=GradientCheckDetector)
     _accumulation: AccumulationDetector = state_field(factory=AccumulationDetector)
-    _zero_gradients: ZeroGradientDetector = state_field(factory=ZeroGradientDetector, saved=False)
-    _predicted_decrease: PredictedDecreaseDetector = state_field(factory=PredictedDecreaseDetector, saved=False)
+    _zero_gradients: ZeroGradientDetector = state_field(factory=ZeroGradientDetector)
+    _predicted_decrease: PredictedDecreaseDetector = state_field(factory=PredictedDecreaseDetector)
 
     def is_idle(self, batch_number: int) -> bool:
         """Whether no check is due in this training batch, counted from 1."""

@@ -86,7 +86,7 @@ class DecreaseRecord:
             self.stop()
             return None
         if steps is None:
-            self._first_loss, self._steps = loss, ParameterSteps(params)
+            self._first_loss, self._steps = loss, ParameterSteps.begin(params)
             return None
         predicted, decay = _measure(steps, gradients, params)
         moved = any(predicted)

@@ -106,9 +106,9 @@ class GradientHistory:
     unchanged_share: float = state_field(0.0)
     zeroed_batches: int = state_field(0)
     updated_batches: int = state_field(0)
-    _last: Array | None = state_field(None, saved=False)
-    _increment: Array | None = state_field(None, saved=False)
-    _params: Array | None = state_field(None, saved=False)
+    _last: Array | None = state_field(None)
+    _increment: Array | None = state_field(None)
+    _params: Array | None = state_field(None)
 
     def add(self, loss: float, gradients: Collection[Array], params: Collection[Array] = ()) -> None:
         """Add a batch. ``params`` are the arrays of the gradients, in the same order, or none if that is unknown."""
@@ -119,7 +119,7 @@ class GradientHistory:
         norm = _norm(entries)
         if self._last is not None and self._last.shape == entries.shape:
             self._compare(entries, norm, params)
-        elif self.norms:  # the run was resumed, and a checkpoint does not keep the last gradient
+        elif self.norms:  # the script gives other arrays than before
             self.norms, self.losses, self.cosines, self.increment_norms, self.increment_cosines = [], [], [], [], []
             self._increment, self.updated_batches = None, 0
         self.norms.append(norm)

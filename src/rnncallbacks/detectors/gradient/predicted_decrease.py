@@ -49,8 +49,7 @@ PREDICTED_DECREASE_THRESHOLDS = PredictedDecreaseThresholds()
 class PredictedDecreaseDetector:
     """Follows the training batches of a run without a closure until the outcome is known.
 
-    ``over`` says that nothing is left to follow. The state holds copies of the parameters, which are too large for a
-    checkpoint.
+    ``over`` says that nothing is left to follow.
 
     Example
     -------

@@ -88,8 +88,8 @@ class UpdateTracker:
     params_moved: bool = state_field(False)
     _initial_norm: float = state_field(math.nan)  # of the parameters
     _size_per_norm: float = state_field(0.0)  # of the first update, per gradient norm and learning rate
-    _params: Mapping[str, Array] = state_field(factory=dict, saved=False)
-    _gradients: Mapping[str, Array] = state_field(factory=dict, saved=False)
+    _params: Mapping[str, Array] = state_field(factory=dict)
+    _gradients: Mapping[str, Array] = state_field(factory=dict)
 
     @property
     def awaits_measurement(self) -> bool:

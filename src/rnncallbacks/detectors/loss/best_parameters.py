@@ -44,10 +44,10 @@ class BestParameters:
     (7.0, array([3., 1.]))
     """
 
-    recent: list[Snapshot] = state_field(factory=list, saved=False)
-    best: Snapshot | None = state_field(None, saved=False)
-    first: Snapshot | None = state_field(None, saved=False)
-    too_large: bool = state_field(False, saved=False)
+    recent: list[Snapshot] = state_field(factory=list)
+    best: Snapshot | None = state_field(None)
+    first: Snapshot | None = state_field(None)
+    too_large: bool = state_field(False)
 
     def add(self, step: int, params: Any) -> None:
         """Copy the parameters before the update of a batch."""

@@ -90,7 +90,7 @@ class InitialLossDetector:
     """
 
     done: bool = state_field(False)
-    _losses: list[float] = state_field(factory=list)
+    losses: list[float] = state_field(factory=list)  # of the batches that were judged
     _class_count: int = state_field(0)
 
     def give_up(self, why: str) -> CheckResult:
@@ -110,7 +110,7 @@ class InitialLossDetector:
         ``done`` is False afterwards if more batches are needed.
         """
         targets = sequences_of(batch).targets
-        self._losses.append(loss)
+        self.losses.append(loss)
         self._class_count = max(self._class_count, smallest_class_count(targets))
         classes = find_target_classes(batch, params, self._class_count, gradients)
         if classes.regression:
@@ -118,12 +118,12 @@ class InitialLossDetector:
             return self._check_regression(batch, loss, params, gradients)
         if not classes.candidates:
             return self.give_up("run.observe(inputs=..., targets=...)")
-        if len(self._losses) == 1:
+        if len(self.losses) == 1:
             return self._check_first(batch, loss, params, classes, gradients)
-        if len(self._losses) == THRESHOLDS.low_loss_batches:
+        if len(self.losses) == THRESHOLDS.low_loss_batches:
             self.done = True
             baseline = max(constant_losses(targets), default=0.0) if targets is not None else 0.0
-            return check_low_losses(self._losses, classes.candidates, baseline)
+            return check_low_losses(self.losses, classes.candidates, baseline)
         return NOTHING_COMPARED
 
     def _check_regression(

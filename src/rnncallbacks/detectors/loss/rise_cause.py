@@ -90,13 +90,13 @@ class RiseCauses:
     """
 
     batches: BatchDifficulty = state_field(factory=BatchDifficulty)
-    parameters: BestParameters = state_field(factory=BestParameters, saved=False)
+    parameters: BestParameters = state_field(factory=BestParameters)
     closure_fails: bool = state_field(False)
     quiet_until: int = state_field(0)
     pause: int = state_field(RISE_CAUSE.first_pause)
-    pending: Rise | None = state_field(None, saved=False)
-    losses_now: list[float] = state_field(factory=list, saved=False)
-    losses_at_best: list[float] = state_field(factory=list, saved=False)
+    pending: Rise | None = state_field(None)
+    losses_now: list[float] = state_field(factory=list)
+    losses_at_best: list[float] = state_field(factory=list)
 
     def add(self, batch: Batch, loss: float, params: Any) -> None:
         """Add a training batch before its update."""

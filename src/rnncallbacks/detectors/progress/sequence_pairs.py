@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays import Array, digest
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.progress.dependence import MISSING
 from rnncallbacks.detectors.sequences import Sequences, sequences_of
@@ -40,7 +40,7 @@ class SequencePairs:
     targets: list[Array] = state_field(factory=list)
     contiguous: bool = state_field(False)
     axis_known: bool = state_field(True)
-    _rows: set[int] = state_field(factory=set, saved=False)
+    _rows: set[int] = state_field(factory=set)
 
     @property
     def pairs(self) -> int:
@@ -123,7 +123,7 @@ class SequencePairs:
         pairs = [(inputs, targets)]
         if not self.axis_known:
             pairs.append((inputs.swapaxes(0, 1), targets.swapaxes(0, 1)))
-        return [hash(x.tobytes() + y.tobytes()) for one in pairs for x, y in zip(*one, strict=True)]
+        return [digest(x.tobytes() + y.tobytes()) for one in pairs for x, y in zip(*one, strict=True)]
 
 
 def pairs_of(batch: Batch) -> tuple[Array, Array, bool] | str:

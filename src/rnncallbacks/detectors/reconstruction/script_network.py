@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array, named_arrays, parameters_of
+from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.reconstruction.batch_readings import BatchReading
 from rnncallbacks.detectors.reconstruction.cell_forms import BackwardFault
 from rnncallbacks.detectors.reconstruction.layer_states import States
@@ -58,12 +59,12 @@ class ScriptNetwork:
 
     thresholds: ScriptNetworkThresholds = SCRIPT_NETWORK
     recognition: RecognitionThresholds = RECOGNITION
-    network: RecognizedNetwork | None = None
-    follows: bool = True
-    _open: tuple[Batch, NetworkPass] | None = None
-    _final: States | None = None
-    _carries: bool = False  # the final state of the batch before entered the last one
-    _operations: float = 0.0
+    network: RecognizedNetwork | None = state_field(None)
+    follows: bool = state_field(True)
+    _open: tuple[Batch, NetworkPass] | None = state_field(None, saved=False)
+    _final: States | None = state_field(None)
+    _carries: bool = state_field(False)  # the final state of the batch before entered the last one
+    _operations: float = state_field(0.0)
 
     def follow(self, number: int, batch: Batch, loss: float, gradients: Gradients, params: object) -> None:
         """Add a training batch, counted from 1, before its update."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays import Array, digest
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import inputs_of
 from rnncallbacks.detectors.state.observed_state import BoolArray
@@ -127,4 +127,4 @@ class Predecessors:
 def _key(array: Array) -> int:
     flat = array.reshape(-1)
     sample = flat if flat.size <= PREDECESSORS.row_entries else flat[:: -(-flat.size // PREDECESSORS.row_entries)]
-    return hash(sample.tobytes()) or 1
+    return digest(sample.tobytes())

@@ -90,7 +90,7 @@ class FrozenParameters:
     unchanged_batches: int = state_field(0)
     accumulated_batches: int = state_field(1)
     same_loss: str = state_field("")
-    last_fingerprint: bytes = state_field(b"", saved=False)
+    last_fingerprint: bytes = state_field(b"")
     settled: bool = state_field(False)
     pass_losses: list[float] = state_field(factory=list)
     first_pass_losses: list[float] = state_field(factory=list)

@@ -74,7 +74,7 @@ class GradientGuard(Guard):
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
-        if run.epoch > 0:  # a checkpoint does not keep the parameters of the first batches
+        if run.epoch > 0 and not self._batches:  # saved without this guard, which has not seen the first batches
             self._correctness.stop_without_closure()
 
     @hookimpl(wrapper=True)

@@ -70,13 +70,11 @@ class HiddenStateGuard(Guard):
 
     codes: ClassVar[tuple[str, ...]] = ("RNN201", "RNN202", "RNN203", "RNN407")
 
-    # A run that resumes can find these again.
-    _phases: dict[str, PhaseHistory] = state_field(factory=dict, saved=False)
-    _leak: StateLeakDetector = state_field(factory=StateLeakDetector, saved=False)
-    _predecessors: Predecessors = state_field(factory=Predecessors, saved=False)
-    _stream: ForgottenStreamDetector = state_field(factory=ForgottenStreamDetector, saved=False)
-    _shape: StateShapeDetector = state_field(factory=StateShapeDetector, saved=False)
-    # This one compares with the first batch of the training.
+    _phases: dict[str, PhaseHistory] = state_field(factory=dict)
+    _leak: StateLeakDetector = state_field(factory=StateLeakDetector)
+    _predecessors: Predecessors = state_field(factory=Predecessors)
+    _stream: ForgottenStreamDetector = state_field(factory=ForgottenStreamDetector)
+    _shape: StateShapeDetector = state_field(factory=StateShapeDetector)
     _saturation: SaturationDetector = state_field(factory=SaturationDetector)
 
     @hookimpl

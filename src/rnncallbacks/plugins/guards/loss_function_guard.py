@@ -41,8 +41,7 @@ class LossFunctionGuard(Guard):
       weights are large too, :math:`1.25 \ln V` is enough; without a closure, they have to be.
 
     A regression's loss is compared with squared and absolute errors of the observed outputs, and with the mean squared
-    target: it is a sum (RNN301) or the outputs are too large (RNN303) if it is 12 times that or more. Runs that resume
-    from a checkpoint are not checked.
+    target: it is a sum (RNN301) or the outputs are too large (RNN303) if it is 12 times that or more.
 
     The checks are those of :class:`~rnncallbacks.detectors.loss.initial_loss.InitialLossDetector` and
     :class:`~rnncallbacks.detectors.loss.summed_loss_severity.SummedLossSeverity`.
@@ -62,15 +61,14 @@ class LossFunctionGuard(Guard):
     codes: ClassVar[tuple[str, ...]] = ("RNN301", "RNN302", "RNN303")
 
     _initial_loss: InitialLossDetector = state_field(factory=InitialLossDetector)
-    _output_gradient: OutputGradientDetector = state_field(factory=OutputGradientDetector, saved=False)
-    _severity: SummedLossSeverity = state_field(factory=SummedLossSeverity, saved=False)
+    _output_gradient: OutputGradientDetector = state_field(factory=OutputGradientDetector)
+    _severity: SummedLossSeverity = state_field(factory=SummedLossSeverity)
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
-        if run.epoch > 0 and not self._initial_loss.done:
-            why = "the run resumes from a checkpoint, and its first loss says nothing"
+        if run.epoch > 0 and not self._initial_loss.losses:
+            why = "the run resumes from a checkpoint that was saved without this guard, and its first loss says nothing"
             self.note(run, self._initial_loss.give_up(why))
-        if run.epoch > 0:
             self._output_gradient.stop()
 
     @hookimpl(wrapper=True)

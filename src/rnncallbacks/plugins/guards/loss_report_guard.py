@@ -51,8 +51,7 @@ class LossReportGuard(Guard):
 
     codes: ClassVar[tuple[str, ...]] = ("RNN101", "RNN102")
 
-    # A run that resumes sees all of it again in its first epoch.
-    _detector: LossReportDetector = state_field(factory=LossReportDetector, saved=False)
+    _detector: LossReportDetector = state_field(factory=LossReportDetector)
 
     @hookimpl
     def on_epoch_start(self) -> None:

@@ -48,8 +48,7 @@ class ProtocolGuard(Guard):
 
     codes: ClassVar[tuple[str, ...]] = ("RNN701",)
 
-    # A run that resumes can find these again.
-    _protocol: ProtocolDetector = state_field(factory=ProtocolDetector, saved=False)
+    _protocol: ProtocolDetector = state_field(factory=ProtocolDetector)
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
