@@ -254,9 +254,16 @@ def test_gradients_that_explode_are_clipped_behind_everyone_else():
 @pytest.mark.parametrize("first", [False, True])
 def test_gradients_that_pile_up_are_those_of_the_batch_again(copies, first):
     piled = {"w": np.zeros(2)}
-    used = []
-    plugins = [Raises("RNN406", [3], after=False), GradientClipping(max_norm=100.0)]
-    plugins.insert(0 if first else 2, SelfRepair())
+    used, seen = [], []
+
+    class Examines:
+        @hookimpl(wrapper=True)
+        def on_backward(self, grads):
+            seen.append(float(grads["w"][0]))
+            return (yield)
+
+    plugins = [Examines(), Raises("RNN406", [3], after=False), GradientClipping(max_norm=100.0)]
+    plugins.insert(0 if first else 3, SelfRepair())
     with Run({"w": np.zeros(2)}, plugins=plugins, learning_rate=1.0) as run:
         for _ in run.epochs(1):
             for step in run.batches(range(1, 8)):
@@ -264,6 +271,7 @@ def test_gradients_that_pile_up_are_those_of_the_batch_again(copies, first):
                 grads = {"w": piled["w"].copy()} if copies else piled
                 used.append(float(run.backward(1.0, grads)["w"][0]))
     assert used == [1.0, 3.0, 0.0, 4.0, 5.0, 6.0, 7.0]
+    assert seen == [1.0, 3.0, 6.0, 4.0, 5.0, 6.0, 7.0]  # guards would find the sums again
 
 
 def test_gradients_that_still_look_piled_up_lower_no_rate():

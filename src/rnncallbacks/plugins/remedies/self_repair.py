@@ -119,10 +119,10 @@ class SelfRepair:
         if self._resets_state:
             run.reset_hidden()
 
-    @hookimpl(wrapper=True)
+    @hookimpl(wrapper=True, tryfirst=True)
     def on_backward(self, batch: Batch, grads: Gradients) -> Generator[None, object, object]:
-        # A wrapper runs before and after all other plugins: guards get gradients without those of earlier batches, and
-        # no plugin enlarges what was clipped here.
+        # The first wrapper runs before and after all other plugins: guards get gradients without those of earlier
+        # batches, and no plugin enlarges what was clipped here.
         if self._removes_earlier_gradients:
             self._earlier_gradients.remove(grads)
         self._gradients = grads
