@@ -89,8 +89,7 @@ def encode(value: Any, path: str, arrays: dict[str, Array]) -> Any:
     if isinstance(value, bytes):
         return {"bytes": value.hex()}
     if isinstance(value, np.ndarray):
-        path = next((name for name, array in arrays.items() if array is value), path)
-        while arrays.get(path, value) is not value:  # keys may contain dots
+        while path in arrays:  # keys may contain dots
             path += "'"
         arrays[path] = value
         return {"array": path}

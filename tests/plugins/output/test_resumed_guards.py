@@ -1,4 +1,4 @@
-"""Runs under all guards that stop after an epoch and resume: nothing differs from the run that was not stopped."""
+"""Runs under all guards that stop and resume: nothing differs from the run that was not stopped."""
 
 import shutil
 
@@ -22,18 +22,22 @@ EPOCHS = 3
 CLASSES = 5
 
 
-class CopyOfEachEpoch:
-    """Copies the checkpoint of each epoch but the last."""
+STOPS = {"within an epoch": (1, 5), "between epochs": (3, 1)}
+"""The epoch and the batch before which runs stop."""
+
+
+class CopyOfCheckpoints:
+    """Copies the checkpoint at each of the stops."""
 
     def __init__(self, path):
         self.path = path
 
     @hookimpl
-    def on_epoch_start(self, run):
-        if run.epoch > 1:
-            folder = self.path.parent / f"after {run.epoch - 1}"
-            folder.mkdir()
-            shutil.copy(self.path, folder)
+    def on_batch_start(self, run, batch):
+        for name, place in STOPS.items():
+            if batch.phase == "train" and place == (run.epoch, batch.index):
+                (self.path.parent / name).mkdir()
+                shutil.copy(self.path, self.path.parent / name)
 
 
 def own_loop(plugins, fault):
@@ -120,16 +124,15 @@ def test_a_resumed_run_has_the_alarms_the_checks_and_the_state_of_one_that_was_n
             **({"self_repair": SelfRepair(snapshot_every=3)} if fault == "rate" else {}),
             "plateau": PlateauAlarm(monitor="train_loss"),
             "stop": EarlyStopping(monitor="train_loss", patience=50),
-            "checkpoint": Checkpoint(path=path, fsync=False),
+            "checkpoint": Checkpoint(path=path, fsync=False, every_steps=4, every_epochs=1),
         }
 
     with np.errstate(all="ignore"):
         path = tmp_path / "checkpoint"
-        whole = loop({**plugins(path), "copies": CopyOfEachEpoch(path)}, fault)
+        whole = loop({**plugins(path), "copies": CopyOfCheckpoints(path)}, fault)
         assert code is None or code in [alarm.code for alarm in whole.alarms]
         assert whole.diagnosis.passed
         expected = facts(whole)
-        for epochs in range(1, EPOCHS):
-            resumed = loop(plugins(tmp_path / f"after {epochs}" / path.name), fault)
-            assert resumed.history[epochs - 1]["epoch"] == epochs
-            assert facts(resumed) == expected, f"stopped after epoch {epochs}"
+        for stop in STOPS:
+            resumed = loop(plugins(tmp_path / stop / path.name), fault)
+            assert facts(resumed) == expected, f"stopped {stop}"
