@@ -4,9 +4,10 @@ import numpy as np
 
 from rnncallbacks.cli.command_options import PluginSwitches
 from rnncallbacks.cli.doctor_plugins import guard_configuration
-from rnncallbacks.cli.examination import BatchLimit, Examination
+from rnncallbacks.cli.examination import Examination
 from rnncallbacks.config.configuration import GUARDS
 from rnncallbacks.core.run import Run
+from rnncallbacks.doctor.attended_runs import BatchLimit
 from rnncallbacks.plugins import LossAveraging, Progress
 
 

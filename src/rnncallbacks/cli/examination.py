@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import attrs
@@ -12,9 +13,8 @@ import attrs
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.diagnosis_content import Repair
 from rnncallbacks.config.configuration import Configuration
-from rnncallbacks.core.hookspecs import hookimpl
-from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.core.run import TRAIN, Run
+from rnncallbacks.core.run import Run
+from rnncallbacks.doctor.attended_runs import BatchLimit, attended_runs
 
 FILE_WRITERS = ("checkpoint", "history_log")
 """Plugins that are removed: an examination starts without a checkpoint, and does not touch the files of real runs."""
@@ -23,60 +23,26 @@ LOGGER = "rnncallbacks"
 
 
 @attrs.define(eq=False)
-class BatchLimit:
-    """A plugin that ends a run in the epoch that reaches ``max_batches`` training batches.
-
-    The remaining training batches of that epoch are left out. Its other phases run, because scripts divide by the
-    number of their batches. A run without training batches ends after ``max_batches`` epochs.
-    """
-
-    max_batches: int
-    reached: bool = state_field(False)
-    _batches: int = state_field(0)
-    _epochs: int = state_field(0)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the run has reached its limit."""
-        return self._batches >= self.max_batches
-
-    def cut(self, items: Iterator[Any]) -> Iterator[Any]:
-        """The training batches up to the limit."""
-        try:
-            while not self.is_full:
-                try:
-                    item = next(items)
-                except StopIteration:
-                    return
-                self._batches += 1
-                yield item
-        finally:
-            items.close()  # type: ignore[attr-defined]
-
-    @hookimpl(trylast=True)
-    def on_epoch_start(self, run: Run) -> None:
-        self._epochs += 1
-        if self._epochs > self.max_batches:
-            self._stop(run, "epochs")
-
-    @hookimpl(tryfirst=True)
-    def on_epoch_end(self, run: Run) -> None:
-        if self.is_full:
-            self._stop(run, "batches")
-
-    def _stop(self, run: Run, unit: str) -> None:
-        self.reached = run.stop_reason is None
-        run.stop(f"doctor: {self.max_batches} {unit} are enough")
-
-
-@attrs.define(eq=False)
 class ExaminedRun:
-    """One run of the script, its limit, and the names of the plugins that were added and removed."""
+    """One run of the script.
+
+    Attributes
+    ----------
+    run:
+        The run.
+    limit:
+        The limit of its batches.
+    added, removed:
+        The names of the plugins that were added and removed.
+    loop:
+        File and line of the loop over its training batches; None if none was begun.
+    """
 
     run: Run
     limit: BatchLimit
     added: list[str] = attrs.field(factory=list)
     removed: list[str] = attrs.field(factory=list)
+    loop: tuple[str, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The run and its diagnosis as plain values, ready for JSON."""
@@ -105,27 +71,16 @@ class Examination:
 
         Alarms and repairs are not logged meanwhile, because the diagnosis shows them at the end.
         """
-        enter, batches = Run.__enter__, Run.batches
+        with attended_runs(self._prepare, self._note_loop), findings_not_logged():
+            yield
 
-        def examined_enter(run: Run) -> Any:
-            entered = enter(run)
-            self._prepare(run)
-            return entered
+    def _note_loop(self, run: Run, frame: FrameType) -> None:
+        """Remember the loop that asks for the training batches, the first one of a run."""
+        for one in self.runs:
+            if one.run is run and one.loop is None:
+                one.loop = frame.f_code.co_filename, frame.f_lineno
 
-        def limited_batches(run: Run, loader: Iterable[Any], phase: str = TRAIN) -> Iterator[Any]:
-            limit = next((one.limit for one in self.runs if one.run is run), None)
-            items = batches(run, loader, phase)
-            return items if limit is None or phase != TRAIN else limit.cut(items)
-
-        Run.__enter__ = examined_enter  # type: ignore[method-assign]
-        Run.batches = limited_batches  # type: ignore[assignment,method-assign]
-        try:
-            with findings_not_logged():
-                yield
-        finally:
-            Run.__enter__, Run.batches = enter, batches  # type: ignore[method-assign]
-
-    def _prepare(self, run: Run) -> None:
+    def _prepare(self, run: Run) -> BatchLimit:
         examined = ExaminedRun(run, BatchLimit(self.max_batches))
         writers = tuple(self._class_of(name) for name in FILE_WRITERS)
         progress = self._class_of(PROGRESS)
@@ -142,6 +97,7 @@ class Examination:
                 examined.added.append(run.register(plugin, _free_name(name, run)))
         run.register(examined.limit, _free_name("doctor", run))
         self.runs.append(examined)
+        return examined.limit
 
     def _class_of(self, name: str) -> type:
         return self.configuration.installed[name].load()  # type: ignore[return-value]

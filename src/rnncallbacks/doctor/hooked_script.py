@@ -6,7 +6,14 @@ import ast
 
 import attrs
 
-from rnncallbacks.doctor.hooking.hook_place import HookPlace, ProbedScript, find_hook_place
+from rnncallbacks.doctor.hooking.epoch_hooks import report_place, validation_places
+from rnncallbacks.doctor.hooking.hook_place import (
+    HookPlace,
+    ProbedScript,
+    UpdatePlace,
+    find_hook_place,
+    find_update_place,
+)
 from rnncallbacks.doctor.hooking.hooked_loop import (
     Block,
     Function,
@@ -18,19 +25,15 @@ from rnncallbacks.doctor.hooking.hooked_loop import (
 from rnncallbacks.doctor.hooking.loss_function import loss_function
 from rnncallbacks.doctor.hooking.script_lines import ScriptLines
 from rnncallbacks.doctor.hooking.written_code import (
+    WrittenNames,
     bracketed,
     call_with_arrays,
     column_of,
-    free_name,
     imports_numpy,
     loop_targets,
     stays_first,
 )
 from rnncallbacks.errors import DataError
-
-NAMES = ("run", "epochs", "loss_again", "open_runs", "batch_loss")
-"""Names that are written into a script, where it does not use them already."""
-
 
 THE_LOOPS_FILE = ProbedScript()
 """Run the file of the loop, without arguments."""
@@ -46,29 +49,23 @@ def hooked_script(loop: HookedLoop, script: ProbedScript = THE_LOOPS_FILE) -> st
     DataError
         The loop has no place for the hook; the message gives the reason.
     """
-    if loop.block is None or not loop.loss_in_loop:
+    if loop.block is None:
         place = find_hook_place(loop, script)
-        return _Writer(loop, place, place).text()
+        return _Writer(loop, place, place, UpdatePlace(place.update, place.replaced)).text()
+    update = find_update_place(loop, script)
+    if not loop.loss_in_loop:
+        place = find_hook_place(loop, script)
+        return _Writer(loop, place, place, update).text()
     of_loss = attrs.evolve(loop, block=None, parameters=())
     of_gradients = attrs.evolve(loop, loss=loop.parameters[0].gradient, observed={})
-    places = [find_hook_place(one, script) for one in (of_loss, of_gradients)]
-    return _Writer(loop, *places).text()
-
-
-@attrs.frozen
-class _Names:
-    """Names that the script does not use for something else."""
-
-    run: str
-    epochs: str
-    loss_again: str
-    runs: str
-    batch_loss: str
+    loss_place, place = (find_hook_place(one, script) for one in (of_loss, of_gradients))
+    return _Writer(loop, loss_place, place, update).text()
 
 
 class _Writer:
-    def __init__(self, loop: HookedLoop, loss_place: HookPlace, place: HookPlace) -> None:
+    def __init__(self, loop: HookedLoop, loss_place: HookPlace, place: HookPlace, update: UpdatePlace) -> None:
         self.loop = loop
+        self.update = update
         self.loss_place = loss_place
         self.place = place
         self.tree = ast.parse(loop.source.text)
@@ -76,10 +73,7 @@ class _Writer:
         self.block = block_of(self.tree, loop)
         self.loss_block = self.node if loop.loss_in_loop else self.block
         self.lines = ScriptLines(loop.source.text)
-        used = {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)}
-        used |= {node.name for node in ast.walk(self.tree) if isinstance(node, Function | ast.ClassDef)}
-        used |= {node.arg for node in ast.walk(self.tree) if isinstance(node, ast.arg)}
-        self.names = _Names(*(free_name(name, used) for name in NAMES))
+        self.names = WrittenNames.free_in(self.tree)
         above = parents_of(self.tree, self.node)
         self.function = next((one for one in above if isinstance(one, Function)), None)
         inside = above[: above.index(self.function)] if self.function is not None else above
@@ -91,6 +85,7 @@ class _Writer:
                 where = self.loop.source.location(node.lineno)
                 raise DataError(f"{where}: expected the body of the loop on lines of its own")
         self._hook_batch()
+        self._hook_epoch()
         # The text before the loop changes last: what is put before a line stands in the order in which it is put.
         if self._called_again():
             self._keep_one_run()
@@ -126,9 +121,25 @@ class _Writer:
         if self.block is not self.node:  # the function may be called outside of the loop as well
             lines = [f"if {run} is not None and {run}.batch is not None:", *(f"    {one}" for one in lines)]
         self._put_after(self.block, self.place.backward, lines)
-        if self._copies or self.place.replaced:
-            update = self.place.update if self.place.update is not None else len(self.block.body)
-            self._put_after(self.block, update, call_with_arrays(f"{run}.params = ", self._pairs(), ""))
+        if self._copies or self.update.replaced:
+            after = self.update.after if self.update.after is not None else len(self.node.body)
+            pairs = self._pairs(before=self.block is not self.node)
+            self._put_after(self.node, after, call_with_arrays(f"{run}.params = ", pairs, ""))
+
+    def _hook_epoch(self) -> None:
+        """Log the loss that the script reports of an epoch, and go through validation batches with the run."""
+        run = self.names.run
+        report = report_place(self.tree, self.loop, self.outer)
+        if report is not None:
+            lines = [f"{run}.log({', '.join(f'{name}={text}' for name, text in report.logged.items())})"]
+            if not report.in_epoch:  # the statement may be reached without a run
+                lines = [f"if {run} is not None and {run}.epoch:", f"    {lines[0]}"]
+            start = self.lines.indentation(report.statement.lineno)
+            self.lines.put_after(report.statement.end_lineno or 0, [start + one for one in lines])
+        for found in validation_places(self.node, self.loop, self.outer):
+            self._wrap_iterable(found.loop, ', phase="val"')
+            shown = [f"{run}.observe({', '.join(f'{name}={text}' for name, text in found.observed.items())})"]
+            self._put_after(found.loop, found.known, [*shown[: len(found.observed)], f"{run}.record({self._loss()})"])
 
     def _loss_again(self) -> str:
         """Put in the function that computes the loss again; its name, or None."""
@@ -242,7 +253,7 @@ class _Writer:
 
     def _keep_one_run(self) -> None:
         """One run for all calls of the loop's function: it is entered in the first."""
-        run, epochs, runs = self.names.run, self.names.epochs, self.names.runs
+        run, epochs, runs = self.names.run, self.names.epochs, self.names.open_runs
         start = self.lines.indentation(self.node.lineno)
         lines = [f"{start}if {run} is None:"]
         lines += [f"{start}    {one}" for one in self._made(f"{run} = {runs}.enter_context(", ")")]
@@ -274,15 +285,18 @@ class _Writer:
             lines += ["", *more.strip().splitlines()]
         self.lines.put_before(min([first.lineno, *decorators]), [*lines, ""], outside=True)
 
+    def _wrap_iterable(self, node: ast.For, more: str) -> None:
+        lines = self.loop.source.text.splitlines()
+        start = column_of(lines[node.iter.lineno - 1], node.iter.col_offset)
+        last = node.iter.end_lineno or node.iter.lineno
+        end = column_of(lines[last - 1], node.iter.end_col_offset or 0)
+        self.lines.replace(node.iter.lineno, start, start, f"{self.names.run}.batches(")
+        self.lines.replace(last, end, end, f"{more})")
+
     def _wrap_loop(self) -> None:
         node, run = self.node, self.names.run
         if isinstance(node, ast.For):
-            lines = self.loop.source.text.splitlines()
-            start = column_of(lines[node.iter.lineno - 1], node.iter.col_offset)
-            last = node.iter.end_lineno or node.iter.lineno
-            end = column_of(lines[last - 1], node.iter.end_col_offset or 0)
-            self.lines.replace(node.iter.lineno, start, start, f"{run}.batches(")
-            self.lines.replace(last, end, end, ")")
+            self._wrap_iterable(node, "")
             return
         condition = ast.get_source_segment(self.loop.source.text, node.test) or ""
         header = self.loop.source.text.splitlines()[node.lineno - 1]

@@ -79,19 +79,60 @@ def find_hook_place(loop: HookedLoop, script: ProbedScript) -> HookPlace:
         The block has no such place; the message gives the reason.
     """
     block = block_of(ast.parse(loop.source.text), loop)
+    return _place(_traced(loop, block.lineno, script), loop, block.body)
+
+
+@attrs.frozen
+class UpdatePlace:
+    """Where the body of the loop has updated the parameters.
+
+    Attributes
+    ----------
+    after:
+        The number of statements after which all parameters are updated; None if the body does not show it.
+    replaced:
+        Whether the update makes new arrays.
+    """
+
+    after: int | None
+    replaced: bool
+
+
+def find_update_place(loop: HookedLoop, script: ProbedScript) -> UpdatePlace:
+    """Run the script as :func:`find_hook_place` does, and find the update in the body of the loop itself."""
+    whole = attrs.evolve(
+        loop,
+        block=None,
+        observed={},
+        parameters=tuple(attrs.evolve(one, expression=one.before_loop) for one in loop.parameters),
+    )
+    seen = [one for one in _traced(whole, loop.line, script).passes if len(one) > 1]
+    labels = [label for label in whole.expressions() if label.startswith("parameter")]
+    if not seen or any(label not in one[0].prints for one in seen for label in labels):
+        return UpdatePlace(None, False)
+    one = seen[min(1, len(seen) - 1)]
+    places = sorted(one)
+    return UpdatePlace(_first(one, places, labels, one[0], nonzero=False), _replaced(one, places[-1], labels))
+
+
+def _replaced(one: dict[int, BlockState], last: int, labels: list[str]) -> bool:
+    return any(one[last].identities.get(label) != one[0].identities[label] for label in labels)
+
+
+def _traced(loop: HookedLoop, block: int, script: ProbedScript) -> BlockTrace:
     with ScratchFolder() as scratch:
         request = BlockRequest(
             script=str(script.path or loop.source.path),
             arguments=script.arguments,
             file=str(loop.source.path),
-            block=block.lineno,
+            block=block,
             loop=loop.line,
             expressions=loop.expressions(),
             folder=str(scratch.new_place()),
         )
         trace = _trace(request, script.seconds)
         scratch.remove()
-    return _place(trace, loop, block.body)
+    return trace
 
 
 def _trace(request: BlockRequest, seconds: float) -> BlockTrace:
@@ -144,8 +185,7 @@ def _place(trace: BlockTrace, loop: HookedLoop, body: list[ast.stmt]) -> HookPla
             f"{line}: the parameters are updated here, before loss and gradients are both known in this block",
             hint="compute the loss before the update, or hook the function that updates",
         )
-    last = one[places[-1]]
-    replaced = readable and any(last.identities[label] != one[0].identities[label] for label in parameters)
+    replaced = readable and _replaced(one, places[-1], parameters)
     draws = tuple(after for before, after in pairwise(places) if one[before].random != one[after].random)
     return HookPlace(backward, update, replaced, trace.kinds, trace.known, draws)
 

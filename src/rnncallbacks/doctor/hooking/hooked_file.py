@@ -11,6 +11,7 @@ from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.roles.role_table import Roles
 from rnncallbacks.doctor.script_examination import ScriptFindings
 from rnncallbacks.doctor.script_source import read_script
+from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.files import write_atomically
 
@@ -30,15 +31,15 @@ def write_hooked(script: Path, arguments: list[str], findings: ScriptFindings, p
     file = Path(findings.loop.site.file)
     if path.exists() and path.samefile(file):
         raise OptionError(f"--write-hooked: {path} is the script itself", hint="give the path of another file")
-    write_atomically(path, _text(script, arguments, findings.loop.site, findings.roles))
+    write_atomically(path, _text(script, arguments, findings.loop.site, findings.roles, findings.report))
     place = "" if file == script else f"; it takes the place of {file}"
     return f"with Run around its loop: {path}{place}"
 
 
-def _text(script: Path, arguments: list[str], site: Site, roles: Roles) -> str:
+def _text(script: Path, arguments: list[str], site: Site, roles: Roles, report: Key | None) -> str:
     """The script with hooks in the first loop that has a place for them."""
     failures = []
-    for loop in loops_from_roles(read_script(Path(site.file)), site, roles):
+    for loop in loops_from_roles(read_script(Path(site.file)), site, roles, report):
         try:
             return hooked_script(loop, ProbedScript(script, tuple(arguments)))
         except DataError as error:

@@ -61,6 +61,8 @@ class HookedLoop:
         Expressions of ``inputs``, ``targets`` and ``hidden_states`` where the loss is known, as far as they are known.
     learning_rate:
         The learning rate, if it is known.
+    report:
+        The expression of the list to which the loss of an epoch is added; empty if none is known.
     """
 
     source: ScriptSource
@@ -71,6 +73,7 @@ class HookedLoop:
     loss_in_loop: bool = False
     observed: dict[str, str] = attrs.field(factory=dict)
     learning_rate: float | None = None
+    report: str = ""
 
     def expressions(self) -> dict[str, str]:
         """The expressions that are evaluated in the block to find the place of the hook, by label."""

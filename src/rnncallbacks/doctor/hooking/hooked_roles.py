@@ -40,7 +40,7 @@ class _Known:
     exact: bool = True
 
 
-def loops_from_roles(source: ScriptSource, site: Site, roles: Roles) -> Iterator[HookedLoop]:
+def loops_from_roles(source: ScriptSource, site: Site, roles: Roles, report: Key | None = None) -> Iterator[HookedLoop]:
     """The loop for the writer of hooked scripts, for each block in which the gradients have names; the best first.
 
     Parameters
@@ -51,6 +51,8 @@ def loops_from_roles(source: ScriptSource, site: Site, roles: Roles) -> Iterator
         The loop.
     roles:
         The roles of its values.
+    report:
+        The list to which the loss of an epoch is added, if it is known.
 
     Raises
     ------
@@ -99,6 +101,7 @@ def loops_from_roles(source: ScriptSource, site: Site, roles: Roles) -> Iterator
             loss_in_loop=block != LOOP and loss.block == LOOP,
             observed=observed,
             learning_rate=roles.learning_rate,
+            report="" if report is None else report[2],
         )
     if found_any:
         return

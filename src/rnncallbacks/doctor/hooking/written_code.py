@@ -5,10 +5,35 @@ from __future__ import annotations
 import ast
 import re
 
-from rnncallbacks.doctor.hooking.hooked_loop import Block
+import attrs
+
+from rnncallbacks.doctor.hooking.hooked_loop import Block, Function
 
 WIDTH = 110
 """Columns that a line with several arrays has at most."""
+
+
+@attrs.frozen
+class WrittenNames:
+    """Names that are put into a script; underscores follow a name that the script uses for something else."""
+
+    run: str
+    epochs: str
+    loss_again: str
+    open_runs: str
+    batch_loss: str
+
+    @classmethod
+    def free_in(cls, tree: ast.Module) -> WrittenNames:
+        """The names for a script.
+
+        >>> WrittenNames.free_in(ast.parse("run = 1")).run
+        'run_'
+        """
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        used |= {node.name for node in ast.walk(tree) if isinstance(node, Function | ast.ClassDef)}
+        used |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+        return cls(**{field.name: free_name(field.name, used) for field in attrs.fields(cls)})
 
 
 def loop_targets(block: Block) -> set[str]:
