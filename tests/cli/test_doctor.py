@@ -57,7 +57,8 @@ def examples(name, **changes):
 
 @pytest.fixture
 def doctor(run_command):
-    return lambda *arguments, **variables: run_command("doctor", *arguments, **variables)
+    """What a run was given decides: inferring the rest takes a second process."""
+    return lambda *arguments, **variables: run_command("doctor", "--given-only", *arguments, **variables)
 
 
 def document(done):
@@ -430,7 +431,7 @@ def test_ctrl_c_gives_the_diagnosis_so_far(update, status):
     script = Path(write(EPOCHS=None, UPDATE=update))
     slow = "import time; time.sleep(0.01); print(run.step, flush=True)\n            loss = float"
     script.write_text(script.read_text().replace("loss = float", slow))
-    command = [sys.executable, "-m", "rnncallbacks", "doctor", "--batches", "100000"]
+    command = [sys.executable, "-m", "rnncallbacks", "doctor", "--given-only", "--batches", "100000"]
     process = subprocess.Popen([*command, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
@@ -446,5 +447,5 @@ def test_ctrl_c_gives_the_diagnosis_so_far(update, status):
 
 def test_nothing_of_it_stays_behind():
     before = Run.__enter__, Run.batches, sys.argv, list(sys.path)
-    CliRunner().invoke(rnncallbacks, ["doctor", write(after="raise ValueError")])
+    CliRunner().invoke(rnncallbacks, ["doctor", "--given-only", write(after="raise ValueError")])
     assert (Run.__enter__, Run.batches, sys.argv, list(sys.path)) == before

@@ -8,13 +8,17 @@ from typing import Any
 
 import click
 
+from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.cli.command_options import PluginSwitches, config_option, switches_option
 from rnncallbacks.cli.doctor_plugins import guard_configuration
 from rnncallbacks.cli.examination import Examination, ExaminedRun
-from rnncallbacks.cli.loop_examination import examine_loop, mentions_run
+from rnncallbacks.cli.inferred_evidence import ScriptsOwnLoops
+from rnncallbacks.cli.loop_examination import examine_loop, left_by_signals
 from rnncallbacks.cli.role_options import loop_options, role_options
+from rnncallbacks.cli.script_modules import mentions_run
 from rnncallbacks.cli.script_runner import Outcome, output_to_stderr, run_script
 from rnncallbacks.core.plugin_manager import Plugins
+from rnncallbacks.doctor.presentation import findings_document, show_findings, show_lines
 from rnncallbacks.files import json_text
 from rnncallbacks.reporting.terminal import show_diagnosis, terminal_console, write_line
 from rnncallbacks.reporting.verdict import counted, verdict
@@ -46,6 +50,11 @@ MORE_BATCHES = 10
     metavar="FILE",
     help="In a script without a Run: write it to FILE with a Run around its loop.",
 )
+@click.option(
+    "--given-only",
+    is_flag=True,
+    help="In a script with a Run: infer no evidence that the run was not given, and look for no other loop.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; what the script prints goes to stderr.")
 @config_option
 @switches_option
@@ -54,6 +63,7 @@ def doctor(
     args: tuple[str, ...],
     batches: int | None,
     hooked: Path | None,
+    given_only: bool,
     as_json: bool,
     config: Path | None,
     switches: PluginSwitches,
@@ -64,42 +74,52 @@ def doctor(
     SCRIPT is run unchanged, with ARGS as its arguments, but its runs are stopped after a number of batches. The exit
     code is 1 if a cause was found, 0 if none was, and 2 if the script could not be run or nothing could be checked.
 
-    In a script without a Run, the training loop and the roles of its values are inferred. The options from
-    --seconds to --write-hooked are for such scripts.
+    In a script without a Run, the training loop and the roles of its values are inferred. So is evidence that a Run
+    was not given, and a loop that no Run drives. The options from --seconds to --write-hooked are for inferred loops.
     """
     configuration = guard_configuration(config, switches)
     Plugins(configuration.make())  # refuses unusable plugins before the script begins
     if not mentions_run(script):
         sys.exit(examine_loop(script, list(args), configuration, loop_options(batches, given), as_json, hooked))
-    batches = batches or RUN_BATCHES
-    examination = Examination(configuration, batches)
+    examination = Examination(configuration, batches or RUN_BATCHES)
     with output_to_stderr(as_json), examination.attend_runs():
         outcome = run_script(script, list(args))
     runs = examination.runs
-    status = _exit_code(runs, outcome)
+    own = ScriptsOwnLoops(script, list(args), configuration, loop_options(batches, given))
+    if not (given_only or outcome.interrupted or (outcome.error is not None and not _any_cut_short(runs))):
+        with left_by_signals():
+            own.examine(examination)
+    status = _exit_code(runs, outcome, own)
     if as_json:
-        click.echo(json_text(_document(script, list(args), runs, outcome, status), indent=2))
+        click.echo(json_text(_document(script, list(args), runs, outcome, own, status), indent=2))
     else:
-        _show(script, runs, outcome)
+        _show(script, runs, outcome, own)
     sys.exit(status)
 
 
-def _exit_code(runs: list[ExaminedRun], outcome: Outcome) -> int:
-    if any(cause.severity != "info" for one in runs for cause in one.run.diagnosis.causes):
+def _exit_code(runs: list[ExaminedRun], outcome: Outcome, own: ScriptsOwnLoops) -> int:
+    if any(cause.severity != "info" for one in _diagnoses(runs, own) for cause in one.causes):
         return 1
     if outcome.interrupted:
         return INTERRUPTED
     if outcome.error is not None and not _any_cut_short(runs):
         return 2
-    return 0 if any(one.run.step for one in runs) else 2
+    return 0 if own.beside is not None or any(one.run.step for one in runs) else 2
+
+
+def _diagnoses(runs: list[ExaminedRun], own: ScriptsOwnLoops) -> list[Diagnosis]:
+    beside = own.beside.diagnosis if own.beside is not None else None
+    return [*(one.run.diagnosis for one in runs), *([beside] if beside is not None else [])]
 
 
 def _any_cut_short(runs: list[ExaminedRun]) -> bool:
     return any(one.limit.reached for one in runs)
 
 
-def _conclusion(runs: list[ExaminedRun]) -> str:
+def _conclusion(runs: list[ExaminedRun], own: ScriptsOwnLoops) -> str:
     """The verdict, in one line."""
+    if own.beside is not None:
+        return verdict(_diagnoses(runs, own))
     if not runs:
         return "no Run was entered, so there is nothing to diagnose; put one around the training loop"
     if not any(one.run.step for one in runs):
@@ -108,20 +128,25 @@ def _conclusion(runs: list[ExaminedRun]) -> str:
 
 
 def _document(
-    script: Path, arguments: list[str], runs: list[ExaminedRun], outcome: Outcome, status: int
+    script: Path, arguments: list[str], runs: list[ExaminedRun], outcome: Outcome, own: ScriptsOwnLoops, status: int
 ) -> dict[str, Any]:
     return {
         "script": str(script),
         "arguments": arguments,
         "exit_status": status,
-        "verdict": _conclusion(runs),
+        "verdict": _conclusion(runs, own),
         "error": outcome.error_line,
         "interrupted": outcome.interrupted,
-        "runs": [one.to_dict() for one in runs],
+        "runs": [one.to_dict() | {"inferred": _inferred(own, place)} for place, one in enumerate(runs)],
+        "own_loop": None if own.beside is None else findings_document(own.beside),
     }
 
 
-def _show(script: Path, runs: list[ExaminedRun], outcome: Outcome) -> None:
+def _inferred(own: ScriptsOwnLoops, place: int) -> dict[str, Any] | None:
+    return own.inferred[place].to_dict() if place in own.inferred else None
+
+
+def _show(script: Path, runs: list[ExaminedRun], outcome: Outcome, own: ScriptsOwnLoops) -> None:
     console = terminal_console()
     sys.stdout.flush()
     write_line(console)
@@ -134,9 +159,19 @@ def _show(script: Path, runs: list[ExaminedRun], outcome: Outcome) -> None:
         if examined.removed:
             write_line(console, f"left out, so that no file of a real run is touched: {', '.join(examined.removed)}")
         show_diagnosis(console, run.diagnosis)
+        if (inferred := own.inferred.get(number - 1)) is not None and inferred.decided:
+            write_line(
+                console,
+                f"inferred, as the run was not given it: {', '.join(inferred.shown)}; it decides "
+                f"{', '.join(inferred.decided)}",
+            )
+            show_lines(console, inferred.findings, inferred.decided)
         if examined.limit.reached and TOO_SHORT in run.diagnosis.not_checked.values():
             more = MORE_BATCHES * examined.limit.max_batches
             write_line(console, f"for a longer run: --batches {more}", indent=2)
+        write_line(console)
+    if own.beside is not None:
+        show_findings(console, f"a loop of {script} is not driven by a Run:", own.beside)
         write_line(console)
     if outcome.interrupted:
         write_line(console, "interrupted: this is the diagnosis so far")
@@ -146,4 +181,4 @@ def _show(script: Path, runs: list[ExaminedRun], outcome: Outcome) -> None:
             "The script failed after doctor had stopped its run, perhaps because epochs are missing. "
             "This is not a finding.",
         )
-    write_line(console, f"verdict: {_conclusion(runs)}", style="bold")
+    write_line(console, f"verdict: {_conclusion(runs, own)}", style="bold")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import re
 import signal
 import threading
 from collections import Counter
@@ -16,7 +14,6 @@ import click
 
 from rnncallbacks.cli.examination import findings_not_logged
 from rnncallbacks.cli.role_options import LoopOptions
-from rnncallbacks.cli.script_runner import check_script
 from rnncallbacks.cli.watch_progress import shown_progress
 from rnncallbacks.config.configuration import Configuration
 from rnncallbacks.doctor.hooking.hooked_file import write_hooked
@@ -28,51 +25,6 @@ from rnncallbacks.reporting.verdict import verdict
 
 INTERRUPTED = 130
 ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
-MENTIONS = re.compile(rb"\brnncallbacks\b|\bRun\(")
-PACKAGE = "rnncallbacks"
-
-
-def mentions_run(script: Path) -> bool:
-    """Whether a script, or a module in its folder that it imports, imports this package.
-
-    Of a script that cannot be parsed, such as one for Python 2 or a notebook, the text is searched.
-
-    Raises
-    ------
-    DataError
-        There is no such script.
-    """
-    check_script(script)
-    waiting, known = [script], {script}
-    while waiting:
-        path = waiting.pop()
-        try:
-            content = path.read_bytes()
-            tree = ast.parse(content)
-        except OSError:
-            continue
-        except (SyntaxError, ValueError):
-            if MENTIONS.search(content):
-                return True
-            continue
-        for name in _imported(tree):
-            if name.split(".")[0] == PACKAGE:
-                return True
-            module = script.parent.joinpath(*name.split(".")).with_suffix(".py")
-            if module not in known and module.is_file():
-                known.add(module)
-                waiting.append(module)
-    return False
-
-
-def _imported(tree: ast.Module) -> list[str]:
-    names = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return names
 
 
 def examine_loop(
@@ -94,7 +46,7 @@ def examine_loop(
         click.echo(json_text(document | {"error": _error_line(findings)} | findings_document(findings), indent=2))
         return status
     console = terminal_console()
-    show_findings(console, str(script), findings)
+    show_findings(console, f"no Run in {script}: watching the script's own loop", findings)
     write_line(console)
     for code, share in findings.not_with_every_seed.items():
         write_line(console, f"{code} is left out: it was found with {share} seeds")

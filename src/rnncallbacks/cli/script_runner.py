@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import runpy
 import sys
@@ -9,11 +10,12 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 
 import attrs
 import click
 
+from rnncallbacks.doctor.script_source import NOTEBOOK, read_script
 from rnncallbacks.errors import DataError, closest
 
 
@@ -46,7 +48,10 @@ def run_script(script: Path, arguments: list[str]) -> Outcome:
     # As Python does: the directory of the script, with links resolved.
     sys.path[0] = os.path.dirname(os.path.realpath(script))
     try:
-        runpy.run_path(str(script), run_name="__main__")
+        if script.suffix == NOTEBOOK:
+            _run_notebook(script)
+        else:
+            runpy.run_path(str(script), run_name="__main__")
     except KeyboardInterrupt:
         return Outcome(interrupted=True)
     except SystemExit as leaving:
@@ -59,6 +64,18 @@ def run_script(script: Path, arguments: list[str]) -> Outcome:
     finally:
         sys.argv, sys.path[0] = before
     return Outcome()
+
+
+def _run_notebook(script: Path) -> None:
+    """Run the code cells of a notebook, one after the other."""
+    source = read_script(script)
+    main, before = ModuleType("__main__"), sys.modules["__main__"]
+    vars(main).update(source.names, __file__=str(script), __builtins__=builtins)
+    sys.modules["__main__"] = main
+    try:
+        exec(compile(source.text, str(script), "exec", dont_inherit=True), vars(main))
+    finally:
+        sys.modules["__main__"] = before
 
 
 @contextmanager

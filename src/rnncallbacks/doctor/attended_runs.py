@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -10,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN, Run
@@ -94,3 +96,72 @@ def attended_runs(prepare: Callable[[Run], BatchLimit], entered: Callable[[Run, 
         yield
     finally:
         Run.__enter__, Run.batches = enter, batches  # type: ignore[method-assign]
+
+
+GIVEN = "rnncallbacks_given"
+"""Name of the module in which a script's process finds what the script gives to its runs."""
+GIVEN_LOSS = f"{GIVEN}():loss"
+"""The loss that was given, as the user would name it."""
+
+
+class RunsOfScript:
+    """The runs of a script in the process that runs it for the doctor: guards are left out, batches are limited.
+
+    Parameters
+    ----------
+    max_batches:
+        Training batches after which a run is stopped.
+
+    Attributes
+    ----------
+    given:
+        A module whose variable ``loss`` is the loss that the script gave to a run last.
+    """
+
+    def __init__(self, max_batches: int) -> None:
+        self.given = types.ModuleType(GIVEN)
+        self._max_batches = max_batches
+        self._open: list[Run] = []
+        self._opened: list[Callable[[], None]] = []
+
+    @property
+    def open(self) -> bool:
+        """Whether a run is entered and not yet left."""
+        return bool(self._open)
+
+    def call_when_opened(self, function: Callable[[], None]) -> None:
+        """Call a function each time that a run is entered."""
+        self._opened.append(function)
+
+    @contextmanager
+    def attend(self) -> Iterator[None]:
+        """Attend to the runs that are entered in this context."""
+        backward, leave = Run.backward, Run.__exit__
+
+        def noted_backward(run: Run, loss: Any, *arguments: Any, **options: Any) -> Any:
+            self.given.__dict__["loss"] = float(loss)
+            return backward(run, loss, *arguments, **options)
+
+        def noted_leave(run: Run, *error: Any) -> None:
+            self._open = [one for one in self._open if one is not run]
+            leave(run, *error)
+
+        sys.modules[GIVEN] = self.given
+        Run.backward, Run.__exit__ = noted_backward, noted_leave  # type: ignore[method-assign,assignment]
+        try:
+            with attended_runs(self._prepare, lambda run, frame: None):
+                yield
+        finally:
+            Run.backward, Run.__exit__ = backward, leave  # type: ignore[method-assign]
+            sys.modules.pop(GIVEN, None)
+
+    def _prepare(self, run: Run) -> BatchLimit:
+        self._open.append(run)
+        for function in self._opened:
+            function()
+        for name, plugin in list(run.plugins.items()):
+            if isinstance(plugin, Guard):
+                run.unregister(name)
+        limit = BatchLimit(self._max_batches)
+        run.register(limit)
+        return limit

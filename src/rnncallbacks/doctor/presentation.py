@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -24,9 +24,9 @@ LISTED = 12
 """Names in one row of the table."""
 
 
-def show_findings(console: Console | None, script: str, findings: ScriptFindings) -> None:
-    """Write the table of roles and the diagnosis."""
-    write_line(console, f"no Run in {script}: watching the script's own loop", style="bold")
+def show_findings(console: Console | None, heading: str, findings: ScriptFindings) -> None:
+    """Write a heading, the table of roles and the diagnosis."""
+    write_line(console, heading, style="bold")
     for name, value in role_rows(findings):
         write_line(console, f"{name:{WIDTH}}{value}", indent=2)
     if findings.error is not None:
@@ -53,10 +53,12 @@ def show_findings(console: Console | None, script: str, findings: ScriptFindings
         write_line(console, f"files that the script wrote went to {findings.scratch}")
 
 
-def show_lines(console: Console | None, findings: ScriptFindings) -> None:
-    """Write the lines to look at for each cause."""
+def show_lines(console: Console | None, findings: ScriptFindings, codes: Collection[str] | None = None) -> None:
+    """Write the lines to look at for each cause, or for those with one of the codes."""
     causes = findings.diagnosis.causes if findings.diagnosis is not None else []
     for cause in causes:
+        if codes is not None and cause.code not in codes:
+            continue
         lines = findings.lines.get(cause.code, [])
         if not lines:
             continue

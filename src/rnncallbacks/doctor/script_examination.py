@@ -12,6 +12,7 @@ import attrs
 
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.core.plugin_manager import PluginsGiven
+from rnncallbacks.doctor.attended_runs import GIVEN_LOSS
 from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.driving import RecordedBatches, drive, limit_severity, shadowed_run
 from rnncallbacks.doctor.loop_search import LoopCandidate, likeliest_first
@@ -62,6 +63,10 @@ class ExaminationOptions:
         Seed of ``random`` and ``np.random`` before the script begins; None to leave them.
     replay:
         Whether iterations are frozen and run again. Without it there is no closure.
+    run_batches:
+        Training batches after which the script's runs are stopped; None for a script without a ``Run``.
+    beside_runs:
+        Whether only loops that no run drives are searched.
     """
 
     max_batches: int = 80
@@ -71,6 +76,13 @@ class ExaminationOptions:
     given: GivenRoles = attrs.field(factory=GivenRoles)
     seed: int | None = None
     replay: bool = True
+    run_batches: int | None = None
+    beside_runs: bool = False
+
+    @property
+    def loss_is_given(self) -> bool:
+        """Whether the loop is driven by a run, which is given the loss."""
+        return self.run_batches is not None and not self.beside_runs
 
 
 @attrs.define(eq=False)
@@ -174,6 +186,8 @@ def _examine(
             tuple(arguments),
             excluded=frozenset(excluded),
             seconds=SEARCH_SHARE * left,
+            run_batches=options.run_batches,
+            beside_runs=options.beside_runs,
             seed=options.seed,
         )
         if not waiting:
@@ -221,10 +235,13 @@ def _watch(
         stage.describe = lambda: f"finding the loss, the parameters and the gradients of {where}"
         left = until - time.monotonic()
         records, frozen_copies = [record for record, _ in recorded], [frozen for _, frozen in recorded]
+        given = attrs.evolve(options.given, loss=GIVEN_LOSS) if options.loss_is_given else options.given
         if None in frozen_copies:
-            roles = roles_without_replay(records, options.given)
+            roles = roles_without_replay(records, given)
         else:
-            roles = infer_roles(records, frozen_copies, time.monotonic() + ROLES_SHARE * left, options.given)
+            roles = infer_roles(records, frozen_copies, time.monotonic() + ROLES_SHARE * left, given)
+        if options.loss_is_given and roles.loss is not None:
+            roles = attrs.evolve(roles, loss_confidence="certain")
         if not roles.parameters:
             if findings.loop is None:
                 findings.loop, findings.roles = candidate, roles

@@ -12,24 +12,27 @@ import random
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
 
 from rnncallbacks.doctor import instrument
+from rnncallbacks.doctor.attended_runs import GIVEN, RunsOfScript
 from rnncallbacks.doctor.crash_advice import CrashAdvice, advice_on
 from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.instrument import Sites
 from rnncallbacks.doctor.loop_search import LoopSearch, SearchEnded
+from rnncallbacks.doctor.loops_beside_runs import OutsideRuns
 from rnncallbacks.doctor.sandbox import Sandbox
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.doctor.user_modules import run_instrumented
 from rnncallbacks.doctor.watching import REPLAY_FAILED, LoopWatch, WatchEnded
 
+Watcher: TypeAlias = LoopSearch | OutsideRuns | LoopWatch
 SET_PARENT_DEATH_SIGNAL = 1  # of prctl
 
 
@@ -51,6 +54,10 @@ class Assignment:
         Time for the search.
     channels:
         File descriptors on which frozen copies answer.
+    run_batches:
+        Training batches after which the script's runs are stopped; None for a script without a ``Run``.
+    beside_runs:
+        Whether only loops that no run drives are searched.
     seed:
         Seed of ``random`` and ``np.random`` before the script begins; None to leave them.
     """
@@ -62,11 +69,13 @@ class Assignment:
     excluded: frozenset[tuple[str, int]] = frozenset()
     seconds: float = 20.0
     channels: tuple[int, ...] = ()
+    run_batches: int | None = None
+    beside_runs: bool = False
     seed: int | None = None
 
 
 @contextmanager
-def hooks(watcher: LoopSearch | LoopWatch) -> Iterator[None]:
+def hooks(watcher: Watcher) -> Iterator[None]:
     """Let instrumented code call a watcher."""
     frame_of = sys._getframe
 
@@ -103,15 +112,23 @@ def run_assignment(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the doctor ends this process
     sites, modules = Sites(), OwnModules()
     sandbox = Sandbox(assignment.folder, for_good=True)
+    runs = None if assignment.run_batches is None else RunsOfScript(assignment.run_batches)
+    if runs is not None:
+        modules.add(GIVEN)
     if assignment.loop is None:
         search = LoopSearch(sites, modules, set(assignment.excluded), assignment.seconds)
-        error = _run(assignment, sandbox, sites, modules, search)
+        watcher: LoopSearch | OutsideRuns = search
+        if runs is not None and assignment.beside_runs:
+            watcher = OutsideRuns(search, runs, assignment.seconds)
+        with runs.attend() if runs is not None else nullcontext():
+            error = _run(assignment, sandbox, sites, modules, watcher)
         link.send(("candidates", list(search.candidates.values()), error))
     else:
         channels = [Connection(one) for one in assignment.channels]
         fork = sandbox.fork if hasattr(os, "fork") else None
         watch = LoopWatch(sites, modules, assignment.loop, link, channels, fork)
-        error = _run(assignment, sandbox, sites, modules, watch)
+        with runs.attend() if runs is not None else nullcontext():
+            error = _run(assignment, sandbox, sites, modules, watch)
         if watch.replaying is not None:
             os._exit(REPLAY_FAILED)
         link.send(("over", error))
@@ -119,7 +136,7 @@ def run_assignment(descriptor: int) -> None:
 
 
 def _run(
-    assignment: Assignment, sandbox: Sandbox, sites: Sites, modules: OwnModules, watcher: LoopSearch | LoopWatch
+    assignment: Assignment, sandbox: Sandbox, sites: Sites, modules: OwnModules, watcher: Watcher
 ) -> CrashAdvice | None:
     """Run the script to its end; what is to be said of its error, None if it had none."""
     source = read_script(assignment.script)

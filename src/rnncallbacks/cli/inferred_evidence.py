@@ -1,0 +1,135 @@
+"""What the doctor finds out by itself about a script that has a ``Run``: missing evidence, and loops without a run."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from rnncallbacks.alarms.diagnosis import Diagnosis
+from rnncallbacks.cli.examination import Examination, ExaminedRun, findings_not_logged
+from rnncallbacks.cli.role_options import LoopOptions
+from rnncallbacks.cli.script_modules import own_modules
+from rnncallbacks.cli.watch_progress import shown_progress
+from rnncallbacks.config.configuration import Configuration
+from rnncallbacks.doctor.loops_beside_runs import may_train_without_run
+from rnncallbacks.doctor.presentation import findings_document
+from rnncallbacks.doctor.roles.role_table import key_text
+from rnncallbacks.doctor.script_examination import ExaminationOptions, ExaminationStage, ScriptFindings, examine_script
+
+SHOWN_BY_SCRIPT = frozenset(
+    {"RNN201", "RNN202", "RNN203", "RNN301", "RNN302", "RNN303", "RNN404", "RNN405", "RNN406", "RNN407", "RNN603"}
+)
+"""Codes whose evidence the script's own values are: hidden states, inputs, targets, and the loss at other weights."""
+
+
+@attrs.frozen(eq=False)
+class InferredEvidence:
+    """What a run was not given and the script's own loop has shown.
+
+    Attributes
+    ----------
+    findings:
+        The loop with the roles of its values, and the diagnosis with them.
+    decided:
+        Codes of which the run's diagnosis now has the result.
+    """
+
+    findings: ScriptFindings
+    decided: tuple[str, ...]
+
+    @property
+    def shown(self) -> list[str]:
+        """The inferred values: what each is, and the expression of the script."""
+        roles = self.findings.roles
+        if roles is None:
+            return []
+        named = (("hidden states", roles.hidden), ("inputs", roles.inputs), ("targets", roles.targets))
+        values = [f"{name} {key_text(key)}" for name, key in named if key is not None]
+        return [*values, *(["the loss at other parameters, by replays"] if roles.exact else [])]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The evidence as plain values, ready for JSON."""
+        return {"evidence": self.shown, "decided": list(self.decided), "findings": findings_document(self.findings)}
+
+
+@attrs.define(eq=False)
+class ScriptsOwnLoops:
+    """Examines the loops of a script that has a ``Run``, in the sandbox and within one time limit.
+
+    Attributes
+    ----------
+    inferred:
+        The evidence for runs that lack some, by the place of the run in the examination.
+    beside:
+        What was found out about a loop that no run drives; None if there is no such loop.
+    """
+
+    script: Path
+    arguments: list[str]
+    configuration: Configuration
+    options: LoopOptions
+    inferred: dict[int, InferredEvidence] = attrs.field(factory=dict)
+    beside: ScriptFindings | None = None
+
+    def examine(self, examination: Examination) -> None:
+        """Infer what runs lack, and look for a loop that no run drives."""
+        stage, options = ExaminationStage(), self.options.examination
+        with ExitStack() as stack:
+            stack.enter_context(findings_not_logged())
+            stack.enter_context(shown_progress(stage, options.seconds))
+            seconds, seen = options.seconds, set()
+            for place, one in enumerate(examination.runs):
+                if one.loop is None or one.loop in seen or not lacks_evidence(one) or seconds < 1.0:
+                    continue
+                seen.add(one.loop)
+                loop = f"{one.loop[0]}:{one.loop[1]}"
+                found = self._examined(stage, examination, loop=loop, seconds=seconds)
+                seconds -= found.seconds
+                if found.diagnosis is not None:
+                    self.inferred[place] = InferredEvidence(found, take_over(one.run.diagnosis, found.diagnosis))
+            if seconds >= 1.0 and may_train_without_run(self._trees()):
+                found = self._examined(stage, examination, beside_runs=True, seconds=seconds)
+                if found.diagnosis is not None:
+                    self.beside = found
+
+    def _examined(self, stage: ExaminationStage, examination: Examination, **changes: Any) -> ScriptFindings:
+        options: ExaminationOptions = attrs.evolve(
+            self.options.examination, run_batches=examination.max_batches, **changes
+        )
+        return examine_script(self.script, self.arguments, self.configuration.make(), options, stage)
+
+    def _trees(self) -> Iterator[ast.Module]:
+        return (one.tree for one in own_modules(self.script) if one.tree is not None)
+
+
+def lacks_evidence(examined: ExaminedRun) -> bool:
+    """Whether a run with training batches has checks for which it was not given what the script's loop may show."""
+    diagnosis = examined.run.diagnosis
+    return bool(examined.run.step and SHOWN_BY_SCRIPT & (diagnosis.not_checked.keys() | diagnosis.cannot_tell.keys()))
+
+
+def take_over(diagnosis: Diagnosis, inferred: Diagnosis) -> tuple[str, ...]:
+    """Complete the diagnosis of a run by that with inferred evidence; the codes that it now decides.
+
+    What the run itself has decided stays.
+    """
+    open_codes = diagnosis.not_checked | diagnosis.cannot_tell
+    alarms = {alarm.code: alarm for alarm in inferred.alarms}
+    decided = []
+    for code in open_codes:
+        if code in alarms:
+            diagnosis.add(alarms[code])
+        elif code in inferred.passed:
+            diagnosis.check(code, inferred.passed[code])
+        elif code in inferred.cannot_tell:
+            diagnosis.report_cannot_tell(code, inferred.cannot_tell[code])
+            continue
+        else:
+            continue
+        decided.append(code)
+    return tuple(decided)

@@ -1,0 +1,82 @@
+"""The modules of a script that lie beside it, as they are written, and whether they use this package."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from rnncallbacks.cli.script_runner import check_script
+from rnncallbacks.doctor.script_source import NOTEBOOK, read_script
+from rnncallbacks.errors import DataError
+
+MENTIONS = re.compile(rb"\brnncallbacks\b|\bRun\(")
+PACKAGE = "rnncallbacks"
+
+
+@attrs.frozen(eq=False)
+class SourceModule:
+    """A file, and its syntax tree; None if it cannot be parsed, such as one for Python 2."""
+
+    content: bytes
+    tree: ast.Module | None
+
+
+def own_modules(script: Path) -> Iterator[SourceModule]:
+    """A script or notebook, then the modules in its folder that it imports, and those that they import.
+
+    Raises
+    ------
+    DataError
+        There is no such script.
+    """
+    check_script(script)
+    waiting, known = [script], {script}
+    while waiting:
+        path = waiting.pop()
+        try:
+            content = path.read_bytes()
+            tree = ast.parse(read_script(path).text if path.suffix == NOTEBOOK else content)
+        except OSError:
+            continue
+        except (SyntaxError, ValueError, DataError):
+            yield SourceModule(content, None)
+            continue
+        yield SourceModule(content, tree)
+        for name in _imported(tree):
+            module = script.parent.joinpath(*name.split(".")).with_suffix(".py")
+            if module not in known and module.is_file():
+                known.add(module)
+                waiting.append(module)
+
+
+def mentions_run(script: Path) -> bool:
+    """Whether a script, or a module in its folder that it imports, imports this package.
+
+    Of a file that cannot be parsed, the text is searched.
+
+    Raises
+    ------
+    DataError
+        There is no such script.
+    """
+    for one in own_modules(script):
+        if one.tree is None:
+            if MENTIONS.search(one.content):
+                return True
+        elif any(name.split(".")[0] == PACKAGE for name in _imported(one.tree)):
+            return True
+    return False
+
+
+def _imported(tree: ast.Module) -> list[str]:
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
