@@ -30,6 +30,7 @@ from rnncallbacks.doctor.hooking.written_code import (
     call_with_arrays,
     column_of,
     imports_numpy,
+    in_steps,
     loop_targets,
     stays_first,
 )
@@ -103,8 +104,8 @@ class _Writer:
         observed = {
             name: text for name, text in self.loop.observed.items() if f"observed {name}" in self.loss_place.kinds
         }
-        values = ", ".join(f"{name}={self._steps(name, text)}" for name, text in observed.items())
-        shown = [f"{run}.observe({values})"] if values else []
+        values = [f"{name}={self._steps(name, text)}" for name, text in observed.items()] + self._keep_values()
+        shown = [f"{run}.observe({', '.join(values)})"] if values else []
         closure = self._loss_again()
         if apart:
             shown.append(f"{self.names.batch_loss}[:] = [{self._loss()}, {closure}]")
@@ -125,6 +126,21 @@ class _Writer:
             after = self.update.after if self.update.after is not None else len(self.node.body)
             pairs = self._pairs(before=self.block is not self.node)
             self._put_after(self.node, after, call_with_arrays(f"{run}.params = ", pairs, ""))
+
+    def _keep_values(self) -> list[str]:
+        """Keep values that only a function knows, and return the arguments that show them in the loop."""
+        shown = []
+        for name, (line, text) in self.loop.observed_in.items():
+            function = next(
+                node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef) and node.lineno == line
+            )
+            last = function.body[-1]
+            if not isinstance(last, ast.Return) or last.lineno == function.lineno:
+                continue
+            kept = f"{self.names.batch_values}[{name!r}]"
+            self._put(last.lineno, [f"{kept} = {in_steps(text)}"])
+            shown.append(f"{name}={kept}")
+        return shown
 
     def _hook_epoch(self) -> None:
         """Log the loss that the script reports of an epoch, and go through validation batches with the run."""
@@ -281,6 +297,8 @@ class _Writer:
         lines.append("from rnncallbacks import Run, load_plugins")
         if self.loss_block is not self.block:
             more += f"\n{self.names.batch_loss} = [None, None]"
+        if self.loop.observed_in:
+            more += f"\n{self.names.batch_values} = {{}}"
         if more:
             lines += ["", *more.strip().splitlines()]
         self.lines.put_before(min([first.lineno, *decorators]), [*lines, ""], outside=True)

@@ -120,7 +120,7 @@ def diagnose(tmp_path, monkeypatch, run_python):
 
     def run(path, batches):
         command = "from rnncallbacks.cli import main; main()"
-        done = run_python(command, "doctor", "--json", "--batches", str(batches), str(path))
+        done = run_python(command, "doctor", "--given-only", "--json", "--batches", str(batches), str(path))
         assert done.stdout, done.stderr
         return json.loads(done.stdout), done.stderr
 

@@ -59,6 +59,8 @@ class HookedLoop:
         The expression of the loss, in the block or in the loop.
     observed:
         Expressions of ``inputs``, ``targets`` and ``hidden_states`` where the loss is known, as far as they are known.
+    observed_in:
+        Of the same values that are known only in a function: the line of the function, and the expression there.
     learning_rate:
         The learning rate, if it is known.
     report:
@@ -72,6 +74,7 @@ class HookedLoop:
     block: int | None = None
     loss_in_loop: bool = False
     observed: dict[str, str] = attrs.field(factory=dict)
+    observed_in: dict[str, tuple[int, str]] = attrs.field(factory=dict)
     learning_rate: float | None = None
     report: str = ""
 

@@ -66,17 +66,21 @@ def loops_from_roles(source: ScriptSource, site: Site, roles: Roles, report: Key
             hint="name them: --loss, --params, --grads",
         )
     names = _Names(source, site)
-    gradients = {one.name: list(names.known(one.gradient, one.fallback)) for one in judged}
+    gradients = {one.name: list(names.known(one.gradient, one.fallback, *one.other_names)) for one in judged}
     blocks = dict.fromkeys(known.block for found in gradients.values() for known in found)
     # In the loop, unless the script changes gradients in place before they are known there.
     in_place = any(one.gradient is not None and one.gradient[0] == "raw" for one in judged)
     found_any = False
     for block in blocks if in_place else sorted(blocks, key=lambda one: one != LOOP):
         there = {
-            name: min((one for one in found if one.block == block), key=lambda one: not one.exact, default=None)
+            name: min(
+                (one for one in found if one.block == block),
+                key=lambda one: (not one.exact, names.changes_within(one)),
+                default=None,
+            )
             for name, found in gradients.items()
         }
-        loss = names.loss(roles.loss, block)
+        loss = names.loss(block, roles.loss, *roles.loss_names)
         if loss is None or any(one is None for one in there.values()):
             continue
         parameters = tuple(
@@ -91,6 +95,13 @@ def loops_from_roles(source: ScriptSource, site: Site, roles: Roles, report: Key
             for known in names.known(key)
             if known.block == loss.block
         }
+        observed_in = {
+            name: (known.block, known.expression)
+            for name, key in roles_shown.items()
+            if name not in observed and key is not None and key[0] == "local" and "#" not in key[1]
+            for known in names.known(key)
+            if known.exact and known.block != LOOP
+        }
         found_any = True
         yield HookedLoop(
             source=source,
@@ -100,6 +111,7 @@ def loops_from_roles(source: ScriptSource, site: Site, roles: Roles, report: Key
             block=block or None,
             loss_in_loop=block != LOOP and loss.block == LOOP,
             observed=observed,
+            observed_in=observed_in,
             learning_rate=roles.learning_rate,
             report="" if report is None else report[2],
         )
@@ -150,6 +162,11 @@ class _Names:
             if kind == "return":
                 yield from self._called(function, name)
 
+    def changes_within(self, known: _Known) -> bool:
+        """Whether an expression begins with a name that a loop within the block assigns at each tick."""
+        function = next((one for one in self._functions.values() if one.lineno == known.block), None)
+        return bool(names_in(known.expression) & _inner_targets(self._loop.body if function is None else function.body))
+
     def _is_seen(self, scope: str) -> bool:
         """Whether the loop's frame sees the names of a scope: its own, or those of the module."""
         own = self._site.scope
@@ -164,14 +181,7 @@ class _Names:
         function = max(around, key=lambda one: one.lineno, default=None)
         within = self._loop.lineno <= number <= (self._loop.end_lineno or 0)
         body = self._loop.body if within or function is None else function.body
-        inner_targets = {
-            target.id
-            for node in own_statements(body)
-            if isinstance(node, ast.For)
-            for target in ast.walk(node.target)
-            if isinstance(target, ast.Name)
-        }
-        if not names_in(name) & inner_targets:
+        if not names_in(name) & _inner_targets(body):
             yield _Known(LOOP if within or function is None else function.lineno, name)
 
     def _called(self, function: ast.FunctionDef, name: str) -> Iterator[_Known]:
@@ -220,9 +230,9 @@ class _Names:
                     yield from self._handed_on(caller, text)
                     yield from self._handed_in(caller, text, depth - 1)
 
-    def loss(self, key: Key, block: int) -> _Known | None:
+    def loss(self, block: int, *keys: Key) -> _Known | None:
         """The loss where the gradients are known, or in the loop if it is known only there."""
-        found = list(self.known(key))
+        found = list(self.known(*keys))
         for one in found:
             if one.block == block:
                 return one
@@ -260,6 +270,12 @@ class _Names:
                 if expression.startswith(owner + "."):
                     return "self" + expression.removeprefix(owner)
         return expression
+
+
+def _inner_targets(body: list[ast.stmt]) -> set[str]:
+    """The names that loops within a body assign at each tick."""
+    loops = (node for node in own_statements(body) if isinstance(node, ast.For))
+    return {one.id for node in loops for one in ast.walk(node.target) if isinstance(one, ast.Name)}
 
 
 def _functions(body: list[ast.stmt], scope: str) -> Iterator[tuple[str, ast.FunctionDef]]:

@@ -22,6 +22,7 @@ class WrittenNames:
     loss_again: str
     open_runs: str
     batch_loss: str
+    batch_values: str
 
     @classmethod
     def free_in(cls, tree: ast.Module) -> WrittenNames:
@@ -81,3 +82,8 @@ def imports_numpy(tree: ast.Module) -> bool:
 def column_of(line: str, offset: int) -> int:
     """The column of a place that is given in bytes of UTF-8, as the syntax tree does."""
     return len(line.encode()[:offset].decode())
+
+
+def in_steps(text: str) -> str:
+    """Code for the values of a dict by time step, or for another value as it is."""
+    return f"[{text}[step] for step in sorted({text})] if isinstance({text}, dict) else {text}"

@@ -13,7 +13,7 @@ from rnncallbacks.doctor.roles.batch_data import find_batch_data
 from rnncallbacks.doctor.roles.carried_state import is_carried_on
 from rnncallbacks.doctor.roles.frozen_siblings import find_frozen_siblings
 from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
-from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate, candidates_of
+from rnncallbacks.doctor.roles.gradient_sources import LATE, GradientCandidate, candidates_of
 from rnncallbacks.doctor.roles.interventions import (
     INTERVENTION_THRESHOLDS,
     Push,
@@ -103,6 +103,7 @@ def infer_roles(
     rate, plain = _learning_rate(parameters, known)
     fixed = {one.key for one in parameters} | {one.gradient for one in parameters if one.gradient} | set(optimizer)
     data = find_batch_data(known, fixed, _width(parameters, known[0]))
+    loss_names = _names_of_loss(loss, pushes, known)
     return Roles(
         loss=loss,
         loss_confidence=confidence,
@@ -116,7 +117,8 @@ def infer_roles(
         targets=_given(given.targets, known) or data.targets,
         hidden=_given_sequence(given.state, known) or data.hidden,
         batch_axis=given.batch_axis,
-        early_loss=_earliest(loss, pushes, known),
+        early_loss=next((key for key in loss_names if "#" not in key[1] and key in known[0].order), loss),
+        loss_names=loss_names,
         exact=True,
         descends_loss=objective.is_loss,
         loss_is=objective.text,
@@ -168,20 +170,18 @@ def _choose(
     return best.key, "likely" if lead >= LOSS_CHOICE_THRESHOLDS.certain_margin else "unsure"
 
 
-def _earliest(loss: Key | None, pushes: list[Push], records: list[IterationRecord]) -> Key | None:
-    """The number that is known first among those that are the loss in every iteration and after every push."""
+def _names_of_loss(loss: Key | None, pushes: list[Push], records: list[IterationRecord]) -> tuple[Key, ...]:
+    """The keys whose number is the loss in every iteration and after every push, the earliest first."""
     if loss is None:
-        return None
+        return ()
     values = [numbers_of(record.end) | numbers_of(record.inside) for record in records]
     same = [
         key
         for key in values[0]
-        if "#" not in key[1]
-        and key in records[0].order
-        and all(known.get(key) == known.get(loss) for known in values)
+        if all(known.get(key) == known.get(loss) for known in values)
         and all(push.derivatives.get(key) == push.derivatives.get(loss) for push in pushes)
     ]
-    return min(same, key=lambda key: records[0].order[key], default=loss)
+    return tuple(sorted(same, key=lambda key: records[0].order.get(key, LATE)))
 
 
 def _distinct(ranked: list[LossCandidate], keepers: list[Push]) -> list[LossCandidate]:
@@ -199,11 +199,25 @@ def _parameter(push: Push, candidates: list[GradientCandidate], loss: Key) -> Pa
     record, name = push.record, key_text(push.key)
     found = agreeing_source(push, candidates, loss)
     if found is not None:
-        return ParameterRole(name, push.key, found[0].key, _alias(found[0].key, record), found[1], agrees=True)
+        others = _other_names(found[0].key, candidates, record)
+        return ParameterRole(name, push.key, found[0].key, _alias(found[0].key, record), found[1], True, others)
     if not candidates:
         return ParameterRole(name, push.key)
     first = candidates[0]
-    return ParameterRole(name, push.key, first.key, _alias(first.key, record), first.sign, agrees=False)
+    others = _other_names(first.key, candidates, record)
+    return ParameterRole(name, push.key, first.key, _alias(first.key, record), first.sign, False, others)
+
+
+def _other_names(key: Key, candidates: list[GradientCandidate], record: IterationRecord) -> tuple[Key, ...]:
+    """Other names of a gradient's array, and candidates that have the same value in at least half of their entries."""
+    identity, value = record.identities.get(key), record.get(key)
+    same = [other for other, number in record.identities.items() if number == identity and other != key]
+    equal = [
+        one.key
+        for one in candidates
+        if one.key != key and value is not None and 2 * int(np.sum(record.get(one.key) == value)) >= value.size
+    ]
+    return tuple(dict.fromkeys([*same, *equal]))
 
 
 def _alias(key: Key, record: IterationRecord) -> Key | None:

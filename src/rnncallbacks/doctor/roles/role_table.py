@@ -29,6 +29,8 @@ class ParameterRole:
         1.0 if the update goes against the gradient's array, -1.0 if the array is the negative gradient.
     agrees:
         Whether a central difference of the loss has the gradient's value; None if it is not known.
+    other_names:
+        Keys of the same array, and of arrays that have most entries of the gradient, as a clipped one does.
     """
 
     name: str
@@ -37,6 +39,7 @@ class ParameterRole:
     fallback: Key | None = None
     sign: float = 1.0
     agrees: bool | None = None
+    other_names: tuple[Key, ...] = ()
 
 
 @attrs.frozen
@@ -81,6 +84,8 @@ class Roles:
         The axis of the inputs along which the sequences of a batch lie, if the user has said it.
     early_loss:
         A key under which a replay knows the loss as early as possible.
+    loss_names:
+        All keys under which a number is the loss in every iteration and after every push, the earliest first.
     exact:
         Whether a replay gave the same values bit for bit.
     descends_loss:
@@ -106,6 +111,7 @@ class Roles:
     hidden: Key | None = None
     batch_axis: int | None = None
     early_loss: Key | None = None
+    loss_names: tuple[Key, ...] = ()
     exact: bool = False
     descends_loss: bool = True
     loss_is: str = ""
