@@ -411,7 +411,7 @@ def test_in_json_mode_the_standard_output_is_one_document(doctor):
     assert "from python\nfrom a child\n" in done.stderr
     assert set(told["runs"][0]) == {
         *("epochs", "batches", "cut_short", "stop_reason", "added", "removed"),
-        *("alarms", "passed", "cannot_tell", "not_checked", "repairs"),
+        *("alarms", "passed", "cannot_tell", "not_checked", "repairs", "inferred"),
     }
 
 

@@ -246,6 +246,9 @@ class _Writer:
         outermost = self.outer[-1] if self.outer else self.node
         first, last = outermost.lineno, outermost.end_lineno or outermost.lineno
         start = self.lines.indentation(first)
+        apart = self.block is not self.node
+        if apart and self.function is not None:
+            self._declare(f"global {run}")
         lines = [start + one for one in self._made("with ", f" as {run}:")]
         if self.outer:
             parent = self.outer[0]
@@ -257,10 +260,7 @@ class _Writer:
             self.lines.indent(first, last, 2)
         self.lines.put_before(first, lines, outside=True)
         self.lines.put_after(last, [f"{start}print({run}.diagnosis)"], outside=True)
-        apart = self.block is not self.node
         self._import(f"{run} = None" if apart else "")
-        if apart and self.function is not None:
-            self._declare(f"global {run}")
 
     def _next_epoch(self, parent: ast.For | ast.While) -> None:
         inner = self.lines.indentation(parent.body[0].lineno)
@@ -284,7 +284,8 @@ class _Writer:
         assert self.function is not None
         body = self.function.body
         documented = isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) and len(body) > 1
-        self._put(body[1 if documented else 0].lineno, [declaration])
+        line = body[1 if documented else 0].lineno
+        self.lines.put_before(line, [self.lines.indentation(line) + declaration], outside=True)
 
     def _import(self, more: str) -> None:
         first = next((one for one in self.tree.body if not stays_first(one)), self.tree.body[0])
