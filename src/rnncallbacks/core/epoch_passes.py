@@ -31,12 +31,15 @@ class EpochPasses:
         Whether the script is in the body of an epoch.
     stopped_at:
         The position at which the run was stopped there, or None. It remains until the next epoch begins.
+    cut_inside:
+        Whether the run was stopped inside the body of a batch, which did less than it would have done.
     """
 
     def __init__(self, script: ScriptState) -> None:
         self.script = script
         self.in_epoch = False
         self.stopped_at: Position | None = None
+        self.cut_inside = False
         self._passes: list[LoaderPass] = []
         self._resumed: list[PassPosition] = []
         self._state: dict[str, Any] = {}
@@ -84,7 +87,9 @@ class EpochPasses:
 
     def end(self, items: LoaderPass, *, finished: bool) -> None:
         """End a pass; it is not finished if the run was stopped."""
-        if items in self._passes:
+        if items not in self._passes:
+            self.cut_inside |= not finished
+        else:
             items.finished, items.state = finished, self.script.capture()
 
     def reopen_left(self) -> bool:

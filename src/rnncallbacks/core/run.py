@@ -155,6 +155,7 @@ class Run(RunAlarms):
         phase = as_phase(phase)
         outer = self._batches.close_abandoned()
         if self.stop_reason is not None:
+            self._passes.cut_inside |= outer is not None
             return
         items = self._passes.begin(loader, phase, self.epoch, nested=outer is not None)
         while self.stop_reason is None:

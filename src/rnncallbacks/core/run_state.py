@@ -230,6 +230,15 @@ class RunState:
         """Whether the epoch ended before the script was through with it: the run was stopped in it, or left."""
         return self._passes.stopped_at is not None
 
+    @property
+    def resumes_exactly(self) -> bool:
+        """Whether a run that resumes here goes on as if it had not ended.
+
+        It does not if it was stopped in a training batch without a loss, or in a pass inside a batch: the body of that
+        batch did less than it would have done.
+        """
+        return not self._passes.cut_inside
+
     def position(self, *, epoch_done: bool) -> Position:
         """Where the run is, for a checkpoint: at the end of the epoch, after a batch, or where the epoch was cut."""
         if epoch_done:
@@ -281,6 +290,7 @@ class RunState:
             if isinstance(batch.closure, ScriptClosure):
                 batch.closure.release()
             if self.stop_reason is not None:
+                self._passes.cut_inside |= batch.phase == "train" and batch.loss is None
                 self._keep_position(ended=batch)
 
     def _keep_position(self, ended: Batch | None = None) -> None:

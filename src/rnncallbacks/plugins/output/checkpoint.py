@@ -151,7 +151,10 @@ class Checkpoint:
     @hookimpl(wrapper=True)
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> Generator[None, object, object]:
         if run.epoch_was_cut:  # before the other plugins take the epoch for a whole one
-            self._save(run, None)
+            if run.resumes_exactly:
+                self._save(run, None)
+            else:
+                self._save_copy()
             return (yield)
         result = yield
         ends = run.stop_reason is not None or run.epoch == run.max_epochs
@@ -162,8 +165,11 @@ class Checkpoint:
         return result
 
     @hookimpl(specname="on_exception")
-    def save_copy(self) -> None:
+    def save_on_exception(self) -> None:
         """Write the copy of the run that is in memory, unless a file is as new."""
+        self._save_copy()
+
+    def _save_copy(self) -> None:
         if self._copy is not None:
             path, content, self._kept = self._copy
             self._write(path, content)
