@@ -70,9 +70,11 @@ class CheckpointNames:
         """The text file with the name of the newest file, or the file itself if the template has no fields."""
         if not self.fields:
             return self.template
-        literal = Path("".join(text for text, _, _ in self._parts))
-        stem = literal.stem if literal.suffix else literal.name
-        return self.template.with_name(f"{stem.strip('-_. ') or 'checkpoint'}-last.txt")
+        texts = [text for text, _, _ in self._parts]
+        if self._parts[-1][1] is None:
+            texts[-1] = texts[-1].removesuffix(Path(f"name{texts[-1]}").suffix)
+        stem = "".join(texts).strip("-_. ")
+        return self.template.with_name(f"{stem or 'checkpoint'}-last.txt")
 
     def path_for(self, values: Mapping[str, Any]) -> Path:
         """The path with the fields filled in.

@@ -112,7 +112,8 @@ class Checkpoint:
     _others: UnsavedAttributes = state_field(factory=UnsavedAttributes, saved=False)
 
     def __attrs_post_init__(self) -> None:
-        if (self.keep_last != 1 or self.monitor is not None) and not self._names.fields.intersection(NUMBERING):
+        numbered = self._names.fields.intersection(NUMBERING)
+        if (self.keep_last != 1 or self.monitor is not None) and not numbered:
             raise OptionError(
                 f"Checkpoint: path: expected {{epoch}} or {{step}} in the name, to keep several files, got {self.path}",
                 hint=f"for example {self.path.stem}-{{epoch}}-{{step}}{self.path.suffix}",
