@@ -330,6 +330,20 @@ def test_max_epochs_none_goes_on_until_a_plugin_stops_it():
     assert len(trainer.fit(loader(), max_epochs=None)) == 3
 
 
+def test_max_steps_ends_the_run_behind_that_batch_and_at_the_end_of_an_epoch_with_its_validation():
+    train, val = loader(count=12), loader(count=4)
+    assert len(train) == 3
+    trainer = Trainer(model(), Adam(), learning_rate=0.01)
+    history = trainer.fit(train, val, max_steps=4, progress=False)
+    assert (trainer.run.step, trainer.run.stop_reason) == (4, "max_steps: 4 training batches")
+    assert history["stopped_after"] == [None, 1]
+    history = trainer.fit(train, val, max_steps=6, progress=False)
+    assert (trainer.run.step, trainer.run.epoch) == (6, 2)
+    assert None not in history["val_loss"]
+    with pytest.raises(OptionError, match="expected max_steps to be a whole number >= 1"):
+        trainer.fit(train, max_steps=0)
+
+
 @pytest.mark.parametrize("learning_rate", [0.0, -1.0, float("nan"), "fast"])
 def test_a_learning_rate_out_of_range(learning_rate):
     with pytest.raises(OptionError, match="expected a finite learning_rate above 0"):

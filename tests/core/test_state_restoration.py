@@ -8,7 +8,7 @@ import pytest
 
 from rnncallbacks.core import saved_objects, state_restoration
 from rnncallbacks.core.plugin_state import saved_state, state_field
-from rnncallbacks.core.state_encoding import SavedObject, decode, encode
+from rnncallbacks.core.state_encoding import SavedObject, SavedState, decode, encode
 from rnncallbacks.core.state_restoration import ObjectRestoration, checked_fields, restore_fields
 from rnncallbacks.core.state_types import declared_types
 from rnncallbacks.errors import CheckpointError
@@ -111,3 +111,53 @@ def test_what_no_plugin_wrote_is_refused_before_anything_is_set(change, message,
     with pytest.raises(CheckpointError, match=message):
         restored(target, saved(Outer()) | change)
     assert (target.best, target.by_length, target.count, target.share) == (None, {}, 0, 0.0)
+
+
+# Generators and objects with load_state_dict --------------------------------------------------------------------------
+
+
+class Stateful:
+    def __init__(self, value):
+        self.value = value
+
+    def state_dict(self):
+        return {"value": self.value}
+
+    def load_state_dict(self, state):
+        if state["value"] < 0:
+            raise ValueError("too small")
+        self.value = state["value"]
+
+
+def round_trip(value):
+    arrays = {}
+    return decode(encode(value, "state", arrays), arrays)
+
+
+def test_states_deep_in_containers_are_put_into_the_objects_there():
+    rng = np.random.default_rng(5)
+    state = {"list": [Stateful(3), (rng, 4)], "array": np.ones(2)}
+    here = {"list": [Stateful(0), (np.random.default_rng(0), 0)], "array": np.zeros(2)}
+    objects = here["list"][0], here["list"][1][0]
+    put = ObjectRestoration().put(here, round_trip(state), "plugin")
+    assert put["list"][0] is objects[0]
+    assert put["list"][1][0] is objects[1]
+    assert (objects[0].value, put["list"][1][1], put["array"].tolist()) == (3, 4, [1, 1])
+    assert objects[1].random() == rng.random()
+
+
+def test_a_refused_state_is_named_and_the_others_are_taken_back():
+    first, second = Stateful(1), Stateful(2)
+    restoration = ObjectRestoration()
+    with pytest.raises(CheckpointError, match="plugin 'a', second does not accept the state in the file: too small"):
+        restoration.put(
+            {"first": first, "second": second}, round_trip({"first": Stateful(7), "second": Stateful(-1)}), "plugin 'a'"
+        )
+    restoration.undo()
+    assert (first.value, second.value) == (1, 2)
+
+
+@pytest.mark.parametrize("here", [None, 3, {"held": 3}, {}])
+def test_a_state_without_an_object_is_refused(here):
+    with pytest.raises(CheckpointError, match="the file has the state of an object with load_state_dict"):
+        ObjectRestoration().put(here, {"held": SavedState({"value": 1})}, "plugin 'a'")

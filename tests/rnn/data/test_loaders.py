@@ -92,6 +92,13 @@ class TestSequenceLoader:
         assert resumed.epoch == epoch
         assert_same(list(resumed), list(through))
 
+    @given(SEQUENCES, st.integers(1, 20), st.integers(0, 9), SEEDS)
+    def test_skipped_batches_are_left_out_of_the_next_iteration_alone(self, sequences, batch_size, skipped, seed):
+        whole, loader = (SequenceLoader(sequences, batch_size, seed=seed) for _ in range(2))
+        loader.skip_batches(skipped)
+        for begin in (skipped, 0):
+            assert_same(list(loader), list(whole)[begin:])
+
     @pytest.mark.parametrize("bucket", [True, False])
     def test_iterations_and_seeds_differ(self, bucket):
         sequences = [[number, number + 1] for number in range(40)]
@@ -191,6 +198,13 @@ class TestArrayLoader:
         assert len(ArrayLoader(*arrays, 4)) == 3
         assert [batch.size for batch in ArrayLoader(*arrays, 4, drop_last=True)] == [4, 4]
         assert len(ArrayLoader(*arrays, 4, drop_last=True)) == 2
+
+    def test_skipped_batches_are_left_out_of_the_next_iteration_alone(self):
+        whole, loader = (ArrayLoader(np.arange(60).reshape(20, 3), np.arange(20), 6) for _ in range(2))
+        for skipped in (2, 0, 4, 9):
+            loader.skip_batches(skipped)
+            assert_same(list(loader), list(whole)[skipped:])
+        assert_same(list(loader), list(whole))
 
     def test_same_seed_same_batches_and_epoch_repeats_an_iteration(self):
         one, other, third = (ArrayLoader(np.arange(60).reshape(20, 3), np.arange(20), 6, seed=s) for s in (5, 5, 6))

@@ -102,6 +102,14 @@ class TestStreamLoader:
             starts = [batch.starts.all() for batch in loader]
             assert starts == [True] + [False] * (len(loader) - 1)
 
+    @given(STREAMS, st.integers(0, 20))
+    def test_skipped_batches_are_left_out_of_the_next_iteration_alone(self, stream, skipped):
+        loader = StreamLoader(np.arange(stream[0]), *stream[1:])
+        whole = list(loader)
+        loader.skip_batches(skipped)
+        for begin in (skipped, 0):
+            assert [numbers(batch) for batch in loader] == [numbers(batch) for batch in whole[begin:]]
+
     def test_every_iteration_is_the_same(self):
         loader = StreamLoader(np.arange(100), 3, 7)
         assert list(map(numbers, loader)) == list(map(numbers, loader))
@@ -206,6 +214,14 @@ class TestDocuments:
         assert all(rows)
         everything = list(chain(*rows))
         assert everything == sorted(everything)
+
+    @given(DOCUMENTS, st.integers(0, 20))
+    def test_skipped_batches_are_left_out_of_the_next_iteration_alone(self, stream, skipped):
+        loader, _ = in_documents(*stream)
+        whole = list(loader)
+        loader.skip_batches(skipped)
+        for begin in (skipped, 0):
+            assert [numbers(batch) for batch in loader] == [numbers(batch) for batch in whole[begin:]]
 
     @given(DOCUMENTS)
     def test_a_row_waits_for_no_other_before_its_last_document_ends(self, stream):
