@@ -154,7 +154,7 @@ def with_objects_of_the_standard_library():
     numbers, view, variable = array.array("d", [0.0]), memoryview(bytearray(2)), contextvars.ContextVar("calls")
     places = iter([1.0, 2.0, 3.0])
     local.calls = 0
-    variable.set(0)
+    variable.set([])
 
     def loss():
         weak[key] = weak.get(key, 0) + 1
@@ -163,8 +163,8 @@ def with_objects_of_the_standard_library():
         numbers[0] += 1.0
         numbers.append(1.0)
         view[0] += 1
-        variable.set(variable.get() + 1)
-        counts = weak[key] + local.calls + waiting.qsize() + sum(numbers) + view[0] + variable.get()
+        variable.get().append(1)
+        counts = weak[key] + local.calls + waiting.qsize() + sum(numbers) + view[0] + len(variable.get())
         return float(counts + next(places))
 
     return loss
@@ -209,7 +209,30 @@ def with_classes_that_change():
     return loss
 
 
+def with_an_object_that_changes_its_class():
+    class Training:
+        __slots__ = ("steps",)
+
+        def __init__(self):
+            self.steps = 0
+
+        def loss(self):
+            self.steps += 1
+            self.__class__ = Evaluating
+            return float(self.steps)
+
+    class Evaluating(Training):
+        __slots__ = ()
+
+        def loss(self):
+            return -1.0
+
+    unit = Training()
+    return lambda: unit.loss()
+
+
 CLOSURES = {
+    "an object that changes its class": with_an_object_that_changes_its_class,
     "arrays that change their kind": with_arrays_that_change_their_kind,
     "structured arrays": with_structured_arrays,
     "the standard library": with_objects_of_the_standard_library,

@@ -1,6 +1,8 @@
 """Functions that a script gives to guards: undone, repeatable, or rejected with a reason."""
 
+import contextvars
 import io
+import itertools
 import logging
 from unittest.mock import Mock
 
@@ -242,3 +244,26 @@ def test_a_function_that_is_called_alone_leaves_generators_where_they_were():
     function = ScriptFunction(rng.normal, list)
     assert function.call(float) == function.call(float)
     assert rng.bit_generator.state == before
+
+
+def test_context_variables_print_options_and_counters_are_as_before_each_call():
+    class Unit:
+        numbers = itertools.count(5, 2)
+
+        def __init__(self):
+            self.calls = itertools.count()
+
+    unset, was_set, unit = contextvars.ContextVar("unset"), contextvars.ContextVar("set"), Unit()
+    held, options = [itertools.count(0.5), unit], np.get_printoptions()
+    was_set.set(1)
+
+    def loss():
+        was_set.set(was_set.get() + 1)
+        unset.set(unset.get(0) + 1)
+        np.set_printoptions(precision=2)
+        return unset.get() + was_set.get() + next(held[0]) + next(unit.calls) + next(Unit.numbers)
+
+    function = ScriptFunction(loss, tuple)
+    assert [function.call(float) for _ in range(3)] == [1 + 2 + 0.5 + 0 + 5] * 3
+    assert (unset.get(None), was_set.get(), np.get_printoptions()) == (None, 1, options)
+    assert [next(one) for one in (held[0], unit.calls, Unit.numbers)] == [0.5, 0, 5]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import is_
 from typing import Any, ClassVar
 
@@ -58,6 +58,17 @@ class ObjectCopy(ABC):
             The object refuses, such as an array that cannot be written to.
         """
 
+    def lend(self, stand_ins: Mapping[int, object]) -> None:
+        """Put other objects in place of members, by the members' ``id``, until the content is written back."""
+        if not self.holds_members or not any(id(one) in stand_ins for one in self.content):
+            return
+        content = self.content
+        self.content = [stand_ins.get(id(one), one) for one in content]
+        try:
+            self.write()
+        finally:
+            self.content = content
+
     def take(self) -> bool:
         """Copy the object, and return whether its content differs from that of the copy before."""
         before, self.content = self.content, self.read()
@@ -100,6 +111,18 @@ class ArrayCopy(ObjectCopy):
             array[...] = np.frombuffer(content, dtype).reshape(shape) if self._objects is None else self._objects
         finally:
             one.flags.writeable = writeable
+
+
+class KindCopy(ObjectCopy):
+    """The class of an object, which a script may assign."""
+
+    holds_members = True
+
+    def read(self) -> list[Any]:
+        return [type(self.of)]
+
+    def write(self) -> None:
+        object.__setattr__(self.of, "__class__", self.content[0])
 
 
 class DictCopy(ObjectCopy):

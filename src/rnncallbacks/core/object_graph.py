@@ -26,13 +26,14 @@ from rnncallbacks.core.object_copies import (
     CellCopy,
     ClassCopy,
     DictCopy,
+    KindCopy,
     ObjectCopy,
     SequenceCopy,
     SetCopy,
     copy_of_slots,
     copy_of_variables,
 )
-from rnncallbacks.core.position_copies import ArrayModuleCopy, ContextVariableCopy, GeneratorCopy, PositionCopy
+from rnncallbacks.core.position_copies import ArrayModuleCopy, GeneratorCopy, PositionCopy
 
 ATOM_TYPES = frozenset({type(None), bool, int, float, complex, str, bytes, np.dtype, range, slice, CodeType})
 """Types whose instances never change."""
@@ -40,6 +41,9 @@ _OWN_STATE = ("rnncallbacks.rnn", "rnncallbacks.arrays", "rnncallbacks.core.batc
 """Modules and folders of this package whose objects a loss function may change, as by ``run.hidden``."""
 _OPEN_LIBRARIES = frozenset({"types", "argparse", "collections", "functools", "weakref", "queue"})
 """Modules of the standard library whose objects hold values of a script, such as ``SimpleNamespace``."""
+
+_HEAP_TYPE = 1 << 9
+"""The flag of classes that are written in Python: only the class of their objects can be assigned."""
 
 _CACHED_FUNCTION: Any = type(functools.lru_cache(maxsize=1)(len))
 
@@ -71,6 +75,8 @@ def copies_of(one: Any) -> Iterator[ObjectCopy]:
         if openness(one.__module__) == EVERYTHING:
             yield ClassCopy(one)
         return
+    if kind.__flags__ & _HEAP_TYPE and openness(kind.__module__) == EVERYTHING:
+        yield KindCopy(one)
     copied = _copy_class(kind)
     if copied is not None and not (issubclass(kind, np.ndarray) and _is_read_only_view(one)):
         yield copied(one)
@@ -124,6 +130,8 @@ def _members(one: Any, kind: type) -> Iterator[object]:
         yield from (one.func, one.args, one.keywords)
     elif kind is memoryview:
         yield one.obj
+    elif kind is ContextVar:
+        yield one.get(None)  # the variable itself is set in a context of the function's own
     elif kind is _CACHED_FUNCTION:
         yield one.__wrapped__
         for cached in gc.get_referents(one):
@@ -214,7 +222,6 @@ def _copies_by_kind() -> tuple[tuple[Any, type[ObjectCopy]], ...]:
         (set, SetCopy),
         (bytearray, BufferCopy),
         (array.array, ArrayModuleCopy),
-        (ContextVar, ContextVariableCopy),
         (CellType, CellCopy),
         (generators, GeneratorCopy),
         (IOBase | GeneratorType, PositionCopy),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+from ast import literal_eval
 from io import IOBase
+from itertools import count
 from operator import length_hint
 from types import FrameType, GeneratorType
 from typing import Any
 
 import numpy as np
 
-from rnncallbacks.core.object_copies import MISSING, CannotRestoreError, ObjectCopy
+from rnncallbacks.core.object_copies import CannotRestoreError, ObjectCopy
 
 _ITERATORS_WITH_POSITION: Any = tuple(map(type, map(iter, ([], (), range(0), "", b"", bytearray()))))
 """Iterators of Python that can be set to a position; ``itertools`` and generators cannot."""
@@ -118,15 +120,17 @@ class ArrayModuleCopy(ObjectCopy):
         self.of.frombytes(self.content)
 
 
-class ContextVariableCopy(ObjectCopy):
-    """The value of a context variable."""
+def counter_like(counter: count[Any]) -> count[Any] | None:
+    """Another ``itertools.count`` at the same number, as none can be set back; None if its numbers are not Python's.
 
-    holds_members = True
-
-    def read(self) -> list[Any]:
-        return [self.of.get(MISSING)]
-
-    def write(self) -> None:
-        if self.content[0] is MISSING:
-            raise CannotRestoreError("it had no value")
-        self.of.set(self.content[0])
+    Example
+    -------
+    >>> counter = count(2.5, 0.5)
+    >>> next(counter), next(counter_like(counter)), next(counter)
+    (2.5, 3.0, 3.0)
+    """
+    try:
+        numbers = literal_eval(repr(counter).removeprefix("count"))
+    except (ValueError, SyntaxError):
+        return None
+    return count(*numbers) if isinstance(numbers, tuple) else count(numbers)

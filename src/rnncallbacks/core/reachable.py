@@ -6,9 +6,11 @@ model, counts its calls, or draws random numbers. :class:`Reachable` undoes that
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from types import FunctionType
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 
 from rnncallbacks.core.object_copies import ArrayCopy, ObjectCopy
 from rnncallbacks.core.object_graph import ATOM_TYPES, Variables, copies_of, objects_behind
-from rnncallbacks.core.position_copies import GeneratorCopy
+from rnncallbacks.core.position_copies import GeneratorCopy, counter_like
 
 
 @attrs.frozen(kw_only=True)
@@ -63,6 +65,7 @@ class Reachable:
         self.complete = True
         self._visited: dict[int, object] = {}  # the objects themselves, so that no identity is used twice
         self._bytes = 0
+        self._counters: list[itertools.count[Any]] = []
         self._copies: list[ObjectCopy] = [GeneratorCopy(None), GeneratorCopy(_generator_of_random())]
 
     def take(self, roots: Iterable[object]) -> None:
@@ -78,10 +81,18 @@ class Reachable:
         self._search(waiting)
 
     def rewind(self) -> None:
-        """Set random number generators to their state at the first call, until :meth:`restore`."""
+        """Set random number generators to their state at the first call, and lend counters, until :meth:`restore`.
+
+        An ``itertools.count`` cannot be set back: another one takes its place wherever it is held.
+        """
+        stand_ins = {id(one): counter_like(one) for one in self._counters}
+        stand_ins = {identity: one for identity, one in stand_ins.items() if one is not None}
         for copy in self._copies:
             if isinstance(copy, GeneratorCopy):
                 copy.rewind()
+            elif stand_ins:
+                with suppress(Exception):  # a holder that refuses: the change is found afterwards
+                    copy.lend(stand_ins)
 
     def restore(self) -> list[str]:
         """Restore every object from its copy; return descriptions of those that could not be restored."""
@@ -113,6 +124,8 @@ class Reachable:
                 self.complete = False
                 return
             visited[id(one)] = one
+            if isinstance(one, itertools.count):
+                self._counters.append(one)
             for copy in copies_of(one):
                 if isinstance(copy, ArrayCopy) and not self._has_room_for(copy.of):
                     continue

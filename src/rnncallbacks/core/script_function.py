@@ -6,6 +6,7 @@ import logging
 import math
 import weakref
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -102,7 +103,8 @@ class ScriptFunction:
             try:
                 reachable.rewind()
                 with np.errstate(all="ignore"):
-                    result = convert(self._function())
+                    # Context variables, NumPy's print options among them, are set in a context of its own.
+                    result = convert(copy_context().run(self._function))
             finally:
                 lost = reachable.restore()
         except Exception as error:
