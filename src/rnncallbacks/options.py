@@ -90,15 +90,27 @@ def column(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         raise _refusal(owner, field, "the name of a history column, such as 'val_loss'", value)
 
 
-def as_words(value: Any) -> Any:
-    """The converter for :func:`words`: makes a list a tuple, and passes on anything else."""
+def as_tuple(value: Any) -> Any:
+    """The converter for :func:`words` and :func:`tuple_of`: makes a list a tuple, and passes on anything else."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def words(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    """The validator for a tuple of strings, with the converter :func:`as_words`."""
+    """The validator for a tuple of strings, with the converter :func:`as_tuple`."""
     if not isinstance(value, tuple) or not all(isinstance(word, str) for word in value):
         raise _refusal(owner, field, "a list of strings", value)
+
+
+def tuple_of(member: Validator) -> Validator:
+    """A validator for a tuple whose items pass another validator, with the converter :func:`as_tuple`."""
+
+    def validate(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+        if not isinstance(value, tuple):
+            raise _refusal(owner, field, "a list", value)
+        for item in value:
+            member(owner, field, item)
+
+    return validate
 
 
 def as_path(value: Any) -> Any:

@@ -28,6 +28,8 @@ from rnncallbacks.rnn.sampling import sample
 from rnncallbacks.trainer import Trainer
 
 INTERRUPTED = 130
+LAST_FOR_THE_RUN = ("one_cycle", "cosine_decay", "polynomial_decay")
+"""Schedules whose ``steps`` are by default all training batches of the run."""
 PROMPT_LENGTH = 40
 """Characters of the held-out text that begin the sample."""
 DIVERGENCE_CODES = ("RNN403", "RNN602")
@@ -136,7 +138,7 @@ def _add_run_options(configuration: Configuration, steps: int, run_dir: Path) ->
             table.options.setdefault("directory", str(run_dir))
         elif table.plugin == "checkpoint":
             table.options.setdefault("path", str(run_dir / "checkpoint.safetensors"))
-        elif table.plugin in ("one_cycle", "cosine_decay") and table.options.get("interval", "batch") == "batch":
+        elif table.plugin in LAST_FOR_THE_RUN and table.options.get("interval", "batch") == "batch":
             table.options.setdefault("steps", steps)
 
 

@@ -28,9 +28,12 @@ if TYPE_CHECKING:
     from rnncallbacks.plugins.remedies.self_repair import SelfRepair as SelfRepair
     from rnncallbacks.plugins.remedies.time_limit import TimeLimit as TimeLimit
     from rnncallbacks.plugins.schedules.cosine_decay import CosineDecay as CosineDecay
+    from rnncallbacks.plugins.schedules.cosine_restarts import CosineRestarts as CosineRestarts
     from rnncallbacks.plugins.schedules.exponential_decay import ExponentialDecay as ExponentialDecay
     from rnncallbacks.plugins.schedules.inverse_sqrt import InverseSqrt as InverseSqrt
     from rnncallbacks.plugins.schedules.one_cycle import OneCycle as OneCycle
+    from rnncallbacks.plugins.schedules.piecewise_constant import PiecewiseConstant as PiecewiseConstant
+    from rnncallbacks.plugins.schedules.polynomial_decay import PolynomialDecay as PolynomialDecay
     from rnncallbacks.plugins.schedules.reduce_on_plateau import ReduceOnPlateau as ReduceOnPlateau
     from rnncallbacks.plugins.schedules.step_decay import StepDecay as StepDecay
     from rnncallbacks.plugins.schedules.warmup import Warmup as Warmup

@@ -168,3 +168,31 @@ def test_an_option_of_its_own_out_of_range_is_named(wrong):
     (name,) = wrong
     with pytest.raises(OptionError, match=f"EarlyStopping: {name}: expected .*, got"):
         EarlyStopping(**wrong)
+
+
+def test_epochs_before_the_first_one_that_counts_are_left_out(play):
+    plugin = EarlyStopping(patience=2, start_from_epoch=4, restore_best=False)
+    run = play([LossAveraging(), plugin], [[9.0]] * 6, val=[[value] for value in VAL])
+    assert len(run.history) == 6
+    assert (plugin.best, plugin.best_epoch) == (0.5, 6)
+
+
+@pytest.mark.parametrize(
+    ("mode", "baseline", "epochs", "best", "best_epoch"),
+    [("min", 1.0, 3, 1.0, 3), ("min", 1.5, 6, 0.5, 6), ("max", 3.5, 3, 3.0, 1)],
+)
+def test_until_the_baseline_is_beaten_no_epoch_is_an_improvement(play, mode, baseline, epochs, best, best_epoch):
+    plugin = EarlyStopping(patience=3, baseline=baseline, mode=mode)
+    run = play([LossAveraging(), plugin], [[9.0, 9.0]] * 6, val=[[value] for value in VAL])
+    assert (len(run.history), plugin.best, plugin.best_epoch) == (epochs, best, best_epoch)
+    np.testing.assert_array_equal(run.params["w"], [2.0 * best_epoch] * 2)
+
+
+@pytest.mark.parametrize(("mode", "threshold", "epochs"), [("min", 1.0, 3), ("min", 0.1, 6), ("max", 2.5, 1)])
+def test_a_value_that_is_good_enough_ends_the_run(play, mode, threshold, epochs):
+    plugins = {"averages": LossAveraging(), "stop": EarlyStopping(patience=50, stopping_threshold=threshold, mode=mode)}
+    run = play(plugins, [[9.0]] * 6, val=[[value] for value in VAL])
+    assert len(run.history) == epochs
+    if epochs < 6:
+        assert run.stop_reason == f"stop: val_loss {VAL[epochs - 1]:g} reached the threshold {threshold:g}"
+        assert not run.alarms

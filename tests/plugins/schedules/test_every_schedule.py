@@ -11,7 +11,17 @@ import pytest
 from rnncallbacks.bases import LearningRateSchedule
 from rnncallbacks.config.discovery import find_plugins
 from rnncallbacks.errors import OptionError
-from rnncallbacks.plugins import CosineDecay, ExponentialDecay, InverseSqrt, OneCycle, StepDecay, Warmup
+from rnncallbacks.plugins import (
+    CosineDecay,
+    CosineRestarts,
+    ExponentialDecay,
+    InverseSqrt,
+    OneCycle,
+    PiecewiseConstant,
+    PolynomialDecay,
+    StepDecay,
+    Warmup,
+)
 
 Schedule = type[LearningRateSchedule]
 
@@ -41,6 +51,19 @@ CASES = [
         CosineDecay,
         {"steps": 4, "min_scale": 0.1},
         lambda t: 0.1 + 0.9 * math.cos(math.pi * min(t, 4) / 8) ** 2,
+        "batch",
+    ),
+    Case(CosineRestarts, {"steps": 3}, lambda t: math.cos(math.pi * (t % 3) / 6) ** 2, "batch"),
+    Case(
+        PiecewiseConstant,
+        {"boundaries": [2, 5], "scales": [0.5, 1.0, 0.2]},
+        lambda t: [0.5, 1.0, 0.2][(t > 1) + (t > 4)],
+        "epoch",
+    ),
+    Case(
+        PolynomialDecay,
+        {"steps": 4, "power": 2.0, "min_scale": 0.1},
+        lambda t: 0.1 + 0.9 * (1 - min(t, 4) / 4) ** 2,
         "batch",
     ),
     Case(ExponentialDecay, {"factor": 0.9}, lambda t: 0.9**t, "epoch"),
@@ -122,6 +145,9 @@ def test_t_is_a_count_from_zero(case: Case) -> None:
 
 OUT_OF_RANGE: dict[Schedule, list[dict[str, Any]]] = {
     CosineDecay: [{"steps": 0}, {"steps": -1}, {"min_scale": -0.1}, {"min_scale": 1.01}, {"interval": None}],
+    CosineRestarts: [{"steps": 0}, {"multiplier": 0}, {"multiplier": 1.5}, {"min_scale": 2.0}, {"interval": None}],
+    PiecewiseConstant: [{"boundaries": 3}, {"scales": 0.5}, {"interval": "epochs"}],
+    PolynomialDecay: [{"steps": 0}, {"power": 0.0}, {"power": "2"}, {"min_scale": -0.1}, {"interval": None}],
     ExponentialDecay: [
         {"factor": -0.5},
         {"factor": 0.0},

@@ -33,6 +33,30 @@ def test_a_reduction_keeps_the_best_value(play):
     assert rates(run) == [1.0, 1.0, 0.5, 0.25, 0.125, 0.125]
 
 
+def test_epochs_of_the_cooldown_do_not_count(play):
+    plugin = ReduceOnPlateau(**WATCH_TRAIN, patience=2, factor=0.5, cooldown=2)
+    run = play([LossAveraging(), plugin], [[1.0]] * 9)
+    # Reduced after epoch 3; epochs 4 and 5 do not count, 6 and 7 do.
+    assert rates(run) == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_a_value_in_the_cooldown_may_be_the_best_one(play):
+    plugin = ReduceOnPlateau(**WATCH_TRAIN, patience=1, factor=0.5, cooldown=1)
+    play([LossAveraging(), plugin], [[2.0], [2.0], [1.0], [1.5]])
+    assert (plugin.best, plugin.best_epoch) == (1.0, 3)
+
+
+def test_each_reduction_is_logged_with_what_led_to_it(play, caplog):
+    caplog.set_level("INFO", "rnncallbacks")
+    plugins = {
+        "averages": LossAveraging(),
+        "cut": ReduceOnPlateau(**WATCH_TRAIN, patience=2, factor=0.5, min_scale=0.5),
+    }
+    play(plugins, [[1.0]] * 6)
+    (line,) = [record.getMessage() for record in caplog.records if "scale" in record.getMessage()]
+    assert line == "cut: scale 0.5 in place of 1 from the next epoch: train_loss 1 after 2 epochs"
+
+
 def test_never_below_min_scale(play):
     run = play([LossAveraging(), ReduceOnPlateau(**WATCH_TRAIN, patience=1, factor=0.1, min_scale=0.05)], [[1.0]] * 5)
     assert rates(run) == [1.0, 1.0, 0.1, 0.05, 0.05]

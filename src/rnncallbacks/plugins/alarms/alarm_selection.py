@@ -49,8 +49,8 @@ class AlarmSelection:
     ('RNN6',)
     """
 
-    select: tuple[str, ...] = attrs.field(default=("",), converter=options.as_words, validator=options.words)
-    ignore: tuple[str, ...] = attrs.field(default=(), converter=options.as_words, validator=options.words)
+    select: tuple[str, ...] = attrs.field(default=("",), converter=options.as_tuple, validator=options.words)
+    ignore: tuple[str, ...] = attrs.field(default=(), converter=options.as_tuple, validator=options.words)
     severity: dict[str, Severity] = attrs.field(factory=dict, validator=_severities)
 
     def __attrs_post_init__(self) -> None:

@@ -83,10 +83,9 @@ class PlateauAlarm(ColumnMonitor):
         value = self.value_of(run, summary)
         if value is None:
             return
-        if self.update(value, summary.epoch):
-            if self.restore_best:
-                self._keep_params(run)
-        elif self.stale_epochs == self.patience:  # equality, so that each plateau raises one alarm
+        if self.update(value, summary.epoch) and self.restore_best:
+            self._keep_params(run)
+        if self.stale_epochs == self.patience:  # equality, so that each plateau raises one alarm
             self._alarm(run, value)
         self._evaluated_params = {}
 

@@ -61,7 +61,7 @@ class TimeLimit:
     """
 
     minutes: float | None = attrs.field(default=None, validator=attrs.validators.optional(options.number(above=0)))
-    signals: tuple[str, ...] = attrs.field(default=("SIGTERM",), converter=options.as_words, validator=_signals)
+    signals: tuple[str, ...] = attrs.field(default=("SIGTERM",), converter=options.as_tuple, validator=_signals)
     _began: float = state_field(0.0, saved=False)
     _arrived: str | None = state_field(None, saved=False)
     _handlers: dict[int, Any] = state_field(factory=dict, saved=False)

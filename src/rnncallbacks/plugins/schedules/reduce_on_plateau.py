@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import attrs
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from rnncallbacks.core.batch import EpochSummary
     from rnncallbacks.core.run import Run
 
+logger = logging.getLogger("rnncallbacks")
+
 
 @attrs.define(eq=False, kw_only=True)
 class ReduceOnPlateau(ColumnMonitor):
@@ -23,7 +26,7 @@ class ReduceOnPlateau(ColumnMonitor):
     .. math:: s \leftarrow \max(\mathrm{factor} \cdot s, \mathrm{min\_scale})
 
     :class:`~rnncallbacks.bases.ColumnMonitor` defines an improvement. The first value that is not finite raises
-    RNN403. Each reduction starts the patience again and keeps the best value.
+    RNN403. Each reduction is logged, starts the patience again and keeps the best value.
 
     Options
     -------
@@ -31,6 +34,8 @@ class ReduceOnPlateau(ColumnMonitor):
         Factor of each reduction, in (0, 1).
     min_scale:
         Lower bound of the scale, in [0, 1].
+    cooldown:
+        Number of epochs after a reduction that do not count as epochs without improvement, 0 or more.
 
     Example
     -------
@@ -40,7 +45,9 @@ class ReduceOnPlateau(ColumnMonitor):
 
     factor: float = attrs.field(default=0.1, validator=options.number(above=0, below=1))
     min_scale: float = attrs.field(default=0.0, validator=options.number(at_least=0, at_most=1))
+    cooldown: int = attrs.field(default=0, validator=options.count(at_least=0))
     _scale: float = state_field(1.0)
+    _cooldown_left: int = state_field(0)
 
     @hookimpl
     def on_epoch_start(self, run: Run) -> None:
@@ -52,6 +59,15 @@ class ReduceOnPlateau(ColumnMonitor):
         if value is None:
             return
         self.update(value, summary.epoch)
-        if self.exhausted:
-            self._scale = max(self.factor * self._scale, self.min_scale)
+        if self._cooldown_left:
+            self._cooldown_left -= 1
             self.stale_epochs = 0
+        elif self.exhausted:
+            self._reduce(run, value)
+
+    def _reduce(self, run: Run, value: float) -> None:
+        scale = max(self.factor * self._scale, self.min_scale)
+        if scale < self._scale:
+            name, since = run.plugins.name_of(self), f"{self.monitor} {value:.6g} after {self.stale_epochs} epochs"
+            logger.info("%s: scale %.3g in place of %.3g from the next epoch: %s", name, scale, self._scale, since)
+        self._scale, self._cooldown_left, self.stale_epochs = scale, self.cooldown, 0
