@@ -16,8 +16,10 @@ from rnncallbacks.core.run import Run
 from rnncallbacks.core.script_function import PureFunction
 from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of, same_bits
+from rnncallbacks.doctor.roles.batch_data import whole_numbers_of
 from rnncallbacks.doctor.roles.epoch_report import EpochReport
 from rnncallbacks.doctor.roles.role_table import Confidence, ParameterRole, Roles
+from rnncallbacks.doctor.roles.shifted_sequence import split_shifted
 from rnncallbacks.doctor.value_walk import Key, Steps
 from rnncallbacks.doctor.watch_messages import ReplayRequest
 from rnncallbacks.doctor.watched_script import FrozenIteration, ScriptOverError, ScriptTimeoutError, WatchedScript
@@ -177,12 +179,7 @@ def _give(
     ):
         run.skip_batch()
         return
-    observed = {
-        name: _listed(value)
-        for name, key in (("inputs", roles.inputs), ("targets", roles.targets), ("hidden_states", roles.hidden))
-        if key is not None and (value := record.get(key)) is not None
-    }
-    run.observe(**observed)
+    run.observe(**observed_values(record, roles))
     closure = None
     if frozen is not None:
         closure = PureFunction(ReplayedLoss(record, frozen, roles.early_loss or roles.loss, shadows, keys))
@@ -190,6 +187,40 @@ def _give(
     run.backward(number_at(record, roles.loss), gradients, closure=closure, sequences=sequences)
     for name, key in keys.items():
         shadows[name][...] = record.end[key]
+
+
+def observed_values(record: IterationRecord, roles: Roles) -> dict[str, Any]:
+    """What an iteration shows besides the loss and the gradients, as ``run.observe`` takes it."""
+    observed = {
+        name: _listed(value)
+        for name, key in (("inputs", roles.inputs), ("targets", roles.targets), ("hidden_states", roles.hidden))
+        if key is not None and (value := record.get(key)) is not None
+    }
+    if roles.shifted_axis is not None and "inputs" in observed:
+        sequence = np.asarray(observed["inputs"])
+        if sequence.ndim > roles.shifted_axis:
+            observed["inputs"], observed["targets"] = split_shifted(sequence, roles.shifted_axis)
+    observed |= _as_one_sequence(observed)
+    if roles.entering is None:
+        return observed
+    if roles.entering in roles.carried:
+        before, after = record.start.get(roles.entering), record.end.get(roles.entering)
+        if before is not None and after is not None:
+            observed |= {"entering_state": before, "hidden_states": [before, after]}
+    elif (entering := record.get(roles.entering)) is not None:
+        observed["entering_state"] = entering
+    return observed
+
+
+def _as_one_sequence(observed: dict[str, Any]) -> dict[str, Any]:
+    """Inputs as tokens where each step has a one-hot column, and targets are one token a step."""
+    columns, given = np.asarray(observed.get("inputs", 0.0)), np.asarray(observed.get("targets", 0.0))
+    if columns.ndim != 3 or columns.shape[2] != 1 or given.ndim != 1:
+        return {}
+    inputs, targets = whole_numbers_of(columns), whole_numbers_of(given)
+    if inputs is None or targets is None or inputs.shape != given.shape != ():
+        return {}
+    return {"inputs": inputs, "targets": targets.reshape(given.shape)}
 
 
 def _gradient(one: ParameterRole, record: IterationRecord) -> Any:

@@ -108,6 +108,19 @@ class _Activation:
     ticks: int = 0
     zero: set[Any] = attrs.field(factory=set)
     values: dict[Any, Any] = attrs.field(factory=dict)
+    nonfinite: set[Any] = attrs.field(factory=set)
+
+    def is_finite(self, key: Any) -> bool:
+        """Whether an array was finite at the tick before."""
+        return bool(np.isfinite(self.values[key][1]).all())
+
+    def follow_nonfinite(self, became: set[Any], identities: dict[Any, int]) -> None:
+        """Note the arrays that became NaN together: those of a network do, and what they change by is no number.
+
+        A loop through the parameters makes one after the other NaN.
+        """
+        if len({identities.get(key) for key in became}) > 1:
+            self.nonfinite |= became
 
 
 @attrs.define(eq=False)
@@ -201,6 +214,10 @@ class LoopSearch:
                 shape_before, before = activation.values.get(key, (None, None))
                 if shape == shape_before and key not in activation.zero and not np.array_equal(array, before):
                     changed[key] = float(np.linalg.norm(array - before) / (np.linalg.norm(before) or 1.0))
+            became = {key for key, one in changed.items() if not np.isfinite(one) and activation.is_finite(key)}
+            activation.follow_nonfinite(became, identities)
+            for key in activation.nonfinite & changed.keys():
+                changed[key] = self._thresholds.calm_change
             changes.add(changed)
             self._add_candidate(activation, changes, identities)
         activation.values = values

@@ -100,7 +100,7 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
     rows.append(("update", rate + ("along the gradient" if roles.plain else "not along the gradient")))
     if roles.optimizer_state:
         rows.append(("optimizer", _listed([key_text(key) for key in roles.optimizer_state])))
-    states = [*roles.carried, *([roles.hidden] if roles.hidden else [])]
+    states = list(dict.fromkeys([*roles.carried, *(key for key in (roles.hidden, roles.entering) if key)]))
     rows.append(("state", _listed([key_text(key) for key in states]) if states else "none found"))
     rows.append(("epoch loss", "none found" if findings.report is None else key_text(findings.report)))
     if not roles.exact:
@@ -157,6 +157,7 @@ def roles_document(roles: Roles) -> dict[str, Any]:
         "optimizer_state": [key_text(key) for key in roles.optimizer_state],
         "carried_state": [key_text(key) for key in roles.carried],
         "hidden_states": None if roles.hidden is None else key_text(roles.hidden),
+        "entering_state": None if roles.entering is None else key_text(roles.entering),
         "inputs": None if roles.inputs is None else key_text(roles.inputs),
         "targets": None if roles.targets is None else key_text(roles.targets),
         "loss_is": roles.loss_is or None,

@@ -20,6 +20,7 @@ from rnncallbacks.doctor.named_loop import named_loop
 from rnncallbacks.doctor.roles.given_roles import GivenRoles
 from rnncallbacks.doctor.roles.inference import infer_roles
 from rnncallbacks.doctor.roles.role_table import Roles
+from rnncallbacks.doctor.roles.shifted_sequence import find_shifted_sequence
 from rnncallbacks.doctor.roles.without_replay import roles_without_replay
 from rnncallbacks.doctor.sandbox import ScratchFolder
 from rnncallbacks.doctor.script_process import Assignment
@@ -242,6 +243,11 @@ def _watch(
             roles = infer_roles(records, frozen_copies, time.monotonic() + ROLES_SHARE * left, given)
         if options.loss_is_given and roles.loss is not None:
             roles = attrs.evolve(roles, loss_confidence="certain")
+        if roles.inputs is None and roles.targets is None:
+            shifted = find_shifted_sequence(files, records)
+            if shifted is not None:
+                key, axis = shifted
+                roles = attrs.evolve(roles, inputs=key, targets=key, shifted_axis=axis)
         if not roles.parameters:
             if findings.loop is None:
                 findings.loop, findings.roles = candidate, roles

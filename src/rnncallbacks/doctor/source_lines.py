@@ -76,12 +76,15 @@ class AssigningStatements:
         Without one, those that assign a part of it: the attribute, the key or the container. Statements that only make
         an array of zeros come last.
         """
+        blank: list[AssigningStatement] = []
         for text in _spellings(expression):
             for where in dict.fromkeys((scope, None)):
                 found = [one for one in self.all if text in one.targets and (where is None or one.scope == where)]
-                if found:
-                    return sorted(found, key=lambda one: one.blank)
-        return []
+                found.sort(key=lambda one: one.blank)
+                if found and not found[0].blank:
+                    return found
+                blank = blank or found
+        return blank
 
 
 def _spellings(expression: str) -> list[str]:

@@ -14,7 +14,7 @@ from rnncallbacks.doctor.value_walk import Key
 
 GRADIENT_CODES = frozenset({"RNN401", "RNN402", "RNN404", "RNN405", "RNN406"})
 UPDATE_CODES = frozenset({"RNN501", "RNN502", "RNN503", "RNN601", "RNN602", "RNN605"})
-LOSS_CODES = frozenset({"RNN301", "RNN302"})
+LOSS_CODES = frozenset({"RNN301", "RNN302", "RNN403"})
 STATE_CODES = frozenset({"RNN201", "RNN202", "RNN203", "RNN407"})
 REPORT_CODES = frozenset({"RNN101", "RNN102"})
 DATA_CODES = frozenset({"RNN603"})
@@ -53,7 +53,7 @@ class Suspicion:
         elif alarm.code in LOSS_CODES:
             found = self._of_keys([self._roles.loss], "assigns the loss")
         elif alarm.code in STATE_CODES:
-            found = self._of_keys([*self._roles.carried, self._roles.hidden], "assigns the state")
+            found = self._of_keys([*self._roles.carried, self._roles.hidden, self._roles.entering], "assigns the state")
         elif alarm.code in REPORT_CODES and self.report is not None:
             found = [one.shown("adds to the report") for one in self._statements.adding_to(self.report[2])]
         elif alarm.code in DATA_CODES:

@@ -39,6 +39,10 @@ class Batches:
         self.checked |= tuple(result.checked) == ("RNN201",)
         return result.finding
 
+    @property
+    def undecided(self):
+        return self.detector.is_undecided(self.phases["train"])
+
     def end_epoch(self):
         return self.detector.end_epoch(self.phases["train"]).finding
 
@@ -48,6 +52,14 @@ class Batches:
 
 def test_three_batches_that_do_not_continue_are_a_leak_and_the_next_finding_waits():
     assert Batches().numbers_of_findings(30) == [4, 14, 24]
+
+
+def test_more_batches_are_wanted_while_some_rows_continue_and_others_do_not():
+    batches = Batches()
+    seen = [(batches.batch(index, contiguous=index % 2 == 0), batches.undecided) for index in range(1, 4)]
+    assert [undecided for _, undecided in seen] == [False, True, True]
+    streaming = Batches()
+    assert [(streaming.batch(index, contiguous=True), streaming.undecided)[1] for index in range(1, 9)][-1] is False
 
 
 def test_the_finding_has_a_headline_and_the_numbers():

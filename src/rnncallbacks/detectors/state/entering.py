@@ -40,6 +40,10 @@ class StateLeakThresholds:
     """Share of the sequences of these batches, above which they are unrelated: 1 was measured where batches are
     shuffled, and 0 in streams."""
 
+    undecided_batches: int = 80
+    """Batches of a phase that are inspected as long as some rows continue and others do not: in a small vocabulary, a
+    third of unrelated rows continue by chance."""
+
     quiet_batches: int = 10
     """Batches of the phase for which a leak that was found is not reported again."""
 
@@ -110,6 +114,13 @@ class StateLeakDetector:
             leaks.wrapping += count_wrapping(current, origin, order)
             found = self._check_contents(current.phase, origin.other_phase, leaks, counts)
         return attrs.evolve(self._result(current.phase, entered), finding=found)
+
+    def is_undecided(self, phase: PhaseHistory) -> bool:
+        """Whether more batches of a phase have to be seen: the rows do not show yet whether batches are contiguous."""
+        leaks = self._phases.get(phase.name)
+        if leaks is None or phase.number >= self.thresholds.undecided_batches or not leaks.within.rows:
+            return False
+        return not leaks.quiet_until and not leaks.within.are_contiguous(phase.shift.agreement or 1.0)
 
     def _result(self, phase: PhaseHistory, entered: EnteringStateCounts) -> CheckResult:
         """What was compared in the phase so far, and whether that decides."""

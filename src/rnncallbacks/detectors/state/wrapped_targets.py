@@ -17,6 +17,8 @@ from rnncallbacks.detectors.state.target_shift import equal_tokens
 def wrapping_rows(ends: RowEnds) -> BoolArray:
     """Which rows have their own first input as last target, of shape (rows,); it then says nothing of the next row.
 
+    A row that repeats itself a whole number of times has it in any case, and is none of them.
+
     Example
     -------
     >>> from rnncallbacks.detectors.sequences import Sequences
@@ -24,10 +26,23 @@ def wrapping_rows(ends: RowEnds) -> BoolArray:
     >>> tokens = np.array([[0, 5], [1, 6], [2, 7]])
     >>> wrapping_rows(row_ends(Sequences(tokens, np.roll(tokens, -1, axis=0), 0, None))).tolist()
     [True, True]
+    >>> wrapping_rows(row_ends(Sequences(np.array([[0], [1], [0], [1]]), np.array([[1], [0], [1], [0]]), 0, None)))
+    array([False])
     """
     if ends.last_targets is None or ends.last_targets.shape[2:] != ends.first_inputs.shape[2:]:
         return np.zeros(ends.batch_size, dtype=np.bool_)
-    return equal_tokens(ends.last_targets[-1], ends.first_inputs[0])
+    return equal_tokens(ends.last_targets[-1], ends.first_inputs[0]) & ~_repeating_rows(ends)
+
+
+def _repeating_rows(ends: RowEnds) -> BoolArray:
+    """Which rows are one piece of tokens, twice or more often."""
+    repeating = np.zeros(ends.batch_size, dtype=np.bool_)
+    steps = 0 if ends.tokens is None else len(ends.tokens)
+    for period in range(1, steps // 2 + 1):
+        if steps % period == 0 and ends.tokens is not None:
+            same = equal_tokens(ends.tokens[period:], ends.tokens[:-period])
+            repeating |= same.reshape(steps - period, ends.batch_size, -1).all(axis=(0, 2))
+    return repeating
 
 
 def count_wrapping(current: InspectedBatch, origin: StateOrigin, order: Continuation) -> int:

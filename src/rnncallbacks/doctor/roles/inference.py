@@ -11,6 +11,7 @@ from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
 from rnncallbacks.doctor.roles.agreement import agreeing_count, agreeing_source
 from rnncallbacks.doctor.roles.batch_data import find_batch_data
 from rnncallbacks.doctor.roles.carried_state import is_carried_on
+from rnncallbacks.doctor.roles.entering_state import find_entering
 from rnncallbacks.doctor.roles.frozen_siblings import find_frozen_siblings
 from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
 from rnncallbacks.doctor.roles.gradient_sources import LATE, GradientCandidate, candidates_of
@@ -24,6 +25,7 @@ from rnncallbacks.doctor.roles.interventions import (
     slopes_along_update,
 )
 from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, NAMES, rank_losses
+from rnncallbacks.doctor.roles.nonfinite_roles import roles_of_nonfinite_loss
 from rnncallbacks.doctor.roles.objective import Objective, find_objective
 from rnncallbacks.doctor.roles.role_table import Confidence, LossCandidate, ParameterRole, Roles, key_text
 from rnncallbacks.doctor.value_walk import Key, Steps
@@ -91,7 +93,8 @@ def infer_roles(
         ):
             carried.append(push.key)
     if not parameters:
-        return Roles(loss=None, loss_confidence="unsure", loss_candidates=tuple(ranked[:4]), exact=True)
+        unknown = Roles(loss=None, loss_confidence="unsure", loss_candidates=tuple(ranked[:4]), exact=True)
+        return roles_of_nonfinite_loss(known, given) or unknown
     found = [one for one in parameters if one.gradient is not None]
     objective = Objective()
     if loss is not None and not any(one.agrees for one in found):
@@ -104,6 +107,7 @@ def infer_roles(
     fixed = {one.key for one in parameters} | {one.gradient for one in parameters if one.gradient} | set(optimizer)
     data = find_batch_data(known, fixed, _width(parameters, known[0]))
     loss_names = _names_of_loss(loss, pushes, known)
+    hidden = _given_sequence(given.state, known) or data.hidden
     return Roles(
         loss=loss,
         loss_confidence=confidence,
@@ -115,7 +119,8 @@ def infer_roles(
         plain=plain,
         inputs=_given(given.inputs, known) or data.inputs,
         targets=_given(given.targets, known) or data.targets,
-        hidden=_given_sequence(given.state, known) or data.hidden,
+        hidden=hidden,
+        entering=None if hidden is not None else find_entering(known, carried),
         batch_axis=given.batch_axis,
         early_loss=next((key for key in loss_names if "#" not in key[1] and key in known[0].order), loss),
         loss_names=loss_names,

@@ -14,7 +14,7 @@ from rnncallbacks.doctor.roles.interventions import Push
 from rnncallbacks.doctor.roles.role_table import LossCandidate, key_text
 from rnncallbacks.doctor.value_walk import Key
 
-NAMES = re.compile(r"loss|cost|err|nll|objective|entropy|\bmse\b|\bce\b|\bJ\b|\bE\b|\bL\b", re.IGNORECASE)
+NAMES = re.compile(r"loss|cost|err|nll|objective|entropy|xent|\br?mse\b|\bce\b|\bJ\b|\bE\b|\bL\b", re.IGNORECASE)
 AVERAGES = re.compile(r"smooth|avg|average|running|mean|total|epoch|best|min|perplex|ppl|acc", re.IGNORECASE)
 
 

@@ -80,6 +80,8 @@ class Roles:
         Whether the update is minus the learning rate times the gradient.
     inputs, targets, entering, hidden:
         Keys of what guards are shown besides; None where nothing was found.
+    shifted_axis:
+        If inputs and targets are one array, the axis along which targets are one step later; None otherwise.
     batch_axis:
         The axis of the inputs along which the sequences of a batch lie, if the user has said it.
     early_loss:
@@ -109,6 +111,7 @@ class Roles:
     targets: Key | None = None
     entering: Key | None = None
     hidden: Key | None = None
+    shifted_axis: int | None = None
     batch_axis: int | None = None
     early_loss: Key | None = None
     loss_names: tuple[Key, ...] = ()

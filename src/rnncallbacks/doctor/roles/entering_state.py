@@ -1,0 +1,42 @@
+"""The state that enters an iteration, where no sequence of states shows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from rnncallbacks.doctor.iteration_record import IterationRecord, arrays_of, same_bits
+from rnncallbacks.doctor.roles.batch_data import STATE_NAMES
+from rnncallbacks.doctor.value_walk import Key
+
+OF_A_GRADIENT = re.compile(r"^(self\.)?_?(d|g|grad|delta|back|nabla)|grad|next", re.IGNORECASE)
+"""Names of what a backward pass hands from step to step: it begins with zeros as well."""
+
+
+def find_entering(records: Sequence[IterationRecord], carried: Sequence[Key]) -> Key | None:
+    """The key of the entering state.
+
+    It is a state that is carried from one iteration to the next. If there is none, it is an argument of a function that
+    is called at each time step: zeros in the first call of each iteration, and what the first call computed in the
+    second.
+    """
+    if carried:
+        bounded = [key for key in carried if np.max(np.abs(records[-1].end.get(key, np.inf))) <= 1.0]
+        return min(bounded, key=lambda key: (not STATE_NAMES.match(key[2]), len(key[2])), default=None)
+    found = [key for key in records[0].inside if all(_enters_first_call(key, record) for record in records)]
+    return min(found, key=lambda key: records[0].order.get(key, 0), default=None)
+
+
+def _enters_first_call(key: Key, record: IterationRecord) -> bool:
+    kind, scope, name = key
+    value, later = record.inside.get(key), record.inside.get((kind, f"{scope}#2", name))
+    if kind != "local" or "#" in scope or OF_A_GRADIENT.search(name):
+        return False
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.size < 2 or value.any():
+        return False
+    if not isinstance(later, np.ndarray) or later.shape != value.shape or not later.any():
+        return False
+    first_call = (one for other, one in arrays_of(record.inside).items() if other[1] == scope and other[2] != name)
+    return any(same_bits(one, later) for one in first_call)
