@@ -101,7 +101,7 @@ class EpochPasses:
 
     def position(self, summary: EpochSummary | None) -> Position:
         """The position after the last batch that ended; ``summary`` is that of the open epoch, or None."""
-        loaders = {phase: state_of(loader) for phase, loader in self._loaders.items()}
+        loaders = self._saved_loaders | {phase: state_of(loader) for phase, loader in self._loaders.items()}
         if summary is None:
             return Position(in_epoch=False, state=self.script.capture(), loaders=loaders)
         passes = [

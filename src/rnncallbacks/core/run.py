@@ -113,7 +113,7 @@ class Run(RunAlarms):
         self._cycle.require("entered", "fitting", doing="iterate run.epochs")
         if self._looping:
             raise RunStateError("run.epochs: an epoch is open already", hint="do not nest run.epochs")
-        count = as_epochs(count, trained=0 if self.stop_reason else self.epoch)
+        count = as_epochs(count, trained=0 if self.stop_reason or self.resumed else self.epoch)
         self._close_epoch()
         self.max_epochs = count
         self.max_steps = None if max_steps is None else as_count(max_steps, "run.epochs", "max_steps")

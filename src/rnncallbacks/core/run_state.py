@@ -33,6 +33,8 @@ class RunState:
     ----------
     epoch, step:
         The number of epochs and of training batches that began.
+    resumed:
+        Whether the run goes on with what another has trained.
     script:
         The generators and objects of ``rng=`` and ``state=``, which checkpoints save.
     optimizer_state:
@@ -76,6 +78,7 @@ class RunState:
         self.script = ScriptState(rng, state)
         self._passes = EpochPasses(self.script)
         self._resumed_epoch: Position | None = None
+        self.resumed = False
         self.epoch = 0
         self.step = 0
         self.max_epochs: int | None = None
@@ -241,6 +244,8 @@ class RunState:
 
     def position(self, *, epoch_done: bool) -> Position:
         """Where the run is, for a checkpoint: at the end of the epoch, after a batch, or where the epoch was cut."""
+        if self._resumed_epoch is not None:  # nothing was done since
+            return self._resumed_epoch
         if epoch_done:
             return self._passes.position(None)
         return self._passes.stopped_at or self._passes.position(self.epoch_summary)
@@ -277,6 +282,7 @@ class RunState:
             raise
         self._passes.resume(position)
         self._resumed_epoch = position if position.in_epoch else None
+        self.resumed = True
         self.epoch, self.step = epoch, step
         self._rate.restore(scales)
         self.history.restore(rows)

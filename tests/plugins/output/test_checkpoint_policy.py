@@ -1,5 +1,8 @@
 """The policy of the checkpoint plugin: when it saves, under which names, and what it keeps."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -127,6 +130,40 @@ def test_several_of_them_resume_from_the_newest(tmp_path):
     (tmp_path / "last").unlink()
     _, steps = train(*both(), epochs=6)
     assert steps == [11, 12]
+
+
+def test_a_process_that_ends_between_two_files_loses_none(tmp_path, monkeypatch):
+    """It ends at the n-th time that a file is replaced or removed, for several n."""
+    calls, last_call = [0], [None]
+
+    def counted(function):
+        def call(path, *arguments, **options):
+            if not str(path).endswith(".owner"):
+                calls[0] += 1
+                if last_call[0] is not None and calls[0] >= last_call[0]:
+                    raise KeyboardInterrupt
+            return function(path, *arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(os, "replace", counted(os.replace))
+    monkeypatch.setattr(Path, "unlink", counted(Path.unlink))
+
+    def both(folder):
+        options = {"on_exception": False, "fsync": False}
+        path = folder / "{epoch}-{step}"
+        best = Checkpoint(path=path, monitor="val_loss", every_epochs=1, every_steps=3, keep_last=2, **options)
+        return best, Checkpoint(path=folder / "last", **options)
+
+    run, _ = train(*both(tmp_path / "whole"))
+    for ends in range(1, calls[0], 3):
+        calls[0], last_call[0] = 0, ends
+        with pytest.raises(KeyboardInterrupt):
+            train(*both(tmp_path / f"{ends}"))
+        last_call[0] = None
+        again, _ = train(*both(tmp_path / f"{ends}"))
+        assert names(tmp_path / f"{ends}") == names(tmp_path / "whole"), ends
+        assert again.history.rows == run.history.rows
 
 
 def test_an_exception_saves_the_run_as_it_was_after_a_batch(tmp_path):

@@ -131,9 +131,7 @@ class Checkpoint:
         for one in instances:
             run.own_file(one._names.pointer)
         if self.resume and run.epoch == 0:
-            newest = _newest([one._names for one in instances if one.resume])
-            if newest is not None:
-                load_checkpoint(run, newest)
+            _resume(run, [one for one in instances if one.resume])
         self._saved_at = self._copied_at = monotonic()
         self._others.begin(run.plugins)
 
@@ -188,6 +186,13 @@ class Checkpoint:
         given = self.every_epochs or self.every
         return 1 if given is None and self.every_steps is None and self.every_minutes is None else given
 
+    def _is_due(self, run: Run, place: tuple[int, bool, int]) -> bool:
+        """Whether the end of a batch or epoch is one that is saved, whatever the time."""
+        epoch, done, _ = place
+        if done:
+            return epoch == run.max_epochs or _divides(self._epochs, epoch)
+        return _divides(self.every_steps, run.step)
+
     def _is_late(self) -> bool:
         return self.every_minutes is not None and monotonic() - self._saved_at >= 60 * self.every_minutes
 
@@ -214,7 +219,8 @@ class Checkpoint:
         """The path of the next file, and the files that are there once it is written."""
         row: dict[str, Any] = summary.row if summary is not None else run.history[-1] if len(run.history) else {}
         path = self._names.path_for(row | {"epoch": run.epoch, "step": run.step})
-        value = row.get(self.monitor) if summary is not None and self.monitor is not None else None
+        is_whole = summary is not None or len(run.history) == run.epoch  # a row that is not of the epoch before
+        value = row.get(self.monitor) if is_whole and self.monitor is not None else None
         record = (path.name, float(value) if isinstance(value, float | int) else None)
         return path, [*(one for one in self._kept if one[0] != path.name), record]
 
@@ -239,7 +245,20 @@ def _divides(every: int | None, number: int) -> bool:
     return every is not None and number % every == 0
 
 
-def _newest(several: list[CheckpointNames]) -> Path | None:
-    """The file in which the run is furthest; the first of those that are equally far."""
-    files = [path for names in several if (path := names.newest()) is not None]
-    return max(files, key=checkpoint_place) if len(files) > 1 else next(iter(files), None)
+def _resume(run: Run, instances: list[Checkpoint]) -> None:
+    """Resume from the file in which the run is furthest; of those that are equally far, from that of the first plugin.
+
+    The process may have ended after one plugin saved its file and before the others did: they do it now.
+    """
+    files = [(one, path) for one in instances if (path := one._names.newest()) is not None]
+    if len(instances) == 1 or not files:
+        for _, path in files:
+            load_checkpoint(run, path)
+        return
+    places = {one: checkpoint_place(path) for one, path in files}
+    furthest, path = max(files, key=lambda file: places[file[0]])
+    load_checkpoint(run, path)
+    behind = [one for one in instances if places.get(one, (0, False, 0)) < places[furthest]]
+    for one in behind:
+        if one._is_due(run, places[furthest]):
+            one._save(run, None)

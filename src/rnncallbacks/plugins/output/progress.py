@@ -55,7 +55,7 @@ class Progress:
         if console is not None:
             from rnncallbacks.reporting.progress_bar import ProgressBar
 
-            self._bar = ProgressBar(console, run.max_epochs, run.epoch)
+            self._bar = ProgressBar(console, run.max_epochs, len(run.history))
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
