@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rnncallbacks.doctor.iteration_record import same_bits
+from rnncallbacks.doctor.rerun_iteration import rerun_iterations
 from rnncallbacks.doctor.sandbox import ScratchFolder
 from rnncallbacks.doctor.script_process import Assignment
 from rnncallbacks.doctor.watch_messages import ReplayRequest
@@ -76,6 +78,25 @@ def test_many_iterations_can_be_frozen_one_after_the_other(flat):
         record = flat.record()
         assert frozen.replay(ReplayRequest()).end[LOSS] == record.end[LOSS]
         flat.release(frozen)
+
+
+def test_where_nothing_is_forked_the_script_is_run_again_up_to_the_iteration(tmp_path):
+    path = SCRIPTS / "flat_characters.py"
+    until = time.monotonic() + 60.0
+    with ScratchFolder() as scratch:
+        assignment = Assignment(path, scratch.new_place(), loop=(str(path), line_of(path, "while True:")), seed=0)
+        with rerun_iterations(assignment, until, scratch.new_place, ahead=0) as rerun:
+            with watched_script(assignment, until, fork=False) as script:
+                script.wait_for_loop()
+                for _ in range(2):
+                    assert script.go_on(freeze=True) is None
+                    record = script.record()
+            second = rerun(2)
+            again = second.replay(ReplayRequest(numbers_only=False))
+            assert again.number == 2
+            assert all(same_bits(value, again.end[key]) for key, value in record.end.items())
+            pushed = second.replay(ReplayRequest({WEIGHTS: record.start[WEIGHTS] + 0.1}))
+            assert pushed.end[LOSS] != record.end[LOSS]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a terminal of its own and the signal of Ctrl-C")

@@ -10,6 +10,7 @@ import click
 
 from rnncallbacks.doctor.roles.given_roles import GivenRoles
 from rnncallbacks.doctor.script_examination import ExaminationOptions
+from rnncallbacks.doctor.script_link import can_fork
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 NAMED = {
@@ -56,6 +57,11 @@ def role_options(command: Decorated) -> Decorated:
             help="Seeds with which an unseeded script is run; a cause must be found with each. [default: 1]",
         ),
         click.option(
+            "--no-fork",
+            is_flag=True,
+            help="Run iterations again from the start of the script, as on Windows, in place of forking it.",
+        ),
+        click.option(
             "--no-replay", is_flag=True, help="Do not fork the script: no closure, and roles inferred from names."
         ),
     ]
@@ -81,6 +87,7 @@ def loop_options(batches: int | None, given: dict[str, Any]) -> LoopOptions:
         roles_only=given["roles_only"],
         loop=given["loop"],
         given=roles,
+        fork=can_fork() and not given["no_fork"],
         replay=not given["no_replay"],
     )
     return LoopOptions(examination, given["seeds"])

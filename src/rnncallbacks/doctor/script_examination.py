@@ -17,12 +17,14 @@ from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.driving import RecordedBatches, drive, limit_severity, shadowed_run
 from rnncallbacks.doctor.loop_search import LoopCandidate, likeliest_first
 from rnncallbacks.doctor.named_loop import named_loop
+from rnncallbacks.doctor.rerun_iteration import RerunIteration, rerun_iterations
 from rnncallbacks.doctor.roles.given_roles import GivenRoles
 from rnncallbacks.doctor.roles.inference import infer_roles
 from rnncallbacks.doctor.roles.role_table import Roles
 from rnncallbacks.doctor.roles.shifted_sequence import find_shifted_sequence
 from rnncallbacks.doctor.roles.without_replay import roles_without_replay
 from rnncallbacks.doctor.sandbox import ScratchFolder
+from rnncallbacks.doctor.script_link import can_fork
 from rnncallbacks.doctor.script_process import Assignment
 from rnncallbacks.doctor.source_lines import AssigningStatements, SourceLine
 from rnncallbacks.doctor.suspicion import Suspicion
@@ -62,6 +64,9 @@ class ExaminationOptions:
         Roles that the user has named.
     seed:
         Seed of ``random`` and ``np.random`` before the script begins; None to leave them.
+    fork:
+        Whether iterations are frozen by forking the script, where the system can. Otherwise they are run again from
+        the start of the script.
     replay:
         Whether iterations are frozen and run again. Without it there is no closure.
     run_batches:
@@ -76,6 +81,7 @@ class ExaminationOptions:
     loop: str = ""
     given: GivenRoles = attrs.field(factory=GivenRoles)
     seed: int | None = None
+    fork: bool = attrs.field(factory=can_fork)
     replay: bool = True
     run_batches: int | None = None
     beside_runs: bool = False
@@ -189,11 +195,11 @@ def _examine(
             seconds=SEARCH_SHARE * left,
             run_batches=options.run_batches,
             beside_runs=options.beside_runs,
-            seed=options.seed,
+            seed=options.seed if options.fork else options.seed or 0,
         )
         if not waiting:
             stage.describe = lambda: "searching the training loop"
-            found, findings.error = search_loop(assignment, until)
+            found, findings.error = search_loop(assignment, until, fork=options.fork)
             waiting = likeliest_first(found)[::-1]
         if not waiting or left <= 0:
             break
@@ -201,8 +207,9 @@ def _examine(
         excluded.add((candidate.site.file, candidate.site.line))
         loop = candidate.site.file, candidate.site.line
         watched = attrs.evolve(assignment, folder=scratch.new_place(), loop=loop)
-        if _watch(watched, candidate, plugins, options, until, findings, stage):
-            break
+        with rerun_iterations(watched, until, scratch.new_place) as rerun:
+            if _watch(watched, candidate, plugins, options, until, findings, stage, rerun):
+                break
 
 
 def _watch(
@@ -213,11 +220,12 @@ def _watch(
     until: float,
     findings: ScriptFindings,
     stage: ExaminationStage,
+    rerun: Callable[[int], RerunIteration],
 ) -> bool:
     """Watch one loop; whether it has parameters."""
     where = f"{candidate.site.file}:{candidate.site.line}"
     stage.describe = lambda: f"waiting for the loop {where}"
-    with watched_script(assignment, until) as script:
+    with watched_script(assignment, until, fork=options.fork) as script:
         recorded: deque[Any] = deque()
         files: list[str] = []
         error: CrashAdvice | None = None
@@ -225,6 +233,8 @@ def _watch(
             files = script.wait_for_loop()
             for _ in range(INFERRED_FROM):
                 frozen = script.go_on(freeze=options.replay)
+                if options.replay and not options.fork:
+                    frozen = rerun(len(recorded) + 1)
                 recorded.append((script.record(), frozen))
         except ScriptOverError as ended:
             error = ended.advice

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import ctypes
+import itertools
 import os
 import random
 import signal
@@ -54,12 +55,14 @@ class Assignment:
         Time for the search.
     channels:
         File descriptors on which frozen copies answer.
+    rerun:
+        The iteration before which the process waits for a request to replay it; None to record iterations.
     run_batches:
         Training batches after which the script's runs are stopped; None for a script without a ``Run``.
     beside_runs:
         Whether only loops that no run drives are searched.
     seed:
-        Seed of ``random`` and ``np.random`` before the script begins; None to leave them.
+        Seed of ``random``, of ``np.random`` and of generators that the script makes without one; None to leave them.
     """
 
     script: Path
@@ -69,6 +72,7 @@ class Assignment:
     excluded: frozenset[tuple[str, int]] = frozenset()
     seconds: float = 20.0
     channels: tuple[int, ...] = ()
+    rerun: int | None = None
     run_batches: int | None = None
     beside_runs: bool = False
     seed: int | None = None
@@ -98,16 +102,31 @@ def hooks(watcher: Watcher) -> Iterator[None]:
             vars(builtins).pop(name, None)
 
 
+def seed_generators(seed: int) -> None:
+    """Give ``random``, ``np.random`` and every later ``np.random.default_rng()`` a seed."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  (the script's generator)
+    made, seeds = np.random.default_rng, itertools.count(seed)
+    np.random.default_rng = lambda seed=None: made(next(seeds) if seed is None else seed)
+
+
 def end_with_parent() -> None:
     """Let the kernel end this process when the doctor's process is ended without a chance to do so; on Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
 
 
-def run_assignment(descriptor: int) -> None:
+def run_spawned(link: Connection) -> None:
+    """Run an assignment in a process of :mod:`multiprocessing`, without input and output."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
+    run_assignment(link)
+
+
+def run_assignment(link: Connection) -> None:
     """Run the script of the assignment, and send what was found."""
     end_with_parent()
-    link = Connection(descriptor)
     assignment: Assignment = link.recv()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the doctor ends this process
     sites, modules = Sites(), OwnModules()
@@ -125,8 +144,8 @@ def run_assignment(descriptor: int) -> None:
         link.send(("candidates", list(search.candidates.values()), error))
     else:
         channels = [Connection(one) for one in assignment.channels]
-        fork = sandbox.fork if hasattr(os, "fork") else None
-        watch = LoopWatch(sites, modules, assignment.loop, link, channels, fork)
+        fork = sandbox.fork if channels else None
+        watch = LoopWatch(sites, modules, assignment.loop, link, channels, fork, assignment.rerun)
         with runs.attend() if runs is not None else nullcontext():
             error = _run(assignment, sandbox, sites, modules, watch)
         if watch.replaying is not None:
@@ -141,8 +160,7 @@ def _run(
     """Run the script to its end; what is to be said of its error, None if it had none."""
     source = read_script(assignment.script)
     if assignment.seed is not None:
-        random.seed(assignment.seed)
-        np.random.seed(assignment.seed)  # noqa: NPY002  (the script's generator)
+        seed_generators(assignment.seed)
     sandbox.__enter__()  # left with the process only: threads of the script may outlive it
     try:
         with hooks(watcher):
@@ -164,4 +182,4 @@ if __name__ == "__main__":
     # Loaded under its own name, so that messages name classes that the doctor knows.
     from rnncallbacks.doctor.script_process import run_assignment as run_here
 
-    run_here(int(sys.argv[1]))
+    run_here(Connection(int(sys.argv[1])))

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,14 +13,11 @@ import attrs
 
 from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.script_link import running_script
 from rnncallbacks.doctor.script_process import Assignment
 from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.doctor.watch_messages import Command, ReplayRequest
 
-ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL", "BLIS")} | {
-    "VECLIB_MAXIMUM_THREADS": "1"
-}
-"""Variables of the environment, unless they are set: a fork has none of its parent's threads, and starts new ones."""
 RELEASE_SECONDS = 5.0
 """Time in which a frozen copy has to answer that it ends; its channel is not used again otherwise."""
 CHANNELS = 6
@@ -67,7 +60,7 @@ class FrozenIteration:
         Whether an answer did not come in time. It may still come, and would be taken for that to another question.
     """
 
-    channel: Connection
+    channel: Connection | None
     number: int
     until: float
     replays: int = 0
@@ -81,7 +74,7 @@ class FrozenIteration:
         ReplayError
             The replay failed, or took too long.
         """
-        if self.late:
+        if self.late or self.channel is None:
             raise ReplayError("an earlier replay took too long")
         self.replays += 1
         answer: IterationRecord | None = None
@@ -117,7 +110,6 @@ class WatchedScript:
     channels: list[Connection]
     free: list[int] = attrs.field(factory=list)
     frozen: dict[int, FrozenIteration] = attrs.field(factory=dict)
-    fork: bool = True
 
     def go_on(self, *, freeze: bool = False, wanted: frozenset[Key] | None = None) -> FrozenIteration | None:
         """Let the script run its next iteration, and return a frozen copy of its start if that is possible."""
@@ -135,7 +127,7 @@ class WatchedScript:
 
     def release(self, frozen: FrozenIteration) -> None:
         """End a frozen copy."""
-        if self.frozen.pop(frozen.number, None) is not None:
+        if self.frozen.pop(frozen.number, None) is not None and frozen.channel is not None:
             try:
                 frozen.channel.send(None)
                 # A channel that two copies read would mix up their requests.
@@ -177,9 +169,9 @@ class WatchedScript:
                 raise ScriptOverError(what[0])
 
 
-def search_loop(assignment: Assignment, until: float) -> tuple[list[Any], CrashAdvice | None]:
+def search_loop(assignment: Assignment, until: float, *, fork: bool = True) -> tuple[list[Any], CrashAdvice | None]:
     """Run a script until its training loop is found: the candidates, and what is to be said of its error."""
-    with _process(assignment) as link:
+    with running_script(assignment, fork=fork) as link:
         if not link.poll(max(0.0, until - time.monotonic()) + 2.0):
             return [], None
         try:
@@ -190,44 +182,18 @@ def search_loop(assignment: Assignment, until: float) -> tuple[list[Any], CrashA
 
 
 @contextmanager
-def watched_script(assignment: Assignment, until: float) -> Iterator[WatchedScript]:
+def watched_script(assignment: Assignment, until: float, *, fork: bool = True) -> Iterator[WatchedScript]:
     """Run a script and watch its loop. All of its processes are ended when the context is left."""
+    if not fork:
+        with running_script(assignment, fork=False) as link:
+            yield WatchedScript(link, until, [])
+        return
     pairs = [socket.socketpair() for _ in range(CHANNELS)]
     theirs = [other.detach() for _, other in pairs]
     ours = [Connection(one.detach()) for one, _ in pairs]
-    assignment = attrs.evolve(assignment, channels=tuple(theirs))
     try:
-        with _process(assignment, theirs) as link:
+        with running_script(attrs.evolve(assignment, channels=tuple(theirs)), theirs, fork=True) as link:
             yield WatchedScript(link, until, ours, list(range(CHANNELS)))
     finally:
         for one in ours:
             one.close()
-
-
-@contextmanager
-def _process(assignment: Assignment, descriptors: list[int] | None = None) -> Iterator[Connection]:
-    own, other = socket.socketpair()
-    link = Connection(own.detach())
-    passed = [other.fileno(), *(descriptors or [])]
-    command = [sys.executable, "-m", "rnncallbacks.doctor.script_process", str(other.fileno())]
-    process = subprocess.Popen(
-        command,
-        pass_fds=passed,
-        env=ONE_THREAD | os.environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    other.close()
-    for descriptor in descriptors or []:
-        os.close(descriptor)
-    try:
-        link.send(assignment)
-        yield link
-    finally:
-        link.close()
-        # Frozen copies and replays are in the group of the process.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

@@ -52,6 +52,8 @@ class LoopWatch:
         Where frozen copies answer.
     fork:
         Forks the process, as ``os.fork``; None where there is none.
+    rerun:
+        The iteration that is replayed on request, in this process; None to record all.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class LoopWatch:
         link: Connection,
         channels: list[Connection],
         fork: Callable[[], int] | None,
+        rerun: int | None = None,
     ) -> None:
         self.replaying: ReplayRequest | None = None
         self._sites = sites
@@ -70,6 +73,7 @@ class LoopWatch:
         self._link = link
         self._channels = channels
         self._fork = fork
+        self._rerun = rerun
         self._answer_on: Connection | None = None
         self._frame: FrameType | None = None
         self._activation = 0
@@ -166,12 +170,32 @@ class LoopWatch:
     # Iterations -----------------------------------------------------------------------------------------------------
 
     def _begin(self, frame: FrameType) -> None:
+        self._count += 1
+        if self._rerun is not None:
+            if self._count == self._rerun:
+                self._begin_record()
+                self._copy_values(frame, {}, {}, keep=True)
+                self._prepare(self._link.recv(), self._link)
+                assert self._record is not None
+                self._copy_values(frame, self._record.start, self._record.start_identities, keep=False)
+            return
         command: Command = self._link.recv()
         if command.stop:
             raise WatchEnded
         self._wanted = command.wanted
-        self._count += 1
-        self._record = record = IterationRecord(self._count, self._activation)
+        self._begin_record()
+        wanted = self._wanted
+        if self._activation != self._recorded_activation:
+            self._wanted, self._recorded_activation = None, self._activation  # what was reported of the epoch before
+        assert self._record is not None
+        self._copy_values(frame, self._record.start, self._record.start_identities, keep=True)
+        self._wanted = wanted
+        self._begun = time.perf_counter()
+        if command.channel is not None:
+            self._freeze(self._channels[command.channel])
+
+    def _begin_record(self) -> None:
+        self._record = IterationRecord(self._count, self._activation)
         self._events = 0
         self._calls.clear()
         self._raw_count.clear()
@@ -179,19 +203,11 @@ class LoopWatch:
         self._accumulating.clear()
         self._kept.clear()
         self._begun = time.perf_counter()
-        wanted = self._wanted
-        if self._activation != self._recorded_activation:
-            self._wanted, self._recorded_activation = None, self._activation  # what was reported of the epoch before
-        self._copy_values(frame, record.start, record.start_identities, keep=True)
-        self._wanted = wanted
-        self._begun = time.perf_counter()
-        if command.channel is not None:
-            self._freeze(self._channels[command.channel])
 
     def _finish(self, frame: FrameType) -> None:
         record = self._record
         if record is None:
-            if self.replaying is None and self._count == 0:
+            if self._rerun is None and self.replaying is None and self._count == 0:
                 self._link.send(("found", sorted({site.file for site in self._sites.known})))
             return
         record.seconds = time.perf_counter() - self._begun
@@ -295,7 +311,8 @@ class LoopWatch:
     def _prepare(self, request: ReplayRequest, channel: Connection) -> None:
         """Become a replay: write the values of the request, and run on to the end of the iteration."""
         self.replaying, self._answer_on = request, channel
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, request.seconds)
+        if self._rerun is None:  # a process of its own is ended by the doctor
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_REAL, request.seconds)
         for key, value in request.pushes.items():
             write_into(self._objects[key], value)
