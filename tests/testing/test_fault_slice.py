@@ -64,8 +64,8 @@ def reported(fault, *case):
 
 
 def epochs_for(fault):
-    """Faults show within three epochs. Healthy runs and traps are whole runs."""
-    return 3 if fault in FAULTS and fault not in SLOW else None
+    """Faults show within two epochs. Healthy runs and traps are whole runs."""
+    return 2 if fault in FAULTS and fault not in SLOW else None
 
 
 def test_every_fault_is_in_the_slice():

@@ -5,6 +5,7 @@ A plugin is imported when it is loaded, not before. A broken plugin does not aff
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections import defaultdict
@@ -112,13 +113,20 @@ def find_own_plugin(name: str) -> Found:
     >>> find_own_plugin("progress").distribution
     'rnncallbacks'
     """
+    found = _own_plugins()
+    if name not in found:
+        raise PluginError(f"{OURS} has no plugin {name!r}", hint=closest(name, found))
+    return found[name]
+
+
+@functools.cache
+def _own_plugins() -> dict[str, Found]:
+    """The plugins of this library by name: those of one installation, so they stay the same in a process."""
     from importlib import metadata
 
     distribution = metadata.distribution(OURS)
-    found = {one.name: one for one in _entry_points(distribution)}
-    if name not in found:
-        raise PluginError(f"{OURS} has no plugin {name!r}", hint=closest(name, found))
-    return Found(name, OURS, distribution.version, found[name])
+    version = distribution.version
+    return {one.name: Found(one.name, OURS, version, one) for one in _entry_points(distribution)}
 
 
 def _distributions() -> list[Distribution]:
