@@ -10,9 +10,11 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
+from _pytest.doctest import DoctestModule
 
 # Workers share the processors: two threads of linear algebra each would wait for one another. Before NumPy is imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -26,17 +28,34 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 import rnncallbacks  # noqa: F401
 
 # No profile has a deadline: a busy machine is not a bug. "gate" draws the same examples in each run; at home they vary,
-# and those that failed are saved in .hypothesis and tried first the next time.
+# so that half as many a run are enough, and those that failed are saved in .hypothesis and tried first the next time.
 FAILED_EXAMPLES = DirectoryBasedExampleDatabase(Path(__file__).parents[1] / ".hypothesis" / "examples")
-settings.register_profile("home", deadline=None, derandomize=False, database=FAILED_EXAMPLES)
-settings.register_profile("gate", deadline=None, derandomize=True, database=None)
+settings.register_profile("home", max_examples=50, deadline=None, derandomize=False, database=FAILED_EXAMPLES)
+settings.register_profile("gate", max_examples=100, deadline=None, derandomize=True, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "home"))
 
 
-def pytest_collection_finish() -> None:
-    """Leave the thousands of collected tests out of every garbage collection that follows."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[Any]:
+    """Look for no garbage among thousands of tests, neither while they are collected nor when they run."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path) -> Iterator[Any]:
+    """Look for examples in docstrings where there may be some: not in modules of tests."""
+    collected = yield
+    return (
+        collected
+        if not file_path.name.startswith("test_")
+        else [one for one in collected if not isinstance(one, DoctestModule)]
+    )
 
 
 Install = Callable[..., Path]

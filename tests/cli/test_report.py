@@ -1,5 +1,6 @@
 """``rnncallbacks report``: from a run's folder to a page, and what is said when that cannot be."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,10 +17,20 @@ def call(*arguments):
     return CliRunner().invoke(rnncallbacks, list(arguments))
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a run, next to the text that it was trained on."""
+    place = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        Path("text.txt").write_text(TEXT)
+        assert call("train", "text.txt", *SMALL, "--run-dir", "out").exit_code == 0
+    return place
+
+
 @pytest.fixture
-def folder():
-    Path("text.txt").write_text(TEXT)
-    assert call("train", "text.txt", *SMALL, "--run-dir", "out").exit_code == 0
+def folder(trained):
+    shutil.copytree(trained, ".", dirs_exist_ok=True)
     return Path("out")
 
 

@@ -405,12 +405,13 @@ class TestMemory:
 
         def of(count):
             starts = None if documents is None else np.arange(documents) * (count // documents)
-            # Other threads of the test run allocate now and then, and their memory is counted too.
-            return min(peak(tmp_path / "tokens", count, starts, use) for _ in range(3))
+            return peak(tmp_path / "tokens", count, starts, use)
 
         of(size // 10)  # what is allocated once, such as imports
-        # A copy of the longer stream would be 100,000 bytes.
-        assert of(10 * size) < of(size) + 20_000
+        # A copy of the longer stream would be 100,000 bytes. Other threads of the test run allocate now and then, and
+        # their memory is counted too, so one of three measurements has to be within the limit.
+        limit = min(of(size) for _ in range(3)) + 20_000
+        assert any(of(10 * size) < limit for _ in range(3))
 
     @pytest.mark.parametrize("cut", [lambda tokens: tokens[::-1], lambda tokens: tokens[::2], lambda tokens: tokens])
     def test_does_not_copy_the_stream(self, tmp_path, cut):

@@ -1,5 +1,7 @@
 """Each fault and trap differs from a healthy script, applies somewhere in both splits, and has codes that exist."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -41,9 +43,15 @@ class Watcher:
         self.norms.append(float(np.sqrt(sum(np.sum(array**2) for array in grads.arrays))))
 
 
-def watch(knobs, style="lists", task="parity", level="bare", optimizer="sgd"):
+def watch(knobs, style="lists", level="bare"):
+    """A watcher of a run, and the script: the same for all tests that ask for the same run."""
+    return watched_run(knobs, style, level)
+
+
+@functools.cache
+def watched_run(knobs, style, level):
     watcher = Watcher()
-    script = IndependentScript(style, task, "tanh", optimizer, 0, level, knobs)
+    script = IndependentScript(style, "parity", "tanh", "sgd", 0, level, knobs)
     script.train({"watcher": watcher})
     return watcher, script
 
@@ -76,7 +84,7 @@ def test_it_applies_in_both_splits(fault, split):
 )
 @pytest.mark.parametrize("style", ["lists", "rows", "single"])
 def test_a_level_shows_what_it_says(level, observed, closure, style):
-    watcher, _ = watch(Knobs(), style=style, level=level)
+    watcher, _ = watch(Knobs(), style, level=level)
     assert watcher.observed == observed
     assert watcher.closures == (len(watcher.losses) if closure else 0)
 
@@ -84,7 +92,8 @@ def test_a_level_shows_what_it_says(level, observed, closure, style):
 def test_levels_and_watchers_leave_the_training_alone():
     losses = {level: watch(Knobs(), level=level)[0].losses for level in ("bare", "states", "closure")}
     assert losses["bare"] == losses["states"] == losses["closure"]
-    assert watch(Knobs(), level="bare")[1].clean_loss() == watch(Knobs(), level="closure")[1].clean_loss()
+    bare, shown = (watch(Knobs(), level=level)[1] for level in ("bare", "closure"))
+    assert bare.clean_loss() == shown.clean_loss()
 
 
 def test_sums_multiply_loss_and_gradient():
@@ -164,5 +173,6 @@ def test_an_outcome_says_what_was_named_and_whether_it_harmed():
 def test_a_wrong_report_harms_by_definition():
     case = IndependentCase("loss_over_nothing", "lists", "parity", "tanh", "adam", 0, "bare")
     outcome = run_independent_case(case, plugins={})
-    assert outcome.clean_loss == case.twin_loss()
-    assert outcome.harmed(case.twin_loss())
+    twin = case.twin_loss()
+    assert outcome.clean_loss == twin
+    assert outcome.harmed(twin)
