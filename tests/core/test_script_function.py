@@ -265,5 +265,8 @@ def test_context_variables_print_options_and_counters_are_as_before_each_call():
 
     function = ScriptFunction(loss, tuple)
     assert [function.call(float) for _ in range(3)] == [1 + 2 + 0.5 + 0 + 5] * 3
-    assert (unset.get(None), was_set.get(), np.get_printoptions()) == (None, 1, options)
+    assert (unset.get(None), was_set.get()) == (None, 1)
+    if hasattr(getattr(np, "_core", None), "printoptions"):  # a context variable since NumPy 2.2
+        assert np.get_printoptions() == options
+    np.set_printoptions(**options)
     assert [next(one) for one in (held[0], unit.calls, Unit.numbers)] == [0.5, 0, 5]
