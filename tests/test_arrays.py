@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rnncallbacks.arrays import FlatArrays, all_finite, fingerprint, map_arrays, named_arrays, parameters_of
 from rnncallbacks.errors import ContainerError
+from rnncallbacks.rnn.model import RecurrentModel
 
 SHAPES = {"weight": (2, 3), "bias": (2,), "scale": (), "none": (0, 4)}
 
@@ -207,3 +208,25 @@ def test_a_copy_has_the_same_and_new_arrays_need_not():
 def test_one_entry_decides_whether_all_are_finite(value, finite):
     assert all_finite([np.zeros(2), np.array([[0.0, value]])]) == finite
     assert all_finite([])
+
+
+class Network:
+    """A script's own class, whose arrays are attributes."""
+
+    def __init__(self):
+        self.W, self.b, self.rate, self.seen = np.zeros((2, 2)), np.zeros(2), 0.1, np.zeros(3, int)
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        (Network(), r"params: expected .*, got Network\n  hint: pass its arrays: \{'W': model.W, 'b': model.b\}"),
+        (vars(Network()), r"params at 'rate': expected .*, got float\n  hint: convert a number with np.asarray"),
+        ({"name": "tanh"}, r"params at 'name': expected .*, got str\n  hint: leave it out: a container holds arrays"),
+        (RecurrentModel(4, vocab_size=3), r"got RecurrentModel\n  hint: pass its arrays: model.parameters"),
+    ],
+    ids=["object", "vars", "text", "model"],
+)
+def test_what_is_no_array_is_told_what_to_pass(given, hint):
+    with pytest.raises(ContainerError, match=hint):
+        named_arrays(given, "params")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.config.configuration import load_plugins, recommended
 from rnncallbacks.core.batch import Batch, EpochSummary
+from rnncallbacks.core.function_plugin import on
 from rnncallbacks.core.history import History
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
@@ -28,6 +29,7 @@ __all__ = [
     "__version__",
     "hookimpl",
     "load_plugins",
+    "on",
     "recommended",
 ]
 

@@ -135,10 +135,26 @@ def _collect(node: object, path: str, what: str, found: dict[str, Array]) -> Non
         where = f"{what} at {path!r}" if path else what
         raise ContainerError(
             f"{where}: expected a NumPy array, or a dict, list or tuple of arrays, got {type(node).__name__}",
-            hint="convert a number with np.asarray: arrays, 0-d ones too, can be changed in place",
+            hint=_hint_for(node, path),
         )
     for key, child in children:
         _collect(child, f"{path}.{key}" if path else str(key), what, found)
+
+
+def _hint_for(node: object, path: str) -> str:
+    if isinstance(node, int | float | complex | np.generic):
+        return "convert a number with np.asarray: arrays, 0-d ones too, can be changed in place"
+    if isinstance(getattr(node, "parameters", None), Mapping):
+        return "pass its arrays: model.parameters"
+    names = _array_names(getattr(node, "__dict__", {}))
+    if names and not path:
+        pairs = ", ".join(f"{name!r}: model.{name}" for name in names)
+        return f"pass its arrays: {{{pairs}}}"
+    return "leave it out: a container holds arrays, and containers of arrays, alone"
+
+
+def _array_names(attributes: Mapping[str, object]) -> list[str]:
+    return [name for name, value in attributes.items() if isinstance(value, np.ndarray) and value.dtype.kind == "f"]
 
 
 def named_shapes(container: object, what: str = "container") -> dict[str, tuple[int, ...]]:

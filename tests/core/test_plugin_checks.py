@@ -146,6 +146,10 @@ class NoFunction:
         self.on_epoch_end = hookimpl(functools.partial(print))
 
 
+def on_batch_end(batch):
+    """A function with the name of a hook."""
+
+
 class NoHook:
     def reset(self):
         """Is no hook."""
@@ -183,7 +187,10 @@ class Unhashable:
         (OldWrapperWithoutYield(), "on_epoch_end must yield if it is a wrapper"),
         (NoFunction(), "on_epoch_end is a partial, and only functions and methods are called"),
         (NoHook(), "NoHook implements no hook\n.*on_fit_start, on_epoch_start"),
-        ("loss_averaging", "str implements no hook"),
+        ("loss_averaging", "expected an object, got its name\n.*load_plugins.*'loss_averaging': {}"),
+        (len, r"'len': expected an object with hooks, got a function\n.*on\('epoch_end', len\)"),
+        (lambda run: None, r"'<lambda>': expected an object with hooks, .*\n.*on\('epoch_end', function\)"),
+        (on_batch_end, r"'on_batch_end': expected .*\n.*on\('batch_end', on_batch_end\)"),
         (Unhashable(), r"Unhashable objects are not hashable\n.*eq=False"),
     ],
 )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Mode = Literal["min", "max"]
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class ColumnMonitor:
     r"""Monitors one history column, and counts the epochs since it last improved.
 
@@ -70,10 +70,10 @@ class ColumnMonitor:
     codes: ClassVar[tuple[str, ...]] = ("RNN403",)
 
     monitor: str = attrs.field(default="val_loss", validator=options.column)
-    patience: int = attrs.field(default=10, validator=options.count())
-    mode: Mode = attrs.field(default="min", validator=options.one_of("min", "max"))
-    min_delta: float = attrs.field(default=0.0, validator=options.number(at_least=0))
-    rtol: float = attrs.field(default=0.0, validator=options.number(at_least=0))
+    patience: int = attrs.field(kw_only=True, default=10, validator=options.count())
+    mode: Mode = attrs.field(kw_only=True, default="min", validator=options.one_of("min", "max"))
+    min_delta: float = attrs.field(kw_only=True, default=0.0, validator=options.number(at_least=0))
+    rtol: float = attrs.field(kw_only=True, default=0.0, validator=options.number(at_least=0))
     best: float | None = state_field(None)
     best_epoch: int | None = state_field(None)
     stale_epochs: int = state_field(0)

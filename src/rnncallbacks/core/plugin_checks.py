@@ -48,6 +48,18 @@ def check_plugin(plugin: object, name: str) -> frozenset[str]:
         raise PluginError(
             f"plugin {name!r}: expected an instance, got the class {plugin.__name__}", hint=f"write {plugin.__name__}()"
         )
+    if isinstance(plugin, str):
+        raise PluginError(
+            f"plugin {plugin!r}: expected an object, got its name",
+            hint=f"write plugins=load_plugins({{'plugins': {{{plugin!r}: {{}}}}}}), or import the class and make one",
+        )
+    if inspect.isroutine(plugin):
+        hook = plugin.__name__.removeprefix("on_") if plugin.__name__ in HOOKS else "epoch_end"
+        raise PluginError(
+            f"plugin {plugin.__name__!r}: expected an object with hooks, got a function",
+            hint=f"write on({hook!r}, {plugin.__name__ if plugin.__name__.isidentifier() else 'function'}), "
+            "with on from rnncallbacks",
+        )
     try:
         hash(plugin)
     except TypeError:

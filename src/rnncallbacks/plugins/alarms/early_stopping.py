@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _OPTIONAL_NUMBER = attrs.validators.optional(options.number())
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class EarlyStopping(PlateauAlarm):
     """Stops the run after ``patience`` consecutive epochs without improvement, and restores the best parameters.
 
@@ -44,12 +44,12 @@ class EarlyStopping(PlateauAlarm):
 
     monitor: str = attrs.field(default="val_loss", validator=options.column)
     action: Literal["warn", "stop", "raise"] = attrs.field(
-        default="stop", validator=options.one_of("warn", "stop", "raise")
+        kw_only=True, default="stop", validator=options.one_of("warn", "stop", "raise")
     )
-    restore_best: bool = attrs.field(default=True, validator=options.flag)
-    start_from_epoch: int = attrs.field(default=1, validator=options.count())
-    baseline: float | None = attrs.field(default=None, validator=_OPTIONAL_NUMBER)
-    stopping_threshold: float | None = attrs.field(default=None, validator=_OPTIONAL_NUMBER)
+    restore_best: bool = attrs.field(kw_only=True, default=True, validator=options.flag)
+    start_from_epoch: int = attrs.field(kw_only=True, default=1, validator=options.count())
+    baseline: float | None = attrs.field(kw_only=True, default=None, validator=_OPTIONAL_NUMBER)
+    stopping_threshold: float | None = attrs.field(kw_only=True, default=None, validator=_OPTIONAL_NUMBER)
 
     @hookimpl
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:

@@ -23,7 +23,7 @@ logger = logging.getLogger("rnncallbacks")
 ASSIGN_PARAMS = "if the update returns new arrays, assign run.params = params after each update"
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class PlateauAlarm(ColumnMonitor):
     """Raises RNN601 after ``patience`` consecutive epochs without improvement, and again only after a new best value.
 
@@ -48,9 +48,9 @@ class PlateauAlarm(ColumnMonitor):
 
     monitor: str = attrs.field(default="train_loss", validator=options.column)
     action: Literal["warn", "stop", "raise"] = attrs.field(
-        default="warn", validator=options.one_of("warn", "stop", "raise")
+        kw_only=True, default="warn", validator=options.one_of("warn", "stop", "raise")
     )
-    restore_best: bool = attrs.field(default=False, validator=options.flag)
+    restore_best: bool = attrs.field(kw_only=True, default=False, validator=options.flag)
     _best_params: dict[str, Array] = state_field(factory=dict)
     _evaluated_params: dict[str, Array] = state_field(factory=dict)
     _first_params: dict[str, Array] = state_field(factory=dict)

@@ -29,7 +29,7 @@ COPY_SHARE = 0.01
 """Largest share of the run's time that ``on_exception`` takes for copies of the run in memory. Chosen by eye."""
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class Checkpoint:
     """Saves parameters, optimizer state, history, alarms and the state of each plugin, so that a run resumes exactly.
 
@@ -91,19 +91,19 @@ class Checkpoint:
     """
 
     path: Path = attrs.field(default=Path("checkpoint.safetensors"), converter=options.as_path, validator=options.path)
-    every_epochs: int | None = attrs.field(default=None, validator=_OPTIONAL_COUNT)
-    every: int | None = attrs.field(default=None, validator=_OPTIONAL_COUNT)
-    every_steps: int | None = attrs.field(default=None, validator=_OPTIONAL_COUNT)
+    every_epochs: int | None = attrs.field(kw_only=True, default=None, validator=_OPTIONAL_COUNT)
+    every: int | None = attrs.field(kw_only=True, default=None, validator=_OPTIONAL_COUNT)
+    every_steps: int | None = attrs.field(kw_only=True, default=None, validator=_OPTIONAL_COUNT)
     every_minutes: float | None = attrs.field(
-        default=None, validator=attrs.validators.optional(options.number(above=0))
+        kw_only=True, default=None, validator=attrs.validators.optional(options.number(above=0))
     )
-    keep_last: int | None = attrs.field(default=1, validator=_OPTIONAL_COUNT)
-    monitor: str | None = attrs.field(default=None, validator=attrs.validators.optional(options.column))
-    mode: Literal["min", "max"] = attrs.field(default="min", validator=options.one_of("min", "max"))
-    keep_best: int = attrs.field(default=1, validator=options.count())
-    on_exception: bool = attrs.field(default=True, validator=options.flag)
-    resume: bool = attrs.field(default=True, validator=options.flag)
-    fsync: bool = attrs.field(default=True, validator=options.flag)
+    keep_last: int | None = attrs.field(kw_only=True, default=1, validator=_OPTIONAL_COUNT)
+    monitor: str | None = attrs.field(kw_only=True, default=None, validator=attrs.validators.optional(options.column))
+    mode: Literal["min", "max"] = attrs.field(kw_only=True, default="min", validator=options.one_of("min", "max"))
+    keep_best: int = attrs.field(kw_only=True, default=1, validator=options.count())
+    on_exception: bool = attrs.field(kw_only=True, default=True, validator=options.flag)
+    resume: bool = attrs.field(kw_only=True, default=True, validator=options.flag)
+    fsync: bool = attrs.field(kw_only=True, default=True, validator=options.flag)
     _kept: list[tuple[str, float | None]] = state_field(factory=list)
     _saved_at: float = state_field(0.0, saved=False)
     _copy: tuple[Path, bytes, list[tuple[str, float | None]]] | None = state_field(None, saved=False)

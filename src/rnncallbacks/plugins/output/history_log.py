@@ -32,7 +32,7 @@ BROKEN_OFF = ("failed", "interrupted")
 logger = logging.getLogger("rnncallbacks")
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class HistoryLog:
     """Writes the history, the alarms and the diagnosis of a run into a directory.
 
@@ -72,7 +72,7 @@ class HistoryLog:
     """
 
     directory: Path = attrs.field(default=Path("."), converter=options.as_path, validator=options.path)
-    overwrite: bool = attrs.field(default=False, validator=options.flag)
+    overwrite: bool = attrs.field(kw_only=True, default=False, validator=options.flag)
     _started: bool = state_field(False, saved=False)
     _goes_on: bool = state_field(False, saved=False)
     _error: BaseException | None = state_field(None, saved=False)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CLIP = {"global": clip_by_global_norm, "array": clip_by_array_norm, "value": clip_by_value}
 
 
-@attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class GradientClipping:
     r"""Clips gradients in place, and logs the gradient norm before and after.
 
@@ -52,7 +52,7 @@ class GradientClipping:
 
     max_norm: float = attrs.field(default=5.0, validator=options.number(above=0))
     mode: Literal["global", "array", "value"] = attrs.field(
-        default="global", validator=options.one_of("global", "array", "value")
+        kw_only=True, default="global", validator=options.one_of("global", "array", "value")
     )
     _batches: int = state_field(0)
     _clipped: int = state_field(0)

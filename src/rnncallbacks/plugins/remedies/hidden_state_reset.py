@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class HiddenStateReset:
     """Resets the run's hidden state to zeros.
 

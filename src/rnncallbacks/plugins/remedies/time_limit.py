@@ -33,7 +33,7 @@ def _signals(owner: object, field: attrs.Attribute[Any], names: tuple[str, ...])
             )
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class TimeLimit:
     """Stops the run after the batch in which its time is up or a signal arrives; the run ends in order.
 
@@ -61,7 +61,9 @@ class TimeLimit:
     """
 
     minutes: float | None = attrs.field(default=None, validator=attrs.validators.optional(options.number(above=0)))
-    signals: tuple[str, ...] = attrs.field(default=("SIGTERM",), converter=options.as_tuple, validator=_signals)
+    signals: tuple[str, ...] = attrs.field(
+        kw_only=True, default=("SIGTERM",), converter=options.as_tuple, validator=_signals
+    )
     _began: float = state_field(0.0, saved=False)
     _arrived: str | None = state_field(None, saved=False)
     _handlers: dict[int, Any] = state_field(factory=dict, saved=False)

@@ -8,7 +8,7 @@ from rnncallbacks import options
 from rnncallbacks.bases.schedule import LearningRateSchedule, cosine_interpolation
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class CosineDecay(LearningRateSchedule):
     r"""Lowers the learning rate along half a cosine wave, from the base learning rate to ``min_scale`` times it.
 
@@ -34,7 +34,7 @@ class CosineDecay(LearningRateSchedule):
     """
 
     steps: int = attrs.field(validator=options.count())
-    min_scale: float = attrs.field(default=0.0, validator=options.number(at_least=0, at_most=1))
+    min_scale: float = attrs.field(kw_only=True, default=0.0, validator=options.number(at_least=0, at_most=1))
 
     def scale(self, t: int) -> float:
         self.check_t(t)

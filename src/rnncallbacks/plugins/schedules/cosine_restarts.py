@@ -8,7 +8,7 @@ from rnncallbacks import options
 from rnncallbacks.bases.schedule import LearningRateSchedule, cosine_interpolation
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class CosineRestarts(LearningRateSchedule):
     r"""Lowers the learning rate along half a cosine wave, again and again, in cycles that may become longer.
 
@@ -37,8 +37,8 @@ class CosineRestarts(LearningRateSchedule):
     """
 
     steps: int = attrs.field(validator=options.count())
-    multiplier: int = attrs.field(default=1, validator=options.count())
-    min_scale: float = attrs.field(default=0.0, validator=options.number(at_least=0, at_most=1))
+    multiplier: int = attrs.field(kw_only=True, default=1, validator=options.count())
+    min_scale: float = attrs.field(kw_only=True, default=0.0, validator=options.number(at_least=0, at_most=1))
 
     def scale(self, t: int) -> float:
         self.check_t(t)

@@ -8,7 +8,7 @@ from rnncallbacks import options
 from rnncallbacks.bases.schedule import Interval, LearningRateSchedule
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class ExponentialDecay(LearningRateSchedule):
     r"""Multiplies the learning rate by ``factor`` after each epoch or training batch.
 
@@ -30,7 +30,7 @@ class ExponentialDecay(LearningRateSchedule):
     """
 
     factor: float = attrs.field(validator=options.number(above=0, at_most=1))
-    interval: Interval = attrs.field(default="epoch", validator=options.one_of("batch", "epoch"))
+    interval: Interval = attrs.field(kw_only=True, default="epoch", validator=options.one_of("batch", "epoch"))
 
     def scale(self, t: int) -> float:
         self.check_t(t)

@@ -10,7 +10,7 @@ from rnncallbacks import options
 from rnncallbacks.bases.schedule import LearningRateSchedule
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class InverseSqrt(LearningRateSchedule):
     r"""Raises the learning rate linearly, then lowers it with the inverse square root of the step number.
 

@@ -8,7 +8,7 @@ from rnncallbacks import options
 from rnncallbacks.bases.schedule import LearningRateSchedule, cosine_interpolation
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class OneCycle(LearningRateSchedule):
     r"""Raises the learning rate to the base learning rate, then lowers it to almost 0, each along half a cosine wave.
 
@@ -49,9 +49,9 @@ class OneCycle(LearningRateSchedule):
     """
 
     steps: int = attrs.field(validator=options.count())
-    pct_start: float = attrs.field(default=0.3, validator=options.number(at_least=0, below=1))
-    div_factor: float = attrs.field(default=25.0, validator=options.number(at_least=1))
-    final_div_factor: float = attrs.field(default=1e4, validator=options.number(at_least=1))
+    pct_start: float = attrs.field(kw_only=True, default=0.3, validator=options.number(at_least=0, below=1))
+    div_factor: float = attrs.field(kw_only=True, default=25.0, validator=options.number(at_least=1))
+    final_div_factor: float = attrs.field(kw_only=True, default=1e4, validator=options.number(at_least=1))
 
     def scale(self, t: int) -> float:
         self.check_t(t)

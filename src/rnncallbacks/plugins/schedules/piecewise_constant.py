@@ -11,7 +11,7 @@ from rnncallbacks.bases.schedule import Interval, LearningRateSchedule
 from rnncallbacks.errors import OptionError
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class PiecewiseConstant(LearningRateSchedule):
     r"""Scales the learning rate by a constant in each of the parts into which ``boundaries`` divide the run.
 
@@ -38,9 +38,9 @@ class PiecewiseConstant(LearningRateSchedule):
 
     boundaries: tuple[int, ...] = attrs.field(converter=options.as_tuple, validator=options.tuple_of(options.count()))
     scales: tuple[float, ...] = attrs.field(
-        converter=options.as_tuple, validator=options.tuple_of(options.number(at_least=0))
+        kw_only=True, converter=options.as_tuple, validator=options.tuple_of(options.number(at_least=0))
     )
-    interval: Interval = attrs.field(default="epoch", validator=options.one_of("batch", "epoch"))
+    interval: Interval = attrs.field(kw_only=True, default="epoch", validator=options.one_of("batch", "epoch"))
 
     def __attrs_post_init__(self) -> None:
         if list(self.boundaries) != sorted(set(self.boundaries)):

@@ -8,7 +8,7 @@ from rnncallbacks import options
 from rnncallbacks.bases.schedule import LearningRateSchedule
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class PolynomialDecay(LearningRateSchedule):
     r"""Lowers the learning rate along a polynomial, from the base learning rate to ``min_scale`` times it.
 
@@ -36,8 +36,8 @@ class PolynomialDecay(LearningRateSchedule):
     """
 
     steps: int = attrs.field(validator=options.count())
-    power: float = attrs.field(default=1.0, validator=options.number(above=0))
-    min_scale: float = attrs.field(default=0.0, validator=options.number(at_least=0, at_most=1))
+    power: float = attrs.field(kw_only=True, default=1.0, validator=options.number(above=0))
+    min_scale: float = attrs.field(kw_only=True, default=0.0, validator=options.number(at_least=0, at_most=1))
 
     def scale(self, t: int) -> float:
         self.check_t(t)

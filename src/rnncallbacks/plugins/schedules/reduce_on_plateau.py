@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("rnncallbacks")
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class ReduceOnPlateau(ColumnMonitor):
     r"""Multiplies its learning-rate scale by ``factor`` after ``patience`` consecutive epochs without improvement.
 
@@ -43,9 +43,9 @@ class ReduceOnPlateau(ColumnMonitor):
     0.1
     """
 
-    factor: float = attrs.field(default=0.1, validator=options.number(above=0, below=1))
-    min_scale: float = attrs.field(default=0.0, validator=options.number(at_least=0, at_most=1))
-    cooldown: int = attrs.field(default=0, validator=options.count(at_least=0))
+    factor: float = attrs.field(kw_only=True, default=0.1, validator=options.number(above=0, below=1))
+    min_scale: float = attrs.field(kw_only=True, default=0.0, validator=options.number(at_least=0, at_most=1))
+    cooldown: int = attrs.field(kw_only=True, default=0, validator=options.count(at_least=0))
     _scale: float = state_field(1.0)
     _cooldown_left: int = state_field(0)
 

@@ -8,7 +8,7 @@ from rnncallbacks import options
 from rnncallbacks.bases.schedule import Interval, LearningRateSchedule
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class StepDecay(LearningRateSchedule):
     r"""Multiplies the learning rate by ``factor`` once every ``every`` epochs or training batches.
 
@@ -31,8 +31,8 @@ class StepDecay(LearningRateSchedule):
     """
 
     every: int = attrs.field(validator=options.count())
-    factor: float = attrs.field(default=0.5, validator=options.number(above=0, at_most=1))
-    interval: Interval = attrs.field(default="epoch", validator=options.one_of("batch", "epoch"))
+    factor: float = attrs.field(kw_only=True, default=0.5, validator=options.number(above=0, at_most=1))
+    interval: Interval = attrs.field(kw_only=True, default="epoch", validator=options.one_of("batch", "epoch"))
 
     def scale(self, t: int) -> float:
         self.check_t(t)

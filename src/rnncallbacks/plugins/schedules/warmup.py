@@ -8,7 +8,7 @@ from rnncallbacks import options
 from rnncallbacks.bases.schedule import LearningRateSchedule
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class Warmup(LearningRateSchedule):
     r"""Raises the learning rate linearly to the base learning rate, so that the first updates are small.
 
@@ -35,7 +35,7 @@ class Warmup(LearningRateSchedule):
     """
 
     steps: int = attrs.field(validator=options.count())
-    start: float = attrs.field(default=0.0, validator=options.number(at_least=0, at_most=1))
+    start: float = attrs.field(kw_only=True, default=0.0, validator=options.number(at_least=0, at_most=1))
 
     def scale(self, t: int) -> float:
         self.check_t(t)
