@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
 
 MAX_DEPTH = 8
-"""Levels of a container that are searched, as one that contains itself has no end; chosen by eye."""
+"""Levels of a container that are searched: one that contains itself has no end. Chosen by eye."""
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -26,9 +26,9 @@ class BatchArray:
     Parameters
     ----------
     source:
-        What the array belongs to, such as ``"inputs"`` or ``"gradients"``.
+        The source of the array, such as ``"inputs"`` or ``"gradients"``.
     array:
-        The array itself, not a copy.
+        The array, not a copy.
     path:
         The array's name within its container; empty for a single array.
     time_step, seq_len:

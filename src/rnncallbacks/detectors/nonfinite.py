@@ -1,7 +1,6 @@
 """Finds the first non-finite value of a batch in causal order (RNN403).
 
-The search passes over all arrays that are known of the batch, so it is made only if the loss or a gradient is NaN or
-infinite.
+The search reads all known arrays of the batch, so it is made only if the loss or a gradient is NaN or infinite.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
 
 SOURCE_NAMES = {
-    "data": "what the loader yielded",
+    "data": "the data of the loader",
     "inputs": "the inputs",
     "entering_state": "the state that entered it",
     "parameters": "the parameters",
@@ -44,7 +43,7 @@ class NonFiniteValues:
     Parameters
     ----------
     source, path:
-        What the array belongs to, and its name within it; see
+        The source of the array, and its name within it; see
         :class:`~rnncallbacks.detectors.batch_arrays.BatchArray`.
     non_finite, entries:
         The number of entries that are NaN or infinite, and of all entries.
@@ -75,7 +74,7 @@ class NonFiniteValues:
 
     @property
     def name(self) -> str:
-        """The array in words."""
+        """A description of the array."""
         if not self.path:
             return SOURCE_NAMES[self.source]
         if self.source in ("parameters", "gradients"):
@@ -84,7 +83,7 @@ class NonFiniteValues:
 
     @property
     def share(self) -> str:
-        """The number of non-finite entries and of all, in words."""
+        """The numbers of non-finite and of all entries, in words."""
         return f"{self.non_finite} of {self.entries} entries"
 
     def __str__(self) -> str:
@@ -95,7 +94,7 @@ class NonFiniteValues:
 
 @attrs.frozen(kw_only=True)
 class NonFiniteOrigin:
-    """Where the non-finite values of a batch begin.
+    """The origin of the non-finite values of a batch.
 
     Parameters
     ----------
@@ -119,7 +118,7 @@ class NonFiniteOrigin:
 
 
 def find_non_finite(batch: Batch, params: Any, grads: Mapping[str, Array] | None = None) -> NonFiniteOrigin | None:
-    """Where the non-finite values of a batch begin; None if its loss and gradients are finite.
+    """The origin of the non-finite values of a batch; None if its loss and gradients are finite.
 
     The causal order is that of :func:`rnncallbacks.detectors.batch_arrays.arrays_in_causal_order`.
 
@@ -128,7 +127,7 @@ def find_non_finite(batch: Batch, params: Any, grads: Mapping[str, Array] | None
     >>> from rnncallbacks.core.batch import Batch
     >>> batch = Batch(np.array([[1.0], [np.inf], [1.0]]), "train", 1, loss=np.nan)
     >>> print(find_non_finite(batch, params=None).first)
-    what the loader yielded (1 of 3 entries)
+    the data of the loader (1 of 3 entries)
     """
     symptom = _first(loss_and_gradients(batch, grads))
     if symptom is None:

@@ -1,4 +1,4 @@
-"""The finding of RNN403 in a batch: what is not finite, where it begins, and what to do about that array."""
+"""The finding of RNN403 in a batch: the non-finite values, their origin, and the remedy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def non_finite_finding(batch: Batch, origin: NonFiniteOrigin, *, before_update: bool, kept: bool) -> Finding:
     """The finding of a batch whose loss or gradient is not finite.
 
-    ``before_update`` says that the batch has not updated the parameters yet, and ``kept`` that it will not.
+    ``before_update``: the batch has not updated the parameters yet; ``kept``: it will not.
 
     Example
     -------
@@ -25,10 +25,10 @@ def non_finite_finding(batch: Batch, origin: NonFiniteOrigin, *, before_update: 
     >>> batch = Batch({"values": np.array([[1.0], [np.inf]])}, "train", 3, loss=np.nan)
     >>> finding = non_finite_finding(batch, find_non_finite(batch, None), before_update=True, kept=True)
     >>> print(finding.message)
-    the loss (nan) of batch 3 of train is not finite; the first non-finite value is in what the loader yielded,
-    array 'values' (1 of 2 entries)
+    the loss (nan) of batch 3 of train is not finite; the first non-finite value is in the data of the
+    loader, array 'values' (1 of 2 entries)
     >>> print(finding.remedy)
-    remove or replace the non-finite value in what the loader yielded, array 'values', of batch 3 of train
+    remove or replace the non-finite value in the data of the loader, array 'values', of batch 3 of train
     """
     message = _message(batch, origin, before_update=before_update, kept=kept)
     return Finding("RNN403", message, _evidence(batch, origin), remedy=_remedy(batch, origin))
@@ -81,7 +81,7 @@ def _evidence(batch: Batch, origin: NonFiniteOrigin) -> dict[str, float | int | 
 
 
 def _remedy(batch: Batch, origin: NonFiniteOrigin) -> str | None:
-    """What to do about the first array that is not finite; None for what the catalogue says."""
+    """The remedy for the first array that is not finite; None for that of the catalogue."""
     first = origin.first
     step = "" if first.time_step is None else f" at time step {first.time_step} of {first.seq_len}"
     match first.source:

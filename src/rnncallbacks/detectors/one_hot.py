@@ -7,13 +7,13 @@ import numpy as np
 from rnncallbacks.arrays import Array
 
 BLANK = -1
-"""The token number of a vector of zeros, which stands for padding."""
+"""The token number of a vector of zeros, which is padding."""
 
 
 def decode_one_hot(array: Array, preferred_axis: int | None = None) -> tuple[Array, int | None]:
-    """Token numbers in place of one-hot vectors, and the axis on which the vectors lay.
+    """Token numbers in place of one-hot vectors, and the axis of the vectors.
 
-    Any axis may be the one-hot axis. Where several fit, the preferred axis, then the longest one is taken. Up to half
+    Any axis may be the one-hot axis. If several fit, the preferred axis is used, else the longest one. Up to half
     of the vectors of an array of three axes may be zero; their token number is -1.
 
     Parameters
@@ -52,7 +52,7 @@ def decode_one_hot(array: Array, preferred_axis: int | None = None) -> tuple[Arr
         rest = [other for other in range(array.ndim) if other != axis]
         tokens = np.full([array.shape[other] for other in rest], BLANK, dtype=np.intp)
         tokens[tuple(position_on_axis[other] for other in rest)] = position_on_axis[axis]
-        # If as many vectors are filled as there are ones, each of these has exactly one.
+        # If the number of nonzero vectors is the number of ones, each of them has exactly one.
         if np.count_nonzero(tokens >= 0) == ones:
             return tokens, axis
     return array, None

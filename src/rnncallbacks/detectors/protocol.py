@@ -1,4 +1,4 @@
-"""RNN701, the training loop breaks the protocol: when parameters change, compared with the calls of the loop."""
+"""RNN701, the training loop breaks the protocol: compares the times of parameter changes with the calls of the loop."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class ProtocolThresholds:
-    """Which batches are inspected, and in how many of them the same violation must occur. Chosen by eye."""
+    """Schedule of the inspected batches, and numbers of batches with the same violation. Chosen by eye."""
 
     first_batches: int = 10
     """Batches of a phase, from the beginning of a run, that are all inspected. A bound on the cost."""
 
     period: int = 100
-    """Later, the first two batches of each period of as many batches are inspected."""
+    """Later, the first two batches of each period of this number are inspected."""
 
     training_batches: int = 3
-    """Inspected training batches in a row with the same violation: loops skip a batch here and there."""
+    """Inspected training batches in a row with the same violation: loops may skip single batches."""
 
     validation_batches: int = 2
     """Inspected batches of another phase in which parameters changed."""
@@ -65,12 +65,12 @@ class OpenBatch:
 
 @attrs.define(eq=False)
 class ParameterChangeCounts:
-    """In how many batches of a phase the parameters changed, by the time of the change.
+    """Numbers of batches of a phase in which the parameters changed, by the time of the change.
 
     Parameters
     ----------
     batches:
-        The batches that count.
+        The counted batches.
     between_batches:
         Changes between the end of a batch and the beginning of the next.
     before_backward, after_backward:
@@ -93,7 +93,7 @@ class ParameterChangeCounts:
 class ProtocolDetector:
     """Finds RNN701 from the times at which the parameters change.
 
-    In each batch, call :meth:`open_batch` before other plugins see its start, :meth:`start_batch` after them if the
+    In each batch, call :meth:`open_batch` before other plugins at its start, :meth:`start_batch` after them if the
     batch is inspected, :meth:`call_backward` when run.backward is called, and at the batch's end :meth:`count_backward`
     and :meth:`end_batch`. The parameters are compared by fingerprints, so a batch costs a few microseconds an array.
 
@@ -128,7 +128,7 @@ class ProtocolDetector:
     _batches_updated: int = state_field(0)
 
     def start_run(self, repairs: int) -> None:
-        """Note how many repairs there were before the run began or went on."""
+        """Set the number of repairs before the run started or resumed."""
         self._repairs = repairs
 
     def start_epoch(self) -> None:
@@ -141,7 +141,7 @@ class ProtocolDetector:
         return phase in self._open
 
     def open_batch(self, phase: str, params: object) -> bool:
-        """Begin a batch before plugins see its start; whether it is inspected.
+        """Begin a batch before other plugins; return whether it is inspected.
 
         A change since the end of the last batch was made between the two.
         """
@@ -158,7 +158,7 @@ class ProtocolDetector:
         return inspected
 
     def start_batch(self, phase: str, params: object) -> None:
-        """Take the fingerprint after all plugins have seen the batch's start: what they change is no violation."""
+        """Take the fingerprint after all plugins at the start of the batch: their changes are not violations."""
         self._open[phase].at_start = _fingerprint(params)
 
     def call_backward(self, phase: str, params: object) -> None:
@@ -182,7 +182,7 @@ class ProtocolDetector:
         return CheckResult(finding=self._without_any_backward())
 
     def end_batch(self, batch: Batch, params: object, repairs: int) -> CheckResult:
-        """End a batch. ``repairs`` is the number of repairs so far: what a repair changes is no violation."""
+        """End a batch. ``repairs`` is the number of repairs so far: changes by a repair are not violations."""
         phase = batch.phase
         opened = self._open.pop(phase, None)
         if opened is None:
@@ -202,7 +202,7 @@ class ProtocolDetector:
             counts.at_start = counts.at_start or opened.at_start
             counts.batches += 1
             counts.after_backward += at_end != opened.at_start
-            # Parameters that are swapped for the validation are soon put back; then nothing was trained.
+            # Parameters that are swapped for the validation are restored after it; nothing was trained then.
             if counts.batches == self.thresholds.validation_batches and at_end != counts.at_start:
                 result = CheckResult(finding=self._check_validation(phase, counts))
         if phase == TRAIN:
@@ -210,7 +210,7 @@ class ProtocolDetector:
         return result
 
     def end_epoch(self, params: object) -> list[CheckResult]:
-        """Judge short validations, and an epoch without run.backward."""
+        """Check short validations, and an epoch without run.backward."""
         found: list[Finding | None] = []
         for phase, counts in list(self._counts.items()):
             if phase != TRAIN and counts.batches:
@@ -314,7 +314,7 @@ class ProtocolDetector:
 
 
 def _fingerprint(params: object) -> bytes | None:
-    """The fingerprint of the parameters; None if the run does not know them, or if they are no arrays."""
+    """The fingerprint of the parameters; None if the run does not know them, or if they are not arrays."""
     try:
         return None if params is None else fingerprint(params)
     except ContainerError:

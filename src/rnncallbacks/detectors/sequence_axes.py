@@ -1,4 +1,4 @@
-"""Finds out which axes of inputs and targets are time and batch, and brings both into one layout."""
+"""Identifies the time and batch axes of inputs and targets, and brings both into one layout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rnncallbacks.arrays import Array
 
 NEXT_INPUT_AGREEMENT = 0.9
 """Smallest share of targets that equal the next input, along the axis of time; chosen by eye. Padding and noisy labels
-take the rest."""
+account for the rest."""
 
 
 def aligned(
@@ -57,7 +57,7 @@ def _last_axis_is_batch(inputs: Array, targets: Array | None, batch_size: int | 
 
 
 def find_time_axis(inputs: Array, targets: Array | None, batch_size: int | None, hidden_states: Any) -> int | None:
-    """The axis of time, 0 or 1; None if nothing tells.
+    """The axis of time, 0 or 1; None if it is unknown.
 
     It follows from the batch size, else from the number of hidden states, else from targets that are the next inputs
     along one axis only.

@@ -1,4 +1,4 @@
-"""The inputs and targets of a batch, in whatever layout a script has them: tokens, axes, sizes."""
+"""The inputs and targets of a batch in the layout of a script: tokens, axes, sizes."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Sequences:
     ----------
     inputs:
         Token numbers of shape (time, batch) or (batch, time), or features with one axis more. One-hot vectors have
-        become token numbers, with -1 for vectors of zeros (padding). None if the batch shows no inputs.
+        become token numbers, with -1 for vectors of zeros (padding). None if the batch has no inputs.
     targets:
         As the inputs, or one per sequence, with one axis less.
     time_axis:
-        0 or 1; None if nothing tells.
+        0 or 1; None if it is unknown.
     vocab_size:
         The length of the targets' one-hot axis; None if they have none.
     """
@@ -45,12 +45,12 @@ class Sequences:
 
     @property
     def seq_len(self) -> int | None:
-        """Number of time steps, None if nothing tells."""
+        """Number of time steps, None if it is unknown."""
         return None if self.inputs is None or self.time_axis is None else int(self.inputs.shape[self.time_axis])
 
     @property
     def batch_size(self) -> int | None:
-        """Number of sequences, None if nothing tells."""
+        """Number of sequences, None if it is unknown."""
         return None if self.inputs is None or self.time_axis is None else int(self.inputs.shape[1 - self.time_axis])
 
     @property
@@ -61,7 +61,7 @@ class Sequences:
     def time_first(self) -> tuple[Array, Array | None]:
         """Inputs, and the targets if there is one for each step, with time on the first axis.
 
-        There must be inputs. If the axis of time is not known, it is taken to be the second.
+        There must be inputs. If the axis of time is not known, the second is used.
 
         Example
         -------
@@ -83,8 +83,8 @@ def sequences_of(batch: Batch) -> Sequences:
     a tuple or list that begins with the two. The axis of time follows from the batch size (given to ``run.hidden``, or
     with the loss), else from the number of observed hidden states, else from targets that are the next inputs along one
     axis only, else from the layout.
-    Costs a pass over the arrays, so guards call it only in some batches. The result is kept with the batch as long as
-    the same objects are shown.
+    Costs a pass over the arrays, so guards call it only in some batches. The result is cached in the batch as long as
+    the same objects are observed.
 
     Example
     -------
@@ -133,7 +133,7 @@ def _read_sequences(batch: Batch, given: _GivenData) -> Sequences:
 
 
 def inputs_of(batch: Batch) -> Any:
-    """The inputs as the script or the loader gave them, None if there are none. Costs next to nothing."""
+    """The inputs as the script or the loader gave them, None if there are none. Takes almost no time."""
     data = batch.data
     if type(data) is tuple and len(data) == 2 and not batch.observed:
         return data[0]  # most loaders
@@ -141,7 +141,7 @@ def inputs_of(batch: Batch) -> Any:
 
 
 def mask_of(batch: Batch, sequences: Sequences) -> Array | None:
-    """Which positions count in the loss; None if all of them do, or nothing tells.
+    """The positions that count in the loss; None if all of them do, or if that is unknown.
 
     Taken from the batch's ``mask``, else from the targets: positions with a target of 0 or more count.
 
@@ -164,7 +164,7 @@ def mask_of(batch: Batch, sequences: Sequences) -> Array | None:
 
 
 class _GivenData(NamedTuple):
-    """Inputs and targets as they were given; ``time_first`` says that they come in the library's own layout."""
+    """Inputs and targets as they were given; ``time_first``: they have the library's own layout."""
 
     inputs: Any
     targets: Any
@@ -179,7 +179,7 @@ def _given_data(batch: Batch) -> _GivenData:
     elif isinstance(data, (tuple, list)):
         if len(data) == 2 or (len(data) > 2 and _agree_on_two_axes(*data[:2])):
             inputs, targets = data[:2]
-    elif isinstance(data, (dict, Mapping)):  # dict first: asking the abstract class is slow
+    elif isinstance(data, (dict, Mapping)):  # dict first: isinstance is slow for an abstract class
         inputs, targets = _first_of(data, INPUT_NAMES), _first_of(data, TARGET_NAMES)
     elif hasattr(data, "__dict__"):
         inputs, targets = _first_of(vars(data), INPUT_NAMES), _first_of(vars(data), TARGET_NAMES)
@@ -224,7 +224,7 @@ def _single_state_size(batch: Batch) -> int | None:
 
 
 def _with_batch_axis(inputs: Array, targets: Array | None) -> tuple[Array, Array | None]:
-    """A single sequence, time first, with a batch axis of length 1; a target for the whole of it stays as it is."""
+    """A single sequence, time first, with a batch axis of length 1; a target for the whole sequence is unchanged."""
     if targets is not None and targets.ndim in (1, 2) and len(targets) == len(inputs):
         targets = targets[:, None]
     return inputs[:, None], targets

@@ -79,7 +79,7 @@ def test_without_a_closure_the_epoch_before_the_parameters_and_the_targets_are_c
     again = {"w": np.array([30.0])}
     cause = followed(LEVELS, again, drift=0.1, epochs=2).cause_of(RISE, batch_of(), again)
     assert cause.kind == "order"
-    assert cause.shown_by == "an epoch before, the batches in the same places had 3.075 (median)"
+    assert cause.shown_by == "an epoch before, the batches at the same positions had 3.075 (median)"
 
 
 def test_a_rise_that_is_small_in_the_epoch_before_is_no_divergence():
@@ -87,4 +87,4 @@ def test_a_rise_that_is_small_in_the_epoch_before_is_no_divergence():
     small = Rise("the median", 0.6, "that before", 0.1, count=30, best_end=30)
     cause = followed(LEVELS, weights, drift=0.1, epochs=2).cause_of(small, batch_of(), weights)
     assert cause.kind == "order"
-    assert cause.shown_by.startswith("in other places of the epoch before it was up to 3.0")
+    assert cause.shown_by.startswith("at other positions of the epoch before it was up to 3.0")

@@ -105,7 +105,7 @@ def test_action_warn_says_it_once_and_goes_on(play):
 def test_a_validation_loss_that_is_not_finite(play):
     run = play([LossAveraging(), DivergenceAlarm()], [[1.0]] * 3, val=[[1.0], [1.0, NAN, 1.0]])
     assert [alarm.message for alarm in run.alarms] == [
-        "the loss (nan) of batch 2 of val is not finite; the first non-finite value is in what the loader yielded "
+        "the loss (nan) of batch 2 of val is not finite; the first non-finite value is in the data of the loader "
         "(1 of 1 entries), while the parameters are finite"
     ]
     assert len(run.history) == 2

@@ -1,1 +1,1 @@
-"""Detectors that look at gradients."""
+"""Detectors of faults in gradients."""

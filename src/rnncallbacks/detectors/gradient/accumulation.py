@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class AccumulationThresholds:
-    """When gradients are checked for the gradients of earlier batches."""
+    """Thresholds of gradients that contain earlier ones. Numbers without a source were chosen by eye."""
 
     first_checked_batch: int = 2
     """Number of the first batch that is checked with a closure: the first one with a gradient before it."""
     last_batch: int = 16
-    """Number of the last batch that is checked: by then the norms of most sums have grown enough to tell."""
+    """Number of the last batch that is checked: by then, the norms of most sums have grown enough."""
     smallest_previous_norm: float = 0.1
-    """Norm of the gradient before over that of the gradient, below which it would hardly show. Chosen by eye."""
+    """Norm of the previous gradient / norm of the gradient, below which it would hardly show. Chosen by eye."""
     batches_after_repair: int = 10
     """Batches from a finding to the next check, which shows whether a repair helped. Chosen by eye."""
     smallest_loader: int = 3
-    """Batches in the loader, below which gradients resemble one another as the batches do."""
+    """Fewest batches in the loader: gradients of one or two batches resemble one another as the batches do."""
 
 
 ACCUMULATION_THRESHOLDS = AccumulationThresholds()
@@ -47,11 +47,11 @@ ACCUMULATION_THRESHOLDS = AccumulationThresholds()
 
 @attrs.define(eq=False)
 class AccumulationDetector:
-    """Looks for the gradient of the batch before in that of a batch.
+    """Detects the gradient of the previous batch in that of a batch.
 
     Call :meth:`keep` with the gradients of the batch before one that is :meth:`due`, and :meth:`check` in that batch if
-    it has a closure; :meth:`check_without_closure` in the others. ``sums_found`` is True once a gradient turned out to
-    contain the one before, on purpose or not: it is then not that of its batch's loss.
+    it has a closure; :meth:`check_without_closure` in the others. ``sums_found`` is True once a gradient contained
+    the one before, on purpose or not: it is then not the gradient of its batch's loss.
 
     Example
     -------
@@ -73,7 +73,7 @@ class AccumulationDetector:
         return batch_number == self._next_batch
 
     def keep(self, gradients: Mapping[str, Array], *, clipped: bool = False) -> None:
-        """Copy the gradients of the batch before a check; ``clipped`` adds what clipping made of the same gradients."""
+        """Copy the gradients of the batch before a check; ``clipped`` adds their clipped version."""
         self._previous = self._previous if clipped else []
         self._previous.append({name: array.copy() for name, array in gradients.items()})
 
@@ -101,7 +101,7 @@ class AccumulationDetector:
         return CheckResult(checked={"RNN406": compared})
 
     def add_match(self) -> CheckResult:
-        """Add that the gradients of the batch that was due are those of its own loss, as the network shows."""
+        """Record that the gradients of the batch that was due are those of its own loss, by the network."""
         batch_number, self._next_batch = self._next_batch, 0
         compared = f"the gradient of batch {batch_number} is that of its own loss, computed from the script's arrays"
         return CheckResult(checked={"RNN406": compared})

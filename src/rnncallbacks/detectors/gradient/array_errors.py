@@ -14,17 +14,17 @@ from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
 
 @attrs.frozen(kw_only=True)
 class ArrayErrorThresholds:
-    """How arrays are compared alone, and when the gradient of one is wrong."""
+    """Thresholds of wrong gradients of single arrays."""
 
     groups_of_arrays: int = 8
-    """Arrays, or groups of arrays in larger networks, that are compared alone. Chosen by eye."""
+    """Arrays, or groups of arrays in larger networks, that are compared separately. Chosen by eye."""
     random_directions_per_array: int = 3
     """Directions of random signs along which each of them is compared. Chosen by eye."""
     relative_error_of_array: float = 0.1
     """Norm of an array's error over that of its gradient, above which the array counts as wrong. Chosen by eye."""
     predicted_of_unused: float = 10.0
-    """Predicted change of the loss, in rounding errors, that an array without effect would have shown. Chosen by
-    eye."""
+    """Predicted change of the loss, in rounding errors, above which an array without a measured change is unused.
+    Chosen by eye."""
     rounding_errors_of_array: float = 3.0
     """Error of an array, in rounding errors, below which it is none. Chosen by eye."""
 
@@ -73,7 +73,7 @@ def array_errors(
     scale: float,
     thresholds: ArrayErrorThresholds = ARRAY_ERROR_THRESHOLDS,
 ) -> list[ArrayError]:
-    """The errors of all arrays: one by one, but for groups of arrays that are right together in larger networks.
+    """The errors of all arrays, one by one; in larger networks, correct arrays stay in groups.
 
     ``step_factor`` and ``scale`` size the steps, as in :meth:`DirectionalDerivatives.compare
     <rnncallbacks.detectors.gradient.directional.DirectionalDerivatives.compare>`.

@@ -1,4 +1,4 @@
-"""Central differences of the loss, and when they agree with what the gradients predict."""
+"""Central differences of the loss, and their agreement with the predictions of the gradients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class DirectionalThresholds:
-    """Step sizes of central differences, and how closely correct gradients predict them."""
+    """Step sizes of central differences, and tolerances of the comparison with gradients."""
 
     relative_loss_change: float = 1e-4
     """Change of the loss that the step of each array should cause, relative to the loss. About a thousand times the
@@ -68,8 +68,8 @@ class CentralDifference:
     second_difference:
         :math:`f(\theta + v) + f(\theta - v) - 2 f(\theta)`.
     penalties:
-        What a penalty :math:`\tfrac12 \lVert \theta \rVert^2` on the matrices, and one on all parameters, would add to
-        ``predicted`` if gradients contained it.
+        Contributions to ``predicted`` of a penalty :math:`\tfrac12 \lVert \theta \rVert^2` on the matrices, and of one
+        on all parameters.
     unit:
         The change by which errors are divided.
     """
@@ -95,7 +95,7 @@ class CentralDifference:
 class DirectionalComparison:
     """Central differences along the gradients and along random signs, all with one step size.
 
-    ``rounding_error`` is the bound of what rounding adds to the differences, in the smallest of their units.
+    ``rounding_error`` bounds the rounding error of the differences, in the smallest of their units.
     """
 
     along_gradient: CentralDifference
@@ -124,7 +124,7 @@ class DirectionalComparison:
 
     @property
     def is_conclusive(self) -> bool:
-        """Whether rounding, kinks and curvature are small enough to judge the gradients."""
+        """Whether rounding, kinks and curvature are small enough for a conclusion."""
         limits = self.thresholds
         along_gradient, along_random = self.curvatures
         return (
@@ -135,7 +135,7 @@ class DirectionalComparison:
 
     @property
     def confirms_gradients(self) -> bool:
-        """Whether the gradients predict all changes: closely, or within what little curvature there is."""
+        """Whether the gradients predict all changes, closely or within a small curvature."""
         precise = self.rounding_error < self.thresholds.conclusive_rounding_error
         return precise and (self.agrees(second_differences=0.0) or (self.is_conclusive and self.agrees()))
 
@@ -145,7 +145,7 @@ class DirectionalComparison:
         """Whether gradients less those of a penalty, times ``ratio``, predict all changes within the tolerances.
 
         ``penalties`` has one number for each difference, none for no penalty. ``second_differences`` is the multiple of
-        the second differences that is added to the tolerances; None stands for the threshold.
+        the second differences that is added to the tolerances; None: the threshold.
         """
         limits = self.thresholds
         multiple = limits.second_differences if second_differences is None else second_differences

@@ -1,7 +1,7 @@
 """Recognizes gradients that were clipped before they reached the run.
 
 A script may clip gradients before it calls ``run.backward``. Clipped gradients no longer equal the gradient of the loss
-although the backward pass is correct, so the gradient check has to leave out what clipping changed.
+although the backward pass is correct, so the gradient check excludes the clipped entries.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from rnncallbacks.gradients import global_norm
 
 @attrs.frozen(kw_only=True)
 class ClippingThresholds:
-    """When a norm or an entry counts as clipped."""
+    """Thresholds of a clipped norm or entry."""
 
     relative_tolerance: float = 1e-5
     """Relative distance between a norm and the bound to which it was clipped. Covers the rounding of float32 and the
     1e-6 that PyTorch's ``clip_grad_norm_`` adds to the norm."""
     digits_of_norm: int = 2
-    """Significant digits of a bound of the norm, such as 0.25 or 5.0: bounds are round numbers. Of 2000 unclipped
+    """Significant digits of a bound of the norm, such as 0.25 or 5.0: bounds are usually round. Of 2000 unclipped
     gradients at most 8 have such a norm by chance (``tests/detectors/gradient/test_clipped.py``)."""
     digits_of_value: int = 3
     """Significant digits of a bound of the entries, for a single largest entry."""
@@ -60,7 +60,7 @@ class ClippingBounds:
 def find_clipping(
     gradients: Mapping[str, Array], thresholds: ClippingThresholds = CLIPPING_THRESHOLDS
 ) -> ClippingBounds:
-    """Look for norms and entries that equal a round number, which somebody may have chosen as a bound.
+    """The norms and entries that equal a round number, which may be a bound.
 
     A global norm of two significant digits counts as clipped. So do entries that share the largest magnitude, if it has
     three significant digits or if three entries of one array have it; and arrays that share the largest norm.

@@ -81,7 +81,7 @@ class CorrectnessChecks:
         return self._accumulation.due(batch_number + 1)
 
     def keep_clipped(self, gradients: Mapping[str, Array]) -> None:
-        """Copy what clipping made of this batch's gradients: the next batch may contain these or the raw ones."""
+        """Copy the clipped gradients of this batch: the next batch may contain these or the raw ones."""
         self._accumulation.keep(gradients, clipped=True)
 
     def stop_without_closure(self) -> None:
@@ -124,9 +124,7 @@ class CorrectnessChecks:
             yield self._noted(result)
         if self._gradients_are_wrong or repaired:
             self.stop_without_closure()
-        elif (
-            batch.closure is not None or self._gradient_check.matches
-        ):  # which does not show a matrix that nothing uses
+        elif batch.closure is not None or self._gradient_check.matches:  # which does not show an unused matrix
             self._predicted_decrease.stop()
         result = NOTHING_COMPARED
         if not self._zero_gradients.over:

@@ -26,13 +26,13 @@ from rnncallbacks.detectors.gradient.parameter_steps import ParameterSteps
 
 @attrs.frozen(kw_only=True)
 class DecreaseRecordThresholds:
-    """When decreases are compared, and when the record ends early."""
+    """Schedule of the comparisons, and thresholds that end the record early."""
 
     compared_updates: tuple[int, ...] = (40, 120, 280)
     """Numbers of updates after which the actual and the predicted decrease are compared. Chosen by eye."""
     signal: float = 3.0
-    """Sum of predicted decreases over the root of the sum of their squares, that one array has to reach at the first
-    comparison. Where none does, as with a learning rate that is too high, later comparisons do not succeed either.
+    """Sum of predicted decreases / root of the sum of their squares, that one array must reach at the first comparison.
+    If none does, as with a learning rate that is too high, later comparisons do not succeed either.
     Chosen by eye."""
     diverged: float = 1e6
     """Loss or predicted decrease relative to the first loss, above which the run has diverged. Chosen by eye."""
@@ -45,8 +45,8 @@ DECREASE_RECORD_THRESHOLDS = DecreaseRecordThresholds()
 class DecreaseRecord:
     """Records losses and predicted decreases, and compares them after 40, 120 and 280 updates.
 
-    ``over`` says that nothing is left to compare: the outcome is certain, or the predicted decreases are due to chance;
-    or some batches have no update, as the script adds up gradients on purpose; or the run diverges, or its first loss
+    ``over`` is True when nothing is left to compare: the outcome is certain, or the predicted decreases are due to
+    chance; some batches have no update, because the script accumulates gradients; the run diverges, or its first loss
     is not above 0.
 
     Example
@@ -120,7 +120,7 @@ class DecreaseRecord:
 def _measure(
     steps: ParameterSteps, gradients: Mapping[str, Array], params: Mapping[str, Array]
 ) -> tuple[list[float], list[float]]:
-    """For each array, the decrease predicted for the last update, and by how much it lowered half the squared norm."""
+    """For each array, the decrease predicted for the last update, and the decrease of half the squared norm."""
     if not steps.fits(params):
         return [math.nan], []
     predicted, decay = [], []

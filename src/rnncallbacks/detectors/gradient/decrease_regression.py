@@ -23,10 +23,10 @@ from rnncallbacks.arrays import Array
 
 @attrs.frozen(kw_only=True)
 class DecreaseRegressionThresholds:
-    """When the actual decrease is clearly below the predicted one."""
+    """Thresholds of an actual decrease clearly below the predicted one."""
 
     signal: float = 4.0
-    """Sum of predicted decreases over the root of the sum of their squares, from which on it is not due to chance.
+    """Sum of predicted decreases / root of the sum of their squares, from which it is not due to chance.
     Chosen by eye."""
     predicted_decrease: float = 0.15
     """Smallest predicted decrease, relative to the first loss, that is compared. Chosen by eye."""
@@ -38,8 +38,8 @@ class DecreaseRegressionThresholds:
     ratio_of_array: float = 0.2
     """The same for a single array, for which it was 0.77 and more."""
     standard_error_of_array: float = 0.3
-    """Largest standard error of a single array's ratio: predicted decreases that rise together cannot be told apart,
-    and curvature then makes one of them look absurd. Chosen by eye."""
+    """Largest standard error of a single array's ratio: predicted decreases that rise together cannot be
+    separated, and curvature then distorts one of them. Chosen by eye."""
     weight_decays: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
     """Factors of weight decay in common use: gradients may contain it although the loss does not."""
     lags: int = 5
@@ -47,7 +47,7 @@ class DecreaseRegressionThresholds:
     largest_autocorrelation: float = 0.95
     """Bound of the estimated correlation between successive residuals. Chosen by eye."""
     separate_arrays: int = 6
-    """Arrays that are told apart, those with the largest predicted decrease; the others are taken together. Chosen by
+    """Arrays with a ratio of their own, those with the largest predicted decrease; the others share one. Chosen by
     eye."""
 
 
@@ -61,7 +61,7 @@ class DecreaseComparison:
     Attributes
     ----------
     outcome:
-        "below" or "reached" if the confidence interval excludes the other; else "inconclusive".
+        "below" or "reached" if the confidence interval excludes the other; otherwise "inconclusive".
     updates:
         The number of updates.
     predicted:
@@ -111,8 +111,8 @@ def compare_decreases(
     predicted:
         Shape (updates, arrays): the decrease that each array's gradient predicted for each update.
     decay:
-        Shape (updates, arrays): by how much each update lowered :math:`\lVert\theta_p\rVert^2 / 2`. Gradients that
-        contain weight decay predict its decrease as well, so the outcome is "below" only if it stays that without
+        Shape (updates, arrays): the decrease of :math:`\lVert\theta_p\rVert^2 / 2` by each update. Gradients that
+        contain weight decay predict its decrease as well, so the outcome is "below" only if it remains so without
         weight decay of each usual factor.
 
     Example
@@ -141,7 +141,7 @@ def compare_decreases(
 
 
 def exceeds_chance(predicted: Array, signal: float) -> Array:
-    """Which columns of shape (updates, arrays) sum up to at least ``signal`` times the root of their sum of squares.
+    """Mask of the columns whose sum is at least ``signal`` times the root of their sum of squares.
 
     Example
     -------

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class DirectionalDerivatives:
-    """Evaluates the loss at perturbed parameters and compares its changes with those that the gradients predict.
+    """Evaluates the loss at perturbed parameters, and compares its changes with the predictions of the gradients.
 
     Parameters
     ----------
@@ -48,20 +48,20 @@ class DirectionalDerivatives:
     loss:
         The loss that the script reported.
     clipping:
-        What clipping changed: entries at the bound are not moved, and their gradients count as zero.
+        The bounds of clipping: entries at a bound are not moved, and their gradients count as zero.
     base_loss:
         The closure's loss at the current parameters; evaluated if it is None.
 
     Attributes
     ----------
     step_factors:
-        Factors of the step size, the one to try first in front.
+        Factors of the step size, in the order in which they are tried.
     norms:
         The norm of each array's gradient.
     norm_floor:
         Steps of arrays whose gradient is smaller than this are sized as if it were this large.
     rounding_error:
-        Bound of what rounding adds to a difference of two losses.
+        Bound of the rounding error of a difference of two losses.
 
     Raises
     ------
@@ -131,8 +131,7 @@ class DirectionalDerivatives:
     def compare(self, step_factor: float, scale: float = 1.0) -> DirectionalComparison:
         """Central differences of all arrays together, along the gradients and along random signs.
 
-        ``step_factor`` multiplies the steps. ``scale`` is a guess of the factor by which the true gradient is larger
-        than the reported one.
+        ``step_factor`` multiplies the steps. ``scale`` is an estimate of the true / the reported gradient.
 
         Raises
         ------
@@ -262,8 +261,8 @@ def derivatives_of_closure(
 def perturbable_params(params: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Array]:
     """The parameters that can be perturbed one by one and whose gradient is known, under the gradient's name.
 
-    Arrays that cannot be written to are left out, and so are arrays that share memory: whether their gradient is that
-    of one use or of all uses is unknown.
+    Read-only arrays are left out, and so are arrays that share memory, whose gradient may be that of one use or of all
+    uses.
 
     Example
     -------
@@ -289,5 +288,5 @@ def perturbable_params(params: Mapping[str, Array], gradients: Mapping[str, Arra
 
 
 def is_matrix(array: Array) -> bool:
-    """Whether an array has two axes or more that are longer than 1; a single column or row is a vector."""
+    """Whether an array has two or more axes longer than 1; a single column or row is a vector."""
     return len([length for length in array.shape if length > 1]) > 1

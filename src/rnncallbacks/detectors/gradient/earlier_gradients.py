@@ -12,7 +12,7 @@ class EarlierGradients:
     """Removes from each batch's gradients those of earlier batches.
 
     A script may accumulate in the arrays that it passes to ``run.backward``: they are zeroed after the update. Or it
-    accumulates elsewhere and passes copies: the sum that came with the batch before is subtracted.
+    accumulates elsewhere and passes copies: the sum of the batch before is subtracted.
 
     Example
     -------
@@ -36,7 +36,7 @@ class EarlierGradients:
         self._sum = {name: array.copy() for name, array in grads.items()}
 
     def remove(self, grads: Gradients) -> None:
-        """Subtract the sum that came with the batch before, in place; call it before plugins change the gradients."""
+        """Subtract the sum of the batch before, in place; call it before plugins change the gradients."""
         earlier = self._sum
         self.keep(grads)
         if earlier is None or self._are_zeroed(grads):

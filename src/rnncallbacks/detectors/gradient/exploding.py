@@ -19,40 +19,43 @@ from rnncallbacks.gradients import global_norm
 
 @attrs.frozen(kw_only=True)
 class ExplodingGradientThresholds:
-    """When the update of a gradient above the bound is an explosion."""
+    """Thresholds of an explosion: a gradient above the bound whose update did harm.
+
+    Numbers without a source were chosen by eye.
+    """
 
     recent_batches: int = 30
     """Batches over which the share of norms above the bound is taken. Chosen by eye."""
     smallest_sample: int = 20
     """Batches after which that share is used. Chosen by eye."""
     share_above_bound: float = 0.1
-    """Share of the norms above the bound, at least, where updates of moderate size count. 12% to 100% were measured in
+    """Smallest share of norms above the bound at which updates of moderate size count. 12% to 100% were measured in
     runs that explode, up to 2.5% in healthy ones."""
     large_update: float = 1.0
-    """Size of an update relative to the parameters, from which on one is enough. Chosen by eye."""
+    """Size of an update relative to the parameters, from which one is enough. Chosen by eye."""
     moderate_update: float = 0.3
-    """Size of an update relative to the parameters, from which on two are enough if the share is reached. Chosen by
+    """Size of an update relative to the parameters, from which two are enough if the share is reached. Chosen by
     eye."""
     moderate_updates: int = 2
-    """Updates of moderate size that have to raise the loss."""
+    """Updates of moderate size that must raise the loss."""
     loss_rise: float = 1.25
     """Loss after the update over the first loss, above which the update did harm. Chosen by eye."""
     recent_losses: int = 5
-    """Losses whose mean says whether the loss had risen before any norm exceeded the bound. Chosen by eye."""
+    """Losses whose mean shows whether the loss had risen before any norm exceeded the bound. Chosen by eye."""
     clipped_update: float = 1.0
-    """Size that the clipped update would have had relative to the initial parameters, at most: otherwise clipping would
-    not help, and the learning rate is too high."""
+    """Largest size of the clipped update relative to the initial parameters: above it, clipping would not help, and the
+    learning rate is too high."""
     largest_clipping_bound: float = 20.0
     """Bound at which the entries or the norm of a gradient were clipped, relative to ``max_norm``, up to which this
     counts as clipping: 100 for the usual norm of 5. Chosen by eye."""
     jump: float = 10.0
-    """Norm over that of two batches before, above which a norm above ``norm_of_jump`` is not called harmless: healthy
+    """Norm / norm of two batches before, above which a norm above ``norm_of_jump`` is not called harmless: healthy
     norms rose up to 20 times within two batches, to values of 20 at most."""
     norm_of_jump: float = 10.0
     """Norm over ``max_norm`` of such a jump. Chosen by eye."""
     measured_updates: int = 20
-    """Updates of gradients above the bound that are all measured; after them only those of larger gradients than have
-    proved harmless, to bound the copies of the parameters."""
+    """Updates of gradients above the bound that are all measured. After them, only those of gradients larger than the
+    harmless ones are, to bound the copies of the parameters."""
     harmless_multiple: float = 2.0
     """Norm over the largest norm that proved harmless, above which an update is measured after that. Chosen by eye."""
 
@@ -65,8 +68,8 @@ class ExplodingGradientDetector:
     """Follows losses, norms of unclipped gradients and the updates of those above a bound.
 
     Call :meth:`check` with each batch before its update. Where :meth:`wants_update` then says so, measure the update
-    and pass it to :meth:`add_update`. Set ``stopped`` where updates do not follow the scale of the gradient: large
-    gradients then do no harm. After a finding, the detector begins again and sees whether a repair helps.
+    and pass it to :meth:`add_update`. Set ``stopped`` where updates do not depend on the scale of the gradient: large
+    gradients are then harmless. After a finding, the detector starts again, to show whether a repair helps.
 
     Example
     -------
@@ -157,14 +160,14 @@ class ExplodingGradientDetector:
             self._harmless_norm = max(self._harmless_norm, update.gradient_norm)
 
     def came_clipped(self, gradients: Mapping[str, Array], max_norm: float) -> bool:
-        """Whether entries of the gradients, or a norm, lie at a bound that somebody chose to prevent explosions."""
+        """Whether entries of the gradients, or a norm, are at a bound that prevents explosions."""
         bounds, largest = find_clipping(gradients), self.thresholds.largest_clipping_bound * max_norm
         found = [bound for bound in (bounds.norm, bounds.value) if bound is not None]
         found += [global_norm([gradients[name]]) for name in bounds.arrays]
         return any(bound <= largest for bound in found)
 
     def add_clipped_update(self) -> None:
-        """Add that the script or a plugin clips the gradient of the batch just added before its update.
+        """Record that the script or a plugin clips the gradient of the batch just added before its update.
 
         Its update is then not wanted.
         """
@@ -172,14 +175,14 @@ class ExplodingGradientDetector:
         self._clipped = True
 
     def coverage(self, params: object, first_cosine: float, max_norm: float) -> CheckResult:
-        """What was compared with the bound, and how often; ``first_cosine`` is NaN if no update was measured."""
+        """The comparisons with the bound, and how often; ``first_cosine`` is NaN if no update was measured."""
         if params is None:
             return CheckResult(not_checked={"RNN401": "give the parameters to Run(params)"})
         if math.isnan(first_cosine):
             lacking = "write run.params = params after an update that makes new arrays"
             return CheckResult(not_checked={"RNN401": lacking})
         if self.stopped and not is_proportional(first_cosine):
-            compared = "updates do not follow the length of the gradient, so that a long one does no harm"
+            compared = "updates do not depend on the length of the gradient, so a long one does no harm"
             return CheckResult(checked={"RNN401": compared})
         if self.stopped:
             reason = f"the loss had risen before the first of {self._batches} norms exceeded {max_norm:g}"
@@ -203,7 +206,7 @@ class ExplodingGradientDetector:
         return CheckResult(checked={"RNN401": f"{compared}; {updates} {did} the parameters"})
 
     def _check_pending(self, pending: tuple[float, float, float], loss: float, max_norm: float) -> Finding | None:
-        """Judge the last update by the loss after it."""
+        """RNN401 if the last update was large and raised the loss."""
         (norm, relative_size, clipped_size), self._pending = pending, None
         limits = self.thresholds
         if loss <= limits.loss_rise * self.first_loss:

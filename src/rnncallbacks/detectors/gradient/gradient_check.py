@@ -29,30 +29,30 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class GradientCheckThresholds:
-    """When gradients are checked, and when a factor is reported."""
+    """Schedule of the gradient check, and thresholds of a reported factor."""
 
     checked_batches: tuple[int, ...] = (1, 10, 100, 250)
-    """Numbers of the first training batches that are checked. Errors show more once units have left their linear range,
-    and the last one lies beyond an epoch of 200 batches."""
+    """Numbers of the first training batches that are checked. Errors are larger once units have left their linear
+    range, and the last one is beyond an epoch of 200 batches. Chosen by eye."""
     later_batches: float = 2.0
-    """Number of a checked batch over that of the one before, from the last of ``checked_batches`` on: an array may
+    """Number of a checked batch / number of the one before it, after the last of ``checked_batches``: an array may
     matter only after thousands of updates. Chosen by eye."""
     largest_loss: float = 2.0
-    """Loss relative to the first loss, above which nothing is checked: scripts clip logarithms of a loss that diverged,
-    and its gradient is then another one. Chosen by eye."""
+    """Loss relative to the first loss, above which nothing is checked: scripts clip logarithms of a diverged loss,
+    which changes its gradient. Chosen by eye."""
     count_tolerance: float = 0.015
     """Relative distance between a factor and a count at which the factor is that count. Chosen by eye."""
     confirmations_of_named: int = 1
-    """Further batches that have to show a factor that equals a count, or a wrong sign. Chosen by eye."""
+    """Further batches that must confirm a factor that equals a count, or a wrong sign. Chosen by eye."""
     confirmations_of_unnamed: int = 2
-    """Further batches that have to show any other factor. Chosen by eye."""
+    """Further batches that must confirm any other factor. Chosen by eye."""
     ratio_of_clipped: float = 0.99
     """True over reported derivative of a gradient with a clipped norm, below which clipping cannot be the cause: it
     only shortens gradients. The distance to 1 is for rounding."""
 
     @property
     def all_checked_batches(self) -> frozenset[int]:
-        """The numbers of all batches that are checked, up to more than any run has."""
+        """The numbers of all batches that are checked, beyond the length of any run."""
         last = self.checked_batches[-1]
         later = (round(last * self.later_batches**doublings) for doublings in range(1, 41))
         return frozenset(self.checked_batches) | frozenset(later)
@@ -63,9 +63,9 @@ GRADIENT_CHECK_THRESHOLDS = GradientCheckThresholds()
 
 @attrs.define(eq=False)
 class GradientCheckDetector:
-    """Checks the gradients of a few batches against the loss, and confirms factors in the batches that follow.
+    """Checks the gradients of a few batches against the loss, and confirms factors in later batches.
 
-    Call :meth:`add_loss` with each training batch, and :meth:`check` with those that are :meth:`due` or that have to
+    Call :meth:`add_loss` with each training batch, and :meth:`check` with those that are :meth:`due` or must
     confirm a factor.
 
     Example
@@ -95,7 +95,7 @@ class GradientCheckDetector:
 
     @property
     def confirming(self) -> bool:
-        """Whether a factor was seen that this batch has to confirm."""
+        """Whether this batch must confirm a factor."""
         return self._confirmations_missing > 0
 
     @property
@@ -104,12 +104,12 @@ class GradientCheckDetector:
         return self._matching_directions > 0
 
     def add_loss(self, loss: float) -> None:
-        """Add the loss of a training batch; the first one is what later ones are compared with."""
+        """Add the loss of a training batch; later ones are compared with the first."""
         if math.isnan(self._first_loss):
             self._first_loss = loss
 
     def scheduled(self, batch_number: int) -> bool:
-        """Whether this training batch, counted from 1, is checked or has to confirm a factor, whatever its loss is."""
+        """Whether this training batch, counted from 1, is checked or must confirm a factor, for any loss."""
         return self.confirming or self._alarm_pending or self._is_checked(batch_number)
 
     def add_alarm(self, code: str) -> None:
@@ -186,7 +186,7 @@ class GradientCheckDetector:
         missing, self._confirmations_missing = self._confirmations_missing - 1, 0
         counts, name, ratio = summation_counts(batch), self._count_name, self._ratio
         if name:
-            ratio = counts.get(name, 1.0) ** self._power  # of this batch, whose size may be another one
+            ratio = counts.get(name, 1.0) ** self._power  # of this batch, whose size may differ
         if not predicts_change(derivatives, ratio):
             return CheckResult()
         finding = None
@@ -195,7 +195,7 @@ class GradientCheckDetector:
         elif ratio > 0.0:
             follows = is_proportional(first_cosine) is not False
             finding = wrong_factor(ratio, name, counts.get(name, 1.0), follows_gradient=follows)
-        elif not first_cosine < 0.0:  # a script may call the direction of descent its gradient, and add it
+        elif not first_cosine < 0.0:  # the script's gradient may be the direction of descent, which it adds
             finding = wrong_gradient(GradientError(kind="scaled", ratio=ratio))
         if finding is not None or ratio < 0.0:
             return CheckResult(finding=finding)
@@ -298,7 +298,7 @@ def _named_arrays_of(error: GradientError) -> str:
 
 
 def wrong_factor(ratio: float, count_name: str, count: float, *, follows_gradient: bool) -> Finding:
-    """RNN405, for gradients that are ``1 / ratio`` times that of the loss.
+    """RNN405, for gradients that are ``1 / ratio`` times those of the loss.
 
     ``count_name`` names the ``count`` that the factor equals; empty if it equals none. Where updates do not follow the
     scale of the gradient, the factor does not matter, and the finding is a note.

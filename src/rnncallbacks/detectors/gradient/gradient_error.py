@@ -1,9 +1,9 @@
-r"""Classifies gradients by how they differ from that of the loss.
+r"""Classifies the difference between gradients and those of the loss.
 
 Along the reported gradient :math:`g`, the ratio of the measured to the reported directional derivative shows a wrong
 length or sign. Along random signs :math:`s`, the error :math:`(\nabla f - g) \cdot s` shows a wrong direction, and an
 array whose gradient is wrongly zero; the mean of its square is :math:`\lVert \nabla f - g \rVert^2`. Seven evaluations
-of the loss confirm a correct gradient. Only if they do not, each array is compared alone.
+of the loss confirm a correct gradient. Otherwise each array is compared separately.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives, 
 
 @attrs.frozen(kw_only=True)
 class GradientErrorThresholds:
-    """How errors of gradients are told apart."""
+    """Thresholds that separate the kinds of gradient errors."""
 
     smallest_factor_error: float = 0.25
-    """Distance of a common factor from 1, below which it is none: kinks, weight decay and truncation cause as much.
+    """Smallest distance of a common factor from 1: kinks, weight decay and truncation cause smaller ones.
     Chosen by eye."""
     random_error_of_scaled: float = 0.5
     """Largest root mean square error along random signs, relative to the change, that kinks can cause in a gradient
@@ -38,16 +38,17 @@ class GradientErrorThresholds:
     cosine_of_truncated: float = 0.9
     """Smallest cosine with the true gradient of one from truncated backpropagation. Chosen by eye."""
     ratios_of_truncated: tuple[float, float] = (0.9, 2.0)
-    """Range of the directional derivative ratios of its arrays: each array lacks something. Chosen by eye."""
+    """Range of the directional derivative ratios of its arrays, each of which lacks a part. Chosen by eye."""
     rounding_errors_of_zero: float = 5.0
     """Change of the loss, in rounding errors, that shows that a gradient of zero is wrong. Chosen by eye."""
     shorter_step_of_zero: float = 0.3
-    """Factor of the second step length at which the change has to be in proportion. Chosen by eye."""
+    """Factor of the second step length, at which the change must be in proportion. Chosen by eye."""
     proportion_of_zero: tuple[float, float] = (0.8, 1.25)
     """Range of the ratio of the two changes to the ratio of the step lengths. Chosen by eye."""
     error_of_others: float = 0.1
-    """Relative error over that of the worst array, above which an array lacks something, too. Truncation shortens the
-    gradient of every array before the recurrence, so that at least two do, one of them a matrix. Chosen by eye."""
+    """Relative error / that of the worst array, above which an array lacks a part as well. Truncation shortens the
+    gradient of every array before the recurrence, so that at least two lack one, one of them a matrix. Chosen by
+    eye."""
 
 
 GRADIENT_ERROR_THRESHOLDS = GradientErrorThresholds()
@@ -57,13 +58,13 @@ Kind = Literal["correct", "scaled", "zero", "truncated", "unused", "wrong", "inc
 
 @attrs.frozen(kw_only=True)
 class GradientError:
-    """How gradients differ from that of the loss.
+    """The difference between gradients and those of the loss.
 
     Attributes
     ----------
     kind:
         "correct"; "scaled": correct but for one factor; "zero": correct but for arrays whose gradient is zero;
-        "truncated": what truncated backpropagation computes; "unused": not zero for an array without effect on the
+        "truncated": those of truncated backpropagation; "unused": not zero for an array without effect on the
         loss; "wrong"; or "inconclusive".
     ratio:
         The true over the reported directional derivative along the reported gradient, 1 if correct.
@@ -91,7 +92,7 @@ class GradientError:
 def classify_gradient(
     derivatives: DirectionalDerivatives, thresholds: GradientErrorThresholds = GRADIENT_ERROR_THRESHOLDS
 ) -> GradientError:
-    """Compare gradients with the changes of the loss and say in which way they differ.
+    """Compare gradients with the changes of the loss, and classify the difference.
 
     Raises
     ------
@@ -209,7 +210,7 @@ def _is_wrongly_zero(derivatives: DirectionalDerivatives, thresholds: GradientEr
 
 
 def _is_sharp(comparison: DirectionalComparison, earlier: list[tuple[float, DirectionalComparison]]) -> bool:
-    """Whether a comparison is no more blurred by kinks than the earlier ones, which it would otherwise outweigh."""
+    """Whether kinks affect a comparison no more than the earlier ones, which it would otherwise outweigh."""
     smallest = comparison.thresholds.tolerance_along_random
     return all(comparison.curvatures[1] <= max(2.0 * other.curvatures[1], smallest) for _, other in earlier)
 
@@ -228,7 +229,7 @@ def _is_weight_decay(derivatives: DirectionalDerivatives, comparison: Directiona
 def _locate(
     derivatives: DirectionalDerivatives, step_factor: float, scale: float, thresholds: GradientErrorThresholds
 ) -> GradientError:
-    """Compare each array alone, and say in which way the gradients are not correct."""
+    """Compare each array alone, and classify the error."""
     errors = array_errors(derivatives, step_factor, scale)
     worst = max(errors, key=lambda one: (one.has_no_effect, one.relative_error))
     square = sum(one.norm**2 for one in errors)

@@ -15,13 +15,13 @@ from rnncallbacks.core.plugin_state import state_field
 
 @attrs.frozen(kw_only=True)
 class GradientHistoryThresholds:
-    """When successive gradients are taken for sums of all gradients before them.
+    """Thresholds of successive gradients that are sums of all gradients before them.
 
     All were set so that none of 1152 healthy runs is reported; 54% of the runs without zeroing are.
     """
 
     checked_batches: tuple[int, ...] = (12, 14, 16)
-    """Numbers of batches after which the norms are judged."""
+    """Numbers of batches after which the norms are compared."""
     sampled_entries: int = 4_000
     """Entries that are compared, evenly spread over larger gradients."""
     unchanged_share: float = 0.02
@@ -29,36 +29,36 @@ class GradientHistoryThresholds:
     unchanged_batches: int = 3
     """Successive batches in which they do."""
     moved_share: float = 0.5
-    """Share of these entries whose parameter changed: the derivative of a penalty on a parameter at rest is constant,
-    too."""
+    """Share of these entries whose parameter changed: the derivative of a penalty on a constant parameter is constant
+    as well."""
     distinct_values: int = 10
-    """Different magnitudes among these entries, at least: clipped entries are equal for another reason."""
+    """Fewest different magnitudes among these entries: clipped entries are equal for another reason."""
     growth_per_batch: float = 0.2
-    """Growth of the norm per batch, in units of the first norm, at least."""
+    """Smallest growth of the norm per batch, in units of the first norm."""
     growing_share: float = 0.8
-    """Share of the batches in which the norm grows, at least."""
+    """Smallest share of batches in which the norm grows."""
     cosine: float = 0.85
-    """Median cosine between successive gradients, at least."""
+    """Smallest median cosine between successive gradients."""
     cosine_of_increments: float = -0.15
-    """Median cosine between successive increments, at least."""
+    """Smallest median cosine between successive increments."""
     size_of_increments: float = 0.5
-    """Median norm of the increments, in units of the first norm, at least."""
+    """Smallest median norm of the increments, in units of the first norm."""
     growth_of_increments: float = 3.0
-    """Median norm of the last four increments over that of the first four, at most: those of a run that diverges grow
+    """Largest ratio of the median norms of the last and the first four increments: those of a run that diverges grow
     faster."""
     loss_rise: float = 1.5
-    """Largest loss over the first loss, at most."""
+    """Largest loss / first loss."""
     updated_share: float = 0.8
-    """Share of the batches before which the parameters changed, at least: a script that makes one update for several
-    batches adds up their gradients on purpose. Chosen by eye; it is at most 1/2 where gradients are added up."""
+    """Smallest share of batches before which the parameters changed: a script with one update for several batches
+    accumulates their gradients on purpose. Chosen by eye; with accumulation it is at most 1/2."""
     cosine_of_fresh: float = 0.3
-    """Largest median cosine between successive gradients that are no sums. Sums of t independent gradients of one norm
+    """Largest median cosine between successive gradients that are not sums. Sums of t independent gradients of one norm
     have the cosine sqrt((t - 1) / t), which is above 0.7. Chosen by eye."""
     zeroed_share: float = 0.02
-    """Share of the nonzero entries that are exactly zero in the next gradient, at least, where none is a sum: a sum
-    keeps what it had. Chosen by eye."""
+    """Smallest share of nonzero entries that are exactly zero in the next gradient, if gradients are not sums: a sum
+    keeps its entries. Chosen by eye."""
     zeroed_batches: int = 3
-    """Batches in which they are, at least. Chosen by eye."""
+    """Fewest batches in which they are. Chosen by eye."""
 
 
 GRADIENT_HISTORY_THRESHOLDS = GradientHistoryThresholds()
@@ -81,11 +81,11 @@ class GradientHistory:
         From one gradient to the next: their cosine, the norm of the difference, and the cosine of successive
         differences.
     unchanged_batches, unchanged_share:
-        For how many batches entries have kept their value, and the share of them in the last batch.
+        Number of batches for which entries have kept their value, and their share in the last batch.
     zeroed_batches:
-        In how many batches entries that were not zero in the batch before are exactly zero.
+        Number of batches in which entries that were nonzero in the batch before are exactly zero.
     updated_batches:
-        Before how many batches the parameters changed, or may have changed.
+        Number of batches before which the parameters changed, or may have changed.
 
     Example
     -------
@@ -128,7 +128,7 @@ class GradientHistory:
 
     @property
     def contains_sums(self) -> bool:
-        """Whether each gradient is taken for the sum of those before it."""
+        """Whether each gradient is probably the sum of those before it."""
         limits = self.thresholds
         if self.unchanged_batches >= limits.unchanged_batches:
             return True
@@ -136,7 +136,7 @@ class GradientHistory:
 
     @property
     def proof_of_fresh_gradients(self) -> str:
-        """What shows that gradients are no sums of earlier ones; empty if nothing does."""
+        """The evidence that gradients are not sums of earlier ones; empty if there is none."""
         limits = self.thresholds
         if self.zeroed_batches >= limits.zeroed_batches:
             return f"entries of {self.zeroed_batches} of {len(self.cosines)} gradients returned to exactly zero"

@@ -2,9 +2,9 @@ r"""RNN404 and RNN405 without a closure: the loss falls less than the gradients 
 
 An update :math:`\Delta\theta` changes the loss by :math:`g \cdot \Delta\theta`, to first order. The sums of these
 predicted decreases (:mod:`decrease_record <rnncallbacks.detectors.gradient.decrease_record>`) are compared with the
-losses (:mod:`decrease_regression <rnncallbacks.detectors.gradient.decrease_regression>`). That needs batches that are
-not related to each other: within a stream, an update lowers the loss of the passage at hand, which the gradient of the
-next batch predicts, and which does not last.
+losses (:mod:`decrease_regression <rnncallbacks.detectors.gradient.decrease_regression>`). The batches must be
+independent: within a stream, an update lowers the loss of the current passage, which the gradient of the next batch
+predicts, and which does not last.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class PredictedDecreaseThresholds:
-    """Which runs are followed, and when a decrease that is too small is due to a count or to one array."""
+    """Thresholds of a decrease that is too small, and of its attribution to a count or to one array."""
 
     batches_to_tell_a_stream: int = 20
-    """Batches within which it has to be certain that they are not pieces of a stream. Chosen by eye."""
+    """Batches within which they must prove not to be pieces of a stream. Chosen by eye."""
     log_distance_to_count: float = 0.3
     """Largest distance between the logarithms of the measured factor and of a count, at which the factor is that count.
     Chosen by eye."""
@@ -113,7 +113,7 @@ class PredictedDecreaseDetector:
         order.add(shown, None if order.shuffled else mask_of(batch, shown))
 
     def _count_of(self, found: DecreaseComparison, batch: Batch) -> tuple[str, float]:
-        """The count that the gradient is too large by, and its name; an empty name if it is none."""
+        """The count by which the gradient is too large, and its name; an empty name if there is none."""
         counts = summation_counts(batch)
         distances = {name: abs(math.log(max(found.ratio, 1e-9) * count)) for name, count in counts.items()}
         name = min(distances, key=lambda one: distances[one], default=None)

@@ -18,7 +18,7 @@ from rnncallbacks.gradients import global_norm
 
 @attrs.frozen(kw_only=True)
 class RecomputedGradientThresholds:
-    """When two computations of a gradient agree."""
+    """Tolerances of two computations of a gradient."""
 
     tolerance: float = 1e-5
     """Norm of the difference of an array's gradients over the norm of the gradient, in double precision. Correct
@@ -52,7 +52,7 @@ FAULT_WORDS: Mapping[BackwardFault, tuple[str, str]] = MappingProxyType(
         ),
     }
 )
-"""What wrong backward passes do, and the remedies."""
+"""The effects of mistakes in backward passes, and their remedies."""
 
 
 def wrong_arrays(

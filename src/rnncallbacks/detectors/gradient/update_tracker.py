@@ -15,7 +15,7 @@ from rnncallbacks.gradients import global_norm
 
 @attrs.frozen(kw_only=True)
 class UpdateTrackerThresholds:
-    """Which updates are measured, and which of them were scaled down."""
+    """Schedule of the measured updates, and thresholds of updates that were scaled down."""
 
     first_update_batches: int = 5
     """Training batches within which the first update is expected: a warm-up may begin at a learning rate of 0. Chosen
@@ -42,8 +42,7 @@ class MeasuredUpdate:
     relative_size:
         :math:`\lVert \Delta\theta \rVert / \lVert \theta \rVert`.
     clipped_size:
-        What the update would have been if the gradient had been clipped at the bound, over the norm of the initial
-        parameters.
+        Norm of the update with a gradient clipped at the bound / norm of the initial parameters.
     cosine:
         :math:`\cos(-\Delta\theta, g)`.
     scaled_down:

@@ -16,10 +16,10 @@ from rnncallbacks.gradients import global_norm
 
 @attrs.frozen(kw_only=True)
 class VanishingGradientThresholds:
-    """When a gradient has vanished."""
+    """Thresholds of a vanished gradient."""
 
     checked_batches: tuple[int, ...] = (5, 10, 15)
-    """Numbers of the training batches that are checked, all of which have to show it. Chosen by eye."""
+    """Numbers of the training batches that are checked, all of which must show it. Chosen by eye."""
     norm_ratio: float = 1e-4
     """Norm at the first time step over the largest norm, below which the gradient has vanished. Chosen by eye."""
     shortest_sequence: int = 10

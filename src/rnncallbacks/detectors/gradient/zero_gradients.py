@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class ZeroGradientThresholds:
-    """How long gradients have to be zero."""
+    """How long a gradient must be zero."""
 
     updates: int = 10
-    """Updates of the parameters during which the gradient is zero, at least: output weights may begin at zero, and then
-    nothing passes them before the first update. Chosen by eye."""
+    """Fewest updates during which the gradient is zero: output weights may be zero initially, and then pass nothing
+    back before the first update. Chosen by eye."""
     batches: int = 100
-    """Batches within which these updates have to come. Chosen by eye."""
+    """Batches within which these updates must occur. Chosen by eye."""
     share_of_dead: float = 0.5
-    """Share of the arrays without any gradient in a batch, from which on units are dead and the backward pass may be
-    correct. Chosen by eye."""
+    """Share of arrays with zero gradient in a batch, from which units are dead and the backward pass may be correct.
+    Chosen by eye."""
 
 
 ZERO_GRADIENT_THRESHOLDS = ZeroGradientThresholds()
@@ -39,8 +39,8 @@ ZERO_GRADIENT_THRESHOLDS = ZeroGradientThresholds()
 class ZeroGradientDetector:
     """Follows the matrices whose gradient has been exactly zero in every training batch so far.
 
-    Vectors are left out, as they may be biases or initial states that have no gradient for a reason. ``over`` says that
-    nothing is left to follow.
+    Vectors are left out, as they may be biases or initial states that have no gradient for a reason. ``over`` is True
+    when nothing is left to follow.
 
     Example
     -------
@@ -106,7 +106,7 @@ def always_zero(names: list[str], batches: int) -> Finding:
 
 
 def without_effect(name: str, batches: int) -> Finding:
-    """RNN404, for a matrix whose gradient is zero and rightly so: the loss does not depend on it.
+    """RNN404, for a matrix whose gradient is correctly zero: the loss does not depend on it.
 
     Example
     -------

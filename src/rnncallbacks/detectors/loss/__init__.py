@@ -1,1 +1,1 @@
-"""Detectors that look at losses."""
+"""Detectors of faults in losses."""

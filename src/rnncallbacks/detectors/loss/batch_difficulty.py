@@ -1,4 +1,4 @@
-"""Whether batches differ by their place in the order: by losses of the epoch before, and by their targets."""
+"""Whether batches differ by their position in the order: by losses of the epoch before, and by their targets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class BatchDifficultyThresholds:
-    """When two groups of batches differ.
+    """Thresholds of a difference between two groups of batches.
 
     Measured at 29 rises of 104 training runs with batches in an order of difficulty, and at 22 rises of 42 runs whose
     rate was too high, or became so (docs/reference/independent-benchmark.md, Signals).
@@ -28,7 +28,7 @@ class BatchDifficultyThresholds:
     """Smallest share of the pairs of two losses in which the later one is higher, if losses have risen: that of RNN602
     for the best window."""
     relative_rise: float = 0.25
-    """Smallest rise of the median over the same places of the epoch before / 90th percentile of that epoch's losses.
+    """Smallest rise of the median over the same positions of the epoch before / 90th percentile of that epoch's losses.
     Chosen by eye, as large as ``max_rise``."""
     blocks: int = 8
     """Parts of an epoch whose losses are compared with one another. Chosen by eye."""
@@ -43,7 +43,7 @@ class BatchDifficultyThresholds:
     target_batches: int = 6
     """Fewest batches of each group whose targets are compared. Chosen by eye."""
     targets_interval: int = 2
-    """Distance, in batches, of those whose targets are looked at. Chosen for its cost."""
+    """Interval, in batches, at which targets are read. Chosen for its cost."""
     longest_memory: int = 10_000
     """Batches of an epoch that are kept. Chosen by eye."""
     list_length: int = 500
@@ -91,7 +91,7 @@ def target_statistics(batch: Batch) -> TargetStatistics | None:
 
 @attrs.define(eq=False)
 class BatchDifficulty:
-    """The losses of a run by epoch and place, and the statistics of the targets of its first epoch.
+    """The losses of a run by epoch and position, and the statistics of the targets of its first epoch.
 
     Example
     -------
@@ -125,9 +125,9 @@ class BatchDifficulty:
             self.epochs = [*self.epochs[-3:], []]
 
     def level_an_epoch_before(self, count: int) -> float | None:
-        """The median loss that the places of the last ``count`` batches had an epoch before, if it was as high.
+        """The median loss at the positions of the last ``count`` batches an epoch before, if it was as high.
 
-        None if the losses have risen since, or if fewer than half of the places are known.
+        None if the losses have risen since, or if fewer than half of the positions are known.
         """
         now, before, reference = self._same_places(count)
         if 2 * len(now) < count or not before:
@@ -143,7 +143,7 @@ class BatchDifficulty:
         return float(np.quantile(np.abs(before), 0.9)) if before else 0.0
 
     def was_harder_an_epoch_before(self, best_end: int, count: int) -> bool:
-        """Whether the places of the last batches had higher losses than those of the best ones, an epoch before.
+        """Whether, an epoch before, the positions of the last batches had higher losses than those of the best ones.
 
         The best batches are the ``count`` up to batch ``best_end``.
         """
@@ -170,7 +170,7 @@ class BatchDifficulty:
     @property
     def mean_has_risen(self) -> bool:
         """Whether the mean of the last whole round of batches is above that of the round before."""
-        if len(self.epochs) < 4:  # the first epoch learns, and in the second one the first batches were forgotten
+        if len(self.epochs) < 4:  # losses fall in the first epoch, whose first batches are forgotten in the second
             return False
         oldest, before, now = self.epochs[-3:]
         place = min(len(now), len(before))
@@ -179,12 +179,12 @@ class BatchDifficulty:
         return rise > BATCH_DIFFICULTY.relative_rise * self.high_level_before()
 
     def has_risen_since(self, count: int) -> bool:
-        """Whether the last ``count`` losses are higher than those of the same places an epoch before."""
+        """Whether the last ``count`` losses are higher than those at the same positions an epoch before."""
         now, before, _ = self._same_places(count)
         return 2 * len(now) >= count and bool(before) and self.level_an_epoch_before(count) is None
 
     def _same_places(self, count: int) -> tuple[list[float], list[float], list[float]]:
-        """The last losses, those of the same places an epoch before, and all losses of that epoch."""
+        """The last losses, those at the same positions an epoch before, and all losses of that epoch."""
         if len(self.epochs) < 2 or len(self.epochs[-1]) >= BATCH_DIFFICULTY.longest_memory:
             return [], [], []
         now, before = self.epochs[-1], self.epochs[-2]
@@ -194,9 +194,10 @@ class BatchDifficulty:
         return [now[place] for place in places], [before[place] for place in places], before
 
     def difference_of_targets(self, best_end: int, count: int) -> str | None:
-        """How the targets of the last ``count`` batches differ from those of as many up to ``best_end``; None if not.
+        """The difference between the targets of the last ``count`` batches and of those up to ``best_end``; None if
+        none.
 
-        Known in the first epoch only: afterwards the losses of the epoch before tell more.
+        Known in the first epoch only: later, the losses of the epoch before show more.
         """
         now = [found for batch, found in self.targets if batch > self.batches - count]
         best = [found for batch, found in self.targets if best_end - count < batch <= best_end]

@@ -47,7 +47,7 @@ class BatchLengths:
         return sequences, steps, tokens
 
     def vocab_size(self, phase: str) -> int | None:
-        """The number of classes among a phase's targets, as far as they were read; None if they are no classes."""
+        """The number of classes among a phase's targets, as far as they were read; None if they are not classes."""
         return self._vocab_sizes.get(phase)
 
     def uniform_loss(self, phase: str) -> float | None:

@@ -1,4 +1,4 @@
-"""The parameters of the batches with the lowest losses: how far a run has moved from them, and losses there."""
+"""The parameters of the batches with the lowest losses: the distance of a run from them, and losses there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ParameterHistoryLimits:
     copies: int = 9
     """Recent copies that are kept, so that one is older than a window of losses."""
     copied_bytes: int = 64 * 2**20
-    """Largest size of all copies, in bytes. Nothing is kept of larger networks. Chosen by eye."""
+    """Largest size of all copies, in bytes. Larger networks are not copied. Chosen by eye."""
 
 
 PARAMETER_HISTORY = ParameterHistoryLimits()
@@ -72,7 +72,7 @@ class BestParameters:
         self.best = self.first
 
     def distance(self, params: Any) -> float | None:
-        """norm(W - W_best) / norm(W_best); None if no copy is comparable, or nothing has moved."""
+        """norm(W - W_best) / norm(W_best); None if no copy is comparable, or the parameters have not moved."""
         arrays = self._comparable(params)
         if self.best is None or not arrays:
             return None

@@ -2,8 +2,8 @@ r"""The denominator of a reported epoch loss: the count that explains why it is 
 
 With the batch losses :math:`\ell_1, \dots, \ell_n` of an epoch and the reported loss :math:`r`, the denominator is
 :math:`k = \sum_b \ell_b / r`. A mean has :math:`k = n`. A wrong denominator is another count with a name: the samples,
-the tokens, the batches of another phase. A reported loss that no named count explains is not judged: a moving average,
-a median or a perplexity is not a mean that went wrong.
+the tokens, the batches of another phase. A reported loss that no named count explains is not reported: it may be a
+moving average, a median or a perplexity.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DenominatorKind: TypeAlias = Literal[
     "off by one",
     "whole number",
 ]
-"""Which count a denominator is.
+"""The kind of count of a denominator.
 
 "samples" and "tokens" are those of the epoch. "undivided" is 1. "sequences", "steps", "tokens" and "vocabulary" are the
 number of batches times or over the batch size, the time steps, the tokens of a batch or the vocabulary size; "length
@@ -42,7 +42,7 @@ is the squared number of batches. "other phase" is a count of another phase, "of
 
 @attrs.frozen(kw_only=True)
 class DenominatorThresholds:
-    """How closely a reported loss must agree with a count."""
+    """Tolerances of the agreement of a reported loss with a count."""
 
     match_tolerance: float = 5e-6
     """Largest relative difference between a denominator and a named count: rounding errors of sums in float32."""
@@ -69,8 +69,8 @@ class DenominatorThresholds:
     eye."""
 
     largest_uniform_loss: float = 10.0
-    """Largest plausible first mean loss in nats where nothing is known of the targets: a uniform prediction over
-    e^10 = 22026 tokens has it."""
+    """Largest plausible first mean loss in nats if the targets are unknown: that of a uniform prediction over
+    e^10 = 22026 tokens."""
 
     sum_factor_share: float = 0.4
     """Batch losses count as sums over c terms if they exceed the expected mean loss more than max(sqrt(c), 0.4 c)
@@ -87,13 +87,13 @@ class Denominator:
     Parameters
     ----------
     kind:
-        Which count it is: one of ``DenominatorKind``.
+        The kind of count, one of ``DenominatorKind``.
     value:
         The sum of the batch losses divided by the reported loss.
     factor:
         ``value`` divided by the number of batches: the mean batch loss divided by the reported loss.
     name:
-        What ``factor`` or ``value`` counts, in words.
+        The name of the count that ``factor`` or ``value`` equals.
     certain:
         False if the match could be chance; it is then reported once two epochs agree.
     """
@@ -192,7 +192,7 @@ def batch_losses_may_be_sums(found: Denominator, first_loss: float, uniform_loss
 
 
 def is_sum_over(ratio: float, count: float) -> bool:
-    """Whether losses that are ``ratio`` times as large as a mean are rather a sum over ``count`` terms."""
+    """Whether losses that are ``ratio`` times a mean are probably a sum over ``count`` terms."""
     return ratio > max(math.sqrt(count), THRESHOLDS.sum_factor_share * count)
 
 
@@ -210,7 +210,7 @@ def _is_another_unit(reported: float, mean: float) -> bool:
 def _named_counts(
     losses: PhaseLosses, vocab_size: int | None, other_phases: Mapping[str, PhaseLosses]
 ) -> Iterator[Denominator]:
-    """The counts that have a name, in the order of how often they are taken for the number of batches."""
+    """The counts that have a name, the most frequent mistake first."""
     n, lengths = losses.batches, losses.lengths
     size, steps = lengths["sequences"].largest, lengths["steps"].largest
     samples, tokens = lengths["sequences"].known_total, lengths["tokens"].known_total
@@ -257,7 +257,7 @@ def _whole_number(value: float, losses: PhaseLosses) -> Denominator | None:
         return None
     planned = losses.expected if losses.cut_short and losses.expected is not None else n
     if size > 1 and (planned - 1) * size < count < (planned + 1) * size:
-        # The length of a data set: its last batch is short, or the samples that would have filled one were left out.
+        # The length of a data set: its last batch is short or was left out.
         return Denominator("samples", float(count), count / n, "samples per batch")
     if losses.cut_short:
         return None

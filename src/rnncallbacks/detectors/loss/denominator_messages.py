@@ -20,7 +20,7 @@ def denominator_message(phase: str, reported: float, losses: PhaseLosses, found:
 
 
 def denominator_remedy(phase: str, losses: PhaseLosses, found: Denominator) -> str:
-    """What to divide by, and what not to.
+    """The remedy: the right divisor, in place of the one found.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Detects a training loss that rises for good (RNN602), and single losses that stand out (RNN605), by quantiles.
+"""Detects a training loss that rises permanently (RNN602), and single outliers (RNN605), by quantiles.
 
 Losses of single sequences have heavy tails. Means and standard deviations mistake a tail for a rise; medians, the
 median absolute deviation (MAD) and shares of pairs do not.
@@ -24,24 +24,27 @@ from rnncallbacks.detectors.progress.statistics import (
 
 @attrs.frozen(kw_only=True)
 class DivergenceThresholds:
-    """When a rise is a divergence, beyond the options of the detector."""
+    """Thresholds of a divergence, in addition to the options of the detector.
+
+    Numbers without a source were chosen by eye.
+    """
 
     rising_pair_share: float = 0.85
     """Smallest share of the pairs of a recent loss and one of the best window in which the recent one is higher. The
-    luckiest window of thousands and an unlucky one reach 0.8."""
+    lowest of thousands of healthy windows and a high one reach 0.8."""
 
     window_noise_factor: float = 6.0
     """Smallest rise in units of the noise between the medians of successive windows; chosen by eye."""
 
     noise_windows: int = 6
-    """Smallest number of windows whose noise is taken into account."""
+    """Fewest windows for an estimate of the noise."""
 
     remembered_windows: int = 20
-    """Number of recent windows whose noise is taken."""
+    """Recent windows that the noise is estimated from."""
 
     falling_trend: float = -2.0
-    """Mann-Kendall statistic of the later half of the recent losses, in standard deviations, below which the loss is
-    coming down again: after a difficult document or a bad update. The 2.5% quantile of noise is -1.96."""
+    """Mann-Kendall statistic of the later half of the recent losses, in standard deviations, below which the loss
+    falls again, as after a difficult document or a bad update. The 2.5% quantile of noise is -1.96."""
 
     recovered_rise_factor: float = 1.25
     """Smallest rise in units of the largest one from which the run recovered by itself; chosen by eye."""
@@ -50,8 +53,8 @@ class DivergenceThresholds:
     """Largest rise, in units of the margin ``max_rise`` times the first loss, at which a run has recovered."""
 
     below_first_factor: float = 2.0
-    """Smallest rise, in units of that margin, while the loss is below the first one and nothing shows the cause of the
-    rise: the network still knows something, and the data may have become harder."""
+    """Smallest rise, in units of that margin, while the loss is below the first one and the cause of the rise is
+    unknown: the network has not lost everything, and the data may have become harder."""
 
     jump_ratio: float = 4.0
     """Smallest ratio of the tenth percentile of the losses after the first one to the first loss, if the first update
@@ -65,7 +68,7 @@ class DivergenceThresholds:
     """Smallest excess of a spike over the median in units of the largest excess before; chosen by eye."""
 
     excess_decay: float = 0.999
-    """Factor by which the largest excess shrinks with each batch: half of it is forgotten after 693 batches."""
+    """Factor by which the largest excess shrinks with each batch: it halves in 693 batches."""
 
 
 UNKNOWN_CAUSE = RiseCause("unknown")
@@ -133,15 +136,15 @@ class DivergenceDetector:
         return max(2 * self.window // 5, 1)
 
     def restart(self) -> None:
-        """Forget all losses, as after parameters were put back."""
+        """Forget all losses, for example after parameters were restored."""
         reset_state(self)
 
     def check(
         self, loss: float, cause_of: Callable[[Rise], RiseCause] = lambda rise: UNKNOWN_CAUSE
     ) -> Iterator[Finding]:
-        """Take in the loss of the next training batch; yield a spike, and the rise or the recovery that it completes.
+        """Add the loss of the next training batch; yield a spike, and the rise or the recovery that it completes.
 
-        ``cause_of`` judges a rise. If its cause is unknown, a large one is a divergence.
+        ``cause_of`` returns the cause of a rise. If it is unknown, a large rise is a divergence.
         """
         if self._is_spike(loss):
             yield self._spike_finding(loss)
@@ -153,7 +156,7 @@ class DivergenceDetector:
             yield self._recovery_finding(recovered_from)
 
     def conclude(self, rise: Rise, cause: RiseCause) -> Iterator[Finding]:
-        """The finding of a rise whose cause was judged, if there is one."""
+        """The finding of a rise with this cause, if there is one."""
         if self._diverged is not None:
             return
         if cause.kind == "order":
@@ -214,7 +217,7 @@ class DivergenceDetector:
         if rise < limits.recovery_share * margin:
             self._recovered_rise = max(self._recovered_rise, self._excursion)
             self._excursion = 0.0
-            # After a jump of the first update, the best window is no measure: it lies on the far side of the jump.
+            # After a jump of the first update, the best window is not comparable: it lies beyond the jump.
             if self._diverged is not None and value - self._diverged.reference <= margin:
                 self._diverged = None
             return None
@@ -301,7 +304,7 @@ class DivergenceDetector:
 
 
 def _quantile(ranked: Sequence[float], share: float) -> float:
-    """A quantile of sorted numbers, interpolated as NumPy's default does, which takes far longer for a short list."""
+    """A quantile of sorted numbers, interpolated linearly; for short lists much faster than NumPy's."""
     position = share * (len(ranked) - 1)
     below = int(position)
     above = min(below + 1, len(ranked) - 1)

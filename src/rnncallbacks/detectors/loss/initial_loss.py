@@ -41,7 +41,7 @@ LOSS_CODES = ("RNN301", "RNN302")
 
 @attrs.frozen(kw_only=True)
 class InitialLossThresholds:
-    """When a first loss is too high, and how closely it must agree with a likelihood."""
+    """Thresholds of a first loss that is too high, and tolerances of its agreement with a likelihood."""
 
     largest_first_ratio: float = 1.5
     """Largest first loss in units of the uniform loss, ln V: 1.3 was measured on small healthy networks."""
@@ -53,7 +53,7 @@ class InitialLossThresholds:
     """Largest first loss in units of ln V if the output weights are large; chosen by eye."""
 
     largest_chance: float = 3.0
-    """Standard deviations of the first loss by which it may be higher by chance, as in a test at 0.1 %. A prediction
+    """Standard deviations by which the first loss may be higher by chance, as in a test at 0.1 %. A prediction
     from logits with a standard deviation of s has a loss with a standard deviation of about s."""
 
     likelihood_tolerance: float = 1e-3
@@ -68,7 +68,8 @@ class InitialLossThresholds:
     explains. Chosen by eye."""
 
     low_loss_batches: int = 3
-    """Batches after which first losses below ln V are judged: a squared error hardly moves within them."""
+    """Batches after which first losses below ln V are checked: a squared error hardly moves within them. Chosen by
+    eye."""
 
 
 THRESHOLDS = InitialLossThresholds()
@@ -76,7 +77,7 @@ THRESHOLDS = InitialLossThresholds()
 
 @attrs.define(eq=False)
 class InitialLossDetector:
-    """Judges the loss in the first training batches, until it knows or cannot know.
+    """Checks the loss in the first training batches, until the result is known or cannot be known.
 
     Example
     -------
@@ -105,7 +106,7 @@ class InitialLossDetector:
         params: Mapping[str, Array],
         gradients: Mapping[str, Array] | None = None,
     ) -> CheckResult:
-        """Judge a training batch and its loss, which is finite, before the update.
+        """Check a training batch with a finite loss, before its update.
 
         ``done`` is False afterwards if more batches are needed.
         """
@@ -180,7 +181,7 @@ class InitialLossDetector:
 
 
 def check_sign(loss: float, classes: TargetClasses) -> Finding | None:
-    """RNN302 if a loss is below 0 though the targets are classes: a negative log-likelihood is not."""
+    """RNN302 if a loss is below 0 although the targets are classes: a negative log-likelihood is never."""
     if loss >= 0.0 or not classes.known or not classes.candidates:
         return None
     return findings.negative_loss(loss, max(classes.candidates))
@@ -208,10 +209,10 @@ def check_loss_at_zero(
     counts: Mapping[str, float],
     predictions: float = math.inf,
 ) -> CheckResult:
-    """Judge the loss with all parameters at zero, and the first loss in units of it.
+    """Check the loss with all parameters at zero, and the first loss in units of it.
 
     ``weight_scale`` is that of :func:`~rnncallbacks.detectors.loss.output_weights.output_weight_scale`, ``counts`` are
-    the numbers of terms that the loss may be a sum over, by name, and ``predictions`` is how many targets it has: the
+    the numbers of terms that the loss may be a sum over, by name, and ``predictions`` is the number of targets: the
     loss of few may be high by chance.
 
     Example
@@ -246,7 +247,7 @@ def check_loss_at_zero(
 def check_first_loss(
     loss: float, nll: float | None, weight_scale: float, classes: TargetClasses, counts: Mapping[str, float]
 ) -> CheckResult | None:
-    """Judge the first loss without a loss at zero; None if later losses are needed.
+    """Check the first loss without a loss at zero; None if later losses are needed.
 
     ``nll`` is the mean negative log-likelihood under the observed logits, None if none were observed.
     """
@@ -283,7 +284,7 @@ def check_first_loss(
 
 
 def check_low_losses(losses: Sequence[float], candidates: Sequence[int], baseline: float = 0.0) -> CheckResult:
-    """Judge first losses below ln V: those of a squared error, or of a network that was trained before.
+    """Check first losses below ln V: those of a squared error, or of a pretrained network.
 
     ``baseline`` is the entropy of the targets, the first loss if the output bias begins at their frequencies.
     """
@@ -308,9 +309,9 @@ def _check_mean_likelihood(loss: float, weight_scale: float, classes: TargetClas
 def _check_height(
     loss: float, uniform_loss: float, weight_scale: float, origin: str, compared: str, chance: float = 0.0
 ) -> CheckResult:
-    """Judge the first loss of a mean negative log-likelihood; ``compared`` says how the function was identified.
+    """Check the first loss of a mean negative log-likelihood; ``compared`` states how the function was identified.
 
-    ``chance`` is by how many nats the loss may be higher by chance, if the weights are not large.
+    ``chance`` is the excess in nats that is possible by chance, if the weights are not large.
     """
     identified = dict.fromkeys(LOSS_CODES, compared)
     large = weight_scale > THRESHOLDS.large_weight_scale

@@ -13,18 +13,18 @@ TYPICAL_WEIGHT_SCALE = 0.6
 
 
 def arithmetic_at_zero(at_zero: float, match: UniformLoss) -> str:
-    """What was compared: the loss at zero parameters, with the formula that it agrees with."""
+    """The comparison of the loss at zero parameters with a formula, in words."""
     factor = {"sum": f"{match.factor:g} x ", "divided twice": f"1/{match.factor:g} x "}.get(match.kind, "")
     return f"the loss with all parameters at zero is {at_zero:.6g} = {factor}{match.formula}"
 
 
 def arithmetic_under_logits(loss: float, nll: float) -> str:
-    """What was compared: the first loss and the likelihood of the targets under the observed logits."""
+    """The comparison of the first loss with the likelihood under the observed logits, in words."""
     return f"the first loss is {loss:.6g}, the mean negative log-likelihood under the observed logits {nll:.6g}"
 
 
 def arithmetic_of_first_loss(loss: float, match: UniformLoss) -> str:
-    """What was compared: the first loss, in units of the uniform loss."""
+    """The comparison of the first loss with the uniform loss, in words."""
     return f"the first loss is {loss:.4g} = {loss * match.factor / match.value:.3g} x {match.formula}"
 
 
@@ -97,7 +97,7 @@ def second_softmax(loss: float, nll: float, twice: float) -> Finding:
 
 
 def large_initial_weights(loss: float, uniform_loss: float, weight_scale: float, origin: str) -> Finding:
-    """RNN303; ``origin`` says where the uniform loss comes from."""
+    """RNN303; ``origin`` names the source of the uniform loss."""
     ratio = loss / uniform_loss
     message = (
         f"the first loss is {ratio:.3g} times that of a uniform prediction: "

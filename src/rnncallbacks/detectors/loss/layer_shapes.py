@@ -1,4 +1,4 @@
-"""What the shapes and the gradients of parameters show of a network's layers: hidden units, output classes."""
+"""Hidden units and output classes of a network, from the shapes and gradients of its parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GATES = (3, 4)
 
 @attrs.frozen(kw_only=True)
 class LayerShapeThresholds:
-    """When a gradient sums to zero."""
+    """Threshold of a gradient that sums to zero."""
 
     zero_sum_tolerance: float = 1e-4
     """Largest absolute sum of a gradient over the classes, in units of the sum of the absolute values: rounding errors
@@ -73,7 +73,7 @@ def hidden_sizes(params: Mapping[str, Array]) -> HiddenSizes:
         for shape in shapes
         if max(shape) in (k * min(shape) for k in GATES) and (not vectors or max(shape) in vectors)
     }
-    # The head of a network with a state of 4 V units has the shape of gates too, but a bias of V.
+    # The head of a network with a state of 4 V units also has the shape of gates, but a bias of V.
     certain = {one for one in gated if one[0] not in vectors}
     stacked = set() if certain else _stacked(shapes, vectors)
     gated = certain or (set() if stacked else gated)

@@ -11,7 +11,7 @@ from rnncallbacks.detectors.loss.target_classes import class_axis
 
 
 def nll_under_logits(logits: Any, targets: Array) -> float | None:
-    r"""The mean negative log-likelihood in nats; None if the shapes do not agree, or the targets are no classes.
+    r"""The mean negative log-likelihood in nats; None if the shapes do not agree, or the targets are not classes.
 
     .. math:: -\frac{1}{N} \sum_n \ln \operatorname{softmax}(z_n)_{y_n}
 

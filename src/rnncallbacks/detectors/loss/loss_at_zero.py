@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class LossAtZeroThresholds:
-    """How closely the closure must agree with the loss that the script reported."""
+    """Tolerances of the agreement of the closure with the reported loss."""
 
     smallest_closure_ratio: float = 0.67
     """Smallest ratio of the closure's loss to the reported one: with a dropout mask of its own, a closure gives another
     loss, but not one that is much smaller. Chosen by eye."""
 
     largest_closure_ratio: float = 1.5
-    """Largest ratio of the two; chosen by eye."""
+    """Largest ratio of the two. Chosen by eye."""
 
 
 THRESHOLDS = LossAtZeroThresholds()

@@ -30,12 +30,12 @@ NOT_REPORTED = {
     "RNN101": "report the script's own epoch loss: run.log(train_loss=...)",
     "RNN102": "report the script's own losses of two phases: run.log(train_loss=..., val_loss=...)",
 }
-"""Why a code was not checked if nothing was reported."""
+"""The reasons for codes that are not checked if nothing was reported."""
 
 
 @attrs.define(eq=False)
 class LossReportDetector:
-    """Follows the batch losses of each epoch, and judges what is reported of them.
+    """Follows the batch losses of each epoch, and checks the reported loss.
 
     - RNN101: :func:`~rnncallbacks.detectors.loss.denominator.find_denominator` finds a wrong denominator.
     - RNN102: it finds one in exactly one phase, and another phase reports the mean of its batch losses.
@@ -80,7 +80,7 @@ class LossReportDetector:
         if losses is None:
             return
         if batch.skipped:
-            losses.discard()  # the script's sum may or may not have it
+            losses.discard()  # the script's sum may or may not contain it
             return
         sequences, steps, tokens = self._lengths.read(batch)
         losses.add(batch.loss, sequences=sequences, steps=steps, tokens=tokens)
@@ -88,10 +88,10 @@ class LossReportDetector:
             self._first_losses.setdefault(phase, batch.loss)
 
     def check(self, reported: Mapping[str, object], *, stopped: bool = False) -> CheckResult:
-        """Judge an epoch.
+        """Check an epoch.
 
-        ``reported`` maps phases to what was reported; other values than finite numbers above 0 are passed over.
-        ``stopped`` says that the run stopped within the epoch, so that a script may have planned for more batches.
+        ``reported`` maps phases to reported losses; values other than finite numbers above 0 are ignored. ``stopped``:
+        the run stopped within the epoch, so the script may have planned more batches.
         """
         reports: dict[str, float] = {}
         right: list[str] = []

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class OutputGradientThresholds:
-    """How closely gradients must follow the targets. The ranges are those of the independent scripts, with a margin."""
+    """Tolerances of the agreement of gradients with targets: the ranges of the independent scripts, with a margin."""
 
     batches: int = 12
     """First training batches that are compared: later ones are those of a trained network. Chosen by eye."""
@@ -65,14 +65,14 @@ class OutputGradientThresholds:
     """Largest logarithm of the ratio of these in a regression, whose first outputs are not 0: 0.6 was measured."""
 
     floor_tolerance: float = 0.03
-    """Largest relative distance above the smallest loss of a second softmax, at which losses come to rest on it: 0.01
+    """Largest relative distance above the smallest loss of a second softmax, at which losses have converged to it: 0.01
     was measured. Other losses fall below it in some batches."""
 
     losses_on_floor: int = 50
     """Losses in a row that lie within this distance, and never below. Chosen by eye."""
 
     smallest_division: int = 6
-    """Smallest count of a mean that is divided twice. Chosen by eye: trained networks have low losses too."""
+    """Smallest count of a mean that is divided twice. Chosen by eye: trained networks also have low losses."""
 
 
 OUTPUT_GRADIENT = OutputGradientThresholds()
@@ -82,7 +82,7 @@ OUTPUT_GRADIENT = OutputGradientThresholds()
 class OutputGradientDetector:
     """Compares the gradients of the output bias with the targets of the first training batches (RNN301, RNN302).
 
-    Scripts that clip gradients before they show them are not judged, nor are those without an output bias.
+    Scripts that clip gradients before ``run.backward``, and those without an output bias, are not checked.
 
     Example
     -------
@@ -111,12 +111,12 @@ class OutputGradientDetector:
         return self.done and self._floor > 0.0
 
     def stop(self) -> None:
-        """End the comparison: the loss is known to be at fault, or the network was trained before."""
+        """End the comparison: the loss is known to be wrong, or the network is pretrained."""
         self.done, self._floor = True, 0.0
         self._targets, self._gradients = [], {}
 
     def watch(self, loss: float) -> CheckResult:
-        """Compare a later loss with the smallest loss of a second softmax, on which such a loss comes to rest."""
+        """Compare a later loss with the smallest loss of a second softmax, to which such a loss converges."""
         if loss < self._floor:
             below, self._floor = self._floor, 0.0
             compared = f"a loss of {loss:.4g}, below {below:.4g}, the smallest of a second softmax"
@@ -128,7 +128,7 @@ class OutputGradientDetector:
         return CheckResult(finding=second_softmax_by_floor(loss, floor, self._on_floor))
 
     def check(self, batch: Batch, loss: float, gradients: Mapping[str, Array]) -> CheckResult:
-        """Take in a training batch; the last of ``batches`` is judged with all before it."""
+        """Add a training batch; at the last of ``batches``, all of them are checked."""
         shown = sequences_of(batch)
         targets = shown.targets
         clipping = find_clipping(gradients)
@@ -170,7 +170,7 @@ class OutputGradientDetector:
         return {name: array.copy() for name, array in sized.items() if sums_to_zero(array, 0)}
 
     def _fit(self) -> tuple[float, float, int] | None:
-        """The factor, the correlation and the length of the output bias; None if it is not known which one it is."""
+        """The factor, the correlation and the length of the output bias; None if it is ambiguous."""
         if len(self._gradients) != 1:
             return None
         ((_, kept),) = self._gradients.items()
@@ -254,7 +254,7 @@ def second_softmax_by_gradient(factor: float, loss: float, classes: int, compare
 
 
 def second_softmax_by_floor(loss: float, floor: float, losses: int) -> Finding:
-    """RNN302 of losses that have come to rest on the smallest loss of a second softmax."""
+    """RNN302 of losses that have converged to the smallest loss of a second softmax."""
     message = (
         f"the loss stays at {floor:.4g} = ln(1 + (V - 1) / e), as after a second softmax: the last {losses} losses lie "
         f"within {OUTPUT_GRADIENT.floor_tolerance:.0%} of it and never below, the last one at {loss:.4g}"

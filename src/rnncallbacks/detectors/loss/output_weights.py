@@ -18,9 +18,9 @@ def output_weight_scale(
 
     .. math:: \sqrt{H \cdot \operatorname{mean}(W^2)}
 
-    It is the standard deviation of a logit if all H inputs are 1 or -1. A uniform distribution on
-    :math:`\pm 1 / \sqrt{H}` has :math:`1 / \sqrt 3`, about 0.6. The output layer is a matrix with ``classes`` rows or
-    columns. Of several, as input weights may have the same shape, it is the one whose gradient sums to zero over the
+    It is the standard deviation of a logit if all H inputs are 1 or -1. A uniform distribution on :math:`\pm 1 /
+    \sqrt{H}` has :math:`1 / \sqrt 3`, about 0.6. The output layer is a matrix with ``classes`` rows or columns. Of
+    several candidates, such as input weights of the same shape, it is the one whose gradient sums to zero over the
     classes, else the one with the smallest scale. 0 if there is none.
 
     Example

@@ -17,8 +17,8 @@ class LengthSums:
     r"""Sums over the batches of one of their lengths, with batch losses :math:`\ell_b` and lengths :math:`n_b`.
 
     ``losses_times_length`` is :math:`\sum_b \ell_b n_b`, ``losses_over_length`` is :math:`\sum_b \ell_b / n_b`, and
-    ``total`` is :math:`\sum_b n_b`. ``largest`` is the largest :math:`n_b`. ``complete`` says whether the length of
-    every batch is known; without it, the sums cover a part of the batches only.
+    ``total`` is :math:`\sum_b n_b`. ``largest`` is the largest :math:`n_b`. ``complete`` is True if the length of
+    every batch is known; otherwise the sums cover only some of the batches.
     """
 
     losses_times_length: float
@@ -63,7 +63,7 @@ class PhaseLosses:
     ) -> None:
         """Add a batch and its lengths, as far as they are known.
 
-        The pass is discarded if the loss is not a finite number above 0, or if batches follow one that has no loss.
+        The pass is discarded if the loss is not a finite number above 0, or if batches follow one without a loss.
         """
         if loss is None:
             self._loss_missing = True
@@ -82,7 +82,7 @@ class PhaseLosses:
         self._by_lengths[lengths] = losses + loss, count + 1
 
     def discard(self) -> None:
-        """Mark the pass as one that cannot be judged."""
+        """Mark the pass as not comparable."""
         self._discarded = True
 
     @property

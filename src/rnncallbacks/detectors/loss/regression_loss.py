@@ -18,7 +18,7 @@ LARGE_WEIGHTS = 3.0
 
 @attrs.frozen(kw_only=True)
 class RegressionLossThresholds:
-    """How closely a loss must agree with an error, and when a first loss is too high."""
+    """Tolerances of the agreement of a loss with an error, and thresholds of a first loss that is too high."""
 
     match_tolerance: float = 2e-5
     """Largest relative difference between a loss and an exact error: rounding errors of sums in float32."""
@@ -27,8 +27,8 @@ class RegressionLossThresholds:
     """Largest first loss of a healthy network in units of the mean squared target; measured."""
 
     smallest_summed_ratio: float = 8.0
-    """Smallest first loss, in the same unit, of a sum that is near one of the counts, if the output weights are seen to
-    be small: 9.8 was measured."""
+    """Smallest first loss, in the same unit, of a sum that is near one of the counts, if the output weights are known
+    to be small: 9.8 was measured."""
 
     summed_factor: float = 1.6
     """Largest ratio of such a loss to the count, and of the count to it: healthy first losses are 0.79 to 1.5."""
@@ -53,7 +53,7 @@ def check_regression_loss(
     outputs: Any = None,
     weight_scale: float = 0.0,
 ) -> CheckResult:
-    """Judge the first loss of a regression: RNN301, RNN302 and RNN303.
+    """Check the first loss of a regression: RNN301, RNN302 and RNN303.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def _by_height(
     *,
     closure: bool,
 ) -> CheckResult:
-    """Judge a first loss that no exact error explains."""
+    """Check a first loss that no exact error explains."""
     ratio, evidence = loss / square, "pass closure= to run.backward, or run.observe(logits=...) with the outputs"
     unknown = dict.fromkeys(("RNN301", "RNN302"), evidence)
     if closure:

@@ -1,4 +1,4 @@
-"""Why a training loss has risen: the network lost what it had learned, or the batches became harder."""
+"""The cause of a rise of the training loss: divergence, or harder batches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RiseKind: TypeAlias = Literal["divergence", "order", "unknown", "pending"]
 
 @attrs.frozen(kw_only=True)
 class RiseCauseThresholds:
-    """When a rise of the loss is a divergence, and when the order of the batches explains it.
+    """Thresholds that separate a divergence from a rise that the order of the batches explains.
 
     Measured at 29 rises of 104 training runs with batches in an order of difficulty, and at 22 rises of 42 runs whose
     rate was too high, or became so (docs/reference/independent-benchmark.md, Signals).
@@ -30,15 +30,16 @@ class RiseCauseThresholds:
     parameters_interval: int = 10
     """Distance, in batches, of two copies of the parameters. Chosen for its cost."""
     evaluated_batches: int = 5
-    """Batches whose closure gives the loss at the best parameters; one is enough if they are far. Chosen for its cost:
+    """Batches whose closure is evaluated at the best parameters; one is enough if they are far. Chosen for its cost:
     two forward passes each."""
     lost_share: float = 0.5
-    """Smallest loss now - loss at the best parameters / rise, of the same batches, of a divergence. Of 22
+    """Smallest (loss now - loss at the best parameters) / rise, of the same batches, of a divergence. Of 22
     divergences, 21 measured 0.82 and more; ordered batches 0.04 and less."""
     first_pause: int = 50
-    """Batches until the closure is asked again after it showed the order; doubled each time. Chosen for its cost."""
+    """Batches until the closure is evaluated again after it showed harder batches; doubled each time. Chosen for its
+    cost."""
     longest_pause: int = 800
-    """Largest number of these batches."""
+    """Largest number of these batches. Chosen for its cost."""
     far: float = 1.25
     """norm(W - W_best) / norm(W_best) above which parameters have moved far. Of 22 divergences, 20 measured 1.29 and
     more; ordered batches 1.02 and less."""
@@ -83,10 +84,10 @@ class RiseCause:
 
 @attrs.define(eq=False)
 class RiseCauses:
-    """Follows a run, and tells the causes of rises of its loss.
+    """Follows a run, and determines the causes of rises of its loss.
 
     A closure decides: the last batches are evaluated at the parameters of the best batches. Without one, the losses
-    of the same places an epoch before, the targets and the distance between the parameters are compared.
+    at the same positions of the epoch before, the targets and the distance between the parameters are compared.
     """
 
     batches: BatchDifficulty = state_field(factory=BatchDifficulty)
@@ -105,7 +106,7 @@ class RiseCauses:
         self.batches.add(loss, lambda: target_statistics(batch))
 
     def cause_of(self, rise: Rise, batch: Batch, params: Any) -> RiseCause:
-        """The cause of a rise; "pending" while the closures of the next batches are asked."""
+        """The cause of a rise; "pending" while the closures of the next batches are evaluated."""
         if self.pending is not None:
             return RiseCause("pending")
         if not rise.best_end:
@@ -113,7 +114,7 @@ class RiseCauses:
         level = self.batches.high_level_before()
         is_small = rise.value - rise.reference <= BATCH_DIFFICULTY.relative_rise * level
         if is_small and not self._moved_far(params):
-            return RiseCause("order", f"in other places of the epoch before it was up to {level:.4g}")
+            return RiseCause("order", f"at other positions of the epoch before it was up to {level:.4g}")
         if self.batches.is_ordered and not self.batches.mean_has_risen and not self._moved_far(params):
             return RiseCause(
                 "order", self._level_before(rise) or "losses rise within each epoch, and its mean does not"
@@ -126,7 +127,7 @@ class RiseCauses:
         return self._cause_without_closure(rise, params)
 
     def evaluate(self, batch: Batch, params: Any) -> tuple[Rise, RiseCause] | None:
-        """Ask the closure of a batch about the rise that is being judged; the cause, once enough were asked."""
+        """Evaluate the closure of a batch for a pending rise; return the cause once enough were evaluated."""
         rise = self.pending
         if rise is None:
             return None
@@ -135,7 +136,7 @@ class RiseCauses:
             best = None if batch.closure is None else self.parameters.loss_at(params, batch.closure)
         except ClosureError:
             best = None
-        if best is None or best == now:  # a closure that does not read these parameters tells nothing
+        if best is None or best == now:  # a closure that does not read these parameters shows nothing
             self.pending, self.closure_fails = None, True
             return rise, self._cause_without_closure(rise, params)
         if math.isfinite(now):
@@ -148,7 +149,7 @@ class RiseCauses:
 
     def _level_before(self, rise: Rise) -> str:
         level = self.batches.level_an_epoch_before(rise.count) if rise.best_end else None
-        return "" if level is None else f"an epoch before, the batches in the same places had {level:.4g} (median)"
+        return "" if level is None else f"an epoch before, the batches at the same positions had {level:.4g} (median)"
 
     def _moved_far(self, params: Any) -> bool:
         distance = self.parameters.distance(params)
@@ -171,11 +172,11 @@ class RiseCauses:
         moved = f"the parameters have moved by {distance:.2g} of their norm since" if distance else ""
         far = self._moved_far(params)
         level = self._level_before(rise)
-        # A loss may have been as high because it was still falling: the places must differ then, too.
+        # A loss may have been as high because it was still falling: the positions must have differed then as well.
         if level and (not far or self.batches.was_harder_an_epoch_before(rise.best_end, rise.count)):
             return RiseCause("order", level)
         if self.batches.has_risen_since(rise.count):
-            return RiseCause("divergence", "an epoch before, the batches in the same places had lower losses")
+            return RiseCause("divergence", "an epoch before, the batches at the same positions had lower losses")
         difference = self.batches.difference_of_targets(rise.best_end, rise.count)
         if difference is not None:
             return RiseCause("order", difference)

@@ -17,7 +17,8 @@ def summation_counts(batch: Batch) -> dict[str, float]:
     """The numbers of terms that a loss of the batch may be a sum over, by name; counts of 1 are left out.
 
     With T time steps and B sequences these are T, B and T · B, and where some positions do not count, the tokens that
-    do: in all, per sequence and per time step. If it is unknown which axis is time, the axes are named by their number.
+    do: in total, per sequence and per time step. If it is unknown which axis is time, the axes are named by their
+    number.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""How severe a summed loss is (RNN301), by whether the first update is proportional to the gradient."""
+"""The severity of a summed loss (RNN301), which depends on whether updates are proportional to the gradient."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class SummedLossThresholds:
-    """How long the first update is waited for."""
+    """How long to wait for the first update."""
 
     waiting_batches: int = 5
-    """Training batches in which the parameters may stay as they are, as a warm-up begins at a learning rate of 0;
-    chosen by eye."""
+    """Training batches without a change of the parameters, as at the start of a warm-up from a learning rate of 0.
+    Chosen by eye."""
 
 
 THRESHOLDS = SummedLossThresholds()
@@ -31,7 +31,7 @@ THRESHOLDS = SummedLossThresholds()
 
 @attrs.define(eq=False)
 class SummedLossSeverity:
-    """Holds the finding of a summed loss until an update shows how severe it is.
+    """Holds the finding of a summed loss until an update shows its severity.
 
     Updates of SGD are proportional to the gradient: a sum makes them too large. Those of Adam, Adagrad and RMSprop
     hardly depend on the gradient's scale, and the severity is "info".
@@ -59,15 +59,15 @@ class SummedLossSeverity:
 
     @property
     def measuring(self) -> bool:
-        """Whether the first update has not been seen, and is still waited for."""
+        """Whether the first update is still awaited."""
         return math.isnan(self._cosine) and self._batches < THRESHOLDS.waiting_batches
 
     def hold(self, finding: Finding) -> None:
-        """Hold a finding until an update was seen."""
+        """Hold a finding until the first update."""
         self._finding = finding
 
     def before_update(self, params: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
-        """Copy the parameters and the gradients with which the script will update them."""
+        """Copy the parameters and their gradients before the update."""
         if self.measuring:
             self._parameters = {name: array.copy() for name, array in params.items()}
             self._gradients = {name: array.copy() for name, array in gradients.items()}
@@ -75,7 +75,7 @@ class SummedLossSeverity:
     def after_update(self, params: Mapping[str, Array]) -> Finding | None:
         """The finding with its severity; None while the parameters have not changed, or nothing is held.
 
-        The first update decides, also if the finding comes later: momentum and averages turn later ones away from the
+        The first update decides, also for a later finding: momentum and averages turn later updates away from the
         gradient. After ``waiting_batches`` without a change the severity is the catalogue's.
         """
         if self.measuring:

@@ -1,4 +1,4 @@
-"""The number of classes V that a batch's targets belong to, from what the batch and the parameters show."""
+"""The number of classes V that a batch's targets belong to, from the batch and the parameters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class TargetClasses:
-    """What is known of the number of classes.
+    """The possible numbers of classes.
 
     Parameters
     ----------
@@ -32,9 +32,9 @@ class TargetClasses:
     certain:
         Whether the number was seen, as the length of one-hot targets or of logits, so that it is the only candidate.
     regression:
-        Whether the targets are numbers and no classes.
+        Whether the targets are real numbers.
     known:
-        Whether any target was seen.
+        Whether any targets are known.
     """
 
     candidates: tuple[int, ...]
@@ -80,7 +80,7 @@ def find_target_classes(
 
 
 def smallest_class_count(targets: Array | None) -> int:
-    """The smallest number of classes that holds all targets: the largest one plus 1; 0 if they are no classes.
+    """The smallest number of classes that holds all targets: the largest one plus 1; 0 if they are not classes.
 
     Example
     -------

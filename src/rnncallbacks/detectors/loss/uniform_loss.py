@@ -1,7 +1,7 @@
 r"""The uniform loss: the loss of a network whose softmax is uniform, which identifies the loss function and its scale.
 
 With all parameters at zero, every softmax is uniform. The mean negative log-likelihood over V classes is then exactly
-:math:`\ln V`, whatever the initial weights were; smoothed labels and penalties do not change it. A sum over T time
+:math:`\ln V`, for any initial weights; smoothed labels and penalties do not change it. A sum over T time
 steps and B sequences is :math:`T \ln V`, :math:`B \ln V` or :math:`T B \ln V`, and squared errors have exact values
 too. The first loss of a network with small initial weights is close to these values.
 """
@@ -15,14 +15,14 @@ from typing import Literal, TypeAlias
 import attrs
 
 UniformLossKind: TypeAlias = Literal["mean", "sum", "divided twice", "other function", "undecided"]
-"""What a loss is: a mean negative log-likelihood; a sum; a mean that is divided by a count once more; another function,
-such as a squared error; or undecided, as log2 V is a whole number where V is a power of 2, and so are sums of squared
-errors."""
+"""The kind of a loss: a mean negative log-likelihood; a sum; a mean that is divided by a count once more; another
+function, such as a squared error; or undecided, because log2 V is a whole number if V is a power of 2, and so are sums
+of squared errors."""
 
 
 @attrs.frozen(kw_only=True)
 class UniformLossThresholds:
-    """How closely a loss must agree with a uniform loss."""
+    """Tolerances of the agreement of a loss with a uniform loss."""
 
     match_tolerance: float = 2e-5
     """Largest relative difference at zero parameters: rounding errors of sums in float32."""
@@ -50,7 +50,7 @@ class UniformLossThresholds:
     """Largest relative difference of a first loss from a squared error, for many classes; chosen by eye."""
 
     squared_error_tolerance_of_few: float = 0.5
-    """What is added to that tolerance for V classes, in units of V^-1.5; chosen by eye."""
+    """Addition to that tolerance for V classes, in units of V^-1.5. Chosen by eye."""
 
 
 THRESHOLDS = UniformLossThresholds()
@@ -69,7 +69,7 @@ class UniformLoss:
     Parameters
     ----------
     kind:
-        What the loss is: one of ``UniformLossKind``.
+        The kind of the loss, one of ``UniformLossKind``.
     value:
         The uniform loss: that of the mean, times or over ``factor``.
     formula:
@@ -77,7 +77,7 @@ class UniformLoss:
     factor:
         The number of terms of a sum, or the count of a mean that is divided twice; otherwise 1.
     count:
-        What ``factor`` counts, in words; empty if it is unknown.
+        The name of the count ``factor``; empty if it is unknown.
     name:
         The name of another function.
     """
@@ -146,7 +146,7 @@ def match_loss_at_zero(loss: float, candidates: Sequence[int], counts: Mapping[s
 
 
 def match_whole_multiple(loss: float, candidates: Sequence[int]) -> UniformLoss | None:
-    """The sum over an unknown number of terms that a loss at zero parameters is; None if it is none.
+    """A loss at zero parameters as a sum over an unknown number of terms; None if it is not one.
 
     Example
     -------
@@ -163,7 +163,7 @@ def match_whole_multiple(loss: float, candidates: Sequence[int]) -> UniformLoss 
 
 
 def match_first_loss(loss: float, candidates: Sequence[int], counts: Mapping[str, float]) -> UniformLoss | None:
-    """What the first loss of an untrained network is near to: a mean, or a sum over one of the counts; or None.
+    """The mean, or the sum over one of the counts, that the first loss of an untrained network is near to; or None.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Whether targets depend on inputs: chi-squared tests of independence, lag by lag, stratified by position.
+"""Chi-squared tests of independence between inputs and targets, lag by lag, stratified by position.
 
 Shuffled labels differ from any plateau in one respect: the target is independent of the input at every lag. In a task
 whose loss stays flat for hundreds of epochs, the target does depend on the inputs.
@@ -23,10 +23,10 @@ MISSING = -1
 
 @attrs.frozen(kw_only=True)
 class DependenceTestLimits:
-    """What the tests of :func:`strongest_dependence` are limited to, for their cost. Chosen by eye."""
+    """Limits of the tests of :func:`strongest_dependence`, for their cost. Chosen by eye."""
 
     token_classes: int = 32
-    """Most classes that tokens are put into."""
+    """Largest number of classes of tokens."""
     largest_lag: int = 32
     """Largest lag between input and target that is tested, in time steps."""
     largest_joint_lag: int = 8
@@ -53,7 +53,7 @@ class Dependence:
     z:
         Its significance as a standard normal quantile, corrected for the number of tests; 0 for none.
     between:
-        What the target depends on, in words.
+        The variables that the target depends on, in words.
     tests:
         Number of tests made.
     pairs:
@@ -70,7 +70,7 @@ class Dependence:
 
 
 def token_classes(tokens: Array, most: int = DEPENDENCE_TESTS.token_classes) -> IntArray:
-    """Put tokens into at most ``most`` classes, numbered from 0 in order of frequency.
+    """Map tokens to at most ``most`` classes, numbered from 0 in order of frequency.
 
     If there are more than ``most`` distinct tokens, the most frequent ones get half of the classes for themselves, and
     the others share the rest. ``tokens`` may have any shape, which the result has too; values below 0 become
@@ -172,7 +172,7 @@ def strongest_dependence(inputs: Array, targets: Array, groups: Array | None = N
     r"""Test the targets for dependence on the inputs in many ways, and return the strongest one.
 
     For targets per step, these are tested: the input at each lag; the inputs at lags 0 and k together, which detects
-    what only both tell; and the input and the target before together, which detects running sums. For targets per
+    their joint effect; and the input and the target before together, which detects running sums. For targets per
     sequence: the input at each position, and how often each token occurs.
 
     Testing stops at a conclusive result. Otherwise the significance is corrected for the number k of tests,

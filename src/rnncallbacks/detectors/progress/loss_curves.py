@@ -50,7 +50,7 @@ class LossCurves:
         total[1] += 1.0
 
     def end_epoch(self) -> tuple[bool, bool]:
-        """Append this epoch's means; whether it has a training loss, and whether it has a validation loss as well.
+        """Append this epoch's means; return whether it has a training loss, and whether it also has a validation loss.
 
         The validation loss of an epoch without training is left out, so that both curves end at the same epoch.
         """

@@ -25,11 +25,11 @@ class NoSignalThresholds:
     """The thresholds of RNN603, set on half of the seeds of the fault benchmark (docs/reference/fault-benchmark.md)."""
 
     first_pairs: int = 1000
-    """Targets that are enough for a first test: a strong dependence shows in them."""
+    """Targets for the first test: enough for a strong dependence."""
     most_pairs: int = 8000
-    """Targets that are enough for the last test. Chosen for its cost."""
+    """Targets for the last test. Chosen for its cost."""
     most_batches: int = 400
-    """Batches that they may come from at most."""
+    """Largest number of batches that they come from."""
     dependent_z: float = 5.0
     """Standard normal quantile above which there is a dependence."""
     independent_z: float = 4.0
@@ -39,9 +39,9 @@ class NoSignalThresholds:
     detectable_by_correlation: float = 0.5
     """The same, up to which correlations of single classes are tested too: they need fewer tokens. Chosen by eye."""
     pairs_of_a_class: int = 10
-    """Targets for each class that these need at least. Chosen by eye."""
+    """Fewest targets of a class for these. Chosen by eye."""
     recent_batches: int = 30
-    """Last training batches whose median loss is judged, and the fewest that a run must have."""
+    """Last training batches whose median loss is compared, and the fewest that a run must have."""
     lowest_loss: float = 0.9
     """Loss / entropy of the targets, above which the network is not better than the constant baseline."""
     highest_loss: float = 1.5
@@ -55,7 +55,7 @@ class NoSignalThresholds:
 
 NO_SIGNAL = NoSignalThresholds()
 
-TOO_FEW_TOKENS = "there are too few tokens to tell chance from a weak dependence"
+TOO_FEW_TOKENS = "there are too few tokens to separate chance from a weak dependence"
 
 DECODER_INPUTS = (
     "the inputs are one token, or the targets of the step before, as a decoder's: the encoder's are not shown"
@@ -63,10 +63,10 @@ DECODER_INPUTS = (
 
 
 def looks_like_decoder_inputs(inputs: Array, targets: Array) -> bool:
-    """Whether the inputs, of shape (sequences, seq_len), say nothing but what the earlier targets said.
+    """Whether the inputs, of shape (sequences, seq_len), contain no more than the earlier targets.
 
-    They are all the same token, or each is the target of the step before. What a decoder predicts may depend on its
-    encoder's inputs alone, and these are then not shown.
+    They are all the same token, or each is the target of the step before. The predictions of a decoder may
+    depend only on the inputs of its encoder, which are then not observed.
 
     Example
     -------
@@ -105,7 +105,7 @@ class NoSignal:
     found: bool = state_field(False)
 
     def add_batch(self, batch: Batch, loss: float) -> CheckResult:
-        """Add a training batch and its loss, and test the tokens once there are enough; tells what was checked."""
+        """Add a training batch and its loss, and test the tokens once there are enough."""
         self.batches += 1
         if len(self.first_losses) < NO_SIGNAL.first_losses:
             self.first_losses.append(loss)
@@ -129,7 +129,7 @@ class NoSignal:
         result = CheckResult()
         enough = self.batches >= NO_SIGNAL.recent_batches or self.pairs.pairs >= NO_SIGNAL.first_pairs
         if enough and self.needed_pairs and self.pairs.batches:
-            result = self._test(last=True)  # later epochs show the same sequences again
+            result = self._test(last=True)  # later epochs have the same sequences
         return attrs.evolve(result, finding=self._find())
 
     def _test(self, *, last: bool) -> CheckResult:
@@ -191,7 +191,7 @@ class NoSignal:
 
 
 def _strongest_of(ways: list[tuple[Array, Array, Array | None]], tokens: bool) -> Dependence:
-    """The strongest dependence, in whichever way the arrays are read."""
+    """The strongest dependence over all ways to read the arrays."""
     found: list[Dependence] = []
     for inputs, targets, groups in ways:
         if not tokens:

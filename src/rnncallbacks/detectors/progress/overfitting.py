@@ -17,7 +17,7 @@ class OverfittingThresholds:
     """The thresholds of RNN604, set on half of the seeds of the fault benchmark (docs/reference/fault-benchmark.md)."""
 
     epochs_since_best: int = 5
-    """Epochs since the best validation loss. The rise is that of the median of as many last epochs."""
+    """Epochs since the best validation loss. The rise is that of the median of this number of last epochs."""
     epochs_before: int = 3
     """Epochs that a run must have in addition, so that its noise can be estimated."""
     standard_errors: float = 5.0
@@ -25,8 +25,8 @@ class OverfittingThresholds:
     relative_rise: float = 0.1
     """Rise of the validation loss / its best value."""
     relative_fall: float = 0.02
-    """Fall of the training loss since then / its value then. The rise must exceed this share of the first training loss
-    too: near zero, a relative rise means little."""
+    """Fall of the training loss since then / its value then. The rise must also exceed this share of the first training
+    loss: near zero, a relative rise means little."""
     trend_z: float = -2.0
     """Mann-Kendall statistic of the training loss since then, below which it falls: the 2.3% quantile."""
 
@@ -36,7 +36,7 @@ OVERFITTING = OverfittingThresholds()
 
 @attrs.define(eq=False)
 class Overfitting:
-    """Judges the two curves after each epoch; one period of overfitting is found once.
+    """Compares the two curves after each epoch; one period of overfitting is reported once.
 
     Example
     -------

@@ -16,14 +16,14 @@ class PlateauThresholds:
     """The thresholds of RNN601, set on half of the seeds of the fault benchmark (docs/reference/fault-benchmark.md)."""
 
     window: int = 20
-    """Last epochs that are judged, and the fewest that a run must have. Chosen by eye."""
+    """Last epochs that are compared, and the fewest that a run must have. Chosen by eye."""
     relative_fall: float = 0.01
     """Fall of the loss over the window / first loss, up to which it is a plateau. Healthy runs fell by 0.0029 in each
     epoch, and more."""
     learned_loss: float = 0.5
     """Median loss of the window / first loss, below which the run has learned. Chosen by eye."""
     untrained_epochs: int = 50
-    """Fewest epochs of a run that is said to have learned nothing, which is a warning. Chosen by eye."""
+    """Fewest epochs of a run for the warning that nothing was learned. Chosen by eye."""
     untrained_batches: int = 500
     """Fewest training batches of such a run. Chosen by eye."""
     untrained_fall: float = 0.02

@@ -1,4 +1,4 @@
-"""Whether real targets depend on inputs, or classes on real inputs: correlations with products, sums and lags.
+"""Tests whether real targets depend on inputs, or classes on real inputs: correlations with products, sums and lags.
 
 Each sequence counts as one observation, as its steps are correlated with each other.
 """
@@ -18,7 +18,7 @@ from rnncallbacks.detectors.progress.dependence import DEPENDENCE_TESTS, Depende
 
 @attrs.frozen(kw_only=True)
 class RealDependenceLimits:
-    """What the tests of :func:`strongest_real_dependence` are limited to, for their cost. Chosen by eye."""
+    """Limits of the tests of :func:`strongest_real_dependence`, for their cost. Chosen by eye."""
 
     sequences: int = 1000
     """Most sequences that are compared."""
@@ -27,7 +27,7 @@ class RealDependenceLimits:
     classes: int = 12
     """Most classes, the most frequent ones, that become columns of zeros and ones."""
     quantiles: int = 8
-    """Classes that real numbers are put into for the chi-squared tests."""
+    """Quantile classes of real numbers for the chi-squared tests."""
     largest_lag: int = 16
     """Largest lag between input and target, in time steps."""
     largest_product_lag: int = 5
@@ -35,7 +35,7 @@ class RealDependenceLimits:
     pairs_of_positions: int = 2500
     """Most products of two entries of a sequence that are compared with its target."""
     largest_deviation: float = 6.0
-    """Standard deviations to which values are cut, so that no single one decides."""
+    """Standard deviations to which values are clipped, so that no single one decides."""
     fewest_sequences: int = 30
     """Fewest sequences whose correlation is tested."""
 
@@ -49,8 +49,8 @@ def strongest_real_dependence(inputs: Array, targets: Array) -> Dependence:
     For targets per step, these are correlated with the input at each lag, products of two inputs, the sum of all inputs
     so far, and the input times the target before; the same holds for the targets' changes. For targets per sequence:
     with each entry of the sequence, with products of two entries, and with sums of entries and of products. Values are
-    taken relative to the mean of their position. Real numbers are also put into quantiles, for the chi-squared tests of
-    :func:`~rnncallbacks.detectors.progress.dependence.strongest_dependence`.
+    taken relative to the mean of their position. Real numbers are also replaced by quantiles, for the chi-squared tests
+    of :func:`~rnncallbacks.detectors.progress.dependence.strongest_dependence`.
 
     With :math:`c_n` the sum over the steps of sequence n of the product of both deviations, the significance of N
     sequences is :math:`z = \sqrt N\,\bar c / s_c`, corrected for the number of tests as in ``strongest_dependence``.

@@ -1,4 +1,4 @@
-"""Inputs and targets of a run's first batches, sequences in rows, as far as the batches show them."""
+"""Inputs and targets of a run's first batches, as far as they are known, with sequences in rows."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class SequencePairs:
         return all(array.dtype.kind == "i" for array in (*self.inputs, *self.targets))
 
     def add(self, batch: Batch, *, later_epoch: bool = False) -> str:
-        """Add the sequences of a batch; return why that is not possible, or the empty string.
+        """Add the sequences of a batch; return the reason if that is not possible, else the empty string.
 
         In a later epoch, batches most of whose rows have been seen are left out.
         """
@@ -78,8 +78,8 @@ class SequencePairs:
         """All inputs and targets, and the number of the batch of each column if the batches are contiguous.
 
         Contiguous batches are joined along time, others along the batch, padded to the longest; real numbers are cut to
-        the shortest. Parts of a stream may differ in their distribution of tokens, which is no dependence of targets on
-        inputs: hence the numbers. ``transposed`` exchanges time and batch, for an axis that is not known.
+        the shortest. Parts of a stream may differ in their distribution of tokens, which is not a dependence of targets
+        on inputs: hence the numbers. ``transposed`` exchanges time and batch, for an axis that is not known.
         """
         inputs, targets = self.inputs, self.targets
         if transposed:
@@ -92,7 +92,7 @@ class SequencePairs:
         return all_inputs, all_targets, np.repeat(np.arange(len(lengths)), lengths)
 
     def ways(self) -> list[tuple[Array, Array, Array | None]]:
-        """The arrays of :meth:`joined`, and how else they may be read if the layout is not known.
+        """The arrays of :meth:`joined`, and other readings if the layout is not known.
 
         Time and batch may be exchanged; and the features of a single sequence may be the sequences of one feature, as
         in lists of columns (1, batch).
@@ -165,7 +165,7 @@ def _per_sequence(targets: Array, batch_size: int | None) -> Array | None:
 
 
 def _as_tokens(array: Array) -> Array:
-    """Whole numbers as integers, others as they are."""
+    """Whole numbers as integers, others unchanged."""
     if array.dtype.kind != "f":
         return array.astype(np.intp)
     whole = array.ndim < 3 and np.array_equal(array, np.rint(array))

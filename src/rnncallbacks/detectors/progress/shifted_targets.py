@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class ShiftedTargetsThresholds:
-    """The thresholds of RNN603 for targets that are shifted inputs. Chosen by eye, where nothing else is said."""
+    """The thresholds of RNN603 for targets that are shifted inputs. Numbers without a source were chosen by eye."""
 
     batches: int = 5
     """First training batches, all of which must agree."""
@@ -29,16 +29,16 @@ class ShiftedTargetsThresholds:
     compared_steps: int = 4
     """Fewest steps of a sequence that are compared."""
     largest_noise: float = 0.02
-    """Largest mean squared difference between real targets and the inputs that they are, in units of the variance:
-    measurement noise on one of them. Sines with noise of 0.02 have 0.0008."""
+    """Largest mean squared difference between real targets and equal inputs, in units of the variance: measurement
+    noise on one of them. Sines with noise of 0.02 have 0.0008."""
     smallest_contrast: float = 8.0
-    """How many times larger the mean squared difference at each other shift is, at least: smooth series are close to
+    """Smallest ratio of the mean squared difference at each other shift to this one: smooth series are close to
     themselves at all small shifts."""
     largest_warned_horizon: int = 2
     """Largest shift of real targets that is a warning: forecasts of a longer horizon are common."""
     copied_loss: float = 0.1
     """Ratio of the loss to the first one, below which a network copies real inputs. An autoencoder has the same
-    targets, but cannot see the answer in the same step, and takes longer."""
+    targets, but cannot read them from the same step, and takes longer."""
     copied_within: int = 300
     """Training batches within which it falls below that."""
     recent_losses: int = 10
@@ -48,11 +48,11 @@ class ShiftedTargetsThresholds:
 SHIFTED_TARGETS = ShiftedTargetsThresholds()
 
 NO_SHIFT = -1
-"""Stands for no shift, or for different ones in different batches."""
+"""Marks no shift, or different ones in different batches."""
 
 
 def target_shift_of(inputs: Array, targets: Array) -> int | None:
-    """By how many steps the targets are ahead of the inputs: targets[t] = inputs[t + shift] in every sequence.
+    """The number of steps by which targets are ahead of inputs: targets[t] = inputs[t + shift] in every sequence.
 
     ``inputs`` and ``targets`` have time on the first axis and the same shape. Between real numbers there may be noise.
     None if no shift fits, or if several do, as in periodic sequences.
@@ -81,7 +81,7 @@ def target_shift_of(inputs: Array, targets: Array) -> int | None:
 
 @attrs.define(eq=False)
 class ShiftedTargets:
-    """Looks for a shift of the targets in the first training batches of a run.
+    """Detects a shift of the targets in the first training batches of a run.
 
     Without a known axis of time, both axes are tried, and one of them must agree in all batches.
     """

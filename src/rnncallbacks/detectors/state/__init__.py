@@ -1,1 +1,1 @@
-"""Detectors that look at hidden states and at the order of batches."""
+"""Detectors of faults in hidden states and in the order of batches."""

@@ -1,6 +1,6 @@
-"""Statistical tests of contiguity: can batches be contiguous, and can their agreement be chance?
+"""Statistical tests of contiguity: whether batches can be contiguous, and whether their agreement can be chance.
 
-In a small vocabulary, rows agree by chance. So both questions are tests of all rows of several batches.
+In a small vocabulary, rows agree by chance, so both tests use all rows of several batches.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class ContiguityThresholds:
 class ContiguityCounts:
     """Counts the rows of several batches that continue the row before.
 
-    ``rows`` are those for which it is known, ``continuing`` those that continue, and ``batches`` how many batches have
-    such rows. In ``broken_batches`` of them less than half of the rows continue.
+    ``rows`` are those for which it is known, ``continuing`` those that continue, and ``batches`` the number of batches
+    with such rows. In ``broken_batches`` of them less than half of the rows continue.
 
     Example
     -------
@@ -106,14 +106,14 @@ class ContiguityCounts:
         """
         if not self.rows or self.share < self.thresholds.smallest_stream_share * agreement:
             return False
-        if not self._ends:  # Noise does not jump either, so values without jumps do not prove a stream.
+        if not self._ends:  # noise does not jump either, so values without jumps do not prove a stream
             return False
         failing, by_chance = self.rows - self.continuing, 1.0 - self._chance_agreement()
         bound = _log_probability_of_at_most(failing, self.rows, by_chance)
         return bound < self.thresholds.log_probability_not_contiguous
 
     def cannot_be_chance(self) -> bool:
-        """Whether all rows continue, and would not if rows had been put together at random.
+        """Whether all rows continue, and would not in random order.
 
         Where every row begins and ends with the same token, rows agree in any order, which proves nothing.
         """
@@ -125,7 +125,7 @@ class ContiguityCounts:
         return chance < 1.0 and self.rows * math.log(chance) < self.thresholds.log_probability_not_chance
 
     def _chance_agreement(self) -> float:
-        """How often the end of a row equals the beginning of another one."""
+        """The probability that the end of a row equals the beginning of another one."""
         total = sum(self._ends.values())
         return sum(count * self._begins[value] for value, count in self._ends.items()) / total**2
 

@@ -1,6 +1,6 @@
-r"""Which rows of a batch continue the same row of the batch before, as in contiguous (stateful) batches.
+r"""Finds the rows of a batch that continue the same row of the batch before, as in contiguous (stateful) batches.
 
-What holds between inputs and targets within a batch holds across the border of two contiguous batches too. If the
+The relation between inputs and targets within a batch also holds across the border of two contiguous batches. If the
 target is the next input, the first input of a row is the last target of the same row one batch earlier. If the target
 is the input of k steps ago, as in the echo task, the first k targets are the last k inputs. Float inputs without such a
 shift continue if they do not jump.
@@ -19,14 +19,14 @@ from rnncallbacks.detectors.state.target_shift import equal_tokens
 
 @attrs.frozen(kw_only=True)
 class ContinuationThresholds:
-    """When a row of a smooth series continues the row before, and when batches overlap. Both were chosen by eye."""
+    """Thresholds of a smooth series that continues, and of batches that overlap. Both were chosen by eye."""
 
     largest_jump: float = 2.0
     """Jump between two batches, in units of the largest change from step to step within them, above which a row does
-    not continue. Between 1 and this, nothing is said."""
+    not continue. Between 1 and this, it is unknown."""
 
     smallest_overlap: int = 2
-    """Time steps by which two batches overlap at least; and at least half of the time steps of the first."""
+    """Fewest time steps by which two batches overlap, in addition to half of the time steps of the first."""
 
 
 CONTINUATION = ContinuationThresholds()
@@ -34,14 +34,14 @@ CONTINUATION = ContinuationThresholds()
 
 @attrs.frozen(eq=False)
 class Continuation:
-    """Which rows of a batch continue the row before.
+    """The rows of a batch that continue the row before.
 
     Parameters
     ----------
     continues:
         Truth values of shape (rows,).
     known:
-        For which rows it is known, of shape (rows,).
+        Mask of the rows for which it is known, of shape (rows,).
     ends, begins:
         The values that had to agree in each row, if tokens or vectors were compared; else None.
     """

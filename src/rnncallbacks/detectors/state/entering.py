@@ -1,4 +1,4 @@
-"""RNN201, the hidden state leaks between unrelated sequences: judges the state that enters a batch."""
+"""RNN201, the hidden state leaks between unrelated sequences: checks the state that enters a batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rnncallbacks.detectors.state.wrapped_targets import count_wrapping, wrapped
 
 @attrs.frozen(kw_only=True)
 class StateLeakThresholds:
-    """How many batches a leak is found in. All numbers were chosen by eye; the test is that of contiguity."""
+    """Numbers of batches for a leak. All were chosen by eye; the test is that of contiguity."""
 
     broken_batches: int = 3
     """Batches of a phase in which less than half of the rows continue, for a leak within the phase."""
@@ -28,13 +28,13 @@ class StateLeakThresholds:
     """The same for a leak from another phase."""
 
     broken_batches_at_epoch_end: int = 1
-    """The same at the end of an epoch, if all batches are such."""
+    """The same at the end of an epoch, if all of its batches are broken."""
 
     wrapping_share: float = 0.9
     """Share of the rows that do not continue, above which targets that wrap around explain them."""
 
     moved_batches: int = 3
-    """Batches of a later epoch that carry the state, and most of whose sequences follow others than in the first."""
+    """Batches of a later epoch that carry the state, and in which most sequences follow others than in the first."""
 
     moved_share: float = 0.5
     """Share of the sequences of these batches, above which they are unrelated: 1 was measured where batches are
@@ -45,12 +45,12 @@ class StateLeakThresholds:
     third of unrelated rows continue by chance."""
 
     quiet_batches: int = 10
-    """Batches of the phase for which a leak that was found is not reported again."""
+    """Batches of the phase after a finding in which it is not reported again."""
 
 
 @attrs.define(eq=False)
 class PhaseLeaks:
-    """What was counted where states were carried into the batches of one phase.
+    """Counts of the batches of one phase into which states were carried.
 
     ``within`` counts the rows that continue the row before in the same phase, ``across`` the same by the other phase
     whose state entered. ``wrapping`` are the rows that do not continue, and follow a row whose last target is its own
@@ -74,7 +74,8 @@ class StateLeakDetector:
     """Finds RNN201 in inspected batches.
 
     A leak needs two things: the state that enters is the final state of an earlier batch, and the rows do not continue
-    the rows of that batch. The second is said by the loader's ``starts``, else by the contiguity of inputs and targets.
+    the rows of that batch. The second follows from the loader's ``starts``, else from the contiguity of inputs and
+    targets.
     """
 
     thresholds: StateLeakThresholds = StateLeakThresholds()
@@ -82,9 +83,9 @@ class StateLeakDetector:
     _entered: dict[str, EnteringStateCounts] = state_field(factory=dict)
 
     def check(self, current: InspectedBatch, origin: StateOrigin | None, moved: BoolArray | None = None) -> CheckResult:
-        """Judge a batch; ``origin`` is the earlier batch that its entering state comes from.
+        """Check a batch; ``origin`` is the earlier batch that its entering state comes from.
 
-        ``moved`` says which sequences follow others than in the first epoch; None if they cannot be compared.
+        ``moved`` masks the sequences that follow others than in the first epoch; None if they cannot be compared.
         """
         entered = self._entered.setdefault(current.phase.name, EnteringStateCounts())
         if origin is None:
@@ -123,7 +124,7 @@ class StateLeakDetector:
         return not leaks.quiet_until and not leaks.within.are_contiguous(phase.shift.agreement or 1.0)
 
     def _result(self, phase: PhaseHistory, entered: EnteringStateCounts) -> CheckResult:
-        """What was compared in the phase so far, and whether that decides."""
+        """The comparisons in the phase so far, and whether they decide."""
         leaks = self._phases.get(phase.name)
         counts = [] if leaks is None else [leaks.within, *leaks.across.values()]
         rows = sum(one.rows for one in counts)
@@ -139,7 +140,7 @@ class StateLeakDetector:
         return CheckResult(checked={"RNN201": f"in {phase.name}, {entered.text(why)}"})
 
     def end_epoch(self, phase: PhaseHistory) -> CheckResult:
-        """Judge the batches of a short epoch, in none of which rows continued."""
+        """Check the batches of a short epoch, in none of which rows continued."""
         leaks = self._phases.get(phase.name)
         if leaks is None or leaks.within.broken_batches < leaks.within.batches:
             return CheckResult()
@@ -244,7 +245,7 @@ class StateLeakDetector:
 
 
 def _count_new(current: InspectedBatch, entered: EnteringStateCounts) -> bool:
-    """Count a state that no earlier batch ended with; whether that is certain."""
+    """Count a state that is not the final state of an earlier batch; return whether that is certain."""
     before = current.before
     if current.zeros_enter:
         entered.zeros += before is not None
@@ -264,7 +265,7 @@ def _count_new(current: InspectedBatch, entered: EnteringStateCounts) -> bool:
 
 
 def _compare_with_earlier(current: InspectedBatch, origin: StateOrigin) -> Continuation | None:
-    """Which rows continue those of the earlier batch; None if it is known of none."""
+    """Mask of the rows that continue those of the earlier batch; None if it is unknown for all."""
     if origin.earlier.ends is None or current.ends is None:
         return None
     order = compare_row_ends(origin.earlier.ends, current.ends, current.phase.shift.steps)
@@ -277,7 +278,7 @@ def _compare_with_earlier(current: InspectedBatch, origin: StateOrigin) -> Conti
 def _follows(current: InspectedBatch, origin: StateOrigin) -> bool:
     """Whether the batch follows the earlier one in its epoch, or both are the only ones of theirs.
 
-    From one epoch to the next rows do not continue in a stream either, and little is lost.
+    Rows do not continue from one epoch to the next in a stream either, and little is lost.
     """
     index, earlier = current.phase.index, origin.earlier.index
     return index == earlier + 1 or index == earlier == 1
@@ -288,5 +289,5 @@ def _source(other_phase: str | None) -> str:
 
 
 def _severity(phase: PhaseHistory, other_phase: str | None) -> Severity | None:
-    """A state that another phase leaves in a validation touches no parameter."""
+    """The severity; info for a training state in a validation, which changes no parameter."""
     return "info" if other_phase is not None and phase.name != TRAIN else None

@@ -9,7 +9,7 @@ from rnncallbacks.core.plugin_state import state_field
 
 @attrs.define(eq=False)
 class EnteringStateCounts:
-    """In how many batches of one phase each kind of state entered.
+    """Numbers of batches of one phase by the kind of state that entered.
 
     Parameters
     ----------
@@ -18,9 +18,9 @@ class EnteringStateCounts:
     shared:
         One nonzero state for all sequences, as a learned initial state.
     unknown_origin:
-        A nonzero state that no earlier batch ended with.
+        A nonzero state that is not the final state of an earlier batch.
     by_starts:
-        The final state of an earlier batch, where the loader's ``starts`` says which rows begin.
+        The final state of an earlier batch, where the loader's ``starts`` marks the rows that begin.
     carried:
         The final state of an earlier batch, without ``starts``.
     undecided:
@@ -39,7 +39,7 @@ class EnteringStateCounts:
         return self.zeros + self.shared + self.unknown_origin + self.by_starts + self.carried
 
     def text(self, rows: str) -> str:
-        """The counts in words; ``rows`` says which rows continued where states were carried."""
+        """The counts in words; ``rows`` describes the rows that continued where states were carried."""
         parts = {
             "zeros": self.zeros,
             "one state for all sequences": self.shared,

@@ -1,4 +1,4 @@
-"""RNN407, real inputs that are so large that they saturate the units, whatever the states were."""
+"""RNN407, real inputs so large that they saturate the units for any state."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class InputScaleThresholds:
-    """When inputs are too large: both the inputs themselves, and what the initial weights make of them."""
+    """Thresholds of inputs that are too large: for the inputs, and for their products with the initial weights."""
 
     large_inputs: float = 10.0
     """Smallest root mean square of the inputs. Standardized ones have 1. Chosen by eye."""
 
     large_preactivation: float = 20.0
-    """Smallest root mean square of the inputs' part of a unit's argument: tanh is within 0.01 of 1 from 2.7 on. Chosen
-    by eye. Measured later, on the independent benchmark's task of sines, with 240 runs of each kind (vanilla cells,
+    """Smallest root mean square of the inputs' part of a unit's argument: tanh is within 0.01 of 1 from 2.7. Chosen by
+    eye. Measured later, on the independent benchmark's task of sines, with 240 runs of each kind (vanilla cells,
     LSTMs and GRUs): healthy scripts have 0.12 to 0.36, and those with inputs two hundred times too large 25 to 72."""
 
 
@@ -35,7 +35,7 @@ INPUT_SCALE = InputScaleThresholds()
 
 
 def check_input_scale(batch: Batch, params: Mapping[str, Array]) -> CheckResult:
-    """Judge the first training batch: the scale of real inputs, times that of the input weights.
+    """Check the first training batch: the scale of real inputs, times that of the input weights.
 
     Example
     -------
@@ -61,8 +61,8 @@ def check_input_scale(batch: Batch, params: Mapping[str, Array]) -> CheckResult:
     return CheckResult(
         finding=Finding(
             "RNN407",
-            f"the inputs are too large for the units: their root mean square is {size:.4g}, and the initial input "
-            f"weights make {preactivation:.3g} of it, about 1 expected; tanh is saturated from 2.7 on",
+            f"the inputs are too large for the units: their root mean square is {size:.4g}, and that of their "
+            f"products with the initial weights {preactivation:.3g}, about 1 expected; tanh is saturated from 2.7",
             {"input_rms": size, "input_deviation": deviation, "preactivation_rms": preactivation},
             "warning",
             cause="inputs too large: units saturate",
@@ -74,7 +74,7 @@ def check_input_scale(batch: Batch, params: Mapping[str, Array]) -> CheckResult:
 def _input_weights(params: Mapping[str, Array], lengths: set[int]) -> Iterator[float]:
     """For each matrix that may be the input weights, the root mean square of a unit's sum over inputs of size 1.
 
-    Arrays of one value, as biases are, are left out. With a single feature, output weights cannot be told apart.
+    Arrays of one value, as biases are, are left out. With a single feature, output weights have the same shape.
     """
     vectors = vector_lengths(params)
     for array in params.values():

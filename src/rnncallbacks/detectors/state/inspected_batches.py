@@ -1,4 +1,4 @@
-"""Which batches of a phase are inspected, and what is kept of the latest one for the comparison with the next."""
+"""The inspected batches of a phase, and the values of the latest one that are compared with the next."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class InspectionSchedule:
-    """Which batches of a phase are inspected. All numbers bound the cost of a guard, and were chosen by eye."""
+    """Schedule of the inspected batches of a phase. All numbers bound the cost of a guard, and were chosen by eye."""
 
     first_batches: int = 30
     """Batches at the beginning of a run that are all inspected, if they have few rows."""
@@ -29,15 +29,15 @@ class InspectionSchedule:
     """The same, once the inspected batches have ``many_rows`` rows."""
 
     many_rows: int = 200
-    """Rows of all inspected batches together that are many."""
+    """Rows of all inspected batches, above which there are many."""
 
     period: int = 80
-    """Later, the first two batches of each period of as many batches are inspected."""
+    """Later, the first two batches of each period of this number are inspected."""
 
 
 @attrs.frozen(eq=False)
 class LatestBatch:
-    """What is kept of an inspected batch.
+    """The kept values of an inspected batch.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class LatestBatch:
 
 @attrs.frozen(eq=False)
 class InspectedBatch:
-    """A batch at its end, as detectors see it.
+    """A batch at its end, for detectors.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class InspectedBatch:
         return state_rows(self.state.entering, self.batch_size)
 
     def new_sequences(self, count: int) -> BoolArray | None:
-        """Which rows begin a new sequence, by the loader's ``starts``; None unless it has a value for each row."""
+        """Mask of the rows that begin a new sequence, by the loader's ``starts``; None if it lacks a value for a row."""
         starts = self.batch.starts
         return None if starts is None or starts.shape != (count,) else starts.astype(np.bool_, copy=False)
 
@@ -123,11 +123,11 @@ class PhaseHistory:
     shift:
         The shift between inputs and targets.
     vocab_size:
-        The number of classes that targets have shown so far, 0 if they are no classes.
+        The number of classes that targets have shown so far, 0 if they are not classes.
     shows_entering:
-        Whether the state that entered the latest inspected batch was seen.
+        Whether the state that entered the latest inspected batch is known.
     shows_sequences:
-        Whether the inputs and targets of that batch were.
+        Whether the inputs and targets of that batch are.
 
     Example
     -------
@@ -154,13 +154,13 @@ class PhaseHistory:
     _rows: int = state_field(0)
 
     def begin(self, index: int, count: int | None, *, compared: bool = False) -> bool:
-        """Begin a batch, the ``index``-th of ``count`` in its epoch; whether it is inspected, as compared ones are."""
+        """Begin batch ``index`` of ``count`` of the epoch; return whether it is inspected, as compared batches are."""
         self.number += 1
         self.index = index
         schedule = self.schedule
         many_rows = self._rows >= schedule.many_rows
         first = schedule.first_batches_of_many_rows if many_rows else schedule.first_batches
-        # At the first and the last batch of an epoch, one phase takes over from another.
+        # At the first and the last batch of an epoch, phases change.
         self.inspected = self.number <= first or self.number % schedule.period < 2 or index in (1, count)
         self.inspected |= compared
         if self.inspected:
@@ -168,7 +168,7 @@ class PhaseHistory:
         return self.inspected
 
     def observe(self, batch: Batch) -> None:
-        """Note the state of the open batch, as far as it is seen by now."""
+        """Store the state of the open batch, as far as it is known."""
         self.state = observed_state(batch)
 
     def inspect(self, batch: Batch) -> InspectedBatch:
@@ -195,7 +195,7 @@ class PhaseHistory:
         self.shift.learn(sequences, mask)
 
     def keep(self, current: InspectedBatch) -> None:
-        """Keep what the comparison with the next batch needs."""
+        """Keep the values for the comparison with the next batch."""
         self._rows += current.batch_size or 0
         self.latest = LatestBatch(self.number, self.index, current.ends, current.state.final, current.batch_size)
 

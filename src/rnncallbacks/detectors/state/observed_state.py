@@ -1,4 +1,4 @@
-"""The recurrent state that entered and left a batch, as the script or the run shows it, and its rows."""
+"""The recurrent state that entered and left a batch, from the script or the run, and its rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 @attrs.frozen(kw_only=True)
 class StateMatchThresholds:
-    """When two states count as copies of each other."""
+    """Tolerance of two states that are copies of each other."""
 
     largest_difference: float = 1e-5
     """Largest difference between two entries, relative to the larger of 1 and the entry: one of the copies may have
@@ -36,9 +36,9 @@ class ObservedState:
     Parameters
     ----------
     known:
-        Whether the script or the run shows anything of the state.
+        Whether anything of the state is known.
     entering:
-        The state that entered; None if the run handed out zeros, or if nothing is known.
+        The state that entered; None if ``run.hidden`` returned zeros, or if it is unknown.
     after_first_step, final:
         The state after the first and after the last time step, None if no hidden states were observed.
     count:
@@ -52,7 +52,7 @@ class ObservedState:
     count: int = 0
 
     def shows_entering(self, seq_len: int | None) -> bool:
-        """Whether the entering state is seen. As many hidden states as time steps lack the entering one."""
+        """Whether the entering state is known: without it, there is one hidden state for each time step."""
         return self.known and self.count != seq_len
 
 
@@ -83,7 +83,7 @@ def hidden_state_steps(hidden_states: Any) -> list[Array] | Array | None:
 
 
 def observed_state(batch: Batch) -> ObservedState:
-    """The state that the script observed, else the state that the run handed out.
+    """The state that the script observed, else the state that ``run.hidden`` returned.
 
     Example
     -------
@@ -107,7 +107,7 @@ def observed_state(batch: Batch) -> ObservedState:
 def state_rows(state: Array, batch_size: int) -> FloatArray | None:
     """The state as a matrix of shape (batch_size, units); None if no axis has the length of the batch.
 
-    Where two axes have that length, the batch's is the one along which some entries are all zero.
+    If two axes have that length, the batch axis is the one along which some entries are all zero.
 
     Example
     -------
@@ -125,7 +125,7 @@ def state_rows(state: Array, batch_size: int) -> FloatArray | None:
 
 
 def matching_rows(rows: FloatArray, others: FloatArray) -> BoolArray:
-    """Which rows of a state equal the row of the same number of another state, within float32 rounding.
+    """Mask of the rows of a state that equal the row of another state with the same number, within float32 rounding.
 
     Rows that the other state does not have do not match, nor do rows with NaN or infinite entries.
 

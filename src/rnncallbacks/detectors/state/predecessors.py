@@ -1,6 +1,6 @@
-"""Which sequence came before each sequence, from one epoch to the next: unrelated ones are shuffled, streams are not.
+"""The predecessor of each sequence, from one epoch to the next: unrelated sequences are shuffled, streams are not.
 
-The comparison needs no targets, shift or axis of time: a batch, or a row of a batch, is known again by its bytes.
+The comparison needs no targets, shift or axis of time: a batch, or a row of a batch, is identified by its bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class PredecessorLimits:
-    """How much is kept and compared. All numbers bound the cost, and were chosen by eye."""
+    """Limits of the kept and compared sequences. All numbers bound the cost, and were chosen by eye."""
 
     batches: int = 1000
     """Batches of the first epoch whose sequences are kept; with more, nothing is compared."""
@@ -36,7 +36,7 @@ class PredecessorLimits:
 PREDECESSORS = PredecessorLimits()
 
 SEVERAL = 0
-"""Stands for the predecessor of a sequence that came more than once."""
+"""Marks the predecessor of a sequence that occurred more than once."""
 
 
 @attrs.define(eq=False)
@@ -77,7 +77,7 @@ class Predecessors:
         return self.tracking and 0 < self._first_epoch < epoch
 
     def add(self, batch: Batch, epoch: int, rows: int | None) -> BoolArray | None:
-        """Take a batch in; for each of its rows, whether another one came before it than in the first epoch.
+        """Add a batch; return for each of its rows whether its predecessor differs from that of the first epoch.
 
         None where nothing is compared: in the first epoch, and for batches and rows that are new.
         """

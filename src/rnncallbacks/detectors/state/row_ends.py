@@ -18,13 +18,13 @@ class RowEnds:
     Parameters
     ----------
     first_inputs, last_inputs:
-        The first and last time steps of the inputs, as many as the longest shift between inputs and targets has.
+        The first and last time steps of the inputs, for the longest shift between inputs and targets.
     first_targets, last_targets:
         Those of the targets; None unless there is a target for each step.
     sequence_targets:
         The targets, if there is one for each row.
     ends_early:
-        Which rows the mask ends before the last time step, of shape (batch,).
+        Mask of the rows that end before the last time step, of shape (batch,).
     largest_change:
         The largest change of float inputs from one time step to the next, of shape (batch,); None for tokens, and for
         rows of three steps or fewer.
@@ -47,7 +47,7 @@ class RowEnds:
 
 
 def row_ends(sequences: Sequences, mask: Array | None = None) -> RowEnds | None:
-    """Copies of the ends of a batch's rows; None if nothing tells which axis is time.
+    """Copies of the ends of a batch's rows; None if the axis of time is unknown.
 
     Example
     -------

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class SaturationThresholds:
-    """When units are saturated, and when that is a fault.
+    """Thresholds of saturated units, and of their share that is a fault.
 
     Healthy runs of the fault benchmark's tasks have up to 5% of units saturated, those with weights too large 96% and
     more.
@@ -36,20 +36,20 @@ class SaturationThresholds:
     """Share of saturated units that is a fault, between the measured 5% and 96%."""
 
     batches: int = 10
-    """Batches that one finding rests on. Chosen by eye."""
+    """Batches of one finding. Chosen by eye."""
 
     faulty_batches: float = 0.8
     """Share of these batches that reach ``fault_share``. Chosen by eye."""
 
     low_loss: float = 0.7
-    """Ratio of the loss to the loss of a uniform prediction below which the network makes use of its saturated units.
+    """Ratio of the loss to the loss of a uniform prediction below which the network works with its saturated units.
     Chosen by eye."""
 
     sampled_entries: int = 2048
-    """Entries of the hidden states that are looked at, about, in a batch: a bound on the cost."""
+    """Approximate number of sampled entries of the hidden states in a batch: a bound on the cost. Chosen by eye."""
 
     sampled_steps: int = 8
-    """Time steps that these come from, about."""
+    """Approximate number of their time steps. Chosen by eye."""
 
 
 SATURATION = SaturationThresholds()
@@ -59,7 +59,7 @@ def saturated_share(hidden_states: list[Array] | Array, thresholds: SaturationTh
     """The share of saturated tanh units, between 0 and 1; None if the states are not those of tanh units.
 
     Outputs of tanh lie between -1 and 1, some of them below 0. The entering state, which comes first, is left out. A
-    few thousand entries of a few time steps are looked at.
+    few thousand entries of a few time steps are sampled.
 
     Example
     -------
@@ -82,7 +82,7 @@ def saturated_share(hidden_states: list[Array] | Array, thresholds: SaturationTh
 class SaturationDetector:
     """Finds RNN407 in the training batches of a run.
 
-    Collects the share of saturated units of some batches, then judges them together and starts again. Units that
+    Collects the share of saturated units of some batches, checks them together, and starts again. Units that
     saturate during training, and units of a network with a low loss, are reported as info: networks that learn with
     large updates have been seen with 80% of units saturated.
 
@@ -104,7 +104,7 @@ class SaturationDetector:
     _largest_share: float = state_field(0.0)
 
     def check(self, batch: Batch, vocab_size: int) -> CheckResult:
-        """Take a training batch in, with the number of classes, 0 if it is not known."""
+        """Add a training batch, with the number of classes, 0 if it is not known."""
         steps = hidden_state_steps(batch.observed.get("hidden_states"))
         if steps is None or batch.loss is None or not math.isfinite(batch.loss) or batch.skipped:
             return CheckResult()
@@ -120,9 +120,9 @@ class SaturationDetector:
         return CheckResult(finding=found, checked={"RNN407": compared})
 
     def add(self, share: float, loss: float, uniform_loss: float | None) -> Finding | None:
-        """Take in the share of saturated units of a batch.
+        """Add the share of saturated units of a batch.
 
-        ``uniform_loss`` is the loss of a uniform prediction, ln V. If it is None, the first loss stands for it.
+        ``uniform_loss`` is the loss of a uniform prediction, ln V. If it is None, the first loss is used.
         """
         if self.first_share is None:
             self.first_share, self.first_loss = share, loss

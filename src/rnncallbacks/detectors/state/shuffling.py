@@ -16,16 +16,16 @@ from rnncallbacks.detectors.state.target_shift import TargetShift
 
 @attrs.frozen(kw_only=True)
 class ShufflingThresholds:
-    """When neighboring batches belong together. All numbers were chosen by eye."""
+    """Thresholds of neighboring batches that belong together. All numbers were chosen by eye."""
 
     contiguous_share: float = 0.5
     """Share of rows that continue the row before, above which batches are contiguous."""
 
     contiguous_batches: int = 5
-    """Batches with such rows that are needed for that."""
+    """Fewest batches with such rows."""
 
     token_classes: int = 64
-    """Classes that token numbers are put into, by their remainder, for the comparison of token frequencies."""
+    """Classes of token numbers, by their remainder, for the comparison of token frequencies."""
 
     largest_lag: int = 3
     """Largest distance, in batches, at which token frequencies are compared."""
@@ -34,7 +34,7 @@ class ShufflingThresholds:
     """First batches that are all compared. A bound on the cost, as the others of this class are."""
 
     period: int = 32
-    """Later, the first ``batches_of_period`` batches of each period of as many batches are compared."""
+    """Later, the first ``batches_of_period`` batches of each period of this number are compared."""
 
     batches_of_period: int = 8
     """Batches of a period that are compared: enough for each lag."""
@@ -51,7 +51,7 @@ class BatchOrder:
     """Compares each batch with the batches before it.
 
     ``shuffled`` is True once it is certain that rows do not continue those of the batch before, ``contiguous`` once
-    they seem to. Both are False while too few batches were seen, and remain False where the data do not tell.
+    they seem to. Both are False while too few batches are known, and remain False if the data do not show it.
 
     Example
     -------
@@ -75,7 +75,7 @@ class BatchOrder:
 
     @property
     def wants_next(self) -> bool:
-        """Whether the next batch is compared with others: if not, :meth:`skip` may take the place of :meth:`add`."""
+        """Whether the next batch is compared with others: if not, :meth:`skip` may replace :meth:`add`."""
         limits, number = self.thresholds, self._batches
         certain = self.shuffled or self.contiguous
         return not certain or number < limits.consecutive_batches or number % limits.period < limits.batches_of_period
@@ -85,7 +85,7 @@ class BatchOrder:
         self._batches += 1
 
     def add(self, sequences: Sequences, mask: Array | None) -> None:
-        """Take a batch in; ``mask`` has the layout of its inputs."""
+        """Add a batch; ``mask`` has the layout of its inputs."""
         self._batches += 1
         if sequences.inputs is not None:
             self._numbers.append(self._batches)

@@ -1,4 +1,4 @@
-"""Where a state that enters a batch comes from: the final state of the batch before, or of another phase."""
+"""The origin of a state that enters a batch: the final state of the batch before, or of another phase."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StateOrigin:
     other_phase:
         The name of its phase; None if it is the phase of the batch that its state enters.
     rows:
-        Which rows of the entering state come from it, of shape (batch,).
+        Mask of the rows of the entering state that come from it, of shape (batch,).
     rms:
         The root mean square of these rows.
     """
@@ -43,8 +43,8 @@ class StateOrigin:
 def state_origin(current: InspectedBatch, phases: Iterable[PhaseHistory]) -> StateOrigin | None:
     """The origin of the state that enters a batch.
 
-    None if zeros enter, if all sequences enter with the same state (a learned initial state), or if no earlier batch
-    ended with the state: it was then set on purpose, as by an encoder.
+    None if zeros enter, if all sequences enter with the same state (a learned initial state), or if it is not the
+    final state of an earlier batch: it was then set on purpose, as by an encoder.
     """
     entering = current.entering_rows()
     if entering is None or rows_all_equal(entering):
@@ -56,7 +56,7 @@ def find_origin(phase: PhaseHistory, phases: Iterable[PhaseHistory], entering: F
     """The batch whose final state enters the open batch of ``phase``, with ``entering`` of shape (batch, units)."""
     nonzero = entering.any(axis=1)
     candidates: list[tuple[LatestBatch | None, str | None, Array | None]] = [(phase.adjacent, None, phase.carried)]
-    # One phase takes over from another where an epoch's batches begin, or within them, and there both are inspected.
+    # Phases change where an epoch's batches begin, or within them; both are inspected there.
     # Elsewhere, saturated units may have the state of another phase by chance.
     if phase.index == 1 or phase.adjacent is not None:
         candidates += [(other.latest, other.name, None) for other in phases if other is not phase]
@@ -69,7 +69,7 @@ def find_origin(phase: PhaseHistory, phases: Iterable[PhaseHistory], entering: F
 
 
 def _rows_from(entering: FloatArray, earlier: LatestBatch, carried: Array | None) -> BoolArray:
-    """Which rows are those of the earlier final state: as the hidden states show it, else as the run carried it."""
+    """Mask of the rows of the earlier final state, by the hidden states, else by the state that the run carried."""
     rows = np.zeros(len(entering), dtype=np.bool_)
     final, batch_size = earlier.final_state, earlier.batch_size
     final_rows = None if final is None or batch_size is None else state_rows(final, batch_size)

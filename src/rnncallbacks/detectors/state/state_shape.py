@@ -18,7 +18,7 @@ class StateShapeDetector:
     """Finds RNN202 in inspected batches.
 
     The entering state must have the shape of the state after the first time step, and an axis of the batch's size. Each
-    severity is reported once an epoch, as shapes say the same in every batch.
+    severity is reported once an epoch, because shapes are the same in every batch.
     """
 
     _reported: dict[Severity, int] = state_field(factory=dict)

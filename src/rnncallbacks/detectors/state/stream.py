@@ -1,4 +1,4 @@
-"""RNN203, the state is reset although batches are contiguous: judges zeros that enter the batches of a stream."""
+"""RNN203, the state is reset although batches are contiguous: checks zeros that enter the batches of a stream."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rnncallbacks.detectors.state.state_origin import StateOrigin
 
 @attrs.frozen(kw_only=True)
 class ForgottenStreamThresholds:
-    """How many batches a forgotten stream is found in. Both were chosen by eye; the test is that of contiguity."""
+    """Numbers of batches for a forgotten stream. Both were chosen by eye; the test is that of contiguity."""
 
     batches: int = 10
     """Training batches that zeros enter, in a row, and whose rows all continue the row before."""
@@ -29,9 +29,9 @@ class ForgottenStreamThresholds:
 class ForgottenStreamDetector:
     """Finds RNN203 in inspected batches of training.
 
-    All rows of all batches must continue the row before, which must not be possible by chance, although zeros enter
-    each batch. A single batch that a state is carried into starts the count again. If the loader's ``starts`` says that
-    all rows begin new sequences, the finding is an info.
+    All rows of all batches must continue the row before, beyond chance, although zeros enter each batch. A single batch
+    that a state is carried into starts the count again. If the loader's ``starts`` says that all rows begin new
+    sequences, the finding is an info.
     """
 
     thresholds: ForgottenStreamThresholds = ForgottenStreamThresholds()
@@ -40,7 +40,7 @@ class ForgottenStreamDetector:
     _carried: int = state_field(0)
 
     def check(self, current: InspectedBatch, origin: StateOrigin | None) -> CheckResult:
-        """Judge a batch; ``origin`` is the earlier batch that its entering state comes from."""
+        """Check a batch; ``origin`` is the earlier batch that its entering state comes from."""
         training = current.phase.name == TRAIN
         if origin is not None and origin.other_phase is None:
             if training:
@@ -68,7 +68,7 @@ class ForgottenStreamDetector:
         )
 
     def end_epoch(self) -> CheckResult:
-        """Judge the training batches of a short epoch."""
+        """Check the training batches of a short epoch."""
         found = self._check_batches(self.thresholds.batches_at_epoch_end)
         if self._counts.continuing < self._counts.rows:
             self._counts.clear()
@@ -95,7 +95,7 @@ class ForgottenStreamDetector:
 
 
 def _compare_if_reset(current: InspectedBatch) -> Continuation | None:
-    """Which rows continue the row before, if zeros enter that were not carried, and rows are compared by value."""
+    """The rows that continue the row before, if zeros enter that were not carried, and rows are compared by value."""
     before, ends = current.before, current.ends
     if before is None or before.ends is None or ends is None or current.phase.index == 1 or not current.zeros_enter:
         return None

@@ -1,4 +1,4 @@
-"""Finds the shift between inputs and targets: by how many time steps the targets run ahead of the inputs."""
+"""Finds the shift between inputs and targets: the number of time steps by which targets are ahead of inputs."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from rnncallbacks.detectors.state.observed_state import BoolArray
 
 @attrs.frozen(kw_only=True)
 class TargetShiftThresholds:
-    """When a shift between inputs and targets is accepted. All numbers were chosen by eye."""
+    """Thresholds of a shift between inputs and targets. All numbers were chosen by eye."""
 
     longest_shift: int = 16
-    """Longest shift that is looked for, in time steps, ahead and behind."""
+    """Longest shift that is tried, in time steps, ahead and behind."""
 
     enough_pairs: int = 2000
-    """Pairs of an input and a target that were compared at a shift, after which no more are compared."""
+    """Largest number of pairs of an input and a target that are compared at a shift."""
 
     fewest_pairs: int = 8
-    """Pairs below which a shift is not accepted."""
+    """Fewest pairs for a shift."""
 
     next_token_agreement: float = 0.5
     """Smallest agreement beyond chance, (agreement - chance) / (1 - chance), that makes the shift 1. Next-token
-    prediction is the rule, so it is believed with less than others: noisy labels, and padding without a mask, lower
+    prediction is usual, so less is required than of other shifts: noisy labels, and padding without a mask, lower
     it."""
 
     other_agreement: float = 0.75
     """The same for other shifts."""
 
     largest_chance: float = 0.95
-    """Chance agreement above which no shift can be told from chance."""
+    """Chance agreement above which no shift can be separated from chance."""
 
     float_tolerance: float = 1e-5
     """Largest difference between equal vectors of features, relative to the larger of 1 and the entry."""
@@ -76,7 +76,7 @@ class TargetShift:
         longest = min(self.thresholds.longest_shift, len(inputs) - 1)
         for steps in (*range(1, longest + 1), *range(-longest, 0)):
             if steps == 2 and self.steps == 1:
-                return  # shift 1 is the rule, and one comparison finds it
+                return  # shift 1 is usual, and one comparison finds it
             self._count(inputs, targets, counted, steps)
 
     def _count(self, inputs: Array, targets: Array, counted: Array, steps: int) -> None:
@@ -128,7 +128,7 @@ class TargetShift:
 
 
 def equal_tokens(tokens: Array, others: Array) -> BoolArray:
-    """Where tokens, or vectors of features, are equal: truth values of at most two axes.
+    """Mask of equal tokens, or vectors of features, of at most two axes.
 
     Example
     -------
@@ -144,7 +144,7 @@ def equal_tokens(tokens: Array, others: Array) -> BoolArray:
 
 
 def chance_agreement(tokens: Array, others: Array) -> float:
-    """How often two tokens agree if they are drawn independently; 0 for floats.
+    """The probability that two independently drawn tokens agree; 0 for floats.
 
     Example
     -------

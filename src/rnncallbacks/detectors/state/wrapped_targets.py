@@ -15,7 +15,7 @@ from rnncallbacks.detectors.state.target_shift import equal_tokens
 
 
 def wrapping_rows(ends: RowEnds) -> BoolArray:
-    """Which rows have their own first input as last target, of shape (rows,); it then says nothing of the next row.
+    """Mask of the rows whose last target is their own first input, of shape (rows,), and not that of the next row.
 
     A row that repeats itself a whole number of times has it in any case, and is none of them.
 
@@ -46,7 +46,7 @@ def _repeating_rows(ends: RowEnds) -> BoolArray:
 
 
 def count_wrapping(current: InspectedBatch, origin: StateOrigin, order: Continuation) -> int:
-    """How many rows do not continue, and follow a row whose last target is its own first input."""
+    """Number of rows that do not continue, and follow a row whose last target is its own first input."""
     if current.phase.shift.steps != 1 or origin.earlier.ends is None:
         return 0
     wrapping = wrapping_rows(origin.earlier.ends)[: len(order.known)]

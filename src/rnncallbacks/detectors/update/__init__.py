@@ -1,1 +1,1 @@
-"""Detectors that look at parameter updates."""
+"""Detectors of faults in parameter updates."""

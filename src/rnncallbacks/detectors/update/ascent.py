@@ -1,4 +1,4 @@
-"""RNN503: updates that go up the gradient, in place of down."""
+"""RNN503: updates that ascend the gradient."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class AscentThresholds:
     """The thresholds of RNN503 for the direction of updates."""
 
     first_updates: int = 5
-    """Measured updates after which their direction is judged. Chosen by eye."""
+    """Measured updates after which their direction is checked. Chosen by eye."""
     last_updates: int = 20
     """Measured updates up to which it is. Chosen by eye: later, momentum may point anywhere."""
     cosine: float = -0.1

@@ -30,9 +30,9 @@ class FrozenParametersThresholds:
     longest_pass: int = 400
     """Batches of an epoch after which its two halves are compared, as it may never end."""
     inconclusive_passes: int = 3
-    """Comparisons of passes, without a clear difference of their losses, that are taken for the same network."""
+    """Inconclusive comparisons of passes, after which the network counts as unchanged."""
     closure_tolerance: float = 1e-9
-    """Relative difference up to which the closure's loss after the update is that before it."""
+    """Relative difference up to which the closure's losses before and after the update are equal."""
     loss_tolerance: float = 1e-6
     """Relative difference up to which two batch losses, or two mean losses, are the same: the rounding of float32."""
     absolute_loss_tolerance: float = 1e-12
@@ -49,7 +49,7 @@ OTHER_ARRAYS = "run.params never changed although the loss did: assign run.param
 
 
 def losses_of_same_network(earlier: Sequence[float], later: Sequence[float]) -> bool | None:
-    """Whether two passes over the same data were made by the same network; None if their losses do not show it.
+    """Whether two passes over the same data were made by the same network; None if their losses are inconclusive.
 
     A network that does not change gives the same losses: in another order if the batches were shuffled, and with nearly
     the same mean if their sequences were. The means of two networks differ by at least 4 standard errors and 1%.
@@ -103,7 +103,7 @@ class FrozenParameters:
 
     @property
     def comparison(self) -> str:
-        """How many of the measured updates changed the parameters, in words."""
+        """The number of measured updates that changed the parameters, in words."""
         measured = self.changed_updates + self.unchanged_updates
         if not self.changed_updates:
             return "the parameters changed between two batches, and not between run.backward and the end of a batch"
@@ -152,7 +152,7 @@ class FrozenParameters:
             same = loss is not None and math.isclose(loss, batch.loss, rel_tol=limits.closure_tolerance)
             comparison = f"the closure gives the loss {batch.loss:.6g} after the update as before it"
             if same and not closure.reads_parameters(batch, params):
-                closure.agreement = "useless"  # it reads the arrays that the script had before the update
+                closure.agreement = "useless"  # it reads the arrays from before the update
             elif same:
                 self.same_loss = comparison
             elif loss is not None:
@@ -175,7 +175,7 @@ class FrozenParameters:
         return self._compare(self.first_pass_losses, losses) if losses else CheckResult()
 
     def end_run(self) -> CheckResult:
-        """RNN503 at the end of a run in which no update changed the parameters, or why it could not be told."""
+        """RNN503 at the end of a run in which no update changed the parameters, or why it is unknown."""
         if self.changed or self.settled or not self.unchanged_updates:
             return NOTHING_COMPARED
         if self.same_loss:

@@ -12,8 +12,8 @@ import attrs
 class RiseCriterion:
     """One criterion of :class:`LossRiseThresholds`: a risen median of the last losses.
 
-    ``after_batches`` is the number of batches from which on the criterion applies, ``window`` the number of last losses
-    whose median is taken, and ``factor`` how many times the reference loss it must exceed.
+    ``after_batches`` is the number of batches from which the criterion applies, ``window`` the number of last losses
+    whose median is taken, and ``factor`` the multiple of the reference loss that it must exceed.
     """
 
     after_batches: int
@@ -52,7 +52,7 @@ LOSS_RISE = LossRiseThresholds()
 
 
 def losses_above_reference(losses: Sequence[float], reference: float) -> int:
-    """The number of last losses that lie above the reference for good; 0 if they do not.
+    """The number of last losses that remain above the reference; 0 if they do not.
 
     A run counts as risen if its last 6 losses all exceed 3 times the reference, or if the median of its last 10 to 20
     losses exceeds the factor that applies after this number of batches, from 2 down to 1.05. Losses that are falling do

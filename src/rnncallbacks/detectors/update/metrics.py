@@ -18,7 +18,7 @@ class UpdateDirectionThresholds:
 
     proportional_cosine: float = 0.95
     """Smallest cosine between an update and its gradient that counts as proportional. First updates of SGD, also with
-    momentum, measured 1; those of Adam, Adagrad and RMSprop, which keep little but the signs, below 0.9."""
+    momentum, measured 1; those of Adam, Adagrad and RMSprop, which keep little more than signs, below 0.9."""
 
 
 UPDATE_DIRECTION = UpdateDirectionThresholds()
@@ -141,15 +141,15 @@ class OvershootLimits:
     """The limits of :func:`overshoot`."""
 
     largest_rise: float = 3.0
-    """Largest rise of one batch's loss that counts, relative to the first loss. Chosen by eye: one update that diverges
-    should not hide what the others do."""
+    """Largest rise of one batch's loss that counts, relative to the first loss. Chosen by eye: one diverging update
+    should not dominate the mean."""
 
 
 OVERSHOOT_LIMITS = OvershootLimits()
 
 
 def overshoot(loss_changes: Sequence[float]) -> tuple[float, float]:
-    r"""How many updates raised the loss of their own batch, and by how much on average.
+    r"""The share of updates that raised the loss of their own batch, and the mean rise.
 
     ``loss_changes`` holds the loss of the same batch after an update minus the loss before it, relative to the first
     loss of the run. Returns the share of updates with a positive change, and the mean overshoot
@@ -182,7 +182,7 @@ class DeadUnitThresholds:
     """Norm of a unit's gradient / root mean square of those of all units, at or below which the unit is dead. Chosen by
     eye."""
     smallest_matrix: int = 8
-    """Fewest units of a recurrent matrix that is looked at. Chosen by eye."""
+    """Fewest units of a recurrent matrix that is examined. Chosen by eye."""
 
 
 DEAD_UNITS = DeadUnitThresholds()

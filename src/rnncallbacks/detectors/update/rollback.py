@@ -1,4 +1,4 @@
-"""Going back to healthy parameters, with the optimizer state that belongs to them."""
+"""Restores healthy parameters, with the optimizer state that belongs to them."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class Rollback:
     def restore(self, step: int, params: Any, optimizer_state: Any) -> int | None:
         """Write the last healthy snapshot into the containers and return its step.
 
-        None if there is no such snapshot, or if the parameters never changed: the script then trains other arrays than
-        those that the run knows, and restoring these would change nothing.
+        None if there is no such snapshot, or if the parameters never changed: the script then trains arrays that the
+        run does not know, and restoring would have no effect.
         """
         if self._first_params is None:
             return None

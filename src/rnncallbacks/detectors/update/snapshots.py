@@ -1,4 +1,4 @@
-"""Snapshots of arrays, of which the last one from a healthy part of the run is kept."""
+"""Snapshots of arrays; the last one from a healthy part of the run is kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rnncallbacks.core.plugin_state import state_field
 
 @attrs.frozen(kw_only=True)
 class SnapshotThresholds:
-    """When a run counts as healthy. Chosen by eye."""
+    """Thresholds of a healthy run. Chosen by eye."""
 
     loss_window: int = 10
     """Last batches whose median loss is compared."""
@@ -109,13 +109,13 @@ class Snapshots:
     def has_risen(self) -> bool:
         """Whether the loss is above its lowest value, or not finite.
 
-        A snapshot is not trusted then. Healthy runs get there too if their batches differ much.
+        A snapshot is then not trusted. Healthy runs reach this as well if their batches differ much.
         """
         return self._is_above(max(self._lowest_median, 0.0))
 
     @property
     def has_diverged(self) -> bool:
-        """Whether the loss is above the first one, or not finite. No healthy run stays there."""
+        """Whether the loss is above the first one, or not finite. No healthy run remains there."""
         return self._is_above(self._first_loss)
 
     def _is_above(self, reference: float) -> bool:

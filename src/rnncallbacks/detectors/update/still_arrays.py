@@ -71,13 +71,13 @@ class StillArrays:
 
     @property
     def still(self) -> list[str]:
-        """The arrays that never changed, although their gradients asked for it."""
+        """The arrays that never changed, although their gradients were large enough."""
         limit = STILL_ARRAYS.updates
         return [name for name, count in self.unchanged.items() if count >= limit and not self.moved.get(name, 0)]
 
     @property
     def may_be_frozen(self) -> bool:
-        """Whether the still arrays look frozen on purpose.
+        """Whether the still arrays may be frozen on purpose.
 
         More than half of all arrays are still, as in fine-tuning; or one is, and it is the first matrix, or has "emb"
         in its name: scripts freeze embeddings and input weights.
@@ -93,7 +93,7 @@ class StillArrays:
         return f"; {', '.join(self.still)} never changed, as if frozen on purpose" if self.still else ""
 
     def check(self) -> CheckResult:
-        """RNN503 if an array never changed and does not look frozen on purpose, once."""
+        """RNN503 if an array never changed and is probably not frozen on purpose, once."""
         still = self.still
         if self.found or not still or self.may_be_frozen:
             return NOTHING_COMPARED

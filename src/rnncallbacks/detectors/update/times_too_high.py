@@ -1,4 +1,4 @@
-"""An estimate of how many times too high a learning rate is, from the sizes of the first updates."""
+"""Estimates learning rate / good learning rate from the sizes of the first updates."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rnncallbacks.detectors.update.update_record import UpdateRecord
 
 @attrs.frozen(kw_only=True)
 class TimesTooHighFit:
-    """Coefficients of the estimate of how many times too high the learning rate is.
+    """Coefficients of the estimate of learning rate / good learning rate.
 
-    Fitted to 450 runs at 10, 30 and 100 times a good rate, under five optimizers: two thirds of the estimates are right
+    Fitted to 450 runs at 10, 30 and 100 times a good rate, under five optimizers: two thirds of the estimates are
     within a factor of 2.2.
     """
 
     factor: float = 29.0
     exponent: float = 0.24
-    """Small, because growing weights and clipped gradients hide how far an update would have gone."""
+    """Small, because growing weights and clipped gradients reduce the size of updates."""
     largest: float = 100.0
     """The largest multiple in the fitted runs."""
 

@@ -1,4 +1,4 @@
-"""RNN501: whether the learning rate is too high, from what the updates did to the weights and to the loss."""
+"""RNN501: checks whether the learning rate is too high, by the effect of updates on the weights and the loss."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TooHighThresholds:
     largest_update: float = 0.02
     """Largest update ratio up to which the same holds."""
     first_checked_batch: int = 7
-    """Batches before which no rise is judged: one more than the shortest window of losses."""
+    """First batch at which a rise is checked: one more than the shortest window of losses."""
 
     confirming_changes: int = 8
     """Measured changes of a batch's own loss that are enough to confirm that updates raise it."""
@@ -47,7 +47,7 @@ class TooHighThresholds:
     measured where batches get harder, 0.33 and more with rates that are too high."""
 
     weight_growth: float = 5.0
-    """norm(W) / initial norm(W) from the twelfth update on. Weights that are initialized at a hundredth of the usual
+    """norm(W) / initial norm(W) from the twelfth update. Weights that are initialized at a hundredth of the usual
     size grow to twenty times that in healthy runs, and are measured relative to orthogonal ones for this reason."""
     late_weight_growth: float = 4.0
     """The same after the fortieth update."""
@@ -56,7 +56,7 @@ class TooHighThresholds:
     growth_overshoot: float = 0.02
     """Mean overshoot that confirms it."""
     halved_loss: float = 0.5
-    """Loss ratio up to which growing weights have served the loss."""
+    """Loss ratio up to which growing weights have lowered the loss."""
     confirmed_halved_loss: float = 0.7
     """The same where the overshoot confirms the growth."""
 
@@ -64,7 +64,7 @@ class TooHighThresholds:
     """Smallest norm(W) / initial norm(W) for blaming overshoot or dead units. With less growth, healthy runs overshoot
     too if a batch is a single sequence, and small initial weights have dead units."""
     mean_overshoot: float = 0.004
-    """Mean overshoot up to which it is noise."""
+    """Largest mean overshoot that is noise."""
     frequent_overshoot: tuple[FrequentOvershoot, ...] = (
         FrequentOvershoot(loss_ratio=0.95, overshoot_share=0.15),
         FrequentOvershoot(loss_ratio=0.8, overshoot_share=0.25),
@@ -93,7 +93,7 @@ class TooHighThresholds:
     """Update ratio above which an update replaced the weights."""
 
     smallest_reported_multiple: float = 2.0
-    """Estimate of :func:`times_too_high` from which on the remedy gives it. Chosen by eye, after its accuracy."""
+    """Estimate of :func:`times_too_high` from which the remedy contains it. Chosen by eye, after its accuracy."""
     reported_overshoot_share: float = 0.1
     """Share of overshooting updates that is usual in healthy runs; larger ones are compared with it in the message."""
 
@@ -105,8 +105,8 @@ def check_too_high(record: UpdateRecord, *, batches_are_harder: bool = False) ->
     """RNN501 if the updates so far show that the learning rate is too high; call it after each finite batch.
 
     The criteria are, in this order: a loss that stays above the first, weights that outgrew their initial size, updates
-    that overshoot, units that died. From the fortieth batch on, all of them were compared. The first one is left out
-    where ``batches_are_harder``, so that losses rise for another reason.
+    that overshoot, units that died. From the fortieth batch on, all of them were compared. The first one is left out if
+    ``batches_are_harder``, because losses then rise for another reason.
     """
     finding = _find_too_high(record, batches_are_harder)
     due = record.batches >= MEASUREMENTS.close_updates and record.checks_losses
@@ -127,7 +127,7 @@ def check_divergence(record: UpdateRecord) -> CheckResult:
 
 
 def _comparison(record: UpdateRecord) -> str:
-    """What was compared: the loss, the weights and, where a closure shows it, the overshoot."""
+    """The compared loss and weights and, with a closure, the overshoot, in words."""
     ratio = record.loss_ratio(MEASUREMENTS.close_updates // 2)
     compared = (
         f"after {record.batches} batches the loss is {ratio:.3g} times the first, and the weights "
@@ -179,8 +179,8 @@ def _find_too_high(record: UpdateRecord, batches_are_harder: bool) -> Finding | 
 def updates_are_large(record: UpdateRecord) -> bool:
     """Whether the updates were large enough to have raised the loss.
 
-    Updates that were not measured are taken to be as large as the mean of the others, up to the fortieth; of later
-    ones, one in twenty counts.
+    Updates that were not measured count with the mean size of the others, up to the fortieth; of later ones, one in
+    twenty counts.
     """
     ratios = record.update_ratios
     if len(ratios) < 2 or max(ratios) <= TOO_HIGH.largest_update:
@@ -286,7 +286,7 @@ def _overshoot_is_known(record: UpdateRecord) -> bool:
 
 
 def _finding(record: UpdateRecord, headline: str, numbers: str) -> Finding:
-    """RNN501 with everything that was measured."""
+    """RNN501 with all measurements."""
     ratios = [ratio for ratio in record.update_ratios if ratio] or [0.0]  # accumulated gradients: some are zero
     ratio, largest_ratio = median(ratios), max(ratios)
     times = times_too_high(record)

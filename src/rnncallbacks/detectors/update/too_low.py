@@ -1,4 +1,4 @@
-"""RNN502: whether the learning rate is too low, from the decrease of the loss that the gradients predict."""
+"""RNN502: checks whether the learning rate is too low, by the decrease of the loss that the gradients predict."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ class TooLowThresholds:
     """
 
     checked_after: int = 60
-    """Training batches after which the rate is judged, once."""
+    """Training batches after which the rate is checked, once."""
     measured_updates: int = 20
     """Fewest measured updates."""
     run_decrease: float = 0.1
     """Predicted relative decrease of the loss over the whole run, below which the rate may be too low."""
     shortest_run: int = 500
-    """Updates that a run is taken to have at least. Chosen by eye."""
+    """Smallest assumed number of updates of a run. Chosen by eye."""
     longest_run: int = 2000
-    """Updates that a run is taken to have at most. Chosen by eye."""
+    """Largest assumed number of updates of a run. Chosen by eye."""
     relative_gradient: float = 0.1
-    """norm(g) norm(W) / loss above which the gradient is worth following. Chosen by eye."""
+    """norm(g) norm(W) / loss above which the gradient is not negligible. Chosen by eye."""
     update_ratio: float = 3e-3
     """Median update ratio below which the rate may be too low."""
     untrained_loss: float = 0.8
     """Median loss / loss of the best constant prediction, above which a network counts as untrained. Chosen by eye."""
 
     reported_decrease: float = 0.05
-    """Relative decrease of the loss whose number of updates the message gives."""
+    """Relative decrease of the loss for which the message gives a number of updates."""
     target_update_ratio: float = 1e-3
-    """Update ratio that the remedy aims at: a rule of thumb."""
+    """Target of the remedy for the update ratio: a rule of thumb."""
     smallest_reported_factor: float = 2.0
-    """Target / median update ratio from which on the remedy gives it. Chosen by eye."""
+    """Target / median update ratio from which the remedy contains it. Chosen by eye."""
 
 
 TOO_LOW = TooLowThresholds()
@@ -52,7 +52,7 @@ TARGETS_NOT_SHOWN = "the updates are small, as in fine-tuning; show the targets:
 def check_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
     r"""RNN502 if a run of 500 to 2000 updates would hardly lower the loss; call it after each batch.
 
-    The rate is judged once, after 60 batches, if at least 20 updates were measured.
+    The rate is checked once, after 60 batches, if at least 20 updates were measured.
 
     The predicted relative decrease of the run is
 

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class ClosureBudget:
-    """How often the closure is called after updates, and how it is checked."""
+    """Limits of the closure's calls after updates, and tolerances of its check. Chosen by eye or for their cost."""
 
     first_updates: int = 8
-    """Measured updates after which it is called in any case. Chosen for its cost: a call is a forward pass."""
+    """Measured updates after which it is always called. A call costs a forward pass."""
     most_updates: int = 24
-    """Measured updates after which it is called at most, if large updates have raised a loss, or it does not fall."""
+    """Largest number of measured updates after which it is called, if a large update raised a loss, or it does not
+    fall."""
     stuck_loss_ratio: float = 0.85
     """Median of the last losses / reference loss, above which the loss does not fall. Chosen by eye."""
     stuck_window: int = 12
@@ -44,7 +45,7 @@ CLOSURE_BUDGET = ClosureBudget()
 class UpdateClosure:
     """Calls a batch's closure before and after its update, a bounded number of times.
 
-    ``agreement`` says what the closure gives at the parameters of ``run.backward``: "exact" if it is the batch's loss;
+    ``agreement`` describes the closure's loss at the parameters of ``run.backward``: "exact" if it is the batch's loss;
     "repeatable" if it is another number, but the same one twice, as with a loss of another scale; "useless" if it is
     neither, or if the closure fails or does not read the parameters; "unknown" until it was compared.
     """

@@ -15,9 +15,9 @@ from rnncallbacks.gradients import Gradients
 
 @attrs.define(eq=False)
 class UpdateCopies:
-    """The parameters and gradients of a batch before its update, in memory that later batches use again.
+    """The parameters and gradients of a batch before its update, in memory that later batches reuse.
 
-    Parameters and gradients that lie alike in one flat array each are copied as one array: that is the fastest way.
+    Parameters and gradients with the same layout in one flat array each are copied as one array, which is fastest.
 
     Example
     -------
@@ -55,9 +55,9 @@ class UpdateCopies:
         self.parameters, self.gradients, self.awaiting_update = {}, {}, False
 
     def measure(self, params: Any, record: UpdateRecord, schedule_scale: float) -> float | None:
-        """Add the update that led to ``params`` to the record; its relative size, or None if other arrays came.
+        """Add the update that led to ``params`` to the record; return its relative size, or None if the arrays differ.
 
-        The copies are used up.
+        The copies are overwritten.
         """
         self.awaiting_update = False
         after = self._arrays(params)

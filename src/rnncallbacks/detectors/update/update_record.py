@@ -1,4 +1,4 @@
-"""What is measured at the updates of a run: their sizes and predicted decreases, and the losses of their batches."""
+"""Measurements of the updates of a run: their sizes and predicted decreases, and the losses of their batches."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class MeasurementSchedule:
-    """Which updates of a run are measured. All numbers are training batches, chosen to keep the guard's cost low."""
+    """Schedule of the measured updates. All numbers are training batches, chosen to keep the guard's cost low."""
 
     initial_updates: int = 12
     """First updates, all of which are measured."""
     close_updates: int = 40
-    """Updates up to which every second one is measured. Also the number after which most criteria are judged."""
+    """Updates up to which every second one is measured. Also the number after which most criteria are checked."""
     sparse_interval: int = 20
-    """Distance between two judgements of the losses after the close updates; updates are measured half as often."""
+    """Interval between two checks of the losses after the close updates; updates are measured half as often."""
     baseline_batches: int = 3
     """First batches whose targets give the loss of the best constant prediction."""
     dead_unit_updates: tuple[int, ...] = (0, 20, 25, 30, 35, 39)
@@ -120,7 +120,7 @@ class UpdateRecord:
 
     @property
     def checks_losses(self) -> bool:
-        """Whether the losses are to be judged after this batch."""
+        """Whether the losses are checked after this batch."""
         return self.batches <= MEASUREMENTS.close_updates or self.batches % MEASUREMENTS.sparse_interval == 0
 
     def loss_ratio(self, count: int) -> float:
