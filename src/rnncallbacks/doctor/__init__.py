@@ -1,1 +1,1 @@
-"""Diagnosis of training scripts that have no ``Run`` in them."""
+"""Diagnosis of training scripts without a ``Run``."""

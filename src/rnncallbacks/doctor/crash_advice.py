@@ -1,4 +1,4 @@
-"""What a script's own error means: the line in the user's file, what is wrong with it, and what mends it."""
+"""Explains an error of a script: the line in the user's file, the cause, and the fix."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from rnncallbacks.doctor.script_source import ScriptSource
 from rnncallbacks.errors import DataError
 
 MOST_FRAMES = 4
-"""Calls that are shown when nothing is known of an error. Chosen by eye."""
+"""Largest number of calls shown for an error without an explanation. Chosen by eye."""
 INSTALLED = {"site-packages", "dist-packages"}
-"""Folders with packages that others wrote."""
+"""Folders of installed packages."""
 OWN_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @attrs.frozen
 class CrashFrame:
-    """A call that was open when a script failed: where, in which function, and the line."""
+    """A call that was open when a script failed: place, function and line."""
 
     where: str
     function: str
@@ -35,7 +35,7 @@ class CrashFrame:
 
 @attrs.frozen
 class CrashAdvice:
-    """An error of a script, as it is explained to the user.
+    """The explanation of a script's error.
 
     Attributes
     ----------
@@ -44,9 +44,9 @@ class CrashAdvice:
     frames:
         The open calls in the user's files, the innermost last; empty if there is none.
     wrong:
-        What is wrong; empty if it is not known.
+        The cause; empty if it is not known.
     mend:
-        What to do; may have several lines.
+        The fix; may have several lines.
     """
 
     error: str
@@ -55,7 +55,7 @@ class CrashAdvice:
     mend: str = ""
 
     def lines(self) -> list[str]:
-        """What to print, line by line."""
+        """The lines to print."""
         shown = self.frames[-1:] if self.wrong else self.frames[-MOST_FRAMES:]
         lines = [f"{one.where}  {one.source}" for one in shown]
         lines.append(self.error)
@@ -66,7 +66,7 @@ class CrashAdvice:
 
 
 def advice_on(error: BaseException, source: ScriptSource) -> CrashAdvice:
-    """Explain the error with which a script ended. To be called where the error was caught: it reads the frames."""
+    """Explain the error with which a script ended. Call it where the error was caught, because it reads the frames."""
     if isinstance(error, DataError) and isinstance(error.__cause__, SyntaxError):
         error = error.__cause__
     frames = list(_frames(error, source))
@@ -80,7 +80,7 @@ def advice_on(error: BaseException, source: ScriptSource) -> CrashAdvice:
     for rule in RULES:
         try:
             found = rule(failure)
-        except Exception:  # an object of the script's that fails when it is looked at
+        except Exception:  # an object of the script that cannot be inspected
             continue
         if found is not None:
             wrong, mend = found
@@ -117,7 +117,7 @@ def _frames(error: BaseException, source: ScriptSource) -> Iterator[_Place]:
 
 
 def _is_users(file: str, source: ScriptSource) -> bool:
-    """Whether a file is the script or lies outside of what is installed."""
+    """Whether a file is the script or is outside of the installed packages."""
     if file == str(source.path):
         return True
     path = os.path.realpath(file)

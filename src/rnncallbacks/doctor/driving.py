@@ -1,4 +1,4 @@
-"""Drives a ``Run`` with the recorded iterations of a script, so that every guard sees what it sees in a wrapped one."""
+"""Drives a ``Run`` with the recorded iterations of a script, so that guards observe the same as in a wrapped loop."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from rnncallbacks.doctor.watched_script import FrozenIteration, ScriptOverError,
 
 @attrs.define(eq=False)
 class RecordedBatches:
-    """The iterations of a script: those that the roles were inferred from, then those that follow.
+    """The iterations of a script: those from which the roles were inferred, then the later ones.
 
     Attributes
     ----------
     waiting:
-        Iterations that were recorded already, with their frozen copies.
+        Recorded iterations, with their frozen copies.
     over:
-        Why no more iterations follow; empty as long as they do.
+        The reason why no more iterations follow; empty while they do.
     error:
-        What is to be said of the script's error, if it has ended with one.
+        The explanation of the script's error, if it ended with one.
     seen:
-        How many iterations were yielded.
+        Number of yielded iterations.
     report:
         The list to which the script adds the epoch's loss, once it is found.
     """
@@ -130,7 +130,7 @@ def shadowed_run(batches: RecordedBatches, plugins: PluginsGiven) -> Run:
 
 
 def drive(run: Run, batches: RecordedBatches) -> None:
-    """Give the iterations to the run of :func:`shadowed_run`."""
+    """Pass the iterations to the run of :func:`shadowed_run`."""
     roles, shadows = batches.roles, run.params
     judged = roles.with_gradient
     keys = {one.name: one.key for one in judged}
@@ -154,7 +154,7 @@ def drive(run: Run, batches: RecordedBatches) -> None:
 
 
 def limit_severity(diagnosis: Diagnosis, confidence: Confidence) -> None:
-    """Make errors warnings where the loss, on which they rest, is not certain."""
+    """Turn errors into warnings if the loss is not certain."""
     if confidence != "certain":
         alarms = [attrs.evolve(one, severity="warning") if one.severity == "error" else one for one in diagnosis.alarms]
         diagnosis.replace_alarms(alarms)
@@ -169,7 +169,7 @@ def _give(
     shadows: dict[str, Any],
     keys: dict[str, Key],
 ) -> None:
-    """Give one iteration to the run: parameters as they were before, loss, gradients, then the updated parameters."""
+    """Pass one iteration to the run: the parameters before it, loss, gradients, then the updated parameters."""
     assert roles.loss is not None
     for name, key in keys.items():
         shadows[name][...] = record.start[key]

@@ -1,4 +1,4 @@
-"""The names that a running script can see: those of its frames, and those of its modules."""
+"""The names that are visible in a running script: those of its frames and of its modules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class OwnModules:
     names: set[str] = attrs.field(factory=set)
 
     def add(self, name: str) -> None:
-        """Add a module that is about to be run."""
+        """Add a module before it is run."""
         self.names.add(name)
 
     def scopes(self, frame: FrameType | None) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -158,7 +158,7 @@ class _Writer:
             self._put_after(found.loop, found.known, [*shown[: len(found.observed)], f"{run}.record({self._loss()})"])
 
     def _loss_again(self) -> str:
-        """Put in the function that computes the loss again; its name, or None."""
+        """Insert the function that computes the loss again; return its name, or None."""
         body = self.loss_block.body
         parameters = [one.expression for one in self.loop.parameters]
         if self.loss_block is not self.block:
@@ -210,7 +210,7 @@ class _Writer:
         self.lines.put_before(line, [indentation + one for one in new])
 
     def _put_after(self, block: Block, count: int, new: list[str]) -> None:
-        """Put lines after a number of statements of a block."""
+        """Insert lines after a number of statements of a block."""
         body = block.body
         indentation = self.lines.indentation(body[0].lineno)
         if count < len(body) and body[count].lineno == body[count - 1].end_lineno:
@@ -241,7 +241,7 @@ class _Writer:
         return call_with_arrays(f"{before}Run(", self._pairs(before=True), end)
 
     def _enter_run(self) -> None:
-        """``with Run(...) as run:`` around the outermost loop, and an epoch for each pass of the loop around."""
+        """Write ``with Run(...) as run:`` around the outermost loop, with an epoch for each enclosing pass."""
         run, epochs = self.names.run, self.names.epochs
         outermost = self.outer[-1] if self.outer else self.node
         first, last = outermost.lineno, outermost.end_lineno or outermost.lineno

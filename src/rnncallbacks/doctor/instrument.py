@@ -41,7 +41,7 @@ class Site:
     kind:
         "loop", "function" or "change".
     file, line, source:
-        Where it is, and the statement's first line without its indentation.
+        The place, and the statement's first line without its indentation.
     scope:
         The qualified name of the function that contains it, ``<module>`` on the top level; of a function, its own.
     additive:
@@ -84,7 +84,7 @@ class Sites:
 
 
 def instrument(source: str, file: str, sites: Sites) -> types.CodeType:
-    """Compile source with calls to the watcher, and add what is instrumented to ``sites``.
+    """Compile source with calls to the watcher, and add the instrumented places to ``sites``.
 
     Raises
     ------
@@ -211,7 +211,7 @@ class _Instrumenter(ast.NodeTransformer):
 
 
 class _Returns(ast.NodeTransformer):
-    """Passes what a function returns through the watcher, in the function itself and not in those inside it."""
+    """Passes the result of a function through the watcher, without functions inside it."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -235,7 +235,7 @@ class _Returns(ast.NodeTransformer):
 
 
 def _yields(node: ast.AST) -> bool:
-    """Whether there is a yield in a function or a loop, those of functions inside it left out."""
+    """Whether a function or a loop yields, without functions inside it."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             continue

@@ -1,4 +1,4 @@
-"""What is collected of one iteration of a script's training loop."""
+"""The recorded values of one iteration of a script's training loop."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class IterationRecord:
     number:
         The iteration, from 1.
     activation:
-        How often the loop had been begun, from 1.
+        Number of times that the loop has begun, from 1.
     start, end:
         Values that the loop's frame reaches, before and after the iteration. Keys are of the kind "end" in both.
     inside:
         Values returned by functions, their local values, and values before they were changed in place.
     identities:
-        A number for each key that stands for the object: keys with one number are names of one object.
+        A number for each key that identifies the object: keys with one number are names of one object.
     memory:
         First and last address of each array before the iteration: arrays that share memory are views.
     order:
@@ -55,7 +55,7 @@ class IterationRecord:
     seconds: float = 0.0
 
     def get(self, key: Key) -> Any:
-        """The value of a key at the end of the iteration or inside it; None if it had none."""
+        """The value of a key at the end of the iteration or inside it; None if there is none."""
         found = self.inside.get(key)
         return self.end.get(key) if found is None else found
 

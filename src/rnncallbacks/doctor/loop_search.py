@@ -1,4 +1,4 @@
-"""The search of the training loop: between whose ticks do the same arrays change by a little?"""
+"""The search for the training loop: the loop in which the same arrays change slightly at each tick."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ class LoopCandidate:
     Attributes
     ----------
     site:
-        Where the loop is.
+        The place of the loop.
     arrays:
-        The number of arrays that change by a little in each iteration.
+        The number of arrays that change slightly in each iteration.
     names:
         Their expressions.
     keys:
-        All keys of the arrays that change by a little, under each name that the loop can see.
+        All keys of these arrays, under each name that is visible in the loop.
     """
 
     site: Site

@@ -1,4 +1,4 @@
-"""The training loop that the user has named with ``--loop``."""
+"""The training loop given with ``--loop``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def named_loop(script: Path, place: str) -> LoopCandidate:
     Raises
     ------
     DataError
-        The place is no line number, or no loop begins there.
+        The place is not a line number, or no loop begins there.
     """
     file, _, text = place.rpartition(":")
     places = [Path(file), script.parent / file] if file else [script]

@@ -1,4 +1,4 @@
-"""What the doctor shows of a script without a ``Run``: the table of roles, then the diagnosis."""
+"""The output of the doctor for a script without a ``Run``: the table of roles, then the diagnosis."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def show_findings(console: Console | None, heading: str, findings: ScriptFinding
         show_lines(console, findings)
     elif findings.roles is not None and findings.roles.loss_candidates and findings.roles.loss_confidence == "unsure":
         write_line(console)
-        write_line(console, "I am not sure which number is the loss:")
+        write_line(console, "several numbers may be the loss:")
         for candidate in findings.roles.loss_candidates:
             reasons = ", ".join(candidate.reasons)
             write_line(console, f"--loss '{candidate.name}'   score {candidate.score:.1f}   {reasons}", indent=2)
-        write_line(console, "Nothing was judged. Run again with one of these.")
+        write_line(console, "Nothing was checked. Run again with one of these options.")
     if findings.refused or findings.scratch is not None:
         write_line(console)
     for one in findings.refused:
@@ -104,7 +104,7 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
     rows.append(("state", _listed([key_text(key) for key in states]) if states else "none found"))
     rows.append(("epoch loss", "none found" if findings.report is None else key_text(findings.report)))
     if not roles.exact:
-        rows.append(("replay", "none: no closure, and roles by names and by what changes along what"))
+        rows.append(("replay", "none: no closure, and roles inferred from names and from arrays that change together"))
     data = [key_text(key) if key else "not found" for key in (roles.inputs, roles.targets)]
     rows.append(("data", f"inputs {data[0]}, targets {data[1]}"))
     return rows

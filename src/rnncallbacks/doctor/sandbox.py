@@ -19,14 +19,14 @@ from rnncallbacks.doctor.isolation.redirections import Redirections, path_of_des
 from rnncallbacks.doctor.isolation.refusals import Refusals
 
 CACHES = ("__pycache__", ".cache", ".config", ".matplotlib", ".ipython", "Caches")
-"""Directories in which libraries keep what they can make again: no file of the user's."""
+"""Cache directories of libraries, which contain no files of the user."""
 REFUSED = "refused.txt"
 NOT_SEPARATE = 70
-"""Exit code of a fork whose open files could not be kept apart from its parent's."""
+"""Exit code of a fork whose open files could not be separated from its parent's."""
 
 
 class ScratchFolder:
-    """The folder that takes what scripts write, held by the process that starts theirs.
+    """The folder for the files that scripts write, owned by the process that starts them.
 
     It is removed at the end, unless a script wrote files of its own.
 
@@ -59,7 +59,7 @@ class ScratchFolder:
         return self.path.exists()
 
     def new_place(self) -> Path:
-        """A folder in it, for one run of a script."""
+        """A new folder in it, for one run of a script."""
         self._places += 1
         place = self.path / f"run-{self._places}"
         place.mkdir()
@@ -70,7 +70,7 @@ class ScratchFolder:
         return sorted({path for place in self._place_paths() for path in _own_files(Overlay(str(place)))})
 
     def refused(self) -> list[str]:
-        """What scripts tried and the sandbox refused, in order."""
+        """The actions that the sandbox refused, in order."""
         notes = (place / REFUSED for place in self._place_paths())
         lines = [line for note in notes if note.exists() for line in note.read_text("utf-8").splitlines()]
         return list(dict.fromkeys(lines))
@@ -83,17 +83,17 @@ class ScratchFolder:
 
 
 class Sandbox(AbstractContextManager["Sandbox"]):
-    """Keeps what a script does from the user's files, the network, other processes and the screen.
+    """Isolates a script from the user's files, the network, other processes and the screen.
 
-    What is written goes to ``folder``, and reads see it. The rest raises :class:`~rnncallbacks.errors.SandboxError`.
+    Writes go to ``folder``, where reads find them. Other actions raise :class:`~rnncallbacks.errors.SandboxError`.
 
     Parameters
     ----------
     folder:
         An empty directory.
     for_good:
-        Ask the kernel as well, where it can: Linux with Landlock. That binds compiled code too, and it cannot be taken
-        back, so it is for a process that ends with the script.
+        Also restrict the process by the kernel, on Linux with Landlock. This includes compiled code and cannot be
+        undone, so it is for a process that ends with the script.
     """
 
     def __init__(self, folder: Path, *, for_good: bool = False) -> None:
@@ -132,7 +132,7 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         return self._refusals.suspend()
 
     def fork(self) -> int:
-        """Fork the script as ``os.fork`` does, with files and places in them that are the fork's own."""
+        """Fork the script like ``os.fork``, with separate files and file positions."""
         with self.own_calls():
             files = open_files()
             child = os.fork()
@@ -152,11 +152,11 @@ class Sandbox(AbstractContextManager["Sandbox"]):
 
     @property
     def refused(self) -> list[str]:
-        """What the script tried and was refused, in order."""
+        """The refused actions of the script, in order."""
         return list(self._refusals.refused)
 
     def note_refused(self) -> None:
-        """Leave what was refused in the folder, for the process that holds it."""
+        """Write the refused actions into the folder, for the process that owns it."""
         if self._refusals.refused:
             with self.own_calls():
                 (self.folder / REFUSED).write_text("\n".join(self._refusals.refused), "utf-8")

@@ -1,4 +1,4 @@
-"""Examines a script that has no ``Run``: finds its training loop, infers roles, and lets the guards judge."""
+"""Examines a script without a ``Run``: finds its training loop, infers roles, and runs the guards."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ INFERRED_FROM = 3
 TRIES = 5
 """Loops that are watched until one has parameters. Chosen by eye."""
 SEARCH_SHARE = 0.4
-"""Share of the time that is left that one search may take. Chosen by eye."""
+"""Share of the remaining time for one search. Chosen by eye."""
 ROLES_SHARE = 0.5
-"""Share of the time that is left that the pushes may take. Chosen by eye."""
+"""Share of the remaining time for the pushes. Chosen by eye."""
 
 
 @attrs.frozen(kw_only=True)
 class ExaminationOptions:
-    """How a script is examined.
+    """The options of an examination.
 
     Attributes
     ----------
     max_batches:
-        Iterations that are judged at most.
+        Largest number of examined iterations.
     seconds:
-        Time for everything.
+        Time limit of the examination.
     roles_only:
         Stop when the roles are known.
     loop:
         The training loop as "FILE:LINE" or "LINE"; empty to search for it.
     given:
-        Roles that the user has named.
+        Roles given by the user.
     seed:
         Seed of ``random`` and ``np.random`` before the script begins; None to leave them.
     fork:
@@ -94,14 +94,14 @@ class ExaminationOptions:
 
 @attrs.define(eq=False)
 class ExaminationStage:
-    """What an examination is doing, for a line that is shown meanwhile; ``describe`` is called in another thread."""
+    """The stage of an examination, for the progress line; ``describe`` is called in another thread."""
 
     describe: Callable[[], str] = lambda: "starting the script"
 
 
 @attrs.define(eq=False)
 class ScriptFindings:
-    """What was found out about a script.
+    """The findings about a script.
 
     Attributes
     ----------
@@ -110,25 +110,25 @@ class ScriptFindings:
     roles:
         The roles of its values.
     diagnosis:
-        What the guards say; None if nothing was judged.
+        The diagnosis of the guards; None if nothing was checked.
     batches:
-        Iterations that were judged.
+        Number of examined iterations.
     stopped_by:
         "batches", "time" or "script".
     seconds:
-        Time that the examination took.
+        Duration of the examination.
     error:
-        What is to be said of the error with which the script ended; None if it had none.
+        The explanation of the script's error; None if it had none.
     report:
         The list to which the script adds the epoch's loss; None if none was found.
     lines:
         The lines to look at, by code.
     written, refused:
-        Files that the script wrote, and what it tried and was refused.
+        Files that the script wrote, and its refused actions.
     scratch:
-        Where the files are; None if there are none.
+        The folder of the files; None if there are none.
     interrupted:
-        Whether Ctrl-C ended the examination: the diagnosis is the one so far.
+        Whether Ctrl-C ended the examination; the diagnosis is then incomplete.
     not_with_every_seed:
         Codes that only some seeds showed, and how many did; they are not in the diagnosis.
     """
@@ -156,7 +156,7 @@ def examine_script(
     options: ExaminationOptions,
     stage: ExaminationStage | None = None,
 ) -> ScriptFindings:
-    """Find the training loop of a script, infer the roles of its values, and let the plugins judge."""
+    """Find the training loop of a script, infer the roles of its values, and run the plugins."""
     began = time.monotonic()
     until = began + options.seconds
     findings = ScriptFindings()
@@ -222,7 +222,7 @@ def _watch(
     stage: ExaminationStage,
     rerun: Callable[[int], RerunIteration],
 ) -> bool:
-    """Watch one loop; whether it has parameters."""
+    """Watch one loop; return whether it has parameters."""
     where = f"{candidate.site.file}:{candidate.site.line}"
     stage.describe = lambda: f"waiting for the loop {where}"
     with watched_script(assignment, until, fork=options.fork) as script:

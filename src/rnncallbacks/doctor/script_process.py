@@ -1,6 +1,6 @@
 """The main function of the process that runs a script for the doctor: ``python -m rnncallbacks.doctor.script_process``.
 
-It is given the number of a file descriptor. The first message that it reads there is an :class:`Assignment`.
+Its argument is the number of a file descriptor. The first message that it reads there is an :class:`Assignment`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SET_PARENT_DEATH_SIGNAL = 1  # of prctl
 
 @attrs.frozen
 class Assignment:
-    """What the process does.
+    """The task of the process.
 
     Attributes
     ----------
@@ -48,11 +48,11 @@ class Assignment:
     loop:
         File and line of the loop to watch; None to search for it.
     excluded:
-        File and line of loops that are not to be found.
+        File and line of rejected loops.
     folder:
-        An empty directory for what the script writes.
+        An empty directory for the files of the script.
     seconds:
-        Time for the search.
+        Time limit of the search.
     channels:
         File descriptors on which frozen copies answer.
     rerun:
@@ -111,7 +111,7 @@ def seed_generators(seed: int) -> None:
 
 
 def end_with_parent() -> None:
-    """Let the kernel end this process when the doctor's process is ended without a chance to do so; on Linux only."""
+    """Let the kernel end this process when the doctor's process is killed; on Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
 
@@ -157,7 +157,7 @@ def run_assignment(link: Connection) -> None:
 def _run(
     assignment: Assignment, sandbox: Sandbox, sites: Sites, modules: OwnModules, watcher: Watcher
 ) -> CrashAdvice | None:
-    """Run the script to its end; what is to be said of its error, None if it had none."""
+    """Run the script to its end; return the explanation of its error, None if it had none."""
     source = read_script(assignment.script)
     if assignment.seed is not None:
         seed_generators(assignment.seed)

@@ -1,4 +1,4 @@
-"""Reads a script or a notebook, and knows where each line that is compiled stands in the file."""
+"""Reads a script or a notebook, and maps compiled lines to lines of the file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WHOLE_CELL = {
     "sx",
     "writefile",
 }
-"""Cell magics after which the rest of the cell is no Python of the script."""
+"""Cell magics after which the rest of the cell is not Python."""
 _MAGIC = re.compile(r"^(?P<indent>\s*)(?P<what>[%!?].*)$")
 _HELP = re.compile(r"^(?P<indent>\s*)(?P<what>[\w.]+\?{1,2})\s*$")
 _ASSIGNED_MAGIC = re.compile(r"^(?P<indent>\s*)(?P<name>[\w.]+)\s*=\s*(?P<what>[%!].*)$")
@@ -67,7 +67,7 @@ class ScriptSource:
     path:
         The file.
     text:
-        What is compiled. In a notebook's, magics stand in comments, and no line is added or missing within a cell.
+        The compiled text. In a notebook, magics are comments, and the lines of a cell keep their numbers.
     cells:
         The first line of each code cell within the text, from 1; empty for a script.
     """
@@ -77,7 +77,7 @@ class ScriptSource:
     cells: tuple[int, ...] = ()
 
     def location(self, line: int) -> Location:
-        """Where a line of the text, counted from 1, stands in the file.
+        """The place in the file of a line of the text, counted from 1.
 
         >>> ScriptSource(Path("rnn.ipynb"), "import numpy\\n\\nx = 1\\ny = 2\\n", cells=(1, 3)).location(4).cell
         2
@@ -93,19 +93,19 @@ class ScriptSource:
         return lines[line - 1].strip() if 0 < line <= len(lines) else ""
 
     def line_in_text(self, line: int, cell: int | None = None) -> int:
-        """The line of the text that stands at a line of the file, or of a code cell of it."""
+        """The line of the text for a line of the file, or of one of its code cells."""
         return line if cell is None or not self.cells else self.cells[cell - 1] + line - 1
 
     @property
     def names(self) -> Mapping[str, Callable[..., Any]]:
-        """Names that a notebook finds without an import, as functions that do nothing."""
+        """Names that exist in a notebook without an import, as functions that do nothing."""
         if not self.cells and "get_ipython" not in self.text:
             return {}
         return {"display": _Nothing(), "get_ipython": _Nothing()}
 
 
 class _Nothing:
-    """Stands for a notebook's shell: it can be called and has every method, and does nothing."""
+    """Replaces a notebook's shell: it can be called, has every method, and does nothing."""
 
     def __call__(self, *_arguments: Any, **_options: Any) -> _Nothing:
         return self
@@ -181,7 +181,7 @@ def _code_cells(notebook: dict[str, Any]) -> Iterator[str]:
 
 
 def _without_magics(cell: str) -> str:
-    """The cell with the same lines, in which what only a notebook's shell understands is in comments.
+    """The cell with the same lines, with the syntax of a notebook's shell in comments.
 
     >>> print(_without_magics("%matplotlib inline\\nfiles = !ls\\nprint('%d'\\n  % 3)"))
     pass  # %matplotlib inline

@@ -1,4 +1,4 @@
-"""Where names are assigned in the source of a script, and what the statements use."""
+"""The statements of a script that assign names, and the names that they use."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.errors import DataError
 
 BLANK = frozenset({"zeros", "zeros_like", "empty", "empty_like"})
-"""Calls that make an array for sums: a statement with one assigns nothing that is wrong."""
+"""Calls that make an array for sums: a statement with one is not the cause of a fault."""
 
 
 @attrs.frozen
 class SourceLine:
-    """A line of the script to look at, and why."""
+    """A suspicious line of the script, and the reason."""
 
     file: str
     line: int
@@ -43,7 +43,7 @@ class AssigningStatement:
     blank: bool
 
     def shown(self, why: str) -> SourceLine:
-        """The statement as a line to look at."""
+        """The statement as a suspicious line."""
         return SourceLine(self.file, self.line, self.source, why)
 
 
@@ -88,7 +88,7 @@ class AssigningStatements:
 
 
 def _spellings(expression: str) -> list[str]:
-    """The expression, what is left of it without the object it belongs to, and its container."""
+    """The expression, the expression without its object, and its container."""
     spellings = [expression]
     if "." in expression:
         spellings.append(expression.rsplit(".", 1)[-1])
@@ -134,7 +134,7 @@ def _parts(node: ast.AST) -> tuple[list[ast.expr], ast.expr | None]:
 
 
 def _texts(target: ast.expr) -> Iterator[str]:
-    """The texts under which a target is found: as it is written, and without what it belongs to."""
+    """The texts under which a target is found: as written, and without its object."""
     if isinstance(target, ast.Tuple | ast.List):
         for inner in target.elts:
             yield from _texts(inner)

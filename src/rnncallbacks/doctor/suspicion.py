@@ -1,4 +1,4 @@
-"""The lines to look at for an alarm: the statements that assign what is wrong."""
+"""The suspicious lines for an alarm: the statements that assign the wrong values."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ STATE_CODES = frozenset({"RNN201", "RNN202", "RNN203", "RNN407"})
 REPORT_CODES = frozenset({"RNN101", "RNN102"})
 DATA_CODES = frozenset({"RNN603"})
 MOST_LINES = 4
-"""Lines that are shown for one alarm. Chosen by eye."""
+"""Largest number of lines for one alarm. Chosen by eye."""
 
 
 class Suspicion:
-    """Finds the lines to look at.
+    """Finds the suspicious lines for an alarm.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Suspicion:
     roles:
         The roles of the loop's values.
     record:
-        An iteration in which everything was recorded.
+        An iteration with all values.
     loop:
         The training loop.
     """
@@ -45,7 +45,7 @@ class Suspicion:
         self.report: Key | None = None
 
     def lines(self, alarm: Alarm) -> list[SourceLine]:
-        """The lines to look at for an alarm, the likeliest first; empty if nothing is known."""
+        """The suspicious lines for an alarm, the likeliest first; empty if nothing is known."""
         if alarm.code in GRADIENT_CODES:
             found = self._gradient_lines(alarm)
         elif alarm.code in UPDATE_CODES:
@@ -77,7 +77,7 @@ class Suspicion:
     def _common(
         self, accused: Sequence[Sequence[AssigningStatement]], cleared: Sequence[Sequence[AssigningStatement]]
     ) -> list[SourceLine]:
-        """The statements behind what all wrong gradients use and no right one does."""
+        """The statements that assign a value that all wrong gradients use and no right one does."""
         used = [frozenset().union(*(one.uses for one in found)) for found in accused if found]
         if not used:
             return []
@@ -93,7 +93,7 @@ class Suspicion:
         ][:2]
 
     def _of_gradient(self, one: ParameterRole) -> list[AssigningStatement]:
-        """The statements that changed the gradient's array, as they were seen; else those that assign its name."""
+        """The recorded statements that changed the gradient's array; else those that assign its name."""
         identity = self._record.identities.get(one.gradient) if one.gradient else None
         sites = self._record.changes.get(identity, ()) if identity is not None else ()
         seen = [found for site in sites if site.additive for found in self._at(site)]

@@ -19,7 +19,7 @@ from rnncallbacks.doctor.script_source import ScriptSource
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 LIBRARY_PATHS = ("stdlib", "platstdlib", "purelib", "platlib")
 """Names of sysconfig for the folders of the standard library and of installed packages. Others, such as "data", may be
-the prefix of all programs, in which scripts of the user lie too."""
+the prefix of all programs, in which scripts of the user may also be."""
 PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
 
 
@@ -69,7 +69,7 @@ class OwnModuleFinder(MetaPathFinder):
 
 
 def run_instrumented(source: ScriptSource, arguments: list[str], sites: Sites, seen: Callable[[str], None]) -> None:
-    """Run a script as ``__main__`` with instrumented code, and its modules too. What it raises is raised."""
+    """Run a script as ``__main__`` with instrumented code, and its modules too. Its exceptions are raised."""
     script = source.path
     code = instrument(source.text, str(script), sites)
     main = types.ModuleType("__main__")

@@ -1,4 +1,4 @@
-"""The values that a frame reaches: arrays and numbers by the expression under which the script knows them."""
+"""The values that a frame reaches: arrays and numbers by the script's expressions for them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ SIMPLE = (str, bytes, bool, type(None), type, types.FunctionType, types.ModuleTy
 
 @attrs.frozen(kw_only=True)
 class WalkLimits:
-    """How far values are followed. Chosen by eye."""
+    """Limits of the walk. Chosen by eye."""
 
     depth: int = 5
-    """Attributes and items that are followed one after the other."""
+    """Largest number of nested attributes and items."""
     objects: int = 6000
-    """Objects that are looked at in all."""
+    """Largest number of visited objects."""
     items: int = 64
-    """Items of a container that are followed; a longer one is data."""
+    """Longest container that is followed; a longer one is data."""
     named_elements: int = 16
     """Length up to which the arrays of a sequence have keys of their own."""
     array_size: int = 4_000_000
-    """Entries of an array above which it is not looked at."""
+    """Largest array that is yielded, in entries."""
 
 
 WALK_LIMITS = WalkLimits()
@@ -101,7 +101,7 @@ def _attributes(value: Any) -> Iterable[tuple[str, Any]]:
 
 
 def is_number_list(value: Any, depth: int = 0) -> bool:
-    """Whether a list holds numbers, or lists of numbers, as far as its first items tell."""
+    """Whether a list holds numbers, or lists of numbers, by its first items."""
     if not isinstance(value, list | tuple) or not value or depth > 3:
         return False
     first = value[0]

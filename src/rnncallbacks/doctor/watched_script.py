@@ -1,4 +1,4 @@
-"""The doctor's side of a process that runs a script: start it, read its records, ask its frozen copies."""
+"""The doctor's side of a process that runs a script: start it, read its records, request replays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.doctor.watch_messages import Command, ReplayRequest
 
 RELEASE_SECONDS = 5.0
-"""Time in which a frozen copy has to answer that it ends; its channel is not used again otherwise."""
+"""Time limit for the answer of a frozen copy that it ends; its channel is not used again otherwise."""
 CHANNELS = 6
 """Iterations that can be frozen at once."""
 
@@ -34,7 +34,7 @@ class ScriptOverError(Exception):
     Attributes
     ----------
     advice:
-        What is to be said of its error; None if there was none.
+        The explanation of its error; None if there was none.
     """
 
     def __init__(self, advice: CrashAdvice | None) -> None:
@@ -53,11 +53,11 @@ class FrozenIteration:
     Attributes
     ----------
     until:
-        The time, as of ``time.monotonic``, after which no answer is waited for.
+        The time, as of ``time.monotonic``, at which waiting for answers ends.
     replays:
-        How often it was run again.
+        Number of replays.
     late:
-        Whether an answer did not come in time. It may still come, and would be taken for that to another question.
+        Whether an answer was late. It may still arrive, and would be mistaken for that to another request.
     """
 
     channel: Connection | None
@@ -102,7 +102,7 @@ class WatchedScript:
     Attributes
     ----------
     until:
-        The time, as of ``time.monotonic``, after which it is not waited for any longer.
+        The time, as of ``time.monotonic``, at which waiting ends.
     """
 
     link: Connection
@@ -139,7 +139,7 @@ class WatchedScript:
                 return
 
     def record(self) -> IterationRecord:
-        """The record of the iteration that was let run.
+        """The record of the iteration that has run.
 
         Raises
         ------
@@ -150,7 +150,7 @@ class WatchedScript:
         return record
 
     def wait_for_loop(self) -> list[str]:
-        """Wait until the loop begins; the user's files that were run until then."""
+        """Wait until the loop begins; return the user's files that were run until then."""
         files: list[str] = self._message("found")
         return files
 

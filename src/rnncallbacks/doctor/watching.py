@@ -1,7 +1,7 @@
 """Watches the training loop of a script, from inside the process that runs it.
 
 At the start of an iteration the process may be forked and frozen. A request to the frozen one forks it once more: the
-new one writes other values into the script's arrays, runs the iteration, and answers with the values that it saw.
+new one writes other values into the script's arrays, runs the iteration, and returns the recorded values.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from rnncallbacks.doctor.watch_messages import Command, ReplayRequest
 REPLAY_FAILED = 3
 """Exit status of a replay that ended without an answer."""
 FUNCTION_VALUES = 400
-"""Values of one function call that are copied at most. Chosen by eye."""
+"""Largest number of copied values of one function call. Chosen by eye."""
 
 
 class WatchEnded(BaseException):
-    """Ends the script: enough batches were seen. Not an Exception, so that scripts do not catch it."""
+    """Ends the script after enough batches. Not an Exception, so that scripts do not catch it."""
 
 
 class LoopWatch:
-    """Records the iterations of one loop and obeys the commands that come after each.
+    """Records the iterations of one loop, and executes the command after each.
 
     Parameters
     ----------
     sites, modules:
-        What was instrumented.
+        The instrumented places and modules.
     loop:
         File and line of the training loop.
     link:
-        Where records go and commands come from.
+        The connection for records and commands.
     channels:
-        Where frozen copies answer.
+        The connections of frozen copies.
     fork:
         Forks the process, as ``os.fork``; None where there is none.
     rerun:
@@ -120,7 +120,7 @@ class LoopWatch:
             self._frame = None
 
     def returned(self, number: int, value: Any, frame: FrameType) -> None:
-        """A function returns: keep copies of what it returns and of its local values."""
+        """A function returns: keep copies of its result and of its local values."""
         record = self._record
         if record is None:
             return
@@ -225,7 +225,7 @@ class LoopWatch:
         os._exit(0)
 
     def _copy_values(self, frame: FrameType, values: dict[Key, Any], identities: dict[Key, int], *, keep: bool) -> None:
-        """Copy what the frame reaches."""
+        """Copy the values that the frame reaches."""
         if keep:
             self._objects.clear()
         for key, value in self._modules.values(frame):
@@ -240,7 +240,7 @@ class LoopWatch:
                         self._record_memory(key, value)
 
     def _restore_targets(self, record: IterationRecord) -> None:
-        """Give the names that the loop assigns the values of this iteration: they have those of the next by now."""
+        """Restore the values of the loop's targets in this iteration: they already have those of the next one."""
         names = self._sites[self._number].targets
         for key, value in record.start.items():
             found = re.match(r"\w+", key[2])
@@ -309,7 +309,7 @@ class LoopWatch:
             channel.send(("done", status))
 
     def _prepare(self, request: ReplayRequest, channel: Connection) -> None:
-        """Become a replay: write the values of the request, and run on to the end of the iteration."""
+        """Become a replay: write the values of the request, and run to the end of the iteration."""
         self.replaying, self._answer_on = request, channel
         if self._rerun is None:  # a process of its own is ended by the doctor
             signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -96,7 +96,7 @@ class InspectedBatch:
         return state_rows(self.state.entering, self.batch_size)
 
     def new_sequences(self, count: int) -> BoolArray | None:
-        """Mask of the rows that begin a new sequence, by the loader's ``starts``; None if it lacks a value for a row."""
+        """Mask of the rows that begin a new sequence, by the loader's ``starts``; None if a value is missing."""
         starts = self.batch.starts
         return None if starts is None or starts.shape != (count,) else starts.astype(np.bool_, copy=False)
 

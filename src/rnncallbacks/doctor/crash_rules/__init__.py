@@ -1,1 +1,1 @@
-"""Why scripts fail before they train, and what mends them: one rule for each kind of error."""
+"""Rules that explain errors before training, with a fix: one for each kind of error."""

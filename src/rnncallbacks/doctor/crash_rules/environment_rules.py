@@ -1,4 +1,4 @@
-"""Errors of scripts that miss something around them: files, modules, arguments, the network, somebody who answers."""
+"""Errors of scripts without a file, module, argument, network or standard input that they need."""
 
 from __future__ import annotations
 

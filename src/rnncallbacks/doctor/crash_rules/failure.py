@@ -41,7 +41,7 @@ class Failure:
 
 
 Advice = tuple[str, str]
-"""What is wrong, and what mends it."""
+"""The cause and the fix of an error."""
 
 
 def values_in_line(failure: Failure) -> Iterator[tuple[str, Any]]:
@@ -49,12 +49,12 @@ def values_in_line(failure: Failure) -> Iterator[tuple[str, Any]]:
     for text in _expressions(failure.line):
         try:
             yield text, _value(ast.parse(text, mode="eval").body, failure.names)
-        except Exception:  # it has no value here, or it is an object of the script's that does not tell
+        except Exception:  # it has no value here, or is an object that cannot be inspected
             continue
 
 
 def _expressions(line: str) -> Iterator[str]:
-    """What can be read without effect, the longest first."""
+    """The expressions without side effects, the longest first."""
     line = line.strip().rstrip(":")
     for code in (line, re.sub(r"^(for .* in|while|if|elif|return)\s+", "", line), f"{line})", f"({line}"):
         try:

@@ -1,4 +1,4 @@
-"""What NumPy no longer has, and what stands for it."""
+"""Names that NumPy removed, and their replacements."""
 
 from __future__ import annotations
 

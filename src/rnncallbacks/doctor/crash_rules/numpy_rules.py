@@ -1,4 +1,4 @@
-"""Errors of NumPy, of those above all that came with NumPy 2."""
+"""Errors of NumPy, most of them new in NumPy 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left of Python 2 in a script, and what Python 3 has in its place."""
+"""Remains of Python 2 in a script, and their replacements in Python 3."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMES = {
     "unicode": "str",
     "xrange": "range",
 }
-"""Builtins of Python 2, and what stands for them."""
+"""Builtins of Python 2, and their replacements."""
 ATTRIBUTES = {
     "clock": "time.perf_counter()",
     "has_key": "key in d",
@@ -42,7 +42,7 @@ ATTRIBUTES = {
     "viewitems": "d.items()",
     "viewkeys": "d.keys()",
 }
-"""Methods and attributes of Python 2, and what stands for them."""
+"""Methods and attributes of Python 2, and their replacements."""
 MODULES = {
     "ConfigParser": "configparser",
     "HTMLParser": "html.parser",
@@ -56,7 +56,7 @@ MODULES = {
     "urllib2": "urllib.request",
     "urlparse": "urllib.parse",
 }
-"""Modules of Python 2, and their names today."""
+"""Modules of Python 2, and their current names."""
 
 _PRINT = re.compile(r"^(?P<before>.*?)\bprint\b(?!\s*([(=.,):;}\]\[]|$))\s*(?P<what>[^;]+?)\s*(?P<comma>,?)\s*(;.*)?$")
 _EXCEPT = re.compile(r"\bexcept\s+(?P<kinds>\([^)]*\)|[\w.]+)\s*,\s*(?P<name>\w+)\s*:")
@@ -69,16 +69,16 @@ _IMPORT = re.compile(r"^\s*(import|from)\s+(?P<module>\w+)")
 
 @attrs.frozen
 class Leftover:
-    """A place in a script that only Python 2 understands.
+    """A place in a script that is valid only in Python 2.
 
     Attributes
     ----------
     line:
         The line, from 1.
     found:
-        What is there.
+        A description of the place.
     mend:
-        What to write in its place.
+        The replacement.
     """
 
     line: int
@@ -99,7 +99,7 @@ def syntax_leftovers(text: str) -> list[Leftover]:
 
 
 def _syntax_of(line: str, code: str) -> Iterator[tuple[str, str]]:
-    """What is wrong with a line, and its mend; ``code`` is the line with blanks in place of strings and comments."""
+    """The faults of a line and their fixes; ``code`` is the line with blanks in place of strings and comments."""
     bare = line[: len(code.rstrip())] if "#" in line[len(code.rstrip()) :] else line
     if match := _PRINT.match(code):
         what = bare[match.start("what") : match.end("what")].strip()
@@ -131,7 +131,7 @@ def _syntax_of(line: str, code: str) -> Iterator[tuple[str, str]]:
 
 
 def name_leftover(name: str) -> str | None:
-    """What stands today for a builtin or a module that is no longer there."""
+    """The replacement of a removed builtin or module; None if it is unknown."""
     return NAMES.get(name) or MODULES.get(name)
 
 
@@ -162,7 +162,7 @@ def _without_strings(text: str) -> list[str]:
             elif token.type == tokenize.STRING:
                 _blank(result, token.start, token.end)
     except (tokenize.TokenError, SyntaxError):
-        pass  # what was read until then has to do
+        pass  # the lines read so far have to do
     return ["".join(line).rstrip() for line in result]
 
 

@@ -16,13 +16,13 @@ ABSTRACT = {"Callable", "Iterable", "Iterator", "Mapping", "MutableMapping", "Se
 ITERATORS = ("map", "zip", "filter", "dict_keys", "dict_values", "dict_items", "range")
 """Types that were lists in Python 2."""
 MOST_LEFTOVERS = 6
-"""Lines of Python 2 that are listed. Chosen by eye."""
+"""Largest number of listed lines of Python 2. Chosen by eye."""
 EXPIRED = {
     "fractions.gcd": "math.gcd",
     "inspect.getargspec": "inspect.getfullargspec",
     "time.clock": "time.perf_counter",
 }
-"""Names of the standard library that were taken out."""
+"""Names that the standard library removed."""
 
 
 def syntax(failure: Failure) -> Advice | None:

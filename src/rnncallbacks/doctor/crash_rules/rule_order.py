@@ -1,4 +1,4 @@
-"""The order in which rules are asked: the first that knows an error explains it."""
+"""The order of the rules: the first that recognizes an error explains it."""
 
 from __future__ import annotations
 

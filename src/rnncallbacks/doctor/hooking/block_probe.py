@@ -27,14 +27,14 @@ from rnncallbacks.doctor.script_source import ScriptSource, read_script
 
 LOOK = "__doctor_look__"
 TICK = -1
-"""Stands for a place in a block where an iteration of the loop begins."""
+"""Marks the place in a block where an iteration of the loop begins."""
 PASSES = 3
 """Passes of the block that are recorded. The second decides: in the first, arrays may not exist yet."""
 
 
 @attrs.frozen
 class BlockRequest:
-    """Which block of which file is probed, and what is evaluated between its statements, by label."""
+    """The block to probe, and the expressions to evaluate between its statements, by label."""
 
     script: str
     arguments: tuple[str, ...]
@@ -72,14 +72,14 @@ class BlockTrace:
 
 
 class _Seen(BaseException):
-    """Ends the script: enough passes were seen."""
+    """Ends the script after enough passes."""
 
 
 def answer_request() -> None:
-    """Read a request from the standard input, run the script, and write what was seen to the standard output."""
+    """Read a request from the standard input, run the script, and write the trace to the standard output."""
     request: BlockRequest = cattrs.structure(json.loads(sys.stdin.buffer.read()), BlockRequest)
     answers = os.dup(1)
-    os.dup2(2, 1)  # what the script prints is no answer
+    os.dup2(2, 1)  # the output of the script is not part of the answer
     trace = BlockTrace()
     vars(builtins)[LOOK] = lambda place: _record(trace, request, place, sys._getframe(1))
     source = read_script(Path(request.script))
@@ -167,12 +167,12 @@ def _record(trace: BlockTrace, request: BlockRequest, place: int, frame: types.F
     state = BlockState({}, {}, {}, _random_state(frame))
     unbound = {*frame.f_code.co_varnames, *frame.f_code.co_cellvars} - set(frame.f_locals)
     for label, expression in request.expressions.items():
-        if names_in(expression) & unbound:  # a global of the same name is another value
+        if names_in(expression) & unbound:  # a global of the same name has another value
             continue
         try:
             value = eval(expression, frame.f_globals, dict(frame.f_locals))
             array = np.asarray(list(value.values()) if isinstance(value, dict) else value)
-        except Exception:  # it does not exist yet, or is no array
+        except Exception:  # it does not exist yet, or is not an array
             continue
         state.prints[label] = f"{array.shape}{hash(array.tobytes())}"
         state.identities[label] = id(value)

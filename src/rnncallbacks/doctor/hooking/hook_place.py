@@ -44,7 +44,7 @@ class ProbedScript:
 
 @attrs.frozen
 class HookPlace:
-    """Where the call of ``run.backward`` belongs in a block.
+    """The place of the call of ``run.backward`` in a block.
 
     Attributes
     ----------
@@ -55,7 +55,8 @@ class HookPlace:
     replaced:
         Whether the update makes new arrays.
     kinds:
-        What an expression's value is, by label: "array", "single" (an array of one entry), "number", "list" or "dict".
+        The kind of an expression's value, by label: "array", "single" (an array of one entry), "number", "list" or
+        "dict".
     known:
         Names that exist where the first pass begins.
     draws:
@@ -166,7 +167,7 @@ def _place(trace: BlockTrace, loop: HookedLoop, body: list[ast.stmt]) -> HookPla
     one = seen[1] if len(seen) > 1 else seen[0]
     places = sorted(one)
     labels = [label for label in loop.expressions() if label.startswith("gradient")]
-    # What a function is given is there when it begins, and is another array in each call.
+    # The arguments of a function exist when it begins, and are other arrays in each call.
     stale = seen[0][0] if loop.block is not None and len(seen) > 1 else one[0]
     gradients = _first(one, places, labels, stale, nonzero=True) or _first(one, places, labels, stale, nonzero=False)
     loss = _first(one, places, ["loss"], stale, nonzero=True) or _first(one, places, ["loss"], stale, nonzero=False)
@@ -193,7 +194,7 @@ def _place(trace: BlockTrace, loop: HookedLoop, body: list[ast.stmt]) -> HookPla
 def _first(
     one: dict[int, BlockState], places: list[int], labels: list[str], stale: BlockState, *, nonzero: bool
 ) -> int | None:
-    """The first place at which no value is a stale one."""
+    """The first place at which no value is stale."""
     for place in places[1:]:
         state = one[place]
         if all(

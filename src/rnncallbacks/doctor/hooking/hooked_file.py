@@ -17,7 +17,7 @@ from rnncallbacks.files import write_atomically
 
 
 def write_hooked(script: Path, arguments: list[str], findings: ScriptFindings, path: Path) -> str:
-    """Write the script, or its module that contains the loop,, with ``Run`` around the loop; return a message.
+    """Write the script, or its module that contains the loop, with ``Run`` around the loop; return a message.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A training loop and the roles of its values, as the writer of hooked scripts needs them."""
+"""A training loop and the roles of its values, for the writer of hooked scripts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class HookedParameter:
     Attributes
     ----------
     name:
-        The name that the run gives it.
+        Its name in the run.
     before_loop:
         The expression of the array where the loop begins.
     expression:
@@ -29,7 +29,7 @@ class HookedParameter:
     gradient:
         The expression of the gradient.
     negative:
-        Whether the gradient's array is its negative.
+        Whether the array holds the negative gradient.
     """
 
     name: str
@@ -123,7 +123,7 @@ def parents_of(tree: ast.Module, node: ast.AST) -> list[ast.AST]:
 
 
 def own_statements(body: list[ast.stmt]) -> Iterator[ast.AST]:
-    """The nodes of a body, those of functions and classes within it left out."""
+    """The nodes of a body, without those of functions and classes within it."""
     waiting: list[ast.AST] = list(body)
     while waiting:
         node = waiting.pop()

@@ -1,4 +1,4 @@
-"""From the roles of a loop's values to expressions that a line of the script can use."""
+"""Translates the roles of a loop's values into expressions for lines of the script."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.errors import DataError
 
 LOOP = 0
-"""Stands for the body of the loop where the line of a function is expected."""
+"""The body of the loop, in place of the line of a function."""
 
 
 @attrs.frozen
 class _Known:
     """An expression, and the block in whose body it is valid: the line of a function, or ``LOOP``.
 
-    It is exact if it was seen to be the value, and not concluded from calls and return statements.
+    It is exact if its value was observed, and not inferred from calls and return statements.
     """
 
     block: int
@@ -134,7 +134,7 @@ class _Names:
         self._functions = dict(_functions(self._tree.body, ""))
 
     def known(self, *keys: Key | None) -> Iterator[_Known]:
-        """Where the values of keys are known, and as what."""
+        """The expressions of keys, and the blocks in which they are valid."""
         for key in keys:
             if key is not None:
                 yield from (one for one in self._of(key) if _is_expression(one.expression))
@@ -168,7 +168,7 @@ class _Names:
         return bool(names_in(known.expression) & _inner_targets(self._loop.body if function is None else function.body))
 
     def _is_seen(self, scope: str) -> bool:
-        """Whether the loop's frame sees the names of a scope: its own, or those of the module."""
+        """Whether the names of a scope are visible in the loop's frame: its own, or those of the module."""
         own = self._site.scope
         return scope in (own, "__main__") or scope.replace(".<locals>", "") == own or scope == self._source.path.stem
 
@@ -185,10 +185,10 @@ class _Names:
             yield _Known(LOOP if within or function is None else function.lineno, name)
 
     def _called(self, function: ast.FunctionDef, name: str) -> Iterator[_Known]:
-        """The loop's names for what a function returns: the target of the assignment, or the call itself."""
+        """The loop's names for the result of a function: the target of the assignment, or the call itself."""
         nodes = list(own_statements(self._loop.body))
         calls = [node for node in nodes if isinstance(node, ast.Call) and _name_of(node.func) == function.name]
-        if len(calls) != 1:  # which of them is meant?
+        if len(calls) != 1:  # ambiguous
             return
         assigned = [node for node in nodes if isinstance(node, ast.Assign) and node.value is calls[0]]
         if not assigned:
@@ -243,7 +243,7 @@ class _Names:
         return next((one for one in found if one.block == LOOP), None)
 
     def _passed_on(self, name: str, function: ast.FunctionDef) -> str | None:
-        """What a function calls a value of the loop that it has returned."""
+        """A function's own name for a value that it returned to the loop."""
         for node in own_statements(self._loop.body):
             if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
                 continue
@@ -292,7 +292,7 @@ def _functions(body: list[ast.stmt], scope: str) -> Iterator[tuple[str, ast.Func
 
 
 def _returned(function: ast.FunctionDef, name: str) -> str | None:
-    """What a function returns under a name such as ``return[0]``, as an expression of its last return statement."""
+    """The result of a function with a name such as ``return[0]``, as an expression of its last return statement."""
     returns = [node for node in own_statements(function.body) if isinstance(node, ast.Return) and node.value]
     if len(returns) != 1 or returns[0].value is None:
         return None
@@ -300,7 +300,7 @@ def _returned(function: ast.FunctionDef, name: str) -> str | None:
 
 
 def _part(value: ast.expr, name: str) -> str | None:
-    """The part of an expression that a name such as ``return[1]['W']`` means, if it need not be computed again."""
+    """The part of an expression with a name such as ``return[1]['W']``, if it need not be computed again."""
     rest = name.removeprefix("return")
     match = re.match(r"\[(\d+)\]", rest)
     if match and isinstance(value, ast.Tuple | ast.List):

@@ -30,8 +30,8 @@ def loss_function(
 ) -> LossFunction | None:
     """The statements from the first that needs the parameters to the loss, as a function.
 
-    It begins where the last random number is drawn before that, so that the batch's data stay. Names that the block
-    assigns get the value that they have there, as defaults of arguments.
+    It begins after the last random number that is drawn before, so that the data of the batch are the same. Names that
+    the block assigns keep their values there, as defaults of arguments.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def _functions_with(tree: ast.Module, names: set[str], parameters: list[str]) ->
 
 
 def _only_reports(statement: ast.stmt) -> bool:
-    """Whether a statement prints, or does under a condition, and assigns nothing; or is a string alone."""
+    """Whether a statement only prints, also under a condition, or is only a string."""
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
         return True
     if not isinstance(statement, ast.Expr | ast.If):
@@ -115,7 +115,7 @@ def _only_reports(statement: ast.stmt) -> bool:
 
 
 def _leaves(statement: ast.AST) -> bool:
-    """Whether a break or continue in a statement belongs to the block's own loop."""
+    """Whether a statement has a break or continue of the block's own loop."""
     if isinstance(statement, ast.Break | ast.Continue):
         return True
     if isinstance(statement, ast.For | ast.While | Function | ast.ClassDef):
@@ -124,7 +124,7 @@ def _leaves(statement: ast.AST) -> bool:
 
 
 def _read_before_assigned(statements: list[ast.stmt]) -> set[str]:
-    """The names that a statement reads and none before it assigns for sure."""
+    """The names that a statement reads and that no earlier one certainly assigns."""
     assigned: set[str] = set()
     read: set[str] = set()
     for statement in statements:

@@ -1,4 +1,4 @@
-"""The lines of a script, into which others are put, with deeper indentation where a block goes around them."""
+"""The lines of a script, with insertions, and deeper indentation where a block encloses them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ STEP = "    "
 
 
 class ScriptLines:
-    """Changes are given with the line numbers of the original text, from 1, and are made all at once.
+    """Changes refer to line numbers of the original text, from 1, and are made together.
 
-    Lines that are put in carry their own indentation. They move to the right with the line that they are put at, unless
-    they are put outside of the block that moves.
+    Inserted lines have their own indentation. They move to the right with the line at which they are inserted, unless
+    they are outside of the block that moves.
     """
 
     def __init__(self, text: str) -> None:
@@ -32,11 +32,11 @@ class ScriptLines:
         return text[: len(text) - len(text.lstrip())]
 
     def put_before(self, line: int, new: list[str], *, outside: bool = False) -> None:
-        """Put lines before a line, behind those that were put there already."""
+        """Insert lines before a line, after earlier insertions there."""
         (self._outside_before if outside else self._before).setdefault(line, []).extend(new)
 
     def put_after(self, line: int, new: list[str], *, outside: bool = False) -> None:
-        """Put lines after a line, behind those that were put there already."""
+        """Insert lines after a line, after earlier insertions there."""
         (self._outside_after if outside else self._after).setdefault(line, []).extend(new)
 
     def indent(self, first: int, last: int, steps: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""Pieces of code that are put into scripts, and facts about the places where they are put."""
+"""Pieces of code that are inserted into scripts, and properties of the places where they are inserted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 from rnncallbacks.doctor.hooking.hooked_loop import Block, Function
 
 WIDTH = 110
-"""Columns that a line with several arrays has at most."""
+"""Most columns of a line with several arrays."""
 
 
 @attrs.frozen
@@ -69,7 +69,7 @@ def call_with_arrays(head: str, pairs: list[tuple[str, str]], tail: str) -> list
 
 
 def stays_first(statement: ast.stmt) -> bool:
-    """Whether a statement has to stay first: the docstring, or an import of the future."""
+    """Whether a statement must stay first: the docstring, or an import of the future."""
     future = isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
     return future or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
 
@@ -80,7 +80,7 @@ def imports_numpy(tree: ast.Module) -> bool:
 
 
 def column_of(line: str, offset: int) -> int:
-    """The column of a place that is given in bytes of UTF-8, as the syntax tree does."""
+    """The column of a place whose offset is in bytes of UTF-8, as in the syntax tree."""
     return len(line.encode()[:offset].decode())
 
 

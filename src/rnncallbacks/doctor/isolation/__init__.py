@@ -1,1 +1,1 @@
-"""What a script reaches in place of the file system, the network, other processes and the screen."""
+"""Replacements of the file system, the network, other processes and the screen for a script."""

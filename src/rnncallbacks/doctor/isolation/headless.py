@@ -1,4 +1,4 @@
-"""Modules that draw or ask, made to do neither when a script imports them."""
+"""Modules that open windows or read input, changed on import so that they do neither."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SETTINGS = {
     "SDL_VIDEODRIVER": "dummy",
     "SDL_AUDIODRIVER": "dummy",
 }
-"""Environment variables with which libraries draw nothing on the screen."""
+"""Environment variables that keep libraries from drawing on the screen."""
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 
 
@@ -37,7 +37,7 @@ def _quiet_pyplot(module: ModuleType) -> None:
 
 
 def _plain_tqdm(module: ModuleType) -> None:
-    """Bars for a terminal in place of those of a notebook, which need a browser."""
+    """Bars of a terminal in place of those of a notebook, which need a browser."""
     from importlib import import_module
 
     module.__dict__.update(tqdm=import_module("tqdm").tqdm, trange=import_module("tqdm").trange)
@@ -55,11 +55,11 @@ CHANGES: dict[str, Callable[[ModuleType], None]] = {
     "matplotlib.pyplot": _quiet_pyplot,
     "tqdm.notebook": _plain_tqdm,
 }
-"""What is done to a module once it is imported."""
+"""The changes of a module after its import."""
 
 
 class _Finder(MetaPathFinder):
-    """Finds what the finders after it find, and changes the module when it is loaded."""
+    """Finds the modules of the finders after it, and changes them when they are loaded."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -93,7 +93,7 @@ class _ChangingLoader(Loader):
 
 @contextmanager
 def headless() -> Iterator[None]:
-    """No windows in the body: figures are drawn in memory, ``plt.show`` does nothing, and ``input`` finds no input."""
+    """No windows in the body: figures are drawn in memory, ``plt.show`` does nothing, and ``input`` reads nothing."""
     finder = _Finder()
     environment = dict(os.environ)
     os.environ.update(SETTINGS)

@@ -1,4 +1,4 @@
-"""Landlock, with which a Linux kernel itself keeps a process from writing outside of a folder."""
+"""Landlock, by which the Linux kernel keeps a process from writing outside of a folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BIND_AND_CONNECT_TCP = 0b11
 VERSION_OF_REFER, VERSION_OF_TRUNCATE, VERSION_OF_NETWORK = 2, 3, 4
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/pts")
 SHARED_MEMORY = "/dev/shm"
-"""Where the C library makes the locks of ``multiprocessing``, which progress bars use."""
+"""Folder of the C library for locks of ``multiprocessing``, which progress bars use."""
 
 
 class _Ruleset(ctypes.Structure):
@@ -31,22 +31,22 @@ class _Beneath(ctypes.Structure):
 
 
 def landlock_version() -> int:
-    """The version of Landlock's interface, or 0 where there is none."""
+    """The version of Landlock's interface, 0 if there is none."""
     if sys.platform != "linux":
         return 0
     return max(0, int(_libc().syscall(CREATE_RULESET, None, ctypes.c_size_t(0), GIVE_VERSION)))
 
 
 def confine_writes(folder: str) -> bool:
-    """Let the calling thread, and what it starts, write to ``folder`` only, for good.
+    """Restrict writes of the calling thread, and of those that it starts, to ``folder``, permanently.
 
-    Programs cannot be run and, from version 4 of the interface on, no TCP connection be made. This holds for compiled
-    code too. It does not hold for threads that run already, nor for files that are open.
+    Programs cannot be run and, from version 4 of the interface, no TCP connection can be made. This includes compiled
+    code, but not running threads and open files.
 
     Returns
     -------
     bool
-        Whether the kernel does it. Where it does not, nothing has changed.
+        Whether the kernel supports it. If not, nothing has changed.
     """
     version = landlock_version()
     if not version:

@@ -1,4 +1,4 @@
-"""Files that are open when a process forks: what the fork reads and writes must not move the parent's place in them."""
+"""Files that are open when a process forks: reads and writes of the fork must not move the parent's position."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OpenFile:
     flags:
         The flags with which it is open.
     place:
-        Where the next byte is read or written.
+        Position of the next byte that is read or written.
     size:
         Its length in bytes.
     identity:
@@ -45,7 +45,7 @@ class OpenFile:
 
 
 def open_files() -> list[OpenFile]:
-    """The regular files that this process has open, but for the standard streams. To be called before a fork."""
+    """The regular open files of this process, without the standard streams. Call it before a fork."""
     found = []
     for descriptor in map(int, os.listdir(DESCRIPTORS)):
         try:
@@ -60,10 +60,10 @@ def open_files() -> list[OpenFile]:
 
 
 def separate(files: list[OpenFile], folder: Path) -> None:
-    """Open the files of the parent again, so that this process has a place of its own in each. To be called in a fork.
+    """Open the files of the parent again, so that this process has its own position in each. Call it in a fork.
 
-    A file that is open for writing becomes a copy, in ``folder`` and without a name. A file that the fork has closed
-    already is left out.
+    A file that is open for writing becomes a copy, in ``folder`` and without a name. A file that the fork has already
+    closed is left out.
     """
     for file in files:
         # Functions of os.register_at_fork run first, and may close files: Matplotlib closes its fonts.
@@ -95,7 +95,7 @@ def _copy(source: int, file: OpenFile, folder: Path) -> int:
     path = folder / f"open-{os.getpid()}-{file.descriptor}"
     copy = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     os.unlink(path)
-    left = file.size  # what the parent has written since is not part of it
+    left = file.size  # without later writes of the parent
     while left > 0 and (block := os.read(source, min(left, 1 << 20))):
         left -= len(block)
         os.write(copy, block)

@@ -1,4 +1,4 @@
-"""A view of the file system in which everything that is written goes to a folder, and reads see it."""
+"""A view of the file system in which all writes go to a folder, where reads find them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 LARGEST_COPY = 2**30
 """Largest file, in bytes, that is copied because a script opens it to change a part of it. Chosen by eye."""
 UNTOUCHED = ("/dev/", "/proc/")
-"""What lies here are no files: it is opened as it is. /dev/shm, which holds files, is the exception."""
+"""Paths that are not files and are opened directly. /dev/shm, which holds files, is the exception."""
 
 
 class Overlay:
-    """A view of the file system whose changes lie in a folder.
+    """A view of the file system whose changes are in a folder.
 
     The folder mirrors the file system: what a script writes as ``/home/me/model.npz`` is ``files/home/me/model.npz`` in
-    it. A file that is changed in part is copied first. What a script deletes is remembered and no longer found. Paths
-    that a script gives or gets are called visible; where their content lies is found by :meth:`find`.
+    it. A file that is changed in part is copied first. Deleted paths are recorded and no longer found. Paths as
+    the script knows them are called visible; :meth:`find` returns the place of their content.
 
     Each fork of the script calls :meth:`add_layer` once. From then on, its changes are its own.
 
-    The methods use the functions of ``os`` and ``shutil``: they are called while these are not redirected.
+    The methods use the functions of ``os`` and ``shutil``, so call them while these are not redirected.
 
     Parameters
     ----------
@@ -37,10 +37,10 @@ class Overlay:
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self._layers = [os.path.join(folder, "files")]
-        self._hidden: list[set[str]] = [set()]  # deleted paths: they hide what lies in the layers below
+        self._hidden: list[set[str]] = [set()]  # deleted paths: they hide files of the layers below
 
     def add_layer(self) -> None:
-        """Keep the changes from now on apart from those before, which stay visible."""
+        """Separate later changes from earlier ones, which stay visible."""
         self._layers.insert(0, os.path.join(self.folder, "forks", str(os.getpid())))
         self._hidden.insert(0, set())
 
@@ -57,7 +57,7 @@ class Overlay:
         return os.path.join(self.unmapped(os.path.realpath(head)), tail)
 
     def unmapped(self, path: str) -> str:
-        """The visible path of what may be a path within the folder."""
+        """The visible path of a path that may be within the folder."""
         for layer in self._layers:
             if path == layer or path.startswith(layer + os.sep):
                 rest = path[len(layer) :].lstrip(os.sep)
@@ -65,12 +65,12 @@ class Overlay:
         return path
 
     def passes(self, visible: str) -> bool:
-        """Whether a path is used as it is: a device, or what lies in the folder already."""
+        """Whether a path is used directly: a device, or a path in the folder."""
         inside = visible == self.folder or visible.startswith(self.folder + os.sep)
         return inside or (visible.startswith(UNTOUCHED) and not visible.startswith("/dev/shm"))
 
     def find(self, visible: str) -> str | None:
-        """Where the content of a visible path lies, or None if the script sees no such file."""
+        """The place of the content of a visible path, or None if no such file is visible."""
         if self.passes(visible):
             return visible if os.path.lexists(visible) else None
         for layer, hidden in zip(self._layers, self._hidden, strict=True):
@@ -82,12 +82,12 @@ class Overlay:
         return visible if os.path.lexists(visible) else None
 
     def existing(self, visible: str) -> str:
-        """Where the content of a visible path lies.
+        """The place of the content of a visible path.
 
         Raises
         ------
         FileNotFoundError
-            The script sees no such file.
+            No such file is visible.
         """
         place = self.find(visible)
         if place is None:
@@ -95,7 +95,7 @@ class Overlay:
         return place
 
     def directory_to_enter(self, visible: str) -> str:
-        """The directory to make the current one: the user's own, unless the script made or deleted it."""
+        """The new current directory: the user's own, unless the script made or deleted it."""
         place = self.existing(visible)
         hidden = any(_is_within(visible, paths) for paths in self._hidden)
         return visible if os.path.isdir(visible) and not hidden else place
@@ -115,7 +115,7 @@ class Overlay:
         Raises
         ------
         FileNotFoundError, NotADirectoryError
-            The script sees no such directory.
+            No such directory is visible.
         """
         if not os.path.isdir(self.existing(visible)):
             raise _os_error(errno.ENOTDIR, visible)
@@ -133,7 +133,7 @@ class Overlay:
         Raises
         ------
         OSError
-            What ``os.open`` raises for such a path and such flags, or the file is too large to be copied.
+            As ``os.open`` for this path and these flags, or the file is too large to be copied.
         """
         place = self.find(visible)
         if not flags & WRITING or self.passes(visible):
@@ -190,7 +190,7 @@ class Overlay:
         self._remove_tree(source)
 
     def copy(self, source: str, target: str) -> None:
-        """Copy a file or a directory with what is in it."""
+        """Copy a file, or a directory with its content."""
         place = self.existing(source)
         if os.path.isdir(place):
             self.make_directory(target)
@@ -239,7 +239,7 @@ class Overlay:
     # --- what was written --------------------------------------------------------------------------------------------
 
     def written(self) -> Iterator[str]:
-        """The visible paths of the files in the folder, but for those of forks."""
+        """The visible paths of the files in the folder, without those of forks."""
         for directory, _, names in os.walk(self._layers[-1]):
             yield from (self.unmapped(os.path.join(directory, name)) for name in names)
 

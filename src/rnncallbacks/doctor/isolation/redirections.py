@@ -1,4 +1,4 @@
-"""The functions of ``os``, ``io`` and ``sqlite3`` that take paths, led to an overlay."""
+"""Redirects functions of ``os``, ``io`` and ``sqlite3`` that take paths to an overlay."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from rnncallbacks.doctor.isolation.overlay import Overlay
 from rnncallbacks.doctor.isolation.refusals import Refusals
 
 NOT_FOUND = 127 << 8
-"""What ``os.system`` returns for a command that the shell does not find."""
+"""Result of ``os.system`` for a command that the shell does not find."""
 GET_PATH = 50
-"""``F_GETPATH`` of macOS, which Python's ``fcntl`` has not got in 3.11."""
+"""``F_GETPATH`` of macOS, which is missing in ``fcntl`` of Python 3.11."""
 
 
 def path_of_descriptor(descriptor: int) -> str:
@@ -31,7 +31,7 @@ def path_of_descriptor(descriptor: int) -> str:
     Raises
     ------
     OSError
-        The system does not tell it.
+        The system does not provide it.
     """
     if sys.platform == "darwin":
         import fcntl
@@ -41,9 +41,9 @@ def path_of_descriptor(descriptor: int) -> str:
 
 
 class Redirections:
-    """Replaces functions by ones that work on an overlay, until :meth:`remove`.
+    """Replaces functions by versions that work on an overlay, until :meth:`remove`.
 
-    A function that a module has kept before, or keeps for later, goes on to work: without a script it is the original.
+    References to these functions that modules keep remain valid: without a script, they call the originals.
     """
 
     def __init__(self, overlay: Overlay, refusals: Refusals) -> None:
@@ -74,7 +74,7 @@ class Redirections:
         self._replace(builtins, "open", self._open)
         self._replace(io, "open", self._open)
         openers = getattr(sys.modules.get("numpy.lib._datasource"), "_file_openers", None)
-        if openers is not None and openers[".gz"]:  # its table of openers is made when it is first asked
+        if openers is not None and openers[".gz"]:  # its table of openers is made on first use
             self._before.append((openers, "_file_openers", dict(openers._file_openers)))
             openers._file_openers[None] = io.open
         globbers: list[Any] = [getattr(glob, name, None) for name in ("_StringGlobber", "_Globber")]
@@ -222,7 +222,7 @@ class Redirections:
         self._copy(self._visible(os.path.join(os.path.dirname(target), os.fspath(src))), target)
 
     def _copy(self, source: str, target: str) -> None:
-        """Stands in for a link: what is written through one name later is not seen through the other."""
+        """Replaces a link: later writes under one name are not visible under the other."""
         if self.overlay.find(target) is not None:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
         self.overlay.copy(source, target)

@@ -1,4 +1,4 @@
-"""What a script may not do while the doctor runs it: the last line, below all that is redirected."""
+"""Refuses actions of a script that no redirection covers, as the last line of defense."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILES = {
     "os.utime": (0,),
     "sqlite3.connect": (0,),
 }
-"""Audit events of changed files, and which of their arguments are paths that must lie in the scratch folder."""
+"""Audit events of changed files, and the positions of paths that must be in the scratch folder."""
 PROCESSES = {
     "os.exec",
     "os.fork",
@@ -53,15 +53,15 @@ NETWORK = {
     "socket.sendto",
 }
 WINDOWS = {"_tkinter"}
-"""Modules that open windows and cannot be told not to."""
+"""Modules that always open windows."""
 WATCHED = {*FILES, *PROCESSES, *SIGNALS, *NETWORK, "import"}
 
 _watching: list[Refusals] = []
-_hooks: list[Callable[[str, tuple[Any, ...]], None]] = []  # at most one: Python has no way to take a hook out
+_hooks: list[Callable[[str, tuple[Any, ...]], None]] = []  # at most one: Python cannot remove a hook
 
 
 class Refusals:
-    """Refuses what a script tries to do to the world, by Python's audit events.
+    """Refuses side effects of a script outside of the scratch folder, by Python's audit events.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Refusals:
     Attributes
     ----------
     refused:
-        What was refused, each once, in order.
+        The refused actions, each once, in order.
     """
 
     def __init__(self, is_scratch: Callable[[Any], bool]) -> None:
@@ -112,13 +112,13 @@ class Refusals:
             self._own.depth = depth
 
     def refuse(self, what: str, hint: str) -> SandboxError:
-        """The error to raise; it is noted."""
+        """The error to raise, which is recorded."""
         if what not in self.refused:
             self.refused.append(what)
         return SandboxError(f"the doctor runs a script without {what}", hint=hint)
 
     def check(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Refuse an audit event, if it is one that reaches out of the scratch folder.
+        """Refuse an audit event that reaches outside of the scratch folder.
 
         Raises
         ------

@@ -1,1 +1,1 @@
-"""The roles of a script's values, inferred from what a push of one value does to the others."""
+"""The roles of a script's values, inferred from the effects of perturbations of one value on the others."""

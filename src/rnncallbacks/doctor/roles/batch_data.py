@@ -31,14 +31,14 @@ class DataRoles:
 
 
 def plain_array(value: Any) -> Any:
-    """A value as an array: steps are stacked, numbers and everything else are None."""
+    """A value as an array, with steps stacked; None for numbers and everything else."""
     if isinstance(value, Steps):
         return value.stacked
     return value if isinstance(value, np.ndarray) else None
 
 
 def whole_numbers_of(array: Any) -> Any:
-    """Whole numbers of an array: as they are, or the places of the ones if it is one-hot; None for other arrays.
+    """The whole numbers of an array, or the positions of the ones if it is one-hot; None for other arrays.
 
     Example
     -------

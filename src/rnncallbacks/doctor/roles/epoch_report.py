@@ -11,7 +11,7 @@ from rnncallbacks.doctor.roles.loss_choice import NAMES
 from rnncallbacks.doctor.value_walk import Key
 
 LARGEST_COUNT = 10**7
-"""Count by which a sum may have been divided."""
+"""Largest count by which a sum may have been divided."""
 TOLERANCE = 1e-9
 """Largest relative difference between a reported loss and the sum over a count: the rounding of a sum in float64."""
 
@@ -33,9 +33,10 @@ class EpochReport:
         self._epochs = 0
 
     def read(self, losses: Sequence[float], after: IterationRecord) -> float | None:
-        """The loss reported of an epoch with these batch losses, from the first iteration after it; None if none was.
+        """The reported loss of an epoch with these batch losses, from the first iteration after it; None if there is
+        none.
 
-        A list counts if it has one entry for each epoch and every entry is the epoch's sum over a whole number.
+        A list qualifies if it has one entry for each epoch, and every entry is the epoch's sum over a whole number.
         """
         self._epochs += 1
         total = float(np.sum(losses))

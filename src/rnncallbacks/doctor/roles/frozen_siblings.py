@@ -1,4 +1,4 @@
-"""Parameters that never change: constant arrays whose gradient is computed all the same."""
+"""Parameters that never change: constant arrays with a computed gradient."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from rnncallbacks.doctor.watched_script import FrozenIteration
 
 @attrs.frozen(kw_only=True)
 class FrozenSiblingThresholds:
-    """Which constant arrays are looked at. Chosen by eye."""
+    """Limits of the examined constant arrays. Chosen by eye."""
 
     entries: int = 200_000
-    """Entries of an array up to which it is pushed."""
+    """Largest array that is perturbed, in entries."""
     arrays: int = 24
-    """Constant arrays that are pushed at most."""
+    """Largest number of perturbed constant arrays."""
     sources: int = 40
-    """Arrays of one shape that are compared with differences of the loss."""
+    """Largest number of arrays of one shape that are compared with differences of the loss."""
 
 
 FROZEN_SIBLING_THRESHOLDS = FrozenSiblingThresholds()

@@ -1,4 +1,4 @@
-"""Roles that the user has named, such as ``--loss 'lossFun():return[0]'``."""
+"""Roles given by the user, such as ``--loss 'lossFun():return[0]'``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rnncallbacks.doctor.value_walk import Key
 
 @attrs.frozen(kw_only=True)
 class GivenRoles:
-    """What the user says of the values of the loop; empty where nothing was said.
+    """The roles that the user gave; empty if not given.
 
     Attributes
     ----------
     loss, inputs, targets:
         An expression each, such as ``loss`` or ``loss_of():return[0]``.
     params, grads, state:
-        Expressions, or names of containers or objects: ``grads`` stands for every array in it.
+        Expressions, or names of containers or objects: ``grads`` means every array in it.
     batch_axis:
         The axis of the inputs along which the sequences of a batch lie.
     """
@@ -34,7 +34,7 @@ class GivenRoles:
 
 
 def is_named(key: Key, names: Iterable[str]) -> bool:
-    """Whether one of the names means the value of a key, or the container or object that has it.
+    """Whether one of the names refers to the value of a key, or to its container or object.
 
     Example
     -------

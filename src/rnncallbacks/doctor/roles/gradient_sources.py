@@ -1,4 +1,4 @@
-"""The gradient of a parameter: the array of its shape that lies against its change."""
+"""The gradient of a parameter: the array of its shape that is antiparallel to its change."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LATE = 10**9
 
 @attrs.frozen(kw_only=True)
 class GradientSourceThresholds:
-    """When an array lies along a change. Chosen by eye."""
+    """Thresholds of an array that is parallel to a change. Chosen by eye."""
 
     alignment: float = 0.9
-    """Cosine with the change, or share of entries that agree in sign, from which on an array is a candidate."""
+    """Cosine with the change, or share of entries that agree in sign, from which an array is a candidate."""
     tie: float = 0.02
-    """Difference in alignment up to which two candidates are as good."""
+    """Difference in alignment up to which two candidates are tied."""
 
 
 GRADIENT_SOURCE_THRESHOLDS = GradientSourceThresholds()
@@ -28,7 +28,7 @@ GRADIENT_SOURCE_THRESHOLDS = GradientSourceThresholds()
 
 @attrs.frozen(eq=False)
 class GradientCandidate:
-    """An array that lies along or against the change of a parameter.
+    """An array that is parallel or antiparallel to the change of a parameter.
 
     Attributes
     ----------
@@ -37,9 +37,9 @@ class GradientCandidate:
     alignment:
         Its absolute cosine with the change, or the share of entries that agree in sign, whichever is larger.
     sign:
-        1.0 if it lies against the change, as a gradient does, otherwise -1.0.
+        1.0 if it is antiparallel to the change, as a gradient is, otherwise -1.0.
     moment:
-        When it was seen, in events of the iteration.
+        The time of its record, in events of the iteration.
     """
 
     key: Key
@@ -54,8 +54,8 @@ def candidates_of(
 ) -> list[GradientCandidate]:  # fmt: skip
     """The candidates for a parameter's gradient, the best aligned first, and of these the earliest.
 
-    The first iteration decides: later ones are blurred by momentum. An array that is a parameter or belongs to the
-    optimizer is none. A parameter that does not change at first is read in the first iteration in which it does.
+    The first iteration decides, because momentum affects later ones. Parameters and arrays of the optimizer are not
+    candidates. A parameter that does not change at first is examined in the first iteration in which it does.
     """
     for record in records:
         if parameter not in record.start:
@@ -84,7 +84,7 @@ def candidates_of(
 
 
 def alignment(change: Any, value: Any) -> tuple[float, float]:
-    """How well an array lies along a change: its alignment, and 1.0 if it lies against it.
+    """The alignment of an array with a change, and 1.0 if it is antiparallel to it.
 
     Example
     -------

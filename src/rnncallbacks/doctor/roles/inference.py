@@ -1,4 +1,4 @@
-"""Infers the roles of a loop's values from its first iterations and from pushes."""
+"""Infers the roles of a loop's values from its first iterations and from perturbations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RATE_NAMES = re.compile(r"(^|[._\['\"])(lr|learning_?rate|alpha|eta|step_?size)\
 FEWEST_GRADIENTS = 3
 """Gradients that must be known if none of them agrees with the loss, for either to be accused. Chosen by eye."""
 LOWEST_SCORE = 2.5
-"""Score of a loss below which no number is taken for it: moved by all, and falling or named. Chosen by eye."""
+"""Smallest score of a loss: that of a number that all parameters move, and that falls or is named so. Chosen by eye."""
 
 
 def infer_roles(
@@ -49,13 +49,13 @@ def infer_roles(
     Parameters
     ----------
     records:
-        The first iterations, at least two, with everything recorded.
+        The first iterations, at least two, with all values.
     frozen:
         Their frozen copies.
     until:
-        The time, as of ``time.monotonic``, after which no more array is pushed.
+        The time, as of ``time.monotonic``, after which no more arrays are perturbed.
     given:
-        What the user says.
+        The roles that the user gave.
     """
     given = given or GivenRoles()
     known = list(records)
@@ -138,7 +138,7 @@ def _updates(parameters: list[ParameterRole], record: IterationRecord) -> int:
 
 
 def _pushed(records: list[IterationRecord], first: FrozenIteration, last: FrozenIteration, until: float) -> list[Push]:
-    """Pushes in the first iteration; of arrays that moved nothing there, such as a state of zeros, in the last one."""
+    """Pushes in the first iteration; of arrays without an effect there, such as a zero state, in the last one."""
     keys = changing_arrays(records)
     along = {
         key: found[0].key
@@ -162,7 +162,7 @@ def _choose(
     *,
     sure: bool,
 ) -> tuple[Key | None, Confidence]:
-    """The loss, and how sure it is; ``sure`` if the user has named it."""
+    """The loss, and its confidence; ``sure`` if the user has named it."""
     distinct = _distinct(ranked, keepers)
     if not distinct or (distinct[0].score < LOWEST_SCORE and not sure):
         return None, "unsure"
@@ -190,7 +190,7 @@ def _names_of_loss(loss: Key | None, pushes: list[Push], records: list[Iteration
 
 
 def _distinct(ranked: list[LossCandidate], keepers: list[Push]) -> list[LossCandidate]:
-    """One candidate for each number that moves otherwise than those before."""
+    """One candidate for each number that moves differently from those before."""
     seen, kept = set(), []
     for one in ranked:
         moves = tuple(f"{push.derivatives.get(one.key, 0.0):.9g}" for push in keepers)
@@ -262,7 +262,7 @@ def _learning_rate(parameters: list[ParameterRole], records: list[IterationRecor
 
 
 def _width(parameters: list[ParameterRole], record: IterationRecord) -> int | None:
-    """The size of the hidden state, as the recurrent weights' shape tells it; None if it does not."""
+    """The size of the hidden state, from the shape of the recurrent weights; None if it is ambiguous."""
     sides = {side for one in parameters for side in _recurrent_sides(record.start[one.key].shape)}
     return sides.pop() if len(sides) == 1 else None
 

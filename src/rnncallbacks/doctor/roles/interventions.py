@@ -1,7 +1,7 @@
-"""Pushes: each array that changes is moved by a little at the start of an iteration, which is then run again.
+"""Pushes: a small perturbation of each changing array at the start of an iteration, which is then replayed.
 
-What keeps a push to the end of the iteration and moves the loss is a parameter; what keeps it and does not move the
-loss belongs to the optimizer; what forgets it and moves the loss is a state that is carried on.
+An array that keeps its push to the end of the iteration and moves the loss is a parameter; one that keeps it and does
+not move the loss belongs to the optimizer; one that forgets it and moves the loss is a carried state.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from rnncallbacks.doctor.watched_script import FrozenIteration, ReplayError
 
 @attrs.frozen(kw_only=True)
 class InterventionThresholds:
-    """Size and reading of pushes. Chosen by eye on scripts of the three cells."""
+    """Sizes of pushes, and thresholds of their effects. Chosen by eye on scripts of the three cells."""
 
     step: float = 1e-4
-    """Push of each entry over the root mean square of its array, in float64."""
+    """Push of each entry / root mean square of its array, in float64."""
     float32_step: float = 1e-2
     """The same in float32."""
     smallest_scale: float = 5e-2
-    """Root mean square below which an array counts as having this one: biases begin at zero."""
+    """Smallest assumed root mean square of an array: biases begin at zero."""
     kept: float = 0.3
-    """Share of a push that is left at the end of the iteration, from which on the array has kept it."""
+    """Share of a push that remains at the end of the iteration, from which the array has kept it."""
     moved: float = 1e-12
-    """Relative change from which on a number has moved; replays are exact, and the rounding of a sum is 1e-14."""
+    """Relative change from which a number has moved; replays are exact, and the rounding of a sum is 1e-14."""
     float32_moved: float = 3e-6
     """The same where arrays are float32."""
     update_share: float = 0.01
-    """Share of the update that is made to see which numbers fall along it."""
+    """Share of the update that is made to find the numbers that fall along it."""
     arrays: int = 80
-    """Arrays that are pushed at most."""
+    """Largest number of pushed arrays."""
 
 
 INTERVENTION_THRESHOLDS = InterventionThresholds()
@@ -46,22 +46,22 @@ INTERVENTION_THRESHOLDS = InterventionThresholds()
 
 @attrs.frozen(eq=False)
 class Push:
-    """What a push of one array did.
+    """The effects of a push of one array.
 
     Attributes
     ----------
     key:
         The array.
     record:
-        The iteration that was run again.
+        The replayed iteration.
     step:
-        What was added in one replay and taken off in another.
+        The push, added in one replay and subtracted in another.
     kept:
-        The share of the push that was left at the end.
+        The share of the push that remained at the end.
     derivatives:
         Half the difference of each number that moved.
     rough:
-        Half the second difference of the same numbers: large where the number is not smooth.
+        Half the second difference of the same numbers: large for a number that is not smooth.
     """
 
     key: Key
@@ -75,8 +75,7 @@ class Push:
 def changing_arrays(records: list[IterationRecord]) -> list[Key]:
     """One key for each float array that exists when the iterations begin and changes in at least one of them.
 
-    Of several names of one array, it is the shortest that every record has. Views of an array that is among them are
-    left out.
+    Of several names of one array, the shortest that every record has is used. Views of a listed array are left out.
     """
     common = set.intersection(*(set(arrays_of(record.start)) & set(arrays_of(record.end)) for record in records))
     chosen: dict[tuple[int, ...], Key] = {}
@@ -92,7 +91,7 @@ def changing_arrays(records: list[IterationRecord]) -> list[Key]:
 
 
 def _is_view(key: Key, others: list[Key], record: IterationRecord) -> bool:
-    """Whether an array is a part of another one's memory."""
+    """Whether an array shares the memory of another one."""
     low, high = record.memory.get(key, (0, 0))
     for other in others:
         first, last = record.memory.get(other, (0, 0))
@@ -102,7 +101,7 @@ def _is_view(key: Key, others: list[Key], record: IterationRecord) -> bool:
 
 
 def persists(key: Key, records: list[IterationRecord]) -> bool:
-    """Whether an array begins each iteration with what it ended the one before with, as far as records follow."""
+    """Whether an array begins each iteration with its value at the end of the one before, in consecutive records."""
     return all(
         same_bits(before.end.get(key), after.start.get(key))
         for before, after in itertools.pairwise(records)
@@ -118,9 +117,9 @@ def expression_length(key: Key) -> tuple[int, int]:
 def is_exact(record: IterationRecord, frozen: FrozenIteration) -> bool:
     """Whether a replay without a push has the same values as the iteration itself, bit for bit.
 
-    Of the first iteration only what the loop had before it counts: scripts draw a sample in it, and the states of an
-    untrained network are chaotic, so that the last bit of a product, which depends on where arrays lie in memory, may
-    change what is drawn. Values before a change in place do not count: an array may be uninitialized memory.
+    In the first iteration, only values from before the loop count: scripts draw a sample in it, and the states of an
+    untrained network are chaotic, so that the last bit of a product, which depends on the addresses of arrays, may
+    change the sample. Values before a change in place do not count: an array may be uninitialized memory.
     """
     try:
         again = frozen.replay(ReplayRequest(numbers_only=False))
@@ -135,9 +134,10 @@ def push_arrays(
     keys: list[Key], record: IterationRecord, frozen: FrozenIteration, until: float, along: dict[Key, Key],
     thresholds: InterventionThresholds = INTERVENTION_THRESHOLDS,
 ) -> list[Push]:  # fmt: skip
-    """Push each array both ways, and read what happened. Arrays for which time runs out are left out.
+    """Push each array in both directions, and record the effects. Arrays for which time runs out are left out.
 
-    ``along`` names arrays along which others change: a gradient that answers to the push is no forgetting.
+    ``along`` names arrays along which others change: a gradient that depends on the push does not mean that it is
+    forgotten.
     """
     generator = np.random.default_rng(20)
     base = numbers_of(record.end) | numbers_of(record.inside)
@@ -151,7 +151,7 @@ def push_arrays(
         if not np.isfinite(scale):
             continue
         size = (thresholds.step if double else thresholds.float32_step) * scale
-        # Entries of unlike sizes: biases before a softmax do not feel one that is the same for all.
+        # Entries of different sizes: biases before a softmax have no effect if all move equally.
         step = (size * generator.choice([-1.0, 1.0], value.shape) * generator.uniform(0.5, 1.5, value.shape)).astype(
             value.dtype
         )
@@ -194,7 +194,7 @@ def slopes_along_update(
     keys: list[Key], record: IterationRecord, frozen: FrozenIteration,
     thresholds: InterventionThresholds = INTERVENTION_THRESHOLDS,
 ) -> dict[Key, float]:  # fmt: skip
-    """The change of each number when these arrays make a small part of their update, over that part."""
+    """The change of each number under a small part of the update of these arrays, divided by that part."""
     share = thresholds.update_share
     ends = []
     for sign in (share, -share):

@@ -20,16 +20,16 @@ AVERAGES = re.compile(r"smooth|avg|average|running|mean|total|epoch|best|min|per
 
 @attrs.frozen(kw_only=True)
 class LossChoiceThresholds:
-    """What speaks for a number, and how much. Chosen by eye."""
+    """Scores of the evidence for a number. Chosen by eye."""
 
     tolerance: float = 2e-3
-    """Largest relative difference between a central difference and what the gradient predicts, where they agree."""
+    """Largest relative difference between a central difference and the prediction of the gradient that agree."""
     float32_tolerance: float = 3e-2
     """The same where arrays are float32."""
     agreement: float = 3.0
     """Score of a number all of whose differences agree with the gradients; less in proportion."""
     one_factor: float = 1.5
-    """Score of a number whose differences are one factor of what the gradients predict."""
+    """Score of a number whose differences are one multiple of the predictions of the gradients."""
     moves: float = 2.0
     """Score of a number that every parameter moves; less in proportion."""
     falls: float = 1.0
@@ -37,16 +37,16 @@ class LossChoiceThresholds:
     named: float = 1.0
     """Score of a name such as ``loss``."""
     accumulates: float = 1.0
-    """Penalty of a number that keeps what it was before: a sum or a moving average."""
+    """Penalty of a number that depends on its former value: a sum or a moving average."""
     certain_margin: float = 0.75
-    """Score by which the best has to lead the next one with other derivatives."""
+    """Smallest lead of the best score over the next one with other derivatives."""
 
 
 LOSS_CHOICE_THRESHOLDS = LossChoiceThresholds()
 
 
 def predicted_share(push: Push, number: Key, gradient: Any) -> float:
-    """Central difference over what the gradient predicts; NaN where the gradient predicts nothing or does not fit."""
+    """Central difference / prediction of the gradient; NaN if the gradient predicts nothing or has another shape."""
     if np.shape(gradient) != np.shape(push.step):
         return float("nan")
     predicted = float(np.vdot(gradient, push.step))
@@ -70,7 +70,7 @@ def rank_losses(
 
 
 def _place(key: Key, record: IterationRecord) -> tuple[int, int]:
-    """Names of the loop first, then what functions return, then their local values."""
+    """Names of the loop first, then results of functions, then their local values."""
     return {"end": 0, "return": 1}.get(key[0], 2), record.order.get(key, 0)
 
 
@@ -126,7 +126,7 @@ def _scored(
 
 
 def accumulates(key: Key, records: list[IterationRecord]) -> bool:
-    """Whether a number of the loop changes by another number of the same iteration, or by a share of the way to it."""
+    """Whether a number of the loop changes by another number of its iteration, or towards it by a share of the distance."""
     records = records[1:]  # an average begins with the first value
     if key[0] != "end" or any(key not in record.start or key not in record.end for record in records):
         return False

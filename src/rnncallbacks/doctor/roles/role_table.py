@@ -1,4 +1,4 @@
-"""The roles of a script's values, and how sure they are."""
+"""The roles of a script's values, and their confidence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ParameterRole:
     Attributes
     ----------
     name:
-        The expression under which the script knows the array.
+        The script's expression for the array.
     key:
         Its key at the start and at the end of an iteration.
     gradient:
@@ -44,7 +44,7 @@ class ParameterRole:
 
 @attrs.frozen
 class LossCandidate:
-    """A number that may be the loss, with what speaks for it."""
+    """A number that may be the loss, with the evidence."""
 
     key: Key
     name: str
@@ -58,22 +58,23 @@ class LossCandidate:
 
 @attrs.frozen(kw_only=True)
 class Roles:
-    """What the values of a training loop are.
+    """The roles of the values of a training loop.
 
     Attributes
     ----------
     loss:
         The loss; None if no number is one.
     loss_confidence:
-        "certain" if its central differences are the gradients, "likely" if the rest speaks for it, "unsure" if not.
+        "certain" if its central differences are the gradients, "likely" if the other evidence favors it, otherwise
+        "unsure".
     loss_candidates:
-        The numbers that came into question, the best first.
+        The possible numbers, the best first.
     parameters:
         Arrays that keep a push and move the loss.
     optimizer_state:
         Arrays that keep a push and do not move the loss.
     carried:
-        Arrays that forget a push and move the loss: what enters an iteration from the one before.
+        Arrays that forget a push and move the loss: states that are carried into an iteration.
     learning_rate:
         Change over gradient, if it is one number for all parameters; None otherwise.
     plain:
@@ -83,7 +84,7 @@ class Roles:
     shifted_axis:
         If inputs and targets are one array, the axis along which targets are one step later; None otherwise.
     batch_axis:
-        The axis of the inputs along which the sequences of a batch lie, if the user has said it.
+        The axis of the inputs along which the sequences of a batch lie, if the user gave it.
     early_loss:
         A key under which a replay knows the loss as early as possible.
     loss_names:
@@ -127,7 +128,7 @@ class Roles:
 
     @property
     def wanted(self) -> frozenset[Key]:
-        """The keys that have to be recorded in each iteration."""
+        """The keys that must be recorded in each iteration."""
         keys = {self.loss, self.early_loss, self.inputs, self.targets, self.entering, self.hidden, *self.carried}
         for one in self.parameters:
             keys |= {one.key, one.gradient, one.fallback}
@@ -135,7 +136,7 @@ class Roles:
 
 
 def key_text(key: Key) -> str:
-    """A key as it is shown to the user: the expression, with its function if it is not one of the loop's own names.
+    """A key as text for the user: the expression, with its function if it is not one of the loop's own names.
 
     Example
     -------

@@ -1,7 +1,7 @@
-"""Roles where no iteration can be run again: by what changes along what, and by names.
+"""Roles without replays: from arrays that change together, and from names.
 
-Less is known then. An array is a parameter if another array of its shape lies against its change, and the loss is the
-number that is named so. Nothing is certain, so findings are warnings at most.
+An array is a parameter if another array of its shape is antiparallel to its change, and the loss is the number that is
+named so. Nothing is certain, so findings are warnings at most.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rnncallbacks.doctor.value_walk import Key
 
 
 def roles_without_replay(records: Sequence[IterationRecord], given: GivenRoles) -> Roles:
-    """The roles of a loop's values; the loss is unsure unless one number alone is named like one."""
+    """The roles of a loop's values; the loss is unsure unless exactly one number is named like one."""
     known = list(records)
     parameters = []
     changing = changing_arrays(known)
@@ -52,7 +52,7 @@ def roles_without_replay(records: Sequence[IterationRecord], given: GivenRoles) 
 
 
 def _named_numbers(records: list[IterationRecord], name: str) -> list[LossCandidate]:
-    """The numbers of the loop that change and are named like a loss, or as the user says; one key for each value."""
+    """The changing numbers of the loop with the name of a loss, or the given one; one key for each value."""
     numbers = [numbers_of(record.end) | numbers_of(record.inside) for record in records]
     found: dict[tuple[float, ...], Key] = {}
     for key in numbers[0]:
