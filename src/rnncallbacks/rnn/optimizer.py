@@ -100,7 +100,7 @@ class Optimizer(ABC):
         return {}
 
     def _coefficients(self, learning_rate: float, count: int) -> tuple[float, ...]:
-        """What ``_update`` needs in all blocks of step ``count``, counted from 1."""
+        """The coefficients of ``_update`` in all blocks of step ``count``, counted from 1."""
         return (learning_rate,)
 
     @abstractmethod

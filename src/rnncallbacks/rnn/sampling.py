@@ -20,7 +20,7 @@ _MIN_TEMPERATURE = 1e-37
 
 
 class Predictor(Protocol):
-    """What ``sample`` needs of a network."""
+    """The interface of a network for ``sample``."""
 
     def zero_state(self, batch_size: int) -> Any:
         """The initial state of a sequence."""

@@ -1,4 +1,4 @@
-"""A fault kit for authors of guards: training runs with known faults, healthy runs that look faulty, and scores."""
+"""A fault kit for authors of guards: runs with known faults, healthy runs with symptoms of a fault, and scores."""
 
 from rnncallbacks.testing.cases import CaseOutcome, FiredAlarm, run_case, shipped_guards
 from rnncallbacks.testing.fault import HEALTHY, Fault

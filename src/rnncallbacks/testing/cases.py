@@ -133,7 +133,7 @@ def run_case(
     plugins:
         The plugins under test, by name or in order; by default the shipped guards.
     max_epochs:
-        Bounds the epochs of the run, for what shows in its first batches. None: no bound.
+        Largest number of epochs, for tests of the first batches. None: no limit.
 
     Raises
     ------

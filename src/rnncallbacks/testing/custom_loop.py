@@ -138,7 +138,7 @@ class CustomLoop:
         return self.by_role(self.params)
 
     def observe(self, run: Run, item: ColumnBatch, **observed: Any) -> None:
-        """Shows the run what only the script has."""
+        """Passes values that only the script has to the run."""
         if self.setup.owns_state:
             observed["entering_state"] = observed["hidden_states"][0]
         run.observe(**observed)

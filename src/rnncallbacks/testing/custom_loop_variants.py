@@ -1,4 +1,4 @@
-"""Variants of the custom loop: some break the protocol, others are correct but look faulty."""
+"""Variants of the custom loop: some break the protocol, others are correct with symptoms of a fault."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def _no_change(setup: Setup) -> None:
 
 @attrs.frozen(kw_only=True)
 class Fault:
-    """A fault, or a healthy run that may look faulty.
+    """A fault, or a healthy run that may show symptoms of one.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Fault:
     change:
         Function that puts the fault into a setup, in place.
     tasks, cells, optimizers, loops:
-        Where it applies. Loops in which it cannot occur are left out.
+        The combinations to which it applies. Loops in which it cannot occur are left out.
     always_harms:
         Whether it counts as harmful even if the network's loss is not worse. It is for wrong reports, which mislead
         their reader, and for loops that hide their work from the run. Any other fault is harmful if the network's loss
@@ -64,7 +64,7 @@ class Fault:
     def combinations(self, loop: LoopKind) -> list[tuple[str, str, str]]:
         """Every (task, cell, optimizer) to which it applies in this loop.
 
-        Combinations in which a healthy network learns next to nothing are left out. A fault of all simple cells also
+        Combinations in which a healthy network hardly learns are left out. A fault of all simple cells also
         applies to LSTM and GRU in the trainer, with adaptive optimizers.
         """
         every = [one for one in product(self.tasks, self.cells, self.optimizers) if one not in UNLEARNED]

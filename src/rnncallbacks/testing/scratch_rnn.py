@@ -1,6 +1,6 @@
 """A recurrent network written from scratch on one-hot columns of shape (seq_len, vocab_size, batch).
 
-It shares no code with :mod:`rnncallbacks.rnn`, because the custom loop stands for a user's own script.
+It shares no code with :mod:`rnncallbacks.rnn`, because the custom loop represents a user's own script.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ LEARNING_RATES: Mapping[str, Mapping[str, float]] = {
 """Learning rates that work well, by task and optimizer, from a sweep in factors of about 3."""
 
 UNLEARNED = frozenset({("echo", "relu", "sgd"), ("recall", "relu", "sgd")})
-"""(task, cell, optimizer) that learned next to nothing at every learning rate of the sweep."""
+"""(task, cell, optimizer) that hardly learned at any learning rate of the sweep."""
 
 Arrays = Mapping[str, Array]
 """Parameters or gradients by role: "input", "recurrent", "hidden_bias", "output" and "output_bias"."""

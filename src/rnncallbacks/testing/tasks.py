@@ -88,7 +88,7 @@ class MappedLoader:
 def _characters() -> Tokens:
     """The embedded text, reduced to 26 letters and spaces.
 
-    The other characters mostly draw rulers and tables.
+    The other characters are mostly rulers and tables.
     """
     text = re.sub("[^a-z]+", " ", embedded_text().lower())
     return Vocabulary.from_tokens(text).encode(text)
@@ -99,14 +99,14 @@ WORDS = 300
 
 @cache
 def _words() -> Tokens:
-    """The embedded text as tokens of its most frequent words. Token 0 stands for every other word."""
+    """The embedded text as tokens of its most frequent words. Token 0 is every other word."""
     words = re.findall("[a-z]+", embedded_text().lower())
     numbers = {word: number for number, (word, _) in enumerate(Counter(words).most_common(WORDS - 1), start=1)}
     return np.array([numbers.get(word, 0) for word in words], dtype=np.intp)
 
 
 def text_slice(seed: int, length: int) -> Tokens:
-    """A slice of the text. The seed draws where it begins."""
+    """A slice of the text, whose start is drawn from the seed."""
     return _slice(_characters(), seed, length)
 
 

@@ -91,7 +91,7 @@ class InitialLossDetector:
     """
 
     done: bool = state_field(False)
-    losses: list[float] = state_field(factory=list)  # of the batches that were judged
+    losses: list[float] = state_field(factory=list)  # of the checked batches
     _class_count: int = state_field(0)
 
     def give_up(self, why: str) -> CheckResult:

@@ -126,7 +126,7 @@ def _scored(
 
 
 def accumulates(key: Key, records: list[IterationRecord]) -> bool:
-    """Whether a number of the loop changes by another number of its iteration, or towards it by a share of the distance."""
+    """Whether a number of the loop changes by another number of its iteration, or moves a constant share towards it."""
     records = records[1:]  # an average begins with the first value
     if key[0] != "end" or any(key not in record.start or key not in record.end for record in records):
         return False

@@ -51,8 +51,8 @@ class UpdateGuard(Guard):
     Options
     -------
     action:
-        The reaction to an alarm: "warn" continues, "stop" ends the run, "raise" ends it with an error, "repair" asks
-        ``self_repair`` to restore healthy parameters and to lower the rate.
+        The reaction to an alarm: "warn" continues, "stop" ends the run, "raise" ends it with an error, "repair" leaves
+        it to ``self_repair``, which restores healthy parameters and lowers the rate.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""A fault or a trap of the independent scripts: what differs, the codes that name it, and where it applies."""
+"""The type of faults and traps of the independent scripts: the changed settings, the codes, and the combinations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rnncallbacks.testing.independent.knobs import Knobs
 from rnncallbacks.testing.independent.styled_network import GatedCell
 
 Split: TypeAlias = Literal["tune", "report"]
-"""Thresholds may be set on "tune". What is measured on "report" must not be looked at in detail."""
+"""Thresholds may be set on "tune". Single cases of "report" must not be inspected."""
 STYLES: dict[Split, tuple[Style, ...]] = {"tune": ("lists",), "report": ("rows", "single")}
 LEVELS: tuple[EvidenceLevel, ...] = get_args(EvidenceLevel)
 
@@ -37,17 +37,18 @@ class IndependentFault:
     name:
         Its name.
     about:
-        What the script does, in one line.
+        One line that describes the script.
     codes:
         Codes that name it; the first is the exact one, the others are acceptable. Empty for a healthy run.
     knobs:
-        What differs from a healthy script.
+        The settings that differ from a healthy script.
     tasks:
         Whether it applies to a task.
     styles, cells, optimizers, levels:
-        Where else it applies. Adaptive optimizers undo a constant factor of the gradient, which then does no harm.
+        The other combinations to which it applies. Adaptive optimizers undo a constant factor of the gradient, which
+        is then harmless.
     always_harms:
-        Whether it does harm by definition: a wrong report misleads, and leaves the network as it is.
+        Whether it is harmful by definition: a wrong report misleads, although the network is unchanged.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Losses as scripts compute them, with their derivatives: the right ones, and those that scripts have by mistake."""
+"""Losses as scripts compute them, with their derivatives: correct ones, and common mistakes."""
 
 from __future__ import annotations
 

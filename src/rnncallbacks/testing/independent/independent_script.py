@@ -22,8 +22,8 @@ from rnncallbacks.testing.independent.styled_network import ForwardPass, GatedCe
 
 Style: TypeAlias = Literal["lists", "rows", "single"]
 EvidenceLevel: TypeAlias = Literal["bare", "states", "closure"]
-"""What a script shows: "bare" is loss, gradients and parameters; "states" adds entering and hidden states and logits;
-"closure" adds a closure."""
+"""The values that a script passes to the run: "bare" is loss, gradients and parameters; "states" adds entering and
+hidden states and logits; "closure" adds a closure."""
 
 
 class NetworkMaker(Protocol):
@@ -61,11 +61,11 @@ class IndependentScript:
     Parameters
     ----------
     style, task, cell, optimizer, seed:
-        What is trained, and in which style.
+        The trained network and data, and the style.
     level:
-        What the run is shown.
+        The level of evidence.
     knobs:
-        What differs from a healthy training run.
+        The settings that differ from a healthy training run.
 
     Example
     -------
@@ -132,7 +132,7 @@ class IndependentScript:
         return value, all_errors
 
     def clean_loss(self) -> float:
-        """The mean of the task's own loss on unchanged held-out batches, with the state as it should be."""
+        """The mean of the task's own loss on unchanged held-out batches, with correct states."""
         losses, state = [], None
         with np.errstate(all="ignore"):
             for x, y in self.held_out:
@@ -184,7 +184,7 @@ class IndependentScript:
         return losses
 
     def train_batch(self, run: Run, pair: Pair, state: Any) -> tuple[float, Any]:
-        """One batch: its loss, and the state that it leaves."""
+        """Train on one batch; return its loss and its final state."""
         x, y = pair
         if self.knobs.scheduled_sampling:
             x = self._with_predictions(x, state, self._share_done(run))
@@ -233,7 +233,7 @@ class IndependentScript:
         return loss, forward, errors * factor
 
     def _change_gradients(self, grads: Mapping[str, Array], step: int) -> None:
-        """What happens between the backward pass and ``run.backward``."""
+        """Change gradients between the backward pass and ``run.backward``."""
         knobs = self.knobs
         if knobs.gradients is not None:
             knobs.gradients(grads, self.net)
@@ -252,7 +252,7 @@ class IndependentScript:
             self._accumulated[name] = self._accumulated.get(name, 0.0) + grad
 
     def _with_predictions(self, x: Array, state: Any, share: float) -> Array:
-        """Inputs of which a share is replaced by what the network predicted one step before, at most half."""
+        """Inputs, a share of which (at most half) is replaced by predictions of the step before."""
         predicted = self.forward(x, state, self.knobs.input_scale).outputs.argmax(axis=-1)
         chosen = self.generator.random(x[1:].shape) < 0.5 * share
         return np.concatenate([x[:1], np.where(chosen, predicted[:-1], x[1:])])

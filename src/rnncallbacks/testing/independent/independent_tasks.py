@@ -26,7 +26,7 @@ PROSE = slice(200_000, 240_000)
 
 @attrs.frozen(kw_only=True)
 class IndependentTask:
-    """A task and the way its batches are made.
+    """A task, and the function that makes its batches.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ def _adding(generator: np.random.Generator, size: int) -> Pair:
 
 
 def _bag(generator: np.random.Generator, size: int) -> Pair:
-    """Ten tokens, of which four places hold the label, and that label."""
+    """Ten tokens, four of which are the label, and that label."""
     label = generator.integers(0, 4, size)
     x = generator.integers(0, 8, (10, size))
     for column in range(size):

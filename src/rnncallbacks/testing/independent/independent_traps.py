@@ -1,4 +1,4 @@
-"""Healthy variants of the independent scripts that look faulty to a rule with a single sign."""
+"""Healthy variants of the independent scripts with a single symptom of a fault."""
 
 from __future__ import annotations
 

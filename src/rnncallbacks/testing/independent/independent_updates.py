@@ -1,4 +1,4 @@
-"""The optimizers of the independent scripts: each returns new arrays, and the script decides where they go."""
+"""The optimizers of the independent scripts: each returns new arrays, which the script assigns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BASE_RATES: Mapping[Optimizer, float] = MappingProxyType(
 
 
 class IndependentOptimizer:
-    """Computes what an update subtracts from each array.
+    """Computes the steps that an update subtracts from each array.
 
     Parameters
     ----------

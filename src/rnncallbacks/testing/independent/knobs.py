@@ -1,4 +1,4 @@
-"""What a fault or a trap can change in an independent script."""
+"""The settings of an independent script that faults and traps change."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Knobs:
     Attributes
     ----------
     objective:
-        The loss; None for the right one of the task.
+        The loss; None: the correct one of the task.
     loss_factor, gradient_factor:
         Multiply loss and gradient, and the gradient alone.
     l2:
@@ -47,7 +47,7 @@ class Knobs:
     backpropagation:
         How the backward pass goes through time.
     gradients:
-        Changes gradients in place, by path, before the run is shown them.
+        Changes gradients in place, by path, before ``run.backward``.
     never_zeroed:
         Whether gradients add up over all batches.
     poisoned_step:
@@ -59,7 +59,7 @@ class Knobs:
     max_norm:
         The global norm to which the script clips gradients after ``run.backward``; None for no clipping.
     update:
-        What becomes of an update.
+        How an update is applied.
     frozen:
         The role whose weights are not updated, on purpose.
     forgotten:
@@ -69,7 +69,7 @@ class Knobs:
     micro_batches:
         Number of batches of one update.
     growing_gradients:
-        Whether the run is shown the sum of the gradients since the last update, in place of the batch's own.
+        Whether ``run.backward`` receives the sum of the gradients since the last update, in place of the batch's own.
     weights:
         Changes the initial weights, given by role, in place.
     prior_bias:
@@ -81,9 +81,9 @@ class Knobs:
     input_scale:
         Multiplies the inputs of the network.
     data:
-        Changes the batches of training and validation; what the trained network is measured on stays.
+        Changes the batches of training and validation; held-out data are unchanged.
     shuffled:
-        Whether the batches come in another order in each epoch.
+        Whether the batches have another order in each epoch.
     scheduled_sampling:
         Whether inputs are replaced by the network's own predictions, more and more often.
     report:

@@ -67,7 +67,7 @@ class ListNetwork:
         return (h, h.copy()) if self.cell == "lstm" else h
 
     def forward(self, xs: list[Array], state: State) -> tuple[list[Array], list[State], list[Any]]:
-        """Outputs of each step, states with the entering one first, and what the backward pass reads."""
+        """Outputs of each step, states with the entering one first, and the cache of the backward pass."""
         p, size = self.params, self.hidden_size
         ys: list[Array] = []
         states: list[State] = [state]

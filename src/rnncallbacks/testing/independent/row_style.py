@@ -82,7 +82,7 @@ class RowNetwork:
         return (h, h.copy()) if self.cell == "lstm" else h
 
     def forward(self, x: Array, state: State) -> tuple[Array, list[State], list[Any]]:
-        """Outputs (batch, time, outputs), states with the entering one first, and what the backward pass reads."""
+        """Outputs (batch, time, outputs), states with the entering one first, and the cache of the backward pass."""
         p, size = self.params, self.hidden_size
         projected = x @ p.wx + p.b
         states: list[State] = [state]

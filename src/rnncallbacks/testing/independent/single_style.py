@@ -64,7 +64,7 @@ class SingleNetwork:
         return (h, h.copy()) if self.cell == "lstm" else h
 
     def forward(self, xs: list[Array], state: State) -> tuple[list[Array], list[State], list[dict[str, Array]]]:
-        """Outputs of each step, states with the entering one first, and what the backward pass reads."""
+        """Outputs of each step, states with the entering one first, and the cache of the backward pass."""
         w = dict(zip(self.names, self.params, strict=True))
         ys, states, kept = [], [state], []
         for x in xs:

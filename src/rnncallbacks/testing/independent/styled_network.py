@@ -1,4 +1,4 @@
-"""What the networks of the three coding styles have in common, so that one script trains all of them."""
+"""The interface of the networks of the three coding styles, so that one script trains all of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def transpose(matrix: Array) -> Array:
 
 @attrs.frozen
 class Backpropagation:
-    """How a network's backward pass goes through time; the defaults are correct.
+    """The path of a network's backward pass through time; the defaults are correct.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class ForwardPass:
     states:
         One for each time step, after the entering one, in the network's own layout.
     cache:
-        What the network's backward pass reads.
+        The values that the backward pass reads.
     """
 
     outputs: Array
@@ -68,8 +68,8 @@ class ForwardPass:
 class StyledNetwork(Protocol):
     """A network with the containers, layouts and names of one coding style.
 
-    Arrays that the methods take and return are in the layout (time, batch, features); what a run is shown is in the
-    style's own layout.
+    Arrays that the methods take and return are in the layout (time, batch, features); values passed to the run are in
+    the style's own layout.
     """
 
     params: Any
