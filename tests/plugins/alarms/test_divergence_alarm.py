@@ -33,8 +33,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(play, loss):
     run = play([DivergenceAlarm()], [[1.0, 1.0, loss, 1.0]])
     assert codes(run) == ["RNN403"]
     assert run.alarms[0].message == (
-        f"the loss ({loss}) of batch 3 of train is not finite; the first non-finite value is in what the loader "
-        "yielded (1 of 1 entries), while the parameters are finite and unchanged"
+        f"the loss ({loss}) of batch 3 of train is not finite; the first non-finite value is in the data of the "
+        "loader (1 of 1 entries), while the parameters are finite and unchanged"
     )
     assert run.alarms[0].step == 3
     assert run.stop_reason.startswith("RNN403")
