@@ -26,8 +26,8 @@ def on(hook: str, function: Callable[..., object]) -> FunctionPlugin:
     hook:
         The hook without ``on_``, such as "epoch_end".
     function:
-        A function, a method or a callable object whose parameters are among the hook's arguments. What it returns is dropped, except in
-        "backward", where a returned value is an error as it is in every plugin.
+        A function, a method or a callable object whose parameters are among the hook's arguments. What it returns is
+        dropped, except in "backward", where a returned value is an error as it is in every plugin.
 
     Raises
     ------
@@ -53,16 +53,16 @@ def on(hook: str, function: Callable[..., object]) -> FunctionPlugin:
         )
 
     # pluggy reads the names of parameters from the code of a function or a method.
-    function = function if inspect.isroutine(function) else function.__call__
-    if not hasattr(inspect.unwrap(function), "__code__"):
+    called: Any = function if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004
+    if not hasattr(inspect.unwrap(called), "__code__"):
         raise PluginError(
             f"on({hook!r}, ...): the parameters of {short_repr(function)} are not known",
             hint="put it in a function: lambda run: ...",
         )
 
-    @functools.wraps(function)
+    @functools.wraps(called)
     def call(*arguments: object) -> Any:
-        returned = function(*arguments)
+        returned = called(*arguments)
         return returned if hook == "backward" else None
 
     name = PREFIX + hook
