@@ -130,6 +130,16 @@ def test_a_name_with_something_added_is_enough(added):
     }
 
 
+@pytest.mark.parametrize("named", ["{0}.d{1}", "{0}.{1}_grad", "d_{0}.d{1}", "grads.{0}.g_{1}", "{0}.{1}"])
+def test_nested_names_pair_key_by_key(named):
+    params = {f"{layer}.{name}": np.zeros((4, 4)) for layer in ("l1", "l2", "1") for name in ("W_hh", "W_xh")}
+    wanted = {named.format(*name.replace("_", "").split(".")): id(array) for name, array in params.items()}
+    if named.startswith("d_"):  # a position has no prefix
+        wanted = {name: array for name, array in wanted.items() if not name.startswith("d_1")}
+    pairs = parameters_of({name: np.zeros((4, 4)) for name in wanted}, params)
+    assert {name: id(array) for name, array in pairs.items()} == wanted
+
+
 def test_positions_pair_where_shapes_are_unique_and_nowhere_else():
     params = arrays(Wf=(4, 4), Wi=(4, 4), Why=(3, 4), by=(3, 1))
     gradients = {str(place): array.copy() for place, array in enumerate(params.values())}

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -216,36 +217,58 @@ def map_arrays(function: Callable[[Array], Array], container: Any) -> Any:
 def parameters_of(gradients: Mapping[str, Array], params: Mapping[str, Array]) -> dict[str, Array]:
     """The parameter of each gradient, by the gradient's name; a gradient without an unambiguous parameter is left out.
 
-    A gradient and its parameter have the same shape, and one of these holds: they have the same name (``Wxh``); the
-    gradient's name is the parameter's with a prefix or suffix (``dWxh``, ``Wxh_grad``); no other array has the shape.
+    A gradient and its parameter have the same shape, and one of these holds: they have the same path (``cell.W``); each
+    key in the gradient's path is that of the parameter, but for underscores and a prefix or suffix (``cell.dW``,
+    ``cell.W_grad``); no other array has the shape.
 
     Example
     -------
     >>> import numpy as np
     >>> w, b = np.ones((2, 3)), np.ones(3)
-    >>> pairs = parameters_of({"dw": w, "1": b}, {"w": w, "b": b})
-    >>> pairs["dw"] is w, pairs["1"] is b
+    >>> pairs = parameters_of({"cell.dw": w, "1": b}, {"cell.w": w, "b": b})
+    >>> pairs["cell.dw"] is w, pairs["1"] is b
     (True, True)
     """
     if all(name in params and params[name].shape == gradient.shape for name, gradient in gradients.items()):
         return {name: params[name] for name in gradients}
-    pairs: dict[str, Array] = {}
-    shapes = Counter(array.shape for array in gradients.values())
-    param_shapes = Counter(array.shape for array in params.values())
-    for name, gradient in gradients.items():
-        alike = [known for known, array in params.items() if known and array.shape == gradient.shape]
+    names = _paired_names(
+        tuple((name, array.shape) for name, array in gradients.items()),
+        tuple((name, array.shape) for name, array in params.items()),
+    )
+    return {gradient: params[name] for gradient, name in names}
+
+
+_NamedShapes: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@lru_cache(maxsize=64)
+def _paired_names(gradients: _NamedShapes, params: _NamedShapes) -> tuple[tuple[str, str], ...]:
+    """The names of gradients and of their parameters, in pairs."""
+    shapes, param_shapes = Counter(shape for _, shape in gradients), Counter(shape for _, shape in params)
+    pairs: dict[str, str] = {}
+    for name, shape in gradients:
+        alike = [known for known, other in params if known and other == shape]
         if name in alike:
-            pairs[name] = params[name]
+            pairs[name] = name
             continue
-        named = [known for known in alike if name.startswith(known) or name.endswith(known)]
+        named = [known for known in alike if _is_named_after(name, known)]
         longest = max(map(len, named), default=0)
         fitting = [known for known in named if len(known) == longest]
-        if len(fitting) == 1 and not fitting[0].isdecimal():
-            pairs[name] = params[fitting[0]]
-        elif shapes[gradient.shape] == param_shapes[gradient.shape] == 1:
-            pairs[name] = next(array for array in params.values() if array.shape == gradient.shape)
-    taken = Counter(map(id, pairs.values()))
-    return {name: array for name, array in pairs.items() if taken[id(array)] == 1}
+        if len(fitting) == 1:
+            pairs[name] = fitting[0]
+        elif shapes[shape] == param_shapes[shape] == 1:
+            pairs[name] = next(known for known, other in params if other == shape)
+    taken = Counter(pairs.values())
+    return tuple((name, known) for name, known in pairs.items() if taken[known] == 1)
+
+
+def _is_named_after(gradient: str, param: str) -> bool:
+    """Whether each key in a gradient's path has that of the parameter at its beginning or end."""
+    keys, known = gradient.replace("_", "").split("."), param.replace("_", "").split(".")
+    return len(keys) >= len(known) and all(
+        key == other or (not other.isdecimal() and other != "" and (key.startswith(other) or key.endswith(other)))
+        for key, other in zip(keys[-len(known) :], known, strict=True)
+    )
 
 
 def all_finite(arrays: Iterable[Array]) -> bool:

@@ -224,7 +224,8 @@ class Gradients(Mapping[str, Array]):
             if array.shape != shapes.get(name, array.shape):
                 raise ContainerError(
                     f"{_called(name)} has shape {array.shape}, its parameter {shapes[name]}",
-                    hint="a gradient has the shape of its parameter; is a transpose missing?",
+                    hint="a gradient has the shape of its parameter; is a transpose missing?"
+                    + (" Or list gradients in the order of the parameters" if name.isdecimal() else ""),
                 )
 
     def _check_same_structure(self, earlier: Gradients) -> None:

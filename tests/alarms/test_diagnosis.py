@@ -50,6 +50,17 @@ def test_consequences_of_consequences_belong_to_the_cause_itself():
     assert len(diagnosis.consequences(diagnosis.causes[0])) == 4
 
 
+def test_units_that_saturate_before_the_first_update_explain_gradients_that_explode_after_it():
+    diagnosis = Diagnosis()
+    for code, step in (("RNN407", 1), ("RNN401", 7), ("RNN403", 9), ("RNN602", 9)):
+        diagnosis.add(alarm_of(code, step=step, severity="warning"))
+    assert named(diagnosis.causes) == ["RNN407"]
+    later = Diagnosis()
+    for code, step in (("RNN401", 1), ("RNN407", 7)):
+        later.add(alarm_of(code, step=step, severity="warning"))
+    assert named(later.causes) == ["RNN401"]
+
+
 def test_causes_that_have_nothing_to_do_with_each_other_are_both_named():
     assert named(diagnosis_of("RNN101", "RNN201").causes) == ["RNN101", "RNN201"]
 

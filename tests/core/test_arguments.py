@@ -39,6 +39,7 @@ def test_anything_else_is_refused_by_name(loss: object, named: str) -> None:
     assert caught.value.message.startswith("run.backward: expected the batch's loss as one number, got ")
     assert named in caught.value.message
     assert "losses.mean()" in caught.value.hint
+    assert ("write loss.item()" in caught.value.hint) == (named == "an array of shape (1, 1)")
 
 
 def test_counts_are_whole_and_at_least_one() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from rnncallbacks.core.batch import EpochSummary
+from rnncallbacks.core.batch import EpochSummary, Observed
 from rnncallbacks.errors import DataError
 
 
@@ -64,3 +64,9 @@ def test_seconds_pass() -> None:
     made = summary()
     earlier = made.seconds
     assert 0 <= earlier <= made.seconds
+
+
+def test_a_dict_of_time_steps_is_read_in_their_order() -> None:
+    observed = Observed(hidden_states={0: "first", 1: "second", -1: "entering"}, logits={"a": 1})
+    assert observed["hidden_states"] == ["entering", "first", "second"]
+    assert observed["logits"] == {"a": 1}

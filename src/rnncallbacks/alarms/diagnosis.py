@@ -273,7 +273,8 @@ class Diagnosis:
         """Set the cause that explains each alarm, and raise the severity of causes to that of their consequences."""
         by_code = {alarm.code: alarm for alarm in sorted(self.alarms, key=lambda one: _RANK.get(one.code, len(_RANK)))}
         explained = {
-            code: next((cause for cause in by_code if _explains(cause, alarm)), None) for code, alarm in by_code.items()
+            code: next((cause.code for cause in by_code.values() if _explains(cause, alarm)), None)
+            for code, alarm in by_code.items()
         }
         for place, alarm in enumerate(self.alarms):
             root = explained[alarm.code]
@@ -285,13 +286,21 @@ class Diagnosis:
             self.alarms[place] = attrs.evolve(alarm, severity=most_severe.severity)
 
 
-def _explains(cause: str, alarm: Alarm) -> bool:
+def _explains(cause: Alarm, alarm: Alarm) -> bool:
     """Whether the catalogue lists the alarm's code among the consequences of a cause.
 
-    A learning rate does not explain units that were saturated before the first update.
+    What happens after the first update does not explain units that were saturated before it. Inputs that are too large
+    explain long gradients.
     """
-    by_updates = (cause, alarm.code) == ("RNN501", "RNN407") and alarm.step <= 1 and alarm.severity != "info"
-    return cause in CATALOGUE and alarm.code in CATALOGUE[cause].explains and not by_updates
+    if alarm.code == "RNN407" and _before_updates(alarm) and not _before_updates(cause):
+        return False
+    if alarm.code == "RNN401" and cause.code == "RNN407":
+        return _before_updates(cause) and not _before_updates(alarm)
+    return cause.code in CATALOGUE and alarm.code in CATALOGUE[cause.code].explains
+
+
+def _before_updates(alarm: Alarm) -> bool:
+    return alarm.step <= 1 and alarm.severity != "info"
 
 
 def _severity_rank(alarm: Alarm) -> int:

@@ -31,9 +31,11 @@ def as_loss(loss: Any, call: str) -> float:
         )
     number = loss.item() if isinstance(loss, (np.ndarray, np.generic)) and loss.ndim == 0 else loss
     if isinstance(number, bool) or not isinstance(number, numbers.Real):
+        single = isinstance(number, np.ndarray) and number.size == 1
         raise LossError(
             f"{call}: expected the batch's loss as one number, got {describe(loss)}",
-            hint="average over time steps and sequences first, for example losses.mean()",
+            hint=("write loss.item(); " if single else "")
+            + "average over time steps and sequences first, for example losses.mean()",
         )
     try:
         return float(number)

@@ -29,7 +29,8 @@ class Observed(UserDict[str, Any]):
     """The values that a script gave to ``run.observe`` for one batch, by name.
 
     A value may be a function without arguments. It is called when the value is first read, and its result is kept. If
-    it raises, the error is logged and the value is None.
+    it raises, the error is logged and the value is None. A dict of time steps, such as ``{-1: h, 0: h, 1: h}``, becomes
+    a list in their order.
 
     Example
     -------
@@ -48,6 +49,9 @@ class Observed(UserDict[str, Any]):
                     "the function given to run.observe as %r failed: %s: %s", name, type(error).__name__, error
                 )
                 self.data[name] = None
+        value = self.data[name]
+        if type(value) is dict and value and all(type(step) is int for step in value):
+            self.data[name] = [value[step] for step in sorted(value)]
         return self.data[name]
 
     def add(self, values: dict[str, Any]) -> None:

@@ -1,11 +1,13 @@
 """Networks with an embedding table, stacked layers and other readouts; the losses are computed here by hand."""
 
+import attrs
 import numpy as np
 import pytest
 
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.reconstruction.layer_states import entering_states, zero_states
 from rnncallbacks.detectors.reconstruction.recognized_network import recognized_networks
+from rnncallbacks.detectors.reconstruction.truncated_pass import truncated_gradients
 
 TOKENS, WIDTH, UNITS, OUTPUTS, STEPS, ROWS = 7, 4, 5, 3, 6, 2
 
@@ -75,6 +77,24 @@ def test_the_network_is_recognized_and_its_gradients_are_those_of_the_loss(what)
             for step in (1e-5, -1e-5)
         )
         assert np.sum(gradients[name] * direction) == pytest.approx((above - below) / 2e-5, rel=1e-6, abs=1e-9)
+
+
+def test_truncations_are_chunks_whose_entering_states_are_constants_and_windows_of_steps():
+    arrays, batch, loss = script(layers=2, embedded=True, readout="each")
+    network = next(recognized_networks(arrays, batch, loss))
+    reading, entering, halves = network.read(batch), zero_states(2), []
+    for start in (0, 3):
+        half = attrs.evolve(reading, inputs=reading.inputs[start:][:3], targets=reading.targets[start:][:3])
+        forward = network.evaluate(arrays, half, entering)
+        halves.append(network.backward(forward, arrays))
+        entering = forward.final
+    whole = network.evaluate(arrays, reading, zero_states(2))
+    found = list(truncated_gradients(network, whole, arrays))
+    chunks = {name: (halves[0][name] + halves[1][name]) / 2.0 for name in arrays}
+    for wanted in (chunks, network.backward(whole, arrays, "no recurrence")):
+        assert any(all(np.allclose(one[name], wanted[name], atol=1e-12) for name in arrays) for one in found)
+    right = network.backward(whole, arrays)
+    assert not any(all(np.allclose(one[name], right[name], atol=1e-12) for name in arrays) for one in found)
 
 
 def test_layers_of_different_widths_are_recognized():

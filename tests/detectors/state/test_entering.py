@@ -135,3 +135,17 @@ def test_the_state_of_another_phase_is_an_error_only_in_training(phase, severity
         found = found or batches.batch(1, phase=phase)
     assert found.severity == severity
     assert found.message.startswith(f"the final state of the phase {other} entered unrelated sequences: ")
+
+
+@pytest.mark.parametrize(("carried", "moved", "found"), [(10, 1.0, True), (10, 0.0, False), (5, 1.0, False)])
+def test_batches_in_another_order_are_a_leak_where_every_state_that_was_seen_was_carried(carried, moved, found):
+    batches = Batches()
+    for index in range(1, carried + 1):
+        batches.batch(index, contiguous=True)
+    history, findings = batches.phases["train"], []
+    for index in range(1, 6):
+        history.begin(index, None)
+        current = history.inspect(Batch(None, "train", index))
+        findings.append(batches.detector.check_unseen(current, np.full(ROWS, moved > 0.5)).finding)
+    assert [one is not None for one in findings] == [False, False, False, found, False]
+    assert all(one.code == "RNN201" and one.evidence["moved_share"] == 1.0 for one in findings if one is not None)

@@ -24,13 +24,14 @@ from rnncallbacks.detectors.gradient.directional import derivatives_of_batch, de
 from rnncallbacks.detectors.gradient.gradient_check import GradientCheckDetector
 from rnncallbacks.detectors.gradient.growth_through_time import check_growth
 from rnncallbacks.detectors.gradient.predicted_decrease import PredictedDecreaseDetector
-from rnncallbacks.detectors.gradient.recomputed_gradient import find_backward_fault, wrong_arrays
+from rnncallbacks.detectors.gradient.recomputed_gradient import find_backward_fault, unnamed_fault, wrong_arrays
 from rnncallbacks.detectors.gradient.zero_gradients import ZeroGradientDetector, without_effect
 from rnncallbacks.detectors.reconstruction.script_network import ScriptNetwork
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.detectors.gradient.update_tracker import UpdateTracker
+    from rnncallbacks.detectors.reconstruction.recognized_network import NetworkPass
     from rnncallbacks.gradients import Gradients
 
 
@@ -176,6 +177,8 @@ class CorrectnessChecks:
             self._closure_is_exact = batch.closure is not None and derivatives.base_loss == loss
             if checking:
                 result = loss_check.check(derivatives, batch, updates.first_cosine)
+                if forward is not None:
+                    result = self._confirm_truncation(result, forward, gradients, params)
             else:
                 result = sums.check(derivatives, params_moved=updates.params_moved)
         except ClosureError as reason:
@@ -183,6 +186,19 @@ class CorrectnessChecks:
             codes += sums.codes if summing else ()
             return CheckResult(not_checked=dict.fromkeys(codes, str(reason)))
         return self._noted(result)
+
+    def _confirm_truncation(
+        self, result: CheckResult, forward: NetworkPass, gradients: Gradients, params: object
+    ) -> CheckResult:
+        """The result, with an error in place of a note on truncation that does not give these gradients."""
+        finding = result.finding
+        if finding is None or finding.severity != "info" or finding.code != self._gradient_check.codes[0]:
+            return result
+        truncated = self.network.truncated_gradients(forward, gradients, params)
+        if any(not wrong_arrays(computed, gradients) for computed in truncated):
+            return result
+        finding = unnamed_fault(self.network.gradients(forward, gradients, params), gradients)
+        return attrs.evolve(result, finding=finding)
 
     @property
     def _gradients_are_wrong(self) -> bool:

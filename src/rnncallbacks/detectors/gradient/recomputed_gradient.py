@@ -128,6 +128,27 @@ def find_backward_fault(
     return _wrong_gradients(headline, wrong, computed, remedy, {"factor": factor})
 
 
+def unnamed_fault(computed: Mapping[str, Array], reported: Mapping[str, Array]) -> Finding:
+    """RNN404 for gradients that are not those of the network, and not those of a known mistake in it.
+
+    Example
+    -------
+    >>> right = {"w": np.array([3.0, 4.0]), "b": np.array([1.0])}
+    >>> print(unnamed_fault(right, {"w": np.array([3.0, 2.5]), "b": right["b"]}).message)
+    the gradient of 'w' is not that of the loss, computed from the script's own arrays, and the relative error of 'w' is
+    0.3 (expected 0); right: 'b'
+    """
+    wrong = wrong_arrays(computed, reported)
+    worst = max(wrong, key=lambda name: wrong[name])
+    return _wrong_gradients(
+        f"the gradient of {worst!r} is not that of the loss, computed from the script's own arrays",
+        wrong,
+        computed,
+        f"compare the gradient of {worst!r} with finite differences; look for a missing transpose or term",
+        {},
+    )
+
+
 def _zero_gradients(zeros: list[str], computed: Mapping[str, Array]) -> Finding:
     """RNN404 for arrays whose gradient is zero by mistake, or which are frozen on purpose and given all the same."""
     share = global_norm([computed[zeros[0]]]) / global_norm(list(computed.values()))

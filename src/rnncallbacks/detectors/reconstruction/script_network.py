@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeGuard
 
 import attrs
@@ -20,6 +20,7 @@ from rnncallbacks.detectors.reconstruction.recognized_network import (
     RecognizedNetwork,
     recognized_networks,
 )
+from rnncallbacks.detectors.reconstruction.truncated_pass import truncated_gradients
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -130,6 +131,14 @@ class ScriptNetwork:
         assert self.network is not None
         computed = self.network.backward(forward, _pairs(gradients, params), fault)
         return {name: array for name, array in computed.items() if name in gradients}
+
+    def truncated_gradients(
+        self, forward: NetworkPass, gradients: Gradients, params: object
+    ) -> Iterator[dict[str, Array]]:
+        """The gradients for each way to truncate backpropagation, by the names of those that the script gave."""
+        assert self.network is not None
+        for computed in truncated_gradients(self.network, forward, _pairs(gradients, params)):
+            yield {name: array for name, array in computed.items() if name in gradients}
 
     def closure(self, forward: NetworkPass, gradients: Gradients, params: object) -> Callable[[], float]:
         """A function that evaluates the loss of the pass's batch at the parameters as they are."""

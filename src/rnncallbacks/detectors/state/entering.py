@@ -44,6 +44,10 @@ class StateLeakThresholds:
     """Batches of a phase that are inspected as long as some rows continue and others do not: in a small vocabulary, a
     third of unrelated rows continue by chance."""
 
+    carried_batches: int = 8
+    """Batches that carried the state, with none that did not, after which a batch whose state is not seen is taken to
+    carry it, too."""
+
     quiet_batches: int = 10
     """Batches of the phase after a finding in which it is not reported again."""
 
@@ -173,22 +177,39 @@ class StateLeakDetector:
         self, current: InspectedBatch, origin: StateOrigin, leaks: PhaseLeaks, moved: BoolArray | None
     ) -> Finding | None:
         """RNN201 if the sequences that a state was carried into followed others in the first epoch."""
-        if moved is None or origin.other_phase is not None or current.phase.index == 1:
+        if moved is None or origin.other_phase is not None:
             return None
         counted = moved[origin.rows] if len(moved) == len(origin.rows) else moved
+        return self._count_moved(current.phase, leaks, counted)
+
+    def check_unseen(self, current: InspectedBatch, moved: BoolArray | None) -> CheckResult:
+        """RNN201 by the order of the batches, for a batch whose state is not seen, if all that were seen carried one.
+
+        A script that shows no states is followed through its first batches alone, and these may look contiguous.
+        """
+        entered, leaks = self._entered.get(current.phase.name), self._phases.get(current.phase.name)
+        if entered is None or leaks is None or moved is None:
+            return CheckResult()
+        carries = entered.batches == entered.carried >= self.thresholds.carried_batches
+        if not carries or current.batch.starts is not None:
+            return CheckResult()
+        return CheckResult(finding=self._count_moved(current.phase, leaks, moved))
+
+    def _count_moved(self, phase: PhaseHistory, leaks: PhaseLeaks, counted: BoolArray) -> Finding | None:
+        if phase.index == 1:
+            return None
         leaks.moved_rows += int(counted.sum())
         leaks.moved_of += len(counted)
         leaks.moved += bool(len(counted)) and 2 * int(counted.sum()) > len(counted)
         share = leaks.moved_rows / max(leaks.moved_of, 1)
-        phase = current.phase
         known = leaks.moved >= self.thresholds.moved_batches and share > self.thresholds.moved_share
         if not known or phase.number < leaks.quiet_until:
             return None
         leaks.quiet_until = phase.number + self.thresholds.quiet_batches
         message = (
             f"the final state of the batch before entered unrelated sequences: {leaks.moved_rows} of {leaks.moved_of} "
-            f"sequences ({share:.0%}) follow another one than in the first epoch, 0 expected in a stream; the state "
-            f"that entered batch {phase.index} of {phase.name} has RMS {leaks.state_rms:.3g}, 0 expected"
+            f"sequences ({share:.0%}) follow another one than in the first epoch, 0 expected in a stream; the latest "
+            f"state that was seen to enter has RMS {leaks.state_rms:.3g}, 0 expected"
         )
         evidence = {
             "state_rms": leaks.state_rms,

@@ -114,6 +114,8 @@ class HiddenStateGuard(Guard):
             if origin is not None and origin.other_phase is None and batch.phase == TRAIN:
                 axis = current.sequences.time_axis
                 self._predecessors.start(None if axis is None else 1 - axis)
+        elif batch.phase == TRAIN:
+            self.conclude(run, self._leak.check_unseen(current, moved))
         phase.keep(current)
 
     @hookimpl
