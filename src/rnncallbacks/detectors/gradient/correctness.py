@@ -15,16 +15,22 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult
+from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.accumulation import AccumulationDetector
 from rnncallbacks.detectors.gradient.directional import derivatives_of_batch, derivatives_of_closure
-from rnncallbacks.detectors.gradient.gradient_check import GradientCheckDetector
+from rnncallbacks.detectors.gradient.gradient_check import GradientCheckDetector, wrong_gradient
 from rnncallbacks.detectors.gradient.growth_through_time import check_growth
 from rnncallbacks.detectors.gradient.predicted_decrease import PredictedDecreaseDetector
-from rnncallbacks.detectors.gradient.recomputed_gradient import find_backward_fault, unnamed_fault, wrong_arrays
+from rnncallbacks.detectors.gradient.recomputed_gradient import (
+    exact_error,
+    find_backward_fault,
+    shortened,
+    unnamed_fault,
+    wrong_arrays,
+)
 from rnncallbacks.detectors.gradient.zero_gradients import ZeroGradientDetector, without_effect
 from rnncallbacks.detectors.reconstruction.script_network import ScriptNetwork
 
@@ -164,10 +170,8 @@ class CorrectnessChecks:
             if not self.network.is_certain(batch, loss, gradients, params):
                 self.network.forget()
                 forward = None
-            elif checking:
-                gradients_with = partial(self.network.gradients, forward, gradients, params)
-                if (finding := find_backward_fault(gradients_with, gradients)) is not None:
-                    return self._noted(CheckResult(finding=finding))
+            elif checking and (finding := self._find_exact(forward, gradients, params)) is not None:
+                return self._noted(CheckResult(finding=finding))
         try:
             if batch.closure is not None or forward is None:
                 derivatives = derivatives_of_batch(batch, params, gradients, loss, known_loss)
@@ -178,7 +182,7 @@ class CorrectnessChecks:
             if checking:
                 result = loss_check.check(derivatives, batch, updates.first_cosine)
                 if forward is not None:
-                    result = self._confirm_truncation(result, forward, gradients, params)
+                    result = self._deny_truncation(result, forward, gradients, params)
             else:
                 result = sums.check(derivatives, params_moved=updates.params_moved)
         except ClosureError as reason:
@@ -187,18 +191,28 @@ class CorrectnessChecks:
             return CheckResult(not_checked=dict.fromkeys(codes, str(reason)))
         return self._noted(result)
 
-    def _confirm_truncation(
+    def _find_exact(self, forward: NetworkPass, gradients: Gradients, params: object) -> Finding | None:
+        """The mistake in the backward pass, or the truncation, that gives exactly these gradients, if one does."""
+        found = find_backward_fault(partial(self.network.gradients, forward, gradients, params), gradients)
+        if found is not None:
+            return found
+        right = self.network.gradients(forward, gradients, params)
+        truncated = self.network.truncated_gradients(forward, gradients, params)
+        if any(not wrong_arrays(shortened(computed, gradients), gradients) for computed in truncated):
+            return wrong_gradient(exact_error(right, gradients, "truncated"))
+        return None
+
+    def _deny_truncation(
         self, result: CheckResult, forward: NetworkPass, gradients: Gradients, params: object
     ) -> CheckResult:
-        """The result, with an error in place of a note on truncation that does not give these gradients."""
+        """The result, with an error in place of a note on a truncation that is none, and no clipping either."""
         finding = result.finding
         if finding is None or finding.severity != "info" or finding.code != self._gradient_check.codes[0]:
             return result
-        truncated = self.network.truncated_gradients(forward, gradients, params)
-        if any(not wrong_arrays(computed, gradients) for computed in truncated):
+        right = self.network.gradients(forward, gradients, params)
+        if not wrong_arrays(shortened(right, gradients), gradients):
             return result
-        finding = unnamed_fault(self.network.gradients(forward, gradients, params), gradients)
-        return attrs.evolve(result, finding=finding)
+        return attrs.evolve(result, finding=unnamed_fault(right, gradients))
 
     @property
     def _gradients_are_wrong(self) -> bool:

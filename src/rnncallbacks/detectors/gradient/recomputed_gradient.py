@@ -12,6 +12,7 @@ import numpy as np
 from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.arrays import Array
 from rnncallbacks.detectors.gradient.clipped import find_clipping
+from rnncallbacks.detectors.gradient.gradient_error import GradientError, Kind
 from rnncallbacks.detectors.reconstruction.cell_forms import BackwardFault
 from rnncallbacks.gradients import global_norm
 
@@ -83,6 +84,46 @@ def wrong_arrays(
         if not error <= tolerance * size:
             found[name] = error / size if size else math.inf
     return found
+
+
+def shortened(computed: Mapping[str, Array], reported: Mapping[str, Array]) -> dict[str, Array]:
+    """Each array at the length of the reported one, where that is shorter: what clipping by norms makes of it.
+
+    Example
+    -------
+    >>> shortened({"w": np.array([3.0, 4.0]), "b": np.array([1.0])}, {"w": np.array([1.5, 2.0]), "b": np.array([2.0])})
+    {'w': array([1.5, 2. ]), 'b': array([1.])}
+    """
+    return {name: array * min(_factor(array, reported[name]), 1.0) for name, array in computed.items()}
+
+
+def _factor(computed: Array, reported: Array) -> float:
+    size = global_norm([computed])
+    return global_norm([reported]) / size if size else 1.0
+
+
+def exact_error(computed: Mapping[str, Array], reported: Mapping[str, Array], kind: Kind) -> GradientError:
+    """How reported gradients differ from those that were computed.
+
+    Example
+    -------
+    >>> right, half = {"w": np.array([3.0, 4.0])}, {"w": np.array([1.5, 2.0])}
+    >>> exact_error(right, half, "truncated").array_ratio
+    2.0
+    """
+    wrong = wrong_arrays(computed, reported)
+    worst = max(wrong, key=lambda name: wrong[name])
+    products = {name: float(np.vdot(array, reported[name])) for name, array in computed.items()}
+    size, true_size = (global_norm(list(arrays.values())) for arrays in (reported, computed))
+    square = max(global_norm([reported[worst]]) ** 2, np.finfo(float).tiny)
+    total = sum(products.values())
+    return GradientError(
+        kind=kind,
+        ratio=total / max(size**2, np.finfo(float).tiny),
+        cosine=total / max(size * true_size, np.finfo(float).tiny),
+        array=worst,
+        array_ratio=products[worst] / square,
+    )
 
 
 def find_backward_fault(

@@ -19,8 +19,8 @@ from rnncallbacks.detectors.reconstruction.cell_forms import CellForm, CellPass
 from rnncallbacks.detectors.reconstruction.recognized_network import NetworkPass, RecognizedNetwork
 from rnncallbacks.detectors.reconstruction.stacked_pass import stacked_backward
 
-MOST_STEPS = 20000
-"""Time steps of all backward passes that are tried, at most: about a second. Chosen by eye."""
+MOST_STEPS = 8000
+"""Time steps of all backward passes that are tried, at most: some tenths of a second. Chosen by eye."""
 
 
 @attrs.frozen
