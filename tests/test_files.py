@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnncallbacks.errors import OptionError
-from rnncallbacks.files import json_text, make_directory, parse_number, remove_leftovers, write_atomically
+from rnncallbacks.files import (
+    append_text,
+    json_text,
+    make_directory,
+    parse_number,
+    remove_leftovers,
+    write_atomically,
+)
 
 
 def names(directory):
@@ -167,3 +174,30 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     remove_leftovers(path)
     assert names(tmp_path) == [".history1.jsonl.1-ab.tmp", "history[1].jsonl"]
     assert path.read_text() == "old"
+
+
+def test_text_is_appended_as_utf_8(tmp_path):
+    for text in ("eins\n", "Grüße\n", ""):
+        append_text(tmp_path / "file", text)
+    assert (tmp_path / "file").read_bytes() == "eins\nGrüße\n".encode()
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from rnncallbacks.files import append_text
+path = Path(sys.argv[1])
+append_text(path, "one line\\n")
+resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+try:
+    append_text(path, "a line that is too long\\n")
+except OSError as error:
+    sys.exit(error.filename != str(path))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the size of files is limited by POSIX alone")
+def test_what_does_not_fit_is_not_appended_in_part(tmp_path, run_python):
+    path = tmp_path / "file"
+    assert run_python(FULL, str(path)).returncode == 0
+    assert path.read_text() == "one line\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import math
@@ -70,16 +71,46 @@ def write_atomically(path: Path, content: str | bytes, *, fsync: bool = False) -
                 os.fsync(file.fileno())
         os.replace(temporary, target)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if error.errno is None:  # not of the operating system
-            raise
-        # The temporary name would mean nothing to the user.
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        _remove(temporary)
+        raise _about(path, error) from None  # the temporary name would mean nothing to the user
     except BaseException:
-        temporary.unlink(missing_ok=True)  # it is gone if the interrupt came after the replacement
+        _remove(temporary)  # it is gone if the interrupt came after the replacement
         raise
     if fsync:
         _flush_directory(target.parent)
+
+
+def append_text(path: Path, text: str) -> None:
+    """Append text as UTF-8, or nothing: after an error the file has the size that it had.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written, or the disk is full; the error names the file.
+    """
+    data = memoryview(text.encode("utf-8"))
+    try:
+        with open(path, "ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                while data:
+                    data = data[file.write(data) :]
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(size)
+                raise
+    except OSError as error:
+        raise _about(path, error) from None
+
+
+def _about(path: Path, error: OSError) -> OSError:
+    """The error with the name of this file."""
+    return error if error.errno is None else OSError(error.errno, error.strerror, str(path))
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def remove_leftovers(path: Path) -> None:
@@ -89,17 +120,19 @@ def remove_leftovers(path: Path) -> None:
     """
     target = Path(os.path.realpath(path))
     for leftover in target.parent.glob(f".{glob.escape(target.name)}.*-*{TEMPORARY}"):
-        leftover.unlink(missing_ok=True)
+        _remove(leftover)
 
 
 def _flush_directory(directory: Path) -> None:
     if os.name != "posix":  # elsewhere a directory cannot be opened
         return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    # Some file systems cannot flush a directory. The file itself was flushed.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:

@@ -1,8 +1,10 @@
 """The group of commands: how it is called, its version, its help, and what it needs."""
 
+import os
 import subprocess
 import sys
 from importlib.metadata import entry_points, version
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -48,3 +50,27 @@ def test_the_exit_code_of_the_module_is_that_of_the_command():
     done = subprocess.run([sys.executable, "-m", "rnncallbacks", "explain", "RNN999"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: the catalogue has no code 'RNN999'")
+
+
+LIMITED = """
+import resource
+from rnncallbacks.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+main()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the size of files is limited by POSIX alone")
+def test_a_full_disk_ends_a_command_with_a_line_that_names_the_file(run_python):
+    Path("text.txt").write_text("it is what it is, and that is that. " * 60)
+    done = run_python(LIMITED, "train", "text.txt", "--epochs", "1", "--hidden-size", "16", "--run-dir", "out")
+    assert done.returncode == 2
+    assert done.stderr == "error: out/model.safetensors: File too large\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_an_output_that_is_full_is_an_error_of_one_line(run_python):
+    into_full = "import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 1); from rnncallbacks.cli import main; main()"
+    done = run_python(into_full, "explain", "RNN501")
+    assert done.returncode == 2
+    assert done.stderr == "error: the standard output: No space left on device\n"

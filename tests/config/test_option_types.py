@@ -60,6 +60,7 @@ def test_the_literals_of_a_type(annotation, literals):
         (Path, "a/b", Path("a/b")),
         (int | None, None, None),
         (float | str, "auto", "auto"),
+        (float | int, 3, 3),
         (Literal["a", 1], 1, 1),
         (list[float], [1, 2.5], [1.0, 2.5]),
         (list, [1, "a"], [1, "a"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -62,5 +63,5 @@ def flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, type(value).__name__
 
 
-def _options(value: object) -> dict[str, object]:
-    return attrs.asdict(value, recurse=False)  # type: ignore[call-overload]
+def _options(value: Any) -> dict[str, object]:
+    return {field.name: getattr(value, field.name) for field in attrs.fields(type(value)) if field.init}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from importlib.metadata import version
 from typing import Any
 
@@ -10,7 +13,7 @@ import click
 from rnncallbacks.alarms.alarm import AlarmRaised
 from rnncallbacks.cli.check import check
 from rnncallbacks.cli.doctor import doctor
-from rnncallbacks.cli.error_output import print_error
+from rnncallbacks.cli.error_output import print_disk_error, print_error
 from rnncallbacks.cli.explain import explain
 from rnncallbacks.cli.plugins import plugins
 from rnncallbacks.cli.report import report
@@ -23,13 +26,29 @@ class CommandGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except RnnCallbacksError as error:
             print_error(error)
             ctx.exit(1 if isinstance(error, AlarmRaised) else 2)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(130)
+        except OSError as error:
+            if error.errno in (None, errno.EPIPE):  # click knows what to do when the reader of a pipe has gone
+                raise
+            _leave_output()
+            print_disk_error(error)
+            ctx.exit(2)
+
+
+def _leave_output() -> None:
+    """Write what is left of the standard output nowhere, if it cannot be written: Python does it again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})

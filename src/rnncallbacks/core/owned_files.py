@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
@@ -65,14 +66,16 @@ class OwnedFiles:
             logger.warning("%s cannot be locked, and another run could write it: %s", path, error)
             return
         self._locks[path] = lock
-        _owner_file(path).write_text(f"process {os.getpid()} on {platform.node() or 'this machine'}", "utf-8")
+        with contextlib.suppress(OSError):  # it is for the message of another run only
+            _owner_file(path).write_text(f"process {os.getpid()} on {platform.node() or 'this machine'}", "utf-8")
         remove_leftovers(path)
 
     def release(self) -> None:
         """Release all locks."""
         while self._locks:
             path, lock = self._locks.popitem()
-            _owner_file(path).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                _owner_file(path).unlink(missing_ok=True)
             lock.release()
 
 

@@ -16,7 +16,7 @@ from rnncallbacks import options
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.errors import OptionError
-from rnncallbacks.files import json_text, json_values, make_directory, remove_leftovers, write_atomically
+from rnncallbacks.files import append_text, json_text, json_values, make_directory, remove_leftovers, write_atomically
 from rnncallbacks.reporting.printable import spreadsheet_cell
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ class HistoryLog:
         row = summary.row
         self._append("history.jsonl", _line(row))
         if row.keys() <= set(self._columns):
-            with self._file("history.csv").open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, self._columns, lineterminator="\n").writerow(_cells(row))
+            self._append("history.csv", self._csv([row]))
         else:
             self._write_csv([*run.history, row])
 
@@ -158,8 +157,7 @@ class HistoryLog:
         return self.directory / name
 
     def _append(self, name: str, text: str) -> None:
-        with self._file(name).open("a", encoding="utf-8") as file:
-            file.write(text)
+        append_text(self._file(name), text)
 
     def _write_alarms(self, run: Run) -> None:
         write_atomically(self._file("alarms.jsonl"), "".join(_line(alarm.to_dict()) for alarm in run.alarms))
@@ -167,11 +165,15 @@ class HistoryLog:
     def _write_csv(self, rows: list[dict[str, Any]]) -> None:
         """Write the whole file: a header with the columns of all rows, and the rows."""
         self._columns = list(dict.fromkeys(name for row in rows for name in row))
+        write_atomically(self._file("history.csv"), self._csv(rows, header=True))
+
+    def _csv(self, rows: list[dict[str, Any]], *, header: bool = False) -> str:
         text = io.StringIO()
         writer = csv.DictWriter(text, self._columns, lineterminator="\n")
-        writer.writeheader()
+        if header:
+            writer.writeheader()
         writer.writerows(map(_cells, rows))
-        write_atomically(self._file("history.csv"), text.getvalue())
+        return text.getvalue()
 
 
 def _outcome(run: Run, error: BaseException | None) -> str:
