@@ -72,6 +72,7 @@ def test_the_run_folder_holds_all_of_the_run():
     assert done.exit_code == 0, done.output
     assert {path.name for path in Path("out").iterdir() if not path.name.endswith(".lock")} == {
         "alarms.jsonl",
+        "checkpoint.safetensors",
         "config.toml",
         "diagnosis.json",
         "history.csv",
@@ -171,7 +172,7 @@ def test_another_seed_is_another_run():
 def test_without_a_configuration_the_recommended_plugins_run_with_a_schedule_that_fits():
     train("--run-dir", "out")
     tables = tomllib.loads(Path("out/config.toml").read_text())["plugins"]
-    assert list(tables) == [*RECOMMENDED, "one_cycle", "progress", "history_log"]
+    assert list(tables) == [*RECOMMENDED, "one_cycle", "progress", "history_log", "checkpoint"]
     batches = -(-(round(len(TEXT) * 0.9) - 1) // 4 // 50)
     assert tables["one_cycle"]["steps"] == 2 * batches
 
@@ -182,7 +183,7 @@ def test_a_configuration_found_upward_takes_the_place_of_the_default_plugins(mon
     monkeypatch.chdir("below")
     done = call("train", "../text.txt", "--hidden-size", "8", "--run-dir", "out")
     assert done.exit_code == 0, done.output
-    assert "plugins     loss_averaging, progress, history_log" in done.output
+    assert "plugins     loss_averaging, progress, history_log, checkpoint" in done.output
     assert len(history("out")) == 1
 
 
@@ -192,12 +193,13 @@ def test_the_command_line_wins_over_the_table_train():
     assert "2 epochs" in done.output
 
 
-@pytest.mark.parametrize("off", ["progress", "history_log"])
+@pytest.mark.parametrize("off", ["progress", "history_log", "checkpoint"])
 def test_what_always_runs_can_be_taken_out(off):
     done = train("--run-dir", "out", "-p", f"no:{off}")
     assert done.exit_code == 0, done.output
     assert Path("out/history.jsonl").exists() is (off != "history_log")
     assert ("epoch 1/2" in done.output) is (off != "progress")
+    assert Path("out/checkpoint.safetensors").exists() is (off != "checkpoint")
 
 
 def test_a_plugin_of_somebody_else_acts_when_it_is_asked_for(install):
@@ -298,8 +300,11 @@ def test_ctrl_c_keeps_history_and_model():
         (["tiny.txt"], "tiny.txt: too short: "),
         (["short.txt"], "short.txt: too short: tokens: 18 tokens are too few for batch_size 32: "),
         (["text.txt", "--run-dir", "text.txt"], "--run-dir: expected a directory, got the file text.txt"),
-        (["text.txt", "--run-dir", "used"], "--run-dir: used holds a run already; name another, or remove it"),
-        (["text.txt", "--run-dir", "text.txt/out"], "text.txt/out/config.toml: cannot be written: Not a directory"),
+        (
+            ["text.txt", "--run-dir", "used"],
+            "--run-dir: used holds a run that did not end, with other settings than this text; ",
+        ),
+        (["text.txt", "--run-dir", "text.txt/out"], "cannot make the directory text.txt/out: Not a directory"),
         (["text.txt", "--epochs", "0"], "--epochs: expected an integer >= 1, got 0"),
         (["text.txt", "--held-out", "1"], "--held-out: expected a number > 0 and < 1, got 1.0"),
         (["text.txt", "-p", "progres"], "enable: no plugin 'progres' is installed; did you mean 'progress'?"),
@@ -369,8 +374,77 @@ def test_a_run_that_fails_keeps_its_model(tmp_path: Path) -> None:
     assert Path("out/model.safetensors").exists()
 
 
-def test_a_checkpoint_lies_in_the_run_folder_and_no_other_run_takes_it_up(tmp_path: Path) -> None:
-    for folder in ("one", "two"):
-        assert train("--run-dir", folder, "-p", "checkpoint").exit_code == 0
-        assert Path(folder, "checkpoint.safetensors").exists()
-        assert len(history(folder)) == 2
+def test_a_checkpoint_lies_in_the_run_folder_and_no_other_run_takes_it_up() -> None:
+    assert train("--run-dir", "one").exit_code == 0
+    told = call("train", "--config", "one/config.toml", "--run-dir", "two")
+    assert told.exit_code == 0, told.output
+    assert Path("one/checkpoint.safetensors").exists()
+    assert len(history("two")) == 2
+
+
+class Killing:
+    """Ends the process in the second epoch, as long as there is a file named kill."""
+
+    @hookimpl
+    def on_epoch_end(self, run) -> None:
+        if run.epoch == 2 and os.path.exists("kill"):
+            os.kill(os.getpid(), 9)
+
+
+@pytest.fixture
+def killed(install, run_command):
+    """A folder whose run was killed in its second epoch, and the arguments with which it was started."""
+    source = f"import os\nfrom rnncallbacks.core.hookspecs import hookimpl\n\n\n{_source(Killing)}"
+    site = install("acme", {"killing": "acme_killing:Killing"}, acme_killing=source)
+    arguments = ["train", "text.txt", *SMALL, "--epochs", "3", "-p", "killing"]
+    Path("kill").touch()
+    done = run_command(*arguments, "--run-dir", "out", PYTHONPATH=str(site))
+    assert done.returncode == -9, done.stderr
+    Path("kill").unlink()
+    assert call(*arguments, "--run-dir", "whole").exit_code == 0
+    return arguments
+
+
+@pytest.mark.parametrize("again", [["--run-dir", "out"], None])
+def test_a_run_that_was_killed_goes_on(killed, again):
+    done = call(*killed, *again) if again else call("train", "--resume", "out")
+    assert done.exit_code == 0, done.output
+    for name in ("history.csv", "alarms.jsonl", "model.safetensors", "sample.txt"):
+        assert Path("out", name).read_bytes() == Path("whole", name).read_bytes(), name
+    assert "epoch 1/3" not in done.output
+    if again:
+        assert "holds a run already; name another, or write --resume out" in call(*killed, *again).stderr
+
+
+def test_other_settings_in_the_folder_of_a_killed_run_are_refused(killed):
+    done = call(*killed, "--run-dir", "out", "--seed", "5")
+    assert done.exit_code == 2
+    assert (
+        "out holds a run that did not end, with other settings than seed = 5; name another, or write --res"
+        in done.stderr
+    )
+    Path("text.txt").write_text(f"{TEXT} And more.")
+    assert "the text is not the one on which the run in out was trained" in call("train", "--resume", "out").stderr
+
+
+def test_a_finished_run_resumes_for_more_epochs_and_is_left_alone_without():
+    assert train("--run-dir", "out").exit_code == 0
+    before = {path.name: path.read_bytes() for path in Path("out").iterdir()}
+    assert call("train", "--resume", "out").exit_code == 0
+    assert {path.name: path.read_bytes() for path in Path("out").iterdir()} == before
+    assert call("train", "--resume", "out", "--epochs", "3").exit_code == 0
+    assert len(history("out")) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--resume", "nowhere"], "nowhere holds no run: it has no config.toml"),
+        (["--resume", "a", "--run-dir", "b"], "so --run-dir cannot be given"),
+        (["--resume", "a", "--config", "b"], "so --config cannot be given"),
+    ],
+)
+def test_what_cannot_be_resumed(arguments, expected):
+    done = call("train", *arguments)
+    assert done.exit_code == 2
+    assert expected in done.stderr

@@ -16,9 +16,18 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from rnncallbacks.cli.command_options import PluginSwitches, config_option, switches_option
 from rnncallbacks.cli.corpus import Corpus
 from rnncallbacks.cli.train_settings import Settings, merge_settings, settings_options
-from rnncallbacks.cli.training_folder import new_run_folder, repeating_configuration, write_run_file
+from rnncallbacks.cli.training_folder import (
+    CONFIGURATION,
+    check_folder,
+    configuration_to_resume,
+    new_run_folder,
+    repeating_configuration,
+    write_run_file,
+)
 from rnncallbacks.config.configuration import RECOMMENDED, Configuration, read_configuration
+from rnncallbacks.core.owned_files import OwnedFiles
 from rnncallbacks.core.run import Run
+from rnncallbacks.errors import OptionError
 from rnncallbacks.reporting.terminal import terminal_console, write_field, write_line
 from rnncallbacks.reporting.verdict import counted
 from rnncallbacks.rnn.data.streams import StreamLoader
@@ -43,21 +52,34 @@ has diverged. Chosen by eye: overfitting raises the held-out loss and not this o
 @click.argument("text", metavar="[FILE.txt]", required=False, type=click.Path(path_type=Path))
 @settings_options
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Folder of the run's files. [default: runs/<time>]")
+@click.option("--resume", type=click.Path(path_type=Path), help="Folder of a run to go on with, as it was configured.")
 @config_option
 @switches_option
-def train(run_dir: Path | None, config: Path | None, switches: PluginSwitches, **given: Any) -> None:
+def train(
+    run_dir: Path | None, resume: Path | None, config: Path | None, switches: PluginSwitches, **given: Any
+) -> None:
     """Train a character RNN on a text, and compare it with n-gram models of the same text.
 
     FILE.txt is a text in UTF-8. Without it, the text is the help topics that come with Python.
     """
+    if resume is not None:
+        if run_dir is not None or config is not None:
+            other = "--run-dir" if run_dir is not None else "--config"
+            raise OptionError(f"--resume: the folder has its own configuration and files, so {other} cannot be given")
+        run_dir, config = resume, configuration_to_resume(resume)
     run_dir = new_run_folder(run_dir)
     configuration = _read_plugins(config, switches)
     told = {name: value for name, value in given.items() if value is not None}
     settings = merge_settings(told, configuration.settings, configuration.where)
     # A second thread gains nothing on matrix products as small as the default ones. On a busy machine, threads that
     # wait for each other make them ten times slower.
-    with threadpool_limits(settings.threads, user_api="blas"):
-        sys.exit(train_on_text(configuration, settings, run_dir))
+    files = OwnedFiles()
+    try:
+        with threadpool_limits(settings.threads, user_api="blas"):
+            code = train_on_text(configuration, settings, run_dir, files, resume=resume is not None)
+    finally:
+        files.release()
+    sys.exit(code)
 
 
 def _read_plugins(config: Path | None, switches: PluginSwitches) -> Configuration:
@@ -71,12 +93,17 @@ def _read_plugins(config: Path | None, switches: PluginSwitches) -> Configuratio
         enable=switches.enable,
         disable=switches.disable,
         otherwise={"plugins": defaults},
-        behind={"progress": {}, "history_log": {}},
+        behind={"progress": {}, "history_log": {}, "checkpoint": {}},
     )
 
 
-def train_on_text(configuration: Configuration, settings: Settings, run_dir: Path) -> int:
-    """Train, compare and sample. Returns the exit code."""
+def train_on_text(
+    configuration: Configuration, settings: Settings, run_dir: Path, files: OwnedFiles, *, resume: bool
+) -> int:
+    """Train, compare and sample, and return the exit code. The caller releases the files.
+
+    With ``resume``, the folder may hold a run of other settings, or one that has ended.
+    """
     corpus = Corpus.from_settings(settings)
     train_loader, held_out_loader = corpus.loaders(settings.batch_size, settings.seq_len)
     baselines = corpus.baselines()
@@ -90,7 +117,10 @@ def train_on_text(configuration: Configuration, settings: Settings, run_dir: Pat
         dropout=settings.dropout,
         seed=settings.seed,
     )
-    write_run_file(run_dir, "config.toml", repeating_configuration(configuration, settings, corpus, run_dir))
+    files.own(run_dir / CONFIGURATION)
+    repeating = repeating_configuration(configuration, settings, corpus, run_dir)
+    if check_folder(run_dir, repeating, corpus.digest, resume=resume):
+        write_run_file(run_dir, CONFIGURATION, repeating)
     vocabulary = json.dumps(attrs.asdict(corpus.vocabulary), ensure_ascii=False)
     write_run_file(run_dir, "vocabulary.json", vocabulary + "\n")
     _announce(
@@ -113,10 +143,12 @@ def train_on_text(configuration: Configuration, settings: Settings, run_dir: Pat
         click.echo(f"the run failed; history and model as they stand are in {run_dir}")
         raise
     finally:
-        model.save(run_dir / "model.safetensors")
+        if trainer.run is not None and trainer.run.step:  # else an earlier file may hold a model that was trained
+            model.save(run_dir / "model.safetensors")
     if interrupted:
         epochs = counted(len(trainer.run.history) if trainer.run is not None else 0, "whole epoch")
         click.echo(f"interrupted after {epochs}; history and model as they stand are in {run_dir}")
+        click.echo(f"to go on: rnncallbacks train --resume {run_dir}")
         return INTERRUPTED
     assert trainer.run is not None
     loss = _evaluate(model, held_out_loader)

@@ -128,7 +128,12 @@ class DivergenceDetector:
     _largest_excess: float = state_field(0.0)
     _excursion: float = state_field(0.0)
     _recovered_rise: float = state_field(0.0)
-    _diverged: Rise | None = state_field(None)
+    _rise: tuple[str, float, str, float, int, int, bool] | None = state_field(None)
+
+    @property
+    def _diverged(self) -> Rise | None:
+        """The rise that was found and has not gone back; None if there is none."""
+        return None if self._rise is None else Rise(*self._rise)
 
     @property
     def shortest_window(self) -> int:
@@ -162,7 +167,7 @@ class DivergenceDetector:
         if cause.kind == "order":
             yield self._order_finding(rise, cause)
         elif cause.kind == "divergence" or (cause.kind == "unknown" and rise.is_large):
-            self._diverged = rise
+            self._rise = attrs.astuple(rise)
             yield self._rise_finding(rise, cause)
 
     def _is_spike(self, loss: float) -> bool:
@@ -219,7 +224,7 @@ class DivergenceDetector:
             self._excursion = 0.0
             # After a jump of the first update, the best window is not comparable: it lies beyond the jump.
             if self._diverged is not None and value - self._diverged.reference <= margin:
-                self._diverged = None
+                self._rise = None
             return None
         self._excursion = max(self._excursion, rise)
         if rise <= max(margin, limits.recovered_rise_factor * self._recovered_rise):
