@@ -23,8 +23,8 @@ from rnncallbacks.trainer import Trainer
 
 EPOCHS = 4
 VOCABULARY = 5
-RATES = {"usual": 0.02, "too high": 3.0}
-"""Learning rates: at the second, guards raise alarms and self_repair restores parameters."""
+RATES = {"usual": 0.02, "too high": 3.0, "diverging": 300.0}
+"""Learning rates: at the last two, guards raise alarms and self_repair restores parameters."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "cosine_decay": {"steps": 40},
     "one_cycle": {"steps": 40},

@@ -17,6 +17,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
+from rnncallbacks.config.discovery import OURS
 from rnncallbacks.core.object_state import has_state_dict, is_generator, state_of
 from rnncallbacks.core.plugin_state import is_saved
 from rnncallbacks.errors import CheckpointError
@@ -49,19 +50,24 @@ def class_name(kind: type) -> str:
 
 
 def find_class(name: str) -> Any:
-    """The attrs class of a name that :func:`class_name` returned; None if no module defines it. Imports its module.
+    """The attrs class of a name that :func:`class_name` returned; None if no module defines it.
+
+    A file must not make other modules run: of those that are not imported yet, only the library's own are.
 
     Example
     -------
     >>> find_class("rnncallbacks.core.state_encoding:SavedState") is SavedState
     True
+    >>> find_class("rnncallbacks.__main__:main"), find_class("this:Zen")
+    (None, None)
     """
     module, _, names = name.partition(":")
+    may_import = module.startswith(f"{OURS}.") and not module.endswith("__main__")
     try:
-        found: Any = sys.modules.get(module) or import_module(module)
+        found: Any = sys.modules.get(module) or (import_module(module) if may_import else None)
         for part in names.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, ValueError):
         return None
     return found if isinstance(found, type) and attrs.has(found) else None
 
