@@ -167,6 +167,8 @@ class EpochSummary:
         The columns added by ``run.log``.
     batches:
         The number of batches by phase.
+    skipped:
+        The number of batches by phase that were skipped and left out of the average, as ``loss_averaging`` counts them.
     """
 
     epoch: int
@@ -175,6 +177,7 @@ class EpochSummary:
     losses: dict[str, float] = attrs.field(factory=dict)
     logged: dict[str, Value] = attrs.field(factory=dict)
     batches: dict[str, int] = attrs.field(factory=dict)
+    skipped: dict[str, int] = attrs.field(factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -205,6 +208,11 @@ class EpochSummary:
             hint = closest(column, row)
             if column.endswith("_loss"):
                 phase = column.removesuffix("_loss")
+                if count := self.skipped.get(phase, 0):
+                    raise DataError(
+                        f"epoch {self.epoch} has no {column}: all {count} batches of the phase {phase!r} were skipped",
+                        hint="run.diagnosis says why they were skipped; a run without batches cannot learn",
+                    )
                 hint = f"the plugin loss_averaging computes it after each batch of run.batches(..., phase={phase!r})"
             raise DataError(f"epoch {self.epoch} has no column {column!r}; it has {', '.join(row)}", hint=hint)
         value = row[column]

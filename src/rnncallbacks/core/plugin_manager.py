@@ -15,7 +15,9 @@ from rnncallbacks.core.arguments import describe
 from rnncallbacks.core.hook_call import HookCall
 from rnncallbacks.core.hookspecs import HOOKS, Hook
 from rnncallbacks.core.interrupts import InterruptGate
+from rnncallbacks.core.plugin_attributes import check_repairs
 from rnncallbacks.core.plugin_checks import check_hook_name, check_plugin, name_for
+from rnncallbacks.core.plugin_owners import claim, release
 from rnncallbacks.core.plugin_state import reset_state
 from rnncallbacks.errors import PluginError, closest, one_line
 
@@ -110,6 +112,8 @@ class Plugins(Mapping[str, object]):
         PluginError
             The object cannot serve as a plugin; the message says which hook is wrong and why.
         """
+        if self._run is not None:
+            claim({name or name_for(plugin): plugin}, self)
         name = self._add(plugin, name)
         self._rebuild()
         if self._run is not None:
@@ -135,9 +139,21 @@ class Plugins(Mapping[str, object]):
         errors = [] if run is None or told else self.call_each("on_fit_end", only=plugin, run=run)
         self._told_of_the_end = [one for one in self._told_of_the_end if one is not plugin]
         self._plugins.pop(name, None)  # its on_fit_end may have taken it out
+        release({name: plugin}, self)
         self._rebuild()
         raise_first(errors)
         return plugin
+
+    def check_usable(self) -> None:
+        """Refuse plugins that another run uses, or whose alarms nobody repairs; keep them from other runs else.
+
+        Raises
+        ------
+        PluginError, OptionError
+            Names the plugin.
+        """
+        check_repairs(self)
+        claim(self, self)
 
     def start(self, run: Run) -> None:
         """Reset the state of the plugins, except what a checkpoint restored, and call ``on_fit_start``."""
@@ -154,6 +170,7 @@ class Plugins(Mapping[str, object]):
         with InterruptGate() as gate:
             errors = [] if error is None else self.call_each("on_exception", gate=gate, run=run, error=error)
             errors += self.call_each("on_fit_end", gate=gate, run=run)
+        release(self, self)
         return [*errors, KeyboardInterrupt()] if gate.kept else errors
 
     def call(self, hook: Hook, **arguments: object) -> None:

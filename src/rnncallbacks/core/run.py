@@ -11,7 +11,6 @@ import numpy.typing as npt
 from rnncallbacks.core.arguments import as_closure, as_count, as_epochs, as_phase, check_floating
 from rnncallbacks.core.batch import Batch, EpochSummary
 from rnncallbacks.core.hidden_state import Zeros
-from rnncallbacks.core.plugin_attributes import check_repairs
 from rnncallbacks.core.plugin_manager import PluginsGiven, raise_first
 from rnncallbacks.core.run_alarms import RunAlarms
 from rnncallbacks.core.script_function import ClosureTrust
@@ -118,7 +117,7 @@ class Run(RunAlarms):
         self.max_epochs = count
         self.max_steps = None if max_steps is None else as_count(max_steps, "run.epochs", "max_steps")
         if self._cycle.stage == "entered":
-            check_repairs(self.plugins)
+            self.plugins.check_usable()
             self._cycle.stage = "fitting"
             self.plugins.start(self)
         if self._resumed_epoch is None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import OptionError, RunStateError
 from rnncallbacks.plugins import EarlyStopping, LossAveraging, PlateauAlarm
@@ -196,3 +197,34 @@ def test_a_value_that_is_good_enough_ends_the_run(play, mode, threshold, epochs)
     if epochs < 6:
         assert run.stop_reason == f"stop: val_loss {VAL[epochs - 1]:g} reached the threshold {threshold:g}"
         assert not run.alarms
+
+
+class GoesBack:
+    """Repairs in the third epoch: the parameters are the initial ones again."""
+
+    @hookimpl
+    def on_backward(self, run, batch):
+        if (run.epoch, batch.index) == (3, 2):
+            run.raise_alarm("RNN501", "too high", action="repair")
+
+    @hookimpl
+    def on_alarm(self, run, alarm):
+        if alarm.code != "RNN501":
+            return
+        run.params["w"][...] = 0.0
+        run.report_repair(alarm, "the parameters were restored from step 0")
+
+
+def test_a_repair_that_goes_back_to_the_start_is_no_error_and_starts_the_patience_again(play):
+    params = {"w": np.zeros(1)}
+    plugins = [*stopping(), GoesBack()]
+    values = [2.0, 3.0, 3.1, 1.5, 1.6, 1.7, 1.0]
+    with Run(params, plugins=plugins) as run:
+        for epoch in run.epochs(7):
+            for _ in run.batches([0, 1]):
+                params["w"] += epoch != 4
+                run.backward(1.0, {"w": np.zeros(1)})
+            for _ in run.batches([0], phase="val"):
+                run.record(values[epoch - 1])
+    assert run.epoch == 6
+    assert run.stop_reason.startswith("RNN601 val_loss has not improved for 2 epochs: 1.7, best 1.5 in epoch 4")

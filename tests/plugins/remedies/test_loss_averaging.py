@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
-from rnncallbacks.errors import OptionError, RunStateError
-from rnncallbacks.plugins import LossAveraging
+from rnncallbacks.errors import DataError, OptionError, RunStateError
+from rnncallbacks.plugins import LossAveraging, PlateauAlarm
 
 # Loss, sequences, tokens.
 BATCHES = [(1.0, 4, 40), (2.0, 4, 10), (6.0, 1, 50)]
@@ -156,3 +156,16 @@ def test_options_out_of_range():
     with pytest.raises(OptionError, match=r"LossAveraging: weight: expected .*, got 'tokens'") as failed:
         LossAveraging(weight="tokens")
     assert "did you mean 'token'?" in str(failed.value)
+
+
+def skip_all(batches):
+    with Run(plugins=[LossAveraging(), PlateauAlarm(patience=1)]) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(batches):
+                run.skip_batch()
+                run.backward(1.0, np.zeros(1))
+
+
+def test_an_epoch_whose_batches_were_all_skipped_is_named_where_its_loss_is_read():
+    with pytest.raises(DataError, match="epoch 1 has no train_loss: all 3 batches of the phase 'train' were skipped"):
+        skip_all([1, 2, 3])

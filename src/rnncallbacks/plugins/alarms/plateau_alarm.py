@@ -28,7 +28,8 @@ class PlateauAlarm(ColumnMonitor):
     """Raises RNN601 after ``patience`` consecutive epochs without improvement, and again only after a new best value.
 
     :class:`~rnncallbacks.bases.ColumnMonitor` defines an improvement. The first value that is not finite raises
-    RNN403. With ``action`` "stop", a run that resumes with its patience exhausted stops at once.
+    RNN403. With ``action`` "stop", a run that resumes with its patience exhausted stops at once. A repair that takes
+    the parameters back starts the patience again.
 
     Options
     -------
@@ -51,6 +52,7 @@ class PlateauAlarm(ColumnMonitor):
         kw_only=True, default="warn", validator=options.one_of("warn", "stop", "raise")
     )
     restore_best: bool = attrs.field(kw_only=True, default=False, validator=options.flag)
+    _repairs: int = state_field(0)
     _best_params: dict[str, Array] = state_field(factory=dict)
     _evaluated_params: dict[str, Array] = state_field(factory=dict)
     _first_params: dict[str, Array] = state_field(factory=dict)
@@ -83,6 +85,7 @@ class PlateauAlarm(ColumnMonitor):
         value = self.value_of(run, summary)
         if value is None:
             return
+        self._restart_after_repair(run)
         if self.update(value, summary.epoch) and self.restore_best:
             self._keep_params(run)
         if self.stale_epochs == self.patience:  # equality, so that each plateau raises one alarm
@@ -93,10 +96,18 @@ class PlateauAlarm(ColumnMonitor):
     def on_fit_end(self, run: Run) -> None:
         if not self._best_params:
             return
-        if self.stale_epochs and run.step and self._are_initial(named_arrays(run.params, "params")):
+        unchanged = self.stale_epochs and run.step and self._are_initial(named_arrays(run.params, "params"))
+        if unchanged and not run.diagnosis.repairs:
             logger.warning("restore_best: run.params never changed in this run; %s", ASSIGN_PARAMS)
         for name, array in named_arrays(run.params, "params").items():
             array[...] = self._best_params[name]
+
+    def _restart_after_repair(self, run: Run) -> None:
+        """Start the patience again if a repair took the parameters back: they need the epochs of before once more."""
+        repairs = run.diagnosis.repairs[self._repairs :]
+        self._repairs += len(repairs)
+        if any(repair.code != "RNN403" for repair in repairs):  # RNN403 may only have taken a batch out
+            self.stale_epochs = 0
 
     def _alarm(self, run: Run, value: float) -> None:
         best, epoch = self.best, self.best_epoch
@@ -109,7 +120,8 @@ class PlateauAlarm(ColumnMonitor):
 
     def _keep_params(self, run: Run) -> None:
         params = self._evaluated_params or _copies(run.params)
-        if self._best_params and self._are_initial(params):
+        # After a repair, the parameters may be the initial ones again.
+        if self._best_params and not run.diagnosis.repairs and self._are_initial(params):
             raise RunStateError(
                 f"restore_best: {self.monitor} improved, but run.params still equals the initial parameters",
                 hint=ASSIGN_PARAMS,

@@ -53,14 +53,19 @@ class LossAveraging:
     )
     _losses: dict[str, float] = state_field(factory=dict)
     _weights: dict[str, int] = state_field(factory=dict)
+    _skipped: dict[str, int] = state_field(factory=dict)
 
     @hookimpl
     def on_epoch_start(self) -> None:
         self._losses.clear()
         self._weights.clear()
+        self._skipped.clear()
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
+        if batch.skipped and run.epoch_summary is not None:
+            self._skipped[batch.phase] = self._skipped.get(batch.phase, 0) + 1
+            run.epoch_summary.skipped[batch.phase] = self._skipped[batch.phase]
         if batch.loss is None or batch.skipped:
             return
         weight = 1
