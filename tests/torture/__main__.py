@@ -32,7 +32,7 @@ KINDS: dict[str, Trial] = {
     "configurations": configuration_trial,
     "plugins": adversary_trial,
 }
-SLICE = {"kills": 0, "flips": 5, "edits": 8, "configurations": 10, "plugins": 12}
+SLICE = {"kills": 2, "flips": 5, "edits": 8, "configurations": 10, "plugins": 12}
 """Trials of each kind in the test suite. Its kills come before file operations, and not at moments of the clock."""
 
 MOST_SHOWN = 10

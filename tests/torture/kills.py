@@ -30,6 +30,7 @@ SAVINGS: list[dict[str, Any]] = [
     {"every_epochs": 2, "fsync": True},
     {"every_steps": 2, "fsync": False},
     {"every_steps": 3, "every_epochs": 1, "fsync": False},
+    {"every_steps": 2, "keep_last": 2, "monitor": "val_loss", "path": "run-{step}.safetensors", "fsync": False},
 ]
 """Options of the plugin checkpoint."""
 MOST_KILLS = 3
@@ -149,7 +150,7 @@ def _start(run: TrainingRun, folder: Path, event: int | None) -> int:
 
 
 def _child(run: TrainingRun, folder: Path, events: list[int]) -> None:
-    had_checkpoint = (folder / "checkpoint.safetensors").exists()
+    had_checkpoint = any(folder.glob("[!.]*.safetensors"))
     before = len(_starts(folder))
     try:
         done = run.train(folder, StartWitness(folder / LOG))

@@ -11,4 +11,4 @@ def test_the_library_holds(run_python, tmp_path):
     done = run_python(CODE, "slice", "--out", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
     kinds = {line.partition('"kind": "')[2].partition('"')[0] for line in out.read_text().splitlines()}
-    assert kinds == {"flips", "edits", "configurations", "plugins"}
+    assert kinds == {"kills", "flips", "edits", "configurations", "plugins"}

@@ -23,10 +23,13 @@ from rnncallbacks.trainer import Trainer
 
 EPOCHS = 4
 VOCABULARY = 5
-RATES = {"usual": 0.02, "too high": 3.0, "diverging": 300.0}
+RATES = {"usual": 0.02, "too high": 20.0, "diverging": 300.0}
 """Learning rates: at the last two, guards raise alarms and self_repair restores parameters."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "cosine_decay": {"steps": 40},
+    "cosine_restarts": {"steps": 12},
+    "polynomial_decay": {"steps": 40},
+    "piecewise_constant": {"boundaries": (4, 11), "scales": (1.0, 0.9, 0.8)},
     "one_cycle": {"steps": 40},
     "exponential_decay": {"factor": 0.9},
     "step_decay": {"every": 3},
@@ -50,7 +53,7 @@ class TrainingRun:
     rate:
         A key of :data:`RATES`.
     saving:
-        The options of the plugin checkpoint but for its path.
+        The options of the plugin checkpoint. Its path is in the folder of the run.
     """
 
     style: str
@@ -78,8 +81,9 @@ def warm_up() -> None:
 
 def shipped_plugins(folder: Path, saving: dict[str, Any]) -> dict[str, object]:
     """Every plugin of the library, by name."""
+    path = folder / saving.get("path", "checkpoint.safetensors")
     placed: dict[str, dict[str, Any]] = {
-        "checkpoint": {"path": folder / "checkpoint.safetensors", **saving},
+        "checkpoint": {**saving, "path": path},
         "history_log": {"directory": folder},
     }
     options = {**OPTIONS, **placed}
