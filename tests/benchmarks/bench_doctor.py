@@ -18,6 +18,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -58,7 +59,8 @@ def measure(script: StrangerScript, fault: ScriptFault | None, python: str = sys
         before = contents(folder)
         mark = uuid.uuid4().hex
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", MARK: mark}
-        command = [python, *doctor_command(main, script, "--json")[1:]]
+        prints = Path(name) / "prints.txt"
+        command = [python, *doctor_command(main, script, "--json", "--output", str(prints))[1:]]
         started, processor_before = time.monotonic(), processor_seconds()
         try:
             done = subprocess.run(
@@ -73,7 +75,9 @@ def measure(script: StrangerScript, fault: ScriptFault | None, python: str = sys
         except subprocess.TimeoutExpired:
             return {"error": f"no answer in {MOST_SECONDS} s", "seconds": MOST_SECONDS}
         seconds = time.monotonic() - started
-        changed = sorted(path for path, state in contents(folder).items() if before.get(path) != state)
+        known = contents(folder)
+        known.pop(prints.name, None)
+        changed = sorted(path for path, state in known.items() if before.get(path) != state)
         try:
             document = json.loads(done.stdout)
         except ValueError:
@@ -85,8 +89,46 @@ def measure(script: StrangerScript, fault: ScriptFault | None, python: str = sys
             "processor_seconds": round(processor_seconds() - processor_before, 2),
             "changed_files": changed,
             "left_behind": left_behind(mark),
+            "prints": None
+            if fault or not prints.exists()
+            else compared_prints(prints.read_bytes(), main, script, python),
             "output": done.stderr[-20000:],
         }
+
+
+def compared_prints(prints: bytes, main: Path, script: StrangerScript, python: str) -> str | None:
+    """Whether a script prints "the same" without the doctor or "other" text, as far as the doctor has run it.
+
+    None if it prints nothing so far, or other text in each run.
+    """
+    if not prints:
+        return None
+    plain = first_prints(len(prints), main, script, python)
+    if plain == prints:
+        return "the same"
+    return None if first_prints(len(prints), main, script, python) != plain else "other"
+
+
+def first_prints(length: int, main: Path, script: StrangerScript, python: str) -> bytes:
+    """The first bytes that a script prints."""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    process = subprocess.Popen(
+        [python, "-u", main.name, *script.arguments],
+        cwd=main.parent,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    timer = threading.Timer(MOST_SECONDS, process.kill)
+    timer.start()
+    assert process.stdout is not None
+    with process.stdout:
+        found = process.stdout.read(length)
+    timer.cancel()
+    process.kill()
+    process.wait()
+    return found
 
 
 def processor_seconds() -> float:

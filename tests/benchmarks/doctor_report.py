@@ -58,6 +58,7 @@ class DoctorMeasurement:
     left_behind: int = 0
     output: str = ""
     processor_seconds: float = 0.0
+    prints: str | None = None
 
     @classmethod
     def of(cls, script: StrangerScript, fault: ScriptFault | None, entry: Mapping[str, Any]) -> DoctorMeasurement:
@@ -71,6 +72,7 @@ class DoctorMeasurement:
             entry.get("left_behind", 0),
             entry.get("output", ""),
             entry.get("processor_seconds", 0.0),
+            entry.get("prints"),
         )
 
     @property
@@ -215,6 +217,8 @@ class DoctorMeasurement:
             found.append(f"line: {lines} instead of {self.script.patched_line(self.fault).strip()}")
         if self.changed_files:
             found.append(f"files changed: {', '.join(self.changed_files)}")
+        if self.prints == "other":
+            found.append("prints other text")
         if self.left_behind:
             found.append(f"{self.left_behind} processes left behind")
         return found
@@ -287,6 +291,11 @@ class DoctorReport:
         self.healthy = [one for one in self.judged if one.fault is None]
         self.faulty = [one for one in self.watched if one.fault is not None]
 
+    def printing_other(self) -> str:
+        """Scripts whose output differs from that without the doctor, of those that print the same in each run."""
+        compared = [one for one in self.all if one.prints is not None]
+        return f"{sum(one.prints == 'other' for one in compared)}/{len(compared)}"
+
     def goals(self) -> str:
         """What was measured, beside its goal."""
         named = [one for one in self.faulty if one.named_first]
@@ -306,6 +315,7 @@ class DoctorReport:
             ("seconds, median and most", "5 / 60", f"{median(seconds):.1f} / {max(seconds):.1f}"),
             ("seconds of a processor, median and most", "", f"{median(processor):.1f} / {max(processor):.1f}"),
             ("scripts whose files changed", "0", str(sum(bool(one.changed_files) for one in self.all))),
+            ("scripts that print other text / compared", "0", self.printing_other()),
             ("processes left behind", "0", str(sum(one.left_behind for one in self.all))),
         ]
         return table(rows)

@@ -173,6 +173,7 @@ class TestSlice:
         assert one.false_alarms == []
         assert one.named_first is bool(fault)
         assert one.changed_files == ()
+        assert one.prints != "other"
         assert one.left_behind == 0
 
     def test_the_line_that_numpy_refuses_is_in_the_document(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
@@ -57,6 +58,12 @@ def role_options(command: Decorated) -> Decorated:
             help="Seeds with which an unseeded script is run; a cause must be found with each. [default: 1]",
         ),
         click.option(
+            "--output",
+            type=click.Path(path_type=Path, dir_okay=False, writable=True),
+            metavar="FILE",
+            help="Write what the script prints to FILE.",
+        ),
+        click.option(
             "--no-fork",
             is_flag=True,
             help="Run iterations again from the start of the script, as on Windows, in place of forking it.",
@@ -85,6 +92,7 @@ def loop_options(batches: int | None, given: dict[str, Any]) -> LoopOptions:
         max_batches=batches or LOOP_BATCHES,
         seconds=given["seconds"],
         roles_only=given["roles_only"],
+        output=given["output"],
         loop=given["loop"],
         given=roles,
         fork=can_fork() and not given["no_fork"],

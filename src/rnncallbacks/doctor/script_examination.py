@@ -69,6 +69,8 @@ class ExaminationOptions:
         the start of the script.
     replay:
         Whether iterations are frozen and run again. Without it there is no closure.
+    output:
+        A file for what the script prints while its loop is watched; None to drop it.
     run_batches:
         Training batches after which the script's runs are stopped; None for a script without a ``Run``.
     beside_runs:
@@ -83,6 +85,7 @@ class ExaminationOptions:
     seed: int | None = None
     fork: bool = attrs.field(factory=can_fork)
     replay: bool = True
+    output: Path | None = None
     run_batches: int | None = None
     beside_runs: bool = False
 
@@ -206,7 +209,7 @@ def _examine(
         candidate = waiting.pop()
         excluded.add((candidate.site.file, candidate.site.line))
         loop = candidate.site.file, candidate.site.line
-        watched = attrs.evolve(assignment, folder=scratch.new_place(), loop=loop)
+        watched = attrs.evolve(assignment, folder=scratch.new_place(), loop=loop, output=options.output)
         with rerun_iterations(watched, until, scratch.new_place) as rerun:
             if _watch(watched, candidate, plugins, options, until, findings, stage, rerun):
                 break

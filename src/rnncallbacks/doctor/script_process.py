@@ -57,6 +57,8 @@ class Assignment:
         File descriptors on which frozen copies answer.
     rerun:
         The iteration before which the process waits for a request to replay it; None to record iterations.
+    output:
+        A file for what the script prints; None to drop it. Only where the process is forked.
     run_batches:
         Training batches after which the script's runs are stopped; None for a script without a ``Run``.
     beside_runs:
@@ -73,6 +75,7 @@ class Assignment:
     seconds: float = 20.0
     channels: tuple[int, ...] = ()
     rerun: int | None = None
+    output: Path | None = None
     run_batches: int | None = None
     beside_runs: bool = False
     seed: int | None = None
