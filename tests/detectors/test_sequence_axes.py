@@ -29,6 +29,11 @@ def test_what_tells_the_axis_of_time(batch_size, states, targets, axis):
     assert find_time_axis(X, targets, batch_size, states) == axis
 
 
+@pytest.mark.parametrize(("state", "axis"), [((8, 20), 1), ((20, 8), 1), ((9, 20), 0), ((8, 9), 0), ((20,), 0)])
+def test_states_without_the_entering_one_are_told_by_their_shape(state, axis):
+    assert find_time_axis(np.zeros((8, 9), int), None, None, [np.zeros(state)] * 9) == axis
+
+
 def test_a_few_targets_may_differ_from_the_next_input():
     noisy = Y.copy()
     noisy[0, :2] += 1

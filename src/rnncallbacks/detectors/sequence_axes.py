@@ -46,21 +46,25 @@ def _last_axis_is_batch(inputs: Array, targets: Array | None, batch_size: int | 
         return batch_size == last
     if targets is not None and targets.ndim == 1 and len(targets) == last:
         return True
+    shape = _state_shape(hidden_states)
+    return len(shape) == 2 and shape[1] == last and not set(shape) & set(inputs.shape[:2])
+
+
+def _state_shape(hidden_states: Any) -> tuple[int, ...]:
+    """The shape of one hidden state; empty if it is not known."""
     if not isinstance(hidden_states, list | tuple | np.ndarray) or not len(hidden_states):
-        return False
+        return ()
     state = hidden_states[0]
     while isinstance(state, list | tuple) and len(state):
         state = state[0]  # h of an LSTM's (h, c)
-    if not isinstance(state, np.ndarray) or state.ndim != 2:
-        return False
-    return bool(state.shape[1] == last) and not set(state.shape) & set(inputs.shape[:2])
+    return state.shape if isinstance(state, np.ndarray) else ()
 
 
 def find_time_axis(inputs: Array, targets: Array | None, batch_size: int | None, hidden_states: Any) -> int | None:
     """The axis of time, 0 or 1; None if it is unknown.
 
-    It follows from the batch size, else from the number of hidden states, else from targets that are the next inputs
-    along one axis only.
+    It follows from the batch size, else from the number and shape of hidden states, else from targets that are the
+    next inputs along one axis only.
 
     Example
     -------
@@ -74,7 +78,7 @@ def find_time_axis(inputs: Array, targets: Array | None, batch_size: int | None,
     steps = _step_count(hidden_states)
     of_steps = [axis for axis in (0, 1) if inputs.shape[axis] == steps]
     if len(of_steps) == 1:
-        return of_steps[0]
+        return 1 - of_steps[0] if _lack_entering(hidden_states, inputs.shape[:2], of_steps[0]) else of_steps[0]
     if targets is None or targets.shape != inputs.shape:
         return None
     shifted = [axis for axis in (0, 1) if _next_inputs_are_targets(inputs.swapaxes(0, axis), targets.swapaxes(0, axis))]
@@ -84,6 +88,13 @@ def find_time_axis(inputs: Array, targets: Array | None, batch_size: int | None,
 def _next_inputs_are_targets(inputs: Array, targets: Array) -> bool:
     agreeing = np.count_nonzero(inputs[1:] == targets[:-1])
     return len(inputs) > 1 and bool(agreeing >= NEXT_INPUT_AGREEMENT * inputs[1:].size)
+
+
+def _lack_entering(hidden_states: Any, shape: tuple[int, ...], axis: int) -> bool:
+    """Whether the states are one for each step of the other axis, as their own shapes show: the entering one lacks."""
+    sizes = _state_shape(hidden_states)
+    steps, sequences = shape[1 - axis], shape[axis]
+    return len(sizes) == 2 and len(hidden_states) == steps and sequences in sizes and steps not in sizes
 
 
 def _step_count(hidden_states: Any) -> int | None:
