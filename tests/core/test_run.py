@@ -1172,3 +1172,22 @@ def test_positions_in_place_of_truth_values_are_refused_from_a_loader_too():
             for _ in run.batches([batch]):
                 with pytest.raises(OptionError, match="expected one truth value for each sequence"):
                     run.reset_hidden(run.batch.starts)
+
+
+class Leaves:
+    """Leaves the run when it is told of its end."""
+
+    ends = 0
+
+    @hookimpl
+    def on_fit_end(self, run):
+        self.ends += 1
+        run.__exit__(None, None, None)
+
+
+def test_a_plugin_that_leaves_the_run_at_its_end_is_named_and_told_once():
+    plugin = Leaves()
+    with pytest.raises(RunStateError, match="it is being left") as caught, Run(plugins=[plugin]) as run:
+        list(run.epochs(1))
+    assert "in plugin 'leaves', hook on_fit_end" in caught.value.__notes__[0]
+    assert plugin.ends == 1

@@ -78,6 +78,7 @@ class Run(RunAlarms):
     ) -> None:
         super().__init__(params, optimizer_state, learning_rate, hidden_size, zeros, reset, rng, state, plugins)
         self._looping = False
+        self._leaving = False
         self._closures = ClosureTrust()
         self._gradients: Gradients | None = None
 
@@ -179,6 +180,9 @@ class Run(RunAlarms):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._leaving and self._cycle.stage == "fitting":
+            raise RunStateError("cannot leave the run: it is being left", hint="call run.stop to end it in order")
+        self._leaving = True
         started, errors = self._cycle.stage == "fitting", [] if error is None else [error]
         if started and error is None:
             try:
