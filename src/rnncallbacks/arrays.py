@@ -18,6 +18,7 @@ from rnncallbacks.errors import ContainerError
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.floating[Any]]
+BoolArray = npt.NDArray[np.bool_]
 
 
 class FlatArrays(Mapping[str, FloatArray]):

@@ -11,6 +11,7 @@ import click
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.cli.command_options import PluginSwitches, config_option, switches_option
 from rnncallbacks.cli.doctor_plugins import guard_configuration
+from rnncallbacks.cli.error_output import INTERRUPTED
 from rnncallbacks.cli.examination import Examination, ExaminedRun
 from rnncallbacks.cli.inferred_evidence import ScriptsOwnLoops
 from rnncallbacks.cli.loop_examination import examine_loop, left_by_signals
@@ -23,7 +24,6 @@ from rnncallbacks.files import json_text
 from rnncallbacks.reporting.terminal import show_diagnosis, terminal_console, write_line
 from rnncallbacks.reporting.verdict import counted, verdict
 
-INTERRUPTED = 130
 RUN_BATCHES = 300
 TOO_SHORT = "the run was too short"
 """The guards' reason for a check that needs more batches."""

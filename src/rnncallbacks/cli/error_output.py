@@ -7,6 +7,9 @@ import click
 from rnncallbacks.errors import ConfigurationError, RnnCallbacksError, one_line
 from rnncallbacks.reporting.printable import printable
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells define it."""
+
 
 def print_error(error: RnnCallbacksError) -> None:
     """Print one line for each problem, then the hint, then the notes that say where the error was raised."""

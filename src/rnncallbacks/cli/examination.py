@@ -12,13 +12,12 @@ import attrs
 
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.diagnosis_content import Repair
-from rnncallbacks.config.configuration import Configuration
+from rnncallbacks.config.configuration import PROGRESS, Configuration
 from rnncallbacks.core.run import Run
 from rnncallbacks.doctor.attended_runs import BatchLimit, attended_runs
 
 FILE_WRITERS = ("checkpoint", "history_log")
 """Plugins that are removed: an examination starts without a checkpoint, and does not touch the files of real runs."""
-PROGRESS = "progress"
 LOGGER = "rnncallbacks"
 
 

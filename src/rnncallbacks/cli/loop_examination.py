@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 import click
 
+from rnncallbacks.cli.error_output import INTERRUPTED
 from rnncallbacks.cli.examination import findings_not_logged
 from rnncallbacks.cli.role_options import LoopOptions
 from rnncallbacks.cli.watch_progress import shown_progress
@@ -23,7 +24,6 @@ from rnncallbacks.files import json_text
 from rnncallbacks.reporting.terminal import terminal_console, write_line
 from rnncallbacks.reporting.verdict import verdict
 
-INTERRUPTED = 130
 ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
 
 

@@ -14,7 +14,7 @@ from rnncallbacks.doctor.script_examination import ExaminationOptions
 from rnncallbacks.doctor.script_link import can_fork
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-NAMED = {
+ROLE_HELP = {
     "loop": "The training loop, as FILE:LINE or LINE.",
     "loss": "The loss, such as loss or 'loss_of():return[0]'.",
     "params": "The parameters: expressions or containers, separated by commas.",
@@ -48,7 +48,7 @@ def role_options(command: Decorated) -> Decorated:
         click.option(
             "--show-roles", "roles_only", is_flag=True, help="Print the roles of the values, without a diagnosis."
         ),
-        *(click.option(f"--{name}", default="", metavar="NAME", help=text) for name, text in NAMED.items()),
+        *(click.option(f"--{name}", default="", metavar="NAME", help=text) for name, text in ROLE_HELP.items()),
         click.option("--batch-axis", type=int, default=None, help="Axis of the inputs along which sequences lie."),
         click.option(
             "--seeds",

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from rnncallbacks.cli.command_options import PluginSwitches, config_option, switches_option
 from rnncallbacks.cli.corpus import Corpus
+from rnncallbacks.cli.error_output import INTERRUPTED
 from rnncallbacks.cli.train_settings import Settings, merge_settings, settings_options
 from rnncallbacks.cli.training_folder import (
     CONFIGURATION,
@@ -36,7 +37,6 @@ from rnncallbacks.rnn.optimizers import Adam
 from rnncallbacks.rnn.sampling import sample
 from rnncallbacks.trainer import Trainer
 
-INTERRUPTED = 130
 LAST_FOR_THE_RUN = ("one_cycle", "cosine_decay", "polynomial_decay")
 """Schedules whose ``steps`` are by default all training batches of the run."""
 PROMPT_LENGTH = 40

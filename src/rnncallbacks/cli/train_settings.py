@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import attrs
 import click
 
 from rnncallbacks import options
+from rnncallbacks.cli.command_options import Command
 from rnncallbacks.config.plugin_options import make_plugin, options_of
 from rnncallbacks.errors import ConfigurationError
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 _HELP = "help"
 
 

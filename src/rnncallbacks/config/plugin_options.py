@@ -14,7 +14,7 @@ import attrs
 from rnncallbacks.config.option_types import literals_of, structured, type_text
 from rnncallbacks.errors import closest, one_line, short_repr
 
-NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+NAMED_PARAMETERS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _FACTORY: Any = attrs.Factory  # typed as a function, but a class
 
 
@@ -61,7 +61,7 @@ def options_of(factory: Callable[..., object]) -> dict[str, Option]:
     fields = _fields(factory)
     found = {}
     for parameter in inspect.signature(factory).parameters.values():
-        if parameter.kind not in NAMED:
+        if parameter.kind not in NAMED_PARAMETERS:
             continue
         field = fields.get(parameter.name)
         default = parameter.default if field is None else _default(field)

@@ -6,7 +6,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array
 
-BLANK = -1
+BLANK_TOKEN = -1
 """The token number of a vector of zeros, which is padding."""
 
 
@@ -50,7 +50,7 @@ def decode_one_hot(array: Array, preferred_axis: int | None = None) -> tuple[Arr
     position_on_axis = {axis: positions[place] for place, axis in enumerate(memory_order)}
     for axis in axes:
         rest = [other for other in range(array.ndim) if other != axis]
-        tokens = np.full([array.shape[other] for other in rest], BLANK, dtype=np.intp)
+        tokens = np.full([array.shape[other] for other in rest], BLANK_TOKEN, dtype=np.intp)
         tokens[tuple(position_on_axis[other] for other in rest)] = position_on_axis[axis]
         # If the number of nonzero vectors is the number of ones, each of them has exactly one.
         if np.count_nonzero(tokens >= 0) == ones:

@@ -18,9 +18,9 @@ from rnncallbacks.reporting.verdict import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDTH = 13
+ROLE_COLUMNS = 13
 """Columns of the names of roles."""
-LISTED = 12
+LISTED_NAMES = 12
 """Names in one row of the table."""
 
 
@@ -28,7 +28,7 @@ def show_findings(console: Console | None, heading: str, findings: ScriptFinding
     """Write a heading, the table of roles and the diagnosis."""
     write_line(console, heading, style="bold")
     for name, value in role_rows(findings):
-        write_line(console, f"{name:{WIDTH}}{value}", indent=2)
+        write_line(console, f"{name:{ROLE_COLUMNS}}{value}", indent=2)
     if findings.error is not None:
         write_line(console)
         write_line(console, "the script failed:", style="bold")
@@ -116,8 +116,8 @@ def _source(one: ParameterRole) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return " ".join(names[:LISTED]) + more
+    more = f" and {len(names) - LISTED_NAMES} more" if len(names) > LISTED_NAMES else ""
+    return " ".join(names[:LISTED_NAMES]) + more
 
 
 def findings_document(findings: ScriptFindings) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from rnncallbacks.doctor.watched_script import (
 
 INFERRED_FROM = 3
 """Iterations from which roles are inferred; the pushes are made in the last of them. Chosen by eye."""
-TRIES = 5
+MOST_WATCHED_LOOPS = 5
 """Loops that are watched until one has parameters. Chosen by eye."""
 SEARCH_SHARE = 0.4
 """Share of the remaining time for one search. Chosen by eye."""
@@ -188,7 +188,7 @@ def _examine(
     """Search and watch until a loop has parameters."""
     excluded: set[tuple[str, int]] = set()
     waiting = [named_loop(script, options.loop)] if options.loop else []
-    for _ in range(1 if options.loop else TRIES):
+    for _ in range(1 if options.loop else MOST_WATCHED_LOOPS):
         left = until - time.monotonic()
         assignment = Assignment(
             script,

@@ -12,7 +12,7 @@ import attrs
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.errors import DataError
 
-BLANK = frozenset({"zeros", "zeros_like", "empty", "empty_like"})
+ZERO_ARRAY_CALLS = frozenset({"zeros", "zeros_like", "empty", "empty_like"})
 """Calls that make an array for sums: a statement with one is not the cause of a fault."""
 
 
@@ -161,5 +161,5 @@ def _is_blank(value: ast.expr | None) -> bool:
     if isinstance(value, ast.ListComp | ast.DictComp):
         return _is_blank(value.elt if isinstance(value, ast.ListComp) else value.value)
     if isinstance(value, ast.Call):
-        return ast.unparse(value.func).rsplit(".", 1)[-1] in BLANK
+        return ast.unparse(value.func).rsplit(".", 1)[-1] in ZERO_ARRAY_CALLS
     return isinstance(value, ast.Constant | ast.Dict) and not getattr(value, "keys", None)

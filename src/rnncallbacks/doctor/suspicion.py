@@ -14,7 +14,7 @@ from rnncallbacks.doctor.value_walk import Key
 
 GRADIENT_CODES = frozenset({"RNN401", "RNN402", "RNN404", "RNN405", "RNN406"})
 UPDATE_CODES = frozenset({"RNN501", "RNN502", "RNN503", "RNN601", "RNN602", "RNN605"})
-LOSS_CODES = frozenset({"RNN301", "RNN302", "RNN403"})
+LOSS_SCALE_CODES = frozenset({"RNN301", "RNN302", "RNN403"})
 STATE_CODES = frozenset({"RNN201", "RNN202", "RNN203", "RNN407"})
 REPORT_CODES = frozenset({"RNN101", "RNN102"})
 DATA_CODES = frozenset({"RNN603"})
@@ -50,7 +50,7 @@ class Suspicion:
             found = self._gradient_lines(alarm)
         elif alarm.code in UPDATE_CODES:
             found = self._update_lines()
-        elif alarm.code in LOSS_CODES:
+        elif alarm.code in LOSS_SCALE_CODES:
             found = self._of_keys([self._roles.loss], "assigns the loss")
         elif alarm.code in STATE_CODES:
             found = self._of_keys([*self._roles.carried, self._roles.hidden, self._roles.entering], "assigns the state")

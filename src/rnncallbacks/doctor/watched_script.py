@@ -20,7 +20,7 @@ from rnncallbacks.doctor.watch_messages import Command, ReplayRequest
 
 RELEASE_SECONDS = 5.0
 """Time limit for the answer of a frozen copy that it ends; its channel is not used again otherwise."""
-CHANNELS = 6
+MOST_FROZEN_ITERATIONS = 6
 """Iterations that can be frozen at once."""
 
 
@@ -188,12 +188,12 @@ def watched_script(assignment: Assignment, until: float, *, fork: bool = True) -
         with running_script(assignment, fork=False) as link:
             yield WatchedScript(link, until, [])
         return
-    pairs = [socket.socketpair() for _ in range(CHANNELS)]
+    pairs = [socket.socketpair() for _ in range(MOST_FROZEN_ITERATIONS)]
     theirs = [other.detach() for _, other in pairs]
     ours = [Connection(one.detach()) for one, _ in pairs]
     try:
         with running_script(attrs.evolve(assignment, channels=tuple(theirs)), theirs, fork=True) as link:
-            yield WatchedScript(link, until, ours, list(range(CHANNELS)))
+            yield WatchedScript(link, until, ours, list(range(MOST_FROZEN_ITERATIONS)))
     finally:
         for one in ours:
             one.close()

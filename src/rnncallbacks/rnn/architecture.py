@@ -24,7 +24,7 @@ from rnncallbacks.rnn.layers.recurrent_layer import Direction, RecurrentLayer
 from rnncallbacks.rnn.layers.stack import Stack, StackedLayer
 from rnncallbacks.rnn.validation import check_numba
 
-Part = TypeVar("Part")
+LayerKind = TypeVar("LayerKind")
 
 
 def _fixed(owner: Architecture, option: attrs.Attribute[Any], value: object) -> None:
@@ -285,7 +285,7 @@ def _cell(architecture: Architecture) -> Cell:
     return _selected(VanillaCell, architecture)(size, architecture.nonlinearity)
 
 
-def _selected(kind: type[Part], architecture: Architecture) -> type[Part]:
+def _selected(kind: type[LayerKind], architecture: Architecture) -> type[LayerKind]:
     """The class, or its version with compiled kernels if these are requested and exist."""
     if architecture.kernels == "numpy":
         return kind

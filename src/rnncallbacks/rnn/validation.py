@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays import Array, BoolArray
 from rnncallbacks.errors import ContainerError, DataError, OptionError, ShapeError
 
 IntArray = npt.NDArray[np.integer[Any]]
-BoolArray = npt.NDArray[np.bool_]
 
 
 def as_array(name: str, values: npt.ArrayLike) -> Array:

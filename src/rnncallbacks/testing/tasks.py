@@ -94,14 +94,16 @@ def _characters() -> Tokens:
     return Vocabulary.from_tokens(text).encode(text)
 
 
-WORDS = 300
+VOCABULARY_WORDS = 300
 
 
 @cache
 def _words() -> Tokens:
     """The embedded text as tokens of its most frequent words. Token 0 is every other word."""
     words = re.findall("[a-z]+", embedded_text().lower())
-    numbers = {word: number for number, (word, _) in enumerate(Counter(words).most_common(WORDS - 1), start=1)}
+    numbers = {
+        word: number for number, (word, _) in enumerate(Counter(words).most_common(VOCABULARY_WORDS - 1), start=1)
+    }
     return np.array([numbers.get(word, 0) for word in words], dtype=np.intp)
 
 
@@ -244,7 +246,7 @@ TASKS: Mapping[str, Task] = MappingProxyType(
         for task in (
             Task("characters", 27, 10, _make_characters),
             Task("stream", 27, 10, _make_stream, stream=True),
-            Task("words", WORDS, 10, _make_words, stream=True),
+            Task("words", VOCABULARY_WORDS, 10, _make_words, stream=True),
             Task("echo", ECHO_VOCAB, 10, _make_echo),
             Task("recall", ECHO_VOCAB, 6, _make_recall, seq_len=RECALL_LEN, stream=True),
             Task("anbn", 4, 15, _make_anbn),

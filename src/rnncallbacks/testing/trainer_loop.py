@@ -28,14 +28,14 @@ from rnncallbacks.testing.setups import Setup, mean_over_batches
 from rnncallbacks.testing.tasks import MappedLoader
 from rnncallbacks.trainer import Trainer
 
-ROLES = {
+PARAMETER_ROLES = {
     "input": "rnn.weight_ih_l0",
     "recurrent": "rnn.weight_hh_l0",
     "hidden_bias": "rnn.bias_ih_l0",
     "output": "head.weight",
     "output_bias": "head.bias",
 }
-OPTIMIZERS: Mapping[str, Callable[[], Optimizer]] = {
+OPTIMIZER_CLASSES: Mapping[str, Callable[[], Optimizer]] = {
     "sgd": SGD,
     "momentum": lambda: SGD(momentum=0.9),
     "adam": Adam,
@@ -129,7 +129,7 @@ class FaultyModel(RecurrentModel):
 
     @staticmethod
     def _by_role(arrays: FlatArrays) -> dict[str, Array]:
-        return {role: arrays[name] for role, name in ROLES.items()}
+        return {role: arrays[name] for role, name in PARAMETER_ROLES.items()}
 
     def true_loss(self, batches: Iterable[SequenceBatch]) -> float:
         """Mean loss on these batches, with correct initial states."""
@@ -145,10 +145,10 @@ class FaultyModel(RecurrentModel):
 
 def faulty_optimizer(setup: Setup) -> Optimizer:
     """The setup's optimizer, restricted to the parameters that the setup updates."""
-    optimizer = OPTIMIZERS[setup.optimizer]()
+    optimizer = OPTIMIZER_CLASSES[setup.optimizer]()
     if setup.update == "in place" and not setup.frozen:
         return optimizer
-    frozen = [ROLES[role] for role in setup.frozen]
+    frozen = [PARAMETER_ROLES[role] for role in setup.frozen]
 
     class PartialOptimizer(type(optimizer)):  # type: ignore[misc]
         """Updates a copy of the parameters, none of them, or all but the frozen ones."""

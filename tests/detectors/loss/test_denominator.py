@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rnncallbacks.detectors.loss.denominator import (
-    THRESHOLDS,
+    DENOMINATOR,
     Denominator,
     batch_losses_may_be_sums,
     find_denominator,
@@ -126,7 +126,7 @@ def test_every_wrong_count_is_named(seed, kind, precision):
     reported = sum(losses) / WRONG[kind]
     if precision == "rounded":
         reported = round(reported, 6)
-        assume(rounding_error(reported) < THRESHOLDS.largest_rounding_error)  # enough digits are left to say anything
+        assume(rounding_error(reported) < DENOMINATOR.largest_rounding_error)  # enough digits are left to say anything
     else:
         reported = float(sum(precision(loss) for loss in losses) / precision(WRONG[kind]))
     found = find_denominator(reported, seen, vocab_size=VOCAB)

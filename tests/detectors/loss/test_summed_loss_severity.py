@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.alarms.finding import Finding
-from rnncallbacks.detectors.loss.summed_loss_severity import THRESHOLDS, SummedLossSeverity
+from rnncallbacks.detectors.loss.summed_loss_severity import SUMMED_LOSS, SummedLossSeverity
 
 FINDING = Finding("RNN301", "the loss is 20 times a mean", {"factor": 20.0})
 GRADIENT = np.array([3.0, 0.1, -2.0])
@@ -32,7 +32,7 @@ def test_the_first_update_decides(step, expected):
 def test_parameters_that_stay_are_waited_for_and_then_the_catalogue_decides():
     severity = SummedLossSeverity()
     severity.hold(FINDING)
-    for _ in range(THRESHOLDS.waiting_batches - 1):
+    for _ in range(SUMMED_LOSS.waiting_batches - 1):
         assert update(severity, 0.0) is None
     finding = update(severity, 0.0)
     assert finding.severity is None

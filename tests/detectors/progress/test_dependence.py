@@ -5,7 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnncallbacks.detectors.progress.dependence import MISSING, chi_squared_test, strongest_dependence, token_classes
+from rnncallbacks.detectors.progress.dependence import (
+    MISSING_TOKEN,
+    chi_squared_test,
+    strongest_dependence,
+    token_classes,
+)
 
 ROWS, STEPS = 200, 15
 
@@ -100,7 +105,7 @@ def test_padding_counts_nowhere():
     x, y = X.copy(), tokens(6, seed=9)
     padded = np.arange(STEPS) >= np.random.default_rng(7).integers(3, STEPS, ROWS)[:, None]
     assert strongest_dependence(np.where(padded, 0, x), np.where(padded, 0, y)).z > 8.0
-    hidden = strongest_dependence(np.where(padded, MISSING, x), np.where(padded, MISSING, y))
+    hidden = strongest_dependence(np.where(padded, MISSING_TOKEN, x), np.where(padded, MISSING_TOKEN, y))
     assert hidden.z < 4.5
     assert hidden.pairs == (~padded).sum()
 
@@ -141,7 +146,7 @@ settings_of_many = settings(max_examples=50)
 def test_classes_are_few_and_keep_tokens_apart_where_they_can(values, most):
     array = np.array(values)
     classes = token_classes(array, most)
-    assert ((classes == MISSING) == (array < 0)).all()
+    assert ((classes == MISSING_TOKEN) == (array < 0)).all()
     real = array[array >= 0]
     if len(real):
         assert len(np.unique(classes[array >= 0])) == min(most, len(np.unique(real)))
@@ -149,7 +154,9 @@ def test_classes_are_few_and_keep_tokens_apart_where_they_can(values, most):
         assert len(np.unique(classes[array == token])) == 1
 
 
-@pytest.mark.parametrize("x", [np.full((3, 4), MISSING), np.zeros((3, 4), dtype=int), np.zeros((1, 1), dtype=int)])
+@pytest.mark.parametrize(
+    "x", [np.full((3, 4), MISSING_TOKEN), np.zeros((3, 4), dtype=int), np.zeros((1, 1), dtype=int)]
+)
 def test_nothing_to_test_is_no_dependence(x):
     found = strongest_dependence(x, x)
     assert (found.z, found.detectable_association) == (0.0, 1.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.core.batch import Batch
-from rnncallbacks.detectors.progress.dependence import MISSING
+from rnncallbacks.detectors.progress.dependence import MISSING_TOKEN
 from rnncallbacks.detectors.progress.sequence_pairs import NO_BATCH_AXIS, NOT_PAIRS, NOT_SHOWN, SequencePairs, pairs_of
 from rnncallbacks.rnn.data.batches import SequenceBatch
 
@@ -27,8 +27,8 @@ def test_padding_is_marked_in_inputs_and_targets():
     mask = np.ones((STEPS, ROWS), dtype=bool)
     mask[3:, 1] = False
     inputs, targets, _ = pairs_of(batch(SequenceBatch(INPUTS, INPUTS, mask)))
-    assert (inputs == MISSING).sum() == (targets == MISSING).sum() == 2
-    assert (inputs[1, 3:] == MISSING).all()
+    assert (inputs == MISSING_TOKEN).sum() == (targets == MISSING_TOKEN).sum() == 2
+    assert (inputs[1, 3:] == MISSING_TOKEN).all()
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_independent_batches_are_joined_along_the_batch_and_padded():
     inputs, targets, groups = pairs.joined()
     assert (inputs.shape, targets.shape, groups) == ((2 * ROWS, STEPS), (2 * ROWS, STEPS), None)
     assert (pairs.pairs, pairs.batches) == (8 * ROWS, 2)
-    assert (inputs[ROWS:, 3:] == MISSING).all()
+    assert (inputs[ROWS:, 3:] == MISSING_TOKEN).all()
 
 
 def test_contiguous_batches_are_joined_along_time_and_numbered():

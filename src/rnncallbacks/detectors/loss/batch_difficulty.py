@@ -55,7 +55,7 @@ BATCH_DIFFICULTY = BatchDifficultyThresholds()
 TargetStatistics: TypeAlias = tuple[float, float, float]
 """Number of targets, their mean, and the mean of their squares."""
 
-NAMES = ("number", "mean", "mean square")
+STATISTIC_NAMES = ("number", "mean", "mean square")
 
 
 def target_statistics(batch: Batch) -> TargetStatistics | None:
@@ -203,12 +203,12 @@ class BatchDifficulty:
         best = [found for batch, found in self.targets if best_end - count < batch <= best_end]
         if min(len(now), len(best)) < BATCH_DIFFICULTY.target_batches:
             return None
-        shares = [_pair_share(now, best, place) for place in range(len(NAMES))]
+        shares = [_pair_share(now, best, place) for place in range(len(STATISTIC_NAMES))]
         place = int(np.argmax([abs(share - 0.5) for share in shares]))
         if max(shares[place], 1.0 - shares[place]) < BATCH_DIFFICULTY.targets_pair_share:
             return None
         level, before = (median(found[place] for found in group) for group in (now, best))
-        return f"the {NAMES[place]} of their targets is {level:.4g}, and was {before:.4g}"
+        return f"the {STATISTIC_NAMES[place]} of their targets is {level:.4g}, and was {before:.4g}"
 
 
 def _pair_share(now: Sequence[TargetStatistics], best: Sequence[TargetStatistics], place: int) -> float:

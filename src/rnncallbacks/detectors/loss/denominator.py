@@ -77,7 +77,7 @@ class DenominatorThresholds:
     times; chosen by eye."""
 
 
-THRESHOLDS = DenominatorThresholds()
+DENOMINATOR = DenominatorThresholds()
 
 
 @attrs.frozen
@@ -115,7 +115,7 @@ def is_batch_mean(reported: float, losses: PhaseLosses) -> bool:
     """Whether a reported loss is the mean of the batch losses, plain or weighted by sequences or by tokens."""
     sums = (losses.lengths[name] for name in ("sequences", "tokens"))
     weighted = [one.losses_times_length / one.total for one in sums if one.known_total]
-    tolerance = max(THRESHOLDS.mean_tolerance, rounding_error(reported))
+    tolerance = max(DENOMINATOR.mean_tolerance, rounding_error(reported))
     return any(_near(reported, mean, tolerance) for mean in (losses.mean, *weighted))
 
 
@@ -160,7 +160,7 @@ def find_denominator(
     """
     if not losses.is_comparable or not 0.0 < reported < math.inf or is_batch_mean(reported, losses):
         return None
-    value, tolerance = losses.total / reported, THRESHOLDS.match_tolerance
+    value, tolerance = losses.total / reported, DENOMINATOR.match_tolerance
     if _is_another_unit(reported, losses.mean) or (losses.cut_short and _near(value, losses.expected or 1, tolerance)):
         return None
     named = list(_named_counts(losses, vocab_size, other_phases or {}))
@@ -168,10 +168,10 @@ def find_denominator(
         if _near(value, one.value, tolerance):
             return one
     error = rounding_error(reported)
-    whole = _whole_number(value, losses) if error * value <= THRESHOLDS.whole_number_tolerance else None
+    whole = _whole_number(value, losses) if error * value <= DENOMINATOR.whole_number_tolerance else None
     if whole is not None:
         return whole
-    for one in named if error <= THRESHOLDS.largest_rounding_error else ():
+    for one in named if error <= DENOMINATOR.largest_rounding_error else ():
         if _near(value, one.value, error):
             certain = one.kind != "other phase" and not is_within_batch_losses(reported, losses)
             return attrs.evolve(one, certain=certain)
@@ -187,13 +187,13 @@ def batch_losses_may_be_sums(found: Denominator, first_loss: float, uniform_loss
     if found.factor <= 1.0 or found.kind not in ("samples", "tokens", "sequences", "steps", "each batch"):
         return False
     if uniform_loss is None:
-        return first_loss > THRESHOLDS.largest_uniform_loss
+        return first_loss > DENOMINATOR.largest_uniform_loss
     return is_sum_over(first_loss / uniform_loss, found.factor)
 
 
 def is_sum_over(ratio: float, count: float) -> bool:
     """Whether losses that are ``ratio`` times a mean are probably a sum over ``count`` terms."""
-    return ratio > max(math.sqrt(count), THRESHOLDS.sum_factor_share * count)
+    return ratio > max(math.sqrt(count), DENOMINATOR.sum_factor_share * count)
 
 
 def _near(value: float, expected: float, tolerance: float) -> bool:
@@ -203,7 +203,7 @@ def _near(value: float, expected: float, tolerance: float) -> bool:
 def _is_another_unit(reported: float, mean: float) -> bool:
     """Whether the reported loss is in bits or decimal digits in place of nats, or a perplexity."""
     units = [mean / math.log(2.0), mean / math.log(10.0), math.exp(min(mean, 700.0))]
-    tolerance = max(THRESHOLDS.match_tolerance, rounding_error(reported))
+    tolerance = max(DENOMINATOR.match_tolerance, rounding_error(reported))
     return any(_near(reported, unit, tolerance) for unit in units)
 
 
@@ -236,7 +236,7 @@ def _named_counts(
     for which, name in (("sequences", "its batch size"), ("steps", "its time steps"), ("tokens", "its tokens")):
         sums = lengths[which]
         for weighted in (sums.losses_times_length, sums.losses_over_length) if sums.complete else ():
-            if not _near(weighted, losses.total, THRESHOLDS.same_length_tolerance):
+            if not _near(weighted, losses.total, DENOMINATOR.same_length_tolerance):
                 yield Denominator("each batch", n * losses.total / weighted, losses.total / weighted, name)
     if n > 2:
         yield Denominator("squared", float(n * n), float(n), "the number of batches")
@@ -252,7 +252,7 @@ def _whole_number(value: float, losses: PhaseLosses) -> Denominator | None:
     n, size, count = losses.batches, losses.lengths["sequences"].largest, round(value)
     if count < 1 or count == n:
         return None
-    tolerance = min(THRESHOLDS.whole_number_tolerance, THRESHOLDS.whole_number_relative_tolerance * count)
+    tolerance = min(DENOMINATOR.whole_number_tolerance, DENOMINATOR.whole_number_relative_tolerance * count)
     if abs(value - count) > tolerance:
         return None
     planned = losses.expected if losses.cut_short and losses.expected is not None else n
@@ -264,7 +264,7 @@ def _whole_number(value: float, losses: PhaseLosses) -> Denominator | None:
     if abs(count - n) == 1:
         name = "one too many" if count > n else "one too few"
         return Denominator("off by one", float(count), count / n, name, certain=False)
-    multiple = count % n == 0 and count >= THRESHOLDS.smallest_unnamed_multiple * n
+    multiple = count % n == 0 and count >= DENOMINATOR.smallest_unnamed_multiple * n
     if multiple and size <= 1 and not is_within_batch_losses(losses.total / count, losses):
         # The samples of batches of unknown size.
         return Denominator("samples", float(count), count / n, "a whole number", certain=False)

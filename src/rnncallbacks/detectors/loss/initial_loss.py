@@ -72,7 +72,7 @@ class InitialLossThresholds:
     eye."""
 
 
-THRESHOLDS = InitialLossThresholds()
+INITIAL_LOSS = InitialLossThresholds()
 
 
 @attrs.define(eq=False)
@@ -121,7 +121,7 @@ class InitialLossDetector:
             return self.give_up("run.observe(inputs=..., targets=...)")
         if len(self.losses) == 1:
             return self._check_first(batch, loss, params, classes, gradients)
-        if len(self.losses) == THRESHOLDS.low_loss_batches:
+        if len(self.losses) == INITIAL_LOSS.low_loss_batches:
             self.done = True
             baseline = max(constant_losses(targets), default=0.0) if targets is not None else 0.0
             return check_low_losses(self.losses, classes.candidates, baseline)
@@ -196,7 +196,7 @@ def check_softmax_once(loss: float, nll: float, twice: float | None, counts: Map
         return None
     for count in (1.0, *counts.values()):
         gap = abs(loss / count - twice)
-        if gap < THRESHOLDS.softmax_twice_tolerance * twice and gap < 0.1 * abs(loss / count - nll):
+        if gap < INITIAL_LOSS.softmax_twice_tolerance * twice and gap < 0.1 * abs(loss / count - nll):
             return findings.second_softmax(loss, nll, twice)
     return None
 
@@ -240,7 +240,7 @@ def check_loss_at_zero(
     if match.kind in ("sum", "divided twice"):
         finding = findings.summed_at_zero if match.kind == "sum" else findings.divided_twice
         return CheckResult(finding=finding(at_zero, match), checked={"RNN302": arithmetic})
-    chance = THRESHOLDS.largest_chance * weight_scale / math.sqrt(predictions)
+    chance = INITIAL_LOSS.largest_chance * weight_scale / math.sqrt(predictions)
     return _check_height(loss, at_zero, weight_scale, "the loss with all parameters at zero", arithmetic, chance)
 
 
@@ -253,16 +253,18 @@ def check_first_loss(
     """
     if nll is not None and nll > 0.0:
         for name, count in {"": 1.0, **counts}.items():
-            if abs(loss / nll / count - 1.0) < THRESHOLDS.likelihood_tolerance:
+            if abs(loss / nll / count - 1.0) < INITIAL_LOSS.likelihood_tolerance:
                 compared = findings.arithmetic_under_logits(loss, nll)
                 if name:
                     finding = findings.summed_likelihood(loss, nll, count, name)
                     return CheckResult(finding=finding, checked={"RNN302": compared})
                 return _check_mean_likelihood(loss, weight_scale, classes, compared)
     uniform_loss = math.log(max(classes.candidates))
-    high = loss > THRESHOLDS.largest_first_ratio_of_large_weights * uniform_loss
-    explained = loss <= THRESHOLDS.largest_first_ratio * (uniform_loss + excess_of_weights(weight_scale, uniform_loss))
-    if weight_scale > THRESHOLDS.large_weight_scale and high and explained:
+    high = loss > INITIAL_LOSS.largest_first_ratio_of_large_weights * uniform_loss
+    explained = loss <= INITIAL_LOSS.largest_first_ratio * (
+        uniform_loss + excess_of_weights(weight_scale, uniform_loss)
+    )
+    if weight_scale > INITIAL_LOSS.large_weight_scale and high and explained:
         finding = findings.large_initial_weights(loss, uniform_loss, weight_scale, f"ln {max(classes.candidates)}")
         return attrs.evolve(_unclear("the initial weights are too large"), finding=finding)
     match = match_first_loss(loss, classes.candidates, counts)
@@ -288,7 +290,7 @@ def check_low_losses(losses: Sequence[float], candidates: Sequence[int], baselin
 
     ``baseline`` is the entropy of the targets, the first loss if the output bias begins at their frequencies.
     """
-    tolerance = THRESHOLDS.entropy_tolerance
+    tolerance = INITIAL_LOSS.entropy_tolerance
     if baseline and abs(losses[0] / baseline - 1.0) <= tolerance:
         return _unclear("the first losses are about the entropy of the targets: run.observe(logits=...)")
     match = match_low_losses(losses, candidates)
@@ -298,7 +300,7 @@ def check_low_losses(losses: Sequence[float], candidates: Sequence[int], baselin
 
 
 def _check_mean_likelihood(loss: float, weight_scale: float, classes: TargetClasses, compared: str) -> CheckResult:
-    if classes.certain or weight_scale > THRESHOLDS.large_weight_scale:
+    if classes.certain or weight_scale > INITIAL_LOSS.large_weight_scale:
         count = max(classes.candidates)
         return _check_height(loss, math.log(count), weight_scale, f"ln {count}", compared)
     return CheckResult(
@@ -314,8 +316,8 @@ def _check_height(
     ``chance`` is the excess in nats that is possible by chance, if the weights are not large.
     """
     identified = dict.fromkeys(LOSS_CODES, compared)
-    large = weight_scale > THRESHOLDS.large_weight_scale
-    limit = THRESHOLDS.largest_first_ratio_of_large_weights if large else THRESHOLDS.largest_first_ratio
+    large = weight_scale > INITIAL_LOSS.large_weight_scale
+    limit = INITIAL_LOSS.largest_first_ratio_of_large_weights if large else INITIAL_LOSS.largest_first_ratio
     if loss <= limit * uniform_loss + (0.0 if large else chance):
         height = f"the first loss, {loss:.4g}, is {loss / uniform_loss:.3g} times that of a uniform prediction"
         return CheckResult(checked={**identified, "RNN303": height})

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array
 
-GATES = (3, 4)
+GATE_COUNTS = (3, 4)
 """Gates of a GRU and of an LSTM, whose weights are often one matrix."""
 
 
@@ -22,7 +22,7 @@ class LayerShapeThresholds:
     of float32. Chosen by eye."""
 
 
-THRESHOLDS = LayerShapeThresholds()
+LAYER_SHAPES = LayerShapeThresholds()
 
 
 @attrs.frozen
@@ -66,12 +66,12 @@ def hidden_sizes(params: Mapping[str, Array]) -> HiddenSizes:
     square = {shape[0] for shape in shapes if min(shape) == max(shape)}
     if square:
         lengths = {length for shape in shapes for length in shape}
-        return HiddenSizes(frozenset(square), frozenset(lengths & {k * size for size in square for k in GATES}))
+        return HiddenSizes(frozenset(square), frozenset(lengths & {k * size for size in square for k in GATE_COUNTS}))
     vectors = vector_lengths(params)
     gated = {
         (min(shape), max(shape))
         for shape in shapes
-        if max(shape) in (k * min(shape) for k in GATES) and (not vectors or max(shape) in vectors)
+        if max(shape) in (k * min(shape) for k in GATE_COUNTS) and (not vectors or max(shape) in vectors)
     }
     # The head of a network with a state of 4 V units also has the shape of gates, but a bias of V.
     certain = {one for one in gated if one[0] not in vectors}
@@ -102,7 +102,7 @@ def sums_to_zero(gradient: Array, axis: int) -> bool:
     """Whether a gradient sums to zero along an axis, and is not zero itself."""
     size = float(np.abs(gradient).sum(dtype=np.float64))
     total = float(np.abs(gradient.sum(axis=axis, dtype=np.float64)).sum())
-    return bool(0.0 < size < np.inf and total <= THRESHOLDS.zero_sum_tolerance * size)
+    return bool(0.0 < size < np.inf and total <= LAYER_SHAPES.zero_sum_tolerance * size)
 
 
 def _stacked(shapes: list[tuple[int, ...]], vectors: set[int]) -> set[tuple[int, int, int]]:
@@ -113,7 +113,7 @@ def _stacked(shapes: list[tuple[int, ...]], vectors: set[int]) -> set[tuple[int,
         for gates, length in (shape, shape[::-1]) if len(shape) == 2 else ():
             if vectors and (gates not in vectors or length in vectors):
                 continue
-            for k in (1, *GATES):
+            for k in (1, *GATE_COUNTS):
                 if gates % k == 0 and length > gates // k and gates // k in others:
                     found.add((gates // k, gates, length))
                     break

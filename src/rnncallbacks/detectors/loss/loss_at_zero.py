@@ -32,7 +32,7 @@ class LossAtZeroThresholds:
     """Largest ratio of the two. Chosen by eye."""
 
 
-THRESHOLDS = LossAtZeroThresholds()
+LOSS_AT_ZERO = LossAtZeroThresholds()
 
 
 def evaluate_loss_at_zero(batch: Batch, loss: float, params: Mapping[str, Array]) -> float:
@@ -63,7 +63,7 @@ def evaluate_loss_at_zero(batch: Batch, loss: float, params: Mapping[str, Array]
         for array in arrays:
             array[...] = 0.0
         at_zero = evaluate_closure(batch.closure)
-    if loss == 0.0 or not THRESHOLDS.smallest_closure_ratio < here / loss < THRESHOLDS.largest_closure_ratio:
+    if loss == 0.0 or not LOSS_AT_ZERO.smallest_closure_ratio < here / loss < LOSS_AT_ZERO.largest_closure_ratio:
         raise ClosureError(f"the closure gives the loss {here:.6g}, run.backward was given {loss:.6g}")
     if at_zero == here and any(array.any() for array in arrays):
         raise ClosureError("the closure does not see run.params")

@@ -41,7 +41,7 @@ class RegressionLossThresholds:
     or -1; chosen by eye. The targets of a first batch may be smaller than those to come, as in a series that grows."""
 
 
-THRESHOLDS = RegressionLossThresholds()
+REGRESSION_LOSS = RegressionLossThresholds()
 
 
 def check_regression_loss(
@@ -88,12 +88,12 @@ def check_regression_loss(
         if value is None or differences is None:
             continue
         for formula, error, name, count in _errors(differences, counts, "y" if differences is targets else "error"):
-            if abs(value - error) > THRESHOLDS.match_tolerance * error:
+            if abs(value - error) > REGRESSION_LOSS.match_tolerance * error:
                 continue
             arithmetic = f"{words} {value:.6g} = {formula}"
             if name:
                 return CheckResult(finding=_summed(count, name, arithmetic, loss), checked={"RNN302": arithmetic})
-            high = loss / square >= THRESHOLDS.smallest_faulty_ratio and not _targets_are_small(
+            high = loss / square >= REGRESSION_LOSS.smallest_faulty_ratio and not _targets_are_small(
                 loss, square, weight_scale
             )
             finding = _large_outputs(loss, square, weight_scale) if high else None
@@ -116,7 +116,7 @@ def _by_height(
     unknown = dict.fromkeys(("RNN301", "RNN302"), evidence)
     if closure:
         unknown = dict.fromkeys(unknown, "the loss with outputs of 0 is no squared or absolute error of the targets")
-    if ratio <= THRESHOLDS.largest_mean_ratio:
+    if ratio <= REGRESSION_LOSS.largest_mean_ratio:
         return CheckResult(
             checked=height, cannot_tell=unknown if closure else {}, not_checked={} if closure else unknown
         )
@@ -125,12 +125,15 @@ def _by_height(
     arithmetic = f"the first loss is {loss:.4g} = {ratio:.3g} x mean(y^2)"
     small = _targets_are_small(loss, square, weight_scale)
     summed = (
-        not small and name and near[name] <= math.log(THRESHOLDS.summed_factor) and 0.0 < weight_scale <= LARGE_WEIGHTS
+        not small
+        and name
+        and near[name] <= math.log(REGRESSION_LOSS.summed_factor)
+        and 0.0 < weight_scale <= LARGE_WEIGHTS
     )
-    if summed and ratio >= THRESHOLDS.smallest_summed_ratio:
+    if summed and ratio >= REGRESSION_LOSS.smallest_summed_ratio:
         return CheckResult(finding=_summed(counts[name], name, arithmetic, loss))
-    if ratio < THRESHOLDS.smallest_faulty_ratio:
-        why = f"{height['RNN303']}, and healthy networks reach {THRESHOLDS.largest_mean_ratio:g}"
+    if ratio < REGRESSION_LOSS.smallest_faulty_ratio:
+        why = f"{height['RNN303']}, and healthy networks reach {REGRESSION_LOSS.largest_mean_ratio:g}"
         return CheckResult(cannot_tell=dict.fromkeys(("RNN301", "RNN302", "RNN303"), why))
     if small:
         why = f"{height['RNN303']}, as output weights of a scale of {weight_scale:.3g} explain"
@@ -138,14 +141,14 @@ def _by_height(
     if not weight_scale:
         why = f"{height['RNN303']}, and no parameters show whether the output weights or a sum cause it"
         return CheckResult(cannot_tell=dict.fromkeys(("RNN301", "RNN302", "RNN303"), why))
-    if weight_scale > LARGE_WEIGHTS or not name or near[name] > math.log(THRESHOLDS.largest_mean_ratio):
+    if weight_scale > LARGE_WEIGHTS or not name or near[name] > math.log(REGRESSION_LOSS.largest_mean_ratio):
         return CheckResult(finding=_large_outputs(loss, square, weight_scale))
     return CheckResult(finding=_summed(counts[name], name, arithmetic, loss))
 
 
 def _targets_are_small(loss: float, square: float, weight_scale: float) -> bool:
     """Whether output weights that are not large explain a first loss far above the mean squared target."""
-    return weight_scale <= LARGE_WEIGHTS and loss <= square + THRESHOLDS.weights_factor * weight_scale**2
+    return weight_scale <= LARGE_WEIGHTS and loss <= square + REGRESSION_LOSS.weights_factor * weight_scale**2
 
 
 def _errors(differences: Array, counts: Mapping[str, float], what: str) -> Iterator[tuple[str, float, str, float]]:

@@ -26,7 +26,7 @@ class SummedLossThresholds:
     Chosen by eye."""
 
 
-THRESHOLDS = SummedLossThresholds()
+SUMMED_LOSS = SummedLossThresholds()
 
 
 @attrs.define(eq=False)
@@ -60,7 +60,7 @@ class SummedLossSeverity:
     @property
     def measuring(self) -> bool:
         """Whether the first update is still awaited."""
-        return math.isnan(self._cosine) and self._batches < THRESHOLDS.waiting_batches
+        return math.isnan(self._cosine) and self._batches < SUMMED_LOSS.waiting_batches
 
     def hold(self, finding: Finding) -> None:
         """Hold a finding until the first update."""

@@ -53,7 +53,7 @@ class UniformLossThresholds:
     """Addition to that tolerance for V classes, in units of V^-1.5. Chosen by eye."""
 
 
-THRESHOLDS = UniformLossThresholds()
+UNIFORM_LOSS = UniformLossThresholds()
 
 KINDS: tuple[UniformLossKind, ...] = ("mean", "sum", "divided twice", "other function")
 """The kinds in the order in which they are tried."""
@@ -134,7 +134,7 @@ def match_loss_at_zero(loss: float, candidates: Sequence[int], counts: Mapping[s
     near = [
         one
         for one in _uniform_losses(candidates, counts)
-        if abs(loss - one.value) <= THRESHOLDS.match_tolerance * abs(one.value)
+        if abs(loss - one.value) <= UNIFORM_LOSS.match_tolerance * abs(one.value)
     ]
     found = next((one for kind in KINDS for one in near if one.kind == kind), None)
     other = next((one for one in near if one.kind == "other function"), None)
@@ -157,7 +157,7 @@ def match_whole_multiple(loss: float, candidates: Sequence[int]) -> UniformLoss 
     """
     for classes in candidates:
         factor = loss / math.log(classes)
-        if round(factor) > 1 and abs(factor - round(factor)) <= THRESHOLDS.whole_multiple_tolerance * factor:
+        if round(factor) > 1 and abs(factor - round(factor)) <= UNIFORM_LOSS.whole_multiple_tolerance * factor:
             return UniformLoss("sum", loss, f"ln {classes}", float(round(factor)))
     return None
 
@@ -172,17 +172,19 @@ def match_first_loss(loss: float, candidates: Sequence[int], counts: Mapping[str
     """
     ratios = [(loss / math.log(classes), classes) for classes in candidates]
     for ratio, classes in ratios:
-        if THRESHOLDS.smallest_first_ratio <= ratio <= THRESHOLDS.largest_mean_ratio:
+        if UNIFORM_LOSS.smallest_first_ratio <= ratio <= UNIFORM_LOSS.largest_mean_ratio:
             for count in counts.values():
-                of_sum = THRESHOLDS.smallest_first_ratio <= ratio * classes / count <= THRESHOLDS.largest_summed_ratio
+                of_sum = (
+                    UNIFORM_LOSS.smallest_first_ratio <= ratio * classes / count <= UNIFORM_LOSS.largest_summed_ratio
+                )
                 if of_sum and count != classes:
                     formula = f"ln {classes} and of {count:g} x ln {classes} / {classes}"
                     return UniformLoss("undecided", loss, formula)
             return UniformLoss("mean", math.log(classes), f"ln {classes}")
     for ratio, classes in ratios:
         for name, count in counts.items():
-            of_sum = THRESHOLDS.smallest_first_ratio <= ratio / count <= THRESHOLDS.largest_summed_ratio
-            if count >= THRESHOLDS.smallest_summed_count and of_sum:
+            of_sum = UNIFORM_LOSS.smallest_first_ratio <= ratio / count <= UNIFORM_LOSS.largest_summed_ratio
+            if count >= UNIFORM_LOSS.smallest_summed_count and of_sum:
                 return UniformLoss("sum", count * math.log(classes), f"ln {classes}", count, name)
     return None
 
@@ -192,10 +194,10 @@ def match_low_losses(losses: Sequence[float], candidates: Sequence[int]) -> Unif
 
     The squared error of an untrained network is closer to that of a uniform softmax the more classes there are.
     """
-    if max(losses) > THRESHOLDS.low_loss_spread * min(losses):
+    if max(losses) > UNIFORM_LOSS.low_loss_spread * min(losses):
         return None
     for classes in candidates:
-        tolerance = THRESHOLDS.squared_error_tolerance + THRESHOLDS.squared_error_tolerance_of_few / classes**1.5
+        tolerance = UNIFORM_LOSS.squared_error_tolerance + UNIFORM_LOSS.squared_error_tolerance_of_few / classes**1.5
         for one in squared_errors(classes):
             if "softmax" in one.name and abs(losses[0] / one.value - 1.0) <= tolerance:
                 return UniformLoss("other function", one.value, one.formula, name=one.name)

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from rnncallbacks.arrays import Array
 
-IntArray = npt.NDArray[np.intp]
+ClassNumbers = npt.NDArray[np.intp]
 
-MISSING = -1
+MISSING_TOKEN = -1
 """The token number of a position without a token, such as padding."""
 
 
@@ -69,12 +69,12 @@ class Dependence:
     detectable_association: float
 
 
-def token_classes(tokens: Array, most: int = DEPENDENCE_TESTS.token_classes) -> IntArray:
+def token_classes(tokens: Array, most: int = DEPENDENCE_TESTS.token_classes) -> ClassNumbers:
     """Map tokens to at most ``most`` classes, numbered from 0 in order of frequency.
 
     If there are more than ``most`` distinct tokens, the most frequent ones get half of the classes for themselves, and
     the others share the rest. ``tokens`` may have any shape, which the result has too; values below 0 become
-    ``MISSING``.
+    ``MISSING_TOKEN``.
 
     Example
     -------
@@ -86,7 +86,7 @@ def token_classes(tokens: Array, most: int = DEPENDENCE_TESTS.token_classes) -> 
     order = np.argsort(np.where(present, -counts, 1), kind="stable")[: int(present.sum())]
     ranks = np.arange(len(order))
     own = most if len(order) <= most else most // 2
-    classes = np.full(len(values), MISSING, dtype=np.intp)
+    classes = np.full(len(values), MISSING_TOKEN, dtype=np.intp)
     classes[order] = np.where(ranks < own, ranks, own + (ranks - own) % max(most - own, 1))
     return classes[places].reshape(tokens.shape)
 
@@ -215,7 +215,7 @@ def strongest_dependence(inputs: Array, targets: Array, groups: Array | None = N
     return Dependence(corrected, between, len(results), pairs, results[0][0][1])
 
 
-def _tests_per_step(x: IntArray, y: IntArray, groups: Array) -> Iterator[tuple[tuple[float, float], str]]:
+def _tests_per_step(x: ClassNumbers, y: ClassNumbers, groups: Array) -> Iterator[tuple[tuple[float, float], str]]:
     length = x.shape[1]
     width, height = int(x.max()) + 1, int(y.max()) + 1
 
@@ -224,7 +224,7 @@ def _tests_per_step(x: IntArray, y: IntArray, groups: Array) -> Iterator[tuple[t
         position = np.broadcast_to(groups * min(most, count) // count, x.shape)[:, lag:].ravel()
         if given is None:
             return position
-        return np.where(given >= 0, position * (int(given.max()) + 1) + given, MISSING)
+        return np.where(given >= 0, position * (int(given.max()) + 1) + given, MISSING_TOKEN)
 
     for lag in range(min(length, DEPENDENCE_TESTS.largest_lag + 1)):
         result = chi_squared_test(_before(x, lag), _from(y, lag), strata(width * height, lag))
@@ -239,15 +239,15 @@ def _tests_per_step(x: IntArray, y: IntArray, groups: Array) -> Iterator[tuple[t
         yield chi_squared_test(_from(x, 1), _from(y, 1), given), between
 
 
-def _from(array: IntArray, step: int) -> IntArray:
+def _from(array: ClassNumbers, step: int) -> ClassNumbers:
     return array[:, step:].ravel()
 
 
-def _before(array: IntArray, lag: int) -> IntArray:
+def _before(array: ClassNumbers, lag: int) -> ClassNumbers:
     return array[:, : array.shape[1] - lag].ravel()
 
 
-def _tests_per_sequence(x: IntArray, y: IntArray) -> Iterator[tuple[tuple[float, float], str]]:
+def _tests_per_sequence(x: ClassNumbers, y: ClassNumbers) -> Iterator[tuple[tuple[float, float], str]]:
     one_stratum = np.zeros(len(y), dtype=np.intp)
     for step in range(x.shape[1]):
         yield chi_squared_test(x[:, step], y, one_stratum), f"the input at step {step + 1}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array, digest
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.progress.dependence import MISSING
+from rnncallbacks.detectors.progress.dependence import MISSING_TOKEN
 from rnncallbacks.detectors.sequences import Sequences, sequences_of
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ def pairs_of(batch: Batch) -> tuple[Array, Array, bool] | str:
     x, y = _as_tokens(inputs), _as_tokens(targets)
     mask = getattr(batch.data, "mask", None)
     if isinstance(mask, np.ndarray) and mask.shape == x.shape and x.dtype.kind == "i":
-        x = np.where(mask, x, MISSING)
-        y = np.where(mask, y, MISSING) if y.shape == mask.shape and y.dtype.kind == "i" else y
+        x = np.where(mask, x, MISSING_TOKEN)
+        y = np.where(mask, y, MISSING_TOKEN) if y.shape == mask.shape and y.dtype.kind == "i" else y
     return _rows_first(shown, x, y)
 
 
@@ -187,5 +187,5 @@ def _join(arrays: list[Array], contiguous: bool) -> Array:
     longest = max(lengths)
     if min(lengths) == longest:
         return np.concatenate(arrays)
-    padded = [np.pad(array, ((0, 0), (0, longest - array.shape[1])), constant_values=MISSING) for array in arrays]
+    padded = [np.pad(array, ((0, 0), (0, longest - array.shape[1])), constant_values=MISSING_TOKEN) for array in arrays]
     return np.concatenate(padded)

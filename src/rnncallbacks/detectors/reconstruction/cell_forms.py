@@ -26,7 +26,7 @@ BackwardFault: TypeAlias = Literal["", "no recurrence", "no state", "untranspose
 what the state itself passes on; "untransposed" forgets the transpose; "wraps" reads the last state before the first
 step."""
 
-GATES: Mapping[CellKind, int] = {"tanh": 1, "relu": 1, "sigmoid": 1, "lstm": 4, "gru": 3}
+GATES_OF_CELLS: Mapping[CellKind, int] = {"tanh": 1, "relu": 1, "sigmoid": 1, "lstm": 4, "gru": 3}
 USUAL_LSTM_ORDERS: tuple[GateOrder, ...] = ((0, 1, 2, 3), (0, 1, 3, 2), (1, 0, 2, 3), (1, 0, 3, 2), (2, 1, 0, 3))
 """Places of the input, forget and output gate and of the candidate in the script's arrays, the usual ones."""
 
@@ -56,7 +56,7 @@ class CellForm:
     @property
     def gates(self) -> int:
         """The number of gates, counting the candidate."""
-        return GATES[self.kind]
+        return GATES_OF_CELLS[self.kind]
 
     def ordered(self, part: Array) -> Array:
         """A part of the script's arrays with its gates in the order of the cell; a copy."""

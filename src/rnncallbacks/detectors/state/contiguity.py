@@ -10,10 +10,9 @@ from collections import Counter
 
 import attrs
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays import Array, BoolArray
 from rnncallbacks.core.plugin_state import reset_state, state_field
 from rnncallbacks.detectors.state.continuation import Continuation
-from rnncallbacks.detectors.state.observed_state import BoolArray
 
 
 @attrs.frozen(kw_only=True)

@@ -11,8 +11,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
-from rnncallbacks.detectors.state.observed_state import BoolArray
+from rnncallbacks.arrays import Array, BoolArray
 from rnncallbacks.detectors.state.row_ends import RowEnds
 from rnncallbacks.detectors.state.target_shift import equal_tokens
 

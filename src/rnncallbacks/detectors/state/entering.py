@@ -6,13 +6,14 @@ import attrs
 
 from rnncallbacks.alarms.catalogue import Severity
 from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.arrays import BoolArray
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN
 from rnncallbacks.detectors.state.contiguity import ContiguityCounts
 from rnncallbacks.detectors.state.continuation import Continuation, compare_row_ends
 from rnncallbacks.detectors.state.entering_counts import EnteringStateCounts
 from rnncallbacks.detectors.state.inspected_batches import InspectedBatch, PhaseHistory
-from rnncallbacks.detectors.state.observed_state import BoolArray, rows_all_equal
+from rnncallbacks.detectors.state.observed_state import rows_all_equal
 from rnncallbacks.detectors.state.state_origin import StateOrigin
 from rnncallbacks.detectors.state.wrapped_targets import count_wrapping, wrapped_targets
 

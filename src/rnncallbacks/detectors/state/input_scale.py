@@ -11,7 +11,7 @@ import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.arrays import Array
-from rnncallbacks.detectors.loss.layer_shapes import GATES, hidden_sizes, vector_lengths
+from rnncallbacks.detectors.loss.layer_shapes import GATE_COUNTS, hidden_sizes, vector_lengths
 from rnncallbacks.detectors.sequences import sequences_of
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ def _input_weights(params: Mapping[str, Array], lengths: set[int]) -> Iterator[f
             continue
         for axis in (0, 1):
             inputs, gates = array.shape[axis], array.shape[1 - axis]
-            units = {gates // k for k in (1, 2, *GATES) if gates % k == 0} & (hidden_sizes(params).units | vectors)
+            units = {gates // k for k in (1, 2, *GATE_COUNTS) if gates % k == 0} & (
+                hidden_sizes(params).units | vectors
+            )
             for hidden in units:
                 for features in {inputs, inputs - hidden} & lengths:
                     matrix = np.moveaxis(array, axis, 0)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, FloatArray
+from rnncallbacks.arrays import Array, BoolArray, FloatArray
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import Sequences, mask_of, sequences_of
-from rnncallbacks.detectors.state.observed_state import BoolArray, ObservedState, observed_state, state_rows
+from rnncallbacks.detectors.state.observed_state import ObservedState, observed_state, state_rows
 from rnncallbacks.detectors.state.row_ends import RowEnds, row_ends
 from rnncallbacks.detectors.state.target_shift import TargetShift
 

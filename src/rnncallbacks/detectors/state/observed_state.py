@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-import numpy.typing as npt
 
-from rnncallbacks.arrays import Array, FloatArray, named_arrays
+from rnncallbacks.arrays import Array, BoolArray, FloatArray, named_arrays
 from rnncallbacks.errors import ContainerError
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 @attrs.frozen(kw_only=True)

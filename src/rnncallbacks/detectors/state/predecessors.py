@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, digest
+from rnncallbacks.arrays import Array, BoolArray, digest
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import inputs_of
-from rnncallbacks.detectors.state.observed_state import BoolArray
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -35,7 +34,7 @@ class PredecessorLimits:
 
 PREDECESSORS = PredecessorLimits()
 
-SEVERAL = 0
+SEVERAL_PREDECESSORS = 0
 """Marks the predecessor of a sequence that occurred more than once."""
 
 
@@ -92,11 +91,13 @@ class Predecessors:
         if epoch == self._first_epoch:
             self._keep(keys, previous)
             return None
-        found = [(self._before.get(key, SEVERAL), before) for key, before in zip(keys, previous, strict=True)]
+        found = [
+            (self._before.get(key, SEVERAL_PREDECESSORS), before) for key, before in zip(keys, previous, strict=True)
+        ]
         self._compared += 1
         if self._compared >= PREDECESSORS.compared_batches:
             self.tracking, self._before = False, {}
-        whole, *single = (None if kept == SEVERAL else kept != before for kept, before in found)
+        whole, *single = (None if kept == SEVERAL_PREDECESSORS else kept != before for kept, before in found)
         if whole is not None:
             return np.full(rows or 1, whole, dtype=np.bool_)
         if not single or None in single or len(single) != rows:
@@ -109,7 +110,7 @@ class Predecessors:
             self.tracking, self._before = False, {}
             return
         for key, before in zip(keys, previous, strict=True):
-            self._before[key] = SEVERAL if key in self._before else before
+            self._before[key] = SEVERAL_PREDECESSORS if key in self._before else before
 
     def _keys(self, inputs: Any) -> list[int]:
         """A number for the whole batch, and one for each row if the axis of the batch is known."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays import Array, BoolArray
 from rnncallbacks.detectors.sequences import Sequences
-from rnncallbacks.detectors.state.observed_state import BoolArray
 from rnncallbacks.detectors.state.target_shift import TARGET_SHIFT
 
 

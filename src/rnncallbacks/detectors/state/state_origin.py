@@ -7,10 +7,9 @@ from collections.abc import Iterable
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, FloatArray
+from rnncallbacks.arrays import Array, BoolArray, FloatArray
 from rnncallbacks.detectors.state.inspected_batches import InspectedBatch, LatestBatch, PhaseHistory
 from rnncallbacks.detectors.state.observed_state import (
-    BoolArray,
     matching_rows,
     rows_all_equal,
     state_rms,

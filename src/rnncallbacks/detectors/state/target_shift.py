@@ -5,10 +5,9 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays import Array, BoolArray
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import Sequences
-from rnncallbacks.detectors.state.observed_state import BoolArray
 
 
 @attrs.frozen(kw_only=True)

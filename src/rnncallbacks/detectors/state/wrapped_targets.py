@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from rnncallbacks.alarms.finding import Finding
+from rnncallbacks.arrays import BoolArray
 from rnncallbacks.detectors.state.contiguity import ContiguityCounts
 from rnncallbacks.detectors.state.continuation import Continuation
 from rnncallbacks.detectors.state.inspected_batches import InspectedBatch
-from rnncallbacks.detectors.state.observed_state import BoolArray
 from rnncallbacks.detectors.state.row_ends import RowEnds
 from rnncallbacks.detectors.state.state_origin import StateOrigin
 from rnncallbacks.detectors.state.target_shift import equal_tokens

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnncallbacks.doctor.crash_rules.failure import Advice, Failure
-from rnncallbacks.doctor.crash_rules.python2 import MODULES, NAMES
+from rnncallbacks.doctor.crash_rules.python2 import PYTHON2_BUILTINS, PYTHON2_MODULES
 from rnncallbacks.doctor.crash_rules.python2_rules import ABSTRACT
 from rnncallbacks.errors import SandboxError, closest
 
@@ -73,10 +73,10 @@ def missing_module(failure: Failure) -> Advice | None:
     moved = re.search(r"cannot import name '(\w+)'", failure.message)
     if moved and name == "collections" and moved[1] in ABSTRACT:
         return f"{moved[1]} is in collections.abc", f"write from collections.abc import {moved[1]}"
-    if moved and moved[1] in NAMES:
-        return f"Python 3 has no {moved[1]}", f"write {NAMES[moved[1]]}"
-    if error.name in MODULES:
-        return f"Python 3 has no module {error.name}", f"import {MODULES[error.name]}"
+    if moved and moved[1] in PYTHON2_BUILTINS:
+        return f"Python 3 has no {moved[1]}", f"write {PYTHON2_BUILTINS[moved[1]]}"
+    if error.name in PYTHON2_MODULES:
+        return f"Python 3 has no module {error.name}", f"import {PYTHON2_MODULES[error.name]}"
     if not isinstance(error, ModuleNotFoundError):
         return None
     package = PACKAGES.get(name, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-NAMES = {
+NUMPY_NAMES = {
     "Inf": "np.inf",
     "Infinity": "np.inf",
     "NAN": "np.nan",
@@ -51,9 +51,9 @@ NAMES = {
     "unicode_": "np.str_",
 }
 """Names of the module ``numpy``. Sources: the release notes of NumPy 1.24 and 2.0, and the migration guide to 2.0."""
-RANDOM = {"random_integers": "np.random.randint(low, high + 1)"}
+RANDOM_NAMES = {"random_integers": "np.random.randint(low, high + 1)"}
 """Names of ``numpy.random``."""
-METHODS = {
+ARRAY_METHODS = {
     "itemset": "a[index] = value",
     "newbyteorder": "a.view(a.dtype.newbyteorder())",
     "ptp": "np.ptp(a)",

@@ -14,21 +14,23 @@ from rnncallbacks.doctor.crash_rules.failure import Advice, Failure, values_in_l
 def numpy_removal(failure: Failure) -> Advice | None:
     error = failure.error
     if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "numpy":
-        for name, mend in numpy_removals.NAMES.items():
+        for name, mend in numpy_removals.NUMPY_NAMES.items():
             if f"name {name!r} " in failure.message:
                 return f"NumPy {np.__version__} has no {name}", f"write {mend}"
     if not isinstance(error, AttributeError):
         return None
     # NumPy raises these itself, and does not fill in the name.
     removed = re.match(r"module 'numpy' has no attribute '(\w+)'|`np\.(\w+)` was removed", failure.message)
-    if removed and (name := removed[1] or removed[2]) in numpy_removals.NAMES:
-        return f"NumPy {np.__version__} has no np.{name}", f"write {numpy_removals.NAMES[name]}"
+    if removed and (name := removed[1] or removed[2]) in numpy_removals.NUMPY_NAMES:
+        return f"NumPy {np.__version__} has no np.{name}", f"write {numpy_removals.NUMPY_NAMES[name]}"
     owner, table, prefix = error.obj, {}, ""
     if isinstance(owner, ModuleType):
-        table = {"numpy": numpy_removals.NAMES, "numpy.random": numpy_removals.RANDOM}.get(owner.__name__, {})
+        table = {"numpy": numpy_removals.NUMPY_NAMES, "numpy.random": numpy_removals.RANDOM_NAMES}.get(
+            owner.__name__, {}
+        )
         prefix = owner.__name__.replace("numpy", "np") + "."
     elif isinstance(owner, np.ndarray | np.generic):
-        table, prefix = numpy_removals.METHODS, "."
+        table, prefix = numpy_removals.ARRAY_METHODS, "."
     if error.name not in table:
         return None
     return f"NumPy {np.__version__} has no {prefix}{error.name}", f"write {table[error.name]}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import attrs
 
-NAMES = {
+PYTHON2_BUILTINS = {
     "basestring": "str",
     "cmp": "(a > b) - (a < b)",
     "execfile": "exec(open(path).read())",
@@ -25,7 +25,7 @@ NAMES = {
     "xrange": "range",
 }
 """Builtins of Python 2, and their replacements."""
-ATTRIBUTES = {
+PYTHON2_ATTRIBUTES = {
     "clock": "time.perf_counter()",
     "has_key": "key in d",
     "iteritems": "d.items()",
@@ -43,7 +43,7 @@ ATTRIBUTES = {
     "viewkeys": "d.keys()",
 }
 """Methods and attributes of Python 2, and their replacements."""
-MODULES = {
+PYTHON2_MODULES = {
     "ConfigParser": "configparser",
     "HTMLParser": "html.parser",
     "Queue": "queue",
@@ -132,21 +132,23 @@ def _syntax_of(line: str, code: str) -> Iterator[tuple[str, str]]:
 
 def name_leftover(name: str) -> str | None:
     """The replacement of a removed builtin or module; None if it is unknown."""
-    return NAMES.get(name) or MODULES.get(name)
+    return PYTHON2_BUILTINS.get(name) or PYTHON2_MODULES.get(name)
 
 
 def all_leftovers(text: str) -> list[Leftover]:
     """The syntax, the builtins, the methods and the modules of Python 2 in a script, by line."""
     found = syntax_leftovers(text)
     for number, code in enumerate(_without_strings(text), 1):
-        if (match := _IMPORT.match(code)) and match["module"] in MODULES:
-            found.append(Leftover(number, f"the module {match['module']}", f"import {MODULES[match['module']]}"))
+        if (match := _IMPORT.match(code)) and match["module"] in PYTHON2_MODULES:
+            found.append(
+                Leftover(number, f"the module {match['module']}", f"import {PYTHON2_MODULES[match['module']]}")
+            )
         for name in ("xrange", "raw_input", "unichr", "unicode", "execfile", "basestring"):
             if re.search(rf"(?<![\w.]){name}\s*\(", code):
-                found.append(Leftover(number, f"{name}()", NAMES[name]))
+                found.append(Leftover(number, f"{name}()", PYTHON2_BUILTINS[name]))
         for name in ("has_key", "iteritems", "iterkeys", "itervalues"):
             if re.search(rf"\.{name}\s*\(", code):
-                found.append(Leftover(number, f".{name}()", ATTRIBUTES[name]))
+                found.append(Leftover(number, f".{name}()", PYTHON2_ATTRIBUTES[name]))
     return sorted(found, key=lambda one: one.line)
 
 

@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 from rnncallbacks.doctor.crash_rules.failure import Advice, Failure, values_in_line
-from rnncallbacks.doctor.crash_rules.python2 import ATTRIBUTES, NAMES, all_leftovers
+from rnncallbacks.doctor.crash_rules.python2 import PYTHON2_ATTRIBUTES, PYTHON2_BUILTINS, all_leftovers
 from rnncallbacks.errors import closest
 
 ABSTRACT = {"Callable", "Iterable", "Iterator", "Mapping", "MutableMapping", "Sequence", "Set"}
@@ -45,8 +45,8 @@ def syntax(failure: Failure) -> Advice | None:
 def python2_names(failure: Failure) -> Advice | None:
     error = failure.error
     if isinstance(error, NameError) and error.name:
-        if error.name in NAMES:
-            return f"{error.name} is a builtin of Python 2", f"write {NAMES[error.name]}"
+        if error.name in PYTHON2_BUILTINS:
+            return f"{error.name} is a builtin of Python 2", f"write {PYTHON2_BUILTINS[error.name]}"
         known = [*failure.names, *dir(builtins)]
         return f"the name {error.name} is not defined here", closest(error.name, known) or "define it before this line"
     if isinstance(error, AttributeError) and error.name:
@@ -55,8 +55,8 @@ def python2_names(failure: Failure) -> Advice | None:
             return f"Python has no {whole} any longer", f"write {EXPIRED[whole]}"
         if error.name in ABSTRACT and whole.startswith("collections."):
             return f"{error.name} is in collections.abc", f"write collections.abc.{error.name}"
-        if error.name in ATTRIBUTES:
-            return f".{error.name} is of Python 2", f"write {ATTRIBUTES[error.name]}"
+        if error.name in PYTHON2_ATTRIBUTES:
+            return f".{error.name} is of Python 2", f"write {PYTHON2_ATTRIBUTES[error.name]}"
     if isinstance(error, TypeError) and ">>" in failure.line and "print" in failure.line:
         return "print >> is a statement of Python 2", "write print(..., file=...)"
     return None

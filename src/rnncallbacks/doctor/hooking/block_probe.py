@@ -26,9 +26,9 @@ from rnncallbacks.doctor.sandbox import Sandbox
 from rnncallbacks.doctor.script_source import ScriptSource, read_script
 
 LOOK = "__doctor_look__"
-TICK = -1
+TICK_PLACE = -1
 """Marks the place in a block where an iteration of the loop begins."""
-PASSES = 3
+RECORDED_PASSES = 3
 """Passes of the block that are recorded. The second decides: in the first, arrays may not exist yet."""
 
 
@@ -118,7 +118,7 @@ def _with_looks(text: str, request: BlockRequest) -> types.CodeType:
                 body += [statement, _call_at(statement, place)]
             node.body = body
         if isinstance(node, ast.For | ast.While) and node.lineno == request.loop != request.block:
-            node.body = [_call_at(node.body[0], TICK), *node.body]
+            node.body = [_call_at(node.body[0], TICK_PLACE), *node.body]
     code: types.CodeType = compile(ast.fix_missing_locations(tree), request.file, "exec", dont_inherit=True)
     return code
 
@@ -155,11 +155,11 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 
 def _record(trace: BlockTrace, request: BlockRequest, place: int, frame: types.FrameType) -> None:
-    if place == TICK:
+    if place == TICK_PLACE:
         trace.begun.append(len(trace.passes))
         return
     if place == 0:
-        if len(trace.passes) == PASSES:
+        if len(trace.passes) == RECORDED_PASSES:
             raise _Seen
         if not trace.passes:
             trace.known = tuple(sorted({**frame.f_globals, **frame.f_locals}))

@@ -17,7 +17,7 @@ import attrs
 import cattrs
 import numpy as np
 
-from rnncallbacks.doctor.hooking.block_probe import PASSES, BlockRequest, BlockState, BlockTrace
+from rnncallbacks.doctor.hooking.block_probe import RECORDED_PASSES, BlockRequest, BlockState, BlockTrace
 from rnncallbacks.doctor.hooking.hooked_loop import HookedLoop, assigned_names, block_of, names_in
 from rnncallbacks.doctor.sandbox import ScratchFolder
 from rnncallbacks.errors import DataError
@@ -144,7 +144,7 @@ def _trace(request: BlockRequest, seconds: float) -> BlockTrace:
         )
     except subprocess.TimeoutExpired:
         raise DataError(
-            f"{request.script}: {PASSES} passes of the loop took more than {seconds:g} seconds",
+            f"{request.script}: {RECORDED_PASSES} passes of the loop took more than {seconds:g} seconds",
             hint="write the hooks by hand: docs/tutorial/own-loop.md",
         ) from None
     answer = done.stdout.rpartition(b"\n")[2]

@@ -24,13 +24,13 @@ from rnncallbacks.doctor.script_source import ScriptSource
 from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.errors import DataError
 
-LOOP = 0
+LOOP_BODY = 0
 """The body of the loop, in place of the line of a function."""
 
 
 @attrs.frozen
 class _Known:
-    """An expression, and the block in whose body it is valid: the line of a function, or ``LOOP``.
+    """An expression, and the block in whose body it is valid: the line of a function, or ``LOOP_BODY``.
 
     It is exact if its value was observed, and not inferred from calls and return statements.
     """
@@ -71,7 +71,7 @@ def loops_from_roles(source: ScriptSource, site: Site, roles: Roles, report: Key
     # In the loop, unless the script changes gradients in place before they are known there.
     in_place = any(one.gradient is not None and one.gradient[0] == "raw" for one in judged)
     found_any = False
-    for block in blocks if in_place else sorted(blocks, key=lambda one: one != LOOP):
+    for block in blocks if in_place else sorted(blocks, key=lambda one: one != LOOP_BODY):
         there = {
             name: min(
                 (one for one in found if one.block == block),
@@ -100,7 +100,7 @@ def loops_from_roles(source: ScriptSource, site: Site, roles: Roles, report: Key
             for name, key in roles_shown.items()
             if name not in observed and key is not None and key[0] == "local" and "#" not in key[1]
             for known in names.known(key)
-            if known.exact and known.block != LOOP
+            if known.exact and known.block != LOOP_BODY
         }
         found_any = True
         yield HookedLoop(
@@ -109,7 +109,7 @@ def loops_from_roles(source: ScriptSource, site: Site, roles: Roles, report: Key
             parameters=parameters,
             loss=loss.expression,
             block=block or None,
-            loss_in_loop=block != LOOP and loss.block == LOOP,
+            loss_in_loop=block != LOOP_BODY and loss.block == LOOP_BODY,
             observed=observed,
             observed_in=observed_in,
             learning_rate=roles.learning_rate,
@@ -144,7 +144,7 @@ class _Names:
         name = re.sub(r"#\d+$", "", name)
         if kind == "end":
             if self._is_seen(scope):
-                yield _Known(LOOP, name)
+                yield _Known(LOOP_BODY, name)
         elif kind == "raw":
             yield from self._raw(scope, name)
         elif (function := self._functions.get(scope)) is not None:
@@ -182,7 +182,7 @@ class _Names:
         within = self._loop.lineno <= number <= (self._loop.end_lineno or 0)
         body = self._loop.body if within or function is None else function.body
         if not names_in(name) & _inner_targets(body):
-            yield _Known(LOOP if within or function is None else function.lineno, name)
+            yield _Known(LOOP_BODY if within or function is None else function.lineno, name)
 
     def _called(self, function: ast.FunctionDef, name: str) -> Iterator[_Known]:
         """The loop's names for the result of a function: the target of the assignment, or the call itself."""
@@ -192,9 +192,9 @@ class _Names:
             return
         assigned = [node for node in nodes if isinstance(node, ast.Assign) and node.value is calls[0]]
         if not assigned:
-            yield _Known(LOOP, name.replace("return", ast.unparse(calls[0]), 1))
+            yield _Known(LOOP_BODY, name.replace("return", ast.unparse(calls[0]), 1))
         elif (target := _part(assigned[0].targets[0], name)) is not None:
-            yield _Known(LOOP, target)
+            yield _Known(LOOP_BODY, target)
 
     def _handed_on(self, function: ast.FunctionDef, name: str) -> Iterator[_Known]:
         """The loop's names for a local value that a function returns."""
@@ -225,7 +225,7 @@ class _Names:
                 if not isinstance(given, ast.Name | ast.Attribute | ast.Subscript):
                     continue
                 text = ast.unparse(given) + name[head.end() :]
-                yield _Known(LOOP if caller is None else caller.lineno, text)
+                yield _Known(LOOP_BODY if caller is None else caller.lineno, text)
                 if caller is not None:
                     yield from self._handed_on(caller, text)
                     yield from self._handed_in(caller, text, depth - 1)
@@ -238,9 +238,9 @@ class _Names:
                 return one
         function = next((one for one in self._functions.values() if one.lineno == block), None)
         for one in found:
-            if one.block == LOOP and function is not None and (inner := self._passed_on(one.expression, function)):
+            if one.block == LOOP_BODY and function is not None and (inner := self._passed_on(one.expression, function)):
                 return _Known(block, inner)
-        return next((one for one in found if one.block == LOOP), None)
+        return next((one for one in found if one.block == LOOP_BODY), None)
 
     def _passed_on(self, name: str, function: ast.FunctionDef) -> str | None:
         """A function's own name for a value that it returned to the loop."""

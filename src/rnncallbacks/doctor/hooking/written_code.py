@@ -9,7 +9,7 @@ import attrs
 
 from rnncallbacks.doctor.hooking.hooked_loop import Block, Function
 
-WIDTH = 110
+LINE_WIDTH = 110
 """Most columns of a line with several arrays."""
 
 
@@ -57,11 +57,11 @@ def call_with_arrays(head: str, pairs: list[tuple[str, str]], tail: str) -> list
     """A call with a dict of several arrays, on several lines if one is too long."""
     items = [f"{name!r}: {text}" for name, text in pairs]
     line = f"{head}{{{', '.join(items)}}}{tail}"
-    if len(line) <= WIDTH:
+    if len(line) <= LINE_WIDTH:
         return [line]
     lines, current = [head + "{"], "   "
     for item in items:
-        if len(current) + len(item) + 2 > WIDTH and current.strip():
+        if len(current) + len(item) + 2 > LINE_WIDTH and current.strip():
             lines.append(current)
             current = "   "
         current += f" {item},"

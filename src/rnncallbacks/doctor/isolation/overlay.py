@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import PurePath
 
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 """The flags of ``os.open`` with which a file can change."""
 LARGEST_COPY = 2**30
 """Largest file, in bytes, that is copied because a script opens it to change a part of it. Chosen by eye."""
@@ -136,7 +136,7 @@ class Overlay:
             As ``os.open`` for this path and these flags, or the file is too large to be copied.
         """
         place = self.find(visible)
-        if not flags & WRITING or self.passes(visible):
+        if not flags & WRITE_FLAGS or self.passes(visible):
             return visible if place is None and not os.path.lexists(visible) else self.existing(visible)
         if place is None:
             if not flags & os.O_CREAT:

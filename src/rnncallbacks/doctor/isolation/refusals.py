@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rnncallbacks.doctor.isolation.overlay import WRITING
+from rnncallbacks.doctor.isolation.overlay import WRITE_FLAGS
 from rnncallbacks.errors import SandboxError
 
-FILES = {
+FILE_EVENTS = {
     "open": (0,),
     "os.chflags": (0,),
     "os.chmod": (0,),
@@ -54,7 +54,7 @@ NETWORK = {
 }
 WINDOWS = {"_tkinter"}
 """Modules that always open windows."""
-WATCHED = {*FILES, *PROCESSES, *SIGNALS, *NETWORK, "import"}
+WATCHED = {*FILE_EVENTS, *PROCESSES, *SIGNALS, *NETWORK, "import"}
 
 _watching: list[Refusals] = []
 _hooks: list[Callable[[str, tuple[Any, ...]], None]] = []  # at most one: Python cannot remove a hook
@@ -133,11 +133,11 @@ class Refusals:
             if arguments[0] in WINDOWS:
                 self.refuse("windows", "")
                 raise ImportError(f"the doctor runs a script without windows: no {arguments[0]}")
-        elif event in FILES:
-            if event == "open" and not arguments[2] & WRITING:
+        elif event in FILE_EVENTS:
+            if event == "open" and not arguments[2] & WRITE_FLAGS:
                 return
             with self.suspend():
-                outside = [arguments[k] for k in FILES[event] if not self._is_scratch(arguments[k])]
+                outside = [arguments[k] for k in FILE_EVENTS[event] if not self._is_scratch(arguments[k])]
             if outside:
                 raise self.refuse(f"writing to {os.fsdecode(outside[0])}", "write files with open, os or pathlib")
         elif event in NETWORK:

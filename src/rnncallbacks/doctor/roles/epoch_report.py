@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord
-from rnncallbacks.doctor.roles.loss_choice import NAMES
+from rnncallbacks.doctor.roles.loss_choice import LOSS_NAMES
 from rnncallbacks.doctor.value_walk import Key
 
 LARGEST_COUNT = 10**7
 """Largest count by which a sum may have been divided."""
-TOLERANCE = 1e-9
+REPORT_TOLERANCE = 1e-9
 """Largest relative difference between a reported loss and the sum over a count: the rounding of a sum in float64."""
 
 
@@ -44,7 +44,12 @@ class EpochReport:
         for key, value in after.start.items():
             if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype.kind != "f":
                 continue
-            if key in self._rejected or not NAMES.search(key[2]) or "val" in key[2].lower() or "test" in key[2].lower():
+            if (
+                key in self._rejected
+                or not LOSS_NAMES.search(key[2])
+                or "val" in key[2].lower()
+                or "test" in key[2].lower()
+            ):
                 continue
             if len(value) != self._epochs or not _is_share(float(value[-1]), total):
                 self._rejected.add(key)
@@ -58,4 +63,4 @@ def _is_share(reported: float, total: float) -> bool:
     if not np.isfinite([reported, total]).all() or reported == 0.0 or total == 0.0:
         return False
     count = total / reported
-    return 0.5 < count < LARGEST_COUNT and abs(count - round(count)) <= TOLERANCE * count
+    return 0.5 < count < LARGEST_COUNT and abs(count - round(count)) <= REPORT_TOLERANCE * count

@@ -11,7 +11,7 @@ import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, arrays_of, same_bits
 from rnncallbacks.doctor.roles.batch_data import INPUT_NAMES, TARGET_NAMES
-from rnncallbacks.doctor.roles.gradient_sources import LATE, GradientCandidate
+from rnncallbacks.doctor.roles.gradient_sources import LATEST_MOMENT, GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push, expression_length, push_arrays
 from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, predicted_share
 from rnncallbacks.doctor.value_walk import Key
@@ -116,7 +116,7 @@ def gradients_of_constants(
             share = predicted_share(push, number, value)
             if abs(abs(share) - 1.0) <= tolerance:
                 sign = 1.0 if share > 0 else -1.0
-                found.append(GradientCandidate(key, 1.0, sign, record.order.get(key, LATE)))
+                found.append(GradientCandidate(key, 1.0, sign, record.order.get(key, LATEST_MOMENT)))
                 break
     return sorted(found, key=lambda one: one.moment)
 

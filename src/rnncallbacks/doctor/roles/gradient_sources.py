@@ -10,7 +10,7 @@ import numpy as np
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.value_walk import Key
 
-LATE = 10**9
+LATEST_MOMENT = 10**9
 
 
 @attrs.frozen(kw_only=True)
@@ -77,7 +77,7 @@ def candidates_of(
                 continue
             aligned, sign = alignment(change, value)
             if aligned >= thresholds.alignment:
-                found.append(GradientCandidate(key, aligned, sign, record.order.get(key, LATE)))
+                found.append(GradientCandidate(key, aligned, sign, record.order.get(key, LATEST_MOMENT)))
     best = max((one.alignment for one in found), default=0.0)
     found = [one for one in found if one.alignment >= best - thresholds.tie]
     return sorted(found, key=lambda one: (one.key[0] != "raw", one.moment, len(one.key[2])))

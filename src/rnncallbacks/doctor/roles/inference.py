@@ -14,7 +14,7 @@ from rnncallbacks.doctor.roles.carried_state import is_carried_on
 from rnncallbacks.doctor.roles.entering_state import find_entering
 from rnncallbacks.doctor.roles.frozen_siblings import find_frozen_siblings
 from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
-from rnncallbacks.doctor.roles.gradient_sources import LATE, GradientCandidate, candidates_of
+from rnncallbacks.doctor.roles.gradient_sources import LATEST_MOMENT, GradientCandidate, candidates_of
 from rnncallbacks.doctor.roles.interventions import (
     INTERVENTION_THRESHOLDS,
     Push,
@@ -24,7 +24,7 @@ from rnncallbacks.doctor.roles.interventions import (
     push_arrays,
     slopes_along_update,
 )
-from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, NAMES, rank_losses
+from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, LOSS_NAMES, rank_losses
 from rnncallbacks.doctor.roles.nonfinite_roles import roles_of_nonfinite_loss
 from rnncallbacks.doctor.roles.objective import Objective, find_objective
 from rnncallbacks.doctor.roles.role_table import Confidence, LossCandidate, ParameterRole, Roles, key_text
@@ -99,7 +99,7 @@ def infer_roles(
     objective = Objective()
     if loss is not None and not any(one.agrees for one in found):
         objective = find_objective(loss, found, {push.key: push for push in pushes}, known, first, last)
-        if not objective.is_loss and NAMES.search(key_text(loss)):
+        if not objective.is_loss and LOSS_NAMES.search(key_text(loss)):
             confidence = "likely"  # the gradients vouch for each other, and they are not taken for those of the loss
         elif (len(found) < FEWEST_GRADIENTS or len(found) < len(parameters)) and not given.loss:
             confidence = "unsure"  # neither the loss nor the gradients vouch for each other
@@ -186,7 +186,7 @@ def _names_of_loss(loss: Key | None, pushes: list[Push], records: list[Iteration
         if all(known.get(key) == known.get(loss) for known in values)
         and all(push.derivatives.get(key) == push.derivatives.get(loss) for push in pushes)
     ]
-    return tuple(sorted(same, key=lambda key: records[0].order.get(key, LATE)))
+    return tuple(sorted(same, key=lambda key: records[0].order.get(key, LATEST_MOMENT)))
 
 
 def _distinct(ranked: list[LossCandidate], keepers: list[Push]) -> list[LossCandidate]:

@@ -14,8 +14,8 @@ from rnncallbacks.doctor.roles.interventions import Push
 from rnncallbacks.doctor.roles.role_table import LossCandidate, key_text
 from rnncallbacks.doctor.value_walk import Key
 
-NAMES = re.compile(r"loss|cost|err|nll|objective|entropy|xent|\br?mse\b|\bce\b|\bJ\b|\bE\b|\bL\b", re.IGNORECASE)
-AVERAGES = re.compile(r"smooth|avg|average|running|mean|total|epoch|best|min|perplex|ppl|acc", re.IGNORECASE)
+LOSS_NAMES = re.compile(r"loss|cost|err|nll|objective|entropy|xent|\br?mse\b|\bce\b|\bJ\b|\bE\b|\bL\b", re.IGNORECASE)
+AVERAGE_NAMES = re.compile(r"smooth|avg|average|running|mean|total|epoch|best|min|perplex|ppl|acc", re.IGNORECASE)
 
 
 @attrs.frozen(kw_only=True)
@@ -112,10 +112,10 @@ def _scored(
     if slope:
         score += thresholds.falls if slope < 0 else -thresholds.falls
         reasons.append("falls along the update" if slope < 0 else "rises along the update")
-    if NAMES.search(key[2]) or (key[0] == "return" and NAMES.search(key[1])):
+    if LOSS_NAMES.search(key[2]) or (key[0] == "return" and LOSS_NAMES.search(key[1])):
         score += thresholds.named
         reasons.append("by its name")
-    if accumulates(key, records) or AVERAGES.search(key[2]):
+    if accumulates(key, records) or AVERAGE_NAMES.search(key[2]):
         score -= thresholds.accumulates
         reasons.append("a sum or an average")
     others = [push for push in moving if push not in owners and key in push.derivatives]

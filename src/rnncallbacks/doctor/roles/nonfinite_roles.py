@@ -10,7 +10,7 @@ from rnncallbacks.doctor.iteration_record import IterationRecord, arrays_of, num
 from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
 from rnncallbacks.doctor.roles.gradient_sources import candidates_of
 from rnncallbacks.doctor.roles.interventions import changing_arrays, persists
-from rnncallbacks.doctor.roles.loss_choice import NAMES
+from rnncallbacks.doctor.roles.loss_choice import LOSS_NAMES
 from rnncallbacks.doctor.roles.role_table import LossCandidate, ParameterRole, Roles, key_text
 from rnncallbacks.doctor.value_walk import Key
 
@@ -46,7 +46,7 @@ def roles_of_nonfinite_loss(records: Sequence[IterationRecord], given: GivenRole
 
 
 def _is_loss(key: Key) -> bool:
-    return bool(NAMES.search(key[2]) or (key[0] == "return" and NAMES.search(key[1])))
+    return bool(LOSS_NAMES.search(key[2]) or (key[0] == "return" and LOSS_NAMES.search(key[1])))
 
 
 def _nonfinite_numbers(records: list[IterationRecord]) -> list[Key]:

@@ -15,7 +15,7 @@ from rnncallbacks.doctor.roles.batch_data import find_batch_data
 from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
 from rnncallbacks.doctor.roles.gradient_sources import candidates_of
 from rnncallbacks.doctor.roles.interventions import changing_arrays
-from rnncallbacks.doctor.roles.loss_choice import AVERAGES, NAMES, accumulates
+from rnncallbacks.doctor.roles.loss_choice import AVERAGE_NAMES, LOSS_NAMES, accumulates
 from rnncallbacks.doctor.roles.role_table import LossCandidate, ParameterRole, Roles, key_text
 from rnncallbacks.doctor.value_walk import Key
 
@@ -58,7 +58,7 @@ def _named_numbers(records: list[IterationRecord], name: str) -> list[LossCandid
     for key in numbers[0]:
         if any(key not in one for one in numbers):
             continue
-        if not (is_named(key, [name]) if name else NAMES.search(key[2]) and not AVERAGES.search(key[2])):
+        if not (is_named(key, [name]) if name else LOSS_NAMES.search(key[2]) and not AVERAGE_NAMES.search(key[2])):
             continue
         values = tuple(one[key] for one in numbers)
         if np.ptp(values) > 0 and not accumulates(key, records):

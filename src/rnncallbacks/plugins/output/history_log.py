@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
 
 DIAGNOSIS = "diagnosis.json"
-FILES = ("history.jsonl", "history.csv", "alarms.jsonl", DIAGNOSIS)
+RUN_FILES = ("history.jsonl", "history.csv", "alarms.jsonl", DIAGNOSIS)
 BROKEN_OFF = ("failed", "interrupted")
 """Outcomes of runs whose files are moved before the next run writes its own."""
 
@@ -80,8 +80,8 @@ class HistoryLog:
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
-        run.own_file(self._file(FILES[0]))
-        for path in map(self._file, FILES[1:]):
+        run.own_file(self._file(RUN_FILES[0]))
+        for path in map(self._file, RUN_FILES[1:]):
             remove_leftovers(path)
         if run.epoch == 0 and not self.overwrite:
             self._clear_the_way()
@@ -130,7 +130,7 @@ class HistoryLog:
 
     def _clear_the_way(self) -> None:
         """Move the files of an incomplete run; refuse to replace those of a run that ended."""
-        earlier = [path for path in map(self._file, FILES) if path.exists()]
+        earlier = [path for path in map(self._file, RUN_FILES) if path.exists()]
         if not earlier:
             return
         if self._file(DIAGNOSIS).exists() and _outcome_in(self._file(DIAGNOSIS)) not in BROKEN_OFF:

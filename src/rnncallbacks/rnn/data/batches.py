@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays import Array, BoolArray
 from rnncallbacks.errors import DataError
-from rnncallbacks.rnn.validation import BoolArray, IntArray, check_flags, check_layout, one_per_sequence
+from rnncallbacks.rnn.validation import IntArray, check_flags, check_layout, one_per_sequence
 
 
 @attrs.frozen(eq=False)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from rnncallbacks.arrays import FloatArray
+from rnncallbacks.arrays import BoolArray, FloatArray
 from rnncallbacks.rnn.kernels.compilation import compiled, compiled_sum, float32_constants
-from rnncallbacks.rnn.validation import BoolArray, IntArray
+from rnncallbacks.rnn.validation import IntArray
 
 _ZERO, _ONE = float32_constants(0.0, 1.0)
 

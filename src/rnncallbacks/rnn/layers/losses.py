@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncallbacks.arrays import Array, FloatArray
+from rnncallbacks.arrays import Array, BoolArray, FloatArray
 from rnncallbacks.errors import DataError, ShapeError
 from rnncallbacks.rnn.linalg.workspace import Workspace
-from rnncallbacks.rnn.validation import BoolArray, IntArray, as_indices, check_values, is_integer
+from rnncallbacks.rnn.validation import IntArray, as_indices, check_values, is_integer
 
 # Magnitude of a logit. Up to it, exponentials neither overflow nor underflow in float32 (e^60 is 1e26, the largest
 # float 3e38), and no sum of fewer than 10**12 of them overflows, so the logits need no shift.

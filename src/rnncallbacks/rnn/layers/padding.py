@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncallbacks.arrays import Array
-from rnncallbacks.rnn.validation import BoolArray, IntArray
+from rnncallbacks.arrays import Array, BoolArray
+from rnncallbacks.rnn.validation import IntArray
 
 
 def sequence_lengths(mask: BoolArray) -> IntArray:

@@ -18,7 +18,7 @@ from rnncallbacks.testing.independent.knobs import Knobs
 from rnncallbacks.testing.independent.styled_network import GatedCell
 from rnncallbacks.testing.scoring import HARM_MARGIN
 
-LEARNED = 0.9
+LEARNED_LOSS_SHARE = 0.9
 """Largest clean loss of a healthy twin that has learned, as a share of the loss of the best constant prediction."""
 
 
@@ -98,7 +98,7 @@ class IndependentOutcome:
 
     def learned(self, twin_loss: float) -> bool:
         """Whether a healthy script learns with this task, cell, optimizer and seed, so that an alarm is a false one."""
-        return twin_loss < LEARNED * INDEPENDENT_TASKS[self.case.task].uninformed
+        return twin_loss < LEARNED_LOSS_SHARE * INDEPENDENT_TASKS[self.case.task].uninformed
 
 
 def run_independent_case(case: IndependentCase, plugins: Mapping[str, object] | None = None) -> IndependentOutcome:

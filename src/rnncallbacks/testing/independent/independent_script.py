@@ -42,7 +42,7 @@ NETWORKS: Mapping[Style, NetworkMaker] = MappingProxyType(
     }
 )
 HIDDEN_SIZE = 24
-EPOCHS = 16
+TRAINING_EPOCHS = 16
 BATCHES: Mapping[Style, tuple[int, int]] = MappingProxyType({"lists": (25, 16), "rows": (25, 16), "single": (60, 1)})
 """Training batches of an epoch, and sequences of a batch."""
 VALIDATION_SEQUENCES, HELD_OUT_SEQUENCES = 32, 160
@@ -150,7 +150,7 @@ class IndependentScript:
         knobs = self.knobs
         with np.errstate(all="ignore"), Run(self.net.params, plugins=plugins, learning_rate=self.rate) as run:
             state: Any = None
-            for _ in run.epochs(EPOCHS):
+            for _ in run.epochs(TRAINING_EPOCHS):
                 order = list(range(len(self.training)))
                 if not self.task.stream and knobs.shuffled:
                     self.generator.shuffle(order)
@@ -258,7 +258,7 @@ class IndependentScript:
         return np.concatenate([x[:1], np.where(chosen, predicted[:-1], x[1:])])
 
     def _share_done(self, run: Run) -> float:
-        return (run.step - 1) / (EPOCHS * len(self.training))
+        return (run.step - 1) / (TRAINING_EPOCHS * len(self.training))
 
     # Update ----------------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from rnncallbacks.testing.independent.styled_network import (
     hidden_part,
 )
 
-GATES: Mapping[GatedCell, tuple[str, ...]] = {"tanh": ("h",), "lstm": ("i", "f", "o", "g"), "gru": ("r", "u", "n")}
+GATE_NAMES: Mapping[GatedCell, tuple[str, ...]] = {"tanh": ("h",), "lstm": ("i", "f", "o", "g"), "gru": ("r", "u", "n")}
 
 
 def _sigmoid(values: Array) -> Array:
@@ -40,7 +40,7 @@ class SingleNetwork:
     """
 
     def __init__(self, cell: GatedCell, inputs: int, hidden: int, outputs: int, generator: np.random.Generator) -> None:
-        self.cell, self.hidden_size, self.gates = cell, hidden, GATES[cell]
+        self.cell, self.hidden_size, self.gates = cell, hidden, GATE_NAMES[cell]
         self.names = [f"{kind}{gate}" for gate in self.gates for kind in ("Wx", "Wh", "b")] + ["Why", "by"]
         self.params: list[Array] = []
         for gate in self.gates:
