@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import attrs
 import click
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+ClickCommand = TypeVar("ClickCommand", bound=Callable[..., Any])
 
 
 @attrs.frozen
@@ -31,7 +31,7 @@ class PluginSwitches:
         return cls([word for word in words if not word.startswith("no:")], disable)
 
 
-def switches_option(command: Command) -> Command:
+def switches_option(command: ClickCommand) -> ClickCommand:
     """Give a command the option ``-p``; the command gets it as the argument ``switches``."""
     return click.option(
         "-p",
@@ -43,7 +43,7 @@ def switches_option(command: Command) -> Command:
     )(command)
 
 
-def config_option(command: Command) -> Command:
+def config_option(command: ClickCommand) -> ClickCommand:
     """Give a command the option ``--config``."""
     return click.option(
         "--config",

@@ -10,15 +10,15 @@ import attrs
 import click
 
 from rnncallbacks import options
-from rnncallbacks.cli.command_options import Command
+from rnncallbacks.cli.command_options import ClickCommand
 from rnncallbacks.config.plugin_options import make_plugin, options_of
 from rnncallbacks.errors import ConfigurationError
 
-_HELP = "help"
+_HELP_KEY = "help"
 
 
 def _setting(default: Any, validator: Any, help_text: str) -> Any:
-    return attrs.field(default=default, validator=validator, metadata={_HELP: help_text})
+    return attrs.field(default=default, validator=validator, metadata={_HELP_KEY: help_text})
 
 
 @attrs.frozen(kw_only=True)
@@ -61,10 +61,10 @@ class Settings:
     )
 
 
-def settings_options(command: Command) -> Command:
+def settings_options(command: ClickCommand) -> ClickCommand:
     """Give a command one option for each setting but the text."""
     for option in reversed(options_of(Settings).values()):
-        help_text = attrs.fields_dict(Settings)[option.name].metadata.get(_HELP)
+        help_text = attrs.fields_dict(Settings)[option.name].metadata.get(_HELP_KEY)
         if help_text is None:
             continue
         kind = (get_args(option.annotation) or [option.annotation])[0]

@@ -15,7 +15,7 @@ from rnncallbacks.files import write_atomically
 
 NUMBERING = ("epoch", "step")
 """Fields that make the names of two checkpoints differ."""
-MISSING = "none"
+MISSING_VALUE = "none"
 """What stands for a column that the history does not have."""
 
 
@@ -131,7 +131,7 @@ class CheckpointNames:
         if field is None:
             return ""
         if field not in values:
-            return MISSING
+            return MISSING_VALUE
         try:
             text = format(values[field], spec)
         except ValueError as error:

@@ -12,10 +12,10 @@ import numpy as np
 from rnncallbacks.doctor.iteration_record import IterationRecord, same_bits
 from rnncallbacks.doctor.value_walk import Key, Steps
 
-INPUT_NAMES = re.compile(
+INPUT_ROLE_NAMES = re.compile(
     r"^(self\.)?(inputs?|x|xs|xb|bx|x_?batch|batch_?x|x_?train|x_?seq|tokens|source|src|seq)$", re.I
 )
-TARGET_NAMES = re.compile(
+TARGET_ROLE_NAMES = re.compile(
     r"^(self\.)?(targets?|y|ys|yb|by|y_?batch|batch_?y|y_?train|y_?seq|labels?|t|tgt|y_?true|truth)$", re.I
 )
 STATE_NAMES = re.compile(r"^(self\.)?_?h", re.I)
@@ -91,8 +91,8 @@ def _find_tokens(records: list[IterationRecord], fixed: set[Key]) -> tuple[Key |
     for one, first in tokens:
         for other, second in tokens:
             if one != other and first.shape == second.shape and _is_next(first, second):
-                names = bool(INPUT_NAMES.match(one[2])) + bool(TARGET_NAMES.match(other[2]))
-                swapped = bool(TARGET_NAMES.match(one[2])) + bool(INPUT_NAMES.match(other[2]))
+                names = bool(INPUT_ROLE_NAMES.match(one[2])) + bool(TARGET_ROLE_NAMES.match(other[2]))
+                swapped = bool(TARGET_ROLE_NAMES.match(one[2])) + bool(INPUT_ROLE_NAMES.match(other[2]))
                 inputs, targets = (other, one) if swapped > names else (one, other)
                 pairs.append((-max(names, swapped), one[1] != other[1], one[0] != "end", inputs, targets))
     if pairs:
@@ -101,8 +101,8 @@ def _find_tokens(records: list[IterationRecord], fixed: set[Key]) -> tuple[Key |
     keys = [key for key, _ in varying]
     for scope in dict.fromkeys(key[:2] for key in keys):
         inside = [key for key in keys if key[:2] == scope]
-        first_named = [key for key in inside if INPUT_NAMES.match(key[2])]
-        second_named = [key for key in inside if TARGET_NAMES.match(key[2])]
+        first_named = [key for key in inside if INPUT_ROLE_NAMES.match(key[2])]
+        second_named = [key for key in inside if TARGET_ROLE_NAMES.match(key[2])]
         if len(first_named) == 1 and len(second_named) == 1:
             return first_named[0], second_named[0]
     return None, None

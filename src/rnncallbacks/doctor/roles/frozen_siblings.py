@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, arrays_of, same_bits
-from rnncallbacks.doctor.roles.batch_data import INPUT_NAMES, TARGET_NAMES
+from rnncallbacks.doctor.roles.batch_data import INPUT_ROLE_NAMES, TARGET_ROLE_NAMES
 from rnncallbacks.doctor.roles.gradient_sources import LATEST_MOMENT, GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push, expression_length, push_arrays
 from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, predicted_share
@@ -70,7 +70,7 @@ def _may_be_sibling(key: Key, parameters: Sequence[Key]) -> bool:
     name = key[2].rpartition(".")[2]
     if key[2].endswith("]"):
         return _container(key[2]) in {_container(one[2]) for one in parameters}
-    return not (INPUT_NAMES.match(name) or TARGET_NAMES.match(name))
+    return not (INPUT_ROLE_NAMES.match(name) or TARGET_ROLE_NAMES.match(name))
 
 
 def _container(expression: str) -> str:

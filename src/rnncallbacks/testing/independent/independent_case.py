@@ -13,9 +13,9 @@ from rnncallbacks.testing.independent.independent_faults import INDEPENDENT_FAUL
 from rnncallbacks.testing.independent.independent_script import EvidenceLevel, IndependentScript, Style
 from rnncallbacks.testing.independent.independent_tasks import INDEPENDENT_TASKS
 from rnncallbacks.testing.independent.independent_traps import INDEPENDENT_HEALTHY, INDEPENDENT_TRAPS
-from rnncallbacks.testing.independent.independent_updates import Optimizer
+from rnncallbacks.testing.independent.independent_updates import OptimizerName
 from rnncallbacks.testing.independent.knobs import Knobs
-from rnncallbacks.testing.independent.styled_network import GatedCell
+from rnncallbacks.testing.independent.styled_network import CellName
 from rnncallbacks.testing.scoring import HARM_MARGIN
 
 LEARNED_LOSS_SHARE = 0.9
@@ -34,8 +34,8 @@ class IndependentCase:
     fault: str
     style: Style
     task: str
-    cell: GatedCell
-    optimizer: Optimizer
+    cell: CellName
+    optimizer: OptimizerName
     seed: int
     level: EvidenceLevel
 

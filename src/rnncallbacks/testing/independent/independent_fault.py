@@ -10,16 +10,16 @@ import attrs
 
 from rnncallbacks.testing.independent.independent_script import EvidenceLevel, Style
 from rnncallbacks.testing.independent.independent_tasks import INDEPENDENT_TASKS, IndependentTask
-from rnncallbacks.testing.independent.independent_updates import Optimizer
+from rnncallbacks.testing.independent.independent_updates import OptimizerName
 from rnncallbacks.testing.independent.knobs import Knobs
-from rnncallbacks.testing.independent.styled_network import GatedCell
+from rnncallbacks.testing.independent.styled_network import CellName
 
 Split: TypeAlias = Literal["tune", "report"]
 """Thresholds may be set on "tune". Single cases of "report" must not be inspected."""
 STYLES: dict[Split, tuple[Style, ...]] = {"tune": ("lists",), "report": ("rows", "single")}
 LEVELS: tuple[EvidenceLevel, ...] = get_args(EvidenceLevel)
 
-Combination: TypeAlias = tuple[Style, str, GatedCell, Optimizer]
+Combination: TypeAlias = tuple[Style, str, CellName, OptimizerName]
 """Style, task, cell and optimizer."""
 
 
@@ -57,8 +57,8 @@ class IndependentFault:
     knobs: Knobs = attrs.field(factory=Knobs)
     tasks: Callable[[IndependentTask], bool] = everywhere
     styles: tuple[Style, ...] = get_args(Style)
-    cells: tuple[GatedCell, ...] = get_args(GatedCell)
-    optimizers: tuple[Optimizer, ...] = get_args(Optimizer)
+    cells: tuple[CellName, ...] = get_args(CellName)
+    optimizers: tuple[OptimizerName, ...] = get_args(OptimizerName)
     levels: tuple[EvidenceLevel, ...] = LEVELS
     always_harms: bool = False
 

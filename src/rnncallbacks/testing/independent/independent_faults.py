@@ -29,11 +29,11 @@ from rnncallbacks.testing.independent.independent_losses import (
     softmax_twice,
 )
 from rnncallbacks.testing.independent.independent_tasks import IndependentTask
-from rnncallbacks.testing.independent.independent_updates import Optimizer
+from rnncallbacks.testing.independent.independent_updates import OptimizerName
 from rnncallbacks.testing.independent.knobs import Knobs
 from rnncallbacks.testing.independent.styled_network import Backpropagation
 
-NOT_ADAPTIVE: tuple[Optimizer, ...] = ("sgd", "momentum")
+NOT_ADAPTIVE: tuple[OptimizerName, ...] = ("sgd", "momentum")
 
 
 def _each_step(task: IndependentTask) -> bool:

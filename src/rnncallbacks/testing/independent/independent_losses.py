@@ -10,7 +10,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array
 
-Objective: TypeAlias = Callable[[Array, Array], tuple[float, Array]]
+LossWithDerivative: TypeAlias = Callable[[Array, Array], tuple[float, Array]]
 """From outputs and targets to the mean loss and its derivative with respect to the outputs. Classes are given as
 one-hot vectors, so that both arguments have the same shape."""
 
@@ -61,7 +61,7 @@ def softmax_twice(outputs: Array, hot: Array) -> tuple[float, Array]:
     return value, _through_softmax(p, d_p)
 
 
-def smoothed(share: float) -> Objective:
+def smoothed(share: float) -> LossWithDerivative:
     """The negative log-likelihood with a share of each target spread evenly over the classes."""
 
     def objective(outputs: Array, hot: Array) -> tuple[float, Array]:
@@ -70,5 +70,7 @@ def smoothed(share: float) -> Objective:
     return objective
 
 
-CORRECT: Mapping[str, Objective] = MappingProxyType({"classes": negative_log_likelihood, "real": mean_squared_error})
+CORRECT: Mapping[str, LossWithDerivative] = MappingProxyType(
+    {"classes": negative_log_likelihood, "real": mean_squared_error}
+)
 """The loss of each kind of task."""

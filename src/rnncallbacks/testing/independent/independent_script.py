@@ -11,14 +11,14 @@ import numpy as np
 
 from rnncallbacks.arrays import Array, named_arrays
 from rnncallbacks.core.run import Run
-from rnncallbacks.testing.independent.independent_losses import CORRECT, Objective
+from rnncallbacks.testing.independent.independent_losses import CORRECT, LossWithDerivative
 from rnncallbacks.testing.independent.independent_tasks import INDEPENDENT_TASKS, Pair
-from rnncallbacks.testing.independent.independent_updates import BASE_RATES, IndependentOptimizer, Optimizer
+from rnncallbacks.testing.independent.independent_updates import BASE_RATES, IndependentOptimizer, OptimizerName
 from rnncallbacks.testing.independent.knobs import Knobs
 from rnncallbacks.testing.independent.list_style import ListNetwork
 from rnncallbacks.testing.independent.row_style import RowNetwork
 from rnncallbacks.testing.independent.single_style import SingleNetwork
-from rnncallbacks.testing.independent.styled_network import ForwardPass, GatedCell, StyledNetwork
+from rnncallbacks.testing.independent.styled_network import CellName, ForwardPass, StyledNetwork
 
 Style: TypeAlias = Literal["lists", "rows", "single"]
 EvidenceLevel: TypeAlias = Literal["bare", "states", "closure"]
@@ -30,7 +30,7 @@ class NetworkMaker(Protocol):
     """Makes a network of one style."""
 
     def __call__(
-        self, cell: GatedCell, inputs: int, hidden: int, outputs: int, generator: np.random.Generator
+        self, cell: CellName, inputs: int, hidden: int, outputs: int, generator: np.random.Generator
     ) -> StyledNetwork: ...
 
 
@@ -49,7 +49,7 @@ VALIDATION_SEQUENCES, HELD_OUT_SEQUENCES = 32, 160
 """Sequences of each validation, and those on which the trained network is measured."""
 SINGLE_RATE = 0.4
 """Factor of the learning rate where each update sees one sequence. Chosen by eye."""
-TASK_RATES: Mapping[tuple[str, Optimizer], float] = MappingProxyType(
+TASK_RATES: Mapping[tuple[str, OptimizerName], float] = MappingProxyType(
     {("adding", "sgd"): 0.1, ("adding", "momentum"): 0.1}
 )
 """Factor of the learning rate by task and optimizer: with the base rate, a vanilla network diverges on these."""
@@ -79,8 +79,8 @@ class IndependentScript:
         self,
         style: Style,
         task: str,
-        cell: GatedCell,
-        optimizer: Optimizer,
+        cell: CellName,
+        optimizer: OptimizerName,
         seed: int,
         level: EvidenceLevel,
         knobs: Knobs | None = None,
@@ -102,7 +102,7 @@ class IndependentScript:
         self.rate = BASE_RATES[optimizer] * factor * self.knobs.rate
         self.optimizer = IndependentOptimizer(optimizer)
         self.generator = np.random.default_rng([seed, 12])
-        self.objective: Objective = self.knobs.objective or CORRECT[self.task.kind]
+        self.objective: LossWithDerivative = self.knobs.objective or CORRECT[self.task.kind]
         self._accumulated: dict[str, Array] = {}
 
     def _change_weights(self) -> None:
@@ -120,7 +120,7 @@ class IndependentScript:
         features = x if x.ndim == 3 else np.eye(self.task.inputs)[x]
         return self.net.forward_pass(features * scale, state)
 
-    def loss(self, outputs: Array, y: Array, objective: Objective) -> tuple[float, Array]:
+    def loss(self, outputs: Array, y: Array, objective: LossWithDerivative) -> tuple[float, Array]:
         """The mean loss, and its derivative with respect to all outputs."""
         last = self.task.where == "last step"
         seen, wanted = (outputs[-1:], y[None]) if last else (outputs, y)

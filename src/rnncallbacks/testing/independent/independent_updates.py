@@ -11,9 +11,9 @@ import numpy as np
 
 from rnncallbacks.arrays import Array
 
-Optimizer: TypeAlias = Literal["sgd", "momentum", "adam", "adagrad", "rmsprop"]
+OptimizerName: TypeAlias = Literal["sgd", "momentum", "adam", "adagrad", "rmsprop"]
 
-BASE_RATES: Mapping[Optimizer, float] = MappingProxyType(
+BASE_RATES: Mapping[OptimizerName, float] = MappingProxyType(
     {"sgd": 0.3, "momentum": 0.05, "adam": 5e-3, "adagrad": 0.05, "rmsprop": 3e-3}
 )
 """Learning rates with which most of the tasks are learned, chosen by eye."""
@@ -33,7 +33,7 @@ class IndependentOptimizer:
         Number of updates so far.
     """
 
-    def __init__(self, name: Optimizer) -> None:
+    def __init__(self, name: OptimizerName) -> None:
         self.name = name
         self._first: dict[str, Array] = {}
         self._second: dict[str, Array] = {}

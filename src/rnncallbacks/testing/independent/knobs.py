@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
-from rnncallbacks.testing.independent.independent_losses import Objective
+from rnncallbacks.testing.independent.independent_losses import LossWithDerivative
 from rnncallbacks.testing.independent.independent_tasks import IndependentTask, Pair
 from rnncallbacks.testing.independent.styled_network import (
     CORRECT_BACKPROPAGATION,
@@ -92,7 +92,7 @@ class Knobs:
         Whether the closure, as a side effect, adds its gradients to those that the script holds.
     """
 
-    objective: Objective | None = None
+    objective: LossWithDerivative | None = None
     loss_factor: Factor = one
     gradient_factor: Factor = one
     l2: float = 0.0

@@ -10,14 +10,14 @@ import numpy as np
 from rnncallbacks.arrays import Array
 from rnncallbacks.testing.independent.styled_network import (
     Backpropagation,
+    CellName,
     ForwardPass,
-    GatedCell,
     Role,
     State,
     hidden_part,
 )
 
-GATE_ROWS: Mapping[GatedCell, int] = {"tanh": 1, "lstm": 4, "gru": 2}
+GATE_ROWS: Mapping[CellName, int] = {"tanh": 1, "lstm": 4, "gru": 2}
 """Rows of the stacked matrix, in units of the hidden size. A GRU has a second matrix for its candidate state."""
 
 
@@ -48,7 +48,7 @@ class ListNetwork:
         "output bias": "by",
     }
 
-    def __init__(self, cell: GatedCell, inputs: int, hidden: int, outputs: int, generator: np.random.Generator) -> None:
+    def __init__(self, cell: CellName, inputs: int, hidden: int, outputs: int, generator: np.random.Generator) -> None:
         self.cell, self.hidden_size = cell, hidden
         rows = GATE_ROWS[cell] * hidden
 

@@ -10,14 +10,14 @@ import numpy as np
 from rnncallbacks.arrays import Array
 from rnncallbacks.testing.independent.styled_network import (
     Backpropagation,
+    CellName,
     ForwardPass,
-    GatedCell,
     Role,
     State,
     hidden_part,
 )
 
-GATE_COLUMNS: Mapping[GatedCell, int] = {"tanh": 1, "lstm": 4, "gru": 3}
+GATE_COLUMNS: Mapping[CellName, int] = {"tanh": 1, "lstm": 4, "gru": 3}
 """Columns of the weight matrices, in units of the hidden size."""
 
 
@@ -61,7 +61,7 @@ class RowNetwork:
         "output bias": "4",
     }
 
-    def __init__(self, cell: GatedCell, inputs: int, hidden: int, outputs: int, generator: np.random.Generator) -> None:
+    def __init__(self, cell: CellName, inputs: int, hidden: int, outputs: int, generator: np.random.Generator) -> None:
         self.cell, self.hidden_size = cell, hidden
         gates = GATE_COLUMNS[cell]
         bound_h, bound_x = 1.0 / np.sqrt(hidden), 1.0 / np.sqrt(inputs)

@@ -10,14 +10,14 @@ import numpy as np
 from rnncallbacks.arrays import Array
 from rnncallbacks.testing.independent.styled_network import (
     Backpropagation,
+    CellName,
     ForwardPass,
-    GatedCell,
     Role,
     State,
     hidden_part,
 )
 
-GATE_NAMES: Mapping[GatedCell, tuple[str, ...]] = {"tanh": ("h",), "lstm": ("i", "f", "o", "g"), "gru": ("r", "u", "n")}
+GATE_NAMES: Mapping[CellName, tuple[str, ...]] = {"tanh": ("h",), "lstm": ("i", "f", "o", "g"), "gru": ("r", "u", "n")}
 
 
 def _sigmoid(values: Array) -> Array:
@@ -39,7 +39,7 @@ class SingleNetwork:
         Draws the weights.
     """
 
-    def __init__(self, cell: GatedCell, inputs: int, hidden: int, outputs: int, generator: np.random.Generator) -> None:
+    def __init__(self, cell: CellName, inputs: int, hidden: int, outputs: int, generator: np.random.Generator) -> None:
         self.cell, self.hidden_size, self.gates = cell, hidden, GATE_NAMES[cell]
         self.names = [f"{kind}{gate}" for gate in self.gates for kind in ("Wx", "Wh", "b")] + ["Why", "by"]
         self.params: list[Array] = []

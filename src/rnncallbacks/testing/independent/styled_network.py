@@ -10,7 +10,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array
 
-GatedCell: TypeAlias = Literal["tanh", "lstm", "gru"]
+CellName: TypeAlias = Literal["tanh", "lstm", "gru"]
 Role: TypeAlias = Literal["input", "recurrent", "bias", "output", "output bias"]
 
 State: TypeAlias = Array | tuple[Array, Array]
