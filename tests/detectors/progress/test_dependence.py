@@ -90,6 +90,7 @@ LABELS = {
     "which token is in the middle": lambda x: x[:, 7],
     "more 1 than 2": lambda x: ((x == 1).sum(axis=1) > (x == 2).sum(axis=1)).astype(int),
     "an even number of 3": lambda x: (x == 3).sum(axis=1) % 2,
+    "as many 0 as 1": lambda x: ((x == 0).sum(axis=1) == (x == 1).sum(axis=1)).astype(int),
 }
 
 

@@ -11,7 +11,7 @@ from rnncallbacks.gradients import Gradients
 STEPS, ROWS, UNITS, TOKENS = 8, 3, 5, 4
 
 
-def gradients_of(params, x, y, *, chunk=STEPS, lower_through_time=True):
+def gradients_of(params, x, y, *, chunk=STEPS, lower_through_time=True, aliased=False):
     """The loss and gradients of two tanh layers; ``chunk`` steps go back, the lower layer's perhaps not at all."""
     in1, rec1, in2, rec2, out = params.values()
     h1, h2, outputs = [np.zeros((ROWS, UNITS))], [np.zeros((ROWS, UNITS))], []
@@ -21,6 +21,8 @@ def gradients_of(params, x, y, *, chunk=STEPS, lower_through_time=True):
         z = np.exp(h2[-1] @ out)
         outputs.append(z / z.sum(1, keepdims=True))
     loss = -np.mean([np.log(outputs[t][range(ROWS), y[t]]) for t in range(STEPS)])
+    if aliased:
+        h1[1:], h2[1:] = [h1[-1]] * STEPS, [h2[-1]] * STEPS
     d_in1, d_rec1, d_in2, d_rec2, d_out = grads = [np.zeros_like(array) for array in params.values()]
     later1 = later2 = 0.0
     for t in reversed(range(STEPS)):
@@ -45,10 +47,11 @@ def gradients_of(params, x, y, *, chunk=STEPS, lower_through_time=True):
         ({"chunk": 4}, 1.0, ["info"]),
         ({"chunk": 4}, 0.98, ["info"]),
         ({"lower_through_time": False}, 1.0, [None]),
+        ({"aliased": True}, 1.0, [None]),
     ],
     ids=str,
 )
-def test_fewer_steps_or_a_clipped_norm_are_noted_and_a_missing_term_is_an_error(options, length, severities):
+def test_fewer_steps_or_a_clipped_norm_are_noted_and_other_mistakes_are_errors(options, length, severities):
     generator = np.random.default_rng(0)
     shapes = {"W1": (TOKENS, UNITS), "U1": (UNITS, UNITS), "W2": (UNITS, UNITS), "U2": (UNITS, UNITS)}
     params = {name: generator.normal(0.0, 0.4, shape) for name, shape in (shapes | {"V": (UNITS, TOKENS)}).items()}
@@ -58,4 +61,8 @@ def test_fewer_steps_or_a_clipped_norm_are_noted_and_a_missing_term_is_an_error(
     checks, batch = CorrectnessChecks(), Batch((x, y), "train", 1)
     results = list(checks.check(1, batch, loss, shown, params, UpdateTracker(), repaired=False))
     assert checks.network.network is not None
-    assert [one.finding.severity for one in results if one.finding is not None] == severities
+    findings = [one.finding for one in results if one.finding is not None]
+    assert [finding.severity for finding in findings] == severities
+    assert [finding.evidence.get("backward_fault") for finding in findings if "aliased" in options] == [
+        "aliases later"
+    ] * bool(options.get("aliased"))

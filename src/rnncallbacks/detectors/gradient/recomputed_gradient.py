@@ -33,6 +33,9 @@ class RecomputedGradientThresholds:
 
 RECOMPUTED_GRADIENT = RecomputedGradientThresholds()
 
+ONE_ARRAY = "the backward pass reads the last state at every time step, as if the states were one array"
+APPEND_COPIES = "append h.copy() at each step: an update in place changes every entry of the list"
+
 FAULT_WORDS: Mapping[BackwardFault, tuple[str, str]] = MappingProxyType(
     {
         "no recurrence": (
@@ -51,6 +54,8 @@ FAULT_WORDS: Mapping[BackwardFault, tuple[str, str]] = MappingProxyType(
             "the gradient of the first time step reads the last state as the one before it",
             "keep the entering state where the first step finds it: hs[-1] of a list is its last entry",
         ),
+        "aliases": (ONE_ARRAY, APPEND_COPIES),
+        "aliases later": (ONE_ARRAY, APPEND_COPIES),
     }
 )
 """The effects of mistakes in backward passes, and their remedies."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import combinations
 
 import attrs
 import numpy as np
@@ -35,6 +36,11 @@ class DependenceTestLimits:
     """Most cells of all contingency tables of one test; neighboring positions share a table until this holds."""
     conclusive_z: float = 8.0
     """Standard normal quantile after which no further test is made."""
+    compared_tokens: int = 4
+    """Most tokens, the most frequent ones, whose numbers in a sequence are compared: brackets are balanced only if
+    both occur as often."""
+    largest_difference: int = 3
+    """Largest difference of these numbers that has a class of its own; larger ones share it."""
     smallest_table: int = 3
     """Counts up to which a table is left out, as the variance of its statistic is not defined."""
     detectable_deviations: float = 5.0
@@ -173,7 +179,7 @@ def strongest_dependence(inputs: Array, targets: Array, groups: Array | None = N
 
     For targets per step, these are tested: the input at each lag; the inputs at lags 0 and k together, which detects
     their joint effect; and the input and the target before together, which detects running sums. For targets per
-    sequence: the input at each position, and how often each token occurs.
+    sequence: the input at each position, how often each token occurs, and how much more often than another one.
 
     Testing stops at a conclusive result. Otherwise the significance is corrected for the number k of tests,
     :math:`\sqrt{z^2 - 2 \ln k}`: by the bound :math:`e^{-z^2/2}` on the normal tail, one of k tests exceeds z with at
@@ -256,3 +262,7 @@ def _tests_per_sequence(x: ClassNumbers, y: ClassNumbers) -> Iterator[tuple[tupl
         quartiles = np.unique(np.quantile(counts, [0.25, 0.5, 0.75]))
         yield chi_squared_test(np.searchsorted(quartiles, counts), y, one_stratum), "how often a token occurs"
         yield chi_squared_test(counts % 2, y, one_stratum), "whether a token occurs an even number of times"
+    for one, other in combinations(range(min(int(x.max()) + 1, DEPENDENCE_TESTS.compared_tokens)), 2):
+        difference = np.abs((x == one).sum(axis=1) - (x == other).sum(axis=1))
+        alike = np.minimum(difference, DEPENDENCE_TESTS.largest_difference)
+        yield chi_squared_test(alike, y, one_stratum), "how much more often one token occurs than another"

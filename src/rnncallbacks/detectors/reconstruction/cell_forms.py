@@ -21,10 +21,10 @@ from rnncallbacks.detectors.reconstruction.array_roles import Part
 
 CellKind: TypeAlias = Literal["tanh", "relu", "sigmoid", "lstm", "gru"]
 GateOrder: TypeAlias = tuple[int, ...]
-BackwardFault: TypeAlias = Literal["", "no recurrence", "no state", "untransposed", "wraps"]
+BackwardFault: TypeAlias = Literal["", "no recurrence", "no state", "untransposed", "wraps", "aliases", "aliases later"]
 """What a wrong backward pass does: "no recurrence" drops what goes back through the recurrent matrices, "no state" also
 what the state itself passes on; "untransposed" forgets the transpose; "wraps" reads the last state before the first
-step."""
+step; "aliases" reads the last state at every step, and "aliases later" at every step but the entering one."""
 
 GATES_OF_CELLS: Mapping[CellKind, int] = {"tanh": 1, "relu": 1, "sigmoid": 1, "lstm": 4, "gru": 3}
 USUAL_LSTM_ORDERS: tuple[GateOrder, ...] = ((0, 1, 2, 3), (0, 1, 3, 2), (1, 0, 2, 3), (1, 0, 3, 2), (2, 1, 0, 3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
@@ -56,6 +57,8 @@ def stacked_backward(
     fault: BackwardFault = "",
 ) -> dict[Slot, Array]:
     """The gradients of all parts, for derivatives of the loss by the outputs; ``fault`` makes the pass a wrong one."""
+    if fault.startswith("aliases"):
+        passed = tuple(_aliased(one, keeps_entering=fault == "aliases later") for one in passed)
     states = passed[-1].states[1:]
     flat = errors.reshape(-1, errors.shape[-1])
     d_states = np.zeros_like(states)
@@ -76,3 +79,11 @@ def stacked_backward(
         np.add.at(table, inputs, d_states)
         gradients[0, "embedding"] = table
     return gradients
+
+
+def _aliased(passed: CellPass, *, keeps_entering: bool) -> CellPass:
+    """A pass whose states are those of a list to which one array, updated in place, was appended at each step."""
+    states = np.broadcast_to(passed.states[-1], passed.states.shape).copy()
+    if keeps_entering:
+        states[0] = passed.states[0]
+    return attrs.evolve(passed, states=states)
