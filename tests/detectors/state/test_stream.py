@@ -101,3 +101,10 @@ def test_batches_that_the_loader_marks_as_new_are_an_info():
     assert found.severity == "info"
     (found,) = Batches().findings(15, starts=np.array([True, False, False, False]))
     assert (found.severity, found.evidence["rows"]) == (None, 30)
+
+
+@pytest.mark.parametrize(("period", "count"), [(SEQ_LEN, 0), (3, 0), (SEQ_LEN + 1, 1)])
+def test_rows_that_continue_themselves_are_no_stream(period, count):
+    batches = Batches()
+    batches.text = np.resize(batches.text[:period], batches.text.shape)
+    assert len(batches.findings(15)) == count

@@ -103,4 +103,8 @@ def _compare_if_reset(current: InspectedBatch) -> Continuation | None:
     if dead_units or current.batch.entering_state is not None:
         return None
     order = compare_row_ends(before.ends, ends, current.phase.shift.steps)
-    return None if order.ends is None else order
+    if order.ends is None:
+        return None
+    # A row that also continues itself, as in a periodic series, or words between full stops, says nothing of the next.
+    itself = compare_row_ends(before.ends, before.ends, current.phase.shift.steps).continues[: len(order.known)]
+    return attrs.evolve(order, known=order.known & ~itself)
