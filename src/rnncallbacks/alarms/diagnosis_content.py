@@ -1,4 +1,4 @@
-"""What a checkpoint saves of a diagnosis: alarms, repairs and the records of checks."""
+"""The content of a diagnosis in a checkpoint: alarms, repairs and the records of checks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Repair:
 
 @attrs.frozen(kw_only=True)
 class DiagnosisContent:
-    """The alarms and repairs of a diagnosis, and the records of all checks by code, as a checkpoint saves them."""
+    """The alarms and repairs of a diagnosis, and the records of all checks by code, for checkpoints."""
 
     alarms: list[Alarm] = attrs.field(factory=list)
     repairs: list[Repair] = attrs.field(factory=list)

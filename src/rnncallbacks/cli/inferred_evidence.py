@@ -1,4 +1,4 @@
-"""What the doctor finds out by itself about a script that has a ``Run``: missing evidence, and loops without a run."""
+"""Infers missing evidence of a script with a ``Run``, and examines its loops without a run."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from rnncallbacks.doctor.script_examination import ExaminationOptions, Examinati
 SHOWN_BY_SCRIPT = frozenset(
     {"RNN201", "RNN202", "RNN203", "RNN301", "RNN302", "RNN303", "RNN404", "RNN405", "RNN406", "RNN407", "RNN603"}
 )
-"""Codes whose evidence the script's own values are: hidden states, inputs, targets, and the loss at other weights."""
+"""Codes whose evidence can be inferred: hidden states, inputs, targets, and the loss at other weights."""
 
 
 @attrs.frozen(eq=False)
 class InferredEvidence:
-    """What a run was not given and the script's own loop has shown.
+    """Evidence that a run lacks, inferred from the script's own loop.
 
     Attributes
     ----------
     findings:
         The loop with the roles of its values, and the diagnosis with them.
     decided:
-        Codes of which the run's diagnosis now has the result.
+        Codes that the inferred evidence has decided in the run's diagnosis.
     """
 
     findings: ScriptFindings
@@ -44,7 +44,7 @@ class InferredEvidence:
 
     @property
     def shown(self) -> list[str]:
-        """The inferred values: what each is, and the expression of the script."""
+        """The inferred values: the role of each, and the expression of the script."""
         roles = self.findings.roles
         if roles is None:
             return []
@@ -66,7 +66,7 @@ class ScriptsOwnLoops:
     inferred:
         The evidence for runs that lack some, by the place of the run in the examination.
     beside:
-        What was found out about a loop that no run drives; None if there is no such loop.
+        The findings about a loop that no run drives; None if there is no such loop.
     """
 
     script: Path
@@ -77,7 +77,7 @@ class ScriptsOwnLoops:
     beside: ScriptFindings | None = None
 
     def examine(self, examination: Examination) -> None:
-        """Infer what runs lack, and look for a loop that no run drives."""
+        """Infer the evidence that runs lack, and search for a loop that no run drives."""
         stage, options = ExaminationStage(), self.options.examination
         with ExitStack() as stack:
             stack.enter_context(findings_not_logged())

@@ -1,4 +1,4 @@
-"""The modules of a script that lie beside it, as they are written, and whether they use this package."""
+"""The sources of a script and of the modules in its folder, and whether they use this package."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from rnncallbacks.doctor.script_examination import ExaminationStage
 from rnncallbacks.reporting.printable import printable
 
 TERMINAL_INTERVAL = 0.25
-"""Seconds between two lines on a terminal, where each takes the place of the one before. Chosen by eye."""
+"""Seconds between two lines on a terminal, where each replaces the one before. Chosen by eye."""
 PLAIN_INTERVAL = 5.0
 """Seconds between two lines in a pipe or a file, where all of them stay. Chosen by eye."""
 ERASE = "\r\x1b[K"

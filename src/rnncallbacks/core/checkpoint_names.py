@@ -16,7 +16,7 @@ from rnncallbacks.files import write_atomically
 NUMBERING = ("epoch", "step")
 """Fields that make the names of two checkpoints differ."""
 MISSING_VALUE = "none"
-"""What stands for a column that the history does not have."""
+"""Text in place of a column that the history does not have."""
 
 
 @attrs.frozen

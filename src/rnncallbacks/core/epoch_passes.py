@@ -1,4 +1,4 @@
-"""The passes over loaders in the open epoch: how far each has come, and how a resumed run comes back to that place."""
+"""The passes over loaders in the open epoch: their positions, and how a resumed run returns to them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class EpochPasses:
         self._state = self.script.capture()
 
     def begin(self, loader: Iterable[Any], phase: str, epoch: int, *, nested: bool) -> LoaderPass:
-        """Begin a pass; ``nested`` says that it is inside a batch of another.
+        """Begin a pass; ``nested``: it is inside a batch of another.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Which checkpoints of a run are kept: the last ones, and the best ones by a column."""
+"""Selects the checkpoints of a run that are kept: the last ones, and the best ones by a column."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class KeptCheckpoint:
 def kept(
     saved: Sequence[KeptCheckpoint], *, last: int | None, best: int, lower_is_better: bool
 ) -> list[KeptCheckpoint]:
-    """The checkpoints that stay, in the order in which they were saved.
+    """The kept checkpoints, in the order in which they were saved.
 
     Parameters
     ----------
     saved:
         In the order in which they were saved.
     last:
-        How many of the last stay; None: all.
+        Number of last checkpoints to keep; None: all.
     best:
-        How many of those with the best finite values stay. Of equal values, the earlier is the better one.
+        Number of checkpoints with the best finite values to keep. Of equal values, the earlier is better.
     lower_is_better:
-        Which values are better.
+        Whether lower values are better.
 
     Example
     -------

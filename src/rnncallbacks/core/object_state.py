@@ -73,7 +73,7 @@ def state_of(value: Any) -> Any:
 
 
 def set_state(value: Any, state: Any) -> None:
-    """Put a value back to a state that :func:`state_of` returned; arrays are filled in place.
+    """Restore a value to a state that :func:`state_of` returned; arrays are filled in place.
 
     Raises
     ------

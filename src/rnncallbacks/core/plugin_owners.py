@@ -1,4 +1,4 @@
-"""Which run uses a plugin: one object in two runs at once would mix their batches."""
+"""Records the run that uses a plugin: one object in two runs at once would mix their batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OWNERS: WeakValueDictionary[int, Mapping[str, object]] = WeakValueDictionary()
 
 
 def claim(plugins: Mapping[str, object], owner: Mapping[str, object]) -> None:
-    """Take plugins for the run whose plugins are ``owner``: all of them, or none.
+    """Assign plugins to the run whose plugins are ``owner``: all of them, or none.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def claim(plugins: Mapping[str, object], owner: Mapping[str, object]) -> None:
 
 
 def release(plugins: Mapping[str, object], owner: Mapping[str, object]) -> None:
-    """Give plugins of ``owner`` back, so that another run may use them."""
+    """Release plugins of ``owner``, so that another run may use them."""
     for plugin in plugins.values():
         if _OWNERS.get(id(plugin)) is owner:
             del _OWNERS[id(plugin)]

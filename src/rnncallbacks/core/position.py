@@ -1,4 +1,4 @@
-"""Where a run is within its epoch, as a checkpoint saves it."""
+"""The position of a run within its epoch, for checkpoints."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rnncallbacks.core.history import Value
 
 @attrs.frozen(kw_only=True)
 class PassPosition:
-    """How far one pass of ``run.batches`` over a loader has come.
+    """The position of one pass of ``run.batches`` over a loader.
 
     Attributes
     ----------
     phase:
         The phase of the pass.
     batches:
-        The number of batches that the script is through with.
+        The number of batches that the script has finished.
     finished:
         Whether the pass is over: the loader had no further batch, or the script left the loop.
     state:

@@ -1,4 +1,4 @@
-"""The part of a run that alarms and plugins belong to: raise, report, register, unregister."""
+"""The part of a run for alarms and plugins: raise, report, register, unregister."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class RunAlarms(RunState):
         return alarm
 
     def report_repair(self, alarm: Alarm, what: str) -> None:
-        """Report, from ``on_alarm``, what was done about an alarm. Its action is then not carried out."""
+        """Report, from ``on_alarm``, the repair of an alarm. The action of the alarm is then not carried out."""
         self._cycle.require("entered", "fitting", doing="report a repair")
         repair = Repair(code=alarm.code, what=what, epoch=self.epoch, step=self.step)
         self.diagnosis.report_repair(repair)

@@ -1,4 +1,4 @@
-"""What a script gives a run to keep in checkpoints besides parameters: its generators, arrays and objects."""
+"""The generators, arrays and objects of a script that checkpoints save besides parameters."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ScriptState:
         return {name: state_of(one) for name, one in self._objects.items()}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Put each object back to its state in ``saved``: all of them, or none.
+        """Restore each object to its state in ``saved``: all of them, or none.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""State as JSON and arrays, which is how a checkpoint saves it.
+"""Encodes state as JSON and arrays, for checkpoints.
 
 JSON has no tuples, sets, bytes or arrays, and only strings as keys. Such a value is written as a dict with one key, its
 kind. An attrs object is written with the name of its class, and those of its fields that are state or differ from their
@@ -25,7 +25,7 @@ from rnncallbacks.errors import CheckpointError
 
 @attrs.frozen
 class SavedState:
-    """The state of a generator or of an object with ``load_state_dict``, to be put into the object that is there."""
+    """The state of a generator or of an object with ``load_state_dict``, which is restored into the existing object."""
 
     state: Any
 
@@ -126,7 +126,7 @@ def decode(value: Any, arrays: Mapping[str, Array]) -> Any:
     Raises
     ------
     Exception
-        It is not what ``encode`` writes.
+        It is not a result of ``encode``.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Puts the state of plugins back: checked first, then all of it, or none."""
+"""Restores the state of plugins: it is checked first, then restored as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def restore_fields(target: object, fields: Mapping[str, Any]) -> None:
 
 
 class ObjectRestoration:
-    """Puts saved states into the generators and objects that are there, and takes that back if one refuses its state.
+    """Restores saved states into existing generators and objects, and undoes this if one refuses its state.
 
     Example
     -------
@@ -123,7 +123,7 @@ class ObjectRestoration:
         return value
 
     def undo(self) -> None:
-        """Put back the states of before."""
+        """Restore the former states."""
         while self._before:
             set_state(*self._before.pop())
 

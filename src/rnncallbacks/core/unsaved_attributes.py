@@ -1,4 +1,4 @@
-"""Plugins that are no attrs classes: finds out whether they have state, which checkpoints do not save."""
+"""Detects state of plugins that are not attrs classes, which checkpoints do not save."""
 
 from __future__ import annotations
 

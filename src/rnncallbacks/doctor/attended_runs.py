@@ -1,4 +1,4 @@
-"""The runs that a script enters while the doctor runs it: what is done to each, and after how many batches it ends."""
+"""Prepares and limits the runs that a script enters while the doctor runs it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def attended_runs(prepare: Callable[[Run], BatchLimit], entered: Callable[[Run, 
     prepare:
         Called with a run that was entered; returns the limit of its batches.
     entered:
-        Called with a run and the frame that asks for its training batches, each time that it does.
+        Called with a run and the frame that iterates its training batches, each time that it begins to.
     """
     enter, batches = Run.__enter__, Run.batches
     limits: dict[int, tuple[Run, BatchLimit]] = {}
@@ -99,9 +99,9 @@ def attended_runs(prepare: Callable[[Run], BatchLimit], entered: Callable[[Run, 
 
 
 GIVEN = "rnncallbacks_given"
-"""Name of the module in which a script's process finds what the script gives to its runs."""
+"""Name of the module that holds the values that the script gives to its runs."""
 GIVEN_LOSS = f"{GIVEN}():loss"
-"""The loss that was given, as the user would name it."""
+"""The key of the given loss, in the user's notation."""
 
 
 class RunsOfScript:

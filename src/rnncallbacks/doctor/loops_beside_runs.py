@@ -1,4 +1,4 @@
-"""Loops of a script that are not driven by a ``Run`` although the script has one."""
+"""Finds loops that are not driven by a ``Run`` in a script that has one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class OutsideRuns:
-    """Passes the events of loops on to a search, those left out that begin within a run or enter one.
+    """Passes the events of loops to a search, except for loops that begin within a run or enter one.
 
     Parameters
     ----------
@@ -64,9 +64,9 @@ class OutsideRuns:
 
 
 def may_train_without_run(trees: Iterable[ast.Module]) -> bool:
-    """Whether a loop that no run drives contains or calls something that looks like an update.
+    """Whether a loop that no run drives contains or calls a statement that may be an update.
 
-    It saves running the script once more. A loop that only looks like one costs a search.
+    This saves running the script again. A false positive costs a search.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def _reached(nodes: Iterable[ast.AST], functions: dict[str, list[ast.AST]]) -> I
 
 
 def _looks_like_update(node: ast.AST) -> bool:
-    """Whether a statement takes a product or a number off a variable: ``w -= rate * dw``, ``w = w - rate * dw``."""
+    """Whether a statement subtracts a product or number from a variable: ``w -= rate * dw``, ``w = w - rate * dw``."""
     if isinstance(node, ast.AugAssign):
         return isinstance(node.op, ast.Sub) or (isinstance(node.op, ast.Add) and _negative(node.value))
     if isinstance(node, ast.Assign) and isinstance(node.value, ast.BinOp) and isinstance(node.value.op, ast.Sub):

@@ -54,7 +54,7 @@ def show_findings(console: Console | None, heading: str, findings: ScriptFinding
 
 
 def show_lines(console: Console | None, findings: ScriptFindings, codes: Collection[str] | None = None) -> None:
-    """Write the lines to look at for each cause, or for those with one of the codes."""
+    """Write the suspicious lines for each cause, or for those with one of the codes."""
     causes = findings.diagnosis.causes if findings.diagnosis is not None else []
     for cause in causes:
         if codes is not None and cause.code not in codes:

@@ -1,4 +1,4 @@
-"""Replays where a process cannot be forked: the script is run again, with the same seeds, up to the iteration."""
+"""Replays without fork: the script is run again, with the same seeds, up to the iteration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rnncallbacks.doctor.watch_messages import ReplayRequest
 from rnncallbacks.doctor.watched_script import FrozenIteration, ReplayError
 
 AHEAD = 2
-"""Processes that run up to the iteration before they are asked for. Chosen by eye, for two processors."""
+"""Processes that run up to the iteration in advance. Chosen by eye, for two processors."""
 
 
 class RerunIteration(FrozenIteration):
@@ -32,9 +32,9 @@ class RerunIteration(FrozenIteration):
     until:
         The time, as of ``time.monotonic``, after which no answer is waited for.
     new_place:
-        Makes an empty directory for what a process writes.
+        Makes an empty directory for the files of a process.
     ahead:
-        Processes that run up to the iteration before they are asked for.
+        Processes that run up to the iteration in advance.
     """
 
     def __init__(

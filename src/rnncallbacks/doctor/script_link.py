@@ -27,9 +27,9 @@ ENVIRONMENT = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", 
 }
 """Variables of the environment, unless they are set: a fork has none of its parent's threads, and starts new ones."""
 MARK = "RNNCALLBACKS_DOCTOR_PROCESS"
-"""Variable by which the processes that a script's process has forked are found."""
+"""Environment variable that identifies processes forked by a script's process."""
 SAME_HASHES = {"PYTHONHASHSEED": "0"}
-"""Variables with which a script that is run again goes through its sets in the same order."""
+"""Variables that give sets the same order when a script is run again."""
 
 
 @attrs.define(eq=False)
@@ -80,7 +80,7 @@ def start_script(assignment: Assignment, descriptors: Sequence[int] = (), *, for
     Parameters
     ----------
     assignment:
-        What it does.
+        Its task.
     descriptors:
         File descriptors that the process gets and this one closes.
     fork:

@@ -108,7 +108,7 @@ def _factor(computed: Array, reported: Array) -> float:
 
 
 def exact_error(computed: Mapping[str, Array], reported: Mapping[str, Array], kind: Kind) -> GradientError:
-    """How reported gradients differ from those that were computed.
+    """The difference between reported and computed gradients.
 
     Example
     -------

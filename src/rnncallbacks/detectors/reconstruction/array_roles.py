@@ -1,4 +1,4 @@
-"""Which part of a recurrent network each array of a script holds, as far as its shape allows.
+"""The part of a recurrent network that each array of a script may hold, by its shape.
 
 With X inputs, V outputs and G gates, a layer of H units has input weights (kH, X), recurrent weights (kH, H), or both
 stacked (kH, H + X), for k of the gates, and biases of kH entries. Above the layers are output weights (V, H) and V

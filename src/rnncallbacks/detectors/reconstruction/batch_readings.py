@@ -35,7 +35,7 @@ class BatchReading:
 
 @attrs.frozen
 class ReadingKey:
-    """How a batch was read, to read others in the same way."""
+    """The reading of a batch, with which others are read in the same way."""
 
     axes: tuple[int, ...]
     target_form: str

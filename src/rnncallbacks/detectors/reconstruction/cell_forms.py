@@ -22,7 +22,7 @@ from rnncallbacks.detectors.reconstruction.array_roles import Part
 CellKind: TypeAlias = Literal["tanh", "relu", "sigmoid", "lstm", "gru"]
 GateOrder: TypeAlias = tuple[int, ...]
 BackwardFault: TypeAlias = Literal["", "no recurrence", "no state", "untransposed", "wraps", "aliases", "aliases later"]
-"""What a wrong backward pass does: "no recurrence" drops what goes back through the recurrent matrices, "no state" also
+"""Mistakes of a backward pass: "no recurrence" drops the gradient through the recurrent matrices, "no state" also
 what the state itself passes on; "untransposed" forgets the transpose; "wraps" reads the last state before the first
 step; "aliases" reads the last state at every step, and "aliases later" at every step but the entering one."""
 

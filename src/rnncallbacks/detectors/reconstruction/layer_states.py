@@ -1,4 +1,4 @@
-"""The states that enter the layers of a network with a batch, as a script shows them."""
+"""The states that enter the layers of a network with a batch."""
 
 from __future__ import annotations
 

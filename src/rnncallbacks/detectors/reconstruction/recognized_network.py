@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class RecognitionThresholds:
-    """When a network counts as the script's, and how far the search goes."""
+    """Tolerances of a recognized network, and limits of the search."""
 
     tolerance: float = 1e-9
     """Relative distance between its loss and the reported one, in double precision. Sums in another order differ by
@@ -54,7 +54,7 @@ class RecognitionThresholds:
     layers: int = 3
     """Layers of a network, at most. Chosen by eye."""
     operations_of_step: float = 2e4
-    """What a time step of a layer counts at least in multiplications, for the time of the calls. Chosen by eye."""
+    """Smallest cost of a time step of a layer, in multiplications, for the time of the calls. Chosen by eye."""
 
     def tolerance_of(self, arrays: Mapping[str, Array]) -> float:
         """The tolerance for arrays of their precision."""

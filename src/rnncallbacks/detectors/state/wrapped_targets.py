@@ -35,7 +35,7 @@ def wrapping_rows(ends: RowEnds) -> BoolArray:
 
 
 def _repeating_rows(ends: RowEnds) -> BoolArray:
-    """Which rows are one piece of tokens, twice or more often."""
+    """Mask of the rows that repeat one piece of tokens twice or more."""
     repeating = np.zeros(ends.batch_size, dtype=np.bool_)
     steps = 0 if ends.tokens is None else len(ends.tokens)
     for period in range(1, steps // 2 + 1):

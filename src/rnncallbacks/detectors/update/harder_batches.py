@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class HarderBatchesThresholds:
-    """When batches are examined, and when they are harder than the first ones. Chosen by eye."""
+    """Schedule of the examined batches, and thresholds of harder ones. Chosen by eye."""
 
     recent_losses: int = 3
     """Last losses, in batches, that must lie above the reference loss."""

@@ -1,4 +1,4 @@
-"""Whether a run recovered by itself from a learning rate that was too high at first."""
+"""Detects that a run recovered from a learning rate that was too high at first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rnncallbacks.detectors.update.update_record import UpdateRecord
 
 @attrs.frozen(kw_only=True)
 class RecoveryThresholds:
-    """When a run has recovered."""
+    """Thresholds of a run that has recovered."""
 
     window: int = 20
     """Last losses, in batches, whose median is taken: the longest window of a rise."""

@@ -1,4 +1,4 @@
-"""What a script shows of an epoch besides its training batches: the loss that it reports, and its validation loop."""
+"""The reported loss and the validation loop of an epoch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ValidationPlace:
 
 
 def report_place(tree: ast.Module, loop: HookedLoop, outer: list[ast.For | ast.While]) -> ReportPlace | None:
-    """Where the loss of an epoch is added to the list of the loop's roles; None if no single statement does."""
+    """The place where the epoch loss is added to the list of the roles; None if no single statement does it."""
     if not loop.report:
         return None
     nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Expr))

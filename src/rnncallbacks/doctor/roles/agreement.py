@@ -1,4 +1,4 @@
-"""Which candidates for a gradient agree with central differences of a loss."""
+"""Compares candidates for a gradient with central differences of a loss."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from rnncallbacks.doctor.roles.interventions import Push, persists
 from rnncallbacks.doctor.value_walk import Key, Steps
 
 FEWEST_AGREEING = 3
-"""Arrays whose gradients agree with the loss, for another one without to be no parameter. Chosen by eye."""
+"""Fewest arrays whose gradients agree with the loss, for one without not to be a parameter. Chosen by eye."""
 
 
 def is_carried_on(

@@ -1,4 +1,4 @@
-"""The state that enters an iteration, where no sequence of states shows it."""
+"""The state that enters an iteration without a sequence of states."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rnncallbacks.doctor.roles.batch_data import STATE_NAMES
 from rnncallbacks.doctor.value_walk import Key
 
 OF_A_GRADIENT = re.compile(r"^(self\.)?_?(d|g|grad|delta|back|nabla)|grad|next", re.IGNORECASE)
-"""Names of what a backward pass hands from step to step: it begins with zeros as well."""
+"""Names of values that a backward pass carries from step to step, which also begin with zeros."""
 
 
 def find_entering(records: Sequence[IterationRecord], carried: Sequence[Key]) -> Key | None:

@@ -1,4 +1,4 @@
-r"""Whether gradients are those of one function, whichever it is: their derivative is symmetric then.
+r"""Whether gradients are those of one function: their derivative is then symmetric.
 
 A script may report another number than the one it descends: an absolute error in place of a squared one, or an
 accuracy. Its gradients :math:`g` then differ from the derivatives of the reported number without being wrong. For the
@@ -25,16 +25,17 @@ from rnncallbacks.doctor.watched_script import FrozenIteration, ReplayError
 
 @attrs.frozen(kw_only=True)
 class SymmetryThresholds:
-    """When second derivatives agree. Chosen by eye."""
+    """Tolerances of two second derivatives. Chosen by eye."""
 
     difference: float = 2e-3
     """Largest difference of the two second derivatives of a pair of arrays, over the larger one."""
     float32_difference: float = 5e-2
     """The same in float32."""
     smallest: float = 1e-3
-    """Second derivative of a pair over the root of the product of those of its arrays, below which it says nothing."""
+    """Second derivative of a pair over the root of the product of those of its arrays, below which it is
+    inconclusive."""
     share: float = 0.5
-    """Share of the arrays that has to be in a pair that says something."""
+    """Smallest share of arrays in a conclusive pair."""
 
 
 SYMMETRY_THRESHOLDS = SymmetryThresholds()
@@ -43,7 +44,7 @@ SYMMETRY_THRESHOLDS = SymmetryThresholds()
 def is_gradient_of_one_function(
     parameters: Sequence[ParameterRole], pushes: Mapping[Key, Push], frozen: FrozenIteration
 ) -> bool | None:
-    """Whether the gradients of these parameters are those of one function; None if it cannot be told."""
+    """Whether the gradients of these parameters are those of one function; None if it is unknown."""
     judged = [one for one in parameters if one.gradient is not None]
     steps = [pushes[one.key].step for one in judged]
     double = all(step.dtype == np.float64 for step in steps)
@@ -73,7 +74,7 @@ def _gradient(one: ParameterRole, record: IterationRecord) -> Any:
 def is_symmetric(
     second: Any, *, double: bool = True, thresholds: SymmetryThresholds = SYMMETRY_THRESHOLDS
 ) -> bool | None:
-    """Whether a matrix of second derivatives is symmetric; None if too few of its entries say something.
+    """Whether a matrix of second derivatives is symmetric; None if too few of its entries are conclusive.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Roles where the loss is NaN or infinite from the first iteration on: no push moves it, and names have to do."""
+"""Roles in a loop whose loss is never finite: no push moves it, so names are used."""
 
 from __future__ import annotations
 

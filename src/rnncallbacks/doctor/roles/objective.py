@@ -1,4 +1,4 @@
-"""What the gradients descend, where the number that the script reports is not it."""
+"""The objective of the gradients, if the number that the script reports is another one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rnncallbacks.doctor.watched_script import FrozenIteration
 
 @attrs.frozen(kw_only=True)
 class ObjectiveThresholds:
-    """When the reported number is recognized as a function of what the gradients descend. Chosen by eye."""
+    """Thresholds of a reported number that is a function of the objective. Chosen by eye."""
 
     one_ratio: float = 5e-3
     """Largest relative difference between ratios that are one: derivatives along an update have an error of 1e-3."""
@@ -29,14 +29,14 @@ OBJECTIVE_THRESHOLDS = ObjectiveThresholds()
 
 @attrs.frozen
 class Objective:
-    """What the gradients descend.
+    """The objective of the gradients.
 
     Attributes
     ----------
     is_loss:
         Whether it may be the reported loss, or a multiple of it.
     text:
-        What the reported loss is instead; empty if nothing is known.
+        A description of the reported loss otherwise; empty if nothing is known.
     """
 
     is_loss: bool = True
@@ -90,7 +90,7 @@ def _function(
 
 
 def function_of(ratios: Sequence[float], values: Sequence[float]) -> str:
-    """What a number is whose derivative, over that of the objective, had these ratios where it had these values.
+    """Describe a number by the ratios of its derivative to that of the objective, at these values.
 
     Example
     -------

@@ -15,13 +15,13 @@ from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.errors import DataError
 
 SHORTEST = 4
-"""Entries along the time axis that a sequence has at least. Chosen by eye."""
+"""Shortest sequence, in entries along the time axis. Chosen by eye."""
 
 
 def find_shifted_sequence(files: Iterable[str], records: Sequence[IterationRecord]) -> tuple[Key, int] | None:
     """The array of tokens that is read at ``t`` and at ``t + 1``, and its time axis; None if there is none, or several.
 
-    It is another one in each iteration.
+    It differs in each iteration.
     """
     names = {name: axis for file in files for name, axis in _shifted_names(file)}
     last, before = records[-1], records[-2]

@@ -1,4 +1,4 @@
-"""Remedy: ends a run in order when its time is up, or when the system asks it to end."""
+"""Remedy: ends a run in order when its time is up, or at a signal of the system."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def _signals(owner: object, field: attrs.Attribute[Any], names: tuple[str, ...])
 class TimeLimit:
     """Stops the run after the batch in which its time is up or a signal arrives; the run ends in order.
 
-    All plugins are told the end of the run, and ``checkpoint`` saves it: a run that begins later resumes behind the
-    last batch. Batch systems and cloud machines send a signal some seconds or minutes before they kill a process;
+    ``on_fit_end`` is called for all plugins, and ``checkpoint`` saves the run: a later run resumes after the last
+    batch. Batch systems and cloud machines send a signal some seconds or minutes before they kill a process;
     one batch has to take less than that. A second signal has the effect that it has without this plugin. Signals
     are handled in the main thread only.
 
@@ -76,7 +76,7 @@ class TimeLimit:
                 number = signal.Signals[name].value
                 self._handlers[number] = signal.signal(number, self._on_signal)
 
-    # First, so that what other plugins do at the end of the batch or epoch is done in a run that they know to end.
+    # First, so that other plugins know at the end of the batch or epoch that the run ends.
     @hookimpl(tryfirst=True)
     def on_batch_end(self, run: Run) -> None:
         self._stop_if_due(run)
@@ -102,5 +102,5 @@ class TimeLimit:
 
     def _restore(self, number: int) -> None:
         handler = self._handlers.pop(number, signal.SIG_DFL)
-        # None stands for a handler that was not set from Python.
+        # None: a handler that was not set from Python.
         signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -10,7 +10,7 @@ from rnncallbacks.bases.schedule import LearningRateSchedule, cosine_interpolati
 
 @attrs.define(eq=False)
 class CosineRestarts(LearningRateSchedule):
-    r"""Lowers the learning rate along half a cosine wave, again and again, in cycles that may become longer.
+    r"""Lowers the learning rate along half a cosine wave in each cycle. Cycles may become longer.
 
     .. math:: s(t) = m + (1 - m) \, \frac{1 + \cos(\pi u / n_i)}{2}, \qquad n_i = n \, k^i
 
@@ -23,7 +23,7 @@ class CosineRestarts(LearningRateSchedule):
     steps:
         Length of the first cycle, in training batches or epochs, 1 or more.
     multiplier:
-        Length of a cycle over that of the cycle before, 1 or more.
+        Length of a cycle / length of the cycle before, 1 or more.
     min_scale:
         Scale that a cycle approaches at its end, in [0, 1].
 

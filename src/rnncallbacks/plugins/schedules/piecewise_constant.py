@@ -13,7 +13,7 @@ from rnncallbacks.errors import OptionError
 
 @attrs.define(eq=False)
 class PiecewiseConstant(LearningRateSchedule):
-    r"""Scales the learning rate by a constant in each of the parts into which ``boundaries`` divide the run.
+    r"""Scales the learning rate by a constant in each part of the run between ``boundaries``.
 
     .. math:: s(t) = \mathrm{scales}_i \quad \text{for} \quad \mathrm{boundaries}_{i-1} \le t < \mathrm{boundaries}_i
 
