@@ -42,7 +42,7 @@ class ProgressBar:
         if is_wide or max_epochs is None:
             columns.append(TimeElapsedColumn())
         if console.width >= WIDTH_FOR_TIME_LEFT and max_epochs is not None:
-            columns += [TextColumn("left"), TimeRemainingColumn()]
+            columns += [TimeRemainingColumn(), TextColumn("left")]
         self._progress = Progress(*columns, console=console, transient=True, expand=not is_wide)
         self._task: TaskID = self._progress.add_task("starting", total=max_epochs, completed=epochs_done)
         self._progress.start()

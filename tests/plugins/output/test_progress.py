@@ -133,7 +133,7 @@ def test_on_a_terminal_a_bar_with_the_time_left_goes_before_the_lines(on_a_termi
     text = on_a_terminal(3)
     shown = plain(text)
     assert re.search(r"epoch 2/3  batch [1-4]/4  loss 2\.0000 ━", shown)
-    assert re.search(r"left 0:00:0\d", shown)
+    assert re.search(r"0:00:0\d left", shown)
     assert "100%" in shown
     lines = re.findall(r"epoch \d/3  train 2\.0000  lr 5\.00e-01  [\d.]+s", shown)
     assert [line[:9] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
@@ -155,7 +155,7 @@ def test_the_bar_fits_the_terminal_and_can_be_read(columns, on_a_terminal):
         assert re.search(r"loss 2\.0000 [━╸╺]{5,} +\d+%", bar)
     assert any("batch" in bar for bar in shown) is (columns >= 80)
     if columns >= 60:
-        assert any(re.search(r"left 0:00:0\d", bar) for bar in shown)
+        assert any(re.search(r"0:00:0\d left", bar) for bar in shown)
 
 
 def test_on_a_narrow_terminal_a_line_is_not_broken(on_a_terminal):
