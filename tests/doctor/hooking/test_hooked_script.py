@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rnncallbacks.doctor.hooked_script import hooked_script
 from rnncallbacks.doctor.hooking.hook_place import ProbedScript
 from rnncallbacks.doctor.hooking.hooked_loop import HookedLoop, HookedParameter
+from rnncallbacks.doctor.hooking.hooked_script import hooked_script
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.errors import DataError
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rnncallbacks.doctor.hooked_script import hooked_script
 from rnncallbacks.doctor.hooking.hook_place import ProbedScript
 from rnncallbacks.doctor.hooking.hooked_roles import loops_from_roles
+from rnncallbacks.doctor.hooking.hooked_script import hooked_script
 from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.roles.role_table import Roles
 from rnncallbacks.doctor.script_examination import ScriptFindings
