@@ -88,3 +88,12 @@ def test_a_rise_that_is_small_in_the_epoch_before_is_no_divergence():
     cause = followed(LEVELS, weights, drift=0.1, epochs=2).cause_of(small, batch_of(), weights)
     assert cause.kind == "order"
     assert cause.shown_by.startswith("at other positions of the epoch before it was up to 3.0")
+
+
+@pytest.mark.parametrize(("later", "kind"), [(0.5, "order"), (1.5, "divergence")])
+def test_a_validation_loss_that_falls_meanwhile_shows_harder_batches(later, kind):
+    weights = {"w": np.array([0.001])}
+    causes = followed(LEVELS, weights, drift=1.0)
+    causes.validation.add("val", 1.0, 20)
+    causes.validation.add("val", later, 60)
+    assert causes.cause_of(RISE, batch_of(), weights).kind == kind

@@ -12,6 +12,7 @@ from rnncallbacks.core.closure import ClosureError, evaluate_closure_once
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss.batch_difficulty import BATCH_DIFFICULTY, BatchDifficulty, target_statistics
 from rnncallbacks.detectors.loss.best_parameters import BestParameters
+from rnncallbacks.detectors.loss.validation_trend import ValidationTrend
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -92,6 +93,7 @@ class RiseCauses:
 
     batches: BatchDifficulty = state_field(factory=BatchDifficulty)
     parameters: BestParameters = state_field(factory=BestParameters)
+    validation: ValidationTrend = state_field(factory=ValidationTrend)
     closure_fails: bool = state_field(False)
     quiet_until: int = state_field(0)
     pause: int = state_field(RISE_CAUSE.first_pause)
@@ -171,6 +173,8 @@ class RiseCauses:
         distance = self.parameters.distance(params)
         moved = f"the parameters have moved by {distance:.2g} of their norm since" if distance else ""
         far = self._moved_far(params)
+        if fell := self.validation.fell_since(rise.best_end, within=rise.count, now=self.batches.batches):
+            return RiseCause("order", fell)
         level = self._level_before(rise)
         # A loss may have been as high because it was still falling: the positions must have differed then as well.
         if level and (not far or self.batches.was_harder_an_epoch_before(rise.best_end, rise.count)):

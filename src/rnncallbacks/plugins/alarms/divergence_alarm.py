@@ -116,10 +116,13 @@ class DivergenceAlarm:
         self._losses += 1
         if not math.isfinite(batch.loss) and not batch.skipped:
             self._check_non_finite(run, batch)
+        elif batch.phase != "train":
+            self._causes.validation.add(batch.phase, batch.loss, self._causes.batches.batches)
 
     @hookimpl(tryfirst=True)
     def on_epoch_end(self, run: Run) -> None:
         self._causes.batches.end_epoch()
+        self._causes.validation.end_pass()
         self._report_compared(run)
 
     @hookimpl(tryfirst=True)
