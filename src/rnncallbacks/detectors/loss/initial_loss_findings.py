@@ -7,6 +7,7 @@ import math
 from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.detectors.loss.uniform_loss import UniformLoss
 
+SOFTMAX_ONCE = "apply the softmax once: give the loss function the logits, or take the logarithm of the probabilities"
 TYPICAL_WEIGHT_SCALE = 0.6
 """The scale of output weights from a uniform distribution on 1 / sqrt(inputs), rounded: see
 :func:`~rnncallbacks.detectors.loss.output_weights.output_weight_scale`."""
@@ -52,18 +53,16 @@ def summed_likelihood(loss: float, nll: float, factor: float, count: str) -> Fin
 
 def divided_twice(at_zero: float, match: UniformLoss) -> Finding:
     """RNN301 of a loss at zero parameters that is divided once too often; it scales the gradients down."""
-    factor = f"{match.factor:g}"
-    message = (
-        f"the loss is divided by {factor}, {match.count}, once too often: "
-        f"with all parameters at zero it is {at_zero:.6g} = {match.formula} / {factor}"
-    )
-    return Finding(
-        "RNN301",
-        message,
-        {"loss_at_zero": at_zero, "factor": match.factor, "expected_factor": 1.0},
-        cause="the loss is divided once too often",
-        remedy=f"multiply the loss and its gradients by {factor}: divide the sum by the number of its terms once",
-    )
+    arithmetic = f"with all parameters at zero it is {at_zero:.6g} = {match.formula} / {match.factor:g}"
+    return _divided_twice(match.factor, match.count, arithmetic, {"loss_at_zero": at_zero})
+
+
+def divided_twice_by_gradient(
+    factor: float, ratio: float, count: float, name: str, unit: str, compared: str
+) -> Finding:
+    """RNN301 of a loss and a gradient that are both divided by a count once too often."""
+    arithmetic = f"the first losses are {ratio:.3g} x {unit}; {compared}"
+    return _divided_twice(count, name, arithmetic, {"ratio": ratio, "gradient_factor": factor})
 
 
 def other_function_at_zero(at_zero: float, match: UniformLoss, classes: int) -> Finding:
@@ -92,8 +91,27 @@ def second_softmax(loss: float, nll: float, twice: float) -> Finding:
         f"the loss applies a softmax to probabilities: it is {loss:.6g}; the mean negative log-likelihood is {nll:.6g} "
         f"under the observed logits, and {twice:.6g} after a second softmax"
     )
-    remedy = "apply the softmax once: give the loss function the logits, or take the logarithm of the probabilities"
-    return Finding("RNN302", message, {"loss": loss, "expected": nll, "softmax_twice": twice}, remedy=remedy)
+    return Finding("RNN302", message, {"loss": loss, "expected": nll, "softmax_twice": twice}, remedy=SOFTMAX_ONCE)
+
+
+def second_softmax_by_gradient(factor: float, loss: float, classes: int, compared: str) -> Finding:
+    """RNN302 of a second softmax, which divides the gradient of an untrained network by the number of classes."""
+    floor = math.log1p((classes - 1) / math.e)
+    message = (
+        f"the loss applies a softmax to probabilities: {compared}; a second softmax has 1 / {classes} = "
+        f"{1 / classes:.3g}, and its loss cannot fall below {floor:.4g}"
+    )
+    numbers = {"gradient_factor": factor, "expected_factor": 1.0, "loss": loss, "floor": floor, "classes": classes}
+    return Finding("RNN302", message, numbers, remedy=SOFTMAX_ONCE)
+
+
+def second_softmax_by_floor(loss: float, floor: float, losses: int, tolerance: float) -> Finding:
+    """RNN302 of losses that have converged to the smallest loss of a second softmax, within a relative tolerance."""
+    message = (
+        f"the loss stays at {floor:.4g} = ln(1 + (V - 1) / e), as after a second softmax: the last {losses} losses lie "
+        f"within {tolerance:.0%} of it and never below, the last one at {loss:.4g}"
+    )
+    return Finding("RNN302", message, {"loss": loss, "floor": floor, "losses": losses}, remedy=SOFTMAX_ONCE)
 
 
 def large_initial_weights(loss: float, uniform_loss: float, weight_scale: float, origin: str) -> Finding:
@@ -127,3 +145,13 @@ def _other_function(name: str, arithmetic: str, numbers: dict[str, float], class
         f"untrained, it is about ln {classes} = {expected:.4g}"
     )
     return Finding("RNN302", message, {**numbers, "expected": expected, "classes": classes}, remedy=remedy)
+
+
+def _divided_twice(count: float, name: str, arithmetic: str, numbers: dict[str, float]) -> Finding:
+    return Finding(
+        "RNN301",
+        f"the loss is divided by {count:g}, {name}, once too often: {arithmetic}",
+        {**numbers, "factor": count, "expected_factor": 1.0},
+        cause="the loss is divided once too often",
+        remedy=f"multiply the loss and its gradients by {count:g}: divide the sum by the number of its terms once",
+    )

@@ -15,10 +15,15 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
+from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.clipped import find_clipping
+from rnncallbacks.detectors.loss.initial_loss_findings import (
+    divided_twice_by_gradient,
+    second_softmax_by_floor,
+    second_softmax_by_gradient,
+)
 from rnncallbacks.detectors.loss.layer_shapes import sums_to_zero
 from rnncallbacks.detectors.loss.summation_counts import summation_counts
 from rnncallbacks.detectors.loss.target_classes import smallest_class_count
@@ -125,7 +130,9 @@ class OutputGradientDetector:
         if self._on_floor < OUTPUT_GRADIENT.losses_on_floor:
             return NOTHING_COMPARED
         floor, self._floor = self._floor, 0.0
-        return CheckResult(finding=second_softmax_by_floor(loss, floor, self._on_floor))
+        return CheckResult(
+            finding=second_softmax_by_floor(loss, floor, self._on_floor, OUTPUT_GRADIENT.floor_tolerance)
+        )
 
     def check(self, batch: Batch, loss: float, gradients: Mapping[str, Array]) -> CheckResult:
         """Add a training batch; at the last of ``batches``, all of them are checked."""
@@ -227,37 +234,5 @@ class OutputGradientDetector:
         for name, count in counts.items():
             distances = [abs(math.log(one * count)) for one in (factor, ratio) if one > 0.0]
             if count >= OUTPUT_GRADIENT.smallest_division and len(distances) == 2 and max(distances) <= tolerance:
-                return CheckResult(
-                    finding=Finding(
-                        "RNN301",
-                        f"the loss is divided by {count:g}, {name}, once too often: the first losses are {ratio:.3g} x "
-                        f"{unit}; {compared}",
-                        {"ratio": ratio, "gradient_factor": factor, "factor": count, "expected_factor": 1.0},
-                        cause="the loss is divided once too often",
-                        remedy=f"multiply the loss and its gradients by {count:g}: divide the sum by the number of its "
-                        "terms once",
-                    )
-                )
+                return CheckResult(finding=divided_twice_by_gradient(factor, ratio, count, name, unit, compared))
         return NOTHING_COMPARED
-
-
-def second_softmax_by_gradient(factor: float, loss: float, classes: int, compared: str) -> Finding:
-    """RNN302 of a second softmax, which divides the gradient of an untrained network by the number of classes."""
-    floor = math.log1p((classes - 1) / math.e)
-    message = (
-        f"the loss applies a softmax to probabilities: {compared}; a second softmax has 1 / {classes} = "
-        f"{1 / classes:.3g}, and its loss cannot fall below {floor:.4g}"
-    )
-    remedy = "apply the softmax once: give the loss function the logits, or take the logarithm of the probabilities"
-    numbers = {"gradient_factor": factor, "expected_factor": 1.0, "loss": loss, "floor": floor, "classes": classes}
-    return Finding("RNN302", message, numbers, remedy=remedy)
-
-
-def second_softmax_by_floor(loss: float, floor: float, losses: int) -> Finding:
-    """RNN302 of losses that have converged to the smallest loss of a second softmax."""
-    message = (
-        f"the loss stays at {floor:.4g} = ln(1 + (V - 1) / e), as after a second softmax: the last {losses} losses lie "
-        f"within {OUTPUT_GRADIENT.floor_tolerance:.0%} of it and never below, the last one at {loss:.4g}"
-    )
-    remedy = "apply the softmax once: give the loss function the logits, or take the logarithm of the probabilities"
-    return Finding("RNN302", message, {"loss": loss, "floor": floor, "losses": losses}, remedy=remedy)
