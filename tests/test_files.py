@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.errors import OptionError
+from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.files import (
     append_text,
     json_text,
@@ -174,6 +174,11 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     remove_leftovers(path)
     assert names(tmp_path) == [".history1.jsonl.1-ab.tmp", "history[1].jsonl"]
     assert path.read_text() == "old"
+
+
+def test_what_json_does_not_have_is_an_error():
+    with pytest.raises(DataError, match="Object of type object is not JSON"):
+        json_text({"epoch": object()})
 
 
 def test_text_is_appended_as_utf_8(tmp_path):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rnncallbacks.errors import OptionError
+from rnncallbacks.errors import DataError, OptionError
 
 TEMPORARY = ".tmp"
 """Suffix of temporary files."""
@@ -138,12 +138,20 @@ def _flush_directory(directory: Path) -> None:
 def json_text(value: Any, *, indent: int | None = None) -> str:
     """Plain values as JSON; the strings "NaN", "Infinity" and "-Infinity" stand for the non-finite numbers.
 
+    Raises
+    ------
+    DataError
+        A value is neither a number nor text, a truth value, None, or a list or mapping of these.
+
     Example
     -------
     >>> json_text({"loss": [float("nan"), 0.5]})
     '{"loss": ["NaN", 0.5]}'
     """
-    return json.dumps(json_values(value), allow_nan=False, indent=indent)
+    try:
+        return json.dumps(json_values(value), allow_nan=False, indent=indent)
+    except TypeError as error:
+        raise DataError(f"expected numbers, text, lists and mappings: {error}") from error
 
 
 def json_values(value: Any) -> Any:

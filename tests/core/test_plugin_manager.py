@@ -521,3 +521,18 @@ def test_a_stop_iteration_names_plugin_and_hook():
     plugins = Plugins({"a": Recorder([], "a"), "b": Failing(StopIteration())})
     with pytest.raises(PluginError, match="plugin 'b', hook on_epoch_start, raised StopIteration"):
         plugins.call("on_epoch_start", run=None)
+
+
+@pytest.mark.parametrize("options", [{"wrapper": True}, {"hookwrapper": True}])
+@pytest.mark.parametrize("value", [0.5, np.ones(2)])
+def test_what_a_wrapper_returns_in_place_of_the_results_is_refused(options, value):
+    class Replacing:
+        @hookimpl(**options)
+        def on_epoch_start(self):
+            outcome = yield
+            if outcome is not None and "hookwrapper" in options:
+                outcome.force_result(value)
+            return value
+
+    with pytest.raises(PluginError, match="one of the plugins 'replacing' returned"):
+        Plugins([Replacing()]).call("on_epoch_start", run=None)

@@ -9,7 +9,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported: 
 import argparse
 import collections
 import functools
-import json
 import logging
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from .configurations import configuration_trial
 from .edits import edit_trial
 from .flips import flip_trial
 from .kills import kill_trial
+from .page import page, read_lines
 from .training_runs import warm_up
 from .trials import Trial, run_trials
 
@@ -32,6 +32,8 @@ KINDS: dict[str, Trial] = {
     "configurations": configuration_trial,
     "plugins": adversary_trial,
 }
+HELP = "The attack; slice: the trials of the test suite; page: write the page of the documentation from --out."
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "torture.md"
 SLICE = {"kills": 2, "flips": 5, "edits": 8, "configurations": 10, "plugins": 12}
 """Trials of each kind in the test suite. Its kills come before file operations, and not at moments of the clock."""
 
@@ -42,7 +44,7 @@ MOST_SHOWN = 10
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for. Returns the exit code: 1 if the library did not hold in a trial."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
-    parser.add_argument("kind", choices=[*KINDS, "slice"], help="The attack; slice: the trials of the test suite.")
+    parser.add_argument("kind", choices=[*KINDS, "slice", "page"], help=HELP)
     parser.add_argument("--count", type=int, default=100, help="Trials, or kills for the kind kills. [default: 100]")
     parser.add_argument("--seed", type=int, default=0, help="Together with its number, it determines a trial.")
     parser.add_argument("--number", type=int, help="Run only the trial of this number, to see it again.")
@@ -52,7 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=Path("torture.jsonl"),
         help="One JSON line a trial is appended. Trials in it are done.",
     )
+    parser.add_argument("--costs", type=Path, default=Path("checkpoint.jsonl"), help="page: from bench_checkpoint.py.")
+    parser.add_argument("--commit", default="unknown", help="page: the commit on which the trials ran.")
     given = parser.parse_args(arguments)
+    if given.kind == "page":
+        PAGE.write_text(page(read_lines(given.out), read_lines(given.costs), given.commit), "utf-8")
+        return 0
     logging.disable(logging.CRITICAL)
     warm_up()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, given.out.open("a", 1) as out:
@@ -62,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 run_trials(kind, attacks[kind], given.seed, range(count), Path(folder), out)
         else:
             _run(given, Path(folder), out)
-    lines = [one for one in _lines(given.out) if one["seed"] == given.seed and given.kind in ("slice", one["kind"])]
+    lines = [one for one in read_lines(given.out) if one["seed"] == given.seed and given.kind in ("slice", one["kind"])]
     counts = collections.Counter((one["kind"], one["outcome"]) for one in lines)
     for (kind, outcome), count in counts.items():
         print(f"{kind}: {outcome} {count}")
@@ -77,7 +84,7 @@ def _run(given: argparse.Namespace, folder: Path, out: Any) -> None:
         run_trials(given.kind, trial, given.seed, range(given.number, given.number + 1), folder, out)
         return
     while True:
-        done = [one for one in _lines(given.out) if (one["kind"], one["seed"]) == (given.kind, given.seed)]
+        done = [one for one in read_lines(given.out) if (one["kind"], one["seed"]) == (given.kind, given.seed)]
         missing = given.count - sum(_size(one) for one in done)
         if missing <= 0:
             return
@@ -90,10 +97,6 @@ def _run(given: argparse.Namespace, folder: Path, out: Any) -> None:
 def _size(line: dict[str, Any]) -> int:
     """What a trial counts for: its kills, or 1."""
     return int(line["counts"].get("kills", 1) if line["kind"] == "kills" else 1)
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 if __name__ == "__main__":

@@ -167,7 +167,10 @@ def checkpoint_bytes(run: Run, summary: EpochSummary | None) -> bytes:
     }
     arrays |= trained
     contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
-    text = json.dumps(content)
+    try:
+        text = json.dumps(content)
+    except TypeError as error:  # a plugin put something else into the history
+        raise CheckpointError(f"the history or the alarms cannot be saved in a checkpoint: {error}") from error
     metadata = {"version": VERSION, "run": text, "sha256": _checksum(text, contiguous)}
     return save(contiguous, metadata=metadata)
 

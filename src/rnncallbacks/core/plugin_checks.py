@@ -99,6 +99,23 @@ def check_hook_name(hook: str, owner: str) -> None:
         )
 
 
+def are_equal(one: object, other: object, name: str) -> bool:
+    """Whether two plugins compare equal; ``name`` is that of the second.
+
+    Raises
+    ------
+    PluginError
+        They cannot be compared.
+    """
+    try:
+        return bool(one == other)
+    except Exception as error:
+        raise PluginError(
+            f"plugin {name!r} cannot be compared with others: {one_line(error)}",
+            hint="define the class with @attrs.define(eq=False), or without __eq__",
+        ) from error
+
+
 def _members(plugin: object) -> Iterator[tuple[str, Any, dict[str, Any] | None]]:
     """The name, the value and the ``@hookimpl`` options of each attribute, without computing properties."""
     of_class: dict[str, Any] = {}

@@ -16,10 +16,10 @@ from rnncallbacks.core.hook_call import HookCall
 from rnncallbacks.core.hookspecs import HOOKS, Hook
 from rnncallbacks.core.interrupts import InterruptGate
 from rnncallbacks.core.plugin_attributes import check_repairs
-from rnncallbacks.core.plugin_checks import check_hook_name, check_plugin, name_for
+from rnncallbacks.core.plugin_checks import are_equal, check_hook_name, check_plugin, name_for
 from rnncallbacks.core.plugin_owners import claim, release
 from rnncallbacks.core.plugin_state import reset_state
-from rnncallbacks.errors import PluginError, closest, one_line
+from rnncallbacks.errors import PluginError, closest
 
 if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
@@ -196,10 +196,12 @@ class Plugins(Mapping[str, object]):
             if isinstance(error, StopIteration):  # the loop's generators would turn it into a RuntimeError
                 raise PluginError(f"{culprit}, hook {hook}, raised StopIteration") from error
             raise
-        if returned:  # pluggy leaves out None
+        # The results of a call leave out None, and a wrapper may replace their list by anything.
+        results = returned if isinstance(returned, list) else [returned]
+        if results and results[0] is not None:
             names = ", ".join(repr(one.plugin_name) for one in call.implementations)
             raise PluginError(
-                f"hook {hook} of one of the plugins {names} returned {describe(returned[0])}, expected None",
+                f"hook {hook} of one of the plugins {names} returned {describe(results[0])}, expected None",
                 hint="change arrays in place, for example grads['w'][...] = value, and return nothing",
             )
 
@@ -248,7 +250,7 @@ class Plugins(Mapping[str, object]):
         for other_name, other in self._plugins.items():
             if other is plugin:
                 raise PluginError(f"plugin {name!r} is registered already, as {other_name!r}")
-            if _equal(other, plugin, name):
+            if are_equal(other, plugin, name):
                 raise PluginError(
                     f"plugin {name!r} compares equal to {other_name!r}, and only one of the two would be called",
                     hint="define the class with @attrs.define(eq=False), or without __eq__",
@@ -296,16 +298,6 @@ def raise_first(errors: list[BaseException], *, unless: BaseException | None = N
         _add_note(first, f"then {_in_words(other)}")
     if first is not unless:
         raise first
-
-
-def _equal(one: object, other: object, name: str) -> bool:
-    try:
-        return bool(one == other)
-    except Exception as error:
-        raise PluginError(
-            f"plugin {name!r} cannot be compared with others: {one_line(error)}",
-            hint="define the class with @attrs.define(eq=False), or without __eq__",
-        ) from error
 
 
 def _add_note(error: BaseException, note: str) -> None:

@@ -159,7 +159,8 @@ class ProtocolDetector:
 
     def start_batch(self, phase: str, params: object) -> None:
         """Take the fingerprint after all plugins at the start of the batch: their changes are not violations."""
-        self._open[phase].at_start = _fingerprint(params)
+        if phase in self._open:  # unless a plugin left the run at the start of the batch
+            self._open[phase].at_start = _fingerprint(params)
 
     def call_backward(self, phase: str, params: object) -> None:
         """Take the fingerprint at run.backward."""
