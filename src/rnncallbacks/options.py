@@ -120,8 +120,16 @@ def as_path(value: Any) -> Any:
 
 def path(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
     """The validator for a path, with the converter :func:`as_path`."""
-    if not isinstance(value, Path) or "\0" in str(value):
+    if not isinstance(value, Path) or not _is_encodable(value):
         raise _refusal(owner, field, "a path", value)
+
+
+def _is_encodable(value: Path) -> bool:
+    """Whether the operating system takes a path: it takes no NUL, and no surrogate that does not stand for a byte."""
+    try:
+        return b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
 
 
 def _refusal(owner: Any, field: attrs.Attribute[Any], expected: str, value: Any, hint: str = "") -> OptionError:

@@ -434,6 +434,14 @@ def test_more_tables_than_any_run_needs_are_one_problem():
     with pytest.raises(ConfigurationError) as caught:
         load_plugins({"plugins": {f"x{number}": {} for number in range(20_000)}})
     assert caught.value.problems == ["configuration: plugins: expected at most 1000 tables, got 20000"]
+    many = {f"k{number}": 1 for number in range(20_000)}
+    with pytest.raises(ConfigurationError) as caught:
+        load_plugins({**many, "plugins": {"warmup": many}})
+    assert caught.value.problems == [
+        "configuration: expected the keys preset, plugins, train, got 20000 others",
+        "configuration: [plugins.warmup]: expected at most 1000 options, got 20000",
+        "configuration: [plugins.warmup] steps: is required: expected int, got nothing",
+    ]
 
 
 def test_a_value_too_long_to_print_is_cut():

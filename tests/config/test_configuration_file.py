@@ -120,17 +120,19 @@ def test_a_byte_order_mark_is_no_part_of_a_file():
     [
         ("a = " + "[" * 1000 + "]" * 1000, "not valid TOML: it is nested too deeply"),
         ("a = " + "1" * 5000, "not valid TOML: an integer has too many digits"),
+        ("a." * 1001 + "a = 1", "not valid TOML: a key has more than 1000 dots"),
         ("#" * 1_000_001, "expected at most 1,000,000 bytes, got 1,000,001"),
     ],
-    ids=["nested", "digits", "large"],
+    ids=["nested", "digits", "dots", "large"],
 )
 def test_content_that_would_break_the_reader_is_one_problem(content, problem):
     write("rnncallbacks.toml", content)
     assert problems_of() == [f"rnncallbacks.toml: {problem}"]
 
 
-def test_a_path_with_a_nul():
-    assert problems_of("a\0b") == [r"'a\x00b': a path cannot contain a NUL"]
+def test_a_path_that_no_file_can_have():
+    assert problems_of("a\0b") == [r"'a\x00b': a path cannot contain a NUL or a surrogate"]
+    assert problems_of("\ud800") == [r"'\ud800': a path cannot contain a NUL or a surrogate"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes and devices have paths on POSIX only")

@@ -110,6 +110,8 @@ def _extreme(generator: np.random.Generator, folder: Path) -> tuple[Any, str]:
         lambda: f"[{'a.' * size}a]",
         lambda: f"{'a.' * size}a = 1",
         lambda: "\n".join(f"k{number} = 1" for number in range(size)),
+        lambda: "[plugins.warmup]\n" + "\n".join(f"k{number} = 1" for number in range(size)),
+        lambda: "[train]\n" + "\n".join(f"k{number} = 1" for number in range(size)),
         lambda: "#" * size + "\n",
         lambda: "\n" * size + "=",
     ]

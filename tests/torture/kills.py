@@ -150,7 +150,8 @@ def _start(run: TrainingRun, folder: Path, event: int | None) -> int:
 
 
 def _child(run: TrainingRun, folder: Path, events: list[int]) -> None:
-    had_checkpoint = any(folder.glob("[!.]*.safetensors"))
+    # A file under a name of its own is a checkpoint once run-last.txt names it.
+    had_checkpoint = any((folder / name).exists() for name in ("checkpoint.safetensors", "run-last.txt"))
     before = len(_starts(folder))
     try:
         done = run.train(folder, StartWitness(folder / LOG))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -105,7 +106,7 @@ def edit_tree(generator: np.random.Generator, tree: Any) -> TreeEdit:
         holder[f"{key}x"] = holder.pop(key)
         return TreeEdit(path, f"{where} renamed", len(path) != 2 and _is_name(key))
     before = holder[key]
-    after = ODD_VALUES[generator.integers(len(ODD_VALUES))]
+    after = copy.deepcopy(ODD_VALUES[generator.integers(len(ODD_VALUES))])  # a later edit may change it
     if isinstance(before, int | float) and not isinstance(before, bool) and generator.random() < 0.3:
         after = before * -1 - 1
     holder[key] = after

@@ -28,7 +28,7 @@ import attrs
 from rnncallbacks.config.configuration_file import Source, read_source
 from rnncallbacks.config.discovery import Found, find_own_plugin, find_plugins
 from rnncallbacks.config.plugin_options import make_plugin
-from rnncallbacks.errors import ConfigurationError, PluginError, closest, one_line
+from rnncallbacks.errors import ConfigurationError, PluginError, closest, one_line, short_repr
 
 ENABLE_VARIABLE = "RNNCALLBACKS_PLUGINS"
 DISABLE_VARIABLE = "RNNCALLBACKS_DISABLE"
@@ -267,20 +267,23 @@ def _switch(configuration: Configuration, names: Iterable[str], enabled: bool, w
 
 def _add_tables(configuration: Configuration, content: Mapping[str, Any], prefix: str) -> None:
     where, problems = configuration.where, configuration.problems
-    for key in content:
-        if key not in KEYS:
-            near = closest(str(key), KEYS)
-            if key in configuration.installed:
-                near = f"did you mean [{prefix}plugins.{key}]?"
-            tables = f"[{prefix}plugins.NAME], or [{prefix}train] for those of the command train"
-            problems.append(f"{where}: {key!r}: there is no such key; {near or f'options belong into {tables}'}")
+    unknown = [key for key in content if key not in KEYS]
+    if len(unknown) > MOST_TABLES:
+        problems.append(f"{where}: expected the keys {', '.join(KEYS)}, got {len(unknown)} others")
+        unknown = []
+    for key in unknown:
+        near = closest(str(key), KEYS)
+        if key in configuration.installed:
+            near = f"did you mean [{prefix}plugins.{key}]?"
+        places = f"[{prefix}plugins.NAME], or [{prefix}train] for those of the command train"
+        problems.append(f"{where}: {short_repr(key)}: there is no such key; {near or f'options belong into {places}'}")
     preset, tables = content.get("preset"), content.get("plugins", {})
     if preset is not None and not (isinstance(preset, str) and preset in PRESETS):
         near = closest(str(preset), PRESETS) or f"expected {' or '.join(map(repr, PRESETS))}"
-        problems.append(f"{where}: preset: there is no preset {preset!r}; {near}")
+        problems.append(f"{where}: preset: there is no preset {short_repr(preset)}; {near}")
         preset = None
     if not isinstance(tables, Mapping):
-        problems.append(f"{where}: plugins: expected tables [{prefix}plugins.NAME], got {tables!r}")
+        problems.append(f"{where}: plugins: expected tables [{prefix}plugins.NAME], got {short_repr(tables)}")
         return
     if len(tables) > MOST_TABLES:
         problems.append(f"{where}: plugins: expected at most {MOST_TABLES} tables, got {len(tables)}")
@@ -289,13 +292,15 @@ def _add_tables(configuration: Configuration, content: Mapping[str, Any], prefix
     for name, options in {**in_preset, **tables}.items():
         place = f"{where}: [{prefix}plugins.{name}]"
         if not isinstance(options, Mapping):
-            problems.append(f"{place}: expected a table, got {options!r}")
+            problems.append(f"{place}: expected a table, got {short_repr(options)}")
             continue
         rest = {**in_preset.get(name, {}), **options}
         enabled, plugin = rest.pop("enabled", True), rest.pop("plugin", name)
         for key, value, kind in (("enabled", enabled, bool), ("plugin", plugin, str)):
             if not isinstance(value, kind):
-                problems.append(f"{place} {key}: expected {kind.__name__}, got {value!r} ({type(value).__name__})")
+                problems.append(
+                    f"{place} {key}: expected {kind.__name__}, got {short_repr(value)} ({type(value).__name__})"
+                )
         if isinstance(enabled, bool) and isinstance(plugin, str):
             reason = where if enabled else f"{where}: enabled = false"
             configuration.tables[name] = Table(name, plugin, rest, place, enabled, reason)

@@ -109,9 +109,10 @@ def _read_file(path: Path) -> ConfigurationFile | None:
 
 def _check_file(path: Path, where: str) -> None:
     """Refuse a path that is not a regular file of limited size; a missing file is an OSError."""
-    if "\0" in str(path):
-        raise ConfigurationError([f"{where!r}: a path cannot contain a NUL"])
-    status = path.stat()
+    try:
+        status = path.stat()
+    except ValueError:
+        raise ConfigurationError([f"{where!r}: a path cannot contain a NUL or a surrogate"]) from None
     if not stat.S_ISREG(status.st_mode):
         kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
         raise ConfigurationError([f"{where}: expected a file, got {kind}"])

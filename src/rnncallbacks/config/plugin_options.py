@@ -15,6 +15,8 @@ from rnncallbacks.config.option_types import literals_of, structured, type_text
 from rnncallbacks.errors import closest, one_line, short_repr
 
 NAMED_PARAMETERS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+MOST_OPTIONS = 1000
+"""More options than any plugin has; messages about each of them would take seconds."""
 _FACTORY: Any = attrs.Factory  # typed as a function, but a class
 
 
@@ -105,6 +107,8 @@ def _typed_values(
     factory: Callable[..., object], options: Mapping[str, Option], given: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """The values of the options' types, and the problems with the others."""
+    if len(given) > MOST_OPTIONS:
+        return {}, [("", f"expected at most {MOST_OPTIONS} options, got {len(given)}")]
     takes_any = any(one.kind is one.VAR_KEYWORD for one in inspect.signature(factory).parameters.values())
     values: dict[str, Any] = {}
     problems: list[tuple[str, str]] = []

@@ -128,7 +128,7 @@ class ProtocolDetector:
     _batches_updated: int = state_field(0)
 
     def start_run(self, repairs: int) -> None:
-        """Set the number of repairs before the run started or resumed."""
+        """Set the number of repairs before the run started."""
         self._repairs = repairs
 
     def start_epoch(self) -> None:

@@ -52,7 +52,8 @@ class ProtocolGuard(Guard):
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
-        self._protocol.start_run(repairs=len(run.diagnosis.repairs))
+        if run.step == 0:  # a run that resumes knows how many it has taken into account
+            self._protocol.start_run(repairs=len(run.diagnosis.repairs))
 
     @hookimpl
     def on_epoch_start(self) -> None:
