@@ -125,6 +125,7 @@ class Batch:
     no_closure: str = "pass closure= to run.backward"
     closure_loss: float | None = state_field(None)
     network_loss: Callable[[], float | None] | None = None
+    network_rows: int | None = None
     reading: Any = state_field(None)
 
     def take_loss(self, loss: Any, sequences: Any, tokens: Any, call: str) -> None:

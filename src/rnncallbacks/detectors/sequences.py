@@ -81,8 +81,8 @@ def sequences_of(batch: Batch) -> Sequences:
 
     The loader may yield an object or a mapping with ``inputs`` and ``targets`` (or ``x`` and ``y``, or ``labels``), or
     a tuple or list that begins with the two. The axis of time follows from the batch size (given to ``run.hidden``, or
-    with the loss), else from the number of observed hidden states, else from targets that are the next inputs along one
-    axis only, else from the layout.
+    with the loss, or that of a recognized network), else from the number of observed hidden states, else from targets
+    that are the next inputs along one axis only, else from the layout.
     Costs a pass over the arrays, so guards call it only in some batches. The result is cached in the batch as long as
     the same objects are observed.
 
@@ -106,7 +106,7 @@ def sequences_of(batch: Batch) -> Sequences:
 def _shown(batch: Batch, given: _GivenData) -> tuple[Any, ...]:
     """All that :func:`_read_sequences` depends on; functions that were not called yet stay functions."""
     states: Any = getattr(batch.observed, "data", batch.observed)  # past the call of functions
-    size = batch.batch_size or batch.sequences
+    size = batch.batch_size or batch.sequences or batch.network_rows
     return *given, states.get("hidden_states"), states.get("entering_state"), size
 
 
@@ -120,7 +120,7 @@ def _read_sequences(batch: Batch, given: _GivenData) -> Sequences:
         same_shape = given_targets.shape == given_inputs.shape
         targets, axis = decode_one_hot(given_targets, preferred_axis=one_hot_axis if same_shape else None)
         vocab_size = None if axis is None else int(given_targets.shape[axis])
-    batch_size = batch.batch_size or batch.sequences or _single_state_size(batch)
+    batch_size = batch.batch_size or batch.sequences or batch.network_rows or _single_state_size(batch)
     if _is_single_sequence(inputs, batch_size):
         return Sequences(*_with_batch_axis(inputs, targets), 0, vocab_size)
     hidden_states = batch.observed.get("hidden_states")

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.arrays import named_arrays
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.gradient.growth_through_time import check_growth, state_growth
@@ -33,7 +34,13 @@ def test_growth_is_that_of_the_product_of_jacobians():
 
 @pytest.mark.parametrize("cell", ["tanh", "lstm", "gru"])
 def test_usual_weights_are_no_explosion(cell):
-    assert check_growth(*recognized(cell, 1.0), max_norm=5.0).finding is None
+    assert check_growth(*recognized(cell, 1.0), max_norm=5.0) == CheckResult()
+
+
+def test_some_growth_does_not_let_gradients_of_usual_length_pass():
+    result = check_growth(*recognized("tanh", 1.5), max_norm=5.0)
+    assert result.finding is None
+    assert list(result.cannot_tell) == ["RNN401"]
 
 
 def test_recurrent_weights_four_times_too_large_explode():

@@ -14,7 +14,7 @@ class Follower:
     """Follows the first batches of a run and keeps what each of them shows."""
 
     def __init__(self):
-        self.network, self.shown, self.number = ScriptNetwork(), [], 0
+        self.network, self.shown, self.rows, self.number = ScriptNetwork(), [], [], 0
 
     @hookimpl
     def on_backward(self, run, batch, grads):
@@ -22,6 +22,7 @@ class Follower:
         if self.number <= 12:
             self.network.follow(self.number, batch, batch.loss, grads, run.params)
             self.shown.append(dict(batch.observed))
+            self.rows.append(batch.network_rows)
 
 
 def followed(task, cell="lstm", **knobs):
@@ -35,7 +36,9 @@ def entering(shown):
 
 
 def test_zeros_enter_batches_of_unrelated_sequences():
-    assert entering(followed("depth").shown) == [False] * 12
+    follower = followed("depth")
+    assert entering(follower.shown) == [False] * 12
+    assert follower.rows == [16] * 12
 
 
 @pytest.mark.parametrize("knobs", [{"leaks": True}, {}])

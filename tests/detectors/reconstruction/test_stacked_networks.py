@@ -12,7 +12,7 @@ from rnncallbacks.detectors.reconstruction.truncated_pass import truncated_gradi
 TOKENS, WIDTH, UNITS, OUTPUTS, STEPS, ROWS = 7, 4, 5, 3, 6, 2
 
 
-def script(layers, embedded, readout, order="by layer", biases=True, outputs=OUTPUTS):
+def script(layers, embedded, readout, order="by layer", biases=True, outputs=OUTPUTS, twice=False):
     """Arrays of a tanh network in row style, a batch (batch, time), and its mean loss."""
     generator = np.random.default_rng(0)
     draw = lambda *shape: generator.normal(0.0, 0.5, shape)  # noqa: E731
@@ -42,6 +42,8 @@ def script(layers, embedded, readout, order="by layer", biases=True, outputs=OUT
     used = {"each": np.stack(above, 1), "last": above[-1], "mean": np.mean(above, axis=0)}[readout]
     logits = used @ every["V"] + every.get("c", 0.0)
     y = generator.integers(0, max(outputs, 2), logits.shape[:-1])
+    if twice:
+        logits = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     if outputs == 1:
         loss = np.mean(np.log1p(np.exp(logits[..., 0])) - y * logits[..., 0])
     else:
@@ -58,6 +60,7 @@ def script(layers, embedded, readout, order="by layer", biases=True, outputs=OUT
         {"layers": 2, "embedded": False, "readout": "each", "order": "by part"},
         {"layers": 2, "embedded": True, "readout": "last", "biases": False},
         {"layers": 3, "embedded": True, "readout": "mean"},
+        {"layers": 1, "embedded": False, "readout": "each", "twice": True},
     ],
     ids=lambda what: "-".join(map(str, what.values())),
 )

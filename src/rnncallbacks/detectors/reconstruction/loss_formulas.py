@@ -18,11 +18,13 @@ class LossFormula:
     """A loss: the mean over all positions, with ``epsilon`` in the logarithm of a cross-entropy, times ``factor``.
 
     ``classes`` is true for the cross-entropy of a softmax, ``binary`` for that of sigmoids; else it is a squared error.
+    ``twice`` says that the softmax is applied to its own probabilities, by mistake.
     ``factor_name`` names the count that the mean was multiplied or divided by.
     """
 
     classes: bool
     binary: bool = False
+    twice: bool = False
     epsilon: float = 0.0
     factor_name: str = ""
     power: int = 1
@@ -40,7 +42,7 @@ class LossFormula:
             return self.factor(outputs) * float(np.mean(np.logaddexp(0.0, outputs) - targets * outputs))
         if not self.classes:
             return self.factor(outputs) * float(np.mean(np.square(outputs - targets)))
-        logarithms = _log_probabilities(outputs, targets)
+        logarithms = _log_probabilities(_softmax(outputs) if self.twice else outputs, targets)
         if self.epsilon:
             logarithms = np.log(np.exp(logarithms) + self.epsilon)
         return -self.factor(outputs) * float(np.mean(logarithms[targets >= 0]))
@@ -52,8 +54,11 @@ class LossFormula:
             return np.asarray(self.factor(outputs) * (probabilities - targets) / outputs.size)
         if not self.classes:
             return np.asarray(self.factor(outputs) * 2.0 * (outputs - targets) / outputs.size)
-        probabilities = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
-        probabilities /= probabilities.sum(axis=-1, keepdims=True)
+        if self.twice:
+            first = _softmax(outputs)
+            by_first = attrs.evolve(self, twice=False).derivative(first, targets)
+            return np.asarray(first * (by_first - (first * by_first).sum(axis=-1, keepdims=True)))
+        probabilities = _softmax(outputs)
         counted = targets >= 0
         np.put_along_axis(
             probabilities,
@@ -91,7 +96,8 @@ def matching_formula(outputs: Array, targets: Array, loss: float, tolerance: flo
         found = _with_factor(mean, outputs, loss, tolerance, LossFormula(classes=True, epsilon=epsilon))
         if found is not None:
             return found
-    return None
+    plain = LossFormula(classes=True, twice=True)
+    return _with_factor(plain.value(outputs, targets), outputs, loss, tolerance, plain)
 
 
 def _with_factor(mean: float, outputs: Array, loss: float, tolerance: float, plain: LossFormula) -> LossFormula | None:
@@ -117,6 +123,11 @@ def _counts(steps: int, rows: int, outputs: int) -> dict[str, float]:
         "the numbers of a step": float(rows * outputs),
         "all numbers of the batch": float(steps * rows * outputs),
     }
+
+
+def _softmax(outputs: Array) -> Array:
+    probabilities = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+    return np.asarray(probabilities / probabilities.sum(axis=-1, keepdims=True))
 
 
 def _log_probabilities(outputs: Array, targets: Array) -> Array:

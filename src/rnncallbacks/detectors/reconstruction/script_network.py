@@ -211,7 +211,7 @@ def _pairs(gradients: Gradients, params: object) -> dict[str, Array]:
 
 
 def _show(batch: Batch, forward: NetworkPass) -> None:
-    """Add the uppermost states and the outputs of a pass to what the batch shows, where the script shows nothing."""
+    """Add the uppermost states, the outputs and the number of sequences to a batch whose script shows nothing."""
     state, cell_state = forward.entering[-1]
     zeros = np.zeros_like(forward.states[0])
     hidden = zeros if state is None else state
@@ -225,3 +225,4 @@ def _show(batch: Batch, forward: NetworkPass) -> None:
     observed = batch.observed
     if batch.batch_size is None and not any(name in observed for name in ("entering_state", "hidden_states")):
         observed.update({name: value for name, value in shown.items() if name not in observed})
+        batch.network_rows = forward.reading.inputs.shape[1]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
 from rnncallbacks import options
+from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
@@ -71,13 +72,14 @@ class GradientGuard(Guard):
     _exploding: ExplodingGradientDetector = state_field(factory=ExplodingGradientDetector)
     _vanishing: VanishingGradientDetector = state_field(factory=VanishingGradientDetector)
     _correctness: CorrectnessChecks = state_field(factory=CorrectnessChecks)
+    _growth_doubt: Mapping[str, str] = state_field(factory=dict)  # why gradients of usual length prove nothing
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
         if run.epoch > 0 and not self._batches:  # saved without this guard, which has not seen the first batches
             self._correctness.stop_without_closure()
 
-    @hookimpl(wrapper=True)
+    @hookimpl(wrapper=True, tryfirst=True)  # the states and outputs of a recognized network serve other guards
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> Generator[None, Any, Any]:
         loss = batch.loss
         assert loss is not None
@@ -136,10 +138,15 @@ class GradientGuard(Guard):
         for result in self._correctness.check(number, batch, loss, grads, run.params, updates, repaired=repaired):
             self.conclude(run, result)
         if number == 1:
-            self.conclude(run, self._correctness.check_growth(batch, loss, grads, run.params, self.max_norm))
+            growth = self._correctness.check_growth(batch, loss, grads, run.params, self.max_norm)
+            self._growth_doubt = growth.cannot_tell
+            self.conclude(run, growth)
 
     def _conclude_exploding(self, run: Run) -> None:
-        self.conclude(run, self._exploding.coverage(run.params, self._updates.first_cosine, self.max_norm))
+        coverage = self._exploding.coverage(run.params, self._updates.first_cosine, self.max_norm)
+        if self._growth_doubt and not self._exploding.stopped:
+            coverage = CheckResult(withdrawn=self._growth_doubt)
+        self.conclude(run, coverage)
 
     def _keep_for_update(self, run: Run, grads: Gradients, norm: float) -> None:
         """Copy parameters and gradients if a detector needs to know what the update does."""
