@@ -282,7 +282,7 @@ def test_ctrl_c_keeps_history_and_model():
     said, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     rows = history("out")
-    assert re.search(r"interrupted after \d+ whole epochs?; history and model as they stand are in out", said)
+    assert re.search(r"interrupted after \d+ whole epochs?; history and model so far are in out", said)
     assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
     assert rows
     assert load_file("out/model.safetensors")
@@ -370,7 +370,7 @@ def test_a_run_that_fails_keeps_its_model(tmp_path: Path) -> None:
     )
     done = train("--run-dir", "out", "--config", str(tmp_path / "stop.toml"), "--epochs", "4")
     assert done.exit_code == 1
-    assert "the run failed; history and model as they stand are in out" in done.stdout
+    assert "the run failed; history and model so far are in out" in done.stdout
     assert Path("out/model.safetensors").exists()
 
 

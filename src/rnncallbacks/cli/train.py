@@ -140,14 +140,14 @@ def train_on_text(
     except KeyboardInterrupt:
         interrupted = True
     except Exception:
-        click.echo(f"the run failed; history and model as they stand are in {run_dir}")
+        click.echo(f"the run failed; history and model so far are in {run_dir}")
         raise
     finally:
         if trainer.run is not None and trainer.run.step:  # else an earlier file may hold a model that was trained
             model.save(run_dir / "model.safetensors")
     if interrupted:
         epochs = counted(len(trainer.run.history) if trainer.run is not None else 0, "whole epoch")
-        click.echo(f"interrupted after {epochs}; history and model as they stand are in {run_dir}")
+        click.echo(f"interrupted after {epochs}; history and model so far are in {run_dir}")
         click.echo(f"to go on: rnncallbacks train --resume {run_dir}")
         return INTERRUPTED
     assert trainer.run is not None

@@ -236,7 +236,8 @@ def load_checkpoint(run: Run, path: Path) -> None:
 
 
 def checkpoint_place(path: Path) -> tuple[int, bool, int]:
-    """How far the run in a file is: its epoch, whether that is done, and the batches of all phases in it.
+    """The progress of the run in a file: its epoch, whether that is done, and the number of batches of all phases in
+    it.
 
     Raises
     ------

@@ -133,7 +133,7 @@ class HiddenState:
 
     @property
     def saved(self) -> dict[str, Any]:
-        """What checkpoints save: the carried state or None, and the mask of the sequences to reset or None."""
+        """The state that checkpoints save: the carried state or None, and the mask of the sequences to reset or None."""
         return {"carried": self._carried, "due": self._due}
 
     @saved.setter
@@ -210,7 +210,7 @@ class HiddenStates:
         return {phase: state.carried for phase, state in self._phases.items()}
 
     def saved(self) -> dict[str, dict[str, Any]]:
-        """What checkpoints save of each phase: the carried state and the mask of the sequences to reset."""
+        """The state of each phase that checkpoints save: the carried state and the mask of the sequences to reset."""
         return {phase: state.saved for phase, state in self._phases.items()}
 
     def restore(self, saved: Mapping[str, Mapping[str, Any]]) -> None:

@@ -24,9 +24,9 @@ class LoaderPass(Iterator[Batch]):
     The loader's method ``set_epoch``, if any, is called with the epoch first. An item's attribute ``starts``, if any,
     marks the sequences that begin here and do not continue the batch before.
 
-    A pass of a resumed run begins behind the batches that are done. A loader with ``state_dict`` and
-    ``load_state_dict`` is put back to its state. One with a method ``skip_batches`` is told to leave that number of
-    batches out of the next iteration. From any other loader, the batches are taken and dropped.
+    A pass of a resumed run begins after the batches that are done. A loader with ``state_dict`` and ``load_state_dict``
+    gets its saved state back. A method ``skip_batches`` of the loader is called to leave that number of batches out of
+    the next iteration. From any other loader, the batches are taken and dropped.
 
     Parameters
     ----------

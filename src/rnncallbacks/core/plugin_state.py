@@ -71,7 +71,7 @@ def saved_state(plugin: object) -> dict[str, Any]:
 
 
 def default_of(plugin: Any, name: str) -> Any:
-    """The default of a field of an attrs object, made anew if a factory makes it; ``attrs.NOTHING`` if it has none.
+    """The default of a field of an attrs object, a new one if a factory makes it; ``attrs.NOTHING`` if it has none.
 
     Example
     -------

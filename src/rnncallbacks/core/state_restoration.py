@@ -76,7 +76,7 @@ def restore_fields(target: object, fields: Mapping[str, Any]) -> None:
     """Set the state fields of an object, and of attrs objects in them."""
     for name, value in fields.items():
         current = getattr(target, name)
-        if current is value or has_state_dict(target):  # its state was put back into it
+        if current is value or has_state_dict(target):  # its state was restored in place
             continue
         if attrs.has(type(current)) and isinstance(value, dict):
             restore_fields(current, value)

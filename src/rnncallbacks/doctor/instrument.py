@@ -277,7 +277,7 @@ def _mentions(value: ast.expr, target: ast.expr) -> bool:
 
 
 def _can_be_read_twice(node: ast.expr) -> bool:
-    """Whether reading an expression once more has no effect: it calls nothing and awaits nothing."""
+    """Whether reading an expression a second time has no effect: it calls nothing and awaits nothing."""
     effects = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr, ast.Starred)
     return isinstance(node, ast.Name | ast.Attribute | ast.Subscript) and not any(
         isinstance(inner, effects) for inner in ast.walk(node)

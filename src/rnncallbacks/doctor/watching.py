@@ -1,6 +1,6 @@
 """Watches the training loop of a script, from inside the process that runs it.
 
-At the start of an iteration the process may be forked and frozen. A request to the frozen one forks it once more: the
+At the start of an iteration the process may be forked and frozen. A request to the frozen one forks it again: the
 new one writes other values into the script's arrays, runs the iteration, and returns the recorded values.
 """
 
@@ -315,7 +315,7 @@ class LoopWatch:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.setitimer(signal.ITIMER_REAL, request.seconds)
             nothing = os.open(os.devnull, os.O_WRONLY)
-            for stream in (1, 2):  # it prints once more what the script prints
+            for stream in (1, 2):  # it repeats what the script prints
                 os.dup2(nothing, stream)
         for key, value in request.pushes.items():
             write_into(self._objects[key], value)

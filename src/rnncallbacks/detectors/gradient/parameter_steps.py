@@ -16,7 +16,7 @@ from rnncallbacks.core.plugin_state import state_field
 class ParameterSteps:
     """A copy of the parameters, and the step from it to those of the next batch.
 
-    The copies of all arrays lie in one buffer: of small arrays, the calls take longer than the arithmetic.
+    The copies of all arrays share one buffer: for small arrays, the calls take longer than the arithmetic.
 
     Attributes
     ----------

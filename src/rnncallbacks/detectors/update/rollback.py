@@ -42,9 +42,9 @@ class Rollback:
         return self._first_params is not None
 
     def begin(self, step: int, params: Any, optimizer_state: Any) -> None:
-        """Take the first snapshot, at the step at which the run stands.
+        """Take the first snapshot, at the current step.
 
-        The containers may be replaced by others with the same names and shapes later on.
+        Later, other containers with the same names and shapes may replace these.
         """
         self._snapshots.begin(step, _arrays(params, optimizer_state))
         self._first_params = {name: array.copy() for name, array in named_arrays(params, "params").items()}

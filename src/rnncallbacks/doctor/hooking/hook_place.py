@@ -85,7 +85,7 @@ def find_hook_place(loop: HookedLoop, script: ProbedScript) -> HookPlace:
 
 @attrs.frozen
 class UpdatePlace:
-    """Where the body of the loop has updated the parameters.
+    """The place in the body of the loop where the parameters have been updated.
 
     Attributes
     ----------

@@ -132,7 +132,7 @@ def infer_roles(
 
 
 def _updates(parameters: list[ParameterRole], record: IterationRecord) -> int:
-    """How often an iteration updates the parameters: the median of how often one statement changes each."""
+    """The number of updates per iteration: the median, over the parameters, of the changes by one statement."""
     counts = [record.repeats.get(record.start_identities.get(one.key, -1), 1) for one in parameters]
     return int(np.median(counts)) if counts else 1
 

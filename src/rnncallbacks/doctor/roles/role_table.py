@@ -80,7 +80,7 @@ class Roles:
     plain:
         Whether the update is minus the learning rate times the gradient.
     inputs, targets, entering, hidden:
-        Keys of what guards are shown besides; None where nothing was found.
+        Keys of the other values that guards read; None for those not found.
     shifted_axis:
         If inputs and targets are one array, the axis along which targets are one step later; None otherwise.
     batch_axis:

@@ -103,7 +103,7 @@ class PlateauAlarm(ColumnMonitor):
             array[...] = self._best_params[name]
 
     def _restart_after_repair(self, run: Run) -> None:
-        """Start the patience again if a repair took the parameters back: they need the epochs of before once more."""
+        """Start the patience again if a repair restored earlier parameters: they need the same epochs again."""
         repairs = run.diagnosis.repairs[self._repairs :]
         self._repairs += len(repairs)
         if any(repair.code != "RNN403" for repair in repairs):  # RNN403 may only have taken a batch out

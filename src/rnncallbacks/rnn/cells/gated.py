@@ -8,7 +8,7 @@ from rnncallbacks.rnn.linalg.workspace import Workspace
 
 
 class GatedCell(Cell):
-    """A cell whose gates of all steps lie in one array.
+    """A cell that keeps the gates of all steps in one array.
 
     Before a step, the gates are row by row, (batch, gates * hidden_size), as the matrix product with the inputs makes
     them. After it, they are gate by gate, (gates, batch, hidden_size), so that each operation runs over contiguous
@@ -29,6 +29,6 @@ class GatedCell(Cell):
         return [single[gate :: self.gates] for gate in range(self.gates)]
 
     def _gate_gradient_views(self, work: Workspace, seq_len: int, batch_size: int) -> list[FloatArray]:
-        """For each step, a view (gates, batch, hidden_size) of memory that lies row by row."""
+        """For each step, a view (gates, batch, hidden_size) of memory whose rows are (batch, gates * hidden_size)."""
         shape = (batch_size, self.gates, self.hidden_size)
         return [row.reshape(shape).swapaxes(0, 1) for row in self._gates_by_row(work, seq_len, batch_size)]
