@@ -133,7 +133,7 @@ class HiddenState:
 
     @property
     def saved(self) -> dict[str, Any]:
-        """The state that checkpoints save: the carried state or None, and the mask of the sequences to reset or None."""
+        """The state that checkpoints save: the carried state and the mask of sequences to reset, or None for each."""
         return {"carried": self._carried, "due": self._due}
 
     @saved.setter

@@ -243,7 +243,7 @@ class RunState:
         return not self._passes.cut_inside
 
     def position(self, *, epoch_done: bool) -> Position:
-        """The position of the run for a checkpoint: the end of the epoch, a batch, or the point where the epoch was cut."""
+        """The position of the run for a checkpoint: the end of the epoch, a batch, or where the epoch was cut."""
         if self._resumed_epoch is not None:  # nothing was done since
             return self._resumed_epoch
         if epoch_done:
