@@ -161,13 +161,15 @@ class GradientCheckDetector:
             return CheckResult(cannot_tell={"RNN404": reason, "RNN405": reason})
         return CheckResult(finding=name_aliased_states(wrong_gradient(error), batch.observed.get("hidden_states")))
 
-    def add_match(self) -> CheckResult:
-        """Add a batch whose gradients are those of the recognized network, array by array."""
+    def add_match(self, noise: float = 0.0) -> CheckResult:
+        """Add a batch whose gradients are those of the recognized network, but for noise with a standard deviation."""
         self._confirmations_missing = 0
         self._alarm_pending = self._wrong_pending = False
         self._matching_directions += 1
         self._matching_lengths += 1
         compared = f"{_gradients(self._matching_lengths)} agrees with that computed from the script's own arrays"
+        if noise:
+            compared += f", but for noise with a standard deviation of {noise:.2g}"
         return CheckResult(checked=dict.fromkeys(self.codes, compared))
 
     def _direction_matches(self) -> str:
