@@ -77,3 +77,23 @@ def test_an_output_that_is_full_is_an_error_of_one_line(run_python):
     done = run_python(into_full, "explain", "RNN501")
     assert done.returncode == 2
     assert done.stderr == "error: the standard output: No space left on device\n"
+
+
+INTERRUPTED_IMPORT = """
+import sys
+from rnncallbacks.cli import main
+
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == "rnncallbacks.cli.commands":
+            raise KeyboardInterrupt
+
+sys.modules.pop("rnncallbacks.cli.commands", None)
+sys.meta_path.insert(0, Interrupt())
+main()
+"""
+
+
+def test_an_interrupt_before_the_commands_are_imported_is_no_traceback(run_python):
+    done = run_python(INTERRUPTED_IMPORT, "train")
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")

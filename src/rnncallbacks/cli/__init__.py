@@ -14,6 +14,10 @@ def main() -> None:
     except ImportError as error:
         sys.stderr.write(f"error: the command line needs {error.name}: pip install 'rnncallbacks[cli]'\n")
         sys.exit(2)
-    from rnncallbacks.cli.commands import rnncallbacks
+    try:
+        from rnncallbacks.cli.commands import rnncallbacks
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
 
     rnncallbacks(prog_name="rnncallbacks")
