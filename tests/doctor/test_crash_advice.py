@@ -165,7 +165,7 @@ def test_a_file_beside_the_script(fail, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     advice = fail("open('input.txt')")
-    assert "there is one beside the script" in advice.wrong
+    assert "there is one next to the script" in advice.wrong
     assert advice.mend == f"run it there: cd {tmp_path}"
 
 

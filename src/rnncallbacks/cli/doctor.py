@@ -104,12 +104,12 @@ def _exit_code(runs: list[ExaminedRun], outcome: Outcome, own: ScriptsOwnLoops) 
         return INTERRUPTED
     if outcome.error is not None and not _any_cut_short(runs):
         return 2
-    return 0 if own.beside is not None or any(one.run.step for one in runs) else 2
+    return 0 if own.undriven is not None or any(one.run.step for one in runs) else 2
 
 
 def _diagnoses(runs: list[ExaminedRun], own: ScriptsOwnLoops) -> list[Diagnosis]:
-    beside = own.beside.diagnosis if own.beside is not None else None
-    return [*(one.run.diagnosis for one in runs), *([beside] if beside is not None else [])]
+    undriven = own.undriven.diagnosis if own.undriven is not None else None
+    return [*(one.run.diagnosis for one in runs), *([undriven] if undriven is not None else [])]
 
 
 def _any_cut_short(runs: list[ExaminedRun]) -> bool:
@@ -118,7 +118,7 @@ def _any_cut_short(runs: list[ExaminedRun]) -> bool:
 
 def _conclusion(runs: list[ExaminedRun], own: ScriptsOwnLoops) -> str:
     """The verdict, in one line."""
-    if own.beside is not None:
+    if own.undriven is not None:
         return verdict(_diagnoses(runs, own))
     if not runs:
         return "no Run was entered, so there is nothing to diagnose; put one around the training loop"
@@ -138,7 +138,7 @@ def _document(
         "error": outcome.error_line,
         "interrupted": outcome.interrupted,
         "runs": [one.to_dict() | {"inferred": _inferred(own, place)} for place, one in enumerate(runs)],
-        "own_loop": None if own.beside is None else findings_document(own.beside),
+        "own_loop": None if own.undriven is None else findings_document(own.undriven),
     }
 
 
@@ -170,8 +170,8 @@ def _show(script: Path, runs: list[ExaminedRun], outcome: Outcome, own: ScriptsO
             more = MORE_BATCHES * examined.limit.max_batches
             write_line(console, f"for a longer run: --batches {more}", indent=2)
         write_line(console)
-    if own.beside is not None:
-        show_findings(console, f"a loop of {script} is not driven by a Run:", own.beside)
+    if own.undriven is not None:
+        show_findings(console, f"a loop of {script} is not driven by a Run:", own.undriven)
         write_line(console)
     if outcome.interrupted:
         write_line(console, "interrupted: this is the diagnosis so far")

@@ -65,7 +65,7 @@ class ScriptsOwnLoops:
     ----------
     inferred:
         The evidence for runs that lack some, by the place of the run in the examination.
-    beside:
+    undriven:
         The findings about a loop that no run drives; None if there is no such loop.
     """
 
@@ -74,7 +74,7 @@ class ScriptsOwnLoops:
     configuration: Configuration
     options: LoopOptions
     inferred: dict[int, InferredEvidence] = attrs.field(factory=dict)
-    beside: ScriptFindings | None = None
+    undriven: ScriptFindings | None = None
 
     def examine(self, examination: Examination) -> None:
         """Infer the evidence that runs lack, and search for a loop that no run drives."""
@@ -95,7 +95,7 @@ class ScriptsOwnLoops:
             if seconds >= 1.0 and may_train_without_run(self._trees()):
                 found = self._examined(stage, examination, beside_runs=True, seconds=seconds)
                 if found.diagnosis is not None:
-                    self.beside = found
+                    self.undriven = found
 
     def _examined(self, stage: ExaminationStage, examination: Examination, **changes: Any) -> ScriptFindings:
         options: ExaminationOptions = attrs.evolve(

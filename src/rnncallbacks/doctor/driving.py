@@ -132,8 +132,8 @@ def shadowed_run(batches: RecordedBatches, plugins: PluginsGiven) -> Run:
 def drive(run: Run, batches: RecordedBatches) -> None:
     """Pass the iterations to the run of :func:`shadowed_run`."""
     roles, shadows = batches.roles, run.params
-    judged = roles.with_gradient
-    keys = {one.name: one.key for one in judged}
+    with_gradient = roles.with_gradient
+    keys = {one.name: one.key for one in with_gradient}
     first = batches.next()
     report = EpochReport()
     with run:
@@ -141,7 +141,7 @@ def drive(run: Run, batches: RecordedBatches) -> None:
             assert first is not None
             losses = []
             for record, frozen in run.batches(batches.activation(first)):
-                _give(run, record, frozen, roles, judged, shadows, keys)
+                _give(run, record, frozen, roles, with_gradient, shadows, keys)
                 losses.append(record.get(roles.loss))
             first = batches.next()
             if first is not None:
@@ -165,7 +165,7 @@ def _give(
     record: IterationRecord,
     frozen: FrozenIteration | None,
     roles: Roles,
-    judged: tuple[ParameterRole, ...],
+    with_gradient: tuple[ParameterRole, ...],
     shadows: dict[str, Any],
     keys: dict[str, Key],
 ) -> None:
@@ -173,7 +173,7 @@ def _give(
     assert roles.loss is not None
     for name, key in keys.items():
         shadows[name][...] = record.start[key]
-    gradients = {one.name: _gradient(one, record) for one in judged}
+    gradients = {one.name: _gradient(one, record) for one in with_gradient}
     if roles.loss not in numbers_of({roles.loss: record.get(roles.loss)}) or any(
         gradient is None for gradient in gradients.values()
     ):

@@ -95,7 +95,7 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
     found = f"   {len(gradients)} of {len(roles.parameters)}"
     rows.append(("gradients", _listed(gradients) + found if gradients else "none"))
     if roles.updates > 1:
-        rows.append(("updates", f"{roles.updates} in each iteration: nothing was judged"))
+        rows.append(("updates", f"{roles.updates} in each iteration: no check is made"))
     rate = "" if roles.learning_rate is None else f"learning rate {roles.learning_rate:.4g}, "
     rows.append(("update", rate + ("along the gradient" if roles.plain else "not along the gradient")))
     if roles.optimizer_state:

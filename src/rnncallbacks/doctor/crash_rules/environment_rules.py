@@ -52,9 +52,12 @@ def missing_file(failure: Failure) -> Advice | None:
         return None
     name, here = error.filename, os.getcwd()
     script = failure.names.get("__file__")
-    beside = Path(script).resolve().parent if isinstance(script, str) else Path(here)
-    if not os.path.isabs(name) and (beside / name).exists():
-        return f"there is no {name} in {here}, but there is one beside the script", f"run it there: cd {beside}"
+    home = Path(script).resolve().parent if isinstance(script, str) else Path(here)
+    if not os.path.isabs(name) and (home / name).exists():
+        return (
+            f"there is no {name} in {here}, but there is one next to the script",
+            f"run it there: cd {home}",
+        )
     folder = os.path.dirname(os.path.join(here, name))
     others = os.listdir(folder) if os.path.isdir(folder) else []
     hint = closest(os.path.basename(name), others)
@@ -80,7 +83,7 @@ def missing_module(failure: Failure) -> Advice | None:
     if not isinstance(error, ModuleNotFoundError):
         return None
     package = PACKAGES.get(name, name)
-    mend = f"install it (python -m pip install {package}), or put the file {name}.py beside the script if it is yours"
+    mend = f"install it (python -m pip install {package}), or put the file {name}.py next to the script if it is yours"
     return f"the module {error.name} is not installed for this Python", mend
 
 

@@ -59,17 +59,17 @@ def loops_from_roles(source: ScriptSource, site: Site, roles: Roles, report: Key
     DataError
         A role is unknown, or its value has no name where the hook would be.
     """
-    judged = roles.with_gradient
-    if roles.loss is None or roles.loss_confidence == "unsure" or not judged:
+    with_gradient = roles.with_gradient
+    if roles.loss is None or roles.loss_confidence == "unsure" or not with_gradient:
         raise DataError(
             f"{source.location(site.line)}: the loss or the gradients of this loop are not known",
             hint="name them: --loss, --params, --grads",
         )
     names = _Names(source, site)
-    gradients = {one.name: list(names.known(one.gradient, one.fallback, *one.other_names)) for one in judged}
+    gradients = {one.name: list(names.known(one.gradient, one.fallback, *one.other_names)) for one in with_gradient}
     blocks = dict.fromkeys(known.block for found in gradients.values() for known in found)
     # In the loop, unless the script changes gradients in place before they are known there.
-    in_place = any(one.gradient is not None and one.gradient[0] == "raw" for one in judged)
+    in_place = any(one.gradient is not None and one.gradient[0] == "raw" for one in with_gradient)
     found_any = False
     for block in blocks if in_place else sorted(blocks, key=lambda one: one != LOOP_BODY):
         there = {
@@ -85,7 +85,7 @@ def loops_from_roles(source: ScriptSource, site: Site, roles: Roles, report: Key
             continue
         parameters = tuple(
             HookedParameter(one.name, one.key[2], names.parameter(one, block), known.expression, one.sign < 0)
-            for one in judged
+            for one in with_gradient
             if (known := there[one.name]) is not None
         )
         roles_shown = {"inputs": roles.inputs, "targets": roles.targets, "hidden_states": roles.hidden}

@@ -45,12 +45,12 @@ def is_gradient_of_one_function(
     parameters: Sequence[ParameterRole], pushes: Mapping[Key, Push], frozen: FrozenIteration
 ) -> bool | None:
     """Whether the gradients of these parameters are those of one function; None if it is unknown."""
-    judged = [one for one in parameters if one.gradient is not None]
-    steps = [pushes[one.key].step for one in judged]
+    with_gradient = [one for one in parameters if one.gradient is not None]
+    steps = [pushes[one.key].step for one in with_gradient]
     double = all(step.dtype == np.float64 for step in steps)
-    wanted = frozenset(one.gradient for one in judged if one.gradient is not None)
+    wanted = frozenset(one.gradient for one in with_gradient if one.gradient is not None)
     rows = []
-    for one, step in zip(judged, steps, strict=True):
+    for one, step in zip(with_gradient, steps, strict=True):
         start = pushes[one.key].record.start[one.key]
         try:
             up = frozen.replay(ReplayRequest({one.key: start + step}, arrays=wanted))
@@ -58,7 +58,7 @@ def is_gradient_of_one_function(
         except ReplayError:
             return None
         row = []
-        for other, along in zip(judged, steps, strict=True):
+        for other, along in zip(with_gradient, steps, strict=True):
             above, below = (_gradient(other, answer) for answer in (up, down))
             if not all(isinstance(value, np.ndarray) and value.shape == along.shape for value in (above, below)):
                 return None

@@ -52,13 +52,13 @@ def find_objective(
     last: FrozenIteration,
 ) -> Objective:
     """Compare a loss with gradients that do not agree with it."""
-    judged = [one for one in parameters if one.gradient is not None]
-    shares = [_share(pushes[one.key], one, loss) for one in judged]
-    if len(judged) < 2 or not np.isfinite(shares).all():
+    with_gradient = [one for one in parameters if one.gradient is not None]
+    shares = [_share(pushes[one.key], one, loss) for one in with_gradient]
+    if len(with_gradient) < 2 or not np.isfinite(shares).all():
         return Objective()
     if np.ptp(shares) <= OBJECTIVE_THRESHOLDS.one_ratio * max(map(abs, shares)) and min(map(abs, shares)) > 0:
-        return Objective(text=_function(loss, judged, records, first, last))
-    if is_gradient_of_one_function(judged, pushes, first):
+        return Objective(text=_function(loss, with_gradient, records, first, last))
+    if is_gradient_of_one_function(with_gradient, pushes, first):
         return Objective(False, "another number than the gradients descend")
     return Objective()
 
@@ -71,7 +71,7 @@ def _share(push: Push, one: ParameterRole, loss: Key) -> float:
 
 def _function(
     loss: Key,
-    judged: Sequence[ParameterRole],
+    with_gradient: Sequence[ParameterRole],
     records: Sequence[IterationRecord],
     first: FrozenIteration,
     last: FrozenIteration,
@@ -79,8 +79,8 @@ def _function(
     """The function of what the gradients descend, by how its derivative changes with its value."""
     ratios, values = [], []
     for record, frozen in ((records[0], first), (records[-1], last)):
-        predicted = sum(_along_update(record, one) for one in judged)
-        slope = slopes_along_update([one.key for one in judged], record, frozen).get(loss, 0.0)
+        predicted = sum(_along_update(record, one) for one in with_gradient)
+        slope = slopes_along_update([one.key for one in with_gradient], record, frozen).get(loss, 0.0)
         value = numbers_of({loss: record.get(loss)}).get(loss, 0.0)
         if not predicted or not slope or not value:
             return ""

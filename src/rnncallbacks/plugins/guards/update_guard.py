@@ -167,7 +167,7 @@ class UpdateGuard(Guard):
         self._repairs += len(repairs)
         if any(repair.code != "RNN403" for repair in repairs):  # RNN403 may only have taken a batch out
             self._record.restart()
-            self._first_loss = 0.0  # a run that was repaired has not recovered of itself
+            self._first_loss = 0.0  # a run that was repaired has not recovered on its own
 
     def _report(self, run: Run, result: CheckResult) -> None:
         self.note(run, result)
