@@ -65,3 +65,18 @@ def test_nothing_is_kept_before_the_start_and_in_a_very_long_epoch():
     for index in range(PREDECESSORS.batches + 3):
         detector.add(Batch((STREAM + index, None), "train", index + 1), 1, ROWS)
     assert not detector.tracking
+
+
+def test_a_row_is_known_again_whatever_its_padding():
+    words, rng = [[3, 1], [2, 5, 4], [7, 1, 1, 2], [6], [5, 5, 2, 8, 1], [9, 2]], np.random.default_rng(0)
+    detector, moved = Predecessors(), []
+    detector.start(batch_axis=1)
+    for epoch in (1, 2):
+        order = [0, 1, 2, 3, 4, 5] if epoch == 1 else [0, 1, 3, 2, 4, 5]
+        for index in range(3):
+            chosen = [words[place] for place in order[2 * index :][:2]]
+            padded = np.zeros((max(map(len, chosen)) + int(rng.integers(3)), 2), dtype=int)
+            for column, word in enumerate(chosen):
+                padded[: len(word), column] = word
+            moved.append(detector.add(Batch((padded, None), "train", index + 1), epoch, rows=2))
+    assert [one.tolist() for one in moved if one is not None] == [[True, True], [True, True]]

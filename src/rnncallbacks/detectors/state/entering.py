@@ -180,6 +180,8 @@ class StateLeakDetector:
         """RNN201 if the sequences that a state was carried into followed others in the first epoch."""
         if moved is None or origin.other_phase is not None:
             return None
+        if len(moved) != len(origin.rows) and not origin.rows.all():
+            return None
         counted = moved[origin.rows] if len(moved) == len(origin.rows) else moved
         return self._count_moved(current.phase, leaks, counted)
 

@@ -76,9 +76,9 @@ class Predecessors:
         return self.tracking and 0 < self._first_epoch < epoch
 
     def add(self, batch: Batch, epoch: int, rows: int | None) -> BoolArray | None:
-        """Add a batch; return for each of its rows whether its predecessor differs from that of the first epoch.
+        """Add a batch; return for each of its known rows whether its predecessor differs from that of the first epoch.
 
-        None where nothing is compared: in the first epoch, and for batches and rows that are new.
+        None where nothing is compared: in the first epoch, and for batches half of whose rows or more are new.
         """
         if not self.tracking:
             return None
@@ -100,9 +100,9 @@ class Predecessors:
         whole, *single = (None if kept == SEVERAL_PREDECESSORS else kept != before for kept, before in found)
         if whole is not None:
             return np.full(rows or 1, whole, dtype=np.bool_)
-        if not single or None in single or len(single) != rows:
+        if len(single) != rows or 2 * sum(one is None for one in single) >= max(len(single), 1):
             return None
-        return np.array(single, dtype=np.bool_)
+        return np.array([one for one in single if one is not None], dtype=np.bool_)
 
     def _keep(self, keys: list[int], previous: list[int]) -> None:
         self._kept += 1
@@ -122,7 +122,15 @@ class Predecessors:
             return []
         axis = self._batch_axis
         rows: list[Array] = [] if axis is None or array.ndim <= axis else list(np.moveaxis(array, axis, 0))
-        return [_key(one) for one in (array, *rows)]
+        return [_key(one) for one in (array, *map(_without_padding, rows))]
+
+
+def _without_padding(row: Array) -> Array:
+    """A row of tokens without the zeros or negative numbers at its end, as many as the longest of its batch needs."""
+    if row.dtype.kind not in "iu" or row.ndim != 1:
+        return row
+    used = np.flatnonzero(row > 0)
+    return row[: used[-1] + 1] if used.size else row[:0]
 
 
 def _key(array: Array) -> int:

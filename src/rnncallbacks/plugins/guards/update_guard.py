@@ -147,7 +147,8 @@ class UpdateGuard(Guard):
             return
         self._frozen.add_update(ratio)
         if self._frozen.changed:
-            run.diagnosis.check("RNN503", self._frozen.comparison + self._still.comparison)
+            record = run.diagnosis.withdraw if self._still.still else run.diagnosis.check
+            record("RNN503", self._frozen.comparison + self._still.comparison)
         if ratio:
             self._still.add(named_arrays(run.params, "params"), self._copies.parameters, self._copies.gradients)
             self._closure.after_update(batch, self._record)
