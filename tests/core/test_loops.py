@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hook_recorder import Recorder
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import DataError, RunStateError
 from rnncallbacks.gradients import clip_by_global_norm
+from rnncallbacks.testing import Recorder
 
 OPENS = {"on_fit_start": "on_fit_end", "on_epoch_start": "on_epoch_end", "on_batch_start": "on_batch_end"}
 

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from rnncallbacks.core.hookspecs import HOOKS, hookimpl
-from rnncallbacks.core.plugin_checks import check_hook_name, check_plugin, hooks_of, name_for, snake_case
+from rnncallbacks.core.plugin_checks import check_hook_name, check_hooks, hooks_of, name_for, snake_case
 from rnncallbacks.errors import PluginError
 
 
@@ -196,12 +196,12 @@ class Unhashable:
 )
 def test_what_pluggy_would_leave_silent_is_refused_with_a_hint(plugin, message):
     with pytest.raises(PluginError, match=message) as caught:
-        check_plugin(plugin, name_for(plugin))
+        check_hooks(plugin, name_for(plugin))
     assert caught.value.hint
 
 
 def test_a_plugin_with_a_hook_is_accepted():
-    check_plugin(Sound(), "sound")
+    check_hooks(Sound(), "sound")
 
 
 def test_properties_are_not_computed_and_other_attributes_are_left_alone():
@@ -216,7 +216,7 @@ def test_properties_are_not_computed_and_other_attributes_are_left_alone():
 
         on_screen = True
 
-    check_plugin(WithProperties(), "with_properties")
+    check_hooks(WithProperties(), "with_properties")
 
 
 def test_hooks_of_lists_the_hooks_of_an_object_or_a_class():

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hook_recorder import Recorder
 
 from rnncallbacks.alarms.alarm import AlarmRaised
 from rnncallbacks.alarms.diagnosis_content import DiagnosisContent, Repair
@@ -26,6 +25,7 @@ from rnncallbacks.errors import (
     RunStateError,
     ShapeError,
 )
+from rnncallbacks.testing import Recorder
 
 
 class Does:

@@ -36,7 +36,7 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def check_plugin(plugin: object, name: str) -> frozenset[str]:
+def check_hooks(plugin: object, name: str) -> frozenset[str]:
     """The attributes that implement hooks. An object that pluggy would never call, or call wrongly, is refused.
 
     Raises

@@ -16,7 +16,7 @@ from rnncallbacks.core.hook_call import HookCall
 from rnncallbacks.core.hookspecs import HOOKS, Hook
 from rnncallbacks.core.interrupts import InterruptGate
 from rnncallbacks.core.plugin_attributes import check_repairs
-from rnncallbacks.core.plugin_checks import are_equal, check_hook_name, check_plugin, name_for
+from rnncallbacks.core.plugin_checks import are_equal, check_hook_name, check_hooks, name_for
 from rnncallbacks.core.plugin_owners import claim, release
 from rnncallbacks.core.plugin_state import reset_state
 from rnncallbacks.errors import PluginError, closest
@@ -241,7 +241,7 @@ class Plugins(Mapping[str, object]):
             name = name_for(plugin)
         if not isinstance(name, str) or not name:
             raise PluginError(f"expected a plugin's name as a non-empty string, got {name!r}")
-        implementing = check_plugin(plugin, name)
+        implementing = check_hooks(plugin, name)
         if name in self._plugins:
             raise PluginError(
                 f"two plugins are called {name!r}",

@@ -27,14 +27,14 @@ def package_of(kind: type) -> str:
 
 
 def own_types(kind: Any) -> Mapping[str, Any]:
-    """The declared types of the fields of a class of this library; empty for a class of others.
+    """The declared types of the fields of an attrs class of this library; empty for any other class.
 
     Example
     -------
     >>> own_types(SavedObject)["class_name"]
     <class 'str'>
     """
-    return declared_types(kind) if package_of(kind) == OURS else {}
+    return declared_types(kind) if package_of(kind) == OURS and attrs.has(kind) else {}
 
 
 def made_value(value: Any, kind: Any, package: str, what: str) -> Any:

@@ -1,4 +1,6 @@
-"""A plugin that notes the hooks that it is called for."""
+"""A plugin that notes the hooks for which it is called."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
@@ -9,14 +11,27 @@ from rnncallbacks.core.run import Run
 
 
 class Recorder:
-    """Notes each hook with the epoch and with the phase and index of the batch.
+    """Notes each hook with the epoch, and with the phase and the index of the batch.
 
     Parameters
     ----------
     act_in, act:
         A hook, and a function of the run that is called in it.
     details:
-        Whether to note what the hook was given, too.
+        Whether to note what the hook was given, too: the loss and the names of gradients, the codes of alarms.
+
+    Attributes
+    ----------
+    calls:
+        A tuple for each call: the hook, the epoch, the phase and index of the batch if one is open, and the details.
+
+    Example
+    -------
+    >>> from rnncallbacks.testing import play
+    >>> recorder = Recorder()
+    >>> run = play([recorder], losses=[1.0])
+    >>> recorder.calls[2:4]
+    [('on_batch_start', 1, 'train', 1), ('on_backward', 1, 'train', 1)]
     """
 
     def __init__(
@@ -27,6 +42,7 @@ class Recorder:
         self.details = details
 
     def note(self, hook: str, run: Run, *details: object) -> None:
+        """Add a call, and act if this is the hook."""
         batch = () if run.batch is None else (run.batch.phase, run.batch.index)
         self.calls.append((hook, run.epoch, *batch, *(details if self.details else ())))
         if hook == self.act_in:
@@ -34,9 +50,11 @@ class Recorder:
 
     @property
     def hooks(self) -> list[str]:
+        """The hooks, in the order of the calls."""
         return [call[0] for call in self.calls]
 
     def of(self, hook: str) -> list[tuple[Any, ...]]:
+        """The calls of one hook, without its name."""
         return [call[1:] for call in self.calls if call[0] == hook]
 
     @hookimpl

@@ -1,0 +1,83 @@
+"""The check of plugins: it passes those that the library ships, and finds one mistake in each of many bad ones."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from bad_plugins import OPENED, bad_plugins
+
+from rnncallbacks.config.discovery import find_plugins
+from rnncallbacks.testing import PluginCheckError, check_plugin
+
+OPTIONS = {
+    "cosine_decay": {"steps": 4},
+    "cosine_restarts": {"steps": 2},
+    "exponential_decay": {"factor": 0.9},
+    "inverse_sqrt": {"warmup_steps": 2},
+    "one_cycle": {"steps": 9},
+    "piecewise_constant": {"boundaries": [1], "scales": [1.0, 0.1]},
+    "polynomial_decay": {"steps": 5},
+    "step_decay": {"every": 2},
+    "warmup": {"steps": 3},
+}
+SHIPPED = [found.name for found in find_plugins() if found.distribution == "rnncallbacks"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_plugins_of_the_library_pass(name, tmp_path_factory):
+    kind = next(found for found in find_plugins() if found.name == name).load()
+
+    def make():
+        options = dict(OPTIONS.get(name, {}))
+        if name == "history_log":
+            options["directory"] = tmp_path_factory.mktemp("log")
+        if name == "checkpoint":
+            options |= {"path": tmp_path_factory.mktemp("checkpoint") / "file", "fsync": False}
+        return kind(**options)
+
+    check_plugin(make, budget_us=None, batches=100)
+
+
+@pytest.fixture
+def closes_files():
+    yield
+    for file in OPENED:
+        file.close()
+
+
+@pytest.mark.usefixtures("closes_files")
+def test_each_mistake_is_found_and_told_in_one_line_with_a_remedy(tmp_path):
+    for make, check, message in bad_plugins(tmp_path):
+        name = getattr(make, "__name__", "")
+        with pytest.raises(PluginCheckError) as caught:
+            check_plugin(make, budget_us=1000.0 if check == "cost" else None, batches=1000)
+        found = [problem for problem in caught.value.problems if re.search(check, problem.check)]
+        assert any(re.search(message, str(problem)) for problem in found), (name, str(caught.value))
+        lines = str(caught.value).splitlines()
+        assert len(lines) == len(caught.value.problems)
+        assert all(re.fullmatch(r"[a-z ]+: .+; .+ \(docs/how-to/test-a-plugin\.md#[a-z-]+\)", line) for line in lines)
+
+
+def test_a_heavy_package_at_the_top_of_a_module_is_named_with_its_line(install):
+    install(
+        "heavy-plugin",
+        {"heavy": "heavy_plugin:Heavy"},
+        heavy_plugin="""
+            import matplotlib.pyplot
+            from rnncallbacks import hookimpl
+
+            class Heavy:
+                @hookimpl
+                def on_fit_end(self):
+                    matplotlib.pyplot.close()
+        """,
+    )
+    from heavy_plugin import Heavy
+
+    with pytest.raises(
+        PluginCheckError, match=r"imports: heavy_plugin\.py, line 2, imports matplotlib\.pyplot; import it in"
+    ):
+        check_plugin(Heavy, budget_us=None, batches=100)
