@@ -47,8 +47,8 @@ class RecognitionThresholds:
     """The same in single precision. Chosen by eye."""
     candidates: int = 128
     """Networks that are tried, at most. Chosen by eye, for its cost."""
-    operations: float = 3e9
-    """Multiplications in all of them, at most. Chosen by eye, for its cost."""
+    operations: float = 1.5e9
+    """Multiplications in all of them, at most: two seconds, where no network fits. Chosen by eye, for its cost."""
     layouts: int = 8
     """Ways to read the arrays, at most, for each number of gates and layers. Chosen by eye."""
     layers: int = 3
