@@ -50,6 +50,8 @@ ODD_VALUES: list[Any] = [
     {"": None},
     {"array": "a", "tuple": []},
 ]
+FREE_NAMES = [("compared",), ("cannot_tell",), ("not_checked",)]
+"""Keys of a checkpoint's JSON whose mapping need not have any name."""
 CHARACTERS = "\0\t\n\r\x1b \"'\\{}[]:,=.#+-0179eE_aNtfu\u00e9\u2028\ufeff\U0001f600"
 
 
@@ -99,12 +101,13 @@ def edit_tree(generator: np.random.Generator, tree: Any) -> TreeEdit:
     key = path[-1]
     where = ".".join(map(str, path))
     how = generator.integers(5)
+    needed = isinstance(holder, dict) and len(path) != 2 and _is_name(key) and path[-2:-1] not in FREE_NAMES
     if how == 0:
         del holder[key]
-        return TreeEdit(path, f"{where} deleted", isinstance(holder, dict) and len(path) != 2 and _is_name(key))
+        return TreeEdit(path, f"{where} deleted", needed)
     if how == 1 and isinstance(holder, dict):
         holder[f"{key}x"] = holder.pop(key)
-        return TreeEdit(path, f"{where} renamed", len(path) != 2 and _is_name(key))
+        return TreeEdit(path, f"{where} renamed", needed)
     before = holder[key]
     after = copy.deepcopy(ODD_VALUES[generator.integers(len(ODD_VALUES))])  # a later edit may change it
     if isinstance(before, int | float) and not isinstance(before, bool) and generator.random() < 0.3:
