@@ -9,7 +9,14 @@ import pytest
 from rnncallbacks.config.configuration import RECOMMENDED
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.errors import DataError, OptionError, RunStateError
-from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, HiddenStateReset, LossAveraging, Progress
+from rnncallbacks.plugins import (
+    Checkpoint,
+    DivergenceAlarm,
+    GradientClipping,
+    HiddenStateReset,
+    LossAveraging,
+    Progress,
+)
 from rnncallbacks.rnn.data.anbn import anbn
 from rnncallbacks.rnn.data.loaders import ArrayLoader, SequenceLoader
 from rnncallbacks.rnn.data.streams import StreamLoader
@@ -342,6 +349,32 @@ def test_max_steps_ends_the_run_behind_that_batch_and_at_the_end_of_an_epoch_wit
     assert None not in history["val_loss"]
     with pytest.raises(OptionError, match="expected max_steps to be a whole number >= 1"):
         trainer.fit(train, max_steps=0)
+
+
+def test_a_loader_of_ones_own_and_its_generator(tmp_path, caplog):
+    class Shuffled:
+        """Batches in an order that is drawn from the generator of the script."""
+
+        def __init__(self, rng):
+            self.batches, self.rng = list(loader(shuffle=False)), rng
+
+        def __iter__(self):
+            return (self.batches[position] for position in self.rng.permutation(len(self.batches)))
+
+    def fit(name, max_steps, named):
+        rng = np.random.default_rng(4)
+        plugins = [HiddenStateReset(), LossAveraging(), Checkpoint(path=tmp_path / name)]
+        trainer = Trainer(model(), SGD(), plugins=plugins, learning_rate=0.1, rng=rng if named else None)
+        trainer.fit(Shuffled(rng), max_epochs=3, max_steps=max_steps, progress=False)
+        return trainer.model.parameters.flat.tobytes(), list(trainer.run.history)
+
+    whole = fit("whole", None, named=True)
+    fit("run", 7, named=True)
+    assert fit("run", None, named=True) == whole
+    assert "random" not in caplog.text
+    fit("other", 7, named=False)
+    fit("other", None, named=False)
+    assert "the run was given none" in caplog.text
 
 
 @pytest.mark.parametrize("learning_rate", [0.0, -1.0, float("nan"), "fast"])

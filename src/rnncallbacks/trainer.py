@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.config.configuration import PROGRESS, default_progress, recommended
 from rnncallbacks.core.history import History
+from rnncallbacks.core.object_state import has_state_dict
 from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.core.run import Run
 from rnncallbacks.core.script_function import PureFunction
@@ -38,6 +40,9 @@ class Trainer:
         slice. Loss, gradients and update are those of the whole batch up to rounding, see
         :class:`~rnncallbacks.rnn.micro_batches.MicroBatches`. Guards do not see the hidden states of a batch that was
         split. None: batches are not split.
+    rng, state:
+        Generators that loaders or plugins of yours draw from, and what else checkpoints are to save, as for
+        :class:`~rnncallbacks.core.run.Run`. The model and the loaders of the library need none.
 
     Attributes
     ----------
@@ -58,6 +63,8 @@ class Trainer:
         plugins: PluginsGiven | None = None,
         learning_rate: float,
         micro_batch_size: int | None = None,
+        rng: Any = None,
+        state: Any = None,
     ) -> None:
         for name, given, kind in (("model", model, RecurrentModel), ("optimizer", optimizer, Optimizer)):
             if not isinstance(given, kind):
@@ -69,6 +76,8 @@ class Trainer:
         self.plugins = recommended() if plugins is None else plugins
         self.learning_rate = learning_rate
         self.micro_batch_size = None if micro_batch_size is None else check_count("micro_batch_size", micro_batch_size)
+        self.rng = rng
+        self.state = state
         self.run: Run | None = None
 
     def fit(
@@ -112,7 +121,8 @@ class Trainer:
             learning_rate=self.learning_rate,
             zeros=model.zero_state,
             optimizer_state=optimizer.state | {"passes": model.passes},
-            state={},
+            rng=self.rng,
+            state={} if self.state is None and all(map(_keeps_its_order, (train, validation))) else self.state,
         )
         if progress:
             _show_progress(run)
@@ -170,6 +180,11 @@ class Trainer:
                 hint="use a loader of whole sequences, or bidirectional=False",
             )
         return batch
+
+
+def _keeps_its_order(loader: object) -> bool:
+    """Whether a resumed run surely gets the batches of the loader in the order of a run without interruption."""
+    return loader is None or isinstance(loader, list | tuple) or hasattr(loader, "set_epoch") or has_state_dict(loader)
 
 
 def _show_progress(run: Run) -> None:

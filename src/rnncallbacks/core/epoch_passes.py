@@ -40,6 +40,7 @@ class EpochPasses:
         self.in_epoch = False
         self.stopped_at: Position | None = None
         self.cut_inside = False
+        self._left_out = False
         self._passes: list[LoaderPass] = []
         self._resumed: list[PassPosition] = []
         self._state: dict[str, Any] = {}
@@ -52,7 +53,7 @@ class EpochPasses:
 
     def begin_epoch(self, resumed: Position | None = None) -> None:
         """Begin an epoch, or the rest of the epoch that was open at the position ``resumed``."""
-        self.in_epoch, self.stopped_at = True, None
+        self.in_epoch, self.stopped_at, self._left_out = True, None, False
         self._passes = []
         self._resumed = [] if resumed is None else list(resumed.passes)
         self._state = self.script.capture()
@@ -85,18 +86,32 @@ class EpochPasses:
             items.finished = at.finished
         return items
 
-    def end(self, items: LoaderPass, *, finished: bool) -> None:
-        """End a pass; it is not finished if the run was stopped."""
+    def end(self, items: LoaderPass, *, stopped: bool) -> None:
+        """End a pass; it is finished unless the run was stopped and the loader may have further batches."""
+        finished = items.is_at_its_end or not stopped
+        self._left_out |= not finished
         if items not in self._passes:
             self.cut_inside |= not finished
         else:
             items.finished, items.state = finished, self.script.capture()
 
+    def refuse(self, *, nested: bool) -> None:
+        """Note a pass that does not begin, because the run was stopped; ``nested`` as in :meth:`begin`."""
+        self._left_out = True
+        self.cut_inside |= nested
+
+    def end_epoch(self) -> None:
+        """End the body of the epoch. If a stop of the run left out none of its batches, the epoch is whole."""
+        self.in_epoch = False  # a plugin that stops the run now does so after the epoch
+        if not self._left_out and not self.cut_inside:
+            self.stopped_at = None
+
     def reopen_left(self) -> bool:
         """Take the last pass for one that is not finished if the script left it; return whether it did."""
-        if not self._passes or not self._passes[-1].left:
+        if not self._passes or not self._passes[-1].left or self._passes[-1].has_yielded_all:
             return False
         self._passes[-1].finished = False
+        self._left_out = True
         return True
 
     def position(self, summary: EpochSummary | None) -> Position:

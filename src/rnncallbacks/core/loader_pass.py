@@ -108,9 +108,14 @@ class LoaderPass(Iterator[Batch]):
         return Batch(data, self.phase, self.index, self._count, _starts(data))
 
     @property
-    def is_at_its_end(self) -> bool:
+    def has_yielded_all(self) -> bool:
         """Whether all batches that the loader says it has were yielded; False if it does not say."""
-        return self.finished or (self._count is not None and self.index >= self._count)
+        return self._count is not None and self.index >= self._count
+
+    @property
+    def is_at_its_end(self) -> bool:
+        """Whether the pass is over, or all batches were yielded."""
+        return self.finished or self.has_yielded_all
 
     def check_not_empty(self) -> None:
         """Refuse a loader that yielded no item.

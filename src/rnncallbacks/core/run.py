@@ -155,7 +155,7 @@ class Run(RunAlarms):
         phase = as_phase(phase)
         outer = self._batches.close_abandoned()
         if self.stop_reason is not None:
-            self._passes.cut_inside |= outer is not None
+            self._passes.refuse(nested=outer is not None)
             return
         items = self._passes.begin(loader, phase, self.epoch, nested=outer is not None)
         while self.stop_reason is None:
@@ -170,12 +170,13 @@ class Run(RunAlarms):
             except GeneratorExit:
                 self._batches.abandon(batch)
                 items.left = True
-                self._passes.end(items, finished=self.stop_reason is None)
+                # A script that stops the run leaves the loop for that reason, and otherwise because it had enough.
+                self._passes.end(items, stopped=self._stopped_in is batch)
                 raise
             self._batches.close_down_to(outer)
         if self.stop_reason is None:
             items.check_not_empty()
-        self._passes.end(items, finished=self.stop_reason is None)
+        self._passes.end(items, stopped=self.stop_reason is not None)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -344,7 +345,7 @@ class Run(RunAlarms):
         self._batches.close_down_to(None)
         if left and self._passes.reopen_left():
             self._keep_position()
-        self._passes.in_epoch = False  # a plugin that stops the run now does so after a whole epoch
+        self._passes.end_epoch()
         self._stop_at_max_steps()
         if self.epoch_was_cut:
             summary.log({"stopped_after": summary.batches.get(TRAIN, 0)})

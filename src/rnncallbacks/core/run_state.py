@@ -79,6 +79,7 @@ class RunState:
         self._passes = EpochPasses(self.script)
         self._resumed_epoch: Position | None = None
         self.resumed = False
+        self._stopped_in: Batch | None = None
         self.epoch = 0
         self.step = 0
         self.max_epochs: int | None = None
@@ -173,7 +174,7 @@ class RunState:
         self._cycle.require("new", "entered", "fitting", doing="stop it")
         reason = as_reason(reason)
         if self.stop_reason is None:
-            self.stop_reason = reason
+            self.stop_reason, self._stopped_in = reason, self.batch
             self._keep_position()
 
     def own_file(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Detects state of plugins that are not attrs classes, which checkpoints do not save."""
+"""Detects attributes of plugins that change during a run, and that checkpoints do not save."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
@@ -21,7 +22,8 @@ logger = logging.getLogger("rnncallbacks")
 class UnsavedAttributes:
     """Compares the attributes of plugins with those at the start of the run, and logs which have changed.
 
-    Only plugins are compared that are neither attrs classes nor have ``state_dict`` and ``load_state_dict``.
+    For an attrs class, these are its options: state is declared with ``state_field``. Plugins with ``state_dict`` and
+    ``load_state_dict`` are left out.
     """
 
     def __init__(self) -> None:
@@ -30,7 +32,7 @@ class UnsavedAttributes:
 
     def begin(self, plugins: Mapping[str, object]) -> None:
         """Remember the attributes at the start of the run."""
-        self._at_start = {name: _attributes(plugin) for name, plugin in plugins.items() if _is_plain(plugin)}
+        self._at_start = {name: _fingerprints(plugin) for name, plugin in plugins.items()}
 
     def check(self, plugins: Mapping[str, object]) -> None:
         """Log, once in a run, the plugins whose attributes have changed."""
@@ -38,33 +40,38 @@ class UnsavedAttributes:
             return
         self._checked = True
         for name, before in self._at_start.items():
-            now = _attributes(plugins[name]) if name in plugins else before
+            now = _fingerprints(plugins[name]) if name in plugins else before
             changed = sorted(key for key in now.keys() | before.keys() if now.get(key) != before.get(key))
             if changed:
                 logger.warning(
-                    "checkpoints do not save the state of the plugin %r: its class is no attrs class and has no "
-                    "state_dict and load_state_dict; in a run that resumes it starts without what is in %s",
-                    name,
+                    "checkpoints do not save %s of the plugin %r, which changed during the run: %s",
                     ", ".join(changed),
+                    name,
+                    "options are not state; declare state with state_field"
+                    if attrs.has(type(plugins[name]))
+                    else "its class is no attrs class, and has no state_dict and load_state_dict",
                 )
 
 
-def _is_plain(plugin: object) -> bool:
-    return not (attrs.has(type(plugin)) or has_state_dict(plugin) or inspect.ismodule(plugin))
+def _fingerprints(plugin: object) -> dict[str, str]:
+    """A fingerprint of each attribute that is neither saved nor left out on purpose."""
+    if has_state_dict(plugin) or inspect.ismodule(plugin):
+        return {}
+    kind: Any = type(plugin)
+    if attrs.has(kind):
+        options = (field.name for field in attrs.fields(kind) if field.init)
+        return {name: _fingerprint(name, getattr(plugin, name, None)) for name in options}
+    return {name: _fingerprint(name, value) for name, value in getattr(plugin, "__dict__", {}).items()}
 
 
-def _attributes(plugin: object) -> dict[str, str]:
-    """A fingerprint of each attribute; the identity of those that cannot be encoded."""
-    found = {}
-    for name, value in getattr(plugin, "__dict__", {}).items():
-        arrays: dict[str, Array] = {}
-        try:
-            text = json.dumps(encode(value, name, arrays))
-        except (CheckpointError, ValueError, RecursionError):
-            found[name] = str(id(value))
-            continue
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
-        for array in arrays.values():
-            digest.update(array.tobytes())
-        found[name] = digest.hexdigest()
-    return found
+def _fingerprint(name: str, value: object) -> str:
+    """A digest of the value, or the identity of one that cannot be encoded."""
+    arrays: dict[str, Array] = {}
+    try:
+        text = json.dumps(encode(value, name, arrays))
+    except (CheckpointError, ValueError, RecursionError):
+        return str(id(value))
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
+    for array in arrays.values():
+        digest.update(array.tobytes())
+    return digest.hexdigest()

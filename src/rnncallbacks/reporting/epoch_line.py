@@ -10,6 +10,7 @@ COLUMNS = {
     "learning_rate": ("lr", "{:.2e}"),
     "gradient_norm": ("grad norm", "{:.3g}"),
     "clipped_fraction": ("clipped", "{:.0%}"),
+    "stopped_after": ("stopped after batch", "{}"),
 }
 """Columns of the history that are shown after the losses: a label and the format of the number."""
 

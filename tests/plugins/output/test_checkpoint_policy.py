@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -252,11 +253,22 @@ def test_the_state_of_plain_plugins_is_warned_about_and_that_of_others_is_kept(t
         def load_state_dict(self, state):
             self.batches = state["batches"] * int(state["rng"].sum() / 2)
 
-    plain, stateful = Plain(), Stateful()
-    train(plain, stateful, Checkpoint(path=tmp_path / "run"), epochs=2)
-    assert "do not save the state of the plugin 'checkpoint0'" in caplog.text
-    assert caplog.text.strip().endswith("without what is in batches, seen")
-    assert caplog.text.count("checkpoints do not save") == 1
+    @attrs.define(eq=False)
+    class Options(Plain):
+        rng: object = attrs.field(factory=lambda: np.random.default_rng(1))
+        limit: int = 3
+
+        @hookimpl
+        def on_batch_end(self):
+            self.rng.random()
+
+    train(Plain(), Stateful(), Options(), Checkpoint(path=tmp_path / "run"), epochs=2)
+    assert [record.getMessage() for record in caplog.records] == [
+        "checkpoints do not save batches, seen of the plugin 'checkpoint0', which changed during the run: its class is "
+        "no attrs class, and has no state_dict and load_state_dict",
+        "checkpoints do not save rng of the plugin 'checkpoint2', which changed during the run: options are not state; "
+        "declare state with state_field",
+    ]
     again = Stateful()
-    train(Plain(), again, Checkpoint(path=tmp_path / "run"), epochs=3)
+    train(Plain(), again, Options(), Checkpoint(path=tmp_path / "run"), epochs=3)
     assert again.batches == 9

@@ -106,10 +106,11 @@ def test_a_trainer_resumes_after_any_batch_bit_for_bit(tmp_path, caplog, stream)
     count = 2 * (BATCHES + 2)
     for batches in range(1, count + 1):
         assert fit(tmp_path / f"{batches}", stream=stream) == whole, batches
-    for batches in (2, BATCHES, BATCHES + 1, BATCHES + 2, count):
+    for batches in (2, BATCHES, BATCHES + 1, BATCHES + 2):
         path = tmp_path / f"stopped{batches}"
         cut = fit(path, SaveEverywhere(stop_after=batches), stream)
-        assert f"'stopped_after': {min(BATCHES, (batches - 1) % (BATCHES + 2) + 1)}" in cut["history"]
+        done = batches % (BATCHES + 2)
+        assert (f"'stopped_after': {min(BATCHES, done)}" in cut["history"]) == (done > 0)
         assert fit(path, stream=stream) == whole, batches
     assert "random" not in caplog.text
     assert "dropping" not in caplog.text
@@ -257,7 +258,7 @@ def data_in_place(script):
             for item in run.batches(data):
                 script.may_fail()
                 descend(run, params, item, rng.normal(size=3))
-            if epoch == 2:
+            if epoch >= 2:
                 break
     return outcome(run, params["w"], rng.random(2))
 
@@ -272,7 +273,7 @@ def test_a_loop_of_ones_own_resumes_after_any_batch_bit_for_bit(tmp_path, loop):
     assert len(saved) >= 2 * BATCHES
     for path in saved:
         assert loop(Scripted(path)) == whole, path.name
-    for batches in (1, 6, 8):
+    for batches in (1, 6, 7):
         path = tmp_path / f"stopped{batches}"
         loop(Scripted(path, SaveEverywhere(stop_after=batches)))
         assert loop(Scripted(path)) == whole, batches
@@ -323,7 +324,8 @@ def test_an_epoch_that_was_cut_is_not_done(tmp_path, how):
 
 def test_an_epoch_whose_passes_were_whole_is_done_when_break_ends_the_run(tmp_path):
     run, _ = count_up(tmp_path / "run", leave=5)
-    assert run.epoch_was_cut  # break left the last pass, though it had no further batch
+    assert not run.epoch_was_cut
+    assert count_up(tmp_path / "run")[1] == [(2, number) for number in range(5)]
     params = {"w": np.zeros(1)}
     with Run(params, plugins=[Checkpoint(path=tmp_path / "other"), LossAveraging()], state={}) as run:
         for _ in run.epochs(None):

@@ -129,6 +129,9 @@ class StreamLoader:
     def __len__(self) -> int:
         return self._count
 
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing: all iterations are the same."""
+
     def skip_batches(self, count: int) -> None:
         """Leave the first ``count`` batches out of the next iteration."""
         self._skipped = count
