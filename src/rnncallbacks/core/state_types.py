@@ -52,6 +52,8 @@ def fits(value: object, kind: Any) -> bool:
     (True, False, True, False)
     """
     origin, arguments = get_origin(kind) or kind, get_args(kind)
+    if hasattr(origin, "__value__"):  # from NumPy 2.5 on, NDArray is an alias of PEP 695
+        return fits(value, origin.__value__)
     if origin in (Union, types.UnionType):
         return any(fits(value, one) for one in arguments)
     if origin is Literal:
