@@ -109,8 +109,18 @@ class LoaderPass(Iterator[Batch]):
 
     @property
     def has_yielded_all(self) -> bool:
-        """Whether all batches that the loader says it has were yielded; False if it does not say."""
+        """Whether all batches that the loader says it has were yielded; False if it does not say.
+
+        False too if the script left a loader that has a state, which then still says that the pass is open.
+        """
+        if self.left and has_state_dict(self._loader):
+            return False
         return self._count is not None and self.index >= self._count
+
+    def exhaust(self) -> None:
+        """Let a loader that has yielded all of its batches end its iteration, as one that is not stopped does."""
+        if self.has_yielded_all:
+            next(self._items, None)
 
     @property
     def is_at_its_end(self) -> bool:

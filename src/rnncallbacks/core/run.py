@@ -176,6 +176,8 @@ class Run(RunAlarms):
             self._batches.close_down_to(outer)
         if self.stop_reason is None:
             items.check_not_empty()
+        else:
+            items.exhaust()
         self._passes.end(items, stopped=self.stop_reason is not None)
 
     def __exit__(

@@ -230,6 +230,9 @@ class StatefulLoader:
     def load_state_dict(self, state):
         self.rng.bit_generator.state, self.order, self.at = state["rng"], state["order"], state["at"]
 
+    def __len__(self):
+        return BATCHES
+
     def __iter__(self):
         if self.order is None:
             self.order, self.at = self.rng.permutation(BATCHES), 0
@@ -274,6 +277,10 @@ def test_a_loop_of_ones_own_resumes_after_any_batch_bit_for_bit(tmp_path, loop):
     for path in saved:
         assert loop(Scripted(path)) == whole, path.name
     for batches in (1, 6, 7):
+        path = tmp_path / f"stopped{batches}"
+        loop(Scripted(path, SaveEverywhere(stop_after=batches)))
+        assert loop(Scripted(path)) == whole, batches
+    for batches in (BATCHES,) if loop is stateful_loader else ():  # the end of the first epoch
         path = tmp_path / f"stopped{batches}"
         loop(Scripted(path, SaveEverywhere(stop_after=batches)))
         assert loop(Scripted(path)) == whole, batches
