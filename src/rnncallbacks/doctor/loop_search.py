@@ -62,12 +62,17 @@ class LoopCandidate:
         Their expressions.
     keys:
         All keys of these arrays, under each name that is visible in the loop.
+    period, first:
+        Every ``period``-th iteration of the loop updates the parameters: these are one, and begin before iteration
+        ``first``, from 1.
     """
 
     site: Site
     arrays: int
     names: tuple[str, ...]
     keys: frozenset[Key] = frozenset()
+    period: int = 1
+    first: int = 1
 
     @property
     def score(self) -> float:

@@ -203,6 +203,9 @@ def _examine(
         if not waiting:
             stage.describe = lambda: "searching the training loop"
             found, findings.error = search_loop(assignment, until, fork=options.fork)
+            if not found and findings.error is None and not excluded:
+                assignment = attrs.evolve(assignment, periodic=True, folder=scratch.new_place())
+                found, findings.error = search_loop(assignment, until, fork=options.fork)
             waiting = likeliest_first(found)[::-1]
         if not waiting or left <= 0:
             break
@@ -210,6 +213,7 @@ def _examine(
         excluded.add((candidate.site.file, candidate.site.line))
         loop = candidate.site.file, candidate.site.line
         watched = attrs.evolve(assignment, folder=scratch.new_place(), loop=loop, output=options.output)
+        watched = attrs.evolve(watched, period=candidate.period, first=candidate.first)
         with rerun_iterations(watched, until, scratch.new_place) as rerun:
             if _watch(watched, candidate, plugins, options, until, findings, stage, rerun):
                 break

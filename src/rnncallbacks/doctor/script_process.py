@@ -28,12 +28,13 @@ from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.instrument import Sites
 from rnncallbacks.doctor.loop_search import LoopSearch, SearchEnded
 from rnncallbacks.doctor.loops_beside_runs import OutsideRuns
+from rnncallbacks.doctor.periodic_search import PeriodicSearch
 from rnncallbacks.doctor.sandbox import Sandbox
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.doctor.user_modules import run_instrumented
 from rnncallbacks.doctor.watching import REPLAY_FAILED, LoopWatch, WatchEnded
 
-Watcher: TypeAlias = LoopSearch | OutsideRuns | LoopWatch
+Watcher: TypeAlias = LoopSearch | PeriodicSearch | OutsideRuns | LoopWatch
 SET_PARENT_DEATH_SIGNAL = 1  # of prctl
 
 
@@ -47,6 +48,10 @@ class Assignment:
         The script and its arguments.
     loop:
         File and line of the loop to watch; None to search for it.
+    period, first:
+        Every how many iterations the loop updates the parameters, and the iteration before which these begin.
+    periodic:
+        Whether a loop that updates its parameters every few iterations is searched.
     excluded:
         File and line of rejected loops.
     folder:
@@ -71,6 +76,9 @@ class Assignment:
     folder: Path
     arguments: tuple[str, ...] = ()
     loop: tuple[str, int] | None = None
+    period: int = 1
+    first: int = 1
+    periodic: bool = False
     excluded: frozenset[tuple[str, int]] = frozenset()
     seconds: float = 20.0
     channels: tuple[int, ...] = ()
@@ -138,8 +146,12 @@ def run_assignment(link: Connection) -> None:
     if runs is not None:
         modules.add(GIVEN)
     if assignment.loop is None:
-        search = LoopSearch(sites, modules, set(assignment.excluded), assignment.seconds)
-        watcher: LoopSearch | OutsideRuns = search
+        given = sites, modules, set(assignment.excluded), assignment.seconds
+        search = LoopSearch(*given)
+        watcher: LoopSearch | PeriodicSearch | OutsideRuns = search
+        if assignment.periodic:
+            watcher = PeriodicSearch(*given)
+            watcher.candidates = search.candidates
         if runs is not None and assignment.beside_runs:
             watcher = OutsideRuns(search, runs, assignment.seconds)
         with runs.attend() if runs is not None else nullcontext():
@@ -149,6 +161,7 @@ def run_assignment(link: Connection) -> None:
         channels = [Connection(one) for one in assignment.channels]
         fork = sandbox.fork if channels else None
         watch = LoopWatch(sites, modules, assignment.loop, link, channels, fork, assignment.rerun)
+        watch.updates.period, watch.updates.first = assignment.period, assignment.first
         with runs.attend() if runs is not None else nullcontext():
             error = _run(assignment, sandbox, sites, modules, watch)
         if watch.replaying is not None:

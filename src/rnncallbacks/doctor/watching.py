@@ -24,6 +24,7 @@ from numpy.lib.array_utils import byte_bounds
 from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.instrument import Sites
 from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.update_period import UpdatePeriod
 from rnncallbacks.doctor.value_walk import Key, copy_of, walk, write_into
 from rnncallbacks.doctor.watch_messages import Command, ReplayRequest
 
@@ -67,6 +68,7 @@ class LoopWatch:
         rerun: int | None = None,
     ) -> None:
         self.replaying: ReplayRequest | None = None
+        self.updates = UpdatePeriod()
         self._sites = sites
         self._modules = modules
         self._loop = loop
@@ -106,7 +108,11 @@ class LoopWatch:
             at_module_level = frame.f_locals is frame.f_globals
             self._scope = frame.f_globals["__name__"] if at_module_level else frame.f_code.co_qualname
             self._activation += 1
+            self.updates.start()
         elif frame is not self._frame or number != self._number:
+            return
+        if not self.updates.begins_at_next_tick():
+            self.updates.add(self._modules.values(frame) if self._record is not None else ())
             return
         self._finish(frame)
         self._begin(frame)
@@ -202,6 +208,7 @@ class LoopWatch:
         self._change_count.clear()
         self._accumulating.clear()
         self._kept.clear()
+        self.updates.numbers.clear()
         self._begun = time.perf_counter()
 
     def _finish(self, frame: FrameType) -> None:
@@ -213,6 +220,7 @@ class LoopWatch:
         record.seconds = time.perf_counter() - self._begun
         self._copy_values(frame, record.end, record.identities, keep=False)
         self._restore_targets(record)
+        record.end |= self.updates.finish(self._modules.values(frame))
         self._record = None
         if self.replaying is not None:
             self._answer(record)

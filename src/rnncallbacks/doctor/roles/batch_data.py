@@ -13,10 +13,11 @@ from rnncallbacks.doctor.iteration_record import IterationRecord, same_bits
 from rnncallbacks.doctor.value_walk import Key, Steps
 
 INPUT_ROLE_NAMES = re.compile(
-    r"^(self\.)?(inputs?|x|xs|xb|bx|x_?batch|batch_?x|x_?train|x_?seq|tokens|source|src|seq)$", re.I
+    r"^(self\.)?(inputs?|x|xs|xb|bx|x_?batch|batch_?x|x_?train|x_?seq|tokens|toks|source|src|seq|window)$", re.I
 )
 TARGET_ROLE_NAMES = re.compile(
-    r"^(self\.)?(targets?|y|ys|yb|by|y_?batch|batch_?y|y_?train|y_?seq|labels?|t|tgt|y_?true|truth)$", re.I
+    r"^(self\.)?(targets?|y|ys|yb|by|y_?batch|batch_?y|y_?train|y_?seq|labels?|t|tgt|dst|want|wanted|expected|goal|y_?true|truth)$",
+    re.I,
 )
 STATE_NAMES = re.compile(r"^(self\.)?_?h", re.I)
 
@@ -68,9 +69,15 @@ def _candidates(record: IterationRecord, fixed: set[Key]) -> Iterator[tuple[Key,
                 yield key, array
 
 
-def find_batch_data(records: list[IterationRecord], fixed: set[Key], width: int | None) -> DataRoles:
-    """The data of a batch. ``fixed`` are parameters, gradients and optimizer arrays; ``width`` is the state's size."""
-    inputs, targets = _find_tokens(records, fixed)
+def find_batch_data(
+    records: list[IterationRecord], fixed: set[Key], width: int | None, computed: frozenset[Key] = frozenset()
+) -> DataRoles:
+    """The data of a batch.
+
+    ``fixed`` are parameters, gradients and optimizer arrays; ``width`` is the state's size; ``computed`` are values
+    that change with the parameters.
+    """
+    inputs, targets = _find_tokens(records, fixed | computed)
     steps = None
     if inputs is not None:
         tokens = whole_numbers_of(plain_array(records[-1].get(inputs)))
@@ -98,14 +105,35 @@ def _find_tokens(records: list[IterationRecord], fixed: set[Key]) -> tuple[Key |
     if pairs:
         *_, one, other = min(pairs)
         return one, other
-    keys = [key for key, _ in varying]
-    for scope in dict.fromkeys(key[:2] for key in keys):
-        inside = [key for key in keys if key[:2] == scope]
-        first_named = [key for key in inside if INPUT_ROLE_NAMES.match(key[2])]
-        second_named = [key for key in inside if TARGET_ROLE_NAMES.match(key[2])]
-        if len(first_named) == 1 and len(second_named) == 1:
-            return first_named[0], second_named[0]
+    for scope in dict.fromkeys(key[:2] for key, _ in varying):
+        inside = [(key, array) for key, array in varying if key[:2] == scope]
+        pair = _named_pair(inside) or _remaining_pair(inside)
+        if pair is not None:
+            return pair
     return None, None
+
+
+def _named_pair(values: list[tuple[Key, Any]]) -> tuple[Key, Key] | None:
+    """Inputs and targets by their names; of several names, the larger array, as a step is a part of a sequence."""
+    found = []
+    for names in (INPUT_ROLE_NAMES, TARGET_ROLE_NAMES):
+        named = sorted(((array.size, key) for key, array in values if names.match(key[2])), reverse=True)
+        if not named or (len(named) > 1 and named[0][0] == named[1][0]):
+            return None
+        found.append(named[0][1])
+    return found[0], found[1]
+
+
+def _remaining_pair(values: list[tuple[Key, Any]]) -> tuple[Key, Key] | None:
+    """Inputs and targets where a scope has two arrays, one of which is named as one of them."""
+    arrays = {array.tobytes(): key for key, array in reversed(values) if array.size > 2}
+    if len(arrays) != 2:
+        return None
+    first, second = arrays.values()
+    for one, other in ((first, second), (second, first)):
+        if INPUT_ROLE_NAMES.match(one[2]) or TARGET_ROLE_NAMES.match(other[2]):
+            return one, other
+    return None
 
 
 def _is_next(first: Any, second: Any) -> bool:

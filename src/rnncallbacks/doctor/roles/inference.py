@@ -19,6 +19,7 @@ from rnncallbacks.doctor.roles.interventions import (
     INTERVENTION_THRESHOLDS,
     Push,
     changing_arrays,
+    computed_values,
     is_exact,
     persists,
     push_arrays,
@@ -105,7 +106,8 @@ def infer_roles(
             confidence = "unsure"  # neither the loss nor the gradients vouch for each other
     rate, plain = _learning_rate(parameters, known)
     fixed = {one.key for one in parameters} | {one.gradient for one in parameters if one.gradient} | set(optimizer)
-    data = find_batch_data(known, fixed, _width(parameters, known[0]))
+    computed = computed_values([one.key for one in parameters], known[-1], last)
+    data = find_batch_data(known, fixed, _width(parameters, known[0]), computed)
     loss_names = _names_of_loss(loss, pushes, known)
     hidden = _given_sequence(given.state, known) or data.hidden
     return Roles(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -183,6 +184,23 @@ def push_arrays(
             rough[number] = (above[number] + under[number]) / 2 - middle
         pushes.append(Push(key, record, step, kept, derivatives, rough))
     return pushes
+
+
+def computed_values(
+    parameters: Sequence[Key], record: IterationRecord, frozen: FrozenIteration,
+    thresholds: InterventionThresholds = INTERVENTION_THRESHOLDS,
+) -> frozenset[Key]:  # fmt: skip
+    """The keys of the values that change with the parameters: what is computed from them is no data."""
+    pushes = {
+        key: (1 + thresholds.float32_step) * record.start[key] + thresholds.float32_step * thresholds.smallest_scale
+        for key in parameters
+    }
+    try:
+        other = frozen.replay(ReplayRequest(pushes, numbers_only=False))
+    except ReplayError:
+        return frozenset()
+    values = record.end | record.inside
+    return frozenset(key for key, value in values.items() if not same_bits(value, other.get(key)))
 
 
 def _kept(difference: Any, step: Any) -> float:
