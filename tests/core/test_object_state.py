@@ -31,7 +31,7 @@ GENERATORS = [
 ]
 
 
-@pytest.mark.parametrize(("generator", "draw"), GENERATORS, ids=lambda one: getattr(one, "__name__", str(one)))
+@pytest.mark.parametrize(("generator", "draw"), GENERATORS, ids=lambda one: getattr(one, "__name__", type(one).__name__))
 def test_a_generator_draws_again_what_it_drew(generator, draw):
     draw(generator)  # the legacy generators keep the second of two normal numbers
     state = state_of(generator)
@@ -64,7 +64,7 @@ def test_states_are_copies():
         (random.Random(0), (3, (1, 2), None)),
         (Stateful(), {}),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_a_state_of_another_kind_is_an_error(value, state):
     with pytest.raises(Exception):  # noqa: B017, PT011  (whatever the object raises)
