@@ -31,7 +31,9 @@ GENERATORS = [
 ]
 
 
-@pytest.mark.parametrize(("generator", "draw"), GENERATORS, ids=lambda one: getattr(one, "__name__", type(one).__name__))
+@pytest.mark.parametrize(
+    ("generator", "draw"), GENERATORS, ids=lambda one: getattr(one, "__name__", type(one).__name__)
+)
 def test_a_generator_draws_again_what_it_drew(generator, draw):
     draw(generator)  # the legacy generators keep the second of two normal numbers
     state = state_of(generator)

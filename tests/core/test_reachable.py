@@ -261,6 +261,7 @@ def reachable_from(*roots, limits=REACHABLE_LIMITS):
     return reachable
 
 
+@pytest.mark.filterwarnings("ignore:Setting the:DeprecationWarning")  # of scripts, since NumPy 2.5
 @pytest.mark.parametrize("name", CLOSURES)
 def test_what_a_closure_changes_is_restored(name):
     closure = CLOSURES[name]()

@@ -4,6 +4,7 @@ import contextvars
 import io
 import itertools
 import logging
+import sys
 from unittest.mock import Mock
 
 import attrs
@@ -233,7 +234,8 @@ def test_an_observed_function_that_cannot_be_undone_is_not_called_again(caplog):
         for _ in run.epochs(1):
             for _ in run.batches(range(3)):
                 run.observe(logits=lambda: next(noise))
-    assert (seen, next(noise)) == ([None] * 3, 0)  # the range inside it is set back
+    assert seen == [None] * 3
+    assert next(noise) == (0 if sys.version_info < (3, 12) else 1)  # before 3.12, the range inside it can be set back
     assert len(caplog.records) == 1
     assert "it changes the generator object 'noise'" in caplog.text
 

@@ -7,6 +7,7 @@ with ``==`` of the script's own classes.
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
@@ -101,12 +102,15 @@ class ArrayCopy(ObjectCopy):
         one = self.of
         one.flags.writeable = True
         try:
-            if one.dtype != dtype:
-                one.dtype = dtype
-            if one.size != math.prod(shape):
-                one.resize(shape, refcheck=False)
-            elif one.shape != shape:
-                one.shape = shape
+            with warnings.catch_warnings():
+                # A script that changed them in place has references to this array, and a view is another one.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                if one.dtype != dtype:
+                    one.dtype = dtype
+                if one.size != math.prod(shape):
+                    one.resize(shape, refcheck=False)
+                elif one.shape != shape:
+                    one.shape = shape
             array = one.view(np.ndarray)
             array[...] = np.frombuffer(content, dtype).reshape(shape) if self._objects is None else self._objects
         finally:

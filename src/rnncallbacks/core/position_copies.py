@@ -74,7 +74,8 @@ class PositionCopy(ObjectCopy):
                 frame: FrameType | None = one.gi_frame
                 return None if frame is None else (frame.f_lasti, tuple(map(id, frame.f_locals.values())))
             if isinstance(one, _ITERATORS_WITH_POSITION):
-                return one.__reduce__()[2:]
+                # Since Python 3.12, the position of a range iterator is not among what it is made from again.
+                return one.__reduce__()[2:], length_hint(one, -1)
             return length_hint(one, -1), repr(one)
         except (OSError, ValueError, TypeError):  # a file that is closed, or has no position
             return None
@@ -82,9 +83,9 @@ class PositionCopy(ObjectCopy):
     def write(self) -> None:
         if isinstance(self.of, IOBase) and not self.of.writable():
             self.of.seek(self.content)
-        elif isinstance(self.of, _ITERATORS_WITH_POSITION) and self.content:
-            self.of.__setstate__(*self.content)
-        else:
+        elif isinstance(self.of, _ITERATORS_WITH_POSITION) and self.content and self.content[0]:
+            self.of.__setstate__(*self.content[0])
+        if self.read() != self.content:
             raise CannotRestoreError("it has moved on")
 
 
