@@ -9,6 +9,8 @@ import pytest
 
 from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.alarms.diagnosis_content import Repair
+from rnncallbacks.reporting import html
+from rnncallbacks.reporting.figures import draw_chart
 from rnncallbacks.reporting.html import report_page
 from rnncallbacks.reporting.run_charts import run_charts
 from rnncallbacks.reporting.run_folder import read_run
@@ -47,6 +49,22 @@ class Reader(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+
+
+@pytest.fixture(autouse=True, scope="module")
+def drawn_once():
+    """Charts of the same curves, which take most of a page's time, are drawn once for all tests of this module."""
+    drawn: dict[str, str] = {}
+
+    def draw(chart, size):
+        asked = repr((chart, size))
+        if asked not in drawn:
+            drawn[asked] = draw_chart(chart, size)
+        return drawn[asked]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(html, "draw_chart", draw)
+        yield
 
 
 def read(folder) -> Reader:
@@ -176,7 +194,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_colors_can_be_read_by_day_and_by_night(make_folder):
-    light, _, dark = report_page(read_run(make_folder([1.0]))).partition("@media (prefers-color-scheme: dark)")
+    light, _, dark = report_page(read_run(make_folder([2.0, 1.0]))).partition("@media (prefers-color-scheme: dark)")
     for rules in (light, dark.partition("}\n}")[0]):
         colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", rules))
         for name in ("ink", "muted", "error", "warning", "info", "good"):
