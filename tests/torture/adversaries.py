@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -296,9 +297,15 @@ def _judge(adversary: Any, what: str, hook: str, folder: Path) -> Result:
     except Exception:  # of NoNotesError
         return Result("held", what)
     told = f"{text} {' '.join(getattr(error, '__notes__', []))}"
-    if NAME in told or is_ours(error):
+    if NAME in told or is_ours(error) or _raised_by_script(error):
         return Result("held", what)
     return Result("foreign traceback", what, f"{told}\n{traceback_of(error)}")
+
+
+def _raised_by_script(error: BaseException) -> bool:
+    """Whether a line of the script itself failed, such as one that reads parameters which the plugin took away."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].name == _train.__name__
 
 
 def _train(plugins: dict[str, Any], folder: Path) -> None:
