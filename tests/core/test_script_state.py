@@ -56,3 +56,26 @@ def test_whether_a_script_names_something(given, rng, state):
 def test_what_has_no_state_is_refused(rng, state, message):
     with pytest.raises(OptionError, match=message):
         ScriptState(rng, state)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.ones(2, complex), r"state\['x'\] to be an array .* got ndarray of complex128"),
+        (np.array(["a"]), "got ndarray of <U1"),
+        (np.array([None]), "got ndarray of object"),
+        (np.ma.zeros(2), "got MaskedArray of float64"),
+        (np.broadcast_to(np.ones(1), (2,)), "got a read-only array of float64"),
+    ],
+    ids=["complex", "text", "object", "masked", "read-only"],
+)
+def test_arrays_that_no_checkpoint_could_restore_are_refused_at_the_start(array, message):
+    with pytest.raises(OptionError, match=message):
+        ScriptState(state={"x": array})
+
+
+def test_numbers_in_the_other_order_of_bytes_are_restored():
+    array = np.array([1.0, 2.0], ">f8")
+    script = ScriptState(state=array)
+    script.restore({"state": np.array([3.0, 4.0], "<f8")})
+    assert array.tolist() == [3.0, 4.0]

@@ -45,3 +45,9 @@ def test_a_class_that_no_module_defines_is_refused_when_it_is_saved():
     local = attrs.make_class("Local", ["x"])
     with pytest.raises(CheckpointError, match=r"state\.0: a Local cannot be saved in a checkpoint"):
         encode([local(1)], "state", {})
+
+
+@pytest.mark.parametrize("array", [np.ones(2, complex), np.array(["a"]), np.ma.zeros(2), np.zeros(1, [("a", "f8")])])
+def test_arrays_that_a_file_cannot_hold_are_named(array):
+    with pytest.raises(CheckpointError, match=r"guard\.seen: a \w+ of .+ cannot be saved in a checkpoint"):
+        encode({"seen": array}, "guard", {})

@@ -71,7 +71,7 @@ def check_floating(params: object, gradients: Mapping[str, Array]) -> None:
         if name in gradients and array.dtype.kind != "f":
             raise ContainerError(
                 f"params: {name!r} has dtype {array.dtype}, expected a floating dtype: updates would be truncated",
-                hint=f"write {name} = {name}.astype(float) before the run",
+                hint="convert the array with .astype(float) before the run",
             )
 
 

@@ -23,6 +23,7 @@ from rnncallbacks import options
 from rnncallbacks.alarms.diagnosis_content import DiagnosisContent
 from rnncallbacks.arrays import Array, named_arrays
 from rnncallbacks.config.option_types import structured
+from rnncallbacks.core.object_state import is_savable
 from rnncallbacks.core.position import Position
 from rnncallbacks.core.state_encoding import decode, encode
 from rnncallbacks.core.state_restoration import ObjectRestoration, checked_fields, plugin_state, restore_fields
@@ -42,8 +43,6 @@ NO_GENERATORS = (
     "such as the order of batches, comes again from the beginning. Pass rng= to Run, or state={} if the script draws "
     "nothing"
 )
-LARGEST_NUMBER = 8
-"""Bytes of the largest number that a safetensors file can hold."""
 
 
 def _scales(owner: object, field: attrs.Attribute[Any], scales: Mapping[str, float]) -> None:
@@ -107,7 +106,7 @@ def _savable_arrays(run: Run) -> dict[str, Array]:
         raise CheckpointError("a checkpoint needs the parameters", hint="pass them to Run(params)")
     arrays = _trained_arrays(run)
     for name, array in arrays.items():
-        if array.dtype.kind not in "fiub" or array.dtype.itemsize > LARGEST_NUMBER:
+        if not is_savable(array):
             raise CheckpointError(
                 f"a checkpoint cannot hold {name}: expected integers or floating numbers of at most 64 bits, "
                 f"got {array.dtype}",

@@ -10,13 +10,17 @@ from typing import Any
 
 import attrs
 
-from rnncallbacks.errors import CheckpointError, OptionError, short_repr
-from rnncallbacks.files import write_atomically
+from rnncallbacks.errors import CheckpointError, OptionError, one_line, short_repr
+from rnncallbacks.files import TEMPORARY, write_atomically
 
 NUMBERING = ("epoch", "step")
 """Fields that make the names of two checkpoints differ."""
 MISSING_VALUE = "none"
 """Text in place of a column that the history does not have."""
+
+
+LONGEST_NAME = 255
+"""Bytes of the longest file name on common file systems."""
 
 
 @attrs.frozen
@@ -59,6 +63,32 @@ class CheckpointNames:
                     f"{self.template}: expected the name of a column in braces, got {{{field}}}",
                     hint="the fields are {epoch}, {step} and columns of the history, such as {val_loss:.3f}",
                 )
+
+        self._try_format()
+
+    def _try_format(self) -> None:
+        names = []
+        for number in (1, 2):
+            values = {field: number if field in NUMBERING else float(number) for field in self.fields}
+            try:
+                names.append(self.path_for(values).name)
+            except (CheckpointError, MemoryError, OverflowError) as error:
+                raise OptionError(
+                    f"{self.template}: its format does not fit numbers: {one_line(error)}",
+                    hint="write {epoch}, {step:06d} or {val_loss:.3f}",
+                ) from None
+        if len(names[0].encode()) > LONGEST_NAME:
+            raise OptionError(f"{self.template}: expected names of at most {LONGEST_NAME} bytes, got {len(names[0])}")
+        if self.fields.intersection(NUMBERING) and names[0] == names[1]:
+            raise OptionError(
+                f"{self.template}: two checkpoints have the name {names[0]!r}", hint="write {epoch} or {step:06d}"
+            )
+
+    def remove_leftovers(self) -> None:
+        """Remove the temporary files that killed processes left when they wrote files of the template."""
+        for leftover in self.template.parent.glob(f".*.*-*{TEMPORARY}"):
+            if self.owns(leftover.name[1:].rpartition(".")[0].rpartition(".")[0]):
+                leftover.unlink(missing_ok=True)
 
     @property
     def fields(self) -> set[str]:

@@ -8,6 +8,21 @@ from typing import Any
 
 import numpy as np
 
+LARGEST_NUMBER = 8
+"""Bytes of the largest number that a safetensors file can hold."""
+
+
+def is_savable(array: np.ndarray[Any, Any]) -> bool:
+    """Whether a checkpoint can hold an array: integers, truth values or floating numbers of at most 64 bits, no mask.
+
+    Example
+    -------
+    >>> is_savable(np.zeros(2, np.float16)), is_savable(np.zeros(2, complex)), is_savable(np.ma.zeros(2))
+    (True, False, False)
+    """
+    plain = not isinstance(array, np.ma.MaskedArray | np.matrix)
+    return plain and array.dtype.kind in "fiub" and array.dtype.itemsize <= LARGEST_NUMBER
+
 
 def is_generator(value: object) -> bool:
     """Whether a value draws random numbers; the modules ``random`` and ``numpy.random`` are generators too.
@@ -81,7 +96,9 @@ def set_state(value: Any, state: Any) -> None:
         The state is that of another kind of generator, an array of another shape, or what ``load_state_dict`` raises.
     """
     if isinstance(value, np.ndarray):
-        if not isinstance(state, np.ndarray) or (state.shape, state.dtype) != (value.shape, value.dtype):
+        # Files are little-endian, and assignment converts to the array's own order of bytes.
+        here = (value.shape, value.dtype.name)
+        if not isinstance(state, np.ndarray) or (state.shape, state.dtype.name) != here:
             raise ValueError(f"expected {value.dtype} of shape {value.shape}")
         value[...] = state
         return

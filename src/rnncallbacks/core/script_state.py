@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from rnncallbacks.core.arguments import describe
-from rnncallbacks.core.object_state import has_state, is_generator, set_state, state_of
+from rnncallbacks.core.object_state import has_state, is_generator, is_savable, set_state, state_of
 from rnncallbacks.errors import CheckpointError, OptionError, one_line
 
 
@@ -59,6 +61,15 @@ class ScriptState:
                     f"Run: expected {name} to be a generator, an array or an object with state_dict and "
                     f"load_state_dict, got {describe(one)}",
                     hint="put a number into an array, np.array(number), and change the array in place",
+                )
+            if isinstance(one, np.ndarray) and not (is_savable(one) and one.flags.writeable):
+                kind = (
+                    f"a read-only array of {one.dtype}" if is_savable(one) else f"{type(one).__name__} of {one.dtype}"
+                )
+                raise OptionError(
+                    f"Run: expected {name} to be an array that can be written to, of integers, truth values or "
+                    f"floating numbers of at most 64 bits, got {kind}",
+                    hint="checkpoints save it, and a run that resumes writes into it",
                 )
             self._objects[name] = one
 

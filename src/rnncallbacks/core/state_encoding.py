@@ -18,7 +18,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array
 from rnncallbacks.config.discovery import OURS
-from rnncallbacks.core.object_state import has_state_dict, is_generator, state_of
+from rnncallbacks.core.object_state import has_state_dict, is_generator, is_savable, state_of
 from rnncallbacks.core.plugin_state import is_saved
 from rnncallbacks.errors import CheckpointError
 
@@ -94,7 +94,7 @@ def encode(value: Any, path: str, arrays: dict[str, Array]) -> Any:
         return value.item()
     if isinstance(value, bytes):
         return {"bytes": value.hex()}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and is_savable(value):
         while path in arrays:  # keys may contain dots
             path += "'"
         arrays[path] = value
@@ -112,8 +112,9 @@ def encode(value: Any, path: str, arrays: dict[str, Array]) -> Any:
     name = class_name(type(value))
     if attrs.has(type(value)) and find_class(name) is type(value):
         return {"object": [name, {field: encode(item, f"{path}.{field}", arrays) for field, item in _written(value)}]}
+    kind = f"{type(value).__name__} of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
     raise CheckpointError(
-        f"{path}: a {type(value).__name__} cannot be saved in a checkpoint",
+        f"{path}: a {kind} cannot be saved in a checkpoint",
         hint="state may be numbers, strings, bytes and arrays; lists, tuples, sets and dicts of these; generators, "
         "objects with state_dict and load_state_dict, and objects of attrs classes that a module defines. Declare a "
         "field that checkpoints do not save with state_field(..., saved=False)",

@@ -20,7 +20,7 @@ from rnncallbacks.doctor.roles.batch_data import whole_numbers_of
 from rnncallbacks.doctor.roles.epoch_report import EpochReport
 from rnncallbacks.doctor.roles.role_table import Confidence, ParameterRole, Roles
 from rnncallbacks.doctor.roles.shifted_sequence import split_shifted
-from rnncallbacks.doctor.value_walk import Key, Steps
+from rnncallbacks.doctor.value_walk import IntegerList, Key, Steps
 from rnncallbacks.doctor.watch_messages import ReplayRequest
 from rnncallbacks.doctor.watched_script import FrozenIteration, ScriptOverError, ScriptTimeoutError, WatchedScript
 
@@ -238,4 +238,6 @@ def _length_along(value: Any, axis: int | None) -> int | None:
 
 
 def _listed(value: Any) -> Any:
+    if isinstance(value, IntegerList):
+        return value.view(np.ndarray).astype(np.intp)
     return list(value.stacked) if isinstance(value, Steps) else value

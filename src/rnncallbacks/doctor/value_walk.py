@@ -145,9 +145,15 @@ def copy_of(value: Any) -> Any:
     if is_array_sequence(sequence):
         return Steps(np.stack(sequence))
     try:
-        return np.array(sequence, dtype=float)
+        array = np.array(sequence, dtype=float)
     except (TypeError, ValueError):
         return None
+    whole = array.ndim == 1 and all(isinstance(one, int | np.integer) for one in sequence)
+    return array.view(IntegerList) if whole else array
+
+
+class IntegerList(np.ndarray[Any, Any]):
+    """A list of integers as floats: it may be one of parameters that begin with whole numbers, or of tokens."""
 
 
 @attrs.frozen(eq=False)

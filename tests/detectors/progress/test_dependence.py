@@ -161,3 +161,10 @@ def test_classes_are_few_and_keep_tokens_apart_where_they_can(values, most):
 def test_nothing_to_test_is_no_dependence(x):
     found = strongest_dependence(x, x)
     assert (found.z, found.detectable_association) == (0.0, 1.0)
+
+
+def test_two_inputs_that_decide_together_are_a_dependence():
+    inputs = np.random.default_rng(0).integers(0, 2, (400, 6))
+    found = strongest_dependence(inputs, inputs[:, 1] ^ inputs[:, 4])
+    assert found.between == "the inputs at steps 2 and 5 together"
+    assert found.z > 8

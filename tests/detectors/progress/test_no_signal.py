@@ -134,3 +134,19 @@ def test_a_second_epoch_with_the_same_rows_adds_nothing():
             detector.add_batch(Batch(data=data, phase="train", index=1, batch_size=ROWS), np.log(5))
         detector.end_epoch()
     assert detector.signal in ("independent", "unknown")
+
+
+def test_a_loss_that_falls_far_below_the_baseline_makes_the_alarm_a_note_once():
+    detector, results = play(np.log(5))
+    assert results[-1].finding is not None
+    assert detector.check_learned() is None
+    detector.recent_losses = [0.1] * NO_SIGNAL.recent_batches
+    learned = detector.check_learned()
+    assert (learned.code, learned.severity) == ("RNN603", "info")
+    assert "the loss has fallen to 0.1, 0.062 times that of a constant prediction" in learned.message
+    assert detector.check_learned() is None
+
+
+def test_without_an_alarm_there_is_nothing_to_learn():
+    detector, _ = play(0.1)
+    assert detector.check_learned() is None

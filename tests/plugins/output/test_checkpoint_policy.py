@@ -231,9 +231,28 @@ def test_a_pointer_to_no_file_of_the_run_is_refused(tmp_path, content):
         train(Checkpoint(path=tmp_path / "run-{epoch}"))
 
 
-def test_a_format_that_does_not_fit_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"{val_loss:d} cannot show 0\.5"):
-        train(Checkpoint(path=tmp_path / "{epoch}-{val_loss:d}"))
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("{epoch}-{val_loss:d}", r"its format does not fit numbers: .*{val_loss:d} cannot show 1\.0"),
+        ("{epoch:999999999999}", "its format does not fit numbers"),
+        ("{epoch:>300}", "expected names of at most 255 bytes, got 300"),
+        ("run-{epoch:c}", "two checkpoints have the name 'run-_'"),
+    ],
+)
+def test_a_format_that_gives_no_names_is_refused_when_the_option_is_read(tmp_path, name, message):
+    with pytest.raises(OptionError, match=message):
+        Checkpoint(path=tmp_path / name)
+
+
+def test_what_killed_runs_left_of_numbered_files_is_removed_at_the_next_start(tmp_path):
+    left = tmp_path / ".run-2-9.safetensors.23115-090a0750.tmp"
+    others = [tmp_path / ".other.safetensors.23115-090a0750.tmp", tmp_path / "run-2.tmp"]
+    for file in (left, *others):
+        file.touch()
+    train(Checkpoint(path=tmp_path / "run-{epoch}-{step}.safetensors"))
+    assert not left.exists()
+    assert all(file.exists() for file in others)
 
 
 def test_the_state_of_plain_plugins_is_warned_about_and_that_of_others_is_kept(tmp_path, caplog):

@@ -90,3 +90,16 @@ def test_in_another_thread_the_minutes_count_and_signals_are_left_alone():
 def test_signals_that_cannot_be_handled_are_refused(name):
     with pytest.raises(OptionError, match="expected the names of signals that a process can handle, got"):
         TimeLimit(signals=[name])
+
+
+@pytest.mark.parametrize(
+    "plugins",
+    [{"a": TimeLimit(signals=["SIGTERM", "SIGTERM"])}, {"a": TimeLimit(minutes=9), "b": TimeLimit(minutes=5)}],
+    ids=["named twice", "two limits"],
+)
+def test_after_the_run_a_signal_has_the_handler_of_before(plugins):
+    before = signal.getsignal(signal.SIGTERM)
+    with Run(plugins=plugins) as run:
+        for _ in run.epochs(1):
+            assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before

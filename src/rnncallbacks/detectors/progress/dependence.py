@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, islice
 
 import attrs
 import numpy as np
@@ -32,6 +32,8 @@ class DependenceTestLimits:
     """Largest lag between input and target that is tested, in time steps."""
     largest_joint_lag: int = 8
     """Largest lag at which two inputs are tested together, in time steps."""
+    joint_positions: int = 120
+    """Most pairs of positions whose inputs are tested together for a target per sequence: all of 16 positions."""
     table_cells: int = 50_000
     """Most cells of all contingency tables of one test; neighboring positions share a table until this holds."""
     conclusive_z: float = 8.0
@@ -179,7 +181,8 @@ def strongest_dependence(inputs: Array, targets: Array, groups: Array | None = N
 
     For targets per step, these are tested: the input at each lag; the inputs at lags 0 and k together, which detects
     their joint effect; and the input and the target before together, which detects running sums. For targets per
-    sequence: the input at each position, how often each token occurs, and how much more often than another one.
+    sequence: the input at each position, how often each token occurs, how much more often than another one, and the
+    inputs at two positions together.
 
     Testing stops at a conclusive result. Otherwise the significance is corrected for the number k of tests,
     :math:`\sqrt{z^2 - 2 \ln k}`: by the bound :math:`e^{-z^2/2}` on the normal tail, one of k tests exceeds z with at
@@ -266,3 +269,6 @@ def _tests_per_sequence(x: ClassNumbers, y: ClassNumbers) -> Iterator[tuple[tupl
         difference = np.abs((x == one).sum(axis=1) - (x == other).sum(axis=1))
         alike = np.minimum(difference, DEPENDENCE_TESTS.largest_difference)
         yield chi_squared_test(alike, y, one_stratum), "how much more often one token occurs than another"
+    for one, other in islice(combinations(range(x.shape[1]), 2), DEPENDENCE_TESTS.joint_positions):
+        strata = x[:, other]
+        yield chi_squared_test(x[:, one], y, strata), f"the inputs at steps {one + 1} and {other + 1} together"

@@ -103,6 +103,7 @@ class NoSignal:
     first_losses: list[float] = state_field(factory=list)
     test: str = state_field("")
     found: bool = state_field(False)
+    learned: bool = state_field(False)
 
     def add_batch(self, batch: Batch, loss: float) -> CheckResult:
         """Add a training batch and its loss, and test the tokens once there are enough."""
@@ -187,6 +188,28 @@ class NoSignal:
             "RNN603",
             f"the targets do not depend on the inputs: {self.test}; the loss is {loss:.6g}, and {name} {near[0]:.6g}",
             {"loss": loss, "entropy": near[0], "epochs": self.epochs},
+        )
+
+    def check_learned(self) -> Finding | None:
+        """RNN603 as a note, once, if the loss fell clearly below that of a constant prediction after it was raised.
+
+        A function of several inputs together, such as their parity, shows in no test of single ones. A network that
+        memorizes its sequences learns as well, so the alarm is not withdrawn.
+        """
+        if not self.found or self.learned or self.signal != "independent" or not self.baselines:
+            return None
+        loss, baseline = median(self.recent_losses), max(self.baselines)
+        if loss >= NO_SIGNAL.lowest_share_of_first * baseline:
+            return None
+        self.learned = True
+        return Finding(
+            "RNN603",
+            f"no test of single inputs finds what the targets depend on, and the loss has fallen to {loss:.4g}, "
+            f"{loss / baseline:.2g} times that of a constant prediction: they depend on several inputs together, or "
+            "the network has memorized its sequences",
+            {"loss": loss, "entropy": baseline},
+            "info",
+            remedy="compare with the loss of sequences that the network has not seen",
         )
 
 

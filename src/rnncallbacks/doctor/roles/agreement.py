@@ -20,7 +20,10 @@ def agreeing_count(loss: Key, keepers: list[Push], sources: dict[Key, list[Gradi
 def agreeing_source(
     push: Push, candidates: list[GradientCandidate], loss: Key
 ) -> tuple[GradientCandidate, float] | None:
-    """The candidate whose prediction is the central difference of a loss, and its sign; None if none is."""
+    """The candidate that predicts the central difference of a loss, up to its sign, and that sign; None if none does.
+
+    The sign is 1 if the update lowers the loss, -1 if it raises it.
+    """
     limits = LOSS_CHOICE_THRESHOLDS
     tolerance = limits.tolerance if push.step.dtype == np.float64 else limits.float32_tolerance
     for one in candidates:
@@ -28,5 +31,14 @@ def agreeing_source(
         if value is not None:
             ratio = predicted_share(push, loss, one.sign * value)
             if abs(abs(ratio) - 1.0) <= tolerance:
-                return one, one.sign * (1.0 if ratio > 0 else -1.0)
+                return one, 1.0 if ratio > 0 else -1.0
     return None
+
+
+def sign_of_most(loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]]) -> float:
+    """The sign with which the gradients of most arrays predict the central difference of a loss; 1 if none do.
+
+    All of them have it in a script that adds what it should subtract. A gradient with the other sign is wrong.
+    """
+    found = [agreeing_source(push, sources.get(push.key, []), loss) for push in keepers]
+    return 1.0 if sum(one[1] for one in found if one is not None) >= 0 else -1.0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
-from rnncallbacks.doctor.roles.agreement import agreeing_count, agreeing_source
+from rnncallbacks.doctor.roles.agreement import agreeing_count, agreeing_source, sign_of_most
 from rnncallbacks.doctor.roles.batch_data import find_batch_data
 from rnncallbacks.doctor.roles.carried_state import is_carried_on
 from rnncallbacks.doctor.roles.entering_state import find_entering
@@ -84,9 +84,10 @@ def infer_roles(
     parameters, optimizer, carried = [], [], []
     states = {push.key for push in keepers if is_carried_on(push, keepers, sources, loss, known)}
     accepted = {push.key for push in keepers} - states
+    sign = 1.0 if loss is None else sign_of_most(loss, keepers, sources)
     for push in pushes:
         if push.key in accepted and loss is not None and loss in push.derivatives:
-            parameters.append(_parameter(push, sources.get(push.key, []), loss))
+            parameters.append(_parameter(push, sources.get(push.key, []), loss, sign))
         elif push.key in keeping - states:
             optimizer.append(push.key)
         elif is_named(push.key, given.state) or (
@@ -202,17 +203,16 @@ def _distinct(ranked: list[LossCandidate], keepers: list[Push]) -> list[LossCand
     return kept
 
 
-def _parameter(push: Push, candidates: list[GradientCandidate], loss: Key) -> ParameterRole:
+def _parameter(push: Push, candidates: list[GradientCandidate], loss: Key, sign: float) -> ParameterRole:
+    """The role of an array; ``sign`` is that with which the gradients of most arrays predict the loss."""
     record, name = push.record, key_text(push.key)
     found = agreeing_source(push, candidates, loss)
-    if found is not None:
-        others = _other_names(found[0].key, candidates, record)
-        return ParameterRole(name, push.key, found[0].key, _alias(found[0].key, record), found[1], True, others)
-    if not candidates:
+    if found is None and not candidates:
         return ParameterRole(name, push.key)
-    first = candidates[0]
-    others = _other_names(first.key, candidates, record)
-    return ParameterRole(name, push.key, first.key, _alias(first.key, record), first.sign, False, others)
+    source, agrees = (candidates[0], False) if found is None else (found[0], found[1] == sign)
+    others = _other_names(source.key, candidates, record)
+    used = source.sign if found is None else source.sign * sign
+    return ParameterRole(name, push.key, source.key, _alias(source.key, record), used, agrees, others)
 
 
 def _other_names(key: Key, candidates: list[GradientCandidate], record: IterationRecord) -> tuple[Key, ...]:

@@ -76,13 +76,19 @@ class ProgressGuard(Guard):
         trained, validated = curves.end_epoch()
         if trained:
             self.conclude(run, self._no_signal.end_epoch())
+            self._revise(run)
         if validated:
             self.conclude(run, self._overfitting.check(curves.training, curves.validation))
         elif not curves.validation:
             run.diagnosis.cannot_check("RNN604", "validate in each epoch: run.batches(val_loader, phase='val')")
 
+    def _revise(self, run: Run) -> None:
+        if (learned := self._no_signal.check_learned()) is not None:
+            run.diagnosis.revise(learned)
+
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:
+        self._revise(run)
         result = check_plateau(self._curves.training, self._no_signal.batches)
         self.note(run, result)
         if result.finding is not None:

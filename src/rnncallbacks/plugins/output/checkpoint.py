@@ -130,6 +130,7 @@ class Checkpoint:
             )
         for one in instances:
             run.own_file(one._names.pointer)
+            one._names.remove_leftovers()
         if self.resume and run.epoch == 0:
             _resume(run, [one for one in instances if one.resume])
         self._saved_at = self._copied_at = monotonic()

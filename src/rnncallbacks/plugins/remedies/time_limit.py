@@ -66,15 +66,13 @@ class TimeLimit:
     )
     _began: float = state_field(0.0, saved=False)
     _arrived: str | None = state_field(None, saved=False)
-    _handlers: dict[int, Any] = state_field(factory=dict, saved=False)
 
     @hookimpl(tryfirst=True)
     def on_fit_start(self) -> None:
         self._began = monotonic()
         if threading.current_thread() is threading.main_thread():
             for name in self.signals:
-                number = signal.Signals[name].value
-                self._handlers[number] = signal.signal(number, self._on_signal)
+                WAITING.add(signal.Signals[name].value, self)
 
     # First, so that other plugins know at the end of the batch or epoch that the run ends.
     @hookimpl(tryfirst=True)
@@ -87,8 +85,7 @@ class TimeLimit:
 
     @hookimpl(tryfirst=True)
     def on_fit_end(self) -> None:
-        for number in list(self._handlers):
-            self._restore(number)
+        WAITING.remove(self)
 
     def _stop_if_due(self, run: Run) -> None:
         if self._arrived is not None:
@@ -96,11 +93,46 @@ class TimeLimit:
         elif self.minutes is not None and monotonic() - self._began >= 60 * self.minutes:
             run.stop(f"time_limit: {self.minutes:g} minutes")
 
+    def arrived(self, name: str) -> None:
+        """Stop the run at the end of the batch, because of this signal."""
+        self._arrived = name
+
+
+class WaitingLimits:
+    """The objects that wait for a signal, and the handlers that there were before the first of them."""
+
+    def __init__(self) -> None:
+        self._limits: dict[int, list[TimeLimit]] = {}
+        self._before: dict[int, Any] = {}
+
+    def add(self, number: int, limit: TimeLimit) -> None:
+        """Handle a signal for this object, too."""
+        if number not in self._limits:
+            self._limits[number] = []
+            self._before[number] = signal.signal(number, self._on_signal)
+        if limit not in self._limits[number]:
+            self._limits[number].append(limit)
+
+    def remove(self, limit: TimeLimit) -> None:
+        """Handle no signal for this object; the handler of before returns with the last object."""
+        for number, limits in list(self._limits.items()):
+            if limit in limits:
+                limits.remove(limit)
+            if not limits:
+                self._restore(number)
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._arrived = signal.Signals(number).name
+        for limit in self._limits.get(number, []):
+            limit.arrived(signal.Signals(number).name)
         self._restore(number)
 
     def _restore(self, number: int) -> None:
-        handler = self._handlers.pop(number, signal.SIG_DFL)
-        # None: a handler that was not set from Python.
-        signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._limits.pop(number, None)
+        handler = self._before.pop(number, None)
+        if signal.getsignal(number) == self._on_signal:  # otherwise the script has set another one meanwhile
+            # None: a handler that was not set from Python.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+WAITING = WaitingLimits()
+"""Those of this process: a signal has one handler."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Callable, Iterator
 
 from rnncallbacks.testing.kit import process_checks, resume_checks, run_checks
@@ -40,6 +42,8 @@ class PluginCheckError(AssertionError):
 def check_plugin(make: Callable[[], object], *, budget_us: float | None = 50.0, batches: int = 10_000) -> None:
     """Try a plugin on streams of losses, early ends, resumed runs, threads, odd options, and its cost.
 
+    The working directory is a temporary one meanwhile.
+
     Parameters
     ----------
     make:
@@ -60,6 +64,8 @@ def check_plugin(make: Callable[[], object], *, budget_us: float | None = 50.0, 
     >>> check_plugin(LossAveraging, budget_us=None, batches=100)
     """
     trial = Trial(make, budget_us, batches)
-    problems = [problem for check in CHECKS for problem in check(trial)]
+    # What a plugin writes into the working directory is no file of the author's.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, contextlib.chdir(folder):
+        problems = [problem for check in CHECKS for problem in check(trial)]
     if problems:
         raise PluginCheckError(problems)

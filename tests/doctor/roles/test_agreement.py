@@ -1,0 +1,41 @@
+"""The sign with which gradients predict a loss: one for a whole update, so that a single wrong one stays wrong."""
+
+import numpy as np
+
+from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.roles.agreement import agreeing_count, agreeing_source, sign_of_most
+from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
+from rnncallbacks.doctor.roles.interventions import Push
+
+LOSS = ("end", "__main__", "loss")
+
+
+def made(*signs):
+    """A push for each sign, and the candidate for its gradient, which is the true one times the sign."""
+    keepers, sources = [], {}
+    for number, sign in enumerate(signs):
+        weights, gradient = ("end", "__main__", f"w{number}"), ("inside", "__main__", f"g{number}")
+        record = IterationRecord(3, 1)
+        record.inside[gradient] = sign * np.array([1.0, 2.0])
+        push = Push(weights, record, step=np.ones(2), kept=1.0, derivatives={LOSS: 3.0}, rough={})
+        keepers.append(push)
+        sources[weights] = [GradientCandidate(gradient, alignment=1.0, sign=1.0, moment=0)]
+    return keepers, sources
+
+
+def test_one_gradient_with_the_wrong_sign_does_not_turn_the_others():
+    keepers, sources = made(1.0, -1.0, 1.0)
+    assert sign_of_most(LOSS, keepers, sources) == 1.0
+    assert [agreeing_source(push, sources[push.key], LOSS)[1] for push in keepers] == [1.0, -1.0, 1.0]
+
+
+def test_a_script_that_adds_what_it_should_subtract_has_one_sign_for_all():
+    keepers, sources = made(-1.0, -1.0)
+    assert sign_of_most(LOSS, keepers, sources) == -1.0
+    assert agreeing_count(LOSS, keepers, sources) == 2
+
+
+def test_without_a_gradient_that_agrees_the_sign_is_that_of_the_update():
+    keepers, sources = made(3.0)
+    assert sign_of_most(LOSS, keepers, sources) == 1.0
+    assert agreeing_count(LOSS, keepers, sources) == 0
