@@ -74,7 +74,7 @@ class Plugins(Mapping[str, object]):
         # By hook: None where no plugin implements the hook, so that such a call costs next to nothing.
         self._calls: dict[str, HookCall | None] = {}
         if not isinstance(plugins, Iterable) or isinstance(plugins, str):
-            hint = "call it: plugins=recommended()" if callable(plugins) else "write plugins=[...]"
+            hint = "call it: plugins=recommended()" if inspect.isfunction(plugins) else "write plugins=[...]"
             raise PluginError(f"expected a list or a mapping of plugins, got {plugins!r}", hint=hint)
         named = plugins.items() if isinstance(plugins, Mapping) else ((None, plugin) for plugin in plugins)
         for name, plugin in named:
