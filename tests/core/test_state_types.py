@@ -44,6 +44,7 @@ class Declared:
         (Declared | None, [None, Declared()], [{"count": 0}]),
         (Counter[str], [Counter("ab")], [{"a": 1}]),
         (type(None), [None], [0]),
+        (float, [10**300, -1, 0.5], [10**400, -(10**400), True]),
         (Path, ["whatever"], []),
         (Any, [object()], []),
     ],

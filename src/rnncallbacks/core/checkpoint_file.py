@@ -281,7 +281,10 @@ def _read(path: Path) -> tuple[CheckpointContent, dict[str, Array]]:
             name: {field: decode(value, arrays) for field, value in fields.items()}
             for name, fields in content["plugins"].items()
         }
-        return structured(content, CheckpointContent), arrays
+        found = structured(content, CheckpointContent)
+        if json.dumps(found.diagnosis.to_dict()) != json.dumps(content["diagnosis"]):
+            raise ValueError("a field of the diagnosis is missing")
+        return found, arrays
     except Exception as error:
         raise CheckpointError(f"{path} is no checkpoint of this library: {_reason(error)}") from error
 

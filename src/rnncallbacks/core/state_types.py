@@ -61,7 +61,8 @@ def fits(value: object, kind: Any) -> bool:
     if origin is None or origin is types.NoneType:
         return value is None
     if origin in _NUMBERS:
-        return isinstance(value, _NUMBERS[origin]) and not isinstance(value, bool)
+        fitting = isinstance(value, _NUMBERS[origin]) and not isinstance(value, bool)
+        return fitting and not (origin is float and isinstance(value, int) and abs(value) > sys.float_info.max)
     if origin in _PLAIN:
         return isinstance(value, origin)
     if origin is tuple:

@@ -9,11 +9,11 @@ import attrs
 import numpy as np
 
 from rnncallbacks import options
-from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.arrays import Array, named_arrays, named_shapes
 from rnncallbacks.bases.monitor import ColumnMonitor
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.errors import RunStateError
+from rnncallbacks.errors import CheckpointError, RunStateError
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch, EpochSummary
@@ -63,6 +63,12 @@ class PlateauAlarm(ColumnMonitor):
             raise RunStateError(
                 "restore_best: expected a run with parameters, got Run() without params",
                 hint="pass the parameters to Run(params), or set restore_best=False",
+            )
+        here, best = named_shapes(run.params, "params"), named_shapes(self._best_params)
+        if self.restore_best and best and best != here:
+            raise CheckpointError(
+                f"restore_best: the best parameters in the checkpoint are {best}, those of the run {here}",
+                hint="the file was changed: resume from an earlier one",
             )
         if run.epoch == 0 and self.restore_best:
             self._first_params = _copies(run.params)
