@@ -415,3 +415,18 @@ def test_states_whose_paths_are_alike_are_kept_apart(tmp_path):
     train(Run(np.zeros(1), plugins={"keeper": plugin}), tmp_path / "file", states=[(plugin, state)])
     load_checkpoint(Run(np.zeros(1), plugins={"keeper": again}), tmp_path / "file")
     assert same(state, again.state)
+
+
+def test_a_plugin_may_refuse_its_state_before_anything_is_restored(tmp_path):
+    @attrs.define(eq=False)
+    class Careful(Keeper):
+        def check_state(self, state, params):
+            raise ValueError(f"{state['state']} does not belong to {sorted(params)}")
+
+    plugin = Keeper()
+    path = tmp_path / "file"
+    train(Run({"w": np.ones(2)}, plugins={"keeper": plugin}), path, states=[(plugin, 7)])
+    params, careful = {"w": np.zeros(2)}, Careful()
+    with pytest.raises(CheckpointError, match=r"file: plugin 'keeper': 7 does not belong to \['w'\]"):
+        load_checkpoint(Run(params, plugins={"keeper": careful}), path)
+    assert (params["w"].any(), careful.state) == (False, None)

@@ -26,7 +26,7 @@ from rnncallbacks.config.option_types import structured
 from rnncallbacks.core.object_state import is_savable
 from rnncallbacks.core.position import Position
 from rnncallbacks.core.state_encoding import decode, encode
-from rnncallbacks.core.state_restoration import ObjectRestoration, checked_fields, plugin_state, restore_fields
+from rnncallbacks.core.state_restoration import ObjectRestoration, checked_state, plugin_state, restore_fields
 from rnncallbacks.errors import CheckpointError
 from rnncallbacks.files import write_atomically
 
@@ -206,7 +206,7 @@ def load_checkpoint(run: Run, path: Path) -> None:
         logger.warning("%s: plugin %r is in %s only", path, name, "the run" if name in run.plugins else "the file")
     states = {name: fields for name, fields in content.plugins.items() if name in run.plugins}
     for name, fields in states.items():
-        states[name] = checked_fields(run.plugins[name], fields, f"{path}: plugin {name!r}")
+        states[name] = checked_state(run.plugins[name], fields, run.params, f"{path}: plugin {name!r}")
     objects = ObjectRestoration()
     try:
         for name, fields in states.items():

@@ -25,6 +25,23 @@ def plugin_state(plugin: object) -> dict[str, Any]:
     return {"state_dict": plugin} if has_state_dict(plugin) else saved_state(plugin)
 
 
+def checked_state(plugin: Any, fields: object, params: Any, what: str) -> dict[str, Any]:
+    """The state of :func:`checked_fields` for a plugin, if its method ``check_state`` accepts it for these parameters.
+
+    Raises
+    ------
+    CheckpointError
+        As in :func:`checked_fields`, or the plugin refuses the state.
+    """
+    state = checked_fields(plugin, fields, what)
+    if (check_state := getattr(type(plugin), "check_state", None)) is not None:
+        try:
+            check_state(plugin, state, params)
+        except ValueError as error:
+            raise CheckpointError(f"{what}: {error}", hint="the file was changed: resume from an earlier one") from None
+    return state
+
+
 def checked_fields(target: object, fields: object, what: str) -> dict[str, Any]:
     """The decoded state of an object, with the attrs objects in it made.
 

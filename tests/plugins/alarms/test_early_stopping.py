@@ -5,7 +5,7 @@ import pytest
 
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
-from rnncallbacks.errors import CheckpointError, OptionError, RunStateError
+from rnncallbacks.errors import OptionError, RunStateError
 from rnncallbacks.plugins import EarlyStopping, LossAveraging, PlateauAlarm
 
 # The best value is that of epoch 3; with patience 2, the run stops after epoch 5.
@@ -230,16 +230,10 @@ def test_a_repair_that_goes_back_to_the_start_is_no_error_and_starts_the_patienc
     assert run.stop_reason.startswith("RNN601 val_loss has not improved for 2 epochs: 1.7, best 1.5 in epoch 4")
 
 
-def test_best_parameters_of_another_model_are_refused_when_the_run_resumes():
-    class Restores:
-        @hookimpl(tryfirst=True)
-        def on_fit_start(self):
-            plugin._best_params = {"v": np.ones(2)}
-
-    plugin = EarlyStopping()
-    with pytest.raises(
-        CheckpointError, match=r"best parameters in the checkpoint are \{'v': \(2,\)\}, those of the run"
-    ):
-        with Run({"w": np.zeros(2)}, plugins=[plugin, Restores()]) as run:
-            for _ in run.epochs(1):
-                pass
+def test_best_parameters_of_another_model_are_refused_before_anything_is_restored():
+    plugin, params = EarlyStopping(), {"w": np.zeros(2)}
+    plugin.check_state({"_best_params": {}}, params)
+    plugin.check_state({"_best_params": {"w": np.ones(2)}}, params)
+    for other in ({"v": np.ones(2)}, {"w": np.ones(3)}):
+        with pytest.raises(ValueError, match=r"the best parameters are .*, those of the run"):
+            plugin.check_state({"_best_params": other}, params)

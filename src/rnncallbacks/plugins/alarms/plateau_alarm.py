@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
@@ -13,7 +14,7 @@ from rnncallbacks.arrays import Array, named_arrays, named_shapes
 from rnncallbacks.bases.monitor import ColumnMonitor
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.errors import CheckpointError, RunStateError
+from rnncallbacks.errors import RunStateError
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch, EpochSummary
@@ -57,18 +58,24 @@ class PlateauAlarm(ColumnMonitor):
     _evaluated_params: dict[str, Array] = state_field(factory=dict)
     _first_params: dict[str, Array] = state_field(factory=dict)
 
+    def check_state(self, state: Mapping[str, Any], params: Any) -> None:
+        """Refuse the best parameters of a checkpoint if they are those of another model.
+
+        Raises
+        ------
+        ValueError
+            The names or the shapes differ.
+        """
+        here, best = named_shapes(params, "params"), named_shapes(state["_best_params"])
+        if best and best != here:
+            raise ValueError(f"the best parameters are {best}, those of the run {here}")
+
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
         if self.restore_best and run.params is None:
             raise RunStateError(
                 "restore_best: expected a run with parameters, got Run() without params",
                 hint="pass the parameters to Run(params), or set restore_best=False",
-            )
-        here, best = named_shapes(run.params, "params"), named_shapes(self._best_params)
-        if self.restore_best and best and best != here:
-            raise CheckpointError(
-                f"restore_best: the best parameters in the checkpoint are {best}, those of the run {here}",
-                hint="the file was changed: resume from an earlier one",
             )
         if run.epoch == 0 and self.restore_best:
             self._first_params = _copies(run.params)
