@@ -1,6 +1,6 @@
 """Values as JSON and arrays, and back."""
 
-from collections import Counter
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 
 import attrs
 import numpy as np
@@ -19,6 +19,7 @@ VALUES = st.recursive(
         st.lists(inner, max_size=3).map(tuple),
         st.dictionaries(KEYS, inner, max_size=3),
         st.sets(KEYS, max_size=3),
+        st.frozensets(KEYS, max_size=3),
         st.dictionaries(KEYS, st.integers(), max_size=3).map(Counter),
     ),
     max_leaves=8,
@@ -51,3 +52,11 @@ def test_a_class_that_no_module_defines_is_refused_when_it_is_saved():
 def test_arrays_that_a_file_cannot_hold_are_named(array):
     with pytest.raises(CheckpointError, match=r"guard\.seen: a \w+ of .+ cannot be saved in a checkpoint"):
         encode({"seen": array}, "guard", {})
+
+
+@pytest.mark.parametrize(
+    "value", [OrderedDict(a=1), defaultdict(list), namedtuple("Pair", "h c")(1, 2), deque([1])], ids=type
+)
+def test_classes_derived_from_containers_would_come_back_as_others_and_are_refused(value):
+    with pytest.raises(CheckpointError, match=r"guard\.seen: a \w+ cannot be saved in a checkpoint"):
+        encode({"seen": value}, "guard", {})

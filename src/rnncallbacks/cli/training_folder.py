@@ -17,7 +17,7 @@ from rnncallbacks.cli.train_settings import Settings
 from rnncallbacks.config.configuration import Configuration
 from rnncallbacks.config.plugin_options import options_of
 from rnncallbacks.errors import DataError, OptionError
-from rnncallbacks.files import write_atomically
+from rnncallbacks.files import remove_leftovers, write_atomically
 
 CONFIGURATION = "config.toml"
 
@@ -134,6 +134,7 @@ def write_run_file(run_dir: Path, name: str, content: str) -> None:
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(run_dir / name)
         write_atomically(run_dir / name, content)
     except OSError as error:
         raise DataError(f"{run_dir / name}: cannot be written: {error.strerror}") from None

@@ -58,6 +58,11 @@ class OwnedFiles:
         try:
             lock.acquire()
         except filelock.Timeout:
+            if not Path(lock.lock_file).exists():
+                logger.warning(
+                    "%s cannot be locked, and another run could write it: no lock file can be made there", path
+                )
+                return
             raise FileInUseError(
                 f"{path}: another run writes this file{_owner(path)}",
                 hint="wait for its end, or choose another directory",

@@ -68,7 +68,7 @@ def made_value(value: Any, kind: Any, package: str, what: str) -> Any:
 def _made(value: Any, package: str, what: str) -> Any:
     if isinstance(value, SavedObject):
         return _object(value, package, what)
-    if isinstance(value, list | tuple | set):
+    if isinstance(value, list | tuple | set | frozenset):
         return type(value)(_made(item, package, what) for item in value)
     if isinstance(value, dict):  # a Counter, too
         return type(value)({_made(key, package, what): _made(item, package, what) for key, item in value.items()})

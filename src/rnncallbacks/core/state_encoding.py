@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -21,6 +21,9 @@ from rnncallbacks.config.discovery import OURS
 from rnncallbacks.core.object_state import has_state_dict, is_generator, is_savable, state_of
 from rnncallbacks.core.plugin_state import is_saved
 from rnncallbacks.errors import CheckpointError
+
+SEQUENCES: Mapping[str, Callable[[Iterable[Any]], Any]] = {"tuple": tuple, "set": set, "frozenset": frozenset}
+"""The kinds of values that are written as a list of their items."""
 
 
 @attrs.frozen
@@ -99,13 +102,14 @@ def encode(value: Any, path: str, arrays: dict[str, Array]) -> Any:
             path += "'"
         arrays[path] = value
         return {"array": path}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and type(value) in (list, tuple):
         items = [encode(item, f"{path}.{index}", arrays) for index, item in enumerate(value)]
         return {"tuple": items} if isinstance(value, tuple) else items
-    if isinstance(value, set | frozenset):
+    if type(value) in (set, frozenset):
         # In one order, as that of a set differs between processes.
-        return {"set": [encode(item, f"{path}.{index}", arrays) for index, item in enumerate(sorted(value, key=repr))]}
-    if isinstance(value, Mapping):
+        items = [encode(item, f"{path}.{index}", arrays) for index, item in enumerate(sorted(value, key=repr))]
+        return {type(value).__name__: items}
+    if isinstance(value, Mapping) and (type(value) in (dict, Counter) or not isinstance(value, dict)):
         return _encode_mapping(value, path, arrays)
     if is_generator(value) or has_state_dict(value):
         return {"state": encode(state_of(value), path, arrays)}
@@ -115,9 +119,9 @@ def encode(value: Any, path: str, arrays: dict[str, Array]) -> Any:
     kind = f"{type(value).__name__} of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
     raise CheckpointError(
         f"{path}: a {kind} cannot be saved in a checkpoint",
-        hint="state may be numbers, strings, bytes and arrays; lists, tuples, sets and dicts of these; generators, "
-        "objects with state_dict and load_state_dict, and objects of attrs classes that a module defines. Declare a "
-        "field that checkpoints do not save with state_field(..., saved=False)",
+        hint="state may be numbers, strings, bytes and arrays; lists, tuples, sets and dicts of these, and no classes "
+        "derived from them; generators, objects with state_dict and load_state_dict, and objects of attrs classes that "
+        "a module defines. Declare a field that checkpoints do not save with state_field(..., saved=False)",
     )
 
 
@@ -145,8 +149,8 @@ def decode(value: Any, arrays: Mapping[str, Array]) -> Any:
         return SavedState(decode(content, arrays))
     if kind == "bytes":
         return bytes.fromhex(content)
-    if kind in ("tuple", "set"):
-        return (tuple if kind == "tuple" else set)(decode(item, arrays) for item in content)
+    if kind in SEQUENCES:
+        return SEQUENCES[kind](decode(item, arrays) for item in content)
     if kind == "dict":
         return {key: decode(item, arrays) for key, item in content.items()}
     if kind in ("items", "counter"):
