@@ -1,14 +1,13 @@
-"""Atomic writes, and JSON text that holds non-finite numbers."""
+"""Atomic writes, temporary files, text in UTF-8, and JSON text that holds non-finite numbers."""
 
 from __future__ import annotations
 
 import contextlib
-import glob
 import json
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +118,33 @@ def remove_leftovers(path: Path) -> None:
     The caller must own the directory, so that no other process writes there.
     """
     target = Path(os.path.realpath(path))
-    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*-*{TEMPORARY}"):
-        _remove(leftover)
+    remove_temporary_files(target.parent, lambda name: name == target.name)
+
+
+def remove_temporary_files(directory: Path, of: Callable[[str], bool]) -> None:
+    """Remove the temporary files in a directory of the files whose names ``of`` accepts.
+
+    The caller must own these files, so that no other process writes them.
+    """
+    for leftover in directory.glob(f".*.*-*{TEMPORARY}"):
+        if of(leftover.name[1:].rpartition(".")[0].rpartition(".")[0]):
+            _remove(leftover)
+
+
+def text_of_file(path: Path) -> str:
+    """The text of a file in UTF-8.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, or is no UTF-8; the message names the file.
+    """
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected UTF-8 text: {error}") from None
 
 
 def _flush_directory(directory: Path) -> None:

@@ -17,7 +17,7 @@ from rnncallbacks.cli.train_settings import Settings
 from rnncallbacks.config.configuration import Configuration
 from rnncallbacks.config.plugin_options import options_of
 from rnncallbacks.errors import DataError, OptionError
-from rnncallbacks.files import remove_leftovers, write_atomically
+from rnncallbacks.files import remove_leftovers, text_of_file, write_atomically
 
 CONFIGURATION = "config.toml"
 
@@ -76,7 +76,7 @@ def check_folder(run_dir: Path, configuration: str, digest: str, *, resume: bool
     path = run_dir / CONFIGURATION
     if not path.exists():
         return True
-    there = _read(path)
+    there = text_of_file(path)
     changed = _changed_lines(there, configuration)
     if resume:
         if digest not in there:
@@ -113,15 +113,6 @@ def _changed_lines(there: str, here: str) -> list[str]:
     """The settings and options with which a configuration differs from another."""
     old, new = ([line for line in text.splitlines() if " = " in line] for text in (there, here))
     return [line for line in new if line not in old] or [line for line in old if line not in new]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: expected UTF-8 text: {error}") from None
 
 
 def write_run_file(run_dir: Path, name: str, content: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from rnncallbacks.errors import CheckpointError, OptionError, one_line, short_repr
-from rnncallbacks.files import TEMPORARY, write_atomically
+from rnncallbacks.files import remove_temporary_files, write_atomically
 
 NUMBERING = ("epoch", "step")
 """Fields that make the names of two checkpoints differ."""
@@ -86,9 +86,7 @@ class CheckpointNames:
 
     def remove_leftovers(self) -> None:
         """Remove the temporary files that killed processes left when they wrote files of the template."""
-        for leftover in self.template.parent.glob(f".*.*-*{TEMPORARY}"):
-            if self.owns(leftover.name[1:].rpartition(".")[0].rpartition(".")[0]):
-                leftover.unlink(missing_ok=True)
+        remove_temporary_files(self.template.parent, self.owns)
 
     @property
     def fields(self) -> set[str]:

@@ -102,19 +102,24 @@ class ArrayCopy(ObjectCopy):
         one = self.of
         one.flags.writeable = True
         try:
-            with warnings.catch_warnings():
-                # A script that changed them in place has references to this array, and a view is another one.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                if one.dtype != dtype:
-                    one.dtype = dtype
-                if one.size != math.prod(shape):
-                    one.resize(shape, refcheck=False)
-                elif one.shape != shape:
-                    one.shape = shape
+            if one.dtype != dtype or one.shape != shape:
+                self._restore_kind(dtype, shape)
             array = one.view(np.ndarray)
             array[...] = np.frombuffer(content, dtype).reshape(shape) if self._objects is None else self._objects
         finally:
             one.flags.writeable = writeable
+
+    def _restore_kind(self, dtype: Any, shape: tuple[int, ...]) -> None:
+        one = self.of
+        with warnings.catch_warnings():
+            # A script that changed them in place has references to this array, and a view is another one.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            if one.dtype != dtype:
+                one.dtype = dtype
+            if one.size != math.prod(shape):
+                one.resize(shape, refcheck=False)
+            elif one.shape != shape:
+                one.shape = shape
 
 
 class KindCopy(ObjectCopy):

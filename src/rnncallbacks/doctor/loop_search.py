@@ -106,6 +106,17 @@ class SearchEnded(BaseException):
     """Ends the script when the search is done. Not an Exception, so that scripts do not catch it."""
 
 
+def relative_change(before: Any, after: Any) -> float:
+    """norm(after - before) / norm(before), or norm(after) if the array was zero.
+
+    Example
+    -------
+    >>> relative_change(np.array([3.0, 4.0]), np.array([3.0, 4.5]))
+    0.1
+    """
+    return float(np.linalg.norm(after - before) / (np.linalg.norm(before) or 1.0))
+
+
 @attrs.define(eq=False)
 class _Activation:
     loop: int
@@ -144,8 +155,8 @@ class _Changes:
             self.common = {key: min(self.common[key], changed[key]) for key in changed if key in self.common}
 
 
-class LoopSearch:
-    """Compares the arrays at the first ticks of each loop.
+class BoundedSearch:
+    """What searches for loops have in common: where they look, until when, and what they found.
 
     Parameters
     ----------
@@ -157,15 +168,36 @@ class LoopSearch:
         Time limit of the search. Candidates found by then are kept.
     """
 
-    def __init__(
-        self, sites: Sites, modules: OwnModules, excluded: set[tuple[str, int]], seconds: float,
-        thresholds: LoopSearchThresholds = LOOP_SEARCH_THRESHOLDS,
-    ) -> None:  # fmt: skip
+    def __init__(self, sites: Sites, modules: OwnModules, excluded: set[tuple[str, int]], seconds: float) -> None:
         self.candidates: dict[int, LoopCandidate] = {}
         self._sites = sites
         self._modules = modules
         self._excluded = excluded
         self._until = time.monotonic() + seconds
+
+    def returned(self, number: int, value: Any, frame: FrameType) -> None:
+        """A function returns."""
+
+    def before(self, number: int, text: str, base: Any, index: Any) -> None:
+        """A statement is about to change an array."""
+
+    def _is_excluded(self, number: int) -> bool:
+        site = self._sites[number]
+        return (site.file, site.line) in self._excluded
+
+    def _end_in_time(self) -> None:
+        if time.monotonic() > self._until:
+            raise SearchEnded
+
+
+class LoopSearch(BoundedSearch):
+    """Compares the arrays at the first ticks of each loop."""
+
+    def __init__(
+        self, sites: Sites, modules: OwnModules, excluded: set[tuple[str, int]], seconds: float,
+        thresholds: LoopSearchThresholds = LOOP_SEARCH_THRESHOLDS,
+    ) -> None:  # fmt: skip
+        super().__init__(sites, modules, excluded, seconds)
         self._thresholds = thresholds
         self._active: dict[tuple[int, FrameType], _Activation] = {}
         self._changes: dict[int, _Changes] = {}
@@ -179,8 +211,7 @@ class LoopSearch:
         activation = self._active[number, frame]
         activation.ticks += 1
         self._compare(activation, activation.ticks <= self._thresholds.compared_ticks_at_start)
-        if time.monotonic() > self._until:
-            raise SearchEnded
+        self._end_in_time()
 
     def end(self, number: int, frame: FrameType) -> None:
         """The loop has ended."""
@@ -188,16 +219,9 @@ class LoopSearch:
         if activation.ticks < self._thresholds.compared_ticks_at_start:
             self._compare(activation, True)
 
-    def returned(self, number: int, value: Any, frame: FrameType) -> None:
-        """A function returns."""
-
-    def before(self, number: int, text: str, base: Any, index: Any) -> None:
-        """A statement is about to change an array."""
-
     def _compare(self, activation: _Activation, wanted: bool) -> None:
         changes = self._changes.setdefault(activation.loop, _Changes())
-        site = self._sites[activation.loop]
-        if not wanted or changes.ticks >= self._thresholds.compared_ticks or (site.file, site.line) in self._excluded:
+        if not wanted or changes.ticks >= self._thresholds.compared_ticks or self._is_excluded(activation.loop):
             return
         changes.ticks += 1
         values = {}
@@ -218,7 +242,7 @@ class LoopSearch:
             for key, (shape, array) in values.items():
                 shape_before, before = activation.values.get(key, (None, None))
                 if shape == shape_before and key not in activation.zero and not np.array_equal(array, before):
-                    changed[key] = float(np.linalg.norm(array - before) / (np.linalg.norm(before) or 1.0))
+                    changed[key] = relative_change(before, array)
             became = {key for key, one in changed.items() if not np.isfinite(one) and activation.is_finite(key)}
             activation.follow_nonfinite(became, identities)
             for key in activation.nonfinite & changed.keys():

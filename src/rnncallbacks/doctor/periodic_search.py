@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from types import FrameType
 from typing import Any
 
@@ -11,7 +10,13 @@ import numpy as np
 
 from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.instrument import Sites
-from rnncallbacks.doctor.loop_search import LOOP_SEARCH_THRESHOLDS, LoopCandidate, SearchEnded
+from rnncallbacks.doctor.loop_search import (
+    LOOP_SEARCH_THRESHOLDS,
+    BoundedSearch,
+    LoopCandidate,
+    SearchEnded,
+    relative_change,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -38,28 +43,14 @@ class _Activation:
     rejected: set[Any] = attrs.field(factory=set)
 
 
-class PeriodicSearch:
-    """Looks for arrays that change together, by a little, at every k-th tick of a loop, k being 2 or more.
-
-    Parameters
-    ----------
-    sites, modules:
-        What was instrumented.
-    excluded:
-        File and line of the loops that were rejected.
-    seconds:
-        Time after which the search ends.
-    """
+class PeriodicSearch(BoundedSearch):
+    """Looks for arrays that change together, by a little, at every k-th tick of a loop, k being 2 or more."""
 
     def __init__(
         self, sites: Sites, modules: OwnModules, excluded: set[tuple[str, int]], seconds: float,
         thresholds: PeriodicSearchThresholds = PERIODIC_SEARCH_THRESHOLDS,
     ) -> None:  # fmt: skip
-        self.candidates: dict[int, LoopCandidate] = {}
-        self._sites = sites
-        self._modules = modules
-        self._excluded = excluded
-        self._until = time.monotonic() + seconds
+        super().__init__(sites, modules, excluded, seconds)
         self._thresholds = thresholds
         self._active: dict[tuple[int, FrameType], _Activation] = {}
 
@@ -69,11 +60,10 @@ class PeriodicSearch:
 
     def tick(self, number: int, frame: FrameType) -> None:
         """An iteration of the loop begins."""
-        if time.monotonic() > self._until:
-            raise SearchEnded
-        activation, site = self._active[number, frame], self._sites[number]
+        self._end_in_time()
+        activation = self._active[number, frame]
         activation.ticks += 1
-        if activation.ticks > self._thresholds.ticks or (site.file, site.line) in self._excluded:
+        if activation.ticks > self._thresholds.ticks or self._is_excluded(number):
             return
         values = {}
         for key, value in self._modules.values(frame):
@@ -88,19 +78,13 @@ class PeriodicSearch:
                 activation.rejected.add(key)  # a gradient that adds up, or data
             activation.updates[key] = (*activation.updates.get(key, ()), activation.ticks)
         activation.values = values
-        self._judge(number, activation)
+        self._add_candidate(number, activation)
 
     def end(self, number: int, frame: FrameType) -> None:
         """The loop has ended."""
         self._active.pop((number, frame))
 
-    def returned(self, number: int, value: Any, frame: FrameType) -> None:
-        """A function returns."""
-
-    def before(self, number: int, text: str, base: Any, index: Any) -> None:
-        """A statement is about to change an array."""
-
-    def _judge(self, number: int, activation: _Activation) -> None:
+    def _add_candidate(self, number: int, activation: _Activation) -> None:
         together: dict[tuple[int, ...], dict[int, Any]] = {}
         for key, ticks in activation.updates.items():
             if key in activation.rejected:
@@ -134,5 +118,4 @@ def period_of(ticks: tuple[int, ...]) -> int:
 def _is_small_change(before: Any, after: Any) -> bool:
     if before.shape != after.shape:
         return False
-    change = float(np.linalg.norm(after - before) / (np.linalg.norm(before) or 1.0))
-    return bool(before.any()) and change < LOOP_SEARCH_THRESHOLDS.largest_change
+    return bool(before.any()) and relative_change(before, after) < LOOP_SEARCH_THRESHOLDS.largest_change

@@ -14,6 +14,7 @@ from rnncallbacks.alarms.catalogue import SEVERITIES
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.alarms.diagnosis_content import Repair
 from rnncallbacks.errors import DataError
+from rnncallbacks.files import text_of_file
 from rnncallbacks.reporting.printable import printable
 
 HISTORY = "history.jsonl"
@@ -52,7 +53,9 @@ def read_run(path: Path) -> RunFolder:
     ended = (path / "diagnosis.json").is_file()
     diagnosis, reason = _diagnosis(path / "diagnosis.json") if ended else (_alarms(path / "alarms.jsonl"), None)
     config = path / "config.toml"
-    return RunFolder(path, rows, diagnosis, ended, reason, printable(_text(config)) if config.is_file() else None)
+    return RunFolder(
+        path, rows, diagnosis, ended, reason, printable(text_of_file(config)) if config.is_file() else None
+    )
 
 
 def _where_runs_are(path: Path) -> str:
@@ -63,7 +66,7 @@ def _where_runs_are(path: Path) -> str:
 
 
 def _diagnosis(path: Path) -> tuple[Diagnosis, str | None]:
-    found = _json(_text(path), str(path))
+    found = _json(text_of_file(path), str(path))
     try:
         diagnosis = Diagnosis()
         for alarm in found["alarms"]:
@@ -119,7 +122,7 @@ def _check(record: Alarm | Repair, *, text: tuple[str, ...], counts: tuple[str, 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a file. Text after the last end of line is part of a record of a run that was killed: ignored."""
-    whole, _, _ = _text(path).rpartition("\n")
+    whole, _, _ = text_of_file(path).rpartition("\n")
     for number, line in enumerate(whole.split("\n") if whole else (), 1):
         record = _json(line, f"{path}, line {number}")
         if not isinstance(record, dict):
@@ -145,12 +148,3 @@ def _printable(value: Any) -> Any:
     if isinstance(value, dict):
         return {printable(key): _printable(one) for key, one in value.items()}
     return value
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: expected UTF-8 text: {error}") from None
