@@ -408,7 +408,7 @@ def two_early_stoppings(path, train, val, epochs):
                 params["w"] -= run.learning_rate * grads["w"]
             for loss in run.batches([val[epoch - 1]], phase="val"):
                 run.record(loss)
-    return params["w"].tobytes(), list(run.history), run.alarms, run.stop_reason
+    return params["w"].tobytes(), run.history, run.alarms, run.stop_reason
 
 
 metrics = st.lists(st.integers(0, 4).map(float), min_size=20, max_size=20)

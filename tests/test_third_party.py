@@ -63,7 +63,7 @@ with Run(params, plugins=load_plugins(), learning_rate=0.25) as run:
                 params["w"] -= run.learning_rate * grads["w"]
 modules = {name: module.__file__ for name, module in sys.modules.items() if name.startswith("rnncallbacks")}
 print(json.dumps({
-    "history": run.history.rows,
+    "history": run.history.untimed(),
     "alarms": [alarm.code for alarm in run.alarms],
     "stop_reason": run.stop_reason,
     "modules": modules,

@@ -76,3 +76,14 @@ def test_an_unknown_column_is_an_error_that_names_the_known(history, column, mes
 def test_a_missing_loss_says_what_computes_it():
     with pytest.raises(DataError, match=r"none, as no epoch has ended\n.*loss_averaging"):
         History()["train_loss"]
+
+
+def test_histories_are_equal_apart_from_the_time():
+    one, other = History(), History()
+    one.append({"epoch": 1, "seconds": 2.0, "train_loss": 0.5})
+    other.append({"epoch": 1, "seconds": 3.0, "train_loss": 0.5})
+    assert one == other
+    assert one.untimed() == [{"epoch": 1, "train_loss": 0.5}]
+    other.append({"epoch": 2, "seconds": 3.0})
+    assert one != other
+    assert one != one.rows

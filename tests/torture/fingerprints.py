@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,12 +27,22 @@ def fingerprint(run: Run, folder: Path) -> dict[str, str]:
         "optimizer": named_arrays(run.optimizer_state, "optimizer"),
         "position": [run.epoch, run.step, run.stop_reason],
         "scales": run.scales,
-        "history": list(run.history),
+        "history": run.history.untimed(),
         "diagnosis": run.diagnosis.to_dict(),
         "plugins": dict(run.plugins),
-        "files": {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()},
+        "files": {name: untimed(folder / name) for name in FILES if (folder / name).exists()},
     }
     return dict(flat(parts))
+
+
+def untimed(path: Path) -> bytes:
+    """The content of a file without the wall time of each epoch."""
+    content = path.read_bytes()
+    if path.suffix == ".csv":
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline="")))
+        timed = [place for place, name in enumerate(rows[0] if rows else ()) if name == "seconds"]
+        return repr([[cell for place, cell in enumerate(row) if place not in timed] for row in rows]).encode()
+    return re.sub(rb'"seconds": [^,}]+, ', b"", content)
 
 
 def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:

@@ -36,7 +36,7 @@ class StateWitness:
         parts = {
             "params": named_arrays(run.params, "params"),
             "optimizer": named_arrays(run.optimizer_state, "optimizer"),
-            "position": [run.epoch, run.step, run.scales, list(run.history), run.alarms],
+            "position": [run.epoch, run.step, run.scales, run.history.untimed(), run.alarms],
             "plugins": {name: saved_state(plugin) for name, plugin in run.plugins.items()},
         }
         self.seen = dict(flat(parts))

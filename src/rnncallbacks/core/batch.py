@@ -162,6 +162,9 @@ class EpochSummary:
         The number of the epoch, from 1.
     learning_rate:
         The learning rate at the end of the epoch; None before that, or in a run without one.
+    seconds:
+        The wall time of the epoch's body, without the hook ``on_epoch_end``; None before the end of the epoch. It has
+        the time that a resumed epoch took before its checkpoint was saved.
     losses:
         The average loss by phase. ``loss_averaging`` updates it after each batch.
     logged:
@@ -174,16 +177,18 @@ class EpochSummary:
 
     epoch: int
     learning_rate: float | None
-    started: float = attrs.field(factory=perf_counter)
+    seconds: float | None = None
     losses: dict[str, float] = attrs.field(factory=dict)
     logged: dict[str, Value] = attrs.field(factory=dict)
     batches: dict[str, int] = attrs.field(factory=dict)
     skipped: dict[str, int] = attrs.field(factory=dict)
+    _seconds_before: float = attrs.field(default=0.0)
+    _began: float = state_field(factory=lambda: perf_counter())
 
     @property
-    def seconds(self) -> float:
-        """Wall time since the epoch began."""
-        return perf_counter() - self.started
+    def elapsed(self) -> float:
+        """Wall time since the epoch began, in seconds."""
+        return self._seconds_before + perf_counter() - self._began
 
     @property
     def row(self) -> dict[str, Value]:
@@ -191,6 +196,8 @@ class EpochSummary:
         row: dict[str, Value] = {"epoch": self.epoch}
         if self.learning_rate is not None:
             row["learning_rate"] = self.learning_rate
+        if self.seconds is not None:
+            row["seconds"] = self.seconds
         row |= {f"{phase}_loss": float(loss) for phase, loss in self.losses.items()}
         for name, value in self.logged.items():
             row[f"logged_{name}" if name in row else name] = value

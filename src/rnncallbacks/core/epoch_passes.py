@@ -136,4 +136,5 @@ class EpochPasses:
             losses=dict(summary.losses),
             logged=dict(summary.logged),
             batches=dict(summary.batches),
+            seconds=summary.elapsed,
         )

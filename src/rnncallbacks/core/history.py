@@ -13,7 +13,8 @@ Value = float | int | str
 class History:
     """Rows of named values, one row for each epoch.
 
-    ``history["train_loss"]`` is a column, and ``history[-1]`` the row of the last epoch.
+    ``history["train_loss"]`` is a column, and ``history[-1]`` the row of the last epoch. Two histories are equal if
+    their rows are, apart from the column ``seconds``, the wall time of an epoch.
 
     Example
     -------
@@ -73,6 +74,10 @@ class History:
             raise DataError(f"the history has no column {key!r}; it has {known}", hint=hint)
         return [row.get(key) for row in self.rows]
 
+    def untimed(self) -> list[dict[str, Value]]:
+        """Copies of the rows without the column ``seconds``, which differs between runs that are otherwise the same."""
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in self.rows]
+
     def __contains__(self, column: object) -> bool:
         return column in self.columns
 
@@ -81,6 +86,13 @@ class History:
 
     def __iter__(self) -> Iterator[dict[str, Value]]:
         return iter(self.rows)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, History):
+            return NotImplemented
+        return self.untimed() == other.untimed()
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         parts = [f"{len(self)} epoch{'' if len(self) == 1 else 's'}"]

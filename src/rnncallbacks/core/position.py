@@ -48,6 +48,8 @@ class Position:
         The passes of the open epoch in the order in which they began; those inside of batches are not among them.
     losses, logged, batches:
         Those of the summary of the open epoch.
+    seconds:
+        Wall time since the open epoch began.
     """
 
     in_epoch: bool
@@ -57,3 +59,4 @@ class Position:
     losses: dict[str, float] = attrs.field(factory=dict)
     logged: dict[str, Value] = attrs.field(factory=dict)
     batches: dict[str, int] = attrs.field(factory=dict)
+    seconds: float = attrs.field(default=0.0, validator=options.number(at_least=0))

@@ -331,6 +331,7 @@ class Run(RunAlarms):
                 losses=dict(resumed.losses),
                 logged=dict(resumed.logged),
                 batches=dict(resumed.batches),
+                seconds_before=resumed.seconds,
             )
             self._passes.begin_epoch(resumed)
             return
@@ -351,6 +352,7 @@ class Run(RunAlarms):
         self._stop_at_max_steps()
         if self.epoch_was_cut:
             summary.log({"stopped_after": summary.batches.get(TRAIN, 0)})
+        summary.seconds = summary.elapsed
         summary.learning_rate = None if self.base_learning_rate is None else self.learning_rate
         try:
             self.plugins.call("on_epoch_end", run=self, summary=summary)

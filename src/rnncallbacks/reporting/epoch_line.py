@@ -6,25 +6,29 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from rnncallbacks.reporting.shown_columns import shown_columns
+
 COLUMNS = {
     "learning_rate": ("lr", "{:.2e}"),
     "gradient_norm": ("grad norm", "{:.3g}"),
     "clipped_fraction": ("clipped", "{:.0%}"),
     "stopped_after": ("stopped after batch", "{}"),
+    "seconds": ("", "{:.1f}s"),
 }
-"""Columns of the history that are shown after the losses: a label and the format of the number."""
+"""Columns of the history that are shown last: a label and the format of the number."""
 
 
-def epoch_line(row: Mapping[str, Any], max_epochs: int | None, seconds: float, width: int | None = None) -> str:
-    """The losses of an epoch by phase, the learning rate, the gradient norm before clipping, the share of batches
-    clipped, and the time.
+def epoch_line(row: Mapping[str, Any], max_epochs: int | None, width: int | None = None) -> str:
+    """The losses of an epoch by phase, the numbers of ``run.log`` and of metrics, the learning rate, the gradient norm
+    before clipping, the share of batches clipped, and the time.
 
-    A line that is longer than ``width`` characters leaves out, in this order: the time, the share, the norm, the rate.
+    A line that is longer than ``width`` characters leaves out, in this order: the time, the share, the norm, the rate,
+    and the logged numbers from the last to the first.
 
-    >>> row = {"epoch": 3, "learning_rate": 2e-3, "train_loss": 1.5, "val_loss": 1.75}
-    >>> epoch_line(row, 20, 2.0)
-    'epoch  3/20  train 1.5000  val 1.7500  lr 2.00e-03  2.0s'
-    >>> epoch_line(row, 20, 2.0, width=40)
+    >>> row = {"epoch": 3, "learning_rate": 2e-3, "seconds": 2.0, "train_loss": 1.5, "val_loss": 1.75, "accuracy": 0.9}
+    >>> epoch_line(row, 20)
+    'epoch  3/20  train 1.5000  val 1.7500  accuracy 0.9  lr 2.00e-03  2.0s'
+    >>> epoch_line(row, 20, width=40)
     'epoch  3/20  train 1.5000  val 1.7500'
     """
     total = "" if max_epochs is None else f"/{max_epochs}"
@@ -35,8 +39,8 @@ def epoch_line(row: Mapping[str, Any], max_epochs: int | None, seconds: float, w
         for name, value in row.items()
         if name.endswith("_loss") and not isinstance(value, str)
     ]
-    optional = [f"{label} {form.format(row[name])}" for name, (label, form) in COLUMNS.items() if name in row]
-    optional.append(f"{seconds:.1f}s")
+    optional = [f"{name} {row[name]:.4g}" for name in shown_columns(row)]
+    optional += [f"{label} {form.format(row[name])}".lstrip() for name, (label, form) in COLUMNS.items() if name in row]
     while width is not None and optional and len("  ".join([*parts, *optional])) > width:
         optional.pop()
     return "  ".join([*parts, *optional])

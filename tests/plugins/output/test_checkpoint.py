@@ -70,7 +70,7 @@ def everything(trainer):
     return {
         "params": trainer.model.parameters.flat.tobytes(),
         "optimizer": {name: array.tobytes() for name, array in trainer.optimizer.state.items()},
-        "history": list(run.history),
+        "history": run.history.untimed(),
         "alarms": [str(alarm) for alarm in run.alarms],
         "scales": run.scales,
         "counts": (run.epoch, run.step),
@@ -106,7 +106,7 @@ def test_a_run_that_early_stopping_ended_stays_ended(tmp_path):
     again.fit(train, val, max_epochs=50)
     assert again.run.epoch == first.run.epoch < 50
     assert again.run.stop_reason.startswith("RNN601 val_loss had not improved for 4 epochs when the run resumed")
-    assert list(again.run.history) == list(first.run.history)
+    assert again.run.history == first.run.history
     np.testing.assert_array_equal(again.model.parameters.flat, first.model.parameters.flat)
 
 
@@ -183,7 +183,7 @@ def test_a_custom_loop_resumes_with_its_state_and_its_own_optimizer(tmp_path):
                     ):
                         v[...] = 0.9 * v + g
                         p -= run.learning_rate * v
-        return params, list(run.history), seen
+        return params, run.history, seen
 
     params, history, seen = script(6, tmp_path / "whole")
     script(2, tmp_path / "parts")
@@ -207,7 +207,7 @@ def test_in_a_trainer_a_carried_stream_resumes(tmp_path, options):
         model = RecurrentModel(4, vocab_size=5, seed=1, **options)
         trainer = Trainer(model, SGD(momentum=0.9), plugins=[LossAveraging(), Checkpoint(path=path)], learning_rate=0.1)
         history = trainer.fit(StreamLoader(np.arange(61) % 5, batch_size=4, seq_len=5), max_epochs=epochs)
-        return list(history), model.parameters.flat.copy()
+        return history, model.parameters.flat.copy()
 
     history, parameters = fit(tmp_path / "whole", 4)
     fit(tmp_path / "parts", 1)

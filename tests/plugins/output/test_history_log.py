@@ -16,6 +16,12 @@ from rnncallbacks.plugins import Checkpoint, DivergenceAlarm, HistoryLog, LossAv
 NAN = math.nan
 
 
+@pytest.fixture(autouse=True)
+def no_time(monkeypatch):
+    """Let no time pass in an epoch."""
+    monkeypatch.setattr("rnncallbacks.core.batch.perf_counter", lambda: 0.0)
+
+
 def json_lines(path):
     return [json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON")) for line in lines(path)]
 
@@ -33,7 +39,8 @@ def test_one_line_per_epoch_in_both_files(play, tmp_path):
     run = play([LossAveraging(), HistoryLog(directory=tmp_path)], [[1.0, 2.0], [0.5]], val=[[3.0], [4.0]])
     assert json_lines(tmp_path / "history.jsonl") == list(run.history)
     assert (tmp_path / "history.csv").read_text() == (
-        "epoch,learning_rate,train_loss,val_loss,train_batches,val_batches\n1,1.0,1.5,3.0,2,1\n2,1.0,0.5,4.0,1,1\n"
+        "epoch,learning_rate,seconds,train_loss,val_loss,train_batches,val_batches\n"
+        "1,1.0,0.0,1.5,3.0,2,1\n2,1.0,0.0,0.5,4.0,1,1\n"
     )
     assert lines(tmp_path / "alarms.jsonl") == []
 
@@ -52,9 +59,10 @@ def test_numbers_that_are_not_finite_are_strings(tmp_path):
         for _ in run.epochs(1):
             run.log(a=NAN, b=math.inf, c=-math.inf, d=np.float32(0.5), e="word, with comma")
     (row,) = json_lines(tmp_path / "history.jsonl")
-    assert row == {"epoch": 1, "a": "NaN", "b": "Infinity", "c": "-Infinity", "d": 0.5, "e": "word, with comma"}
+    words = {"a": "NaN", "b": "Infinity", "c": "-Infinity"}
+    assert row == {"epoch": 1, "seconds": 0.0, **words, "d": 0.5, "e": "word, with comma"}
     (row,) = csv_rows(tmp_path / "history.csv")
-    assert row == {"epoch": "1", "a": "NaN", "b": "Infinity", "c": "-Infinity", "d": "0.5", "e": "word, with comma"}
+    assert row == {"epoch": "1", "seconds": "0.0", **words, "d": "0.5", "e": "word, with comma"}
 
 
 def test_columns_that_come_and_go(tmp_path):
@@ -63,10 +71,12 @@ def test_columns_that_come_and_go(tmp_path):
             run.log(first=epoch)
             if epoch in (2, 4):
                 run.log(second=10 * epoch)
-    assert (tmp_path / "history.csv").read_text() == "epoch,first,second\n1,1,\n2,2,20\n3,3,\n4,4,40\n"
+    assert (
+        tmp_path / "history.csv"
+    ).read_text() == "epoch,seconds,first,second\n1,0.0,1,\n2,0.0,2,20\n3,0.0,3,\n4,0.0,4,40\n"
     assert [set(row) for row in json_lines(tmp_path / "history.jsonl")] == [
-        {"epoch", "first"},
-        {"epoch", "first", "second"},
+        {"epoch", "seconds", "first"},
+        {"epoch", "seconds", "first", "second"},
     ] * 2
 
 
@@ -174,7 +184,7 @@ def test_files_of_a_run_that_was_broken_off_are_moved(play, tmp_path, caplog, di
     play([HistoryLog(directory=tmp_path)], [[1.0]])
     assert (tmp_path / "unfinished-2" / "history.csv").read_text() == "precious\n"
     assert (tmp_path / "unfinished-2" / "diagnosis.json").exists() == (diagnosis is not None)
-    assert lines(tmp_path / "history.csv") == ["epoch,learning_rate", "1,1.0"]
+    assert lines(tmp_path / "history.csv") == ["epoch,learning_rate,seconds", "1,1.0,0.0"]
     assert "did not end; its files are in" in caplog.text
     assert not (tmp_path / ".history.csv.7-ab.tmp").exists()
 
@@ -227,14 +237,14 @@ def test_two_runs_do_not_write_one_file(tmp_path, what):
             ):
                 for _ in second.epochs(1):
                     pass
-    assert json_lines(tmp_path / "history.jsonl") == [{"epoch": 1}]
+    assert json_lines(tmp_path / "history.jsonl") == [{"epoch": 1, "seconds": 0.0}]
     assert outcome(tmp_path) == "finished"
 
 
 def test_overwrite_replaces_files_of_an_earlier_run(play, tmp_path):
     (tmp_path / "history.csv").write_text("old\n")
     play([HistoryLog(directory=tmp_path, overwrite=True)], [[1.0]])
-    assert lines(tmp_path / "history.csv") == ["epoch,learning_rate", "1,1.0"]
+    assert lines(tmp_path / "history.csv") == ["epoch,learning_rate,seconds", "1,1.0,0.0"]
 
 
 def test_a_directory_that_cannot_be_created_is_an_error(play, tmp_path):

@@ -61,7 +61,7 @@ class FailedError(Exception):
 def outcome(run, *more):
     """The results of a run, as text and bytes."""
     return {
-        "history": repr(run.history.rows),
+        "history": repr(run.history.untimed()),
         "alarms": [str(alarm) for alarm in run.alarms],
         "stopped": run.stop_reason,
         "scales": run.scales,
@@ -319,7 +319,7 @@ def test_an_epoch_that_was_cut_is_not_done(tmp_path, how):
     run, seen = count_up(tmp_path / "run", **{how: 2})
     assert seen == [(1, 0), (1, 1)]
     assert run.epoch_was_cut
-    assert run.history.rows == [
+    assert run.history.untimed() == [
         {"epoch": 1, "learning_rate": 1.0, "train_loss": 0.5, "stopped_after": 2, "train_batches": 2}
     ]
     run, seen = count_up(tmp_path / "run")

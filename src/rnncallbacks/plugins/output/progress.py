@@ -71,7 +71,7 @@ class Progress:
             self._bar.finish_epoch(run.epoch)
         console = None if self._bar is None else self._bar.console
         width = None if console is None else console.width
-        write_line(console, epoch_line(summary.row, run.max_epochs, summary.seconds, width))
+        write_line(console, epoch_line(summary.row, run.max_epochs, width))
 
     # Last, because guards may raise alarms when the run is over.
     @hookimpl(trylast=True)
