@@ -219,12 +219,17 @@ def no_two_files_share_a_name(source: Source) -> list[str]:
 
 
 def no_two_public_names_are_one(source: Source) -> list[str]:
-    """Classes and functions that are defined on the top level of a module, without a leading underscore."""
+    """Classes and functions that are defined on the top level of a module, without a leading underscore.
+
+    The overloads of a function are one name with it.
+    """
     kinds = (ast.ClassDef, ast.FunctionDef)
     names: dict[str, list[str]] = {}
     for module, tree in source.modules.items():
         for node in tree.body:
             if isinstance(node, kinds) and not node.name.startswith("_"):
+                if any(isinstance(one, ast.Name) and one.id == "overload" for one in node.decorator_list):
+                    continue
                 names.setdefault(node.name, []).append(module)
     return [f"{name}: {', '.join(modules)}" for name, modules in names.items() if len(modules) > 1]
 

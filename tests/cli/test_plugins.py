@@ -27,6 +27,22 @@ def test_the_listing_shows_name_package_hooks_and_options_of_every_plugin():
     assert "options steps (required), interval = 'batch'" in text
 
 
+def test_the_order_of_a_hook_says_who_may_change_what():
+    Path("rnncallbacks.toml").write_text(
+        "[plugins.gradient_clipping]\n[plugins.clips_values]\nplugin = 'gradient_clipping'\nmode = 'value'\n"
+        "[plugins.divergence_alarm]\n[plugins.gradient_guard]\n"
+    )
+    shown = " ".join(call("plugins", "--order", "on_backward").output.split())
+    assert shown == (
+        "configuration: rnncallbacks.toml on_backward around: may change the gradients, in place; run.skip_batch "
+        "1 gradient_guard around those that follow first: may change nothing but run.skip_batch: it sees the gradients "
+        "of the script 2 divergence_alarm as listed: may change the gradients, in place; run.skip_batch "
+        "3 gradient_clipping 4 clips_values"
+    )
+    assert "on_exception: no plugin implements it" in call("plugins", "--order", "on_exception").output
+    assert "'bacward' is not one of" in call("plugins", "--order", "bacward").stderr
+
+
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("flags", [[], ["-v"]])
 def test_the_listing_fits_the_terminal(monkeypatch, width, flags):

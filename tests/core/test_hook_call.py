@@ -94,7 +94,7 @@ def test_it_does_what_pluggy_does(outer):
         assert ours == theirs
 
 
-def test_wrappers_of_the_old_style_are_left_to_pluggy():
+def test_wrappers_of_the_old_style_get_the_results():
     manager, log = pluggy.PluginManager(PROJECT), []
     manager.register(plain(log, "inner", result=1))
     manager.register(old_style(log, "outer"))

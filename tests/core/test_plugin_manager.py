@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import itertools
 import re
 import types
 from pathlib import Path
@@ -89,6 +90,81 @@ def test_tryfirst_and_trylast_move_a_plugin_and_wrappers_stand_around_all():
     plugins.register(Recorder(calls, "two"), "two")
     plugins.call("on_epoch_start", run=None)
     assert calls == ["around before", "first", "one", "two", "last", "around after"]
+
+
+class Reduces(Recorder):
+    """Adds up what several processes have: the gradients first of all, the averages once they are computed."""
+
+    @hookimpl(ahead=True)
+    def on_backward(self):
+        self.calls.append(f"{self.word} gradients")
+
+    @hookimpl(ahead=True, trylast=True)
+    def on_epoch_end(self):
+        self.calls.append(f"{self.word} averages")
+
+
+class Averages(Recorder):
+    @hookimpl(ahead=True)
+    def on_epoch_end(self):
+        self.calls.append(self.word)
+
+
+@pytest.mark.parametrize("names", list(itertools.permutations(["reduces", "averages", "around", "inspects"])))
+def test_a_plugin_can_be_first_in_one_hook_and_behind_another_in_the_next_wherever_it_is_listed(names):
+    calls = []
+
+    class Inspects:
+        @hookimpl(tryfirst=True)
+        def on_backward(self):
+            calls.append("inspects")
+
+        @hookimpl(tryfirst=True)
+        def on_epoch_end(self):
+            calls.append("inspects")
+
+    class Surrounds:
+        @hookimpl(wrapper=True, tryfirst=True)
+        def on_backward(self):
+            calls.append("around before")
+            yield
+
+        @hookimpl(wrapper=True, tryfirst=True)
+        def on_epoch_end(self):
+            calls.append("around before")
+            yield
+
+    made = {
+        "reduces": Reduces(calls, "reduces"),
+        "averages": Averages(calls, "averages"),
+        "around": Surrounds(),
+        "inspects": Inspects(),
+    }
+    plugins = Plugins({name: made[name] for name in names})
+    plugins.call("on_backward", run=None, batch=None, grads=None)
+    assert calls == ["reduces gradients", "around before", "inspects"]
+    calls.clear()
+    plugins.call("on_epoch_end", run=None, summary=None)
+    assert calls == ["averages", "reduces averages", "around before", "inspects"]
+
+
+def test_a_wrapper_that_is_ahead_surrounds_what_is_not():
+    calls = []
+
+    class Outermost(Recorder):
+        @hookimpl(wrapper=True, ahead=True)
+        def on_epoch_start(self):
+            self.calls.append("ahead before")
+            yield
+            self.calls.append("ahead after")
+
+    Plugins([Around(calls, "around"), First(calls, "first"), Outermost(calls, "")]).call("on_epoch_start", run=None)
+    assert calls == ["ahead before", "around before", "first", "around after", "ahead after"]
+
+
+def test_what_is_no_function_cannot_be_marked():
+    with pytest.raises(TypeError, match=r"expected a function, got 'on_epoch_end'; .*specname"):
+        hookimpl("on_epoch_end")
 
 
 def test_call_each_follows_the_same_order():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from rnncallbacks.cli.command_options import PluginSwitches, config_option, switches_option
-from rnncallbacks.config.configuration import Configuration, Table, read_configuration
+from rnncallbacks.config.configuration import RECOMMENDED, Configuration, Table, read_configuration
 from rnncallbacks.config.discovery import Found, find_plugins
 from rnncallbacks.config.plugin_options import Option, make_plugin, options_of
-from rnncallbacks.core.hookspecs import HOOKS
+from rnncallbacks.core.call_order import call_order
+from rnncallbacks.core.hookspecs import HOOKS, Hook
 from rnncallbacks.core.plugin_checks import hooks_of
+from rnncallbacks.core.plugin_manager import Plugins
 from rnncallbacks.errors import PluginError, one_line
 from rnncallbacks.reporting.printable import printable
 
@@ -32,14 +35,23 @@ STATE_STYLES = {"enabled": "green", "disabled": "yellow", "failed": "bold red", 
     is_flag=True,
     help="One line for each option, with its type. Imports plugins of other packages that are not enabled, too.",
 )
+@click.option(
+    "--order",
+    "hook",
+    type=click.Choice(list(HOOKS)),
+    help="The order in which a configuration's plugins are called for this hook, and what each may change there.",
+)
 @config_option
 @switches_option
-def plugins(verbose: bool, config: Path | None, switches: PluginSwitches) -> None:
+def plugins(verbose: bool, hook: Hook | None, config: Path | None, switches: PluginSwitches) -> None:
     """List the installed plugins: hooks, options, and which of them are enabled here and why.
 
     A disabled plugin is never imported. A plugin of another package that no configuration enables is imported only with
     -v: without it, its hooks and options are not listed.
     """
+    if hook is not None:
+        _show_order(hook, config, switches)
+        return
     configuration = read_configuration(config, enable=switches.enable, disable=switches.disable, otherwise={})
     console = Console(highlight=False, soft_wrap=False)
     console.print(Text.assemble("configuration: ", (configuration.where, "bold")), soft_wrap=True)
@@ -53,6 +65,23 @@ def plugins(verbose: bool, config: Path | None, switches: PluginSwitches) -> Non
             console.print(_head(table.name, "", *state))
     for problem in configuration.problems:
         console.print(Text.assemble("\n", ("problem", "bold red"), f" {printable(problem)}"), soft_wrap=True)
+
+
+def _show_order(hook: Hook, config: Path | None, switches: PluginSwitches) -> None:
+    recommended: dict[str, Any] = {"plugins": {name: {} for name in RECOMMENDED}}
+    configuration = read_configuration(config, enable=switches.enable, disable=switches.disable, otherwise=recommended)
+    positions = call_order(Plugins(configuration.make()), hook)
+    console = Console(highlight=False, soft_wrap=False)
+    console.print(Text.assemble("configuration: ", (configuration.where, "bold")), soft_wrap=True)
+    console.print(Text.assemble((hook, "bold"), "" if positions else ": no plugin implements it"))
+    numbered = enumerate(positions, 1)
+    for place, group in itertools.groupby(numbered, key=lambda one: one[1].place):
+        members = list(group)
+        changes = Text(f"{place}: may change {members[0][1].may_change}", "dim")
+        console.print(Padding(changes, (0, 0, 0, 4), expand=False))
+        for number, position in members:
+            around = "  around those that follow" if position.wraps else ""
+            console.print(Text.assemble(f"{number:3} ", (printable(position.plugin), "bold"), (around, "dim")))
 
 
 def _show(console: Console, configuration: Configuration, found: Found, verbose: bool) -> None:

@@ -1,4 +1,4 @@
-"""Calls the implementations of a hook as pluggy does, without what pluggy looks up again in each call.
+"""Calls the implementations of a hook as pluggy does, those that are ahead before the others.
 
 A hook is called two or three times in each batch, with a dozen implementations. pluggy collects the arguments of each
 by name, and its call passes through four functions; here, the order and the arguments are known in advance.
@@ -6,6 +6,7 @@ by name, and its call passes through four functions; here, the order and the arg
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Generator, Mapping
 from operator import itemgetter
 from typing import Any
@@ -19,7 +20,12 @@ class HookCall:
     Parameters
     ----------
     caller:
-        pluggy's caller of the hook. It is used for wrappers in pluggy's old style.
+        pluggy's caller of the hook.
+
+    Attributes
+    ----------
+    implementations:
+        Those of the hook, in the order in which they are called.
 
     Example
     -------
@@ -36,9 +42,12 @@ class HookCall:
     """
 
     def __init__(self, caller: pluggy.HookCaller) -> None:
-        self.implementations = caller.get_hookimpls()[::-1]  # pluggy keeps them in reverse
-        self._old_style = caller if any(one.hookwrapper for one in self.implementations) else None
-        self._steps = [(one, _taking(one.argnames), one.wrapper) for one in self.implementations]
+        in_order = caller.get_hookimpls()[::-1]  # pluggy keeps them in reverse
+        self.implementations = sorted(in_order, key=lambda one: not is_ahead(one))
+        self._steps = [
+            (_new_style(one.function) if one.hookwrapper else one.function, _taking(one.argnames), is_wrapper(one))
+            for one in self.implementations
+        ]
 
     def __call__(self, arguments: Mapping[str, object]) -> Any:
         """Call the implementations in turn; return what they returned, except for None.
@@ -48,15 +57,13 @@ class HookCall:
         BaseException
             What an implementation raised; the implementations after it are not called.
         """
-        if self._old_style is not None:
-            return self._old_style(**arguments)
         wrappers: list[Generator[None, object, object]] = []
         returned: list[object] = []
         failed: BaseException | None = None
         try:
-            for implementation, take, is_wrapper in self._steps:
-                result: Any = implementation.function(*take(arguments))
-                if is_wrapper:
+            for function, take, wraps in self._steps:
+                result: Any = function(*take(arguments))
+                if wraps:
                     _begin(result)
                     wrappers.append(result)
                 elif result is not None:
@@ -68,6 +75,37 @@ class HookCall:
         if failed is not None:
             raise failed
         return returned
+
+
+def is_ahead(implementation: pluggy.HookImpl) -> bool:
+    """Whether an implementation is called ahead of those without this option."""
+    return bool(implementation.opts.get("ahead"))
+
+
+def is_wrapper(implementation: pluggy.HookImpl) -> bool:
+    """Whether an implementation is called around others, in either of pluggy's styles."""
+    return implementation.wrapper or implementation.hookwrapper
+
+
+def _new_style(function: Any) -> Callable[..., Generator[None, object, object]]:
+    """A wrapper in pluggy's old style, which gets the outcome as an object, as one in the new style."""
+
+    @functools.wraps(function)
+    def wrapper(*arguments: object) -> Generator[None, object, object]:
+        generator = function(*arguments)
+        _begin(generator)
+        try:
+            outcome = pluggy.Result((yield), None)
+        except BaseException as error:
+            outcome = pluggy.Result(None, error)
+        try:
+            generator.send(outcome)
+        except StopIteration:
+            return outcome.get_result()
+        generator.close()
+        raise RuntimeError(f"{_called(generator)} has a second yield")
+
+    return wrapper
 
 
 def _taking(names: tuple[str, ...]) -> Callable[[Mapping[str, object]], tuple[object, ...]]:

@@ -18,15 +18,15 @@ The loop with its hooks::
     on_exception(run, error)      # an exception or Ctrl-C leaves the run; on_fit_end follows
 
 An implementation takes any of the hook's arguments. Its return value is ignored; where a hook may change something, it
-changes it in place. Plugins are called in the order in which they are listed; ``@hookimpl(tryfirst=True)`` calls an
-implementation before the others, ``@hookimpl(trylast=True)`` after them.
+changes it in place. Plugins are called in the order in which they are listed; the options of :func:`hookimpl` move an
+implementation before the others or after them.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 import pluggy
 
@@ -38,7 +38,70 @@ if TYPE_CHECKING:
 
 PROJECT = "rnncallbacks"
 hookspec = pluggy.HookspecMarker(PROJECT)
-hookimpl = pluggy.HookimplMarker(PROJECT)
+Implementation = TypeVar("Implementation", bound=Callable[..., Any])
+
+
+@overload
+def hookimpl(function: Implementation) -> Implementation: ...
+
+
+@overload
+def hookimpl(
+    *,
+    ahead: bool = False,
+    tryfirst: bool = False,
+    trylast: bool = False,
+    wrapper: bool = False,
+    hookwrapper: bool = False,
+    optionalhook: bool = False,
+    specname: str | None = None,
+) -> Callable[[Implementation], Implementation]: ...
+
+
+def hookimpl(function: Any = None, *, ahead: bool = False, **options: Any) -> Any:
+    """Mark a function or a method as the implementation of a hook.
+
+    Parameters
+    ----------
+    ahead:
+        Call it ahead of the implementations without this option, wrappers included. It is for what the others have to
+        find done: gradients that are complete, averages that are computed, a run that is restored.
+    tryfirst, trylast:
+        Call it before, or after, the other implementations that are ahead, or the others that are not.
+    wrapper:
+        The function is a generator with one ``yield``. It begins before the implementations that are not wrappers, and
+        ends after all those that were called behind it.
+    specname:
+        The hook, if the function has another name.
+
+    The options ``hookwrapper`` and ``optionalhook`` are those of ``pluggy.HookimplMarker``.
+
+    Raises
+    ------
+    TypeError
+        What is marked is not a function.
+
+    Example
+    -------
+    >>> class Halves:
+    ...     @hookimpl(ahead=True)
+    ...     def on_backward(self, grads):
+    ...         for array in grads.arrays:
+    ...             array *= 0.5
+    """
+
+    if function is not None and not callable(function):
+        raise TypeError(
+            f"@hookimpl: expected a function, got {function!r}; the hook is the name of the function, or write "
+            "@hookimpl(specname=...)"
+        )
+
+    def mark(implementation: Implementation) -> Implementation:
+        pluggy.HookimplMarker(PROJECT)(**options)(implementation)
+        getattr(implementation, f"{PROJECT}_impl")["ahead"] = ahead
+        return implementation
+
+    return mark if function is None else mark(function)
 
 
 @hookspec

@@ -103,6 +103,11 @@ class Plugins(Mapping[str, object]):
                 return name
         raise PluginError(f"{plugin!r} is not registered", hint="register it before it is used")
 
+    def implementations(self, hook: Hook) -> list[pluggy.HookImpl]:
+        """The implementations of a hook, in the order in which they are called."""
+        call = self._calls[hook]
+        return [] if call is None else call.implementations
+
     def register(self, plugin: object, name: str | None = None) -> str:
         """Add a plugin after the others and return its name: ``name``, or its class's name in snake_case.
 

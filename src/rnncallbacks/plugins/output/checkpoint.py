@@ -119,7 +119,7 @@ class Checkpoint:
                 hint=f"for example {self.path.stem}-{{epoch}}-{{step}}{self.path.suffix}",
             )
 
-    @hookimpl(tryfirst=True)
+    @hookimpl(ahead=True)
     def on_fit_start(self, run: Run) -> None:
         check_savable(run)
         instances = [plugin for plugin in run.plugins.values() if isinstance(plugin, Checkpoint)]
@@ -136,7 +136,8 @@ class Checkpoint:
         self._saved_at = self._copied_at = monotonic()
         self._others.begin(run.plugins)
 
-    # Wrappers, because the checkpoint must contain what the other plugins do at the end of the batch or epoch.
+    # Wrappers, because the checkpoint must contain what the other plugins do at the end of the batch or epoch. An epoch
+    # that was cut is saved without its columns, so ahead of them.
     @hookimpl(wrapper=True)
     def on_batch_end(self, run: Run, batch: Batch) -> Generator[None, object, object]:
         result = yield
@@ -148,7 +149,7 @@ class Checkpoint:
                 self._copy_run(run, None)
         return result
 
-    @hookimpl(wrapper=True)
+    @hookimpl(wrapper=True, ahead=True)
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> Generator[None, object, object]:
         if run.epoch_was_cut:  # before the other plugins take the epoch for a whole one
             if run.resumes_exactly:

@@ -84,6 +84,6 @@ class LossAveraging:
         if run.epoch_summary is not None:  # always: a batch belongs to an epoch
             run.epoch_summary.losses[phase] = self._losses[phase] / self._weights[phase]
 
-    @hookimpl(tryfirst=True)
+    @hookimpl(ahead=True)
     def on_epoch_end(self, run: Run) -> None:
         run.log(**{f"{phase}_{COUNTED[self.weight]}": weight for phase, weight in self._weights.items()})
