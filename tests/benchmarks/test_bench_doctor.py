@@ -179,5 +179,5 @@ class TestSlice:
     def test_the_line_that_numpy_refuses_is_in_the_document(self):
         script = SCRIPTS["oldnumpy"]
         one = DoctorMeasurement.of(script, None, measure(script, None))
-        assert one.document["crash"]["mend"]
+        assert one.document["crash"]["fix"]
         assert one.crash_named

@@ -32,7 +32,7 @@ def fail(tmp_path, monkeypatch):
     return run
 
 
-# The script's lines, the line that is named, what is wrong, and the mend.
+# The script's lines, the line that is named, the cause, and the fix.
 CASES = [
     ("import numpy as np\nx = np.zeros(3, dtype=np.float)", 2, "no np.float", "write float"),
     ("import numpy as np\nbest = np.Inf", 2, "no np.Inf", "write np.inf"),
@@ -58,7 +58,7 @@ CASES = [
         "an array of 4 numbers",
         "losses.mean(), losses.sum()",
     ),
-    ("import numpy as np\nx = np.array([[1, 2], [3]])", 2, "several lengths", "dtype=object"),
+    ("import numpy as np\nx = np.array([[1, 2], [3]])", 2, "different lengths", "dtype=object"),
     (
         "import numpy as np\nx = np.zeros(3)\ny = np.ones((1, 1, 1))\nx[0] = [1, 2]",
         4,
@@ -76,30 +76,32 @@ CASES = [
     (
         "import argparse\np = argparse.ArgumentParser()\np.add_argument('data')\np.parse_args()",
         4,
-        "did not accept its arguments",
+        "did not accept its arguments: the following arguments are required: data",
         "rnncallbacks doctor SCRIPT A",
     ),
+    ("import sys\nn = int(sys.stdin.readline())", 2, "reads its standard input", "from a file"),
+    ("import sys\nsys.exit(3)", 2, "ended itself before a training loop", "arguments or data"),
     ("import no_such_module_here", 1, "not installed for this Python", "pip install no_such_module_here"),
     ("import cPickle", 1, "no module cPickle", "import pickle"),
     ("from collections import Mapping", 1, "is in collections.abc", "from collections.abc import Mapping"),
     ("from itertools import izip", 1, "no izip", "write zip"),
-    ("for i in xrange(3):\n    pass", 1, "builtin of Python 2", "write range"),
+    ("for i in xrange(3):\n    pass", 1, "xrange exists only in Python 2", "write range"),
     ("x = 1\nlearning_rate = 2\ny = learning_rat", 3, "not defined here", "did you mean 'learning_rate'"),
-    ("d = {}\nd.iteritems()", 2, r"\.iteritems is of Python 2", r"write d.items()"),
-    ("import time\nt = time.clock()", 2, "no time.clock", "write time.perf_counter"),
+    ("d = {}\nd.iteritems()", 2, r"\.iteritems exists only in Python 2", r"write d.items()"),
+    ("import time\nt = time.clock()", 2, "no longer has time.clock", "write time.perf_counter"),
     ("import sys\nprint >>sys.stderr, 'a'", 2, "print >>", "write print(..., file=...)"),
-    ("d = {'a': 1}\nd.keys()[0]", 2, r"dict.keys\(\) is no list", "write list(...)"),
-    ("import random\nrandom.shuffle(range(3))", 2, r"range\(\) is no list", "write list(...)"),
+    ("d = {'a': 1}\nd.keys()[0]", 2, r"dict.keys\(\) does not return a list", "write list(...)"),
+    ("import random\nrandom.shuffle(range(3))", 2, r"range\(\) does not return a list", "write list(...)"),
     ("n = 5\nx = [0] * (n / 2)", 2, "/ gives a float", "write // in place of /"),
     ("n = 10 / 2\nx = 1\nfor i in range(n):\n    pass", 3, "n is the float 5.0", "write // in line 1: n = 10 / 2"),
     ("import numpy as np\nn = 1.0\nx = np.zeros(3)[n]", 3, "n is the float 1.0", "write int(n)"),
     (
         "import pickle\nwith open('a.pkl', 'w') as f:\n    pickle.dump([1], f)",
         3,
-        "open as text",
+        "open in text mode",
         "'wb' or 'rb'",
     ),
-    ("import numpy as np\nx = np.array([300]).astype('uint8')\nx += 300", 3, "does not fit", "np.int64"),
+    ("import numpy as np\nx = np.array([300]).astype('uint8')\nx += 300", 3, "does not fit into the dtype", "np.int64"),
     (
         "import numpy as np\np = np.array([np.nan, 1.0])\nnp.random.choice(2, p=p)",
         3,
@@ -109,20 +111,20 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "line", "wrong", "mend"), CASES, ids=[case[0].splitlines()[-1] for case in CASES])
-def test_an_error_is_explained(fail, tmp_path, text, line, wrong, mend):
+@pytest.mark.parametrize(("text", "line", "cause", "fix"), CASES, ids=[case[0].splitlines()[-1] for case in CASES])
+def test_an_error_is_explained(fail, tmp_path, text, line, cause, fix):
     advice = fail(text)
     assert advice.frames[-1].where == f"{tmp_path / 'script.py'}:{line}"
     assert advice.frames[-1].source == text.splitlines()[line - 1].strip()
-    assert re.search(wrong, advice.wrong), advice.wrong
-    assert mend in advice.mend
+    assert re.search(cause, advice.cause), advice.cause
+    assert fix in advice.fix
     assert len(advice.lines()) >= 4
 
 
 def test_a_script_of_python_2(fail):
     advice = fail("x = 1\nprint 'a'\nfor i in xrange(3):\n    print i\n")
-    assert advice.wrong == "the script is written for Python 2"
-    assert advice.mend.splitlines() == [
+    assert advice.cause == "the script is written for Python 2"
+    assert advice.fix.splitlines() == [
         "line 2: print is a statement of Python 2: print('a')",
         "line 3: xrange(): range",
         "line 4: print is a statement of Python 2: print(i)",
@@ -133,12 +135,12 @@ def test_a_script_of_python_2(fail):
 def test_mixed_tabs(fail):
     advice = fail("if True:\n        x = 1\n\ty = 2\n")
     assert advice.error.startswith("TabError")
-    assert advice.wrong == "tabs and spaces are mixed in the indentation"
+    assert advice.cause == "tabs and spaces are mixed in the indentation"
 
 
 def test_a_syntax_error_of_its_own(fail):
     advice = fail("x = (1,\ny = 2\n")
-    assert advice.wrong.startswith("it is no Python: ")
+    assert advice.cause.startswith("Python cannot parse this line: ")
 
 
 def test_an_unknown_error_shows_the_open_calls(fail, tmp_path):
@@ -151,7 +153,7 @@ def test_an_unknown_error_shows_the_open_calls(fail, tmp_path):
     finally:
         sys.path.remove(str(tmp_path))
         sys.modules.pop("layers", None)
-    assert advice.wrong == ""
+    assert advice.cause == ""
     assert advice.lines() == [
         f"{tmp_path / 'script.py'}:7  step(np.ones(3))",
         f"{tmp_path / 'script.py'}:5  return layers.forward(x)",
@@ -165,17 +167,17 @@ def test_a_file_beside_the_script(fail, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     advice = fail("open('input.txt')")
-    assert "there is one next to the script" in advice.wrong
-    assert advice.mend == f"run it there: cd {tmp_path}"
+    assert "there is one next to the script" in advice.cause
+    assert advice.fix == f"run it there: cd {tmp_path}"
 
 
 def test_a_file_of_a_similar_name(fail, tmp_path):
     (tmp_path / "input.text").write_text("text")
-    assert "did you mean 'input.text'?" in fail("open('input.txt')").mend
+    assert "did you mean 'input.text'?" in fail("open('input.txt')").fix
 
 
 @pytest.mark.parametrize(
-    ("text", "wrong"),
+    ("text", "cause"),
     [
         (
             "import urllib.request\nurllib.request.urlretrieve('http://example.org/input.txt', 'input.txt')",
@@ -188,18 +190,18 @@ def test_a_file_of_a_similar_name(fail, tmp_path):
         ),
     ],
 )
-def test_what_the_sandbox_refused(fail, text, wrong):
+def test_what_the_sandbox_refused(fail, text, cause):
     with ScratchFolder() as scratch, Sandbox(scratch.new_place()):
         advice = fail(text)
-    assert wrong in advice.wrong
-    assert advice.mend
+    assert cause in advice.cause
+    assert advice.fix
     scratch.remove()
 
 
 def test_a_question_of_the_script(fail):
     with ScratchFolder() as scratch, Sandbox(scratch.new_place()):
         advice = fail("name = input('which file? ')")
-    assert "nobody answers" in advice.wrong
+    assert "waits for an answer from the keyboard" in advice.cause
     scratch.remove()
 
 

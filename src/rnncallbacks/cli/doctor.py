@@ -15,10 +15,11 @@ from rnncallbacks.cli.error_output import INTERRUPTED
 from rnncallbacks.cli.examination import Examination, ExaminedRun
 from rnncallbacks.cli.inferred_evidence import ScriptsOwnLoops
 from rnncallbacks.cli.loop_examination import examine_loop, left_by_signals
-from rnncallbacks.cli.role_options import loop_options, role_options
+from rnncallbacks.cli.role_options import ROLES, loop_options, role_options
 from rnncallbacks.cli.script_modules import mentions_run
 from rnncallbacks.cli.script_runner import Outcome, output_to_stderr, run_script
 from rnncallbacks.core.plugin_manager import Plugins
+from rnncallbacks.doctor.lacking_evidence import for_trainer
 from rnncallbacks.doctor.presentation import findings_document, show_findings, show_lines
 from rnncallbacks.files import json_text
 from rnncallbacks.reporting.terminal import show_diagnosis, terminal_console, write_line
@@ -77,6 +78,8 @@ def doctor(
     In a script without a Run, the training loop and the roles of its values are inferred. So is evidence that a Run
     was not given, and a loop that no Run drives. The options from --seconds to --write-hooked are for inferred loops.
     """
+    if given_only and (named := [f"--{name.replace('_', '-')}" for name in ROLES if given[name] not in ("", None)]):
+        raise click.UsageError(f"--given-only infers nothing, so {', '.join(named)} would have no effect")
     configuration = guard_configuration(config, switches)
     Plugins(configuration.make())  # refuses unusable plugins before the script begins
     if not mentions_run(script):
@@ -85,6 +88,9 @@ def doctor(
     with output_to_stderr(as_json), examination.attend_runs():
         outcome = run_script(script, list(args))
     runs = examination.runs
+    for one in runs:
+        if one.by_trainer:
+            for_trainer(one.run.diagnosis)
     own = ScriptsOwnLoops(script, list(args), configuration, loop_options(batches, given))
     if not (given_only or outcome.interrupted or (outcome.error is not None and not _any_cut_short(runs))):
         with left_by_signals():

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from rnncallbacks import trainer
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.diagnosis_content import Repair
 from rnncallbacks.config.configuration import PROGRESS, Configuration
@@ -42,6 +43,11 @@ class ExaminedRun:
     added: list[str] = attrs.field(factory=list)
     removed: list[str] = attrs.field(factory=list)
     loop: tuple[str, int] | None = None
+
+    @property
+    def by_trainer(self) -> bool:
+        """Whether the loop is that of :class:`~rnncallbacks.trainer.Trainer`."""
+        return self.loop is not None and self.loop[0] == trainer.__file__
 
     def to_dict(self) -> dict[str, Any]:
         """The run and its diagnosis as plain values, ready for JSON."""

@@ -108,7 +108,12 @@ class ScriptsOwnLoops:
 
 
 def lacks_evidence(examined: ExaminedRun) -> bool:
-    """Whether a run with training batches has checks for which it was not given what the script's loop may show."""
+    """Whether a run with training batches has checks for which it was not given what the script's loop may show.
+
+    The loop of a trainer is no loop of the script.
+    """
+    if examined.by_trainer:
+        return False
     diagnosis = examined.run.diagnosis
     return bool(examined.run.step and SHOWN_BY_SCRIPT & (diagnosis.not_checked.keys() | diagnosis.cannot_tell.keys()))
 

@@ -20,6 +20,8 @@ from rnncallbacks.config.configuration import Configuration
 from rnncallbacks.doctor.hooking.hooked_file import write_hooked
 from rnncallbacks.doctor.presentation import findings_document, show_findings
 from rnncallbacks.doctor.script_examination import ExaminationStage, ScriptFindings, examine_script
+from rnncallbacks.doctor.script_source import read_script
+from rnncallbacks.errors import DataError
 from rnncallbacks.files import json_text
 from rnncallbacks.reporting.terminal import terminal_console, write_line
 from rnncallbacks.reporting.verdict import verdict
@@ -36,6 +38,8 @@ def examine_loop(
     hooked: Path | None,
 ) -> int:
     """Examine the script's own loop, show what was found, and return the exit code."""
+    if not read_script(script).text.strip():
+        raise DataError(f"{script}: expected a training script, got an empty file")
     stage = ExaminationStage()
     with findings_not_logged(), left_by_signals(), shown_progress(stage, options.examination.seconds):
         findings = _examined(script, arguments, configuration, options, stage)
@@ -118,6 +122,8 @@ def _error_line(findings: ScriptFindings) -> str | None:
 def _verdict(findings: ScriptFindings) -> str:
     if findings.diagnosis is not None:
         return verdict([findings.diagnosis])
+    if findings.error is not None:
+        return "the script failed before its training loop could be examined"
     if findings.loop is None:
         return "no training loop was found, so there is nothing to diagnose"
     return "nothing was checked"

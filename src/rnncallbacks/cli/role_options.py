@@ -23,6 +23,8 @@ ROLE_HELP = {
     "targets": "The targets of a batch.",
     "state": "The hidden state, or the sequence of states: expressions, separated by commas.",
 }
+ROLES = (*ROLE_HELP, "batch_axis")
+"""Options that name values of the script, as the command gets them."""
 LOOP_BATCHES = 80
 """Iterations of a script's own loop that are examined."""
 

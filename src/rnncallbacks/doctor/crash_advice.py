@@ -43,25 +43,25 @@ class CrashAdvice:
         The error in one line, as Python shows it.
     frames:
         The open calls in the user's files, the innermost last; empty if there is none.
-    wrong:
+    cause:
         The cause; empty if it is not known.
-    mend:
+    fix:
         The fix; may have several lines.
     """
 
     error: str
     frames: tuple[CrashFrame, ...] = ()
-    wrong: str = ""
-    mend: str = ""
+    cause: str = ""
+    fix: str = ""
 
     def lines(self) -> list[str]:
         """The lines to print."""
-        shown = self.frames[-1:] if self.wrong else self.frames[-MOST_FRAMES:]
+        shown = self.frames[-1:] if self.cause else self.frames[-MOST_FRAMES:]
         lines = [f"{one.where}  {one.source}" for one in shown]
         lines.append(self.error)
-        if self.wrong:
-            first, *rest = self.mend.splitlines() or [""]
-            lines += [f"wrong  {self.wrong}", f"mend   {first}", *(f"       {line}" for line in rest)]
+        if self.cause:
+            first, *rest = self.fix.splitlines() or [""]
+            lines += [f"cause  {self.cause}", f"fix    {first}", *(f"       {line}" for line in rest)]
         return lines
 
 
@@ -76,19 +76,19 @@ def advice_on(error: BaseException, source: ScriptSource) -> CrashAdvice:
     last = frames[-1] if frames else _Place(str(source.path), 0, "<module>", {})
     text = _text_of(last.file, source)
     failure = Failure(error, _line(text, last.line), last.line, text, last.names)
-    wrong, mend = "", ""
+    cause, fix = "", ""
     for rule in RULES:
         try:
             found = rule(failure)
         except Exception:  # an object of the script that cannot be inspected
             continue
         if found is not None:
-            wrong, mend = found
+            cause, fix = found
             break
     shown = tuple(
         CrashFrame(one.where(source), one.function, _line(_text_of(one.file, source), one.line)) for one in frames
     )
-    return CrashAdvice(_error_line(error), shown, wrong, mend)
+    return CrashAdvice(_error_line(error), shown, cause, fix)
 
 
 @attrs.frozen

@@ -74,7 +74,7 @@ def show_lines(console: Console | None, findings: ScriptFindings, codes: Collect
 def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
     """The table of roles: name and value of each row."""
     if findings.loop is None:
-        return [("trains in", "no training loop was found")]
+        return [("trains in", findings.no_loop if findings.error is None else "no training loop was reached")]
     site = findings.loop.site
     length = f"   {counted(findings.batches, 'batch', 'batches')}, {findings.seconds:.1f} s" if findings.batches else ""
     rows = [("trains in", f"{site.file}:{site.line}  {site.source}{length}")]

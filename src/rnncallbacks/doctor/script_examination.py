@@ -15,11 +15,14 @@ from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.doctor.attended_runs import GIVEN_LOSS
 from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.driving import RecordedBatches, drive, limit_severity, shadowed_run
+from rnncallbacks.doctor.lacking_evidence import for_unchanged_script
+from rnncallbacks.doctor.loop_not_found import why_not_found
 from rnncallbacks.doctor.loop_search import LoopCandidate, likeliest_first
 from rnncallbacks.doctor.named_loop import named_loop
 from rnncallbacks.doctor.rerun_iteration import RerunIteration, rerun_iterations
 from rnncallbacks.doctor.roles.given_roles import GivenRoles
 from rnncallbacks.doctor.roles.inference import infer_roles
+from rnncallbacks.doctor.roles.named_values import infer_named_roles
 from rnncallbacks.doctor.roles.role_table import Roles
 from rnncallbacks.doctor.roles.shifted_sequence import find_shifted_sequence
 from rnncallbacks.doctor.roles.without_replay import roles_without_replay
@@ -35,6 +38,7 @@ from rnncallbacks.doctor.watched_script import (
     search_loop,
     watched_script,
 )
+from rnncallbacks.errors import RnnCallbacksError
 
 INFERRED_FROM = 3
 """Iterations from which roles are inferred; the pushes are made in the last of them. Chosen by eye."""
@@ -110,6 +114,8 @@ class ScriptFindings:
     ----------
     loop:
         The training loop, None if none was found.
+    no_loop:
+        The reason why none was found.
     roles:
         The roles of its values.
     diagnosis:
@@ -137,6 +143,7 @@ class ScriptFindings:
     """
 
     loop: LoopCandidate | None = None
+    no_loop: str = "no training loop was found"
     roles: Roles | None = None
     diagnosis: Diagnosis | None = None
     batches: int = 0
@@ -169,9 +176,17 @@ def examine_script(
             _examine(script, arguments, plugins, options, until, scratch, findings, stage)
         except KeyboardInterrupt:
             findings.interrupted = True
+        except RnnCallbacksError:
+            scratch.remove()  # nobody will be told of files in it
+            raise
         findings.written, findings.refused = scratch.written(), scratch.refused()
     findings.scratch = scratch.path if scratch.kept else None
     findings.seconds = time.monotonic() - began
+    if findings.loop is None and findings.error is None and not findings.interrupted:
+        out_of_time = findings.stopped_by == "time"
+        findings.no_loop = why_not_found(script, options.loop, findings.seconds, out_of_time=out_of_time)
+    if findings.diagnosis is not None and findings.roles is not None and not options.loss_is_given:
+        for_unchanged_script(findings.diagnosis, findings.roles, findings.batches, findings.stopped_by)
     return findings
 
 
@@ -207,6 +222,8 @@ def _examine(
                 assignment = attrs.evolve(assignment, periodic=True, folder=scratch.new_place())
                 found, findings.error = search_loop(assignment, until, fork=options.fork)
             waiting = likeliest_first(found)[::-1]
+            if not found and time.monotonic() - until + left >= assignment.seconds:
+                findings.stopped_by = "time"
         if not waiting or left <= 0:
             break
         candidate = waiting.pop()
@@ -246,18 +263,22 @@ def _watch(
         except ScriptOverError as ended:
             error = ended.advice
         except ScriptTimeoutError:
-            pass
+            findings.stopped_by = "time"
         if len(recorded) < 2:
             findings.error = error
             return False
         stage.describe = lambda: f"finding the loss, the parameters and the gradients of {where}"
-        left = until - time.monotonic()
         records, frozen_copies = [record for record, _ in recorded], [frozen for _, frozen in recorded]
-        given = attrs.evolve(options.given, loss=GIVEN_LOSS) if options.loss_is_given else options.given
-        if None in frozen_copies:
-            roles = roles_without_replay(records, given)
-        else:
-            roles = infer_roles(records, frozen_copies, time.monotonic() + ROLES_SHARE * left, given)
+
+        def infer(given: GivenRoles) -> Roles:
+            if options.loss_is_given:
+                given = attrs.evolve(given, loss=GIVEN_LOSS)
+            if None in frozen_copies:
+                return roles_without_replay(records, given)
+            left = until - time.monotonic()
+            return infer_roles(records, frozen_copies, time.monotonic() + ROLES_SHARE * left, given)
+
+        roles = infer_named_roles(infer, options.given, records, where, only_loop=bool(options.loop))
         if options.loss_is_given and roles.loss is not None:
             roles = attrs.evolve(roles, loss_confidence="certain")
         if roles.inputs is None and roles.targets is None:

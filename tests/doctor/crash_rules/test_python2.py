@@ -1,4 +1,4 @@
-"""What Python 2 left in scripts: each mend is tried, and Python 3 that looks like it is left alone."""
+"""What Python 2 left in scripts: each fix is tried, and Python 3 that looks like it is left alone."""
 
 import ast
 
@@ -6,7 +6,7 @@ import pytest
 
 from rnncallbacks.doctor.crash_rules.python2 import all_leftovers, name_leftover, syntax_leftovers
 
-# Line of Python 2, and the line as it is mended.
+# Line of Python 2, and the line as it is fixed.
 SYNTAX = {
     "print 'iter %d, loss: %f' % (n, loss)  # every 100": "print('iter %d, loss: %f' % (n, loss))",
     'print "a",': 'print("a", end=" ")',
@@ -29,14 +29,14 @@ def test_a_line_of_python_2(line):
         with pytest.raises(SyntaxError):
             ast.parse(line)
     (found,) = syntax_leftovers(f"x = 1\n{line}\n")
-    assert (found.line, found.mend) == (2, SYNTAX[line])
-    if "(" in found.mend and "..." not in found.mend:
-        ast.parse(found.mend)
+    assert (found.line, found.fix) == (2, SYNTAX[line])
+    if "(" in found.fix and "..." not in found.fix:
+        ast.parse(found.fix)
 
 
 def test_except_with_a_comma():
     (found,) = syntax_leftovers("try:\n    pass\nexcept (IOError, OSError), e:\n    pass\n")
-    assert (found.line, found.mend) == (3, "except (IOError, OSError) as e:")
+    assert (found.line, found.fix) == (3, "except (IOError, OSError) as e:")
 
 
 HARMLESS = '''
@@ -63,7 +63,7 @@ def test_python_3_is_left_alone():
 
 def test_names_methods_and_modules():
     text = "import cPickle as pickle\nfor k, v in d.iteritems():\n    if not e.has_key(k):\n        n = xrange(3)\n"
-    assert [(one.line, one.mend) for one in all_leftovers(text)] == [
+    assert [(one.line, one.fix) for one in all_leftovers(text)] == [
         (1, "import pickle"),
         (2, "d.items()"),
         (3, "key in d"),

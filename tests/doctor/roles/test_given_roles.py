@@ -30,9 +30,9 @@ def test_the_loop_and_the_parameters_can_be_named():
 
 
 def test_a_line_without_a_loop_is_refused_and_the_loops_are_listed():
-    with pytest.raises(DataError, match="no loop begins at") as caught:
+    with pytest.raises(DataError, match="expected the line of a for or while loop, got") as caught:
         named_loop(FLAT, "1")
-    assert "loops begin at the lines" in str(caught.value)
+    assert "the nearest are 23 (for t in range(len(inputs))" in str(caught.value)
 
 
 @pytest.mark.parametrize(("path", "count"), [(FLAT, 5), (FIT, 4)])

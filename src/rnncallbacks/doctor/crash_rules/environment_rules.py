@@ -38,12 +38,25 @@ def refused_by_the_sandbox(failure: Failure) -> Advice | None:
 
 
 def arguments_needed(failure: Failure) -> Advice | None:
+    fix = "write them after the script: rnncallbacks doctor SCRIPT ARGUMENTS"
     from_list = isinstance(failure.error, IndexError | ValueError) and "argv" in failure.line
     if from_list and not isinstance(failure.error, UnicodeError):
-        return "the script reads arguments from its command line", "give them: rnncallbacks doctor SCRIPT ARGUMENTS"
+        return "the script reads arguments from its command line", fix
     if isinstance(failure.error, SystemExit) and failure.error.code == 2:
-        return "the script did not accept its arguments", "give them: rnncallbacks doctor SCRIPT ARGUMENTS"
+        message = _message_of_argparse(failure.error)
+        return f"the script did not accept its arguments{': ' if message else ''}{message}", fix
     return None
+
+
+def _message_of_argparse(error: BaseException) -> str:
+    """The message that ``argparse`` printed before it left the script; empty if there is none."""
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_name == "error" and os.path.basename(code.co_filename) == "argparse.py":
+            return str(trace.tb_frame.f_locals.get("message", ""))
+        trace = trace.tb_next
+    return ""
 
 
 def missing_file(failure: Failure) -> Advice | None:
@@ -61,11 +74,11 @@ def missing_file(failure: Failure) -> Advice | None:
     folder = os.path.dirname(os.path.join(here, name))
     others = os.listdir(folder) if os.path.isdir(folder) else []
     hint = closest(os.path.basename(name), others)
-    mend = f"put the file there{', or give its path as an argument' if 'argv' in failure.text else ''}"
+    fix = f"put the file there{', or give its path as an argument' if 'argv' in failure.text else ''}"
     if not os.path.isdir(folder):
-        mend = f"make the folder {folder} and put the file there"
-    wrong = f"the script expects the file {os.path.basename(name)} in {folder}"
-    return wrong, f"{mend} ({hint})" if hint else mend
+        fix = f"make the folder {folder} and put the file there"
+    cause = f"the script expects the file {os.path.basename(name)} in {folder}"
+    return cause, f"{fix} ({hint})" if hint else fix
 
 
 def missing_module(failure: Failure) -> Advice | None:
@@ -83,11 +96,19 @@ def missing_module(failure: Failure) -> Advice | None:
     if not isinstance(error, ModuleNotFoundError):
         return None
     package = PACKAGES.get(name, name)
-    mend = f"install it (python -m pip install {package}), or put the file {name}.py next to the script if it is yours"
-    return f"the module {error.name} is not installed for this Python", mend
+    fix = f"install it (python -m pip install {package}), or put the file {name}.py next to the script if it is yours"
+    return f"the module {error.name} is not installed for this Python", fix
 
 
 def input_asked(failure: Failure) -> Advice | None:
-    if not isinstance(failure.error, EOFError) or "input" not in failure.line:
+    if isinstance(failure.error, EOFError) and "input" in failure.line:
+        return "the script waits for an answer from the keyboard, which the doctor does not give", "assign the answer"
+    if "stdin" in failure.line:
+        return "the script reads its standard input, which is empty under the doctor", "read the data from a file"
+    return None
+
+
+def ended_by_itself(failure: Failure) -> Advice | None:
+    if not isinstance(failure.error, SystemExit):
         return None
-    return "the script asks a question, and nobody answers here", "put the answer into the script"
+    return "the script ended itself before a training loop was found", "pass the arguments or data that it needs"

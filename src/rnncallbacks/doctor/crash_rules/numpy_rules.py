@@ -14,9 +14,9 @@ from rnncallbacks.doctor.crash_rules.failure import Advice, Failure, values_in_l
 def numpy_removal(failure: Failure) -> Advice | None:
     error = failure.error
     if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "numpy":
-        for name, mend in numpy_removals.NUMPY_NAMES.items():
+        for name, fix in numpy_removals.NUMPY_NAMES.items():
             if f"name {name!r} " in failure.message:
-                return f"NumPy {np.__version__} has no {name}", f"write {mend}"
+                return f"NumPy {np.__version__} has no {name}", f"write {fix}"
     if not isinstance(error, AttributeError):
         return None
     # NumPy raises these itself, and does not fill in the name.
@@ -43,20 +43,20 @@ def array_as_number(failure: Failure) -> Advice | None:
     arrays = [(text, value) for text, value in values_in_line(failure) if isinstance(value, np.ndarray) and value.ndim]
     single = [(text, value) for text, value in arrays if value.size == 1]
     for text, value in single[:1]:
-        wrong = f"a number is expected, and {text} is an array of shape {value.shape}"
-        return wrong, f"write {text}.item(), here or where {text} is computed"
+        cause = f"a number is expected, and {text} is an array of shape {value.shape}"
+        return cause, f"write {text}.item(), here or where {text} is computed"
     for text, value in arrays[:1]:
-        wrong = f"one number is expected, and {text} is an array of {value.size} numbers, shape {value.shape}"
-        return wrong, f"say which number is meant: {text}.mean(), {text}.sum() or one of its entries"
-    return "one number is expected, and an array was given", "append .item() if it has one entry"
+        cause = f"a number is expected, and {text} is an array of {value.size} numbers, shape {value.shape}"
+        return cause, f"write {text}.mean(), {text}.sum() or one of its entries"
+    return "a number is expected, and an array was given", "append .item() if it has one entry"
 
 
 def ragged(failure: Failure) -> Advice | None:
     if not isinstance(failure.error, ValueError) or "setting an array element with a sequence" not in failure.message:
         return None
     if "inhomogeneous" in failure.message:
-        mend = "pad the sequences to one length, keep them in a list, or give np.array(..., dtype=object)"
-        return "NumPy makes no array of lists of several lengths", mend
+        fix = "pad the sequences to one length, keep them in a list, or write np.array(..., dtype=object)"
+        return "NumPy makes no array of lists with different lengths", fix
     arrays = [
         (text, value) for text, value in values_in_line(failure) if isinstance(value, np.ndarray) and value.size == 1
     ]
@@ -69,7 +69,10 @@ def numpy2_behavior(failure: Failure) -> Advice | None:
     if "Unable to avoid copy" in failure.message:
         return "copy=False forbids a copy since NumPy 2", "write np.asarray(...)"
     if isinstance(failure.error, OverflowError) and "out of bounds" in failure.message:
-        return "since NumPy 2, a number that does not fit is an error", "choose a wider dtype, such as np.int64"
+        return (
+            "since NumPy 2, a number that does not fit into the dtype is an error",
+            "choose a wider dtype, such as np.int64",
+        )
     return None
 
 

@@ -77,24 +77,24 @@ class Leftover:
         The line, from 1.
     found:
         A description of the place.
-    mend:
+    fix:
         The replacement.
     """
 
     line: int
     found: str
-    mend: str
+    fix: str
 
 
 def syntax_leftovers(text: str) -> list[Leftover]:
     """The lines of a script whose syntax is that of Python 2.
 
     >>> syntax_leftovers("print 'loss', loss\\n")
-    [Leftover(line=1, found='print is a statement of Python 2', mend="print('loss', loss)")]
+    [Leftover(line=1, found='print is a statement of Python 2', fix="print('loss', loss)")]
     """
     found = []
     for number, (line, code) in enumerate(zip(text.splitlines(), _without_strings(text), strict=True), 1):
-        found += [Leftover(number, what, mend) for what, mend in _syntax_of(line, code)]
+        found += [Leftover(number, what, fix) for what, fix in _syntax_of(line, code)]
     return found
 
 
@@ -105,11 +105,11 @@ def _syntax_of(line: str, code: str) -> Iterator[tuple[str, str]]:
         what = bare[match.start("what") : match.end("what")].strip()
         if what.startswith(">>"):
             stream, _, rest = what[2:].partition(",")
-            mended = f"print({rest.strip()}, file={stream.strip()})"
+            replacement = f"print({rest.strip()}, file={stream.strip()})"
         else:
             end = ', end=" "' if match["comma"] else ""
-            mended = f"print({what}{end})"
-        yield "print is a statement of Python 2", mended
+            replacement = f"print({what}{end})"
+        yield "print is a statement of Python 2", replacement
     if match := _EXCEPT.search(code):
         yield "except with a comma", f"except {match['kinds']} as {match['name']}:"
     if match := _RAISE.search(code):

@@ -32,12 +32,12 @@ def syntax(failure: Failure) -> Advice | None:
     if isinstance(error, TabError):
         return (
             "tabs and spaces are mixed in the indentation",
-            "replace each tab by spaces: python -m tabnanny names lines",
+            "replace each tab by spaces; python -m tabnanny SCRIPT prints the lines",
         )
     left = all_leftovers(failure.text)
     if not left:
-        return f"it is no Python: {error.msg}", "correct the line"
-    listed = [f"line {one.line}: {one.found}: {one.mend}" for one in left[:MOST_LEFTOVERS]]
+        return f"Python cannot parse this line: {error.msg}", "correct the line"
+    listed = [f"line {one.line}: {one.found}: {one.fix}" for one in left[:MOST_LEFTOVERS]]
     more = [f"and {len(left) - MOST_LEFTOVERS} more"] if len(left) > MOST_LEFTOVERS else []
     return "the script is written for Python 2", "\n".join([*listed, *more])
 
@@ -46,17 +46,17 @@ def python2_names(failure: Failure) -> Advice | None:
     error = failure.error
     if isinstance(error, NameError) and error.name:
         if error.name in PYTHON2_BUILTINS:
-            return f"{error.name} is a builtin of Python 2", f"write {PYTHON2_BUILTINS[error.name]}"
+            return f"{error.name} exists only in Python 2", f"write {PYTHON2_BUILTINS[error.name]}"
         known = [*failure.names, *dir(builtins)]
         return f"the name {error.name} is not defined here", closest(error.name, known) or "define it before this line"
     if isinstance(error, AttributeError) and error.name:
         whole = f"{getattr(error.obj, '__name__', '')}.{error.name}"
         if whole in EXPIRED:
-            return f"Python has no {whole} any longer", f"write {EXPIRED[whole]}"
+            return f"Python no longer has {whole}", f"write {EXPIRED[whole]}"
         if error.name in ABSTRACT and whole.startswith("collections."):
             return f"{error.name} is in collections.abc", f"write collections.abc.{error.name}"
         if error.name in PYTHON2_ATTRIBUTES:
-            return f".{error.name} is of Python 2", f"write {PYTHON2_ATTRIBUTES[error.name]}"
+            return f".{error.name} exists only in Python 2", f"write {PYTHON2_ATTRIBUTES[error.name]}"
     if isinstance(error, TypeError) and ">>" in failure.line and "print" in failure.line:
         return "print >> is a statement of Python 2", "write print(..., file=...)"
     return None
@@ -68,7 +68,7 @@ def python2_lists(failure: Failure) -> Advice | None:
         return None
     for name in ITERATORS:
         if f"'{name}' object" in failure.message or f"type '{name}'" in failure.message:
-            return f"{name.replace('dict_', 'dict.')}() is no list in Python 3", "write list(...) around it"
+            return f"{name.replace('dict_', 'dict.')}() does not return a list in Python 3", "write list(...) around it"
     return None
 
 
@@ -88,8 +88,8 @@ def python2_division(failure: Failure) -> Advice | None:
             assigned = rf"^\s*{re.escape(text)}\s*=[^=]"
             places = [number for number, line in enumerate(lines, 1) if re.match(assigned, line) and _divides(line)]
             if places:
-                wrong = f"{text} is the float {value}, and an integer is expected; / gives a float in Python 3"
-                return wrong, f"write // in line {places[-1]}: {lines[places[-1] - 1].strip()}"
+                cause = f"{text} is the float {value}, and an integer is expected; / gives a float in Python 3"
+                return cause, f"write // in line {places[-1]}: {lines[places[-1] - 1].strip()}"
             return f"{text} is the float {value}, and an integer is expected", f"write int({text})"
     return "an integer is expected, and a float was given", "write int(...), or // in place of /"
 
@@ -100,7 +100,7 @@ def bytes_and_text(failure: Failure) -> Advice | None:
     if "write() argument must be str, not bytes" in failure.message or "bytes-like object is required, not 'str'" in (
         failure.message
     ):
-        return "a file is open as text where bytes are meant, or the reverse", "open it with 'wb' or 'rb' for pickle"
+        return "a file is open in text mode and holds bytes, or the reverse", "open it with 'wb' or 'rb' for pickle"
     if isinstance(failure.error, UnicodeDecodeError):
         if "pickle" in failure.line:
             return "the pickle was written by Python 2", "write pickle.load(file, encoding='latin1')"

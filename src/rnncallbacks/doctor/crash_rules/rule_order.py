@@ -23,4 +23,5 @@ RULES: tuple[Callable[[Failure], Advice | None], ...] = (
     numpy_rules.numpy2_behavior,
     numpy_rules.not_finite,
     environment_rules.input_asked,
+    environment_rules.ended_by_itself,
 )
