@@ -145,6 +145,25 @@ def test_another_plugin_of_that_name_keeps_it():
     assert [type(plugin) for plugin in trainer.run.plugins.values()] == [LossAveraging]
 
 
+def test_the_run_knows_its_facts_and_its_directory(tmp_path):
+    trainer = Trainer(
+        model(cell="gru"),
+        SGD(momentum=0.9),
+        plugins=[GradientClipping(max_norm=2.0)],
+        learning_rate=0.25,
+        directory=tmp_path,
+        facts={"data": "anbn", "optimizer": "mine"},
+    )
+    trainer.fit(loader(), max_epochs=0, progress=False)
+    assert trainer.run.directory == tmp_path
+    facts = dict(trainer.run.facts)
+    assert facts.pop("parameters") == trainer.model.parameters.flat.size
+    known = {"model": "RecurrentModel", "model.cell": "gru", "model.hidden_size": 6, "optimizer": "mine"}
+    known |= {"optimizer.momentum": 0.9, "batch_size": 4, "learning_rate": 0.25, "data": "anbn"}
+    known |= {"plugins": "gradient_clipping", "gradient_clipping.max_norm": 2.0}
+    assert facts.items() >= known.items()
+
+
 def test_the_diagnosis_is_that_of_the_last_run():
     trainer = Trainer(model(), Adam(), learning_rate=0.01)
     with pytest.raises(RunStateError, match=r"there was no run yet\n.*call fit first"):

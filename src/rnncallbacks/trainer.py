@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.config.configuration import PROGRESS, default_progress, recommended
+from rnncallbacks.core.facts import facts_of
 from rnncallbacks.core.history import History
 from rnncallbacks.core.object_state import has_state_dict
 from rnncallbacks.core.plugin_manager import PluginsGiven
@@ -43,6 +45,10 @@ class Trainer:
     rng, state:
         Generators that loaders or plugins of yours draw from, and what else checkpoints are to save, as for
         :class:`~rnncallbacks.core.run.Run`. The model and the loaders of the library need none.
+    directory:
+        The folder of the run's files, as for :class:`~rnncallbacks.core.run.Run`.
+    facts:
+        Settings by name, for loggers, besides those of the model, the optimizer, the batches and the plugins.
 
     Attributes
     ----------
@@ -65,6 +71,8 @@ class Trainer:
         micro_batch_size: int | None = None,
         rng: Any = None,
         state: Any = None,
+        directory: str | os.PathLike[str] | None = None,
+        facts: Mapping[str, object] | None = None,
     ) -> None:
         for name, given, kind in (("model", model, RecurrentModel), ("optimizer", optimizer, Optimizer)):
             if not isinstance(given, kind):
@@ -78,6 +86,8 @@ class Trainer:
         self.micro_batch_size = None if micro_batch_size is None else check_count("micro_batch_size", micro_batch_size)
         self.rng = rng
         self.state = state
+        self.directory = directory
+        self.facts = {} if facts is None else dict(facts)
         self.run: Run | None = None
 
     def fit(
@@ -123,6 +133,8 @@ class Trainer:
             optimizer_state=optimizer.state | {"passes": model.passes},
             rng=self.rng,
             state={} if self.state is None and all(map(_keeps_its_order, (train, validation))) else self.state,
+            directory=self.directory,
+            facts=self._facts(train),
         )
         if progress:
             _show_progress(run)
@@ -166,6 +178,12 @@ class Trainer:
         ]
         parts += [f"last run: {self.run!r}"] if self.run is not None else []
         return f"Trainer({', '.join(parts)})"
+
+    def _facts(self, train: object) -> dict[str, object]:
+        found: dict[str, object] = {"model": type(self.model).__name__, **facts_of("model", self.model)}
+        found |= {"optimizer": type(self.optimizer).__name__, **facts_of("optimizer", self.optimizer)}
+        sizes = {"batch_size": getattr(train, "batch_size", None), "micro_batch_size": self.micro_batch_size}
+        return found | {name: size for name, size in sizes.items() if isinstance(size, int)} | self.facts
 
     def _checked(self, batch: SequenceBatch) -> SequenceBatch:
         if not isinstance(batch, SequenceBatch):

@@ -2,8 +2,8 @@
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.bases.guard import Guard
-from rnncallbacks.bases.monitor import ColumnMonitor
+from rnncallbacks.bases.monitor import ColumnMonitor, column_value
 from rnncallbacks.bases.schedule import LearningRateSchedule
 from rnncallbacks.core.plugin_state import state_field
 
-__all__ = ["CheckResult", "ColumnMonitor", "Finding", "Guard", "LearningRateSchedule", "state_field"]
+__all__ = ["CheckResult", "ColumnMonitor", "Finding", "Guard", "LearningRateSchedule", "column_value", "state_field"]

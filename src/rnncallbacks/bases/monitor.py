@@ -114,8 +114,8 @@ class ColumnMonitor:
     def value_of(self, run: Run, summary: EpochSummary) -> float | None:
         """The value of the epoch in the monitored column, or None if the epoch has no value.
 
-        An epoch may lack the column if earlier epochs had it, or if the run was stopped. The first value of the column
-        that is not finite raises RNN403, once in a run, however many plugins monitor the column.
+        It is that of :func:`column_value`. The first value of the column that is not finite raises RNN403, once in a
+        run, however many plugins monitor the column.
 
         Raises
         ------
@@ -123,9 +123,40 @@ class ColumnMonitor:
             Neither this epoch nor an earlier one has the column, or its value is not a number.
         """
         column = self.monitor
-        if column not in summary.row and (run.stop_reason is not None or column in run.history.columns):
-            return None
-        value = summary.value(column)
-        if not math.isfinite(value) and not any(a.code == "RNN403" and column in a.evidence for a in run.alarms):
+        value = column_value(run, summary, column)
+        if value is None or math.isfinite(value):
+            return value
+        if not any(alarm.code == "RNN403" and column in alarm.evidence for alarm in run.alarms):
             run.raise_alarm("RNN403", f"{column} is {value}", evidence={column: value})
         return value
+
+
+def column_value(run: Run, summary: EpochSummary, column: str) -> float | None:
+    """The number in one column of an epoch that ends, or None if this epoch has none; for a plugin's ``on_epoch_end``.
+
+    An epoch may lack a column that earlier epochs had, and any column if the run was stopped in it: a stopped run skips
+    its validation. ``summary.value(column)`` raises an error there.
+
+    Raises
+    ------
+    DataError
+        Neither this epoch nor an earlier one has the column, or its value is not a number.
+
+    Example
+    -------
+    >>> from rnncallbacks import Run, hookimpl
+    >>> class Watch:
+    ...     @hookimpl
+    ...     def on_epoch_end(self, run, summary):
+    ...         print(column_value(run, summary, "accuracy"))
+    >>> with Run(plugins=[Watch()]) as run:
+    ...     for epoch in run.epochs(3):
+    ...         if epoch != 2:
+    ...             run.log(accuracy=epoch / 4)
+    0.25
+    None
+    0.75
+    """
+    if column not in summary.row and (run.stop_reason is not None or column in run.history.columns):
+        return None
+    return summary.value(column)

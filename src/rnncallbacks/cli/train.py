@@ -107,7 +107,7 @@ def train_on_text(
     corpus = Corpus.from_settings(settings)
     train_loader, held_out_loader = corpus.loaders(settings.batch_size, settings.seq_len)
     baselines = corpus.baselines()
-    _add_run_options(configuration, settings.epochs * len(train_loader), run_dir)
+    _add_steps(configuration, settings.epochs * len(train_loader))
     plugins = configuration.make()
     model = RecurrentModel(
         settings.hidden_size,
@@ -133,7 +133,14 @@ def train_on_text(
             "run folder": run_dir,
         }
     )
-    trainer = Trainer(model, Adam(), plugins=plugins, learning_rate=settings.learning_rate)
+    trainer = Trainer(
+        model,
+        Adam(),
+        plugins=plugins,
+        learning_rate=settings.learning_rate,
+        directory=run_dir,
+        facts={"text": str(corpus), "seq_len": settings.seq_len, "seed": settings.seed},
+    )
     interrupted = False
     try:
         trainer.fit(train_loader, held_out_loader, max_epochs=settings.epochs, progress=False)
@@ -163,14 +170,10 @@ def train_on_text(
     return 0
 
 
-def _add_run_options(configuration: Configuration, steps: int, run_dir: Path) -> None:
-    """Options that depend on this run, its folder and its number of batches, unless the configuration has them."""
+def _add_steps(configuration: Configuration, steps: int) -> None:
+    """Give the schedules that last for the run its number of training batches, unless the configuration has one."""
     for table in configuration.enabled():
-        if table.plugin == "history_log":
-            table.options.setdefault("directory", str(run_dir))
-        elif table.plugin == "checkpoint":
-            table.options.setdefault("path", str(run_dir / "checkpoint.safetensors"))
-        elif table.plugin in LAST_FOR_THE_RUN and table.options.get("interval", "batch") == "batch":
+        if table.plugin in LAST_FOR_THE_RUN and table.options.get("interval", "batch") == "batch":
             table.options.setdefault("steps", steps)
 
 
@@ -198,7 +201,7 @@ def _evaluate(model: RecurrentModel, loader: StreamLoader) -> float:
 
 
 def _has_diverged(run: Run, uniform_loss: float) -> bool:
-    if run.stop_reason is not None and run.stop_reason.startswith(DIVERGENCE_CODES):
+    if run.outcome is not None and run.outcome.code in DIVERGENCE_CODES:
         return True
     last_train_loss = run.history.rows[-1].get("train_loss") if run.history.rows else None
     return isinstance(last_train_loss, float) and not last_train_loss <= DIVERGED_LOSS_RATIO * uniform_loss

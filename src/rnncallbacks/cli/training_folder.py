@@ -155,7 +155,7 @@ def repeating_configuration(configuration: Configuration, settings: Settings, co
         options = options_of(configuration.installed[one.plugin].load())
         values = {option.name: option.default for option in options.values()} | one.options
         for option in ("directory", "path"):
-            if option in values and _is_below(Path(values[option]), run_dir):
+            if values.get(option) is not None and _is_below(Path(values[option]), run_dir):
                 del values[option]  # the repeated run has its own folder
         parts += ["", toml_table(key, {**named, **values})]
     return "\n".join(parts) + "\n"

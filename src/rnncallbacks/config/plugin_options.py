@@ -73,6 +73,27 @@ def options_of(factory: Callable[..., object]) -> dict[str, Option]:
     return found
 
 
+def options_in(made: object) -> dict[str, Any]:
+    """The options of a plugin or another object by name, with the values that its attributes of these names have.
+
+    Example
+    -------
+    >>> class Clipping:
+    ...     def __init__(self, max_norm: float = 5.0) -> None:
+    ...         self.max_norm = max_norm
+    >>> options_in(Clipping(max_norm=1.0))
+    {'max_norm': 1.0}
+    """
+    kind = type(made)
+    if attrs.has(kind):
+        return {(one.alias or one.name): getattr(made, one.name) for one in attrs.fields(kind) if one.init}
+    try:
+        names = list(inspect.signature(kind).parameters)
+    except (TypeError, ValueError):
+        return {}
+    return {name: getattr(made, name) for name in names if hasattr(made, name)}
+
+
 def make_plugin(factory: Callable[..., object], given: Mapping[str, Any]) -> tuple[object, list[tuple[str, str]]]:
     """The plugin with the given options, and the problems as pairs of an option's name and a message.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numbers
+import os
 import reprlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -154,6 +156,24 @@ def as_column(name: str, value: Any) -> Value:
     if not isinstance(value, float | int | str):
         raise OptionError(f"run.log: expected a number or a string for {name!r}, got {describe(value)}")
     return value
+
+
+def as_directory(directory: Any) -> Path | None:
+    """The directory of a run as a path, or None.
+
+    Raises
+    ------
+    OptionError
+        It is no path, or is a file.
+    """
+    if directory is None:
+        return None
+    if not isinstance(directory, str | os.PathLike) or not str(directory):
+        raise OptionError(f"directory: expected the path of a folder, got {describe(directory)}")
+    path = Path(directory)
+    if path.is_file():
+        raise OptionError(f"directory: expected a folder, got the file {path}")
+    return path
 
 
 def as_reason(reason: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -17,6 +16,7 @@ from rnncallbacks.core.hookspecs import HOOKS, Hook
 from rnncallbacks.core.interrupts import InterruptGate
 from rnncallbacks.core.plugin_attributes import check_repairs
 from rnncallbacks.core.plugin_checks import are_equal, check_hook_name, check_hooks, name_for
+from rnncallbacks.core.plugin_frames import runs_in
 from rnncallbacks.core.plugin_owners import claim, release
 from rnncallbacks.core.plugin_state import reset_state
 from rnncallbacks.errors import PluginError, closest
@@ -284,7 +284,7 @@ class Plugins(Mapping[str, object]):
         trace = error.__traceback__ and error.__traceback__.tb_next
         while trace is not None and trace.tb_frame.f_code is not Plugins.call.__code__:
             frame = trace.tb_frame
-            suspects = [one for one in implementations if _runs_in(one.function, frame)] or suspects
+            suspects = [one for one in implementations if runs_in(one.function, frame)] or suspects
             trace = trace.tb_next
         names = list(dict.fromkeys(repr(one.plugin_name) for one in suspects))
         return f"plugin {names[0]}" if len(names) == 1 else f"one of the plugins {', '.join(names)}"
@@ -317,12 +317,3 @@ def _in_words(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}, {'; '.join(getattr(error, '__notes__', []))}"
     except Exception:  # its __str__ fails
         return type(error).__name__
-
-
-def _runs_in(function: Callable[..., object], frame: FrameType) -> bool:
-    """Whether the frame is a call of ``function``, on the same instance if it is a method."""
-    inner = inspect.unwrap(function)
-    if frame.f_code is getattr(inner, "__code__", None):
-        owner = getattr(function, "__self__", None)
-        return owner is None or frame.f_locals.get(frame.f_code.co_varnames[0]) is owner
-    return frame.f_code is getattr(function, "__code__", None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -48,6 +49,11 @@ class Run(RunAlarms):
     state:
         What else checkpoints save: arrays that are changed in place, generators, and objects with ``state_dict`` and
         ``load_state_dict``; one, or a dict or list of them. ``state={}`` says that there is nothing, and no generator.
+    directory:
+        The folder of the run's files. Plugins that write files, such as ``history_log`` and ``checkpoint``, use it
+        unless they have a path of their own. It is made with the first file.
+    facts:
+        Settings by name, for loggers: numbers, strings and truth values, such as ``{"hidden_size": 64}``.
 
     Example
     -------
@@ -75,8 +81,12 @@ class Run(RunAlarms):
         optimizer_state: Any = None,
         rng: Any = None,
         state: Any = None,
+        directory: str | os.PathLike[str] | None = None,
+        facts: Mapping[str, object] | None = None,
     ) -> None:
-        super().__init__(params, optimizer_state, learning_rate, hidden_size, zeros, reset, rng, state, plugins)
+        super().__init__(
+            params, optimizer_state, learning_rate, hidden_size, zeros, reset, rng, state, plugins, directory, facts
+        )
         self._looping = False
         self._leaving = False
         self._closures = ClosureTrust()
@@ -192,6 +202,7 @@ class Run(RunAlarms):
                 self._close_epoch(left=True)
             except BaseException as closing:  # of any kind: on_exception and on_fit_end have to follow
                 errors.append(closing)
+        self._record_outcome(errors[0] if errors else None)
         if started:
             errors += self.plugins.end(self, errors[0] if errors else None)
         self._batches.clear()

@@ -52,7 +52,7 @@ class RunAlarms(RunState):
         if len(self.diagnosis.repairs) > repairs:
             return alarm
         if action == "stop":
-            self.stop(f"{code} {message}")
+            self.stop(f"{code} {message}", code=code)
         elif action == "raise":
             raise AlarmRaised(alarm)
         return alarm

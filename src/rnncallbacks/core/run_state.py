@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, NoReturn, SupportsIndex
 
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.alarms.diagnosis_content import DiagnosisContent
-from rnncallbacks.arrays import named_shapes
+from rnncallbacks.arrays import named_arrays, named_shapes
 from rnncallbacks.core.arguments import as_reason, check_numbers
 from rnncallbacks.core.batch import Batch, EpochSummary
 from rnncallbacks.core.epoch_passes import EpochPasses
+from rnncallbacks.core.facts import Fact, plugin_facts
 from rnncallbacks.core.hidden_state import HiddenStates, Zeros, zeros_of
 from rnncallbacks.core.history import History, Value
 from rnncallbacks.core.learning_rate import LearningRate
 from rnncallbacks.core.life_cycle import LifeCycle
 from rnncallbacks.core.open_batches import OpenBatches
-from rnncallbacks.core.owned_files import OwnedFiles
 from rnncallbacks.core.plugin_manager import Plugins, PluginsGiven
 from rnncallbacks.core.position import Position
+from rnncallbacks.core.run_outcome import MAX_STEPS
+from rnncallbacks.core.run_record import RunRecord
 from rnncallbacks.core.script_function import ScriptClosure
 from rnncallbacks.core.script_state import ScriptState
 from rnncallbacks.errors import CheckpointError, ContainerError, RunStateError
 
 
-class RunState:
+class RunState(RunRecord):
     """The state of a run, and the calls that need no batch.
 
     Attributes
@@ -41,8 +43,6 @@ class RunState:
         The container of the optimizer's arrays, or None.
     max_epochs, max_steps:
         The arguments of ``run.epochs``; None for no limit, and before the call.
-    stop_reason:
-        The argument of ``run.stop``, or None if nothing stopped the run.
     epoch_summary:
         The averages and columns of the open epoch, or None if no epoch is open.
     history:
@@ -62,7 +62,10 @@ class RunState:
         rng: Any = None,
         state: Any = None,
         plugins: PluginsGiven = (),
+        directory: str | os.PathLike[str] | None = None,
+        facts: Mapping[str, object] | None = None,
     ) -> None:
+        super().__init__(directory, facts)
         check_numbers(params)
         self._params = params
         self._param_shapes = named_shapes(params, "params")
@@ -74,7 +77,6 @@ class RunState:
         self._hidden = HiddenStates(zeros, reset)
         self.reset = reset
         self._cycle = LifeCycle()
-        self._files = OwnedFiles()
         self.script = ScriptState(rng, state)
         self._passes = EpochPasses(self.script)
         self._resumed_epoch: Position | None = None
@@ -84,7 +86,6 @@ class RunState:
         self.step = 0
         self.max_epochs: int | None = None
         self.max_steps: int | None = None
-        self.stop_reason: str | None = None
         self.epoch_summary: EpochSummary | None = None
         self.history = History()
         self.diagnosis = Diagnosis()
@@ -161,8 +162,10 @@ class RunState:
         """
         return self._require_epoch("run.mean_loss", doing="call run.mean_loss").value(f"{phase}_loss")
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str, *, code: str | None = None) -> None:
         """End the run: no further batch or epoch begins, and those that are open are closed as usual.
+
+        ``run.outcome`` names the plugin in whose hook it was called, and ``code``, that of the alarm if there is one.
 
         Raises
         ------
@@ -172,24 +175,7 @@ class RunState:
             The reason is not a string, or is empty.
         """
         self._cycle.require("new", "entered", "fitting", doing="stop it")
-        reason = as_reason(reason)
-        if self.stop_reason is None:
-            self.stop_reason, self._stopped_in = reason, self.batch
-            self._keep_position()
-
-    def own_file(self, path: Path) -> None:
-        """Keep other runs from writing a file until this run ends or its process dies; make its directory.
-
-        A plugin calls it in ``on_fit_start`` before it reads or writes the file, which need not exist.
-
-        Raises
-        ------
-        OptionError
-            The directory cannot be made.
-        FileInUseError
-            Another run owns the file; the message names its process.
-        """
-        self._files.own(path)
+        self._stop_at(as_reason(reason), code)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise RunStateError(
@@ -305,9 +291,23 @@ class RunState:
         if self._passes.in_epoch and not self.epoch_was_cut and self.outermost_batch is ended:
             self._passes.stopped_at = self._passes.position(self.epoch_summary)
 
+    def _stop_at(self, reason: str, code: str | None, by: str | None = None) -> None:
+        if self.stop_reason is None:
+            self._record_stop(reason, code, by)
+            self._stopped_in = self.batch
+            self._keep_position()
+
     def _stop_at_max_steps(self) -> None:
-        if self.stop_reason is None and self.max_steps is not None and self.step >= self.max_steps:
-            self.stop(f"max_steps: {self.step} training batches")
+        if self.max_steps is not None and self.step >= self.max_steps:
+            self._stop_at(f"{MAX_STEPS}: {self.step} training batches", None, by=MAX_STEPS)
+
+    def _known_facts(self) -> dict[str, Fact]:
+        found: dict[str, Fact] = {}
+        if self.params is not None:
+            found["parameters"] = sum(array.size for array in named_arrays(self.params, "params").values())
+        if self.base_learning_rate is not None:
+            found["learning_rate"] = self.base_learning_rate
+        return found | plugin_facts(self.plugins)
 
     def _end(self) -> None:
         self._cycle.stage = "ended"

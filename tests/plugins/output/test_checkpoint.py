@@ -107,6 +107,7 @@ def test_a_run_that_early_stopping_ended_stays_ended(tmp_path):
     assert again.run.epoch == first.run.epoch < 50
     assert again.run.stop_reason.startswith("RNN601 val_loss had not improved for 4 epochs when the run resumed")
     assert again.run.history == first.run.history
+    assert (again.run.outcome.by, again.run.outcome.code) == ("stop_on_val", "RNN601")
     np.testing.assert_array_equal(again.model.parameters.flat, first.model.parameters.flat)
 
 

@@ -247,6 +247,39 @@ def test_overwrite_replaces_files_of_an_earlier_run(play, tmp_path):
     assert lines(tmp_path / "history.csv") == ["epoch,learning_rate,seconds", "1,1.0,0.0"]
 
 
+def test_plugins_without_a_path_share_the_directory_of_the_run(tmp_path):
+    plugins = {
+        "history_log": HistoryLog(),
+        "checkpoint": Checkpoint(),
+        "numbered": Checkpoint(path=tmp_path / "{step}"),
+    }
+    with Run(np.zeros(1), plugins=plugins, directory=tmp_path / "run") as run:
+        for _ in run.epochs(1):
+            pass
+    assert visible(tmp_path / "run") == [
+        "alarms.jsonl",
+        "checkpoint.safetensors",
+        "diagnosis.json",
+        "history.csv",
+        "history.jsonl",
+    ]
+    assert (tmp_path / "0").exists()
+
+
+def test_the_diagnosis_says_who_stopped_the_run_and_which_alarm(tmp_path):
+    with Run(plugins=[HistoryLog(), AlarmThatStops()], directory=tmp_path) as run:
+        for _ in run.epochs(3):
+            pass
+    found = json.loads((tmp_path / "diagnosis.json").read_text())
+    assert [found[key] for key in ("outcome", "stopped_by", "stopped_code")] == ["stopped", "alarm_that_stops", "ACME1"]
+
+
+class AlarmThatStops:
+    @hookimpl
+    def on_epoch_end(self, run):
+        run.raise_alarm("ACME1", "no", cause="a", remedy="b", severity="error", action="stop")
+
+
 def test_a_directory_that_cannot_be_created_is_an_error(play, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OptionError, match=r"cannot make the directory .*file"):

@@ -80,7 +80,8 @@ class PlateauAlarm(ColumnMonitor):
         if run.epoch == 0 and self.restore_best:
             self._first_params = _copies(run.params)
         if self.exhausted and self.action == "stop":
-            run.stop(f"RNN601 {self.monitor} had not improved for {self.stale_epochs} epochs when the run resumed")
+            reason = f"RNN601 {self.monitor} had not improved for {self.stale_epochs} epochs when the run resumed"
+            run.stop(reason, code="RNN601")
 
     @hookimpl
     def on_batch_start(self, run: Run, batch: Batch) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
 
 _OPTIONAL_COUNT: options.Validator = attrs.validators.optional(options.count())
+FILE = "checkpoint.safetensors"
 COPY_SHARE = 0.01
 """Largest share of the run's time that ``on_exception`` takes for copies of the run in memory. Chosen by eye."""
 
@@ -45,7 +46,8 @@ class Checkpoint:
         Path of the file, which each save replaces. The file name may have the fields ``{epoch}``, ``{step}`` and
         columns of the history, such as ``run-{epoch:03d}-{val_loss:.3f}.safetensors``: each save then makes a file, and
         a text file, here ``run-last.txt``, has the name of the newest. In a save within an epoch, columns are those
-        of the epoch before. The directory is created if it does not exist.
+        of the epoch before. The directory is created if it does not exist. None: ``checkpoint.safetensors`` in the
+        run's directory, or in the working directory if the run has none.
     every_epochs:
         Number of epochs from one save to the next, 1 or more. None: 1, unless ``every_steps`` or ``every_minutes`` is
         given.
@@ -90,7 +92,9 @@ class Checkpoint:
     500
     """
 
-    path: Path = attrs.field(default=Path("checkpoint.safetensors"), converter=options.as_path, validator=options.path)
+    path: Path | None = attrs.field(
+        default=None, converter=options.as_path, validator=attrs.validators.optional(options.path)
+    )
     every_epochs: int | None = attrs.field(kw_only=True, default=None, validator=_OPTIONAL_COUNT)
     every: int | None = attrs.field(kw_only=True, default=None, validator=_OPTIONAL_COUNT)
     every_steps: int | None = attrs.field(kw_only=True, default=None, validator=_OPTIONAL_COUNT)
@@ -104,6 +108,7 @@ class Checkpoint:
     on_exception: bool = attrs.field(kw_only=True, default=True, validator=options.flag)
     resume: bool = attrs.field(kw_only=True, default=True, validator=options.flag)
     fsync: bool = attrs.field(kw_only=True, default=True, validator=options.flag)
+    _folder: Path = state_field(Path(), saved=False)
     _kept: list[tuple[str, float | None]] = state_field(factory=list)
     _saved_at: float = state_field(0.0, saved=False)
     _copy: tuple[Path, bytes, list[tuple[str, float | None]]] | None = state_field(None, saved=False)
@@ -112,17 +117,20 @@ class Checkpoint:
     _others: UnsavedAttributes = state_field(factory=UnsavedAttributes, saved=False)
 
     def __attrs_post_init__(self) -> None:
+        path = self._names.template
         numbered = self._names.fields.intersection(NUMBERING)
         if (self.keep_last != 1 or self.monitor is not None) and not numbered:
             raise OptionError(
-                f"Checkpoint: path: expected {{epoch}} or {{step}} in the name, to keep several files, got {self.path}",
-                hint=f"for example {self.path.stem}-{{epoch}}-{{step}}{self.path.suffix}",
+                f"Checkpoint: path: expected {{epoch}} or {{step}} in the name, to keep several files, got {path}",
+                hint=f"for example {path.stem}-{{epoch}}-{{step}}{path.suffix}",
             )
 
     @hookimpl(ahead=True)
     def on_fit_start(self, run: Run) -> None:
         check_savable(run)
         instances = [plugin for plugin in run.plugins.values() if isinstance(plugin, Checkpoint)]
+        for one in instances:
+            one._folder = run.directory or Path()
         if sum(one._names.pointer == self._names.pointer for one in instances) > 1:
             raise OptionError(
                 f"Checkpoint: path: two of these plugins write {self._names.pointer}",
@@ -181,7 +189,7 @@ class Checkpoint:
 
     @property
     def _names(self) -> CheckpointNames:
-        return CheckpointNames(self.path)
+        return CheckpointNames(self._folder / FILE if self.path is None else self.path)
 
     @property
     def _epochs(self) -> int | None:

@@ -40,8 +40,8 @@ class HistoryLog:
     - ``alarms.jsonl`` has one line per alarm code. It is rewritten at the end of the run, when the number of
       occurrences of each alarm and its explanation are known.
     - ``diagnosis.json`` is written at the end of the run. It has the outcome ("finished", "stopped", "failed" or
-      "interrupted"), the reason if the run was stopped, the alarms, the codes that were checked, the codes that were
-      not checked and why, and the repairs.
+      "interrupted"), for a run that was stopped the reason, who stopped it and the code of the alarm, then the alarms,
+      the codes that were checked, the codes that were not checked and why, and the repairs.
 
     ``rnncallbacks report`` makes a page from these files. JSON has no NaN and no infinity: they are written as the
     strings "NaN", "Infinity" and "-Infinity".
@@ -54,7 +54,8 @@ class HistoryLog:
     Options
     -------
     directory:
-        Directory of the files. It is created if it does not exist.
+        Directory of the files. It is created if it does not exist. None: the run's directory, or the working directory
+        if the run has none.
     overwrite:
         Whether a new run may replace the files of an earlier run.
 
@@ -71,15 +72,18 @@ class HistoryLog:
     False
     """
 
-    directory: Path = attrs.field(default=Path("."), converter=options.as_path, validator=options.path)
+    directory: Path | None = attrs.field(
+        default=None, converter=options.as_path, validator=attrs.validators.optional(options.path)
+    )
     overwrite: bool = attrs.field(kw_only=True, default=False, validator=options.flag)
     _started: bool = state_field(False, saved=False)
     _goes_on: bool = state_field(False, saved=False)
-    _error: BaseException | None = state_field(None, saved=False)
+    _folder: Path = state_field(Path("."), saved=False)
     _columns: list[str] = state_field(factory=list, saved=False)
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
+        self._folder = self.directory or run.directory or Path(".")
         run.own_file(self._file(RUN_FILES[0]))
         for path in map(self._file, RUN_FILES[1:]):
             remove_leftovers(path)
@@ -114,19 +118,13 @@ class HistoryLog:
         if self._started and alarm.count == 1:  # on_fit_start writes the alarms that came before it
             self._append("alarms.jsonl", _line(alarm.to_dict()))
 
-    @hookimpl
-    def on_exception(self, error: BaseException) -> None:
-        self._error = error
-
     @hookimpl(trylast=True)
     def on_fit_end(self, run: Run) -> None:
-        started, error = self._started, self._error
-        self._started, self._error = False, None
+        started, self._started = self._started, False
         if not started or self._file(DIAGNOSIS).exists():  # no epoch was left: the diagnosis is that of the whole run
             return
         self._write_alarms(run)
-        diagnosis = {"outcome": _outcome(run, error), "stop_reason": run.stop_reason, **run.diagnosis.to_dict()}
-        write_atomically(self._file(DIAGNOSIS), json_text(diagnosis, indent=2) + "\n")
+        write_atomically(self._file(DIAGNOSIS), json_text(_ending(run) | run.diagnosis.to_dict(), indent=2) + "\n")
 
     def _clear_the_way(self) -> None:
         """Move the files of an incomplete run; refuse to replace those of a run that ended."""
@@ -143,7 +141,7 @@ class HistoryLog:
         make_directory(aside)
         for path in earlier:
             path.replace(aside / path.name)
-        logger.warning("history_log: a run in %s did not end; its files are in %s now", self.directory, aside)
+        logger.warning("history_log: a run in %s did not end; its files are in %s now", self._folder, aside)
 
     def _remove_diagnosis(self, run: Run) -> None:
         """Remove the diagnosis of an earlier run, which is stale until this run ends, and the alarms of its end."""
@@ -154,7 +152,7 @@ class HistoryLog:
                 self._write_alarms(run)
 
     def _file(self, name: str) -> Path:
-        return self.directory / name
+        return self._folder / name
 
     def _append(self, name: str, text: str) -> None:
         append_text(self._file(name), text)
@@ -176,10 +174,16 @@ class HistoryLog:
         return text.getvalue()
 
 
-def _outcome(run: Run, error: BaseException | None) -> str:
-    if error is not None:
-        return "failed" if isinstance(error, Exception) else "interrupted"
-    return "finished" if run.stop_reason is None else "stopped"
+def _ending(run: Run) -> dict[str, Any]:
+    outcome = run.outcome
+    assert outcome is not None, "a run has an outcome when on_fit_end is called"
+    stopped = outcome.ending == "stopped"
+    return {
+        "outcome": outcome.ending,
+        "stop_reason": run.stop_reason,
+        "stopped_by": outcome.by,
+        "stopped_code": outcome.code if stopped else None,
+    }
 
 
 def _outcome_in(diagnosis: Path) -> object:
