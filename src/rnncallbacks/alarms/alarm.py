@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeAlias
 import attrs
 import numpy as np
 
-from rnncallbacks.alarms.catalogue import CATALOGUE, SEVERITIES, Severity
+from rnncallbacks.alarms.catalogue import SEVERITIES, Severity
+from rnncallbacks.alarms.registered_codes import CODE_GROUP, find_entry
 from rnncallbacks.errors import OptionError, RnnCallbacksError
 
 Action: TypeAlias = Literal["warn", "stop", "raise", "repair"]
@@ -115,16 +116,18 @@ def make_alarm(
     epoch: int,
     step: int,
 ) -> Alarm:
-    """An alarm; ``cause``, ``remedy`` and ``severity`` default to those of the catalogue.
+    """An alarm; ``cause``, ``remedy`` and ``severity`` default to those with which the code is registered.
 
     Raises
     ------
     OptionError
-        The action or severity is unknown, or the code is not in the catalogue and one of the three is None.
+        The action or severity is unknown, or nobody registered the code and one of the three is None.
+    PluginError
+        Two packages register the code, or its entry cannot be loaded.
     """
     if action not in ACTIONS:
         raise OptionError(f"run.raise_alarm: expected action {_words(ACTIONS)}, got {action!r}")
-    entry = CATALOGUE.get(code)
+    entry = None if cause and remedy and severity else find_entry(code)
     cause = cause or (entry.cause if entry else None)
     remedy = remedy or (entry.remedy if entry else None)
     severity = severity or (entry.severity if entry else None)
@@ -132,7 +135,8 @@ def make_alarm(
         raise OptionError(f"run.raise_alarm: expected severity {_words(SEVERITIES)}, got {severity!r}")
     if cause is None or remedy is None or severity is None:
         raise OptionError(
-            f"run.raise_alarm: {code!r} is not in the catalogue", hint="pass cause=, remedy= and severity= as well"
+            f"run.raise_alarm: {code!r} is not in the catalogue",
+            hint=f"pass cause=, remedy= and severity= as well, or register the code in the group {CODE_GROUP}",
         )
     return Alarm(
         code=code,

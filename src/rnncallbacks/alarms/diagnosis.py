@@ -12,6 +12,7 @@ from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.catalogue import CATALOGUE, SEVERITIES, Severity
 from rnncallbacks.alarms.diagnosis_content import DiagnosisContent, Repair
 from rnncallbacks.alarms.finding import Finding
+from rnncallbacks.alarms.registered_codes import cause_of
 from rnncallbacks.alarms.selection import Selection
 
 logger = logging.getLogger("rnncallbacks")
@@ -308,5 +309,5 @@ def _severity_rank(alarm: Alarm) -> int:
 
 
 def _titled(code: str) -> str:
-    """A code with its title, if the catalogue has it."""
-    return f"{code} {CATALOGUE[code].cause}" if code in CATALOGUE else code
+    """A code with its title, if it is registered."""
+    return f"{code} {cause_of(code)}".rstrip()

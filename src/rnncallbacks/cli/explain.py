@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import click
 from rich.markdown import Markdown
 from rich.table import Table
 
-from rnncallbacks.alarms.catalogue import CATALOGUE, page
+from rnncallbacks.alarms.catalogue import CATALOGUE
+from rnncallbacks.alarms.registered_codes import find_page, find_registered_codes
 from rnncallbacks.config.discovery import find_plugins
 from rnncallbacks.errors import PluginError
 from rnncallbacks.reporting.terminal import terminal_console
@@ -19,14 +20,15 @@ HEADINGS = ("code", "severity", "cause", "raised by")
 @click.command()
 @click.argument("code", required=False)
 def explain(code: str | None) -> None:
-    """Print the page of an alarm code: meaning, detection and remedy.
+    """Print the page of an alarm code: meaning, detection and remedy; also of codes of other packages.
 
     CODE is a code, such as RNN201, in upper or lower case. The beginning of codes, such as RNN2, lists them. Without
     it, all codes are listed.
     """
     wanted = "" if code is None else code.upper()
-    codes = sorted(known for known in CATALOGUE if known.startswith(wanted))
-    if wanted in CATALOGUE or not codes:
+    known = {*CATALOGUE, *find_registered_codes()}
+    codes = sorted(one for one in known if one.startswith(wanted))
+    if wanted in known or not codes:
         show_page(wanted)
     else:
         show_list(codes)
@@ -34,7 +36,7 @@ def explain(code: str | None) -> None:
 
 def show_page(code: str) -> None:
     """Print the page of a code: rendered on a terminal, as Markdown elsewhere."""
-    text = page(code)
+    text = find_page(code)
     console = terminal_console()
     if console is None:
         click.echo(text, nl=False)
@@ -45,9 +47,7 @@ def show_page(code: str) -> None:
 def show_list(codes: Iterable[str]) -> None:
     """Print a table of codes: fitted to the width of a terminal, one line for each code elsewhere."""
     plugins = raised_by()
-    rows: list[tuple[str, ...]] = [
-        (code, CATALOGUE[code].severity, CATALOGUE[code].cause, ", ".join(plugins.get(code, ()))) for code in codes
-    ]
+    rows = [_row(code, plugins) for code in codes]
     console = terminal_console()
     if console is not None:
         table = Table(*HEADINGS, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -60,12 +60,24 @@ def show_list(codes: Iterable[str]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def _row(code: str, plugins: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """The cells of a code; of a code of another package, its distribution or what is wrong with it."""
+    if code in CATALOGUE:
+        return code, CATALOGUE[code].severity, CATALOGUE[code].cause, ", ".join(plugins.get(code, ()))
+    registered = find_registered_codes()[code]
+    try:
+        entry = registered.load()
+    except PluginError as error:
+        return code, "failed", error.message, registered.distribution
+    return code, entry.severity, entry.cause, registered.distribution
+
+
 def raised_by() -> dict[str, tuple[str, ...]]:
     """The plugins of this distribution that raise each code, read from the ``codes`` of their classes."""
     plugins: dict[str, tuple[str, ...]] = {}
     for found in find_plugins():
         if found.distribution != "rnncallbacks":
-            continue  # the catalogue has the codes of this distribution only
+            continue  # codes of other packages come with the name of their package
         try:
             factory = found.load()
         except PluginError:

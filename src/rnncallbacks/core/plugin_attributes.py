@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 import attrs
 
 from rnncallbacks.alarms.alarm import Action
+from rnncallbacks.alarms.registered_codes import find_entry
 from rnncallbacks.errors import OptionError, PluginError, one_line
 
 
@@ -35,6 +36,21 @@ class RepairsAlarms(Protocol):
     def repairs(self) -> bool:
         """True if the plugin repairs."""
         ...
+
+
+def check_codes(plugins: Mapping[str, object]) -> None:
+    """Refuse a plugin whose alarm code is registered wrongly, or by two packages.
+
+    Raises
+    ------
+    PluginError
+        Names the packages.
+    """
+    for name, plugin in plugins.items():
+        codes = _attribute(name, plugin, "codes")
+        for code in codes if isinstance(codes, tuple | list) else ():
+            if isinstance(code, str):
+                find_entry(code)
 
 
 def check_repairs(plugins: Mapping[str, object]) -> None:

@@ -14,7 +14,7 @@ from rnncallbacks.core.arguments import describe
 from rnncallbacks.core.hook_call import HookCall
 from rnncallbacks.core.hookspecs import HOOKS, Hook
 from rnncallbacks.core.interrupts import InterruptGate
-from rnncallbacks.core.plugin_attributes import check_repairs
+from rnncallbacks.core.plugin_attributes import check_codes, check_repairs
 from rnncallbacks.core.plugin_checks import are_equal, check_hook_name, check_hooks, name_for
 from rnncallbacks.core.plugin_frames import runs_in
 from rnncallbacks.core.plugin_owners import claim, release
@@ -151,13 +151,14 @@ class Plugins(Mapping[str, object]):
         return plugin
 
     def check_usable(self) -> None:
-        """Refuse plugins that another run uses, or whose alarms nobody repairs; keep them from other runs else.
+        """Refuse plugins that cannot be used in this run, and keep them from other runs.
 
         Raises
         ------
         PluginError, OptionError
             Names the plugin.
         """
+        check_codes(self)
         check_repairs(self)
         claim(self, self)
 

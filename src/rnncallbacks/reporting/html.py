@@ -9,7 +9,8 @@ from importlib.resources import files
 from typing import Any
 
 from rnncallbacks.alarms.alarm import Alarm
-from rnncallbacks.alarms.catalogue import CATALOGUE, SEVERITIES
+from rnncallbacks.alarms.catalogue import SEVERITIES
+from rnncallbacks.alarms.registered_codes import cause_of
 from rnncallbacks.reporting.figures import Chart, draw_chart
 from rnncallbacks.reporting.run_charts import run_charts
 from rnncallbacks.reporting.run_folder import RunFolder
@@ -119,7 +120,7 @@ def _alarm(run: RunFolder, alarm: Alarm) -> str:
         f'{_evidence(alarm)}<p class="remedy"><strong>What to do:</strong> {escape(alarm.remedy)}</p>'
         + (
             f'<p class="note">To read more: <code>rnncallbacks explain {alarm.code}</code></p>'
-            * (alarm.code in CATALOGUE)
+            * bool(cause_of(alarm.code))
         )
         + (f'<p>Consequences:</p><ul class="consequences">{items}</ul>' if items else "")
         + "</article>"
@@ -204,8 +205,7 @@ def _with_reasons(results: Mapping[str, str]) -> list[str]:
 
 
 def _code(code: str) -> str:
-    cause = CATALOGUE[code].cause if code in CATALOGUE else ""
-    return f'<span class="code">{escape(code)}</span>{escape(cause)}'
+    return f'<span class="code">{escape(code)}</span>{escape(cause_of(code))}'
 
 
 def _check_list(title: str, kind: str, items: list[str]) -> str:
