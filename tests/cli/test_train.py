@@ -81,6 +81,7 @@ def test_the_run_folder_holds_all_of_the_run():
     assert done.exit_code == 0, done.output
     assert {path.name for path in Path("out").iterdir() if not path.name.endswith(".lock")} == {
         "alarms.jsonl",
+        "batches.jsonl",
         "checkpoint.safetensors",
         "config.toml",
         "diagnosis.json",
@@ -420,7 +421,7 @@ def test_a_run_that_was_killed_goes_on(killed, again):
     done = call(*killed, *again) if again else call("train", "--resume", "out")
     assert done.exit_code == 0, done.output
     assert same_rows("out", "whole")
-    for name in ("alarms.jsonl", "model.safetensors", "sample.txt"):
+    for name in ("alarms.jsonl", "batches.jsonl", "model.safetensors", "sample.txt"):
         assert Path("out", name).read_bytes() == Path("whole", name).read_bytes(), name
     assert "epoch 1/3" not in done.output
     if again:

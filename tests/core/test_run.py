@@ -183,6 +183,22 @@ def test_the_history_has_a_row_for_each_epoch():
     assert type(run.history.rows[0]["norm"]) is float
 
 
+def test_numbers_of_a_batch_are_logged_with_it():
+    seen = []
+
+    def body(run):
+        for value in run.batches([np.float32(0.5), np.array(3)]):
+            run.log_batch(norm=value, tries=1)
+            run.log_batch(tries=2)
+
+    in_epoch(body, plugins=[Does(on_batch_end=lambda run: seen.append(run.batch.logged))])
+    assert seen == [{"norm": 0.5, "tries": 2}, {"norm": 3, "tries": 2}]
+    with pytest.raises(OptionError, match=r"run.log_batch: expected a number for 'note', got"):
+        in_batch(lambda run: run.log_batch(note="a word"))
+    with pytest.raises(RunStateError, match=r"in the phase 'val': only .*\n.*call run.log\(name=value\)"):
+        in_epoch(lambda run: [run.log_batch(norm=1.0) for _ in run.batches([0], phase="val")])
+
+
 def test_a_logged_column_does_not_hide_one_of_the_run():
     class Averages:
         @hookimpl
@@ -892,6 +908,7 @@ IN_A_BATCH = {
     "reset_hidden": lambda run: run.reset_hidden(),
     "observe": lambda run: run.observe(logits=1),
     "skip_batch": lambda run: run.skip_batch(),
+    "log_batch": lambda run: run.log_batch(norm=1.0),
 }
 AT_ANY_TIME = {
     "log": lambda run: run.log(norm=1.0),

@@ -15,7 +15,7 @@ from rnncallbacks.reporting.svg import STYLE_VARIABLES
 LOSS = Chart(
     name="loss",
     title="Loss",
-    epochs=[1, 2, 3],
+    positions=[1, 2, 3],
     series={"train": [3.0, 2.0, 1.5], "val": [3.5, math.nan, 2.0]},
     marks=[Mark(2, "RNN602", "RNN602 divergence, epoch 2", "error")],
 )
@@ -101,9 +101,9 @@ def test_what_is_not_finite_is_a_cross_and_a_gap():
     ],
 )
 def test_a_logarithmic_scale_where_values_differ_much(values, logarithmic):
-    chart = changed(epochs=[1, 2], series={"train": values})
+    chart = changed(positions=[1, 2], series={"train": values})
     assert chart.is_logarithmic is logarithmic
-    assert not changed(epochs=[1, 2], series={"train": values}, allow_logarithmic=False).is_logarithmic
+    assert not changed(positions=[1, 2], series={"train": values}, allow_logarithmic=False).is_logarithmic
     draw_chart(chart, "narrow")
 
 
@@ -119,7 +119,7 @@ def test_a_logarithmic_scale_where_values_differ_much(values, logarithmic):
     ],
 )
 def test_every_history_can_be_drawn(epochs, values):
-    svg = draw_chart(changed(epochs=epochs, series={"train": values}), "wide")
+    svg = draw_chart(changed(positions=epochs, series={"train": values}), "wide")
     assert "epoch" in texts(svg)
 
 
@@ -144,7 +144,7 @@ def test_without_matplotlib_it_names_the_extra(monkeypatch):
 
 def test_a_label_without_room_leaves_its_line():
     crowded = [Mark(epoch, "RNN602", f"mark {epoch}", "error") for epoch in range(1, 40)]
-    chart = changed(epochs=list(range(1, 41)), series={"train": [1.0] * 40}, marks=crowded)
+    chart = changed(positions=list(range(1, 41)), series={"train": [1.0] * 40}, marks=crowded)
     svg = draw_chart(chart, "narrow")
     assert texts(svg).count("RNN602") < 39
     assert svg.count("<title>mark ") == 39

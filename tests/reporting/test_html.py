@@ -117,7 +117,7 @@ def test_alarms_are_marked_where_they_fired(make_folder):
     folder = make_folder([2.0, 9.0, 9.0], alarms=[("RNN602", 2, "it rose", {})])
     text = report_page(read_run(folder))
     assert text.count("<title>RNN602 divergence, epoch 2</title>") == 6
-    assert all(chart.marks[0].epoch == 2 for chart in run_charts(read_run(folder)))
+    assert all(chart.marks[0].position == 2 for chart in run_charts(read_run(folder)))
 
 
 def test_repairs_and_why_it_stopped(make_folder):

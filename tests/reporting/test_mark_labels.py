@@ -20,7 +20,7 @@ marks = st.lists(
 @given(marks, st.floats(200.0, 1000.0))
 def test_labels_neither_overlap_nor_leave_the_chart(found, width):
     labels = place_labels(found, (-4.0, 204.0), width)
-    assert [label.epoch for label in labels] == sorted({mark.epoch for mark in found})
+    assert [label.position for label in labels] == sorted({mark.position for mark in found})
     spans: list[list[tuple[float, float]]] = [[] for _ in range(LABEL_ROWS)]
     for label in labels:
         if label.row is None:

@@ -17,7 +17,7 @@ from rnncallbacks import Run
 from rnncallbacks.arrays import named_arrays
 from rnncallbacks.core.plugin_state import saved_state
 
-FILES = ("history.jsonl", "history.csv", "alarms.jsonl", "diagnosis.json")
+FILES = ("history.jsonl", "history.csv", "batches.jsonl", "alarms.jsonl", "diagnosis.json")
 
 
 def fingerprint(run: Run, folder: Path) -> dict[str, str]:

@@ -176,6 +176,21 @@ def as_directory(directory: Any) -> Path | None:
     return path
 
 
+def as_batch_value(name: str, value: Any) -> float | int:
+    """A value of ``run.log_batch``, a 0-d array as the number in it.
+
+    Raises
+    ------
+    OptionError
+        It is no number.
+    """
+    if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if not isinstance(value, float | int):
+        raise OptionError(f"run.log_batch: expected a number for {name!r}, got {describe(value)}")
+    return value
+
+
 def as_reason(reason: Any) -> str:
     """The reason for which a run stops.
 

@@ -89,6 +89,8 @@ class Batch:
         The counts that the script gave with the loss, or None.
     skipped:
         Whether the batch was taken out by ``run.skip_batch``.
+    logged:
+        The numbers given to ``run.log_batch``.
     observed:
         The values given to ``run.observe``. Reading one may compute it, at the current parameters.
     batch_size:
@@ -118,6 +120,7 @@ class Batch:
     sequences: int | None = None
     tokens: int | None = None
     skipped: bool = False
+    logged: dict[str, float | int] = attrs.field(factory=dict)
     observed: Observed = attrs.field(factory=Observed)
     batch_size: int | None = None
     entering_state: Any = None

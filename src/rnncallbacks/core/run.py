@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 import numpy.typing as npt
 
-from rnncallbacks.core.arguments import as_closure, as_count, as_epochs, as_phase, check_floating
+from rnncallbacks.core.arguments import as_batch_value, as_closure, as_count, as_epochs, as_phase, check_floating
 from rnncallbacks.core.batch import Batch, EpochSummary
 from rnncallbacks.core.hidden_state import Zeros
 from rnncallbacks.core.plugin_manager import PluginsGiven, raise_first
@@ -316,6 +316,27 @@ class Run(RunAlarms):
             A name differs from one that the guards read by a missing or an added s.
         """
         self._require_batch("run.observe").observed.add(self._closures.observable(values, self._roots))
+
+    def log_batch(self, **values: float) -> None:
+        """Add numbers to this training batch, as :meth:`log` adds columns to the epoch.
+
+        The plugin ``history_log`` writes them with the loss of the batch, and ``rnncallbacks report`` draws them.
+
+        Raises
+        ------
+        RunStateError
+            Outside a training batch.
+        OptionError
+            A value is not a number.
+        """
+        batch = self._require_batch("run.log_batch")
+        if batch.phase != TRAIN:
+            raise RunStateError(
+                f"run.log_batch in the phase {batch.phase!r}: only batches of the phase {TRAIN!r} have values",
+                hint="call run.log(name=value) for a number of the whole epoch",
+            )
+        for name, value in values.items():
+            batch.logged[name] = as_batch_value(name, value)
 
     def skip_batch(self) -> None:
         """Take this batch out: its gradients become zero, and averages leave it out."""

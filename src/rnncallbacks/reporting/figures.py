@@ -26,7 +26,7 @@ DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (10, 3)))
 CHART_SIZES = {"narrow": (296.0, 180.0), "wide": (700.0, 230.0)}
 """Width and height in pixels, for telephones and for wider screens. Legend and labels come on top of the height."""
 X_TICKS = {"narrow": 5, "wide": 10}
-"""Largest number of intervals between the ticks of the epoch axis."""
+"""Largest number of intervals between the ticks of the axis of epochs or batches."""
 PLOT_SHARE = 0.85
 """Approximate share of the chart's width that the plot takes; the labels of the loss axis take the rest."""
 LINE_HEIGHT = 1.3 * FONT_SIZE
@@ -35,23 +35,25 @@ LARGEST_DRAWN_VALUE = 1e200
 """Magnitude from which values are treated as not finite: matplotlib overflows when it scales larger ones."""
 LOGARITHMIC_RATIO = 30.0
 """Ratio of the largest value to the smallest above which the scale is logarithmic. Chosen by eye."""
-MOST_EPOCHS_WITH_DOTS = 40
-"""Number of epochs up to which each is a dot on its line. Chosen by eye."""
+MOST_DOTS = 40
+"""Number of epochs or batches up to which each is a dot on its line. Chosen by eye."""
 
 
 @attrs.frozen(kw_only=True)
 class Chart:
-    """Curves over epochs: the values of each series, one for each epoch, and marks of events.
+    """Curves over epochs or batches: the values of each series, one for each of them, and marks of events.
 
-    A value is None where the history has none. ``allow_logarithmic=False`` keeps the scale linear.
+    ``unit`` is "epoch" or "batch", and ``positions`` are the numbers of the epochs or batches. A value is None where
+    there is none. ``allow_logarithmic=False`` keeps the scale linear.
     """
 
     name: str
     title: str
-    epochs: Sequence[int]
+    positions: Sequence[int]
     series: Mapping[str, Sequence[float | None]]
     marks: Sequence[Mark] = ()
     allow_logarithmic: bool = True
+    unit: str = "epoch"
 
     @property
     def is_logarithmic(self) -> bool:
@@ -83,7 +85,7 @@ def draw_chart(chart: Chart, size: str) -> str:
 
     width, height = CHART_SIZES[size]
     legend_columns = _legend_columns(chart.series, width)
-    labels = place_labels(chart.marks, _epoch_limits(chart), PLOT_SHARE * width)
+    labels = place_labels(chart.marks, _limits(chart), PLOT_SHARE * width)
     if len(chart.series) > 1:
         height += LINE_HEIGHT * math.ceil(len(chart.series) / legend_columns)
     height += LINE_HEIGHT * max((label.row + 1 for label in labels if label.row is not None), default=0)
@@ -116,14 +118,14 @@ def describe_chart(chart: Chart) -> str:
     Example
     -------
     >>> series = {"train": [2.0, 0.5], "val": [3.0, math.nan]}
-    >>> describe_chart(Chart(name="loss", title="Loss", epochs=[1, 2], series=series))
+    >>> describe_chart(Chart(name="loss", title="Loss", positions=[1, 2], series=series))
     'Loss by epoch. train: 2 in epoch 1, 0.5 in epoch 2, lowest 0.5. val: 3 in epoch 1, lowest 3, 1 value not finite.'
     """
-    parts = [f"{chart.title} by epoch."]
+    parts = [f"{chart.title} by {chart.unit}."]
     for name, values in chart.series.items():
-        drawn = [(epoch, value) for epoch, value in zip(chart.epochs, values, strict=True) if _is_drawn(value)]
+        drawn = [(place, value) for place, value in zip(chart.positions, values, strict=True) if _is_drawn(value)]
         first_and_last = dict.fromkeys([*drawn[:1], *drawn[-1:]])
-        words = [f"{value:.4g} in epoch {epoch}" for epoch, value in first_and_last]
+        words = [f"{value:.4g} in {chart.unit} {place}" for place, value in first_and_last]
         if drawn:
             words.append(f"lowest {min(value for _, value in drawn):.4g}")
         gaps = sum(_is_gap(value) for value in values)
@@ -141,10 +143,10 @@ def _is_gap(value: float | None) -> bool:
     return value is not None and not _is_drawn(value)
 
 
-def _epoch_limits(chart: Chart) -> tuple[float, float]:
-    """The limits of the epoch axis: the first and the last epoch with a value or a mark, and a margin."""
-    epochs = [*chart.epochs, *(mark.epoch for mark in chart.marks if mark.epoch > 0)]
-    first, last = min(epochs), max(epochs)
+def _limits(chart: Chart) -> tuple[float, float]:
+    """The limits of the axis of epochs or batches: the first and last with a value or a mark, and a margin."""
+    places = [*chart.positions, *(mark.position for mark in chart.marks if mark.position > 0)]
+    first, last = min(places), max(places)
     margin = 0.5 if first == last else 0.02 * (last - first)
     return first - margin, last + margin
 
@@ -160,14 +162,14 @@ def _plot(figure: Figure, chart: Chart, x_ticks: int) -> Axes:
 
     axes = figure.add_subplot()
     for place, (name, values) in enumerate(chart.series.items()):
-        _plot_series(axes, chart.epochs, place, name, values)
+        _plot_series(axes, chart.positions, place, name, values)
     if chart.is_logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
-    axes.set_xlim(*_epoch_limits(chart))
+    axes.set_xlim(*_limits(chart))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=x_ticks, integer=True, min_n_ticks=1))
-    axes.set_xlabel("epoch", color=MUTED)
+    axes.set_xlabel(chart.unit, color=MUTED)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color(MUTED)
@@ -178,24 +180,24 @@ def _plot(figure: Figure, chart: Chart, x_ticks: int) -> Axes:
     return axes
 
 
-def _plot_series(axes: Axes, epochs: Sequence[int], place: int, name: str, values: Sequence[float | None]) -> None:
+def _plot_series(axes: Axes, positions: Sequence[int], place: int, name: str, values: Sequence[float | None]) -> None:
     """One line, with a cross at the foot of the chart for each value that is not finite."""
     color = SERIES[place % len(SERIES)]
     dash = DASHES[(place + place // len(SERIES)) % len(DASHES)]
-    marker = "o" if len(epochs) <= MOST_EPOCHS_WITH_DOTS else ""
-    marker_size = 6 if len(epochs) == 1 else 3
+    marker = "o" if len(positions) <= MOST_DOTS else ""
+    marker_size = 6 if len(positions) == 1 else 3
     drawn = [value if _is_drawn(value) else math.nan for value in values]
     # matplotlib leaves names that begin with an underscore out of the legend.
     label = f" {name}" if name.startswith("_") else name
-    axes.plot(epochs, drawn, marker=marker, color=color, ls=dash, markersize=marker_size, lw=1.8, label=label)
-    gaps = [epoch for epoch, value in zip(epochs, values, strict=True) if _is_gap(value)]
+    axes.plot(positions, drawn, marker=marker, color=color, ls=dash, markersize=marker_size, lw=1.8, label=label)
+    gaps = [position for position, value in zip(positions, values, strict=True) if _is_gap(value)]
     foot = [0.03] * len(gaps)
     axes.plot(gaps, foot, "x", color=color, markersize=6, transform=axes.get_xaxis_transform())
 
 
 def _draw_label(axes: Axes, label: MarkLabel) -> None:
     color = SEVERITY_COLORS[label.severity]
-    line = axes.axvline(label.epoch, color=color, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1.5)
+    line = axes.axvline(label.position, color=color, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1.5)
     line.set_gid(_mark_id(label))
     if label.row is not None:
         axes.annotate(
@@ -212,4 +214,4 @@ def _draw_label(axes: Axes, label: MarkLabel) -> None:
 
 
 def _mark_id(label: MarkLabel) -> str:
-    return f"mark-{label.epoch}"
+    return f"mark-{label.position}"

@@ -12,7 +12,7 @@ from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.catalogue import SEVERITIES
 from rnncallbacks.alarms.registered_codes import cause_of
 from rnncallbacks.reporting.figures import Chart, draw_chart
-from rnncallbacks.reporting.run_charts import run_charts
+from rnncallbacks.reporting.run_charts import epoch_charts, run_charts
 from rnncallbacks.reporting.run_folder import RunFolder
 from rnncallbacks.reporting.verdict import counted
 
@@ -78,12 +78,15 @@ def _verdict(run: RunFolder) -> str:
 def _facts(run: RunFolder) -> str:
     """The numbers of the last epoch."""
     facts = [("epochs", str(len(run.rows)), "")]
-    for chart in run_charts(run):
+    for chart in epoch_charts(run):
         last = {label: _last(values) for label, values in chart.series.items()}
         if chart.name == "loss":
             facts += [(f"loss: {label}", value, _lowest(chart, label)) for label, value in last.items()]
         elif chart.name == "rate":
             facts.append(("learning rate", last["learning rate"], ""))
+        elif chart.name != "norm":
+            labels = {label: label if label == chart.title else f"{chart.title}: {label}" for label in last}
+            facts += [(labels[label], value, "") for label, value in last.items()]
         else:
             value, *more = last.values()
             facts.append(("gradient norm", value, f"{more[0]} after clipping" if more else ""))
@@ -99,7 +102,7 @@ def _last(values: Sequence[float | None]) -> str:
 
 
 def _lowest(chart: Chart, label: str) -> str:
-    pairs = zip(chart.series[label], chart.epochs, strict=True)
+    pairs = zip(chart.series[label], chart.positions, strict=True)
     finite = [(value, epoch) for value, epoch in pairs if value is not None and math.isfinite(value)]
     return "lowest {:.4g} in epoch {}".format(*min(finite)) if finite else ""
 
@@ -160,10 +163,14 @@ def _value(value: Any) -> str:
 
 def _figure(chart: Chart) -> str:
     notes = ["The scale is logarithmic."] * chart.is_logarithmic
-    notes += ["A cross marks an epoch whose value is not finite."] * (chart.has_gaps)
+    notes += [f"A cross marks {_one(chart.unit)} whose value is not finite."] * chart.has_gaps
     caption = f"<figcaption>{' '.join(notes)}</figcaption>" if notes else ""
     drawings = "".join(f'<div class="{size}">{draw_chart(chart, size)}</div>' for size in ("narrow", "wide"))
     return f'<figure class="card"><h3>{escape(chart.title)}</h3>{drawings}{caption}</figure>'
+
+
+def _one(unit: str) -> str:
+    return {"epoch": "an epoch", "batch": "a batch"}[unit]
 
 
 def _nothing_to_draw(run: RunFolder) -> str:

@@ -19,9 +19,9 @@ LABEL_ROWS = 3
 
 @attrs.frozen
 class Mark:
-    """An event in an epoch: a short label, and the text of its tooltip."""
+    """An event in an epoch or a batch: a short label, and the text of its tooltip."""
 
-    epoch: int
+    position: int
     label: str
     words: str
     severity: Severity
@@ -29,13 +29,13 @@ class Mark:
 
 @attrs.frozen
 class MarkLabel:
-    """The label of the marks of one epoch.
+    """The label of the marks of one epoch or batch.
 
     ``center`` is its position as a share of the plot's width. ``row`` counts from the bottom row, 0; it is None if the
     label fits in no row.
     """
 
-    epoch: float
+    position: float
     text: str
     words: str
     severity: Severity
@@ -44,26 +44,26 @@ class MarkLabel:
 
 
 def place_labels(marks: Sequence[Mark], limits: tuple[float, float], width: float) -> list[MarkLabel]:
-    """One label for each epoch with marks: that of the most severe mark, and the number of the others.
+    """One label for each position with marks: that of the most severe, and the number of the others.
 
-    ``limits`` are the first and the last epoch of the axis; marks beyond them are drawn at the edge. ``width`` is that
-    of the plot, in pixels.
+    ``limits`` are the first and the last position of the axis; marks beyond them are drawn at the edge. ``width``
+    is that of the plot, in pixels.
     """
     first, last = limits
-    by_epoch: dict[float, list[Mark]] = {}
+    by_position: dict[float, list[Mark]] = {}
     for mark in marks:
-        by_epoch.setdefault(min(max(mark.epoch, first), last), []).append(mark)
+        by_position.setdefault(min(max(mark.position, first), last), []).append(mark)
     row_ends = [-math.inf] * LABEL_ROWS
     labels = []
-    for epoch, together in sorted(by_epoch.items()):
+    for position, together in sorted(by_position.items()):
         worst = max(together, key=lambda mark: SEVERITIES.index(mark.severity))
         text = worst.label + (f" +{len(together) - 1}" if len(together) > 1 else "")
         length = CHARACTER_WIDTH * len(text)
-        begin = width * (epoch - first) / (last - first) - length / 2
+        begin = width * (position - first) / (last - first) - length / 2
         begin = min(max(begin, 0.0), width - length)
         row = next((row for row in range(LABEL_ROWS) if row_ends[row] + CHARACTER_WIDTH < begin), None)
         if row is not None:
             row_ends[row] = begin + length
         words = "\n".join(mark.words for mark in together)
-        labels.append(MarkLabel(epoch, text, words, worst.severity, (begin + length / 2) / width, row))
+        labels.append(MarkLabel(position, text, words, worst.severity, (begin + length / 2) / width, row))
     return labels

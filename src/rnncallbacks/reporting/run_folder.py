@@ -18,18 +18,21 @@ from rnncallbacks.files import text_of_file
 from rnncallbacks.reporting.printable import printable
 
 HISTORY = "history.jsonl"
+BATCHES = "batches.jsonl"
 
 
 @attrs.frozen(eq=False)
 class RunFolder:
     """A run, as read from its files.
 
-    ``rows`` are those of the history. ``ended`` is False for a run that has not ended or was killed; its diagnosis
-    then has the alarms so far and no checks. ``configuration`` is the text of its ``config.toml``, None without one.
+    ``rows`` are those of the history, ``batches`` those of training batches. ``ended`` is False for a run that has not
+    ended or was killed; its diagnosis then has the alarms so far and no checks. ``configuration`` is the text of its
+    ``config.toml``, None without one.
     """
 
     path: Path
     rows: list[dict[str, Any]]
+    batches: list[dict[str, Any]]
     diagnosis: Diagnosis
     ended: bool
     stop_reason: str | None
@@ -54,7 +57,13 @@ def read_run(path: Path) -> RunFolder:
     diagnosis, reason = _diagnosis(path / "diagnosis.json") if ended else (_alarms(path / "alarms.jsonl"), None)
     config = path / "config.toml"
     return RunFolder(
-        path, rows, diagnosis, ended, reason, printable(text_of_file(config)) if config.is_file() else None
+        path,
+        rows,
+        list(_lines(path / BATCHES)) if (path / BATCHES).is_file() else [],
+        diagnosis,
+        ended,
+        reason,
+        printable(text_of_file(config)) if config.is_file() else None,
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import FileInUseError, OptionError
-from rnncallbacks.plugins import Checkpoint, DivergenceAlarm, HistoryLog, LossAveraging
+from rnncallbacks.plugins import Checkpoint, DivergenceAlarm, GradientClipping, HistoryLog, LossAveraging
 
 NAN = math.nan
 
@@ -258,6 +258,7 @@ def test_plugins_without_a_path_share_the_directory_of_the_run(tmp_path):
             pass
     assert visible(tmp_path / "run") == [
         "alarms.jsonl",
+        "batches.jsonl",
         "checkpoint.safetensors",
         "diagnosis.json",
         "history.csv",
@@ -323,3 +324,65 @@ def test_a_text_that_a_spreadsheet_would_run_is_quoted_in_csv_and_not_in_json(tm
     for row in csv_rows(tmp_path / "history.csv"):
         assert (row["note"], row["number"], row["down"]) == ("'=1+1", "-1.5", "-Infinity")
     assert json_lines(tmp_path / "history.jsonl")[0]["note"] == "=1+1"
+
+
+def test_each_training_batch_has_a_row(play, tmp_path):
+    class Logs:
+        @hookimpl
+        def on_batch_end(self, run, batch):
+            if batch.phase == "train":
+                run.log_batch(tries=np.int64(batch.index), loss=-1.0, worst=NAN)
+
+    play(
+        [GradientClipping(max_norm=1.0), HistoryLog(directory=tmp_path), Logs()],
+        [[1.0, NAN], [0.5]],
+        val=[[3.0], [4.0]],
+    )
+    norm = pytest.approx(math.sqrt(2))
+    logged = {"logged_loss": -1.0, "worst": "NaN"}
+    assert json_lines(tmp_path / "batches.jsonl") == [
+        {"epoch": 1, "step": 1, "loss": 1.0, "gradient_norm": norm, "tries": 1, **logged},
+        {"epoch": 1, "step": 2, "loss": "NaN", "gradient_norm": norm, "tries": 2, **logged},
+        {"epoch": 2, "step": 3, "loss": 0.5, "gradient_norm": norm, "tries": 1, **logged},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("most", "steps"),
+    [(1, [1]), (3, [1, 9, 17]), (4, [1, 9, 17]), (5, [1, 5, 9, 13, 17]), (20, [*range(1, 21)]), (0, None)],
+)
+def test_rows_of_batches_are_thinned_to_a_bound(play, tmp_path, most, steps):
+    play([HistoryLog(directory=tmp_path, batch_rows=most)], [[0.5] * 20])
+    assert (tmp_path / "batches.jsonl").exists() is bool(most)
+    assert steps is None or [row["step"] for row in json_lines(tmp_path / "batches.jsonl")] == steps
+
+
+def test_a_run_that_dies_in_its_first_epoch_has_a_curve(tmp_path):
+    def train():
+        with Run(plugins=[HistoryLog(directory=tmp_path)]) as run:
+            for _ in run.epochs(1):
+                for loss in run.batches([2.0, 1.0, NAN]):
+                    assert len(json_lines(tmp_path / "batches.jsonl")) == run.step - 1
+                    run.backward(loss, np.ones(1))
+                    if math.isnan(loss):
+                        raise FloatingPointError
+
+    with pytest.raises(FloatingPointError):
+        train()
+    assert json_lines(tmp_path / "history.jsonl") == []
+    assert [row["loss"] for row in json_lines(tmp_path / "batches.jsonl")] == [2.0, 1.0, "NaN"]
+
+
+def test_a_resumed_run_has_the_rows_of_one_without_interruption(make_trainer, tmp_path):
+    def train(folder, epochs, **options):
+        plugins = [HistoryLog(directory=tmp_path / folder, batch_rows=7), Checkpoint(path=tmp_path / folder / "file")]
+        trainer, train, val = make_trainer(plugins)
+        trainer.fit(train, val, max_epochs=epochs, progress=False, **options)
+        return lines(tmp_path / folder / "batches.jsonl")
+
+    whole = train("whole", 4)
+    assert len(whole) == 5
+    train("parts", 4, max_steps=8)
+    with (tmp_path / "parts" / "batches.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "step": 9, "loss": 0.0}\n{"epoch": 2, "st')  # a killed process was further
+    assert train("parts", 4) == whole

@@ -1,4 +1,4 @@
-"""Output: files with the history, the alarms and the diagnosis of a run."""
+"""Output: files with the history, the values of batches, the alarms and the diagnosis of a run."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.errors import OptionError
 from rnncallbacks.files import append_text, json_text, json_values, make_directory, remove_leftovers, write_atomically
+from rnncallbacks.reporting.batch_file import BatchFile
 from rnncallbacks.reporting.printable import spreadsheet_cell
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.alarm import Alarm
-    from rnncallbacks.core.batch import EpochSummary
+    from rnncallbacks.core.batch import Batch, EpochSummary
     from rnncallbacks.core.run import Run
+    from rnncallbacks.gradients import Gradients
 
 DIAGNOSIS = "diagnosis.json"
-RUN_FILES = ("history.jsonl", "history.csv", "alarms.jsonl", DIAGNOSIS)
+BATCHES = "batches.jsonl"
+RUN_FILES = ("history.jsonl", "history.csv", BATCHES, "alarms.jsonl", DIAGNOSIS)
 BROKEN_OFF = ("failed", "interrupted")
 """Outcomes of runs whose files are moved before the next run writes its own."""
 
@@ -34,9 +37,12 @@ logger = logging.getLogger("rnncallbacks")
 
 @attrs.define(eq=False)
 class HistoryLog:
-    """Writes the history, the alarms and the diagnosis of a run into a directory.
+    """Writes the history, the values of batches, the alarms and the diagnosis of a run into a directory.
 
     - ``history.jsonl`` and ``history.csv`` have one row per epoch.
+    - ``batches.jsonl`` has rows of training batches, as soon as each has ended: epoch, step, loss, the norm of the
+      gradient before it was clipped, and the values of ``run.log_batch``. It has every batch of a run with at most
+      ``batch_rows`` of them, and every 2nd, 4th, 8th, ... batch of a longer run.
     - ``alarms.jsonl`` has one line per alarm code. It is rewritten at the end of the run, when the number of
       occurrences of each alarm and its explanation are known.
     - ``diagnosis.json`` is written at the end of the run. It has the outcome ("finished", "stopped", "failed" or
@@ -58,6 +64,8 @@ class HistoryLog:
         if the run has none.
     overwrite:
         Whether a new run may replace the files of an earlier run.
+    batch_rows:
+        Largest number of rows of ``batches.jsonl``, 0 or more. With 0, there is no such file.
 
     Raises
     ------
@@ -76,6 +84,9 @@ class HistoryLog:
         default=None, converter=options.as_path, validator=attrs.validators.optional(options.path)
     )
     overwrite: bool = attrs.field(kw_only=True, default=False, validator=options.flag)
+    batch_rows: int = attrs.field(kw_only=True, default=2000, validator=options.count(at_least=0))
+    _batches: BatchFile | None = state_field(None, saved=False)
+    _norm: float | None = state_field(None, saved=False)
     _started: bool = state_field(False, saved=False)
     _goes_on: bool = state_field(False, saved=False)
     _folder: Path = state_field(Path("."), saved=False)
@@ -91,6 +102,11 @@ class HistoryLog:
             self._clear_the_way()
         write_atomically(self._file("history.jsonl"), "".join(_line(row) for row in run.history))
         self._write_csv(list(run.history))
+        self._batches = BatchFile(self._file(BATCHES), self.batch_rows) if self.batch_rows else None
+        if self._batches is not None:
+            self._batches.begin(run.step)
+        else:
+            self._file(BATCHES).unlink(missing_ok=True)
         if not self._file(DIAGNOSIS).exists():  # else the alarms are those of the whole run, unless an epoch follows
             self._write_alarms(run)
         self._started = True
@@ -102,6 +118,16 @@ class HistoryLog:
     @hookimpl
     def on_batch_start(self, run: Run) -> None:
         self._remove_diagnosis(run)  # a resumed run may begin within an epoch
+
+    @hookimpl(tryfirst=True)
+    def on_backward(self, run: Run, grads: Gradients) -> None:
+        is_kept = self._batches is not None and self._batches.keeps(run.step)
+        self._norm = grads.norm if is_kept else None
+
+    @hookimpl(trylast=True)
+    def on_batch_end(self, run: Run, batch: Batch) -> None:
+        if batch.phase == "train":
+            self._write_batch(run, batch)
 
     @hookimpl(trylast=True)
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
@@ -118,6 +144,12 @@ class HistoryLog:
         if self._started and alarm.count == 1:  # on_fit_start writes the alarms that came before it
             self._append("alarms.jsonl", _line(alarm.to_dict()))
 
+    @hookimpl
+    def on_exception(self, run: Run) -> None:
+        batch = run.outermost_batch  # its end is not reached; its loss may be the reason
+        if batch is not None and batch.phase == "train" and batch.loss is not None:
+            self._write_batch(run, batch)
+
     @hookimpl(trylast=True)
     def on_fit_end(self, run: Run) -> None:
         started, self._started = self._started, False
@@ -125,6 +157,15 @@ class HistoryLog:
             return
         self._write_alarms(run)
         write_atomically(self._file(DIAGNOSIS), json_text(_ending(run) | run.diagnosis.to_dict(), indent=2) + "\n")
+
+    def _write_batch(self, run: Run, batch: Batch) -> None:
+        norm, self._norm = self._norm, None
+        if self._batches is None or not self._batches.keeps(run.step):
+            return
+        row: dict[str, float | int | None] = {"epoch": run.epoch, "step": run.step}
+        row |= {} if batch.loss is None else {"loss": batch.loss}
+        row |= {} if norm is None else {"gradient_norm": norm}
+        self._batches.add(row | {f"logged_{name}" if name in row else name: one for name, one in batch.logged.items()})
 
     def _clear_the_way(self) -> None:
         """Move the files of an incomplete run; refuse to replace those of a run that ended."""
