@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import attrs
 
 from rnncallbacks.doctor.hooking.hooked_loop import (
+    Block,
     Function,
     HookedLoop,
     HookedParameter,
@@ -132,12 +133,22 @@ class _Names:
         self._tree = ast.parse(source.text)
         self._loop = loop_at(self._tree, source, site.line)
         self._functions = dict(_functions(self._tree.body, ""))
+        self._found: dict[Key, tuple[_Known, ...]] = {}
+        self._nodes: dict[Block, tuple[ast.AST, ...]] = {}
+
+    def _nodes_of(self, block: Block) -> tuple[ast.AST, ...]:
+        """The nodes of the body of a loop or a function. They are asked for at each key, and collected once."""
+        if block not in self._nodes:
+            self._nodes[block] = tuple(own_statements(block.body))
+        return self._nodes[block]
 
     def known(self, *keys: Key | None) -> Iterator[_Known]:
         """The expressions of keys, and the blocks in which they are valid."""
         for key in keys:
             if key is not None:
-                yield from (one for one in self._of(key) if _is_expression(one.expression))
+                if key not in self._found:
+                    self._found[key] = tuple(one for one in self._of(key) if _is_expression(one.expression))
+                yield from self._found[key]
 
     def _of(self, key: Key) -> Iterator[_Known]:
         kind, scope, name = key
@@ -157,7 +168,7 @@ class _Names:
                 if outer is not None and head is not None and head[0] not in own:  # a name of the function around it
                     concluded += [_Known(outer.lineno, name), *self._handed_on(outer, name)]
                 yield from (attrs.evolve(one, exact=False) for one in concluded)
-            elif (element := _returned(function, name)) is not None:
+            elif (element := self._returned(function, name)) is not None:
                 yield _Known(function.lineno, element)
             if kind == "return":
                 yield from self._called(function, name)
@@ -165,7 +176,7 @@ class _Names:
     def changes_within(self, known: _Known) -> bool:
         """Whether an expression begins with a name that a loop within the block assigns at each tick."""
         function = next((one for one in self._functions.values() if one.lineno == known.block), None)
-        return bool(names_in(known.expression) & _inner_targets(self._loop.body if function is None else function.body))
+        return bool(names_in(known.expression) & self._inner_targets(self._loop if function is None else function))
 
     def _is_seen(self, scope: str) -> bool:
         """Whether the names of a scope are visible in the loop's frame: its own, or those of the module."""
@@ -180,13 +191,12 @@ class _Names:
         around = [one for one in self._functions.values() if one.lineno <= number <= (one.end_lineno or 0)]
         function = max(around, key=lambda one: one.lineno, default=None)
         within = self._loop.lineno <= number <= (self._loop.end_lineno or 0)
-        body = self._loop.body if within or function is None else function.body
-        if not names_in(name) & _inner_targets(body):
+        if not names_in(name) & self._inner_targets(self._loop if within or function is None else function):
             yield _Known(LOOP_BODY if within or function is None else function.lineno, name)
 
     def _called(self, function: ast.FunctionDef, name: str) -> Iterator[_Known]:
         """The loop's names for the result of a function: the target of the assignment, or the call itself."""
-        nodes = list(own_statements(self._loop.body))
+        nodes = self._nodes_of(self._loop)
         calls = [node for node in nodes if isinstance(node, ast.Call) and _name_of(node.func) == function.name]
         if len(calls) != 1:  # ambiguous
             return
@@ -198,7 +208,7 @@ class _Names:
 
     def _handed_on(self, function: ast.FunctionDef, name: str) -> Iterator[_Known]:
         """The loop's names for a local value that a function returns."""
-        for node in own_statements(function.body):
+        for node in self._nodes_of(function):
             if not isinstance(node, ast.Return) or node.value is None:
                 continue
             elements = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
@@ -216,8 +226,7 @@ class _Names:
             return
         place = arguments.index(head[0]) - (arguments[0] in ("self", "cls"))
         for caller in [None, *self._functions.values()]:
-            body = self._loop.body if caller is None else caller.body
-            for call in own_statements(body):
+            for call in self._nodes_of(self._loop if caller is None else caller):
                 if not isinstance(call, ast.Call) or _name_of(call.func) != function.name or caller is function:
                     continue
                 named = [one.value for one in call.keywords if one.arg == head[0]]
@@ -244,7 +253,7 @@ class _Names:
 
     def _passed_on(self, name: str, function: ast.FunctionDef) -> str | None:
         """A function's own name for a value that it returned to the loop."""
-        for node in own_statements(self._loop.body):
+        for node in self._nodes_of(self._loop):
             if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
                 continue
             if _name_of(node.value.func) != function.name:
@@ -253,9 +262,9 @@ class _Names:
             if isinstance(target, ast.Tuple | ast.List):
                 texts = [ast.unparse(one) for one in target.elts]
                 if name in texts:
-                    return _returned(function, f"return[{texts.index(name)}]")
+                    return self._returned(function, f"return[{texts.index(name)}]")
             elif ast.unparse(target) == name:
-                return _returned(function, "return")
+                return self._returned(function, "return")
         return None
 
     def parameter(self, one: ParameterRole, block: int) -> str:
@@ -271,11 +280,17 @@ class _Names:
                     return "self" + expression.removeprefix(owner)
         return expression
 
+    def _inner_targets(self, block: Block) -> set[str]:
+        """The names that loops within a block assign at each tick."""
+        loops = (node for node in self._nodes_of(block) if isinstance(node, ast.For))
+        return {one.id for node in loops for one in ast.walk(node.target) if isinstance(one, ast.Name)}
 
-def _inner_targets(body: list[ast.stmt]) -> set[str]:
-    """The names that loops within a body assign at each tick."""
-    loops = (node for node in own_statements(body) if isinstance(node, ast.For))
-    return {one.id for node in loops for one in ast.walk(node.target) if isinstance(one, ast.Name)}
+    def _returned(self, function: ast.FunctionDef, name: str) -> str | None:
+        """The result of a function with a name such as ``return[0]``, as an expression of its last return statement."""
+        returns = [node for node in self._nodes_of(function) if isinstance(node, ast.Return) and node.value]
+        if len(returns) != 1 or returns[0].value is None:
+            return None
+        return _part(returns[0].value, name)
 
 
 def _functions(body: list[ast.stmt], scope: str) -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -289,14 +304,6 @@ def _functions(body: list[ast.stmt], scope: str) -> Iterator[tuple[str, ast.Func
         else:
             for part in ("body", "orelse", "finalbody"):
                 yield from _functions(getattr(node, part, []), scope)
-
-
-def _returned(function: ast.FunctionDef, name: str) -> str | None:
-    """The result of a function with a name such as ``return[0]``, as an expression of its last return statement."""
-    returns = [node for node in own_statements(function.body) if isinstance(node, ast.Return) and node.value]
-    if len(returns) != 1 or returns[0].value is None:
-        return None
-    return _part(returns[0].value, name)
 
 
 def _part(value: ast.expr, name: str) -> str | None:
