@@ -6,14 +6,14 @@ from pathlib import Path
 import attrs
 import pytest
 
-from rnncallbacks.cli.toml_text import toml_table
 from rnncallbacks.cli.train_settings import Settings
+from rnncallbacks.cli.training_folder import as_toml
 from rnncallbacks.errors import ConfigurationError
 
 
 def test_the_settings_survive_a_run_folder():
     settings = Settings(text=Path('a "quoted" name.txt'), learning_rate=1e-5, epochs=3)
-    table = tomllib.loads(toml_table("train", attrs.asdict(settings)))["train"]
+    table = tomllib.loads(as_toml({"train": attrs.asdict(settings)}))["train"]
     assert Settings(**{**table, "text": Path(table["text"])}) == settings
 
 

@@ -18,8 +18,8 @@ import attrs
 import numpy as np
 
 from rnncallbacks import Run
-from rnncallbacks.cli.toml_text import toml_key, toml_table
 from rnncallbacks.cli.train_settings import Settings, merge_settings
+from rnncallbacks.cli.training_folder import as_toml
 from rnncallbacks.config.configuration import Configuration, read_configuration
 from rnncallbacks.config.discovery import find_plugins
 from rnncallbacks.config.plugin_options import options_of
@@ -73,23 +73,16 @@ def _edited_mapping(generator: np.random.Generator, folder: Path) -> tuple[Any, 
     return content, f"mapping: {'; '.join(edits)}"
 
 
-def _as_toml(content: dict[str, Any]) -> str:
-    parts = ['preset = "recommended"'] if "preset" in content else []
-    parts += [toml_table("train", content["train"])] if "train" in content else []
-    parts += [toml_table(f"plugins.{toml_key(name)}", table) for name, table in content["plugins"].items()]
-    return "\n".join(parts) + "\n"
-
-
 def _edited_file(generator: np.random.Generator, folder: Path) -> tuple[Path, str]:
     path = folder / "rnncallbacks.toml"
-    text = mutate_text(generator, _as_toml(_some_tables(generator)))
+    text = mutate_text(generator, as_toml(_some_tables(generator)))
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     return path, "TOML: characters changed"
 
 
 def _random_bytes(generator: np.random.Generator, folder: Path) -> tuple[Path, str]:
     path = folder / "rnncallbacks.toml"
-    content = bytearray(_as_toml(_some_tables(generator)).encode())
+    content = bytearray(as_toml(_some_tables(generator)).encode())
     for place in generator.integers(len(content), size=int(generator.integers(1, 5))):
         content[place] = int(generator.integers(256))
     path.write_bytes(content)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import platform
+import tomllib
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
+import tomli_w
 
 from rnncallbacks.cli.corpus import Corpus
-from rnncallbacks.cli.toml_text import toml_key, toml_table
 from rnncallbacks.cli.train_settings import Settings
 from rnncallbacks.config.configuration import Configuration
 from rnncallbacks.config.plugin_options import options_of
@@ -77,7 +80,7 @@ def check_folder(run_dir: Path, configuration: str, digest: str, *, resume: bool
     if not path.exists():
         return True
     there = text_of_file(path)
-    changed = _changed_lines(there, configuration)
+    changed = _changed_settings(there, configuration)
     if resume:
         if digest not in there:
             raise OptionError(f"--resume: the text is not the one on which the run in {run_dir} was trained")
@@ -109,10 +112,26 @@ def _is_below(path: Path, folder: Path) -> bool:
     return path.absolute().is_relative_to(folder.absolute())
 
 
-def _changed_lines(there: str, here: str) -> list[str]:
-    """The settings and options with which a configuration differs from another."""
-    old, new = ([line for line in text.splitlines() if " = " in line] for text in (there, here))
+def _changed_settings(there: str, here: str) -> list[str]:
+    """The settings and options with which a configuration differs from another, as lines."""
+    old, new = _settings_in(there), _settings_in(here)
     return [line for line in new if line not in old] or [line for line in old if line not in new]
+
+
+def _settings_in(configuration: str) -> list[str]:
+    try:
+        content = tomllib.loads(configuration)
+    except tomllib.TOMLDecodeError:  # it was edited: all its settings differ
+        return []
+    return [f"{key} = {value!r}" for tables in content.values() for key, value in _leaves(tables)]
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        yield key, value
+        return
+    for name, inner in value.items():
+        yield from _leaves(inner, f"{key}.{name}" if key else name)
 
 
 def write_run_file(run_dir: Path, name: str, content: str) -> None:
@@ -136,26 +155,53 @@ def repeating_configuration(configuration: Configuration, settings: Settings, co
 
     Paths in the run folder are left out: the run that repeats this one has a folder of its own.
     """
-    table = attrs.asdict(settings)
+    train = attrs.asdict(settings)
     if settings.text is not None:
-        table["text"] = settings.text.resolve()
-    parts = [
+        train["text"] = settings.text.resolve()
+    comments = [
         f"# Repeats this run: rnncallbacks train --config {run_dir / CONFIGURATION}",
         f"# rnncallbacks {version('rnncallbacks')}, Python {platform.python_version()}, NumPy {np.__version__}",
         f"# Text: {corpus} (SHA-256 {corpus.digest})",
         "",
-        toml_table("train", table),
     ]
+    plugins: dict[str, dict[str, Any]] = {}
     for one in configuration.tables.values():
-        key = f"plugins.{toml_key(one.name)}"
-        named = {} if one.plugin == one.name else {"plugin": one.plugin}
+        table: dict[str, Any] = {} if one.plugin == one.name else {"plugin": one.plugin}
+        plugins[one.name] = table
         if not one.enabled:
-            parts += ["", toml_table(key, {"enabled": False, **named})]
+            table["enabled"] = False
             continue
         options = options_of(configuration.installed[one.plugin].load())
-        values = {option.name: option.default for option in options.values()} | one.options
+        table |= {option.name: option.default for option in options.values()} | one.options
         for option in ("directory", "path"):
-            if values.get(option) is not None and _is_below(Path(values[option]), run_dir):
-                del values[option]  # the repeated run has its own folder
-        parts += ["", toml_table(key, {**named, **values})]
-    return "\n".join(parts) + "\n"
+            if table.get(option) is not None and _is_below(Path(table[option]), run_dir):
+                del table[option]  # the repeated run has its own folder
+    return "\n".join(comments) + "\n" + as_toml({"train": train, "plugins": plugins})
+
+
+def as_toml(content: Mapping[str, Any]) -> str:
+    """The content of a configuration as TOML. Values that are None are left out, and paths become text.
+
+    Example
+    -------
+    >>> print(as_toml({"train": {"text": None, "epochs": 3}, "plugins": {"history_log": {"directory": Path("a")}}}))
+    [train]
+    epochs = 3
+    <BLANKLINE>
+    [plugins.history_log]
+    directory = "a"
+    <BLANKLINE>
+    """
+    return tomli_w.dumps(_toml_values(content))
+
+
+def _toml_values(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(key): _toml_value(value) for key, value in table.items() if value is not None}
+
+
+def _toml_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _toml_values(value)
+    if isinstance(value, list | tuple):
+        return [_toml_value(one) for one in value]
+    return value if isinstance(value, bool | int | float | str) else str(value)
