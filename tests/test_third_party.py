@@ -172,12 +172,12 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(environment: Environment) -> None:
-    files = [path for kind in ("py", "md", "css") for path in (ROOT / "src" / "rnncallbacks").rglob(f"*.{kind}")]
+    files = [path for kind in ("py", "md", "css", "typed") for path in (ROOT / "src").rglob(f"*.{kind}")]
     sources = {path.relative_to(ROOT / "src").as_posix() for path in files}
     assert "rnncallbacks/alarms/pages/RNN201.md" in sources
     with zipfile.ZipFile(environment.wheel) as wheel:
         held = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert held == sources | {"rnncallbacks/py.typed"}
+    assert held == sources
 
 
 def test_every_module_comes_from_the_wheel_and_finds_what_it_needs(environment: Environment, tmp_path: Path) -> None:
