@@ -24,6 +24,9 @@ from rnncallbacks.doctor.value_walk import IntegerList, Key, Steps
 from rnncallbacks.doctor.watch_messages import ReplayRequest
 from rnncallbacks.doctor.watched_script import FrozenIteration, ScriptOverError, ScriptTimeoutError, WatchedScript
 
+IGNORED_FOR_ANOTHER_NUMBER = ("RNN404", "RNN405")
+"""Codes that compare gradients with the loss, where the gradients are those of another number than the loss."""
+
 
 @attrs.define(eq=False)
 class RecordedBatches:

@@ -14,7 +14,7 @@ from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.doctor.attended_runs import GIVEN_LOSS
 from rnncallbacks.doctor.crash_advice import CrashAdvice
-from rnncallbacks.doctor.driving import RecordedBatches, drive, limit_severity, shadowed_run
+from rnncallbacks.doctor.driving import IGNORED_FOR_ANOTHER_NUMBER, RecordedBatches, drive, limit_severity, shadowed_run
 from rnncallbacks.doctor.lacking_evidence import for_unchanged_script
 from rnncallbacks.doctor.loop_not_found import why_not_found
 from rnncallbacks.doctor.loop_search import LoopCandidate, likeliest_first
@@ -300,7 +300,7 @@ def _watch(
         stage.describe = lambda: f"batch {batches.seen} of {options.max_batches} of {where}"
         run = shadowed_run(batches, plugins)
         if not roles.descends_loss:
-            ignored = (*run.diagnosis.selection.ignore, "RNN404", "RNN405")
+            ignored = (*run.diagnosis.selection.ignore, *IGNORED_FOR_ANOTHER_NUMBER)
             run.diagnosis.selection = attrs.evolve(run.diagnosis.selection, ignore=ignored)
         findings.diagnosis = run.diagnosis
         try:

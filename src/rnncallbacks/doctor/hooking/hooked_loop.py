@@ -65,6 +65,8 @@ class HookedLoop:
         The learning rate, if it is known.
     report:
         The expression of the list to which the loss of an epoch is added; empty if none is known.
+    ignored:
+        Codes that are not raised.
     """
 
     source: ScriptSource
@@ -77,6 +79,7 @@ class HookedLoop:
     observed_in: dict[str, tuple[int, str]] = attrs.field(factory=dict)
     learning_rate: float | None = None
     report: str = ""
+    ignored: tuple[str, ...] = ()
 
     def expressions(self) -> dict[str, str]:
         """The expressions that are evaluated in the block to find the place of the hook, by label."""
@@ -143,6 +146,13 @@ def assigned_names(nodes: list[ast.stmt]) -> set[str]:
         elif isinstance(node, Function | ast.ClassDef):
             found.add(node.name)
     return found
+
+
+def is_called_in_loop(tree: ast.Module, name: str) -> bool:
+    """Whether a loop calls a function or a method of this name."""
+    loops = (node for node in ast.walk(tree) if isinstance(node, ast.For | ast.While))
+    called = (node.func for one in loops for node in ast.walk(one) if isinstance(node, ast.Call))
+    return any(getattr(one, "id", "") == name or getattr(one, "attr", "") == name for one in called)
 
 
 def names_in(expression: str) -> set[str]:

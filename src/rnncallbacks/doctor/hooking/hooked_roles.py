@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from rnncallbacks.doctor.driving import IGNORED_FOR_ANOTHER_NUMBER
 from rnncallbacks.doctor.hooking.hooked_loop import (
     Block,
     Function,
@@ -115,6 +116,7 @@ def loops_from_roles(source: ScriptSource, site: Site, roles: Roles, report: Key
             observed_in=observed_in,
             learning_rate=roles.learning_rate,
             report="" if report is None else report[2],
+            ignored=() if roles.descends_loss else IGNORED_FOR_ANOTHER_NUMBER,
         )
     if found_any:
         return

@@ -19,16 +19,18 @@ from rnncallbacks.doctor.hooking.hooked_loop import (
     Function,
     HookedLoop,
     block_of,
+    is_called_in_loop,
     loop_at,
     parents_of,
 )
-from rnncallbacks.doctor.hooking.loss_function import loss_function
+from rnncallbacks.doctor.hooking.loss_function import COPIED, loss_function
 from rnncallbacks.doctor.hooking.script_lines import ScriptLines
 from rnncallbacks.doctor.hooking.written_code import (
     WrittenNames,
     bracketed,
     call_with_arrays,
     column_of,
+    import_lines,
     imports_numpy,
     in_steps,
     loop_targets,
@@ -75,6 +77,7 @@ class _Writer:
         self.loss_block = self.node if loop.loss_in_loop else self.block
         self.lines = ScriptLines(loop.source.text)
         self.names = WrittenNames.free_in(self.tree)
+        self._copies_in_loss = False
         above = parents_of(self.tree, self.node)
         self.function = next((one for one in above if isinstance(one, Function)), None)
         inside = above[: above.index(self.function)] if self.function is not None else above
@@ -177,6 +180,7 @@ class _Writer:
         documented = isinstance(self.loss_block, ast.FunctionDef) and ast.get_docstring(self.loss_block)
         place = max(found.before, 1 if documented and len(body) > 1 else 0)
         self._put(body[place].lineno, found.lines)
+        self._copies_in_loss = found.copies
         return self.names.loss_again
 
     @property
@@ -224,20 +228,15 @@ class _Writer:
 
     def _called_again(self) -> bool:
         """Whether the loop's function has no loop around it and is called in another loop, once an epoch."""
-        if self.function is None or self.outer:
-            return False
-        name = self.function.name
-        loops = [one for one in ast.walk(self.tree) if isinstance(one, ast.For | ast.While)]
-        calls = [call for one in loops for call in ast.walk(one) if isinstance(call, ast.Call)]
-        return any(
-            (isinstance(call.func, ast.Name) and call.func.id == name)
-            or (isinstance(call.func, ast.Attribute) and call.func.attr == name)
-            for call in calls
-        )
+        return self.function is not None and not self.outer and is_called_in_loop(self.tree, self.function.name)
 
     def _made(self, before: str, after: str) -> list[str]:
         rate = "" if self.loop.learning_rate is None else f", learning_rate={self.loop.learning_rate:.6g}"
-        end = f', plugins=load_plugins({{"preset": "guards"}}){rate}){after}'
+        options = '"preset": "guards"'
+        if self.loop.ignored:
+            codes = ", ".join(f'"{code}"' for code in self.loop.ignored)
+            options += f', "plugins": {{"alarm_selection": {{"ignore": [{codes}]}}}}'
+        end = f", plugins=load_plugins({{{options}}}){rate}){after}"
         return call_with_arrays(f"{before}Run(", self._pairs(before=True), end)
 
     def _enter_run(self) -> None:
@@ -290,12 +289,10 @@ class _Writer:
     def _import(self, more: str) -> None:
         first = next((one for one in self.tree.body if not stays_first(one)), self.tree.body[0])
         decorators = [one.lineno for one in getattr(first, "decorator_list", [])]
-        lines = ["import itertools", ""] if isinstance(self.node, ast.While) else []
-        if "ExitStack" in more:
-            lines = [*lines[:1], "from contextlib import ExitStack", ""]
-        if not imports_numpy(self.tree) and self._copies:
-            lines += ["import numpy as np", ""]
-        lines.append("from rnncallbacks import Run, load_plugins")
+        standard = ["import itertools"] * isinstance(self.node, ast.While)
+        standard += ["from contextlib import ExitStack"] * ("ExitStack" in more)
+        standard += [f"from copy import copy as {COPIED}"] * self._copies_in_loss
+        lines = import_lines(standard, numpy=self._copies and not imports_numpy(self.tree))
         if self.loss_block is not self.block:
             more += f"\n{self.names.batch_loss} = [None, None]"
         if self.loop.observed_in:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Callable
 
 import attrs
 
 from rnncallbacks.doctor.hooking.hook_place import HookPlace
 from rnncallbacks.doctor.hooking.hooked_loop import Function, assigned_names, names_in, own_statements
+
+COPIED = "copied"
+"""The name of ``copy.copy`` in the script."""
 
 
 @attrs.frozen
@@ -17,6 +21,11 @@ class LossFunction:
 
     lines: list[str]
     before: int
+
+    @property
+    def copies(self) -> bool:
+        """Whether it needs the function ``COPIED``: the script changes a value in place, which may be an array."""
+        return f"={COPIED}(" in self.lines[0]
 
 
 def loss_function(
@@ -71,9 +80,28 @@ def loss_function(
     first_read = _read_before_assigned(used) | (names_in(loss) - assigned_names(used))
     known = set(place.known) | assigned_names(body[:before]) | targets
     arguments = sorted(first_read & (assigned_names(body) | targets) & known - kept)
-    head = f"def {name}({', '.join(f'{one}={one}' for one in arguments)}):"
-    inner = [line for one in used for line in ast.unparse(one).splitlines()]
+    added = {node.target.id for node in nodes if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name)}
+    values = {one: f"{COPIED}({one})" if one in added else one for one in arguments}
+    head = f"def {name}({', '.join(f'{one}={value}' for one, value in values.items())}):"
+    inner = [line for one in used for line in ast.unparse(_without_changes(one, set(arguments))).splitlines()]
     return LossFunction([head, *(f"    {line}" for line in inner), f"    return {loss}"], before)
+
+
+def _without_changes(statement: ast.stmt, names: set[str]) -> ast.stmt:
+    """A statement that assigns names where it would add to them: an array would be changed in place at each call."""
+    copied: ast.stmt = _Assigning(names).visit(copy.deepcopy(statement))
+    return ast.fix_missing_locations(copied)
+
+
+class _Assigning(ast.NodeTransformer):
+    def __init__(self, names: set[str]) -> None:
+        self._names = names
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
+        if not isinstance(node.target, ast.Name) or node.target.id not in self._names:
+            return node
+        value = ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value)
+        return ast.copy_location(ast.Assign([node.target], value), node)
 
 
 def _functions_with(tree: ast.Module, names: set[str], parameters: list[str]) -> Callable[[ast.AST], bool]:

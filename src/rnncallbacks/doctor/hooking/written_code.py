@@ -79,6 +79,16 @@ def imports_numpy(tree: ast.Module) -> bool:
     return any(one.name == "numpy" and one.asname == "np" for one in aliases)
 
 
+def import_lines(standard: list[str], *, numpy: bool) -> list[str]:
+    """The imports of a hooked script: of the standard library, of NumPy, and of the run.
+
+    >>> import_lines(["import itertools"], numpy=False)
+    ['import itertools', '', 'from rnncallbacks import Run, load_plugins']
+    """
+    groups = [standard, ["import numpy as np"] * numpy, ["from rnncallbacks import Run, load_plugins"]]
+    return [line for group in groups if group for line in (*group, "")][:-1]
+
+
 def column_of(line: str, offset: int) -> int:
     """The column of a place whose offset is in bytes of UTF-8, as in the syntax tree."""
     return len(line.encode()[:offset].decode())
