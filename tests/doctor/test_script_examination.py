@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 
 from rnncallbacks import load_plugins
+from rnncallbacks.doctor import script_examination
+from rnncallbacks.doctor.presentation import role_rows
 from rnncallbacks.doctor.script_examination import ExaminationOptions, examine_script
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -76,9 +78,45 @@ def test_show_roles_judges_nothing():
     assert findings.roles.parameters
 
 
-def test_a_script_without_a_loop(tmp_path):
-    script = tmp_path / "nothing.py"
-    script.write_text("print('no training here')\n")
-    findings = examine(script)
-    assert findings.loop is None
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_before_the_roles_are_known_shows_the_loop_and_what_names_tell(monkeypatch):
+    monkeypatch.setattr(script_examination, "infer_roles", interrupt)
+    findings = examine(SCRIPTS / "flat_characters.py", loop="53")
+    assert findings.interrupted
     assert findings.diagnosis is None
+    rows = dict(role_rows(findings))
+    assert rows["trains in"].endswith("flat_characters.py:53  while True:")
+    assert (rows["loss"], rows["parameters"]) == ("loss   likely", "Wxh Whh Why bh by")
+    assert rows["replay"].startswith("none")
+
+
+@pytest.mark.parametrize(
+    ("interrupted", "options", "row"),
+    [
+        ("search_loop", {}, ("trains in", "interrupted while searching the training loop")),
+        ("watched_script", {"loop": "53"}, ("", "interrupted while waiting for the loop ")),
+    ],
+)
+def test_ctrl_c_while_the_script_has_not_reached_its_loop(monkeypatch, interrupted, options, row):
+    monkeypatch.setattr(script_examination, interrupted, interrupt)
+    name, value = role_rows(examine(SCRIPTS / "flat_characters.py", **options))[-1]
+    assert name == row[0]
+    assert value.startswith(row[1])
+
+
+ENDED = "no training loop was found: the script ended, and "
+NO_LOOP = {
+    "print('no training here')\n": f"{ENDED}its file has no loop",
+    "for i in range(9):\n    x = i\n": f"{ENDED}no loop changed the same arrays in each iteration; name the loop",
+}
+
+
+@pytest.mark.parametrize("text", NO_LOOP)
+def test_a_script_without_a_training_loop(tmp_path, text):
+    (tmp_path / "script.py").write_text(text)
+    findings = examine(tmp_path / "script.py")
+    assert (findings.loop, findings.diagnosis) == (None, None)
+    assert findings.no_loop.startswith(NO_LOOP[text])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,15 +18,17 @@ from rnncallbacks.cli.examination import findings_not_logged
 from rnncallbacks.cli.role_options import LoopOptions
 from rnncallbacks.cli.watch_progress import shown_progress
 from rnncallbacks.config.configuration import Configuration
-from rnncallbacks.doctor.hooking.hooked_file import write_hooked
+from rnncallbacks.doctor.hooking.hooked_file import check_path, write_hooked
 from rnncallbacks.doctor.presentation import findings_document, show_findings
 from rnncallbacks.doctor.script_examination import ExaminationStage, ScriptFindings, examine_script
 from rnncallbacks.doctor.script_source import read_script
-from rnncallbacks.errors import DataError
+from rnncallbacks.errors import DataError, RnnCallbacksError
 from rnncallbacks.files import json_text
 from rnncallbacks.reporting.terminal import terminal_console, write_line
 from rnncallbacks.reporting.verdict import verdict
 
+EXAMINATION_SHARE = 0.75
+"""Share of the time for the examination where a hooked script is written. Chosen by eye."""
 ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
 
 
@@ -40,15 +43,50 @@ def examine_loop(
     """Examine the script's own loop, show what was found, and return the exit code."""
     if not read_script(script).text.strip():
         raise DataError(f"{script}: expected a training script, got an empty file")
-    stage = ExaminationStage()
-    with findings_not_logged(), left_by_signals(), shown_progress(stage, options.examination.seconds):
+    until = time.monotonic() + options.examination.seconds
+    if hooked is not None:
+        check_path(script, hooked)
+        shorter = attrs.evolve(options.examination, seconds=EXAMINATION_SHARE * options.examination.seconds)
+        options = attrs.evolve(options, examination=shorter)
+    stage, written = ExaminationStage(), _Written()
+    with findings_not_logged(), left_by_signals(), shown_progress(stage, until - time.monotonic()):
         findings = _examined(script, arguments, configuration, options, stage)
-    status = _status(findings, options.examination.roles_only)
-    written = "" if hooked is None else write_hooked(script, arguments, findings, hooked)
+        if hooked is not None and not findings.interrupted:
+            stage.describe = lambda: "finding the place of the hooks"
+            written = _write(script, arguments, findings, hooked, until)
+    status = written.status or _status(findings, options.examination.roles_only)
+    _show(script, arguments, findings, status, written.message, as_json)
+    if written.error is not None:
+        raise written.error
+    return status
+
+
+@attrs.frozen
+class _Written:
+    """The message about the hooked script, or the reason why none was written, with its exit code."""
+
+    message: str = ""
+    error: RnnCallbacksError | None = None
+    status: int = 0
+
+
+def _write(script: Path, arguments: list[str], findings: ScriptFindings, hooked: Path, until: float) -> _Written:
+    """Write the hooked script. The diagnosis is shown even if that fails."""
+    try:
+        return _Written(write_hooked(script, arguments, findings, hooked, until))
+    except RnnCallbacksError as error:
+        return _Written(error=error, status=2)
+    except KeyboardInterrupt:
+        return _Written(f"interrupted: {hooked} was not written", status=INTERRUPTED)
+
+
+def _show(
+    script: Path, arguments: list[str], findings: ScriptFindings, status: int, written: str, as_json: bool
+) -> None:
     if as_json:
         document = {"script": str(script), "arguments": arguments, "exit_status": status, "verdict": _verdict(findings)}
         click.echo(json_text(document | {"error": _error_line(findings)} | findings_document(findings), indent=2))
-        return status
+        return
     console = terminal_console()
     show_findings(console, f"no Run in {script}: watching the script's own loop", findings)
     write_line(console)
@@ -57,9 +95,9 @@ def examine_loop(
     if written:
         write_line(console, written)
     if findings.interrupted:
-        write_line(console, "interrupted: this is the diagnosis so far")
+        known = "the diagnosis so far" if findings.diagnosis is not None else "what is known so far"
+        write_line(console, f"interrupted: this is {known}")
     write_line(console, f"verdict: {_verdict(findings)}", style="bold")
-    return status
 
 
 @contextmanager
@@ -122,6 +160,8 @@ def _error_line(findings: ScriptFindings) -> str | None:
 def _verdict(findings: ScriptFindings) -> str:
     if findings.diagnosis is not None:
         return verdict([findings.diagnosis])
+    if findings.interrupted:
+        return "interrupted before the loop was judged"
     if findings.error is not None:
         return "the script failed before its training loop could be examined"
     if findings.loop is None:

@@ -80,7 +80,7 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
     rows = [("trains in", f"{site.file}:{site.line}  {site.source}{length}")]
     roles = findings.roles
     if roles is None:
-        return rows
+        return [*rows, ("", findings.no_loop)] if findings.interrupted else rows
     if roles.loss is not None:
         rows.append(("loss", f"{key_text(roles.loss)}   {roles.loss_confidence}"))
         if roles.loss_is:

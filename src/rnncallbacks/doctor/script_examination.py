@@ -175,7 +175,7 @@ def examine_script(
         try:
             _examine(script, arguments, plugins, options, until, scratch, findings, stage)
         except KeyboardInterrupt:
-            findings.interrupted = True
+            findings.interrupted, findings.no_loop = True, f"interrupted while {stage.describe()}"
         except RnnCallbacksError:
             scratch.remove()  # nobody will be told of files in it
             raise
@@ -232,8 +232,12 @@ def _examine(
         watched = attrs.evolve(assignment, folder=scratch.new_place(), loop=loop, output=options.output)
         watched = attrs.evolve(watched, period=candidate.period, first=candidate.first)
         with rerun_iterations(watched, until, scratch.new_place) as rerun:
-            if _watch(watched, candidate, plugins, options, until, findings, stage, rerun):
-                break
+            try:
+                if _watch(watched, candidate, plugins, options, until, findings, stage, rerun):
+                    break
+            except KeyboardInterrupt:
+                findings.loop = findings.loop or candidate
+                raise
 
 
 def _watch(
@@ -278,7 +282,11 @@ def _watch(
             left = until - time.monotonic()
             return infer_roles(records, frozen_copies, time.monotonic() + ROLES_SHARE * left, given)
 
-        roles = infer_named_roles(infer, options.given, records, where, only_loop=bool(options.loop))
+        try:
+            roles = infer_named_roles(infer, options.given, records, where, only_loop=bool(options.loop))
+        except KeyboardInterrupt:
+            findings.loop, findings.roles = candidate, roles_without_replay(records, options.given)
+            raise
         if options.loss_is_given and roles.loss is not None:
             roles = attrs.evolve(roles, loss_confidence="certain")
         if roles.inputs is None and roles.targets is None:

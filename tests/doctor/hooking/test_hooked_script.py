@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -203,8 +204,8 @@ def test_a_loop_without_a_place(tmp_path, message):
 def test_a_loop_that_takes_too_long(tmp_path):
     (tmp_path / "script.py").write_text("import time\nfor i in range(3):\n    time.sleep(60)\n")
     loop = HookedLoop(source=read_script(tmp_path / "script.py"), line=2, loss="loss", parameters=same(["w"]))
-    with pytest.raises(DataError, match="took more than 1 seconds"):
-        hooked_script(loop, ProbedScript(seconds=1.0))
+    with pytest.raises(DataError, match="took more than the 1 s that were left"):
+        hooked_script(loop, ProbedScript(until=time.monotonic() + 1.0))
 
 
 TEXT = """\

@@ -10,6 +10,7 @@ import ast
 import json
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -33,13 +34,14 @@ class ProbedScript:
         The script, if the loop is in a module that it imports; None: the file of the loop.
     arguments:
         Its command-line arguments.
-    seconds:
-        Time limit of the recorded passes. The default was chosen by eye.
+    until:
+        The time, as of ``time.monotonic``, at which all runs of it are ended. By default in half a minute, chosen by
+        eye.
     """
 
     path: Path | None = None
     arguments: tuple[str, ...] = ()
-    seconds: float = 30.0
+    until: float = attrs.field(factory=lambda: time.monotonic() + 30.0)
 
 
 @attrs.frozen
@@ -131,21 +133,23 @@ def _traced(loop: HookedLoop, block: int, script: ProbedScript) -> BlockTrace:
             expressions=loop.expressions(),
             folder=str(scratch.new_place()),
         )
-        trace = _trace(request, script.seconds)
+        trace = _trace(request, script.until)
         scratch.remove()
     return trace
 
 
-def _trace(request: BlockRequest, seconds: float) -> BlockTrace:
+def _trace(request: BlockRequest, until: float) -> BlockTrace:
     command = [sys.executable, "-m", "rnncallbacks.doctor.hooking.block_probe"]
+    seconds = max(0.0, until - time.monotonic())
     try:
         done = subprocess.run(
             command, input=json.dumps(cattrs.unstructure(request)).encode(), capture_output=True, timeout=seconds
         )
     except subprocess.TimeoutExpired:
         raise DataError(
-            f"{request.script}: {RECORDED_PASSES} passes of the loop took more than {seconds:g} seconds",
-            hint="write the hooks by hand: docs/tutorial/own-loop.md",
+            f"{request.script}: {RECORDED_PASSES} passes of the loop took more than the {seconds:.0f} s that were left "
+            "to find the place of the hooks",
+            hint="raise --seconds, or write the hooks by hand: docs/tutorial/own-loop.md",
         ) from None
     answer = done.stdout.rpartition(b"\n")[2]
     if done.returncode or not answer:

@@ -16,32 +16,48 @@ from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.files import write_atomically
 
 
-def write_hooked(script: Path, arguments: list[str], findings: ScriptFindings, path: Path) -> str:
+def check_path(script: Path, path: Path) -> None:
+    """Refuse a path that is the script, or that is in no folder.
+
+    Raises
+    ------
+    OptionError
+        The path cannot be written.
+    """
+    if path.exists() and path.samefile(script):
+        raise OptionError(f"--write-hooked: {path} is the script itself", hint="give the path of another file")
+    if not path.parent.is_dir():
+        raise OptionError(f"--write-hooked: there is no folder {path.parent} for {path.name}")
+
+
+def write_hooked(script: Path, arguments: list[str], findings: ScriptFindings, path: Path, until: float) -> str:
     """Write the script, or its module that contains the loop, with ``Run`` around the loop; return a message.
+
+    The script is run for a few passes of the loop, until ``until`` as of ``time.monotonic`` at most.
 
     Raises
     ------
     DataError
         No loop was found, or it has no place for the hooks.
     OptionError
-        The path is that of the script.
+        The path is that of the loop's file.
     """
     if findings.loop is None or findings.roles is None:
         raise DataError(f"{script}: no training loop was found, so none can be written with Run around it")
     file = Path(findings.loop.site.file)
-    if path.exists() and path.samefile(file):
-        raise OptionError(f"--write-hooked: {path} is the script itself", hint="give the path of another file")
-    write_atomically(path, _text(script, arguments, findings.loop.site, findings.roles, findings.report))
+    check_path(file, path)
+    probed = ProbedScript(script, tuple(arguments), until)
+    write_atomically(path, _text(probed, findings.loop.site, findings.roles, findings.report))
     place = "" if file == script else f"; it takes the place of {file}"
     return f"with Run around its loop: {path}{place}"
 
 
-def _text(script: Path, arguments: list[str], site: Site, roles: Roles, report: Key | None) -> str:
+def _text(script: ProbedScript, site: Site, roles: Roles, report: Key | None) -> str:
     """The script with hooks in the first loop that has a place for them."""
     failures = []
     for loop in loops_from_roles(read_script(Path(site.file)), site, roles, report):
         try:
-            return hooked_script(loop, ProbedScript(script, tuple(arguments)))
+            return hooked_script(loop, script)
         except DataError as error:
             failures.append(error)
     raise failures[0]

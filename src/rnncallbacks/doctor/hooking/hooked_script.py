@@ -38,20 +38,19 @@ from rnncallbacks.doctor.hooking.written_code import (
 )
 from rnncallbacks.errors import DataError
 
-THE_LOOPS_FILE = ProbedScript()
-"""Run the file of the loop, without arguments."""
 
-
-def hooked_script(loop: HookedLoop, script: ProbedScript = THE_LOOPS_FILE) -> str:
+def hooked_script(loop: HookedLoop, script: ProbedScript | None = None) -> str:
     """The text of the loop's file with ``Run`` around the loop.
 
-    The script runs for a few passes, in the sandbox, to find the place of ``run.backward``.
+    The script runs for a few passes, in the sandbox, to find the place of ``run.backward``: the file of the loop
+    without arguments, unless ``script`` is another one.
 
     Raises
     ------
     DataError
         The loop has no place for the hook; the message gives the reason.
     """
+    script = script or ProbedScript()
     if loop.block is None:
         place = find_hook_place(loop, script)
         return _Writer(loop, place, place, UpdatePlace(place.update, place.replaced)).text()
