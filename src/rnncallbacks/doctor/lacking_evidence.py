@@ -80,8 +80,6 @@ _TWO_PHASES = r"report the script's own losses of two phases: run\.log\(train_lo
 _VALIDATE = (
     r"validate in each epoch: run\.batches\(val_loader, phase='val'\)|validate in \d+ epochs or more: 0 were seen"
 )
-    r"validate in each epoch: run\.batches\(val_loader, phase='val'\)|validate in \d+ epochs or more: 0 were seen"
-)
 _HIDDEN_GRADIENTS = r"run\.observe\(hidden_gradients=\.\.\.\), one a time step, of sequences of ten steps or more"
 _TANH_STATES = r"run\.observe\(hidden_states=\.\.\.\) of tanh units"
 _DATA = r"run\.observe\(inputs=\.\.\., targets=\.\.\.\)"
