@@ -11,6 +11,7 @@ from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.config.configuration import PROGRESS, default_progress, recommended
 from rnncallbacks.core.facts import facts_of
 from rnncallbacks.core.history import History
+from rnncallbacks.core.metric_columns import MetricColumns
 from rnncallbacks.core.object_state import has_state_dict
 from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.core.run import Run
@@ -19,6 +20,7 @@ from rnncallbacks.errors import DataError, OptionError, RunStateError
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.micro_batches import MicroBatches
 from rnncallbacks.rnn.model import RecurrentModel
+from rnncallbacks.rnn.model_metrics import MetricFunction, chosen_metrics
 from rnncallbacks.rnn.optimizer import Optimizer
 from rnncallbacks.rnn.validation import check_count
 
@@ -42,6 +44,12 @@ class Trainer:
         slice. Loss, gradients and update are those of the whole batch up to rounding, see
         :class:`~rnncallbacks.rnn.micro_batches.MicroBatches`. Guards do not see the hidden states of a batch that was
         split. None: batches are not split.
+    metrics:
+        Names and functions, whose columns are ``train_<name>`` and ``val_<name>``. A classification model has the
+        metrics ``"accuracy"``, ``"top_5_accuracy"``, ``"perplexity"`` and ``"bits_per_token"``, a regression model
+        ``"mean_absolute_error"`` and ``"root_mean_squared_error"``. A function ``name(outputs, targets)`` gets the
+        outputs of the unmasked positions, (positions, output_size), and their targets, and returns a mean over them.
+        Each is the mean over all positions of the epoch, see :class:`~rnncallbacks.core.metric_columns.MetricColumns`.
     rng, state:
         Generators that loaders or plugins of yours draw from, and what else checkpoints are to save, as for
         :class:`~rnncallbacks.core.run.Run`. The model and the loaders of the library need none.
@@ -58,7 +66,8 @@ class Trainer:
     Raises
     ------
     OptionError
-        ``model`` or ``optimizer`` is of another class, or ``micro_batch_size`` is out of range.
+        ``model`` or ``optimizer`` is of another class, ``micro_batch_size`` is out of range, or a metric does not exist
+        or belongs to the other kind of model; the hint names the nearest.
     """
 
     def __init__(
@@ -68,6 +77,7 @@ class Trainer:
         *,
         plugins: PluginsGiven | None = None,
         learning_rate: float,
+        metrics: Iterable[str | MetricFunction] = (),
         micro_batch_size: int | None = None,
         rng: Any = None,
         state: Any = None,
@@ -83,6 +93,7 @@ class Trainer:
         self.optimizer = optimizer
         self.plugins = recommended() if plugins is None else plugins
         self.learning_rate = learning_rate
+        self.metrics = chosen_metrics(metrics, model.loss)
         self.micro_batch_size = None if micro_batch_size is None else check_count("micro_batch_size", micro_batch_size)
         self.rng = rng
         self.state = state
@@ -136,9 +147,12 @@ class Trainer:
             directory=self.directory,
             facts=self._facts(train),
         )
+        columns = MetricColumns(self.metrics)
+        if self.metrics:
+            run.register(columns, "metrics")
         if progress:
             _show_progress(run)
-        with run:
+        with run, model.observed_by(columns.observe if self.metrics else None):
             for _ in run.epochs(max_epochs, max_steps=max_steps):
                 for batch in run.batches(train):
                     entering = run.hidden(self._checked(batch).size)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, FlatArrays, FloatArray
+from rnncallbacks.arrays import Array, BoolArray, FlatArrays, FloatArray
 from rnncallbacks.errors import RunStateError
 from rnncallbacks.rnn.architecture import build_layers, build_loss
 from rnncallbacks.rnn.cells.segments import Segment
@@ -21,6 +22,9 @@ from rnncallbacks.rnn.layers.stack import Stack
 from rnncallbacks.rnn.linalg.workspace import Workspace
 from rnncallbacks.rnn.model_parameters import ModelParameters
 from rnncallbacks.rnn.validation import IntArray
+
+OutputObserver: TypeAlias = Callable[[FloatArray, Array, BoolArray | None], None]
+"""A function of outputs (positions, output_size), targets (positions, ...) and mask (positions,) or None."""
 
 # For attributes that every step sets: attrs' validation of assignments would take time.
 _UNVALIDATED = attrs.setters.NO_OP
@@ -105,6 +109,7 @@ class RecurrentModel(ModelParameters):
     _stack: Stack = attrs.field(init=False, repr=False)
     _head: Head = attrs.field(init=False, repr=False)
     _loss: Loss = attrs.field(init=False, repr=False)
+    _observer: OutputObserver | None = attrs.field(init=False, repr=False, default=None)
     _work: Workspace = attrs.field(init=False, repr=False)
     _evaluation_work: Workspace = attrs.field(init=False, repr=False)
     _pass: _ForwardPass | None = attrs.field(init=False, repr=False, default=None, on_setattr=_UNVALIDATED)
@@ -141,13 +146,13 @@ class RecurrentModel(ModelParameters):
         """
         self._pass = None
         np.add(self.passes, 1, self.passes)
-        loss, final, self._pass = self._forward(self._work, self._loss, batch, state, int(self.passes))
+        loss, final, self._pass = self._forward(self._work, self._loss, batch, state, int(self.passes), self._observer)
         self.hidden_states = self._stack.hidden_states(self._work, *batch.inputs.shape[:2])
         return loss, final
 
     def evaluate(self, batch: SequenceBatch, state: Any) -> tuple[float, Any]:
         """Like ``forward``, without dropout. A pending ``backward`` is not affected."""
-        return self._forward(self._evaluation_work, type(self._loss)(), batch, state, None)[:2]
+        return self._forward(self._evaluation_work, type(self._loss)(), batch, state, None, self._observer)[:2]
 
     def reevaluate(self, batch: SequenceBatch, state: Any, forward_pass: int | None = None) -> float:
         """The loss that ``forward`` would return with the dropout of the latest pass, or of pass ``forward_pass``.
@@ -157,8 +162,27 @@ class RecurrentModel(ModelParameters):
         number = int(self.passes) if forward_pass is None else forward_pass
         return self._forward(self._evaluation_work, type(self._loss)(), batch, state, number)[0]
 
+    @contextmanager
+    def observed_by(self, observer: OutputObserver | None) -> Iterator[None]:
+        """Call ``observer`` in each ``forward`` and ``evaluate`` inside the ``with`` block, before the loss.
+
+        It gets the outputs of the head, a work array that it must not change, the targets, and the mask or None, with
+        one row for each position.
+        """
+        self._observer = observer
+        try:
+            yield
+        finally:
+            self._observer = None
+
     def _forward(
-        self, work: Workspace, loss: Loss, batch: SequenceBatch, state: Any, dropout_pass: int | None
+        self,
+        work: Workspace,
+        loss: Loss,
+        batch: SequenceBatch,
+        state: Any,
+        dropout_pass: int | None,
+        observer: OutputObserver | None = None,
     ) -> tuple[float, Any, _ForwardPass]:
         head = self._head
         inputs = self._input.check(batch.inputs)
@@ -168,6 +192,8 @@ class RecurrentModel(ModelParameters):
         with np.errstate(all="ignore"):
             outputs, final, done = self._outputs(work, inputs, state, lengths, dropout_pass)
             mask = None if batch.mask is None or head.last_step else batch.mask.reshape(-1)
+            if observer is not None:
+                observer(outputs, targets, mask)
             return loss.forward(work, outputs, targets, mask), final, done
 
     def _outputs(
