@@ -26,7 +26,7 @@ ORDER = [
     {"arrays", "options", "files", "alarms", "config"},
     {"gradients", "rnn", "reporting"},
     {"core"},
-    {"detectors", "bases", "trainer"},
+    {"detectors", "bases", "trainer", "parallel"},
     {"doctor"},
     {"plugins", "cli", "testing", ""},
     {"__main__"},

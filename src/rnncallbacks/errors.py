@@ -76,6 +76,20 @@ class FileInUseError(RnnCallbacksError, RuntimeError):
     """A file that another run writes now."""
 
 
+class RankError(RnnCallbacksError, RuntimeError):
+    """A rank of a run of several processes failed, ended early or is somewhere else in the run than the others.
+
+    Attributes
+    ----------
+    is_told:
+        Whether another rank reports the cause, so that this one ends without a message.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", is_told: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.is_told = is_told
+
+
 class SandboxError(RnnCallbacksError, PermissionError):
     """A script that ``rnncallbacks doctor`` runs tried to reach the network, another process or the user's files."""
 

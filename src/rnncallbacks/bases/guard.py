@@ -39,6 +39,7 @@ class Guard:
     """
 
     codes: ClassVar[tuple[str, ...]] = ()
+    first_rank_only: ClassVar[bool] = True
 
     action: Action = attrs.field(default="warn", validator=options.one_of(*ACTIONS))
 

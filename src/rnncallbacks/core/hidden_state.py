@@ -95,7 +95,8 @@ class HiddenState:
         return self._expected[1]
 
     def _reset_rows(self, carried: dict[str, Array], fresh: dict[str, Array], rows: npt.NDArray[np.bool_]) -> Any:
-        axes = self._batch_axes()
+        assert self._zeros is not None
+        axes = batch_axes(self._zeros)
         replaced = {}
         for name, array in carried.items():
             axis = axes[name]
@@ -109,22 +110,6 @@ class HiddenState:
             replaced[id(array)] = partly = array.copy()
             np.copyto(partly, fresh[name], where=along, casting="same_kind")
         return map_arrays(lambda array: replaced[id(array)], self._carried)
-
-    def _batch_axes(self) -> dict[str, int]:
-        """The batch axis of each array: the only axis on which zeros(1) and zeros(2) differ."""
-        assert self._zeros is not None
-        one, two = named_arrays(self._zeros(1), "zeros(1)"), named_arrays(self._zeros(2), "zeros(2)")
-        axes = {}
-        for name, array in one.items():
-            differing = [axis for axis, (a, b) in enumerate(zip(array.shape, two[name].shape, strict=False)) if a != b]
-            if len(differing) != 1 or array.ndim != two[name].ndim:
-                raise ShapeError(
-                    f"zeros: expected the batch size on exactly one axis; zeros(1) has shape {array.shape}, "
-                    f"zeros(2) {two[name].shape}",
-                    hint="return an array with one axis of length batch_size",
-                )
-            axes[name] = differing[0]
-        return axes
 
     @property
     def carried(self) -> Any:
@@ -213,6 +198,10 @@ class HiddenStates:
         """The state of each phase that checkpoints save: the carried state and the mask of the sequences to reset."""
         return {phase: state.saved for phase, state in self._phases.items()}
 
+    def axes(self) -> dict[str, int]:
+        """The batch axis of each array of a state, by its path; empty if the run does not know the shape of a state."""
+        return {} if self._zeros is None else batch_axes(self._zeros)
+
     def restore(self, saved: Mapping[str, Mapping[str, Any]]) -> None:
         """Set the states of the phases in ``saved``."""
         for phase, state in saved.items():
@@ -225,6 +214,33 @@ def zeros_of(hidden_size: int, params: Any) -> Zeros:
     arrays = named_arrays(params, "params").values()
     dtype = next((array.dtype for array in arrays if np.issubdtype(array.dtype, np.floating)), np.dtype(float))
     return lambda batch_size: np.zeros((size, batch_size), dtype=dtype)
+
+
+def batch_axes(zeros: Zeros) -> dict[str, int]:
+    """The batch axis of each array of a state, by its path: the only axis on which zeros(1) and zeros(2) differ.
+
+    Raises
+    ------
+    ShapeError
+        An array has no such axis, or several.
+
+    Example
+    -------
+    >>> batch_axes(lambda batch_size: (np.zeros((3, batch_size)), np.zeros((batch_size, 3))))
+    {'0': 1, '1': 0}
+    """
+    one, two = named_arrays(zeros(1), "zeros(1)"), named_arrays(zeros(2), "zeros(2)")
+    axes = {}
+    for name, array in one.items():
+        differing = [axis for axis, (a, b) in enumerate(zip(array.shape, two[name].shape, strict=False)) if a != b]
+        if len(differing) != 1 or array.ndim != two[name].ndim:
+            raise ShapeError(
+                f"zeros: expected the batch size on exactly one axis; zeros(1) has shape {array.shape}, "
+                f"zeros(2) {two[name].shape}",
+                hint="return an array with one axis of length batch_size",
+            )
+        axes[name] = differing[0]
+    return axes
 
 
 def _arrays(named: Mapping[str, object]) -> str:

@@ -5,7 +5,7 @@ All of them are optional. A plugin that has none of them is an object with hooks
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol, runtime_checkable
 
 import attrs
@@ -51,6 +51,40 @@ def check_codes(plugins: Mapping[str, object]) -> None:
         for code in codes if isinstance(codes, tuple | list) else ():
             if isinstance(code, str):
                 find_entry(code)
+
+
+@runtime_checkable
+class OfFirstRank(Protocol):
+    """A plugin that is called on one process only, if several train one network.
+
+    It writes files, shows the run, or looks at the rows of a batch, of which each process has others. All other plugins
+    are called on each process, where they see the same losses and gradients and have to do the same.
+    """
+
+    @property
+    def first_rank_only(self) -> bool:
+        """True if the plugin is called on the first process only."""
+        ...
+
+
+@runtime_checkable
+class AdmitsPlugins(Protocol):
+    """A plugin that decides which plugins of the run are called in this process."""
+
+    def admits(self, plugin: object) -> bool:
+        """Whether the hooks of ``plugin`` are called."""
+        ...
+
+
+def is_of_first_rank(plugin: object) -> bool:
+    """Whether a plugin is called on the first process only."""
+    return getattr(type(plugin), "first_rank_only", False) is True
+
+
+def is_admitted(plugin: object, others: Iterable[object]) -> bool:
+    """Whether all plugins that decide on it admit a plugin; each admits itself."""
+    deciding = (one for one in others if one is not plugin and hasattr(type(one), "admits"))
+    return all(one.admits(plugin) for one in deciding if isinstance(one, AdmitsPlugins))
 
 
 def check_repairs(plugins: Mapping[str, object]) -> None:

@@ -14,7 +14,7 @@ from rnncallbacks.core.arguments import describe
 from rnncallbacks.core.hook_call import HookCall
 from rnncallbacks.core.hookspecs import HOOKS, Hook
 from rnncallbacks.core.interrupts import InterruptGate
-from rnncallbacks.core.plugin_attributes import check_codes, check_repairs
+from rnncallbacks.core.plugin_attributes import check_codes, check_repairs, is_admitted
 from rnncallbacks.core.plugin_checks import are_equal, check_hook_name, check_hooks, name_for
 from rnncallbacks.core.plugin_frames import runs_in
 from rnncallbacks.core.plugin_owners import claim, release
@@ -269,7 +269,8 @@ class Plugins(Mapping[str, object]):
     def _rebuild(self) -> None:
         manager = HookManager(self._implementing)
         for name, plugin in reversed(self._plugins.items()):  # pluggy calls the last registered first
-            manager.register(plugin, name=name)
+            if is_admitted(plugin, self.values()):
+                manager.register(plugin, name=name)
         self._manager = manager
         calls = {hook: HookCall(getattr(manager.hook, hook)) for hook in HOOKS}
         self._calls = {hook: call if call.implementations else None for hook, call in calls.items()}

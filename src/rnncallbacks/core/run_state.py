@@ -215,6 +215,14 @@ class RunState(RunRecord):
         """The carried state and the resets that are due, by phase, as :meth:`resume` takes them."""
         return self._hidden.saved()
 
+    def restore_hidden_states(self, saved: Mapping[str, Mapping[str, Any]]) -> None:
+        """Replace the states of the phases in ``saved``, which has the form of :meth:`saved_hidden_states`."""
+        self._hidden.restore(saved)
+
+    def hidden_axes(self) -> dict[str, int]:
+        """The batch axis of each array of the hidden state, by its path; empty if the run knows no shape for it."""
+        return self._hidden.axes()
+
     @property
     def epoch_was_cut(self) -> bool:
         """Whether the epoch ended before the script was through with it: the run was stopped in it, or left."""

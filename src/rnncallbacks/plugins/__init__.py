@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rnncallbacks.plugins.output.checkpoint import Checkpoint as Checkpoint
     from rnncallbacks.plugins.output.history_log import HistoryLog as HistoryLog
     from rnncallbacks.plugins.output.progress import Progress as Progress
+    from rnncallbacks.plugins.processes.data_parallel import DataParallel as DataParallel
     from rnncallbacks.plugins.remedies.gradient_clipping import GradientClipping as GradientClipping
     from rnncallbacks.plugins.remedies.hidden_state_reset import HiddenStateReset as HiddenStateReset
     from rnncallbacks.plugins.remedies.loss_averaging import LossAveraging as LossAveraging
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     module = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-    for folder in ("alarms", "guards", "output", "remedies", "schedules"):
+    for folder in ("alarms", "guards", "output", "processes", "remedies", "schedules"):
         path = f"{__name__}.{folder}.{module}"
         if module != name and find_spec(path):
             return getattr(import_module(path), name)

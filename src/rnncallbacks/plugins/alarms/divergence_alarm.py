@@ -73,6 +73,8 @@ class DivergenceAlarm:
     0.25
     """
 
+    first_rank_only: ClassVar[bool] = True
+
     codes: ClassVar[tuple[str, ...]] = ("RNN403", "RNN602", "RNN605")
 
     max_rise: float = attrs.field(default=0.25, validator=options.number(above=0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
@@ -91,6 +91,8 @@ class Checkpoint:
     >>> Checkpoint(path="runs/first/run-{step}.safetensors", every_steps=500, keep_last=3).every_steps
     500
     """
+
+    first_rank_only: ClassVar[bool] = True
 
     path: Path | None = attrs.field(
         default=None, converter=options.as_path, validator=attrs.validators.optional(options.path)

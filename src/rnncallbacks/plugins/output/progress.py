@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
@@ -43,6 +43,8 @@ class Progress:
     >>> Progress(refresh=0.5)
     Progress(refresh=0.5, summary=True)
     """
+
+    first_rank_only: ClassVar[bool] = True
 
     refresh: float = attrs.field(default=0.1, validator=options.number(above=0))
     summary: bool = attrs.field(default=True, validator=options.flag)

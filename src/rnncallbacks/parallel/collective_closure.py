@@ -1,0 +1,98 @@
+"""The closure of a batch that several ranks share: its loss is that of all rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnncallbacks.arrays import Array, FlatArrays, named_arrays
+from rnncallbacks.core.closure import ClosureError, restore_afterwards
+from rnncallbacks.parallel.communicator import Communicator
+from rnncallbacks.parallel.packing import Packing
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.run import Run
+
+
+class CollectiveClosure:
+    """The batch's loss over all ranks, at the current parameters of rank 0.
+
+    Parameters
+    ----------
+    evaluate:
+        Evaluates the closures of all ranks, and returns the sum of their losses times their shares of the weight, and
+        the number of ranks that could not evaluate theirs.
+    """
+
+    def __init__(self, evaluate: Callable[[], tuple[float, int]]) -> None:
+        self._evaluate = evaluate
+
+    def __call__(self) -> float:
+        """The loss.
+
+        Raises
+        ------
+        ClosureError
+            A rank could not evaluate its closure.
+        """
+        loss, failed = self._evaluate()
+        if failed:
+            raise ClosureError(f"the closure failed on {failed} of the ranks")
+        return loss
+
+
+class ClosureEvaluation:
+    """Evaluates the closures of one batch on all ranks, at the parameters of rank 0.
+
+    Parameters
+    ----------
+    run:
+        The run of this rank.
+    communicator:
+        The ranks.
+    """
+
+    def __init__(self, run: Run, communicator: Communicator) -> None:
+        self._run = run
+        self._ranks = communicator
+        self._packing = Packing()
+
+    def evaluate(self, closure: Callable[[], Any] | None, share: float) -> tuple[float, int]:
+        """The loss over all ranks, and the number of ranks that have none; all ranks have to call it.
+
+        Parameters
+        ----------
+        closure:
+            That of this rank's rows, or None.
+        share:
+            Their share of the batch's weight, from 0 to 1.
+        """
+        arrays = whole_arrays(self._run.params)
+        with restore_afterwards([] if self._ranks.rank == 0 else arrays):
+            for buffer in self._packing.packed(arrays):
+                self._ranks.broadcast(buffer)
+            self._packing.unpack(arrays)
+            result = np.array(weighted_loss(closure, share), dtype=float)
+        self._ranks.sum(result)
+        return float(result[0]), int(result[1])
+
+
+def whole_arrays(container: Any) -> list[Array]:
+    """The arrays of a container, or the one buffer of all of them."""
+    return [container.flat] if isinstance(container, FlatArrays) else list(named_arrays(container, "params").values())
+
+
+def weighted_loss(closure: Callable[[], Any] | None, share: float) -> tuple[float, int]:
+    """A rank's closure times its share of the batch's weight, and 1 if it could not be evaluated."""
+    if closure is None:
+        return 0.0, 1
+    if share == 0.0:
+        return 0.0, 0
+    try:
+        loss = float(closure())
+    except ClosureError:
+        return 0.0, 1
+    return loss * share if not math.isnan(loss) else math.nan, 0

@@ -1,0 +1,223 @@
+"""The ranks of a run: their sums, broadcasts and gathered values, and the message of a rank that fails.
+
+No call waits in MPI itself. A rank that waits tests its request, lets other processes run, and looks for messages of
+ranks that failed or ended, so that it never waits for one that does not come.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import time
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+
+from rnncallbacks.arrays import Array
+from rnncallbacks.errors import RankError
+from rnncallbacks.parallel.mpi_library import load_mpi, started_by_mpi
+
+SPINS = 50
+"""Tests of a request before a rank begins to let other processes run: about 15 microseconds. Chosen by eye."""
+YIELDS = 5000
+"""Tests before a rank begins to sleep between them: some milliseconds. Chosen by eye."""
+SLEEP = 1e-4
+"""Seconds between two tests of a rank that waits for a slow one. Chosen by eye."""
+LOOK_EVERY = 64
+"""Tests between two looks for messages."""
+LIVENESS_SECONDS = 0.5
+"""Seconds of waiting between two looks whether the other processes of this machine exist."""
+
+
+class Communicator:
+    """All ranks of MPI.COMM_WORLD.
+
+    Parameters
+    ----------
+    mpi:
+        The module ``mpi4py.MPI``.
+
+    Attributes
+    ----------
+    rank, ranks:
+        The number of this rank, from 0, and the number of ranks.
+    waited:
+        Seconds that this rank has waited in all calls.
+    """
+
+    def __init__(self, mpi: Any) -> None:
+        self._mpi = mpi
+        self._world = mpi.COMM_WORLD.Dup()
+        self._messages = mpi.COMM_WORLD.Dup()
+        self.rank: int = self._world.Get_rank()
+        self.ranks: int = self._world.Get_size()
+        self.waited = 0.0
+        self._sent: list[Any] = []
+        self._failures: dict[int, str] = {}
+        self._silent: set[int] = set()
+        self._left: set[int] = set()
+        self._done: set[int] = set()
+        self._killed: int | None = None
+        self._processes: list[tuple[str, int]] = self._world.allgather((socket.gethostname(), os.getpid()))
+
+    def sum(self, array: Array) -> None:
+        """Replace an array by its sum over all ranks, which is the same bit for bit on each."""
+        self._finish(self._world.Iallreduce(self._mpi.IN_PLACE, array))
+
+    def broadcast(self, array: Array) -> None:
+        """Replace a contiguous array by that of rank 0."""
+        self._finish(self._world.Ibcast(array, root=0))
+
+    def broadcast_object(self, value: Any) -> Any:
+        """The value of rank 0, which has to be picklable."""
+        content = np.frombuffer(pickle.dumps(value), np.uint8).copy() if self.rank == 0 else np.empty(0, np.uint8)
+        size = np.array([content.size])
+        self.broadcast(size)
+        if self.rank != 0:
+            content = np.empty(int(size[0]), np.uint8)
+        self.broadcast(content)
+        return value if self.rank == 0 else pickle.loads(content.tobytes())
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """The values of all ranks in their order, on each rank."""
+        content = np.frombuffer(pickle.dumps(value), np.uint8).copy()
+        sizes = np.zeros(self.ranks, np.int64)
+        sizes[self.rank] = content.size
+        self.sum(sizes)
+        everything = np.empty(int(sizes.sum()), np.uint8)
+        self._finish(self._world.Iallgatherv(content, [everything, sizes.tolist()]))
+        ends = np.cumsum(sizes)
+        return [pickle.loads(everything[end - size : end].tobytes()) for size, end in zip(sizes, ends, strict=True)]
+
+    def tell(self, kind: Literal["failed", "exited", "left", "done"], text: str = "", *, to: int | None = None) -> None:
+        """Send a message to one rank, or to all others; it does not wait for them.
+
+        "failed" and "exited": this rank fails, and Python shows why, or does not. "left": its process ends in order.
+        "done": after a failure, it has written all that it has to write.
+        """
+        for rank in range(self.ranks) if to is None else [to]:
+            if rank != self.rank:
+                self._sent.append(self._messages.isend((kind, self.rank, text), dest=rank))
+
+    def wait_for_all(self) -> None:
+        """Wait until all ranks call this.
+
+        Raises
+        ------
+        RankError
+            A rank failed.
+        """
+        self._finish(self._world.Ibarrier(), ends=True)
+
+    def are_done(self) -> bool:
+        """Whether all other ranks said that they are done, or do not exist any more."""
+        self._receive()
+        return all(rank in self._done or rank == self.rank or not self.exists(rank) for rank in range(self.ranks))
+
+    def failures(self) -> dict[int, str]:
+        """The ranks that said that they failed, and why."""
+        self._receive()
+        return self._failures
+
+    def finalize(self) -> None:
+        """End MPI in order; all ranks have to call this."""
+        self._mpi.Finalize()
+
+    def abort(self, code: int) -> None:
+        """End the processes of all ranks at once."""
+        self._mpi.COMM_WORLD.Abort(code)
+
+    def _finish(self, request: Any, *, ends: bool = False) -> None:
+        began = looked = time.perf_counter()
+        tests = 0
+        while not request.Test():
+            tests += 1
+            if tests < SPINS:
+                continue
+            if tests % LOOK_EVERY == 0:
+                self._receive()
+                if (now := time.perf_counter()) - looked > LIVENESS_SECONDS:
+                    looked = now
+                    self._look_for_processes()
+                # What a rank sent before it ended may have come meanwhile.
+                if (error := self._obstacle(ends)) is not None and not request.Test():
+                    raise error
+            if tests < YIELDS:
+                os.sched_yield()
+            else:
+                time.sleep(SLEEP)
+        self.waited += time.perf_counter() - began
+
+    def _obstacle(self, ends: bool) -> RankError | None:
+        """Why other ranks will not come; ``ends``: they come although they have ended their runs."""
+        if self._failures:
+            rank, text = next(iter(self._failures.items()))
+            is_told = rank not in self._silent or self.rank != (rank == 0)
+            return RankError(f"rank {rank} of {self.ranks} failed: {text}", is_told=is_told)
+        if self._killed is not None:
+            rank = self._killed
+            return RankError(
+                f"rank {rank} of {self.ranks} does not exist any more: its process {self._processes[rank][1]} was "
+                "killed, or ended without a message",
+                hint="the system kills processes when memory runs out",
+                is_told=self.rank != (rank == 0),
+            )
+        if self._left and not ends:
+            return RankError(
+                f"rank {min(self._left)} of {self.ranks} has ended, and rank {self.rank} waits for it",
+                hint="all ranks have to execute the same loop: decide with values that are the same on all of them",
+                is_told=self.rank != (0 in self._left),
+            )
+        return None
+
+    def _receive(self) -> None:
+        while self._messages.iprobe():
+            kind, rank, text = self._messages.recv()
+            if kind in ("failed", "exited"):
+                self._failures[rank] = text
+                if kind == "exited":
+                    self._silent.add(rank)
+            else:
+                (self._left if kind == "left" else self._done).add(rank)
+
+    def _look_for_processes(self) -> None:
+        gone = [rank for rank in range(self.ranks) if not self.exists(rank)]
+        self._killed = gone[0] if gone else None
+
+    def exists(self, rank: int) -> bool:
+        """Whether the process of a rank exists, as far as this machine knows."""
+        host, process = self._processes[rank]
+        if host != self._processes[self.rank][0]:
+            return True  # on another machine: its launcher ends the job
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return not _is_zombie(process)
+
+
+def _is_zombie(process: int) -> bool:
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"Z"
+    except (OSError, IndexError):
+        return False
+
+
+@cache
+def connect() -> Communicator | None:
+    """The ranks of this process, or None if it is the only one.
+
+    Raises
+    ------
+    RankError
+        An MPI launcher started the process, and MPI cannot be loaded.
+    """
+    if not started_by_mpi():
+        return None
+    mpi = load_mpi()
+    return Communicator(mpi) if mpi.COMM_WORLD.Get_size() > 1 else None

@@ -1,0 +1,70 @@
+"""Finds MPI: the library that mpi4py loads, and the program that starts the ranks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+from typing import Any
+
+from rnncallbacks.errors import RankError
+
+LAUNCHER_VARIABLES = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE")
+"""Variables in the environment of a process that MPICH, Open MPI or a batch system has started."""
+INSTALL_HINT = "pip install 'rnncallbacks[mpi]' brings mpi4py and the mpich wheel"
+
+
+def started_by_mpi() -> bool:
+    """Whether an MPI launcher has started this process."""
+    return any(name in os.environ for name in LAUNCHER_VARIABLES)
+
+
+def load_mpi() -> Any:
+    """The module ``mpi4py.MPI``, which starts MPI.
+
+    Raises
+    ------
+    RankError
+        mpi4py is not installed, or finds no MPI library.
+    """
+    library = _file_of_mpich("libmpi.so.12")
+    if library is not None:  # mpi4py looks for it in the environment of the interpreter alone
+        os.environ.setdefault("MPI4PY_LIBMPI", str(library))
+    try:
+        settings = import_module("mpi4py").rc
+        settings.thread_level = "funneled"  # only the main thread calls MPI, which then needs no locks
+        settings.finalize = False  # a rank that failed could not finalize: it would wait for the others
+        return import_module("mpi4py.MPI")
+    except (ImportError, RuntimeError) as error:
+        raise RankError(
+            f"data_parallel: this process was started by an MPI launcher, and MPI cannot be loaded: {error}",
+            hint=INSTALL_HINT,
+        ) from error
+
+
+def find_mpiexec() -> Path:
+    """The program ``mpiexec``: next to the interpreter, else that of the mpich wheel, else the first of the path.
+
+    Raises
+    ------
+    RankError
+        There is none.
+    """
+    beside = shutil.which("mpiexec", path=str(Path(sys.executable).parent))
+    found = beside or _file_of_mpich("mpiexec") or shutil.which("mpiexec")
+    if found is None:
+        raise RankError("mpiexec was not found", hint=INSTALL_HINT)
+    return Path(found)
+
+
+def _file_of_mpich(name: str) -> Path | None:
+    """A file of the mpich wheel, or None if the wheel or the file is not installed."""
+    try:
+        listed = files("mpich") or []
+    except PackageNotFoundError:
+        return None
+    paths = (Path(str(one.locate())).resolve() for one in listed if one.name == name)
+    return next((path for path in paths if path.is_file()), None)

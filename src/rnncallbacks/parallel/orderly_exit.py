@@ -1,0 +1,96 @@
+"""How the processes of a run end: together, after a failure too, and with one message."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+from functools import cache
+from types import TracebackType
+
+from rnncallbacks.errors import RankError
+from rnncallbacks.parallel.communicator import Communicator, connect
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+FIRST_RANK_SECONDS = 4.0
+"""Seconds that rank 0 waits after a failure until the others have written their messages."""
+OTHER_RANKS_SECONDS = 8.0
+"""Seconds that the other ranks wait until rank 0 has written its files and ends all of them."""
+SAME_ERROR_SECONDS = 0.2
+"""Seconds that a rank waits for the message of another one that may fail with the same error. Chosen by eye."""
+
+
+class OrderlyExit:
+    """Ends the processes of all ranks when one of them fails, once each has written what it has to write.
+
+    Rank 0 writes the files of the run, and ends last but for the launcher: a launcher kills all processes as soon as
+    one has ended with an error.
+
+    Parameters
+    ----------
+    communicator:
+        The ranks.
+    """
+
+    def __init__(self, communicator: Communicator) -> None:
+        self._communicator = communicator
+        self._error: BaseException | None = None
+        self._told = ""
+        self._show_error = sys.excepthook
+        sys.excepthook = self._on_unhandled_error
+        atexit.register(self._leave)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the other ranks that this one fails, and why; a note on the error names the rank."""
+        if self._error is not None:
+            return
+        self._error = error
+        if not isinstance(error, RankError):
+            error.add_note(f"on rank {self._communicator.rank} of {self._communicator.ranks}")
+        self._told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        self._communicator.tell("exited" if isinstance(error, SystemExit) else "failed", self._told)
+
+    def _on_unhandled_error(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        self.fail(error)
+        is_told = error.is_told if isinstance(error, RankError) else self._is_told_by_another()
+        if not is_told:
+            self._show_error(kind, error, trace)
+
+    def _is_told_by_another(self) -> bool:
+        """Whether a rank before this one fails with the same error, as all do where the script is wrong."""
+        communicator = self._communicator
+        if communicator.rank:
+            time.sleep(SAME_ERROR_SECONDS)
+        failures = communicator.failures()
+        return any(rank < communicator.rank and text == self._told for rank, text in failures.items())
+
+    def _leave(self) -> None:
+        communicator = self._communicator
+        try:
+            if self._error is None:
+                communicator.tell("left")
+                communicator.wait_for_all()
+                communicator.finalize()
+                return
+        except BaseException as error:
+            self._error = error
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        communicator.tell("done")
+        first = communicator.rank == 0
+        patience = time.monotonic() + (FIRST_RANK_SECONDS if first else OTHER_RANKS_SECONDS)
+        while not (communicator.are_done() if first else not communicator.exists(0)):
+            if time.monotonic() > patience:
+                communicator.abort(1)
+            time.sleep(0.01)
+        os._exit(INTERRUPTED if isinstance(self._error, KeyboardInterrupt) else 1)  # Python would exit with 0 or a signal
+
+
+@cache
+def orderly_exit() -> OrderlyExit | None:
+    """How this process ends, or None if it is the only one."""
+    communicator = connect()
+    return None if communicator is None else OrderlyExit(communicator)

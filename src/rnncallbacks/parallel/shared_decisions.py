@@ -1,0 +1,137 @@
+"""The decisions of a run on several ranks: rank 0 decides, and any rank may stop the run or skip a batch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.parallel.communicator import Communicator
+from rnncallbacks.parallel.meeting import Meetings
+from rnncallbacks.parallel.shared_state import state_to_share, take_state
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+    from rnncallbacks.core.run import Run
+
+logger = logging.getLogger("rnncallbacks")
+
+PASSES_OF_A_RANK = 2**40
+"""Distance of two ranks' numbers of forward passes, which determine the dropout: no run has as many."""
+
+
+class SharedDecisions:
+    """Meets the other ranks and takes over what was decided.
+
+    Parameters
+    ----------
+    run:
+        The run of this rank.
+    communicator:
+        The ranks.
+    serve:
+        Evaluates the closure of the open batch together with rank 0.
+
+    Attributes
+    ----------
+    place:
+        Where this rank is in the run, for the next call of :meth:`agree`.
+    follows_stop:
+        Whether the run ends since another rank was stopped where this one was not: until the end of the epoch, the
+        ranks do not meet.
+    """
+
+    def __init__(self, run: Run, communicator: Communicator, serve: Callable[[Batch | None], None]) -> None:
+        self._run = run
+        self._ranks = communicator
+        self._serve = serve
+        self._is_first = communicator.rank == 0
+        self._meetings = Meetings(communicator)
+        self._known_news = (0, 0)
+        self._was_told = False
+        self.place = ""
+        self.follows_stop = False
+
+    def meet(
+        self, place: str, digest: bytes = b"", *, waits: bool = False, numbers: Mapping[str, float] | None = None
+    ) -> dict[str, float]:
+        """Meet the other ranks. If they are elsewhere since one was stopped, this rank stops too, or waits for them.
+
+        Raises
+        ------
+        RankError
+            The ranks are not together, and none was stopped.
+        """
+        run = self._run
+        sums = self._meetings.meet(place, digest, stopped=run.stop_reason is not None, **(numbers or {}))
+        if sums["together"]:
+            return sums
+        if not sums["stopped"]:
+            raise self._meetings.refuse(place)
+        self._adopt_stop()
+        self.follows_stop = not waits
+        return sums
+
+    def agree(self, batch: Batch | None, digest: bytes, gradients: Mapping[str, Array]) -> None:
+        """Take over the decisions of rank 0, and what any rank wants to stop or skip.
+
+        Until rank 0 is here, the other ranks evaluate closures for it.
+        """
+        run = self._run
+        while True:
+            sums = self.meet(
+                self.place,
+                digest,
+                numbers={
+                    "news": self._is_first and self._news() != self._known_news,
+                    "skipped": batch is not None and batch.skipped,
+                },
+            )
+            if not sums["together"]:
+                if batch is not None and batch.phase == "train":
+                    run.skip_batch()
+                return
+            if not sums["evaluates"]:
+                break
+            self._serve(batch)
+        self._known_news = self._news()
+        if sums["news"] or not sums["agree"]:
+            self._tell_once(sums)
+            self.share_state(gradients)
+        if batch is not None and sums["skipped"] and not batch.skipped:
+            run.skip_batch()
+        if 0 < sums["stopped"] < self._ranks.ranks:
+            self._adopt_stop()
+
+    def _adopt_stop(self) -> None:
+        """Stop this rank, too, for the reason of the first rank that was stopped."""
+        reasons = self._ranks.gather_objects(self._run.stop_reason)
+        rank, reason = next((rank, one) for rank, one in enumerate(reasons) if one is not None)
+        if self._run.stop_reason is None:
+            self._run.stop(f"{reason} (rank {rank})" if rank else reason)
+
+    def _news(self) -> tuple[int, int]:
+        diagnosis = self._run.diagnosis
+        return sum(alarm.count for alarm in diagnosis.alarms), len(diagnosis.repairs)
+
+    def _tell_once(self, sums: Mapping[str, float]) -> None:
+        if not sums["news"] and not self._was_told and self._is_first:
+            self._was_told = True
+            logger.warning(
+                "data_parallel: %s; the ranks had different arrays, and go on with those of rank 0", self.place
+            )
+
+    def share_state(self, gradients: Mapping[str, Array]) -> None:
+        """Give the other ranks the arrays, the diagnosis and the states of plugins of rank 0."""
+        state = self._ranks.broadcast_object(state_to_share(self._run, gradients) if self._is_first else None)
+        if not self._is_first:
+            take_state(self._run, gradients, state)
+            self.separate_passes()
+        self._known_news = self._news()
+
+    def separate_passes(self) -> None:
+        """Give each rank forward passes of its own numbers, so that its rows have a dropout of their own."""
+        passes = named_arrays(self._run.optimizer_state, "optimizer_state").get("passes")
+        if passes is not None and passes.dtype.kind == "i" and passes.ndim == 0:
+            passes[...] = passes % PASSES_OF_A_RANK + self._ranks.rank * PASSES_OF_A_RANK

@@ -1,0 +1,284 @@
+"""One run on several ranks: what the ranks exchange in each batch and epoch, and how they decide the same."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from rnncallbacks.arrays import fingerprint, named_arrays
+from rnncallbacks.parallel.shared_decisions import SharedDecisions
+from rnncallbacks.parallel.collective_closure import ClosureEvaluation, CollectiveClosure, whole_arrays
+from rnncallbacks.parallel.communicator import Communicator
+from rnncallbacks.parallel.hidden_rows import divided, joined
+from rnncallbacks.parallel.meeting import sampled
+from rnncallbacks.parallel.packing import Packing
+from rnncallbacks.parallel.row_shares import divide, known_share
+from rnncallbacks.parallel.shared_state import resume_like, resumed_run
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+    from rnncallbacks.core.run import Run
+    from rnncallbacks.gradients import Gradients
+
+
+@attrs.define(eq=False)
+class BatchShare:
+    """What a rank knows of its part of a batch.
+
+    Attributes
+    ----------
+    rows:
+        The number of its rows, or None if the ranks have loaders of their own.
+    weight:
+        Its part of the weight of the whole batch, from 0 to 1.
+    closure:
+        The closure of its rows.
+    """
+
+    rows: int | None = None
+    weight: float = 1.0
+    closure: Any = None
+
+
+class SharedRun:
+    """A run that this process shares with other ranks.
+
+    Parameters
+    ----------
+    run:
+        The run of this rank.
+    communicator:
+        The ranks.
+    divides:
+        Whether to divide the batches of loaders among the ranks.
+    axis:
+        The axis of the sequences in the arrays of a batch.
+    """
+
+    def __init__(self, run: Run, communicator: Communicator, *, divides: bool, axis: int | tuple[int, ...]) -> None:
+        self._run = run
+        self._ranks = communicator
+        self._is_first = communicator.rank == 0
+        self._decisions = SharedDecisions(run, communicator, self._evaluate_for_first)
+        self._closures = ClosureEvaluation(run, communicator)
+        self._divides = divides
+        self._axis = axis
+        self._shares: dict[Batch, BatchShare] = {}
+        self._gradients = Packing()
+        self._hidden: dict[str, dict[str, Any]] = {}  # of all rows, on rank 0
+        self._own_hidden: dict[str, dict[str, Any]] = {}
+        self._epoch_began, self._waited_before, self._reduced = perf_counter(), communicator.waited, 0.0
+
+    # Start and end --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Give the other ranks the parameters of rank 0, or the run from which it has resumed.
+
+        Rank 0 calls it behind the other plugins, the other ranks before them.
+        """
+        content = self._ranks.broadcast_object(resumed_run(self._run))
+        if content is not None and not self._is_first:
+            resume_like(self._run, content)
+        if content is None:
+            self._decisions.share_state({})
+        self._decisions.separate_passes()
+        saved = self._run.saved_hidden_states()
+        if content is not None and any(one["carried"] is not None for one in saved.values()):
+            axes = self._run.hidden_axes()
+            self._hidden = {phase: dict(one) for phase, one in saved.items()}
+            own = {phase: divided(one, axes, self._ranks.rank, self._ranks.ranks) for phase, one in saved.items()}
+            self._run.restore_hidden_states(own)
+
+    def open_run(self) -> None:
+        """Decide with the other ranks whether the run is stopped before its first epoch."""
+        self._decisions.place = "begins its run"
+        self._decisions.agree(None, b"", {})
+
+    def end(self) -> None:
+        """Give the other ranks history, diagnosis and parameters of rank 0."""
+        run = self._run
+        if not self._decisions.meet("ends its run")["together"]:
+            return
+        rows = self._ranks.broadcast_object(list(run.history) if self._is_first else None)
+        if not self._is_first:
+            run.history.restore(rows)
+        self._decisions.share_state({})
+
+    # A batch --------------------------------------------------------------------------------------------------------
+
+    def open_batch(self, batch: Batch) -> None:
+        """Take this rank's rows of the batch."""
+        share = known_share(batch.data)
+        if share is None and self._divides:
+            share = divide(batch.data, self._ranks.rank, self._ranks.ranks, self._axis)
+            batch.data = share.data
+            starts = getattr(share.data, "starts", None)
+            batch.starts = None if starts is None else np.asarray(starts)
+        self._shares[batch] = BatchShare(None if share is None else share.rows)
+
+    def reduce(self, batch: Batch, grads: Gradients) -> None:
+        """Make loss, counts, closure and gradients of the batch those of all ranks."""
+        began = perf_counter()
+        share = self._shares[batch]
+        if not self._join_loss(batch, f"calls run.backward, {self._run.where()}"):
+            return
+        for array in grads.arrays:
+            if share.weight == 0.0 or batch.skipped:
+                array[...] = 0.0  # a product would keep NaN
+            else:
+                np.multiply(array, share.weight, out=array, casting="same_kind")
+        if not batch.skipped:
+            for buffer in self._gradients.packed(grads.arrays):
+                self._ranks.sum(buffer)
+            self._gradients.unpack(grads.arrays)
+        grads.forget_norm()
+        share.closure = batch.closure
+        if self._is_first:
+            batch.closure = None if batch.closure is None else CollectiveClosure(self._evaluate_on_all)
+        else:
+            batch.closure, batch.no_closure = None, "closures are evaluated on rank 0"
+        self._decisions.place = f"is behind run.backward, {self._run.where()}"
+        self._reduced += perf_counter() - began
+
+    def close_backward(self, batch: Batch, grads: Gradients) -> None:
+        """Decide with the other ranks whether the batch is skipped and the run stopped; behind all other plugins."""
+        if self._decisions.follows_stop:
+            return
+        named = {name: grads[name] for name in grads}
+        self._decisions.agree(batch, sampled(grads.arrays), named)
+
+    def join_batch(self, batch: Batch) -> None:
+        """Make loss, counts and carried state those of all ranks, before the other plugins see the end of the batch."""
+        if self._decisions.follows_stop:
+            return
+        run = self._run
+        phase = run.saved_hidden_states().get(batch.phase, {"carried": None, "due": None})
+        place = f"ends a batch, {run.where()}"
+        if batch.phase != "train":
+            carries = self._join_loss(batch, place, carries=phase["carried"] is not None)
+        else:
+            carries = self._decisions.meet(place, numbers={"carries": phase["carried"] is not None})["carries"]
+        if carries and run.hidden_axes():
+            rows = self._shares[batch].rows
+            own = phase["carried"]
+            if rows is None and own is not None:
+                name, array = next(iter(named_arrays(own, "state").items()))
+                rows = array.shape[run.hidden_axes()[name]]
+            parts = self._ranks.gather_objects((rows or 0, phase))
+            if self._is_first:
+                self._hidden[batch.phase] = joined(parts, run.hidden_axes())
+        self._decisions.place = f"has ended a batch, {run.where()}"
+        self.show_all_rows()
+
+    def close_batch(self, batch: Batch) -> None:
+        """Decide with the other ranks whether the run is stopped; behind all other plugins."""
+        self.show_own_rows()
+        if not self._decisions.follows_stop:
+            self._decisions.agree(batch, sampled(whole_arrays(self._run.params)), {})
+        share = self._shares.pop(batch)
+        batch.closure = share.closure
+
+    # An epoch -------------------------------------------------------------------------------------------------------
+
+    def open_epoch(self) -> None:
+        """Decide with the other ranks whether the run is stopped before its first batch."""
+        self._decisions.place = f"begins epoch {self._run.epoch}"
+        self._epoch_began, self._waited_before, self._reduced = perf_counter(), self._ranks.waited, 0.0
+        self._decisions.agree(None, b"", {})
+
+    def join_epoch(self) -> None:
+        """Wait for the other ranks at the end of the epoch, and log what the ranks cost."""
+        run = self._run
+        self._decisions.follows_stop = False
+        while not self._decisions.meet(f"ends epoch {run.epoch}", waits=True)["together"]:
+            pass
+        seconds = np.zeros(self._ranks.ranks + 1)
+        elapsed = perf_counter() - self._epoch_began
+        seconds[self._ranks.rank] = max(elapsed - (self._ranks.waited - self._waited_before), 0.0)
+        seconds[-1] = self._reduced / self._ranks.ranks
+        self._ranks.sum(seconds)
+        busy = seconds[:-1]
+        imbalance = float(busy.max() / busy.mean() - 1.0) if busy.mean() else 0.0
+        run.log(ranks=self._ranks.ranks, reduction_seconds=float(seconds[-1]), imbalance=imbalance)
+        self._decisions.place = f"has ended epoch {run.epoch}"
+        self.show_all_rows()
+
+    def close_epoch(self) -> None:
+        """Decide with the other ranks whether the run is stopped, and compare the parameters."""
+        self.show_own_rows()
+        self._decisions.agree(None, fingerprint(self._run.params), {})
+
+    def show_all_rows(self) -> None:
+        """Let the run of rank 0 have the carried states of all rows, as a checkpoint of one process has them."""
+        if self._is_first and self._hidden:
+            self._own_hidden = self._run.saved_hidden_states()
+            self._run.restore_hidden_states(self._hidden)
+
+    def show_own_rows(self) -> None:
+        """Let the run of rank 0 have the carried states of its rows again."""
+        if self._own_hidden:
+            self._run.restore_hidden_states(self._own_hidden)
+            self._own_hidden = {}
+
+    # Decisions ------------------------------------------------------------------------------------------------------
+
+    def _join_loss(self, batch: Batch, place: str, **numbers: float) -> float:
+        """Make loss and counts those of all ranks.
+
+        Returns 0 if the ranks are not together, else the number of ranks that carry a state, or 1.
+        """
+        share, loss = self._shares[batch], batch.loss
+        unit, weight = _weight(batch, share.rows)
+        counted = 0.0 if share.rows == 0 else 1.0
+        sums = self._decisions.meet(
+            f"{place}, with the loss weighted by {unit}",
+            numbers={
+                "weight": 0.0 if loss is None else weight,
+                "loss": 0.0 if loss is None or not weight else weight * loss,
+                "sequences": counted * (batch.sequences or 0),
+                "tokens": counted * (batch.tokens or 0),
+                "skipped": batch.skipped,
+                **numbers,
+            },
+        )
+        if not sums["together"]:
+            if batch.phase == "train":
+                self._run.skip_batch()
+            return 0.0
+        if sums["weight"]:
+            share.weight = weight / sums["weight"]
+            batch.loss = sums["loss"] / sums["weight"]
+        batch.sequences = int(sums["sequences"]) if batch.sequences is not None else None
+        batch.tokens = int(sums["tokens"]) if batch.tokens is not None else None
+        if sums["skipped"] and not batch.skipped:
+            self._run.skip_batch()
+        return sums["carries"] if numbers else 1.0
+
+    # Closures -------------------------------------------------------------------------------------------------------
+
+    def _evaluate_on_all(self) -> tuple[float, int]:
+        """The closure's loss over all ranks, at the parameters of rank 0: called there."""
+        batch = self._run.batch
+        share = None if batch is None else self._shares.get(batch)
+        decisions = self._decisions
+        if share is None or not decisions.meet(decisions.place, numbers={"evaluates": 1.0})["together"]:
+            return 0.0, self._ranks.ranks
+        return self._closures.evaluate(share.closure, share.weight)
+
+    def _evaluate_for_first(self, batch: Batch | None) -> None:
+        share = BatchShare() if batch is None else self._shares[batch]
+        self._closures.evaluate(share.closure, share.weight)
+
+
+def _weight(batch: Batch, rows: int | None) -> tuple[str, float]:
+    """The weight of this rank's loss, and what it counts."""
+    if batch.tokens is not None:
+        unit, weight = "tokens", batch.tokens
+    elif batch.sequences is not None:
+        unit, weight = "sequences", batch.sequences
+    else:
+        unit, weight = ("rows", rows) if rows is not None else ("ranks", 1)
+    return unit, 0.0 if rows == 0 else float(weight)

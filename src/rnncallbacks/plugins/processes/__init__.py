@@ -1,0 +1,1 @@
+"""Plugins for runs of several processes."""
