@@ -107,6 +107,9 @@ class Batch:
     network_loss:
         A function that evaluates the batch's loss at the current parameters by a network that a guard recognized, or
         None. It returns None where the batch does not fit the network.
+    sums:
+        Numbers that a plugin adds up over the rows of the batch, by name, from ``on_batch_start`` on. In
+        ``on_batch_end``, they are those of all rows, of which several processes may have processed a part each.
     reading:
         The sequences that detectors read from ``data`` and ``observed``, cached for other guards; None before that.
     """
@@ -129,6 +132,7 @@ class Batch:
     closure_loss: float | None = state_field(None)
     network_loss: Callable[[], float | None] | None = None
     network_rows: int | None = None
+    sums: dict[str, float] = attrs.field(factory=dict)
     reading: Any = state_field(None)
 
     def take_loss(self, loss: Any, sequences: Any, tokens: Any, call: str) -> None:

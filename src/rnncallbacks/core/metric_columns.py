@@ -51,8 +51,8 @@ class MetricColumns:
         self._positions.clear()
 
     @hookimpl
-    def on_batch_start(self) -> None:
-        self._batch_sums.clear()
+    def on_batch_start(self, batch: Batch) -> None:
+        self._batch_sums = batch.sums
 
     @hookimpl
     def on_batch_end(self, batch: Batch) -> None:

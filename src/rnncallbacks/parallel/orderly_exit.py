@@ -86,7 +86,9 @@ class OrderlyExit:
             if time.monotonic() > patience:
                 communicator.abort(1)
             time.sleep(0.01)
-        os._exit(INTERRUPTED if isinstance(self._error, KeyboardInterrupt) else 1)  # Python would exit with 0 or a signal
+        os._exit(
+            INTERRUPTED if isinstance(self._error, KeyboardInterrupt) else 1
+        )  # Python would exit with 0 or a signal
 
 
 @cache

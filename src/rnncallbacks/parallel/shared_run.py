@@ -156,11 +156,15 @@ class SharedRun:
             return
         run = self._run
         phase = run.saved_hidden_states().get(batch.phase, {"carried": None, "due": None})
-        place = f"ends a batch, {run.where()}"
+        place = f"ends a batch, {run.where()}, with {len(batch.sums)} sums"
         if batch.phase != "train":
             carries = self._join_loss(batch, place, carries=phase["carried"] is not None)
         else:
             carries = self._decisions.meet(place, numbers={"carries": phase["carried"] is not None})["carries"]
+        if self._decisions.follows_stop:
+            return
+        if batch.sums:
+            self._add_up(batch.sums, counted=self._shares[batch].rows != 0)
         if carries and run.hidden_axes():
             rows = self._shares[batch].rows
             own = phase["carried"]
@@ -256,6 +260,11 @@ class SharedRun:
         if sums["skipped"] and not batch.skipped:
             self._run.skip_batch()
         return sums["carries"] if numbers else 1.0
+
+    def _add_up(self, sums: dict[str, float], *, counted: bool) -> None:
+        totals = np.array([sums[name] if counted else 0.0 for name in sorted(sums)], dtype=float)
+        self._ranks.sum(totals)
+        sums.update(zip(sorted(sums), totals.tolist(), strict=True))
 
     # Closures -------------------------------------------------------------------------------------------------------
 

@@ -80,15 +80,11 @@ class HistoryLog:
     False
     """
 
-<<<<<<< HEAD
+    first_rank_only: ClassVar[bool] = True
+
     directory: Path | None = attrs.field(
         default=None, converter=options.as_path, validator=attrs.validators.optional(options.path)
     )
-=======
-    first_rank_only: ClassVar[bool] = True
-
-    directory: Path = attrs.field(default=Path("."), converter=options.as_path, validator=options.path)
->>>>>>> c92b0be (Training on several processes: a plugin divides batches among the ranks of MPI and makes losses, gradients and closures those of all)
     overwrite: bool = attrs.field(kw_only=True, default=False, validator=options.flag)
     batch_rows: int = attrs.field(kw_only=True, default=2000, validator=options.count(at_least=0))
     _batches: BatchFile | None = state_field(None, saved=False)
