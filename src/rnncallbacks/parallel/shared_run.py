@@ -9,13 +9,13 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import fingerprint, named_arrays
-from rnncallbacks.parallel.shared_decisions import SharedDecisions
 from rnncallbacks.parallel.collective_closure import ClosureEvaluation, CollectiveClosure, whole_arrays
 from rnncallbacks.parallel.communicator import Communicator
 from rnncallbacks.parallel.hidden_rows import divided, joined
 from rnncallbacks.parallel.meeting import sampled
 from rnncallbacks.parallel.packing import Packing
 from rnncallbacks.parallel.row_shares import divide, known_share
+from rnncallbacks.parallel.shared_decisions import SharedDecisions
 from rnncallbacks.parallel.shared_state import resume_like, resumed_run
 
 if TYPE_CHECKING:
