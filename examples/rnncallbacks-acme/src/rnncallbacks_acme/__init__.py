@@ -1,5 +1,5 @@
-"""Callbacks by Acme for rnncallbacks."""
+"""An alarm if the loss does not change: a plugin for rnncallbacks."""
 
-from rnncallbacks_acme.acme_update_ratio import AcmeUpdateRatio
+from rnncallbacks_acme.acme import Acme
 
-__all__ = ["AcmeUpdateRatio"]
+__all__ = ["Acme"]
