@@ -268,7 +268,15 @@ def test_the_command_line_checks_them(environment: Environment, project: Path) -
 def test_acme_passes_its_own_tests(environment: Environment, tmp_path: Path) -> None:
     # Beside the environment, so that nothing else is tested with pytest's own requirements at hand.
     link(requirements_of(environment.acme), ["test"], tmp_path)
-    pytest_quietly: list[str | Path] = [environment.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--assert=plain"]
+    pytest_quietly: list[str | Path] = [
+        environment.python,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--assert=plain",
+    ]
     printed = succeed(pytest_quietly, ACME, PYTHONPATH=str(tmp_path))
     assert " passed" in printed
     assert "skipped" not in printed

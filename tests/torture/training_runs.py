@@ -25,6 +25,8 @@ EPOCHS = 4
 VOCABULARY = 5
 RATES = {"usual": 0.02, "too high": 20.0, "diverging": 300.0}
 """Learning rates: at the last two, guards raise alarms and self_repair restores parameters."""
+EXTRAS = ("mlflow", "optuna", "tensorboard")
+"""Plugins that need an optional package."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "cosine_decay": {"steps": 40},
     "cosine_restarts": {"steps": 12},
@@ -87,7 +89,7 @@ def shipped_plugins(folder: Path, saving: dict[str, Any]) -> dict[str, object]:
         "history_log": {"directory": folder},
     }
     options = {**OPTIONS, **placed}
-    found = [one for one in find_plugins() if one.distribution == "rnncallbacks"]
+    found = [one for one in find_plugins() if one.distribution == "rnncallbacks" and one.name not in EXTRAS]
     return {one.name: one.load()(**options.get(one.name, {})) for one in found}
 
 

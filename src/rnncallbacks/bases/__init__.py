@@ -1,9 +1,10 @@
-"""Base classes of plugins, for the library and for third parties: guards, schedules, monitors, and their state."""
+"""Base classes of plugins, for the library and for third parties: guards, schedules, monitors, loggers, and state."""
 
 from rnncallbacks.alarms.catalogue import Entry
 from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.bases.monitor import ColumnMonitor, column_value
+from rnncallbacks.bases.run_logger import RunLogger
 from rnncallbacks.bases.schedule import LearningRateSchedule
 from rnncallbacks.core.plugin_state import state_field
 
@@ -14,6 +15,7 @@ __all__ = [
     "Finding",
     "Guard",
     "LearningRateSchedule",
+    "RunLogger",
     "column_value",
     "state_field",
 ]

@@ -17,7 +17,7 @@ from rnncallbacks.config.configuration import PROGRESS, Configuration
 from rnncallbacks.core.run import Run
 from rnncallbacks.doctor.attended_runs import BatchLimit, attended_runs
 
-FILE_WRITERS = ("checkpoint", "history_log")
+FILE_WRITERS = ("checkpoint", "history_log", "mlflow", "tensorboard")
 """Plugins that are removed: an examination starts without a checkpoint, and does not touch the files of real runs."""
 LOGGER = "rnncallbacks"
 

@@ -1,0 +1,25 @@
+"""The packages that single plugins need, which the library does without."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from rnncallbacks.errors import PluginError, one_line
+
+
+def import_extra(package: str, plugin: str, extra: str) -> Any:
+    """Import the optional package that a plugin of the library needs.
+
+    Raises
+    ------
+    PluginError
+        It is not installed, or its import fails; the hint is the command that installs it.
+    """
+    try:
+        return importlib.import_module(package)
+    except Exception as error:
+        raise PluginError(
+            f"{plugin} needs the package {package.partition('.')[0]}: {one_line(error)}",
+            hint=f"pip install 'rnncallbacks[{extra}]'",
+        ) from error
