@@ -28,7 +28,7 @@ HARMFUL = {
     "squared_error": (ALL, "stream", "tanh", "sgd"),
     "huge_weights": (ALL, "stream", "tanh", "momentum"),
     "huge_output_weights": (OBSERVED, "echo", "relu", "momentum"),
-    "explosion": (ALL, "characters", "relu", "sgd", 4),
+    "explosion": (ALL, "stream", "relu", "sgd", 4),
     "explosion_momentum": (("loop",), "characters", "relu", "momentum", 0),
     "nan_input": (LOOPS, "stream", "relu", "rmsprop"),
     "infinite_loss": (ALL, "characters", "tanh", "adagrad"),

@@ -357,6 +357,10 @@ def test_a_resumed_run_keeps_what_was_repaired(tmp_path):
 # --- outcomes ----------------------------------------------------------------------------------------------------
 
 
+HARM_DEPENDS_ON_ROUNDING = ("explosion_momentum",)
+"""Faults that some builds of NumPy survive by chance: an exploding network is chaotic in the last bit."""
+
+
 @functools.cache
 def loss_after(fault, *case):
     """The loss after a run without plugins."""
@@ -386,6 +390,8 @@ def test_a_repaired_run_ends_as_well_as_a_healthy_one(fault, task, cell, optimiz
     healthy = loss_after("healthy", *case)
     sick = loss_after(fault, *case)
     repaired = run_case(fault, *case, plugins={**shipped_guards(), "self_repair": SelfRepair()})
+    if fault in HARM_DEPENDS_ON_ROUNDING and sick <= healthy + within:
+        pytest.skip("with this build of NumPy the network happens not to diverge")
     assert not sick <= healthy + within
     assert repaired.repairs
     assert repaired.true_loss <= healthy + within
