@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from functools import partial
+from html import escape
 from typing import Any
 
 from rnncallbacks.alarms.diagnosis import Diagnosis
@@ -183,6 +184,10 @@ class Trainer:
         if self.run is None:
             raise RunStateError("Trainer.diagnosis: there was no run yet", hint="call fit first")
         return self.run.diagnosis
+
+    def _repr_html_(self) -> str:
+        last_run = "" if self.run is None else self.run.history._repr_html_() + self.run.diagnosis._repr_html_()
+        return f"<p><code>{escape(repr(self))}</code></p>{last_run}"
 
     def __repr__(self) -> str:
         parts = [

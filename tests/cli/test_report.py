@@ -62,7 +62,7 @@ def test_a_second_report_replaces_the_first(folder):
         (["nowhere"], "nowhere: there is no such folder"),
         (["."], ".: not the folder of a run: it has no history.jsonl; its folder out is one"),
         (["text.txt"], "text.txt: expected the folder of a run, got a file"),
-        (["out", "--output", "."], "--output: expected a file, got the directory ."),
+        (["out", "--output", "."], "output: expected a file, got the directory ."),
         (["out", "--output", "no/where.html"], "no/where.html: cannot be written: No such file or directory"),
     ],
 )
@@ -74,5 +74,5 @@ def test_what_cannot_be_gives_one_line(folder, arguments, message):
 def test_without_matplotlib_it_names_the_extra(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     done = call("report", "out")
-    assert (done.exit_code, done.stderr) == (2, "error: a report needs matplotlib; pip install 'rnncallbacks[cli]'\n")
+    assert (done.exit_code, done.stderr) == (2, "error: a report needs matplotlib; pip install 'rnncallbacks[plot]'\n")
     assert not Path("out/report.html").exists()

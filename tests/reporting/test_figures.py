@@ -139,7 +139,7 @@ def test_without_matplotlib_it_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(PluginError, match=r"a report needs matplotlib") as failed:
         draw_chart(LOSS, "wide")
-    assert "rnncallbacks[cli]" in str(failed.value)
+    assert "rnncallbacks[plot]" in str(failed.value)
 
 
 def test_a_label_without_room_leaves_its_line():

@@ -9,8 +9,9 @@ from typing import Any
 import attrs
 
 from rnncallbacks.alarms.alarm import Alarm
-from rnncallbacks.alarms.catalogue import CATALOGUE, SEVERITIES, Severity
+from rnncallbacks.alarms.catalogue import CATALOGUE, SEVERITIES
 from rnncallbacks.alarms.diagnosis_content import DiagnosisContent, Repair
+from rnncallbacks.alarms.diagnosis_lines import DiagnosisLine, lines_html
 from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.alarms.registered_codes import cause_of
 from rnncallbacks.alarms.selection import Selection
@@ -18,26 +19,6 @@ from rnncallbacks.alarms.selection import Selection
 logger = logging.getLogger("rnncallbacks")
 
 _RANK = {code: rank for rank, code in enumerate(CATALOGUE)}
-
-
-@attrs.frozen
-class DiagnosisLine:
-    """One line of a diagnosis as it is shown.
-
-    ``indent`` is in characters. ``severity`` is that of the alarm whose headline the line is, None on any other line.
-    """
-
-    text: str
-    indent: int = 0
-    severity: Severity | None = None
-
-    @property
-    def is_heading(self) -> bool:
-        """Whether the line is the heading of those that follow it."""
-        return self.indent == 0
-
-    def __str__(self) -> str:
-        return " " * self.indent + self.text
 
 
 class Diagnosis:
@@ -256,6 +237,9 @@ class Diagnosis:
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.lines())) or "nothing was checked"
+
+    def _repr_html_(self) -> str:
+        return lines_html(self.lines())
 
     def __repr__(self) -> str:
         causes = self.causes

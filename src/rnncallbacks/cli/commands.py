@@ -17,7 +17,7 @@ from rnncallbacks.cli.error_output import print_disk_error, print_error
 from rnncallbacks.cli.explain import explain
 from rnncallbacks.cli.new_plugin import new_plugin
 from rnncallbacks.cli.plugins import plugins
-from rnncallbacks.cli.report import report
+from rnncallbacks.cli.report import write_report
 from rnncallbacks.cli.train import train
 from rnncallbacks.errors import RnnCallbacksError
 
@@ -58,5 +58,5 @@ def rnncallbacks() -> None:
     """Remedies, alarms and a NumPy trainer for recurrent networks whose loss will not go down."""
 
 
-for command in (train, doctor, report, explain, plugins, check, new_plugin):
+for command in (train, doctor, write_report, explain, plugins, check, new_plugin):
     rnncallbacks.add_command(command)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from rnncallbacks.errors import DataError, closest
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Value = float | int | str
 
@@ -27,6 +30,8 @@ class History:
     {'epoch': 2, 'train_loss': 2.25, 'val_loss': 2.75}
     >>> history
     History(2 epochs, train_loss 2.5 -> 2.25, val_loss 2.75)
+
+    The rows are dicts, so ``pandas.DataFrame(history)`` is a table of them. ``history.plot()`` draws the losses.
     """
 
     def __init__(self) -> None:
@@ -93,6 +98,34 @@ class History:
         return self.untimed() == other.untimed()
 
     __hash__ = None  # type: ignore[assignment]
+
+    def plot(self, *columns: str, ax: Axes | None = None) -> Axes:
+        """Draw columns over epochs with matplotlib, and return the axes.
+
+        Parameters
+        ----------
+        columns:
+            Names of columns with numbers; none of them: the losses.
+        ax:
+            The axes to draw into; None: those of a new figure of ``matplotlib.pyplot``, which a notebook shows and
+            ``plt.show()`` opens.
+
+        Raises
+        ------
+        DataError
+            There is no column of that name, no column at all, or one that holds strings.
+        PluginError
+            matplotlib is not installed.
+        """
+        from rnncallbacks.reporting.history_plot import plot_columns
+
+        chosen = columns or tuple(name for name in self.columns if name.endswith("_loss"))
+        return plot_columns(self["epoch"] if self.rows else [], {name: self[name] for name in chosen}, ax)
+
+    def _repr_html_(self) -> str:
+        from rnncallbacks.reporting.history_table import history_table
+
+        return history_table(self.rows)
 
     def __repr__(self) -> str:
         parts = [f"{len(self)} epoch{'' if len(self) == 1 else 's'}"]

@@ -46,6 +46,21 @@ def epoch_line(row: Mapping[str, Any], max_epochs: int | None, width: int | None
     return "  ".join([*parts, *optional])
 
 
+def batch_line(
+    epoch: int, max_epochs: int | None, phase: str, batch: int, batches: int | None, loss: float | None, seconds: float
+) -> str:
+    """The position of a run within an epoch, the mean loss of the phase so far, and the time since the epoch began.
+
+    >>> batch_line(3, 20, "train", 120, 400, 1.5, 61.0)
+    'epoch 3/20  train batch 120/400  loss 1.5000  61.0s'
+    """
+    of_epochs = "" if max_epochs is None else f"/{max_epochs}"
+    of_batches = "" if batches is None else f"/{batches}"
+    parts = [f"epoch {epoch}{of_epochs}", f"{phase} batch {batch}{of_batches}"]
+    parts += [] if loss is None else [f"loss {loss_text(loss)}"]
+    return "  ".join([*parts, f"{seconds:.1f}s"])
+
+
 def loss_text(loss: float) -> str:
     """A loss with four decimals; with four significant digits where four decimals would be long or only zeros.
 

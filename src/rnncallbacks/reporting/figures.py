@@ -81,7 +81,7 @@ def draw_chart(chart: Chart, size: str) -> str:
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError:
-        raise PluginError("a report needs matplotlib", hint="pip install 'rnncallbacks[cli]'") from None
+        raise PluginError("a report needs matplotlib", hint="pip install 'rnncallbacks[plot]'") from None
 
     width, height = CHART_SIZES[size]
     legend_columns = _legend_columns(chart.series, width)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -13,7 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from rnncallbacks.reporting.epoch_line import loss_text
+from rnncallbacks.reporting.epoch_line import epoch_line, loss_text
+from rnncallbacks.reporting.terminal import write_line
 
 WIDTH_FOR_TIME_LEFT = 50
 WIDTH_FOR_BATCH_NUMBER = 72
@@ -63,9 +67,10 @@ class ProgressBar:
         share_of_epoch = batch / batches if batches else 0
         self._progress.update(self._task, description="  ".join(parts), completed=epoch - 1 + share_of_epoch)
 
-    def finish_epoch(self, epoch: int) -> None:
-        """Show that an epoch is done."""
-        self._progress.update(self._task, completed=epoch)
+    def show_epoch(self, row: Mapping[str, Any]) -> None:
+        """Show the row of an epoch that is done, as a line above the bar."""
+        self._progress.update(self._task, completed=row["epoch"])
+        write_line(self.console, epoch_line(row, self._max_epochs, self.console.width))
 
     def erase(self) -> None:
         """Remove the bar and show the cursor again."""

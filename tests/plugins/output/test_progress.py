@@ -2,10 +2,13 @@
 
 import math
 import re
+import sys
+from types import SimpleNamespace
 
 import pytest
 
 from rnncallbacks.alarms.catalogue import CATALOGUE
+from rnncallbacks.core.function_plugin import on
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.errors import OptionError
 from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, LossAveraging, Progress
@@ -84,6 +87,65 @@ def test_in_a_trainer_one_line_an_epoch(make_trainer, capsys):
     trainer, train, val = make_trainer([LossAveraging(), Progress()])
     trainer.fit(train, val, max_epochs=3)
     assert [line[:11] for line in capsys.readouterr().out.splitlines()] == [f"epoch {n}/3  " for n in (1, 2, 3)]
+
+
+class Clock:
+    """A clock that only moves when it is told."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        for module in ("rnncallbacks.plugins.output.progress", "rnncallbacks.core.batch"):
+            monkeypatch.setattr(f"{module}.perf_counter", lambda: self.now)
+
+    @hookimpl(tryfirst=True)
+    def on_batch_end(self, batch):
+        self.now += batch.loss
+
+
+def test_a_long_epoch_has_a_line_a_minute(play, capsys, monkeypatch):
+    clock = Clock(monkeypatch)
+    play([clock, LossAveraging(), Progress()], [[25.0] * 7, [1.0]], val=[[45.0, 30.0], [1.0]])
+    assert capsys.readouterr().out.splitlines() == [
+        "epoch 1/2  train batch 3/7  loss 25.0000  75.0s",
+        "epoch 1/2  train batch 6/7  loss 25.0000  150.0s",
+        "epoch 1/2  val batch 1/2  loss 45.0000  220.0s",
+        "epoch 1/2  train 25.0000  val 37.5000  lr 1.00e+00  250.0s",
+        "epoch 2/2  train 1.0000  val 1.0000  lr 1.00e+00  2.0s",
+    ]
+
+
+class Notebook:
+    """What IPython is in a notebook: it keeps each state of a display."""
+
+    def __init__(self, monkeypatch):
+        self.pages = []
+        shell = SimpleNamespace(kernel=object())
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+        monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=self.display))
+
+    def display(self, shown, display_id):
+        assert display_id is True
+        self.update(shown)
+        return self
+
+    def update(self, shown):
+        self.pages.append(shown._repr_html_())
+
+
+def test_in_a_notebook_there_is_one_display(play, capsys, monkeypatch):
+    notebook = Notebook(monkeypatch)
+    log = on("epoch_end", lambda run: run.log(accuracy=0.5, **{"<b>": 1}))
+    play([LossAveraging(), Progress(refresh=1e-9), log], [[2.0, 3.0]] * 30)
+    assert capsys.readouterr().out == ""
+    assert "starting" in notebook.pages[0]
+    assert 'value="0.5000" max="30"></progress> epoch 1/30, batch 1/2, loss 2.0000' in notebook.pages[1].replace(
+        ' style="width: 20em"', ""
+    )
+    assert "<progress" not in notebook.pages[-1]
+    assert notebook.pages[-1].count("<tr>") == 21
+    assert "accuracy" in notebook.pages[-1]
+    assert "<b>" not in notebook.pages[-1]
+    assert len(notebook.pages) == 1 + 60 + 30 + 1
 
 
 SCRIPT = """

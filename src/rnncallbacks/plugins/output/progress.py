@@ -1,4 +1,4 @@
-"""Progress on the standard output: a bar, one line for each epoch, and the diagnosis at the end."""
+"""Progress of a run on a terminal, in a notebook or in lines, and the diagnosis at the end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import attrs
 from rnncallbacks import options
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.reporting.epoch_line import epoch_line
+from rnncallbacks.reporting.epoch_line import batch_line, epoch_line
+from rnncallbacks.reporting.notebook_progress import NotebookProgress, in_notebook
 from rnncallbacks.reporting.terminal import show_diagnosis, terminal_console, write_line
 
 if TYPE_CHECKING:
@@ -19,14 +20,21 @@ if TYPE_CHECKING:
     from rnncallbacks.reporting.progress_bar import ProgressBar
 
 
+LONGEST_SILENCE = 60.0
+"""Seconds without a line after which a batch gets one, where there is no live display. Chosen by eye."""
+
+
 @attrs.define(eq=False, kw_only=True)
 class Progress:
     """Shows the run on the standard output: one line for each epoch, and the diagnosis when the run is over.
 
-    On a terminal, a progress bar with the remaining time is shown below the lines during the run. In a pipe, a file or
-    a notebook, or if rich is not installed (``rnncallbacks[cli]`` brings it), there are only the lines, without control
-    codes. If the reader of a pipe closes it, the output ends and the run continues. The run itself logs alarms to the
-    logger "rnncallbacks"; on a terminal they appear above the bar.
+    Each line has the losses, the numbers of ``run.log``, the metrics of a trainer, and the time.
+
+    On a terminal, a progress bar with the remaining time is shown below the lines during the run. In a notebook, one
+    display has the bar and a table of the last epochs. In a pipe or a file, or if rich is not installed
+    (``rnncallbacks[cli]`` brings it), there are only lines, without control codes. When a minute has passed without
+    one, the next batch that ends has a line. If the reader of a pipe closes it, the output ends and the run continues.
+    The run itself logs alarms to the logger "rnncallbacks"; on a terminal they appear above the bar.
 
     The diagnosis lists the alarms and the checks that could not be made, and counts those that passed;
     ``print(run.diagnosis)`` lists them too.
@@ -34,7 +42,7 @@ class Progress:
     Options
     -------
     refresh:
-        Shortest time between two updates of the bar, in seconds, above 0.
+        Shortest time between two updates of the bar or display, in seconds, above 0.
     summary:
         Whether to show the diagnosis when the run is over.
 
@@ -48,44 +56,59 @@ class Progress:
 
     refresh: float = attrs.field(default=0.1, validator=options.number(above=0))
     summary: bool = attrs.field(default=True, validator=options.flag)
-    _bar: ProgressBar | None = state_field(None, saved=False)
-    _updated_at: float = state_field(0.0, saved=False)
+    _live: ProgressBar | NotebookProgress | None = state_field(None, saved=False)
+    _shown_at: float = state_field(0.0, saved=False)
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
-        console = terminal_console()
-        if console is not None:
+        self._live = None
+        self._shown_at = perf_counter()
+        if in_notebook():
+            self._live = NotebookProgress(run.max_epochs, len(run.history))
+        elif (console := terminal_console()) is not None:
             from rnncallbacks.reporting.progress_bar import ProgressBar
 
-            self._bar = ProgressBar(console, run.max_epochs, len(run.history))
+            self._live = ProgressBar(console, run.max_epochs, len(run.history))
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         now = perf_counter()
-        if self._bar is None or batch.phase != "train" or now - self._updated_at < self.refresh:
-            return
-        self._updated_at = now
-        self._bar.show_batch(run.epoch, batch.index, batch.count, batch.loss)
+        if self._live is None:
+            if now - self._shown_at >= LONGEST_SILENCE:
+                self._shown_at = now
+                self._write_batch(run, batch)
+        elif batch.phase == "train" and now - self._shown_at >= self.refresh:
+            self._shown_at = now
+            self._live.show_batch(run.epoch, batch.index, batch.count, batch.loss)
 
     @hookimpl(trylast=True)
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
-        if self._bar is not None:
-            self._bar.finish_epoch(run.epoch)
-        console = None if self._bar is None else self._bar.console
-        width = None if console is None else console.width
-        write_line(console, epoch_line(summary.row, run.max_epochs, width))
+        if self._live is not None:
+            self._live.show_epoch(summary.row)
+        else:
+            self._shown_at = perf_counter()
+            write_line(None, epoch_line(summary.row, run.max_epochs))
 
     # Last, because guards may raise alarms when the run is over.
     @hookimpl(trylast=True)
     def on_fit_end(self, run: Run) -> None:
-        console = None if self._bar is None else self._bar.console
-        if self._bar is not None:
-            self._bar.erase()
+        console = None if self._live is None else self._live.console
+        if self._live is not None:
+            self._live.erase()
         summary = self.summary and bool(run.diagnosis.lines())
         if run.stop_reason is not None:
             # The diagnosis below has the message of an alarm that stopped the run.
             shown_below = {f"{one.code} {one.message}": f"{one.code} {one.cause}" for one in run.diagnosis.alarms}
             reason = shown_below.get(run.stop_reason, run.stop_reason) if summary else run.stop_reason
             write_line(console, f"stopped: {reason}")
-        if summary:
+        if summary and isinstance(self._live, NotebookProgress):
+            self._live.show_diagnosis(run.diagnosis)
+        elif summary:
             show_diagnosis(console, run.diagnosis, list_passed=False)
+
+    def _write_batch(self, run: Run, batch: Batch) -> None:
+        summary = run.epoch_summary
+        if summary is not None:  # always: a batch belongs to an epoch
+            loss = summary.losses.get(batch.phase, batch.loss)
+            position = run.epoch, run.max_epochs, batch.phase, batch.index, batch.count
+            write_line(None, batch_line(*position, loss, summary.elapsed))
