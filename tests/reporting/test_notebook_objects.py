@@ -94,7 +94,7 @@ def test_a_history_draws_its_columns():
         history.plot("train_acuracy")
     with pytest.raises(DataError, match="no column to draw, as no epoch has ended"):
         History().plot()
-    with pytest.raises(DataError, match="holds the string .<script>"):
+    with pytest.raises(DataError, match=r"holds the string .<script>"):
         played().history.plot(NASTY)
 
 

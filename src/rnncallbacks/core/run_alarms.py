@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 
 from rnncallbacks.alarms.alarm import Action, Alarm, AlarmRaised, make_alarm
 from rnncallbacks.alarms.catalogue import Severity
@@ -95,6 +96,17 @@ class RunAlarms(RunState):
         finally:
             if known:
                 self.scales.pop(name, None)
+
+    def _repr_html_(self) -> str:
+        return f"<p><code>{escape(repr(self))}</code></p>{self.history._repr_html_()}{self.diagnosis._repr_html_()}"
+
+    def __repr__(self) -> str:
+        limit = "" if self.max_epochs is None else f" of {self.max_epochs}"
+        parts = [f"epoch {self.epoch}{limit}", f"step {self.step}"]
+        parts += [repr(self.history)] if len(self.history) else []
+        parts += [f"causes: {', '.join(cause.code for cause in self.diagnosis.causes)}"] if self.alarms else []
+        parts += [f"stopped: {self.stop_reason}"] if self.stop_reason else []
+        return f"{type(self).__name__}({', '.join(parts)})"
 
     def _require_no_batch(self, doing: str) -> None:
         self._cycle.require("new", "entered", "fitting", doing=doing)

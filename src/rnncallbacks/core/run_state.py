@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from html import escape
 from typing import Any, NoReturn, SupportsIndex
 
 from rnncallbacks.alarms.alarm import Alarm
@@ -183,17 +182,6 @@ class RunState(RunRecord):
             "a run cannot be copied or pickled: its plugins, files and generators belong to it alone",
             hint="copy run.params, run.history or run.diagnosis; the plugin checkpoint saves a run to resume it",
         )
-
-    def _repr_html_(self) -> str:
-        return f"<p><code>{escape(repr(self))}</code></p>{self.history._repr_html_()}{self.diagnosis._repr_html_()}"
-
-    def __repr__(self) -> str:
-        limit = "" if self.max_epochs is None else f" of {self.max_epochs}"
-        parts = [f"epoch {self.epoch}{limit}", f"step {self.step}"]
-        parts += [repr(self.history)] if len(self.history) else []
-        parts += [f"causes: {', '.join(cause.code for cause in self.diagnosis.causes)}"] if self.alarms else []
-        parts += [f"stopped: {self.stop_reason}"] if self.stop_reason else []
-        return f"{type(self).__name__}({', '.join(parts)})"
 
     @property
     def batch(self) -> Batch | None:
