@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
 import sys
 import sysconfig
 import textwrap
+import threading
 import venv
 import zipfile
 from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import metadata
 from pathlib import Path
+from typing import ClassVar
 
 import attrs
 import pytest
@@ -22,7 +26,7 @@ from packaging.utils import canonicalize_name
 pytestmark = pytest.mark.wheel
 
 ROOT = Path(__file__).parents[1]
-ACME = ROOT / "examples" / "rnncallbacks-acme"
+PACKAGES = [ROOT / "examples" / f"rnncallbacks-{name}" for name in ("acme", "swa", "topk", "wandb-like")]
 
 BROKEN_PYPROJECT = """
 [build-system]
@@ -87,11 +91,18 @@ def succeed(command: list[str | Path], cwd: Path, **variables: str) -> str:
     return done.stdout
 
 
-def build(project: Path, target: Path) -> Path:
-    """The wheel of a project, built without isolation and so without a network."""
-    succeed([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", target], project)
-    (wheel,) = target.glob("*.whl")
-    return wheel
+def build(projects: Iterable[Path], target: Path) -> list[Path]:
+    """The wheels of projects, built without isolation and so without a network, by one process."""
+    script = """
+        import os, sys
+        from hatchling.build import build_wheel
+        for project in sys.argv[2:]:
+            os.chdir(project)
+            print(build_wheel(sys.argv[1]))
+    """
+    target.mkdir()
+    printed = succeed([sys.executable, "-c", textwrap.dedent(script), target, *projects], target)
+    return [target / name for name in printed.split()]
 
 
 def requirements_of(wheel: Path) -> list[str]:
@@ -123,11 +134,11 @@ def link(requirements: Iterable[str], extras: Iterable[str], site_packages: Path
 
 @attrs.frozen
 class Environment:
-    """A fresh virtual environment with the wheels of the library, of acme and of the broken package in it."""
+    """A fresh virtual environment with the wheels of the library, of the examples and of the broken package in it."""
 
     path: Path
     wheel: Path
-    acme: Path
+    examples: list[Path]
 
     @property
     def scripts(self) -> Path:
@@ -150,16 +161,15 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     (broken / "rnncallbacks_broken").mkdir(parents=True)
     (broken / "pyproject.toml").write_text(BROKEN_PYPROJECT)
     (broken / "rnncallbacks_broken" / "__init__.py").write_text(BROKEN_MODULE)
-    ours, acme, theirs = (
-        build(project, work / f"wheel_{number}") for number, project in enumerate((ROOT, ACME, broken))
-    )
+    ours, theirs, *examples = build([ROOT, broken, *PACKAGES], work / "wheels")
 
-    environment = Environment(work / "environment", ours, acme)
+    environment = Environment(work / "environment", ours, examples)
     venv.create(environment.path, with_pip=False, symlinks=os.name != "nt")
-    link([*requirements_of(ours), *requirements_of(acme)], ["cli"], environment.site_packages)
+    required = [requirement for wheel in (ours, *examples) for requirement in requirements_of(wheel)]
+    link(required, ["cli"], environment.site_packages)
     install: list[str | Path] = [sys.executable, "-m", "pip", "--python", environment.python, "install"]
     install += ["--quiet", "--no-index", "--no-cache-dir"]
-    succeed([*install, f"rnncallbacks[cli] @ {ours.as_uri()}", acme, theirs], work)
+    succeed([*install, f"rnncallbacks[cli] @ {ours.as_uri()}", *examples, theirs], work)
     return environment
 
 
@@ -265,18 +275,79 @@ def test_the_command_line_checks_them(environment: Environment, project: Path) -
     assert "rnncallbacks.toml: [plugins.acme] patience: expected int, got 'long'" in done.stderr
 
 
-def test_acme_passes_its_own_tests(environment: Environment, tmp_path: Path) -> None:
+THREE = """
+import json, sys
+import numpy as np
+from rnncallbacks import Run, load_plugins
+from rnncallbacks.alarms.registered_codes import find_page
+
+params = {"w": np.zeros(2000)}
+gradient = np.full(2000, 1e-6)
+gradient[:3] = 1.0
+configuration = {"plugins": {"swa": {}, "topk": {"k": 3, "batches": 2}, "wandb_like": {"url": sys.argv[1]}}}
+with Run(params, plugins=load_plugins(configuration), learning_rate=1.0) as run:
+    for epoch in run.epochs(2):
+        for loss in run.batches([1.0, 0.5]):
+            grads = run.backward(loss, {"w": gradient.copy()})
+            params["w"] -= grads["w"]
+print(json.dumps({"w": params["w"][0], "swa": run.history["swa_epochs"], "page": find_page("TOPK001")}))
+"""
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Answers the first request that the server is busy, and keeps the lines of the others."""
+
+    answers: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.answers.append(body)
+        self.send_response(503 if len(self.answers) == 1 else 200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Print nothing."""
+
+
+def test_three_packages_act_in_one_run(environment: Environment, tmp_path: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), Collector) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        told = json.loads(succeed([environment.python, "-c", THREE, address], tmp_path))
+        server.shutdown()
+        thread.join()
+    assert told["w"] == (-2.0 - 4.0) / 2
+    assert told["swa"] == [1, 2]
+    assert told["page"].startswith("# TOPK001: ")
+    lines = [json.loads(line) for line in Collector.answers[-2].splitlines() + Collector.answers[-1].splitlines()]
+    assert Collector.answers[1].startswith(Collector.answers[0])
+    assert [line.get("alarm") or line["row"]["epoch"] for line in lines] == ["TOPK001", 1, 2]
+
+
+FEWER_BATCHES = """
+import pytest
+from rnncallbacks import testing
+
+@pytest.fixture
+def check_plugin():
+    return lambda make: testing.check_plugin(make, budget_us=None, batches=100)
+"""
+
+
+def test_the_packages_pass_their_own_tests(environment: Environment, tmp_path: Path) -> None:
     # Beside the environment, so that nothing else is tested with pytest's own requirements at hand.
-    link(requirements_of(environment.acme), ["test"], tmp_path)
-    pytest_quietly: list[str | Path] = [
-        environment.python,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--assert=plain",
-    ]
-    printed = succeed(pytest_quietly, ACME, PYTHONPATH=str(tmp_path))
+    link(requirements_of(environment.examples[0]), ["test"], tmp_path)
+    (tmp_path / "fewer_batches.py").write_text(FEWER_BATCHES)
+    command: list[str | Path] = [environment.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--assert=plain"]
+    command += ["-c", PACKAGES[0] / "pyproject.toml", *(project / "tests" for project in PACKAGES)]
+    printed = succeed(command, tmp_path, PYTHONPATH=str(tmp_path), PYTEST_PLUGINS="fewer_batches")
     assert " passed" in printed
     assert "skipped" not in printed
+
+
+@pytest.mark.parametrize("project", PACKAGES, ids=lambda project: project.name)
+def test_a_package_is_short(project: Path) -> None:
+    trees = [ast.parse(path.read_text("utf-8")) for path in project.glob("src/*/*.py")]
+    lines = {(id(tree), node.lineno) for tree in trees for node in ast.walk(tree) if isinstance(node, ast.stmt)}
+    assert 0 < len(lines) < 80
