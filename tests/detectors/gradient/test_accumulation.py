@@ -124,3 +124,26 @@ def test_entries_that_return_to_zero_prove_that_nothing_is_kept():
     step = np.random.default_rng(0).normal(size=300)
     last = without_closure(lambda number: step * (np.arange(300) % 16 != number % 16))[15]
     assert "returned to exactly zero" in last.checked["RNN406"]
+
+
+@pytest.mark.parametrize(
+    ("given", "arrays"),
+    [
+        ({"w": 3.0, "b": 7.0}, ["w", "b"]),
+        ({"w": 3.0, "b": 5.0}, ["w"]),
+        ({"w": 2.5, "b": 5.0}, None),
+    ],
+    ids=["all", "one", "other"],
+)
+def test_arrays_that_contain_the_gradient_before_are_named(given, arrays):
+    detector = AccumulationDetector()
+    detector.keep({"w": np.array([2.0]), "b": np.array([2.0])})
+    right = {"w": np.array([1.0]), "b": np.array([5.0])}
+    gradients = {name: np.array([value]) for name, value in given.items()}
+    wrong = [name for name in right if gradients[name] != right[name]]
+    finding = detector.find_exact_sum(right, wrong, gradients, params_moved=True)
+    assert (finding is None) is (arrays is None)
+    assert detector.sums_found is (arrays is not None)
+    if finding is not None:
+        assert (finding.code, finding.evidence["arrays"]) == ("RNN406", len(arrays))
+        assert len(finding.message.partition(":")[0]) <= 80

@@ -150,3 +150,20 @@ def test_a_loss_that_falls_far_below_the_baseline_makes_the_alarm_a_note_once():
 def test_without_an_alarm_there_is_nothing_to_learn():
     detector, _ = play(0.1)
     assert detector.check_learned() is None
+
+
+@pytest.mark.parametrize("real", [False, True])
+@pytest.mark.parametrize(("rolled", "signal"), [(True, "independent"), (False, "dependent")])
+def test_a_last_target_that_was_rolled_in_is_no_dependence(rolled, signal, real):
+    """Targets are the parity of the inputs up to the next step, which the inputs do not show."""
+    detector = NoSignal()
+    for number in range(60):
+        inputs = np.random.default_rng(number).integers(0, 2, (STEPS, ROWS))
+        parity = np.cumsum(inputs, axis=0) % 2
+        targets = np.roll(parity, -1, axis=0) if rolled else inputs[::-1]
+        arrays = (inputs[..., None].astype(float), targets[..., None].astype(float)) if real else (inputs, targets)
+        batch = Batch(data=arrays, phase="train", index=number + 1, batch_size=ROWS)
+        detector.add_batch(batch, np.log(2))
+    detector.end_epoch()
+    assert detector.signal == signal
+    assert ("rolled within it" in detector.test) is rolled

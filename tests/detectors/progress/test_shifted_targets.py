@@ -70,3 +70,16 @@ def test_real_targets_of_the_same_step_are_a_fault_only_if_the_network_copies_th
     """An autoencoder has the same targets, and takes longer."""
     assert play_waves(0, np.geomspace(0.5, 0.001, 100)) == [(0, None)]
     assert play_waves(0, np.geomspace(0.5, 0.2, 310)) == [(0, "info")]
+
+
+@pytest.mark.parametrize("shift", [0, 1, 2])
+def test_padding_is_not_compared(shift):
+    detector, found = ShiftedTargets(), []
+    for number in range(SHIFTED_TARGETS.batches):
+        generator = np.random.default_rng(number)
+        inputs, targets = np.zeros((9, 4), dtype=int), np.full((9, 4), -1)
+        for row, length in enumerate((9, 5, 7, 6)):
+            tokens = generator.integers(0, 5, length + shift)
+            inputs[:length, row], targets[:length, row] = tokens[:length], tokens[shift : shift + length]
+        found.append(detector.add_batch(Batch(data=(inputs, targets), phase="train", index=1, batch_size=4)).finding)
+    assert [one.evidence["target_shift"] for one in found if one is not None] == [shift] * (shift != 1)

@@ -95,3 +95,14 @@ def test_batches_without_a_loss_do_not_count(loss):
 @given(st.lists(st.floats(0.0, 0.49), min_size=1, max_size=60), st.floats(0.01, 10))
 def test_healthy_shares_are_never_told(shares, loss):
     assert windows(shares, [loss] * len(shares)) == []
+
+
+def test_states_of_a_gated_cell_do_not_pass():
+    states = [0.1 * np.random.default_rng(step).normal(size=(4, 6)) for step in range(5)]
+    for gated in (False, True):
+        detector = SaturationDetector()
+        for number in range(10):
+            batch = Batch(None, "train", number + 1, loss=1.0)
+            batch.observed["hidden_states"] = states
+            result = detector.check(batch, vocab_size=3, gated=gated)
+        assert (list(result.checked), list(result.cannot_tell)) == (([], ["RNN407"]) if gated else (["RNN407"], []))

@@ -28,18 +28,35 @@ def test_a_run_that_would_get_nowhere_is_reported_with_the_factor():
 @pytest.mark.parametrize(
     "healthy",
     [
-        {"decrease": 1e-3},
+        {"decrease": 1e-3, "ratio": 2e-4},
         {"decrease": -1e-6},
         {"gradient": 0.01},
         {"ratio": 4e-3},
         {"loss": 1.0},
     ],
-    ids=lambda case: next(iter(case)),
+    ids=" ".join,
 )
 def test_each_condition_must_hold(healthy):
     result = check_too_low(record(**healthy), planned_updates=1000)
     assert (result.finding, list(result.checked)) == (None, ["RNN502"])
     assert result.checked["RNN502"].startswith("30 updates changed the weights by ")
+
+
+@pytest.mark.parametrize(
+    ("next_decreases", "fires"),
+    [([], False), ([1e-6] * 20, True), ([1e-3, -1e-3] * 10, False)],
+    ids=["unknown", "small", "noise"],
+)
+def test_the_noise_of_single_batches_is_no_progress(next_decreases, fires):
+    kept = record(decrease=1e-3)
+    kept.next_decreases = next_decreases
+    result = check_too_low(kept, planned_updates=1000)
+    assert (result.finding is not None, list(result.cannot_tell)) == (fires, [] if fires else ["RNN502"])
+    assert fires is bool(result.checked)
+
+
+def test_updates_too_small_for_any_task_need_no_targets():
+    assert check_too_low(record(constant_loss=0.0, ratio=2e-6), planned_updates=1000).finding.code == "RNN502"
 
 
 def test_small_updates_are_not_judged_without_the_targets():

@@ -8,7 +8,7 @@ one another (:mod:`gradient_history <rnncallbacks.detectors.gradient.gradient_hi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
@@ -19,6 +19,7 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
 from rnncallbacks.detectors.gradient.gradient_error import classify_gradient, predicts_change
 from rnncallbacks.detectors.gradient.gradient_history import GradientHistory
+from rnncallbacks.detectors.gradient.recomputed_gradient import wrong_arrays
 from rnncallbacks.gradients import global_norm
 
 if TYPE_CHECKING:
@@ -106,6 +107,25 @@ class AccumulationDetector:
         compared = f"the gradient of batch {batch_number} is that of its own loss, computed from the script's arrays"
         return CheckResult(checked={"RNN406": compared})
 
+    def find_exact_sum(
+        self, right: Mapping[str, Array], wrong: Collection[str], gradients: Mapping[str, Array], *, params_moved: bool
+    ) -> Finding | None:
+        """RNN406 if each wrong array of the batch that was due is exactly the right one plus that of the batch before.
+
+        ``right`` are the gradients of the recognized network. Some arrays may be zeroed, and others not.
+        """
+        batch_number = self._next_batch
+        for previous in self._previous:
+            kept = {name: previous[name] for name in wrong if name in previous and previous[name].any()}
+            if len(kept) < len(wrong) or not kept:
+                continue
+            if wrong_arrays(right, {**right, **{name: gradients[name] - one for name, one in kept.items()}}):
+                continue
+            self.sums_found = True
+            self._check_again(batch_number, self.thresholds.batches_after_repair if params_moved else 1)
+            return previous_array_included(sorted(kept), len(gradients)) if params_moved else None
+        return None
+
     def _find_sum(self, derivatives: DirectionalDerivatives, batch_number: int, params_moved: bool) -> Finding | None:
         for previous in self._previous:
             rest = {name: gradient - previous[name] for name, gradient in derivatives.gradients.items()}
@@ -167,6 +187,24 @@ def previous_gradient_included(ratio: float) -> Finding:
         "the gradient contains that of the batch before: without it, it matches the loss; with it, it predicts "
         f"{ratio:.3g} times the change of the loss (expected 1)",
         {"ratio": ratio, "expected": 1.0},
+    )
+
+
+def previous_array_included(names: Sequence[str], arrays: int) -> Finding:
+    """RNN406, where the recognized network showed that arrays contain the gradient of the batch before.
+
+    Example
+    -------
+    >>> print(previous_array_included(["W"], 3).message)
+    the gradient contains that of the batch before: without it, 1 of 3 arrays is exactly that computed from the
+    script's own arrays: W
+    """
+    count = len(names)
+    return Finding(
+        "RNN406",
+        f"the gradient contains that of the batch before: without it, {count} of {arrays} arrays "
+        f"{'is' if count == 1 else 'are'} exactly that computed from the script's own arrays: {', '.join(names)}",
+        {"arrays": count, "expected": 0},
     )
 
 

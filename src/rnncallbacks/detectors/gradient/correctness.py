@@ -170,6 +170,10 @@ class CorrectnessChecks:
             right = self.network.gradients(forward, gradients, params)
             wrong = wrong_arrays(right, gradients)
             certain = not wrong or self.network.is_certain(batch, loss, gradients, params)
+            if wrong and certain and summing:
+                finding = sums.find_exact_sum(right, wrong, gradients, params_moved=updates.params_moved)
+                if finding is not None or sums.sums_found:
+                    return self._noted(CheckResult(finding=finding))
             if wrong and certain and checking:
                 # Before noise is looked for: what fewer steps leave out may be alike in all arrays by chance.
                 finding = self._find_exact(forward, gradients, params)

@@ -22,6 +22,8 @@ from rnncallbacks.detectors.loss.likelihood import nll_of_softmax_twice, nll_und
 from rnncallbacks.detectors.loss.loss_at_zero import evaluate_loss_at_zero
 from rnncallbacks.detectors.loss.output_weights import excess_of_weights, output_weight_scale
 from rnncallbacks.detectors.loss.regression_loss import check_regression_loss
+from rnncallbacks.detectors.loss.second_softmax import check_bounded_loss, check_softmax_once
+from rnncallbacks.detectors.loss.sigmoid_loss import check_sigmoid_loss, is_binary
 from rnncallbacks.detectors.loss.summation_counts import summation_counts
 from rnncallbacks.detectors.loss.target_classes import TargetClasses, find_target_classes, smallest_class_count
 from rnncallbacks.detectors.loss.uniform_loss import (
@@ -59,9 +61,6 @@ class InitialLossThresholds:
     likelihood_tolerance: float = 1e-3
     """Largest relative difference between a loss and a multiple of the mean negative log-likelihood: rounding errors
     of float32 and small penalties. Chosen by eye."""
-
-    softmax_twice_tolerance: float = 1e-5
-    """Largest relative difference between a loss and that of a second softmax: rounding errors of float32."""
 
     entropy_tolerance: float = 0.25
     """Largest relative distance of a first loss from the entropy of the targets that a bias at their frequencies
@@ -139,12 +138,17 @@ class InitialLossDetector:
             at_zero = evaluate_loss_at_zero(batch, loss, params)
         except ClosureError:
             at_zero = None
+        counts, logits = summation_counts(batch), batch.observed.get("logits")
+        if is_binary(targets):
+            of_sigmoid = check_sigmoid_loss(loss, targets, counts=counts, at_zero=at_zero, outputs=logits)
+            if of_sigmoid is not None:
+                return of_sigmoid
         return check_regression_loss(
             loss,
             targets,
-            counts=summation_counts(batch),
+            counts=counts,
             at_zero=at_zero,
-            outputs=batch.observed.get("logits"),
+            outputs=logits,
             weight_scale=output_weight_scale(params, outputs, gradients),
         )
 
@@ -173,7 +177,11 @@ class InitialLossDetector:
         else:
             self.done = True
             predictions = 1 if targets is None else max(1, targets.size)
-            return check_loss_at_zero(at_zero, loss, weight_scale, classes, counts, predictions)
+            by_zero = check_loss_at_zero(at_zero, loss, weight_scale, classes, counts, predictions)
+            if nll is not None or by_zero.finding is not None or "RNN302" not in by_zero.checked:
+                return by_zero
+            bounded = check_bounded_loss(batch, loss, params, max(classes.candidates))
+            return attrs.evolve(by_zero, finding=bounded.finding, withdrawn=bounded.withdrawn)
         result = check_first_loss(loss, nll, weight_scale, classes, counts)
         self.done = result is not None
         result = result or CheckResult()
@@ -185,20 +193,6 @@ def check_sign(loss: float, classes: TargetClasses) -> Finding | None:
     if loss >= 0.0 or not classes.known or not classes.candidates:
         return None
     return findings.negative_loss(loss, max(classes.candidates))
-
-
-def check_softmax_once(loss: float, nll: float, twice: float | None, counts: Mapping[str, float]) -> Finding | None:
-    """RNN302 if the loss is that of a softmax of the probabilities, and not that of the observed logits.
-
-    ``nll`` is the mean negative log-likelihood under the logits, and ``twice`` that with a second softmax.
-    """
-    if twice is None:
-        return None
-    for count in (1.0, *counts.values()):
-        gap = abs(loss / count - twice)
-        if gap < INITIAL_LOSS.softmax_twice_tolerance * twice and gap < 0.1 * abs(loss / count - nll):
-            return findings.second_softmax(loss, nll, twice)
-    return None
 
 
 def check_loss_at_zero(

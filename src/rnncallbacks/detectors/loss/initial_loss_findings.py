@@ -33,7 +33,7 @@ def summed_at_zero(at_zero: float, match: UniformLoss) -> Finding:
     """RNN301 of a loss at zero parameters that is a sum."""
     numbers = {"loss_at_zero": at_zero, "factor": match.factor, "expected_factor": 1.0}
     arithmetic = f"with all parameters at zero it is {at_zero:.6g} = {match.factor:g} x {match.formula}"
-    return _summed(match.factor, match.count, arithmetic, numbers)
+    return summed(match.factor, match.count, arithmetic, numbers)
 
 
 def summed_first_loss(loss: float, match: UniformLoss) -> Finding:
@@ -41,14 +41,14 @@ def summed_first_loss(loss: float, match: UniformLoss) -> Finding:
     mean = match.value / match.factor
     numbers = {"loss": loss, "expected": mean, "ratio": loss / mean, "factor": match.factor}
     arithmetic = f"the first loss is {loss:.4g} = {loss / mean:.4g} x {match.formula}"
-    return _summed(match.factor, match.count, arithmetic, numbers)
+    return summed(match.factor, match.count, arithmetic, numbers)
 
 
 def summed_likelihood(loss: float, nll: float, factor: float, count: str) -> Finding:
     """RNN301 of a first loss that is a multiple of the mean negative log-likelihood under the observed logits."""
     numbers = {"loss": loss, "expected": nll, "factor": factor, "expected_factor": 1.0}
     arithmetic = f"it is {loss:.6g}, and the mean negative log-likelihood under the observed logits is {nll:.6g}"
-    return _summed(factor, count, arithmetic, numbers)
+    return summed(factor, count, arithmetic, numbers)
 
 
 def divided_twice(at_zero: float, match: UniformLoss) -> Finding:
@@ -130,7 +130,8 @@ def large_initial_weights(loss: float, uniform_loss: float, weight_scale: float,
     return Finding("RNN303", message, numbers, remedy=remedy)
 
 
-def _summed(factor: float, count: str, arithmetic: str, numbers: dict[str, float]) -> Finding:
+def summed(factor: float, count: str, arithmetic: str, numbers: dict[str, float]) -> Finding:
+    """RNN301 of a loss that is a sum; ``count`` names the number of its terms, and is empty if it is unknown."""
     name = f", and {factor:g} is {count}" if count else ""
     of = f", {count}" if count else ""
     message = f"the loss is {factor:g} times a mean{name}: {arithmetic}"

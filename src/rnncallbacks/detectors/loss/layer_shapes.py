@@ -81,6 +81,23 @@ def hidden_sizes(params: Mapping[str, Array]) -> HiddenSizes:
     return HiddenSizes(frozenset(units), frozenset(length for _, *rest in (*gated, *stacked) for length in rest))
 
 
+def has_gates(params: Mapping[str, Array]) -> bool:
+    """Whether a recurrent layer has gates, by the shapes of the matrices: in one matrix, or in one each.
+
+    Example
+    -------
+    >>> has_gates({"U": np.zeros((8, 32)), "b": np.zeros(32)})
+    True
+    >>> has_gates({"W": np.zeros((8, 8)), "V": np.zeros((8, 3))})
+    False
+    """
+    sizes, shapes = hidden_sizes(params), matrix_shapes(params)
+    gates = {k * size for size in sizes.units for k in (2, *GATE_COUNTS)}
+    lengths = {length for shape in shapes for length in shape}
+    several = any(shapes.count((size, size)) >= min(GATE_COUNTS) for size in sizes.units)
+    return several or bool(gates & lengths & (vector_lengths(params) | sizes.others))
+
+
 def zero_sum_lengths(gradients: Mapping[str, Array]) -> set[int]:
     """The lengths of bias gradients that sum to zero, as those of a softmax do over the classes.
 

@@ -71,6 +71,9 @@ def _scores_of_targets(logits: Any, targets: Array) -> tuple[Array, Array] | Non
     if scores.dtype.kind != "f" or targets.dtype.kind not in "iu" or not targets.size:
         return None
     axis = class_axis(scores.shape, targets.shape)
+    if axis is None and targets.ndim == 2 and 1 in targets.shape:  # a single sequence, whose logits have no batch axis
+        targets = targets.reshape(-1)
+        axis = class_axis(scores.shape, targets.shape)
     if axis is None:
         return None
     scores = np.moveaxis(scores, axis, -1).astype(np.float64)

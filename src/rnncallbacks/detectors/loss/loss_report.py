@@ -32,6 +32,8 @@ NOT_REPORTED = {
 }
 """The reasons for codes that are not checked if nothing was reported."""
 
+ONE_PHASE_IS_WRONG = "the loss of one phase is divided by another count than that of the other: see RNN102"
+
 
 @attrs.define(eq=False)
 class LossReportDetector:
@@ -127,11 +129,13 @@ class LossReportDetector:
             for phase in reports
             if phase not in unexplained
         )
-        checked = {"RNN101": compared} if reports and not unexplained else {}
+        checked = {"RNN101": compared} if reports and not unexplained and not wrong else {}
         if len(right) + len(wrong) > 1:
             checked["RNN102"] = compared
         if not any(losses.is_comparable for losses in self._passes.values()):
             return CheckResult(checked=checked)
+        if wrong:
+            return CheckResult(checked=checked, withdrawn={"RNN101": ONE_PHASE_IS_WRONG}, not_checked=NOT_REPORTED)
         if not unexplained:
             return CheckResult(checked=checked, not_checked=NOT_REPORTED)
         what = f"what run.log({unexplained[0]}_loss=...) reports"

@@ -40,6 +40,10 @@ class NoSignalThresholds:
     """The same, up to which correlations of single classes are tested too: they need fewer tokens. Chosen by eye."""
     pairs_of_a_class: int = 10
     """Fewest targets of a class for these. Chosen by eye."""
+    steps_of_rolled: int = 4
+    """Fewest time steps of sequences whose last target may be rolled. Chosen by eye."""
+    rolled_association: float = 0.25
+    """Largest Cramér's V that the tests without the last targets may have missed, as ``detectable_association``."""
     recent_batches: int = 30
     """Last training batches whose median loss is compared, and the fewest that a run must have."""
     lowest_loss: float = 0.9
@@ -56,6 +60,8 @@ class NoSignalThresholds:
 NO_SIGNAL = NoSignalThresholds()
 
 TOO_FEW_TOKENS = "there are too few tokens to separate chance from a weak dependence"
+
+ONLY_LAST_TARGETS = "; the last target of each sequence depends on its first input, as if targets were rolled within it"
 
 DECODER_INPUTS = (
     "the inputs are one token, or the targets of the step before, as a decoder's: the encoder's are not shown"
@@ -145,7 +151,11 @@ class NoSignal:
             self.signal, self.needed_pairs = "unknown", 0
             self.pairs.clear()
             return CheckResult(cannot_tell={"RNN603": DECODER_INPUTS})
-        dependence = _strongest_of(ways, self.pairs.tokens)
+        dependence, rolled = _strongest_of(ways, self.pairs.tokens), False
+        if _is_of_last_target(dependence, ways[0]):
+            inner = _strongest_of([_without_last_step(*way) for way in ways], self.pairs.tokens)
+            rolled = inner.z < NO_SIGNAL.independent_z and inner.detectable_association < NO_SIGNAL.rolled_association
+            dependence = inner if rolled else dependence
         if dependence.z > NO_SIGNAL.dependent_z:
             return self._conclude("dependent", f"{dependence.pairs} targets depend on {dependence.between}")
         if not last:
@@ -156,7 +166,7 @@ class NoSignal:
         return self._conclude(
             "independent" if independent else "unknown",
             f"none of {dependence.tests} tests on {dependence.pairs} targets finds a dependence, and an association "
-            f"(Cramér's V) of {detectable:.2g} would have been detected",
+            f"(Cramér's V) of {detectable:.2g} would have been detected{ONLY_LAST_TARGETS if rolled else ''}",
         )
 
     def _conclude(self, signal: str, test: str) -> CheckResult:
@@ -211,6 +221,19 @@ class NoSignal:
             "info",
             remedy="compare with the loss of sequences that the network has not seen",
         )
+
+
+def _is_of_last_target(dependence: Dependence, way: tuple[Array, Array, Array | None]) -> bool:
+    """Whether the strongest dependence is that of each sequence's last target on its first input."""
+    inputs, targets, groups = way
+    steps = inputs.shape[1]
+    if groups is not None or targets.ndim < 2 or targets.shape[1] != steps or steps < NO_SIGNAL.steps_of_rolled:
+        return False
+    return dependence.z > NO_SIGNAL.dependent_z and dependence.between == f"the input {steps - 1} steps before"
+
+
+def _without_last_step(inputs: Array, targets: Array, groups: Array | None) -> tuple[Array, Array, Array | None]:
+    return inputs[:, :-1], targets[:, :-1], groups
 
 
 def _strongest_of(ways: list[tuple[Array, Array, Array | None]], tokens: bool) -> Dependence:

@@ -10,7 +10,7 @@ import numpy as np
 
 from rnncallbacks.alarms.catalogue import Severity
 from rnncallbacks.alarms.finding import CheckResult, Finding
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays import Array, BoolArray
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import Sequences, sequences_of
 
@@ -65,7 +65,8 @@ def target_shift_of(inputs: Array, targets: Array) -> int | None:
     """
     steps = len(inputs)
     largest = min(SHIFTED_TARGETS.largest_shift, steps - SHIFTED_TARGETS.compared_steps)
-    fitting = [shift for shift in range(largest + 1) if np.array_equal(targets[: steps - shift], inputs[shift:])]
+    counted = targets >= 0 if targets.dtype.kind == "i" else np.ones(targets.shape, dtype=np.bool_)
+    fitting = [shift for shift in range(largest + 1) if _fits(inputs, targets, counted, shift)]
     if fitting or inputs.dtype.kind != "f" or largest < 1:
         return fitting[0] if len(fitting) == 1 else None
     with np.errstate(all="ignore"):
@@ -77,6 +78,15 @@ def target_shift_of(inputs: Array, targets: Array) -> int | None:
     clear = min(others) >= SHIFTED_TARGETS.smallest_contrast * noise[best]
     # Targets with noise of their own at the same step are those of a denoising network.
     return best if close and clear and best > 0 else None
+
+
+def _fits(inputs: Array, targets: Array, counted: BoolArray, shift: int) -> bool:
+    """Whether all targets that count are the inputs so many steps ahead, as far as the sequence goes."""
+    steps = len(inputs)
+    compared = counted[: steps - shift] & counted[shift:]  # the inputs behind the end of a sequence are padding
+    if not compared[0].any():
+        return False
+    return np.array_equal(targets[: steps - shift][compared], inputs[shift:][compared])
 
 
 @attrs.define(eq=False)

@@ -150,9 +150,15 @@ class RecognizedNetwork:
 
 
 def recognized_networks(
-    arrays: Mapping[str, Array], batch: Batch, loss: float, thresholds: RecognitionThresholds = RECOGNITION
+    arrays: Mapping[str, Array],
+    batch: Batch,
+    loss: float,
+    thresholds: RecognitionThresholds = RECOGNITION,
+    carried: States | None = None,
 ) -> Iterator[RecognizedNetwork]:
     """The networks that give the reported loss of a batch, by the parameters before its update.
+
+    ``carried`` are states that may have entered it, beside those that it shows and zeros.
 
     Example
     -------
@@ -183,6 +189,8 @@ def recognized_networks(
         for key, reading in batch_readings(shown, roles.inputs, sizes.outputs):
             steps, rows = reading.inputs.shape[:2]
             entering = entering_states(batch, rows, sizes.hidden)
+            if carried is not None and _state_shapes(carried) == [(rows, hidden) for hidden in sizes.hidden]:
+                entering = [*entering, carried]
             if key.axes not in passes:
                 cells = max(rows * sum(weights[layer, "recurrent"].size for layer in range(len(sizes.hidden))), 1)
                 operations += steps * len(entering) * max(cells, thresholds.operations_of_step * len(sizes.hidden))
@@ -226,6 +234,10 @@ def _candidates(
             for form in cell_forms(gates) if layouts else ():
                 for roles in layouts:
                     yield roles, form
+
+
+def _state_shapes(states: States) -> list[tuple[int, ...]]:
+    return [() if hidden is None else hidden.shape for hidden, _ in states]
 
 
 def _weights(roles: ArrayRoles, form: CellForm, arrays: Mapping[str, Array]) -> dict[Slot, Array]:

@@ -150,11 +150,15 @@ class ScriptNetwork:
         """Whether no network with other gradients gives the reported loss of a batch, too."""
         arrays = _pairs(gradients, params)
         first: dict[str, Array] = {}
-        for network in recognized_networks(arrays, batch, loss, self.recognition):
+        carried = self._open[1].entering if self._open is not None and self._open[0] is batch else None
+        for network in recognized_networks(arrays, batch, loss, self.recognition, carried):
             reading = network.read(batch)
             if reading is None:
                 continue
-            for entering in network.entering_states(batch, reading):
+            states = network.entering_states(batch, reading)
+            if carried is not None and _same_layers(states[0], carried):
+                states = [*states, carried]
+            for entering in states:
                 forward = network.evaluate(arrays, reading, entering)
                 if not self._reproduces(forward, loss, arrays):
                     continue
@@ -193,6 +197,11 @@ def _fits(states: States | None, reading: BatchReading) -> TypeGuard[States]:
     return states is not None and all(
         hidden is not None and len(hidden) == reading.inputs.shape[1] for hidden, _ in states
     )
+
+
+def _same_layers(one: States, other: States) -> bool:
+    """Whether the states of two passes belong to as many layers."""
+    return len(one) == len(other)
 
 
 def _pairs(gradients: Gradients, params: object) -> dict[str, Array]:

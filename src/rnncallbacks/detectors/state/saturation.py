@@ -103,8 +103,11 @@ class SaturationDetector:
     _compared_batches: int = state_field(0)
     _largest_share: float = state_field(0.0)
 
-    def check(self, batch: Batch, vocab_size: int) -> CheckResult:
-        """Add a training batch, with the number of classes, 0 if it is not known."""
+    def check(self, batch: Batch, vocab_size: int, *, gated: bool = False) -> CheckResult:
+        """Add a training batch, with the number of classes, 0 if it is not known.
+
+        ``gated``: the cell has gates, and its hidden states do not show whether these are saturated.
+        """
         steps = hidden_state_steps(batch.observed.get("hidden_states"))
         if steps is None or batch.loss is None or not math.isfinite(batch.loss) or batch.skipped:
             return CheckResult()
@@ -117,6 +120,8 @@ class SaturationDetector:
             f"{self._compared_batches} batches, in which at most {self._largest_share:.0%} of the sampled units had "
             f"|h| > {self.thresholds.saturated_output:g}"
         )
+        if gated and found is None:
+            return CheckResult(cannot_tell={"RNN407": f"{compared}; they do not show whether gates are saturated"})
         return CheckResult(finding=found, checked={"RNN407": compared})
 
     def add(self, share: float, loss: float, uniform_loss: float | None) -> Finding | None:

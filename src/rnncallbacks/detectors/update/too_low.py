@@ -33,6 +33,14 @@ class TooLowThresholds:
     """norm(g) norm(W) / loss above which the gradient is not negligible. Chosen by eye."""
     update_ratio: float = 3e-3
     """Median update ratio below which the rate may be too low."""
+    negligible_ratio: float = 1.2e-4
+    """Median update ratio up to which a decrease that the batch's own gradient predicts proves nothing: the largest of
+    936 runs whose rates were too low. The gradient of a single sequence is mostly noise, and predicts too much."""
+    negligible_change: float = 0.01
+    """Median update ratio times updates of the run, below which the network stays as it is, even if all updates agree,
+    whatever the targets are. Chosen by eye: fine-tuning with a rate of 1e-5 and Adam reaches 0.1 in 1,000 updates."""
+    standard_errors: float = 2.0
+    """Half-width of the confidence interval of the decrease of other batches, in standard errors."""
     untrained_loss: float = 0.8
     """Median loss / loss of the best constant prediction, above which a network counts as untrained. Chosen by eye."""
 
@@ -82,13 +90,20 @@ def check_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
     updates = min(max(planned_updates, TOO_LOW.shortest_run), TOO_LOW.longest_run)
     untrained = median(record.losses) > TOO_LOW.untrained_loss * record.constant_loss
     slow = 0.0 < decrease * updates < TOO_LOW.run_decrease
+    across, error = record.decrease_of_next()
+    of_next = across + TOO_LOW.standard_errors * error
+    negligible = ratio <= TOO_LOW.negligible_ratio
+    if negligible and not slow and of_next * updates < TOO_LOW.run_decrease:
+        slow, decrease = True, max(across, of_next / 2.0)
     compared = (
         f"{measured} updates changed the weights by {ratio:.2g} of their norm (median), and by the gradient lowered "
         f"the loss by {decrease:.2g} of it"
     )
     if not (slow and gradient > TOO_LOW.relative_gradient and ratio < TOO_LOW.update_ratio and untrained):
+        if negligible and untrained and decrease > 0.0 and gradient > TOO_LOW.relative_gradient:
+            return CheckResult(cannot_tell={"RNN502": f"{compared}; noise of single batches hides what they learn"})
         return CheckResult(checked={"RNN502": compared})
-    if not record.constant_loss:
+    if not record.constant_loss and ratio * updates >= TOO_LOW.negligible_change:
         return CheckResult(not_checked={"RNN502": TARGETS_NOT_SHOWN})
     needed = math.ceil(TOO_LOW.reported_decrease / decrease)
     factor = TOO_LOW.target_update_ratio / ratio

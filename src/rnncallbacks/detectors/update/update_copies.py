@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from rnncallbacks.arrays import Array, FlatArrays, copied, named_arrays, same_layout
-from rnncallbacks.detectors.update.metrics import orthogonal_norm
+from rnncallbacks.detectors.update.metrics import orthogonal_norm, predicted_loss_change
 from rnncallbacks.detectors.update.update_record import UpdateRecord
 from rnncallbacks.gradients import Gradients
 
@@ -36,6 +36,17 @@ class UpdateCopies:
     parameters: Mapping[str, Array] = attrs.field(factory=dict)
     gradients: Mapping[str, Array] = attrs.field(factory=dict)
     awaiting_update: bool = False
+    update_scale: float = 0.0
+    """The schedules' scale of the update that ``parameters`` holds; 0 if they hold none."""
+
+    def predict_next(self, gradients: Gradients, loss: float, record: UpdateRecord) -> None:
+        """Add the decrease of this batch's loss that the update of the batch before predicts, if it was measured."""
+        scale, self.update_scale = self.update_scale, 0.0
+        if not scale or not loss:
+            return
+        flat = gradients.flat if self.flat else None
+        change = predicted_loss_change(self.parameters, gradients if flat is None else {"": flat.flat})
+        record.next_decreases.append(-change / abs(loss) / scale)
 
     def take(self, params: Any, gradients: Gradients, *, keep_gradients: bool) -> None:
         """Copy the parameters, and the gradients if they are to be kept."""
@@ -52,6 +63,7 @@ class UpdateCopies:
 
     def drop(self) -> None:
         """Free the memory."""
+        self.update_scale = 0.0
         self.parameters, self.gradients, self.awaiting_update = {}, {}, False
 
     def measure(self, params: Any, record: UpdateRecord, schedule_scale: float) -> float | None:
@@ -63,6 +75,7 @@ class UpdateCopies:
         after = self._arrays(params)
         if after.keys() != self.parameters.keys():
             return None
+        self.update_scale = schedule_scale
         return record.add_update(
             self.parameters,
             after,

@@ -69,6 +69,8 @@ class UpdateRecord:
         norm(dW) / initial norm(W) of the first measured updates.
     predicted_decreases:
         The predicted relative decrease of the batch's loss, -(g . dW) / loss, divided by the schedules' scale.
+    next_decreases:
+        The relative decrease that an update predicts for the next batch, whose gradient does not share its noise.
     relative_gradients:
         norm(g) norm(W) / loss: the predicted relative decrease of an update along the gradient that is as large as the
         weights.
@@ -94,6 +96,7 @@ class UpdateRecord:
     unscheduled_ratios: list[float] = state_field(factory=list)
     initial_ratios: list[float] = state_field(factory=list)
     predicted_decreases: list[float] = state_field(factory=list)
+    next_decreases: list[float] = state_field(factory=list)
     relative_gradients: list[float] = state_field(factory=list)
     initial_norm: float = state_field(0.0)
     weight_growth: float = state_field(1.0)
@@ -106,6 +109,13 @@ class UpdateRecord:
         reference_loss, constant_loss = self.reference_loss, self.constant_loss
         reset_state(self)
         self.reference_loss, self.constant_loss = reference_loss, constant_loss
+
+    def decrease_of_next(self) -> tuple[float, float]:
+        """The mean of ``next_decreases`` and its standard error; 0 and infinity if there are fewer than two."""
+        count = len(self.next_decreases)
+        if count < 2:
+            return 0.0, math.inf
+        return float(np.mean(self.next_decreases)), float(np.std(self.next_decreases, ddof=1)) / math.sqrt(count)
 
     @property
     def measures_next(self) -> bool:

@@ -11,6 +11,7 @@ from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN
+from rnncallbacks.detectors.loss.layer_shapes import has_gates
 from rnncallbacks.detectors.state.entering import StateLeakDetector
 from rnncallbacks.detectors.state.input_scale import check_input_scale
 from rnncallbacks.detectors.state.inspected_batches import PhaseHistory
@@ -76,6 +77,7 @@ class HiddenStateGuard(Guard):
     _stream: ForgottenStreamDetector = state_field(factory=ForgottenStreamDetector)
     _shape: StateShapeDetector = state_field(factory=StateShapeDetector)
     _saturation: SaturationDetector = state_field(factory=SaturationDetector)
+    _gated: bool | None = state_field(None)  # whether the cell has gates, by the shapes of the parameters
 
     @hookimpl
     def on_batch_start(self, run: Run, batch: Batch) -> None:
@@ -95,7 +97,9 @@ class HiddenStateGuard(Guard):
             self.conclude(run, check_input_scale(batch, named_arrays(run.params)))
         # A validation within this batch may overwrite the arrays of its states later.
         phase.observe(batch)
-        self.conclude(run, self._saturation.check(batch, phase.vocab_size))
+        if self._gated is None:
+            self._gated = has_gates(named_arrays(run.params))
+        self.conclude(run, self._saturation.check(batch, phase.vocab_size, gated=self._gated))
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:

@@ -86,6 +86,8 @@ class UpdateGuard(Guard):
         assert batch.loss is not None
         record = self._record
         finite = math.isfinite(batch.loss)
+        if finite:
+            self._copies.predict_next(grads, batch.loss, record)
         if finite and not record.measures_next and record.batches > MEASUREMENTS.close_updates:
             self._copies.drop()  # most batches end here, without their gradients' norm
         elif not finite or not math.isfinite(norm := grads.norm):

@@ -1,0 +1,104 @@
+r"""RNN302, a softmax of probabilities: by the observed logits, or by a loss that is bounded when all parameters grow.
+
+With all parameters multiplied by a large factor, the logits of a wrong prediction are far apart, and its negative
+log-likelihood grows with the factor. After a second softmax, each loss lies between :math:`\ln(1 + (V - 1) / e)` and
+:math:`\ln(V - 1 + e)`, whatever the logits are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.arrays import Array
+from rnncallbacks.core.closure import ClosureError, evaluate_closure, restore_afterwards
+from rnncallbacks.detectors.loss.initial_loss_findings import SOFTMAX_ONCE, second_softmax
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+
+
+@attrs.frozen(kw_only=True)
+class SecondSoftmaxThresholds:
+    """Factors of the parameters, and tolerances of the loss."""
+
+    factors: tuple[float, ...] = (30.0, 1000.0, 30_000.0, 1_000_000.0)
+    """Factors of the parameters, tried until a loss exceeds the bound. Chosen by eye: output weights of 1e-2 have
+    logits of about 1 with the first one, and saturate a second softmax with the last."""
+
+    match_tolerance: float = 1e-5
+    """Largest relative difference between a loss and that of a second softmax: rounding errors of float32."""
+
+    tolerance: float = 0.02
+    """Largest relative distance of a loss outside the bounds, and between the last two losses. Chosen by eye."""
+
+
+SECOND_SOFTMAX = SecondSoftmaxThresholds()
+
+
+def check_softmax_once(loss: float, nll: float, twice: float | None, counts: Mapping[str, float]) -> Finding | None:
+    """RNN302 if the loss is that of a softmax of the probabilities, and not that of the observed logits.
+
+    ``nll`` is the mean negative log-likelihood under the logits, and ``twice`` that with a second softmax.
+    """
+    if twice is None:
+        return None
+    for count in (1.0, *counts.values()):
+        gap = abs(loss / count - twice)
+        if gap < SECOND_SOFTMAX.match_tolerance * twice and gap < 0.1 * abs(loss / count - nll):
+            return second_softmax(loss, nll, twice)
+    return None
+
+
+def check_bounded_loss(batch: Batch, loss: float, params: Mapping[str, Array], classes: int) -> CheckResult:
+    """RNN302 if the closure's loss stays within the bounds of a second softmax at growing parameters.
+
+    The parameters are restored bit for bit.
+
+    Example
+    -------
+    >>> from rnncallbacks.core.batch import Batch
+    >>> w = np.array([0.3, -0.2, 0.1])
+    >>> def softmax(z):
+    ...     return np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+    >>> batch = Batch(None, "train", 1, closure=lambda: float(-np.log(softmax(softmax(w))[1])))
+    >>> check_bounded_loss(batch, 1.2, {"w": w}, classes=3).finding.evidence["bounded_loss"]
+    1.55144
+    """
+    if batch.closure is None:
+        return CheckResult()
+    arrays = [array for array in params.values() if array.dtype.kind == "f"]
+    lowest, highest = math.log1p((classes - 1) / math.e), math.log(classes - 1 + math.e)
+    kept = [array.copy() for array in arrays]
+    losses: list[float] = []
+    try:
+        with restore_afterwards(arrays), np.errstate(all="ignore"):
+            for factor in SECOND_SOFTMAX.factors:
+                for array, initial in zip(arrays, kept, strict=True):
+                    np.multiply(initial, factor, out=array)
+                losses.append(evaluate_closure(batch.closure))
+                if not math.isfinite(losses[-1]) or losses[-1] > (1.0 + SECOND_SOFTMAX.tolerance) * highest:
+                    break
+    except ClosureError:
+        return CheckResult()
+    low, high = lowest * (1.0 - SECOND_SOFTMAX.tolerance), highest * (1.0 + SECOND_SOFTMAX.tolerance)
+    bounded = [one for one in losses if low <= one <= high]
+    if len(bounded) < len(SECOND_SOFTMAX.factors):
+        return CheckResult()
+    words = f"with all parameters {SECOND_SOFTMAX.factors[-1]:,.0f} times as large it is {losses[-1]:.4g}"
+    if abs(losses[-1] / losses[-2] - 1.0) > SECOND_SOFTMAX.tolerance or abs(losses[-1] / loss - 1.0) < 1e-6:
+        return CheckResult(withdrawn={"RNN302": f"{words}, as after a second softmax: run.observe(logits=...)"})
+    return CheckResult(
+        finding=Finding(
+            "RNN302",
+            f"the loss applies a softmax to probabilities: {words}, and a second softmax keeps it between {lowest:.4g} "
+            f"and {highest:.4g}; a negative log-likelihood grows with the parameters",
+            {"loss": loss, "bounded_loss": float(f"{losses[-1]:.6g}"), "floor": lowest, "bound": highest},
+            remedy=SOFTMAX_ONCE,
+        )
+    )
