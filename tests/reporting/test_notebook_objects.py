@@ -66,7 +66,7 @@ def test_runs_and_their_parts_are_shown_without_html_of_theirs():
         assert NASTY in page.text
     assert {"table", "details", "code"} <= set(page.names)
     assert "1.5" in Page(run.history._repr_html_()).text
-    assert "RNN201" in Page(run.diagnosis._repr_html_()).text
+    assert "passed: compared, and no fault found (1) RNN201" in Page(run.diagnosis._repr_html_()).text
     assert "nothing was checked" in Page(Run().diagnosis._repr_html_()).text
     assert "no epoch has ended" in Page(History()._repr_html_()).text
 
@@ -104,6 +104,7 @@ def test_without_matplotlib_a_plot_names_the_extra(monkeypatch):
         played().history.plot()
 
 
+@pytest.mark.extras
 def test_a_history_is_a_data_frame():
     pandas = pytest.importorskip("pandas", reason="the stage extras has it")
     history = played().history

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from html import escape
 
@@ -45,15 +46,19 @@ def lines_html(lines: Sequence[DiagnosisLine]) -> str:
     """
     if not lines:
         return "<div>nothing was checked</div>"
-    parts: list[str] = []
-    for line in lines:
-        if line.is_heading:
-            parts += ["</details>"] * bool(parts)
-            is_open = " open" if line.text in OPEN else ""
-            parts.append(f"<details{is_open}><summary>{escape(line.text)}</summary>")
-        else:
-            parts.append(f'<div style="{_style(line)}">{escape(line.text)}</div>')
-    return "".join([*parts, "</details>"])
+    places = [place for place, line in enumerate(lines) if line.is_heading]
+    return "".join(_folded(lines[begin:end]) for begin, end in itertools.pairwise([*places, len(lines)]))
+
+
+def _folded(lines: Sequence[DiagnosisLine]) -> str:
+    """A heading with the lines below it; where these are hidden at first, with the number of codes among them."""
+    heading, *below = lines
+    is_open, summary = heading.text in OPEN, heading.text
+    if below and not is_open:
+        innermost = max(line.indent for line in below)
+        summary += f" ({sum(line.indent == innermost for line in below)})"
+    content = "".join(f'<div style="{_style(line)}">{escape(line.text)}</div>' for line in below)
+    return f"<details{' open' * is_open}><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def _style(line: DiagnosisLine) -> str:

@@ -47,7 +47,8 @@ def table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 def _framed(columns: Sequence[str], lines: Sequence[str]) -> str:
     head = "".join(f"<th{CELL}>{_safe(name)}</th>" for name in columns)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    content = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    return f'<div style="overflow-x: auto">{content}</div>'
 
 
 def _lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> list[str]:
