@@ -20,6 +20,7 @@ from rnncallbacks.cli.plugins import plugins
 from rnncallbacks.cli.report import write_report
 from rnncallbacks.cli.train import train
 from rnncallbacks.errors import RnnCallbacksError
+from rnncallbacks.parallel.orderly_exit import orderly_exit
 
 
 class CommandGroup(click.Group):
@@ -31,7 +32,9 @@ class CommandGroup(click.Group):
             sys.stdout.flush()
             return result
         except RnnCallbacksError as error:
-            print_error(error)
+            at_exit = orderly_exit()
+            if at_exit is None or not at_exit.is_told(error):
+                print_error(error)
             ctx.exit(1 if isinstance(error, AlarmRaised) else 2)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)

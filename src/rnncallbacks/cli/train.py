@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from rnncallbacks.cli.command_options import PluginSwitches, config_option, switches_option
 from rnncallbacks.cli.corpus import Corpus
 from rnncallbacks.cli.error_output import INTERRUPTED
+from rnncallbacks.cli.rank_launcher import run_on_ranks, silence_other_ranks
 from rnncallbacks.cli.train_settings import Settings, merge_settings, settings_options
 from rnncallbacks.cli.training_folder import (
     CONFIGURATION,
@@ -29,6 +30,8 @@ from rnncallbacks.config.configuration import RECOMMENDED, Configuration, read_c
 from rnncallbacks.core.owned_files import OwnedFiles
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import OptionError
+from rnncallbacks.parallel.communicator import connect
+from rnncallbacks.parallel.orderly_exit import orderly_exit
 from rnncallbacks.reporting.terminal import terminal_console, write_field, write_line
 from rnncallbacks.reporting.verdict import counted
 from rnncallbacks.rnn.data.streams import StreamLoader
@@ -53,10 +56,17 @@ has diverged. Chosen by eye: overfitting raises the held-out loss and not this o
 @settings_options
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Folder of the run's files. [default: runs/<time>]")
 @click.option("--resume", type=click.Path(path_type=Path), help="Folder of a run to go on with, as it was configured.")
+@click.option(
+    "--ranks",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="INTEGER",
+    help="Processes that share each batch, on this machine. [default: 1]",
+)
 @config_option
 @switches_option
 def train(
-    run_dir: Path | None, resume: Path | None, config: Path | None, switches: PluginSwitches, **given: Any
+    run_dir: Path | None, resume: Path | None, ranks: int, config: Path | None, switches: PluginSwitches, **given: Any
 ) -> None:
     """Train a character RNN on a text, and compare it with n-gram models of the same text.
 
@@ -67,23 +77,40 @@ def train(
             other = "--run-dir" if run_dir is not None else "--config"
             raise OptionError(f"--resume: the folder has its own configuration and files, so {other} cannot be given")
         run_dir, config = resume, configuration_to_resume(resume)
+    has_folder = run_dir is not None
     run_dir = new_run_folder(run_dir)
-    configuration = _read_plugins(config, switches)
+    communicator = connect()
+    silence_other_ranks(communicator)
+    configuration = _read_plugins(config, switches, {} if communicator is None else {"data_parallel": {}})
     told = {name: value for name, value in given.items() if value is not None}
     settings = merge_settings(told, configuration.settings, configuration.where)
+    if communicator is not None:
+        run_dir = communicator.broadcast_object(run_dir)
+    elif ranks > 1:
+        if ranks > settings.batch_size:
+            raise OptionError(f"--ranks: expected at most the {settings.batch_size} rows of a batch, got {ranks}")
+        sys.exit(run_on_ranks(ranks, [*sys.argv[1:], *([] if has_folder else ["--run-dir", str(run_dir)])]))
+    rank = None if communicator is None else communicator.rank
     # A second thread gains nothing on matrix products as small as the default ones. On a busy machine, threads that
     # wait for each other make them ten times slower.
     files = OwnedFiles()
     try:
         with threadpool_limits(settings.threads, user_api="blas"):
-            code = train_on_text(configuration, settings, run_dir, files, resume=resume is not None)
+            code = train_on_text(configuration, settings, run_dir, files, resume=resume is not None, rank=rank)
+    except BaseException as error:
+        if (at_exit := orderly_exit()) is not None:
+            at_exit.fail(error)
+        raise
     finally:
         files.release()
     sys.exit(code)
 
 
-def _read_plugins(config: Path | None, switches: PluginSwitches) -> Configuration:
-    """The plugins of the configuration, not made yet; without one, the recommended plugins and a schedule."""
+def _read_plugins(config: Path | None, switches: PluginSwitches, more: dict[str, Any]) -> Configuration:
+    """The plugins of the configuration, not made yet; without one, the recommended plugins and a schedule.
+
+    ``more`` are tables of plugins that are added if the configuration does not have them.
+    """
     defaults: dict[str, dict[str, Any]] = {name: {} for name in RECOMMENDED}
     defaults["gradient_clipping"]["max_norm"] = 1.0
     defaults["loss_averaging"]["weight"] = "token"  # the n-gram models are averaged by character too
@@ -93,17 +120,25 @@ def _read_plugins(config: Path | None, switches: PluginSwitches) -> Configuratio
         enable=switches.enable,
         disable=switches.disable,
         otherwise={"plugins": defaults},
-        behind={"progress": {}, "history_log": {}, "checkpoint": {}},
+        behind={**more, "progress": {}, "history_log": {}, "checkpoint": {}},
     )
 
 
 def train_on_text(
-    configuration: Configuration, settings: Settings, run_dir: Path, files: OwnedFiles, *, resume: bool
+    configuration: Configuration,
+    settings: Settings,
+    run_dir: Path,
+    files: OwnedFiles,
+    *,
+    resume: bool,
+    rank: int | None = None,
 ) -> int:
     """Train, compare and sample, and return the exit code. The caller releases the files.
 
-    With ``resume``, the folder may hold a run of other settings, or one that has ended.
+    With ``resume``, the folder may hold a run of other settings, or one that has ended. Of several processes, that of
+    ``rank`` 0 alone writes files.
     """
+    writes = not rank
     corpus = Corpus.from_settings(settings)
     train_loader, held_out_loader = corpus.loaders(settings.batch_size, settings.seq_len)
     baselines = corpus.baselines()
@@ -117,12 +152,13 @@ def train_on_text(
         dropout=settings.dropout,
         seed=settings.seed,
     )
-    files.own(run_dir / CONFIGURATION)
-    repeating = repeating_configuration(configuration, settings, corpus, run_dir)
-    if check_folder(run_dir, repeating, corpus.digest, resume=resume):
-        write_run_file(run_dir, CONFIGURATION, repeating)
-    vocabulary = json.dumps(attrs.asdict(corpus.vocabulary), ensure_ascii=False)
-    write_run_file(run_dir, "vocabulary.json", vocabulary + "\n")
+    if writes:
+        files.own(run_dir / CONFIGURATION)
+        repeating = repeating_configuration(configuration, settings, corpus, run_dir)
+        if check_folder(run_dir, repeating, corpus.digest, resume=resume):
+            write_run_file(run_dir, CONFIGURATION, repeating)
+        vocabulary = json.dumps(attrs.asdict(corpus.vocabulary), ensure_ascii=False)
+        write_run_file(run_dir, "vocabulary.json", vocabulary + "\n")
     _announce(
         {
             "text": corpus,
@@ -150,7 +186,9 @@ def train_on_text(
         click.echo(f"the run failed; history and model so far are in {run_dir}")
         raise
     finally:
-        if trainer.run is not None and trainer.run.step:  # else an earlier file may hold a model that was trained
+        if (
+            writes and trainer.run is not None and trainer.run.step
+        ):  # else an earlier file may hold a model that was trained
             model.save(run_dir / "model.safetensors")
     if interrupted:
         epochs = counted(len(trainer.run.history) if trainer.run is not None else 0, "whole epoch")
@@ -158,6 +196,8 @@ def train_on_text(
         click.echo(f"to go on: rnncallbacks train --resume {run_dir}")
         return INTERRUPTED
     assert trainer.run is not None
+    if not writes:
+        return 0
     loss = _evaluate(model, held_out_loader)
     has_diverged = not math.isfinite(loss) or _has_diverged(trainer.run, corpus.uniform_loss)
     console = terminal_console()

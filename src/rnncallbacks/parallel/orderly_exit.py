@@ -18,7 +18,7 @@ FIRST_RANK_SECONDS = 4.0
 """Seconds that rank 0 waits after a failure until the others have written their messages."""
 OTHER_RANKS_SECONDS = 8.0
 """Seconds that the other ranks wait until rank 0 has written its files and ends all of them."""
-SAME_ERROR_SECONDS = 0.2
+SAME_ERROR_SECONDS = 0.5
 """Seconds that a rank waits for the message of another one that may fail with the same error. Chosen by eye."""
 
 
@@ -54,17 +54,21 @@ class OrderlyExit:
 
     def _on_unhandled_error(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         self.fail(error)
-        is_told = error.is_told if isinstance(error, RankError) else self._is_told_by_another()
-        if not is_told:
+        if not self.is_told(error):
             self._show_error(kind, error, trace)
 
-    def _is_told_by_another(self) -> bool:
-        """Whether a rank before this one fails with the same error, as all do where the script is wrong."""
+    def is_told(self, error: BaseException) -> bool:
+        """Whether another rank reports an error: one that failed before, or failed with the same error."""
+        if isinstance(error, RankError):
+            return error.is_told
         communicator = self._communicator
-        if communicator.rank:
-            time.sleep(SAME_ERROR_SECONDS)
-        failures = communicator.failures()
-        return any(rank < communicator.rank and text == self._told for rank, text in failures.items())
+        patience = time.monotonic() + SAME_ERROR_SECONDS
+        while communicator.rank and time.monotonic() < patience:
+            failures = communicator.failures()
+            if any(rank < communicator.rank and text == self._told for rank, text in failures.items()):
+                return True
+            time.sleep(0.01)
+        return False
 
     def _leave(self) -> None:
         communicator = self._communicator
