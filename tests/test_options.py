@@ -61,6 +61,9 @@ def test_words_flags_and_columns():
     assert accepts(options.column, "val_loss")
     assert not accepts(options.column, "val loss")
     assert not accepts(options.column, 3)
+    assert accepts(options.text, "sqlite:///runs.db")
+    assert not accepts(options.text, "")
+    assert not accepts(options.text, None)
 
 
 def test_the_nearest_word_is_the_hint():

@@ -90,6 +90,12 @@ def column(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         raise _refusal(owner, field, "the name of a history column, such as 'val_loss'", value)
 
 
+def text(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    """The validator for a string that is not empty, such as a name or an address."""
+    if not isinstance(value, str) or not value:
+        raise _refusal(owner, field, "a non-empty string", value)
+
+
 def as_tuple(value: Any) -> Any:
     """The converter for :func:`words` and :func:`tuple_of`: makes a list a tuple, and passes on anything else."""
     return tuple(value) if isinstance(value, list) else value

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rnncallbacks.plugins.guards.update_guard import UpdateGuard as UpdateGuard
     from rnncallbacks.plugins.output.checkpoint import Checkpoint as Checkpoint
     from rnncallbacks.plugins.output.history_log import HistoryLog as HistoryLog
+    from rnncallbacks.plugins.output.mlflow import Mlflow as Mlflow
     from rnncallbacks.plugins.output.progress import Progress as Progress
     from rnncallbacks.plugins.output.tensorboard import Tensorboard as Tensorboard
     from rnncallbacks.plugins.processes.data_parallel import DataParallel as DataParallel
