@@ -86,7 +86,7 @@ def test_gradients_that_explode_where_nothing_clips(through, seed):
 )
 def test_healthy_gradients_are_left_alone(case, task, optimizer, through):
     # Whole runs in one loop: the others are there for what they show of a batch.
-    max_epochs = None if through == "trainer" else 4
+    max_epochs = None if through == "trainer" else 2
     assert found(case, task, optimizer, through, max_epochs=max_epochs).reported == ()
 
 

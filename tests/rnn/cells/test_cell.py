@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from itertools import pairwise
@@ -202,6 +203,28 @@ def test_gradients_with_respect_to_states(name: str) -> None:
         assert got[index] == pytest.approx((values[0] - values[1]) / 2e-6, abs=1e-7)
 
 
+def all_gradients(cell: Cell, dtype: str, seq_len: int, batch: int, count: int, passes: int) -> list[np.ndarray]:
+    """The gradients with respect to projections, states and parameters, after one or more passes over the same batch."""
+    work = Workspace(dtype)
+    arrays, state = arrays_for(cell, dtype), entering(cell, batch, dtype)
+    projected = np.random.default_rng(2).standard_normal((seq_len, batch, cell.gates * cell.hidden_size)).astype(dtype)
+    seen = np.random.default_rng(3).standard_normal((seq_len, batch, cell.hidden_size))
+    for _ in range(passes):
+        run(cell, work, projected, state, arrays)
+        written = arrays_for(cell, dtype, seed=9)
+        to_projections = go_back(cell, work, arrays, seen, written, count)
+    run(cell, work, projected, state, arrays)
+    to_states = work.array("gradients", seen.shape)
+    to_states[...] = seen
+    cell.hidden_gradients(work, arrays, to_states)
+    return [to_projections, to_states, written.weight_hh, written.bias_ih, written.bias_hh]
+
+
+@functools.cache
+def gradients_in_double_precision(name: str, seq_len: int, batch: int, hidden: int) -> list[np.ndarray]:
+    return all_gradients(make(name, hidden), "float64", seq_len, batch, count=1, passes=1)
+
+
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize(("seq_len", "batch", "hidden"), [*SHAPES, (1, 1, 5), (7, 1, 6)])
 @pytest.mark.parametrize(
@@ -210,31 +233,10 @@ def test_gradients_with_respect_to_states(name: str) -> None:
 def test_backward_in_single_precision_agrees_with_double(
     name: str, kernels: str, seq_len: int, batch: int, hidden: int, count: int
 ) -> None:
-    results = []
-    for dtype, cell in (("float32", make(name, hidden, kernels)), ("float64", make(name, hidden))):
-        work = Workspace(dtype)
-        arrays, state = arrays_for(cell, dtype), entering(cell, batch, dtype)
-        projected = np.random.default_rng(2).standard_normal((seq_len, batch, cell.gates * hidden)).astype(dtype)
-        # Twice, for nothing of a pass may be left in the next one.
-        for _ in range(2):
-            run(cell, work, projected, state, arrays)
-            seen = np.random.default_rng(3).standard_normal((seq_len, batch, hidden))
-            written = arrays_for(cell, dtype, seed=9)
-            to_projections = go_back(cell, work, arrays, seen, written, count if dtype == "float32" else 1)
-        run(cell, work, projected, state, arrays)
-        to_states = work.array("gradients", seen.shape)
-        to_states[...] = seen
-        cell.hidden_gradients(work, arrays, to_states)
-        results.append(
-            [
-                to_projections,
-                to_states,
-                written.weight_hh,
-                written.bias_ih,
-                written.bias_hh,
-            ]
-        )
-    for single, double in zip(*results, strict=True):
+    # Twice, for nothing of a pass may be left in the next one.
+    found = all_gradients(make(name, hidden, kernels), "float32", seq_len, batch, count, passes=2)
+    expected = gradients_in_double_precision(name, seq_len, batch, hidden)
+    for single, double in zip(found, expected, strict=True):
         np.testing.assert_allclose(single, double, atol=2e-5 * np.abs(double).max())
 
 

@@ -3,6 +3,8 @@
 No case is of the split "report": they have styles or tasks of the split "tune".
 """
 
+import functools
+
 import pytest
 
 from rnncallbacks.testing.independent import IndependentCase, named_fault, run_independent_case
@@ -33,6 +35,11 @@ def identifier(case):
     return "-".join([case.fault, case.style, case.task])
 
 
+@functools.cache
+def outcome_of(case):
+    return run_independent_case(case)
+
+
 @pytest.mark.parametrize("case", NAMED, ids=identifier)
 def test_a_fault_is_named(case):
     outcome = run_independent_case(case)
@@ -43,10 +50,10 @@ def test_a_fault_is_named(case):
 
 @pytest.mark.parametrize("case", SILENT, ids=identifier)
 def test_a_healthy_script_raises_no_alarm(case):
-    outcome = run_independent_case(case)
+    outcome = outcome_of(case)
     assert [outcome.headlines[alarm.code] for alarm in outcome.reported] == []
 
 
 def test_guards_do_not_change_a_run():
     case = SILENT[-1]
-    assert run_independent_case(case).clean_loss == case.twin_loss()
+    assert outcome_of(case).clean_loss == case.twin_loss()
