@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 from hypothesis import settings
 from hypothesis.database import DirectoryBasedExampleDatabase
+from module_server import ForkedProcess
 
 # Before any module's own examples are collected, so that each module of the package exists once.
 import rnncallbacks  # noqa: F401
@@ -59,7 +61,8 @@ def pytest_collect_file(file_path: Path) -> Iterator[Any]:
 
 
 Install = Callable[..., Path]
-FORK_SERVER = Path(__file__).with_name("fork_server.py")
+FORK_SERVER = Path(__file__).parent / "processes" / "fork_server.py"
+MODULE_SERVER = FORK_SERVER.with_name("module_server.py")
 
 
 @attrs.frozen
@@ -68,10 +71,12 @@ class ForkServer:
 
     process: subprocess.Popen[str]
     folder: Path
+    modules: str
 
     def start(self, code: str, arguments: tuple[str, ...], environment: Mapping[str, str], files: list[str]) -> None:
         """Start a program on these standard files."""
         job = {"code": code, "arguments": arguments, "environment": environment, "files": files}
+        job |= {"modules": self.modules}
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(job | {"directory": os.getcwd()}) + "\n")
         self.process.stdin.flush()
@@ -83,14 +88,42 @@ class ForkServer:
 
 
 @pytest.fixture(scope="session")
-def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+def module_server() -> Iterator[str]:
+    """The socket of the program that starts the doctor's processes; empty where the system cannot pass files to it."""
+    if not hasattr(os, "pidfd_open"):
+        yield ""
+        return
+    with tempfile.TemporaryDirectory() as folder:  # the paths of sockets are short
+        path = os.path.join(folder, "modules")
+        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+        command = [sys.executable, str(MODULE_SERVER), path]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield path
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+@pytest.fixture
+def forked_modules(module_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor's processes are forked, where a test is not about how they are started."""
+    if module_server:
+        monkeypatch.setattr(ForkedProcess, "path", module_server)
+        monkeypatch.setattr(subprocess, "Popen", ForkedProcess)
+
+
+@pytest.fixture(scope="session")
+def fork_server(module_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     # With one thread, nothing else runs in the process that forks.
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, str(FORK_SERVER)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
-        yield ForkServer(process, tmp_path_factory.mktemp("fork_server"))
+        yield ForkServer(process, tmp_path_factory.mktemp("fork_server"), module_server)
         assert process.stdin is not None
         process.stdin.close()
 

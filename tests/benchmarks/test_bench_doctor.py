@@ -7,6 +7,8 @@ from doctor_cases import FOLDER, code_of, stranger_scripts
 from doctor_probe import probed
 from doctor_report import DoctorMeasurement, DoctorReport
 
+pytestmark = pytest.mark.usefixtures("forked_modules")
+
 SCRIPTS = stranger_scripts()
 
 

@@ -30,6 +30,8 @@ KNOWN = Roles(
     hidden=("local", "forward", "hs"),
 )
 
+pytestmark = pytest.mark.usefixtures("forked_modules")
+
 
 def texts():
     """The texts of detectors and guards that name a call of a run, and their files."""

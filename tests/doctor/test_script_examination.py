@@ -7,6 +7,8 @@ from rnncallbacks.doctor import script_examination
 from rnncallbacks.doctor.presentation import role_rows
 from rnncallbacks.doctor.script_examination import ExaminationOptions, examine_script
 
+pytestmark = pytest.mark.usefixtures("forked_modules")
+
 SCRIPTS = Path(__file__).parent / "scripts"
 ROOT = Path(__file__).parents[2]
 

@@ -13,6 +13,8 @@ from rnncallbacks.doctor.hooking.hooked_script import hooked_script
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("forked_modules")
+
 SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "doctor_scripts"
 EXAMPLES = Path(__file__).parents[3] / "examples"
 

@@ -8,6 +8,8 @@ from rnncallbacks.doctor.roles.given_roles import GivenRoles
 from rnncallbacks.doctor.script_examination import ExaminationOptions, examine_script
 from rnncallbacks.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("forked_modules")
+
 FLAT = Path(__file__).parents[1] / "scripts" / "flat_characters.py"
 FIT = Path(__file__).parents[1] / "scripts" / "class_with_fit.py"
 

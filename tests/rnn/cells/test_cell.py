@@ -204,7 +204,7 @@ def test_gradients_with_respect_to_states(name: str) -> None:
 
 
 def all_gradients(cell: Cell, dtype: str, seq_len: int, batch: int, count: int, passes: int) -> list[np.ndarray]:
-    """The gradients with respect to projections, states and parameters, after one or more passes over the same batch."""
+    """The gradients with respect to projections, states and parameters, after passes over the same batch."""
     work = Workspace(dtype)
     arrays, state = arrays_for(cell, dtype), entering(cell, batch, dtype)
     projected = np.random.default_rng(2).standard_normal((seq_len, batch, cell.gates * cell.hidden_size)).astype(dtype)

@@ -11,9 +11,12 @@ import gc
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 from typing import Any
+
+from module_server import ForkedProcess
 
 SECONDS = 120
 """A program that runs for longer is stuck, and is ended by SIGALRM."""
@@ -56,6 +59,9 @@ def become(job: dict[str, Any]) -> None:
         os.dup2(file, number)
         os.close(file)
     sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
+    if job["modules"]:
+        ForkedProcess.path = job["modules"]
+        subprocess.Popen = ForkedProcess  # type: ignore[misc]
     os.environ.clear()
     os.environ.update(job["environment"])
     os.chdir(job["directory"])
