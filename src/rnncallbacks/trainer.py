@@ -58,6 +58,8 @@ class Trainer:
         The folder of the run's files, as for :class:`~rnncallbacks.core.run.Run`.
     facts:
         Settings by name, for loggers, besides those of the model, the optimizer, the batches and the plugins.
+    profile_plugins:
+        Whether to measure the time of each plugin in each hook, ``trainer.run.plugin_seconds``.
 
     Attributes
     ----------
@@ -84,6 +86,7 @@ class Trainer:
         state: Any = None,
         directory: str | os.PathLike[str] | None = None,
         facts: Mapping[str, object] | None = None,
+        profile_plugins: bool = False,
     ) -> None:
         for name, given, kind in (("model", model, RecurrentModel), ("optimizer", optimizer, Optimizer)):
             if not isinstance(given, kind):
@@ -100,6 +103,7 @@ class Trainer:
         self.state = state
         self.directory = directory
         self.facts = {} if facts is None else dict(facts)
+        self.profile_plugins = profile_plugins
         self.run: Run | None = None
 
     def fit(
@@ -147,6 +151,7 @@ class Trainer:
             state={} if self.state is None and all(map(_keeps_its_order, (train, validation))) else self.state,
             directory=self.directory,
             facts=self._facts(train),
+            profile_plugins=self.profile_plugins,
         )
         columns = MetricColumns(self.metrics)
         if self.metrics:

@@ -160,8 +160,10 @@ def test_matrix_products_run_on_as_many_threads_as_were_asked_for(install, threa
     ],
 )
 def test_the_network_is_the_one_that_was_asked_for(arguments, network, names):
-    done = train("--run-dir", "out", "--hidden-size", "8", *arguments)
+    done = train("--run-dir", "out", "--hidden-size", "8", "--profile-plugins", *arguments)
     assert done.exit_code == 0, done.output
+    assert re.search(r"^plugin +seconds  us a batch  hooks$", done.stdout, re.MULTILINE)
+    assert re.search(r"^checkpoint +\d+\.\d{3} +\d+  on_\w+ \d", done.stdout, re.MULTILINE)
     assert f"network     {network}, " in done.output
     model = RecurrentModel.load("out/model.safetensors")
     assert names == {name for name in model.parameters if "weight_hh" in name}

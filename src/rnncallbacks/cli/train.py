@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from rnncallbacks.cli.command_options import PluginSwitches, config_option, switches_option
 from rnncallbacks.cli.corpus import Corpus
 from rnncallbacks.cli.error_output import INTERRUPTED
+from rnncallbacks.cli.plugin_costs import plugin_cost_lines
 from rnncallbacks.cli.rank_launcher import run_on_ranks, silence_other_ranks
 from rnncallbacks.cli.train_settings import Settings, merge_settings, settings_options
 from rnncallbacks.cli.training_folder import (
@@ -63,10 +64,17 @@ has diverged. Chosen by eye: overfitting raises the held-out loss and not this o
     metavar="INTEGER",
     help="Processes that share each batch, on this machine. [default: 1]",
 )
+@click.option("--profile-plugins", is_flag=True, help="Measure the plugins, and print what each costs in each hook.")
 @config_option
 @switches_option
 def train(
-    run_dir: Path | None, resume: Path | None, ranks: int, config: Path | None, switches: PluginSwitches, **given: Any
+    run_dir: Path | None,
+    resume: Path | None,
+    ranks: int,
+    profile_plugins: bool,
+    config: Path | None,
+    switches: PluginSwitches,
+    **given: Any,
 ) -> None:
     """Train a character RNN on a text, and compare it with n-gram models of the same text.
 
@@ -96,7 +104,15 @@ def train(
     files = OwnedFiles()
     try:
         with threadpool_limits(settings.threads, user_api="blas"):
-            code = train_on_text(configuration, settings, run_dir, files, resume=resume is not None, rank=rank)
+            code = train_on_text(
+                configuration,
+                settings,
+                run_dir,
+                files,
+                resume=resume is not None,
+                rank=rank,
+                profile_plugins=profile_plugins,
+            )
     except BaseException as error:
         if (at_exit := orderly_exit()) is not None:
             at_exit.fail(error)
@@ -132,6 +148,7 @@ def train_on_text(
     *,
     resume: bool,
     rank: int | None = None,
+    profile_plugins: bool = False,
 ) -> int:
     """Train, compare and sample, and return the exit code. The caller releases the files.
 
@@ -176,6 +193,7 @@ def train_on_text(
         learning_rate=settings.learning_rate,
         directory=run_dir,
         facts={"text": str(corpus), "seq_len": settings.seq_len, "seed": settings.seed},
+        profile_plugins=profile_plugins,
     )
     interrupted = False
     try:
@@ -190,6 +208,10 @@ def train_on_text(
             writes and trainer.run is not None and trainer.run.step
         ):  # else an earlier file may hold a model that was trained
             model.save(run_dir / "model.safetensors")
+    if profile_plugins and trainer.run is not None:
+        write_line(terminal_console())
+        for line in plugin_cost_lines(trainer.run.plugin_seconds, trainer.run.step):
+            click.echo(line)
     if interrupted:
         epochs = counted(len(trainer.run.history) if trainer.run is not None else 0, "whole epoch")
         click.echo(f"interrupted after {epochs}; history and model so far are in {run_dir}")

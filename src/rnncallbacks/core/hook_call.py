@@ -13,6 +13,8 @@ from typing import Any
 
 import pluggy
 
+from rnncallbacks.core.plugin_times import PluginTimes
+
 
 class HookCall:
     """One hook of all plugins.
@@ -21,6 +23,8 @@ class HookCall:
     ----------
     caller:
         pluggy's caller of the hook.
+    times:
+        Measures the implementations; None to measure nothing.
 
     Attributes
     ----------
@@ -41,13 +45,16 @@ class HookCall:
     []
     """
 
-    def __init__(self, caller: pluggy.HookCaller) -> None:
+    def __init__(self, caller: pluggy.HookCaller, times: PluginTimes | None = None) -> None:
         in_order = caller.get_hookimpls()[::-1]  # pluggy keeps them in reverse
         self.implementations = sorted(in_order, key=lambda one: not is_ahead(one))
-        self._steps = [
-            (_new_style(one.function) if one.hookwrapper else one.function, _taking(one.argnames), is_wrapper(one))
-            for one in self.implementations
-        ]
+        self._steps = []
+        for one in self.implementations:
+            function: Callable[..., Any] = _new_style(one.function) if one.hookwrapper else one.function
+            if times is not None:
+                measured = times.measured_wrapper if is_wrapper(one) else times.measured
+                function = measured(one.plugin_name, caller.name, function)
+            self._steps.append((function, _taking(one.argnames), is_wrapper(one)))
 
     def __call__(self, arguments: Mapping[str, object]) -> Any:
         """Call the implementations in turn; return what they returned, except for None.

@@ -19,12 +19,14 @@ from rnncallbacks.core.plugin_checks import are_equal, check_hook_name, check_ho
 from rnncallbacks.core.plugin_frames import runs_in
 from rnncallbacks.core.plugin_owners import claim, release
 from rnncallbacks.core.plugin_state import reset_state
+from rnncallbacks.core.plugin_times import PluginTimes
 from rnncallbacks.errors import PluginError, closest
 
 if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
 
 PluginsGiven = Mapping[str, object] | Iterable[object]
+Where = Callable[[], str]
 
 
 class HookManager(pluggy.PluginManager):
@@ -58,6 +60,8 @@ class Plugins(Mapping[str, object]):
         An iterable of plugins, or a mapping from name to plugin.
     where:
         A function that returns the position of the run, for the note on an exception.
+    times:
+        Measures the plugins; None to measure nothing.
 
     Raises
     ------
@@ -65,8 +69,11 @@ class Plugins(Mapping[str, object]):
         An object cannot serve as a plugin, or two have one name.
     """
 
-    def __init__(self, plugins: PluginsGiven, where: Callable[[], str] = lambda: "outside a run") -> None:
+    def __init__(
+        self, plugins: PluginsGiven, where: Where = lambda: "outside a run", times: PluginTimes | None = None
+    ) -> None:
         self._where = where
+        self.times = times
         self._plugins: dict[str, object] = {}
         self._implementing: dict[int, frozenset[str]] = {}
         self._run: Run | None = None
@@ -237,7 +244,9 @@ class Plugins(Mapping[str, object]):
             if hook == "on_fit_end":
                 self._told_of_the_end.append(plugin)
             try:
-                gate.call(self._manager.subset_hook_caller(hook, others), **arguments)
+                caller = self._manager.subset_hook_caller(hook, others)
+                measured = caller if self.times is None else self.times.measured(name, hook, caller)
+                gate.call(measured, **arguments)
             except BaseException as error:
                 errors.append(error)
                 _add_note(error, f"in plugin {name!r}, hook {hook}, {self._where()}")
@@ -272,7 +281,7 @@ class Plugins(Mapping[str, object]):
             if is_admitted(plugin, self.values()):
                 manager.register(plugin, name=name)
         self._manager = manager
-        calls = {hook: HookCall(getattr(manager.hook, hook)) for hook in HOOKS}
+        calls = {hook: HookCall(getattr(manager.hook, hook), self.times) for hook in HOOKS}
         self._calls = {hook: call if call.implementations else None for hook, call in calls.items()}
 
     def _culprit(self, call: HookCall, error: BaseException) -> str:

@@ -54,6 +54,8 @@ class Run(RunAlarms):
         unless they have a path of their own. It is made with the first file.
     facts:
         Settings by name, for loggers: numbers, strings and truth values, such as ``{"hidden_size": 64}``.
+    profile_plugins:
+        Whether to measure the time of each plugin in each hook, ``run.plugin_seconds``.
 
     Example
     -------
@@ -83,10 +85,10 @@ class Run(RunAlarms):
         state: Any = None,
         directory: str | os.PathLike[str] | None = None,
         facts: Mapping[str, object] | None = None,
+        profile_plugins: bool = False,
     ) -> None:
-        super().__init__(
-            params, optimizer_state, learning_rate, hidden_size, zeros, reset, rng, state, plugins, directory, facts
-        )
+        state_arguments = params, optimizer_state, learning_rate, hidden_size, zeros, reset, rng, state
+        super().__init__(*state_arguments, plugins, directory, facts, profile_plugins)
         self._looping = False
         self._leaving = False
         self._closures = ClosureTrust()

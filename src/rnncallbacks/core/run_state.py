@@ -20,6 +20,7 @@ from rnncallbacks.core.learning_rate import LearningRate
 from rnncallbacks.core.life_cycle import LifeCycle
 from rnncallbacks.core.open_batches import OpenBatches
 from rnncallbacks.core.plugin_manager import Plugins, PluginsGiven
+from rnncallbacks.core.plugin_times import PluginTimes
 from rnncallbacks.core.position import Position
 from rnncallbacks.core.run_outcome import MAX_STEPS
 from rnncallbacks.core.run_record import RunRecord
@@ -64,6 +65,7 @@ class RunState(RunRecord):
         plugins: PluginsGiven = (),
         directory: str | os.PathLike[str] | None = None,
         facts: Mapping[str, object] | None = None,
+        profile_plugins: bool = False,
     ) -> None:
         super().__init__(directory, facts)
         check_numbers(params)
@@ -90,7 +92,7 @@ class RunState(RunRecord):
         self.history = History()
         self.diagnosis = Diagnosis()
         self._batches = OpenBatches(end=self._end_batch)
-        self.plugins = Plugins(plugins, where=self.where)
+        self.plugins = Plugins(plugins, self.where, PluginTimes() if profile_plugins else None)
 
     @property
     def params(self) -> Any:
@@ -135,6 +137,11 @@ class RunState(RunRecord):
     def alarms(self) -> list[Alarm]:
         """The alarms, one for each code, in the order in which they were first raised."""
         return self.diagnosis.alarms
+
+    @property
+    def plugin_seconds(self) -> dict[str, dict[str, float]]:
+        """The seconds of each plugin by name and hook, with ``profile_plugins=True``; empty otherwise."""
+        return {} if self.plugins.times is None else self.plugins.times.seconds
 
     def log(self, **columns: Value) -> None:
         """Add columns to the history row of this epoch.
