@@ -9,6 +9,7 @@ from rnncallbacks.config.configuration import load_plugins, recommended
 from rnncallbacks.core.batch import Batch, EpochSummary
 from rnncallbacks.core.function_plugin import on
 from rnncallbacks.core.history import History
+from rnncallbacks.core.hookspecs import HOOKS_VERSION as __hooks_version__  # noqa: N811  (dunder, as __version__)
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
 from rnncallbacks.gradients import Gradients
@@ -26,6 +27,7 @@ __all__ = [
     "History",
     "Run",
     "Trainer",
+    "__hooks_version__",
     "__version__",
     "hookimpl",
     "load_plugins",

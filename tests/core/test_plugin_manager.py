@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import rnncallbacks
-from rnncallbacks.core.hookspecs import HOOKS, hookimpl
+from rnncallbacks.core.hookspecs import HOOKS, HOOKS_VERSION, hookimpl
 from rnncallbacks.core.plugin_manager import Plugins, raise_first
 from rnncallbacks.errors import PluginError
 
@@ -160,6 +160,28 @@ def test_a_wrapper_that_is_ahead_surrounds_what_is_not():
 
     Plugins([Around(calls, "around"), First(calls, "first"), Outermost(calls, "")]).call("on_epoch_start", run=None)
     assert calls == ["ahead before", "around before", "first", "around after", "ahead after"]
+
+
+@pytest.mark.parametrize(
+    ("required", "message"),
+    [
+        (
+            HOOKS_VERSION + 1,
+            rf"needs version {HOOKS_VERSION + 1} of the hooks, .* has version {HOOKS_VERSION}\n.*--upgrade",
+        ),
+        ("1", r"requires_hooks: expected a whole number, got '1'"),
+    ],
+)
+def test_a_plugin_can_require_a_version_of_the_hooks(required, message):
+    class Future(Recorder):
+        requires_hooks = required
+
+    class Present(Recorder):
+        requires_hooks = rnncallbacks.__hooks_version__
+
+    Plugins([Present([], "")])
+    with pytest.raises(PluginError, match=message):
+        Plugins([Future([], "")])
 
 
 def test_what_is_no_function_cannot_be_marked():

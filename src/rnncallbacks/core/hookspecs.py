@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from rnncallbacks.gradients import Gradients
 
 PROJECT = "rnncallbacks"
+HOOKS_VERSION = 1
+"""The version of the hooks, which a plugin can require. It grows by one whenever a hook or an argument is added."""
 hookspec = pluggy.HookspecMarker(PROJECT)
 Implementation = TypeVar("Implementation", bound=Callable[..., Any])
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from rnncallbacks.core.hookspecs import HOOKS, PROJECT
+from rnncallbacks.core.hookspecs import HOOKS, HOOKS_VERSION, PROJECT
 from rnncallbacks.errors import PluginError, closest, one_line
 
 
@@ -67,6 +67,7 @@ def check_hooks(plugin: object, name: str) -> frozenset[str]:
             f"plugin {name!r}: {type(plugin).__name__} objects are not hashable",
             hint="define the class with @attrs.define(eq=False), or without __eq__",
         ) from None
+    _check_version(name, getattr(plugin, "requires_hooks", 0))
     implementing = set()
     for attribute, value, options in _members(plugin):
         if options is not None:
@@ -137,6 +138,20 @@ def _members(plugin: object) -> Iterator[tuple[str, Any, dict[str, Any] | None]]
                 hint="an attribute of a plugin is read when the plugin is registered; compute it in a method",
             ) from error
         yield attribute, value, options if isinstance(options, dict) else None
+
+
+def _check_version(name: str, required: object) -> None:
+    """Refuse a plugin that needs hooks which this version of the library does not have."""
+    if isinstance(required, bool) or not isinstance(required, int):
+        raise PluginError(
+            f"plugin {name!r}: requires_hooks: expected a whole number, got {required!r}",
+            hint="write requires_hooks: ClassVar[int] = rnncallbacks.__hooks_version__, as a number",
+        )
+    if required > HOOKS_VERSION:
+        raise PluginError(
+            f"plugin {name!r} needs version {required} of the hooks, and this rnncallbacks has version {HOOKS_VERSION}",
+            hint="update it: pip install --upgrade rnncallbacks",
+        )
 
 
 def _check_self(name: str, hook: str, function: Any) -> None:
