@@ -16,7 +16,7 @@ COMMAND = "from rnncallbacks.cli import main; main()"
 def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the configuration nor the environment of whoever runs the tests takes part."""
     monkeypatch.chdir(tmp_path)
-    for variable in ("RNNCALLBACKS_PLUGINS", "RNNCALLBACKS_DISABLE", "FORCE_COLOR"):
+    for variable in ("RNNCALLBACKS_PLUGINS", "RNNCALLBACKS_DISABLE", "RNNCALLBACKS_OVERRIDE", "FORCE_COLOR"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("COLUMNS", "100")
     # For arrays this small, a second thread mostly waits for the first.

@@ -26,6 +26,14 @@ def test_check_says_what_would_run_in_which_order():
     ]
 
 
+def test_options_of_the_command_line_are_checked_too():
+    Path("rnncallbacks.toml").write_text("[plugins.gradient_clipping]\nmax_norm = 2.0\n")
+    assert "GradientClipping(max_norm=0.5" in call("check", "-o", "gradient_clipping.max_norm=0.5").output
+    done = call("check", "-o", "gradient_clipping.max_nrom=0.5")
+    assert done.exit_code == 1
+    assert "override: gradient_clipping.max_nrom: there is no such option; did you mean 'max_norm'?" in done.output
+
+
 def test_check_lists_all_problems(run_command):
     path = Path("my.toml")
     path.write_text("[train]\nepoch = 3\n[plugins.progres]\n[plugins.gradient_clipping]\nmax_norm = 0\n")

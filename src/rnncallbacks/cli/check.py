@@ -10,7 +10,6 @@ import click
 from rnncallbacks.cli.command_options import PluginSwitches, switches_option
 from rnncallbacks.cli.error_output import print_error
 from rnncallbacks.cli.train_settings import check_table
-from rnncallbacks.config.configuration import read_configuration
 from rnncallbacks.core.plugin_manager import Plugins
 from rnncallbacks.errors import RnnCallbacksError
 from rnncallbacks.reporting.printable import printable
@@ -25,7 +24,7 @@ def check(path: Path | None, switches: PluginSwitches) -> None:
     PATH is its file. Without it, the nearest configuration in this directory or above it is checked.
     """
     try:
-        configuration = read_configuration(path, enable=switches.enable, disable=switches.disable)
+        configuration = switches.read(path)
         configuration.problems += check_table(configuration.settings, configuration.where)
         made = configuration.make()
         Plugins(made)

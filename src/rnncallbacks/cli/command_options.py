@@ -1,7 +1,8 @@
-"""Options of several commands: the configuration file, and the plugins to add or to take out."""
+"""Options of several commands: the configuration file, the plugins to add or to take out, and their options."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,38 +10,67 @@ from typing import Any, TypeVar
 import attrs
 import click
 
+from rnncallbacks.config.configuration import Configuration, read_configuration
+from rnncallbacks.config.overrides import parse_override
+from rnncallbacks.errors import ConfigurationError
+
 ClickCommand = TypeVar("ClickCommand", bound=Callable[..., Any])
 
 
 @attrs.frozen
 class PluginSwitches:
-    """The names of the plugins that ``-p`` adds, and of those that it takes out."""
+    """The names of the plugins that ``-p`` adds and takes out, and the options that ``-o`` sets."""
 
     enable: list[str]
     disable: list[str]
+    override: dict[str, Any]
 
     @classmethod
-    def from_words(cls, words: Iterable[str]) -> PluginSwitches:
-        """Parse the values of the option.
+    def from_words(cls, words: Iterable[str], overrides: Iterable[str] = ()) -> PluginSwitches:
+        """Parse the values of the two options.
 
-        >>> PluginSwitches.from_words(["warmup", "no:progress"])
-        PluginSwitches(enable=['warmup'], disable=['progress'])
+        Raises
+        ------
+        ConfigurationError
+            A value of ``-o`` has no equals sign.
+
+        Example
+        -------
+        >>> PluginSwitches.from_words(["warmup", "no:progress"], ["warmup.steps=100"])
+        PluginSwitches(enable=['warmup'], disable=['progress'], override={'warmup.steps': 100})
         """
         words = list(words)
         disable = [word.removeprefix("no:") for word in words if word.startswith("no:")]
-        return cls([word for word in words if not word.startswith("no:")], disable)
+        try:
+            override = dict(parse_override(text) for text in overrides)
+        except ValueError as error:
+            raise ConfigurationError([f"-o: {error}"]) from None
+        return cls([word for word in words if not word.startswith("no:")], disable, override)
+
+    def read(self, config: Path | None, **arguments: Any) -> Configuration:
+        """The configuration with these switches; the arguments are those of ``read_configuration``."""
+        return read_configuration(config, enable=self.enable, disable=self.disable, override=self.override, **arguments)
 
 
 def switches_option(command: ClickCommand) -> ClickCommand:
-    """Give a command the option ``-p``; the command gets it as the argument ``switches``."""
-    return click.option(
-        "-p",
-        "switches",
+    """Give a command the options ``-p`` and ``-o``; the command gets both as the argument ``switches``."""
+
+    @functools.wraps(command)
+    def with_switches(
+        *arguments: Any, plugin_words: tuple[str, ...], override_words: tuple[str, ...], **rest: Any
+    ) -> Any:
+        return command(*arguments, switches=PluginSwitches.from_words(plugin_words, override_words), **rest)
+
+    with_switches = click.option(
+        "-o",
+        "override_words",
         multiple=True,
-        metavar="[no:]NAME",
-        callback=lambda context, parameter, words: PluginSwitches.from_words(words),
-        help="Add a plugin, or take one out. Repeatable.",
-    )(command)
+        metavar="NAME.OPTION=VALUE",
+        help="Set an option of a plugin, as in -o gradient_clipping.max_norm=0.5. Repeatable.",
+    )(with_switches)
+    return click.option(
+        "-p", "plugin_words", multiple=True, metavar="[no:]NAME", help="Add a plugin, or take one out. Repeatable."
+    )(with_switches)  # type: ignore[return-value]
 
 
 def config_option(command: ClickCommand) -> ClickCommand:

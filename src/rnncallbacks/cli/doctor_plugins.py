@@ -10,7 +10,7 @@ import click
 
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.cli.command_options import PluginSwitches
-from rnncallbacks.config.configuration import Configuration, read_configuration
+from rnncallbacks.config.configuration import Configuration
 from rnncallbacks.config.discovery import find_plugins
 from rnncallbacks.errors import PluginError, one_line
 
@@ -35,8 +35,10 @@ def guard_configuration(config: Path | None, switches: PluginSwitches) -> Config
         except PluginError as error:
             click.echo(f"left out: {one_line(error)}", err=True)
     guards[DIVERGENCE_ALARM] = {"action": "warn"}
-    configuration = read_configuration(
-        config, enable=switches.enable, disable=switches.disable, otherwise={}, behind=guards
+    configuration = switches.read(
+        config,
+        otherwise={},
+        behind=guards,
     )
     for name, table in list(configuration.tables.items()):
         if table.plugin in (DIVERGENCE_ALARM, ALARM_SELECTION) or table.reason == "-p" or not table.enabled:

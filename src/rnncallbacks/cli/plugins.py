@@ -14,9 +14,10 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from rnncallbacks.cli.command_options import PluginSwitches, config_option, switches_option
-from rnncallbacks.config.configuration import RECOMMENDED, Configuration, Table, read_configuration
+from rnncallbacks.config.configuration import RECOMMENDED, Configuration
 from rnncallbacks.config.discovery import Found, find_plugins
 from rnncallbacks.config.plugin_options import Option, make_plugin, options_of
+from rnncallbacks.config.plugin_table import Table
 from rnncallbacks.core.call_order import call_order
 from rnncallbacks.core.hookspecs import HOOKS, Hook
 from rnncallbacks.core.plugin_checks import hooks_of
@@ -52,7 +53,7 @@ def plugins(verbose: bool, hook: Hook | None, config: Path | None, switches: Plu
     if hook is not None:
         _show_order(hook, config, switches)
         return
-    configuration = read_configuration(config, enable=switches.enable, disable=switches.disable, otherwise={})
+    configuration = switches.read(config, otherwise={})
     console = Console(highlight=False, soft_wrap=False)
     console.print(Text.assemble("configuration: ", (configuration.where, "bold")), soft_wrap=True)
     for found in find_plugins():
@@ -69,7 +70,7 @@ def plugins(verbose: bool, hook: Hook | None, config: Path | None, switches: Plu
 
 def _show_order(hook: Hook, config: Path | None, switches: PluginSwitches) -> None:
     recommended: dict[str, Any] = {"plugins": {name: {} for name in RECOMMENDED}}
-    configuration = read_configuration(config, enable=switches.enable, disable=switches.disable, otherwise=recommended)
+    configuration = switches.read(config, otherwise=recommended)
     positions = call_order(Plugins(configuration.make()), hook)
     console = Console(highlight=False, soft_wrap=False)
     console.print(Text.assemble("configuration: ", (configuration.where, "bold")), soft_wrap=True)

@@ -27,7 +27,7 @@ from rnncallbacks.cli.training_folder import (
     repeating_configuration,
     write_run_file,
 )
-from rnncallbacks.config.configuration import RECOMMENDED, Configuration, read_configuration
+from rnncallbacks.config.configuration import RECOMMENDED, Configuration
 from rnncallbacks.core.owned_files import OwnedFiles
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import OptionError
@@ -131,10 +131,8 @@ def _read_plugins(config: Path | None, switches: PluginSwitches, more: dict[str,
     defaults["gradient_clipping"]["max_norm"] = 1.0
     defaults["loss_averaging"]["weight"] = "token"  # the n-gram models are averaged by character too
     defaults["one_cycle"] = {}
-    return read_configuration(
+    return switches.read(
         config,
-        enable=switches.enable,
-        disable=switches.disable,
         otherwise={"plugins": defaults},
         behind={**more, "progress": {}, "history_log": {}, "checkpoint": {}},
     )

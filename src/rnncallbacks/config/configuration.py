@@ -1,4 +1,4 @@
-"""Configurations: which plugins a run has, from tables in TOML, two environment variables and the caller's arguments.
+"""Configurations: which plugins a run has, from tables in TOML, environment variables and the caller's arguments.
 
 A configuration is ``rnncallbacks.toml``, or the table ``[tool.rnncallbacks]`` of ``pyproject.toml``::
 
@@ -27,7 +27,9 @@ import attrs
 
 from rnncallbacks.config.configuration_file import Source, read_source
 from rnncallbacks.config.discovery import Found, find_own_plugin, find_plugins
+from rnncallbacks.config.overrides import OVERRIDE_VARIABLE, apply_overrides, overrides_in_environment
 from rnncallbacks.config.plugin_options import make_plugin
+from rnncallbacks.config.plugin_table import Table
 from rnncallbacks.errors import ConfigurationError, PluginError, closest, one_line, short_repr
 
 ENABLE_VARIABLE = "RNNCALLBACKS_PLUGINS"
@@ -52,34 +54,6 @@ MOST_TABLES = 1000
 """Most tables that are read: more plugins than any run uses. Messages about more of them would take seconds."""
 REPAIR = "self_repair"
 PROGRESS = "progress"
-
-
-@attrs.define(eq=False)
-class Table:
-    """One plugin of a configuration.
-
-    Attributes
-    ----------
-    name:
-        The name of the plugin in the run.
-    plugin:
-        The name of its entry point.
-    options:
-        The options as written.
-    where:
-        The place of the table, for messages.
-    enabled:
-        Whether the plugin runs.
-    reason:
-        The place that enables or disables it.
-    """
-
-    name: str
-    plugin: str
-    options: dict[str, Any]
-    where: str
-    enabled: bool
-    reason: str
 
 
 @attrs.define(eq=False)
@@ -138,7 +112,7 @@ class Configuration:
         except PluginError as error:
             return None, [f"{table.where}: {one_line(error)}"]
         plugin, problems = make_plugin(factory, table.options)
-        return plugin, [f"{table.where}{' ' if key else ''}{key}: {problem}" for key, problem in problems]
+        return plugin, [f"{table.place_of(key)}: {problem}" for key, problem in problems]
 
     def _add_repair(self) -> None:
         """Add ``self_repair`` if a table has ``action = "repair"`` and no table is for ``self_repair``."""
@@ -155,7 +129,11 @@ class Configuration:
 
 
 def load_plugins(
-    source: Source = None, *, enable: Iterable[str] = (), disable: Iterable[str] = ()
+    source: Source = None,
+    *,
+    enable: Iterable[str] = (),
+    disable: Iterable[str] = (),
+    override: Mapping[str, Any] | None = None,
 ) -> dict[str, object]:
     """The plugins of a configuration by name, in the order in which they are called.
 
@@ -173,6 +151,10 @@ def load_plugins(
         ``enabled = false``.
     disable:
         Names of plugins to take out.
+    override:
+        Options for this run by plugin and option, such as ``{"gradient_clipping.max_norm": 0.5}``. They override the
+        file, and the environment variable ``RNNCALLBACKS_OVERRIDE``, which holds ``NAME.OPTION=VALUE`` separated by
+        semicolons.
 
     Raises
     ------
@@ -189,7 +171,7 @@ def load_plugins(
     rnncallbacks.errors.ConfigurationError: configuration: [plugins.gradient_cliping]: no plugin ...
     configuration: [plugins.loss_averaging] weight: expected Literal['batch', 'sequence', 'token'], got 3
     """
-    return read_configuration(source, enable=enable, disable=disable).make()
+    return read_configuration(source, enable=enable, disable=disable, override=override).make()
 
 
 def recommended() -> dict[str, object]:
@@ -216,6 +198,7 @@ def read_configuration(
     *,
     enable: Iterable[str] = (),
     disable: Iterable[str] = (),
+    override: Mapping[str, Any] | None = None,
     otherwise: Mapping[str, Any] | None = None,
     behind: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Configuration:
@@ -223,7 +206,7 @@ def read_configuration(
 
     Parameters
     ----------
-    source, enable, disable:
+    source, enable, disable, override:
         As in :func:`load_plugins`.
     otherwise:
         The configuration to use if there is no file.
@@ -250,6 +233,10 @@ def read_configuration(
     _switch(configuration, variables[1], False, DISABLE_VARIABLE, DISABLE_VARIABLE)
     _switch(configuration, enable, True, "enable", "-p")
     _switch(configuration, disable, False, "disable", "-p no:")
+    from_environment, wrong = overrides_in_environment()
+    configuration.problems += wrong
+    for overrides, where in ((from_environment, OVERRIDE_VARIABLE), (override or {}, "override")):
+        configuration.problems += apply_overrides(overrides, where, configuration.matching, configuration.tables)
     return configuration
 
 
