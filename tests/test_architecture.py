@@ -76,6 +76,8 @@ class Source:
             elif isinstance(child, ast.ImportFrom):
                 base = self._absolute(importer, child)
                 names = [f"{base}.{alias.name}" for alias in child.names]
+            elif isinstance(child, ast.expr):  # which holds no import
+                continue
             else:
                 inside = for_types or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test))
                 yield from self._imports(importer, child, inside)

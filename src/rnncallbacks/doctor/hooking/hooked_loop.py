@@ -155,6 +155,19 @@ def is_called_in_loop(tree: ast.Module, name: str) -> bool:
     return any(getattr(one, "id", "") == name or getattr(one, "attr", "") == name for one in called)
 
 
+def functions_within(body: list[ast.stmt], scope: str) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """The functions of a body and those within them, by qualified name."""
+    for node in body:
+        if isinstance(node, Function | ast.ClassDef):
+            name = f"{scope}.{node.name}" if scope else node.name
+            if isinstance(node, ast.FunctionDef):
+                yield name, node
+            yield from functions_within(node.body, name)
+        else:
+            for part in ("body", "orelse", "finalbody"):
+                yield from functions_within(getattr(node, part, []), scope)
+
+
 def names_in(expression: str) -> set[str]:
     """The names that an expression reads.
 

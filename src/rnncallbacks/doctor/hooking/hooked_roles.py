@@ -12,10 +12,10 @@ import attrs
 from rnncallbacks.doctor.driving import IGNORED_FOR_ANOTHER_NUMBER
 from rnncallbacks.doctor.hooking.hooked_loop import (
     Block,
-    Function,
     HookedLoop,
     HookedParameter,
     assigned_names,
+    functions_within,
     loop_at,
     names_in,
     own_statements,
@@ -134,7 +134,7 @@ class _Names:
         self._site = site
         self._tree = ast.parse(source.text)
         self._loop = loop_at(self._tree, source, site.line)
-        self._functions = dict(_functions(self._tree.body, ""))
+        self._functions = dict(functions_within(self._tree.body, ""))
         self._found: dict[Key, tuple[_Known, ...]] = {}
         self._nodes: dict[Block, tuple[ast.AST, ...]] = {}
 
@@ -293,19 +293,6 @@ class _Names:
         if len(returns) != 1 or returns[0].value is None:
             return None
         return _part(returns[0].value, name)
-
-
-def _functions(body: list[ast.stmt], scope: str) -> Iterator[tuple[str, ast.FunctionDef]]:
-    """The functions of a body and those within them, by qualified name."""
-    for node in body:
-        if isinstance(node, Function | ast.ClassDef):
-            name = f"{scope}.{node.name}" if scope else node.name
-            if isinstance(node, ast.FunctionDef):
-                yield name, node
-            yield from _functions(node.body, name)
-        else:
-            for part in ("body", "orelse", "finalbody"):
-                yield from _functions(getattr(node, part, []), scope)
 
 
 def _part(value: ast.expr, name: str) -> str | None:
