@@ -87,3 +87,8 @@ def test_histories_are_equal_apart_from_the_time():
     other.append({"epoch": 2, "seconds": 3.0})
     assert one != other
     assert one != one.rows
+
+
+def test_a_loss_before_the_end_of_the_first_epoch_has_a_name():
+    with pytest.raises(DataError, match=r"no epoch has ended\n.*run.mean_loss\('val'\) is the mean so far"):
+        History()["val_loss"]

@@ -75,6 +75,9 @@ class History:
             hint = closest(key, self.columns)
             if key.endswith("_loss") and not hint:
                 hint = "the plugin loss_averaging computes the average losses"
+                if not self.rows:
+                    phase = key.removesuffix("_loss")
+                    hint += f"; before the end of an epoch, run.mean_loss({phase!r}) is the mean so far"
             known = ", ".join(self.columns) or "none, as no epoch has ended"
             raise DataError(f"the history has no column {key!r}; it has {known}", hint=hint)
         return [row.get(key) for row in self.rows]
