@@ -12,7 +12,7 @@ from types import FrameType
 
 from rnncallbacks.errors import RankError
 from rnncallbacks.parallel.communicator import Communicator
-from rnncallbacks.parallel.mpi_library import INSTALL_HINT, find_mpiexec
+from rnncallbacks.parallel.mpi_library import INSTALL_HINT, command_on_ranks
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
 """Signals that are sent on to the ranks, which end in order."""
@@ -28,9 +28,7 @@ def run_on_ranks(ranks: int, arguments: Sequence[str]) -> int:
     """
     if find_spec("mpi4py") is None:
         raise RankError("--ranks: mpi4py is not installed", hint=INSTALL_HINT)
-    # Without its cleanup, a rank that is left when another is killed can name it, and write its files.
-    command = [str(find_mpiexec()), "-disable-auto-cleanup", "-n", str(ranks)]
-    command += [sys.executable, "-m", "rnncallbacks", *arguments]
+    command = command_on_ranks(ranks, ["-m", "rnncallbacks", *arguments])
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     # In a session of its own, Ctrl-C does not reach the launcher twice.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)

@@ -27,6 +27,8 @@ SLEEP = 1e-4
 """Seconds between two tests of a rank that waits for a slow one. Chosen by eye."""
 LOOK_EVERY = 64
 """Tests between two looks for messages."""
+LEFT_SECONDS = 2.0
+"""Seconds of waiting after which a rank that has ended will not come. Chosen by eye."""
 LIVENESS_SECONDS = 0.5
 """Seconds of waiting between two looks whether the other processes of this machine exist."""
 
@@ -142,7 +144,7 @@ class Communicator:
                     looked = now
                     self._look_for_processes()
                 # What a rank sent before it ended may have come meanwhile.
-                if (error := self._obstacle(ends)) is not None and not request.Test():
+                if (error := self._obstacle(ends, now - began)) is not None and not request.Test():
                     raise error
             if tests < YIELDS:
                 os.sched_yield()
@@ -150,8 +152,11 @@ class Communicator:
                 time.sleep(SLEEP)
         self.waited += time.perf_counter() - began
 
-    def _obstacle(self, ends: bool) -> RankError | None:
-        """Why other ranks will not come; ``ends``: they come although they have ended their runs."""
+    def _obstacle(self, ends: bool, waited: float) -> RankError | None:
+        """Why other ranks will not come; ``ends``: they come although they have ended their runs.
+
+        A rank may have done its part and ended before this one, which has waited for so many seconds, sees it.
+        """
         if self._failures:
             rank, text = next(iter(self._failures.items()))
             is_told = rank not in self._silent or self.rank != (rank == 0)
@@ -164,7 +169,7 @@ class Communicator:
                 hint="the system kills processes when memory runs out",
                 is_told=self.rank != (rank == 0),
             )
-        if self._left and not ends:
+        if self._left and not ends and waited > LEFT_SECONDS:
             return RankError(
                 f"rank {min(self._left)} of {self.ranks} has ended, and rank {self.rank} waits for it",
                 hint="all ranks have to execute the same loop: decide with values that are the same on all of them",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -58,6 +59,26 @@ def find_mpiexec() -> Path:
     if found is None:
         raise RankError("mpiexec was not found", hint=INSTALL_HINT)
     return Path(found)
+
+
+def command_on_ranks(ranks: int, arguments: Sequence[str]) -> list[str]:
+    """The command that runs a Python program on several processes of this machine.
+
+    Parameters
+    ----------
+    ranks:
+        The number of processes.
+    arguments:
+        A script and its arguments, or ``-m``, a module and its arguments.
+
+    Raises
+    ------
+    RankError
+        There is no mpiexec.
+    """
+    # Without its cleanup, the ranks that are left when another is killed can name it, and write their files.
+    launcher = [str(find_mpiexec()), "-disable-auto-cleanup", "-n", str(ranks)]
+    return [*launcher, sys.executable, "-m", "rnncallbacks.parallel.supervised_rank", *arguments]
 
 
 def _file_of_mpich(name: str) -> Path | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
+import threading
 import time
 from functools import cache
 from types import TracebackType
@@ -41,6 +43,9 @@ class OrderlyExit:
         self._show_error = sys.excepthook
         sys.excepthook = self._on_unhandled_error
         atexit.register(self._leave)
+        # mpiexec -disable-auto-cleanup reports the end of a rank by this signal, which would end the others at once.
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
     def fail(self, error: BaseException) -> None:
         """Tell the other ranks that this one fails, and why; a note on the error names the rank."""

@@ -106,6 +106,7 @@ class SharedRun:
         if not self._is_first:
             run.history.restore(rows)
         self._decisions.share_state({})
+        self._decisions.meet("has ended its run")  # none ends before all have the state
 
     # A batch --------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,57 @@
+"""Runs a program as one rank: ``mpiexec -n 4 python -m rnncallbacks.parallel.supervised_rank train.py``.
+
+A launcher kills all ranks at once when it sees that a signal has ended one. Here, it sees a process that ends with an
+exit code: the other ranks have the time to say which rank was killed, and to write their files.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+PR_SET_PDEATHSIG = 1
+"""The operation of ``prctl`` that has the system send a signal when the parent ends; Linux only."""
+FORWARDED = (signal.SIGINT, signal.SIGTERM)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run a script, or a module behind ``-m``, in a child of this process, and exit as it does."""
+    child = os.fork()
+    if not child:
+        _end_with_parent()
+        _run(arguments)
+        return
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        os.kill(child, number)
+
+    for number in FORWARDED:
+        signal.signal(number, forward)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # mpiexec reports the end of another rank
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os._exit(status if status >= 0 else 128 - status)
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    if arguments[0] == "-m":
+        sys.argv = list(arguments[1:])
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = list(arguments)
+        sys.path[0] = str(Path(arguments[0]).resolve().parent)
+        runpy.run_path(arguments[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
