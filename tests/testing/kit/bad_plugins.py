@@ -93,7 +93,7 @@ class LeavesAFileOpen:
 class Slow:
     @hookimpl
     def on_batch_end(self):
-        time.sleep(0.002)
+        time.sleep(0.0005)
 
 
 @attrs.define(eq=False)
@@ -197,6 +197,55 @@ class ComparedByValue:
         pass
 
 
+class DrawsFromNumPy:
+    @hookimpl
+    def on_backward(self, grads):
+        for array in grads.arrays:
+            array += np.random.normal(size=array.shape)  # noqa: NPY002  (the mistake)
+
+
+class LeavesAThread:
+    @hookimpl
+    def on_fit_start(self):
+        self.ended = threading.Event()
+        thread = threading.Thread(target=self.ended.wait, daemon=True)
+        OPENED.append(self)
+        thread.start()
+
+    def close(self):
+        self.ended.set()
+
+
+class ChangesWhatGuardsSee:
+    @hookimpl(tryfirst=True)
+    def on_backward(self, grads):
+        for array in grads.arrays:
+            np.clip(array, -1.0, 1.0, out=array)
+
+
+class EndsWithoutAStart:
+    @hookimpl
+    def on_fit_start(self):
+        self.lines = []
+
+    @hookimpl
+    def on_fit_end(self):
+        self.lines.clear()
+
+
+@attrs.define(eq=False)
+class RemembersAFailure:
+    failed: bool = False
+
+    @hookimpl
+    def on_exception(self):
+        self.failed = True
+
+    @hookimpl
+    def on_epoch_end(self, run):
+        run.log(failed=self.failed)
+
+
 def bad_plugins(folder):
     """Name, function that makes the plugin, and the check that has to find the mistake."""
     return [
@@ -208,7 +257,7 @@ def bad_plugins(folder):
         (StateThatIsNoValue, "resuming", "cannot be saved"),
         (WritesIntoTheWorkingDirectory, "files", "'losses.json'"),
         (lambda: LeavesAFileOpen(str(folder / "log")), "files", "log is open after the run"),
-        (Slow, "cost", "1000 are allowed"),
+        (Slow, "cost", "100 are allowed"),
         (ResetsWhenItResumes, "resuming", "after epoch 1 differs"),
         (KeepsEachBatch, "memory", "bytes a batch"),
         (ReturnsGradients, "streams", "PluginError|change arrays in place"),
@@ -220,4 +269,9 @@ def bad_plugins(folder):
         (NeedsBatches, "ends", "after break, it raised KeyError"),
         (ComparedByValue, "streams", "not hashable"),
         (TakesOneName, "runs", "two objects in one run raised"),
+        (DrawsFromNumPy, "process", "generator of numpy.random; make a generator of its own"),
+        (LeavesAThread, "process", "running threads; join threads"),
+        (ChangesWhatGuardsSee, "order", "should only see them; leave out tryfirst"),
+        (EndsWithoutAStart, "ends", "an error before its on_fit_start was lost|no attribute 'lines'"),
+        (RemembersAFailure, "runs", "a run after one that failed differs: history"),
     ]

@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
 
-from rnncallbacks.testing.kit import process_checks, resume_checks, run_checks
+from rnncallbacks.testing.kit import process_checks, resume_checks, run_checks, side_effect_checks
 from rnncallbacks.testing.kit.trials import PluginProblem, Trial
 
 CHECKS: tuple[Callable[[Trial], Iterator[PluginProblem]], ...] = (
@@ -16,6 +16,8 @@ CHECKS: tuple[Callable[[Trial], Iterator[PluginProblem]], ...] = (
     run_checks.check_registration,
     run_checks.check_pickle,
     run_checks.check_thread,
+    side_effect_checks.check_process,
+    side_effect_checks.check_order,
     resume_checks.check_resume,
     process_checks.check_files,
     process_checks.check_options,

@@ -14,6 +14,7 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from types import ModuleType
 
@@ -40,7 +41,7 @@ HEAVY = frozenset(
     ]
 )
 """Packages whose import takes a second or much memory."""
-ODD_VALUES: tuple[object, ...] = (-1, 0, 1, 1e308, math.nan, "text", True, [], {})
+ODD_VALUES: tuple[object, ...] = (-1, 0, 1, 1e308, math.inf, math.nan, "text", "", True, [], {}, date(2026, 1, 1))
 """Values as a TOML file may give them for any option."""
 TIMED_BATCHES = 300
 ROUNDS = 5
@@ -168,10 +169,21 @@ def _imports_at_the_top(module: ModuleType) -> list[tuple[str, int]]:
         tree = ast.parse(inspect.getsource(module))
     except (OSError, TypeError, SyntaxError):
         return []
-    found = []
-    for node in tree.body:
+    package = module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
+    found: list[tuple[str, int]] = []
+    statements = list(tree.body)
+    for node in statements:  # it grows: a try, an if or a class is run when the module is
         if isinstance(node, ast.Import):
             found += [(alias.name, node.lineno) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.append((node.module, node.lineno))
+        elif isinstance(node, ast.ImportFrom):
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            name = ".".join(part for part in (above, node.module) if part)
+            found += [(name, node.lineno), *((f"{name}.{alias.name}", node.lineno) for alias in node.names)]
+        elif not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+            blocks = (getattr(node, block, []) for block in ("body", "handlers", "orelse", "finalbody"))
+            statements += [one for block in blocks for one in block] * (not _is_function(node))
     return found
+
+
+def _is_function(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import threading
 from collections.abc import Iterator, Mapping
@@ -37,11 +38,19 @@ class ScriptError(Exception):
 
 
 class Raises:
-    """A plugin of others, with an error in the third batch."""
+    """A plugin of others, with an error in the third batch, or before the first."""
+
+    def __init__(self, step: int = 3) -> None:
+        self.step = step
+
+    @hookimpl
+    def on_fit_start(self) -> None:
+        if self.step == 0:
+            raise ScriptError("a plugin of others")
 
     @hookimpl
     def on_backward(self, run: Run) -> None:
-        if run.step == 3:
+        if run.step == self.step:
             raise ScriptError("a plugin of others")
 
 
@@ -60,12 +69,18 @@ def check_ends(trial: Trial) -> Iterator[PluginProblem]:
         yield from _kept(trial.play(act=_raising(error)), error, what)
     yield from _kept(trial.play(Raises()), ScriptError, "an error in a plugin after it")
     yield from _kept(outcome_of(lambda: _behind(Raises(), trial.make())), ScriptError, "an error in a plugin before it")
+    never_started = outcome_of(lambda: _behind(Raises(0), trial.make()))
+    yield from _kept(never_started, ScriptError, "an error before its on_fit_start")
     for hook in HOOKS:
         if hook in ("on_alarm", "on_exception", "on_fit_end"):
             continue
         stopping = Recorder(act_in=hook, act=lambda run: run.stop("a check"))
-        if fault := trial.play(stopping).fault:
-            yield PluginProblem("ends", f"after run.stop in {hook}, it raised {fault}", "expect a stop in every hook")
+        behind = outcome_of(functools.partial(_behind, stopping, trial.make()))
+        for outcome in (trial.play(stopping), behind):
+            if fault := outcome.fault:
+                advice = "expect a stop in every hook"
+                yield PluginProblem("ends", f"after run.stop in {hook}, it raised {fault}", advice)
+                break
 
 
 def check_runs(trial: Trial) -> Iterator[PluginProblem]:
@@ -76,6 +91,11 @@ def check_runs(trial: Trial) -> Iterator[PluginProblem]:
     if not isinstance(again.error, RnnCallbacksError) and (found := difference(first, again)):
         advice = "declare state with state_field, or reset it in on_fit_start"
         yield PluginProblem("runs", f"a second run with the same object differs: {found}", advice)
+    trial.play(plugin=plugin, act=_raising(ScriptError))
+    after_failure = trial.play(plugin=plugin)
+    if not isinstance(after_failure.error, RnnCallbacksError) and (found := difference(again, after_failure)):
+        advice = "declare state with state_field, or reset it in on_fit_start"
+        yield PluginProblem("runs", f"a run after one that failed differs: {found}", advice)
     if found := difference(first, fresh):
         advice = "keep no state in the class or the module"
         yield PluginProblem("runs", f"a run with a second object differs from the first: {found}", advice)
@@ -133,6 +153,12 @@ def _kept(outcome: TrialOutcome, expected: type[BaseException], what: str) -> It
     if not isinstance(outcome.error, expected):
         found = "ended without it" if outcome.error is None else f"raised {one_line(outcome.error)}"
         yield PluginProblem("ends", f"{what} was lost: the run {found}", "let errors pass, and raise none of your own")
+        return
+    for note in getattr(outcome.error, "__notes__", ()):
+        if note.startswith("then ") and "in plugin 'plugin'" in note:
+            told = " ".join(note.removeprefix("then ").split())
+            yield PluginProblem("ends", f"after {what}, it raised {told}", "expect on_fit_end at any time")
+            return
 
 
 def _left_by_break(plugin: object) -> Run:

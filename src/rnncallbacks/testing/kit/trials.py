@@ -22,6 +22,8 @@ LOSSES = [[2.0, 1.5, 1.75, 1.25], [1.0, 1.125, 0.875, 0.75], [0.75, 0.5, 0.625, 
 """Losses of three epochs, which fall and do not fall from batch to batch."""
 VALIDATION = [[1.75, 1.5], [1.25, 1.0], [1.125, 1.25]]
 EPOCHS = len(LOSSES)
+SHOWN_LENGTH = 80
+"""Characters that are shown of a value that differs."""
 
 
 @attrs.frozen
@@ -137,5 +139,11 @@ def difference(one: TrialOutcome, other: TrialOutcome) -> str:
     first, second = one.facts, other.facts
     for name in {**first, **second}:
         if first.get(name) != second.get(name):
-            return f"{name} is {first.get(name, 'missing')!s:.80} and {second.get(name, 'missing')!s:.80}"
+            texts = first.get(name, "missing"), second.get(name, "missing")
+            # Where they begin to differ, and from the beginning of that word.
+            pairs = enumerate(zip(*texts, strict=False))
+            same = next((place for place, (one_letter, other_letter) in pairs if one_letter != other_letter), 0)
+            start = 0 if same < SHOWN_LENGTH else max(texts[0].rfind(" ", 0, same), 0)
+            shown = [text[start : start + SHOWN_LENGTH].strip() for text in texts]
+            return f"{name} is {shown[0]} and {shown[1]}"
     return ""
