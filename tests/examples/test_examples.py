@@ -6,13 +6,14 @@ import difflib
 import math
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SCRIPTS = {"broken_loop.py", "diagnosed_loop.py", "repaired_loop.py", "train_characters.py"}
+SCRIPTS = {"broken_loop.py", "diagnosed_loop.py", "repaired_loop.py", "sweep.py", "train_characters.py"}
 EPOCH = re.compile(r"epoch +(\d+)(?:/\d+)?  train +(\S+)  val +(\S+)")
 
 
@@ -114,3 +115,19 @@ def test_characters_are_learned_better_than_by_a_bigram_model(output_of: Callabl
     assert match is not None
     assert val[-1] < float(match.group(1))
     assert len(output.partition("nats per character\n")[2]) >= len("The ") + 200
+
+
+@pytest.mark.extras
+def test_the_sweep_prunes_in_two_processes_and_no_trial_fails(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    # An interpreter of its own: the workers are spawned from it.
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "sweep.py"], capture_output=True, text=True, cwd=tmp_path, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    *trials, best = done.stdout.splitlines()
+    states = [line.split()[2] for line in trials]
+    assert len(states) == 12
+    assert set(states) == {"complete", "pruned"}
+    assert best.startswith("best: ")
+    assert list(tmp_path.iterdir()) == []

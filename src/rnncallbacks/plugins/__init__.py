@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rnncallbacks.plugins.output.checkpoint import Checkpoint as Checkpoint
     from rnncallbacks.plugins.output.history_log import HistoryLog as HistoryLog
     from rnncallbacks.plugins.output.mlflow import Mlflow as Mlflow
+    from rnncallbacks.plugins.output.optuna import Optuna as Optuna
     from rnncallbacks.plugins.output.progress import Progress as Progress
     from rnncallbacks.plugins.output.tensorboard import Tensorboard as Tensorboard
     from rnncallbacks.plugins.processes.data_parallel import DataParallel as DataParallel
