@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -14,7 +15,7 @@ from rnncallbacks.core.plugin_state import reset_state, state_field
 from rnncallbacks.detectors.gradient.clipped import find_clipping
 from rnncallbacks.detectors.gradient.update_tracker import MeasuredUpdate
 from rnncallbacks.detectors.update.metrics import is_proportional
-from rnncallbacks.gradients import global_norm
+from rnncallbacks.gradients import Gradients, global_norm
 
 
 @attrs.frozen(kw_only=True)
@@ -61,6 +62,7 @@ class ExplodingGradientThresholds:
 
 
 EXPLODING_GRADIENT_THRESHOLDS = ExplodingGradientThresholds()
+NO_DOUBT: Mapping[str, str] = MappingProxyType({})
 
 
 @attrs.define(eq=False)
@@ -159,6 +161,21 @@ class ExplodingGradientDetector:
         else:
             self._harmless_norm = max(self._harmless_norm, update.gradient_norm)
 
+    def is_idle(self, batch_number: int) -> bool:
+        """Whether nothing is left to do from this training batch on, counted from 1."""
+        return self.stopped and batch_number > self.thresholds.smallest_sample
+
+    def check_clipping(self, gradients: Gradients, norm: float, max_norm: float, unclipped_share: float) -> bool:
+        """Whether the gradient of the batch just added, which had this norm, will be clipped before its update.
+
+        ``unclipped_share`` is the smallest share of the norm that an unclipped gradient keeps.
+        """
+        clipped = global_norm(gradients.arrays) < unclipped_share * norm
+        if self.wants_update(norm) and (clipped or self.came_clipped(gradients, max_norm)):
+            self.add_clipped_update()
+            return True
+        return clipped
+
     def came_clipped(self, gradients: Mapping[str, Array], max_norm: float) -> bool:
         """Whether entries of the gradients, or a norm, are at a bound that prevents explosions."""
         bounds, largest = find_clipping(gradients), self.thresholds.largest_clipping_bound * max_norm
@@ -174,8 +191,15 @@ class ExplodingGradientDetector:
         self.clipped_updates += 1
         self._clipped = True
 
-    def coverage(self, params: object, first_cosine: float, max_norm: float) -> CheckResult:
-        """The comparisons with the bound, and how often; ``first_cosine`` is NaN if no update was measured."""
+    def coverage(
+        self, params: object, first_cosine: float, max_norm: float, doubt: Mapping[str, str] = NO_DOUBT
+    ) -> CheckResult:
+        """The comparisons with the bound, and how often; ``first_cosine`` is NaN if no update was measured.
+
+        ``doubt`` is the reason, by code, for which gradients of usual length prove nothing.
+        """
+        if doubt and not self.stopped:
+            return CheckResult(withdrawn=doubt)
         if params is None:
             return CheckResult(not_checked={"RNN401": "give the parameters to Run(params)"})
         if math.isnan(first_cosine):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.sequences import sequences_of
 from rnncallbacks.gradients import global_norm
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +52,12 @@ class VanishingGradientDetector:
     def due(self, batch_number: int) -> bool:
         """Whether this training batch, counted from 1, is checked."""
         return batch_number in self.thresholds.checked_batches
+
+    def check_batch(self, batch_number: int, batch: Batch) -> CheckResult:
+        """Check what a batch that is due observed."""
+        hidden_gradients, shown = batch.observed.get("hidden_gradients"), sequences_of(batch)
+        known = hidden_gradients is not None and shown.targets is not None and shown.inputs is not None
+        return self.check(batch_number, hidden_gradients, shown.per_step if known else None)
 
     def check(self, batch_number: int, hidden_gradients: Any, loss_at_each_step: bool | None = None) -> CheckResult:
         """Check the observed gradients of a batch that is due: arrays of any shape, one per time step.

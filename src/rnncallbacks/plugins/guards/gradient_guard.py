@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from rnncallbacks import options
-from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
@@ -17,8 +16,6 @@ from rnncallbacks.detectors.gradient.correctness import CorrectnessChecks
 from rnncallbacks.detectors.gradient.exploding import ExplodingGradientDetector
 from rnncallbacks.detectors.gradient.update_tracker import UpdateTracker
 from rnncallbacks.detectors.gradient.vanishing import VanishingGradientDetector
-from rnncallbacks.detectors.sequences import sequences_of
-from rnncallbacks.gradients import global_norm
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.alarm import Alarm
@@ -85,7 +82,7 @@ class GradientGuard(Guard):
         assert loss is not None
         if self._correctness.network.network is not None or self._batches == 0:
             batch.network_loss = lambda: self._correctness.network.loss(batch, grads, run.params)
-        if self._is_idle(self._batches + 1):
+        if self._exploding.is_idle(self._batches + 1) and self._correctness.is_idle(self._batches + 1):
             self._batches += math.isfinite(loss) and not batch.skipped
             return (yield)
         norm = grads.norm
@@ -119,17 +116,10 @@ class GradientGuard(Guard):
         super().on_fit_end(run)
         self._correctness.stop_without_closure()
 
-    def _is_idle(self, number: int) -> bool:
-        """Whether no detector has anything to do in this training batch."""
-        early = number <= self._exploding.thresholds.smallest_sample
-        return self._exploding.stopped and not early and self._correctness.is_idle(number)
-
     def _check(self, run: Run, batch: Batch, grads: Gradients, loss: float) -> None:
         number, updates = self._batches, self._updates
-        if number in self._vanishing.thresholds.checked_batches:
-            hidden_gradients, shown = batch.observed.get("hidden_gradients"), sequences_of(batch)
-            known = hidden_gradients is not None and shown.targets is not None and shown.inputs is not None
-            self.conclude(run, self._vanishing.check(number, hidden_gradients, shown.per_step if known else None))
+        if self._vanishing.due(number):
+            self.conclude(run, self._vanishing.check_batch(number, batch))
         if number == self._exploding.thresholds.smallest_sample:
             self._conclude_exploding(run)
         if self._correctness.is_idle(number):
@@ -143,10 +133,8 @@ class GradientGuard(Guard):
             self.conclude(run, growth)
 
     def _conclude_exploding(self, run: Run) -> None:
-        coverage = self._exploding.coverage(run.params, self._updates.first_cosine, self.max_norm)
-        if self._growth_doubt and not self._exploding.stopped:
-            coverage = CheckResult(withdrawn=self._growth_doubt)
-        self.conclude(run, coverage)
+        cosine = self._updates.first_cosine
+        self.conclude(run, self._exploding.coverage(run.params, cosine, self.max_norm, self._growth_doubt))
 
     def _keep_for_update(self, run: Run, grads: Gradients, norm: float) -> None:
         """Copy parameters and gradients if a detector needs to know what the update does."""
@@ -154,10 +142,8 @@ class GradientGuard(Guard):
         wanted = before_sum or self._updates.awaits_first(self._batches)
         if not wanted and not self._exploding.wants_update(norm):
             return
-        clipped = global_norm(grads.arrays) < self._updates.thresholds.unclipped_share * norm
-        if self._exploding.wants_update(norm) and (clipped or self._exploding.came_clipped(grads, self.max_norm)):
-            self._exploding.add_clipped_update()
-            clipped = True
+        unclipped_share = self._updates.thresholds.unclipped_share
+        clipped = self._exploding.check_clipping(grads, norm, self.max_norm, unclipped_share)
         if wanted or not clipped:
             self._updates.keep(run.params, grads)
             if clipped and before_sum:
