@@ -187,6 +187,7 @@ def test_a_resumed_run_has_the_same_columns(tmp_path):
         (["mean_absolute_error"], "nll", r"for classification\n.*its metrics are accuracy"),
         ("accuracy", "nll", r"expected a list of names and functions, got 'accuracy'\n.*metrics=\['accuracy'\]"),
         (largest_output, "nll", "expected a list"),
+        ({"accuracy": largest_output}, "nll", "expected a list"),
         (["accuracy", "accuracy"], "nll", "two have the name 'accuracy'"),
         ([lambda outputs, targets: 0.0], "nll", r"has the name '<lambda>'\n.*def name"),
         ([3], "nll", "expected a name or a function, got 3"),
@@ -202,5 +203,13 @@ def test_a_function_that_does_not_return_a_mean_is_told():
         return outputs.argmax(axis=1) == targets
 
     trainer = Trainer(model_for("nll", "step"), Adam(), plugins=[], learning_rate=0.1, metrics=[hits])
+
+    def fails(outputs, targets):
+        raise ValueError("this and that")
+
     with pytest.raises(DataError, match=r"metric 'hits': expected one number, .* got array.*\n.*\.mean\(\)"):
         trainer.fit(batches_for("nll", "step", 1), max_epochs=1, progress=False)
+    trainer = Trainer(model_for("nll", "step"), Adam(), plugins=[], learning_rate=0.1, metrics=[fails])
+    with pytest.raises(ValueError, match="this and that") as failed:
+        trainer.fit(batches_for("nll", "step", 1), max_epochs=1, progress=False)
+    assert failed.value.__notes__[0].startswith("in the metric 'fails', of outputs (")

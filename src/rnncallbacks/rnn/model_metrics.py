@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -105,7 +105,11 @@ class Metric:
             The function returned something else than one number.
         """
         assert self.measure is not None
-        value = self.measure(outputs, targets)
+        try:
+            value = self.measure(outputs, targets)
+        except Exception as error:
+            error.add_note(f"in the metric {self.name!r}, of outputs {outputs.shape} and targets {targets.shape}")
+            raise
         if np.ndim(value) or not isinstance(value, float | int | np.number | np.bool_ | np.ndarray):
             raise DataError(
                 f"metric {self.name!r}: expected one number, the mean over {len(targets)} positions, got "
@@ -144,7 +148,7 @@ def chosen_metrics(metrics: Iterable[str | MetricFunction], loss: Literal["nll",
     OptionError
         There is no such metric, it belongs to the other loss, two have one name, or a function has no name.
     """
-    if isinstance(metrics, str) or callable(metrics) or not isinstance(metrics, Iterable):
+    if isinstance(metrics, str | Mapping) or callable(metrics) or not isinstance(metrics, Iterable):
         given = repr(metrics) if isinstance(metrics, str) else "..."
         raise OptionError(
             f"Trainer: metrics: expected a list of names and functions, got {short_repr(metrics, 60)}",
