@@ -22,6 +22,7 @@ from .edits import edit_trial
 from .flips import flip_trial
 from .kills import kill_trial
 from .page import page, read_lines
+from .rank_faults import rank_trial
 from .training_runs import warm_up
 from .trials import Trial, run_trials
 
@@ -32,6 +33,8 @@ KINDS: dict[str, Trial] = {
     "configurations": configuration_trial,
     "plugins": adversary_trial,
 }
+NEEDS_MPI: dict[str, Trial] = {"ranks": rank_trial}
+"""Attacks that need the extra mpi, and start processes of their own."""
 HELP = "The attack; slice: the trials of the test suite; page: write the page of the documentation from --out."
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "torture.md"
 SLICE = {"kills": 2, "flips": 5, "edits": 8, "configurations": 10, "plugins": 12}
@@ -44,7 +47,7 @@ MOST_SHOWN = 10
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for. Returns the exit code: 1 if the library did not hold in a trial."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
-    parser.add_argument("kind", choices=[*KINDS, "slice", "page"], help=HELP)
+    parser.add_argument("kind", choices=[*KINDS, *NEEDS_MPI, "slice", "page"], help=HELP)
     parser.add_argument("--count", type=int, default=100, help="Trials, or kills for the kind kills. [default: 100]")
     parser.add_argument("--seed", type=int, default=0, help="Together with its number, it determines a trial.")
     parser.add_argument("--number", type=int, help="Run only the trial of this number, to see it again.")
@@ -79,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace, folder: Path, out: Any) -> None:
-    trial = KINDS[given.kind]
+    trial = (KINDS | NEEDS_MPI)[given.kind]
     if given.number is not None:
         run_trials(given.kind, trial, given.seed, range(given.number, given.number + 1), folder, out)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -66,6 +66,8 @@ class RunLogger:
     3 {..., 'epoch/accuracy': 0.5}
     finished
     """
+
+    first_rank_only: ClassVar[bool] = True
 
     every_steps: int = attrs.field(kw_only=True, default=1, validator=options.count())
     _is_open: bool = state_field(False, saved=False)

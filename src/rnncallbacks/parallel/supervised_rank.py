@@ -20,7 +20,7 @@ PR_SET_PDEATHSIG = 1
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
 
 
-def main(arguments: Sequence[str]) -> None:
+def run_as_rank(arguments: Sequence[str]) -> None:
     """Run a script, or a module behind ``-m``, in a child of this process, and exit as it does."""
     child = os.fork()
     if not child:
@@ -54,4 +54,4 @@ def _run(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_as_rank(sys.argv[1:])
