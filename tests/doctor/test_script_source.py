@@ -102,3 +102,26 @@ def test_names_of_a_notebook(tmp_path):
     exported.write_text("get_ipython().magic('matplotlib inline')\nx = get_ipython().config\n")
     source = read_script(exported)
     exec(compile(source.text, "rnn.py", "exec"), dict(source.names))
+
+
+# The packages around the script, its text, the name of its package, and the folder that contains it.
+PACKAGES = {
+    "one": (["pkg"], "from . import net\n", "pkg", "."),
+    "nested": (["top", "pkg"], "from ..data import load\n", "top.pkg", "."),
+    "of_one_folder_without_an_init_file": ([], "from .net import W\n", "home", ".."),
+    "none_without_a_relative_import": (["pkg"], "import net\n", None, "."),
+}
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_the_package_of_a_script(tmp_path, name):
+    folders, text, package, container = PACKAGES[name]
+    place = tmp_path / "home"
+    place.mkdir()
+    for folder in folders:
+        place /= folder
+        place.mkdir()
+        (place / "__init__.py").touch()
+    (place / "train.py").write_text(text)
+    expected = None if package is None else (package, (tmp_path / "home" / container).resolve())
+    assert read_script(place / "train.py").package == expected

@@ -24,6 +24,8 @@ START, TICK, END, RETURN, BEFORE = (
     "__doctor_return__",
     "__doctor_before__",
 )
+COMPILERS = {"njit", "jit", "vectorize", "guvectorize", "stencil", "cfunc"}
+"""Functions of Numba that compile a function."""
 ADDITIVE = (ast.Add, ast.Sub)
 CHANGING_METHODS = frozenset({"fill", "sort", "put", "itemset", "clip", "partition"})
 """Methods of arrays that change them; ``clip`` does with ``out=``."""
@@ -96,16 +98,17 @@ def instrument(source: str, file: str, sites: Sites) -> types.CodeType:
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         raise DataError(f"{file}:{line}: {error.args[0]}" if line else f"{file}: {error}") from error
-    _Instrumenter(file, source.splitlines(), sites).visit(tree)
+    _Instrumenter(file, source.splitlines(), sites, _compiled_functions(tree)).visit(tree)
     code: types.CodeType = compile(ast.fix_missing_locations(tree), file, "exec", dont_inherit=True)
     return code
 
 
 class _Instrumenter(ast.NodeTransformer):
-    def __init__(self, file: str, lines: list[str], sites: Sites) -> None:
+    def __init__(self, file: str, lines: list[str], sites: Sites, compiled: frozenset[str]) -> None:
         self._file = file
         self._lines = lines
         self._sites = sites
+        self._compiled = compiled
         self._scopes: list[str] = []
         self._generators: list[bool] = []
         self._loops: list[int] = []
@@ -118,6 +121,8 @@ class _Instrumenter(ast.NodeTransformer):
     # Functions ------------------------------------------------------------------------------------------------------
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        if node.name in self._compiled:
+            return node
         self._scopes.append(node.name)
         number = self._site("function", node)
         generator = _yields(node)
@@ -208,6 +213,27 @@ class _Instrumenter(ast.NodeTransformer):
         unbound = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, [ast.Pass()])
         guarded = ast.Try([look], [unbound], [], [])
         return [ast.fix_missing_locations(ast.copy_location(guarded, statement))]
+
+
+def _compiled_functions(tree: ast.Module) -> frozenset[str]:
+    """The names of functions that Numba compiles: it cannot compile calls to the watcher.
+
+    >>> sorted(_compiled_functions(ast.parse("@njit(cache=True)\\ndef f(): pass\\ng = numba.jit(h)")))
+    ['f', 'h']
+    """
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and any(map(_is_compiler, node.decorator_list)):
+            found.add(node.name)
+        elif isinstance(node, ast.Call) and _is_compiler(node):
+            found.update(one.id for one in node.args if isinstance(one, ast.Name))
+    return frozenset(found)
+
+
+def _is_compiler(node: ast.expr) -> bool:
+    while isinstance(node, ast.Call):
+        node = node.func
+    return (node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")) in COMPILERS
 
 
 class _Returns(ast.NodeTransformer):

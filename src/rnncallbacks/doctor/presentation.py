@@ -105,6 +105,7 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
     rows.append(("epoch loss", "none found" if findings.report is None else key_text(findings.report)))
     if not roles.exact:
         rows.append(("replay", "none: no closure, and roles inferred from names and from arrays that change together"))
+        rows.append(("", "--no-fork repeats iterations from the start of a script that runs threads"))
     data = [key_text(key) if key else "not found" for key in (roles.inputs, roles.targets)]
     rows.append(("data", f"inputs {data[0]}, targets {data[1]}"))
     return rows

@@ -13,6 +13,7 @@ import attrs
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.doctor.attended_runs import GIVEN_LOSS
+from rnncallbacks.doctor.compiling_iteration import quick_to_repeat
 from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.driving import IGNORED_FOR_ANOTHER_NUMBER, RecordedBatches, drive, limit_severity, shadowed_run
 from rnncallbacks.doctor.lacking_evidence import for_unchanged_script
@@ -272,7 +273,8 @@ def _watch(
             findings.error = error
             return False
         stage.describe = lambda: f"finding the loss, the parameters and the gradients of {where}"
-        records, frozen_copies = [record for record, _ in recorded], [frozen for _, frozen in recorded]
+        repeated = quick_to_repeat(recorded, script.release)
+        records, frozen_copies = [record for record, _ in repeated], [frozen for _, frozen in repeated]
 
         def infer(given: GivenRoles) -> Roles:
             if options.loss_is_given:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import re
@@ -95,6 +96,23 @@ class ScriptSource:
     def line_in_text(self, line: int, cell: int | None = None) -> int:
         """The line of the text for a line of the file, or of one of its code cells."""
         return line if cell is None or not self.cells else self.cells[cell - 1] + line - 1
+
+    @property
+    def package(self) -> tuple[str, Path] | None:
+        """The package of a script with relative imports, and the folder that contains it; None for other scripts.
+
+        Python runs such a script only as a module: ``python -m package.script``.
+        """
+        try:
+            nodes = ast.walk(ast.parse(self.text)) if not self.cells else ()
+        except (SyntaxError, ValueError):
+            return None
+        levels = max((node.level for node in nodes if isinstance(node, ast.ImportFrom)), default=0)
+        folder, names = self.path.resolve().parent, list[str]()
+        while levels and folder.name and (len(names) < levels or (folder / "__init__.py").exists()):
+            names.insert(0, folder.name)
+            folder = folder.parent
+        return (".".join(names), folder) if names else None
 
     @property
     def names(self) -> Mapping[str, Callable[..., Any]]:

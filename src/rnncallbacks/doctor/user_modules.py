@@ -68,15 +68,24 @@ class OwnModuleFinder(MetaPathFinder):
         return spec
 
 
-def run_instrumented(source: ScriptSource, arguments: list[str], sites: Sites, seen: Callable[[str], None]) -> None:
-    """Run a script as ``__main__`` with instrumented code, and its modules too. Its exceptions are raised."""
+def main_module(source: ScriptSource, arguments: list[str]) -> types.ModuleType:
+    """The module ``__main__`` for a script, with the arguments and the search path that Python gives a script."""
     script = source.path
-    code = instrument(source.text, str(script), sites)
     main = types.ModuleType("__main__")
     main.__dict__.update(source.names, __file__=str(script), __builtins__=__builtins__)
     sys.modules["__main__"] = main
     sys.argv = [str(script), *arguments]
     sys.path[0] = os.path.dirname(os.path.realpath(script))
+    if (package := source.package) is not None:
+        main.__package__, sys.path[0] = package[0], str(package[1])
+    return main
+
+
+def run_instrumented(source: ScriptSource, arguments: list[str], sites: Sites, seen: Callable[[str], None]) -> None:
+    """Run a script as ``__main__`` with instrumented code, and its modules too. Its exceptions are raised."""
+    script = source.path
+    code = instrument(source.text, str(script), sites)
+    main = main_module(source, arguments)
     sys.meta_path.insert(0, OwnModuleFinder(sites, seen))
     seen("__main__")
     exec(code, main.__dict__)

@@ -29,6 +29,8 @@ class WalkLimits:
     """Length up to which the arrays of a sequence have keys of their own."""
     array_size: int = 4_000_000
     """Largest array that is yielded, in entries."""
+    list_length: int = 100_000
+    """Longest list of numbers that is yielded: copying one takes longer than copying an array."""
 
 
 WALK_LIMITS = WalkLimits()
@@ -67,7 +69,8 @@ def walk(
         below = (*above, id(value))
         if isinstance(value, list | tuple):
             if is_number_list(value):
-                yield name, value
+                if len(value) <= limits.list_length:
+                    yield name, value
                 continue
             sequence = is_array_sequence(value)
             if sequence:

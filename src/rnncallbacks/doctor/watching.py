@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -24,8 +23,9 @@ from numpy.lib.array_utils import byte_bounds
 from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.instrument import Sites
 from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.other_threads import other_threads
 from rnncallbacks.doctor.update_period import UpdatePeriod
-from rnncallbacks.doctor.value_walk import Key, copy_of, walk, write_into
+from rnncallbacks.doctor.value_walk import WALK_LIMITS, Key, copy_of, walk, write_into
 from rnncallbacks.doctor.watch_messages import Command, ReplayRequest
 
 REPLAY_FAILED = 3
@@ -152,7 +152,8 @@ class LoopWatch:
             if not isinstance(base, list | dict) or index is None:
                 return
             base = base[index]
-        if not isinstance(base, np.ndarray) or base.dtype.kind != "f" or base.size < 1:
+        floating = isinstance(base, np.ndarray) and base.dtype.kind == "f"
+        if not floating or not 1 <= base.size <= WALK_LIMITS.array_size:  # a larger one is data
             return
         site, identity = self._sites[number], id(base)
         if self._wanted is None:
@@ -294,7 +295,7 @@ class LoopWatch:
 
     def _freeze(self, channel: Connection) -> None:
         """Fork. The copy answers requests until its channel closes; the script goes on in this process."""
-        if self._fork is None or threading.active_count() > 1:
+        if self._fork is None or other_threads():
             self._link.send(("frozen", False))
             return
         if self._fork():

@@ -24,6 +24,7 @@ import numpy as np
 from rnncallbacks.doctor.hooking.hooked_loop import names_in
 from rnncallbacks.doctor.sandbox import Sandbox
 from rnncallbacks.doctor.script_source import ScriptSource, read_script
+from rnncallbacks.doctor.user_modules import main_module
 
 LOOK = "__doctor_look__"
 TICK_PLACE = -1
@@ -96,11 +97,7 @@ def answer_request() -> None:
 
 
 def _run(source: ScriptSource, request: BlockRequest) -> None:
-    main = types.ModuleType("__main__")
-    vars(main).update(source.names, __file__=request.script, __builtins__=builtins)
-    sys.modules["__main__"] = main
-    sys.argv = [request.script, *request.arguments]
-    sys.path[0] = os.path.dirname(os.path.realpath(request.script))
+    main = main_module(source, list(request.arguments))
     if request.file == request.script:
         code = _with_looks(source.text, request)
     else:
