@@ -22,7 +22,7 @@ LOSSES = [[2.0, 1.5, 1.75, 1.25], [1.0, 1.125, 0.875, 0.75], [0.75, 0.5, 0.625, 
 """Losses of three epochs, which fall and do not fall from batch to batch."""
 VALIDATION = [[1.75, 1.5], [1.25, 1.0], [1.125, 1.25]]
 EPOCHS = len(LOSSES)
-SHOWN_LENGTH = 80
+SHOWN_LENGTH = 40
 """Characters that are shown of a value that differs."""
 
 
@@ -140,10 +140,10 @@ def difference(one: TrialOutcome, other: TrialOutcome) -> str:
     for name in {**first, **second}:
         if first.get(name) != second.get(name):
             texts = first.get(name, "missing"), second.get(name, "missing")
-            # Where they begin to differ, and from the beginning of that word.
+            # Where they begin to differ, from the beginning of that item.
             pairs = enumerate(zip(*texts, strict=False))
             same = next((place for place, (one_letter, other_letter) in pairs if one_letter != other_letter), 0)
-            start = 0 if same < SHOWN_LENGTH else max(texts[0].rfind(" ", 0, same), 0)
+            start = 0 if same < SHOWN_LENGTH else texts[0].rfind(",", 0, same) + 1
             shown = [text[start : start + SHOWN_LENGTH].strip() for text in texts]
             return f"{name} is {shown[0]} and {shown[1]}"
     return ""
