@@ -39,7 +39,7 @@ def test_the_verdict_on_nothing_found():
     found.report_cannot_tell("RNN502", "the loss is noisy")
     found.add(alarm("RNN402"))
     found.cannot_check("RNN404", "no closure")
-    assert verdict([found]) == "nothing fired: 2 checks passed, 1 note, 1 cannot tell, 1 not checked"
+    assert verdict([found]) == "nothing fired: 2 checks passed, 1 note (RNN402), 1 cannot tell, 1 not checked"
 
 
 def test_what_one_run_could_not_check_and_another_did():

@@ -22,7 +22,7 @@ from rnncallbacks.core.plugin_manager import Plugins
 from rnncallbacks.doctor.lacking_evidence import for_trainer
 from rnncallbacks.doctor.presentation import findings_document, show_findings, show_lines
 from rnncallbacks.files import json_text
-from rnncallbacks.reporting.terminal import show_diagnosis, terminal_console, write_line
+from rnncallbacks.reporting.terminal import COLUMNS, show_diagnosis, terminal_console, write_line
 from rnncallbacks.reporting.verdict import counted, verdict
 
 RUN_BATCHES = 300
@@ -187,4 +187,4 @@ def _show(script: Path, runs: list[ExaminedRun], outcome: Outcome, own: ScriptsO
             "The script failed after doctor had stopped its run, perhaps because epochs are missing. "
             "This is not a finding.",
         )
-    write_line(console, f"verdict: {_conclusion(runs, own)}", style="bold")
+    write_line(console, f"verdict: {_conclusion(runs, own)}", style="bold", wrap=COLUMNS)

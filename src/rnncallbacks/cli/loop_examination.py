@@ -24,7 +24,7 @@ from rnncallbacks.doctor.script_examination import ExaminationStage, ScriptFindi
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.errors import DataError, RnnCallbacksError
 from rnncallbacks.files import json_text
-from rnncallbacks.reporting.terminal import terminal_console, write_line
+from rnncallbacks.reporting.terminal import COLUMNS, terminal_console, write_line
 from rnncallbacks.reporting.verdict import verdict
 
 EXAMINATION_SHARE = 0.75
@@ -97,7 +97,7 @@ def _show(
     if findings.interrupted:
         known = "the diagnosis so far" if findings.diagnosis is not None else "what is known so far"
         write_line(console, f"interrupted: this is {known}")
-    write_line(console, f"verdict: {_verdict(findings)}", style="bold")
+    write_line(console, f"verdict: {_verdict(findings)}", style="bold", wrap=COLUMNS)
 
 
 @contextmanager

@@ -183,12 +183,23 @@ class HiddenStates:
                     f"{int(mask.sum())} of {mask.size} sequences begin here, but reset= resets all of them",
                     hint="use run.hidden and run.carry, which reset single rows, or hidden_state_reset(when='batch')",
                 )
-        elif self._zeros is None:
+        else:
+            self.require()
+        self[phase].reset(mask)
+
+    def require(self) -> None:
+        """Check that there is a state to reset.
+
+        Raises
+        ------
+        RunStateError
+            The run knows neither the shape of a state nor a function that resets it.
+        """
+        if self._zeros is None and self._reset is None:
             raise RunStateError(
                 "the run has no hidden state to reset",
                 hint="pass hidden_size=, zeros= or reset= to Run, or leave hidden_state_reset out",
             )
-        self[phase].reset(mask)
 
     def carried(self) -> dict[str, Any]:
         """The carried state of each phase, or None where nothing is carried."""

@@ -303,6 +303,16 @@ class Run(RunAlarms):
         """
         self._hidden.reset(self._require_batch("run.reset_hidden").phase, rows)
 
+    def require_hidden_state(self) -> None:
+        """Check that the run has a hidden state to reset.
+
+        Raises
+        ------
+        RunStateError
+            It got none of ``hidden_size``, ``zeros`` and ``reset``.
+        """
+        self._hidden.require()
+
     def observe(self, **values: Any) -> None:
         """Pass values that only the script has to the plugins, in ``batch.observed``.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 from rnncallbacks.alarms.diagnosis import Diagnosis
@@ -16,6 +17,8 @@ from rnncallbacks.reporting.printable import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+COLUMNS = 100
+"""Characters at which sentences are wrapped where the output is not a terminal. Chosen by eye."""
 SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow", "info": "bold"}
 
 
@@ -34,16 +37,21 @@ def terminal_console() -> Console | None:
     return Console(highlight=False)
 
 
-def write_line(console: Console | None, text: str = "", *, style: str = "", indent: int = 0) -> None:
+def write_line(
+    console: Console | None, text: str = "", *, style: str = "", indent: int = 0, wrap: int | None = None
+) -> None:
     """Write one line. On a terminal it is wrapped at its width; the parts of a wrapped line have the same indent.
+
+    Elsewhere it is wrapped at ``wrap`` characters, unless that is None.
 
     If the reader of a pipe has closed it, as ``head`` does, this line and all later output of the process are dropped
     without an error, so that the training run continues.
     """
     text = printable(text)
     if console is None:
+        lines = [text] if wrap is None else textwrap.wrap(text, wrap - indent, break_on_hyphens=False) or [""]
         try:
-            sys.stdout.write(" " * indent + text + "\n")
+            sys.stdout.write("".join(f"{' ' * indent}{line}\n" for line in lines))
             sys.stdout.flush()
         except BrokenPipeError:
             # The content of the buffer would fail again when the process ends.
@@ -61,7 +69,7 @@ def show_diagnosis(console: Console | None, diagnosis: Diagnosis, *, list_passed
     """Write a diagnosis, with its passed checks listed or only counted."""
     for line in diagnosis.lines(list_passed=list_passed):
         style = "dim" if line.is_heading else SEVERITY_STYLES.get(line.severity or "", "")
-        write_line(console, line.text, style=style, indent=line.indent)
+        write_line(console, line.text, style=style, indent=line.indent, wrap=COLUMNS)
 
 
 def write_field(console: Console | None, name: str, value: str) -> None:

@@ -8,8 +8,8 @@ from rnncallbacks.alarms.diagnosis import Diagnosis
 
 
 def verdict(diagnoses: Iterable[Diagnosis]) -> str:
-    """The causes found in any of the diagnoses; if there are none, the numbers of checks that passed and that are
-    missing.
+    """The causes found in any of the diagnoses, and the notes; if there are no causes, the numbers of checks that
+    passed and that are missing.
 
     Example
     -------
@@ -21,19 +21,25 @@ def verdict(diagnoses: Iterable[Diagnosis]) -> str:
     """
     known = list(diagnoses)
     causes = {cause.code: cause for one in known for cause in one.causes if cause.severity != "info"}
+    notes = list(dict.fromkeys(cause.code for one in known for cause in one.causes if cause.severity == "info"))
     if causes:
         named = ", ".join(f"{code} {cause.cause}" for code, cause in causes.items())
         more = next(iter(causes)) if len(causes) == 1 else "CODE"
-        return f"{counted(len(causes), 'cause')} found: {named}; to read more: rnncallbacks explain {more}"
+        noted = f"; {_named_notes(notes)}" if notes else ""
+        return f"{counted(len(causes), 'cause')} found: {named}{noted}; to read more: rnncallbacks explain {more}"
     passed = {code for one in known for code in one.passed}
-    notes = {alarm.code for one in known for alarm in one.alarms}
-    cannot_tell = {code for one in known for code in one.cannot_tell} - passed - notes
-    missing = {code for one in known for code in one.not_checked} - passed - notes - cannot_tell
+    fired = {alarm.code for one in known for alarm in one.alarms}
+    cannot_tell = {code for one in known for code in one.cannot_tell} - passed - fired
+    missing = {code for one in known for code in one.not_checked} - passed - fired - cannot_tell
     words = [f"{counted(len(passed), 'check')} passed"]
-    words += [f"{counted(len(notes), 'note')}"] * bool(notes)
+    words += [_named_notes(notes)] * bool(notes)
     words += [f"{len(cannot_tell)} cannot tell"] * bool(cannot_tell)
     words += [f"{len(missing)} not checked"] * bool(missing)
     return f"nothing fired: {', '.join(words)}" if passed or notes else "nothing was checked"
+
+
+def _named_notes(codes: list[str]) -> str:
+    return f"{counted(len(codes), 'note')} ({', '.join(codes)})"
 
 
 def counted(count: int, singular: str, plural: str = "") -> str:

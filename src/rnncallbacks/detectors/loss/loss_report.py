@@ -125,7 +125,7 @@ class LossReportDetector:
     def _checked(self, reports: Mapping[str, float], right: list[str], wrong: Mapping[str, Denominator]) -> CheckResult:
         unexplained = [phase for phase in reports if phase not in right and phase not in wrong]
         compared = " and ".join(
-            f"the reported {phase} loss with the {self._passes[phase].batches} batch losses of epoch {self._epochs}"
+            f"the reported {phase} loss with {_batch_losses(self._passes[phase].batches)} of epoch {self._epochs}"
             for phase in reports
             if phase not in unexplained
         )
@@ -180,3 +180,7 @@ class LossReportDetector:
         larger, smaller = (wrong, right) if found.factor > 1.0 else (right, wrong)
         ratio = self._passes[larger].mean / self._passes[smaller].mean
         return is_sum_over(ratio, max(found.factor, 1.0 / found.factor))
+
+
+def _batch_losses(count: int) -> str:
+    return "the one batch loss" if count == 1 else f"the {count} batch losses"

@@ -86,6 +86,7 @@ class StateLeakDetector:
     thresholds: StateLeakThresholds = StateLeakThresholds()
     _phases: dict[str, PhaseLeaks] = state_field(factory=dict)
     _entered: dict[str, EnteringStateCounts] = state_field(factory=dict)
+    _compared: dict[str, str] = state_field(factory=dict)
 
     def check(self, current: InspectedBatch, origin: StateOrigin | None, moved: BoolArray | None = None) -> CheckResult:
         """Check a batch; ``origin`` is the earlier batch that its entering state comes from.
@@ -142,7 +143,8 @@ class StateLeakDetector:
         if entered.undecided or any(one.rows and not one.are_contiguous(agreement) for one in counts):
             reason = f"the state of an earlier batch entered {entered.carried} batches of {phase.name}, and {why}"
             return CheckResult(withdrawn={"RNN201": reason})
-        return CheckResult(checked={"RNN201": f"in {phase.name}, {entered.text(why)}"})
+        self._compared[phase.name] = entered.text(why)
+        return CheckResult(checked={"RNN201": "; ".join(f"in {name}, {text}" for name, text in self._compared.items())})
 
     def end_epoch(self, phase: PhaseHistory) -> CheckResult:
         """Check the batches of a short epoch, in none of which rows continued."""

@@ -38,6 +38,10 @@ class HiddenStateReset:
     )
 
     @hookimpl
+    def on_fit_start(self, run: Run) -> None:
+        run.require_hidden_state()
+
+    @hookimpl
     def on_batch_start(self, run: Run, batch: Batch) -> None:
         if self.when == "sequence":
             run.reset_hidden(batch.starts)
