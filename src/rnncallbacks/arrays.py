@@ -252,7 +252,7 @@ def _paired_names(gradients: _NamedShapes, params: _NamedShapes) -> tuple[tuple[
         if name in alike:
             pairs[name] = name
             continue
-        named = [known for known in alike if _is_named_after(name, known)]
+        named = [known for known in alike if is_named_after(name, known)]
         longest = max(map(len, named), default=0)
         fitting = [known for known in named if len(known) == longest]
         if len(fitting) == 1:
@@ -263,8 +263,8 @@ def _paired_names(gradients: _NamedShapes, params: _NamedShapes) -> tuple[tuple[
     return tuple((name, known) for name, known in pairs.items() if taken[known] == 1)
 
 
-def _is_named_after(gradient: str, param: str) -> bool:
-    """Whether each key in a gradient's path has that of the parameter at its beginning or end."""
+def is_named_after(gradient: str, param: str) -> bool:
+    """Whether each key in a gradient's path has that of the parameter at its beginning or end, as "dW" has "W"."""
     keys, known = gradient.replace("_", "").split("."), param.replace("_", "").split(".")
     return len(keys) >= len(known) and all(
         key == other or (not other.isdecimal() and other != "" and (key.startswith(other) or key.endswith(other)))

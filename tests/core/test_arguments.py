@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from rnncallbacks.core.arguments import as_count, as_loss, check_floating, describe
+from rnncallbacks.core.arguments import as_count, as_loss, check_floating, describe, tell_unmatched_names
 from rnncallbacks.errors import ContainerError, LossError, OptionError
 
 
@@ -73,3 +73,21 @@ def test_a_parameter_of_integers_with_a_gradient_is_refused_by_name() -> None:
 def test_a_loss_that_is_masked_or_beyond_all_floats_is_refused(loss: object, named: str) -> None:
     with pytest.raises(LossError, match=named):
         as_loss(loss, "run.backward")
+
+
+@pytest.mark.parametrize(
+    ("gradients", "told"),
+    [
+        ({"dW": (2, 3), "db": (3,)}, []),
+        ({"0": (2, 3), "1": (3,)}, []),
+        ({"v": (2, 3), "b": (3,)}, ["'v': it is compared with 'W', the only one of its shape (2, 3)"]),
+        ({"Wxx": (2, 3), "x9": (7,)}, ["'x9': no check uses it"]),
+        ({"WW": (2, 3), "rate": (9,)}, ["'rate': no check uses it"]),
+    ],
+)
+def test_gradients_of_other_names_are_told(
+    gradients: dict[str, tuple[int, ...]], told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    params = {"W": np.zeros((2, 3)), "b": np.zeros(3)}
+    tell_unmatched_names(params, {name: np.zeros(shape) for name, shape in gradients.items()})
+    assert [message.partition("gradient ")[2].partition(";")[0] for message in caplog.messages] == told

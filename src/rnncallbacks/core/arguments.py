@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import numbers
 import os
 import reprlib
@@ -11,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.arrays import Array, is_named_after, named_arrays, parameters_of
 from rnncallbacks.core.history import Value
-from rnncallbacks.errors import ContainerError, LossError, OptionError, RunStateError
+from rnncallbacks.errors import ContainerError, LossError, OptionError, RunStateError, closest
+
+logger = logging.getLogger("rnncallbacks")
 
 
 def as_loss(loss: Any, call: str) -> float:
@@ -75,6 +78,31 @@ def check_floating(params: object, gradients: Mapping[str, Array]) -> None:
                 f"params: {name!r} has dtype {array.dtype}, expected a floating dtype: updates would be truncated",
                 hint="convert the array with .astype(float) before the run",
             )
+
+
+def tell_unmatched_names(params: object, gradients: Mapping[str, Array]) -> None:
+    """Log the gradients whose names are not those of parameters, and the parameters that their shapes pair them with.
+
+    Positions in lists and tuples are not names.
+    """
+    named = {} if params is None else named_arrays(params)
+    unmatched = [name for name in gradients if _is_name(name) and not any(is_named_after(name, one) for one in named)]
+    if not unmatched or not all(map(_is_name, named)):
+        return
+    pairs = parameters_of(gradients, named)
+    names = {id(array): name for name, array in named.items()}
+    for name in unmatched:
+        shape = gradients[name].shape
+        known = names.get(id(pairs[name])) if name in pairs else None
+        by_shape = f"it is compared with {known!r}, the only one of its shape {shape}" if known else "no check uses it"
+        if hint := closest(name, named):
+            by_shape += f"; {hint}"
+        logger.warning("run.backward: no parameter has the name of the gradient %r: %s", name, by_shape)
+
+
+def _is_name(path: str) -> bool:
+    """Whether the path of an array ends with a name, and not with a position."""
+    return bool(path) and not path.rpartition(".")[2].isdecimal()
 
 
 def as_count(value: Any, call: str, name: str) -> int:

@@ -9,7 +9,15 @@ from typing import Any, Self, TypeVar
 
 import numpy.typing as npt
 
-from rnncallbacks.core.arguments import as_batch_value, as_closure, as_count, as_epochs, as_phase, check_floating
+from rnncallbacks.core.arguments import (
+    as_batch_value,
+    as_closure,
+    as_count,
+    as_epochs,
+    as_phase,
+    check_floating,
+    tell_unmatched_names,
+)
 from rnncallbacks.core.batch import Batch, EpochSummary
 from rnncallbacks.core.hidden_state import Zeros
 from rnncallbacks.core.plugin_manager import PluginsGiven, raise_first
@@ -257,6 +265,7 @@ class Run(RunAlarms):
         if self._gradients is None:
             gradients.check_shapes(self._param_shapes)
             check_floating(self.params, gradients)
+            tell_unmatched_names(self.params, gradients)
         closure = as_closure(closure)
         batch.take_loss(loss, sequences, tokens, "run.backward")
         self._closures.give_closure(batch, closure, lambda: self._roots(grads))

@@ -140,6 +140,22 @@ def inputs_of(batch: Batch) -> Any:
     return _given_data(batch).inputs
 
 
+def indices_of(batch: Batch) -> Array | None:
+    """The indices that the loader yields in place of data, for a whole batch or one for each sequence; None if not.
+
+    Example
+    -------
+    >>> from rnncallbacks.core.batch import Batch
+    >>> indices_of(Batch(np.int64(7), "train", 1)), indices_of(Batch(np.zeros((2, 3)), "train", 1))
+    (array([7]), None)
+    """
+    data = batch.data
+    if isinstance(data, bool | np.bool_) or not isinstance(data, int | np.integer | np.ndarray):
+        return None
+    array = np.atleast_1d(np.asarray(data))
+    return array if array.ndim == 1 and array.dtype.kind in "iu" else None
+
+
 def mask_of(batch: Batch, sequences: Sequences) -> Array | None:
     """The positions that count in the loss; None if all of them do, or if that is unknown.
 

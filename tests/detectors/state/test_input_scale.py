@@ -42,3 +42,20 @@ def test_large_inputs_of_small_weights_saturate_nothing():
 def test_tokens_have_no_scale():
     tokens = np.full((T, B), 500)
     assert check_input_scale(Batch((tokens, tokens), "train", 1), LAYOUTS["columns"]).finding is None
+
+
+@pytest.mark.parametrize(("scale", "found"), [(150.0, True), (0.5, False)])
+def test_embeddings_that_saturate_the_units_are_named(scale, found):
+    rng = np.random.default_rng(0)
+    params = {
+        "E": scale * rng.normal(size=(30, 8)),
+        "W": rng.normal(size=(8, 64)) / np.sqrt(8),
+        "U": rng.normal(size=(16, 64)) / 4,
+        "b": np.zeros(64),
+        "w": rng.normal(size=(16, 2)),
+    }
+    finding = check_input_scale(Batch((np.zeros((9, 4), int), np.zeros(4, int)), "train", 1), params).finding
+    assert (finding is not None) is found
+    if found:
+        assert "'E'" in finding.message
+        assert len(finding.message.partition(":")[0]) <= 80

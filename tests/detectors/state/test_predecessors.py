@@ -80,3 +80,16 @@ def test_a_row_is_known_again_whatever_its_padding():
                 padded[: len(word), column] = word
             moved.append(detector.add(Batch((padded, None), "train", index + 1), epoch, rows=2))
     assert [one.tolist() for one in moved if one is not None] == [[True, True], [True, True]]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_indices_stand_for_inputs_that_are_not_shown(size):
+    order, found = Predecessors(), []
+    order.start(batch_axis=None)
+    for epoch in (1, 2):
+        places = np.random.default_rng(epoch).permutation(12).reshape(-1, size)
+        for index, place in enumerate(places, start=1):
+            data = place if size > 1 else int(place[0])
+            found.append(order.add(Batch(data, "train", index), epoch, rows=size))
+    moved = [one for one in found if one is not None]
+    assert sum(one.sum() for one in moved) > 0.7 * sum(map(len, moved)) > 0

@@ -198,7 +198,7 @@ class ExplodingGradientDetector:
 
         ``doubt`` is the reason, by code, for which gradients of usual length prove nothing.
         """
-        if doubt and not self.stopped:
+        if doubt:
             return CheckResult(withdrawn=doubt)
         if params is None:
             return CheckResult(not_checked={"RNN401": "give the parameters to Run(params)"})

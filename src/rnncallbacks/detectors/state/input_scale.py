@@ -49,7 +49,7 @@ def check_input_scale(batch: Batch, params: Mapping[str, Array]) -> CheckResult:
     """
     inputs = sequences_of(batch).inputs
     if inputs is None or inputs.dtype.kind != "f" or not inputs.size:
-        return CheckResult()
+        return CheckResult(finding=_find_large_embedding(params))
     with np.errstate(all="ignore"):
         size = float(np.sqrt(np.mean(np.square(inputs, dtype=np.float64))))
         deviation = float(np.std(inputs, dtype=np.float64))
@@ -69,6 +69,34 @@ def check_input_scale(batch: Batch, params: Mapping[str, Array]) -> CheckResult:
             remedy=f"scale the inputs: subtract their mean, and divide them by their standard deviation, {divisor:.4g}",
         )
     )
+
+
+def _find_large_embedding(params: Mapping[str, Array]) -> Finding | None:
+    """RNN407 if the rows of an embedding are so large that they saturate the units.
+
+    An embedding is a matrix whose columns are the inputs of another one, the input weights.
+    """
+    for name, array in params.items():
+        if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
+            continue
+        with np.errstate(all="ignore"):
+            size = float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
+        if not INPUT_SCALE.large_inputs <= size < math.inf:
+            continue
+        others = {other: weights for other, weights in params.items() if other != name}
+        preactivation = size * max(_input_weights(others, {array.shape[1]}), default=0.0)
+        if preactivation < INPUT_SCALE.large_preactivation:
+            continue
+        return Finding(
+            "RNN407",
+            f"the embeddings are too large for the units: the root mean square of {name!r} is {size:.4g}, and that of "
+            f"its products with the initial input weights {preactivation:.3g}, about 1 expected",
+            {"input_rms": size, "preactivation_rms": preactivation},
+            "warning",
+            cause="embeddings too large: units saturate",
+            remedy=f"divide the initial embeddings in {name!r} by about {size:.2g}",
+        )
+    return None
 
 
 def _input_weights(params: Mapping[str, Array], lengths: set[int]) -> Iterator[float]:

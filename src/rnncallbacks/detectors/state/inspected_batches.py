@@ -9,7 +9,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array, BoolArray, FloatArray
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.sequences import Sequences, mask_of, sequences_of
+from rnncallbacks.detectors.sequences import Sequences, indices_of, mask_of, sequences_of
 from rnncallbacks.detectors.state.observed_state import ObservedState, observed_state, state_rows
 from rnncallbacks.detectors.state.row_ends import RowEnds, row_ends
 from rnncallbacks.detectors.state.target_shift import TargetShift
@@ -183,6 +183,7 @@ class PhaseHistory:
         self.shows_entering = self.state.shows_entering(sequences.seq_len)
         self.shows_sequences = sequences.inputs is not None and sequences.targets is not None
         size = batch.batch_size or sequences.batch_size or (None if batch.starts is None else len(batch.starts))
+        size = size or _size_by_indices(batch, self.state)
         return InspectedBatch(batch, self, sequences, ends, self.state, self.adjacent, size)
 
     def learn(self, sequences: Sequences, mask: Array | None) -> None:
@@ -208,3 +209,11 @@ class PhaseHistory:
     def adjacent(self) -> LatestBatch | None:
         """The batch before the open one, if it was inspected."""
         return self.latest if self.latest is not None and self.latest.number == self.number - 1 else None
+
+
+def _size_by_indices(batch: Batch, state: ObservedState) -> int | None:
+    """The number of sequences where the loader yields indices: theirs, or the length of the state's first axis."""
+    indices = indices_of(batch)
+    if indices is None or state.entering is None or state.entering.ndim != 2:
+        return None
+    return len(indices) if len(indices) in state.entering.shape else len(state.entering)

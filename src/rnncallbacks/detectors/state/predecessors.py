@@ -5,14 +5,14 @@ The comparison needs no targets, shift or axis of time: a batch, or a row of a b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array, BoolArray, digest
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.sequences import inputs_of
+from rnncallbacks.detectors.sequences import indices_of, inputs_of
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -83,7 +83,7 @@ class Predecessors:
         if not self.tracking:
             return None
         self._first_epoch = self._first_epoch or epoch
-        keys = self._keys(inputs_of(batch))
+        keys = self._keys(batch)
         previous = self._previous if epoch == self._epoch else []
         self._epoch, self._previous = epoch, keys
         if not keys or len(previous) != len(keys):
@@ -112,8 +112,14 @@ class Predecessors:
         for key, before in zip(keys, previous, strict=True):
             self._before[key] = SEVERAL_PREDECESSORS if key in self._before else before
 
-    def _keys(self, inputs: Any) -> list[int]:
-        """A number for the whole batch, and one for each row if the axis of the batch is known."""
+    def _keys(self, batch: Batch) -> list[int]:
+        """A number for the whole batch, and one for each row if the axis of the batch is known.
+
+        Where no inputs are shown, the indices that the loader yields stand for them.
+        """
+        inputs = inputs_of(batch)
+        if inputs is None and (indices := indices_of(batch)) is not None:
+            return [_key(one) for one in (indices, *(indices[:, None] if len(indices) > 1 else ()))]
         try:
             array = np.asarray(inputs)
         except ValueError:  # rows of different lengths

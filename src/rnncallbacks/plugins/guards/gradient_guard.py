@@ -14,6 +14,7 @@ from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.correctness import CorrectnessChecks
 from rnncallbacks.detectors.gradient.exploding import ExplodingGradientDetector
+from rnncallbacks.detectors.gradient.recurrent_gain import RecurrentGain
 from rnncallbacks.detectors.gradient.update_tracker import UpdateTracker
 from rnncallbacks.detectors.gradient.vanishing import VanishingGradientDetector
 
@@ -32,6 +33,8 @@ class GradientGuard(Guard):
       :class:`~rnncallbacks.detectors.gradient.exploding.ExplodingGradientDetector`
       Or changes of the state grow through the first batch, where the network is recognized.
       :func:`~rnncallbacks.detectors.gradient.growth_through_time.check_growth`
+      Or, where it is not, the recurrent weights have a large spectral radius and a long gradient.
+      :class:`~rnncallbacks.detectors.gradient.recurrent_gain.RecurrentGain`
     - RNN402: the observed ``hidden_gradients`` vanish on the way back through time.
       :class:`~rnncallbacks.detectors.gradient.vanishing.VanishingGradientDetector`
     - RNN404 and RNN405 in batches 1, 10, 100, 250, 500, 1000 and so on, and after the first alarm of a code 5xx or 6xx:
@@ -68,6 +71,7 @@ class GradientGuard(Guard):
     _updates: UpdateTracker = state_field(factory=UpdateTracker)
     _exploding: ExplodingGradientDetector = state_field(factory=ExplodingGradientDetector)
     _vanishing: VanishingGradientDetector = state_field(factory=VanishingGradientDetector)
+    _gain: RecurrentGain = state_field(factory=RecurrentGain)
     _correctness: CorrectnessChecks = state_field(factory=CorrectnessChecks)
     _growth_doubt: Mapping[str, str] = state_field(factory=dict)  # why gradients of usual length prove nothing
 
@@ -131,6 +135,16 @@ class GradientGuard(Guard):
             growth = self._correctness.check_growth(batch, loss, grads, run.params, self.max_norm)
             self._growth_doubt = growth.cannot_tell
             self.conclude(run, growth)
+        if not self._gain.over:
+            self._check_gain(run, grads)
+
+    def _check_gain(self, run: Run, grads: Gradients) -> None:
+        if self._correctness.network.network is not None:  # its growth was computed
+            self._gain.over = True
+            return
+        result = self._gain.add(grads, run.params, self.max_norm)
+        self._growth_doubt = {**self._growth_doubt, **result.withdrawn}
+        self.conclude(run, result)
 
     def _conclude_exploding(self, run: Run) -> None:
         cosine = self._updates.first_cosine

@@ -12,6 +12,7 @@ from rnncallbacks.arrays import named_arrays
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.gradient.spectral_radius import without_recurrent_weights
 from rnncallbacks.detectors.loss.initial_loss import InitialLossDetector
 from rnncallbacks.detectors.loss.output_gradient import OutputGradientDetector
 from rnncallbacks.detectors.loss.summed_loss_severity import SummedLossSeverity
@@ -105,6 +106,8 @@ class LossFunctionGuard(Guard):
             self._conclude(run, gradient.check(batch, loss, grads))
 
     def _conclude(self, run: Run, result: CheckResult) -> None:
+        if "RNN303" in result.checked and run.params is not None:
+            result = without_recurrent_weights(result, named_arrays(run.params))
         self.note(run, result)
         finding = result.finding
         if finding is None:

@@ -1,0 +1,87 @@
+r"""The spectral radius of recurrent weights: the factor by which they multiply states and gradients in a time step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+import numpy as np
+
+from rnncallbacks.alarms.finding import CheckResult
+from rnncallbacks.arrays import Array
+
+
+@attrs.frozen(kw_only=True)
+class SpectralRadiusThresholds:
+    """The matrices that are examined, the steps of the estimate, and the radius that raises a doubt."""
+
+    doubtful: float = 2.5
+    """Spectral radius of initial recurrent weights, above which gradients of usual length do not prove that nothing
+    explodes: 1 for orthogonal and Gaussian weights of variance 1 / H, 5/3 for those that are scaled for tanh."""
+    smallest_matrix: int = 4
+    """Fewest units of a recurrent matrix. Chosen by eye."""
+    steps: int = 48
+    """Multiplications of the estimate; its growth is measured over the second half. Chosen by eye, for its cost."""
+    vectors: int = 4
+    """Random vectors of the estimate."""
+
+
+SPECTRAL_RADIUS = SpectralRadiusThresholds()
+
+
+def recurrent_radius(params: Mapping[str, Array]) -> tuple[str, float]:
+    r"""The square matrix with the largest spectral radius, and this radius; an empty name and 0 if there is none.
+
+    Estimated by :math:`(\lVert W^{2k} x \rVert / \lVert W^k x \rVert)^{1/k}`, which takes less time than eigenvalues.
+
+    Example
+    -------
+    >>> name, radius = recurrent_radius({"Wx": np.ones((4, 3)), "Wh": 2.0 * np.eye(4)})
+    >>> name, round(radius, 6)
+    ('Wh', 2.0)
+    """
+    found = ("", 0.0)
+    for name, array in params.items():
+        if array.ndim != 2 or array.shape[0] != array.shape[1] or array.dtype.kind != "f":
+            continue
+        if len(array) >= SPECTRAL_RADIUS.smallest_matrix and np.isfinite(array).all():
+            found = max(found, (name, _radius_of(array)), key=lambda one: one[1])
+    return found
+
+
+def large_radius(name: str, radius: float) -> str:
+    """A doubtful radius in words."""
+    return f"the recurrent weights in {name!r} have the spectral radius {radius:.3g}, 1 is usual"
+
+
+def without_recurrent_weights(result: CheckResult, params: Mapping[str, Array]) -> CheckResult:
+    """The result of a first loss without a passed RNN303, if the recurrent weights are large.
+
+    The first loss shows the scale of the output weights alone.
+
+    Example
+    -------
+    >>> passed = CheckResult(checked={"RNN303": "the first loss is ln 36"})
+    >>> list(without_recurrent_weights(passed, {"W": 4.0 * np.eye(8)}).cannot_tell)
+    ['RNN303']
+    """
+    name, radius = recurrent_radius(params)
+    if radius < SPECTRAL_RADIUS.doubtful:
+        return result
+    checked = {code: compared for code, compared in result.checked.items() if code != "RNN303"}
+    reason = {"RNN303": large_radius(name, radius)}
+    return attrs.evolve(result, checked=checked, cannot_tell={**result.cannot_tell, **reason})
+
+
+def _radius_of(matrix: Array) -> float:
+    half = SPECTRAL_RADIUS.steps // 2
+    x = np.random.default_rng(0).standard_normal((len(matrix), SPECTRAL_RADIUS.vectors))
+    matrix, logarithm = matrix.astype(np.float64), 0.0
+    for step in range(2 * half):
+        x = matrix @ x
+        size = float(np.linalg.norm(x))
+        if not size:
+            return 0.0
+        x /= size  # neither overflows nor vanishes
+        logarithm += np.log(size) if step >= half else 0.0
+    return float(np.exp(logarithm / half))
