@@ -174,6 +174,18 @@ def test_a_resumed_run_has_the_same_columns(tmp_path):
     assert whole["train_perplexity"] == pytest.approx(np.exp(whole["train_loss"]))
 
 
+def test_a_metric_can_be_added_when_a_run_resumes(tmp_path):
+    def fit(metrics, max_steps):
+        plugins = [HiddenStateReset(), Checkpoint(path=tmp_path / "run", every_steps=1)]
+        trainer = Trainer(model_for("nll", "step"), Adam(), plugins=plugins, learning_rate=0.1, metrics=metrics)
+        batches = batches_for("nll", "step", 1)
+        return trainer.fit(batches, batches[:1], max_epochs=1, max_steps=max_steps, progress=False)
+
+    fit(["accuracy"], 2)
+    history = fit(["perplexity"], None)
+    assert {"train_perplexity", "val_perplexity"} <= set(history.columns)
+
+
 @pytest.mark.parametrize(
     ("metrics", "loss", "message"),
     [

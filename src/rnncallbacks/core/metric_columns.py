@@ -34,7 +34,7 @@ class MetricColumns:
 
     metrics: Sequence[Metric]
     _sums: dict[str, dict[str, float]] = state_field(factory=dict)
-    _positions: dict[str, int] = state_field(factory=dict)
+    _positions: dict[str, dict[str, int]] = state_field(factory=dict)
     _batch_sums: dict[str, float] = state_field(factory=dict, saved=False)
 
     def observe(self, outputs: FloatArray, targets: Array, mask: BoolArray | None) -> None:
@@ -58,14 +58,17 @@ class MetricColumns:
     def on_batch_end(self, batch: Batch) -> None:
         if batch.skipped or batch.loss is None or batch.tokens is None:
             return
-        self._positions[batch.phase] = self._positions.get(batch.phase, 0) + batch.tokens
         sums = self._sums.setdefault(batch.phase, {})
+        positions = self._positions.setdefault(batch.phase, {})
         for metric in self.metrics:
             of_batch = self._batch_sums[metric.name] if metric.measure is not None else batch.tokens * batch.loss
             sums[metric.name] = sums.get(metric.name, 0.0) + of_batch
+            positions[metric.name] = positions.get(metric.name, 0) + batch.tokens
 
     @hookimpl(tryfirst=True)
     def on_epoch_end(self, run: Run) -> None:
         for phase, sums in self._sums.items():
-            means = {metric.name: metric.finish(sums[metric.name] / self._positions[phase]) for metric in self.metrics}
-            run.log(**{f"{phase}_{name}": value for name, value in means.items()})
+            for metric in self.metrics:
+                if metric.name in sums:  # it is not if a run resumed with another metric behind the last batch
+                    mean = sums[metric.name] / self._positions[phase][metric.name]
+                    run.log(**{f"{phase}_{metric.name}": metric.finish(mean)})
