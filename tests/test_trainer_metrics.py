@@ -8,7 +8,7 @@ import pytest
 
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.errors import DataError, OptionError
-from rnncallbacks.plugins import Checkpoint, HiddenStateReset, LossAveraging
+from rnncallbacks.plugins import Checkpoint, EarlyStopping, HiddenStateReset, LossAveraging
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
@@ -172,6 +172,15 @@ def test_a_resumed_run_has_the_same_columns(tmp_path):
     fit("parts", max_steps=4)
     assert fit("parts") == whole
     assert whole["train_perplexity"] == pytest.approx(np.exp(whole["train_loss"]))
+
+
+def test_a_plugin_can_monitor_a_metric():
+    stops = EarlyStopping(monitor="val_accuracy", mode="max", patience=1, min_delta=1.0)
+    plugins = [HiddenStateReset(), LossAveraging(), stops]
+    trainer = Trainer(model_for("nll", "step"), Adam(), plugins=plugins, learning_rate=0.1, metrics=["accuracy"])
+    batches = batches_for("nll", "step", 1)
+    assert len(trainer.fit(batches, batches, max_epochs=9, progress=False)) == 2
+    assert trainer.run.stop_reason.startswith("RNN601 val_accuracy")
 
 
 def test_a_metric_can_be_added_when_a_run_resumes(tmp_path):

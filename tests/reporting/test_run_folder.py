@@ -63,6 +63,7 @@ def test_what_is_no_folder_of_a_run(tmp_path, make_folder):
     ("name", "content", "message"),
     [
         ("history.jsonl", "{}\nnonsense\n", "history.jsonl, line 2: not valid JSON"),
+        ("batches.jsonl", "nonsense\n", "batches.jsonl, line 1: not valid JSON"),
         ("history.jsonl", "[1]\n", r"history.jsonl, line 1: expected an object, got \[1\]"),
         ("diagnosis.json", "{", "diagnosis.json: not valid JSON"),
         ("diagnosis.json", "{}", "diagnosis.json: not a diagnosis: KeyError"),
