@@ -47,13 +47,12 @@ class EventFile:
         from tensorboard.plugins.histogram import metadata as histogram_metadata
         from tensorboard.plugins.hparams import metadata as hparams_metadata
         from tensorboard.plugins.hparams import plugin_data_pb2, summary_v2
-        from tensorboard.plugins.scalar.summary_v2 import scalar_pb
         from tensorboard.plugins.text.summary_v2 import text_pb
         from tensorboard.summary.writer.record_writer import RecordWriter
         from tensorboard.util import tensor_util
 
         self._events, self._summaries = event_pb2, summary_pb2
-        self._scalar, self._text, self._tensor = scalar_pb, text_pb, tensor_util.make_tensor_proto
+        self._text, self._tensor = text_pb, tensor_util.make_tensor_proto
         self._hparams, self._hparams_data, self._hparams_metadata = summary_v2, plugin_data_pb2, hparams_metadata
         self._histogram_metadata = histogram_metadata.create_summary_metadata(None, None)
         name = f"events.out.tfevents.{int(time.time()):010d}.{platform.node()}.{os.getpid()}.{next(_COUNTER)}"
@@ -70,7 +69,8 @@ class EventFile:
         """Add numbers by tag."""
         summary = self._summaries.Summary()
         for tag, value in values.items():
-            summary.MergeFrom(self._scalar(tag, np.float64(value)))
+            # The format of PyTorch's writer: 1 microsecond a value, and 15 as a tensor. TensorBoard reads both.
+            summary.value.add(tag=tag, simple_value=value)
         self._add(summary, step)
 
     def add_histogram(self, tag: str, array: npt.NDArray[Any], step: int) -> None:

@@ -21,9 +21,11 @@ def read(directory):
     """What TensorBoard sees: {tag: {step: value}}."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(directory), size_guidance={"tensors": 0})
+    events = EventAccumulator(str(directory), size_guidance={"tensors": 0, "scalars": 0})
     events.Reload()
     found = defaultdict(dict)
+    for tag in events.Tags()["scalars"]:
+        found[tag] = {event.step: event.value for event in events.Scalars(tag)}
     for tag in events.Tags()["tensors"]:
         for event in events.Tensors(tag):
             found[tag][event.step] = value_of(event.tensor_proto)

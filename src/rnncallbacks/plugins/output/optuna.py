@@ -35,8 +35,8 @@ class Optuna:
     run: a run with a value has a result, and one without is pruned. The trial gets the user attributes ``outcome`` and
     ``alarms``, and the run the fact ``trial``, its number.
 
-    Trials run side by side in several processes that share a storage of Optuna, such as a journal file. It needs the
-    extra ``optuna``.
+    It does nothing in a batch. Trials run side by side in several processes that share a storage of Optuna, such as a
+    journal file. It needs the extra ``optuna``.
 
     Options
     -------
@@ -93,7 +93,7 @@ class Optuna:
         self.trial.report(value, summary.epoch)
         if self.trial.should_prune() and run.stop_reason is None:
             self._pruned = True
-            run.stop(f"pruned: {self.monitor} is {value:.6g} after {summary.epoch} epochs, and other trials had better")
+            run.stop(f"pruned after epoch {summary.epoch}: {self.monitor} {value:.6g} falls behind other trials")
 
     @hookimpl(trylast=True)
     def on_fit_end(self, run: Run) -> None:

