@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
@@ -332,16 +331,17 @@ def test_the_readme_begins_with_the_two_commands() -> None:
     assert second.endswith("pytest -n auto\n")
 
 
-def test_the_readme_begins_with_a_script_and_what_the_doctor_prints_of_it() -> None:
+def test_the_readme_begins_with_a_script_and_what_the_doctor_prints_of_it(
+    run_python: Callable[..., subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (loop,) = blocks_of(README, "py")
     found, checked = blocks_of(README, "text")
     command, _, found = found.partition("\n")
     *_, script = command.split()
     assert textwrap.indent(loop, " " * 8) in (ROOT / script).read_text("utf-8")
     assert command == f"$ rnncallbacks doctor {script}"
-    done = subprocess.run(
-        [sys.executable, "-m", "rnncallbacks", "doctor", script], cwd=ROOT, check=False, capture_output=True, text=True
-    )
+    monkeypatch.chdir(ROOT)
+    done = run_python("from rnncallbacks.cli import main; main()", "doctor", script)
     assert done.returncode == 1, done.stderr
     words = " ".join(done.stdout.split())
     for passage in re.split(r"^ *\.\.\.$", f"{found}...\n{checked}", flags=re.MULTILINE):

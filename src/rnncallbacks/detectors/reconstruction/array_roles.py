@@ -76,11 +76,19 @@ class NetworkSizes:
         """The number of inputs of a layer."""
         return self.hidden[layer - 1] if layer else self.inputs
 
-    def possible_totals(self) -> set[int]:
-        """The possible numbers of entries of all arrays but the output weights and the embedding table."""
-        weights = sum(self.gates * h * (h + self.layer_inputs(layer)) for layer, h in enumerate(self.hidden))
-        units = self.gates * sum(self.hidden)
-        return {weights + biases * units + more for biases in (0, 1, 2) for more in (0, self.outputs)}
+
+def network_may_have(total: int, gates: int, hidden: tuple[int, ...], inputs: int, outputs: int) -> bool:
+    """Whether all arrays of a network of these sizes but its output weights and embedding table may have these entries.
+
+    It is asked for every assignment that the search may try.
+    """
+    weights, below = 0, inputs
+    for size in hidden:
+        weights += gates * size * (size + below)
+        below = size
+    biases = total - weights  # of no, one or two biases a layer, with or without one of the outputs
+    units = gates * sum(hidden)
+    return biases >= 0 and (biases in (0, units, 2 * units) or biases - outputs in (0, units, 2 * units))
 
 
 @attrs.frozen

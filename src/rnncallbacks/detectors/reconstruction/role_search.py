@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 
 from rnncallbacks.arrays import Array
-from rnncallbacks.detectors.reconstruction.array_roles import ArrayBlock, ArrayRoles, NetworkSizes
+from rnncallbacks.detectors.reconstruction.array_roles import ArrayBlock, ArrayRoles, NetworkSizes, network_may_have
 from rnncallbacks.detectors.reconstruction.role_assignment import assignments
 
 MOST_STEPS = 4000
@@ -49,10 +49,7 @@ def array_roles(
                 if left[output].ndim != 2 or outputs not in (None, rows):
                     continue
                 others = {name: shape for name, shape in shapes.items() if name != output}
-                total = sum(one * other for one, other in others.values())
                 for sizes in _possible_sizes(others, gates, hidden, width, rows, layers):
-                    if total not in sizes.possible_totals():
-                        continue
                     for first in ("recurrent", "input"):
                         for blocks in assignments(others, sizes, transposed, first, constant, steps):
                             whole = {**blocks, (0, "output"): (ArrayBlock(output, (0, hidden), output_transposed),)}
@@ -81,12 +78,17 @@ def _embeddings(arrays: Mapping[str, Array], constant: frozenset[str]) -> Iterat
 def _possible_sizes(
     shapes: Mapping[str, tuple[int, int]], gates: int, hidden: int, inputs: int | None, outputs: int, layers: int
 ) -> Iterator[NetworkSizes]:
-    """The sizes that a network may have whose uppermost layer has ``hidden`` units; layers of one size first."""
+    """The sizes of a network with the entries of these shapes whose uppermost layer has ``hidden`` units.
+
+    Layers of one size come first.
+    """
+    total = sum(one * other for one, other in shapes.values())
     lengths = sorted({length for shape in shapes.values() for length in shape}, key=lambda length: length != hidden)
     for lower in product(lengths, repeat=layers - 1):
         units = (*lower, hidden)
         for width in _input_widths(shapes, units[0], inputs):
-            yield NetworkSizes(gates, units, width, outputs)
+            if network_may_have(total, gates, units, width, outputs):
+                yield NetworkSizes(gates, units, width, outputs)
 
 
 def _input_widths(shapes: Mapping[str, tuple[int, int]], hidden: int, inputs: int | None) -> list[int]:
