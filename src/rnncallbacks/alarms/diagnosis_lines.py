@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from html import escape
 
 import attrs
 
@@ -52,6 +51,8 @@ def lines_html(lines: Sequence[DiagnosisLine]) -> str:
 
 def _folded(lines: Sequence[DiagnosisLine]) -> str:
     """A heading with the lines below it; where these are hidden at first, with the number of codes among them."""
+    from html import escape  # only notebooks need it
+
     heading, *below = lines
     is_open, summary = heading.text in OPEN, heading.text
     if below and not is_open:

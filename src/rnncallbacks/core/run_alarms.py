@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 
 from rnncallbacks.alarms.alarm import Action, Alarm, AlarmRaised, make_alarm
 from rnncallbacks.alarms.catalogue import Severity
@@ -98,6 +97,8 @@ class RunAlarms(RunState):
                 self.scales.pop(name, None)
 
     def _repr_html_(self) -> str:
+        from html import escape  # only notebooks need it
+
         return f"<p><code>{escape(repr(self))}</code></p>{self.history._repr_html_()}{self.diagnosis._repr_html_()}"
 
     def __repr__(self) -> str:
