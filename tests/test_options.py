@@ -76,5 +76,7 @@ def test_paths_are_taken_as_text_or_as_paths():
     field = attrs.field(converter=options.as_path, validator=options.path)
     holder = attrs.make_class("Holder", {"file": field})
     assert holder("runs/first").file == holder(Path("runs/first")).file == Path("runs/first")
+    with pytest.raises(OptionError, match="Holder: file: expected a path, got ''"):  # not the working directory
+        holder("")
     with pytest.raises(OptionError, match="Holder: file: expected a path, got 3"):
         holder(3)

@@ -120,8 +120,8 @@ def tuple_of(member: Validator) -> Validator:
 
 
 def as_path(value: Any) -> Any:
-    """The converter for :func:`path`: makes a string a path, and passes on anything else."""
-    return Path(value) if isinstance(value, str | os.PathLike) else value
+    """The converter for :func:`path`: makes a string a path, and passes on anything else, the empty string too."""
+    return Path(value) if isinstance(value, str | os.PathLike) and value != "" else value
 
 
 def path(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:

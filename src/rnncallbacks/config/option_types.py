@@ -76,7 +76,7 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(float, lambda value, kind: float(_instance(value, int, float)))
     converter.register_structure_hook(str, lambda value, kind: _instance(value, str))
     converter.register_structure_hook(bool, lambda value, kind: _instance(value, bool))
-    converter.register_structure_hook(Path, lambda value, kind: Path(_instance(value, str, Path)))
+    converter.register_structure_hook(Path, lambda value, kind: _path(_instance(value, str, Path)))
     converter.register_structure_hook_func(lambda kind: _plain(kind) is Literal, _literal)
     converter.register_structure_hook_func(_is_union, functools.partial(_union, converter))
     converter.register_structure_hook_func(
@@ -99,6 +99,12 @@ def _instance(value: Any, *kinds: type) -> Any:
     if isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)):
         return value
     raise TypeError
+
+
+def _path(value: str | Path) -> Path:
+    if value == "":  # which pathlib takes for the working directory
+        raise ValueError
+    return Path(value)
 
 
 def _literal(value: Any, kind: Any) -> Any:

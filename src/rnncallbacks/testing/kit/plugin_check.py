@@ -11,13 +11,13 @@ from rnncallbacks.testing.kit.trials import PluginProblem, Trial
 
 CHECKS: tuple[Callable[[Trial], Iterator[PluginProblem]], ...] = (
     run_checks.check_streams,
+    side_effect_checks.check_process,
+    side_effect_checks.check_order,
     run_checks.check_ends,
     run_checks.check_runs,
     run_checks.check_registration,
     run_checks.check_pickle,
     run_checks.check_thread,
-    side_effect_checks.check_process,
-    side_effect_checks.check_order,
     resume_checks.check_resume,
     process_checks.check_files,
     process_checks.check_options,
