@@ -241,3 +241,12 @@ def test_giving_up_names_the_reason():
     detector = InitialLossDetector()
     assert why(detector.give_up("the run resumes")) == "the run resumes"
     assert detector.done
+
+
+def test_low_losses_of_a_regression_whose_targets_are_not_shown_are_not_judged():
+    """A third is half the summed squared error of three classes, and the loss of many regressions."""
+    params = {"W": 0.1 * np.eye(14), "V": np.full((14, 3), 0.1), "c": np.zeros(3)}
+    detector = InitialLossDetector()
+    results = [detector.check(Batch(None, "train", n), 0.33 - n / 500, params) for n in range(3)]
+    assert [one.finding for one in results] == [None] * 3
+    assert "run.observe(inputs=..., targets=...)" in results[-1].not_checked["RNN302"]

@@ -56,3 +56,11 @@ def test_without_targets_the_parameters_may_tell():
     assert 9 in found.candidates
     assert not found.known
     assert find_target_classes(Batch(7, "train", 1), {}).candidates == ()
+
+
+def test_gradients_of_a_softmax_show_classes_where_targets_are_not_known():
+    params = {"W": np.zeros((32, 32)), "b": np.zeros(32), "V": np.zeros((5, 32)), "c": np.zeros(5)}
+    of_softmax = {"b": np.arange(32.0), "c": np.array([0.4, -0.1, -0.1, -0.1, -0.1])}
+    found = find_target_classes(Batch(None, "train", 1), params, 0, of_softmax)
+    assert (found.candidates, found.known) == ((5,), True)
+    assert not find_target_classes(Batch(None, "train", 1), params, 0, {"c": np.arange(5.0)}).known

@@ -122,6 +122,8 @@ class InitialLossDetector:
             return self._check_first(batch, loss, params, classes, gradients)
         if len(self.losses) == INITIAL_LOSS.low_loss_batches:
             self.done = True
+            if not classes.known:  # a regression has such losses too
+                return _unclear("the first losses are low: run.observe(inputs=..., targets=...)")
             baseline = max(constant_losses(targets), default=0.0) if targets is not None else 0.0
             return check_low_losses(self.losses, classes.candidates, baseline)
         return NOTHING_COMPARED
@@ -258,7 +260,7 @@ def check_first_loss(
     explained = loss <= INITIAL_LOSS.largest_first_ratio * (
         uniform_loss + excess_of_weights(weight_scale, uniform_loss)
     )
-    if weight_scale > INITIAL_LOSS.large_weight_scale and high and explained:
+    if weight_scale > INITIAL_LOSS.large_weight_scale and high and explained and classes.known:
         finding = findings.large_initial_weights(loss, uniform_loss, weight_scale, f"ln {max(classes.candidates)}")
         return attrs.evolve(_unclear("the initial weights are too large"), finding=finding)
     match = match_first_loss(loss, classes.candidates, counts)

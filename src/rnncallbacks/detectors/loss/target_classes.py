@@ -34,7 +34,7 @@ class TargetClasses:
     regression:
         Whether the targets are real numbers.
     known:
-        Whether any targets are known.
+        Whether targets are known, or gradients show that they are classes.
     """
 
     candidates: tuple[int, ...]
@@ -64,7 +64,9 @@ def find_target_classes(
         return TargetClasses((shown.vocab_size,), certain=True, regression=False, known=True)
     targets = shown.targets
     if targets is None:
-        return TargetClasses(tuple(_bias_lengths(params, 2)), certain=False, regression=False, known=False)
+        by_gradients = tuple(sorted(zero_sum_lengths(gradients or {})))  # those of a softmax sum to zero
+        candidates = by_gradients or tuple(_bias_lengths(params, 2))
+        return TargetClasses(candidates, certain=False, regression=False, known=bool(by_gradients))
     if targets.dtype.kind == "f":
         count = _soft_target_classes(targets)
         return TargetClasses((count,) if count else (), certain=bool(count), regression=not count, known=True)
