@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rnncallbacks.detectors.gradient.exploding import ExplodingGradientDetector
 from rnncallbacks.detectors.gradient.update_tracker import MeasuredUpdate
+from rnncallbacks.gradients import Gradients
 
 MAX_NORM = 5.0
 
@@ -138,3 +140,27 @@ def test_a_norm_that_jumps_is_not_called_harmless():
     result = detector.coverage({}, 1.0, 5.0)
     assert result.checked == {}
     assert result.cannot_tell == {"RNN401": "the gradient norm rose from 3 to 1.15e+05 within two batches"}
+
+
+def test_it_is_idle_once_large_gradients_are_harmless_and_the_sample_is_complete():
+    detector = ExplodingGradientDetector()
+    sample = detector.thresholds.smallest_sample
+    assert not detector.is_idle(sample + 1)
+    detector.stopped = True
+    assert [detector.is_idle(number) for number in (sample, sample + 1)] == [False, True]
+
+
+@pytest.mark.parametrize(("scale", "clipped"), [(1.0, False), (0.1, True)])
+def test_a_gradient_that_a_plugin_scaled_down_needs_no_measured_update(scale, clipped):
+    detector, gradient = ExplodingGradientDetector(), np.array([31.7, 41.3])
+    norm = float(np.linalg.norm(gradient))
+    detector.check(1.0, norm, MAX_NORM)
+    left = Gradients({"w": scale * gradient})
+    assert detector.check_clipping(left, norm, MAX_NORM, unclipped_share=0.99) is clipped
+    assert detector.wants_update(norm) is not clipped
+    assert detector.clipped_updates == clipped
+
+
+def test_a_doubt_keeps_usual_gradients_from_passing():
+    result = ExplodingGradientDetector().coverage({}, 1.0, MAX_NORM, {"RNN401": "states grow"})
+    assert (dict(result.withdrawn), result.checked) == ({"RNN401": "states grow"}, {})
