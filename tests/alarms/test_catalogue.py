@@ -40,6 +40,12 @@ def test_a_cause_explains_only_what_stands_behind_it():
         assert len(entry.explains) == len(set(entry.explains))
 
 
+def test_what_is_explained_only_later_is_told_apart_by_the_time_of_both():
+    for entry in CATALOGUE.values():
+        assert set(entry.explains_later) <= CATALOGUE.keys() - set(entry.explains)
+        assert entry.may_be_initial or not entry.explains_later
+
+
 @pytest.mark.parametrize("code", CATALOGUE)
 def test_the_page_of_a_code_begins_with_its_cause(code):
     assert PAGES[code].splitlines()[0] == f"# {code}: {CATALOGUE[code].cause}"

@@ -31,12 +31,19 @@ class Entry:
         Those of an alarm of this code, unless the finding has its own.
     explains:
         The codes that are consequences of this cause if both are raised. They come after this code in the catalogue.
+    explains_later:
+        The codes that are consequences of this cause only if it was raised before the first update, and they after it.
+    may_be_initial:
+        Whether this cause is no consequence of others that were raised after it, if it was raised before the first
+        update.
     """
 
     cause: str
     severity: Severity
     remedy: str
     explains: tuple[str, ...] = attrs.field(default="", converter=_codes)
+    explains_later: tuple[str, ...] = attrs.field(default="", converter=_codes)
+    may_be_initial: bool = False
 
 
 # The order decides attribution: of several causes that explain an alarm, the first is named.
@@ -143,6 +150,8 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             severity="warning",
             remedy="lower the learning rate, or draw smaller initial weights: saturated units pass no gradient on",
             explains="RNN402 RNN601",
+            explains_later="RNN401",
+            may_be_initial=True,
         ),
         "RNN402": Entry(
             cause="gradients vanish through time",

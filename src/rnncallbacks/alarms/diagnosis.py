@@ -272,16 +272,15 @@ class Diagnosis:
 
 
 def _explains(cause: Alarm, alarm: Alarm) -> bool:
-    """Whether the catalogue lists the alarm's code among the consequences of a cause.
-
-    What happens after the first update does not explain units that were saturated before it. Inputs that are too large
-    explain long gradients.
-    """
-    if alarm.code == "RNN407" and _before_updates(alarm) and not _before_updates(cause):
+    """Whether the alarm is a consequence of the cause, by the catalogue and by whether updates came before them."""
+    known, consequence = CATALOGUE.get(cause.code), CATALOGUE.get(alarm.code)
+    if known is None or consequence is None:
         return False
-    if alarm.code == "RNN401" and cause.code == "RNN407":
+    if consequence.may_be_initial and _before_updates(alarm) and not _before_updates(cause):
+        return False
+    if alarm.code in known.explains_later:
         return _before_updates(cause) and not _before_updates(alarm)
-    return cause.code in CATALOGUE and alarm.code in CATALOGUE[cause.code].explains
+    return alarm.code in known.explains
 
 
 def _before_updates(alarm: Alarm) -> bool:

@@ -203,3 +203,19 @@ def test_a_resumed_run_goes_on_with_what_was_seen(tmp_path):
 
     train(1)
     assert "RNN501" in train(2).diagnosis.passed
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_an_array_that_may_be_frozen_on_purpose_does_not_pass(frozen):
+    params = {"inputs": np.ones((3, 2)), "recurrent": np.ones((2, 2)), "output": np.ones((2, 3))}
+    with Run(params, plugins={"update_guard": UpdateGuard()}, learning_rate=0.01) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(range(60)):
+                loss = 0.5 * sum(float((array**2).sum()) for array in params.values())
+                grads = run.backward(loss, {name: array.copy() for name, array in params.items()})
+                for name in list(params)[frozen:]:
+                    params[name] -= 0.01 * grads[name]
+    assert ("RNN503" in run.diagnosis.passed) is not frozen
+    assert ("RNN503" in run.diagnosis.cannot_tell) is frozen
+    if frozen:
+        assert "inputs never changed, as if frozen on purpose" in run.diagnosis.cannot_tell["RNN503"]
