@@ -22,6 +22,7 @@ import cattrs
 import numpy as np
 
 from rnncallbacks.doctor.hooking.hooked_loop import names_in
+from rnncallbacks.doctor.hooking.statement_lines import one_statement_a_line
 from rnncallbacks.doctor.sandbox import Sandbox
 from rnncallbacks.doctor.script_source import ScriptSource, read_script
 from rnncallbacks.doctor.user_modules import main_module
@@ -107,7 +108,7 @@ def _run(source: ScriptSource, request: BlockRequest) -> None:
 
 
 def _with_looks(text: str, request: BlockRequest) -> types.CodeType:
-    tree = ast.parse(text)
+    tree = ast.parse(one_statement_a_line(text).text)
     for node in ast.walk(tree):
         if isinstance(node, ast.For | ast.While | ast.FunctionDef) and node.lineno == request.block:
             body = [_call_at(node.body[0], 0)]

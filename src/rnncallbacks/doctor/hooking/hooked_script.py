@@ -25,6 +25,7 @@ from rnncallbacks.doctor.hooking.hooked_loop import (
 )
 from rnncallbacks.doctor.hooking.loss_function import COPIED, loss_function
 from rnncallbacks.doctor.hooking.script_lines import ScriptLines
+from rnncallbacks.doctor.hooking.statement_lines import with_statement_lines
 from rnncallbacks.doctor.hooking.written_code import (
     WrittenNames,
     bracketed,
@@ -50,7 +51,7 @@ def hooked_script(loop: HookedLoop, script: ProbedScript | None = None) -> str:
     DataError
         The loop has no place for the hook; the message gives the reason.
     """
-    script = script or ProbedScript()
+    script, loop = script or ProbedScript(), with_statement_lines(loop)
     if loop.block is None:
         place = find_hook_place(loop, script)
         return _Writer(loop, place, place, UpdatePlace(place.update, place.replaced)).text()
