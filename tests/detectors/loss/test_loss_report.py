@@ -93,3 +93,12 @@ def test_an_epoch_that_stopped_is_judged_only_if_the_loader_knows_its_length():
         detector.add(Batch(None, "train", index, loss=1.5, sequences=SIZE))
     assert detector.check({"train": 1.5 / SIZE}, stopped=True).finding is None
     assert check(LossReportDetector(), {"train": mean("train") / SIZE}, stopped=True).finding is not None
+
+
+@pytest.mark.parametrize(("batches", "said"), [(1, "the one batch loss"), (2, "the 2 batch losses")])
+def test_the_passed_check_counts_the_losses(batches, said):
+    detector = LossReportDetector()
+    detector.begin_epoch()
+    for index in range(1, batches + 1):
+        detector.add(Batch(None, "train", index, count=batches, loss=1.5, sequences=SIZE))
+    assert detector.check({"train": 1.5}).checked["RNN101"] == f"the reported train loss with {said} of epoch 1"
