@@ -21,12 +21,12 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 class Server(HTTPServer):
-    """Keeps the lines that it gets, unless it is refusing."""
+    """Keeps the lines that it gets, unless it is refusing them or forgets them."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.lines: list[dict[str, Any]] = []
-        self.refusing = False
+        self.refusing = self.forgets = False
 
     @property
     def url(self) -> str:
@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        if not self.server.refusing:
+        if not self.server.refusing and not self.server.forgets:
             self.server.lines += [json.loads(line) for line in body.splitlines()]
         self.send_response(503 if self.server.refusing else 200)
         self.end_headers()
@@ -62,8 +62,13 @@ def test_rows_and_alarms_arrive(play: Callable[..., Run], server: Server) -> Non
         run.raise_alarm("X1", "a message", cause="a cause", remedy="a remedy", severity="info")
 
     run = play([WandbLike(url=server.url), LossAveraging()], losses=[2.0, 1.0], epochs=2, act=act)
-    assert server.lines[0] == {"alarm": "X1", "message": "a message", "step": 1}
-    assert [line["row"]["train_loss"] for line in server.lines[1:]] == run.history["train_loss"]
+    facts, alarm, *batches_and_epochs, end = server.lines
+    assert facts["facts"]["wandb_like.url"] == server.url
+    assert alarm == {"step": 1, "alarm": "X1", "message": "a message"}
+    assert [line["batch/loss"] for line in batches_and_epochs if "batch/loss" in line] == [2.0, 1.0, 2.0, 1.0]
+    losses = [line["epoch/train_loss"] for line in batches_and_epochs if "epoch/train_loss" in line]
+    assert losses == run.history["train_loss"]
+    assert end == {"step": 4, "outcome": "finished"}
 
 
 def test_the_run_survives_a_server_that_is_down(play: Callable[..., Run], server: Server) -> None:
@@ -73,7 +78,7 @@ def test_the_run_survives_a_server_that_is_down(play: Callable[..., Run], server
         server.refusing = run.epoch < 3
 
     run = play([WandbLike(url=server.url)], losses=[1.0], epochs=4, act=act)
-    assert [line["row"]["epoch"] for line in server.lines] == [1, 2, 3, 4]
+    assert [line["epoch/epoch"] for line in server.lines if "epoch/epoch" in line] == [1, 2, 3, 4]
     assert len(run.history) == 4
 
 
@@ -85,8 +90,9 @@ def test_nobody_listens(play: Callable[..., Run], caplog: pytest.LogCaptureFixtu
     assert [record.message.partition(" ")[0] for record in caplog.records] == [url]
 
 
-@pytest.mark.rnncallbacks_budget(50)
+@pytest.mark.rnncallbacks_budget(100)
 def test_it_keeps_the_rules(check_plugin: Callable[..., None], server: Server) -> None:
+    server.forgets = True  # its memory is that of this process
     check_plugin(lambda: WandbLike(url=server.url))
 
 

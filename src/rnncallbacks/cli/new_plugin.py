@@ -51,7 +51,7 @@ KINDS: Mapping[str, PluginKind] = {
     "guard": PluginKind(
         "An alarm if the loss does not change", 'patience = 5        # equal losses in succession\naction = "stop"'
     ),
-    "logger": PluginKind("A line of JSON for each epoch", 'path = "epochs.jsonl"'),
+    "logger": PluginKind("A line of JSON for each batch, epoch and alarm", 'path = "run.jsonl"'),
     "schedule": PluginKind("A learning rate that halves again and again", "half_life = 1000    # training batches"),
 }
 

@@ -1,4 +1,4 @@
-"""The history of a run, sent to an HTTP server: a plugin for rnncallbacks."""
+"""A run, sent to an HTTP server while it trains: a plugin for rnncallbacks."""
 
 from rnncallbacks_wandb_like.wandb_like import WandbLike
 

@@ -1,18 +1,19 @@
-"""The history of a run, sent to an HTTP server while it trains."""
+"""A run, sent to an HTTP server while it trains."""
 
 from __future__ import annotations
 
 import json
 import logging
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import attrs
-from rnncallbacks import hookimpl, options
-from rnncallbacks.bases import state_field
+from rnncallbacks import options
+from rnncallbacks.bases import RunLogger, state_field
 
 if TYPE_CHECKING:
-    from rnncallbacks import Alarm, EpochSummary
+    from rnncallbacks import Alarm, Run
 
 logger = logging.getLogger(__name__)
 MOST_KEPT = 1000
@@ -21,10 +22,10 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the ser
 
 
 @attrs.define(eq=False, kw_only=True)
-class WandbLike:
-    """Posts lines of JSON to a server: the row of each epoch, and each alarm when it is first raised.
+class WandbLike(RunLogger):
+    """Posts lines of JSON to a server at the end of each epoch and at each alarm.
 
-    A line that cannot be sent is kept, and sent with the next one; the run goes on.
+    Lines that cannot be sent are kept, and sent with the next ones; the run goes on.
 
     Options
     -------
@@ -32,11 +33,13 @@ class WandbLike:
         The address of the server.
     timeout:
         The longest time to wait for an answer, in seconds, above 0.
+    every_steps:
+        Number of training batches from one whose values are sent to the next, 1 or more.
 
     Example
     -------
-    >>> WandbLike(url="http://127.0.0.1:8000/runs/1")
-    WandbLike(url='http://127.0.0.1:8000/runs/1', timeout=1.0)
+    >>> WandbLike(url="http://127.0.0.1:8000/runs/1").timeout
+    1.0
     """
 
     url: str = attrs.field(default="http://127.0.0.1:8765/", validator=attrs.validators.matches_re(r"https?://\S+"))
@@ -44,24 +47,25 @@ class WandbLike:
     _unsent: list[str] = state_field(factory=list)
     _down: bool = state_field(False, saved=False)
 
-    @hookimpl(trylast=True)
-    def on_epoch_end(self, summary: EpochSummary) -> None:
-        self._send({"row": summary.row})
+    def open(self, run: Run) -> None:
+        self._keep({"facts": dict(run.facts)})
 
-    @hookimpl
-    def on_alarm(self, alarm: Alarm) -> None:
-        if alarm.count == 1:
-            self._send({"alarm": alarm.code, "message": alarm.message, "step": alarm.step})
-
-    @hookimpl
-    def on_fit_end(self) -> None:
-        if self._unsent:
+    def write(self, run: Run, values: Mapping[str, float]) -> None:
+        self._keep({"step": run.step, **values})
+        if any(name.startswith("epoch/") for name in values):
             self._post()
 
-    def _send(self, content: dict[str, Any]) -> None:
+    def write_alarm(self, run: Run, alarm: Alarm) -> None:
+        self._keep({"step": alarm.step, "alarm": alarm.code, "message": alarm.message})
+        self._post()
+
+    def close(self, run: Run) -> None:
+        self._keep({"step": run.step, "outcome": str(run.outcome)})
+        self._post()
+
+    def _keep(self, content: Mapping[str, object]) -> None:
         self._unsent.append(json.dumps(content))
         del self._unsent[:-MOST_KEPT]
-        self._post()
 
     def _post(self) -> None:
         """Send what is kept. The server being down is told once."""
