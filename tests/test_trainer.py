@@ -419,8 +419,8 @@ def test_a_loader_without_a_batch(phase):
     ("given", "says"),
     [
         ({"model": RecurrentModel}, "expected model to be an object of the class RecurrentModel, got <class"),
-        ({"optimizer": Adam}, "expected optimizer to be an object of the class Optimizer, got <class"),
-        ({"optimizer": "adam"}, "expected optimizer to be an object of the class Optimizer, got 'adam'"),
+        ({"optimizer": Adam}, "expected optimizer to be an object of the class Optimizer or its name, got <class"),
+        ({"optimizer": "adm"}, r"there is no optimizer 'adm'; there are sgd, .*\n.*did you mean 'adam'"),
     ],
 )
 def test_what_is_no_model_or_optimizer_is_refused(given, says):
@@ -430,8 +430,10 @@ def test_what_is_no_model_or_optimizer_is_refused(given, says):
 
 @pytest.mark.parametrize("phase", ["train", "validation"])
 def test_batches_of_another_class_are_refused_by_name(phase):
-    loaders = {"train": loader(), "validation": loader(), phase: [(np.zeros((3, 2)), np.zeros((3, 2)))]}
-    with pytest.raises(DataError, match="expected batches of the class SequenceBatch, got tuple") as caught:
+    loaders = {"train": loader(), "validation": loader(), phase: [np.zeros((3, 2))]}
+    with pytest.raises(
+        DataError, match=r"expected batches of the class SequenceBatch or pairs .*, got ndarray"
+    ) as caught:
         Trainer(model(), Adam(), learning_rate=0.01).fit(**loaders, max_epochs=1)
     assert "ArrayLoader" in caught.value.hint
 
@@ -440,3 +442,69 @@ def test_a_bidirectional_model_is_not_trained_on_a_stream():
     stream = StreamLoader(np.arange(40) % 4, batch_size=2, seq_len=5)
     with pytest.raises(DataError, match=r"row 0 of a batch continues .* which a bidirectional model cannot"):
         Trainer(model(bidirectional=True), Adam(), learning_rate=0.01).fit(stream, max_epochs=1)
+
+
+# Data of other libraries, evaluation and names of optimizers ----------------------------------------------------------
+
+
+def sentences(count=20):
+    tokens = np.random.default_rng(3).integers(0, 4, (count, 6))
+    return tokens[:, :-1], tokens[:, 1:]
+
+
+def test_arrays_and_pairs_train_as_a_loader_of_the_library_does():
+    inputs, targets = sentences()
+
+    def parameters(data, **options):
+        trainer = Trainer(model(), "adam", learning_rate=0.01)
+        trainer.fit(data, (inputs, targets), max_epochs=2, progress=False, **options)
+        return trainer.model.parameters.flat.tobytes()
+
+    expected = parameters(ArrayLoader(inputs, targets, batch_size=8, seed=0))
+    assert parameters((inputs, targets), batch_size=8) == expected
+    in_order = parameters(ArrayLoader(inputs, targets, batch_size=10, shuffle=False))
+    assert parameters([(inputs[:10], targets[:10]), (inputs[10:], targets[10:])]) == in_order
+
+
+@pytest.mark.parametrize("weight", ["batch", "token"])
+def test_evaluate_gives_the_numbers_of_a_validation(weight):
+    held_out = SequenceLoader(anbn(10, max_n=5, seed=1), batch_size=4, shuffle=False)
+    trainer = Trainer(
+        model(),
+        Adam(),
+        plugins=[HiddenStateReset(), LossAveraging(weight=weight)],
+        learning_rate=0.01,
+        metrics=["accuracy", "perplexity"],
+    )
+    history = trainer.fit(loader(), held_out, max_epochs=2, progress=False)
+    before = trainer.model.parameters.flat.copy()
+    found = trainer.evaluate(held_out)
+    expected = {name: history[-1][f"val_{name}"] for name in ("loss", "accuracy", "perplexity")}
+    assert found == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_array_equal(trainer.model.parameters.flat, before)
+    assert trainer.run.history is history
+
+
+def test_evaluate_may_be_called_while_the_trainer_runs():
+    inputs, targets = sentences(4)
+
+    class Evaluates:
+        @hookimpl
+        def on_batch_end(self, batch):
+            if batch.phase == "train":
+                trainer.evaluate((inputs, targets))
+
+    def history(*plugins):
+        nonlocal trainer
+        trainer = Trainer(
+            model(), Adam(), plugins=[LossAveraging(), *plugins], learning_rate=0.01, metrics=["accuracy"]
+        )
+        return trainer.fit(loader(), max_epochs=2, progress=False).untimed()
+
+    trainer = None
+    assert history(Evaluates()) == history()
+
+
+@pytest.mark.parametrize("name", ["adam", "AdamW", "sgd", "RMSprop", "adagrad"])
+def test_optimizers_have_names(name):
+    assert type(Trainer(model(), name, learning_rate=0.01).optimizer).__name__.lower() == name.lower()

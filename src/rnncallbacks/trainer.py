@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from rnncallbacks.alarms.diagnosis import Diagnosis
-from rnncallbacks.config.configuration import PROGRESS, default_progress, recommended
+from rnncallbacks.config.configuration import PROGRESS, default_progress, plugin_for_evaluation, recommended
 from rnncallbacks.core.facts import facts_of
 from rnncallbacks.core.history import History
 from rnncallbacks.core.metric_columns import MetricColumns
@@ -19,10 +19,12 @@ from rnncallbacks.core.run import Run
 from rnncallbacks.core.script_function import PureFunction
 from rnncallbacks.errors import DataError, OptionError, RunStateError
 from rnncallbacks.rnn.data.batches import SequenceBatch
+from rnncallbacks.rnn.data.given_data import as_batch, as_loaders
 from rnncallbacks.rnn.micro_batches import MicroBatches
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.model_metrics import MetricFunction, chosen_metrics
 from rnncallbacks.rnn.optimizer import Optimizer
+from rnncallbacks.rnn.optimizer_names import chosen_optimizer
 from rnncallbacks.rnn.validation import check_count
 
 
@@ -34,7 +36,8 @@ class Trainer:
     model:
         The network; its parameters are changed in place.
     optimizer:
-        The optimizer, such as :class:`~rnncallbacks.rnn.optimizers.Adam`.
+        The optimizer, such as :class:`~rnncallbacks.rnn.optimizers.Adam`, or the name of one with default options:
+        ``"adam"``, ``"adamw"``, ``"sgd"``, ``"rmsprop"`` or ``"adagrad"``.
     plugins:
         Plugins in the order in which they are called: an iterable, or a mapping from name to plugin. None stands for
         :func:`~rnncallbacks.config.configuration.recommended`.
@@ -76,7 +79,7 @@ class Trainer:
     def __init__(
         self,
         model: RecurrentModel,
-        optimizer: Optimizer,
+        optimizer: Optimizer | str,
         *,
         plugins: PluginsGiven | None = None,
         learning_rate: float,
@@ -88,13 +91,10 @@ class Trainer:
         facts: Mapping[str, object] | None = None,
         profile_plugins: bool = False,
     ) -> None:
-        for name, given, kind in (("model", model, RecurrentModel), ("optimizer", optimizer, Optimizer)):
-            if not isinstance(given, kind):
-                raise OptionError(
-                    f"Trainer: expected {name} to be an object of the class {kind.__name__}, got {given!r}"
-                )
+        if not isinstance(model, RecurrentModel):
+            raise OptionError(f"Trainer: expected model to be an object of the class RecurrentModel, got {model!r}")
         self.model = model
-        self.optimizer = optimizer
+        self.optimizer = chosen_optimizer(optimizer)
         self.plugins = recommended() if plugins is None else plugins
         self.learning_rate = learning_rate
         self.metrics = chosen_metrics(metrics, model.loss)
@@ -108,9 +108,10 @@ class Trainer:
 
     def fit(
         self,
-        train: Iterable[SequenceBatch],
-        validation: Iterable[SequenceBatch] | None = None,
+        train: Any,
+        validation: Any = None,
         *,
+        batch_size: int | None = None,
         max_epochs: int | None = None,
         max_steps: int | None = None,
         progress: bool = True,
@@ -122,7 +123,11 @@ class Trainer:
         Parameters
         ----------
         train, validation:
-            Loaders of :class:`~rnncallbacks.rnn.data.batches.SequenceBatch`. Each epoch trains, then validates.
+            Arrays, such as a pair (inputs, targets) whose first axis is the sequence, or loaders of
+            :class:`~rnncallbacks.rnn.data.batches.SequenceBatch` or of such pairs, as PyTorch's DataLoader is. See
+            :func:`~rnncallbacks.rnn.data.given_data.as_loaders`. Each epoch trains, then validates.
+        batch_size:
+            Sequences per batch of arrays; None for 32. The order of training sequences is drawn for each epoch.
         max_epochs:
             The number of epochs, 0 or more; None for no limit.
         max_steps:
@@ -139,6 +144,7 @@ class Trainer:
             model is bidirectional.
         """
         model, optimizer = self.model, self.optimizer
+        train, validation = as_loaders(train, validation, batch_size)
         optimizer.bind(model.parameters)
         micro = MicroBatches(model, self.micro_batch_size)
         self.run = run = Run(
@@ -160,8 +166,9 @@ class Trainer:
             _show_progress(run)
         with run, model.observed_by(columns.observe if self.metrics else None):
             for _ in run.epochs(max_epochs, max_steps=max_steps):
-                for batch in run.batches(train):
-                    entering = run.hidden(self._checked(batch).size)
+                for data in run.batches(train):
+                    batch = self._checked(as_batch(data))
+                    entering = run.hidden(batch.size)
                     loss, hidden, gradients = micro.learn(batch, entering)
                     if micro.whole(batch):
                         hidden_gradients = PureFunction(partial(model.hidden_gradients, batch, entering))
@@ -171,11 +178,54 @@ class Trainer:
                     if not run.skipped:
                         run.carry(hidden)
                         optimizer.step(gradients, run.learning_rate)
-                for batch in run.batches(validation, phase="val") if validation is not None else ():
-                    loss, hidden = micro.evaluate(batch, run.hidden(self._checked(batch).size))
-                    run.record(loss, sequences=batch.size, tokens=batch.tokens)
-                    run.carry(hidden)
+                if validation is not None:
+                    self._validate(run, micro, validation)
         return run.history
+
+    def evaluate(self, data: Any, *, batch_size: int | None = None) -> dict[str, float]:
+        """The mean loss of the data, as ``"loss"``, and the metrics by their names, without dropout or updates.
+
+        The mean is that of ``val_loss``: over batches, unless ``plugins`` has a ``loss_averaging`` with another weight.
+
+        Parameters
+        ----------
+        data, batch_size:
+            As ``validation`` and ``batch_size`` for :meth:`fit`.
+
+        Raises
+        ------
+        DataError
+            As for :meth:`fit`.
+
+        Example
+        -------
+        >>> import numpy as np
+        >>> from rnncallbacks.rnn.model import RecurrentModel
+        >>> trainer = Trainer(RecurrentModel(4, vocab_size=3), "adam", learning_rate=0.01, metrics=["accuracy"])
+        >>> tokens = np.zeros((6, 5), dtype=int)
+        >>> sorted(trainer.evaluate((tokens, tokens)))
+        ['accuracy', 'loss']
+        """
+        plugins = [plugin_for_evaluation(name, self.plugins) for name in ("hidden_state_reset", "loss_averaging")]
+        columns = MetricColumns(self.metrics)
+        run = Run(
+            self.model.parameters,
+            plugins=[*plugins, columns],
+            zeros=self.model.zero_state,
+        )
+        micro = MicroBatches(self.model, self.micro_batch_size)
+        _, loader = as_loaders(None, data, batch_size)
+        with run, self.model.observed_by(columns.observe if self.metrics else None):
+            for _ in run.epochs(1):
+                self._validate(run, micro, loader)
+        return {name: float(run.history[-1][f"val_{name}"]) for name in ("loss", *(one.name for one in self.metrics))}
+
+    def _validate(self, run: Run, micro: MicroBatches, loader: Any) -> None:
+        for data in run.batches(loader, phase="val"):
+            batch = self._checked(as_batch(data))
+            loss, hidden = micro.evaluate(batch, run.hidden(batch.size))
+            run.record(loss, sequences=batch.size, tokens=batch.tokens)
+            run.carry(hidden)
 
     @property
     def diagnosis(self) -> Diagnosis:
@@ -210,11 +260,6 @@ class Trainer:
         return found | {name: size for name, size in sizes.items() if isinstance(size, int)} | self.facts
 
     def _checked(self, batch: SequenceBatch) -> SequenceBatch:
-        if not isinstance(batch, SequenceBatch):
-            raise DataError(
-                f"Trainer: expected batches of the class SequenceBatch, got {type(batch).__name__}",
-                hint="use a loader such as rnncallbacks.rnn.data.loaders.ArrayLoader(inputs, targets, batch_size)",
-            )
         if self.model.bidirectional and batch.starts is not None and not batch.starts.all():
             raise DataError(
                 f"Trainer: row {int(batch.starts.argmin())} of a batch continues the batch before, which a "

@@ -19,6 +19,7 @@ Plugins are called in the order of their tables, those of the preset first.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -30,6 +31,7 @@ from rnncallbacks.config.discovery import Found, find_own_plugin, find_plugins
 from rnncallbacks.config.overrides import OVERRIDE_VARIABLE, apply_overrides, overrides_in_environment
 from rnncallbacks.config.plugin_options import make_plugin
 from rnncallbacks.config.plugin_table import Table
+from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.errors import ConfigurationError, PluginError, closest, one_line, short_repr
 
 ENABLE_VARIABLE = "RNNCALLBACKS_PLUGINS"
@@ -186,6 +188,13 @@ def recommended() -> dict[str, object]:
     ['hidden_state_reset', 'divergence_alarm', 'protocol_guard', ..., 'gradient_clipping', 'loss_averaging']
     """
     return load_plugins({"plugins": {name: {} for name in RECOMMENDED}})
+
+
+def plugin_for_evaluation(name: str, given: PluginsGiven) -> Any:
+    """A copy of the plugin of this class among those given, or the library's plugin with default options."""
+    own = find_own_plugin(name).load()()
+    plugins = given.values() if isinstance(given, Mapping) else given
+    return next((copy.deepcopy(plugin) for plugin in plugins if isinstance(plugin, type(own))), own)
 
 
 def default_progress() -> object | None:

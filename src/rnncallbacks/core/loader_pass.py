@@ -21,8 +21,8 @@ logger = logging.getLogger("rnncallbacks")
 class LoaderPass(Iterator[Batch]):
     """An iterator over the batches of one pass through ``loader``.
 
-    The loader's method ``set_epoch``, if any, is called with the epoch first. An item's attribute ``starts``, if any,
-    marks the sequences that begin here and do not continue the batch before.
+    The methods ``set_epoch`` of the loader and of its attribute ``sampler``, if any, are called with the epoch first.
+    An item's attribute ``starts``, if any, marks the sequences that begin here and do not continue the batch before.
 
     A pass of a resumed run begins after the batches that are done. A loader with ``state_dict`` and ``load_state_dict``
     gets its saved state back. A method ``skip_batches`` of the loader is called to leave that number of batches out of
@@ -76,8 +76,9 @@ class LoaderPass(Iterator[Batch]):
         done: PassPosition | None = None,
         loader_state: Any = None,
     ) -> None:
-        if callable(set_epoch := getattr(loader, "set_epoch", None)):
-            set_epoch(epoch)
+        for told in (loader, getattr(loader, "sampler", None)):
+            if callable(set_epoch := getattr(told, "set_epoch", None)):
+                set_epoch(epoch)
         positioned = _load(loader, loader_state)
         self.phase = phase
         self.index = 0 if done is None else done.batches

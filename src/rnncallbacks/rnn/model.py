@@ -169,11 +169,11 @@ class RecurrentModel(ModelParameters):
         It gets the outputs of the head, a work array that it must not change, the targets, and the mask or None, with
         one row for each position.
         """
-        self._observer = observer
+        before, self._observer = self._observer, observer
         try:
             yield
         finally:
-            self._observer = None
+            self._observer = before
 
     def _forward(
         self,
@@ -256,6 +256,7 @@ class RecurrentModel(ModelParameters):
     def predict(self, inputs: Array, state: Any) -> tuple[FloatArray, Any]:
         """The outputs of the head and the final state, without loss, mask or dropout.
 
+        Inputs have time first, as in a batch: ``array.swapaxes(0, 1)`` of an array whose first axis is the sequence.
         Outputs have the shape (seq_len, batch, output_size), or (batch, output_size) with ``output="last"``. With
         ``loss="nll"`` they are logits. A pending ``backward`` is not affected. Raises what ``forward`` raises.
         """

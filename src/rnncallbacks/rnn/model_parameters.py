@@ -38,6 +38,33 @@ class ModelParameters(Architecture):
             self.parameters, self.initialization, self.hidden_size, generator, cell=self.cell, tied=self.tie_weights
         )
 
+    def summary(self) -> str:
+        """A table of the parameters: names, shapes and numbers of elements, and their sum with its memory.
+
+        Example
+        -------
+        >>> print(ModelParameters(4, vocab_size=3, cell="gru").summary())
+        ModelParameters(hidden_size=4, vocab_size=3, output_size=3, cell='gru')
+        parameter         shape    elements
+        rnn.weight_ih_l0  (12, 3)        36
+        rnn.weight_hh_l0  (12, 4)        48
+        rnn.bias_ih_l0    (12,)          12
+        rnn.bias_hh_l0    (12,)          12
+        head.weight       (3, 4)         12
+        head.bias         (3,)            3
+        total, 0.5 KiB                  123
+        """
+        sizes = {name: (str(array.shape), f"{array.size:,}") for name, array in self.parameters.items()}
+        flat = self.parameters.flat
+        total = ("", f"{flat.size:,}")
+        rows = [("parameter", ("shape", "elements")), *sizes.items(), (f"total, {flat.nbytes / 1024:,.1f} KiB", total)]
+        widths = [max(map(len, column)) for column in zip(*((name, *cells) for name, cells in rows), strict=True)]
+        defaults = {field.name: field.default for field in attrs.fields(type(self))}
+        options = [f"{name}={value!r}" for name, value in self.chosen_options().items() if value != defaults[name]]
+        return f"{type(self).__name__}({', '.join(options)})\n" + "\n".join(
+            f"{name:<{widths[0]}}  {shape:<{widths[1]}}  {elements:>{widths[2]}}" for name, (shape, elements) in rows
+        )
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters and options to a safetensors file, atomically."""
         # Without the kernels, so that the file can be loaded where numba is not installed.

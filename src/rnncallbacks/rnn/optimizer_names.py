@@ -1,0 +1,37 @@
+"""The optimizers by name, for those who need their default options alone."""
+
+from __future__ import annotations
+
+from rnncallbacks.errors import OptionError, closest
+from rnncallbacks.rnn.optimizer import Optimizer
+from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, AdamW, RMSProp
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {kind.__name__.lower(): kind for kind in (SGD, Adagrad, RMSProp, Adam, AdamW)}
+"""The optimizers by name."""
+
+
+def chosen_optimizer(optimizer: Optimizer | str) -> Optimizer:
+    """The optimizer itself, or that of this name with default options. Capital letters do not count.
+
+    Raises
+    ------
+    OptionError
+        There is none of this name, or it is something else.
+
+    Example
+    -------
+    >>> chosen_optimizer("sgd")
+    SGD(momentum=0.0, nesterov=False, weight_decay=0.0)
+    """
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if not isinstance(optimizer, str):
+        raise OptionError(
+            f"Trainer: expected optimizer to be an object of the class Optimizer or its name, got {optimizer!r}"
+        )
+    if (kind := OPTIMIZERS.get(optimizer.lower())) is None:
+        raise OptionError(
+            f"Trainer: there is no optimizer {optimizer!r}; there are {', '.join(OPTIMIZERS)}",
+            hint=closest(optimizer.lower(), OPTIMIZERS),
+        )
+    return kind()
