@@ -32,7 +32,7 @@ class EventFile:
     directory:
         The directory of the file, which exists.
     purge_from:
-        TensorBoard drops the events of earlier files from this step on; None for no such mark.
+        TensorBoard drops the events of earlier files of the directory from this step on.
 
     Raises
     ------
@@ -42,7 +42,7 @@ class EventFile:
         The file cannot be made.
     """
 
-    def __init__(self, directory: Path, *, purge_from: int | None = None) -> None:
+    def __init__(self, directory: Path, *, purge_from: int = 0) -> None:
         from tensorboard.compat.proto import event_pb2, summary_pb2
         from tensorboard.plugins.histogram import metadata as histogram_metadata
         from tensorboard.plugins.hparams import metadata as hparams_metadata
@@ -60,9 +60,8 @@ class EventFile:
         self._file = open(self.path, "xb")  # noqa: SIM115  (it is open until close)
         self._records = RecordWriter(self._file)
         self._write(event_pb2.Event(file_version="brain.Event:2"))
-        if purge_from is not None:
-            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-            self._write(event_pb2.Event(session_log=start, step=purge_from))
+        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        self._write(event_pb2.Event(session_log=start, step=purge_from))
         self.flush()
 
     def add_scalars(self, values: Mapping[str, float], step: int) -> None:

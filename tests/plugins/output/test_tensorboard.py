@@ -130,6 +130,12 @@ def test_a_resumed_run_replaces_what_was_written_behind_the_checkpoint(tmp_path)
     assert sessions(tmp_path)[1] == 1
 
 
+def test_of_two_runs_in_one_directory_the_later_is_shown(tmp_path):
+    train([Tensorboard()], epochs=3, directory=tmp_path)
+    train([Tensorboard()], epochs=1, directory=tmp_path, facts={"second": True})
+    assert sorted(read(tmp_path)["batch/loss"]) == [1, 2, 3]
+
+
 @pytest.mark.parametrize("number", [0, 1, 2, 9, 40])
 def test_a_full_disk_ends_the_logging_and_not_the_run(tmp_path, monkeypatch, caplog, number):
     from tensorboard.summary.writer.record_writer import RecordWriter

@@ -40,7 +40,8 @@ class Tensorboard(RunLogger):
     - Hyperparameters: ``run.facts``.
 
     A run that resumes from a checkpoint goes on in a second file; TensorBoard then drops what an earlier process wrote
-    behind the checkpoint. An error, such as a full disk, ends the logging with a warning, and not the run.
+    behind the checkpoint. Of two runs in one directory, it shows the later. An error, such as a full disk, ends the
+    logging with a warning, and not the run.
 
     It takes about 40 microseconds a batch, and 4 milliseconds for a batch with the histograms of 17,000 parameters.
 
@@ -84,7 +85,7 @@ class Tensorboard(RunLogger):
         import_extra("tensorboard", "the plugin tensorboard", "tensorboard")
         directory = self.directory or run.directory_for("tensorboard")
         make_directory(directory)
-        self._file = EventFile(directory, purge_from=run.step + 1 if run.resumed else None)
+        self._file = EventFile(directory, purge_from=run.step + 1 if run.resumed else 0)
         self._file.add_hyperparameters(run.facts)
         self._flush()
 
