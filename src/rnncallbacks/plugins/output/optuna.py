@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
@@ -71,6 +71,8 @@ class Optuna:
     >>> pruning.result(run)
     0.25
     """
+
+    first_rank_only: ClassVar[bool] = True
 
     trial: Any = attrs.field(validator=_trial)
     monitor: str = attrs.field(kw_only=True, default="val_loss", validator=options.column)
