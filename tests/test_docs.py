@@ -30,6 +30,7 @@ from rnncallbacks.alarms.catalogue import CATALOGUE, Entry
 from rnncallbacks.cli.explain import raised_by
 from rnncallbacks.cli.train_settings import Settings
 from rnncallbacks.config.discovery import find_plugins
+from rnncallbacks.core import plugin_attributes
 from rnncallbacks.core.hookspecs import HOOKS
 from rnncallbacks.plugins import GradientClipping
 
@@ -197,6 +198,14 @@ def test_settings_are_options_of_the_command() -> None:
     options = [option for parameter in COMMANDS["train"].params for option in parameter.opts]
     names = [f"--{field.name.replace('_', '-')}" for field in attrs.fields(Settings) if field.name != "text"]
     assert set(names) <= set(options)
+
+
+def test_attributes_of_plugins_are_in_the_reference() -> None:
+    protocols = [kind for kind in vars(plugin_attributes).values() if getattr(kind, "_is_protocol", False)]
+    names = {name for kind in protocols for name in vars(kind) if not name.startswith("_")}
+    assert names > {"action", "repairs"}
+    page = reference("python/plugins.md")
+    assert [name for name in names if f"\n`{name}`\n: " not in page and f"\n`{name}(self" not in page] == []
 
 
 def test_public_names_are_in_the_reference() -> None:

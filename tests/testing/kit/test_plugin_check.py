@@ -10,7 +10,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from bad_plugins import OPENED, bad_plugins
 
 from rnncallbacks.config.discovery import find_plugins
+from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.errors import OptionError
 from rnncallbacks.testing import PluginCheckError, check_plugin
+from rnncallbacks.testing.kit.plugin_check import CHECKS
 
 OPTIONS = {
     "cosine_decay": {"steps": 4},
@@ -55,12 +58,31 @@ def test_each_mistake_is_found_and_told_in_one_line_with_a_remedy(tmp_path):
     for make, check, message in bad_plugins(tmp_path):
         name = getattr(make, "__name__", "")
         with pytest.raises(PluginCheckError) as caught:
-            check_plugin(make, budget_us=100.0 if check == "cost" else None, batches=200)
+            check_plugin(make, budget_us=100.0, batches=200, only=check.split("|"))
         found = [problem for problem in caught.value.problems if re.search(check, problem.check)]
         assert any(re.search(message, str(problem)) for problem in found), (name, str(caught.value))
         lines = str(caught.value).splitlines()
         assert len(lines) == len(caught.value.problems)
         assert all(re.fullmatch(r"[a-z ]+: .+; .+ \(docs/how-to/test-a-plugin\.md#[a-z-]+\)", line) for line in lines)
+
+
+def test_all_checks_are_made_and_each_is_described():
+    class HasThreeMistakes:
+        @hookimpl
+        def on_backward(self, batch):
+            round(batch.loss)
+
+        @hookimpl
+        def on_fit_end(self):
+            Path("left").touch()
+
+    with pytest.raises(PluginCheckError) as caught:
+        check_plugin(HasThreeMistakes, budget_us=None, batches=100)
+    assert {problem.check for problem in caught.value.problems} == {"streams", "files", "pickling"}
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "test-a-plugin.md").read_text("utf-8")
+    assert set(re.findall(r"^\(([a-z]+)\)=$", page, flags=re.MULTILINE)) == set(CHECKS)
+    with pytest.raises(OptionError, match=r"there is no check 'resume'\n.*'resuming'"):
+        check_plugin(HasThreeMistakes, only=["resume"])
 
 
 def test_a_heavy_package_at_the_top_of_a_module_is_named_with_its_line(install):

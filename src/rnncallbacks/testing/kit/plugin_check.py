@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from rnncallbacks.errors import OptionError, closest
 from rnncallbacks.testing.kit import process_checks, resume_checks, run_checks, side_effect_checks
 from rnncallbacks.testing.kit.trials import PluginProblem, Trial
 
-CHECKS: tuple[Callable[[Trial], Iterator[PluginProblem]], ...] = (
-    run_checks.check_streams,
-    side_effect_checks.check_process,
-    side_effect_checks.check_order,
-    run_checks.check_ends,
-    run_checks.check_runs,
-    run_checks.check_registration,
-    run_checks.check_pickle,
-    run_checks.check_thread,
-    resume_checks.check_resume,
-    process_checks.check_files,
-    process_checks.check_options,
-    process_checks.check_cost,
-    process_checks.check_memory,
-    process_checks.check_imports,
-)
+CHECKS: Mapping[str, Callable[[Trial], Iterator[PluginProblem]]] = {
+    "streams": run_checks.check_streams,
+    "process": side_effect_checks.check_process,
+    "order": side_effect_checks.check_order,
+    "ends": run_checks.check_ends,
+    "runs": run_checks.check_runs,
+    "registration": run_checks.check_registration,
+    "pickling": run_checks.check_pickle,
+    "threads": run_checks.check_thread,
+    "resuming": resume_checks.check_resume,
+    "files": process_checks.check_files,
+    "options": process_checks.check_options,
+    "cost": process_checks.check_cost,
+    "memory": process_checks.check_memory,
+    "imports": process_checks.check_imports,
+}
+"""The checks by the word with which their problems begin."""
 
 
 class PluginCheckError(AssertionError):
@@ -41,7 +43,13 @@ class PluginCheckError(AssertionError):
         self.problems = problems
 
 
-def check_plugin(make: Callable[[], object], *, budget_us: float | None = 50.0, batches: int = 10_000) -> None:
+def check_plugin(
+    make: Callable[[], object],
+    *,
+    budget_us: float | None = 50.0,
+    batches: int = 10_000,
+    only: Iterable[str] = tuple(CHECKS),
+) -> None:
     """Try a plugin on streams of losses, early ends, resumed runs, threads, odd options, and its cost.
 
     The working directory is a temporary one meanwhile.
@@ -54,9 +62,13 @@ def check_plugin(make: Callable[[], object], *, budget_us: float | None = 50.0, 
         The time that the plugin may take for a batch, in microseconds; None for no limit.
     batches:
         The number of batches of the run whose memory is measured.
+    only:
+        The checks to make, by the word with which their lines begin, such as ``["resuming"]``; by default all.
 
     Raises
     ------
+    OptionError
+        There is no such check.
     PluginCheckError
         With one line for each problem: what happened, and what to change.
 
@@ -65,9 +77,14 @@ def check_plugin(make: Callable[[], object], *, budget_us: float | None = 50.0, 
     >>> from rnncallbacks.plugins import LossAveraging
     >>> check_plugin(LossAveraging, budget_us=None, batches=100)
     """
+    only = list(only)
+    for name in only:
+        if name not in CHECKS:
+            hint = closest(name, CHECKS) or f"the checks are {', '.join(CHECKS)}"
+            raise OptionError(f"check_plugin: only: there is no check {name!r}", hint=hint)
     trial = Trial(make, budget_us, batches)
     # What a plugin writes into the working directory is no file of the author's.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, contextlib.chdir(folder):
-        problems = [problem for check in CHECKS for problem in check(trial)]
+        problems = [problem for name in only for problem in CHECKS[name](trial)]
     if problems:
         raise PluginCheckError(problems)
