@@ -31,6 +31,11 @@ def test_padding_is_marked_in_inputs_and_targets():
     assert (inputs[1, 3:] == MISSING_TOKEN).all()
 
 
+def test_a_one_hot_target_of_each_sequence_is_a_class():
+    _, targets, _ = pairs_of(batch((INPUTS, np.eye(7, dtype=int)[[4, 0, 6]])))
+    assert targets.tolist() == [4, 0, 6]
+
+
 @pytest.mark.parametrize(
     ("data", "sequences", "reason"),
     [
@@ -38,6 +43,7 @@ def test_padding_is_marked_in_inputs_and_targets():
         ((INPUTS, np.arange(2)), None, NO_BATCH_AXIS),
         ((INPUTS, np.arange(2)), ROWS, NOT_PAIRS),
         ((np.zeros((STEPS, ROWS, 2, 2)), INPUTS), ROWS, NOT_PAIRS),
+        ((INPUTS, np.ones((ROWS, 7))), ROWS, NOT_PAIRS),
     ],
 )
 def test_the_reason_why_there_are_none(data, sequences, reason):

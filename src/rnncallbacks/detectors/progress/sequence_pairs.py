@@ -9,6 +9,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array, digest
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.one_hot import decode_one_hot
 from rnncallbacks.detectors.progress.dependence import MISSING_TOKEN
 from rnncallbacks.detectors.sequences import Sequences, sequences_of
 
@@ -138,6 +139,10 @@ def pairs_of(batch: Batch) -> tuple[Array, Array, bool] | str:
     if targets is None or inputs.ndim not in (2, 3):
         return NOT_PAIRS
     x, y = _as_tokens(inputs), _as_tokens(targets)
+    if not shown.per_step and y.ndim == 2 and y.dtype.kind == "i":
+        y, axis = decode_one_hot(y.astype(float), 1)
+        if axis != 1:  # a vector of counts or of several labels for each sequence
+            return NOT_PAIRS
     mask = getattr(batch.data, "mask", None)
     if isinstance(mask, np.ndarray) and mask.shape == x.shape and x.dtype.kind == "i":
         x = np.where(mask, x, MISSING_TOKEN)
