@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from rnncallbacks.arrays import Array, FlatArrays, copied, named_arrays, same_layout
+from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.update.metrics import orthogonal_norm, predicted_loss_change
 from rnncallbacks.detectors.update.update_record import UpdateRecord
 from rnncallbacks.gradients import Gradients
@@ -31,12 +32,13 @@ class UpdateCopies:
     (0.1, [0.25])
     """
 
-    flat: bool = False
-    gradient_norm: float = 0.0
-    parameters: Mapping[str, Array] = attrs.field(factory=dict)
-    gradients: Mapping[str, Array] = attrs.field(factory=dict)
-    awaiting_update: bool = False
-    update_scale: float = 0.0
+    # The next batch is compared with the update, so a run that resumes needs it.
+    flat: bool = state_field(False)
+    parameters: Mapping[str, Array] = state_field(factory=dict)
+    gradient_norm: float = state_field(0.0, saved=False)
+    gradients: Mapping[str, Array] = state_field(factory=dict, saved=False)
+    awaiting_update: bool = state_field(False, saved=False)
+    update_scale: float = state_field(0.0)
     """The schedules' scale of the update that ``parameters`` holds; 0 if they hold none."""
 
     def predict_next(self, gradients: Gradients, loss: float, record: UpdateRecord) -> None:

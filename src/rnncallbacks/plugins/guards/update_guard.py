@@ -70,7 +70,7 @@ class UpdateGuard(Guard):
     _ascends: bool = state_field(False)
     _first_loss: float = state_field(0.0)  # what the loss rose above, if the run may recover
     _repairs: int = state_field(0)
-    _copies: UpdateCopies = state_field(factory=UpdateCopies, saved=False)
+    _copies: UpdateCopies = state_field(factory=UpdateCopies)
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
