@@ -152,11 +152,14 @@ def test_metrics_that_are_not_finite_are_no_error(uri, caplog):
 
 
 def test_a_thousand_facts_and_long_ones_are_sent(uri, caplog):
-    facts = {f"fact {number}": "x" * 10_000 for number in range(250)}
+    facts = {f"fact {number} {'y' * 300}": "x" * 10_000 for number in range(250)}
     with Run(plugins=[Mlflow(tracking_uri=uri, experiment="many")], facts=facts) as run:
         for _ in run.epochs(1):
-            pass
-    assert len(read(uri, "many")[0].data.params) >= 250
+            run.raise_alarm("RNN601", "z" * 20_000)
+            run.stop("z" * 20_000)
+    found, _, _ = read(uri, "many")
+    assert len(found.data.params) >= 250
+    assert {len(found.data.tags[name]) for name in ("alarm.RNN601", "outcome")} == {5000}
     assert not messages(caplog)
 
 

@@ -30,8 +30,10 @@ TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 MOST_METRICS = 1000
 MOST_PARAMS = 100
 """Largest numbers of metrics and of parameters in one request. MLflow refuses more."""
+LONGEST_KEY = 250
 LONGEST_VALUE = 500
-"""Characters of a parameter's value. MLflow's stores allow 6000, older ones 500."""
+LONGEST_TAG = 5000
+"""Characters of a name, of a parameter's value and of a tag's: the limits of MLflow's stores, older ones included."""
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """MLflow's own settings wait minutes for a server that does not answer, and the training would wait with it."""
 
@@ -51,7 +53,7 @@ class Mlflow(RunLogger):
       plugins that act last, the one that is listed first is the last.
 
     A run that resumes from a checkpoint goes on in the same run of MLflow. Metrics that the earlier process sent after
-    its last checkpoint are then there twice.
+    its last checkpoint are then there twice, and a process that was killed loses those of its last ``flush_seconds``.
 
     Metrics wait in memory and are sent together. A server that does not answer, or another error, ends the logging with
     a warning, and not the run: MLflow's settings for requests are cut to 10 seconds and two retries meanwhile, unless
@@ -125,13 +127,13 @@ class Mlflow(RunLogger):
 
     def write_alarm(self, run: Run, alarm: Alarm) -> None:
         with _short_patience():
-            self._client.set_tag(self._run_id, f"alarm.{alarm.code}", str(alarm))
+            self._client.set_tag(self._run_id, _key(f"alarm.{alarm.code}"), str(alarm)[:LONGEST_TAG])
 
     def close(self, run: Run) -> None:
         assert run.outcome is not None
         self._flush()
         with _short_patience():
-            self._client.set_tag(self._run_id, "outcome", str(run.outcome))
+            self._client.set_tag(self._run_id, "outcome", str(run.outcome)[:LONGEST_TAG])
             self._client.log_text(self._run_id, f"{run.diagnosis}\n", "diagnosis.txt")
             if self.artifacts and run.directory is not None:
                 for path in _files(run.directory):
@@ -175,7 +177,7 @@ class Mlflow(RunLogger):
 
 def _key(name: str) -> str:
     """The name in the characters that MLflow takes."""
-    return re.sub(r"[^\w.\- /:]", "_", name)
+    return re.sub(r"[^\w.\- /:]", "_", name)[:LONGEST_KEY]
 
 
 def _files(directory: Path) -> list[Path]:
