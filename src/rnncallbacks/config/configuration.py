@@ -31,7 +31,6 @@ from rnncallbacks.config.discovery import Found, find_own_plugin, find_plugins
 from rnncallbacks.config.overrides import OVERRIDE_VARIABLE, apply_overrides, overrides_in_environment
 from rnncallbacks.config.plugin_options import make_plugin
 from rnncallbacks.config.plugin_table import Table
-from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.errors import ConfigurationError, PluginError, closest, one_line, short_repr
 
 ENABLE_VARIABLE = "RNNCALLBACKS_PLUGINS"
@@ -190,7 +189,7 @@ def recommended() -> dict[str, object]:
     return load_plugins({"plugins": {name: {} for name in RECOMMENDED}})
 
 
-def plugin_for_evaluation(name: str, given: PluginsGiven) -> Any:
+def plugin_for_evaluation(name: str, given: Mapping[str, object] | Iterable[object]) -> Any:
     """A copy of the plugin of this class among those given, or the library's plugin with default options."""
     own = find_own_plugin(name).load()()
     plugins = given.values() if isinstance(given, Mapping) else given
