@@ -31,6 +31,11 @@ def test_padding_is_marked_in_inputs_and_targets():
     assert (inputs[1, 3:] == MISSING_TOKEN).all()
 
 
+def test_a_class_of_each_step_may_have_an_axis_of_its_own():
+    _, targets, _ = pairs_of(batch((INPUTS.T, INPUTS.T[:, :, None])))
+    np.testing.assert_array_equal(targets, INPUTS.T)
+
+
 def test_a_one_hot_target_of_each_sequence_is_a_class():
     _, targets, _ = pairs_of(batch((INPUTS, np.eye(7, dtype=int)[[4, 0, 6]])))
     assert targets.tolist() == [4, 0, 6]

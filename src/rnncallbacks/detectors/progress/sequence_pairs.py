@@ -143,6 +143,10 @@ def pairs_of(batch: Batch) -> tuple[Array, Array, bool] | str:
         y, axis = decode_one_hot(y.astype(float), 1)
         if axis != 1:  # a vector of counts or of several labels for each sequence
             return NOT_PAIRS
+    elif shown.per_step and y.ndim == 3 and x.dtype.kind == y.dtype.kind == "i":
+        if y.shape[2] != 1:
+            return NOT_PAIRS
+        y = y[:, :, 0]
     mask = getattr(batch.data, "mask", None)
     if isinstance(mask, np.ndarray) and mask.shape == x.shape and x.dtype.kind == "i":
         x = np.where(mask, x, MISSING_TOKEN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,15 +19,29 @@ OF_A_GRADIENT = re.compile(r"^(self\.)?_?(d|g|grad|delta|back|nabla)|grad|next",
 def find_entering(records: Sequence[IterationRecord], carried: Sequence[Key]) -> Key | None:
     """The key of the entering state.
 
-    It is a state that is carried from one iteration to the next. If there is none, it is an argument of a function that
+    It is a state that is carried from one iteration to the next, and not a sequence of states of which it is one. If
+    there is none, it is an argument of a function that
     is called at each time step: zeros in the first call of each iteration, and what the first call computed in the
     second.
     """
     if carried:
-        bounded = [key for key in carried if np.max(np.abs(records[-1].end.get(key, np.inf))) <= 1.0]
+        end = records[-1].end
+        bounded = [key for key in carried if np.max(np.abs(end.get(key, np.inf))) <= 1.0]
+        bounded = [key for key in bounded if not any(_is_step_of(end[other], end[key]) for other in bounded)]
         return min(bounded, key=lambda key: (not STATE_NAMES.match(key[2]), len(key[2])), default=None)
     found = [key for key in records[0].inside if all(_enters_first_call(key, record) for record in records)]
     return min(found, key=lambda key: records[0].order.get(key, 0), default=None)
+
+
+def _is_step_of(state: Any, states: Any) -> bool:
+    """Whether an array is one of the arrays along the first axis of another.
+
+    >>> _is_step_of(np.ones(2), np.array([[0.0, 0.0], [1.0, 1.0]])), _is_step_of(np.ones(2), np.ones(2))
+    (True, False)
+    """
+    if np.ndim(states) != np.ndim(state) + 1 or np.shape(states)[1:] != np.shape(state):
+        return False
+    return bool((states == state).reshape(len(states), -1).all(axis=1).any())
 
 
 def _enters_first_call(key: Key, record: IterationRecord) -> bool:
