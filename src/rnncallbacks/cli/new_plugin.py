@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keyword
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -92,7 +91,7 @@ def write_package(name: str, kind: str, folder: Path) -> None:
             target = Path(made, folder.name, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
-        shutil.move(Path(made, folder.name), folder)
+        Path(made, folder.name).rename(folder)
 
 
 def package_files(name: str, kind: str) -> dict[str, str]:
