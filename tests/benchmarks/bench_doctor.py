@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from doctor_cases import Half, ScriptFault, StrangerScript, stranger_scripts
+from doctor_cases import Half, ScriptFault, StrangerScript, code_of, stranger_scripts
 from doctor_report import PAGE_COMMAND, DoctorMeasurement, DoctorReport
 
 MOST_SECONDS = 120
@@ -112,8 +112,12 @@ def compared_prints(prints: bytes, main: Path, script: StrangerScript, python: s
 def first_prints(length: int, main: Path, script: StrangerScript, python: str) -> bytes:
     """The first bytes that a script prints."""
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    runnable = main
+    if main.suffix == ".ipynb":
+        runnable = main.with_name(f"{main.stem}_cells.py")
+        runnable.write_text(code_of(main), encoding="utf-8")
     process = subprocess.Popen(
-        [python, "-u", main.name, *script.arguments],
+        [python, "-u", runnable.name, *script.arguments],
         cwd=main.parent,
         env=environment,
         stdin=subprocess.DEVNULL,

@@ -97,3 +97,21 @@ def test_line_numbers_stay_as_they_are():
 def test_source_that_is_no_python_is_refused_with_its_line():
     with pytest.raises(DataError, match=r"script\.py:2: "):
         run("x = 1\nprint 'loss'\n")
+
+
+@pytest.mark.parametrize(
+    ("statement", "operands", "additive"),
+    [
+        ("w -= lr * g", {"lr": 2.0, "g": 3.0}, True),
+        ("w = w - lr * grads['g'] / np.sqrt(m)", {"lr": 2.0, "grads['g']": 4.0, "m": 5.0}, True),
+        ("w = 0.9 * w + g", {"g": 3.0}, False),
+        ("np.add.at(w, 0, g)", {}, True),
+        ("w -= sum(one for one in [g])", {}, True),
+    ],
+)
+def test_a_change_passes_what_it_reads(statement, operands, additive):
+    setting = "import numpy as np\nw, lr, g, m, grads = np.ones(2), 2.0, 3.0, 5.0, {'g': 4.0}\n"
+    _, calls, sites = run(setting + statement)
+    (change,) = (call for call in calls if call[0] == instrument.BEFORE)
+    shown = {name: value for name, value in zip(change[5], change[6], strict=True) if isinstance(value, float)}
+    assert (shown, sites[change[1]].additive) == (operands, additive)

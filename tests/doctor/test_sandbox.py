@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import pickle
+import random
 import shutil
 import socket
 import sqlite3
@@ -268,10 +269,12 @@ def test_a_fork_writes_and_reads_for_itself(sandbox, home):
     with open("kept.txt", "rb", buffering=0) as text, open("open.txt", "w") as log:
         log.write("a")
         log.flush()
+        drawn = random.getstate()
         child = sandbox.fork()
         if not child:
             status = 1
             try:
+                status += random.getstate() != drawn
                 status += text.read(3) != b"the"
                 log.write("b")
                 log.flush()

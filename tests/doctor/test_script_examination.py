@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rnncallbacks import load_plugins
-from rnncallbacks.doctor import script_examination
+from rnncallbacks.doctor import loops_in_turn, script_examination
 from rnncallbacks.doctor.presentation import role_rows
 from rnncallbacks.doctor.script_examination import ExaminationOptions, examine_script
 
@@ -96,14 +96,14 @@ def test_ctrl_c_before_the_roles_are_known_shows_the_loop_and_what_names_tell(mo
 
 
 @pytest.mark.parametrize(
-    ("interrupted", "options", "row"),
+    ("module", "interrupted", "options", "row"),
     [
-        ("search_loop", {}, ("trains in", "interrupted while searching the training loop")),
-        ("watched_script", {"loop": "53"}, ("", "interrupted while waiting for the loop ")),
+        (loops_in_turn, "search_loop", {}, ("trains in", "interrupted while searching the training loop")),
+        (script_examination, "watched_script", {"loop": "53"}, ("", "interrupted while waiting for the loop ")),
     ],
 )
-def test_ctrl_c_while_the_script_has_not_reached_its_loop(monkeypatch, interrupted, options, row):
-    monkeypatch.setattr(script_examination, interrupted, interrupt)
+def test_ctrl_c_while_the_script_has_not_reached_its_loop(monkeypatch, module, interrupted, options, row):
+    monkeypatch.setattr(module, interrupted, interrupt)
     name, value = role_rows(examine(SCRIPTS / "flat_characters.py", **options))[-1]
     assert name == row[0]
     assert value.startswith(row[1])

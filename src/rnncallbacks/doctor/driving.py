@@ -16,7 +16,7 @@ from rnncallbacks.core.run import Run
 from rnncallbacks.core.script_function import PureFunction
 from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of, same_bits
-from rnncallbacks.doctor.roles.batch_data import whole_numbers_of
+from rnncallbacks.doctor.roles.data_pair import whole_numbers_of
 from rnncallbacks.doctor.roles.epoch_report import EpochReport
 from rnncallbacks.doctor.roles.role_table import Confidence, ParameterRole, Roles
 from rnncallbacks.doctor.roles.shifted_sequence import split_shifted
@@ -26,6 +26,8 @@ from rnncallbacks.doctor.watched_script import FrozenIteration, ScriptOverError,
 
 IGNORED_FOR_ANOTHER_NUMBER = ("RNN404", "RNN405")
 """Codes that compare gradients with the loss, where the gradients are those of another number than the loss."""
+FIRST_EPOCH_SECONDS = 5.0
+"""Time for the rest of the first epoch after the last batch that is replayed. Chosen by eye."""
 
 
 @attrs.define(eq=False)
@@ -43,7 +45,11 @@ class RecordedBatches:
     seen:
         Number of yielded iterations.
     report:
-        The list to which the script adds the epoch's loss, once it is found.
+        The list to which the script adds the epoch's loss, or the number, once it is found.
+    epochs:
+        Number of epochs that ended.
+    finish_until:
+        The time at which waiting for the end of the first epoch ends, without replays; 0 while it has not begun.
     """
 
     script: WatchedScript
@@ -55,11 +61,13 @@ class RecordedBatches:
     error: CrashAdvice | None = None
     seen: int = 0
     report: Key | None = None
+    epochs: int = 0
+    finish_until: float = 0.0
 
     def next(self) -> tuple[IterationRecord, FrozenIteration | None] | None:
         """The next iteration; None at the end."""
         if not self.waiting and not self.over:
-            if self.seen >= self.max_batches:
+            if self.seen >= self.max_batches and not self._finishes_epoch():
                 self.over = "batches"
             elif time.monotonic() > self.until:
                 self.over = "time"
@@ -70,9 +78,18 @@ class RecordedBatches:
         self.seen += 1
         return self.waiting.popleft()
 
+    def _finishes_epoch(self) -> bool:
+        """Whether the first epoch is to be seen to its end, for the loss that the script reports of it."""
+        if self.epochs or not self.script.is_nested:
+            return False
+        now = time.monotonic()
+        self.finish_until = self.finish_until or now + FIRST_EPOCH_SECONDS
+        return now < self.finish_until
+
     def _record(self) -> None:
+        freeze = self.roles.exact and self.seen < self.max_batches
         try:
-            frozen = self.script.go_on(freeze=self.roles.exact, wanted=self.roles.wanted)
+            frozen = self.script.go_on(freeze=freeze, wanted=self.roles.wanted)
             self.waiting.append((self.script.record(), frozen))
         except ScriptOverError as ended:
             self.over, self.error = "script", ended.advice
@@ -90,6 +107,7 @@ class RecordedBatches:
             if following is not None and following[0].activation != first[0].activation:
                 self.waiting.appendleft(following)
                 self.seen -= 1
+                self.epochs += 1
                 return
             current = following
 
@@ -241,6 +259,8 @@ def _length_along(value: Any, axis: int | None) -> int | None:
 
 
 def _listed(value: Any) -> Any:
+    if isinstance(value, int | float):
+        return np.array([value])
     if isinstance(value, IntegerList):
         return value.view(np.ndarray).astype(np.intp)
     return list(value.stacked) if isinstance(value, Steps) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from types import FrameType
+from types import CellType, FrameType, FunctionType
 from typing import Any
 
 import attrs
@@ -26,14 +26,32 @@ class OwnModules:
 
     def scopes(self, frame: FrameType | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """The local names of a frame and of its callers, then the global names of every module of the user."""
+        closures: dict[str, Mapping[str, Any]] = {}
         while frame is not None:
             if frame.f_globals.get("__name__") in self.names and frame.f_locals is not frame.f_globals:
-                yield frame.f_code.co_qualname, dict(frame.f_locals)
+                local = dict(frame.f_locals)
+                yield frame.f_code.co_qualname, local
+                self._add_closures(local, closures)
             frame = frame.f_back
+        yield from closures.items()
         for name in sorted(self.names):
             module = sys.modules.get(name)
             if module is not None:
                 yield name, vars(module)
+
+    def _add_closures(self, names: Mapping[str, Any], found: dict[str, Mapping[str, Any]]) -> None:
+        """Add what the functions among some values share with the function that made them, by the name of that one."""
+        for function in names.values():
+            cells = getattr(function, "__closure__", None)
+            if not cells or not isinstance(function, FunctionType) or function.__module__ not in self.names:
+                continue
+            outer = function.__qualname__.rpartition(".<locals>.")[0]
+            cells_by_name = zip(function.__code__.co_freevars, cells, strict=True)
+            shared = {name: cell.cell_contents for name, cell in cells_by_name if _is_full(cell)}
+            known = outer in found
+            found[outer] = {**shared, **found.get(outer, {})}
+            if not known:
+                self._add_closures(shared, found)
 
     def values(self, frame: FrameType | None) -> Iterator[tuple[Key, Any]]:
         """Key and value of all that a frame reaches; the key's kind is "end"."""
@@ -45,3 +63,12 @@ class OwnModules:
             seen.add(scope)
             for name, value in walk(names, own):
                 yield ("end", scope, name), value
+
+
+def _is_full(cell: CellType) -> bool:
+    """Whether the variable of a closure has a value."""
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True

@@ -10,11 +10,13 @@ True
 from __future__ import annotations
 
 import ast
+import re
 import types
 from typing import Any, TypeVar
 
 import attrs
 
+from rnncallbacks.doctor.array_changes import adds_to, can_be_read_twice, changed_target, loaded, operands_of
 from rnncallbacks.errors import DataError
 
 START, TICK, END, RETURN, BEFORE = (
@@ -26,11 +28,6 @@ START, TICK, END, RETURN, BEFORE = (
 )
 COMPILERS = {"njit", "jit", "vectorize", "guvectorize", "stencil", "cfunc"}
 """Functions of Numba that compile a function."""
-ADDITIVE = (ast.Add, ast.Sub)
-CHANGING_METHODS = frozenset({"fill", "sort", "put", "itemset", "clip", "partition"})
-"""Methods of arrays that change them; ``clip`` does with ``out=``."""
-CHANGING_FUNCTIONS = frozenset({"copyto", "put", "place", "putmask", "fill_diagonal"})
-"""Functions of NumPy that change their first argument."""
 Node = TypeVar("Node", bound=ast.AST)
 
 
@@ -47,7 +44,7 @@ class Site:
     scope:
         The qualified name of the function that contains it, ``<module>`` on the top level; of a function, its own.
     additive:
-        Of a change, whether it only adds to the array: ``+=`` or ``-=``.
+        Of a change, whether it only adds to the array: ``+=``, ``-=``, or ``g = g + ...``.
     generator:
         Of a loop, whether its body yields.
     outer:
@@ -65,6 +62,17 @@ class Site:
     generator: bool = False
     outer: int | None = None
     targets: frozenset[str] = frozenset()
+
+    @property
+    def pair(self) -> tuple[str, ...]:
+        """The two variables of a loop, such as those of ``for i, (x, y) in enumerate(data)``; empty if it has others.
+
+        >>> Site("loop", "a.py", 1, "for i, (x, y) in enumerate(data):", "f").pair
+        ('x', 'y')
+        """
+        counted = re.match(r"for \w+, \w+ in enumerate", self.source)
+        found = None if counted else re.match(r"for (?:\w+, ?\((\w+), ?(\w+)\)|\(?(\w+), ?(\w+)\)?) in ", self.source)
+        return tuple(name for name in found.groups() if name) if found and self.kind == "loop" else ()
 
 
 @attrs.define
@@ -196,10 +204,10 @@ class _Instrumenter(ast.NodeTransformer):
         return node
 
     def _before(self, statement: ast.stmt) -> list[ast.stmt]:
-        changed = _changed_target(statement)
-        if changed is None or not _can_be_read_twice(changed):
+        changed = changed_target(statement)
+        if changed is None or not can_be_read_twice(changed):
             return []
-        additive = isinstance(statement, ast.AugAssign) and isinstance(statement.op, ADDITIVE)
+        additive = adds_to(statement, ast.unparse(changed))
         number = self._site("change", statement, additive=additive)
         base: ast.expr = changed
         index: ast.expr = ast.Constant(None)
@@ -208,7 +216,11 @@ class _Instrumenter(ast.NodeTransformer):
             base, index = changed.value, changed.slice
         elif isinstance(changed, ast.Subscript):
             base, text = changed.value, ast.unparse(changed.value)
-        look = _statement(BEFORE, statement, ast.Constant(number), ast.Constant(text), _loaded(base), _loaded(index))
+        operands = operands_of(statement, ast.unparse(changed))
+        names = ast.Tuple([ast.Constant(ast.unparse(one)) for one in operands], ast.Load())
+        values = ast.Tuple([loaded(one) for one in operands], ast.Load())
+        given = ast.Constant(number), ast.Constant(text), loaded(base), loaded(index), names, values
+        look = _statement(BEFORE, statement, *given)
         # A name that is not bound yet is not changed in place.
         unbound = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, [ast.Pass()])
         guarded = ast.Try([look], [unbound], [], [])
@@ -272,47 +284,6 @@ def _yields(node: ast.AST) -> bool:
 
 def _names_in(node: ast.expr) -> frozenset[str]:
     return frozenset(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
-
-
-def _changed_target(statement: ast.stmt) -> ast.expr | None:
-    """The expression of an array that a statement may change in place, or replace by a function of itself."""
-    if isinstance(statement, ast.AugAssign):
-        return statement.target
-    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-        target = statement.targets[0]
-        if isinstance(target, ast.Subscript):
-            return target
-        if isinstance(target, ast.Name | ast.Attribute) and _mentions(statement.value, target):
-            return target
-    value = getattr(statement, "value", None)
-    if isinstance(statement, ast.Assign | ast.Expr) and isinstance(value, ast.Call):
-        out = next((keyword.value for keyword in value.keywords if keyword.arg == "out"), None)
-        if out is not None:
-            return out
-        if isinstance(statement, ast.Expr) and isinstance(value.func, ast.Attribute):
-            if value.func.attr in CHANGING_FUNCTIONS and value.args:
-                return value.args[0]
-            if value.func.attr in CHANGING_METHODS:
-                return value.func.value
-    return None
-
-
-def _mentions(value: ast.expr, target: ast.expr) -> bool:
-    text = ast.unparse(target)
-    return any(isinstance(node, type(target)) and ast.unparse(node) == text for node in ast.walk(value))
-
-
-def _can_be_read_twice(node: ast.expr) -> bool:
-    """Whether reading an expression a second time has no effect: it calls nothing and awaits nothing."""
-    effects = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr, ast.Starred)
-    return isinstance(node, ast.Name | ast.Attribute | ast.Subscript) and not any(
-        isinstance(inner, effects) for inner in ast.walk(node)
-    )
-
-
-def _loaded(node: ast.expr) -> ast.expr:
-    """A copy of an expression that reads it."""
-    return ast.parse(ast.unparse(node), mode="eval").body
 
 
 def _call(name: str, at: ast.AST, *arguments: ast.expr) -> ast.Call:

@@ -35,6 +35,8 @@ class IterationRecord:
         The moment of each key, counted in events.
     changes:
         The statements that changed an array in place or replaced it, by the array's number in ``identities``.
+    bases:
+        Of each operand of such a statement, the number of the array that the statement changes.
     repeats:
         How often the same statement changed an array, at most, by the array's number.
     seconds:
@@ -51,8 +53,14 @@ class IterationRecord:
     identities: dict[Key, int] = attrs.field(factory=dict)
     order: dict[Key, int] = attrs.field(factory=dict)
     changes: dict[int, tuple[Site, ...]] = attrs.field(factory=dict)
+    bases: dict[Key, int] = attrs.field(factory=dict)
     repeats: dict[int, int] = attrs.field(factory=dict)
     seconds: float = 0.0
+
+    def only_grows(self, identity: int) -> bool:
+        """Whether an array was changed, and only by statements that add to it."""
+        sites = self.changes.get(identity, ())
+        return bool(sites) and all(site.additive for site in sites)
 
     def get(self, key: Key) -> Any:
         """The value of a key at the end of the iteration or inside it; None if there is none."""

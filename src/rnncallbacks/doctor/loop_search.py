@@ -46,6 +46,8 @@ ROOT = re.compile(r"\w*")
 """The variable in which an expression begins."""
 
 LOOP_SEARCH_THRESHOLDS = LoopSearchThresholds()
+LARGE_CHANGE_THRESHOLDS = LoopSearchThresholds(largest_change=np.inf, calm_change=np.inf, sure_arrays=3)
+"""For scripts in which no array changes slightly: a rate that is far too high."""
 
 
 @attrs.frozen
@@ -124,6 +126,7 @@ class _Activation:
     ticks: int = 0
     zero: set[Any] = attrs.field(factory=set)
     values: dict[Any, Any] = attrs.field(factory=dict)
+    identities: dict[Any, int] = attrs.field(factory=dict)
     nonfinite: set[Any] = attrs.field(factory=set)
 
     def is_finite(self, key: Any) -> bool:
@@ -178,7 +181,9 @@ class BoundedSearch:
     def returned(self, number: int, value: Any, frame: FrameType) -> None:
         """A function returns."""
 
-    def before(self, number: int, text: str, base: Any, index: Any) -> None:
+    def before(
+        self, number: int, text: str, base: Any, index: Any, names: tuple[str, ...] = (), operands: tuple[Any, ...] = ()
+    ) -> None:  # fmt: skip
         """A statement is about to change an array."""
 
     def _is_excluded(self, number: int) -> bool:
@@ -249,7 +254,7 @@ class LoopSearch(BoundedSearch):
                 changed[key] = self._thresholds.calm_change
             changes.add(changed)
             self._add_candidate(activation, changes, identities)
-        activation.values = values
+        activation.values, activation.identities = values, identities
 
     def _add_candidate(self, activation: _Activation, changes: _Changes, identities: dict[Any, int]) -> None:
         if changes.intervals < self._thresholds.changing_intervals or not changes.common:
@@ -271,7 +276,14 @@ class LoopSearch(BoundedSearch):
         # A loop that feeds another one by yielding comes first, and the other one is the training loop.
         if candidate.score < self._thresholds.sure_arrays or candidate.site.generator:
             return
-        calm = {identities.get(key) for key in little if changes.common[key] <= self._thresholds.calm_change}
+        calm = {
+            identities[key]
+            for key in little
+            if changes.common[key] <= self._thresholds.calm_change
+            and key in identities
+            # A state is another array at each step, and may settle as a sample is drawn.
+            and activation.identities.get(key) == identities[key]
+        }
         if len(calm) >= self._thresholds.sure_arrays or len(self._active) == 1:
             raise SearchEnded
         self._until = min(self._until, time.monotonic() + self._thresholds.nested_loop_seconds)

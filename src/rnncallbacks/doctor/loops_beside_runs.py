@@ -59,7 +59,9 @@ class OutsideRuns:
     def returned(self, number: int, value: Any, frame: FrameType) -> None:
         """A function returns."""
 
-    def before(self, number: int, text: str, base: Any, index: Any) -> None:
+    def before(
+        self, number: int, text: str, base: Any, index: Any, names: tuple[str, ...] = (), operands: tuple[Any, ...] = ()
+    ) -> None:  # fmt: skip
         """A statement is about to change an array."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import sys
 import tempfile
@@ -135,9 +136,11 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         """Fork the script like ``os.fork``, with separate files and file positions."""
         with self.own_calls():
             files = open_files()
+            drawn = random.getstate()  # the module gives its generator a new seed in a fork
             child = os.fork()
             if not child:
                 try:
+                    random.setstate(drawn)
                     separate(files, self.folder / "temporary")
                 except BaseException:
                     os._exit(NOT_SEPARATE)

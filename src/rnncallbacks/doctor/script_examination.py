@@ -18,7 +18,8 @@ from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.driving import IGNORED_FOR_ANOTHER_NUMBER, RecordedBatches, drive, limit_severity, shadowed_run
 from rnncallbacks.doctor.lacking_evidence import for_unchanged_script
 from rnncallbacks.doctor.loop_not_found import why_not_found
-from rnncallbacks.doctor.loop_search import LoopCandidate, likeliest_first
+from rnncallbacks.doctor.loop_search import LoopCandidate
+from rnncallbacks.doctor.loops_in_turn import LoopsInTurn
 from rnncallbacks.doctor.named_loop import named_loop
 from rnncallbacks.doctor.rerun_iteration import RerunIteration, rerun_iterations
 from rnncallbacks.doctor.roles.given_roles import GivenRoles
@@ -36,17 +37,12 @@ from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.doctor.watched_script import (
     ScriptOverError,
     ScriptTimeoutError,
-    search_loop,
     watched_script,
 )
 from rnncallbacks.errors import RnnCallbacksError
 
 INFERRED_FROM = 3
 """Iterations from which roles are inferred; the pushes are made in the last of them. Chosen by eye."""
-MOST_WATCHED_LOOPS = 5
-"""Loops that are watched until one has parameters. Chosen by eye."""
-SEARCH_SHARE = 0.4
-"""Share of the remaining time for one search. Chosen by eye."""
 ROLES_SHARE = 0.5
 """Share of the remaining time for the pushes. Chosen by eye."""
 
@@ -202,33 +198,23 @@ def _examine(
     stage: ExaminationStage,
 ) -> None:
     """Search and watch until a loop has parameters."""
-    excluded: set[tuple[str, int]] = set()
-    waiting = [named_loop(script, options.loop)] if options.loop else []
-    for _ in range(1 if options.loop else MOST_WATCHED_LOOPS):
-        left = until - time.monotonic()
+    named = named_loop(script, options.loop) if options.loop else None
+    loops = LoopsInTurn(scratch.new_place, until, options.fork, named)
+    while True:
         assignment = Assignment(
             script,
             scratch.new_place(),
             tuple(arguments),
-            excluded=frozenset(excluded),
-            seconds=SEARCH_SHARE * left,
             run_batches=options.run_batches,
             beside_runs=options.beside_runs,
             seed=options.seed if options.fork else options.seed or 0,
         )
-        if not waiting:
-            stage.describe = lambda: "searching the training loop"
-            found, findings.error = search_loop(assignment, until, fork=options.fork)
-            if not found and findings.error is None and not excluded:
-                assignment = attrs.evolve(assignment, periodic=True, folder=scratch.new_place())
-                found, findings.error = search_loop(assignment, until, fork=options.fork)
-            waiting = likeliest_first(found)[::-1]
-            if not found and time.monotonic() - until + left >= assignment.seconds:
-                findings.stopped_by = "time"
-        if not waiting or left <= 0:
-            break
-        candidate = waiting.pop()
-        excluded.add((candidate.site.file, candidate.site.line))
+        stage.describe = lambda: "searching the training loop"
+        candidate = loops.next(assignment)
+        if candidate is None:
+            findings.error = findings.error or loops.error
+            findings.stopped_by = findings.stopped_by or ("time" if loops.out_of_time else "")
+            return
         loop = candidate.site.file, candidate.site.line
         watched = attrs.evolve(assignment, folder=scratch.new_place(), loop=loop, output=options.output)
         watched = attrs.evolve(watched, period=candidate.period, first=candidate.first)
@@ -282,7 +268,9 @@ def _watch(
             if None in frozen_copies:
                 return roles_without_replay(records, given)
             left = until - time.monotonic()
-            return infer_roles(records, frozen_copies, time.monotonic() + ROLES_SHARE * left, given)
+            return infer_roles(
+                records, frozen_copies, time.monotonic() + ROLES_SHARE * left, given, candidate.site.pair
+            )
 
         try:
             roles = infer_named_roles(infer, options.given, records, where, only_loop=bool(options.loop))

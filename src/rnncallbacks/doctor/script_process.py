@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 import numpy as np
@@ -26,15 +26,22 @@ from rnncallbacks.doctor.attended_runs import GIVEN, RunsOfScript
 from rnncallbacks.doctor.crash_advice import CrashAdvice, advice_on
 from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.instrument import Sites
-from rnncallbacks.doctor.loop_search import LoopSearch, SearchEnded
+from rnncallbacks.doctor.loop_search import (
+    LARGE_CHANGE_THRESHOLDS,
+    LOOP_SEARCH_THRESHOLDS,
+    LoopSearch,
+    SearchEnded,
+)
 from rnncallbacks.doctor.loops_beside_runs import OutsideRuns
 from rnncallbacks.doctor.periodic_search import PeriodicSearch
 from rnncallbacks.doctor.sandbox import Sandbox
 from rnncallbacks.doctor.script_source import read_script
+from rnncallbacks.doctor.still_search import StillSearch
 from rnncallbacks.doctor.user_modules import run_instrumented
 from rnncallbacks.doctor.watching import REPLAY_FAILED, LoopWatch, WatchEnded
 
-Watcher: TypeAlias = LoopSearch | PeriodicSearch | OutsideRuns | LoopWatch
+Watcher: TypeAlias = LoopSearch | PeriodicSearch | StillSearch | OutsideRuns | LoopWatch
+LoopKind: TypeAlias = Literal["changing", "periodic", "large", "still"]
 SET_PARENT_DEATH_SIGNAL = 1  # of prctl
 
 
@@ -50,8 +57,9 @@ class Assignment:
         File and line of the loop to watch; None to search for it.
     period, first:
         Every how many iterations the loop updates the parameters, and the iteration before which these begin.
-    periodic:
-        Whether a loop that updates its parameters every few iterations is searched.
+    search:
+        The kind of loop that is searched: "changing", in which parameters change at each iteration; "periodic", every
+        few iterations; "large", by more than their size; "still", never.
     excluded:
         File and line of rejected loops.
     folder:
@@ -78,7 +86,7 @@ class Assignment:
     loop: tuple[str, int] | None = None
     period: int = 1
     first: int = 1
-    periodic: bool = False
+    search: LoopKind = "changing"
     excluded: frozenset[tuple[str, int]] = frozenset()
     seconds: float = 20.0
     channels: tuple[int, ...] = ()
@@ -147,10 +155,10 @@ def run_assignment(link: Connection) -> None:
         modules.add(GIVEN)
     if assignment.loop is None:
         given = sites, modules, set(assignment.excluded), assignment.seconds
-        search = LoopSearch(*given)
-        watcher: LoopSearch | PeriodicSearch | OutsideRuns = search
-        if assignment.periodic:
-            watcher = PeriodicSearch(*given)
+        search = LoopSearch(*given, LARGE_CHANGE_THRESHOLDS if assignment.search == "large" else LOOP_SEARCH_THRESHOLDS)
+        watcher: LoopSearch | PeriodicSearch | StillSearch | OutsideRuns = search
+        if assignment.search in ("periodic", "still"):
+            watcher = PeriodicSearch(*given) if assignment.search == "periodic" else StillSearch(*given)
             watcher.candidates = search.candidates
         if runs is not None and assignment.beside_runs:
             watcher = OutsideRuns(search, runs, assignment.seconds)

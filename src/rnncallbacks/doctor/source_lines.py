@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ from rnncallbacks.errors import DataError
 
 ZERO_ARRAY_CALLS = frozenset({"zeros", "zeros_like", "empty", "empty_like"})
 """Calls that make an array for sums: a statement with one is not the cause of a fault."""
+
+
+RETURNED = "return"
+"""What a statement assigns that returns a value, or yields one."""
+SETTER = "setattr"
+"""What a statement assigns that sets an attribute by its name."""
 
 
 @attrs.frozen
@@ -32,7 +39,7 @@ class SourceLine:
 
 @attrs.frozen
 class AssigningStatement:
-    """One statement: the texts that it assigns and the names that it uses."""
+    """One statement: the texts that it assigns, the names that it uses, and the texts that its value reads."""
 
     file: str
     scope: str
@@ -40,11 +47,31 @@ class AssigningStatement:
     source: str
     targets: frozenset[str]
     uses: frozenset[str]
+    reads: frozenset[str]
+    calls: frozenset[str]
     blank: bool
+
+    @property
+    def place(self) -> str:
+        """The name of the file and the line."""
+        return f"{os.path.basename(self.file)}:{self.line}"
 
     def shown(self, why: str) -> SourceLine:
         """The statement as a suspicious line."""
         return SourceLine(self.file, self.line, self.source, why)
+
+
+@attrs.frozen(eq=False)
+class ParsedFile:
+    """A file of the user."""
+
+    file: str
+    tree: ast.Module
+    lines: list[str]
+
+    def line(self, number: int, why: str) -> SourceLine:
+        """A line of the file, with the reason to look at it."""
+        return SourceLine(self.file, number, self.lines[number - 1].strip(), why)
 
 
 class AssigningStatements:
@@ -58,17 +85,23 @@ class AssigningStatements:
 
     def __init__(self, files: Iterable[str]) -> None:
         self.all: list[AssigningStatement] = []
+        self.sources: list[ParsedFile] = []
         for file in files:
             try:
                 text = read_script(Path(file)).text
                 tree = ast.parse(text)
             except (DataError, SyntaxError, ValueError, OSError):
                 continue
+            self.sources.append(ParsedFile(file, tree, text.splitlines()))
             self.all += _statements(tree, file, text.splitlines(), ())
 
     def adding_to(self, expression: str) -> list[AssigningStatement]:
         """The statements that append to a list."""
         return [one for one in self.all if f"{expression}.append" in one.targets]
+
+    def returned_by(self, calling: AssigningStatement) -> list[AssigningStatement]:
+        """The statements with which the functions return that a statement calls."""
+        return [one for one in self.all if RETURNED in one.targets and one.scope.rpartition(".")[2] in calling.calls]
 
     def of(self, expression: str, scope: str | None = None) -> list[AssigningStatement]:
         """The statements that assign an expression such as ``dW`` or ``grads['W']``, in a function or anywhere.
@@ -113,6 +146,8 @@ def _statements(node: ast.AST, file: str, lines: list[str], scopes: tuple[str, .
                 lines[line - 1].strip(),
                 frozenset(text for target in targets for text in _texts(target)),
                 frozenset(inner.id for part in (value, *targets) if part for inner in _names(part)),
+                frozenset(text for part in (value, *targets) if part for text in _read_texts(part)),
+                frozenset(_called(value)),
                 _is_blank(value),
             )
         yield from _statements(child, file, lines, scopes)
@@ -125,6 +160,11 @@ def _parts(node: ast.AST) -> tuple[list[ast.expr], ast.expr | None]:
         return [node.target], node.value
     if isinstance(node, ast.For):
         return [node.target], node.iter
+    if isinstance(node, ast.Return) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Yield)):
+        given = node.value.value if isinstance(node.value, ast.Yield) else node.value
+        return [ast.Name(RETURNED, ast.Store())], given
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == SETTER:
+        return [ast.Name(SETTER, ast.Store())], node.value
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         out = [keyword.value for keyword in node.value.keywords if keyword.arg == "out"]
         if isinstance(node.value.func, ast.Attribute) and node.value.func.attr == "append":
@@ -149,6 +189,40 @@ def _texts(target: ast.expr) -> Iterator[str]:
             yield text
             yield text.rsplit(".", 1)[-1]
             yield ast.unparse(target).rsplit(".", 1)[-1]
+
+
+def _read_texts(node: ast.AST) -> Iterator[str]:
+    """The variables and attributes that an expression reads; of an indexed target, those of its index.
+
+    >>> sorted(_read_texts(ast.parse("(dh + self.back) * (1 - np.tanh(cs[t]) ** 2)", mode="eval")))
+    ['cs', 'dh', 'np', 'np.tanh', 'self', 'self.back', 't']
+    """
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+        yield from _read_texts(node.slice)
+    elif isinstance(node, ast.Name | ast.Attribute) and _is_dotted(node):
+        part: ast.expr | None = node if isinstance(node.ctx, ast.Load) else None
+        while part is not None:
+            yield ast.unparse(part)
+            part = part.value if isinstance(part, ast.Attribute) else None
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from _read_texts(child)
+
+
+def _is_dotted(node: ast.expr) -> bool:
+    """Whether an expression is a name, or attributes of one.
+
+    >>> [_is_dotted(ast.parse(text, mode="eval").body) for text in ("x", "self.net.w", "f().w")]
+    [True, True, False]
+    """
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and _is_dotted(node.value))
+
+
+def _called(value: ast.expr | None) -> Iterator[str]:
+    """The last names of the functions that an expression calls."""
+    for node in ast.walk(value) if value is not None else ():
+        if isinstance(node, ast.Call) and _is_dotted(node.func):
+            yield ast.unparse(node.func).rsplit(".", 1)[-1]
 
 
 def _names(node: ast.AST) -> Iterator[ast.Name]:

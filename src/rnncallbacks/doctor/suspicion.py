@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.rate_origin import loops_around, rate_origins
 from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles
-from rnncallbacks.doctor.source_lines import AssigningStatement, AssigningStatements, SourceLine
+from rnncallbacks.doctor.source_lines import RETURNED, SETTER, AssigningStatement, AssigningStatements, SourceLine
+from rnncallbacks.doctor.value_flow import statements_of_wrong
 from rnncallbacks.doctor.value_walk import Key
 
 GRADIENT_CODES = frozenset({"RNN401", "RNN402", "RNN404", "RNN405", "RNN406"})
@@ -18,6 +20,10 @@ LOSS_SCALE_CODES = frozenset({"RNN301", "RNN302", "RNN403"})
 STATE_CODES = frozenset({"RNN201", "RNN202", "RNN203", "RNN407"})
 REPORT_CODES = frozenset({"RNN101", "RNN102"})
 DATA_CODES = frozenset({"RNN603"})
+SCALES = re.compile(r"/|\*(?!\*)|\b(mean|sum|len|size|shape)\b")
+"""Statements that may change the scale of a value."""
+UPDATES = "updates the parameters"
+OF_EVERY = "every wrong gradient depends on it"
 MOST_LINES = 4
 """Largest number of lines for one alarm. Chosen by eye."""
 
@@ -51,11 +57,12 @@ class Suspicion:
         elif alarm.code in UPDATE_CODES:
             found = self._update_lines()
         elif alarm.code in LOSS_SCALE_CODES:
-            found = self._of_keys([self._roles.loss], "assigns the loss")
+            found = self._of_loss()
         elif alarm.code in STATE_CODES:
             found = self._of_keys([*self._roles.carried, self._roles.hidden, self._roles.entering], "assigns the state")
         elif alarm.code in REPORT_CODES and self.report is not None:
             found = [one.shown("adds to the report") for one in self._statements.adding_to(self.report[2])]
+            found = found or self._of_keys([self.report], "assigns the report")
         elif alarm.code in DATA_CODES:
             found = self._of_keys([self._roles.targets, self._roles.inputs], "assigns the data")
         else:
@@ -66,31 +73,19 @@ class Suspicion:
         wrong, right = wrong_and_right(alarm, [one.name for one in self._roles.with_gradient])
         by_name = {one.name: one for one in self._roles.with_gradient}
         accused = [self._of_gradient(by_name[name]) for name in wrong]
+        cleared = [self._of_gradient(by_name[name]) for name in right]
         direct = [
             found[0].shown(f"assigns the gradient of {name}")
             for name, found in zip(wrong, accused, strict=True)
             if found
         ]
-        cleared = [self._of_gradient(by_name[name]) for name in right]
-        return direct[:1] + self._common(accused, cleared) + direct[1:]
-
-    def _common(
-        self, accused: Sequence[Sequence[AssigningStatement]], cleared: Sequence[Sequence[AssigningStatement]]
-    ) -> list[SourceLine]:
-        """The statements that assign a value that all wrong gradients use and no right one does."""
-        used = [frozenset().union(*(one.uses for one in found)) for found in accused if found]
-        if not used:
-            return []
-        innocent = frozenset().union(*(one.uses for found in cleared for one in found))
-        own = frozenset(text for found in accused for one in found for text in one.targets)
-        names = frozenset.intersection(*used) - innocent - own
-        scopes = {one.scope for found in accused for one in found}
-        return [
-            one.shown(f"assigns {name}, which every wrong gradient uses")
-            for name in sorted(names)
-            for one in self._statements.of(name)
-            if one.scope in scopes and not one.blank
-        ][:2]
+        common = statements_of_wrong(self._statements.all, accused, cleared)
+        if alarm.code == "RNN406":
+            return direct
+        if not right:  # all are off: by a factor that one of them brings in
+            common.sort(key=lambda one: not SCALES.search(one.source))
+            return [one.shown(OF_EVERY) for one in common[:2]] + self._of_loss()[:1] + direct
+        return direct[:1] + [one.shown(OF_EVERY) for one in common[:MOST_LINES]] + direct[1:]
 
     def _of_gradient(self, one: ParameterRole) -> list[AssigningStatement]:
         """The recorded statements that changed the gradient's array; else those that assign its name."""
@@ -99,6 +94,12 @@ class Suspicion:
         seen = [found for site in sites if site.additive for found in self._at(site)]
         if seen:
             return seen
+        keys = [key for key in (one.fallback, one.gradient, *one.other_names) if key is not None]
+        for kind, scope, name in keys:
+            function = _function(scope)
+            inside = [found for found in self._statements.of(name, function) if found.scope == function]
+            if kind == "local" and any(not found.blank for found in inside):
+                return [found for found in inside if not found.blank]
         for key in (one.fallback, one.gradient):
             if key is not None and key[0] != "raw" and (found := self._of_key(key)):
                 return found
@@ -109,21 +110,53 @@ class Suspicion:
         for one in self._roles.parameters:
             identity = self._record.start_identities.get(one.key)
             sites = self._record.changes.get(identity, ()) if identity is not None else ()
-            found += [SourceLine(site.file, site.line, site.source, "updates the parameters") for site in sites[-1:]]
-        return found or self._of_keys([one.key for one in self._roles.parameters], "assigns the parameters")
+            found += [SourceLine(site.file, site.line, site.source, UPDATES) for site in sites[-1:]]
+        found = list(dict.fromkeys(found or self._assigning_updates()))[:2]
+        if not found:
+            return self._of_keys([one.key for one in self._roles.parameters], "assigns the parameters")
+        places = [(one.file, one.line) for one in found]
+        return found + loops_around(self._statements.sources, places) + rate_origins(self._statements.sources, places)
+
+    def _assigning_updates(self) -> list[SourceLine]:
+        """The statements that make new parameters from the gradients, where none changes them in place."""
+        named = [key for one in self._roles.with_gradient for key in (one.gradient, one.fallback) if key is not None]
+        roots = {(_function(key[1]), re.split(r"\W", key[2])[0]) for key in named if key[0] == "local"}
+        setting = [one for one in self._statements.all if SETTER in one.targets]
+        reading = [
+            one
+            for one in self._statements.all
+            if any(one.scope == function and root in one.reads - one.targets for function, root in roots)
+        ]
+        return [one.shown(UPDATES) for one in setting or reading if setting or RETURNED in one.targets]
+
+    def _of_loss(self) -> list[SourceLine]:
+        names = [one for one in self._roles.loss_names if one[0] != "end"]
+        return self._of_keys([self._roles.loss, *names], "assigns the loss")
 
     def _of_keys(self, keys: Iterable[Key | None], why: str) -> list[SourceLine]:
-        return [one.shown(why) for key in keys if key is not None for one in self._of_key(key)[:3]]
+        found = [one for key in keys if key is not None for one in self._of_key(key)[:3]]
+        lines = [one.shown(why) for one in found if not one.blank] or [one.shown(why) for one in found]
+        returned = [inner for one in found for inner in self._statements.returned_by(one)[:2]]
+        return lines[:2] + [one.shown("returns what it assigns") for one in returned] + lines[2:]
 
     def _of_key(self, key: Key) -> list[AssigningStatement]:
         kind, scope, name = key
+        function = _function(scope)
         if kind == "return":
-            return []
-        where = scope.split("#")[0].replace(".<locals>", "") if kind == "local" else self._loop.scope
+            return [one for one in self._statements.of(RETURNED, function) if one.scope == function]
+        if kind == "operand":
+            place = next((one.scope for one in self._statements.all if one.place == scope), None)
+            return self._statements.of(name.split("#")[0], place)
+        where = function if kind == "local" else self._loop.scope
         return self._statements.of(name, where)
 
     def _at(self, site: Site) -> list[AssigningStatement]:
         return [one for one in self._statements.all if (one.file, one.line) == (site.file, site.line)]
+
+
+def _function(scope: str) -> str:
+    """The function of a scope of keys, as statements name it."""
+    return scope.split("#")[0].replace(".<locals>", "")
 
 
 def wrong_and_right(alarm: Alarm, names: Sequence[str]) -> tuple[list[str], list[str]]:

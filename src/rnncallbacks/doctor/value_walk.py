@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 
 Key: TypeAlias = tuple[str, str, str]
-"""Kind ("end", "return", "local" or "raw"), scope and expression of a value."""
+"""Kind ("end", "return", "local", "raw" or "operand"), scope and expression of a value."""
 SIMPLE = (str, bytes, bool, type(None), type, types.FunctionType, types.ModuleType, types.BuiltinFunctionType)
 
 

@@ -103,11 +103,14 @@ class WatchedScript:
     ----------
     until:
         The time, as of ``time.monotonic``, at which waiting ends.
+    is_nested:
+        Whether the watched loop runs inside another one, as batches in epochs.
     """
 
     link: Connection
     until: float
     channels: list[Connection]
+    is_nested: bool = False
     free: list[int] = attrs.field(factory=list)
     frozen: dict[int, FrozenIteration] = attrs.field(factory=dict)
 
@@ -151,7 +154,8 @@ class WatchedScript:
 
     def wait_for_loop(self) -> list[str]:
         """Wait until the loop begins; return the user's files that were run until then."""
-        files: list[str] = self._message("found")
+        files: list[str]
+        files, self.is_nested = self._message("found")
         return files
 
     def _message(self, wanted: str) -> Any:
@@ -193,7 +197,7 @@ def watched_script(assignment: Assignment, until: float, *, fork: bool = True) -
     ours = [Connection(one.detach()) for one, _ in pairs]
     try:
         with running_script(attrs.evolve(assignment, channels=tuple(theirs)), theirs, fork=True) as link:
-            yield WatchedScript(link, until, ours, list(range(MOST_FROZEN_ITERATIONS)))
+            yield WatchedScript(link, until, ours, free=list(range(MOST_FROZEN_ITERATIONS)))
     finally:
         for one in ours:
             one.close()

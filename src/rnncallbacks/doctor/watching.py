@@ -6,10 +6,8 @@ new one writes other values into the script's arrays, runs the iteration, and re
 
 from __future__ import annotations
 
-import gc
 import os
 import re
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +19,8 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from rnncallbacks.doctor.frame_scopes import OwnModules
-from rnncallbacks.doctor.instrument import Sites
+from rnncallbacks.doctor.frozen_copy import end_after, next_replay, print_nothing
+from rnncallbacks.doctor.instrument import Site, Sites
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.other_threads import other_threads
 from rnncallbacks.doctor.update_period import UpdatePeriod
@@ -30,6 +29,8 @@ from rnncallbacks.doctor.watch_messages import Command, ReplayRequest
 
 REPLAY_FAILED = 3
 """Exit status of a replay that ended without an answer."""
+CHANGES_OF_STATEMENT = 64
+"""Changes by one statement in an iteration whose arrays are copied. Chosen by eye."""
 FUNCTION_VALUES = 400
 """Largest number of copied values of one function call. Chosen by eye."""
 
@@ -79,6 +80,7 @@ class LoopWatch:
         self._answer_on: Connection | None = None
         self._frame: FrameType | None = None
         self._activation = 0
+        self._depth = 0
         self._recorded_activation = 0
         self._record: IterationRecord | None = None
         self._begun = 0.0
@@ -92,10 +94,9 @@ class LoopWatch:
         self._objects: dict[Key, Any] = {}
         self._wanted: frozenset[Key] | None = None
 
-    # Hooks ----------------------------------------------------------------------------------------------------------
-
     def start(self, number: int, frame: FrameType) -> None:
         """The loop begins."""
+        self._depth += 1
 
     def tick(self, number: int, frame: FrameType) -> None:
         """An iteration of the loop begins."""
@@ -119,6 +120,7 @@ class LoopWatch:
 
     def end(self, number: int, frame: FrameType) -> None:
         """The loop has ended."""
+        self._depth -= 1
         if frame is self._frame and number == self._number:
             if sys.exc_info()[0] is not None and self.replaying is not None:
                 os._exit(REPLAY_FAILED)
@@ -143,8 +145,11 @@ class LoopWatch:
         if self.replaying is not None and only and all(key in record.inside and "#" not in key[1] for key in only):
             self._answer(record)
 
-    def before(self, number: int, text: str, base: Any, index: Any) -> None:
-        """A statement is about to change an array: keep a copy, unless the statement adds to it."""
+    def before(
+        self, number: int, text: str, base: Any, index: Any, names: tuple[str, ...] = (), operands: tuple[Any, ...] = ()
+    ) -> None:  # fmt: skip
+        """A statement is about to change an array: keep copies of its operands of the same shape, and of the array
+        itself unless the statement adds to it."""
         record = self._record
         if record is None or (self.replaying is not None and self.replaying.only is not None):
             return
@@ -161,20 +166,34 @@ class LoopWatch:
             record.changes[identity] = (*(one for one in seen if one is not site), site)
             count = self._change_count[number, identity] = self._change_count.get((number, identity), 0) + 1
             record.repeats[identity] = max(count, record.repeats.get(identity, 0))
+        count = self._raw_count[number] = self._raw_count.get(number, 0) + 1
+        if count <= CHANGES_OF_STATEMENT:
+            self._keep_operands(site, base, names, operands, count)
         if site.additive:
             if identity not in self._accumulating:
                 self._accumulating.add(identity)
                 self._kept.append(base)
             return
         self._accumulating.discard(identity)
-        count = self._raw_count[number] = self._raw_count.get(number, 0) + 1
-        if count > 64:
+        if count > CHANGES_OF_STATEMENT:
             return
         key = ("raw", f"{os.path.basename(site.file)}:{site.line}", text if count == 1 else f"{text}#{count}")
         if self._is_wanted(key, base):
             self._store(record.inside, key, base)
 
-    # Iterations -----------------------------------------------------------------------------------------------------
+    def _keep_operands(
+        self, site: Site, base: Any, names: tuple[str, ...], operands: tuple[Any, ...], count: int
+    ) -> None:
+        """Keep the operands that may be gradients: a local variable has only the last one when its function returns."""
+        record = self._record
+        assert record is not None
+        for name, value in zip(names, operands, strict=True):
+            if value is base or getattr(value, "shape", None) != base.shape or value.dtype.kind != "f":
+                continue
+            key = ("operand", f"{os.path.basename(site.file)}:{site.line}", name if count == 1 else f"{name}#{count}")
+            if self._is_wanted(key, value):
+                self._store(record.inside, key, value)
+                record.bases[key] = id(base)
 
     def _begin(self, frame: FrameType) -> None:
         self._count += 1
@@ -216,7 +235,7 @@ class LoopWatch:
         record = self._record
         if record is None:
             if self._rerun is None and self.replaying is None and self._count == 0:
-                self._link.send(("found", sorted({site.file for site in self._sites.known})))
+                self._link.send(("found", (sorted({site.file for site in self._sites.known}), self._depth > 1)))
             return
         record.seconds = time.perf_counter() - self._begun
         self._copy_values(frame, record.end, record.identities, keep=False)
@@ -291,8 +310,6 @@ class LoopWatch:
             return True
         return isinstance(value, int | float | np.number) or (isinstance(value, np.ndarray) and value.size == 1)
 
-    # Frozen copies --------------------------------------------------------------------------------------------------
-
     def _freeze(self, channel: Connection) -> None:
         """Fork. The copy answers requests until its channel closes; the script goes on in this process."""
         if self._fork is None or other_threads():
@@ -301,30 +318,13 @@ class LoopWatch:
         if self._fork():
             self._link.send(("frozen", True))
             return
-        gc.disable()
-        while True:
-            try:
-                request: ReplayRequest | None = channel.recv()
-            except (EOFError, OSError):
-                os._exit(0)
-            if request is None:
-                channel.send(("released", None))  # from now on another copy may use the channel
-                os._exit(0)
-            replay = self._fork()
-            if replay == 0:
-                self._prepare(request, channel)
-                return
-            _, status = os.waitpid(replay, 0)
-            channel.send(("done", status))
+        self._prepare(next_replay(channel, self._fork), channel)
 
     def _prepare(self, request: ReplayRequest, channel: Connection) -> None:
         """Become a replay: write the values of the request, and run to the end of the iteration."""
         self.replaying, self._answer_on = request, channel
         if self._rerun is None:  # a process of its own is ended by the doctor
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.setitimer(signal.ITIMER_REAL, request.seconds)
-            nothing = os.open(os.devnull, os.O_WRONLY)
-            for stream in (1, 2):  # it repeats what the script prints
-                os.dup2(nothing, stream)
+            end_after(request.seconds)
+            print_nothing()
         for key, value in request.pushes.items():
             write_into(self._objects[key], value)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.roles.batch_data import find_batch_data
 from rnncallbacks.doctor.roles.epoch_report import EpochReport
@@ -75,6 +76,34 @@ def test_targets_are_the_inputs_one_step_later():
 
     data = find_batch_data([batch(1), batch(2)], set(), None)
     assert (data.inputs, data.targets) == (key("a"), key("b"))
+
+
+def test_the_label_of_one_sequence_is_a_target():
+    def sentence(number, label):
+        return record(number, {}, {"word_ids": RNG.integers(0, 9, 3 + number), "label": label, "n": number})
+
+    data = find_batch_data([sentence(1, 1), sentence(2, 0), sentence(3, 0)], set(), None)
+    assert (data.inputs, data.targets) == (key("word_ids"), key("label"))
+
+
+def test_values_of_a_series_are_shifted_and_one_hot_vectors_are_not():
+    def window(number):
+        wave = RNG.standard_normal(7)
+        return record(number, {}, {"a": wave[:-1], "b": wave[1:], "p": np.eye(6)[number], "q": np.eye(6)[number + 1]})
+
+    data = find_batch_data([window(1), window(2)], set(), None)
+    assert (data.inputs, data.targets) == (key("a"), key("b"))
+
+
+def test_a_gradient_that_is_never_set_to_zero_is_one_that_only_grows():
+    w, g = RNG.standard_normal((2, 4, 3))
+    one = record(1, {"w": w, "dw": np.zeros((4, 3))}, {"w": w - 0.1 * g, "dw": g})
+    adding = Site("change", "script.py", 1, "dw += dy @ h", "<module>", additive=True)
+    keys = {key("w"), key("dw")}
+    assert candidates_of(key("w"), keys, [one], frozenset([key("dw")])) == []
+    one.changes = {one.identities[key("dw")]: (adding,)}
+    (found,) = candidates_of(key("w"), keys, [one], frozenset([key("dw")]))
+    assert found.key == key("dw")
 
 
 def test_a_report_that_is_no_share_of_the_batch_losses_is_none():

@@ -9,6 +9,11 @@ from rnncallbacks.doctor.roles.interventions import Push
 from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, predicted_share
 from rnncallbacks.doctor.value_walk import Key
 
+FACTOR_TOLERANCE = 5e-3
+"""Largest relative difference of factors that are one. Chosen by eye."""
+SHARE_WITH_FACTOR = 0.75
+"""Smallest share of arrays that have one factor. Chosen by eye."""
+
 
 def agreeing_count(loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]]) -> int:
     """The number of arrays whose gradient has the value of a central difference of the loss."""
@@ -17,21 +22,47 @@ def agreeing_count(loss: Key, keepers: list[Push], sources: dict[Key, list[Gradi
     )
 
 
+def common_factor(loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]]) -> float | None:
+    """The one factor by which the central differences of a loss are larger than the gradients of most arrays.
+
+    None if there is none: gradients of a mean where the loss is a sum have one.
+    """
+    shares = []
+    for push in keepers:
+        found = [abs(_share(push, one, loss)) for one in sources.get(push.key, [])]
+        finite = [share for share in found if np.isfinite(share) and share > 0.0]
+        if finite:
+            shares.append(finite)
+    if len(shares) < 2:
+        return None
+
+    def count(factor: float) -> int:
+        return sum(any(abs(share / factor - 1.0) <= FACTOR_TOLERANCE for share in found) for found in shares)
+
+    best = max((share for found in shares for share in found), key=count)
+    return best if count(best) >= max(2.0, SHARE_WITH_FACTOR * len(shares)) else None
+
+
+def _share(push: Push, one: GradientCandidate, loss: Key) -> float:
+    value = push.record.get(one.key)
+    return float("nan") if value is None else predicted_share(push, loss, one.sign * value)
+
+
 def agreeing_source(
-    push: Push, candidates: list[GradientCandidate], loss: Key
+    push: Push, candidates: list[GradientCandidate], loss: Key, factor: float = 1.0
 ) -> tuple[GradientCandidate, float] | None:
     """The candidate that predicts the central difference of a loss, up to its sign, and that sign; None if none does.
+
+    The prediction is multiplied by ``factor``.
 
     The sign is 1 if the update lowers the loss, -1 if it raises it.
     """
     limits = LOSS_CHOICE_THRESHOLDS
     tolerance = limits.tolerance if push.step.dtype == np.float64 else limits.float32_tolerance
     for one in candidates:
-        value = push.record.get(one.key)
-        if value is not None:
-            ratio = predicted_share(push, loss, one.sign * value)
-            if abs(abs(ratio) - 1.0) <= tolerance:
-                return one, 1.0 if ratio > 0 else -1.0
+        ratio = _share(push, one, loss) / factor
+        if abs(abs(ratio) - 1.0) <= tolerance:
+            return one, 1.0 if ratio > 0 else -1.0
     return None
 
 

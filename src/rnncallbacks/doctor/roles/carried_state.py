@@ -35,6 +35,16 @@ def is_carried_on(
     return is_in_sequence(push.key, records[-1])
 
 
+def without_containers(carried: list[Key], record: IterationRecord) -> list[Key]:
+    """The carried arrays without those that contain another one: the states of all steps, whose last one is carried."""
+    spans = {key: record.memory.get(key, (0, 0)) for key in carried}
+    return [
+        key
+        for key, (low, high) in spans.items()
+        if not any(low <= first < last <= high and last - first < high - low for first, last in spans.values())
+    ]
+
+
 def is_in_sequence(key: Key, record: IterationRecord) -> bool:
     """Whether one sequence of arrays has both the array's value before an iteration and the one after it.
 

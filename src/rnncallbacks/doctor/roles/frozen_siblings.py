@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, arrays_of, same_bits
-from rnncallbacks.doctor.roles.batch_data import INPUT_ROLE_NAMES, TARGET_ROLE_NAMES
+from rnncallbacks.doctor.roles.data_names import is_input_name, is_target_name
 from rnncallbacks.doctor.roles.gradient_sources import LATEST_MOMENT, GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push, expression_length, push_arrays
 from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, predicted_share
@@ -68,18 +68,20 @@ def _may_be_sibling(key: Key, parameters: Sequence[Key]) -> bool:
     [True, True, False, False]
     """
     name = key[2].rpartition(".")[2]
-    if key[2].endswith("]"):
-        return _container(key[2]) in {_container(one[2]) for one in parameters}
-    return not (INPUT_ROLE_NAMES.match(name) or TARGET_ROLE_NAMES.match(name))
+    containers = {_container(one[2]) for one in parameters}
+    if containers and (key[2].endswith("]") or "" not in containers):
+        # A state that begins with zeros is no item among parameters.
+        return _container(key[2]) in containers
+    return not (is_input_name(name) or is_target_name(name))
 
 
 def _container(expression: str) -> str:
-    """The container of an item, without what distinguishes numbered ones.
+    """The container of an item, or the object of an attribute, without what distinguishes numbered ones.
 
-    >>> _container("layers[0]['W']"), _container("W['Uz']"), _container("W")
-    ('layers[]', 'W', '')
+    >>> [_container(text) for text in ("layers[0]['W']", "W['Uz']", "net.cells[1].W", "W")]
+    ['layers[]', 'W', 'net.cells[]', '']
     """
-    return re.sub(r"\[\d+\]", "[]", expression.rpartition("[")[0])
+    return re.sub(r"\[\d+\]", "[]", re.sub(r"(\[[^\[\]]*\]|\.?\w+)$", "", expression))
 
 
 def constant_arrays(

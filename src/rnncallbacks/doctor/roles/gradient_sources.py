@@ -49,38 +49,60 @@ class GradientCandidate:
 
 
 def candidates_of(
-    parameter: Key, keepers: set[Key], records: list[IterationRecord],
+    parameter: Key, keepers: set[Key], records: list[IterationRecord], unmoving: frozenset[Key] = frozenset(),
     thresholds: GradientSourceThresholds = GRADIENT_SOURCE_THRESHOLDS,
 ) -> list[GradientCandidate]:  # fmt: skip
     """The candidates for a parameter's gradient, the best aligned first, and of these the earliest.
 
     The first iteration decides, because momentum affects later ones. Parameters and arrays of the optimizer are not
-    candidates. A parameter that does not change at first is examined in the first iteration in which it does.
+    candidates, but gradients that are never set to zero are: keepers that move no number, the ``unmoving``, to which
+    the iteration only adds. An operand of a statement is one if the statement changes a parameter or an array of the
+    optimizer. A parameter that does not change at first is examined in the first iteration in which it does.
     """
     for record in records:
         if parameter not in record.start:
             continue
-        change = np.asarray(record.end[parameter], dtype=float) - record.start[parameter]
+        before, after = record.start[parameter], record.end[parameter]
+        change = np.asarray(after, dtype=float) - before
         if change.any():
             break
     else:
         return []
-    excluded = {record.identities.get(key) for key in keepers} | {record.start_identities.get(key) for key in keepers}
-    shape, found = change.shape, []
+    own = {record.identities.get(key) for key in keepers} | {record.start_identities.get(key) for key in keepers}
+    grown = {record.identities.get(key) for key in unmoving if key != parameter}
+    excluded = own - {one for one in grown if one is not None and record.only_grows(one)}
+    found = []
     for values in (record.inside, record.end):
         for key, value in values.items():
-            if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.shape != shape:
+            if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.shape != change.shape:
                 continue
-            if record.identities.get(key) in excluded or key in keepers:
+            if record.identities.get(key) in excluded:
                 continue
-            if np.array_equal(value, record.start[parameter]) or np.array_equal(value, record.end[parameter]):
+            if key[0] == "operand" and own and record.bases.get(key) not in own:
+                continue
+            if np.array_equal(value, before) or np.array_equal(value, after):
                 continue
             aligned, sign = alignment(change, value)
             if aligned >= thresholds.alignment:
                 found.append(GradientCandidate(key, aligned, sign, record.order.get(key, LATEST_MOMENT)))
     best = max((one.alignment for one in found), default=0.0)
-    found = [one for one in found if one.alignment >= best - thresholds.tie]
+    found = _without_copies([one for one in found if one.alignment >= best - thresholds.tie], record, excluded)
     return sorted(found, key=lambda one: (one.key[0] != "raw", one.moment, len(one.key[2])))
+
+
+def _without_copies(
+    found: list[GradientCandidate], record: IterationRecord, updated: set[int | None]
+) -> list[GradientCandidate]:
+    """The candidates without those equal to an array that a statement reads which changes one of the ``updated``."""
+    read = {
+        record.identities.get(one.key)
+        for one in found
+        if one.key[0] == "operand" and record.bases.get(one.key) in updated
+    }
+    values = {record.get(one.key).tobytes() for one in found if record.identities.get(one.key) in read}
+    return [
+        one for one in found if record.identities.get(one.key) in read or record.get(one.key).tobytes() not in values
+    ]
 
 
 def alignment(change: Any, value: Any) -> tuple[float, float]:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
-from rnncallbacks.doctor.roles.agreement import agreeing_count, agreeing_source, sign_of_most
+from rnncallbacks.doctor.loss_names import LOSS_NAMES
+from rnncallbacks.doctor.roles.agreement import agreeing_count, agreeing_source, common_factor, sign_of_most
 from rnncallbacks.doctor.roles.batch_data import find_batch_data
-from rnncallbacks.doctor.roles.carried_state import is_carried_on
+from rnncallbacks.doctor.roles.carried_state import is_carried_on, without_containers
 from rnncallbacks.doctor.roles.entering_state import find_entering
 from rnncallbacks.doctor.roles.frozen_siblings import find_frozen_siblings
 from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
@@ -25,7 +26,7 @@ from rnncallbacks.doctor.roles.interventions import (
     push_arrays,
     slopes_along_update,
 )
-from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, LOSS_NAMES, rank_losses
+from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, rank_losses
 from rnncallbacks.doctor.roles.nonfinite_roles import roles_of_nonfinite_loss
 from rnncallbacks.doctor.roles.objective import Objective, find_objective
 from rnncallbacks.doctor.roles.role_table import Confidence, LossCandidate, ParameterRole, Roles, key_text
@@ -44,6 +45,7 @@ def infer_roles(
     frozen: Sequence[FrozenIteration | None],
     until: float,
     given: GivenRoles | None = None,
+    loop_pair: tuple[str, ...] = (),
 ) -> Roles:
     """The roles of a loop's values.
 
@@ -57,6 +59,8 @@ def infer_roles(
         The time, as of ``time.monotonic``, after which no more arrays are perturbed.
     given:
         The roles that the user gave.
+    loop_pair:
+        The two variables of the loop, if it has two.
     """
     given = given or GivenRoles()
     known = list(records)
@@ -69,7 +73,8 @@ def infer_roles(
     if given.params:
         keepers = [push for push in keepers if is_named(push.key, given.params)]
     names = {push.key for push in keepers}
-    sources = {push.key: candidates_of(push.key, names, known) for push in keepers if push.derivatives}
+    unmoving = frozenset(push.key for push in keepers if not push.derivatives)
+    sources = {push.key: candidates_of(push.key, names, known, unmoving) for push in keepers if push.derivatives}
     for push, gradients in find_frozen_siblings(known, first, last, until, list(sources)):
         if not given.params or is_named(push.key, given.params):
             pushes.append(push)
@@ -85,9 +90,10 @@ def infer_roles(
     states = {push.key for push in keepers if is_carried_on(push, keepers, sources, loss, known)}
     accepted = {push.key for push in keepers} - states
     sign = 1.0 if loss is None else sign_of_most(loss, keepers, sources)
+    factor = None if loss is None else common_factor(loss, keepers, sources)
     for push in pushes:
         if push.key in accepted and loss is not None and loss in push.derivatives:
-            parameters.append(_parameter(push, sources.get(push.key, []), loss, sign))
+            parameters.append(_parameter(push, sources.get(push.key, []), loss, sign, factor))
         elif push.key in keeping - states:
             optimizer.append(push.key)
         elif is_named(push.key, given.state) or (
@@ -108,8 +114,12 @@ def infer_roles(
     rate, plain = _learning_rate(parameters, known)
     fixed = {one.key for one in parameters} | {one.gradient for one in parameters if one.gradient} | set(optimizer)
     computed = computed_values([one.key for one in parameters], known[-1], last)
-    data = find_batch_data(known, fixed, _width(parameters, known[0]), computed)
+    if computed and not given.state:  # what does not depend on the parameters is data that the next iteration reads
+        carried = without_containers([key for key in carried if key in computed], known[-1])
+    data = find_batch_data(known, fixed, _width(parameters, known[0]), computed, loop_pair)
     loss_names = _names_of_loss(loss, pushes, known)
+    if loss is not None and loss[0] != "end" and not given.loss:  # a variable of the loop is shown, if there is one
+        loss = next((key for key in loss_names if key[0] == "end" and "[" not in key[2]), loss)
     hidden = _given_sequence(given.state, known) or data.hidden
     return Roles(
         loss=loss,
@@ -203,13 +213,19 @@ def _distinct(ranked: list[LossCandidate], keepers: list[Push]) -> list[LossCand
     return kept
 
 
-def _parameter(push: Push, candidates: list[GradientCandidate], loss: Key, sign: float) -> ParameterRole:
-    """The role of an array; ``sign`` is that with which the gradients of most arrays predict the loss."""
+def _parameter(
+    push: Push, candidates: list[GradientCandidate], loss: Key, sign: float, factor: float | None
+) -> ParameterRole:
+    """The role of an array.
+
+    ``sign`` is that with which the gradients of most arrays predict the loss, ``factor`` the one by which they are off.
+    """
     record, name = push.record, key_text(push.key)
     found = agreeing_source(push, candidates, loss)
     if found is None and not candidates:
         return ParameterRole(name, push.key)
-    source, agrees = (candidates[0], False) if found is None else (found[0], found[1] == sign)
+    off = agreeing_source(push, candidates, loss, factor) if found is None and factor else None
+    source, agrees = (off[0] if off else candidates[0], False) if found is None else (found[0], found[1] == sign)
     others = _other_names(source.key, candidates, record)
     used = source.sign if found is None else source.sign * sign
     return ParameterRole(name, push.key, source.key, _alias(source.key, record), used, agrees, others)

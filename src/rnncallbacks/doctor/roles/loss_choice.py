@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
+from rnncallbacks.doctor.loss_names import AVERAGE_NAMES, LOSS_NAMES
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push
 from rnncallbacks.doctor.roles.role_table import LossCandidate, key_text
 from rnncallbacks.doctor.value_walk import Key
-
-LOSS_NAMES = re.compile(r"loss|cost|err|nll|objective|entropy|xent|\br?mse\b|\bce\b|\bJ\b|\bE\b|\bL\b", re.IGNORECASE)
-AVERAGE_NAMES = re.compile(r"smooth|avg|average|running|mean|total|epoch|best|min|perplex|ppl|acc", re.IGNORECASE)
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +33,8 @@ class LossChoiceThresholds:
     """Score of a number that the update lowers, and penalty of one that it raises."""
     named: float = 1.0
     """Score of a name such as ``loss``."""
+    matrix: float = 0.25
+    """Penalty of a matrix of one entry: an error of one output."""
     accumulates: float = 1.0
     """Penalty of a number that depends on its former value: a sum or a moving average."""
     certain_margin: float = 0.75
@@ -62,8 +61,11 @@ def rank_losses(
     """The numbers that keepers move, the likeliest loss first; ``slopes`` are their changes along the update."""
     record = records[0]
     numbers = numbers_of(record.end) | numbers_of(record.inside)
-    keys = {number for push in keepers for number in push.derivatives if number in numbers}
+    own = {push.key for push in keepers}
+    keys = {number for push in keepers for number in push.derivatives if number in numbers and number not in own}
     owners = [push for push in keepers if sources.get(push.key)]
+    if any(push.step.size > 1 for push in owners):  # every number is parallel to the change of one entry
+        owners = [push for push in owners if push.step.size > 1]
     moving = [push for push in keepers if push.derivatives]
     ranked = [_scored(key, numbers, owners, moving, sources, records, slopes.get(key, 0.0), thresholds) for key in keys]
     return sorted(ranked, key=lambda one: (-round(one.score, 6), _place(one.key, record), one.key))
@@ -115,6 +117,9 @@ def _scored(
     if LOSS_NAMES.search(key[2]) or (key[0] == "return" and LOSS_NAMES.search(key[1])):
         score += thresholds.named
         reasons.append("by its name")
+    if np.ndim(records[0].get(key)) > 1:
+        score -= thresholds.matrix
+        reasons.append("a matrix of one entry, as a residual is")
     if accumulates(key, records) or AVERAGE_NAMES.search(key[2]):
         score -= thresholds.accumulates
         reasons.append("a sum or an average")

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, arrays_of, numbers_of
+from rnncallbacks.doctor.loss_names import LOSS_NAMES
 from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
 from rnncallbacks.doctor.roles.gradient_sources import candidates_of
 from rnncallbacks.doctor.roles.interventions import changing_arrays, persists
-from rnncallbacks.doctor.roles.loss_choice import LOSS_NAMES
 from rnncallbacks.doctor.roles.role_table import LossCandidate, ParameterRole, Roles, key_text
 from rnncallbacks.doctor.value_walk import Key
 

@@ -144,4 +144,6 @@ def key_text(key: Key) -> str:
     ('loss', 'loss_of():return[0]')
     """
     kind, scope, name = key
-    return name if kind in ("end", "raw") else f"{scope.split('#')[0]}():{name}"
+    if kind in ("raw", "operand"):
+        return name.split("#")[0]
+    return name if kind == "end" else f"{scope.split('#')[0]}():{name}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, same_bits
-from rnncallbacks.doctor.roles.batch_data import plain_array, whole_numbers_of
+from rnncallbacks.doctor.roles.data_pair import plain_array, whole_numbers_of
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.errors import DataError

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
+from rnncallbacks.doctor.loss_names import AVERAGE_NAMES, LOSS_NAMES
 from rnncallbacks.doctor.roles.batch_data import find_batch_data
 from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
 from rnncallbacks.doctor.roles.gradient_sources import candidates_of
 from rnncallbacks.doctor.roles.interventions import changing_arrays
-from rnncallbacks.doctor.roles.loss_choice import AVERAGE_NAMES, LOSS_NAMES, accumulates
+from rnncallbacks.doctor.roles.loss_choice import accumulates
 from rnncallbacks.doctor.roles.role_table import LossCandidate, ParameterRole, Roles, key_text
 from rnncallbacks.doctor.value_walk import Key
 

@@ -1,0 +1,102 @@
+"""Statements that may change an array in place, or replace it by a function of itself."""
+
+from __future__ import annotations
+
+import ast
+
+ADDITIVE = (ast.Add, ast.Sub)
+CHANGING_METHODS = frozenset({"fill", "sort", "put", "itemset", "clip", "partition"})
+"""Methods of arrays that change them; ``clip`` does with ``out=``."""
+CHANGING_FUNCTIONS = frozenset({"copyto", "put", "place", "putmask", "fill_diagonal"})
+"""Functions of NumPy that change their first argument."""
+MOST_OPERANDS = 6
+"""Largest number of operands of a statement that are passed to the watcher. Chosen by eye."""
+
+
+def changed_target(statement: ast.stmt) -> ast.expr | None:
+    """The expression of an array that a statement may change in place, or replace by a function of itself."""
+    if isinstance(statement, ast.AugAssign):
+        return statement.target
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target = statement.targets[0]
+        if isinstance(target, ast.Subscript):
+            return target
+        if isinstance(target, ast.Name | ast.Attribute) and _mentions(statement.value, target):
+            return target
+    value = getattr(statement, "value", None)
+    if isinstance(statement, ast.Assign | ast.Expr) and isinstance(value, ast.Call):
+        out = next((keyword.value for keyword in value.keywords if keyword.arg == "out"), None)
+        if out is not None:
+            return out
+        if isinstance(statement, ast.Expr) and isinstance(value.func, ast.Attribute):
+            if value.func.attr in CHANGING_FUNCTIONS and value.args:
+                return value.args[0]
+            if _is_indexed_sum(value):
+                return value.args[0]
+            if value.func.attr in CHANGING_METHODS:
+                return value.func.value
+    return None
+
+
+def adds_to(statement: ast.stmt, changed: str) -> bool:
+    """Whether a statement only adds to the array that it changes: ``g += dg`` or ``g = g + dg``."""
+    if isinstance(statement, ast.AugAssign):
+        return isinstance(statement.op, ADDITIVE)
+    term = getattr(statement, "value", None)
+    if isinstance(statement, ast.Expr) and isinstance(term, ast.Call):
+        return _is_indexed_sum(term)
+    while isinstance(term, ast.BinOp) and isinstance(term.op, ADDITIVE):
+        if isinstance(term.op, ast.Add) and ast.unparse(term.right) == changed:
+            return True
+        term = term.left
+    return isinstance(statement, ast.Assign) and term is not None and ast.unparse(term) == changed
+
+
+def _is_indexed_sum(call: ast.Call) -> bool:
+    """Whether a call is ``np.add.at(g, indices, dg)``, or the same with ``subtract``."""
+    return len(call.args) == 3 and ast.unparse(call.func).rpartition(".")[0].endswith((".add", ".subtract"))
+
+
+def operands_of(statement: ast.stmt, changed: str) -> list[ast.expr]:
+    """The names, attributes and items from which a statement computes the new value of an array, without the array."""
+    value = getattr(statement, "value", None)
+    if not isinstance(statement, ast.AugAssign | ast.Assign) or value is None:
+        return []
+    found: dict[str, ast.expr] = {}
+    waiting: list[ast.AST] = [value]
+    while waiting:
+        node = waiting.pop(0)
+        if isinstance(node, ast.Lambda | ast.ListComp | ast.GeneratorExp | ast.DictComp | ast.SetComp):
+            continue
+        if isinstance(node, ast.Call):
+            waiting += [*node.args, *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
+        elif isinstance(node, ast.expr) and _is_item(node):
+            found.setdefault(ast.unparse(node), node)
+        else:
+            waiting += ast.iter_child_nodes(node)
+    return [node for text, node in found.items() if text != changed][:MOST_OPERANDS]
+
+
+def _is_item(node: ast.AST) -> bool:
+    """Whether an expression is a name, or an attribute or one item of such an expression."""
+    if isinstance(node, ast.Subscript):
+        return _is_item(node.value) and isinstance(node.slice, ast.Name | ast.Attribute | ast.Constant)
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and _is_item(node.value))
+
+
+def _mentions(value: ast.expr, target: ast.expr) -> bool:
+    text = ast.unparse(target)
+    return any(isinstance(node, type(target)) and ast.unparse(node) == text for node in ast.walk(value))
+
+
+def can_be_read_twice(node: ast.expr) -> bool:
+    """Whether reading an expression a second time has no effect: it calls nothing and awaits nothing."""
+    effects = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr, ast.Starred)
+    return isinstance(node, ast.Name | ast.Attribute | ast.Subscript) and not any(
+        isinstance(inner, effects) for inner in ast.walk(node)
+    )
+
+
+def loaded(node: ast.expr) -> ast.expr:
+    """A copy of an expression that reads it."""
+    return ast.parse(ast.unparse(node), mode="eval").body

@@ -1,0 +1,227 @@
+"""Inputs and targets of an iteration: by the shift between them, and by their names."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from rnncallbacks.doctor.iteration_record import IterationRecord, same_bits
+from rnncallbacks.doctor.roles.data_names import is_input_name, is_label_name, is_target_name, name_words
+from rnncallbacks.doctor.value_walk import Key, Steps
+
+
+@attrs.frozen(kw_only=True)
+class DataPairThresholds:
+    """Limits of the search for inputs and targets. Chosen by eye."""
+
+    values: int = 400
+    """Largest number of values that are examined."""
+    whole_entries: int = 2
+    """Entries that an array of tokens has more of: shorter ones are shifted by chance."""
+    float_entries: int = 4
+    """The same for arrays of other numbers."""
+
+
+DATA_PAIR_THRESHOLDS = DataPairThresholds()
+
+
+@attrs.frozen(eq=False)
+class VaryingValue:
+    """A value that differs between iterations; ``values`` are those of the iterations that have it, the latest first.
+
+    ``tokens`` are their whole numbers, None for others.
+    """
+
+    key: Key
+    values: tuple[Any, ...]
+    tokens: tuple[Any, ...] | None
+
+    @property
+    def latest(self) -> Any:
+        """The value in the last iteration that has it."""
+        return self.values[0]
+
+
+def find_data_pair(
+    records: Sequence[IterationRecord], fixed: set[Key], loop_pair: tuple[str, ...] = ()
+) -> tuple[Key | None, Key | None]:
+    """Inputs and targets of the iterations; None where nothing was found.
+
+    ``fixed`` are the keys that are no data. ``loop_pair`` are the two variables of a loop such as ``for x, y in data``.
+    """
+    varying = _varying_values(records, fixed)
+    shifted = _shifted_pair(varying)
+    if shifted is not None:
+        return shifted
+    labels = _numbers_named_as_targets(records, fixed)
+    for scope in dict.fromkeys(one.key[:2] for one in varying):
+        inside = [one for one in varying if one.key[:2] == scope]
+        pair = _named_pair(inside, [key for key in labels if key[:2] == scope]) or _remaining_pair(inside)
+        if pair is not None:
+            return pair
+    return _pair_of_loop(records[-1], fixed, loop_pair) or (None, None)
+
+
+def _pair_of_loop(record: IterationRecord, fixed: set[Key], names: tuple[str, ...]) -> tuple[Key, Key] | None:
+    """The two variables of the loop, if the first is an array or a list and the second a value of the same data."""
+    found = [key for name in names for key in record.start if key[2] == name and key not in fixed]
+    if len(found) != 2 or (array := plain_array(record.start[found[0]])) is None or array.size < 2:
+        return None
+    swapped = is_target_name(names[0]) or is_input_name(names[1])
+    return None if swapped else (found[0], found[1])
+
+
+def plain_array(value: Any) -> Any:
+    """A value as an array, with steps stacked; None for numbers and everything else."""
+    if isinstance(value, Steps):
+        return value.stacked
+    return value if isinstance(value, np.ndarray) else None
+
+
+def whole_numbers_of(array: Any) -> Any:
+    """The whole numbers of an array, or the positions of the ones if it is one-hot; None for other arrays.
+
+    Example
+    -------
+    >>> whole_numbers_of(np.eye(3)[[2, 0]]), whole_numbers_of(np.array([2.0, 0.0])), whole_numbers_of(np.array([0.5]))
+    (array([2, 0]), array([2, 0]), None)
+    """
+    if array.size == 0 or array.size > 10**6 or not np.isfinite(array).all():
+        return None
+    if array.ndim > 1 and array.max() == 1 and array.min() == 0:
+        for axis in range(array.ndim - 1, -1, -1):
+            if (
+                array.shape[axis] > 1
+                and (array.sum(axis=axis) == 1).all()
+                and (np.count_nonzero(array, axis) == 1).all()
+            ):
+                return np.squeeze(array.argmax(axis=axis))
+    if (array == np.round(array)).all():
+        return np.squeeze(array.astype(int))
+    return None
+
+
+def _varying_values(
+    records: Sequence[IterationRecord], fixed: set[Key], thresholds: DataPairThresholds = DATA_PAIR_THRESHOLDS
+) -> list[VaryingValue]:
+    """The arrays that differ between iterations, those of the loop first."""
+    found: list[VaryingValue] = []
+    for kind in ("end", "inside"):
+        for key in dict.fromkeys(key for record in records[::-1] for key in getattr(record, kind)):
+            if key in fixed or key[0] in ("raw", "operand") or len(found) >= thresholds.values:
+                continue
+            values = [array for record in records[::-1] if (array := plain_array(record.get(key))) is not None]
+            values = [array for array in values if array.size > 1]
+            if len(values) < 2 or all(same_bits(one, other) for one, other in itertools.pairwise(values)):
+                continue
+            tokens = [whole_numbers_of(array) for array in values]
+            whole = None if any(one is None for one in tokens) else tuple(tokens)
+            found.append(VaryingValue(key, tuple(values), whole))
+    return found
+
+
+def _shifted_pair(
+    varying: list[VaryingValue], thresholds: DataPairThresholds = DATA_PAIR_THRESHOLDS
+) -> tuple[Key, Key] | None:
+    """Two arrays of which one is the other, one step later, in every iteration."""
+    sequences: dict[bytes, list[VaryingValue]] = {}
+    for one in varying:
+        # Items of a trace may have an input and zeros; a second call may be that of a decoder, fed its targets.
+        if (one.tokens is None and "[" in one.key[2]) or "#" in one.key[1]:
+            continue
+        least = thresholds.float_entries if one.tokens is None else thresholds.whole_entries
+        if all(array.size > least for array in (one.tokens or one.values)) and not _is_one_step(one):
+            sequences.setdefault(_shown(one)[0].tobytes(), []).append(one)
+    pairs = []
+    for first, second in itertools.permutations(sequences.values(), 2):
+        if not _are_next(_shown(first[0]), _shown(second[0])):
+            continue
+        for one, other in itertools.product(first, second):
+            names = is_input_name(one.key[2]) + is_target_name(other.key[2])
+            swapped = is_target_name(one.key[2]) + is_input_name(other.key[2])
+            inputs, targets = (other.key, one.key) if swapped > names else (one.key, other.key)
+            far = one.key[1] != other.key[1]
+            pairs.append((-max(names, swapped), far, one.key[0] != "end", inputs, targets))
+    if not pairs:
+        return None
+    *_, inputs, targets = min(pairs)
+    return inputs, targets
+
+
+def _shown(one: VaryingValue) -> tuple[Any, ...]:
+    return one.tokens or one.values
+
+
+def _is_one_step(one: VaryingValue) -> bool:
+    """Whether an array is the one-hot vector of one token: such vectors are shifted by chance."""
+    return one.tokens is not None and all(token.size > 1 and np.count_nonzero(token) <= 1 for token in one.tokens)
+
+
+def _are_next(first: Sequence[Any], second: Sequence[Any]) -> bool:
+    """Whether the second arrays are the first ones, one step later, in each iteration."""
+    both = list(zip(first, second, strict=False))
+    return all(one.shape == other.shape and _is_next(one, other) for one, other in both)
+
+
+def _is_next(first: Any, second: Any) -> bool:
+    """Whether the second is the first, one step later along one of the axes."""
+    if np.array_equal(first, second):
+        return False
+    for axis in range(first.ndim):
+        if first.shape[axis] > 2:
+            later, earlier = np.moveaxis(first, axis, 0)[1:], np.moveaxis(second, axis, 0)[:-1]
+            if np.array_equal(later, earlier) and np.ptp(later) > 0:
+                return True
+    return False
+
+
+def _numbers_named_as_targets(records: Sequence[IterationRecord], fixed: set[Key]) -> list[Key]:
+    """The whole numbers that are named as targets: the label of one sequence. They may be equal by chance."""
+    found = []
+    for kind in ("end", "inside"):
+        for key, value in getattr(records[-1], kind).items():
+            is_number = isinstance(value, int | float) or (isinstance(value, np.ndarray) and value.size == 1)
+            if is_number and key not in fixed and key[0] not in ("raw", "operand") and is_label_name(key[2]):
+                found.append(key)
+    return found
+
+
+def _named_pair(values: list[VaryingValue], labels: list[Key]) -> tuple[Key, Key] | None:
+    """Inputs and targets by their names; of several names, the shortest, then the larger array: a step is a part of a
+    sequence."""
+    inputs = _best_named([one for one in values if is_input_name(one.key[2])])
+    if inputs is None:
+        return None
+    targets = _best_named([one for one in values if is_target_name(one.key[2])])
+    if targets is None:
+        if next(one.latest.size for one in values if one.key == inputs) < max(one.latest.size for one in values):
+            return None  # a label belongs to a whole sequence
+        named = min(labels, key=lambda key: (len(name_words(key[2])), len(key[2])), default=None)
+        return None if named is None else (inputs, named)
+    return inputs, targets
+
+
+def _best_named(values: list[VaryingValue]) -> Key | None:
+    ordered = sorted(values, key=lambda one: (-one.latest.size, len(name_words(one.key[2]))))
+    if not ordered:
+        return None
+    first, ties = ordered[0], [one for one in ordered[1:] if one.latest.size == ordered[0].latest.size]
+    fewest = len(name_words(first.key[2]))
+    clear = all(len(name_words(one.key[2])) > fewest or same_bits(one.latest, first.latest) for one in ties)
+    return first.key if clear else None
+
+
+def _remaining_pair(values: list[VaryingValue]) -> tuple[Key, Key] | None:
+    """Inputs and targets where a scope has two arrays, one of which is named as one of them."""
+    arrays = {one.latest.tobytes(): one.key for one in reversed(values) if one.latest.size > 2}
+    if len(arrays) != 2:
+        return None
+    first, second = arrays.values()
+    for one, other in ((first, second), (second, first)):
+        if is_input_name(one[2]) or is_target_name(other[2]):
+            return one, other
+    return None
