@@ -11,6 +11,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array
 from rnncallbacks.detectors.one_hot import decode_one_hot
+from rnncallbacks.detectors.padding_mask import padding_mask
 from rnncallbacks.detectors.sequence_axes import aligned, find_time_axis
 
 if TYPE_CHECKING:
@@ -112,6 +113,9 @@ def _shown(batch: Batch, given: _GivenData) -> tuple[Any, ...]:
 
 def _read_sequences(batch: Batch, given: _GivenData) -> Sequences:
     given_inputs, given_targets = _as_array(given.inputs), _as_array(given.targets)
+    mask = padding_mask(batch.data, given_targets)
+    if mask is not None and given_targets is not None and "targets" not in batch.observed:
+        given_targets = np.where(mask, given_targets, -1)
     if given_inputs is None or given_inputs.ndim == 0 or not given_inputs.size:
         return Sequences(None, None, None, None)
     inputs, one_hot_axis = decode_one_hot(given_inputs)
