@@ -78,6 +78,10 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(bool, lambda value, kind: _instance(value, bool))
     converter.register_structure_hook(Path, lambda value, kind: _path(_instance(value, str, Path)))
     converter.register_structure_hook_func(lambda kind: _plain(kind) is Literal, _literal)
+    # An object that a program passes in a mapping or an override: no file has one.
+    converter.register_structure_hook_func(
+        lambda kind: getattr(kind, "_is_runtime_protocol", False), lambda value, kind: _instance(value, kind)
+    )
     converter.register_structure_hook_func(_is_union, functools.partial(_union, converter))
     converter.register_structure_hook_func(
         lambda kind: _plain(kind) in _SEQUENCES, functools.partial(_sequence, converter)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from rnncallbacks import Run, hookimpl
-from rnncallbacks.errors import OptionError
+from rnncallbacks import Run, hookimpl, load_plugins
+from rnncallbacks.errors import ConfigurationError, OptionError
 from rnncallbacks.plugins import Checkpoint, DivergenceAlarm, EarlyStopping, LossAveraging, Optuna
 from rnncallbacks.testing import check_plugin
 
@@ -110,6 +110,15 @@ def test_options_are_checked():
         Optuna(optuna.trial.FixedTrial({}), mode="lowest")
     with pytest.raises(OptionError, match=r"trial: expected the trial of an objective, got None(.|\n)*def objective"):
         Optuna(None)
+
+
+def test_a_configuration_has_its_options_and_the_program_its_trial():
+    source = {"plugins": {"optuna": {"monitor": "val_error", "mode": "max"}}}
+    trial = optuna.trial.FixedTrial({})
+    plugin = load_plugins(source, override={"optuna.trial": trial})["optuna"]
+    assert (plugin.trial, plugin.monitor, plugin.mode) == (trial, "val_error", "max")
+    with pytest.raises(ConfigurationError, match=r"optuna.trial: expected ReportingTrial, got 3 \(int\)"):
+        load_plugins(source, override={"optuna.trial": 3})
 
 
 def test_it_passes_the_checks_of_plugins():

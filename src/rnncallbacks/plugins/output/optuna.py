@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import attrs
 
@@ -19,7 +19,20 @@ if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
 
 
-def _trial(owner: Optuna, field: attrs.Attribute[Any], value: Any) -> None:
+@runtime_checkable
+class ReportingTrial(Protocol):
+    """What the plugin uses of a trial of Optuna."""
+
+    number: int
+
+    def report(self, value: float, step: int) -> None: ...
+
+    def should_prune(self) -> bool: ...
+
+    def set_user_attr(self, key: str, value: Any) -> None: ...
+
+
+def _trial(owner: Optuna, field: attrs.Attribute[ReportingTrial], value: Any) -> None:
     if not all(hasattr(value, name) for name in ("number", "report", "should_prune", "set_user_attr")):
         raise OptionError(
             f"Optuna: trial: expected the trial of an objective, got {short_repr(value)}",
@@ -74,7 +87,7 @@ class Optuna:
 
     first_rank_only: ClassVar[bool] = True
 
-    trial: Any = attrs.field(validator=_trial)
+    trial: ReportingTrial = attrs.field(validator=_trial)
     monitor: str = attrs.field(kw_only=True, default="val_loss", validator=options.column)
     mode: Mode = attrs.field(kw_only=True, default="min", validator=options.one_of("min", "max"))
     value: Literal["best", "last"] = attrs.field(kw_only=True, default="best", validator=options.one_of("best", "last"))
