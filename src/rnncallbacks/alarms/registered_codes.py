@@ -144,9 +144,9 @@ def find_page(code: str) -> str:
         Two packages claim the code, or it has no page.
     """
     code = code.upper()
-    if code in CATALOGUE:
-        return page(code)
     registered = find_registered_codes()
+    if code in CATALOGUE and code not in registered:
+        return page(code)
     if code not in registered:
         known = {*CATALOGUE, *registered}
         raise OptionError(

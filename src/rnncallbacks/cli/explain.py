@@ -62,7 +62,7 @@ def show_list(codes: Iterable[str]) -> None:
 
 def _row(code: str, plugins: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     """The cells of a code; of a code of another package, its distribution or what is wrong with it."""
-    if code in CATALOGUE:
+    if code in CATALOGUE and code not in find_registered_codes():
         return code, CATALOGUE[code].severity, CATALOGUE[code].cause, ", ".join(plugins.get(code, ()))
     registered = find_registered_codes()[code]
     try:
