@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rnncallbacks import load_plugins
+from rnncallbacks import hookimpl, load_plugins
 from rnncallbacks.doctor import loops_in_turn, script_examination
 from rnncallbacks.doctor.presentation import role_rows
 from rnncallbacks.doctor.script_examination import ExaminationOptions, examine_script
@@ -78,6 +78,23 @@ def test_show_roles_judges_nothing():
     findings = examine(SCRIPTS / "flat_characters.py", roles_only=True)
     assert findings.diagnosis is None
     assert findings.roles.parameters
+
+
+class FailingGuard:
+    """Raises an error in the fifth batch."""
+
+    @hookimpl
+    def on_batch_end(self, run):
+        if run.step == 5:
+            raise ZeroDivisionError("division by zero")
+
+
+def test_a_guard_that_fails_ends_the_examination_with_what_the_others_found():
+    plugins = load_plugins({"preset": "guards"}) | {"failing": FailingGuard()}
+    findings = examine_script(SCRIPTS / "flat_characters.py", [], plugins, ExaminationOptions(loop="53"))
+    assert findings.failure.startswith("ZeroDivisionError: division by zero; in plugin 'failing', hook on_batch_end")
+    assert findings.batches == 5
+    assert "RNN403" in findings.diagnosis.passed
 
 
 def interrupt(*_, **__):

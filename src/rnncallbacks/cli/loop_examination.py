@@ -94,6 +94,8 @@ def _show(
         write_line(console, f"{code} is left out: it was found with {share} seeds")
     if written:
         write_line(console, written)
+    if findings.failure:
+        write_line(console, f"a guard failed, which ended the examination: {findings.failure}")
     if findings.interrupted:
         known = "the diagnosis so far" if findings.diagnosis is not None else "what is known so far"
         write_line(console, f"interrupted: this is {known}")
@@ -150,11 +152,13 @@ def _status(findings: ScriptFindings, roles_only: bool) -> int:
         return INTERRUPTED
     if findings.diagnosis is None:
         return 0 if roles_only and findings.roles is not None and findings.roles.parameters else 2
-    return 1 if any(cause.severity != "info" for cause in causes) else 0
+    if any(cause.severity != "info" for cause in causes):
+        return 1
+    return 2 if findings.failure else 0
 
 
 def _error_line(findings: ScriptFindings) -> str | None:
-    return None if findings.error is None else findings.error.error
+    return findings.failure or None if findings.error is None else findings.error.error
 
 
 def _verdict(findings: ScriptFindings) -> str:

@@ -39,7 +39,7 @@ from rnncallbacks.doctor.watched_script import (
     ScriptTimeoutError,
     watched_script,
 )
-from rnncallbacks.errors import RnnCallbacksError
+from rnncallbacks.errors import RnnCallbacksError, one_line
 
 INFERRED_FROM = 3
 """Iterations from which roles are inferred; the pushes are made in the last of them. Chosen by eye."""
@@ -133,6 +133,8 @@ class ScriptFindings:
         Files that the script wrote, and its refused actions.
     scratch:
         The folder of the files; None if there are none.
+    failure:
+        The error of a guard, which ended the examination; empty if there was none.
     interrupted:
         Whether Ctrl-C ended the examination; the diagnosis is then incomplete.
     not_with_every_seed:
@@ -152,6 +154,7 @@ class ScriptFindings:
     written: list[str] = attrs.field(factory=list)
     refused: list[str] = attrs.field(factory=list)
     scratch: Path | None = None
+    failure: str = ""
     interrupted: bool = False
     not_with_every_seed: dict[str, str] = attrs.field(factory=dict)
 
@@ -259,8 +262,7 @@ def _watch(
             findings.error = error
             return False
         stage.describe = lambda: f"finding the loss, the parameters and the gradients of {where}"
-        repeated = quick_to_repeat(recorded, script.release)
-        records, frozen_copies = [record for record, _ in repeated], [frozen for _, frozen in repeated]
+        records, frozen_copies = map(list, zip(*quick_to_repeat(recorded, script.release), strict=True))
 
         def infer(given: GivenRoles) -> Roles:
             if options.loss_is_given:
@@ -279,11 +281,10 @@ def _watch(
             raise
         if options.loss_is_given and roles.loss is not None:
             roles = attrs.evolve(roles, loss_confidence="certain")
-        if roles.inputs is None and roles.targets is None:
-            shifted = find_shifted_sequence(files, records)
-            if shifted is not None:
-                key, axis = shifted
-                roles = attrs.evolve(roles, inputs=key, targets=key, shifted_axis=axis)
+        no_data = roles.inputs is None and roles.targets is None
+        if no_data and (shifted := find_shifted_sequence(files, records)) is not None:
+            key, axis = shifted
+            roles = attrs.evolve(roles, inputs=key, targets=key, shifted_axis=axis)
         if not roles.parameters:
             if findings.loop is None:
                 findings.loop, findings.roles = candidate, roles
@@ -305,6 +306,10 @@ def _watch(
             drive(run, batches)
         except KeyboardInterrupt:
             findings.interrupted = True
+        except RnnCallbacksError:
+            raise
+        except Exception as error:  # of a guard, which must not cost the findings of the others
+            findings.failure = "; ".join([one_line(error), *getattr(error, "__notes__", ())])
         limit_severity(run.diagnosis, roles.loss_confidence)
         findings.batches, findings.stopped_by, findings.error = batches.seen, batches.over, batches.error
         findings.report = batches.report
