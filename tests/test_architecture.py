@@ -23,6 +23,7 @@ PACKAGE = "rnncallbacks"
 # package itself, which hands on the public names.
 ORDER = [
     {"errors"},
+    {"container_hints", "dlpack"},
     {"arrays", "options", "files", "alarms", "config"},
     {"gradients", "rnn", "reporting"},
     {"core"},

@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from rnncallbacks.container_hints import replacement_for
+from rnncallbacks.dlpack import is_foreign, view_of
 from rnncallbacks.errors import ContainerError
 
 Array = npt.NDArray[Any]
@@ -129,6 +131,9 @@ def _collect(node: object, path: str, what: str, found: dict[str, Array]) -> Non
         return
     if node is None:
         return
+    if is_foreign(node):
+        _collect(view_of(node, f"{what} at {path!r}" if path else what), path, what, found)
+        return
     if isinstance(node, (dict, Mapping)):  # dict first: isinstance is slow for an abstract class
         children: Iterator[tuple[object, object]] = iter(node.items())
     elif isinstance(node, (list, tuple)):
@@ -137,26 +142,10 @@ def _collect(node: object, path: str, what: str, found: dict[str, Array]) -> Non
         where = f"{what} at {path!r}" if path else what
         raise ContainerError(
             f"{where}: expected a NumPy array, or a dict, list or tuple of arrays, got {type(node).__name__}",
-            hint=_hint_for(node, path),
+            hint=replacement_for(node, is_whole=not path),
         )
     for key, child in children:
         _collect(child, f"{path}.{key}" if path else str(key), what, found)
-
-
-def _hint_for(node: object, path: str) -> str:
-    if isinstance(node, int | float | complex | np.generic):
-        return "convert a number with np.asarray: arrays, 0-d ones too, can be changed in place"
-    if isinstance(getattr(node, "parameters", None), Mapping):
-        return "pass its arrays: model.parameters"
-    names = _array_names(getattr(node, "__dict__", {}))
-    if names and not path:
-        pairs = ", ".join(f"{name!r}: model.{name}" for name in names)
-        return f"pass its arrays: {{{pairs}}}"
-    return "leave it out: a container holds arrays, and containers of arrays, alone"
-
-
-def _array_names(attributes: Mapping[str, object]) -> list[str]:
-    return [name for name, value in attributes.items() if isinstance(value, np.ndarray) and value.dtype.kind == "f"]
 
 
 def named_shapes(container: object, what: str = "container") -> dict[str, tuple[int, ...]]:

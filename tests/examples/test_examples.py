@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SCRIPTS = {"broken_loop.py", "diagnosed_loop.py", "repaired_loop.py", "sweep.py", "train_characters.py"}
+SCRIPTS = {
+    "broken_loop.py",
+    "diagnosed_loop.py",
+    "repaired_loop.py",
+    "sweep.py",
+    "torch_lstm.py",
+    "train_characters.py",
+}
 EPOCH = re.compile(r"epoch +(\d+)(?:/\d+)?  train +(\S+)  val +(\S+)")
 
 
@@ -131,3 +138,19 @@ def test_the_sweep_prunes_in_two_processes_and_no_trial_fails(tmp_path: Path) ->
     assert set(states) == {"complete", "pruned"}
     assert best.startswith("best: ")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.extras
+def test_an_lstm_of_pytorch_learns_and_its_gradients_are_found_right(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "torch_lstm.py"], capture_output=True, text=True, cwd=tmp_path, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    train = [float(loss) for loss in re.findall(r"loss (\S+)$", done.stdout, flags=re.MULTILINE)[:15]]
+    assert train[0] == pytest.approx(math.log(8), rel=0.02)
+    assert train[-1] < 0.5 * train[0]
+    passed, _, rest = done.stdout.partition("cannot tell:")
+    assert "alarms" not in passed
+    assert re.search(r"^  RNN404 .*the gradient of 3 batches agrees", passed, flags=re.MULTILINE)
+    assert rest

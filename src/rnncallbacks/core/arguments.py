@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import numbers
 import os
 import reprlib
@@ -14,6 +15,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array, is_named_after, named_arrays, parameters_of
 from rnncallbacks.core.history import Value
+from rnncallbacks.dlpack import is_foreign
 from rnncallbacks.errors import ContainerError, LossError, OptionError, RunStateError, closest
 
 logger = logging.getLogger("rnncallbacks")
@@ -34,9 +36,9 @@ def as_loss(loss: Any, call: str) -> float:
             f"{call}: expected the batch's loss as one number, got a masked array",
             hint="average the entries that count",
         )
-    number = loss.item() if isinstance(loss, (np.ndarray, np.generic)) and loss.ndim == 0 else loss
+    number = number_in(loss)
     if isinstance(number, bool) or not isinstance(number, numbers.Real):
-        single = isinstance(number, np.ndarray) and number.size == 1
+        single = math.prod(getattr(number, "shape", (0,))) == 1
         raise LossError(
             f"{call}: expected the batch's loss as one number, got {describe(loss)}",
             hint=("write loss.item(); " if single else "")
@@ -46,6 +48,12 @@ def as_loss(loss: Any, call: str) -> float:
         return float(number)
     except OverflowError:
         raise LossError(f"{call}: expected a loss below 1.8e308, got {describe(number)}") from None
+
+
+def number_in(value: Any) -> Any:
+    """The number in a 0-d array or tensor, on any device; any other value as it is."""
+    is_array = isinstance(value, np.ndarray | np.generic) or is_foreign(value)
+    return value.item() if is_array and getattr(value, "ndim", None) == 0 else value
 
 
 def check_numbers(params: object) -> None:
@@ -179,8 +187,7 @@ def as_column(name: str, value: Any) -> Value:
     OptionError
         It is neither a number nor a string.
     """
-    if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
-        value = value.item()
+    value = number_in(value)
     if not isinstance(value, float | int | str):
         raise OptionError(f"run.log: expected a number or a string for {name!r}, got {describe(value)}")
     return value
@@ -212,8 +219,7 @@ def as_batch_value(name: str, value: Any) -> float | int:
     OptionError
         It is no number.
     """
-    if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
-        value = value.item()
+    value = number_in(value)
     if not isinstance(value, float | int):
         raise OptionError(f"run.log_batch: expected a number for {name!r}, got {describe(value)}")
     return value
@@ -234,6 +240,6 @@ def as_reason(reason: Any) -> str:
 
 def describe(value: object) -> str:
     """The type and value for an error message, shortened; the shape in place of an array's values."""
-    if isinstance(value, np.ndarray):
-        return f"an array of shape {value.shape}"
+    if isinstance(value, np.ndarray) or is_foreign(value):
+        return f"an array of shape {tuple(value.shape)}"
     return f"{type(value).__name__} {reprlib.repr(value)}" if value is not None else "None"

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rnncallbacks.core.arguments import as_column, as_count, as_loss
 from rnncallbacks.core.history import Value
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.dlpack import with_readable_views
 from rnncallbacks.errors import DataError, OptionError, RunStateError, closest
 
 logger = logging.getLogger("rnncallbacks")
@@ -49,7 +50,7 @@ class Observed(UserDict[str, Any]):
                     "the function given to run.observe as %r failed: %s: %s", name, type(error).__name__, error
                 )
                 self.data[name] = None
-        value = self.data[name]
+        value = self.data[name] = with_readable_views(self.data[name])
         if type(value) is dict and value and all(type(step) is int for step in value):
             self.data[name] = [value[step] for step in sorted(value)]
         return self.data[name]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from rnncallbacks.arrays import Array, map_arrays, named_arrays
 from rnncallbacks.core.arguments import as_count, describe
+from rnncallbacks.dlpack import with_views
 from rnncallbacks.errors import ContainerError, OptionError, RunStateError, ShapeError
 
 Zeros = Callable[[int], Any]
@@ -44,7 +45,7 @@ class HiddenState:
                 hint="pass hidden_size= to Run, or zeros= a function from the batch size to a zero state",
             )
         if self._carried is None:
-            return self._zeros(batch_size)
+            return with_views(self._zeros(batch_size), "zeros(batch_size)")
         carried, expected = named_arrays(self._carried, "state"), self._shapes(batch_size)
         if expected.keys() != carried.keys():
             raise ContainerError(
@@ -75,7 +76,7 @@ class HiddenState:
         if not named_arrays(state, "state"):
             raise ContainerError("run.carry: expected a state of at least one array, got none")
         self._due = None
-        self._carried = map_arrays(np.ndarray.copy, state)
+        self._carried = map_arrays(np.ndarray.copy, with_views(state, "state"))
 
     def reset(self, rows: npt.NDArray[np.bool_] | None = None) -> None:
         """Mark the whole state for a reset, or only the sequences where ``rows`` is true."""

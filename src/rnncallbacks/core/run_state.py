@@ -26,6 +26,7 @@ from rnncallbacks.core.run_outcome import MAX_STEPS
 from rnncallbacks.core.run_record import RunRecord
 from rnncallbacks.core.script_function import ScriptClosure
 from rnncallbacks.core.script_state import ScriptState
+from rnncallbacks.dlpack import with_views
 from rnncallbacks.errors import CheckpointError, ContainerError, RunStateError
 
 
@@ -69,10 +70,10 @@ class RunState(RunRecord):
     ) -> None:
         super().__init__(directory, facts)
         check_numbers(params)
-        self._params = params
+        self._params = with_views(params, "params")
         self._param_shapes = named_shapes(params, "params")
-        self.optimizer_state = optimizer_state
         named_shapes(optimizer_state, "optimizer_state")  # refuses anything but a container of arrays
+        self.optimizer_state = with_views(optimizer_state, "optimizer_state")
         self._rate = LearningRate(learning_rate)
         if zeros is None and hidden_size is not None:
             zeros = zeros_of(hidden_size, params)
@@ -104,7 +105,7 @@ class RunState(RunRecord):
         shapes = named_shapes(params, "params")
         if self._params is not None and shapes != self._param_shapes:
             raise ContainerError(f"run.params: expected arrays {self._param_shapes}, got {shapes}")
-        self._params, self._param_shapes = params, shapes
+        self._params, self._param_shapes = with_views(params, "params"), shapes
 
     @property
     def learning_rate(self) -> float:

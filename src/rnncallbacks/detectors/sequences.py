@@ -13,6 +13,7 @@ from rnncallbacks.arrays import Array
 from rnncallbacks.detectors.one_hot import decode_one_hot
 from rnncallbacks.detectors.padding_mask import padding_mask
 from rnncallbacks.detectors.sequence_axes import aligned, find_time_axis
+from rnncallbacks.dlpack import with_readable_views
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -219,6 +220,7 @@ def _agree_on_two_axes(inputs: Any, targets: Any) -> bool:
 
 
 def _as_array(value: Any) -> Array | None:
+    value = with_readable_views(value)
     if isinstance(value, list | tuple) and value:
         try:
             value = np.asarray(value)
