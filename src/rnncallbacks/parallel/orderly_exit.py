@@ -55,7 +55,10 @@ class OrderlyExit:
         if not isinstance(error, RankError):
             error.add_note(f"on rank {self._communicator.rank} of {self._communicator.ranks}")
         self._told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        self._communicator.tell("exited" if isinstance(error, SystemExit) else "failed", self._told)
+        if not (
+            isinstance(error, RankError) and error.is_told
+        ):  # else the one that tells it must not hear it from here
+            self._communicator.tell("exited" if isinstance(error, SystemExit) else "failed", self._told)
 
     def _on_unhandled_error(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         self.fail(error)

@@ -1,0 +1,243 @@
+"""Times training on several ranks, and fits a model of its cost.
+
+``pairs`` times a step on 2 ranks and on 1 rank with 1 and with 2 threads, alternately. ``measure`` times steps of one
+process and reductions of 2 and 4 ranks, and writes them to a file. ``model`` fits the model of
+docs/explanation/parallel.md to such a file, and prints the tables of that page.
+
+    python tests/benchmarks/bench_parallel.py pairs
+    python tests/benchmarks/bench_parallel.py measure --out tests/benchmarks/parallel_costs.json
+    python tests/benchmarks/bench_parallel.py model --costs tests/benchmarks/parallel_costs.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnncallbacks import hookimpl
+from rnncallbacks.parallel.communicator import connect
+from rnncallbacks.parallel.mpi_library import command_on_ranks
+from rnncallbacks.plugins import DataParallel, HiddenStateReset
+from rnncallbacks.rnn.data.batches import SequenceBatch
+from rnncallbacks.rnn.model import RecurrentModel
+from rnncallbacks.rnn.optimizers import Adam
+from rnncallbacks.trainer import Trainer
+
+VOCABULARY = 64
+STEPS = 128
+"""Time steps of a sequence in the measurements for the model."""
+PAIRS = [("vanilla", 128, 32, 64), ("lstm", 128, 32, 64), ("vanilla", 64, 64, 512), ("lstm", 64, 64, 512)]
+"""Cell, time steps, sequences of the whole batch, hidden units."""
+MEASURED_SIZES = (64, 128, 256, 512)
+MEASURED_ROWS = (4, 16, 32)
+REDUCED_NUMBERS = (16, 10_000, 100_000, 1_000_000)
+"""Float32 numbers in a reduction."""
+MEETINGS = 3
+"""Meetings of the ranks in a training batch, each a reduction of a few numbers."""
+SEQUENCES = 1024
+"""Sequences of the whole batch in the predictions."""
+NETWORK = {"latency": 2e-6, "bandwidth": 12.5e9}
+"""Assumed for ranks on several machines: 100 Gbit/s, and 2 microseconds a message. Not measured."""
+PAYS = 1.5
+"""A doubling of the ranks pays if it makes a step faster by this factor."""
+
+
+class StepTimes:
+    """A plugin that notes the time of each training step."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self._begun = 0.0
+
+    @hookimpl
+    def on_batch_start(self) -> None:
+        now = time.perf_counter()
+        if self._begun:
+            self.times.append(now - self._begun)
+        self._begun = now
+
+
+def step_times(cell: str, seq_len: int, rows: int, hidden: int, steps: int) -> list[float]:
+    """Seconds of the steps of a run, without the first ones."""
+    tokens = np.random.default_rng(0).integers(0, VOCABULARY, (seq_len + 1, rows))
+    batch = SequenceBatch(tokens[:-1], tokens[1:])
+    model, times = RecurrentModel(hidden, vocab_size=VOCABULARY, cell=cell), StepTimes()
+    plugins = [HiddenStateReset(when="batch"), DataParallel(), times]
+    Trainer(model, Adam(), plugins=plugins, learning_rate=1e-3).fit([batch] * steps, max_epochs=1, progress=False)
+    return times.times[2:]
+
+
+def reductions(numbers: tuple[int, ...], repetitions: int) -> list[tuple[int, float, float]]:
+    """Numbers in a reduction, with the shortest and the median time in seconds."""
+    ranks = connect()
+    assert ranks is not None
+    found = []
+    for count in numbers:
+        array, times = np.zeros(count, np.float32), []
+        for _ in range(repetitions):
+            began = time.perf_counter()
+            ranks.sum(array)
+            times.append(time.perf_counter() - began)
+        found.append((count, min(times), statistics.median(times)))
+    return found
+
+
+def started(ranks: int, threads: int, *arguments: object) -> Any:
+    """The JSON that rank 0 of this program prints, when it is started on so many ranks."""
+    program = [str(Path(__file__).resolve()), *map(str, arguments)]
+    command = [sys.executable, *program] if ranks == 1 else command_on_ranks(ranks, program)
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    return json.loads(done.stdout)
+
+
+def compare_pairs(rounds: int, steps: int) -> list[str]:
+    """Lines of a table: milliseconds of a step, the minimum and the median over all rounds."""
+    lines = ["| cell | T, B, H | 1 rank, 1 thread | 1 rank, 2 threads | 2 ranks | over 1 thread | over 2 threads |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for cell, seq_len, rows, hidden in PAIRS:
+        times: dict[tuple[int, int], list[float]] = {(1, 1): [], (1, 2): [], (2, 1): []}
+        for _ in range(rounds):
+            for ranks, threads in times:
+                times[ranks, threads] += started(ranks, threads, "steps", cell, seq_len, rows, hidden, steps)
+        cells = [f"{1e3 * min(one):.1f}, {1e3 * statistics.median(one):.1f}" for one in times.values()]
+        alone, threaded, parallel = (statistics.median(one) for one in times.values())
+        ratios = f"{alone / parallel:.2f} | {threaded / parallel:.2f}"
+        lines.append(f"| {cell} | {seq_len}, {rows}, {hidden} | {' | '.join(cells)} | {ratios} |")
+    return lines
+
+
+def measure(steps: int) -> dict[str, Any]:
+    """What the model is fitted to."""
+    compute = [
+        [cell, hidden, rows, *_low_and_spread(started(1, 1, "steps", cell, STEPS, rows, hidden, steps))]
+        for cell in ("vanilla", "lstm")
+        for hidden in MEASURED_SIZES
+        for rows in MEASURED_ROWS
+    ]
+    return {"compute": compute, "reduction": {ranks: started(ranks, 1, "reductions") for ranks in (2, 4)}}
+
+
+def _low_and_spread(times: list[float]) -> tuple[float, float]:
+    """The lower quartile, and the distance of the quartiles relative to the median."""
+    low, middle, high = statistics.quantiles(times, n=4)
+    return low, (high - low) / middle
+
+
+class CostModel:
+    """Seconds of a training step on p ranks.
+
+    Parameters
+    ----------
+    costs:
+        What :func:`measure` returned.
+    """
+
+    def __init__(self, costs: dict[str, Any]) -> None:
+        self.costs = costs
+        two = {count: low for count, low, _ in costs["reduction"]["2"]}
+        smallest, largest = min(two), max(two)
+        self.latency = two[smallest]
+        self.bandwidth = 4 * largest / (two[largest] - two[smallest])  # on 2 ranks, each sends the array once
+        self.spread = statistics.median(one[4] for one in costs["compute"])
+
+    def rows(self, cell: str, hidden: int) -> tuple[float, float]:
+        """The fixed time of a step, and the time of each row; proportional to H squared beyond what was measured."""
+        known = min(hidden, max(MEASURED_SIZES))
+        points = [(one[2], one[3]) for one in self.costs["compute"] if one[:2] == [cell, known]]
+        slope, fixed = np.polyfit(*zip(*points, strict=True), 1)
+        scale = (hidden / known) ** 2
+        return max(float(fixed), 0.0) * scale, float(slope) * scale
+
+    def parameters(self, cell: str, hidden: int) -> int:
+        """The number of parameters."""
+        gates = 4 if cell == "lstm" else 1
+        return gates * hidden * (hidden + VOCABULARY + 2) + VOCABULARY * (hidden + 1)
+
+    def seconds(self, cell: str, hidden: int, ranks: int, *, over_network: bool, sequences: int = SEQUENCES) -> float:
+        """The time of a step: computing, waiting for the slowest rank, reducing."""
+        fixed, each = self.rows(cell, hidden)
+        compute = fixed + each * math.ceil(sequences / ranks)
+        if ranks == 1:
+            return compute
+        latency = NETWORK["latency"] if over_network else self.latency
+        bandwidth = NETWORK["bandwidth"] if over_network else self.bandwidth
+        waiting = compute * self.spread / 1.35 * math.sqrt(2 * math.log(ranks))
+        rounds = math.ceil(math.log2(ranks))
+        transfer = 2 * (ranks - 1) / ranks * 4 * self.parameters(cell, hidden) / bandwidth
+        return compute + waiting + (MEETINGS + 1) * rounds * latency + transfer
+
+    def last_that_pays(self, cell: str, hidden: int, *, over_network: bool) -> int:
+        """The largest number of ranks whose last doubling made a step faster by the factor :data:`PAYS`."""
+        ranks = 1
+        while ranks < SEQUENCES:
+            now, doubled = (self.seconds(cell, hidden, one, over_network=over_network) for one in (ranks, 2 * ranks))
+            if now < PAYS * doubled:
+                break
+            ranks *= 2
+        return ranks
+
+
+def model_tables(costs: dict[str, Any]) -> list[str]:
+    """The tables of the page."""
+    model = CostModel(costs)
+    lines = [
+        f"Latency {1e6 * model.latency:.1f} us, bandwidth {model.bandwidth / 1e9:.1f} GB/s, "
+        f"spread of a step {100 * model.spread:.0f}% of its median.",
+        "",
+        "| cell, H | parameters | step on 1 rank | 8 ranks | 64 | 256 | 1,024 | pays up to |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for cell in ("vanilla", "lstm"):
+        for hidden in (128, 512, 1024, 4096):
+            alone = model.seconds(cell, hidden, 1, over_network=True)
+            gains = [alone / model.seconds(cell, hidden, ranks, over_network=True) for ranks in (8, 64, 256, 1024)]
+            shown = " | ".join(f"{gain:.1f}x" for gain in gains)
+            size = f"{model.parameters(cell, hidden):,}"
+            last = model.last_that_pays(cell, hidden, over_network=True)
+            lines.append(f"| {cell}, {hidden:,} | {size} | {alone:.3g} s | {shown} | {last} ranks |")
+    lines += ["", "| ranks | numbers | measured | model |", "|---|---|---|---|"]
+    for ranks, found in costs["reduction"].items():
+        for count, low, _ in found:
+            rounds = math.ceil(math.log2(int(ranks)))
+            told = rounds * model.latency + 2 * (int(ranks) - 1) / int(ranks) * 4 * count / model.bandwidth
+            lines.append(f"| {ranks} | {count:,} | {1e6 * low:,.0f} us | {1e6 * told:,.0f} us |")
+    return lines
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["pairs", "measure", "model", "steps", "reductions"])
+    parser.add_argument("case", nargs="*", help="steps: cell, time steps, rows, hidden units, number of steps.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--costs", type=Path)
+    given = parser.parse_args()
+    if given.what == "pairs":
+        print("\n".join(compare_pairs(given.rounds, given.steps)))
+    elif given.what == "measure":
+        text = json.dumps(measure(given.steps))
+        given.out.write_text(text + "\n") if given.out else print(text)
+    elif given.what == "model":
+        print("\n".join(model_tables(json.loads(given.costs.read_text()))))
+    else:
+        cell, *numbers = given.case or [""]
+        found = reductions(REDUCED_NUMBERS, 200) if given.what == "reductions" else step_times(cell, *map(int, numbers))
+        if os.environ.get("PMI_RANK", "0") == "0":
+            print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
