@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from rnncallbacks import Run, hookimpl
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays import digest, named_arrays
 from rnncallbacks.config.configuration import load_plugins
 from rnncallbacks.parallel.communicator import connect
 from rnncallbacks.parallel.row_shares import shard
@@ -81,6 +81,16 @@ def other_half(path: str) -> dict[str, Any]:
     """The second half on another number of ranks, beside a run of one process."""
     parts = _stream_model(None, dropout=0.0, plugins=[Checkpoint(path, fsync=False), DataParallel()])
     return {"difference": float(np.abs(_stream_model(None, dropout=0.0, plugins=[]) - parts).max())}
+
+
+def killed(folder: str, rank: str, seconds: str) -> dict[str, Any]:
+    """A run that saves a checkpoint every two batches, and in which a signal ends one rank after so many seconds."""
+    if int(rank) == RANK:
+        signal.setitimer(signal.ITIMER_REAL, float(seconds))
+    checkpoint = Checkpoint(Path(folder) / "run.safetensors", every_steps=2, fsync=False)
+    params = _stream_model(None, dropout=0.3, plugins=[checkpoint, DataParallel()], epochs=20)
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+    return {"digest": digest(params.tobytes())}
 
 
 def faulty(fault: str, rank: str, step: str, folder: str = "") -> dict[str, Any]:
@@ -195,12 +205,12 @@ def _stream_run(parallel: bool) -> list[np.ndarray]:
     return [_stream_model(None, dropout=0.0, plugins=[DataParallel()] if parallel else [])]
 
 
-def _stream_model(steps: int | None, *, dropout: float, plugins: list[object]) -> np.ndarray:
+def _stream_model(steps: int | None, *, dropout: float, plugins: list[object], epochs: int = 2) -> np.ndarray:
     """The parameters after training on a stream whose rows continue from batch to batch."""
     tokens = np.cumsum(np.random.default_rng(1).integers(1, 3, 400)) % 5
     model = RecurrentModel(6, vocab_size=5, cell="lstm", num_layers=2, dropout=dropout, dtype="float64", seed=1)
     trainer = Trainer(model, Adam(), plugins=[LossAveraging(), *plugins], learning_rate=0.02)
-    trainer.fit(StreamLoader(tokens, batch_size=5, seq_len=10), max_epochs=2, max_steps=steps, progress=False)
+    trainer.fit(StreamLoader(tokens, batch_size=5, seq_len=10), max_epochs=epochs, max_steps=steps, progress=False)
     return model.parameters.flat.copy()
 
 

@@ -23,6 +23,7 @@ from .flips import flip_trial
 from .kills import kill_trial
 from .page import page, read_lines
 from .rank_faults import rank_trial
+from .rank_kills import rank_kill_trial
 from .training_runs import warm_up
 from .trials import Trial, run_trials
 
@@ -33,7 +34,7 @@ KINDS: dict[str, Trial] = {
     "configurations": configuration_trial,
     "plugins": adversary_trial,
 }
-NEEDS_MPI: dict[str, Trial] = {"ranks": rank_trial}
+NEEDS_MPI: dict[str, Trial] = {"ranks": rank_trial, "rank-kills": rank_kill_trial}
 """Attacks that need the extra mpi, and start processes of their own."""
 HELP = "The attack; slice: the trials of the test suite; page: write the page of the documentation from --out."
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "torture.md"
