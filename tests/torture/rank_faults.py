@@ -70,7 +70,7 @@ def rank_trial(generator: np.random.Generator, folder: Path) -> Result:
         return Result("crash", what, err[-2000:])
     elif not json.loads(out)["same"]:
         return Result("differs", what, out)
-    half_written = [path.name for path in folder.iterdir() if path.suffix not in (".safetensors", ".lock")]
+    half_written = [path.name for path in folder.iterdir() if path.suffix not in (".safetensors", ".lock", ".owner")]
     if half_written:
         return Result("damaged accepted", what, f"left behind: {half_written}")
     return Result("held", what, counts={"tenths of seconds": int(10 * seconds)})

@@ -47,7 +47,7 @@ def rank_kill_trial(generator: np.random.Generator, folder: Path) -> Result:
         delivered += 1
         if number == kills:
             return Result("lost run", what, done.stderr[-2000:])
-    left = sorted(path.name for path in folder.iterdir() if path.suffix not in (".safetensors", ".lock"))
+    left = sorted(path.name for path in folder.iterdir() if path.suffix not in (".safetensors", ".lock", ".owner"))
     if left:
         return Result("damaged accepted", what, f"left behind: {left}")
     if json.loads(done.stdout) != json.loads(whole):

@@ -32,12 +32,12 @@ class CommandGroup(click.Group):
             sys.stdout.flush()
             return result
         except RnnCallbacksError as error:
-            at_exit = orderly_exit()
-            if at_exit is None or not at_exit.is_told(error):
+            if not _is_told(error):
                 print_error(error)
             ctx.exit(1 if isinstance(error, AlarmRaised) else 2)
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
+        except KeyboardInterrupt as interrupt:
+            if not _is_told(interrupt):
+                click.echo("interrupted", err=True)
             ctx.exit(130)
         except OSError as error:
             if error.errno in (None, errno.EPIPE):  # click knows what to do when the reader of a pipe has gone
@@ -45,6 +45,12 @@ class CommandGroup(click.Group):
             _leave_output()
             print_disk_error(error)
             ctx.exit(2)
+
+
+def _is_told(error: BaseException) -> bool:
+    """Whether another of several processes reports the error."""
+    at_exit = orderly_exit()
+    return at_exit is not None and at_exit.is_told(error)
 
 
 def _leave_output() -> None:

@@ -14,8 +14,8 @@ from rnncallbacks.errors import RankError
 from rnncallbacks.parallel.communicator import Communicator
 from rnncallbacks.parallel.mpi_library import INSTALL_HINT, command_on_ranks
 
-FORWARDED = (signal.SIGINT, signal.SIGTERM)
-"""Signals that are sent on to the ranks, which end in order."""
+ENDING = (signal.SIGINT, signal.SIGTERM)
+"""Signals for which the ranks end in order. They get SIGINT for both: the launcher kills them at a SIGTERM."""
 
 
 def run_on_ranks(ranks: int, arguments: Sequence[str]) -> int:
@@ -34,9 +34,9 @@ def run_on_ranks(ranks: int, arguments: Sequence[str]) -> int:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
 
     def forward(number: int, frame: FrameType | None) -> None:
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
 
-    before = {number: signal.signal(number, forward) for number in FORWARDED}
+    before = {number: signal.signal(number, forward) for number in ENDING}
     try:
         return process.wait()
     finally:

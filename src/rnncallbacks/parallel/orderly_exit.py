@@ -88,6 +88,8 @@ class OrderlyExit:
                 return
         except BaseException as error:
             self._error = error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end has begun, and takes some seconds at most
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()

@@ -17,6 +17,7 @@ from types import FrameType
 
 PR_SET_PDEATHSIG = 1
 """The operation of ``prctl`` that has the system send a signal when the parent ends; Linux only."""
+LINUX = sys.platform == "linux"
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -32,14 +33,16 @@ def run_as_rank(arguments: Sequence[str]) -> None:
         os.kill(child, number)
 
     for number in FORWARDED:
-        signal.signal(number, forward)
+        # Elsewhere, the child is in the group of this process, and gets the launcher's signals by itself.
+        signal.signal(number, forward if LINUX else signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # mpiexec reports the end of another rank
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os._exit(status if status >= 0 else 128 - status)
 
 
 def _end_with_parent() -> None:
-    if sys.platform == "linux":
+    if LINUX:
+        os.setpgid(0, 0)
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
