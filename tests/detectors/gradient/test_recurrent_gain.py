@@ -57,3 +57,10 @@ def test_the_radius_is_close_to_the_eigenvalue():
     for seed in range(5):
         matrix = np.random.default_rng(seed).normal(size=(40, 40)) / np.sqrt(40.0)
         assert recurrent_radius({"W": matrix})[1] == pytest.approx(np.abs(np.linalg.eigvals(matrix)).max(), rel=0.1)
+
+
+@pytest.mark.parametrize("shape", ["three axes", "columns", "rows"])
+def test_each_gate_has_a_recurrent_matrix(shape):
+    gates = [0.9 * ROTATION, 1.1 * ROTATION, 6.0 * ROTATION]
+    array = {"three axes": np.array(gates), "columns": np.hstack(gates), "rows": np.vstack(gates)}[shape]
+    assert recurrent_radius({"V": np.ones((12, 3)), "U": array}) == ("U", pytest.approx(6.0))

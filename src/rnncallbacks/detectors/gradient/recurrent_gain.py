@@ -92,7 +92,7 @@ class RecurrentGain:
         self._recurrent = name
         shape = gradients[name].shape
         others = [one for one, array in gradients.items() if array.ndim == 2 and array.shape != shape]
-        others = [one for one in others if shape[0] in gradients[one].shape]
+        others = [one for one in others if min(shape[-2:]) in gradients[one].shape]
         matrices = [one for one in others if min(gradients[one].shape) > 1]
         self._output = (matrices or others or [""])[-1]
         return CheckResult(withdrawn={"RNN401": self.doubt})

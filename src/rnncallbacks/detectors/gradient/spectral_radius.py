@@ -9,6 +9,7 @@ import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.arrays import Array
+from rnncallbacks.detectors.loss.layer_shapes import GATE_COUNTS
 
 
 @attrs.frozen(kw_only=True)
@@ -30,7 +31,7 @@ SPECTRAL_RADIUS = SpectralRadiusThresholds()
 
 
 def recurrent_radius(params: Mapping[str, Array]) -> tuple[str, float]:
-    r"""The square matrix with the largest spectral radius, and this radius; an empty name and 0 if there is none.
+    r"""The array with the recurrent matrix of the largest spectral radius, and the radius; an empty name and 0 if none.
 
     Estimated by :math:`(\lVert W^{2k} x \rVert / \lVert W^k x \rVert)^{1/k}`, which takes less time than eigenvalues.
 
@@ -42,11 +43,28 @@ def recurrent_radius(params: Mapping[str, Array]) -> tuple[str, float]:
     """
     found = ("", 0.0)
     for name, array in params.items():
-        if array.ndim != 2 or array.shape[0] != array.shape[1] or array.dtype.kind != "f":
-            continue
-        if len(array) >= SPECTRAL_RADIUS.smallest_matrix and np.isfinite(array).all():
-            found = max(found, (name, _radius_of(array)), key=lambda one: one[1])
+        for matrix in recurrent_matrices(array):
+            if len(matrix) >= SPECTRAL_RADIUS.smallest_matrix and np.isfinite(matrix).all():
+                found = max(found, (name, _radius_of(matrix)), key=lambda one: one[1])
     return found
+
+
+def recurrent_matrices(array: Array) -> list[Array]:
+    """The square matrices in an array that may be recurrent weights: itself, or one for each gate of a cell.
+
+    Example
+    -------
+    >>> [len(recurrent_matrices(np.zeros(shape))) for shape in ((8, 8), (3, 8, 8), (8, 32), (24, 8), (8, 5))]
+    [1, 3, 4, 3, 0]
+    """
+    if array.dtype.kind != "f" or array.ndim not in (2, 3) or not array.size:
+        return []
+    if array.ndim == 3:
+        return list(array) if array.shape[1] == array.shape[2] and len(array) in (2, *GATE_COUNTS) else []
+    gates, rest = divmod(max(array.shape), min(array.shape))
+    if rest or gates not in (1, 2, *GATE_COUNTS):
+        return []
+    return np.split(array, gates, axis=int(np.argmax(array.shape)))
 
 
 def large_radius(name: str, radius: float) -> str:
