@@ -231,7 +231,7 @@ class Network:
     ("given", "hint"),
     [
         (Network(), r"params: expected .*, got Network\n  hint: pass its arrays: \{'W': model.W, 'b': model.b\}"),
-        (vars(Network()), r"params at 'rate': expected .*, got float\n  hint: convert a number with np.asarray"),
+        (vars(Network()), r"params at 'rate': expected .*, got float\n  hint: leave it out, or make it an array"),
         ({"name": "tanh"}, r"params at 'name': expected .*, got str\n  hint: leave it out: a container holds arrays"),
         (RecurrentModel(4, vocab_size=3), r"got RecurrentModel\n  hint: pass its arrays: model.parameters"),
     ],

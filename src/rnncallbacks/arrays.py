@@ -142,7 +142,7 @@ def _collect(node: object, path: str, what: str, found: dict[str, Array]) -> Non
         where = f"{what} at {path!r}" if path else what
         raise ContainerError(
             f"{where}: expected a NumPy array, or a dict, list or tuple of arrays, got {type(node).__name__}",
-            hint=replacement_for(node, is_whole=not path),
+            hint=replacement_for(node),
         )
     for key, child in children:
         _collect(child, f"{path}.{key}" if path else str(key), what, found)

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 
-def replacement_for(node: object, *, is_whole: bool) -> str:
-    """What to pass in place of an object; ``is_whole`` says that it is the container and not a leaf of one.
+def replacement_for(node: object) -> str:
+    """What to pass in place of an object.
 
     Example
     -------
-    >>> replacement_for(2.0, is_whole=False)
-    'convert a number with np.asarray: arrays, 0-d ones too, can be changed in place'
+    >>> replacement_for(2.0)
+    'leave it out, or make it an array, which can be changed in place: np.asarray(...)'
     """
     if isinstance(node, int | float | complex | np.generic):
-        return "convert a number with np.asarray: arrays, 0-d ones too, can be changed in place"
+        return "leave it out, or make it an array, which can be changed in place: np.asarray(...)"
     if isinstance(getattr(node, "parameters", None), Mapping):
         return "pass its arrays: model.parameters"
     if callable(getattr(node, "named_parameters", None)):
@@ -24,7 +24,7 @@ def replacement_for(node: object, *, is_whole: bool) -> str:
     if isinstance(node, Iterator):
         return "pass a dict or a list of arrays, dict(model.named_parameters()): an iterator ends after one pass"
     names = _array_names(getattr(node, "__dict__", {}))
-    if names and is_whole:
+    if names:
         pairs = ", ".join(f"{name!r}: model.{name}" for name in names)
         return f"pass its arrays: {{{pairs}}}"
     return "leave it out: a container holds arrays, and containers of arrays, alone"

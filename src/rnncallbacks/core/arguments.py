@@ -88,12 +88,38 @@ def check_floating(params: object, gradients: Mapping[str, Array]) -> None:
             )
 
 
+def check_not_parameters(params: object, gradients: Mapping[str, Array]) -> None:
+    """Refuse a parameter among the gradients, as in pairs of gradient and parameter: clipping would change it.
+
+    Raises
+    ------
+    ContainerError
+        The message names both.
+    """
+    names = {id(array): name for name, array in ({} if params is None else named_arrays(params)).items()}
+    for name, array in gradients.items():
+        if id(array) in names:
+            raise ContainerError(
+                f"run.backward: the gradient {name!r} is the parameter {names[id(array)]!r} itself",
+                hint="pass the gradients alone, in a dict with the names of the parameters",
+            )
+
+
 def tell_unmatched_names(params: object, gradients: Mapping[str, Array]) -> None:
     """Log the gradients whose names are not those of parameters, and the parameters that their shapes pair them with.
 
-    Positions in lists and tuples are not names.
+    Positions in lists and tuples are not names: gradients in a list are told together, if shapes do not pair them.
     """
     named = {} if params is None else named_arrays(params)
+    if named and all(map(_is_name, named)) and not any(map(_is_name, gradients)):
+        pairs = parameters_of(gradients, named)
+        if unpaired := [name for name in gradients if name not in pairs]:
+            logger.warning(
+                "run.backward: the gradients have no names, and no shape tells the parameter of %s: no check uses it; "
+                "pass a dict with the names of the parameters",
+                ", ".join(map(repr, unpaired)),
+            )
+        return
     unmatched = [name for name in gradients if _is_name(name) and not any(is_named_after(name, one) for one in named)]
     if not unmatched or not all(map(_is_name, named)):
         return

@@ -16,6 +16,7 @@ from rnncallbacks.core.arguments import (
     as_epochs,
     as_phase,
     check_floating,
+    check_not_parameters,
     tell_unmatched_names,
 )
 from rnncallbacks.core.batch import Batch, EpochSummary
@@ -265,6 +266,7 @@ class Run(RunAlarms):
         if self._gradients is None:
             gradients.check_shapes(self._param_shapes)
             check_floating(self.params, gradients)
+            check_not_parameters(self.params, gradients)
             tell_unmatched_names(self.params, gradients)
         closure = as_closure(closure)
         batch.take_loss(loss, sequences, tokens, "run.backward")
