@@ -64,7 +64,7 @@ MISTAKES = {
     "a model in a list": (lambda: Run([Model()]), "pass its arrays: {'w': model.w}"),
     "the attributes of a model": (
         lambda: Run(vars(Model())),
-        "params at 'hidden_size': expected a NumPy array, or a dict, list or tuple of arrays, got int; leave it out, or",
+        "params at 'hidden_size': expected a NumPy array, or a dict, list or tuple of arrays, got int; leave it out",
     ),
     "pairs of gradient and parameter": (
         lambda: trained({"W": W}, [(U, W)]),
