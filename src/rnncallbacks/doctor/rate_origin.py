@@ -43,6 +43,13 @@ def loops_around(files: Sequence[ParsedFile], places: Sequence[tuple[str, int]])
     return list(dict.fromkeys(found))[:2]
 
 
+def loops_at(parsed: ParsedFile, file: str, line: int) -> list[ast.For | ast.While]:
+    """The loops that begin on a line of a file."""
+    if parsed.file != file:
+        return []
+    return [node for node in ast.walk(parsed.tree) if isinstance(node, ast.For | ast.While) and node.lineno == line]
+
+
 def _begins_at(node: ast.AST, line: int) -> bool:
     return isinstance(node, ast.stmt) and not isinstance(node, ast.FunctionDef) and node.lineno == line
 

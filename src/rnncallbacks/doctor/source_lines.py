@@ -236,4 +236,6 @@ def _is_blank(value: ast.expr | None) -> bool:
         return _is_blank(value.elt if isinstance(value, ast.ListComp) else value.value)
     if isinstance(value, ast.Call):
         return ast.unparse(value.func).rsplit(".", 1)[-1] in ZERO_ARRAY_CALLS
-    return isinstance(value, ast.Constant | ast.Dict) and not getattr(value, "keys", None)
+    if isinstance(value, ast.Dict):
+        return all(_is_blank(one) for one in value.values)
+    return isinstance(value, ast.Constant)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.iteration_record import IterationRecord
-from rnncallbacks.doctor.rate_origin import loops_around, rate_origins
+from rnncallbacks.doctor.rate_origin import loops_around, loops_at, rate_origins
 from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles
 from rnncallbacks.doctor.source_lines import RETURNED, SETTER, AssigningStatement, AssigningStatements, SourceLine
 from rnncallbacks.doctor.value_flow import statements_of_wrong
@@ -22,6 +22,8 @@ REPORT_CODES = frozenset({"RNN101", "RNN102"})
 DATA_CODES = frozenset({"RNN603"})
 SCALES = re.compile(r"/|\*(?!\*)|\b(mean|sum|len|size|shape)\b")
 """Statements that may change the scale of a value."""
+ZERO_SUMS = re.compile(r"^\s*(\w+\.)?_?(d|g)[A-Z_]|grad|loss", re.IGNORECASE)
+"""Statements that make zeros for gradients or losses."""
 UPDATES = "updates the parameters"
 OF_EVERY = "every wrong gradient depends on it"
 MOST_LINES = 4
@@ -59,7 +61,9 @@ class Suspicion:
         elif alarm.code in LOSS_SCALE_CODES:
             found = self._of_loss()
         elif alarm.code in STATE_CODES:
-            found = self._of_keys([*self._roles.carried, self._roles.hidden, self._roles.entering], "assigns the state")
+            found = self._zeros_in_loop() if alarm.code == "RNN203" else []
+            keys = [*self._roles.carried, self._roles.hidden, self._roles.entering]
+            found += self._of_keys(keys, "assigns the state")
         elif alarm.code in REPORT_CODES and self.report is not None:
             found = [one.shown("adds to the report") for one in self._statements.adding_to(self.report[2])]
             found = found or self._of_keys([self.report], "assigns the report")
@@ -132,6 +136,21 @@ class Suspicion:
     def _of_loss(self) -> list[SourceLine]:
         names = [one for one in self._roles.loss_names if one[0] != "end"]
         return self._of_keys([self._roles.loss, *names], "assigns the loss")
+
+    def _zeros_in_loop(self) -> list[SourceLine]:
+        """The statements of the loop's body that make zeros, or call what returns or assigns them."""
+        loops = [node for one in self._statements.sources for node in loops_at(one, self._loop.file, self._loop.line)]
+        if not loops:
+            return []
+        first, last = loops[0].lineno, loops[0].end_lineno or 0
+        inside = [
+            one
+            for one in self._statements.all
+            if one.file == self._loop.file and first < one.line <= last and not ZERO_SUMS.search(one.source)
+        ]
+        makes = [one for one in inside if one.blank and "zeros" in one.source]
+        calls = [one for one in inside if any(inner.blank for inner in self._statements.returned_by(one))]
+        return [one.shown("makes the state that enters") for one in (*makes, *calls)][:2]
 
     def _of_keys(self, keys: Iterable[Key | None], why: str) -> list[SourceLine]:
         found = [one for key in keys if key is not None for one in self._of_key(key)[:3]]
