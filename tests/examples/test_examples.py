@@ -17,6 +17,7 @@ SCRIPTS = {
     "broken_loop.py",
     "diagnosed_loop.py",
     "repaired_loop.py",
+    "sklearn_estimator.py",
     "sweep.py",
     "torch_lstm.py",
     "train_characters.py",
@@ -154,3 +155,16 @@ def test_an_lstm_of_pytorch_learns_and_its_gradients_are_found_right(tmp_path: P
     assert "alarms" not in passed
     assert re.search(r"^  RNN404 .*the gradient of 3 batches agrees", passed, flags=re.MULTILINE)
     assert rest
+
+
+@pytest.mark.extras
+def test_a_grid_search_of_scikit_learn_chooses_the_larger_network(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "sklearn_estimator.py"], capture_output=True, text=True, cwd=tmp_path, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    match = re.fullmatch(r"best: \{'hidden_size': 8\}, accuracy (\S+)", done.stdout.strip())
+    assert match is not None
+    assert float(match.group(1)) > 0.85
+    assert list(tmp_path.iterdir()) == []
