@@ -51,6 +51,7 @@ def test_a_wrong_gradient_comes_from_what_no_right_one_depends_on(statements):
             "optimizer = SGD(lr=4.0)",
         ),
         ("parser.add_argument('--lr', default=9.0)\nargs = parser.parse_args()\nw -= args.lr * 2", 3, None),
+        ("lr = 6.0\nscale = lr / 2\nw -= scale * 2", 3, None),
         ("cfg = {'lr': 7.0}\nw -= cfg['lr'] * 2", 2, "cfg = {'lr': 7.0}"),
     ],
 )

@@ -23,7 +23,7 @@ def rate_origins(files: Sequence[ParsedFile], updates: Sequence[tuple[str, int]]
             continue
         scopes = _scopes_around(parsed.tree, line)
         statement = next((node for node in ast.walk(scopes[-1]) if _begins_at(node, line)), None)
-        for text in _rates_in(statement) if statement is not None else ():
+        for text in _rates_behind(statement, scopes[-1]) if statement is not None else ():
             found += _Origins(files).of(text, parsed, scopes, DEEPEST)
     return list(dict.fromkeys(found))
 
@@ -63,6 +63,16 @@ def _rates_in(node: ast.AST) -> list[str]:
     texts = [ast.unparse(one) for one in ast.walk(node) if isinstance(one, ast.Name | ast.Attribute | ast.Subscript)]
     named = [text for text in texts if RATE_NAME.search(_last_name(text))]
     return [text for text in dict.fromkeys(named) if not any(text in other and text != other for other in named)]
+
+
+def _rates_behind(statement: ast.AST, scope: ast.AST) -> list[str]:
+    """The names of rates in a statement, or in the assignments of the variables that it reads: ``step = lr / n``."""
+    direct = _rates_in(statement)
+    if direct:
+        return direct
+    names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    behind = [node for node in _own_statements(scope) if isinstance(node, ast.Assign) and _assigned(node) & names]
+    return list(dict.fromkeys(text for node in behind for text in _rates_in(node.value)))
 
 
 def _last_name(text: str) -> str:
