@@ -121,11 +121,13 @@ def loops_from_roles(source: ScriptSource, site: Site, roles: Roles, report: Key
     if found_any:
         return
     missing = next((name for name, found in gradients.items() if not found), "")
+    places = [one.gradient[1] for one in with_gradient if one.gradient]
+    if missing and not any(map(names.has, places)):
+        where = f"{source.location(site.line)}: the gradient of {missing} is known only in another file, {places[0]}"
+        raise DataError(where, hint="return the gradients to the loop, or write the hooks by hand")
     what = f"the gradient of {missing}" if missing else "the loss, or a gradient,"
-    raise DataError(
-        f"{source.location(site.line)}: {what} has no name in the loop, nor where the others have one",
-        hint="write the hooks by hand: docs/tutorial/own-loop.md",
-    )
+    where = f"{source.location(site.line)}: {what} has no name in the loop, nor where the others have one"
+    raise DataError(where, hint="write the hooks by hand: docs/tutorial/own-loop.md")
 
 
 class _Names:
@@ -143,6 +145,11 @@ class _Names:
         if block not in self._nodes:
             self._nodes[block] = tuple(own_statements(block.body))
         return self._nodes[block]
+
+    def has(self, scope: str) -> bool:
+        """Whether the scope of a key is in the file."""
+        own_line = scope.startswith(f"{os.path.basename(self._source.path)}:")
+        return own_line or scope in self._functions or self._is_seen(scope)
 
     def known(self, *keys: Key | None) -> Iterator[_Known]:
         """The expressions of keys, and the blocks in which they are valid."""
