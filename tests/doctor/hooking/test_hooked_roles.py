@@ -34,8 +34,9 @@ def test_a_hooked_script_gets_the_diagnosis_of_the_script(tmp_path, monkeypatch,
     found = compare(tmp_path / "script.py", (), 12, lambda *arguments, cwd: run_python(COMMAND, "doctor", *arguments))
     assert found.problem == ""
     assert Path("script.py").read_bytes() == before
-    # The validation of the hooked script is seen, and with it one more fault.
-    assert set(found.causes) == set(found.hooked_causes) - ({"RNN102"} if name == "in_the_loop" else set())
+    # The validation of the hooked script is seen. A sum of losses rises within an epoch: RNN602 depends on its batches.
+    only_here = {"in_the_loop": {"RNN102"}, "the_loss_in_the_loop_as_a_sum_in_place": {"RNN602"}}.get(name, set())
+    assert set(found.causes) - only_here == set(found.hooked_causes) - only_here
     assert {"RNN404", "RNN405", "RNN503"}.isdisjoint(found.lost)
 
 
