@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from rnncallbacks.plugins.output.progress import Progress as Progress
     from rnncallbacks.plugins.output.tensorboard import Tensorboard as Tensorboard
     from rnncallbacks.plugins.processes.data_parallel import DataParallel as DataParallel
+    from rnncallbacks.plugins.remedies.exponential_moving_average import (
+        ExponentialMovingAverage as ExponentialMovingAverage,
+    )
     from rnncallbacks.plugins.remedies.gradient_clipping import GradientClipping as GradientClipping
     from rnncallbacks.plugins.remedies.hidden_state_reset import HiddenStateReset as HiddenStateReset
     from rnncallbacks.plugins.remedies.loss_averaging import LossAveraging as LossAveraging
