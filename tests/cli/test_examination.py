@@ -12,7 +12,7 @@ from rnncallbacks.plugins import LossAveraging, Progress
 
 
 def examine(plugins, batches=4):
-    examination = Examination(guard_configuration(None, PluginSwitches([], [])), max_batches=batches)
+    examination = Examination(guard_configuration(None, PluginSwitches([], [], {})), max_batches=batches)
     with examination.attend_runs(), Run(plugins=plugins, learning_rate=0.5) as run:
         for _ in run.epochs(3):
             for _ in run.batches(range(3)):

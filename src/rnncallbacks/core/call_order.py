@@ -21,7 +21,10 @@ MAY_CHANGE: Mapping[Hook, Mapping[Place, str]] = {
         "as listed": "the parameters, in place",
     },
     "on_epoch_start": {"as listed": "the learning rate, with run.scale_learning_rate"},
-    "on_batch_start": {"as listed": "the hidden state, with run.reset_hidden; the learning rate; run.skip_batch"},
+    "on_batch_start": {
+        "ahead": "the rows that the script gets, batch.data and batch.starts",
+        "as listed": "the hidden state, with run.reset_hidden; the learning rate; run.skip_batch",
+    },
     "on_backward": {
         "ahead": "the gradients, in place; batch.loss, batch.sequences, batch.tokens and batch.closure",
         "first": "nothing but run.skip_batch: it sees the gradients of the script",

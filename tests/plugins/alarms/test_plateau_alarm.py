@@ -89,7 +89,9 @@ def test_any_column_can_be_watched(play):
 
 
 def test_a_column_that_is_not_there_is_named_with_those_that_are(play):
-    with pytest.raises(DataError, match="has no column 'train_los'; it has epoch, learning_rate, train_loss") as failed:
+    with pytest.raises(
+        DataError, match="has no column 'train_los'; it has epoch, learning_rate, seconds, train_loss"
+    ) as failed:
         play([LossAveraging(), PlateauAlarm(monitor="train_los")], FLAT)
     assert "did you mean 'train_loss'?" in str(failed.value)
     with pytest.raises(DataError, match="loss_averaging"):
