@@ -70,6 +70,9 @@ def test_the_tests_of_what_it_writes_pass_at_once(pytester, install):
         ),
         ("lambda", "'lambda' is a word of Python; for example lambda_plugin"),
         ("warmup", "rnncallbacks has a plugin 'warmup' already; begin the name with a prefix of yours"),
+        ("none", "'none' is a word of Python; for example none_plugin"),
+        ("con", "Windows allows no file con.py; for example con_plugin"),
+        ("test_loss", "pytest would take the class TestLoss for tests, got 'test_loss'; for example acme_test_loss"),
         ("a" * 41, "expected a name of at most 40 characters, got 41"),
     ],
 )
@@ -77,6 +80,24 @@ def test_a_bad_name_is_refused(name, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = new_plugin(name)
     assert (done.exit_code, done.stderr) == (2, f"error: new-plugin: {message}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_guard_takes_no_code_of_the_library(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = new_plugin("rnn_loss", "--guard")
+    message = "the code of this guard would be 'RNNLOSS001', and codes that begin with RNN are those of the library"
+    assert (done.exit_code, message in done.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_has_one_kind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = new_plugin("acme", "--logger", "--guard")
+    assert (done.exit_code, done.stderr.partition(";")[0]) == (
+        2,
+        "error: new-plugin: expected one kind of plugin, got --logger and --guard",
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -94,11 +115,11 @@ def test_nothing_is_left_half_written(tmp_path, monkeypatch):
 
     def write_text(path, text, **arguments):
         if path.name == "README.md":
-            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+            raise OSError(errno.ENOSPC, "No space left on device")
         return whole(path, text, **arguments)
 
     monkeypatch.setattr(Path, "write_text", write_text)
     done = new_plugin("acme")
     assert done.exit_code == 2
-    assert "No space left on device" in done.stderr
+    assert done.stderr == "error: rnncallbacks-acme: No space left on device\n"
     assert list(tmp_path.iterdir()) == []

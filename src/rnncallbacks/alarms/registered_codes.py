@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CODE_GROUP = "rnncallbacks.codes"
 LIBRARY = "rnncallbacks"
+LIBRARY_CODES = "RNN"
+"""With what the codes of the library begin, those of later versions too."""
 
 
 @attrs.frozen(eq=False)
@@ -37,7 +39,7 @@ class RegisteredCode:
     entry_point:
         The entry point, which is not loaded yet.
     rivals:
-        Other packages that claim the code, the library among them if the code is in its catalogue.
+        Other packages that claim the code, the library among them if the code begins as its codes do.
     """
 
     code: str
@@ -168,6 +170,6 @@ def _registered(path: tuple[str, ...]) -> Mapping[str, RegisteredCode]:
     found = {}
     for code, claimants in claims.items():
         (distribution, entry_point), *others = claimants.items()
-        rivals = [name for name, _ in others] + [LIBRARY] * (code in CATALOGUE)
+        rivals = [name for name, _ in others] + [LIBRARY] * code.startswith(LIBRARY_CODES)
         found[code] = RegisteredCode(code, distribution, entry_point, tuple(rivals))
     return found

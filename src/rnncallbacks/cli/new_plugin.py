@@ -13,6 +13,7 @@ from string import Template
 import attrs
 import click
 
+from rnncallbacks.alarms.registered_codes import LIBRARY_CODES
 from rnncallbacks.config.discovery import find_plugins
 from rnncallbacks.errors import OptionError
 
@@ -20,6 +21,10 @@ TEMPLATES = Path(__file__).parent / "plugin_template"
 PREFIX = "rnncallbacks"
 NAME_LENGTH = 40
 """Characters of the longest name: a line with the name of the class has to fit. Chosen by eye."""
+RESERVED_BY_WINDOWS = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))]
+)
+"""Names that no file has in Windows, whatever its extension."""
 CODES_TABLE = """
 # An alarm code and its entry; the page is beside the entry's module, in the folder pages.
 [project.entry-points."rnncallbacks.codes"]
@@ -57,17 +62,21 @@ KINDS: Mapping[str, PluginKind] = {
 
 @click.command("new-plugin")
 @click.argument("name")
-@click.option("--guard", "kind", flag_value="guard", help="A guard: it raises alarms of a code of its own.")
-@click.option("--logger", "kind", flag_value="logger", help="A logger: it writes a file.")
-@click.option("--schedule", "kind", flag_value="schedule", help="A learning-rate schedule.")
-def new_plugin(name: str, kind: str | None) -> None:
+@click.option("--guard", is_flag=True, help="A guard: it raises alarms of a code of its own.")
+@click.option("--logger", is_flag=True, help="A logger: it writes a file.")
+@click.option("--schedule", is_flag=True, help="A learning-rate schedule.")
+def new_plugin(name: str, **wanted: bool) -> None:
     """Write a package with one plugin, tests, a README and a CI file into the folder rnncallbacks-NAME.
 
     NAME is the name that configurations will use, in snake_case. Without an option, the plugin adds a column to the
     history.
     """
+    kinds = [kind for kind, given in wanted.items() if given] or ["plain"]
+    if len(kinds) > 1:
+        options = " and ".join(f"--{kind}" for kind in kinds)
+        raise OptionError(f"new-plugin: expected one kind of plugin, got {options}", hint="write a package for each")
     folder = Path(f"{PREFIX}-{_dashed(name)}")
-    write_package(name, kind or "plain", folder)
+    write_package(name, kinds[0], folder)
     click.echo(f"{folder}: written. Next, and then change {folder}/src/{_package(name)}/{name}.py:\n")
     click.echo(f"  cd {folder}")
     click.echo("  python3 -m venv .venv && .venv/bin/pip install -e '.[test]'")
@@ -81,27 +90,39 @@ def write_package(name: str, kind: str, folder: Path) -> None:
     ------
     OptionError
         The name cannot be that of a plugin, or is taken; or the folder exists.
+    OSError
+        The package cannot be written, such as on a full disk; the error names the folder.
     """
     check_new_name(name)
+    if kind == "guard" and _code(name).startswith(LIBRARY_CODES):
+        raise OptionError(
+            f"new-plugin: the code of this guard would be {_code(name)!r}, and codes that begin with {LIBRARY_CODES} "
+            "are those of the library",
+            hint="begin the name with a prefix of yours",
+        )
     if folder.exists() or folder.is_symlink():
         raise OptionError(f"new-plugin: {folder} exists already", hint="choose another name, or move the folder away")
     files = package_files(name, kind)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made:
-        for path, text in files.items():
-            target = Path(made, folder.name, path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
-        Path(made, folder.name).rename(folder)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made:
+            for path, text in files.items():
+                target = Path(made, folder.name, path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, encoding="utf-8")
+            Path(made, folder.name).rename(folder)
+    except OSError as error:  # on a full disk it names no file, and otherwise one of the temporary folder
+        error.filename = str(folder)
+        raise
 
 
 def package_files(name: str, kind: str) -> dict[str, str]:
     """The text of each file of the package, by its path."""
-    package, code = _package(name), f"{name.replace('_', '').upper()}001"
+    package, code = _package(name), _code(name)
     words = {
         "name": name,
         "dashed": _dashed(name),
         "package": package,
-        "class_name": "".join(part.capitalize() for part in name.split("_")),
+        "class_name": _class_name(name),
         "code": code,
         "codes": CODES_TABLE.format(code=code, package=package) if kind == "guard" else "",
         "summary": KINDS[kind].summary,
@@ -140,7 +161,14 @@ def check_new_name(name: str) -> None:
         raise OptionError(f"new-plugin: the package gets the prefix {PREFIX}- by itself, got {name!r}", hint=hint)
     if len(name) > NAME_LENGTH:
         raise OptionError(f"new-plugin: expected a name of at most {NAME_LENGTH} characters, got {len(name)}")
-    if keyword.iskeyword(name) or keyword.issoftkeyword(name):
+    if name in RESERVED_BY_WINDOWS:
+        raise OptionError(f"new-plugin: Windows allows no file {name}.py", hint=f"for example {name}_plugin")
+    if _class_name(name).startswith("Test"):
+        raise OptionError(
+            f"new-plugin: pytest would take the class {_class_name(name)} for tests, got {name!r}",
+            hint=f"for example acme_{name}",
+        )
+    if keyword.iskeyword(name) or keyword.issoftkeyword(name) or keyword.iskeyword(_class_name(name)):
         raise OptionError(f"new-plugin: {name!r} is a word of Python", hint=f"for example {name}_plugin")
     taken = next((found for found in find_plugins() if found.name == name), None)
     if taken is not None:
@@ -152,6 +180,14 @@ def check_new_name(name: str) -> None:
 
 def _dashed(name: str) -> str:
     return name.replace("_", "-")
+
+
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def _code(name: str) -> str:
+    return f"{name.replace('_', '').upper()}001"
 
 
 def _package(name: str) -> str:
