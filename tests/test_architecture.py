@@ -28,7 +28,7 @@ ORDER = [
     {"gradients", "rnn", "reporting"},
     {"core"},
     {"detectors", "bases", "trainer", "parallel"},
-    {"doctor"},
+    {"doctor", "learning_rate_range"},
     {"plugins", "cli", "testing", ""},
     {"__main__"},
 ]

@@ -15,6 +15,7 @@ from rnncallbacks.core.run import Run
 from rnncallbacks.gradients import Gradients
 
 if TYPE_CHECKING:
+    from rnncallbacks.learning_rate_range import lr_range_test
     from rnncallbacks.trainer import Trainer
 
     __version__: str
@@ -31,6 +32,7 @@ __all__ = [
     "__version__",
     "hookimpl",
     "load_plugins",
+    "lr_range_test",
     "on",
     "recommended",
 ]
@@ -42,6 +44,10 @@ def __getattr__(name: str) -> Any:
         from rnncallbacks.trainer import Trainer
 
         return Trainer
+    if name == "lr_range_test":
+        from rnncallbacks.learning_rate_range import lr_range_test
+
+        return lr_range_test
     if name == "__version__":
         # From the installed package, so that pyproject.toml is the only place that has it.
         from importlib.metadata import version
