@@ -12,12 +12,12 @@ from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.config.configuration import PROGRESS, default_progress, plugin_for_evaluation, recommended
 from rnncallbacks.core.facts import facts_of
 from rnncallbacks.core.history import History
-from rnncallbacks.core.metric_columns import MetricColumns
 from rnncallbacks.core.object_state import has_state_dict
 from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.core.run import Run
 from rnncallbacks.core.script_function import PureFunction
 from rnncallbacks.errors import DataError, OptionError, RunStateError
+from rnncallbacks.metric_columns import MetricColumns
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.data.given_data import as_batch, as_loaders
 from rnncallbacks.rnn.micro_batches import MicroBatches
@@ -53,7 +53,7 @@ class Trainer:
         metrics ``"accuracy"``, ``"top_5_accuracy"``, ``"perplexity"`` and ``"bits_per_token"``, a regression model
         ``"mean_absolute_error"`` and ``"root_mean_squared_error"``. A function ``name(outputs, targets)`` gets the
         outputs of the unmasked positions, (positions, output_size), and their targets, and returns a mean over them.
-        Each is the mean over all positions of the epoch, see :class:`~rnncallbacks.core.metric_columns.MetricColumns`.
+        Each is the mean over all positions of the epoch, see :class:`~rnncallbacks.metric_columns.MetricColumns`.
     rng, state:
         Generators that loaders or plugins of yours draw from, and what else checkpoints are to save, as for
         :class:`~rnncallbacks.core.run.Run`. The model and the loaders of the library need none.

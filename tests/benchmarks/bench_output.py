@@ -73,7 +73,7 @@ def measure_output() -> None:
 def measure_metrics() -> None:
     import numpy as np
 
-    from rnncallbacks.core.metric_columns import MetricColumns
+    from rnncallbacks.metric_columns import MetricColumns
     from rnncallbacks.rnn.data.batches import SequenceBatch
     from rnncallbacks.rnn.model import OutputObserver, RecurrentModel
     from rnncallbacks.rnn.model_metrics import chosen_metrics

@@ -71,7 +71,6 @@ def test_a_notebook_is_its_code_cells(tmp_path, form):
     assert source.text == "import numpy as np\nx = 1\ny = x\n\nz = 1 / 0\n"
     assert str(source.location(5)) == f"{path}, code cell 2, line 3"
     assert source.line_at(5) == "z = 1 / 0"
-    assert source.line_in_text(3, cell=2) == 5
 
 
 CELLS = {

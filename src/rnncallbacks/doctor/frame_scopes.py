@@ -11,8 +11,6 @@ import attrs
 
 from rnncallbacks.doctor.value_walk import Key, walk
 
-MAIN = "__main__"
-
 
 @attrs.define
 class OwnModules:

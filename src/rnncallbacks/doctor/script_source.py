@@ -93,10 +93,6 @@ class ScriptSource:
         lines = self.text.splitlines()
         return lines[line - 1].strip() if 0 < line <= len(lines) else ""
 
-    def line_in_text(self, line: int, cell: int | None = None) -> int:
-        """The line of the text for a line of the file, or of one of its code cells."""
-        return line if cell is None or not self.cells else self.cells[cell - 1] + line - 1
-
     @property
     def package(self) -> tuple[str, Path] | None:
         """The package of a script with relative imports, and the folder that contains it; None for other scripts.

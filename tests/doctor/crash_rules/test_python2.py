@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from rnncallbacks.doctor.crash_rules.python2 import all_leftovers, name_leftover, syntax_leftovers
+from rnncallbacks.doctor.crash_rules.python2 import all_leftovers, syntax_leftovers
 
 # Line of Python 2, and the line as it is fixed.
 SYNTAX = {
@@ -69,9 +69,6 @@ def test_names_methods_and_modules():
         (3, "key in d"),
         (4, "range"),
     ]
-    assert name_leftover("unichr") == "chr"
-    assert name_leftover("urllib2") == "urllib.request"
-    assert name_leftover("numpy") is None
 
 
 def test_a_text_that_cannot_be_read_as_tokens():

@@ -130,11 +130,6 @@ def _syntax_of(line: str, code: str) -> Iterator[tuple[str, str]]:
         yield "an indentation of spaces and tabs", "spaces alone"
 
 
-def name_leftover(name: str) -> str | None:
-    """The replacement of a removed builtin or module; None if it is unknown."""
-    return PYTHON2_BUILTINS.get(name) or PYTHON2_MODULES.get(name)
-
-
 def all_leftovers(text: str) -> list[Leftover]:
     """The syntax, the builtins, the methods and the modules of Python 2 in a script, by line."""
     found = syntax_leftovers(text)

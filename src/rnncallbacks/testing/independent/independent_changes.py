@@ -12,7 +12,6 @@ from rnncallbacks.testing.independent.styled_network import Role, StyledNetwork
 
 Pairs = list[Pair]
 GradientChange = Callable[[Mapping[str, Array], StyledNetwork], None]
-DataChange = Callable[[Pairs, np.random.Generator, IndependentTask], Pairs]
 
 # Factors of a loss ---------------------------------------------------------------------------------------------------
 
