@@ -169,3 +169,30 @@ def skip_all(batches):
 def test_an_epoch_whose_batches_were_all_skipped_is_named_where_its_loss_is_read():
     with pytest.raises(DataError, match="epoch 1 has no train_loss: all 3 batches of the phase 'train' were skipped"):
         skip_all([1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("weight", "batches", "text"),
+    [
+        (
+            "batch",
+            BATCHES,
+            "the batches of train had 10 to 50 tokens: train_loss is 3 as the mean over batches, and 3.6 over tokens; "
+            "set weight='token' for that",
+        ),
+        (
+            "batch",
+            [(1.0, 4, 8), (2.0, 2, 8)],
+            "had 2 to 4 sequences: train_loss is 1.5 as the mean over batches, and 1.33",
+        ),
+        ("batch", [(1.0, 4, 8), (2.0, 2, None)], "had 2 to 4 sequences"),
+        ("batch", [(1.0, 4, 8), (2.0, 4, 8)], ""),
+        ("batch", [(1.0, 4, 8), (1.005, 2, 8)], ""),
+        ("batch", [(1.0, None, None), (2.0, None, None)], ""),
+        ("token", BATCHES, ""),
+    ],
+)
+def test_the_end_of_the_run_notes_a_mean_that_depends_on_the_sizes_of_batches(weight, batches, text, caplog):
+    averaged(weight, batches)
+    assert len(caplog.messages) == (1 if text else 0)
+    assert text in "".join(caplog.messages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
 
+logger = logging.getLogger("rnncallbacks")
 COUNTED = {"batch": "batches", "sequence": "sequences", "token": "tokens"}
+NOTED_DIFFERENCE = 0.01
+"""Relative difference of two means of an epoch that the end of a run notes. Chosen by eye."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -26,6 +30,9 @@ class LossAveraging:
 
     with :math:`\ell_b` the loss of batch :math:`b`, and :math:`w_b` its weight. Batches that were skipped or had no
     loss are not counted.
+
+    With weight "batch", the end of the run logs a warning if batches were told to differ in size, and if the mean by
+    tokens or sequences differs by 1% or more from the mean by batches in the last epoch.
 
     Options
     -------
@@ -54,12 +61,14 @@ class LossAveraging:
     _losses: dict[str, float] = state_field(factory=dict)
     _weights: dict[str, int] = state_field(factory=dict)
     _skipped: dict[str, int] = state_field(factory=dict)
+    _by_size: dict[str, dict[str, list[float]]] = state_field(factory=dict)
 
     @hookimpl
     def on_epoch_start(self) -> None:
         self._losses.clear()
         self._weights.clear()
         self._skipped.clear()
+        self._by_size.clear()
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
@@ -81,9 +90,41 @@ class LossAveraging:
         phase = batch.phase
         self._losses[phase] = self._losses.get(phase, 0.0) + weight * batch.loss
         self._weights[phase] = self._weights.get(phase, 0) + weight
+        if self.weight == "batch":
+            self._add_sizes(batch, batch.loss)
         if run.epoch_summary is not None:  # always: a batch belongs to an epoch
             run.epoch_summary.losses[phase] = self._losses[phase] / self._weights[phase]
 
     @hookimpl(ahead=True)
     def on_epoch_end(self, run: Run) -> None:
         run.log(**{f"{phase}_{COUNTED[self.weight]}": weight for phase, weight in self._weights.items()})
+
+    @hookimpl
+    def on_fit_end(self) -> None:
+        for phase, by_size in self._by_size.items():
+            for weight in ("token", "sequence"):
+                losses, total, batches, smallest, largest = by_size.get(weight, (0.0, 0.0, 0, 0, 0))
+                if smallest == largest or batches != self._weights[phase]:
+                    continue
+                mean, weighted = self._losses[phase] / self._weights[phase], losses / total
+                if abs(weighted - mean) >= NOTED_DIFFERENCE * abs(mean):
+                    logger.warning(
+                        "loss_averaging: the batches of %s had %d to %d %s: %s_loss is %.6g as the mean over batches, "
+                        "and %.6g over %s; set weight=%r for that",
+                        *(phase, smallest, largest, COUNTED[weight], phase, mean, weighted, COUNTED[weight], weight),
+                    )
+                    break
+
+    def _add_sizes(self, batch: Batch, loss: float) -> None:
+        """Add a batch to the means by sequences and tokens, with the smallest and the largest size."""
+        by_size = self._by_size.setdefault(batch.phase, {})
+        for weight, size in (("sequence", batch.sequences), ("token", batch.tokens)):
+            if size is not None:
+                losses, total, batches, smallest, largest = by_size.get(weight, (0.0, 0.0, 0, size, size))
+                by_size[weight] = [
+                    losses + size * loss,
+                    total + size,
+                    batches + 1,
+                    min(smallest, size),
+                    max(largest, size),
+                ]
