@@ -33,7 +33,8 @@ def test_without_its_libraries_it_names_the_extra(missing):
 
 
 def test_help_names_every_command_and_every_setting_with_its_default():
-    assert set(rnncallbacks.commands) == {"train", "plugins", "check", "doctor", "report", "explain", "new-plugin"}
+    commands = {"train", "plugins", "check", "doctor", "report", "sample", "explain", "new-plugin"}
+    assert set(rnncallbacks.commands) == commands
     text = " ".join(CliRunner().invoke(rnncallbacks, ["train", "--help"]).output.split())
     for option in options_of(Settings).values():
         if option.name != "text":

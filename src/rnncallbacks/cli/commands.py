@@ -18,6 +18,7 @@ from rnncallbacks.cli.explain import explain
 from rnncallbacks.cli.new_plugin import new_plugin
 from rnncallbacks.cli.plugins import plugins
 from rnncallbacks.cli.report import write_report
+from rnncallbacks.cli.sample import print_sample
 from rnncallbacks.cli.train import train
 from rnncallbacks.errors import RnnCallbacksError
 from rnncallbacks.parallel.orderly_exit import orderly_exit
@@ -67,5 +68,5 @@ def rnncallbacks() -> None:
     """Remedies, alarms and a NumPy trainer for recurrent networks whose loss will not go down."""
 
 
-for command in (train, doctor, write_report, explain, plugins, check, new_plugin):
+for command in (train, doctor, write_report, print_sample, explain, plugins, check, new_plugin):
     rnncallbacks.add_command(command)
