@@ -38,11 +38,11 @@ MAY_CHANGE: Mapping[Hook, Mapping[Place, str]] = {
         "as listed": "the columns; the learning rate; the parameters, in place",
         "last": "nothing: it sees the complete row",
     },
-    "on_alarm": {"as listed": "what run.report_repair then tells"},
+    "on_alarm": {"as listed": "a repair, reported with run.report_repair"},
     "on_exception": {"as listed": "nothing"},
     "on_fit_end": {"as listed": "the parameters, in place"},
 }
-"""What may be changed in a hook by an implementation in a place; those that are missing are as listed ones."""
+"""What an implementation in a place may change in a hook. A place that is missing has the entry of "as listed"."""
 
 
 @attrs.frozen
