@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rnncallbacks.plugins.guards.protocol_guard import ProtocolGuard as ProtocolGuard
     from rnncallbacks.plugins.guards.update_guard import UpdateGuard as UpdateGuard
     from rnncallbacks.plugins.output.checkpoint import Checkpoint as Checkpoint
+    from rnncallbacks.plugins.output.gradient_noise_scale import GradientNoiseScale as GradientNoiseScale
     from rnncallbacks.plugins.output.history_log import HistoryLog as HistoryLog
     from rnncallbacks.plugins.output.mlflow import Mlflow as Mlflow
     from rnncallbacks.plugins.output.optuna import Optuna as Optuna
