@@ -436,6 +436,7 @@ def test_batches_of_another_class_are_refused_by_name(phase):
     ) as caught:
         Trainer(model(), Adam(), learning_rate=0.01).fit(**loaders, max_epochs=1)
     assert "ArrayLoader" in caught.value.hint
+    assert "one pair: (inputs, targets)" in caught.value.hint
 
 
 def test_a_bidirectional_model_is_not_trained_on_a_stream():

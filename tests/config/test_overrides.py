@@ -78,6 +78,11 @@ def test_misspelled_names_and_options_get_the_nearest_match(monkeypatch):
     ]
 
 
+def test_overrides_are_a_mapping():
+    with pytest.raises(ConfigurationError, match=r"override: expected a mapping .*, got \['warmup.steps=3'\]"):
+        load_plugins(SOURCE, override=["warmup.steps=3"])
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

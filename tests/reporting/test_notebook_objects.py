@@ -92,6 +92,10 @@ def test_a_history_draws_its_columns():
     pyplot.close("all")
     with pytest.raises(DataError, match=r"no column 'train_acuracy'; .*\n.*did you mean 'train_accuracy'"):
         history.plot("train_acuracy")
+    with pytest.raises(OptionError, match=r"names of columns, got \['train_accuracy'\]"):
+        history.plot(["train_accuracy"])
+    with pytest.raises(OptionError, match="ax: expected axes of matplotlib, got 3"):
+        history.plot(ax=3)
     with pytest.raises(DataError, match="no column to draw, as no epoch has ended"):
         History().plot()
     with pytest.raises(DataError, match=r"holds the string .<script>"):
@@ -119,5 +123,7 @@ def test_the_report_of_a_folder_is_written_from_python(make_folder, tmp_path):
     assert report(folder, tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
     with pytest.raises(DataError, match="there is no such folder"):
         report(tmp_path / "nowhere")
+    with pytest.raises(OptionError, match=r"run_dir: expected the path of a folder, got 3(.|\n)*run.directory"):
+        report(3)
     with pytest.raises(OptionError, match="output: expected a file, got the directory"):
         report(folder, tmp_path)

@@ -42,6 +42,13 @@ def test_logged_columns_are_charts_by_phase(make_folder):
     assert (tries.title, tries.series) == ("tries", {"tries": [3.0, None]})
 
 
+def test_a_validation_outside_of_the_run_shares_the_chart_of_its_metric(make_folder):
+    folder = make_folder([2.0])
+    (folder / "history.jsonl").write_text('{"epoch": 1, "train_loss": 2.0, "train_error": 0.5, "val_error": 0.75}\n')
+    _, error = run_charts(read_run(folder))
+    assert list(error.series) == ["train", "val"]
+
+
 def test_a_run_of_few_epochs_has_curves_of_its_batches(make_folder):
     folder = make_folder([2.0], alarms=[("RNN602", 1, "it rose", {})])
     steps = [f'{{"epoch": 1, "step": {step}, "loss": {step}.5, "mine": "NaN"}}' for step in (1, 3, 5)]

@@ -241,6 +241,10 @@ def read_configuration(
     _switch(configuration, variables[1], False, DISABLE_VARIABLE, DISABLE_VARIABLE)
     _switch(configuration, enable, True, "enable", "-p")
     _switch(configuration, disable, False, "disable", "-p no:")
+    if override is not None and not isinstance(override, Mapping):
+        raise ConfigurationError(
+            [f"override: expected a mapping such as {{'gradient_clipping.max_norm': 0.5}}, got {short_repr(override)}"]
+        )
     from_environment, wrong = overrides_in_environment()
     configuration.problems += wrong
     for overrides, where in ((from_environment, OVERRIDE_VARIABLE), (override or {}, "override")):

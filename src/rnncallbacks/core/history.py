@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, overload
 
-from rnncallbacks.errors import DataError, closest
+from rnncallbacks.errors import DataError, OptionError, closest, short_repr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,11 +117,19 @@ class History:
         ------
         DataError
             There is no column of that name, no column at all, or one that holds strings.
+        OptionError
+            A column is not named by a string, or ``ax`` is something else than axes.
         PluginError
             matplotlib is not installed.
         """
         from rnncallbacks.reporting.history_plot import plot_columns
 
+        unnamed = next((column for column in columns if not isinstance(column, str)), None)
+        if unnamed is not None:
+            raise OptionError(
+                f"history.plot: expected names of columns, got {short_repr(unnamed)}",
+                hint="each name is an argument: history.plot('train_loss', 'val_loss', ax=axes)",
+            )
         chosen = columns or tuple(name for name in self.columns if name.endswith("_loss"))
         return plot_columns(self["epoch"] if self.rows else [], {name: self[name] for name in chosen}, ax)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rnncallbacks.errors import DataError, PluginError
+from rnncallbacks.errors import DataError, OptionError, PluginError, short_repr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +19,8 @@ def plot_columns(epochs: Sequence[Any], columns: Mapping[str, Sequence[Any]], ax
     ------
     DataError
         There is no column, or one that holds strings.
+    OptionError
+        ``ax`` is something else than axes.
     PluginError
         matplotlib is not installed.
     """
@@ -31,6 +33,10 @@ def plot_columns(epochs: Sequence[Any], columns: Mapping[str, Sequence[Any]], ax
         word = next((value for value in values if isinstance(value, str)), None)
         if word is not None:
             raise DataError(f"history.plot: column {name!r} holds the string {word!r}, expected numbers")
+    if ax is not None and not hasattr(ax, "plot"):
+        raise OptionError(
+            f"history.plot: ax: expected axes of matplotlib, got {short_repr(ax)}", hint="fig, ax = plt.subplots()"
+        )
     axes = _new_axes() if ax is None else ax
     marker = "o" if len(epochs) == 1 else ""
     for name, values in columns.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rnncallbacks.errors import OptionError
+from rnncallbacks.errors import OptionError, short_repr
 from rnncallbacks.files import write_atomically
 from rnncallbacks.reporting.html import report_page
 from rnncallbacks.reporting.run_folder import read_run
@@ -29,7 +29,7 @@ def report(run_dir: str | os.PathLike[str], output: str | os.PathLike[str] | Non
     DataError
         It is not the folder of a run, or one of its files is damaged; the message names the place.
     OptionError
-        The page cannot be written.
+        ``run_dir`` is no path, or the page cannot be written.
     PluginError
         matplotlib is not installed.
 
@@ -46,6 +46,10 @@ def report(run_dir: str | os.PathLike[str], output: str | os.PathLike[str] | Non
     ...     print(report(folder).name)
     report.html
     """
+    if not isinstance(run_dir, str | os.PathLike):
+        raise OptionError(
+            f"run_dir: expected the path of a folder, got {short_repr(run_dir)}", hint="of a run, pass run.directory"
+        )
     run = read_run(Path(run_dir))
     path = run.path / "report.html" if output is None else Path(output)
     if path.is_dir():

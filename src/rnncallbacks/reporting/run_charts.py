@@ -33,8 +33,9 @@ def epoch_charts(run: RunFolder) -> list[Chart]:
     found = {name: value for row in run.rows for name, value in _numbers(row).items()}
     losses = {_phase(name): name for name in sorted(found, key=_phase_order) if name.endswith(LOSS)}
     groups: dict[str, dict[str, str]] = {}
+    phases = [*phases_of(found), "train", "val"]  # a script may validate in a loop of its own
     for column in shown_columns(found):
-        phase = next((one for one in phases_of(found) if column.startswith(f"{one}_")), None)
+        phase = next((one for one in phases if column.startswith(f"{one}_")), None)
         title = column if phase is None else column.removeprefix(f"{phase}_")
         groups.setdefault(title, {})[phase or column] = column
     logged = {f"logged{number}": group for number, group in enumerate(groups.items())}

@@ -108,6 +108,8 @@ def test_the_run_knows_its_trial_and_a_resumed_run_keeps_its_values(tmp_path):
 def test_options_are_checked():
     with pytest.raises(OptionError, match="mode"):
         Optuna(optuna.trial.FixedTrial({}), mode="lowest")
+    with pytest.raises(OptionError, match="mode: expected 'min', as the study is to minimize, got 'max'"):
+        study_of([1.0], mode="max")
     with pytest.raises(OptionError, match=r"trial: expected the trial of an objective, got None(.|\n)*def objective"):
         Optuna(None)
 

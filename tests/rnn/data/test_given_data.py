@@ -91,6 +91,7 @@ def test_ignored_targets_are_masked():
         (INPUTS, DataError, "got ndarray"),
         ((INPUTS, LABELS[:4]), ShapeError, "targets"),
         ((INPUTS[:, :, 0], LABELS), ShapeError, "inputs: expected floats"),
+        ((LABELS, LABELS), ShapeError, r"got one sequence of shape(.|\n)*DataLoader"),
     ],
 )
 def test_errors_say_what_was_expected(data, error, message):

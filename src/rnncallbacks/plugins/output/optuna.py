@@ -62,6 +62,11 @@ class Optuna:
     value:
         The result of a run: "best", its best value, or "last", the one of its last epoch.
 
+    Raises
+    ------
+    OptionError
+        ``trial`` is no trial, or ``mode`` is not the direction of its study.
+
     Example
     -------
     >>> class Trial:  # in a script, Optuna's own
@@ -93,6 +98,16 @@ class Optuna:
     value: Literal["best", "last"] = attrs.field(kw_only=True, default="best", validator=options.one_of("best", "last"))
     _pruned: bool = state_field(False)
     _values: list[float] = state_field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        study = getattr(self.trial, "study", None)  # a FixedTrial has none
+        direction = "" if study is None else study.direction.name.lower()
+        needed = {"minimize": "min", "maximize": "max"}.get(direction, self.mode)
+        if needed != self.mode:
+            raise OptionError(
+                f"Optuna: mode: expected {needed!r}, as the study is to {direction}, got {self.mode!r}",
+                hint='optuna.create_study(direction="maximize") is for mode="max", and "minimize" for mode="min"',
+            )
 
     @hookimpl(tryfirst=True)
     def on_fit_start(self, run: Run) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from rnncallbacks.arrays import Array
-from rnncallbacks.errors import DataError, OptionError, closest
+from rnncallbacks.errors import DataError, OptionError, ShapeError, closest
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.data.loaders import ArrayLoader
 from rnncallbacks.rnn.validation import as_array, check_layout, is_integer, one_per_sequence
@@ -87,9 +87,15 @@ def as_batch(data: Any) -> SequenceBatch:
         raise DataError(
             "Trainer: expected batches of the class SequenceBatch or pairs of inputs and targets, got "
             f"{type(data).__name__}",
-            hint="use a loader such as rnncallbacks.rnn.data.loaders.ArrayLoader(inputs, targets, batch_size)",
+            hint="use a loader such as rnncallbacks.rnn.data.loaders.ArrayLoader(inputs, targets, batch_size), or pass "
+            "arrays as one pair: (inputs, targets)",
         )
     inputs, targets, mask = _arrays(data)
+    if inputs.ndim == 1 and is_integer(inputs):
+        raise ShapeError(
+            f"inputs: expected tokens (sequences, seq_len), got one sequence of shape {inputs.shape}",
+            hint="a dataset yields single sequences: pass DataLoader(dataset, batch_size=32), which makes batches",
+        )
     check_layout(inputs, targets, mask, time_axis=1)
     return SequenceBatch(
         _time_first(inputs),
