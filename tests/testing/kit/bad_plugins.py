@@ -1,6 +1,7 @@
 """Plugins with one mistake each, as authors make them; the name of the check that has to find it, and a word of it."""
 
 import json
+import logging
 import math
 import signal
 import threading
@@ -246,6 +247,53 @@ class RemembersAFailure:
         run.log(failed=self.failed)
 
 
+class ReplacesGradients:
+    @hookimpl
+    def on_backward(self, grads):
+        grads["w"] = grads["w"] / 2
+
+
+class DecaysInOnBackward:
+    @hookimpl
+    def on_backward(self, run):
+        run.params["w"] *= 0.99
+
+
+class ScalesTheData:
+    @hookimpl
+    def on_batch_start(self, batch):
+        if isinstance(batch.data, np.ndarray):
+            batch.data *= 0.5
+
+
+@attrs.define(eq=False)
+class SharesAnOption:
+    columns: list = attrs.field(default=["train_loss"])
+
+    @hookimpl
+    def on_fit_start(self):
+        self.columns.append("val_loss")
+
+
+@attrs.define(eq=False)
+class KeepsNoCopy:
+    _best: dict = state_field(factory=dict)
+
+    @hookimpl
+    def on_epoch_end(self, run):
+        self._best = dict(run.params)
+
+
+class ConfiguresLogging:
+    @hookimpl
+    def on_fit_start(self):
+        logging.disable(logging.NOTSET + 1)
+
+    @staticmethod
+    def close():
+        logging.disable(logging.NOTSET)
+
+
 def bad_plugins(folder):
     """Name, function that makes the plugin, and the check that has to find the mistake."""
     return [
@@ -273,5 +321,11 @@ def bad_plugins(folder):
         (LeavesAThread, "process", "running threads; join threads"),
         (ChangesWhatGuardsSee, "order", "should only see them; leave out tryfirst"),
         (EndsWithoutAStart, "ends", "an error before its on_fit_start was lost|no attribute 'lines'"),
-        (RemembersAFailure, "runs", "a run after one that failed differs: history"),
+        (RemembersAFailure, "runs", "a run after one that failed differs: column failed"),
+        (ReplacesGradients, "streams", "in an ordinary run, it raised gradients: 'w' cannot be replaced"),
+        (DecaysInOnBackward, "order", "changes the parameters in on_backward; change them in on_fit_start"),
+        (ScalesTheData, "order", "changes the data of the script; work on a copy"),
+        (SharesAnOption, "runs", "a run changed its option columns; copy"),
+        (KeepsNoCopy, "resuming", "its state _best is the run's parameters, not a copy; keep a copy"),
+        (ConfiguresLogging, "process", "the root logger; use a logger of its own"),
     ]

@@ -11,9 +11,15 @@ from bad_plugins import OPENED, bad_plugins
 
 from rnncallbacks.config.discovery import find_plugins
 from rnncallbacks.core.hookspecs import hookimpl
-from rnncallbacks.errors import OptionError
+from rnncallbacks.errors import OptionError, PluginError
 from rnncallbacks.testing import PluginCheckError, check_plugin
 from rnncallbacks.testing.kit.plugin_check import CHECKS
+
+
+class HasOneHook:
+    @hookimpl
+    def on_batch_end(self): ...
+
 
 OPTIONS = {
     "cosine_decay": {"steps": 4},
@@ -108,3 +114,32 @@ def test_a_heavy_package_at_the_top_of_a_module_is_named_with_its_line(install):
 
     with pytest.raises(PluginCheckError, match=r"imports: heavy_plugin\.py, line 4, imports wandb; import it in"):
         check_plugin(Heavy, budget_us=None, batches=100)
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "message"),
+    [
+        (HasOneHook(), {}, r"a function that makes the plugin, got .*\n.*write check_plugin\(lambda: HasOneHook"),
+        (lambda: None, {}, r"to make a plugin, got None\n.*return a plugin"),
+        (lambda: HasOneHook, {}, r"to make a plugin, got <class .*\n.*return a plugin"),
+        (lambda: SHIPPED, {}, r"returned the same object twice\n.*a new one in each call"),
+        (HasOneHook, {"only": "cost"}, r"a list of checks, got 'cost'\n.*write \['cost'\]"),
+        (HasOneHook, {"budget_us": "50"}, "budget_us: expected a finite number, got '50'"),
+        (HasOneHook, {"batches": 0}, "batches: expected an integer >= 1, got 0"),
+    ],
+)
+def test_wrong_arguments_are_refused(make, arguments, message):
+    with pytest.raises((OptionError, PluginError), match=message):
+        check_plugin(make, **arguments)
+
+
+def test_a_plugin_that_fails_in_every_run_gets_one_line():
+    class Fails:
+        @hookimpl
+        def on_epoch_end(self, run):
+            run.learning_rate = 0.5
+
+    expected = "^streams: in an ordinary run, .*on_epoch_end, epoch 1; correct this"
+    with pytest.raises(PluginCheckError, match=expected) as caught:
+        check_plugin(Fails)
+    assert len(caught.value.problems) == 1

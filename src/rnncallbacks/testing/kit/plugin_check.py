@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from rnncallbacks.errors import OptionError, closest
+from rnncallbacks.errors import OptionError, PluginError, closest
 from rnncallbacks.testing.kit import process_checks, resume_checks, run_checks, side_effect_checks
 from rnncallbacks.testing.kit.trials import PluginProblem, Trial
 
@@ -68,7 +69,9 @@ def check_plugin(
     Raises
     ------
     OptionError
-        There is no such check.
+        There is no such check, or a number is out of range.
+    PluginError
+        ``make`` is no function, or does not make a new plugin in each call.
     PluginCheckError
         With one line for each problem: what happened, and what to change.
 
@@ -77,14 +80,35 @@ def check_plugin(
     >>> from rnncallbacks.plugins import LossAveraging
     >>> check_plugin(LossAveraging, budget_us=None, batches=100)
     """
+    if isinstance(only, str):
+        raise OptionError(f"check_plugin: only: expected a list of checks, got {only!r}", hint=f"write [{only!r}]")
     only = list(only)
     for name in only:
         if name not in CHECKS:
             hint = closest(name, CHECKS) or f"the checks are {', '.join(CHECKS)}"
             raise OptionError(f"check_plugin: only: there is no check {name!r}", hint=hint)
+    check_makes_plugins(make)
     trial = Trial(make, budget_us, batches)
     # What a plugin writes into the working directory is no file of the author's.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, contextlib.chdir(folder):
-        problems = [problem for name in only for problem in CHECKS[name](trial)]
+        # First: what a run changed for good, later runs find as it is.
+        process = list(CHECKS["process"](trial)) if "process" in only else []
+        problems = list(run_checks.check_ordinary_run(trial))
+        if not problems:
+            problems = process + [one for name in only if name != "process" for one in CHECKS[name](trial)]
     if problems:
         raise PluginCheckError(problems)
+
+
+def check_makes_plugins(make: Callable[[], object]) -> None:
+    """Refuse what is no function that makes a new plugin in each call."""
+    if not callable(make):
+        hint = f"write check_plugin(lambda: {type(make).__name__}(...))"
+        raise PluginError(f"check_plugin: expected a function that makes the plugin, got {make!r}", hint=hint)
+    first = make()
+    if first is None or inspect.isclass(first):
+        hint = "return a plugin: check_plugin(lambda: Mine(every=5))"
+        raise PluginError(f"check_plugin: expected {make!r} to make a plugin, got {first!r}", hint=hint)
+    if first is make():
+        hint = "make a new one in each call: check_plugin(lambda: Mine(every=5))"
+        raise PluginError(f"check_plugin: {make!r} returned the same object twice", hint=hint)

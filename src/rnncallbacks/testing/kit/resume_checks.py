@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
+import numpy as np
 
+from rnncallbacks.arrays import Array, named_arrays
 from rnncallbacks.core.checkpoint_file import load_checkpoint, save_checkpoint
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.object_state import has_state_dict
+from rnncallbacks.core.plugin_state import saved_state
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import CheckpointError
 from rnncallbacks.testing.kit.trials import EPOCHS, PluginProblem, Trial, as_text, difference
@@ -58,6 +61,15 @@ class Resumes:
         load_checkpoint(run, self.path)
 
 
+def _arrays_in(value: object) -> Iterator[Array]:
+    """The arrays in a value and in the containers in it."""
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _arrays_in(item)
+
+
 def check_resume(trial: Trial) -> Iterator[PluginProblem]:
     """Stops after epochs and within them: history, parameters, alarms and state are those of the whole run."""
     plugin = trial.make()
@@ -67,6 +79,12 @@ def check_resume(trial: Trial) -> Iterator[PluginProblem]:
         whole = trial.play(saves, plugin=plugin)
         if whole.run is None:
             return  # the streams tell
+        arrays = list(named_arrays(whole.run.params).values())
+        for name, value in saved_state(plugin).items():
+            if any(np.shares_memory(held, array) for held in _arrays_in(value) for array in arrays):
+                advice = "keep a copy: array.copy()"
+                yield PluginProblem("resuming", f"its state {name} is the run's parameters, not a copy", advice)
+                return
         if saves.error is not None:
             yield PluginProblem("resuming", f"its state cannot be saved: {saves.error.message}", STATE_ADVICE)
             return

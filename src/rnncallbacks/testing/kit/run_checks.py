@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from rnncallbacks.alarms.alarm import AlarmRaised
+from rnncallbacks.config.plugin_options import options_in
 from rnncallbacks.core.hookspecs import HOOKS, hookimpl
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import RnnCallbacksError, one_line
 from rnncallbacks.testing.kit.playing import play
 from rnncallbacks.testing.kit.recorder import Recorder
-from rnncallbacks.testing.kit.trials import LOSSES, PluginProblem, Trial, TrialOutcome, difference, outcome_of
+from rnncallbacks.testing.kit.trials import LOSSES, PluginProblem, Trial, TrialOutcome, as_text, difference, outcome_of
 
 NAN = float("nan")
 STREAMS: Mapping[str, dict[str, Any]] = {
@@ -54,11 +56,24 @@ class Raises:
             raise ScriptError("a plugin of others")
 
 
+def check_ordinary_run(trial: Trial) -> Iterator[PluginProblem]:
+    """A run that is like most: a plugin that fails in it cannot be tried any further."""
+    error = trial.play().error
+    if error is not None and not isinstance(error, AlarmRaised):
+        where = " ".join(getattr(error, "__notes__", ())[:1])
+        told = f"in an ordinary run, it raised {one_line(error)}{f', {where}' if where else ''}"
+        yield PluginProblem("streams", told, "correct this first: nothing else was tried")
+
+
 def check_streams(trial: Trial) -> Iterator[PluginProblem]:
     """Streams of losses that a plugin may not have been written for."""
+    streams: dict[str, list[str]] = {}
     for name, arguments in STREAMS.items():
         if fault := trial.play(**arguments).fault:
-            yield PluginProblem("streams", f"with {name}, it raised {fault}", "handle what every run may bring")
+            streams.setdefault(fault, []).append(name)
+    for fault, names in streams.items():
+        message = f"with {', '.join(names)}, it raised {fault}"
+        yield PluginProblem("streams", message, "handle what every run may bring")
 
 
 def check_ends(trial: Trial) -> Iterator[PluginProblem]:
@@ -86,7 +101,12 @@ def check_ends(trial: Trial) -> Iterator[PluginProblem]:
 def check_runs(trial: Trial) -> Iterator[PluginProblem]:
     """One object in two runs, one run after another, and two objects in one run."""
     plugin = trial.make()
+    before = {name: as_text(value) for name, value in options_in(plugin).items()}
     first = trial.play(plugin=plugin)
+    after = {name: as_text(value) for name, value in options_in(plugin).items()}
+    if changed := [name for name, text in before.items() if after.get(name) != text]:
+        advice = "copy an option into a state_field before it is changed, and give a list or a dict a factory"
+        yield PluginProblem("runs", f"a run changed its option {changed[0]}", advice)
     again, fresh = trial.play(plugin=plugin), trial.play()
     if not isinstance(again.error, RnnCallbacksError) and (found := difference(first, again)):
         advice = "declare state with state_field, or reset it in on_fit_start"

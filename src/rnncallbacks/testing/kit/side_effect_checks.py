@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from rnncallbacks.arrays import named_arrays
+from rnncallbacks.core.batch import Batch
 from rnncallbacks.core.call_order import Place, call_order
-from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.hookspecs import Hook, hookimpl
 from rnncallbacks.core.run import Run
 from rnncallbacks.gradients import Gradients
-from rnncallbacks.testing.kit.trials import PluginProblem, Trial
+from rnncallbacks.testing.kit.trials import LOSSES, PluginProblem, Trial
 
 OWN_GENERATOR = "make a generator of its own: np.random.default_rng(seed)"
 IN_FIT_END = "put it back in on_fit_end"
@@ -30,6 +33,11 @@ PROCESS: Mapping[str, tuple[Callable[[], object], str]] = {
     "the handling of floating-point errors": (np.geterr, "use with np.errstate(...)"),
     "the handler of SIGINT": (lambda: signal.getsignal(signal.SIGINT), IN_FIT_END),
     "the handler of SIGTERM": (lambda: signal.getsignal(signal.SIGTERM), IN_FIT_END),
+    "the settings of the root logger": (
+        lambda: (logging.root.level, logging.root.manager.disable, list(logging.root.handlers)),
+        "use a logger of its own: logging.getLogger(__name__)",
+    ),
+    "the way in which NumPy prints": (np.get_printoptions, "use with np.printoptions(...)"),
     "the standard output": (lambda: (id(sys.stdout), id(sys.stderr)), IN_FIT_END),
     "the list of running threads": (lambda: {one.ident for one in threading.enumerate()}, "join threads in on_fit_end"),
 }
@@ -43,17 +51,48 @@ def _numpy_state() -> bytes:
     return bytes(state[1].tobytes()) + bytes(repr(state[2:]), "ascii")
 
 
-class SeesGradients:
-    """Compares the gradients before the plugin and after it."""
+class SeesChanges:
+    """Compares gradients, parameters and data before the plugin and after it.
 
-    changed = False
+    Attributes
+    ----------
+    changed:
+        What was changed, with the hook.
+    """
+
+    def __init__(self) -> None:
+        self.changed: set[tuple[str, Hook]] = set()
 
     @hookimpl(wrapper=True, ahead=True)
-    def on_backward(self, run: Run, grads: Gradients) -> Iterator[Any]:
-        before = [array.copy() for array in grads.arrays]
+    def on_epoch_start(self, run: Run) -> Generator[None, Any, Any]:
+        return (yield from self._compared("on_epoch_start", params=list(named_arrays(run.params).values())))
+
+    @hookimpl(wrapper=True, ahead=True)
+    def on_batch_start(self, run: Run, batch: Batch) -> Generator[None, Any, Any]:
+        data = batch.data
+        result = yield from self._compared(
+            "on_batch_start", params=list(named_arrays(run.params).values()), data=[data]
+        )
+        if batch.data is not data:
+            self.changed.add(("data", "on_batch_start"))
+        return result
+
+    @hookimpl(wrapper=True, ahead=True)
+    def on_backward(self, run: Run, grads: Gradients) -> Generator[None, Any, Any]:
+        arrays = {"params": list(named_arrays(run.params).values()), "gradients": list(grads.arrays)}
+        return (yield from self._compared("on_backward", **arrays))
+
+    @hookimpl(wrapper=True, ahead=True)
+    def on_batch_end(self, run: Run) -> Generator[None, Any, Any]:
+        return (yield from self._compared("on_batch_end", params=list(named_arrays(run.params).values())))
+
+    def _compared(self, hook: Hook, **groups: Sequence[Any]) -> Generator[None, Any, Any]:
+        before = {name: [np.array(array) for array in arrays] for name, arrays in groups.items()}
         result = yield
-        after = zip(before, grads.arrays, strict=True)
-        self.changed = self.changed or not all(np.array_equal(*pair, equal_nan=True) for pair in after)
+        for name, arrays in groups.items():
+            pairs = zip(before[name], arrays, strict=True)
+            if not all(np.array_equal(*pair, equal_nan=True) for pair in pairs):
+                self.changed.add((name, hook))
         return result
 
 
@@ -69,11 +108,20 @@ def check_process(trial: Trial) -> Iterator[PluginProblem]:
 
 
 def check_order(trial: Trial) -> Iterator[PluginProblem]:
-    """Gradients that are changed where other plugins expect to see those of the script, or of the update."""
-    sees = SeesGradients()
-    run = trial.play(sees, grads=lambda step: {"w": np.array([step, -100.0 * step])}).run
-    if run is not None and sees.changed:
-        places = {position.place for position in call_order(run.plugins, "on_backward") if position.plugin == "plugin"}
-        if places <= set(ONLY_READING):
+    """What is changed where the script and other plugins expect to find it as it was."""
+    sees = SeesChanges()
+    data = [np.array([1.0, 2.0]) for _ in LOSSES[0]]
+    run = trial.play(sees, batches=data, grads=lambda step: {"w": np.array([step, -100.0 * step])}).run
+    if run is None:
+        return
+    for what, hook in sorted(sees.changed):
+        places = {position.place for position in call_order(run.plugins, hook) if position.plugin == "plugin"}
+        if what == "params":
+            advice = "change them in on_fit_start, on_epoch_end or on_fit_end"
+            yield PluginProblem("order", f"it changes the parameters in {hook}", advice)
+        elif what == "data" and "ahead" not in places:
+            advice = "work on a copy, or use @hookimpl(ahead=True) to replace batch.data"
+            yield PluginProblem("order", "it changes the data of the script", advice)
+        elif what == "gradients" and places <= set(ONLY_READING):
             advice = "leave out tryfirst and trylast, or use @hookimpl(ahead=True) to complete the gradients"
             yield PluginProblem("order", "it changes gradients where it should only see them", advice)

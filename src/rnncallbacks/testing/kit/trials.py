@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from rnncallbacks import options
 from rnncallbacks.arrays import named_arrays
 from rnncallbacks.config.discovery import find_own_plugin
 from rnncallbacks.core.plugin_state import saved_state
@@ -61,8 +62,9 @@ class TrialOutcome:
         run = self.run
         if run is None:
             return {"error": "" if self.error is None else one_line(self.error)}
-        rows = [{name: value for name, value in row.items() if name != "seconds"} for row in run.history]
-        found = {"position": [run.epoch, run.step, run.stop_reason], "history": rows, "scales": run.scales}
+        found: dict[str, Any] = {"position": [run.epoch, run.step, run.stop_reason], "scales": run.scales}
+        columns = dict.fromkeys(name for row in run.history for name in row if name != "seconds")
+        found |= {f"column {name}": [row.get(name) for row in run.history] for name in columns}
         found |= {"alarms": run.diagnosis.to_dict()}
         found |= {f"params {name}": array.tolist() for name, array in named_arrays(run.params).items()}
         found |= {f"state {name}": value for name, value in saved_state(run.plugins.get("plugin")).items()}
@@ -84,8 +86,8 @@ class Trial:
     """
 
     make: Callable[[], object]
-    budget_us: float | None
-    batches: int
+    budget_us: float | None = attrs.field(validator=attrs.validators.optional(options.number()))
+    batches: int = attrs.field(validator=options.count())
 
     def play(self, *others: object, plugin: object = None, **arguments: Any) -> TrialOutcome:
         """Play losses to the plugin, a new one unless it is given, and to others behind it.
