@@ -89,7 +89,9 @@ def check_floating(params: object, gradients: Mapping[str, Array]) -> None:
 
 
 def check_not_parameters(params: object, gradients: Mapping[str, Array]) -> None:
-    """Refuse a parameter among the gradients, as in pairs of gradient and parameter: clipping would change it.
+    """Refuse a parameter under another name among the gradients, as in pairs of gradient and parameter.
+
+    Clipping would change it.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def check_not_parameters(params: object, gradients: Mapping[str, Array]) -> None
     """
     names = {id(array): name for name, array in ({} if params is None else named_arrays(params)).items()}
     for name, array in gradients.items():
-        if id(array) in names:
+        if names.get(id(array), name) != name:
             raise ContainerError(
                 f"run.backward: the gradient {name!r} is the parameter {names[id(array)]!r} itself",
                 hint="pass the gradients alone, in a dict with the names of the parameters",
