@@ -23,6 +23,10 @@ def test_the_class_of_every_entry_point_can_be_imported_from_the_package(entry_p
     assert getattr(plugins, entry_point.attr) is entry_point.load()
 
 
+def test_a_notebook_completes_the_names_of_the_classes() -> None:
+    assert plugins.__all__ == dir(plugins) == sorted(one.attr for one in ENTRY_POINTS)  # type: ignore[attr-defined]
+
+
 def test_type_checkers_are_told_of_every_class() -> None:
     tree = ast.parse(Path(plugins.__file__).read_text("utf-8"))
     (for_types,) = (node for node in tree.body if isinstance(node, ast.If))

@@ -9,6 +9,8 @@ import pytest
 
 from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.alarms.diagnosis_content import Repair
+from rnncallbacks.core.run import Run
+from rnncallbacks.plugins import HistoryLog
 from rnncallbacks.reporting import html
 from rnncallbacks.reporting.figures import draw_chart
 from rnncallbacks.reporting.html import report_page
@@ -226,6 +228,16 @@ def test_a_run_that_has_not_ended(make_folder):
     said = flat(read(folder))
     assert "This run has not ended, or it was killed" in said
     assert "1 cause found: RNN602 divergence." in said
+
+
+def test_a_run_that_failed_or_was_interrupted_says_so(tmp_path):
+    for error, says in ((ValueError("no data"), "Failed: ValueError: no data"), (KeyboardInterrupt(), "Interrupted: ")):
+        folder = tmp_path / type(error).__name__
+        run = Run(plugins=[HistoryLog(folder)])
+        run.__enter__()
+        next(iter(run.epochs(1)))
+        run.__exit__(type(error), error, None)
+        assert says in flat(read(folder))
 
 
 def test_losses_come_by_phase_the_training_first(make_folder):

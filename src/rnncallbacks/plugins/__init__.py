@@ -47,9 +47,22 @@ if TYPE_CHECKING:
     from rnncallbacks.plugins.schedules.warmup import Warmup as Warmup
 
 
+FOLDERS = ("alarms", "guards", "output", "processes", "remedies", "schedules")
+
+
+def __dir__() -> list[str]:
+    """The names of the classes, for completion in notebooks, without loading a module."""
+    from pkgutil import iter_modules
+
+    folders = [f"{path}/{folder}" for path in __path__ for folder in FOLDERS]
+    return sorted("".join(map(str.capitalize, module.name.split("_"))) for module in iter_modules(folders))
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__all__":
+        return __dir__()
     module = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-    for folder in ("alarms", "guards", "output", "processes", "remedies", "schedules"):
+    for folder in FOLDERS:
         path = f"{__name__}.{folder}.{module}"
         if module != name and find_spec(path):
             return getattr(import_module(path), name)

@@ -62,10 +62,14 @@ def _verdict(run: RunFolder) -> str:
         text = f"{counted(len(serious), 'cause')} found: {named}"
     elif found.passed or found.alarms:
         notes = f", {counted(len(found.alarms), 'note')}" if found.alarms else ""
-        kind, text = "good", f"No cause was found: {counted(len(found.passed), 'check')} passed{notes}"
+        kind, text = (
+            "good" if run.error is None else "info",
+            f"No cause was found: {counted(len(found.passed), 'check')} passed{notes}",
+        )
     else:
         kind, text = "info", "Nothing was checked, and nothing was found"
     lines = [f"Stopped: {run.stop_reason}"] if run.stop_reason is not None else []
+    lines += [run.error] if run.error is not None else []
     if not run.ended:
         lines.append(
             "This run has not ended, or it was killed: the alarms so far are shown, and the checks are not known."

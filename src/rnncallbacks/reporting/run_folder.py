@@ -26,8 +26,8 @@ class RunFolder:
     """A run, as read from its files.
 
     ``rows`` are those of the history, ``batches`` those of training batches. ``ended`` is False for a run that has not
-    ended or was killed; its diagnosis then has the alarms so far and no checks. ``configuration`` is the text of its
-    ``config.toml``, None without one.
+    ended or was killed; its diagnosis then has the alarms so far and no checks. ``error`` says that the run failed or
+    was interrupted, and by which exception. ``configuration`` is the text of its ``config.toml``, None without one.
     """
 
     path: Path
@@ -36,6 +36,7 @@ class RunFolder:
     diagnosis: Diagnosis
     ended: bool
     stop_reason: str | None
+    error: str | None
     configuration: str | None
 
 
@@ -54,7 +55,9 @@ def read_run(path: Path) -> RunFolder:
         raise DataError(f"{path}: not the folder of a run: it has no {HISTORY}", hint=_where_runs_are(path))
     rows = list(_lines(path / HISTORY))
     ended = (path / "diagnosis.json").is_file()
-    diagnosis, reason = _diagnosis(path / "diagnosis.json") if ended else (_alarms(path / "alarms.jsonl"), None)
+    diagnosis, reason, error = (
+        _diagnosis(path / "diagnosis.json") if ended else (_alarms(path / "alarms.jsonl"), None, None)
+    )
     config = path / "config.toml"
     return RunFolder(
         path,
@@ -63,6 +66,7 @@ def read_run(path: Path) -> RunFolder:
         diagnosis,
         ended,
         reason,
+        error,
         printable(text_of_file(config)) if config.is_file() else None,
     )
 
@@ -74,7 +78,7 @@ def _where_runs_are(path: Path) -> str:
     return "the plugin history_log writes one, and so does the command train"
 
 
-def _diagnosis(path: Path) -> tuple[Diagnosis, str | None]:
+def _diagnosis(path: Path) -> tuple[Diagnosis, str | None, str | None]:
     found = _json(text_of_file(path), str(path))
     try:
         diagnosis = Diagnosis()
@@ -88,10 +92,12 @@ def _diagnosis(path: Path) -> tuple[Diagnosis, str | None]:
             diagnosis.cannot_check(str(code), str(why))
         for repair in found["repairs"]:
             diagnosis.repairs.append(_repair(repair))
-        reason = found["stop_reason"]
+        reason, error_of_run = found["stop_reason"], found.get("error")
+        if error_of_run is not None:
+            error_of_run = f"{str(found['outcome']).capitalize()}: {error_of_run}"
     except (AttributeError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a diagnosis: {type(error).__name__}: {error}") from None
-    return diagnosis, None if reason is None else str(reason)
+    return diagnosis, None if reason is None else str(reason), error_of_run
 
 
 def _alarms(path: Path) -> Diagnosis:

@@ -46,8 +46,9 @@ class HistoryLog:
     - ``alarms.jsonl`` has one line per alarm code. It is rewritten at the end of the run, when the number of
       occurrences of each alarm and its explanation are known.
     - ``diagnosis.json`` is written at the end of the run. It has the outcome ("finished", "stopped", "failed" or
-      "interrupted"), for a run that was stopped the reason, who stopped it and the code of the alarm, then the alarms,
-      the codes that were checked, the codes that were not checked and why, and the repairs.
+      "interrupted"), for a run that was stopped the reason, who stopped it and the code of the alarm, for one that
+      failed or was interrupted the error, then the alarms, the codes that were checked, the codes that were not
+      checked and why, and the repairs.
 
     ``rnncallbacks report`` makes a page from these files. JSON has no NaN and no infinity: they are written as the
     strings "NaN", "Infinity" and "-Infinity".
@@ -226,6 +227,7 @@ def _ending(run: Run) -> dict[str, Any]:
         "stop_reason": run.stop_reason,
         "stopped_by": outcome.by,
         "stopped_code": outcome.code if stopped else None,
+        "error": outcome.reason if outcome.ending in ("failed", "interrupted") else None,
     }
 
 
