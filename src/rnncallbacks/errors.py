@@ -81,13 +81,13 @@ class RankError(RnnCallbacksError, RuntimeError):
 
     Attributes
     ----------
-    is_told:
+    is_reported:
         Whether another rank reports the cause, so that this one ends without a message.
     """
 
-    def __init__(self, message: str, *, hint: str = "", is_told: bool = False) -> None:
+    def __init__(self, message: str, *, hint: str = "", is_reported: bool = False) -> None:
         super().__init__(message, hint=hint)
-        self.is_told = is_told
+        self.is_reported = is_reported
 
 
 class SandboxError(RnnCallbacksError, PermissionError):

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from rnncallbacks.core.arguments import as_count, as_loss, check_floating, describe, tell_unmatched_names
+from rnncallbacks.core.arguments import as_count, as_loss, check_floating, describe, log_unmatched_names
 from rnncallbacks.errors import ContainerError, LossError, OptionError
 
 
@@ -89,5 +89,5 @@ def test_gradients_of_other_names_are_told(
     gradients: dict[str, tuple[int, ...]], told: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     params = {"W": np.zeros((2, 3)), "b": np.zeros(3)}
-    tell_unmatched_names(params, {name: np.zeros(shape) for name, shape in gradients.items()})
+    log_unmatched_names(params, {name: np.zeros(shape) for name, shape in gradients.items()})
     assert [message.partition("gradient ")[2].partition(";")[0] for message in caplog.messages] == told

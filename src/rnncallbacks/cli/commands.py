@@ -51,7 +51,7 @@ class CommandGroup(click.Group):
 def _is_told(error: BaseException) -> bool:
     """Whether another of several processes reports the error."""
     at_exit = orderly_exit()
-    return at_exit is not None and at_exit.is_told(error)
+    return at_exit is not None and at_exit.is_reported(error)
 
 
 def _leave_output() -> None:

@@ -107,7 +107,7 @@ def check_not_parameters(params: object, gradients: Mapping[str, Array]) -> None
             )
 
 
-def tell_unmatched_names(params: object, gradients: Mapping[str, Array]) -> None:
+def log_unmatched_names(params: object, gradients: Mapping[str, Array]) -> None:
     """Log the gradients whose names are not those of parameters, and the parameters that their shapes pair them with.
 
     Positions in lists and tuples are not names: gradients in a list are told together, if shapes do not pair them.

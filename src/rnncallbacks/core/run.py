@@ -17,7 +17,7 @@ from rnncallbacks.core.arguments import (
     as_phase,
     check_floating,
     check_not_parameters,
-    tell_unmatched_names,
+    log_unmatched_names,
 )
 from rnncallbacks.core.batch import Batch, EpochSummary
 from rnncallbacks.core.hidden_state import Zeros
@@ -267,7 +267,7 @@ class Run(RunAlarms):
             gradients.check_shapes(self._param_shapes)
             check_floating(self.params, gradients)
             check_not_parameters(self.params, gradients)
-            tell_unmatched_names(self.params, gradients)
+            log_unmatched_names(self.params, gradients)
         closure = as_closure(closure)
         batch.take_loss(loss, sequences, tokens, "run.backward")
         self._closures.give_closure(batch, closure, lambda: self._roots(grads))

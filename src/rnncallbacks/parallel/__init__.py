@@ -1,1 +1,1 @@
-"""Training on several processes: the ranks, what they exchange, and how they end. The plugin is ``data_parallel``."""
+"""Training on several processes: the ranks, what they exchange, and how they end, for the plugin ``data_parallel``."""

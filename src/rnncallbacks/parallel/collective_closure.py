@@ -1,4 +1,4 @@
-"""The closure of a batch that several ranks share: its loss is that of all rows."""
+"""The closure of a batch that several ranks share: the loss of all rows."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class CollectiveClosure:
     Parameters
     ----------
     evaluate:
-        Evaluates the closures of all ranks, and returns the sum of their losses times their shares of the weight, and
-        the number of ranks that could not evaluate theirs.
+        Evaluates the closures of all ranks. It returns the sum of their losses, each times the rank's share of the
+        weight, and the number of ranks that could not evaluate their closure.
     """
 
     def __init__(self, evaluate: Callable[[], tuple[float, int]]) -> None:
@@ -61,14 +61,14 @@ class ClosureEvaluation:
         self._packing = Packing()
 
     def evaluate(self, closure: Callable[[], Any] | None, share: float) -> tuple[float, int]:
-        """The loss over all ranks, and the number of ranks that have none; all ranks have to call it.
+        """The loss over all ranks, and the number of ranks without one. All ranks must call it.
 
         Parameters
         ----------
         closure:
-            That of this rank's rows, or None.
+            The closure of this rank's rows, or None.
         share:
-            Their share of the batch's weight, from 0 to 1.
+            The rows' share of the batch's weight, from 0 to 1.
         """
         arrays = whole_arrays(self._run.params)
         with restore_afterwards([] if self._ranks.rank == 0 else arrays):
@@ -86,7 +86,7 @@ def whole_arrays(container: Any) -> list[Array]:
 
 
 def weighted_loss(closure: Callable[[], Any] | None, share: float) -> tuple[float, int]:
-    """A rank's closure times its share of the batch's weight, and 1 if it could not be evaluated."""
+    """A rank's loss times its share of the batch's weight, and 1 if the loss could not be evaluated, else 0."""
     if closure is None:
         return 0.0, 1
     if share == 0.0:

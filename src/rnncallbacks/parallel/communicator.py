@@ -1,7 +1,7 @@
 """The ranks of a run: their sums, broadcasts and gathered values, and the message of a rank that fails.
 
-No call waits in MPI itself. A rank that waits tests its request, lets other processes run, and looks for messages of
-ranks that failed or ended, so that it never waits for one that does not come.
+No call blocks in MPI itself. A waiting rank tests its request, yields the processor, and looks for messages of ranks
+that failed or ended. It therefore never waits for a rank that will not answer.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from rnncallbacks.errors import RankError
 from rnncallbacks.parallel.mpi_library import load_mpi, started_by_mpi
 
 SPINS = 50
-"""Tests of a request before a rank begins to let other processes run: about 15 microseconds. Chosen by eye."""
+"""Tests of a request before a rank begins to yield the processor: about 15 microseconds. Chosen by eye."""
 YIELDS = 5000
-"""Tests before a rank begins to sleep between them: some milliseconds. Chosen by eye."""
+"""Tests of a request before a rank begins to sleep between them: some milliseconds. Chosen by eye."""
 SLEEP = 1e-4
-"""Seconds between two tests of a rank that waits for a slow one. Chosen by eye."""
+"""Seconds of sleep between two tests of a rank that waits for a slow one. Chosen by eye."""
 LOOK_EVERY = 64
-"""Tests between two looks for messages."""
+"""Tests between two looks for messages. Chosen by eye."""
 LEFT_SECONDS = 2.0
-"""Seconds of waiting after which a rank that has ended will not come. Chosen by eye."""
+"""Seconds of waiting after which a rank that has ended is not expected any more. Chosen by eye."""
 LIVENESS_SECONDS = 0.5
-"""Seconds of waiting between two looks whether the other processes of this machine exist."""
+"""Seconds of waiting between two checks that the other processes of this machine exist. Chosen by eye."""
 
 
 class Communicator:
@@ -65,7 +65,7 @@ class Communicator:
         self._processes: list[tuple[str, int]] = self._world.allgather((socket.gethostname(), os.getpid()))
 
     def sum(self, array: Array) -> None:
-        """Replace an array by its sum over all ranks, which is the same bit for bit on each."""
+        """Replace an array by its sum over all ranks. The sum is the same on all ranks, bit for bit."""
         self._finish(self._world.Iallreduce(self._mpi.IN_PLACE, array))
 
     def broadcast(self, array: Array) -> None:
@@ -94,17 +94,17 @@ class Communicator:
         return [pickle.loads(everything[end - size : end].tobytes()) for size, end in zip(sizes, ends, strict=True)]
 
     def tell(self, kind: Literal["failed", "exited", "left", "done"], text: str = "", *, to: int | None = None) -> None:
-        """Send a message to one rank, or to all others; it does not wait for them.
+        """Send a message to one rank, or to all others, without waiting for them.
 
-        "failed" and "exited": this rank fails, and Python shows why, or does not. "left": its process ends in order.
-        "done": after a failure, it has written all that it has to write.
+        "failed": this rank fails, and Python prints the error. "exited": it fails, and Python prints nothing. "left":
+        its process ends without an error. "done": after a failure, it has written its files and messages.
         """
         for rank in range(self.ranks) if to is None else [to]:
             if rank != self.rank:
                 self._sent.append(self._messages.isend((kind, self.rank, text), dest=rank))
 
     def wait_for_all(self) -> None:
-        """Wait until all ranks call this.
+        """Wait until all ranks have called this.
 
         Raises
         ------
@@ -114,21 +114,21 @@ class Communicator:
         self._finish(self._world.Ibarrier(), ends=True)
 
     def are_done(self) -> bool:
-        """Whether all other ranks said that they are done, or do not exist any more."""
+        """Whether each other rank has sent "done" or does not exist any more."""
         self._receive()
         return all(rank in self._done or rank == self.rank or not self.exists(rank) for rank in range(self.ranks))
 
     def failures(self) -> dict[int, str]:
-        """The ranks that said that they failed, and why."""
+        """The reasons of the ranks that have failed, by rank."""
         self._receive()
         return self._failures
 
     def finalize(self) -> None:
-        """End MPI in order; all ranks have to call this."""
+        """Finalize MPI. All ranks must call this."""
         self._mpi.Finalize()
 
     def abort(self, code: int) -> None:
-        """End the processes of all ranks at once."""
+        """End the processes of all ranks immediately."""
         self._mpi.COMM_WORLD.Abort(code)
 
     def _finish(self, request: Any, *, ends: bool = False) -> None:
@@ -143,7 +143,7 @@ class Communicator:
                 if (now := time.perf_counter()) - looked > LIVENESS_SECONDS:
                     looked = now
                     self._look_for_processes()
-                # What a rank sent before it ended may have come meanwhile.
+                # The part of a rank that has ended may have arrived since the last test.
                 if (error := self._obstacle(ends, now - began)) is not None and not request.Test():
                     raise error
             if tests < YIELDS:
@@ -153,27 +153,28 @@ class Communicator:
         self.waited += time.perf_counter() - began
 
     def _obstacle(self, ends: bool, waited: float) -> RankError | None:
-        """Why other ranks will not come; ``ends``: they come although they have ended their runs.
+        """The reason why another rank will not take part in this call, or None.
 
-        A rank may have done its part and ended before this one, which has waited for so many seconds, sees it.
+        With ``ends``, ranks that have ended their runs take part. ``waited`` is in seconds: a rank may have done its
+        part and ended shortly before this one sees it.
         """
         if self._failures:
             rank, text = next(iter(self._failures.items()))
-            is_told = rank not in self._silent or self.rank != (rank == 0)
-            return RankError(f"rank {rank} of {self.ranks} failed: {text}", is_told=is_told)
+            is_reported = rank not in self._silent or self.rank != (rank == 0)
+            return RankError(f"rank {rank} of {self.ranks} failed: {text}", is_reported=is_reported)
         if self._killed is not None:
             rank = self._killed
             return RankError(
                 f"rank {rank} of {self.ranks} does not exist any more: its process {self._processes[rank][1]} was "
                 "killed, or ended without a message",
                 hint="the system kills processes when memory runs out",
-                is_told=self.rank != (rank == 0),
+                is_reported=self.rank != (rank == 0),
             )
         if self._left and not ends and waited > LEFT_SECONDS:
             return RankError(
                 f"rank {min(self._left)} of {self.ranks} has ended, and rank {self.rank} waits for it",
-                hint="all ranks have to execute the same loop: decide with values that are the same on all of them",
-                is_told=self.rank != (0 in self._left),
+                hint="execute the same loop on all ranks: use values that are the same on all of them for decisions",
+                is_reported=self.rank != (0 in self._left),
             )
         return None
 
@@ -192,7 +193,7 @@ class Communicator:
         self._killed = gone[0] if gone else None
 
     def exists(self, rank: int) -> bool:
-        """Whether the process of a rank exists, as far as this machine knows."""
+        """Whether the process of a rank exists; True for a rank on another machine."""
         host, process = self._processes[rank]
         if host != self._processes[self.rank][0]:
             return True  # on another machine: its launcher ends the job
@@ -215,12 +216,12 @@ def _is_zombie(process: int) -> bool:
 
 @cache
 def connect() -> Communicator | None:
-    """The ranks of this process, or None if it is the only one.
+    """The ranks of the run, or None if this process is the only one.
 
     Raises
     ------
     RankError
-        An MPI launcher started the process, and MPI cannot be loaded.
+        An MPI launcher started the process, but MPI cannot be loaded.
     """
     if not started_by_mpi():
         return None

@@ -1,4 +1,4 @@
-"""Carried states of a run on several ranks: those of all rows, as a checkpoint has them, and those of one rank."""
+"""Carried states of a run on several ranks: joins those of all rows for a checkpoint, and divides them again."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def joined(parts: Sequence[tuple[int, Saved]], axes: Mapping[str, int]) -> dict[
 
 
 def divided(saved: Saved, axes: Mapping[str, int], rank: int, ranks: int) -> dict[str, Any]:
-    """The state of the rows of one rank; that of the first row if it has none."""
+    """The state of the rows of one rank. A rank without rows gets the state of the first row."""
     if saved["carried"] is None:
         return dict(saved)
     named = named_arrays(saved["carried"], "state")

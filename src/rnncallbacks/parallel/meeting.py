@@ -1,4 +1,4 @@
-"""Meetings: the points of a run at which all ranks exchange a few numbers, and decide the same."""
+"""Meetings: the points of a run at which all ranks exchange a few numbers, so that they decide the same."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NUMBERS = (
     "tokens",
     "carries",
 )
-"""What a rank brings to a meeting; the meeting returns the sums over all ranks."""
+"""The numbers that each rank brings to a meeting. The meeting returns their sums over all ranks."""
 _INDEX = {name: index for index, name in enumerate(NUMBERS)}
 _BITS = 0xFFFFF
 """Places and digests have 20 bits: the sums of their squares are exact in float64 for up to 8,000 ranks."""
@@ -34,8 +34,8 @@ _BITS = 0xFFFFF
 class Meetings:
     """The meetings of one run.
 
-    The ranks execute the same loop and meet at the same places. Where they do not, since one left its loop earlier than
-    the others or skipped a call, the numbers show it, and all ranks know.
+    The ranks execute the same loop and meet at the same places. If one left its loop earlier than the others, or
+    skipped a call, the sums show it to all ranks.
 
     Parameters
     ----------
@@ -66,21 +66,21 @@ class Meetings:
         return found
 
     def refuse(self, place: str) -> RankError:
-        """The error for ranks that are not together; all ranks have to call this."""
+        """The error for ranks that are not together. All ranks must call this."""
         places = self.communicator.gather_objects(place)
         listed = "; ".join(f"rank {rank} {where}" for rank, where in enumerate(places))
         return RankError(
             f"the ranks are not at the same place of the loop: {listed}",
-            hint="give all ranks the same batches, which data_parallel divides, or as many batches on each; and let "
-            "the loop depend on values alone that are the same on all ranks, as run.backward and run.history have them",
-            is_told=self.communicator.rank != 0,
+            hint="give all ranks the same batches, or with shard=False the same number of batches; decide in the loop "
+            "by values that are the same on all ranks, such as run.history",
+            is_reported=self.communicator.rank != 0,
         )
 
     def _are_equal(self, total: float, squares: float) -> bool:
-        """Whether all ranks brought the same number: by the Cauchy-Schwarz inequality, only then are these equal."""
+        """Whether all ranks brought the same number: the case of equality in the Cauchy-Schwarz inequality."""
         return total * total == self._ranks * squares
 
 
 def sampled(arrays: Any) -> bytes:
-    """Some entries of each array: bytes that differ after almost any change of all entries."""
+    """About 16 entries of each array, as bytes. They differ after almost any update of the arrays."""
     return b"".join(array.reshape(-1)[:: max(1, array.size // 16)].tobytes() for array in arrays)

@@ -14,8 +14,8 @@ from typing import Any
 from rnncallbacks.errors import RankError
 
 LAUNCHER_VARIABLES = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE")
-"""Variables in the environment of a process that MPICH, Open MPI or a batch system has started."""
-INSTALL_HINT = "pip install 'rnncallbacks[mpi]' brings mpi4py and the mpich wheel"
+"""Environment variables of a process that MPICH, Open MPI or a batch system has started."""
+INSTALL_HINT = "pip install 'rnncallbacks[mpi]' installs mpi4py and the mpich wheel"
 
 
 def started_by_mpi() -> bool:
@@ -32,7 +32,7 @@ def load_mpi() -> Any:
         mpi4py is not installed, or finds no MPI library.
     """
     library = _file_of_mpich("libmpi.so.12")
-    if library is not None:  # mpi4py looks for it in the environment of the interpreter alone
+    if library is not None:  # mpi4py only looks for it in the environment of the interpreter
         os.environ.setdefault("MPI4PY_LIBMPI", str(library))
     try:
         settings = import_module("mpi4py").rc
@@ -41,21 +41,21 @@ def load_mpi() -> Any:
         return import_module("mpi4py.MPI")
     except (ImportError, RuntimeError) as error:
         raise RankError(
-            f"data_parallel: this process was started by an MPI launcher, and MPI cannot be loaded: {error}",
+            f"data_parallel: an MPI launcher started this process, but MPI cannot be loaded: {error}",
             hint=INSTALL_HINT,
         ) from error
 
 
 def find_mpiexec() -> Path:
-    """The program ``mpiexec``: next to the interpreter, else that of the mpich wheel, else the first of the path.
+    """The program ``mpiexec``: next to the interpreter, else that of the mpich wheel, else the first on the PATH.
 
     Raises
     ------
     RankError
-        There is none.
+        It was not found.
     """
-    beside = shutil.which("mpiexec", path=str(Path(sys.executable).parent))
-    found = beside or _file_of_mpich("mpiexec") or shutil.which("mpiexec")
+    next_to_python = shutil.which("mpiexec", path=str(Path(sys.executable).parent))
+    found = next_to_python or _file_of_mpich("mpiexec") or shutil.which("mpiexec")
     if found is None:
         raise RankError("mpiexec was not found", hint=INSTALL_HINT)
     return Path(found)
@@ -76,7 +76,7 @@ def command_on_ranks(ranks: int, arguments: Sequence[str]) -> list[str]:
     RankError
         There is no mpiexec.
     """
-    # Without its cleanup, the ranks that are left when another is killed can name it, and write their files.
+    # With its cleanup, mpiexec would kill the remaining ranks before they report the killed one and write their files.
     launcher = [str(find_mpiexec()), "-disable-auto-cleanup", "-n", str(ranks)]
     return [*launcher, sys.executable, "-m", "rnncallbacks.parallel.supervised_rank", *arguments]
 

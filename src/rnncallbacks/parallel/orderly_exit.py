@@ -1,4 +1,4 @@
-"""How the processes of a run end: together, after a failure too, and with one message."""
+"""How the processes of a run end: together, also after a failure, and with one message."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from rnncallbacks.parallel.communicator import Communicator, connect
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 FIRST_RANK_SECONDS = 4.0
-"""Seconds that rank 0 waits after a failure until the others have written their messages."""
+"""Longest time that rank 0 waits after a failure for the messages of the others, in seconds. Chosen by eye."""
 OTHER_RANKS_SECONDS = 8.0
-"""Seconds that the other ranks wait until rank 0 has written its files and ends all of them."""
+"""Longest time that the other ranks wait for rank 0 to write its files and end, in seconds. Chosen by eye."""
 SAME_ERROR_SECONDS = 0.5
-"""Seconds that a rank waits for the message of another one that may fail with the same error. Chosen by eye."""
+"""Time that a rank waits for the message of another that may fail with the same error, in seconds. Chosen by eye."""
 
 
 class OrderlyExit:
-    """Ends the processes of all ranks when one of them fails, once each has written what it has to write.
+    """Ends the processes of all ranks when one of them fails, after they have written their files and messages.
 
-    Rank 0 writes the files of the run, and ends last but for the launcher: a launcher kills all processes as soon as
-    one has ended with an error.
+    Rank 0 writes the files of the run and ends last. The launcher kills all processes as soon as one has ended with an
+    error.
 
     Parameters
     ----------
@@ -39,41 +39,40 @@ class OrderlyExit:
     def __init__(self, communicator: Communicator) -> None:
         self._communicator = communicator
         self._error: BaseException | None = None
-        self._told = ""
+        self._message = ""
         self._show_error = sys.excepthook
         sys.excepthook = self._on_unhandled_error
         atexit.register(self._leave)
-        # mpiexec -disable-auto-cleanup reports the end of a rank by this signal, which would end the others at once.
+        # mpiexec -disable-auto-cleanup sends this signal when a rank has ended. By default, it would end the others.
         if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
     def fail(self, error: BaseException) -> None:
-        """Tell the other ranks that this one fails, and why; a note on the error names the rank."""
+        """Send the other ranks the reason why this one fails. A note on the error names the rank."""
         if self._error is not None:
             return
         self._error = error
         if not isinstance(error, RankError):
             error.add_note(f"on rank {self._communicator.rank} of {self._communicator.ranks}")
-        self._told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        if not (
-            isinstance(error, RankError) and error.is_told
-        ):  # else the one that tells it must not hear it from here
-            self._communicator.tell("exited" if isinstance(error, SystemExit) else "failed", self._told)
+        self._message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        # The rank that reports the error must not receive it from this one.
+        if not (isinstance(error, RankError) and error.is_reported):
+            self._communicator.tell("exited" if isinstance(error, SystemExit) else "failed", self._message)
 
     def _on_unhandled_error(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         self.fail(error)
-        if not self.is_told(error):
+        if not self.is_reported(error):
             self._show_error(kind, error, trace)
 
-    def is_told(self, error: BaseException) -> bool:
+    def is_reported(self, error: BaseException) -> bool:
         """Whether another rank reports an error: one that failed before, or failed with the same error."""
         if isinstance(error, RankError):
-            return error.is_told
+            return error.is_reported
         communicator = self._communicator
         patience = time.monotonic() + SAME_ERROR_SECONDS
         while communicator.rank and time.monotonic() < patience:
             failures = communicator.failures()
-            if any(rank < communicator.rank and text == self._told for rank, text in failures.items()):
+            if any(rank < communicator.rank and text == self._message for rank, text in failures.items()):
                 return True
             time.sleep(0.01)
         return False
@@ -100,13 +99,12 @@ class OrderlyExit:
             if time.monotonic() > patience:
                 communicator.abort(1)
             time.sleep(0.01)
-        os._exit(
-            INTERRUPTED if isinstance(self._error, KeyboardInterrupt) else 1
-        )  # Python would exit with 0 or a signal
+        # Python itself would exit with 0 or by a signal.
+        os._exit(INTERRUPTED if isinstance(self._error, KeyboardInterrupt) else 1)
 
 
 @cache
 def orderly_exit() -> OrderlyExit | None:
-    """How this process ends, or None if it is the only one."""
+    """The exit of this process, installed by the first call, or None if the process is the only one."""
     communicator = connect()
     return None if communicator is None else OrderlyExit(communicator)

@@ -1,4 +1,4 @@
-"""Arrays as one buffer for each dtype, which takes one message."""
+"""Packs arrays into one buffer for each dtype, so that they are sent in one message."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rnncallbacks.arrays import Array
 
 
 class Packing:
-    """Buffers for arrays of the same shapes and dtypes in each call.
+    """Buffers for arrays that have the same shapes and dtypes in each call.
 
-    An array that has its dtype alone and is contiguous, such as that of a network's gradients, is its own buffer.
+    A contiguous array that is the only one of its dtype, such as the buffer of a network's gradients, is not copied.
 
     Example
     -------

@@ -18,7 +18,7 @@ OWN_BATCHES = "set shard = false if the loader of each rank yields batches of it
 
 
 def share_of(rows: int, rank: int, ranks: int) -> slice:
-    """The rows of one rank: consecutive ones, and one more for the first ranks if the rows cannot be divided evenly.
+    """The rows of one rank: consecutive ones. If the rows cannot be divided evenly, the first ranks have one more.
 
     Example
     -------
@@ -39,8 +39,9 @@ class Share:
     data:
         The batch with the rows of this rank.
     rows:
-        The number of its rows; 0 if the batch has fewer rows than there are ranks. ``data`` then has a row of another
-        rank, so that the loop has a batch to process, and its loss and gradients are not counted.
+        The number of its rows. It is 0 if the batch has fewer rows than there are ranks and none is left for this one.
+        ``data`` then has a row of another rank, so that the loop has a batch to process. Its loss and gradients are not
+        counted.
     """
 
     data: Any
@@ -58,7 +59,7 @@ def divide(batch: Any, rank: int, ranks: int, axis: int | tuple[int, ...] = 0) -
     rank, ranks:
         The number of the rank, and the number of ranks.
     axis:
-        The axis of the sequences in each array; a tuple has that of each of the batch's arrays. It has no meaning for a
+        The axis of the sequences in all arrays, or a tuple with one axis for each array. It is ignored for a
         ``SequenceBatch``.
 
     Raises
@@ -114,7 +115,7 @@ def _row_count(batch: Any, axis: int | tuple[int, ...]) -> int:
         shapes = ", ".join(str(one.shape) for one in arrays if one is not None)
         raise DataError(
             f"expected the same number of sequences on axis {axis} of each array of the batch, got the shapes {shapes}",
-            hint=f"set axis to that of the sequences, one number or one for each array; or {OWN_BATCHES}",
+            hint=f"set axis to the axis of the sequences, one number or one for each array; or {OWN_BATCHES}",
         )
     return int(counts[0])
 
@@ -134,10 +135,10 @@ def _take(array: Array | None, rows: slice, axis: int) -> Array | None:
 
 
 class ShardedLoader:
-    """A loader that yields this rank's rows of each batch of another loader. :func:`shard` makes it.
+    """A loader that yields this rank's rows of each batch of another loader, made by :func:`shard`.
 
-    All ranks draw the batches of the other loader in the same order, which its seed determines. ``set_epoch``,
-    ``skip_batches``, ``state_dict`` and ``load_state_dict`` are those of that loader.
+    The other loader must yield the same batches in the same order on all ranks. ``set_epoch``, ``skip_batches``,
+    ``state_dict`` and ``load_state_dict`` are its methods.
     """
 
     def __init__(self, loader: Iterable[Any], axis: int | tuple[int, ...], rank: int, ranks: int) -> None:
@@ -166,18 +167,17 @@ _LOADERS: WeakSet[ShardedLoader] = WeakSet()
 
 
 def shard(loader: Iterable[Any], axis: int | tuple[int, ...] = 0) -> Iterable[Any]:
-    """A loader of this rank's rows of each batch; the loader itself in a run of one process.
+    """A loader of this rank's rows of each batch. In a run of one process, it is the given loader.
 
-    ``data_parallel`` divides the batches of other loaders by its options ``shard`` and ``axis``. This function is for a
-    loader whose batches have their sequences on another axis.
+    ``data_parallel`` divides the batches of other loaders as its options ``shard`` and ``axis`` say. Use this function
+    for a loader whose batches have their sequences on another axis.
 
     Parameters
     ----------
     loader:
         Any iterable of the batches that :func:`divide` takes, in the same order on all ranks.
     axis:
-        The axis of the sequences in each array; a tuple has that of each of the batch's arrays.
-
+        The axis of the sequences in all arrays, or a tuple with one axis for each array.
     Example
     -------
     >>> list(shard([np.zeros((4, 8))], axis=1))[0].shape
@@ -188,6 +188,6 @@ def shard(loader: Iterable[Any], axis: int | tuple[int, ...] = 0) -> Iterable[An
 
 
 def known_share(data: Any) -> Share | None:
-    """The share whose ``data`` a sharded loader has yielded last, or None."""
+    """The share that a sharded loader yielded last, if ``data`` is its data; else None."""
     shares = (loader.share for loader in list(_LOADERS))
     return next((share for share in shares if share is not None and share.data is data), None)

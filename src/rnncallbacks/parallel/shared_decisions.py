@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("rnncallbacks")
 
 PASSES_OF_A_RANK = 2**40
-"""Distance of two ranks' numbers of forward passes, which determine the dropout: no run has as many."""
+"""Distance between the pass counters of two ranks, which seed the dropout. No run has this many forward passes."""
 
 
 class SharedDecisions:
-    """Meets the other ranks and takes over what was decided.
+    """Meets the other ranks and applies what was decided.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ class SharedDecisions:
     place:
         Where this rank is in the run, for the next call of :meth:`agree`.
     follows_stop:
-        Whether the run ends since another rank was stopped where this one was not: until the end of the epoch, the
-        ranks do not meet.
+        Whether the run ends because another rank stopped at another place. Until the end of the epoch, the ranks do not
+        meet.
     """
 
     def __init__(self, run: Run, communicator: Communicator, serve: Callable[[Batch | None], None]) -> None:
@@ -49,19 +49,19 @@ class SharedDecisions:
         self._is_first = communicator.rank == 0
         self._meetings = Meetings(communicator)
         self._known_news = (0, 0)
-        self._was_told = False
+        self._has_warned = False
         self.place = ""
         self.follows_stop = False
 
     def meet(
         self, place: str, digest: bytes = b"", *, waits: bool = False, numbers: Mapping[str, float] | None = None
     ) -> dict[str, float]:
-        """Meet the other ranks. If they are elsewhere since one was stopped, this rank stops too, or waits for them.
+        """Meet the other ranks. If one has stopped at another place, this rank stops too; with ``waits``, it waits.
 
         Raises
         ------
         RankError
-            The ranks are not together, and none was stopped.
+            The ranks are not together, and none has stopped.
         """
         run = self._run
         sums = self._meetings.meet(place, digest, stopped=run.stop_reason is not None, **(numbers or {}))
@@ -74,9 +74,9 @@ class SharedDecisions:
         return sums
 
     def agree(self, batch: Batch | None, digest: bytes, gradients: Mapping[str, Array]) -> None:
-        """Take over the decisions of rank 0, and what any rank wants to stop or skip.
+        """Apply the decisions of rank 0, and a stop or a skipped batch of any rank.
 
-        Until rank 0 is here, the other ranks evaluate closures for it.
+        Until rank 0 arrives, the other ranks evaluate closures for it.
         """
         run = self._run
         while True:
@@ -97,7 +97,7 @@ class SharedDecisions:
             self._serve(batch)
         self._known_news = self._news()
         if sums["news"] or not sums["agree"]:
-            self._tell_once(sums)
+            self._warn_once(sums)
             self.share_state(gradients)
         if batch is not None and sums["skipped"] and not batch.skipped:
             run.skip_batch()
@@ -105,7 +105,7 @@ class SharedDecisions:
             self._adopt_stop()
 
     def _adopt_stop(self) -> None:
-        """Stop this rank, too, for the reason of the first rank that was stopped."""
+        """Stop this rank too, for the reason of the first rank that was stopped."""
         reasons = self._ranks.gather_objects(self._run.stop_reason)
         rank, reason = next((rank, one) for rank, one in enumerate(reasons) if one is not None)
         if self._run.stop_reason is None:
@@ -115,11 +115,11 @@ class SharedDecisions:
         diagnosis = self._run.diagnosis
         return sum(alarm.count for alarm in diagnosis.alarms), len(diagnosis.repairs)
 
-    def _tell_once(self, sums: Mapping[str, float]) -> None:
-        if not sums["news"] and not self._was_told and self._is_first:
-            self._was_told = True
+    def _warn_once(self, sums: Mapping[str, float]) -> None:
+        if not sums["news"] and not self._has_warned and self._is_first:
+            self._has_warned = True
             logger.warning(
-                "data_parallel: %s; the ranks had different arrays, and go on with those of rank 0", self.place
+                "data_parallel: %s: the ranks had different arrays, and continue with those of rank 0", self.place
             )
 
     def share_state(self, gradients: Mapping[str, Array]) -> None:
@@ -131,7 +131,7 @@ class SharedDecisions:
         self._known_news = self._news()
 
     def separate_passes(self) -> None:
-        """Give each rank forward passes of its own numbers, so that its rows have a dropout of their own."""
+        """Give each rank its own range of the pass counter, so that its rows have their own dropout."""
         passes = named_arrays(self._run.optimizer_state, "optimizer_state").get("passes")
         if passes is not None and passes.dtype.kind == "i" and passes.ndim == 0:
             passes[...] = passes % PASSES_OF_A_RANK + self._ranks.rank * PASSES_OF_A_RANK

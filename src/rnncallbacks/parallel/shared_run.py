@@ -1,4 +1,4 @@
-"""One run on several ranks: what the ranks exchange in each batch and epoch, and how they decide the same."""
+"""One run on several ranks: what the ranks exchange in each batch and epoch."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ class SharedRun:
     # Start and end --------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Give the other ranks the parameters of rank 0, or the run from which it has resumed.
+        """Give the other ranks the parameters of rank 0, or the checkpoint from which it has resumed.
 
-        Rank 0 calls it behind the other plugins, the other ranks before them.
+        Rank 0 calls this after the other plugins, the other ranks before them.
         """
         content = self._ranks.broadcast_object(resumed_run(self._run))
         if content is not None and not self._is_first:
@@ -121,7 +121,7 @@ class SharedRun:
         self._shares[batch] = BatchShare(None if share is None else share.rows)
 
     def reduce(self, batch: Batch, grads: Gradients) -> None:
-        """Make loss, counts, closure and gradients of the batch those of all ranks."""
+        """Replace the loss, counts, closure and gradients of the batch by those of all ranks."""
         began = perf_counter()
         share = self._shares[batch]
         if not self._join_loss(batch, f"calls run.backward, {self._run.where()}"):
@@ -141,18 +141,18 @@ class SharedRun:
             batch.closure = None if batch.closure is None else CollectiveClosure(self._evaluate_on_all)
         else:
             batch.closure, batch.no_closure = None, "closures are evaluated on rank 0"
-        self._decisions.place = f"is behind run.backward, {self._run.where()}"
+        self._decisions.place = f"is after run.backward, {self._run.where()}"
         self._reduced += perf_counter() - began
 
     def close_backward(self, batch: Batch, grads: Gradients) -> None:
-        """Decide with the other ranks whether the batch is skipped and the run stopped; behind all other plugins."""
+        """Decide with the other ranks whether the batch is skipped and the run stopped, after all other plugins."""
         if self._decisions.follows_stop:
             return
         named = {name: grads[name] for name in grads}
         self._decisions.agree(batch, sampled(grads.arrays), named)
 
     def join_batch(self, batch: Batch) -> None:
-        """Make loss, counts and carried state those of all ranks, before the other plugins see the end of the batch."""
+        """Replace loss, counts and carried state by those of all ranks, before the other plugins see the batch end."""
         if self._decisions.follows_stop:
             return
         run = self._run
@@ -179,7 +179,7 @@ class SharedRun:
         self.show_all_rows()
 
     def close_batch(self, batch: Batch) -> None:
-        """Decide with the other ranks whether the run is stopped; behind all other plugins."""
+        """Decide with the other ranks whether the run is stopped, after all other plugins."""
         self.show_own_rows()
         if not self._decisions.follows_stop:
             self._decisions.agree(batch, sampled(whole_arrays(self._run.params)), {})
@@ -195,7 +195,7 @@ class SharedRun:
         self._decisions.agree(None, b"", {})
 
     def join_epoch(self) -> None:
-        """Wait for the other ranks at the end of the epoch, and log what the ranks cost."""
+        """Wait for the other ranks at the end of the epoch, and log the columns of ``data_parallel``."""
         run = self._run
         self._decisions.follows_stop = False
         while not self._decisions.meet(f"ends epoch {run.epoch}", waits=True)["together"]:
@@ -217,13 +217,13 @@ class SharedRun:
         self._decisions.agree(None, fingerprint(self._run.params), {})
 
     def show_all_rows(self) -> None:
-        """Let the run of rank 0 have the carried states of all rows, as a checkpoint of one process has them."""
+        """Give the run of rank 0 the carried states of all rows, as a checkpoint of one process has them."""
         if self._is_first and self._hidden:
             self._own_hidden = self._run.saved_hidden_states()
             self._run.restore_hidden_states(self._hidden)
 
     def show_own_rows(self) -> None:
-        """Let the run of rank 0 have the carried states of its rows again."""
+        """Give the run of rank 0 the carried states of its own rows again."""
         if self._own_hidden:
             self._run.restore_hidden_states(self._own_hidden)
             self._own_hidden = {}
@@ -231,9 +231,10 @@ class SharedRun:
     # Decisions ------------------------------------------------------------------------------------------------------
 
     def _join_loss(self, batch: Batch, place: str, **numbers: float) -> float:
-        """Make loss and counts those of all ranks.
+        """Replace loss and counts by those of all ranks.
 
-        Returns 0 if the ranks are not together, else the number of ranks that carry a state, or 1.
+        Returns 0 if the ranks are not together. Otherwise, returns the number of ranks that carry a state if
+        ``carries`` was given, else 1.
         """
         share, loss = self._shares[batch], batch.loss
         unit, weight = _weight(batch, share.rows)
@@ -270,7 +271,7 @@ class SharedRun:
     # Closures -------------------------------------------------------------------------------------------------------
 
     def _evaluate_on_all(self) -> tuple[float, int]:
-        """The closure's loss over all ranks, at the parameters of rank 0: called there."""
+        """The closure's loss over all ranks, at the parameters of rank 0, which calls this."""
         batch = self._run.batch
         share = None if batch is None else self._shares.get(batch)
         decisions = self._decisions
@@ -284,7 +285,7 @@ class SharedRun:
 
 
 def _weight(batch: Batch, rows: int | None) -> tuple[str, float]:
-    """The weight of this rank's loss, and what it counts."""
+    """The unit in which this rank's loss is weighted, and its weight."""
     if batch.tokens is not None:
         unit, weight = "tokens", batch.tokens
     elif batch.sequences is not None:

@@ -1,4 +1,4 @@
-"""The state of a run on rank 0, for the other ranks: after a repair, at the start and at the end."""
+"""The state of the run on rank 0, which the other ranks copy at the start, at the end and after a repair."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class SharedState:
-    """What rank 0 decided and changed: arrays, scales, alarms, and the state of the plugins that all ranks have."""
+    """The state of rank 0: arrays, scales, alarms, and the states of the plugins that all ranks have."""
 
     arrays: dict[str, Array]
     scales: dict[str, float]
@@ -54,7 +54,7 @@ def state_to_share(run: Run, gradients: Mapping[str, Array]) -> SharedState:
 
 
 def take_state(run: Run, gradients: Mapping[str, Array], state: SharedState) -> None:
-    """Take over the state of rank 0.
+    """Copy the state of rank 0 into the run of this rank.
 
     Raises
     ------
@@ -76,12 +76,12 @@ def take_state(run: Run, gradients: Mapping[str, Array], state: SharedState) -> 
 
 
 def copy_arrays(targets: Mapping[str, Array], sources: Mapping[str, Array]) -> None:
-    """Write arrays into those of the same names.
+    """Copy the sources into the targets of the same names.
 
     Raises
     ------
     RankError
-        Names or shapes differ: the ranks train other networks.
+        Names or shapes differ: the ranks train different networks.
     """
     here, there = ({name: array.shape for name, array in arrays.items()} for arrays in (targets, sources))
     if here != there:
@@ -89,7 +89,7 @@ def copy_arrays(targets: Mapping[str, Array], sources: Mapping[str, Array]) -> N
         raise RankError(
             f"{different} has the shape {here.get(different, 'missing')} on this rank, and "
             f"{there.get(different, 'missing')} on rank 0",
-            hint="all ranks have to build the same model and optimizer",
+            hint="build the same model and optimizer on all ranks",
         )
     for name, array in targets.items():
         array[...] = sources[name]
@@ -101,7 +101,7 @@ def resumed_run(run: Run) -> bytes | None:
 
 
 def resume_like(run: Run, content: bytes) -> None:
-    """Resume a run where that of rank 0 has resumed."""
+    """Resume a run from the checkpoint from which rank 0 has resumed."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint.safetensors"
         path.write_bytes(content)

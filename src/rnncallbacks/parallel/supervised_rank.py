@@ -1,7 +1,8 @@
 """Runs a program as one rank: ``mpiexec -n 4 python -m rnncallbacks.parallel.supervised_rank train.py``.
 
-A launcher kills all ranks at once when it sees that a signal has ended one. Here, it sees a process that ends with an
-exit code: the other ranks have the time to say which rank was killed, and to write their files.
+A launcher kills all ranks as soon as a signal has ended one of them. This program runs the rank as its child. If the
+child is killed, the launcher sees a process that ends with an exit code, and the other ranks have time to report which
+rank was killed and to write their files.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_as_rank(arguments: Sequence[str]) -> None:
-    """Run a script, or a module behind ``-m``, in a child of this process, and exit as it does."""
+    """Run a script, or a module after ``-m``, in a child of this process, and exit with its exit code."""
     child = os.fork()
     if not child:
         _end_with_parent()
