@@ -26,12 +26,11 @@ def global_norm(arrays: Collection[Array]) -> float:
     5.0
     """
     squares = 0.0
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        for array in arrays:
-            vector = array.ravel("K")
-            if vector.itemsize < 4:  # small squares underflow in half precision although the sum is not small
-                vector = vector.astype(np.float32)
-            squares += float(vector.dot(vector))
+    for array in arrays:
+        vector = array.ravel("K")
+        if vector.itemsize < 4:  # small squares underflow in half precision although the sum is not small
+            vector = vector.astype(np.float32)
+        squares += float(np.vdot(vector, vector))  # unlike dot, it does not warn of an overflow
     return math.sqrt(squares) if 1e-30 < squares < math.inf else _scaled_norm(arrays)
 
 
@@ -51,13 +50,13 @@ def _scaled_squares(array: Array, largest: float) -> float:
     return float(np.square(np.divide(array, largest, dtype=np.float64)).sum())
 
 
-def clip_by_global_norm(arrays: Collection[Array], max_norm: float) -> tuple[float, float]:
+def clip_by_global_norm(arrays: Collection[Array], max_norm: float, norm: float | None = None) -> tuple[float, float]:
     r"""Scale all arrays in place by one factor to a global norm of at most ``max_norm``.
 
     .. math:: g \leftarrow g \cdot \min(1, \mathrm{max\_norm} / \lVert g \rVert)
 
     A norm that is NaN or infinite leaves all arrays unchanged, since the factor would make every entry NaN or zero.
-    Returns the norm before and after.
+    ``norm`` is the global norm where it is known. Returns the norm before and after.
 
     Source: Pascanu et al. (2013), algorithm 1.
 
@@ -75,7 +74,7 @@ def clip_by_global_norm(arrays: Collection[Array], max_norm: float) -> tuple[flo
     array([3., 4.])
     """
     _check_bound("max_norm", max_norm)
-    norm = global_norm(arrays)
+    norm = global_norm(arrays) if norm is None else norm
     if not math.isfinite(norm) or norm <= max_norm:
         return norm, norm
     factor = max_norm / norm

@@ -154,7 +154,8 @@ class OutputGradientDetector:
         else:
             mask = mask_of(batch, shown)
             counted = targets[mask] if mask is not None and mask.shape == targets.shape else targets
-            self._targets.append(np.bincount(counted[counted >= 0].ravel()) / max(counted[counted >= 0].size, 1))
+            known = counted[counted >= 0]
+            self._targets.append(np.bincount(known.ravel()) / max(known.size, 1))
         self._losses.append(loss)
         if len(self._losses) < OUTPUT_GRADIENT.batches:
             return NOTHING_COMPARED
@@ -184,7 +185,9 @@ class OutputGradientDetector:
         length = len(kept[0])
         if any(len(one) != length for one in kept) or any(len(one) > length for one in self._targets):
             return None
-        frequencies = np.array([np.pad(one, (0, length - len(one))) for one in self._targets])
+        frequencies = np.zeros((len(self._targets), length))
+        for row, one in zip(frequencies, self._targets, strict=True):
+            row[: len(one)] = one
         x, y = -np.diff(frequencies, axis=0).ravel(), np.diff(np.array(kept, dtype=np.float64), axis=0).ravel()
         squares, product = float(x @ x), float(x @ y)
         size = math.sqrt(squares * float(y @ y))

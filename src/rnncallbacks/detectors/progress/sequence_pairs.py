@@ -35,18 +35,16 @@ class SequencePairs:
         Whether the state was carried: each row of a batch then continues that of the batch before.
     axis_known:
         Whether it is known which axis is the batch's; if not, arrays have their axes in the order in which they came.
+    pairs:
+        The number of targets.
     """
 
     inputs: list[Array] = state_field(factory=list)
     targets: list[Array] = state_field(factory=list)
     contiguous: bool = state_field(False)
     axis_known: bool = state_field(True)
+    pairs: int = state_field(0)
     _rows: set[int] = state_field(factory=set)
-
-    @property
-    def pairs(self) -> int:
-        """The number of targets."""
-        return sum(_target_count(targets) for targets in self.targets)
 
     @property
     def batches(self) -> int:
@@ -71,6 +69,7 @@ class SequencePairs:
             return ""
         self.inputs.append(inputs)
         self.targets.append(targets)
+        self.pairs += _target_count(targets)
         self.axis_known &= axis_known
         self.contiguous |= batch.entering_state is not None and targets.shape[:2] == inputs.shape[:2]
         return ""
@@ -110,7 +109,7 @@ class SequencePairs:
 
     def clear(self) -> None:
         """Free the memory."""
-        self.inputs, self.targets, self._rows = [], [], set()
+        self.inputs, self.targets, self.pairs, self._rows = [], [], 0, set()
 
     def _mostly_seen(self, inputs: Array, targets: Array) -> bool:
         """Whether half of a batch's rows, along the batch or an axis that may be it, are among those added before."""

@@ -75,7 +75,7 @@ def compare_row_ends(before: RowEnds, after: RowEnds, shift: int | None) -> Cont
         return Continuation(continues=~all_rows, known=ends_early)
     if by_value and not found.continues.all() and _batches_overlap(before, after):
         return Continuation(continues=all_rows, known=all_rows)
-    return attrs.evolve(found, continues=found.continues & ~ends_early, known=found.known | ends_early)
+    return Continuation(found.continues & ~ends_early, found.known | ends_early, found.ends, found.begins)
 
 
 def _by_shift(before: RowEnds, after: RowEnds, shift: int | None, rows: int) -> Continuation | None:
@@ -117,8 +117,10 @@ def _batches_overlap(before: RowEnds, after: RowEnds) -> bool:
     tokens, following = before.tokens, after.tokens
     if tokens is None or following is None or tokens.shape[1:] != following.shape[1:]:
         return False
-    latest_begin = len(tokens) - max(CONTINUATION.smallest_overlap, len(tokens) // 2)
-    return any(
-        len(following) >= len(tokens) - begin and np.array_equal(tokens[begin:], following[: len(tokens) - begin])
-        for begin in range(1, latest_begin + 1)
-    )
+    earliest = max(1, len(tokens) - len(following))
+    latest = len(tokens) - max(CONTINUATION.smallest_overlap, len(tokens) // 2)
+    if latest < earliest:
+        return False
+    same = tokens[earliest : latest + 1] == following[0]
+    begins = earliest + same.all(axis=tuple(range(1, same.ndim))).nonzero()[0]
+    return any(np.array_equal(tokens[begin:], following[: len(tokens) - begin]) for begin in begins)

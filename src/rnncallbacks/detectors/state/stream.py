@@ -107,4 +107,4 @@ def _compare_if_reset(current: InspectedBatch) -> Continuation | None:
         return None
     # A row that also continues itself, as in a periodic series, or words between full stops, says nothing of the next.
     itself = compare_row_ends(before.ends, before.ends, current.phase.shift.steps).continues[: len(order.known)]
-    return attrs.evolve(order, known=order.known & ~itself)
+    return Continuation(order.continues, order.known & ~itself, order.ends, order.begins)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from statistics import fmean, median
 
 import attrs
@@ -101,12 +102,12 @@ class TooHighThresholds:
 TOO_HIGH = TooHighThresholds()
 
 
-def check_too_high(record: UpdateRecord, *, batches_are_harder: bool = False) -> CheckResult:
+def check_too_high(record: UpdateRecord, *, batches_are_harder: Callable[[], bool] = lambda: False) -> CheckResult:
     """RNN501 if the updates so far show that the learning rate is too high; call it after each finite batch.
 
     The criteria are, in this order: a loss that stays above the first, weights that outgrew their initial size, updates
     that overshoot, units that died. From the fortieth batch on, all of them were compared. The first one is left out if
-    ``batches_are_harder``, because losses then rise for another reason.
+    ``batches_are_harder`` returns True, because losses then rise for another reason; it is called where they rise.
     """
     finding = _find_too_high(record, batches_are_harder)
     due = record.batches >= MEASUREMENTS.close_updates and record.checks_losses
@@ -139,11 +140,11 @@ def _comparison(record: UpdateRecord) -> str:
     return f"{compared}; {raised} of {len(record.loss_changes)} updates raised the loss of their own batch"
 
 
-def _find_too_high(record: UpdateRecord, batches_are_harder: bool) -> Finding | None:
+def _find_too_high(record: UpdateRecord, batches_are_harder: Callable[[], bool]) -> Finding | None:
     if not record.checks_losses:
         return None
-    window = 0 if batches_are_harder else loss_rise_window(record)
-    if window:
+    window = loss_rise_window(record)
+    if window and not batches_are_harder():
         ratio = record.loss_ratio(window)
         return _finding(
             record,

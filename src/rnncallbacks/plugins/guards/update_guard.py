@@ -120,7 +120,7 @@ class UpdateGuard(Guard):
         elif self._frozen.changed and record.checks_losses:
             self._check_directions(run)
             self._report(run, check_too_low(record, _planned_updates(run)))
-            self._report(run, check_too_high(record, batches_are_harder=self._harder.explain_rise(record)))
+            self._report(run, check_too_high(record, batches_are_harder=lambda: self._harder.explain_rise(record)))
             if self._first_loss and (recovery := check_recovery(record, self._first_loss)) is not None:
                 self._first_loss = 0.0
                 run.diagnosis.revise(recovery)
