@@ -132,9 +132,11 @@ class ExplodingGradientDetector:
         return None
 
     def _add_norm(self, norm: float, max_norm: float) -> None:
-        limits, before = self.thresholds, min(self._recent_norms, default=math.inf)
-        if norm > limits.norm_of_jump * max_norm and norm > limits.jump * before > 0.0:
-            self._jump = max(self._jump or (before, before), (before, norm), key=lambda jump: jump[1] / jump[0])
+        limits = self.thresholds
+        if norm > limits.norm_of_jump * max_norm:
+            before = min(self._recent_norms, default=math.inf)
+            if norm > limits.jump * before > 0.0:
+                self._jump = max(self._jump or (before, before), (before, norm), key=lambda jump: jump[1] / jump[0])
         self._recent_norms = [*self._recent_norms[-1:], norm]
 
     def wants_update(self, norm: float) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -95,10 +94,7 @@ class GradientClipping:
 
 def _is_current(run: Run, clipping: GradientClipping) -> bool:
     """Whether all other plugins with this hook only read gradients: the norm that they used is then that of now."""
-    others = (one.plugin for one in run.plugins.implementations("on_backward") if one.plugin is not clipping)
-    return all(_only_reads(type(other)) for other in others)
-
-
-@lru_cache(maxsize=64)
-def _only_reads(kind: type) -> bool:
-    return kind.__module__.startswith(READ_ONLY)
+    for one in run.plugins.implementations("on_backward"):
+        if one.plugin is not clipping and not type(one.plugin).__module__.startswith(READ_ONLY):
+            return False
+    return True
