@@ -117,7 +117,7 @@ class ArrayRoles:
     def put(self, parts: Mapping[Slot, Array], arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Arrays with the names and shapes of ``arrays`` that hold these parts."""
         names = {block.name for blocks in self.blocks.values() for block in blocks}
-        made = {name: np.zeros(arrays[name].shape) for name in names}
+        made = {name: np.zeros(array.shape) for name, array in arrays.items() if name in names}
         for slot, blocks in self.blocks.items():
             start = 0
             for block in blocks:
