@@ -62,6 +62,18 @@ class WithoutValidator:
         run.step % self.every
 
 
+class DecaysParameters:
+    @hookimpl
+    def on_backward(self, run):
+        run.params["w"] *= 0.99
+
+
+class ConcludesNothing(Guard):
+    @hookimpl
+    def on_epoch_end(self, run):
+        self.conclude(run, None)
+
+
 class WritesHere:
     @hookimpl
     def on_fit_end(self):
@@ -137,6 +149,9 @@ MISTAKES = {
         lambda: plugin(on_fit_start=hookimpl(lambda self, run: run.log(mine=1)))
     ),
     "an alarm's code is not registered": played(Unregistered),
+    "a detector returns nothing": played(ConcludesNothing),
+    "the codes of a guard are no tuple": lambda install: type("Mine", (Guard,), {"codes": ("MINE1")}),
+    "all objects share the default of a state field": lambda install: state_field([]),
     "the entry point names no module": installed("mine_plugins:Mine"),
     "the entry point names no class": installed("mine_wrong:Mine", mine_wrong="Mine = 3"),
     "the plugin's name is that of another package": claimed_twice,
@@ -144,6 +159,7 @@ MISTAKES = {
     "state is in the class": tried(InTheClass, "runs"),
     "state cannot be saved": tried(Unsavable, "resuming"),
     "an option has no validator": tried(WithoutValidator, "options"),
+    "parameters change in another hook": tried(DecaysParameters, "order"),
     "a file is written into the working directory": tried(WritesHere, "files"),
 }
 

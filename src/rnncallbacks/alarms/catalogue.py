@@ -39,7 +39,7 @@ class Entry:
     """
 
     cause: str
-    severity: Severity
+    severity: Severity = attrs.field(validator=attrs.validators.in_(SEVERITIES))
     remedy: str
     explains: tuple[str, ...] = attrs.field(default="", converter=_codes)
     explains_later: tuple[str, ...] = attrs.field(default="", converter=_codes)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
 from rnncallbacks import options
 from rnncallbacks.alarms.alarm import ACTIONS, Action
-from rnncallbacks.alarms.finding import NOTHING_COMPARED
+from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult
 from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.errors import PluginError
 
 SHORT_RUN = 500
 """Training batches from which a run is not called too short. Chosen by eye: most checks need 60 or fewer."""
 
 if TYPE_CHECKING:
-    from rnncallbacks.alarms.finding import CheckResult, Finding
+    from rnncallbacks.alarms.finding import Finding
     from rnncallbacks.core.run import Run
 
 
@@ -43,6 +44,14 @@ class Guard:
 
     action: Action = attrs.field(default="warn", validator=options.one_of(*ACTIONS))
 
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if isinstance(cls.codes, str):
+            raise PluginError(
+                f"{cls.__name__}: codes: expected a tuple of alarm codes, got {cls.codes!r}",
+                hint=f"write codes = ({cls.codes!r},), with the comma",
+            )
+
     def fire(self, run: Run, finding: Finding, *, action: Action | None = None) -> None:
         """Raise the alarm for a finding, with the action of this guard unless another is given."""
         raise_finding(run, finding, self.action if action is None else action)
@@ -51,6 +60,11 @@ class Guard:
         """Add the checked and unchecked codes of a result to the diagnosis; :meth:`fire` raises its finding."""
         if result is NOTHING_COMPARED:
             return
+        if not isinstance(result, CheckResult):
+            raise PluginError(
+                f"{type(self).__name__}: expected a CheckResult of the detector, got {result!r}",
+                hint="return CheckResult() where nothing was compared",
+            )
         for code, compared in result.checked.items():
             run.diagnosis.check(code, compared)
         for code, why in result.cannot_tell.items():

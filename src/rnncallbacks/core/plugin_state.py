@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
+import numpy as np
+
+from rnncallbacks.errors import PluginError, short_repr
 
 _SAVED = "rnncallbacks.saved"
 
@@ -26,6 +29,11 @@ def state_field(default: Any = attrs.NOTHING, *, factory: Callable[[], Any] | No
     saved:
         Whether checkpoints save the field. A field that is not saved is also reset in a resumed run.
 
+    Raises
+    ------
+    PluginError
+        The default is a list, a dict, a set or an array, which all objects would share.
+
     Example
     -------
     >>> @attrs.define(eq=False, kw_only=True)
@@ -38,6 +46,11 @@ def state_field(default: Any = attrs.NOTHING, *, factory: Callable[[], Any] | No
     """
     if factory is not None:
         default = attrs.Factory(factory)
+    elif isinstance(default, list | dict | set | np.ndarray):
+        raise PluginError(
+            f"state_field: all objects and runs would share the {type(default).__name__} {short_repr(default)}",
+            hint="write state_field(factory=list), or factory=lambda: ... for one that is not empty",
+        )
     return attrs.field(default=default, init=False, repr=False, metadata={_SAVED: saved})
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.core.run import Run
+from rnncallbacks.errors import OptionError, short_repr
 
 Losses: TypeAlias = Sequence[float] | Sequence[Sequence[float]]
 """The losses of each epoch, or of every one."""
@@ -50,6 +51,11 @@ def play(
     options:
         Further arguments of :class:`~rnncallbacks.core.run.Run`, such as ``hidden_size``.
 
+    Raises
+    ------
+    OptionError
+        Losses or gradients have another form, or losses and batches differ in number.
+
     Example
     -------
     >>> from rnncallbacks.plugins import LossAveraging
@@ -57,11 +63,19 @@ def play(
     >>> run.history["train_loss"], run.history["val_loss"]
     ([2.0, 0.75], [2.0, 2.0])
     """
+    _check_losses("losses", losses, epochs)
+    if validation is not None:
+        _check_losses("validation", validation, epochs)
+    if grads is not None and not callable(grads):
+        hint = "write grads=lambda step: {'w': np.ones(2)}"
+        raise OptionError(f"play: grads: expected a function of the batch's number, got {short_repr(grads)}", hint=hint)
     params = {"w": np.zeros(2)}
     arguments: dict[str, Any] = {"learning_rate": 0.125, "optimizer_state": {"m": np.zeros(2)}, **options}
     with Run(params, plugins=plugins, **arguments) as run:
         for epoch in run.epochs(epochs):
             now = _of_epoch(losses, epoch)
+            if batches is not None and len(batches) != len(now):
+                raise OptionError(f"play: batches: expected as many as losses, {len(now)}, got {len(batches)}")
             for _ in run.batches(list(now) if batches is None else batches):
                 gradients = {"w": np.ones(2)} if grads is None else grads(run.step)
                 assert run.batch is not None
@@ -76,7 +90,20 @@ def play(
     return run
 
 
+def _check_losses(name: str, losses: Any, epochs: int) -> None:
+    if isinstance(losses, str) or not hasattr(losses, "__len__"):
+        raise OptionError(
+            f"play: {name}: expected a list of losses, or one for each epoch, got {short_repr(losses)}",
+            hint=f"write {name}=[1.0, 0.5]",
+        )
+    if _is_nested(losses) and isinstance(epochs, int) and len(losses) < epochs:
+        raise OptionError(f"play: {name}: expected the losses of {epochs} epochs, got those of {len(losses)}")
+
+
+def _is_nested(losses: Any) -> bool:
+    return len(losses) > 0 and np.ndim(losses[0]) > 0
+
+
 def _of_epoch(losses: Any, epoch: int) -> Sequence[float]:
-    nested = len(losses) > 0 and isinstance(losses[0], Sequence)
-    found: Sequence[float] = losses[epoch - 1] if nested else losses
+    found: Sequence[float] = losses[epoch - 1] if _is_nested(losses) else losses
     return found
