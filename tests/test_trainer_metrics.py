@@ -210,7 +210,7 @@ def test_a_metric_can_be_added_when_a_run_resumes(tmp_path):
         (largest_output, "nll", "expected a list"),
         ({"accuracy": largest_output}, "nll", "expected a list"),
         (["accuracy", "accuracy"], "nll", "two have the name 'accuracy'"),
-        ([lambda outputs, targets: 0.0], "nll", r"has the name '<lambda>'\n.*def name"),
+        ([lambda outputs, targets: 0.0], "nll", r"with the name '<lambda>'\n.*def name"),
         ([3], "nll", "expected a name or a function, got 3"),
     ],
 )

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False)
 class MetricColumns:
-    r"""A plugin that logs the metrics of each phase, which ``Trainer`` adds to its run.
+    r"""Logs the metrics of each phase. ``Trainer`` adds this plugin to its run.
 
     .. math:: \mathrm{metric} = f\Big(\sum_b n_b\, m_b \Big/ \sum_b n_b\Big)
 
-    with :math:`m_b` the mean over the :math:`n_b` unmasked positions of batch :math:`b`, and :math:`f` the function
+    where :math:`m_b` is the mean over the :math:`n_b` unmasked positions of batch :math:`b`, and :math:`f` the function
     ``finish`` of the metric. Batches that were skipped or had no loss are not counted.
 
     Parameters
@@ -38,7 +38,7 @@ class MetricColumns:
     _batch_sums: dict[str, float] = state_field(factory=dict, saved=False)
 
     def observe(self, outputs: FloatArray, targets: Array, mask: BoolArray | None) -> None:
-        """Measure a forward pass of the open batch, which may be a part of the batch."""
+        """Measure a forward pass of the open batch or of a part of it."""
         outputs, targets = unmasked(outputs, targets, mask)
         for metric in self.metrics:
             if metric.measure is not None:
@@ -69,6 +69,6 @@ class MetricColumns:
     def on_epoch_end(self, run: Run) -> None:
         for phase, sums in self._sums.items():
             for metric in self.metrics:
-                if metric.name in sums:  # it is not if a run resumed with another metric behind the last batch
+                if metric.name in sums:  # it is missing if a run resumed after the last batch with another metric
                     mean = sums[metric.name] / self._positions[phase][metric.name]
                     run.log(**{f"{phase}_{metric.name}": metric.finish(mean)})

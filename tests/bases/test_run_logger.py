@@ -112,7 +112,7 @@ def test_an_error_ends_the_logging_once_and_not_the_run(fails, caplog):
         run = train(Alarms(), listing, epochs=2)
     assert (run.epoch, run.outcome.ending) == (2, "finished")
     said = [one.getMessage() for one in caplog.records if "nothing more is logged" in one.getMessage()]
-    expected = ["listing: nothing more is logged, and the run goes on: OSError: no space"]
+    expected = ["listing: nothing more is logged, the run continues: OSError: no space"]
     assert said == expected * (fails != "release")
     assert [told[0] for told in listing.told].count("release") == (fails != "release")
     assert [told[0] for told in listing.told].count("close") == (fails == "release")

@@ -39,7 +39,7 @@ class RegisteredCode:
     entry_point:
         The entry point, which is not loaded yet.
     rivals:
-        Other packages that claim the code, the library among them if the code begins as its codes do.
+        Other packages that register the code. The library is one of them if the code begins with its prefix.
     """
 
     code: str
@@ -53,7 +53,7 @@ class RegisteredCode:
         Raises
         ------
         PluginError
-            Another package claims the code, the import fails, or what was imported is no entry.
+            Another package registers the code, the import fails, or the imported object is not an entry.
         """
         if self.rivals:
             raise PluginError(
@@ -89,7 +89,7 @@ class RegisteredCode:
         if not path.is_file():
             raise PluginError(
                 f"alarm code {self.code!r} of {self.distribution} has no page",
-                hint=f"write it into pages/{self.code}.md beside the module {self.entry_point.module}",
+                hint=f"write it into pages/{self.code}.md, in the folder of the module {self.entry_point.module}",
             )
         return path.read_text("utf-8")
 
@@ -100,7 +100,7 @@ def find_registered_codes() -> Mapping[str, RegisteredCode]:
 
 
 def find_entry(code: str) -> Entry | None:
-    """The entry of a code of the library or of an installed package; None if nobody registered it.
+    """The entry of a code of the library or of an installed package; None for an unknown code.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def find_entry(code: str) -> Entry | None:
 
 
 def cause_of(code: str) -> str:
-    """The cause with which a code is registered; empty if there is none or if it cannot be found.
+    """The cause in the entry of a code; empty for an unknown code, and if the entry cannot be loaded.
 
     Example
     -------
@@ -160,7 +160,7 @@ def find_page(code: str) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _registered(path: tuple[str, ...]) -> Mapping[str, RegisteredCode]:
-    """The codes that are registered by the packages on this path; the path serves as the key of the cache."""
+    """The codes that the packages on this path register; the path is the key of the cache."""
     from importlib import metadata  # slow to import, and few runs have codes of other packages
 
     claims: dict[str, dict[str, EntryPoint]] = {}

@@ -132,7 +132,7 @@ class ColumnMonitor:
 
 
 def column_value(run: Run, summary: EpochSummary, column: str) -> float | None:
-    """The number in one column of an epoch that ends, or None if this epoch has none; for a plugin's ``on_epoch_end``.
+    """The number in one column of the epoch that ends, or None if it has none. Call it in ``on_epoch_end``.
 
     An epoch may lack a column that earlier epochs had, and any column if the run was stopped in it: a stopped run skips
     its validation. ``summary.value(column)`` raises an error there.

@@ -1,4 +1,4 @@
-"""The packages that single plugins need, which the library does without."""
+"""Imports optional packages that some plugins need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def import_extra(package: str, plugin: str, extra: str) -> Any:
     Raises
     ------
     PluginError
-        It is not installed, or its import fails; the hint is the command that installs it.
+        The package is not installed, or its import fails. The hint is the command that installs it.
     """
     try:
         return importlib.import_module(package)

@@ -1,4 +1,4 @@
-"""Base of the plugins that send a run to a tracker of experiments."""
+"""Base class of loggers: plugins that send a run to an experiment tracker."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ logger = logging.getLogger("rnncallbacks")
 
 @attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class RunLogger:
-    """Sends a run to a tracker of experiments.
+    """Base class of plugins that send a run to an experiment tracker.
 
     A plugin derives from this class and implements ``open``, ``write``, ``write_alarm`` and ``close``.
 
-    The names of the values are ``batch/loss``, ``batch/gradient_norm`` (before clipping), ``batch/learning_rate`` and
-    ``batch/`` with each name of ``run.log_batch``, for training batches; and ``epoch/`` with each numeric column of the
-    history, such as ``epoch/val_loss``. The step is that of the run, the number of training batches, for all of them.
+    For training batches, the values are ``batch/loss``, ``batch/gradient_norm`` (before clipping),
+    ``batch/learning_rate`` and ``batch/`` with each name of ``run.log_batch``. For epochs, they are ``epoch/`` with
+    each numeric column of the history, such as ``epoch/val_loss``. The step of both is the number of training batches.
 
-    An exception of a method ends the logging and not the run: it is logged as a warning, once, and the plugin sends
-    nothing more. An error of this library, such as a missing package or directory, does end a run that has not begun.
+    If a method raises an exception, the logging ends and the run continues: the exception is logged once, as a warning.
+    In ``open``, errors of this library, such as a missing package or directory, are raised.
 
     Options
     -------
     every_steps:
-        Number of training batches from one whose values are sent to the next, 1 or more.
+        Log every n-th training batch, n = 1 or more.
 
     Example
     -------
@@ -74,7 +74,7 @@ class RunLogger:
     _norm: float | None = state_field(None, saved=False)
 
     def open(self, run: Run) -> None:
-        """Begin to log: connect, and write ``run.facts``. ``run.resumed`` says whether the run goes on."""
+        """Begin to log: connect, and write ``run.facts``. ``run.resumed`` is whether the run resumes an earlier one."""
         raise NotImplementedError
 
     def write(self, run: Run, values: Mapping[str, float]) -> None:
@@ -82,15 +82,15 @@ class RunLogger:
         raise NotImplementedError
 
     def write_alarm(self, run: Run, alarm: Alarm) -> None:
-        """Write an alarm, which ``str`` makes a text of several lines. It is called once for each code."""
+        """Write an alarm; ``str(alarm)`` is a text of several lines. It is called once for each code."""
         raise NotImplementedError
 
     def close(self, run: Run) -> None:
-        """End the logging. ``run.outcome`` is how the run ended, and ``run.diagnosis`` is complete."""
+        """End the logging. ``run.outcome`` and ``run.diagnosis`` are complete."""
         raise NotImplementedError
 
     def release(self) -> None:
-        """Release what :meth:`open` acquired. It is called last, also if another method failed."""
+        """Release what :meth:`open` acquired. It is called last, also after an error in another method."""
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
@@ -155,4 +155,4 @@ class RunLogger:
     def _give_up(self, run: Run, error: Exception) -> None:
         self._is_open = False
         name = run.plugins.name_of(self)
-        logger.warning("%s: nothing more is logged, and the run goes on: %s", name, one_line(error))
+        logger.warning("%s: nothing more is logged, the run continues: %s", name, one_line(error))

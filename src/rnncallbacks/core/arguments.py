@@ -51,7 +51,7 @@ def as_loss(loss: Any, call: str) -> float:
 
 
 def number_in(value: Any) -> Any:
-    """The number in a 0-d array or tensor, on any device; any other value as it is."""
+    """The number in a 0-d array or tensor, on any device. Other values are returned as they are."""
     is_array = isinstance(value, np.ndarray | np.generic) or is_foreign(value)
     return value.item() if is_array and getattr(value, "ndim", None) == 0 else value
 

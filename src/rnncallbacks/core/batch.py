@@ -109,8 +109,8 @@ class Batch:
         A function that evaluates the batch's loss at the current parameters by a network that a guard recognized, or
         None. It returns None where the batch does not fit the network.
     sums:
-        Numbers that a plugin adds up over the rows of the batch, by name, from ``on_batch_start`` on. In
-        ``on_batch_end``, they are those of all rows, of which several processes may have processed a part each.
+        Sums over the rows of the batch, by name, to which plugins may add from ``on_batch_start`` on. In
+        ``on_batch_end``, they are the sums over the rows of all processes.
     reading:
         The sequences that detectors read from ``data`` and ``observed``, cached for other guards; None before that.
     """
@@ -171,8 +171,8 @@ class EpochSummary:
     learning_rate:
         The learning rate at the end of the epoch; None before that, or in a run without one.
     seconds:
-        The wall time of the epoch's body, without the hook ``on_epoch_end``; None before the end of the epoch. It has
-        the time that a resumed epoch took before its checkpoint was saved.
+        The wall time of the epoch, without the hook ``on_epoch_end``; None before its end. For a resumed epoch, it
+        includes the time before the checkpoint was saved.
     losses:
         The average loss by phase. ``loss_averaging`` updates it after each batch.
     logged:

@@ -18,15 +18,15 @@ class Facts(MutableMapping[str, Fact]):
     """The settings of a run by name: numbers, strings and truth values.
 
     A setting that belongs to an object has a name with a dot, such as ``model.cell`` or ``gradient_clipping.max_norm``.
-    Options of plugins are read when they are asked for, so they are those of the moment. An option that is None is left
-    out, and one of another type than a fact is written as text.
+    Options of plugins have their current values. Options that are None are left out, and values of other types are
+    converted to text.
 
     Parameters
     ----------
     given:
         The facts of the script, by name.
     derived:
-        A function that returns what the run knows of itself. A fact that was given replaces a derived one.
+        A function that returns the facts of the run itself. Given facts replace derived ones of the same name.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def plugin_facts(plugins: Mapping[str, object]) -> dict[str, Fact]:
 
 
 def _plain(value: Any) -> Fact | None:
-    """The value as a type of Python's own, or None if it is no fact."""
+    """The value as a built-in type, or None if it cannot be a fact."""
     if isinstance(value, np.generic):
         value = value.item()
     for kind in (bool, int, float, str):

@@ -85,7 +85,7 @@ class HookCall:
 
 
 def is_ahead(implementation: pluggy.HookImpl) -> bool:
-    """Whether an implementation is called ahead of those without this option."""
+    """Whether an implementation has the option ``ahead``."""
     return bool(implementation.opts.get("ahead"))
 
 

@@ -66,13 +66,13 @@ def hookimpl(function: Any = None, *, ahead: bool = False, **options: Any) -> An
     Parameters
     ----------
     ahead:
-        Call it ahead of the implementations without this option, wrappers included. It is for what the others have to
-        find done: gradients that are complete, averages that are computed, a run that is restored.
+        Call it before all implementations without this option, wrappers included. It is for work on which the others
+        rely: completing the gradients, computing averages, restoring a run.
     tryfirst, trylast:
-        Call it before, or after, the other implementations that are ahead, or the others that are not.
+        Call it before, or after, the others; among those with ``ahead`` if it has ``ahead``, else among those without.
     wrapper:
         The function is a generator with one ``yield``. It begins before the implementations that are not wrappers, and
-        ends after all those that were called behind it.
+        ends after them.
     specname:
         The hook, if the function has another name.
 

@@ -39,12 +39,12 @@ class RepairsAlarms(Protocol):
 
 
 def check_codes(plugins: Mapping[str, object]) -> None:
-    """Refuse a plugin whose alarm code is registered wrongly, or by two packages.
+    """Refuse a plugin with an alarm code whose registration is wrong.
 
     Raises
     ------
     PluginError
-        Names the packages.
+        Two packages register the code, or its entry cannot be loaded.
     """
     for name, plugin in plugins.items():
         codes = _attribute(name, plugin, "codes")
@@ -55,15 +55,15 @@ def check_codes(plugins: Mapping[str, object]) -> None:
 
 @runtime_checkable
 class OfFirstRank(Protocol):
-    """A plugin that is called on one process only, if several train one network.
+    """A plugin that is called in the first process only, if several processes train one network.
 
-    It writes files, shows the run, or looks at the rows of a batch, of which each process has others. All other plugins
-    are called on each process, where they see the same losses and gradients and have to do the same.
+    It writes files, shows the run, or examines the rows of a batch, which differ between processes. All other plugins
+    are called in each process. They see the same losses and gradients there, and must do the same.
     """
 
     @property
     def first_rank_only(self) -> bool:
-        """True if the plugin is called on the first process only."""
+        """True if the plugin is called in the first process only."""
         ...
 
 
@@ -77,12 +77,12 @@ class AdmitsPlugins(Protocol):
 
 
 def is_of_first_rank(plugin: object) -> bool:
-    """Whether a plugin is called on the first process only."""
+    """Whether a plugin is called in the first process only."""
     return getattr(type(plugin), "first_rank_only", False) is True
 
 
 def is_admitted(plugin: object, others: Iterable[object]) -> bool:
-    """Whether all plugins that decide on it admit a plugin; each admits itself."""
+    """Whether all other plugins that have ``admits`` admit a plugin."""
     deciding = (one for one in others if one is not plugin and hasattr(type(one), "admits"))
     return all(one.admits(plugin) for one in deciding if isinstance(one, AdmitsPlugins))
 

@@ -149,7 +149,7 @@ def _check_version(name: str, required: object) -> None:
         )
     if required > HOOKS_VERSION:
         raise PluginError(
-            f"plugin {name!r} needs version {required} of the hooks, and this rnncallbacks has version {HOOKS_VERSION}",
+            f"plugin {name!r} needs version {required} of the hooks, but this rnncallbacks has version {HOOKS_VERSION}",
             hint="update it: pip install --upgrade rnncallbacks",
         )
 

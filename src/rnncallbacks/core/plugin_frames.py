@@ -1,4 +1,4 @@
-"""The plugin in whose hook a frame of the stack runs."""
+"""Finds the plugin in whose hook a stack frame runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pluggy
 
 
 def running_plugin(implementations: Iterable[pluggy.HookImpl], frame: FrameType | None) -> str | None:
-    """The name of the innermost plugin whose hook the frame, or one that called it, runs in; None if there is none."""
+    """The name of the innermost plugin whose hook is on the call stack of the frame, or None."""
     implementations = list(implementations)
     while frame is not None:
         for one in implementations:

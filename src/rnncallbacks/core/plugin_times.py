@@ -10,12 +10,13 @@ from typing import Any
 class PluginTimes:
     """The seconds of the plugins of a run.
 
-    A plugin that raises an alarm calls the other plugins within its own hook. Their time is theirs alone.
+    If a hook of one plugin calls those of others, as a guard that raises an alarm does, the time of the others is not
+    counted for it.
 
     Attributes
     ----------
     seconds:
-        By the name of the plugin and then by the hook.
+        Seconds by plugin name, then by hook.
 
     Example
     -------
@@ -28,7 +29,7 @@ class PluginTimes:
 
     def __init__(self) -> None:
         self.seconds: dict[str, dict[str, float]] = {}
-        self._within = 0.0  # of the calls within the present one
+        self._within = 0.0  # seconds of the calls within the current one
 
     def measured(self, plugin: str, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function of a plugin, with its time counted for this hook."""

@@ -47,9 +47,9 @@ class RunRecord:
 
     @property
     def outcome(self) -> RunOutcome | None:
-        """How the training ended, see :class:`~rnncallbacks.core.run_outcome.RunOutcome`; None while the run goes on.
+        """How the training ended, see :class:`~rnncallbacks.core.run_outcome.RunOutcome`; None before the end.
 
-        It is known in ``on_exception`` and ``on_fit_end``.
+        It is available in ``on_exception`` and ``on_fit_end``.
         """
         return self._outcome
 
@@ -59,7 +59,7 @@ class RunRecord:
         return None if self._stop is None else self._stop.reason
 
     def directory_for(self, plugin: str) -> Path:
-        """``run.directory``, for a plugin that needs one; it is made if it does not exist.
+        """``run.directory``, for a plugin that needs one. It is created if it does not exist.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class RunRecord:
         """
         if self.directory is None:
             raise RunStateError(
-                f"{plugin} writes into the run's directory, and this run has none",
+                f"{plugin} writes into the run's directory, but this run has none",
                 hint='pass directory="runs/first" to Run or Trainer, or give the plugin a directory of its own',
             )
         make_directory(self.directory)

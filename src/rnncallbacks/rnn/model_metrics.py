@@ -13,9 +13,9 @@ from rnncallbacks.arrays import Array, BoolArray, FloatArray
 from rnncallbacks.errors import DataError, OptionError, closest, short_repr
 
 MetricFunction: TypeAlias = Callable[[FloatArray, Array], Any]
-"""A function of outputs (positions, output_size) and targets (positions,) or (positions, output_size): their mean."""
+"""A function of outputs (positions, output_size) and targets (positions,) or (positions, output_size) to a mean."""
 TAKEN = ("loss", "batches", "sequences", "tokens")
-"""Names that would be columns of the plugin ``loss_averaging``."""
+"""Reserved names: their columns are those of the plugin ``loss_averaging``."""
 SHORT_NAMES = {
     "acc": "accuracy",
     "bpc": "bits_per_token",
@@ -24,7 +24,7 @@ SHORT_NAMES = {
     "rmse": "root_mean_squared_error",
     "top5": "top_5_accuracy",
 }
-"""Usual abbreviations, for the hint of the error."""
+"""Common abbreviations, for the hint of the error."""
 MOST_LIKELY = 5
 """Number of classes that ``top_5_accuracy`` accepts."""
 
@@ -43,7 +43,7 @@ def accuracy(outputs: FloatArray, targets: Array) -> float:
 def top_5_accuracy(outputs: FloatArray, targets: Array) -> float:
     """The fraction of positions where fewer than five classes have an output above that of the target.
 
-    A target with an output that is NaN is not counted.
+    A position whose target has the output NaN counts as a miss.
 
     Example
     -------
@@ -87,9 +87,9 @@ class Metric:
     name:
         The name; the columns are ``train_<name>`` and ``val_<name>``.
     measure:
-        The mean over the positions of one forward pass. None: the loss.
+        A function that returns the mean over the positions of one forward pass. None: the loss is used.
     finish:
-        A function of the mean over all positions: the value of the column.
+        Maps the mean over all positions of the epoch to the value of the column.
     """
 
     name: str
@@ -97,12 +97,12 @@ class Metric:
     finish: Callable[[float], float] = float
 
     def mean(self, outputs: FloatArray, targets: Array) -> float:
-        """The mean over these positions; the loss-based metrics have none.
+        """The mean over these positions, for a metric with ``measure``.
 
         Raises
         ------
         DataError
-            The function returned something else than one number.
+            The function did not return one number.
         """
         assert self.measure is not None
         try:
@@ -141,12 +141,12 @@ METRICS: dict[str, dict[str, Metric]] = {
 
 
 def chosen_metrics(metrics: Iterable[str | MetricFunction], loss: Literal["nll", "mse"]) -> list[Metric]:
-    """The metrics of these names and functions, for a model with this loss.
+    """The metrics with the given names and functions, for a model with this loss.
 
     Raises
     ------
     OptionError
-        There is no such metric, it belongs to the other loss, two have one name, or a function has no name.
+        A metric does not exist or belongs to the other loss, two have the same name, or a function has no name.
     """
     if isinstance(metrics, str | Mapping) or callable(metrics) or not isinstance(metrics, Iterable):
         given = repr(metrics) if isinstance(metrics, str) else "..."
@@ -184,15 +184,15 @@ def _of_function(function: object) -> Metric:
     name = getattr(function, "__name__", "")
     if not name.isidentifier() or name in TAKEN:
         raise OptionError(
-            f"Trainer: metrics: the name of a function is that of its column, and {short_repr(function, 60)} has "
-            f"{f'the name {name!r}' if name else 'none'}",
-            hint="define it by def name(outputs, targets): ...",
+            f"Trainer: metrics: expected a function whose name can be that of a column, got {short_repr(function, 60)} "
+            f"with {f'the name {name!r}' if name else 'no name'}",
+            hint="define it with def name(outputs, targets): ...",
         )
     return Metric(name, function)
 
 
 def unmasked(outputs: FloatArray, targets: Array, mask: BoolArray | None) -> tuple[FloatArray, Array]:
-    """The positions that contribute to the loss; views that cannot be written to, or copies."""
+    """The positions that contribute to the loss, as read-only views or copies."""
     if mask is not None:
         return outputs[mask], targets[mask]
     outputs, targets = outputs.view(), targets.view()

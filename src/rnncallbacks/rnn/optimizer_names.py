@@ -1,4 +1,4 @@
-"""The optimizers by name, for those who need their default options alone."""
+"""Optimizers by name, with default options."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {kind.__name__.lower(): kind for kind i
 
 
 def chosen_optimizer(optimizer: Optimizer | str) -> Optimizer:
-    """The optimizer itself, or that of this name with default options. Capital letters do not count.
+    """The given optimizer, or the one of this name with default options. Upper and lower case are the same.
 
     Raises
     ------
     OptionError
-        There is none of this name, or it is something else.
+        No optimizer has this name, or the argument is neither a name nor an optimizer.
 
     Example
     -------

@@ -109,7 +109,7 @@ def test_a_run_that_the_store_has_lost_begins_another(uri, tmp_path, caplog):
     first, client, _ = read(uri, "lost")
     client._tracking_client.store._hard_delete_run(first.info.run_id)
     train(plugins("found"), 2, directory=tmp_path)
-    assert f"the run {first.info.run_id} cannot go on, and another begins" in caplog.text
+    assert f"the run {first.info.run_id} cannot be continued, a new one begins" in caplog.text
     assert read(uri, "found")[0].data.metrics["epoch/accuracy"] == 0.5
 
 

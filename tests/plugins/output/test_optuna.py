@@ -52,7 +52,7 @@ def test_a_trial_that_falls_behind_is_pruned():
     first, second = study_of([3.0, 1.0], [4.0, 0.0], pruner=pruner)
     assert (first.state, second.state) == (COMPLETE, PRUNED)
     assert second.intermediate_values == {1: 4.0}
-    assert second.user_attrs["outcome"].startswith("stopped by optuna: pruned after epoch 1: val_loss 4 falls behind")
+    assert second.user_attrs["outcome"].startswith("stopped by optuna: pruned after epoch 1: val_loss 4 is worse")
 
 
 class Stops:

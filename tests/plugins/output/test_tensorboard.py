@@ -154,7 +154,7 @@ def test_a_full_disk_ends_the_logging_and_not_the_run(tmp_path, monkeypatch, cap
     assert (run.epoch, run.outcome.ending) == (6, "finished")
     said = [record.getMessage() for record in caplog.records if "nothing more is logged" in record.getMessage()]
     assert said == [
-        "tensorboard: nothing more is logged, and the run goes on: OSError: [Errno 28] No space left on device"
+        "tensorboard: nothing more is logged, the run continues: OSError: [Errno 28] No space left on device"
     ]
 
 
@@ -171,7 +171,7 @@ def test_values_that_are_not_finite_are_no_error(tmp_path, caplog):
 
 
 def test_a_directory_and_the_package_are_needed(monkeypatch):
-    with pytest.raises(RunStateError, match="tensorboard writes into the run's directory, and this run has none"):
+    with pytest.raises(RunStateError, match="tensorboard writes into the run's directory, but this run has none"):
         train([Tensorboard()])
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(

@@ -35,49 +35,49 @@ LONGEST_VALUE = 500
 LONGEST_TAG = 5000
 """Characters of a name, of a parameter's value and of a tag's: the limits of MLflow's stores, older ones included."""
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-"""MLflow's own settings wait minutes for a server that does not answer, and the training would wait with it."""
+"""Settings of requests. With the defaults of MLflow, training waits minutes for a server that does not answer."""
 
 logger = logging.getLogger("rnncallbacks")
 
 
 @attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class Mlflow(RunLogger):
-    """Sends the run to MLflow: a run of MLflow with parameters, metrics, tags and artifacts.
+    """Logs the run to MLflow, with parameters, metrics, tags and artifacts.
 
     - Parameters: ``run.facts``.
     - Metrics: ``batch/loss``, ``batch/gradient_norm`` (before clipping), ``batch/learning_rate`` and ``batch/`` with
       the names of ``run.log_batch``; ``epoch/`` with each numeric column of the history. Their step is the number of
       training batches.
     - Tags: each alarm as ``alarm.`` with its code, and the ``outcome``.
-    - Artifacts: ``diagnosis.txt``, and the files of the run's directory. List the plugin before ``history_log``: of the
-      plugins that act last, the one that is listed first is the last.
+    - Artifacts: ``diagnosis.txt``, and the files of the run's directory. List the plugin before ``history_log``, so
+      that it is called after it at the end of the run, when the files are complete.
 
-    A run that resumes from a checkpoint goes on in the same run of MLflow. Metrics that the earlier process sent after
-    its last checkpoint are then there twice, and a process that was killed loses those of its last ``flush_seconds``.
+    A run that resumes from a checkpoint continues the same MLflow run. Metrics that the earlier process sent after its
+    last checkpoint then occur twice. A process that is killed loses the metrics of its last ``flush_seconds``.
 
-    Metrics wait in memory and are sent together. A server that does not answer, or another error, ends the logging with
-    a warning, and not the run: MLflow's settings for requests are cut to 10 seconds and two retries meanwhile, unless
-    the environment has ``MLFLOW_HTTP_REQUEST_TIMEOUT`` and ``MLFLOW_HTTP_REQUEST_MAX_RETRIES``.
+    Metrics wait in memory and are sent together. If the server does not answer, or after another error, the logging
+    ends with a warning, and the run continues. A request waits 10 seconds and is retried twice, unless the environment
+    sets ``MLFLOW_HTTP_REQUEST_TIMEOUT`` and ``MLFLOW_HTTP_REQUEST_MAX_RETRIES``.
 
-    It takes about 170 microseconds a batch with a database in a file; ``every_steps`` divides that.
+    It takes about 170 microseconds per logged batch with a database in a file. ``every_steps`` reduces their number.
 
-    It needs the extra ``mlflow``. The plugin imports it when the run begins.
+    It needs the extra ``mlflow``, which it imports when the run begins.
 
     Options
     -------
     tracking_uri:
-        Where the runs are: the address of a server, or a database such as ``sqlite:///mlflow.db``. None: as MLflow is
-        set up, with ``MLFLOW_TRACKING_URI`` or in the working directory.
+        Where the runs are stored: the address of a server, or a database such as ``sqlite:///mlflow.db``. None:
+        MLflow's default, ``MLFLOW_TRACKING_URI`` or the working directory.
     experiment:
         The name of the experiment, which is created if it does not exist.
     run_name:
-        The name of the run. None: that of the run's directory, or one that MLflow chooses.
+        The name of the run. None: the name of the run's directory, or one that MLflow chooses.
     every_steps:
-        Number of training batches from one whose metrics are sent to the next, 1 or more.
+        Log every n-th training batch, n = 1 or more.
     artifacts:
-        Whether the files of the run's directory are sent when the run is over.
+        Whether to send the files of the run's directory at the end of the run.
     flush_seconds:
-        Longest time that a metric waits in memory, in seconds, 0 or more, if batches follow.
+        Time between two requests, in seconds, 0 or more. Metrics are sent with the first batch after it.
 
     Raises
     ------
@@ -145,12 +145,12 @@ class Mlflow(RunLogger):
         self._waiting = []
 
     def _open_again(self) -> Mapping[str, str] | None:
-        """The parameters of the run that goes on, or None if the store does not have it."""
+        """The parameters of the run that is continued, or None if the store does not have it."""
         try:
             params: Mapping[str, str] = self._client.get_run(self._run_id).data.params
             self._client.update_run(self._run_id, status="RUNNING")
         except Exception as error:
-            logger.warning("mlflow: the run %s cannot go on, and another begins: %s", self._run_id, error)
+            logger.warning("mlflow: the run %s cannot be continued, a new one begins: %s", self._run_id, error)
             return None
         return params
 
@@ -176,7 +176,7 @@ class Mlflow(RunLogger):
 
 
 def _key(name: str) -> str:
-    """The name in the characters that MLflow takes."""
+    """The name with characters that MLflow refuses replaced, and cut to its limit."""
     return re.sub(r"[^\w.\- /:]", "_", name)[:LONGEST_KEY]
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class ReportingTrial(Protocol):
-    """What the plugin uses of a trial of Optuna."""
+    """The part of an Optuna trial that the plugin uses."""
 
     number: int
 
@@ -42,14 +42,14 @@ def _trial(owner: Optuna, field: attrs.Attribute[ReportingTrial], value: Any) ->
 
 @attrs.define(eq=False)
 class Optuna:
-    """Reports a history column to a trial of Optuna after each epoch, and stops the run where the study prunes it.
+    """Reports a history column to an Optuna trial after each epoch, and stops the run if the study prunes the trial.
 
-    The objective returns :meth:`result`, which never makes a trial fail because an alarm or early stopping ended its
-    run: a run with a value has a result, and one without is pruned. The trial gets the user attributes ``outcome`` and
-    ``alarms``, and the run the fact ``trial``, its number.
+    The objective returns :meth:`result`. A trial does not fail if an alarm or early stopping ended its run: a run with
+    a value has a result, and a run without one is pruned. The trial gets the user attributes ``outcome`` and
+    ``alarms``. The run gets the fact ``trial``, the number of the trial.
 
-    It does nothing in a batch. Trials run side by side in several processes that share a storage of Optuna, such as a
-    journal file. It needs the extra ``optuna``.
+    Several processes can run trials at the same time if they share an Optuna storage, such as a journal file. The
+    plugin needs the extra ``optuna``. It costs nothing per batch.
 
     Options
     -------
@@ -58,9 +58,9 @@ class Optuna:
     monitor:
         Name of the history column.
     mode:
-        "min" if lower is better, as for a loss; "max" if higher is better. It is the direction of the study.
+        "min" if lower is better, as for a loss; "max" if higher is better. It must match the direction of the study.
     value:
-        The result of a run: "best", its best value, or "last", the one of its last epoch.
+        The result of a run: "best", its best value, or "last", the value of its last epoch.
 
     Raises
     ------
@@ -123,7 +123,7 @@ class Optuna:
         self.trial.report(value, summary.epoch)
         if self.trial.should_prune() and run.stop_reason is None:
             self._pruned = True
-            run.stop(f"pruned after epoch {summary.epoch}: {self.monitor} {value:.6g} falls behind other trials")
+            run.stop(f"pruned after epoch {summary.epoch}: {self.monitor} {value:.6g} is worse than in other trials")
 
     @hookimpl(trylast=True)
     def on_fit_end(self, run: Run) -> None:

@@ -30,7 +30,7 @@ _OPTIONAL_COUNT: options.Validator = attrs.validators.optional(options.count())
 
 @attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class Tensorboard(RunLogger):
-    """Writes the run for TensorBoard; ``tensorboard --logdir runs`` shows all runs in the folders below ``runs``.
+    """Logs the run to TensorBoard: ``tensorboard --logdir runs`` shows all runs in the folders below ``runs``.
 
     - Scalars: ``batch/loss``, ``batch/gradient_norm`` (before clipping), ``batch/learning_rate`` and ``batch/`` with
       the names of ``run.log_batch``; ``epoch/`` with each numeric column of the history. Their step is the number of
@@ -39,26 +39,25 @@ class Tensorboard(RunLogger):
     - Texts: each alarm as ``alarms/`` with its code, and the ``diagnosis`` and ``outcome`` of the run.
     - Hyperparameters: ``run.facts``.
 
-    A run that resumes from a checkpoint goes on in a second file; TensorBoard then drops what an earlier process wrote
-    behind the checkpoint. Of two runs in one directory, it shows the later. An error, such as a full disk, ends the
-    logging with a warning, and not the run.
+    A run that resumes from a checkpoint continues in a second file. TensorBoard then drops the values that the earlier
+    process wrote after the checkpoint. If two runs use one directory, it shows the later one. After an error, such as a
+    full disk, the logging ends with a warning, and the run continues.
 
-    It takes about 40 microseconds a batch, and 4 milliseconds for a batch with the histograms of 17,000 parameters.
+    It takes about 40 microseconds per logged batch, and 4 milliseconds for a batch with histograms of 17,000
+    parameters.
 
-    It needs the extra ``tensorboard``, which is the package of that name and neither TensorFlow nor PyTorch. The plugin
-    imports it when the run begins.
+    It needs the extra ``tensorboard``, which it imports when the run begins. TensorFlow and PyTorch are not needed.
 
     Options
     -------
     directory:
         The directory of the file. It is created if it does not exist. None: the run's directory.
     every_steps:
-        Number of training batches from one whose scalars are written to the next, 1 or more.
+        Log the scalars of every n-th training batch, n = 1 or more.
     histogram_every:
-        Number of training batches from one whose gradients and parameters are written as histograms to the next, 1 or
-        more. None: no histograms.
+        Log the histograms of every n-th training batch, n = 1 or more. None: no histograms.
     flush_seconds:
-        Longest time that a value waits in memory, in seconds, 0 or more, if batches follow.
+        Time between two writes, in seconds, 0 or more. Values are written with the first batch after it.
 
     Raises
     ------
@@ -105,7 +104,7 @@ class Tensorboard(RunLogger):
         assert run.outcome is not None
         self._file.add_text("diagnosis", str(run.diagnosis), run.step)
         self._file.add_text("outcome", str(run.outcome), run.step)
-        if run.outcome.ending in ("finished", "stopped"):  # another may go on
+        if run.outcome.ending in ("finished", "stopped"):  # a failed run may be resumed
             self._file.end_session()
         self._file.flush()
 

@@ -1,4 +1,4 @@
-"""Data parallel training: each process computes on some rows of each batch, and all make the same update."""
+"""Data-parallel training: each process computes on some rows of each batch, and all make the same update."""
 
 from __future__ import annotations
 
@@ -37,38 +37,38 @@ class DataParallel:
     r"""Trains one network on several processes, the ranks of ``mpiexec -n 4 python train.py``.
 
     Each rank executes the same script. It gets some rows of each batch, and computes their loss :math:`\ell_r` and
-    gradients :math:`g_r`. Before any other plugin sees them, they are replaced by those of the whole batch:
+    gradients :math:`g_r`. Before other plugins see them, they are replaced by those of the whole batch:
 
     .. math:: \ell = \sum_r \frac{n_r}{n} \ell_r, \qquad g = \sum_r \frac{n_r}{n} g_r
 
-    with :math:`n_r` tokens, of :math:`n` in the batch; sequences if the script gives ``run.backward`` no number of
-    tokens, else rows. All ranks then make the same update. Up to rounding, the run is that of one process with the same
-    batches, except for dropout. ``tokens`` and ``sequences`` of the batch become those of all ranks, in a validation
-    too.
+    where :math:`n_r` of the :math:`n` tokens of the batch are on rank :math:`r`. Without a number of tokens, sequences
+    are counted; without either, rows. All ranks then make the same update. Up to rounding and dropout, the run is that
+    of one process with the same batches. ``tokens`` and ``sequences`` of the batch also become those of all ranks, in
+    validation too.
 
-    Rank 0 reports and decides. Guards, logs, progress and checkpoints are called there only, and a closure evaluates
-    the loss of all rows. What they change or decide there holds for all ranks; a stop or a skipped batch of any rank
-    holds for all, too. If a rank fails or is killed, all end. In a run of one process, the plugin does nothing.
+    Guards, loggers, progress and checkpoints are called on rank 0 only, with a closure that evaluates the loss of all
+    rows. The other ranks adopt what these plugins change or decide. A stop or a skipped batch of any rank applies to
+    all. If a rank fails or is killed, all end. In a run of one process, the plugin does nothing.
 
     ``pip install 'rnncallbacks[mpi]'`` installs MPI.
 
     Options
     -------
     shard:
-        Whether to divide the batches of the loaders. With False, the loader of each rank has to yield batches of its
-        own, as many as those of the other ranks.
+        Whether to divide the batches of the loaders. With False, the loader of each rank must yield its own batches, as
+        many as the loaders of the other ranks.
     axis:
-        The axis of the sequences in the arrays of a batch, 0 or more; a list has the axis for each of its arrays. It
-        has no meaning for the batches of the library's loaders.
+        The axis of the sequences in the arrays of a batch, 0 or more, or a list with one axis for each array. It is
+        ignored for the batches of the library's loaders.
 
-    Columns: ``ranks``; ``reduction_seconds``, the time in the reductions of the epoch, including that of waiting for
-    other ranks, averaged over the ranks; ``imbalance``, the longest time that a rank computed in the epoch, relative to
-    the mean over the ranks, minus 1.
+    Columns: ``ranks``, the number of ranks; ``reduction_seconds``, the time of the reductions in the epoch, waiting for
+    other ranks included, averaged over the ranks; ``imbalance``, the longest computing time of a rank in the epoch,
+    divided by the mean over the ranks, minus 1.
 
     Raises
     ------
     RankError
-        An MPI launcher started the process and MPI cannot be loaded; the ranks are not at the same place of their
+        An MPI launcher started the process but MPI cannot be loaded; the ranks are not at the same place of their
         loops; another rank failed; or the ranks have different models.
     DataError
         A batch cannot be divided.
@@ -78,7 +78,7 @@ class DataParallel:
     >>> DataParallel(axis=1)
     DataParallel(shard=True, axis=1)
 
-    Source: Dean et al., "Large scale distributed deep networks" (2012), for synchronous updates Chen, Pan, Monga,
+    Source: Dean et al., "Large scale distributed deep networks" (2012); for synchronous updates, Chen, Pan, Monga,
     Bengio and Jozefowicz, "Revisiting distributed synchronous SGD" (2016).
     """
 
@@ -173,5 +173,5 @@ class DataParallel:
 
 
 def _is_silent(record: logging.LogRecord) -> bool:
-    """Drop the warnings of a rank that is not the first: rank 0 logs them."""
+    """A filter that drops the warnings of ranks other than rank 0, which logs them."""
     return record.levelno >= logging.ERROR

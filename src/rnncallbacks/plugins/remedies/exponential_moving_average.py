@@ -20,30 +20,30 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False)
 class ExponentialMovingAverage:
-    r"""Averages the parameters over the updates; validation batches, and the end of the run, have the averages.
+    r"""Averages the parameters over the updates, validates with the averages, and ends the run with them.
 
     .. math::
 
         \bar w_n = \beta_n\, \bar w_{n-1} + (1 - \beta_n)\, w_n, \qquad
         \beta_n = \min\Big(\mathrm{decay}, \frac{1 + n}{10 + n}\Big)
 
-    with :math:`w_n` the parameters after update :math:`n`, and :math:`\bar w_0 = w_0`. The smaller :math:`\beta_n` of
-    the first updates lets the average forget the initial parameters. Batches that were skipped are no updates.
+    with :math:`w_n` the parameters after update :math:`n`, and :math:`\bar w_0 = w_0`. In the first updates, the
+    smaller :math:`\beta_n` reduces the weight of the initial parameters. Skipped batches do not count as updates.
 
-    In each batch of another phase than "train", the parameters are the averages, so that ``val_loss`` is theirs, and
-    ``early_stopping`` keeps those of the best epoch. After the batch the parameters are put back bit for bit. At the
-    end of the run they become the averages, unless it ended with an error. The averages are saved in checkpoints, and
-    start again after a repair of the parameters.
+    In batches of phases other than "train", the parameters are the averages. ``val_loss`` is therefore the loss of the
+    averages, and ``early_stopping`` keeps the averages of the best epoch. After the batch, the parameters are restored
+    bit for bit. At the end of the run, the parameters become the averages, unless the run ended with an error.
+    Checkpoints save the averages. After a repair of the parameters, the average starts again.
 
-    An update of 36,000 parameters takes 25 microseconds more, a validation batch 40. Arrays that are not floating are
-    left out.
+    With 36,000 parameters, an update takes 25 microseconds more, and a validation batch 40. Arrays that are not of a
+    floating-point type are left out.
 
     Options
     -------
     decay:
-        Upper bound of :math:`\beta_n`, above 0 and below 1. The average is over about 1 / (1 - decay) updates.
+        Upper bound of :math:`\beta_n`, above 0 and below 1. The average covers about 1 / (1 - decay) updates.
     at_end:
-        Whether the run ends with the averages.
+        Whether the parameters become the averages at the end of the run.
 
     Raises
     ------
@@ -130,7 +130,7 @@ class ExponentialMovingAverage:
                 array[...] = self._averages[name]
 
     def _restart_after_repair(self, run: Run) -> None:
-        """Start again if a repair restored parameters: those that it took back are in the averages, perhaps as NaN."""
+        """Start again after a repair: the averages contain the parameters that it replaced, which may be NaN."""
         repairs = run.diagnosis.repairs
         if len(repairs) > self._repairs:
             self._repairs, self._updates = len(repairs), 0

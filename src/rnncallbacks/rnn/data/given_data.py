@@ -1,4 +1,4 @@
-"""Data as other libraries hand them over, arrays and pairs of arrays, as loaders and batches of this one."""
+"""Converts arrays, and the batches and datasets of other libraries, to loaders and batches of this library."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from rnncallbacks.rnn.data.loaders import ArrayLoader
 from rnncallbacks.rnn.validation import as_array, check_layout, is_integer, one_per_sequence
 
 PARTS = ("inputs", "targets", "mask")
-"""The arrays of a pair or a triple, in their order, and the keys of a mapping."""
+"""The names of the arrays of a pair or a triple, in order, and the keys of a mapping."""
 BATCH_SIZE = 32
-"""Sequences per batch where none is given, as in Keras."""
+"""Default number of sequences per batch, as in Keras."""
 IGNORED_TARGET = -100
 """The integer target of a position that contributes nothing to the loss, as PyTorch's ``ignore_index``."""
 
 
 def as_loaders(train: Any, validation: Any, batch_size: int | None = None) -> tuple[Any, Any]:
-    """Loaders of both: an :class:`~rnncallbacks.rnn.data.loaders.ArrayLoader` of arrays, any other as it is.
+    """Loaders of training and validation data. Loaders are returned as they are, arrays in an ``ArrayLoader``.
 
     Parameters
     ----------
     train, validation:
         A pair (inputs, targets), a triple (inputs, targets, mask), a mapping with these keys, or a dataset of the
-        library ``datasets`` with these columns. The first axis of each array is the sequence. Else any iterable of
-        batches. The validation may be None.
+        library ``datasets`` with these columns; the first axis of each array is the sequence. Or any iterable of
+        batches. ``validation`` may be None.
     batch_size:
-        Sequences per batch of an ArrayLoader; None for 32. The order of training sequences is drawn for each epoch.
+        Sequences per batch of arrays; None for 32. Training sequences are shuffled in each epoch.
 
     Raises
     ------
     OptionError
-        There is a ``batch_size`` but no array: a loader makes its own batches.
+        ``batch_size`` is given for loaders, which make their own batches.
     DataError
         A mapping lacks inputs or targets.
 
-    Others are those of ``ArrayLoader``.
+    ``ArrayLoader`` raises further errors.
 
     Example
     -------
@@ -63,15 +63,15 @@ def as_loaders(train: Any, validation: Any, batch_size: int | None = None) -> tu
 
 
 def as_batch(data: Any) -> SequenceBatch:
-    """A batch, from one of another library: a pair, a triple or a mapping as for :func:`as_loaders`.
+    """A ``SequenceBatch`` from a pair, a triple or a mapping as for :func:`as_loaders`.
 
-    The first axis of their arrays is the sequence, as in the batches of PyTorch's DataLoader. An integer target of -100
-    is masked, as in PyTorch's cross-entropy.
+    The first axis of the arrays is the sequence, as in the batches of PyTorch's ``DataLoader``. An integer target of
+    -100 is masked, as in PyTorch's cross-entropy.
 
     Raises
     ------
     DataError
-        It is something else, or lacks inputs or targets.
+        The data is none of these, or lacks inputs or targets.
     ShapeError
         The shapes of the arrays do not match.
 
@@ -105,7 +105,7 @@ def as_batch(data: Any) -> SequenceBatch:
 
 
 def _as_columns(data: Any) -> Any:
-    """The columns of a dataset of the library ``datasets`` as arrays; anything else as it is."""
+    """The columns of a dataset of the library ``datasets`` as arrays. Other data is returned as it is."""
     is_dataset = hasattr(data, "column_names") and callable(getattr(data, "with_format", None))
     return data.with_format("numpy")[:] if is_dataset else data
 
