@@ -95,6 +95,8 @@ def killed(folder: str, rank: str, seconds: str) -> dict[str, Any]:
 
 def faulty(fault: str, rank: str, step: str, folder: str = "") -> dict[str, Any]:
     """A loop of its own in which one rank does something else than the others, in one batch."""
+    if fault == "error before MPI" and int(rank) == RANK:
+        raise ValueError("no data")
     return _FaultyLoop(fault, int(rank), int(step), folder).train()
 
 
@@ -104,7 +106,7 @@ class _FaultyLoop:
         self.here = rank == RANK
         self.folder = folder
         self.params = {"w": np.zeros(3), "b": np.zeros(1)}
-        generator = np.random.default_rng(0)
+        generator = np.random.default_rng(self.here and fault == "other batches")
         inputs = generator.normal(size=(36, 3))
         targets = inputs @ np.array([1.0, -2.0, 0.5])
         self.batches = [(inputs[at : at + 6], targets[at : at + 6]) for at in range(0, 36, 6)]
@@ -127,7 +129,7 @@ class _FaultyLoop:
             plugins.append(Checkpoint(Path(self.folder) / "run.safetensors", every_steps=1, fsync=False))
         plugins.append(DataParallel(shard=self.fault != "unequal shards"))
         batches = self.batches[:-1] if self.fault == "unequal shards" and self.here else self.batches
-        with Run(self.params, plugins=plugins, learning_rate=0.1, state={}) as run:
+        with Run(self.params, plugins=plugins, learning_rate=0.1, hidden_size=2, state={}) as run:
             for _ in run.epochs(3):
                 if self.fault == "stop between batches" and self.here and run.epoch == 2:
                     run.stop("enough")
@@ -170,6 +172,8 @@ class _FaultyLoop:
             run.stop("enough")
         if self.fault == "skip":
             run.skip_batch()
+        if self.fault == "hidden state of all rows":
+            run.hidden(batch_size=6)
 
     def _step(self, inputs: np.ndarray, targets: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
         errors = inputs @ self.params["w"] + self.params["b"] - targets

@@ -17,6 +17,7 @@ import numpy as np
 
 from rnncallbacks.arrays import Array
 from rnncallbacks.errors import RankError
+from rnncallbacks.parallel.absent_ranks import ended_without_all_ranks
 from rnncallbacks.parallel.mpi_library import load_mpi, started_by_mpi
 
 SPINS = 50
@@ -225,5 +226,6 @@ def connect() -> Communicator | None:
     """
     if not started_by_mpi():
         return None
-    mpi = load_mpi()
-    return Communicator(mpi) if mpi.COMM_WORLD.Get_size() > 1 else None
+    with ended_without_all_ranks():
+        mpi = load_mpi()
+        return Communicator(mpi) if mpi.COMM_WORLD.Get_size() > 1 else None

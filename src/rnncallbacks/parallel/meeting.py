@@ -7,6 +7,7 @@ from zlib import crc32
 
 import numpy as np
 
+from rnncallbacks.arrays import Array
 from rnncallbacks.errors import RankError
 from rnncallbacks.parallel.communicator import Communicator
 
@@ -83,4 +84,9 @@ class Meetings:
 
 def sampled(arrays: Any) -> bytes:
     """About 16 entries of each array, as bytes. They differ after almost any update of the arrays."""
-    return b"".join(array.reshape(-1)[:: max(1, array.size // 16)].tobytes() for array in arrays)
+    return b"".join(_entries(array).tobytes() for array in arrays)
+
+
+def _entries(array: Array) -> Array:
+    flat = array.reshape(-1) if array.flags.c_contiguous else array.flat  # no copy of the array
+    return np.asarray(flat[:: max(1, array.size // 16)])

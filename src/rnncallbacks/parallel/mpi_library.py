@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import sys
@@ -38,7 +39,13 @@ def load_mpi() -> Any:
         settings = import_module("mpi4py").rc
         settings.thread_level = "funneled"  # only the main thread calls MPI, which then needs no locks
         settings.finalize = False  # a rank that failed could not finalize: it would wait for the others
-        return import_module("mpi4py.MPI")
+        settings.initialize = library is None
+        mpi = import_module("mpi4py.MPI")
+        if library is not None and not mpi.Is_initialized():
+            # As mpi4py does, but without the interpreter's lock, so that another thread can watch.
+            start = ctypes.CDLL(str(library)).MPI_Init_thread
+            start(None, None, int(mpi.THREAD_FUNNELED), ctypes.byref(ctypes.c_int()))
+        return mpi
     except (ImportError, RuntimeError) as error:
         raise RankError(
             f"data_parallel: an MPI launcher started this process, but MPI cannot be loaded: {error}",

@@ -87,6 +87,8 @@ class OrderlyExit:
                 return
         except BaseException as error:
             self._error = error
+            if isinstance(error, RankError) and not error.is_reported:
+                self._show_error(type(error), error, None)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end has begun, and takes some seconds at most
         for stream in (sys.stdout, sys.stderr):
@@ -100,7 +102,13 @@ class OrderlyExit:
                 communicator.abort(1)
             time.sleep(0.01)
         # Python itself would exit with 0 or by a signal.
-        os._exit(INTERRUPTED if isinstance(self._error, KeyboardInterrupt) else 1)
+        os._exit(_exit_code(self._error))
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        return error.code or 0
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
 
 
 @cache

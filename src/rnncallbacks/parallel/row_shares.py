@@ -12,6 +12,7 @@ import numpy as np
 from rnncallbacks.arrays import Array
 from rnncallbacks.errors import DataError
 from rnncallbacks.parallel.communicator import connect
+from rnncallbacks.parallel.meeting import sampled
 from rnncallbacks.rnn.data.batches import SequenceBatch
 
 OWN_BATCHES = "set shard = false if the loader of each rank yields batches of its own"
@@ -42,10 +43,16 @@ class Share:
         The number of its rows. It is 0 if the batch has fewer rows than there are ranks and none is left for this one.
         ``data`` then has a row of another rank, so that the loop has a batch to process. Its loss and gradients are not
         counted.
+    whole:
+        The number of rows of the batch.
+    sample:
+        Some entries of the batch. They differ if the ranks have drawn different batches.
     """
 
     data: Any
     rows: int
+    whole: int
+    sample: bytes
 
 
 def divide(batch: Any, rank: int, ranks: int, axis: int | tuple[int, ...] = 0) -> Share:
@@ -77,18 +84,23 @@ def divide(batch: Any, rank: int, ranks: int, axis: int | tuple[int, ...] = 0) -
     rows = share_of(count, rank, ranks)
     taken = rows if rows.start < rows.stop else slice(0, 1)
     if isinstance(batch, SequenceBatch):
-        return _sequence_share(batch, taken, rows.stop - rows.start)
+        sample = sampled([batch.inputs, batch.targets])
+        return Share(*_sequence_part(batch, taken, rows.stop - rows.start), count, sample)
+    sample = sampled([one for one in _arrays(batch) if one is not None and not one.dtype.hasobject])
+    return Share(_part(batch, taken, axis), rows.stop - rows.start, count, sample)
+
+
+def _part(batch: Any, taken: slice, axis: int | tuple[int, ...]) -> Any:
     if isinstance(batch, np.ndarray):
-        return Share(_take(batch, taken, _axes(axis, 1)[0]), rows.stop - rows.start)
+        return _take(batch, taken, _axes(axis, 1)[0])
     keys = list(batch) if isinstance(batch, Mapping) else range(len(batch))
     parts = [_take(batch[key], taken, one) for key, one in zip(keys, _axes(axis, len(batch)), strict=True)]
     if isinstance(batch, Mapping):
-        return Share(dict(zip(keys, parts, strict=True)), rows.stop - rows.start)
-    made = type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
-    return Share(made, rows.stop - rows.start)
+        return dict(zip(keys, parts, strict=True))
+    return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
 
 
-def _sequence_share(batch: SequenceBatch, taken: slice, rows: int) -> Share:
+def _sequence_part(batch: SequenceBatch, taken: slice, rows: int) -> tuple[SequenceBatch, int]:
     mask = None if batch.mask is None else batch.mask[:, taken]
     if mask is not None and not mask.any():  # a batch without any position is refused: this one is not counted
         mask, rows = np.ones_like(mask), 0
@@ -98,13 +110,13 @@ def _sequence_share(batch: SequenceBatch, taken: slice, rows: int) -> Share:
         None if mask is None or mask.all() else np.ascontiguousarray(mask),
         None if batch.starts is None else batch.starts[taken],
     )
-    return Share(part, rows)
+    return part, rows
 
 
 def _row_count(batch: Any, axis: int | tuple[int, ...]) -> int:
     if isinstance(batch, SequenceBatch):
         return batch.size
-    arrays = [batch] if isinstance(batch, np.ndarray) else list(batch.values()) if isinstance(batch, Mapping) else batch
+    arrays = _arrays(batch)
     if not isinstance(arrays, list | tuple) or not all(one is None or isinstance(one, np.ndarray) for one in arrays):
         raise DataError(
             f"expected batches of arrays to divide them among the ranks, got {type(batch).__name__}", hint=OWN_BATCHES
@@ -118,6 +130,10 @@ def _row_count(batch: Any, axis: int | tuple[int, ...]) -> int:
             hint=f"set axis to the axis of the sequences, one number or one for each array; or {OWN_BATCHES}",
         )
     return int(counts[0])
+
+
+def _arrays(batch: Any) -> Any:
+    return [batch] if isinstance(batch, np.ndarray) else list(batch.values()) if isinstance(batch, Mapping) else batch
 
 
 def _axes(axis: int | tuple[int, ...], count: int) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import fingerprint, named_arrays
+from rnncallbacks.errors import DataError, RankError
 from rnncallbacks.parallel.collective_closure import ClosureEvaluation, CollectiveClosure, whole_arrays
 from rnncallbacks.parallel.communicator import Communicator
 from rnncallbacks.parallel.hidden_rows import divided, joined
@@ -36,11 +37,17 @@ class BatchShare:
         Its part of the weight of the whole batch, from 0 to 1.
     closure:
         The closure of its rows.
+    whole:
+        The number of rows of the whole batch.
+    sample:
+        Some entries of the whole batch.
     """
 
     rows: int | None = None
     weight: float = 1.0
     closure: Any = None
+    whole: int = 0
+    sample: bytes = b""
 
 
 class SharedRun:
@@ -118,7 +125,9 @@ class SharedRun:
             batch.data = share.data
             starts = getattr(share.data, "starts", None)
             batch.starts = None if starts is None else np.asarray(starts)
-        self._shares[batch] = BatchShare(None if share is None else share.rows)
+        self._shares[batch] = (
+            BatchShare() if share is None else BatchShare(share.rows, whole=share.whole, sample=share.sample)
+        )
 
     def reduce(self, batch: Batch, grads: Gradients) -> None:
         """Replace the loss, counts, closure and gradients of the batch by those of all ranks."""
@@ -237,10 +246,12 @@ class SharedRun:
         ``carries`` was given, else 1.
         """
         share, loss = self._shares[batch], batch.loss
+        self._check_rows(batch, share)
         unit, weight = _weight(batch, share.rows)
         counted = 0.0 if share.rows == 0 else 1.0
         sums = self._decisions.meet(
             f"{place}, with the loss weighted by {unit}",
+            share.sample,
             numbers={
                 "weight": 0.0 if loss is None else weight,
                 "loss": 0.0 if loss is None or not weight else weight * loss,
@@ -254,6 +265,14 @@ class SharedRun:
             if batch.phase == "train":
                 self._run.skip_batch()
             return 0.0
+        if not sums["agree"]:
+            raise RankError(
+                "each rank takes some rows of the same batch, and the ranks have drawn different ones: "
+                f"rank {self._ranks.rank} {place}",
+                hint="give the loaders of all ranks the same data and the same seed, and change inputs at random only "
+                "behind the loader; or set shard = false if each rank has a loader of its own rows",
+                is_reported=not self._is_first,
+            )
         if sums["weight"]:
             share.weight = weight / sums["weight"]
             batch.loss = sums["loss"] / sums["weight"]
@@ -262,6 +281,15 @@ class SharedRun:
         if sums["skipped"] and not batch.skipped:
             self._run.skip_batch()
         return sums["carries"] if numbers else 1.0
+
+    def _check_rows(self, batch: Batch, share: BatchShare) -> None:
+        if share.rows and batch.batch_size not in (None, share.rows):
+            raise DataError(
+                f"run.hidden got batch_size={batch.batch_size}, which is not the number of rows of this rank: "
+                f"{self._ranks.ranks} ranks divide a batch of {share.whole} rows",
+                hint="set axis of data_parallel, or of shard, to that of the sequences in the arrays of a batch; and "
+                "give run.hidden the number of sequences that the batch has on this rank",
+            )
 
     def _add_up(self, sums: dict[str, float], *, counted: bool) -> None:
         totals = np.array([sums[name] if counted else 0.0 for name in sorted(sums)], dtype=float)
