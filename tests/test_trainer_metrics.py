@@ -181,6 +181,7 @@ def test_a_plugin_can_monitor_a_metric():
     batches = batches_for("nll", "step", 1)
     assert len(trainer.fit(batches, batches, max_epochs=9, progress=False)) == 2
     assert trainer.run.stop_reason.startswith("RNN601 val_accuracy")
+    assert trainer.run.facts["metrics.metrics"] == "[accuracy]"
 
 
 def test_a_metric_can_be_added_when_a_run_resumes(tmp_path):

@@ -27,6 +27,11 @@ def test_options_become_facts_and_none_is_left_out() -> None:
     assert facts_of("noise", Noise(path=Path("runs") / "a"))["noise.path"] == str(Path("runs") / "a")
     assert facts_of("plain", Plain(7)) == {"plain.limit": 7}
     assert facts_of("other", object()) == {}
+    assert facts_of("noise", Noise(betas=facts_of)) == {  # type: ignore[arg-type]
+        "noise.scale": 0.5,
+        "noise.betas": "<function facts_of>",  # without the address, which is another one when the run resumes
+        "noise.flag": True,
+    }
 
 
 def test_plugins_are_listed_in_their_order() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, TypeAlias
 
@@ -12,6 +13,7 @@ from rnncallbacks.core.arguments import describe
 from rnncallbacks.errors import OptionError
 
 Fact: TypeAlias = bool | int | float | str
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # another one in each process: a resumed run would have other facts
 
 
 class Facts(MutableMapping[str, Fact]):
@@ -86,7 +88,7 @@ def facts_of(name: str, described: object) -> dict[str, Fact]:
     {'optimizer.momentum': 0.9, 'optimizer.nesterov': False, 'optimizer.weight_decay': 0.0}
     """
     return {
-        f"{name}.{option}": str(value) if plain is None else plain
+        f"{name}.{option}": _ADDRESS.sub("", str(value)) if plain is None else plain
         for option, value in options_in(described).items()
         if value is not None
         for plain in [_plain(value)]

@@ -78,7 +78,7 @@ def _root(loss: float) -> float:
     return math.sqrt(loss) if loss >= 0 else math.nan
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Metric:
     """A metric of a network.
 
@@ -95,6 +95,9 @@ class Metric:
     name: str
     measure: MetricFunction | None = None
     finish: Callable[[float], float] = float
+
+    def __repr__(self) -> str:
+        return self.name
 
     def mean(self, outputs: FloatArray, targets: Array) -> float:
         """The mean over these positions, for a metric with ``measure``.
