@@ -28,13 +28,13 @@ class RangeTestThresholds:
     """The thresholds of :func:`lr_range_test`."""
 
     smoothing: float = 0.9
-    """Weight of the smoothed loss before against the loss of a batch: a mean over about ten batches. Chosen by eye."""
+    """Decay of the moving average of the losses: a mean over about ten batches. Chosen by eye."""
     divergence: float = 4.0
-    """The smoothed loss, as a multiple of the lowest one, at which the test ends: that of fastai's ``lr_find``."""
+    """Smoothed loss, divided by the lowest one, at which the test ends; as in fastai's ``lr_find``."""
     below_lowest: float = 10.0
-    """Factor below the learning rate of the lowest smoothed loss: that of fastai's ``lr_find``."""
+    """Learning rate of the lowest smoothed loss, divided by the suggestion at most; as in fastai's ``lr_find``."""
     fewest_batches: int = 10
-    """Batches that a suggestion needs at least: as many as the smoothing averages."""
+    """Smallest number of batches for a suggestion: as many as the smoothing averages."""
 
 
 RANGE_TEST_THRESHOLDS = RangeTestThresholds()
@@ -53,8 +53,9 @@ class LearningRateRange:
     smoothed:
         The moving average of the losses, corrected for its start.
     suggestion:
-        The smaller of two learning rates: that at which the smoothed loss falls most for a factor in the rate, and a
-        tenth of that at which it is lowest. None if it never falls, or if there were fewer than 10 batches.
+        The smaller of two learning rates: the one at which the smoothed loss falls most steeply over the logarithm of
+        the rate, and a tenth of the one at which it is lowest. None if the loss never falls, or if there were fewer
+        than 10 batches.
     """
 
     rates: list[float]
@@ -89,21 +90,22 @@ def lr_range_test(
     steps: int = 100,
     batch_size: int | None = None,
 ) -> LearningRateRange:
-    r"""Train for some batches at a learning rate that grows exponentially, and put everything back.
+    r"""Train for some batches at a learning rate that grows exponentially, then restore model and optimizer.
 
     .. math:: \eta_i = \mathrm{start}\, (\mathrm{end} / \mathrm{start})^{i / (\mathrm{steps} - 1)}
 
-    The test ends early when the smoothed loss is not finite, or four times the lowest one. The parameters of the model
-    and the state of the optimizer are then as before, bit for bit. The trainer's options of ``hidden_state_reset`` and
-    ``gradient_clipping`` apply, since clipping moves the rate at which training diverges. Other plugins have no part.
+    The test ends early if the loss is not finite, or if the smoothed loss exceeds four times its lowest value.
+    Afterwards, the parameters of the model and the state of the optimizer are as before, bit for bit. The test uses
+    ``hidden_state_reset`` and ``gradient_clipping`` with the trainer's options, since clipping changes the rate at
+    which training diverges. It uses no other plugins.
 
     Parameters
     ----------
     trainer:
         The trainer whose model and optimizer are tested. Its own learning rate is not used.
     train, batch_size:
-        As for :meth:`Trainer.fit <rnncallbacks.trainer.Trainer.fit>`. A loader that is used up by one iteration is used
-        up afterwards.
+        As for :meth:`Trainer.fit <rnncallbacks.trainer.Trainer.fit>`. A loader that can be iterated only once is
+        exhausted afterwards.
     start, end:
         The learning rates of the first and the last batch, above 0.
     steps:
@@ -114,7 +116,7 @@ def lr_range_test(
     OptionError
         An option is out of range.
     DataError
-        Not one batch had a loss that is finite.
+        The loss of the first batch is not finite.
 
     Source: Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), section 3.3.
 

@@ -85,7 +85,7 @@ def test_no_call_of_a_run_is_left_in_any_text_of_a_guard(roles):
         (
             "run.observe(inputs=..., targets=...)",
             KNOWN,
-            "the inputs xs and the targets ys cannot be used: name others with --inputs and --targets",
+            "the inputs xs and the targets ys cannot be used: give other names with --inputs and --targets",
         ),
         (
             "the loss, 3, is that of no known function: run.observe(inputs=..., targets=...)",
@@ -146,5 +146,5 @@ def test_a_trainer_has_arguments_in_place_of_calls():
         "RNN604": "pass a validation loader: Trainer.fit(train, validation)",
     }
     assert diagnosis.cannot_tell["RNN302"] == (
-        "the first losses are low: a loop of your own with a Run can call run.observe(logits=...); Trainer does not"
+        "the first losses are low: Trainer does not call run.observe(logits=...); use your own loop with a Run"
     )

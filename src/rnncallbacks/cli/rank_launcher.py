@@ -1,4 +1,4 @@
-"""Starts a command on several processes, and the behavior of a command on one of them."""
+"""Starts a command on several processes, and defines the behavior of a command on one of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rnncallbacks.parallel.communicator import Communicator
 from rnncallbacks.parallel.mpi_library import INSTALL_HINT, command_on_ranks
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
-"""Signals for which the ranks end in order. They get SIGINT for both: the launcher kills them at a SIGTERM."""
+"""Signals at which the ranks end cleanly. They get SIGINT for both, because the launcher kills them at a SIGTERM."""
 
 
 def run_on_ranks(ranks: int, arguments: Sequence[str]) -> int:
@@ -30,7 +30,7 @@ def run_on_ranks(ranks: int, arguments: Sequence[str]) -> int:
         raise RankError("--ranks: mpi4py is not installed", hint=INSTALL_HINT)
     command = command_on_ranks(ranks, ["-m", "rnncallbacks", *arguments])
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    # In a session of its own, Ctrl-C does not reach the launcher twice.
+    # In its own session, the launcher gets Ctrl-C once.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
 
     def forward(number: int, frame: FrameType | None) -> None:

@@ -15,7 +15,7 @@ FORM = "expected NAME.OPTION=VALUE, such as gradient_clipping.max_norm=0.5"
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """The key and the value of one override. The value is read as TOML, and what is no TOML is text.
+    """The key and the value of one override. The value is read as TOML, or as text if it is not valid TOML.
 
     Raises
     ------
@@ -61,9 +61,9 @@ def apply_overrides(
     overrides:
         Values by ``NAME.OPTION``; ``NAME.OPTION.KEY`` sets one key of an option that is a table.
     where:
-        What gives the overrides, for messages.
+        The source of the overrides, for messages.
     matching:
-        A function from a name to the tables that it stands for.
+        A function that returns the tables for a name.
     names:
         The names of all tables, for the nearest match.
     """

@@ -1,4 +1,4 @@
-"""The positions of a padded batch that count, by the mask or the lengths that the loader yields with the sequences."""
+"""The positions of a padded batch that count, from the mask or the lengths that the loader yields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rnncallbacks.arrays import Array, BoolArray
 
 
 def padding_mask(data: Any, targets: Array | None) -> BoolArray | None:
-    """True where a target of class numbers counts; None if the data do not show it, or if all do.
+    """True where an integer target counts; None if the data do not show it, or if all targets count.
 
     The third member of a tuple, or ``mask`` or ``lengths`` of a mapping, is a mask if it has the shape of the targets,
     and ones followed by zeros in each row, on either axis. It is lengths if the longest is the number of time steps,

@@ -29,7 +29,7 @@ NO_HIDDEN_GRADIENTS = (
     "of sequences of ten steps or more"
 )
 FIT_WITH_VALIDATION = "pass a validation loader: Trainer.fit(train, validation)"
-LOOP_OF_YOUR_OWN = "a loop of your own with a Run can call {call}; Trainer does not"
+LOOP_OF_YOUR_OWN = "Trainer does not call {call}; use your own loop with a Run"
 
 
 def for_unchanged_script(diagnosis: Diagnosis, roles: Roles, batches: int, stopped_by: str) -> None:
@@ -105,7 +105,7 @@ def _of_data(roles: Roles) -> list[Rewriting]:
         advice = f"the {' and the '.join(missing)} were not found: {options}"
     else:
         named = " and ".join(f"the {name} {key_text(key)}" for name, key in known.items() if key is not None)
-        advice = f"{named} cannot be used: name others with --inputs and --targets"
+        advice = f"{named} cannot be used: give other names with --inputs and --targets"
     advice = advice.replace("\\", r"\\")
     return [
         (rf"{_DATA}, or give batches an attribute starts", advice),

@@ -30,7 +30,7 @@ def why_not_found(script: Path, named: str, seconds: float, *, out_of_time: bool
     'the script ended before train.py:20 had three iterations'
     """
     if named and out_of_time:
-        return f"{named} had no three iterations in {seconds:.0f} s: raise --seconds"
+        return f"{named} had fewer than three iterations in {seconds:.0f} s: raise --seconds"
     if named:
         return f"the script ended before {named} had three iterations"
     if out_of_time:

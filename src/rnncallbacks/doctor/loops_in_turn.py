@@ -14,9 +14,9 @@ from rnncallbacks.doctor.script_process import Assignment, LoopKind
 from rnncallbacks.doctor.watched_script import search_loop
 
 MOST_WATCHED_LOOPS = 7
-"""Loops that are watched until one has parameters. Chosen by eye."""
+"""Largest number of loops that are watched until one has parameters. Chosen by eye."""
 MOST_CHANGING_LOOPS = 4
-"""The same of those that change arrays at each iteration, before others are searched. Chosen by eye."""
+"""Largest number of loops that change arrays at each iteration, before other kinds are searched. Chosen by eye."""
 SEARCH_SHARE = 0.4
 """Share of the remaining time for one search. Chosen by eye."""
 
@@ -53,7 +53,7 @@ class LoopsInTurn:
     _waiting: list[LoopCandidate] = attrs.field(factory=list)
 
     def next(self, assignment: Assignment) -> LoopCandidate | None:
-        """The likeliest loop of those that were not given before; None if there is none."""
+        """The likeliest loop that was not returned before, or None."""
         self._watched += 1
         if self.named is not None:
             return self.named if self._watched == 1 else None

@@ -1,11 +1,11 @@
-"""Threads of a script that a fork of its process would not have."""
+"""Threads of a script, which a fork of its process would lack."""
 
 from __future__ import annotations
 
 import threading
 
 IDLE_THREADS = ("TMonitor",)
-"""Classes of threads that change nothing that a script computes: the monitor of ``tqdm`` refreshes a line."""
+"""Classes of threads without effect on the script's computation, such as the monitor of ``tqdm``."""
 
 
 def other_threads() -> list[threading.Thread]:

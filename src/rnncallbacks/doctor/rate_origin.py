@@ -15,7 +15,7 @@ DEEPEST = 5
 
 
 def rate_origins(files: Sequence[ParsedFile], updates: Sequence[tuple[str, int]]) -> list[SourceLine]:
-    """The lines that give the learning rates of some updates their value; updates are given by file and line."""
+    """The lines that set the learning rates of some updates, which are given by file and line."""
     found: list[SourceLine] = []
     for file, line in updates:
         parsed = next((one for one in files if one.file == file), None)
@@ -29,7 +29,7 @@ def rate_origins(files: Sequence[ParsedFile], updates: Sequence[tuple[str, int]]
 
 
 def loops_around(files: Sequence[ParsedFile], places: Sequence[tuple[str, int]]) -> list[SourceLine]:
-    """The two innermost loops around some statements: those through the parameters, around updates."""
+    """The two innermost loops around some updates: loops over the parameters."""
     found = []
     for file, line in places:
         for parsed in files:

@@ -1,4 +1,4 @@
-"""The search of a training loop that changes no parameter: its update is lost, or changes copies."""
+"""Searches for a training loop that changes no parameter: its update is lost, or changes copies."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class StillSearchThresholds:
     """Which loops compute a loss and gradients. Chosen by eye."""
 
     intervals: int = 3
-    """Intervals between two ticks in which the loss and the gradients differ."""
+    """Iterations at which the loss and the gradients differ from those before, after which a loop is a candidate."""
     ticks: int = 8
-    """Ticks of one activation that are compared."""
+    """Iterations of one execution of a loop that are compared."""
     gradients: int = 2
-    """Arrays that differ, of the shapes of arrays that do not."""
+    """Smallest number of arrays that differ and have the shapes of constant arrays."""
 
 
 STILL_SEARCH_THRESHOLDS = StillSearchThresholds()
@@ -34,9 +34,10 @@ class _Activation:
 
 
 class StillSearch(BoundedSearch):
-    """Looks for a loop in which a number and arrays of the shapes of constant ones differ at each tick.
+    """Looks for a loop in which, at each iteration, a number and some arrays differ that have the shapes of constant
+    ones.
 
-    Loops over time steps add up the loss or the gradients, not both; loops over validation batches have no gradients.
+    Loops over time steps sum the loss or the gradients, not both. Loops over validation batches have no gradients.
     """
 
     def __init__(self, *given: Any, thresholds: StillSearchThresholds = STILL_SEARCH_THRESHOLDS) -> None:
@@ -81,7 +82,7 @@ class StillSearch(BoundedSearch):
 
 
 def _like_constant_ones(before: dict[Any, Any], arrays: dict[Any, Any]) -> list[Any]:
-    """The keys of arrays that differ from before, one for each shape, where another array of the shape does not."""
+    """The keys of arrays that changed, one for each shape, if another array of the same shape did not change."""
     same: set[tuple[int, ...]] = set()
     other: dict[tuple[int, ...], Any] = {}
     for key, array in arrays.items():

@@ -10,7 +10,7 @@ from rnncallbacks.doctor.source_lines import AssigningStatement
 def backward_slice(
     statements: Iterable[AssigningStatement], ends: Iterable[AssigningStatement]
 ) -> dict[AssigningStatement, int]:
-    """The statements of the same functions on which some statements depend, with the number of steps to them.
+    """The statements in the same functions on which some statements depend, with their distance in steps.
 
     It follows names, whatever the order of the statements: a loop over time steps carries values backward.
     """

@@ -42,7 +42,7 @@ class BatchFile:
         self._stride = 1
 
     def begin(self, step: int) -> None:
-        """Begin behind a step: keep its row and those before, and remove those of later steps; 0 for a new file."""
+        """Begin after a step: keep the rows up to this step, and remove later ones; 0 for a new file."""
         self._stride = 1
         while self._count(step) > self.most_rows:
             self._stride *= 2

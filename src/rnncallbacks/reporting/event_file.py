@@ -1,4 +1,4 @@
-"""A file of events for TensorBoard, written with the package tensorboard alone."""
+"""An event file for TensorBoard, written without TensorFlow or PyTorch."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class EventFile:
         self._add(self._hparams.hparams_pb(dict(values)), 0)
 
     def end_session(self) -> None:
-        """Tell the page of hyperparameters that the run has succeeded; it takes the first word on it as final."""
+        """Write to the page of hyperparameters that the run has succeeded. The first status in a file is final."""
         data, metadata = self._hparams_data, self._hparams_metadata
         end = data.SessionEndInfo(status="STATUS_SUCCESS", end_time_secs=time.time())
         summary = self._summaries.Summary()
@@ -106,7 +106,7 @@ class EventFile:
         self._add(summary, 0)
 
     def flush(self) -> None:
-        """Hand what was added to the operating system."""
+        """Write the buffered events to the file."""
         self._records.flush()
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ COLUMNS = ("learning_rate", "gradient_norm", "clipped_fraction", "stopped_after"
 
 
 def in_notebook() -> bool:
-    """Whether the code is executed in a cell of a notebook: by a kernel of Jupyter, or of what is built on it."""
+    """Whether the code runs in a notebook: in a Jupyter kernel, or in one that is based on it."""
     ipython = sys.modules.get("IPython")
     get_shell = getattr(ipython, "get_ipython", None)
     return get_shell is not None and hasattr(get_shell(), "kernel")

@@ -164,7 +164,7 @@ class ExplodingGradientDetector:
             self._harmless_norm = max(self._harmless_norm, update.gradient_norm)
 
     def is_idle(self, batch_number: int) -> bool:
-        """Whether nothing is left to do from this training batch on, counted from 1."""
+        """Whether the check is over at this training batch, counted from 1."""
         return self.stopped and batch_number > self.thresholds.smallest_sample
 
     def check_clipping(self, gradients: Gradients, norm: float, max_norm: float, unclipped_share: float) -> bool:
@@ -196,7 +196,7 @@ class ExplodingGradientDetector:
     def coverage(
         self, params: object, first_cosine: float, max_norm: float, doubt: Mapping[str, str] = NO_DOUBT
     ) -> CheckResult:
-        """The comparisons with the bound, and how often; ``first_cosine`` is NaN if no update was measured.
+        """The comparisons that were made, in words; ``first_cosine`` is NaN if no update was measured.
 
         ``doubt`` is the reason, by code, for which gradients of usual length prove nothing.
         """

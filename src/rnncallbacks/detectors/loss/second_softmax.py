@@ -28,8 +28,8 @@ class SecondSoftmaxThresholds:
     """Factors of the parameters, and tolerances of the loss."""
 
     factors: tuple[float, ...] = (30.0, 1000.0, 30_000.0, 1_000_000.0)
-    """Factors of the parameters, tried until a loss exceeds the bound. Chosen by eye: output weights of 1e-2 have
-    logits of about 1 with the first one, and saturate a second softmax with the last."""
+    """Factors of the parameters, tried until a loss exceeds the bound. Chosen by eye: with output weights of 1e-2,
+    logits are about 1 at the first factor, and a second softmax is saturated at the last."""
 
     match_tolerance: float = 1e-5
     """Largest relative difference between a loss and that of a second softmax: rounding errors of float32."""
@@ -56,7 +56,7 @@ def check_softmax_once(loss: float, nll: float, twice: float | None, counts: Map
 
 
 def check_bounded_loss(batch: Batch, loss: float, params: Mapping[str, Array], classes: int) -> CheckResult:
-    """RNN302 if the closure's loss stays within the bounds of a second softmax at growing parameters.
+    """RNN302 if the closure's loss stays within the bounds of a second softmax as the parameters grow.
 
     The parameters are restored bit for bit.
 

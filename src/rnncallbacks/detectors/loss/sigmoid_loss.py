@@ -1,4 +1,4 @@
-r"""The loss of sigmoid outputs against targets of 0 and 1: exact values of the right function, and of usual wrong ones.
+r"""The loss of sigmoid outputs for targets of 0 and 1: exact values of the right function, and of common wrong ones.
 
 For outputs z, :math:`p = \sigma(z)` and targets y of 0 and 1, the mean negative log-likelihood is
 
@@ -24,7 +24,7 @@ from rnncallbacks.detectors.loss.initial_loss_findings import summed
 
 @attrs.frozen(kw_only=True)
 class SigmoidLossThresholds:
-    """Tolerance of the agreement of a loss with a formula, and height of a first loss."""
+    """Tolerance between a loss and a formula, and the largest usual first loss."""
 
     match_tolerance: float = 2e-5
     """Largest relative difference between a loss and an exact value: rounding errors of sums in float32, and of
@@ -64,7 +64,7 @@ def is_binary(targets: Array) -> bool:
 def check_sigmoid_loss(
     loss: float, targets: Array, *, counts: Mapping[str, float], at_zero: float | None = None, outputs: Any = None
 ) -> CheckResult | None:
-    """Check the first loss of binary targets (RNN301 to RNN303); None if it is no function of sigmoid outputs.
+    """Check the first loss of binary targets (RNN301 to RNN303); None if no known function of sigmoid outputs gives it.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def check_sigmoid_loss(
 def _match(
     value: float, scores: Array, targets: Array, counts: Mapping[str, float]
 ) -> tuple[SigmoidLoss, str, float] | None:
-    """The function that gives a value, with the count that it is summed over; None if none does, or two do."""
+    """The function that gives a value, and the count that it is summed over; None if no function or two give it."""
     tolerance = SIGMOID_LOSS.match_tolerance
     functions = list(_functions(scores, targets))
     for name, count in {"": 1.0, **counts}.items():

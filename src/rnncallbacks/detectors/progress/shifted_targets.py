@@ -81,9 +81,9 @@ def target_shift_of(inputs: Array, targets: Array) -> int | None:
 
 
 def _fits(inputs: Array, targets: Array, counted: BoolArray, shift: int) -> bool:
-    """Whether all targets that count are the inputs so many steps ahead, as far as the sequence goes."""
+    """Whether all targets that count equal the inputs ``shift`` steps ahead, where the sequence has such inputs."""
     steps = len(inputs)
-    compared = counted[: steps - shift] & counted[shift:]  # the inputs behind the end of a sequence are padding
+    compared = counted[: steps - shift] & counted[shift:]  # inputs after the end of a sequence are padding
     if not compared[0].any():
         return False
     return np.array_equal(targets[: steps - shift][compared], inputs[shift:][compared])

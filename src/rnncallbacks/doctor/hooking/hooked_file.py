@@ -17,7 +17,7 @@ from rnncallbacks.files import write_atomically
 
 
 def check_path(script: Path, path: Path) -> None:
-    """Refuse a path that is the script, or that is in no folder.
+    """Refuse a path that is the script, or whose folder does not exist.
 
     Raises
     ------
@@ -27,7 +27,7 @@ def check_path(script: Path, path: Path) -> None:
     if path.exists() and path.samefile(script):
         raise OptionError(f"--write-hooked: {path} is the script itself", hint="give the path of another file")
     if not path.parent.is_dir():
-        raise OptionError(f"--write-hooked: there is no folder {path.parent} for {path.name}")
+        raise OptionError(f"--write-hooked: the folder {path.parent} of {path.name} does not exist")
 
 
 def write_hooked(script: Path, arguments: list[str], findings: ScriptFindings, path: Path, until: float) -> str:

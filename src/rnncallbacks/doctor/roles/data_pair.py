@@ -127,7 +127,7 @@ def _varying_values(
 def _shifted_pair(
     varying: list[VaryingValue], thresholds: DataPairThresholds = DATA_PAIR_THRESHOLDS
 ) -> tuple[Key, Key] | None:
-    """Two arrays of which one is the other, one step later, in every iteration."""
+    """Two arrays, one of which is the other shifted by one step in every iteration."""
     sequences: dict[bytes, list[VaryingValue]] = {}
     for one in varying:
         # Items of a trace may have an input and zeros; a second call may be that of a decoder, fed its targets.
@@ -216,7 +216,7 @@ def _best_named(values: list[VaryingValue]) -> Key | None:
 
 
 def _remaining_pair(values: list[VaryingValue]) -> tuple[Key, Key] | None:
-    """Inputs and targets where a scope has two arrays, one of which is named as one of them."""
+    """Inputs and targets, if a scope has two arrays and the name of one says which it is."""
     arrays = {one.latest.tobytes(): one.key for one in reversed(values) if one.latest.size > 2}
     if len(arrays) != 2:
         return None
