@@ -33,7 +33,7 @@ class GradientGuard(Guard):
       :class:`~rnncallbacks.detectors.gradient.exploding.ExplodingGradientDetector`
       Or changes of the state grow through the first batch, where the network is recognized.
       :func:`~rnncallbacks.detectors.gradient.growth_through_time.check_growth`
-      Or, where it is not, the recurrent weights have a large spectral radius and a long gradient.
+      Or, where it is not, the recurrent weights have a large spectral radius and long gradients, which nothing clips.
       :class:`~rnncallbacks.detectors.gradient.recurrent_gain.RecurrentGain`
     - RNN402: the observed ``hidden_gradients`` vanish on the way back through time.
       :class:`~rnncallbacks.detectors.gradient.vanishing.VanishingGradientDetector`
@@ -108,6 +108,8 @@ class GradientGuard(Guard):
             update = self._updates.measure(run.params, learning_rate=rate, max_norm=self.max_norm)
             if update is not None:
                 self._exploding.add_update(update)
+                if (finding := self._gain.add_update(update, self.max_norm)) is not None:
+                    self.fire(run, finding)
 
     @hookimpl
     def on_alarm(self, alarm: Alarm) -> None:
