@@ -1,11 +1,15 @@
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rnncallbacks import hookimpl, load_plugins
 from rnncallbacks.doctor import loops_in_turn, script_examination
+from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.presentation import role_rows
 from rnncallbacks.doctor.script_examination import ExaminationOptions, examine_script
+from rnncallbacks.doctor.script_source import read_script
 
 pytestmark = pytest.mark.usefixtures("forked_modules")
 
@@ -110,6 +114,17 @@ def test_ctrl_c_before_the_roles_are_known_shows_the_loop_and_what_names_tell(mo
     assert rows["trains in"].endswith("flat_characters.py:53  while True:")
     assert (rows["loss"], rows["parameters"]) == ("loss   likely", "Wxh Whh Why bh by")
     assert rows["replay"].startswith("none")
+
+
+def test_the_loop_of_a_notebook_is_named_by_its_cell(tmp_path):
+    path = tmp_path / "rnn.ipynb"
+    cells = [{"cell_type": "code", "source": text} for text in ("x = 1\ny = 2\n", "z = 3\nfor n in data:\n    pass\n")]
+    path.write_text(json.dumps({"nbformat": 4, "cells": cells}))
+    second = read_script(path).cells[1]
+    loop = SimpleNamespace(site=Site("loop", str(path), second + 1, "for n in data:", "<module>"))
+    findings = SimpleNamespace(loop=loop, batches=0, seconds=0.0, roles=None, interrupted=False)
+    (row,) = role_rows(findings)
+    assert row == ("trains in", f"{path}, code cell 2, line 2  for n in data:")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,6 +12,7 @@ import attrs
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles, key_text
 from rnncallbacks.doctor.script_examination import ScriptFindings
+from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.doctor.source_lines import SourceLine
 from rnncallbacks.reporting.terminal import show_diagnosis, write_line
 from rnncallbacks.reporting.verdict import counted
@@ -64,7 +66,7 @@ def show_lines(console: Console | None, findings: ScriptFindings, codes: Collect
             continue
         write_line(console)
         write_line(console, f"look at, for {cause.code}", style="bold")
-        places = [f"{os.path.relpath(one.file)}:{one.line}" for one in lines]
+        places = [_place(os.path.relpath(one.file), one.line) for one in lines]
         width = max(map(len, places))
         for place, one in zip(places, lines, strict=True):
             write_line(console, f"{place:{width}}  {one.source}", indent=2)
@@ -77,7 +79,7 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
         return [("trains in", findings.no_loop if findings.error is None else "no training loop was reached")]
     site = findings.loop.site
     length = f"   {counted(findings.batches, 'batch', 'batches')}, {findings.seconds:.1f} s" if findings.batches else ""
-    rows = [("trains in", f"{site.file}:{site.line}  {site.source}{length}")]
+    rows = [("trains in", f"{_place(site.file, site.line)}  {site.source}{length}")]
     roles = findings.roles
     if roles is None:
         return [*rows, ("", findings.no_loop)] if findings.interrupted else rows
@@ -109,6 +111,11 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
     data = [key_text(key) if key else "not found" for key in (roles.inputs, roles.targets)]
     rows.append(("data", f"inputs {data[0]}, targets {data[1]}"))
     return rows
+
+
+def _place(file: str, line: int) -> str:
+    """The place of a line of the examined text, in a notebook by its cell."""
+    return str(read_script(Path(file)).location(line)) if file.endswith(".ipynb") else f"{file}:{line}"
 
 
 def _source(one: ParameterRole) -> str:
