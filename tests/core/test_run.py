@@ -693,6 +693,9 @@ def test_a_code_of_ones_own_brings_its_cause_and_remedy():
     [
         ({"code": "RNN999"}, r"'RNN999' is not in the catalogue\n.*cause=, remedy= and severity="),
         ({"code": "RNN999", "cause": "c", "severity": "info"}, "'RNN999' is not in the catalogue"),
+        ({"code": 601}, "code: expected a text, got 601"),
+        ({"code": "RNN601", "message": ""}, "message: expected a text, got ''"),
+        ({"code": "RNN601", "evidence": 3.2}, "evidence: expected numbers by name, got 3.2"),
         ({"code": "RNN601", "action": "mend"}, "expected action 'warn', 'stop', 'raise' or 'repair', got 'mend'"),
         ({"code": "RNN601", "severity": "loud"}, "expected severity 'info', 'warning' or 'error', got 'loud'"),
     ],
@@ -700,7 +703,7 @@ def test_a_code_of_ones_own_brings_its_cause_and_remedy():
 def test_an_alarm_that_cannot_be_told_is_refused_and_not_listed(arguments, message):
     def raise_it(run):
         with pytest.raises(OptionError, match=message):
-            run.raise_alarm(message="hot", **arguments)
+            run.raise_alarm(**{"message": "hot"} | arguments)
 
     assert in_batch(raise_it).alarms == []
 

@@ -121,10 +121,19 @@ def make_alarm(
     Raises
     ------
     OptionError
-        The action or severity is unknown, or nobody registered the code and one of the three is None.
+        Code or message is no text, the evidence is no mapping, the action or severity is unknown, or nobody registered
+        the code and one of the three is None.
     PluginError
         Two packages register the code, or its entry cannot be loaded.
     """
+    for name, text in (("code", code), ("message", message)):
+        if not isinstance(text, str) or not text:
+            raise OptionError(f"run.raise_alarm: {name}: expected a text, got {text!r}")
+    if not isinstance(evidence, Mapping):
+        raise OptionError(
+            f"run.raise_alarm: evidence: expected numbers by name, got {evidence!r}",
+            hint="write evidence={'measured': 3.2, 'bound': 1.0}",
+        )
     if action not in ACTIONS:
         raise OptionError(f"run.raise_alarm: expected action {_words(ACTIONS)}, got {action!r}")
     entry = None if cause and remedy and severity else find_entry(code)

@@ -259,6 +259,13 @@ class DecaysInOnBackward:
         run.params["w"] *= 0.99
 
 
+class ChangesInValidation:
+    @hookimpl
+    def on_batch_end(self, run, batch):
+        if batch.phase == "val":
+            run.params["w"] *= 0.99
+
+
 class ScalesTheData:
     @hookimpl
     def on_batch_start(self, batch):
@@ -324,6 +331,7 @@ def bad_plugins(folder):
         (RemembersAFailure, "runs", "a run after one that failed differs: column failed"),
         (ReplacesGradients, "streams", "in an ordinary run, it raised gradients: 'w' cannot be replaced"),
         (DecaysInOnBackward, "order", "changes the parameters in on_backward; change them in on_fit_start"),
+        (ChangesInValidation, "order", "changes the parameters in on_batch_end"),
         (ScalesTheData, "order", "changes the data of the script; work on a copy"),
         (SharesAnOption, "runs", "a run changed its option columns; copy"),
         (KeepsNoCopy, "resuming", "its state _best is the run's parameters, not a copy; keep a copy"),

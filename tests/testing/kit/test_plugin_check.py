@@ -143,3 +143,13 @@ def test_a_plugin_that_fails_in_every_run_gets_one_line():
     with pytest.raises(PluginCheckError, match=expected) as caught:
         check_plugin(Fails)
     assert len(caught.value.problems) == 1
+
+
+def test_ctrl_c_ends_the_check():
+    class Interrupted:
+        @hookimpl
+        def on_batch_end(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check_plugin(Interrupted)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays import Array, named_arrays
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.core.call_order import Place, call_order
 from rnncallbacks.core.hookspecs import Hook, hookimpl
@@ -58,10 +58,13 @@ class SeesChanges:
     ----------
     changed:
         What was changed, with the hook.
+    entered:
+        The parameters with which the batch was entered.
     """
 
     def __init__(self) -> None:
         self.changed: set[tuple[str, Hook]] = set()
+        self.entered: list[Array] = []
 
     @hookimpl(wrapper=True, ahead=True)
     def on_epoch_start(self, run: Run) -> Generator[None, Any, Any]:
@@ -70,9 +73,11 @@ class SeesChanges:
     @hookimpl(wrapper=True, ahead=True)
     def on_batch_start(self, run: Run, batch: Batch) -> Generator[None, Any, Any]:
         data = batch.data
-        result = yield from self._compared(
-            "on_batch_start", params=list(named_arrays(run.params).values()), data=[data]
-        )
+        params = list(named_arrays(run.params).values())
+        self.entered = [array.copy() for array in params]
+        # Of other phases, the parameters are compared at the end of the batch: averages may be evaluated in it.
+        compared = {"data": [data], **({"params": params} if batch.phase == "train" else {})}
+        result = yield from self._compared("on_batch_start", **compared)
         if batch.data is not data:
             self.changed.add(("data", "on_batch_start"))
         return result
@@ -83,17 +88,26 @@ class SeesChanges:
         return (yield from self._compared("on_backward", **arrays))
 
     @hookimpl(wrapper=True, ahead=True)
-    def on_batch_end(self, run: Run) -> Generator[None, Any, Any]:
-        return (yield from self._compared("on_batch_end", params=list(named_arrays(run.params).values())))
+    def on_batch_end(self, run: Run, batch: Batch) -> Generator[None, Any, Any]:
+        params = list(named_arrays(run.params).values())
+        if batch.phase == "train":
+            return (yield from self._compared("on_batch_end", params=params))
+        result = yield
+        if not _equal(self.entered, params):
+            self.changed.add(("params", "on_batch_end"))
+        return result
 
     def _compared(self, hook: Hook, **groups: Sequence[Any]) -> Generator[None, Any, Any]:
         before = {name: [np.array(array) for array in arrays] for name, arrays in groups.items()}
         result = yield
         for name, arrays in groups.items():
-            pairs = zip(before[name], arrays, strict=True)
-            if not all(np.array_equal(*pair, equal_nan=True) for pair in pairs):
+            if not _equal(before[name], arrays):
                 self.changed.add((name, hook))
         return result
+
+
+def _equal(before: Sequence[Any], after: Sequence[Any]) -> bool:
+    return all(np.array_equal(*pair, equal_nan=True) for pair in zip(before, after, strict=True))
 
 
 def check_process(trial: Trial) -> Iterator[PluginProblem]:
@@ -103,7 +117,9 @@ def check_process(trial: Trial) -> Iterator[PluginProblem]:
         before = {name: read() for name, (read, _) in PROCESS.items()}
         trial.play(plugin=plugin)
         for name, (read, advice) in PROCESS.items():
-            if read() != before[name]:
+            now, then = read(), before[name]
+            # A thread of others may end meanwhile.
+            if now - then if isinstance(now, set) and isinstance(then, set) else now != then:
                 yield PluginProblem("process", f"a run changed {name}", advice)
 
 

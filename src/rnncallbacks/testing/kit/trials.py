@@ -106,7 +106,9 @@ def outcome_of(run: Callable[[], Run]) -> TrialOutcome:
     with quiet(), np.errstate(all="ignore"):
         try:
             return TrialOutcome(run(), None)
-        except BaseException as error:  # KeyboardInterrupt, too: the checks raise it
+        except BaseException as error:  # KeyboardInterrupt, too: the checks raise it, with a text
+            if isinstance(error, KeyboardInterrupt) and not error.args:
+                raise  # Ctrl-C of the author
             return TrialOutcome(None, error)
 
 
