@@ -1,7 +1,7 @@
 """Searches learning rate, clipping and size of a character model with Optuna, in two processes that share a file.
 
-Each process asks the study in the file for the next trial, and the study prunes trials that fall behind. Run it again
-with a path to go on with the study in that file: ``python sweep.py study.journal``.
+Each process asks the study in the file for the next trial, and the study prunes trials that are worse than others. With
+a path, a second call continues the study in that file: ``python sweep.py study.journal``.
 """
 
 import logging
@@ -45,7 +45,7 @@ def objective(trial: optuna.Trial) -> float:
 
 
 def work(journal: str, number: int) -> None:
-    logging.getLogger("rnncallbacks").setLevel(logging.ERROR)  # the attributes of each trial name its alarms
+    logging.getLogger("rnncallbacks").setLevel(logging.ERROR)  # alarms are in the attributes of each trial
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.load_study(
         study_name="characters",

@@ -1,6 +1,6 @@
-"""An LSTM of PyTorch in its own training loop, with the remedies and guards of rnncallbacks.
+"""A PyTorch LSTM in its own training loop, with the remedies and guards of rnncallbacks.
 
-The tensors are passed as they are: plugins get NumPy arrays that share their memory, so clipping acts on ``p.grad``.
+The script passes tensors. Plugins get NumPy arrays that share their memory, so clipping acts on ``param.grad``.
 """
 
 import torch

@@ -49,18 +49,19 @@ class Trainer:
         :class:`~rnncallbacks.rnn.micro_batches.MicroBatches`. Guards do not see the hidden states of a batch that was
         split. None: batches are not split.
     metrics:
-        Names and functions, whose columns are ``train_<name>`` and ``val_<name>``. A classification model has the
-        metrics ``"accuracy"``, ``"top_5_accuracy"``, ``"perplexity"`` and ``"bits_per_token"``, a regression model
+        Names or functions. Their columns are ``train_<name>`` and ``val_<name>``. Classification models have the
+        metrics ``"accuracy"``, ``"top_5_accuracy"``, ``"perplexity"`` and ``"bits_per_token"``, regression models
         ``"mean_absolute_error"`` and ``"root_mean_squared_error"``. A function ``name(outputs, targets)`` gets the
-        outputs of the unmasked positions, (positions, output_size), and their targets, and returns a mean over them.
-        Each is the mean over all positions of the epoch, see :class:`~rnncallbacks.metric_columns.MetricColumns`.
+        outputs of the unmasked positions, (positions, output_size), and their targets, and returns the mean over them.
+        The columns are means over all positions of the epoch, see
+        :class:`~rnncallbacks.metric_columns.MetricColumns`.
     rng, state:
         Generators that loaders or plugins of yours draw from, and what else checkpoints are to save, as for
         :class:`~rnncallbacks.core.run.Run`. The model and the loaders of the library need none.
     directory:
         The folder of the run's files, as for :class:`~rnncallbacks.core.run.Run`.
     facts:
-        Settings by name, for loggers, besides those of the model, the optimizer, the batches and the plugins.
+        Further settings by name, for loggers. Those of the model, the optimizer and the plugins are added.
     profile_plugins:
         Whether to measure the time of each plugin in each hook, ``trainer.run.plugin_seconds``.
 
@@ -123,11 +124,11 @@ class Trainer:
         Parameters
         ----------
         train, validation:
-            Arrays, such as a pair (inputs, targets) whose first axis is the sequence, or loaders of
-            :class:`~rnncallbacks.rnn.data.batches.SequenceBatch` or of such pairs, as PyTorch's DataLoader is. See
+            Arrays, such as a pair (inputs, targets) whose first axis is the sequence; or loaders of
+            :class:`~rnncallbacks.rnn.data.batches.SequenceBatch` or of such pairs, as PyTorch's ``DataLoader``. See
             :func:`~rnncallbacks.rnn.data.given_data.as_loaders`. Each epoch trains, then validates.
         batch_size:
-            Sequences per batch of arrays; None for 32. The order of training sequences is drawn for each epoch.
+            Sequences per batch of arrays; None for 32. Training sequences are shuffled in each epoch.
         max_epochs:
             The number of epochs, 0 or more; None for no limit.
         max_steps:

@@ -1,7 +1,7 @@
 """The kit for authors of plugins as fixtures of pytest.
 
-It is a package of its own because pytest imports it in every session where the library is installed: the library itself
-is imported when a test uses a fixture.
+It is a package of its own because pytest imports it in every session where the library is installed. The library itself
+is imported only when a test uses a fixture.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 BUDGET = "rnncallbacks_budget"
 DEFAULT_BUDGET_US = 50.0
-"""The time that a plugin may take for a batch where no marker says so, in microseconds: that of check_plugin."""
+"""Default time that a plugin may take for a batch, in microseconds; the default of check_plugin."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class InstallPlugin(Protocol):
-    """The function that the fixture ``installed_plugin`` is."""
+    """The type of the fixture ``installed_plugin``."""
 
     def __call__(
         self,
@@ -81,11 +81,11 @@ def check_plugin(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 @pytest.fixture
 def installed_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallPlugin:
-    """A function that installs a plugin for this test, as a distribution with an entry point and nothing else.
+    """A function that installs a plugin for this test, as a distribution that has only the entry point.
 
     It takes the class of a plugin or ``"module:Class"``, and returns the name under which a configuration finds it:
-    ``name``, or the name of the class in snake_case. ``distribution`` is the name of the distribution, and ``codes``
-    maps the alarm codes that it registers to their entries, as ``"module:ENTRY"``.
+    ``name``, or the name of the class in snake_case. ``distribution`` is the name of the distribution. ``codes`` maps
+    the alarm codes that it registers to their entries, ``"module:ENTRY"``.
     """
     from rnncallbacks.testing.kit.installation import install_plugin
 

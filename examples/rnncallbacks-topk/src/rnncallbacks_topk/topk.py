@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rnncallbacks import Gradients, Run
 
 ENTRIES_FOR_EACH = 100
-"""Entries of the gradient, for each of the k largest, from which these can be called few. Chosen by eye."""
+"""Smallest size of the gradient, divided by k, at which k entries are few. Chosen by eye."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -52,7 +52,7 @@ class Topk(Guard):
             self.conclude(run, self.check(np.concatenate([array.ravel() for array in grads.arrays])))
 
     def check(self, gradient: np.ndarray[tuple[int], np.dtype[np.floating]]) -> CheckResult:
-        """Add the share of one more batch, and compare the shares of all when the last one is there."""
+        """Add the share of one more batch; after the last one, compare all shares with the threshold."""
         if gradient.size < ENTRIES_FOR_EACH * self.k:
             return CheckResult(cannot_tell={"TOPK001": f"{self.k} of {gradient.size} entries are not few"})
         squares = np.square(gradient, dtype=np.float64)

@@ -25,7 +25,7 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the ser
 class WandbLike(RunLogger):
     """Posts lines of JSON to a server at the end of each epoch and at each alarm.
 
-    Lines that cannot be sent are kept, and sent with the next ones; the run goes on.
+    Lines that cannot be sent are kept, and sent with the next ones. The run continues.
 
     Options
     -------
@@ -68,7 +68,7 @@ class WandbLike(RunLogger):
         del self._unsent[:-MOST_KEPT]
 
     def _post(self) -> None:
-        """Send what is kept. The server being down is told once."""
+        """Send the lines that are kept. A server that is down is logged once."""
         body = "".join(f"{line}\n" for line in self._unsent).encode()
         request = urllib.request.Request(self.url, body, {"Content-Type": "application/x-ndjson"})
         try:

@@ -29,23 +29,23 @@ class GradientNoiseScale:
         |G|^2 \approx \frac{k\,|\bar g|^2 - \overline{|g|^2}}{k - 1}, \qquad
         \mathrm{tr}\,\Sigma \approx \frac{k B}{k - 1} \left(\overline{|g|^2} - |\bar g|^2\right)
 
-    with the gradients :math:`g` of :math:`k` batches of :math:`B` sequences, their mean :math:`\bar g`, and the
-    covariance :math:`\Sigma` of the gradients of single sequences. Batches that are much smaller than
-    :math:`\mathcal{B}` are mostly noise, and twice the size trains almost twice as fast. Much larger ones waste
-    computation.
+    where :math:`g` are the gradients of :math:`k` batches of :math:`B` sequences, :math:`\bar g` is their mean, and
+    :math:`\Sigma` the covariance of the gradients of single sequences. If batches are much smaller than
+    :math:`\mathcal{B}`, gradients are mostly noise, and training with twice the batch size takes almost half the
+    updates. If batches are much larger, a larger size saves hardly any updates.
 
-    The parameters are taken for constant within a window. A batch of another size begins a new window, and gradients
-    that are not finite are left out. The gradients are those of the script, before clipping. A batch takes 5
-    microseconds with 36,000 parameters.
+    The estimate assumes constant parameters within a window. A batch of another size begins a new window. Gradients
+    that are not finite are left out. The gradients are those of the script, before clipping. The plugin takes 5
+    microseconds per batch with 36,000 parameters.
 
     Options
     -------
     window:
         The number of batches :math:`k`, 2 or more.
 
-    Columns: ``gradient_noise_scale``, the ratio of the means of both estimates over the windows of the epoch, in
-    sequences; in batches if the script does not tell the size of batches (``run.backward(sequences=...)`` or
-    ``run.hidden``). It is missing in an epoch without a window, or if the noise hides the gradient.
+    Columns: ``gradient_noise_scale``, the ratio of the means of both estimates over the windows of the epoch. Its unit
+    is sequences, or batches if the batch size is not known from ``run.backward(sequences=...)`` or ``run.hidden``. The
+    column is missing in an epoch without a complete window, or if the noise hides the gradient.
 
     Source: McCandlish, Kaplan, Amodei et al., "An Empirical Model of Large-Batch Training" (2018), appendix A.1.
 

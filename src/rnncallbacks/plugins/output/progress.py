@@ -32,8 +32,8 @@ class Progress:
 
     On a terminal, a progress bar with the remaining time is shown below the lines during the run. In a notebook, one
     display has the bar and a table of the last epochs. In a pipe or a file, or if rich is not installed
-    (``rnncallbacks[cli]`` brings it), there are only lines, without control codes. When a minute has passed without
-    one, the next batch that ends has a line. If the reader of a pipe closes it, the output ends and the run continues.
+    (``rnncallbacks[cli]`` installs it), there are only lines, without control codes. After a minute without a line, the
+    next batch that ends gets one. If the reader of a pipe closes it, the output ends and the run continues.
     The run itself logs alarms to the logger "rnncallbacks"; on a terminal they appear above the bar.
 
     The diagnosis lists the alarms and the checks that could not be made, and counts those that passed;

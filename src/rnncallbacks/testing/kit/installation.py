@@ -1,4 +1,4 @@
-"""Distributions that are installed for one test: their metadata, which entry points are read from."""
+"""Installs a distribution for one test: its metadata, from which entry points are read."""
 
 from __future__ import annotations
 

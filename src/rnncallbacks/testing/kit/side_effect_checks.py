@@ -1,4 +1,4 @@
-"""Checks of what a plugin changes besides itself: the process, and the gradients where it should only read them."""
+"""Checks of side effects: on the process, and on gradients where a plugin should only read them."""
 
 from __future__ import annotations
 
