@@ -65,7 +65,13 @@ class RecordedBatches:
     finish_until: float = 0.0
 
     def next(self) -> tuple[IterationRecord, FrozenIteration | None] | None:
-        """The next iteration; None at the end."""
+        """The next iteration; None at the end.
+
+        Once the time is over, those that were recorded for the roles are left out too, but the first: guards take time.
+        """
+        if self.seen and self.waiting and time.monotonic() > self.until:
+            self.over = self.over or "time"
+            self.waiting.clear()
         if not self.waiting and not self.over:
             if self.seen >= self.max_batches and not self._finishes_epoch():
                 self.over = "batches"
