@@ -93,7 +93,7 @@ def test_a_mistake_is_answered_with_the_correction(mistake):
         ([W, U], [np.ones((2, 2)), np.ones((2, 2))], ""),
         ({"W": W}, {"kernel": U}, "'kernel': it is compared with 'W', the only one of its shape (2, 2)"),
         ({"W": W, "U": U}, {"kernel": W.copy(), "U": W.copy()}, "'kernel': no check uses it"),
-        ({"W": W, "U": U}, [W.copy(), W.copy()], "no shape tells the parameter of '0', '1': no check uses it"),
+        ({"W": W, "U": U}, [W.copy(), W.copy()], "no shape gives the parameter of '0', '1': no check uses it"),
     ],
 )
 def test_gradients_named_otherwise_than_parameters_are_told_once(params, grads, text, caplog):

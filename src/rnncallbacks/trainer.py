@@ -133,7 +133,7 @@ class Trainer:
             The number of epochs, 0 or more; None for no limit.
         max_steps:
             The number of training batches, 1 or more; None for no limit. If a batch is not the last of its epoch, the
-            run ends behind it, without a validation.
+            run ends after it, without a validation.
         progress:
             Whether to show progress: adds the plugin ``progress`` with default options, unless ``plugins`` has one or
             ``RNNCALLBACKS_DISABLE`` names it.
@@ -276,7 +276,7 @@ def _keeps_its_order(loader: object) -> bool:
 
 
 def _show_progress(run: Run) -> None:
-    """Add the plugin ``progress`` behind the others, unless the run has one."""
+    """Add the plugin ``progress`` after the others, unless the run has one."""
     shown = default_progress()
     if shown is not None and PROGRESS not in run.plugins and type(shown) not in map(type, run.plugins.values()):
         run.register(shown, PROGRESS)

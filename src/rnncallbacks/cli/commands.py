@@ -55,7 +55,7 @@ def _is_told(error: BaseException) -> bool:
 
 
 def _leave_output() -> None:
-    """Write what is left of the standard output nowhere, if it cannot be written: Python does it again at its end."""
+    """Discard buffered standard output that cannot be written: Python would try to write it again at exit."""
     try:
         sys.stdout.flush()
     except OSError:

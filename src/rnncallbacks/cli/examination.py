@@ -74,7 +74,7 @@ class Examination:
     def attend_runs(self) -> Iterator[None]:
         """Examine the runs that are entered in this context.
 
-        Alarms and repairs are not logged meanwhile, because the diagnosis shows them at the end.
+        Alarms and repairs are not logged, because the diagnosis shows them at the end.
         """
         with attended_runs(self._prepare, self._note_loop), findings_not_logged():
             yield

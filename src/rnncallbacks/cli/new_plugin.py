@@ -26,7 +26,7 @@ RESERVED_BY_WINDOWS = frozenset(
 )
 """Names that no file has in Windows, whatever its extension."""
 CODES_TABLE = """
-# An alarm code and its entry; the page is beside the entry's module, in the folder pages.
+# An alarm code and its entry. Its page is in the folder pages, next to the entry's module.
 [project.entry-points."rnncallbacks.codes"]
 {code} = "{package}.codes:{code}"
 """

@@ -49,7 +49,7 @@ def print_sample(
     top_p: float,
     seed: int,
 ) -> None:
-    """Print text from the network of a run, behind a prompt.
+    """Print text that the network of a run generates after a prompt.
 
     RUN_DIR is the run folder of train. The network is that at the end of the run, also of one that was interrupted.
     """

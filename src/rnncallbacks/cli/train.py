@@ -56,7 +56,7 @@ has diverged. Chosen by eye: overfitting raises the held-out loss and not this o
 @click.argument("text", metavar="[FILE.txt]", required=False, type=click.Path(path_type=Path))
 @settings_options
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Folder of the run's files. [default: runs/<time>]")
-@click.option("--resume", type=click.Path(path_type=Path), help="Folder of a run to go on with, as it was configured.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Folder of a run to continue with its configuration.")
 @click.option(
     "--ranks",
     type=click.IntRange(min=1),
@@ -213,7 +213,7 @@ def train_on_text(
     if interrupted:
         epochs = counted(len(trainer.run.history) if trainer.run is not None else 0, "whole epoch")
         click.echo(f"interrupted after {epochs}; history and model so far are in {run_dir}")
-        click.echo(f"to go on: rnncallbacks train --resume {run_dir}")
+        click.echo(f"to continue: rnncallbacks train --resume {run_dir}")
         return INTERRUPTED
     assert trainer.run is not None
     if not writes:

@@ -55,10 +55,10 @@ def configuration_to_resume(run_dir: Path) -> Path:
 
 
 def check_folder(run_dir: Path, configuration: str, digest: str, *, resume: bool) -> bool:
-    """Refuse a folder in which this run cannot go on; return whether the configuration has to be written there.
+    """Refuse a folder in which this run cannot continue; return whether the configuration must be written there.
 
-    A run that was killed, interrupted or failed goes on when it is started again with the same settings. With
-    ``resume``, other settings may be given, and a run that has ended goes on for more epochs.
+    A run that was killed, interrupted or failed continues when it is started again with the same settings. With
+    ``resume``, other settings may be given, and a run that has ended continues for more epochs.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def check_folder(run_dir: Path, configuration: str, digest: str, *, resume: bool
     digest:
         The SHA-256 of the text.
     resume:
-        Whether the user asked to go on with the run in the folder.
+        Whether the user asked to continue the run in the folder.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def check_folder(run_dir: Path, configuration: str, digest: str, *, resume: bool
     if changed:
         raise OptionError(
             f"--run-dir: {run_dir} holds a run that did not end, with other settings than {'; '.join(changed[:3])}",
-            hint=f"name another, or write --resume {run_dir} to go on with that run",
+            hint=f"name another, or write --resume {run_dir} to continue that run",
         )
     return False
 

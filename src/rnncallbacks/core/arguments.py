@@ -110,14 +110,14 @@ def check_not_parameters(params: object, gradients: Mapping[str, Array]) -> None
 def log_unmatched_names(params: object, gradients: Mapping[str, Array]) -> None:
     """Log the gradients whose names are not those of parameters, and the parameters that their shapes pair them with.
 
-    Positions in lists and tuples are not names: gradients in a list are told together, if shapes do not pair them.
+    Positions in lists and tuples are not names. Gradients in a list that shapes do not pair are logged in one message.
     """
     named = {} if params is None else named_arrays(params)
     if named and all(map(_is_name, named)) and not any(map(_is_name, gradients)):
         pairs = parameters_of(gradients, named)
         if unpaired := [name for name in gradients if name not in pairs]:
             logger.warning(
-                "run.backward: the gradients have no names, and no shape tells the parameter of %s: no check uses it; "
+                "run.backward: the gradients have no names, and no shape gives the parameter of %s: no check uses it; "
                 "pass a dict with the names of the parameters",
                 ", ".join(map(repr, unpaired)),
             )

@@ -123,7 +123,7 @@ def save_checkpoint(run: Run, summary: EpochSummary | None, path: Path, *, fsync
     run:
         The run.
     summary:
-        The epoch that ends, or None if it goes on after the batch that ends.
+        The epoch that ends, or None if the save is within an epoch.
     path:
         The file.
     fsync:

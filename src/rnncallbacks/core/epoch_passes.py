@@ -17,7 +17,7 @@ class EpochPasses:
     """The passes of the open epoch, and the state of the script's objects at the points where a run can resume.
 
     A resumed run executes the body of the open epoch again. Passes that were over yield nothing, and the one that was
-    open begins behind its last batch. The script's generators and objects are first as they were where the epoch began,
+    open begins after its last batch. The script's generators and objects are first as they were where the epoch began,
     and after each pass as they were then, so that what the script draws between passes is drawn again.
 
     Parameters

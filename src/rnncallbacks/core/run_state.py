@@ -38,7 +38,7 @@ class RunState(RunRecord):
     epoch, step:
         The number of epochs and of training batches that began.
     resumed:
-        Whether the run goes on with what another has trained.
+        Whether the run continues an earlier one.
     script:
         The generators and objects of ``rng=`` and ``state=``, which checkpoints save.
     optimizer_state:
@@ -230,7 +230,7 @@ class RunState(RunRecord):
 
     @property
     def resumes_exactly(self) -> bool:
-        """Whether a run that resumes here goes on as if it had not ended.
+        """Whether a run that resumes here continues as if it had not ended.
 
         It does not if it was stopped in a training batch without a loss, or in a pass inside a batch: the body of that
         batch did less than it would have done.

@@ -15,7 +15,7 @@ def padding_mask(data: Any, targets: Array | None) -> BoolArray | None:
 
     The third member of a tuple, or ``mask`` or ``lengths`` of a mapping, is a mask if it has the shape of the targets,
     and ones followed by zeros in each row, on either axis. It is lengths if the longest is the number of time steps,
-    and all targets behind the lengths are the same.
+    and all targets after the lengths are the same.
 
     Example
     -------

@@ -208,7 +208,7 @@ def _without_magics(cell: str) -> str:
     if (match := _CELL_MAGIC.match(lines[first])) and match["name"] in WHOLE_CELL:
         return "\n".join(f"# {line}" for line in lines)
     done: list[str] = []
-    continued = False  # a magic that ends in a backslash goes on in the next line
+    continued = False  # a magic that ends in a backslash continues in the next line
     for line in lines:
         if continued:
             done.append(f"# {line}")

@@ -311,7 +311,7 @@ class LoopWatch:
         return isinstance(value, int | float | np.number) or (isinstance(value, np.ndarray) and value.size == 1)
 
     def _freeze(self, channel: Connection) -> None:
-        """Fork. The copy answers requests until its channel closes; the script goes on in this process."""
+        """Fork. The copy answers requests until its channel closes; the script continues in this process."""
         if self._fork is None or other_threads():
             self._link.send(("frozen", False))
             return

@@ -40,7 +40,7 @@ class RecurrentGainThresholds:
     is above 1. In six scripts with six seeds each, the ratio was at most 3.9 in healthy runs. With weights four times
     too large it was up to 46, and 10 or more in two of three scripts."""
     proofs: int = 2
-    """Batches with this ratio, of which the last one made the update. Chosen by eye."""
+    """Batches with this ratio. Chosen by eye."""
     other_length: float = 1.3
     """Norm of a gradient over that of the first one, or its inverse, from which the lengths of their updates show
     whether one was clipped. Chosen by eye."""

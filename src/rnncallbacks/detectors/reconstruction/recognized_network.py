@@ -158,7 +158,7 @@ def recognized_networks(
 ) -> Iterator[RecognizedNetwork]:
     """The networks that give the reported loss of a batch, by the parameters before its update.
 
-    ``carried`` are states that may have entered it, beside those that it shows and zeros.
+    ``carried`` are further states that may have entered it. Those that it shows, and zeros, are tried as well.
 
     Example
     -------

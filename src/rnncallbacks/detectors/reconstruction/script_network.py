@@ -1,4 +1,4 @@
-"""The network of a script as a run goes on: the states that enter its first batches, and its gradients."""
+"""The network of a script during a run: the states that enter its first batches, and its gradients."""
 
 from __future__ import annotations
 

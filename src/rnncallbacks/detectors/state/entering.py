@@ -147,7 +147,7 @@ class StateLeakDetector:
         return CheckResult(checked={"RNN201": "; ".join(f"in {name}, {text}" for name, text in self._compared.items())})
 
     def end_epoch(self, phase: PhaseHistory) -> CheckResult:
-        """Check the batches of a short epoch, in none of which rows continued."""
+        """Check the batches of a short epoch in which no row continued."""
         leaks = self._phases.get(phase.name)
         if leaks is None or leaks.within.broken_batches < leaks.within.batches:
             return CheckResult()

@@ -20,7 +20,7 @@ class SplitText:
     text:
         The text.
     split_lines:
-        The lines of the original that were split, from 1, in order; a line occurs once for each line that it has more.
+        The split lines of the original, from 1, in order. A line occurs once for each line that was added.
     """
 
     text: str

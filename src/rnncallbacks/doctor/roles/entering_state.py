@@ -19,7 +19,7 @@ OF_A_GRADIENT = re.compile(r"^(self\.)?_?(d|g|grad|delta|back|nabla)|grad|next",
 def find_entering(records: Sequence[IterationRecord], carried: Sequence[Key]) -> Key | None:
     """The key of the entering state.
 
-    It is a state that is carried from one iteration to the next, and not a sequence of states of which it is one. If
+    It is a state that is carried from one iteration to the next, not a sequence of states that contains it. If
     there is none, it is an argument of a function that
     is called at each time step: zeros in the first call of each iteration, and what the first call computed in the
     second.

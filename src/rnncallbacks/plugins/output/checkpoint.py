@@ -34,7 +34,7 @@ COPY_SHARE = 0.01
 class Checkpoint:
     """Saves parameters, optimizer state, history, alarms and the state of each plugin, so that a run resumes exactly.
 
-    A save within an epoch has the position in it: the resumed run continues behind the last batch. A run that is
+    A save within an epoch has the position in it: the resumed run continues after the last batch. A run that is
     stopped, or reaches its last epoch, is saved in any case.
 
     Several of these plugins can save one run, for example one every few minutes and one that keeps the best. The run

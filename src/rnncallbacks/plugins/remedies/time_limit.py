@@ -35,7 +35,7 @@ def _signals(owner: object, field: attrs.Attribute[Any], names: tuple[str, ...])
 
 @attrs.define(eq=False)
 class TimeLimit:
-    """Stops the run after the batch in which its time is up or a signal arrives; the run ends in order.
+    """Stops the run cleanly, after the batch in which its time is up or a signal arrives.
 
     ``on_fit_end`` is called for all plugins, and ``checkpoint`` saves the run: a later run resumes after the last
     batch. Batch systems and cloud machines send a signal some seconds or minutes before they kill a process;
@@ -129,7 +129,7 @@ class WaitingLimits:
     def _restore(self, number: int) -> None:
         self._limits.pop(number, None)
         handler = self._before.pop(number, None)
-        if signal.getsignal(number) == self._on_signal:  # otherwise the script has set another one meanwhile
+        if signal.getsignal(number) == self._on_signal:  # otherwise the script has set another one
             # None: a handler that was not set from Python.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 

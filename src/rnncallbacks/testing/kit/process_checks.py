@@ -67,7 +67,7 @@ def check_files(trial: Trial) -> Iterator[PluginProblem]:
 
 
 def check_options(trial: Trial) -> Iterator[PluginProblem]:
-    """Options out of range, as a configuration may give them: refused at once, or right in a run."""
+    """Unusual options, as a configuration may give them: refused when the plugin is made, or working in a run."""
     plugin = trial.make()
     kind = type(plugin)
     try:

@@ -23,7 +23,7 @@ STATE_ADVICE = "declare state with state_field in an attrs class, or give the pl
 
 
 class Saves:
-    """Saves the run after some batches and epochs, behind all other plugins."""
+    """Saves the run after some batches and epochs, after all other plugins."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -118,7 +118,7 @@ def check_process(trial: Trial) -> Iterator[PluginProblem]:
         trial.play(plugin=plugin)
         for name, (read, advice) in PROCESS.items():
             now, then = read(), before[name]
-            # A thread of others may end meanwhile.
+            # Threads that others started may end during the run.
             if now - then if isinstance(now, set) and isinstance(then, set) else now != then:
                 yield PluginProblem("process", f"a run changed {name}", advice)
 

@@ -90,7 +90,7 @@ class Trial:
     batches: int = attrs.field(validator=options.count())
 
     def play(self, *others: object, plugin: object = None, **arguments: Any) -> TrialOutcome:
-        """Play losses to the plugin, a new one unless it is given, and to others behind it.
+        """Play losses to the plugin, a new one unless it is given, and to others listed after it.
 
         The run has what plugins may need: columns of losses, and a hidden state.
         """
@@ -144,10 +144,16 @@ def difference(one: TrialOutcome, other: TrialOutcome) -> str:
     for name in {**first, **second}:
         if first.get(name) != second.get(name):
             texts = first.get(name, "missing"), second.get(name, "missing")
-            # Where they begin to differ, from the beginning of that item.
             pairs = enumerate(zip(*texts, strict=False))
             same = next((place for place, (one_letter, other_letter) in pairs if one_letter != other_letter), 0)
-            start = 0 if same < SHOWN_LENGTH else texts[0].rfind(",", 0, same) + 1
-            shown = [text[start : start + SHOWN_LENGTH].strip() for text in texts]
-            return f"{name} is {shown[0]} and {shown[1]}"
+            return f"{name} is {_item(texts[0], same)} and {_item(texts[1], same)}"
     return ""
+
+
+def _item(text: str, place: int) -> str:
+    """The item of a list or dict that has this place in its text, or the beginning of a text."""
+    if place < SHOWN_LENGTH:
+        return text[:SHOWN_LENGTH].strip()
+    start = text.rfind(",", 0, place) + 1
+    end = min((found for mark in ",]}" if (found := text.find(mark, place + 1)) >= 0), default=len(text))
+    return text[start : min(end, start + SHOWN_LENGTH)].strip()
