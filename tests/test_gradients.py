@@ -260,6 +260,13 @@ def test_parts_of_one_buffer_count_each():
     assert global_norm(Gradients([buffer[:1], buffer[1:]]).arrays) == 5.0
 
 
+@pytest.mark.parametrize("container", [{"w": np.zeros(2)}, FlatArrays({"w": (2,)})], ids=["dict", "flat"])
+def test_operators_change_a_gradient_in_place(container):
+    gradients = Gradients(container)
+    gradients["w"] += 3
+    assert container["w"].tolist() == [3, 3]
+
+
 def test_a_gradient_cannot_be_replaced():
     gradients = Gradients({"w": np.ones(2)})
     with pytest.raises(ContainerError, match=r"'w' cannot be replaced.*\n.*grads\['w'\]\[\.\.\.\] = value"):

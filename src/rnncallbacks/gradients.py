@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from typing import NoReturn, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 
@@ -188,7 +188,9 @@ class Gradients(Mapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         return self._named[name]
 
-    def __setitem__(self, name: str, value: object) -> NoReturn:
+    def __setitem__(self, name: str, value: object) -> None:
+        if value is self._named.get(name):
+            return  # grads[name] *= 0.5 has changed it in place, and assigns it to itself
         raise ContainerError(
             f"gradients: {name!r} cannot be replaced: the script would not see the new array",
             hint=f"change it in place: grads[{name!r}][...] = value",

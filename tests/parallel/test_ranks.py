@@ -66,6 +66,7 @@ def test_a_run_resumes_on_another_number_of_ranks(tmp_path: Path) -> None:
     [
         ("error", 1, "ValueError: bad data\non rank 1 of 2"),
         ("error in a hook", 0, "ValueError: a plugin"),
+        ("caught error", 1, "ValueError: bad data\non rank 1 of 2"),
         ("error after the run", 1, "ValueError: after the run\non rank 1 of 2"),
         ("kill", 1, "RankError: rank 1 of 2 does not exist any more"),
         ("kill", 0, "RankError: rank 0 of 2 does not exist any more"),

@@ -40,6 +40,7 @@ class OrderlyExit:
         self._communicator = communicator
         self._error: BaseException | None = None
         self._message = ""
+        self._is_displayed = False
         self._show_error = sys.excepthook
         sys.excepthook = self._on_unhandled_error
         atexit.register(self._leave)
@@ -65,7 +66,11 @@ class OrderlyExit:
             self._show_error(kind, error, trace)
 
     def is_reported(self, error: BaseException) -> bool:
-        """Whether another rank reports an error: one that failed before, or failed with the same error."""
+        """Whether another rank reports an error: one that failed before, or failed with the same error.
+
+        If not, the caller has to display it.
+        """
+        self._is_displayed = self._is_displayed or error is self._error
         if isinstance(error, RankError):
             return error.is_reported
         communicator = self._communicator
@@ -87,8 +92,10 @@ class OrderlyExit:
                 return
         except BaseException as error:
             self._error = error
-            if isinstance(error, RankError) and not error.is_reported:
-                self._show_error(type(error), error, None)
+        # Also an error that the script has caught ends the other ranks.
+        cause = self._error
+        if isinstance(cause, Exception) and not self._is_displayed and not self.is_reported(cause):
+            self._show_error(type(cause), cause, cause.__traceback__)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end has begun, and takes some seconds at most
         for stream in (sys.stdout, sys.stderr):

@@ -119,7 +119,9 @@ class SharedDecisions:
         if not sums["news"] and not self._has_warned and self._is_first:
             self._has_warned = True
             logger.warning(
-                "data_parallel: %s: the ranks had different arrays, and continue with those of rank 0", self.place
+                "data_parallel: %s: the ranks had different arrays, and continue with those of rank 0; "
+                "draw the same random numbers on all ranks",
+                self.place,
             )
 
     def share_state(self, gradients: Mapping[str, Array]) -> None:
