@@ -74,7 +74,7 @@ def test_a_run_resumes_on_another_number_of_ranks(tmp_path: Path) -> None:
         ("exit", 1, "RankError: rank 1 of 2 failed: SystemExit: 3"),
         ("no backward", 1, "RankError: the ranks are not at the same place of the loop: rank 0 calls run.backward"),
         ("error before MPI", 1, "RankError: rank 1 of 2 has ended before it started MPI"),
-        ("other batches", 1, "RankError: each rank takes some rows of the same batch, and the ranks have drawn"),
+        ("other batches", 1, "RankError: expected the same batch on all ranks, got different batches: rank 0"),
         ("hidden state of all rows", 0, "run.hidden got batch_size=6, which is not the number of rows of this rank"),
         ("unequal shards", 1, "rank 1 ends a batch, epoch 1, batch 1 of val"),
     ],

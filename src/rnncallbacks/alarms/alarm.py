@@ -121,8 +121,8 @@ def make_alarm(
     Raises
     ------
     OptionError
-        Code or message is no text, the evidence is no mapping, the action or severity is unknown, or nobody registered
-        the code and one of the three is None.
+        The code or message is not a text, the evidence is not a mapping, the action or severity is unknown, or the code
+        is not registered and one of ``cause``, ``remedy`` and ``severity`` is None.
     PluginError
         Two packages register the code, or its entry cannot be loaded.
     """

@@ -1,4 +1,4 @@
-"""Watches the start of MPI, which waits for all ranks: also for one that ended before it started MPI."""
+"""Watches the start of MPI, which would wait forever for a rank that ended before it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LOOK_SECONDS = 0.5
-"""Seconds between two looks at the processes of the ranks. Chosen by eye."""
+"""Seconds between two checks that the processes of the ranks exist. Chosen by eye."""
 LOOKS = 3
-"""Looks in a row at which a rank has to be absent: the launcher may not have started all yet. Chosen by eye."""
+"""Consecutive checks without a rank after which it has ended: the launcher may not have started it. Chosen by eye."""
 LAUNCHER = "hydra_pmi_proxy"
-"""The process of MPICH that starts the ranks of one machine, and is their parent."""
+"""The MPICH process that starts the ranks of one machine and is their parent."""
 
 
 @contextmanager
 def ended_without_all_ranks() -> Iterator[None]:
-    """End this process with a message if a rank of this machine ends in the meantime.
+    """A context manager that ends this process with a message if a rank of this machine ends within it.
 
-    Nothing is watched under another launcher than MPICH's, or on a system without ``/proc``.
+    It needs MPICH's launcher and a system with ``/proc``; otherwise, it does nothing.
     """
     over = threading.Event()
     launcher = _launcher()
@@ -51,13 +51,13 @@ def _message(present: list[int], expected: int) -> str:
     absent = [str(rank) for rank in range(ranks) if rank not in present]
     who = f"rank {', '.join(absent)} of {ranks}" if ranks == expected else f"one of {expected} ranks of this machine"
     return (
-        f"rnncallbacks.errors.RankError: {who} has ended before it started MPI, for which the other ranks wait\n"
-        "  hint: see its error, if it printed one; all ranks have to make the plugin data_parallel"
+        f"rnncallbacks.errors.RankError: {who} has ended before it started MPI, and the other ranks wait for it\n"
+        "  hint: see its error, if it printed one, and make the plugin data_parallel on all ranks"
     )
 
 
 def _launcher() -> int | None:
-    """The process that started the ranks: the parent, or that of a wrapper."""
+    """The process that started the ranks: the parent of this process, or of a wrapper around it."""
     process = os.getppid()
     try:
         while process > 1:

@@ -267,10 +267,9 @@ class SharedRun:
             return 0.0
         if not sums["agree"]:
             raise RankError(
-                "each rank takes some rows of the same batch, and the ranks have drawn different ones: "
-                f"rank {self._ranks.rank} {place}",
-                hint="give the loaders of all ranks the same data and the same seed, and change inputs at random only "
-                "behind the loader; or set shard = false if each rank has a loader of its own rows",
+                f"expected the same batch on all ranks, got different batches: rank {self._ranks.rank} {place}",
+                hint="give the loaders of all ranks the same data and the same seed, and augment inputs at random only "
+                "after the loader; or set shard = false if each rank has its own loader",
                 is_reported=not self._is_first,
             )
         if sums["weight"]:
@@ -287,8 +286,8 @@ class SharedRun:
             raise DataError(
                 f"run.hidden got batch_size={batch.batch_size}, which is not the number of rows of this rank: "
                 f"{self._ranks.ranks} ranks divide a batch of {share.whole} rows",
-                hint="set axis of data_parallel, or of shard, to that of the sequences in the arrays of a batch; and "
-                "give run.hidden the number of sequences that the batch has on this rank",
+                hint="set axis of data_parallel, or of shard, to the axis of the sequences in the arrays of a batch, "
+                "and give run.hidden the number of sequences that the batch has on this rank",
             )
 
     def _add_up(self, sums: dict[str, float], *, counted: bool) -> None:
