@@ -50,13 +50,13 @@ def _scaled_squares(array: Array, largest: float) -> float:
     return float(np.square(np.divide(array, largest, dtype=np.float64)).sum())
 
 
-def clip_by_global_norm(arrays: Collection[Array], max_norm: float, norm: float | None = None) -> tuple[float, float]:
+def clip_by_global_norm(arrays: Collection[Array], max_norm: float) -> tuple[float, float]:
     r"""Scale all arrays in place by one factor to a global norm of at most ``max_norm``.
 
     .. math:: g \leftarrow g \cdot \min(1, \mathrm{max\_norm} / \lVert g \rVert)
 
     A norm that is NaN or infinite leaves all arrays unchanged, since the factor would make every entry NaN or zero.
-    ``norm`` is the global norm where it is known. Returns the norm before and after.
+    Returns the norm before and after.
 
     Source: Pascanu et al. (2013), algorithm 1.
 
@@ -74,7 +74,7 @@ def clip_by_global_norm(arrays: Collection[Array], max_norm: float, norm: float 
     array([3., 4.])
     """
     _check_bound("max_norm", max_norm)
-    norm = global_norm(arrays) if norm is None else norm
+    norm = global_norm(arrays)
     if not math.isfinite(norm) or norm <= max_norm:
         return norm, norm
     factor = max_norm / norm

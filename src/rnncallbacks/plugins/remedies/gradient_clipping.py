@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
     from rnncallbacks.gradients import Gradients
 
-READ_ONLY = ("rnncallbacks.plugins.guards.", "rnncallbacks.plugins.alarms.")
-"""Modules of the plugins that read gradients and do not change them."""
+CLIP = {"global": clip_by_global_norm, "array": clip_by_array_norm, "value": clip_by_value}
 
 
 @attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
@@ -66,17 +65,12 @@ class GradientClipping:
         self._norms = self._clipped_norms = 0.0
 
     @hookimpl
-    def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> None:
+    def on_backward(self, batch: Batch, grads: Gradients) -> None:
         if batch.skipped:
             return
         # Only the norm of each array needs the names; without them, gradients in one buffer are one array.
-        if self.mode == "global":
-            norm = grads.norm if _is_current(run, self) else None
-            before, after = clip_by_global_norm(grads.arrays, self.max_norm, norm)
-        elif self.mode == "array":
-            before, after = clip_by_array_norm(grads.values(), self.max_norm)
-        else:
-            before, after = clip_by_value(grads.arrays, self.max_norm)
+        arrays = grads.values() if self.mode == "array" else grads.arrays
+        before, after = CLIP[self.mode](arrays, self.max_norm)
         self._batches += 1
         self._clipped += after < before
         self._norms += before
@@ -90,11 +84,3 @@ class GradientClipping:
                 clipped_gradient_norm=self._clipped_norms / self._batches,
                 clipped_fraction=self._clipped / self._batches,
             )
-
-
-def _is_current(run: Run, clipping: GradientClipping) -> bool:
-    """Whether all other plugins with this hook only read gradients: the norm that they used is then that of now."""
-    for one in run.plugins.implementations("on_backward"):
-        if one.plugin is not clipping and not type(one.plugin).__module__.startswith(READ_ONLY):
-            return False
-    return True
