@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays import Array
-from rnncallbacks.config.configuration import plugin_for_evaluation
+from rnncallbacks.config.configuration import given_plugin, plugin_for_evaluation
 from rnncallbacks.core.closure import restore_afterwards
 from rnncallbacks.core.function_plugin import on
 from rnncallbacks.errors import DataError, OptionError
@@ -155,9 +155,8 @@ def lr_range_test(
             run.stop("the loss diverges")
 
     remedies = [plugin_for_evaluation("hidden_state_reset", trainer.plugins)]
-    given = trainer.plugins.values() if isinstance(trainer.plugins, dict) else list(trainer.plugins)
-    clips = any(type(plugin).__name__ == "GradientClipping" for plugin in given)
-    remedies += [plugin_for_evaluation("gradient_clipping", trainer.plugins)] if clips else []
+    if (clipping := given_plugin("gradient_clipping", trainer.plugins)) is not None:
+        remedies.append(clipping)
     model, optimizer = trainer.model, trainer.optimizer
     optimizer.bind(model.parameters)
     tried = Trainer(

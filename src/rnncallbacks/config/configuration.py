@@ -191,9 +191,14 @@ def recommended() -> dict[str, object]:
 
 def plugin_for_evaluation(name: str, given: Mapping[str, object] | Iterable[object]) -> Any:
     """A copy of the plugin of this class among those given, or the library's plugin with default options."""
-    own = find_own_plugin(name).load()()
+    return given_plugin(name, given) or find_own_plugin(name).load()()
+
+
+def given_plugin(name: str, given: Mapping[str, object] | Iterable[object]) -> Any:
+    """A copy of the plugin of this class among those given, or None."""
+    kind = type(find_own_plugin(name).load()())
     plugins = given.values() if isinstance(given, Mapping) else given
-    return next((copy.deepcopy(plugin) for plugin in plugins if isinstance(plugin, type(own))), own)
+    return next((copy.deepcopy(plugin) for plugin in plugins if isinstance(plugin, kind)), None)
 
 
 def default_progress() -> object | None:
