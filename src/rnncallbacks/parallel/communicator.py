@@ -18,7 +18,7 @@ import numpy as np
 from rnncallbacks.arrays import Array
 from rnncallbacks.errors import RankError
 from rnncallbacks.parallel.absent_ranks import ended_without_all_ranks
-from rnncallbacks.parallel.mpi_library import load_mpi, started_by_mpi
+from rnncallbacks.parallel.mpi_library import check_launcher, load_mpi, started_by_mpi
 
 SPINS = 50
 """Tests of a request before a rank begins to yield the processor: about 15 microseconds. Chosen by eye."""
@@ -228,4 +228,5 @@ def connect() -> Communicator | None:
         return None
     with ended_without_all_ranks():
         mpi = load_mpi()
+        check_launcher(mpi.COMM_WORLD.Get_size())
         return Communicator(mpi) if mpi.COMM_WORLD.Get_size() > 1 else None

@@ -16,6 +16,8 @@ from rnncallbacks.errors import RankError
 
 LAUNCHER_VARIABLES = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE")
 """Environment variables of a process that MPICH, Open MPI or a batch system has started."""
+SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+"""Variables with the number of processes that MPICH or Open MPI has started."""
 INSTALL_HINT = "pip install 'rnncallbacks[mpi]' installs mpi4py and the mpich wheel"
 
 
@@ -39,18 +41,43 @@ def load_mpi() -> Any:
         settings = import_module("mpi4py").rc
         settings.thread_level = "funneled"  # only the main thread calls MPI, which then needs no locks
         settings.finalize = False  # a rank that failed could not finalize: it would wait for the others
-        settings.initialize = library is None
+        settings.initialize = False
         mpi = import_module("mpi4py.MPI")
-        if library is not None and not mpi.Is_initialized():
-            # As mpi4py does, but without the interpreter's lock, so that another thread can watch.
-            start = ctypes.CDLL(str(library)).MPI_Init_thread
-            start(None, None, int(mpi.THREAD_FUNNELED), ctypes.byref(ctypes.c_int()))
+        if not mpi.Is_initialized():
+            _start(mpi, library)
         return mpi
     except (ImportError, RuntimeError) as error:
         raise RankError(
             f"data_parallel: an MPI launcher started this process, but MPI cannot be loaded: {error}",
             hint=INSTALL_HINT,
         ) from error
+
+
+def _start(mpi: Any, library: Path | None) -> None:
+    """Start MPI: if possible without the interpreter's lock, so that another thread can watch."""
+    try:
+        loaded = ctypes.CDLL(str(library), mode=os.RTLD_NOW | os.RTLD_NOLOAD)
+    except OSError:  # mpi4py has loaded another library
+        mpi.Init_thread(mpi.THREAD_FUNNELED)
+        return
+    loaded.MPI_Init_thread(None, None, int(mpi.THREAD_FUNNELED), ctypes.byref(ctypes.c_int()))
+
+
+def check_launcher(ranks: int) -> None:
+    """Check that the launcher belongs to the library, which otherwise takes each process for the only one.
+
+    Raises
+    ------
+    RankError
+        The launcher started several processes, and the library finds one.
+    """
+    started = max(int(os.environ.get(name, "1")) for name in SIZE_VARIABLES)
+    if started > 1 and ranks == 1:
+        raise RankError(
+            f"data_parallel: mpiexec started {started} processes, and the MPI library of this one finds no other: "
+            "mpiexec belongs to another MPI",
+            hint=f"start the script with {find_mpiexec()}, or set MPI4PY_LIBMPI to the library of the other MPI",
+        )
 
 
 def find_mpiexec() -> Path:

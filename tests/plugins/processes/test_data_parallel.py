@@ -10,6 +10,7 @@ from rnncallbacks.core import plugin_attributes
 from rnncallbacks.core.plugin_attributes import is_of_first_rank
 from rnncallbacks.errors import OptionError, RankError
 from rnncallbacks.parallel import mpi_library
+from rnncallbacks.parallel.mpi_library import check_launcher
 from rnncallbacks.plugins import Checkpoint, DataParallel, GradientClipping, GradientGuard, LossAveraging, Progress
 from rnncallbacks.testing import play
 
@@ -69,3 +70,11 @@ def test_without_mpiexec_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(mpi_library.shutil, "which", lambda name, path=None: None)
     with pytest.raises(RankError, match=r"rnncallbacks\[mpi\]"):
         mpi_library.find_mpiexec()
+
+
+def test_a_launcher_of_another_mpi_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    monkeypatch.setattr("rnncallbacks.parallel.mpi_library.find_mpiexec", lambda: "mpiexec")
+    with pytest.raises(RankError, match="mpiexec started 2 processes, and the MPI library of this one finds no other"):
+        check_launcher(1)
+    check_launcher(2)
