@@ -94,13 +94,13 @@ class Communicator:
         ends = np.cumsum(sizes)
         return [pickle.loads(everything[end - size : end].tobytes()) for size, end in zip(sizes, ends, strict=True)]
 
-    def tell(self, kind: Literal["failed", "exited", "left", "done"], text: str = "", *, to: int | None = None) -> None:
-        """Send a message to one rank, or to all others, without waiting for them.
+    def tell(self, kind: Literal["failed", "exited", "left", "done"], text: str = "") -> None:
+        """Send a message to all other ranks, without waiting for them.
 
         "failed": this rank fails, and Python prints the error. "exited": it fails, and Python prints nothing. "left":
         its process ends without an error. "done": after a failure, it has written its files and messages.
         """
-        for rank in range(self.ranks) if to is None else [to]:
+        for rank in range(self.ranks):
             if rank != self.rank:
                 self._sent.append(self._messages.isend((kind, self.rank, text), dest=rank))
 
