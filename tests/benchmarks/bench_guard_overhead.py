@@ -20,8 +20,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections import defaultdict
-from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
@@ -121,9 +119,14 @@ def plain_loop(size: Size, data: list[tuple[Array, Array]]) -> list[float]:
     return times
 
 
-def make_run(size: Size, variant: str) -> Run:
-    plugins = {} if variant == "no plugin" else recommended()
-    return Run(initial_params(size), plugins=plugins, hidden_size=size[3], learning_rate=LEARNING_RATE)
+def make_run(size: Size, variant: str, *, profile_plugins: bool = False) -> Run:
+    return Run(
+        initial_params(size),
+        plugins={} if variant == "no plugin" else recommended(),
+        hidden_size=size[3],
+        learning_rate=LEARNING_RATE,
+        profile_plugins=profile_plugins,
+    )
 
 
 def train(size: Size, data: list[tuple[Array, Array]], run: Run, variant: str) -> list[float]:
@@ -171,44 +174,14 @@ def measure(size: Size, rounds: int, variants: tuple[str, ...]) -> dict[str, Arr
 
 
 def measure_plugins(size: Size, variant: str) -> dict[str, float]:
-    """Microseconds per batch within the hooks of each plugin."""
-    run = make_run(size, variant)
-    spent: dict[str, float] = defaultdict(float)
-
-    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            start = time.thread_time()
-            try:
-                return function(*arguments)
-            finally:
-                spent[name] += time.thread_time() - start
-
-        return call
-
-    def timed_wrapper(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Generator[None, Any, Any]:
-            start = time.thread_time()
-            generator = function(*arguments)
-            next(generator)
-            spent[name] += time.thread_time() - start
-            result = yield
-            start = time.thread_time()
-            try:
-                generator.send(result)
-            except StopIteration as end:
-                result = end.value
-            spent[name] += time.thread_time() - start
-            return result
-
-        return call
-
-    for hook, call in run.plugins._calls.items():
-        for implementation in call.implementations if call is not None else ():
-            wrap = timed_wrapper if implementation.wrapper else timed
-            name = f"{implementation.plugin_name}.{hook}"
-            implementation.function = wrap(name, implementation.function)
+    """Microseconds per batch within the hooks of each plugin, wall time."""
+    run = make_run(size, variant, profile_plugins=True)
     train(size, markov_batches(size), run, variant)
-    return {name: seconds / (EPOCHS * BATCHES) * 1e6 for name, seconds in spent.items()}
+    return {
+        f"{plugin}.{hook}": seconds / (EPOCHS * BATCHES) * 1e6
+        for plugin, hooks in run.plugin_seconds.items()
+        for hook, seconds in hooks.items()
+    }
 
 
 def main() -> None:
