@@ -2,7 +2,9 @@
 
 import pytest
 
+from rnncallbacks.config.configuration import load_plugins
 from rnncallbacks.core.history import History
+from rnncallbacks.core.run import Run
 from rnncallbacks.errors import DataError
 
 
@@ -92,3 +94,19 @@ def test_histories_are_equal_apart_from_the_time():
 def test_a_loss_before_the_end_of_the_first_epoch_has_a_name():
     with pytest.raises(DataError, match=r"no epoch has ended\n.*run.mean_loss\('val'\) is the mean so far"):
         History()["val_loss"]
+
+
+def test_the_open_epoch_has_the_means_of_the_batches_that_have_ended():
+    seen = []
+    with Run(plugins=load_plugins({"plugins": {"loss_averaging": {}}})) as run:
+        assert run.history.current == {}
+        for _ in run.epochs(2):
+            for loss in run.batches([4.0, 2.0, 9.0]):
+                run.record(loss + run.epoch)
+                run.log(last=loss)
+                seen.append(run.history.current)
+    assert seen[0] == {"epoch": 1, "last": 4.0}
+    assert seen[2] == {"epoch": 1, "train_loss": 4.0, "last": 9.0}
+    assert seen[5] == {"epoch": 2, "train_loss": 5.0, "last": 9.0}
+    assert run.history.current == {}
+    assert run.history["train_loss"] == [6.0, 7.0]

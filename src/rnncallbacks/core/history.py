@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Protocol, overload
 
 from rnncallbacks.errors import DataError, OptionError, closest, short_repr
 
@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Value = float | int | str
+
+
+class OpenEpoch(Protocol):
+    """An epoch that has not ended, which has a row already: a :class:`~rnncallbacks.core.batch.EpochSummary`."""
+
+    @property
+    def row(self) -> dict[str, Value]: ...
 
 
 class History:
@@ -36,6 +43,19 @@ class History:
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Value]] = []
+        self._open: OpenEpoch | None = None
+
+    def follow(self, summary: OpenEpoch | None) -> None:
+        """Take the open epoch, or None when it ends."""
+        self._open = summary
+
+    @property
+    def current(self) -> dict[str, Value]:
+        """The columns of the open epoch so far: means of the batches that have ended, and what was logged.
+
+        It is empty if no epoch is open. ``run.mean_loss()`` is its column ``train_loss``, or an error if it has none.
+        """
+        return {} if self._open is None else self._open.row
 
     def append(self, row: Mapping[str, Value]) -> None:
         """Add a copy of the row of one more epoch."""

@@ -388,10 +388,12 @@ class Run(RunAlarms):
                 batches=dict(resumed.batches),
                 seconds_before=resumed.seconds,
             )
+            self.history.follow(self.epoch_summary)
             self._passes.begin_epoch(resumed)
             return
         self.epoch += 1
         self.epoch_summary = EpochSummary(epoch=self.epoch, learning_rate=None)
+        self.history.follow(self.epoch_summary)
         self._passes.begin_epoch()
         self.plugins.call("on_epoch_start", run=self)
 
@@ -414,6 +416,7 @@ class Run(RunAlarms):
             self.history.append(summary.row)
         finally:
             self.epoch_summary = None
+            self.history.follow(None)
 
     def _open_batch(self, batch: Batch) -> None:
         self._batches.open(batch)
