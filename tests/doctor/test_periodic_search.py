@@ -30,7 +30,7 @@ main()
 
 def search(**options):
     sites, modules = Sites(), OwnModules({"accumulating"})
-    watcher = PeriodicSearch(sites, modules, set(), seconds=20.0)
+    watcher = PeriodicSearch(sites, modules, set(), 20.0)
     code = instrument(SOURCE.format(**options), "script.py", sites)
     with hooks(watcher):
         try:

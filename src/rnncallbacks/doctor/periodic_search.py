@@ -8,15 +8,8 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rnncallbacks.doctor.frame_scopes import OwnModules
-from rnncallbacks.doctor.instrument import Sites
-from rnncallbacks.doctor.loop_search import (
-    LOOP_SEARCH_THRESHOLDS,
-    BoundedSearch,
-    LoopCandidate,
-    SearchEnded,
-    relative_change,
-)
+from rnncallbacks.doctor.loop_search import LOOP_SEARCH_THRESHOLDS, LoopCandidate, SearchEnded, relative_change
+from rnncallbacks.doctor.tick_search import LoopExecution, TickSearch
 
 
 @attrs.frozen(kw_only=True)
@@ -35,62 +28,43 @@ PERIODIC_SEARCH_THRESHOLDS = PeriodicSearchThresholds()
 
 
 @attrs.define(eq=False)
-class _Activation:
-    ticks: int = 0
+class _Execution(LoopExecution):
     values: dict[Any, Any] = attrs.field(factory=dict)
     identities: dict[Any, int] = attrs.field(factory=dict)
     updates: dict[Any, tuple[int, ...]] = attrs.field(factory=dict)  # the ticks before which an array changed
     rejected: set[Any] = attrs.field(factory=set)
 
 
-class PeriodicSearch(BoundedSearch):
+class PeriodicSearch(TickSearch[_Execution]):
     """Looks for arrays that change together, by a little, at every k-th tick of a loop, k being 2 or more."""
 
-    def __init__(
-        self, sites: Sites, modules: OwnModules, excluded: set[tuple[str, int]], seconds: float,
-        thresholds: PeriodicSearchThresholds = PERIODIC_SEARCH_THRESHOLDS,
-    ) -> None:  # fmt: skip
-        super().__init__(sites, modules, excluded, seconds)
+    def __init__(self, *given: Any, thresholds: PeriodicSearchThresholds = PERIODIC_SEARCH_THRESHOLDS) -> None:
+        super().__init__(*given, execution=_Execution, ticks=thresholds.ticks)
         self._thresholds = thresholds
-        self._active: dict[tuple[int, FrameType], _Activation] = {}
 
-    def start(self, number: int, frame: FrameType) -> None:
-        """The loop begins."""
-        self._active[number, frame] = _Activation()
-
-    def tick(self, number: int, frame: FrameType) -> None:
-        """An iteration of the loop begins."""
-        self._end_in_time()
-        activation = self._active[number, frame]
-        activation.ticks += 1
-        if activation.ticks > self._thresholds.ticks or self._is_excluded(number):
-            return
+    def _compare(self, number: int, frame: FrameType, execution: _Execution) -> None:
         values = {}
         for key, value in self._modules.values(frame):
             if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size > 1:
                 values[key] = value.copy()
-                activation.identities.setdefault(key, id(value))
+                execution.identities.setdefault(key, id(value))
         for key, array in values.items():
-            before = activation.values.get(key)
+            before = execution.values.get(key)
             if before is None or np.array_equal(array, before):
                 continue
             if not _is_small_change(before, array):
-                activation.rejected.add(key)  # a gradient that adds up, or data
-            activation.updates[key] = (*activation.updates.get(key, ()), activation.ticks)
-        activation.values = values
-        self._add_candidate(number, activation)
+                execution.rejected.add(key)  # a gradient that adds up, or data
+            execution.updates[key] = (*execution.updates.get(key, ()), execution.ticks)
+        execution.values = values
+        self._add_candidate(number, execution)
 
-    def end(self, number: int, frame: FrameType) -> None:
-        """The loop has ended."""
-        self._active.pop((number, frame))
-
-    def _add_candidate(self, number: int, activation: _Activation) -> None:
+    def _add_candidate(self, number: int, execution: _Execution) -> None:
         together: dict[tuple[int, ...], dict[int, Any]] = {}
-        for key, ticks in activation.updates.items():
-            if key in activation.rejected:
+        for key, ticks in execution.updates.items():
+            if key in execution.rejected:
                 continue
-            if len(ticks) >= self._thresholds.updates and ticks[-1] == activation.ticks and period_of(ticks):
-                together.setdefault(ticks, {}).setdefault(activation.identities[key], key)
+            if len(ticks) >= self._thresholds.updates and ticks[-1] == execution.ticks and period_of(ticks):
+                together.setdefault(ticks, {}).setdefault(execution.identities[key], key)
         for ticks, keys in together.items():
             if len(keys) >= self._thresholds.arrays:
                 period = period_of(ticks)

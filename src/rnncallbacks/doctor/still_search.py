@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rnncallbacks.doctor.loop_search import BoundedSearch, LoopCandidate, SearchEnded
+from rnncallbacks.doctor.loop_search import LoopCandidate, SearchEnded
+from rnncallbacks.doctor.tick_search import LoopExecution, TickSearch
 
 
 @attrs.frozen(kw_only=True)
@@ -27,13 +28,12 @@ STILL_SEARCH_THRESHOLDS = StillSearchThresholds()
 
 
 @attrs.define(eq=False)
-class _Activation:
-    ticks: int = 0
+class _Execution(LoopExecution):
     losses: dict[Any, float] = attrs.field(factory=dict)
     arrays: dict[Any, Any] = attrs.field(factory=dict)
 
 
-class StillSearch(BoundedSearch):
+class StillSearch(TickSearch[_Execution]):
     """Looks for a loop in which, at each iteration, a number and some arrays differ that have the shapes of constant
     ones.
 
@@ -41,35 +41,20 @@ class StillSearch(BoundedSearch):
     """
 
     def __init__(self, *given: Any, thresholds: StillSearchThresholds = STILL_SEARCH_THRESHOLDS) -> None:
-        super().__init__(*given)
+        super().__init__(*given, execution=_Execution, ticks=thresholds.ticks)
         self._thresholds = thresholds
-        self._active: dict[tuple[int, FrameType], _Activation] = {}
         self._intervals: dict[int, int] = {}
 
-    def start(self, number: int, frame: FrameType) -> None:
-        """The loop begins."""
-        self._active[number, frame] = _Activation()
-
-    def end(self, number: int, frame: FrameType) -> None:
-        """The loop has ended."""
-        self._active.pop((number, frame))
-
-    def tick(self, number: int, frame: FrameType) -> None:
-        """An iteration of the loop begins."""
-        self._end_in_time()
-        activation = self._active[number, frame]
-        activation.ticks += 1
-        if activation.ticks > self._thresholds.ticks or self._is_excluded(number):
-            return
+    def _compare(self, number: int, frame: FrameType, execution: _Execution) -> None:
         losses, arrays = {}, {}
         for key, value in self._modules.values(frame):
             if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size > 1:
                 arrays[key] = value.copy()
             elif isinstance(value, float | np.floating):
                 losses[key] = float(value)
-        before, activation.losses = activation.losses, losses
-        gradients = _like_constant_ones(activation.arrays, arrays)
-        activation.arrays = arrays
+        before, execution.losses = execution.losses, losses
+        gradients = _like_constant_ones(execution.arrays, arrays)
+        execution.arrays = arrays
         if len(gradients) < self._thresholds.gradients or not any(
             before.get(key, one) != one for key, one in losses.items()
         ):
