@@ -179,3 +179,15 @@ def test_the_logger_of_the_documentation_goes_on_in_the_same_run(wandb, weights_
 
 def test_the_logger_of_the_documentation_passes_the_checks_of_plugins(wandb, weights_and_biases):
     check_plugin(weights_and_biases, budget_us=None, batches=100)
+
+
+def test_a_logger_without_a_method_is_refused_when_it_is_made():
+    class Halfway(RunLogger):
+        def open(self, run): ...
+
+        def write(self, run, values): ...
+
+        def close(self, run): ...
+
+    with pytest.raises(TypeError, match="write_alarm"):
+        Halfway()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,7 +27,7 @@ logger = logging.getLogger("rnncallbacks")
 
 
 @attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
-class RunLogger:
+class RunLogger(ABC):
     """Base class of plugins that send a run to an experiment tracker.
 
     A plugin derives from this class and implements ``open``, ``write``, ``write_alarm`` and ``close``.
@@ -73,23 +74,23 @@ class RunLogger:
     _is_open: bool = state_field(False, saved=False)
     _norm: float | None = state_field(None, saved=False)
 
+    @abstractmethod
     def open(self, run: Run) -> None:
         """Begin to log: connect, and write ``run.facts``. ``run.resumed`` is whether the run resumes an earlier one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, run: Run, values: Mapping[str, float]) -> None:
         """Write the values of a batch, or of an epoch, at ``run.step``. They may be NaN or infinite."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write_alarm(self, run: Run, alarm: Alarm) -> None:
         """Write an alarm; ``str(alarm)`` is a text of several lines. It is called once for each code."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self, run: Run) -> None:
         """End the logging. ``run.outcome`` and ``run.diagnosis`` are complete."""
-        raise NotImplementedError
 
-    def release(self) -> None:
+    def release(self) -> None:  # noqa: B027  (not every logger has something to release)
         """Release what :meth:`open` acquired. It is called last, also after an error in another method."""
 
     @hookimpl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -38,9 +38,14 @@ class RunRecord:
 
     plugins: Plugins
 
-    def __init__(self, directory: str | os.PathLike[str] | None, facts: Mapping[str, object] | None) -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None,
+        facts: Mapping[str, object] | None,
+        known_facts: Callable[[], dict[str, Fact]],
+    ) -> None:
         self.directory = as_directory(directory)
-        self.facts = Facts({} if facts is None else facts, self._known_facts)
+        self.facts = Facts({} if facts is None else facts, known_facts)
         self._files = OwnedFiles()
         self._stop: RunOutcome | None = None
         self._outcome: RunOutcome | None = None
@@ -89,9 +94,6 @@ class RunRecord:
             Another run owns the file; the message names its process.
         """
         self._files.own(path)
-
-    def _known_facts(self) -> dict[str, Fact]:
-        raise NotImplementedError
 
     def _record_stop(self, reason: str, code: str | None, by: str | None = None) -> None:
         """Record who stopped the run, by default the plugin in whose hook this is called."""

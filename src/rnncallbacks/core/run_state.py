@@ -68,7 +68,7 @@ class RunState(RunRecord):
         facts: Mapping[str, object] | None = None,
         profile_plugins: bool = False,
     ) -> None:
-        super().__init__(directory, facts)
+        super().__init__(directory, facts, self._known_facts)
         check_numbers(params)
         self._params = with_views(params, "params")
         self._param_shapes = named_shapes(params, "params")
