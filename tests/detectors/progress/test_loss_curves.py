@@ -39,3 +39,11 @@ def test_batches_of_an_epoch_that_broke_off_do_not_count():
 def test_old_epochs_are_dropped():
     curves, _ = play([{"train": [float(epoch)], "val": [0.0]} for epoch in range(CURVE_LIMITS.longest + 5)])
     assert (len(curves.training), curves.training[0], len(curves.validation)) == (CURVE_LIMITS.longest, 5.0, 200)
+
+
+def test_losses_of_validation_batches_are_kept_one_by_one():
+    many = [1.0] * (CURVE_LIMITS.validation_batches + 1)
+    curves, _ = play(
+        [{"train": [9.0], "val": [1.0, 2.0], "test": [5.0]}, {"train": [9.0], "val": many}, {"val": [7.0]}]
+    )
+    assert curves.batches == [[1.0, 2.0], []]

@@ -68,3 +68,35 @@ def test_validation_may_have_begun_later():
     assert any(
         Overfitting().check(FALLING[:end].tolist(), TURNING[5:end].tolist()).finding for end in range(14, len(EPOCHS))
     )
+
+
+@pytest.mark.parametrize(
+    ("others", "severity"), [(0.0, "info"), (-0.05, "info"), (0.05, "info"), (0.2, None), (1.0, None)]
+)
+def test_a_rise_of_one_validation_batch_alone_is_a_note(others, severity):
+    """The first batch of a stream enters with zeros, and may rise while the network learns to use its state."""
+    rise = 4.0 * (TURNING - TURNING.min())
+    batches = np.stack([TURNING.min() + rise, *[TURNING.min() + others * rise] * 3], axis=1)
+    batches[: len(EPOCHS) // 2] = TURNING[: len(EPOCHS) // 2, None]
+    detector = Overfitting()
+    found = [
+        result.finding
+        for end in range(1, len(EPOCHS) + 1)
+        if (
+            result := detector.check(
+                FALLING[:end].tolist(), batches[:end].mean(axis=1).tolist(), batches[:end].tolist()
+            )
+        ).finding
+    ]
+    assert [finding.severity for finding in found] == [severity]
+    if severity:
+        assert found[0].evidence["batch"] == 1
+        assert found[0].message.startswith("the validation loss rose in one batch only: ")
+        assert "that of the 3 others" in found[0].message
+
+
+def test_validation_batches_whose_number_changes_are_not_compared():
+    batches = [[loss] * (2 + epoch % 2) for epoch, loss in enumerate(TURNING.tolist())]
+    detector = Overfitting()
+    found = [detector.check(FALLING[:end].tolist(), TURNING[:end].tolist(), batches[:end]) for end in range(1, 31)]
+    assert [one.finding.severity for one in found if one.finding] == [None]

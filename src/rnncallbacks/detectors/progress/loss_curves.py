@@ -13,6 +13,8 @@ class CurveLimits:
 
     longest: int = 200
     """Last epochs that are kept: the Theil-Sen slope takes memory quadratic in their number."""
+    validation_batches: int = 64
+    """Validation batches whose losses are kept one by one, at most. Chosen by eye, for the memory of a checkpoint."""
 
 
 CURVE_LIMITS = CurveLimits()
@@ -23,6 +25,7 @@ class LossCurves:
     """Mean batch losses of the last epochs, from the losses of the batches.
 
     ``training`` holds those of the phase "train", ``validation`` those of the first other phase of each epoch.
+    ``batches`` holds the losses of that phase's batches, an empty list for an epoch with too many.
 
     Example
     -------
@@ -37,32 +40,41 @@ class LossCurves:
 
     training: list[float] = state_field(factory=list)
     validation: list[float] = state_field(factory=list)
+    batches: list[list[float]] = state_field(factory=list)
     sums: dict[str, list[float]] = state_field(factory=dict)
+    open_batches: list[float] = state_field(factory=list)
 
     def begin_epoch(self) -> None:
         """Forget the batches of an epoch that was not completed."""
-        self.sums = {}
+        self.sums, self.open_batches = {}, []
 
     def add(self, phase: str, loss: float) -> None:
         """Add the loss of a batch."""
         total = self.sums.setdefault(phase, [0.0, 0.0])
         total[0] += loss
         total[1] += 1.0
+        if phase != "train" and total[1] <= CURVE_LIMITS.validation_batches + 1 and phase == self._validation_phase():
+            self.open_batches.append(loss)
 
     def end_epoch(self) -> tuple[bool, bool]:
         """Append this epoch's means; return whether it has a training loss, and whether it also has a validation loss.
 
         The validation loss of an epoch without training is left out, so that both curves end at the same epoch.
         """
-        training = self.sums.get("train")
-        validation = next((total for phase, total in self.sums.items() if phase != "train"), None)
+        training, validation = self.sums.get("train"), self.sums.get(self._validation_phase())
         if training is None:
             return False, False
         _append(self.training, training)
         if validation is None:
             return True, False
         _append(self.validation, validation)
+        kept = len(self.open_batches) <= CURVE_LIMITS.validation_batches
+        self.batches.append(self.open_batches if kept else [])
+        del self.batches[: -CURVE_LIMITS.longest]
         return True, True
+
+    def _validation_phase(self) -> str:
+        return next((phase for phase in self.sums if phase != "train"), "")
 
 
 def _append(curve: list[float], total: list[float]) -> None:

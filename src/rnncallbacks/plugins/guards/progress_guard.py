@@ -29,7 +29,8 @@ class ProgressGuard(Guard):
       of independence on up to 8,000 tokens of the first batches find no dependence. Its severity is info if all targets
       are the same token. Also targets that are the inputs of the same step, or of two to four steps ahead.
     - RNN604, overfitting: for 5 epochs or more, the validation loss has been above its best value by 10% and by 5
-      standard errors of its noise, while the training loss fell.
+      standard errors of its noise, while the training loss fell. Its severity is info if a single validation batch
+      rose.
     - RNN601, plateau: the last 20 epochs of the run did not lower the training loss, and it is above half of its first
       value. Its severity is info, or warning if 50 epochs or more did not lower the loss.
       :class:`~rnncallbacks.plugins.PlateauAlarm` acts during the run.
@@ -78,7 +79,7 @@ class ProgressGuard(Guard):
             self.conclude(run, self._no_signal.end_epoch())
             self._revise(run)
         if validated:
-            self.conclude(run, self._overfitting.check(curves.training, curves.validation))
+            self.conclude(run, self._overfitting.check(curves.training, curves.validation, curves.batches))
         elif not curves.validation:
             run.diagnosis.cannot_check("RNN604", "validate in each epoch: run.batches(val_loader, phase='val')")
 
