@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from rnncallbacks.cli import loop_examination
 from rnncallbacks.cli.commands import rnncallbacks
 from rnncallbacks.config.configuration import GUARDS
 from rnncallbacks.core.run import Run
+from rnncallbacks.doctor.script_examination import ScriptFindings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -449,3 +452,19 @@ def test_nothing_of_it_stays_behind():
     before = Run.__enter__, Run.batches, sys.argv, list(sys.path)
     CliRunner().invoke(rnncallbacks, ["doctor", "--given-only", write(after="raise ValueError")])
     assert (Run.__enter__, Run.batches, sys.argv, list(sys.path)) == before
+
+
+def test_the_time_limit_includes_the_start_of_the_command(monkeypatch, tmp_path):
+    given = []
+
+    def examine(_script, _arguments, _plugins, options, _stage):
+        given.append(options.seconds)
+        return ScriptFindings()
+
+    monkeypatch.setattr(loop_examination, "examine_script", examine)
+    (tmp_path / "script.py").write_text("x = 1\n")
+    for earlier in (20.0, 1000.0):
+        began = time.monotonic() - earlier
+        CliRunner().invoke(rnncallbacks, ["doctor", "--seconds", "100", "script.py"], obj=began)
+    assert 50.0 < given[0] <= 77.0
+    assert given[1] == 50.0

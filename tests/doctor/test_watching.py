@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,11 +13,12 @@ import numpy as np
 import pytest
 
 from rnncallbacks.doctor.iteration_record import same_bits
+from rnncallbacks.doctor.other_threads import OpenLoops
 from rnncallbacks.doctor.rerun_iteration import rerun_iterations
 from rnncallbacks.doctor.sandbox import ScratchFolder
 from rnncallbacks.doctor.script_process import Assignment
 from rnncallbacks.doctor.watch_messages import ReplayRequest
-from rnncallbacks.doctor.watched_script import watched_script
+from rnncallbacks.doctor.watched_script import ScriptOverError, watched_script
 
 SCRIPTS = Path(__file__).parent / "scripts"
 LOSS = ("end", "__main__", "loss")
@@ -129,6 +131,45 @@ def test_ctrl_c_gives_the_diagnosis_so_far_and_leaves_no_process(tmp_path):
     assert "loss         loss   certain" in output
     assert not processes_with(mark)
     assert [path.name for path in tmp_path.iterdir()] == ["endless.py"]
+
+
+ENDING_ITSELF = """\
+import os
+w = [1.0, 2.0]
+for step in range(9):
+    w[0] += 1.0
+    if step == 1:
+        os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.usefixtures("forked_modules")
+def test_the_end_of_the_scripts_process_is_seen_while_an_iteration_is_frozen(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(ENDING_ITSELF)
+    with ScratchFolder() as scratch:
+        assignment = Assignment(path, scratch.new_place(), loop=(str(path), 3))
+        with watched_script(assignment, time.monotonic() + 60.0) as script:
+            script.wait_for_loop()
+            frozen = script.go_on(freeze=True)
+            script.record()
+            script.go_on()
+            with pytest.raises(ScriptOverError):
+                script.record()
+            assert frozen.replay(ReplayRequest()).end["end", "__main__", "step"] == 0
+
+
+def test_the_loops_of_another_thread_do_not_enclose_those_of_this_one():
+    loops = OpenLoops()
+    other = threading.Thread(target=loops.begin)
+    other.start()
+    other.join()
+    loops.begin()
+    assert not loops.are_nested
+    loops.begin()
+    assert loops.are_nested
+    loops.end()
+    assert not loops.are_nested
 
 
 def processes_with(mark):

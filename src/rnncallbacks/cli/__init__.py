@@ -4,10 +4,12 @@ Each command is one module of this folder; ``commands`` collects them.
 """
 
 import sys
+import time
 
 
 def main() -> None:
     """Run the command line. Without the libraries that it needs, name the extra that installs them and exit with 2."""
+    began = time.monotonic()
     try:
         import click  # noqa: F401
         import rich  # noqa: F401
@@ -20,4 +22,4 @@ def main() -> None:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
 
-    rnncallbacks(prog_name="rnncallbacks")
+    rnncallbacks(prog_name="rnncallbacks", obj=began)  # for time limits, which include the imports

@@ -29,6 +29,10 @@ from rnncallbacks.reporting.verdict import verdict
 
 EXAMINATION_SHARE = 0.75
 """Share of the time for the examination where a hooked script is written. Chosen by eye."""
+ENDING_SHARE = 0.03
+"""Share of the time to end the script's processes and to print the findings. Chosen by eye."""
+LEAST_SHARE = 0.5
+"""Share of the time that the examination has at least, if the command takes long to begin. Chosen by eye."""
 ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
 
 
@@ -43,13 +47,16 @@ def examine_loop(
     """Examine the script's own loop, show what was found, and return the exit code."""
     if not read_script(script).text.strip():
         raise DataError(f"{script}: expected a training script, got an empty file")
-    until = time.monotonic() + options.examination.seconds
+    limit, now = options.examination.seconds, time.monotonic()
+    began = click.get_current_context().obj or now
+    seconds = max(LEAST_SHARE * limit, began + (1 - ENDING_SHARE) * limit - now)
+    until = now + seconds
     if hooked is not None:
         check_path(script, hooked)
-        shorter = attrs.evolve(options.examination, seconds=EXAMINATION_SHARE * options.examination.seconds)
-        options = attrs.evolve(options, examination=shorter)
+        seconds *= EXAMINATION_SHARE
+    options = attrs.evolve(options, examination=attrs.evolve(options.examination, seconds=seconds))
     stage, written = ExaminationStage(), _Written()
-    with findings_not_logged(), left_by_signals(), shown_progress(stage, until - time.monotonic()):
+    with findings_not_logged(), left_by_signals(), shown_progress(stage, limit, began):
         findings = _examined(script, arguments, configuration, options, stage)
         if hooked is not None and not findings.interrupted:
             stage.describe = lambda: "finding the place of the hooks"

@@ -20,7 +20,7 @@ ERASE = "\r\x1b[K"
 
 
 @contextmanager
-def shown_progress(stage: ExaminationStage, seconds: float) -> Iterator[None]:
+def shown_progress(stage: ExaminationStage, seconds: float, began: float | None = None) -> Iterator[None]:
     """Show the stage of the examination on the standard error while the body runs.
 
     Parameters
@@ -29,13 +29,15 @@ def shown_progress(stage: ExaminationStage, seconds: float) -> Iterator[None]:
         The stage of the examination.
     seconds:
         Time limit of the examination.
+    began:
+        The time, as of ``time.monotonic``, from which its seconds are counted; None: now.
     """
     on_terminal = sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
-    began, over = time.monotonic(), threading.Event()
+    since, over = time.monotonic() if began is None else began, threading.Event()
 
     def show() -> None:
         while not over.wait(TERMINAL_INTERVAL if on_terminal else PLAIN_INTERVAL):
-            text = printable(f"doctor: {stage.describe()}, {time.monotonic() - began:.0f} of {seconds:.0f} s")
+            text = printable(f"doctor: {stage.describe()}, {time.monotonic() - since:.0f} of {seconds:.0f} s")
             _write(f"{ERASE}{text[: _columns() - 1]}" if on_terminal else f"{text}\n")
 
     thread = threading.Thread(target=show, daemon=True)

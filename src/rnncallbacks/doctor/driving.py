@@ -64,6 +64,16 @@ class RecordedBatches:
     epochs: int = 0
     finish_until: float = 0.0
 
+    @property
+    def progress(self) -> str:
+        """The number of the current iteration, and that of the last one as far as it is known.
+
+        >>> RecordedBatches(None, None, max_batches=80, until=0.0, waiting=deque(), seen=12).progress
+        'batch 12 of 80'
+        """
+        last = f"of {self.max_batches}" if self.seen <= self.max_batches else "to the end of the epoch"
+        return f"batch {self.seen} {last}"
+
     def next(self) -> tuple[IterationRecord, FrozenIteration | None] | None:
         """The next iteration; None at the end.
 

@@ -296,7 +296,7 @@ def _watch(
             return True
         suspicion = Suspicion(AssigningStatements(files), roles, recorded[0][0], candidate.site)
         batches = RecordedBatches(script, roles, options.max_batches, until, recorded)
-        stage.describe = lambda: f"batch {batches.seen} of {options.max_batches} of {where}"
+        stage.describe = lambda: f"{batches.progress} of {where}"
         run = shadowed_run(batches, plugins)
         if not roles.descends_loss:
             ignored = (*run.diagnosis.selection.ignore, *IGNORED_FOR_ANOTHER_NUMBER)

@@ -22,7 +22,7 @@ from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.frozen_copy import end_after, next_replay, print_nothing
 from rnncallbacks.doctor.instrument import Site, Sites
 from rnncallbacks.doctor.iteration_record import IterationRecord
-from rnncallbacks.doctor.other_threads import other_threads
+from rnncallbacks.doctor.other_threads import OpenLoops, other_threads
 from rnncallbacks.doctor.update_period import UpdatePeriod
 from rnncallbacks.doctor.value_walk import WALK_LIMITS, Key, copy_of, walk, write_into
 from rnncallbacks.doctor.watch_messages import Command, ReplayRequest
@@ -80,7 +80,7 @@ class LoopWatch:
         self._answer_on: Connection | None = None
         self._frame: FrameType | None = None
         self._activation = 0
-        self._depth = 0
+        self._open_loops = OpenLoops()
         self._recorded_activation = 0
         self._record: IterationRecord | None = None
         self._begun = 0.0
@@ -96,7 +96,7 @@ class LoopWatch:
 
     def start(self, number: int, frame: FrameType) -> None:
         """The loop begins."""
-        self._depth += 1
+        self._open_loops.begin()
 
     def tick(self, number: int, frame: FrameType) -> None:
         """An iteration of the loop begins."""
@@ -120,7 +120,7 @@ class LoopWatch:
 
     def end(self, number: int, frame: FrameType) -> None:
         """The loop has ended."""
-        self._depth -= 1
+        self._open_loops.end()
         if frame is self._frame and number == self._number:
             if sys.exc_info()[0] is not None and self.replaying is not None:
                 os._exit(REPLAY_FAILED)
@@ -235,7 +235,8 @@ class LoopWatch:
         record = self._record
         if record is None:
             if self._rerun is None and self.replaying is None and self._count == 0:
-                self._link.send(("found", (sorted({site.file for site in self._sites.known}), self._depth > 1)))
+                files = sorted({site.file for site in self._sites.known})
+                self._link.send(("found", (files, self._open_loops.are_nested)))
             return
         record.seconds = time.perf_counter() - self._begun
         self._copy_values(frame, record.end, record.identities, keep=False)
@@ -312,13 +313,12 @@ class LoopWatch:
 
     def _freeze(self, channel: Connection) -> None:
         """Fork. The copy answers requests until its channel closes; the script continues in this process."""
-        if self._fork is None or other_threads():
-            self._link.send(("frozen", False))
+        fork = None if other_threads() else self._fork
+        if fork is None or fork():
+            self._link.send(("frozen", fork is not None))
             return
-        if self._fork():
-            self._link.send(("frozen", True))
-            return
-        self._prepare(next_replay(channel, self._fork), channel)
+        self._link.close()  # or the doctor would not see the end of the script's process
+        self._prepare(next_replay(channel, fork), channel)
 
     def _prepare(self, request: ReplayRequest, channel: Connection) -> None:
         """Become a replay: write the values of the request, and run to the end of the iteration."""
