@@ -63,6 +63,23 @@ def test_a_loss_that_updates_did_not_raise_is_not_their_fault():
     assert not loss_rise_window(record([1.0] + [5.0] * 19, changes=[-0.1] * 20))  # each lowered its own batch's loss
 
 
+@pytest.mark.parametrize(
+    ("late", "fired"),
+    [
+        ([], False),  # only the first updates were measured, when a schedule kept the rate low
+        ([-0.1] * 8, False),  # batches that get harder
+        ([0.3, -0.1, 0.2, 0.3, -0.1], True),
+    ],
+)
+def test_a_loss_that_rises_later_does_not_pass_and_is_judged_by_the_updates_of_that_time(late, fired):
+    risen = record([1.0] * CLOSE + [5.0] * CLOSE, changes=[-0.1] * 2 * CLOSE)
+    risen.late_changes = late
+    result = check_too_high(risen)
+    assert (result.finding is not None) is fired
+    assert ("RNN501" in result.checked) is fired
+    assert ("RNN501" in result.withdrawn) is not fired
+
+
 def test_sums_over_longer_batches_are_no_rise():
     positions = [2.0] + [10.0] * 30
     assert not loss_rise_window(record(positions, positions=positions))

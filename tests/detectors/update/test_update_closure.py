@@ -63,6 +63,24 @@ def test_calls_are_bounded(changed, large, changes):
     assert (len(record.loss_changes), calls) == (changes, changes + 1)
 
 
+def test_updates_are_measured_again_while_the_losses_are_high():
+    kept, record = UpdateClosure(), UpdateRecord()
+    measured = []
+    for number in range(400):
+        loss = 1.0 if number < 200 else 2.0
+        batch = Batch(data=None, phase="train", index=number + 1, loss=loss, closure=lambda: 3.0)
+        if measures := record.measures_next:
+            kept.agreement = "exact"
+            record.update_ratios.append(0.1)
+        record.add_loss(loss, 1.0)
+        if measures:
+            kept.after_update(batch, record)
+        if record.late_changes and len(record.late_changes) > len(measured):
+            measured.append(number)
+    assert record.late_changes == [1.0] * len(measured)
+    assert measured == [210, *range(220, 400, 10)]
+
+
 def test_whether_it_reads_the_parameters_is_tried_and_undone():
     params = {"w": np.array([2.0]), "fixed": np.array([1.0])}
     params["fixed"].flags.writeable = False

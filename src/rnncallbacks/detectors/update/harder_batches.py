@@ -15,7 +15,7 @@ from rnncallbacks.detectors.loss.constant_baseline import constant_baseline_loss
 from rnncallbacks.detectors.progress.statistics import von_neumann_ratio
 from rnncallbacks.detectors.sequences import sequences_of
 from rnncallbacks.detectors.update.metrics import overshoot
-from rnncallbacks.detectors.update.update_record import UpdateRecord
+from rnncallbacks.detectors.update.update_record import MEASUREMENTS, UpdateRecord
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 class HarderBatchesThresholds:
     """Schedule of the examined batches, and thresholds of harder ones. Chosen by eye."""
 
-    recent_losses: int = 3
-    """Last losses, in batches, that must lie above the reference loss."""
     evaluations: int = 48
     """Updates whose change of the loss of their own batch is measured, at most. Chosen for its cost."""
     measured_changes: int = 24
@@ -81,7 +79,7 @@ class HarderBatches:
     def before_update(self, batch: Batch, record: UpdateRecord) -> None:
         """Find a function that gives the loss of the batch, if the last losses are high."""
         self._function = None
-        if not self._losses_are_high(record) or self._evaluations >= self.thresholds.evaluations:
+        if not record.losses_are_high or self._evaluations >= self.thresholds.evaluations:
             return
         function = batch.network_loss
         if function is None or batch.closure is not None:
@@ -95,7 +93,7 @@ class HarderBatches:
     def after_update(self, batch: Batch, record: UpdateRecord) -> None:
         """Keep the change of the batch's own loss, or its loss relative to a constant prediction."""
         limits = self.thresholds
-        high = self._losses_are_high(record)
+        high = record.losses_are_high
         means = self._mean_targets
         if high or record.batches <= limits.ordered_batches:
             statistics = target_statistics(batch) if len(means) < limits.remembered_batches else None
@@ -108,8 +106,10 @@ class HarderBatches:
         if loss is not None:
             change = loss - batch.loss
             self._changes = [*self._changes[1 - limits.recent_changes :], change / batch.loss]
-            if len(record.loss_changes) < limits.measured_changes:
-                record.loss_changes.append(change / record.reference_loss)
+            is_late = record.batches > MEASUREMENTS.close_updates
+            changes = record.late_changes if is_late else record.loss_changes
+            if len(changes) < limits.measured_changes:
+                changes.append(change / record.reference_loss)
         targets = sequences_of(batch).targets
         constant = 0.0 if targets is None else constant_baseline_loss(targets)
         if constant > 0.0:
@@ -124,7 +124,7 @@ class HarderBatches:
                 return True
         if len(self._changes) >= limits.compared_batches:
             return overshoot(self._changes)[1] < limits.mean_overshoot
-        return not record.loss_changes and self._is_ordered
+        return not record.deciding_changes and self._is_ordered
 
     @property
     def _is_ordered(self) -> bool:
@@ -132,7 +132,3 @@ class HarderBatches:
         if len(self._mean_targets) < self.thresholds.ordered_batches:
             return False
         return von_neumann_ratio(self._mean_targets) < self.thresholds.ordered_ratio
-
-    def _losses_are_high(self, record: UpdateRecord) -> bool:
-        recent = record.losses[-self.thresholds.recent_losses :]
-        return len(recent) == self.thresholds.recent_losses and min(recent) > record.reference_loss > 0.0

@@ -73,6 +73,9 @@ class TooHighThresholds:
     """Healthy runs measured shares of up to 0.07 while the loss had hardly fallen, and up to 0.23 later."""
     large_overshoot: float = 0.1
     """Mean overshoot that is enough by itself while the loss has not fallen. Chosen by eye."""
+    risen_loss: float = 1.05
+    """Loss ratio above which the loss has risen, so that nothing speaks for the learning rate: the lowest factor of
+    :class:`~rnncallbacks.detectors.update.loss_rise.LossRiseThresholds`."""
     unchanged_loss: float = 0.95
     """Loss ratio above which the loss has not fallen. Chosen by eye."""
 
@@ -108,11 +111,16 @@ def check_too_high(record: UpdateRecord, *, batches_are_harder: Callable[[], boo
     The criteria are, in this order: a loss that stays above the first, weights that outgrew their initial size, updates
     that overshoot, units that died. From the fortieth batch on, all of them were compared. The first one is left out if
     ``batches_are_harder`` returns True, because losses then rise for another reason; it is called where they rise.
+    While the loss lies above the first without proof that the updates raised it, the code does not pass.
     """
     finding = _find_too_high(record, batches_are_harder)
     due = record.batches >= MEASUREMENTS.close_updates and record.checks_losses
-    compared = finding is not None or (due and any(record.update_ratios))
-    return CheckResult(finding=finding, checked={"RNN501": _comparison(record)} if compared else {})
+    if finding is None and not (due and any(record.update_ratios)):
+        return NOTHING_COMPARED
+    comparison = {"RNN501": _comparison(record)}
+    if finding is None and record.loss_ratio(MEASUREMENTS.close_updates // 2) > TOO_HIGH.risen_loss:
+        return CheckResult(withdrawn=comparison)
+    return CheckResult(finding=finding, checked=comparison)
 
 
 def check_divergence(record: UpdateRecord) -> CheckResult:
@@ -134,10 +142,11 @@ def _comparison(record: UpdateRecord) -> str:
         f"after {record.batches} batches the loss is {ratio:.3g} times the first, and the weights "
         f"{record.weight_growth:.3g} times their initial norm"
     )
-    if not record.loss_changes:
+    changes = record.deciding_changes
+    if not changes:
         return compared
-    raised = sum(change > 0.0 for change in record.loss_changes)
-    return f"{compared}; {raised} of {len(record.loss_changes)} updates raised the loss of their own batch"
+    raised = sum(change > 0.0 for change in changes)
+    return f"{compared}; {raised} of {len(changes)} updates raised the loss of their own batch"
 
 
 def _find_too_high(record: UpdateRecord, batches_are_harder: Callable[[], bool]) -> Finding | None:
@@ -210,7 +219,7 @@ def closure_denies(record: UpdateRecord) -> bool:
 
     Other losses may rise for other reasons: batches that get harder, or a batch that was an easy one.
     """
-    changes = record.loss_changes
+    changes = record.deciding_changes
     if len(changes) < TOO_HIGH.denying_changes:
         return False
     share, mean_overshoot = overshoot(changes)
@@ -311,14 +320,14 @@ def _finding(record: UpdateRecord, headline: str, numbers: str) -> Finding:
             "dead_unit_share": record.dead_unit_shares[-1],
             "first_dead_unit_share": record.dead_unit_shares[0],
         }
-    if record.loss_changes:
-        share, mean_overshoot = overshoot(record.loss_changes)
+    if changes := record.deciding_changes:
+        share, mean_overshoot = overshoot(changes)
         evidence |= {
             "overshoot_share": share,
             "mean_overshoot": mean_overshoot,
-            "overshoot_updates": len(record.loss_changes),
+            "overshoot_updates": len(changes),
         }
-        message += f"; {share:.0%} of {len(record.loss_changes)} updates raised the loss of their own batch"
+        message += f"; {share:.0%} of {len(changes)} updates raised the loss of their own batch"
         if share > TOO_HIGH.reported_overshoot_share:
             message += f", at most {TOO_HIGH.reported_overshoot_share:.0%} is usual"
     remedy = None

@@ -11,7 +11,7 @@ from rnncallbacks.arrays import named_arrays
 from rnncallbacks.core.closure import ClosureError, evaluate_closure, evaluate_closure_once, restore_afterwards
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.update.too_high import updates_are_large
-from rnncallbacks.detectors.update.update_record import UpdateRecord
+from rnncallbacks.detectors.update.update_record import MEASUREMENTS, UpdateRecord
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -82,7 +82,11 @@ class UpdateClosure:
         after = self.evaluate(batch)
         if before is None or after is None or record.reference_loss <= 0.0:
             return
-        record.loss_changes.append((after - before) / record.reference_loss)
+        change = (after - before) / record.reference_loss
+        if self._is_first(record):
+            record.loss_changes.append(change)
+        else:
+            record.late_changes.append(change)
         if len(record.loss_changes) == CLOSURE_BUDGET.blind_updates and not any(record.loss_changes):
             self.agreement = "useless"
             record.loss_changes.clear()
@@ -106,6 +110,12 @@ class UpdateClosure:
 
     def _is_due(self, batch: Batch, record: UpdateRecord) -> bool:
         if batch.closure is None or self.agreement == "useless":
+            return False
+        return self._is_first(record) or (record.wants_late_changes and record.losses_are_high)
+
+    def _is_first(self, record: UpdateRecord) -> bool:
+        """Whether the change of the loss is one of those that are measured however the losses develop."""
+        if record.batches > MEASUREMENTS.close_updates and record.losses_are_high:
             return False
         changes = record.loss_changes
         if len(changes) < CLOSURE_BUDGET.first_updates:

@@ -31,6 +31,14 @@ class MeasurementSchedule:
     """Updates up to which every second one is measured. Also the number after which most criteria are checked."""
     sparse_interval: int = 20
     """Interval between two checks of the losses after the close updates; updates are measured half as often."""
+    high_interval: int = 10
+    """Interval between two measured updates after the close ones, while the losses are high."""
+    high_losses: int = 3
+    """Last losses that must all exceed the reference loss to be high."""
+    late_changes: int = 24
+    """Changes of the loss that are measured after the close updates, at most, while the losses are high."""
+    deciding_late_changes: int = 5
+    """Number of them from which they decide in place of earlier changes: a schedule may have raised the rate since."""
     baseline_batches: int = 3
     """First batches whose targets give the loss of the best constant prediction."""
     dead_unit_updates: tuple[int, ...] = (0, 20, 25, 30, 35, 39)
@@ -80,8 +88,9 @@ class UpdateRecord:
         norm(W) / ``initial_norm`` after the last measured update.
     gradient_cosine:
         The cosine between the first measured update and its gradient; NaN until one was measured.
-    loss_changes:
-        Changes of a batch's own loss by its update, relative to ``reference_loss``, where a closure shows them.
+    loss_changes, late_changes:
+        Changes of a batch's own loss by its update, relative to ``reference_loss``, where a closure shows them; the
+        later list holds those measured after the close updates while the losses were high.
     dead_unit_shares:
         Shares of recurrent units that pass no gradient on, the first one before any update.
     """
@@ -102,6 +111,7 @@ class UpdateRecord:
     weight_growth: float = state_field(1.0)
     gradient_cosine: float = state_field(math.nan)
     loss_changes: list[float] = state_field(factory=list)
+    late_changes: list[float] = state_field(factory=list)
     dead_unit_shares: list[float] = state_field(factory=list)
 
     def restart(self) -> None:
@@ -126,7 +136,25 @@ class UpdateRecord:
                 or self.batches % 2 == 1
                 or self.batches in MEASUREMENTS.dead_unit_updates
             )
-        return self.batches % (2 * MEASUREMENTS.sparse_interval) == 0
+        high = self.wants_late_changes and self.losses_are_high
+        return self.batches % (MEASUREMENTS.high_interval if high else 2 * MEASUREMENTS.sparse_interval) == 0
+
+    @property
+    def losses_are_high(self) -> bool:
+        """Whether the last losses all exceed the reference loss."""
+        recent = self.losses[-MEASUREMENTS.high_losses :]
+        return len(recent) == MEASUREMENTS.high_losses and min(recent) > self.reference_loss > 0.0
+
+    @property
+    def wants_late_changes(self) -> bool:
+        """Whether changes of the loss are still measured while the losses are high."""
+        return self.batches > MEASUREMENTS.close_updates and len(self.late_changes) < MEASUREMENTS.late_changes
+
+    @property
+    def deciding_changes(self) -> list[float]:
+        """The late changes of the loss, if there are enough of them; else those of the first updates."""
+        late = self.late_changes
+        return late if len(late) >= MEASUREMENTS.deciding_late_changes else self.loss_changes
 
     @property
     def checks_losses(self) -> bool:
