@@ -92,6 +92,24 @@ def test_two_batches_of_validation_are_enough_and_one_at_the_epochs_end():
     assert Loop(backward=False, phase="val").findings(9) == []
 
 
+def test_some_batches_of_validation_that_train_are_told_from_parameters_that_are_swapped():
+    values = {"trains": [1.0, 1.0, 2.0, 2.0, 3.0], "swapped": [2.0, 2.0, 2.0, 1.0, 1.0]}
+    messages = {}
+    for name, after in values.items():
+        loop, weights = Loop(backward=False, phase="val"), iter(after)
+
+        def at(time, loop=loop, weights=weights):
+            if time == "after":
+                loop.params["w"].fill(next(weights))
+
+        loop.at = at
+        messages[name] = loop.messages(5) + [found.message for found in loop.end_epoch()]
+    assert messages["swapped"] == []
+    assert [one.partition(":")[2] for one in messages["trains"]] == [
+        " in 2 of 5 batches of val; update them in the phase 'train' only"
+    ]
+
+
 def test_a_repair_is_no_violation():
     loop = Loop("after", backward=False, phase="val")
     assert loop.findings(1) == []

@@ -79,6 +79,8 @@ class ParameterChangeCounts:
         Changes in training batches that did not call run.backward.
     at_start:
         The fingerprint at the start of the first batch.
+    fingerprints:
+        Those before and after each change in the open pass through the phase.
     """
 
     batches: int = 0
@@ -87,6 +89,7 @@ class ParameterChangeCounts:
     after_backward: int = 0
     without_backward: int = 0
     at_start: bytes | None = None
+    fingerprints: set[bytes | None] = attrs.field(factory=set)
 
 
 @attrs.define(eq=False)
@@ -203,8 +206,13 @@ class ProtocolDetector:
             counts.at_start = counts.at_start or opened.at_start
             counts.batches += 1
             counts.after_backward += at_end != opened.at_start
+            if batch.index == 1:
+                counts.fingerprints.clear()
+            if at_end != opened.at_start:
+                counts.fingerprints |= {opened.at_start, at_end}
             # Parameters that are swapped for the validation are restored after it; nothing was trained then.
-            if counts.batches == self.thresholds.validation_batches and at_end != counts.at_start:
+            is_due = counts.batches == self.thresholds.validation_batches and at_end != counts.at_start
+            if is_due or len(counts.fingerprints) > self.thresholds.validation_batches:
                 result = CheckResult(finding=self._check_validation(phase, counts))
         if phase == TRAIN:
             self._at_training_end = at_end
@@ -286,7 +294,7 @@ class ProtocolDetector:
         return None
 
     def _check_validation(self, phase: str, counts: ParameterChangeCounts) -> Finding | None:
-        if counts.after_backward != counts.batches:
+        if counts.after_backward != counts.batches and len(counts.fingerprints) <= self.thresholds.validation_batches:
             return None
         message = (
             f"parameters changed in the phase {phase}: in {counts.after_backward} of {counts.batches} batches of "

@@ -142,6 +142,32 @@ def test_validation_divided_by_the_batches_of_training():
     assert run.alarms[0].remedy == "divide the sum of the batch losses of val by the 3 batches, not by 10"
 
 
+@pytest.mark.parametrize(
+    ("phase", "report", "claim"),
+    [
+        ("val", lambda own, other: (sum(own) + sum(other)) / 3, "the sum of 3 batch losses and of the 10 of train"),
+        ("val", lambda own, other: (sum(own) + sum(other)) / 13, "the sum of 3 batch losses and of the 10 of train"),
+        ("train", lambda own, other: (sum(own) + sum(other)) / 13, "the sum of 10 batch losses and of the 3 of val"),
+        ("train", lambda own, other: (sum(own) + sum(other)) / 10, "the sum of 10 batch losses and of the 3 of val"),
+        ("val", lambda own, other: sum(other) / 10, "the mean of the batch losses of train"),
+    ],
+)
+def test_a_report_with_the_batch_losses_of_another_phase_is_named_in_the_second_epoch(phase, report, claim):
+    """The sum of one phase is not set to 0 before the other, or the wrong one is reported."""
+    other = "train" if phase == "val" else "val"
+
+    def reported(losses, loaders):
+        epoch = epochs.pop()
+        others = [loss_of(tokens, epoch) for tokens in loaders[other]]
+        return report(losses, others)
+
+    epochs = [2, 1]
+    run = train({phase: reported, other: mean}, epochs=2)
+    assert codes(run) == [("RNN102", "warning")]
+    assert run.alarms[0].epoch == 2
+    assert claim in run.alarms[0].message
+
+
 @pytest.mark.parametrize(("off", "name"), [(1, "one too many"), (-1, "one too few")])
 def test_one_batch_too_many_or_too_few_wants_two_epochs(off, name):
     report = {"train": lambda losses, raw: sum(losses) / (len(losses) + off)}

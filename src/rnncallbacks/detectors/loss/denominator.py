@@ -27,6 +27,8 @@ DenominatorKind: TypeAlias = Literal[
     "each batch",
     "squared",
     "other phase",
+    "both phases",
+    "wrong phase",
     "off by one",
     "whole number",
 ]
@@ -35,9 +37,13 @@ DenominatorKind: TypeAlias = Literal[
 "samples" and "tokens" are those of the epoch. "undivided" is 1. "sequences", "steps", "tokens" and "vocabulary" are the
 number of batches times or over the batch size, the time steps, the tokens of a batch or the vocabulary size; "length
 alone" is one of these without the number of batches. "each batch" weights each loss by a length of its batch. "squared"
-is the squared number of batches. "other phase" is a count of another phase, "off by one" one batch more or fewer, and
-"whole number" a count without a name.
+is the squared number of batches. "other phase" is a count of another phase; "both phases" stands for a sum that has the
+batch losses of another phase, too, and "wrong phase" for the mean of another phase. "off by one" is one batch more or
+fewer, and "whole number" a count without a name.
 """
+
+VALIDATION_NAMES = ("val", "dev", "test", "eval", "heldout", "held_out")
+"""Beginnings of the names that phases have in which nothing is trained."""
 
 
 @attrs.frozen(kw_only=True)
@@ -111,6 +117,11 @@ class Denominator:
         return self.name != "a whole number" or self.value == other.value
 
 
+def is_validation(phase: str) -> bool:
+    """Whether a phase has the name of one in which nothing is trained."""
+    return phase.startswith(VALIDATION_NAMES)
+
+
 def is_batch_mean(reported: float, losses: PhaseLosses) -> bool:
     """Whether a reported loss is the mean of the batch losses, plain or weighted by sequences or by tokens."""
     sums = (losses.lengths[name] for name in ("sequences", "tokens"))
@@ -142,12 +153,13 @@ def find_denominator(
     reported: float,
     losses: PhaseLosses,
     *,
+    phase: str = "train",
     vocab_size: int | None = None,
     other_phases: Mapping[str, PhaseLosses] | None = None,
 ) -> Denominator | None:
     """The count that explains a reported loss; None if it is a mean of the batch losses, or no count explains it.
 
-    ``other_phases`` are the other phases of the epoch, by name.
+    ``phase`` is the name of the reported phase, and ``other_phases`` are the other phases of the epoch, by name.
 
     Example
     -------
@@ -163,7 +175,7 @@ def find_denominator(
     value, tolerance = losses.total / reported, DENOMINATOR.match_tolerance
     if _is_another_unit(reported, losses.mean) or (losses.cut_short and _near(value, losses.expected or 1, tolerance)):
         return None
-    named = list(_named_counts(losses, vocab_size, other_phases or {}))
+    named = list(_named_counts(losses, phase, vocab_size, other_phases or {}))
     for one in named:
         if _near(value, one.value, tolerance):
             return one
@@ -173,7 +185,7 @@ def find_denominator(
         return whole
     for one in named if error <= DENOMINATOR.largest_rounding_error else ():
         if _near(value, one.value, error):
-            certain = one.kind != "other phase" and not is_within_batch_losses(reported, losses)
+            certain = "phase" not in one.kind and not is_within_batch_losses(reported, losses)
             return attrs.evolve(one, certain=certain)
     return None
 
@@ -208,7 +220,7 @@ def _is_another_unit(reported: float, mean: float) -> bool:
 
 
 def _named_counts(
-    losses: PhaseLosses, vocab_size: int | None, other_phases: Mapping[str, PhaseLosses]
+    losses: PhaseLosses, own_phase: str, vocab_size: int | None, other_phases: Mapping[str, PhaseLosses]
 ) -> Iterator[Denominator]:
     """The counts that have a name, the most frequent mistake first."""
     n, lengths = losses.batches, losses.lengths
@@ -245,6 +257,14 @@ def _named_counts(
             if count and count != n:
                 certain = abs(count - n) > 1
                 yield Denominator("other phase", count, count / n, f"the {what} of {phase}", certain=certain)
+    for phase, other in other_phases.items():
+        for count in dict.fromkeys((n, other.batches, n + other.batches)):
+            value = losses.total * count / (losses.total + other.total)
+            name = f"the {other.batches} of {phase}, divided by {count}"
+            yield Denominator("both phases", value, value / n, name, certain=False)
+        if is_validation(phase) != is_validation(own_phase):
+            value = losses.total / other.mean
+            yield Denominator("wrong phase", value, value / n, phase, certain=False)
 
 
 def _whole_number(value: float, losses: PhaseLosses) -> Denominator | None:

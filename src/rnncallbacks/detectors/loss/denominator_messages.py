@@ -38,6 +38,10 @@ def denominator_remedy(phase: str, losses: PhaseLosses, found: Denominator) -> s
             return f"{divide}, without {found.name} in the sum"
         case "squared":
             return f"{divide} once, not twice"
+        case "both phases":
+            return f"{divide}, and set the sum to 0 before the first of them"
+        case "wrong phase":
+            return f"report the mean of the {batches} of {phase}"
         case "samples" | "tokens" if found.factor >= 1.0:
             return f"{divide}, not by the {found.value:.10g} {found.kind}"
     if found.factor < 1.0 and found.kind in ("sequences", "steps", "tokens", "vocabulary", "samples"):
@@ -52,6 +56,10 @@ def _claim(losses: PhaseLosses, found: Denominator) -> str:
         case "length alone" | "other phase" | "off by one" | "whole number":
             name = f", {found.name}" if found.kind != "whole number" else ""
             return f"the sum of the batch losses divided by {found.value:.10g}{name}"
+        case "both phases":
+            return f"the sum of {losses.batches} batch losses and of {found.name}"
+        case "wrong phase":
+            return f"the mean of the batch losses of {found.name}"
         case "each batch":
             what = "divided" if found.factor > 1.0 else "multiplied"
             return f"the mean of the batch losses, each {what} by {found.name}"

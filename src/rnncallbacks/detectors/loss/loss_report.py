@@ -10,6 +10,7 @@ import attrs
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.run import TRAIN
 from rnncallbacks.detectors.loss.batch_lengths import BatchLengths
 from rnncallbacks.detectors.loss.denominator import (
     Denominator,
@@ -17,10 +18,12 @@ from rnncallbacks.detectors.loss.denominator import (
     find_denominator,
     is_batch_mean,
     is_sum_over,
+    is_validation,
     is_within_batch_losses,
 )
 from rnncallbacks.detectors.loss.denominator_messages import denominator_message, denominator_remedy
 from rnncallbacks.detectors.loss.phase_losses import PhaseLosses
+from rnncallbacks.detectors.loss.training_passes import TrainingPasses
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.catalogue import Severity
@@ -32,6 +35,9 @@ NOT_REPORTED = {
 }
 """The reasons for codes that are not checked if nothing was reported."""
 
+NO_PHASE = {"RNN102": "iterate the validation in a phase of its own: run.batches(val_loader, phase='val')"}
+"""The reason where a validation loss was reported, and no batch is one of a validation."""
+
 ONE_PHASE_IS_WRONG = "the loss of one phase is divided by another count than that of the other: see RNN102"
 
 
@@ -40,7 +46,8 @@ class LossReportDetector:
     """Follows the batch losses of each epoch, and checks the reported loss.
 
     - RNN101: :func:`~rnncallbacks.detectors.loss.denominator.find_denominator` finds a wrong denominator.
-    - RNN102: it finds one in exactly one phase, and another phase reports the mean of its batch losses.
+    - RNN102: it finds one in exactly one phase, and another phase reports the mean of its batch losses. Also a
+      validation loss that is the mean of a pass through the training phase, whose batches count as training.
 
     A denominator that is not certain counts once the epoch before had the same one.
 
@@ -58,6 +65,8 @@ class LossReportDetector:
     """
 
     _passes: dict[str, PhaseLosses] = state_field(factory=dict)
+    _earlier_passes: dict[str, list[PhaseLosses]] = state_field(factory=dict)
+    _training_passes: TrainingPasses = state_field(factory=TrainingPasses)
     _first_losses: dict[str, float] = state_field(factory=dict)
     _lengths: BatchLengths = state_field(factory=BatchLengths)
     _epochs: int = state_field(0)
@@ -72,11 +81,14 @@ class LossReportDetector:
         """Forget the batch losses of the epoch before."""
         self._epochs += 1
         self._passes.clear()
+        self._earlier_passes.clear()
 
     def add(self, batch: Batch) -> None:
         """Add a batch that ended. The first batch of a phase begins a new pass."""
         phase = batch.phase
         if batch.index == 1:
+            if phase in self._passes:
+                self._earlier_passes.setdefault(phase, []).append(self._passes[phase])
             self._passes[phase] = PhaseLosses(batch.count)
         losses = self._passes.get(phase)
         if losses is None:
@@ -92,14 +104,22 @@ class LossReportDetector:
     def check(self, reported: Mapping[str, object], *, stopped: bool = False) -> CheckResult:
         """Check an epoch.
 
-        ``reported`` maps phases to reported losses; values other than finite numbers above 0 are ignored. ``stopped``:
-        the run stopped within the epoch, so the script may have planned more batches.
+        ``reported`` maps phases to reported losses, also phases without a batch; values other than finite numbers above
+        0 are ignored. ``stopped``: the run stopped within the epoch, so the script may have planned more batches.
         """
+        passes = [one for one in (*self._earlier_passes.get(TRAIN, ()), self._passes.get(TRAIN)) if one is not None]
+        counted = self._training_passes.check(
+            {name: value for name, value in reported.items() if name not in self._passes}, passes
+        )
+        if counted is not None:
+            return CheckResult(finding=counted)
         reports: dict[str, float] = {}
         right: list[str] = []
         wrong: dict[str, Denominator] = {}
         for phase, losses in self._passes.items():
             value = reported.get(phase)
+            if isinstance(value, float | int) and value > 0.0:
+                losses = self._pass_of_report(phase, float(value))
             if not losses.is_comparable or not isinstance(value, float | int) or not 0.0 < value < math.inf:
                 continue
             if stopped and losses.expected is None:
@@ -110,12 +130,24 @@ class LossReportDetector:
                 wrong[phase] = found
             elif is_batch_mean(float(value), losses) or is_within_batch_losses(float(value), losses):
                 right.append(phase)
-        return attrs.evolve(self._checked(reports, right, wrong), finding=self._finding(reports, right, wrong))
+        result = attrs.evolve(self._checked(reports, right, wrong), finding=self._finding(reports, right, wrong))
+        if any(is_validation(phase) and phase not in self._passes for phase in reported):
+            return attrs.evolve(result, not_checked={**result.not_checked, **NO_PHASE})
+        return result
+
+    def _pass_of_report(self, phase: str, reported: float) -> PhaseLosses:
+        """The pass of the epoch that a report is the mean of; the last one if it is of none."""
+        for one in self._earlier_passes.get(phase, ()):
+            if one.is_comparable and is_batch_mean(reported, one):
+                self._passes[phase] = one
+        return self._passes[phase]
 
     def _confirmed(self, phase: str, reported: float, losses: PhaseLosses) -> Denominator | None:
         """The phase's denominator if it is certain in the first epoch, or that of the epoch before agrees."""
         others = {name: one for name, one in self._passes.items() if name != phase and one.is_comparable}
-        found = find_denominator(reported, losses, vocab_size=self._lengths.vocab_size(phase), other_phases=others)
+        found = find_denominator(
+            reported, losses, phase=phase, vocab_size=self._lengths.vocab_size(phase), other_phases=others
+        )
         first_time, before = phase not in self._last_denominators, self._last_denominators.get(phase)
         self._last_denominators[phase] = found
         if found is None or not ((first_time and found.certain) or found.agrees(before)):
@@ -177,6 +209,8 @@ class LossReportDetector:
 
     def _sums_against_means(self, wrong: str, right: str, found: Denominator) -> bool:
         """Whether one phase's batch losses are larger than the other's by about the factor of the denominator."""
+        if found.kind in ("both phases", "wrong phase"):
+            return False
         larger, smaller = (wrong, right) if found.factor > 1.0 else (right, wrong)
         ratio = self._passes[larger].mean / self._passes[smaller].mean
         return is_sum_over(ratio, max(found.factor, 1.0 / found.factor))

@@ -28,7 +28,8 @@ class LossReportGuard(Guard):
       size, the time steps or the vocabulary size, n times or over one of these, or a count of another phase. A k that
       is one off n, or a whole number without a name, is reported once two epochs agree.
     - RNN102: k is such a count in exactly one phase, and another phase is correct, so that the two curves cannot be
-      compared.
+      compared. Also reports that contain the batch losses of another phase, or are the mean of another phase, and
+      validation batches that count as training.
 
     Means weighted by sequence or by token are correct. A k that no count explains is not reported: moving averages,
     medians and perplexities have one. If the batch losses are probably sums over the same count, because the first one
@@ -63,7 +64,9 @@ class LossReportGuard(Guard):
 
     @hookimpl
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
-        reported = {
-            phase: summary.logged.get(f"{phase}_loss", summary.losses.get(phase)) for phase in self._detector.phases
+        reported: dict[str, object] = {
+            name.removesuffix("_loss"): value for name, value in summary.logged.items() if name.endswith("_loss")
         }
+        for phase in self._detector.phases:
+            reported.setdefault(phase, summary.losses.get(phase))
         self.conclude(run, self._detector.check(reported, stopped=run.stop_reason is not None))
