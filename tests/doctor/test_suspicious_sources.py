@@ -2,8 +2,13 @@
 
 import pytest
 
+from rnncallbacks.alarms.alarm import Alarm
+from rnncallbacks.doctor.instrument import Site
+from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.rate_origin import loops_around, rate_origins
+from rnncallbacks.doctor.roles.role_table import Roles
 from rnncallbacks.doctor.source_lines import AssigningStatements
+from rnncallbacks.doctor.suspicion import Suspicion
 from rnncallbacks.doctor.value_flow import statements_of_wrong
 
 BACKWARD = """
@@ -18,6 +23,10 @@ def backward(hs, ps, Why, Whh):
         dh_next = Whh.T @ da
     return dWhh, dWhy
 """
+
+
+def alarm_of(code, **evidence):
+    return Alarm(code=code, cause="", message="", evidence=evidence, remedy="", severity="warning", epoch=1, step=1)
 
 
 @pytest.fixture
@@ -64,3 +73,21 @@ def test_a_rate_is_followed_to_its_number(statements, source, update, origin):
 def test_the_loops_around_an_update_go_through_the_parameters(statements):
     known = statements("for epoch in range(3):\n    for p, g in pairs:\n        p -= 0.1 * g")
     assert [one.line for one in loops_around(known.sources, [(known.sources[0].file, 3)])] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("report", "lines"),
+    [
+        (("shown", "script.py:5", "total / 20"), [5]),
+        (("end", "<module>", "curve"), [4, 3]),
+        (("end", "<module>", "mean"), [3]),
+        (None, []),
+    ],
+)
+def test_a_wrong_report_comes_from_what_is_divided(statements, report, lines):
+    known = statements("total = 0\ntotal += loss\nmean = total / 30\ncurve.append(mean)\nprint('epoch', total / 20)\n")
+    suspicion = Suspicion(
+        known, Roles(loss=None, loss_confidence="unsure"), IterationRecord(1, 1), Site("loop", "", 0, "", "<module>")
+    )
+    suspicion.reports = {"train": report, "val": ("end", "<module>", "total")}
+    assert [one.line for one in suspicion.lines(alarm_of("RNN101", train_divisor=20.0))] == lines

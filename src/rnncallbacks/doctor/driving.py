@@ -46,6 +46,8 @@ class RecordedBatches:
         Number of yielded iterations.
     report:
         The list to which the script adds the epoch's loss, or the number, once it is found.
+    validation:
+        The same of the validation loss.
     epochs:
         Number of epochs that ended.
     finish_until:
@@ -61,6 +63,7 @@ class RecordedBatches:
     error: CrashAdvice | None = None
     seen: int = 0
     report: Key | None = None
+    validation: Key | None = None
     epochs: int = 0
     finish_until: float = 0.0
 
@@ -172,7 +175,7 @@ def drive(run: Run, batches: RecordedBatches) -> None:
     with_gradient = roles.with_gradient
     keys = {one.name: one.key for one in with_gradient}
     first = batches.next()
-    report = EpochReport()
+    report, validation = EpochReport(), EpochReport("val")
     with run:
         for _ in run.epochs(None):
             assert first is not None
@@ -186,6 +189,8 @@ def drive(run: Run, batches: RecordedBatches) -> None:
                 batches.report = report.key
                 if reported is not None:
                     run.log(train_loss=reported)
+                    _give_validation(run, validation, roles, first[0])
+                    batches.validation = validation.key
             if first is None:
                 run.stop(f"doctor: {batches.over}")
 
@@ -224,6 +229,25 @@ def _give(
     run.backward(number_at(record, roles.loss), gradients, closure=closure, sequences=sequences)
     for name, key in keys.items():
         shadows[name][...] = record.end[key]
+
+
+def validation_losses(record: IterationRecord, roles: Roles) -> list[float]:
+    """The results of the function of the loss between the training loop's last iteration and this one."""
+    for kind, scope, name in (*roles.loss_names, roles.loss or ("", "", "")):
+        losses = record.between.get((kind, scope.split("#")[0], name))
+        if kind == "return" and losses:
+            return losses
+    return []
+
+
+def _give_validation(run: Run, report: EpochReport, roles: Roles, after: IterationRecord) -> None:
+    """Pass the losses of a validation to the run if the script reports their sum over a count."""
+    losses = validation_losses(after, roles)
+    reported = report.read(losses, after) if losses else None
+    if reported is not None:
+        for loss in run.batches(losses, phase="val"):
+            run.record(loss)
+        run.log(val_loss=reported)
 
 
 def observed_values(record: IterationRecord, roles: Roles) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Compiles a script with calls to a watcher: at loops, at function returns, before statements that change an array.
+"""Compiles a script with calls to a watcher: at loops, at function returns, before statements that change an array,
+and with the values that it prints.
 
 The calls are names in ``builtins``, so the script's own names and line numbers stay as they are.
 
@@ -17,14 +18,16 @@ from typing import Any, TypeVar
 import attrs
 
 from rnncallbacks.doctor.array_changes import adds_to, can_be_read_twice, changed_target, loaded, operands_of
+from rnncallbacks.doctor.shown_expressions import replace_shown
 from rnncallbacks.errors import DataError
 
-START, TICK, END, RETURN, BEFORE = (
+START, TICK, END, RETURN, BEFORE, SHOWN = (
     "__doctor_start__",
     "__doctor_tick__",
     "__doctor_end__",
     "__doctor_return__",
     "__doctor_before__",
+    "__doctor_shown__",
 )
 COMPILERS = {"njit", "jit", "vectorize", "guvectorize", "stencil", "cfunc"}
 """Functions of Numba that compile a function."""
@@ -38,7 +41,7 @@ class Site:
     Attributes
     ----------
     kind:
-        "loop", "function" or "change".
+        "loop", "function", "change" or "output".
     file, line, source:
         The place, and the statement's first line without its indentation.
     scope:
@@ -183,6 +186,7 @@ class _Instrumenter(ast.NodeTransformer):
         result: list[ast.stmt] = []
         for statement in body:
             result += self._before(statement)
+            replace_shown(statement, lambda shown, at=statement: self._shown(at, shown))  # type: ignore[misc]
             new = self.visit(statement)
             result += new if isinstance(new, list) else [new]
         return result
@@ -202,6 +206,10 @@ class _Instrumenter(ast.NodeTransformer):
         for handler in [*getattr(node, "handlers", []), *getattr(node, "cases", [])]:
             self.generic_visit(handler)
         return node
+
+    def _shown(self, statement: ast.stmt, shown: ast.expr) -> ast.expr:
+        number = ast.Constant(self._site("output", statement))
+        return _call(SHOWN, shown, number, ast.Constant(ast.unparse(shown)), shown)
 
     def _before(self, statement: ast.stmt) -> list[ast.stmt]:
         changed = changed_target(statement)

@@ -39,6 +39,9 @@ class IterationRecord:
         Of each operand of such a statement, the number of the array that the statement changes.
     repeats:
         How often the same statement changed an array, at most, by the array's number.
+    between:
+        Of the first iteration after an execution of the loop: the numbers that functions returned, and those that the
+        script showed, since the loop ended.
     seconds:
         Time the iteration took, the copies included.
     """
@@ -55,6 +58,7 @@ class IterationRecord:
     changes: dict[int, tuple[Site, ...]] = attrs.field(factory=dict)
     bases: dict[Key, int] = attrs.field(factory=dict)
     repeats: dict[int, int] = attrs.field(factory=dict)
+    between: dict[Key, list[float]] = attrs.field(factory=dict)
     seconds: float = 0.0
 
     def only_grows(self, identity: int) -> bool:

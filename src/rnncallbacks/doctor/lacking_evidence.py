@@ -183,7 +183,7 @@ def _of_reports() -> list[Rewriting]:
     return [
         (
             r"report the script's own epoch loss: run\.log\(train_loss=\.\.\.\)",
-            "no list was seen to which the script appends the loss of an epoch",
+            "the script keeps or prints no number that is the sum of an epoch's batch losses over a count",
         ),
         (f"{_TWO_PHASES}|{_VALIDATE}", NO_VALIDATION),
         (r"parameters changed after run\.backward", "parameters were updated"),

@@ -59,6 +59,9 @@ class OutsideRuns:
     def returned(self, number: int, value: Any, frame: FrameType) -> None:
         """A function returns."""
 
+    def shown(self, number: int, text: str, value: Any) -> None:
+        """The script prints a value."""
+
     def before(
         self, number: int, text: str, base: Any, index: Any, names: tuple[str, ...] = (), operands: tuple[Any, ...] = ()
     ) -> None:  # fmt: skip

@@ -104,7 +104,8 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
         rows.append(("optimizer", _listed([key_text(key) for key in roles.optimizer_state])))
     states = list(dict.fromkeys([*roles.carried, *(key for key in (roles.hidden, roles.entering) if key)]))
     rows.append(("state", _listed([key_text(key) for key in states]) if states else "none found"))
-    rows.append(("epoch loss", "none found" if findings.report is None else key_text(findings.report)))
+    reports = [key_text(key) for key in (findings.report, findings.validation_report) if key is not None]
+    rows.append(("epoch loss", ", validation ".join(reports) or "none found"))
     if not roles.exact:
         rows.append(("replay", "none: no closure, and roles inferred from names and from arrays that change together"))
         rows.append(("", "--no-fork repeats iterations from the start of a script that runs threads"))
@@ -135,6 +136,7 @@ def findings_document(findings: ScriptFindings) -> dict[str, Any]:
         "loop": None if loop is None else {"file": loop.site.file, "line": loop.site.line, "source": loop.site.source},
         "roles": None if roles is None else roles_document(roles),
         "epoch_loss": None if findings.report is None else key_text(findings.report),
+        "validation_loss": None if findings.validation_report is None else key_text(findings.validation_report),
         "batches": findings.batches,
         "stopped_by": findings.stopped_by,
         "seconds": round(findings.seconds, 3),

@@ -127,6 +127,8 @@ class ScriptFindings:
         The explanation of the script's error; None if it had none.
     report:
         The list to which the script adds the epoch's loss; None if none was found.
+    validation_report:
+        The same of the validation loss.
     lines:
         The lines to look at, by code.
     written, refused:
@@ -150,6 +152,7 @@ class ScriptFindings:
     seconds: float = 0.0
     error: CrashAdvice | None = None
     report: Key | None = None
+    validation_report: Key | None = None
     lines: dict[str, list[SourceLine]] = attrs.field(factory=dict)
     written: list[str] = attrs.field(factory=list)
     refused: list[str] = attrs.field(factory=list)
@@ -312,7 +315,7 @@ def _watch(
             findings.failure = "; ".join([one_line(error), *getattr(error, "__notes__", ())])
         limit_severity(run.diagnosis, roles.loss_confidence)
         findings.batches, findings.stopped_by, findings.error = batches.seen, batches.over, batches.error
-        findings.report = batches.report
-        suspicion.report = batches.report
+        findings.report, findings.validation_report = batches.report, batches.validation
+        suspicion.reports = {"train": batches.report, "val": batches.validation}
         findings.lines = {alarm.code: suspicion.lines(alarm) for alarm in run.diagnosis.causes}
         return True

@@ -106,12 +106,17 @@ def hooks(watcher: Watcher) -> Iterator[None]:
         watcher.returned(number, value, frame_of(1))
         return value
 
+    def shown(number: int, text: str, value: Any) -> Any:
+        watcher.shown(number, text, value)
+        return value
+
     functions = {
         instrument.START: lambda number: watcher.start(number, frame_of(1)),
         instrument.TICK: lambda number: watcher.tick(number, frame_of(1)),
         instrument.END: lambda number: watcher.end(number, frame_of(1)),
         instrument.RETURN: returned,
         instrument.BEFORE: watcher.before,
+        instrument.SHOWN: shown,
     }
     vars(builtins).update(functions)
     try:

@@ -19,6 +19,8 @@ ZERO_ARRAY_CALLS = frozenset({"zeros", "zeros_like", "empty", "empty_like"})
 
 RETURNED = "return"
 """What a statement assigns that returns a value, or yields one."""
+SHOWN = "print"
+"""What a statement assigns that calls a function without using its result, as one that prints."""
 SETTER = "setattr"
 """What a statement assigns that sets an attribute by its name."""
 
@@ -169,7 +171,7 @@ def _parts(node: ast.AST) -> tuple[list[ast.expr], ast.expr | None]:
         out = [keyword.value for keyword in node.value.keywords if keyword.arg == "out"]
         if isinstance(node.value.func, ast.Attribute) and node.value.func.attr == "append":
             return [node.value.func], node.value
-        return out, node.value if out else None
+        return out or [ast.Name(SHOWN, ast.Store())], node.value
     return [], None
 
 

@@ -10,7 +10,14 @@ from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.rate_origin import loops_around, loops_at, rate_origins
 from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles
-from rnncallbacks.doctor.source_lines import RETURNED, SETTER, AssigningStatement, AssigningStatements, SourceLine
+from rnncallbacks.doctor.source_lines import (
+    RETURNED,
+    SETTER,
+    SHOWN,
+    AssigningStatement,
+    AssigningStatements,
+    SourceLine,
+)
 from rnncallbacks.doctor.value_flow import statements_of_wrong
 from rnncallbacks.doctor.value_walk import Key
 
@@ -50,7 +57,7 @@ class Suspicion:
         self._roles = roles
         self._record = record
         self._loop = loop
-        self.report: Key | None = None
+        self.reports: dict[str, Key | None] = {}
 
     def lines(self, alarm: Alarm) -> list[SourceLine]:
         """The suspicious lines for an alarm, the likeliest first; empty if nothing is known."""
@@ -64,9 +71,8 @@ class Suspicion:
             found = self._zeros_in_loop() if alarm.code == "RNN203" else []
             keys = [*self._roles.carried, self._roles.hidden, self._roles.entering]
             found += self._of_keys(keys, "assigns the state")
-        elif alarm.code in REPORT_CODES and self.report is not None:
-            found = [one.shown("adds to the report") for one in self._statements.adding_to(self.report[2])]
-            found = found or self._of_keys([self.report], "assigns the report")
+        elif alarm.code in REPORT_CODES:
+            found = [line for phase in self._phases_of(alarm) for line in self._report_lines(self.reports.get(phase))]
         elif alarm.code in DATA_CODES:
             found = self._of_keys([self._roles.targets, self._roles.inputs], "assigns the data")
         else:
@@ -132,6 +138,25 @@ class Suspicion:
             if any(one.scope == function and root in one.reads - one.targets for function, root in roots)
         ]
         return [one.shown(UPDATES) for one in setting or reading if setting or RETURNED in one.targets]
+
+    def _phases_of(self, alarm: Alarm) -> list[str]:
+        """The phases whose report an alarm calls wrong; all if it names none."""
+        return [phase for phase in self.reports if f"{phase}_divisor" in alarm.evidence] or list(self.reports)
+
+    def _report_lines(self, report: Key | None) -> list[SourceLine]:
+        """The statement that reports it, shows or assigns it; then those that assign what it adds."""
+        if report is None:
+            return []
+        if report[0] == "shown":
+            found = [one for one in self._statements.all if one.place == report[1] and SHOWN in one.targets]
+        else:
+            found = self._statements.adding_to(report[2])
+        if not found:
+            return self._of_keys([report], "assigns the report")
+        added = [self._statements.of(text, one.scope) for one in found for text in sorted(one.reads)]
+        behind = [one for some in added for one in some if one.scope == found[0].scope and not one.blank]
+        divided = [one.shown("assigns what is reported") for one in behind if SCALES.search(one.source)]
+        return [found[0].shown("reports it"), *divided]
 
     def _of_loss(self) -> list[SourceLine]:
         names = [one for one in self._roles.loss_names if one[0] != "end"]

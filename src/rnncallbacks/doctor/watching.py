@@ -22,6 +22,7 @@ from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.frozen_copy import end_after, next_replay, print_nothing
 from rnncallbacks.doctor.instrument import Site, Sites
 from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.numbers_between_epochs import NumbersBetweenEpochs
 from rnncallbacks.doctor.other_threads import OpenLoops, other_threads
 from rnncallbacks.doctor.update_period import UpdatePeriod
 from rnncallbacks.doctor.value_walk import WALK_LIMITS, Key, copy_of, walk, write_into
@@ -70,6 +71,7 @@ class LoopWatch:
     ) -> None:
         self.replaying: ReplayRequest | None = None
         self.updates = UpdatePeriod()
+        self._between = NumbersBetweenEpochs()
         self._sites = sites
         self._modules = modules
         self._loop = loop
@@ -79,9 +81,8 @@ class LoopWatch:
         self._rerun = rerun
         self._answer_on: Connection | None = None
         self._frame: FrameType | None = None
-        self._activation = 0
+        self._activation = self._recorded_activation = 0
         self._open_loops = OpenLoops()
-        self._recorded_activation = 0
         self._record: IterationRecord | None = None
         self._begun = 0.0
         self._count = 0
@@ -125,16 +126,16 @@ class LoopWatch:
             if sys.exc_info()[0] is not None and self.replaying is not None:
                 os._exit(REPLAY_FAILED)
             self._finish(frame)
-            self._frame = None
+            self._frame, self._between.is_open = None, True
 
     def returned(self, number: int, value: Any, frame: FrameType) -> None:
         """A function returns: keep copies of its result and of its local values."""
         record = self._record
         if record is None:
+            self._between.add_result(self._sites[number], value)
             return
         calls = self._calls[number] = self._calls.get(number, 0) + 1
-        site = self._sites[number]
-        scope = site.scope if calls == 1 else f"{site.scope}#{2 if calls == 2 else 'last'}"
+        scope = self._sites[number].scope + ("" if calls == 1 else f"#{2 if calls == 2 else 'last'}")
         only = self.replaying.only if self.replaying is not None else self._wanted
         if only is not None and not any(key[1] == scope for key in only):
             return
@@ -144,6 +145,10 @@ class LoopWatch:
             self._keep("return", scope, {"return": value})
         if self.replaying is not None and only and all(key in record.inside and "#" not in key[1] for key in only):
             self._answer(record)
+
+    def shown(self, number: int, text: str, value: Any) -> None:
+        """The script prints a value."""
+        self._between.add_shown(self._sites[number], text, value)
 
     def before(
         self, number: int, text: str, base: Any, index: Any, names: tuple[str, ...] = (), operands: tuple[Any, ...] = ()
@@ -211,9 +216,10 @@ class LoopWatch:
         self._wanted = command.wanted
         self._begin_record()
         wanted = self._wanted
+        assert self._record is not None
         if self._activation != self._recorded_activation:
             self._wanted, self._recorded_activation = None, self._activation  # what was reported of the epoch before
-        assert self._record is not None
+            self._record.between = self._between.take()
         self._copy_values(frame, self._record.start, self._record.start_identities, keep=True)
         self._wanted = wanted
         self._begun = time.perf_counter()
@@ -263,10 +269,9 @@ class LoopWatch:
             if self._is_wanted(key, value):
                 copy = copy_of(value)
                 if copy is not None:
-                    values[key] = copy
-                    identities[key] = id(value)
-                    if keep and isinstance(value, np.ndarray):
-                        self._record_memory(key, value)
+                    values[key], identities[key] = copy, id(value)
+                    if keep and self._record is not None and isinstance(value, np.ndarray):
+                        self._record.memory[key] = byte_bounds(value)
 
     def _restore_targets(self, record: IterationRecord) -> None:
         """Restore the values of the loop's targets in this iteration: they already have those of the next one."""
@@ -277,19 +282,14 @@ class LoopWatch:
                 record.end[key] = value
                 record.identities[key] = record.start_identities[key]
 
-    def _record_memory(self, key: Key, value: Any) -> None:
-        assert self._record is not None
-        self._record.memory[key] = byte_bounds(value)
-
     def _keep(self, kind: str, scope: str, names: dict[str, Any]) -> None:
-        record = self._record
-        assert record is not None
+        assert self._record is not None
         for count, (name, value) in enumerate(walk(names, frozenset())):
             if count > FUNCTION_VALUES:
                 break
             key = (kind, scope, name)
             if self._is_wanted(key, value):
-                self._store(record.inside, key, value)
+                self._store(self._record.inside, key, value)
 
     def _store(self, values: dict[Key, Any], key: Key, value: Any) -> None:
         assert self._record is not None

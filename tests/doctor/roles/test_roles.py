@@ -112,7 +112,35 @@ def test_a_report_that_is_no_share_of_the_batch_losses_is_none():
     assert report.read([1.0, 2.0, 3.0], after) is None
 
 
+@pytest.mark.parametrize(
+    ("phase", "start", "between", "reported"),
+    [
+        ("train", {"history": np.array([[2.0, 0.7, 0.9]])}, {}, 2.0),  # one row for each epoch
+        ("train", {}, {("shown", "a.py:9", "total / 2"): [3.0]}, 3.0),
+        ("train", {}, {("shown", "a.py:9", "total"): [6.0]}, None),  # the sum itself
+        ("train", {}, {("shown", "a.py:9", "total / 2"): [3.0, 3.0]}, None),  # not once an epoch
+        ("train", {"val_losses": np.array([3.0])}, {}, None),
+        ("val", {"train_losses": np.array([3.0])}, {}, None),
+        ("val", {"val_losses": np.array([3.0])}, {}, 3.0),
+        ("val", {"checked": 1.5}, {}, 1.5),
+        ("val", {"best_val": 1.5, "val_hits": 2.0}, {}, None),
+    ],
+)
+def test_a_report_is_a_share_of_the_losses_of_its_phase(phase, start, between, reported):
+    after = record(4, start, {})
+    after.between = between
+    assert EpochReport(phase).read([1.0, 2.0, 3.0], after) == reported
+
+
 def test_a_list_with_an_entry_for_each_batch_is_no_report():
     report = EpochReport()
     after = record(4, {"losses": np.array([1.0, 2.0, 3.0])}, {})
     assert report.read([1.0, 2.0, 3.0], after) is None
+
+
+def test_the_one_hot_array_of_the_inputs_is_no_target():
+    def step(number):
+        x = RNG.integers(0, 5, 8)
+        return record(number, {}, {"x": x, "onehot": np.eye(5)[x]})
+
+    assert find_batch_data([step(1), step(2)], set(), None).targets is None

@@ -217,7 +217,8 @@ def _best_named(values: list[VaryingValue]) -> Key | None:
 
 def _remaining_pair(values: list[VaryingValue]) -> tuple[Key, Key] | None:
     """Inputs and targets, if a scope has two arrays and the name of one says which it is."""
-    arrays = {one.latest.tobytes(): one.key for one in reversed(values) if one.latest.size > 2}
+    # A one-hot array of the inputs is no target.
+    arrays = {_shown(one)[0].tobytes(): one.key for one in reversed(values) if one.latest.size > 2}
     if len(arrays) != 2:
         return None
     first, second = arrays.values()

@@ -1,10 +1,11 @@
-"""The loss that a script reports once an epoch: a number of its own or in a list, the sum of the batch losses over a
-count."""
+"""The loss that a script reports once an epoch: a number of its own, in a list or in its output, the sum of the batch
+losses over a count."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -12,20 +13,31 @@ from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.loss_names import LOSS_NAMES
 from rnncallbacks.doctor.value_walk import Key
 
+Phase: TypeAlias = Literal["train", "val"]
+"""The batches of a report: those of the training loop, or those of a validation."""
+
 LARGEST_COUNT = 10**7
 """Largest count by which a sum may have been divided."""
 LARGEST_UNNAMED_COUNT = 10**4
 """The same where the list is not named as one of losses: a larger count would be a whole number by chance."""
 REPORT_TOLERANCE = 1e-9
 """Largest relative difference between a reported loss and the sum over a count: the rounding of a sum in float64."""
+MOST_COLUMNS = 8
+"""Most numbers of an epoch in one list of rows. Chosen by eye."""
 
-
-OTHER_PHASE = re.compile(r"val|test|dev|acc", re.IGNORECASE)
-"""Names of what is no loss of the training batches."""
+VALIDATION_NAMES = re.compile(r"val|test|dev|held|eval|check", re.IGNORECASE)
+"""Names of losses of a validation."""
+OTHER_NAMES = re.compile(r"acc|hit|correct|best|\blr\b|rate", re.IGNORECASE)
+"""Names of what is no loss of an epoch."""
 
 
 class EpochReport:
-    """Finds the list to which the epoch's loss is added, or the number to which it is assigned, and reads it.
+    """Finds the list to which the epoch's loss is added, or the number that is assigned or shown, and reads it.
+
+    Parameters
+    ----------
+    phase:
+        "train" for the losses of the training loop; "val" for those of a validation, whose number has another name.
 
     Example
     -------
@@ -35,9 +47,11 @@ class EpochReport:
     (0.75, ('end', '__main__', 'train_losses'))
     """
 
-    def __init__(self) -> None:
+    def __init__(self, phase: Phase = "train") -> None:
         self.key: Key | None = None
-        self._rejected: set[Key] = set()
+        self._validates = phase == "val"
+        self._column: tuple[Key, int] | None = None
+        self._rejected: set[tuple[Key, int]] = set()
         self._epochs = 0
 
     def read(self, losses: Sequence[float], after: IterationRecord) -> float | None:
@@ -45,31 +59,59 @@ class EpochReport:
         none.
 
         A list qualifies if it has one entry for each epoch, and every entry is the epoch's sum over a whole number. A
-        number that is named as a loss qualifies if it always is this sum over 2 or more: the sum itself is no report.
+        number that is named as a loss, or shown, qualifies if it always is this sum over 2 or more: the sum itself is
+        no report.
         """
         self._epochs += 1
         total = float(np.sum(losses))
-        found: dict[Key, float] = {}
-        for key, value in after.start.items():
-            if key in self._rejected or OTHER_PHASE.search(key[2]):
+        found: dict[tuple[Key, int], float] = {}
+        for key, column, reported, largest in self._numbers(after):
+            if (key, column) in self._rejected:
                 continue
+            least = 0.5 if column >= 0 else 1.5
+            if reported is None or not _is_share(reported, total, least, largest):
+                self._rejected.add((key, column))
+            elif len(losses) > 1 or self._validates:
+                found[key, column] = reported
+        if self._column not in found:
+            if self._column is not None or not found:
+                return None
+            self._column = min(found, key=_preference)
+            self.key = self._column[0]
+        return found[self._column]
+
+    def _numbers(self, after: IterationRecord) -> Iterator[tuple[Key, int, float | None, float]]:
+        """Key, column, number and largest count of what may be a report. The column of a number alone is -1.
+
+        The number is None if a list has not one entry for each epoch.
+        """
+        for key, value in after.start.items():
             named = LOSS_NAMES.search(key[2]) is not None
             largest = LARGEST_COUNT if named else LARGEST_UNNAMED_COUNT
-            if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind == "f":
-                reported, least = (float(value[-1]), 0.5) if len(value) == self._epochs else (0.0, 0.5)
-            elif named and isinstance(value, float):
-                reported, least = value, 1.5
-            else:
-                continue
-            if not _is_share(reported, total, least, largest):
-                self._rejected.add(key)
-            elif len(losses) > 1:
-                found[key] = reported
-        if self.key not in found:
-            if self.key is not None or not found:
-                return None
-            self.key = min(found, key=lambda key: (isinstance(after.start[key], float), len(key[2]), key))
-        return found[self.key]
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 1:
+                if self._may_be_named(key):
+                    yield key, 0, float(value[-1]) if len(value) == self._epochs else None, largest
+            elif isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 2:
+                if len(value) == self._epochs and value.shape[1] <= MOST_COLUMNS:
+                    for column, number in enumerate(value[-1]):
+                        yield key, column, float(number), LARGEST_UNNAMED_COUNT
+            elif isinstance(value, float) and (named or self._validates) and self._may_be_named(key):
+                yield key, -1, value, largest
+        for key, numbers in after.between.items():
+            if key[0] == "shown" and len(numbers) == 1 and self._may_be_named(key):
+                yield key, -1, numbers[0], LARGEST_UNNAMED_COUNT
+
+    def _may_be_named(self, key: Key) -> bool:
+        """Whether a report of this phase may have the name."""
+        if OTHER_NAMES.search(key[2]) is not None:
+            return False
+        return (VALIDATION_NAMES.search(key[2]) is not None) == self._validates
+
+
+def _preference(found: tuple[Key, int]) -> tuple[bool, bool, int, Key]:
+    """Lists before numbers, numbers with a name before shown ones, short expressions before long ones."""
+    key, column = found
+    return column < 0, key[0] != "end", len(key[2]), key
 
 
 def _is_share(reported: float, total: float, least: float, largest: float) -> bool:

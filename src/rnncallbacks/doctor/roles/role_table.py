@@ -144,6 +144,6 @@ def key_text(key: Key) -> str:
     ('loss', 'loss_of():return[0]')
     """
     kind, scope, name = key
-    if kind in ("raw", "operand"):
+    if kind in ("raw", "operand", "shown"):
         return name.split("#")[0]
     return name if kind == "end" else f"{scope.split('#')[0]}():{name}"
