@@ -10,7 +10,7 @@ import os
 import pickle
 import socket
 import time
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -65,9 +65,15 @@ class Communicator:
         self._killed: int | None = None
         self._processes: list[tuple[str, int]] = self._world.allgather((socket.gethostname(), os.getpid()))
 
-    def sum(self, array: Array) -> None:
-        """Replace an array by its sum over all ranks. The sum is the same on all ranks, bit for bit."""
-        self._finish(self._world.Iallreduce(self._mpi.IN_PLACE, array))
+    def sum(self, *arrays: Array) -> None:
+        """Replace arrays by their sums over all ranks, which are the same on all ranks, bit for bit."""
+        self._finish(*[self._world.Iallreduce(self._mpi.IN_PLACE, array) for array in arrays])
+
+    def gather(self, numbers: Array) -> Array:
+        """The numbers of all ranks, (ranks, numbers), on each rank."""
+        everything = np.empty((self.ranks, numbers.size), numbers.dtype)
+        self._finish(self._world.Iallgather(numbers, everything))
+        return everything
 
     def broadcast(self, array: Array) -> None:
         """Replace a contiguous array by that of rank 0."""
@@ -132,10 +138,11 @@ class Communicator:
         """End the processes of all ranks immediately."""
         self._mpi.COMM_WORLD.Abort(code)
 
-    def _finish(self, request: Any, *, ends: bool = False) -> None:
+    def _finish(self, *requests: Any, ends: bool = False) -> None:
+        are_done = requests[0].Test if len(requests) == 1 else partial(self._mpi.Request.Testall, list(requests))
         began = looked = time.perf_counter()
         tests = 0
-        while not request.Test():
+        while not are_done():
             tests += 1
             if tests < SPINS:
                 continue
@@ -145,7 +152,7 @@ class Communicator:
                     looked = now
                     self._look_for_processes()
                 # The part of a rank that has ended may have arrived since the last test.
-                if (error := self._obstacle(ends, now - began)) is not None and not request.Test():
+                if (error := self._obstacle(ends, now - began)) is not None and not are_done():
                     raise error
             if tests < YIELDS:
                 os.sched_yield()

@@ -57,3 +57,11 @@ def divided(saved: Saved, axes: Mapping[str, int], rank: int, ranks: int) -> dic
 
     due = None if saved["due"] is None else saved["due"][rows]
     return {"carried": map_arrays(take, saved["carried"]), "due": due}
+
+
+def row_count(saved: Saved, axes: Mapping[str, int]) -> int:
+    """The number of rows of a state, or 0 if nothing is carried."""
+    if saved["carried"] is None:
+        return 0
+    name, array = next(iter(named_arrays(saved["carried"], "state").items()))
+    return int(array.shape[axes[name]])

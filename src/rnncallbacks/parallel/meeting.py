@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
@@ -10,13 +11,13 @@ import numpy as np
 from rnncallbacks.arrays import Array
 from rnncallbacks.errors import RankError
 from rnncallbacks.parallel.communicator import Communicator
+from rnncallbacks.parallel.gradient_sum import GradientSum
 
 NUMBERS = (
     "place",
-    "place_squared",
     "digest",
-    "digest_squared",
     "evaluates",
+    "collects",
     "news",
     "skipped",
     "stopped",
@@ -24,47 +25,77 @@ NUMBERS = (
     "loss",
     "sequences",
     "tokens",
-    "carries",
 )
 """The numbers that each rank brings to a meeting. The meeting returns their sums over all ranks."""
 _INDEX = {name: index for index, name in enumerate(NUMBERS)}
-_BITS = 0xFFFFF
-"""Places and digests have 20 bits: the sums of their squares are exact in float64 for up to 8,000 ranks."""
 
 
 class Meetings:
     """The meetings of one run.
 
     The ranks execute the same loop and meet at the same places. If one left its loop earlier than the others, or
-    skipped a call, the sums show it to all ranks.
+    skipped a call, the numbers show it to all ranks.
+
+    MPI requires that all ranks send messages of the same size. Whether a meeting adds up gradients therefore does not
+    depend on where a rank is, but on the meetings before, which all ranks had together: after :meth:`expect_gradients`,
+    the next meeting does. A rank without gradients brings zeros.
 
     Parameters
     ----------
     communicator:
         The ranks.
+
+    Attributes
+    ----------
+    gradients:
+        The sum of the gradients.
     """
 
     def __init__(self, communicator: Communicator) -> None:
         self.communicator = communicator
-        self._ranks = communicator.ranks
-        self._sums = np.zeros(len(NUMBERS))
+        self.gradients = GradientSum(communicator, len(NUMBERS))
+        self._expects_gradients = False
 
-    def meet(self, place: str, digest: bytes = b"", **numbers: float) -> dict[str, float]:
+    def expect_gradients(self) -> None:
+        """Have the next meeting add up gradients, once their shapes are known. All ranks must call it."""
+        self._expects_gradients = self.gradients.has_layout
+
+    def meet(
+        self, place: str, digest: bytes = b"", arrays: Sequence[Array] = (), factor: float = 0.0, **numbers: float
+    ) -> dict[str, float]:
         """The sums of ``numbers`` over all ranks.
 
-        ``together`` is 1 if all ranks are at this place, and ``agree`` is 1 if all brought the same digest.
+        ``together`` is 1 if all ranks are at this place. ``agree`` is 1 if all brought the same digest. ``added`` is 1
+        if the ranks are together and the gradients were added up.
+
+        Parameters
+        ----------
+        place:
+            Where this rank is.
+        digest:
+            What should be the same on all ranks.
+        arrays, factor:
+            The gradients of this rank, and by what they are multiplied before they are added up.
         """
-        sums = self._sums
-        sums[:] = 0.0
-        code, content = crc32(place.encode()) & _BITS, crc32(digest) & _BITS
-        sums[:4] = code, code * code, content, content * content
+        own = np.zeros(len(NUMBERS))
+        own[:2] = crc32(place.encode()), crc32(digest)
         for name, number in numbers.items():
-            sums[_INDEX[name]] = number
-        self.communicator.sum(sums)
-        found = dict(zip(NUMBERS, sums.tolist(), strict=True))
-        found["together"] = float(self._are_equal(found["place"], found["place_squared"]))
-        found["agree"] = float(self._are_equal(found["digest"], found["digest_squared"]))
-        return found
+            own[_INDEX[name]] = number
+        expected, self._expects_gradients = self._expects_gradients, False
+        if expected and (not arrays or self.gradients.fits(arrays)):
+            return _sums(self.gradients.exchange(arrays or None, factor, own)) | {"added": 1.0}
+        if expected:
+            # The ranks have gradients of another dtype than before. If only some have, they are not together.
+            own[_INDEX["place"]] += 1.0
+            sums = _sums(self.gradients.exchange(None, 0.0, own))
+            if not sums["together"]:
+                return sums
+            own[_INDEX["place"]] -= 1.0
+        sums = _sums(self.communicator.gather(own))
+        if arrays and sums["together"]:
+            self.gradients.take_layout(arrays)
+            return _sums(self.gradients.exchange(arrays, factor, own)) | {"added": 1.0}
+        return sums
 
     def refuse(self, place: str) -> RankError:
         """The error for ranks that are not together. All ranks must call this."""
@@ -77,9 +108,15 @@ class Meetings:
             is_reported=self.communicator.rank != 0,
         )
 
-    def _are_equal(self, total: float, squares: float) -> bool:
-        """Whether all ranks brought the same number: the case of equality in the Cauchy-Schwarz inequality."""
-        return total * total == self._ranks * squares
+
+def _sums(numbers: Array) -> dict[str, float]:
+    """The sums over the ranks, added in their order, so that they are the same in each kind of meeting."""
+    places, digests = numbers[:, 0], numbers[:, 1]
+    sums = dict(zip(NUMBERS, numbers.sum(axis=0).tolist(), strict=True))
+    sums["together"] = float((places == places[0]).all())
+    sums["agree"] = float((digests == digests[0]).all())
+    sums["added"] = 0.0
+    return sums
 
 
 def sampled(arrays: Any) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rnncallbacks.arrays import Array, named_arrays
@@ -30,8 +30,10 @@ class SharedDecisions:
         The run of this rank.
     communicator:
         The ranks.
-    serve:
+    evaluate:
         Evaluates the closure of the open batch together with rank 0.
+    collect:
+        Sends the carried states of this rank's rows to rank 0.
 
     Attributes
     ----------
@@ -42,10 +44,17 @@ class SharedDecisions:
         meet.
     """
 
-    def __init__(self, run: Run, communicator: Communicator, serve: Callable[[Batch | None], None]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        communicator: Communicator,
+        evaluate: Callable[[Batch | None], object],
+        collect: Callable[[], object],
+    ) -> None:
         self._run = run
         self._ranks = communicator
-        self._serve = serve
+        self._evaluate = evaluate
+        self._collect = collect
         self._is_first = communicator.rank == 0
         self._meetings = Meetings(communicator)
         self._known_news = (0, 0)
@@ -54,9 +63,18 @@ class SharedDecisions:
         self.follows_stop = False
 
     def meet(
-        self, place: str, digest: bytes = b"", *, waits: bool = False, numbers: Mapping[str, float] | None = None
+        self,
+        place: str,
+        digest: bytes = b"",
+        *,
+        arrays: Sequence[Array] = (),
+        factor: float = 0.0,
+        waits: bool = False,
+        numbers: Mapping[str, float] | None = None,
     ) -> dict[str, float]:
         """Meet the other ranks. If one has stopped at another place, this rank stops too; with ``waits``, it waits.
+
+        ``arrays`` are gradients to add up, multiplied by ``factor``.
 
         Raises
         ------
@@ -64,7 +82,8 @@ class SharedDecisions:
             The ranks are not together, and none has stopped.
         """
         run = self._run
-        sums = self._meetings.meet(place, digest, stopped=run.stop_reason is not None, **(numbers or {}))
+        stopped = float(run.stop_reason is not None)
+        sums = self._meetings.meet(place, digest, arrays, factor, stopped=stopped, **(numbers or {}))
         if sums["together"]:
             return sums
         if not sums["stopped"]:
@@ -73,10 +92,19 @@ class SharedDecisions:
         self.follows_stop = not waits
         return sums
 
+    def write_gradients(self, arrays: Sequence[Array], factor: float) -> None:
+        """Replace gradients by the sum of the last meeting times a factor."""
+        self._meetings.gradients.write(arrays, factor)
+
+    def expect_gradients(self) -> None:
+        """Have the next meeting add up gradients, unless this rank follows a stop."""
+        if not self.follows_stop:
+            self._meetings.expect_gradients()
+
     def agree(self, batch: Batch | None, digest: bytes, gradients: Mapping[str, Array]) -> None:
         """Apply the decisions of rank 0, and a stop or a skipped batch of any rank.
 
-        Until rank 0 arrives, the other ranks evaluate closures for it.
+        Until rank 0 arrives, the other ranks evaluate closures and send their carried states for it.
         """
         run = self._run
         while True:
@@ -92,9 +120,12 @@ class SharedDecisions:
                 if batch is not None and batch.phase == "train":
                     run.skip_batch()
                 return
-            if not sums["evaluates"]:
+            if sums["evaluates"]:
+                self._evaluate(batch)
+            elif sums["collects"]:
+                self._collect()
+            else:
                 break
-            self._serve(batch)
         self._known_news = self._news()
         if sums["news"] or not sums["agree"]:
             self._warn_once(sums)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import fingerprint, named_arrays
+from rnncallbacks.arrays import Array, fingerprint, named_arrays
 from rnncallbacks.errors import DataError, RankError
 from rnncallbacks.parallel.collective_closure import ClosureEvaluation, CollectiveClosure, whole_arrays
 from rnncallbacks.parallel.communicator import Communicator
-from rnncallbacks.parallel.hidden_rows import divided, joined
+from rnncallbacks.parallel.hidden_rows import divided, joined, row_count
 from rnncallbacks.parallel.meeting import sampled
-from rnncallbacks.parallel.packing import Packing
-from rnncallbacks.parallel.row_shares import divide, known_share
+from rnncallbacks.parallel.row_shares import divide, known_share, share_of
 from rnncallbacks.parallel.shared_decisions import SharedDecisions
 from rnncallbacks.parallel.shared_state import resume_like, resumed_run
 
@@ -69,14 +70,13 @@ class SharedRun:
         self._run = run
         self._ranks = communicator
         self._is_first = communicator.rank == 0
-        self._decisions = SharedDecisions(run, communicator, self._evaluate_for_first)
+        self._decisions = SharedDecisions(run, communicator, self._evaluate_for_first, self._collect)
         self._closures = ClosureEvaluation(run, communicator)
         self._divides = divides
         self._axis = axis
         self._shares: dict[Batch, BatchShare] = {}
-        self._gradients = Packing()
-        self._hidden: dict[str, dict[str, Any]] = {}  # of all rows, on rank 0
-        self._own_hidden: dict[str, dict[str, Any]] = {}
+        self._scale, self._weight = 1.0, 0.0
+        self._rows: dict[str, int | None] = {}
         self._epoch_began, self._waited_before, self._reduced = perf_counter(), communicator.waited, 0.0
 
     # Start and end --------------------------------------------------------------------------------------------------
@@ -94,10 +94,11 @@ class SharedRun:
         self._decisions.separate_passes()
         saved = self._run.saved_hidden_states()
         if content is not None and any(one["carried"] is not None for one in saved.values()):
-            axes = self._run.hidden_axes()
-            self._hidden = {phase: dict(one) for phase, one in saved.items()}
-            own = {phase: divided(one, axes, self._ranks.rank, self._ranks.ranks) for phase, one in saved.items()}
-            self._run.restore_hidden_states(own)
+            axes, place = self._run.hidden_axes(), (self._ranks.rank, self._ranks.ranks)
+            for phase, one in saved.items():
+                taken = share_of(row_count(one, axes), *place)
+                self._rows[phase] = taken.stop - taken.start
+            self._run.restore_hidden_states({phase: divided(one, axes, *place) for phase, one in saved.items()})
 
     def open_run(self) -> None:
         """Decide with the other ranks whether the run is stopped before its first epoch."""
@@ -132,18 +133,18 @@ class SharedRun:
     def reduce(self, batch: Batch, grads: Gradients) -> None:
         """Replace the loss, counts, closure and gradients of the batch by those of all ranks."""
         began = perf_counter()
-        share = self._shares[batch]
-        if not self._join_loss(batch, f"calls run.backward, {self._run.where()}"):
+        share, arrays = self._shares[batch], grads.arrays
+        dtypes = ", ".join(sorted({str(array.dtype) for array in arrays}))
+        numbers = sum(array.size for array in arrays)
+        place = f"calls run.backward with {numbers:,} gradients in {dtypes}, {self._run.where()}"
+        if not self._join_loss(batch, place, arrays):
             return
-        for array in grads.arrays:
-            if share.weight == 0.0 or batch.skipped:
-                array[...] = 0.0  # a product would keep NaN
-            else:
-                np.multiply(array, share.weight, out=array, casting="same_kind")
-        if not batch.skipped:
-            for buffer in self._gradients.packed(grads.arrays):
-                self._ranks.sum(buffer)
-            self._gradients.unpack(grads.arrays)
+        if batch.skipped or not self._weight:
+            for array in arrays:
+                array[...] = 0.0
+        else:
+            self._decisions.write_gradients(arrays, 1.0 / (self._scale * self._weight))
+            self._scale = 2.0 ** -math.frexp(self._weight)[1]
         grads.forget_norm()
         share.closure = batch.closure
         if self._is_first:
@@ -157,34 +158,24 @@ class SharedRun:
         """Decide with the other ranks whether the batch is skipped and the run stopped, after all other plugins."""
         if self._decisions.follows_stop:
             return
-        named = {name: grads[name] for name in grads}
-        self._decisions.agree(batch, sampled(grads.arrays), named)
+        self._decisions.agree(batch, sampled(grads.arrays), grads)
 
     def join_batch(self, batch: Batch) -> None:
-        """Replace loss, counts and carried state by those of all ranks, before the other plugins see the batch end."""
+        """Replace loss and counts by those of all ranks, before the other plugins see the batch end."""
         if self._decisions.follows_stop:
             return
-        run = self._run
-        phase = run.saved_hidden_states().get(batch.phase, {"carried": None, "due": None})
-        place = f"ends a batch, {run.where()}, with {len(batch.sums)} sums"
+        where = self._run.where()
+        place = f"ends a batch, {where}, with {len(batch.sums)} sums"
         if batch.phase != "train":
-            carries = self._join_loss(batch, place, carries=phase["carried"] is not None)
-        else:
-            carries = self._decisions.meet(place, numbers={"carries": phase["carried"] is not None})["carries"]
+            self._join_loss(batch, place)
+        elif batch.sums:
+            self._decisions.meet(place)
         if self._decisions.follows_stop:
             return
         if batch.sums:
             self._add_up(batch.sums, counted=self._shares[batch].rows != 0)
-        if carries and run.hidden_axes():
-            rows = self._shares[batch].rows
-            own = phase["carried"]
-            if rows is None and own is not None:
-                name, array = next(iter(named_arrays(own, "state").items()))
-                rows = array.shape[run.hidden_axes()[name]]
-            parts = self._ranks.gather_objects((rows or 0, phase))
-            if self._is_first:
-                self._hidden[batch.phase] = joined(parts, run.hidden_axes())
-        self._decisions.place = f"has ended a batch, {run.where()}"
+        self._rows[batch.phase] = self._shares[batch].rows
+        self._decisions.place = f"has ended a batch, {where}"
         self.show_all_rows()
 
     def close_batch(self, batch: Batch) -> None:
@@ -194,6 +185,8 @@ class SharedRun:
             self._decisions.agree(batch, sampled(whole_arrays(self._run.params)), {})
         share = self._shares.pop(batch)
         batch.closure = share.closure
+        if batch.phase == "train":
+            self._decisions.expect_gradients()
 
     # An epoch -------------------------------------------------------------------------------------------------------
 
@@ -202,6 +195,7 @@ class SharedRun:
         self._decisions.place = f"begins epoch {self._run.epoch}"
         self._epoch_began, self._waited_before, self._reduced = perf_counter(), self._ranks.waited, 0.0
         self._decisions.agree(None, b"", {})
+        self._decisions.expect_gradients()
 
     def join_epoch(self) -> None:
         """Wait for the other ranks at the end of the epoch, and log the columns of ``data_parallel``."""
@@ -226,25 +220,39 @@ class SharedRun:
         self._decisions.agree(None, fingerprint(self._run.params), {})
 
     def show_all_rows(self) -> None:
-        """Give the run of rank 0 the carried states of all rows, as a checkpoint of one process has them."""
-        if self._is_first and self._hidden:
-            self._own_hidden = self._run.saved_hidden_states()
-            self._run.restore_hidden_states(self._hidden)
+        """Have the run of rank 0 save the carried states of all rows, as a run of one process does."""
+        if self._is_first and self._run.hidden_axes():
+            self._run.collects_hidden_states = self._hidden_of_all
 
     def show_own_rows(self) -> None:
-        """Give the run of rank 0 the carried states of its own rows again."""
-        if self._own_hidden:
-            self._run.restore_hidden_states(self._own_hidden)
-            self._own_hidden = {}
+        """Have the run of rank 0 save the carried states of its own rows again."""
+        self._run.collects_hidden_states = None
+
+    def _hidden_of_all(self) -> dict[str, dict[str, Any]]:
+        """The carried states of all rows, from all ranks. Rank 0 calls this."""
+        self.show_own_rows()
+        try:
+            decisions = self._decisions
+            if decisions.meet(decisions.place, numbers={"collects": 1.0})["together"]:
+                return self._collect()
+            return self._run.saved_hidden_states()
+        finally:
+            self.show_all_rows()
+
+    def _collect(self) -> dict[str, dict[str, Any]]:
+        own, axes = self._run.saved_hidden_states(), self._run.hidden_axes()
+        parts = {}
+        for phase, one in own.items():
+            rows = self._rows.get(phase)
+            parts[phase] = row_count(one, axes) if rows is None else rows, one
+        ranks = self._ranks.gather_objects(parts)
+        nothing = 0, {"carried": None, "due": None}
+        return {phase: joined([part.get(phase, nothing) for part in ranks], axes) for phase in own}
 
     # Decisions ------------------------------------------------------------------------------------------------------
 
-    def _join_loss(self, batch: Batch, place: str, **numbers: float) -> float:
-        """Replace loss and counts by those of all ranks.
-
-        Returns 0 if the ranks are not together. Otherwise, returns the number of ranks that carry a state if
-        ``carries`` was given, else 1.
-        """
+    def _join_loss(self, batch: Batch, place: str, arrays: Sequence[Array] = ()) -> bool:
+        """Replace loss and counts by those of all ranks, and add up gradients. Return whether the ranks are together."""
         share, loss = self._shares[batch], batch.loss
         self._check_rows(batch, share)
         unit, weight = _weight(batch, share.rows)
@@ -252,19 +260,20 @@ class SharedRun:
         sums = self._decisions.meet(
             f"{place}, with the loss weighted by {unit}",
             share.sample,
+            arrays=arrays,
+            factor=0.0 if batch.skipped else weight * self._scale,
             numbers={
                 "weight": 0.0 if loss is None else weight,
                 "loss": 0.0 if loss is None or not weight else weight * loss,
                 "sequences": counted * (batch.sequences or 0),
                 "tokens": counted * (batch.tokens or 0),
                 "skipped": batch.skipped,
-                **numbers,
             },
         )
         if not sums["together"]:
             if batch.phase == "train":
                 self._run.skip_batch()
-            return 0.0
+            return False
         if not sums["agree"]:
             raise RankError(
                 f"expected the same batch on all ranks, got different batches: rank {self._ranks.rank} {place}",
@@ -272,6 +281,7 @@ class SharedRun:
                 "after the loader; or set shard = false if each rank has its own loader",
                 is_reported=not self._is_first,
             )
+        self._weight = sums["weight"]
         if sums["weight"]:
             share.weight = weight / sums["weight"]
             batch.loss = sums["loss"] / sums["weight"]
@@ -279,7 +289,7 @@ class SharedRun:
         batch.tokens = int(sums["tokens"]) if batch.tokens is not None else None
         if sums["skipped"] and not batch.skipped:
             self._run.skip_batch()
-        return sums["carries"] if numbers else 1.0
+        return True
 
     def _check_rows(self, batch: Batch, share: BatchShare) -> None:
         if share.rows and batch.batch_size not in (None, share.rows):
