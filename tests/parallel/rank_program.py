@@ -42,6 +42,7 @@ def equal() -> dict[str, float]:
         "own loop": _difference(_own_loop, 1),
         "own loop with a sharded loader": _difference(_own_loop, None),
         "configuration": _difference(_configured_loop),
+        "two dtypes": _difference(_loop_of_two_dtypes),
     }
 
 
@@ -267,6 +268,25 @@ def _configured_loop(parallel: bool) -> list[np.ndarray]:
             for inputs, targets in run.batches(loop.batches[1:3], phase="val"):
                 run.record(loop._step(inputs, targets)[0])
     return [*loop.params.values(), np.array(run.history["val_loss"]), np.array(run.history["learning_rate"])]
+
+
+def _loop_of_two_dtypes(parallel: bool) -> list[np.ndarray]:
+    """Weights in float32 and float64, with gradients that float32 represents exactly, and validation in between."""
+    params = {"w": np.zeros(4, np.float32), "b": np.zeros(2)}
+    plugins: list[object] = [LossAveraging(weight="token"), *([DataParallel()] if parallel else [])]
+    losses = []
+    with Run(params, plugins=plugins, learning_rate=0.5, state={}) as run:
+        for _ in run.epochs(3):
+            for rows in run.batches([np.arange(4.0), np.arange(8.0)]):
+                grads = {"w": np.full(4, rows.mean(), np.float32), "b": np.full(2, rows.mean() / 3)}
+                run.backward(rows.mean() / 3, grads, tokens=2**25 * len(rows))
+                for name, array in params.items():
+                    array -= run.learning_rate * grads[name]
+                if run.step % 2:
+                    for one in run.batches([np.arange(6.0)], phase="val"):
+                        run.record(one.mean(), tokens=len(one))
+            losses.append(run.mean_loss())
+    return [*params.values(), np.array(losses), np.array(run.history["train_tokens"])]
 
 
 def _difference(train: Any, *arguments: Any) -> float:

@@ -32,6 +32,7 @@ class GradientSum:
         self._ranks = communicator
         self._slots_shape = (communicator.ranks, PIECES * numbers)
         self._layout: list[tuple[tuple[int, ...], np.dtype[np.generic]]] = []
+        self._described = ""
         self._buffers: list[Array] = []
         self._views: list[Array] = []
         self._slots: Array = np.empty(0)
@@ -45,10 +46,18 @@ class GradientSum:
         """Whether the arrays have the shapes and dtypes of those before."""
         return [(array.shape, array.dtype) for array in arrays] == self._layout
 
+    def describe(self, arrays: Sequence[Array]) -> str:
+        """The number of gradients and their dtypes, in words."""
+        if self._described and self.fits(arrays):
+            return self._described
+        dtypes = ", ".join(sorted({str(array.dtype) for array in arrays}))
+        return f"{sum(array.size for array in arrays):,} gradients in {dtypes}"
+
     def take_layout(self, arrays: Sequence[Array]) -> None:
         """Make buffers for arrays of these shapes and dtypes."""
         if self.fits(arrays):
             return
+        self._described = self.describe(arrays)
         self._layout = [(array.shape, array.dtype) for array in arrays]
         slots = self._slots_shape[0] * self._slots_shape[1]
         sizes: dict[np.dtype[np.generic], int] = {}
@@ -82,11 +91,11 @@ class GradientSum:
         """
         if arrays is None or factor == 0.0:
             for buffer in self._buffers:
-                buffer[...] = 0.0
+                buffer.fill(0.0)
         else:
             for array, view in zip(arrays, self._views, strict=True):
                 np.multiply(array, factor, out=view, dtype=view.dtype, casting="same_kind")
-            self._slots[...] = 0.0
+            self._slots.fill(0.0)
         self._slots[self._ranks.rank] = numbers.view(np.uint16)
         self._ranks.sum(*self._buffers)
         return self._slots.astype(np.uint16).view(np.float64)

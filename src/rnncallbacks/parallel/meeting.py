@@ -65,8 +65,8 @@ class Meetings:
     ) -> dict[str, float]:
         """The sums of ``numbers`` over all ranks.
 
-        ``together`` is 1 if all ranks are at this place. ``agree`` is 1 if all brought the same digest. ``added`` is 1
-        if the ranks are together and the gradients were added up.
+        ``together`` is 1 if all ranks are at this place, and then the gradients are added up. ``agree`` is 1 if all
+        brought the same digest.
 
         Parameters
         ----------
@@ -83,7 +83,7 @@ class Meetings:
             own[_INDEX[name]] = number
         expected, self._expects_gradients = self._expects_gradients, False
         if expected and (not arrays or self.gradients.fits(arrays)):
-            return _sums(self.gradients.exchange(arrays or None, factor, own)) | {"added": 1.0}
+            return _sums(self.gradients.exchange(arrays or None, factor, own))
         if expected:
             # The ranks have gradients of another dtype than before. If only some have, they are not together.
             own[_INDEX["place"]] += 1.0
@@ -94,7 +94,7 @@ class Meetings:
         sums = _sums(self.communicator.gather(own))
         if arrays and sums["together"]:
             self.gradients.take_layout(arrays)
-            return _sums(self.gradients.exchange(arrays, factor, own)) | {"added": 1.0}
+            return _sums(self.gradients.exchange(arrays, factor, own))
         return sums
 
     def refuse(self, place: str) -> RankError:
@@ -111,11 +111,11 @@ class Meetings:
 
 def _sums(numbers: Array) -> dict[str, float]:
     """The sums over the ranks, added in their order, so that they are the same in each kind of meeting."""
-    places, digests = numbers[:, 0], numbers[:, 1]
-    sums = dict(zip(NUMBERS, numbers.sum(axis=0).tolist(), strict=True))
-    sums["together"] = float((places == places[0]).all())
-    sums["agree"] = float((digests == digests[0]).all())
-    sums["added"] = 0.0
+    columns = numbers.T.tolist()
+    places, digests, *_ = columns
+    sums: dict[str, float] = dict(zip(NUMBERS, map(sum, columns), strict=True))
+    sums["together"] = float(places.count(places[0]) == len(places))
+    sums["agree"] = float(digests.count(digests[0]) == len(digests))
     return sums
 
 

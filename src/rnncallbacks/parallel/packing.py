@@ -12,7 +12,7 @@ from rnncallbacks.arrays import Array
 class Packing:
     """Buffers for arrays that have the same shapes and dtypes in each call.
 
-    A contiguous array that is the only one of its dtype, such as the buffer of a network's gradients, is not copied.
+    A contiguous array that is the only one of its dtype, such as the buffer of a network's parameters, is not copied.
 
     Example
     -------

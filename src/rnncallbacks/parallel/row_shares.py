@@ -205,5 +205,7 @@ def shard(loader: Iterable[Any], axis: int | tuple[int, ...] = 0) -> Iterable[An
 
 def known_share(data: Any) -> Share | None:
     """The share that a sharded loader yielded last, if ``data`` is its data; else None."""
+    if not _LOADERS:
+        return None
     shares = (loader.share for loader in list(_LOADERS))
     return next((share for share in shares if share is not None and share.data is data), None)

@@ -37,6 +37,8 @@ class SharedDecisions:
 
     Attributes
     ----------
+    gradients:
+        The sum of the gradients of all ranks.
     place:
         Where this rank is in the run, for the next call of :meth:`agree`.
     follows_stop:
@@ -57,6 +59,7 @@ class SharedDecisions:
         self._collect = collect
         self._is_first = communicator.rank == 0
         self._meetings = Meetings(communicator)
+        self.gradients = self._meetings.gradients
         self._known_news = (0, 0)
         self._has_warned = False
         self.place = ""
@@ -91,10 +94,6 @@ class SharedDecisions:
         self._adopt_stop()
         self.follows_stop = not waits
         return sums
-
-    def write_gradients(self, arrays: Sequence[Array], factor: float) -> None:
-        """Replace gradients by the sum of the last meeting times a factor."""
-        self._meetings.gradients.write(arrays, factor)
 
     def expect_gradients(self) -> None:
         """Have the next meeting add up gradients, unless this rank follows a stop."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, fingerprint, named_arrays
+from rnncallbacks.arrays import Array, fingerprint
 from rnncallbacks.errors import DataError, RankError
 from rnncallbacks.parallel.collective_closure import ClosureEvaluation, CollectiveClosure, whole_arrays
 from rnncallbacks.parallel.communicator import Communicator
@@ -75,7 +75,7 @@ class SharedRun:
         self._divides = divides
         self._axis = axis
         self._shares: dict[Batch, BatchShare] = {}
-        self._scale, self._weight = 1.0, 0.0
+        self._scale, self._whole_weight = 1.0, 0.0
         self._rows: dict[str, int | None] = {}
         self._epoch_began, self._waited_before, self._reduced = perf_counter(), communicator.waited, 0.0
 
@@ -93,7 +93,7 @@ class SharedRun:
             self._decisions.share_state({})
         self._decisions.separate_passes()
         saved = self._run.saved_hidden_states()
-        if content is not None and any(one["carried"] is not None for one in saved.values()):
+        if content is not None and self._run.hidden_axes():
             axes, place = self._run.hidden_axes(), (self._ranks.rank, self._ranks.ranks)
             for phase, one in saved.items():
                 taken = share_of(row_count(one, axes), *place)
@@ -134,17 +134,15 @@ class SharedRun:
         """Replace the loss, counts, closure and gradients of the batch by those of all ranks."""
         began = perf_counter()
         share, arrays = self._shares[batch], grads.arrays
-        dtypes = ", ".join(sorted({str(array.dtype) for array in arrays}))
-        numbers = sum(array.size for array in arrays)
-        place = f"calls run.backward with {numbers:,} gradients in {dtypes}, {self._run.where()}"
+        place = f"calls run.backward with {self._decisions.gradients.describe(arrays)}, {self._run.where()}"
         if not self._join_loss(batch, place, arrays):
             return
-        if batch.skipped or not self._weight:
+        if batch.skipped or not self._whole_weight:
             for array in arrays:
                 array[...] = 0.0
         else:
-            self._decisions.write_gradients(arrays, 1.0 / (self._scale * self._weight))
-            self._scale = 2.0 ** -math.frexp(self._weight)[1]
+            self._decisions.gradients.write(arrays, 1.0 / (self._scale * self._whole_weight))
+            self._scale = 2.0 ** -math.frexp(self._whole_weight)[1]
         grads.forget_norm()
         share.closure = batch.closure
         if self._is_first:
@@ -252,7 +250,7 @@ class SharedRun:
     # Decisions ------------------------------------------------------------------------------------------------------
 
     def _join_loss(self, batch: Batch, place: str, arrays: Sequence[Array] = ()) -> bool:
-        """Replace loss and counts by those of all ranks, and add up gradients. Return whether the ranks are together."""
+        """Replace loss and counts by those of all ranks, and add up gradients; whether the ranks are together."""
         share, loss = self._shares[batch], batch.loss
         self._check_rows(batch, share)
         unit, weight = _weight(batch, share.rows)
@@ -281,7 +279,7 @@ class SharedRun:
                 "after the loader; or set shard = false if each rank has its own loader",
                 is_reported=not self._is_first,
             )
-        self._weight = sums["weight"]
+        self._whole_weight = sums["weight"]
         if sums["weight"]:
             share.weight = weight / sums["weight"]
             batch.loss = sums["loss"] / sums["weight"]
