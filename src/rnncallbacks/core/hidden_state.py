@@ -137,6 +137,11 @@ class HiddenStates:
     reset:
         A function without arguments that sets a state inside a model object to zero, or None.
 
+    Attributes
+    ----------
+    collect:
+        A function that returns the states to save of all processes, or None.
+
     Raises
     ------
     OptionError
@@ -152,6 +157,7 @@ class HiddenStates:
         self._zeros = zeros
         self._reset = reset
         self._phases: dict[str, HiddenState] = {}
+        self.collect: Callable[[], dict[str, dict[str, Any]]] | None = None
 
     def __getitem__(self, phase: str) -> HiddenState:
         if phase not in self._phases:
@@ -208,7 +214,7 @@ class HiddenStates:
 
     def saved(self) -> dict[str, dict[str, Any]]:
         """The state of each phase that checkpoints save: the carried state and the mask of the sequences to reset."""
-        return {phase: state.saved for phase, state in self._phases.items()}
+        return {phase: state.saved for phase, state in self._phases.items()} if self.collect is None else self.collect()
 
     def axes(self) -> dict[str, int]:
         """The batch axis of each array of a state, by its path; empty if the run does not know the shape of a state."""

@@ -51,8 +51,6 @@ class RunState(RunRecord):
         One row for each epoch that ended.
     diagnosis:
         Alarms, checks and repairs.
-    collects_hidden_states:
-        A function that returns the states of all ranks in the form of :meth:`saved_hidden_states`, or None.
     """
 
     def __init__(
@@ -81,7 +79,6 @@ class RunState(RunRecord):
             zeros = zeros_of(hidden_size, params)
         self._hidden = HiddenStates(zeros, reset)
         self.reset = reset
-        self.collects_hidden_states: Callable[[], dict[str, dict[str, Any]]] | None = None
         self._cycle = LifeCycle()
         self.script = ScriptState(rng, state)
         self._passes = EpochPasses(self.script)
@@ -215,19 +212,13 @@ class RunState(RunRecord):
         return self._hidden.carried()
 
     def saved_hidden_states(self) -> dict[str, dict[str, Any]]:
-        """The carried state and the resets that are due, by phase, as :meth:`resume` takes them.
+        """The carried state and the resets that are due, by phase, as :meth:`resume` takes them."""
+        return self._hidden.saved()
 
-        With several ranks, at the end of a batch or epoch, the states are those of all ranks.
-        """
-        return self._hidden.saved() if self.collects_hidden_states is None else self.collects_hidden_states()
-
-    def restore_hidden_states(self, saved: Mapping[str, Mapping[str, Any]]) -> None:
-        """Replace the states of the phases in ``saved``, which has the form of :meth:`saved_hidden_states`."""
-        self._hidden.restore(saved)
-
-    def hidden_axes(self) -> dict[str, int]:
-        """The batch axis of each array of the hidden state, by its path; empty if the run knows no shape for it."""
-        return self._hidden.axes()
+    @property
+    def states_of_phases(self) -> HiddenStates:
+        """The hidden states of all phases, for a plugin that saves or restores them."""
+        return self._hidden
 
     @property
     def epoch_was_cut(self) -> bool:

@@ -14,10 +14,10 @@ from rnncallbacks.arrays import Array, fingerprint
 from rnncallbacks.errors import DataError, RankError
 from rnncallbacks.parallel.collective_closure import ClosureEvaluation, CollectiveClosure, whole_arrays
 from rnncallbacks.parallel.communicator import Communicator
-from rnncallbacks.parallel.hidden_rows import divided, joined, row_count
 from rnncallbacks.parallel.meeting import sampled
-from rnncallbacks.parallel.row_shares import divide, known_share, share_of
+from rnncallbacks.parallel.row_shares import divide, known_share
 from rnncallbacks.parallel.shared_decisions import SharedDecisions
+from rnncallbacks.parallel.shared_hidden import SharedHidden
 from rnncallbacks.parallel.shared_state import resume_like, resumed_run
 
 if TYPE_CHECKING:
@@ -70,13 +70,13 @@ class SharedRun:
         self._run = run
         self._ranks = communicator
         self._is_first = communicator.rank == 0
-        self._decisions = SharedDecisions(run, communicator, self._evaluate_for_first, self._collect)
+        self._hidden = SharedHidden(run.states_of_phases, communicator)
+        self._decisions = SharedDecisions(run, communicator, self._evaluate_for_first, self._hidden.collect)
         self._closures = ClosureEvaluation(run, communicator)
         self._divides = divides
         self._axis = axis
         self._shares: dict[Batch, BatchShare] = {}
         self._scale, self._whole_weight = 1.0, 0.0
-        self._rows: dict[str, int | None] = {}
         self._epoch_began, self._waited_before, self._reduced = perf_counter(), communicator.waited, 0.0
 
     # Start and end --------------------------------------------------------------------------------------------------
@@ -92,13 +92,7 @@ class SharedRun:
         if content is None:
             self._decisions.share_state({})
         self._decisions.separate_passes()
-        saved = self._run.saved_hidden_states()
-        if content is not None and self._run.hidden_axes():
-            axes, place = self._run.hidden_axes(), (self._ranks.rank, self._ranks.ranks)
-            for phase, one in saved.items():
-                taken = share_of(row_count(one, axes), *place)
-                self._rows[phase] = taken.stop - taken.start
-            self._run.restore_hidden_states({phase: divided(one, axes, *place) for phase, one in saved.items()})
+        self._hidden.start(resumed=content is not None)
 
     def open_run(self) -> None:
         """Decide with the other ranks whether the run is stopped before its first epoch."""
@@ -172,9 +166,9 @@ class SharedRun:
             return
         if batch.sums:
             self._add_up(batch.sums, counted=self._shares[batch].rows != 0)
-        self._rows[batch.phase] = self._shares[batch].rows
+        self._hidden.end_batch(batch.phase, self._shares[batch].rows)
         self._decisions.place = f"has ended a batch, {where}"
-        self.show_all_rows()
+        self._hidden.show_all_rows(self._request_states)
 
     def close_batch(self, batch: Batch) -> None:
         """Decide with the other ranks whether the run is stopped, after all other plugins."""
@@ -210,42 +204,21 @@ class SharedRun:
         imbalance = float(busy.max() / busy.mean() - 1.0) if busy.mean() else 0.0
         run.log(ranks=self._ranks.ranks, reduction_seconds=float(seconds[-1]), imbalance=imbalance)
         self._decisions.place = f"has ended epoch {run.epoch}"
-        self.show_all_rows()
+        self._hidden.show_all_rows(self._request_states)
 
     def close_epoch(self) -> None:
         """Decide with the other ranks whether the run is stopped, and compare the parameters."""
         self.show_own_rows()
         self._decisions.agree(None, fingerprint(self._run.params), {})
 
-    def show_all_rows(self) -> None:
-        """Have the run of rank 0 save the carried states of all rows, as a run of one process does."""
-        if self._is_first and self._run.hidden_axes():
-            self._run.collects_hidden_states = self._hidden_of_all
-
     def show_own_rows(self) -> None:
         """Have the run of rank 0 save the carried states of its own rows again."""
-        self._run.collects_hidden_states = None
+        self._hidden.show_own_rows()
 
-    def _hidden_of_all(self) -> dict[str, dict[str, Any]]:
-        """The carried states of all rows, from all ranks. Rank 0 calls this."""
-        self.show_own_rows()
-        try:
-            decisions = self._decisions
-            if decisions.meet(decisions.place, numbers={"collects": 1.0})["together"]:
-                return self._collect()
-            return self._run.saved_hidden_states()
-        finally:
-            self.show_all_rows()
-
-    def _collect(self) -> dict[str, dict[str, Any]]:
-        own, axes = self._run.saved_hidden_states(), self._run.hidden_axes()
-        parts = {}
-        for phase, one in own.items():
-            rows = self._rows.get(phase)
-            parts[phase] = row_count(one, axes) if rows is None else rows, one
-        ranks = self._ranks.gather_objects(parts)
-        nothing = 0, {"carried": None, "due": None}
-        return {phase: joined([part.get(phase, nothing) for part in ranks], axes) for phase in own}
+    def _request_states(self) -> bool:
+        """Have the other ranks send their carried states to rank 0, which calls this."""
+        decisions = self._decisions
+        return bool(decisions.meet(decisions.place, numbers={"collects": 1.0})["together"])
 
     # Decisions ------------------------------------------------------------------------------------------------------
 
