@@ -5,7 +5,7 @@ from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.roles.batch_data import find_batch_data
 from rnncallbacks.doctor.roles.epoch_report import EpochReport
-from rnncallbacks.doctor.roles.gradient_sources import alignment, candidates_of
+from rnncallbacks.doctor.roles.gradient_sources import ArrayChange, candidates_of
 from rnncallbacks.doctor.roles.interventions import changing_arrays, persists
 from rnncallbacks.doctor.roles.loss_choice import accumulates
 
@@ -56,7 +56,7 @@ def test_the_gradient_lies_against_the_change_of_its_parameter():
 
 def test_an_update_by_the_sign_of_the_gradient_is_aligned():
     g = RNG.standard_normal((4, 3))
-    assert alignment(-0.1 * np.sign(g), g) == (1.0, 1.0)
+    assert ArrayChange(-0.1 * np.sign(g)).alignment(g) == (1.0, 1.0)
 
 
 def test_sums_and_moving_averages_accumulate_and_a_loss_does_not():

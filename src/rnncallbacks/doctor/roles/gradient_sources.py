@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import attrs
@@ -72,6 +73,7 @@ def candidates_of(
     grown = {record.identities.get(key) for key in unmoving if key != parameter}
     excluded = own - {one for one in grown if one is not None and record.only_grows(one)}
     found = []
+    aligned_with = ArrayChange(change)
     for values in (record.inside, record.end):
         for key, value in values.items():
             if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.shape != change.shape:
@@ -80,10 +82,8 @@ def candidates_of(
                 continue
             if key[0] == "operand" and own and record.bases.get(key) not in own:
                 continue
-            if np.array_equal(value, before) or np.array_equal(value, after):
-                continue
-            aligned, sign = alignment(change, value)
-            if aligned >= thresholds.alignment:
+            aligned, sign = aligned_with.alignment(value)
+            if aligned >= thresholds.alignment and not (np.array_equal(value, before) or np.array_equal(value, after)):
                 found.append(GradientCandidate(key, aligned, sign, record.order.get(key, LATEST_MOMENT)))
     best = max((one.alignment for one in found), default=0.0)
     found = _without_copies([one for one in found if one.alignment >= best - thresholds.tie], record, excluded)
@@ -105,21 +105,31 @@ def _without_copies(
     ]
 
 
-def alignment(change: Any, value: Any) -> tuple[float, float]:
-    """The alignment of an array with a change, and 1.0 if it is antiparallel to it.
+class ArrayChange:
+    """The change of an array, with which many others are compared.
 
     Example
     -------
-    >>> alignment(np.array([-1.0, 2.0]), np.array([0.5, -1.0]))
+    >>> ArrayChange(np.array([-1.0, 2.0])).alignment(np.array([0.5, -1.0]))
     (1.0, 1.0)
     """
-    norms = float(np.linalg.norm(change) * np.linalg.norm(value))
-    if not norms or not np.isfinite(norms):
-        return 0.0, 1.0
-    cosine = round(float(np.vdot(change, value)) / norms, 9)
-    both = (change != 0) & (value != 0)
-    count = int(both.sum())
-    agreement = 0.0
-    if count > 1 and count >= 0.5 * (np.count_nonzero(change) or 1):
-        agreement = 2 * abs(float(np.mean(np.sign(change[both]) == np.sign(value[both]))) - 0.5)
-    return max(abs(cosine), agreement), -1.0 if cosine > 0 else 1.0
+
+    def __init__(self, change: Any) -> None:
+        self._change = change
+        self._norm = math.sqrt(np.vdot(change, change))
+        self._moved = change != 0
+        self._grew = change > 0
+        self._entries = np.count_nonzero(change)
+
+    def alignment(self, value: Any) -> tuple[float, float]:
+        """The alignment of an array with the change, and 1.0 if it is antiparallel to it."""
+        norms = self._norm * math.sqrt(np.vdot(value, value))
+        if not norms or not math.isfinite(norms):
+            return 0.0, 1.0
+        cosine = round(float(np.vdot(self._change, value)) / norms, 9)
+        both = self._moved & (value != 0)
+        count = np.count_nonzero(both)
+        agreement = 0.0
+        if count > 1 and count >= 0.5 * (self._entries or 1):
+            agreement = 2 * abs(np.count_nonzero(both & (self._grew == (value > 0))) / count - 0.5)
+        return max(abs(cosine), agreement), -1.0 if cosine > 0 else 1.0

@@ -7,6 +7,7 @@ not move the loss belongs to the optimizer; one that forgets it and moves the lo
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -178,7 +179,7 @@ def push_arrays(
             if number not in above or number not in under:
                 continue
             difference = above[number] - under[number]
-            if not np.isfinite(difference) or abs(difference) <= tolerance * max(abs(middle), 1e-6):
+            if not math.isfinite(difference) or abs(difference) <= tolerance * max(abs(middle), 1e-6):
                 continue
             derivatives[number] = difference / 2
             rough[number] = (above[number] + under[number]) / 2 - middle
