@@ -10,6 +10,7 @@ from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.presentation import role_rows
 from rnncallbacks.doctor.script_examination import ExaminationOptions, examine_script
 from rnncallbacks.doctor.script_source import read_script
+from rnncallbacks.doctor.watched_script import ScriptTimeoutError
 
 pytestmark = pytest.mark.usefixtures("forked_modules")
 
@@ -154,3 +155,17 @@ def test_a_script_without_a_training_loop(tmp_path, text):
     findings = examine(tmp_path / "script.py")
     assert (findings.loop, findings.diagnosis) == (None, None)
     assert findings.no_loop.startswith(NO_LOOP[text])
+
+
+def test_a_script_that_stays_in_one_statement_is_searched_once(monkeypatch, tmp_path):
+    searched = []
+
+    def search(assignment, _until, **_):
+        searched.append(assignment.search)
+        raise ScriptTimeoutError
+
+    monkeypatch.setattr(loops_in_turn, "search_loop", search)
+    (tmp_path / "script.py").write_text("import time\ntime.sleep(1000)\n")
+    findings = examine(tmp_path / "script.py")
+    assert searched == ["changing"]
+    assert "raise --seconds, or name the loop" in findings.no_loop

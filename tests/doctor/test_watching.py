@@ -3,10 +3,12 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from rnncallbacks.doctor.iteration_record import same_bits
 from rnncallbacks.doctor.other_threads import OpenLoops
 from rnncallbacks.doctor.rerun_iteration import rerun_iterations
 from rnncallbacks.doctor.sandbox import ScratchFolder
-from rnncallbacks.doctor.script_process import Assignment
+from rnncallbacks.doctor.script_process import Assignment, has_no_other_end
 from rnncallbacks.doctor.watch_messages import ReplayRequest
 from rnncallbacks.doctor.watched_script import ScriptOverError, watched_script
 
@@ -170,6 +172,20 @@ def test_the_loops_of_another_thread_do_not_enclose_those_of_this_one():
     assert loops.are_nested
     loops.end()
     assert not loops.are_nested
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the script goes on to its next message")
+def test_a_doctor_that_was_killed_before_its_script_began():
+    one, other = socket.socketpair()
+    link, end = Connection(one.detach()), Connection(other.detach())
+    assert not has_no_other_end(link)
+    end.send("a message")
+    assert not has_no_other_end(link)
+    end.close()
+    assert not has_no_other_end(link)
+    assert link.recv() == "a message"
+    assert has_no_other_end(link)
+    link.close()
 
 
 def processes_with(mark):

@@ -11,7 +11,7 @@ import attrs
 from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.loop_search import LoopCandidate, likeliest_first
 from rnncallbacks.doctor.script_process import Assignment, LoopKind
-from rnncallbacks.doctor.watched_script import search_loop
+from rnncallbacks.doctor.watched_script import ScriptTimeoutError, search_loop
 
 MOST_WATCHED_LOOPS = 7
 """Largest number of loops that are watched until one has parameters. Chosen by eye."""
@@ -79,7 +79,12 @@ class LoopsInTurn:
             excluded=frozenset(self._rejected),
             seconds=SEARCH_SHARE * (self.until - began),
         )
-        found, self.error = search_loop(searched, self.until, fork=self.fork)
+        try:
+            found, self.error = search_loop(searched, self.until, fork=self.fork)
+        except ScriptTimeoutError:  # a search of another kind would wait as long
+            self.out_of_time = True
+            self._kinds.clear()
+            return
         self._waiting = likeliest_first(found)[::-1]
         if not self._waiting:
             self.out_of_time |= time.monotonic() - began >= searched.seconds

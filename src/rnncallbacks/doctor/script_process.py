@@ -11,6 +11,7 @@ import itertools
 import os
 import random
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -134,10 +135,23 @@ def seed_generators(seed: int) -> None:
     np.random.default_rng = lambda seed=None: made(next(seeds) if seed is None else seed)
 
 
-def end_with_parent() -> None:
-    """Let the kernel end this process when the doctor's process is killed; on Linux only."""
+def end_with_parent(link: Connection) -> None:
+    """Let the kernel end this process when the doctor's process is killed, and end it now if it was; on Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+        if has_no_other_end(link):
+            os._exit(0)
+
+
+def has_no_other_end(link: Connection) -> bool:
+    """Whether the other end of a link, which is a socket, has been closed and nothing is left to read."""
+    with socket.socket(fileno=os.dup(link.fileno())) as end:
+        try:
+            return not end.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            return True
 
 
 def run_spawned(link: Connection) -> None:
@@ -150,8 +164,8 @@ def run_spawned(link: Connection) -> None:
 
 def run_assignment(link: Connection) -> None:
     """Run the script of the assignment, and send what was found."""
-    end_with_parent()
     assignment: Assignment = link.recv()
+    end_with_parent(link)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the doctor ends this process
     sites, modules = Sites(), OwnModules()
     sandbox = Sandbox(assignment.folder, for_good=True)

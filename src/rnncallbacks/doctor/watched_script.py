@@ -20,6 +20,9 @@ from rnncallbacks.doctor.watch_messages import Command, ReplayRequest
 
 RELEASE_SECONDS = 5.0
 """Time limit for the answer of a frozen copy that it ends; its channel is not used again otherwise."""
+LATE_SECONDS = 5.0
+"""Time after the limit of a search in which its result is waited for: the script ends at the next iteration of a loop.
+Chosen by eye."""
 MOST_FROZEN_ITERATIONS = 6
 """Iterations that can be frozen at once."""
 
@@ -174,10 +177,16 @@ class WatchedScript:
 
 
 def search_loop(assignment: Assignment, until: float, *, fork: bool = True) -> tuple[list[Any], CrashAdvice | None]:
-    """Run a script until its training loop is found: the candidates, and what is to be said of its error."""
+    """Run a script until its training loop is found: the candidates, and what is to be said of its error.
+
+    Raises
+    ------
+    ScriptTimeoutError
+        The search did not end in its time: the script stays in one statement.
+    """
     with running_script(assignment, fork=fork) as link:
-        if not link.poll(max(0.0, until - time.monotonic()) + 2.0):
-            return [], None
+        if not link.poll(max(0.0, min(until - time.monotonic(), assignment.seconds + LATE_SECONDS))):
+            raise ScriptTimeoutError("the script took too long")
         try:
             _, candidates, error = link.recv()
         except (EOFError, OSError):
