@@ -246,3 +246,47 @@ def test_texts_names_and_statements_over_several_lines(tmp_path, diagnose):
     document, stderr = diagnose("hooked.py", 10)
     assert document["error"] is None, stderr
     assert document["runs"][0]["batches"] == 6
+
+
+WITHIN = """\
+import numpy as np
+w, t = np.ones(2), None
+for epoch in range(4):
+    with np.errstate(over="raise"):
+        try:
+            dw = 2 * w
+            loss = (w**2).sum()
+            w -= 0.1 * dw
+        except FloatingPointError:
+            break
+"""
+
+
+def test_the_hooks_are_in_the_statement_that_encloses_the_update(tmp_path):
+    (tmp_path / "script.py").write_text(WITHIN)
+    loop = HookedLoop(source=read_script(tmp_path / "script.py"), line=3, loss="loss", parameters=same(["w"]))
+    written = hooked_script(loop)
+    inside = written[written.index("try:") : written.index("except FloatingPointError:")]
+    assert inside.index("loss = (w**2).sum()") < inside.index("run.backward(loss") < inside.index("w -= 0.1 * dw")
+
+
+SHADOWED = """\
+import numpy as np
+w, t = np.ones(2), None
+def step():
+    loss = 0.0
+    for t in range(2):
+        loss += ((w - t) ** 2).sum()
+    dw = 4 * w - 2
+    return loss, dw
+for epoch in range(4):
+    loss, dw = step()
+    w -= 0.1 * dw
+"""
+
+
+def test_a_global_variable_with_the_name_of_a_local_one_is_no_argument_of_the_loss(tmp_path):
+    (tmp_path / "script.py").write_text(SHADOWED)
+    source = read_script(tmp_path / "script.py")
+    written = hooked_script(HookedLoop(source=source, line=9, block=3, loss="loss", parameters=same(["w"])))
+    assert "def loss_again():" in written

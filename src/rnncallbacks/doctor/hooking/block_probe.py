@@ -21,7 +21,7 @@ import attrs
 import cattrs
 import numpy as np
 
-from rnncallbacks.doctor.hooking.hooked_loop import names_in
+from rnncallbacks.doctor.hooking.hooked_loop import body_with, names_in
 from rnncallbacks.doctor.hooking.statement_lines import one_statement_a_line
 from rnncallbacks.doctor.sandbox import Sandbox
 from rnncallbacks.doctor.script_source import ScriptSource, read_script
@@ -111,10 +111,11 @@ def _with_looks(text: str, request: BlockRequest) -> types.CodeType:
     tree = ast.parse(one_statement_a_line(text).text)
     for node in ast.walk(tree):
         if isinstance(node, ast.For | ast.While | ast.FunctionDef) and node.lineno == request.block:
-            body = [_call_at(node.body[0], 0)]
-            for place, statement in enumerate(node.body, 1):
-                body += [statement, _call_at(statement, place)]
-            node.body = body
+            found = {label: text for label, text in request.expressions.items() if label.startswith("gradient")}
+            body = body_with(node, list(found.values()) or [request.expressions["loss"]])
+            looks = [_call_at(statement, place) for place, statement in enumerate(body, 1)]
+            first = _call_at(body[0], 0)
+            body[:] = [first, *(one for pair in zip(body, looks, strict=True) for one in pair)]
         if isinstance(node, ast.For | ast.While) and node.lineno == request.loop != request.block:
             node.body = [_call_at(node.body[0], TICK_PLACE), *node.body]
     code: types.CodeType = compile(ast.fix_missing_locations(tree), request.file, "exec", dont_inherit=True)
@@ -156,14 +157,14 @@ def _record(trace: BlockTrace, request: BlockRequest, place: int, frame: types.F
     if place == TICK_PLACE:
         trace.begun.append(len(trace.passes))
         return
+    unbound = {*frame.f_code.co_varnames, *frame.f_code.co_cellvars} - set(frame.f_locals)
     if place == 0:
         if len(trace.passes) == RECORDED_PASSES:
             raise _Seen
         if not trace.passes:
-            trace.known = tuple(sorted({**frame.f_globals, **frame.f_locals}))
+            trace.known = tuple(sorted({*frame.f_globals, *frame.f_locals} - unbound))
         trace.passes.append({})
     state = BlockState({}, {}, {}, _random_state(frame))
-    unbound = {*frame.f_code.co_varnames, *frame.f_code.co_cellvars} - set(frame.f_locals)
     for label, expression in request.expressions.items():
         if names_in(expression) & unbound:  # a global of the same name has another value
             continue

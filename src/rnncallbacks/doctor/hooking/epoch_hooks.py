@@ -100,11 +100,12 @@ def validation_places(
     """
     if not outer or loop.block is not None or not loop.loss.isidentifier():
         return
-    computing = _assigning(training.body, loop.loss)
+    body = loop.body_in(training)
+    computing = _assigning(body, loop.loss)
     if computing is None or not isinstance(computing[1].value, ast.Call):
         return
     called = ast.unparse(computing[1].value.func)
-    after = _called(training.body[computing[0] :])
+    after = _called(body[computing[0] :])
     for node in own_statements(outer[0].body):
         if not isinstance(node, ast.For) or node is training or training in ast.walk(node):
             continue

@@ -82,7 +82,7 @@ def find_hook_place(loop: HookedLoop, script: ProbedScript) -> HookPlace:
         The block has no such place; the message gives the reason.
     """
     block = block_of(ast.parse(loop.source.text), loop)
-    return _place(_traced(loop, block.lineno, script), loop, block.body)
+    return _place(_traced(loop, block.lineno, script), loop, loop.body_in(block))
 
 
 @attrs.frozen

@@ -89,6 +89,10 @@ class HookedLoop:
             found[f"gradient {number}"] = one.gradient
         return found | {f"observed {name}": expression for name, expression in self.observed.items()}
 
+    def body_in(self, block: Block) -> list[ast.stmt]:
+        """The statements of a block between which the gradients, or the loss where there are none, may be known."""
+        return body_with(block, [one.gradient for one in self.parameters] or [self.loss])
+
 
 def loop_at(tree: ast.Module, source: ScriptSource, line: int) -> ast.For | ast.While:
     """The loop that begins in a line.
@@ -113,6 +117,31 @@ def block_of(tree: ast.Module, loop: HookedLoop) -> Block:
             return node
     where = loop.source.location(loop.block)
     raise DataError(f"{where}: expected a function, got {loop.source.line_at(loop.block)!r}")
+
+
+def body_with(block: Block, expressions: list[str]) -> list[ast.stmt]:
+    """The body of a block, or of the ``try`` or ``with`` statement in it outside of which no expression is named.
+
+    >>> (loop,) = ast.parse("while True:\\n  try:\\n    dw = slope()\\n    w -= dw\\n  finally:\\n    save()").body
+    >>> [ast.unparse(one) for one in body_with(loop, ["dw"])]
+    ['dw = slope()', 'w -= dw']
+    """
+    names = {name for text in expressions for name in _words(ast.parse(text, mode="eval"))}
+    body = block.body
+    while True:
+        naming = [one for one in body if names & _words(one)]
+        if len(naming) != 1 or not isinstance(naming[0], ast.Try | ast.With):
+            return body
+        if naming[0].body[0].lineno == naming[0].lineno:
+            return body
+        body = naming[0].body
+
+
+def _words(node: ast.AST) -> set[str]:
+    """The names and attributes in a syntax tree, without ``self``."""
+    inside = list(ast.walk(node))
+    names = {one.id for one in inside if isinstance(one, ast.Name)} - {"self"}
+    return names | {one.attr for one in inside if isinstance(one, ast.Attribute)}
 
 
 def parents_of(tree: ast.Module, node: ast.AST) -> list[ast.AST]:

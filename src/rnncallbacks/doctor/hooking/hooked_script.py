@@ -15,10 +15,10 @@ from rnncallbacks.doctor.hooking.hook_place import (
     find_update_place,
 )
 from rnncallbacks.doctor.hooking.hooked_loop import (
-    Block,
     Function,
     HookedLoop,
     block_of,
+    body_with,
     is_called_in_loop,
     loop_at,
     parents_of,
@@ -75,6 +75,8 @@ class _Writer:
         self.node = loop_at(self.tree, loop.source, loop.line)
         self.block = block_of(self.tree, loop)
         self.loss_block = self.node if loop.loss_in_loop else self.block
+        self.body = loop.body_in(self.block)
+        self.loss_body = body_with(self.node, [loop.loss]) if loop.loss_in_loop else self.body
         self.lines = ScriptLines(loop.source.text)
         self.names = WrittenNames.free_in(self.tree)
         self._copies_in_loss = False
@@ -112,7 +114,7 @@ class _Writer:
         closure = self._loss_again()
         if apart:
             shown.append(f"{self.names.batch_loss}[:] = [{self._loss()}, {closure}]")
-            self._put_after(self.loss_block, self.loss_place.backward, shown)
+            self._put_after(self.loss_body, self.loss_place.backward, shown)
         gradients = [(one.name, self._gradient(number)) for number, one in enumerate(self.loop.parameters)]
         loss = f"{self.names.batch_loss}[0]" if apart else self._loss()
         again = f"{self.names.batch_loss}[1]" if apart else closure
@@ -124,11 +126,12 @@ class _Writer:
         )
         if self.block is not self.node:  # the function may be called outside of the loop as well
             lines = [f"if {run} is not None and {run}.batch is not None:", *(f"    {one}" for one in lines)]
-        self._put_after(self.block, self.place.backward, lines)
+        self._put_after(self.body, self.place.backward, lines)
         if self._copies or self.update.replaced:
-            after = self.update.after if self.update.after is not None else len(self.node.body)
+            body = self.loop.body_in(self.node)
+            after = self.update.after if self.update.after is not None else len(body)
             pairs = self._pairs(before=self.block is not self.node)
-            self._put_after(self.node, after, call_with_arrays(f"{run}.params = ", pairs, ""))
+            self._put_after(body, after, call_with_arrays(f"{run}.params = ", pairs, ""))
 
     def _keep_values(self) -> list[str]:
         """Keep values that only a function knows, and return the arguments that show them in the loop."""
@@ -158,11 +161,12 @@ class _Writer:
         for found in validation_places(self.node, self.loop, self.outer):
             self._wrap_iterable(found.loop, ', phase="val"')
             shown = [f"{run}.observe({', '.join(f'{name}={text}' for name, text in found.observed.items())})"]
-            self._put_after(found.loop, found.known, [*shown[: len(found.observed)], f"{run}.record({self._loss()})"])
+            shown = [*shown[: len(found.observed)], f"{run}.record({self._loss()})"]
+            self._put_after(found.loop.body, found.known, shown)
 
     def _loss_again(self) -> str:
         """Insert the function that computes the loss again; return its name, or None."""
-        body = self.loss_block.body
+        body = self.loss_body
         parameters = [one.expression for one in self.loop.parameters]
         if self.loss_block is not self.block:
             parameters = [one.before_loop for one in self.loop.parameters]
@@ -213,9 +217,8 @@ class _Writer:
         indentation = self.lines.indentation(line)
         self.lines.put_before(line, [indentation + one for one in new])
 
-    def _put_after(self, block: Block, count: int, new: list[str]) -> None:
-        """Insert lines after a number of statements of a block."""
-        body = block.body
+    def _put_after(self, body: list[ast.stmt], count: int, new: list[str]) -> None:
+        """Insert lines after a number of statements of a body."""
         indentation = self.lines.indentation(body[0].lineno)
         if count < len(body) and body[count].lineno == body[count - 1].end_lineno:
             raise DataError(
