@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -325,6 +326,11 @@ def fork_exec():
         (lambda: os.popen("true"), "other processes"),
         (lambda: os.execv("/bin/true", ["true"]), "other processes"),
         (lambda: os.kill(os.getppid(), 0), "signals to other processes"),
+        pytest.param(
+            lambda: signal.pidfd_send_signal(os.pidfd_open(os.getppid()), 0),
+            "signals to other processes",
+            marks=pytest.mark.skipif(not hasattr(signal, "pidfd_send_signal"), reason="only Linux has it"),
+        ),
         (lambda: io.FileIO("kept.txt", "w"), "writing to kept.txt"),
         (lambda: os.mkfifo("pipe"), "named pipes"),
         (fork_exec, "other processes"),
@@ -441,6 +447,7 @@ def test_a_folder_with_files_is_kept(home):
 CONFINED = """
     import ctypes, os, sys
     from pathlib import Path
+    from rnncallbacks.doctor.isolation.landlock import VERSION_OF_SCOPES, landlock_version
     from rnncallbacks.doctor.sandbox import Sandbox
     libc = ctypes.CDLL(None, use_errno=True)
     with Sandbox(Path(sys.argv[1]), for_good=True) as sandbox:
@@ -451,6 +458,7 @@ CONFINED = """
         assert libc.rename(b"kept.txt", b"other.txt") == -1
         assert libc.system(b"touch other.txt") != 0
         assert libc.open(b"kept.txt", os.O_RDONLY) > 0
+        assert landlock_version() < VERSION_OF_SCOPES or libc.kill(os.getppid(), 0) == -1
         Path("mine.txt").write_text("mine")
         os.rename("mine.txt", "yours.txt")
         print(Path("yours.txt").read_text())

@@ -119,6 +119,7 @@ def test_ctrl_c_gives_the_diagnosis_so_far_and_leaves_no_process(tmp_path):
         stderr=theirs,
         text=True,
     )
+    os.close(theirs)  # or a doctor that ended would be waited for
     try:
         shown = ""
         while not re.search(r"doctor: batch \d+ of 1000 of endless.py:54, \d+ of 60 s", shown):
@@ -128,7 +129,6 @@ def test_ctrl_c_gives_the_diagnosis_so_far_and_leaves_no_process(tmp_path):
     finally:
         doctor.kill()
         os.close(ours)
-        os.close(theirs)
     assert "interrupted: this is the diagnosis so far" in output
     assert "loss         loss   certain" in output
     assert not processes_with(mark)

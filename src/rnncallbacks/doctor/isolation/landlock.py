@@ -15,14 +15,15 @@ EXECUTE, WRITE_FILE = 1 << 0, 1 << 1
 REMOVE_AND_MAKE = sum(1 << bit for bit in range(4, 13))
 REFER, TRUNCATE = 1 << 13, 1 << 14
 BIND_AND_CONNECT_TCP = 0b11
-VERSION_OF_REFER, VERSION_OF_TRUNCATE, VERSION_OF_NETWORK = 2, 3, 4
+ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
+VERSION_OF_REFER, VERSION_OF_TRUNCATE, VERSION_OF_NETWORK, VERSION_OF_SCOPES = 2, 3, 4, 6
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/pts")
 SHARED_MEMORY = "/dev/shm"
 """Folder of the C library for locks of ``multiprocessing``, which progress bars use."""
 
 
 class _Ruleset(ctypes.Structure):
-    _fields_ = (("files", ctypes.c_uint64), ("network", ctypes.c_uint64))
+    _fields_ = (("files", ctypes.c_uint64), ("network", ctypes.c_uint64), ("scopes", ctypes.c_uint64))
 
 
 class _Beneath(ctypes.Structure):
@@ -40,8 +41,9 @@ def landlock_version() -> int:
 def confine_writes(folder: str) -> bool:
     """Restrict writes of the calling thread, and of those that it starts, to ``folder``, permanently.
 
-    Programs cannot be run and, from version 4 of the interface, no TCP connection can be made. This includes compiled
-    code, but not running threads and open files.
+    Programs cannot be run. From version 4 of the interface, no TCP connection can be made; from version 6, no signal can
+    be sent to another process, but those that it starts. This includes compiled code, but not running threads and open
+    files.
 
     Returns
     -------
@@ -55,8 +57,9 @@ def confine_writes(folder: str) -> bool:
     changes |= REFER if version >= VERSION_OF_REFER else 0
     changes |= TRUNCATE if version >= VERSION_OF_TRUNCATE else 0
     on_files = changes & (WRITE_FILE | TRUNCATE)
-    ruleset = _Ruleset(changes | EXECUTE, BIND_AND_CONNECT_TCP if version >= VERSION_OF_NETWORK else 0)
-    size = ctypes.sizeof(_Ruleset) if version >= VERSION_OF_NETWORK else ctypes.sizeof(ctypes.c_uint64)
+    ruleset = _Ruleset(changes | EXECUTE, BIND_AND_CONNECT_TCP, ABSTRACT_SOCKETS_AND_SIGNALS)
+    fields = 3 if version >= VERSION_OF_SCOPES else 2 if version >= VERSION_OF_NETWORK else 1
+    size = fields * ctypes.sizeof(ctypes.c_uint64)  # a kernel reads the fields that it knows
     libc = _libc()
     rules = libc.syscall(CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(size), 0)
     if rules < 0:

@@ -8,6 +8,7 @@ import functools
 import glob
 import io
 import os
+import signal
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -83,6 +84,7 @@ class Redirections:
                 self._before.append((globber, "scandir", vars(globber)["scandir"]))
                 globber.scandir = staticmethod(os.scandir)
         self._replace(sqlite3, "connect", self._connect)
+        self._replace(signal, "pidfd_send_signal", self._no_signal)  # which has no audit event
         self._replace(sys.modules.get("_posixsubprocess"), "fork_exec", self._fork_exec)
 
     def remove(self) -> None:
@@ -235,6 +237,9 @@ class Redirections:
     def _system(self, _real: Any, command: Any) -> int:
         self.refusals.refuse(f"other processes (it called os.system({os.fsdecode(command)!r}))", "")
         return NOT_FOUND
+
+    def _no_signal(self, _real: Any, *_arguments: Any) -> None:
+        raise self.refusals.refuse("signals to other processes", "leave the call out")
 
     def _fork_exec(self, _real: Any, *_arguments: Any) -> int:
         raise self.refusals.refuse("other processes", "leave them out, or set the number of workers to 0")
