@@ -192,6 +192,27 @@ def test_what_shows_nothing(data):
     assert (shown.seq_len, shown.batch_size, shown.per_step) == (None, None, False)
 
 
+LABELS = np.arange(BATCH_SIZE) % 2
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"tokens": X, "first": LABELS}, (X, LABELS)),
+        ({"answer": LABELS, "text": X}, (X, LABELS)),
+        ({"labels": Y, "text": X}, (X, Y)),
+        ({"text": X, "next": Y, "x": X}, (X, None)),
+        ({"now": X, "next": Y}, (None, None)),
+        ({"text": X, "weights": np.ones(2)}, (None, None)),
+    ],
+    ids=["a known name", "one label each", "known targets", "three arrays", "of one shape", "another length"],
+)
+def test_two_arrays_in_a_mapping(data, expected):
+    shown = sequences_of(batch_of(data))
+    for found, array in zip((shown.inputs, shown.targets), expected, strict=True):
+        assert found is None if array is None else np.array_equal(found, array)
+
+
 def test_what_the_script_observed_wins_over_the_loader():
     batch = batch_of((Y, X), batch_size=BATCH_SIZE, inputs=X.T, targets=Y.T)
     shown = sequences_of(batch)

@@ -18,7 +18,7 @@ from rnncallbacks.dlpack import with_readable_views
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
 
-INPUT_NAMES = ("inputs", "input", "x", "X")
+INPUT_NAMES = ("inputs", "input", "x", "X", "tokens", "input_ids", "features")
 TARGET_NAMES = ("targets", "target", "y", "Y", "labels", "label")
 """Names by which a batch that is an object or a mapping gives its inputs and its targets, the usual ones first."""
 
@@ -82,7 +82,8 @@ def sequences_of(batch: Batch) -> Sequences:
     """The batch's sequences: those that the script observed, else those that the loader yielded.
 
     The loader may yield an object or a mapping with ``inputs`` and ``targets`` (or ``x`` and ``y``, or ``labels``), or
-    a tuple or list that begins with the two. The axis of time follows from the batch size (given to ``run.hidden``, or
+    a tuple or list that begins with the two. In a mapping of two arrays one of these names is enough, and an array of
+    one label for each sequence needs none. The axis of time follows from the batch size (given to ``run.hidden``, or
     with the loss, or that of a recognized network), else from the number of observed hidden states, else from targets
     that are the next inputs along one axis only, else from the layout.
     Costs a pass over the arrays, so guards call it only in some batches. The result is cached in the batch as long as
@@ -201,9 +202,9 @@ def _given_data(batch: Batch) -> _GivenData:
         if len(data) == 2 or (len(data) > 2 and _agree_on_two_axes(*data[:2])):
             inputs, targets = data[:2]
     elif isinstance(data, (dict, Mapping)):  # dict first: isinstance is slow for an abstract class
-        inputs, targets = _first_of(data, INPUT_NAMES), _first_of(data, TARGET_NAMES)
+        inputs, targets = _by_names(data)
     elif hasattr(data, "__dict__"):
-        inputs, targets = _first_of(vars(data), INPUT_NAMES), _first_of(vars(data), TARGET_NAMES)
+        inputs, targets = _by_names(vars(data))
     if "inputs" in observed or "targets" in observed:
         time_first = False
     return _GivenData(observed.get("inputs", inputs), observed.get("targets", targets), time_first)
@@ -211,6 +212,26 @@ def _given_data(batch: Batch) -> _GivenData:
 
 def _first_of(values: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return next((values[name] for name in names if name in values), None)
+
+
+def _by_names(values: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Inputs and targets by their names; of two arrays alone, one name or one label per sequence is enough."""
+    inputs, targets = _first_of(values, INPUT_NAMES), _first_of(values, TARGET_NAMES)
+    arrays = [value for value in values.values() if isinstance(value, np.ndarray) and value.ndim]
+    if len(arrays) != 2 or (inputs is not None and targets is not None):
+        return inputs, targets
+    one, other = arrays
+    if inputs is not None or targets is not None:
+        known = targets if inputs is None else inputs
+        rest = other if known is one else one
+        return (rest, targets) if inputs is None else (inputs, rest)
+    sequences, labels = sorted(arrays, key=lambda array: -array.ndim)
+    return (sequences, labels) if _has_label_each(sequences, labels) else (None, None)
+
+
+def _has_label_each(sequences: Array, labels: Array) -> bool:
+    """Whether the second array has one number for each sequence of the first."""
+    return sequences.ndim in (2, 3) and labels.ndim == 1 and len(labels) in sequences.shape[:2]
 
 
 def _agree_on_two_axes(inputs: Any, targets: Any) -> bool:

@@ -22,6 +22,18 @@ def test_the_loss_at_zero_and_the_parameters_restored():
     assert {name: array.tobytes() for name, array in params.items()} == before
 
 
+@pytest.mark.parametrize(("shown", "expected"), [(26.0, 1.0), (26.1, None)])
+def test_a_recognized_network_stands_for_the_closure_where_it_gives_the_reported_loss(shown, expected):
+    params = {"w": np.array([3.0, 4.0])}
+    batch = a_batch(None)
+    batch.network_loss = lambda: shown - 25.0 + float(params["w"] @ params["w"])
+    if expected is None:
+        with pytest.raises(ClosureError, match="pass closure="):
+            evaluate_loss_at_zero(batch, 26.0, params)
+    else:
+        assert evaluate_loss_at_zero(batch, 26.0, params) == expected
+
+
 def frozen():
     array = np.ones(2)
     array.flags.writeable = False

@@ -12,7 +12,7 @@ from rnncallbacks.detectors.reconstruction.truncated_pass import truncated_gradi
 TOKENS, WIDTH, UNITS, OUTPUTS, STEPS, ROWS = 7, 4, 5, 3, 6, 2
 
 
-def script(layers, embedded, readout, order="by layer", biases=True, outputs=OUTPUTS, twice=False):
+def script(layers, embedded, readout, order="by layer", biases=True, outputs=OUTPUTS, twice=False, brier=False):
     """Arrays of a tanh network in row style, a batch (batch, time), and its mean loss."""
     generator = np.random.default_rng(0)
     draw = lambda *shape: generator.normal(0.0, 0.5, shape)  # noqa: E731
@@ -46,6 +46,8 @@ def script(layers, embedded, readout, order="by layer", biases=True, outputs=OUT
         logits = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     if outputs == 1:
         loss = np.mean(np.log1p(np.exp(logits[..., 0])) - y * logits[..., 0])
+    elif brier:
+        loss = np.mean((np.exp(logits) / np.exp(logits).sum(-1, keepdims=True) - np.eye(outputs)[y]) ** 2)
     else:
         loss = np.mean(np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, y[..., None], -1)[..., 0])
     return every, Batch((x, y), "train", 1), float(loss)
@@ -61,6 +63,7 @@ def script(layers, embedded, readout, order="by layer", biases=True, outputs=OUT
         {"layers": 2, "embedded": True, "readout": "last", "biases": False},
         {"layers": 3, "embedded": True, "readout": "mean"},
         {"layers": 1, "embedded": False, "readout": "each", "twice": True},
+        {"layers": 1, "embedded": False, "readout": "last", "brier": True},
     ],
     ids=lambda what: "-".join(map(str, what.values())),
 )

@@ -18,12 +18,13 @@ from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss import initial_loss_findings as findings
 from rnncallbacks.detectors.loss.constant_baseline import constant_losses
-from rnncallbacks.detectors.loss.likelihood import nll_of_softmax_twice, nll_under_logits
+from rnncallbacks.detectors.loss.likelihood import nll_of_softmax_twice, nll_under_logits, squared_errors_under_logits
 from rnncallbacks.detectors.loss.loss_at_zero import evaluate_loss_at_zero
 from rnncallbacks.detectors.loss.output_weights import excess_of_weights, output_weight_scale
 from rnncallbacks.detectors.loss.regression_loss import check_regression_loss
 from rnncallbacks.detectors.loss.second_softmax import check_bounded_loss, check_softmax_once
 from rnncallbacks.detectors.loss.sigmoid_loss import check_sigmoid_loss, is_binary
+from rnncallbacks.detectors.loss.squared_error import check_squared_error
 from rnncallbacks.detectors.loss.summation_counts import summation_counts
 from rnncallbacks.detectors.loss.target_classes import TargetClasses, find_target_classes, smallest_class_count
 from rnncallbacks.detectors.loss.uniform_loss import (
@@ -169,6 +170,9 @@ class InitialLossDetector:
         wrong = check_sign(loss, classes)
         if wrong is None and nll is not None and targets is not None:
             wrong = check_softmax_once(loss, nll, nll_of_softmax_twice(logits, targets), counts)
+            wrong = wrong or check_squared_error(
+                loss, nll, squared_errors_under_logits(logits, targets), counts, classes
+            )
         if wrong is not None:
             self.done = True
             return CheckResult(finding=wrong)

@@ -79,6 +79,15 @@ def other_function_of_first_losses(first: float, last: float, match: UniformLoss
     return _other_function(match.name, arithmetic, {"loss": first}, classes)
 
 
+def squared_error_under_logits(name: str, loss: float, error: float, nll: float, classes: int) -> Finding:
+    """RNN302 of a loss that is a squared error of the observed logits, or of their softmax."""
+    arithmetic = (
+        f"it is {loss:.6g}, {loss / error:.4g} times that under the observed logits, {error:.6g}, and the mean "
+        f"negative log-likelihood is {nll:.6g}"
+    )
+    return _other_function(name, arithmetic, {"loss": loss, "squared_error": error, "likelihood": nll}, classes)
+
+
 def negative_loss(loss: float, classes: int) -> Finding:
     """RNN302 of a loss below 0 with class targets."""
     name = "the negative probability of the target" if loss >= -1.0 else "the log-likelihood without its minus sign"

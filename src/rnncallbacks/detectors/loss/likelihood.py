@@ -1,4 +1,4 @@
-"""The mean negative log-likelihood of targets under observed logits."""
+"""The mean negative log-likelihood of targets under observed logits, and squared errors of them."""
 
 from __future__ import annotations
 
@@ -53,6 +53,30 @@ def nll_of_softmax_twice(logits: Any, targets: Array) -> float | None:
     scores, classes = found
     probabilities = scores if _are_probabilities(scores) else np.exp(_log_softmax(scores))
     return float(-_log_softmax(probabilities)[np.arange(len(classes)), classes].mean())
+
+
+def squared_errors_under_logits(logits: Any, targets: Array) -> dict[str, float]:
+    """Mean squared errors against the one-hot targets, of the softmax and of the logits, by name; none as above.
+
+    The mean is over positions and classes.
+
+    Example
+    -------
+    >>> errors = squared_errors_under_logits(np.array([[0.0, 0.0], [0.0, 0.0]]), np.array([0, 1]))
+    >>> print(*(f"{name}: {error}" for name, error in errors.items()), sep=", ")
+    softmax: 0.25, outputs: 0.5
+    """
+    found = _scores_of_targets(logits, targets)
+    if found is None:
+        return {}
+    scores, classes = found
+    probabilities = scores if _are_probabilities(scores) else np.exp(_log_softmax(scores))
+    one_hot = np.zeros_like(scores)
+    one_hot[np.arange(len(classes)), classes] = 1.0
+    return {
+        name: float(np.mean(np.square(array - one_hot)))
+        for name, array in (("softmax", probabilities), ("outputs", scores))
+    }
 
 
 def _are_probabilities(scores: Array) -> bool:

@@ -76,6 +76,10 @@ class OutputGradientThresholds:
     losses_on_floor: int = 50
     """Losses in a row that lie within this distance, and never below. Chosen by eye."""
 
+    smallest_uniform_share: float = 0.8
+    """Smallest first loss of a negative log-likelihood in units of ln V. The squared error of a uniform softmax has
+    0.72 and less, for any number of classes."""
+
     smallest_division: int = 6
     """Smallest count of a mean that is divided twice. Chosen by eye: trained networks also have low losses."""
 
@@ -109,6 +113,7 @@ class OutputGradientDetector:
     _mean_square: float = state_field(0.0)
     _floor: float = state_field(0.0)
     _on_floor: int = state_field(0)
+    _began_uniform: bool = state_field(False)  # the first loss was not that of a squared error
 
     @property
     def watching(self) -> bool:
@@ -124,6 +129,8 @@ class OutputGradientDetector:
         """Compare a later loss with the smallest loss of a second softmax, to which such a loss converges."""
         if loss < self._floor:
             below, self._floor = self._floor, 0.0
+            if not self._began_uniform:  # a squared error is low from the first batch on
+                return NOTHING_COMPARED
             compared = f"a loss of {loss:.4g}, below {below:.4g}, the smallest of a second softmax"
             return CheckResult(checked={"RNN302": compared})
         self._on_floor = self._on_floor + 1 if loss <= (1.0 + OUTPUT_GRADIENT.floor_tolerance) * self._floor else 0
@@ -166,6 +173,7 @@ class OutputGradientDetector:
             fit = self._fit()
             classes = max(len(one) for one in self._targets) if fit is None else fit[2]
             self._floor = math.log1p((classes - 1) / math.e) if classes > 1 else 0.0
+            self._began_uniform = self._losses[0] >= OUTPUT_GRADIENT.smallest_uniform_share * math.log(max(classes, 2))
         self._targets, self._gradients = [], {}
         return result
 

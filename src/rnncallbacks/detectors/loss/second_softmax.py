@@ -18,6 +18,7 @@ from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.arrays import Array
 from rnncallbacks.core.closure import ClosureError, evaluate_closure, restore_afterwards
 from rnncallbacks.detectors.loss.initial_loss_findings import SOFTMAX_ONCE, second_softmax
+from rnncallbacks.detectors.loss.loss_at_zero import batch_loss_function
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -56,9 +57,9 @@ def check_softmax_once(loss: float, nll: float, twice: float | None, counts: Map
 
 
 def check_bounded_loss(batch: Batch, loss: float, params: Mapping[str, Array], classes: int) -> CheckResult:
-    """RNN302 if the closure's loss stays within the bounds of a second softmax as the parameters grow.
+    """RNN302 if the loss stays within the bounds of a second softmax as the parameters grow.
 
-    The parameters are restored bit for bit.
+    It is that of the closure, or of a recognized network. The parameters are restored bit for bit.
 
     Example
     -------
@@ -70,7 +71,8 @@ def check_bounded_loss(batch: Batch, loss: float, params: Mapping[str, Array], c
     >>> check_bounded_loss(batch, 1.2, {"w": w}, classes=3).finding.evidence["bounded_loss"]
     1.55144
     """
-    if batch.closure is None:
+    function = batch_loss_function(batch, loss)
+    if function is None:
         return CheckResult()
     arrays = [array for array in params.values() if array.dtype.kind == "f"]
     lowest, highest = math.log1p((classes - 1) / math.e), math.log(classes - 1 + math.e)
@@ -81,7 +83,7 @@ def check_bounded_loss(batch: Batch, loss: float, params: Mapping[str, Array], c
             for factor in SECOND_SOFTMAX.factors:
                 for array, initial in zip(arrays, kept, strict=True):
                     np.multiply(initial, factor, out=array)
-                losses.append(evaluate_closure(batch.closure))
+                losses.append(evaluate_closure(function))
                 if not math.isfinite(losses[-1]) or losses[-1] > (1.0 + SECOND_SOFTMAX.tolerance) * highest:
                     break
     except ClosureError:

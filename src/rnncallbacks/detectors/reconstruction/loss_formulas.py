@@ -18,13 +18,15 @@ class LossFormula:
     """A loss: the mean over all positions, with ``epsilon`` in the logarithm of a cross-entropy, times ``factor``.
 
     ``classes`` is true for the cross-entropy of a softmax, ``binary`` for that of sigmoids; else it is a squared error.
-    ``twice`` says that the softmax is applied to its own probabilities, by mistake.
+    ``twice`` says that the softmax is applied to its own probabilities, by mistake, and ``brier`` that the loss is the
+    squared error of the softmax against the one-hot target.
     ``factor_name`` names the count that the mean was multiplied or divided by.
     """
 
     classes: bool
     binary: bool = False
     twice: bool = False
+    brier: bool = False
     epsilon: float = 0.0
     factor_name: str = ""
     power: int = 1
@@ -42,6 +44,9 @@ class LossFormula:
             return self.factor(outputs) * float(np.mean(np.logaddexp(0.0, outputs) - targets * outputs))
         if not self.classes:
             return self.factor(outputs) * float(np.mean(np.square(outputs - targets)))
+        if self.brier:
+            errors = _one_hot_errors(outputs, targets)[targets >= 0]
+            return self.factor(outputs) * float(np.mean(np.square(errors)))
         logarithms = _log_probabilities(_softmax(outputs) if self.twice else outputs, targets)
         if self.epsilon:
             logarithms = np.log(np.exp(logarithms) + self.epsilon)
@@ -58,15 +63,14 @@ class LossFormula:
             first = _softmax(outputs)
             by_first = attrs.evolve(self, twice=False).derivative(first, targets)
             return np.asarray(first * (by_first - (first * by_first).sum(axis=-1, keepdims=True)))
-        probabilities = _softmax(outputs)
         counted = targets >= 0
-        np.put_along_axis(
-            probabilities,
-            np.maximum(targets, 0)[..., None],
-            np.take_along_axis(probabilities, np.maximum(targets, 0)[..., None], axis=-1) - 1.0,
-            axis=-1,
-        )
-        return np.asarray(probabilities * counted[..., None] * (self.factor(outputs) / np.count_nonzero(counted)))
+        scale = counted[..., None] * (self.factor(outputs) / np.count_nonzero(counted))
+        errors = _one_hot_errors(outputs, targets)
+        if self.brier:
+            first = _softmax(outputs)
+            by_first = 2.0 * errors / outputs.shape[-1]
+            return np.asarray(first * (by_first - (first * by_first).sum(axis=-1, keepdims=True)) * scale)
+        return np.asarray(errors * scale)
 
 
 def matching_formula(outputs: Array, targets: Array, loss: float, tolerance: float) -> LossFormula | None:
@@ -96,8 +100,11 @@ def matching_formula(outputs: Array, targets: Array, loss: float, tolerance: flo
         found = _with_factor(mean, outputs, loss, tolerance, LossFormula(classes=True, epsilon=epsilon))
         if found is not None:
             return found
-    plain = LossFormula(classes=True, twice=True)
-    return _with_factor(plain.value(outputs, targets), outputs, loss, tolerance, plain)
+    for plain in (LossFormula(classes=True, twice=True), LossFormula(classes=True, brier=True)):
+        found = _with_factor(plain.value(outputs, targets), outputs, loss, tolerance, plain)
+        if found is not None:
+            return found
+    return None
 
 
 def _with_factor(mean: float, outputs: Array, loss: float, tolerance: float, plain: LossFormula) -> LossFormula | None:
@@ -108,7 +115,7 @@ def _with_factor(mean: float, outputs: Array, loss: float, tolerance: float, pla
 
 
 def _variants(plain: LossFormula) -> Iterator[LossFormula]:
-    for halved in (False,) if plain.classes or plain.binary else (False, True):
+    for halved in (False,) if (plain.classes and not plain.brier) or plain.binary else (False, True):
         for name in ("", *_counts(1, 1, 1)):
             for power in (1, -1) if name else (1,):
                 yield attrs.evolve(plain, factor_name=name, power=power, halved=halved)
@@ -128,6 +135,14 @@ def _counts(steps: int, rows: int, outputs: int) -> dict[str, float]:
 def _softmax(outputs: Array) -> Array:
     probabilities = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
     return np.asarray(probabilities / probabilities.sum(axis=-1, keepdims=True))
+
+
+def _one_hot_errors(outputs: Array, targets: Array) -> Array:
+    """The softmax minus the one-hot target, which is that of class 0 where there is none."""
+    errors = _softmax(outputs)
+    classes = np.maximum(targets, 0)[..., None]
+    np.put_along_axis(errors, classes, np.take_along_axis(errors, classes, axis=-1) - 1.0, axis=-1)
+    return errors
 
 
 def _log_probabilities(outputs: Array, targets: Array) -> Array:
