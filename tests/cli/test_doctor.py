@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from rnncallbacks.alarms.alarm import Alarm
+from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.cli import loop_examination
 from rnncallbacks.cli.commands import rnncallbacks
 from rnncallbacks.config.configuration import GUARDS
@@ -468,3 +470,28 @@ def test_the_time_limit_includes_the_start_of_the_command(monkeypatch, tmp_path)
         CliRunner().invoke(rnncallbacks, ["doctor", "--seconds", "100", "script.py"], obj=began)
     assert 50.0 < given[0] <= 77.0
     assert given[1] == 50.0
+
+
+def findings_with(*codes):
+    diagnosis = Diagnosis()
+    for code in codes:
+        told = {"cause": "a cause", "message": "numbers", "remedy": "a remedy", "severity": "warning"}
+        diagnosis.add(Alarm(code=code, evidence={}, epoch=1, step=1, **told))
+    return ScriptFindings(diagnosis=diagnosis, batches=80)
+
+
+def test_with_several_seeds_only_what_all_of_them_show_is_told(monkeypatch, tmp_path):
+    found = [ScriptFindings(), findings_with("RNN404", "RNN501"), findings_with("RNN404")]
+    seeds = []
+
+    def examine(_script, _arguments, _plugins, options, _stage):
+        seeds.append(options.seed)
+        return found[len(seeds) - 1]
+
+    monkeypatch.setattr(loop_examination, "examine_script", examine)
+    (tmp_path / "script.py").write_text("x = 1\n")
+    done = CliRunner().invoke(rnncallbacks, ["doctor", "--json", "--seeds", "3", "script.py"])
+    document = json.loads(done.stdout)
+    assert seeds == [0, 1, 2]
+    assert [alarm["code"] for alarm in document["diagnosis"]["alarms"]] == ["RNN404"]
+    assert document["not_with_every_seed"] == {"RNN501": "1 of 2"}

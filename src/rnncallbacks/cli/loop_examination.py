@@ -129,7 +129,7 @@ def left_by_signals() -> Iterator[None]:
 def _examined(
     script: Path, arguments: list[str], configuration: Configuration, options: LoopOptions, stage: ExaminationStage
 ) -> ScriptFindings:
-    """Examine a script with each seed. Causes that some seeds do not show are taken out of the first diagnosis."""
+    """Examine a script with each seed: the first findings with a diagnosis, without causes that some seeds lack."""
     if options.seeds == 1:
         return examine_script(script, arguments, configuration.make(), options.examination, stage)
     seconds = options.examination.seconds / options.seeds
@@ -139,7 +139,7 @@ def _examined(
         found.append(examine_script(script, arguments, configuration.make(), with_seed, stage))
         if found[-1].interrupted:
             break
-    first = found[0]
+    first = next((one for one in found if one.diagnosis is not None), found[0])
     if first.diagnosis is not None:
         shared = [one.diagnosis for one in found if one.diagnosis is not None]
         counts = Counter(code for one in shared for code in {alarm.code for alarm in one.alarms})

@@ -139,6 +139,7 @@ def findings_document(findings: ScriptFindings) -> dict[str, Any]:
         "validation_loss": None if findings.validation_report is None else key_text(findings.validation_report),
         "batches": findings.batches,
         "stopped_by": findings.stopped_by,
+        "not_with_every_seed": findings.not_with_every_seed,
         "seconds": round(findings.seconds, 3),
         "crash": None if findings.error is None else attrs.asdict(findings.error),
         "written": findings.written,

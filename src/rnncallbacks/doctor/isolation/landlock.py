@@ -41,8 +41,8 @@ def landlock_version() -> int:
 def confine_writes(folder: str) -> bool:
     """Restrict writes of the calling thread, and of those that it starts, to ``folder``, permanently.
 
-    Programs cannot be run. From version 4 of the interface, no TCP connection can be made; from version 6, no signal can
-    be sent to another process, but those that it starts. This includes compiled code, but not running threads and open
+    Programs cannot be run. From version 4 of the interface, no TCP connection can be made. From version 6, no signal
+    can be sent to a process that it has not started. This includes compiled code, but not running threads and open
     files.
 
     Returns
