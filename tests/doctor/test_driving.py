@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from rnncallbacks.doctor.driving import RecordedBatches
+from rnncallbacks.alarms.alarm import Alarm
+from rnncallbacks.alarms.diagnosis import Diagnosis
+from rnncallbacks.doctor.driving import RecordedBatches, attribute_kept_gradients
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,13 @@ def test_recorded_iterations_are_left_out_once_the_time_is_over(until, over, see
     assert first is not None
     assert len(list(batches.activation(first))) == seen
     assert (batches.seen, batches.over) == (seen, ended_by)
+
+
+@pytest.mark.parametrize(("kept", "explained"), [(2, "RNN503"), (5, None)])
+def test_kept_gradients_of_arrays_that_the_optimizer_lacks_are_a_consequence(kept, explained):
+    diagnosis = Diagnosis()
+    for code, evidence in (("RNN406", {"arrays": kept}), ("RNN503", {"still_arrays": 2})):
+        texts = dict.fromkeys(("cause", "message", "remedy"), "")
+        diagnosis.add(Alarm(code=code, evidence=evidence, severity="error", epoch=1, step=1, **texts))
+    attribute_kept_gradients(diagnosis)
+    assert {one.code: one.explained_by for one in diagnosis.alarms} == {"RNN406": explained, "RNN503": None}

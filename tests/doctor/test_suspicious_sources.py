@@ -9,7 +9,7 @@ from rnncallbacks.doctor.rate_origin import loops_around, rate_origins
 from rnncallbacks.doctor.roles.role_table import Roles
 from rnncallbacks.doctor.source_lines import AssigningStatements
 from rnncallbacks.doctor.suspicion import Suspicion
-from rnncallbacks.doctor.value_flow import statements_of_wrong
+from rnncallbacks.doctor.value_flow import passed_on, statements_of_wrong
 
 BACKWARD = """
 def backward(hs, ps, Why, Whh):
@@ -47,6 +47,87 @@ def test_a_wrong_gradient_comes_from_what_no_right_one_depends_on(statements):
     assert "dy = ps[t] - 1" not in found
 
 
+KEYED = """
+def derivative(e, hs, R, B):
+    d = {'B': hs[-1].T @ e}
+    d['R'] = 0 * R
+    flow = e @ B.T
+    for t in range(9):
+        d['R'] = d['R'] + hs[t].T @ flow
+        flow = flow @ R
+    return d
+"""
+
+
+def test_items_of_one_container_do_not_depend_on_each_other(statements):
+    known = statements(KEYED)
+    wrong, right = (known.of(f"d['{name}']", "derivative") for name in "RB")
+    assert [one.line for one in right] == [3]
+    assert [one.source for one in statements_of_wrong(known.all, [wrong], [right])][:2] == [
+        "d['R'] = d['R'] + hs[t].T @ flow",
+        "flow = flow @ R",
+    ]
+
+
+def test_what_carries_a_value_to_the_next_step_comes_second(statements):
+    known = statements(BACKWARD)
+    wrong, right = ([one for one in known.all if one.source.startswith(text)] for text in ("dWhh +=", "dWhy +="))
+    assert statements_of_wrong(known.all, [wrong], [right])[1].source == "dh_next = Whh.T @ da"
+
+
+def test_without_a_statement_behind_every_wrong_gradient_those_behind_most_are_taken(statements):
+    known = statements(BACKWARD + "loss, emb = backward(hs, ps, Why, Whh)")
+    wrong = [[one for one in known.all if text in one.source] for text in ("dWhh +=", "dh_next = W", "loss, emb")]
+    assert "da = (1 - hs[t] ** 2) * dh" in {one.source for one in statements_of_wrong(known.all, wrong, [])}
+
+
+LAYERS = """
+class Layer:
+    def backward(self, dout):
+        dx = np.zeros_like(self.x)
+        for t in range(9):
+            da = dout[t] * (1 - self.h[t] ** 2)
+            self.gW += self.x[t].T @ da
+            dx[t] = da @ self.W
+        return dx
+class Dense:
+    def backward(self, dout):
+        self.gV += self.x.T @ dout
+        return dout @ self.V
+low.backward(high.backward(dense.backward(delta)) * mask)
+"""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "lines"),
+    [
+        ("self.gW +=", "self.gW +=", [8, 14]),  # of two layers, one is right
+        ("self.gW +=", "self.gV +=", [13]),
+        ("self.gW +=", "nothing", []),
+    ],
+)
+def test_a_layer_may_be_given_a_wrong_gradient(statements, wrong, right, lines):
+    known = statements(LAYERS)
+    accused, cleared = ([one for one in known.all if one.source.startswith(text)] for text in (wrong, right))
+    assert [one.line for one in passed_on(known.all, [accused], [cleared])] == lines
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("for x in data:\n    h = 0 * h\n    f(x, h)", [2]),
+        ("def f(x):\n    hs, out = [np.zeros(3)], []\n    dW = np.zeros(3)\nfor x in data:\n    f(x)", [2]),
+        ("def f(x):\n    x = 10 * x\nfor x in data:\n    f(x)", []),
+    ],
+)
+def test_the_statement_that_makes_the_entering_zeros_is_shown(statements, source, lines):
+    known = statements(source)
+    line = 1 + source[: source.index("for x")].count("\n")
+    loop = Site("loop", known.sources[0].file, line, "for x in data:", "<module>")
+    suspicion = Suspicion(known, Roles(loss=None, loss_confidence="unsure"), IterationRecord(1, 1), loop)
+    assert [one.line for one in suspicion.lines(alarm_of("RNN203"))] == lines
+
+
 @pytest.mark.parametrize(
     ("source", "update", "origin"),
     [
@@ -61,6 +142,7 @@ def test_a_wrong_gradient_comes_from_what_no_right_one_depends_on(statements):
         ),
         ("parser.add_argument('--lr', default=9.0)\nargs = parser.parse_args()\nw -= args.lr * 2", 3, None),
         ("lr = 6.0\nscale = lr / 2\nw -= scale * 2", 3, None),
+        ("step(v, 8.0)\ndef step(vel, lr):\n    vel[k] = vel[k] - lr * g\n    m[k] += vel[k]", 4, None),
         ("cfg = {'lr': 7.0}\nw -= cfg['lr'] * 2", 2, "cfg = {'lr': 7.0}"),
     ],
 )

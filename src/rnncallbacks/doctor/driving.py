@@ -202,6 +202,19 @@ def limit_severity(diagnosis: Diagnosis, confidence: Confidence) -> None:
         diagnosis.replace_alarms(alarms)
 
 
+def attribute_kept_gradients(diagnosis: Diagnosis) -> None:
+    """Make RNN406 a consequence of RNN503 if as many gradients are never set to zero as arrays do not change.
+
+    They are those of arrays that the optimizer does not have, and it sets the gradients to zero.
+    """
+    by_code = {one.code: one for one in diagnosis.alarms}
+    still, kept = by_code.get("RNN503"), by_code.get("RNN406")
+    if still is None or kept is None or kept.evidence.get("arrays") != still.evidence.get("still_arrays"):
+        return
+    explained = attrs.evolve(kept, explained_by=still.code)
+    diagnosis.replace_alarms([explained if one is kept else one for one in diagnosis.alarms])
+
+
 def _give(
     run: Run,
     record: IterationRecord,

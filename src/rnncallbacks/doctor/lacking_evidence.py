@@ -186,6 +186,7 @@ def _of_reports() -> list[Rewriting]:
             "the script keeps or prints no number that is the sum of an epoch's batch losses over a count",
         ),
         (f"{_TWO_PHASES}|{_VALIDATE}", NO_VALIDATION),
+        (r"in a phase of its own: run\.batches\(val_loader, phase='val'\)", "in a loop of its own"),
         (r"parameters changed after run\.backward", "parameters were updated"),
         (r"what run\.log\((\w+)=\.\.\.\) reports", r"what the script reports as \1"),
         (r"between run\.backward and", "between its gradients and"),

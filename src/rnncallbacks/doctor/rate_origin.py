@@ -71,7 +71,8 @@ def _rates_behind(statement: ast.AST, scope: ast.AST) -> list[str]:
     if direct:
         return direct
     names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-    behind = [node for node in _own_statements(scope) if isinstance(node, ast.Assign) and _assigned(node) & names]
+    assignments = [node for node in _own_statements(scope) if isinstance(node, ast.Assign)]
+    behind = [node for node in assignments if {re.split(r"[\[.]", text)[0] for text in _assigned(node)} & names]
     return list(dict.fromkeys(text for node in behind for text in _rates_in(node.value)))
 
 

@@ -15,7 +15,14 @@ from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.doctor.attended_runs import GIVEN_LOSS
 from rnncallbacks.doctor.compiling_iteration import quick_to_repeat
 from rnncallbacks.doctor.crash_advice import CrashAdvice
-from rnncallbacks.doctor.driving import IGNORED_FOR_ANOTHER_NUMBER, RecordedBatches, drive, limit_severity, shadowed_run
+from rnncallbacks.doctor.driving import (
+    IGNORED_FOR_ANOTHER_NUMBER,
+    RecordedBatches,
+    attribute_kept_gradients,
+    drive,
+    limit_severity,
+    shadowed_run,
+)
 from rnncallbacks.doctor.lacking_evidence import for_unchanged_script
 from rnncallbacks.doctor.loop_not_found import why_not_found
 from rnncallbacks.doctor.loop_search import LoopCandidate
@@ -314,6 +321,7 @@ def _watch(
         except Exception as error:  # of a guard, which must not cost the findings of the others
             findings.failure = "; ".join([one_line(error), *getattr(error, "__notes__", ())])
         limit_severity(run.diagnosis, roles.loss_confidence)
+        attribute_kept_gradients(run.diagnosis)
         findings.batches, findings.stopped_by, findings.error = batches.seen, batches.over, batches.error
         findings.report, findings.validation_report = batches.report, batches.validation
         suspicion.reports = {"train": batches.report, "val": batches.validation}

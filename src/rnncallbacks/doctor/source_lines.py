@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,11 @@ class SourceLine:
 
 @attrs.frozen
 class AssigningStatement:
-    """One statement: the texts that it assigns, the names that it uses, and the texts that its value reads."""
+    """One statement: the texts that it assigns, the names that it uses, and the texts that its value reads.
+
+    ``items_assigned`` and ``items_read`` are the constant keys of containers, for containers of which it assigns or
+    reads only such items.
+    """
 
     file: str
     scope: str
@@ -52,11 +57,18 @@ class AssigningStatement:
     reads: frozenset[str]
     calls: frozenset[str]
     blank: bool
+    items_assigned: Mapping[str, frozenset[str]] = attrs.field(factory=dict, eq=False)
+    items_read: Mapping[str, frozenset[str]] = attrs.field(factory=dict, eq=False)
 
     @property
     def place(self) -> str:
         """The name of the file and the line."""
         return f"{os.path.basename(self.file)}:{self.line}"
+
+    def may_assign(self, text: str, items: frozenset[str] | None) -> bool:
+        """Whether it assigns some items of a container, or a text that is none (``items`` is None)."""
+        assigned = self.items_assigned.get(text)
+        return text in self.targets and (items is None or assigned is None or bool(items & assigned))
 
     def shown(self, why: str) -> SourceLine:
         """The statement as a suspicious line."""
@@ -112,9 +124,11 @@ class AssigningStatements:
         an array of zeros come last.
         """
         blank: list[AssigningStatement] = []
+        last = re.search(r"\[('[^']*'|\d+)\]$", expression)
         for text in _spellings(expression):
+            items = None if last is None or text.endswith("]") else frozenset([last[1]])
             for where in dict.fromkeys((scope, None)):
-                found = [one for one in self.all if text in one.targets and (where is None or one.scope == where)]
+                found = [one for one in self.all if one.may_assign(text, items) and where in (None, one.scope)]
                 found.sort(key=lambda one: one.blank)
                 if found and not found[0].blank:
                     return found
@@ -151,6 +165,8 @@ def _statements(node: ast.AST, file: str, lines: list[str], scopes: tuple[str, .
                 frozenset(text for part in (value, *targets) if part for text in _read_texts(part)),
                 frozenset(_called(value)),
                 _is_blank(value),
+                _only_items(targets, ast.Store),
+                _only_items([part for part in (value, *targets) if part], ast.Load),
             )
         yield from _statements(child, file, lines, scopes)
 
@@ -209,6 +225,35 @@ def _read_texts(node: ast.AST) -> Iterator[str]:
     else:
         for child in ast.iter_child_nodes(node):
             yield from _read_texts(child)
+
+
+def _only_items(nodes: Iterable[ast.expr], context: type[ast.expr_context]) -> dict[str, frozenset[str]]:
+    """The constant keys of containers, without containers that have another use in the same context.
+
+    >>> _only_items([ast.parse("d['a'] @ self.w[0] + e['b'] * e", mode="eval").body], ast.Load)
+    {'d': frozenset({"'a'"}), 'self.w': frozenset({'0'}), 'w': frozenset({'0'})}
+    """
+    items: dict[str, set[str]] = {}
+    whole: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, context) and _is_dotted(node.value):
+            container = ast.unparse(node.value)
+            for text in dict.fromkeys((container, container.rsplit(".", 1)[-1])):
+                if isinstance(node.slice, ast.Constant):
+                    items.setdefault(text, set()).add(repr(node.slice.value))
+                else:
+                    whole.add(text)
+            visit(node.slice)
+            return
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, context):
+            whole.add(ast.unparse(node))
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    for node in nodes:
+        visit(node)
+    return {text: frozenset(keys) for text, keys in items.items() if text not in whole}
 
 
 def _is_dotted(node: ast.expr) -> bool:

@@ -18,7 +18,7 @@ from rnncallbacks.doctor.source_lines import (
     AssigningStatements,
     SourceLine,
 )
-from rnncallbacks.doctor.value_flow import statements_of_wrong
+from rnncallbacks.doctor.value_flow import passed_on, statements_of_wrong
 from rnncallbacks.doctor.value_walk import Key
 
 GRADIENT_CODES = frozenset({"RNN401", "RNN402", "RNN404", "RNN405", "RNN406"})
@@ -31,8 +31,16 @@ SCALES = re.compile(r"/|\*(?!\*)|\b(mean|sum|len|size|shape)\b")
 """Statements that may change the scale of a value."""
 ZERO_SUMS = re.compile(r"^\s*(\w+\.)?_?(d|g)[A-Z_]|grad|loss", re.IGNORECASE)
 """Statements that make zeros for gradients or losses."""
+ZEROS = re.compile(r"\bzeros(_like)?\(|(?<![\w.])0(\.0*)?\s*\*|\*\s*0(\.0*)?(?![\w.])")
+"""Statements that make zeros, of any array."""
+STATE_TARGET = re.compile(
+    r"^[^=]*\b(self\.)?_?(h|c|s|hs|cs|states?|hidden|prev|[hcs]_\w+|[hc]prev)\b(\[[^]]*\])?[^=]*=(?!=)"
+)
+"""Statements that assign a state, by its name."""
 UPDATES = "updates the parameters"
+RETURNS = "returns what it assigns"
 OF_EVERY = "every wrong gradient depends on it"
+PASSES_ON = "passes the gradient from one layer to another"
 MOST_LINES = 4
 """Largest number of lines for one alarm. Chosen by eye."""
 
@@ -92,10 +100,12 @@ class Suspicion:
         common = statements_of_wrong(self._statements.all, accused, cleared)
         if alarm.code == "RNN406":
             return direct
+        behind = [one.shown(OF_EVERY) for one in common]
         if not right:  # all are off: by a factor that one of them brings in
-            common.sort(key=lambda one: not SCALES.search(one.source))
-            return [one.shown(OF_EVERY) for one in common[:2]] + self._of_loss()[:1] + direct
-        return direct[:1] + [one.shown(OF_EVERY) for one in common[:MOST_LINES]] + direct[1:]
+            behind = [one.shown(OF_EVERY) for one in sorted(common, key=lambda one: not SCALES.search(one.source))]
+            return behind[:2] + self._of_loss()[:2] + direct
+        between = [one.shown(PASSES_ON) for one in passed_on(self._statements.all, accused, cleared)]
+        return direct[:1] + behind[: MOST_LINES - 1 - min(1, len(between))] + between + behind + direct[1:]
 
     def _of_gradient(self, one: ParameterRole) -> list[AssigningStatement]:
         """The recorded statements that changed the gradient's array; else those that assign its name."""
@@ -132,12 +142,14 @@ class Suspicion:
         named = [key for one in self._roles.with_gradient for key in (one.gradient, one.fallback) if key is not None]
         roots = {(_function(key[1]), re.split(r"\W", key[2])[0]) for key in named if key[0] == "local"}
         setting = [one for one in self._statements.all if SETTER in one.targets]
+        trained = {re.split(r"\W", one.key[2])[0] for one in self._roles.parameters}
         reading = [
             one
             for one in self._statements.all
             if any(one.scope == function and root in one.reads - one.targets for function, root in roots)
         ]
-        return [one.shown(UPDATES) for one in setting or reading if setting or RETURNED in one.targets]
+        replacing = setting or [one for one in reading if one.targets & trained]
+        return [one.shown(UPDATES) for one in replacing or reading if replacing or RETURNED in one.targets]
 
     def _phases_of(self, alarm: Alarm) -> list[str]:
         """The phases whose report an alarm calls wrong; all if it names none."""
@@ -160,7 +172,12 @@ class Suspicion:
 
     def _of_loss(self) -> list[SourceLine]:
         names = [one for one in self._roles.loss_names if one[0] != "end"]
-        return self._of_keys([self._roles.loss, *names], "assigns the loss")
+        found = self._of_keys([self._roles.loss, *names], "assigns the loss")
+        return (
+            found[:1]
+            + [one for one in found[1:] if one.why == RETURNS]
+            + [one for one in found[1:] if one.why != RETURNS]
+        )
 
     def _zeros_in_loop(self) -> list[SourceLine]:
         """The statements of the loop's body that make zeros, or call what returns or assigns them."""
@@ -168,20 +185,20 @@ class Suspicion:
         if not loops:
             return []
         first, last = loops[0].lineno, loops[0].end_lineno or 0
-        inside = [
-            one
-            for one in self._statements.all
-            if one.file == self._loop.file and first < one.line <= last and not ZERO_SUMS.search(one.source)
-        ]
-        makes = [one for one in inside if one.blank and "zeros" in one.source]
+        body = [one for one in self._statements.all if one.file == self._loop.file and first < one.line <= last]
+        inside = [one for one in body if not ZERO_SUMS.search(one.source)]
+        makes = [one for one in inside if ZEROS.search(one.source)]
         calls = [one for one in inside if any(inner.blank for inner in self._statements.returned_by(one))]
+        called = {name for one in body for name in one.calls}
+        deeper = [one for one in self._statements.all if one.scope.rpartition(".")[2] in called]
+        makes += [one for one in deeper if ZEROS.search(one.source) and STATE_TARGET.search(one.source)]
         return [one.shown("makes the state that enters") for one in (*makes, *calls)][:2]
 
     def _of_keys(self, keys: Iterable[Key | None], why: str) -> list[SourceLine]:
         found = [one for key in keys if key is not None for one in self._of_key(key)[:3]]
         lines = [one.shown(why) for one in found if not one.blank] or [one.shown(why) for one in found]
-        returned = [inner for one in found for inner in self._statements.returned_by(one)[:2]]
-        return lines[:2] + [one.shown("returns what it assigns") for one in returned] + lines[2:]
+        returned = [inner.shown(RETURNS) for one in found for inner in self._statements.returned_by(one)[:2]]
+        return lines[:2] + returned + lines[2:]
 
     def _of_key(self, key: Key) -> list[AssigningStatement]:
         kind, scope, name = key

@@ -17,6 +17,9 @@ from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, predic
 from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.doctor.watched_script import FrozenIteration
 
+ENTERING_NAMES = re.compile(r"^_?(h|c|s|prev_?[hcs]|[hcs]_?(prev|0|init|last)|hidden|cell|\w*states?)$", re.IGNORECASE)
+"""Names of states that enter a batch."""
+
 
 @attrs.frozen(kw_only=True)
 class FrozenSiblingThresholds:
@@ -26,8 +29,9 @@ class FrozenSiblingThresholds:
     """Largest array that is perturbed, in entries."""
     arrays: int = 24
     """Largest number of perturbed constant arrays."""
-    sources: int = 40
-    """Largest number of arrays of one shape that are compared with differences of the loss."""
+    sources: int = 400
+    """Largest number of arrays of one shape that are compared with differences of the loss. The states of all time
+    steps have the shape of the recurrent weights if there are as many sequences as units."""
 
 
 FROZEN_SIBLING_THRESHOLDS = FrozenSiblingThresholds()
@@ -47,6 +51,7 @@ def find_frozen_siblings(
     """
     found = []
     constants = [key for key in constant_arrays(records) if _may_be_sibling(key, parameters)]
+    constants = constants[: FROZEN_SIBLING_THRESHOLDS.arrays]
     for push in push_arrays(constants, records[0], first, until, {}):
         gradients = gradients_of_constants(push, records[0], records[1])
         if gradients:
@@ -61,18 +66,37 @@ def find_frozen_siblings(
 def _may_be_sibling(key: Key, parameters: Sequence[Key]) -> bool:
     """Whether an array may be a parameter by its name: not named as data is, nor an item of a list without parameters.
 
+    The parameters of another layer have the same attribute, or lie in an attribute of the same name. A state that
+    enters each batch as it is, has a gradient too.
+
     Example
     -------
     >>> parameters = [("end", "__main__", "W[0]"), ("end", "__main__", "b")]
     >>> [_may_be_sibling(("end", "__main__", name), parameters) for name in ("W[1]", "U", "train[0]", "net.X")]
     [True, True, False, False]
+    >>> parameters = [("end", "__main__", "high.w.value"), ("end", "__main__", "high.p['b']")]
+    >>> names = ("low.u.value", "low.p['w']", "low.x", "high.h0")
+    >>> [_may_be_sibling(("end", "__main__", name), parameters) for name in names]
+    [True, True, False, False]
     """
     name = key[2].rpartition(".")[2]
+    if ENTERING_NAMES.search(name):
+        return False
     containers = {_container(one[2]) for one in parameters}
     if containers and (key[2].endswith("]") or "" not in containers):
         # A state that begins with zeros is no item among parameters.
-        return _container(key[2]) in containers
+        return _container(key[2]) in containers or _layer_part(key[2]) in {_layer_part(one[2]) for one in parameters}
     return not (is_input_name(name) or is_target_name(name))
+
+
+def _layer_part(expression: str) -> str:
+    """An expression without the layer: its last attribute, or the last attribute of its container of items.
+
+    >>> [_layer_part(text) for text in ("low.u.value", "model.low.p['w']", "p['w']", "w")]
+    ['.value', '.p[]', "p['w']", 'w']
+    """
+    found = re.search(r"(\.\w+)(\[[^\[\]]*\])?$", expression)
+    return expression if found is None else found[1] + ("[]" if found[2] else "")
 
 
 def _container(expression: str) -> str:
@@ -99,7 +123,7 @@ def constant_arrays(
         identity = records[0].start_identities[key]
         if identity not in chosen or expression_length(key) < expression_length(chosen[identity]):
             chosen[identity] = key
-    return list(chosen.values())[: thresholds.arrays]
+    return list(chosen.values())
 
 
 def gradients_of_constants(
@@ -108,14 +132,18 @@ def gradients_of_constants(
 ) -> list[GradientCandidate]:  # fmt: skip
     """The arrays that predict what a push of a constant array did to a number that it moved.
 
-    They are not the same in the ``other`` iteration.
+    They are not the same in the ``other`` iteration. The gradient of an array that the optimizer does not know may
+    never be set to zero: what the iteration added to it is compared too.
     """
     limits, found = LOSS_CHOICE_THRESHOLDS, []
     tolerance = limits.tolerance if push.step.dtype == np.float64 else limits.float32_tolerance
     same_shape = [(key, value) for key, value in _varying(record, other) if value.shape == push.step.shape]
     for key, value in same_shape[: thresholds.sources]:
+        before = record.start.get(key)
+        added = [value - before] if isinstance(before, np.ndarray) and before.shape == value.shape else []
         for number in push.derivatives:
-            share = predicted_share(push, number, value)
+            shares = [predicted_share(push, number, one) for one in (value, *added)]
+            share = min(shares, key=lambda one: abs(abs(one) - 1.0))
             if abs(abs(share) - 1.0) <= tolerance:
                 sign = 1.0 if share > 0 else -1.0
                 found.append(GradientCandidate(key, 1.0, sign, record.order.get(key, LATEST_MOMENT)))
