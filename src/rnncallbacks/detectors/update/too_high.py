@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from statistics import fmean, median
 
@@ -11,7 +10,7 @@ import attrs
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.detectors.update.loss_rise import losses_above_reference
 from rnncallbacks.detectors.update.metrics import overshoot
-from rnncallbacks.detectors.update.times_too_high import times_too_high
+from rnncallbacks.detectors.update.too_high_finding import comparison_in_words, too_high_finding
 from rnncallbacks.detectors.update.update_record import MEASUREMENTS, UpdateRecord
 
 
@@ -96,11 +95,6 @@ class TooHighThresholds:
     replacement_update: float = 1.0
     """Update ratio above which an update replaced the weights."""
 
-    smallest_reported_multiple: float = 2.0
-    """Estimate of :func:`times_too_high` from which the remedy contains it. Chosen by eye, after its accuracy."""
-    reported_overshoot_share: float = 0.1
-    """Share of overshooting updates that is usual in healthy runs; larger ones are compared with it in the message."""
-
 
 TOO_HIGH = TooHighThresholds()
 
@@ -117,7 +111,7 @@ def check_too_high(record: UpdateRecord, *, batches_are_harder: Callable[[], boo
     due = record.batches >= MEASUREMENTS.close_updates and record.checks_losses
     if finding is None and not (due and any(record.update_ratios)):
         return NOTHING_COMPARED
-    comparison = {"RNN501": _comparison(record)}
+    comparison = {"RNN501": comparison_in_words(record)}
     if finding is None and record.loss_ratio(MEASUREMENTS.close_updates // 2) > TOO_HIGH.risen_loss:
         return CheckResult(withdrawn=comparison)
     return CheckResult(finding=finding, checked=comparison)
@@ -127,26 +121,12 @@ def check_divergence(record: UpdateRecord) -> CheckResult:
     """RNN501 if the updates so far led to a batch whose loss or gradient is not finite; call it in such a batch."""
     if not updates_diverged(record):
         return NOTHING_COMPARED
-    finding = _finding(
+    finding = too_high_finding(
         record,
         f"{record.batches} updates made the loss non-finite",
         f"it was {record.reference_loss:.6g} in the first batch and {record.losses[-1]:.6g} in the last finite one",
     )
-    return CheckResult(finding=finding, checked={"RNN501": _comparison(record)})
-
-
-def _comparison(record: UpdateRecord) -> str:
-    """The compared loss and weights and, with a closure, the overshoot, in words."""
-    ratio = record.loss_ratio(MEASUREMENTS.close_updates // 2)
-    compared = (
-        f"after {record.batches} batches the loss is {ratio:.3g} times the first, and the weights "
-        f"{record.weight_growth:.3g} times their initial norm"
-    )
-    changes = record.deciding_changes
-    if not changes:
-        return compared
-    raised = sum(change > 0.0 for change in changes)
-    return f"{compared}; {raised} of {len(changes)} updates raised the loss of their own batch"
+    return CheckResult(finding=finding, checked={"RNN501": comparison_in_words(record)})
 
 
 def _find_too_high(record: UpdateRecord, batches_are_harder: Callable[[], bool]) -> Finding | None:
@@ -155,27 +135,27 @@ def _find_too_high(record: UpdateRecord, batches_are_harder: Callable[[], bool])
     window = loss_rise_window(record)
     if window and not batches_are_harder():
         ratio = record.loss_ratio(window)
-        return _finding(
+        return too_high_finding(
             record,
             f"the median of the last {window} losses is {ratio:.3g} times the first",
             f"{ratio * record.reference_loss:.6g} against {record.reference_loss:.6g}",
         )
     if weights_outgrew(record):
-        return _finding(
+        return too_high_finding(
             record,
             f"the weights grew to {record.weight_growth:.3g} times their initial norm",
             f"after {record.batches} updates the loss is {record.loss_ratio(record.batches // 2):.3g} times the first",
         )
     if updates_overshoot(record):
         ratio = record.loss_ratio(MEASUREMENTS.close_updates // 2)
-        return _finding(
+        return too_high_finding(
             record,
             "updates overshoot the minimum of the loss",
             f"after {record.batches} updates the loss is {ratio:.3g} times the first",
         )
     if units_died(record):
         first, *later = record.dead_unit_shares
-        return _finding(
+        return too_high_finding(
             record,
             "updates made recurrent units dead",
             f"after {record.batches} updates {median(later):.0%} pass no gradient on, {first:.0%} in the first batch",
@@ -293,44 +273,3 @@ def _weights_doubled(record: UpdateRecord) -> bool:
 
 def _overshoot_is_known(record: UpdateRecord) -> bool:
     return len(record.loss_changes) >= MEASUREMENTS.close_updates // 2
-
-
-def _finding(record: UpdateRecord, headline: str, numbers: str) -> Finding:
-    """RNN501 with all measurements."""
-    ratios = [ratio for ratio in record.update_ratios if ratio] or [0.0]  # accumulated gradients: some are zero
-    ratio, largest_ratio = median(ratios), max(ratios)
-    times = times_too_high(record)
-    message = (
-        f"{headline}: {numbers}; updates changed the weights by {ratio:.2g} of their norm (median), at most "
-        f"{largest_ratio:.2g}"
-    )
-    evidence: dict[str, float | int | str] = {
-        "first_loss": record.reference_loss,
-        "loss": record.losses[-1],
-        "updates": record.batches,
-        "update_ratio": ratio,
-        "largest_update_ratio": largest_ratio,
-        "weight_growth": record.weight_growth,
-        "times_too_high": times,
-    }
-    if not math.isnan(record.gradient_cosine):
-        evidence["update_gradient_cosine"] = record.gradient_cosine
-    if len(record.dead_unit_shares) > 1:
-        evidence |= {
-            "dead_unit_share": record.dead_unit_shares[-1],
-            "first_dead_unit_share": record.dead_unit_shares[0],
-        }
-    if changes := record.deciding_changes:
-        share, mean_overshoot = overshoot(changes)
-        evidence |= {
-            "overshoot_share": share,
-            "mean_overshoot": mean_overshoot,
-            "overshoot_updates": len(changes),
-        }
-        message += f"; {share:.0%} of {len(changes)} updates raised the loss of their own batch"
-        if share > TOO_HIGH.reported_overshoot_share:
-            message += f", at most {TOO_HIGH.reported_overshoot_share:.0%} is usual"
-    remedy = None
-    if times >= TOO_HIGH.smallest_reported_multiple:
-        remedy = f"divide the learning rate by about {times:.0f}, and adjust it to the loss curve"
-    return Finding("RNN501", message, evidence, remedy=remedy)
