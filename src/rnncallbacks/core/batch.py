@@ -55,6 +55,10 @@ class Observed(UserDict[str, Any]):
             self.data[name] = [value[step] for step in sorted(value)]
         return self.data[name]
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value, or ``default`` if there is none. The inherited method raises and catches an error for that."""
+        return self[name] if name in self.data else default
+
     def add(self, values: dict[str, Any]) -> None:
         """Add values by name.
 
@@ -107,7 +111,7 @@ class Batch:
         The closure's loss at the parameters of ``run.backward``, kept by the first guard that evaluated it.
     network_loss:
         A function that evaluates the batch's loss at the current parameters by a network that a guard recognized, or
-        None. It returns None where the batch does not fit the network.
+        None. It returns None where the batch does not fit the network. None after the batch has ended.
     sums:
         Sums over the rows of the batch, by name, to which plugins may add from ``on_batch_start`` on. In
         ``on_batch_end``, they are the sums over the rows of all processes.

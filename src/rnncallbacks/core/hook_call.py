@@ -55,6 +55,7 @@ class HookCall:
                 measured = times.measured_wrapper if is_wrapper(one) else times.measured
                 function = measured(one.plugin_name, caller.name, function)
             self._steps.append((function, _taking(one.argnames), is_wrapper(one)))
+        self._has_wrappers = any(map(is_wrapper, self.implementations))
 
     def __call__(self, arguments: Mapping[str, object]) -> Any:
         """Call the implementations in turn; return what they returned, except for None.
@@ -64,12 +65,18 @@ class HookCall:
         BaseException
             What an implementation raised; the implementations after it are not called.
         """
-        wrappers: list[Generator[None, object, object]] = []
         returned: list[object] = []
+        if not self._has_wrappers:
+            for function, take, _ in self._steps:
+                result: Any = function(*take(arguments))
+                if result is not None:
+                    returned.append(result)
+            return returned
+        wrappers: list[Generator[None, object, object]] = []
         failed: BaseException | None = None
         try:
             for function, take, wraps in self._steps:
-                result: Any = function(*take(arguments))
+                result = function(*take(arguments))
                 if wraps:
                     _begin(result)
                     wrappers.append(result)

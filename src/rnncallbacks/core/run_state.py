@@ -285,6 +285,7 @@ class RunState(RunRecord):
         try:
             self.plugins.call("on_batch_end", run=self, batch=batch)
         finally:
+            batch.network_loss = None  # it holds the batch: both, with the gradients, would wait for the collector
             if isinstance(batch.closure, ScriptClosure):
                 batch.closure.release()
             if self.stop_reason is not None:

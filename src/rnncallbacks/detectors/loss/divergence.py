@@ -146,19 +146,21 @@ class DivergenceDetector:
 
     def check(
         self, loss: float, cause_of: Callable[[Rise], RiseCause] = lambda rise: UNKNOWN_CAUSE
-    ) -> Iterator[Finding]:
-        """Add the loss of the next training batch; yield a spike, and the rise or the recovery that it completes.
+    ) -> Sequence[Finding]:
+        """Add the loss of the next training batch; return a spike, and the rise or the recovery that it completes.
 
         ``cause_of`` returns the cause of a rise. If it is unknown, a large rise is a divergence.
         """
-        if self._is_spike(loss):
-            yield self._spike_finding(loss)
+        spikes = [self._spike_finding(loss)] if self._is_spike(loss) else []
+        if not self._follow(loss):
+            return spikes
         recovered_from = self._diverged
-        rise = self._follow(loss)
+        rise = self._compare_windows()
         if rise is not None and self._diverged is None:
-            yield from self.conclude(rise, cause_of(rise))
-        elif recovered_from is not None and self._diverged is None:
-            yield self._recovery_finding(recovered_from)
+            return [*spikes, *self.conclude(rise, cause_of(rise))]
+        if recovered_from is not None and self._diverged is None:
+            return [*spikes, self._recovery_finding(recovered_from)]
+        return spikes
 
     def conclude(self, rise: Rise, cause: RiseCause) -> Iterator[Finding]:
         """The finding of a rise with this cause, if there is one."""
@@ -174,22 +176,25 @@ class DivergenceDetector:
         if self._batches < self.window:
             return False
         self.spikes_compared += 1
-        excess = loss - self._median
-        limits = (
-            self.max_rise * abs(self._first),
-            self.spike * self._deviation,
-            self.thresholds.spike_excess_factor * self._largest_excess,
+        excess, largest = loss - self._median, self._largest_excess
+        self._largest_excess = max(self.thresholds.excess_decay * largest, excess)
+        return (
+            excess > self.max_rise * abs(self._first)
+            and excess > self.spike * self._deviation
+            and excess > self.thresholds.spike_excess_factor * largest
         )
-        self._largest_excess = max(self.thresholds.excess_decay * self._largest_excess, excess)
-        return excess > max(limits)
 
-    def _follow(self, loss: float) -> Rise | None:
+    def _follow(self, loss: float) -> bool:
+        """Add a loss; return whether windows are compared after it."""
         if self._batches == 0:
             self._first = self._median = loss
         self._batches += 1
         self._recent.append(loss)
         if len(self._recent) > 2 * self.window:
             del self._recent[0]
+        return self._batches == self.window + 1 or not self._batches % max(self.window // 5, 1)
+
+    def _compare_windows(self) -> Rise | None:
         margin = self.max_rise * abs(self._first)
         if self._batches == self.window + 1:
             jump = self._jump(margin)
