@@ -23,7 +23,6 @@ from rnncallbacks.detectors.gradient.accumulation import AccumulationDetector
 from rnncallbacks.detectors.gradient.added_noise import added_noise
 from rnncallbacks.detectors.gradient.directional import derivatives_of_batch, derivatives_of_closure
 from rnncallbacks.detectors.gradient.gradient_check import GradientCheckDetector, wrong_gradient
-from rnncallbacks.detectors.gradient.growth_through_time import check_growth
 from rnncallbacks.detectors.gradient.predicted_decrease import PredictedDecreaseDetector
 from rnncallbacks.detectors.gradient.recomputed_gradient import (
     exact_error,
@@ -96,15 +95,6 @@ class CorrectnessChecks:
         """End the checks that do not need a closure, and release their copies of the parameters."""
         self._zero_gradients.stop()
         self._predicted_decrease.stop()
-
-    def check_growth(
-        self, batch: Batch, loss: float, gradients: Gradients, params: object, max_norm: float
-    ) -> CheckResult:
-        """RNN401 if the network is recognized, and changes of its state grow through this batch."""
-        forward = self.network.pass_of(batch, loss, gradients, params)
-        if forward is None or self.network.network is None:
-            return CheckResult()
-        return check_growth(self.network.network, forward, max_norm)
 
     def check(
         self,

@@ -46,6 +46,9 @@ class ExplodingGradientThresholds:
     clipped_update: float = 1.0
     """Largest size of the clipped update relative to the initial parameters: above it, clipping would not help, and the
     learning rate is too high."""
+    unclipped_share: float = 0.999
+    """Norm of the gradients after all plugins over the norm before, below which a plugin clipped them. The distance to
+    1 is for rounding."""
     largest_clipping_bound: float = 20.0
     """Bound at which the entries or the norm of a gradient were clipped, relative to ``max_norm``, up to which this
     counts as clipping: 100 for the usual norm of 5. Chosen by eye."""
@@ -167,12 +170,9 @@ class ExplodingGradientDetector:
         """Whether the check is over at this training batch, counted from 1."""
         return self.stopped and batch_number > self.thresholds.smallest_sample
 
-    def check_clipping(self, gradients: Gradients, norm: float, max_norm: float, unclipped_share: float) -> bool:
-        """Whether the gradient of the batch just added, which had this norm, will be clipped before its update.
-
-        ``unclipped_share`` is the smallest share of the norm that an unclipped gradient keeps.
-        """
-        clipped = global_norm(gradients.arrays) < unclipped_share * norm
+    def check_clipping(self, gradients: Gradients, norm: float, max_norm: float) -> bool:
+        """Whether the gradient of the batch just added, which had this norm, will be clipped before its update."""
+        clipped = global_norm(gradients.arrays) < self.thresholds.unclipped_share * norm
         if self.wants_update(norm) and (clipped or self.came_clipped(gradients, max_norm)):
             self.add_clipped_update()
             return True

@@ -23,9 +23,6 @@ class UpdateTrackerThresholds:
     unscaled_share: float = 0.99
     """Size per gradient norm relative to that of the first update, below which an update was scaled down. The distance
     to 1 is for rounding."""
-    unclipped_share: float = 0.999
-    """Norm of the gradients after all plugins over the norm before, below which a plugin clipped them. The distance to
-    1 is for rounding."""
 
 
 UPDATE_TRACKER_THRESHOLDS = UpdateTrackerThresholds()

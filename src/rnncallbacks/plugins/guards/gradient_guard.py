@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -14,7 +14,7 @@ from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.correctness import CorrectnessChecks
 from rnncallbacks.detectors.gradient.exploding import ExplodingGradientDetector
-from rnncallbacks.detectors.gradient.recurrent_gain import RecurrentGain
+from rnncallbacks.detectors.gradient.growth_checks import GrowthChecks
 from rnncallbacks.detectors.gradient.update_tracker import UpdateTracker
 from rnncallbacks.detectors.gradient.vanishing import VanishingGradientDetector
 
@@ -31,10 +31,9 @@ class GradientGuard(Guard):
 
     - RNN401: an unclipped gradient above ``max_norm`` made an update that destroyed the parameters.
       :class:`~rnncallbacks.detectors.gradient.exploding.ExplodingGradientDetector`
-      Or changes of the state grow through the first batch, where the network is recognized.
-      :func:`~rnncallbacks.detectors.gradient.growth_through_time.check_growth`
-      Or, where it is not, the recurrent weights have a large spectral radius and long gradients, which nothing clips.
-      :class:`~rnncallbacks.detectors.gradient.recurrent_gain.RecurrentGain`
+      Or changes of the state grow through the first batch, where the network is recognized; or, where it is not, the
+      recurrent weights have a large spectral radius and long gradients, which nothing clips.
+      :class:`~rnncallbacks.detectors.gradient.growth_checks.GrowthChecks`
     - RNN402: the observed ``hidden_gradients`` vanish on the way back through time.
       :class:`~rnncallbacks.detectors.gradient.vanishing.VanishingGradientDetector`
     - RNN404 and RNN405 in batches 1, 10, 100, 250, 500, 1000 and so on, and after the first alarm of a code 5xx or 6xx:
@@ -71,9 +70,8 @@ class GradientGuard(Guard):
     _updates: UpdateTracker = state_field(factory=UpdateTracker)
     _exploding: ExplodingGradientDetector = state_field(factory=ExplodingGradientDetector)
     _vanishing: VanishingGradientDetector = state_field(factory=VanishingGradientDetector)
-    _gain: RecurrentGain = state_field(factory=RecurrentGain)
+    _growth: GrowthChecks = state_field(factory=GrowthChecks)
     _correctness: CorrectnessChecks = state_field(factory=CorrectnessChecks)
-    _growth_doubt: Mapping[str, str] = state_field(factory=dict)  # why gradients of usual length prove nothing
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
@@ -97,7 +95,7 @@ class GradientGuard(Guard):
             self._batches += 1
             self._check(run, batch, grads, loss)
         result = yield
-        if usable and not batch.skipped and run.params is not None:
+        if usable and not batch.skipped:
             self._keep_for_update(run, grads, norm)
         return result
 
@@ -108,8 +106,7 @@ class GradientGuard(Guard):
             update = self._updates.measure(run.params, learning_rate=rate, max_norm=self.max_norm)
             if update is not None:
                 self._exploding.add_update(update)
-                if (finding := self._gain.add_update(update, self.max_norm)) is not None:
-                    self.fire(run, finding)
+                self.conclude(run, self._growth.add_update(update, self.max_norm))
 
     @hookimpl
     def on_alarm(self, alarm: Alarm) -> None:
@@ -130,36 +127,23 @@ class GradientGuard(Guard):
             self._conclude_exploding(run)
         if self._correctness.is_idle(number):
             return
-        repaired = bool(run.diagnosis.repairs)
-        for result in self._correctness.check(number, batch, loss, grads, run.params, updates, repaired=repaired):
+        params, repaired = run.params, bool(run.diagnosis.repairs)
+        for result in self._correctness.check(number, batch, loss, grads, params, updates, repaired=repaired):
             self.conclude(run, result)
-        if number == 1:
-            growth = self._correctness.check_growth(batch, loss, grads, run.params, self.max_norm)
-            self._growth_doubt = growth.cannot_tell
-            self.conclude(run, growth)
-        if not self._gain.over:
-            self._check_gain(run, grads)
-
-    def _check_gain(self, run: Run, grads: Gradients) -> None:
-        if self._correctness.network.network is not None:  # its growth was computed
-            self._gain.over = True
-            return
-        result = self._gain.add(grads, run.params, self.max_norm)
-        self._growth_doubt = {**self._growth_doubt, **result.withdrawn}
-        self.conclude(run, result)
+        for result in self._growth.check(number, batch, loss, grads, params, self._correctness.network, self.max_norm):
+            self.conclude(run, result)
 
     def _conclude_exploding(self, run: Run) -> None:
         cosine = self._updates.first_cosine
-        self.conclude(run, self._exploding.coverage(run.params, cosine, self.max_norm, self._growth_doubt))
+        self.conclude(run, self._exploding.coverage(run.params, cosine, self.max_norm, self._growth.doubt))
 
     def _keep_for_update(self, run: Run, grads: Gradients, norm: float) -> None:
         """Copy parameters and gradients if a detector needs to know what the update does."""
         before_sum = self._correctness.precedes_sum_check(self._batches)
         wanted = before_sum or self._updates.awaits_first(self._batches)
-        if not wanted and not self._exploding.wants_update(norm):
+        if run.params is None or not (wanted or self._exploding.wants_update(norm)):
             return
-        unclipped_share = self._updates.thresholds.unclipped_share
-        clipped = self._exploding.check_clipping(grads, norm, self.max_norm, unclipped_share)
+        clipped = self._exploding.check_clipping(grads, norm, self.max_norm)
         if wanted or not clipped:
             self._updates.keep(run.params, grads)
             if clipped and before_sum:
