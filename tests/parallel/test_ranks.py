@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rnncallbacks.parallel.mpi_library import command_on_ranks
+from rnncallbacks.parallel.mpi_library import command_on_ranks, find_mpiexec
 
 pytest.importorskip("mpi4py", reason="needs the extra mpi")
 pytestmark = pytest.mark.extras
@@ -86,6 +86,14 @@ def test_a_rank_that_fails_ends_all_with_one_message(fault: str, rank: int, mess
     assert done.stderr.count("Traceback (most recent call last)") == 1
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_rank_is_named_under_a_launcher_that_kills_the_others(rank: int) -> None:
+    command = [str(find_mpiexec()), "-n", "2", sys.executable, str(PROGRAM), "faulty", "kill", str(rank), "4"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode
+    assert done.stderr.count(f"RankError: rank {rank} of 2 does not exist any more") == 1
+
+
 @pytest.mark.parametrize(
     ("fault", "rank", "stop", "steps"),
     [
@@ -104,6 +112,13 @@ def test_what_one_rank_decides_holds_for_all(fault: str, rank: int, stop: str | 
     assert found["step"] == steps
     assert found["same"]
     assert found["finite"]
+
+
+def test_an_error_on_the_command_line_has_the_exit_code_of_one_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rnncallbacks", "train", "missing.txt", "--ranks", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("missing.txt: there is no such file") == 1
 
 
 def test_the_command_trains_on_ranks(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import click
 from rnncallbacks.alarms.alarm import AlarmRaised
 from rnncallbacks.cli.check import check
 from rnncallbacks.cli.doctor import doctor
-from rnncallbacks.cli.error_output import print_disk_error, print_error
+from rnncallbacks.cli.error_output import INTERRUPTED, print_disk_error, print_error
 from rnncallbacks.cli.explain import explain
 from rnncallbacks.cli.new_plugin import new_plugin
 from rnncallbacks.cli.plugins import plugins
@@ -33,25 +33,31 @@ class CommandGroup(click.Group):
             sys.stdout.flush()
             return result
         except RnnCallbacksError as error:
-            if not _is_told(error):
+            code = 1 if isinstance(error, AlarmRaised) else 2
+            if not _is_told(error, code):
                 print_error(error)
-            ctx.exit(1 if isinstance(error, AlarmRaised) else 2)
+            ctx.exit(code)
         except KeyboardInterrupt as interrupt:
-            if not _is_told(interrupt):
+            if not _is_told(interrupt, INTERRUPTED):
                 click.echo("interrupted", err=True)
-            ctx.exit(130)
+            ctx.exit(INTERRUPTED)
         except OSError as error:
             if error.errno in (None, errno.EPIPE):  # click knows what to do when the reader of a pipe has gone
                 raise
             _leave_output()
-            print_disk_error(error)
+            if not _is_told(error, 2):
+                print_disk_error(error)
             ctx.exit(2)
 
 
-def _is_told(error: BaseException) -> bool:
-    """Whether another of several processes reports the error."""
+def _is_told(error: BaseException, code: int) -> bool:
+    """Whether another of several processes reports the error. All of them will end with the exit code."""
     at_exit = orderly_exit()
-    return at_exit is not None and at_exit.is_reported(error)
+    if at_exit is None:
+        return False
+    at_exit.fail(error)
+    at_exit.exit_with(code)
+    return at_exit.is_reported(error)
 
 
 def _leave_output() -> None:

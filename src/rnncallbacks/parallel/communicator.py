@@ -61,7 +61,7 @@ class Communicator:
         self._failures: dict[int, str] = {}
         self._silent: set[int] = set()
         self._left: set[int] = set()
-        self._done: set[int] = set()
+        self._done: dict[int, int] = {}
         self._killed: int | None = None
         self._processes: list[tuple[str, int]] = self._world.allgather((socket.gethostname(), os.getpid()))
 
@@ -104,7 +104,8 @@ class Communicator:
         """Send a message to all other ranks, without waiting for them.
 
         "failed": this rank fails, and Python prints the error. "exited": it fails, and Python prints nothing. "left":
-        its process ends without an error. "done": after a failure, it has written its files and messages.
+        its process ends without an error. "done": after a failure, it has written its files and messages, and ends with
+        the exit code ``text``.
         """
         for rank in range(self.ranks):
             if rank != self.rank:
@@ -129,6 +130,10 @@ class Communicator:
         """The reasons of the ranks that have failed, by rank."""
         self._receive()
         return self._failures
+
+    def code_of_failed(self) -> int | None:
+        """The exit code of the first of the other ranks that has failed, or None if it is not known."""
+        return next((self._done[rank] for rank in self._failures if rank in self._done), None)
 
     def finalize(self) -> None:
         """Finalize MPI. All ranks must call this."""
@@ -193,12 +198,19 @@ class Communicator:
                 self._failures[rank] = text
                 if kind == "exited":
                     self._silent.add(rank)
+            elif kind == "left":
+                self._left.add(rank)
             else:
-                (self._left if kind == "left" else self._done).add(rank)
+                self._done[rank] = int(text)
 
     def _look_for_processes(self) -> None:
         gone = [rank for rank in range(self.ranks) if not self.exists(rank)]
         self._killed = gone[0] if gone else None
+
+    @property
+    def are_on_one_machine(self) -> bool:
+        """Whether all ranks are on this machine."""
+        return len({host for host, _ in self._processes}) == 1
 
     def exists(self, rank: int) -> bool:
         """Whether the process of a rank exists; True for a rank on another machine."""

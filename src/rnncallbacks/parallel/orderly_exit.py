@@ -13,6 +13,7 @@ from types import TracebackType
 
 from rnncallbacks.errors import RankError
 from rnncallbacks.parallel.communicator import Communicator, connect
+from rnncallbacks.parallel.death_watch import watch
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -40,7 +41,9 @@ class OrderlyExit:
         self._communicator = communicator
         self._error: BaseException | None = None
         self._message = ""
-        self._is_displayed = False
+        self._is_displayed = self._reports = False
+        self._code: int | None = None
+        self._watch = watch(communicator)
         self._show_error = sys.excepthook
         sys.excepthook = self._on_unhandled_error
         atexit.register(self._leave)
@@ -60,10 +63,15 @@ class OrderlyExit:
         if not (isinstance(error, RankError) and error.is_reported):
             self._communicator.tell("exited" if isinstance(error, SystemExit) else "failed", self._message)
 
+    def exit_with(self, code: int) -> None:
+        """Have this process end with an exit code after a failure, and the others if this one failed first."""
+        self._code = code
+
     def _on_unhandled_error(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         self.fail(error)
         if not self.is_reported(error):
             self._show_error(kind, error, trace)
+            self._end_watch()
 
     def is_reported(self, error: BaseException) -> bool:
         """Whether another rank reports an error: one that failed before, or failed with the same error.
@@ -71,8 +79,12 @@ class OrderlyExit:
         If not, the caller has to display it.
         """
         self._is_displayed = self._is_displayed or error is self._error
-        if isinstance(error, RankError):
-            return error.is_reported
+        is_reported = error.is_reported if isinstance(error, RankError) else self._is_reported_below()
+        self._reports = self._reports or not is_reported
+        return is_reported
+
+    def _is_reported_below(self) -> bool:
+        """Whether a rank of a lower number has failed with the same message."""
         communicator = self._communicator
         patience = time.monotonic() + SAME_ERROR_SECONDS
         while communicator.rank and time.monotonic() < patience:
@@ -82,12 +94,17 @@ class OrderlyExit:
             time.sleep(0.01)
         return False
 
+    def _end_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.end()
+
     def _leave(self) -> None:
         communicator = self._communicator
         try:
             if self._error is None:
                 communicator.tell("left")
                 communicator.wait_for_all()
+                self._end_watch()
                 communicator.finalize()
                 return
         except BaseException as error:
@@ -101,15 +118,20 @@ class OrderlyExit:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
-        communicator.tell("done")
+        code = _exit_code(self._error) if self._code is None else self._code
+        communicator.tell("done", str(code))
         first = communicator.rank == 0
         patience = time.monotonic() + (FIRST_RANK_SECONDS if first else OTHER_RANKS_SECONDS)
         while not (communicator.are_done() if first else not communicator.exists(0)):
             if time.monotonic() > patience:
-                communicator.abort(1)
+                communicator.abort(code or 1)
+            communicator.failures()  # receives messages, also the exit code of the rank that failed
             time.sleep(0.01)
         # Python itself would exit with 0 or by a signal.
-        os._exit(_exit_code(self._error))
+        if self._reports or not isinstance(self._error, RankError):
+            self._end_watch()
+        first_code = communicator.code_of_failed() if isinstance(self._error, RankError) else None
+        os._exit(code if first_code is None else first_code)
 
 
 def _exit_code(error: BaseException) -> int:

@@ -1,0 +1,91 @@
+"""Reports which rank was killed under a launcher that then kills the others: ``mpiexec -n 4 python train.py``.
+
+The ranks have no time to report it themselves. A process of its own does. It is in another session than the ranks, and
+holds a connection to each. The system closes the connection of a rank when the rank ends.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the watching process imports nothing but the standard library
+    from rnncallbacks.parallel.communicator import Communicator
+
+TOLD = b"t"
+END_SECONDS = 1.0
+"""Longest time that rank 0 waits for the end of the watching process, in seconds. Chosen by eye."""
+
+
+class DeathWatch:
+    """The connection of this rank to the watching process, which rank 0 starts.
+
+    Parameters
+    ----------
+    communicator:
+        The ranks, all of this machine.
+    """
+
+    def __init__(self, communicator: Communicator) -> None:
+        name, self._process = "", None
+        if communicator.rank == 0:
+            name = f"\0rnncallbacks-{os.getpid()}-{os.urandom(8).hex()}"
+            with socket.socket(socket.AF_UNIX) as listening:
+                listening.bind(name)
+                listening.listen(communicator.ranks)
+                command = [sys.executable, "-S", "-E", __file__, str(listening.fileno()), str(communicator.ranks)]
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    start_new_session=True,
+                    pass_fds=[listening.fileno()],
+                )
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(communicator.broadcast_object(name))
+        self._connection.send(f"{communicator.rank} {os.getpid()}\n".encode())
+        os.register_at_fork(after_in_child=self._connection.close)
+
+    def end(self) -> None:
+        """Say that the ranks end by themselves, or that this rank has reported why they end."""
+        with suppress(OSError, subprocess.TimeoutExpired):
+            self._connection.send(TOLD)
+            if self._process is not None:
+                self._process.wait(END_SECONDS)
+
+
+def watch(communicator: Communicator) -> DeathWatch | None:
+    """The watch over the ranks, or None outside Linux, and if the ranks are on several machines."""
+    return DeathWatch(communicator) if sys.platform == "linux" and communicator.are_on_one_machine else None
+
+
+def _watch(listening: socket.socket, count: int) -> None:
+    ranks: dict[int, tuple[str, str]] = {}
+    events = select.epoll()
+    connections = [listening.accept()[0] for _ in range(count)]
+    for connection in connections:
+        rank, process = connection.makefile().readline().split()
+        ranks[connection.fileno()] = rank, process
+        events.register(connection, select.EPOLLIN)
+    ended: list[tuple[str, str]] = []
+    while len(ended) < count:
+        for file, _ in events.poll():  # in the order in which they happened
+            if os.read(file, 1) == TOLD:
+                return
+            events.unregister(file)
+            ended.append(ranks[file])
+    rank, process = ended[0]
+    sys.stderr.write(
+        f"rnncallbacks.errors.RankError: rank {rank} of {count} does not exist any more: its process {process} was "
+        "killed, or ended without a message, and the launcher killed the others\n"
+        "  hint: the system kills processes when memory runs out, and the launcher when it gets a signal\n"
+    )
+
+
+if __name__ == "__main__":
+    _watch(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
