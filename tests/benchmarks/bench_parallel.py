@@ -1,8 +1,9 @@
 """Times training on several ranks, and fits a model of its cost.
 
-``pairs`` times a step on 2 ranks and on 1 rank with 1 and with 2 threads, alternately. ``measure`` times steps of one
-process and reductions of 2 and 4 ranks, and writes them to a file. ``model`` fits the model of
-docs/explanation/parallel.md to such a file, and prints the tables of that page.
+``pairs`` times a step on 2 ranks, on 1 rank with 1 and with 2 threads, and on 1 rank with half of the rows,
+alternately. It takes about four minutes on two free cores. ``measure`` times steps of one process and reductions of 2
+and 4 ranks, and writes them to a file. ``model`` fits the model of docs/explanation/parallel.md to such a file, and
+prints the tables of that page.
 
     python tests/benchmarks/bench_parallel.py pairs
     python tests/benchmarks/bench_parallel.py measure --out tests/benchmarks/parallel_costs.json
@@ -19,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +38,23 @@ from rnncallbacks.trainer import Trainer
 VOCABULARY = 64
 STEPS = 32
 """Time steps of a sequence in the measurements for the model."""
-PAIRS = [("vanilla", 128, 32, 64), ("lstm", 128, 32, 64), ("vanilla", 64, 64, 512), ("lstm", 64, 64, 512)]
-"""Cell, time steps, sequences of the whole batch, hidden units."""
-MEASURED_SIZES = (128,)
+PAIRS = [
+    ("vanilla", 128, 32, 64, 200),
+    ("lstm", 128, 32, 64, 80),
+    ("vanilla", 64, 64, 512, 16),
+    ("lstm", 64, 64, 512, 8),
+]
+"""Cell, time steps, sequences of the whole batch, hidden units, and steps of a run."""
+MEASURED_SIZES = (64, 128, 512)
+CHECKED_SIZE = 256
+"""Hidden units to which the model is not fitted, but compared with."""
 MEASURED_ROWS = (4, 8, 16)
 REDUCED_NUMBERS = (16, 10_000, 100_000, 1_000_000)
 """Float32 numbers in a reduction."""
-MEETINGS = 4
-"""Meetings of the ranks in a training batch, each a reduction of a few numbers."""
+MESSAGES = 3
+"""Messages that the ranks exchange in a training batch: the gradients, and a few numbers two times."""
+SLOT = 44
+"""Numbers that each rank adds to the gradients."""
 SEQUENCES = 1024
 """Sequences of the whole batch in the predictions."""
 NETWORK = {"latency": 2e-6, "bandwidth": 12.5e9}
@@ -55,25 +66,28 @@ PAYS = 1.5
 
 
 class StepTimes:
-    """A plugin that notes the time of each training step."""
+    """A plugin that notes the time of each training step, by a clock in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self.times: list[float] = []
+        self._clock = clock
         self._begun = 0.0
 
     @hookimpl
     def on_batch_start(self) -> None:
-        now = time.perf_counter()
+        now = self._clock()
         if self._begun:
             self.times.append(now - self._begun)
         self._begun = now
 
 
-def step_times(cell: str, seq_len: int, rows: int, hidden: int, steps: int) -> list[float]:
+def step_times(
+    cell: str, seq_len: int, rows: int, hidden: int, steps: int, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """Seconds of the steps of a run, without the first ones."""
     tokens = np.random.default_rng(0).integers(0, VOCABULARY, (seq_len + 1, rows))
     batch = SequenceBatch(tokens[:-1], tokens[1:])
-    model, times = RecurrentModel(hidden, vocab_size=VOCABULARY, cell=cell), StepTimes()
+    model, times = RecurrentModel(hidden, vocab_size=VOCABULARY, cell=cell), StepTimes(clock)
     plugins = [HiddenStateReset(when="batch"), DataParallel(), times]
     Trainer(model, Adam(), plugins=plugins, learning_rate=1e-3).fit([batch] * steps, max_epochs=1, progress=False)
     return times.times[2:]
@@ -103,28 +117,31 @@ def started(ranks: int, threads: int, *arguments: object) -> Any:
     return json.loads(done.stdout)
 
 
-def compare_pairs(rounds: int, steps: int) -> list[str]:
-    """Lines of a table: milliseconds of a step, the minimum and the median over all rounds."""
-    lines = ["| cell | T, B, H | 1 rank, 1 thread | 1 rank, 2 threads | 2 ranks | over 1 thread | over 2 threads |"]
-    lines.append("|---|---|---|---|---|---|---|")
-    for cell, seq_len, rows, hidden in PAIRS:
-        times: dict[tuple[int, int], list[float]] = {(1, 1): [], (1, 2): [], (2, 1): []}
+def compare_pairs(rounds: int) -> list[str]:
+    """Lines of a table: milliseconds of a step, the minimum and the median over all rounds, and their ratios."""
+    lines = ["| cell | T, B, H | one thread | two threads | half of the rows | two ranks | gain | over two threads |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for cell, seq_len, rows, hidden, steps in PAIRS:
+        # Ranks, threads, and rows: a rank with half of the rows and no other rank is the limit of two ranks.
+        times: dict[tuple[int, int, int], list[float]]
+        times = {(1, 1, rows): [], (1, 2, rows): [], (1, 1, rows // 2): [], (2, 1, rows): []}
         for _ in range(rounds):
-            for ranks, threads in times:
-                times[ranks, threads] += started(ranks, threads, "steps", cell, seq_len, rows, hidden, steps)
-        cells = [f"{1e3 * min(one):.1f}, {1e3 * statistics.median(one):.1f}" for one in times.values()]
-        alone, threaded, parallel = (statistics.median(one) for one in times.values())
-        ratios = f"{alone / parallel:.2f} | {threaded / parallel:.2f}"
-        lines.append(f"| {cell} | {seq_len}, {rows}, {hidden} | {' | '.join(cells)} | {ratios} |")
+            for ranks, threads, count in times:
+                times[ranks, threads, count] += started(ranks, threads, "steps", cell, seq_len, count, hidden, steps)
+        found = [(min(one), statistics.median(one)) for one in times.values()]
+        cells = [f"{1e3 * low:.1f}, {1e3 * middle:.1f}" for low, middle in found]
+        one, two, _, parallel = found
+        gains = [", ".join(f"{a / b:.2f}" for a, b in zip(other, parallel, strict=True)) for other in (one, two)]
+        lines.append(f"| {cell} | {seq_len}, {rows}, {hidden} | {' | '.join(cells)} | {' | '.join(gains)} |")
     return lines
 
 
 def measure(steps: int) -> dict[str, Any]:
-    """What the model is fitted to."""
+    """What the model is fitted to. Steps of one process are in processor time, so that they do not need a free core."""
     compute = [
-        [cell, hidden, rows, min(started(1, 1, "steps", cell, STEPS, rows, hidden, steps))]
+        [cell, hidden, rows, min(started(1, 1, "processor", cell, STEPS, rows, hidden, steps))]
         for cell in ("vanilla", "lstm")
-        for hidden in MEASURED_SIZES
+        for hidden in (*MEASURED_SIZES, CHECKED_SIZE)
         for rows in MEASURED_ROWS
     ]
     return {"compute": compute, "reduction": {ranks: started(ranks, 1, "reductions") for ranks in (2, 4)}}
@@ -145,14 +162,38 @@ class CostModel:
         smallest, largest = min(two), max(two)
         self.latency = two[smallest]
         self.bandwidth = 4 * largest / (two[largest] - two[smallest])  # on 2 ranks, each sends the array once
+        self._fitted = {cell: self._fit(cell) for cell in ("vanilla", "lstm")}
+
+    def _fit(self, cell: str) -> np.ndarray:
+        """The coefficients of 1, H, H^2, and of the same times the rows, all at least 0.
+
+        They minimize the squares of the relative errors.
+        """
+        points = [one[1:] for one in self.costs["compute"] if one[0] == cell and one[1] in MEASURED_SIZES]
+        table = np.array([[*_powers(hidden), *(rows * _powers(hidden))] for hidden, rows, _ in points])
+        table /= np.array([[seconds] for *_, seconds in points])
+        kept = list(range(table.shape[1]))
+        while True:
+            found = np.linalg.lstsq(table[:, kept], np.ones(len(table)), rcond=None)[0]
+            if found.min() >= 0:
+                break
+            kept.pop(int(found.argmin()))
+        coefficients = np.zeros(table.shape[1])
+        coefficients[kept] = found
+        return coefficients
 
     def rows(self, cell: str, hidden: int) -> tuple[float, float]:
-        """The fixed time of a step, and the time of each row; proportional to H squared beyond what was measured."""
-        known = min(hidden, max(MEASURED_SIZES))
-        points = [(one[2], one[3]) for one in self.costs["compute"] if one[:2] == [cell, known]]
-        slope, fixed = np.polyfit(*zip(*points, strict=True), 1)
-        scale = (hidden / known) ** 2
-        return max(float(fixed), 0.0) * scale, float(slope) * scale
+        """The fixed time of a step, and the time of each row."""
+        fixed, each = self._fitted[cell].reshape(2, -1) @ _powers(hidden)
+        return float(fixed), float(each)
+
+    def errors(self, sizes: Sequence[int]) -> list[float]:
+        """The relative errors of the predicted steps of one rank, for sizes that were measured."""
+        return [
+            self.seconds(cell, hidden, 1, over_network=False, sequences=rows) / seconds - 1.0
+            for cell, hidden, rows, seconds in self.costs["compute"]
+            if hidden in sizes
+        ]
 
     def parameters(self, cell: str, hidden: int) -> int:
         """The number of parameters."""
@@ -169,8 +210,9 @@ class CostModel:
         bandwidth = NETWORK["bandwidth"] if over_network else self.bandwidth
         waiting = compute * SPREAD * math.sqrt(2 * math.log(ranks))
         rounds = math.ceil(math.log2(ranks))
-        transfer = 2 * (ranks - 1) / ranks * 4 * self.parameters(cell, hidden) / bandwidth
-        return compute + waiting + (MEETINGS + 1) * rounds * latency + transfer
+        numbers = self.parameters(cell, hidden) + SLOT * ranks
+        transfer = 2 * (ranks - 1) / ranks * 4 * numbers / bandwidth
+        return compute + waiting + MESSAGES * rounds * latency + transfer
 
     def last_that_pays(self, cell: str, hidden: int, *, over_network: bool) -> int:
         """The largest number of ranks whose last doubling made a step faster by the factor :data:`PAYS`."""
@@ -183,10 +225,18 @@ class CostModel:
         return ranks
 
 
+def _powers(hidden: int) -> np.ndarray:
+    """1, H and H^2 in units of 100 and 10,000."""
+    return np.array([1.0, hidden / 100, (hidden / 100) ** 2])
+
+
 def model_tables(costs: dict[str, Any]) -> list[str]:
     """The tables of the page."""
     model = CostModel(costs)
+    fitted, checked = (max(map(abs, model.errors(sizes))) for sizes in (MEASURED_SIZES, (CHECKED_SIZE,)))
     lines = [
+        f"Largest error of a predicted step: {fitted:.0%} at the fitted sizes, {checked:.0%} at H = {CHECKED_SIZE}.",
+        "",
         f"Latency {1e6 * model.latency:.1f} us, bandwidth {model.bandwidth / 1e9:.1f} GB/s on 2 ranks of one machine.",
         "",
         "| cell, H | parameters | step on 1 rank | 8 ranks | 64 | 256 | 1,024 | pays up to |",
@@ -206,10 +256,11 @@ def model_tables(costs: dict[str, Any]) -> list[str]:
         "|---|---|---|---|",
     ]
     for cell in ("vanilla", "lstm"):
-        for hidden in (128, 512):
+        for hidden in (128, 512, 4096):
             fixed, each = model.rows(cell, hidden)
             transfer = 2 * 7 / 8 * 4 * model.parameters(cell, hidden) / NETWORK["bandwidth"]
-            lines.append(f"| {cell}, {hidden} | {1e3 * fixed:.2f} ms | {1e3 * each:.3f} ms | {1e3 * transfer:.3f} ms |")
+            shown = f"{1e3 * fixed:,.2f} ms | {1e3 * each:.3f} ms | {1e3 * transfer:.3f} ms"
+            lines.append(f"| {cell}, {hidden:,} | {shown} |")
     lines += ["", "| ranks | numbers | measured | model |", "|---|---|---|---|"]
     for ranks, found in costs["reduction"].items():
         for count, low, _ in found:
@@ -222,15 +273,15 @@ def model_tables(costs: dict[str, Any]) -> list[str]:
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["pairs", "measure", "model", "steps", "reductions"])
+    parser.add_argument("what", choices=["pairs", "measure", "model", "steps", "processor", "reductions"])
     parser.add_argument("case", nargs="*", help="steps: cell, time steps, rows, hidden units, number of steps.")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--costs", type=Path)
     given = parser.parse_args()
     if given.what == "pairs":
-        print("\n".join(compare_pairs(given.rounds, given.steps)))
+        print("\n".join(compare_pairs(given.rounds)))
     elif given.what == "measure":
         text = json.dumps(measure(given.steps))
         given.out.write_text(text + "\n") if given.out else print(text)
@@ -238,7 +289,11 @@ def main() -> None:
         print("\n".join(model_tables(json.loads(given.costs.read_text()))))
     else:
         cell, *numbers = given.case or [""]
-        found = reductions(REDUCED_NUMBERS, 200) if given.what == "reductions" else step_times(cell, *map(int, numbers))
+        clock = time.process_time if given.what == "processor" else time.perf_counter
+        if given.what == "reductions":
+            found: Any = reductions(REDUCED_NUMBERS, 200)
+        else:
+            found = step_times(cell, *map(int, numbers), clock=clock)
         if os.environ.get("PMI_RANK", "0") == "0":
             print(json.dumps(found))
 
