@@ -93,3 +93,21 @@ def test_a_result_is_noted_and_its_finding_fired():
         guard.conclude(run, CheckResult(checked={"ACME3": "1 of 1 epochs"}))
     assert [(alarm.code, alarm.message) for alarm in run.alarms] == [("ACME1", "it is wrong")]
     assert list(run.diagnosis.passed) == ["ACME2", "ACME3"]
+
+
+@pytest.mark.parametrize(
+    ("severity", "begins"), [("warning", "mend RNN602 first: "), ("info", "the run was too short")]
+)
+def test_a_fault_that_was_found_first_is_the_reason_for_other_codes(severity, begins):
+    class Acme(Guard):
+        codes = ("RNN602", "RNN605")
+
+        @hookimpl
+        def on_batch_end(self, run):
+            self.fire(run, Finding("RNN602", "one", {}, severity=severity))
+
+    with Run(plugins=[Acme()]) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches([1]):
+                run.record(1.0)
+    assert run.diagnosis.not_checked["RNN605"].startswith(begins)

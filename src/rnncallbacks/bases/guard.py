@@ -27,7 +27,8 @@ class Guard:
     For each code, a guard calls ``run.diagnosis.check(code, compared)`` once it has compared its evidence,
     ``run.diagnosis.report_cannot_tell(code, why)`` if the comparison did not decide, ``run.diagnosis.withdraw(code,
     why)`` if later evidence contradicts an earlier comparison, or ``run.diagnosis.cannot_check(code, why)`` if evidence
-    is missing. At the end of the run, the base reports each code for which none was called.
+    is missing. At the end of the run, the base reports each code for which none was called, with the reason that a
+    fault was found first, that the run was short, or that no batch showed it.
 
     The guards of the library are defined with ``on_setattr=attrs.setters.NO_OP``: they assign state in every batch, and
     validators at each assignment would take longer than some of the checks.
@@ -82,7 +83,14 @@ class Guard:
 
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:
-        reason = "the run was too short" if run.step < SHORT_RUN else f"none of {run.step} training batches showed it"
+        causes = [alarm.code for alarm in run.diagnosis.causes if alarm.severity != "info"]
+        own = [code for code in causes if code in self.codes]
+        if causes:
+            reason = f"mend {' and '.join(own or causes)} first: this comparison was not made"
+        elif run.step < SHORT_RUN:
+            reason = "the run was too short"
+        else:
+            reason = f"none of {run.step} training batches showed it"
         for code in self.codes:
             run.diagnosis.cannot_check(code, reason)
 

@@ -45,3 +45,11 @@ def test_nothing_comes_of_no_finding_or_of_a_batch_without_gradients():
     severity.hold(FINDING)
     assert severity.after_update({"w": np.zeros(3)}) is None
     assert severity.waiting
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(2.0, "info"), (4.0, "info"), (5.0, None)])
+def test_a_sum_over_few_terms_is_a_note(factor, expected):
+    """It multiplies the learning rate by the factor, which most rates bear."""
+    severity = SummedLossSeverity()
+    severity.hold(Finding("RNN301", "the loss is a sum", {"factor": factor}))
+    assert update(severity, 0.1 * GRADIENT).severity == expected

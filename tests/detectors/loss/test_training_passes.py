@@ -29,7 +29,7 @@ def test_the_second_epoch_confirms_it(name):
     assert first.finding is None
     assert (second.finding.code, second.finding.severity) == ("RNN102", None)
     assert second.finding.message.startswith(f"{name}_loss is the mean of 2 batches of the phase train: 1.781; ")
-    assert second.finding.remedy == f"give these 2 batches a phase of their own: run.batches(..., phase={name!r})"
+    assert second.finding.remedy == f"give these 2 batches a phase of their own, {name!r}"
 
 
 @pytest.mark.parametrize(

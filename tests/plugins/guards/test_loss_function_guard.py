@@ -78,6 +78,20 @@ def test_each_loss_is_told_from_the_others(loss, found, closure):
     assert alarm.evidence.get("factor") == found[1]
 
 
+def test_codes_that_a_wrong_loss_hides_are_told_so():
+    """The other codes of the guard were not compared; the run was not too short for them."""
+    run = loop(lambda z, y: nll(z, y).sum())
+    assert codes(run) == [("RNN301", "warning")]
+    assert run.diagnosis.not_checked["RNN303"] == "mend RNN301 first: this comparison was not made"
+
+
+def test_a_sum_over_few_terms_is_a_warning_once_it_does_harm():
+    run = loop(lambda z, y: BATCH_SIZE * nll(z, y).mean())
+    assert codes(run) == [("RNN301", "info")]
+    run.diagnosis.report(attrs.evolve(run.alarms[0], code="RNN501", severity="warning", step=40))
+    assert codes(run) == [("RNN301", "warning"), ("RNN501", "warning")]
+
+
 def test_the_message_does_the_arithmetic():
     (alarm,) = loop(lambda z, y: nll(z, y).sum(axis=1).mean()).alarms
     assert alarm.message == (

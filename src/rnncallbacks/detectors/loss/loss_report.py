@@ -35,7 +35,7 @@ NOT_REPORTED = {
 }
 """The reasons for codes that are not checked if nothing was reported."""
 
-NO_PHASE = {"RNN102": "iterate the validation in a phase of its own: run.batches(val_loader, phase='val')"}
+NO_PHASE = {"RNN102": "validate in each epoch: run.batches(val_loader, phase='val')"}
 """The reason where a validation loss was reported, and no batch is one of a validation."""
 
 ONE_PHASE_IS_WRONG = "the loss of one phase is divided by another count than that of the other: see RNN102"

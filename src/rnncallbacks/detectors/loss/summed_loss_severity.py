@@ -24,6 +24,9 @@ class SummedLossThresholds:
     waiting_batches: int = 5
     """Training batches without a change of the parameters, as at the start of a warm-up from a learning rate of 0.
     Chosen by eye."""
+    few_terms: float = 4.0
+    """Largest factor of the loss that may be harmless: it multiplies the learning rate, and most rates have this much
+    room. Chosen by eye."""
 
 
 SUMMED_LOSS = SummedLossThresholds()
@@ -34,7 +37,8 @@ class SummedLossSeverity:
     """Holds the finding of a summed loss until an update shows its severity.
 
     Updates of SGD are proportional to the gradient: a sum makes them too large. Those of Adam, Adagrad and RMSprop
-    hardly depend on the gradient's scale, and the severity is "info".
+    hardly depend on the gradient's scale, and the severity is "info". So it is for a sum over few terms; an alarm that
+    it explains, such as RNN501, raises its severity in the diagnosis.
 
     Example
     -------
@@ -89,6 +93,8 @@ class SummedLossSeverity:
         if self._finding is None:
             return None
         finding, self._finding = self._finding, None
-        severity: Severity | None = "info" if is_proportional(self._cosine) is False else None
+        factor = finding.evidence.get("factor", math.inf)
+        few = isinstance(factor, float | int) and factor <= SUMMED_LOSS.few_terms
+        severity: Severity | None = "info" if few or is_proportional(self._cosine) is False else None
         evidence = {**finding.evidence, "update_gradient_cosine": self._cosine}
         return attrs.evolve(finding, evidence=evidence, severity=severity)

@@ -46,7 +46,7 @@ class TrainingPasses:
             "in the steps of the run, and in schedules",
             {f"{name}_loss": value, "batches": batches, "passes": len(passes)},
             cause="validation batches count as training",
-            remedy=f"give these {batches} batches a phase of their own: run.batches(..., phase={name!r})",
+            remedy=f"give these {batches} batches a phase of their own, {name!r}",
         )
 
 

@@ -34,8 +34,9 @@ class LossFunctionGuard(Guard):
 
     - RNN301: the loss is :math:`T \ln V`, :math:`B \ln V` or :math:`T B \ln V`: a sum over T time steps, B sequences or
       both. The severity is "warning" if the first update is proportional to the gradient, as that of SGD is, and "info"
-      otherwise: updates of Adam, Adagrad and RMSprop hardly depend on the gradient's scale. A loss that is divided once
-      too often has the severity "info".
+      otherwise: updates of Adam, Adagrad and RMSprop hardly depend on the gradient's scale. It is also "info" for a sum
+      over up to four terms, unless an alarm that it explains shows its harm. A loss that is divided once too often
+      has the severity "info".
     - RNN302: the loss is that of another function, such as a squared error; it is below 0 although the targets are
       classes; or it applies a softmax to the probabilities of the observed logits.
     - RNN303: the first loss is above :math:`1.5 \ln V`, and the loss at zero parameters is :math:`\ln V`. If the output
