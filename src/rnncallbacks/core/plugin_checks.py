@@ -6,10 +6,16 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from types import FunctionType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from rnncallbacks.core.hookspecs import HOOKS, HOOKS_VERSION, PROJECT
 from rnncallbacks.errors import PluginError, closest, one_line
+
+_CHECKED: WeakKeyDictionary[FunctionType, set[tuple[str, bool, bool]]] = WeakKeyDictionary()
+"""Functions that implement hooks as methods should: the hook, ``wrapper`` and ``hookwrapper``. Inspecting all plugins of
+a run takes milliseconds, and the functions of a class stay the same."""
 
 
 def hooks_of(plugin: object) -> dict[str, Callable[..., object]]:
@@ -71,7 +77,12 @@ def check_hooks(plugin: object, name: str) -> frozenset[str]:
     implementing = set()
     for attribute, value, options in _members(plugin):
         if options is not None:
-            _check_implementation(name, options.get("specname") or attribute, value, options)
+            hook = options.get("specname") or attribute
+            use = hook, bool(options.get("wrapper")), bool(options.get("hookwrapper"))
+            checked = _CHECKED.setdefault(value.__func__, set()) if _is_plain_method(value) else set()
+            if use not in checked:
+                _check_implementation(name, hook, value, options)
+                checked.add(use)
             implementing.add(attribute)
         elif attribute.startswith("on_") and callable(value):
             raise PluginError(
@@ -138,6 +149,15 @@ def _members(plugin: object) -> Iterator[tuple[str, Any, dict[str, Any] | None]]
                 hint="an attribute of a plugin is read when the plugin is registered; compute it in a method",
             ) from error
         yield attribute, value, options if isinstance(options, dict) else None
+
+
+def _is_plain_method(function: object) -> bool:
+    """Whether it is a method of a function with a signature of its own."""
+    return (
+        inspect.ismethod(function)
+        and isinstance(function.__func__, FunctionType)
+        and not vars(function.__func__).keys() & {"__wrapped__", "__signature__"}
+    )
 
 
 def _check_version(name: str, required: object) -> None:
