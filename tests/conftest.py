@@ -30,10 +30,12 @@ from module_server import ForkedProcess
 import rnncallbacks  # noqa: F401
 
 # No profile has a deadline: a busy machine is not a bug. "gate" draws the same examples in each run; at home they vary,
-# so that half as many a run are enough, and those that failed are saved in .hypothesis and tried first the next time.
+# and those that failed are saved in .hypothesis and tried first the next time. "thorough" is for a run by hand after a
+# change of what a property is about: HYPOTHESIS_PROFILE=thorough pytest tests/...
 FAILED_EXAMPLES = DirectoryBasedExampleDatabase(Path(__file__).parents[1] / ".hypothesis" / "examples")
-settings.register_profile("home", max_examples=50, deadline=None, derandomize=False, database=FAILED_EXAMPLES)
-settings.register_profile("gate", max_examples=100, deadline=None, derandomize=True, database=None)
+settings.register_profile("home", max_examples=30, deadline=None, derandomize=False, database=FAILED_EXAMPLES)
+settings.register_profile("gate", max_examples=40, deadline=None, derandomize=True, database=None)
+settings.register_profile("thorough", max_examples=300, deadline=None, derandomize=False, database=FAILED_EXAMPLES)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "home"))
 
 

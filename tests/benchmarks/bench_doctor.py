@@ -51,8 +51,10 @@ def doctor_command(main: Path, script: StrangerScript, *options: str) -> list[st
     return [sys.executable, "-m", "rnncallbacks", "doctor", *options, main.name, *script.arguments]
 
 
-def measure(script: StrangerScript, fault: ScriptFault | None, python: str = sys.executable) -> dict[str, Any]:
-    """What the doctor says of a script, and what it changed."""
+def measure(
+    script: StrangerScript, fault: ScriptFault | None, python: str = sys.executable, options: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What the doctor, with options, says of a script, and what it changed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         main = script.copy_to(folder / "script", fault)
@@ -60,7 +62,7 @@ def measure(script: StrangerScript, fault: ScriptFault | None, python: str = sys
         mark = uuid.uuid4().hex
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", MARK: mark}
         prints = Path(name) / "prints.txt"
-        command = [python, *doctor_command(main, script, "--json", "--output", str(prints))[1:]]
+        command = [python, *doctor_command(main, script, "--json", "--output", str(prints), *options)[1:]]
         started, processor_before = time.monotonic(), processor_seconds()
         try:
             done = subprocess.run(

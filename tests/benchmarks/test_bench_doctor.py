@@ -166,7 +166,7 @@ class TestSlice:
     @pytest.mark.parametrize("fault", ["", "wrong_half_of_the_gradient"])
     def test_a_script_of_two_modules_that_updates_in_its_own_step(self, fault):
         script = SCRIPTS["nightjar"]
-        entry = measure(script, script.fault(fault))
+        entry = measure(script, script.fault(fault), options=("--batches", "15" if fault else "45"))
         one = DoctorMeasurement.of(script, script.fault(fault), entry)
         assert one.loop_found
         assert one.loss_right

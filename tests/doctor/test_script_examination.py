@@ -53,7 +53,7 @@ def test_a_flat_script():
 
 
 def test_a_class_that_fits():
-    findings = examine(SCRIPTS / "class_with_fit.py")
+    findings = examine(SCRIPTS / "class_with_fit.py", max_batches=45)  # enough to judge its learning rate
     roles = findings.roles
     assert findings.loop.site.scope == "LSTM.fit"
     assert roles.loss_confidence == "certain"
@@ -64,7 +64,7 @@ def test_a_class_that_fits():
 
 
 def test_the_founding_script_is_told_what_the_wrapped_one_is_told():
-    findings = examine(ROOT / "examples" / "broken_loop.py")
+    findings = examine(ROOT / "examples" / "broken_loop.py", max_batches=40)
     assert findings.roles.learning_rate == pytest.approx(0.5)
     assert findings.roles.loss_confidence == "certain"
     assert {"RNN301", "RNN201"} <= set(codes(findings))
@@ -73,7 +73,7 @@ def test_the_founding_script_is_told_what_the_wrapped_one_is_told():
 
 def test_a_wrong_gradient_is_found(tmp_path):
     script = patched(tmp_path, "flat_characters.py", "(1 - hs[t] * hs[t]) * dh", "(1 - hs[t]) * dh")
-    findings = examine(script)
+    findings = examine(script, max_batches=15)
     sources = [one.source for one in findings.lines["RNN404"]]
     assert "dhraw = (1 - hs[t]) * dh" in sources
     assert codes(findings)[:1] == ["RNN404"], (findings.batches, findings.stopped_by, str(findings.diagnosis))

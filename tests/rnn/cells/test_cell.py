@@ -72,10 +72,15 @@ def hidden_of(state: Any) -> np.ndarray:
 
 
 def arrays_for(cell: Cell, dtype: Any, seed: int = 0) -> CellParameters:
-    generator = np.random.default_rng(seed)
-    rows, size = cell.gates * cell.hidden_size, cell.hidden_size
-    drawn = (generator.standard_normal(shape) for shape in ((rows, 1), (rows, size), (rows,), (rows,)))
-    return CellParameters(*((array / np.sqrt(size)).astype(dtype) for array in drawn))
+    return CellParameters(*(array.astype(dtype) for array in drawn_for(cell.gates, cell.hidden_size, seed)))
+
+
+@functools.cache
+def drawn_for(gates: int, size: int, seed: int) -> list[np.ndarray]:
+    """The arrays of a cell in double precision: the large ones take longer to draw than their products."""
+    generator, rows = np.random.default_rng(seed), gates * size
+    shapes = ((rows, 1), (rows, size), (rows,), (rows,))
+    return [generator.standard_normal(shape) / np.sqrt(size) for shape in shapes]
 
 
 def entering(cell: Cell, batch: int, dtype: Any) -> Any:
@@ -121,7 +126,7 @@ def go_back(
 
 # One row; a copied matrix; many numbers per step; products in blocks where the machine likes them; rows that no block
 # divides.
-SHAPES = [(3, 1, 4), (30, 5, 4), (4, 32, 64), (4, 32, 256), (4, 31, 256)]
+SHAPES = [(3, 1, 4), (30, 5, 4), (4, 32, 64), (3, 32, 256), (3, 31, 256)]
 
 
 @pytest.mark.parametrize(("seq_len", "batch", "hidden"), SHAPES)
@@ -171,7 +176,8 @@ def test_backward_is_the_slope_of_the_forward_pass(
         (arrays.bias_ih, written.bias_ih),
         (arrays.bias_hh, written.bias_hh),
     ):
-        for index in np.ndindex(*array.shape):
+        entries = list(np.ndindex(*array.shape))
+        for index in entries[:: 7 if len(entries) > 500 else 1]:  # of a long sequence, some entries of each step
             kept = array[index]
             array[index] = kept + 1e-6
             above = value()

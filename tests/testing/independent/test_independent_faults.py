@@ -29,6 +29,10 @@ from rnncallbacks.testing.independent.independent_changes import (
 EVERY = {**INDEPENDENT_FAULTS, **INDEPENDENT_TRAPS}
 
 
+WATCHED_EPOCHS = 4
+"""The first batches show all that the watched runs are about; updates of four batches leave none over."""
+
+
 class Watcher:
     """Keeps what the plugins of a run are shown."""
 
@@ -52,7 +56,7 @@ def watch(knobs, style="lists", level="bare"):
 def watched_run(knobs, style, level):
     watcher = Watcher()
     script = IndependentScript(style, "parity", "tanh", "sgd", 0, level, knobs)
-    script.train({"watcher": watcher})
+    script.train({"watcher": watcher}, max_epochs=WATCHED_EPOCHS)
     return watcher, script
 
 
@@ -129,7 +133,7 @@ def test_frozen_inputs_stay_and_the_state_learns():
     knobs = INDEPENDENT_TRAPS["frozen_inputs"].knobs
     before = IndependentScript("lists", "parity", "lstm", "sgd", 0, "bare", knobs).net.params["W"]
     script = IndependentScript("lists", "parity", "lstm", "sgd", 0, "bare", knobs)
-    script.train({})
+    script.train({}, max_epochs=WATCHED_EPOCHS)
     moved = script.net.params["W"] != before
     assert moved[:, :24].all()
     assert not moved[:, 24:].any()
@@ -165,7 +169,7 @@ def test_an_outcome_says_what_was_named_and_whether_it_harmed():
     twin = case.twin_loss()
     assert outcome.harmed(twin)
     assert outcome.learned(twin)
-    silent = run_independent_case(case, plugins={})
+    silent = run_independent_case(case, plugins={}, max_epochs=WATCHED_EPOCHS)
     assert silent.alarms == ()
     assert not silent.named
 

@@ -10,7 +10,12 @@ import attrs
 from rnncallbacks.testing.cases import FiredAlarm, shipped_guards
 from rnncallbacks.testing.independent.independent_fault import IndependentFault
 from rnncallbacks.testing.independent.independent_faults import INDEPENDENT_FAULTS
-from rnncallbacks.testing.independent.independent_script import EvidenceLevel, IndependentScript, Style
+from rnncallbacks.testing.independent.independent_script import (
+    TRAINING_EPOCHS,
+    EvidenceLevel,
+    IndependentScript,
+    Style,
+)
 from rnncallbacks.testing.independent.independent_tasks import INDEPENDENT_TASKS
 from rnncallbacks.testing.independent.independent_traps import INDEPENDENT_HEALTHY, INDEPENDENT_TRAPS
 from rnncallbacks.testing.independent.independent_updates import OptimizerName
@@ -101,7 +106,9 @@ class IndependentOutcome:
         return twin_loss < LEARNED_LOSS_SHARE * INDEPENDENT_TASKS[self.case.task].uninformed
 
 
-def run_independent_case(case: IndependentCase, plugins: Mapping[str, object] | None = None) -> IndependentOutcome:
+def run_independent_case(
+    case: IndependentCase, plugins: Mapping[str, object] | None = None, *, max_epochs: int = TRAINING_EPOCHS
+) -> IndependentOutcome:
     """Trains the script of a case and returns the alarms and the loss of its run.
 
     Alarms are not logged.
@@ -112,6 +119,8 @@ def run_independent_case(case: IndependentCase, plugins: Mapping[str, object] | 
         The case.
     plugins:
         The plugins by name; None for the shipped guards with the action "warn".
+    max_epochs:
+        Largest number of epochs, for tests of the first batches.
 
     Example
     -------
@@ -123,7 +132,7 @@ def run_independent_case(case: IndependentCase, plugins: Mapping[str, object] | 
     disabled, logger.disabled = logger.disabled, True
     script = case.script()
     try:
-        run = script.train(shipped_guards() if plugins is None else plugins)
+        run = script.train(shipped_guards() if plugins is None else plugins, max_epochs=max_epochs)
     finally:
         logger.disabled = disabled
     return IndependentOutcome(

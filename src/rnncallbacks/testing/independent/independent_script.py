@@ -145,12 +145,12 @@ class IndependentScript:
 
     # The loop --------------------------------------------------------------------------------------------------------
 
-    def train(self, plugins: Mapping[str, object]) -> Run:
-        """Train under these plugins and return the run."""
+    def train(self, plugins: Mapping[str, object], *, max_epochs: int = TRAINING_EPOCHS) -> Run:
+        """Train under these plugins, for all epochs or fewer, and return the run."""
         knobs = self.knobs
         with np.errstate(all="ignore"), Run(self.net.params, plugins=plugins, learning_rate=self.rate) as run:
             state: Any = None
-            for _ in run.epochs(TRAINING_EPOCHS):
+            for _ in run.epochs(min(TRAINING_EPOCHS, max_epochs)):
                 order = list(range(len(self.training)))
                 if not self.task.stream and knobs.shuffled:
                     self.generator.shuffle(order)
