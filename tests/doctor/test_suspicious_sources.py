@@ -6,7 +6,7 @@ from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.rate_origin import loops_around, rate_origins
-from rnncallbacks.doctor.roles.role_table import Roles
+from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles
 from rnncallbacks.doctor.source_lines import AssigningStatements
 from rnncallbacks.doctor.suspicion import Suspicion
 from rnncallbacks.doctor.value_flow import passed_on, statements_of_wrong
@@ -173,3 +173,15 @@ def test_a_wrong_report_comes_from_what_is_divided(statements, report, lines):
     )
     suspicion.reports = {"train": report, "val": ("end", "<module>", "total")}
     assert [one.line for one in suspicion.lines(alarm_of("RNN101", train_divisor=20.0))] == lines
+
+
+def test_updates_of_a_validation_are_those_written_again_and_calls_of_their_function(statements):
+    known = statements(
+        "def step(w, g):\n    w -= 0.1 * g\nfor x in train:\n    w -= 0.1 * g\nfor x in val:\n    step(w, g)\n"
+    )
+    path, change = known.sources[0].file, ("end", "<module>", "w")
+    site = Site("change", path, 4, "w -= 0.1 * g", "<module>", additive=True)
+    record = IterationRecord(1, 1, start_identities={change: 7}, changes={7: (site,)})
+    roles = Roles(loss=None, loss_confidence="unsure", parameters=(ParameterRole("w", change),))
+    suspicion = Suspicion(known, roles, record, Site("loop", path, 3, "for x in train:", "<module>"))
+    assert [one.line for one in suspicion.lines(alarm_of("RNN701"))] == [2]

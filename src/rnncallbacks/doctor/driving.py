@@ -20,6 +20,7 @@ from rnncallbacks.doctor.roles.data_pair import whole_numbers_of
 from rnncallbacks.doctor.roles.epoch_report import EpochReport
 from rnncallbacks.doctor.roles.role_table import Confidence, ParameterRole, Roles
 from rnncallbacks.doctor.roles.shifted_sequence import split_shifted
+from rnncallbacks.doctor.validation_phase import give_validation
 from rnncallbacks.doctor.value_walk import IntegerList, Key, Steps
 from rnncallbacks.doctor.watch_messages import ReplayRequest
 from rnncallbacks.doctor.watched_script import FrozenIteration, ScriptOverError, ScriptTimeoutError, WatchedScript
@@ -189,7 +190,7 @@ def drive(run: Run, batches: RecordedBatches) -> None:
                 batches.report = report.key
                 if reported is not None:
                     run.log(train_loss=reported)
-                    _give_validation(run, validation, roles, first[0])
+                    give_validation(run, validation, roles, first[0], keys)
                     batches.validation = validation.key
             if first is None:
                 run.stop(f"doctor: {batches.over}")
@@ -242,25 +243,6 @@ def _give(
     run.backward(number_at(record, roles.loss), gradients, closure=closure, sequences=sequences)
     for name, key in keys.items():
         shadows[name][...] = record.end[key]
-
-
-def validation_losses(record: IterationRecord, roles: Roles) -> list[float]:
-    """The results of the function of the loss between the training loop's last iteration and this one."""
-    for kind, scope, name in (*roles.loss_names, roles.loss or ("", "", "")):
-        losses = record.between.get((kind, scope.split("#")[0], name))
-        if kind == "return" and losses:
-            return losses
-    return []
-
-
-def _give_validation(run: Run, report: EpochReport, roles: Roles, after: IterationRecord) -> None:
-    """Pass the losses of a validation to the run if the script reports their sum over a count."""
-    losses = validation_losses(after, roles)
-    reported = report.read(losses, after) if losses else None
-    if reported is not None:
-        for loss in run.batches(losses, phase="val"):
-            run.record(loss)
-        run.log(val_loss=reported)
 
 
 def observed_values(record: IterationRecord, roles: Roles) -> dict[str, Any]:

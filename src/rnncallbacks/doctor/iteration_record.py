@@ -42,6 +42,8 @@ class IterationRecord:
     between:
         Of the first iteration after an execution of the loop: the numbers that functions returned, and those that the
         script showed, since the loop ended.
+    additions_between:
+        The same of statements that add to an array: how often, by the array's number in ``start_identities``.
     seconds:
         Time the iteration took, the copies included.
     """
@@ -59,6 +61,7 @@ class IterationRecord:
     bases: dict[Key, int] = attrs.field(factory=dict)
     repeats: dict[int, int] = attrs.field(factory=dict)
     between: dict[Key, list[float]] = attrs.field(factory=dict)
+    additions_between: dict[int, int] = attrs.field(factory=dict)
     seconds: float = 0.0
 
     def only_grows(self, identity: int) -> bool:

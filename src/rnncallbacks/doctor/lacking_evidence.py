@@ -188,6 +188,11 @@ def _of_reports() -> list[Rewriting]:
         (f"{_TWO_PHASES}|{_VALIDATE}", NO_VALIDATION),
         (r"in a phase of its own: run\.batches\(val_loader, phase='val'\)", "in a loop of its own"),
         (r"parameters changed after run\.backward", "parameters were updated"),
+        (
+            r"parameters changed in the phase val: .*",
+            "the validation trains: between two epochs, statements add to the parameters in each of its batches",
+        ),
+        (r"keep this order in each training batch: .*", "update the parameters in the training loop only"),
         (r"what run\.log\((\w+)=\.\.\.\) reports", r"what the script reports as \1"),
         (r"between run\.backward and", "between its gradients and"),
     ]

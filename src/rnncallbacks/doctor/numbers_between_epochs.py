@@ -1,4 +1,4 @@
-"""Numbers of a script between two executions of its training loop: results of functions, and arguments of output."""
+"""What a script does between two executions of its training loop: results of functions, output, changes of arrays."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.doctor.instrument import Site
+from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.value_walk import Key
 
 MOST_NUMBERS = 10_000
@@ -31,12 +32,15 @@ class NumbersBetweenEpochs:
     >>> for loss in (0.5, 0.25):
     ...     between.add_result(nll, loss)
     >>> between.add_shown(Site("output", "/home/a.py", 9, "print(total / n)", "<module>"), "total / n", 0.375)
-    >>> between.take()
+    >>> record = IterationRecord(9, 2)
+    >>> between.move_to(record)
+    >>> record.between
     {('return', 'nll', 'return'): [0.5, 0.25], ('shown', 'a.py:9', 'total / n'): [0.375]}
     """
 
     is_open: bool = False
     _numbers: dict[Key, list[float]] = attrs.field(factory=dict)
+    _additions: dict[int, int] = attrs.field(factory=dict)
 
     def add_result(self, site: Site, value: Any) -> None:
         """Add what a function returns: a number, or the numbers of a tuple."""
@@ -53,10 +57,18 @@ class NumbersBetweenEpochs:
         if self.is_open:
             self._add(("shown", f"{os.path.basename(site.file)}:{site.line}", text), value)
 
-    def take(self) -> dict[Key, list[float]]:
-        """The numbers since the loop ended; the loop begins again."""
-        numbers, self._numbers, self.is_open = self._numbers, {}, False
-        return numbers
+    def add_change(self, site: Site, base: Any, index: Any) -> None:
+        """Count a statement that adds to an array, or to the item of a container."""
+        if not self.is_open or not site.additive:
+            return
+        array = base[index] if isinstance(base, list | dict) and index is not None else base
+        if isinstance(array, np.ndarray):
+            self._additions[id(array)] = self._additions.get(id(array), 0) + 1
+
+    def move_to(self, record: IterationRecord) -> None:
+        """Move all to the record of the loop's first iteration; the loop begins again."""
+        record.between, record.additions_between = self._numbers, self._additions
+        self._numbers, self._additions, self.is_open = {}, {}, False
 
     def _add(self, key: Key, value: Any) -> None:
         is_array = isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind == "f"

@@ -81,6 +81,8 @@ class Suspicion:
             found += self._of_keys(keys, "assigns the state")
         elif alarm.code in REPORT_CODES:
             found = [line for phase in self._phases_of(alarm) for line in self._report_lines(self.reports.get(phase))]
+        elif alarm.code == "RNN701":
+            found = self._updates_elsewhere()
         elif alarm.code in DATA_CODES:
             found = self._of_keys([self._roles.targets, self._roles.inputs], "assigns the data")
         else:
@@ -136,6 +138,15 @@ class Suspicion:
             return self._of_keys([one.key for one in self._roles.parameters], "assigns the parameters")
         places = [(one.file, one.line) for one in found]
         return found + loops_around(self._statements.sources, places) + rate_origins(self._statements.sources, places)
+
+    def _updates_elsewhere(self) -> list[SourceLine]:
+        """The statements that are an update written again, and those that call its function."""
+        places = {(one.file, one.line) for one in self._update_lines() if one.why == UPDATES}
+        updates = [one for one in self._statements.all if (one.file, one.line) in places]
+        sources, functions = ({one.source for one in updates}, {one.scope.rpartition(".")[2] for one in updates})
+        again = [one for one in self._statements.all if one.source in sources and one not in updates]
+        calls = [one for one in self._statements.all if one.calls & functions]
+        return [one.shown(UPDATES) for one in again] + [one.shown("calls the update") for one in reversed(calls)]
 
     def _assigning_updates(self) -> list[SourceLine]:
         """The statements that make new parameters from the gradients, where none changes them in place."""

@@ -156,6 +156,8 @@ class LoopWatch:
         """A statement is about to change an array: keep copies of its operands of the same shape, and of the array
         itself unless the statement adds to it."""
         record = self._record
+        if record is None:
+            self._between.add_change(self._sites[number], base, index)
         if record is None or (self.replaying is not None and self.replaying.only is not None):
             return
         if not isinstance(base, np.ndarray):
@@ -219,7 +221,7 @@ class LoopWatch:
         assert self._record is not None
         if self._activation != self._recorded_activation:
             self._wanted, self._recorded_activation = None, self._activation  # what was reported of the epoch before
-            self._record.between = self._between.take()
+            self._between.move_to(self._record)
         self._copy_values(frame, self._record.start, self._record.start_identities, keep=True)
         self._wanted = wanted
         self._begun = time.perf_counter()
@@ -229,12 +231,9 @@ class LoopWatch:
     def _begin_record(self) -> None:
         self._record = IterationRecord(self._count, self._activation)
         self._events = 0
-        self._calls.clear()
-        self._raw_count.clear()
-        self._change_count.clear()
-        self._accumulating.clear()
-        self._kept.clear()
-        self.updates.numbers.clear()
+        kept = self._calls, self._raw_count, self._change_count, self._accumulating, self._kept, self.updates.numbers
+        for one in kept:
+            one.clear()
         self._begun = time.perf_counter()
 
     def _finish(self, frame: FrameType) -> None:
