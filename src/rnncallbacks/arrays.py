@@ -312,5 +312,7 @@ def fingerprint(container: object) -> bytes:
 
 def _array_fingerprint(array: Array) -> bytes:
     flat = array.reshape(-1)
-    sum_of_squares: bytes = np.dot(flat, flat).tobytes()
-    return sum_of_squares + flat[:: max(1, flat.size // FINGERPRINT_ENTRIES)].tobytes()
+    entries, sum_of_squares = flat[:: max(1, flat.size // FINGERPRINT_ENTRIES)], np.dot(flat, flat)
+    if flat.dtype.char == "g":  # its unused bytes have any value
+        entries, sum_of_squares = entries.astype(np.float64), np.float64(sum_of_squares)
+    return bytes(sum_of_squares.tobytes() + entries.tobytes())

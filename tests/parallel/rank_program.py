@@ -20,6 +20,7 @@ import numpy as np
 from rnncallbacks import Run, hookimpl
 from rnncallbacks.arrays import digest, named_arrays
 from rnncallbacks.config.configuration import load_plugins
+from rnncallbacks.errors import RankError
 from rnncallbacks.parallel.communicator import connect
 from rnncallbacks.parallel.row_shares import shard
 from rnncallbacks.plugins import Checkpoint, DataParallel, EarlyStopping, GradientClipping, LossAveraging, SelfRepair
@@ -30,6 +31,27 @@ from rnncallbacks.rnn.optimizers import Adam
 from rnncallbacks.trainer import Trainer
 
 RANK = int(os.environ.get("PMI_RANK", "0"))
+
+
+def several(*calls: str) -> dict[str, Any]:
+    """The results of several programs by their calls, such as ``faulty,stop,1,4``, for the price of one start."""
+    found = {}
+    for call in calls:
+        name, *arguments = call.split(",")
+        found[call] = globals()[name](*arguments)
+    return found
+
+
+def again() -> dict[str, Any]:
+    """A run after one in which one rank failed, and all scripts caught the error."""
+    caught = ""
+    for rank in (0, 1):
+        try:
+            faulty("error", str(rank), "4")
+        except (ValueError, RankError) as error:
+            caught += type(error).__name__ + " "
+    found = faulty("none", "0", "0")
+    return {"caught": _communicator().gather_objects(caught.split()), **found}
 
 
 def equal() -> dict[str, float]:
@@ -126,7 +148,7 @@ class _FaultyLoop:
 
     def train(self) -> dict[str, Any]:
         plugins: list[object] = [LossAveraging(), GradientClipping(max_norm=1.0), self]
-        if self.fault == "NaN, and a stop":
+        if self.fault == "NaN and a stop":
             from rnncallbacks.plugins import DivergenceAlarm
 
             plugins.append(DivergenceAlarm(action="stop"))

@@ -33,15 +33,41 @@ def result_of(ranks: int, *arguments: str) -> dict[str, Any]:
     return found
 
 
+GOING_ON: list[tuple[str, int, str | None, int]] = [
+    ("stop", 1, "enough (rank 1)", 4),
+    ("stop", 0, "enough", 4),
+    ("stop in a hook", 1, "enough (rank 1)", 4),
+    ("stop between batches", 1, "enough (rank 1)", 7),
+    ("skip", 1, None, 18),
+    ("slow rank", 1, None, 18),
+    ("NaN and a stop", 1, "RNN403", 4),
+]
+"""Faults of a rank, the rank, the reason why all stop, and the steps of all."""
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
+    """The results of many programs, from one start of 4 ranks and one of 2, by the number of ranks."""
+    folder = tmp_path_factory.mktemp("ranks")
+    on_four = result_of(4, "several", "equal", f"half,{folder}/half.safetensors")
+    faults = [f"faulty,{fault},{rank},4" for fault, rank, *_ in GOING_ON]
+    more = ["again", "decided", f"resumed,{folder}", f"other_half,{folder}/half.safetensors", *faults]
+    on_two = result_of(2, "several", "equal", *more)
+    found = {2: on_two, 4: on_four}
+    return {
+        ranks: {call.replace(str(folder), ""): one for call, one in calls.items()} for ranks, calls in found.items()
+    }
+
+
 @pytest.mark.parametrize("ranks", [2, 4])
-def test_runs_are_those_of_one_process(ranks: int) -> None:
-    differences = result_of(ranks, "equal")
+def test_runs_are_those_of_one_process(results: dict[int, dict[str, Any]], ranks: int) -> None:
+    differences = results[ranks]["equal"]
     assert len(differences) == 8
     assert {name: found for name, found in differences.items() if not found < EXACT} == {}
 
 
-def test_rank_0_decides() -> None:
-    found = result_of(2, "decided")
+def test_rank_0_decides(results: dict[int, dict[str, Any]]) -> None:
+    found = results[2]["decided"]
     assert found["alarms"] == []
     assert found["checked"] > 12
     assert found["repairs"]
@@ -51,14 +77,19 @@ def test_rank_0_decides() -> None:
     assert found["passes differ"]
 
 
-def test_a_run_resumes_bit_for_bit_on_as_many_ranks(tmp_path: Path) -> None:
-    assert result_of(2, "resumed", str(tmp_path))["difference"] == 0.0
+def test_a_run_resumes_bit_for_bit_on_as_many_ranks(results: dict[int, dict[str, Any]]) -> None:
+    assert results[2]["resumed,"]["difference"] == 0.0
 
 
-def test_a_run_resumes_on_another_number_of_ranks(tmp_path: Path) -> None:
-    path = str(tmp_path / "run.safetensors")
-    result_of(4, "half", path)
-    assert result_of(2, "other_half", path)["difference"] < EXACT
+def test_a_run_resumes_on_another_number_of_ranks(results: dict[int, dict[str, Any]]) -> None:
+    assert results[2]["other_half,/half.safetensors"]["difference"] < EXACT
+
+
+def test_a_script_that_catches_an_error_on_all_ranks_can_train_again(results: dict[int, dict[str, Any]]) -> None:
+    found = results[2]["again"]
+    assert found["caught"] == [["ValueError", "RankError"], ["RankError", "ValueError"]]
+    assert found["step"] == 18
+    assert found["same"]
 
 
 @pytest.mark.parametrize(
@@ -94,20 +125,11 @@ def test_a_killed_rank_is_named_under_a_launcher_that_kills_the_others(rank: int
     assert done.stderr.count(f"RankError: rank {rank} of 2 does not exist any more") == 1
 
 
-@pytest.mark.parametrize(
-    ("fault", "rank", "stop", "steps"),
-    [
-        ("stop", 1, "enough (rank 1)", 4),
-        ("stop", 0, "enough", 4),
-        ("stop in a hook", 1, "enough (rank 1)", 4),
-        ("stop between batches", 1, "enough (rank 1)", 7),
-        ("skip", 1, None, 18),
-        ("slow rank", 1, None, 18),
-        ("NaN, and a stop", 1, "RNN403", 4),
-    ],
-)
-def test_what_one_rank_decides_holds_for_all(fault: str, rank: int, stop: str | None, steps: int) -> None:
-    found = result_of(2, "faulty", fault, str(rank), "4")
+@pytest.mark.parametrize(("fault", "rank", "stop", "steps"), GOING_ON)
+def test_what_one_rank_decides_holds_for_all(
+    results: dict[int, dict[str, Any]], fault: str, rank: int, stop: str | None, steps: int
+) -> None:
+    found = results[2][f"faulty,{fault},{rank},4"]
     assert found["stop"] == stop or found["stop"].startswith("RNN403")
     assert found["step"] == steps
     assert found["same"]

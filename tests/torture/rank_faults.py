@@ -26,7 +26,7 @@ ENDING = (
     "unequal shards",
 )
 """Faults that end the run with a message."""
-GOING_ON = ("stop", "stop in a hook", "stop between batches", "skip", "slow rank", "NaN", "NaN, and a stop")
+GOING_ON = ("stop", "stop in a hook", "stop between batches", "skip", "slow rank", "NaN", "NaN and a stop")
 """Faults after which all ranks go on, or stop in order."""
 MESSAGES = {
     "error": "bad data",

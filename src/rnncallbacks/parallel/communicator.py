@@ -60,6 +60,9 @@ class Communicator:
         self._sent: list[Any] = []
         self._failures: dict[int, str] = {}
         self._silent: set[int] = set()
+        self._generation = 0
+        self._later: list[tuple[str, int, int, str]] = []
+        self._abandoned: list[Any] = []
         self._left: set[int] = set()
         self._done: dict[int, int] = {}
         self._killed: int | None = None
@@ -109,7 +112,27 @@ class Communicator:
         """
         for rank in range(self.ranks):
             if rank != self.rank:
-                self._sent.append(self._messages.isend((kind, self.rank, text), dest=rank))
+                self._sent.append(self._messages.isend((kind, self.rank, self._generation, text), dest=rank))
+
+    def renew(self) -> None:
+        """Forget the failures, so that the ranks can go on after them. All ranks must call it.
+
+        Raises
+        ------
+        RankError
+            Another rank has ended.
+        """
+        self._receive()
+        self._generation += 1
+        self._failures, self._silent = {}, set()
+        later, self._later = self._later, []
+        for message in later:
+            self._take(message)
+        # Some ranks may have begun a sum that the others have not: it stays open in the communicator before.
+        world, request = self._mpi.COMM_WORLD.Idup()
+        self._finish(request)
+        self._abandoned.append(self._world)
+        self._world = world
 
     def wait_for_all(self) -> None:
         """Wait until all ranks have called this.
@@ -136,8 +159,9 @@ class Communicator:
         return next((self._done[rank] for rank in self._failures if rank in self._done), None)
 
     def finalize(self) -> None:
-        """Finalize MPI. All ranks must call this."""
-        self._mpi.Finalize()
+        """Finalize MPI, if no sum is open. All ranks must call this."""
+        if not self._abandoned:
+            self._mpi.Finalize()
 
     def abort(self, code: int) -> None:
         """End the processes of all ranks immediately."""
@@ -183,6 +207,12 @@ class Communicator:
                 hint="the system kills processes when memory runs out",
                 is_reported=self.rank != (rank == 0),
             )
+        if self._done:
+            return RankError(
+                f"rank {min(self._done)} of {self.ranks} has ended after an error, and rank {self.rank} waits for it",
+                hint="to train another run after an error, catch it on all ranks; the others raise RankError",
+                is_reported=self.rank != (0 in self._done),
+            )
         if self._left and not ends and waited > LEFT_SECONDS:
             return RankError(
                 f"rank {min(self._left)} of {self.ranks} has ended, and rank {self.rank} waits for it",
@@ -193,15 +223,20 @@ class Communicator:
 
     def _receive(self) -> None:
         while self._messages.iprobe():
-            kind, rank, text = self._messages.recv()
-            if kind in ("failed", "exited"):
-                self._failures[rank] = text
-                if kind == "exited":
-                    self._silent.add(rank)
-            elif kind == "left":
-                self._left.add(rank)
-            else:
-                self._done[rank] = int(text)
+            self._take(self._messages.recv())
+
+    def _take(self, message: tuple[str, int, int, str]) -> None:
+        kind, rank, generation, text = message
+        if kind == "left":
+            self._left.add(rank)
+        elif kind == "done":
+            self._done[rank] = int(text)
+        elif generation > self._generation:
+            self._later.append(message)
+        elif generation == self._generation:
+            self._failures[rank] = text
+            if kind == "exited":
+                self._silent.add(rank)
 
     def _look_for_processes(self) -> None:
         gone = [rank for rank in range(self.ranks) if not self.exists(rank)]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # the watching process imports nothing but the standard libra
     from rnncallbacks.parallel.communicator import Communicator
 
 TOLD = b"t"
+HELLO_BYTES = 32
+"""Size of the first message of a rank, with its number and process id."""
 END_SECONDS = 1.0
 """Longest time that rank 0 waits for the end of the watching process, in seconds. Chosen by eye."""
 
@@ -48,7 +50,7 @@ class DeathWatch:
                 )
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(communicator.broadcast_object(name))
-        self._connection.send(f"{communicator.rank} {os.getpid()}\n".encode())
+        self._connection.send(f"{communicator.rank} {os.getpid()}".encode().ljust(HELLO_BYTES))
         os.register_at_fork(after_in_child=self._connection.close)
 
     def end(self) -> None:
@@ -69,7 +71,7 @@ def _watch(listening: socket.socket, count: int) -> None:
     events = select.epoll()
     connections = [listening.accept()[0] for _ in range(count)]
     for connection in connections:
-        rank, process = connection.makefile().readline().split()
+        rank, process = connection.recv(HELLO_BYTES, socket.MSG_WAITALL).decode().split()
         ranks[connection.fileno()] = rank, process
         events.register(connection, select.EPOLLIN)
     ended: list[tuple[str, str]] = []

@@ -126,4 +126,5 @@ def sampled(arrays: Any) -> bytes:
 
 def _entries(array: Array) -> Array:
     flat = array.reshape(-1) if array.flags.c_contiguous else array.flat  # no copy of the array
-    return np.asarray(flat[:: max(1, array.size // 16)])
+    entries = np.asarray(flat[:: max(1, array.size // 16)])
+    return entries.astype(np.float64) if entries.dtype.char == "g" else entries  # the others have no unused bytes

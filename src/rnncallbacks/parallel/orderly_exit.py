@@ -63,6 +63,19 @@ class OrderlyExit:
         if not (isinstance(error, RankError) and error.is_reported):
             self._communicator.tell("exited" if isinstance(error, SystemExit) else "failed", self._message)
 
+    def begin_run(self) -> None:
+        """Recover from an error that the scripts of all ranks have caught: the ranks can train another run.
+
+        Raises
+        ------
+        RankError
+            Another rank has ended.
+        """
+        if self._error is not None:
+            self._communicator.renew()
+            self._error, self._message, self._code = None, "", None
+            self._is_displayed = self._reports = False
+
     def exit_with(self, code: int) -> None:
         """Have this process end with an exit code after a failure, and the others if this one failed first."""
         self._code = code
@@ -79,7 +92,7 @@ class OrderlyExit:
         If not, the caller has to display it.
         """
         self._is_displayed = self._is_displayed or error is self._error
-        is_reported = error.is_reported if isinstance(error, RankError) else self._is_reported_below()
+        is_reported = (isinstance(error, RankError) and error.is_reported) or self._is_reported_below()
         self._reports = self._reports or not is_reported
         return is_reported
 

@@ -100,6 +100,9 @@ class DataParallel:
         ranks = connect()
         if ranks is None:
             return (yield)
+        if (at_exit := orderly_exit()) is not None:
+            at_exit.begin_run()
+        self._failed = False
         self._shared = shared = SharedRun(run, ranks, divides=self.shard, axis=self.axis)
         if ranks.rank:
             logger.addFilter(_is_silent)
