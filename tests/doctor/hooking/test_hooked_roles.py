@@ -4,7 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from doctor_hooked import compare
+from doctor_cases import stranger_scripts
+from doctor_hooked import compare, compare_case
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "doctor_scripts"
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -21,6 +22,10 @@ NAMED = {
     "in_a_function_within_a_function": SCRIPTS / "thermostat.py",
     "in_a_function_that_each_step_calls_and_in_the_loop": SCRIPTS / "cellsteps.py",
 }
+WITH_ARGUMENTS = """\
+import sys
+assert sys.argv[1:] == ["--steps", "7"]
+"""
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -28,15 +33,29 @@ def test_a_hooked_script_gets_the_diagnosis_of_the_script(tmp_path, monkeypatch,
     """All scripts of the benchmark: python tests/benchmarks/doctor_hooked.py."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
-    shutil.copy(NAMED[name], "script.py")
+    Path("script.py").write_text(WITH_ARGUMENTS + NAMED[name].read_text("utf-8"), "utf-8")
     shutil.copy(SCRIPTS / "river.txt", "river.txt")
     before = Path("script.py").read_bytes()
-    found = compare(tmp_path / "script.py", (), 12, lambda *arguments, cwd: run_python(COMMAND, "doctor", *arguments))
+    arguments = "--steps", "7"
+    found = compare(tmp_path / "script.py", arguments, 12, lambda *given, cwd: run_python(COMMAND, "doctor", *given))
     assert found.problem == ""
     assert Path("script.py").read_bytes() == before
     # The validation of the hooked script is seen. A sum of losses rises within an epoch: RNN602 depends on its batches.
     only_here = {"in_the_loop": {"RNN102"}, "the_loss_in_the_loop_as_a_sum_in_place": {"RNN602"}}.get(name, set())
     assert set(found.causes) - only_here == set(found.hooked_causes) - only_here
+    assert {"RNN404", "RNN405", "RNN503"}.isdisjoint(found.lost)
+
+
+def test_a_script_whose_loop_is_in_a_module(monkeypatch, run_python):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+
+    def doctor(*arguments, cwd):
+        monkeypatch.chdir(cwd)
+        return run_python(COMMAND, "doctor", *arguments)
+
+    found = compare_case(stranger_scripts()["kestrel"], 12, doctor)
+    monkeypatch.undo()  # the folder is gone
+    assert found.same, found
     assert {"RNN404", "RNN405", "RNN503"}.isdisjoint(found.lost)
 
 
