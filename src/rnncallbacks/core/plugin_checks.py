@@ -14,8 +14,8 @@ from rnncallbacks.core.hookspecs import HOOKS, HOOKS_VERSION, PROJECT
 from rnncallbacks.errors import PluginError, closest, one_line
 
 _CHECKED: WeakKeyDictionary[FunctionType, set[tuple[str, bool, bool]]] = WeakKeyDictionary()
-"""Functions that implement hooks as methods should: the hook, ``wrapper`` and ``hookwrapper``. Inspecting all plugins of
-a run takes milliseconds, and the functions of a class stay the same."""
+"""Functions that implement hooks as methods should: the hook, ``wrapper`` and ``hookwrapper``. The functions of a class
+stay the same, and inspecting those of all plugins would take milliseconds in each run."""
 
 
 def hooks_of(plugin: object) -> dict[str, Callable[..., object]]:

@@ -177,6 +177,11 @@ def assigned_names(nodes: list[ast.stmt]) -> set[str]:
     return found
 
 
+def own_names(function: ast.FunctionDef) -> set[str]:
+    """The names of the arguments of a function, and those that it assigns."""
+    return {one.arg for one in function.args.args} | assigned_names(function.body)
+
+
 def is_called_in_loop(tree: ast.Module, name: str) -> bool:
     """Whether a loop calls a function or a method of this name."""
     loops = (node for node in ast.walk(tree) if isinstance(node, ast.For | ast.While))

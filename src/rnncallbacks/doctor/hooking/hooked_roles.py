@@ -14,10 +14,10 @@ from rnncallbacks.doctor.hooking.hooked_loop import (
     Block,
     HookedLoop,
     HookedParameter,
-    assigned_names,
     functions_within,
     loop_at,
     names_in,
+    own_names,
     own_statements,
 )
 from rnncallbacks.doctor.instrument import Site
@@ -139,19 +139,12 @@ class _Names:
         self._functions = dict(functions_within(self._tree.body, ""))
         self._found: dict[Key, tuple[_Known, ...]] = {}
         self._nodes: dict[Block, tuple[ast.AST, ...]] = {}
-        self._own: dict[ast.FunctionDef, set[str]] = {}
 
     def _nodes_of(self, block: Block) -> tuple[ast.AST, ...]:
         """The nodes of the body of a loop or a function. They are asked for at each key, and collected once."""
         if block not in self._nodes:
             self._nodes[block] = tuple(own_statements(block.body))
         return self._nodes[block]
-
-    def _own_names(self, function: ast.FunctionDef) -> set[str]:
-        """The names of the arguments and of what a function assigns."""
-        if function not in self._own:
-            self._own[function] = {one.arg for one in function.args.args} | assigned_names(function.body)
-        return self._own[function]
 
     def has(self, scope: str) -> bool:
         """Whether the scope of a key is in the file."""
@@ -180,8 +173,8 @@ class _Names:
                 concluded = [*self._handed_on(function, name), *self._handed_in(function, name)]
                 outer = self._functions.get(scope.rpartition(".")[0])
                 head = re.match(r"\w+", name)
-                own = self._own_names(function)
-                if outer is not None and head is not None and head[0] not in own:  # a name of the function around it
+                # A name of the function around it.
+                if outer is not None and head is not None and head[0] not in own_names(function):
                     concluded += [_Known(outer.lineno, name), *self._handed_on(outer, name)]
                 yield from (attrs.evolve(one, exact=False) for one in concluded)
             elif (element := self._returned(function, name)) is not None:
