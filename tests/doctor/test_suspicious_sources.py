@@ -185,3 +185,26 @@ def test_updates_of_a_validation_are_those_written_again_and_calls_of_their_func
     roles = Roles(loss=None, loss_confidence="unsure", parameters=(ParameterRole("w", change),))
     suspicion = Suspicion(known, roles, record, Site("loop", path, 3, "for x in train:", "<module>"))
     assert [one.line for one in suspicion.lines(alarm_of("RNN701"))] == [2]
+
+
+@pytest.mark.parametrize(
+    ("source", "targets", "lines"),
+    [
+        ("for a in range(9):\n    x = text[a:a + 5]\n    y = text[a:a + 5]", ("end", "<module>", "y"), [3, 1]),
+        (
+            "def make(n):\n    return tokens, rng.permutation(tokens)\ndata = make(5)\nfor x, y in data:\n    pass",
+            ("end", "<module>", "y"),
+            [4, 2, 3],
+        ),
+        (
+            "def learn(x, ts):\n    return 0\ny = np.roll(x, 3)\nfor a in b:\n    loss = learn(x[a:], y[a:])",
+            ("local", "learn", "ts"),
+            [5, 3, 2],
+        ),
+    ],
+)
+def test_data_comes_from_what_mixes_or_shifts_it(statements, source, targets, lines):
+    roles = Roles(loss=None, loss_confidence="unsure", targets=targets)
+    loop = Site("loop", "", 0, "", "<module>")
+    suspicion = Suspicion(statements(source), roles, IterationRecord(1, 1), loop)
+    assert [one.line for one in suspicion.lines(alarm_of("RNN603"))][:3] == lines

@@ -37,6 +37,8 @@ STATE_TARGET = re.compile(
     r"^[^=]*\b(self\.)?_?(h|c|s|hs|cs|states?|hidden|prev|[hcs]_\w+|[hc]prev)\b(\[[^]]*\])?[^=]*=(?!=)"
 )
 """Statements that assign a state, by its name."""
+MIXES = re.compile(r"perm|shuffl|random|\broll|sort|choice|\[::-1\]|flip")
+"""Statements that may mix or shift sequences."""
 UPDATES = "updates the parameters"
 RETURNS = "returns what it assigns"
 OF_EVERY = "every wrong gradient depends on it"
@@ -84,7 +86,7 @@ class Suspicion:
         elif alarm.code == "RNN701":
             found = self._updates_elsewhere()
         elif alarm.code in DATA_CODES:
-            found = self._of_keys([self._roles.targets, self._roles.inputs], "assigns the data")
+            found = self._data_lines()
         else:
             found = []
         return list({(one.file, one.line): one for one in reversed(found)}.values())[::-1][:MOST_LINES]
@@ -138,6 +140,28 @@ class Suspicion:
             return self._of_keys([one.key for one in self._roles.parameters], "assigns the parameters")
         places = [(one.file, one.line) for one in found]
         return found + loops_around(self._statements.sources, places) + rate_origins(self._statements.sources, places)
+
+    def _data_lines(self) -> list[SourceLine]:
+        """The statements that assign or pass the data, and those behind them: first what may mix or shift it."""
+        found: list[AssigningStatement] = []
+        for key in (self._roles.targets, self._roles.inputs):
+            if key is None:
+                continue
+            own = [one for one in self._of_key(key) if not one.blank or len(self._of_key(key)) == 1]
+            name = _function(key[1]).rpartition(".")[2]
+            found += own or [one for one in self._statements.all if key[0] == "local" and name in one.calls]
+        behind = [
+            earlier
+            for one in found
+            for text in sorted(one.reads)
+            for earlier in self._statements.of(text, one.scope)
+            if text.isidentifier() and not earlier.blank
+        ]
+        returned = [inner for one in (*found, *behind) for inner in self._statements.returned_by(one)]
+        rest = [one for one in dict.fromkeys((*returned, *behind)) if one not in found]
+        rest.sort(key=lambda one: not MIXES.search(one.source))
+        shown = [one.shown("assigns the data") for one in dict.fromkeys(found)]
+        return shown[:2] + [one.shown("the data depends on it") for one in rest] + shown[2:]
 
     def _updates_elsewhere(self) -> list[SourceLine]:
         """The statements that are an update written again, and those that call its function."""
