@@ -83,6 +83,15 @@ def test_the_constant_baseline_is_that_of_the_first_batches():
     assert kept.reference_loss == kept.constant_loss == pytest.approx(math.log(2), abs=0.2)
 
 
+def test_the_constant_baseline_of_single_labels_is_that_of_thirty_together():
+    kept, seen = UpdateRecord(), 0
+    while kept.wants_targets:
+        kept.add_targets(np.array([seen % 4]))
+        kept.add_loss(0.1, 1.0)
+        seen += 1
+    assert (seen, kept.constant_loss) == (30, pytest.approx(math.log(4), abs=0.1))
+
+
 @pytest.mark.parametrize(
     ("data", "given", "positions"),
     [

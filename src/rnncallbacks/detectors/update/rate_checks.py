@@ -2,7 +2,7 @@
 
 The record, the copies before an update, and the closure's losses serve several checks: the rate is too high
 (:mod:`too_high <rnncallbacks.detectors.update.too_high>`) or too low (:mod:`too_low
-<rnncallbacks.detectors.update.too_low>`), updates go up the gradient (:mod:`ascent
+<rnncallbacks.detectors.update.too_low>`, :mod:`slow_losses <rnncallbacks.detectors.update.slow_losses>`), updates go up the gradient (:mod:`ascent
 <rnncallbacks.detectors.update.ascent>`), or leave parameters as they are (:mod:`frozen_parameters
 <rnncallbacks.detectors.update.frozen_parameters>`, :mod:`still_arrays <rnncallbacks.detectors.update.still_arrays>`).
 """
@@ -23,6 +23,7 @@ from rnncallbacks.detectors.update.ascent import check_ascent
 from rnncallbacks.detectors.update.frozen_parameters import FrozenParameters
 from rnncallbacks.detectors.update.harder_batches import HarderBatches
 from rnncallbacks.detectors.update.recovery import check_recovery
+from rnncallbacks.detectors.update.slow_losses import SlowLosses
 from rnncallbacks.detectors.update.still_arrays import StillArrays
 from rnncallbacks.detectors.update.too_high import check_divergence, check_too_high
 from rnncallbacks.detectors.update.too_low import TOO_LOW, check_too_low
@@ -53,6 +54,7 @@ class RateChecks:
     _closure: UpdateClosure = state_field(factory=UpdateClosure)
     _frozen: FrozenParameters = state_field(factory=FrozenParameters)
     _still: StillArrays = state_field(factory=StillArrays)
+    _slow: SlowLosses = state_field(factory=SlowLosses)
     _harder: HarderBatches = state_field(factory=HarderBatches)
     _ascends: bool = state_field(False)
     _first_loss: float = state_field(0.0)  # what the loss rose above, if the run may recover
@@ -88,6 +90,8 @@ class RateChecks:
         if params is not None:
             self._frozen.add_parameters(params)
         finite = math.isfinite(loss)
+        if record.batches == 0:
+            self._slow.add_gradients(gradients)
         if finite:
             copies.predict_next(gradients, loss, record)
         if finite and not record.measures_next and record.batches > MEASUREMENTS.close_updates:
@@ -118,6 +122,7 @@ class RateChecks:
         if record.wants_targets:
             record.add_targets(sequences_of(batch).targets)
         record.add_loss(loss, positions_in(batch))
+        self._slow.add(loss)
         if self._copies.awaiting_update:
             yield self._measure(batch, params, schedule_scale())
         self._harder.after_update(batch, record)
@@ -128,6 +133,7 @@ class RateChecks:
             if record.batches >= MEASUREMENTS.close_updates:
                 yield self._still.check()
             yield check_too_low(record, planned_updates())
+            yield self._slow.check(record, planned_updates())
             yield check_too_high(record, batches_are_harder=lambda: self._harder.explain_rise(record))
 
     def check_recovery(self) -> Finding | None:

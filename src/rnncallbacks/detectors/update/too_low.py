@@ -41,6 +41,9 @@ class TooLowThresholds:
     whatever the targets are. Chosen by eye: fine-tuning with a rate of 1e-5 and Adam reaches 0.1 in 1,000 updates."""
     standard_errors: float = 2.0
     """Half-width of the confidence interval of the decrease of other batches, in standard errors."""
+    learned_loss: float = 0.2
+    """Median loss / loss of the best constant prediction, up to which a network that stays as it is has learned before.
+    Chosen by eye: untrained networks whose outputs follow their inputs had 0.75."""
     untrained_loss: float = 0.8
     """Median loss / loss of the best constant prediction, above which a network counts as untrained. Chosen by eye."""
 
@@ -88,7 +91,9 @@ def check_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
         median(values) for values in (record.predicted_decreases, record.relative_gradients, record.unscheduled_ratios)
     )
     updates = min(max(planned_updates, TOO_LOW.shortest_run), TOO_LOW.longest_run)
-    untrained = median(record.losses) > TOO_LOW.untrained_loss * record.constant_loss
+    stays = ratio * updates < TOO_LOW.negligible_change
+    share = TOO_LOW.learned_loss if stays else TOO_LOW.untrained_loss
+    untrained = median(record.losses) > share * record.constant_loss
     slow = 0.0 < decrease * updates < TOO_LOW.run_decrease
     across, error = record.decrease_of_next()
     of_next = across + TOO_LOW.standard_errors * error
@@ -103,7 +108,7 @@ def check_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
         if negligible and untrained and decrease > 0.0 and gradient > TOO_LOW.relative_gradient:
             return CheckResult(cannot_tell={"RNN502": f"{compared}; noise of single batches hides what they learn"})
         return CheckResult(checked={"RNN502": compared})
-    if not record.constant_loss and ratio * updates >= TOO_LOW.negligible_change:
+    if not record.constant_loss and not stays:
         return CheckResult(not_checked={"RNN502": TARGETS_NOT_SHOWN})
     needed = math.ceil(TOO_LOW.reported_decrease / decrease)
     factor = TOO_LOW.target_update_ratio / ratio

@@ -41,6 +41,10 @@ class MeasurementSchedule:
     """Number of them from which they decide in place of earlier changes: a schedule may have raised the rate since."""
     baseline_batches: int = 3
     """First batches whose targets give the loss of the best constant prediction."""
+    baseline_targets: int = 30
+    """Targets of the first batches that are taken together, if each has ``few_targets`` or fewer. Chosen by eye."""
+    few_targets: int = 2
+    """Targets of a batch that may all be one class by chance. Chosen by eye."""
     dead_unit_updates: tuple[int, ...] = (0, 20, 25, 30, 35, 39)
     """Numbers of updates done when the dead units are counted in the next gradient."""
 
@@ -113,6 +117,7 @@ class UpdateRecord:
     loss_changes: list[float] = state_field(factory=list)
     late_changes: list[float] = state_field(factory=list)
     dead_unit_shares: list[float] = state_field(factory=list)
+    _targets: list[Array] = state_field(factory=list)  # of the first batches, if they have few
 
     def restart(self) -> None:
         """Drop all measurements, as after a repair; the reference and the constant loss stay."""
@@ -182,13 +187,20 @@ class UpdateRecord:
 
     @property
     def wants_targets(self) -> bool:
-        """Whether the next batch's targets are to be added."""
-        return self.batches < MEASUREMENTS.baseline_batches
+        """Whether the next batch's targets are to be added: those of the first batches, of more if each has few."""
+        few = 0 < sum(map(len, self._targets)) < MEASUREMENTS.baseline_targets
+        return self.batches < MEASUREMENTS.baseline_batches or (few and self.batches < MEASUREMENTS.close_updates)
 
     def add_targets(self, targets: Array | None) -> None:
         """Raise ``constant_loss`` to that of a batch's targets, if that is larger; call it before ``add_loss``."""
-        if targets is not None:
-            self.constant_loss = max(self.constant_loss, constant_baseline_loss(targets))
+        if targets is None:
+            return
+        self.constant_loss = max(self.constant_loss, constant_baseline_loss(targets))
+        if targets.size <= MEASUREMENTS.few_targets:
+            self._targets.append(targets.reshape(-1))
+        if sum(map(len, self._targets)) >= MEASUREMENTS.baseline_targets:
+            together, self._targets = constant_baseline_loss(np.concatenate(self._targets)), []
+            self.constant_loss = max(self.constant_loss, together)
 
     def add_dead_units(self, gradients: Mapping[str, Array]) -> None:
         """Add the share of dead units in a batch's gradients, if it is due."""

@@ -14,6 +14,7 @@ from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.spectral_radius import without_recurrent_weights
 from rnncallbacks.detectors.loss.initial_loss import InitialLossDetector
+from rnncallbacks.detectors.loss.learned_sum import LearnedSum
 from rnncallbacks.detectors.loss.output_gradient import OutputGradientDetector
 from rnncallbacks.detectors.loss.summed_loss_severity import SummedLossSeverity
 
@@ -35,8 +36,8 @@ class LossFunctionGuard(Guard):
     - RNN301: the loss is :math:`T \ln V`, :math:`B \ln V` or :math:`T B \ln V`: a sum over T time steps, B sequences or
       both. The severity is "warning" if the first update is proportional to the gradient, as that of SGD is, and "info"
       otherwise: updates of Adam, Adagrad and RMSprop hardly depend on the gradient's scale. It is also "info" for a sum
-      over up to four terms, unless an alarm that it explains shows its harm. A loss that is divided once too often
-      has the severity "info".
+      over up to four terms, unless an alarm that it explains shows its harm, and becomes "info" once losses have fallen
+      to a twentieth of the first. A loss that is divided once too often has the severity "info".
     - RNN302: the loss is that of another function, such as a squared error; it is below 0 although the targets are
       classes; or it applies a softmax to the probabilities of the observed logits.
     - RNN303: the first loss is above :math:`1.5 \ln V`, and the loss at zero parameters is :math:`\ln V`. If the output
@@ -64,6 +65,8 @@ class LossFunctionGuard(Guard):
 
     _initial_loss: InitialLossDetector = state_field(factory=InitialLossDetector)
     _output_gradient: OutputGradientDetector = state_field(factory=OutputGradientDetector)
+    _learned_sum: LearnedSum = state_field(factory=LearnedSum)
+    _first_loss: float = state_field(0.0)
     _severity: SummedLossSeverity = state_field(factory=SummedLossSeverity)
 
     @hookimpl
@@ -87,14 +90,28 @@ class LossFunctionGuard(Guard):
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         severity = self._severity
-        if batch.phase != "train" or not (severity.waiting or severity.measuring):
+        if batch.phase != "train" or not (severity.waiting or severity.measuring or self._learned_sum.following):
+            return
+        loss = batch.loss
+        if self._learned_sum.following and loss is not None and math.isfinite(loss):
+            if (learned := self._learned_sum.add(loss)) is not None:
+                run.diagnosis.revise(learned)
             return
         finding = severity.after_update(named_arrays(run.params))
         if finding is not None:
             self.fire(run, finding)
+            if finding.evidence.get("factor", 0.0) and finding.cause is None:  # no mean that is divided twice
+                self._learned_sum.begin(finding, self._first_loss)
+
+    @hookimpl(tryfirst=True)
+    def on_fit_end(self, run: Run) -> None:
+        if self._learned_sum.revised is not None:  # its consequences may have become notes since
+            run.diagnosis.revise(self._learned_sum.revised)
+        super().on_fit_end(run)
 
     def _check(self, run: Run, batch: Batch, loss: float, grads: Gradients) -> None:
         gradient = self._output_gradient
+        self._first_loss = self._first_loss or loss
         if not self._initial_loss.done:
             self._conclude(run, self._initial_loss.check(batch, loss, named_arrays(run.params), grads))
         if gradient.done and not gradient.watching:
