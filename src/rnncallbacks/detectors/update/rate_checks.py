@@ -1,8 +1,9 @@
 """Schedules the checks of the learning rate, which read one record of updates and losses.
 
 The record, the copies before an update, and the closure's losses serve several checks: the rate is too high
-(:mod:`too_high <rnncallbacks.detectors.update.too_high>`) or too low (:mod:`too_low
-<rnncallbacks.detectors.update.too_low>`, :mod:`slow_losses <rnncallbacks.detectors.update.slow_losses>`), updates go up the gradient (:mod:`ascent
+(:mod:`too_high <rnncallbacks.detectors.update.too_high>`) or too low, by the gradient (:mod:`too_low
+<rnncallbacks.detectors.update.too_low>`) or the losses (:mod:`slow_losses
+<rnncallbacks.detectors.update.slow_losses>`); updates go up the gradient (:mod:`ascent
 <rnncallbacks.detectors.update.ascent>`), or leave parameters as they are (:mod:`frozen_parameters
 <rnncallbacks.detectors.update.frozen_parameters>`, :mod:`still_arrays <rnncallbacks.detectors.update.still_arrays>`).
 """
