@@ -30,20 +30,19 @@ Where = Callable[[], str]
 
 
 class HookManager(pluggy.PluginManager):
-    """pluggy's manager, which reads of a plugin only the attributes that are known to implement hooks.
+    """pluggy's manager, which reads only the attributes that are known to specify or to implement hooks.
 
-    All plugins are registered again whenever one is added or taken out, and pluggy would read every attribute of each.
-
-    Parameters
-    ----------
-    implementing:
-        By the ``id`` of a plugin: its attributes that implement hooks.
+    Each run has a manager. It registers all plugins again whenever one is added or taken out, and pluggy would read
+    every attribute of each. ``implementing`` names, by the ``id`` of a plugin, its attributes that implement hooks.
     """
 
     def __init__(self, implementing: Mapping[int, frozenset[str]]) -> None:
         super().__init__(hookspecs.PROJECT)
         self._implementing = implementing
         self.add_hookspecs(hookspecs)
+
+    def parse_hookspec_opts(self, module_or_class: object, name: str) -> pluggy.HookspecOpts | None:
+        return super().parse_hookspec_opts(module_or_class, name) if name in HOOKS else None  # type: ignore[arg-type]
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
         return super().parse_hookimpl_opts(plugin, name) if name in self._implementing[id(plugin)] else None
