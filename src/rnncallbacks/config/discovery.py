@@ -91,7 +91,8 @@ def find_plugins() -> list[Found]:
     """
     found = []
     for distribution in _distributions():
-        name, version = distribution.name, distribution.version  # each parses the metadata
+        about = distribution.metadata  # parsed each time that it is asked for
+        name, version = about["Name"], about["Version"]
         found += [Found(entry.name, name, version, entry) for entry in _entry_points(distribution)]
     claimants = defaultdict(list)
     for one in found:
@@ -151,6 +152,9 @@ def _distributions() -> list[Distribution]:
 
 def _entry_points(distribution: Distribution) -> list[EntryPoint]:
     try:
+        # Hundreds of distributions may be installed, and parsing takes longer than reading.
+        if GROUP not in (distribution.read_text("entry_points.txt") or ""):
+            return []
         return list(distribution.entry_points.select(group=GROUP))
     except Exception as error:
         text: Any = distribution.read_text("entry_points.txt")
