@@ -176,15 +176,14 @@ class Gradients(Mapping[str, Array]):
     def __init__(self, container: object, earlier: Gradients | None = None) -> None:
         self._norm: float | None = None
         self._layout: Layout = ()
-        self.flat: FlatArrays | None = container if isinstance(container, FlatArrays) else None
-        if isinstance(container, FlatArrays):
-            self._named: Mapping[str, Array] = container
-            self.arrays: list[Array] = [container.flat]
-        elif earlier is not None and _are_plain_arrays_like(container, earlier._layout):
-            self._named = container.copy()
-            self.arrays = list(container.values())
+        self.flat: FlatArrays | None = None
+        if earlier is not None and _are_plain_arrays_like(container, earlier._layout):
+            self._named: Mapping[str, Array] = container.copy()
+            self.arrays: list[Array] = list(container.values())
             self._layout = earlier._layout
             return
+        if isinstance(container, FlatArrays):
+            self._named, self.arrays, self.flat = container, [container.flat], container
         else:
             self._named = named_arrays(container, "gradients")
             _check_usable(self._named)

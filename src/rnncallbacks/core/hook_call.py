@@ -48,14 +48,17 @@ class HookCall:
     def __init__(self, caller: pluggy.HookCaller, times: PluginTimes | None = None) -> None:
         in_order = caller.get_hookimpls()[::-1]  # pluggy keeps them in reverse
         self.implementations = sorted(in_order, key=lambda one: not is_ahead(one))
+        # Most implementations take the same arguments, which are put into one tuple for all of them.
+        names = list(dict.fromkeys(one.argnames for one in self.implementations))
+        self._tuples = [_taking(taken) for taken in names]
+        self._has_wrappers = any(map(is_wrapper, self.implementations))
         self._steps = []
         for one in self.implementations:
             function: Callable[..., Any] = _new_style(one.function) if one.hookwrapper else one.function
             if times is not None:
                 measured = times.measured_wrapper if is_wrapper(one) else times.measured
                 function = measured(one.plugin_name, caller.name, function)
-            self._steps.append((function, _taking(one.argnames), is_wrapper(one)))
-        self._has_wrappers = any(map(is_wrapper, self.implementations))
+            self._steps.append((function, names.index(one.argnames), is_wrapper(one)))
 
     def __call__(self, arguments: Mapping[str, object]) -> Any:
         """Call the implementations in turn; return what they returned, except for None.
@@ -66,17 +69,18 @@ class HookCall:
             What an implementation raised; the implementations after it are not called.
         """
         returned: list[object] = []
+        tuples = [take(arguments) for take in self._tuples]
         if not self._has_wrappers:
-            for function, take, _ in self._steps:
-                result: Any = function(*take(arguments))
+            for function, place, _ in self._steps:
+                result: Any = function(*tuples[place])
                 if result is not None:
                     returned.append(result)
             return returned
         wrappers: list[Generator[None, object, object]] = []
         failed: BaseException | None = None
         try:
-            for function, take, wraps in self._steps:
-                result = function(*take(arguments))
+            for function, place, wraps in self._steps:
+                result = function(*tuples[place])
                 if wraps:
                     _begin(result)
                     wrappers.append(result)
@@ -126,7 +130,10 @@ def _taking(names: tuple[str, ...]) -> Callable[[Mapping[str, object]], tuple[ob
     """A function from all arguments by name to those of these names."""
     if len(names) > 1:
         return itemgetter(*names)
-    return lambda arguments: tuple(arguments[name] for name in names)
+    if not names:
+        return lambda arguments: ()
+    (name,) = names
+    return lambda arguments: (arguments[name],)
 
 
 def _begin(wrapper: Generator[None, object, object]) -> None:

@@ -73,6 +73,10 @@ class AccumulationDetector:
         """Whether this training batch, counted from 1, is checked if it has a closure."""
         return batch_number == self._next_batch
 
+    def next_copied(self, batch_number: int) -> float:
+        """The first batch after this one whose gradients are copied for a check of the next; infinite if none is."""
+        return self._next_batch - 1 if self._next_batch - 1 > batch_number else math.inf
+
     def keep(self, gradients: Mapping[str, Array], *, clipped: bool = False) -> None:
         """Copy the gradients of the batch before a check; ``clipped`` adds their clipped version."""
         self._previous = self._previous if clipped else []

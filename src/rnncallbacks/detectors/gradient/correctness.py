@@ -61,6 +61,7 @@ class CorrectnessChecks:
 
     network: ScriptNetwork = state_field(factory=ScriptNetwork)
     _fault_found: bool = state_field(False)
+    _idle_before: float = state_field(0.0, saved=False)  # no check is due in the batches before this one
     _closure_is_exact: bool = state_field(False)  # it gave the very loss that the script reported
     _gradient_check: GradientCheckDetector = state_field(factory=GradientCheckDetector)
     _accumulation: AccumulationDetector = state_field(factory=AccumulationDetector)
@@ -69,7 +70,9 @@ class CorrectnessChecks:
 
     def is_idle(self, batch_number: int) -> bool:
         """Whether no check is due in this training batch, counted from 1."""
-        return (
+        if batch_number < self._idle_before:
+            return True
+        idle = (
             self._zero_gradients.over
             and not self.network.follows
             and self._predicted_decrease.over
@@ -78,9 +81,14 @@ class CorrectnessChecks:
             and not self._accumulation.due(batch_number)
             and not self.precedes_sum_check(batch_number)
         )
+        if idle:  # only an alarm can change that before the next batch that is scheduled
+            scheduled = self._gradient_check.next_scheduled(batch_number)
+            self._idle_before = min(scheduled, self._accumulation.next_copied(batch_number))
+        return idle
 
     def add_alarm(self, code: str) -> None:
         """Check the gradients of the next batch if they may be the cause of an alarm with this code."""
+        self._idle_before = 0
         self._gradient_check.add_alarm(code)
 
     def precedes_sum_check(self, batch_number: int) -> bool:

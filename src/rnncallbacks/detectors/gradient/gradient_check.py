@@ -112,6 +112,10 @@ class GradientCheckDetector:
         """Whether this training batch, counted from 1, is checked or must confirm a factor, for any loss."""
         return self.confirming or self._alarm_pending or self._is_checked(batch_number)
 
+    def next_scheduled(self, batch_number: int) -> float:
+        """The first batch after this one that is checked unless an alarm or a factor comes before it."""
+        return min((number for number in self._checked if number > batch_number), default=math.inf)
+
     def add_alarm(self, code: str) -> None:
         """Check the next batch if this is the first alarm of a code whose cause may be a wrong gradient: 5xx or 6xx."""
         if code.startswith(("RNN5", "RNN6")) and code not in self._alarmed:

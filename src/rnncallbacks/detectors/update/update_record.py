@@ -147,6 +147,8 @@ class UpdateRecord:
     @property
     def losses_are_high(self) -> bool:
         """Whether the last losses all exceed the reference loss."""
+        if not self.losses or self.losses[-1] <= self.reference_loss:
+            return False  # as in most batches
         recent = self.losses[-MEASUREMENTS.high_losses :]
         return len(recent) == MEASUREMENTS.high_losses and min(recent) > self.reference_loss > 0.0
 
