@@ -208,3 +208,9 @@ def test_data_comes_from_what_mixes_or_shifts_it(statements, source, targets, li
     loop = Site("loop", "", 0, "", "<module>")
     suspicion = Suspicion(statements(source), roles, IterationRecord(1, 1), loop)
     assert [one.line for one in suspicion.lines(alarm_of("RNN603"))][:3] == lines
+
+
+def test_what_a_call_returns_comes_before_what_its_arguments_return(statements):
+    known = statements("def forward(x):\n    return x\ndef nll(p):\n    return -p\nloss = nll(forward(x))\n")
+    (calling,) = known.of("loss")
+    assert [one.line for one in known.returned_by(calling)] == [4, 2]

@@ -114,8 +114,10 @@ class AssigningStatements:
         return [one for one in self.all if f"{expression}.append" in one.targets]
 
     def returned_by(self, calling: AssigningStatement) -> list[AssigningStatement]:
-        """The statements with which the functions return that a statement calls."""
-        return [one for one in self.all if RETURNED in one.targets and one.scope.rpartition(".")[2] in calling.calls]
+        """The statements with which the functions return that a statement calls, first that whose result it assigns."""
+        outer = re.search(r"=\s*(?:[\w.]+\.)?(\w+)\(", calling.source)
+        found = [one for one in self.all if RETURNED in one.targets and one.scope.rpartition(".")[2] in calling.calls]
+        return sorted(found, key=lambda one: outer is None or one.scope.rpartition(".")[2] != outer[1])
 
     def of(self, expression: str, scope: str | None = None) -> list[AssigningStatement]:
         """The statements that assign an expression such as ``dW`` or ``grads['W']``, in a function or anywhere.

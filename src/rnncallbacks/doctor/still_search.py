@@ -52,6 +52,8 @@ class StillSearch(TickSearch[_Execution]):
                 arrays[key] = value.copy()
             elif isinstance(value, float | np.floating):
                 losses[key] = float(value)
+            elif isinstance(value, list) and value and isinstance(value[-1], float | np.floating):
+                losses[key] = float(value[-1])  # the script may only append the loss to a list
         before, execution.losses = execution.losses, losses
         gradients = _like_constant_ones(execution.arrays, arrays)
         execution.arrays = arrays

@@ -106,7 +106,7 @@ class Suspicion:
             return direct
         behind = [one.shown(OF_EVERY) for one in common]
         if not right:  # all are off: by a factor that one of them brings in
-            behind = [one.shown(OF_EVERY) for one in sorted(common, key=lambda one: not SCALES.search(one.source))]
+            behind = [one.shown(OF_EVERY) for one in sorted(common, key=_keeps_scale)]
             return behind[:2] + self._of_loss()[:2] + direct
         between = [one.shown(PASSES_ON) for one in passed_on(self._statements.all, accused, cleared)]
         return direct[:1] + behind[: MOST_LINES - 1 - min(1, len(between))] + between + behind + direct[1:]
@@ -248,6 +248,10 @@ class Suspicion:
 
     def _at(self, site: Site) -> list[AssigningStatement]:
         return [one for one in self._statements.all if (one.file, one.line) == (site.file, site.line)]
+
+
+def _keeps_scale(statement: AssigningStatement) -> bool:
+    return statement.source.startswith("for ") or not SCALES.search(statement.source)
 
 
 def _function(scope: str) -> str:

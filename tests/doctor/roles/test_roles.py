@@ -3,7 +3,7 @@ import pytest
 
 from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.iteration_record import IterationRecord
-from rnncallbacks.doctor.roles.batch_data import find_batch_data
+from rnncallbacks.doctor.roles.batch_data import find_batch_data, in_function_of_loss
 from rnncallbacks.doctor.roles.epoch_report import EpochReport
 from rnncallbacks.doctor.roles.gradient_sources import ArrayChange, candidates_of
 from rnncallbacks.doctor.roles.interventions import changing_arrays, persists
@@ -144,3 +144,16 @@ def test_the_one_hot_array_of_the_inputs_is_no_target():
         return record(number, {}, {"x": x, "onehot": np.eye(5)[x]})
 
     assert find_batch_data([step(1), step(2)], set(), None).targets is None
+
+
+@pytest.mark.parametrize(
+    ("in_loss", "found"),
+    [
+        (np.arange(3.0), ("end", "__main__", "y")),
+        (np.ones(3), ("local", "nll", "y")),  # the loop passes others
+        (np.eye(3), ("end", "__main__", "y")),  # the same ones, one-hot
+    ],
+)
+def test_targets_are_those_that_the_function_of_the_loss_is_given(in_loss, found):
+    one = record(1, {}, {"y": np.arange(3.0)}, inside={("local", "nll", "y"): in_loss})
+    assert in_function_of_loss(key("y"), [("return", "nll", "return")], [one]) == found

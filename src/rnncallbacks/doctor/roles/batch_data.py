@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 
-from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.iteration_record import IterationRecord, same_bits
 from rnncallbacks.doctor.roles.data_pair import find_data_pair, plain_array, whole_numbers_of
 from rnncallbacks.doctor.value_walk import Key
 
@@ -49,6 +49,22 @@ def find_batch_data(
         tokens = whole_numbers_of(given)
         steps = set(given.shape if tokens is None else tokens.shape)
     return DataRoles(inputs, targets, _find_hidden(records, fixed, width, steps))
+
+
+def in_function_of_loss(key: Key | None, loss_names: Sequence[Key], records: Sequence[IterationRecord]) -> Key | None:
+    """The variable of the same name in the function of the loss, if it has another value there in every iteration.
+
+    The loop may pass other targets to the function than those that its own variable has.
+    """
+    if key is None or key[0] != "end":
+        return key
+    for scope in dict.fromkeys(scope for kind, scope, _ in loss_names if kind in ("return", "local")):
+        other = ("local", scope, key[2])
+        pairs = [(plain_array(record.get(key)), plain_array(record.get(other))) for record in records]
+        known = all(one is not None and two is not None and one.shape == two.shape for one, two in pairs)
+        if known and not any(same_bits(one, two) for one, two in pairs):
+            return other
+    return key
 
 
 def _find_hidden(

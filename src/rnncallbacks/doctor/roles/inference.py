@@ -10,7 +10,7 @@ import numpy as np
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
 from rnncallbacks.doctor.loss_names import LOSS_NAMES
 from rnncallbacks.doctor.roles.agreement import agreeing_count, agreeing_source, common_factor, sign_of_most
-from rnncallbacks.doctor.roles.batch_data import find_batch_data
+from rnncallbacks.doctor.roles.batch_data import find_batch_data, in_function_of_loss
 from rnncallbacks.doctor.roles.carried_state import is_carried_on, without_containers
 from rnncallbacks.doctor.roles.entering_state import find_entering
 from rnncallbacks.doctor.roles.frozen_siblings import find_frozen_siblings
@@ -131,7 +131,7 @@ def infer_roles(
         learning_rate=rate,
         plain=plain,
         inputs=_given(given.inputs, known) or data.inputs,
-        targets=_given(given.targets, known) or data.targets,
+        targets=_given(given.targets, known) or in_function_of_loss(data.targets, loss_names, known),
         hidden=hidden,
         entering=None if hidden is not None else find_entering(known, carried),
         batch_axis=given.batch_axis,
