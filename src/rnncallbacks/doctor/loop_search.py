@@ -218,18 +218,19 @@ class LoopSearch(BoundedSearch):
         """An iteration of the loop begins."""
         activation = self._active[number, frame]
         activation.ticks += 1
-        self._compare(activation, activation.ticks <= self._thresholds.compared_ticks_at_start)
+        if activation.ticks <= self._thresholds.compared_ticks_at_start:
+            self._compare(activation)
         self._end_in_time()
 
     def end(self, number: int, frame: FrameType) -> None:
         """The loop has ended."""
         activation = self._active.pop((number, frame))
         if activation.ticks < self._thresholds.compared_ticks_at_start:
-            self._compare(activation, True)
+            self._compare(activation)
 
-    def _compare(self, activation: _Activation, wanted: bool) -> None:
+    def _compare(self, activation: _Activation) -> None:
         changes = self._changes.setdefault(activation.loop, _Changes())
-        if not wanted or changes.ticks >= self._thresholds.compared_ticks or self._is_excluded(activation.loop):
+        if changes.ticks >= self._thresholds.compared_ticks or self._is_excluded(activation.loop):
             return
         changes.ticks += 1
         values = {}
