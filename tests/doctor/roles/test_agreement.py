@@ -3,7 +3,7 @@
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord
-from rnncallbacks.doctor.roles.agreement import agreeing_count, agreeing_source, sign_of_most
+from rnncallbacks.doctor.roles.agreement import agreeing_count, agreeing_source, are_proportional, sign_of_most
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push
 
@@ -39,3 +39,12 @@ def test_without_a_gradient_that_agrees_the_sign_is_that_of_the_update():
     keepers, sources = made(3.0)
     assert sign_of_most(LOSS, keepers, sources) == 1.0
     assert agreeing_count(LOSS, keepers, sources) == 0
+
+
+def test_a_loss_and_its_sum_over_a_batch_are_no_rivals():
+    keepers, _ = made(1.0, 1.0)
+    for number, push in enumerate(keepers):
+        push.derivatives.update({"loss": 3.0 + number, "sum": 96.0 + 32 * number, "other": 5.0})
+    assert are_proportional("loss", "sum", keepers)
+    assert not are_proportional("loss", "other", keepers)
+    assert not are_proportional("other", "missing", keepers)

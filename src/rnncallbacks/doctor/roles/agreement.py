@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
@@ -13,6 +15,9 @@ FACTOR_TOLERANCE = 5e-3
 """Largest relative difference of factors that are one. Chosen by eye."""
 SHARE_WITH_FACTOR = 0.75
 """Smallest share of arrays that have one factor. Chosen by eye."""
+
+PROPORTION_TOLERANCE = 1e-4
+"""Largest relative difference of ratios that are one: rounding errors of central differences. Chosen by eye."""
 
 
 def agreeing_count(loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]]) -> int:
@@ -73,3 +78,10 @@ def sign_of_most(loss: Key, keepers: list[Push], sources: dict[Key, list[Gradien
     """
     found = [agreeing_source(push, sources.get(push.key, []), loss) for push in keepers]
     return 1.0 if sum(one[1] for one in found if one is not None) >= 0 else -1.0
+
+
+def are_proportional(one: Key, other: Key, keepers: Sequence[Push]) -> bool:
+    """Whether every push moves two numbers by one ratio, as a loss and its sum over a batch."""
+    moved = [push.derivatives for push in keepers if push.derivatives.get(one)]
+    ratios = [derivatives.get(other, 0.0) / derivatives[one] for derivatives in moved]
+    return len(ratios) > 1 and 0.0 not in ratios and bool(np.ptp(ratios) <= PROPORTION_TOLERANCE * abs(ratios[0]))

@@ -9,7 +9,13 @@ import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
 from rnncallbacks.doctor.loss_names import LOSS_NAMES
-from rnncallbacks.doctor.roles.agreement import agreeing_count, agreeing_source, common_factor, sign_of_most
+from rnncallbacks.doctor.roles.agreement import (
+    agreeing_count,
+    agreeing_source,
+    are_proportional,
+    common_factor,
+    sign_of_most,
+)
 from rnncallbacks.doctor.roles.batch_data import find_batch_data, in_function_of_loss
 from rnncallbacks.doctor.roles.carried_state import is_carried_on, without_containers
 from rnncallbacks.doctor.roles.entering_state import find_entering
@@ -184,7 +190,8 @@ def _choose(
         return best.key, "certain"
     if sure:
         return best.key, "likely"
-    lead = best.score - distinct[1].score if len(distinct) > 1 else np.inf
+    rivals = [one for one in distinct[1:] if not are_proportional(best.key, one.key, keepers)]
+    lead = best.score - rivals[0].score if rivals else np.inf
     return best.key, "likely" if lead >= LOSS_CHOICE_THRESHOLDS.certain_margin else "unsure"
 
 
