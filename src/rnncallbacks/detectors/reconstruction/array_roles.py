@@ -2,7 +2,9 @@
 
 With X inputs, V outputs and G gates, a layer of H units has input weights (kH, X), recurrent weights (kH, H), or both
 stacked (kH, H + X), for k of the gates, and biases of kH entries. Above the layers are output weights (V, H) and V
-output biases; below them may be an embedding table with a row for each token. All matrices may be transposed.
+output biases; between them may be a head: one layer of K units with weights (K, H) and biases, under output weights
+(V, K). Below them may be an embedding table with a row for each token. A bias may be a column of the matrix beside it,
+which belongs to an input of 1. All matrices may be transposed.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ import numpy as np
 
 from rnncallbacks.arrays import Array
 
-Part: TypeAlias = Literal["embedding", "input", "recurrent", "bias", "second bias", "output", "output bias"]
+Part: TypeAlias = Literal[
+    "embedding", "input", "recurrent", "bias", "second bias", "head", "head bias", "output", "output bias"
+]
 Slot: TypeAlias = tuple[int, Part]
 """A part and its layer, counted from 0. The embedding table and the output weights have the layer 0."""
 
-OUTER_PARTS: tuple[Part, ...] = ("embedding", "output", "output bias")
+OUTER_PARTS: tuple[Part, ...] = ("embedding", "head", "head bias", "output", "output bias")
 """The parts that belong to no layer."""
 
 
@@ -35,11 +39,14 @@ class ArrayBlock:
         The first column and the one after the last, once ``transposed`` was applied; None for a bias.
     transposed:
         Whether the array lies the other way.
+    is_bias:
+        Whether the one column is a bias.
     """
 
     name: str
     columns: tuple[int, int] | None = None
     transposed: bool = False
+    is_bias: bool = False
 
     def take(self, arrays: Mapping[str, Array]) -> Array:
         """The part: a view of shape (units, columns), or a vector for a bias."""
@@ -48,6 +55,8 @@ class ArrayBlock:
             return array.reshape(-1)
         if array.ndim == 1:
             return array[:, None]
+        if self.is_bias:
+            return (array.T if self.transposed else array)[:, self.columns[0]]
         return (array.T if self.transposed else array)[:, slice(*self.columns)]
 
 

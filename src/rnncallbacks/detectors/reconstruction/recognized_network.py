@@ -2,7 +2,8 @@
 
 The shapes of a script's arrays leave few networks: one to three layers of vanilla cells, LSTMs or GRUs in the forms
 that scripts use (:mod:`cell_forms <rnncallbacks.detectors.reconstruction.cell_forms>`), over features, tokens or an
-embedding table, with outputs of each step, of the last one, or of the mean state. One of them that gives the reported
+embedding table, with outputs of each step, of the last one, or of the mean state, with or without one layer of units
+between state and outputs. One of them that gives the reported
 loss to nine digits is taken for the script's. Its backward pass then gives the gradient that the script should have,
 without a closure.
 """
@@ -29,7 +30,12 @@ from rnncallbacks.detectors.reconstruction.cell_forms import BackwardFault, Cell
 from rnncallbacks.detectors.reconstruction.layer_states import States, entering_states
 from rnncallbacks.detectors.reconstruction.loss_formulas import LossFormula, matching_formula
 from rnncallbacks.detectors.reconstruction.role_search import array_roles
-from rnncallbacks.detectors.reconstruction.stacked_pass import network_outputs, stacked_backward, stacked_forward
+from rnncallbacks.detectors.reconstruction.stacked_pass import (
+    HeadActivation,
+    network_outputs,
+    stacked_backward,
+    stacked_forward,
+)
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -117,6 +123,7 @@ class RecognizedNetwork:
     form: CellForm
     key: ReadingKey
     formula: LossFormula
+    activation: HeadActivation = "tanh"
 
     def read(self, batch: Batch) -> BatchReading | None:
         """The inputs and targets of a batch; None if it cannot be read as the first one was."""
@@ -132,7 +139,7 @@ class RecognizedNetwork:
         weights = _weights(self.roles, self.form, arrays)
         with np.errstate(all="ignore"):
             passed = stacked_forward(self.form, weights, reading.inputs, entering)
-            outputs = network_outputs(weights, passed[-1], reading.readout)
+            outputs = network_outputs(weights, passed[-1], reading.readout, self.activation)
             loss = self.formula.value(outputs, reading.targets)
         return NetworkPass(entering, weights, reading, passed, outputs, loss)
 
@@ -144,7 +151,14 @@ class RecognizedNetwork:
         with np.errstate(all="ignore"):
             errors = self.formula.derivative(forward.outputs, reading.targets)
             parts = stacked_backward(
-                self.form, forward.weights, reading.inputs, forward.passed, errors, reading.readout, fault
+                self.form,
+                forward.weights,
+                reading.inputs,
+                forward.passed,
+                errors,
+                reading.readout,
+                fault,
+                self.activation,
             )
         return self.roles.put(parts, arrays)
 
@@ -198,13 +212,13 @@ def recognized_networks(
                     return
                 with np.errstate(all="ignore"):
                     passes[key.axes] = [stacked_forward(form, weights, reading.inputs, one) for one in entering]
-            for passed in passes[key.axes]:
+            for passed, activation in product(passes[key.axes], _activations(weights)):
                 operations += float(steps * rows) * weights[0, "output"].size
                 with np.errstate(all="ignore"):
-                    outputs = network_outputs(weights, passed[-1], reading.readout)
+                    outputs = network_outputs(weights, passed[-1], reading.readout, activation)
                     formula = matching_formula(outputs, reading.targets, loss, tolerance)
                 if formula is not None:
-                    yield RecognizedNetwork(roles, form, key, formula)
+                    yield RecognizedNetwork(roles, form, key, formula, activation)
 
 
 def _candidates(
@@ -217,7 +231,8 @@ def _candidates(
     if features:
         widths = tuple(dict.fromkeys([*inputs.shape[::-1], *([1] if inputs.ndim == 2 else [])]))
     fewest = 1 if features else int(inputs.max()) + 1
-    for layers, embedded in product(range(1, thresholds.layers + 1), (False,) if features else (False, True)):
+    ways = product((False, True), range(1, thresholds.layers + 1), (False,) if features else (False, True))
+    for headed, layers, embedded in ways:
         for gates in (1, 4, 3):
             layouts = [
                 roles
@@ -225,7 +240,9 @@ def _candidates(
                 for roles in islice(
                     (
                         one
-                        for one in array_roles(arrays, gates, width, shown.vocab_size, layers=layers, embedded=embedded)
+                        for one in array_roles(
+                            arrays, gates, width, shown.vocab_size, layers=layers, embedded=embedded, headed=headed
+                        )
                         if one.inputs >= fewest
                     ),
                     thresholds.layouts,
@@ -234,6 +251,11 @@ def _candidates(
             for form in cell_forms(gates) if layouts else ():
                 for roles in layouts:
                     yield roles, form
+
+
+def _activations(weights: Mapping[Slot, Array]) -> tuple[HeadActivation, ...]:
+    """The activations that a head may have; one if there is no head."""
+    return ("relu", "tanh", "sigmoid") if (0, "head") in weights else ("tanh",)
 
 
 def _state_shapes(states: States) -> list[tuple[int, ...]]:

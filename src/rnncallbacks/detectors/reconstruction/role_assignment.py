@@ -72,13 +72,22 @@ def assignments(
             yield {(layer, "input"): ArrayBlock(name, (0, inputs), transposed)}
         if columns == hidden:
             yield {(layer, "recurrent"): ArrayBlock(name, (0, hidden), transposed)}
-        if columns == hidden + inputs:
-            start = hidden if stacked_first == "recurrent" else 0
-            other = 0 if stacked_first == "recurrent" else inputs
-            yield {
-                (layer, "input"): ArrayBlock(name, (start, start + inputs), transposed),
-                (layer, "recurrent"): ArrayBlock(name, (other, other + hidden), transposed),
-            }
+        # A column more is a bias, whose input of 1 comes after or before the others.
+        for ones, first in ((0, 0), (1, 0), (1, 1)):
+            place = 0 if first else columns - 1
+            bias: dict[Slot, ArrayBlock] = {}
+            if ones:
+                bias = {(layer, "bias"): ArrayBlock(name, (place, place + 1), transposed, is_bias=True)}
+            if ones and columns == inputs + 1:
+                yield {(layer, "input"): ArrayBlock(name, (first, first + inputs), transposed), **bias}
+            if columns == hidden + inputs + ones:
+                start = first + (hidden if stacked_first == "recurrent" else 0)
+                other = first + (0 if stacked_first == "recurrent" else inputs)
+                yield {
+                    (layer, "input"): ArrayBlock(name, (start, start + inputs), transposed),
+                    (layer, "recurrent"): ArrayBlock(name, (other, other + hidden), transposed),
+                    **bias,
+                }
 
     def is_complete(units: Mapping[Slot, int]) -> bool:
         layers = range(len(sizes.hidden))

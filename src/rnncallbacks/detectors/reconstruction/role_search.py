@@ -7,6 +7,7 @@ from itertools import product
 
 from rnncallbacks.arrays import Array
 from rnncallbacks.detectors.reconstruction.array_roles import ArrayBlock, ArrayRoles, NetworkSizes, network_may_have
+from rnncallbacks.detectors.reconstruction.output_layers import output_layers, shape_of
 from rnncallbacks.detectors.reconstruction.role_assignment import assignments
 
 MOST_STEPS = 4000
@@ -21,11 +22,13 @@ def array_roles(
     *,
     layers: int = 1,
     embedded: bool = False,
+    headed: bool = False,
 ) -> Iterator[ArrayRoles]:
     """Every way to read all of the arrays as a network with these numbers of gates and layers.
 
     ``inputs`` and ``outputs`` are the numbers of features and of outputs, None if they are not known; ``embedded`` says
-    whether tokens are looked up in an embedding table.
+    whether tokens are looked up in an embedding table, ``headed`` whether a layer of units without recurrence lies
+    between the states and the outputs.
 
     Example
     -------
@@ -43,16 +46,15 @@ def array_roles(
     for embedding, tokens, width in _embeddings(arrays, constant) if embedded else [(None, None, inputs)]:
         left = {name: array for name, array in arrays.items() if embedding is None or name != embedding.name}
         for transposed, output_transposed in ((False, False), (True, True), (False, True), (True, False)):
-            shapes = {name: _shape(array, transposed) for name, array in left.items()}
-            for output in reversed(left):
-                rows, hidden = _shape(left[output], output_transposed)
-                if left[output].ndim != 2 or outputs not in (None, rows):
-                    continue
-                others = {name: shape for name, shape in shapes.items() if name != output}
-                for sizes in _possible_sizes(others, gates, hidden, width, rows, layers):
+            shapes = {name: shape_of(array, transposed) for name, array in left.items()}
+            for above in output_layers(left, outputs, output_transposed, headed=headed):
+                others = {name: shape for name, shape in shapes.items() if name not in above.names}
+                for sizes in _possible_sizes(others, gates, above.hidden, width, above.outputs, layers):
                     for first in ("recurrent", "input"):
                         for blocks in assignments(others, sizes, transposed, first, constant, steps):
-                            whole = {**blocks, (0, "output"): (ArrayBlock(output, (0, hidden), output_transposed),)}
+                            if (0, "output bias") in blocks and (0, "output bias") in above.blocks:
+                                continue
+                            whole = {**blocks, **above.blocks}
                             if embedding is not None:
                                 whole[0, "embedding"] = (embedding,)
                             key = (sizes, tuple(sorted(whole.items())))
@@ -61,17 +63,12 @@ def array_roles(
                                 yield ArrayRoles(sizes, tokens, whole)
 
 
-def _shape(array: Array, transposed: bool) -> tuple[int, int]:
-    rows, columns = array.shape if array.ndim == 2 else (array.size, 1)
-    return (columns, rows) if transposed and array.ndim == 2 else (rows, columns)
-
-
 def _embeddings(arrays: Mapping[str, Array], constant: frozenset[str]) -> Iterator[tuple[ArrayBlock, int, int]]:
     """The arrays that may be an embedding table, with their numbers of tokens and of columns."""
     for name, array in arrays.items():
         if array.ndim == 2 and name not in constant:
             for transposed in (False, True):
-                tokens, width = _shape(array, transposed)
+                tokens, width = shape_of(array, transposed)
                 yield ArrayBlock(name, (0, width), transposed), tokens, width
 
 

@@ -228,7 +228,7 @@ def _pairs(gradients: Gradients, params: object) -> dict[str, Array]:
 
 
 def _show(batch: Batch, forward: NetworkPass) -> None:
-    """Add the uppermost states, the outputs and the number of sequences to a batch whose script shows nothing."""
+    """Add the number of sequences to a batch, and the uppermost states and outputs if its script shows no states."""
     state, cell_state = forward.entering[-1]
     zeros = np.zeros_like(forward.states[0])
     hidden = zeros if state is None else state
@@ -240,6 +240,8 @@ def _show(batch: Batch, forward: NetworkPass) -> None:
     if forward.reading.readout == "each":
         shown["logits"] = forward.outputs
     observed = batch.observed
-    if batch.batch_size is None and not any(name in observed for name in ("entering_state", "hidden_states")):
+    if batch.batch_size is not None:
+        return
+    batch.network_rows = forward.reading.inputs.shape[1]
+    if not any(name in observed for name in ("entering_state", "hidden_states")):
         observed.update({name: value for name, value in shown.items() if name not in observed})
-        batch.network_rows = forward.reading.inputs.shape[1]

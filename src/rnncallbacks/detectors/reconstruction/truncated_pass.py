@@ -15,7 +15,7 @@ import numpy as np
 from rnncallbacks.arrays import Array
 from rnncallbacks.detectors.reconstruction.array_roles import Slot
 from rnncallbacks.detectors.reconstruction.batch_readings import Readout
-from rnncallbacks.detectors.reconstruction.cell_forms import CellForm, CellPass
+from rnncallbacks.detectors.reconstruction.cell_forms import CellPass
 from rnncallbacks.detectors.reconstruction.recognized_network import NetworkPass, RecognizedNetwork
 from rnncallbacks.detectors.reconstruction.stacked_pass import stacked_backward
 
@@ -53,6 +53,8 @@ def truncated_gradients(
 ) -> Iterator[dict[str, Array]]:
     """The gradients of the script's arrays for each way to truncate backpropagation, from a pass of the network."""
     reading, steps = forward.reading, len(forward.reading.inputs)
+    if (0, "head") in forward.weights and reading.readout == "mean":
+        return  # outputs of a mean state are no sum over those of the steps
     with np.errstate(all="ignore"):
         errors = _by_step(network.formula.derivative(forward.outputs, reading.targets), steps, reading.readout)
     cost = 0
@@ -61,12 +63,14 @@ def truncated_gradients(
         cost += sum(span.stop - span.start for span in shown)
         if cost > MOST_STEPS:
             return
-        parts = _sum_over(shown, network.form, forward, errors)
+        parts = _sum_over(shown, network, forward, errors)
         if parts:
             yield network.roles.put(parts, arrays)
 
 
-def _sum_over(spans: Iterable[StepSpan], form: CellForm, forward: NetworkPass, errors: Array) -> dict[Slot, Array]:
+def _sum_over(
+    spans: Iterable[StepSpan], network: RecognizedNetwork, forward: NetworkPass, errors: Array
+) -> dict[Slot, Array]:
     total: dict[Slot, Array] = {}
     for span in spans:
         chosen = errors[span.start : span.stop].copy()
@@ -74,7 +78,9 @@ def _sum_over(spans: Iterable[StepSpan], form: CellForm, forward: NetworkPass, e
         passed = tuple(_part_of(one, span) for one in forward.passed)
         inputs = forward.reading.inputs[span.start : span.stop]
         with np.errstate(all="ignore"):
-            parts = stacked_backward(form, forward.weights, inputs, passed, chosen, "each")
+            parts = stacked_backward(
+                network.form, forward.weights, inputs, passed, chosen, "each", activation=network.activation
+            )
         total = {slot: total[slot] + part if slot in total else part for slot, part in parts.items()}
     return total
 
