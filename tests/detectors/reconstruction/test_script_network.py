@@ -59,6 +59,7 @@ def test_a_script_that_shows_its_states_keeps_them():
     follower = Shows()
     IndependentScript("lists", "depth", "gru", "adam", seed=0, level="bare").train({"one": follower})
     assert all(one == {"hidden_states": "its own"} for one in follower.shown)
+    assert follower.rows == [16] * 12  # which axis is the batch is known all the same
 
 
 def test_noise_that_a_loss_contains_ends_the_following():

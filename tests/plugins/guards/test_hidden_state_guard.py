@@ -99,6 +99,8 @@ class Script:
             observed["hidden_states"] = np.array(hiddens)
         if "entering_state" in self.shows:
             observed["entering_state"] = state
+        if "two layers" in self.shows:  # the entering states of both, and the hidden states of the upper one
+            observed = {"entering_state": [0.5 * state, state], "hidden_states": hiddens[1:]}
         if self.layout is opaque and "inputs" in self.data.get("observed", ()):
             observed |= dict(zip(("inputs", "targets"), columns(tokens), strict=True))
         if observed:
@@ -137,6 +139,7 @@ KEPT = [
     {"keeps": "script", "shows": ("hidden_states",)},
     {"keeps": "script", "shows": ("array",)},
     {"keeps": "script", "shows": ("array", "entering_state")},
+    {"keeps": "script", "shows": ("two layers",)},
 ]
 kept = pytest.mark.parametrize("kept", KEPT, ids=lambda kept: f"{kept['keeps']}-{'-'.join(kept['shows'])}")
 layouts = pytest.mark.parametrize("layout", LAYOUTS)

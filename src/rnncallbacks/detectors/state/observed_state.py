@@ -40,6 +40,9 @@ class ObservedState:
         The state after the first and after the last time step, None if no hidden states were observed.
     count:
         The number of observed hidden states, 0 if the entering state was observed by itself.
+    others:
+        Further arrays of the entering state with the shape of ``entering``, such as those of other layers. The hidden
+        states may belong to one of them.
     """
 
     known: bool
@@ -47,6 +50,7 @@ class ObservedState:
     after_first_step: Array | None = None
     final: Array | None = None
     count: int = 0
+    others: tuple[Array, ...] = ()
 
     def shows_entering(self, seq_len: int | None) -> bool:
         """Whether the entering state is known: without it, there is one hidden state for each time step."""
@@ -96,9 +100,18 @@ def observed_state(batch: Batch) -> ObservedState:
             return ObservedState(True, entering)
         return ObservedState(batch.batch_size is not None, first_array(batch.entering_state))
     count = len(steps) if entering is None else 0
+    others = () if entering is None else _others(batch.observed["entering_state"], entering)
     entering = steps[0] if entering is None else entering
     # The arrays may be buffers that the next forward pass overwrites.
-    return ObservedState(True, entering.copy(), steps[1], steps[-1].copy(), count)
+    return ObservedState(True, entering.copy(), steps[1], steps[-1].copy(), count, others)
+
+
+def _others(state: Any, first: Array) -> tuple[Array, ...]:
+    """Copies of the further arrays of a state with the shape of the first one."""
+    if isinstance(state, np.ndarray):
+        return ()
+    arrays = list(named_arrays(state, "state").values())[1:]
+    return tuple(array.copy() for array in arrays if array.shape == first.shape)
 
 
 def state_rows(state: Array, batch_size: int) -> FloatArray | None:

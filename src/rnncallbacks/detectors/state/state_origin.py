@@ -43,12 +43,19 @@ def state_origin(current: InspectedBatch, phases: Iterable[PhaseHistory]) -> Sta
     """The origin of the state that enters a batch.
 
     None if zeros enter, if all sequences enter with the same state (a learned initial state), or if it is not the
-    final state of an earlier batch: it was then set on purpose, as by an encoder.
+    final state of an earlier batch: it was then set on purpose, as by an encoder. Of a state of several arrays, the
+    first one decides, else another that is such a final state: the hidden states may be those of an upper layer.
     """
     entering = current.entering_rows()
     if entering is None or rows_all_equal(entering):
         return None
-    return find_origin(current.phase, phases, entering)
+    every = list(phases)
+    origin = find_origin(current.phase, every, entering)
+    for other in current.state.others:
+        rows = None if origin is not None else state_rows(other, len(entering))
+        if rows is not None and not rows_all_equal(rows):
+            origin = find_origin(current.phase, every, rows)
+    return origin
 
 
 def find_origin(phase: PhaseHistory, phases: Iterable[PhaseHistory], entering: FloatArray) -> StateOrigin | None:
