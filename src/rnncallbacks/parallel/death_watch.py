@@ -1,7 +1,11 @@
-"""Reports which rank was killed under a launcher that then kills the others: ``mpiexec -n 4 python train.py``.
+"""Reports which rank was killed, also under a launcher that then kills the others: ``mpiexec -n 4 python train.py``.
 
-The ranks have no time to report it themselves. A process of its own does. It is in another session than the ranks, and
-holds a connection to each. The system closes the connection of a rank when the rank ends.
+A process of its own holds a connection to each rank. The system closes the connection when the rank ends. If the other
+ranks do not report it because MPICH's launcher has killed them too, this process does.
+
+The launcher kills the ranks as soon as its own connection to one of them is closed. This may be before the connection to
+the watching process is closed, so that process holds copies of the launcher's connections. The launcher then waits for
+the end of a process. If a rank has not ended by a signal, the other ranks have the time to end by themselves.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import select
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -20,6 +25,9 @@ if TYPE_CHECKING:  # the watching process imports nothing but the standard libra
 TOLD = b"t"
 HELLO_BYTES = 32
 """Size of the first message of a rank, with its number and process id."""
+PATIENCE_SECONDS = 9.0
+"""Longest time from the end of a rank to the end of the others, in seconds. It is above ``OTHER_RANKS_SECONDS`` of
+``orderly_exit``."""
 END_SECONDS = 1.0
 """Longest time that rank 0 waits for the end of the watching process, in seconds. Chosen by eye."""
 
@@ -50,13 +58,18 @@ class DeathWatch:
                 )
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(communicator.broadcast_object(name))
-        self._connection.send(f"{communicator.rank} {os.getpid()}".encode().ljust(HELLO_BYTES))
+        hello = f"{communicator.rank} {os.getpid()}".encode().ljust(HELLO_BYTES)
+        socket.send_fds(self._connection, [hello], [int(os.environ["PMI_FD"])] if "PMI_FD" in os.environ else [])
         os.register_at_fork(after_in_child=self._connection.close)
 
     def end(self) -> None:
         """Say that the ranks end by themselves, or that this rank has reported why they end."""
         with suppress(OSError, subprocess.TimeoutExpired):
             self._connection.send(TOLD)
+
+    def wait(self) -> None:
+        """Wait for the end of the watching process, after all ranks have called :meth:`end`."""
+        with suppress(subprocess.TimeoutExpired):
             if self._process is not None:
                 self._process.wait(END_SECONDS)
 
@@ -71,20 +84,26 @@ def _watch(listening: socket.socket, count: int) -> None:
     events = select.epoll()
     connections = [listening.accept()[0] for _ in range(count)]
     for connection in connections:
-        rank, process = connection.recv(HELLO_BYTES, socket.MSG_WAITALL).decode().split()
+        hello, *_ = socket.recv_fds(connection, HELLO_BYTES, 1)
+        rank, process = hello.decode().split()
         ranks[connection.fileno()] = rank, process
         events.register(connection, select.EPOLLIN)
     ended: list[tuple[str, str]] = []
-    while len(ended) < count:
-        for file, _ in events.poll():  # in the order in which they happened
+    told, until = 0, float("inf")
+    while len(ended) < count and told < count and (left := until - time.monotonic()) > 0:
+        for file, _ in events.poll(left if ended else None):
             if os.read(file, 1) == TOLD:
-                return
+                told += 1
+                continue
             events.unregister(file)
             ended.append(ranks[file])
+            until = min(until, time.monotonic() + PATIENCE_SECONDS)
+    if told:
+        return
     rank, process = ended[0]
     sys.stderr.write(
         f"rnncallbacks.errors.RankError: rank {rank} of {count} does not exist any more: its process {process} was "
-        "killed, or ended without a message, and the launcher killed the others\n"
+        "killed, or ended without a message, and the launcher ends the others\n"
         "  hint: the system kills processes when memory runs out, and the launcher when it gets a signal\n"
     )
 

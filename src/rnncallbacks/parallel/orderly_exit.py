@@ -117,7 +117,9 @@ class OrderlyExit:
             if self._error is None:
                 communicator.tell("left")
                 communicator.wait_for_all()
-                self._end_watch()
+                if self._watch is not None:
+                    self._watch.end()
+                    self._watch.wait()
                 communicator.finalize()
                 return
         except BaseException as error:
