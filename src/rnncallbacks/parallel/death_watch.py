@@ -3,9 +3,9 @@
 A process of its own holds a connection to each rank. The system closes the connection when the rank ends. If the other
 ranks do not report it because MPICH's launcher has killed them too, this process does.
 
-The launcher kills the ranks as soon as its own connection to one of them is closed. This may be before the connection to
-the watching process is closed, so that process holds copies of the launcher's connections. The launcher then waits for
-the end of a process. If a rank has not ended by a signal, the other ranks have the time to end by themselves.
+The launcher kills the ranks as soon as its own connection to one of them is closed. This may be before the connection
+to the watching process is closed, so that process holds copies of the launcher's connections. The launcher then waits
+for the end of a process. If a rank has not ended by a signal, the other ranks have the time to end by themselves.
 """
 
 from __future__ import annotations
