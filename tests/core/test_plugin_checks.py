@@ -239,3 +239,17 @@ def test_the_name_of_a_hook_is_checked_with_its_owner():
         check_hook_name("on_bacward", "Plugins.call")
     with pytest.raises(PluginError, match="the hooks are on_fit_start, on_epoch_start"):
         check_hook_name("xyz", "Plugins.call")
+
+
+def test_a_function_that_passed_is_inspected_again_where_it_is_marked_differently():
+    class Changing:
+        @hookimpl
+        def on_epoch_start(self, run): ...
+
+    check_hooks(Changing(), "changing")
+    hookimpl(wrapper=True)(Changing.on_epoch_start)
+    with pytest.raises(PluginError, match="on_epoch_start must yield if it is a wrapper"):
+        check_hooks(Changing(), "changing")
+    hookimpl(specname="on_nothing")(Changing.on_epoch_start)
+    with pytest.raises(PluginError, match="there is no hook 'on_nothing'"):
+        check_hooks(Changing(), "changing")
