@@ -63,6 +63,7 @@ class Source:
         self.root = root
         self.modules: dict[str, ast.Module] = {}
         self.packages: set[str] = set()
+        self._nodes: dict[str, list[ast.AST]] = {}
         for path in sorted((root / "src" / PACKAGE).rglob("*.py")):
             parts = list(path.relative_to(root / "src" / PACKAGE).with_suffix("").parts)
             if parts[-1] == "__init__":
@@ -70,6 +71,12 @@ class Source:
                 self.packages.add(".".join(parts))
             self.modules[".".join(parts)] = ast.parse(path.read_text("utf-8"), filename=str(path))
         self.imports = [found for name, tree in self.modules.items() for found in self._imports(name, tree, False)]
+
+    def nodes(self, module: str) -> list[ast.AST]:
+        """All nodes of a module, which several rules walk through."""
+        if module not in self._nodes:
+            self._nodes[module] = list(ast.walk(self.modules[module]))
+        return self._nodes[module]
 
     def _imports(self, importer: str, node: ast.AST, for_types: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
@@ -140,8 +147,8 @@ def nobody_imports_a_plugin(source: Source) -> list[str]:
     ]
     by_name = [
         f"{module} names {node.value}"
-        for module, tree in source.modules.items()
-        for node in ast.walk(tree)
+        for module in source.modules
+        for node in source.nodes(module)
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and re.fullmatch(rf"{PACKAGE}\.plugins(\.\w+)+(:\w+)?", node.value)
@@ -208,10 +215,11 @@ def imports_have_no_cycle(source: Source) -> list[str]:
 def only_the_command_line_prints(source: Source) -> list[str]:
     return [
         f"{module}:{node.lineno} prints"
-        for module, tree in source.modules.items()
+        for module in source.modules
         if part(module) != "cli"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "builtins.print")
+        for node in source.nodes(module)
+        if isinstance(node, ast.Call) and "print" in (getattr(node.func, "id", ""), getattr(node.func, "attr", ""))
+        if ast.unparse(node.func) in ("print", "builtins.print")
     ]
 
 
@@ -245,9 +253,9 @@ def no_two_public_names_are_one(source: Source) -> list[str]:
 def state_is_declared_in_one_way(source: Source) -> list[str]:
     return [
         f"{module}:{node.value.lineno} declares a field with init=False: use state_field"
-        for module, tree in source.modules.items()
+        for module in source.modules
         if module != "core.plugin_state" and part(module) != "rnn"
-        for node in ast.walk(tree)
+        for node in source.nodes(module)
         if isinstance(node, ast.keyword)
         and node.arg == "init"
         and isinstance(node.value, ast.Constant)
@@ -269,9 +277,9 @@ def detectors_have_one_verb(source: Source) -> list[str]:
     """A method that returns a CheckResult is named check, or says when it is called: end_batch."""
     return [
         f"{module}: {node.name}"
-        for module, tree in source.modules.items()
+        for module in source.modules
         if part(module) == "detectors"
-        for node in ast.walk(tree)
+        for node in source.nodes(module)
         if isinstance(node, ast.FunctionDef) and node.returns is not None
         if "CheckResult" in ast.unparse(node.returns)
         if node.name.split("_")[0] in ("look", "judge", "inspect", "examine")
@@ -304,8 +312,8 @@ def no_plugin_manager_is_global(source: Source) -> list[str]:
 def no_class_stands_beside_the_hook_specs(source: Source) -> list[str]:
     return [
         f"{module}: class {node.name}"
-        for module, tree in source.modules.items()
-        for node in ast.walk(tree)
+        for module in source.modules
+        for node in source.nodes(module)
         if isinstance(node, ast.ClassDef) and re.fullmatch(r"(Base|Abstract)?(Callback|Plugin|Event|Hook)", node.name)
     ]
 
