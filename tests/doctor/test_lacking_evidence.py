@@ -1,6 +1,7 @@
 """The advice of guards in the words of a script without a ``Run``, and of one with a ``Trainer``."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -35,19 +36,20 @@ KNOWN = Roles(
 pytestmark = pytest.mark.usefixtures("forked_modules")
 
 
+@functools.cache
 def texts():
     """The texts of detectors and guards that name a call of a run, and their files."""
+    found = []
     folders = (SOURCES / "detectors", SOURCES / "plugins" / "guards")
     for path in sorted(one for folder in folders for one in folder.rglob("*.py")):
-        tree = ast.parse(path.read_text("utf-8"))
+        nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
         documentation = {
-            id(node.value)
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            id(node.value) for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         }
-        inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-        for node in ast.walk(tree):
-            if id(node) in documentation | inside:
+        inside = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+        left_out = documentation | inside
+        for node in nodes:
+            if id(node) in left_out:
                 continue
             if isinstance(node, ast.JoinedStr):
                 text = "".join(str(part.value) if isinstance(part, ast.Constant) else "7" for part in node.values)
@@ -56,7 +58,8 @@ def texts():
             else:
                 continue
             if CALL_OF_A_RUN.search(text):
-                yield path.name, text
+                found.append((path.name, text))
+    return found
 
 
 def rewritten(text, roles=UNKNOWN, stopped_by="batches"):

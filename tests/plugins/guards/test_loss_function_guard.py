@@ -242,7 +242,7 @@ def test_losses_of_real_networks_are_told_within_three_batches(fault, task, code
 def test_min_char_rnn_is_a_note():
     for through in ("trainer", "loop", "plain_loop"):
         case = ("min_char_rnn", "stream", "tanh", "adagrad", 3, through)
-        outcome = run_case(*case, plugins=[LossFunctionGuard()], max_epochs=2)
+        outcome = run_case(*case, plugins=[LossFunctionGuard()], max_epochs=1)
         assert [(alarm.code, alarm.severity) for alarm in outcome.alarms] == [("RNN301", "info")]
 
 
