@@ -27,7 +27,8 @@ class Follower:
 
 def followed(task, cell="lstm", **knobs):
     follower = Follower()
-    IndependentScript("lists", task, cell, "adam", seed=0, level="bare", knobs=Knobs(**knobs)).train({"one": follower})
+    script = IndependentScript("lists", task, cell, "adam", seed=0, level="bare", knobs=Knobs(**knobs))
+    script.train({"one": follower}, max_epochs=1)
     return follower
 
 
@@ -57,7 +58,7 @@ def test_a_script_that_shows_its_states_keeps_them():
             super().on_backward(run, batch, grads)
 
     follower = Shows()
-    IndependentScript("lists", "depth", "gru", "adam", seed=0, level="bare").train({"one": follower})
+    IndependentScript("lists", "depth", "gru", "adam", seed=0, level="bare").train({"one": follower}, max_epochs=1)
     assert all(one == {"hidden_states": "its own"} for one in follower.shown)
     assert follower.rows == [16] * 12  # which axis is the batch is known all the same
 
@@ -65,6 +66,7 @@ def test_a_script_that_shows_its_states_keeps_them():
 def test_noise_that_a_loss_contains_ends_the_following():
     follower = Follower()
     knobs = Knobs(loss_factor=lambda steps, rows: 1.0371)
-    IndependentScript("lists", "depth", "gru", "adam", seed=0, level="bare", knobs=knobs).train({"one": follower})
+    script = IndependentScript("lists", "depth", "gru", "adam", seed=0, level="bare", knobs=knobs)
+    script.train({"one": follower}, max_epochs=1)
     assert not follower.network.follows
     assert all(not one for one in follower.shown)
