@@ -47,6 +47,15 @@ def test_what_may_be_frozen_on_purpose_is_only_told(still, names):
     assert detector.comparison.endswith(" never changed, as if frozen on purpose")
 
 
+def test_the_first_of_two_matrices_has_the_recurrent_weights():
+    generator, detector = np.random.default_rng(0), StillArrays()
+    params = {"stacked": generator.normal(size=(9, 6)), "head": generator.normal(size=(6, 4)), "bias": np.zeros((1, 4))}
+    for _ in range(STILL_ARRAYS.updates):
+        steps = {name: float(name != "stacked") * np.ones_like(array) for name, array in params.items()}
+        detector.add(params, steps, {name: generator.normal(size=array.shape) for name, array in params.items()})
+    assert detector.check().finding.evidence["array"] == "stacked"
+
+
 @pytest.mark.parametrize(
     "healthy",
     [

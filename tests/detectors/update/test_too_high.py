@@ -191,3 +191,10 @@ def test_few_changes_of_a_batch_of_its_own_are_enough_to_deny_a_rise():
     assert loss_rise_window(record(harder))
     assert not loss_rise_window(record(harder, changes=[-0.1] * 7))
     assert loss_rise_window(record(harder, changes=[0.5] * 7))
+
+
+@pytest.mark.parametrize(("step", "rise", "window"), [(0.015, 1.1, 0), (0.015, 1.3, 20), (0.03, 1.1, 20)])
+def test_a_small_rise_is_blamed_on_large_updates_only(step, rise, window):
+    kept = record([1.0] * 10 + [rise] * 90, step=step)
+    kept.update_ratios[0] = 0.03
+    assert loss_rise_window(kept) == window

@@ -28,7 +28,7 @@ def test_a_run_that_would_get_nowhere_is_reported_with_the_factor():
 @pytest.mark.parametrize(
     "healthy",
     [
-        {"decrease": 1e-3, "ratio": 2e-4},
+        {"decrease": 1e-3, "ratio": 4e-3},
         {"decrease": -1e-6},
         {"gradient": 0.01},
         {"ratio": 4e-3},
@@ -40,6 +40,14 @@ def test_each_condition_must_hold(healthy):
     result = check_too_low(record(**healthy), planned_updates=1000)
     assert (result.finding, list(result.checked)) == (None, ["RNN502"])
     assert result.checked["RNN502"].startswith("30 updates changed the weights by ")
+
+
+@pytest.mark.parametrize(("last_loss", "passes"), [(2.0, False), (1.7, True)])
+def test_a_predicted_decrease_of_small_updates_passes_only_where_the_loss_falls(last_loss, passes):
+    kept = record(decrease=1e-3, ratio=2e-4)
+    kept.losses[-30:] = [last_loss] * 30
+    result = check_too_low(kept, planned_updates=1000)
+    assert (result.finding, "RNN502" in result.checked, "RNN502" in result.cannot_tell) == (None, passes, not passes)
 
 
 @pytest.mark.parametrize(

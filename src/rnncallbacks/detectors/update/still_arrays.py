@@ -49,6 +49,7 @@ class StillArrays:
     shapes: dict[str, str] = state_field(factory=dict)
     updates: int = state_field(0)
     first_matrix: str = state_field("")
+    matrices: int = state_field(0)
     found: bool = state_field(False)
 
     def add(self, params: Mapping[str, Array], updates: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
@@ -58,6 +59,7 @@ class StillArrays:
             return
         self.updates += 1
         self.first_matrix = next((name for name, gradient in gradients.items() if gradient.ndim == 2), "")
+        self.matrices = sum(gradient.ndim == 2 and min(gradient.shape) > 1 for gradient in gradients.values())
         for name, step in parameters_of(gradients, updates).items():
             if step.any():
                 self.moved[name] = self.moved.get(name, 0) + 1
@@ -80,12 +82,12 @@ class StillArrays:
         """Whether the still arrays may be frozen on purpose.
 
         More than half of all arrays are still, as in fine-tuning; or one is, and it is the first matrix, or has "emb"
-        in its name: scripts freeze embeddings and input weights.
+        in its name: scripts freeze embeddings and input weights. The first of two matrices has the recurrent weights.
         """
         still = self.still
         if 2 * len(still) > len(self.moved.keys() | self.unchanged.keys()):
             return True
-        return len(still) == 1 and (still[0] == self.first_matrix or "emb" in still[0].lower())
+        return len(still) == 1 and ((still[0] == self.first_matrix and self.matrices != 2) or "emb" in still[0].lower())
 
     @property
     def comparison(self) -> str:
