@@ -54,7 +54,7 @@ def loss_of(arrays, x, y, form, activation):
     return errors / y.size
 
 
-def case(form, layers=1, head="", activation="tanh", columns=False):
+def case(form, layers=1, head="", activation="tanh", columns=False, tokens=False):
     generator = np.random.default_rng(3)
     shapes = dict(ONE[form]) | (TWO if layers == 2 else {})
     if head:
@@ -64,6 +64,8 @@ def case(form, layers=1, head="", activation="tanh", columns=False):
     shapes |= {"V": (OUTPUTS, below + 1)} if columns else {"V": (OUTPUTS, below), "c": (OUTPUTS,)}
     arrays = {name: generator.normal(0.0, 0.6, shape) for name, shape in shapes.items()}
     x, y = generator.normal(size=(STEPS, ROWS, INPUTS)), generator.normal(size=(STEPS, ROWS, OUTPUTS))
+    if tokens:
+        x = np.eye(INPUTS)[generator.integers(0, INPUTS, (STEPS, ROWS))]
     return arrays, x, y, loss_of(arrays, x, y, form, activation)
 
 
@@ -88,13 +90,16 @@ def true_gradients(arrays, x, y, form, activation):
         {"form": "1 h x", "columns": False},
         {"form": "x 1, h", "columns": True},
         {"form": "x h 1", "columns": True, "head": "column", "activation": "relu"},
+        {"form": "x h 1", "columns": True, "tokens": True},
+        {"form": "x 1, h", "columns": True, "tokens": True},
     ],
     ids=lambda what: "-".join(map(str, what.values())),
 )
 def test_the_gradients_are_exact(what):
     arrays, x, y, loss = case(**what)
-    network = next(recognized_networks(arrays, Batch((x, y), "train", 1), loss))
-    forward = network.evaluate(arrays, network.read(Batch((x, y), "train", 1)), zero_states(what.get("layers", 1)))
+    batch = Batch((x.argmax(-1) if what.get("tokens") else x, y), "train", 1)
+    network = next(recognized_networks(arrays, batch, loss))
+    forward = network.evaluate(arrays, network.read(batch), zero_states(what.get("layers", 1)))
     found = network.backward(forward, arrays)
     wanted = true_gradients(arrays, x, y, what["form"], what.get("activation", "tanh"))
     for name, array in wanted.items():

@@ -99,4 +99,5 @@ def _input_widths(shapes: Mapping[str, tuple[int, int]], hidden: int, inputs: in
         for width in (columns, columns - hidden)
         if width > 0
     }
-    return sorted(widths)
+    # One less, last, where a column is a bias.
+    return [*sorted(widths), *sorted({width - 1 for width in widths if width > 1} - widths)]
