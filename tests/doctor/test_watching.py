@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.iteration_record import same_bits
 from rnncallbacks.doctor.other_threads import OpenLoops
 from rnncallbacks.doctor.rerun_iteration import rerun_iterations
@@ -161,17 +162,21 @@ def test_the_end_of_the_scripts_process_is_seen_while_an_iteration_is_frozen(tmp
             assert frozen.replay(ReplayRequest()).end["end", "__main__", "step"] == 0
 
 
-def test_the_loops_of_another_thread_do_not_enclose_those_of_this_one():
-    loops = OpenLoops()
-    other = threading.Thread(target=loops.begin)
+def test_the_loops_that_enclose_the_training_loop():
+    loops, frame, loader = OpenLoops(), sys._getframe(), sys._getframe(1)
+    plain, yielding = (Site("loop", "script.py", 1, "for x in y:", "f", generator=one) for one in (False, True))
+    other = threading.Thread(target=loops.begin, args=(plain, frame))
     other.start()
     other.join()
-    loops.begin()
-    assert not loops.are_nested
-    loops.begin()
-    assert loops.are_nested
-    loops.end()
-    assert not loops.are_nested
+    loops.begin(yielding, loader)
+    loops.begin(plain, frame)
+    assert not loops.are_nested(frame)
+    loops.begin(plain, frame)
+    assert loops.are_nested(frame)
+    loops.end(plain, frame)
+    assert not loops.are_nested(frame)
+    loops.begin(yielding, loader)
+    assert loops.are_nested(loader)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the script goes on to its next message")

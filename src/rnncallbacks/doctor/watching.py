@@ -97,7 +97,7 @@ class LoopWatch:
 
     def start(self, number: int, frame: FrameType) -> None:
         """The loop begins."""
-        self._open_loops.begin()
+        self._open_loops.begin(self._sites[number], frame)
 
     def tick(self, number: int, frame: FrameType) -> None:
         """An iteration of the loop begins."""
@@ -121,7 +121,7 @@ class LoopWatch:
 
     def end(self, number: int, frame: FrameType) -> None:
         """The loop has ended."""
-        self._open_loops.end()
+        self._open_loops.end(self._sites[number], frame)
         if frame is self._frame and number == self._number:
             if sys.exc_info()[0] is not None and self.replaying is not None:
                 os._exit(REPLAY_FAILED)
@@ -241,7 +241,7 @@ class LoopWatch:
         if record is None:
             if self._rerun is None and self.replaying is None and self._count == 0:
                 files = sorted({site.file for site in self._sites.known})
-                self._link.send(("found", (files, self._open_loops.are_nested)))
+                self._link.send(("found", (files, self._open_loops.are_nested(frame))))
             return
         record.seconds = time.perf_counter() - self._begun
         self._copy_values(frame, record.end, record.identities, keep=False)
