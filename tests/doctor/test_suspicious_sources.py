@@ -214,3 +214,16 @@ def test_what_a_call_returns_comes_before_what_its_arguments_return(statements):
     known = statements("def forward(x):\n    return x\ndef nll(p):\n    return -p\nloss = nll(forward(x))\n")
     (calling,) = known.of("loss")
     assert [one.line for one in known.returned_by(calling)] == [4, 2]
+
+
+def test_a_wrong_loss_function_may_be_a_wrong_output(statements):
+    known = statements(
+        "def forward(x):\n    return np.exp(x)\ndef nll(p, y):\n    return -p[y]\np = forward(x)\nloss = nll(p, y)\n"
+    )
+    roles, loop = (
+        Roles(loss=("end", "<module>", "loss"), loss_confidence="certain"),
+        Site("loop", "", 0, "", "<module>"),
+    )
+    suspicion = Suspicion(known, roles, IterationRecord(1, 1), loop)
+    assert [one.line for one in suspicion.lines(alarm_of("RNN302"))] == [6, 4, 2]
+    assert [one.line for one in suspicion.lines(alarm_of("RNN301"))] == [6, 4]

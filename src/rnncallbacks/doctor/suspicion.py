@@ -77,6 +77,8 @@ class Suspicion:
             found = self._update_lines()
         elif alarm.code in LOSS_SCALE_CODES:
             found = self._of_loss()
+            if alarm.code == "RNN302":
+                found = found[:2] + self._outputs(found[:1]) + found[2:]
         elif alarm.code in STATE_CODES:
             found = self._zeros_in_loop() if alarm.code == "RNN203" else []
             keys = [*self._roles.carried, self._roles.hidden, self._roles.entering]
@@ -213,6 +215,15 @@ class Suspicion:
             + [one for one in found[1:] if one.why == RETURNS]
             + [one for one in found[1:] if one.why != RETURNS]
         )
+
+    def _outputs(self, lines: Iterable[SourceLine]) -> list[SourceLine]:
+        """The statements that return the arguments from which some lines compute the loss: where a softmax is."""
+        places = {(one.file, one.line) for one in lines}
+        computing = [one for one in self._statements.all if (one.file, one.line) in places]
+        reads = [(text, one.scope) for one in computing for text in sorted(one.reads) if text.isidentifier()]
+        behind = [earlier for text, scope in reads for earlier in self._statements.of(text, scope)]
+        returned = [inner for one in behind if one not in computing for inner in self._statements.returned_by(one)]
+        return [one.shown("returns what the loss is computed from") for one in dict.fromkeys(returned)][:2]
 
     def _zeros_in_loop(self) -> list[SourceLine]:
         """The statements of the loop's body that make zeros, or call what returns or assigns them."""
