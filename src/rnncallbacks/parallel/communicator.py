@@ -207,7 +207,7 @@ class Communicator:
                 hint="the system kills processes when memory runs out",
                 is_reported=self.rank != (rank == 0),
             )
-        if self._done:
+        if self._done and waited > LEFT_SECONDS:  # the message of the rank that failed may arrive later
             return RankError(
                 f"rank {min(self._done)} of {self.ranks} has ended after an error, and rank {self.rank} waits for it",
                 hint="to train another run after an error, catch it on all ranks; the others raise RankError",
