@@ -42,6 +42,8 @@ from rnncallbacks.doctor.watched_script import FrozenIteration
 RATE_NAMES = re.compile(r"(^|[._\['\"])(lr|learning_?rate|alpha|eta|step_?size)\b", re.IGNORECASE)
 FEWEST_GRADIENTS = 3
 """Gradients that must be known if none of them agrees with the loss, for either to be accused. Chosen by eye."""
+FEWEST_WITH_FACTOR = 2
+"""The same if all are off by one factor. Chosen by eye."""
 LOWEST_SCORE = 2.5
 """Smallest score of a loss: that of a number that all parameters move, and that falls or is named so. Chosen by eye."""
 
@@ -112,10 +114,11 @@ def infer_roles(
     found = [one for one in parameters if one.gradient is not None]
     objective = Objective()
     if loss is not None and not any(one.agrees for one in found):
+        fewest = FEWEST_GRADIENTS if factor is None else FEWEST_WITH_FACTOR
         objective = find_objective(loss, found, {push.key: push for push in pushes}, known, first, last)
         if not objective.is_loss and LOSS_NAMES.search(key_text(loss)):
             confidence = "likely"  # the gradients vouch for each other, and they are not taken for those of the loss
-        elif (len(found) < FEWEST_GRADIENTS or len(found) < len(parameters)) and not given.loss:
+        elif not given.loss and (len(found) < fewest or len(found) < len(parameters)):
             confidence = "unsure"  # neither the loss nor the gradients vouch for each other
     rate, plain = _learning_rate(parameters, known)
     fixed = {one.key for one in parameters} | {one.gradient for one in parameters if one.gradient} | set(optimizer)
