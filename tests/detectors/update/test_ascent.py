@@ -47,3 +47,9 @@ def test_a_flipped_sign_is_named_with_its_cosine(noise):
 )
 def test_what_is_no_ascent(healthy):
     assert check_ascent(play(**healthy)).finding is None
+
+
+def test_steps_that_overflow_have_no_direction():
+    record = play(-1.0)
+    record.predicted_decreases[0], record.predicted_decreases[1:] = np.nan, [0.0] * 5
+    assert check_ascent(record).finding is None

@@ -54,7 +54,8 @@ def check_ascent(record: UpdateRecord) -> CheckResult:
     falls = record.loss_ratio(ASCENT.first_updates) < ASCENT.fallen_loss
     if record.loss_changes:
         falls = median(record.loss_changes) <= 0.0
-    if max(cosines[0], cosine) > ASCENT.cosine or falls:
+    goes_up = cosines[0] <= ASCENT.cosine and cosine <= ASCENT.cosine  # False for NaN, of steps that overflow
+    if not goes_up or falls:
         return NOTHING_COMPARED
     finding = Finding(
         "RNN503",
