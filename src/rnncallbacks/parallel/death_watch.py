@@ -82,7 +82,11 @@ def watch(communicator: Communicator) -> DeathWatch | None:
 def _watch(listening: socket.socket, count: int) -> None:
     ranks: dict[int, tuple[str, str]] = {}
     events = select.epoll()
-    connections = [listening.accept()[0] for _ in range(count)]
+    listening.settimeout(PATIENCE_SECONDS)
+    try:
+        connections = [listening.accept()[0] for _ in range(count)]
+    except TimeoutError:
+        return  # a rank has ended before it was connected
     for connection in connections:
         hello, *_ = socket.recv_fds(connection, HELLO_BYTES, 1)
         rank, process = hello.decode().split()
