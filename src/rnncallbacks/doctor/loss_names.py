@@ -1,4 +1,4 @@
-"""Names of losses, and of sums and averages of them."""
+"""Names of losses, of sums and averages of them, and of gradients."""
 
 from __future__ import annotations
 
@@ -6,3 +6,13 @@ import re
 
 LOSS_NAMES = re.compile(r"loss|cost|err|nll|objective|entropy|xent|\br?mse\b|\bce\b|\bJ\b|\bE\b|\bL\b", re.IGNORECASE)
 AVERAGE_NAMES = re.compile(r"smooth|avg|average|running|mean|total|epoch|best|min|perplex|ppl|acc", re.IGNORECASE)
+GRADIENT_NAMES = re.compile(r"(\b|_)(grads?|gradients?|nabla|deltas?)(\b|_)|(\b|_)d_?([A-Z]|b|w)\w{0,4}\b")
+
+
+def is_gradient_name(expression: str) -> bool:
+    """Whether a value is named as a gradient is.
+
+    >>> [is_gradient_name(name) for name in ("net.grad_B", "grads['by']", "dby", "self.d_bias", "d_loss", "distance")]
+    [True, True, True, True, False, False]
+    """
+    return bool(GRADIENT_NAMES.search(expression)) and not LOSS_NAMES.search(expression)

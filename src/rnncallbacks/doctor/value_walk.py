@@ -41,7 +41,7 @@ def walk(
 ) -> Iterator[tuple[str, Any]]:
     """Yield expressions with their values: arrays, numbers, nested lists of numbers, sequences of equal arrays.
 
-    Objects of classes of ``own_modules`` are followed through their attributes.
+    Objects of classes of ``own_modules`` are followed through their attributes, named tuples through their fields.
 
     Example
     -------
@@ -67,7 +67,12 @@ def walk(
         if id(value) in above:
             continue
         below = (*above, id(value))
-        if isinstance(value, list | tuple):
+        if fields := getattr(type(value), "_fields", None):
+            if isinstance(value, tuple) and depth < limits.depth:
+                waiting.extend(
+                    (f"{name}.{key}", one, depth + 1, below) for key, one in zip(fields, value, strict=False)
+                )
+        elif isinstance(value, list | tuple):
             if is_number_list(value):
                 if len(value) <= limits.list_length:
                     yield name, value

@@ -44,6 +44,9 @@ class ReplayRequest:
         If given, return only the values of these keys, as soon as all are known.
     seconds:
         Time limit of the replay.
+    rolled:
+        Keys of one array or list of data, with its final value. It is rolled as soon as it has this value: at the start
+        of the iteration or of a loop in it.
     """
 
     pushes: dict[Key, Any] = attrs.field(factory=dict)
@@ -51,3 +54,4 @@ class ReplayRequest:
     arrays: frozenset[Key] = frozenset()
     only: frozenset[Key] | None = None
     seconds: float = 20.0
+    rolled: dict[Key, Any] = attrs.field(factory=dict)

@@ -24,6 +24,7 @@ from rnncallbacks.doctor.instrument import Site, Sites
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.numbers_between_epochs import NumbersBetweenEpochs
 from rnncallbacks.doctor.other_threads import OpenLoops, other_threads
+from rnncallbacks.doctor.rolled_data import roll_requested
 from rnncallbacks.doctor.update_period import UpdatePeriod
 from rnncallbacks.doctor.value_walk import WALK_LIMITS, Key, copy_of, walk, write_into
 from rnncallbacks.doctor.watch_messages import Command, ReplayRequest
@@ -98,6 +99,7 @@ class LoopWatch:
     def start(self, number: int, frame: FrameType) -> None:
         """The loop begins."""
         self._open_loops.begin(self._sites[number], frame)
+        roll_requested(self.replaying, frame, self._frame, self._modules)
 
     def tick(self, number: int, frame: FrameType) -> None:
         """An iteration of the loop begins."""
@@ -327,3 +329,4 @@ class LoopWatch:
             print_nothing()
         for key, value in request.pushes.items():
             write_into(self._objects[key], value)
+        roll_requested(request, self._frame, self._frame, self._modules)

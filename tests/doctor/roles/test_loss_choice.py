@@ -4,7 +4,7 @@ import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.roles.interventions import Push
-from rnncallbacks.doctor.roles.loss_choice import predicted_share
+from rnncallbacks.doctor.roles.loss_choice import predicted_share, rank_losses
 
 LOSS = ("end", "__main__", "loss")
 
@@ -14,3 +14,11 @@ def test_a_gradient_of_another_shape_predicts_nothing():
     push = Push(weights, IterationRecord(3, 1), step=np.ones(2), kept=1.0, derivatives={LOSS: 6.0}, rough={})
     assert predicted_share(push, LOSS, np.array([1.0, 2.0])) == 2.0
     assert math.isnan(predicted_share(push, LOSS, np.array([1.0])))
+
+
+def test_the_gradient_of_a_bias_of_one_entry_is_no_loss_and_neither_is_the_bias_by_another_name():
+    bias, gradient, alias = (("end", "__main__", name) for name in ("net.b", "net.grad_b", "net.layers[0].b"))
+    end = {LOSS: 2.0, bias: np.ones(1), alias: np.ones(1), gradient: np.ones(1)}
+    record = IterationRecord(1, 1, start={bias: np.zeros(1)}, end=end, identities={bias: 7, alias: 7})
+    push = Push(bias, record, np.ones(1), kept=1.0, derivatives=dict.fromkeys(end, 0.5), rough={})
+    assert [one.key for one in rank_losses([push], {}, [record], {})] == [LOSS]

@@ -35,14 +35,15 @@ def _candidates(record: IterationRecord, fixed: set[Key]) -> Iterator[tuple[Key,
 
 def find_batch_data(
     records: list[IterationRecord], fixed: set[Key], width: int | None, computed: frozenset[Key] = frozenset(),
-    loop_pair: tuple[str, ...] = (),
+    loop_pair: tuple[str, ...] = (), pair: tuple[Key, Key] | None = None,
 ) -> DataRoles:  # fmt: skip
     """The data of a batch.
 
     ``fixed`` are parameters, gradients and optimizer arrays; ``width`` is the state's size; ``computed`` are values
-    that change with the parameters; ``loop_pair`` the two variables of the loop, if it has two.
+    that change with the parameters; ``loop_pair`` the two variables of the loop, if it has two; ``pair`` are inputs and
+    targets that are known already.
     """
-    inputs, targets = find_data_pair(records, fixed | computed, loop_pair)
+    inputs, targets = pair or find_data_pair(records, fixed | computed, loop_pair)
     steps = None
     if inputs is not None:
         given = next(array for record in records[::-1] if (array := plain_array(record.get(inputs))) is not None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.iteration_record import IterationRecord, same_bits
 from rnncallbacks.doctor.roles.agreement import agreeing_count, agreeing_source
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push, persists
@@ -23,16 +25,23 @@ def is_carried_on(
 ) -> bool:
     """Whether an array that keeps a push is a state that is carried on.
 
-    The arrays that move the loss have gradients that agree with it, all but one at most, and this one has none; a
-    sequence of the iteration has both what it was before and what it is after.
+    This one has no gradient that agrees with the loss. Either statements only add to the other arrays that move the
+    loss, and another one assigns this array. Or the others have gradients that agree with the loss, all but one at
+    most, and a sequence of the iteration has both what this array was before and what it is after.
     """
-    if loss is None or agreeing_source(push, sources.get(push.key, []), loss) is not None:
+    if (
+        loss is None
+        or loss not in push.derivatives
+        or agreeing_source(push, sources.get(push.key, []), loss) is not None
+    ):
         return False
     others = [one for one in keepers if one is not push and loss in one.derivatives]
-    agreeing = agreeing_count(loss, others, sources)
-    if agreeing < FEWEST_AGREEING or agreeing < len(others) - 1 or not persists(push.key, records):
+    if not persists(push.key, records):
         return False
-    return is_in_sequence(push.key, records[-1])
+    if not push.only_grows and len(others) >= FEWEST_AGREEING and all(one.only_grows for one in others):
+        return True
+    agreeing = agreeing_count(loss, others, sources)
+    return agreeing >= max(FEWEST_AGREEING, len(others) - 1) and is_in_sequence(push.key, records[-1])
 
 
 def without_containers(carried: list[Key], record: IterationRecord) -> list[Key]:
@@ -43,6 +52,14 @@ def without_containers(carried: list[Key], record: IterationRecord) -> list[Key]
         for key, (low, high) in spans.items()
         if not any(low <= first < last <= high and last - first < high - low for first, last in spans.values())
     ]
+
+
+def names_of_states(carried: Sequence[Key], record: IterationRecord) -> frozenset[Key]:
+    """The keys of the carried states, and those under which an iteration has their values from before it."""
+    entering = [record.start[key] for key in carried if key in record.start]
+    values = record.end | record.inside
+    same = {key for key, value in values.items() if any(same_bits(value, state) for state in entering)}
+    return frozenset([*carried, *same])
 
 
 def is_in_sequence(key: Key, record: IterationRecord) -> bool:

@@ -17,6 +17,7 @@ LABEL_WORD = re.compile(
 )
 NO_DATA_WORD = re.compile("hat|preds?|predictions?|probs?|loss|losses|len|length|size|count")
 """Words of values that are computed from data, and of numbers about it."""
+WEIGHT_WORD = re.compile("masks?|weights?|lens?|lengths?|pad|padding|dropout|drop|noise|valid|keep|idx|index|indices")
 
 
 def name_words(expression: str) -> list[str]:
@@ -61,3 +62,12 @@ def is_label_name(expression: str) -> bool:
     """
     words = name_words(expression)
     return any(map(LABEL_WORD.fullmatch, words)) and not any(map(NO_DATA_WORD.fullmatch, words))
+
+
+def is_weight_name(expression: str) -> bool:
+    """Whether a value is named as a mask, as a weight of steps or as an index is.
+
+    >>> [is_weight_name(name) for name in ("mask", "batch.seq_lens", "idx", "labels")]
+    [True, True, True, False]
+    """
+    return any(map(WEIGHT_WORD.fullmatch, name_words(expression)))

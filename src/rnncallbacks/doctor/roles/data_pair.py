@@ -53,11 +53,11 @@ def find_data_pair(
 
     ``fixed`` are the keys that are no data. ``loop_pair`` are the two variables of a loop such as ``for x, y in data``.
     """
-    varying = _varying_values(records, fixed)
+    varying = varying_values(records, fixed)
     shifted = _shifted_pair(varying)
     if shifted is not None:
         return shifted
-    labels = _numbers_named_as_targets(records, fixed)
+    labels = numbers_named_as_targets(records, fixed)
     for scope in dict.fromkeys(one.key[:2] for one in varying):
         inside = [one for one in varying if one.key[:2] == scope]
         pair = _named_pair(inside, [key for key in labels if key[:2] == scope]) or _remaining_pair(inside)
@@ -105,7 +105,7 @@ def whole_numbers_of(array: Any) -> Any:
     return None
 
 
-def _varying_values(
+def varying_values(
     records: Sequence[IterationRecord], fixed: set[Key], thresholds: DataPairThresholds = DATA_PAIR_THRESHOLDS
 ) -> list[VaryingValue]:
     """The arrays that differ between iterations, those of the loop first."""
@@ -179,7 +179,7 @@ def _is_next(first: Any, second: Any) -> bool:
     return False
 
 
-def _numbers_named_as_targets(records: Sequence[IterationRecord], fixed: set[Key]) -> list[Key]:
+def numbers_named_as_targets(records: Sequence[IterationRecord], fixed: set[Key]) -> list[Key]:
     """The whole numbers that are named as targets: the label of one sequence. They may be equal by chance."""
     found = []
     for kind in ("end", "inside"):

@@ -27,16 +27,16 @@ def find_entering(records: Sequence[IterationRecord], carried: Sequence[Key]) ->
     if carried:
         end = records[-1].end
         bounded = [key for key in carried if np.max(np.abs(end.get(key, np.inf))) <= 1.0]
-        bounded = [key for key in bounded if not any(_is_step_of(end[other], end[key]) for other in bounded)]
+        bounded = [key for key in bounded if not any(is_step_of(end[other], end[key]) for other in bounded)]
         return min(bounded, key=lambda key: (not STATE_NAMES.match(key[2]), len(key[2])), default=None)
     found = [key for key in records[0].inside if all(_enters_first_call(key, record) for record in records)]
     return min(found, key=lambda key: records[0].order.get(key, 0), default=None)
 
 
-def _is_step_of(state: Any, states: Any) -> bool:
+def is_step_of(state: Any, states: Any) -> bool:
     """Whether an array is one of the arrays along the first axis of another.
 
-    >>> _is_step_of(np.ones(2), np.array([[0.0, 0.0], [1.0, 1.0]])), _is_step_of(np.ones(2), np.ones(2))
+    >>> is_step_of(np.ones(2), np.array([[0.0, 0.0], [1.0, 1.0]])), is_step_of(np.ones(2), np.ones(2))
     (True, False)
     """
     if np.ndim(states) != np.ndim(state) + 1 or np.shape(states)[1:] != np.shape(state):

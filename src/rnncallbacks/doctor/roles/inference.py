@@ -17,7 +17,8 @@ from rnncallbacks.doctor.roles.agreement import (
     sign_of_most,
 )
 from rnncallbacks.doctor.roles.batch_data import find_batch_data, in_function_of_loss
-from rnncallbacks.doctor.roles.carried_state import is_carried_on, without_containers
+from rnncallbacks.doctor.roles.carried_state import is_carried_on, names_of_states, without_containers
+from rnncallbacks.doctor.roles.data_effects import find_pair_by_effect
 from rnncallbacks.doctor.roles.entering_state import find_entering
 from rnncallbacks.doctor.roles.frozen_siblings import find_frozen_siblings
 from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
@@ -44,6 +45,8 @@ FEWEST_GRADIENTS = 3
 """Gradients that must be known if none of them agrees with the loss, for either to be accused. Chosen by eye."""
 FEWEST_WITH_FACTOR = 2
 """The same if all are off by one factor. Chosen by eye."""
+PARALLEL = 0.999
+"""Smallest alignment of a change with the array along which it is. Chosen by eye."""
 LOWEST_SCORE = 2.5
 """Smallest score of a loss: that of a number that all parameters move, and that falls or is named so. Chosen by eye."""
 
@@ -76,7 +79,7 @@ def infer_roles(
     if first is None or last is None or not is_exact(known[0], first) or not is_exact(known[-1], last):
         return Roles(loss=None, loss_confidence="unsure")
     pushes = _pushed(known, first, last, until)
-    keepers = [push for push in pushes if push.kept >= INTERVENTION_THRESHOLDS.kept]
+    keepers = [push for push in pushes if push.kept >= INTERVENTION_THRESHOLDS.kept or _is_updated(push, known)]
     keeping = {push.key for push in keepers}
     if given.params:
         keepers = [push for push in keepers if is_named(push.key, given.params)]
@@ -125,8 +128,10 @@ def infer_roles(
     computed = computed_values([one.key for one in parameters], known[-1], last)
     if computed and not given.state:  # what does not depend on the parameters is data that the next iteration reads
         carried = without_containers([key for key in carried if key in computed], known[-1])
-    data = find_batch_data(known, fixed, _width(parameters, known[0]), computed, loop_pair)
     loss_names = _names_of_loss(loss, pushes, known)
+    no_data = computed | names_of_states(carried, known[-1])
+    pair = find_pair_by_effect(known, last, fixed, no_data, computed, frozenset(loss_names), until)
+    data = find_batch_data(known, fixed, _width(parameters, known[0]), no_data, loop_pair, pair)
     if loss is not None and loss[0] != "end" and not given.loss:  # a variable of the loop is shown, if there is one
         loss = next((key for key in loss_names if key[0] == "end" and "[" not in key[2]), loss)
     hidden = _given_sequence(given.state, known) or data.hidden
@@ -162,11 +167,7 @@ def _updates(parameters: list[ParameterRole], record: IterationRecord) -> int:
 def _pushed(records: list[IterationRecord], first: FrozenIteration, last: FrozenIteration, until: float) -> list[Push]:
     """Pushes in the first iteration; of arrays without an effect there, such as a zero state, in the last one."""
     keys = changing_arrays(records)
-    along = {
-        key: found[0].key
-        for key in keys
-        if (found := candidates_of(key, set(), records)) and found[0].alignment > 0.999
-    }
+    along = {key: found for key in keys if (found := _parallel(key, candidates_of(key, set(), records), records[0]))}
     pushes = {push.key: push for push in push_arrays(keys, records[0], first, until, along)}
     # A state may be made in the first iteration only.
     names = records[-1].start_identities
@@ -175,6 +176,26 @@ def _pushed(records: list[IterationRecord], first: FrozenIteration, last: Frozen
     still = [key for key in keys if key not in pushes or not pushes[key].derivatives]
     pushes |= {push.key: push for push in push_arrays(still, records[-1], last, until, along) if push.derivatives}
     return [pushes[key] for key in keys if key in pushes]
+
+
+def _is_updated(push: Push, records: list[IterationRecord]) -> bool:
+    """Whether statements only add to an array, along a gradient: the gradient of a chaotic network hides a push."""
+    own = {push.key}
+    return bool(push.derivatives) and push.only_grows and bool(candidates_of(push.key, own, records))
+
+
+def _parallel(parameter: Key, candidates: list[GradientCandidate], record: IterationRecord) -> Key | None:
+    """The array along which a parameter changes: the likeliest gradient, after it was clipped in place."""
+    if not candidates:
+        return None
+    change, identity = record.end[parameter] - record.start[parameter], record.identities.get(candidates[0].key)
+    for one in candidates:
+        value = record.get(one.key)
+        norms = 0.0 if value is None else float(np.linalg.norm(change) * np.linalg.norm(value))
+        same = identity is not None and record.identities.get(one.key) == identity
+        if norms and same and abs(float(np.vdot(change, value))) > PARALLEL * norms:
+            return one.key
+    return candidates[0].key if candidates[0].alignment > PARALLEL else None
 
 
 def _choose(
@@ -186,9 +207,12 @@ def _choose(
 ) -> tuple[Key | None, Confidence]:
     """The loss, and its confidence; ``sure`` if the user has named it."""
     distinct = _distinct(ranked, keepers)
-    if not distinct or (distinct[0].score < LOWEST_SCORE and not sure):
+    if not distinct:
         return None, "unsure"
     best = distinct[0]
+    if best.score < LOWEST_SCORE and not sure:
+        updated = sum(bool(sources.get(push.key)) for push in keepers)  # a loop that trains, whatever its loss is
+        return (best.key if FEWEST_GRADIENTS <= updated == len(keepers) else None), "unsure"
     if agreeing_count(best.key, keepers, sources) >= min(2, len([one for one in sources.values() if one]) or 2):
         return best.key, "certain"
     if sure:

@@ -73,6 +73,11 @@ class Push:
     derivatives: dict[Key, float]
     rough: dict[Key, float]
 
+    @property
+    def only_grows(self) -> bool:
+        """Whether the iteration only adds to the array: ``w -= ...`` and ``w = w - ...`` do."""
+        return self.record.only_grows(self.record.start_identities.get(self.key, -1))
+
 
 def changing_arrays(records: list[IterationRecord]) -> list[Key]:
     """One key for each float array that exists when the iterations begin and changes in at least one of them.

@@ -1,0 +1,258 @@
+"""Inputs and targets by their effects: rolled inputs change the states and the loss, rolled targets only the loss."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from rnncallbacks.doctor.iteration_record import IterationRecord, same_bits
+from rnncallbacks.doctor.roles.data_names import is_input_name, is_target_name, is_weight_name
+from rnncallbacks.doctor.roles.data_pair import VaryingValue, numbers_named_as_targets, plain_array, varying_values
+from rnncallbacks.doctor.roles.entering_state import is_step_of
+from rnncallbacks.doctor.value_walk import Key, Steps
+from rnncallbacks.doctor.watch_messages import ReplayRequest
+from rnncallbacks.doctor.watched_script import FrozenIteration, ReplayError
+
+
+@attrs.frozen(kw_only=True)
+class DataEffectThresholds:
+    """Limits of the search for data by their effects. Chosen by eye."""
+
+    batches: int = 12
+    """Largest number of values of a batch that are rolled."""
+    sources: int = 6
+    """Largest number of constant values that are rolled: a data set, from which batches are taken."""
+    source_entries: int = 2_000_000
+    """Largest constant array that is rolled, in entries."""
+    common: float = 0.9
+    """Smallest share of the values that targets change, and inputs change as well."""
+    forward: float = 0.2
+    """Largest share of the values that targets change, of those that the inputs change and the value with the fewest
+    effects does not: states and predictions."""
+
+
+DATA_EFFECT_THRESHOLDS = DataEffectThresholds()
+
+
+@attrs.frozen(eq=False)
+class DataEffect:
+    """A value of a batch and what it changes.
+
+    Attributes
+    ----------
+    keys:
+        Its names.
+    value:
+        The value.
+    changed:
+        The values that are computed with the parameters and differ after it was rolled.
+    data:
+        The values of the batch that differ with it.
+    """
+
+    keys: tuple[Key, ...]
+    value: VaryingValue
+    changed: frozenset[Key]
+    data: frozenset[Key]
+
+    @property
+    def key(self) -> Key:
+        """The best name: one of the loop, then the name of data, then a short one."""
+        return min(
+            self.keys,
+            key=lambda key: (
+                key[0] != "end" or "[" in key[2],
+                key[0] == "return",
+                not (is_input_name(key[2]) or is_target_name(key[2])),
+                len(key[2]),
+            ),
+        )
+
+
+def find_pair_by_effect(
+    records: Sequence[IterationRecord],
+    frozen: FrozenIteration,
+    fixed: set[Key],
+    no_data: frozenset[Key],
+    computed: frozenset[Key],
+    losses: frozenset[Key],
+    until: float,
+) -> tuple[Key, Key] | None:
+    """Inputs and targets of the last iteration; None if their effects do not tell them apart.
+
+    Parameters
+    ----------
+    records:
+        The first iterations.
+    frozen:
+        A frozen copy of the last one.
+    fixed:
+        Parameters and arrays of the optimizer.
+    no_data:
+        States, and the values that change with the parameters.
+    computed:
+        The latter alone.
+    losses:
+        The names of the loss.
+    until:
+        The time, as of ``time.monotonic``, after which nothing is rolled.
+    """
+    record = records[-1]
+    varying = [one for one in varying_values(records, fixed | no_data) if one.latest.any()]
+    groups = _groups(varying, record)
+    found = [_effect(group, record, frozen, computed) for group in _in_time(groups, until)]
+    effects = [one for one in found if one is not None and one.changed & losses]
+    pair = pair_of_effects(effects)
+    if pair is not None:
+        return pair
+    known = {key for one in effects for key in (*one.keys, *one.data)}
+    rest = [group for group in groups if not known & {one.key for one in group}]
+    if rest:
+        effects += _effects_of_sources(rest, records, frozen, fixed, computed, losses, until)
+        pair = pair_of_effects(effects)
+    if pair is None and effects and set.intersection(*({key[2] for key in one.keys} for one in effects)):
+        return _with_label(max(effects, key=lambda one: len(one.changed)), records, fixed | no_data)
+    return pair
+
+
+def _groups(
+    varying: Iterable[VaryingValue], record: IterationRecord, thresholds: DataEffectThresholds = DATA_EFFECT_THRESHOLDS
+) -> list[list[VaryingValue]]:
+    """The values of the last iteration, those with several names in one group; items of a list are none."""
+    found: dict[int, list[VaryingValue]] = {}
+    ordered = list(varying)
+    names = {one.key for one in ordered}
+    for one in ordered:
+        kind, scope, text = one.key
+        if "#" in scope or (kind, scope, re.sub(r"\[[^\[\]]*\]$", "", text)) in names - {one.key}:
+            continue
+        identity = record.identities.get(one.key)
+        if identity is not None and record.get(one.key) is not None:
+            found.setdefault(identity, []).append(one)
+    sequences = [one.latest for one in ordered if isinstance(record.get(one.key), Steps)]
+    whole = [group for group in found.values() if not any(is_step_of(group[0].latest, other) for other in sequences)]
+    return whole[: thresholds.batches]
+
+
+def _in_time(groups: Iterable[list[VaryingValue]], until: float) -> Iterable[list[VaryingValue]]:
+    for group in groups:
+        if time.monotonic() > until:
+            return
+        yield group
+
+
+def _effect(
+    group: list[VaryingValue], record: IterationRecord, frozen: FrozenIteration, computed: frozenset[Key]
+) -> DataEffect | None:
+    keys = tuple(one.key for one in group)
+    changed = _changed_by_roll({key: record.get(key) for key in keys}, record, frozen)
+    return DataEffect(keys, group[0], changed & computed, changed - computed) if changed else None
+
+
+def _changed_by_roll(rolled: dict[Key, Any], record: IterationRecord, frozen: FrozenIteration) -> frozenset[Key]:
+    try:
+        other = frozen.replay(ReplayRequest(numbers_only=False, rolled=rolled))
+    except ReplayError:
+        return frozenset()
+    values = record.end | record.inside
+    return frozenset(key for key, value in values.items() if not same_bits(value, other.get(key)))
+
+
+def _effects_of_sources(
+    groups: list[list[VaryingValue]],
+    records: Sequence[IterationRecord],
+    frozen: FrozenIteration,
+    fixed: set[Key],
+    computed: frozenset[Key],
+    losses: frozenset[Key],
+    until: float,
+) -> list[DataEffect]:
+    """The effects of values of a batch that are taken from constant ones, of those the smallest."""
+    found: dict[tuple[Key, ...], DataEffect] = {}
+    record = records[-1]
+    for key in _constant_sources(records, fixed):
+        if time.monotonic() > until:
+            break
+        changed = _changed_by_roll({key: record.start[key]}, record, frozen)
+        if not changed & losses:
+            continue
+        for group in groups:
+            keys = tuple(one.key for one in group)
+            before = found.get(keys)
+            if changed & set(keys) and (before is None or len(changed & computed) < len(before.changed)):
+                found[keys] = DataEffect(keys, group[0], changed & computed, changed - computed)
+    return list(found.values())
+
+
+def _constant_sources(
+    records: Sequence[IterationRecord], fixed: set[Key], thresholds: DataEffectThresholds = DATA_EFFECT_THRESHOLDS
+) -> list[Key]:
+    """One key for each of the largest constant arrays and lists of numbers."""
+    chosen: dict[int, tuple[int, Key]] = {}
+    for key, value in records[-1].start.items():
+        array = plain_array(value)
+        if key in fixed or array is None or not 2 < array.size <= thresholds.source_entries:
+            continue
+        if all(same_bits(value, record.start.get(key)) for record in records):
+            chosen.setdefault(records[-1].start_identities[key], (-array.size, key))
+    return [key for _, key in sorted(chosen.values())[: thresholds.sources]]
+
+
+def pair_of_effects(
+    effects: Sequence[DataEffect], thresholds: DataEffectThresholds = DATA_EFFECT_THRESHOLDS
+) -> tuple[Key, Key] | None:
+    """The value that changes the most, and the one that changes a part of that: the states do not depend on targets.
+
+    A value from which both are made does not count.
+    """
+    derived = [one for one in effects if sum(bool(one.data & set(other.keys)) for other in effects) <= 2]
+    if len(derived) < 2:
+        return None
+    most = max(len(one.changed) for one in derived)
+    inputs = _only(
+        [one for one in derived if len(one.changed) == most],
+        lambda one: (is_input_name(one.key[2]), not is_target_name(one.key[2]), not is_weight_name(one.key[2])),
+    )
+    if inputs is None:
+        return None
+    least = min((one.changed for one in derived), key=len)
+    forward = inputs.changed - least
+    rest = [one for one in derived if len(one.changed) < most]
+    targets = _only(
+        [one for one in rest if len(one.changed & forward) <= thresholds.forward * len(forward)],
+        lambda one: (is_target_name(one.key[2]), not is_weight_name(one.key[2]), one.value.tokens is not None),
+    )
+    if targets is None or len(targets.changed & inputs.changed) < thresholds.common * len(targets.changed):
+        return None
+    if targets.data & set(inputs.keys) or inputs.data & set(targets.keys):
+        return None  # one is a part of the other
+    return inputs.key, targets.key
+
+
+def _only(effects: list[DataEffect], preference: Any) -> DataEffect | None:
+    """The one with the highest preference; None if others with another value have it as well."""
+    ordered = sorted(effects, key=preference, reverse=True)
+    if not ordered:
+        return None
+    best = [one for one in ordered if preference(one) == preference(ordered[0])]
+    same = all(np.array_equal(_tokens(one), _tokens(best[0])) for one in best)
+    return best[0] if same else None
+
+
+def _tokens(one: DataEffect) -> Any:
+    return one.value.latest if one.value.tokens is None else one.value.tokens[0]
+
+
+def _with_label(
+    inputs: DataEffect, records: Sequence[IterationRecord], excluded: set[Key] | frozenset[Key]
+) -> tuple[Key, Key] | None:
+    """The inputs that alone change the loss, with the number that is named as their target."""
+    labels = [key for key in numbers_named_as_targets(records, set(excluded)) if "#" not in key[1]]
+    if is_target_name(inputs.key[2]) or not labels:
+        return None
+    return inputs.key, min(labels, key=lambda key: (key[0] != "end", len(key[2])))
