@@ -267,12 +267,10 @@ class LoopWatch:
         for key, value in self._modules.values(frame):
             if keep:
                 self._objects[key] = value
-            if self._is_wanted(key, value):
-                copy = copy_of(value)
-                if copy is not None:
-                    values[key], identities[key] = copy, id(value)
-                    if keep and self._record is not None and isinstance(value, np.ndarray):
-                        self._record.memory[key] = byte_bounds(value)
+            if self._is_wanted(key, value) and (copy := copy_of(value)) is not None:
+                values[key], identities[key] = copy, id(value)
+                if keep and self._record is not None and isinstance(value, np.ndarray):
+                    self._record.memory[key] = byte_bounds(value)
 
     def _restore_targets(self, record: IterationRecord) -> None:
         """Restore the values of the loop's targets in this iteration: they already have those of the next one."""

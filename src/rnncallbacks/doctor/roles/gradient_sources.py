@@ -22,6 +22,8 @@ class GradientSourceThresholds:
     """Cosine with the change, or share of entries that agree in sign, from which an array is a candidate."""
     tie: float = 0.02
     """Difference in alignment up to which two candidates are tied."""
+    parallel: float = 0.999
+    """Smallest alignment of a change with the array along which it is."""
 
 
 GRADIENT_SOURCE_THRESHOLDS = GradientSourceThresholds()
@@ -88,6 +90,20 @@ def candidates_of(
     best = max((one.alignment for one in found), default=0.0)
     found = _without_copies([one for one in found if one.alignment >= best - thresholds.tie], record, excluded)
     return sorted(found, key=lambda one: (one.key[0] != "raw", one.moment, len(one.key[2])))
+
+
+def parallel_source(parameter: Key, candidates: list[GradientCandidate], record: IterationRecord) -> Key | None:
+    """The array along which a parameter changes: the likeliest gradient, after it was clipped in place."""
+    if not candidates:
+        return None
+    change, identity = record.end[parameter] - record.start[parameter], record.identities.get(candidates[0].key)
+    for one in candidates:
+        value = record.get(one.key)
+        norms = 0.0 if value is None else float(np.linalg.norm(change) * np.linalg.norm(value))
+        same = identity is not None and record.identities.get(one.key) == identity
+        if norms and same and abs(float(np.vdot(change, value))) > GRADIENT_SOURCE_THRESHOLDS.parallel * norms:
+            return one.key
+    return candidates[0].key if candidates[0].alignment > GRADIENT_SOURCE_THRESHOLDS.parallel else None
 
 
 def _without_copies(

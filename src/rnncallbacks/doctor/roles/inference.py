@@ -22,7 +22,12 @@ from rnncallbacks.doctor.roles.data_effects import find_pair_by_effect
 from rnncallbacks.doctor.roles.entering_state import find_entering
 from rnncallbacks.doctor.roles.frozen_siblings import find_frozen_siblings
 from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
-from rnncallbacks.doctor.roles.gradient_sources import LATEST_MOMENT, GradientCandidate, candidates_of
+from rnncallbacks.doctor.roles.gradient_sources import (
+    LATEST_MOMENT,
+    GradientCandidate,
+    candidates_of,
+    parallel_source,
+)
 from rnncallbacks.doctor.roles.interventions import (
     INTERVENTION_THRESHOLDS,
     Push,
@@ -45,8 +50,6 @@ FEWEST_GRADIENTS = 3
 """Gradients that must be known if none of them agrees with the loss, for either to be accused. Chosen by eye."""
 FEWEST_WITH_FACTOR = 2
 """The same if all are off by one factor. Chosen by eye."""
-PARALLEL = 0.999
-"""Smallest alignment of a change with the array along which it is. Chosen by eye."""
 LOWEST_SCORE = 2.5
 """Smallest score of a loss: that of a number that all parameters move, and that falls or is named so. Chosen by eye."""
 
@@ -167,7 +170,9 @@ def _updates(parameters: list[ParameterRole], record: IterationRecord) -> int:
 def _pushed(records: list[IterationRecord], first: FrozenIteration, last: FrozenIteration, until: float) -> list[Push]:
     """Pushes in the first iteration; of arrays without an effect there, such as a zero state, in the last one."""
     keys = changing_arrays(records)
-    along = {key: found for key in keys if (found := _parallel(key, candidates_of(key, set(), records), records[0]))}
+    along = {
+        key: found for key in keys if (found := parallel_source(key, candidates_of(key, set(), records), records[0]))
+    }
     pushes = {push.key: push for push in push_arrays(keys, records[0], first, until, along)}
     # A state may be made in the first iteration only.
     names = records[-1].start_identities
@@ -182,20 +187,6 @@ def _is_updated(push: Push, records: list[IterationRecord]) -> bool:
     """Whether statements only add to an array, along a gradient: the gradient of a chaotic network hides a push."""
     own = {push.key}
     return bool(push.derivatives) and push.only_grows and bool(candidates_of(push.key, own, records))
-
-
-def _parallel(parameter: Key, candidates: list[GradientCandidate], record: IterationRecord) -> Key | None:
-    """The array along which a parameter changes: the likeliest gradient, after it was clipped in place."""
-    if not candidates:
-        return None
-    change, identity = record.end[parameter] - record.start[parameter], record.identities.get(candidates[0].key)
-    for one in candidates:
-        value = record.get(one.key)
-        norms = 0.0 if value is None else float(np.linalg.norm(change) * np.linalg.norm(value))
-        same = identity is not None and record.identities.get(one.key) == identity
-        if norms and same and abs(float(np.vdot(change, value))) > PARALLEL * norms:
-            return one.key
-    return candidates[0].key if candidates[0].alignment > PARALLEL else None
 
 
 def _choose(
