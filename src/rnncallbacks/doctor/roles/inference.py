@@ -185,8 +185,7 @@ def _pushed(records: list[IterationRecord], first: FrozenIteration, last: Frozen
 
 def _is_updated(push: Push, records: list[IterationRecord]) -> bool:
     """Whether statements only add to an array, along a gradient: the gradient of a chaotic network hides a push."""
-    own = {push.key}
-    return bool(push.derivatives) and push.only_grows and bool(candidates_of(push.key, own, records))
+    return bool(push.derivatives) and push.only_grows and bool(candidates_of(push.key, {push.key}, records))
 
 
 def _choose(
