@@ -60,6 +60,9 @@ class DeathWatch:
         self._connection.connect(communicator.broadcast_object(name))
         hello = f"{communicator.rank} {os.getpid()}".encode().ljust(HELLO_BYTES)
         socket.send_fds(self._connection, [hello], [int(os.environ["PMI_FD"])] if "PMI_FD" in os.environ else [])
+        self._connection.settimeout(PATIENCE_SECONDS)
+        with suppress(OSError):
+            self._connection.recv(1)  # the watch has begun
         os.register_at_fork(after_in_child=self._connection.close)
 
     def end(self) -> None:
@@ -92,6 +95,9 @@ def _watch(listening: socket.socket, count: int) -> None:
         rank, process = hello.decode().split()
         ranks[connection.fileno()] = rank, process
         events.register(connection, select.EPOLLIN)
+    for connection in connections:
+        with suppress(OSError):
+            connection.send(TOLD)
     ended: list[tuple[str, str]] = []
     told, until = 0, float("inf")
     while len(ended) < count and told < count and (left := until - time.monotonic()) > 0:
