@@ -23,9 +23,8 @@ PACKAGE = "rnncallbacks"
 # package itself, which exports the public names. CONTRIBUTING.md describes them.
 ORDER = [
     {"errors"},
-    {"container_hints", "dlpack"},
     {"arrays", "options", "files", "alarms", "config"},
-    {"gradients", "rnn", "reporting"},
+    {"rnn", "reporting"},
     {"core"},
     {"metric_columns"},
     {"detectors", "bases", "trainer", "parallel"},
@@ -349,11 +348,11 @@ WARMUP_MODULE = "plugins/schedules/warmup"
 BROKEN: dict[Callable[[Source], list[str]], list[dict[str, str]]] = {
     every_folder_has_its_line: [{"telemetry": ""}, {"telemetry/__init__": "", "telemetry/sender": ""}],
     imports_follow_the_order: [
-        {"gradients": "from rnncallbacks.core.run import Run", "core/run": ""},
+        {"options": "from rnncallbacks.core.run import Run", "core/run": ""},
         {"core/run": "from rnncallbacks import trainer", "trainer": ""},
         {"core/run": "from rnncallbacks.detectors import closure", "detectors/closure": ""},
         {"bases/guard": "def f():\n    import rnncallbacks.plugins", "plugins/__init__": ""},
-        {"arrays": "import typing\nif typing.TYPE_CHECKING:\n    from rnncallbacks import options", "options": ""},
+        {"files": "import typing\nif typing.TYPE_CHECKING:\n    from rnncallbacks import options", "options": ""},
         {"alarms/finding": "from rnncallbacks.bases import guard", "bases/guard": ""},
         {"alarms/alarm": "from ..core.run import Run", "core/run": ""},
         {"trainer": "from rnncallbacks.cli import main", "cli/__init__": ""},
@@ -420,7 +419,7 @@ BROKEN: dict[Callable[[Source], list[str]], list[dict[str, str]]] = {
 HARMLESS = {
     "__init__": "from rnncallbacks.core.run import Run",
     "__main__": "from rnncallbacks.cli import main",
-    "arrays": "from rnncallbacks.errors import ShapeError\ndef _join(): ...",
+    "arrays/containers": "from rnncallbacks.errors import ShapeError\ndef _join(): ...",
     "alarms/alarm": "from rnncallbacks.errors import OptionError",
     "bases/guard": "from rnncallbacks.alarms.finding import Finding\nx = field(init=True)",
     "cli/__init__": "from rnncallbacks.reporting import html\nprint('trained')",
@@ -433,7 +432,7 @@ HARMLESS = {
     "alarms/finding": "from rnncallbacks.alarms import alarm\nclass Finding: ...",
     "detectors/stream": "class Stream:\n    def check(self) -> CheckResult: ...\n    def look(self) -> Batch: ...",
     "errors": "",
-    "gradients": "from rnncallbacks.arrays import named_arrays",
+    "arrays/gradients": "from rnncallbacks.arrays.containers import named_arrays",
     "plugins/__init__": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .schedules.warmup import Warmup",
     "plugins/schedules/__init__": "",
     WARMUP_MODULE: "from rnncallbacks.core.run import Run\nfrom ...bases import guard\nclass Warmup: ...",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rnncallbacks.alarms.alarm import Alarm
+from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.config.configuration import load_plugins, recommended
 from rnncallbacks.core.batch import Batch, EpochSummary
 from rnncallbacks.core.function_plugin import on
@@ -12,7 +13,6 @@ from rnncallbacks.core.history import History
 from rnncallbacks.core.hookspecs import HOOKS_VERSION as __hooks_version__  # noqa: N811  (dunder, as __version__)
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
-from rnncallbacks.gradients import Gradients
 
 if TYPE_CHECKING:
     from rnncallbacks.learning_rate_range import lr_range_test

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.config.configuration import given_plugin, plugin_for_evaluation
 from rnncallbacks.core.closure import restore_afterwards
 from rnncallbacks.core.function_plugin import on

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rnncallbacks.arrays import Array, BoolArray, FloatArray
+from rnncallbacks.arrays.containers import Array, BoolArray, FloatArray
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.rnn.model_metrics import Metric, unmasked

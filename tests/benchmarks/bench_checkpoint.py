@@ -25,7 +25,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from rnncallbacks import Run, recommended
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.core.checkpoint_file import save_checkpoint
 
 SIZES = {"small": 32, "medium": 512, "large": 1600}

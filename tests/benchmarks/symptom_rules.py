@@ -8,11 +8,11 @@ import attrs
 import numpy as np
 from comparator import Comparator
 
-from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.arrays.containers import Array, named_arrays
+from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.batch import Batch, EpochSummary
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
-from rnncallbacks.gradients import Gradients
 
 
 def _kernels(arrays: dict[str, Array]) -> list[Array]:

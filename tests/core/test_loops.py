@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnncallbacks.arrays.gradients import clip_by_global_norm
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import DataError, RunStateError
-from rnncallbacks.gradients import clip_by_global_norm
 from rnncallbacks.testing import Recorder
 
 OPENS = {"on_fit_start": "on_fit_end", "on_epoch_start": "on_epoch_end", "on_batch_start": "on_batch_end"}

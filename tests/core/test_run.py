@@ -11,7 +11,7 @@ import pytest
 from rnncallbacks.alarms.alarm import AlarmRaised
 from rnncallbacks.alarms.diagnosis_content import DiagnosisContent, Repair
 from rnncallbacks.alarms.selection import Selection
-from rnncallbacks.arrays import FlatArrays
+from rnncallbacks.arrays.containers import FlatArrays
 from rnncallbacks.core.hookspecs import HOOKS, hookimpl
 from rnncallbacks.core.position import Position
 from rnncallbacks.core.run import Run

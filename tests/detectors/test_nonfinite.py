@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.arrays import all_finite
+from rnncallbacks.arrays.containers import all_finite
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.nonfinite import NonFiniteValues, find_non_finite
 from rnncallbacks.rnn.data.batches import SequenceBatch

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from rnncallbacks import Run, hookimpl
-from rnncallbacks.arrays import digest, named_arrays
+from rnncallbacks.arrays.containers import digest, named_arrays
 from rnncallbacks.config.configuration import load_plugins
 from rnncallbacks.errors import RankError
 from rnncallbacks.parallel.communicator import connect

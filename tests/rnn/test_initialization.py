@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.arrays import FlatArrays
+from rnncallbacks.arrays.containers import FlatArrays
 from rnncallbacks.errors import OptionError
 from rnncallbacks.rnn.initialization import initialize, orthogonal, uniform
 

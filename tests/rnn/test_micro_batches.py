@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.arrays import map_arrays, named_arrays
+from rnncallbacks.arrays.containers import map_arrays, named_arrays
 from rnncallbacks.errors import DataError, ShapeError
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.data.loaders import SequenceLoader

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnncallbacks.arrays import map_arrays, named_arrays
+from rnncallbacks.arrays.containers import map_arrays, named_arrays
 from rnncallbacks.errors import (
     ContainerError,
     DataError,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.errors import CheckpointError
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.weights import save_arrays

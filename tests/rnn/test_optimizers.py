@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rnncallbacks import rnn
-from rnncallbacks.arrays import FlatArrays
+from rnncallbacks.arrays.containers import FlatArrays
 from rnncallbacks.errors import OptionError, RunStateError, ShapeError
 from rnncallbacks.rnn.optimizer import BLOCK_ELEMENTS, Optimizer
 from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, AdamW, RMSProp

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from rnncallbacks.arrays import FlatArrays
+from rnncallbacks.arrays.containers import FlatArrays
 from rnncallbacks.errors import CheckpointError, ShapeError
 from rnncallbacks.rnn.weights import load_arrays, read_arrays, save_arrays
 

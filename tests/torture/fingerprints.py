@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks import Run
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.core.plugin_state import saved_state
 
 FILES = ("history.jsonl", "history.csv", "batches.jsonl", "alarms.jsonl", "diagnosis.json")

@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks import Run, hookimpl
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.core.plugin_state import saved_state
 from rnncallbacks.errors import CheckpointError
 

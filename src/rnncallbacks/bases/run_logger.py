@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rnncallbacks.alarms.alarm import Alarm
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch, EpochSummary
     from rnncallbacks.core.run import Run
-    from rnncallbacks.gradients import Gradients
 
 logger = logging.getLogger("rnncallbacks")
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from rnncallbacks.arrays import Array, is_named_after, named_arrays, parameters_of
+from rnncallbacks.arrays.containers import Array, is_named_after, named_arrays, parameters_of
+from rnncallbacks.arrays.dlpack import is_foreign
 from rnncallbacks.core.history import Value
-from rnncallbacks.dlpack import is_foreign
 from rnncallbacks.errors import ContainerError, LossError, OptionError, RunStateError, closest
 
 logger = logging.getLogger("rnncallbacks")

@@ -12,10 +12,10 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from rnncallbacks.arrays.dlpack import with_readable_views
 from rnncallbacks.core.arguments import as_column, as_count, as_loss
 from rnncallbacks.core.history import Value
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.dlpack import with_readable_views
 from rnncallbacks.errors import DataError, OptionError, RunStateError, closest
 
 logger = logging.getLogger("rnncallbacks")

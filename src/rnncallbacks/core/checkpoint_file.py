@@ -21,7 +21,7 @@ from safetensors.numpy import save
 
 from rnncallbacks import options
 from rnncallbacks.alarms.diagnosis_content import DiagnosisContent
-from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.arrays.containers import Array, named_arrays
 from rnncallbacks.config.option_types import structured
 from rnncallbacks.core.object_state import is_savable
 from rnncallbacks.core.position import Position

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rnncallbacks.arrays import Array, map_arrays, named_arrays
+from rnncallbacks.arrays.containers import Array, map_arrays, named_arrays
+from rnncallbacks.arrays.dlpack import with_views
 from rnncallbacks.core.arguments import as_count, describe
-from rnncallbacks.dlpack import with_views
 from rnncallbacks.errors import ContainerError, OptionError, RunStateError, ShapeError
 
 Zeros = Callable[[int], Any]

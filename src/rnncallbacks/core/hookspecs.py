@@ -32,9 +32,9 @@ import pluggy
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.alarm import Alarm
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch, EpochSummary
     from rnncallbacks.core.run import Run
-    from rnncallbacks.gradients import Gradients
 
 PROJECT = "rnncallbacks"
 HOOKS_VERSION = 1

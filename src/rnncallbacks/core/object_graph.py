@@ -37,7 +37,12 @@ from rnncallbacks.core.position_copies import ArrayModuleCopy, GeneratorCopy, Po
 
 ATOM_TYPES = frozenset({type(None), bool, int, float, complex, str, bytes, np.dtype, range, slice, CodeType})
 """Types whose instances never change."""
-_OWN_STATE = ("rnncallbacks.rnn", "rnncallbacks.arrays", "rnncallbacks.core.batch", "rnncallbacks.core.hidden_state")
+_OWN_STATE = (
+    "rnncallbacks.rnn",
+    "rnncallbacks.arrays.containers",
+    "rnncallbacks.core.batch",
+    "rnncallbacks.core.hidden_state",
+)
 """Modules and folders of this package whose objects a loss function may change, as by ``run.hidden``."""
 _OPEN_LIBRARIES = frozenset({"types", "argparse", "collections", "functools", "weakref", "queue"})
 """Modules of the standard library whose objects hold values of a script, such as ``SimpleNamespace``."""

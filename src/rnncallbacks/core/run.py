@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 import numpy.typing as npt
 
+from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.arguments import (
     as_batch_value,
     as_closure,
@@ -25,7 +26,6 @@ from rnncallbacks.core.plugin_manager import PluginsGiven, raise_first
 from rnncallbacks.core.run_alarms import RunAlarms
 from rnncallbacks.core.script_function import ClosureTrust
 from rnncallbacks.errors import RunStateError
-from rnncallbacks.gradients import Gradients
 
 Item = TypeVar("Item")
 Container = TypeVar("Container")

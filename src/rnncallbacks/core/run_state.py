@@ -9,7 +9,8 @@ from typing import Any, NoReturn, SupportsIndex
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.alarms.diagnosis_content import DiagnosisContent
-from rnncallbacks.arrays import named_arrays, named_shapes
+from rnncallbacks.arrays.containers import named_arrays, named_shapes
+from rnncallbacks.arrays.dlpack import with_views
 from rnncallbacks.core.arguments import as_reason, check_numbers
 from rnncallbacks.core.batch import Batch, EpochSummary
 from rnncallbacks.core.epoch_passes import EpochPasses
@@ -26,7 +27,6 @@ from rnncallbacks.core.run_outcome import MAX_STEPS
 from rnncallbacks.core.run_record import RunRecord
 from rnncallbacks.core.script_function import ScriptClosure
 from rnncallbacks.core.script_state import ScriptState
-from rnncallbacks.dlpack import with_views
 from rnncallbacks.errors import CheckpointError, ContainerError, RunStateError
 
 

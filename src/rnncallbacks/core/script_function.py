@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import map_arrays
+from rnncallbacks.arrays.containers import map_arrays
 from rnncallbacks.core.arguments import as_loss
 from rnncallbacks.core.closure import ClosureError, evaluate_closure
 from rnncallbacks.core.object_copies import CannotRestoreError

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.config.discovery import OURS
 from rnncallbacks.core.object_state import has_state_dict, is_generator, is_savable, state_of
 from rnncallbacks.core.plugin_state import is_saved

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.object_state import has_state_dict
 from rnncallbacks.core.state_encoding import encode
 from rnncallbacks.errors import CheckpointError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.detectors.batch_arrays import (
     BatchArray,
     arrays_in_causal_order,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 
 BLANK_TOKEN = -1
 """The token number of a vector of zeros, which is padding."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnncallbacks.arrays import Array, BoolArray
+from rnncallbacks.arrays.containers import Array, BoolArray
 
 
 def padding_mask(data: Any, targets: Array | None) -> BoolArray | None:

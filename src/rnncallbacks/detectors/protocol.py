@@ -8,7 +8,7 @@ import attrs
 
 from rnncallbacks.alarms.catalogue import Severity
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
-from rnncallbacks.arrays import fingerprint
+from rnncallbacks.arrays.containers import fingerprint
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN
 from rnncallbacks.errors import ContainerError

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 
 NEXT_INPUT_AGREEMENT = 0.9
 """Smallest share of targets that equal the next input, along the axis of time; chosen by eye. Padding and noisy labels

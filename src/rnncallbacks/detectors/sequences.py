@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
+from rnncallbacks.arrays.dlpack import with_readable_views
 from rnncallbacks.detectors.one_hot import decode_one_hot
 from rnncallbacks.detectors.padding_mask import padding_mask
 from rnncallbacks.detectors.sequence_axes import aligned, find_time_axis
-from rnncallbacks.dlpack import with_readable_views
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch

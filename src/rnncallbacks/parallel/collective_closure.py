@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnncallbacks.arrays import Array, FlatArrays, named_arrays
+from rnncallbacks.arrays.containers import Array, FlatArrays, named_arrays
 from rnncallbacks.core.closure import ClosureError, restore_afterwards
 from rnncallbacks.parallel.communicator import Communicator
 from rnncallbacks.parallel.packing import Packing

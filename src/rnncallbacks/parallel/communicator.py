@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.errors import RankError
 from rnncallbacks.parallel.absent_ranks import ended_without_all_ranks
 from rnncallbacks.parallel.mpi_library import check_launcher, load_mpi, started_by_mpi

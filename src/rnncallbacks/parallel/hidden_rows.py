@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnncallbacks.arrays import Array, map_arrays, named_arrays
+from rnncallbacks.arrays.containers import Array, map_arrays, named_arrays
 from rnncallbacks.parallel.row_shares import share_of
 
 Saved = Mapping[str, Any]

@@ -8,7 +8,7 @@ from zlib import crc32
 
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.errors import RankError
 from rnncallbacks.parallel.communicator import Communicator
 from rnncallbacks.parallel.gradient_sum import GradientSum

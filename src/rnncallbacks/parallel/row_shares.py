@@ -9,7 +9,7 @@ from weakref import WeakSet
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.errors import DataError
 from rnncallbacks.parallel.communicator import connect
 from rnncallbacks.parallel.meeting import sampled

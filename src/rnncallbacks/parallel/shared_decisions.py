@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.arrays.containers import Array, named_arrays
 from rnncallbacks.parallel.communicator import Communicator
 from rnncallbacks.parallel.meeting import Meetings
 from rnncallbacks.parallel.shared_state import state_to_share, take_state

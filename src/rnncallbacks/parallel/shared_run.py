@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, fingerprint
+from rnncallbacks.arrays.containers import Array, fingerprint
 from rnncallbacks.errors import DataError, RankError
 from rnncallbacks.parallel.collective_closure import ClosureEvaluation, CollectiveClosure, whole_arrays
 from rnncallbacks.parallel.communicator import Communicator
@@ -21,9 +21,9 @@ from rnncallbacks.parallel.shared_hidden import SharedHidden
 from rnncallbacks.parallel.shared_state import resume_like, resumed_run
 
 if TYPE_CHECKING:
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-    from rnncallbacks.gradients import Gradients
 
 
 @attrs.define(eq=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from rnncallbacks.alarms.diagnosis_content import DiagnosisContent
-from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.arrays.containers import Array, named_arrays
 from rnncallbacks.config.option_types import structured
 from rnncallbacks.core.checkpoint_file import checkpoint_bytes, load_checkpoint
 from rnncallbacks.core.plugin_attributes import is_of_first_rank

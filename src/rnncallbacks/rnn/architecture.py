@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 import attrs
 
 from rnncallbacks import options
-from rnncallbacks.arrays import FlatArrays
+from rnncallbacks.arrays.containers import FlatArrays
 from rnncallbacks.errors import OptionError
 from rnncallbacks.rnn.cells.cell import Cell, CellParameters
 from rnncallbacks.rnn.cells.gru import GRUCell

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from rnncallbacks.arrays import FlatArrays, FloatArray
+from rnncallbacks.arrays.containers import FlatArrays, FloatArray
 from rnncallbacks.errors import OptionError
 
 

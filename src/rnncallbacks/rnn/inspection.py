@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncallbacks.arrays import FloatArray
+from rnncallbacks.arrays.containers import FloatArray
 from rnncallbacks.errors import ShapeError
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, FlatArrays, map_arrays, named_arrays
+from rnncallbacks.arrays.containers import Array, FlatArrays, map_arrays, named_arrays
 from rnncallbacks.errors import RnnCallbacksError
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.model import RecurrentModel

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, BoolArray, FlatArrays, FloatArray
+from rnncallbacks.arrays.containers import Array, BoolArray, FlatArrays, FloatArray
 from rnncallbacks.errors import RunStateError
 from rnncallbacks.rnn.architecture import build_layers, build_loss
 from rnncallbacks.rnn.cells.segments import Segment

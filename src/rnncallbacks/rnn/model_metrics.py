@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, BoolArray, FloatArray
+from rnncallbacks.arrays.containers import Array, BoolArray, FloatArray
 from rnncallbacks.errors import DataError, OptionError, closest, short_repr
 
 MetricFunction: TypeAlias = Callable[[FloatArray, Array], Any]

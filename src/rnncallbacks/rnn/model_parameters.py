@@ -9,7 +9,7 @@ from typing import Literal, Self
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import FlatArrays
+from rnncallbacks.arrays.containers import FlatArrays
 from rnncallbacks.errors import CheckpointError, OptionError
 from rnncallbacks.rnn.architecture import Architecture, parameter_shapes
 from rnncallbacks.rnn.initialization import initialize

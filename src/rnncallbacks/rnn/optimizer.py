@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, FlatArrays, FloatArray
+from rnncallbacks.arrays.containers import Array, FlatArrays, FloatArray
 from rnncallbacks.errors import OptionError, RunStateError, ShapeError
 
 BLOCK_ELEMENTS = 2**15

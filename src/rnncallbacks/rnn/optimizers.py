@@ -26,7 +26,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks import options
-from rnncallbacks.arrays import FlatArrays, FloatArray
+from rnncallbacks.arrays.containers import FlatArrays, FloatArray
 from rnncallbacks.errors import OptionError
 from rnncallbacks.rnn.optimizer import Optimizer, ParameterBlock, decayed_gradient
 from rnncallbacks.rnn.validation import check_numba

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rnncallbacks.arrays import Array, FloatArray
+from rnncallbacks.arrays.containers import Array, FloatArray
 from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.validation import IntArray, as_tokens, check_count

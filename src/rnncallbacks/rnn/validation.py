@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rnncallbacks.arrays import Array, BoolArray
+from rnncallbacks.arrays.containers import Array, BoolArray
 from rnncallbacks.errors import ContainerError, DataError, OptionError, ShapeError
 
 IntArray = npt.NDArray[np.integer[Any]]

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from rnncallbacks.arrays import Array, FlatArrays
+from rnncallbacks.arrays.containers import Array, FlatArrays
 from rnncallbacks.errors import CheckpointError, ShapeError
 from rnncallbacks.files import write_atomically
 

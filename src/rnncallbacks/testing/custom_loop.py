@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.config.configuration import load_plugins
 from rnncallbacks.core.run import Run
 from rnncallbacks.rnn.data.batches import SequenceBatch

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.run import Run
 from rnncallbacks.testing import scratch_rnn
 from rnncallbacks.testing.custom_loop import ColumnBatch, CustomLoop, PairLoader, column_batch

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 
 Params = dict[str, Array]
 BackwardMatrix = Callable[[Array], Array]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.testing.setups import Arrays, Setup
 from rnncallbacks.testing.tasks import MappedLoader

@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import attrs
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.run import Run
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.testing.scratch_rnn import BackwardMatrix, transposed

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, FlatArrays, FloatArray
+from rnncallbacks.arrays.containers import Array, FlatArrays, FloatArray
 from rnncallbacks.config.configuration import load_plugins
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.core.hookspecs import hookimpl

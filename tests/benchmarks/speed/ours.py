@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from rnncallbacks.gradients import clip_by_global_norm
+from rnncallbacks.arrays.gradients import clip_by_global_norm
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam

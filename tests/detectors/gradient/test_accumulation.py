@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.gradient.accumulation import (
     AccumulationDetector,
@@ -11,7 +12,6 @@ from rnncallbacks.detectors.gradient.accumulation import (
 )
 from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
 from rnncallbacks.detectors.gradient.gradient_history import GradientHistory
-from rnncallbacks.gradients import Gradients
 
 
 def derivatives(*, previous=0.0):

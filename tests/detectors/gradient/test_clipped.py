@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnncallbacks.arrays.gradients import clip_by_array_norm, clip_by_global_norm, clip_by_value, global_norm
 from rnncallbacks.detectors.gradient.clipped import find_clipping
-from rnncallbacks.gradients import clip_by_array_norm, clip_by_global_norm, clip_by_value, global_norm
 
 seeds = st.integers(0, 2**16)
 

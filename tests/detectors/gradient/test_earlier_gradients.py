@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.detectors.gradient.earlier_gradients import EarlierGradients
-from rnncallbacks.gradients import Gradients
 
 VALUES = [1.0, 2.0, 3.0, 4.0]
 

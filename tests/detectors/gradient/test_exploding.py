@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.detectors.gradient.exploding import ExplodingGradientDetector
 from rnncallbacks.detectors.gradient.update_tracker import MeasuredUpdate
-from rnncallbacks.gradients import Gradients
 
 MAX_NORM = 5.0
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.gradient.growth_checks import GrowthChecks
 from rnncallbacks.detectors.gradient.update_tracker import MeasuredUpdate
 from rnncallbacks.detectors.reconstruction.script_network import ScriptNetwork
-from rnncallbacks.gradients import Gradients
 
 BATCH = Batch((np.zeros((5, 4)), np.zeros((5, 4))), "train", 1)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.alarms.finding import CheckResult
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.gradient.growth_through_time import check_growth, state_growth
 from rnncallbacks.detectors.reconstruction.recognized_network import recognized_networks

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.gradient.decrease_regression import DecreaseComparison
 from rnncallbacks.detectors.gradient.predicted_decrease import PredictedDecreaseDetector, insufficient_decrease
-from rnncallbacks.gradients import Gradients
 
 
 def below(**changes):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.gradient.zero_gradients import ZeroGradientDetector, always_zero
-from rnncallbacks.gradients import Gradients
 
 SHAPES = {"U": (4, 6), "V": (4, 4), "b": (4,), "h0": (4, 1), "W": (6, 4)}
 

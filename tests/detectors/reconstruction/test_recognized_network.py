@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.reconstruction.recognized_network import recognized_networks
 from rnncallbacks.testing.independent import IndependentScript

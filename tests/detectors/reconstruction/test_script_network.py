@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.detectors.reconstruction.script_network import ScriptNetwork
 from rnncallbacks.testing.independent import IndependentScript

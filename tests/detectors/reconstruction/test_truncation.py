@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.gradient.correctness import CorrectnessChecks
 from rnncallbacks.detectors.gradient.update_tracker import UpdateTracker
-from rnncallbacks.gradients import Gradients
 
 STEPS, ROWS, UNITS, TOKENS = 8, 3, 5, 4
 

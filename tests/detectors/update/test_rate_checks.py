@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.update.rate_checks import RateChecks
-from rnncallbacks.gradients import Gradients
 
 
 def train(checks, losses, step=-0.1):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.arrays import all_finite
+from rnncallbacks.arrays.containers import all_finite
 from rnncallbacks.detectors.update.snapshots import Snapshots
 
 NAN, INF = math.nan, math.inf

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rnncallbacks.arrays import FlatArrays
+from rnncallbacks.arrays.containers import FlatArrays
+from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.detectors.update.update_copies import UpdateCopies
 from rnncallbacks.detectors.update.update_record import UpdateRecord
-from rnncallbacks.gradients import Gradients
 
 SHAPES = {"w": (3, 4), "b": (4,)}
 

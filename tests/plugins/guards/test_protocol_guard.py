@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.alarms.alarm import AlarmRaised
-from rnncallbacks.arrays import FlatArrays
+from rnncallbacks.arrays.containers import FlatArrays
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
 from rnncallbacks.plugins import Checkpoint, EarlyStopping, GradientClipping, LossAveraging, ProtocolGuard, Warmup

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rnncallbacks.arrays import FlatArrays
+from rnncallbacks.arrays.containers import FlatArrays
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import OptionError
 from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, LossAveraging

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnncallbacks.arrays import map_arrays, named_arrays
+from rnncallbacks.arrays.containers import map_arrays, named_arrays
 from rnncallbacks.errors import OptionError
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.model import RecurrentModel

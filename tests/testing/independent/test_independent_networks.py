@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.testing.independent.independent_script import NETWORKS
 from rnncallbacks.testing.independent.styled_network import CORRECT_BACKPROPAGATION, Backpropagation
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 from rnncallbacks import hookimpl, options
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.bases import state_field
 from rnncallbacks.errors import RunStateError
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
-from rnncallbacks.arrays import Array, named_arrays, parameters_of
+from rnncallbacks.arrays.containers import Array, named_arrays, parameters_of
+from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
 from rnncallbacks.detectors.gradient.gradient_error import classify_gradient, predicts_change
 from rnncallbacks.detectors.gradient.gradient_history import GradientHistory
 from rnncallbacks.detectors.gradient.recomputed_gradient import wrong_arrays
-from rnncallbacks.gradients import global_norm
 
 if TYPE_CHECKING:
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
-    from rnncallbacks.gradients import Gradients
 
 
 @attrs.frozen(kw_only=True)

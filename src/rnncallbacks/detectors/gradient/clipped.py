@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
-from rnncallbacks.gradients import global_norm
+from rnncallbacks.arrays.containers import Array
+from rnncallbacks.arrays.gradients import global_norm
 
 
 @attrs.frozen(kw_only=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.accumulation import AccumulationDetector
@@ -35,10 +35,10 @@ from rnncallbacks.detectors.gradient.zero_gradients import ZeroGradientDetector,
 from rnncallbacks.detectors.reconstruction.script_network import ScriptNetwork
 
 if TYPE_CHECKING:
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.detectors.gradient.update_tracker import UpdateTracker
     from rnncallbacks.detectors.reconstruction.recognized_network import NetworkPass
-    from rnncallbacks.gradients import Gradients
 
 
 @attrs.define(eq=False)

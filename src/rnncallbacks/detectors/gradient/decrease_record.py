@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.decrease_regression import (
     DecreaseComparison,

@@ -18,7 +18,7 @@ from typing import Literal
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 
 
 @attrs.frozen(kw_only=True)

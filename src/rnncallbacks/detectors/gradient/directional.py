@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, named_arrays, parameters_of
+from rnncallbacks.arrays.containers import Array, named_arrays, parameters_of
+from rnncallbacks.arrays.gradients import Gradients, global_norm
 from rnncallbacks.core.closure import ClosureError, evaluate_closure, evaluate_closure_once, restore_afterwards
 from rnncallbacks.detectors.gradient.central_difference import (
     DIRECTIONAL_THRESHOLDS,
@@ -29,7 +30,6 @@ from rnncallbacks.detectors.gradient.central_difference import (
     DirectionalThresholds,
 )
 from rnncallbacks.detectors.gradient.clipped import ClippingBounds, find_clipping
-from rnncallbacks.gradients import Gradients, global_norm
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncallbacks.arrays import Array
-from rnncallbacks.gradients import Gradients
+from rnncallbacks.arrays.containers import Array
+from rnncallbacks.arrays.gradients import Gradients
 
 
 class EarlierGradients:

@@ -10,12 +10,12 @@ from typing import Any
 import attrs
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
+from rnncallbacks.arrays.gradients import Gradients, global_norm
 from rnncallbacks.core.plugin_state import reset_state, state_field
 from rnncallbacks.detectors.gradient.clipped import find_clipping
 from rnncallbacks.detectors.gradient.update_tracker import MeasuredUpdate
 from rnncallbacks.detectors.update.metrics import is_proportional
-from rnncallbacks.gradients import Gradients, global_norm
 
 
 @attrs.frozen(kw_only=True)

@@ -9,7 +9,7 @@ from statistics import median
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_state import state_field
 
 

@@ -19,9 +19,9 @@ from rnncallbacks.detectors.gradient.recurrent_gain import RecurrentGain
 from rnncallbacks.detectors.gradient.update_tracker import MeasuredUpdate
 
 if TYPE_CHECKING:
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.detectors.reconstruction.script_network import ScriptNetwork
-    from rnncallbacks.gradients import Gradients
 
 
 @attrs.define(eq=False)

@@ -14,10 +14,10 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.detectors.reconstruction.layer_states import States
 from rnncallbacks.detectors.reconstruction.recognized_network import NetworkPass, RecognizedNetwork
 from rnncallbacks.detectors.reconstruction.stacked_pass import stacked_forward
-from rnncallbacks.gradients import global_norm
 
 
 @attrs.frozen(kw_only=True)

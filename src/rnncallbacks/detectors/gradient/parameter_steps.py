@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, FlatArrays
+from rnncallbacks.arrays.containers import Array, FlatArrays
 from rnncallbacks.core.plugin_state import state_field
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rnncallbacks.alarms.finding import Finding
-from rnncallbacks.arrays import Array, FlatArrays, named_arrays, parameters_of, same_layout
+from rnncallbacks.arrays.containers import Array, FlatArrays, named_arrays, parameters_of, same_layout
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.decrease_record import DecreaseRecord
 from rnncallbacks.detectors.gradient.decrease_regression import DecreaseComparison
@@ -25,8 +25,8 @@ from rnncallbacks.detectors.state.shuffling import BatchOrder
 from rnncallbacks.detectors.update.metrics import is_proportional
 
 if TYPE_CHECKING:
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
-    from rnncallbacks.gradients import Gradients
 
 
 @attrs.frozen(kw_only=True)

@@ -10,11 +10,11 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import Finding
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
+from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.detectors.gradient.clipped import find_clipping
 from rnncallbacks.detectors.gradient.gradient_error import GradientError, Kind
 from rnncallbacks.detectors.reconstruction.cell_forms import BackwardFault
-from rnncallbacks.gradients import global_norm
 
 
 @attrs.frozen(kw_only=True)

@@ -19,13 +19,13 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
-from rnncallbacks.arrays import Array, named_arrays, parameters_of
+from rnncallbacks.arrays.containers import Array, named_arrays, parameters_of
+from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.clipped import find_clipping
 from rnncallbacks.detectors.gradient.spectral_radius import SPECTRAL_RADIUS, large_radius, recurrent_radius
 from rnncallbacks.detectors.gradient.update_tracker import MeasuredUpdate
 from rnncallbacks.detectors.update.metrics import is_proportional
-from rnncallbacks.gradients import global_norm
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.detectors.loss.layer_shapes import GATE_COUNTS
 
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import attrs
 
-from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.arrays.containers import Array, named_arrays
+from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.update.metrics import update_gradient_cosine, update_ratio
-from rnncallbacks.gradients import global_norm
 
 
 @attrs.frozen(kw_only=True)

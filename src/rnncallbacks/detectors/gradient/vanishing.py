@@ -10,9 +10,9 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
+from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import sequences_of
-from rnncallbacks.gradients import global_norm
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch

@@ -8,14 +8,14 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import Finding
-from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.arrays.containers import Array, named_arrays
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.gradient_history import sample_entries
 from rnncallbacks.detectors.sequences import sequences_of
 
 if TYPE_CHECKING:
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
-    from rnncallbacks.gradients import Gradients
 
 
 @attrs.frozen(kw_only=True)

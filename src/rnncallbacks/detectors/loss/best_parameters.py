@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, copied, named_arrays
+from rnncallbacks.arrays.containers import Array, copied, named_arrays
 from rnncallbacks.core.closure import evaluate_closure, restore_afterwards
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.update.snapshots import Snapshot

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 
 
 def entropy(counts: npt.ArrayLike) -> float:

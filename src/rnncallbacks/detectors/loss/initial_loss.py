@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss import initial_loss_findings as findings

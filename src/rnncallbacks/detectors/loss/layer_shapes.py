@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 
 GATE_COUNTS = (3, 4)
 """Gates of a GRU and of an LSTM, whose weights are often one matrix."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.detectors.loss.target_classes import class_axis
 
 

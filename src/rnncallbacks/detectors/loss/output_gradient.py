@@ -16,7 +16,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.clipped import find_clipping
 from rnncallbacks.detectors.loss.initial_loss_findings import (

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.detectors.loss.layer_shapes import hidden_sizes, sums_to_zero
 
 

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 
 LARGE_WEIGHTS = 3.0
 """Smallest scale of output weights that explains a high first loss: five times the typical 0.6; chosen by eye."""

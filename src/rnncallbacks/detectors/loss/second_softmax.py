@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.closure import ClosureError, evaluate_closure, restore_afterwards
 from rnncallbacks.detectors.loss.initial_loss_findings import SOFTMAX_ONCE, second_softmax
 from rnncallbacks.detectors.loss.loss_at_zero import batch_loss_function

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rnncallbacks.alarms.finding import Finding
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.update.metrics import is_proportional, update_gradient_cosine
 

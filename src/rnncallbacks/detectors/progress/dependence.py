@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 
 ClassNumbers = npt.NDArray[np.intp]
 

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss.constant_baseline import constant_losses
 from rnncallbacks.detectors.progress.dependence import Dependence, strongest_dependence

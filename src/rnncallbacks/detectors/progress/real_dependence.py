@@ -12,7 +12,7 @@ from itertools import combinations_with_replacement
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.detectors.progress.dependence import DEPENDENCE_TESTS, Dependence, strongest_dependence
 
 

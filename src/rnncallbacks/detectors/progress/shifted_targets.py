@@ -10,7 +10,7 @@ import numpy as np
 
 from rnncallbacks.alarms.catalogue import Severity
 from rnncallbacks.alarms.finding import CheckResult, Finding
-from rnncallbacks.arrays import Array, BoolArray
+from rnncallbacks.arrays.containers import Array, BoolArray
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import Sequences, sequences_of
 

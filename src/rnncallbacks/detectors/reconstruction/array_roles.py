@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 
 Part: TypeAlias = Literal[
     "embedding", "input", "recurrent", "bias", "second bias", "head", "head bias", "output", "output bias"

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.detectors.reconstruction.array_roles import Part
 
 CellKind: TypeAlias = Literal["tanh", "relu", "sigmoid", "lstm", "gru"]

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import attrs
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.detectors.reconstruction.array_roles import ArrayBlock, Slot
 
 

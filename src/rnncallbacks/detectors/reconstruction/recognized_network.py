@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.detectors.reconstruction.array_roles import OUTER_PARTS, ArrayRoles, Slot
 from rnncallbacks.detectors.reconstruction.batch_readings import (
     BatchReading,

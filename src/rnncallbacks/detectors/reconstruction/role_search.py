@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import product
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.detectors.reconstruction.array_roles import ArrayBlock, ArrayRoles, NetworkSizes, network_may_have
 from rnncallbacks.detectors.reconstruction.output_layers import output_layers, shape_of
 from rnncallbacks.detectors.reconstruction.role_assignment import assignments

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeGuard
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, named_arrays, parameters_of
+from rnncallbacks.arrays.containers import Array, named_arrays, parameters_of
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.reconstruction.batch_readings import BatchReading
 from rnncallbacks.detectors.reconstruction.cell_forms import BackwardFault
@@ -23,8 +23,8 @@ from rnncallbacks.detectors.reconstruction.recognized_network import (
 from rnncallbacks.detectors.reconstruction.truncated_pass import truncated_gradients
 
 if TYPE_CHECKING:
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
-    from rnncallbacks.gradients import Gradients
 
 
 @attrs.frozen(kw_only=True)

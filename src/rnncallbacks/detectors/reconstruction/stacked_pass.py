@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.detectors.reconstruction.array_roles import OUTER_PARTS, Part, Slot
 from rnncallbacks.detectors.reconstruction.batch_readings import Readout
 from rnncallbacks.detectors.reconstruction.cell_forms import (

@@ -12,7 +12,7 @@ from itertools import pairwise
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.detectors.reconstruction.array_roles import Slot
 from rnncallbacks.detectors.reconstruction.batch_readings import Readout
 from rnncallbacks.detectors.reconstruction.cell_forms import CellPass

@@ -10,7 +10,7 @@ from collections import Counter
 
 import attrs
 
-from rnncallbacks.arrays import Array, BoolArray
+from rnncallbacks.arrays.containers import Array, BoolArray
 from rnncallbacks.core.plugin_state import reset_state, state_field
 from rnncallbacks.detectors.state.continuation import Continuation
 

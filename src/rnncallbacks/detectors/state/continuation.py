@@ -11,7 +11,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, BoolArray
+from rnncallbacks.arrays.containers import Array, BoolArray
 from rnncallbacks.detectors.state.row_ends import RowEnds
 from rnncallbacks.detectors.state.target_shift import equal_tokens
 

@@ -6,7 +6,7 @@ import attrs
 
 from rnncallbacks.alarms.catalogue import Severity
 from rnncallbacks.alarms.finding import CheckResult, Finding
-from rnncallbacks.arrays import BoolArray
+from rnncallbacks.arrays.containers import BoolArray
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN
 from rnncallbacks.detectors.state.contiguity import ContiguityCounts

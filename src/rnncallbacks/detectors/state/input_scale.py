@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.detectors.loss.layer_shapes import GATE_COUNTS, hidden_sizes, vector_lengths
 from rnncallbacks.detectors.sequences import sequences_of
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, BoolArray, FloatArray
+from rnncallbacks.arrays.containers import Array, BoolArray, FloatArray
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import Sequences, indices_of, mask_of, sequences_of
 from rnncallbacks.detectors.state.observed_state import ObservedState, observed_state, state_rows

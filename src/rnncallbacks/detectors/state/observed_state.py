@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, BoolArray, FloatArray, named_arrays
+from rnncallbacks.arrays.containers import Array, BoolArray, FloatArray, named_arrays
 from rnncallbacks.errors import ContainerError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, BoolArray
+from rnncallbacks.arrays.containers import Array, BoolArray
 from rnncallbacks.detectors.sequences import Sequences
 from rnncallbacks.detectors.state.target_shift import TARGET_SHIFT
 

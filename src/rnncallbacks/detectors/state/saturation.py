@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.state.observed_state import hidden_state_steps
 

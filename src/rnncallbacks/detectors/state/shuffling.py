@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import Sequences
 from rnncallbacks.detectors.state.contiguity import ContiguityCounts

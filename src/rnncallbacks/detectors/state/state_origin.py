@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, BoolArray, FloatArray
+from rnncallbacks.arrays.containers import Array, BoolArray, FloatArray
 from rnncallbacks.detectors.state.inspected_batches import InspectedBatch, LatestBatch, PhaseHistory
 from rnncallbacks.detectors.state.observed_state import (
     matching_rows,

@@ -7,7 +7,7 @@ import numpy as np
 
 from rnncallbacks.alarms.catalogue import Severity
 from rnncallbacks.alarms.finding import CheckResult, Finding
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.state.inspected_batches import InspectedBatch
 from rnncallbacks.detectors.state.observed_state import STATE_MATCH, ObservedState, state_rms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rnncallbacks.alarms.finding import Finding
-from rnncallbacks.arrays import BoolArray
+from rnncallbacks.arrays.containers import BoolArray
 from rnncallbacks.detectors.state.contiguity import ContiguityCounts
 from rnncallbacks.detectors.state.continuation import Continuation
 from rnncallbacks.detectors.state.inspected_batches import InspectedBatch

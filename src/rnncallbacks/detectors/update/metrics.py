@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, parameters_of
-from rnncallbacks.gradients import global_norm
+from rnncallbacks.arrays.containers import Array, parameters_of
+from rnncallbacks.arrays.gradients import global_norm
 
 
 @attrs.frozen(kw_only=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import sequences_of
 from rnncallbacks.detectors.update.ascent import check_ascent
@@ -33,8 +33,8 @@ from rnncallbacks.detectors.update.update_copies import UpdateCopies
 from rnncallbacks.detectors.update.update_record import MEASUREMENTS, UpdateRecord, positions_in
 
 if TYPE_CHECKING:
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
-    from rnncallbacks.gradients import Gradients
 
 
 @attrs.define(eq=False)

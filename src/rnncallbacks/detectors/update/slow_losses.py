@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss.layer_shapes import zero_sum_lengths
 from rnncallbacks.detectors.update.too_low import TOO_LOW

@@ -8,7 +8,7 @@ from statistics import median
 
 import attrs
 
-from rnncallbacks.arrays import Array, all_finite
+from rnncallbacks.arrays.containers import Array, all_finite
 from rnncallbacks.core.plugin_state import state_field
 
 

@@ -8,9 +8,9 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
-from rnncallbacks.arrays import Array, parameters_of
+from rnncallbacks.arrays.containers import Array, parameters_of
+from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.gradients import global_norm
 
 
 @attrs.frozen(kw_only=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.core.closure import ClosureError, evaluate_closure, evaluate_closure_once, restore_afterwards
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.update.too_high import updates_are_large

@@ -7,11 +7,11 @@ from typing import Any
 
 import attrs
 
-from rnncallbacks.arrays import Array, FlatArrays, copied, named_arrays, same_layout
+from rnncallbacks.arrays.containers import Array, FlatArrays, copied, named_arrays, same_layout
+from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.update.metrics import orthogonal_norm, predicted_loss_change
 from rnncallbacks.detectors.update.update_record import UpdateRecord
-from rnncallbacks.gradients import Gradients
 
 
 @attrs.define(eq=False)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
+from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.core.plugin_state import reset_state, state_field
 from rnncallbacks.detectors.loss.constant_baseline import constant_baseline_loss
 from rnncallbacks.detectors.update.loss_rise import LOSS_RISE
 from rnncallbacks.detectors.update.metrics import dead_unit_share, norm_ratio, orthogonal_norm, predicted_loss_change
-from rnncallbacks.gradients import global_norm
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch

@@ -9,7 +9,7 @@ import attrs
 
 from rnncallbacks import options
 from rnncallbacks.alarms.alarm import ACTIONS, Action
-from rnncallbacks.arrays import all_finite
+from rnncallbacks.arrays.containers import all_finite
 from rnncallbacks.bases.guard import raise_finding
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
@@ -21,9 +21,9 @@ from rnncallbacks.detectors.nonfinite_finding import non_finite_finding
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.finding import Finding
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-    from rnncallbacks.gradients import Gradients
 
 
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks import options
-from rnncallbacks.arrays import Array, named_arrays, named_shapes
+from rnncallbacks.arrays.containers import Array, named_arrays, named_shapes
 from rnncallbacks.bases.monitor import ColumnMonitor
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field

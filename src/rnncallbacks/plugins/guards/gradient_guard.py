@@ -20,9 +20,9 @@ from rnncallbacks.detectors.gradient.vanishing import VanishingGradientDetector
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.alarm import Alarm
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-    from rnncallbacks.gradients import Gradients
 
 
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field

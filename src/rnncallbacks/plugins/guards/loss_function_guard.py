@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
@@ -20,9 +20,9 @@ from rnncallbacks.detectors.loss.summed_loss_severity import SummedLossSeverity
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.finding import CheckResult
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-    from rnncallbacks.gradients import Gradients
 
 
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)

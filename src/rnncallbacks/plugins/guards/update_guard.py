@@ -15,9 +15,9 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.update.rate_checks import RateChecks
 
 if TYPE_CHECKING:
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-    from rnncallbacks.gradients import Gradients
 
 UNKNOWN_RUN_LENGTH = 1000
 """Number of updates assumed for a run of unknown length. Chosen by eye."""

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rnncallbacks import options
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
+from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.gradients import global_norm
 
 if TYPE_CHECKING:
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-    from rnncallbacks.gradients import Gradients
 
 
 @attrs.define(eq=False)

@@ -22,9 +22,9 @@ from rnncallbacks.reporting.printable import spreadsheet_cell
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.alarm import Alarm
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch, EpochSummary
     from rnncallbacks.core.run import Run
-    from rnncallbacks.gradients import Gradients
 
 DIAGNOSIS = "diagnosis.json"
 BATCHES = "batches.jsonl"

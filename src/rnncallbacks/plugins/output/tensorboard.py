@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rnncallbacks import options
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.bases.optional_packages import import_extra
 from rnncallbacks.bases.run_logger import RunLogger
 from rnncallbacks.core.hookspecs import hookimpl
@@ -20,10 +20,10 @@ from rnncallbacks.reporting.event_file import EventFile
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.alarm import Alarm
-    from rnncallbacks.arrays import Array
+    from rnncallbacks.arrays.containers import Array
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-    from rnncallbacks.gradients import Gradients
 
 _OPTIONAL_COUNT: options.Validator = attrs.validators.optional(options.count())
 

@@ -19,9 +19,9 @@ from rnncallbacks.parallel.shared_run import SharedRun
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-    from rnncallbacks.gradients import Gradients
 
 logger = logging.getLogger("rnncallbacks")
 

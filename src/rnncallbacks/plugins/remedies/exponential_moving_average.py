@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from rnncallbacks import options
-from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.arrays.containers import Array, named_arrays
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.errors import RunStateError

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from rnncallbacks import options
+from rnncallbacks.arrays.gradients import clip_by_array_norm, clip_by_global_norm, clip_by_value
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.gradients import clip_by_array_norm, clip_by_global_norm, clip_by_value
 
 if TYPE_CHECKING:
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-    from rnncallbacks.gradients import Gradients
 
 CLIP = {"global": clip_by_global_norm, "array": clip_by_array_norm, "value": clip_by_value}
 

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import attrs
 
 from rnncallbacks import options
-from rnncallbacks.arrays import all_finite, named_arrays
+from rnncallbacks.arrays.containers import all_finite, named_arrays
+from rnncallbacks.arrays.gradients import clip_by_global_norm, global_norm
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.earlier_gradients import EarlierGradients
 from rnncallbacks.detectors.update.metrics import is_proportional
 from rnncallbacks.detectors.update.rollback import Rollback
 from rnncallbacks.errors import RunStateError
-from rnncallbacks.gradients import clip_by_global_norm, global_norm
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.alarm import Alarm
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-    from rnncallbacks.gradients import Gradients
 
 
 @attrs.frozen(kw_only=True)

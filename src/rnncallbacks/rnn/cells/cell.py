@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import FlatArrays, FloatArray
+from rnncallbacks.arrays.containers import FlatArrays, FloatArray
 from rnncallbacks.rnn.cells.segments import Segment
 from rnncallbacks.rnn.linalg.products import add_column_sums, add_product, prepared_matrix, rows_per_block
 from rnncallbacks.rnn.linalg.workspace import Workspace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rnncallbacks.arrays import FloatArray
+from rnncallbacks.arrays.containers import FloatArray
 from rnncallbacks.rnn.cells.cell import Cell
 from rnncallbacks.rnn.linalg.workspace import Workspace
 

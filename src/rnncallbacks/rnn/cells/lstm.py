@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rnncallbacks.arrays import FloatArray
+from rnncallbacks.arrays.containers import FloatArray
 from rnncallbacks.rnn.cells.cell import CellParameters, states_after
 from rnncallbacks.rnn.cells.gated import GatedCell
 from rnncallbacks.rnn.cells.segments import Segment, cache_blocks

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from rnncallbacks.arrays import FloatArray
+from rnncallbacks.arrays.containers import FloatArray
 from rnncallbacks.rnn.cells.cell import Cell, CellParameters
 from rnncallbacks.rnn.cells.segments import Segment, cache_blocks
 from rnncallbacks.rnn.linalg.activations import select_tanh

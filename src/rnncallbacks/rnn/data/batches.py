@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, BoolArray
+from rnncallbacks.arrays.containers import Array, BoolArray
 from rnncallbacks.errors import DataError
 from rnncallbacks.rnn.validation import IntArray, check_flags, check_layout, one_per_sequence
 

@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.errors import DataError, OptionError, ShapeError, closest
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.data.loaders import ArrayLoader

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.rnn.data.batches import SequenceBatch, next_tokens
 from rnncallbacks.rnn.validation import (

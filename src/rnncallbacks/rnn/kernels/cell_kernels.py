@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rnncallbacks.arrays import FloatArray
+from rnncallbacks.arrays.containers import FloatArray
 from rnncallbacks.rnn.kernels.compilation import compiled, compiled_sum, float32_constants
 
 _ZERO, _HALF, _ONE = float32_constants(0.0, 0.5, 1.0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rnncallbacks.arrays import FloatArray
+from rnncallbacks.arrays.containers import FloatArray
 from rnncallbacks.rnn.cells.cell import CellParameters
 from rnncallbacks.rnn.cells.gru import GRUCell
 from rnncallbacks.rnn.cells.lstm import LSTMCell

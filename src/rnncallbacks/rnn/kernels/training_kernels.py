@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnncallbacks.arrays import BoolArray, FloatArray
+from rnncallbacks.arrays.containers import BoolArray, FloatArray
 from rnncallbacks.rnn.kernels.compilation import compiled, compiled_sum, float32_constants
 from rnncallbacks.rnn.validation import IntArray
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncallbacks.arrays import FloatArray
+from rnncallbacks.arrays.containers import FloatArray
 from rnncallbacks.rnn.cells.segments import Segment
 from rnncallbacks.rnn.linalg.workspace import Workspace
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from rnncallbacks.arrays import Array, FloatArray
+from rnncallbacks.arrays.containers import Array, FloatArray
 from rnncallbacks.errors import DataError, ShapeError
 from rnncallbacks.rnn.linalg.products import add_product, multiply_rows
 from rnncallbacks.rnn.linalg.token_sums import sum_by_token

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncallbacks.arrays import Array, BoolArray, FloatArray
+from rnncallbacks.arrays.containers import Array, BoolArray, FloatArray
 from rnncallbacks.errors import DataError, ShapeError
 from rnncallbacks.rnn.linalg.workspace import Workspace
 from rnncallbacks.rnn.validation import IntArray, as_indices, check_values, is_integer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncallbacks.arrays import Array, BoolArray
+from rnncallbacks.arrays.containers import Array, BoolArray
 from rnncallbacks.rnn.validation import IntArray
 
 

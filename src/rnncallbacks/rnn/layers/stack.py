@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, FloatArray
+from rnncallbacks.arrays.containers import Array, FloatArray
 from rnncallbacks.rnn.cells.segments import Segment, segments
 from rnncallbacks.rnn.layers.dropout import Dropout
 from rnncallbacks.rnn.layers.layer_normalization import LayerNormalization

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rnncallbacks.arrays import FloatArray
+from rnncallbacks.arrays.containers import FloatArray
 
 Elementwise = Callable[[FloatArray, FloatArray], object]
 

@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from rnncallbacks.arrays import FloatArray
+from rnncallbacks.arrays.containers import FloatArray
 from rnncallbacks.rnn.linalg.activations import has_avx512
 from rnncallbacks.rnn.linalg.workspace import Workspace
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncallbacks.arrays import FloatArray
+from rnncallbacks.arrays.containers import FloatArray
 from rnncallbacks.rnn.linalg.products import add_product
 from rnncallbacks.rnn.linalg.workspace import Workspace
 from rnncallbacks.rnn.validation import IntArray

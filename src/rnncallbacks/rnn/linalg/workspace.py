@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rnncallbacks.arrays import FloatArray
+from rnncallbacks.arrays.containers import FloatArray
 
 # Bytes. The widest registers load twice as fast from addresses that are multiples of their size.
 _ALIGNMENT = 64

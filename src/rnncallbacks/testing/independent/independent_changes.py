@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.testing.independent.independent_tasks import IndependentTask, Pair
 from rnncallbacks.testing.independent.styled_network import Role, StyledNetwork
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.testing.independent.independent_changes import (
     inverse_number_of_positions,
     number_of_positions,

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 
 LossWithDerivative: TypeAlias = Callable[[Array, Array], tuple[float, Array]]
 """From outputs and targets to the mean loss and its derivative with respect to the outputs. Classes are given as

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 
-from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.arrays.containers import Array, named_arrays
 from rnncallbacks.core.run import Run
 from rnncallbacks.testing.independent.independent_losses import CORRECT, LossWithDerivative
 from rnncallbacks.testing.independent.independent_tasks import INDEPENDENT_TASKS, Pair

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.rnn.data.text import Vocabulary, embedded_text
 
 Pair: TypeAlias = tuple[Array, Array]

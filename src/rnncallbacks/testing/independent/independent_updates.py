@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 
 OptimizerName: TypeAlias = Literal["sgd", "momentum", "adam", "adagrad", "rmsprop"]
 

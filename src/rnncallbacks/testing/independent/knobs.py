@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.testing.independent.independent_losses import LossWithDerivative
 from rnncallbacks.testing.independent.independent_tasks import IndependentTask, Pair
 from rnncallbacks.testing.independent.styled_network import (

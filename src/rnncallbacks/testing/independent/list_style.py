@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.testing.independent.styled_network import (
     Backpropagation,
     CellName,

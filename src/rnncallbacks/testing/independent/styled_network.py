@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 
 CellName: TypeAlias = Literal["tanh", "lstm", "gru"]
 Role: TypeAlias = Literal["input", "recurrent", "bias", "output", "output bias"]

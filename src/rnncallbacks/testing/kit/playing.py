@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from rnncallbacks.arrays import Array
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import OptionError, short_repr

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.arrays.containers import Array, named_arrays
 from rnncallbacks.core.checkpoint_file import load_checkpoint, save_checkpoint
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.object_state import has_state_dict

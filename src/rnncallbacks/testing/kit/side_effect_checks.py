@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from rnncallbacks.arrays import Array, named_arrays
+from rnncallbacks.arrays.containers import Array, named_arrays
+from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.core.call_order import Place, call_order
 from rnncallbacks.core.hookspecs import Hook, hookimpl
 from rnncallbacks.core.run import Run
-from rnncallbacks.gradients import Gradients
 from rnncallbacks.testing.kit.trials import LOSSES, PluginProblem, Trial
 
 OWN_GENERATOR = "make a generator of its own: np.random.default_rng(seed)"

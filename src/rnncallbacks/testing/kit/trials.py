@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks import options
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.config.discovery import find_own_plugin
 from rnncallbacks.core.plugin_state import saved_state
 from rnncallbacks.core.run import Run

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from rnncallbacks import Run
-from rnncallbacks.arrays import named_arrays
+from rnncallbacks.arrays.containers import named_arrays
+from rnncallbacks.arrays.dlpack import view_of, with_readable_views, with_views
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.sequences import sequences_of
-from rnncallbacks.dlpack import view_of, with_readable_views, with_views
 from rnncallbacks.errors import ContainerError, LossError
 from rnncallbacks.plugins import EarlyStopping, GradientClipping, LossAveraging
 

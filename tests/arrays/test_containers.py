@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncallbacks.arrays import FlatArrays, all_finite, fingerprint, map_arrays, named_arrays, parameters_of
+from rnncallbacks.arrays.containers import FlatArrays, all_finite, fingerprint, map_arrays, named_arrays, parameters_of
 from rnncallbacks.errors import ContainerError
 from rnncallbacks.rnn.model import RecurrentModel
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from rnncallbacks.arrays import FlatArrays
+from rnncallbacks.arrays.containers import FlatArrays
+from rnncallbacks.arrays.gradients import Gradients, clip_by_array_norm, clip_by_global_norm, clip_by_value, global_norm
 from rnncallbacks.errors import ContainerError, OptionError
-from rnncallbacks.gradients import Gradients, clip_by_array_norm, clip_by_global_norm, clip_by_value, global_norm
 
 CLIPPERS = [clip_by_global_norm, clip_by_array_norm, clip_by_value]
 

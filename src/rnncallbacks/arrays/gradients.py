@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 
-from rnncallbacks.arrays import Array, FlatArrays, named_arrays
+from rnncallbacks.arrays.containers import Array, FlatArrays, named_arrays
 from rnncallbacks.errors import ContainerError, OptionError
 
 Layout: TypeAlias = tuple[tuple[str, tuple[int, ...], np.dtype[Any]], ...]

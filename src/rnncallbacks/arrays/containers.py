@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from rnncallbacks.container_hints import replacement_for
-from rnncallbacks.dlpack import is_foreign, view_of
+from rnncallbacks.arrays.container_hints import replacement_for
+from rnncallbacks.arrays.dlpack import is_foreign, view_of
 from rnncallbacks.errors import ContainerError
 
 Array = npt.NDArray[Any]

@@ -1,0 +1,1 @@
+"""Containers of arrays, gradients, and the arrays of other libraries."""
