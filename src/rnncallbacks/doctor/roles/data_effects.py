@@ -134,7 +134,9 @@ def _groups(
         identity = record.identities.get(one.key)
         if identity is not None and record.get(one.key) is not None:
             found.setdefault(identity, []).append(one)
-    sequences = [one.latest for one in ordered if isinstance(record.get(one.key), Steps)]
+    # A function may return inputs and targets of one shape.
+    lists = [one for one in ordered if isinstance(record.get(one.key), Steps) and one.key[0] != "return"]
+    sequences = [one.latest for one in lists]
     whole = [group for group in found.values() if not any(is_step_of(group[0].latest, other) for other in sequences)]
     return whole[: thresholds.batches]
 
