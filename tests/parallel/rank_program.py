@@ -109,12 +109,13 @@ def other_half(path: str) -> dict[str, Any]:
 
 def killed(folder: str, rank: str, seconds: str) -> dict[str, Any]:
     """A run that saves a checkpoint every two batches, and in which a signal ends one rank after so many seconds."""
+    began = time.monotonic()
     if int(rank) == RANK:
         signal.setitimer(signal.ITIMER_REAL, float(seconds))
     checkpoint = Checkpoint(Path(folder) / "run.safetensors", every_steps=2, fsync=False)
     params = _stream_model(None, dropout=0.3, plugins=[checkpoint, DataParallel()], epochs=20)
     signal.setitimer(signal.ITIMER_REAL, 0.0)
-    return {"digest": digest(params.tobytes())}
+    return {"digest": digest(params.tobytes()), "seconds": time.monotonic() - began}
 
 
 def faulty(fault: str, rank: str, step: str, folder: str = "") -> dict[str, Any]:

@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,28 +17,30 @@ from .trials import Result
 
 MOST_KILLS = 3
 NEVER = 3600.0
+SOONEST = 0.001
+"""Seconds before the earliest kill: a timer of 0 would not start."""
+MESSAGES = ("does not exist any more", "has ended before it started MPI")
+"""What the other ranks say of a rank that was killed."""
 
 
 @functools.cache
 def uninterrupted(ranks: int, folder: Path) -> tuple[str, float]:
-    """What the run ends with that is not killed, and how long it takes in seconds."""
+    """The digest with which the run ends that is not killed, and the seconds from the start of its timer to its end."""
     folder.mkdir(parents=True)
-    began = time.monotonic()
-    done = _start(ranks, folder, 0, NEVER)
-    return done.stdout, time.monotonic() - began
+    ended = json.loads(_start(ranks, folder, 0, NEVER).stdout)
+    return ended["digest"], ended["seconds"]
 
 
 def rank_kill_trial(generator: np.random.Generator, folder: Path) -> Result:
     """One run on 2 or 3 ranks, of which one is killed up to three times."""
     ranks = int(generator.integers(2, 4))
-    whole, seconds = uninterrupted(ranks, folder.parent / f"uninterrupted-{ranks}")
+    digest, seconds = uninterrupted(ranks, folder.parent / f"uninterrupted-{ranks}")
     kills, delivered = int(generator.integers(1, MOST_KILLS + 1)), 0
     what = f"{kills} kills on {ranks} ranks"
     for number in range(kills + 1):
-        # The first half of a second is that of Python's start.
-        moment = NEVER if number == kills else float(generator.uniform(0.2, max(seconds, 0.5)))
+        rank, moment = int(generator.integers(ranks)), float(generator.uniform(SOONEST, seconds))
         try:
-            done = _start(ranks, folder, int(generator.integers(ranks)), moment)
+            done = _start(ranks, folder, rank, NEVER if number == kills else moment)
         except subprocess.TimeoutExpired:
             return Result("hang", what, f"no end within {SECONDS} s")
         if not done.returncode:
@@ -47,11 +48,14 @@ def rank_kill_trial(generator: np.random.Generator, folder: Path) -> Result:
         delivered += 1
         if number == kills:
             return Result("lost run", what, done.stderr[-2000:])
+        killed = f"RankError: rank {rank} of {ranks} "
+        if not any(killed + message in done.stderr for message in MESSAGES):
+            return Result("differs", what, f"no message that rank {rank} was killed: {done.stderr[-2000:]}")
     left = sorted(path.name for path in folder.iterdir() if path.suffix not in (".safetensors", ".lock", ".owner"))
     if left:
         return Result("damaged accepted", what, f"left behind: {left}")
-    if json.loads(done.stdout) != json.loads(whole):
-        return Result("differs", what, f"{done.stdout} and {whole}")
+    if json.loads(done.stdout)["digest"] != digest:
+        return Result("differs", what, f"{done.stdout} and {digest}")
     return Result("held", what, counts={"kills of ranks": delivered})
 
 
