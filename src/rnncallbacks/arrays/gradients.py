@@ -11,7 +11,7 @@ import numpy as np
 from rnncallbacks.arrays.containers import Array, FlatArrays, named_arrays
 from rnncallbacks.errors import ContainerError, OptionError
 
-Layout: TypeAlias = tuple[tuple[str, tuple[int, ...], np.dtype[Any]], ...]
+Layout: TypeAlias = list[tuple[str, tuple[int, ...], np.dtype[Any]]]
 """Name, shape and dtype of each array, in order."""
 
 
@@ -175,7 +175,7 @@ class Gradients(Mapping[str, Array]):
 
     def __init__(self, container: object, earlier: Gradients | None = None) -> None:
         self._norm: float | None = None
-        self._layout: Layout = ()
+        self._layout: Layout = []
         self.flat: FlatArrays | None = None
         if earlier is not None and _are_plain_arrays_like(container, earlier._layout):
             self._named: Mapping[str, Array] = container.copy()
@@ -188,7 +188,9 @@ class Gradients(Mapping[str, Array]):
             self._named = named_arrays(container, "gradients")
             _check_usable(self._named)
             self.arrays = _without_repetition(self._named)
-        self._layout = tuple((name, array.shape, array.dtype) for name, array in self._named.items())
+        # A tuple from a generator is resized, and the interpreter keeps a freed tuple for each one up to 2000: a script
+        # whose memory is measured would seem to leak.
+        self._layout = [(name, array.shape, array.dtype) for name, array in self._named.items()]
         if earlier is not None:
             self._check_same_structure(earlier)
 
