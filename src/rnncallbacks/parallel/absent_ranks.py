@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import attrs
 
 LOOK_SECONDS = 0.5
 """Seconds between two checks that the processes of the ranks exist. Chosen by eye."""
@@ -34,22 +36,51 @@ def ended_without_all_ranks() -> Iterator[None]:
         over.set()
 
 
+@attrs.define
+class AbsentRanks:
+    """The checks of the ranks of this machine since all of them were present.
+
+    Attributes
+    ----------
+    expected:
+        The number of ranks of this machine.
+    checks:
+        The number of consecutive checks in which not all ranks were present.
+    seen:
+        The ranks that were present in one of these checks. A rank that ends because another is absent is among them.
+    """
+
+    expected: int
+    checks: int = 0
+    seen: set[int] = attrs.field(factory=set)
+
+    def note(self, present: Sequence[int] | None) -> None:
+        """Take the ranks that one check has found, or None if the system does not say."""
+        if present is None or len(present) >= self.expected:
+            self.checks, self.seen = 0, set()
+        else:
+            self.checks += 1
+            self.seen.update(present)
+
+
 def _watch(launcher: int, expected: int, over: threading.Event) -> None:
-    looks = 0
+    found = AbsentRanks(expected)
     while not over.wait(LOOK_SECONDS):
-        present = _ranks_of(launcher)
-        looks = looks + 1 if present is not None and len(present) < expected else 0
-        if looks == LOOKS and present is not None:
-            if os.environ.get("PMI_RANK") == str(min(present, default=0)):
-                sys.stderr.write(f"{_message(present, expected)}\n")
-                sys.stderr.flush()
+        found.note(_ranks_of(launcher))
+        # One rank reports. The others end after it, so that it does not take them for absent.
+        if found.checks >= LOOKS and os.environ.get("PMI_RANK") == str(min(found.seen, default=0)):
+            sys.stderr.write(f"{_message(found)}\n")
+            sys.stderr.flush()
+            os._exit(1)
+        if found.checks >= 2 * LOOKS:
             os._exit(1)
 
 
-def _message(present: list[int], expected: int) -> str:
-    ranks = int(os.environ.get("PMI_SIZE", expected))
-    absent = [str(rank) for rank in range(ranks) if rank not in present]
-    who = f"rank {', '.join(absent)} of {ranks}" if ranks == expected else f"one of {expected} ranks of this machine"
+def _message(found: AbsentRanks) -> str:
+    ranks = int(os.environ.get("PMI_SIZE", found.expected))
+    absent = [str(rank) for rank in range(ranks) if rank not in found.seen]
+    is_one_machine = ranks == found.expected
+    who = f"rank {', '.join(absent)} of {ranks}" if is_one_machine else f"one of {found.expected} ranks of this machine"
     return (
         f"rnncallbacks.errors.RankError: {who} has ended before it started MPI, and the other ranks wait for it\n"
         "  hint: see its error, if it printed one, and make the plugin data_parallel on all ranks"
