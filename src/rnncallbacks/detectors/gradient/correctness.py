@@ -167,7 +167,7 @@ class CorrectnessChecks:
             noise = 0.0
             right = self.network.gradients(forward, gradients, params)
             wrong = wrong_arrays(right, gradients)
-            certain = not wrong or self.network.is_certain(batch, loss, gradients, params, wrong)
+            certain = not wrong or self.network.is_certain(batch, forward, gradients, params, wrong)
             if wrong and certain and summing:
                 finding = sums.find_exact_sum(right, wrong, gradients, params_moved=updates.params_moved)
                 if finding is not None or sums.sums_found:

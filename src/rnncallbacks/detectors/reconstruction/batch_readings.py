@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import permutations
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -62,6 +62,21 @@ def batch_readings(shown: Sequences, width: int, outputs: int) -> Iterator[tuple
 def read_batch(shown: Sequences, key: ReadingKey, width: int, outputs: int) -> BatchReading | None:
     """A batch in the way in which an earlier one was read; None if it does not fit."""
     return next((reading for other, reading in batch_readings(shown, width, outputs) if other == key), None)
+
+
+def outputs_of(targets: Array) -> Callable[[int], bool]:
+    """A function that says whether a network with a number of outputs may have these targets.
+
+    Example
+    -------
+    >>> may_be_outputs = outputs_of(np.array([[0, 3], [1, 2]]))
+    >>> [number for number in range(1, 7) if may_be_outputs(number)]
+    [1, 4, 5, 6]
+    """
+    if targets.dtype.kind not in "iub" or not targets.size:
+        return lambda outputs: targets.size % outputs == 0
+    classes = int(targets.max()) + 1
+    return lambda outputs: outputs == 1 or outputs >= classes
 
 
 def shown_sequences(batch: Batch) -> Sequences | None:

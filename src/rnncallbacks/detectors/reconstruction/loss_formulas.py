@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import lru_cache
 
 import attrs
 import numpy as np
@@ -82,43 +82,74 @@ def matching_formula(outputs: Array, targets: Array, loss: float, tolerance: flo
     >>> matching_formula(outputs, targets, 3 * np.log(5), tolerance=1e-9).factor_name
     'the number of time steps'
     """
-    classes = targets.dtype.kind in "iu"
-    if classes and not (targets >= 0).any():
+    factors = _factors(*outputs.shape)
+    if targets.dtype.kind not in "iu":
+        return _squared_error_or_binary(outputs, targets, loss, tolerance, factors)
+    counted = targets >= 0
+    if not counted.any():
         return None
-    if not classes:
-        for plain in (LossFormula(classes=False), LossFormula(classes=False, binary=True)):
-            if plain.binary and not np.isin(targets, (0.0, 1.0)).all():
-                break
-            found = _with_factor(plain.value(outputs, targets), outputs, loss, tolerance, plain)
-            if found is not None:
-                return found
-        return None
-    logarithms = _log_probabilities(outputs, targets)[targets >= 0]
+    probabilities = _softmax(outputs)
+    logarithms = _log_probabilities(outputs, targets)[counted]
+    unhalved = factors[: len(factors) // 2]
+    found = _with_epsilon(logarithms, loss, tolerance, unhalved)
+    if found is not None:
+        return found
+    twice = -float(np.mean(_log_probabilities(probabilities, targets)[counted]))
+    found = _with_factor(twice, loss, tolerance, unhalved, LossFormula(classes=True, twice=True))
+    if found is not None:
+        return found
+    squares = np.square(probabilities).sum(axis=-1)[counted] - 2.0 * np.exp(logarithms) + 1.0
+    brier = float(np.mean(squares)) / outputs.shape[-1]
+    return _with_factor(brier, loss, tolerance, factors, LossFormula(classes=True, brier=True))
+
+
+def _squared_error_or_binary(
+    outputs: Array, targets: Array, loss: float, tolerance: float, factors: Array
+) -> LossFormula | None:
+    squared = LossFormula(classes=False)
+    found = _with_factor(squared.value(outputs, targets), loss, tolerance, factors, squared)
+    if found is not None or not ((targets == 0.0) | (targets == 1.0)).all():
+        return found
+    binary = LossFormula(classes=False, binary=True)
+    unhalved = factors[: len(factors) // 2]
+    return _with_factor(binary.value(outputs, targets), loss, tolerance, unhalved, binary)
+
+
+def _with_epsilon(logarithms: Array, loss: float, tolerance: float, factors: Array) -> LossFormula | None:
+    """The cross-entropy that gives this loss, with or without a number in the logarithm."""
+    mean = -float(np.mean(logarithms))
+    found = _with_factor(mean, loss, tolerance, factors, LossFormula(classes=True))
+    if found is not None:
+        return found
+    # The mean falls as the number grows: between its values at the smallest and the largest, others may fit.
     probabilities = np.exp(logarithms)
-    for epsilon in EPSILONS:
-        mean = -float(np.mean(np.log(probabilities + epsilon) if epsilon else logarithms))
-        found = _with_factor(mean, outputs, loss, tolerance, LossFormula(classes=True, epsilon=epsilon))
-        if found is not None:
-            return found
-    for plain in (LossFormula(classes=True, twice=True), LossFormula(classes=True, brier=True)):
-        found = _with_factor(plain.value(outputs, targets), outputs, loss, tolerance, plain)
+    lowest, reach = -float(np.mean(np.log(probabilities + max(EPSILONS)))), tolerance * abs(loss)
+    if not ((factors * lowest <= loss + reach) & (factors * mean >= loss - reach)).any():
+        return None
+    for epsilon in EPSILONS[1:]:
+        mean = -float(np.mean(np.log(probabilities + epsilon)))
+        found = _with_factor(mean, loss, tolerance, factors, LossFormula(classes=True, epsilon=epsilon))
         if found is not None:
             return found
     return None
 
 
-def _with_factor(mean: float, outputs: Array, loss: float, tolerance: float, plain: LossFormula) -> LossFormula | None:
-    for formula in _variants(plain):
-        if abs(mean * formula.factor(outputs) - loss) <= tolerance * abs(loss):
-            return formula
-    return None
+def _with_factor(mean: float, loss: float, tolerance: float, factors: Array, plain: LossFormula) -> LossFormula | None:
+    """The formula with the first of these factors that gives this loss; None if none does."""
+    fitting = np.abs(mean * factors - loss) <= tolerance * abs(loss)
+    if not fitting.any():
+        return None
+    name, power, halved = _VARIANTS[int(fitting.argmax())]
+    return attrs.evolve(plain, factor_name=name, power=power, halved=halved)
 
 
-def _variants(plain: LossFormula) -> Iterator[LossFormula]:
-    for halved in (False,) if (plain.classes and not plain.brier) or plain.binary else (False, True):
-        for name in ("", *_counts(1, 1, 1)):
-            for power in (1, -1) if name else (1,):
-                yield attrs.evolve(plain, factor_name=name, power=power, halved=halved)
+@lru_cache(maxsize=64)
+def _factors(steps: int, rows: int, outputs: int) -> Array:
+    """The factors of all variants of a formula, those that halve it last."""
+    counts = _counts(steps, rows, outputs)
+    return np.array(
+        [(counts[name] ** power if name else 1.0) * (0.5 if halved else 1.0) for name, power, halved in _VARIANTS]
+    )
 
 
 def _counts(steps: int, rows: int, outputs: int) -> dict[str, float]:
@@ -130,6 +161,15 @@ def _counts(steps: int, rows: int, outputs: int) -> dict[str, float]:
         "the numbers of a step": float(rows * outputs),
         "all numbers of the batch": float(steps * rows * outputs),
     }
+
+
+_VARIANTS = tuple(
+    (name, power, halved)
+    for halved in (False, True)
+    for name in ("", *_counts(1, 1, 1))
+    for power in ((1, -1) if name else (1,))
+)
+"""The name and power of a formula's factor, and whether it is halved."""
 
 
 def _softmax(outputs: Array) -> Array:

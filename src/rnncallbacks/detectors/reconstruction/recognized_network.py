@@ -23,6 +23,7 @@ from rnncallbacks.detectors.reconstruction.batch_readings import (
     BatchReading,
     ReadingKey,
     batch_readings,
+    outputs_of,
     read_batch,
     shown_sequences,
 )
@@ -125,6 +126,12 @@ class RecognizedNetwork:
     formula: LossFormula
     activation: HeadActivation = "tanh"
 
+    @property
+    def structure(self) -> tuple[bool, int, bool, int]:
+        """Whether it has a head, its number of layers, whether it has an embedding table, its number of gates."""
+        sizes = self.roles.sizes
+        return (0, "head") in self.roles.blocks, len(sizes.hidden), self.roles.tokens is not None, sizes.gates
+
     def read(self, batch: Batch) -> BatchReading | None:
         """The inputs and targets of a batch; None if it cannot be read as the first one was."""
         shown = shown_sequences(batch)
@@ -169,10 +176,12 @@ def recognized_networks(
     loss: float,
     thresholds: RecognitionThresholds = RECOGNITION,
     carried: States | None = None,
+    like: RecognizedNetwork | None = None,
 ) -> Iterator[RecognizedNetwork]:
     """The networks that give the reported loss of a batch, by the parameters before its update.
 
-    ``carried`` are further states that may have entered it. Those that it shows, and zeros, are tried as well.
+    ``carried`` are further states that may have entered it. Those that it shows, and zeros, are tried as well. ``like``
+    is a network whose numbers of layers and gates they have, and with which they share a head or an embedding table.
 
     Example
     -------
@@ -196,23 +205,25 @@ def recognized_networks(
         return
     tolerance = thresholds.tolerance_of(arrays)
     operations = 0.0
-    for roles, form in islice(_candidates(arrays, shown, thresholds), thresholds.candidates):
+    # Networks that differ in what lies above their layers share the passes of these.
+    passes: dict[tuple[object, ...], list[tuple[CellPass, ...]]] = {}
+    for roles, form in islice(_candidates(arrays, shown, thresholds, like), thresholds.candidates):
         weights = _weights(roles, form, arrays)
         sizes = roles.sizes
-        passes: dict[tuple[int, ...], list[tuple[CellPass, ...]]] = {}
+        layers = (form, sizes.hidden, tuple(sorted(item for item in roles.blocks.items() if _is_below(item[0]))))
         for key, reading in batch_readings(shown, roles.inputs, sizes.outputs):
             steps, rows = reading.inputs.shape[:2]
             entering = entering_states(batch, rows, sizes.hidden)
             if carried is not None and _state_shapes(carried) == [(rows, hidden) for hidden in sizes.hidden]:
                 entering = [*entering, carried]
-            if key.axes not in passes:
+            if (layers, key.axes) not in passes:
                 cells = max(rows * sum(weights[layer, "recurrent"].size for layer in range(len(sizes.hidden))), 1)
                 operations += steps * len(entering) * max(cells, thresholds.operations_of_step * len(sizes.hidden))
                 if operations > thresholds.operations:
                     return
                 with np.errstate(all="ignore"):
-                    passes[key.axes] = [stacked_forward(form, weights, reading.inputs, one) for one in entering]
-            for passed, activation in product(passes[key.axes], _activations(weights)):
+                    passes[layers, key.axes] = [stacked_forward(form, weights, reading.inputs, one) for one in entering]
+            for passed, activation in product(passes[layers, key.axes], _activations(weights)):
                 operations += float(steps * rows) * weights[0, "output"].size
                 with np.errstate(all="ignore"):
                     outputs = network_outputs(weights, passed[-1], reading.readout, activation)
@@ -222,7 +233,10 @@ def recognized_networks(
 
 
 def _candidates(
-    arrays: Mapping[str, Array], shown: Sequences, thresholds: RecognitionThresholds
+    arrays: Mapping[str, Array],
+    shown: Sequences,
+    thresholds: RecognitionThresholds,
+    like: RecognizedNetwork | None,
 ) -> Iterator[tuple[ArrayRoles, CellForm]]:
     """All networks that fit the shapes of the arrays, those of the usual forms first."""
     inputs = np.asarray(shown.inputs)
@@ -231,26 +245,37 @@ def _candidates(
     if features:
         widths = tuple(dict.fromkeys([*inputs.shape[::-1], *([1] if inputs.ndim == 2 else [])]))
     fewest = 1 if features else int(inputs.max()) + 1
-    ways = product((False, True), range(1, thresholds.layers + 1), (False,) if features else (False, True))
-    for headed, layers, embedded in ways:
-        for gates in (1, 4, 3):
-            layouts = [
-                roles
-                for width in widths
-                for roles in islice(
-                    (
-                        one
-                        for one in array_roles(
-                            arrays, gates, width, shown.vocab_size, layers=layers, embedded=embedded, headed=headed
-                        )
-                        if one.inputs >= fewest
-                    ),
-                    thresholds.layouts,
-                )
-            ]
-            for form in cell_forms(gates) if layouts else ():
-                for roles in layouts:
-                    yield roles, form
+    may_be_outputs = outputs_of(np.asarray(shown.targets))
+    structures = product((False, True), range(1, thresholds.layers + 1), (False,) if features else (False, True))
+    for (headed, layers, embedded), gates in product(structures, (1, 4, 3)):
+        if like is not None and like.structure != (headed, layers, embedded, gates):
+            continue
+        layouts = [
+            roles
+            for width in widths
+            for roles in islice(
+                array_roles(
+                    arrays,
+                    gates,
+                    width,
+                    shown.vocab_size,
+                    layers=layers,
+                    embedded=embedded,
+                    headed=headed,
+                    fewest_inputs=fewest,
+                    may_be_outputs=may_be_outputs,
+                ),
+                thresholds.layouts,
+            )
+        ]
+        for form in cell_forms(gates) if layouts else ():
+            for roles in layouts:
+                yield roles, form
+
+
+def _is_below(slot: Slot) -> bool:
+    """Whether the states depend on a part."""
+    return slot[1] == "embedding" or slot[1] not in OUTER_PARTS
 
 
 def _activations(weights: Mapping[Slot, Array]) -> tuple[HeadActivation, ...]:

@@ -40,7 +40,7 @@ def assignments(
     >>> shapes = {"W0": (4, 6), "W1": (4, 8), "b0": (4, 1), "b1": (4, 1)}
     >>> [found] = assignments(shapes, sizes, False, "recurrent", frozenset({"b0", "b1"}), iter(range(100)))
     >>> found[1, "input"]
-    (ArrayBlock(name='W1', columns=(4, 8), transposed=False),)
+    (ArrayBlock(name='W1', columns=(4, 8), transposed=False, is_bias=False),)
     >>> [block.name for block in found[1, "bias"]]
     ['b1']
     """

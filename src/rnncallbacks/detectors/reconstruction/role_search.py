@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 
 from rnncallbacks.arrays.containers import Array
@@ -23,12 +23,15 @@ def array_roles(
     layers: int = 1,
     embedded: bool = False,
     headed: bool = False,
+    fewest_inputs: int = 1,
+    may_be_outputs: Callable[[int], bool] = bool,
 ) -> Iterator[ArrayRoles]:
     """Every way to read all of the arrays as a network with these numbers of gates and layers.
 
     ``inputs`` and ``outputs`` are the numbers of features and of outputs, None if they are not known; ``embedded`` says
     whether tokens are looked up in an embedding table, ``headed`` whether a layer of units without recurrence lies
-    between the states and the outputs.
+    between the states and the outputs. ``fewest_inputs`` is the smallest number of different tokens or of features, and
+    ``may_be_outputs`` says whether the targets allow a number of outputs.
 
     Example
     -------
@@ -44,12 +47,20 @@ def array_roles(
     steps = iter(range(MOST_STEPS))
     seen: set[tuple[object, ...]] = set()
     for embedding, tokens, width in _embeddings(arrays, constant) if embedded else [(None, None, inputs)]:
+        if tokens is not None and tokens < fewest_inputs:
+            continue
+        fewest = fewest_inputs if embedding is None else 1
         left = {name: array for name, array in arrays.items() if embedding is None or name != embedding.name}
         for transposed, output_transposed in ((False, False), (True, True), (False, True), (True, False)):
             shapes = {name: shape_of(array, transposed) for name, array in left.items()}
+            recurrent = _recurrent_sizes(shapes, gates)
             for above in output_layers(left, outputs, output_transposed, headed=headed):
+                if above.hidden not in recurrent or not may_be_outputs(above.outputs):
+                    continue
                 others = {name: shape for name, shape in shapes.items() if name not in above.names}
-                for sizes in _possible_sizes(others, gates, above.hidden, width, above.outputs, layers):
+                for sizes in _possible_sizes(others, gates, (recurrent, above.hidden), width, above.outputs, layers):
+                    if sizes.inputs < fewest:
+                        continue
                     for first in ("recurrent", "input"):
                         for blocks in assignments(others, sizes, transposed, first, constant, steps):
                             if (0, "output bias") in blocks and (0, "output bias") in above.blocks:
@@ -72,16 +83,32 @@ def _embeddings(arrays: Mapping[str, Array], constant: frozenset[str]) -> Iterat
                 yield ArrayBlock(name, (0, width), transposed), tokens, width
 
 
-def _possible_sizes(
-    shapes: Mapping[str, tuple[int, int]], gates: int, hidden: int, inputs: int | None, outputs: int, layers: int
-) -> Iterator[NetworkSizes]:
-    """The sizes of a network with the entries of these shapes whose uppermost layer has ``hidden`` units.
+def _recurrent_sizes(shapes: Mapping[str, tuple[int, int]], gates: int) -> frozenset[int]:
+    """The numbers of units that a recurrent matrix of these shapes may have, for one or more of the gates."""
+    lengths = {length for shape in shapes.values() for length in shape}
+    return frozenset(
+        size
+        for size in lengths
+        if any(rows in range(size, gates * size + 1, size) and columns >= size for rows, columns in shapes.values())
+    )
 
-    Layers of one size come first.
+
+def _possible_sizes(
+    shapes: Mapping[str, tuple[int, int]],
+    gates: int,
+    units_of_layers: tuple[frozenset[int], int],
+    inputs: int | None,
+    outputs: int,
+    layers: int,
+) -> Iterator[NetworkSizes]:
+    """The sizes of a network with the entries of these shapes; those whose layers have one size come first.
+
+    ``units_of_layers`` are the numbers of units that layers may have, and that of the uppermost one.
     """
+    recurrent, hidden = units_of_layers
     total = sum(one * other for one, other in shapes.values())
-    lengths = sorted({length for shape in shapes.values() for length in shape}, key=lambda length: length != hidden)
-    for lower in product(lengths, repeat=layers - 1):
+    lengths = {length for shape in shapes.values() for length in shape if length in recurrent}
+    for lower in product(sorted(lengths, key=lambda length: length != hidden), repeat=layers - 1):
         units = (*lower, hidden)
         for width in _input_widths(shapes, units[0], inputs):
             if network_may_have(total, gates, units, width, outputs):

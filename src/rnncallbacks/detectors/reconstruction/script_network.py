@@ -147,18 +147,26 @@ class ScriptNetwork:
         return lambda: network.evaluate(arrays, forward.reading, forward.entering).loss
 
     def is_certain(
-        self, batch: Batch, loss: float, gradients: Gradients, params: object, wrong: Collection[str]
+        self,
+        batch: Batch,
+        forward: NetworkPass,
+        gradients: Gradients,
+        params: object,
+        wrong: Collection[str],
     ) -> bool:
-        """Whether all networks that give the reported loss of a batch agree on the gradient of a wrong array.
+        """Whether all networks that give the loss of a batch's pass agree on the gradient of a wrong array.
 
         Arrays that are zero leave open where the network reads them, such as the biases of two layers before the first
-        update. That changes their own gradients only.
+        update. That changes their own gradients only. Where the outputs vary, a network of other layers gives the same
+        loss by no more than chance.
         """
         arrays = _pairs(gradients, params)
         agreed = set(wrong)
         first: dict[str, Array] = {}
         carried = self._open[1].entering if self._open is not None and self._open[0] is batch else None
-        for network in recognized_networks(arrays, batch, loss, self.recognition, carried):
+        varied = bool((forward.outputs != forward.outputs[:1, :1]).any())
+        like = self.network if varied else None
+        for network in recognized_networks(arrays, batch, forward.loss, self.recognition, carried, like):
             reading = network.read(batch)
             if reading is None:
                 continue
@@ -166,10 +174,10 @@ class ScriptNetwork:
             if carried is not None and _same_layers(states[0], carried):
                 states = [*states, carried]
             for entering in states:
-                forward = network.evaluate(arrays, reading, entering)
-                if not self._reproduces(forward, loss, arrays):
+                other = network.evaluate(arrays, reading, entering)
+                if not self._reproduces(other, forward.loss, arrays):
                     continue
-                found = network.backward(forward, arrays)
+                found = network.backward(other, arrays)
                 first = first or found
                 agreed = {name for name in agreed if np.allclose(found[name], first[name], rtol=1e-6, atol=1e-12)}
                 if not agreed:
