@@ -81,7 +81,7 @@ def test_the_state_that_was_observed_first_stays():
     current = phase.inspect(batch)
     assert (current.state.entering == 1.0).all()
     assert not current.zeros_enter
-    assert current.entering_rows().shape == (2, 3)
+    assert [rows.shape for rows in current.entering_rows()] == [(2, 3)]
 
 
 def test_the_loaders_starts_count_if_there_is_one_for_each_row():
@@ -90,4 +90,4 @@ def test_the_loaders_starts_count_if_there_is_one_for_each_row():
     assert current.batch_size == 2
     assert current.new_sequences(2).tolist() == [True, False]
     assert current.new_sequences(3) is None
-    assert (current.zeros_enter, current.entering_rows()) == (True, None)
+    assert (current.zeros_enter, current.entering_rows()) == (True, [])

@@ -101,6 +101,17 @@ class Script:
             observed["entering_state"] = state
         if "two layers" in self.shows:  # the entering states of both, and the hidden states of the upper one
             observed = {"entering_state": [0.5 * state, state], "hidden_states": hiddens[1:]}
+        upper = [np.vstack([states, states[:2]]) for states in hiddens]  # a wider layer
+        if "zero layer" in self.shows:  # zeros enter the lower layer, and the upper one is carried
+            observed = {"entering_state": {"h1": 0.0 * state, "h2": upper[0]}, "hidden_states": upper[1:]}
+        if "zero layer, both" in self.shows:
+            below = [0.0 * state, *(0.5 * states for states in hiddens[1:])]
+            observed = {"hidden_states": list(zip(below, upper, strict=True))}
+        if "zero layer, stacked" in self.shows:
+            below = [0.0 * state, *(0.5 * states for states in hiddens[1:])]
+            observed = {"hidden_states": np.stack([np.stack(pair) for pair in zip(below, hiddens, strict=True)])}
+        if "zero layer, below" in self.shows:  # the hidden states of the lower layer alone
+            observed = {"entering_state": [0.0 * state, state], "hidden_states": [0.5 * h for h in hiddens[1:]]}
         if self.layout is opaque and "inputs" in self.data.get("observed", ()):
             observed |= dict(zip(("inputs", "targets"), columns(tokens), strict=True))
         if observed:
@@ -160,6 +171,21 @@ def test_a_leak_is_found_within_the_first_batches(layout, kept):
     assert "of 12 rows" in alarm.message
     assert alarm.message.startswith("the final state of the batch before entered unrelated sequences: ")
     assert "the state that entered batch 4 of train has RMS 0." in alarm.message
+
+
+@pytest.mark.parametrize("shown", ["zero layer", "zero layer, both", "zero layer, stacked"])
+def test_a_leak_above_a_layer_that_zeros_enter(shown):
+    assert codes(Script(keeps="script", shows=(shown,)).run(unrelated())) == LEAK
+    carried = Script(keeps="script", shows=(shown,)).run(stream(), epochs=2)
+    assert codes(carried) == []
+    assert {"RNN201", "RNN203"} <= set(carried.diagnosis.passed)
+    assert codes(Script(keeps="none", shows=(shown,)).run(unrelated())) == []
+
+
+def test_hidden_states_of_a_layer_that_zeros_enter_do_not_show_the_others():
+    run = Script(keeps="script", shows=("zero layer, below",)).run(unrelated())
+    assert codes(run) == []
+    assert "RNN201" not in run.diagnosis.passed
 
 
 def test_each_code_comes_with_the_numbers_that_its_page_names():

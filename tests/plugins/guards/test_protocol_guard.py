@@ -193,6 +193,20 @@ def test_new_arrays_that_the_run_is_told_too_early():
     assert codes(made(train_batch=train_batch)().run()) == FAULT
 
 
+@pytest.mark.parametrize("batches", [1, 8, 120])
+@pytest.mark.parametrize("sized", [True, False])
+def test_updates_in_a_validation_of_no_phase_have_not_passed(sized, batches):
+    """No batch is open there; pruning and averages change parameters at the same place, so there is no alarm."""
+    made_loader = {} if sized else {"loader": lambda self, run: iter(range(self.batches))}
+    run = made(between_phases=lambda self, run: self.update(), **made_loader)(batches=batches, val=0).run()
+    assert codes(run) == []
+    assert "RNN701" not in run.diagnosis.passed
+    changed = 3 if sized else 2  # without a length, the first epoch shows how many batches there are
+    assert run.diagnosis.cannot_tell["RNN701"].startswith(
+        f"parameters changed while no batch was open in {changed} of 3 epochs"
+    )
+
+
 # --- healthy loops ---------------------------------------------------------------------------------------------------
 
 

@@ -277,11 +277,13 @@ def _count_new(current: InspectedBatch, entered: EnteringStateCounts) -> bool:
         entered.zeros += before is not None
         return before is not None
     rows = current.entering_rows()
-    if rows is None:
+    if not rows:
         return False
-    if rows_all_equal(rows):
+    if rows_all_equal(rows[0]):
         entered.shared += 1
         return True
+    if current.first_is_zero:
+        return False  # the hidden states may be those of the first layer, and do not show how another one ended
     # Where the number of time steps is not known, the first hidden state may be that after the first time step.
     certain = current.state.count == 0 or current.sequences.seq_len is not None
     if before is None or before.final_state is None or not certain:

@@ -10,7 +10,7 @@ import numpy as np
 from rnncallbacks.arrays.containers import Array, BoolArray, FloatArray
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import Sequences, indices_of, mask_of, sequences_of
-from rnncallbacks.detectors.state.observed_state import ObservedState, observed_state, state_rows
+from rnncallbacks.detectors.state.observed_state import ObservedState, layers_of, observed_state, state_rows
 from rnncallbacks.detectors.state.row_ends import RowEnds, row_ends
 from rnncallbacks.detectors.state.target_shift import TargetShift
 
@@ -51,6 +51,8 @@ class LatestBatch:
         The state after its last time step; None if that was not observed.
     batch_size:
         The number of its sequences; None if it is not known.
+    other_finals:
+        Further arrays of that state, such as those of other layers.
     """
 
     number: int
@@ -58,6 +60,7 @@ class LatestBatch:
     ends: RowEnds | None
     final_state: Array | None
     batch_size: int | None
+    other_finals: tuple[Array, ...] = ()
 
 
 @attrs.frozen(eq=False)
@@ -86,14 +89,26 @@ class InspectedBatch:
 
     @property
     def zeros_enter(self) -> bool:
-        """Whether the entering state is zero."""
+        """Whether the entering state is zero in all of its arrays."""
+        return self.first_is_zero and not any(other.any() for other in self.state.others)
+
+    @property
+    def first_is_zero(self) -> bool:
+        """Whether the first array of the entering state is zero."""
         return self.state.entering is None or not self.state.entering.any()
 
-    def entering_rows(self) -> FloatArray | None:
-        """The entering state, of shape (batch, units); None if it is zero, or if its batch axis is not known."""
-        if self.state.entering is None or self.batch_size is None or self.zeros_enter:
-            return None
-        return state_rows(self.state.entering, self.batch_size)
+    def entering_rows(self) -> list[FloatArray]:
+        """The arrays of the entering state that are not zero, then their layers, each of shape (batch, units).
+
+        Empty if all are zero, or if their batch axis is not known.
+        """
+        if self.state.entering is None or self.batch_size is None:
+            return []
+        parts = [
+            part for state in (self.state.entering, *self.state.others) for part in layers_of(state, self.batch_size)
+        ]
+        rows = [state_rows(part, self.batch_size) for part in parts if part.any()]
+        return [one for one in rows if one is not None]
 
     def new_sequences(self, count: int) -> BoolArray | None:
         """Mask of the rows that begin a new sequence, by the loader's ``starts``; None if a value is missing."""
@@ -198,7 +213,10 @@ class PhaseHistory:
     def keep(self, current: InspectedBatch) -> None:
         """Keep the values for the comparison with the next batch."""
         self._rows += current.batch_size or 0
-        self.latest = LatestBatch(self.number, self.index, current.ends, current.state.final, current.batch_size)
+        state = current.state
+        self.latest = LatestBatch(
+            self.number, self.index, current.ends, state.final, current.batch_size, state.other_finals
+        )
 
     @property
     def batch_size(self) -> int | None:

@@ -41,8 +41,10 @@ class ObservedState:
     count:
         The number of observed hidden states, 0 if the entering state was observed by itself.
     others:
-        Further arrays of the entering state with the shape of ``entering``, such as those of other layers. The hidden
-        states may belong to one of them.
+        Further arrays of the entering state with as many axes as ``entering``, such as those of other layers. The
+        hidden states may belong to one of them.
+    other_finals:
+        Further arrays of the state after the last time step, if each hidden state has several.
     """
 
     known: bool
@@ -51,6 +53,7 @@ class ObservedState:
     final: Array | None = None
     count: int = 0
     others: tuple[Array, ...] = ()
+    other_finals: tuple[Array, ...] = ()
 
     def shows_entering(self, seq_len: int | None) -> bool:
         """Whether the entering state is known: without it, there is one hidden state for each time step."""
@@ -94,24 +97,37 @@ def observed_state(batch: Batch) -> ObservedState:
     ((50, 16), 21)
     """
     entering = first_array(batch.observed.get("entering_state"))
-    steps = hidden_state_steps(batch.observed.get("hidden_states"))
+    hidden_states = batch.observed.get("hidden_states")
+    steps = hidden_state_steps(hidden_states)
     if steps is None:
         if entering is not None:
             return ObservedState(True, entering)
         return ObservedState(batch.batch_size is not None, first_array(batch.entering_state))
     count = len(steps) if entering is None else 0
-    others = () if entering is None else _others(batch.observed["entering_state"], entering)
+    others = _others(hidden_states[0] if entering is None else batch.observed["entering_state"])
     entering = steps[0] if entering is None else entering
     # The arrays may be buffers that the next forward pass overwrites.
-    return ObservedState(True, entering.copy(), steps[1], steps[-1].copy(), count, others)
+    return ObservedState(True, entering.copy(), steps[1], steps[-1].copy(), count, others, _others(hidden_states[-1]))
 
 
-def _others(state: Any, first: Array) -> tuple[Array, ...]:
-    """Copies of the further arrays of a state with the shape of the first one."""
+def _others(state: Any) -> tuple[Array, ...]:
+    """Copies of the further arrays of a state with as many axes as the first one."""
     if isinstance(state, np.ndarray):
         return ()
-    arrays = list(named_arrays(state, "state").values())[1:]
-    return tuple(array.copy() for array in arrays if array.shape == first.shape)
+    first, *others = named_arrays(state, "state").values()
+    return tuple(array.copy() for array in others if array.ndim == first.ndim)
+
+
+def layers_of(state: Array, batch_size: int) -> list[Array]:
+    """A state, and its layers if they are stacked along the first of its three axes.
+
+    Example
+    -------
+    >>> [part.shape for part in layers_of(np.zeros((2, 50, 16)), batch_size=50)]
+    [(2, 50, 16), (50, 16), (50, 16)]
+    """
+    stacked = state.ndim == 3 and 1 < len(state) != batch_size and batch_size in state.shape[1:]
+    return [state, *state] if stacked else [state]
 
 
 def state_rows(state: Array, batch_size: int) -> FloatArray | None:

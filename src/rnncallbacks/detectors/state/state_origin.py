@@ -10,6 +10,7 @@ import numpy as np
 from rnncallbacks.arrays.containers import Array, BoolArray, FloatArray
 from rnncallbacks.detectors.state.inspected_batches import InspectedBatch, LatestBatch, PhaseHistory
 from rnncallbacks.detectors.state.observed_state import (
+    layers_of,
     matching_rows,
     rows_all_equal,
     state_rms,
@@ -43,19 +44,16 @@ def state_origin(current: InspectedBatch, phases: Iterable[PhaseHistory]) -> Sta
     """The origin of the state that enters a batch.
 
     None if zeros enter, if all sequences enter with the same state (a learned initial state), or if it is not the
-    final state of an earlier batch: it was then set on purpose, as by an encoder. Of a state of several arrays, the
-    first one decides, else another that is such a final state: the hidden states may be those of an upper layer.
+    final state of an earlier batch: it was then set on purpose, as by an encoder. Each array and each layer of the
+    state is judged by itself, as zeros may enter the first layer alone. The first one that an earlier batch ended with
+    decides.
     """
-    entering = current.entering_rows()
-    if entering is None or rows_all_equal(entering):
-        return None
     every = list(phases)
-    origin = find_origin(current.phase, every, entering)
-    for other in current.state.others:
-        rows = None if origin is not None else state_rows(other, len(entering))
-        if rows is not None and not rows_all_equal(rows):
-            origin = find_origin(current.phase, every, rows)
-    return origin
+    for rows in current.entering_rows():
+        origin = None if rows_all_equal(rows) else find_origin(current.phase, every, rows)
+        if origin is not None:
+            return origin
+    return None
 
 
 def find_origin(phase: PhaseHistory, phases: Iterable[PhaseHistory], entering: FloatArray) -> StateOrigin | None:
@@ -77,12 +75,13 @@ def find_origin(phase: PhaseHistory, phases: Iterable[PhaseHistory], entering: F
 def _rows_from(entering: FloatArray, earlier: LatestBatch, carried: Array | None) -> BoolArray:
     """Mask of the rows of the earlier final state, by the hidden states, else by the state that the run carried."""
     rows = np.zeros(len(entering), dtype=np.bool_)
-    final, batch_size = earlier.final_state, earlier.batch_size
-    final_rows = None if final is None or batch_size is None else state_rows(final, batch_size)
-    if final_rows is not None:
-        rows = matching_rows(entering, final_rows)
-        if earlier.ends is None or not earlier.ends.ends_early.any():
-            return rows
+    finals = [] if earlier.final_state is None else [earlier.final_state, *earlier.other_finals]
+    size = earlier.batch_size or 0
+    final_rows = [state_rows(layer, size) for state in finals for layer in layers_of(state, size)] if size else []
+    for final in final_rows:
+        rows |= False if final is None else matching_rows(entering, final)
+    if any(final is not None for final in final_rows) and (earlier.ends is None or not earlier.ends.ends_early.any()):
+        return rows
     # With padding, the state after the last time step is not that after a row's own last step.
     carried_rows = None if carried is None else state_rows(carried, len(entering))
     return rows if carried_rows is None else rows | matching_rows(entering, carried_rows)

@@ -89,7 +89,8 @@ def shape_mismatch(state: ObservedState, batch_size: int | None) -> str | None:
     entering, following = state.entering, state.after_first_step
     if entering is None:
         return None
-    if following is not None and entering.shape != following.shape:
+    layers = {layer.shape for layer in (entering, *state.others)}  # the hidden states are those of any one of them
+    if following is not None and following.shape not in layers:
         return f"it has shape {entering.shape}, but the state after the first time step has {following.shape}"
     if batch_size is None or batch_size in entering.shape or (batch_size == 1 and entering.ndim == 1):
         return None

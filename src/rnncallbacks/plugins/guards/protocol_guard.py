@@ -10,6 +10,7 @@ import attrs
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.outside_changes import OutsideChangeDetector
 from rnncallbacks.detectors.protocol import ProtocolDetector
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ class ProtocolGuard(Guard):
     - Parameters change in training batches that do not call run.backward, or no training batch calls it. If losses are
       recorded and no parameter changes, that is an info.
 
+    Parameters that change while no batch is open, as in a validation loop that is not given to ``run.batches``, are no
+    alarm, as they may be averaged or pruned there. RNN701 has not passed then.
+
     Changes made by a repair do not count, nor does a single batch without gradients: loops skip batches, and accumulate
     gradients over several. The parameters are those of ``Run(params)``, compared by fingerprints.
 
@@ -49,19 +53,22 @@ class ProtocolGuard(Guard):
     codes: ClassVar[tuple[str, ...]] = ("RNN701",)
 
     _protocol: ProtocolDetector = state_field(factory=ProtocolDetector)
+    _outside: OutsideChangeDetector = state_field(factory=OutsideChangeDetector)
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
         if run.step == 0:  # a run that resumes knows how many it has taken into account
             self._protocol.start_run(repairs=len(run.diagnosis.repairs))
 
-    @hookimpl
-    def on_epoch_start(self) -> None:
+    @hookimpl(trylast=True)
+    def on_epoch_start(self, run: Run) -> None:
         self._protocol.start_epoch()
+        self._outside.start_epoch(run.params, len(run.diagnosis.repairs))
 
     @hookimpl(wrapper=True)
     def on_batch_start(self, run: Run, batch: Batch) -> Generator[None]:
         """Surrounds all other plugins, to separate their changes from those of the loader and the script."""
+        self._outside.open_batch(batch.phase, run.params)
         inspected = self._protocol.open_batch(batch.phase, run.params)
         yield
         if inspected:
@@ -73,14 +80,16 @@ class ProtocolGuard(Guard):
 
     @hookimpl(trylast=True)
     def on_batch_end(self, run: Run, batch: Batch) -> None:
+        self._outside.end_batch(batch, run.params)
         if not self._protocol.follows(batch.phase):
             return
         self.conclude(run, self._protocol.count_backward(batch))
         self.conclude(run, self._protocol.end_batch(batch, run.params, len(run.diagnosis.repairs)))
 
-    @hookimpl
+    @hookimpl(tryfirst=True)
     def on_epoch_end(self, run: Run) -> None:
         if run.params is None:
             run.diagnosis.cannot_check("RNN701", PASS_PARAMETERS)
         for result in self._protocol.end_epoch(run.params):
             self.conclude(run, result)
+        self.conclude(run, self._outside.end_epoch(run.params, len(run.diagnosis.repairs)))
