@@ -1,4 +1,4 @@
-"""The tests of this folder are about the programs beside them: they run where the marker ``benchmarks`` is asked for."""
+"""The tests of this folder are about the programs in it: they run where the marker ``benchmarks`` is asked for."""
 
 import pytest
 
