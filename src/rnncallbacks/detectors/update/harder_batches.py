@@ -106,10 +106,10 @@ class HarderBatches:
         if loss is not None:
             change = loss - batch.loss
             self._changes = [*self._changes[1 - limits.recent_changes :], change / batch.loss]
-            is_late = record.batches > MEASUREMENTS.close_updates
-            changes = record.late_changes if is_late else record.loss_changes
-            if len(changes) < limits.measured_changes:
-                changes.append(change / record.reference_loss)
+            if record.wants_late_changes:
+                record.late_changes.append(change / batch.loss)
+            elif record.batches <= MEASUREMENTS.close_updates and len(record.loss_changes) < limits.measured_changes:
+                record.loss_changes.append(change / record.reference_loss)
         targets = sequences_of(batch).targets
         constant = 0.0 if targets is None else constant_baseline_loss(targets)
         if constant > 0.0:

@@ -82,11 +82,10 @@ class UpdateClosure:
         after = self.evaluate(batch)
         if before is None or after is None or record.reference_loss <= 0.0:
             return
-        change = (after - before) / record.reference_loss
         if self._is_first(record):
-            record.loss_changes.append(change)
-        else:
-            record.late_changes.append(change)
+            record.loss_changes.append((after - before) / record.reference_loss)
+        else:  # the first batch may have been an easy one, whose loss is no measure of the later ones
+            record.late_changes.append((after - before) / max(before, record.reference_loss))
         if len(record.loss_changes) == CLOSURE_BUDGET.blind_updates and not any(record.loss_changes):
             self.agreement = "useless"
             record.loss_changes.clear()

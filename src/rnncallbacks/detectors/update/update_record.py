@@ -92,9 +92,10 @@ class UpdateRecord:
         norm(W) / ``initial_norm`` after the last measured update.
     gradient_cosine:
         The cosine between the first measured update and its gradient; NaN until one was measured.
-    loss_changes, late_changes:
-        Changes of a batch's own loss by its update, relative to ``reference_loss``, where a closure shows them; the
-        later list holds those measured after the close updates while the losses were high.
+    loss_changes:
+        Changes of a batch's own loss by its update, relative to ``reference_loss``, where a closure shows them.
+    late_changes:
+        The same relative to the batch's own loss, measured after the close updates while the losses were high.
     dead_unit_shares:
         Shares of recurrent units that pass no gradient on, the first one before any update.
     """
