@@ -90,6 +90,7 @@ class ExplodingGradientDetector:
     thresholds: ExplodingGradientThresholds = EXPLODING_GRADIENT_THRESHOLDS
     first_loss: float = state_field(math.nan)
     stopped: bool = state_field(False)
+    _stopped_by_direction: bool = state_field(False)  # of the first update
     measured_updates: int = state_field(0)
     clipped_updates: int = state_field(0)
     _clipped: bool = state_field(False)  # whether the gradient of the batch just added is
@@ -152,7 +153,9 @@ class ExplodingGradientDetector:
     def add_update(self, update: MeasuredUpdate) -> None:
         """Add the update of the batch just added. Updates that the script scaled down, or not wanted, are left out."""
         if update.is_first and is_proportional(update.cosine) is False:
-            self.stopped = True
+            self.stopped = self._stopped_by_direction = True
+        elif update.has_array_factors and self._stopped_by_direction:
+            self.stopped = self._stopped_by_direction = False
         if not self.wants_update(update.gradient_norm):
             return
         if update.scaled_down:

@@ -116,6 +116,9 @@ class GradientGuard(Guard):
     def on_fit_end(self, run: Run) -> None:
         if self._batches >= self._exploding.thresholds.smallest_sample:
             self._conclude_exploding(run)
+        for code, reason in self._updates.factors.doubts().items():
+            if code in run.diagnosis.passed:
+                run.diagnosis.withdraw(code, reason)
         super().on_fit_end(run)
         self._correctness.stop_without_closure()
 
