@@ -7,7 +7,7 @@ prints the tables of that page.
 
     python tests/benchmarks/bench_parallel.py pairs
     python tests/benchmarks/bench_parallel.py measure --out tests/benchmarks/parallel_costs.json
-    python tests/benchmarks/bench_parallel.py model --costs tests/benchmarks/parallel_costs.json
+    python tests/benchmarks/bench_parallel.py model
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
 from rnncallbacks.trainer import Trainer
 
+COSTS = Path(__file__).with_name("parallel_costs.json")
 VOCABULARY = 64
 STEPS = 32
 """Time steps of a sequence in the measurements for the model."""
@@ -278,7 +279,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--costs", type=Path)
+    parser.add_argument("--costs", type=Path, default=COSTS)
     given = parser.parse_args()
     if given.what == "pairs":
         print("\n".join(compare_pairs(given.rounds)))

@@ -85,7 +85,7 @@ class Meetings:
         if expected and (not arrays or self.gradients.fits(arrays)):
             return _sums(self.gradients.exchange(arrays or None, factor, own))
         if expected:
-            # The ranks have gradients of another dtype than before. If only some have, they are not together.
+            # The ranks have gradients of other shapes or dtypes than before. If only some have, they are not together.
             own[_INDEX["place"]] += 1.0
             sums = _sums(self.gradients.exchange(None, 0.0, own))
             if not sums["together"]:

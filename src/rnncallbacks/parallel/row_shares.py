@@ -194,6 +194,7 @@ def shard(loader: Iterable[Any], axis: int | tuple[int, ...] = 0) -> Iterable[An
         Any iterable of the batches that :func:`divide` takes, in the same order on all ranks.
     axis:
         The axis of the sequences in all arrays, or a tuple with one axis for each array.
+
     Example
     -------
     >>> list(shard([np.zeros((4, 8))], axis=1))[0].shape

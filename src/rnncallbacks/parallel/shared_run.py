@@ -172,7 +172,6 @@ class SharedRun:
 
     def close_batch(self, batch: Batch) -> None:
         """Decide with the other ranks whether the run is stopped, after all other plugins."""
-        self.show_own_rows()
         if not self._decisions.follows_stop:
             self._decisions.agree(batch, sampled(whole_arrays(self._run.params)), {})
         share = self._shares.pop(batch)
@@ -208,7 +207,6 @@ class SharedRun:
 
     def close_epoch(self) -> None:
         """Decide with the other ranks whether the run is stopped, and compare the parameters."""
-        self.show_own_rows()
         self._decisions.agree(None, fingerprint(self._run.params), {})
 
     def show_own_rows(self) -> None:
