@@ -92,6 +92,8 @@ def _watch(listening: socket.socket, count: int) -> None:
         return  # a rank has ended before it was connected
     for connection in connections:
         hello, *_ = socket.recv_fds(connection, HELLO_BYTES, 1)
+        if not hello:
+            return  # as above
         rank, process = hello.decode().split()
         ranks[connection.fileno()] = rank, process
         events.register(connection, select.EPOLLIN)
@@ -102,7 +104,7 @@ def _watch(listening: socket.socket, count: int) -> None:
     told, until = 0, float("inf")
     while len(ended) < count and told < count and (left := until - time.monotonic()) > 0:
         for file, _ in events.poll(left if ended else None):
-            if os.read(file, 1) == TOLD:
+            if _says_told(file):
                 told += 1
                 continue
             events.unregister(file)
@@ -116,6 +118,14 @@ def _watch(listening: socket.socket, count: int) -> None:
         "killed, or ended without a message, and the launcher ends the others\n"
         "  hint: the system kills processes when memory runs out, and the launcher when it gets a signal\n"
     )
+
+
+def _says_told(file: int) -> bool:
+    """Whether a rank has called ``end``, or its connection is closed."""
+    try:
+        return os.read(file, 1) == TOLD
+    except ConnectionResetError:  # the rank ended before it had read that the watch began
+        return False
 
 
 if __name__ == "__main__":
