@@ -147,6 +147,11 @@ class AccumulationDetector:
             return previous_gradient_included(along.predicted / (along.change or math.inf))
         return None
 
+    @property
+    def updates_each_batch(self) -> bool:
+        """Whether parameters are known to have changed before nearly all batches that were compared."""
+        return self.history.params_are_known and self.history.is_updated
+
     def check_without_closure(
         self, batch_number: int, batch: Batch, loss: float, gradients: Gradients, params: object
     ) -> CheckResult:

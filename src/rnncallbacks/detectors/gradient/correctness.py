@@ -23,6 +23,7 @@ from rnncallbacks.detectors.gradient.accumulation import AccumulationDetector
 from rnncallbacks.detectors.gradient.added_noise import added_noise
 from rnncallbacks.detectors.gradient.directional import derivatives_of_batch, derivatives_of_closure
 from rnncallbacks.detectors.gradient.gradient_check import GradientCheckDetector, wrong_gradient
+from rnncallbacks.detectors.gradient.output_bias_length import OutputBiasLengthDetector
 from rnncallbacks.detectors.gradient.predicted_decrease import PredictedDecreaseDetector
 from rnncallbacks.detectors.gradient.recomputed_gradient import (
     exact_error,
@@ -33,6 +34,7 @@ from rnncallbacks.detectors.gradient.recomputed_gradient import (
 )
 from rnncallbacks.detectors.gradient.zero_gradients import ZeroGradientDetector, without_effect
 from rnncallbacks.detectors.reconstruction.script_network import ScriptNetwork
+from rnncallbacks.detectors.update.metrics import is_proportional
 
 if TYPE_CHECKING:
     from rnncallbacks.arrays.gradients import Gradients
@@ -65,6 +67,7 @@ class CorrectnessChecks:
     _closure_is_exact: bool = state_field(False)  # it gave the very loss that the script reported
     _gradient_check: GradientCheckDetector = state_field(factory=GradientCheckDetector)
     _accumulation: AccumulationDetector = state_field(factory=AccumulationDetector)
+    _output_bias_length: OutputBiasLengthDetector = state_field(factory=OutputBiasLengthDetector)
     _zero_gradients: ZeroGradientDetector = state_field(factory=ZeroGradientDetector)
     _predicted_decrease: PredictedDecreaseDetector = state_field(factory=PredictedDecreaseDetector)
 
@@ -126,7 +129,17 @@ class CorrectnessChecks:
         self._gradient_check.add_loss(loss)
         yield self._check_with_loss(batch_number, batch, loss, gradients, params, updates)
         if batch.closure is None and not self._gradient_check.matches:
-            result = self._accumulation.check_without_closure(batch_number, batch, loss, gradients, params)
+            sums = self._accumulation
+            result = sums.check_without_closure(batch_number, batch, loss, gradients, params)
+            if result.finding is None and batch_number <= sums.thresholds.last_batch and not self._gradients_are_wrong:
+                finding = self._output_bias_length.check(
+                    batch,
+                    loss,
+                    gradients,
+                    updates_each_batch=sums.updates_each_batch,
+                    follows_gradient=is_proportional(updates.first_cosine) is not False,
+                )
+                result = result if finding is None else CheckResult(finding=finding)
             yield self._noted(result)
         if self._gradients_are_wrong or repaired:
             self.stop_without_closure()

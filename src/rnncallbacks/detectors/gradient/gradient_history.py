@@ -127,6 +127,16 @@ class GradientHistory:
         self._last, self._params = entries, sample_entries(params, self.thresholds.sampled_entries)
 
     @property
+    def params_are_known(self) -> bool:
+        """Whether the parameters of the last batch were given."""
+        return self._params is not None and self._params.size > 0
+
+    @property
+    def is_updated(self) -> bool:
+        """Whether the parameters changed, or may have changed, before nearly all batches."""
+        return self.updated_batches >= self.thresholds.updated_share * (len(self.norms) - 1)
+
+    @property
     def contains_sums(self) -> bool:
         """Whether each gradient is probably the sum of those before it."""
         limits = self.thresholds
@@ -181,7 +191,7 @@ class GradientHistory:
         growth = self.norms[-1] / first / max(rise, 1.0)
         increments = self.increment_norms
         return bool(
-            self.updated_batches >= limits.updated_share * (count - 1)
+            self.is_updated
             and growth >= 1.0 + limits.growth_per_batch * (count - 1)
             and np.mean(np.diff(self.norms) > 0.0) >= limits.growing_share
             and _median(self.cosines[3:]) >= limits.cosine

@@ -45,6 +45,8 @@ class GradientGuard(Guard):
       of a matrix is always zero.
       :class:`~rnncallbacks.detectors.gradient.predicted_decrease.PredictedDecreaseDetector`,
       :class:`~rnncallbacks.detectors.gradient.zero_gradients.ZeroGradientDetector`
+      Or, as RNN405 or RNN406, the gradient of the output bias is longer than the cross-entropy allows.
+      :class:`~rnncallbacks.detectors.gradient.output_bias_length.OutputBiasLengthDetector`
     - RNN406: gradients contain those of earlier batches.
       :class:`~rnncallbacks.detectors.gradient.accumulation.AccumulationDetector`
 
