@@ -11,6 +11,7 @@ True
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import types
 from typing import Any, TypeVar
@@ -186,7 +187,7 @@ class _Instrumenter(ast.NodeTransformer):
         result: list[ast.stmt] = []
         for statement in body:
             result += self._before(statement)
-            replace_shown(statement, lambda shown, at=statement: self._shown(at, shown))  # type: ignore[misc]
+            replace_shown(statement, functools.partial(self._shown, statement))
             new = self.visit(statement)
             result += new if isinstance(new, list) else [new]
         return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Container
 from typing import Any
 
 import attrs
@@ -68,6 +70,13 @@ class IterationRecord:
         """Whether an array was changed, and only by statements that add to it."""
         sites = self.changes.get(identity, ())
         return bool(sites) and all(site.additive for site in sites)
+
+    def restore(self, names: Container[str], scope: str) -> None:
+        """Restore the values of the loop's targets in this iteration: they already have those of the next one."""
+        for key, value in self.start.items():
+            found = re.match(r"\w+", key[2])
+            if found is not None and found[0] in names and key[1] == scope:
+                self.end[key], self.identities[key] = value, self.start_identities[key]
 
     def get(self, key: Key) -> Any:
         """The value of a key at the end of the iteration or inside it; None if there is none."""

@@ -37,6 +37,8 @@ STATE_TARGET = re.compile(
     r"^[^=]*\b(self\.)?_?(h|c|s|hs|cs|states?|hidden|prev|[hcs]_\w+|[hc]prev)\b(\[[^]]*\])?[^=]*=(?!=)"
 )
 """Statements that assign a state, by its name."""
+SUBTRACTS = re.compile(r"-=|(=|return\b|append\(|yield\b).*[\w)\]]\s*-\s*(?!\d+\b[^.*])[\w.(]")
+"""Statements that subtract one value from another, but not a whole number: that is an index."""
 MIXES = re.compile(r"perm|shuffl|random|\broll|sort|choice|\[::-1\]|flip")
 """Statements that may mix or shift sequences."""
 UPDATES = "updates the parameters"
@@ -80,7 +82,7 @@ class Suspicion:
             if alarm.code == "RNN302":
                 found = found[:2] + self._outputs(found[:1]) + found[2:]
         elif alarm.code in STATE_CODES:
-            found = self._zeros_in_loop() if alarm.code == "RNN203" else []
+            found = (self._zeros_in_loop() or self._calls_with_state()) if alarm.code == "RNN203" else []
             keys = [*self._roles.carried, self._roles.hidden, self._roles.entering]
             found += self._of_keys(keys, "assigns the state")
         elif alarm.code in REPORT_CODES:
@@ -149,7 +151,8 @@ class Suspicion:
         for key in (self._roles.targets, self._roles.inputs):
             if key is None:
                 continue
-            own = [one for one in self._of_key(key) if not one.blank or len(self._of_key(key)) == 1]
+            assigning = self._of_key(key)
+            own = [one for one in assigning if not one.blank or len(assigning) == 1]
             name = _function(key[1]).rpartition(".")[2]
             found += own or [one for one in self._statements.all if key[0] == "local" and name in one.calls]
         behind = [
@@ -169,7 +172,8 @@ class Suspicion:
         """The statements that are an update written again, and those that call its function."""
         places = {(one.file, one.line) for one in self._update_lines() if one.why == UPDATES}
         updates = [one for one in self._statements.all if (one.file, one.line) in places]
-        sources, functions = ({one.source for one in updates}, {one.scope.rpartition(".")[2] for one in updates})
+        sources = {one.source for one in updates}
+        functions = {one.scope.rpartition(".")[2] for one in updates}
         again = [one for one in self._statements.all if one.source in sources and one not in updates]
         calls = [one for one in self._statements.all if one.calls & functions]
         return [one.shown(UPDATES) for one in again] + [one.shown("calls the update") for one in reversed(calls)]
@@ -177,16 +181,29 @@ class Suspicion:
     def _assigning_updates(self) -> list[SourceLine]:
         """The statements that make new parameters from the gradients, where none changes them in place."""
         named = [key for one in self._roles.with_gradient for key in (one.gradient, one.fallback) if key is not None]
-        roots = {(_function(key[1]), re.split(r"\W", key[2])[0]) for key in named if key[0] == "local"}
+        roots = {(_function(key[1]), _root(key[2])) for key in named if key[0] == "local"}
         setting = [one for one in self._statements.all if SETTER in one.targets]
-        trained = {re.split(r"\W", one.key[2])[0] for one in self._roles.parameters}
+        trained = {_root(one.key[2]) for one in self._roles.parameters}
         reading = [
             one
             for one in self._statements.all
             if any(one.scope == function and root in one.reads - one.targets for function, root in roots)
         ]
         replacing = setting or [one for one in reading if one.targets & trained]
-        return [one.shown(UPDATES) for one in replacing or reading if replacing or RETURNED in one.targets]
+        if not replacing:
+            replacing = self._subtracting_gradients() or [one for one in reading if RETURNED in one.targets]
+        return [one.shown(UPDATES) for one in replacing]
+
+    def _subtracting_gradients(self) -> list[AssigningStatement]:
+        """The statements that subtract a gradient, by its name: from what is no parameter, as a copy is none."""
+        keys = [
+            key for one in self._roles.with_gradient for key in (one.gradient, one.fallback, *one.other_names) if key
+        ]
+        gradients = {_root(key[2]) for key in keys}
+        for one in self._statements.all:  # a loop over them
+            if one.source.startswith("for ") and one.reads & gradients:
+                gradients |= one.targets
+        return [one for one in self._statements.all if SUBTRACTS.search(one.source) and one.reads & gradients]
 
     def _phases_of(self, alarm: Alarm) -> list[str]:
         """The phases whose report an alarm calls wrong; all if it names none."""
@@ -210,11 +227,7 @@ class Suspicion:
     def _of_loss(self) -> list[SourceLine]:
         names = [one for one in self._roles.loss_names if one[0] != "end"]
         found = self._of_keys([self._roles.loss, *names], "assigns the loss")
-        return (
-            found[:1]
-            + [one for one in found[1:] if one.why == RETURNS]
-            + [one for one in found[1:] if one.why != RETURNS]
-        )
+        return found[:1] + sorted(found[1:], key=lambda one: one.why != RETURNS)
 
     def _outputs(self, lines: Iterable[SourceLine]) -> list[SourceLine]:
         """The statements that return the arguments from which some lines compute the loss: where a softmax is."""
@@ -240,6 +253,12 @@ class Suspicion:
         makes += [one for one in deeper if ZEROS.search(one.source) and STATE_TARGET.search(one.source)]
         return [one.shown("makes the state that enters") for one in (*makes, *calls)][:2]
 
+    def _calls_with_state(self) -> list[SourceLine]:
+        """The statements that pass the entering state to the function of the states: zeros that a call returned."""
+        hidden = self._roles.hidden
+        name = "" if hidden is None or hidden[0] != "local" else _function(hidden[1]).rpartition(".")[2]
+        return [one.shown("passes the state that enters") for one in self._statements.all if name in one.calls][:1]
+
     def _of_keys(self, keys: Iterable[Key | None], why: str) -> list[SourceLine]:
         found = [one for key in keys if key is not None for one in self._of_key(key)[:3]]
         lines = [one.shown(why) for one in found if not one.blank] or [one.shown(why) for one in found]
@@ -263,6 +282,11 @@ class Suspicion:
 
 def _keeps_scale(statement: AssigningStatement) -> bool:
     return statement.source.startswith("for ") or not SCALES.search(statement.source)
+
+
+def _root(expression: str) -> str:
+    """The variable at the head of an expression."""
+    return re.split(r"\W", expression)[0]
 
 
 def _function(scope: str) -> str:

@@ -16,10 +16,10 @@ def backward_slice(
     It follows names, whatever the order of the statements: a loop over time steps carries values backward.
     """
     ends = list(ends)
-    scopes = {(one.file, one.scope) for one in ends}
+    functions = {_function(one) for one in ends}
     writers: dict[str, list[AssigningStatement]] = {}
     for one in statements:
-        if (one.file, one.scope) in scopes:
+        if _function(one) in functions:
             for text in one.targets:
                 writers.setdefault(text, []).append(one)
     found = dict.fromkeys(ends, 0)
@@ -75,36 +75,40 @@ def passed_on(
     wrong: Sequence[Sequence[AssigningStatement]],
     right: Sequence[Sequence[AssigningStatement]],
 ) -> list[AssigningStatement]:
-    """The statements that may make the gradient wrong that the function of the wrong values is given by its caller.
+    """The statements that pass a gradient from one layer to another, where all wrong values are of one function.
 
-    Where the same statements compute wrong and right values, of two layers, these are the statements behind what the
-    function returns, and the calls. Where the right values are computed elsewhere, they are what the functions return
-    that the same call has as arguments.
+    A layer computes its own gradients from the one that its caller passes to it, and that one may be wrong.
+
+    - If the same statements compute the wrong values and the right ones, the layers are of one class. The statements
+      behind the result of the function are returned, then those that call it.
+    - If other functions compute the right values, their ``return`` statements are returned, for functions that are
+      called in one statement with the function of the wrong values.
+    - If the function computes right values with other statements, what it is passed is right: none is returned.
     """
     accused = {statement for one in wrong for statement in one}
     cleared = {statement for one in right for statement in one}
-    scopes = {(one.file, one.scope) for one in accused}
-    if not accused or not cleared or len(scopes) > 1:
+    functions = {_function(one) for one in accused}
+    if len(functions) != 1 or not cleared:
         return []
-    scope = next(iter(scopes))
-    name = scope[1].rpartition(".")[2]
-    calls = [one for one in statements if name in one.calls and (one.file, one.scope) != scope]
+    (function,) = functions
+    inside = [one for one in statements if _function(one) == function]
+    calls = [one for one in statements if _name(function) in one.calls and _function(one) != function]
     if accused <= cleared:
-        returned = [one for one in statements if RETURNED in one.targets and (one.file, one.scope) == scope]
-        names = {text for one in returned for text in one.reads}
-        behind = [
-            one
-            for one in statements
-            if (one.file, one.scope) == scope and one.targets & names and not one.blank and one not in accused
-        ]
-        return behind + calls
-    if scope in {(one.file, one.scope) for one in cleared}:
+        results = {text for one in inside if RETURNED in one.targets for text in one.reads}
+        return [one for one in inside if one.targets & results and not one.blank and one not in accused] + calls
+    right_functions = {_function(one) for one in cleared}
+    if function in right_functions:
         return []
-    inner = {called for one in calls for called in one.calls}
-    return [
-        one
-        for one in statements
-        if RETURNED in one.targets
-        and one.scope.rpartition(".")[2] in inner
-        and {(one.file, one.scope)} & {(other.file, other.scope) for other in cleared}
-    ]
+    called_with = {name for one in calls for name in one.calls}
+    passing = {one for one in right_functions if _name(one) in called_with}
+    return [one for one in statements if RETURNED in one.targets and _function(one) in passing]
+
+
+def _function(statement: AssigningStatement) -> tuple[str, str]:
+    """The file and the scope of the function that has a statement."""
+    return statement.file, statement.scope
+
+
+def _name(function: tuple[str, str]) -> str:
+    """The name by which a function is called."""
+    return function[1].rpartition(".")[2]

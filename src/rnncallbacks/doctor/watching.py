@@ -7,7 +7,6 @@ new one writes other values into the script's arrays, runs the iteration, and re
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -247,7 +246,7 @@ class LoopWatch:
             return
         record.seconds = time.perf_counter() - self._begun
         self._copy_values(frame, record.end, record.identities, keep=False)
-        self._restore_targets(record)
+        record.restore(self._sites[self._number].targets, self._scope)
         record.end |= self.updates.finish(self._modules.values(frame))
         self._record = None
         if self.replaying is not None:
@@ -271,15 +270,6 @@ class LoopWatch:
                 values[key], identities[key] = copy, id(value)
                 if keep and self._record is not None and isinstance(value, np.ndarray):
                     self._record.memory[key] = byte_bounds(value)
-
-    def _restore_targets(self, record: IterationRecord) -> None:
-        """Restore the values of the loop's targets in this iteration: they already have those of the next one."""
-        names = self._sites[self._number].targets
-        for key, value in record.start.items():
-            found = re.match(r"\w+", key[2])
-            if found is not None and found[0] in names and key[1] == self._scope:
-                record.end[key] = value
-                record.identities[key] = record.start_identities[key]
 
     def _keep(self, kind: str, scope: str, names: dict[str, Any]) -> None:
         assert self._record is not None
@@ -312,12 +302,14 @@ class LoopWatch:
 
     def _freeze(self, channel: Connection) -> None:
         """Fork. The copy answers requests until its channel closes; the script continues in this process."""
-        fork = None if other_threads() else self._fork
-        if fork is None or fork():
-            self._link.send(("frozen", fork is not None))
-            return
-        self._link.close()  # or the doctor would not see the end of the script's process
-        self._prepare(next_replay(channel, fork), channel)
+        fork = self._fork
+        if fork is None or other_threads():
+            self._link.send(("frozen", False))
+        elif fork():
+            self._link.send(("frozen", True))
+        else:
+            self._link.close()  # or the doctor would not see the end of the script's process
+            self._prepare(next_replay(channel, fork), channel)
 
     def _prepare(self, request: ReplayRequest, channel: Connection) -> None:
         """Become a replay: write the values of the request, and run to the end of the iteration."""

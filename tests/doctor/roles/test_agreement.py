@@ -3,9 +3,16 @@
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord
-from rnncallbacks.doctor.roles.agreement import agreeing_count, agreeing_source, are_proportional, sign_of_most
+from rnncallbacks.doctor.roles.agreement import (
+    agreeing_count,
+    agreeing_source,
+    are_proportional,
+    loss_of_loop,
+    sign_of_most,
+)
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push
+from rnncallbacks.doctor.roles.role_table import LossCandidate
 
 LOSS = ("end", "__main__", "loss")
 
@@ -48,3 +55,14 @@ def test_a_loss_and_its_sum_over_a_batch_are_no_rivals():
     assert are_proportional("loss", "sum", keepers)
     assert not are_proportional("loss", "other", keepers)
     assert not are_proportional("other", "missing", keepers)
+
+
+def test_the_mean_that_the_loop_has_is_the_loss_and_not_a_local_sum_of_its_function():
+    keepers, _ = made(1.0, 1.0)
+    keys = [("local", "f", "nll"), ("end", "__main__", "nll"), ("end", "__main__", "mean_nll")]
+    for number, push in enumerate(keepers):
+        push.derivatives.update({keys[0]: 20.0 + number, keys[1]: 1.0 + number / 20, keys[2]: 1.0 + number / 20})
+    total, mean, average = (LossCandidate(key, key[2], score=7.0, reasons=()) for key in keys)
+    assert loss_of_loop([total, average, mean], keepers) is mean
+    assert loss_of_loop([mean, total], keepers) is mean
+    assert loss_of_loop([total, average], keepers) is total

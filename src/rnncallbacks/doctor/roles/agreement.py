@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
 import numpy as np
 
+from rnncallbacks.doctor.loss_names import AVERAGE_NAMES, LOSS_NAMES
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push
 from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, predicted_share
+from rnncallbacks.doctor.roles.role_table import LossCandidate
 from rnncallbacks.doctor.value_walk import Key
 
-FACTOR_TOLERANCE = 5e-3
-"""Largest relative difference of factors that are one. Chosen by eye."""
-SHARE_WITH_FACTOR = 0.75
-"""Smallest share of arrays that have one factor. Chosen by eye."""
 
-PROPORTION_TOLERANCE = 1e-4
-"""Largest relative difference of ratios that are one: rounding errors of central differences. Chosen by eye."""
+@attrs.frozen(kw_only=True)
+class AgreementThresholds:
+    """Limits within which factors and ratios of several arrays are one number. Chosen by eye."""
+
+    factor_tolerance: float = 5e-3
+    """Largest relative difference of the factors of two gradients."""
+    share_with_factor: float = 0.75
+    """Smallest share of arrays that have one factor."""
+    proportion_tolerance: float = 1e-4
+    """Largest relative difference of the ratios of two numbers: rounding errors of central differences."""
+
+
+AGREEMENT_THRESHOLDS = AgreementThresholds()
 
 
 def agreeing_count(loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]]) -> int:
@@ -27,7 +37,12 @@ def agreeing_count(loss: Key, keepers: list[Push], sources: dict[Key, list[Gradi
     )
 
 
-def common_factor(loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]]) -> float | None:
+def common_factor(
+    loss: Key,
+    keepers: list[Push],
+    sources: dict[Key, list[GradientCandidate]],
+    thresholds: AgreementThresholds = AGREEMENT_THRESHOLDS,
+) -> float | None:
     """The one factor by which the central differences of a loss are larger than the gradients of most arrays.
 
     None if there is none: gradients of a mean where the loss is a sum have one.
@@ -42,10 +57,10 @@ def common_factor(loss: Key, keepers: list[Push], sources: dict[Key, list[Gradie
         return None
 
     def count(factor: float) -> int:
-        return sum(any(abs(share / factor - 1.0) <= FACTOR_TOLERANCE for share in found) for found in shares)
+        return sum(any(abs(share / factor - 1.0) <= thresholds.factor_tolerance for share in found) for found in shares)
 
     best = max((share for found in shares for share in found), key=count)
-    return best if count(best) >= max(2.0, SHARE_WITH_FACTOR * len(shares)) else None
+    return best if count(best) >= max(2.0, thresholds.share_with_factor * len(shares)) else None
 
 
 def _share(push: Push, one: GradientCandidate, loss: Key) -> float:
@@ -80,8 +95,28 @@ def sign_of_most(loss: Key, keepers: list[Push], sources: dict[Key, list[Gradien
     return 1.0 if sum(one[1] for one in found if one is not None) >= 0 else -1.0
 
 
-def are_proportional(one: Key, other: Key, keepers: Sequence[Push]) -> bool:
+def are_proportional(
+    one: Key, other: Key, keepers: Sequence[Push], thresholds: AgreementThresholds = AGREEMENT_THRESHOLDS
+) -> bool:
     """Whether every push moves two numbers by one ratio, as a loss and its sum over a batch."""
     moved = [push.derivatives for push in keepers if push.derivatives.get(one)]
     ratios = [derivatives.get(other, 0.0) / derivatives[one] for derivatives in moved]
-    return len(ratios) > 1 and 0.0 not in ratios and bool(np.ptp(ratios) <= PROPORTION_TOLERANCE * abs(ratios[0]))
+    if len(ratios) < 2 or 0.0 in ratios:
+        return False
+    return bool(np.ptp(ratios) <= thresholds.proportion_tolerance * abs(ratios[0]))
+
+
+def loss_of_loop(ranked: Sequence[LossCandidate], keepers: Sequence[Push]) -> LossCandidate:
+    """The likeliest loss; in place of a local sum of a function, the mean of it that the loop has under a loss's name.
+
+    The gradients may be those of the sum: the script descends another number than it reports, by a constant factor.
+    """
+    best = ranked[0]
+    for one in ranked if best.key[0] == "local" else ():
+        named = one.key[0] == "end" and LOSS_NAMES.search(one.key[2]) and not AVERAGE_NAMES.search(one.key[2])
+        smaller = all(
+            abs(push.derivatives.get(one.key, 0.0)) <= abs(push.derivatives.get(best.key, 0.0)) for push in keepers
+        )
+        if named and smaller and are_proportional(best.key, one.key, keepers):
+            return one
+    return best

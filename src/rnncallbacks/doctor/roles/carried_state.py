@@ -29,15 +29,11 @@ def is_carried_on(
     loss, and another one assigns this array. Or the others have gradients that agree with the loss, all but one at
     most, and a sequence of the iteration has both what this array was before and what it is after.
     """
-    if (
-        loss is None
-        or loss not in push.derivatives
-        or agreeing_source(push, sources.get(push.key, []), loss) is not None
-    ):
+    if loss is None or loss not in push.derivatives or not persists(push.key, records):
+        return False
+    if agreeing_source(push, sources.get(push.key, []), loss) is not None:
         return False
     others = [one for one in keepers if one is not push and loss in one.derivatives]
-    if not persists(push.key, records):
-        return False
     if not push.only_grows and len(others) >= FEWEST_AGREEING and all(one.only_grows for one in others):
         return True
     agreeing = agreeing_count(loss, others, sources)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -212,7 +212,7 @@ def pair_of_effects(
 
     A value from which both are made does not count.
     """
-    derived = [one for one in effects if sum(bool(one.data & set(other.keys)) for other in effects) <= 2]
+    derived = [one for one in effects if not _is_source_of_both(one, effects)]
     if len(derived) < 2:
         return None
     most = max(len(one.changed) for one in derived)
@@ -236,7 +236,13 @@ def pair_of_effects(
     return inputs.key, targets.key
 
 
-def _only(effects: list[DataEffect], preference: Any) -> DataEffect | None:
+def _is_source_of_both(one: DataEffect, effects: Iterable[DataEffect]) -> bool:
+    """Whether a value changes two others, or more."""
+    changed = [other for other in effects if other is not one and one.data & set(other.keys)]
+    return len(changed) >= 2
+
+
+def _only(effects: list[DataEffect], preference: Callable[[DataEffect], Any]) -> DataEffect | None:
     """The one with the highest preference; None if others with another value have it as well."""
     ordered = sorted(effects, key=preference, reverse=True)
     if not ordered:

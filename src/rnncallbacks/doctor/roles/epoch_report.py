@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias
 
+import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord
@@ -16,14 +17,22 @@ from rnncallbacks.doctor.value_walk import Key
 Phase: TypeAlias = Literal["train", "val"]
 """The batches of a report: those of the training loop, or those of a validation."""
 
-LARGEST_COUNT = 10**7
-"""Largest count by which a sum may have been divided."""
-LARGEST_UNNAMED_COUNT = 10**4
-"""The same where the list is not named as one of losses: a larger count would be a whole number by chance."""
-REPORT_TOLERANCE = 1e-9
-"""Largest relative difference between a reported loss and the sum over a count: the rounding of a sum in float64."""
-MOST_COLUMNS = 8
-"""Most numbers of an epoch in one list of rows. Chosen by eye."""
+
+@attrs.frozen(kw_only=True)
+class EpochReportThresholds:
+    """Limits within which a number is the sum of an epoch's batch losses over a count. Counts are chosen by eye."""
+
+    largest_count: int = 10**7
+    """Largest count by which the sum may have been divided."""
+    largest_unnamed_count: int = 10**4
+    """The same of a number without the name of a loss: a larger count would be a whole number by chance."""
+    relative_tolerance: float = 1e-9
+    """Largest relative difference between the count and a whole number: the rounding of a sum in float64."""
+    columns: int = 8
+    """Largest number of columns in a list with one row for each epoch."""
+
+
+EPOCH_REPORT_THRESHOLDS = EpochReportThresholds()
 
 VALIDATION_NAMES = re.compile(r"val|test|dev|held|eval|check", re.IGNORECASE)
 """Names of losses of a validation."""
@@ -38,6 +47,8 @@ class EpochReport:
     ----------
     phase:
         "train" for the losses of the training loop; "val" for those of a validation, whose number has another name.
+    thresholds:
+        Limits within which a number is the report.
 
     Example
     -------
@@ -47,7 +58,8 @@ class EpochReport:
     (0.75, ('end', '__main__', 'train_losses'))
     """
 
-    def __init__(self, phase: Phase = "train") -> None:
+    def __init__(self, phase: Phase = "train", thresholds: EpochReportThresholds = EPOCH_REPORT_THRESHOLDS) -> None:
+        self._thresholds = thresholds
         self.key: Key | None = None
         self._validates = phase == "val"
         self._column: tuple[Key, int] | None = None
@@ -69,7 +81,7 @@ class EpochReport:
             if (key, column) in self._rejected:
                 continue
             least = 0.5 if column >= 0 else 1.5
-            if reported is None or not _is_share(reported, total, least, largest):
+            if reported is None or not self._is_share(reported, total, least, largest):
                 self._rejected.add((key, column))
             elif len(losses) > 1 or self._validates:
                 found[key, column] = reported
@@ -85,21 +97,22 @@ class EpochReport:
 
         The number is None if a list has not one entry for each epoch.
         """
+        thresholds = self._thresholds
         for key, value in after.start.items():
             named = LOSS_NAMES.search(key[2]) is not None
-            largest = LARGEST_COUNT if named else LARGEST_UNNAMED_COUNT
+            largest = thresholds.largest_count if named else thresholds.largest_unnamed_count
             if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 1:
                 if self._may_be_named(key):
                     yield key, 0, float(value[-1]) if len(value) == self._epochs else None, largest
             elif isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 2:
-                if len(value) == self._epochs and value.shape[1] <= MOST_COLUMNS:
+                if len(value) == self._epochs and value.shape[1] <= thresholds.columns:
                     for column, number in enumerate(value[-1]):
-                        yield key, column, float(number), LARGEST_UNNAMED_COUNT
+                        yield key, column, float(number), thresholds.largest_unnamed_count
             elif isinstance(value, float) and (named or self._validates) and self._may_be_named(key):
                 yield key, -1, value, largest
         for key, numbers in after.between.items():
             if key[0] == "shown" and len(numbers) == 1 and self._may_be_named(key):
-                yield key, -1, numbers[0], LARGEST_UNNAMED_COUNT
+                yield key, -1, numbers[0], thresholds.largest_unnamed_count
 
     def _may_be_named(self, key: Key) -> bool:
         """Whether a report of this phase may have the name."""
@@ -107,16 +120,16 @@ class EpochReport:
             return False
         return (VALIDATION_NAMES.search(key[2]) is not None) == self._validates
 
+    def _is_share(self, reported: float, total: float, least: float, largest: float) -> bool:
+        """Whether a reported number is a sum over a whole number between two bounds."""
+        if not np.isfinite([reported, total]).all() or reported == 0.0 or total == 0.0:
+            return False
+        count = total / reported
+        tolerance = self._thresholds.relative_tolerance * count
+        return least < count < largest and abs(count - round(count)) <= tolerance
+
 
 def _preference(found: tuple[Key, int]) -> tuple[bool, bool, int, Key]:
     """Lists before numbers, numbers with a name before shown ones, short expressions before long ones."""
     key, column = found
     return column < 0, key[0] != "end", len(key[2]), key
-
-
-def _is_share(reported: float, total: float, least: float, largest: float) -> bool:
-    """Whether a reported number is a sum over a whole number between two bounds."""
-    if not np.isfinite([reported, total]).all() or reported == 0.0 or total == 0.0:
-        return False
-    count = total / reported
-    return least < count < largest and abs(count - round(count)) <= REPORT_TOLERANCE * count

@@ -88,7 +88,9 @@ def candidates_of(
             if aligned >= thresholds.alignment and not (np.array_equal(value, before) or np.array_equal(value, after)):
                 found.append(GradientCandidate(key, aligned, sign, record.order.get(key, LATEST_MOMENT)))
     best = max((one.alignment for one in found), default=0.0)
-    found = _without_copies([one for one in found if one.alignment >= best - thresholds.tie], record, excluded)
+    later = next((one for one in records if one.number > record.number), None)
+    tied = [one for one in found if one.alignment >= best - thresholds.tie]
+    found = _without_copies(tied, record, later, excluded)
     return sorted(found, key=lambda one: (one.key[0] != "raw", one.moment, len(one.key[2])))
 
 
@@ -107,18 +109,30 @@ def parallel_source(parameter: Key, candidates: list[GradientCandidate], record:
 
 
 def _without_copies(
-    found: list[GradientCandidate], record: IterationRecord, updated: set[int | None]
+    found: list[GradientCandidate], record: IterationRecord, later: IterationRecord | None, updated: set[int | None]
 ) -> list[GradientCandidate]:
-    """The candidates without those equal to an array that a statement reads which changes one of the ``updated``."""
-    read = {
-        record.identities.get(one.key)
-        for one in found
-        if one.key[0] == "operand" and record.bases.get(one.key) in updated
-    }
-    values = {record.get(one.key).tobytes() for one in found if record.identities.get(one.key) in read}
+    """The candidates without copies of an array that a statement reads which changes one of the ``updated``.
+
+    Averages over iterations, as of Adam, are equal to the gradient in the first one alone; a gradient that is copied is
+    equal to its copy later too, or is added to it.
+    """
+    read = [one for one in found if one.key[0] == "operand" and record.bases.get(one.key) in updated]
+    identities = {record.identities.get(one.key) for one in read}
     return [
-        one for one in found if record.identities.get(one.key) in read or record.get(one.key).tobytes() not in values
+        one
+        for one in found
+        if record.identities.get(one.key) in identities
+        or not any(_is_copy(one.key, other.key, record, later) for other in read)
     ]
+
+
+def _is_copy(key: Key, of: Key, record: IterationRecord, later: IterationRecord | None) -> bool:
+    if record.get(key).tobytes() != record.get(of).tobytes():
+        return False
+    copy, original = (None, None) if later is None else (later.get(key), later.get(of))
+    if copy is None or original is None or copy.shape != original.shape:
+        return True
+    return np.array_equal(copy, original) or np.allclose(record.get(of) + copy, original)
 
 
 class ArrayChange:

@@ -14,6 +14,7 @@ from rnncallbacks.doctor.roles.agreement import (
     agreeing_source,
     are_proportional,
     common_factor,
+    loss_of_loop,
     sign_of_most,
 )
 from rnncallbacks.doctor.roles.batch_data import find_batch_data, in_function_of_loss
@@ -38,7 +39,7 @@ from rnncallbacks.doctor.roles.interventions import (
     push_arrays,
     slopes_along_update,
 )
-from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, rank_losses
+from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, distinct_candidates, rank_losses
 from rnncallbacks.doctor.roles.nonfinite_roles import roles_of_nonfinite_loss
 from rnncallbacks.doctor.roles.objective import Objective, find_objective
 from rnncallbacks.doctor.roles.role_table import Confidence, LossCandidate, ParameterRole, Roles, key_text
@@ -141,7 +142,7 @@ def infer_roles(
     return Roles(
         loss=loss,
         loss_confidence=confidence,
-        loss_candidates=tuple(_distinct(ranked, keepers)[:4]),
+        loss_candidates=tuple(distinct_candidates(ranked, keepers)[:4]),
         parameters=tuple(parameters),
         optimizer_state=tuple(optimizer),
         carried=tuple(carried),
@@ -196,10 +197,10 @@ def _choose(
     sure: bool,
 ) -> tuple[Key | None, Confidence]:
     """The loss, and its confidence; ``sure`` if the user has named it."""
-    distinct = _distinct(ranked, keepers)
+    distinct = distinct_candidates(ranked, keepers)
     if not distinct:
         return None, "unsure"
-    best = distinct[0]
+    best = loss_of_loop(distinct, keepers)
     if best.score < LOWEST_SCORE and not sure:
         updated = sum(bool(sources.get(push.key)) for push in keepers)  # a loop that trains, whatever its loss is
         return (best.key if FEWEST_GRADIENTS <= updated == len(keepers) else None), "unsure"
@@ -224,17 +225,6 @@ def _names_of_loss(loss: Key | None, pushes: list[Push], records: list[Iteration
         and all(push.derivatives.get(key) == push.derivatives.get(loss) for push in pushes)
     ]
     return tuple(sorted(same, key=lambda key: records[0].order.get(key, LATEST_MOMENT)))
-
-
-def _distinct(ranked: list[LossCandidate], keepers: list[Push]) -> list[LossCandidate]:
-    """One candidate for each number that moves differently from those before."""
-    seen, kept = set(), []
-    for one in ranked:
-        moves = tuple(f"{push.derivatives.get(one.key, 0.0):.9g}" for push in keepers)
-        if moves not in seen:
-            seen.add(moves)
-            kept.append(one)
-    return kept
 
 
 def _parameter(

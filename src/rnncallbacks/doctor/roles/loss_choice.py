@@ -73,6 +73,17 @@ def rank_losses(
     return sorted(ranked, key=lambda one: (-round(one.score, 6), _place(one.key, record), one.key))
 
 
+def distinct_candidates(ranked: list[LossCandidate], keepers: list[Push]) -> list[LossCandidate]:
+    """One candidate for each number that moves differently from those before."""
+    seen, kept = set(), []
+    for one in ranked:
+        moves = tuple(f"{push.derivatives.get(one.key, 0.0):.9g}" for push in keepers)
+        if moves not in seen:
+            seen.add(moves)
+            kept.append(one)
+    return kept
+
+
 def _place(key: Key, record: IterationRecord) -> tuple[int, int]:
     """Names of the loop first, then results of functions, then their local values."""
     return {"end": 0, "return": 1}.get(key[0], 2), record.order.get(key, 0)
