@@ -22,13 +22,18 @@ NAMED = {
     "in_a_function_within_a_function": SCRIPTS / "thermostat.py",
     "in_a_function_that_each_step_calls_and_in_the_loop": SCRIPTS / "cellsteps.py",
 }
+LONG = ("in_the_loop_and_of_another_number_than_the_loss", "in_a_function_that_is_called_twice")
+LONG += ("in_a_function_within_a_function", "in_a_function_that_each_step_calls_and_in_the_loop")
+"""Seconds each: the gate runs them with the benchmarks."""
 WITH_ARGUMENTS = """\
 import sys
 assert sys.argv[1:] == ["--steps", "7"]
 """
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.benchmarks) if name in LONG else name for name in NAMED]
+)
 def test_a_hooked_script_gets_the_diagnosis_of_the_script(tmp_path, monkeypatch, run_python, name):
     """All scripts of the benchmark: python tests/benchmarks/doctor_hooked.py."""
     monkeypatch.chdir(tmp_path)
