@@ -113,3 +113,12 @@ def test_rows_that_come_again_in_a_later_epoch_are_left_out():
     assert pairs.pairs == rows.size
     pairs.add(batch((rows[:ROWS] + 9, rows[:ROWS])), later_epoch=True)
     assert pairs.pairs == rows.size + ROWS * STEPS
+
+
+def test_a_batch_of_bits_that_are_one_hot_by_chance_is_left_out():
+    bits = np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0], [1.0, 0.0]])
+    pairs = SequencePairs()
+    for inputs in (bits, np.eye(2)[[0, 1, 1, 0]], bits[::-1]):
+        assert pairs.add(batch((inputs, np.array([1.0, 0.0, 0.0, 1.0])), sequences=1)) == ""
+    assert pairs.batches == 2
+    assert pairs.joined()[0].shape[0] == 2

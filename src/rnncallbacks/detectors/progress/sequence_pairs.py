@@ -59,12 +59,15 @@ class SequencePairs:
     def add(self, batch: Batch, *, later_epoch: bool = False) -> str:
         """Add the sequences of a batch; return the reason if that is not possible, else the empty string.
 
-        In a later epoch, batches most of whose rows have been seen are left out.
+        In a later epoch, batches most of whose rows have been seen are left out. So is a batch with other axes than the
+        first, whose bits are one-hot vectors by chance.
         """
         pair = pairs_of(batch)
         if isinstance(pair, str):
             return pair
         inputs, targets, axis_known = pair
+        if self.batches and (inputs.ndim, targets.ndim) != (self.inputs[0].ndim, self.targets[0].ndim):
+            return ""
         if later_epoch and self._mostly_seen(inputs, targets):
             return ""
         self.inputs.append(inputs)
