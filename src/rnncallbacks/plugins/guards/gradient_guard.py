@@ -47,6 +47,9 @@ class GradientGuard(Guard):
       :class:`~rnncallbacks.detectors.gradient.zero_gradients.ZeroGradientDetector`
       Or, as RNN405 or RNN406, the gradient of the output bias is longer than the cross-entropy allows.
       :class:`~rnncallbacks.detectors.gradient.output_bias_length.OutputBiasLengthDetector`
+    - RNN404 and RNN405 have not passed where an array is always updated with another multiple of its gradient than the
+      rest: a gradient that is scaled after ``run.backward`` looks like a learning rate of its own.
+      :class:`~rnncallbacks.detectors.gradient.array_factors.ArrayFactors`
     - RNN406: gradients contain those of earlier batches.
       :class:`~rnncallbacks.detectors.gradient.accumulation.AccumulationDetector`
 
