@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import combinations
 
 import attrs
 import numpy as np
@@ -100,7 +101,8 @@ def _factors(
     found = {}
     starts, ends = parameters_of(gradients, before), parameters_of(gradients, after)
     with np.errstate(all="ignore"):  # parameters of a run that diverged may overflow
-        for name in starts.keys() & ends.keys():
+        tied = _tied(ends)
+        for name in (starts.keys() & ends.keys()) - tied:
             gradient = gradients[name].astype(np.float64).ravel()
             decrease = np.subtract(starts[name], ends[name], dtype=np.float64).ravel()
             length, size = math.sqrt(float(gradient @ gradient)), math.sqrt(float(decrease @ decrease))
@@ -110,6 +112,12 @@ def _factors(
                 return {}
             found[name] = size / length
     return found
+
+
+def _tied(params: Mapping[str, Array]) -> set[str]:
+    """The arrays that may share memory with another one: the gradients of both update them."""
+    pairs = combinations(params.items(), 2)
+    return {name for (one, first), (two, second) in pairs if np.may_share_memory(first, second) for name in (one, two)}
 
 
 def _equal(first: float, second: float) -> bool:
