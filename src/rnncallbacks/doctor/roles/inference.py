@@ -41,7 +41,7 @@ from rnncallbacks.doctor.roles.interventions import (
 )
 from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, distinct_candidates, rank_losses
 from rnncallbacks.doctor.roles.nonfinite_roles import roles_of_nonfinite_loss
-from rnncallbacks.doctor.roles.objective import Objective, find_objective
+from rnncallbacks.doctor.roles.objective import Objective, find_objective, is_log_likelihood
 from rnncallbacks.doctor.roles.role_table import Confidence, LossCandidate, ParameterRole, Roles, key_text
 from rnncallbacks.doctor.value_walk import Key, Steps
 from rnncallbacks.doctor.watched_script import FrozenIteration
@@ -105,6 +105,8 @@ def infer_roles(
     states = {push.key for push in keepers if is_carried_on(push, keepers, sources, loss, known)}
     accepted = {push.key for push in keepers} - states
     sign = 1.0 if loss is None else sign_of_most(loss, keepers, sources)
+    raised = loss is not None and sign < 0 and is_log_likelihood(loss, known)
+    sign = 1.0 if raised else sign
     factor = None if loss is None else common_factor(loss, keepers, sources)
     for push in pushes:
         if push.key in accepted and loss is not None and loss in push.derivatives:
@@ -120,7 +122,9 @@ def infer_roles(
         return roles_of_nonfinite_loss(known, given) or unknown
     found = [one for one in parameters if one.gradient is not None]
     objective = Objective()
-    if loss is not None and not any(one.agrees for one in found):
+    if raised:
+        objective = Objective(is_loss=False, text="a log-likelihood, which the updates raise")
+    elif loss is not None and not any(one.agrees for one in found):
         fewest = FEWEST_GRADIENTS if factor is None else FEWEST_WITH_FACTOR
         objective = find_objective(loss, found, {push.key: push for push in pushes}, known, first, last)
         if not objective.is_loss and LOSS_NAMES.search(key_text(loss)):

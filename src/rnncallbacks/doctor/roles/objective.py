@@ -9,9 +9,10 @@ import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
+from rnncallbacks.doctor.loss_names import LOSS_NAMES
 from rnncallbacks.doctor.roles.gradient_symmetry import is_gradient_of_one_function
 from rnncallbacks.doctor.roles.interventions import Push, slopes_along_update
-from rnncallbacks.doctor.roles.role_table import ParameterRole
+from rnncallbacks.doctor.roles.role_table import ParameterRole, key_text
 from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.doctor.watched_script import FrozenIteration
 
@@ -41,6 +42,17 @@ class Objective:
 
     is_loss: bool = True
     text: str = ""
+
+
+def is_log_likelihood(number: Key, records: Sequence[IterationRecord]) -> bool:
+    """Whether a number whose negative has the gradients may be a log-likelihood: negative, and not named as a loss.
+
+    >>> record = IterationRecord(1, 1, end={("end", "f", "loglik"): -0.7, ("end", "f", "loss"): -0.7})
+    >>> [is_log_likelihood(("end", "f", name), [record]) for name in ("loglik", "loss")]
+    [True, False]
+    """
+    values = [numbers_of({number: record.get(number)}).get(number, 0.0) for record in records]
+    return max(values) < 0.0 and not LOSS_NAMES.search(key_text(number))
 
 
 def find_objective(
