@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.doctor.iteration_record import IterationRecord
-from rnncallbacks.doctor.roles.interventions import is_exact
+from rnncallbacks.doctor.roles.interventions import is_exact, slopes_along_update
 
 WEIGHTS, SAMPLE = ("end", "__main__", "W"), ("end", "__main__", "drawn")
 RAW = ("raw", "script.py:3", "h[t]")
@@ -30,3 +30,11 @@ def test_what_the_first_iteration_draws_need_not_be_drawn_again(number, exact):
 def test_uninitialized_memory_need_not_be_the_same_again():
     record = IterationRecord(2, 1, end={WEIGHTS: np.zeros(2)}, inside={RAW: np.array(6e-310)})
     assert is_exact(record, Replay(attrs.evolve(record, inside={RAW: np.array(0.0)})))
+
+
+def test_an_array_that_the_first_iteration_makes_has_no_update_along_which_a_loss_moves():
+    loss = ("end", "__main__", "loss")
+    record = IterationRecord(
+        1, 1, start={WEIGHTS: np.ones(2)}, end={WEIGHTS: np.zeros(2), SAMPLE: np.ones(3), loss: 2.0}
+    )
+    assert slopes_along_update([WEIGHTS, SAMPLE], record, Replay(record)) == {loss: 0.0}

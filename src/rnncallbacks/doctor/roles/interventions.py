@@ -222,7 +222,9 @@ def slopes_along_update(
     share = thresholds.update_share
     ends = []
     for sign in (share, -share):
-        pushes = {key: record.start[key] + sign * (record.end[key] - record.start[key]) for key in keys}
+        pushes = {
+            key: record.start[key] + sign * (record.end[key] - record.start[key]) for key in keys if key in record.start
+        }
         try:
             answer = frozen.replay(ReplayRequest(pushes))
         except ReplayError:
