@@ -39,6 +39,7 @@ def test_shapes_of_directions_and_layers() -> None:
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({}, "expected either vocab_size or input_size"),
+    ({"vocab_size": 4, "dtype": np.int64}, "dtype"),
     ({"vocab_size": 4, "input_size": 3}, "expected either vocab_size or input_size"),
     ({"input_size": 3}, "input_size needs output_size"),
     ({"input_size": 3, "output_size": 2, "embedding_size": 2}, "embedding_size needs vocab_size"),
@@ -62,6 +63,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         RecurrentModel(3, **options)
+
+
+@pytest.mark.parametrize("dtype", ["float64", np.float64, np.dtype("float64")])
+def test_the_dtype_may_be_that_of_numpy(dtype: Any) -> None:
+    model = RecurrentModel(3, vocab_size=4, dtype=dtype)
+    assert (model.dtype, model.parameters.flat.dtype) == ("float64", np.float64)
 
 
 def test_tied_weights_are_one_array() -> None:

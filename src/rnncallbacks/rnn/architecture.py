@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 import attrs
+import numpy as np
 
 from rnncallbacks import options
 from rnncallbacks.arrays.containers import FlatArrays
@@ -36,6 +37,12 @@ def _fixed(owner: Architecture, option: attrs.Attribute[Any], value: object) -> 
 
 def _option(default: Any, validator: Callable[..., None]) -> Any:
     return attrs.field(default=default, validator=validator, kw_only=True, on_setattr=_fixed)
+
+
+def _dtype_name(dtype: Any) -> Any:
+    """The name of a NumPy dtype or scalar type; anything else as it is, for the validator."""
+    is_numpy = isinstance(dtype, np.dtype) or (isinstance(dtype, type) and issubclass(dtype, np.generic))
+    return np.dtype(dtype).name if is_numpy else dtype
 
 
 def _size() -> Any:
@@ -95,7 +102,7 @@ class Architecture:
         ``"nll"``: negative log-likelihood of the softmax, for targets that are classes or tokens. ``"mse"``: mean
         squared error, for targets that are floats.
     dtype:
-        ``"float32"`` or ``"float64"``, of all arrays.
+        ``"float32"`` or ``"float64"``, of all arrays; also as ``np.float32`` or ``np.dtype("float32")``.
     initialization:
         ``"orthogonal"`` or ``"uniform"``, see :func:`rnncallbacks.rnn.initialization.initialize`.
     seed:
@@ -131,7 +138,13 @@ class Architecture:
     tie_weights: bool = _flag(False)
     output: Literal["step", "last"] = _choice("step", "last")
     loss: Literal["nll", "mse"] = _choice("nll", "mse")
-    dtype: Literal["float32", "float64"] = _choice("float32", "float64")
+    dtype: Literal["float32", "float64"] = attrs.field(
+        default="float32",
+        converter=_dtype_name,
+        validator=options.one_of("float32", "float64"),
+        kw_only=True,
+        on_setattr=_fixed,
+    )
     initialization: Literal["orthogonal", "uniform"] = _choice("orthogonal", "uniform")
     seed: int = _option(0, options.count(0))
     kernels: Literal["numpy", "numba"] = _choice("numpy", "numba")
