@@ -13,8 +13,30 @@ MOST_OPERANDS = 6
 """Largest number of operands of a statement that are passed to the watcher. Chosen by eye."""
 
 
-def changed_target(statement: ast.stmt) -> ast.expr | None:
-    """The expression of an array that a statement may change in place, or replace by a function of itself."""
+def changes_of(statement: ast.stmt) -> list[tuple[ast.stmt, ast.expr]]:
+    """The arrays that a statement may change in place, or replace by a function of themselves.
+
+    Each comes with the statement that assigns it alone: ``a, b = 2 * a, 3 * b`` assigns ``a`` and ``b``.
+
+    Example
+    -------
+    >>> (halved, target), _ = changes_of(ast.parse("a, b = a / 2, b / 2").body[0])
+    >>> ast.unparse(halved), ast.unparse(target)
+    ('a = a / 2', 'a')
+    """
+    if not (isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Tuple | ast.List)):
+        target = _changed_target(statement)
+        return [] if target is None else [(statement, target)]
+    targets, value = statement.targets[0].elts, statement.value
+    paired = isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(targets)
+    values = value.elts if paired and isinstance(value, ast.Tuple | ast.List) else [value] * len(targets)
+    single = [
+        ast.copy_location(ast.Assign([target], one), statement) for target, one in zip(targets, values, strict=True)
+    ]
+    return [(one, one.targets[0]) for one in single if _mentions(one.value, one.targets[0])]
+
+
+def _changed_target(statement: ast.stmt) -> ast.expr | None:
     if isinstance(statement, ast.AugAssign):
         return statement.target
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
@@ -33,7 +55,7 @@ def changed_target(statement: ast.stmt) -> ast.expr | None:
                 return value.args[0]
             if _is_indexed_sum(value):
                 return value.args[0]
-            if value.func.attr in CHANGING_METHODS:
+            if value.func.attr in CHANGING_METHODS or _updates_from_itself(value, value.func):
                 return value.func.value
     return None
 
@@ -50,6 +72,11 @@ def adds_to(statement: ast.stmt, changed: str) -> bool:
             return True
         term = term.left
     return isinstance(statement, ast.Assign) and term is not None and ast.unparse(term) == changed
+
+
+def _updates_from_itself(call: ast.Call, method: ast.Attribute) -> bool:
+    """Whether a call replaces the values of a dict by functions of them, as ``d.update({k: v / 2 for ...})``."""
+    return method.attr == "update" and any(_mentions(one, method.value) for one in call.args)
 
 
 def _is_indexed_sum(call: ast.Call) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from rnncallbacks.doctor.array_changes import adds_to, can_be_read_twice, changed_target, loaded, operands_of
+from rnncallbacks.doctor.array_changes import adds_to, can_be_read_twice, changes_of, loaded, operands_of
 from rnncallbacks.doctor.shown_expressions import replace_shown
 from rnncallbacks.errors import DataError
 
@@ -213,9 +213,10 @@ class _Instrumenter(ast.NodeTransformer):
         return _call(SHOWN, shown, number, ast.Constant(ast.unparse(shown)), shown)
 
     def _before(self, statement: ast.stmt) -> list[ast.stmt]:
-        changed = changed_target(statement)
-        if changed is None or not can_be_read_twice(changed):
-            return []
+        found = [(one, changed) for one, changed in changes_of(statement) if can_be_read_twice(changed)]
+        return [self._announce(one, changed) for one, changed in found]
+
+    def _announce(self, statement: ast.stmt, changed: ast.expr) -> ast.stmt:
         additive = adds_to(statement, ast.unparse(changed))
         number = self._site("change", statement, additive=additive)
         base: ast.expr = changed
@@ -233,7 +234,7 @@ class _Instrumenter(ast.NodeTransformer):
         # A name that is not bound yet is not changed in place.
         unbound = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, [ast.Pass()])
         guarded = ast.Try([look], [unbound], [], [])
-        return [ast.fix_missing_locations(ast.copy_location(guarded, statement))]
+        return ast.fix_missing_locations(ast.copy_location(guarded, statement))
 
 
 def _compiled_functions(tree: ast.Module) -> frozenset[str]:

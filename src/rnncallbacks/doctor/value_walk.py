@@ -92,6 +92,24 @@ def walk(
             waiting.extend((f"{name}.{key}", one, depth + 1, below) for key, one in _attributes(value))
 
 
+def floating_arrays(name: str, value: Any, limits: WalkLimits = WALK_LIMITS) -> list[tuple[str, Any]]:
+    """An array, or those of a container, by their expressions; arrays of whole numbers and large ones are data.
+
+    Example
+    -------
+    >>> floating_arrays("grads", {"w": np.ones(2), "n": 3})
+    [("grads['w']", array([1., 1.]))]
+    """
+    if not isinstance(value, np.ndarray | list | tuple | dict):
+        return []
+    found = [(name, value)] if isinstance(value, np.ndarray) else walk({name: value}, frozenset(), limits)
+    return [
+        (text, one)
+        for text, one in found
+        if isinstance(one, np.ndarray) and one.dtype.kind == "f" and 1 <= one.size <= limits.array_size
+    ]
+
+
 def _is_own(value: Any, own_modules: frozenset[str]) -> bool:
     return type(value).__module__ in own_modules or isinstance(value, types.SimpleNamespace)
 

@@ -25,7 +25,7 @@ from rnncallbacks.doctor.numbers_between_epochs import NumbersBetweenEpochs
 from rnncallbacks.doctor.other_threads import OpenLoops, other_threads
 from rnncallbacks.doctor.rolled_data import roll_requested
 from rnncallbacks.doctor.update_period import UpdatePeriod
-from rnncallbacks.doctor.value_walk import WALK_LIMITS, Key, copy_of, walk, write_into
+from rnncallbacks.doctor.value_walk import Key, copy_of, floating_arrays, walk, write_into
 from rnncallbacks.doctor.watch_messages import Command, ReplayRequest
 
 REPLAY_FAILED = 3
@@ -154,40 +154,42 @@ class LoopWatch:
     def before(
         self, number: int, text: str, base: Any, index: Any, names: tuple[str, ...] = (), operands: tuple[Any, ...] = ()
     ) -> None:  # fmt: skip
-        """A statement is about to change an array: keep copies of its operands of the same shape, and of the array
-        itself unless the statement adds to it."""
+        """A statement is about to change an array, or to replace a container of arrays: keep copies of them, and of
+        its operands of the same shape."""
         record = self._record
         if record is None:
             self._between.add_change(self._sites[number], base, index)
         if record is None or (self.replaying is not None and self.replaying.only is not None):
             return
-        if not isinstance(base, np.ndarray):
-            if not isinstance(base, list | dict) or index is None:
-                return
+        if index is not None and isinstance(base, list | dict):
             base = base[index]
-        floating = isinstance(base, np.ndarray) and base.dtype.kind == "f"
-        if not floating or not 1 <= base.size <= WALK_LIMITS.array_size:  # a larger one is data
+        site, changed = self._sites[number], floating_arrays(text, base)
+        if not changed or (site.additive and not isinstance(base, np.ndarray)):  # a longer list has the same arrays
             return
-        site, identity = self._sites[number], id(base)
+        count = self._raw_count[number] = self._raw_count.get(number, 0) + 1
+        for name, array in changed:
+            self._keep_changed(number, site, name, array, count)
+            if array is base and count <= CHANGES_OF_STATEMENT:
+                self._keep_operands(site, base, names, operands, count)
+
+    def _keep_changed(self, number: int, site: Site, name: str, array: Any, count: int) -> None:
+        """Keep an array that a statement is about to change, unless the statement adds to it."""
+        record, identity = self._record, id(array)
+        assert record is not None
         if self._wanted is None:
             seen = record.changes.get(identity, ())
             record.changes[identity] = (*(one for one in seen if one is not site), site)
-            count = self._change_count[number, identity] = self._change_count.get((number, identity), 0) + 1
-            record.repeats[identity] = max(count, record.repeats.get(identity, 0))
-        count = self._raw_count[number] = self._raw_count.get(number, 0) + 1
-        if count <= CHANGES_OF_STATEMENT:
-            self._keep_operands(site, base, names, operands, count)
+            changes = self._change_count[number, identity] = self._change_count.get((number, identity), 0) + 1
+            record.repeats[identity] = max(changes, record.repeats.get(identity, 0))
         if site.additive:
             if identity not in self._accumulating:
                 self._accumulating.add(identity)
-                self._kept.append(base)
+                self._kept.append(array)
             return
         self._accumulating.discard(identity)
-        if count > CHANGES_OF_STATEMENT:
-            return
-        key = ("raw", f"{os.path.basename(site.file)}:{site.line}", text if count == 1 else f"{text}#{count}")
-        if self._is_wanted(key, base):
-            self._store(record.inside, key, base)
+        key = _key_at("raw", site, name, count)
+        if count <= CHANGES_OF_STATEMENT and self._is_wanted(key, array):
+            self._store(record.inside, key, array)
 
     def _keep_operands(
         self, site: Site, base: Any, names: tuple[str, ...], operands: tuple[Any, ...], count: int
@@ -198,7 +200,7 @@ class LoopWatch:
         for name, value in zip(names, operands, strict=True):
             if value is base or getattr(value, "shape", None) != base.shape or value.dtype.kind != "f":
                 continue
-            key = ("operand", f"{os.path.basename(site.file)}:{site.line}", name if count == 1 else f"{name}#{count}")
+            key = _key_at("operand", site, name, count)
             if self._is_wanted(key, value):
                 self._store(record.inside, key, value)
                 record.bases[key] = id(base)
@@ -224,8 +226,7 @@ class LoopWatch:
             self._wanted, self._recorded_activation = None, self._activation  # what was reported of the epoch before
             self._between.move_to(self._record)
         self._copy_values(frame, self._record.start, self._record.start_identities, keep=True)
-        self._wanted = wanted
-        self._begun = time.perf_counter()
+        self._wanted, self._begun = wanted, time.perf_counter()
         if command.channel is not None:
             self._freeze(self._channels[command.channel])
 
@@ -320,3 +321,7 @@ class LoopWatch:
         for key, value in request.pushes.items():
             write_into(self._objects[key], value)
         roll_requested(request, self._frame, self._frame, self._modules)
+
+
+def _key_at(kind: str, site: Site, name: str, count: int) -> Key:
+    return kind, f"{os.path.basename(site.file)}:{site.line}", name if count == 1 else f"{name}#{count}"
