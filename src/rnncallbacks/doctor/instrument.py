@@ -222,10 +222,12 @@ class _Instrumenter(ast.NodeTransformer):
         base: ast.expr = changed
         index: ast.expr = ast.Constant(None)
         text = ast.unparse(changed)
-        if isinstance(changed, ast.Subscript) and not isinstance(changed.slice, ast.Slice | ast.Tuple):
-            base, index = changed.value, changed.slice
-        elif isinstance(changed, ast.Subscript):
-            base, text = changed.value, ast.unparse(changed.value)
+        subscript = changed if isinstance(changed, ast.Subscript) else None
+        if subscript is not None and not any(isinstance(one, ast.Slice) for one in ast.walk(subscript.slice)):
+            base, index = subscript.value, subscript.slice
+            text = ast.unparse(base) if isinstance(index, ast.Tuple) else text
+        elif subscript is not None:
+            base, text = subscript.value, ast.unparse(subscript.value)
         operands = operands_of(statement, ast.unparse(changed))
         names = ast.Tuple([ast.Constant(ast.unparse(one)) for one in operands], ast.Load())
         values = ast.Tuple([loaded(one) for one in operands], ast.Load())

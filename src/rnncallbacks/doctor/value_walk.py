@@ -92,12 +92,12 @@ def walk(
             waiting.extend((f"{name}.{key}", one, depth + 1, below) for key, one in _attributes(value))
 
 
-def floating_arrays(name: str, value: Any, limits: WalkLimits = WALK_LIMITS) -> list[tuple[str, Any]]:
+def arrays_in(name: str, value: Any, limits: WalkLimits = WALK_LIMITS) -> list[tuple[str, Any]]:
     """An array, or those of a container, by their expressions; arrays of whole numbers and large ones are data.
 
     Example
     -------
-    >>> floating_arrays("grads", {"w": np.ones(2), "n": 3})
+    >>> arrays_in("grads", {"w": np.ones(2), "n": 3})
     [("grads['w']", array([1., 1.]))]
     """
     if not isinstance(value, np.ndarray | list | tuple | dict):

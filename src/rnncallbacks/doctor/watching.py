@@ -25,7 +25,7 @@ from rnncallbacks.doctor.numbers_between_epochs import NumbersBetweenEpochs
 from rnncallbacks.doctor.other_threads import OpenLoops, other_threads
 from rnncallbacks.doctor.rolled_data import roll_requested
 from rnncallbacks.doctor.update_period import UpdatePeriod
-from rnncallbacks.doctor.value_walk import Key, copy_of, floating_arrays, walk, write_into
+from rnncallbacks.doctor.value_walk import Key, arrays_in, copy_of, walk, write_into
 from rnncallbacks.doctor.watch_messages import Command, ReplayRequest
 
 REPLAY_FAILED = 3
@@ -163,7 +163,7 @@ class LoopWatch:
             return
         if index is not None and isinstance(base, list | dict):
             base = base[index]
-        site, changed = self._sites[number], floating_arrays(text, base)
+        site, changed = self._sites[number], arrays_in(text, base)
         if not changed or (site.additive and not isinstance(base, np.ndarray)):  # a longer list has the same arrays
             return
         count = self._raw_count[number] = self._raw_count.get(number, 0) + 1

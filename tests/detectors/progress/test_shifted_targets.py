@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.core.batch import Batch
-from rnncallbacks.detectors.progress.shifted_targets import SHIFTED_TARGETS, ShiftedTargets
+from rnncallbacks.detectors.progress.shifted_targets import SHIFTED_TARGETS, ShiftedTargets, target_shift_of
 from rnncallbacks.rnn.data.batches import SequenceBatch
 
 
@@ -83,3 +83,9 @@ def test_padding_is_not_compared(shift):
             inputs[:length, row], targets[:length, row] = tokens[:length], tokens[shift : shift + length]
         found.append(detector.add_batch(Batch(data=(inputs, targets), phase="train", index=1, batch_size=4)).finding)
     assert [one.evidence["target_shift"] for one in found if one is not None] == [shift] * (shift != 1)
+
+
+def test_blanks_before_a_copy_are_no_shift():
+    shown, wanted = np.zeros((2, 10, 3), dtype=int)
+    shown[:4] = wanted[-4:] = np.random.default_rng(0).integers(1, 5, (4, 3))
+    assert target_shift_of(shown, wanted) is None

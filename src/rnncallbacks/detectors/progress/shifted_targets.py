@@ -81,12 +81,16 @@ def target_shift_of(inputs: Array, targets: Array) -> int | None:
 
 
 def _fits(inputs: Array, targets: Array, counted: BoolArray, shift: int) -> bool:
-    """Whether all targets that count equal the inputs ``shift`` steps ahead, where the sequence has such inputs."""
+    """Whether all targets that count equal the inputs ``shift`` steps ahead, where the sequence has such inputs.
+
+    Where all compared targets are one number, as the blanks of a copy task are, the shift is unknown.
+    """
     steps = len(inputs)
     compared = counted[: steps - shift] & counted[shift:]  # inputs after the end of a sequence are padding
     if not compared[0].any():
         return False
-    return np.array_equal(targets[: steps - shift][compared], inputs[shift:][compared])
+    wanted = targets[: steps - shift][compared]
+    return bool(np.ptp(wanted)) and np.array_equal(wanted, inputs[shift:][compared])
 
 
 @attrs.define(eq=False)

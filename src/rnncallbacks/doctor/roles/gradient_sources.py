@@ -90,8 +90,23 @@ def candidates_of(
     best = max((one.alignment for one in found), default=0.0)
     later = next((one for one in records if one.number > record.number), None)
     tied = [one for one in found if one.alignment >= best - thresholds.tie]
-    found = _without_copies(tied, record, later, excluded)
-    return sorted(found, key=lambda one: (one.key[0] != "raw", one.moment, len(one.key[2])))
+    return _earliest_first(_without_copies(tied, record, later, excluded), record)
+
+
+def _earliest_first(found: list[GradientCandidate], record: IterationRecord) -> list[GradientCandidate]:
+    """The candidates in the order of their moments, those with a value that was changed in place before the others.
+
+    A velocity has the value of its gradient at first: of arrays with one value, the earliest is the gradient.
+    """
+    earliest: dict[bytes, int | None] = {}
+    for one in sorted(found, key=lambda one: (one.moment, len(one.key[2]))):
+        earliest.setdefault(record.get(one.key).tobytes(), record.identities.get(one.key))
+
+    def place(one: GradientCandidate) -> tuple[bool, bool, int, int]:
+        is_copy = record.identities.get(one.key) != earliest[record.get(one.key).tobytes()]
+        return is_copy, one.key[0] != "raw", one.moment, len(one.key[2])
+
+    return sorted(found, key=place)
 
 
 def parallel_source(parameter: Key, candidates: list[GradientCandidate], record: IterationRecord) -> Key | None:
