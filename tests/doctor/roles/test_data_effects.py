@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from rnncallbacks.doctor.roles.data_effects import DataEffect, pair_of_effects
+from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.roles.data_effects import DataEffect, _groups, pair_of_effects
 from rnncallbacks.doctor.roles.data_pair import VaryingValue, whole_numbers_of
+from rnncallbacks.doctor.value_walk import Steps
 
 FORWARD = ["hs", "cs", "logits", "probs", "h"]
 BACKWARD = ["loss", "dlogits", "dW", "dV"]
@@ -52,3 +54,16 @@ CASES = {
 def test_inputs_and_targets_by_their_effects(effects, expected):
     found = pair_of_effects(effects)
     assert (found and tuple(one[2] for one in found)) == expected
+
+
+@pytest.mark.parametrize(
+    ("both", "rolled"), [(("return", "batch", "return"), ["x", "y"]), (("local", "batch", "steps"), [])]
+)
+def test_inputs_and_targets_that_are_returned_as_a_pair_are_no_steps_of_a_sequence(both, rolled):
+    x, y = np.random.default_rng(0).standard_normal((2, 4, 3))
+    record = IterationRecord(2, 1, end={key("x"): x, key("y"): y}, inside={both: Steps(np.stack([x, y]))})
+    record.identities = {key("x"): 1, key("y"): 2, both: 3}
+    varying = [VaryingValue(key("x"), (x,), None), VaryingValue(key("y"), (y,), None)]
+    varying.append(VaryingValue(both, (np.stack([x, y]),), None))
+    assert [group[0].key[2] for group in _groups(varying, record)][: len(rolled)] == rolled
+    assert sum(group[0].key in (key("x"), key("y")) for group in _groups(varying, record)) == len(rolled)
