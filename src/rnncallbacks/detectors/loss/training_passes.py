@@ -24,11 +24,13 @@ class TrainingPasses:
     Example
     -------
     >>> passes = [PhaseLosses(), PhaseLosses()]
-    >>> for one, losses in zip(passes, ([2.0, 1.5, 1.0], [1.75, 1.25]), strict=True):
+    >>> for one, losses in zip(passes, ([3.0, 2.5, 2.0], [1.7512345, 1.2512345]), strict=True):
     ...     for loss in losses:
     ...         one.add(loss)
     >>> found = TrainingPasses()
-    >>> [finding] = [one for _ in range(2) if (one := found.check({"val": 1.5}, passes[1:] + passes[:1])) is not None]
+    >>> [finding] = [one for _ in range(2) if (one := found.check({"val": 1.5012345}, passes)) is not None]
+    >>> finding.code
+    'RNN102'
     """
 
     agreed_before: bool = state_field(False)
