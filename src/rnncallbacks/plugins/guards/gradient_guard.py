@@ -29,29 +29,21 @@ if TYPE_CHECKING:
 class GradientGuard(Guard):
     """Checks gradients before they are clipped, most accurately if ``run.backward`` receives a closure.
 
-    - RNN401: an unclipped gradient above ``max_norm`` made an update that destroyed the parameters.
-      :class:`~rnncallbacks.detectors.gradient.exploding.ExplodingGradientDetector`
-      Or changes of the state grow through the first batch, where the network is recognized; or, where it is not, the
-      recurrent weights have a large spectral radius and long gradients, which nothing clips.
-      :class:`~rnncallbacks.detectors.gradient.growth_checks.GrowthChecks`
+    - RNN401: an unclipped gradient above ``max_norm`` made an update that destroyed the parameters. Or changes of the
+      state grow through the first batch, where the network is recognized; or, where it is not, the recurrent weights
+      have a large spectral radius and long gradients, which nothing clips.
     - RNN402: the observed ``hidden_gradients`` vanish on the way back through time.
-      :class:`~rnncallbacks.detectors.gradient.vanishing.VanishingGradientDetector`
     - RNN404 and RNN405 in batches 1, 10, 100, 250, 500, 1000 and so on, and after the first alarm of a code 5xx or 6xx:
-      the gradients differ from those of the network, if the script's arrays and losses identify it
-      (:class:`~rnncallbacks.detectors.reconstruction.script_network.ScriptNetwork`); or, with a closure, directional
-      derivatives do not match central differences of the loss.
-      :class:`~rnncallbacks.detectors.gradient.gradient_check.GradientCheckDetector`
+      the gradients differ from those of the network, if the script's arrays and losses identify it; or, with a closure,
+      directional derivatives do not match central differences of the loss.
     - RNN404 and RNN405 without either, as a warning: the loss falls less than the gradients predict, or the gradient
-      of a matrix is always zero.
-      :class:`~rnncallbacks.detectors.gradient.predicted_decrease.PredictedDecreaseDetector`,
-      :class:`~rnncallbacks.detectors.gradient.zero_gradients.ZeroGradientDetector`
-      Or, as RNN405 or RNN406, the gradient of the output bias is longer than the cross-entropy allows.
-      :class:`~rnncallbacks.detectors.gradient.output_bias_length.OutputBiasLengthDetector`
+      of a matrix is always zero. Or, as RNN405 or RNN406, the gradient of the output bias is longer than the
+      cross-entropy allows.
     - RNN404 and RNN405 have not passed where an array is always updated with another multiple of its gradient than the
       rest: a gradient that is scaled after ``run.backward`` looks like a learning rate of its own.
-      :class:`~rnncallbacks.detectors.gradient.array_factors.ArrayFactors`
     - RNN406: gradients contain those of earlier batches.
-      :class:`~rnncallbacks.detectors.gradient.accumulation.AccumulationDetector`
+
+    The page of each code, ``rnncallbacks explain CODE``, names its detectors.
 
     Options
     -------
