@@ -162,6 +162,23 @@ def test_gradients_of_states_are_computed_beside_a_training_step(cell: str, kern
     assert (model.hidden_gradients(batch, state) != found).any()
 
 
+@pytest.mark.parametrize("cell", ["vanilla", "lstm", "gru"])
+def test_the_norm_of_the_gradient_of_a_state_is_the_slope_of_the_loss_along_it(cell: str) -> None:
+    """Half of a sequence, and the loss of the other half as a function of the state in between."""
+    model = RecurrentModel(4, vocab_size=3, cell=cell, dtype="float64")
+    tokens = np.random.default_rng(0).integers(0, 3, (7, 2))
+    mask = np.repeat([False, False, False, True, True, True], 2).reshape(6, 2)
+    gradient = model.hidden_gradients(SequenceBatch(tokens[:-1], tokens[1:], mask), model.zero_state(2))[2]
+    norm = np.linalg.norm(gradient)
+    _, between = model.predict(tokens[:3], model.zero_state(2))
+    late = SequenceBatch(tokens[3:6], tokens[4:7])
+    losses = []
+    for change in (1e-6 * gradient / norm, -1e-6 * gradient / norm):
+        moved = (between[0] + change, between[1]) if cell == "lstm" else between + change
+        losses.append(model.evaluate(late, moved)[0])
+    assert norm == pytest.approx((losses[0] - losses[1]) / 2e-6, rel=1e-6)
+
+
 def slopes_of(loss: Callable[[], float], flat: np.ndarray) -> np.ndarray:
     """Finite differences of the loss along each parameter."""
     slopes = np.empty_like(flat)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnncallbacks.errors import DataError, OptionError
-from rnncallbacks.rnn.data.splits import split, train_validation_test
+from rnncallbacks.rnn.data.splits import split
 
 
 class TestSplit:
@@ -24,28 +24,3 @@ class TestSplit:
     def test_held_out_is_a_fraction(self, held_out):
         with pytest.raises(OptionError, match="held_out: expected a fraction between 0 and 1, got"):
             split("hello", held_out)
-
-
-@given(st.lists(st.integers(), min_size=10, max_size=300))
-def test_the_parts_are_the_whole_in_order(sequences):
-    train, validation, test = train_validation_test(sequences)
-    assert train + validation + test == sequences
-    assert len(validation) == len(test) == round(len(sequences) / 10)
-
-
-def test_other_shares():
-    assert train_validation_test("abcdefgh", validation=0.25, test=0.5) == (["a", "b"], ["c", "d"], list("efgh"))
-
-
-@pytest.mark.parametrize(
-    ("shares", "error", "expected"),
-    [
-        ((0.0, 0.1), OptionError, r"validation: expected a fraction between 0 and 1, got 0\.0"),
-        ((0.1, 1.0), OptionError, r"test: expected a fraction between 0 and 1, got 1\.0"),
-        ((0.5, 0.5), OptionError, r"validation 0\.5 and test 0\.5 leave nothing for training"),
-        ((0.1, 0.2), DataError, "4 sequences are too few .* the parts would have 3, 0, 1"),
-    ],
-)
-def test_bad_shares(shares, error, expected):
-    with pytest.raises(error, match=expected):
-        train_validation_test([1, 2, 3, 4], *shares)

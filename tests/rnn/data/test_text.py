@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnncallbacks.errors import DataError, OptionError, ShapeError
-from rnncallbacks.rnn.data.text import Vocabulary, embedded_text, read_text, split_words
+from rnncallbacks.rnn.data.text import Vocabulary, embedded_text, read_text
 
 TEXTS = st.text(min_size=1)
 
@@ -43,9 +43,9 @@ class TestVocabulary:
         np.testing.assert_array_equal(again.encode(text), vocabulary.encode(text))
 
     def test_an_unknown_token_stands_for_others(self):
-        vocabulary = Vocabulary.from_tokens(split_words("the cat and the dog"), unknown="<unk>")
+        vocabulary = Vocabulary.from_tokens(["the", "cat", "and", "the", "dog"], unknown="<unk>")
         assert vocabulary.tokens[0] == "<unk>"
-        assert vocabulary.decode(vocabulary.encode(split_words("the bird and"))) == ["the", "<unk>", "and"]
+        assert vocabulary.decode(vocabulary.encode(["the", "bird", "and"])) == ["the", "<unk>", "and"]
 
     def test_an_unknown_token_that_the_text_contains_is_there_once(self):
         assert Vocabulary.from_tokens(["<unk>", "a", "<unk>"], unknown="<unk>").tokens == ("<unk>", "a")
@@ -109,17 +109,6 @@ class TestVocabulary:
             Vocabulary.from_tokens("")
 
 
-class TestWords:
-    @given(st.text())
-    def test_loses_white_space_only(self, text):
-        assert "".join(split_words(text)) == "".join(text.split())
-
-    def test_apostrophes_join_and_punctuation_stands_alone(self):
-        assert split_words("It’s “fine”, isn't it?\n'Yes'") == [  # noqa: RUF001
-            *("It’s", "“", "fine", "”", ",", "isn't", "it", "?", "'", "Yes", "'")  # noqa: RUF001
-        ]
-
-
 class TestReadText:
     @pytest.mark.parametrize("newline", [b"\n", b"\r\n", b"\r"])
     @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
@@ -166,7 +155,7 @@ class TestEmbeddedText:
         text = embedded_text()
         assert 400_000 < len(text) < 800_000
         assert 90 < len(set(text)) < 200
-        assert split_words(text).count("the") > 1_000
+        assert text.count(" the ") > 1_000
 
     @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the text differs between versions of Python")
     def test_is_the_text_of_python_3_11(self):

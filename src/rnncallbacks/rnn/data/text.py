@@ -1,9 +1,8 @@
-"""Text and token numbers: reading, tokenization, vocabularies, and a text that comes with Python."""
+"""Text and token numbers: reading, vocabularies, and a text that comes with Python."""
 
 from __future__ import annotations
 
 import codecs
-import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
@@ -15,8 +14,6 @@ import numpy.typing as npt
 
 from rnncallbacks.errors import DataError, OptionError, closest
 from rnncallbacks.rnn.validation import as_tokens, check_count
-
-_WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
 
 
 def _as_tuple(tokens: Iterable[str]) -> tuple[str, ...]:
@@ -93,7 +90,7 @@ class Vocabulary:
 
         Example
         -------
-        >>> Vocabulary.from_tokens(split_words("a rose is a rose"), max_size=3, unknown="<unk>").tokens
+        >>> Vocabulary.from_tokens("a rose is a rose".split(), max_size=3, unknown="<unk>").tokens
         ('<unk>', 'a', 'rose')
         """
         counts = Counter(tokens)
@@ -160,17 +157,6 @@ class Vocabulary:
                 f"got {array[position]} at {position}"
             )
         return [self.tokens[number] for number in array.tolist()]
-
-
-def split_words(text: str) -> list[str]:
-    """The words and punctuation marks of a text, without white space. Case is preserved.
-
-    Example
-    -------
-    >>> split_words("Don't panic: it's 42.")
-    ["Don't", 'panic', ':', "it's", '42', '.']
-    """
-    return _WORD.findall(text)
 
 
 def read_text(path: str | Path) -> str:
