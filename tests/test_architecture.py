@@ -24,11 +24,8 @@ PACKAGE = "rnncallbacks"
 ORDER = [
     {"errors"},
     {"arrays", "options", "files", "alarms", "config"},
-    {"rnn", "reporting"},
-    {"core"},
-    {"metric_columns"},
-    {"detectors", "bases", "trainer", "parallel"},
-    {"doctor", "learning_rate_range"},
+    {"rnn", "reporting", "core"},
+    {"detectors", "bases", "training", "parallel", "doctor"},
     {"plugins", "cli", "testing", ""},
     {"__main__"},
 ]
@@ -164,7 +161,7 @@ def plugins_are_blind_to_each_other(source: Source) -> list[str]:
 
 
 def plugins_know_nothing_that_drives_them(source: Source) -> list[str]:
-    drivers = {"core.plugin_manager", "config", "trainer", ""}
+    drivers = {"core.plugin_manager", "config", "training", ""}
     return [
         str(found)
         for found in source.imports
@@ -189,10 +186,11 @@ def hookspecs_name_types_only(source: Source) -> list[str]:
 
 def the_trainer_uses_run(source: Source) -> list[str]:
     if any(
-        found.importer == "trainer" and found.imported == "core.run" and not found.for_types for found in source.imports
+        found.importer == "training.trainer" and found.imported == "core.run" and not found.for_types
+        for found in source.imports
     ):
         return []
-    return ["trainer does not import core.run"]
+    return ["training.trainer does not import core.run"]
 
 
 def imports_have_no_cycle(source: Source) -> list[str]:
@@ -349,13 +347,13 @@ BROKEN: dict[Callable[[Source], list[str]], list[dict[str, str]]] = {
     every_folder_has_its_line: [{"telemetry": ""}, {"telemetry/__init__": "", "telemetry/sender": ""}],
     imports_follow_the_order: [
         {"options": "from rnncallbacks.core.run import Run", "core/run": ""},
-        {"core/run": "from rnncallbacks import trainer", "trainer": ""},
+        {"core/run": "from rnncallbacks.training import trainer", "training/trainer": ""},
         {"core/run": "from rnncallbacks.detectors import closure", "detectors/closure": ""},
         {"bases/guard": "def f():\n    import rnncallbacks.plugins", "plugins/__init__": ""},
         {"files": "import typing\nif typing.TYPE_CHECKING:\n    from rnncallbacks import options", "options": ""},
         {"alarms/finding": "from rnncallbacks.bases import guard", "bases/guard": ""},
         {"alarms/alarm": "from ..core.run import Run", "core/run": ""},
-        {"trainer": "from rnncallbacks.cli import main", "cli/__init__": ""},
+        {"training/trainer": "from rnncallbacks.cli import main", "cli/__init__": ""},
         {"core/run": "import rnncallbacks.testing", "testing/__init__": ""},
     ],
     nobody_imports_a_plugin: [
@@ -379,7 +377,7 @@ BROKEN: dict[Callable[[Source], list[str]], list[dict[str, str]]] = {
     ],
     runs_know_no_network: [{"core/run": "from rnncallbacks.rnn import model", "rnn/model": ""}],
     hookspecs_name_types_only: [{"core/hookspecs": "from rnncallbacks.core.run import Run", "core/run": ""}],
-    the_trainer_uses_run: [{"trainer": "import rnncallbacks.core.plugin_manager", "core/plugin_manager": ""}],
+    the_trainer_uses_run: [{"training/trainer": "import rnncallbacks.core.plugin_manager", "core/plugin_manager": ""}],
     imports_have_no_cycle: [
         {"core/run": "import rnncallbacks.core.batch", "core/batch": "def f():\n    from rnncallbacks.core import run"},
         {
@@ -440,7 +438,7 @@ HARMLESS = {
     "reporting/html": "",
     "rnn/cells": "from .. import errors",
     "rnn/model": "from rnncallbacks.rnn.cells import Cell",
-    "trainer": "from rnncallbacks.core.run import Run",
+    "training/trainer": "from rnncallbacks.core.run import Run",
     "pyproject.toml": WARMUP,
 }
 

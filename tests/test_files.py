@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 
 from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.files import (
+    FORMULA,
     append_text,
     json_text,
     make_directory,
     parse_number,
+    printable,
     remove_leftovers,
+    spreadsheet_cell,
     write_atomically,
 )
 
@@ -206,3 +209,32 @@ def test_what_does_not_fit_is_not_appended_in_part(tmp_path, run_python):
     path = tmp_path / "file"
     assert run_python(FULL, str(path)).returncode == 0
     assert path.read_text() == "one line\n"
+
+
+@given(st.text(st.characters(codec=None)))
+def test_what_is_printable_is_unchanged_and_the_rest_is_escaped(text):
+    shown = printable(text)
+    assert all(one.isprintable() or one in "\n\t" for one in shown)
+    shown.encode("utf-8")
+    if all(one.isprintable() or one in "\n\t" for one in text):
+        assert shown == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
+        ("\uffff", r"\uffff"),
+        ("\ud800", r"\ud800"),
+        ("Grüße 你好\n", "Grüße 你好\n"),
+    ],
+)
+def test_escapes_are_those_of_python(text, shown):
+    assert printable(text) == shown
+
+
+@given(st.text() | st.floats() | st.integers())
+def test_no_cell_is_a_formula(value):
+    cell = spreadsheet_cell(value)
+    assert not isinstance(cell, str) or cell == "-Infinity" or not cell.startswith(FORMULA)
+    assert cell == value or cell == f"'{value}" or value != value

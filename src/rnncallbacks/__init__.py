@@ -15,8 +15,8 @@ from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
 
 if TYPE_CHECKING:
-    from rnncallbacks.learning_rate_range import lr_range_test
-    from rnncallbacks.trainer import Trainer
+    from rnncallbacks.training.learning_rate_range import lr_range_test
+    from rnncallbacks.training.trainer import Trainer
 
     __version__: str
 
@@ -41,11 +41,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import on first use what a custom loop does not need: the trainer with its networks, and the version."""
     if name == "Trainer":
-        from rnncallbacks.trainer import Trainer
+        from rnncallbacks.training.trainer import Trainer
 
         return Trainer
     if name == "lr_range_test":
-        from rnncallbacks.learning_rate_range import lr_range_test
+        from rnncallbacks.training.learning_rate_range import lr_range_test
 
         return lr_range_test
     if name == "__version__":

@@ -1,4 +1,4 @@
-"""Atomic writes, temporary files, text in UTF-8, and JSON text that holds non-finite numbers."""
+"""Atomic writes, temporary files, text in UTF-8, JSON with non-finite numbers, and text made safe to show."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from rnncallbacks.errors import DataError, OptionError
 
 TEMPORARY = ".tmp"
 """Suffix of temporary files."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""First characters of a text that a spreadsheet interprets as a formula (OWASP, "CSV injection")."""
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -211,3 +213,32 @@ def parse_number(value: Any) -> float | None:
         except OverflowError:
             return math.inf if value > 0 else -math.inf
     return _NON_FINITE.get(value) if type(value) is str else None
+
+
+def printable(text: str) -> str:
+    r"""The text with escapes for characters that are not printable: control characters, lone surrogates, noncharacters.
+
+    Newlines and tabs are kept.
+
+    Example
+    -------
+    >>> print(printable("loss\x1b[2J fell"))
+    loss\x1b[2J fell
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode("ascii") for one in text
+    )
+
+
+def spreadsheet_cell(value: object) -> object:
+    """A value for a CSV file: a text that a spreadsheet would interpret as a formula gets an apostrophe in front.
+
+    Example
+    -------
+    >>> spreadsheet_cell("=cmd"), spreadsheet_cell(-1.5), spreadsheet_cell("-Infinity")
+    ("'=cmd", -1.5, '-Infinity')
+    """
+    harmless = not isinstance(value, str) or value == "-Infinity" or not value.startswith(FORMULA)
+    return value if harmless else f"'{value}"

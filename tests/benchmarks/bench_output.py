@@ -73,10 +73,10 @@ def measure_output() -> None:
 def measure_metrics() -> None:
     import numpy as np
 
-    from rnncallbacks.metric_columns import MetricColumns
     from rnncallbacks.rnn.data.batches import SequenceBatch
     from rnncallbacks.rnn.model import OutputObserver, RecurrentModel
     from rnncallbacks.rnn.model_metrics import chosen_metrics
+    from rnncallbacks.training.metric_columns import MetricColumns
 
     for steps, rows, classes, units in SIZES:
         model = RecurrentModel(units, vocab_size=classes, cell="lstm")

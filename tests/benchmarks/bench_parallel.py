@@ -33,7 +33,7 @@ from rnncallbacks.plugins import DataParallel, HiddenStateReset
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
-from rnncallbacks.trainer import Trainer
+from rnncallbacks.training.trainer import Trainer
 
 COSTS = Path(__file__).with_name("parallel_costs.json")
 VOCABULARY = 64

@@ -151,7 +151,7 @@ import importlib.metadata, sys
 def refuse(*args, **kwargs):
     raise AssertionError("looked for distributions")
 importlib.metadata.distributions = importlib.metadata.entry_points = refuse
-import rnncallbacks, rnncallbacks.trainer
+import rnncallbacks, rnncallbacks.training.trainer
 assert not [name for name in sys.modules if name.startswith("rnncallbacks.plugins")]
 """
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -5,7 +5,7 @@ import pytest
 
 from rnncallbacks.config.discovery import find_plugins
 from rnncallbacks.core.hookspecs import hookimpl
-from rnncallbacks.core.plugin_attributes import HasAction, RepairsAlarms, check_repairs
+from rnncallbacks.core.plugin_attributes import ConcludesChecks, HasAction, RepairsAlarms, check_repairs
 from rnncallbacks.errors import OptionError, PluginError
 
 
@@ -52,6 +52,7 @@ def test_which_shipped_plugins_have_which():
         "gradient_guard",
         "plateau_alarm",
     }
+    assert {name for name, one in plugins.items() if isinstance(one, ConcludesChecks)} == {"gradient_guard"}
 
 
 @pytest.mark.parametrize(

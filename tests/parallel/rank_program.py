@@ -28,7 +28,7 @@ from rnncallbacks.rnn.data.loaders import SequenceLoader
 from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
-from rnncallbacks.trainer import Trainer
+from rnncallbacks.training.trainer import Trainer
 
 RANK = int(os.environ.get("PMI_RANK", "0"))
 

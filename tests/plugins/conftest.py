@@ -13,7 +13,7 @@ from rnncallbacks.rnn.data.anbn import anbn
 from rnncallbacks.rnn.data.loaders import SequenceLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
-from rnncallbacks.trainer import Trainer
+from rnncallbacks.training.trainer import Trainer
 
 Play = Callable[..., Run]
 MakeTrainer = Callable[..., tuple[Trainer, SequenceLoader, SequenceLoader]]

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from rnncallbacks.core.history import History
+from rnncallbacks.core.history_table import MOST_ROWS
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import DataError, OptionError, PluginError
 from rnncallbacks.plugins import LossAveraging
 from rnncallbacks.reporting import report
-from rnncallbacks.reporting.history_table import MOST_ROWS
 from rnncallbacks.rnn.data.anbn import anbn
 from rnncallbacks.rnn.data.loaders import SequenceLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
-from rnncallbacks.trainer import Trainer
+from rnncallbacks.training.trainer import Trainer
 
 NASTY = "<script>alert('&')</script>"
 

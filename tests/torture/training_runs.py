@@ -19,7 +19,7 @@ from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
 from rnncallbacks.testing import scratch_rnn
-from rnncallbacks.trainer import Trainer
+from rnncallbacks.training.trainer import Trainer
 
 EPOCHS = 4
 VOCABULARY = 5

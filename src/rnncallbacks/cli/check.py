@@ -12,7 +12,7 @@ from rnncallbacks.cli.error_output import print_error
 from rnncallbacks.cli.train_settings import check_table
 from rnncallbacks.core.plugin_manager import Plugins
 from rnncallbacks.errors import RnnCallbacksError
-from rnncallbacks.reporting.printable import printable
+from rnncallbacks.files import printable
 
 
 @click.command()

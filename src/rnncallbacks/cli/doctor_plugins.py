@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from rnncallbacks.bases.guard import Guard
 from rnncallbacks.cli.command_options import PluginSwitches
 from rnncallbacks.config.configuration import Configuration
 from rnncallbacks.config.discovery import find_plugins
+from rnncallbacks.core.plugin_attributes import ConcludesChecks
 from rnncallbacks.errors import PluginError, one_line
 
 DISTRIBUTION = "rnncallbacks"
@@ -54,4 +54,4 @@ def guard_configuration(config: Path | None, switches: PluginSwitches) -> Config
 
 
 def _is_guard(factory: Callable[..., object]) -> bool:
-    return isinstance(factory, type) and issubclass(factory, Guard)
+    return isinstance(factory, type) and issubclass(factory, ConcludesChecks)

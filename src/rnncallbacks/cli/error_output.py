@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from rnncallbacks.errors import ConfigurationError, RnnCallbacksError, one_line
-from rnncallbacks.reporting.printable import printable
+from rnncallbacks.files import printable
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells define it."""

@@ -10,12 +10,12 @@ from typing import Any
 
 import attrs
 
-from rnncallbacks import trainer
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.diagnosis_content import Repair
 from rnncallbacks.config.configuration import PROGRESS, Configuration
 from rnncallbacks.core.run import Run
 from rnncallbacks.doctor.attended_runs import BatchLimit, attended_runs
+from rnncallbacks.training import trainer
 
 FILE_WRITERS = ("checkpoint", "history_log", "mlflow", "tensorboard")
 """Plugins that are removed: an examination starts without a checkpoint, and does not touch the files of real runs."""
@@ -46,7 +46,7 @@ class ExaminedRun:
 
     @property
     def by_trainer(self) -> bool:
-        """Whether the loop is that of :class:`~rnncallbacks.trainer.Trainer`."""
+        """Whether the loop is that of :class:`~rnncallbacks.training.trainer.Trainer`."""
         return self.loop is not None and self.loop[0] == trainer.__file__
 
     def to_dict(self) -> dict[str, Any]:

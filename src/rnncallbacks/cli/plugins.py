@@ -23,7 +23,7 @@ from rnncallbacks.core.hookspecs import HOOKS, Hook
 from rnncallbacks.core.plugin_checks import hooks_of
 from rnncallbacks.core.plugin_manager import Plugins
 from rnncallbacks.errors import PluginError, one_line
-from rnncallbacks.reporting.printable import printable
+from rnncallbacks.files import printable
 
 OWN = "rnncallbacks"
 STATE_STYLES = {"enabled": "green", "disabled": "yellow", "failed": "bold red", "not enabled": "dim"}

@@ -39,7 +39,7 @@ from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
 from rnncallbacks.rnn.sampling import sample
-from rnncallbacks.trainer import Trainer
+from rnncallbacks.training.trainer import Trainer
 
 LAST_FOR_THE_RUN = ("one_cycle", "cosine_decay", "polynomial_decay")
 """Schedules whose ``steps`` are by default all training batches of the run."""

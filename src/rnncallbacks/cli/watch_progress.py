@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rnncallbacks.doctor.script_examination import ExaminationStage
-from rnncallbacks.reporting.printable import printable
+from rnncallbacks.files import printable
 
 TERMINAL_INTERVAL = 0.25
 """Seconds between two lines on a terminal, where each replaces the one before. Chosen by eye."""

@@ -142,7 +142,7 @@ class History:
         PluginError
             matplotlib is not installed.
         """
-        from rnncallbacks.reporting.history_plot import plot_columns
+        from rnncallbacks.core.history_plot import plot_columns
 
         unnamed = next((column for column in columns if not isinstance(column, str)), None)
         if unnamed is not None:
@@ -154,7 +154,7 @@ class History:
         return plot_columns(self["epoch"] if self.rows else [], {name: self[name] for name in chosen}, ax)
 
     def _repr_html_(self) -> str:
-        from rnncallbacks.reporting.history_table import history_table
+        from rnncallbacks.core.history_table import history_table
 
         return history_table(self.rows)
 

@@ -6,13 +6,16 @@ All of them are optional. A plugin that has none of them is an object with hooks
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import attrs
 
 from rnncallbacks.alarms.alarm import Action
 from rnncallbacks.alarms.registered_codes import find_entry
 from rnncallbacks.errors import OptionError, PluginError, one_line
+
+if TYPE_CHECKING:
+    from rnncallbacks.alarms.finding import CheckResult
 
 
 @runtime_checkable
@@ -35,6 +38,18 @@ class RepairsAlarms(Protocol):
     @property
     def repairs(self) -> bool:
         """True if the plugin repairs."""
+        ...
+
+
+@runtime_checkable
+class ConcludesChecks(Protocol):
+    """A guard, such as one that derives from :class:`~rnncallbacks.bases.Guard`: it concludes checks of the run.
+
+    The doctor adds guards of its own to a script, and leaves out those of the script.
+    """
+
+    def conclude(self, run: Any, result: CheckResult) -> None:
+        """Add a result to the diagnosis of the run, and raise the alarm for its finding if it has one."""
         ...
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import attrs
 
-from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.plugin_attributes import ConcludesChecks
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN, Run
 
@@ -160,7 +160,7 @@ class RunsOfScript:
         for function in self._opened:
             function()
         for name, plugin in list(run.plugins.items()):
-            if isinstance(plugin, Guard):
+            if isinstance(plugin, ConcludesChecks):
                 run.unregister(name)
         limit = BatchLimit(self._max_batches)
         run.register(limit)

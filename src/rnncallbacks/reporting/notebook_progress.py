@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from rnncallbacks.alarms.diagnosis import Diagnosis
+from rnncallbacks.files import printable
 from rnncallbacks.reporting.epoch_line import epoch_line, loss_text
-from rnncallbacks.reporting.history_table import last_rows_table
-from rnncallbacks.reporting.printable import printable
 from rnncallbacks.reporting.shown_columns import LOSS, shown_columns
 
 COLUMNS = ("learning_rate", "gradient_norm", "clipped_fraction", "stopped_after", "seconds")
@@ -27,16 +26,22 @@ def in_notebook() -> bool:
 class NotebookProgress:
     """A bar above a table of the last epochs. When the run is over, the table stays.
 
-    ``max_epochs`` is None for a run without an end: the bar then shows no share. IPython, which Jupyter brings, must
-    be installed.
+    ``max_epochs`` is None for a run without an end: the bar then shows no share. ``table`` renders rows as HTML, as
+    :func:`~rnncallbacks.core.history_table.last_rows_table` does. IPython, which Jupyter brings, must be installed.
     """
 
     console = None
 
-    def __init__(self, max_epochs: int | None, epochs_done: int = 0) -> None:
+    def __init__(
+        self,
+        max_epochs: int | None,
+        epochs_done: int,
+        table: Callable[[Sequence[Mapping[str, Any]]], str],
+    ) -> None:
         from IPython.display import display  # type: ignore[import-not-found, unused-ignore]
 
         self._max_epochs = max_epochs
+        self._table = table
         self._done: float = epochs_done
         self._position = "starting"
         self._rows: list[dict[str, Any]] = []
@@ -82,7 +87,7 @@ class NotebookProgress:
         return epoch_line(self._rows[-1], self._max_epochs) if self._rows else self._position
 
     def _repr_html_(self) -> str:
-        table = last_rows_table(self._rows) if self._rows else ""
+        table = self._table(self._rows) if self._rows else ""
         if self._is_over:
             return table
         share = "" if self._max_epochs is None else f' value="{self._done:.4f}" max="{self._max_epochs}"'

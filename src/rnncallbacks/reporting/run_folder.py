@@ -14,8 +14,7 @@ from rnncallbacks.alarms.catalogue import SEVERITIES
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.alarms.diagnosis_content import Repair
 from rnncallbacks.errors import DataError
-from rnncallbacks.files import text_of_file
-from rnncallbacks.reporting.printable import printable
+from rnncallbacks.files import printable, text_of_file
 
 HISTORY = "history.jsonl"
 BATCHES = "batches.jsonl"

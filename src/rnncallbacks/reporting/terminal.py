@@ -12,7 +12,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from rnncallbacks.alarms.diagnosis import Diagnosis
-from rnncallbacks.reporting.printable import printable
+from rnncallbacks.files import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

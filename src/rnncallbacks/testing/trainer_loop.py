@@ -26,7 +26,7 @@ from rnncallbacks.rnn.optimizers import SGD, Adagrad, Adam, RMSProp
 from rnncallbacks.testing.scratch_rnn import BackwardMatrix
 from rnncallbacks.testing.setups import Setup, mean_over_batches
 from rnncallbacks.testing.tasks import MappedLoader
-from rnncallbacks.trainer import Trainer
+from rnncallbacks.training.trainer import Trainer
 
 PARAMETER_ROLES = {
     "input": "rnn.weight_ih_l0",

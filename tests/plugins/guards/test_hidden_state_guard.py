@@ -17,7 +17,7 @@ from rnncallbacks.rnn.data.loaders import ArrayLoader, SequenceLoader
 from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD
-from rnncallbacks.trainer import Trainer
+from rnncallbacks.training.trainer import Trainer
 
 HIDDEN, VOCAB, SEQ_LEN, ROWS = 6, 20, 9, 4
 

@@ -12,7 +12,7 @@ from rnncallbacks.rnn.data.loaders import SequenceLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD, Adam
 from rnncallbacks.testing.cases import run_case
-from rnncallbacks.trainer import Trainer
+from rnncallbacks.training.trainer import Trainer
 
 SEQ_LEN, BATCH_SIZE, VOCAB = 12, 4, 9
 

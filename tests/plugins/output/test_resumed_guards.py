@@ -16,7 +16,7 @@ from rnncallbacks.rnn.data.loaders import SequenceLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD
 from rnncallbacks.testing import scratch_rnn
-from rnncallbacks.trainer import Trainer
+from rnncallbacks.training.trainer import Trainer
 
 EPOCHS = 3
 CLASSES = 5

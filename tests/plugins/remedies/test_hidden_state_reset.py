@@ -11,7 +11,7 @@ from rnncallbacks.plugins import HiddenStateReset
 from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD
-from rnncallbacks.trainer import Trainer
+from rnncallbacks.training.trainer import Trainer
 
 COLUMNS = {"hidden_size": 2}
 ROWS = {"zeros": lambda batch_size: np.zeros((batch_size, 2))}

@@ -18,7 +18,7 @@ from rnncallbacks.rnn.data.loaders import SequenceLoader
 from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD
-from rnncallbacks.trainer import Trainer
+from rnncallbacks.training.trainer import Trainer
 
 
 def counted(batch, array):

@@ -16,9 +16,16 @@ from rnncallbacks import options
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.errors import OptionError
-from rnncallbacks.files import append_text, json_text, json_values, make_directory, remove_leftovers, write_atomically
+from rnncallbacks.files import (
+    append_text,
+    json_text,
+    json_values,
+    make_directory,
+    remove_leftovers,
+    spreadsheet_cell,
+    write_atomically,
+)
 from rnncallbacks.reporting.batch_file import BatchFile
-from rnncallbacks.reporting.printable import spreadsheet_cell
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.alarm import Alarm

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 
 from rnncallbacks import options
+from rnncallbacks.core.history_table import last_rows_table
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.reporting.epoch_line import batch_line, epoch_line
@@ -64,7 +65,7 @@ class Progress:
         self._live = None
         self._shown_at = perf_counter()
         if in_notebook():
-            self._live = NotebookProgress(run.max_epochs, len(run.history))
+            self._live = NotebookProgress(run.max_epochs, len(run.history), last_rows_table)
         elif (console := terminal_console()) is not None:
             from rnncallbacks.reporting.progress_bar import ProgressBar
 

@@ -5,9 +5,9 @@ import pytest
 
 from rnncallbacks import Trainer, lr_range_test
 from rnncallbacks.errors import DataError, OptionError
-from rnncallbacks.learning_rate_range import RANGE_TEST_THRESHOLDS, _suggestion
 from rnncallbacks.plugins import GradientClipping
 from rnncallbacks.rnn import RecurrentModel
+from rnncallbacks.training.learning_rate_range import RANGE_TEST_THRESHOLDS, _suggestion
 
 TOKENS = np.arange(240).reshape(24, 10) % 4
 DATA = TOKENS[:, :-1], TOKENS[:, 1:]

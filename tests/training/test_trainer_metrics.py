@@ -12,7 +12,7 @@ from rnncallbacks.plugins import Checkpoint, EarlyStopping, HiddenStateReset, Lo
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam
-from rnncallbacks.trainer import Trainer
+from rnncallbacks.training.trainer import Trainer
 
 CLASSES, FEATURES, STEPS = 7, 3, 5
 

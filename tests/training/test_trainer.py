@@ -22,7 +22,7 @@ from rnncallbacks.rnn.data.loaders import ArrayLoader, SequenceLoader
 from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD, Adam
-from rnncallbacks.trainer import Trainer
+from rnncallbacks.training.trainer import Trainer
 
 
 def loader(shuffle=True, seed=0, count=20):

@@ -17,7 +17,6 @@ from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.core.run import Run
 from rnncallbacks.core.script_function import PureFunction
 from rnncallbacks.errors import DataError, OptionError, RunStateError
-from rnncallbacks.metric_columns import MetricColumns
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.data.given_data import as_batch, as_loaders
 from rnncallbacks.rnn.micro_batches import MicroBatches
@@ -26,6 +25,7 @@ from rnncallbacks.rnn.model_metrics import MetricFunction, chosen_metrics
 from rnncallbacks.rnn.optimizer import Optimizer
 from rnncallbacks.rnn.optimizer_names import chosen_optimizer
 from rnncallbacks.rnn.validation import check_count
+from rnncallbacks.training.metric_columns import MetricColumns
 
 
 class Trainer:
@@ -54,7 +54,7 @@ class Trainer:
         ``"mean_absolute_error"`` and ``"root_mean_squared_error"``. A function ``name(outputs, targets)`` gets the
         outputs of the unmasked positions, (positions, output_size), and their targets, and returns the mean over them.
         The columns are means over all positions of the epoch, see
-        :class:`~rnncallbacks.metric_columns.MetricColumns`.
+        :class:`~rnncallbacks.training.metric_columns.MetricColumns`.
     rng, state:
         Generators that loaders or plugins of yours draw from, and what else checkpoints are to save, as for
         :class:`~rnncallbacks.core.run.Run`. The model and the loaders of the library need none.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from rnncallbacks.reporting.printable import printable
+from rnncallbacks.files import printable
 
 MOST_ROWS = 20
 """Largest number of rows of a table; rows in the middle of a longer history are left out. Chosen by eye."""

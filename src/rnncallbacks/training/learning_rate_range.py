@@ -14,7 +14,7 @@ from rnncallbacks.core.closure import restore_afterwards
 from rnncallbacks.core.function_plugin import on
 from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.rnn.validation import check_count
-from rnncallbacks.trainer import Trainer
+from rnncallbacks.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +71,7 @@ class LearningRateRange:
         PluginError
             matplotlib is not installed.
         """
-        from rnncallbacks.reporting.history_plot import plot_columns
+        from rnncallbacks.core.history_plot import plot_columns
 
         axes = plot_columns(self.rates, {"loss": self.losses, "smoothed loss": self.smoothed}, ax)
         axes.set_xscale("log")
@@ -104,8 +104,8 @@ def lr_range_test(
     trainer:
         The trainer whose model and optimizer are tested. Its own learning rate is not used.
     train, batch_size:
-        As for :meth:`Trainer.fit <rnncallbacks.trainer.Trainer.fit>`. A loader that can be iterated only once is
-        exhausted afterwards.
+        As for :meth:`Trainer.fit <rnncallbacks.training.trainer.Trainer.fit>`. A loader that can be iterated only once
+        is exhausted afterwards.
     start, end:
         The learning rates of the first and the last batch, above 0.
     steps:

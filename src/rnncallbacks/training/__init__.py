@@ -1,0 +1,1 @@
+"""Training of the library's networks: the trainer, its metrics, and the learning-rate range test."""
