@@ -33,11 +33,6 @@ def test_loops_start_tick_and_end_also_when_they_break():
     assert (sites[0].kind, sites[0].line, sites[0].source) == ("loop", 1, "for i in range(9):")
 
 
-def test_an_inner_loop_knows_the_loop_around_it():
-    *_, sites = run("while True:\n    for i in []:\n        pass\n    break\n")
-    assert [site.outer for site in sites.known] == [None, 0]
-
-
 def test_functions_return_what_they_returned():
     names, calls, _ = run("def f(x):\n    return x + 1\ndef g():\n    pass\na, b = f(2), g()\n")
     assert (names["a"], names["b"]) == (3, None)

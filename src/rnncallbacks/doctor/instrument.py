@@ -51,8 +51,6 @@ class Site:
         Of a change, whether it only adds to the array: ``+=``, ``-=``, or ``g = g + ...``.
     generator:
         Of a loop, whether its body yields.
-    outer:
-        Of a loop, the number of the loop around it in the same function, or None.
     targets:
         Of a loop, the names that it assigns at each tick.
     """
@@ -64,7 +62,6 @@ class Site:
     scope: str
     additive: bool = False
     generator: bool = False
-    outer: int | None = None
     targets: frozenset[str] = frozenset()
 
     @property
@@ -123,7 +120,6 @@ class _Instrumenter(ast.NodeTransformer):
         self._compiled = compiled
         self._scopes: list[str] = []
         self._generators: list[bool] = []
-        self._loops: list[int] = []
 
     def _site(self, kind: str, node: ast.stmt, **given: Any) -> int:
         line = self._lines[node.lineno - 1].strip() if node.lineno <= len(self._lines) else ""
@@ -139,14 +135,12 @@ class _Instrumenter(ast.NodeTransformer):
         number = self._site("function", node)
         generator = _yields(node)
         self._generators.append(generator)
-        loops, self._loops = self._loops, []
         node.body = self._statements(node.body)
         if not generator:
             node.body = [_Returns(number).visit(statement) for statement in node.body]
             if not isinstance(node.body[-1], ast.Return | ast.Raise):
                 at_end = _call(RETURN, node.body[-1], ast.Constant(number), ast.Constant(None))
                 node.body.append(ast.copy_location(ast.Expr(at_end), node.body[-1]))
-        self._loops = loops
         self._generators.pop()
         self._scopes.pop()
         return node
@@ -170,13 +164,10 @@ class _Instrumenter(ast.NodeTransformer):
 
     def _loop(self, node: ast.For | ast.While) -> list[ast.stmt]:
         yields = bool(self._generators) and self._generators[-1] and _yields(node)
-        outer = self._loops[-1] if self._loops else None
         names = _names_in(node.target) if isinstance(node, ast.For) else frozenset()
-        number = self._site("loop", node, generator=yields, outer=outer, targets=names)
-        self._loops.append(number)
+        number = self._site("loop", node, generator=yields, targets=names)
         node.body = [_statement(TICK, node.body[0], ast.Constant(number)), *self._statements(node.body)]
         node.orelse = self._statements(node.orelse)
-        self._loops.pop()
         start = _statement(START, node, ast.Constant(number))
         end = _statement(END, node, ast.Constant(number))
         return [start, ast.copy_location(ast.Try([node], [], [], [end]), node)]

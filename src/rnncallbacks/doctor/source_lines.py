@@ -42,7 +42,7 @@ class SourceLine:
 
 @attrs.frozen
 class AssigningStatement:
-    """One statement: the texts that it assigns, the names that it uses, and the texts that its value reads.
+    """One statement: the texts that it assigns, and those that its value reads.
 
     ``items_assigned`` and ``items_read`` are the constant keys of containers, for containers of which it assigns or
     reads only such items.
@@ -53,7 +53,6 @@ class AssigningStatement:
     line: int
     source: str
     targets: frozenset[str]
-    uses: frozenset[str]
     reads: frozenset[str]
     calls: frozenset[str]
     blank: bool
@@ -163,7 +162,6 @@ def _statements(node: ast.AST, file: str, lines: list[str], scopes: tuple[str, .
                 line,
                 lines[line - 1].strip(),
                 frozenset(text for target in targets for text in _texts(target)),
-                frozenset(inner.id for part in (value, *targets) if part for inner in _names(part)),
                 frozenset(text for part in (value, *targets) if part for text in _read_texts(part)),
                 frozenset(_called(value)),
                 _is_blank(value),
@@ -272,10 +270,6 @@ def _called(value: ast.expr | None) -> Iterator[str]:
     for node in ast.walk(value) if value is not None else ():
         if isinstance(node, ast.Call) and _is_dotted(node.func):
             yield ast.unparse(node.func).rsplit(".", 1)[-1]
-
-
-def _names(node: ast.AST) -> Iterator[ast.Name]:
-    return (inner for inner in ast.walk(node) if isinstance(inner, ast.Name))
 
 
 def _is_blank(value: ast.expr | None) -> bool:

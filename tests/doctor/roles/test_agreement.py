@@ -24,7 +24,7 @@ def made(*signs):
         weights, gradient = ("end", "__main__", f"w{number}"), ("inside", "__main__", f"g{number}")
         record = IterationRecord(3, 1)
         record.inside[gradient] = sign * np.array([1.0, 2.0])
-        push = Push(weights, record, step=np.ones(2), kept=1.0, derivatives={LOSS: 3.0}, rough={})
+        push = Push(weights, record, step=np.ones(2), kept=1.0, derivatives={LOSS: 3.0})
         keepers.append(push)
         sources[weights] = [GradientCandidate(gradient, alignment=1.0, sign=1.0, moment=0)]
     return keepers, sources

@@ -21,7 +21,7 @@ def pushes(grown, assigned):
     names = [*grown, *assigned]
     record = IterationRecord(1, 1, start_identities={key(name): number for number, name in enumerate(names)})
     record.changes = {n: (site["w -= g" if name in grown else "h = new"],) for n, name in enumerate(names)}
-    return [Push(key(name), record, np.ones(2), 0.5, {LOSS: 1.0}, {}) for name in names]
+    return [Push(key(name), record, np.ones(2), 0.5, {LOSS: 1.0}) for name in names]
 
 
 @pytest.mark.parametrize(

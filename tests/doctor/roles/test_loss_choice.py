@@ -11,7 +11,7 @@ LOSS = ("end", "__main__", "loss")
 
 def test_a_gradient_of_another_shape_predicts_nothing():
     weights = ("end", "__main__", "w")
-    push = Push(weights, IterationRecord(3, 1), step=np.ones(2), kept=1.0, derivatives={LOSS: 6.0}, rough={})
+    push = Push(weights, IterationRecord(3, 1), step=np.ones(2), kept=1.0, derivatives={LOSS: 6.0})
     assert predicted_share(push, LOSS, np.array([1.0, 2.0])) == 2.0
     assert math.isnan(predicted_share(push, LOSS, np.array([1.0])))
 
@@ -20,5 +20,5 @@ def test_the_gradient_of_a_bias_of_one_entry_is_no_loss_and_neither_is_the_bias_
     bias, gradient, alias = (("end", "__main__", name) for name in ("net.b", "net.grad_b", "net.layers[0].b"))
     end = {LOSS: 2.0, bias: np.ones(1), alias: np.ones(1), gradient: np.ones(1)}
     record = IterationRecord(1, 1, start={bias: np.zeros(1)}, end=end, identities={bias: 7, alias: 7})
-    push = Push(bias, record, np.ones(1), kept=1.0, derivatives=dict.fromkeys(end, 0.5), rough={})
+    push = Push(bias, record, np.ones(1), kept=1.0, derivatives=dict.fromkeys(end, 0.5))
     assert [one.key for one in rank_losses([push], {}, [record], {})] == [LOSS]

@@ -62,8 +62,6 @@ class Push:
         The share of the push that remained at the end.
     derivatives:
         Half the difference of each number that moved.
-    rough:
-        Half the second difference of the same numbers: large for a number that is not smooth.
     """
 
     key: Key
@@ -71,7 +69,6 @@ class Push:
     step: Any
     kept: float
     derivatives: dict[Key, float]
-    rough: dict[Key, float]
 
     @property
     def only_grows(self) -> bool:
@@ -179,7 +176,7 @@ def push_arrays(
                 kept = _kept(at_end - below - rate * (above_it - below_it), step)
         above, under = (numbers_of(one.end) | numbers_of(one.inside) for one in (up, down))
         tolerance = thresholds.moved if double else thresholds.float32_moved
-        derivatives, rough = {}, {}
+        derivatives = {}
         for number, middle in base.items():
             if number not in above or number not in under:
                 continue
@@ -187,8 +184,7 @@ def push_arrays(
             if not math.isfinite(difference) or abs(difference) <= tolerance * max(abs(middle), 1e-6):
                 continue
             derivatives[number] = difference / 2
-            rough[number] = (above[number] + under[number]) / 2 - middle
-        pushes.append(Push(key, record, step, kept, derivatives, rough))
+        pushes.append(Push(key, record, step, kept, derivatives))
     return pushes
 
 
