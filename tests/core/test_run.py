@@ -1019,7 +1019,7 @@ def test_a_run_resumes_where_another_stood():
             for _ in run.batches([0]):
                 entered.append((epoch, run.step, run.learning_rate, run.hidden(2).tolist()))
                 run.carry(np.full((1, 2), 7.0))
-        assert run.hidden_states()["train"].tolist() == [[7, 7]]
+        assert run.hidden_states.carried()["train"].tolist() == [[7, 7]]
         with pytest.raises(RunStateError, match="cannot resume: this run has begun already"):
             resume(run)
     assert entered == [(4, 13, 0.5, [[1, 1]]), (5, 14, 0.5, [[7, 7]])]

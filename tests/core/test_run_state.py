@@ -41,8 +41,8 @@ def test_resuming_replaces_everything_and_comes_before_the_first_epoch():
     made.resume(epoch=3, step=12, **arguments)
     assert (made.epoch, made.step, made.learning_rate) == (3, 12, 0.5)
     assert made.history[-1] == {"epoch": 3}
-    assert made.saved_hidden_states() == hidden
-    assert made.hidden_states() == {phase: saved["carried"] for phase, saved in hidden.items()}
+    assert made.hidden_states.saved() == hidden
+    assert made.hidden_states.carried() == {phase: saved["carried"] for phase, saved in hidden.items()}
     with pytest.raises(RunStateError, match="cannot resume: this run has begun already"):
         made.resume(epoch=4, step=12, **arguments)
 

@@ -155,7 +155,7 @@ def checkpoint_bytes(run: Run, summary: EpochSummary | None) -> bytes:
         "scales": run.scales,
         "history": [*run.history, *([] if summary is None else [summary.row])],
         "diagnosis": run.diagnosis.content().to_dict(),
-        "hidden": encode(run.saved_hidden_states(), "hidden", arrays),
+        "hidden": encode(run.hidden_states.saved(), "hidden", arrays),
         "plugins": {
             name: {
                 field: encode(value, f"plugins.{name}.{field}", arrays) for field, value in plugin_state(plugin).items()

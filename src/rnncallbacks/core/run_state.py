@@ -207,17 +207,9 @@ class RunState(RunRecord):
             return f"epoch {self.epoch}, batch {self.batch.index} of {self.batch.phase}"
         return f"epoch {self.epoch}"
 
-    def hidden_states(self) -> dict[str, Any]:
-        """The carried state by phase, None where nothing is carried."""
-        return self._hidden.carried()
-
-    def saved_hidden_states(self) -> dict[str, dict[str, Any]]:
-        """The carried state and the resets that are due, by phase, as :meth:`resume` takes them."""
-        return self._hidden.saved()
-
     @property
-    def states_of_phases(self) -> HiddenStates:
-        """The hidden states of all phases, for a plugin that saves or restores them."""
+    def hidden_states(self) -> HiddenStates:
+        """The hidden states of all phases, for plugins that inspect, save or restore them."""
         return self._hidden
 
     @property

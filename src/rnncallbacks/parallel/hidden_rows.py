@@ -11,7 +11,7 @@ from rnncallbacks.arrays.containers import Array, map_arrays, named_arrays
 from rnncallbacks.parallel.row_shares import share_of
 
 Saved = Mapping[str, Any]
-"""A carried state and the mask of the rows to reset, as ``run.saved_hidden_states()`` has them for each phase."""
+"""A carried state and the mask of the rows to reset, as ``run.hidden_states.saved()`` has them for each phase."""
 
 
 def joined(parts: Sequence[tuple[int, Saved]], axes: Mapping[str, int]) -> dict[str, Any]:

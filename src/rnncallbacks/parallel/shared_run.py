@@ -70,7 +70,7 @@ class SharedRun:
         self._run = run
         self._ranks = communicator
         self._is_first = communicator.rank == 0
-        self._hidden = SharedHidden(run.states_of_phases, communicator)
+        self._hidden = SharedHidden(run.hidden_states, communicator)
         self._decisions = SharedDecisions(run, communicator, self._evaluate_for_first, self._hidden.collect)
         self._closures = ClosureEvaluation(run, communicator)
         self._divides = divides

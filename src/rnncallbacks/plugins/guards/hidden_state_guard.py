@@ -86,7 +86,7 @@ class HiddenStateGuard(Guard):
             phase = self._phases[batch.phase] = PhaseHistory(batch.phase)
         compared = batch.phase == TRAIN and (self._predecessors.wants(run.epoch) or self._leak.is_undecided(phase))
         if phase.begin(batch.index, batch.count, compared=compared):
-            phase.carried = first_array(run.hidden_states().get(batch.phase))
+            phase.carried = first_array(run.hidden_states.carried().get(batch.phase))
 
     @hookimpl(tryfirst=True)
     def on_backward(self, run: Run, batch: Batch) -> None:
