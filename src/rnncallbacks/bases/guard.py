@@ -10,6 +10,7 @@ from rnncallbacks import options
 from rnncallbacks.alarms.alarm import ACTIONS, Action
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult
 from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.errors import PluginError
 
 SHORT_RUN = 500
@@ -30,6 +31,14 @@ class Guard:
     is missing. At the end of the run, the base reports each code for which none was called, with the reason that a
     fault was found first, that the run was short, or that no batch showed it.
 
+    A guard that has nothing to do in the next training batches sets ``due_step``, for example to ``run.step + 50``, or
+    to infinity. It rests in the batches before that step: their ``on_batch_start``, ``on_backward`` and
+    ``on_batch_end`` are not called. The first and the last batch of a pass over the training data, a batch whose loss
+    or gradient is not finite (from ``on_backward`` on), and batches of other phases interrupt the rest. The
+    other hooks are always called. A guard that needs the losses of the batches in between declares ``missed_losses:
+    list[float] = state_field(factory=list)``. The finite losses of batches that were not skipped are appended to it,
+    and the guard clears it.
+
     The guards of the library are defined with ``on_setattr=attrs.setters.NO_OP``: they assign state in every batch, and
     validators at each assignment would take longer than some of the checks.
 
@@ -38,12 +47,18 @@ class Guard:
     action:
         The reaction to an alarm: "warn" continues, "stop" ends the run, "raise" ends it with an error, "repair" leaves
         it to the plugin ``self_repair``.
+
+    Attributes
+    ----------
+    due_step:
+        The step of the first training batch that the guard sees again.
     """
 
     codes: ClassVar[tuple[str, ...]] = ()
     first_rank_only: ClassVar[bool] = True
 
     action: Action = attrs.field(default="warn", validator=options.one_of(*ACTIONS))
+    due_step: float = state_field(0.0)
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)

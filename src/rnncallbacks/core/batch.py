@@ -117,6 +117,9 @@ class Batch:
         ``on_batch_end``, they are the sums over the rows of all processes.
     reading:
         The sequences that detectors read from ``data`` and ``observed``, cached for other guards; None before that.
+    resting:
+        For each plugin that can rest, in their order, whether it rests in this batch; empty if none does, None until
+        the first hook of the batch.
     """
 
     data: Any
@@ -139,6 +142,7 @@ class Batch:
     network_rows: int | None = None
     sums: dict[str, float] = attrs.field(factory=dict)
     reading: Any = state_field(None)
+    resting: tuple[bool, ...] | None = state_field(None)
 
     def take_loss(self, loss: Any, sequences: Any, tokens: Any, call: str) -> None:
         """Keep the loss, and the counts that are not None; ``call`` names the script's call in an error.

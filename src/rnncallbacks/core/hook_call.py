@@ -6,8 +6,10 @@ by name, and its call passes through four functions; here, the order and the arg
 
 from __future__ import annotations
 
+import copy
 import functools
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
+from itertools import compress
 from operator import itemgetter
 from typing import Any
 
@@ -93,6 +95,17 @@ class HookCall:
         if failed is not None:
             raise failed
         return returned
+
+    def without(self, plugins: Collection[object]) -> HookCall | None:
+        """The call of the other plugins; None if they do not implement the hook."""
+        kept = [not any(one.plugin is plugin for plugin in plugins) for one in self.implementations]
+        if not any(kept):
+            return None
+        others = copy.copy(self)
+        others.implementations = list(compress(self.implementations, kept))
+        others._steps = list(compress(self._steps, kept))
+        others._has_wrappers = any(map(is_wrapper, others.implementations))
+        return others
 
 
 def is_ahead(implementation: pluggy.HookImpl) -> bool:

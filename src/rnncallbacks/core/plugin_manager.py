@@ -20,6 +20,7 @@ from rnncallbacks.core.plugin_frames import runs_in
 from rnncallbacks.core.plugin_owners import claim, release
 from rnncallbacks.core.plugin_state import reset_state
 from rnncallbacks.core.plugin_times import PluginTimes
+from rnncallbacks.core.resting import BatchHookCall, by_hook
 from rnncallbacks.errors import PluginError, closest
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Plugins(Mapping[str, object]):
         self._run: Run | None = None
         self._told_of_the_end: list[object] = []
         # By hook: None where no plugin implements the hook, so that such a call costs next to nothing.
-        self._calls: dict[str, HookCall | None] = {}
+        self._calls: dict[str, HookCall | BatchHookCall | None] = {}
         if not isinstance(plugins, Iterable) or isinstance(plugins, str):
             hint = "call it: plugins=recommended()" if inspect.isfunction(plugins) else "write plugins=[...]"
             raise PluginError(f"expected a list or a mapping of plugins, got {plugins!r}", hint=hint)
@@ -281,9 +282,9 @@ class Plugins(Mapping[str, object]):
                 manager.register(plugin, name=name)
         self._manager = manager
         calls = {hook: HookCall(getattr(manager.hook, hook), self.times) for hook in HOOKS}
-        self._calls = {hook: call if call.implementations else None for hook, call in calls.items()}
+        self._calls = by_hook(calls, self._plugins.values())
 
-    def _culprit(self, call: HookCall, error: BaseException) -> str:
+    def _culprit(self, call: HookCall | BatchHookCall, error: BaseException) -> str:
         """The plugin in whose frame the error was raised; pluggy does not report it.
 
         The innermost frame counts, since wrappers of other plugins surround it. Frames beyond a nested call of a hook

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import attrs
@@ -38,15 +39,14 @@ class OutsideChangeDetector:
     >>> from rnncallbacks.core.batch import Batch
     >>> detector, params = OutsideChangeDetector(), {"w": np.ones(3)}
     >>> detector.start_epoch(params, repairs=0)
-    >>> detector.open_batch("train", params)
+    >>> detector.open_batch(params)
     >>> detector.end_batch(Batch(None, "train", index=1, count=1), params)
     >>> params["w"] -= 0.1  # an update in a validation loop that the run does not see
-    >>> detector.end_epoch(params, repairs=0).withdrawn["RNN701"].partition(",")[0]
+    >>> detector.end_epoch(params, repairs=0, batches=1).withdrawn["RNN701"].partition(",")[0]
     'parameters changed while no batch was open in 1 of 1 epochs'
     """
 
     _before: bytes | None = state_field(None)  # the fingerprint where no batch has been open since
-    _batches: int = state_field(0)
     _batches_of_last_epoch: int = state_field(0)
     _repairs: int = state_field(0)
     _has_changed: bool = state_field(False)
@@ -56,24 +56,28 @@ class OutsideChangeDetector:
     def start_epoch(self, params: object, repairs: int) -> None:
         """Begin an epoch after all plugins; ``repairs`` is the number of repairs so far."""
         self._before = fingerprint_if_known(params)
-        self._repairs, self._batches, self._has_changed = repairs, 0, False
+        self._repairs, self._has_changed = repairs, False
 
-    def open_batch(self, phase: str, params: object) -> None:
-        """Begin a batch before other plugins."""
+    def open_batch(self, params: object) -> None:
+        """Begin a batch before other plugins. Only the first and the last one of an epoch need to be given."""
         if self._before is not None:
             self._compare(params)
-        self._batches += phase == TRAIN
+
+    def batches_to_last(self, index: int) -> float:
+        """The number of training batches until the last one of the epoch, by the epoch before; infinite if unknown."""
+        left = self._batches_of_last_epoch - index
+        return left if left > 0 else math.inf
 
     def end_batch(self, batch: Batch, params: object) -> None:
         """End a batch after other plugins."""
         if batch.phase == TRAIN and batch.index in (batch.count, self._batches_of_last_epoch):
             self._before = fingerprint_if_known(params)
 
-    def end_epoch(self, params: object, repairs: int) -> CheckResult:
-        """End an epoch before other plugins."""
+    def end_epoch(self, params: object, repairs: int, batches: int) -> CheckResult:
+        """End an epoch of this number of training batches before other plugins."""
         if self._before is not None:
             self._compare(params)
-        self._batches_of_last_epoch = self._batches
+        self._batches_of_last_epoch = batches
         self._epochs += 1
         self._epochs_changed += self._has_changed and repairs == self._repairs
         if not self._epochs_changed:

@@ -97,7 +97,7 @@ class ProtocolDetector:
 
     In each batch, call :meth:`open_batch` before other plugins at its start, :meth:`start_batch` after them if the
     batch is inspected, :meth:`call_backward` when run.backward is called, and at the batch's end :meth:`count_backward`
-    and :meth:`end_batch`. The parameters are compared by fingerprints, so a batch costs a few microseconds an array.
+    and :meth:`end_batch`. Those between may be left out for ``batches_to_next``, if :meth:`skip` counts them.
 
     Example
     -------
@@ -142,13 +142,25 @@ class ProtocolDetector:
         """Whether the open batch of a phase counts."""
         return phase in self._open
 
+    def skip(self, batches: int) -> None:
+        """Count training batches that were left out, since none of them is inspected."""
+        if batches:
+            self._begun[TRAIN], self._at_training_end = self._begun.get(TRAIN, 0) + batches, None
+
+    @property
+    def batches_to_next(self) -> int:
+        """The number of training batches until the next one that counts, 1 for the next batch."""
+        number = self._begun.get(TRAIN, 0) + 1
+        every = not self._backward_seen or self._is_inspected(number)
+        return 1 if every else 1 + -number % self.thresholds.period
+
     def open_batch(self, phase: str, params: object) -> bool:
         """Begin a batch before other plugins; return whether it is inspected.
 
         A change since the end of the last batch was made between the two.
         """
         number = self._begun[phase] = self._begun.get(phase, 0) + 1
-        inspected = number <= self.thresholds.first_batches or number % self.thresholds.period < 2
+        inspected = self._is_inspected(number)
         if not inspected and self._backward_seen:  # nothing would be compared
             if phase == TRAIN:
                 self._at_training_end = None
@@ -232,6 +244,9 @@ class ProtocolDetector:
     @property
     def _batches_without_backward(self) -> int:
         return self._batches_with_loss + self._batches_without_loss
+
+    def _is_inspected(self, number: int) -> bool:
+        return number <= self.thresholds.first_batches or number % self.thresholds.period < 2
 
     def _counts_of(self, phase: str) -> ParameterChangeCounts:
         return self._counts.setdefault(phase, ParameterChangeCounts())

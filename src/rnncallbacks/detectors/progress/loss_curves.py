@@ -48,13 +48,16 @@ class LossCurves:
         """Forget the batches of an epoch that was not completed."""
         self.sums, self.open_batches = {}, []
 
-    def add(self, phase: str, loss: float) -> None:
-        """Add the loss of a batch."""
-        total = self.sums.setdefault(phase, [0.0, 0.0])
-        total[0] += loss
-        total[1] += 1.0
-        if phase != "train" and total[1] <= CURVE_LIMITS.validation_batches + 1 and phase == self._validation_phase():
-            self.open_batches.append(loss)
+    def add(self, phase: str, *losses: float) -> None:
+        """Add the losses of batches."""
+        for loss in losses:
+            total = self.sums.setdefault(phase, [0.0, 0.0])
+            total[0] += loss
+            total[1] += 1.0
+            if phase == "train" or total[1] > CURVE_LIMITS.validation_batches + 1:
+                continue
+            if phase == self._validation_phase():
+                self.open_batches.append(loss)
 
     def end_epoch(self) -> tuple[bool, bool]:
         """Append this epoch's means; return whether it has a training loss, and whether it also has a validation loss.

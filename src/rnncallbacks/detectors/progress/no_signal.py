@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -113,12 +114,7 @@ class NoSignal:
 
     def add_batch(self, batch: Batch, loss: float) -> CheckResult:
         """Add a training batch and its loss, and test the tokens once there are enough."""
-        self.batches += 1
-        if len(self.first_losses) < NO_SIGNAL.first_losses:
-            self.first_losses.append(loss)
-        self.recent_losses.append(loss)
-        if len(self.recent_losses) > NO_SIGNAL.recent_batches:
-            del self.recent_losses[0]
+        self.add_losses([loss])
         if not self.needed_pairs:
             return NOTHING_COMPARED
         reason = self.pairs.add(batch, later_epoch=self.epochs > 0)
@@ -129,6 +125,13 @@ class NoSignal:
         if pairs >= self.needed_pairs or last:
             return self._test(last=last or pairs >= NO_SIGNAL.most_pairs)
         return CheckResult()
+
+    def add_losses(self, losses: Sequence[float]) -> None:
+        """Add the losses of training batches whose tokens are not tested, in their order."""
+        self.batches += len(losses)
+        self.first_losses.extend(losses[: NO_SIGNAL.first_losses - len(self.first_losses)])
+        self.recent_losses.extend(losses[-NO_SIGNAL.recent_batches :])
+        del self.recent_losses[: -NO_SIGNAL.recent_batches]
 
     def end_epoch(self) -> CheckResult:
         """RNN603, after an epoch with training batches."""

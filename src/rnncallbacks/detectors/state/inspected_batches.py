@@ -172,15 +172,28 @@ class PhaseHistory:
         """Begin batch ``index`` of ``count`` of the epoch; return whether it is inspected, as compared batches are."""
         self.number += 1
         self.index = index
-        schedule = self.schedule
-        many_rows = self._rows >= schedule.many_rows
-        first = schedule.first_batches_of_many_rows if many_rows else schedule.first_batches
         # At the first and the last batch of an epoch, phases change.
-        self.inspected = self.number <= first or self.number % schedule.period < 2 or index in (1, count)
+        self.inspected = self._is_inspected(self.number) or index in (1, count)
         self.inspected |= compared
         if self.inspected:
             self.state = self.carried = None
         return self.inspected
+
+    def skip(self, batches: int) -> None:
+        """Count batches that were left out, since none of them is inspected."""
+        self.number += batches
+
+    @property
+    def batches_to_next(self) -> int:
+        """The number of batches until the next that is inspected wherever it is in its epoch, 1 for the next batch."""
+        number = self.number + 1
+        return 1 if self._is_inspected(number) else 1 + -number % self.schedule.period
+
+    def _is_inspected(self, number: int) -> bool:
+        schedule = self.schedule
+        many_rows = self._rows >= schedule.many_rows
+        first = schedule.first_batches_of_many_rows if many_rows else schedule.first_batches
+        return number <= first or number % schedule.period < 2
 
     def observe(self, batch: Batch) -> None:
         """Store the state of the open batch, as far as it is known."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from rnncallbacks.arrays.containers import named_arrays
+from rnncallbacks.arrays.containers import BoolArray, named_arrays
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
@@ -78,12 +78,20 @@ class HiddenStateGuard(Guard):
     _shape: StateShapeDetector = state_field(factory=StateShapeDetector)
     _saturation: SaturationDetector = state_field(factory=SaturationDetector)
     _gated: bool | None = state_field(None)  # whether the cell has gates, by the shapes of the parameters
+    _step: int = state_field(0)  # of the last training batch that was seen
+
+    @hookimpl
+    def on_fit_start(self, run: Run) -> None:
+        self._step = self._step or run.step
 
     @hookimpl
     def on_batch_start(self, run: Run, batch: Batch) -> None:
         phase = self._phases.get(batch.phase)
         if phase is None:
             phase = self._phases[batch.phase] = PhaseHistory(batch.phase)
+        if batch.phase == TRAIN:
+            phase.skip(run.step - self._step - 1)
+            self._step = run.step
         compared = batch.phase == TRAIN and (self._predecessors.wants(run.epoch) or self._leak.is_undecided(phase))
         if phase.begin(batch.index, batch.count, compared=compared):
             phase.carried = first_array(run.hidden_states.carried().get(batch.phase))
@@ -107,8 +115,23 @@ class HiddenStateGuard(Guard):
         if phase is None:
             return
         moved = self._predecessors.add(batch, run.epoch, phase.batch_size) if batch.phase == TRAIN else None
-        if not phase.inspected:
-            return
+        if phase.inspected:
+            self._inspect(run, batch, phase, moved)
+        if batch.phase == TRAIN and not self._predecessors.tracking and not self._leak.is_undecided(phase):
+            self.due_step = run.step + phase.batches_to_next
+
+    @hookimpl
+    def on_epoch_end(self, run: Run) -> None:
+        for phase in self._phases.values():
+            self.conclude(run, self._leak.end_epoch(phase))
+        self.conclude(run, self._stream.end_epoch())
+        decisive = self._phases.get(TRAIN) or next(iter(self._phases.values()), None)
+        if decisive is not None:
+            for code in ("RNN201", "RNN202", "RNN203"):
+                self._tell_missing(run, decisive, code)
+        run.diagnosis.cannot_check("RNN407", PASS_TANH_STATES)
+
+    def _inspect(self, run: Run, batch: Batch, phase: PhaseHistory, moved: BoolArray | None) -> None:
         current = phase.inspect(batch)
         if current.state.shows_entering(current.sequences.seq_len):
             self.conclude(run, self._shape.check(current, run.epoch))
@@ -121,17 +144,6 @@ class HiddenStateGuard(Guard):
         elif batch.phase == TRAIN:
             self.conclude(run, self._leak.check_unseen(current, moved))
         phase.keep(current)
-
-    @hookimpl
-    def on_epoch_end(self, run: Run) -> None:
-        for phase in self._phases.values():
-            self.conclude(run, self._leak.end_epoch(phase))
-        self.conclude(run, self._stream.end_epoch())
-        decisive = self._phases.get(TRAIN) or next(iter(self._phases.values()), None)
-        if decisive is not None:
-            for code in ("RNN201", "RNN202", "RNN203"):
-                self._tell_missing(run, decisive, code)
-        run.diagnosis.cannot_check("RNN407", PASS_TANH_STATES)
 
     def _tell_missing(self, run: Run, phase: PhaseHistory, code: str) -> None:
         """Record why a code of the entering state was not checked, unless it was checked before."""

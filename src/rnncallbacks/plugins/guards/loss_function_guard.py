@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
 
 
+WATCH_INTERVAL = 20
+"""Training batches between two comparisons of their losses with the smallest one of a second softmax. Chosen by eye."""
+
+
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class LossFunctionGuard(Guard):
     r"""Compares the first losses with the uniform loss, :math:`\ln V` for V classes.
@@ -68,6 +72,7 @@ class LossFunctionGuard(Guard):
     _learned_sum: LearnedSum = state_field(factory=LearnedSum)
     _first_loss: float = state_field(0.0)
     _severity: SummedLossSeverity = state_field(factory=SummedLossSeverity)
+    missed_losses: list[float] = state_field(factory=list)
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
@@ -79,6 +84,7 @@ class LossFunctionGuard(Guard):
     @hookimpl(wrapper=True)
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> Generator[None, Any, Any]:
         loss = batch.loss
+        self._watch_missed(run)
         if not batch.skipped and loss is not None and math.isfinite(loss):
             self._check(run, batch, loss, grads)
         result = yield
@@ -90,7 +96,11 @@ class LossFunctionGuard(Guard):
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         severity = self._severity
-        if batch.phase != "train" or not (severity.waiting or severity.measuring or self._learned_sum.following):
+        if batch.phase != "train":
+            return
+        if not (severity.waiting or severity.measuring or self._learned_sum.following):
+            if self._initial_loss.done and self._output_gradient.done:
+                self.due_step = run.step + WATCH_INTERVAL if self._output_gradient.watching else math.inf
             return
         loss = batch.loss
         if self._learned_sum.following and loss is not None and math.isfinite(loss):
@@ -105,9 +115,20 @@ class LossFunctionGuard(Guard):
 
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:
+        self._watch_missed(run)
         if self._learned_sum.revised is not None:  # its consequences may have become notes since
             run.diagnosis.revise(self._learned_sum.revised)
         super().on_fit_end(run)
+
+    def _watch_missed(self, run: Run) -> None:
+        for loss in self.missed_losses:
+            if self._output_gradient.watching and not self._is_explained(run):
+                self._conclude(run, self._output_gradient.watch(loss))
+        self.missed_losses.clear()
+
+    def _is_explained(self, run: Run) -> bool:
+        """Whether the loss is known to be wrong."""
+        return self._severity.waiting or any(alarm.code in ("RNN301", "RNN302") for alarm in run.diagnosis.alarms)
 
     def _check(self, run: Run, batch: Batch, loss: float, grads: Gradients) -> None:
         gradient = self._output_gradient
@@ -116,7 +137,7 @@ class LossFunctionGuard(Guard):
             self._conclude(run, self._initial_loss.check(batch, loss, named_arrays(run.params), grads))
         if gradient.done and not gradient.watching:
             return
-        if self._severity.waiting or any(alarm.code in ("RNN301", "RNN302") for alarm in run.diagnosis.alarms):
+        if self._is_explained(run):
             gradient.stop()
         elif gradient.watching:
             self._conclude(run, gradient.watch(loss))

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
 
 
+LOOK_INTERVAL = 200
+"""Training batches whose losses are added at once, after the tests of the first ones. A bound on their number."""
+
+
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class ProgressGuard(Guard):
     """Checks the loss curves, and whether the targets depend on the inputs.
@@ -55,13 +59,18 @@ class ProgressGuard(Guard):
     _no_signal: NoSignal = state_field(factory=NoSignal)
     _shifted_targets: ShiftedTargets = state_field(factory=ShiftedTargets)
     _overfitting: Overfitting = state_field(factory=Overfitting)
+    missed_losses: list[float] = state_field(factory=list)
 
     @hookimpl
     def on_epoch_start(self) -> None:
         self._curves.begin_epoch()
+        self.missed_losses.clear()
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
+        self._add_missed()
+        if batch.phase == "train" and self._shifted_targets.done and not self._no_signal.needed_pairs:
+            self.due_step = run.step + LOOK_INTERVAL
         loss = batch.loss
         if loss is None or batch.skipped or not math.isfinite(loss):
             return
@@ -73,6 +82,7 @@ class ProgressGuard(Guard):
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:
+        self._add_missed()
         curves = self._curves
         trained, validated = curves.end_epoch()
         if trained:
@@ -82,6 +92,11 @@ class ProgressGuard(Guard):
             self.conclude(run, self._overfitting.check(curves.training, curves.validation, curves.batches))
         elif not curves.validation:
             run.diagnosis.cannot_check("RNN604", "validate in each epoch: run.batches(val_loader, phase='val')")
+
+    def _add_missed(self) -> None:
+        self._curves.add("train", *self.missed_losses)
+        self._no_signal.add_losses(self.missed_losses)
+        self.missed_losses.clear()
 
     def _revise(self, run: Run) -> None:
         if (learned := self._no_signal.check_learned()) is not None:

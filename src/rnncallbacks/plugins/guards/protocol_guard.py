@@ -10,11 +10,12 @@ import attrs
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.run import TRAIN
 from rnncallbacks.detectors.outside_changes import OutsideChangeDetector
 from rnncallbacks.detectors.protocol import ProtocolDetector
 
 if TYPE_CHECKING:
-    from rnncallbacks.core.batch import Batch
+    from rnncallbacks.core.batch import Batch, EpochSummary
     from rnncallbacks.core.run import Run
 
 PASS_PARAMETERS = "pass the parameters: Run(params, ...)"
@@ -55,8 +56,11 @@ class ProtocolGuard(Guard):
     _protocol: ProtocolDetector = state_field(factory=ProtocolDetector)
     _outside: OutsideChangeDetector = state_field(factory=OutsideChangeDetector)
 
+    _step: int = state_field(0)  # of the last training batch that was seen
+
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
+        self._step = self._step or run.step
         if run.step == 0:  # a run that resumes knows how many it has taken into account
             self._protocol.start_run(repairs=len(run.diagnosis.repairs))
 
@@ -68,7 +72,10 @@ class ProtocolGuard(Guard):
     @hookimpl(wrapper=True)
     def on_batch_start(self, run: Run, batch: Batch) -> Generator[None]:
         """Surrounds all other plugins, to separate their changes from those of the loader and the script."""
-        self._outside.open_batch(batch.phase, run.params)
+        if batch.phase == TRAIN:
+            self._protocol.skip(run.step - self._step - 1)
+            self._step = run.step
+        self._outside.open_batch(run.params)
         inspected = self._protocol.open_batch(batch.phase, run.params)
         yield
         if inspected:
@@ -81,15 +88,17 @@ class ProtocolGuard(Guard):
     @hookimpl(trylast=True)
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         self._outside.end_batch(batch, run.params)
-        if not self._protocol.follows(batch.phase):
-            return
-        self.conclude(run, self._protocol.count_backward(batch))
-        self.conclude(run, self._protocol.end_batch(batch, run.params, len(run.diagnosis.repairs)))
+        if self._protocol.follows(batch.phase):
+            self.conclude(run, self._protocol.count_backward(batch))
+            self.conclude(run, self._protocol.end_batch(batch, run.params, len(run.diagnosis.repairs)))
+        if batch.phase == TRAIN:
+            self.due_step = run.step + min(self._protocol.batches_to_next, self._outside.batches_to_last(batch.index))
 
     @hookimpl(tryfirst=True)
-    def on_epoch_end(self, run: Run) -> None:
+    def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
         if run.params is None:
             run.diagnosis.cannot_check("RNN701", PASS_PARAMETERS)
         for result in self._protocol.end_epoch(run.params):
             self.conclude(run, result)
-        self.conclude(run, self._outside.end_epoch(run.params, len(run.diagnosis.repairs)))
+        batches = summary.batches.get(TRAIN, 0)
+        self.conclude(run, self._outside.end_epoch(run.params, len(run.diagnosis.repairs), batches))

@@ -1,0 +1,91 @@
+"""Leaves plugins that have nothing to do in a training batch out of its hooks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rnncallbacks.core.hook_call import HookCall
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+
+BATCH_HOOKS = ("on_batch_start", "on_backward", "on_batch_end")
+
+
+class BatchHookCall:
+    """One hook of a batch, without the plugins that rest in it.
+
+    A plugin rests in the training batches before the step ``plugin.due_step``, except for the first and the last one of
+    a pass over the loader. A batch whose loss or gradient is not finite ends the rest of all plugins, from
+    ``on_backward`` on. Where a plugin has a list ``missed_losses``, the loss of each batch in which it rested is
+    appended, unless the batch was skipped or had no finite loss.
+
+    Parameters
+    ----------
+    hook:
+        The name of the hook.
+    call:
+        The call of all plugins.
+    plugins:
+        Those with an attribute ``due_step``.
+
+    Attributes
+    ----------
+    implementations:
+        Those of the hook, in the order in which they are called.
+    """
+
+    def __init__(self, hook: str, call: HookCall, plugins: Sequence[Any]) -> None:
+        self.implementations = call.implementations
+        self._hook = hook
+        self._call = call
+        self._plugins = plugins
+        self._without: dict[tuple[bool, ...], HookCall | None] = {(): call}
+
+    def __call__(self, arguments: Mapping[str, Any]) -> Any:
+        """Call the implementations of the plugins that do not rest; the result and the errors are those of the call."""
+        batch: Batch = arguments["batch"]
+        resting = batch.resting
+        if resting is None:
+            resting = batch.resting = self._resting(arguments["run"], batch)
+        if resting:
+            if self._hook == "on_backward" and not _is_finite(batch.loss, arguments["grads"]):
+                resting = batch.resting = ()
+            elif self._hook == "on_batch_end":
+                self._keep_loss(batch, resting)
+        try:
+            call = self._without[resting]
+        except KeyError:
+            rests = [plugin for plugin, rests in zip(self._plugins, resting, strict=True) if rests]
+            call = self._without[resting] = self._call.without(rests)
+        return [] if call is None else call(arguments)
+
+    def _resting(self, run: Any, batch: Batch) -> tuple[bool, ...]:
+        if batch.phase != "train" or batch.index in (1, batch.count):
+            return ()
+        step = run.step
+        resting = tuple([plugin.due_step > step for plugin in self._plugins])
+        return resting if True in resting else ()
+
+    def _keep_loss(self, batch: Batch, resting: tuple[bool, ...]) -> None:
+        if batch.loss is None or batch.skipped or not math.isfinite(batch.loss):
+            return
+        for plugin, rests in zip(self._plugins, resting, strict=True):
+            if rests and hasattr(plugin, "missed_losses"):
+                plugin.missed_losses.append(batch.loss)
+
+
+def by_hook(calls: Mapping[str, HookCall], plugins: Iterable[object]) -> dict[str, HookCall | BatchHookCall | None]:
+    """The calls, of which those of a batch leave out plugins that rest; None where no plugin implements the hook."""
+    resters = [plugin for plugin in plugins if hasattr(plugin, "due_step")]
+    found: dict[str, HookCall | BatchHookCall | None] = {}
+    for hook, call in calls.items():
+        rests = resters and hook in BATCH_HOOKS
+        found[hook] = None if not call.implementations else BatchHookCall(hook, call, resters) if rests else call
+    return found
+
+
+def _is_finite(loss: float | None, grads: Any) -> bool:
+    return loss is not None and math.isfinite(loss) and math.isfinite(grads.norm)
