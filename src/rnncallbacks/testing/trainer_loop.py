@@ -16,7 +16,6 @@ from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import Run
 from rnncallbacks.rnn.cells.cell import Cell
-from rnncallbacks.rnn.cells.segments import Segment
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.layers.losses import MeanSquaredError, SoftmaxNll
 from rnncallbacks.rnn.linalg.workspace import Workspace
@@ -55,7 +54,7 @@ MODEL_CELLS: Mapping[str, Literal["vanilla", "lstm", "gru"]] = {
 def _replace_backward_matrix(cell: Cell, replace: BackwardMatrix) -> None:
     """Makes a cell's backward pass use ``replace(W)`` for the recurrent matrix W of each gate."""
 
-    def backward_matrix(work: Workspace, weight_hh: FloatArray, batch_size: int, segment: Segment) -> FloatArray:
+    def backward_matrix(weight_hh: FloatArray) -> FloatArray:
         # ``replace`` returns a matrix for column vectors, and the cell multiplies row vectors.
         return np.concatenate([replace(gate).T for gate in np.split(weight_hh, cell.gates)])
 

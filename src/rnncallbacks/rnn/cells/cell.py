@@ -11,7 +11,7 @@ import numpy as np
 
 from rnncallbacks.arrays.containers import FlatArrays, FloatArray
 from rnncallbacks.rnn.cells.segments import Segment
-from rnncallbacks.rnn.linalg.products import add_column_sums, add_product, prepared_matrix, rows_per_block
+from rnncallbacks.rnn.linalg.products import add_column_sums, add_product, prepared_matrix, product_blocks
 from rnncallbacks.rnn.linalg.workspace import Workspace
 from rnncallbacks.rnn.validation import IntArray
 
@@ -125,14 +125,9 @@ class Cell(ABC):
         np.copyto(parameter_gradients.bias_hh, parameter_gradients.bias_ih)
         return rows
 
-    def forward_matrix(self, work: Workspace, weight_hh: FloatArray, seq_len: int, batch_size: int) -> FloatArray:
-        """The matrix by which states are multiplied in the forward pass."""
-        return prepared_matrix(work, "recurrent_matrix", weight_hh.T, seq_len * batch_size)
-
-    def backward_matrix(self, work: Workspace, weight_hh: FloatArray, batch_size: int, segment: Segment) -> FloatArray:
+    def backward_matrix(self, weight_hh: FloatArray) -> FloatArray:
         """The matrix by which gradients are multiplied in the backward pass."""
-        rows = segment.seq_len * batch_size
-        return prepared_matrix(work, "recurrent_matrix", weight_hh, rows, copy=segment.is_first)
+        return weight_hh
 
     def step_multiplications(self, batch_size: int) -> int:
         """Multiplications in the product of one step."""
@@ -147,33 +142,42 @@ class Cell(ABC):
         """The state before each step of a segment, (steps * batch, hidden_size)."""
         return self.states(work, segment.seq_len, batch_size)[segment.steps].reshape(-1, self.hidden_size)
 
-    def _multiplication(self, batch_size: int) -> tuple[Callable[..., object], tuple[int, ...]]:
-        """The function that multiplies rows by the recurrent matrix, and the shape of rows that it takes."""
-        block = rows_per_block(batch_size, self.gates * self.hidden_size**2)
-        if block == batch_size:
-            # The method: the function numpy.dot first looks for overrides of its arguments' types.
-            return np.ndarray.dot, (batch_size,)
-        return np.matmul, (batch_size // block, block)
-
     def _forward_product(
         self, work: Workspace, parameters: CellParameters, seq_len: int, batch_size: int
     ) -> StepProduct:
         """The product of a step's state with the recurrent matrix, in the work array ``recurrent``."""
-        multiply, rows = self._multiplication(batch_size)
-        operands = work.steps("states", (seq_len + 1, *rows, self.hidden_size))
-        matrix = self.forward_matrix(work, parameters.weight_hh, seq_len, batch_size)
-        result = work.array("recurrent", (*rows, self.gates * self.hidden_size))
-        return StepProduct(multiply, operands, matrix, result)
+        matrix = parameters.weight_hh.T
+        return _step_product(work, "states", (seq_len + 1, batch_size), matrix, seq_len * batch_size)
 
     def _backward_product(
-        self, work: Workspace, parameters: CellParameters, batch_size: int, segment: Segment
+        self, work: Workspace, parameters: CellParameters, batch_size: int, segment: Segment, operands: str = "gates"
     ) -> StepProduct:
-        """The product of a step's gate gradients with the recurrent matrix, in the work array ``recurrent``."""
-        multiply, rows = self._multiplication(batch_size)
-        operands = work.steps("gates", (segment.seq_len, *rows, self.gates * self.hidden_size))
-        matrix = self.backward_matrix(work, parameters.weight_hh, batch_size, segment)
-        result = work.array("recurrent", (*rows, self.hidden_size))
-        return StepProduct(multiply, operands, matrix, result)
+        """The product of a step's gate gradients with the recurrent matrix, in the work array ``recurrent``.
+
+        ``operands`` names the work array of these gradients.
+        """
+        matrix, seq_len = self.backward_matrix(parameters.weight_hh), segment.seq_len
+        length = seq_len if operands == "gates" else segment.end - segment.begin
+        rows = seq_len * batch_size
+        return _step_product(work, operands, (length, batch_size), matrix, rows, copy=segment.is_first)
+
+
+def _step_product(
+    work: Workspace, operands: str, shape: tuple[int, int], matrix: FloatArray, rows: int, *, copy: bool = True
+) -> StepProduct:
+    length, batch_size = shape
+    inner, columns = matrix.shape
+    height, width = product_blocks(batch_size, inner, columns)
+    result = work.array("recurrent", (batch_size, columns))
+    if (height, width) == (batch_size, columns):
+        matrix = prepared_matrix(work, "recurrent_matrix", matrix, rows, copy=copy)
+        # The method: the function numpy.dot first looks for overrides of its arguments' types.
+        return StepProduct(np.ndarray.dot, work.steps(operands, (length, batch_size, inner)), matrix, result)
+    matrix = prepared_matrix(work, "recurrent_matrix", matrix, rows, width=width, copy=copy)
+    blocks = result.reshape(-1, height, columns // width, width).swapaxes(1, 2)
+    return StepProduct(
+        np.matmul, work.steps(operands, (length, batch_size // height, 1, height, inner)), matrix, blocks
+    )
 
 
 def states_after(states: FloatArray, lengths: IntArray | None) -> FloatArray:

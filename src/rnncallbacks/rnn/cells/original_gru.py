@@ -11,7 +11,7 @@ from rnncallbacks.rnn.cells.cell import CellParameters
 from rnncallbacks.rnn.cells.gated import GatedCell
 from rnncallbacks.rnn.cells.segments import Segment
 from rnncallbacks.rnn.linalg.activations import select_tanh
-from rnncallbacks.rnn.linalg.products import add_column_sums, add_product
+from rnncallbacks.rnn.linalg.products import add_column_sums, add_product, prepared_matrix
 from rnncallbacks.rnn.linalg.workspace import Workspace
 
 
@@ -41,7 +41,7 @@ class OriginalGRUCell(GatedCell):
     def forward(self, work: Workspace, parameters: CellParameters, seq_len: int, batch_size: int) -> None:
         """Turn projections into gates and states."""
         size = self.hidden_size
-        matrix = self.forward_matrix(work, parameters.weight_hh, seq_len, batch_size)
+        matrix = prepared_matrix(work, "recurrent_matrix", parameters.weight_hh.T, seq_len * batch_size)
         matrix_rz, matrix_n = matrix[:, : 2 * size], matrix[:, 2 * size :]
         sums = work.array("recurrent", (batch_size, 2 * size))
         sums_by_gate = sums.reshape(batch_size, 2, size).swapaxes(0, 1)
@@ -79,7 +79,8 @@ class OriginalGRUCell(GatedCell):
         """As in :class:`~rnncallbacks.rnn.cells.cell.Cell`."""
         seq_len = segment.seq_len
         _, batch_size, size = gradients.shape
-        matrix = self.backward_matrix(work, parameters.weight_hh, batch_size, segment)
+        matrix, rows = self.backward_matrix(parameters.weight_hh), seq_len * batch_size
+        matrix = prepared_matrix(work, "recurrent_matrix", matrix, rows, copy=segment.is_first)
         matrix_rz, matrix_n = matrix[: 2 * size], matrix[2 * size :]
         states = work.steps("states", (seq_len + 1, batch_size, size))
         by_gate = self._gates_by_gate(work, seq_len, batch_size)

@@ -46,24 +46,24 @@ class VanillaCell(Cell):
 
     def forward(self, work: Workspace, parameters: CellParameters, seq_len: int, batch_size: int) -> None:
         """Turn projections into states, in place."""
-        multiply, (previous, *steps), matrix, recurrent = self._forward_product(work, parameters, seq_len, batch_size)
+        multiply, operands, matrix, product = self._forward_product(work, parameters, seq_len, batch_size)
+        recurrent = work.array("recurrent", (batch_size, self.hidden_size))
+        steps = work.steps("states", (seq_len + 1, batch_size, self.hidden_size))[1:]
         # Local names and positional outputs: in small networks, calls cost more than arithmetic.
         add = np.add
         if self.nonlinearity == "tanh":
             tanh = select_tanh(recurrent.size, work.dtype)
-            for step in steps:
+            for previous, step in zip(operands[:-1], steps, strict=True):
                 # step is x_t W_ih^T + b_ih + b_hh, and becomes h_t.
-                multiply(previous, matrix, recurrent)
+                multiply(previous, matrix, product)
                 add(step, recurrent, step)
                 tanh(step, step)
-                previous = step
         else:
             zero, maximum = np.zeros((), dtype=work.dtype), np.maximum
-            for step in steps:
-                multiply(previous, matrix, recurrent)
+            for previous, step in zip(operands[:-1], steps, strict=True):
+                multiply(previous, matrix, product)
                 add(step, recurrent, step)
                 maximum(step, zero, out=step)
-                previous = step
 
     def backward(self, work: Workspace, parameters: CellParameters, gradients: FloatArray, segment: Segment) -> None:
         """As in :class:`~rnncallbacks.rnn.cells.cell.Cell`.
@@ -81,28 +81,31 @@ class VanillaCell(Cell):
     ) -> None:
         length, batch_size, hidden_size = gradients.shape
         states = self.states(work, segment.seq_len, batch_size)
-        multiply, rows = self._multiplication(batch_size)
-        shape = (*rows, hidden_size)
-        matrix = self.backward_matrix(work, parameters.weight_hh, batch_size, segment)
-        recurrent = work.array("recurrent", shape)
+        multiply, operands, matrix, product = self._backward_product(work, parameters, batch_size, segment, "gradients")
+        recurrent = work.array("recurrent", (batch_size, hidden_size))
         if segment.is_first:
             recurrent.fill(0.0)
-        steps = work.steps("gradients", (length, *shape))
+        steps = work.steps("gradients", (length, batch_size, hidden_size))
         add, times = np.add, np.multiply
         for begin, end in cache_blocks(segment, 2 * batch_size * hidden_size):
-            block = work.array("derivatives", (end - begin, batch_size, hidden_size))
-            self._derivatives(states[begin + 1 : end + 1], block)
-            derivatives = work.steps("derivatives", (end - begin, *shape))
+            shape = end - begin, batch_size, hidden_size
+            self._derivatives(states[begin + 1 : end + 1], work.array("derivatives", shape))
+            derivatives = work.steps("derivatives", shape)
+            part = slice(begin - segment.begin, end - segment.begin)
+            if in_place:
+                results, multiplied = steps[part], operands[part]
+            else:
+                results, multiplied = derivatives, work.steps("derivatives", (end - begin, *operands[0].shape))
+            block = list(zip(steps[part], derivatives, results, multiplied, strict=True))
             for number in range(end - 1, begin - 1, -1):
-                step, derivative = steps[number - segment.begin], derivatives[number - begin]
-                before_nonlinearity = step if in_place else derivative
+                step, derivative, before_nonlinearity, operand = block[number - begin]
                 # dL/dh_t = the gradient from above + that through step t + 1
                 add(step, recurrent, step)
                 # dL/da_t = dL/dh_t sigma'(a_t)
                 times(step, derivative, before_nonlinearity)
                 # to h_{t-1}: dL/da_t W_hh
                 if number:
-                    multiply(before_nonlinearity, matrix, recurrent)
+                    multiply(operand, matrix, product)
 
     def _gate_gradients(self, work: Workspace, batch_size: int, segment: Segment) -> FloatArray:
         """In the memory of the gradients with respect to the states."""

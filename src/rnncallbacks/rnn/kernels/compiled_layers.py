@@ -53,11 +53,8 @@ class CompiledVanillaCell(VanillaCell):
             rows = work.array("gradients", (length, size))
             cell_kernels.vanilla_row_backward(rows, parameters.weight_hh, recurrent, states, relu)
             return
-        multiply, block_shape = self._multiplication(batch_size)
-        matrix = self.backward_matrix(work, parameters.weight_hh, batch_size, segment)
-        product = recurrent.reshape(*block_shape, size)
+        multiply, operands, matrix, product = self._backward_product(work, parameters, batch_size, segment, "gradients")
         flat_gradients = work.steps("gradients", (length, batch_size * size))
-        operands = work.steps("gradients", (length, *block_shape, size))
         flat_states = work.steps("states", (seq_len + 1, batch_size * size))
         for step in range(length - 1, -1, -1):
             cell_kernels.vanilla_backward(flat_gradients[step], recurrent, flat_states[begin + step + 1], relu)

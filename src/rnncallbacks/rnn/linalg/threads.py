@@ -46,6 +46,11 @@ def with_step_threads(multiplications: int, compute: Callable[..., object], *arg
             _restore(lowered)
 
 
+def linear_algebra_threads() -> int:
+    """The number of threads that the linear algebra library uses now."""
+    return max((library.get_num_threads() for library in _libraries()), default=1)
+
+
 def _lower(lowered: list[tuple[Any, int]]) -> None:
     for library in _libraries():
         threads = library.get_num_threads()
