@@ -118,6 +118,7 @@ def parameters(command: Any) -> Iterator[tuple[str, str, str]]:
             if not parameter.is_flag:
                 typed += f" {parameter.make_metavar(context)}"
             text, _, default = (parameter.help or "").rstrip("]").partition(" [default: ")
+            default = default or parameter.get_help_extra(context).get("default", "")
             yield typed, default and f"`{default}`", text
 
 

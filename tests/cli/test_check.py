@@ -31,7 +31,7 @@ def test_options_of_the_command_line_are_checked_too():
     assert "GradientClipping(max_norm=0.5" in call("check", "-o", "gradient_clipping.max_norm=0.5").output
     done = call("check", "-o", "gradient_clipping.max_nrom=0.5")
     assert done.exit_code == 1
-    assert "override: gradient_clipping.max_nrom: there is no such option; did you mean 'max_norm'?" in done.output
+    assert "-o: gradient_clipping.max_nrom: there is no such option; did you mean 'max_norm'?" in done.output
 
 
 def test_check_lists_all_problems(run_command):

@@ -39,7 +39,7 @@ def test_help_names_every_command_and_every_setting_with_its_default():
     for option in options_of(Settings).values():
         if option.name != "text":
             assert f"--{option.name.replace('_', '-')} " in text
-            assert f"[default: {option.default}]" in text
+            assert f"[default: {'from all' if option.default is None else option.default}]" in text
 
 
 def test_the_package_runs_as_a_module():

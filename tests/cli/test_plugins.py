@@ -80,7 +80,7 @@ def test_the_listing_says_what_is_enabled_and_why(install, monkeypatch):
         "step: there is no such option; did you mean 'steps'?",
         "progress  rnncallbacks 0.1.0  enabled by RNNCALLBACKS_PLUGINS",
         "loss_averaging  rnncallbacks 0.1.0  enabled by -p",
-        "problem disable: no plugin 'gradient_cliping' is installed; did you mean 'gradient_clipping'?",
+        "problem -p: no plugin 'gradient_cliping' is installed; did you mean 'gradient_clipping'?",
     ):
         assert line.replace("0.1.0", version("rnncallbacks")) in shown
     assert done.exit_code == 0

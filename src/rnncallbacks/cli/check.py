@@ -15,7 +15,7 @@ from rnncallbacks.errors import RnnCallbacksError
 from rnncallbacks.files import printable
 
 
-@click.command()
+@click.command(short_help="Check a configuration.")
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @switches_option
 def check(path: Path | None, switches: PluginSwitches) -> None:

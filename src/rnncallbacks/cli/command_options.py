@@ -14,6 +14,8 @@ from rnncallbacks.config.configuration import Configuration, read_configuration
 from rnncallbacks.config.overrides import parse_override
 from rnncallbacks.errors import ConfigurationError
 
+SWITCH_NAMES = ("-p", "-p", "-o")
+"""The names in messages for the plugins to enable, those to disable, and the overrides."""
 ClickCommand = TypeVar("ClickCommand", bound=Callable[..., Any])
 
 
@@ -49,7 +51,8 @@ class PluginSwitches:
 
     def read(self, config: Path | None, **arguments: Any) -> Configuration:
         """The configuration with these switches; the arguments are those of ``read_configuration``."""
-        return read_configuration(config, enable=self.enable, disable=self.disable, override=self.override, **arguments)
+        arguments |= {"enable": self.enable, "disable": self.disable, "override": self.override}
+        return read_configuration(config, argument_names=SWITCH_NAMES, **arguments)
 
 
 def switches_option(command: ClickCommand) -> ClickCommand:

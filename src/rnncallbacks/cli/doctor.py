@@ -1,4 +1,4 @@
-"""``rnncallbacks doctor``: run a script for a bounded number of batches with every guard on its runs."""
+"""``rnncallbacks doctor``: run a training script for some batches, and diagnose why it does not learn."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MORE_BATCHES = 10
 
 
 # Options that follow the script are the script's.
-@click.command(context_settings={"allow_interspersed_args": False})
+@click.command(short_help="Diagnose why a script does not learn.", context_settings={"allow_interspersed_args": False})
 @click.argument("script", type=click.Path(path_type=Path))
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
 @click.option(
@@ -70,13 +70,14 @@ def doctor(
     switches: PluginSwitches,
     **given: Any,
 ) -> None:
-    """Run a training script with every guard on its runs, and print a diagnosis of each.
+    """Run a training script for some batches, and diagnose why it does not learn.
 
-    SCRIPT is run unchanged, with ARGS as its arguments, but its runs are stopped after a number of batches. The exit
+    SCRIPT is run unchanged. Options of doctor come before it; what follows it is passed to the script. The exit
     code is 1 if a cause was found, 0 if none was, and 2 if the script could not be run or nothing could be checked.
 
-    In a script without a Run, the training loop and the roles of its values are inferred. So is evidence that a Run
-    was not given, and a loop that no Run drives. The options from --seconds to --write-hooked are for inferred loops.
+    In a script without a Run, the training loop is found, and the roles of its values are inferred. In a script with a
+    Run, the guards of the library are added to it, and evidence that it was not given is inferred. The options from
+    --seconds to --write-hooked are for loops that are found.
     """
     if given_only and (named := [f"--{name.replace('_', '-')}" for name in ROLES if given[name] not in ("", None)]):
         raise click.UsageError(f"--given-only infers nothing, so {', '.join(named)} would have no effect")

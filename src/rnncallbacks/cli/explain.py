@@ -17,13 +17,13 @@ from rnncallbacks.reporting.terminal import terminal_console
 HEADINGS = ("code", "severity", "cause", "raised by")
 
 
-@click.command()
+@click.command(short_help="Explain an alarm code, or list the codes.")
 @click.argument("code", required=False)
 def explain(code: str | None) -> None:
-    """Print the page of an alarm code: meaning, detection and remedy; also of codes of other packages.
+    """Print the page of an alarm code: its meaning, its detection and its remedy.
 
-    CODE is a code, such as RNN201, in upper or lower case. The beginning of codes, such as RNN2, lists them. Without
-    it, all codes are listed.
+    CODE is a code, such as RNN201, in upper or lower case. The beginning of codes, such as RNN2, lists the codes that
+    begin so. Without CODE, all codes are listed, those of other packages included.
     """
     wanted = "" if code is None else code.upper()
     known = {*CATALOGUE, *find_registered_codes()}

@@ -60,7 +60,7 @@ KINDS: Mapping[str, PluginKind] = {
 }
 
 
-@click.command("new-plugin")
+@click.command("new-plugin", short_help="Write the package of a new plugin.")
 @click.argument("name")
 @click.option("--guard", is_flag=True, help="A guard: it raises alarms of a code of its own.")
 @click.option("--logger", is_flag=True, help="A logger: it writes a file.")
@@ -77,10 +77,11 @@ def new_plugin(name: str, **wanted: bool) -> None:
         raise OptionError(f"new-plugin: expected one kind of plugin, got {options}", hint="write a package for each")
     folder = Path(f"{PREFIX}-{_dashed(name)}")
     write_package(name, kinds[0], folder)
-    click.echo(f"{folder}: written. Next, and then change {folder}/src/{_package(name)}/{name}.py:\n")
+    click.echo(f"wrote {folder}. To install and test it:\n")
     click.echo(f"  cd {folder}")
     click.echo("  python3 -m venv .venv && .venv/bin/pip install -e '.[test]'")
-    click.echo("  .venv/bin/pytest")
+    click.echo("  .venv/bin/pytest\n")
+    click.echo(f"The plugin is {folder}/src/{_package(name)}/{name}.py.")
 
 
 def write_package(name: str, kind: str, folder: Path) -> None:

@@ -29,23 +29,25 @@ OWN = "rnncallbacks"
 STATE_STYLES = {"enabled": "green", "disabled": "yellow", "failed": "bold red", "not enabled": "dim"}
 
 
-@click.command()
+@click.command(short_help="List the installed plugins.")
 @click.option(
     "-v",
     "--verbose",
     is_flag=True,
-    help="One line for each option, with its type. Imports plugins of other packages that are not enabled, too.",
+    help="One line for each option, with its type. Also imports plugins of other packages that are not enabled.",
 )
 @click.option(
     "--order",
     "hook",
     type=click.Choice(list(HOOKS)),
-    help="The order in which a configuration's plugins are called for this hook, and what each may change there.",
+    metavar="HOOK",
+    help="List the enabled plugins in the order in which a hook, such as on_backward, is called, and what each may "
+    "change there.",
 )
 @config_option
 @switches_option
 def plugins(verbose: bool, hook: Hook | None, config: Path | None, switches: PluginSwitches) -> None:
-    """List the installed plugins: hooks, options, and which of them are enabled here and why.
+    """List the installed plugins with their hooks and options, and why each is enabled or not.
 
     A disabled plugin is never imported. A plugin of another package that no configuration enables is imported only with
     -v: without it, its hooks and options are not listed.

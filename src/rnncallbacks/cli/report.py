@@ -9,7 +9,7 @@ import click
 from rnncallbacks.reporting.report_file import report
 
 
-@click.command("report")
+@click.command("report", short_help="Make a page about a run.")
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="Path of the page. [default: RUN_DIR/report.html]")
 def write_report(run_dir: Path, output: Path | None) -> None:

@@ -44,20 +44,22 @@ def role_options(command: Decorated) -> Decorated:
             "--seconds",
             type=click.FloatRange(min=1.0),
             default=60.0,
+            show_default=True,
             metavar="NUMBER",
-            help="Time limit of the examination. [default: 60]",
+            help="Time limit of the examination.",
         ),
         click.option(
             "--show-roles", "roles_only", is_flag=True, help="Print the roles of the values, without a diagnosis."
         ),
         *(click.option(f"--{name}", default="", metavar="NAME", help=text) for name, text in ROLE_HELP.items()),
-        click.option("--batch-axis", type=int, default=None, help="Axis of the inputs along which sequences lie."),
+        click.option("--batch-axis", type=int, default=None, help="Axis of the inputs whose index is the sequence."),
         click.option(
             "--seeds",
             type=click.IntRange(min=1),
             default=1,
+            show_default=True,
             metavar="INTEGER",
-            help="Seeds with which an unseeded script is run; a cause must be found with each. [default: 1]",
+            help="Number of seeds with which an unseeded script is run; a cause must be found with each.",
         ),
         click.option(
             "--output",
@@ -68,10 +70,10 @@ def role_options(command: Decorated) -> Decorated:
         click.option(
             "--no-fork",
             is_flag=True,
-            help="Run iterations again from the start of the script, as on Windows, in place of forking it.",
+            help="Replay iterations by running the script again from its start, as on Windows; do not fork it.",
         ),
         click.option(
-            "--no-replay", is_flag=True, help="Do not fork the script: no closure, and roles inferred from names."
+            "--no-replay", is_flag=True, help="Replay no iterations: no closure, and roles inferred from names."
         ),
     ]
     for option in reversed(made):

@@ -20,7 +20,7 @@ MODEL, VOCABULARY = "model.safetensors", "vocabulary.json"
 DEFAULTS = Settings()
 
 
-@click.command("sample")
+@click.command("sample", short_help="Print text from a trained network.")
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--prompt", help="The text to continue. [default: the most frequent character]")
 @click.option("--length", type=int, default=DEFAULTS.sample, show_default=True, help="Characters to generate.")

@@ -52,7 +52,7 @@ DIVERGED_LOSS_RATIO = 2.0
 has diverged. Chosen by eye: overfitting raises the held-out loss and not this one."""
 
 
-@click.command()
+@click.command(short_help="Train a character network on a text.")
 @click.argument("text", metavar="[FILE.txt]", required=False, type=click.Path(path_type=Path))
 @settings_options
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Folder of the run's files. [default: runs/<time>]")
@@ -61,8 +61,9 @@ has diverged. Chosen by eye: overfitting raises the held-out loss and not this o
     "--ranks",
     type=click.IntRange(min=1),
     default=1,
+    show_default=True,
     metavar="INTEGER",
-    help="Processes that share each batch, on this machine. [default: 1]",
+    help="Processes that share each batch, on this machine.",
 )
 @click.option("--profile-plugins", is_flag=True, help="Measure the plugins, and print what each costs in each hook.")
 @config_option

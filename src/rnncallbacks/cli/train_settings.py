@@ -11,6 +11,7 @@ import click
 
 from rnncallbacks import options
 from rnncallbacks.cli.command_options import ClickCommand
+from rnncallbacks.config.option_types import literals_of
 from rnncallbacks.config.plugin_options import make_plugin, options_of
 from rnncallbacks.errors import ConfigurationError
 
@@ -30,7 +31,7 @@ class Settings:
     batch_size: int = _setting(16, options.count(), "Parts of the text that are trained on side by side.")
     seq_len: int = _setting(50, options.count(), "Characters per step of truncated backpropagation.")
     cell: Literal["vanilla", "lstm", "gru"] = _setting(
-        "vanilla", options.one_of("vanilla", "lstm", "gru"), "The recurrent cell: vanilla, lstm or gru."
+        "vanilla", options.one_of("vanilla", "lstm", "gru"), "The recurrent cell."
     )
     hidden_size: int = _setting(256, options.count(), "Units of each layer.")
     num_layers: int = _setting(1, options.count(), "Recurrent layers, one on top of the other.")
@@ -52,7 +53,7 @@ class Settings:
     top_k: int | None = _setting(
         None,
         attrs.validators.optional(options.count()),
-        "Sample from this many of the most likely characters. None: from all.",
+        "Sample from this many of the most likely characters. [default: from all]",
     )
     top_p: float = _setting(
         1.0,
@@ -67,15 +68,13 @@ def settings_options(command: ClickCommand) -> ClickCommand:
         help_text = attrs.fields_dict(Settings)[option.name].metadata.get(_HELP_KEY)
         if help_text is None:
             continue
-        kind = (get_args(option.annotation) or [option.annotation])[0]
-        if not isinstance(kind, type):  # the first word of a Literal; Settings checks the word
-            kind = str
+        words = literals_of(option.annotation)
+        default = "" if option.default is None else f" [default: {option.default}]"
         command = click.option(
             f"--{option.name.replace('_', '-')}",
             option.name,
-            type=kind,
-            metavar=kind.__name__.upper(),
-            help=f"{help_text} [default: {option.default}]",
+            type=click.Choice(words) if words else (get_args(option.annotation) or [option.annotation])[0],
+            help=help_text + default,
         )(command)
     return command
 

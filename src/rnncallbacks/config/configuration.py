@@ -214,6 +214,7 @@ def read_configuration(
     override: Mapping[str, Any] | None = None,
     otherwise: Mapping[str, Any] | None = None,
     behind: Mapping[str, Mapping[str, Any]] | None = None,
+    argument_names: tuple[str, str, str] = ("enable", "disable", "override"),
 ) -> Configuration:
     """Read a configuration without importing a plugin.
 
@@ -225,6 +226,8 @@ def read_configuration(
         The configuration to use if there is no file.
     behind:
         Tables of plugins to add after the others, except for plugins that have a table.
+    argument_names:
+        The names of the arguments ``enable``, ``disable`` and ``override`` in messages.
 
     Raises
     ------
@@ -244,15 +247,16 @@ def read_configuration(
             configuration.tables[name] = Table(name, name, dict(options), name, True, "always enabled here")
     _switch(configuration, variables[0], True, ENABLE_VARIABLE, ENABLE_VARIABLE)
     _switch(configuration, variables[1], False, DISABLE_VARIABLE, DISABLE_VARIABLE)
-    _switch(configuration, enable, True, "enable", "-p")
-    _switch(configuration, disable, False, "disable", "-p no:")
+    enabling, disabling, overriding = argument_names
+    _switch(configuration, enable, True, enabling, "-p")
+    _switch(configuration, disable, False, disabling, "-p no:")
     if override is not None and not isinstance(override, Mapping):
         raise ConfigurationError(
             [f"override: expected a mapping such as {{'gradient_clipping.max_norm': 0.5}}, got {short_repr(override)}"]
         )
     from_environment, wrong = overrides_in_environment()
     configuration.problems += wrong
-    for overrides, where in ((from_environment, OVERRIDE_VARIABLE), (override or {}, "override")):
+    for overrides, where in ((from_environment, OVERRIDE_VARIABLE), (override or {}, overriding)):
         configuration.problems += apply_overrides(overrides, where, configuration.matching, configuration.tables)
     return configuration
 
