@@ -28,6 +28,9 @@ NUMBERS = (
 )
 """The numbers that each rank brings to a meeting. The meeting returns their sums over all ranks."""
 _INDEX = {name: index for index, name in enumerate(NUMBERS)}
+_ZEROS = (0.0,) * (len(NUMBERS) - 2)
+_NO_NEWS = dict.fromkeys(NUMBERS, 0.0) | {"together": 1.0, "agree": 1.0}
+"""The sums of most meetings: all ranks bring the same place and digest, and zeros."""
 
 
 class Meetings:
@@ -77,10 +80,10 @@ class Meetings:
         arrays, factor:
             The gradients of this rank, and by what they are multiplied before they are added up.
         """
-        own = np.zeros(len(NUMBERS))
-        own[:2] = crc32(place.encode()), crc32(digest)
+        values = [float(crc32(place.encode())), float(crc32(digest)), *_ZEROS]
         for name, number in numbers.items():
-            own[_INDEX[name]] = number
+            values[_INDEX[name]] = number
+        own = np.array(values)
         expected, self._expects_gradients = self._expects_gradients, False
         if expected and (not arrays or self.gradients.fits(arrays)):
             return _sums(self.gradients.exchange(arrays or None, factor, own))
@@ -110,12 +113,18 @@ class Meetings:
 
 
 def _sums(numbers: Array) -> dict[str, float]:
-    """The sums over the ranks, added in their order, so that they are the same in each kind of meeting."""
-    columns = numbers.T.tolist()
-    places, digests, *_ = columns
-    sums: dict[str, float] = dict(zip(NUMBERS, map(sum, columns), strict=True))
-    sums["together"] = float(places.count(places[0]) == len(places))
-    sums["agree"] = float(digests.count(digests[0]) == len(digests))
+    """The sums over the ranks, added in their order, so that they are the same in each kind of meeting.
+
+    If all ranks bring the same place and digest, and zeros, these two are not added up.
+    """
+    ranks, size = len(numbers), 8 * len(NUMBERS)
+    content = numbers.tobytes()
+    if content[16:size] == bytes(size - 16) and content == ranks * content[:size]:
+        return _NO_NEWS
+    sums: dict[str, float] = dict(zip(NUMBERS, np.add.reduce(numbers, axis=0).tolist(), strict=True))
+    places, digests = numbers[:, :2].T.tolist()
+    sums["together"] = float(places.count(places[0]) == ranks)
+    sums["agree"] = float(digests.count(digests[0]) == ranks)
     return sums
 
 
@@ -125,6 +134,6 @@ def sampled(arrays: Any) -> bytes:
 
 
 def _entries(array: Array) -> Array:
-    flat = array.reshape(-1) if array.flags.c_contiguous else array.flat  # no copy of the array
+    flat = array if array.ndim == 1 else array.reshape(-1) if array.flags.c_contiguous else array.flat  # no copy
     entries = np.asarray(flat[:: max(1, array.size // 16)])
     return entries.astype(np.float64) if entries.dtype.char == "g" else entries  # the others have no unused bytes
