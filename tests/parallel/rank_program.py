@@ -111,11 +111,18 @@ def killed(folder: str, rank: str, seconds: str) -> dict[str, Any]:
     """A run that saves a checkpoint every two batches, and in which a signal ends one rank after so many seconds."""
     began = time.monotonic()
     if int(rank) == RANK:
+        _note_fault(folder, float(seconds))
         signal.setitimer(signal.ITIMER_REAL, float(seconds))
     checkpoint = Checkpoint(Path(folder) / "run.safetensors", every_steps=2, fsync=False)
     params = _stream_model(None, dropout=0.3, plugins=[checkpoint, DataParallel()], epochs=20)
     signal.setitimer(signal.ITIMER_REAL, 0.0)
     return {"digest": digest(params.tobytes()), "seconds": time.monotonic() - began}
+
+
+def _note_fault(folder: str, after: float = 0.0) -> None:
+    """Write the time of a fault to a file next to the folder."""
+    if folder:
+        Path(f"{folder}.fault").write_text(str(time.time() + after))
 
 
 def faulty(fault: str, rank: str, step: str, folder: str = "") -> dict[str, Any]:
@@ -145,6 +152,7 @@ class _FaultyLoop:
             if self.fault == "stop in a hook":
                 run.stop("enough")
             if self.fault == "error in a hook":
+                _note_fault(self.folder)
                 raise ValueError("a plugin")
 
     def train(self) -> dict[str, Any]:
@@ -166,6 +174,7 @@ class _FaultyLoop:
                 for inputs, targets in run.batches(batches[:2], phase="val"):
                     run.record(self._step(inputs, targets)[0])
         if self.fault == "error after the run" and self.here:
+            _note_fault(self.folder)
             raise ValueError("after the run")
         params = [*self.params.values()]
         finite = all(np.isfinite(one).all() for one in params)
@@ -186,6 +195,7 @@ class _FaultyLoop:
                 array -= run.learning_rate * grads[name]
 
     def _fail(self, run: Run) -> None:
+        _note_fault(self.folder)
         if self.fault in ("error", "caught error"):
             raise ValueError("bad data")
         if self.fault == "kill":

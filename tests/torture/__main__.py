@@ -77,6 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     counts = collections.Counter((one["kind"], one["outcome"]) for one in lines)
     for (kind, outcome), count in counts.items():
         print(f"{kind}: {outcome} {count}")
+    slowest = max(lines, key=lambda one: float(one.get("end_seconds", 0.0)), default={})
+    if slowest.get("end_seconds"):
+        ended = [one["end_seconds"] for one in lines if one.get("end_seconds")]
+        middle = sorted(ended)[len(ended) // 2]
+        most = f"median {middle:.1f}, most {slowest['end_seconds']:.1f} (number {slowest['number']})"
+        print(f"{given.kind}: seconds from a fault to the end of all ranks, {len(ended)} trials: {most}")
     for one in [one for one in lines if one["outcome"] != "held"][:MOST_SHOWN]:
         print(f"{one['kind']} {one['number']}: {one['outcome']}: {one['what']}\n{one['detail']}"[:800])
     return int(any(outcome != "held" for _, outcome in counts))

@@ -41,6 +41,15 @@ MESSAGES = {
 SECONDS = 40
 """A run that lasts longer has hung: it takes two seconds, and on a busy machine ten."""
 
+END_SECONDS = 10.0
+"""All ranks have to end within this time after the fault of one."""
+
+
+def seconds_since_fault(folder: Path) -> float:
+    """The time since the fault of one rank, in seconds; 0 if it had none."""
+    moment = folder.with_name(f"{folder.name}.fault")
+    return round(time.time() - float(moment.read_text()), 3) if moment.exists() else 0.0
+
 
 def rank_trial(generator: np.random.Generator, folder: Path) -> Result:
     """One run on 2 to 4 ranks with a fault of one of them."""
@@ -50,7 +59,6 @@ def rank_trial(generator: np.random.Generator, folder: Path) -> Result:
     what = f"{fault} on rank {rank} of {ranks} in batch {step}"
     command = command_on_ranks(ranks, [str(PROGRAM), "faulty", fault, str(rank), str(step), str(folder)])
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-    began = time.monotonic()
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
     )
@@ -60,7 +68,7 @@ def rank_trial(generator: np.random.Generator, folder: Path) -> Result:
         os.killpg(process.pid, 9)
         process.wait()
         return Result("hang", what, f"no end within {SECONDS} s")
-    seconds = time.monotonic() - began
+    seconds = seconds_since_fault(folder) if fault in ENDING else 0.0
     if fault in ENDING:
         if not process.returncode or MESSAGES[fault] not in err:
             return Result("differs", what, f"exit code {process.returncode}, and no message {MESSAGES[fault]!r}: {err}")
@@ -73,4 +81,6 @@ def rank_trial(generator: np.random.Generator, folder: Path) -> Result:
     half_written = [path.name for path in folder.iterdir() if path.suffix not in (".safetensors", ".lock", ".owner")]
     if half_written:
         return Result("damaged accepted", what, f"left behind: {half_written}")
-    return Result("held", what, counts={"tenths of seconds": int(10 * seconds)})
+    if seconds > END_SECONDS:
+        return Result("slow", what, f"the ranks ended {seconds} s after the fault", end_seconds=seconds)
+    return Result("held", what, end_seconds=seconds)

@@ -12,8 +12,8 @@ import numpy as np
 
 from rnncallbacks.parallel.mpi_library import command_on_ranks
 
-from .rank_faults import PROGRAM, SECONDS
-from .trials import Result
+from .rank_faults import END_SECONDS, PROGRAM, SECONDS, seconds_since_fault
+from .trials import Outcome, Result
 
 MOST_KILLS = 3
 NEVER = 3600.0
@@ -35,7 +35,7 @@ def rank_kill_trial(generator: np.random.Generator, folder: Path) -> Result:
     """One run on 2 or 3 ranks, of which one is killed up to three times."""
     ranks = int(generator.integers(2, 4))
     digest, seconds = uninterrupted(ranks, folder.parent / f"uninterrupted-{ranks}")
-    kills, delivered = int(generator.integers(1, MOST_KILLS + 1)), 0
+    kills, delivered, longest = int(generator.integers(1, MOST_KILLS + 1)), 0, 0.0
     what = f"{kills} kills on {ranks} ranks"
     for number in range(kills + 1):
         rank, moment = int(generator.integers(ranks)), float(generator.uniform(SOONEST, seconds))
@@ -46,6 +46,7 @@ def rank_kill_trial(generator: np.random.Generator, folder: Path) -> Result:
         if not done.returncode:
             break
         delivered += 1
+        longest = max(longest, seconds_since_fault(folder))
         if number == kills:
             return Result("lost run", what, done.stderr[-2000:])
         killed = f"RankError: rank {rank} of {ranks} "
@@ -56,7 +57,8 @@ def rank_kill_trial(generator: np.random.Generator, folder: Path) -> Result:
         return Result("damaged accepted", what, f"left behind: {left}")
     if json.loads(done.stdout)["digest"] != digest:
         return Result("differs", what, f"{done.stdout} and {digest}")
-    return Result("held", what, counts={"kills of ranks": delivered})
+    held: Outcome = "held" if longest <= END_SECONDS else "slow"
+    return Result(held, what, counts={"kills of ranks": delivered}, end_seconds=longest)
 
 
 def _start(ranks: int, folder: Path, rank: int, seconds: float) -> subprocess.CompletedProcess[str]:

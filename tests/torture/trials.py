@@ -48,12 +48,15 @@ class Result:
         What was seen, where the library did not hold.
     counts:
         Numbers to be added up over the trials, such as kills.
+    end_seconds:
+        The longest time from a fault of one process to the end of all, in seconds; 0 for attacks on one process.
     """
 
     outcome: Outcome
     what: str
     detail: str = ""
     counts: dict[str, int] = attrs.field(factory=dict)
+    end_seconds: float = 0.0
 
 
 Trial = Callable[[np.random.Generator, Path], Result]
