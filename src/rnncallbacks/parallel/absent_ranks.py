@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,8 @@ LOOK_SECONDS = 0.5
 """Seconds between two checks that the processes of the ranks exist. Chosen by eye."""
 LOOKS = 3
 """Consecutive checks without a rank after which it has ended: the launcher may not have started it. Chosen by eye."""
+WAIT_SECONDS = 4.0
+"""Longest time for which the rank that has reported an absent one waits for the others to end. Chosen by eye."""
 LAUNCHER = "hydra_pmi_proxy"
 """The MPICH process that starts the ranks of one machine and is their parent."""
 
@@ -67,13 +71,23 @@ def _watch(launcher: int, expected: int, over: threading.Event) -> None:
     found = AbsentRanks(expected)
     while not over.wait(LOOK_SECONDS):
         found.note(_ranks_of(launcher))
-        # One rank reports. The others end after it, so that it does not take them for absent.
-        if found.checks >= LOOKS and os.environ.get("PMI_RANK") == str(min(found.seen, default=0)):
-            sys.stderr.write(f"{_message(found)}\n")
-            sys.stderr.flush()
+        if found.checks >= LOOKS:
+            _end(launcher, found)
+
+
+def _end(launcher: int, found: AbsentRanks) -> None:
+    """End this process. The first rank that calls this reports, and keeps the others silent by a name until they end."""
+    with socket.socket(socket.AF_UNIX) as name:
+        try:
+            name.bind(f"\0rnncallbacks-absent-{launcher}")
+        except OSError:
             os._exit(1)
-        if found.checks >= 2 * LOOKS:
-            os._exit(1)
+        sys.stderr.write(f"{_message(found)}\n")
+        sys.stderr.flush()
+        until = time.monotonic() + WAIT_SECONDS
+        while len(_ranks_of(launcher) or ()) > 1 and time.monotonic() < until:
+            time.sleep(LOOK_SECONDS)
+        os._exit(1)
 
 
 def _message(found: AbsentRanks) -> str:
