@@ -20,11 +20,11 @@ from rnncallbacks.doctor.driving import RecordedBatches, attribute_kept_gradient
     ],
 )
 def test_recorded_iterations_are_left_out_once_the_time_is_over(until, over, seen, ended_by):
-    waiting = deque((SimpleNamespace(activation=1), None) for _ in range(3))
+    waiting = deque((SimpleNamespace(epoch=1), None) for _ in range(3))
     batches = RecordedBatches(SimpleNamespace(), SimpleNamespace(), 80, until, waiting, over=over)
     first = batches.next()
     assert first is not None
-    assert len(list(batches.activation(first))) == seen
+    assert len(list(batches.epoch(first))) == seen
     assert (batches.seen, batches.over) == (seen, ended_by)
 
 

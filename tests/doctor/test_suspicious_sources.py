@@ -1,5 +1,6 @@
 """The lines from which a wrong gradient or a learning rate comes."""
 
+import attrs
 import pytest
 
 from rnncallbacks.alarms.alarm import Alarm
@@ -227,3 +228,59 @@ def test_a_wrong_loss_function_may_be_a_wrong_output(statements):
     suspicion = Suspicion(known, roles, IterationRecord(1, 1), loop)
     assert [one.line for one in suspicion.lines(alarm_of("RNN302"))] == [6, 4, 2]
     assert [one.line for one in suspicion.lines(alarm_of("RNN301"))] == [6, 4]
+
+
+CELLS = """
+def step_back(dh, cache):
+    x, h, new = cache
+    dz = dh * (1 - h * h)
+    return dz @ U.T, x.T @ dz, h.T @ dz
+def back(dhs, caches):
+    N, T, H = dhs.shape
+    dW, dU, carried = np.zeros((D, H)), np.zeros((H, H)), np.zeros((N, H))
+    for t in range(T - 1, -1, -1):
+        carried, dw, du = step_back(dhs[:, t] + carried, caches[t])
+        dW += dw
+        dU += du
+    return dW, dU
+for x in data:
+    loss, dV, v = 1.0, 2.0, 0.0
+    dW, dU = back(x, x)
+    v = 0.9 * v + dU
+    U += v
+"""
+
+
+def gradients_of(names, signs):
+    return tuple(
+        ParameterRole(name, ("end", "__main__", name), ("local", "back", f"d{name}"), sign=sign)
+        for name, sign in zip(names, signs, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("array", "message", "signs", "lines"),
+    [
+        ("W", "also wrong as well: 'U'; right: 'V'", (1, 1, 1), [11, 10, 5, 4]),  # the step that both come from
+        ("U", "right: 'W', 'V'", (1, 1, 1), [12, 5]),  # the step gives the right ones too: what it returns
+        ("U", "right: 'W', 'V'", (1, -1, 1), [17, 5, 12]),  # the update along one of them
+    ],
+)
+def test_a_wrong_gradient_comes_from_a_function_that_is_called(statements, array, message, signs, lines):
+    known = statements(CELLS)
+    loop = Site("loop", known.sources[0].file, 14, "for x in data:", "<module>")
+    roles = Roles(
+        loss=None, loss_confidence="certain", parameters=gradients_of("WUV", signs), optimizer_state=(("end", "", "v"),)
+    )
+    alarm = attrs.evolve(alarm_of("RNN404", array=array), message=message)
+    found = Suspicion(known, roles, IterationRecord(1, 1), loop).lines(alarm)
+    assert [one.line for one in found] == lines
+
+
+def test_what_is_printed_is_returned_by_a_function(statements):
+    function = "def run(data):\n    return np.sum(data) / 12\n"
+    known = statements(f"{function}for epoch in data:\n    mean = run(data)\n    print(epoch, mean)\n    print(mean)\n")
+    loop = Site("loop", known.sources[0].file, 3, "for epoch in data:", "<module>")
+    suspicion = Suspicion(known, Roles(loss=None, loss_confidence="certain"), IterationRecord(1, 1), loop)
+    suspicion.reports = {"train": ("shown", "script.py:5", "mean")}
+    assert [one.line for one in suspicion.lines(alarm_of("RNN101"))] == [5, 2, 4]

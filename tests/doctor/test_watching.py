@@ -164,19 +164,30 @@ def test_the_end_of_the_scripts_process_is_seen_while_an_iteration_is_frozen(tmp
 
 def test_the_loops_that_enclose_the_training_loop():
     loops, frame, loader = OpenLoops(), sys._getframe(), sys._getframe(1)
-    plain, yielding = (Site("loop", "script.py", 1, "for x in y:", "f", generator=one) for one in (False, True))
-    other = threading.Thread(target=loops.begin, args=(plain, frame))
+    windows, songs, epochs, other_epochs = (
+        Site("loop", "script.py", line, source, "f")
+        for line, source in enumerate(("for x in y:", "for song in songs:", "for epoch in range(9):", "for ep in z:"))
+    )
+    yielding, batches = (Site("loop", "script.py", 1, "for x in y:", "f", generator=True) for _ in range(2))
+    other = threading.Thread(target=loops.begin, args=(songs, frame))
     other.start()
     other.join()
     loops.begin(yielding, loader)
-    loops.begin(plain, frame)
-    assert not loops.are_nested(frame)
-    loops.begin(plain, frame)
-    assert loops.are_nested(frame)
-    loops.end(plain, frame)
-    assert not loops.are_nested(frame)
-    loops.begin(yielding, loader)
-    assert loops.are_nested(loader)
+    loops.begin(windows, frame)
+    assert loops.around(windows, frame) == []
+    for one in (epochs, songs, other_epochs):
+        loops.begin(one, frame)
+    assert loops.around(windows, frame) == [epochs, songs, other_epochs]
+    for _ in range(2):
+        for one in (epochs, other_epochs, songs):
+            loops.tick(one)
+        loops.begin_training(windows, frame)
+    assert loops.epoch == 2
+    for _ in range(3):
+        loops.end(songs, frame)
+    assert loops.around(windows, frame) == []
+    loops.begin(batches, loader)
+    assert loops.around(yielding, loader) == [windows, batches]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the script goes on to its next message")

@@ -116,15 +116,15 @@ class RecordedBatches:
         except ScriptTimeoutError:
             self.over = "time"
 
-    def activation(self, first: tuple[IterationRecord, FrozenIteration | None]) -> Iterator[Any]:
-        """The iterations of one activation of the loop, beginning with ``first``."""
+    def epoch(self, first: tuple[IterationRecord, FrozenIteration | None]) -> Iterator[Any]:
+        """The iterations of one epoch, beginning with ``first``."""
         current: tuple[IterationRecord, FrozenIteration | None] | None = first
         while current is not None:
             yield current
             if current[1] is not None:
                 self.script.release(current[1])
             following = self.next()
-            if following is not None and following[0].activation != first[0].activation:
+            if following is not None and following[0].epoch != first[0].epoch:
                 self.waiting.appendleft(following)
                 self.seen -= 1
                 self.epochs += 1
@@ -181,7 +181,7 @@ def drive(run: Run, batches: RecordedBatches) -> None:
         for _ in run.epochs(None):
             assert first is not None
             losses = []
-            for record, frozen in run.batches(batches.activation(first)):
+            for record, frozen in run.batches(batches.epoch(first)):
                 _give(run, record, frozen, roles, with_gradient, shadows, keys)
                 losses.append(record.get(roles.loss))
             first = batches.next()

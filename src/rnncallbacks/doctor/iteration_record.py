@@ -25,6 +25,8 @@ class IterationRecord:
         The iteration, from 1.
     activation:
         Number of times that the loop has begun, from 1.
+    epoch:
+        The epoch, from 1: the pass of the loop of epochs, if there is one, and the activation otherwise.
     start, end:
         Values that the loop's frame reaches, before and after the iteration. Keys are of the kind "end" in both.
     inside:
@@ -52,6 +54,7 @@ class IterationRecord:
 
     number: int
     activation: int
+    epoch: int = attrs.field(default=1, kw_only=True)
     start: Values = attrs.field(factory=dict)
     end: Values = attrs.field(factory=dict)
     inside: Values = attrs.field(factory=dict)

@@ -118,6 +118,20 @@ class AssigningStatements:
         found = [one for one in self.all if RETURNED in one.targets and one.scope.rpartition(".")[2] in calling.calls]
         return sorted(found, key=lambda one: outer is None or one.scope.rpartition(".")[2] != outer[1])
 
+    def with_called(self, statements: Iterable[AssigningStatement]) -> Iterator[AssigningStatement]:
+        """Statements, each with those that return what it calls, and those that assign what these read."""
+        for one in statements:
+            yield one
+            for last in self.returned_by(one):
+                read = [found for text in sorted(last.reads) for found in self.of(text, last.scope)]
+                yield from (last, *(found for found in read if found.scope == last.scope))
+
+    def returning(self, statements: Iterable[AssigningStatement]) -> list[AssigningStatement]:
+        """The statements that return what some statements read."""
+        read = [(text, one) for one in statements for text in sorted(one.reads)]
+        calls = [found for text, one in read for found in self.of(text, one.scope) if found is not one]
+        return [last for one in calls for last in self.returned_by(one)]
+
     def of(self, expression: str, scope: str | None = None) -> list[AssigningStatement]:
         """The statements that assign an expression such as ``dW`` or ``grads['W']``, in a function or anywhere.
 

@@ -105,15 +105,31 @@ class Suspicion:
             for name, found in zip(wrong, accused, strict=True)
             if found
         ]
-        common = statements_of_wrong(self._statements.all, accused, cleared)
         if alarm.code == "RNN406":
             return direct
-        behind = [one.shown(OF_EVERY) for one in common]
+        common = statements_of_wrong(self._statements.all, accused, cleared)
+        behind = [one.shown(OF_EVERY) for one in self._statements.with_called(common)]
+        if not {*common} - {one for some in accused for one in some}:
+            behind = [one.shown(RETURNS) for some in accused for one in self._statements.returning(some[:1])]
         if not right:  # all are off: by a factor that one of them brings in
             behind = [one.shown(OF_EVERY) for one in sorted(common, key=_keeps_scale)]
             return behind[:2] + self._of_loss()[:2] + direct
         between = [one.shown(PASSES_ON) for one in passed_on(self._statements.all, accused, cleared)]
+        direct = self._upward_steps(wrong) + direct
         return direct[:1] + behind[: MOST_LINES - 1 - min(1, len(between))] + between + behind + direct[1:]
+
+    def _upward_steps(self, names: Sequence[str]) -> list[SourceLine]:
+        """The statements that update along these gradients, where the others are of another sign: steps that go up."""
+        roles = self._roles
+        signs = {one.sign for one in roles.with_gradient if one.name not in names}
+        trained = {_root(key[2]) for key in (*roles.optimizer_state, *(one.key for one in roles.parameters))}
+        found = []
+        for one in roles.with_gradient:
+            if one.name in names and signs == {-one.sign}:
+                keys = [key for key in (one.gradient, one.fallback, *one.other_names) if key is not None]
+                read = {_root(key[2]) for key in keys}
+                found += [step for step in self._statements.all if step.reads & read and step.targets & trained]
+        return [one.shown(UPDATES) for one in found]
 
     def _of_gradient(self, one: ParameterRole) -> list[AssigningStatement]:
         """The recorded statements that changed the gradient's array; else those that assign its name."""
@@ -220,9 +236,11 @@ class Suspicion:
         if not found:
             return self._of_keys([report], "assigns the report")
         added = [self._statements.of(text, one.scope) for one in found for text in sorted(one.reads)]
-        behind = [one for some in added for one in some if one.scope == found[0].scope and not one.blank]
+        inside = [one for some in added for one in some if one.scope == found[0].scope and not one.blank]
+        behind = [one for one in inside if SHOWN not in one.targets]
+        returned = [inner.shown(RETURNS) for one in behind for inner in self._statements.returned_by(one)]
         divided = [one.shown("assigns what is reported") for one in behind if SCALES.search(one.source)]
-        return [found[0].shown("reports it"), *divided]
+        return [found[0].shown("reports it"), *returned, *divided]
 
     def _of_loss(self) -> list[SourceLine]:
         names = [one for one in self._roles.loss_names if one[0] != "end"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rnncallbacks.doctor.source_lines import RETURNED, AssigningStatement
+
+SIZES = re.compile(r"^for |\.shape(\[\d+\])?$|\blen\([\w.]+\)$")
+"""Statements that assign positions and sizes."""
 
 
 def backward_slice(
@@ -58,7 +62,7 @@ def statements_of_wrong(
     distance = {
         statement: sum(one.get(statement, 0) for one in slices) for statement, count in counts.items() if count == most
     }
-    found = sorted(distance, key=lambda one: (one.source.startswith("for "), distance[one], one.file, -one.line))
+    found = sorted(distance, key=lambda one: (bool(SIZES.search(one.source)), distance[one], one.file, -one.line))
     carrying = next((one for one in found[1:] if _carries(one, found)), None)
     return found if carrying is None else [found[0], carrying, *(one for one in found[1:] if one is not carrying)]
 

@@ -104,6 +104,7 @@ class LoopWatch:
         """An iteration of the loop begins."""
         if self._frame is None:
             site = self._sites[number]
+            self._open_loops.tick(site)
             file, line = self._loop
             if site.line != line or site.kind != "loop" or os.path.realpath(site.file) != os.path.realpath(file):
                 return
@@ -111,6 +112,7 @@ class LoopWatch:
             at_module_level = frame.f_locals is frame.f_globals
             self._scope = frame.f_globals["__name__"] if at_module_level else frame.f_code.co_qualname
             self._activation += 1
+            self._open_loops.begin_training(site, frame)
             self.updates.start()
         elif frame is not self._frame or number != self._number:
             return
@@ -231,7 +233,7 @@ class LoopWatch:
             self._freeze(self._channels[command.channel])
 
     def _begin_record(self) -> None:
-        self._record = IterationRecord(self._count, self._activation)
+        self._record = IterationRecord(self._count, self._activation, epoch=self._open_loops.epoch)
         self._events = 0
         kept = self._calls, self._raw_count, self._change_count, self._accumulating, self._kept, self.updates.numbers
         for one in kept:
@@ -243,7 +245,7 @@ class LoopWatch:
         if record is None:
             if self._rerun is None and self.replaying is None and self._count == 0:
                 files = sorted({site.file for site in self._sites.known})
-                self._link.send(("found", (files, self._open_loops.are_nested(frame))))
+                self._link.send(("found", (files, bool(self._open_loops.around(self._sites[self._number], frame)))))
             return
         record.seconds = time.perf_counter() - self._begun
         self._copy_values(frame, record.end, record.identities, keep=False)

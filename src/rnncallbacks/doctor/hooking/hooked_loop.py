@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from rnncallbacks.doctor.other_threads import EPOCHS
 from rnncallbacks.doctor.script_source import ScriptSource
 from rnncallbacks.errors import DataError
 
@@ -152,6 +153,13 @@ def parents_of(tree: ast.Module, node: ast.AST) -> list[ast.AST]:
         node = above[node]
         found.append(node)
     return found
+
+
+def epoch_loops(around: list[ast.For | ast.While], source: ScriptSource) -> list[ast.For | ast.While]:
+    """Of the loops around a training loop, the innermost first: the loop of epochs and those around it."""
+    lines = source.text.splitlines()
+    named = [place for place, one in enumerate(around) if EPOCHS.search(lines[one.lineno - 1])]
+    return around[max(named, default=0) :]
 
 
 def own_statements(body: list[ast.stmt]) -> Iterator[ast.AST]:

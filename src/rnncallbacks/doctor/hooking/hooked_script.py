@@ -19,6 +19,7 @@ from rnncallbacks.doctor.hooking.hooked_loop import (
     HookedLoop,
     block_of,
     body_with,
+    epoch_loops,
     is_called_in_loop,
     loop_at,
     parents_of,
@@ -83,7 +84,7 @@ class _Writer:
         above = parents_of(self.tree, self.node)
         self.function = next((one for one in above if isinstance(one, Function)), None)
         inside = above[: above.index(self.function)] if self.function is not None else above
-        self.outer = [one for one in inside if isinstance(one, ast.For | ast.While)]
+        self.outer = epoch_loops([one for one in inside if isinstance(one, ast.For | ast.While)], loop.source)
 
     def text(self) -> str:
         for node in (self.node, self.block):

@@ -111,7 +111,10 @@ def _container(expression: str) -> str:
 def constant_arrays(
     records: list[IterationRecord], thresholds: FrozenSiblingThresholds = FROZEN_SIBLING_THRESHOLDS
 ) -> list[Key]:
-    """One key for each array that stays as it is, if arrays of its shape vary from iteration to iteration."""
+    """One key for each array that stays as it is, if arrays of its shape vary from iteration to iteration.
+
+    Zeros that an iteration makes again are a state that is reset.
+    """
     varying = {value.shape for _, value in _varying(records[0], records[1])}
     chosen: dict[int, Key] = {}
     for key, value in arrays_of(records[0].start).items():
@@ -119,6 +122,8 @@ def constant_arrays(
             continue
         later = [one for record in records for one in (record.start.get(key), record.end.get(key))]
         if any(not same_bits(value, one) for one in later):
+            continue
+        if not value.any() and all(record.start_identities[key] != record.identities[key] for record in records):
             continue
         identity = records[0].start_identities[key]
         if identity not in chosen or expression_length(key) < expression_length(chosen[identity]):
