@@ -91,7 +91,7 @@ def _next_inputs_are_targets(inputs: Array, targets: Array) -> bool:
 
 
 def _lack_entering(hidden_states: Any, shape: tuple[int, ...], axis: int) -> bool:
-    """Whether the states are one for each step of the other axis, as their own shapes show: the entering one lacks."""
+    """Whether the states, by their shapes, are one for each step of the other axis, without the entering state."""
     sizes = _state_shape(hidden_states)
     steps, sequences = shape[1 - axis], shape[axis]
     return len(sizes) == 2 and len(hidden_states) == steps and sequences in sizes and steps not in sizes

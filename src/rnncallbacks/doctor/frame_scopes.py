@@ -38,7 +38,7 @@ class OwnModules:
                 yield name, vars(module)
 
     def _add_closures(self, names: Mapping[str, Any], found: dict[str, Mapping[str, Any]]) -> None:
-        """Add what the functions among some values share with the function that made them, by the name of that one."""
+        """Add the closure variables of the functions among some values, under the name of the enclosing function."""
         for function in names.values():
             cells = getattr(function, "__closure__", None)
             if not cells or not isinstance(function, FunctionType) or function.__module__ not in self.names:

@@ -1,7 +1,7 @@
-"""Compiles a script with calls to a watcher: at loops, at function returns, before statements that change an array,
-and with the values that it prints.
+"""Compiles a script with calls to a watcher.
 
-The calls are names in ``builtins``, so the script's own names and line numbers stay as they are.
+The watcher is called at loops, at function returns, before statements that change an array, and with the values that
+the script prints. The calls are names in ``builtins``, so the script's own names and line numbers stay as they are.
 
 >>> code = instrument("total = 0\\nfor i in range(3):\\n    total += i\\n", "script.py", Sites())
 >>> isinstance(code, types.CodeType)

@@ -134,7 +134,7 @@ class _Activation:
         return bool(np.isfinite(self.values[key][1]).all())
 
     def follow_nonfinite(self, became: set[Any], identities: dict[Any, int]) -> None:
-        """Note the arrays that became NaN together: those of a network do, and what they change by is no number.
+        """Record the arrays that became NaN together, as those of a network do: their change cannot be measured.
 
         A loop through the parameters makes one after the other NaN.
         """
@@ -159,7 +159,7 @@ class _Changes:
 
 
 class BoundedSearch:
-    """What searches for loops have in common: where they look, until when, and what they found.
+    """Base of the searches for loops: the modules that are searched, the deadline and the candidates.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a script does between two executions of its training loop: results of functions, output, changes of arrays."""
+"""Results of functions, output and changes of arrays between two executions of the training loop."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class PeriodicSearch(TickSearch[_Execution]):
 
 
 def period_of(ticks: tuple[int, ...]) -> int:
-    """The distance of ticks that are equally far apart, 2 or more; 0 for others.
+    """The period of equally spaced ticks, 2 or more; 0 if they are not equally spaced.
 
     >>> period_of((5, 9, 13)), period_of((2, 3, 4)), period_of((2, 3, 7))
     (4, 0, 0)

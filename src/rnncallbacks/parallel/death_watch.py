@@ -121,7 +121,7 @@ def _watch(listening: socket.socket, count: int) -> None:
 
 
 def _says_told(file: int) -> bool:
-    """Whether a rank has called ``end``, or its connection is closed."""
+    """Whether a rank has called ``end``; False if its connection is closed."""
     try:
         return os.read(file, 1) == TOLD
     except ConnectionResetError:  # the rank ended before it had read that the watch began

@@ -56,7 +56,7 @@ class ArrayFactors:
 
     @property
     def needs_another(self) -> bool:
-        """Whether the first update has factors other than 1, and the next one shows whether they stay."""
+        """Whether the first update has factors other than 1, which the next update has to confirm."""
         return self.updates == 1 and bool(self._unequal)
 
     @property
@@ -82,7 +82,7 @@ class ArrayFactors:
         self.updates += 1
 
     def doubts(self) -> dict[str, str]:
-        """The reason, by code, why gradients that match the loss are not those that the parameters are updated with."""
+        """By code, the reason why a gradient that matches the loss does not prove the update right."""
         uneven = ", ".join(f"{name!r} with {factor:.2g} times" for name, factor in sorted(self.uneven.items()))
         if not uneven:
             return {}

@@ -158,7 +158,7 @@ class DirectionalComparison:
         )
 
     def is_reproduced_by(self, other: DirectionalComparison) -> bool:
-        """Whether another step size shows the same errors: errors of gradients are the same, rounding and kinks not."""
+        """Whether another step size shows the same errors: those of gradients do not depend on it, rounding does."""
         limits = self.thresholds
         errors, others = ([one.error() for one in comparison.differences] for comparison in (self, other))
         smaller = min(abs(errors[0]), abs(others[0]))

@@ -230,7 +230,7 @@ class CorrectnessChecks:
     def _deny_truncation(
         self, result: CheckResult, forward: NetworkPass, gradients: Gradients, params: object
     ) -> CheckResult:
-        """The result, with an error in place of a note on a truncation that is none, and no clipping either."""
+        """The result, with an error in place of a note if the gradient was neither truncated nor clipped."""
         finding = result.finding
         if finding is None or finding.severity != "info" or finding.code != self._gradient_check.codes[0]:
             return result

@@ -196,7 +196,7 @@ def unnamed_fault(computed: Mapping[str, Array], reported: Mapping[str, Array]) 
 
 
 def _zero_gradients(zeros: list[str], computed: Mapping[str, Array]) -> Finding:
-    """RNN404 for arrays whose gradient is zero by mistake, or which are frozen on purpose and given all the same."""
+    """RNN404 for arrays whose gradient is zero, by mistake or because they are frozen on purpose."""
     share = global_norm([computed[zeros[0]]]) / global_norm(list(computed.values()))
     more = f"; so is that of {', '.join(map(repr, zeros[1:]))}" if len(zeros) > 1 else ""
     return Finding(

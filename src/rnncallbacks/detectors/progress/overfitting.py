@@ -110,7 +110,7 @@ class Overfitting:
 
 
 def _risen_alone(batches: Sequence[Sequence[float]], best: int) -> tuple[int, float, float, int] | None:
-    """The place of the one validation batch that rose since the best epoch, its rise, that of the others, their number.
+    """The one validation batch that rose since the best epoch, its rise, and the rise and number of the others.
 
     None if others rose too, or the batches cannot be compared.
     """

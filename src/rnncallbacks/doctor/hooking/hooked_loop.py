@@ -121,7 +121,7 @@ def block_of(tree: ast.Module, loop: HookedLoop) -> Block:
 
 
 def body_with(block: Block, expressions: list[str]) -> list[ast.stmt]:
-    """The body of a block, or of the ``try`` or ``with`` statement in it outside of which no expression is named.
+    """The body of a block, or of the one ``try`` or ``with`` statement in it that contains all of the expressions.
 
     >>> (loop,) = ast.parse("while True:\\n  try:\\n    dw = slope()\\n    w -= dw\\n  finally:\\n    save()").body
     >>> [ast.unparse(one) for one in body_with(loop, ["dw"])]

@@ -27,7 +27,7 @@ class SplitText:
     split_lines: tuple[int, ...]
 
     def line(self, original: int) -> int:
-        """The line on which the first statement of a line of the original is."""
+        """The line in the split text of the first statement of a line of the original."""
         return original + bisect_left(self.split_lines, original)
 
 

@@ -243,7 +243,7 @@ def _is_source_of_both(one: DataEffect, effects: Iterable[DataEffect]) -> bool:
 
 
 def _only(effects: list[DataEffect], preference: Callable[[DataEffect], Any]) -> DataEffect | None:
-    """The one with the highest preference; None if others with another value have it as well."""
+    """The candidate with the highest preference; None if candidates with different values share it."""
     ordered = sorted(effects, key=preference, reverse=True)
     if not ordered:
         return None

@@ -130,7 +130,7 @@ class StreamLoader:
         return self._count
 
     def set_epoch(self, epoch: int) -> None:
-        """Nothing: all iterations are the same."""
+        """Do nothing: all iterations are the same."""
 
     def skip_batches(self, count: int) -> None:
         """Leave the first ``count`` batches out of the next iteration."""
