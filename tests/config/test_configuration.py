@@ -160,7 +160,7 @@ def test_all_problems_of_a_file_come_at_once_each_on_a_line_with_its_place():
         f"{place}.gradient_cliping]: no plugin 'gradient_cliping' is installed; did you mean 'gradient_clipping'?",
         f"{place}.gradient_clipping] max_nrom: there is no such option; did you mean 'max_norm'?",
         f"{place}.gradient_clipping] max_norm: expected float, got '5' (str)",
-        f"{place}.gradient_clipping] mode: expected Literal['global', 'array', 'value'], got 'globl'; "
+        f"{place}.gradient_clipping] mode: expected 'global' or 'array' or 'value', got 'globl'; "
         "did you mean 'global'?",
         f"{place}.plateau_alarm] patience: expected an integer >= 1, got 0",
         f"{place}.plateau_alarm] min_delta: expected a number >= 0, got -1.0",

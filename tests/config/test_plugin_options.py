@@ -136,7 +136,8 @@ def test_values_of_another_type_are_refused_with_both(annotation, value):
     assert made is None
     ((name, problem),) = problems
     assert name == "value"
-    assert problem.startswith(f"expected {type_text(annotation)}, got {value!r}")
+    expected = "'a'" if annotation == Literal["a"] else type_text(annotation)
+    assert problem.startswith(f"expected {expected}, got {value!r}")
 
 
 @given(VALUES)
@@ -149,7 +150,7 @@ def test_no_value_is_turned_into_another_kind(value):
 
 def test_a_word_close_to_an_allowed_one_is_suggested():
     assert make_plugin(Plugin, {"count": 1, "mode": "sofd"})[1] == [
-        ("mode", "expected Literal['soft', 'hard'], got 'sofd'; did you mean 'soft'?")
+        ("mode", "expected 'soft' or 'hard', got 'sofd'; did you mean 'soft'?")
     ]
 
 

@@ -94,7 +94,7 @@ def _show(console: Console, configuration: Configuration, found: Found, verbose:
         console.print(_head(found.name, package, "disabled", f"by {tables[0].reason}; not imported"))
         return
     if not tables and not verbose and found.distribution != OWN:
-        console.print(_head(found.name, package, "not enabled", "and not imported: -v imports it"))
+        console.print(_head(found.name, package, "not enabled", "and not imported (-v lists its options)"))
         return
     try:
         factory = found.load()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from rnncallbacks.cli.train_settings import Settings
+from rnncallbacks.cli.training_folder import MODEL, VOCABULARY
 from rnncallbacks.config.plugin_options import make_plugin
 from rnncallbacks.errors import ConfigurationError, DataError, OptionError
 from rnncallbacks.files import text_of_file
@@ -16,7 +16,6 @@ from rnncallbacks.rnn.data.text import Vocabulary
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.sampling import sample
 
-MODEL, VOCABULARY = "model.safetensors", "vocabulary.json"
 DEFAULTS = Settings()
 
 
@@ -71,9 +70,9 @@ def print_sample(
         top_p=top_p,
         seed=seed,
     )
-    _write(prompt)
+    write_text(prompt)
     for number in drawn:
-        _write(vocabulary.decode([number]))
+        write_text(vocabulary.tokens[number])
     click.echo()
 
 
@@ -100,6 +99,6 @@ def _trained(run_dir: Path) -> tuple[Vocabulary, RecurrentModel]:
     return vocabulary, RecurrentModel.load(run_dir / MODEL)
 
 
-def _write(characters: Iterable[str]) -> None:
-    # A terminal would obey control characters in the text.
-    click.echo("".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in characters), nl=False)
+def write_text(text: str) -> None:
+    """Print a generated text, with a sign in place of each control character, which a terminal would obey."""
+    click.echo("".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text), nl=False)

@@ -18,9 +18,12 @@ from rnncallbacks.cli.corpus import Corpus
 from rnncallbacks.cli.error_output import INTERRUPTED
 from rnncallbacks.cli.plugin_costs import plugin_cost_lines
 from rnncallbacks.cli.rank_launcher import run_on_ranks, silence_other_ranks
+from rnncallbacks.cli.sample import write_text
 from rnncallbacks.cli.train_settings import Settings, merge_settings, settings_options
 from rnncallbacks.cli.training_folder import (
     CONFIGURATION,
+    MODEL,
+    VOCABULARY,
     check_folder,
     configuration_to_resume,
     new_run_folder,
@@ -174,7 +177,7 @@ def train_on_text(
         if check_folder(run_dir, repeating, corpus.digest, resume=resume):
             write_run_file(run_dir, CONFIGURATION, repeating)
         vocabulary = json.dumps(attrs.asdict(corpus.vocabulary), ensure_ascii=False)
-        write_run_file(run_dir, "vocabulary.json", vocabulary + "\n")
+        write_run_file(run_dir, VOCABULARY, vocabulary + "\n")
     _announce(
         {
             "text": corpus,
@@ -203,10 +206,9 @@ def train_on_text(
         click.echo(f"the run failed; history and model so far are in {run_dir}")
         raise
     finally:
-        if (
-            writes and trainer.run is not None and trainer.run.step
-        ):  # else an earlier file may hold a model that was trained
-            model.save(run_dir / "model.safetensors")
+        # Without a training batch, a file of an earlier process may hold a trained model.
+        if writes and trainer.run is not None and trainer.run.step:
+            model.save(run_dir / MODEL)
     if profile_plugins and trainer.run is not None:
         write_line(terminal_console())
         for line in plugin_cost_lines(trainer.run.plugin_seconds, trainer.run.step):
@@ -303,5 +305,4 @@ def _print_sample(model: RecurrentModel, corpus: Corpus, settings: Settings, run
     write_run_file(run_dir, "sample.txt", text)
     if settings.sample:
         click.echo(f"\nsample, the first {len(prompt)} characters given:\n")
-        # A terminal would obey control characters in the text.
-        click.echo("".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text))
+        write_text(text + "\n")

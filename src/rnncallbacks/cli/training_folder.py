@@ -23,6 +23,8 @@ from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.files import remove_leftovers, text_of_file, write_atomically
 
 CONFIGURATION = "config.toml"
+MODEL = "model.safetensors"
+VOCABULARY = "vocabulary.json"
 
 
 def new_run_folder(given: Path | None) -> Path:

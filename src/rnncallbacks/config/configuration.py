@@ -170,7 +170,7 @@ def load_plugins(
     >>> load_plugins({"plugins": {"gradient_cliping": {}, "loss_averaging": {"weight": 3}}})
     Traceback (most recent call last):
     rnncallbacks.errors.ConfigurationError: configuration: [plugins.gradient_cliping]: no plugin ...
-    configuration: [plugins.loss_averaging] weight: expected Literal['batch', 'sequence', 'token'], got 3
+    configuration: [plugins.loss_averaging] weight: expected 'batch' or 'sequence' or 'token', got 3
     """
     return read_configuration(source, enable=enable, disable=disable, override=override).make()
 

@@ -150,13 +150,13 @@ def _typed_values(
 
 
 def _mismatch(option: Option, value: Any) -> str:
-    expected = f"expected {option.type}, got {short_repr(value)}"
     words = [word for word in literals_of(option.annotation) if isinstance(word, str)]
-    near = closest(value, words) if isinstance(value, str) else ""
-    if near:
-        return f"{expected}; {near}"
+    if words:
+        near = closest(value, words) if isinstance(value, str) else ""
+        expected = " or ".join(map(repr, literals_of(option.annotation)))
+        return f"expected {expected}, got {short_repr(value)}" + (f"; {near}" if near else "")
     # With the type, because the quotes of "got '5'" are easily overlooked.
-    return expected if words else f"{expected} ({type(value).__name__})"
+    return f"expected {option.type}, got {short_repr(value)} ({type(value).__name__})"
 
 
 def _refused_by_validators(factory: Callable[..., object], values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

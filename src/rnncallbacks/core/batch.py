@@ -112,6 +112,8 @@ class Batch:
     network_loss:
         A function that evaluates the batch's loss at the current parameters by a network that a guard recognized, or
         None. It returns None where the batch does not fit the network. None after the batch has ended.
+    network_rows:
+        The number of sequences in the batch, as the recognized network reads it, or None.
     sums:
         Sums over the rows of the batch, by name, to which plugins may add from ``on_batch_start`` on. In
         ``on_batch_end``, they are the sums over the rows of all processes.
