@@ -76,10 +76,10 @@ def _watch(launcher: int, expected: int, over: threading.Event) -> None:
 
 
 def _end(launcher: int, found: AbsentRanks) -> None:
-    """End this process. The first rank that calls this reports, and keeps the others silent by a name until they end."""
-    with socket.socket(socket.AF_UNIX) as name:
+    """End this process. The first rank that calls this reports; its lock keeps the others silent until they end."""
+    with socket.socket(socket.AF_UNIX) as lock:
         try:
-            name.bind(f"\0rnncallbacks-absent-{launcher}")
+            lock.bind(f"\0rnncallbacks-absent-{launcher}")
         except OSError:
             os._exit(1)
         sys.stderr.write(f"{_message(found)}\n")
