@@ -37,11 +37,12 @@ def test_containers_of_arrays_keep_their_class(kind: type) -> None:
 
 
 def test_an_array_for_each_of_which_an_axis_is_given() -> None:
-    batch = (np.zeros((4, 6)), np.zeros(6), None)
-    inputs, labels, nothing = divide(batch, 0, 2, axis=(1, 0, 0)).data
+    batch = (np.zeros((4, 6)), np.zeros(6), None, 0.5, "name")
+    inputs, labels, nothing, *others = divide(batch, 0, 2, axis=(1, 0, 0, 0, 0)).data
     assert inputs.shape == (4, 3)
     assert labels.shape == (3,)
     assert nothing is None
+    assert others == [0.5, "name"]
 
 
 def test_sequence_batches_are_divided_with_mask_and_starts() -> None:
@@ -72,8 +73,9 @@ def test_a_part_that_is_masked_as_a_whole_is_not_counted() -> None:
 @pytest.mark.parametrize(
     ("batch", "axis", "message"),
     [
-        (7, 0, "expected batches of arrays"),
-        ([[1, 2], [3]], 0, "expected batches of arrays"),
+        (7, 0, "expected batches of NumPy arrays to divide them among the ranks, got int\n"),
+        ([[1, 2], [3]], 0, "got list of list, list\n  hint: convert lists and tensors with numpy.asarray"),
+        ((0.5, None), 0, "the same number of sequences"),
         ((np.zeros((2, 3)), np.zeros((3, 3))), 0, "the same number of sequences"),
         ((np.zeros((0, 3)),), 0, "the same number of sequences"),
         ((np.zeros((2, 3)),), (0, 1), "one axis for each of the 1 arrays"),

@@ -9,12 +9,12 @@ from weakref import WeakSet
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays.containers import Array
 from rnncallbacks.errors import DataError
 from rnncallbacks.parallel.communicator import connect
 from rnncallbacks.parallel.meeting import sampled
 from rnncallbacks.rnn.data.batches import SequenceBatch
 
+_WITHOUT_ROWS = int | float | np.generic | str | None
 OWN_BATCHES = "set shard = false if the loader of each rank yields batches of its own"
 
 
@@ -61,8 +61,8 @@ def divide(batch: Any, rank: int, ranks: int, axis: int | tuple[int, ...] = 0) -
     Parameters
     ----------
     batch:
-        A :class:`~rnncallbacks.rnn.data.batches.SequenceBatch`; or an array, or a tuple, list or dict of arrays and of
-        None.
+        A :class:`~rnncallbacks.rnn.data.batches.SequenceBatch`; or an array, or a tuple, list or dict of arrays. Each
+        rank gets the numbers, strings and None among them.
     rank, ranks:
         The number of the rank, and the number of ranks.
     axis:
@@ -86,7 +86,7 @@ def divide(batch: Any, rank: int, ranks: int, axis: int | tuple[int, ...] = 0) -
     if isinstance(batch, SequenceBatch):
         sample = sampled([batch.inputs, batch.targets])
         return Share(*_sequence_part(batch, taken, rows.stop - rows.start), count, sample)
-    sample = sampled([one for one in _arrays(batch) if one is not None and not one.dtype.hasobject])
+    sample = sampled([one for one in _arrays(batch) if isinstance(one, np.ndarray) and not one.dtype.hasobject])
     return Share(_part(batch, taken, axis), rows.stop - rows.start, count, sample)
 
 
@@ -117,14 +117,19 @@ def _row_count(batch: Any, axis: int | tuple[int, ...]) -> int:
     if isinstance(batch, SequenceBatch):
         return batch.size
     arrays = _arrays(batch)
-    if not isinstance(arrays, list | tuple) or not all(one is None or isinstance(one, np.ndarray) for one in arrays):
+    if not isinstance(arrays, list | tuple) or not all(isinstance(one, np.ndarray | _WITHOUT_ROWS) for one in arrays):
+        items = ", ".join(type(one).__name__ for one in arrays[:4]) if isinstance(arrays, list | tuple) else ""
         raise DataError(
-            f"expected batches of arrays to divide them among the ranks, got {type(batch).__name__}", hint=OWN_BATCHES
+            "expected batches of NumPy arrays to divide them among the ranks, got "
+            f"{type(batch).__name__}{items and f' of {items}'}{', ...' * (items.count(',') == 3)}",
+            hint=f"convert lists and tensors with numpy.asarray, or {OWN_BATCHES}",
         )
     axes = _axes(axis, len(arrays))
-    counts = [one.shape[at] for one, at in zip(arrays, axes, strict=True) if one is not None and one.ndim > at]
+    counts = [
+        one.shape[at] for one, at in zip(arrays, axes, strict=True) if isinstance(one, np.ndarray) and one.ndim > at
+    ]
     if not counts or len(set(counts)) > 1 or 0 in counts:
-        shapes = ", ".join(str(one.shape) for one in arrays if one is not None)
+        shapes = ", ".join(str(one.shape) for one in arrays if isinstance(one, np.ndarray))
         raise DataError(
             f"expected the same number of sequences on axis {axis} of each array of the batch, got the shapes {shapes}",
             hint=f"set axis to the axis of the sequences, one number or one for each array; or {OWN_BATCHES}",
@@ -144,8 +149,8 @@ def _axes(axis: int | tuple[int, ...], count: int) -> tuple[int, ...]:
     return axis
 
 
-def _take(array: Array | None, rows: slice, axis: int) -> Array | None:
-    if array is None or array.ndim <= axis:
+def _take(array: Any, rows: slice, axis: int) -> Any:
+    if not isinstance(array, np.ndarray) or array.ndim <= axis:
         return array
     return np.ascontiguousarray(array[(slice(None),) * axis + (rows,)])
 

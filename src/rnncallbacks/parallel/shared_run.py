@@ -179,6 +179,18 @@ class SharedRun:
         if batch.phase == "train":
             self._decisions.expect_gradients()
 
+    def explain(self, error: BaseException) -> None:
+        """Add a note to an error of the script that may come from a batch size other than that of this rank."""
+        batch = self._run.batch
+        share = None if batch is None else self._shares.get(batch)
+        if isinstance(error, DataError) or not isinstance(error, ValueError | IndexError):
+            return
+        if share is not None and share.rows not in (None, share.whole):
+            error.add_note(
+                f"{self._ranks.ranks} ranks divide the batch, and this one has {share.rows} of its {share.whole} rows: "
+                "read the batch size from the arrays of the batch"
+            )
+
     # An epoch -------------------------------------------------------------------------------------------------------
 
     def open_epoch(self) -> None:

@@ -164,6 +164,8 @@ class DataParallel:
     @hookimpl(ahead=True, tryfirst=True)
     def on_exception(self, error: BaseException) -> None:
         self._failed = True
+        if self._shared is not None:
+            self._shared.explain(error)
         if (at_exit := orderly_exit()) is not None:
             at_exit.fail(error)
 
