@@ -62,3 +62,8 @@ def test_targets_follow_the_order_of_the_inputs():
     columns = np.zeros((T, F, B))
     assert aligned(columns, columns, B, None)[1].shape == (T, B, F)
     assert aligned(X, Y.T, None, None)[1].shape == X.shape
+
+
+@pytest.mark.parametrize(("state", "axis"), [((T, 20), 1), ((20, B), 0), ((20, 30), None), ((T, B), None)])
+def test_states_of_other_steps_than_the_inputs_tell_the_axis_by_their_shape(state, axis):
+    assert find_time_axis(X, OTHER, None, [np.zeros(state)] * 19) == axis

@@ -64,7 +64,7 @@ def find_time_axis(inputs: Array, targets: Array | None, batch_size: int | None,
     """The axis of time, 0 or 1; None if it is unknown.
 
     It follows from the batch size, else from the number and shape of hidden states, else from targets that are the
-    next inputs along one axis only.
+    next inputs along one axis only. A decoder has other steps than its encoder: of such states the shape alone counts.
 
     Example
     -------
@@ -79,6 +79,10 @@ def find_time_axis(inputs: Array, targets: Array | None, batch_size: int | None,
     of_steps = [axis for axis in (0, 1) if inputs.shape[axis] == steps]
     if len(of_steps) == 1:
         return 1 - of_steps[0] if _lack_entering(hidden_states, inputs.shape[:2], of_steps[0]) else of_steps[0]
+    sizes = _state_shape(hidden_states)
+    of_state = [axis for axis in (0, 1) if inputs.shape[axis] in sizes]
+    if len(of_state) == 1 and len(sizes) == 2 and (inputs.ndim > 2 or inputs.dtype.kind != "f"):
+        return 1 - of_state[0]
     if targets is None or targets.shape != inputs.shape:
         return None
     shifted = [axis for axis in (0, 1) if _next_inputs_are_targets(inputs.swapaxes(0, axis), targets.swapaxes(0, axis))]

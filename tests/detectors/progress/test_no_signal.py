@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.core.batch import Batch
-from rnncallbacks.detectors.progress.no_signal import NO_SIGNAL, TOO_FEW_TOKENS, NoSignal
+from rnncallbacks.detectors.progress.no_signal import NO_SIGNAL, TOO_FEW_TOKENS, UNKNOWN_AXIS, NoSignal
 from rnncallbacks.rnn.data.batches import SequenceBatch
 
 STEPS, ROWS = 12, 16
@@ -167,3 +167,15 @@ def test_a_last_target_that_was_rolled_in_is_no_dependence(rolled, signal, real)
     detector.end_epoch()
     assert detector.signal == signal
     assert ("rolled within it" in detector.test) is rolled
+
+
+@pytest.mark.parametrize(("lag", "passes"), [(0, True), (2, False)])
+def test_a_dependence_between_earlier_inputs_and_targets_needs_the_axis_of_time(lag, passes):
+    detector, results = NoSignal(), []
+    for number in range(20):
+        inputs = np.random.default_rng(number).integers(0, 5, (STEPS, STEPS))
+        batch = Batch((inputs, np.roll(inputs, lag, axis=1)), "train", number + 1)
+        results.append(detector.add_batch(batch, 1.0))
+    assert detector.signal == "dependent"
+    assert any(result.checked for result in results) is passes
+    assert any(UNKNOWN_AXIS in result.cannot_tell.get("RNN603", "") for result in results) is not passes

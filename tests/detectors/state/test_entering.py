@@ -149,3 +149,13 @@ def test_batches_in_another_order_are_a_leak_where_every_state_that_was_seen_was
         findings.append(batches.detector.check_unseen(current, np.full(ROWS, moved > 0.5)).finding)
     assert [one is not None for one in findings] == [False, False, False, found, False]
     assert all(one.code == "RNN201" and one.evidence["moved_share"] == 1.0 for one in findings if one is not None)
+
+
+def test_states_of_a_validation_do_not_pass_for_those_of_training():
+    batches = Batches("train", "val")
+    for index in range(1, 6):
+        batches.batch(index, zeros=True, phase="val")
+    assert not batches.checked
+    batches.batch(1, zeros=True)
+    batches.batch(2, zeros=True)
+    assert batches.checked

@@ -91,3 +91,12 @@ def test_the_loaders_starts_count_if_there_is_one_for_each_row():
     assert current.new_sequences(2).tolist() == [True, False]
     assert current.new_sequences(3) is None
     assert (current.zeros_enter, current.entering_rows()) == (True, [])
+
+
+def test_with_as_many_sequences_as_time_steps_the_batch_size_needs_no_axis():
+    states = [np.zeros((6, 4))] * 7
+    for inputs, size in ((np.zeros((6, 6, 2)), 6), (np.zeros((6, 6), int), 6), (np.zeros((6, 6)), None)):
+        phase = PhaseHistory("train")
+        phase.begin(1, None)
+        observed = {"inputs": inputs, "targets": inputs, "hidden_states": states}
+        assert phase.inspect(Batch(None, "train", 1, observed=observed)).batch_size == size

@@ -22,6 +22,10 @@ MISSING_TOKEN = -1
 """The token number of a position without a token, such as padding."""
 
 
+PRESENT_INPUT = "the present input"
+"""What targets depend on in the words of a test: of all dependences on one input, the only one without a lag."""
+
+
 @attrs.frozen(kw_only=True)
 class DependenceTestLimits:
     """Limits of the tests of :func:`strongest_dependence`, for their cost. Chosen by eye."""
@@ -237,7 +241,7 @@ def _tests_per_step(x: ClassNumbers, y: ClassNumbers, groups: Array) -> Iterator
 
     for lag in range(min(length, DEPENDENCE_TESTS.largest_lag + 1)):
         result = chi_squared_test(_before(x, lag), _from(y, lag), strata(width * height, lag))
-        yield result, "the present input" if lag == 0 else f"the input {lag} steps before"
+        yield result, PRESENT_INPUT if lag == 0 else f"the input {lag} steps before"
     for lag in range(1, min(length, DEPENDENCE_TESTS.largest_joint_lag + 1)):
         given = strata(width * height * width, lag, _from(x, lag))
         between = f"the present input and that {lag} steps before together"

@@ -13,7 +13,7 @@ from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss.constant_baseline import constant_losses
-from rnncallbacks.detectors.progress.dependence import Dependence, strongest_dependence
+from rnncallbacks.detectors.progress.dependence import PRESENT_INPUT, Dependence, strongest_dependence
 from rnncallbacks.detectors.progress.real_dependence import strongest_real_dependence
 from rnncallbacks.detectors.progress.sequence_pairs import SequencePairs
 
@@ -61,6 +61,8 @@ class NoSignalThresholds:
 NO_SIGNAL = NoSignalThresholds()
 
 TOO_FEW_TOKENS = "there are too few tokens to separate chance from a weak dependence"
+
+UNKNOWN_AXIS = "inputs and targets do not show the axis of time: it may be a dependence between sequences"
 
 ONLY_LAST_TARGETS = "; the last target of each sequence depends on its first input, as if targets were rolled within it"
 
@@ -160,7 +162,9 @@ class NoSignal:
             rolled = inner.z < NO_SIGNAL.independent_z and inner.detectable_association < NO_SIGNAL.rolled_association
             dependence = inner if rolled else dependence
         if dependence.z > NO_SIGNAL.dependent_z:
-            return self._conclude("dependent", f"{dependence.pairs} targets depend on {dependence.between}")
+            axis_matters = not self.pairs.axis_known and dependence.between != PRESENT_INPUT
+            result = self._conclude("dependent", f"{dependence.pairs} targets depend on {dependence.between}")
+            return CheckResult(cannot_tell={"RNN603": f"{self.test}; {UNKNOWN_AXIS}"}) if axis_matters else result
         if not last:
             self.needed_pairs = NO_SIGNAL.most_pairs
             return CheckResult()

@@ -13,7 +13,12 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays.containers import Array
-from rnncallbacks.detectors.progress.dependence import DEPENDENCE_TESTS, Dependence, strongest_dependence
+from rnncallbacks.detectors.progress.dependence import (
+    DEPENDENCE_TESTS,
+    PRESENT_INPUT,
+    Dependence,
+    strongest_dependence,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -153,7 +158,7 @@ def _standardized(values: Array) -> Array:
 def _step_features(x: Array, y: Array) -> Iterator[tuple[Array, str]]:
     steps, most = x.shape[1], REAL_DEPENDENCE.largest_product_lag
     for lag in range(min(steps, REAL_DEPENDENCE.largest_lag + 1)):
-        yield x[:, : steps - lag], "the present input" if lag == 0 else f"the input {lag} steps before"
+        yield x[:, : steps - lag], PRESENT_INPUT if lag == 0 else f"the input {lag} steps before"
     yield x.cumsum(axis=1), "the sum of the inputs so far"
     yield np.abs(x - x.mean(axis=(0, 1))).cumsum(axis=1), "the size of the inputs so far"
     for later, earlier in combinations_with_replacement(range(min(steps, most + 1)), 2):

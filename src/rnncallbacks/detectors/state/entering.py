@@ -142,8 +142,11 @@ class StateLeakDetector:
         agreement = phase.shift.agreement or 1.0
         if entered.undecided or any(one.rows and not one.are_contiguous(agreement) for one in counts):
             reason = f"the state of an earlier batch entered {entered.carried} batches of {phase.name}, and {why}"
+            self._compared.pop(phase.name, None)
             return CheckResult(withdrawn={"RNN201": reason})
         self._compared[phase.name] = entered.text(why)
+        if TRAIN not in self._compared:
+            return CheckResult()  # the states of a validation say nothing about those of training
         return CheckResult(checked={"RNN201": "; ".join(f"in {name}, {text}" for name, text in self._compared.items())})
 
     def end_epoch(self, phase: PhaseHistory) -> CheckResult:

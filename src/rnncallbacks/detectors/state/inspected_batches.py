@@ -211,7 +211,7 @@ class PhaseHistory:
         self.shows_entering = self.state.shows_entering(sequences.seq_len)
         self.shows_sequences = sequences.inputs is not None and sequences.targets is not None
         size = batch.batch_size or sequences.batch_size or (None if batch.starts is None else len(batch.starts))
-        size = size or _size_by_indices(batch, self.state)
+        size = size or _size_by_indices(batch, self.state) or _size_of_square(sequences, self.state)
         return InspectedBatch(batch, self, sequences, ends, self.state, self.adjacent, size)
 
     def learn(self, sequences: Sequences, mask: Array | None) -> None:
@@ -248,3 +248,13 @@ def _size_by_indices(batch: Batch, state: ObservedState) -> int | None:
     if indices is None or state.entering is None or state.entering.ndim != 2:
         return None
     return len(indices) if len(indices) in state.entering.shape else len(state.entering)
+
+
+def _size_of_square(sequences: Sequences, state: ObservedState) -> int | None:
+    """The number of sequences where there are as many time steps: which axis is which does not matter then."""
+    inputs, entering = sequences.inputs, state.entering
+    if inputs is None or entering is None or entering.ndim != 2 or inputs.ndim < 2:
+        return None
+    steps, rows = inputs.shape[:2]
+    features = inputs.ndim == 2 and inputs.dtype.kind == "f"  # of a single sequence
+    return rows if steps == rows and rows in entering.shape and not features else None

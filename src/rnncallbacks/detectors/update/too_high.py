@@ -108,14 +108,16 @@ def check_too_high(record: UpdateRecord, *, batches_are_harder: Callable[[], boo
     The criteria are, in this order: a loss that stays above the first, weights that outgrew their initial size, updates
     that overshoot, units that died. From the fortieth batch on, all of them were compared. The first one is left out if
     ``batches_are_harder`` returns True, because losses then rise for another reason; it is called where they rise.
-    While the loss lies above the first without proof that the updates raised it, the code does not pass.
+    While the loss lies above the first without proof that the updates raised it, or the weights have outgrown their
+    initial size although the loss fell, the code does not pass.
     """
     finding = _find_too_high(record, batches_are_harder)
     due = record.batches >= MEASUREMENTS.close_updates and record.checks_losses
     if finding is None and not (due and any(record.update_ratios)):
         return NOTHING_COMPARED
     comparison = {"RNN501": comparison_in_words(record)}
-    if finding is None and record.loss_ratio(MEASUREMENTS.close_updates // 2) > TOO_HIGH.risen_loss:
+    above = record.loss_ratio(MEASUREMENTS.close_updates // 2) > TOO_HIGH.risen_loss
+    if finding is None and (above or record.weight_growth >= TOO_HIGH.weight_growth):
         return CheckResult(withdrawn=comparison)
     return CheckResult(finding=finding, checked=comparison)
 

@@ -51,9 +51,9 @@ class HiddenStateGuard(Guard):
       step. Zeros that are broadcast over the batch are an info.
     - RNN203: zeros enter every training batch although all rows continue the row before, which chance cannot explain.
       An info if ``starts`` says that all rows begin new sequences.
-    - RNN407: half of the tanh units or more have an absolute value above 0.99, from the first batch on. An info if they
-      saturated during training, or if the loss is well below that of a uniform prediction. Also inputs that are so
-      large that the initial input weights saturate the units.
+    - RNN407: 30% of the tanh units or more have an absolute value above 0.99, from the first batch on. An info if half
+      of them saturate during training, or if the loss is well below that of a uniform prediction. Also inputs that are
+      so large that the initial input weights saturate the units.
 
     The state is the one given to ``run.observe(entering_state=..., hidden_states=...)``, else the one returned by
     ``run.hidden``.
