@@ -205,14 +205,15 @@ def previous_array_included(names: Sequence[str], arrays: int) -> Finding:
     Example
     -------
     >>> print(previous_array_included(["W"], 3).message)
-    the gradient contains that of the batch before: without it, 1 of 3 arrays is exactly that computed from the
+    the gradient contains that of the batch before: without it, 1 of 3 arrays equals the gradient recomputed from the
     script's own arrays: W
     """
     count = len(names)
     return Finding(
         "RNN406",
         f"the gradient contains that of the batch before: without it, {count} of {arrays} arrays "
-        f"{'is' if count == 1 else 'are'} exactly that computed from the script's own arrays: {', '.join(names)}",
+        f"{'equals' if count == 1 else 'equal'} the gradient recomputed from the script's own arrays: "
+        f"{', '.join(names)}",
         {"arrays": count, "expected": 0},
     )
 

@@ -106,8 +106,8 @@ class DivergenceDetector:
     >>> print(spike.message)
     the loss jumped to 2 from a median of 1: the losses before it hardly differ; spike is 10
     >>> print(rise.message)
-    the loss rose from 1 to 2 and does not fall: the median of the last 10 losses is 2, that of the best 10 before 1;
-    a rise of 100% of the first loss, 1; max_rise is 25%
+    the loss rose from 1 to 2 and does not fall: the median of the last 10 losses is 2, that of the best 10 before 1,
+    and the rise 100% of the first loss (max_rise = 25%)
     """
 
     window: int = 50
@@ -262,8 +262,8 @@ class DivergenceDetector:
         share = (rise.value - rise.reference) / abs(self._first) if self._first else math.inf
         message = (
             f"the loss rose from {rise.reference:.6g} to {rise.value:.6g} and does not fall: {rise.statistic} is "
-            f"{rise.value:.6g}, {rise.reference_statistic} {rise.reference:.6g}; a rise of {share:.0%} of the first "
-            f"loss, {self._first:.6g}; max_rise is {self.max_rise:.0%}"
+            f"{rise.value:.6g}, {rise.reference_statistic} {rise.reference:.6g}, and the rise {share:.0%} of the first "
+            f"loss (max_rise = {self.max_rise:.0%})"
         )
         return Finding(
             "RNN602",

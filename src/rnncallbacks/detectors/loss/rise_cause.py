@@ -159,9 +159,10 @@ class RiseCauses:
 
     def _cause_by_closures(self, rise: Rise) -> RiseCause:
         lost = median(now - best for now, best in zip(self.losses_now, self.losses_at_best, strict=True))
+        count = len(self.losses_now)
         numbers = (
-            f"with the parameters of the best batches, the loss of the last {len(self.losses_now)} is "
-            f"{median(self.losses_at_best):.4g} (median), and {median(self.losses_now):.4g} now"
+            f"with the parameters of the best batches, the loss of the last {'batch' if count == 1 else count} is "
+            f"{median(self.losses_at_best):.4g}, and {median(self.losses_now):.4g} now{' (medians)' * (count > 1)}"
         )
         if lost >= RISE_CAUSE.lost_share * (rise.value - rise.reference):
             return RiseCause("divergence", numbers)

@@ -104,8 +104,8 @@ def check_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
     if negligible and not slow and of_next * updates < TOO_LOW.run_decrease:
         slow, decrease = True, max(across, of_next / 2.0)
     compared = (
-        f"{measured} updates changed the weights by {ratio:.2g} of their norm (median), and by the gradient lowered "
-        f"the loss by {decrease:.2g} of it"
+        f"{measured} updates changed the weights by {ratio:.2g} of their norm, and the gradient predicts that they "
+        f"lower the loss by {decrease:.2g} times its value each (medians)"
     )
     if not (slow and gradient > TOO_LOW.relative_gradient and ratio < TOO_LOW.update_ratio and untrained):
         third = len(record.losses) // 3
