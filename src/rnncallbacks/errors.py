@@ -95,13 +95,14 @@ class SandboxError(RnnCallbacksError, PermissionError):
 
 
 def closest(word: str, known: Iterable[str]) -> str:
-    """The hint "did you mean ...?" with the known word closest to ``word``, or the empty string.
+    """The hint "did you mean ...?" with the known word closest to ``word``, or the empty string. Case is ignored.
 
-    >>> closest("max_nrom", ["max_norm", "mode"])
-    "did you mean 'max_norm'?"
+    >>> closest("max_nrom", ["max_norm", "mode"]), closest("LSTM", ["gru", "lstm"])
+    ("did you mean 'max_norm'?", "did you mean 'lstm'?")
     """
-    matches = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
-    return f"did you mean {matches[0]!r}?" if matches else ""
+    words = {one.lower(): one for one in sorted(known, reverse=True)}
+    matches = difflib.get_close_matches(word.lower(), sorted(words), n=1, cutoff=0.6)
+    return f"did you mean {words[matches[0]]!r}?" if matches else ""
 
 
 def short_repr(value: object, longest: int = 200) -> str:

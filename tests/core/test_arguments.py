@@ -51,7 +51,7 @@ def test_counts_are_whole_and_at_least_one() -> None:
 
 @pytest.mark.parametrize("value", [0, -1, 2.0, True, "3", None])
 def test_no_other_count_passes(value: object) -> None:
-    with pytest.raises(OptionError, match=r"run\.record: expected tokens to be a whole number >= 1, got "):
+    with pytest.raises(OptionError, match=r"run\.record: expected tokens to be an integer >= 1, got "):
         as_count(value, "run.record", "tokens")
 
 

@@ -262,5 +262,5 @@ def test_zeros_are_columns_in_the_dtype_of_the_parameters(params, dtype):
 
 @pytest.mark.parametrize("hidden_size", [0, -1, 2.0, True, "50", None])
 def test_a_hidden_size_that_is_no_count_is_refused(hidden_size):
-    with pytest.raises(OptionError, match="hidden_size to be a whole number >= 1, got"):
+    with pytest.raises(OptionError, match="hidden_size to be an integer >= 1, got"):
         zeros_of(hidden_size, None)

@@ -353,8 +353,8 @@ def test_parameters_may_come_later():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hidden_size": 0}, "hidden_size to be a whole number >= 1, got int 0"),
-        ({"hidden_size": 2.5}, "hidden_size to be a whole number >= 1, got float 2.5"),
+        ({"hidden_size": 0}, "hidden_size to be an integer >= 1, got int 0"),
+        ({"hidden_size": 2.5}, "hidden_size to be an integer >= 1, got float 2.5"),
         ({"zeros": np.zeros((2, 3))}, r"zeros to be a function, got an array of shape \(2, 3\)"),
         ({"reset": "model.reset"}, "reset to be a function, got str 'model.reset'\n.*without calling it"),
     ],
@@ -450,7 +450,7 @@ def test_counts_come_with_the_loss():
 @pytest.mark.parametrize("count", [0, -1, 2.0, True, "4"])
 @pytest.mark.parametrize("name", ["sequences", "tokens"])
 def test_a_count_that_is_none_is_refused(name, count):
-    with pytest.raises(OptionError, match=f"run.record: expected {name} to be a whole number >= 1, got"):
+    with pytest.raises(OptionError, match=f"run.record: expected {name} to be an integer >= 1, got"):
         in_batch(lambda run: run.record(1.0, **{name: count}))
 
 
@@ -626,7 +626,7 @@ def test_a_ragged_last_batch_needs_a_reset():
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.0, True, None, (2, 3)])
 def test_a_batch_size_is_a_count(batch_size):
-    with pytest.raises(OptionError, match=r"run.hidden: expected batch_size to be a whole number >= 1, got"):
+    with pytest.raises(OptionError, match=r"run.hidden: expected batch_size to be an integer >= 1, got"):
         in_batch(lambda run: run.hidden(batch_size), hidden_size=2)
 
 

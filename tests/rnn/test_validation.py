@@ -35,7 +35,7 @@ def test_any_integer_is_a_count(value):
 
 @pytest.mark.parametrize("value", [0, -3, 3.0, True, np.True_, None, "3"])
 def test_no_count(value):
-    with pytest.raises(OptionError, match="batch_size: expected an integer of 1 or more, got "):
+    with pytest.raises(OptionError, match="batch_size: expected an integer >= 1, got "):
         check_count("batch_size", value)
 
 

@@ -270,7 +270,7 @@ def test_the_memory_of_training_is_that_of_a_micro_batch():
 
 @pytest.mark.parametrize("micro_batch_size", [0, -1, 2.0, True, "4"])
 def test_a_micro_batch_size_out_of_range(micro_batch_size):
-    with pytest.raises(OptionError, match="micro_batch_size: expected an integer of 1 or more, got"):
+    with pytest.raises(OptionError, match="micro_batch_size: expected an integer >= 1, got"):
         Trainer(model(), Adam(), learning_rate=0.01, micro_batch_size=micro_batch_size)
 
 
@@ -367,7 +367,7 @@ def test_max_steps_ends_the_run_behind_that_batch_and_at_the_end_of_an_epoch_wit
     history = trainer.fit(train, val, max_steps=6, progress=False)
     assert (trainer.run.step, trainer.run.epoch) == (6, 2)
     assert None not in history["val_loss"]
-    with pytest.raises(OptionError, match="expected max_steps to be a whole number >= 1"):
+    with pytest.raises(OptionError, match="expected max_steps to be an integer >= 1"):
         trainer.fit(train, max_steps=0)
 
 

@@ -152,7 +152,7 @@ def as_count(value: Any, call: str, name: str) -> int:
     if type(value) is int and value > 0:
         return value
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        raise OptionError(f"{call}: expected {name} to be a whole number >= 1, got {describe(value)}")
+        raise OptionError(f"{call}: expected {name} to be an integer >= 1, got {describe(value)}")
     return int(value)
 
 

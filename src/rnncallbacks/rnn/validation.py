@@ -96,7 +96,7 @@ def check_count(name: str, value: int, minimum: int = 1) -> int:
     32
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < minimum:
-        raise OptionError(f"{name}: expected an integer of {minimum} or more, got {value!r}")
+        raise OptionError(f"{name}: expected an integer >= {minimum}, got {value!r}")
     return int(value)
 
 

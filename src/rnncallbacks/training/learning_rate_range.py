@@ -134,7 +134,7 @@ def lr_range_test(
     if not (0 < start < end < math.inf):
         raise OptionError(f"lr_range_test: expected 0 < start < end, got start={start!r} and end={end!r}")
     if check_count("steps", steps) < 2:
-        raise OptionError(f"lr_range_test: expected steps to be a whole number >= 2, got {steps!r}")
+        raise OptionError(f"lr_range_test: expected steps to be an integer >= 2, got {steps!r}")
     rates: list[float] = []
     losses: list[float] = []
     smoothed: list[float] = []

@@ -10,6 +10,7 @@ import pytest
 from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.core.function_plugin import on
 from rnncallbacks.core.hookspecs import hookimpl
+from rnncallbacks.core.run import Run
 from rnncallbacks.errors import OptionError
 from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, LossAveraging, Progress
 
@@ -81,6 +82,21 @@ def test_at_the_end_comes_the_diagnosis(play, capsys):
 def test_the_diagnosis_can_be_left_out(play, capsys):
     play([LossAveraging(), Progress(summary=False), Looking()], [[1.0]])
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_run_that_fails_before_any_check_has_no_diagnosis(capsys):
+    run = Run(plugins=[DivergenceAlarm(), Progress()])
+
+    def train():
+        with run:
+            for _ in run.epochs(1):
+                for _ in run.batches([1.0]):
+                    raise ValueError("in the first batch")
+
+    with pytest.raises(ValueError, match="in the first batch"):
+        train()
+    assert run.diagnosis.not_checked
+    assert "not checked" not in capsys.readouterr().out
 
 
 def test_in_a_trainer_one_line_an_epoch(make_trainer, capsys):

@@ -49,11 +49,11 @@ def test_one_sentence_per_batch():
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"count": 0}, "count: expected an integer of 1 or more, got 0"),
-        ({"min_n": 0}, "min_n: expected an integer of 1 or more, got 0"),
-        ({"max_n": 1.5}, r"max_n: expected an integer of 1 or more, got 1\.5"),
+        ({"count": 0}, "count: expected an integer >= 1, got 0"),
+        ({"min_n": 0}, "min_n: expected an integer >= 1, got 0"),
+        ({"max_n": 1.5}, r"max_n: expected an integer >= 1, got 1\.5"),
         ({"min_n": 5, "max_n": 4}, "min_n: expected at most max_n 4, got 5"),
-        ({"seed": -1}, "seed: expected an integer of 0 or more, got -1"),
+        ({"seed": -1}, "seed: expected an integer >= 0, got -1"),
     ],
 )
 def test_bad_options(options, expected):

@@ -143,8 +143,8 @@ class TestSequenceLoader:
             ({"sequences": [[1, 2], [0.5, 1]]}, DataError, "sequence 1: expected token numbers.*float64"),
             ({"sequences": [[1, 2], [3, -1]]}, DataError, "sequence 1: .*got -1 at 1"),
             ({"sequences": [[[1, 2]]]}, ShapeError, r"sequence 0: expected one axis.*\(1, 2\)"),
-            ({"batch_size": 0}, OptionError, "batch_size: expected an integer of 1 or more, got 0"),
-            ({"seed": -1}, OptionError, "seed: expected an integer of 0 or more, got -1"),
+            ({"batch_size": 0}, OptionError, "batch_size: expected an integer >= 1, got 0"),
+            ({"seed": -1}, OptionError, "seed: expected an integer >= 0, got -1"),
             ({"batch_size": 3, "drop_last": True}, OptionError, "no batch is left of 2 sequences with batch_size 3"),
         ],
     )
@@ -244,9 +244,9 @@ class TestArrayLoader:
                 DataError,
                 "all steps of sequence 2 are masked",
             ),
-            ({"batch_size": 0}, OptionError, "batch_size: expected an integer of 1 or more, got 0"),
+            ({"batch_size": 0}, OptionError, "batch_size: expected an integer >= 1, got 0"),
             ({"batch_size": 5, "drop_last": True}, OptionError, "no batch is left of 4 sequences with batch_size 5"),
-            ({"seed": 0.5}, OptionError, r"seed: expected an integer of 0 or more, got 0\.5"),
+            ({"seed": 0.5}, OptionError, r"seed: expected an integer >= 0, got 0\.5"),
         ],
     )
     def test_bad_input(self, options, error, expected):

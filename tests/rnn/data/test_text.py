@@ -60,7 +60,7 @@ class TestVocabulary:
     def test_max_size_without_an_unknown_token(self):
         with pytest.raises(OptionError, match=r"max_size: 2 leaves out 1 of 3 tokens(.|\n)*hint: .*unknown="):
             Vocabulary.from_tokens("abc", max_size=2)
-        with pytest.raises(OptionError, match="max_size: expected an integer of 1 or more, got 0"):
+        with pytest.raises(OptionError, match="max_size: expected an integer >= 1, got 0"):
             Vocabulary.from_tokens("abc", max_size=0, unknown="?")
 
     @pytest.mark.parametrize("text", ["hello w", list("hello w"), iter("hello w")])

@@ -38,7 +38,7 @@ class Progress:
     The run itself logs alarms to the logger "rnncallbacks"; on a terminal they appear above the bar.
 
     The diagnosis lists the alarms and the checks that could not be made, and counts those that passed;
-    ``print(run.diagnosis)`` lists them too.
+    ``print(run.diagnosis)`` lists them too. It is not shown for a run that fails before anything was checked.
 
     Options
     -------
@@ -96,7 +96,7 @@ class Progress:
         console = None if self._live is None else self._live.console
         if self._live is not None:
             self._live.erase()
-        summary = self.summary and bool(run.diagnosis.lines())
+        summary = self.summary and _has_content(run)
         if run.stop_reason is not None:
             # The diagnosis below has the message of an alarm that stopped the run.
             shown_below = {f"{one.code} {one.message}": f"{one.code} {one.cause}" for one in run.diagnosis.alarms}
@@ -113,3 +113,11 @@ class Progress:
             loss = summary.losses.get(batch.phase, batch.loss)
             position = run.epoch, run.max_epochs, batch.phase, batch.index, batch.count
             write_line(None, batch_line(*position, loss, summary.elapsed))
+
+
+def _has_content(run: Run) -> bool:
+    """Whether the diagnosis says something. If the run failed before any check, it would only hide the error."""
+    diagnosis = run.diagnosis
+    if run.outcome is not None and run.outcome.ending == "failed":
+        return bool(diagnosis.alarms or diagnosis.passed or diagnosis.cannot_tell)
+    return bool(diagnosis.lines())

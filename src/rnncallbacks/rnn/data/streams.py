@@ -62,7 +62,7 @@ class StreamLoader:
         Tokens are not integers or are negative, there are too few tokens or documents for the rows, or document starts
         do not increase or are out of range.
     OptionError
-        ``batch_size`` or ``seq_len`` is not an integer of 1 or more, or ``drop_last`` leaves no batch.
+        ``batch_size`` or ``seq_len`` is not an integer of at least 1, or ``drop_last`` leaves no batch.
 
     Example
     -------
