@@ -22,19 +22,14 @@ class ProtocolThresholds:
 
     first_batches: int = 10
     """Batches of a phase, from the beginning of a run, that are all inspected. A bound on the cost."""
-
     period: int = 100
     """Later, the first two batches of each period of this number are inspected."""
-
     training_batches: int = 3
     """Inspected training batches in a row with the same violation: loops may skip single batches."""
-
     validation_batches: int = 2
     """Inspected batches of another phase in which parameters changed."""
-
     batches_without_backward: int = 20
-    """Training batches without run.backward that are reported before the epoch's end: loops may accumulate gradients
-    over several batches before they pass them."""
+    """Training batches without run.backward reported before the end of an epoch: loops may accumulate gradients."""
 
 
 @attrs.define(eq=False)
@@ -155,10 +150,7 @@ class ProtocolDetector:
         return 1 if every else 1 + -number % self.thresholds.period
 
     def open_batch(self, phase: str, params: object) -> bool:
-        """Begin a batch before other plugins; return whether it is inspected.
-
-        A change since the end of the last batch was made between the two.
-        """
+        """Begin a batch before other plugins, count a change since the last one; return whether it is inspected."""
         number = self._begun[phase] = self._begun.get(phase, 0) + 1
         inspected = self._is_inspected(number)
         if not inspected and self._backward_seen:  # nothing would be compared

@@ -44,7 +44,7 @@ class EnteringStateCounts:
             "zeros": self.zeros,
             "one state for all sequences": self.shared,
             "a state that no earlier batch ended with": self.unknown_origin,
-            "zeros where the loader's starts begin a sequence": self.by_starts,
+            "the state of an earlier batch, and zeros in rows that the loader's starts mark": self.by_starts,
             f"the state of an earlier batch ({rows})": self.carried,
         }
         return ", ".join(

@@ -31,8 +31,8 @@ class LossAveraging:
     with :math:`\ell_b` the loss of batch :math:`b`, and :math:`w_b` its weight. Batches that were skipped or had no
     loss are not counted.
 
-    With weight "batch", the end of the run logs a warning if batches were told to differ in size, and if the mean by
-    tokens or sequences differs by 1% or more from the mean by batches in the last epoch.
+    With weight "batch", a warning is logged at the end of the run if the batches of the last epoch had different
+    numbers of tokens or sequences, and the mean weighted by them differs from the mean over batches by 1% or more.
 
     Options
     -------
