@@ -34,10 +34,13 @@ class Guard:
     A guard that has nothing to do in the next training batches sets ``due_step``, for example to ``run.step + 50``, or
     to infinity. It rests in the batches before that step: their ``on_batch_start``, ``on_backward`` and
     ``on_batch_end`` are not called. The first and the last batch of a pass over the training data, a batch whose loss
-    or gradient is not finite (from ``on_backward`` on), and batches of other phases interrupt the rest. The
-    other hooks are always called. A guard that needs the losses of the batches in between declares ``missed_losses:
-    list[float] = state_field(factory=list)``. The finite losses of batches that were not skipped are appended to it,
-    and the guard clears it.
+    or gradient is not finite (from ``on_backward`` on), and batches of other phases interrupt the rest. The other hooks
+    are always called.
+
+    A guard that waits for a high loss declares ``due_loss: float = state_field(math.inf)``. A batch with a loss above
+    it interrupts the rest, from ``on_backward`` on. A guard that needs the losses of the batches in between declares
+    ``missed_losses: list[float] = state_field(factory=list)``. The finite losses of batches that were not skipped are
+    appended to it, and the guard clears it.
 
     The guards of the library are defined with ``on_setattr=attrs.setters.NO_OP``: they assign state in every batch, and
     validators at each assignment would take longer than some of the checks.

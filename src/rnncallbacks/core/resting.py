@@ -18,9 +18,10 @@ class BatchHookCall:
     """One hook of a batch, without the plugins that rest in it.
 
     A plugin rests in the training batches before the step ``plugin.due_step``, except for the first and the last one of
-    a pass over the loader. A batch whose loss or gradient is not finite ends the rest of all plugins, from
-    ``on_backward`` on. Where a plugin has a list ``missed_losses``, the loss of each batch in which it rested is
-    appended, unless the batch was skipped or had no finite loss.
+    a pass over the loader. From ``on_backward`` on, a batch is seen by all plugins if its loss or gradient is not
+    finite, and by those whose ``due_loss``, if they have one, is below its loss. Where a plugin has a list
+    ``missed_losses``, the loss of each batch in which it rested is appended, unless the batch was skipped or had no
+    finite loss.
 
     Parameters
     ----------
@@ -42,6 +43,8 @@ class BatchHookCall:
         self._hook = hook
         self._call = call
         self._plugins = plugins
+        self._awaiting_loss = [place for place, plugin in enumerate(plugins) if hasattr(plugin, "due_loss")]
+        self._keeping_losses = [place for place, plugin in enumerate(plugins) if hasattr(plugin, "missed_losses")]
         self._without: dict[tuple[bool, ...], HookCall | None] = {(): call}
 
     def __call__(self, arguments: Mapping[str, Any]) -> Any:
@@ -51,8 +54,8 @@ class BatchHookCall:
         if resting is None:
             resting = batch.resting = self._resting(arguments["run"], batch)
         if resting:
-            if self._hook == "on_backward" and not _is_finite(batch.loss, arguments["grads"]):
-                resting = batch.resting = ()
+            if self._hook == "on_backward":
+                resting = batch.resting = self._still_resting(resting, batch.loss, arguments["grads"])
             elif self._hook == "on_batch_end":
                 self._keep_loss(batch, resting)
         try:
@@ -69,12 +72,20 @@ class BatchHookCall:
         resting = tuple([plugin.due_step > step for plugin in self._plugins])
         return resting if True in resting else ()
 
+    def _still_resting(self, resting: tuple[bool, ...], loss: float | None, grads: Any) -> tuple[bool, ...]:
+        if loss is None or not math.isfinite(loss) or not math.isfinite(grads.norm):
+            return ()
+        for place in self._awaiting_loss:
+            if resting[place] and loss > self._plugins[place].due_loss:
+                resting = (*resting[:place], False, *resting[place + 1 :])
+        return resting
+
     def _keep_loss(self, batch: Batch, resting: tuple[bool, ...]) -> None:
         if batch.loss is None or batch.skipped or not math.isfinite(batch.loss):
             return
-        for plugin, rests in zip(self._plugins, resting, strict=True):
-            if rests and hasattr(plugin, "missed_losses"):
-                plugin.missed_losses.append(batch.loss)
+        for place in self._keeping_losses:
+            if resting[place]:
+                self._plugins[place].missed_losses.append(batch.loss)
 
 
 def by_hook(calls: Mapping[str, HookCall], plugins: Iterable[object]) -> dict[str, HookCall | BatchHookCall | None]:
@@ -85,7 +96,3 @@ def by_hook(calls: Mapping[str, HookCall], plugins: Iterable[object]) -> dict[st
         rests = resters and hook in BATCH_HOOKS
         found[hook] = None if not call.implementations else BatchHookCall(hook, call, resters) if rests else call
     return found
-
-
-def _is_finite(loss: float | None, grads: Any) -> bool:
-    return loss is not None and math.isfinite(loss) and math.isfinite(grads.norm)

@@ -43,7 +43,11 @@ class BatchDifficultyThresholds:
     target_batches: int = 6
     """Fewest batches of each group whose targets are compared. Chosen by eye."""
     targets_interval: int = 2
-    """Interval, in batches, at which targets are read. Chosen for its cost."""
+    """Interval, in batches, at which targets are read, up to ``close_batches``. Chosen for its cost."""
+    close_batches: int = 100
+    """Batches up to which windows of losses are short. Chosen by eye."""
+    later_targets_interval: int = 5
+    """The interval after them. A window of 50 batches then has more than ``target_batches``."""
     longest_memory: int = 10_000
     """Batches of an epoch that are kept. Chosen by eye."""
     list_length: int = 500
@@ -109,15 +113,26 @@ class BatchDifficulty:
     batches: int = state_field(0)
     targets: list[tuple[int, TargetStatistics]] = state_field(factory=list)
 
+    @property
+    def targets_interval(self) -> int:
+        """The interval, in batches, at which targets of the first epoch are read."""
+        limits = BATCH_DIFFICULTY
+        return limits.targets_interval if self.batches <= limits.close_batches else limits.later_targets_interval
+
     def add(self, loss: float, statistics: Callable[[], TargetStatistics | None]) -> None:
         """Add the loss of the next training batch; ``statistics`` is called for some batches of the first epoch."""
         self.batches += 1
         if len(self.epochs[-1]) < BATCH_DIFFICULTY.longest_memory:
             self.epochs[-1].append(loss)
-            if len(self.epochs) == 1 and self.batches % BATCH_DIFFICULTY.targets_interval == 0:
+            if len(self.epochs) == 1 and self.batches % self.targets_interval == 0:
                 found = statistics()
                 if found is not None:
                     self.targets.append((self.batches, found))
+
+    def add_missed(self, losses: Sequence[float]) -> None:
+        """Add the losses of training batches whose targets were not shown."""
+        self.batches += len(losses)
+        self.epochs[-1].extend(losses[: BATCH_DIFFICULTY.longest_memory - len(self.epochs[-1])])
 
     def end_epoch(self) -> None:
         """Begin the next epoch."""

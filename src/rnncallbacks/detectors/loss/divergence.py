@@ -19,6 +19,7 @@ from rnncallbacks.detectors.progress.statistics import (
     mann_kendall_z,
     noise_deviation,
     probability_of_superiority,
+    quantile,
 )
 
 
@@ -140,6 +141,24 @@ class DivergenceDetector:
         """The fewest batches of a window that is compared."""
         return max(2 * self.window // 5, 1)
 
+    @property
+    def spike_level(self) -> float:
+        """The loss that the next spike must exceed; infinite as long as none is looked for."""
+        return math.inf if self._batches < self.window else self._median + self.max_rise * abs(self._first)
+
+    @property
+    def batches_to_next(self) -> int:
+        """The number of batches until the next one after which windows are compared, 1 for the next batch."""
+        step, left = max(self.window // 5, 1), self.window + 1 - self._batches
+        ahead = step - self._batches % step
+        return min(ahead, left) if left > 0 else ahead
+
+    def add_missed(self, losses: Sequence[float]) -> None:
+        """Add the losses of batches that were left out: no spikes, and before the next batch of a comparison."""
+        for loss in losses:
+            self._is_spike(loss)
+            self._follow(loss)
+
     def restart(self) -> None:
         """Forget all losses, for example after parameters were restored."""
         reset_state(self)
@@ -208,16 +227,14 @@ class DivergenceDetector:
         """Compare the last ``count`` losses with the best window."""
         limits, window = self.thresholds, self.window
         recent = sorted(self._recent[-window:])
-        self._median = _quantile(recent, 0.5)
+        self._median = quantile(recent, 0.5)
         self._largest_excess = max(self._largest_excess, recent[-1] - self._median)
-        self._deviation = MAD_TO_STANDARD_DEVIATION * _quantile(
-            sorted(abs(loss - self._median) for loss in recent), 0.5
-        )
+        self._deviation = MAD_TO_STANDARD_DEVIATION * quantile(sorted(abs(loss - self._median) for loss in recent), 0.5)
         if count < self.shortest_window:
             return None
         self.windows_compared += 1
         earlier, now = self._recent[-count - window : -count], self._recent[-count:]
-        before, value = _quantile(sorted(earlier), 0.5), _quantile(sorted(now), 0.5)
+        before, value = quantile(sorted(earlier), 0.5), quantile(sorted(now), 0.5)
         if before < self._best:
             self._best, self._best_losses, self.best_end = before, earlier, self._batches - count
         medians = self._window_medians
@@ -249,10 +266,10 @@ class DivergenceDetector:
         """The rise that the first update caused: the first loss lies far below the window after it."""
         first, after = self._recent[0], sorted(self._recent[1:])
         count = len(after)
-        spread = _quantile(after, 0.75) - _quantile(after, 0.25)
+        spread = quantile(after, 0.75) - quantile(after, 0.25)
         if after[0] - first > max(margin, spread):
             return Rise(f"the lowest of {count} losses", after[0], "the first", first, count=count, best_end=0)
-        low, high = _quantile(after, 0.1), _quantile(after, 0.9)
+        low, high = quantile(after, 0.1), quantile(after, 0.9)
         far = first > 0.0 and low - first > margin and low > self.thresholds.jump_ratio * first
         if far and math.log(low / first) > self.thresholds.jump_spread_factor * math.log(high / low):
             return Rise(f"the tenth percentile of {count} losses", low, "the first", first, count=count, best_end=0)
@@ -311,11 +328,3 @@ class DivergenceDetector:
                 "the learning rate"
             ),
         )
-
-
-def _quantile(ranked: Sequence[float], share: float) -> float:
-    """A quantile of sorted numbers, interpolated linearly; for short lists much faster than NumPy's."""
-    position = share * (len(ranked) - 1)
-    below = int(position)
-    above = min(below + 1, len(ranked) - 1)
-    return ranked[below] + (position - below) * (ranked[above] - ranked[below])

@@ -107,6 +107,15 @@ class RiseCauses:
             self.parameters.add(self.batches.batches, params)
         self.batches.add(loss, lambda: target_statistics(batch))
 
+    @property
+    def batches_to_next(self) -> int:
+        """The number of batches until the next one whose targets or parameters are kept, 1 for the next batch."""
+        if self.pending is not None:
+            return 1
+        number, interval = self.batches.batches, self.batches.targets_interval
+        ahead = 1 + -number % RISE_CAUSE.parameters_interval
+        return min(ahead, interval - number % interval) if len(self.batches.epochs) == 1 else ahead
+
     def cause_of(self, rise: Rise, batch: Batch, params: Any) -> RiseCause:
         """The cause of a rise; "pending" while the closures of the next batches are evaluated."""
         if self.pending is not None:

@@ -160,3 +160,17 @@ def rise_in_standard_errors(values: Series, best: int, recent: int) -> tuple[flo
     if error == 0.0:
         return rise, math.copysign(math.inf, rise) if rise else 0.0
     return rise, rise / error
+
+
+def quantile(ranked: Sequence[float], share: float) -> float:
+    """A quantile of sorted numbers, interpolated linearly; for short lists much faster than NumPy's.
+
+    Example
+    -------
+    >>> quantile([1.0, 2.0, 4.0], 0.75)
+    3.0
+    """
+    position = share * (len(ranked) - 1)
+    below = int(position)
+    above = min(below + 1, len(ranked) - 1)
+    return ranked[below] + (position - below) * (ranked[above] - ranked[below])

@@ -58,12 +58,32 @@ class RateChecks:
     _slow: SlowLosses = state_field(factory=SlowLosses)
     _harder: HarderBatches = state_field(factory=HarderBatches)
     _ascends: bool = state_field(False)
+    _sizes_differ: bool = state_field(False)  # the batches have different numbers of positions
     _first_loss: float = state_field(0.0)  # what the loss rose above, if the run may recover
 
     @property
     def measured_nothing(self) -> bool:
         """Whether there were batches with a loss, and none of their updates was measured."""
         return bool(self._record.batches) and not (self._frozen.changed_updates + self._frozen.unchanged_updates)
+
+    @property
+    def reference_loss(self) -> float:
+        """The loss above which batches are examined."""
+        return self._record.reference_loss
+
+    @property
+    def batches_to_next(self) -> int:
+        """The number of batches until the next one that is examined for any loss, 1 for the next batch."""
+        record = self._record
+        if record.losses_are_high or self._sizes_differ or not (self._frozen.changed or self._frozen.settled):
+            return 1
+        return record.batches_to_next
+
+    def add_missed(self, losses: list[float]) -> None:
+        """Add the losses of batches that were left out, because they are not examined."""
+        for loss in losses:
+            self._record.add_loss(loss, self._record.first_positions)
+            self._slow.add(loss)
 
     def why_not_checked(self, code: str) -> str:
         """Why RNN501 or RNN502 was not checked in a run that has ended, in words."""
@@ -122,7 +142,9 @@ class RateChecks:
         assert loss is not None
         if record.wants_targets:
             record.add_targets(sequences_of(batch).targets)
-        record.add_loss(loss, positions_in(batch))
+        positions = positions_in(batch)
+        record.add_loss(loss, positions)
+        self._sizes_differ |= positions != record.first_positions and batch.index != batch.count
         self._slow.add(loss)
         if self._copies.awaiting_update:
             yield self._measure(batch, params, schedule_scale())

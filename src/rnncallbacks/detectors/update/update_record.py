@@ -169,6 +169,14 @@ class UpdateRecord:
         """Whether the losses are checked after this batch."""
         return self.batches <= MEASUREMENTS.close_updates or self.batches % MEASUREMENTS.sparse_interval == 0
 
+    @property
+    def batches_to_next(self) -> int:
+        """The number of batches until the next one that is measured, follows a measured one, or is checked, from 1."""
+        period, number = MEASUREMENTS.sparse_interval, self.batches + 1
+        if number <= MEASUREMENTS.close_updates + 1 or number % period < 3:
+            return 1
+        return 1 + -number % period
+
     def loss_ratio(self, count: int) -> float:
         """Median of the last ``count`` losses / reference loss; of the losses as given and rescaled, the lower one."""
         if not self.losses or self.reference_loss <= 0.0:

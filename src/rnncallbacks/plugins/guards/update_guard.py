@@ -54,6 +54,8 @@ class UpdateGuard(Guard):
 
     _checks: RateChecks = state_field(factory=RateChecks)
     _repairs: int = state_field(0)
+    due_loss: float = state_field(math.inf)
+    missed_losses: list[float] = state_field(factory=list)
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
@@ -62,6 +64,7 @@ class UpdateGuard(Guard):
 
     @hookimpl(tryfirst=True)
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> None:
+        self._add_missed()
         self._restart_after_rollback(run)
         self._report(run, self._checks.before_update(batch, grads, run.params, partial(_schedule_scale, run)))
 
@@ -79,6 +82,11 @@ class UpdateGuard(Guard):
             self._report(run, result)
         if (recovery := self._checks.check_recovery()) is not None:
             run.diagnosis.revise(recovery)
+        self.due_step, self.due_loss = run.step + self._checks.batches_to_next, self._checks.reference_loss
+
+    @hookimpl
+    def on_alarm(self) -> None:
+        self.due_step = 0  # the alarm may lead to a repair, after which updates are measured
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:
@@ -86,6 +94,7 @@ class UpdateGuard(Guard):
 
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:
+        self._add_missed()
         for result in self._checks.end_run():
             self._report(run, result)
         if self._checks.measured_nothing:
@@ -93,6 +102,10 @@ class UpdateGuard(Guard):
         for code in ("RNN501", "RNN502"):
             run.diagnosis.cannot_check(code, self._checks.why_not_checked(code))
         super().on_fit_end(run)
+
+    def _add_missed(self) -> None:
+        self._checks.add_missed(self.missed_losses)
+        self.missed_losses.clear()
 
     def _restart_after_rollback(self, run: Run) -> None:
         if len(run.diagnosis.repairs) == self._repairs:
