@@ -40,7 +40,7 @@ class Guard:
     A guard that waits for a high loss declares ``due_loss: float = state_field(math.inf)``. A batch with a loss above
     it interrupts the rest, from ``on_backward`` on. A guard that needs the losses of the batches in between declares
     ``missed_losses: list[float] = state_field(factory=list)``. The finite losses of batches that were not skipped are
-    appended to it, and the guard clears it.
+    appended to it, and the guard clears it. ``due_norm`` and ``missed_norms`` do the same for the norm of the gradient.
 
     The guards of the library are defined with ``on_setattr=attrs.setters.NO_OP``: they assign state in every batch, and
     validators at each assignment would take longer than some of the checks.

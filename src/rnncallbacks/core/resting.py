@@ -19,9 +19,9 @@ class BatchHookCall:
 
     A plugin rests in the training batches before the step ``plugin.due_step``, except for the first and the last one of
     a pass over the loader. From ``on_backward`` on, a batch is seen by all plugins if its loss or gradient is not
-    finite, and by those whose ``due_loss``, if they have one, is below its loss. Where a plugin has a list
-    ``missed_losses``, the loss of each batch in which it rested is appended, unless the batch was skipped or had no
-    finite loss.
+    finite, and by those whose ``due_loss`` or ``due_norm``, if they have one, is below its loss or the norm of its
+    gradient. Where a plugin has a list ``missed_losses``, the loss of each batch in which it rested is appended, unless
+    the batch was skipped or had no finite loss; where it has ``missed_norms``, the norm of each gradient.
 
     Parameters
     ----------
@@ -43,8 +43,11 @@ class BatchHookCall:
         self._hook = hook
         self._call = call
         self._plugins = plugins
-        self._awaiting_loss = [place for place, plugin in enumerate(plugins) if hasattr(plugin, "due_loss")]
-        self._keeping_losses = [place for place, plugin in enumerate(plugins) if hasattr(plugin, "missed_losses")]
+        places = range(len(plugins))
+        self._await_loss, self._await_norm, self._keep_losses, self._keep_norms = (
+            [place for place in places if hasattr(plugins[place], name)]
+            for name in ("due_loss", "due_norm", "missed_losses", "missed_norms")
+        )
         self._without: dict[tuple[bool, ...], HookCall | None] = {(): call}
 
     def __call__(self, arguments: Mapping[str, Any]) -> Any:
@@ -55,9 +58,9 @@ class BatchHookCall:
             resting = batch.resting = self._resting(arguments["run"], batch)
         if resting:
             if self._hook == "on_backward":
-                resting = batch.resting = self._still_resting(resting, batch.loss, arguments["grads"])
+                resting = batch.resting = self._still_resting(resting, batch.loss, arguments["grads"].norm)
             elif self._hook == "on_batch_end":
-                self._keep_loss(batch, resting)
+                self._append_loss(batch, resting)
         try:
             call = self._without[resting]
         except KeyError:
@@ -72,18 +75,23 @@ class BatchHookCall:
         resting = tuple([plugin.due_step > step for plugin in self._plugins])
         return resting if True in resting else ()
 
-    def _still_resting(self, resting: tuple[bool, ...], loss: float | None, grads: Any) -> tuple[bool, ...]:
-        if loss is None or not math.isfinite(loss) or not math.isfinite(grads.norm):
+    def _still_resting(self, resting: tuple[bool, ...], loss: float | None, norm: float) -> tuple[bool, ...]:
+        if loss is None or not math.isfinite(loss) or not math.isfinite(norm):
             return ()
-        for place in self._awaiting_loss:
-            if resting[place] and loss > self._plugins[place].due_loss:
-                resting = (*resting[:place], False, *resting[place + 1 :])
+        plugins = self._plugins
+        woken = [place for place in self._await_loss if resting[place] and loss > plugins[place].due_loss]
+        woken += [place for place in self._await_norm if resting[place] and norm > plugins[place].due_norm]
+        if woken:
+            resting = tuple(rests and place not in woken for place, rests in enumerate(resting))
+        for place in self._keep_norms:
+            if resting[place]:
+                plugins[place].missed_norms.append(norm)
         return resting
 
-    def _keep_loss(self, batch: Batch, resting: tuple[bool, ...]) -> None:
+    def _append_loss(self, batch: Batch, resting: tuple[bool, ...]) -> None:
         if batch.loss is None or batch.skipped or not math.isfinite(batch.loss):
             return
-        for place in self._keeping_losses:
+        for place in self._keep_losses:
             if resting[place]:
                 self._plugins[place].missed_losses.append(batch.loss)
 

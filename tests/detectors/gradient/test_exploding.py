@@ -2,6 +2,7 @@
 
 import math
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -142,12 +143,15 @@ def test_a_norm_that_jumps_is_not_called_harmless():
     assert result.cannot_tell == {"RNN401": "the gradient norm rose from 3 to 1.15e+05 within two batches"}
 
 
-def test_it_is_idle_once_large_gradients_are_harmless_and_the_sample_is_complete():
-    detector = ExplodingGradientDetector()
-    sample = detector.thresholds.smallest_sample
-    assert not detector.is_idle(sample + 1)
-    detector.stopped = True
-    assert [detector.is_idle(number) for number in (sample, sample + 1)] == [False, True]
+def test_batches_that_were_left_out_count_as_if_they_had_been_checked():
+    losses, norms = [3.0, 2.5, 2.0, 1.5, 1.2, 1.1, 1.0], [1.0, 4.0, 2.0, 3.0, 1.0, 2.0, 1.5]
+    checked, missed = ExplodingGradientDetector(), ExplodingGradientDetector()
+    for loss, norm in zip(losses, norms, strict=True):
+        checked.check(loss, norm, MAX_NORM)
+    missed.check(losses[0], norms[0], MAX_NORM)
+    missed.add_missed(losses[1:4], norms[1:4])
+    missed.add_missed(losses[4:], norms[4:])
+    assert attrs.asdict(missed) == attrs.asdict(checked)
 
 
 @pytest.mark.parametrize(("scale", "clipped"), [(1.0, False), (0.1, True)])

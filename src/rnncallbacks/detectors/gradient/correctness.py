@@ -89,6 +89,11 @@ class CorrectnessChecks:
             self._idle_before = min(scheduled, self._accumulation.next_copied(batch_number))
         return idle
 
+    def next_due(self, batch_number: int) -> float:
+        """The first batch after this one in which a check is due, unless an alarm comes before it."""
+        following = batch_number + 1
+        return max(self._idle_before, following) if self.is_idle(following) else following
+
     def add_alarm(self, code: str) -> None:
         """Check the gradients of the next batch if they may be the cause of an alarm with this code."""
         self._idle_before = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -169,9 +169,22 @@ class ExplodingGradientDetector:
         else:
             self._harmless_norm = max(self._harmless_norm, update.gradient_norm)
 
-    def is_idle(self, batch_number: int) -> bool:
-        """Whether the check is over at this training batch, counted from 1."""
-        return self.stopped and batch_number > self.thresholds.smallest_sample
+    @property
+    def awaits_loss(self) -> bool:
+        """Whether the loss of the next batch shows what the last update did."""
+        return self._pending is not None
+
+    def add_missed(self, losses: Sequence[float], norms: Sequence[float]) -> None:
+        """Add batches that were left out: their norms did not exceed the bound, and nothing was pending."""
+        if self.stopped or not norms:
+            return
+        limits = self.thresholds
+        self._batches += len(norms)
+        self.largest_norm = max(self.largest_norm, *norms)
+        self._recent_norms = [*self._recent_norms, *norms][-2:]
+        self._recent_losses = [*self._recent_losses, *losses][-limits.recent_losses :]
+        self._above_bound = [*self._above_bound, *[False] * len(norms)][-limits.recent_batches :]
+        self._harmful = [*self._harmful, *[False] * len(norms)][-limits.recent_batches :]
 
     def check_clipping(self, gradients: Gradients, norm: float, max_norm: float) -> bool:
         """Whether the gradient of the batch just added, which had this norm, will be clipped before its update."""

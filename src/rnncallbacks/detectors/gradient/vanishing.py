@@ -53,6 +53,10 @@ class VanishingGradientDetector:
         """Whether this training batch, counted from 1, is checked."""
         return batch_number in self.thresholds.checked_batches
 
+    def next_due(self, batch_number: int) -> float:
+        """The first batch after this one that is checked; infinite if none is."""
+        return min((number for number in self.thresholds.checked_batches if number > batch_number), default=math.inf)
+
     def check_batch(self, batch_number: int, batch: Batch) -> CheckResult:
         """Check what a batch that is due observed."""
         hidden_gradients, shown = batch.observed.get("hidden_gradients"), sequences_of(batch)

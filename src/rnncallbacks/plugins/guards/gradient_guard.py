@@ -69,6 +69,11 @@ class GradientGuard(Guard):
     _vanishing: VanishingGradientDetector = state_field(factory=VanishingGradientDetector)
     _growth: GrowthChecks = state_field(factory=GrowthChecks)
     _correctness: CorrectnessChecks = state_field(factory=CorrectnessChecks)
+    due_loss: float = state_field(math.inf)
+    due_norm: float = state_field(math.inf)
+    missed_losses: list[float] = state_field(factory=list)
+    missed_norms: list[float] = state_field(factory=list)
+    _first_loss: float = state_field(math.inf)
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
@@ -79,16 +84,15 @@ class GradientGuard(Guard):
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> Generator[None, Any, Any]:
         loss = batch.loss
         assert loss is not None
+        self._add_missed()
         if self._correctness.network.network is not None or self._batches == 0:
             batch.network_loss = lambda: self._correctness.network.loss(batch, grads, run.params)
-        if self._exploding.is_idle(self._batches + 1) and self._correctness.is_idle(self._batches + 1):
-            self._batches += math.isfinite(loss) and not batch.skipped
-            return (yield)
         norm = grads.norm
         if (finding := self._exploding.check(loss, norm, self.max_norm)) is not None:
             self.fire(run, finding)
         usable = math.isfinite(loss) and math.isfinite(norm) and not batch.skipped
         if usable:
+            self._first_loss = loss if self._batches == 0 else self._first_loss
             self._batches += 1
             self._check(run, batch, grads, loss)
         result = yield
@@ -98,19 +102,24 @@ class GradientGuard(Guard):
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
-        if batch.phase == "train" and self._updates.awaits_measurement:
+        if batch.phase != "train":
+            return
+        if self._updates.awaits_measurement:
             rate = None if run.base_learning_rate is None else run.learning_rate
             update = self._updates.measure(run.params, learning_rate=rate, max_norm=self.max_norm)
             if update is not None:
                 self._exploding.add_update(update)
                 self.conclude(run, self._growth.add_update(update, self.max_norm))
+        self._rest(run)
 
     @hookimpl
     def on_alarm(self, alarm: Alarm) -> None:
+        self.due_step = 0
         self._correctness.add_alarm(alarm.code)
 
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:
+        self._add_missed()
         if self._batches >= self._exploding.thresholds.smallest_sample:
             self._conclude_exploding(run)
         for code, reason in self._updates.factors.doubts().items():
@@ -118,6 +127,22 @@ class GradientGuard(Guard):
                 run.diagnosis.withdraw(code, reason)
         super().on_fit_end(run)
         self._correctness.stop_without_closure()
+
+    def _rest(self, run: Run) -> None:
+        """Rest until a check is due, a gradient is long, or a loss is high, which other guards evaluate again."""
+        number, sample = self._batches, self._exploding.thresholds.smallest_sample
+        due = min(self._correctness.next_due(number), self._vanishing.next_due(number))
+        if self._exploding.awaits_loss or number < sample:
+            due = number + 1
+        self.due_step = run.step + due - number
+        self.due_norm = math.inf if self._exploding.stopped else self.max_norm
+        self.due_loss = math.inf if self._correctness.network.network is None else self._first_loss
+
+    def _add_missed(self) -> None:
+        self._batches += len(self.missed_losses)
+        self._exploding.add_missed(self.missed_losses, self.missed_norms)
+        self.missed_losses.clear()
+        self.missed_norms.clear()
 
     def _check(self, run: Run, batch: Batch, grads: Gradients, loss: float) -> None:
         number, updates = self._batches, self._updates
