@@ -133,10 +133,6 @@ class ProtocolDetector:
         self._reported.clear()
         self._at_training_end = None
 
-    def follows(self, phase: str) -> bool:
-        """Whether the open batch of a phase counts."""
-        return phase in self._open
-
     def skip(self, batches: int) -> None:
         """Count training batches that were left out, since none of them is inspected."""
         if batches:
@@ -145,17 +141,15 @@ class ProtocolDetector:
     @property
     def batches_to_next(self) -> int:
         """The number of training batches until the next one that counts, 1 for the next batch."""
-        number = self._begun.get(TRAIN, 0) + 1
-        every = not self._backward_seen or self._is_inspected(number)
-        return 1 if every else 1 + -number % self.thresholds.period
+        number, period = self._begun.get(TRAIN, 0) + 1, self.thresholds.period
+        return 1 + -number % period if self._backward_seen and not self._is_inspected(number) else 1
 
     def open_batch(self, phase: str, params: object) -> bool:
         """Begin a batch before other plugins, count a change since the last one; return whether it is inspected."""
         number = self._begun[phase] = self._begun.get(phase, 0) + 1
         inspected = self._is_inspected(number)
         if not inspected and self._backward_seen:  # nothing would be compared
-            if phase == TRAIN:
-                self._at_training_end = None
+            self._at_training_end = None if phase == TRAIN else self._at_training_end
             return False
         self._open[phase] = OpenBatch(inspected, first=number == 1)
         if inspected and phase == TRAIN and self._at_training_end is not None:

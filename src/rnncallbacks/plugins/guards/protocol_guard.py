@@ -88,9 +88,8 @@ class ProtocolGuard(Guard):
     @hookimpl(trylast=True)
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         self._outside.end_batch(batch, run.params)
-        if self._protocol.follows(batch.phase):
-            self.conclude(run, self._protocol.count_backward(batch))
-            self.conclude(run, self._protocol.end_batch(batch, run.params, len(run.diagnosis.repairs)))
+        self.conclude(run, self._protocol.count_backward(batch))
+        self.conclude(run, self._protocol.end_batch(batch, run.params, len(run.diagnosis.repairs)))
         if batch.phase == TRAIN:
             self.due_step = run.step + min(self._protocol.batches_to_next, self._outside.batches_to_last(batch.index))
 
