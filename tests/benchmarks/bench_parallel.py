@@ -38,6 +38,8 @@ from rnncallbacks.training.trainer import Trainer
 COSTS = Path(__file__).with_name("parallel_costs.json")
 VOCABULARY = 64
 STEPS = 32
+"""Time steps of a sequence in the predictions."""
+MEASURED_STEPS = (32, 128)
 """Time steps of a sequence in the measurements for the model."""
 PAIRS = [
     ("vanilla", 128, 32, 64, 200),
@@ -140,8 +142,9 @@ def compare_pairs(rounds: int) -> list[str]:
 def measure(steps: int) -> dict[str, Any]:
     """What the model is fitted to. Steps of one process are in processor time, so that they do not need a free core."""
     compute = [
-        [cell, hidden, rows, min(started(1, 1, "processor", cell, STEPS, rows, hidden, steps))]
+        [cell, seq_len, hidden, rows, min(started(1, 1, "processor", cell, seq_len, rows, hidden, steps))]
         for cell in ("vanilla", "lstm")
+        for seq_len in MEASURED_STEPS
         for hidden in (*MEASURED_SIZES, CHECKED_SIZE)
         for rows in MEASURED_ROWS
     ]
@@ -166,13 +169,12 @@ class CostModel:
         self._fitted = {cell: self._fit(cell) for cell in ("vanilla", "lstm")}
 
     def _fit(self, cell: str) -> np.ndarray:
-        """The coefficients of 1, H, H^2, and of the same times the rows, all at least 0.
+        """The coefficients of :func:`_terms`, all at least 0.
 
         They minimize the squares of the relative errors.
         """
-        points = [one[1:] for one in self.costs["compute"] if one[0] == cell and one[1] in MEASURED_SIZES]
-        table = np.array([[*_powers(hidden), *(rows * _powers(hidden))] for hidden, rows, _ in points])
-        table /= np.array([[seconds] for *_, seconds in points])
+        points = [one[1:] for one in self.costs["compute"] if one[0] == cell and one[2] in MEASURED_SIZES]
+        table = np.array([_terms(seq_len, hidden, rows) / seconds for seq_len, hidden, rows, seconds in points])
         kept = list(range(table.shape[1]))
         while True:
             found = np.linalg.lstsq(table[:, kept], np.ones(len(table)), rcond=None)[0]
@@ -183,16 +185,16 @@ class CostModel:
         coefficients[kept] = found
         return coefficients
 
-    def rows(self, cell: str, hidden: int) -> tuple[float, float]:
-        """The fixed time of a step, and the time of each row."""
-        fixed, each = self._fitted[cell].reshape(2, -1) @ _powers(hidden)
-        return float(fixed), float(each)
+    def parts(self, cell: str, hidden: int) -> tuple[float, float, float]:
+        """The time of a batch, that of each time step, and that of each row of a time step."""
+        batch, step, row = self._fitted[cell].reshape(3, -1) @ _powers(hidden)
+        return float(batch), float(step), float(row)
 
     def errors(self, sizes: Sequence[int]) -> list[float]:
         """The relative errors of the predicted steps of one rank, for sizes that were measured."""
         return [
-            self.seconds(cell, hidden, 1, over_network=False, sequences=rows) / seconds - 1.0
-            for cell, hidden, rows, seconds in self.costs["compute"]
+            float(_terms(seq_len, hidden, rows) @ self._fitted[cell]) / seconds - 1.0
+            for cell, seq_len, hidden, rows, seconds in self.costs["compute"]
             if hidden in sizes
         ]
 
@@ -203,8 +205,7 @@ class CostModel:
 
     def seconds(self, cell: str, hidden: int, ranks: int, *, over_network: bool, sequences: int = SEQUENCES) -> float:
         """The time of a step: computing, waiting for the slowest rank, reducing."""
-        fixed, each = self.rows(cell, hidden)
-        compute = fixed + each * math.ceil(sequences / ranks)
+        compute = float(_terms(STEPS, hidden, math.ceil(sequences / ranks)) @ self._fitted[cell])
         if ranks == 1:
             return compute
         latency = NETWORK["latency"] if over_network else self.latency
@@ -224,6 +225,11 @@ class CostModel:
                 break
             ranks *= 2
         return ranks
+
+
+def _terms(seq_len: int, hidden: int, rows: int) -> np.ndarray:
+    """1, H and H^2 for a batch, times its time steps, and times the rows of all time steps."""
+    return np.outer([1, seq_len, seq_len * rows], _powers(hidden)).reshape(-1)
 
 
 def _powers(hidden: int) -> np.ndarray:
@@ -253,14 +259,13 @@ def model_tables(costs: dict[str, Any]) -> list[str]:
             lines.append(f"| {cell}, {hidden:,} | {size} | {alone:.3g} s | {shown} | {last} ranks |")
     lines += [
         "",
-        "| cell, H | fixed part of a step | each row | reduction of its gradients on 8 ranks |",
-        "|---|---|---|---|",
+        "| cell, H | batch | time step | row of a time step | reduction of its gradients on 8 ranks |",
+        "|---|---|---|---|---|",
     ]
     for cell in ("vanilla", "lstm"):
-        for hidden in (128, 512, 4096):
-            fixed, each = model.rows(cell, hidden)
+        for hidden in (64, 128, 512, 4096):
             transfer = 2 * 7 / 8 * 4 * model.parameters(cell, hidden) / NETWORK["bandwidth"]
-            shown = f"{1e3 * fixed:,.2f} ms | {1e3 * each:.3f} ms | {1e3 * transfer:.3f} ms"
+            shown = " | ".join(f"{1e6 * one:,.1f} us" for one in (*model.parts(cell, hidden), transfer))
             lines.append(f"| {cell}, {hidden:,} | {shown} |")
     lines += ["", "| ranks | numbers | measured | model |", "|---|---|---|---|"]
     for ranks, found in costs["reduction"].items():
