@@ -253,7 +253,7 @@ for x in data:
 
 def gradients_of(names, signs):
     return tuple(
-        ParameterRole(name, ("end", "__main__", name), ("local", "back", f"d{name}"), sign=sign)
+        ParameterRole(name, ("end", "__main__", name), ("local", "back", f"d{name}"), scale=sign)
         for name, sign in zip(names, signs, strict=True)
     )
 

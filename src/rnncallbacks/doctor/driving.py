@@ -27,8 +27,10 @@ from rnncallbacks.doctor.watched_script import FrozenIteration, ScriptOverError,
 
 IGNORED_FOR_ANOTHER_NUMBER = ("RNN404", "RNN405")
 """Codes that compare gradients with the loss, where the gradients are those of another number than the loss."""
+LOSS_ROUNDING = 1e-5
+"""Largest relative difference between a reported mean and that of the batch losses. Chosen by eye."""
 FIRST_EPOCH_SECONDS = 5.0
-"""Time for the rest of the first epoch after the last batch that is replayed. Chosen by eye."""
+"""Time for the rest of the first epoch after the last batch that is replayed, and for the second one. Chosen by eye."""
 
 
 @attrs.define(eq=False)
@@ -51,8 +53,10 @@ class RecordedBatches:
         The same of the validation loss.
     epochs:
         Number of epochs that ended.
+    wanted_epochs:
+        Number of epochs that are seen to their end.
     finish_until:
-        The time at which waiting for the end of the first epoch ends, without replays; 0 while it has not begun.
+        The time at which waiting for the end of these epochs ends, without replays; 0 while it has not begun.
     """
 
     script: WatchedScript
@@ -66,6 +70,7 @@ class RecordedBatches:
     report: Key | None = None
     validation: Key | None = None
     epochs: int = 0
+    wanted_epochs: int = 1
     finish_until: float = 0.0
 
     @property
@@ -99,8 +104,8 @@ class RecordedBatches:
         return self.waiting.popleft()
 
     def _finishes_epoch(self) -> bool:
-        """Whether the first epoch is to be seen to its end, for the loss that the script reports of it."""
-        if self.epochs or not self.script.is_nested:
+        """Whether the epoch is to be seen to its end, for the loss that the script reports of it."""
+        if self.epochs >= self.wanted_epochs or not self.script.is_nested:
             return False
         now = time.monotonic()
         self.finish_until = self.finish_until or now + FIRST_EPOCH_SECONDS
@@ -190,6 +195,8 @@ def drive(run: Run, batches: RecordedBatches) -> None:
                 batches.report = report.key
                 if reported is not None:
                     run.log(train_loss=reported)
+                    if not np.isclose(reported, np.mean(losses), rtol=LOSS_ROUNDING):
+                        batches.wanted_epochs = 2  # a count that has no name is reported if two epochs agree
                     give_validation(run, validation, roles, first[0], keys)
                     batches.validation = validation.key
             if first is None:
@@ -283,7 +290,7 @@ def _gradient(one: ParameterRole, record: IterationRecord) -> Any:
     for key in (one.gradient, one.fallback):
         value = None if key is None else record.get(key)
         if isinstance(value, np.ndarray) and value.shape == record.start[one.key].shape:
-            return one.sign * value
+            return one.scale * value
     return None
 
 

@@ -291,6 +291,8 @@ def _is_blank(value: ast.expr | None) -> bool:
         return bool(value.elts) and all(_is_blank(one) for one in value.elts)
     if isinstance(value, ast.ListComp | ast.DictComp):
         return _is_blank(value.elt if isinstance(value, ast.ListComp) else value.value)
+    if isinstance(value, ast.IfExp):
+        return _is_blank(value.body) or _is_blank(value.orelse)
     if isinstance(value, ast.Call):
         return ast.unparse(value.func).rsplit(".", 1)[-1] in ZERO_ARRAY_CALLS
     if isinstance(value, ast.Dict):

@@ -18,7 +18,7 @@ from rnncallbacks.doctor.source_lines import (
     AssigningStatements,
     SourceLine,
 )
-from rnncallbacks.doctor.value_flow import passed_on, statements_of_wrong
+from rnncallbacks.doctor.value_flow import backward_slice, passed_on, statements_of_wrong
 from rnncallbacks.doctor.value_walk import Key
 
 GRADIENT_CODES = frozenset({"RNN401", "RNN402", "RNN404", "RNN405", "RNN406"})
@@ -106,7 +106,8 @@ class Suspicion:
             if found
         ]
         if alarm.code == "RNN406":
-            return direct
+            sources = backward_slice(self._statements.all, accused[0] if accused else ())
+            return direct[:2] + [one.shown("sets it to zero") for one in sources if one.blank] + direct[2:]
         common = statements_of_wrong(self._statements.all, accused, cleared)
         behind = [one.shown(OF_EVERY) for one in self._statements.with_called(common)]
         if not {*common} - {one for some in accused for one in some}:
@@ -121,11 +122,11 @@ class Suspicion:
     def _upward_steps(self, names: Sequence[str]) -> list[SourceLine]:
         """The statements that update along these gradients, where the others are of another sign: steps that go up."""
         roles = self._roles
-        signs = {one.sign for one in roles.with_gradient if one.name not in names}
+        signs = {one.scale > 0 for one in roles.with_gradient if one.name not in names}
         trained = {_root(key[2]) for key in (*roles.optimizer_state, *(one.key for one in roles.parameters))}
         found = []
         for one in roles.with_gradient:
-            if one.name in names and signs == {-one.sign}:
+            if one.name in names and signs == {one.scale < 0}:
                 keys = [key for key in (one.gradient, one.fallback, *one.other_names) if key is not None]
                 read = {_root(key[2]) for key in keys}
                 found += [step for step in self._statements.all if step.reads & read and step.targets & trained]

@@ -19,12 +19,11 @@ SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "doctor_scripts"
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
-def same(names, gradient="d{}", before="{}", expression=None, negative=False):
+def same(names, gradient="d{}", before="{}", expression=None, scale=1.0):
     """Parameters whose expressions follow one pattern."""
     inside = expression or before
     return tuple(
-        HookedParameter(name, before.format(name), inside.format(name), gradient.format(name), negative)
-        for name in names
+        HookedParameter(name, before.format(name), inside.format(name), gradient.format(name), scale) for name in names
     )
 
 
@@ -34,7 +33,7 @@ SHAPES = {
     "binadd.py": (
         "for j in range(5000):",
         "overallError",
-        same(["synapse_0", "synapse_1", "synapse_h"], "{}_update", negative=True),
+        same(["synapse_0", "synapse_1", "synapse_h"], "{}_update", scale=-1.0),
         None,
     ),
     "brackets.py": (

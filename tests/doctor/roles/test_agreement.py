@@ -7,6 +7,7 @@ from rnncallbacks.doctor.roles.agreement import (
     agreeing_count,
     agreeing_source,
     are_proportional,
+    is_in_rate,
     loss_of_loop,
     sign_of_most,
 )
@@ -66,3 +67,14 @@ def test_the_mean_that_the_loop_has_is_the_loss_and_not_a_local_sum_of_its_funct
     assert loss_of_loop([total, average, mean], keepers) is mean
     assert loss_of_loop([mean, total], keepers) is mean
     assert loss_of_loop([total, average], keepers) is total
+
+
+def test_updates_that_divide_a_sum_by_a_count_besides_the_learning_rate():
+    keepers, sources = made(8.0, 8.0)
+    for push in keepers:
+        push.record.start[push.key] = np.zeros(2)
+        push.record.end |= {push.key: np.array([-0.8, -1.6]), ("end", "__main__", "LR"): 0.8}
+        push.record.inside[sources[push.key][0].key] = np.array([8.0, 16.0])
+    assert is_in_rate(1 / 8, keepers, sources, LOSS)
+    keepers[0].record.end["end", "__main__", "LR"] = 0.1  # all of the change is the learning rate
+    assert not is_in_rate(1 / 8, keepers, sources, LOSS)

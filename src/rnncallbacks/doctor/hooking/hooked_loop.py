@@ -29,15 +29,15 @@ class HookedParameter:
         The expression of the array where the gradient is known.
     gradient:
         The expression of the gradient.
-    negative:
-        Whether the array holds the negative gradient.
+    scale:
+        The factor by which it is multiplied: -1.0 if the array is the negative gradient.
     """
 
     name: str
     before_loop: str
     expression: str
     gradient: str
-    negative: bool = False
+    scale: float = 1.0
 
 
 @attrs.frozen(kw_only=True)

@@ -86,7 +86,7 @@ def loops_from_roles(source: ScriptSource, site: Site, roles: Roles, report: Key
         if loss is None or any(one is None for one in there.values()):
             continue
         parameters = tuple(
-            HookedParameter(one.name, one.key[2], names.parameter(one, block), known.expression, one.sign < 0)
+            HookedParameter(one.name, one.key[2], names.parameter(one, block), known.expression, one.scale)
             for one in with_gradient
             if (known := there[one.name]) is not None
         )

@@ -36,6 +36,7 @@ from rnncallbacks.doctor.hooking.written_code import (
     imports_numpy,
     in_steps,
     loop_targets,
+    scaled,
     stays_first,
 )
 from rnncallbacks.errors import DataError
@@ -167,10 +168,8 @@ class _Writer:
 
     def _loss_again(self) -> str:
         """Insert the function that computes the loss again; return its name, or None."""
-        body = self.loss_body
-        parameters = [one.expression for one in self.loop.parameters]
-        if self.loss_block is not self.block:
-            parameters = [one.before_loop for one in self.loop.parameters]
+        body, apart = self.loss_body, self.loss_block is not self.block
+        parameters = [one.before_loop if apart else one.expression for one in self.loop.parameters]
         found = loss_function(
             self.names.loss_again,
             self.tree,
@@ -198,8 +197,8 @@ class _Writer:
 
     def _gradient(self, number: int) -> str:
         one = self.loop.parameters[number]
-        text = f"-{bracketed(one.gradient)}" if one.negative else one.gradient
-        return f"np.array({text})" if self.place.kinds.get(f"gradient {number}") in ("list", "number") else text
+        is_array = self.place.kinds.get(f"gradient {number}") not in ("list", "number")
+        return scaled(one.gradient if is_array else f"np.array({one.gradient})", one.scale)
 
     def _steps(self, name: str, text: str) -> str:
         if self.loss_place.kinds[f"observed {name}"] == "dict":

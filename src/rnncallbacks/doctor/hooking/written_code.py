@@ -53,6 +53,17 @@ def bracketed(text: str) -> str:
     return text if re.fullmatch(r"[\w.\[\]'\"]+", text) else f"({text})"
 
 
+def scaled(expression: str, scale: float) -> str:
+    """An expression times a number.
+
+    >>> scaled("dW + dV", -1.0), scaled("dW", 0.125)
+    ('-(dW + dV)', '0.125 * dW')
+    """
+    if abs(scale) != 1.0:
+        return f"{scale:.12g} * {bracketed(expression)}"
+    return f"-{bracketed(expression)}" if scale < 0 else expression
+
+
 def call_with_arrays(head: str, pairs: list[tuple[str, str]], tail: str) -> list[str]:
     """A call with a dict of several arrays, on several lines if one is too long."""
     items = [f"{name!r}: {text}" for name, text in pairs]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
 
+from rnncallbacks.doctor.iteration_record import numbers_of
 from rnncallbacks.doctor.loss_names import AVERAGE_NAMES, LOSS_NAMES
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push
@@ -23,18 +25,24 @@ class AgreementThresholds:
     """Largest relative difference of the factors of two gradients."""
     share_with_factor: float = 0.75
     """Smallest share of arrays that have one factor."""
+    rate_tolerance: float = 1e-3
+    """Largest relative difference between the rate of a change and a learning rate times a factor, which is known from
+    central differences."""
     proportion_tolerance: float = 1e-4
     """Largest relative difference of the ratios of two numbers: rounding errors of central differences."""
 
 
 AGREEMENT_THRESHOLDS = AgreementThresholds()
+UPDATE_RATES = re.compile(r"(^|[._\['\"])(lr|eta|alpha|step_?size)\b|rate", re.IGNORECASE)
+"""Names of numbers that may be a learning rate."""
 
 
-def agreeing_count(loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]]) -> int:
-    """The number of arrays whose gradient has the value of a central difference of the loss."""
-    return sum(
-        agreeing_source(push, sources.get(push.key, []), loss) is not None for push in keepers if push.key in sources
-    )
+def agreeing_count(
+    loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]], factor: float = 1.0
+) -> int:
+    """The number of arrays whose gradient, times the factor, has the value of a central difference of the loss."""
+    found = [agreeing_source(push, sources[push.key], loss, factor) for push in keepers if push.key in sources]
+    return sum(one is not None for one in found)
 
 
 def common_factor(
@@ -63,13 +71,41 @@ def common_factor(
     return best if count(best) >= max(2.0, thresholds.share_with_factor * len(shares)) else None
 
 
+def is_in_rate(
+    factor: float,
+    keepers: Sequence[Push],
+    sources: Mapping[Key, Sequence[GradientCandidate]],
+    loss: Key,
+    thresholds: AgreementThresholds = AGREEMENT_THRESHOLDS,
+) -> bool:
+    """Whether the updates multiply the gradients by the factor, besides a learning rate of the script.
+
+    ``w -= lr * dw / n`` does: the gradient of the mean is never an array of its own.
+    """
+    rates = []
+    for push in keepers:
+        found = agreeing_source(push, sources.get(push.key, []), loss, factor)
+        if found is None:
+            continue
+        change, along = push.record.end[push.key] - push.record.start[push.key], push.record.get(found[0].key)
+        used = along != 0
+        if used.any():
+            rates.append(float(np.median(np.abs(change[used] / along[used]))))
+    numbers = numbers_of(keepers[0].record.end) | numbers_of(keepers[0].record.inside)
+    named = [abs(value) for key, value in numbers.items() if UPDATE_RATES.search(key[2]) and value]
+    same = [
+        np.allclose(rates, factor * value, rtol=thresholds.rate_tolerance, atol=0.0) for value in dict.fromkeys(named)
+    ]
+    return len(rates) > 1 and any(same)
+
+
 def _share(push: Push, one: GradientCandidate, loss: Key) -> float:
     value = push.record.get(one.key)
     return float("nan") if value is None else predicted_share(push, loss, one.sign * value)
 
 
 def agreeing_source(
-    push: Push, candidates: list[GradientCandidate], loss: Key, factor: float = 1.0
+    push: Push, candidates: Sequence[GradientCandidate], loss: Key, factor: float = 1.0
 ) -> tuple[GradientCandidate, float] | None:
     """The candidate that predicts the central difference of a loss, up to its sign, and that sign; None if none does.
 

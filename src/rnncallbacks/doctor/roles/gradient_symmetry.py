@@ -62,7 +62,7 @@ def is_gradient_of_one_function(
             above, below = (_gradient(other, answer) for answer in (up, down))
             if not all(isinstance(value, np.ndarray) and value.shape == along.shape for value in (above, below)):
                 return None
-            row.append(other.sign * float(np.vdot(above - below, along)) / 2)
+            row.append(other.scale * float(np.vdot(above - below, along)) / 2)
         rows.append(row)
     return is_symmetric(np.array(rows), double=double)
 

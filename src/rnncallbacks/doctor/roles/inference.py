@@ -14,6 +14,7 @@ from rnncallbacks.doctor.roles.agreement import (
     agreeing_source,
     are_proportional,
     common_factor,
+    is_in_rate,
     loss_of_loop,
     sign_of_most,
 )
@@ -108,9 +109,12 @@ def infer_roles(
     raised = loss is not None and sign < 0 and is_log_likelihood(loss, known)
     sign = 1.0 if raised else sign
     factor = None if loss is None else common_factor(loss, keepers, sources)
+    scale = 1.0
+    if loss is not None and factor is not None and is_in_rate(factor, keepers, sources, loss):
+        scale, confidence = factor, "certain"
     for push in pushes:
         if push.key in accepted and loss is not None and loss in push.derivatives:
-            parameters.append(_parameter(push, sources.get(push.key, []), loss, sign, factor))
+            parameters.append(_parameter(push, sources.get(push.key, []), loss, sign, factor, scale))
         elif push.key in keeping - states:
             optimizer.append(push.key)
         elif is_named(push.key, given.state) or (
@@ -232,20 +236,21 @@ def _names_of_loss(loss: Key | None, pushes: list[Push], records: list[Iteration
 
 
 def _parameter(
-    push: Push, candidates: list[GradientCandidate], loss: Key, sign: float, factor: float | None
+    push: Push, candidates: list[GradientCandidate], loss: Key, sign: float, factor: float | None, scale: float
 ) -> ParameterRole:
     """The role of an array.
 
-    ``sign`` is that with which the gradients of most arrays predict the loss, ``factor`` the one by which they are off.
+    ``sign`` is that with which the gradients of most arrays predict the loss, ``factor`` the one by which they are off,
+    and ``scale`` the one by which the updates multiply them.
     """
     record, name = push.record, key_text(push.key)
-    found = agreeing_source(push, candidates, loss)
+    found = agreeing_source(push, candidates, loss, scale)
     if found is None and not candidates:
         return ParameterRole(name, push.key)
     off = agreeing_source(push, candidates, loss, factor) if found is None and factor else None
     source, agrees = (off[0] if off else candidates[0], False) if found is None else (found[0], found[1] == sign)
     others = _other_names(source.key, candidates, record)
-    used = source.sign if found is None else source.sign * sign
+    used = scale * source.sign * (1.0 if found is None else sign)
     return ParameterRole(name, push.key, source.key, _alias(source.key, record), used, agrees, others)
 
 
@@ -283,7 +288,7 @@ def _learning_rate(parameters: list[ParameterRole], records: list[IterationRecor
             if gradient is None or np.shape(gradient) != np.shape(record.start[one.key]):
                 continue
             change = (record.end[one.key] - record.start[one.key]).reshape(-1)
-            along = one.sign * np.asarray(gradient).reshape(-1)
+            along = one.scale * np.asarray(gradient).reshape(-1)
             square = float(along @ along)
             if not square or not np.isfinite(square) or not change.any():
                 continue

@@ -78,7 +78,7 @@ def find_objective(
 def _share(push: Push, one: ParameterRole, loss: Key) -> float:
     gradient: Any = push.record.get(one.gradient) if one.gradient is not None else None
     predicted = float(np.vdot(gradient, push.step)) if np.shape(gradient) == np.shape(push.step) else 0.0
-    return one.sign * push.derivatives.get(loss, 0.0) / predicted if predicted else float("nan")
+    return one.scale * push.derivatives.get(loss, 0.0) / predicted if predicted else float("nan")
 
 
 def _function(
@@ -124,4 +124,4 @@ def function_of(ratios: Sequence[float], values: Sequence[float]) -> str:
 def _along_update(record: IterationRecord, one: ParameterRole) -> float:
     gradient: Any = record.get(one.gradient) if one.gradient is not None else None
     change = record.end[one.key] - record.start[one.key]
-    return one.sign * float(np.vdot(gradient, change)) if np.shape(gradient) == np.shape(change) else 0.0
+    return one.scale * float(np.vdot(gradient, change)) if np.shape(gradient) == np.shape(change) else 0.0

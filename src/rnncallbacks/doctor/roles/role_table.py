@@ -25,8 +25,9 @@ class ParameterRole:
         The key of the gradient; None if none was found.
     fallback:
         The key of the same gradient in iterations in which ``gradient`` has no value.
-    sign:
-        1.0 if the update goes against the gradient's array, -1.0 if the array is the negative gradient.
+    scale:
+        The gradient divided by the array: 1.0, or -1.0 if the array is the negative gradient; times the factor by which
+        the update multiplies the array besides the learning rate, as one over a count.
     agrees:
         Whether a central difference of the loss has the gradient's value; None if it is not known.
     other_names:
@@ -37,7 +38,7 @@ class ParameterRole:
     key: Key
     gradient: Key | None = None
     fallback: Key | None = None
-    sign: float = 1.0
+    scale: float = 1.0
     agrees: bool | None = None
     other_names: tuple[Key, ...] = ()
 
