@@ -262,8 +262,8 @@ def gradients_of(names, signs):
     ("array", "message", "signs", "lines"),
     [
         ("W", "also wrong as well: 'U'; right: 'V'", (1, 1, 1), [11, 10, 5, 4]),  # the step that both come from
-        ("U", "right: 'W', 'V'", (1, 1, 1), [12, 5]),  # the step gives the right ones too: what it returns
-        ("U", "right: 'W', 'V'", (1, -1, 1), [17, 5, 12]),  # the update along one of them
+        ("U", "right: 'W', 'V'", (1, 1, 1), [12, 5, 10, 9]),  # the step gives the right ones too: what it returns
+        ("U", "right: 'W', 'V'", (1, -1, 1), [17, 5, 12, 10]),  # the update along one of them
     ],
 )
 def test_a_wrong_gradient_comes_from_a_function_that_is_called(statements, array, message, signs, lines):

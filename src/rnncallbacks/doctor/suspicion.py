@@ -93,25 +93,24 @@ class Suspicion:
             found = self._data_lines()
         else:
             found = []
-        return list({(one.file, one.line): one for one in reversed(found)}.values())[::-1][:MOST_LINES]
+        first = {(one.file, one.line): place for place, one in reversed(list(enumerate(found)))}
+        return [found[place] for place in sorted(first.values())][:MOST_LINES]
 
     def _gradient_lines(self, alarm: Alarm) -> list[SourceLine]:
         wrong, right = wrong_and_right(alarm, [one.name for one in self._roles.with_gradient])
         by_name = {one.name: one for one in self._roles.with_gradient}
         accused = [self._of_gradient(by_name[name]) for name in wrong]
         cleared = [self._of_gradient(by_name[name]) for name in right]
-        direct = [
-            found[0].shown(f"assigns the gradient of {name}")
-            for name, found in zip(wrong, accused, strict=True)
-            if found
-        ]
+        assigned = [(name, found[0]) for name, found in zip(wrong, accused, strict=True) if found]
+        direct = [one.shown(f"assigns the gradient of {name}") for name, one in assigned]
         if alarm.code == "RNN406":
             sources = backward_slice(self._statements.all, accused[0] if accused else ())
             return direct[:2] + [one.shown("sets it to zero") for one in sources if one.blank] + direct[2:]
         common = statements_of_wrong(self._statements.all, accused, cleared)
         behind = [one.shown(OF_EVERY) for one in self._statements.with_called(common)]
-        if not {*common} - {one for some in accused for one in some}:
+        if not {*common} - {one for some in accused for one in some}:  # or a right one is off by little
             behind = [one.shown(RETURNS) for some in accused for one in self._statements.returning(some[:1])]
+            behind += [one.shown(OF_EVERY) for one in statements_of_wrong(self._statements.all, accused, ())]
         if not right:  # all are off: by a factor that one of them brings in
             behind = [one.shown(OF_EVERY) for one in sorted(common, key=_keeps_scale)]
             return behind[:2] + self._of_loss()[:2] + direct
