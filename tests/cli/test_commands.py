@@ -47,8 +47,9 @@ def test_the_package_runs_as_a_module():
     assert (done.stdout, done.stderr, done.returncode) == (f"rnncallbacks {version('rnncallbacks')}\n", "", 0)
 
 
-def test_the_exit_code_of_the_module_is_that_of_the_command():
-    done = subprocess.run([sys.executable, "-m", "rnncallbacks", "explain", "RNN999"], capture_output=True, text=True)
+def test_the_exit_code_of_the_module_is_that_of_the_command(run_python):
+    module = "import runpy; runpy.run_module('rnncallbacks', run_name='__main__', alter_sys=True)"
+    done = run_python(module, "explain", "RNN999")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: the catalogue has no code 'RNN999'")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def report(run_dir: str | os.PathLike[str], output: str | os.PathLike[str] | Non
     path = run.path / "report.html" if output is None else Path(output)
     if path.is_dir():
         raise OptionError(f"output: expected a file, got the directory {path}")
+    if not path.parent.exists():  # before the charts are drawn
+        raise OptionError(f"{path}: cannot be written: {os.strerror(errno.ENOENT)}")
     content = report_page(run)
     try:
         write_atomically(path, content)
