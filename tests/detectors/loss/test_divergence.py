@@ -123,3 +123,20 @@ def test_a_jump_of_the_first_update_has_not_healed_while_the_losses_stay_far_abo
     found = [finding for loss in losses for finding in detector.check(loss) if finding.code == "RNN602"]
     assert len(found) == 1
     assert found[0].severity is None
+
+
+HEAVY = {
+    "exponential": lambda rng: 0.3 + rng.exponential(size=1000),
+    "log-normal": lambda rng: np.exp(rng.normal(size=1000)),
+    "pareto": lambda rng: 0.1 + rng.pareto(1.5, size=1000),
+    "squares": lambda rng: rng.normal(size=1000) ** 2,
+}
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_no_tail_is_heavy_enough_for_a_rise(name):
+    for seed in range(30):
+        detector = DivergenceDetector()
+        losses = HEAVY[name](np.random.default_rng(seed)).tolist()
+        codes = {finding.code for loss in losses for finding in detector.check(loss)}
+        assert "RNN602" not in codes, seed
