@@ -67,7 +67,9 @@ def test_one_batch_or_two_are_no_window():
     assert windows([0.96, 0.96, 0.0, 0.0, 0.0], [3.3] * 5) == []
     assert windows([0.96] * 4, [3.3] * 4) == []
     detector = SaturationDetector(SaturationThresholds(batches=2))
+    assert detector.lacking == "run.observe(hidden_states=...) of tanh units"
     assert (detector.add(0.01, 1.0, None), detector.compared) == (None, False)
+    assert detector.lacking == "train for 2 batches or more: 1 were seen"
     assert (detector.add(0.02, 1.0, None), detector.compared) == (None, True)
 
 

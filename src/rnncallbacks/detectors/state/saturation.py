@@ -133,6 +133,14 @@ class SaturationDetector:
             return CheckResult(withdrawn={"RNN407": f"{compared}; {self.thresholds.healthy_share:.0%} are usual"})
         return CheckResult(finding=found, checked={"RNN407": compared})
 
+    @property
+    def lacking(self) -> str:
+        """What the check lacks: batches, or states of tanh units."""
+        seen = len(self._shares)
+        if not seen:
+            return "run.observe(hidden_states=...) of tanh units"
+        return f"train for {self.thresholds.batches} batches or more: {seen} were seen"
+
     def add(self, share: float, loss: float, uniform_loss: float | None) -> Finding | None:
         """Add the share of saturated units of a batch.
 

@@ -116,8 +116,9 @@ def check_too_high(record: UpdateRecord, *, batches_are_harder: Callable[[], boo
     if finding is None and not (due and any(record.update_ratios)):
         return NOTHING_COMPARED
     comparison = {"RNN501": comparison_in_words(record)}
-    above = record.loss_ratio(MEASUREMENTS.close_updates // 2) > TOO_HIGH.risen_loss
-    if finding is None and (above or record.weight_growth >= TOO_HIGH.weight_growth):
+    ratio, growth = record.loss_ratio(MEASUREMENTS.close_updates // 2), record.weight_growth
+    outgrown = growth >= TOO_HIGH.confirmed_weight_growth and ratio > TOO_HIGH.halved_loss
+    if finding is None and (ratio > TOO_HIGH.risen_loss or outgrown or growth >= TOO_HIGH.weight_growth):
         return CheckResult(withdrawn=comparison)
     return CheckResult(finding=finding, checked=comparison)
 

@@ -32,7 +32,6 @@ PASS_THE_ENTERING_STATE = (
 )
 PASS_THE_ORDER = "run.observe(inputs=..., targets=...), or give batches an attribute starts"
 THE_ORDER_IS_NOT_SEEN = "inputs, targets and states do not show the batch axis, or whether rows continue"
-PASS_TANH_STATES = "run.observe(hidden_states=...) of tanh units"
 
 
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
@@ -129,7 +128,11 @@ class HiddenStateGuard(Guard):
         if decisive is not None:
             for code in ("RNN201", "RNN202", "RNN203"):
                 self._tell_missing(run, decisive, code)
-        run.diagnosis.cannot_check("RNN407", PASS_TANH_STATES)
+
+    @hookimpl(tryfirst=True)
+    def on_fit_end(self, run: Run) -> None:
+        run.diagnosis.cannot_check("RNN407", self._saturation.lacking)
+        super().on_fit_end(run)
 
     def _inspect(self, run: Run, batch: Batch, phase: PhaseHistory, moved: BoolArray | None) -> None:
         current = phase.inspect(batch)
