@@ -29,7 +29,7 @@ class ArrayErrorThresholds:
     """Error of an array, in rounding errors, below which it is none. Chosen by eye."""
 
 
-ARRAY_ERROR_THRESHOLDS = ArrayErrorThresholds()
+ARRAY_ERROR = ArrayErrorThresholds()
 
 
 @attrs.frozen
@@ -67,12 +67,7 @@ class ArrayError:
         return self.error / max(self.norm, self.true_norm, 1e-300)
 
 
-def array_errors(
-    derivatives: DirectionalDerivatives,
-    step_factor: float,
-    scale: float,
-    thresholds: ArrayErrorThresholds = ARRAY_ERROR_THRESHOLDS,
-) -> list[ArrayError]:
+def array_errors(derivatives: DirectionalDerivatives, step_factor: float, scale: float) -> list[ArrayError]:
     """The errors of all arrays, one by one; in larger networks, correct arrays stay in groups.
 
     ``step_factor`` and ``scale`` size the steps, as in :meth:`DirectionalDerivatives.compare
@@ -88,46 +83,38 @@ def array_errors(
     [(('w',), 0.0), (('b',), 0.5)]
     """
     groups = [
-        _array_error(derivatives, names, step_factor, scale, thresholds)
-        for names in _groups(list(derivatives.params), thresholds.groups_of_arrays)
+        _array_error(derivatives, names, step_factor, scale)
+        for names in _groups(list(derivatives.params), ARRAY_ERROR.groups_of_arrays)
     ]
-    return [one for group in groups for one in _split(group, derivatives, step_factor, scale, thresholds)]
+    return [one for group in groups for one in _split(group, derivatives, step_factor, scale)]
 
 
 def _split(
-    group: ArrayError,
-    derivatives: DirectionalDerivatives,
-    step_factor: float,
-    scale: float,
-    thresholds: ArrayErrorThresholds,
+    group: ArrayError, derivatives: DirectionalDerivatives, step_factor: float, scale: float
 ) -> list[ArrayError]:
     """The arrays of a group one by one if the group is wrong, else the group."""
-    if len(group.names) == 1 or group.relative_error <= thresholds.relative_error_of_array:
+    if len(group.names) == 1 or group.relative_error <= ARRAY_ERROR.relative_error_of_array:
         return [group]
-    return [_array_error(derivatives, (name,), step_factor, scale, thresholds) for name in group.names]
+    return [_array_error(derivatives, (name,), step_factor, scale) for name in group.names]
 
 
 def _array_error(
-    derivatives: DirectionalDerivatives,
-    names: tuple[str, ...],
-    step_factor: float,
-    scale: float,
-    thresholds: ArrayErrorThresholds,
+    derivatives: DirectionalDerivatives, names: tuple[str, ...], step_factor: float, scale: float
 ) -> ArrayError:
     norm = math.sqrt(sum(derivatives.norms[name] ** 2 for name in names))
     none = CentralDifference(0.0, 0.0, 0.0, (0.0, 0.0), 1.0)
     along = derivatives.along_gradient(names, step_factor, scale) if norm else none
-    seeds = range(thresholds.random_directions_per_array)
+    seeds = range(ARRAY_ERROR.random_directions_per_array)
     random = [derivatives.along_random_signs(names, step_factor, scale, seed) for seed in seeds]
     ratio = along.change / along.predicted if along.predicted else 1.0
     # The mean square of the errors along random signs is the squared norm of the gradient's error.
     size = max(norm, derivatives.norm_floor)
     error = root_mean_square([one.error() for one in random]) * scale * size
     rounding = derivatives.rounding_error * scale * size / min(one.unit for one in random)
-    if error < thresholds.rounding_errors_of_array * rounding:
+    if error < ARRAY_ERROR.rounding_errors_of_array * rounding:
         error = 0.0
     unmoved = all(one.change == 0.0 == one.second_difference for one in (along, *random))
-    visible = abs(along.predicted) > thresholds.predicted_of_unused * derivatives.rounding_error
+    visible = abs(along.predicted) > ARRAY_ERROR.predicted_of_unused * derivatives.rounding_error
     has_no_effect = unmoved and visible
     return ArrayError(names, norm, ratio, max(error, abs(ratio - 1.0) * norm), has_no_effect)
 

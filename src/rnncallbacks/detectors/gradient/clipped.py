@@ -32,7 +32,7 @@ class ClippingThresholds:
     by eye: in floating point two independent entries are rarely equal."""
 
 
-CLIPPING_THRESHOLDS = ClippingThresholds()
+CLIPPING = ClippingThresholds()
 
 
 @attrs.frozen(kw_only=True)
@@ -57,9 +57,7 @@ class ClippingBounds:
     arrays: tuple[str, ...] = ()
 
 
-def find_clipping(
-    gradients: Mapping[str, Array], thresholds: ClippingThresholds = CLIPPING_THRESHOLDS
-) -> ClippingBounds:
+def find_clipping(gradients: Mapping[str, Array]) -> ClippingBounds:
     """The norms and entries that equal a round number, which may be a bound.
 
     A global norm of two significant digits counts as clipped. So do entries that share the largest magnitude, if it has
@@ -74,21 +72,21 @@ def find_clipping(
     norms = {name: global_norm([array]) for name, array in gradients.items()}
     norm = global_norm([np.array(list(norms.values()))])
     largest_norm = max(norms.values(), default=0.0)
-    at_bound = len(norms) > 1 and _is_round(largest_norm, thresholds)
+    at_bound = len(norms) > 1 and _is_round(largest_norm)
     arrays = tuple(
-        name for name, own in norms.items() if at_bound and own >= (1.0 - thresholds.relative_tolerance) * largest_norm
+        name for name, own in norms.items() if at_bound and own >= (1.0 - CLIPPING.relative_tolerance) * largest_norm
     )
-    bound = float(f"{norm:.{thresholds.digits_of_norm}g}") if _is_round(norm, thresholds) else None
+    bound = float(f"{norm:.{CLIPPING.digits_of_norm}g}") if _is_round(norm) else None
     largest = max((float(np.abs(array).max()) for array in gradients.values() if array.size), default=0.0)
     masks = {name: np.abs(array) >= largest for name, array in gradients.items()}
-    shared = any(np.count_nonzero(mask) >= thresholds.entries_at_bound for mask in masks.values())
-    if largest > 0.0 and (shared or float(f"{largest:.{thresholds.digits_of_value}g}") == largest):
+    shared = any(np.count_nonzero(mask) >= CLIPPING.entries_at_bound for mask in masks.values())
+    if largest > 0.0 and (shared or float(f"{largest:.{CLIPPING.digits_of_value}g}") == largest):
         entries = {name: mask for name, mask in masks.items() if mask.any()}
         return ClippingBounds(norm=bound, value=largest, entries=entries, arrays=arrays)
     return ClippingBounds(norm=bound, arrays=arrays)
 
 
-def _is_round(norm: float, thresholds: ClippingThresholds) -> bool:
+def _is_round(norm: float) -> bool:
     if norm <= 0.0:
         return False
-    return abs(float(f"{norm:.{thresholds.digits_of_norm}g}") / norm - 1.0) < thresholds.relative_tolerance
+    return abs(float(f"{norm:.{CLIPPING.digits_of_norm}g}") / norm - 1.0) < CLIPPING.relative_tolerance

@@ -51,7 +51,7 @@ class DecreaseRegressionThresholds:
     eye."""
 
 
-DECREASE_REGRESSION_THRESHOLDS = DecreaseRegressionThresholds()
+DECREASE_REGRESSION = DecreaseRegressionThresholds()
 
 
 @attrs.frozen(kw_only=True)
@@ -87,12 +87,7 @@ class DecreaseComparison:
 
 
 def compare_decreases(
-    names: list[str],
-    first_loss: float,
-    losses: Array,
-    predicted: Array,
-    decay: Array,
-    thresholds: DecreaseRegressionThresholds = DECREASE_REGRESSION_THRESHOLDS,
+    names: list[str], first_loss: float, losses: Array, predicted: Array, decay: Array
 ) -> DecreaseComparison:
     r"""Compare the losses after updates with the decreases that gradients predicted.
 
@@ -128,12 +123,11 @@ def compare_decreases(
     Source: Newey and West, "A simple, positive semi-definite, heteroskedasticity and autocorrelation consistent
     covariance matrix", Econometrica 55 (1987).
     """
-    found = _compare(names, first_loss, losses, predicted, thresholds)
+    found = _compare(names, first_loss, losses, predicted)
     if found.outcome != "below":
         return found
     without_decay = (
-        _compare(names, first_loss, losses, predicted - factor * decay, thresholds)
-        for factor in thresholds.weight_decays
+        _compare(names, first_loss, losses, predicted - factor * decay) for factor in DECREASE_REGRESSION.weight_decays
     )
     if all(one.outcome == "below" for one in without_decay):
         return found
@@ -152,29 +146,30 @@ def exceeds_chance(predicted: Array, signal: float) -> Array:
     return large & predicted.any(axis=0)
 
 
-def _compare(
-    names: list[str], first_loss: float, losses: Array, predicted: Array, thresholds: DecreaseRegressionThresholds
-) -> DecreaseComparison:
-    labels, single = _largest_columns(names, predicted, thresholds.separate_arrays)
-    ratios, covariances = _fit(losses, np.cumsum(single, axis=0), thresholds)
+def _compare(names: list[str], first_loss: float, losses: Array, predicted: Array) -> DecreaseComparison:
+    labels, single = _largest_columns(names, predicted, DECREASE_REGRESSION.separate_arrays)
+    ratios, covariances = _fit(losses, np.cumsum(single, axis=0))
     sums = single.sum(axis=0)
     total = float(sums.sum())
     errors = np.sqrt(np.maximum(*map(np.diag, covariances)))
-    smallest = thresholds.predicted_decrease * first_loss
+    smallest = DECREASE_REGRESSION.predicted_decrease * first_loss
     known = (
-        exceeds_chance(single, thresholds.signal) & (sums >= smallest) & (errors < thresholds.standard_error_of_array)
+        exceeds_chance(single, DECREASE_REGRESSION.signal)
+        & (sums >= smallest)
+        & (errors < DECREASE_REGRESSION.standard_error_of_array)
     )
-    upper = np.where(known, ratios + thresholds.standard_errors * errors, np.inf)
+    upper = np.where(known, ratios + DECREASE_REGRESSION.standard_errors * errors, np.inf)
     worst = int(np.argmin(upper))
     weights = sums / total if total > 0.0 else np.full(len(sums), math.nan)
     ratio = float(weights @ ratios)
-    half_width = thresholds.standard_errors * math.sqrt(
+    half_width = DECREASE_REGRESSION.standard_errors * math.sqrt(
         max(0.0, *(float(weights @ one @ weights) for one in covariances))
     )
-    comparable = total >= smallest and exceeds_chance(single.sum(axis=1)[:, None], thresholds.signal).all()
-    below = (comparable and ratio + half_width < thresholds.ratio) or upper[worst] < thresholds.ratio_of_array
-    reached = total >= smallest and ratio - half_width > thresholds.ratio
-    close = np.abs(ratios - ratio)[known] < thresholds.standard_errors * errors[known]
+    comparable = total >= smallest and exceeds_chance(single.sum(axis=1)[:, None], DECREASE_REGRESSION.signal).all()
+    total_below = comparable and ratio + half_width < DECREASE_REGRESSION.ratio
+    below = total_below or upper[worst] < DECREASE_REGRESSION.ratio_of_array
+    reached = total >= smallest and ratio - half_width > DECREASE_REGRESSION.ratio
+    close = np.abs(ratios - ratio)[known] < DECREASE_REGRESSION.standard_errors * errors[known]
     return DecreaseComparison(
         outcome="below" if below else "reached" if reached else "inconclusive",
         updates=len(losses),
@@ -197,7 +192,7 @@ def _largest_columns(names: list[str], predicted: Array, count: int) -> tuple[li
     return [*labels, ""], np.column_stack([predicted[:, largest], predicted[:, others].sum(axis=1)])
 
 
-def _fit(losses: Array, sums: Array, thresholds: DecreaseRegressionThresholds) -> tuple[Array, tuple[Array, Array]]:
+def _fit(losses: Array, sums: Array) -> tuple[Array, tuple[Array, Array]]:
     """The coefficients of the sums, and two estimates of their covariance."""
     scale = np.abs(sums).max(axis=0)
     scale[scale == 0.0] = 1.0
@@ -208,13 +203,13 @@ def _fit(losses: Array, sums: Array, thresholds: DecreaseRegressionThresholds) -
     freedom = max(len(losses) - design.shape[1], 1)
     square = float(residuals @ residuals)
     correlation = float(residuals[1:] @ residuals[:-1]) / square if square else 0.0
-    correlation = min(max(correlation, 0.0), thresholds.largest_autocorrelation)
+    correlation = min(max(correlation, 0.0), DECREASE_REGRESSION.largest_autocorrelation)
     autoregressive = inverse * (square / freedom * (1.0 + correlation) / (1.0 - correlation))
     scores = design * residuals[:, None]
     spread = scores.T @ scores
-    for lag in range(1, thresholds.lags + 1):
+    for lag in range(1, DECREASE_REGRESSION.lags + 1):
         shifted = scores[lag:].T @ scores[:-lag]
-        spread += (1.0 - lag / (thresholds.lags + 1)) * (shifted + shifted.T)
+        spread += (1.0 - lag / (DECREASE_REGRESSION.lags + 1)) * (shifted + shifted.T)
     newey_west = len(losses) / freedom * inverse @ spread @ inverse
     unit = np.outer(scale, scale)
     return solution[:-1] / scale, (autoregressive[:-1, :-1] / unit, newey_west[:-1, :-1] / unit)

@@ -13,7 +13,7 @@ from typing import Literal
 
 import attrs
 
-from rnncallbacks.detectors.gradient.array_errors import ARRAY_ERROR_THRESHOLDS, ArrayError, array_errors
+from rnncallbacks.detectors.gradient.array_errors import ARRAY_ERROR, ArrayError, array_errors
 from rnncallbacks.detectors.gradient.central_difference import (
     DirectionalComparison,
     root_mean_square,
@@ -51,7 +51,7 @@ class GradientErrorThresholds:
     eye."""
 
 
-GRADIENT_ERROR_THRESHOLDS = GradientErrorThresholds()
+GRADIENT_ERROR = GradientErrorThresholds()
 
 Kind = Literal["correct", "scaled", "zero", "truncated", "unused", "wrong", "inconclusive"]
 
@@ -89,9 +89,7 @@ class GradientError:
     right: tuple[str, ...] = ()
 
 
-def classify_gradient(
-    derivatives: DirectionalDerivatives, thresholds: GradientErrorThresholds = GRADIENT_ERROR_THRESHOLDS
-) -> GradientError:
+def classify_gradient(derivatives: DirectionalDerivatives) -> GradientError:
     """Compare gradients with the changes of the loss, and classify the difference.
 
     Raises
@@ -115,10 +113,10 @@ def classify_gradient(
     first_factor = derivatives.step_factors[0]
     first = derivatives.compare(first_factor)
     if first.confirms_gradients:
-        if _is_wrongly_zero(derivatives, thresholds):
-            return _locate(derivatives, first_factor, 1.0, thresholds)
+        if _is_wrongly_zero(derivatives):
+            return _locate(derivatives, first_factor, 1.0)
         return GradientError(kind="correct")
-    if (ratio := _common_ratio(derivatives, first, thresholds)) is not None:
+    if (ratio := _common_ratio(derivatives, first)) is not None:
         return GradientError(kind="scaled", ratio=ratio, array_ratio=ratio)
     # Where the loss changes much more than predicted, steps have to be shorter for the same curvature.
     scale = max(abs(first.ratio), 1.0) if math.isfinite(first.ratio) else 1.0
@@ -134,7 +132,7 @@ def classify_gradient(
             if other.is_reproduced_by(comparison):
                 if _is_weight_decay(derivatives, other):
                     return GradientError(kind="correct")
-                return _locate(derivatives, earlier_factor, scale, thresholds)
+                return _locate(derivatives, earlier_factor, scale)
         earlier.append((factor, comparison))
     return GradientError(kind="inconclusive")
 
@@ -157,28 +155,26 @@ def predicts_change(derivatives: DirectionalDerivatives, ratio: float = 1.0) -> 
     return abs(along.error(ratio)) <= derivatives.thresholds.tolerance_along_gradient
 
 
-def _common_ratio(
-    derivatives: DirectionalDerivatives, comparison: DirectionalComparison, thresholds: GradientErrorThresholds
-) -> float | None:
+def _common_ratio(derivatives: DirectionalDerivatives, comparison: DirectionalComparison) -> float | None:
     """The ratio that all arrays and directions share; None if there is none."""
     scale = 1.0
-    for _ in range(thresholds.guessed_scales):
+    for _ in range(GRADIENT_ERROR.guessed_scales):
         if not math.isfinite(comparison.ratio) or comparison.ratio == 0.0:
             return None
         if 0.5 < abs(comparison.ratio) / scale < 2.0:
             break
-        lowest, highest = thresholds.scale_bounds
+        lowest, highest = GRADIENT_ERROR.scale_bounds
         scale = min(max(abs(comparison.ratio), lowest), highest)
         comparison = derivatives.compare(derivatives.step_factors[0], scale)
     for factor in derivatives.step_factors:
         if factor != derivatives.step_factors[0]:
             comparison = derivatives.compare(factor, scale)
-        if abs(comparison.ratio - 1.0) < thresholds.smallest_factor_error:
+        if abs(comparison.ratio - 1.0) < GRADIENT_ERROR.smallest_factor_error:
             return None
         if comparison.is_conclusive and comparison.agrees(comparison.ratio):
             break
         errors = [one.error(comparison.ratio) for one in comparison.along_random]
-        if root_mean_square(errors) > thresholds.random_error_of_scaled:
+        if root_mean_square(errors) > GRADIENT_ERROR.random_error_of_scaled:
             return None
     else:
         return None
@@ -189,11 +185,11 @@ def _common_ratio(
     return comparison.ratio if shared else None
 
 
-def _is_wrongly_zero(derivatives: DirectionalDerivatives, thresholds: GradientErrorThresholds) -> bool:
+def _is_wrongly_zero(derivatives: DirectionalDerivatives) -> bool:
     """Whether the loss changes with arrays whose gradient is zero: relative to the other arrays, that may be little."""
     zeros = [name for name, norm in derivatives.norms.items() if norm == 0.0]
-    shorter, (lowest, highest) = thresholds.shorter_step_of_zero, thresholds.proportion_of_zero
-    smallest = thresholds.rounding_errors_of_zero * derivatives.rounding_error
+    shorter, (lowest, highest) = GRADIENT_ERROR.shorter_step_of_zero, GRADIENT_ERROR.proportion_of_zero
+    smallest = GRADIENT_ERROR.rounding_errors_of_zero * derivatives.rounding_error
     second_differences = derivatives.thresholds.second_differences
     for seed in range(derivatives.thresholds.random_directions if zeros else 0):
         one, other = (
@@ -226,9 +222,7 @@ def _is_weight_decay(derivatives: DirectionalDerivatives, comparison: Directiona
     return False
 
 
-def _locate(
-    derivatives: DirectionalDerivatives, step_factor: float, scale: float, thresholds: GradientErrorThresholds
-) -> GradientError:
+def _locate(derivatives: DirectionalDerivatives, step_factor: float, scale: float) -> GradientError:
     """Compare each array alone, and classify the error."""
     errors = array_errors(derivatives, step_factor, scale)
     worst = max(errors, key=lambda one: (one.has_no_effect, one.relative_error))
@@ -236,13 +230,13 @@ def _locate(
     true_square = sum(one.true_norm**2 for one in errors)
     product = sum(one.ratio * one.norm**2 for one in errors)
     cosine = min(max(product / math.sqrt(square * true_square), -1.0), 1.0) if true_square else 0.0
-    wrong = [one for one in errors if one.relative_error > ARRAY_ERROR_THRESHOLDS.relative_error_of_array]
+    wrong = [one for one in errors if one.relative_error > ARRAY_ERROR.relative_error_of_array]
     kind: Literal["zero", "truncated", "unused", "wrong"] = "wrong"
     if worst.has_no_effect:
         kind = "unused"
     elif wrong and all(one.norm == 0.0 for one in wrong):
         kind = "zero"
-    elif cosine > thresholds.cosine_of_truncated and _all_lack_a_part(errors, worst, derivatives, thresholds):
+    elif cosine > GRADIENT_ERROR.cosine_of_truncated and _all_lack_a_part(errors, worst, derivatives):
         kind = "truncated"
     return GradientError(
         kind=kind,
@@ -255,16 +249,11 @@ def _locate(
     )
 
 
-def _all_lack_a_part(
-    errors: list[ArrayError],
-    worst: ArrayError,
-    derivatives: DirectionalDerivatives,
-    thresholds: GradientErrorThresholds,
-) -> bool:
+def _all_lack_a_part(errors: list[ArrayError], worst: ArrayError, derivatives: DirectionalDerivatives) -> bool:
     """Whether the arrays before the recurrence lack a part of their gradient, and no array has another error."""
-    lowest, highest = thresholds.ratios_of_truncated
+    lowest, highest = GRADIENT_ERROR.ratios_of_truncated
     if not all(one.norm > 0.0 and lowest < one.ratio < highest for one in errors):
         return False
-    lacking = [one for one in errors if one.relative_error > thresholds.error_of_others * worst.relative_error]
+    lacking = [one for one in errors if one.relative_error > GRADIENT_ERROR.error_of_others * worst.relative_error]
     names = [name for one in lacking for name in one.names]
     return len(names) > 1 and any(is_matrix(derivatives.params[name]) for name in names)

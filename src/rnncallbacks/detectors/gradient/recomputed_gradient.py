@@ -61,11 +61,7 @@ FAULT_WORDS: Mapping[BackwardFault, tuple[str, str]] = MappingProxyType(
 """The effects of mistakes in backward passes, and their remedies."""
 
 
-def wrong_arrays(
-    computed: Mapping[str, Array],
-    reported: Mapping[str, Array],
-    thresholds: RecomputedGradientThresholds = RECOMPUTED_GRADIENT,
-) -> dict[str, float]:
+def wrong_arrays(computed: Mapping[str, Array], reported: Mapping[str, Array]) -> dict[str, float]:
     """The arrays whose gradients differ, entries that were clipped left out, and the relative sizes of the differences.
 
     Example
@@ -75,8 +71,8 @@ def wrong_arrays(
     ({}, {'w': 2.0})
     """
     single = any(array.dtype.itemsize < 8 for array in reported.values())
-    tolerance = thresholds.tolerance_of_float32 if single else thresholds.tolerance
-    smallest = thresholds.smallest_share * global_norm(list(computed.values()))
+    tolerance = RECOMPUTED_GRADIENT.tolerance_of_float32 if single else RECOMPUTED_GRADIENT.tolerance
+    smallest = RECOMPUTED_GRADIENT.smallest_share * global_norm(list(computed.values()))
     masks: Mapping[str, Array] | None = None
     found = {}
     for name, array in computed.items():

@@ -45,12 +45,7 @@ def agreeing_count(
     return sum(one is not None for one in found)
 
 
-def common_factor(
-    loss: Key,
-    keepers: list[Push],
-    sources: dict[Key, list[GradientCandidate]],
-    thresholds: AgreementThresholds = AGREEMENT_THRESHOLDS,
-) -> float | None:
+def common_factor(loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]]) -> float | None:
     """The one factor by which the central differences of a loss are larger than the gradients of most arrays.
 
     None if there is none: gradients of a mean where the loss is a sum have one.
@@ -65,10 +60,13 @@ def common_factor(
         return None
 
     def count(factor: float) -> int:
-        return sum(any(abs(share / factor - 1.0) <= thresholds.factor_tolerance for share in found) for found in shares)
+        return sum(
+            any(abs(share / factor - 1.0) <= AGREEMENT_THRESHOLDS.factor_tolerance for share in found)
+            for found in shares
+        )
 
     best = max((share for found in shares for share in found), key=count)
-    return best if count(best) >= max(2.0, thresholds.share_with_factor * len(shares)) else None
+    return best if count(best) >= max(2.0, AGREEMENT_THRESHOLDS.share_with_factor * len(shares)) else None
 
 
 def is_in_rate(
@@ -131,15 +129,13 @@ def sign_of_most(loss: Key, keepers: list[Push], sources: dict[Key, list[Gradien
     return 1.0 if sum(one[1] for one in found if one is not None) >= 0 else -1.0
 
 
-def are_proportional(
-    one: Key, other: Key, keepers: Sequence[Push], thresholds: AgreementThresholds = AGREEMENT_THRESHOLDS
-) -> bool:
+def are_proportional(one: Key, other: Key, keepers: Sequence[Push]) -> bool:
     """Whether every push moves two numbers by one ratio, as a loss and its sum over a batch."""
     moved = [push.derivatives for push in keepers if push.derivatives.get(one)]
     ratios = [derivatives.get(other, 0.0) / derivatives[one] for derivatives in moved]
     if len(ratios) < 2 or 0.0 in ratios:
         return False
-    return bool(np.ptp(ratios) <= thresholds.proportion_tolerance * abs(ratios[0]))
+    return bool(np.ptp(ratios) <= AGREEMENT_THRESHOLDS.proportion_tolerance * abs(ratios[0]))
 
 
 def loss_of_loop(ranked: Sequence[LossCandidate], keepers: Sequence[Push]) -> LossCandidate:

@@ -108,9 +108,7 @@ def _container(expression: str) -> str:
     return re.sub(r"\[\d+\]", "[]", re.sub(r"(\[[^\[\]]*\]|\.?\w+)$", "", expression))
 
 
-def constant_arrays(
-    records: list[IterationRecord], thresholds: FrozenSiblingThresholds = FROZEN_SIBLING_THRESHOLDS
-) -> list[Key]:
+def constant_arrays(records: list[IterationRecord]) -> list[Key]:
     """One key for each array that stays as it is, if arrays of its shape vary from iteration to iteration.
 
     Zeros that an iteration makes again are a state that is reset.
@@ -118,7 +116,7 @@ def constant_arrays(
     varying = {value.shape for _, value in _varying(records[0], records[1])}
     chosen: dict[int, Key] = {}
     for key, value in arrays_of(records[0].start).items():
-        if not 1 < value.size <= thresholds.entries or value.shape not in varying:
+        if not 1 < value.size <= FROZEN_SIBLING_THRESHOLDS.entries or value.shape not in varying:
             continue
         later = [one for record in records for one in (record.start.get(key), record.end.get(key))]
         if any(not same_bits(value, one) for one in later):
@@ -132,8 +130,7 @@ def constant_arrays(
 
 
 def gradients_of_constants(
-    push: Push, record: IterationRecord, other: IterationRecord,
-    thresholds: FrozenSiblingThresholds = FROZEN_SIBLING_THRESHOLDS,
+    push: Push, record: IterationRecord, other: IterationRecord
 ) -> list[GradientCandidate]:  # fmt: skip
     """The arrays that predict what a push of a constant array did to a number that it moved.
 
@@ -143,7 +140,7 @@ def gradients_of_constants(
     limits, found = LOSS_CHOICE_THRESHOLDS, []
     tolerance = limits.tolerance if push.step.dtype == np.float64 else limits.float32_tolerance
     same_shape = [(key, value) for key, value in _varying(record, other) if value.shape == push.step.shape]
-    for key, value in same_shape[: thresholds.sources]:
+    for key, value in same_shape[: FROZEN_SIBLING_THRESHOLDS.sources]:
         before = record.start.get(key)
         added = [value - before] if isinstance(before, np.ndarray) and before.shape == value.shape else []
         for number in push.derivatives:

@@ -71,9 +71,7 @@ def _gradient(one: ParameterRole, record: IterationRecord) -> Any:
     return None if one.gradient is None else record.get(one.gradient)
 
 
-def is_symmetric(
-    second: Any, *, double: bool = True, thresholds: SymmetryThresholds = SYMMETRY_THRESHOLDS
-) -> bool | None:
+def is_symmetric(second: Any, *, double: bool = True) -> bool | None:
     """Whether a matrix of second derivatives is symmetric; None if too few of its entries are conclusive.
 
     Example
@@ -86,10 +84,10 @@ def is_symmetric(
         return None
     own = np.abs(np.diag(second))
     larger = np.maximum(np.abs(second), np.abs(second.T))
-    speaks = larger > thresholds.smallest * np.sqrt(np.outer(own, own))
+    speaks = larger > SYMMETRY_THRESHOLDS.smallest * np.sqrt(np.outer(own, own))
     np.fill_diagonal(speaks, False)
     speaks &= larger > 0
-    tolerance = thresholds.difference if double else thresholds.float32_difference
+    tolerance = SYMMETRY_THRESHOLDS.difference if double else SYMMETRY_THRESHOLDS.float32_difference
     if (np.abs(second - second.T) > tolerance * larger)[speaks].any():
         return False
-    return True if speaks.any(axis=0).mean() >= thresholds.share else None
+    return True if speaks.any(axis=0).mean() >= SYMMETRY_THRESHOLDS.share else None
