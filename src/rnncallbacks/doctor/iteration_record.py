@@ -69,10 +69,11 @@ class IterationRecord:
     additions_between: dict[int, int] = attrs.field(factory=dict)
     seconds: float = 0.0
 
-    def only_grows(self, identity: int) -> bool:
-        """Whether an array was changed, and only by statements that add to it."""
+    def only_grows(self, identity: int, *, clipped: bool = False) -> bool:
+        """Whether an array was changed, and only by statements that add to it; if ``clipped``, some may clip it."""
         sites = self.changes.get(identity, ())
-        return bool(sites) and all(site.additive for site in sites)
+        grows = [site for site in sites if site.additive]
+        return bool(grows) and all(site.additive or (clipped and "clip" in site.source) for site in sites)
 
     def restore(self, names: Container[str], scope: str) -> None:
         """Restore the values of the loop's targets in this iteration: they already have those of the next one."""

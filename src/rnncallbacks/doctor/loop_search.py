@@ -36,6 +36,11 @@ class LoopSearchThresholds:
     by more."""
     nested_loop_seconds: float = 3.0
     """Seconds for which the search continues after a nested loop with arrays of larger changes was found."""
+    second_execution_seconds: float = 0.3
+    """Seconds for which the search waits for the second execution of a nested loop: a loop over time steps is executed
+    again soon, and the gradients that it sums begin with zeros again."""
+    ends: int = 4
+    """Executions of a loop after which the arrays are kept, to be compared when it begins again."""
     covered_share: float = 0.5
     """Share of a loop's arrays that a nested loop must change to be preferred, as batches are to epochs."""
     compared_entries: int = 200_000
@@ -149,6 +154,18 @@ class _Changes:
     ticks: int = 0
     intervals: int = 0
     common: dict[Any, float] | None = None  # key to the least relative change
+    executions: int = 0
+    at_end: dict[Any, Any] = attrs.field(factory=dict)
+    reset: set[Any] = attrs.field(factory=set)
+
+    def begin(self, values: dict[Any, Any]) -> None:
+        """Note the arrays with another value than at the end of the execution before: they are no parameters."""
+        self.executions += 1
+        self.reset |= {
+            key
+            for key, (shape, array) in self.at_end.items()
+            if key in values and values[key][0] == shape and not np.array_equal(values[key][1], array, equal_nan=True)
+        }
 
     def add(self, changed: dict[Any, float]) -> None:
         self.intervals += 1
@@ -227,24 +244,18 @@ class LoopSearch(BoundedSearch):
         activation = self._active.pop((number, frame))
         if activation.ticks < self._thresholds.compared_ticks_at_start:
             self._compare(activation)
+        changes = self._changes.get(number)
+        if changes is not None and changes.executions <= self._thresholds.ends:
+            changes.at_end = self._arrays(frame)[0]
 
     def _compare(self, activation: _Activation) -> None:
         changes = self._changes.setdefault(activation.loop, _Changes())
         if changes.ticks >= self._thresholds.compared_ticks or self._is_excluded(activation.loop):
             return
         changes.ticks += 1
-        values = {}
-        identities: dict[Any, int] = {}
-        for key, value in self._modules.values(activation.frame):
-            if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size > 1:
-                step = max(1, value.size // self._thresholds.compared_entries)
-                values[key] = (value.shape, value.reshape(-1)[::step].copy())
-                identities[key] = id(value)
-            elif isinstance(value, list):
-                copy = copy_of(value)
-                if isinstance(copy, np.ndarray) and copy.dtype.kind == "f" and copy.size > 1:
-                    values[key], identities[key] = (copy.shape, copy.reshape(-1)), id(value)
+        values, identities = self._arrays(activation.frame)
         if not activation.values:
+            changes.begin(values)
             activation.zero = {key for key, (_, array) in values.items() if not array.any()}
         else:
             changed = {}
@@ -260,6 +271,21 @@ class LoopSearch(BoundedSearch):
             self._add_candidate(activation, changes, identities)
         activation.values, activation.identities = values, identities
 
+    def _arrays(self, frame: FrameType) -> tuple[dict[Any, Any], dict[Any, int]]:
+        """Shapes and entries of the arrays that a frame reaches, and their identities."""
+        values: dict[Any, Any] = {}
+        identities: dict[Any, int] = {}
+        for key, value in self._modules.values(frame):
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size > 1:
+                step = max(1, value.size // self._thresholds.compared_entries)
+                values[key] = (value.shape, value.reshape(-1)[::step].copy())
+                identities[key] = id(value)
+            elif isinstance(value, list):
+                copy = copy_of(value)
+                if isinstance(copy, np.ndarray) and copy.dtype.kind == "f" and copy.size > 1:
+                    values[key], identities[key] = (copy.shape, copy.reshape(-1)), id(value)
+        return values, identities
+
     def _add_candidate(self, activation: _Activation, changes: _Changes, identities: dict[Any, int]) -> None:
         if changes.intervals < self._thresholds.changing_intervals or not changes.common:
             return
@@ -269,11 +295,13 @@ class LoopSearch(BoundedSearch):
             key
             for key, change in changes.common.items()
             if change < self._thresholds.largest_change
+            and key not in changes.reset
             # The targets of the loop are data.
             and not (key[1] == scope and ROOT.match(key[2])[0] in self._sites[loop].targets)  # type: ignore[index]
         ]
         objects = {identities[key]: key for key in reversed(little) if key in identities}
         if not objects:
+            self.candidates.pop(loop, None)
             return
         names = tuple(key[2] for key in objects.values())
         self.candidates[loop] = candidate = LoopCandidate(self._sites[loop], len(objects), names, frozenset(little))
@@ -288,6 +316,9 @@ class LoopSearch(BoundedSearch):
             # A state is another array at each step, and may settle as a sample is drawn.
             and activation.identities.get(key) == identities[key]
         }
-        if len(calm) >= self._thresholds.sure_arrays or len(self._active) == 1:
+        if len(self._active) == 1 or (len(calm) >= self._thresholds.sure_arrays and changes.executions > 1):
             raise SearchEnded
+        if len(calm) >= self._thresholds.sure_arrays:
+            self._until = min(self._until, time.monotonic() + self._thresholds.second_execution_seconds)
+            return
         self._until = min(self._until, time.monotonic() + self._thresholds.nested_loop_seconds)

@@ -6,6 +6,7 @@ import re
 
 LOSS_NAMES = re.compile(r"loss|cost|err|nll|objective|entropy|xent|\br?mse\b|\bce\b|\bJ\b|\bE\b|\bL\b", re.IGNORECASE)
 AVERAGE_NAMES = re.compile(r"smooth|avg|average|running|mean|total|epoch|best|min|perplex|ppl|acc", re.IGNORECASE)
+NORM_NAMES = re.compile(r"(\b|_)norms?(\b|_)", re.IGNORECASE)
 GRADIENT_NAMES = re.compile(r"(\b|_)(grads?|gradients?|nabla|deltas?)(\b|_)|(\b|_)d_?([A-Z]|b|w)\w{0,4}\b")
 
 
@@ -16,3 +17,12 @@ def is_gradient_name(expression: str) -> bool:
     [True, True, True, True, False, False]
     """
     return bool(GRADIENT_NAMES.search(expression)) and not LOSS_NAMES.search(expression)
+
+
+def is_norm_name(expression: str) -> bool:
+    """Whether a number is named as the norm of a gradient is.
+
+    >>> [is_norm_name(name) for name in ("grad_norm", "total_norm", "normalized", "loss_norm")]
+    [True, True, False, False]
+    """
+    return bool(NORM_NAMES.search(expression)) and not LOSS_NAMES.search(expression)

@@ -39,7 +39,8 @@ WALK_LIMITS = WalkLimits()
 def walk(
     names: Mapping[str, Any], own_modules: frozenset[str], limits: WalkLimits = WALK_LIMITS
 ) -> Iterator[tuple[str, Any]]:
-    """Yield expressions with their values: arrays, numbers, nested lists of numbers, sequences of equal arrays.
+    """Yield expressions with their values: arrays, numbers, nested lists of numbers and the last entries of flat ones,
+    sequences of equal arrays.
 
     Objects of classes of ``own_modules`` are followed through their attributes, named tuples through their fields.
 
@@ -76,6 +77,8 @@ def walk(
             if is_number_list(value):
                 if len(value) <= limits.list_length:
                     yield name, value
+                    if isinstance(value, list) and isinstance(value[-1], float | np.floating):
+                        yield f"{name}[-1]", value[-1]  # a script may only append its loss to a list
                 continue
             sequence = is_array_sequence(value)
             if sequence:
@@ -203,7 +206,7 @@ def write_into(target: Any, value: Any) -> None:
         target[...] = value
     elif isinstance(target, list):
         for place, one in enumerate(value):
-            if isinstance(target[place], list):
+            if isinstance(target[place], list | np.ndarray):
                 write_into(target[place], one)
-            else:
-                target[place] = float(one)
+            else:  # a token stays an integer
+                target[place] = int(one) if isinstance(target[place], int) and one == int(one) else float(one)

@@ -35,13 +35,14 @@ def _candidates(record: IterationRecord, fixed: set[Key]) -> Iterator[tuple[Key,
 
 def find_batch_data(
     records: list[IterationRecord], fixed: set[Key], width: int | None, computed: frozenset[Key] = frozenset(),
-    loop_pair: tuple[str, ...] = (), pair: tuple[Key, Key] | None = None,
+    loop_pair: tuple[str, ...] = (), pair: tuple[Key, Key] | None = None, forward: frozenset[Key] = frozenset(),
 ) -> DataRoles:  # fmt: skip
     """The data of a batch.
 
     ``fixed`` are parameters, gradients and optimizer arrays; ``width`` is the state's size; ``computed`` are values
     that change with the parameters; ``loop_pair`` the two variables of the loop, if it has two; ``pair`` are inputs and
-    targets that are known already.
+    targets that are known already; ``forward`` are the values that change with the parameters, as states do, empty if
+    they are not known.
     """
     inputs, targets = pair or find_data_pair(records, fixed | computed, loop_pair)
     steps = None
@@ -49,7 +50,7 @@ def find_batch_data(
         given = next(array for record in records[::-1] if (array := plain_array(record.get(inputs))) is not None)
         tokens = whole_numbers_of(given)
         steps = set(given.shape if tokens is None else tokens.shape)
-    return DataRoles(inputs, targets, _find_hidden(records, fixed, width, steps))
+    return DataRoles(inputs, targets, _find_hidden(records, fixed, width, steps, forward))
 
 
 def in_function_of_loss(key: Key | None, loss_names: Sequence[Key], records: Sequence[IterationRecord]) -> Key | None:
@@ -69,7 +70,7 @@ def in_function_of_loss(key: Key | None, loss_names: Sequence[Key], records: Seq
 
 
 def _find_hidden(
-    records: list[IterationRecord], fixed: set[Key], width: int | None, steps: set[int] | None
+    records: list[IterationRecord], fixed: set[Key], width: int | None, steps: set[int] | None, forward: frozenset[Key]
 ) -> Key | None:
     """A sequence of states that begins with zeros or with the last state of the iteration before."""
     record, before = records[-1], records[-2]
@@ -78,7 +79,7 @@ def _find_hidden(
         earlier = plain_array(before.get(key))
         if array.dtype.kind != "f" or array.ndim < 2 or len(array) < 3 or earlier is None or len(earlier) < 3:
             continue
-        if width is not None and width not in array.shape[1:]:
+        if (forward and key not in forward) or (width is not None and width not in array.shape[1:]):
             continue
         if steps is not None and len(array) - 1 not in steps:
             continue

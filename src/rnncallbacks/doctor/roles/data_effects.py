@@ -11,8 +11,15 @@ import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, same_bits
+from rnncallbacks.doctor.roles.constant_data import constant_sources, depends_on_all_rows
 from rnncallbacks.doctor.roles.data_names import is_input_name, is_target_name, is_weight_name
-from rnncallbacks.doctor.roles.data_pair import VaryingValue, numbers_named_as_targets, plain_array, varying_values
+from rnncallbacks.doctor.roles.data_pair import (
+    VaryingValue,
+    numbers_named_as_targets,
+    plain_array,
+    varying_values,
+    whole_numbers_of,
+)
 from rnncallbacks.doctor.roles.entering_state import is_step_of
 from rnncallbacks.doctor.value_walk import Key, Steps
 from rnncallbacks.doctor.watch_messages import ReplayRequest
@@ -25,10 +32,6 @@ class DataEffectThresholds:
 
     batches: int = 12
     """Largest number of values of a batch that are rolled."""
-    sources: int = 6
-    """Largest number of constant values that are rolled: a data set, from which batches are taken."""
-    source_entries: int = 2_000_000
-    """Largest constant array that is rolled, in entries."""
     common: float = 0.9
     """Smallest share of the values that targets change, and inputs change as well."""
     forward: float = 0.2
@@ -115,6 +118,8 @@ def find_pair_by_effect(
     if rest:
         effects += _effects_of_sources(rest, records, frozen, fixed, computed, losses, until)
         pair = pair_of_effects(effects)
+    if pair is None and not effects:
+        return _pair_in_each_iteration(records, frozen, fixed, computed, losses, until)
     if pair is None and effects and set.intersection(*({key[2] for key in one.keys} for one in effects)):
         return _with_label(max(effects, key=lambda one: len(one.changed)), records, fixed | no_data)
     return pair
@@ -177,7 +182,7 @@ def _effects_of_sources(
     """The effects of values of a batch that are taken from constant ones, of those the smallest."""
     found: dict[tuple[Key, ...], DataEffect] = {}
     record = records[-1]
-    for key in _constant_sources(records, fixed):
+    for key in constant_sources(records, fixed):
         if time.monotonic() > until:
             break
         changed = _changed_by_roll({key: record.start[key]}, record, frozen)
@@ -191,18 +196,28 @@ def _effects_of_sources(
     return list(found.values())
 
 
-def _constant_sources(
-    records: Sequence[IterationRecord], fixed: set[Key], thresholds: DataEffectThresholds = DATA_EFFECT_THRESHOLDS
-) -> list[Key]:
-    """One key for each of the largest constant arrays and lists of numbers."""
-    chosen: dict[int, tuple[int, Key]] = {}
-    for key, value in records[-1].start.items():
-        array = plain_array(value)
-        if key in fixed or array is None or not 2 < array.size <= thresholds.source_entries:
-            continue
-        if all(same_bits(value, record.start.get(key)) for record in records):
-            chosen.setdefault(records[-1].start_identities[key], (-array.size, key))
-    return [key for _, key in sorted(chosen.values())[: thresholds.sources]]
+def _pair_in_each_iteration(
+    records: Sequence[IterationRecord],
+    frozen: FrozenIteration,
+    fixed: set[Key],
+    computed: frozenset[Key],
+    losses: frozenset[Key],
+    until: float,
+) -> tuple[Key, Key] | None:
+    """Inputs and targets that are the same in each iteration, all rows of which the loss depends on."""
+    record, effects = records[-1], []
+    for key in constant_sources(records, fixed):
+        if time.monotonic() > until:
+            return None
+        array = plain_array(record.start[key])
+        changed = _changed_by_roll({key: record.start[key]}, record, frozen)
+        if changed & losses and depends_on_all_rows(key, array, record, frozen, losses):
+            identity = record.start_identities[key]
+            names = tuple(name for name, other in record.start_identities.items() if other == identity)
+            tokens = whole_numbers_of(array)
+            value = VaryingValue(key, (array,), None if tokens is None else (tokens,))
+            effects.append(DataEffect(names, value, changed & computed, changed - computed))
+    return pair_of_effects(effects)
 
 
 def pair_of_effects(
@@ -216,8 +231,9 @@ def pair_of_effects(
     if len(derived) < 2:
         return None
     most = max(len(one.changed) for one in derived)
+    likeliest = [one for one in derived if len(one.changed) == most]
     inputs = _only(
-        [one for one in derived if len(one.changed) == most],
+        likeliest[:1] if _are_terms(likeliest) else likeliest,
         lambda one: (is_input_name(one.key[2]), not is_target_name(one.key[2]), not is_weight_name(one.key[2])),
     )
     if inputs is None:
@@ -234,6 +250,13 @@ def pair_of_effects(
     if targets.data & set(inputs.keys) or inputs.data & set(targets.keys):
         return None  # one is a part of the other
     return inputs.key, targets.key
+
+
+def _are_terms(effects: Sequence[DataEffect]) -> bool:
+    """Whether values are the bits or digits of several inputs, as of numbers to be added: each changes the same."""
+    shapes = {None if one.value.tokens is None else np.shape(one.value.latest) for one in effects}
+    same = all(one.changed == effects[0].changed for one in effects)
+    return same and len(shapes) == 1 and None not in shapes and not any(is_target_name(one.key[2]) for one in effects)
 
 
 def _is_source_of_both(one: DataEffect, effects: Iterable[DataEffect]) -> bool:

@@ -120,6 +120,8 @@ def varying_values(
                 continue
             tokens = [whole_numbers_of(array) for array in values]
             whole = None if any(one is None for one in tokens) else tuple(tokens)
+            if whole is None and not values[0].any():
+                continue
             found.append(VaryingValue(key, tuple(values), whole))
     return found
 

@@ -108,6 +108,8 @@ class EpochReport:
                 if len(value) == self._epochs and value.shape[1] <= thresholds.columns:
                     for column, number in enumerate(value[-1]):
                         yield key, column, float(number), thresholds.largest_unnamed_count
+            elif key[2].endswith("[-1]"):
+                continue  # the list has it
             elif isinstance(value, float) and (named or self._validates) and self._may_be_named(key):
                 yield key, -1, value, largest
         for key, numbers in after.between.items():

@@ -59,8 +59,9 @@ def candidates_of(
 
     The first iteration decides, because momentum affects later ones. Parameters and arrays of the optimizer are not
     candidates, but gradients that are never set to zero are: keepers that move no number, the ``unmoving``, to which
-    the iteration only adds. An operand of a statement is one if the statement changes a parameter or an array of the
-    optimizer. A parameter that does not change at first is examined in the first iteration in which it does.
+    the iteration only adds, or which it clips after that. An operand of a statement is one if the statement changes a
+    parameter or an array of the optimizer. A parameter that does not change at first is examined in the first iteration
+    in which it does.
     """
     for record in records:
         if parameter not in record.start:
@@ -73,7 +74,7 @@ def candidates_of(
         return []
     own = {record.identities.get(key) for key in keepers} | {record.start_identities.get(key) for key in keepers}
     grown = {record.identities.get(key) for key in unmoving if key != parameter}
-    excluded = own - {one for one in grown if one is not None and record.only_grows(one)}
+    excluded = own - {one for one in grown if one is not None and record.only_grows(one, clipped=True)}
     found = []
     aligned_with = ArrayChange(change)
     for values in (record.inside, record.end):

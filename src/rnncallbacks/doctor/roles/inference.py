@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
@@ -36,6 +37,7 @@ from rnncallbacks.doctor.roles.interventions import (
     changing_arrays,
     computed_values,
     is_exact,
+    moves_arrays,
     persists,
     push_arrays,
     slopes_along_update,
@@ -112,9 +114,13 @@ def infer_roles(
     scale = 1.0
     if loss is not None and factor is not None and is_in_rate(factor, keepers, sources, loss):
         scale, confidence = factor, "certain"
+    known_gradients = frozenset(found[0].key for found in sources.values() if found)
     for push in pushes:
         if push.key in accepted and loss is not None and loss in push.derivatives:
             parameters.append(_parameter(push, sources.get(push.key, []), loss, sign, factor, scale))
+        elif loss is not None and push.key in accepted - sources.keys() and moves_arrays(push, first, known_gradients):
+            one = _parameter(push, candidates_of(push.key, names, known, unmoving - {push.key}), loss, sign, factor, scale)
+            parameters.append(attrs.evolve(one, agrees=None))
         elif push.key in keeping - states:
             optimizer.append(push.key)
         elif is_named(push.key, given.state) or (
@@ -137,13 +143,13 @@ def infer_roles(
             confidence = "unsure"  # neither the loss nor the gradients vouch for each other
     rate, plain = _learning_rate(parameters, known)
     fixed = {one.key for one in parameters} | {one.gradient for one in parameters if one.gradient} | set(optimizer)
-    computed = computed_values([one.key for one in parameters], known[-1], last)
+    computed = computed_values([one.key for one in parameters], known[1:], frozen[1:])
     if computed and not given.state:  # what does not depend on the parameters is data that the next iteration reads
         carried = without_containers([key for key in carried if key in computed], known[-1])
     loss_names = _names_of_loss(loss, pushes, known)
     no_data = computed | names_of_states(carried, known[-1])
     pair = find_pair_by_effect(known, last, fixed, no_data, computed, frozenset(loss_names), until)
-    data = find_batch_data(known, fixed, _width(parameters, known[0]), no_data, loop_pair, pair)
+    data = find_batch_data(known, fixed, _width(parameters, known[0]), no_data, loop_pair, pair, computed)
     if loss is not None and loss[0] != "end" and not given.loss:  # a variable of the loop is shown, if there is one
         loss = next((key for key in loss_names if key[0] == "end" and "[" not in key[2]), loss)
     hidden = _given_sequence(given.state, known) or data.hidden

@@ -29,6 +29,9 @@ class InterventionThresholds:
     """Push of each entry / root mean square of its array, in float64."""
     float32_step: float = 1e-2
     """The same in float32."""
+    float32_larger: float = 30.0
+    """Factor of a second push of a float32 array whose first one moved no number: recurrent weights behind small
+    embeddings move the loss by less than its rounding."""
     smallest_scale: float = 5e-2
     """Smallest assumed root mean square of an array: biases begin at zero."""
     kept: float = 0.3
@@ -156,53 +159,86 @@ def push_arrays(
             continue
         size = (thresholds.step if double else thresholds.float32_step) * scale
         # Entries of different sizes: biases before a softmax have no effect if all move equally.
-        step = (size * generator.choice([-1.0, 1.0], value.shape) * generator.uniform(0.5, 1.5, value.shape)).astype(
-            value.dtype
-        )
-        try:
-            arrays = frozenset([key, along.get(key, key)])
-            up = frozen.replay(ReplayRequest({key: value + step}, arrays=arrays))
-            down = frozen.replay(ReplayRequest({key: value - step}, arrays=arrays))
-        except ReplayError:
-            continue
-        at_end, below = up.end.get(key), down.end.get(key)
-        if at_end is None or below is None or at_end.shape != step.shape:
-            continue
-        kept = _kept(at_end - below, step)
-        if key in along and not kept >= thresholds.kept:
-            gradient, above_it, below_it = (one.get(along[key]) for one in (record, up, down))
-            if all(isinstance(one, np.ndarray) and one.shape == step.shape for one in (gradient, above_it, below_it)):
-                rate = _kept(2 * (record.end[key] - value), gradient)
-                kept = _kept(at_end - below - rate * (above_it - below_it), step)
-        above, under = (numbers_of(one.end) | numbers_of(one.inside) for one in (up, down))
-        tolerance = thresholds.moved if double else thresholds.float32_moved
-        derivatives = {}
-        for number, middle in base.items():
-            if number not in above or number not in under:
-                continue
-            difference = above[number] - under[number]
-            if not math.isfinite(difference) or abs(difference) <= tolerance * max(abs(middle), 1e-6):
-                continue
-            derivatives[number] = difference / 2
-        pushes.append(Push(key, record, step, kept, derivatives))
+        step = size * generator.choice([-1.0, 1.0], value.shape) * generator.uniform(0.5, 1.5, value.shape)
+        push = _push(key, step.astype(value.dtype), record, frozen, along, base)
+        if push is not None and not double and not push.derivatives:
+            push = _push(key, (thresholds.float32_larger * step).astype(value.dtype), record, frozen, along, base)
+        if push is not None:
+            pushes.append(push)
     return pushes
 
 
+def _push(
+    key: Key, step: Any, record: IterationRecord, frozen: FrozenIteration, along: dict[Key, Key],
+    base: dict[Key, float], thresholds: InterventionThresholds = INTERVENTION_THRESHOLDS,
+) -> Push | None:  # fmt: skip
+    """The effects of one push; None if a replay failed. ``base`` are the numbers without it."""
+    value = record.start[key]
+    try:
+        arrays = frozenset([key, along.get(key, key)])
+        up = frozen.replay(ReplayRequest({key: value + step}, arrays=arrays))
+        down = frozen.replay(ReplayRequest({key: value - step}, arrays=arrays))
+    except ReplayError:
+        return None
+    at_end, below = up.end.get(key), down.end.get(key)
+    if at_end is None or below is None or at_end.shape != step.shape:
+        return None
+    kept = _kept(at_end - below, step)
+    if key in along and not kept >= thresholds.kept:
+        gradient, above_it, below_it = (one.get(along[key]) for one in (record, up, down))
+        if all(isinstance(one, np.ndarray) and one.shape == step.shape for one in (gradient, above_it, below_it)):
+            rate = _kept(2 * (record.end[key] - value), gradient)
+            kept = _kept(at_end - below - rate * (above_it - below_it), step)
+    above, under = (numbers_of(one.end) | numbers_of(one.inside) for one in (up, down))
+    tolerance = thresholds.moved if value.dtype == np.float64 else thresholds.float32_moved
+    derivatives = {}
+    for number, middle in base.items():
+        if number not in above or number not in under:
+            continue
+        difference = above[number] - under[number]
+        if not math.isfinite(difference) or abs(difference) <= tolerance * max(abs(middle), 1e-6):
+            continue
+        derivatives[number] = difference / 2
+    return Push(key, record, step, kept, derivatives)
+
+
+def moves_arrays(push: Push, frozen: FrozenIteration, arrays: frozenset[Key]) -> bool:
+    """Whether a push of a float32 array changes one of these arrays, though it moved no number.
+
+    The gradients of other arrays change with a parameter, even where the loss changes by less than its rounding. With
+    an array of the optimizer they do not.
+    """
+    if push.step.dtype == np.float64 or not arrays:
+        return False
+    try:
+        answer = frozen.replay(ReplayRequest({push.key: push.record.start[push.key] + push.step}, arrays=arrays))
+    except ReplayError:
+        return False
+    return any(not same_bits(push.record.get(key), answer.get(key)) for key in arrays)
+
+
 def computed_values(
-    parameters: Sequence[Key], record: IterationRecord, frozen: FrozenIteration,
+    parameters: Sequence[Key], records: Sequence[IterationRecord], frozen: Sequence[FrozenIteration | None],
     thresholds: InterventionThresholds = INTERVENTION_THRESHOLDS,
 ) -> frozenset[Key]:  # fmt: skip
-    """The keys of the values that change with the parameters: what is computed from them is no data."""
-    pushes = {
-        key: (1 + thresholds.float32_step) * record.start[key] + thresholds.float32_step * thresholds.smallest_scale
-        for key in parameters
-    }
-    try:
-        other = frozen.replay(ReplayRequest(pushes, numbers_only=False))
-    except ReplayError:
-        return frozenset()
-    values = record.end | record.inside
-    return frozenset(key for key, value in values.items() if not same_bits(value, other.get(key)))
+    """The keys of the values that change with the parameters in some iteration: what is computed from them is no data.
+
+    In one iteration, the argument of a sigmoid may be zero whatever the parameters are.
+    """
+    changed: set[Key] = set()
+    for record, copy in zip(records, frozen, strict=True):
+        pushes = {
+            key: (1 + thresholds.float32_step) * record.start[key] + thresholds.float32_step * thresholds.smallest_scale
+            for key in parameters
+        }
+        try:
+            other = None if copy is None else copy.replay(ReplayRequest(pushes, numbers_only=False))
+        except ReplayError:
+            other = None
+        if other is not None:
+            values = record.end | record.inside
+            changed |= {key for key, value in values.items() if not same_bits(value, other.get(key))}
+    return frozenset(changed)
 
 
 def _kept(difference: Any, step: Any) -> float:

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
-from rnncallbacks.doctor.loss_names import AVERAGE_NAMES, LOSS_NAMES, is_gradient_name
+from rnncallbacks.doctor.loss_names import AVERAGE_NAMES, LOSS_NAMES, is_gradient_name, is_norm_name
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push
 from rnncallbacks.doctor.roles.role_table import LossCandidate, key_text
@@ -65,6 +65,7 @@ def rank_losses(
     keys = {number for push in keepers for number in push.derivatives if number in numbers}
     keys = {key for key in keys if record.identities.get(key) not in own and key not in {one.key for one in keepers}}
     keys = {key for key in keys if not (np.ndim(record.get(key)) and is_gradient_name(key[2]))}  # that of a bias
+    keys = {key for key in keys if not is_norm_name(key[2])}
     owners = [push for push in keepers if sources.get(push.key)]
     if any(push.step.size > 1 for push in owners):  # every number is parallel to the change of one entry
         owners = [push for push in owners if push.step.size > 1]

@@ -1,0 +1,72 @@
+"""Data that is the same in each iteration: a data set, from which batches are taken, or one sequence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from rnncallbacks.doctor.iteration_record import IterationRecord, same_bits
+from rnncallbacks.doctor.roles.data_names import is_input_name, is_target_name
+from rnncallbacks.doctor.roles.data_pair import plain_array
+from rnncallbacks.doctor.value_walk import Key
+from rnncallbacks.doctor.watch_messages import ReplayRequest
+from rnncallbacks.doctor.watched_script import FrozenIteration, ReplayError
+
+
+@attrs.frozen(kw_only=True)
+class ConstantDataThresholds:
+    """Limits of the search for constant data. Chosen by eye."""
+
+    sources: int = 6
+    """Largest number of constant values that are rolled: a data set, from which batches are taken."""
+    source_entries: int = 2_000_000
+    """Largest constant array that is rolled, in entries."""
+    replaced: int = 6
+    """Rows of a constant array that are replaced, one after the other: an iteration that takes a batch from it depends
+    on some of them."""
+
+
+CONSTANT_DATA_THRESHOLDS = ConstantDataThresholds()
+
+
+def depends_on_all_rows(
+    key: Key, array: Any, record: IterationRecord, frozen: FrozenIteration, losses: frozenset[Key],
+    thresholds: ConstantDataThresholds = CONSTANT_DATA_THRESHOLDS,
+) -> bool:  # fmt: skip
+    """Whether the loss changes with each examined row of a constant array, if it is replaced by another row."""
+    rows = np.unique(np.linspace(0, len(array) - 1, thresholds.replaced).astype(int))
+    for row in rows:
+        others = [other for other in array if not np.array_equal(other, array[row])]
+        if not others:
+            return False
+        replaced = array.copy()
+        replaced[row] = others[0]
+        try:
+            answer = frozen.replay(ReplayRequest({key: replaced}))
+        except ReplayError:
+            return False
+        if all(same_bits(record.get(loss), answer.get(loss)) for loss in losses):
+            return False
+    return True
+
+
+def constant_sources(
+    records: Sequence[IterationRecord], fixed: set[Key], thresholds: ConstantDataThresholds = CONSTANT_DATA_THRESHOLDS
+) -> list[Key]:
+    """One key for each of the largest constant arrays and lists of numbers, those with a name of data first."""
+    chosen: dict[int, tuple[bool, int, Key]] = {}
+    start = records[-1].start
+    for key, value in start.items():
+        array = plain_array(value)
+        if key in fixed or array is None or not 2 < array.size <= thresholds.source_entries:
+            continue
+        if (*key[:2], re.sub(r"\[[^\[\]]*\]$", "", key[2])) in start.keys() - {key}:
+            continue  # the item of a list
+        if all(same_bits(value, record.start.get(key)) for record in records):
+            named = is_input_name(key[2]) or is_target_name(key[2])
+            chosen.setdefault(records[-1].start_identities[key], (not named, -array.size, key))
+    return [key for *_, key in sorted(chosen.values())[: thresholds.sources]]
