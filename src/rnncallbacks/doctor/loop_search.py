@@ -37,8 +37,8 @@ class LoopSearchThresholds:
     nested_loop_seconds: float = 3.0
     """Seconds for which the search continues after a nested loop with arrays of larger changes was found."""
     second_execution_seconds: float = 0.3
-    """Seconds for which the search waits for the second execution of a nested loop: a loop over time steps is executed
-    again soon, and the gradients that it sums begin with zeros again."""
+    """Seconds of the processor for which the search waits for the second execution of a nested loop: a loop over time
+    steps is executed again soon, and the gradients that it sums begin with zeros again."""
     ends: int = 4
     """Executions of a loop after which the arrays are kept, to be compared when it begins again."""
     covered_share: float = 0.5
@@ -194,6 +194,7 @@ class BoundedSearch:
         self._modules = modules
         self._excluded = excluded
         self._until = time.monotonic() + seconds
+        self._until_busy = float("inf")  # seconds of the processor
 
     def returned(self, number: int, value: Any, frame: FrameType) -> None:
         """A function returns."""
@@ -211,7 +212,7 @@ class BoundedSearch:
         return (site.file, site.line) in self._excluded
 
     def _end_in_time(self) -> None:
-        if time.monotonic() > self._until:
+        if time.monotonic() > self._until or time.process_time() > self._until_busy:
             raise SearchEnded
 
 
@@ -316,9 +317,10 @@ class LoopSearch(BoundedSearch):
             # A state is another array at each step, and may settle as a sample is drawn.
             and activation.identities.get(key) == identities[key]
         }
-        if len(self._active) == 1 or (len(calm) >= self._thresholds.sure_arrays and changes.executions > 1):
+        is_nested = any(one is not activation for one in self._active.values())
+        if not is_nested or (len(calm) >= self._thresholds.sure_arrays and changes.executions > 1):
             raise SearchEnded
         if len(calm) >= self._thresholds.sure_arrays:
-            self._until = min(self._until, time.monotonic() + self._thresholds.second_execution_seconds)
+            self._until_busy = min(self._until_busy, time.process_time() + self._thresholds.second_execution_seconds)
             return
         self._until = min(self._until, time.monotonic() + self._thresholds.nested_loop_seconds)

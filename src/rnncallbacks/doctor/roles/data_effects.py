@@ -34,6 +34,8 @@ class DataEffectThresholds:
     """Largest number of values of a batch that are rolled."""
     common: float = 0.9
     """Smallest share of the values that targets change, and inputs change as well."""
+    common_of_bits: float = 0.75
+    """The same of targets that are zeros and ones: a step has equal bits after a roll by chance."""
     forward: float = 0.2
     """Largest share of the values that targets change, of those that the inputs change and the value with the fewest
     effects does not: states and predictions."""
@@ -245,17 +247,25 @@ def pair_of_effects(
         [one for one in rest if len(one.changed & forward) <= thresholds.forward * len(forward)],
         lambda one: (is_target_name(one.key[2]), not is_weight_name(one.key[2]), one.value.tokens is not None),
     )
-    if targets is None or len(targets.changed & inputs.changed) < thresholds.common * len(targets.changed):
+    if targets is None:
+        return None
+    bits = targets.value.tokens is not None and targets.value.tokens[0].max() <= 1
+    least_common = thresholds.common_of_bits if bits else thresholds.common
+    if len(targets.changed & inputs.changed) < least_common * len(targets.changed):
         return None
     if targets.data & set(inputs.keys) or inputs.data & set(targets.keys):
         return None  # one is a part of the other
     return inputs.key, targets.key
 
 
-def _are_terms(effects: Sequence[DataEffect]) -> bool:
-    """Whether values are the bits or digits of several inputs, as of numbers to be added: each changes the same."""
+def _are_terms(effects: Sequence[DataEffect], thresholds: DataEffectThresholds = DATA_EFFECT_THRESHOLDS) -> bool:
+    """Whether values are the bits of several inputs, as of numbers to be added: each changes the same.
+
+    Steps that have equal bits by chance do not count.
+    """
     shapes = {None if one.value.tokens is None else np.shape(one.value.latest) for one in effects}
-    same = all(one.changed == effects[0].changed for one in effects)
+    first = effects[0].changed
+    same = all(len(one.changed & first) >= thresholds.common * len(first) for one in effects)
     return same and len(shapes) == 1 and None not in shapes and not any(is_target_name(one.key[2]) for one in effects)
 
 
