@@ -35,14 +35,13 @@ def _candidates(record: IterationRecord, fixed: set[Key]) -> Iterator[tuple[Key,
 
 def find_batch_data(
     records: list[IterationRecord], fixed: set[Key], width: int | None, computed: frozenset[Key] = frozenset(),
-    loop_pair: tuple[str, ...] = (), pair: tuple[Key, Key] | None = None, forward: frozenset[Key] = frozenset(),
+    loop_pair: tuple[str, ...] = (), pair: tuple[Key, Key] | None = None,
 ) -> DataRoles:  # fmt: skip
     """The data of a batch.
 
     ``fixed`` are parameters, gradients and optimizer arrays; ``width`` is the state's size; ``computed`` are values
     that change with the parameters; ``loop_pair`` the two variables of the loop, if it has two; ``pair`` are inputs and
-    targets that are known already; ``forward`` are the values that change with the parameters, as states do, empty if
-    they are not known.
+    targets that are known already.
     """
     inputs, targets = pair or find_data_pair(records, fixed | computed, loop_pair)
     steps = None
@@ -50,7 +49,7 @@ def find_batch_data(
         given = next(array for record in records[::-1] if (array := plain_array(record.get(inputs))) is not None)
         tokens = whole_numbers_of(given)
         steps = set(given.shape if tokens is None else tokens.shape)
-    return DataRoles(inputs, targets, _find_hidden(records, fixed, width, steps, forward))
+    return DataRoles(inputs, targets, _find_hidden(records, fixed, width, steps))
 
 
 def in_function_of_loss(key: Key | None, loss_names: Sequence[Key], records: Sequence[IterationRecord]) -> Key | None:
@@ -70,7 +69,7 @@ def in_function_of_loss(key: Key | None, loss_names: Sequence[Key], records: Seq
 
 
 def _find_hidden(
-    records: list[IterationRecord], fixed: set[Key], width: int | None, steps: set[int] | None, forward: frozenset[Key]
+    records: list[IterationRecord], fixed: set[Key], width: int | None, steps: set[int] | None
 ) -> Key | None:
     """A sequence of states that begins with zeros or with the last state of the iteration before."""
     record, before = records[-1], records[-2]
@@ -79,7 +78,7 @@ def _find_hidden(
         earlier = plain_array(before.get(key))
         if array.dtype.kind != "f" or array.ndim < 2 or len(array) < 3 or earlier is None or len(earlier) < 3:
             continue
-        if (forward and key not in forward) or (width is not None and width not in array.shape[1:]):
+        if same_bits(array, earlier) or (width is not None and width not in array.shape[1:]):
             continue
         if steps is not None and len(array) - 1 not in steps:
             continue

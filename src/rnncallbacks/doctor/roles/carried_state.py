@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rnncallbacks.doctor.iteration_record import IterationRecord, same_bits
+from rnncallbacks.doctor.iteration_record import IterationRecord, arrays_of, same_bits
 from rnncallbacks.doctor.roles.agreement import agreeing_count, agreeing_source
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push, persists
@@ -50,11 +50,23 @@ def without_containers(carried: list[Key], record: IterationRecord) -> list[Key]
     ]
 
 
-def names_of_states(carried: Sequence[Key], record: IterationRecord) -> frozenset[Key]:
-    """The keys of the carried states, and those under which an iteration has their values from before it."""
+def names_of_states(
+    carried: Sequence[Key],
+    record: IterationRecord,
+    before: IterationRecord | None = None,
+    computed: frozenset[Key] = frozenset(),
+) -> frozenset[Key]:
+    """The keys of the carried states, and those under which an iteration has their values from before it.
+
+    Arrays that the iteration ``before`` has computed are states too, such as the last one of a sequence of them.
+    """
     entering = [record.start[key] for key in carried if key in record.start]
     values = record.end | record.inside
     same = {key for key, value in values.items() if any(same_bits(value, state) for state in entering)}
+    known = [before.get(key) for key in computed] if before is not None else []
+    last = [one.stacked[-1] if isinstance(one, Steps) else one for one in known]
+    left = {one.tobytes() for one in last if isinstance(one, np.ndarray) and one.size > 1 and one.any()}
+    same |= {key for key, value in arrays_of(values).items() if value.tobytes() in left}
     return frozenset([*carried, *same])
 
 

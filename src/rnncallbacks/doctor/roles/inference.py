@@ -42,7 +42,7 @@ from rnncallbacks.doctor.roles.interventions import (
     push_arrays,
     slopes_along_update,
 )
-from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, distinct_candidates, rank_losses
+from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, distinct_candidates, rank_losses, shown_loss
 from rnncallbacks.doctor.roles.nonfinite_roles import roles_of_nonfinite_loss
 from rnncallbacks.doctor.roles.objective import Objective, find_objective, is_log_likelihood
 from rnncallbacks.doctor.roles.role_table import Confidence, LossCandidate, ParameterRole, Roles, key_text
@@ -147,11 +147,11 @@ def infer_roles(
     if computed and not given.state:  # what does not depend on the parameters is data that the next iteration reads
         carried = without_containers([key for key in carried if key in computed], known[-1])
     loss_names = _names_of_loss(loss, pushes, known)
-    no_data = computed | names_of_states(carried, known[-1])
+    no_data = computed | names_of_states(carried, known[-1], known[-2], computed)
     pair = find_pair_by_effect(known, last, fixed, no_data, computed, frozenset(loss_names), until)
-    data = find_batch_data(known, fixed, _width(parameters, known[0]), no_data, loop_pair, pair, computed)
-    if loss is not None and loss[0] != "end" and not given.loss:  # a variable of the loop is shown, if there is one
-        loss = next((key for key in loss_names if key[0] == "end" and "[" not in key[2]), loss)
+    data = find_batch_data(known, fixed, _width(parameters, known[0]), no_data, loop_pair, pair)
+    if loss is not None and not given.loss:
+        loss = shown_loss(loss, loss_names)
     hidden = _given_sequence(given.state, known) or data.hidden
     return Roles(
         loss=loss,

@@ -223,13 +223,14 @@ def computed_values(
 ) -> frozenset[Key]:  # fmt: skip
     """The keys of the values that change with the parameters in some iteration: what is computed from them is no data.
 
-    In one iteration, the argument of a sigmoid may be zero whatever the parameters are.
+    In one iteration, the argument of a sigmoid may be zero whatever the parameters are. In those before the last one,
+    the parameters change their signs, and saturated units with them.
     """
     changed: set[Key] = set()
     for record, copy in zip(records, frozen, strict=True):
+        factor = 1 + thresholds.float32_step if record is records[-1] else -1.0
         pushes = {
-            key: (1 + thresholds.float32_step) * record.start[key] + thresholds.float32_step * thresholds.smallest_scale
-            for key in parameters
+            key: factor * record.start[key] + thresholds.float32_step * thresholds.smallest_scale for key in parameters
         }
         try:
             other = None if copy is None else copy.replay(ReplayRequest(pushes, numbers_only=False))

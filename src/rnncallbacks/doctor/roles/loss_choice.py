@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -83,6 +84,20 @@ def distinct_candidates(ranked: list[LossCandidate], keepers: list[Push]) -> lis
             seen.add(moves)
             kept.append(one)
     return kept
+
+
+def shown_loss(loss: Key, names: Sequence[Key]) -> Key:
+    """The name of a loss that is shown: a variable of the loop, if there is one, before the last entry of a list.
+
+    >>> shown_loss(("end", "f", "losses[-1]"), [("end", "f", "losses[-1]"), ("return", "nll", "return")])
+    ('return', 'nll', 'return')
+    """
+    appended = loss[2].endswith("[-1]")
+    if loss[0] == "end" and not appended:
+        return loss
+    variable = next((key for key in names if key[0] == "end" and "[" not in key[2]), None)
+    other = next((key for key in names if not key[2].endswith("[-1]")), loss)
+    return variable or (other if appended else loss)
 
 
 def _place(key: Key, record: IterationRecord) -> tuple[int, int]:
