@@ -26,7 +26,6 @@ from rnncallbacks.doctor.roles.entering_state import find_entering
 from rnncallbacks.doctor.roles.frozen_siblings import find_frozen_siblings
 from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
 from rnncallbacks.doctor.roles.gradient_sources import (
-    LATEST_MOMENT,
     GradientCandidate,
     candidates_of,
     parallel_source,
@@ -42,7 +41,13 @@ from rnncallbacks.doctor.roles.interventions import (
     push_arrays,
     slopes_along_update,
 )
-from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, distinct_candidates, rank_losses, shown_loss
+from rnncallbacks.doctor.roles.loss_choice import (
+    LOSS_CHOICE_THRESHOLDS,
+    distinct_candidates,
+    names_of_loss,
+    rank_losses,
+    shown_loss,
+)
 from rnncallbacks.doctor.roles.nonfinite_roles import roles_of_nonfinite_loss
 from rnncallbacks.doctor.roles.objective import Objective, find_objective, is_log_likelihood
 from rnncallbacks.doctor.roles.role_table import Confidence, LossCandidate, ParameterRole, Roles, key_text
@@ -119,7 +124,9 @@ def infer_roles(
         if push.key in accepted and loss is not None and loss in push.derivatives:
             parameters.append(_parameter(push, sources.get(push.key, []), loss, sign, factor, scale))
         elif loss is not None and push.key in accepted - sources.keys() and moves_arrays(push, first, known_gradients):
-            one = _parameter(push, candidates_of(push.key, names, known, unmoving - {push.key}), loss, sign, factor, scale)
+            one = _parameter(
+                push, candidates_of(push.key, names, known, unmoving - {push.key}), loss, sign, factor, scale
+            )
             parameters.append(attrs.evolve(one, agrees=None))
         elif push.key in keeping - states:
             optimizer.append(push.key)
@@ -146,7 +153,7 @@ def infer_roles(
     computed = computed_values([one.key for one in parameters], known[1:], frozen[1:])
     if computed and not given.state:  # what does not depend on the parameters is data that the next iteration reads
         carried = without_containers([key for key in carried if key in computed], known[-1])
-    loss_names = _names_of_loss(loss, pushes, known)
+    loss_names = names_of_loss(loss, pushes, known)
     no_data = computed | names_of_states(carried, known[-1], known[-2], computed)
     pair = find_pair_by_effect(known, last, fixed, no_data, computed, frozenset(loss_names), until)
     data = find_batch_data(known, fixed, _width(parameters, known[0]), no_data, loop_pair, pair)
@@ -225,20 +232,6 @@ def _choose(
     rivals = [one for one in distinct[1:] if not are_proportional(best.key, one.key, keepers)]
     lead = best.score - rivals[0].score if rivals else np.inf
     return best.key, "likely" if lead >= LOSS_CHOICE_THRESHOLDS.certain_margin else "unsure"
-
-
-def _names_of_loss(loss: Key | None, pushes: list[Push], records: list[IterationRecord]) -> tuple[Key, ...]:
-    """The keys whose number is the loss in every iteration and after every push, the earliest first."""
-    if loss is None:
-        return ()
-    values = [numbers_of(record.end) | numbers_of(record.inside) for record in records]
-    same = [
-        key
-        for key in values[0]
-        if all(known.get(key) == known.get(loss) for known in values)
-        and all(push.derivatives.get(key) == push.derivatives.get(loss) for push in pushes)
-    ]
-    return tuple(sorted(same, key=lambda key: records[0].order.get(key, LATEST_MOMENT)))
 
 
 def _parameter(

@@ -10,7 +10,7 @@ import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
 from rnncallbacks.doctor.loss_names import AVERAGE_NAMES, LOSS_NAMES, is_gradient_name, is_norm_name
-from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
+from rnncallbacks.doctor.roles.gradient_sources import LATEST_MOMENT, GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push
 from rnncallbacks.doctor.roles.role_table import LossCandidate, key_text
 from rnncallbacks.doctor.value_walk import Key
@@ -84,6 +84,20 @@ def distinct_candidates(ranked: list[LossCandidate], keepers: list[Push]) -> lis
             seen.add(moves)
             kept.append(one)
     return kept
+
+
+def names_of_loss(loss: Key | None, pushes: Sequence[Push], records: Sequence[IterationRecord]) -> tuple[Key, ...]:
+    """The keys whose number is the loss in every iteration and after every push, the earliest first."""
+    if loss is None:
+        return ()
+    values = [numbers_of(record.end) | numbers_of(record.inside) for record in records]
+    same = [
+        key
+        for key in values[0]
+        if all(known.get(key) == known.get(loss) for known in values)
+        and all(push.derivatives.get(key) == push.derivatives.get(loss) for push in pushes)
+    ]
+    return tuple(sorted(same, key=lambda key: records[0].order.get(key, LATEST_MOMENT)))
 
 
 def shown_loss(loss: Key, names: Sequence[Key]) -> Key:
