@@ -43,6 +43,18 @@ def test_a_cause_explains_what_follows_from_it_whichever_comes_first():
         assert sorted(named(diagnosis.consequences(diagnosis.causes[0]))) == ["RNN602", "RNN605"]
 
 
+@pytest.mark.parametrize(
+    ("explains", "causes"),
+    [(None, ["RNN301", "RNN502"]), ("", ["RNN301", "RNN502", "RNN602"]), ("RNN502 RNN503", ["RNN301", "RNN602"])],
+)
+def test_a_finding_may_name_the_later_codes_that_it_explains(explains, causes):
+    diagnosis = Diagnosis()
+    diagnosis.add(alarm_of("RNN301", explains=explains))
+    for code in ("RNN502", "RNN602"):
+        diagnosis.add(alarm_of(code))
+    assert named(diagnosis.causes) == causes
+
+
 def test_consequences_of_consequences_belong_to_the_cause_itself():
     # A wrong gradient explodes, that diverges, and divergence ends in NaN.
     diagnosis = diagnosis_of("RNN404", "RNN401", "RNN501", "RNN403", "RNN602")

@@ -45,6 +45,9 @@ class Alarm:
         Number of times that the code was raised.
     explained_by:
         The code of the cause whose consequence this alarm is, or None if it is a cause.
+    explains:
+        The codes, separated by spaces, that are its consequences if they are raised too, of those after it in the
+        catalogue; None: those that the catalogue gives it.
 
     Example
     -------
@@ -67,6 +70,7 @@ class Alarm:
     action: Action = "warn"
     count: int = 1
     explained_by: str | None = None
+    explains: str | None = None
 
     @property
     def headline(self) -> str:
@@ -115,6 +119,7 @@ def make_alarm(
     action: Action,
     epoch: int,
     step: int,
+    explains: str | None = None,
 ) -> Alarm:
     """An alarm; ``cause``, ``remedy`` and ``severity`` default to those with which the code is registered.
 
@@ -157,6 +162,7 @@ def make_alarm(
         epoch=epoch,
         step=step,
         action=action,
+        explains=explains,
     )
 
 

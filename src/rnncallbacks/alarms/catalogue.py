@@ -83,7 +83,7 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             cause="the loss is summed, not averaged",
             severity="warning",
             remedy="divide the loss and its gradients by the number of time steps and sequences of the batch",
-            explains="RNN303 RNN401 RNN403 RNN405 RNN407 RNN501 RNN502 RNN601 RNN602 RNN605",
+            explains="RNN303 RNN401 RNN403 RNN407 RNN501 RNN601 RNN602 RNN605",
         ),
         "RNN303": Entry(
             cause="initial weights too large",

@@ -98,6 +98,7 @@ class Diagnosis:
                     cause=finding.cause or alarm.cause,
                     remedy=finding.remedy or alarm.remedy,
                     severity=finding.severity or alarm.severity,
+                    explains=alarm.explains if finding.explains is None else finding.explains,
                 )
                 self.alarms[place] = self.selection.adjust(revised)
         self._attribute()
@@ -272,7 +273,10 @@ class Diagnosis:
 
 
 def _explains(cause: Alarm, alarm: Alarm) -> bool:
-    """Whether the alarm is a consequence of the cause, by the catalogue and by whether updates came before them."""
+    """Whether the alarm is a consequence of the cause.
+
+    By the codes that the cause's finding explains, or else the catalogue's; and by whether updates came before them.
+    """
     known, consequence = CATALOGUE.get(cause.code), CATALOGUE.get(alarm.code)
     if known is None or consequence is None:
         return False
@@ -280,7 +284,8 @@ def _explains(cause: Alarm, alarm: Alarm) -> bool:
         return False
     if alarm.code in known.explains_later:
         return _before_updates(cause) and not _before_updates(alarm)
-    return alarm.code in known.explains
+    explains = known.explains if cause.explains is None else cause.explains.split()
+    return alarm.code in explains and _RANK[cause.code] < _RANK[alarm.code]
 
 
 def _before_updates(alarm: Alarm) -> bool:

@@ -25,6 +25,9 @@ class Finding:
         ``"info"``, ``"warning"`` or ``"error"``; None for the severity that the catalogue gives the code.
     cause, remedy:
         The cause, and the remedy with the measured number; None: those of the catalogue.
+    explains:
+        The codes, separated by spaces, that are its consequences if they are raised too, of those after it in the
+        catalogue; None: those that the catalogue gives it.
 
     Example
     -------
@@ -38,6 +41,7 @@ class Finding:
     severity: Severity | None = None
     cause: str | None = None
     remedy: str | None = None
+    explains: str | None = None
 
 
 @attrs.frozen(kw_only=True)

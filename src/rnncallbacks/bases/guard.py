@@ -122,5 +122,6 @@ def raise_finding(run: Run, finding: Finding, action: Action) -> None:
         cause=finding.cause,
         remedy=finding.remedy,
         severity=finding.severity,
+        explains=finding.explains,
         action=action,
     )

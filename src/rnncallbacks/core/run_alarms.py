@@ -23,12 +23,13 @@ class RunAlarms(RunState):
         cause: str | None = None,
         remedy: str | None = None,
         severity: Severity | None = None,
+        explains: str | None = None,
         action: Action = "warn",
     ) -> Alarm:
         """Raise an alarm: list it in ``run.alarms``, log it, call ``on_alarm``, then carry out ``action``.
 
-        ``cause``, ``remedy`` and ``severity`` default to those of the catalogue. ``action`` is "warn" (nothing more),
-        "stop" (:meth:`stop`), "raise" (:class:`~rnncallbacks.alarms.alarm.AlarmRaised`) or "repair" (left to the plugin
+        ``cause``, ``remedy``, ``severity`` and ``explains``, the codes that are consequences of this one, default to
+        those of the catalogue. ``action`` is "warn" (nothing more), "stop" (:meth:`stop`), "raise" (:class:`~rnncallbacks.alarms.alarm.AlarmRaised`) or "repair" (left to the plugin
         ``self_repair``). A code that was raised before is counted; it is logged again only if it is more severe now. A
         code that the selection leaves out has no effect.
 
@@ -40,9 +41,17 @@ class RunAlarms(RunState):
             ``action`` is "raise", and no plugin repaired.
         """
         self._cycle.require("new", "entered", "fitting", doing="raise an alarm")
-        where = {"epoch": self.epoch, "step": self.step}
         alarm = make_alarm(
-            code, message, evidence or {}, cause=cause, remedy=remedy, severity=severity, action=action, **where
+            code,
+            message,
+            evidence or {},
+            cause=cause,
+            remedy=remedy,
+            severity=severity,
+            action=action,
+            epoch=self.epoch,
+            step=self.step,
+            explains=explains,
         )
         if not self.diagnosis.selection.selects(code):
             return alarm

@@ -24,6 +24,7 @@ def test_the_first_update_decides(step, expected):
     severity.hold(FINDING)
     finding = update(severity, step)
     assert finding.severity == expected
+    assert finding.explains == (None if expected is None else "")  # a rate that is too high has another cause then
     assert finding.evidence["factor"] == 20.0
     assert finding.evidence["update_gradient_cosine"] == pytest.approx(1.0 if expected is None else 0.816, abs=1e-3)
     assert not severity.waiting

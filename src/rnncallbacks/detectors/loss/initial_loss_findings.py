@@ -164,4 +164,5 @@ def _divided_twice(count: float, name: str, arithmetic: str, numbers: dict[str, 
         {**numbers, "factor": count, "expected_factor": 1.0},
         cause="the loss is divided once too often",
         remedy=f"multiply the loss and its gradients by {count:g}: divide the sum by the number of its terms once",
+        explains="RNN502 RNN601 RNN603",
     )

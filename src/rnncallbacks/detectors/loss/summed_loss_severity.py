@@ -37,8 +37,8 @@ class SummedLossSeverity:
     """Holds the finding of a summed loss until an update shows its severity.
 
     Updates of SGD are proportional to the gradient: a sum makes them too large. Those of Adam, Adagrad and RMSprop
-    hardly depend on the gradient's scale, and the severity is "info". So it is for a sum over few terms; an alarm that
-    it explains, such as RNN501, raises its severity in the diagnosis.
+    hardly depend on the gradient's scale: the severity is "info", and a sum explains no other alarm. The severity is
+    "info" for a sum over few terms too; an alarm that it explains, such as RNN501, raises it in the diagnosis.
 
     Example
     -------
@@ -95,6 +95,8 @@ class SummedLossSeverity:
         finding, self._finding = self._finding, None
         factor = finding.evidence.get("factor", math.inf)
         few = isinstance(factor, float | int) and factor <= SUMMED_LOSS.few_terms
-        severity: Severity | None = "info" if few or is_proportional(self._cosine) is False else None
+        harmless = is_proportional(self._cosine) is False
+        severity: Severity | None = "info" if few or harmless else None
         evidence = {**finding.evidence, "update_gradient_cosine": self._cosine}
-        return attrs.evolve(finding, evidence=evidence, severity=severity)
+        explains = "" if harmless else finding.explains
+        return attrs.evolve(finding, evidence=evidence, severity=severity, explains=explains)
