@@ -82,11 +82,15 @@ def grows(growth: float, steps: int) -> str:
 def check_growth(
     network: RecognizedNetwork, forward: NetworkPass, max_norm: float, thresholds: GrowthThresholds = GROWTH
 ) -> CheckResult:
-    """RNN401 if changes grow through the first batch, before any update."""
+    """RNN401 if changes grow through the first batch, before any update.
+
+    A finding comes with the doubt that it leaves if the growth does no harm.
+    """
     growth, steps = state_growth(network, forward, thresholds), len(forward.states) - 1
+    doubt = {"RNN401": grows(growth, steps)}
     explodes = growth > max(thresholds.growth, thresholds.growth_per_step**steps) and math.isfinite(growth)
     if not explodes:
-        return CheckResult(cannot_tell={"RNN401": grows(growth, steps)} if growth > thresholds.smallest_doubt else {})
+        return CheckResult(cannot_tell=doubt if growth > thresholds.smallest_doubt else {})
     recurrent = [array for (_, part), array in forward.weights.items() if part == "recurrent"]
     squares = [square for array in recurrent for square in np.split(array, network.form.gates)]
     radius = max(float(np.abs(np.linalg.eigvals(square)).max()) for square in squares)
@@ -100,4 +104,4 @@ def check_growth(
         remedy=f"divide the initial recurrent weights by {radius:.2g}, for a spectral radius of 1, and clip gradients "
         f"at the norm {max_norm:g} (gradient_clipping)",
     )
-    return CheckResult(finding=finding)
+    return CheckResult(finding=finding, cannot_tell=doubt)

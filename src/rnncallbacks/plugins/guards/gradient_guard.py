@@ -30,7 +30,7 @@ class GradientGuard(Guard):
     """Checks gradients before they are clipped, most accurately if ``run.backward`` receives a closure.
 
     - RNN401: an unclipped gradient above ``max_norm`` made an update that destroyed the parameters. Or changes of the
-      state grow through the first batch, where the network is recognized; or, where it is not, the recurrent weights
+      state grow through the first batch, where the network is recognized, and the loss rose or did not fall; or, where it is not, the recurrent weights
       have a large spectral radius and long gradients, which nothing clips.
     - RNN402: the observed ``hidden_gradients`` vanish on the way back through time.
     - RNN404 and RNN405 in batches 1, 10, 100, 250, 500, 1000 and so on, and after the first alarm of a code 5xx or 6xx:
@@ -87,6 +87,8 @@ class GradientGuard(Guard):
         self._add_missed()
         if self._correctness.network.network is not None or self._batches == 0:
             batch.network_loss = lambda: self._correctness.network.loss(batch, grads, run.params)
+        if self._growth.holds:
+            self.conclude(run, self._growth.add_loss(loss, clips=self._exploding.clipped_updates > 0))
         norm = grads.norm
         if (finding := self._exploding.check(loss, norm, self.max_norm)) is not None:
             self.fire(run, finding)
@@ -116,6 +118,7 @@ class GradientGuard(Guard):
     def on_alarm(self, alarm: Alarm) -> None:
         self.due_step = 0
         self._correctness.add_alarm(alarm.code)
+        self._growth.add_alarm(alarm.code)
 
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:
@@ -132,7 +135,7 @@ class GradientGuard(Guard):
         """Rest until a check is due, a gradient is long, or a loss is high, which other guards evaluate again."""
         number, sample = self._batches, self._exploding.thresholds.smallest_sample
         due = min(self._correctness.next_due(number), self._vanishing.next_due(number))
-        if self._exploding.awaits_loss or number < sample:
+        if self._exploding.awaits_loss or self._growth.awaits_loss or number < sample:
             due = number + 1
         self.due_step = run.step + due - number
         self.due_norm = math.inf if self._exploding.stopped else self.max_norm
