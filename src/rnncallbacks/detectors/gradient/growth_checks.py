@@ -36,12 +36,13 @@ class GrowthHarmThresholds:
     """Last losses, in batches, whose median shows a rise after an unclipped update."""
     loss_rise: float = 1.25
     """Such median over the first loss, above which the update did harm, as for other explosions."""
-    unlearned_batches: int = 200
-    """Training batches without clipping, after which the loss must have fallen."""
+    unlearned_batches: int = 60
+    """Training batches without clipping, after which the loss must have fallen: three times the batches in which a
+    script's clipping shows."""
     unlearned_losses: int = 20
     """Last losses of them, in batches, whose median is compared."""
-    unlearned_share: float = 0.95
-    """Such median over the first loss, above which nothing was learned."""
+    unlearned_share: float = 0.25
+    """Such median over the first loss, above which little was learned."""
 
 
 GROWTH_HARM = GrowthHarmThresholds()
