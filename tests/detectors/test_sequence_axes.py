@@ -44,7 +44,12 @@ def test_a_few_targets_may_differ_from_the_next_input():
 
 @pytest.mark.parametrize(
     ("batch_size", "targets", "states"),
-    [(B, None, None), (None, np.zeros(B), None), (None, None, [np.zeros((9, B))] * (T + 1))],
+    [
+        (B, None, None),
+        (None, np.zeros(B), None),
+        (None, np.zeros((T, F + 1, B)), None),
+        (None, None, [np.zeros((9, B))] * (T + 1)),
+    ],
 )
 def test_a_batch_axis_that_comes_last_is_moved(batch_size, targets, states):
     columns = np.random.default_rng(0).normal(size=(T, F, B))

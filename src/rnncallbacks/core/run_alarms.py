@@ -29,9 +29,10 @@ class RunAlarms(RunState):
         """Raise an alarm: list it in ``run.alarms``, log it, call ``on_alarm``, then carry out ``action``.
 
         ``cause``, ``remedy``, ``severity`` and ``explains``, the codes that are consequences of this one, default to
-        those of the catalogue. ``action`` is "warn" (nothing more), "stop" (:meth:`stop`), "raise" (:class:`~rnncallbacks.alarms.alarm.AlarmRaised`) or "repair" (left to the plugin
-        ``self_repair``). A code that was raised before is counted; it is logged again only if it is more severe now. A
-        code that the selection leaves out has no effect.
+        those of the catalogue. ``action`` is "warn" (nothing more), "stop" (:meth:`stop`), "raise"
+        (:class:`~rnncallbacks.alarms.alarm.AlarmRaised`) or "repair" (left to the plugin ``self_repair``). A code that
+        was raised before is counted; it is logged again only if it is more severe now. A code that the selection leaves
+        out has no effect.
 
         Raises
         ------

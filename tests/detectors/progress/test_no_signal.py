@@ -48,6 +48,16 @@ def test_independence_needs_all_tokens_and_the_loss_of_the_constant_baseline():
         assert play(loss)[1][-1].finding is None
 
 
+def test_the_loss_of_a_sum_is_compared_with_as_many_entropies():
+    detector, results = play(STEPS * np.log(5))
+    assert results[-1].finding is None
+    finding = detector.end_epoch(loss_unit=12.0).finding
+    assert finding.evidence["entropy"] == pytest.approx(12 * np.log(5), abs=0.05)
+    assert "and 12 times the entropy of the targets 19.3" in finding.message
+    detector.recent_losses = [9.0] * 30
+    assert detector.check_learned().severity == "info"
+
+
 def test_a_short_epoch_is_tested_at_its_end():
     detector, results = play(np.log(5), batches=30)
     assert (detector.signal, checked(results)) == ("independent", [30])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.growth_through_time import check_growth
@@ -46,7 +47,6 @@ class GrowthHarmThresholds:
 
 
 GROWTH_HARM = GrowthHarmThresholds()
-HARM_CODES = ("RNN403", "RNN501", "RNN601", "RNN602")
 
 
 @attrs.define(eq=False)
@@ -88,8 +88,9 @@ class GrowthChecks:
         self._held, self._first_loss = finding, first_loss
 
     def add_alarm(self, code: str) -> None:
-        """Record that an alarm was raised: some show that the growth did harm."""
-        self._harmed = self._harmed or code in HARM_CODES
+        """Record that an alarm was raised: an error that an explosion explains shows that the growth did harm."""
+        explained = code in CATALOGUE["RNN401"].explains and CATALOGUE[code].severity == "error"
+        self._harmed = self._harmed or explained
 
     def add_loss(self, loss: float, *, clips: bool) -> CheckResult:
         """Add the loss of a later training batch; the finding that is held, once the growth did harm.

@@ -109,6 +109,8 @@ class NoSignal:
     epochs: int = state_field(0)
     signal: str = state_field("unknown")
     baselines: list[float] = state_field(factory=list)
+    loss_unit: float = state_field(1.0)
+    baseline: float = state_field(0.0)  # that the loss is near to, if it is
     first_losses: list[float] = state_field(factory=list)
     test: str = state_field("")
     found: bool = state_field(False)
@@ -135,9 +137,10 @@ class NoSignal:
         self.recent_losses.extend(losses[-NO_SIGNAL.recent_batches :])
         del self.recent_losses[: -NO_SIGNAL.recent_batches]
 
-    def end_epoch(self) -> CheckResult:
-        """RNN603, after an epoch with training batches."""
+    def end_epoch(self, loss_unit: float = 1.0) -> CheckResult:
+        """RNN603, after an epoch with training batches; the loss is ``loss_unit`` times a mean, as that of a sum is."""
         self.epochs += 1
+        self.loss_unit = loss_unit
         result = CheckResult()
         enough = self.batches >= NO_SIGNAL.recent_batches or self.pairs.pairs >= NO_SIGNAL.first_pairs
         if enough and self.needed_pairs and self.pairs.batches:
@@ -193,14 +196,16 @@ class NoSignal:
         if self.signal == "constant":
             self.found = True
             return Finding("RNN603", f"the targets are constant: {self.test}", {"entropy": 0.0, "loss": loss}, "info")
-        near = [one for one in self.baselines if NO_SIGNAL.lowest_loss * one < loss < NO_SIGNAL.highest_loss * one]
+        baselines = [self.loss_unit * one for one in self.baselines]
+        near = [one for one in baselines if NO_SIGNAL.lowest_loss * one < loss < NO_SIGNAL.highest_loss * one]
         if self.signal != "independent" or not near:
             return None
         fell = loss < NO_SIGNAL.lowest_share_of_first * float(np.median(self.first_losses))
         if len(self.baselines) > 1 and fell:
             return None
-        self.found = True
+        self.found, self.baseline = True, near[0]
         name = "the entropy of the targets" if len(self.baselines) == 1 else "that of a constant"
+        name = name if self.loss_unit == 1.0 else f"{self.loss_unit:g} times {name}"
         return Finding(
             "RNN603",
             f"the targets do not depend on the inputs: {self.test}; the loss is {loss:.6g}, and {name} {near[0]:.6g}",
@@ -213,9 +218,9 @@ class NoSignal:
         A function of several inputs together, such as their parity, shows in no test of single ones. A network that
         memorizes its sequences learns as well, so the alarm is not withdrawn.
         """
-        if not self.found or self.learned or self.signal != "independent" or not self.baselines:
+        if not self.found or self.learned or self.signal != "independent":
             return None
-        loss, baseline = median(self.recent_losses), max(self.baselines)
+        loss, baseline = median(self.recent_losses), self.baseline
         if loss >= NO_SIGNAL.lowest_share_of_first * baseline:
             return None
         self.learned = True

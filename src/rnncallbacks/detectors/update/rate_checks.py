@@ -3,7 +3,8 @@
 The record, the copies before an update, and the closure's losses serve several checks: the rate is too high
 (:mod:`too_high <rnncallbacks.detectors.update.too_high>`) or too low, by the gradient (:mod:`too_low
 <rnncallbacks.detectors.update.too_low>`) or the losses (:mod:`slow_losses
-<rnncallbacks.detectors.update.slow_losses>`); updates go up the gradient (:mod:`ascent
+<rnncallbacks.detectors.update.slow_losses>`), or vanishes (:mod:`vanished_rate
+<rnncallbacks.detectors.update.vanished_rate>`); updates go up the gradient (:mod:`ascent
 <rnncallbacks.detectors.update.ascent>`), or leave parameters as they are (:mod:`frozen_parameters
 <rnncallbacks.detectors.update.frozen_parameters>`, :mod:`still_arrays <rnncallbacks.detectors.update.still_arrays>`).
 """
@@ -18,7 +19,10 @@ import attrs
 
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.arrays.containers import named_arrays
+from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.loss.constant_baseline import constant_baseline_loss
+from rnncallbacks.detectors.loss.loss_at_zero import evaluate_loss_at_zero
 from rnncallbacks.detectors.sequences import sequences_of
 from rnncallbacks.detectors.update.ascent import check_ascent
 from rnncallbacks.detectors.update.frozen_parameters import FrozenParameters
@@ -31,6 +35,7 @@ from rnncallbacks.detectors.update.too_low import TOO_LOW, check_too_low
 from rnncallbacks.detectors.update.update_closure import UpdateClosure
 from rnncallbacks.detectors.update.update_copies import UpdateCopies
 from rnncallbacks.detectors.update.update_record import MEASUREMENTS, UpdateRecord, positions_in
+from rnncallbacks.detectors.update.vanished_rate import check_vanished_rate
 
 if TYPE_CHECKING:
     from rnncallbacks.arrays.gradients import Gradients
@@ -59,6 +64,7 @@ class RateChecks:
     _harder: HarderBatches = state_field(factory=HarderBatches)
     _ascends: bool = state_field(False)
     _sizes_differ: bool = state_field(False)  # the batches have different numbers of positions
+    _vanished: bool = state_field(False)
     _first_loss: float = state_field(0.0)  # what the loss rose above, if the run may recover
 
     @property
@@ -113,6 +119,8 @@ class RateChecks:
         finite = math.isfinite(loss)
         if record.batches == 0:
             self._slow.add_gradients(gradients)
+            if finite and params is not None:
+                record.loss_unit = _loss_unit(batch, loss, params)
         if finite:
             copies.predict_next(gradients, loss, record)
         if finite and not record.measures_next and record.batches > MEASUREMENTS.close_updates:
@@ -155,8 +163,10 @@ class RateChecks:
             yield self._check_ascent()
             if record.batches >= MEASUREMENTS.close_updates:
                 yield self._still.check()
-            yield check_too_low(record, planned_updates())
-            yield self._slow.check(record, planned_updates())
+            if not self._first_loss:  # after RNN501, small updates are small against weights that have grown
+                yield check_too_low(record, planned_updates())
+                yield self._slow.check(record, planned_updates())
+                yield self._check_vanished(planned_updates())
             yield check_too_high(record, batches_are_harder=lambda: self._harder.explain_rise(record))
 
     def check_recovery(self) -> Finding | None:
@@ -190,9 +200,31 @@ class RateChecks:
             self._closure.after_update(batch, self._record)
         return result
 
+    def _check_vanished(self, planned_updates: int) -> CheckResult:
+        if self._vanished:
+            return NOTHING_COMPARED
+        vanished = check_vanished_rate(self._record, planned_updates)
+        self._vanished = vanished.finding is not None
+        return vanished
+
     def _check_ascent(self) -> CheckResult:
         if self._ascends:
             return NOTHING_COMPARED
         ascent = check_ascent(self._record)
         self._ascends = ascent.finding is not None
         return ascent
+
+
+def _loss_unit(batch: Batch, loss: float, params: Any) -> float:
+    """The script's loss of zero outputs over the mean squared target of a regression: 1/2 for half squared errors.
+
+    1 if it is not known.
+    """
+    targets = sequences_of(batch).targets
+    if targets is None or targets.dtype.kind != "f":
+        return 1.0
+    try:
+        at_zero = evaluate_loss_at_zero(batch, loss, named_arrays(params, "params"))
+    except ClosureError:
+        return 1.0
+    return at_zero / (constant_baseline_loss(targets) or at_zero or 1.0)

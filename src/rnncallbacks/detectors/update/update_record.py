@@ -68,6 +68,8 @@ class UpdateRecord:
         have been trained before.
     constant_loss:
         Loss of the best constant prediction; 0 if the targets are not known.
+    loss_unit:
+        The loss of a constant prediction over the mean squared target of a regression; 1 if it is not known.
     first_positions:
         Number of time steps times sequences in the first batch.
     losses, rescaled_losses:
@@ -77,6 +79,8 @@ class UpdateRecord:
         norm(dW) / norm(W) of each measured update.
     unscheduled_ratios:
         The same relative to max(norm(W), norm of orthogonal weights), and divided by the schedules' scale.
+    sizes:
+        Batches before each measured update, norm(dW) / norm(W), and norm(dW) / norm(g).
     initial_ratios:
         norm(dW) / initial norm(W) of the first measured updates.
     predicted_decreases:
@@ -103,11 +107,13 @@ class UpdateRecord:
     batches: int = state_field(0)
     reference_loss: float = state_field(0.0)
     constant_loss: float = state_field(0.0)
+    loss_unit: float = state_field(1.0)
     first_positions: float = state_field(0.0)
     losses: list[float] = state_field(factory=list)
     rescaled_losses: list[float] = state_field(factory=list)
     update_ratios: list[float] = state_field(factory=list)
     unscheduled_ratios: list[float] = state_field(factory=list)
+    sizes: list[tuple[int, float, float]] = state_field(factory=list)
     initial_ratios: list[float] = state_field(factory=list)
     predicted_decreases: list[float] = state_field(factory=list)
     next_decreases: list[float] = state_field(factory=list)
@@ -206,11 +212,11 @@ class UpdateRecord:
         """Raise ``constant_loss`` to that of a batch's targets, if that is larger; call it before ``add_loss``."""
         if targets is None:
             return
-        self.constant_loss = max(self.constant_loss, constant_baseline_loss(targets))
+        self.constant_loss = max(self.constant_loss, self.loss_unit * constant_baseline_loss(targets))
         if targets.size <= MEASUREMENTS.few_targets:
             self._targets.append(targets.reshape(-1))
         if sum(map(len, self._targets)) >= MEASUREMENTS.baseline_targets:
-            together, self._targets = constant_baseline_loss(np.concatenate(self._targets)), []
+            together, self._targets = self.loss_unit * constant_baseline_loss(np.concatenate(self._targets)), []
             self.constant_loss = max(self.constant_loss, together)
 
     def add_dead_units(self, gradients: Mapping[str, Array]) -> None:
@@ -263,6 +269,8 @@ class UpdateRecord:
             self.weight_growth = global_norm(list(after.values())) / self.initial_norm
             if len(self.initial_ratios) < MEASUREMENTS.initial_updates:
                 self.initial_ratios.append(update_norm / self.initial_norm)
+        if gradient_norm:
+            self.sizes.append((self.batches - 1, ratio, update_norm / gradient_norm))
         loss = abs(self.losses[-1])
         if gradients and ratio and loss and full_norm:
             decrease = -predicted_loss_change(before, gradients)

@@ -30,8 +30,8 @@ class GradientGuard(Guard):
     """Checks gradients before they are clipped, most accurately if ``run.backward`` receives a closure.
 
     - RNN401: an unclipped gradient above ``max_norm`` made an update that destroyed the parameters. Or changes of the
-      state grow through the first batch, where the network is recognized, and the loss rose or did not fall; or, where it is not, the recurrent weights
-      have a large spectral radius and long gradients, which nothing clips.
+      state grow through the first batch, where the network is recognized, and the loss rose or hardly falls; or, where
+      it is not, the recurrent weights have a large spectral radius and long gradients, which nothing clips.
     - RNN402: the observed ``hidden_gradients`` vanish on the way back through time.
     - RNN404 and RNN405 in batches 1, 10, 100, 250, 500, 1000 and so on, and after the first alarm of a code 5xx or 6xx:
       the gradients differ from those of the network, if the script's arrays and losses identify it; or, with a closure,
@@ -87,6 +87,7 @@ class GradientGuard(Guard):
         self._add_missed()
         if self._correctness.network.network is not None or self._batches == 0:
             batch.network_loss = lambda: self._correctness.network.loss(batch, grads, run.params)
+            batch.network_rows = self._correctness.network.rows(batch)
         if self._growth.holds:
             self.conclude(run, self._growth.add_loss(loss, clips=self._exploding.clipped_updates > 0))
         norm = grads.norm

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
@@ -86,7 +87,7 @@ class ProgressGuard(Guard):
         curves = self._curves
         trained, validated = curves.end_epoch()
         if trained:
-            self.conclude(run, self._no_signal.end_epoch())
+            self.conclude(run, self._no_signal.end_epoch(_loss_unit(run)))
             self._revise(run)
         if validated:
             self.conclude(run, self._overfitting.check(curves.training, curves.validation, curves.batches))
@@ -117,3 +118,12 @@ class ProgressGuard(Guard):
             "RNN603", f"train for {NO_SIGNAL.recent_batches} batches and an epoch or more: {batches} batches were seen"
         )
         super().on_fit_end(run)
+
+
+def _loss_unit(run: Run) -> float:
+    """The number of terms of a summed loss, the inverse of the count of one divided once too often; else 1."""
+    for alarm in run.diagnosis.alarms:
+        factor = alarm.evidence.get("factor", 1.0)
+        if alarm.code == "RNN301" and isinstance(factor, float | int) and factor > 0.0:
+            return float(factor) if alarm.cause == CATALOGUE[alarm.code].cause else 1.0 / factor
+    return 1.0

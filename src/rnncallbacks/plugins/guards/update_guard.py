@@ -31,7 +31,8 @@ class UpdateGuard(Guard):
       times larger, overshoot, make units dead, or make the loss non-finite.
     - RNN502, the learning rate is too low: by the decrease of the loss that the gradient predicts,
       :math:`-g \cdot \Delta\theta`, the planned updates (500 to 2,000 of them) would lower the loss of an untrained
-      network by less than 10%. Later, by the losses themselves, where the updates are negligible.
+      network by less than 10%. Later, by the losses themselves, where the updates are negligible. Or the updates
+      shrink to nothing within half of the run, as with a rate that is decayed after each batch.
     - RNN503, the parameters do not change: updates with nonzero gradients leave them and the losses bit for bit equal.
       Also a single array that never changes although its gradient is not zero, and updates that go up the gradient.
 
