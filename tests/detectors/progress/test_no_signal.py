@@ -126,6 +126,15 @@ def test_real_targets_are_compared_with_their_variance():
     assert any("depend on" in result.checked.get("RNN603", "") for result in results)
 
 
+def test_the_rows_that_a_recognized_network_showed_hold_for_later_batches_of_the_shape():
+    detector = NoSignal()
+    for number in range(3):
+        inputs, targets = np.random.default_rng(number).normal(size=(2, 6, 3, ROWS))
+        batch = Batch(data=(inputs, targets), phase="train", index=1, network_rows=None if number else ROWS)
+        assert not detector.add_batch(batch, 0.5).not_checked
+    assert detector.pairs.targets[-1].shape == (ROWS, 6, 3)
+
+
 def test_sequences_with_an_unknown_axis_of_time_are_tested_along_both_axes():
     detector = NoSignal()
     for number in range(40):

@@ -19,7 +19,6 @@ class Follower:
     @hookimpl
     def on_backward(self, run, batch, grads):
         self.number += 1
-        self.last = batch
         if self.number <= 12:
             self.network.follow(self.number, batch, batch.loss, grads, run.params)
             self.shown.append(dict(batch.observed))
@@ -39,7 +38,6 @@ def entering(shown):
 
 def test_zeros_enter_batches_of_unrelated_sequences():
     follower = followed("depth")
-    assert follower.network.rows(follower.last) == follower.rows[0]  # the last batch was not followed
     assert entering(follower.shown) == [False] * 12
     assert follower.rows == [16] * 12
 

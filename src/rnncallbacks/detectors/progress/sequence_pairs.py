@@ -45,6 +45,7 @@ class SequencePairs:
     axis_known: bool = state_field(True)
     pairs: int = state_field(0)
     _rows: set[int] = state_field(factory=set)
+    _network_rows: dict[str, int] = state_field(factory=dict)  # of a recognized network, by the shapes of a batch
 
     @property
     def batches(self) -> int:
@@ -62,6 +63,13 @@ class SequencePairs:
         In a later epoch, batches most of whose rows have been seen are left out. So is a batch with other axes than the
         first, whose bits are one-hot vectors by chance.
         """
+        arrays = batch.data[:2] if isinstance(batch.data, tuple | list) else [None]
+        if all(isinstance(array, np.ndarray) for array in arrays):
+            shapes = str([array.shape for array in arrays])
+            if batch.network_rows is None:  # the network is read in the first batches only
+                batch.network_rows = self._network_rows.get(shapes)
+            else:
+                self._network_rows[shapes] = batch.network_rows
         pair = pairs_of(batch)
         if isinstance(pair, str):
             return pair

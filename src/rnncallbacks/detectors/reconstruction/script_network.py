@@ -66,7 +66,6 @@ class ScriptNetwork:
     _final: States | None = state_field(None)
     _carries: bool = state_field(False)  # the final state of the batch before entered the last one
     _operations: float = state_field(0.0)
-    _rows: dict[tuple[object, ...], int] = state_field(factory=dict, saved=False)  # by the shapes of a batch's arrays
 
     def follow(self, number: int, batch: Batch, loss: float, gradients: Gradients, params: object) -> None:
         """Add a training batch, counted from 1, before its update."""
@@ -90,12 +89,6 @@ class ScriptNetwork:
         self._carries = self._final is not None and found.entering is self._final
         self._open, self._final = (batch, found), found.final
         _show(batch, found)
-        if len(self._rows) < limits.fewest_batches:
-            self._rows[_shapes(batch)] = found.reading.inputs.shape[1]
-
-    def rows(self, batch: Batch) -> int | None:
-        """The number of sequences of a batch whose arrays have the shapes of one that was followed; else None."""
-        return self._rows.get(_shapes(batch)) if self._rows else None
 
     def pass_of(self, batch: Batch, loss: float, gradients: Gradients, params: object) -> NetworkPass | None:
         """A pass that gives the reported loss of a batch, at the parameters before its update; None if none does."""
@@ -240,11 +233,6 @@ def _pairs(gradients: Gradients, params: object) -> dict[str, Array]:
         return {}
     names = {id(array): name for name, array in pairs.items()}
     return {names.get(id(array), f"[{name}]"): array for name, array in named.items()}
-
-
-def _shapes(batch: Batch) -> tuple[object, ...]:
-    arrays = batch.data if isinstance(batch.data, tuple | list) else ()
-    return tuple(getattr(array, "shape", None) for array in arrays[:2])
 
 
 def _show(batch: Batch, forward: NetworkPass) -> None:

@@ -87,7 +87,6 @@ class GradientGuard(Guard):
         self._add_missed()
         if self._correctness.network.network is not None or self._batches == 0:
             batch.network_loss = lambda: self._correctness.network.loss(batch, grads, run.params)
-            batch.network_rows = self._correctness.network.rows(batch)
         if self._growth.holds:
             self.conclude(run, self._growth.add_loss(loss, clips=self._exploding.clipped_updates > 0))
         norm = grads.norm
