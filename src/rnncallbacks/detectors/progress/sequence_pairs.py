@@ -63,13 +63,12 @@ class SequencePairs:
         In a later epoch, batches most of whose rows have been seen are left out. So is a batch with other axes than the
         first, whose bits are one-hot vectors by chance.
         """
-        arrays = batch.data[:2] if isinstance(batch.data, tuple | list) else [None]
-        if all(isinstance(array, np.ndarray) for array in arrays):
-            shapes = str([array.shape for array in arrays])
-            if batch.network_rows is None:  # the network is read in the first batches only
-                batch.network_rows = self._network_rows.get(shapes)
-            else:
-                self._network_rows[shapes] = batch.network_rows
+        data = batch.data if isinstance(batch.data, tuple | list) else ()
+        shapes = str([array.shape for array in data[:2] if isinstance(array, np.ndarray)])
+        if len(data) > 1 and batch.network_rows is None:  # the network is read in the first batches only
+            batch.network_rows = self._network_rows.get(shapes)
+        elif batch.network_rows is not None and shapes != "[]":
+            self._network_rows[shapes] = batch.network_rows
         pair = pairs_of(batch)
         if isinstance(pair, str):
             return pair
