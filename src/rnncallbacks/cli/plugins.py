@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ STATE_STYLES = {"enabled": "green", "disabled": "yellow", "failed": "bold red", 
 @config_option
 @switches_option
 def plugins(verbose: bool, hook: Hook | None, config: Path | None, switches: PluginSwitches) -> None:
-    """List the installed plugins with their hooks and options, and why each is enabled or not.
+    """List the installed plugins: what each does, its hooks and options, and why it is enabled or not.
 
     A disabled plugin is never imported. A plugin of another package that no configuration enables is imported only with
     -v: without it, its hooks and options are not listed.
@@ -140,12 +140,12 @@ def _facts(
     # The hooks of a plugin that a function makes are not known before it is made.
     implemented = hooks_of(factory) if isinstance(factory, type) else None
     hooks = "known when it is made" if implemented is None else ", ".join(hook for hook in HOOKS if hook in implemented)
+    grid.add_row("does", _summary(factory))
     grid.add_row("hooks", hooks or "none")
     first_required = sorted(options.values(), key=lambda option: not option.required)
     described = [_option(option, given, verbose) for option in first_required]
     if verbose:
         grid.add_row("from", found.entry_point.value)
-        grid.add_row("does", next(_lines(factory), "no description"))
     grid.add_row("options", Text(("\n" if verbose else ", ").join(described) or "none"))
     return Padding(grid, (0, 0, 0, 4), expand=False)
 
@@ -165,5 +165,7 @@ def _value(value: Any) -> str:
     return repr(str(value)) if isinstance(value, Path) else repr(value)
 
 
-def _lines(factory: Callable[..., object]) -> Iterator[str]:
-    return (line.strip() for line in (factory.__doc__ or "").splitlines() if line.strip())
+def _summary(factory: Callable[..., object]) -> str:
+    """The first line of the docstring."""
+    lines = (factory.__doc__ or "").strip().splitlines()
+    return lines[0].replace("``", "") if lines else "no description"
