@@ -16,6 +16,7 @@ NAMED = [
     IndependentCase("rate_x0.001", "lists", "lagged", "gru", "momentum", 0, "bare"),
     IndependentCase("rate_x100", "lists", "copy", "gru", "adagrad", 0, "bare"),
     IndependentCase("sum_over_batch", "lists", "lagged", "tanh", "sgd", 0, "bare"),
+    IndependentCase("validation_trains", "lists", "depth", "tanh", "sgd", 0, "bare"),
     IndependentCase("state_leak", "lists", "copy", "gru", "adam", 0, "states"),
     IndependentCase("stream_reset", "lists", "lagged", "lstm", "adagrad", 0, "states"),
     IndependentCase("missing_transpose", "lists", "copy", "gru", "momentum", 0, "closure"),

@@ -50,6 +50,17 @@ def over_batch_size(losses: Sequence[float], rows: int) -> float:
     return sum(losses) / rows
 
 
+# Backward passes -----------------------------------------------------------------------------------------------------
+
+
+def untransposed(matrix: Array) -> Array:
+    return matrix
+
+
+def no_recurrence(matrix: Array) -> Array:
+    return np.zeros_like(matrix)
+
+
 # Gradients and weights -----------------------------------------------------------------------------------------------
 
 
@@ -155,3 +166,8 @@ def rare_class(pairs: Pairs, generator: np.random.Generator, task: IndependentTa
 def warm_restarts(share: float) -> float:
     """Four cosines from 1 to 0."""
     return float(0.5 * (1.0 + np.cos(np.pi * (4.0 * share % 1.0))))
+
+
+def late_rise(share: float) -> float:
+    """1 in the first half of the run, 40 in the second."""
+    return 1.0 if share < 0.5 else 40.0

@@ -28,6 +28,16 @@ def everywhere(task: IndependentTask) -> bool:
     return True
 
 
+def with_classes(task: IndependentTask) -> bool:
+    """Tasks whose targets are classes."""
+    return task.kind == "classes"
+
+
+def with_next_tokens(task: IndependentTask) -> bool:
+    """Tasks whose targets are the next tokens."""
+    return task.next_token
+
+
 @attrs.frozen(kw_only=True)
 class IndependentFault:
     """A change to a healthy independent script.

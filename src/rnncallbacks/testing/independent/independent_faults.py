@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import numpy as np
-
-from rnncallbacks.arrays.containers import Array
 from rnncallbacks.testing.independent.independent_changes import (
     inverse_number_of_positions,
+    late_rise,
+    no_recurrence,
     number_of_positions,
     number_of_sequences,
     number_of_steps,
@@ -21,8 +20,9 @@ from rnncallbacks.testing.independent.independent_changes import (
     shuffled_targets,
     targets_equal_inputs,
     targets_one_step_late,
+    untransposed,
 )
-from rnncallbacks.testing.independent.independent_fault import IndependentFault
+from rnncallbacks.testing.independent.independent_fault import IndependentFault, with_classes
 from rnncallbacks.testing.independent.independent_losses import (
     brier_score,
     negative_likelihood,
@@ -38,10 +38,6 @@ NOT_ADAPTIVE: tuple[OptimizerName, ...] = ("sgd", "momentum")
 
 def _each_step(task: IndependentTask) -> bool:
     return task.where == "each step"
-
-
-def _classes(task: IndependentTask) -> bool:
-    return task.kind == "classes"
 
 
 def _real_inputs(task: IndependentTask) -> bool:
@@ -63,14 +59,6 @@ def _earlier_or_next_input(task: IndependentTask) -> bool:
 
 def _next_input(task: IndependentTask) -> bool:
     return task.name == "sine" or task.next_token
-
-
-def _untransposed(matrix: Array) -> Array:
-    return matrix
-
-
-def _no_recurrence(matrix: Array) -> Array:
-    return np.zeros_like(matrix)
 
 
 _ALL = (
@@ -112,33 +100,33 @@ _ALL = (
         about="the squared error of softmax probabilities as the loss of classes",
         codes=("RNN302",),
         knobs=Knobs(objective=brier_score),
-        tasks=_classes,
+        tasks=with_classes,
     ),
     IndependentFault(
         name="no_logarithm",
         about="the negative likelihood, without its logarithm",
         codes=("RNN302",),
         knobs=Knobs(objective=negative_likelihood),
-        tasks=_classes,
+        tasks=with_classes,
     ),
     IndependentFault(
         name="softmax_twice",
         about="the softmax of the softmax in the loss",
         codes=("RNN302",),
         knobs=Knobs(objective=softmax_twice),
-        tasks=_classes,
+        tasks=with_classes,
     ),
     IndependentFault(
         name="missing_transpose",
         about="back through time by the recurrent matrix in place of its transpose",
         codes=("RNN404",),
-        knobs=Knobs(backpropagation=Backpropagation(recurrent=_untransposed)),
+        knobs=Knobs(backpropagation=Backpropagation(recurrent=untransposed)),
     ),
     IndependentFault(
         name="dropped_term",
         about="no gradient goes back through the recurrent matrix",
         codes=("RNN404",),
-        knobs=Knobs(backpropagation=Backpropagation(recurrent=_no_recurrence)),
+        knobs=Knobs(backpropagation=Backpropagation(recurrent=no_recurrence)),
     ),
     IndependentFault(
         name="last_state_first",
@@ -177,6 +165,13 @@ _ALL = (
         knobs=Knobs(gradients=scaled_array("input", 2.0)),
     ),
     IndependentFault(
+        name="summed_output_bias",
+        about="the gradient of the output bias is 24 times as long, as if it were summed",
+        codes=("RNN405", "RNN404"),
+        knobs=Knobs(gradients=scaled_array("output bias", 24.0)),
+        optimizers=NOT_ADAPTIVE,
+    ),
+    IndependentFault(
         name="mean_reported_sum_descended",
         about="the mean loss reported, the gradient of the sum over positions",
         codes=("RNN405",),
@@ -210,6 +205,12 @@ _ALL = (
         name="rate_x100", about="the learning rate a hundred times too high", codes=("RNN501",), knobs=Knobs(rate=100.0)
     ),
     IndependentFault(
+        name="late_rate_x40",
+        about="the learning rate forty times too high from the middle of the run on",
+        codes=("RNN501", "RNN602"),
+        knobs=Knobs(schedule=late_rise),
+    ),
+    IndependentFault(
         name="rate_x0.001",
         about="the learning rate a thousand times too low",
         codes=("RNN502",),
@@ -233,6 +234,13 @@ _ALL = (
         about="the update leaves out the output weights",
         codes=("RNN503",),
         knobs=Knobs(forgotten="output"),
+    ),
+    IndependentFault(
+        name="validation_trains",
+        about="the batches of the validation update the parameters, too",
+        codes=("RNN701",),
+        knobs=Knobs(trains_in_validation=True),
+        always_harms=True,
     ),
     IndependentFault(
         name="state_leak",

@@ -180,6 +180,8 @@ class IndependentScript:
                 run.observe(entering_state=state, hidden_states=forward.states)
             run.record(loss)
             losses.append(loss)
+            if self.knobs.trains_in_validation:
+                self.apply(run, named_arrays(self.loss_and_gradients(x, y, state)[2]))
             state = forward.states[-1]
         return losses
 

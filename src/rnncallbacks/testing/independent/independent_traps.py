@@ -15,14 +15,10 @@ from rnncallbacks.testing.independent.independent_changes import (
     scaled_weights,
     warm_restarts,
 )
-from rnncallbacks.testing.independent.independent_fault import IndependentFault
+from rnncallbacks.testing.independent.independent_fault import IndependentFault, with_classes, with_next_tokens
 from rnncallbacks.testing.independent.independent_losses import smoothed
 from rnncallbacks.testing.independent.independent_tasks import IndependentTask
 from rnncallbacks.testing.independent.knobs import Knobs
-
-
-def _classes(task: IndependentTask) -> bool:
-    return task.kind == "classes"
 
 
 def _real(task: IndependentTask) -> bool:
@@ -39,10 +35,6 @@ def _noisy(task: IndependentTask) -> bool:
 
 def _imbalanced(task: IndependentTask) -> bool:
     return task.name in ("copy", "dyck", "bag", "permuted")
-
-
-def _next_token(task: IndependentTask) -> bool:
-    return task.next_token
 
 
 INDEPENDENT_HEALTHY = IndependentFault(name="healthy", about="nothing is wrong")
@@ -86,13 +78,13 @@ _ALL = (
         name="scheduled_sampling",
         about="inputs replaced by predictions, more and more often",
         knobs=Knobs(scheduled_sampling=True),
-        tasks=_next_token,
+        tasks=with_next_tokens,
     ),
     IndependentFault(
         name="label_smoothing",
         about="a tenth of each target spread over all classes",
         knobs=Knobs(objective=smoothed(0.1)),
-        tasks=_classes,
+        tasks=with_classes,
     ),
     IndependentFault(name="decoupled_decay", about="decoupled weight decay", knobs=Knobs(decay=1e-3)),
     IndependentFault(name="decay_in_loss", about="half the squared norm in the loss", knobs=Knobs(l2=1e-4)),
