@@ -37,8 +37,8 @@ def guard_configuration(config: Path | None, switches: PluginSwitches) -> Config
     guards[DIVERGENCE_ALARM] = {"action": "warn"}
     configuration = switches.read(
         config,
-        otherwise={},
-        behind=guards,
+        fallback={},
+        additional=guards,
     )
     for name, table in list(configuration.tables.items()):
         if table.plugin in (DIVERGENCE_ALARM, ALARM_SELECTION) or table.reason == "-p" or not table.enabled:

@@ -55,7 +55,7 @@ def plugins(verbose: bool, hook: Hook | None, config: Path | None, switches: Plu
     if hook is not None:
         _show_order(hook, config, switches)
         return
-    configuration = switches.read(config, otherwise={})
+    configuration = switches.read(config, fallback={})
     console = Console(highlight=False, soft_wrap=False)
     console.print(Text.assemble("configuration: ", (configuration.where, "bold")), soft_wrap=True)
     for found in find_plugins():
@@ -72,7 +72,7 @@ def plugins(verbose: bool, hook: Hook | None, config: Path | None, switches: Plu
 
 def _show_order(hook: Hook, config: Path | None, switches: PluginSwitches) -> None:
     recommended: dict[str, Any] = {"plugins": {name: {} for name in RECOMMENDED}}
-    configuration = switches.read(config, otherwise=recommended)
+    configuration = switches.read(config, fallback=recommended)
     positions = call_order(Plugins(configuration.make()), hook)
     console = Console(highlight=False, soft_wrap=False)
     console.print(Text.assemble("configuration: ", (configuration.where, "bold")), soft_wrap=True)

@@ -137,8 +137,8 @@ def _read_plugins(config: Path | None, switches: PluginSwitches, more: dict[str,
     defaults["one_cycle"] = {}
     return switches.read(
         config,
-        otherwise={"plugins": defaults},
-        behind={**more, "progress": {}, "history_log": {}, "checkpoint": {}},
+        fallback={"plugins": defaults},
+        additional={**more, "progress": {}, "history_log": {}, "checkpoint": {}},
     )
 
 

@@ -212,8 +212,8 @@ def read_configuration(
     enable: Iterable[str] = (),
     disable: Iterable[str] = (),
     override: Mapping[str, Any] | None = None,
-    otherwise: Mapping[str, Any] | None = None,
-    behind: Mapping[str, Mapping[str, Any]] | None = None,
+    fallback: Mapping[str, Any] | None = None,
+    additional: Mapping[str, Mapping[str, Any]] | None = None,
     argument_names: tuple[str, str, str] = ("enable", "disable", "override"),
 ) -> Configuration:
     """Read a configuration without importing a plugin.
@@ -222,9 +222,9 @@ def read_configuration(
     ----------
     source, enable, disable, override:
         As in :func:`load_plugins`.
-    otherwise:
+    fallback:
         The configuration to use if there is no file.
-    behind:
+    additional:
         Tables of plugins to add after the others, except for plugins that have a table.
     argument_names:
         The names of the arguments ``enable``, ``disable`` and ``override`` in messages.
@@ -237,12 +237,12 @@ def read_configuration(
     installed = {found.name: found for found in find_plugins()}
     enable, disable = list(enable), list(disable)
     variables = _names_in(ENABLE_VARIABLE), _names_in(DISABLE_VARIABLE)
-    if otherwise is None and (enable or variables[0]):
-        otherwise = {}
-    file = read_source(source, otherwise)
+    if fallback is None and (enable or variables[0]):
+        fallback = {}
+    file = read_source(source, fallback)
     configuration = Configuration(file.where, settings=file.content.get("train", {}), installed=installed)
     _add_tables(configuration, file.content, file.prefix)
-    for name, options in (behind or {}).items():
+    for name, options in (additional or {}).items():
         if not configuration.matching(name):
             configuration.tables[name] = Table(name, name, dict(options), name, True, "always enabled here")
     _switch(configuration, variables[0], True, ENABLE_VARIABLE, ENABLE_VARIABLE)

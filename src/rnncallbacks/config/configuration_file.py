@@ -43,7 +43,7 @@ class ConfigurationFile:
     content: Mapping[str, Any]
 
 
-def read_source(source: Source, otherwise: Mapping[str, Any] | None = None) -> ConfigurationFile:
+def read_source(source: Source, fallback: Mapping[str, Any] | None = None) -> ConfigurationFile:
     """The configuration of a path or a mapping, or for None that of the nearest file.
 
     Parameters
@@ -51,7 +51,7 @@ def read_source(source: Source, otherwise: Mapping[str, Any] | None = None) -> C
     source:
         None: ``rnncallbacks.toml``, or a ``pyproject.toml`` that has ``[tool.rnncallbacks]``, in the working directory
         or the nearest directory above it. A path: that file. A mapping: the content of such a file.
-    otherwise:
+    fallback:
         The content to use if ``source`` is None and there is no file.
 
     Raises
@@ -76,8 +76,8 @@ def read_source(source: Source, otherwise: Mapping[str, Any] | None = None) -> C
         for path in (directory / FILE, directory / PYPROJECT):
             if path.is_file() and (found := _read_file(path)) is not None:
                 return found
-    if otherwise is not None:
-        return ConfigurationFile("no configuration file", "", otherwise)
+    if fallback is not None:
+        return ConfigurationFile("no configuration file", "", fallback)
     raise ConfigurationError(
         [f"no configuration: looked for {FILE}, and {PYPROJECT} with [tool.rnncallbacks], in {here} and above it"],
         hint=HINT,

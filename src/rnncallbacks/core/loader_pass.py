@@ -154,8 +154,8 @@ class LoaderPass(Iterator[Batch]):
             )
         if not isinstance(self._loader, list | tuple | range | np.ndarray):
             logger.warning(
-                "run.batches: resumed behind batch %d of the phase %r by taking and dropping the batches before it; "
-                "a loader with state_dict and load_state_dict, or with skip_batches, is put there at once",
+                "run.batches: resumed after batch %d of the phase %r; the batches up to it were loaded and dropped: "
+                "a loader with state_dict and load_state_dict, or with skip_batches, continues there directly",
                 count,
                 self.phase,
             )

@@ -413,7 +413,7 @@ def test_batches_that_are_taken_and_dropped_are_noted(tmp_path, caplog):
     count_up(tmp_path / "run", stop=3, numbers=dict.fromkeys(range(5)))
     with caplog.at_level(logging.INFO, logger="rnncallbacks"):
         count_up(tmp_path / "run", numbers=dict.fromkeys(range(5)))
-    assert "resumed behind batch 3 of the phase 'train' by taking and dropping the batches before it" in caplog.text
+    assert "resumed after batch 3 of the phase 'train'; the batches up to it were loaded and dropped" in caplog.text
 
 
 def test_fewer_batches_than_were_done(tmp_path):
