@@ -34,23 +34,23 @@ class CommandGroup(click.Group):
             return result
         except RnnCallbacksError as error:
             code = 1 if isinstance(error, AlarmRaised) else 2
-            if not _is_told(error, code):
+            if not _is_reported(error, code):
                 print_error(error)
             ctx.exit(code)
         except KeyboardInterrupt as interrupt:
-            if not _is_told(interrupt, INTERRUPTED):
+            if not _is_reported(interrupt, INTERRUPTED):
                 click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
         except OSError as error:
             if error.errno in (None, errno.EPIPE):  # click knows what to do when the reader of a pipe has gone
                 raise
             _leave_output()
-            if not _is_told(error, 2):
+            if not _is_reported(error, 2):
                 print_disk_error(error)
             ctx.exit(2)
 
 
-def _is_told(error: BaseException, code: int) -> bool:
+def _is_reported(error: BaseException, code: int) -> bool:
     """Whether another of several processes reports the error. All of them will end with the exit code."""
     at_exit = orderly_exit()
     if at_exit is None:

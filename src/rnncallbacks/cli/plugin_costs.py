@@ -26,5 +26,5 @@ def plugin_cost_lines(seconds: Mapping[str, Mapping[str, float]], batches: int) 
     for name in sorted(totals, key=lambda one: -totals[one]):
         hooks = sorted(seconds[name].items(), key=lambda one: -one[1])
         each = 1e6 * totals[name] / batches if batches else 0.0
-        told = ", ".join(f"{hook} {spent:.3f}" for hook, spent in hooks if spent >= SHOWN_SECONDS)
-        yield f"{name:<{width}}{totals[name]:>9.3f}{each:>12.0f}  {told}"
+        shown = ", ".join(f"{hook} {spent:.3f}" for hook, spent in hooks if spent >= SHOWN_SECONDS)
+        yield f"{name:<{width}}{totals[name]:>9.3f}{each:>12.0f}  {shown}"

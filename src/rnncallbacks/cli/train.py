@@ -94,8 +94,8 @@ def train(
     communicator = connect()
     silence_other_ranks(communicator)
     configuration = _read_plugins(config, switches, {} if communicator is None else {"data_parallel": {}})
-    told = {name: value for name, value in given.items() if value is not None}
-    settings = merge_settings(told, configuration.settings, configuration.where)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    settings = merge_settings(chosen, configuration.settings, configuration.where)
     if communicator is not None:
         run_dir = communicator.broadcast_object(run_dir)
     elif ranks > 1:

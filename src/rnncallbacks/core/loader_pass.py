@@ -76,8 +76,8 @@ class LoaderPass(Iterator[Batch]):
         done: PassPosition | None = None,
         loader_state: Any = None,
     ) -> None:
-        for told in (loader, getattr(loader, "sampler", None)):
-            if callable(set_epoch := getattr(told, "set_epoch", None)):
+        for target in (loader, getattr(loader, "sampler", None)):
+            if callable(set_epoch := getattr(target, "set_epoch", None)):
                 set_epoch(epoch)
         positioned = _load(loader, loader_state)
         self.phase = phase

@@ -77,7 +77,7 @@ class Plugins(Mapping[str, object]):
         self._plugins: dict[str, object] = {}
         self._implementing: dict[int, frozenset[str]] = {}
         self._run: Run | None = None
-        self._told_of_the_end: list[object] = []
+        self._ended_plugins: list[object] = []
         # By hook: None where no plugin implements the hook, so that such a call costs next to nothing.
         self._calls: dict[str, HookCall | BatchHookCall | None] = {}
         if not isinstance(plugins, Iterable) or isinstance(plugins, str):
@@ -148,9 +148,9 @@ class Plugins(Mapping[str, object]):
                 hint=closest(name, self._plugins),
             )
         plugin, run = self._plugins[name], self._run
-        told = any(one is plugin for one in self._told_of_the_end)
-        errors = [] if run is None or told else self.call_each("on_fit_end", only=plugin, run=run)
-        self._told_of_the_end = [one for one in self._told_of_the_end if one is not plugin]
+        has_ended = any(one is plugin for one in self._ended_plugins)
+        errors = [] if run is None or has_ended else self.call_each("on_fit_end", only=plugin, run=run)
+        self._ended_plugins = [one for one in self._ended_plugins if one is not plugin]
         self._plugins.pop(name, None)  # its on_fit_end may have taken it out
         release({name: plugin}, self)
         self._rebuild()
@@ -242,7 +242,7 @@ class Plugins(Mapping[str, object]):
                 continue
             others = [other for other in self._plugins.values() if other is not plugin]
             if hook == "on_fit_end":
-                self._told_of_the_end.append(plugin)
+                self._ended_plugins.append(plugin)
             try:
                 caller = self._manager.subset_hook_caller(hook, others)
                 measured = caller if self.times is None else self.times.measured(name, hook, caller)
