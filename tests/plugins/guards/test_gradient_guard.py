@@ -85,8 +85,8 @@ def test_gradients_that_explode_where_nothing_clips(through, seed):
     ],
 )
 def test_healthy_gradients_are_left_alone(case, task, optimizer, through):
-    # Whole runs in one loop: the others are there for what they show of a batch.
-    max_epochs = None if through == "trainer" else 2
+    # Whole runs in one loop: the others are there for what they show of a batch. An epoch of min_char_rnn is long.
+    max_epochs = None if through == "trainer" else 1 if case == "min_char_rnn" else 2
     assert found(case, task, optimizer, through, max_epochs=max_epochs).reported == ()
 
 
