@@ -28,7 +28,6 @@ class GatedCell(Cell):
         single = work.steps("gates", (self.gates * seq_len, batch_size, self.hidden_size))
         return [single[gate :: self.gates] for gate in range(self.gates)]
 
-    def _gate_gradient_views(self, work: Workspace, seq_len: int, batch_size: int) -> list[FloatArray]:
+    def _gate_gradient_views(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
         """For each step, a view (gates, batch, hidden_size) of memory whose rows are (batch, gates * hidden_size)."""
-        shape = (batch_size, self.gates, self.hidden_size)
-        return [row.reshape(shape).swapaxes(0, 1) for row in self._gates_by_row(work, seq_len, batch_size)]
+        return work.array("gates", (seq_len, batch_size, self.gates, self.hidden_size)).swapaxes(1, 2)

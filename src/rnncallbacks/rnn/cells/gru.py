@@ -91,7 +91,7 @@ class GRUCell(GatedCell):
         recurrent = work.array("recurrent", (batch_size, size))
         hidden = work.steps("gradients", (length, batch_size, size))
         update = self._single_gates(work, seq_len, batch_size)[1]
-        gate_gradients = self._gate_gradient_views(work, seq_len, batch_size)
+        gate_gradients = list(self._gate_gradient_views(work, seq_len, batch_size))
         candidate_gradients = work.steps("candidate_inputs", (seq_len, batch_size, size))
         direct = work.array("direct", (batch_size, size))
         if segment.is_first:

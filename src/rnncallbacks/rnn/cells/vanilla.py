@@ -96,9 +96,11 @@ class VanillaCell(Cell):
                 results, multiplied = steps[part], operands[part]
             else:
                 results, multiplied = derivatives, work.steps("derivatives", (end - begin, *operands[0].shape))
-            block = list(zip(steps[part], derivatives, results, multiplied, strict=True))
-            for number in range(end - 1, begin - 1, -1):
-                step, derivative, before_nonlinearity, operand = block[number - begin]
+            for number, step, derivative, before_nonlinearity, operand in zip(
+                range(end - 1, begin - 1, -1),
+                *map(reversed, (steps[part], derivatives, results, multiplied)),
+                strict=True,
+            ):
                 # dL/dh_t = the gradient from above + that through step t + 1
                 add(step, recurrent, step)
                 # dL/da_t = dL/dh_t sigma'(a_t)
