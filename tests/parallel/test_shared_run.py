@@ -16,16 +16,16 @@ from rnncallbacks.parallel.shared_run import SharedRun
     [
         (ValueError("shapes (16,4) (16,8)"), 8, True),
         (IndexError("out of bounds"), 8, True),
-        (KeyError("w"), 8, False),
-        (DataError("it says what to do"), 8, False),
-        (ValueError("a batch that is not divided"), None, False),
+        (ValueError("bad data"), 8, False),
+        (DataError("the shape, and what to do"), 8, False),
+        (ValueError("shapes of a batch that is not divided"), None, False),
     ],
 )
 def test_an_error_of_shapes_tells_how_many_rows_a_rank_has(
     error: Exception, rows: int | None, is_explained: bool
 ) -> None:
     batch = Batch(data=np.zeros((rows or 8, 2)), phase="train", index=1)
-    run: Any = SimpleNamespace(batch=batch, hidden_states=None)
+    run: Any = SimpleNamespace(batch=batch, hidden_states=None, where=lambda: "epoch 1, batch 1 of train")
     ranks: Any = SimpleNamespace(rank=0, ranks=2, waited=0.0)
     shared = SharedRun(run, ranks, divides=rows is not None, axis=0)
     shared.open_batch(batch)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from zlib import crc32
 
@@ -28,8 +29,9 @@ NUMBERS = (
 )
 """The numbers that each rank brings to a meeting. The meeting returns their sums over all ranks."""
 _INDEX = {name: index for index, name in enumerate(NUMBERS)}
+NOTHING: Mapping[str, float] = MappingProxyType({})
 _ZEROS = (0.0,) * (len(NUMBERS) - 2)
-_NO_NEWS = dict.fromkeys(NUMBERS, 0.0) | {"together": 1.0, "agree": 1.0}
+NO_NEWS = dict.fromkeys(NUMBERS, 0.0) | {"together": 1.0, "agree": 1.0}
 """The sums of most meetings: all ranks bring the same place and digest, and zeros."""
 
 
@@ -64,7 +66,12 @@ class Meetings:
         self._expects_gradients = self.gradients.has_layout
 
     def meet(
-        self, place: str, digest: bytes = b"", arrays: Sequence[Array] = (), factor: float = 0.0, **numbers: float
+        self,
+        place: str,
+        digest: bytes = b"",
+        arrays: Sequence[Array] = (),
+        factor: float = 0.0,
+        numbers: Mapping[str, float] = NOTHING,
     ) -> dict[str, float]:
         """The sums of ``numbers`` over all ranks.
 
@@ -79,6 +86,8 @@ class Meetings:
             What should be the same on all ranks.
         arrays, factor:
             The gradients of this rank, and by what they are multiplied before they are added up.
+        numbers:
+            Some of :data:`NUMBERS`; the others are 0.
         """
         values = [float(crc32(place.encode())), float(crc32(digest)), *_ZEROS]
         for name, number in numbers.items():
@@ -120,9 +129,10 @@ def _sums(numbers: Array) -> dict[str, float]:
     ranks, size = len(numbers), 8 * len(NUMBERS)
     content = numbers.tobytes()
     if content[16:size] == bytes(size - 16) and content == ranks * content[:size]:
-        return _NO_NEWS
-    sums: dict[str, float] = dict(zip(NUMBERS, np.add.reduce(numbers, axis=0).tolist(), strict=True))
-    places, digests = numbers[:, :2].T.tolist()
+        return NO_NEWS
+    columns = list(zip(*numbers.tolist(), strict=True))
+    places, digests, *_ = columns
+    sums: dict[str, float] = dict(zip(NUMBERS, map(sum, columns), strict=True))
     sums["together"] = float(places.count(places[0]) == ranks)
     sums["agree"] = float(digests.count(digests[0]) == ranks)
     return sums

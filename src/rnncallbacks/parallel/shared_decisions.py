@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rnncallbacks.arrays.containers import Array, named_arrays
 from rnncallbacks.parallel.communicator import Communicator
-from rnncallbacks.parallel.meeting import Meetings
+from rnncallbacks.parallel.meeting import NO_NEWS, NOTHING, Meetings
 from rnncallbacks.parallel.shared_state import state_to_share, take_state
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class SharedDecisions:
         arrays: Sequence[Array] = (),
         factor: float = 0.0,
         waits: bool = False,
-        numbers: Mapping[str, float] | None = None,
+        numbers: Mapping[str, float] = NOTHING,
     ) -> dict[str, float]:
         """Meet the other ranks. If one has stopped at another place, this rank stops too; with ``waits``, it waits.
 
@@ -85,8 +85,9 @@ class SharedDecisions:
             The ranks are not together, and none has stopped.
         """
         run = self._run
-        stopped = float(run.stop_reason is not None)
-        sums = self._meetings.meet(place, digest, arrays, factor, stopped=stopped, **(numbers or {}))
+        if run.stop_reason is not None:
+            numbers = {**numbers, "stopped": 1.0}
+        sums = self._meetings.meet(place, digest, arrays, factor, numbers)
         if sums["together"]:
             return sums
         if not sums["stopped"]:
@@ -115,6 +116,8 @@ class SharedDecisions:
                     "skipped": batch is not None and batch.skipped,
                 },
             )
+            if sums is NO_NEWS:
+                return
             if not sums["together"]:
                 if batch is not None and batch.phase == "train":
                     run.skip_batch()

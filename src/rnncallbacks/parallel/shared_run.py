@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
 
+_WORDS_OF_SHAPES = ("shape", "dimension", "out of bounds")
+"""Words of NumPy's errors for arrays that do not fit each other."""
+
 
 @attrs.define(eq=False)
 class BatchShare:
@@ -42,6 +45,8 @@ class BatchShare:
         The number of rows of the whole batch.
     sample:
         Some entries of the whole batch.
+    where:
+        The epoch and the batch, in words.
     """
 
     rows: int | None = None
@@ -49,6 +54,7 @@ class BatchShare:
     closure: Any = None
     whole: int = 0
     sample: bytes = b""
+    where: str = ""
 
 
 class SharedRun:
@@ -123,12 +129,13 @@ class SharedRun:
         self._shares[batch] = (
             BatchShare() if share is None else BatchShare(share.rows, whole=share.whole, sample=share.sample)
         )
+        self._shares[batch].where = self._run.where()
 
     def reduce(self, batch: Batch, grads: Gradients) -> None:
         """Replace the loss, counts, closure and gradients of the batch by those of all ranks."""
         began = perf_counter()
         share, arrays = self._shares[batch], grads.arrays
-        place = f"calls run.backward with {self._decisions.gradients.describe(arrays)}, {self._run.where()}"
+        place = f"calls run.backward with {self._decisions.gradients.describe(arrays)}, {share.where}"
         if not self._join_loss(batch, place, arrays):
             return
         if batch.skipped or not self._whole_weight:
@@ -143,7 +150,7 @@ class SharedRun:
             batch.closure = None if batch.closure is None else CollectiveClosure(self._evaluate_on_all)
         else:
             batch.closure, batch.no_closure = None, "closures are evaluated on rank 0"
-        self._decisions.place = f"is after run.backward, {self._run.where()}"
+        self._decisions.place = f"is after run.backward, {share.where}"
         self._reduced += perf_counter() - began
 
     def close_backward(self, batch: Batch, grads: Gradients) -> None:
@@ -156,7 +163,7 @@ class SharedRun:
         """Replace loss and counts by those of all ranks, before the other plugins see the batch end."""
         if self._decisions.follows_stop:
             return
-        where = self._run.where()
+        where = self._shares[batch].where
         place = f"ends a batch, {where}, with {len(batch.sums)} sums"
         if batch.phase != "train":
             self._join_loss(batch, place)
@@ -183,9 +190,8 @@ class SharedRun:
         """Add a note to an error of the script that may come from a batch size other than that of this rank."""
         batch = self._run.batch
         share = None if batch is None else self._shares.get(batch)
-        if isinstance(error, DataError) or not isinstance(error, ValueError | IndexError):
-            return
-        if share is not None and share.rows not in (None, share.whole):
+        is_of_shapes = not isinstance(error, DataError) and any(words in str(error) for words in _WORDS_OF_SHAPES)
+        if is_of_shapes and share is not None and share.rows not in (None, share.whole):
             error.add_note(
                 f"{self._ranks.ranks} ranks divide the batch, and this one has {share.rows} of its {share.whole} rows: "
                 "read the batch size from the arrays of the batch"
