@@ -162,7 +162,10 @@ def _option(option: Option, given: dict[str, Any], verbose: bool) -> str:
 
 
 def _value(value: Any) -> str:
-    return repr(str(value)) if isinstance(value, Path) else repr(value)
+    """The value as a configuration has it: a path is a string, and a tuple a list."""
+    if isinstance(value, Path):
+        return repr(str(value))
+    return repr(list(value) if isinstance(value, tuple) else value)
 
 
 def _summary(factory: Callable[..., object]) -> str:
