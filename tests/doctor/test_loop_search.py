@@ -76,3 +76,24 @@ def test_a_loop_is_preferred_to_the_one_around_it_only_if_it_changes_its_arrays(
     assert likeliest_first([batches, epochs]) == [batches, epochs]
     sampling = LoopCandidate(site, 2, (), state)
     assert likeliest_first([sampling, epochs]) == [epochs, sampling]
+
+
+SUMMING = """
+import numpy as np
+
+rng = np.random.default_rng(0)
+W, V = rng.standard_normal((3, 3)) * 0.3, rng.standard_normal((3, 3)) * 0.3
+for batch in range(6):
+    dW, dV = np.ones((3, 3)), np.ones((3, 3))
+    for t in range(6):
+        dW += 0.1 * rng.standard_normal((3, 3))
+        dV += 0.1 * rng.standard_normal((3, 3))
+    W -= 0.01 * dW
+    V -= 0.01 * dV
+"""
+
+
+def test_a_loop_whose_sums_begin_anew_in_each_execution_is_no_training_loop(tmp_path):
+    candidates = found(tmp_path, SUMMING)
+    assert candidates["for batch in range(6):"] >= {"W", "V"}
+    assert "for t in range(6):" not in candidates

@@ -48,6 +48,8 @@ def walk(
     -------
     >>> dict(walk({"lr": 0.1, "w": {"a": np.ones(2)}}, frozenset()))
     {'lr': 0.1, "w['a']": array([1., 1.])}
+    >>> dict(walk({"losses": [2.5, 1.5]}, frozenset()))
+    {'losses': [2.5, 1.5], 'losses[-1]': 1.5}
     """
     waiting: deque[tuple[str, Any, int, tuple[int, ...]]] = deque(
         (name, value, 0, ()) for name, value in list(names.items()) if not name.startswith("__")

@@ -49,6 +49,14 @@ def test_without_a_gradient_that_agrees_the_sign_is_that_of_the_update():
     assert agreeing_count(LOSS, keepers, sources) == 0
 
 
+def test_of_two_gradients_that_are_nearly_equal_the_closest_counts():
+    (push,), sources = made(1.0005)
+    true, (nearly,) = ("inside", "__main__", "true"), sources[push.key]
+    push.record.inside[true] = np.array([1.0, 2.0])
+    candidates = [nearly, GradientCandidate(true, alignment=1.0, sign=1.0, moment=1)]
+    assert agreeing_source(push, candidates, LOSS)[0].key == true
+
+
 def test_a_loss_and_its_sum_over_a_batch_are_no_rivals():
     keepers, _ = made(1.0, 1.0)
     for number, push in enumerate(keepers):

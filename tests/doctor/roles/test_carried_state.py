@@ -7,6 +7,7 @@ from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.roles.carried_state import is_carried_on, names_of_states
 from rnncallbacks.doctor.roles.interventions import Push
+from rnncallbacks.doctor.value_walk import Steps
 
 LOSS = ("end", "__main__", "loss")
 
@@ -44,3 +45,11 @@ def test_the_value_of_a_state_before_an_iteration_has_its_names():
     record = IterationRecord(2, 1, start={key("h"): np.ones(2)}, end={key("h"): np.zeros(2), key("x"): np.full(2, 3.0)})
     record.inside = {("local", "step", "before"): np.ones(2)}
     assert names_of_states([key("h")], record) == {key("h"), ("local", "step", "before")}
+
+
+def test_what_the_iteration_before_has_computed_is_a_state():
+    states = key("hs")
+    before = IterationRecord(1, 1, end={states: Steps(np.arange(6.0).reshape(3, 2)), key("x"): np.full(2, 7.0)})
+    record = IterationRecord(2, 1, end={key("x"): np.full(2, 7.0)})
+    record.inside = {("local", "step", "h"): np.array([4.0, 5.0])}
+    assert names_of_states([], record, before, frozenset([states])) == {("local", "step", "h")}

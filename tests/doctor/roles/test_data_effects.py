@@ -45,6 +45,14 @@ CASES = {
         [effect("a", EVERYTHING), effect("b", EVERYTHING, values=(4.0, 1.5, 2.0)), effect("c", BACKWARD)],
         None,
     ),
+    "the bits of two inputs": (
+        [
+            effect("a", EVERYTHING, values=(0.0, 1.0, 1.0)),
+            effect("b", EVERYTHING, values=(1.0, 1.0, 0.0)),
+            effect("c", [*BACKWARD, "dc"], values=(1.0, 0.0, 0.0)),
+        ],
+        ("a", "c"),
+    ),
     "a step of the inputs": ([effect("x", EVERYTHING, ["x_last"]), effect("x_last", BACKWARD)], None),
     "no targets": ([effect("x", EVERYTHING)], None),
 }

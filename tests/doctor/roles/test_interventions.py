@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.doctor.iteration_record import IterationRecord
-from rnncallbacks.doctor.roles.interventions import is_exact, slopes_along_update
+from rnncallbacks.doctor.roles.interventions import Push, computed_values, is_exact, moves_arrays, slopes_along_update
 
 WEIGHTS, SAMPLE = ("end", "__main__", "W"), ("end", "__main__", "drawn")
 RAW = ("raw", "script.py:3", "h[t]")
@@ -38,3 +38,24 @@ def test_an_array_that_the_first_iteration_makes_has_no_update_along_which_a_los
         1, 1, start={WEIGHTS: np.ones(2)}, end={WEIGHTS: np.zeros(2), SAMPLE: np.ones(3), loss: 2.0}
     )
     assert slopes_along_update([WEIGHTS, SAMPLE], record, Replay(record)) == {loss: 0.0}
+
+
+@pytest.mark.parametrize(("dtype", "gradient", "expected"), [("f4", 2.0, True), ("f4", 1.0, False), ("f8", 2.0, False)])
+def test_a_float32_parameter_moves_the_gradients_of_others_and_an_array_of_the_optimizer_does_not(
+    dtype, gradient, expected
+):
+    other = ("local", "backward", "dV")
+    record = IterationRecord(1, 1, start={WEIGHTS: np.ones(2, dtype)}, inside={other: np.ones(2, dtype)})
+    again = attrs.evolve(record, inside={other: np.full(2, gradient, dtype)})
+    push = Push(WEIGHTS, record, np.ones(2, dtype), 1.0, {})
+    assert moves_arrays(push, Replay(again), frozenset([other])) is expected
+
+
+def test_a_value_that_the_parameters_change_in_one_of_two_iterations_is_computed():
+    zero, state = ("local", "sigmoid", "x"), ("end", "__main__", "h")
+    records = [IterationRecord(n, 1, start={WEIGHTS: np.ones(2)}, end={state: 1.0, zero: 0.0}) for n in (2, 3)]
+    changed = [
+        attrs.evolve(records[0], end={state: 1.0, zero: 0.5}),
+        attrs.evolve(records[1], end={state: 2.0, zero: 0.0}),
+    ]
+    assert computed_values([WEIGHTS], records, [Replay(one) for one in changed]) == {zero, state}

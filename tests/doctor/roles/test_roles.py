@@ -104,6 +104,9 @@ def test_a_gradient_that_is_never_set_to_zero_is_one_that_only_grows():
     one.changes = {one.identities[key("dw")]: (adding,)}
     (found,) = candidates_of(key("w"), keys, [one], frozenset([key("dw")]))
     assert found.key == key("dw")
+    clipping = Site("change", "script.py", 2, "np.clip(dw, -5, 5, out=dw)", "<module>")
+    one.changes = {one.identities[key("dw")]: (adding, clipping)}
+    assert [found.key for found in candidates_of(key("w"), keys, [one], frozenset([key("dw")]))] == [key("dw")]
 
 
 def test_a_report_that_is_no_share_of_the_batch_losses_is_none():

@@ -28,6 +28,10 @@ class AgreementThresholds:
     rate_tolerance: float = 1e-3
     """Largest relative difference between the rate of a change and a learning rate times a factor, which is known from
     central differences."""
+    closest_factor: float = 4.0
+    """Error of the first candidate that counts / error of the closest one."""
+    exact: float = 1e-6
+    """Error up to which a candidate counts in any case: the rounding of central differences."""
     proportion_tolerance: float = 1e-4
     """Largest relative difference of the ratios of two numbers: rounding errors of central differences."""
 
@@ -113,11 +117,15 @@ def agreeing_source(
     """
     limits = LOSS_CHOICE_THRESHOLDS
     tolerance = limits.tolerance if push.step.dtype == np.float64 else limits.float32_tolerance
-    for one in candidates:
-        ratio = _share(push, one, loss) / factor
-        if abs(abs(ratio) - 1.0) <= tolerance:
-            return one, 1.0 if ratio > 0 else -1.0
-    return None
+    ratios = [_share(push, one, loss) / factor for one in candidates]
+    errors = [abs(abs(ratio) - 1.0) for ratio in ratios]
+    closest = min((error for error in errors if error <= tolerance), default=None)
+    if closest is None:
+        return None
+    # The gradients of two gates may be nearly equal as long as the weights are small: the closest one counts.
+    limit = max(AGREEMENT_THRESHOLDS.closest_factor * closest, AGREEMENT_THRESHOLDS.exact)
+    place = next(place for place, error in enumerate(errors) if error <= limit)
+    return candidates[place], 1.0 if ratios[place] > 0 else -1.0
 
 
 def sign_of_most(loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]]) -> float:
