@@ -80,6 +80,8 @@ def _find_hidden(
             continue
         if same_bits(array, earlier) or (width is not None and width not in array.shape[1:]):
             continue
+        if array.min() == 0 and array.max() == 1 and whole_numbers_of(array) is not None:
+            continue  # one-hot vectors and bits
         if steps is not None and len(array) - 1 not in steps:
             continue
         begins_with_zeros = not array[0].any() and not earlier[0].any()

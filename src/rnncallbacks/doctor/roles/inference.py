@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 
-from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
+from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.loss_names import LOSS_NAMES
 from rnncallbacks.doctor.roles.agreement import (
     agreeing_count,
@@ -44,6 +44,7 @@ from rnncallbacks.doctor.roles.interventions import (
 from rnncallbacks.doctor.roles.loss_choice import (
     LOSS_CHOICE_THRESHOLDS,
     distinct_candidates,
+    is_of_one_step,
     names_of_loss,
     rank_losses,
     shown_loss,
@@ -51,10 +52,10 @@ from rnncallbacks.doctor.roles.loss_choice import (
 from rnncallbacks.doctor.roles.nonfinite_roles import roles_of_nonfinite_loss
 from rnncallbacks.doctor.roles.objective import Objective, find_objective, is_log_likelihood
 from rnncallbacks.doctor.roles.role_table import Confidence, LossCandidate, ParameterRole, Roles, key_text
+from rnncallbacks.doctor.roles.update_rate import learning_rate_of
 from rnncallbacks.doctor.value_walk import Key, Steps
 from rnncallbacks.doctor.watched_script import FrozenIteration
 
-RATE_NAMES = re.compile(r"(^|[._\['\"])(lr|learning_?rate|alpha|eta|step_?size)\b", re.IGNORECASE)
 FEWEST_GRADIENTS = 3
 """Gradients that must be known if none of them agrees with the loss, for either to be accused. Chosen by eye."""
 FEWEST_WITH_FACTOR = 2
@@ -123,11 +124,9 @@ def infer_roles(
     for push in pushes:
         if push.key in accepted and loss is not None and loss in push.derivatives:
             parameters.append(_parameter(push, sources.get(push.key, []), loss, sign, factor, scale))
-        elif loss is not None and push.key in accepted - sources.keys() and moves_arrays(push, first, known_gradients):
-            one = _parameter(
-                push, candidates_of(push.key, names, known, unmoving - {push.key}), loss, sign, factor, scale
-            )
-            parameters.append(attrs.evolve(one, agrees=None))
+        elif loss is not None and push.key in accepted and moves_arrays(push, first, known_gradients):
+            possible = sources.get(push.key) or candidates_of(push.key, names, known, unmoving - {push.key})
+            parameters.append(attrs.evolve(_parameter(push, possible, loss, sign, factor, scale), agrees=None))
         elif push.key in keeping - states:
             optimizer.append(push.key)
         elif is_named(push.key, given.state) or (
@@ -148,7 +147,7 @@ def infer_roles(
             confidence = "likely"  # the gradients vouch for each other, and they are not taken for those of the loss
         elif not given.loss and (len(found) < fewest or len(found) < len(parameters)):
             confidence = "unsure"  # neither the loss nor the gradients vouch for each other
-    rate, plain = _learning_rate(parameters, known)
+    rate, plain = learning_rate_of(parameters, known)
     fixed = {one.key for one in parameters} | {one.gradient for one in parameters if one.gradient} | set(optimizer)
     computed = computed_values([one.key for one in parameters], known[1:], frozen[1:])
     if computed and not given.state:  # what does not depend on the parameters is data that the next iteration reads
@@ -229,7 +228,8 @@ def _choose(
         return best.key, "certain"
     if sure:
         return best.key, "likely"
-    rivals = [one for one in distinct[1:] if not are_proportional(best.key, one.key, keepers)]
+    others = [one for one in distinct[1:] if not is_of_one_step(one.key, best.key, keepers[0].record)]
+    rivals = [one for one in others if not are_proportional(best.key, one.key, keepers)]
     lead = best.score - rivals[0].score if rivals else np.inf
     return best.key, "likely" if lead >= LOSS_CHOICE_THRESHOLDS.certain_margin else "unsure"
 
@@ -275,30 +275,6 @@ def _alias(key: Key, record: IterationRecord) -> Key | None:
     ]
     last = [other for other in names if not re.match(r"(d_?param|param|grad|g|d|p)$", other[2])]
     return min(last or names, key=lambda one: (one[0] != "local", record.order.get(one, 0)), default=None)
-
-
-def _learning_rate(parameters: list[ParameterRole], records: list[IterationRecord]) -> tuple[float | None, bool]:
-    """The learning rate, and whether the update is minus the rate times the gradient."""
-    rates, plain = [], True
-    for record in records:
-        for one in parameters:
-            gradient = None if one.gradient is None else record.get(one.gradient)
-            # Under one name, an iteration may have an array of another shape than the others.
-            if gradient is None or np.shape(gradient) != np.shape(record.start[one.key]):
-                continue
-            change = (record.end[one.key] - record.start[one.key]).reshape(-1)
-            along = one.scale * np.asarray(gradient).reshape(-1)
-            square = float(along @ along)
-            if not square or not np.isfinite(square) or not change.any():
-                continue
-            rate = -float(change @ along) / square
-            plain &= float(np.linalg.norm(change + rate * along)) <= 1e-6 * float(np.linalg.norm(change))
-            rates.append(rate)
-    if rates and plain and np.ptp(rates) <= 1e-6 * abs(rates[0]):
-        return (abs(rates[0]), True) if rates[0] else (None, False)
-    numbers = numbers_of(records[-1].end) | numbers_of(records[-1].inside)
-    named = {value for key, value in numbers.items() if RATE_NAMES.search(key[2]) and 0 < value < 100}
-    return (named.pop() if len(named) == 1 else None), False
 
 
 def _width(parameters: list[ParameterRole], record: IterationRecord) -> int | None:

@@ -203,13 +203,11 @@ def _push(
 
 
 def moves_arrays(push: Push, frozen: FrozenIteration, arrays: frozenset[Key]) -> bool:
-    """Whether a push of a float32 array changes one of these arrays, though it moved no number.
+    """Whether a push changes one of these arrays, though it did not move the loss.
 
     The gradients of other arrays change with a parameter, even where the loss changes by less than its rounding. With
     an array of the optimizer they do not.
     """
-    if push.step.dtype == np.float64 or not arrays:
-        return False
     try:
         answer = frozen.replay(ReplayRequest({push.key: push.record.start[push.key] + push.step}, arrays=arrays))
     except ReplayError:

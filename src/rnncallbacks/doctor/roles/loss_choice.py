@@ -100,6 +100,21 @@ def names_of_loss(loss: Key | None, pushes: Sequence[Push], records: Sequence[It
     return tuple(sorted(same, key=lambda key: records[0].order.get(key, LATEST_MOMENT)))
 
 
+def is_of_one_step(key: Key, loss: Key, record: IterationRecord) -> bool:
+    """Whether a number is that of one of several calls of a function in an iteration, and the loss is that of none.
+
+    Example
+    -------
+    >>> record, name = IterationRecord(1, 1), ("return", "nll", "return")
+    >>> record.inside = {name: 1.5, ("return", "nll#2", "return"): 1.25}
+    >>> is_of_one_step(name, ("end", "f", "loss"), record), is_of_one_step(name, name, record)
+    (True, False)
+    """
+    kind, scope, name = key
+    function = scope.split("#")[0]
+    return (kind, f"{function}#2", name) in record.inside and loss[1].split("#")[0] != function
+
+
 def shown_loss(loss: Key, names: Sequence[Key]) -> Key:
     """The name of a loss that is shown: a variable of the loop, if there is one, before the last entry of a list.
 
