@@ -74,3 +74,43 @@ def codes_of(
 )
 def test_only_a_gradient_that_is_longer_than_its_loss_allows_is_found(case, wanted):
     assert codes_of(**case) == wanted
+
+
+def regression_codes(kind="mean", given=1.0, outputs=2, offset=1.0):
+    """The codes that a regression on its output bias has in its first batches."""
+    generator, detector, total, codes = np.random.default_rng(0), OutputBiasLengthDetector(), 0.0, []
+    bias = np.zeros(outputs)
+    for number in range(12):
+        targets = generator.normal(offset, 1.0, (STEPS, ROWS, outputs))
+        errors = (bias - targets).reshape(POSITIONS, outputs)
+        gradient, loss = 2.0 * errors.mean(0) / outputs, float((errors**2).mean())
+        if kind == "half":
+            gradient, loss = gradient / 2.0, loss / 2.0
+        elif kind == "sum over outputs":
+            gradient, loss = outputs * gradient, outputs * loss
+        elif kind == "sum":
+            gradient, loss = errors.size * gradient, errors.size * loss
+        elif kind == "absolute":
+            gradient, loss = np.sign(errors).mean(0), float(np.abs(errors).mean())
+        total = gradient + (total if kind == "accumulated" else 0.0)
+        batch = Batch((targets, targets), "train", number + 1)
+        gradients = {"by": given * total, "bh": np.ones(outputs + 3), "wy": np.ones((outputs, 7))}
+        finding = detector.check(batch, loss, gradients, updates_each_batch=True)
+        codes += [] if finding is None else [finding.code]
+        bias = bias - 0.02 * gradient
+    return codes
+
+
+@pytest.mark.parametrize(
+    ("case", "wanted"),
+    [
+        *[({"kind": kind}, []) for kind in ("mean", "half", "sum over outputs", "sum", "absolute")],
+        ({"given": POSITIONS}, ["RNN405"]),
+        ({"given": POSITIONS, "offset": 0.0}, ["RNN405"]),
+        ({"given": POSITIONS, "outputs": 1, "kind": "half"}, ["RNN405"]),
+        ({"kind": "accumulated"}, ["RNN406"]),
+        ({"kind": "absolute", "given": 0.9, "offset": 0.01}, []),
+    ],
+)
+def test_a_squared_error_bounds_the_gradient_of_its_output_bias(case, wanted):
+    assert regression_codes(**case) == wanted

@@ -1,9 +1,13 @@
-r"""RNN405 and RNN406 by the gradient of the output bias, which a cross-entropy bounds by its own value.
+r"""RNN405 and RNN406 by the gradient of the output bias, which the loss bounds by its own value.
 
 At one position, the cross-entropy of a softmax has the gradient :math:`p - y` with respect to the output bias, of the
 length :math:`\lVert p - y \rVert_1 = 2 (1 - p_y) \le -2 \ln p_y`. A mean or sum over positions, with or without weights
 or a mask, adds up both sides: the gradient's entries sum to zero, and their absolute values to no more than twice the
 loss. A longer gradient is not that of the reported loss. Neither logits nor a closure are needed.
+
+The mean squared error L of errors e has the gradient :math:`2 \overline{e}`, and :math:`\overline{e}^2 \le
+\overline{e^2} = L`: its length is at most :math:`2 \sqrt{L}`, and that of a mean absolute error :math:`\sqrt{O}` for O
+outputs. A sum over positions is not bounded so; it is told by the first loss.
 """
 
 from __future__ import annotations
@@ -38,6 +42,13 @@ class OutputBiasLengthThresholds:
     """Batches in which it is that long. Chosen by eye."""
     fewest_batches: int = 6
     """Batches that are compared before a finding. Chosen by eye."""
+    large_excess: float = 5.0
+    """Such length in the first batches of a regression from which two are enough: its run may diverge at once."""
+    batches_of_large_excess: int = 2
+    """These batches. Chosen by eye."""
+    largest_square_share: float = 4.0
+    """Largest first loss of a regression, in units of the mean squared target of one output, times their number: that
+    of a mean. Untrained networks had up to 1.2."""
     smallest_uniform_share: float = 0.5
     """Smallest first loss, in units of ln V: less is the loss of a pretrained network, or one that is divided."""
 
@@ -49,8 +60,9 @@ OUTPUT_BIAS_LENGTH = OutputBiasLengthThresholds()
 class OutputBiasLengthDetector:
     """Compares the length of the output bias's gradient with the loss, in the first training batches.
 
-    The targets have to be classes. The output bias is the only vector whose gradient sums to zero in all batches, and
-    has no negative entry for a class that no target had so far. Scripts without such a vector are not checked.
+    The output bias of classes is the only vector whose gradient sums to zero in all batches, and has no negative entry
+    for a class that no target had so far. That of a regression is the only vector with an entry for each output.
+    Scripts without such a vector are not checked.
 
     Example
     -------
@@ -67,6 +79,7 @@ class OutputBiasLengthDetector:
     thresholds: OutputBiasLengthThresholds = OUTPUT_BIAS_LENGTH
     over: bool = state_field(False)
     _first_loss: float = state_field(0.0)
+    _outputs: int = state_field(0)  # of a regression
     _seen: set[int] = state_field(factory=set)
     _kept: dict[str, Array] = state_field(factory=dict)  # of the last batch
     _lengths: dict[str, list[float]] = state_field(factory=dict)
@@ -87,33 +100,49 @@ class OutputBiasLengthDetector:
         over batches may be meant; ``follows_gradient`` whether the length of an update is that of the gradient.
         """
         targets = sequences_of(batch).targets
-        if self.over or targets is None or not targets.size or targets.dtype.kind not in "iu" or not loss > 0.0:
+        if self.over or targets is None or not targets.size or targets.dtype.kind not in "iuf" or not loss > 0.0:
             self.over = True
             return None
-        self._seen |= {int(one) for one in np.unique(targets)}
-        vectors = self._output_vectors(gradients, smallest_class_count(targets))
+        if targets.dtype.kind == "f":
+            self._outputs = targets.shape[-1] if targets.ndim > 2 else 1
+            vectors = _vectors_of_size(gradients, self._outputs)
+        else:
+            self._seen |= {int(one) for one in np.unique(targets)}
+            vectors = self._output_vectors(gradients, smallest_class_count(targets))
         if not self._first_loss:
+            squares = float(np.mean(np.square(targets, dtype=np.float64)))
+            if self._outputs and loss > self.thresholds.largest_square_share * self._outputs * squares:
+                self.over = True
+                return None
             self._first_loss = loss
             self._lengths, self._increments = {name: [] for name in vectors}, {name: [] for name in vectors}
         self._lengths = {name: kept for name, kept in self._lengths.items() if name in vectors}
         for name, lengths in self._lengths.items():
-            vector, allowed = vectors[name], 2.0 * loss
-            lengths.append(float(np.abs(vector).sum()) / allowed)
+            lengths.append(self._length(vectors[name], loss))
             if name in self._kept:
-                self._increments[name].append(float(np.abs(vector - self._kept[name]).sum()) / allowed)
+                self._increments[name].append(self._length(vectors[name] - self._kept[name], loss))
         self._kept = vectors
         self.over = not self._lengths
         if len(self._lengths) != 1:
             return None
         ((name, lengths),) = self._lengths.items()
         limits = self.thresholds
-        low = self._first_loss < limits.smallest_uniform_share * math.log(vectors[name].size)
-        if low or len(lengths) < limits.fewest_batches:
+        classes = 1 if self._outputs else vectors[name].size
+        low = self._first_loss < limits.smallest_uniform_share * math.log(classes)
+        first = lengths[: limits.batches_of_large_excess]
+        certain = self._outputs and len(first) == limits.batches_of_large_excess and min(first) >= limits.large_excess
+        if low or (len(lengths) < limits.fewest_batches and not certain):
             return None
-        if sum(length >= limits.excess for length in lengths) < limits.batches:
+        if not certain and sum(length >= limits.excess for length in lengths) < limits.batches:
             return None
         self.over = True
         return self._found(name, lengths, updates_each_batch, follows_gradient)
+
+    def _length(self, vector: Array, loss: float) -> float:
+        """The length of a gradient over the largest one that the loss allows."""
+        if self._outputs:
+            return float(np.linalg.norm(vector)) / max(2.0 * math.sqrt(loss), math.sqrt(self._outputs))
+        return float(np.abs(vector).sum()) / (2.0 * loss)
 
     def _found(
         self, name: str, lengths: list[float], updates_each_batch: bool, follows_gradient: bool
@@ -130,6 +159,11 @@ class OutputBiasLengthDetector:
             "times as long as the reported cross-entropy allows, whose gradient has absolute values that add up to no "
             "more than twice the loss"
         )
+        if self._outputs:
+            too_long = (
+                f"the gradient of {name!r}, the output bias, is up to {max(lengths):.3g} times as long as the reported "
+                "squared error allows, whose gradient is at most twice its square root"
+            )
         if max(lengths[0], *increments) <= 1.0:
             if not updates_each_batch:
                 return None
@@ -151,3 +185,12 @@ class OutputBiasLengthDetector:
             if not (vector[unseen] < 0.0).any():
                 found[name] = vector.astype(np.float64)
         return found
+
+
+def _vectors_of_size(gradients: Mapping[str, Array], size: int) -> dict[str, Array]:
+    """The gradients that are vectors of this size, in float64."""
+    return {
+        name: array.reshape(-1).astype(np.float64)
+        for name, array in gradients.items()
+        if array.size == size == max(array.shape or (1,))
+    }
