@@ -41,7 +41,7 @@ MORE_BATCHES = 10
     type=click.IntRange(min=1),
     default=None,
     metavar="INTEGER",
-    help="Training batches after which a run is stopped. [default: 300, or 80 of a script without a Run]",
+    help="Training batches after which a run is stopped. [default: 300, or 80 in a script without a Run]",
 )
 @role_options
 @click.option(
@@ -54,7 +54,7 @@ MORE_BATCHES = 10
 @click.option(
     "--given-only",
     is_flag=True,
-    help="In a script with a Run: infer no evidence that the run was not given, and look for no other loop.",
+    help="In a script with a Run: infer no missing evidence, and look for no other loop.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; what the script prints goes to stderr.")
 @config_option

@@ -28,7 +28,7 @@ class Settings:
 
     text: Path | None = None
     epochs: int = _setting(8, options.count(), "Passes over the text.")
-    batch_size: int = _setting(16, options.count(), "Parts of the text that are trained on side by side.")
+    batch_size: int = _setting(16, options.count(), "Rows of a batch: parts of the text that are read in parallel.")
     seq_len: int = _setting(50, options.count(), "Characters per step of truncated backpropagation.")
     cell: Literal["vanilla", "lstm", "gru"] = _setting(
         "vanilla", options.one_of("vanilla", "lstm", "gru"), "The recurrent cell."
