@@ -69,6 +69,12 @@ def drawn_once():
         yield
 
 
+@pytest.fixture
+def without_charts(monkeypatch):
+    """For tests of the text around the charts."""
+    monkeypatch.setattr(html, "draw_chart", lambda chart, size: "<svg></svg>")
+
+
 def read(folder) -> Reader:
     return Reader(report_page(read_run(folder)))
 
@@ -94,6 +100,7 @@ def test_a_healthy_run(make_folder):
     assert reader.tags.count("svg") == 6  # three charts in two sizes each
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_what_fired_with_evidence_remedy_and_consequences(make_folder):
     folder = make_folder(
         [2.0, 9.0, 9.0],
@@ -208,6 +215,7 @@ def test_colors_can_be_read_by_day_and_by_night(make_folder):
             assert contrast(colors[f"series-{number}"], colors["card"]) >= 3, number
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_notes_are_counted_beside_passed_checks(make_folder):
     said = flat(read(make_folder([2.0], alarms=[("RNN402", 1, "they vanish", {})])))
     assert "No cause was found: 1 check passed, 1 note." in said
@@ -222,6 +230,7 @@ def test_a_run_without_an_epoch(make_folder):
     assert "The folder holds no config.toml" in said
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_a_run_that_has_not_ended(make_folder):
     folder = make_folder([2.0], alarms=[("RNN602", 1, "rose", {})])
     (folder / "diagnosis.json").unlink()
