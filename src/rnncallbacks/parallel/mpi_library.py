@@ -18,6 +18,9 @@ LAUNCHER_VARIABLES = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE")
 """Environment variables of a process that MPICH, Open MPI or a batch system has started."""
 SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 """Variables with the number of processes that MPICH or Open MPI has started."""
+SINGLE_COPY_SETTING, SINGLE_COPY_BYTES = "MPIR_CVAR_CH4_IPC_CMA_P2P_THRESHOLD", 2**18
+"""MPICH's variable for the size from which a rank reads a message out of the memory of another, by a system call. Below,
+it is copied twice, which took 12 instead of 17 microseconds for 50 KB, and 23 instead of 33 for 130 KB."""
 INSTALL_HINT = "pip install 'rnncallbacks[mpi]' installs mpi4py and the mpich wheel"
 
 
@@ -37,6 +40,7 @@ def load_mpi() -> Any:
     library = _file_of_mpich("libmpi.so.12")
     if library is not None:  # mpi4py only looks for it in the environment of the interpreter
         os.environ.setdefault("MPI4PY_LIBMPI", str(library))
+    os.environ.setdefault(SINGLE_COPY_SETTING, str(SINGLE_COPY_BYTES))
     try:
         settings = import_module("mpi4py").rc
         settings.thread_level = "funneled"  # only the main thread calls MPI, which then needs no locks
