@@ -19,8 +19,8 @@ LAUNCHER_VARIABLES = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE")
 SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 """Variables with the number of processes that MPICH or Open MPI has started."""
 SINGLE_COPY_SETTING, SINGLE_COPY_BYTES = "MPIR_CVAR_CH4_IPC_CMA_P2P_THRESHOLD", 2**18
-"""MPICH's variable for the size from which a rank reads a message out of the memory of another, by a system call. Below,
-it is copied twice, which took 12 instead of 17 microseconds for 50 KB, and 23 instead of 33 for 130 KB."""
+"""MPICH's variable for the size in bytes from which a rank reads a message from the memory of another by a system call.
+Smaller ones are copied twice, which took 12 instead of 17 microseconds for 50 KB, and 23 instead of 33 for 130 KB."""
 INSTALL_HINT = "pip install 'rnncallbacks[mpi]' installs mpi4py and the mpich wheel"
 
 
