@@ -159,3 +159,13 @@ def test_states_of_a_validation_do_not_pass_for_those_of_training():
     batches.batch(1, zeros=True)
     batches.batch(2, zeros=True)
     assert batches.checked
+
+
+def test_final_states_that_enter_other_rows_do_not_pass():
+    batches = Batches()
+    batches.batch(1, zeros=True)
+    for index in range(2, 6):
+        batches.state = np.roll(batches.state, 1, axis=0)
+        batches.checked = False
+        assert batches.batch(index) is None
+        assert not batches.checked

@@ -14,7 +14,7 @@ from rnncallbacks.detectors.state.continuation import Continuation, compare_row_
 from rnncallbacks.detectors.state.entering_counts import EnteringStateCounts
 from rnncallbacks.detectors.state.inspected_batches import InspectedBatch, PhaseHistory
 from rnncallbacks.detectors.state.observed_state import rows_all_equal
-from rnncallbacks.detectors.state.state_origin import StateOrigin
+from rnncallbacks.detectors.state.state_origin import StateOrigin, ended_another_row
 from rnncallbacks.detectors.state.wrapped_targets import count_wrapping, wrapped_targets
 
 
@@ -291,7 +291,11 @@ def _count_new(current: InspectedBatch, entered: EnteringStateCounts) -> bool:
     certain = current.state.count == 0 or current.sequences.seq_len is not None
     if before is None or before.final_state is None or not certain:
         return False
-    entered.unknown_origin += 1
+    if ended_another_row(rows[0], before):
+        entered.carried += 1
+        entered.undecided += 1
+    else:
+        entered.unknown_origin += 1
     return True
 
 

@@ -85,3 +85,14 @@ def _rows_from(entering: FloatArray, earlier: LatestBatch, carried: Array | None
     # With padding, the state after the last time step is not that after a row's own last step.
     carried_rows = None if carried is None else state_rows(carried, len(entering))
     return rows if carried_rows is None else rows | matching_rows(entering, carried_rows)
+
+
+def ended_another_row(entering: FloatArray, before: LatestBatch) -> bool:
+    """Whether a row enters with the final state of another row of the batch before, as where rows are reordered."""
+    if before.final_state is None or before.batch_size is None:
+        return False
+    final = state_rows(before.final_state, before.batch_size)
+    if final is None or final.shape[1:] != entering.shape[1:]:
+        return False
+    ended = {row.tobytes() for row in final}
+    return any(row.tobytes() in ended for row in entering if row.any())
