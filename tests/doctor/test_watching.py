@@ -43,7 +43,17 @@ def flat(tmp_path):
             yield script
 
 
-def test_the_losses_are_bit_for_bit_those_of_the_script_alone(flat, tmp_path):
+@pytest.fixture(scope="module")
+def losses_alone(tmp_path_factory):
+    """The first losses of the flat script when it runs by itself, in hexadecimal digits."""
+    alone = tmp_path_factory.mktemp("alone") / "alone.py"
+    source = (SCRIPTS / "flat_characters.py").read_text()
+    alone.write_text(source.replace("    n += 1\n", "    n += 1\n    print(loss.hex())\n    if n == 8: break\n"))
+    done = subprocess.run([sys.executable, str(alone)], capture_output=True, text=True, check=True)
+    return [line for line in done.stdout.splitlines() if "0x" in line]
+
+
+def test_the_losses_are_bit_for_bit_those_of_the_script_alone(flat, losses_alone):
     watched = []
     for _ in range(8):
         frozen = flat.go_on(freeze=True)
@@ -51,11 +61,7 @@ def test_the_losses_are_bit_for_bit_those_of_the_script_alone(flat, tmp_path):
         frozen.replay(ReplayRequest({WEIGHTS: np.ones_like(record.start[WEIGHTS])}))
         flat.release(frozen)
         watched.append(record.end[LOSS].hex())
-    alone = tmp_path / "alone.py"
-    source = (SCRIPTS / "flat_characters.py").read_text()
-    alone.write_text(source.replace("    n += 1\n", "    n += 1\n    print(loss.hex())\n    if n == 8: break\n"))
-    done = subprocess.run([sys.executable, str(alone)], capture_output=True, text=True, check=True)
-    assert watched == [line for line in done.stdout.splitlines() if "0x" in line]
+    assert watched == losses_alone
 
 
 def test_a_replay_runs_with_other_values_and_leaves_the_script_as_it_is(flat):
@@ -85,7 +91,7 @@ def test_many_iterations_can_be_frozen_one_after_the_other(flat):
         flat.release(frozen)
 
 
-def test_where_nothing_is_forked_the_script_is_run_again_up_to_the_iteration(tmp_path):
+def test_where_nothing_is_forked_the_script_is_run_again_up_to_the_iteration(losses_alone):
     path = SCRIPTS / "flat_characters.py"
     until = time.monotonic() + 60.0
     with ScratchFolder() as scratch:
@@ -93,9 +99,10 @@ def test_where_nothing_is_forked_the_script_is_run_again_up_to_the_iteration(tmp
         with rerun_iterations(assignment, until, scratch.new_place, ahead=0) as rerun:
             with watched_script(assignment, until, fork=False) as script:
                 script.wait_for_loop()
-                for _ in range(2):
+                for loss in losses_alone[:2]:
                     assert script.go_on(freeze=True) is None
                     record = script.record()
+                    assert record.end[LOSS].hex() == loss
             second = rerun(2)
             again = second.replay(ReplayRequest(numbers_only=False))
             assert again.number == 2

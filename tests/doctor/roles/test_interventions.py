@@ -1,9 +1,18 @@
+import time
+
 import attrs
 import numpy as np
 import pytest
 
 from rnncallbacks.doctor.iteration_record import IterationRecord
-from rnncallbacks.doctor.roles.interventions import Push, computed_values, is_exact, moves_arrays, slopes_along_update
+from rnncallbacks.doctor.roles.interventions import (
+    Push,
+    computed_values,
+    is_exact,
+    moves_arrays,
+    push_arrays,
+    slopes_along_update,
+)
 
 WEIGHTS, SAMPLE = ("end", "__main__", "W"), ("end", "__main__", "drawn")
 RAW = ("raw", "script.py:3", "h[t]")
@@ -57,3 +66,20 @@ def test_a_value_that_the_parameters_change_in_one_of_two_iterations_is_computed
         attrs.evolve(records[1], end={state: 2.0, zero: 0.0}),
     ]
     assert computed_values([WEIGHTS], records, [Replay(one) for one in changed]) == {zero, state}
+
+
+@pytest.mark.parametrize(("moved", "replays"), [(0.0, 1), (1e-3, 2)])
+def test_an_array_that_keeps_its_push_and_moves_no_number_is_pushed_once(moved, replays):
+    loss, requests = ("end", "__main__", "loss"), []
+    record = IterationRecord(1, 1, start={WEIGHTS: np.ones(4)}, end={WEIGHTS: np.full(4, 2.0), loss: 1.0})
+
+    class Frozen:
+        def replay(self, request):
+            requests.append(request)
+            step = request.pushes[WEIGHTS] - 1.0
+            return attrs.evolve(record, end={WEIGHTS: 2.0 + 0.9 * step, loss: 1.0 + moved * float(step.sum())})
+
+    (push,) = push_arrays([WEIGHTS], record, Frozen(), time.monotonic() + 60.0, {})
+    assert len(requests) == replays
+    assert push.kept == pytest.approx(0.9)
+    assert bool(push.derivatives) is bool(moved)

@@ -178,12 +178,12 @@ def _place(trace: BlockTrace, loop: HookedLoop, body: list[ast.stmt]) -> HookPla
     if gradients is None or loss is None:
         what = f"the loss {loop.loss}" if loss is None else "the gradients"
         raise DataError(f"{where}: {what} cannot be read between the statements of this block")
-    # An expression of several names can change before all of them are assigned.
-    backward = max(gradients, loss, _assigned(body, loop.loss))
     parameters = [label for label in loop.expressions() if label.startswith("parameter")]
     readable = all(label in one[0].prints for label in parameters)
     update = _first(one, places, parameters, one[0], nonzero=False) if readable else None
     touched = [place for place in places if _changed(one, place, parameters)] if readable else []
+    # An expression of several names can change before all of them are assigned, and a sum is divided later.
+    backward = max(gradients, _settled(one, loss, touched), _assigned(body, loop.loss))
     if touched and touched[0] <= backward:
         line = loop.source.location(body[touched[0] - 1].lineno)
         raise DataError(
@@ -209,6 +209,15 @@ def _first(
         ):
             return place
     return None
+
+
+def _settled(one: dict[int, BlockState], loss: int, touched: list[int]) -> int:
+    """The last place before the update at which the loss changes; without a known update, the first one."""
+    before = [place for place in sorted(one) if place >= loss and touched and place < touched[0]]
+    changing = [
+        place for last, place in pairwise(before) if one[last].prints.get("loss") != one[place].prints.get("loss")
+    ]
+    return max(changing, default=loss)
 
 
 def _assigned(body: list[ast.stmt], expression: str) -> int:

@@ -101,6 +101,16 @@ def is_in_rate(
     return len(rates) > 1 and any(same)
 
 
+def whole_share(factor: float, thresholds: AgreementThresholds = AGREEMENT_THRESHOLDS) -> float:
+    """One over a whole number if a factor, which is known from central differences, is near it.
+
+    >>> whole_share(0.12499998), whole_share(0.3)
+    (0.125, 0.3)
+    """
+    count = round(1.0 / factor)
+    return 1.0 / count if count > 1 and abs(factor * count - 1.0) <= thresholds.proportion_tolerance else factor
+
+
 def _share(push: Push, one: GradientCandidate, loss: Key) -> float:
     value = push.record.get(one.key)
     return float("nan") if value is None else predicted_share(push, loss, one.sign * value)

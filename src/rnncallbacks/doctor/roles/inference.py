@@ -18,6 +18,7 @@ from rnncallbacks.doctor.roles.agreement import (
     is_in_rate,
     loss_of_loop,
     sign_of_most,
+    whole_share,
 )
 from rnncallbacks.doctor.roles.batch_data import find_batch_data, in_function_of_loss
 from rnncallbacks.doctor.roles.carried_state import is_carried_on, names_of_states, without_containers
@@ -119,7 +120,7 @@ def infer_roles(
     factor = None if loss is None else common_factor(loss, keepers, sources)
     scale = 1.0
     if loss is not None and factor is not None and is_in_rate(factor, keepers, sources, loss):
-        scale, confidence = factor, "certain"
+        scale, confidence = whole_share(factor), "certain"
     known_gradients = frozenset(found[0].key for found in sources.values() if found)
     for push in pushes:
         if push.key in accepted and loss is not None and loss in push.derivatives:

@@ -177,6 +177,10 @@ def _push(
     try:
         arrays = frozenset([key, along.get(key, key)])
         up = frozen.replay(ReplayRequest({key: value + step}, arrays=arrays))
+        tolerance = thresholds.moved if value.dtype == np.float64 else thresholds.float32_moved
+        kept = _kept_alone(key, record, up, step)
+        if key not in along and kept >= thresholds.kept and not _moves_numbers(base, up, tolerance):
+            return Push(key, record, step, kept, {})  # of an optimizer: a second replay shows no more
         down = frozen.replay(ReplayRequest({key: value - step}, arrays=arrays))
     except ReplayError:
         return None
@@ -190,7 +194,6 @@ def _push(
             rate = _kept(2 * (record.end[key] - value), gradient)
             kept = _kept(at_end - below - rate * (above_it - below_it), step)
     above, under = (numbers_of(one.end) | numbers_of(one.inside) for one in (up, down))
-    tolerance = thresholds.moved if value.dtype == np.float64 else thresholds.float32_moved
     derivatives = {}
     for number, middle in base.items():
         if number not in above or number not in under:
@@ -213,6 +216,22 @@ def moves_arrays(push: Push, frozen: FrozenIteration, arrays: frozenset[Key]) ->
     except ReplayError:
         return False
     return any(not same_bits(push.record.get(key), answer.get(key)) for key in arrays)
+
+
+def _kept_alone(key: Key, record: IterationRecord, up: IterationRecord, step: Any) -> float:
+    """The share of a push that remained, from one replay; 0 if the array has another shape then."""
+    after, before = up.end.get(key), record.end[key]
+    return _kept(2 * (after - before), step) if getattr(after, "shape", None) == step.shape == before.shape else 0.0
+
+
+def _moves_numbers(base: dict[Key, float], up: IterationRecord, tolerance: float) -> bool:
+    """Whether a replay has another value, or none, of a number of the iteration."""
+    numbers = numbers_of(up.end) | numbers_of(up.inside)
+    finite = {key: value for key, value in base.items() if math.isfinite(value)}
+    return any(
+        not abs(numbers.get(key, math.inf) - value) <= tolerance * max(abs(value), 1e-6)
+        for key, value in finite.items()
+    )
 
 
 def computed_values(
