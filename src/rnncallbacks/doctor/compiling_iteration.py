@@ -6,18 +6,31 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import attrs
+
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.watched_script import FrozenIteration
 
 Recorded: TypeAlias = tuple[IterationRecord, FrozenIteration | None]
 
-COMPILING_SECONDS = 0.5
-"""Seconds from which a first iteration may compile. Chosen by eye."""
-COMPILING_RATIO = 5.0
-"""Smallest ratio of its seconds to those of the second iteration. Chosen by eye."""
+
+@attrs.frozen(kw_only=True)
+class CompilingThresholds:
+    """Durations of a first iteration that compiles. Chosen by eye."""
+
+    seconds: float = 0.5
+    """Its shortest duration, in seconds."""
+    ratio: float = 5.0
+    """Smallest ratio of its duration to that of the second iteration."""
 
 
-def quick_to_repeat(recorded: deque[Any], release: Callable[[FrozenIteration], None]) -> list[Recorded]:
+COMPILING_THRESHOLDS = CompilingThresholds()
+
+
+def quick_to_repeat(
+    recorded: deque[Any], release: Callable[[FrozenIteration], None],
+    thresholds: CompilingThresholds = COMPILING_THRESHOLDS,
+) -> list[Recorded]:  # fmt: skip
     """The recorded iterations without a first one that compiles, which also loses its frozen copy.
 
     Parameters
@@ -37,7 +50,7 @@ def quick_to_repeat(recorded: deque[Any], release: Callable[[FrozenIteration], N
     [2, 3]
     """
     (first, frozen), (second, _), *later = recorded
-    if not later or first.seconds < max(COMPILING_SECONDS, COMPILING_RATIO * second.seconds):
+    if not later or first.seconds < max(thresholds.seconds, thresholds.ratio * second.seconds):
         return list(recorded)
     if frozen is not None:
         release(frozen)

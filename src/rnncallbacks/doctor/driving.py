@@ -27,10 +27,19 @@ from rnncallbacks.doctor.watched_script import FrozenIteration, ScriptOverError,
 
 IGNORED_FOR_ANOTHER_NUMBER = ("RNN404", "RNN405")
 """Codes that compare gradients with the loss, where the gradients are those of another number than the loss."""
-LOSS_ROUNDING = 1e-5
-"""Largest relative difference between a reported mean and that of the batch losses. Chosen by eye."""
-FIRST_EPOCH_SECONDS = 5.0
-"""Time for the rest of the first epoch after the last batch that is replayed, and for the second one. Chosen by eye."""
+
+
+@attrs.frozen(kw_only=True)
+class WholeEpochThresholds:
+    """Limits of epochs that are seen to their end after the last batch that is replayed. Chosen by eye."""
+
+    seconds: float = 5.0
+    """Time for the rest of the first epoch, and for the second one."""
+    rounding: float = 1e-5
+    """Largest relative difference between a reported mean and that of the batch losses."""
+
+
+WHOLE_EPOCH_THRESHOLDS = WholeEpochThresholds()
 
 
 @attrs.define(eq=False)
@@ -108,7 +117,7 @@ class RecordedBatches:
         if self.epochs >= self.wanted_epochs or not self.script.is_nested:
             return False
         now = time.monotonic()
-        self.finish_until = self.finish_until or now + FIRST_EPOCH_SECONDS
+        self.finish_until = self.finish_until or now + WHOLE_EPOCH_THRESHOLDS.seconds
         return now < self.finish_until
 
     def _record(self) -> None:
@@ -195,7 +204,7 @@ def drive(run: Run, batches: RecordedBatches) -> None:
                 batches.report = report.key
                 if reported is not None:
                     run.log(train_loss=reported)
-                    if not np.isclose(reported, np.mean(losses), rtol=LOSS_ROUNDING):
+                    if not np.isclose(reported, np.mean(losses), rtol=WHOLE_EPOCH_THRESHOLDS.rounding):
                         batches.wanted_epochs = 2  # a count that has no name is reported if two epochs agree
                     give_validation(run, validation, roles, first[0], keys)
                     batches.validation = validation.key

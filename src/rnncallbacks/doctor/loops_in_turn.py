@@ -13,12 +13,20 @@ from rnncallbacks.doctor.loop_search import LoopCandidate, likeliest_first
 from rnncallbacks.doctor.script_process import Assignment, LoopKind
 from rnncallbacks.doctor.watched_script import ScriptTimeoutError, search_loop
 
-MOST_WATCHED_LOOPS = 7
-"""Largest number of loops that are watched until one has parameters. Chosen by eye."""
-MOST_CHANGING_LOOPS = 4
-"""Largest number of loops that change arrays at each iteration, before other kinds are searched. Chosen by eye."""
-SEARCH_SHARE = 0.4
-"""Share of the remaining time for one search. Chosen by eye."""
+
+@attrs.frozen(kw_only=True)
+class LoopTurnThresholds:
+    """Limits of the searches. Chosen by eye."""
+
+    watched_loops: int = 7
+    """Largest number of loops that are watched until one has parameters."""
+    changing_loops: int = 4
+    """Largest number of loops that change arrays at each iteration, before other kinds are searched."""
+    search_share: float = 0.4
+    """Share of the remaining time for one search."""
+
+
+LOOP_TURN_THRESHOLDS = LoopTurnThresholds()
 
 
 @attrs.define(eq=False)
@@ -57,9 +65,10 @@ class LoopsInTurn:
         self._watched += 1
         if self.named is not None:
             return self.named if self._watched == 1 else None
-        if self._watched > MOST_WATCHED_LOOPS:
+        if self._watched > LOOP_TURN_THRESHOLDS.watched_loops:
             return None
-        if self._watched > MOST_CHANGING_LOOPS and not self._waiting and self._kinds[-1:] == ["changing"]:
+        other_kinds = self._watched > LOOP_TURN_THRESHOLDS.changing_loops
+        if other_kinds and not self._waiting and self._kinds[-1:] == ["changing"]:
             self._end_kind()
         self.error = None
         while not self._waiting and self._kinds and self.error is None and time.monotonic() < self.until:
@@ -77,7 +86,7 @@ class LoopsInTurn:
             search=self._kinds[-1],
             folder=self.new_place(),
             excluded=frozenset(self._rejected),
-            seconds=SEARCH_SHARE * (self.until - began),
+            seconds=LOOP_TURN_THRESHOLDS.search_share * (self.until - began),
         )
         try:
             found, self.error = search_loop(searched, self.until, fork=self.fork)

@@ -57,12 +57,20 @@ from rnncallbacks.doctor.roles.update_rate import learning_rate_of
 from rnncallbacks.doctor.value_walk import Key, Steps
 from rnncallbacks.doctor.watched_script import FrozenIteration
 
-FEWEST_GRADIENTS = 3
-"""Gradients that must be known if none of them agrees with the loss, for either to be accused. Chosen by eye."""
-FEWEST_WITH_FACTOR = 2
-"""The same if all are off by one factor. Chosen by eye."""
-LOWEST_SCORE = 2.5
-"""Smallest score of a loss: that of a number that all parameters move, and that falls or is named so. Chosen by eye."""
+
+@attrs.frozen(kw_only=True)
+class InferenceThresholds:
+    """The least evidence for the loss. Chosen by eye."""
+
+    gradients: int = 3
+    """Gradients that must be known if none of them agrees with the loss, for either to be accused."""
+    gradients_with_factor: int = 2
+    """The same if all are off by one factor."""
+    score: float = 2.5
+    """Smallest score of a loss: that of a number that all parameters move, and that falls or is named so."""
+
+
+INFERENCE_THRESHOLDS = InferenceThresholds()
 
 
 def infer_roles(
@@ -142,7 +150,8 @@ def infer_roles(
     if raised:
         objective = Objective(is_loss=False, text="a log-likelihood, which the updates raise")
     elif loss is not None and not any(one.agrees for one in found):
-        fewest = FEWEST_GRADIENTS if factor is None else FEWEST_WITH_FACTOR
+        limits = INFERENCE_THRESHOLDS
+        fewest = limits.gradients if factor is None else limits.gradients_with_factor
         objective = find_objective(loss, found, {push.key: push for push in pushes}, known, first, last)
         if not objective.is_loss and LOSS_NAMES.search(key_text(loss)):
             confidence = "likely"  # the gradients vouch for each other, and they are not taken for those of the loss
@@ -222,9 +231,9 @@ def _choose(
     if not distinct:
         return None, "unsure"
     best = loss_of_loop(distinct, keepers)
-    if best.score < LOWEST_SCORE and not sure:
+    if best.score < INFERENCE_THRESHOLDS.score and not sure:
         updated = sum(bool(sources.get(push.key)) for push in keepers)  # a loop that trains, whatever its loss is
-        return (best.key if FEWEST_GRADIENTS <= updated == len(keepers) else None), "unsure"
+        return (best.key if INFERENCE_THRESHOLDS.gradients <= updated == len(keepers) else None), "unsure"
     if agreeing_count(best.key, keepers, sources) >= min(2, len([one for one in sources.values() if one]) or 2):
         return best.key, "certain"
     if sure:
