@@ -38,7 +38,7 @@ class GradientGuard(Guard):
       directional derivatives do not match central differences of the loss.
     - RNN404 and RNN405 without either, as a warning: the loss falls less than the gradients predict, or the gradient
       of a matrix is always zero. Or, as RNN405 or RNN406, the gradient of the output bias is longer than the
-      cross-entropy allows.
+      cross-entropy or the squared error allows.
     - RNN404 and RNN405 have not passed where an array is always updated with another multiple of its gradient than the
       rest: a gradient that is scaled after ``run.backward`` looks like a learning rate of its own.
     - RNN406: gradients contain those of earlier batches.
