@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.doctor.iteration_record import IterationRecord
-from rnncallbacks.doctor.roles.gradient_sources import candidates_of
+from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate, candidates_of, followed_candidate
 
 BIAS, READ, GRADIENT = ("end", "__main__", "b"), ("operand", "step", "read"), ("local", "backward", "db")
 
@@ -30,3 +30,14 @@ def recorded(number, gradient, read):
 def test_the_gradient_is_what_the_update_reads_but_not_an_average(read_later, found):
     records = [recorded(1, 1.0, 1.0), recorded(2, 0.7, read_later)]
     assert candidates_of(BIAS, {BIAS}, records)[0].key == found
+
+
+@pytest.mark.parametrize(("clipped", "found"), [(False, "sum"), (True, "of step")])
+def test_the_gradient_is_what_the_update_follows_or_what_was_clipped_to_it(clipped, found):
+    followed = np.array([1.0, 2.0, 3.0, 4.0])
+    first = np.where(followed == 4.0, 9.0, followed) if clipped else followed**1.1
+    record = IterationRecord(1, 1, {BIAS: np.zeros(4)}, {BIAS: -0.1 * followed})
+    keys = [("local", "backward", name) for name in ("of step", "sum")]
+    record.inside = dict(zip(keys, (first, followed), strict=True))
+    candidates = [GradientCandidate(key, 1.0, 1.0, moment) for moment, key in enumerate(keys)]
+    assert followed_candidate(BIAS, candidates, record).key[2] == found

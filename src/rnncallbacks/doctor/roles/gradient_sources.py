@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -24,6 +25,8 @@ class GradientSourceThresholds:
     """Difference in alignment up to which two candidates are tied."""
     parallel: float = 0.999
     """Smallest alignment of a change with the array along which it is."""
+    exactly_parallel: float = 1 - 1e-9
+    """Smallest cosine of a change with the array of which it is a multiple."""
 
 
 GRADIENT_SOURCE_THRESHOLDS = GradientSourceThresholds()
@@ -122,6 +125,23 @@ def parallel_source(parameter: Key, candidates: list[GradientCandidate], record:
         if norms and same and abs(float(np.vdot(change, value))) > GRADIENT_SOURCE_THRESHOLDS.parallel * norms:
             return one.key
     return candidates[0].key if candidates[0].alignment > GRADIENT_SOURCE_THRESHOLDS.parallel else None
+
+
+def followed_candidate(
+    parameter: Key, candidates: Sequence[GradientCandidate], record: IterationRecord,
+    thresholds: GradientSourceThresholds = GRADIENT_SOURCE_THRESHOLDS,
+) -> GradientCandidate:  # fmt: skip
+    """The first candidate of which a parameter's change is a multiple, or the one that was clipped to it.
+
+    The first of all if the change is a multiple of none. The part of one time step may be almost parallel to it.
+    """
+    change = record.end[parameter] - record.start[parameter]
+    for followed in (record.get(one.key) for one in candidates):
+        norms = float(np.linalg.norm(change) * np.linalg.norm(followed))
+        if change.size > 1 and norms and abs(float(np.vdot(change, followed))) > thresholds.exactly_parallel * norms:
+            same = (2 * int(np.sum(record.get(one.key) == followed)) >= change.size for one in candidates)
+            return next(one for one, is_clipped in zip(candidates, same, strict=True) if is_clipped)
+    return candidates[0]
 
 
 def _without_copies(

@@ -29,6 +29,7 @@ from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
 from rnncallbacks.doctor.roles.gradient_sources import (
     GradientCandidate,
     candidates_of,
+    followed_candidate,
     parallel_source,
 )
 from rnncallbacks.doctor.roles.interventions import (
@@ -257,7 +258,10 @@ def _parameter(
     if found is None and not candidates:
         return ParameterRole(name, push.key)
     off = agreeing_source(push, candidates, loss, factor) if found is None and factor else None
-    source, agrees = (off[0] if off else candidates[0], False) if found is None else (found[0], found[1] == sign)
+    if found is not None:
+        source, agrees = found[0], found[1] == sign
+    else:
+        source, agrees = off[0] if off else followed_candidate(push.key, candidates, record), False
     others = _other_names(source.key, candidates, record)
     used = scale * source.sign * (1.0 if found is None else sign)
     return ParameterRole(name, push.key, source.key, _alias(source.key, record), used, agrees, others)
