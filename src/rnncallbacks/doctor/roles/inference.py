@@ -46,7 +46,7 @@ from rnncallbacks.doctor.roles.interventions import (
 from rnncallbacks.doctor.roles.loss_choice import (
     LOSS_CHOICE_THRESHOLDS,
     distinct_candidates,
-    is_of_one_step,
+    is_of_several_calls,
     names_of_loss,
     rank_losses,
     shown_loss,
@@ -239,7 +239,8 @@ def _choose(
         return best.key, "certain"
     if sure:
         return best.key, "likely"
-    others = [one for one in distinct[1:] if not is_of_one_step(one.key, best.key, keepers[0].record)]
+    several = is_of_several_calls(best.key, keepers[0].record)
+    others = [one for one in distinct[1:] if several or not is_of_several_calls(one.key, keepers[0].record)]
     rivals = [one for one in others if not are_proportional(best.key, one.key, keepers)]
     lead = best.score - rivals[0].score if rivals else np.inf
     return best.key, "likely" if lead >= LOSS_CHOICE_THRESHOLDS.certain_margin else "unsure"

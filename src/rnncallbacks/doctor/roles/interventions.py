@@ -209,8 +209,11 @@ def moves_arrays(push: Push, frozen: FrozenIteration, arrays: frozenset[Key]) ->
     """Whether a push changes one of these arrays, though it did not move the loss.
 
     The gradients of other arrays change with a parameter, even where the loss changes by less than its rounding. With
-    an array of the optimizer they do not.
+    an array of the optimizer they do not. A gradient that is never set to zero is no parameter.
     """
+    own = push.record.start_identities.get(push.key)
+    if own is not None and any(push.record.identities.get(key) == own for key in arrays):
+        return False
     try:
         answer = frozen.replay(ReplayRequest({push.key: push.record.start[push.key] + push.step}, arrays=arrays))
     except ReplayError:

@@ -38,6 +38,8 @@ class LossChoiceThresholds:
     """Penalty of a matrix of one entry: an error of one output."""
     accumulates: float = 1.0
     """Penalty of a number that depends on its former value: a sum or a moving average."""
+    one_step: float = 1.0
+    """Penalty of the result of one of several calls: the loss of a time step."""
     certain_margin: float = 0.75
     """Smallest lead of the best score over the next one with other derivatives."""
 
@@ -100,19 +102,18 @@ def names_of_loss(loss: Key | None, pushes: Sequence[Push], records: Sequence[It
     return tuple(sorted(same, key=lambda key: records[0].order.get(key, LATEST_MOMENT)))
 
 
-def is_of_one_step(key: Key, loss: Key, record: IterationRecord) -> bool:
-    """Whether a number is that of one of several calls of a function in an iteration, and the loss is that of none.
+def is_of_several_calls(key: Key, record: IterationRecord) -> bool:
+    """Whether a number is that of one of several calls of a function in an iteration.
 
     Example
     -------
     >>> record, name = IterationRecord(1, 1), ("return", "nll", "return")
     >>> record.inside = {name: 1.5, ("return", "nll#2", "return"): 1.25}
-    >>> is_of_one_step(name, ("end", "f", "loss"), record), is_of_one_step(name, name, record)
+    >>> is_of_several_calls(name, record), is_of_several_calls(("end", "f", "loss"), record)
     (True, False)
     """
     kind, scope, name = key
-    function = scope.split("#")[0]
-    return (kind, f"{function}#2", name) in record.inside and loss[1].split("#")[0] != function
+    return (kind, f"{scope.split('#')[0]}#2", name) in record.inside
 
 
 def shown_loss(loss: Key, names: Sequence[Key]) -> Key:
@@ -181,6 +182,9 @@ def _scored(
     if accumulates(key, records) or AVERAGE_NAMES.search(key[2]):
         score -= thresholds.accumulates
         reasons.append("a sum or an average")
+    if not agreeing and is_of_several_calls(key, records[0]):
+        score -= thresholds.one_step
+        reasons.append("of one of several calls, as of a time step")
     others = [push for push in moving if push not in owners and key in push.derivatives]
     if others and owners:
         score -= thresholds.moves * len(others) / len(moving)
