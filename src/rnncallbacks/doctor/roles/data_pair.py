@@ -218,12 +218,14 @@ def _best_named(values: list[VaryingValue]) -> Key | None:
 
 
 def _remaining_pair(values: list[VaryingValue]) -> tuple[Key, Key] | None:
-    """Inputs and targets, if a scope has two arrays and the name of one says which it is."""
+    """Inputs and targets, if a scope has two arrays and the name of one says which it is; items of lists have none."""
     # A one-hot array of the inputs is no target.
     arrays = {_shown(one)[0].tobytes(): one.key for one in reversed(values) if one.latest.size > 2}
     if len(arrays) != 2:
         return None
     first, second = arrays.values()
+    if "[" in first[2] or "[" in second[2]:
+        return None
     for one, other in ((first, second), (second, first)):
         if is_input_name(one[2]) or is_target_name(other[2]):
             return one, other
