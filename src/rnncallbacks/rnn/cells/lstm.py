@@ -112,30 +112,21 @@ class LSTMCell(GatedCell):
         add, times = np.add, np.multiply
         for begin, end in cache_blocks(segment, 11 * batch_size * size):
             to_ifg, to_o, to_cell = self._derivatives(work, seq_len, batch_size, begin, end)
-            first = begin - segment.begin
-            for step, gradient, through_cell, through_o, from_cell, f, ifg, o, operand in zip(
-                range(end - 1, begin - 1, -1),
-                reversed(hidden[first : first + end - begin]),
-                reversed(to_cell),
-                reversed(to_o),
-                reversed(to_ifg),
-                *(reversed(one[begin:end]) for one in (forget, ifg_gradients, o_gradients, operands)),
-                strict=True,
-            ):
-                cell = cells[(step + 1) % 2]
+            for step in range(end - 1, begin - 1, -1):
+                gradient, cell = hidden[step - segment.begin], cells[(step + 1) % 2]
                 # dL/dh_t = the gradient from above + that through step t + 1
                 add(gradient, recurrent, gradient)
                 # dL/dc_t = dL/dc_{t+1} f_{t+1} + dL/dh_t o (1 - tanh(c_t)^2)
-                times(gradient, through_cell, recurrent)
+                times(gradient, to_cell[step - begin], recurrent)
                 add(cell, recurrent, cell)
                 # to c_{t-1}: dL/dc_t f
-                times(cell, f, cells[step % 2])
+                times(cell, forget[step], cells[step % 2])
                 # the inputs of i, f and g, by way of c_t, and of o, by way of h_t
-                times(cell, from_cell, ifg)
-                times(gradient, through_o, o)
+                times(cell, to_ifg[step - begin], ifg_gradients[step])
+                times(gradient, to_o[step - begin], o_gradients[step])
                 # to h_{t-1}: dL/da_t W_hh
                 if step:
-                    multiply(operand, matrix, product)
+                    multiply(operands[step], matrix, product)
 
     def _cells(self, work: Workspace, seq_len: int, batch_size: int) -> FloatArray:
         """The cell states, (seq_len + 1, batch, hidden_size), the initial one first."""

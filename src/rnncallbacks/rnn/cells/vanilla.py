@@ -91,23 +91,18 @@ class VanillaCell(Cell):
             shape = end - begin, batch_size, hidden_size
             self._derivatives(states[begin + 1 : end + 1], work.array("derivatives", shape))
             derivatives = work.steps("derivatives", shape)
-            part = slice(begin - segment.begin, end - segment.begin)
-            if in_place:
-                results, multiplied = steps[part], operands[part]
-            else:
-                results, multiplied = derivatives, work.steps("derivatives", (end - begin, *operands[0].shape))
-            for number, step, derivative, before_nonlinearity, operand in zip(
-                range(end - 1, begin - 1, -1),
-                *map(reversed, (steps[part], derivatives, results, multiplied)),
-                strict=True,
-            ):
+            first = segment.begin
+            if not in_place:
+                first, operands = begin, work.steps("derivatives", (end - begin, *operands[0].shape))
+            for number in range(end - 1, begin - 1, -1):
+                step, derivative = steps[number - segment.begin], derivatives[number - begin]
                 # dL/dh_t = the gradient from above + that through step t + 1
                 add(step, recurrent, step)
                 # dL/da_t = dL/dh_t sigma'(a_t)
-                times(step, derivative, before_nonlinearity)
+                times(step, derivative, step if in_place else derivative)
                 # to h_{t-1}: dL/da_t W_hh
                 if number:
-                    multiply(operand, matrix, product)
+                    multiply(operands[number - first], matrix, product)
 
     def _gate_gradients(self, work: Workspace, batch_size: int, segment: Segment) -> FloatArray:
         """In the memory of the gradients with respect to the states."""
