@@ -55,13 +55,15 @@ def _scaled_squares(array: Array, largest: float) -> float:
     return float(np.square(np.divide(array, largest, dtype=np.float64)).sum())
 
 
-def clip_by_global_norm(arrays: Collection[Array], max_norm: float) -> tuple[float, float]:
+def clip_by_global_norm(
+    arrays: Collection[Array], max_norm: float, *, norm: float | None = None
+) -> tuple[float, float]:
     r"""Scale all arrays in place by one factor to a global norm of at most ``max_norm``.
 
     .. math:: g \leftarrow g \cdot \min(1, \mathrm{max\_norm} / \lVert g \rVert)
 
     A norm that is NaN or infinite leaves all arrays unchanged, since the factor would make every entry NaN or zero.
-    Returns the norm before and after.
+    ``norm`` is the norm of the arrays, if it is known. Returns the norm before and after.
 
     Source: Pascanu et al. (2013), algorithm 1.
 
@@ -79,7 +81,7 @@ def clip_by_global_norm(arrays: Collection[Array], max_norm: float) -> tuple[flo
     array([3., 4.])
     """
     _check_bound("max_norm", max_norm)
-    norm = global_norm(arrays)
+    norm = global_norm(arrays) if norm is None else norm
     if not math.isfinite(norm) or norm <= max_norm:
         return norm, norm
     factor = max_norm / norm
@@ -175,6 +177,7 @@ class Gradients(Mapping[str, Array]):
 
     def __init__(self, container: object, earlier: Gradients | None = None) -> None:
         self._norm: float | None = None
+        self._norm_is_old = False
         self._layout: Layout = []
         self.flat: FlatArrays | None = None
         if earlier is not None and _are_plain_arrays_like(container, earlier._layout):
@@ -218,9 +221,18 @@ class Gradients(Mapping[str, Array]):
             self._norm = global_norm(self.arrays)
         return self._norm
 
+    @property
+    def current_norm(self) -> float:
+        """The global norm after the changes of the plugins that were called before."""
+        return global_norm(self.arrays) if self._norm_is_old else self.norm
+
+    def note_change(self) -> None:
+        """Note that a plugin may have changed the gradients, for ``current_norm``."""
+        self._norm_is_old = self._norm is not None
+
     def forget_norm(self) -> None:
         """Have ``norm`` computed again at the next access, after a change of the gradients that others should see."""
-        self._norm = None
+        self._norm, self._norm_is_old = None, False
 
     def check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Refuse a gradient whose shape differs from that of the parameter of the same name.

@@ -15,6 +15,7 @@ from typing import Any
 
 import pluggy
 
+from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.plugin_times import PluginTimes
 
 
@@ -57,6 +58,8 @@ class HookCall:
         self._steps = []
         for one in self.implementations:
             function: Callable[..., Any] = _new_style(one.function) if one.hookwrapper else one.function
+            if "grads" in one.argnames and not (is_wrapper(one) or one.tryfirst or one.trylast):
+                function = _noting_change(function, one.argnames.index("grads"))
             if times is not None:
                 measured = times.measured_wrapper if is_wrapper(one) else times.measured
                 function = measured(one.plugin_name, caller.name, function)
@@ -137,6 +140,19 @@ def _new_style(function: Any) -> Callable[..., Generator[None, object, object]]:
         raise RuntimeError(f"{_called(generator)} has a second yield")
 
     return wrapper
+
+
+def _noting_change(function: Callable[..., Any], place: int) -> Callable[..., Any]:
+    """An implementation that may change the gradients, its argument at ``place``."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        returned = function(*arguments)
+        if isinstance(arguments[place], Gradients):
+            arguments[place].note_change()
+        return returned
+
+    return call
 
 
 def _taking(names: tuple[str, ...]) -> Callable[[Mapping[str, object]], tuple[object, ...]]:

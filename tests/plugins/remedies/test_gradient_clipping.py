@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.arrays.containers import FlatArrays
+from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import OptionError
 from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, LossAveraging
@@ -148,3 +149,21 @@ def test_skipped_batches_are_not_counted():
             for value in run.batches([1.0, 1.0, np.nan]):
                 run.backward(0.0, {"w": np.array([value])})
     assert run.history["gradient_norm"] == [1.0]
+
+
+class Doubling:
+    @hookimpl
+    def on_backward(self, grads):
+        for array in grads.values():
+            array *= 2.0
+
+
+@pytest.mark.parametrize("plugins", [[Doubling()], [DivergenceAlarm(), Doubling()]], ids=["alone", "after an alarm"])
+def test_the_norm_is_that_after_the_changes_of_the_plugins_before(plugins):
+    gradient = np.array([3.0, 4.0])
+    with Run({"w": np.ones(2)}, plugins=[*plugins, GradientClipping(max_norm=8.0)]) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches([0]):
+                run.backward(1.0, {"w": gradient})
+    assert run.history[-1]["gradient_norm"] == 10.0
+    np.testing.assert_allclose(gradient, [4.8, 6.4])

@@ -150,8 +150,7 @@ class DivergenceDetector:
     def batches_to_next(self) -> int:
         """The number of batches until the next one after which windows are compared, 1 for the next batch."""
         step, left = max(self.window // 5, 1), self.window + 1 - self._batches
-        ahead = step - self._batches % step
-        return min(ahead, left) if left > 0 else ahead
+        return min(ahead for ahead in (step - self._batches % step, left) if ahead > 0)
 
     def add_missed(self, losses: Sequence[float]) -> None:
         """Add the losses of batches that were left out: no spikes, and before the next batch of a comparison."""
@@ -234,7 +233,8 @@ class DivergenceDetector:
             return None
         self.windows_compared += 1
         earlier, now = self._recent[-count - window : -count], self._recent[-count:]
-        before, value = quantile(sorted(earlier), 0.5), quantile(sorted(now), 0.5)
+        before = quantile(sorted(earlier), 0.5)
+        value = self._median if count == window else quantile(sorted(now), 0.5)
         if before < self._best:
             self._best, self._best_losses, self.best_end = before, earlier, self._batches - count
         medians = self._window_medians

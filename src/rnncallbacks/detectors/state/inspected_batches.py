@@ -28,6 +28,9 @@ class InspectionSchedule:
     first_batches_of_many_rows: int = 12
     """The same, once the inspected batches have ``many_rows`` rows."""
 
+    first_batches_of_settled: int = 8
+    """The same where zeros enter, no states are observed, and rows do not continue: later batches show nothing new."""
+
     many_rows: int = 200
     """Rows of all inspected batches, above which there are many."""
 
@@ -143,6 +146,8 @@ class PhaseHistory:
         Whether the state that entered the latest inspected batch is known.
     shows_sequences:
         Whether the inputs and targets of that batch are.
+    settled:
+        Whether the inspected batches show that further ones will show nothing new.
 
     Example
     -------
@@ -166,6 +171,7 @@ class PhaseHistory:
     vocab_size: int = state_field(0)
     shows_entering: bool = state_field(False)
     shows_sequences: bool = state_field(False)
+    settled: bool = state_field(False)
     _rows: int = state_field(0)
 
     def begin(self, index: int, count: int | None, *, compared: bool = False) -> bool:
@@ -193,6 +199,7 @@ class PhaseHistory:
         schedule = self.schedule
         many_rows = self._rows >= schedule.many_rows
         first = schedule.first_batches_of_many_rows if many_rows else schedule.first_batches
+        first = schedule.first_batches_of_settled if self.settled else first
         return number <= first or number % schedule.period < 2
 
     def observe(self, batch: Batch) -> None:

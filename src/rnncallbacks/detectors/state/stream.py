@@ -39,6 +39,11 @@ class ForgottenStreamDetector:
     _all_marked_new: bool = state_field(False)
     _carried: int = state_field(0)
 
+    @property
+    def is_excluded(self) -> bool:
+        """Whether rows of this epoch do not continue the row before, so that it cannot be a stream."""
+        return self._counts.continuing < self._counts.rows
+
     def check(self, current: InspectedBatch, origin: StateOrigin | None) -> CheckResult:
         """Check a batch; ``origin`` is the earlier batch that its entering state comes from."""
         training = current.phase.name == TRAIN

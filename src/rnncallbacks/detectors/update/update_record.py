@@ -179,7 +179,7 @@ class UpdateRecord:
     def batches_to_next(self) -> int:
         """The number of batches until the next one that is measured, follows a measured one, or is checked, from 1."""
         period, number = MEASUREMENTS.sparse_interval, self.batches + 1
-        if number <= MEASUREMENTS.close_updates + 1 or number % period < 3:
+        if number <= MEASUREMENTS.close_updates + 1 or number % period == 0 or number % (2 * period) in (1, 2):
             return 1
         return 1 + -number % period
 

@@ -144,6 +144,8 @@ class HiddenStateGuard(Guard):
             if origin is not None and origin.other_phase is None and batch.phase == TRAIN:
                 axis = current.sequences.time_axis
                 self._predecessors.start(None if axis is None else 1 - axis)
+            unrelated = current.zeros_enter and self._stream.is_excluded
+            phase.settled = batch.phase == TRAIN and unrelated and "hidden_states" not in batch.observed
         elif batch.phase == TRAIN:
             self.conclude(run, self._leak.check_unseen(current, moved))
         phase.keep(current)

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
 
-CLIP = {"global": clip_by_global_norm, "array": clip_by_array_norm, "value": clip_by_value}
-
 
 @attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class GradientClipping:
@@ -68,9 +66,12 @@ class GradientClipping:
     def on_backward(self, batch: Batch, grads: Gradients) -> None:
         if batch.skipped:
             return
-        # Only the norm of each array needs the names; without them, gradients in one buffer are one array.
-        arrays = grads.values() if self.mode == "array" else grads.arrays
-        before, after = CLIP[self.mode](arrays, self.max_norm)
+        if self.mode == "global":
+            before, after = clip_by_global_norm(grads.arrays, self.max_norm, norm=grads.current_norm)
+        elif self.mode == "array":
+            before, after = clip_by_array_norm(grads.values(), self.max_norm)
+        else:
+            before, after = clip_by_value(grads.arrays, self.max_norm)
         self._batches += 1
         self._clipped += after < before
         self._norms += before
