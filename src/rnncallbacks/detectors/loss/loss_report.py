@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -39,6 +39,11 @@ NO_PHASE = {"RNN102": "validate in each epoch: run.batches(val_loader, phase='va
 """The reason where a validation loss was reported, and no batch is one of a validation."""
 
 ONE_PHASE_IS_WRONG = "the loss of one phase is divided by another count than that of the other: see RNN102"
+
+
+EQUAL_BATCHES = 16
+"""Training batches of a pass that must have the same lengths before those of the next ones are not read. Chosen by eye:
+batches of sequences of different lengths differ in far fewer."""
 
 
 @attrs.define(eq=False)
@@ -100,6 +105,24 @@ class LossReportDetector:
         losses.add(batch.loss, sequences=sequences, steps=steps, tokens=tokens)
         if batch.loss is not None:
             self._first_losses.setdefault(phase, batch.loss)
+
+    @property
+    def knows_next_lengths(self) -> bool:
+        """Whether the next training batches, up to the last one of the pass, have the lengths of those before."""
+        losses = self._passes.get(TRAIN)
+        if losses is None or losses.expected is None:
+            return False
+        return losses.batches >= EQUAL_BATCHES and losses.has_equal_batches
+
+    def add_missed(self, losses: Sequence[float], batches: int) -> None:
+        """Add the losses of training batches that were left out, while ``knows_next_lengths``.
+
+        There were ``batches`` of them; if some have no loss, the script's sum may or may not contain it.
+        """
+        if batches and TRAIN in self._passes:
+            self._passes[TRAIN].add_equal(losses)
+            if len(losses) < batches:
+                self._passes[TRAIN].discard()
 
     def check(self, reported: Mapping[str, object], *, stopped: bool = False) -> CheckResult:
         """Check an epoch.

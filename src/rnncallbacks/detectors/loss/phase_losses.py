@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import attrs
 
@@ -80,6 +81,18 @@ class PhaseLosses:
         lengths = (sequences, steps, tokens)
         losses, count = self._by_lengths.get(lengths, (0.0, 0))
         self._by_lengths[lengths] = losses + loss, count + 1
+
+    @property
+    def has_equal_batches(self) -> bool:
+        """Whether all of the batches so far had the same lengths."""
+        return len(self._by_lengths) == 1
+
+    def add_equal(self, losses: Sequence[float]) -> None:
+        """Add batches with the lengths of those before, all of which were equal."""
+        (lengths,) = self._by_lengths
+        sequences, steps, tokens = lengths
+        for loss in losses:
+            self.add(loss, sequences=sequences, steps=steps, tokens=tokens)
 
     def discard(self) -> None:
         """Mark the pass as not comparable."""

@@ -9,11 +9,16 @@ import attrs
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.run import TRAIN
 from rnncallbacks.detectors.loss.loss_report import LossReportDetector
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch, EpochSummary
     from rnncallbacks.core.run import Run
+
+
+LOOK_INTERVAL = 200
+"""Training batches whose losses are added at once. A bound on their number."""
 
 
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
@@ -53,20 +58,35 @@ class LossReportGuard(Guard):
     codes: ClassVar[tuple[str, ...]] = ("RNN101", "RNN102")
 
     _detector: LossReportDetector = state_field(factory=LossReportDetector)
+    _step: int = state_field(0)  # of the last training batch whose loss was added
+    missed_losses: list[float] = state_field(factory=list)
 
     @hookimpl
-    def on_epoch_start(self) -> None:
+    def on_epoch_start(self, run: Run) -> None:
         self._detector.begin_epoch()
+        self._step = run.step
 
     @hookimpl
-    def on_batch_end(self, batch: Batch) -> None:
+    def on_batch_end(self, run: Run, batch: Batch) -> None:
+        if batch.phase == TRAIN:
+            self._add_missed(run.step - 1)
+            self._step = run.step
         self._detector.add(batch)
+        if batch.phase == TRAIN and self._detector.knows_next_lengths:
+            self.due_step = run.step + LOOK_INTERVAL
 
     @hookimpl
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
+        self._add_missed(run.step)
         reported: dict[str, object] = {
             name.removesuffix("_loss"): value for name, value in summary.logged.items() if name.endswith("_loss")
         }
         for phase in self._detector.phases:
             reported.setdefault(phase, summary.losses.get(phase))
         self.conclude(run, self._detector.check(reported, stopped=run.stop_reason is not None))
+
+    def _add_missed(self, step: int) -> None:
+        """Add the losses of the training batches up to this step that were left out."""
+        self._detector.add_missed(self.missed_losses, step - self._step)
+        self.missed_losses.clear()
+        self._step = step
