@@ -14,6 +14,17 @@ if TYPE_CHECKING:
 BATCH_HOOKS = ("on_batch_start", "on_backward", "on_batch_end")
 
 
+def period_at(number: int, first: int, *, doublings: int = 3) -> int:
+    """The period of looks at batch ``number``: ``first`` up to twice that number, then doubled as often as it is.
+
+    Example
+    -------
+    >>> [period_at(number, 100) for number in (50, 199, 200, 400, 800, 5000)]
+    [100, 100, 200, 400, 800, 800]
+    """
+    return first << min(max((number // first).bit_length() - 1, 0), doublings)
+
+
 class BatchHookCall:
     """One hook of a batch, without the plugins that rest in it.
 

@@ -9,6 +9,7 @@ import attrs
 from rnncallbacks.alarms.catalogue import Severity
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.resting import period_at
 from rnncallbacks.core.run import TRAIN
 from rnncallbacks.detectors.outside_changes import fingerprint_if_known
 
@@ -23,7 +24,8 @@ class ProtocolThresholds:
     first_batches: int = 10
     """Batches of a phase, from the beginning of a run, that are all inspected. A bound on the cost."""
     period: int = 100
-    """Later, the first two batches of each period of this number are inspected."""
+    """Later, the first two batches of each period of this number are inspected. It doubles three times, as the number
+    of batches does."""
     training_batches: int = 3
     """Inspected training batches in a row with the same violation: loops may skip single batches."""
     validation_batches: int = 2
@@ -141,7 +143,8 @@ class ProtocolDetector:
     @property
     def batches_to_next(self) -> int:
         """The number of training batches until the next one that counts, 1 for the next batch."""
-        number, period = self._begun.get(TRAIN, 0) + 1, self.thresholds.period
+        number = self._begun.get(TRAIN, 0) + 1
+        period = period_at(number, self.thresholds.period)
         return 1 + -number % period if self._backward_seen and not self._is_inspected(number) else 1
 
     def open_batch(self, phase: str, params: object) -> bool:
@@ -232,7 +235,8 @@ class ProtocolDetector:
         return self._batches_with_loss + self._batches_without_loss
 
     def _is_inspected(self, number: int) -> bool:
-        return number <= self.thresholds.first_batches or number % self.thresholds.period < 2
+        period = period_at(number, self.thresholds.period)
+        return number <= self.thresholds.first_batches or number % period < 2
 
     def _counts_of(self, phase: str) -> ParameterChangeCounts:
         return self._counts.setdefault(phase, ParameterChangeCounts())

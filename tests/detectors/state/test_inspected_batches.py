@@ -21,10 +21,10 @@ def inspected_numbers(phase, count, rows=0):
 
 
 def test_which_batches_are_inspected():
-    numbers = inspected_numbers(PhaseHistory("train"), 10 * PERIOD)
+    numbers = inspected_numbers(PhaseHistory("train"), 25 * PERIOD)
     assert numbers[:FIRST] == list(range(1, FIRST + 1))
     later = numbers[FIRST:]
-    assert later[::2] == [number for number in range(PERIOD, 10 * PERIOD, PERIOD) if number > FIRST]
+    assert later[::2] == [PERIOD * times for times in (1, 2, 4, 8, 16, 24)]
     assert later[1::2] == [number + 1 for number in later[::2]]
 
 

@@ -29,7 +29,8 @@ class RiseCauseThresholds:
     """
 
     parameters_interval: int = 10
-    """Distance, in batches, of two copies of the parameters. Chosen for its cost."""
+    """Distance, in batches, of two copies of the parameters; twice that after ``BATCH_DIFFICULTY.close_batches``.
+    Chosen for its cost."""
     evaluated_batches: int = 5
     """Batches whose closure is evaluated at the best parameters; one is enough if they are far. Chosen for its cost:
     two forward passes each."""
@@ -103,7 +104,7 @@ class RiseCauses:
 
     def add(self, batch: Batch, loss: float, params: Any) -> None:
         """Add a training batch before its update."""
-        if self.batches.batches % RISE_CAUSE.parameters_interval == 0:
+        if self.batches.batches % self._parameters_interval == 0:
             self.parameters.add(self.batches.batches, params)
         self.batches.add(loss, lambda: target_statistics(batch))
 
@@ -113,8 +114,13 @@ class RiseCauses:
         if self.pending is not None:
             return 1
         number, interval = self.batches.batches, self.batches.targets_interval
-        ahead = 1 + -number % RISE_CAUSE.parameters_interval
+        ahead = 1 + -number % self._parameters_interval
         return min(ahead, interval - number % interval) if len(self.batches.epochs) == 1 else ahead
+
+    @property
+    def _parameters_interval(self) -> int:
+        close = self.batches.batches <= BATCH_DIFFICULTY.close_batches
+        return RISE_CAUSE.parameters_interval if close else 2 * RISE_CAUSE.parameters_interval
 
     def cause_of(self, rise: Rise, batch: Batch, params: Any) -> RiseCause:
         """The cause of a rise; "pending" while the closures of the next batches are evaluated."""

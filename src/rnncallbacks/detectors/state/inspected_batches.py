@@ -9,6 +9,7 @@ import numpy as np
 
 from rnncallbacks.arrays.containers import Array, BoolArray, FloatArray
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.resting import period_at
 from rnncallbacks.detectors.sequences import Sequences, indices_of, mask_of, sequences_of
 from rnncallbacks.detectors.state.observed_state import ObservedState, layers_of, observed_state, state_rows
 from rnncallbacks.detectors.state.row_ends import RowEnds, row_ends
@@ -35,7 +36,8 @@ class InspectionSchedule:
     """Rows of all inspected batches, above which there are many."""
 
     period: int = 80
-    """Later, the first two batches of each period of this number are inspected."""
+    """Later, the first two batches of each period of this number are inspected. It doubles three times, as the number
+    of batches does."""
 
 
 @attrs.frozen(eq=False)
@@ -193,14 +195,14 @@ class PhaseHistory:
     def batches_to_next(self) -> int:
         """The number of batches until the next that is inspected wherever it is in its epoch, 1 for the next batch."""
         number = self.number + 1
-        return 1 if self._is_inspected(number) else 1 + -number % self.schedule.period
+        return 1 if self._is_inspected(number) else 1 + -number % period_at(number, self.schedule.period)
 
     def _is_inspected(self, number: int) -> bool:
         schedule = self.schedule
         many_rows = self._rows >= schedule.many_rows
         first = schedule.first_batches_of_many_rows if many_rows else schedule.first_batches
         first = schedule.first_batches_of_settled if self.settled else first
-        return number <= first or number % schedule.period < 2
+        return number <= first or number % period_at(number, schedule.period) < 2
 
     def observe(self, batch: Batch) -> None:
         """Store the state of the open batch, as far as it is known."""

@@ -31,6 +31,8 @@ class MeasurementSchedule:
     """Updates up to which every second one is measured. Also the number after which most criteria are checked."""
     sparse_interval: int = 20
     """Interval between two checks of the losses after the close updates; updates are measured half as often."""
+    long_run: int = 200
+    """Updates of a long run. Chosen by eye, for its cost."""
     high_interval: int = 10
     """Interval between two measured updates after the close ones, while the losses are high."""
     high_losses: int = 3
@@ -177,9 +179,14 @@ class UpdateRecord:
 
     @property
     def batches_to_next(self) -> int:
-        """The number of batches until the next one that is measured, follows a measured one, or is checked, from 1."""
+        """The number of batches until the next one that is measured, follows a measured one, or is checked, from 1.
+
+        Of a long run whose losses are low, every second check is left out.
+        """
         period, number = MEASUREMENTS.sparse_interval, self.batches + 1
-        if number <= MEASUREMENTS.close_updates + 1 or number % period == 0 or number % (2 * period) in (1, 2):
+        period *= 2 if number > MEASUREMENTS.long_run else 1
+        measured = number % (2 * MEASUREMENTS.sparse_interval) in (1, 2)
+        if number <= MEASUREMENTS.close_updates + 1 or number % period == 0 or measured:
             return 1
         return 1 + -number % period
 
