@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.core.batch import Batch
-from rnncallbacks.detectors.loss.layer_shapes import hidden_sizes, sums_to_zero, zero_sum_lengths
+from rnncallbacks.detectors.loss.layer_shapes import has_gates, hidden_sizes, sums_to_zero, zero_sum_lengths
 from rnncallbacks.detectors.loss.output_weights import output_weight_scale
 from rnncallbacks.detectors.loss.target_classes import find_target_classes
 
@@ -50,3 +50,21 @@ def test_input_weights_as_wide_as_the_vocabulary_are_no_output_weights():
     difference -= difference.mean(axis=0)
     gradients = {"inputs": rng.normal(size=(H, V)), "recurrent": np.eye(H), "head": difference @ np.ones((9, H))}
     assert output_weight_scale(params, V, gradients) == pytest.approx(10.0 * H**0.5)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "gated"),
+    [
+        ({"x": (H, 3 * H), "recurrent": (H, H), "b": (H,), "head": (3 * H, H), "head_bias": (3 * H,)}, False),
+        ({"x": (H, 4 * H), "recurrent": (H, H), "b": (H, 1), "head": (H, 4 * H), "head_bias": (1, 4 * H)}, False),
+        ({"x": (3 * H, X), "recurrent": (3 * H, H), "b": (3 * H,), "head": (3 * H, H), "head_bias": (3 * H,)}, True),
+        ({"x": (2 * H, X), "recurrent": (H, H), "b": (2 * H,), "head": (V, H), "head_bias": (V,)}, True),
+        ({"x": (3 * H, X), "recurrent": (3 * H, H), "head": (3 * H, H), "head_bias": (3 * H,)}, True),
+    ],
+)
+def test_as_many_classes_as_gates_would_be_long_are_no_gates(shapes, gated):
+    rng = np.random.default_rng(0)
+    params = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    gradients = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    gradients["head_bias"] -= gradients["head_bias"].mean()
+    assert has_gates(params, gradients) is gated

@@ -81,21 +81,30 @@ def hidden_sizes(params: Mapping[str, Array]) -> HiddenSizes:
     return HiddenSizes(frozenset(units), frozenset(length for _, *rest in (*gated, *stacked) for length in rest))
 
 
-def has_gates(params: Mapping[str, Array]) -> bool:
+def has_gates(params: Mapping[str, Array], gradients: Mapping[str, Array]) -> bool:
     """Whether a recurrent layer has gates, by the shapes of the matrices: in one matrix, or in one each.
+
+    If a recurrent matrix is square, a length is that of the classes, not of gates, where the gradients of all biases of
+    this length sum to zero.
 
     Example
     -------
-    >>> has_gates({"U": np.zeros((8, 32)), "b": np.zeros(32)})
+    >>> has_gates({"U": np.zeros((8, 32)), "b": np.zeros(32)}, {"b": np.ones(32)})
     True
-    >>> has_gates({"W": np.zeros((8, 8)), "V": np.zeros((8, 3))})
-    False
+    >>> params = {"W": np.zeros((1, 1)), "recurrent": np.zeros((8, 8)), "head": np.zeros((24, 8)), "b": np.zeros(24)}
+    >>> has_gates(params, {"b": np.ones(24)}), has_gates(params, {"b": np.repeat([0.5, -0.5], 12)})
+    (True, False)
     """
     sizes, shapes = hidden_sizes(params), matrix_shapes(params)
     gates = {k * size for size in sizes.units for k in (2, *GATE_COUNTS)}
     lengths = {length for shape in shapes for length in shape}
-    several = any(shapes.count((size, size)) >= min(GATE_COUNTS) for size in sizes.units)
-    return several or bool(gates & lengths & (vector_lengths(params) | sizes.others))
+    square = [shapes.count((size, size)) for size in sizes.units]
+    if any(count >= min(GATE_COUNTS) for count in square):
+        return True
+    if any(square):
+        others = {name: gradient for name, gradient in gradients.items() if not zero_sum_lengths({name: gradient})}
+        gates -= zero_sum_lengths(gradients) - vector_lengths(others)
+    return bool(gates & lengths & (vector_lengths(params) | sizes.others))
 
 
 def zero_sum_lengths(gradients: Mapping[str, Array]) -> set[int]:

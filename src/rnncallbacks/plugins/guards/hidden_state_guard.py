@@ -23,6 +23,7 @@ from rnncallbacks.detectors.state.state_shape import StateShapeDetector
 from rnncallbacks.detectors.state.stream import ForgottenStreamDetector
 
 if TYPE_CHECKING:
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
 
@@ -96,7 +97,7 @@ class HiddenStateGuard(Guard):
             phase.carried = first_array(run.hidden_states.carried().get(batch.phase))
 
     @hookimpl(tryfirst=True)
-    def on_backward(self, run: Run, batch: Batch) -> None:
+    def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> None:
         phase = self._phases.get(batch.phase)
         if phase is None or not phase.inspected:
             return
@@ -105,7 +106,7 @@ class HiddenStateGuard(Guard):
         # A validation within this batch may overwrite the arrays of its states later.
         phase.observe(batch)
         if self._gated is None:
-            self._gated = has_gates(named_arrays(run.params))
+            self._gated = has_gates(named_arrays(run.params), grads)
         self.conclude(run, self._saturation.check(batch, phase.vocab_size, gated=self._gated))
 
     @hookimpl
