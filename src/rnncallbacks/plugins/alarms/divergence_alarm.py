@@ -94,17 +94,20 @@ class DivergenceAlarm:
     _noted: bool = state_field(False)
     _losses: int = state_field(0)
     _gradients: int = state_field(0)
-    due_step: float = state_field(0.0)
-    due_loss: float = state_field(math.inf)
-    missed_losses: list[float] = state_field(factory=list)
+    _next_look: float = state_field(0.0)
+    _spike_level: float = state_field(math.inf)
+    _not_added: list[float] = state_field(factory=list)
 
     @hookimpl(tryfirst=True)
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> None:
         loss = batch.loss
         assert loss is not None
-        self._add_missed()
         self._gradients += 1
         if math.isfinite(loss) and (math.isfinite(grads.norm) or all_finite(grads.arrays)):
+            if run.step < self._next_look and loss <= self._spike_level and 1 < batch.index != batch.count:
+                self._not_added.append(loss)
+                return
+            self._add_losses()
             self._restart_after_repair(run)
             self._check_loss(run, batch, loss, grads)
             return
@@ -127,18 +130,18 @@ class DivergenceAlarm:
 
     @hookimpl
     def on_alarm(self) -> None:
-        self.due_step = 0  # the alarm may lead to a repair, after which the losses are compared with new ones
+        self._next_look = 0  # the alarm may lead to a repair, after which the losses are compared with new ones
 
     @hookimpl(tryfirst=True)
     def on_epoch_end(self, run: Run) -> None:
-        self._add_missed()
+        self._add_losses()
         self._causes.batches.end_epoch()
         self._causes.validation.end_pass()
         self._report_compared(run)
 
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:
-        self._add_missed()
+        self._add_losses()
         self._report_compared(run)
         run.diagnosis.cannot_check("RNN403", "no batch had a loss: run.backward(loss, grads) or run.record(loss)")
         for code, what, needed in (
@@ -160,18 +163,15 @@ class DivergenceAlarm:
         answer = causes.evaluate(batch, run.params)
         for finding in () if answer is None else detector.conclude(*answer):
             self._raise_once(run, finding, grads)
-        self.due_step = run.step + min(detector.batches_to_next, causes.batches_to_next)
-        self.due_loss = detector.spike_level
+        self._next_look = run.step + min(detector.batches_to_next, causes.batches_to_next)
+        self._spike_level = detector.spike_level
 
-    def _add_missed(self) -> None:
-        if not self.missed_losses:
-            return
-        losses = self.missed_losses
-        self._losses += len(losses)
-        self._gradients += len(losses)
-        self._detector.add_missed(losses)
-        self._causes.batches.add_missed(losses)
-        losses.clear()
+    def _add_losses(self) -> None:
+        """Add the losses since the last look at once, which takes less time than one by one."""
+        if self._not_added:
+            self._detector.add_missed(self._not_added)
+            self._causes.batches.add_missed(self._not_added)
+            self._not_added.clear()
 
     def _report_compared(self, run: Run) -> None:
         detector = self._detector
