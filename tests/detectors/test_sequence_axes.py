@@ -47,7 +47,7 @@ def test_a_few_targets_may_differ_from_the_next_input():
     [
         (B, None, None),
         (None, np.zeros(B), None),
-        (None, np.zeros((T, F + 1, B)), None),
+        (None, np.zeros((T, F + 1, B)), [np.zeros((9, B))] * (T + 1)),
         (None, None, [np.zeros((9, B))] * (T + 1)),
     ],
 )
@@ -55,6 +55,12 @@ def test_a_batch_axis_that_comes_last_is_moved(batch_size, targets, states):
     columns = np.random.default_rng(0).normal(size=(T, F, B))
     x, _ = aligned(columns, targets, batch_size, states)
     np.testing.assert_array_equal(x, columns.transpose(0, 2, 1))
+
+
+def test_axes_of_targets_alone_do_not_tell_columns_from_forecasts_of_several_steps():
+    windows = np.random.default_rng(0).normal(size=(B, T, F))  # (sequence, time, feature)
+    x, _ = aligned(windows, np.zeros((B, T - 2, F)), None, None)
+    assert x is windows
 
 
 def test_without_a_sign_the_last_axis_is_features():

@@ -46,8 +46,6 @@ def _last_axis_is_batch(inputs: Array, targets: Array | None, batch_size: int | 
         return batch_size == last
     if targets is not None and targets.ndim == 1 and len(targets) == last:
         return True
-    if targets is not None and targets.ndim == 3 and targets.shape[::2] == inputs.shape[::2]:
-        return bool(targets.shape[1] != inputs.shape[1])  # numbers of features, which may differ
     shape = _state_shape(hidden_states)
     return len(shape) == 2 and shape[1] == last and not set(shape) & set(inputs.shape[:2])
 
