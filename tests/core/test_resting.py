@@ -107,6 +107,35 @@ def test_a_loss_or_a_gradient_that_is_not_finite_ends_the_rest_of_its_batch(loss
     assert sleeper.steps("start") == [1, 5]
 
 
+def test_a_recorded_loss_that_is_not_finite_ends_the_rest_of_its_batch():
+    sleeper = Sleeper(rest=10)
+    with Run({"w": np.ones(2)}, plugins=[sleeper]) as run:
+        for _ in run.epochs(1):
+            for index in run.batches([1, 2, 3, 4, 5]):
+                if index == 3:
+                    run.record(math.nan)
+                else:
+                    run.backward(1.0, {"w": np.ones(2)})
+    assert sleeper.steps("end") == [1, 3, 5]
+
+
+def test_it_depends_on_the_loss_of_all_processes_who_rests():
+    """Plugins that are ahead replace the loss and the gradients of this process by them."""
+
+    class Replacing:
+        @hookimpl(wrapper=True, ahead=True)
+        def on_backward(self, batch, grads):
+            batch.loss = math.nan if batch.index == 3 else 7.0
+            grads.forget_norm()
+            yield
+
+    sleeper, witness = Sleeper(rest=10), Witness()
+    train([witness, sleeper, Replacing()], losses=[1.0, 1.0, 1.0, math.nan, 1.0])
+    assert sleeper.steps("backward") == [1, 3, 5]
+    assert sleeper.missed == [[7.0], [7.0]]
+    assert witness.steps == [1, 2, 3, 4, 5]
+
+
 def test_a_plugin_that_is_woken_up_sees_the_next_batch():
     sleeper = Sleeper(rest=math.inf)
     with Run({"w": np.ones(2)}, plugins=[sleeper]) as run:

@@ -102,8 +102,21 @@ class HookCall:
     def without(self, plugins: Collection[object]) -> HookCall | None:
         """The call of the other plugins; None if they do not implement the hook."""
         kept = [not any(one.plugin is plugin for plugin in plugins) for one in self.implementations]
-        if not any(kept):
-            return None
+        return self._selected(kept) if any(kept) else None
+
+    def only_ahead(self, then: Callable[[Mapping[str, object]], Any]) -> HookCall:
+        """The call of the implementations that are ahead, and of ``then`` after them, with the arguments by name."""
+
+        def call(arguments: Mapping[str, object]) -> object:
+            returned = then(arguments)
+            return next(iter(returned), None) if isinstance(returned, list) else returned
+
+        ahead = self._selected([is_ahead(one) for one in self.implementations])
+        ahead._tuples = [*self._tuples, lambda arguments: (arguments,)]
+        ahead._steps.append((call, len(self._tuples), False))
+        return ahead
+
+    def _selected(self, kept: Collection[bool]) -> HookCall:
         others = copy.copy(self)
         others.implementations = list(compress(self.implementations, kept))
         others._steps = list(compress(self._steps, kept))

@@ -277,12 +277,12 @@ class Plugins(Mapping[str, object]):
 
     def _rebuild(self) -> None:
         manager = HookManager(self._implementing)
-        for name, plugin in reversed(self._plugins.items()):  # pluggy calls the last registered first
-            if is_admitted(plugin, self.values()):
-                manager.register(plugin, name=name)
+        admitted = {name: plugin for name, plugin in self._plugins.items() if is_admitted(plugin, self.values())}
+        for name, plugin in reversed(admitted.items()):  # pluggy calls the last registered first
+            manager.register(plugin, name=name)
         self._manager = manager
         calls = {hook: HookCall(getattr(manager.hook, hook), self.times) for hook in HOOKS}
-        self._calls = by_hook(calls, self._plugins.values())
+        self._calls = by_hook(calls, admitted.values())
 
     def _culprit(self, call: HookCall | BatchHookCall, error: BaseException) -> str:
         """The plugin in whose frame the error was raised; pluggy does not report it.

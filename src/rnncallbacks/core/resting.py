@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rnncallbacks.core.hook_call import HookCall
+from rnncallbacks.core.hook_call import HookCall, is_ahead
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -31,7 +31,7 @@ class BatchHookCall:
     A plugin rests in the training batches before the step ``plugin.due_step``, except for the first and the last one of
     a pass over the loader. From ``on_backward`` on, a batch is seen by all plugins if its loss or gradient is not
     finite, and by those whose ``due_loss`` or ``due_norm``, if they have one, is below its loss or the norm of its
-    gradient. Where a plugin has a list ``missed_losses``, the loss of each batch in which it rested is appended, unless
+    gradient. With several processes, these are the loss and the gradient of the whole batch. Where a plugin has a list ``missed_losses``, the loss of each batch in which it rested is appended, unless
     the batch was skipped or had no finite loss; where it has ``missed_norms``, the norm of each gradient.
 
     Parameters
@@ -52,17 +52,25 @@ class BatchHookCall:
     def __init__(self, hook: str, call: HookCall, plugins: Sequence[Any]) -> None:
         self.implementations = call.implementations
         self._hook = hook
-        self._call = call
         self._plugins = plugins
+        self._ahead: HookCall | None = None
+        others: HookCall | None = call
+        ahead = [one.plugin for one in call.implementations if is_ahead(one)]
+        if ahead and hook == "on_backward":  # they replace loss and gradients, on which it depends who rests
+            self._ahead, others = call.only_ahead(then=self._call_others), call.without(ahead)
+        self._call = others
         places = range(len(plugins))
         self._await_loss, self._await_norm, self._keep_losses, self._keep_norms = (
             [place for place in places if hasattr(plugins[place], name)]
             for name in ("due_loss", "due_norm", "missed_losses", "missed_norms")
         )
-        self._without: dict[tuple[bool, ...], HookCall | None] = {(): call}
+        self._without: dict[tuple[bool, ...], HookCall | None] = {(): others}
 
     def __call__(self, arguments: Mapping[str, Any]) -> Any:
         """Call the implementations of the plugins that do not rest; the result and the errors are those of the call."""
+        return self._call_others(arguments) if self._ahead is None else self._ahead(arguments)
+
+    def _call_others(self, arguments: Mapping[str, Any]) -> Any:
         batch: Batch = arguments["batch"]
         resting = batch.resting
         if resting is None:
@@ -70,13 +78,16 @@ class BatchHookCall:
         if resting:
             if self._hook == "on_backward":
                 resting = batch.resting = self._still_resting(resting, batch.loss, arguments["grads"].norm)
-            elif self._hook == "on_batch_end":
-                self._append_loss(batch, resting)
+            elif self._hook == "on_batch_end" and batch.loss is not None:
+                if math.isfinite(batch.loss):
+                    self._append_loss(batch, resting)
+                else:  # given to run.record
+                    resting = batch.resting = ()
         try:
             call = self._without[resting]
         except KeyError:
             rests = [plugin for plugin, rests in zip(self._plugins, resting, strict=True) if rests]
-            call = self._without[resting] = self._call.without(rests)
+            call = self._without[resting] = None if self._call is None else self._call.without(rests)
         return [] if call is None else call(arguments)
 
     def _resting(self, run: Any, batch: Batch) -> tuple[bool, ...]:
@@ -100,10 +111,8 @@ class BatchHookCall:
         return resting
 
     def _append_loss(self, batch: Batch, resting: tuple[bool, ...]) -> None:
-        if batch.loss is None or batch.skipped or not math.isfinite(batch.loss):
-            return
         for place in self._keep_losses:
-            if resting[place]:
+            if resting[place] and not batch.skipped:
                 self._plugins[place].missed_losses.append(batch.loss)
 
 

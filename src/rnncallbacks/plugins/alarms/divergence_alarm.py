@@ -163,8 +163,9 @@ class DivergenceAlarm:
         answer = causes.evaluate(batch, run.params)
         for finding in () if answer is None else detector.conclude(*answer):
             self._raise_once(run, finding, grads)
-        self._next_look = run.step + min(detector.batches_to_next, causes.batches_to_next)
-        self._spike_level = detector.spike_level
+        if len(run.diagnosis.repairs) == self._repairs:
+            self._next_look = run.step + min(detector.batches_to_next, causes.batches_to_next)
+            self._spike_level = detector.spike_level
 
     def _add_losses(self) -> None:
         """Add the losses since the last look at once, which takes less time than one by one."""

@@ -117,6 +117,7 @@ class HiddenStateGuard(Guard):
         moved = self._predecessors.add(batch, run.epoch, phase.batch_size) if batch.phase == TRAIN else None
         if phase.inspected:
             self._inspect(run, batch, phase, moved)
+            phase.inspected = False  # the next batch may interrupt a rest without its on_batch_start
         if batch.phase == TRAIN and not self._predecessors.tracking and not self._leak.is_undecided(phase):
             self.due_step = run.step + phase.batches_to_next
 

@@ -83,7 +83,8 @@ class UpdateGuard(Guard):
             self._report(run, result)
         if (recovery := self._checks.check_recovery()) is not None:
             run.diagnosis.revise(recovery)
-        self.due_step, self.due_loss = run.step + self._checks.batches_to_next, self._checks.reference_loss
+        if len(run.diagnosis.repairs) == self._repairs:
+            self.due_step, self.due_loss = run.step + self._checks.batches_to_next, self._checks.reference_loss
 
     @hookimpl
     def on_alarm(self) -> None:
