@@ -31,8 +31,9 @@ class BatchHookCall:
     A plugin rests in the training batches before the step ``plugin.due_step``, except for the first and the last one of
     a pass over the loader. From ``on_backward`` on, a batch is seen by all plugins if its loss or gradient is not
     finite, and by those whose ``due_loss`` or ``due_norm``, if they have one, is below its loss or the norm of its
-    gradient. With several processes, these are the loss and the gradient of the whole batch. Where a plugin has a list ``missed_losses``, the loss of each batch in which it rested is appended, unless
-    the batch was skipped or had no finite loss; where it has ``missed_norms``, the norm of each gradient.
+    gradient. With several processes, these are the loss and the gradient of the whole batch. Where a plugin has a list
+    ``missed_losses``, the loss of each batch in which it rested is appended, unless the batch was skipped or had no
+    finite loss; where it has ``missed_norms``, the norm of each gradient.
 
     Parameters
     ----------
