@@ -123,6 +123,16 @@ def test_every_history_can_be_drawn(epochs, values):
     assert "epoch" in texts(svg)
 
 
+def test_ticks_are_whole_numbers_of_epochs_and_texts_begin_within_the_chart():
+    values = [-1.2345e-5, -1.2346e-5, -1.2347e-5]
+    chart = changed(positions=[99998, 99999, 100000], series={"train": values}, marks=())
+    root = ElementTree.fromstring(draw_chart(chart, "narrow"))
+    assert {"99998", "99999", "100000"} <= {element.text for element in root.iter("text")}
+    for element in root.iter("text"):
+        if "text-anchor: end" in element.attrib["style"]:
+            assert 0.6 * 11 * len(element.text) < float(element.attrib["x"])
+
+
 def test_names_are_never_formulas():
     chart = changed(series={"_own": [1.0, 2.0, 3.0], "a$^$b": [2.0, 3.0, 4.0]}, marks=[Mark(1, "A$\\x$", "w", "info")])
     assert {" _own", "a$^$b", "A$\\x$"} <= set(texts(draw_chart(chart, "wide")))

@@ -31,6 +31,14 @@ PLOT_SHARE = 0.85
 """Approximate share of the chart's width that the plot takes; the labels of the loss axis take the rest."""
 LINE_HEIGHT = 1.3 * FONT_SIZE
 """Height of a line of text, in pixels."""
+AXIS_MARGIN = 0.02
+"""Space before the first and after the last epoch or batch, as a share of the range between them."""
+PADDING = 4.0
+"""Distance in pixels between texts and what is next to them: the edge of the chart, and the lines of ticks."""
+TICK_LENGTH = 3.5
+"""Length of the ticks of the axis of epochs or batches, in pixels."""
+LEGEND_LINE_HEIGHT = 1.5 * LINE_HEIGHT
+"""Height of a line of the legend and of the space below it, in pixels."""
 LARGEST_DRAWN_VALUE = 1e200
 """Magnitude from which values are treated as not finite: matplotlib overflows when it scales larger ones."""
 LOGARITHMIC_RATIO = 30.0
@@ -79,16 +87,18 @@ def draw_chart(chart: Chart, size: str) -> str:
     """
     try:
         import matplotlib as mpl
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
     except ImportError:
         raise PluginError("a report needs matplotlib", hint="pip install 'rnncallbacks[plot]'") from None
 
     width, height = CHART_SIZES[size]
-    legend_columns = _legend_columns(chart.series, width)
     labels = place_labels(chart.marks, _limits(chart), PLOT_SHARE * width)
-    if len(chart.series) > 1:
-        height += LINE_HEIGHT * math.ceil(len(chart.series) / legend_columns)
-    height += LINE_HEIGHT * max((label.row + 1 for label in labels if label.row is not None), default=0)
+    legend_columns = _legend_columns(chart.series, width)
+    legend_lines = math.ceil(len(chart.series) / legend_columns) if len(chart.series) > 1 else 0
+    label_lines = max((label.row + 1 for label in labels if label.row is not None), default=0)
+    top = PADDING + LEGEND_LINE_HEIGHT * legend_lines + LINE_HEIGHT * label_lines
+    height += top
     settings: Any = {
         "svg.fonttype": "none",  # text stays text, in the font of the page
         "svg.hashsalt": f"{chart.name}-{size}",  # the same run gives the same page
@@ -99,15 +109,25 @@ def draw_chart(chart: Chart, size: str) -> str:
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(settings)
-        figure = Figure(figsize=(width / 72, height / 72), dpi=72, layout="constrained")
+        figure = Figure(figsize=(width / 72, height / 72), dpi=72, facecolor="none")
         axes = _plot(figure, chart, X_TICKS[size])
+        _set_margins(axes, width, height, top)
         for label in labels:
             _draw_label(axes, label)
-        if len(chart.series) > 1:
-            figure.legend(loc="outside upper left", ncols=legend_columns, frameon=False, labelcolor=INK, handlelength=3)
+        if legend_lines:
+            figure.legend(
+                loc="upper left",
+                ncols=legend_columns,
+                frameon=False,
+                labelcolor=INK,
+                handlelength=3,
+                borderpad=0,
+                borderaxespad=PADDING / FONT_SIZE,
+            )
         file = io.BytesIO()
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(file, format="svg", transparent=True, metadata=no_metadata)
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(file, metadata=no_metadata)  # savefig would draw the figure twice
     titles = {_mark_id(label): label.words for label in labels}
     return page_element(file.getvalue(), f"{chart.name}-{size}-", describe_chart(chart), titles)
 
@@ -147,7 +167,7 @@ def _limits(chart: Chart) -> tuple[float, float]:
     """The limits of the axis of epochs or batches: the first and last with a value or a mark, and a margin."""
     places = [*chart.positions, *(mark.position for mark in chart.marks if mark.position > 0)]
     first, last = min(places), max(places)
-    margin = 0.5 if first == last else 0.02 * (last - first)
+    margin = 0.5 if first == last else AXIS_MARGIN * (last - first)
     return first - margin, last + margin
 
 
@@ -160,7 +180,7 @@ def _legend_columns(names: Mapping[str, object], width: float) -> int:
 def _plot(figure: Figure, chart: Chart, x_ticks: int) -> Axes:
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-    axes = figure.add_subplot()
+    axes = figure.add_subplot(facecolor="none")
     for place, (name, values) in enumerate(chart.series.items()):
         _plot_series(axes, chart.positions, place, name, values)
     if chart.is_logarithmic:
@@ -169,15 +189,32 @@ def _plot(figure: Figure, chart: Chart, x_ticks: int) -> Axes:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     axes.set_xlim(*_limits(chart))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=x_ticks, integer=True, min_n_ticks=1))
-    axes.set_xlabel(chart.unit, color=MUTED)
+    axes.ticklabel_format(axis="x", style="plain", useOffset=False)
+    axes.set_xlabel(chart.unit, color=MUTED, labelpad=2)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color(MUTED)
-    axes.tick_params(which="both", color=MUTED, labelcolor=MUTED)
+    axes.tick_params(which="both", color=MUTED, labelcolor=MUTED, pad=PADDING)
+    axes.tick_params(axis="x", which="major", length=TICK_LENGTH)
     axes.tick_params(axis="y", which="both", length=0)
     axes.grid(axis="y", color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)
     return axes
+
+
+def _set_margins(axes: Axes, width: float, height: float, top: float) -> None:
+    """Leave room for the labels of both axes. matplotlib's own layouts draw the chart once more to measure its texts.
+
+    The fonts of matplotlib and of the page differ, so that the number of characters tells the width as well.
+    """
+    bottom = TICK_LENGTH + 2 * PADDING + 2 * LINE_HEIGHT  # a line for the ticks, and one for the unit
+    axes.set_position((0.0, bottom / height, 1.0, (height - bottom - top) / height))
+    lowest, highest = axes.get_ylim()
+    widths = [CHARACTER_WIDTH * len(f"{tick:.4g}") for tick in axes.get_yticks() if lowest <= tick <= highest]
+    left = 2 * PADDING + max(widths, default=0.0)
+    half_a_label = 0.5 * CHARACTER_WIDTH * len(f"{axes.get_xlim()[1]:.0f}")
+    right = max(PADDING, half_a_label - AXIS_MARGIN * width)
+    axes.set_position((left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height))
 
 
 def _plot_series(axes: Axes, positions: Sequence[int], place: int, name: str, values: Sequence[float | None]) -> None:
