@@ -102,3 +102,24 @@ def test_the_passed_check_counts_the_losses(batches, said):
     for index in range(1, batches + 1):
         detector.add(Batch(None, "train", index, count=batches, loss=1.5, sequences=SIZE))
     assert detector.check({"train": 1.5}).checked["RNN101"] == f"the reported train loss with {said} of epoch 1"
+
+
+@pytest.mark.parametrize(
+    ("passes", "knows"),
+    [
+        ([[8] * 499], False),
+        ([[8] * 500], True),
+        ([[8] * 40, [8] * 16], True),
+        ([[8] * 40 + [5], [8] * 16], True),
+        ([[8] * 40 + [16] * 40, [8] * 40], False),
+        ([[8] * 40 + [16] * 40, [8] * 500 + [16]], False),
+    ],
+)
+def test_lengths_of_batches_are_known_in_advance_after_a_pass_of_equal_ones(passes, knows):
+    """A loader that sorts sequences by length yields many equal batches at first."""
+    detector = LossReportDetector()
+    for steps in passes:
+        detector.begin_epoch()
+        for index, length in enumerate(steps, start=1):
+            detector.add(Batch(None, "train", index, count=1000, loss=1.0, sequences=2, tokens=2 * length))
+    assert detector.knows_next_lengths == knows

@@ -41,9 +41,10 @@ NO_PHASE = {"RNN102": "validate in each epoch: run.batches(val_loader, phase='va
 ONE_PHASE_IS_WRONG = "the loss of one phase is divided by another count than that of the other: see RNN102"
 
 
-EQUAL_BATCHES = 16
-"""Training batches of a pass that must have the same lengths before those of the next ones are not read. Chosen by eye:
-batches of sequences of different lengths differ in far fewer."""
+EQUAL_BATCHES, FIRST_EQUAL_BATCHES = 16, 500
+"""Training batches of a pass that must have the same lengths before those of the next ones are not read: after a pass
+of equal batches, and in the first one. Chosen by eye: a loader that sorts sequences by length yields many equal batches
+at first."""
 
 
 @attrs.define(eq=False)
@@ -74,6 +75,7 @@ class LossReportDetector:
     _training_passes: TrainingPasses = state_field(factory=TrainingPasses)
     _first_losses: dict[str, float] = state_field(factory=dict)
     _lengths: BatchLengths = state_field(factory=BatchLengths)
+    _had_equal_batches: bool = state_field(False)  # the last pass of training
     _epochs: int = state_field(0)
     _last_denominators: dict[str, Denominator | None] = state_field(factory=dict)
 
@@ -85,6 +87,8 @@ class LossReportDetector:
     def begin_epoch(self) -> None:
         """Forget the batch losses of the epoch before."""
         self._epochs += 1
+        if TRAIN in self._passes:
+            self._had_equal_batches = self._passes[TRAIN].has_equal_batches_but_one
         self._passes.clear()
         self._earlier_passes.clear()
 
@@ -112,7 +116,8 @@ class LossReportDetector:
         losses = self._passes.get(TRAIN)
         if losses is None or losses.expected is None:
             return False
-        return losses.batches >= EQUAL_BATCHES and losses.has_equal_batches
+        needed = EQUAL_BATCHES if self._had_equal_batches else FIRST_EQUAL_BATCHES
+        return losses.batches >= needed and losses.has_equal_batches
 
     def add_missed(self, losses: Sequence[float], batches: int) -> None:
         """Add the losses of training batches that were left out, while ``knows_next_lengths``.

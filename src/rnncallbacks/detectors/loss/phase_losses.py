@@ -87,6 +87,11 @@ class PhaseLosses:
         """Whether all of the batches so far had the same lengths."""
         return len(self._by_lengths) == 1
 
+    @property
+    def has_equal_batches_but_one(self) -> bool:
+        """Whether all batches had the same lengths except for at most one, such as a smaller last one."""
+        return len(self._by_lengths) == 1 or sorted(count for _, count in self._by_lengths.values())[:-1] == [1]
+
     def add_equal(self, losses: Sequence[float]) -> None:
         """Add batches with the lengths of those before, all of which were equal."""
         (lengths,) = self._by_lengths
