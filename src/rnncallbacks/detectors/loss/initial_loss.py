@@ -184,7 +184,8 @@ class InitialLossDetector:
             self.done = True
             predictions = 1 if targets is None else max(1, targets.size)
             by_zero = check_loss_at_zero(at_zero, loss, weight_scale, classes, counts, predictions)
-            if nll is not None or by_zero.finding is not None or "RNN302" not in by_zero.checked:
+            identified = nll is not None and abs(loss - nll) < INITIAL_LOSS.likelihood_tolerance * nll
+            if identified or by_zero.finding is not None or "RNN302" not in by_zero.checked:
                 return by_zero
             bounded = check_bounded_loss(batch, loss, params, max(classes.candidates))
             return attrs.evolve(by_zero, finding=bounded.finding, withdrawn=bounded.withdrawn)
@@ -273,9 +274,9 @@ def check_first_loss(
         return CheckResult(cannot_tell=dict.fromkeys(CODES, why))
     if match is not None and match.kind == "mean":
         compared = findings.arithmetic_of_first_loss(loss, match)
-        if nll is not None:
-            return CheckResult(checked=dict.fromkeys(CODES, compared))
         why = f"{compared}, and so is that of a second softmax: run.observe(logits=...)"
+        if nll is not None:
+            why = f"{compared}, as after a second softmax too, and {nll:.4g} under the observed logits"
         return CheckResult(checked=dict.fromkeys(("RNN301", "RNN303"), compared), cannot_tell={"RNN302": why})
     if loss < math.log(min(classes.candidates)):
         return None

@@ -103,6 +103,15 @@ def second_softmax(loss: float, nll: float, twice: float) -> Finding:
     return Finding("RNN302", message, {"loss": loss, "expected": nll, "softmax_twice": twice}, remedy=SOFTMAX_ONCE)
 
 
+def second_softmax_of_smoothed_labels(smoothing: float, losses: int) -> Finding:
+    """RNN302 of a second softmax whose labels are smoothed."""
+    message = (
+        f"the loss applies a softmax to probabilities: with a share of {smoothing:.3g} of each target spread over all "
+        f"classes, {losses} losses are those of a second softmax, and no share makes them those of the observed logits"
+    )
+    return Finding("RNN302", message, {"smoothing": smoothing, "losses": losses}, remedy=SOFTMAX_ONCE)
+
+
 def second_softmax_by_gradient(factor: float, loss: float, classes: int, compared: str) -> Finding:
     """RNN302 of a second softmax, which divides the gradient of an untrained network by the number of classes."""
     floor = math.log1p((classes - 1) / math.e)

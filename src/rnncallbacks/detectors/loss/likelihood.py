@@ -55,6 +55,29 @@ def nll_of_softmax_twice(logits: Any, targets: Array) -> float | None:
     return float(-_log_softmax(probabilities)[np.arange(len(classes)), classes].mean())
 
 
+def uniform_nll_under_logits(logits: Any, targets: Array, *, twice: bool) -> float | None:
+    r"""The mean negative log-likelihood of all classes alike, the part of a loss with smoothed labels.
+
+    .. math:: -\frac{1}{N V} \sum_n \sum_v \ln \operatorname{softmax}(z_n)_v
+
+    ``twice``: a softmax is applied to the probabilities. None as in :func:`nll_under_logits`.
+
+    Example
+    -------
+    >>> round(uniform_nll_under_logits(np.array([[0.0, np.log(3.0)]]), np.array([0]), twice=False), 4)
+    0.837
+    """
+    found = _scores_of_targets(logits, targets)
+    if found is None:
+        return None
+    scores = found[0]
+    if _are_probabilities(scores):
+        scores = scores if twice else np.log(np.maximum(scores, 1e-300))
+    elif twice:
+        scores = np.exp(_log_softmax(scores))
+    return float(-_log_softmax(scores).mean())
+
+
 def squared_errors_under_logits(logits: Any, targets: Array) -> dict[str, float]:
     """Mean squared errors against the one-hot targets, of the softmax and of the logits, by name; none as above.
 

@@ -16,6 +16,7 @@ from rnncallbacks.detectors.gradient.spectral_radius import without_recurrent_we
 from rnncallbacks.detectors.loss.initial_loss import InitialLossDetector
 from rnncallbacks.detectors.loss.learned_sum import LearnedSum
 from rnncallbacks.detectors.loss.output_gradient import OutputGradientDetector
+from rnncallbacks.detectors.loss.smoothed_labels import SmoothedLabelDetector
 from rnncallbacks.detectors.loss.summed_loss_severity import SummedLossSeverity
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class LossFunctionGuard(Guard):
 
     _initial_loss: InitialLossDetector = state_field(factory=InitialLossDetector)
     _output_gradient: OutputGradientDetector = state_field(factory=OutputGradientDetector)
+    _smoothed_labels: SmoothedLabelDetector = state_field(factory=SmoothedLabelDetector)
     _learned_sum: LearnedSum = state_field(factory=LearnedSum)
     _first_loss: float = state_field(0.0)
     _severity: SummedLossSeverity = state_field(factory=SummedLossSeverity)
@@ -135,6 +137,11 @@ class LossFunctionGuard(Guard):
         self._first_loss = self._first_loss or loss
         if not self._initial_loss.done:
             self._conclude(run, self._initial_loss.check(batch, loss, named_arrays(run.params), grads))
+        if not self._smoothed_labels.done:
+            if "RNN302" in run.diagnosis.passed or self._is_explained(run):
+                self._smoothed_labels.stop()
+            else:
+                self._conclude(run, self._smoothed_labels.check(batch, loss))
         if gradient.done and not gradient.watching:
             return
         if self._is_explained(run):

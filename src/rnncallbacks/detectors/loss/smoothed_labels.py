@@ -1,0 +1,102 @@
+r"""RNN302 of a loss with smoothed labels, by the observed logits of a few batches.
+
+With a share :math:`\epsilon` of each target spread over all classes, the loss is
+:math:`(1 - \epsilon) \ell + \epsilon u`, where :math:`\ell` is the negative log-likelihood of the targets and :math:`u`
+the mean of that of all classes. One share explains the losses of all batches, with one softmax or with two.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult
+from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.loss.initial_loss_findings import second_softmax_of_smoothed_labels
+from rnncallbacks.detectors.loss.likelihood import (
+    nll_of_softmax_twice,
+    nll_under_logits,
+    uniform_nll_under_logits,
+)
+from rnncallbacks.detectors.sequences import sequences_of
+
+if TYPE_CHECKING:
+    from rnncallbacks.core.batch import Batch
+
+
+@attrs.frozen(kw_only=True)
+class SmoothedLabelThresholds:
+    """Thresholds of a share that explains all losses."""
+
+    batches: int = 4
+    """First training batches whose losses one share must explain. Chosen by eye."""
+
+    tolerance: float = 1e-5
+    """Largest relative difference between a loss and the explained one: rounding errors of float32."""
+
+    largest_share: float = 0.7
+    """Largest share of a target that is spread. Chosen by eye: 0.1 is usual."""
+
+
+SMOOTHED_LABELS = SmoothedLabelThresholds()
+
+
+@attrs.define(eq=False)
+class SmoothedLabelDetector:
+    """Fits the share of smoothed labels to the losses of the first training batches whose logits are observed.
+
+    Example
+    -------
+    >>> from rnncallbacks.core.batch import Batch
+    >>> detector, targets = SmoothedLabelDetector(), np.array([[0], [2]])
+    >>> for scale in (0.5, 1.0, 1.5, 2.0):
+    ...     logits = scale * np.array([[[1.0, 0.0, -1.0]], [[0.0, 2.0, 1.0]]])
+    ...     batch = Batch((targets, targets), "train", 1, observed={"logits": logits})
+    ...     uniform = uniform_nll_under_logits(logits, targets, twice=False)
+    ...     result = detector.check(batch, 0.9 * nll_under_logits(logits, targets) + 0.1 * uniform)
+    >>> print(result.checked["RNN302"])
+    4 losses are those of the observed logits, with a share of 0.1 of each target spread over all classes
+    """
+
+    done: bool = state_field(False)
+    _rows: list[tuple[float, float, float, float, float]] = state_field(factory=list)
+
+    def stop(self) -> None:
+        """End the comparison: the loss function is known."""
+        self.done, self._rows = True, []
+
+    def check(self, batch: Batch, loss: float) -> CheckResult:
+        """Add a training batch; at the last of ``batches``, the share is fitted."""
+        logits, targets = batch.observed.get("logits"), sequences_of(batch).targets
+        if logits is None or targets is None:
+            self.stop()
+            return NOTHING_COMPARED
+        once, twice = nll_under_logits(logits, targets), nll_of_softmax_twice(logits, targets)
+        uniform = [uniform_nll_under_logits(logits, targets, twice=second) for second in (False, True)]
+        if once is None or twice is None or uniform[0] is None or uniform[1] is None:
+            self.stop()
+            return NOTHING_COMPARED
+        self._rows.append((loss, once, uniform[0], twice, uniform[1]))
+        if len(self._rows) < SMOOTHED_LABELS.batches:
+            return NOTHING_COMPARED
+        losses, *parts = np.array(self._rows).T
+        self.stop()
+        share = _fitted_share(losses, parts[0], parts[1])
+        if share is not None:
+            words = "are those of the observed logits, with a share of"
+            compared = f"{len(losses)} losses {words} {share:.3g} of each target spread over all classes"
+            return CheckResult(checked={"RNN302": compared})
+        share = _fitted_share(losses, parts[2], parts[3])
+        return CheckResult(finding=None if share is None else second_softmax_of_smoothed_labels(share, len(losses)))
+
+
+def _fitted_share(losses: np.ndarray, nll: np.ndarray, uniform: np.ndarray) -> float | None:
+    """The share that explains all losses; None if there is none."""
+    change = uniform - nll
+    squares = float(change @ change)
+    share = float((losses - nll) @ change) / squares if squares else 0.0
+    distance = np.abs(nll + share * change - losses).max()
+    fits = distance <= SMOOTHED_LABELS.tolerance * np.abs(losses).max()
+    return share if fits and -SMOOTHED_LABELS.tolerance <= share <= SMOOTHED_LABELS.largest_share else None

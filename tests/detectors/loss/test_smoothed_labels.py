@@ -1,0 +1,53 @@
+"""A second softmax of smoothed labels, by the observed logits of a few batches."""
+
+import numpy as np
+import pytest
+
+from rnncallbacks.core.batch import Batch
+from rnncallbacks.detectors.loss.smoothed_labels import SMOOTHED_LABELS, SmoothedLabelDetector
+
+T, B, V = 5, 4, 6
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def smoothed_loss(logits, targets, share, times):
+    labels = (1.0 - share) * np.eye(V)[targets] + share / V
+    p = logits
+    for _ in range(times):
+        p = softmax(p)
+    return float(-(labels * np.log(p)).sum(axis=-1).mean())
+
+
+@pytest.mark.parametrize(
+    ("share", "times", "penalty", "result"),
+    [
+        (0.1, 1, 0.0, "passed"),
+        (0.1, 2, 0.0, "RNN302"),
+        (0.3, 2, 0.0, "RNN302"),
+        (0.0, 2, 0.0, "RNN302"),
+        (0.1, 1, 0.02, "nothing"),
+        (0.1, 2, 0.02, "nothing"),
+    ],
+)
+def test_one_share_explains_all_losses(share, times, penalty, result):
+    rng, detector, results = np.random.default_rng(0), SmoothedLabelDetector(), []
+    for _ in range(SMOOTHED_LABELS.batches):
+        logits, targets = rng.normal(size=(T, B, V)), rng.integers(0, V, (T, B))
+        batch = Batch((targets, targets), "train", 1, observed={"logits": logits})
+        loss = smoothed_loss(logits, targets, share, times) + penalty * rng.random()
+        results.append(detector.check(batch, loss))
+    assert detector.done
+    found = results[-1].finding.code if results[-1].finding else "passed" if results[-1].checked else "nothing"
+    assert found == result
+    if result == "RNN302":
+        assert results[-1].finding.evidence["smoothing"] == pytest.approx(share, abs=1e-6)
+
+
+def test_without_logits_nothing_is_compared():
+    detector = SmoothedLabelDetector()
+    assert detector.check(Batch((np.zeros((T, B), int),) * 2, "train", 1), 1.8).finding is None
+    assert detector.done
