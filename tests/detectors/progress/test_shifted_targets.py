@@ -89,3 +89,32 @@ def test_blanks_before_a_copy_are_no_shift():
     shown, wanted = np.zeros((2, 10, 3), dtype=int)
     shown[:4] = wanted[-4:] = np.random.default_rng(0).integers(1, 5, (4, 3))
     assert target_shift_of(shown, wanted) is None
+
+
+@pytest.mark.parametrize(
+    ("feature_shift", "losses", "found"),
+    [
+        (0, [1.0] * 5 + [0.01] * 20, [(0, None)]),
+        (0, [1.0] * 310, [(0, "info")]),
+        (1, [1.0] * 5 + [0.01] * 20, []),
+        (None, [1.0] * 5 + [0.01] * 20, []),
+    ],
+)
+@pytest.mark.parametrize("last_axis", [True, False])
+def test_a_single_target_may_be_one_of_several_features(feature_shift, losses, found, last_axis):
+    detector, results = ShiftedTargets(), []
+    for number, loss in enumerate(losses):
+        series = np.random.default_rng(number).normal(size=(4, 12, 3))  # (batch, time, features)
+        inputs = series[:, :9]
+        column = (
+            series[:, feature_shift : feature_shift + 9, 1:2] if feature_shift is not None else inputs[:, ::-1, 1:2]
+        )
+        targets = column if last_axis else column[:, :, 0]
+        batch = Batch(data=(inputs, targets), phase="train", index=1, batch_size=4, loss=loss)
+        results.append(detector.add_batch(batch).finding)
+    assert [(one.evidence["target_shift"], one.severity) for one in results if one is not None] == found
+
+
+def test_sequences_of_five_steps_show_targets_two_steps_ahead():
+    assert play(2, steps=5, rows=8)[-1].evidence["target_shift"] == 2
+    assert play(1, steps=5, rows=8) == [None] * SHIFTED_TARGETS.batches

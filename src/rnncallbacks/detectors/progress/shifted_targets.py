@@ -1,4 +1,4 @@
-"""RNN603: targets that are the inputs of the same step, or of more than one step ahead."""
+"""RNN603: targets that are the inputs, or a feature of them, of the same step, or of more than one step ahead."""
 
 from __future__ import annotations
 
@@ -26,8 +26,12 @@ class ShiftedTargetsThresholds:
     """First training batches, all of which must agree."""
     largest_shift: int = 4
     """Largest number of steps ahead that is tried."""
-    compared_steps: int = 4
+    compared_steps: int = 2
     """Fewest steps of a sequence that are compared."""
+    compared_targets: int = 4
+    """Fewest targets of a batch that are compared. Chosen by eye: all batches must agree."""
+    compared_features: int = 16
+    """Largest number of input features that are compared with a single target a step: a bound on the cost."""
     largest_noise: float = 0.02
     """Largest mean squared difference between real targets and equal inputs, in units of the variance: measurement
     noise on one of them. Sines with noise of 0.02 have 0.0008."""
@@ -64,7 +68,9 @@ def target_shift_of(inputs: Array, targets: Array) -> int | None:
     (2, 1)
     """
     steps = len(inputs)
-    largest = min(SHIFTED_TARGETS.largest_shift, steps - SHIFTED_TARGETS.compared_steps)
+    width = max(1, inputs.size // max(steps, 1))
+    needed = max(SHIFTED_TARGETS.compared_steps, -(-SHIFTED_TARGETS.compared_targets // width))
+    largest = min(SHIFTED_TARGETS.largest_shift, steps - needed)
     counted = targets >= 0 if targets.dtype.kind == "i" else np.ones(targets.shape, dtype=np.bool_)
     fitting = [shift for shift in range(largest + 1) if _fits(inputs, targets, counted, shift)]
     if fitting or inputs.dtype.kind != "f" or largest < 1:
@@ -91,6 +97,16 @@ def _fits(inputs: Array, targets: Array, counted: BoolArray, shift: int) -> bool
         return False
     wanted = targets[: steps - shift][compared]
     return bool(np.ptp(wanted)) and np.array_equal(wanted, inputs[shift:][compared])
+
+
+def _columns(inputs: Array, targets: Array) -> list[Array]:
+    """The inputs in the shape of the targets: all of them, or each feature if there is one target a step."""
+    if inputs.shape == targets.shape:
+        return [inputs]
+    if inputs.ndim != 3 or targets.shape not in (inputs.shape[:2], (*inputs.shape[:2], 1)):
+        return []
+    features = min(inputs.shape[2], SHIFTED_TARGETS.compared_features)
+    return [inputs[:, :, feature].reshape(targets.shape) for feature in range(features)]
 
 
 @attrs.define(eq=False)
@@ -125,11 +141,12 @@ class ShiftedTargets:
             return self._check_copies(batch)
         shown = sequences_of(batch)
         inputs, targets = shown.inputs, shown.targets
-        if inputs is None or targets is None or not shown.per_step or targets.shape != inputs.shape:
+        columns = [] if inputs is None or targets is None or not shown.per_step else _columns(inputs, targets)
+        if inputs is None or targets is None or not columns:
             self.shifts.append(None)
             return CheckResult()
         self._first_loss = self._first_loss or batch.loss or 0.0
-        self.shifts.append(self._common_shift(shown, inputs, targets))
+        self.shifts.append(self._common_shift(shown, columns, targets))
         shift = self.shifts[-1]
         if not self.done or shift is None or shift == 1:
             return CheckResult()
@@ -140,13 +157,14 @@ class ShiftedTargets:
         long_horizon = real and shift > SHIFTED_TARGETS.largest_warned_horizon
         return self._found(shift, "info" if long_horizon else None)
 
-    def _common_shift(self, shown: Sequences, inputs: Array, targets: Array) -> int | None:
+    def _common_shift(self, shown: Sequences, columns: list[Array], targets: Array) -> int | None:
         """The shift along the axis of time of this batch and all before; None if there is none, or more than one."""
         for axis in (0, 1) if shown.time_axis is None else (shown.time_axis,):
-            found = target_shift_of(inputs.swapaxes(0, axis), targets.swapaxes(0, axis))
-            shift = NO_SHIFT if found is None else found
-            agrees = self._by_axis.get(str(axis), shift) == shift
-            self._by_axis[str(axis)] = shift if agrees else NO_SHIFT
+            for column, inputs in enumerate(columns):
+                found = target_shift_of(inputs.swapaxes(0, axis), targets.swapaxes(0, axis))
+                shift = NO_SHIFT if found is None else found
+                agrees = self._by_axis.get(f"{axis} {column}", shift) == shift
+                self._by_axis[f"{axis} {column}"] = shift if agrees else NO_SHIFT
         common = set(self._by_axis.values()) - {NO_SHIFT}
         return common.pop() if len(common) == 1 else None
 

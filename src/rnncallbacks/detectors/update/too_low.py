@@ -41,9 +41,9 @@ class TooLowThresholds:
     whatever the targets are. Chosen by eye: fine-tuning with a rate of 1e-5 and Adam reaches 0.1 in 1,000 updates."""
     standard_errors: float = 2.0
     """Half-width of the confidence interval of the decrease of other batches, in standard errors."""
-    fallen_loss: float = 0.9
+    fallen_loss: float = 0.7
     """Median loss of the last third of the batches / that of the first third, below which small updates lower the loss.
-    Chosen by eye."""
+    Chosen by eye: 0.88 and 0.97 were measured in two forecasts whose rates were 1,000 times too low."""
     learned_loss: float = 0.2
     """Median loss / loss of the best constant prediction, up to which a network that stays as it is has learned before.
     Chosen by eye: untrained networks whose outputs follow their inputs had 0.75."""
@@ -110,8 +110,7 @@ def check_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
     if not (slow and gradient > TOO_LOW.relative_gradient and ratio < TOO_LOW.update_ratio and untrained):
         third = len(record.losses) // 3
         fell = median(record.losses[-third:]) < TOO_LOW.fallen_loss * median(record.losses[:third])
-        small = ratio < TOO_LOW.update_ratio and decrease > 0.0 and not fell
-        if small and untrained and gradient > TOO_LOW.relative_gradient:
+        if ratio < TOO_LOW.update_ratio and untrained and not fell:
             return CheckResult(cannot_tell={"RNN502": f"{compared}; noise of single batches hides what they learn"})
         return CheckResult(checked={"RNN502": compared})
     if not record.constant_loss and not stays:

@@ -61,12 +61,15 @@ def check_vanished_rate(record: UpdateRecord, planned_updates: int) -> CheckResu
     shares = [sizes[-1][place] / max(median(one[place] for one in initial), 1e-300) for place in (1, 2)]
     loss = record.loss_ratio(limits.recent_losses)
     stopped = 0.0 < max(shares) < limits.remaining_share and record.weight_growth < limits.largest_growth
-    if not stopped or not limits.learned_share < loss <= 1.0:
+    if not stopped or loss > 1.0:
         return NOTHING_COMPARED
     numbers, logarithms = [one[0] for one in sizes if one[1]], [math.log(one[1]) for one in sizes if one[1]]
     if np.corrcoef(numbers, logarithms)[0, 1] > limits.straight_line:
         return NOTHING_COMPARED
     first, now = median(one[1] for one in initial), sizes[-1][1]
+    if loss <= limits.learned_share:
+        why = f"updates have become {first / now:.3g} times smaller, and the loss is {loss:.2g} times the first"
+        return CheckResult(withdrawn={"RNN502": why})
     return CheckResult(
         finding=Finding(
             "RNN502",
