@@ -8,6 +8,7 @@ import pytest
 
 from rnncallbacks import Run, hookimpl
 from rnncallbacks.bases import state_field
+from rnncallbacks.errors import PluginError
 from rnncallbacks.plugins import Checkpoint
 from rnncallbacks.testing import play
 
@@ -163,6 +164,14 @@ def test_a_resumed_run_goes_on_with_the_rest_and_the_losses_before_it(tmp_path):
                     run.backward(loss, {"w": np.ones(2)})
     assert sleeper.steps("end") == [1, 7, 8]
     assert sleeper.missed == [[2.0, 3.0, 4.0, 5.0, 6.0]]
+
+
+@pytest.mark.parametrize("step", [None, "50"])
+def test_a_step_that_is_no_number_is_an_error_that_names_the_plugin(step):
+    witness = Witness()
+    witness.due_step = step
+    with pytest.raises(PluginError, match=r"Witness.due_step: expected a number, got"):
+        train([Sleeper(), witness], losses=[1.0, 1.0, 1.0])
 
 
 def test_times_of_plugins_are_measured_in_the_batches_that_they_see():

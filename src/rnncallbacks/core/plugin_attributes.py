@@ -83,6 +83,19 @@ class OfFirstRank(Protocol):
 
 
 @runtime_checkable
+class Rests(Protocol):
+    """A plugin that rests: its hooks of training batches are not called before a step.
+
+    :class:`~rnncallbacks.core.resting.BatchHookCall` lists the batches that interrupt a rest.
+    """
+
+    @property
+    def due_step(self) -> float:
+        """The step of the first training batch that the plugin sees again."""
+        ...
+
+
+@runtime_checkable
 class AdmitsPlugins(Protocol):
     """A plugin that decides which plugins of the run are called in this process."""
 

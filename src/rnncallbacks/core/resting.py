@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from rnncallbacks.core.hook_call import HookCall, is_ahead
+from rnncallbacks.core.plugin_attributes import Rests
+from rnncallbacks.errors import PluginError, short_repr
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -95,8 +98,12 @@ class BatchHookCall:
         if batch.phase != "train" or batch.index in (1, batch.count):
             return ()
         step = run.step
-        resting = tuple([plugin.due_step > step for plugin in self._plugins])
-        return resting if True in resting else ()
+        try:
+            resting = tuple([plugin.due_step > step for plugin in self._plugins])
+            return resting if True in resting else ()
+        except (TypeError, ValueError):
+            _check_steps(self._plugins)
+            raise
 
     def _still_resting(self, resting: tuple[bool, ...], loss: float | None, norm: float) -> tuple[bool, ...]:
         if loss is None or not math.isfinite(loss) or not math.isfinite(norm):
@@ -119,9 +126,18 @@ class BatchHookCall:
 
 def by_hook(calls: Mapping[str, HookCall], plugins: Iterable[object]) -> dict[str, HookCall | BatchHookCall | None]:
     """The calls, of which those of a batch leave out plugins that rest; None where no plugin implements the hook."""
-    resters = [plugin for plugin in plugins if hasattr(plugin, "due_step")]
+    resters = [plugin for plugin in plugins if isinstance(plugin, Rests)]
     found: dict[str, HookCall | BatchHookCall | None] = {}
     for hook, call in calls.items():
         rests = resters and hook in BATCH_HOOKS
         found[hook] = None if not call.implementations else BatchHookCall(hook, call, resters) if rests else call
     return found
+
+
+def _check_steps(plugins: Iterable[Rests]) -> None:
+    for plugin in plugins:
+        if not isinstance(plugin.due_step, Real):
+            raise PluginError(
+                f"{type(plugin).__name__}.due_step: expected a number, got {short_repr(plugin.due_step)}",
+                hint="set it to the step of the next training batch that the plugin has to see; 0 for the next one",
+            )
