@@ -60,6 +60,9 @@ def test_input_weights_as_wide_as_the_vocabulary_are_no_output_weights():
         ({"x": (3 * H, X), "recurrent": (3 * H, H), "b": (3 * H,), "head": (3 * H, H), "head_bias": (3 * H,)}, True),
         ({"x": (2 * H, X), "recurrent": (H, H), "b": (2 * H,), "head": (V, H), "head_bias": (V,)}, True),
         ({"x": (3 * H, X), "recurrent": (3 * H, H), "head": (3 * H, H), "head_bias": (3 * H,)}, True),
+        ({"x": (X, H), **dict.fromkeys("abc", (H, H)), "head": (H, V), "head_bias": (V,)}, False),
+        ({**{f"x{n}": (X, H) for n in "zrn"}, **dict.fromkeys("zrn", (H, H)), "head": (H, V), "head_bias": (V,)}, True),
+        ({**{f"x{n}": (H, H) for n in "zrn"}, **dict.fromkeys("zrn", (H, H)), "head": (H, V), "head_bias": (V,)}, True),
     ],
 )
 def test_as_many_classes_as_gates_would_be_long_are_no_gates(shapes, gated):

@@ -99,7 +99,10 @@ def has_gates(params: Mapping[str, Array], gradients: Mapping[str, Array]) -> bo
     gates = {k * size for size in sizes.units for k in (2, *GATE_COUNTS)}
     lengths = {length for shape in shapes for length in shape}
     square = [shapes.count((size, size)) for size in sizes.units]
-    if any(count >= min(GATE_COUNTS) for count in square):
+    # Stacked layers without gates have square matrices too, but one input matrix of other lengths.
+    inputs = [shapes.count(shape) for shape in shapes if shape[0] != shape[1] and sizes.units & set(shape)]
+    gates_apart = max(square, default=0) >= min(GATE_COUNTS)
+    if gates_apart and (max(inputs, default=0) >= min(GATE_COUNTS) or max(square) >= 2 * min(GATE_COUNTS)):
         return True
     if any(square):
         others = {name: gradient for name, gradient in gradients.items() if not zero_sum_lengths({name: gradient})}

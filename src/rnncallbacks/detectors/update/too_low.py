@@ -110,7 +110,8 @@ def check_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
     if not (slow and gradient > TOO_LOW.relative_gradient and ratio < TOO_LOW.update_ratio and untrained):
         third = len(record.losses) // 3
         fell = median(record.losses[-third:]) < TOO_LOW.fallen_loss * median(record.losses[:third])
-        if ratio < TOO_LOW.update_ratio and untrained and not fell:
+        learned = median(record.losses) <= TOO_LOW.learned_loss * record.constant_loss
+        if ratio < TOO_LOW.update_ratio and not fell and not learned:
             return CheckResult(cannot_tell={"RNN502": f"{compared}; noise of single batches hides what they learn"})
         return CheckResult(checked={"RNN502": compared})
     if not record.constant_loss and not stays:
