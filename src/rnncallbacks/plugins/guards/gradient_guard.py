@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
 
+LONGEST_REST = 1000
+"""Training batches whose losses and norms are added at once. A bound on their number."""
+
 
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class GradientGuard(Guard):
@@ -134,7 +137,7 @@ class GradientGuard(Guard):
     def _rest(self, run: Run) -> None:
         """Rest until a check is due, a gradient is long, or a loss is high, which other guards evaluate again."""
         number, sample = self._batches, self._exploding.thresholds.smallest_sample
-        due = min(self._correctness.next_due(number), self._vanishing.next_due(number))
+        due = min(self._correctness.next_due(number), self._vanishing.next_due(number), number + LONGEST_REST)
         if self._exploding.awaits_loss or self._growth.awaits_loss or number < sample:
             due = number + 1
         self.due_step = run.step + due - number

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 WATCH_INTERVAL = 20
 """Training batches between two comparisons of their losses with the smallest one of a second softmax. Chosen by eye."""
+LONGEST_REST = 1000
+"""Training batches whose losses are kept while nothing is compared. A bound on their number."""
 
 
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
@@ -102,7 +104,7 @@ class LossFunctionGuard(Guard):
             return
         if not (severity.waiting or severity.measuring or self._learned_sum.following):
             if self._initial_loss.done and self._output_gradient.done:
-                self.due_step = run.step + WATCH_INTERVAL if self._output_gradient.watching else math.inf
+                self.due_step = run.step + (WATCH_INTERVAL if self._output_gradient.watching else LONGEST_REST)
             return
         loss = batch.loss
         if self._learned_sum.following and loss is not None and math.isfinite(loss):
