@@ -277,6 +277,28 @@ def test_a_wrong_gradient_comes_from_a_function_that_is_called(statements, array
     assert [one.line for one in found] == lines
 
 
+def test_an_update_of_the_items_of_a_list_goes_up_in_its_loop(statements):
+    source = """
+for x in data:
+    loss, dw, db = backward(x)
+    for w, d in zip(weights, dw):
+        w += 0.1 * d
+    for b, d in zip(biases, db):
+        b -= 0.1 * d
+dw[0] = 0.0
+"""
+    known = statements(source)
+    parameters = tuple(
+        ParameterRole(f"{name}[0]", ("end", "__main__", f"{name}[0]"), ("end", "__main__", f"{grad}[0]"), scale=sign)
+        for name, grad, sign in (("weights", "dw", -1.0), ("biases", "db", 1.0))
+    )
+    loop = Site("loop", known.sources[0].file, 2, "for x in data:", "<module>")
+    alarm = attrs.evolve(alarm_of("RNN404", array="weights[0]"), message="right: 'biases[0]'")
+    roles = Roles(loss=None, loss_confidence="certain", parameters=parameters)
+    found = Suspicion(known, roles, IterationRecord(1, 1), loop).lines(alarm)
+    assert [one.line for one in found][:2] == [5, 3]  # line 8 runs after the loop
+
+
 def test_what_is_printed_is_returned_by_a_function(statements):
     function = "def run(data):\n    return np.sum(data) / 12\n"
     known = statements(f"{function}for epoch in data:\n    mean = run(data)\n    print(epoch, mean)\n    print(mean)\n")

@@ -108,6 +108,17 @@ class AssigningStatements:
             self.sources.append(ParsedFile(file, tree, text.splitlines()))
             self.all += _statements(tree, file, text.splitlines(), ())
 
+    def until_end_of(self, file: str, line: int) -> list[AssigningStatement]:
+        """All statements but those that a flat script, or a function, has behind the outermost loop around a line."""
+        trees = [one.tree for one in self.sources if one.file == file]
+        nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.For | ast.While)]
+        ends = [(node.lineno, node.end_lineno or 0) for node in nodes]
+        around = [(first, last) for first, last in ends if first <= line <= last]
+        inside = [one for one in self.all if one.file == file and any(a <= one.line <= b for a, b in around)]
+        scope = min((one.scope for one in inside), key=len, default=None)
+        end = max((last for _, last in around), default=0)
+        return [one for one in self.all if one.scope != scope or one.file != file or one.line <= end]
+
     def adding_to(self, expression: str) -> list[AssigningStatement]:
         """The statements that append to a list."""
         return [one for one in self.all if f"{expression}.append" in one.targets]

@@ -18,7 +18,7 @@ from rnncallbacks.doctor.source_lines import (
     AssigningStatements,
     SourceLine,
 )
-from rnncallbacks.doctor.value_flow import backward_slice, passed_on, statements_of_wrong
+from rnncallbacks.doctor.value_flow import backward_slice, passed_on, statements_of_wrong, with_loop_variables
 from rnncallbacks.doctor.value_walk import Key
 
 GRADIENT_CODES = frozenset({"RNN401", "RNN402", "RNN404", "RNN405", "RNN406"})
@@ -45,8 +45,7 @@ UPDATES = "updates the parameters"
 RETURNS = "returns what it assigns"
 OF_EVERY = "every wrong gradient depends on it"
 PASSES_ON = "passes the gradient from one layer to another"
-MOST_LINES = 4
-"""Largest number of lines for one alarm. Chosen by eye."""
+MOST_LINES = 4  # of one alarm, chosen by eye
 
 
 class Suspicion:
@@ -56,10 +55,8 @@ class Suspicion:
     ----------
     statements:
         The statements of the user's files.
-    roles:
-        The roles of the loop's values.
-    record:
-        An iteration with all values.
+    roles, record:
+        The roles of the loop's values, and an iteration with all of them.
     loop:
         The training loop.
     """
@@ -69,6 +66,10 @@ class Suspicion:
         self._roles = roles
         self._record = record
         self._loop = loop
+        # Gradients depend on the parameters that enter the iteration, not on their update in it.
+        updated = {text for one in roles.parameters for text in (one.key[2], _root(one.key[2]))}
+        trained = statements.until_end_of(loop.file, loop.line)
+        self._computing = [one for one in trained if not one.targets & updated]
         self.reports: dict[str, Key | None] = {}
 
     def lines(self, alarm: Alarm) -> list[SourceLine]:
@@ -104,17 +105,17 @@ class Suspicion:
         assigned = [(name, found[0]) for name, found in zip(wrong, accused, strict=True) if found]
         direct = [one.shown(f"assigns the gradient of {name}") for name, one in assigned]
         if alarm.code == "RNN406":
-            sources = backward_slice(self._statements.all, accused[0] if accused else ())
+            sources = backward_slice(self._computing, accused[0] if accused else ())
             return direct[:2] + [one.shown("sets it to zero") for one in sources if one.blank] + direct[2:]
-        common = statements_of_wrong(self._statements.all, accused, cleared)
+        common = statements_of_wrong(self._computing, accused, cleared)
         behind = [one.shown(OF_EVERY) for one in self._statements.with_called(common)]
         if not {*common} - {one for some in accused for one in some}:  # or a right one is off by little
             behind = [one.shown(RETURNS) for some in accused for one in self._statements.returning(some[:1])]
-            behind += [one.shown(OF_EVERY) for one in statements_of_wrong(self._statements.all, accused, ())]
+            behind += [one.shown(OF_EVERY) for one in statements_of_wrong(self._computing, accused, ())]
         if not right:  # all are off: by a factor that one of them brings in
             behind = [one.shown(OF_EVERY) for one in sorted(common, key=_keeps_scale)]
             return behind[:2] + self._of_loss()[:2] + direct
-        between = [one.shown(PASSES_ON) for one in passed_on(self._statements.all, accused, cleared)]
+        between = [one.shown(PASSES_ON) for one in passed_on(self._computing, accused, cleared)]
         direct = self._upward_steps(wrong) + direct
         return direct[:1] + behind[: MOST_LINES - 1 - min(1, len(between))] + between + behind + direct[1:]
 
@@ -127,8 +128,10 @@ class Suspicion:
         for one in roles.with_gradient:
             if one.name in names and signs == {one.scale < 0}:
                 keys = [key for key in (one.gradient, one.fallback, *one.other_names) if key is not None]
-                read = {_root(key[2]) for key in keys}
-                found += [step for step in self._statements.all if step.reads & read and step.targets & trained]
+                read = with_loop_variables(self._statements.all, {_root(key[2]) for key in keys})
+                own = trained | with_loop_variables(self._statements.all, {_root(one.key[2])})
+                steps = [step for step in self._statements.all if step.reads & read and step.targets & own]
+                found += [step for step in steps if not step.source.startswith("for ")]
         return [one.shown(UPDATES) for one in found]
 
     def _of_gradient(self, one: ParameterRole) -> list[AssigningStatement]:
@@ -212,9 +215,8 @@ class Suspicion:
 
     def _subtracting_gradients(self) -> list[AssigningStatement]:
         """The statements that subtract a gradient, by its name: from what is no parameter, as a copy is none."""
-        keys = [
-            key for one in self._roles.with_gradient for key in (one.gradient, one.fallback, *one.other_names) if key
-        ]
+        named = [(one.gradient, one.fallback, *one.other_names) for one in self._roles.with_gradient]
+        keys = [key for keys in named for key in keys if key is not None]
         gradients = {_root(key[2]) for key in keys}
         for one in self._statements.all:  # a loop over them
             if one.source.startswith("for ") and one.reads & gradients:

@@ -10,6 +10,8 @@ from rnncallbacks.doctor.source_lines import RETURNED, AssigningStatement
 
 SIZES = re.compile(r"^for |\.shape(\[\d+\])?$|\blen\([\w.]+\)$")
 """Statements that assign positions and sizes."""
+LOOP = re.compile(r"for ([\w, ()]+) in (?:zip\()?([\w., ]+)\)?:")
+"""Loops through one container, or through several at once."""
 
 
 def backward_slice(
@@ -46,8 +48,8 @@ def statements_of_wrong(
     """The statements on which every wrong value depends and no right one does, the nearest first.
 
     Each value is given by the statements that assign it. Those that only make an array of zeros are left out. If no
-    statement is behind every wrong value, those behind most are taken. After the nearest one comes the nearest one that
-    carries a value to the next time step.
+    statement is behind every wrong value, those behind most are taken. After the nearest one come the two nearest ones
+    that carry a value to the next time step.
     """
     slices = [backward_slice(statements, one) for one in wrong if one]
     innocent = {statement for one in right for statement in backward_slice(statements, one)}
@@ -63,8 +65,19 @@ def statements_of_wrong(
         statement: sum(one.get(statement, 0) for one in slices) for statement, count in counts.items() if count == most
     }
     found = sorted(distance, key=lambda one: (bool(SIZES.search(one.source)), distance[one], one.file, -one.line))
-    carrying = next((one for one in found[1:] if _carries(one, found)), None)
-    return found if carrying is None else [found[0], carrying, *(one for one in found[1:] if one is not carrying)]
+    carrying = [one for one in found[1:] if _carries(one, found)][:2]
+    return found[:1] + carrying + [one for one in found[1:] if one not in carrying]
+
+
+def with_loop_variables(statements: Iterable[AssigningStatement], names: set[str]) -> set[str]:
+    """Some names of containers, and the variables of the loops that go through them, as in ``zip(weights, grads)``."""
+    found = set(names)
+    for one in statements:
+        loop = LOOP.match(one.source)
+        if loop is not None:
+            variables, through = (re.findall(r"[\w.]+", text) for text in (loop[1], loop[2]))
+            found |= {variable for variable, name in zip(variables, through, strict=False) if name in names}
+    return found
 
 
 def _carries(statement: AssigningStatement, others: Iterable[AssigningStatement]) -> bool:

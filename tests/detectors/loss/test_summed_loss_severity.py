@@ -54,3 +54,12 @@ def test_a_sum_over_few_terms_is_a_note(factor, expected):
     severity = SummedLossSeverity()
     severity.hold(Finding("RNN301", "the loss is a sum", {"factor": factor}))
     assert update(severity, 0.1 * GRADIENT).severity == expected
+
+
+def test_a_sum_with_clipped_updates_is_a_note_that_explains_a_rate_that_is_too_high():
+    severity = SummedLossSeverity()
+    severity.hold(FINDING)
+    gradients = {"w": np.array([90.0, 0.1, -0.2, 0.3])}
+    severity.before_update({"w": np.ones(4)}, gradients)
+    finding = severity.after_update({"w": np.ones(4) - 0.1 * np.clip(gradients["w"], -0.3, 0.3)})
+    assert (finding.severity, finding.explains) == ("info", None)

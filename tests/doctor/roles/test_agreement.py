@@ -9,7 +9,7 @@ from rnncallbacks.doctor.roles.agreement import (
     are_proportional,
     is_in_rate,
     loss_of_loop,
-    sign_of_most,
+    signs_of_gradients,
 )
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push
@@ -33,19 +33,19 @@ def made(*signs):
 
 def test_one_gradient_with_the_wrong_sign_does_not_turn_the_others():
     keepers, sources = made(1.0, -1.0, 1.0)
-    assert sign_of_most(LOSS, keepers, sources) == 1.0
+    assert signs_of_gradients(LOSS, keepers, sources) == [1.0, -1.0, 1.0]
     assert [agreeing_source(push, sources[push.key], LOSS)[1] for push in keepers] == [1.0, -1.0, 1.0]
 
 
 def test_a_script_that_adds_what_it_should_subtract_has_one_sign_for_all():
     keepers, sources = made(-1.0, -1.0)
-    assert sign_of_most(LOSS, keepers, sources) == -1.0
+    assert signs_of_gradients(LOSS, keepers, sources) == [-1.0, -1.0]
     assert agreeing_count(LOSS, keepers, sources) == 2
 
 
 def test_without_a_gradient_that_agrees_the_sign_is_that_of_the_update():
     keepers, sources = made(3.0)
-    assert sign_of_most(LOSS, keepers, sources) == 1.0
+    assert signs_of_gradients(LOSS, keepers, sources) == []
     assert agreeing_count(LOSS, keepers, sources) == 0
 
 

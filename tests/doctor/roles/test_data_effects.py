@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.doctor.iteration_record import IterationRecord
-from rnncallbacks.doctor.roles.data_effects import DataEffect, _groups, pair_of_effects
+from rnncallbacks.doctor.roles.data_effects import DataEffect, _groups, pair_of_effects, taken_by_index
 from rnncallbacks.doctor.roles.data_pair import VaryingValue, whole_numbers_of
 from rnncallbacks.doctor.value_walk import Steps
 
@@ -75,3 +75,10 @@ def test_inputs_and_targets_that_are_returned_as_a_pair_are_no_steps_of_a_sequen
     varying.append(VaryingValue(both, (np.stack([x, y]),), None))
     assert [group[0].key[2] for group in _groups(varying, record)][: len(rolled)] == rolled
     assert sum(group[0].key in (key("x"), key("y")) for group in _groups(varying, record)) == len(rolled)
+
+
+@pytest.mark.parametrize(("values", "expected"), [((7.0, 9.0), "want"), ((7.0, 8.0), "rows")])
+def test_targets_that_are_rows_of_a_data_set_are_not_the_index(values, expected):
+    record = IterationRecord(2, 1, start={key("y"): np.arange(6.0, 12.0)}, end={key("want"): np.array(values)})
+    targets = effect("rows", BACKWARD, ["want"], values=(1.0, 3.0))
+    assert taken_by_index(targets, record) == key(expected)

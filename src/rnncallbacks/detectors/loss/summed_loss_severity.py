@@ -11,7 +11,7 @@ import attrs
 from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.update.metrics import is_proportional, update_gradient_cosine
+from rnncallbacks.detectors.update.metrics import has_one_rate, is_proportional, update_gradient_cosine
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.catalogue import Severity
@@ -38,7 +38,8 @@ class SummedLossSeverity:
 
     Updates of SGD are proportional to the gradient: a sum makes them too large. Those of Adam, Adagrad and RMSprop
     hardly depend on the gradient's scale: the severity is "info", and a sum explains no other alarm. The severity is
-    "info" for a sum over few terms too; an alarm that it explains, such as RNN501, raises it in the diagnosis.
+    "info" for a sum over few terms and for updates that are clipped by value or array by array too; an alarm that the
+    sum explains, such as RNN501, raises it in the diagnosis.
 
     Example
     -------
@@ -53,6 +54,7 @@ class SummedLossSeverity:
     _finding: Finding | None = state_field(None)
     _batches: int = state_field(0)
     _cosine: float = state_field(math.nan)
+    _clipped: bool = state_field(False)
     _parameters: Mapping[str, Array] = state_field(factory=dict)
     _gradients: Mapping[str, Array] = state_field(factory=dict)
 
@@ -86,6 +88,7 @@ class SummedLossSeverity:
             if not self._gradients:
                 return None
             self._cosine = update_gradient_cosine(self._parameters, params, self._gradients)
+            self._clipped = has_one_rate(self._parameters, params, self._gradients)
             self._parameters, self._gradients = {}, {}
             self._batches += 1
             if self.measuring:
@@ -98,5 +101,5 @@ class SummedLossSeverity:
         harmless = is_proportional(self._cosine) is False
         severity: Severity | None = "info" if few or harmless else None
         evidence = {**finding.evidence, "update_gradient_cosine": self._cosine}
-        explains = "" if harmless else finding.explains
+        explains = "" if harmless and not self._clipped else finding.explains
         return attrs.evolve(finding, evidence=evidence, severity=severity, explains=explains)

@@ -14,11 +14,15 @@ from rnncallbacks.arrays.gradients import global_norm
 
 @attrs.frozen(kw_only=True)
 class UpdateDirectionThresholds:
-    """The threshold of :func:`is_proportional`."""
+    """The thresholds of :func:`is_proportional` and :func:`has_one_rate`."""
 
     proportional_cosine: float = 0.95
     """Smallest cosine between an update and its gradient that counts as proportional. First updates of SGD, also with
     momentum, measured 1; those of Adam, Adagrad and RMSprop, which keep little more than signs, below 0.9."""
+    rate_tolerance: float = 1e-6
+    """Largest relative difference between the rates of two entries that have one rate: rounding. Chosen by eye."""
+    one_rate_share: float = 0.5
+    """Share of the entries that have the median rate of their array, above which an update has one rate: most."""
 
 
 UPDATE_DIRECTION = UpdateDirectionThresholds()
@@ -71,6 +75,33 @@ def is_proportional(cosine: float) -> bool | None:
     (True, False, None)
     """
     return None if math.isnan(cosine) else cosine >= UPDATE_DIRECTION.proportional_cosine
+
+
+def has_one_rate(before: Mapping[str, Array], after: Mapping[str, Array], gradients: Mapping[str, Array]) -> bool:
+    """Whether most entries change by one rate times their gradient, within each array.
+
+    Those of clipped SGD do, by value or array by array. Those of adaptive optimizers have a rate for each entry.
+
+    Example
+    -------
+    >>> before, gradients = {"w": np.zeros(4)}, {"w": np.array([9.0, 0.3, -0.2, 0.1])}
+    >>> clipped, signs = {"w": -0.1 * np.clip(gradients["w"], -1, 1)}, {"w": -0.1 * np.sign(gradients["w"])}
+    >>> has_one_rate(before, clipped, gradients), has_one_rate(before, signs, gradients)
+    (True, False)
+    """
+    entries = same = 0
+    starts, ends = parameters_of(gradients, before), parameters_of(gradients, after)
+    with np.errstate(all="ignore"):
+        for name in starts.keys() & ends.keys():
+            gradient = np.asarray(gradients[name], dtype=np.float64).ravel()
+            decrease = np.subtract(starts[name], ends[name], dtype=np.float64).ravel()
+            used = (gradient != 0.0) & (decrease != 0.0)
+            if np.count_nonzero(used) < 2:
+                continue
+            rates = decrease[used] / gradient[used]
+            entries += rates.size
+            same += int(np.sum(np.abs(rates / np.median(rates) - 1.0) <= UPDATE_DIRECTION.rate_tolerance))
+    return entries > 0 and same > UPDATE_DIRECTION.one_rate_share * entries
 
 
 def update_ratio(before: Mapping[str, Array], after: Mapping[str, Array]) -> float:

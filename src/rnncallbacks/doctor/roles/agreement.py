@@ -138,13 +138,13 @@ def agreeing_source(
     return candidates[place], 1.0 if ratios[place] > 0 else -1.0
 
 
-def sign_of_most(loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]]) -> float:
-    """The sign with which the gradients of most arrays predict the central difference of a loss; 1 if none do.
+def signs_of_gradients(loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]]) -> list[float]:
+    """The signs with which gradients predict the central differences of a loss, of those that do.
 
-    All of them have it in a script that adds what it should subtract. A gradient with the other sign is wrong.
+    All of them are -1 in a script that adds what it should subtract. Where some are, these updates are wrong.
     """
     found = [agreeing_source(push, sources.get(push.key, []), loss) for push in keepers]
-    return 1.0 if sum(one[1] for one in found if one is not None) >= 0 else -1.0
+    return [one[1] for one in found if one is not None]
 
 
 def are_proportional(one: Key, other: Key, keepers: Sequence[Push]) -> bool:

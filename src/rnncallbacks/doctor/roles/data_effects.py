@@ -114,7 +114,8 @@ def find_pair_by_effect(
     effects = [one for one in found if one is not None and one.changed & losses]
     pair = pair_of_effects(effects)
     if pair is not None:
-        return pair
+        inputs, targets = pair
+        return inputs, taken_by_index(next(one for one in effects if one.key == targets), record)
     known = {key for one in effects for key in (*one.keys, *one.data)}
     rest = [group for group in groups if not known & {one.key for one in group}]
     if rest:
@@ -125,6 +126,21 @@ def find_pair_by_effect(
     if pair is None and effects and set.intersection(*({key[2] for key in one.keys} for one in effects)):
         return _with_label(max(effects, key=lambda one: len(one.changed)), records, fixed | no_data)
     return pair
+
+
+def taken_by_index(targets: DataEffect, record: IterationRecord) -> Key:
+    """The targets that a script takes from its data set with an index; else the name of the value itself.
+
+    A function that gets ``y[rows]`` and has no loop shows its targets too late for them to be rolled.
+    """
+    rows = targets.value.tokens[0] if targets.value.tokens is not None else None
+    if rows is None or rows.ndim != 1 or rows.min() < 0:
+        return targets.key
+    sets = [array for value in record.start.values() if (array := plain_array(value)) is not None]
+    sets = [array for array in sets if array.ndim and len(array) > rows.max() and len(array) > len(rows)]
+    batches = [batch for array in sets if not same_bits(batch := array[rows], targets.value.latest)]
+    taken = [key for key in targets.data if any(same_bits(plain_array(record.get(key)), one) for one in batches)]
+    return min(taken, key=lambda key: (key[0] == "return", not is_target_name(key[2]), key), default=targets.key)
 
 
 def _groups(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -19,6 +19,8 @@ from rnncallbacks.doctor.watched_script import FrozenIteration
 
 ENTERING_NAMES = re.compile(r"^_?(h|c|s|prev_?[hcs]|[hcs]_?(prev|0|init|last)|hidden|cell|\w*states?)$", re.IGNORECASE)
 """Names of states that enter a batch."""
+ITEM = re.compile(r"^(.+)(\[[^\[\]]+\])$")
+"""An item: its container, and its key."""
 
 
 @attrs.frozen(kw_only=True)
@@ -42,16 +44,21 @@ def find_frozen_siblings(
     first: FrozenIteration,
     last: FrozenIteration,
     until: float,
-    parameters: Sequence[Key],
+    sources: Mapping[Key, Sequence[GradientCandidate]],
 ) -> list[tuple[Push, list[GradientCandidate]]]:
     """The constant arrays that have a gradient in the first and in the last iteration, and that are no data.
+
+    ``sources`` are the parameters that change, with the candidates for their gradients. An item of a container of
+    parameters is a parameter as well if the item of the gradients with its key is all zeros.
 
     Scripts compute gradients of their inputs too. Data moves the loss only in the iteration that reads it, and lies
     elsewhere than the parameters.
     """
-    found = []
-    constants = [key for key in constant_arrays(records) if _may_be_sibling(key, parameters)]
+    zeros = zero_gradients(records, sources)
+    constants = [key for key in constant_arrays(records) if _may_be_sibling(key, list(sources)) and key not in zeros]
     constants = constants[: FROZEN_SIBLING_THRESHOLDS.arrays]
+    pushes = push_arrays(list(zeros), records[0], first, until, {})
+    found = [(push, [zeros[push.key]]) for push in pushes if push.derivatives]
     for push in push_arrays(constants, records[0], first, until, {}):
         gradients = gradients_of_constants(push, records[0], records[1])
         if gradients:
@@ -61,6 +68,36 @@ def find_frozen_siblings(
             if any(one.key in names for one in later):
                 found.append((push, gradients))
     return found
+
+
+def zero_gradients(
+    records: Sequence[IterationRecord], sources: Mapping[Key, Sequence[GradientCandidate]]
+) -> dict[Key, GradientCandidate]:
+    """The constant items of containers of parameters whose gradient is all zeros, each with that gradient.
+
+    An item that is all zeros itself may be the state that enters.
+    """
+    found: dict[Key, GradientCandidate] = {}
+    arrays = arrays_of(records[0].start)
+    items = {key: item for key, array in arrays.items() if array.any() and (item := ITEM.search(key[2]))}
+    for other, candidates in sources.items():
+        own = ITEM.search(other[2])
+        if own is None or not candidates or not candidates[0].key[2].endswith(own[2]):
+            continue
+        kind, scope, text = candidates[0].key
+        for key, item in items.items():
+            zero = (kind, scope, text.removesuffix(own[2]) + item[2])
+            beside = key not in sources and key[:2] == other[:2] and item[1] == own[1]
+            if beside and all(_is_constant_with_zeros(key, zero, record) for record in records):
+                found[key] = attrs.evolve(candidates[0], key=zero)
+    return found
+
+
+def _is_constant_with_zeros(key: Key, gradient: Key, record: IterationRecord) -> bool:
+    array, value = record.start.get(key), record.get(gradient)
+    if not isinstance(array, np.ndarray) or not isinstance(value, np.ndarray) or array.size < 2:
+        return False
+    return array.shape == value.shape and not value.any() and same_bits(array, record.end.get(key))
 
 
 def _may_be_sibling(key: Key, parameters: Sequence[Key]) -> bool:

@@ -17,7 +17,7 @@ from rnncallbacks.doctor.roles.agreement import (
     common_factor,
     is_in_rate,
     loss_of_loop,
-    sign_of_most,
+    signs_of_gradients,
     whole_share,
 )
 from rnncallbacks.doctor.roles.batch_data import find_batch_data, in_function_of_loss
@@ -109,7 +109,7 @@ def infer_roles(
     names = {push.key for push in keepers}
     unmoving = frozenset(push.key for push in keepers if not push.derivatives)
     sources = {push.key: candidates_of(push.key, names, known, unmoving) for push in keepers if push.derivatives}
-    for push, gradients in find_frozen_siblings(known, first, last, until, list(sources)):
+    for push, gradients in find_frozen_siblings(known, first, last, until, sources):
         if not given.params or is_named(push.key, given.params):
             pushes.append(push)
             keepers.append(push)
@@ -123,9 +123,9 @@ def infer_roles(
     parameters, optimizer, carried = [], [], []
     states = {push.key for push in keepers if is_carried_on(push, keepers, sources, loss, known)}
     accepted = {push.key for push in keepers} - states
-    sign = 1.0 if loss is None else sign_of_most(loss, keepers, sources)
-    raised = loss is not None and sign < 0 and is_log_likelihood(loss, known)
-    sign = 1.0 if raised else sign
+    signs = [] if loss is None else signs_of_gradients(loss, keepers, sources)
+    raised = loss is not None and sum(signs) < 0 and is_log_likelihood(loss, known)
+    sign = -1.0 if signs and max(signs) < 0 and not raised else 1.0
     factor = None if loss is None else common_factor(loss, keepers, sources)
     scale = 1.0
     if loss is not None and factor is not None and is_in_rate(factor, keepers, sources, loss):
@@ -251,7 +251,7 @@ def _parameter(
 ) -> ParameterRole:
     """The role of an array.
 
-    ``sign`` is that with which the gradients of most arrays predict the loss, ``factor`` the one by which they are off,
+    ``sign`` is -1 if all updates go up their gradients, else 1, ``factor`` the one by which they are off,
     and ``scale`` the one by which the updates multiply them.
     """
     record, name = push.record, key_text(push.key)
