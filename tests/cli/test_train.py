@@ -60,7 +60,7 @@ def history(folder: str) -> list[dict]:
 
 
 def test_the_main_job_beats_the_trigram_model_on_the_embedded_text(run_command):
-    done = run_command("train", "--epochs", "2", "--hidden-size", "96", "--learning-rate", "0.006", "--run-dir", "out")
+    done = run_command("train", "--epochs", "2", "--hidden-size", "64", "--learning-rate", "0.01", "--run-dir", "out")
     assert done.returncode == 0, done.stderr
     losses = dict(re.findall(r"  (bigram model|trigram model|this network) +([\d.]+)", done.stdout))
     bigram, trigram, network = (float(losses[name]) for name in ("bigram model", "trigram model", "this network"))

@@ -41,7 +41,7 @@ def descend(problem, wrong=lambda gradients: gradients, rate=0.004, batches=COMP
     return found[0] if found else None
 
 
-@settings(max_examples=40)  # each descends for hundreds of batches
+@settings(max_examples=max(20, settings().max_examples // 2))  # each descends for hundreds of batches
 @given(
     seed=st.integers(0, 10**6),
     rate=st.sampled_from([1e-4, 1e-3, 4e-3, 1e-2]),

@@ -245,7 +245,7 @@ def plugins_of(preset):
     return plugins, acting if preset == "recommended" else {}
 
 
-@settings(max_examples=max(25, settings().max_examples // 2))  # each trains two networks
+@settings(max_examples=max(15, settings().max_examples // 3))  # each trains two networks
 @given(traits=TRAITS, preset=st.sampled_from(["guards", "recommended"]))
 def test_a_loop_with_guards_equals_the_loop_without_them_bit_for_bit(traits, preset):
     plugins, acting = plugins_of(preset)
