@@ -227,8 +227,8 @@ class Gradients(Mapping[str, Array]):
         return global_norm(self.arrays) if self._norm_is_old else self.norm
 
     def note_change(self) -> None:
-        """Note that a plugin may have changed the gradients, for ``current_norm``."""
-        self._norm_is_old = self._norm is not None
+        """Note that a plugin may have changed the gradients, or may change them now, for ``current_norm``."""
+        self._norm_is_old = True
 
     def forget_norm(self) -> None:
         """Have ``norm`` computed again at the next access, after a change of the gradients that others should see."""

@@ -16,6 +16,7 @@ from typing import Any
 import pluggy
 
 from rnncallbacks.arrays.gradients import Gradients
+from rnncallbacks.core.plugin_attributes import is_of_first_rank
 from rnncallbacks.core.plugin_times import PluginTimes
 
 
@@ -58,7 +59,7 @@ class HookCall:
         self._steps = []
         for one in self.implementations:
             function: Callable[..., Any] = _new_style(one.function) if one.hookwrapper else one.function
-            if "grads" in one.argnames and not (is_wrapper(one) or one.tryfirst or one.trylast):
+            if "grads" in one.argnames and not is_of_first_rank(one.plugin):
                 function = _noting_change(function, one.argnames.index("grads"))
             if times is not None:
                 measured = times.measured_wrapper if is_wrapper(one) else times.measured
@@ -161,7 +162,7 @@ def _noting_change(function: Callable[..., Any], place: int) -> Callable[..., An
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
         returned = function(*arguments)
-        if isinstance(arguments[place], Gradients):
+        if isinstance(arguments[place], Gradients):  # a wrapper has returned a generator, which begins after this
             arguments[place].note_change()
         return returned
 

@@ -9,7 +9,7 @@ from rnncallbacks.arrays.containers import FlatArrays
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.run import Run
 from rnncallbacks.errors import OptionError
-from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, LossAveraging
+from rnncallbacks.plugins import DivergenceAlarm, GradientClipping, GradientGuard, LossAveraging
 from rnncallbacks.rnn.model import RecurrentModel
 
 NORM = "gradient_norm"
@@ -158,7 +158,37 @@ class Doubling:
             array *= 2.0
 
 
-@pytest.mark.parametrize("plugins", [[Doubling()], [DivergenceAlarm(), Doubling()]], ids=["alone", "after an alarm"])
+class DoublingFirst:
+    @hookimpl(tryfirst=True)
+    def on_backward(self, grads):
+        grads["w"] *= 2.0
+
+
+class DoublingAround:
+    @hookimpl(wrapper=True)
+    def on_backward(self, grads):
+        grads["w"] *= 2.0
+        return (yield)
+
+
+class DoublingAroundOldStyle:
+    @hookimpl(hookwrapper=True)
+    def on_backward(self, grads):
+        grads["w"] *= 2.0
+        yield
+
+
+@pytest.mark.parametrize(
+    "plugins",
+    [
+        [Doubling()],
+        [DivergenceAlarm(), Doubling()],
+        [DivergenceAlarm(), DoublingFirst()],
+        [GradientGuard(), DoublingAround()],
+        [GradientGuard(), DoublingAroundOldStyle()],
+    ],
+    ids=["alone", "after an alarm", "first", "around others", "around others, old style"],
+)
 def test_the_norm_is_that_after_the_changes_of_the_plugins_before(plugins):
     gradient = np.array([3.0, 4.0])
     with Run({"w": np.ones(2)}, plugins=[*plugins, GradientClipping(max_norm=8.0)]) as run:
