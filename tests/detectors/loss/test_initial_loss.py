@@ -136,6 +136,8 @@ def test_observed_logits_decide():
     found = check_first_loss(20 * 3.4, 3.4, 0.6, KNOWN, COUNTS)
     assert code(found) == "RNN301"
     assert "the number of time steps" in found.finding.message
+    accumulated = check_first_loss(5 * 1.4142, 1.4142, 0.6, KNOWN, COUNTS).finding
+    assert (accumulated.code, accumulated.evidence["factor"]) == ("RNN301", 5)
     # A penalty, smoothed labels or a second softmax: the first loss does not tell them apart.
     unexplained = check_first_loss(3.6, 3.4, 0.6, KNOWN, COUNTS)
     assert (tuple(unexplained.checked), tuple(unexplained.cannot_tell)) == (("RNN301", "RNN303"), ("RNN302",))

@@ -64,3 +64,10 @@ def test_gradients_of_a_softmax_show_classes_where_targets_are_not_known():
     found = find_target_classes(Batch(None, "train", 1), params, 0, of_softmax)
     assert (found.candidates, found.known) == ((5,), True)
     assert not find_target_classes(Batch(None, "train", 1), params, 0, {"c": np.arange(5.0)}).known
+
+
+def test_hidden_units_are_no_classes_of_a_regression_whose_targets_are_not_shown():
+    params = {"u": np.zeros(16), "w": np.zeros((16, 16)), "b": np.zeros(16), "v": np.zeros(16), "c": np.zeros(1)}
+    assert find_target_classes(Batch(7, "train", 1), params).candidates == ()
+    softmax = {"c": np.repeat([0.5, -0.5], 8)}
+    assert find_target_classes(Batch(7, "train", 1), params, gradients=softmax).candidates == (16,)

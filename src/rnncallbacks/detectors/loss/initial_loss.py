@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
+from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult
 from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.core.plugin_state import state_field
@@ -62,6 +62,10 @@ class InitialLossThresholds:
     likelihood_tolerance: float = 1e-3
     """Largest relative difference between a loss and a multiple of the mean negative log-likelihood: rounding errors
     of float32 and small penalties. Chosen by eye."""
+
+    multiple_tolerance: float = 1e-5
+    """Largest relative difference between a loss and a multiple whose factor is no known count, such as a number of
+    micro-batches: rounding errors of float32."""
 
     entropy_tolerance: float = 0.25
     """Largest relative distance of a first loss from the entropy of the targets that a bias at their frequencies
@@ -167,7 +171,8 @@ class InitialLossDetector:
         weight_scale = max(output_weight_scale(params, count, gradients) for count in classes.candidates)
         logits, targets = batch.observed.get("logits"), sequences_of(batch).targets
         nll = None if logits is None or targets is None else nll_under_logits(logits, targets)
-        wrong = check_sign(loss, classes)
+        # A negative log-likelihood is never below 0.
+        wrong = findings.negative_loss(loss, max(classes.candidates)) if loss < 0.0 and classes.known else None
         if wrong is None and nll is not None and targets is not None:
             wrong = check_softmax_once(loss, nll, nll_of_softmax_twice(logits, targets), counts)
             wrong = wrong or check_squared_error(
@@ -193,13 +198,6 @@ class InitialLossDetector:
         self.done = result is not None
         result = result or CheckResult()
         return attrs.evolve(result, not_checked={**result.not_checked, **reasons})
-
-
-def check_sign(loss: float, classes: TargetClasses) -> Finding | None:
-    """RNN302 if a loss is below 0 although the targets are classes: a negative log-likelihood is never."""
-    if loss >= 0.0 or not classes.known or not classes.candidates:
-        return None
-    return findings.negative_loss(loss, max(classes.candidates))
 
 
 def check_loss_at_zero(
@@ -253,10 +251,12 @@ def check_first_loss(
     ``nll`` is the mean negative log-likelihood under the observed logits, None if none were observed.
     """
     if nll is not None and nll > 0.0:
-        for name, count in {"": 1.0, **counts}.items():
-            if abs(loss / nll / count - 1.0) < INITIAL_LOSS.likelihood_tolerance:
+        multiple = max(1, round(loss / nll))
+        for name, count in {**counts, "": float(multiple)}.items():
+            limit = INITIAL_LOSS.likelihood_tolerance if name or multiple == 1 else INITIAL_LOSS.multiple_tolerance
+            if abs(loss / nll / count - 1.0) < limit:
                 compared = findings.arithmetic_under_logits(loss, nll)
-                if name:
+                if count > 1.0:
                     finding = findings.summed_likelihood(loss, nll, count, name)
                     return CheckResult(finding=finding, checked={"RNN302": compared})
                 return _check_mean_likelihood(loss, weight_scale, classes, compared)

@@ -65,7 +65,9 @@ def find_target_classes(
     targets = shown.targets
     if targets is None:
         by_gradients = tuple(sorted(zero_sum_lengths(gradients or {})))  # those of a softmax sum to zero
-        candidates = by_gradients or tuple(_bias_lengths(params, 2))
+        # A regression whose targets are not shown may have no other length than that of its hidden units.
+        others = set(_bias_lengths(params, 2)) - hidden_sizes(params).units
+        candidates = by_gradients or tuple(sorted(others))
         return TargetClasses(candidates, certain=False, regression=False, known=bool(by_gradients))
     if targets.dtype.kind == "f":
         count = _soft_target_classes(targets)
