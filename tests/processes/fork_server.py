@@ -28,10 +28,11 @@ def import_all() -> None:
     import rich.live
     import rich.markdown  # noqa: F401
 
-    import rnncallbacks.cli.commands
     import rnncallbacks.rnn  # noqa: F401
+    from rnncallbacks.cli.commands import rnncallbacks as group
     from rnncallbacks.config.discovery import find_plugins
 
+    assert dict(group.commands)  # which imports them all
     for found in find_plugins():
         if found.distribution == "rnncallbacks":
             found.load()

@@ -5,23 +5,47 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
 import click
 
 from rnncallbacks.alarms.alarm import AlarmRaised
-from rnncallbacks.cli.check import check
-from rnncallbacks.cli.doctor import doctor
 from rnncallbacks.cli.error_output import INTERRUPTED, print_disk_error, print_error
-from rnncallbacks.cli.explain import explain
-from rnncallbacks.cli.new_plugin import new_plugin
-from rnncallbacks.cli.plugins import plugins
-from rnncallbacks.cli.report import write_report
-from rnncallbacks.cli.sample import print_sample
-from rnncallbacks.cli.train import train
 from rnncallbacks.errors import RnnCallbacksError
 from rnncallbacks.parallel.orderly_exit import orderly_exit
+
+FUNCTIONS = {
+    "check": "check.check",
+    "doctor": "doctor.doctor",
+    "explain": "explain.explain",
+    "new-plugin": "new_plugin.new_plugin",
+    "plugins": "plugins.plugins",
+    "report": "report.write_report",
+    "sample": "sample.print_sample",
+    "train": "train.train",
+}
+"""Module and function of each command, by the name of the command."""
+
+
+class Commands(Mapping[str, click.Command]):
+    """The commands by name. The module of a command is imported when the command is looked up.
+
+    With the modules of all commands, each of them would start a tenth of a second later.
+    """
+
+    def __getitem__(self, name: str) -> click.Command:
+        module, _, function = FUNCTIONS[name].partition(".")
+        command: click.Command = getattr(import_module(f"{__package__}.{module}"), function)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(FUNCTIONS)
+
+    def __len__(self) -> int:
+        return len(FUNCTIONS)
 
 
 class CommandGroup(click.Group):
@@ -74,5 +98,4 @@ def rnncallbacks() -> None:
     """Remedies, alarms and a NumPy trainer for recurrent networks whose loss will not go down."""
 
 
-for command in (train, doctor, write_report, print_sample, explain, plugins, check, new_plugin):
-    rnncallbacks.add_command(command)
+rnncallbacks.commands = Commands()  # type: ignore[assignment]  # click only reads it, unless commands are added
