@@ -153,6 +153,18 @@ def test_a_rate_is_followed_to_its_number(statements, source, update, origin):
     assert found.source == (origin or source.splitlines()[0])
 
 
+def test_a_rate_that_decays_too_fast_is_scaled_in_the_loop(statements):
+    source = "lr = 0.5\nfor x in data:\n    for p, g in pairs:\n        p -= lr * g\n    lr *= 0.8\n"
+    known = statements(source)
+    path = known.sources[0].file
+    weights, change = ("end", "__main__", "w"), Site("change", path, 4, "p -= lr * g", "<module>")
+    roles = Roles(loss=None, loss_confidence="unsure", parameters=(ParameterRole("w", weights),))
+    record = IterationRecord(1, 1, start_identities={weights: 7}, changes={7: (change,)})
+    suspicion = Suspicion(known, roles, record, Site("loop", path, 2, "for x in data:", "<module>"))
+    assert [one.line for one in suspicion.lines(alarm_of("RNN502"))] == [4, 5, 1, 3]
+    assert [one.line for one in suspicion.lines(alarm_of("RNN501"))] == [4, 3, 2, 1]
+
+
 def test_the_loops_around_an_update_go_through_the_parameters(statements):
     known = statements("for epoch in range(3):\n    for p, g in pairs:\n        p -= 0.1 * g")
     assert [one.line for one in loops_around(known.sources, [(known.sources[0].file, 3)])] == [2, 1]

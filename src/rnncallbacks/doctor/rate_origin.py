@@ -5,17 +5,19 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
+from typing import TypeGuard
 
 from rnncallbacks.doctor.source_lines import ParsedFile, SourceLine
 
 RATE_NAME = re.compile(r"(^|_|\b)(lr|eta|alpha|rate|learn\w*|step_?size)(_|\b|$)", re.IGNORECASE)
 WHY = "is the learning rate"
+SCALES_IT = "scales the learning rate"
 DEEPEST = 5
 """Assignments and calls through which a rate is followed. Chosen by eye."""
 
 
 def rate_origins(files: Sequence[ParsedFile], updates: Sequence[tuple[str, int]]) -> list[SourceLine]:
-    """The lines that set the learning rates of some updates, which are given by file and line."""
+    """The lines that set or scale the learning rates of some updates, which are given by file and line."""
     found: list[SourceLine] = []
     for file, line in updates:
         parsed = next((one for one in files if one.file == file), None)
@@ -120,8 +122,9 @@ class _Origins:
             if isinstance(scope, ast.ClassDef):
                 continue
             assigned = [node for node in _own_statements(scope) if text in _assigned(node)]
+            scaled = [file.line(node.lineno, SCALES_IT) for node in _own_statements(scope) if _scales(node, text)]
             if assigned:
-                return [line for node in assigned for line in self._of_value(node, text, file, around, depth)]
+                return [line for node in assigned for line in self._of_value(node, text, file, around, depth)] + scaled
             if isinstance(scope, ast.FunctionDef) and text in _parameters(scope):
                 return self._of_parameter(scope, text, file, scopes[:number], depth)
         for other in self._files:
@@ -162,6 +165,8 @@ class _Origins:
                 ):
                     around = _scopes_around(other.tree, node.lineno)
                     found += self._of_value(node, name, other, around, depth)
+                elif _scales(node, name):
+                    found.append(other.line(node.lineno, SCALES_IT))
                 elif isinstance(node, ast.Call) and _is_option(node, name):
                     found.append(other.line(node.lineno, WHY))
                 elif isinstance(node, ast.ClassDef):  # a field of a dataclass, or an attribute of the class
@@ -190,6 +195,17 @@ class _Origins:
                         found.append(line)
         default = _default(function, name)
         return found or ([file.line(default.lineno, WHY)] if default is not None else [])
+
+
+def _scales(node: ast.AST, name: str) -> TypeGuard[ast.AugAssign]:
+    """Whether a statement scales a rate in place, given by its name or its attribute.
+
+    >>> _scales(ast.parse("self.lr *= 0.9").body[0], "lr"), _scales(ast.parse("w -= lr").body[0], "lr")
+    (True, False)
+    """
+    if not isinstance(node, ast.AugAssign) or not isinstance(node.op, ast.Mult | ast.Div):
+        return False
+    return _last_name(ast.unparse(node.target)) == name
 
 
 def _own_statements(scope: ast.AST) -> Iterator[ast.stmt]:

@@ -77,7 +77,7 @@ class Suspicion:
         if alarm.code in GRADIENT_CODES:
             found = self._gradient_lines(alarm)
         elif alarm.code in UPDATE_CODES:
-            found = self._update_lines()
+            found = self._update_lines(alarm.code)
         elif alarm.code in LOSS_SCALE_CODES:
             found = self._of_loss()
             if alarm.code == "RNN302":
@@ -152,17 +152,17 @@ class Suspicion:
                 return found
         return [found for site in sites for found in self._at(site)]
 
-    def _update_lines(self) -> list[SourceLine]:
+    def _update_lines(self, code: str = "") -> list[SourceLine]:
         found: list[SourceLine] = []
         for one in self._roles.parameters:
-            identity = self._record.start_identities.get(one.key)
-            sites = self._record.changes.get(identity, ()) if identity is not None else ()
+            sites = self._record.changes.get(self._record.start_identities.get(one.key, -1), ())
             found += [SourceLine(site.file, site.line, site.source, UPDATES) for site in sites[-1:]]
         found = list(dict.fromkeys(found or self._assigning_updates()))[:2]
         if not found:
             return self._of_keys([one.key for one in self._roles.parameters], "assigns the parameters")
         places = [(one.file, one.line) for one in found]
-        return found + loops_around(self._statements.sources, places) + rate_origins(self._statements.sources, places)
+        loops, rates = (find(self._statements.sources, places) for find in (loops_around, rate_origins))
+        return found + (rates[::-1] + loops if code == "RNN502" else loops + rates)
 
     def _data_lines(self) -> list[SourceLine]:
         """The statements that assign or pass the data, and those behind them: first what may mix or shift it."""
@@ -245,7 +245,7 @@ class Suspicion:
         return [found[0].shown("reports it"), *returned, *divided]
 
     def _of_loss(self) -> list[SourceLine]:
-        names = [one for one in self._roles.loss_names if one[0] != "end"]
+        names = (one for one in self._roles.loss_names if one[0] != "end")
         found = self._of_keys([self._roles.loss, *names], "assigns the loss")
         return found[:1] + sorted(found[1:], key=lambda one: one.why != RETURNS)
 

@@ -5,7 +5,7 @@ import pytest
 
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.roles.data_effects import DataEffect, _groups, pair_of_effects, taken_by_index
-from rnncallbacks.doctor.roles.data_pair import VaryingValue, whole_numbers_of
+from rnncallbacks.doctor.roles.data_pair import VaryingValue, find_data_pair, whole_numbers_of
 from rnncallbacks.doctor.value_walk import Steps
 
 FORWARD = ["hs", "cs", "logits", "probs", "h"]
@@ -82,3 +82,12 @@ def test_targets_that_are_rows_of_a_data_set_are_not_the_index(values, expected)
     record = IterationRecord(2, 1, start={key("y"): np.arange(6.0, 12.0)}, end={key("want"): np.array(values)})
     targets = effect("rows", BACKWARD, ["want"], values=(1.0, 3.0))
     assert taken_by_index(targets, record) == key(expected)
+
+
+def test_inputs_that_equal_the_targets_are_not_the_sequence_from_which_both_are_taken():
+    rows = np.random.default_rng(0).normal(size=(2, 9))
+    records = [
+        IterationRecord(number, 1, end={key("seq"): row, key("xs"): row[:-1], key("ys"): row[:-1]})
+        for number, row in enumerate(rows)
+    ]
+    assert find_data_pair(records, set()) == (key("xs"), key("ys"))

@@ -204,7 +204,15 @@ def _named_pair(values: list[VaryingValue], labels: list[Key]) -> tuple[Key, Key
             return None  # a label belongs to a whole sequence
         named = min(labels, key=lambda key: (len(name_words(key[2])), len(key[2])), default=None)
         return None if named is None else (inputs, named)
-    return inputs, targets
+    wanted = next(one for one in values if one.key == targets)
+    equal = [one for one in values if is_input_name(one.key[2]) and _are_equal(one, wanted)]
+    return (equal[0].key if equal else inputs), targets
+
+
+def _are_equal(one: VaryingValue, other: VaryingValue) -> bool:
+    """Whether two values are equal in each iteration, as inputs that are taken for the targets."""
+    same = len(one.values) == len(other.values)
+    return same and all(same_bits(a, b) for a, b in zip(one.values, other.values, strict=True))
 
 
 def _best_named(values: list[VaryingValue]) -> Key | None:
