@@ -113,6 +113,7 @@ def test_a_single_target_may_be_one_of_several_features(feature_shift, losses, f
         batch = Batch(data=(inputs, targets), phase="train", index=1, batch_size=4, loss=loss)
         results.append(detector.add_batch(batch).finding)
     assert [(one.evidence["target_shift"], one.severity) for one in results if one is not None] == found
+    assert all("a feature of the inputs" in one.message for one in results if one is not None)
 
 
 def test_sequences_of_five_steps_show_targets_two_steps_ahead():

@@ -118,6 +118,7 @@ class ShiftedTargets:
 
     shifts: list[int | None] = state_field(factory=list)
     _by_axis: dict[str, int] = state_field(factory=dict)
+    _one_feature: bool = state_field(False)  # whether the targets are compared with single features of the inputs
     _copies_reals: bool = state_field(False)
     _batches: int = state_field(0)
     _first_loss: float = state_field(0.0)
@@ -145,7 +146,7 @@ class ShiftedTargets:
         if inputs is None or targets is None or not columns:
             self.shifts.append(None)
             return CheckResult()
-        self._first_loss = self._first_loss or batch.loss or 0.0
+        self._first_loss, self._one_feature = self._first_loss or batch.loss or 0.0, len(columns) > 1
         self.shifts.append(self._common_shift(shown, columns, targets))
         shift = self.shifts[-1]
         if not self.done or shift is None or shift == 1:
@@ -180,9 +181,10 @@ class ShiftedTargets:
 
     def _found(self, shift: int, severity: Severity | None = None) -> CheckResult:
         where = "of the same step" if shift == 0 else f"{shift} steps ahead"
+        which = "a feature of the inputs" if self._one_feature else "the inputs"
         finding = Finding(
             "RNN603",
-            f"the targets are the inputs {where}: in all sequences of the first {len(self.shifts)} batches, "
+            f"the targets are {which} {where}: in all sequences of the first {len(self.shifts)} batches, "
             f"targets[t] equals inputs[t + {shift}]; a prediction of the next input has targets[t] = inputs[t + 1]",
             {"target_shift": shift, "batches": len(self.shifts)},
             severity,
