@@ -231,14 +231,13 @@ def test_micro_batches_train_as_whole_batches_do(data, options):
         np.testing.assert_allclose(cut, whole, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("micro_batch_size", [4, 100])
-def test_micro_batches_that_hold_a_whole_batch_change_no_bit(micro_batch_size):
+def test_micro_batches_that_hold_a_whole_batch_change_no_bit():
     def fit(**options):
         network = model(cell="lstm", num_layers=2, dropout=0.3)
         trainer = Trainer(network, Adam(), learning_rate=0.01, **options)
         return trainer.fit(loader(count=22), loader(count=6), max_epochs=2), network.parameters.flat.tobytes()
 
-    assert fit(micro_batch_size=micro_batch_size) == fit()
+    assert fit(micro_batch_size=4) == fit(micro_batch_size=100) == fit()
 
 
 def test_guards_do_without_the_hidden_states_of_micro_batches():
