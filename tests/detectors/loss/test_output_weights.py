@@ -23,3 +23,11 @@ def test_one_output_has_the_shortest_column_that_is_no_bias():
     assert output_weight_scale(lstm, 1) == pytest.approx(expected)
     assert output_weight_scale({**lstm, "c": np.zeros((1, 1)), "h": np.zeros((16, 1))}, 1) == pytest.approx(expected)
     assert output_weight_scale({"b": np.zeros((16, 1))}, 1) == 0.0
+
+
+@pytest.mark.parametrize(("norms", "scale"), [((1.0, 2.0), 2.0), ((1.0, 8.0), 0.0)])
+def test_vectors_as_long_as_the_state_bound_the_weights_of_one_output(norms, scale):
+    vectors = [np.random.default_rng(number).normal(size=16) for number in (1, 2)]
+    u, v = (norm * vector / np.linalg.norm(vector) for norm, vector in zip(norms, vectors, strict=True))
+    params = {"u": u, "w": np.eye(16), "b": np.zeros(16), "v": v, "c": np.zeros(1)}
+    assert output_weight_scale(params, 1) == pytest.approx(scale)

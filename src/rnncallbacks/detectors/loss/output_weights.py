@@ -10,6 +10,9 @@ import numpy as np
 from rnncallbacks.arrays.containers import Array
 from rnncallbacks.detectors.loss.layer_shapes import hidden_sizes, sums_to_zero
 
+LARGEST_NORM_OF_VECTORS = 3.0
+"""Largest norm of vectors none of which are large output weights: five times the typical 0.6; chosen by eye."""
+
 
 def output_weight_scale(
     params: Mapping[str, Array], classes: int, gradients: Mapping[str, Array] | None = None
@@ -50,10 +53,16 @@ def output_weight_scale(
 def _scale_of_one_output(params: Mapping[str, Array]) -> float:
     """The largest scale of the shortest columns and rows: output weights are as long as the state, not as its gates.
 
-    Those of one value are left out, as biases. 0 if there is none.
+    Those of one value are left out, as biases. Without any, the output weights are one of the vectors as long as the
+    state: the largest norm, if it is not large. 0 if there is none.
     """
     columns = [array for array in params.values() if array.ndim == 2 and min(array.shape) == 1 < array.size]
     columns = [array for array in columns if array.std() > 0.0]
+    if not columns:
+        units = hidden_sizes(params).units
+        vectors = [array for array in params.values() if array.ndim == 1 and array.size in units and array.std() > 0.0]
+        largest = max((float(np.linalg.norm(array)) for array in vectors), default=0.0)
+        return largest if largest <= LARGEST_NORM_OF_VECTORS else 0.0  # a long one may be that of the input weights
     shortest = min((array.size for array in columns), default=0)
     return max((float(np.linalg.norm(array)) for array in columns if array.size == shortest), default=0.0)
 
