@@ -1,5 +1,6 @@
 """The hidden-state guard: leaks, widths, forgotten streams and saturation are found, and states that belong are not."""
 
+import functools
 import logging
 import math
 
@@ -782,3 +783,13 @@ def test_a_single_sequence_of_real_features_is_no_batch():
                 run.observe(inputs=inputs, targets=inputs[:, :1], hidden_states=states)
                 run.backward(1.0, {"w": np.ones(2)})
     assert run.diagnosis.alarms == []
+
+
+def test_a_gradient_that_is_not_finite_interrupts_a_rest_without_an_inspection():
+    inspected = []
+    with Run({"w": np.ones(2)}, plugins=[HiddenStateGuard()]) as run:
+        for _ in run.epochs(1):
+            for number in run.batches(range(1, 101)):
+                run.observe(hidden_states=functools.partial(inspected.append, number))
+                run.backward(1.0, {"w": np.full(2, np.nan if number == 31 else 1.0)})
+    assert inspected == [*range(1, 31), 80, 81, 100]

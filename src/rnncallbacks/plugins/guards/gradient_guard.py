@@ -109,6 +109,7 @@ class GradientGuard(Guard):
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         if batch.phase != "train":
             return
+        self._add_missed()
         if self._updates.awaits_measurement:
             rate = None if run.base_learning_rate is None else run.learning_rate
             update = self._updates.measure(run.params, learning_rate=rate, max_norm=self.max_norm)

@@ -119,7 +119,7 @@ class HiddenStateGuard(Guard):
             self._inspect(run, batch, phase, moved)
             phase.inspected = False  # the next batch may interrupt a rest without its on_batch_start
         if batch.phase == TRAIN and not self._predecessors.tracking and not self._leak.is_undecided(phase):
-            self.due_step = run.step + phase.batches_to_next
+            self.due_step = self._step + phase.batches_to_next
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:

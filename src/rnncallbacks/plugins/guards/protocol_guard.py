@@ -91,7 +91,8 @@ class ProtocolGuard(Guard):
         self.conclude(run, self._protocol.count_backward(batch))
         self.conclude(run, self._protocol.end_batch(batch, run.params, len(run.diagnosis.repairs)))
         if batch.phase == TRAIN:
-            self.due_step = run.step + min(self._protocol.batches_to_next, self._outside.batches_to_last(batch.index))
+            next_compared = self._step + self._protocol.batches_to_next
+            self.due_step = min(next_compared, run.step + self._outside.batches_to_last(batch.index))
 
     @hookimpl(tryfirst=True)
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:

@@ -115,7 +115,7 @@ def prepared_matrix(
 ) -> FloatArray:
     """The matrix itself, or an aligned contiguous copy if at least 64 ``rows`` are multiplied by it.
 
-    With a ``width``, the blocks of so many columns, (blocks, inner, width). ``copy=False`` returns the copy that an
+    With a ``width``, its blocks of ``width`` columns, (blocks, inner, width). ``copy=False`` returns the copy that an
     earlier call with the same name made.
     """
     if width is not None:
