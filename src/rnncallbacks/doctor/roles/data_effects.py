@@ -115,7 +115,7 @@ def find_pair_by_effect(
     pair = pair_of_effects(effects)
     if pair is not None:
         inputs, targets = pair
-        return inputs, taken_by_index(next(one for one in effects if one.key == targets), record)
+        return inputs, taken_by_index(next(one for one in effects if one.key == targets), inputs, record)
     known = {key for one in effects for key in (*one.keys, *one.data)}
     rest = [group for group in groups if not known & {one.key for one in group}]
     if rest:
@@ -128,7 +128,7 @@ def find_pair_by_effect(
     return pair
 
 
-def taken_by_index(targets: DataEffect, record: IterationRecord) -> Key:
+def taken_by_index(targets: DataEffect, inputs: Key, record: IterationRecord) -> Key:
     """The targets that a script takes from its data set with an index; else the name of the value itself.
 
     A function that gets ``y[rows]`` and has no loop shows its targets too late for them to be rolled.
@@ -139,7 +139,13 @@ def taken_by_index(targets: DataEffect, record: IterationRecord) -> Key:
     sets = [array for value in record.start.values() if (array := plain_array(value)) is not None]
     sets = [array for array in sets if array.ndim and len(array) > rows.max() and len(array) > len(rows)]
     batches = [batch for array in sets if not same_bits(batch := array[rows], targets.value.latest)]
-    taken = [key for key in targets.data if any(same_bits(plain_array(record.get(key)), one) for one in batches)]
+    data = {key: array for key in targets.data if (array := plain_array(record.get(key))) is not None}
+    used = plain_array(record.get(inputs))
+    taken = [
+        key
+        for key, array in data.items()
+        if not same_bits(array, used) and any(same_bits(array, one) for one in batches)
+    ]
     return min(taken, key=lambda key: (key[0] == "return", not is_target_name(key[2]), key), default=targets.key)
 
 
