@@ -92,3 +92,13 @@ def test_inputs_that_equal_the_targets_are_not_the_sequence_from_which_both_are_
         for number, row in enumerate(rows)
     ]
     assert find_data_pair(records, set()) == (key("xs"), key("ys"))
+
+
+@pytest.mark.parametrize(("other", "expected"), [([[7, 2, 5], [1, 6, 4]], None), ([[1, 0, 1], [0, 1, 1]], "rest")])
+def test_an_array_that_remains_is_the_targets_unless_it_is_an_index(other, expected):
+    draws = np.random.default_rng(0).normal(size=(2, 3, 4))
+    records = [
+        IterationRecord(number, 1, end={key("xb"): draws[number], key("rest"): np.array(one)})
+        for number, one in enumerate(other)
+    ]
+    assert find_data_pair(records, set()) == ((key("xb"), key("rest")) if expected else (None, None))

@@ -225,13 +225,20 @@ def _best_named(values: list[VaryingValue]) -> Key | None:
     return first.key if clear else None
 
 
+def _is_index(one: VaryingValue) -> bool:
+    """Whether a vector has another whole number in each entry, larger than its length: rows that a batch takes."""
+    arrays = one.tokens or ()
+    distinct = all(array.ndim == 1 and len(np.unique(array)) == array.size > 2 for array in arrays)
+    return distinct and any(array.max() >= array.size for array in arrays)
+
+
 def _remaining_pair(values: list[VaryingValue]) -> tuple[Key, Key] | None:
     """Inputs and targets, if a scope has two arrays and the name of one says which it is; items of lists have none."""
     # A one-hot array of the inputs is no target.
-    arrays = {_shown(one)[0].tobytes(): one.key for one in reversed(values) if one.latest.size > 2}
-    if len(arrays) != 2:
+    arrays = {_shown(one)[0].tobytes(): one for one in reversed(values) if one.latest.size > 2}
+    if len(arrays) != 2 or any(map(_is_index, arrays.values())):
         return None
-    first, second = arrays.values()
+    first, second = (one.key for one in arrays.values())
     if "[" in first[2] or "[" in second[2]:
         return None
     for one, other in ((first, second), (second, first)):
