@@ -1,10 +1,19 @@
 """Inputs are what changes the most, targets what changes only the loss and the gradients."""
 
+import math
+
+import attrs
 import numpy as np
 import pytest
 
 from rnncallbacks.doctor.iteration_record import IterationRecord
-from rnncallbacks.doctor.roles.data_effects import DataEffect, _groups, pair_of_effects, taken_by_index
+from rnncallbacks.doctor.roles.data_effects import (
+    DataEffect,
+    _groups,
+    find_pair_by_effect,
+    pair_of_effects,
+    taken_by_index,
+)
 from rnncallbacks.doctor.roles.data_pair import VaryingValue, find_data_pair, whole_numbers_of
 from rnncallbacks.doctor.value_walk import Steps
 
@@ -102,3 +111,23 @@ def test_an_array_that_remains_is_the_targets_unless_it_is_an_index(other, expec
         for number, one in enumerate(other)
     ]
     assert find_data_pair(records, set()) == ((key("xb"), key("rest")) if expected else (None, None))
+
+
+def test_an_argument_of_the_loss_function_that_is_rolled_too_late_for_the_loss_is_data():
+    y, loss, gradient, hidden = ("local", "nll", "y"), ("return", "nll", "return"), key("dW"), key("hs")
+    rows = np.random.default_rng(0).normal(size=(2, 2, 3))
+    names = {key("x"): 1, y: 2}
+    records = [
+        IterationRecord(number, 1, end={key("x"): a, y: b, gradient: a, hidden: a, loss: 1.0}, identities=names)
+        for number, (a, b) in enumerate(rows)
+    ]
+
+    class Replay:
+        def replay(self, request):
+            changed = {gradient} if y in request.rolled else {gradient, hidden, loss}
+            values = {one: value + 1.0 if one in changed else value for one, value in records[-1].end.items()}
+            return attrs.evolve(records[-1], end=values)
+
+    computed = frozenset({gradient, hidden, loss})
+    found = find_pair_by_effect(records, Replay(), set(), computed, computed, frozenset({loss}), math.inf)
+    assert found == (key("x"), y)

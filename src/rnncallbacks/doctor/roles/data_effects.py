@@ -111,7 +111,10 @@ def find_pair_by_effect(
     varying = [one for one in varying_values(records, fixed | no_data) if one.latest.any()]
     groups = _groups(varying, record)
     found = [_effect(group, record, frozen, computed) for group in _in_time(groups, until)]
-    effects = [one for one in found if one is not None and one.changed & losses]
+    # A function without a loop shows its arguments too late for its own result to change.
+    functions = {("local", scope) for kind, scope, _ in losses if kind in ("return", "local")}
+    rolled = [one for one in found if one is not None]
+    effects = [one for one in rolled if one.changed & losses or {key[:2] for key in one.keys} & functions]
     pair = pair_of_effects(effects)
     if pair is not None:
         inputs, targets = pair
