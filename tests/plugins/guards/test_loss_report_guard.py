@@ -480,3 +480,30 @@ def test_a_guard_that_is_used_twice_begins_anew():
                     run.backward(losses[-1], np.zeros(1), sequences=len(tokens))
                 run.log(train_loss=sum(losses) / 80)
         assert [alarm.count for alarm in run.alarms] == [1]
+
+
+class NeverRests(LossReportGuard):
+    """The guard, called for each batch."""
+
+    @hookimpl
+    def on_batch_start(self):
+        self.due_step = 0
+
+
+@pytest.mark.parametrize(("change", "alarms"), [("a loss of zero", 0), ("other lengths", 1)])
+def test_a_pass_that_begins_otherwise_ends_the_rest_of_the_pass_before(change, alarms):
+    """The lengths of the batches that are left out are those of their own pass."""
+    messages = []
+    for guard in (LossReportGuard(), NeverRests()):
+        with Run(plugins=[guard]) as run:
+            for epoch in run.epochs(5):
+                last = epoch >= 4
+                sizes = [4, *[8] * 38, 2] if last and change == "other lengths" else [8] * 40
+                losses = [1.0 + index / 40 for index in range(40)]
+                losses[0] = 0.0 if last and change == "a loss of zero" else 1.0
+                for loss, size in zip(losses, run.batches(sizes), strict=True):
+                    run.backward(loss, np.zeros(1), sequences=size)
+                run.log(train_loss=sum(losses) / (sum(sizes) if last else 40))
+        messages.append([alarm.message for alarm in run.alarms])
+    assert messages[0] == messages[1]
+    assert len(messages[0]) == alarms

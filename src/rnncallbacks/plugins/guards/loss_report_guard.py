@@ -72,8 +72,8 @@ class LossReportGuard(Guard):
             self._add_missed(run.step - 1)
             self._step = run.step
         self._detector.add(batch)
-        if batch.phase == TRAIN and self._detector.knows_next_lengths:
-            self.due_step = run.step + LOOK_INTERVAL
+        if batch.phase == TRAIN:
+            self.due_step = run.step + LOOK_INTERVAL if self._detector.knows_next_lengths else 0
 
     @hookimpl
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
