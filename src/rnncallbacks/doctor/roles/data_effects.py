@@ -111,11 +111,14 @@ def find_pair_by_effect(
     varying = [one for one in varying_values(records, fixed | no_data) if one.latest.any()]
     groups = _groups(varying, record)
     found = [_effect(group, record, frozen, computed) for group in _in_time(groups, until)]
-    # A function without a loop shows its arguments too late for its own result to change.
-    functions = {("local", scope) for kind, scope, _ in losses if kind in ("return", "local")}
     rolled = [one for one in found if one is not None]
-    effects = [one for one in rolled if one.changed & losses or {key[:2] for key in one.keys} & functions]
+    effects = [one for one in rolled if one.changed & losses]
     pair = pair_of_effects(effects)
+    if pair is None:
+        # A function without a loop shows its arguments too late for its own result to change.
+        functions = {("local", scope) for kind, scope, _ in losses if kind in ("return", "local")}
+        effects = [one for one in rolled if one in effects or {key[:2] for key in one.keys} & functions]
+        pair = pair_of_effects(effects)
     if pair is not None:
         inputs, targets = pair
         return inputs, taken_by_index(next(one for one in effects if one.key == targets), inputs, record)
