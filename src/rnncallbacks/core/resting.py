@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
 
 BATCH_HOOKS = ("on_batch_start", "on_backward", "on_batch_end")
+LONGEST_REST = 1000
+"""Training batches after which a guard that keeps missed losses sees a batch again. A bound on their number."""
 
 
 def period_at(number: int, first: int, *, doublings: int = 3) -> int:

@@ -30,15 +30,14 @@ class ConstantDataThresholds:
     on some of them."""
 
 
-CONSTANT_DATA_THRESHOLDS = ConstantDataThresholds()
+CONSTANT_DATA = ConstantDataThresholds()
 
 
 def depends_on_all_rows(
-    key: Key, array: Any, record: IterationRecord, frozen: FrozenIteration, losses: frozenset[Key],
-    thresholds: ConstantDataThresholds = CONSTANT_DATA_THRESHOLDS,
-) -> bool:  # fmt: skip
+    key: Key, array: Any, record: IterationRecord, frozen: FrozenIteration, losses: frozenset[Key]
+) -> bool:
     """Whether the loss changes with each examined row of a constant array, if it is replaced by another row."""
-    rows = np.unique(np.linspace(0, len(array) - 1, thresholds.replaced).astype(int))
+    rows = np.unique(np.linspace(0, len(array) - 1, CONSTANT_DATA.replaced).astype(int))
     for row in rows:
         others = [other for other in array if not np.array_equal(other, array[row])]
         if not others:
@@ -54,19 +53,17 @@ def depends_on_all_rows(
     return True
 
 
-def constant_sources(
-    records: Sequence[IterationRecord], fixed: set[Key], thresholds: ConstantDataThresholds = CONSTANT_DATA_THRESHOLDS
-) -> list[Key]:
+def constant_sources(records: Sequence[IterationRecord], fixed: set[Key]) -> list[Key]:
     """One key for each of the largest constant arrays and lists of numbers, those with a name of data first."""
     chosen: dict[int, tuple[bool, int, Key]] = {}
     start = records[-1].start
     for key, value in start.items():
         array = plain_array(value)
-        if key in fixed or array is None or not 2 < array.size <= thresholds.source_entries:
+        if key in fixed or array is None or not 2 < array.size <= CONSTANT_DATA.source_entries:
             continue
         if (*key[:2], re.sub(r"\[[^\[\]]*\]$", "", key[2])) in start.keys() - {key}:
             continue  # the item of a list
         if all(same_bits(value, record.start.get(key)) for record in records):
             named = is_input_name(key[2]) or is_target_name(key[2])
             chosen.setdefault(records[-1].start_identities[key], (not named, -array.size, key))
-    return [key for *_, key in sorted(chosen.values())[: thresholds.sources]]
+    return [key for *_, key in sorted(chosen.values())[: CONSTANT_DATA.sources]]

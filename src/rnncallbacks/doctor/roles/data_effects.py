@@ -124,11 +124,12 @@ def find_pair_by_effect(
         return inputs, taken_by_index(next(one for one in effects if one.key == targets), inputs, record)
     known = {key for one in effects for key in (*one.keys, *one.data)}
     rest = [group for group in groups if not known & {one.key for one in group}]
+    sources = _sources_of_loss(records, frozen, fixed, losses, until) if rest or not effects else {}
     if rest:
-        effects += _effects_of_sources(rest, records, frozen, fixed, computed, losses, until)
+        effects += _effects_of_sources(rest, sources, computed)
         pair = pair_of_effects(effects)
     if pair is None and not effects:
-        return _pair_in_each_iteration(records, frozen, fixed, computed, losses, until)
+        return _pair_in_each_iteration(sources, record, frozen, computed, losses, until)
     if pair is None and effects and set.intersection(*({key[2] for key in one.keys} for one in effects)):
         return _with_label(max(effects, key=lambda one: len(one.changed)), records, fixed | no_data)
     return pair
@@ -200,24 +201,26 @@ def _changed_by_roll(rolled: dict[Key, Any], record: IterationRecord, frozen: Fr
     return frozenset(key for key, value in values.items() if not same_bits(value, other.get(key)))
 
 
-def _effects_of_sources(
-    groups: list[list[VaryingValue]],
-    records: Sequence[IterationRecord],
-    frozen: FrozenIteration,
-    fixed: set[Key],
-    computed: frozenset[Key],
-    losses: frozenset[Key],
-    until: float,
-) -> list[DataEffect]:
-    """The effects of values of a batch that are taken from constant ones, of those the smallest."""
-    found: dict[tuple[Key, ...], DataEffect] = {}
-    record = records[-1]
+def _sources_of_loss(
+    records: Sequence[IterationRecord], frozen: FrozenIteration, fixed: set[Key], losses: frozenset[Key], until: float
+) -> dict[Key, frozenset[Key]]:
+    """The constant values that change the loss when they are rolled, and all that changes with each."""
+    record, found = records[-1], {}
     for key in constant_sources(records, fixed):
         if time.monotonic() > until:
             break
         changed = _changed_by_roll({key: record.start[key]}, record, frozen)
-        if not changed & losses:
-            continue
+        if changed & losses:
+            found[key] = changed
+    return found
+
+
+def _effects_of_sources(
+    groups: list[list[VaryingValue]], sources: dict[Key, frozenset[Key]], computed: frozenset[Key]
+) -> list[DataEffect]:
+    """The effects of values of a batch that are taken from constant ones, of those the smallest."""
+    found: dict[tuple[Key, ...], DataEffect] = {}
+    for changed in sources.values():
         for group in groups:
             keys = tuple(one.key for one in group)
             before = found.get(keys)
@@ -227,21 +230,20 @@ def _effects_of_sources(
 
 
 def _pair_in_each_iteration(
-    records: Sequence[IterationRecord],
+    sources: dict[Key, frozenset[Key]],
+    record: IterationRecord,
     frozen: FrozenIteration,
-    fixed: set[Key],
     computed: frozenset[Key],
     losses: frozenset[Key],
     until: float,
 ) -> tuple[Key, Key] | None:
     """Inputs and targets that are the same in each iteration, all rows of which the loss depends on."""
-    record, effects = records[-1], []
-    for key in constant_sources(records, fixed):
+    effects = []
+    for key, changed in sources.items():
         if time.monotonic() > until:
             return None
         array = plain_array(record.start[key])
-        changed = _changed_by_roll({key: record.start[key]}, record, frozen)
-        if changed & losses and depends_on_all_rows(key, array, record, frozen, losses):
+        if depends_on_all_rows(key, array, record, frozen, losses):
             identity = record.start_identities[key]
             names = tuple(name for name, other in record.start_identities.items() if other == identity)
             tokens = whole_numbers_of(array)

@@ -12,6 +12,7 @@ from rnncallbacks import options
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.resting import LONGEST_REST
 from rnncallbacks.detectors.gradient.correctness import CorrectnessChecks
 from rnncallbacks.detectors.gradient.exploding import ExplodingGradientDetector
 from rnncallbacks.detectors.gradient.growth_checks import GrowthChecks
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-
-LONGEST_REST = 1000
-"""Training batches whose losses and norms are added at once. A bound on their number."""
 
 
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)

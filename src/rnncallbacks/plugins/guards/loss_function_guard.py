@@ -12,6 +12,7 @@ from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.resting import LONGEST_REST
 from rnncallbacks.detectors.gradient.spectral_radius import without_recurrent_weights
 from rnncallbacks.detectors.loss.initial_loss import InitialLossDetector
 from rnncallbacks.detectors.loss.learned_sum import LearnedSum
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 WATCH_INTERVAL = 20
 """Training batches between two comparisons of their losses with the smallest one of a second softmax. Chosen by eye."""
-LONGEST_REST = 1000
-"""Training batches whose losses are kept while nothing is compared. A bound on their number."""
 
 
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)

@@ -55,7 +55,6 @@ class ProtocolGuard(Guard):
 
     _protocol: ProtocolDetector = state_field(factory=ProtocolDetector)
     _outside: OutsideChangeDetector = state_field(factory=OutsideChangeDetector)
-
     _step: int = state_field(0)  # of the last training batch that was seen
 
     @hookimpl
