@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from rnncallbacks import hookimpl, load_plugins
+from rnncallbacks.cli.findings_output import role_rows
 from rnncallbacks.doctor import loops_in_turn, script_examination
 from rnncallbacks.doctor.instrument import Site
-from rnncallbacks.doctor.presentation import role_rows
 from rnncallbacks.doctor.script_examination import ExaminationOptions, examine_script
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.doctor.watched_script import ScriptTimeoutError

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from rnncallbacks import Run, hookimpl
-from rnncallbacks.arrays.containers import digest, named_arrays
+from rnncallbacks.arrays.containers import named_arrays
+from rnncallbacks.arrays.fingerprints import digest
 from rnncallbacks.config.configuration import load_plugins
 from rnncallbacks.errors import RankError
 from rnncallbacks.parallel.communicator import connect

@@ -5,7 +5,6 @@ A container is one array, or a dict, list or tuple of containers, nested to any 
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -111,6 +110,14 @@ def named_arrays(container: object, what: str = "container") -> dict[str, Array]
     found: dict[str, Array] = {}
     _collect(container, "", what, found)
     return found
+
+
+def named_arrays_or_none(container: object) -> dict[str, Array] | None:
+    """The arrays of :func:`named_arrays`, or None if the object is no container of arrays."""
+    try:
+        return named_arrays(container)
+    except ContainerError:
+        return None
 
 
 def _is_flat(container: dict[Any, Any]) -> bool:
@@ -272,47 +279,3 @@ def all_finite(arrays: Iterable[Array]) -> bool:
     (True, False)
     """
     return all(bool(np.isfinite(array).all()) for array in arrays)
-
-
-FINGERPRINT_ENTRIES = 64
-"""Number of entries of each array in a fingerprint, evenly spaced. Chosen by eye."""
-
-
-def digest(content: bytes) -> int:
-    """A number above 0 for bytes: the same in every process, and different for other bytes but by chance (2**-56).
-
-    Example
-    -------
-    >>> digest(b"row") == digest(b"row"), digest(b"row") == digest(b"low")
-    (True, False)
-    """
-    return int.from_bytes(hashlib.blake2b(content, digest_size=7).digest()) + 1
-
-
-def fingerprint(container: object) -> bytes:
-    """Bytes that differ after almost any change of a container's arrays: the sum of squares and some entries of each.
-
-    A change that rounding hides in the sum of squares usually shows in the entries. An array takes a few microseconds.
-
-    Example
-    -------
-    >>> params = {"w": np.ones(3)}
-    >>> before = fingerprint(params)
-    >>> fingerprint(params) == before
-    True
-    >>> params["w"][1] += 1e-3
-    >>> fingerprint(params) == before
-    False
-    """
-    with np.errstate(all="ignore"):  # the run may have diverged
-        if isinstance(container, FlatArrays):
-            return _array_fingerprint(container.flat)
-        return b"".join(map(_array_fingerprint, named_arrays(container, "params").values()))
-
-
-def _array_fingerprint(array: Array) -> bytes:
-    flat = array.reshape(-1)
-    entries, sum_of_squares = flat[:: max(1, flat.size // FINGERPRINT_ENTRIES)], np.dot(flat, flat)
-    if flat.dtype.char == "g":  # its unused bytes have any value
-        entries, sum_of_squares = entries.astype(np.float64), np.float64(sum_of_squares)
-    return bytes(sum_of_squares.tobytes() + entries.tobytes())

@@ -9,10 +9,12 @@ from typing import Any
 import click
 
 from rnncallbacks.alarms.diagnosis import Diagnosis
+from rnncallbacks.alarms.verdict import counted, verdict
 from rnncallbacks.cli.command_options import PluginSwitches, config_option, switches_option
 from rnncallbacks.cli.doctor_plugins import guard_configuration
 from rnncallbacks.cli.error_output import INTERRUPTED
 from rnncallbacks.cli.examination import Examination, ExaminedRun
+from rnncallbacks.cli.findings_output import findings_document, show_findings, show_lines
 from rnncallbacks.cli.inferred_evidence import ScriptsOwnLoops
 from rnncallbacks.cli.loop_examination import examine_loop, left_by_signals
 from rnncallbacks.cli.role_options import ROLES, loop_options, role_options
@@ -20,10 +22,8 @@ from rnncallbacks.cli.script_modules import mentions_run
 from rnncallbacks.cli.script_runner import Outcome, output_to_stderr, run_script
 from rnncallbacks.core.plugin_manager import Plugins
 from rnncallbacks.doctor.lacking_evidence import for_trainer
-from rnncallbacks.doctor.presentation import findings_document, show_findings, show_lines
 from rnncallbacks.files import json_text
 from rnncallbacks.reporting.terminal import COLUMNS, show_diagnosis, terminal_console, write_line
-from rnncallbacks.reporting.verdict import counted, verdict
 
 RUN_BATCHES = 300
 TOO_SHORT = "the run was too short"

@@ -12,12 +12,12 @@ import attrs
 
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.cli.examination import Examination, ExaminedRun, findings_not_logged
+from rnncallbacks.cli.findings_output import findings_document
 from rnncallbacks.cli.role_options import LoopOptions
 from rnncallbacks.cli.script_modules import own_modules
 from rnncallbacks.cli.watch_progress import shown_progress
 from rnncallbacks.config.configuration import Configuration
 from rnncallbacks.doctor.loops_beside_runs import may_train_without_run
-from rnncallbacks.doctor.presentation import findings_document
 from rnncallbacks.doctor.roles.role_table import key_text
 from rnncallbacks.doctor.script_examination import ExaminationOptions, ExaminationStage, ScriptFindings, examine_script
 

@@ -13,19 +13,19 @@ from pathlib import Path
 import attrs
 import click
 
+from rnncallbacks.alarms.verdict import verdict
 from rnncallbacks.cli.error_output import INTERRUPTED
 from rnncallbacks.cli.examination import findings_not_logged
+from rnncallbacks.cli.findings_output import findings_document, show_findings
+from rnncallbacks.cli.hooked_file import check_path, write_hooked
 from rnncallbacks.cli.role_options import LoopOptions
 from rnncallbacks.cli.watch_progress import shown_progress
 from rnncallbacks.config.configuration import Configuration
-from rnncallbacks.doctor.hooking.hooked_file import check_path, write_hooked
-from rnncallbacks.doctor.presentation import findings_document, show_findings
 from rnncallbacks.doctor.script_examination import ExaminationStage, ScriptFindings, examine_script
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.errors import DataError, RnnCallbacksError
 from rnncallbacks.files import json_text
 from rnncallbacks.reporting.terminal import COLUMNS, terminal_console, write_line
-from rnncallbacks.reporting.verdict import verdict
 
 EXAMINATION_SHARE = 0.75
 """Share of the time for the examination where a hooked script is written. Chosen by eye."""

@@ -13,6 +13,7 @@ import attrs
 import click
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from rnncallbacks.alarms.verdict import counted
 from rnncallbacks.cli.command_options import PluginSwitches, config_option, switches_option
 from rnncallbacks.cli.corpus import Corpus
 from rnncallbacks.cli.error_output import INTERRUPTED
@@ -37,7 +38,6 @@ from rnncallbacks.errors import OptionError
 from rnncallbacks.parallel.communicator import connect
 from rnncallbacks.parallel.orderly_exit import orderly_exit
 from rnncallbacks.reporting.terminal import terminal_console, write_field, write_line
-from rnncallbacks.reporting.verdict import counted
 from rnncallbacks.rnn.data.streams import StreamLoader
 from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import Adam

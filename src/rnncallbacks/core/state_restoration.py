@@ -1,4 +1,4 @@
-"""Restores the state of plugins: it is checked first, then restored as a whole or not at all."""
+"""Restores the state of plugins, which is checked first, then restored as a whole or not at all; and a diagnosis."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 
 import attrs
 
+from rnncallbacks.alarms.diagnosis import Diagnosis
+from rnncallbacks.alarms.diagnosis_content import DiagnosisContent
+from rnncallbacks.config.option_types import structured
 from rnncallbacks.core.object_state import has_state, has_state_dict, set_state, state_of
 from rnncallbacks.core.plugin_state import saved_state
 from rnncallbacks.core.saved_objects import made_value, own_types, package_of
@@ -99,6 +102,11 @@ def restore_fields(target: object, fields: Mapping[str, Any]) -> None:
             restore_fields(current, value)
         else:
             object.__setattr__(target, name, value)  # past frozen classes
+
+
+def restore_diagnosis(diagnosis: Diagnosis, content: Mapping[str, Any]) -> None:
+    """Replace what a diagnosis has by the plain values of ``diagnosis.content().to_dict()`` of another one."""
+    diagnosis.restore(structured(content, DiagnosisContent))
 
 
 class ObjectRestoration:

@@ -8,21 +8,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult
-from rnncallbacks.arrays.containers import fingerprint
+from rnncallbacks.arrays.fingerprints import fingerprint_or_none
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN
-from rnncallbacks.errors import ContainerError
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
-
-
-def fingerprint_if_known(params: object) -> bytes | None:
-    """The fingerprint of the parameters; None if the run does not know them, or if they are not arrays."""
-    try:
-        return None if params is None else fingerprint(params)
-    except ContainerError:
-        return None
 
 
 @attrs.define(eq=False)
@@ -55,7 +46,7 @@ class OutsideChangeDetector:
 
     def start_epoch(self, params: object, repairs: int) -> None:
         """Begin an epoch after all plugins; ``repairs`` is the number of repairs so far."""
-        self._before = fingerprint_if_known(params)
+        self._before = fingerprint_or_none(params)
         self._repairs, self._has_changed = repairs, False
 
     def open_batch(self, params: object) -> None:
@@ -71,7 +62,7 @@ class OutsideChangeDetector:
     def end_batch(self, batch: Batch, params: object) -> None:
         """End a batch after other plugins."""
         if batch.phase == TRAIN and batch.index in (batch.count, self._batches_of_last_epoch):
-            self._before = fingerprint_if_known(params)
+            self._before = fingerprint_or_none(params)
 
     def end_epoch(self, params: object, repairs: int, batches: int) -> CheckResult:
         """End an epoch of this number of training batches before other plugins."""
@@ -90,5 +81,5 @@ class OutsideChangeDetector:
         return CheckResult(withdrawn={"RNN701": reason})
 
     def _compare(self, params: object) -> None:
-        self._has_changed |= fingerprint_if_known(params) != self._before
+        self._has_changed |= fingerprint_or_none(params) != self._before
         self._before = None

@@ -8,10 +8,10 @@ import attrs
 
 from rnncallbacks.alarms.catalogue import Severity
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
+from rnncallbacks.arrays.fingerprints import fingerprint_or_none
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.resting import period_at
 from rnncallbacks.core.run import TRAIN
-from rnncallbacks.detectors.outside_changes import fingerprint_if_known
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -156,14 +156,14 @@ class ProtocolDetector:
             return False
         self._open[phase] = OpenBatch(inspected, first=number == 1)
         if inspected and phase == TRAIN and self._at_training_end is not None:
-            changed = fingerprint_if_known(params) != self._at_training_end
+            changed = fingerprint_or_none(params) != self._at_training_end
             self._counts_of(phase).between_batches += changed
         return inspected
 
     def start_batch(self, phase: str, params: object) -> None:
         """Take the fingerprint after all plugins at the start of the batch: their changes are not violations."""
         if phase in self._open:  # unless a plugin left the run at the start of the batch
-            self._open[phase].at_start = fingerprint_if_known(params)
+            self._open[phase].at_start = fingerprint_or_none(params)
 
     def call_backward(self, phase: str, params: object) -> None:
         """Take the fingerprint at run.backward."""
@@ -172,7 +172,7 @@ class ProtocolDetector:
             return
         self._backward_seen = opened.called_backward = True
         if opened.inspected:
-            opened.at_backward = fingerprint_if_known(params)
+            opened.at_backward = fingerprint_or_none(params)
 
     def count_backward(self, batch: Batch) -> CheckResult:
         """Count a batch at its end, if it is one of training without run.backward."""
@@ -195,7 +195,7 @@ class ProtocolDetector:
             if phase == TRAIN:
                 self._at_training_end = None
             return NOTHING_COMPARED
-        at_end, result = fingerprint_if_known(params), CheckResult()
+        at_end, result = fingerprint_or_none(params), CheckResult()
         counts = self._counts_of(phase)
         if repairs > self._repairs:
             self._repairs = repairs
@@ -223,7 +223,7 @@ class ProtocolDetector:
         found: list[Finding | None] = []
         for phase, counts in list(self._counts.items()):
             if phase != TRAIN and counts.batches:
-                if fingerprint_if_known(params) != counts.at_start:
+                if fingerprint_or_none(params) != counts.at_start:
                     found.append(self._check_validation(phase, counts))
                 self._counts.pop(phase, None)
         if not self._backward_seen and self._batches_without_backward > 1:

@@ -14,8 +14,8 @@ import attrs
 
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.diagnosis import Diagnosis
+from rnncallbacks.alarms.verdict import counted
 from rnncallbacks.doctor.roles.role_table import Roles, key_text
-from rnncallbacks.reporting.verdict import counted
 
 Rewriting: TypeAlias = tuple[str, str]
 """A pattern of the advice, and its replacement, which may have the groups of the pattern."""

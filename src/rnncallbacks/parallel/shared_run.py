@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays.containers import Array, fingerprint
+from rnncallbacks.arrays.containers import Array
+from rnncallbacks.arrays.fingerprints import fingerprint
 from rnncallbacks.errors import DataError, RankError
 from rnncallbacks.parallel.collective_closure import ClosureEvaluation, CollectiveClosure, whole_arrays
 from rnncallbacks.parallel.communicator import Communicator

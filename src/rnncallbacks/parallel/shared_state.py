@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from rnncallbacks.alarms.diagnosis_content import DiagnosisContent
 from rnncallbacks.arrays.containers import Array, named_arrays
-from rnncallbacks.config.option_types import structured
 from rnncallbacks.core.checkpoint_file import checkpoint_bytes, load_checkpoint
 from rnncallbacks.core.plugin_attributes import is_of_first_rank
 from rnncallbacks.core.state_encoding import decode, encode
-from rnncallbacks.core.state_restoration import ObjectRestoration, checked_state, plugin_state, restore_fields
+from rnncallbacks.core.state_restoration import (
+    ObjectRestoration,
+    checked_state,
+    plugin_state,
+    restore_diagnosis,
+    restore_fields,
+)
 from rnncallbacks.errors import RankError
 
 if TYPE_CHECKING:
@@ -66,7 +70,7 @@ def take_state(run: Run, gradients: Mapping[str, Array], state: SharedState) -> 
     copy_arrays(trained_arrays(run) | {f"gradients.{name}": array for name, array in gradients.items()}, state.arrays)
     for name, scale in state.scales.items():
         run.scale_learning_rate(name, scale)
-    run.diagnosis.restore(structured(state.diagnosis, DiagnosisContent))
+    restore_diagnosis(run.diagnosis, state.diagnosis)
     objects = ObjectRestoration()
     for name, (fields, arrays) in state.plugins.items():
         plugin, what = run.plugins[name], f"rank 0: plugin {name!r}"

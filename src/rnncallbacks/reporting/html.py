@@ -11,10 +11,10 @@ from typing import Any
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.catalogue import SEVERITIES
 from rnncallbacks.alarms.registered_codes import cause_of
+from rnncallbacks.alarms.verdict import counted
 from rnncallbacks.reporting.figures import Chart, draw_chart
 from rnncallbacks.reporting.run_charts import epoch_charts, run_charts
 from rnncallbacks.reporting.run_folder import RunFolder
-from rnncallbacks.reporting.verdict import counted
 
 SEVERITY_NAMES = {"error": "error", "warning": "warning", "info": "note"}
 CAUSES_IN_VERDICT = 3

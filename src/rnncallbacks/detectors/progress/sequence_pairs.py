@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays.containers import Array, digest
+from rnncallbacks.arrays.containers import Array
+from rnncallbacks.arrays.fingerprints import digest
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.one_hot import decode_one_hot
 from rnncallbacks.detectors.progress.dependence import MISSING_TOKEN

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from rnncallbacks.arrays.containers import Array, named_arrays
-from rnncallbacks.errors import ContainerError
+from rnncallbacks.arrays.containers import Array, named_arrays_or_none
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -42,10 +41,7 @@ def entering_states(batch: Batch, rows: int, hidden: Sequence[int]) -> list[Stat
         state = batch.entering_state
     if state is None:
         return zeros
-    try:
-        arrays = list(_layer_arrays(state, len(hidden)))
-    except ContainerError:
-        return zeros
+    arrays = list(_layer_arrays(state, len(hidden)))
     if not any(array.any() for array in arrays):
         return zeros
     found: list[States] = []
@@ -62,7 +58,7 @@ def entering_states(batch: Batch, rows: int, hidden: Sequence[int]) -> list[Stat
 
 
 def _layer_arrays(state: object, layers: int) -> Iterator[Array]:
-    for array in named_arrays(state, "state").values():
+    for array in (named_arrays_or_none(state) or {}).values():
         if layers > 1 and array.ndim == 3 and len(array) == layers:
             yield from array
         else:

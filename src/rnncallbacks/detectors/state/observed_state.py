@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays.containers import Array, BoolArray, FloatArray, named_arrays
-from rnncallbacks.errors import ContainerError
+from rnncallbacks.arrays.containers import Array, BoolArray, FloatArray, named_arrays, named_arrays_or_none
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -64,10 +63,7 @@ def first_array(state: Any) -> Array | None:
     """The first array of a state, which is h of an LSTM's (h, c); None if there is none."""
     if isinstance(state, np.ndarray):
         return state
-    try:
-        return next(iter(named_arrays(state, "state").values()), None)
-    except ContainerError:
-        return None
+    return next(iter((named_arrays_or_none(state) or {}).values()), None)
 
 
 def hidden_state_steps(hidden_states: Any) -> list[Array] | Array | None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays.containers import Array, BoolArray, digest
+from rnncallbacks.arrays.containers import Array, BoolArray
+from rnncallbacks.arrays.fingerprints import digest
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.sequences import indices_of, inputs_of
 

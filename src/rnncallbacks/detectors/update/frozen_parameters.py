@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
-from rnncallbacks.arrays.containers import fingerprint
+from rnncallbacks.arrays.fingerprints import fingerprint
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.update.update_closure import UpdateClosure
 

@@ -2,7 +2,7 @@
 
 from rnncallbacks.alarms.alarm import make_alarm
 from rnncallbacks.alarms.diagnosis import Diagnosis
-from rnncallbacks.reporting.verdict import verdict
+from rnncallbacks.alarms.verdict import verdict
 
 
 def alarm(code, message="seen", **changes):
