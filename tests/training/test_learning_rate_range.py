@@ -7,7 +7,7 @@ from rnncallbacks import Trainer, lr_range_test
 from rnncallbacks.errors import DataError, OptionError
 from rnncallbacks.plugins import GradientClipping
 from rnncallbacks.rnn import RecurrentModel
-from rnncallbacks.training.learning_rate_range import RANGE_TEST_THRESHOLDS, _suggestion
+from rnncallbacks.training.learning_rate_range import RANGE_TEST, _suggestion
 
 TOKENS = np.arange(240).reshape(24, 10) % 4
 DATA = TOKENS[:, :-1], TOKENS[:, 1:]
@@ -77,7 +77,7 @@ def test_the_test_ends_where_the_loss_diverges_and_clipping_of_the_trainer_appli
 def test_no_suggestion_without_a_fall_or_with_few_batches():
     rates = list(np.geomspace(1e-3, 1, 20))
     assert _suggestion(rates, list(np.linspace(1, 2, 20))) is None
-    few = RANGE_TEST_THRESHOLDS.fewest_batches - 1
+    few = RANGE_TEST.fewest_batches - 1
     assert _suggestion(rates[:few], list(np.linspace(2, 1, few))) is None
     assert lr_range_test(trainer_of(), DATA, steps=2).suggestion is None
 

@@ -36,7 +36,7 @@ class ClosureThresholds:
     where an array lies in memory. Chosen by eye."""
 
 
-CLOSURE_THRESHOLDS = ClosureThresholds()
+CLOSURE = ClosureThresholds()
 
 
 @attrs.frozen
@@ -257,4 +257,4 @@ class ObservedFunction:
 def _same_loss(one: float, other: float) -> bool:
     if math.isnan(one) or math.isnan(other):
         return math.isnan(one) and math.isnan(other)
-    return math.isclose(one, other, rel_tol=CLOSURE_THRESHOLDS.repeat_tolerance)
+    return math.isclose(one, other, rel_tol=CLOSURE.repeat_tolerance)

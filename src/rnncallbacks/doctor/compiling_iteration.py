@@ -24,12 +24,11 @@ class CompilingThresholds:
     """Smallest ratio of its duration to that of the second iteration."""
 
 
-COMPILING_THRESHOLDS = CompilingThresholds()
+COMPILING = CompilingThresholds()
 
 
 def quick_to_repeat(
     recorded: deque[Any], release: Callable[[FrozenIteration], None],
-    thresholds: CompilingThresholds = COMPILING_THRESHOLDS,
 ) -> list[Recorded]:  # fmt: skip
     """The recorded iterations without a first one that compiles, which also loses its frozen copy.
 
@@ -50,7 +49,7 @@ def quick_to_repeat(
     [2, 3]
     """
     (first, frozen), (second, _), *later = recorded
-    if not later or first.seconds < max(thresholds.seconds, thresholds.ratio * second.seconds):
+    if not later or first.seconds < max(COMPILING.seconds, COMPILING.ratio * second.seconds):
         return list(recorded)
     if frozen is not None:
         release(frozen)

@@ -39,7 +39,7 @@ class WholeEpochThresholds:
     """Largest relative difference between a reported mean and that of the batch losses."""
 
 
-WHOLE_EPOCH_THRESHOLDS = WholeEpochThresholds()
+WHOLE_EPOCH = WholeEpochThresholds()
 
 
 @attrs.define(eq=False)
@@ -117,7 +117,7 @@ class RecordedBatches:
         if self.epochs >= self.wanted_epochs or not self.script.is_nested:
             return False
         now = time.monotonic()
-        self.finish_until = self.finish_until or now + WHOLE_EPOCH_THRESHOLDS.seconds
+        self.finish_until = self.finish_until or now + WHOLE_EPOCH.seconds
         return now < self.finish_until
 
     def _record(self) -> None:
@@ -204,7 +204,7 @@ def drive(run: Run, batches: RecordedBatches) -> None:
                 batches.report = report.key
                 if reported is not None:
                     run.log(train_loss=reported)
-                    if not np.isclose(reported, np.mean(losses), rtol=WHOLE_EPOCH_THRESHOLDS.rounding):
+                    if not np.isclose(reported, np.mean(losses), rtol=WHOLE_EPOCH.rounding):
                         batches.wanted_epochs = 2  # a count that has no name is reported if two epochs agree
                     give_validation(run, validation, roles, first[0], keys)
                     batches.validation = validation.key

@@ -50,8 +50,8 @@ class LoopSearchThresholds:
 ROOT = re.compile(r"\w*")
 """The variable in which an expression begins."""
 
-LOOP_SEARCH_THRESHOLDS = LoopSearchThresholds()
-LARGE_CHANGE_THRESHOLDS = LoopSearchThresholds(largest_change=np.inf, calm_change=np.inf, sure_arrays=3)
+LOOP_SEARCH = LoopSearchThresholds()
+LARGE_CHANGES = LoopSearchThresholds(largest_change=np.inf, calm_change=np.inf, sure_arrays=3)
 """For scripts in which no array changes slightly: a rate that is far too high."""
 
 
@@ -87,9 +87,7 @@ class LoopCandidate:
         return self.arrays * (0.2 if self.site.generator else 1.0)
 
 
-def likeliest_first(
-    candidates: Iterable[LoopCandidate], thresholds: LoopSearchThresholds = LOOP_SEARCH_THRESHOLDS
-) -> list[LoopCandidate]:
+def likeliest_first(candidates: Iterable[LoopCandidate]) -> list[LoopCandidate]:
     """The candidates, the likeliest training loop first.
 
     They are given in the order in which they were found, inner loops before outer ones. The candidate with the highest
@@ -98,7 +96,7 @@ def likeliest_first(
     left, ordered = list(candidates), []
     while left:
         best = max(left, key=lambda one: one.score)
-        sufficient = thresholds.covered_share * len(best.keys)
+        sufficient = LOOP_SEARCH.covered_share * len(best.keys)
         chosen = next(
             one
             for one in left
@@ -221,7 +219,7 @@ class LoopSearch(BoundedSearch):
 
     def __init__(
         self, sites: Sites, modules: OwnModules, excluded: set[tuple[str, int]], seconds: float,
-        thresholds: LoopSearchThresholds = LOOP_SEARCH_THRESHOLDS,
+        thresholds: LoopSearchThresholds,
     ) -> None:  # fmt: skip
         super().__init__(sites, modules, excluded, seconds)
         self._thresholds = thresholds

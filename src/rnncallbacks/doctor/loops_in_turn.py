@@ -26,7 +26,7 @@ class LoopTurnThresholds:
     """Share of the remaining time for one search."""
 
 
-LOOP_TURN_THRESHOLDS = LoopTurnThresholds()
+LOOP_TURN = LoopTurnThresholds()
 
 
 @attrs.define(eq=False)
@@ -65,9 +65,9 @@ class LoopsInTurn:
         self._watched += 1
         if self.named is not None:
             return self.named if self._watched == 1 else None
-        if self._watched > LOOP_TURN_THRESHOLDS.watched_loops:
+        if self._watched > LOOP_TURN.watched_loops:
             return None
-        other_kinds = self._watched > LOOP_TURN_THRESHOLDS.changing_loops
+        other_kinds = self._watched > LOOP_TURN.changing_loops
         if other_kinds and not self._waiting and self._kinds[-1:] == ["changing"]:
             self._end_kind()
         self.error = None
@@ -86,7 +86,7 @@ class LoopsInTurn:
             search=self._kinds[-1],
             folder=self.new_place(),
             excluded=frozenset(self._rejected),
-            seconds=LOOP_TURN_THRESHOLDS.search_share * (self.until - began),
+            seconds=LOOP_TURN.search_share * (self.until - began),
         )
         try:
             found, self.error = search_loop(searched, self.until, fork=self.fork)

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rnncallbacks.doctor.loop_search import LOOP_SEARCH_THRESHOLDS, LoopCandidate, SearchEnded, relative_change
+from rnncallbacks.doctor.loop_search import LOOP_SEARCH, LoopCandidate, SearchEnded, relative_change
 from rnncallbacks.doctor.tick_search import LoopExecution, TickSearch
 
 
@@ -24,7 +24,7 @@ class PeriodicSearchThresholds:
     """Arrays that change together, and only then."""
 
 
-PERIODIC_SEARCH_THRESHOLDS = PeriodicSearchThresholds()
+PERIODIC_SEARCH = PeriodicSearchThresholds()
 
 
 @attrs.define(eq=False)
@@ -38,9 +38,8 @@ class _Execution(LoopExecution):
 class PeriodicSearch(TickSearch[_Execution]):
     """Looks for arrays that change together, by a little, at every k-th tick of a loop, k being 2 or more."""
 
-    def __init__(self, *given: Any, thresholds: PeriodicSearchThresholds = PERIODIC_SEARCH_THRESHOLDS) -> None:
-        super().__init__(*given, execution=_Execution, ticks=thresholds.ticks)
-        self._thresholds = thresholds
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given, execution=_Execution, ticks=PERIODIC_SEARCH.ticks)
 
     def _compare(self, number: int, frame: FrameType, execution: _Execution) -> None:
         values = {}
@@ -63,10 +62,10 @@ class PeriodicSearch(TickSearch[_Execution]):
         for key, ticks in execution.updates.items():
             if key in execution.rejected:
                 continue
-            if len(ticks) >= self._thresholds.updates and ticks[-1] == execution.ticks and period_of(ticks):
+            if len(ticks) >= PERIODIC_SEARCH.updates and ticks[-1] == execution.ticks and period_of(ticks):
                 together.setdefault(ticks, {}).setdefault(execution.identities[key], key)
         for ticks, keys in together.items():
-            if len(keys) >= self._thresholds.arrays:
+            if len(keys) >= PERIODIC_SEARCH.arrays:
                 period = period_of(ticks)
                 self.candidates[number] = LoopCandidate(
                     self._sites[number],
@@ -92,4 +91,4 @@ def period_of(ticks: tuple[int, ...]) -> int:
 def _is_small_change(before: Any, after: Any) -> bool:
     if before.shape != after.shape:
         return False
-    return bool(before.any()) and relative_change(before, after) < LOOP_SEARCH_THRESHOLDS.largest_change
+    return bool(before.any()) and relative_change(before, after) < LOOP_SEARCH.largest_change

@@ -28,8 +28,8 @@ from rnncallbacks.doctor.crash_advice import CrashAdvice, advice_on
 from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.instrument import Sites
 from rnncallbacks.doctor.loop_search import (
-    LARGE_CHANGE_THRESHOLDS,
-    LOOP_SEARCH_THRESHOLDS,
+    LARGE_CHANGES,
+    LOOP_SEARCH,
     LoopSearch,
     SearchEnded,
 )
@@ -174,7 +174,7 @@ def run_assignment(link: Connection) -> None:
         modules.add(GIVEN)
     if assignment.loop is None:
         given = sites, modules, set(assignment.excluded), assignment.seconds
-        search = LoopSearch(*given, LARGE_CHANGE_THRESHOLDS if assignment.search == "large" else LOOP_SEARCH_THRESHOLDS)
+        search = LoopSearch(*given, LARGE_CHANGES if assignment.search == "large" else LOOP_SEARCH)
         watcher: LoopSearch | PeriodicSearch | StillSearch | OutsideRuns = search
         if assignment.search in ("periodic", "still"):
             watcher = PeriodicSearch(*given) if assignment.search == "periodic" else StillSearch(*given)

@@ -24,7 +24,7 @@ class StillSearchThresholds:
     """Smallest number of arrays that differ and have the shapes of constant arrays."""
 
 
-STILL_SEARCH_THRESHOLDS = StillSearchThresholds()
+STILL_SEARCH = StillSearchThresholds()
 
 
 @attrs.define(eq=False)
@@ -40,9 +40,8 @@ class StillSearch(TickSearch[_Execution]):
     Loops over time steps sum the loss or the gradients, not both. Loops over validation batches have no gradients.
     """
 
-    def __init__(self, *given: Any, thresholds: StillSearchThresholds = STILL_SEARCH_THRESHOLDS) -> None:
-        super().__init__(*given, execution=_Execution, ticks=thresholds.ticks)
-        self._thresholds = thresholds
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given, execution=_Execution, ticks=STILL_SEARCH.ticks)
         self._intervals: dict[int, int] = {}
 
     def _compare(self, number: int, frame: FrameType, execution: _Execution) -> None:
@@ -57,12 +56,12 @@ class StillSearch(TickSearch[_Execution]):
         before, execution.losses = execution.losses, losses
         gradients = _like_constant_ones(execution.arrays, arrays)
         execution.arrays = arrays
-        if len(gradients) < self._thresholds.gradients or not any(
+        if len(gradients) < STILL_SEARCH.gradients or not any(
             before.get(key, one) != one for key, one in losses.items()
         ):
             return
         self._intervals[number] = self._intervals.get(number, 0) + 1
-        if self._intervals[number] >= self._thresholds.intervals:
+        if self._intervals[number] >= STILL_SEARCH.intervals:
             names = tuple(key[2] for key in gradients)
             self.candidates[number] = LoopCandidate(self._sites[number], len(gradients), names)
             raise SearchEnded

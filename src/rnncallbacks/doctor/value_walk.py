@@ -33,12 +33,10 @@ class WalkLimits:
     """Longest list of numbers that is yielded: copying one takes longer than copying an array."""
 
 
-WALK_LIMITS = WalkLimits()
+LIMITS = WalkLimits()
 
 
-def walk(
-    names: Mapping[str, Any], own_modules: frozenset[str], limits: WalkLimits = WALK_LIMITS
-) -> Iterator[tuple[str, Any]]:
+def walk(names: Mapping[str, Any], own_modules: frozenset[str]) -> Iterator[tuple[str, Any]]:
     """Yield expressions with their values: arrays, numbers, nested lists of numbers and the last entries of flat ones,
     sequences of equal arrays.
 
@@ -54,14 +52,14 @@ def walk(
     waiting: deque[tuple[str, Any, int, tuple[int, ...]]] = deque(
         (name, value, 0, ()) for name, value in list(names.items()) if not name.startswith("__")
     )
-    left = limits.objects
+    left = LIMITS.objects
     while waiting and left:
         left -= 1
         name, value, depth, above = waiting.popleft()
         if isinstance(value, SIMPLE):
             continue
         if isinstance(value, np.ndarray):
-            if value.dtype.kind in "fiub" and value.size <= limits.array_size:
+            if value.dtype.kind in "fiub" and value.size <= LIMITS.array_size:
                 yield name, value
             continue
         if isinstance(value, int | float | np.number):
@@ -71,13 +69,13 @@ def walk(
             continue
         below = (*above, id(value))
         if fields := getattr(type(value), "_fields", None):
-            if isinstance(value, tuple) and depth < limits.depth:
+            if isinstance(value, tuple) and depth < LIMITS.depth:
                 waiting.extend(
                     (f"{name}.{key}", one, depth + 1, below) for key, one in zip(fields, value, strict=False)
                 )
         elif isinstance(value, list | tuple):
             if is_number_list(value):
-                if len(value) <= limits.list_length:
+                if len(value) <= LIMITS.list_length:
                     yield name, value
                     if isinstance(value, list) and isinstance(value[-1], float | np.floating):
                         yield f"{name}[-1]", value[-1]  # a script may only append its loss to a list
@@ -85,19 +83,19 @@ def walk(
             sequence = is_array_sequence(value)
             if sequence:
                 yield name, value
-            if len(value) <= (limits.named_elements if sequence else limits.items) and depth < limits.depth:
+            if len(value) <= (LIMITS.named_elements if sequence else LIMITS.items) and depth < LIMITS.depth:
                 waiting.extend((f"{name}[{i}]", one, depth + 1, below) for i, one in enumerate(value))
         elif isinstance(value, dict):
             sequence = is_array_sequence(steps_of(value))
             if sequence:
                 yield name, value
-            if len(value) <= (limits.named_elements if sequence else limits.items) and depth < limits.depth:
+            if len(value) <= (LIMITS.named_elements if sequence else LIMITS.items) and depth < LIMITS.depth:
                 waiting.extend((f"{name}[{key!r}]", one, depth + 1, below) for key, one in list(value.items()))
-        elif depth < limits.depth and _is_own(value, own_modules):
+        elif depth < LIMITS.depth and _is_own(value, own_modules):
             waiting.extend((f"{name}.{key}", one, depth + 1, below) for key, one in _attributes(value))
 
 
-def arrays_in(name: str, value: Any, limits: WalkLimits = WALK_LIMITS) -> list[tuple[str, Any]]:
+def arrays_in(name: str, value: Any) -> list[tuple[str, Any]]:
     """An array, or those of a container, by their expressions; arrays of whole numbers and large ones are data.
 
     Example
@@ -107,11 +105,11 @@ def arrays_in(name: str, value: Any, limits: WalkLimits = WALK_LIMITS) -> list[t
     """
     if not isinstance(value, np.ndarray | list | tuple | dict):
         return []
-    found = [(name, value)] if isinstance(value, np.ndarray) else walk({name: value}, frozenset(), limits)
+    found = [(name, value)] if isinstance(value, np.ndarray) else walk({name: value}, frozenset())
     return [
         (text, one)
         for text, one in found
-        if isinstance(one, np.ndarray) and one.dtype.kind == "f" and 1 <= one.size <= limits.array_size
+        if isinstance(one, np.ndarray) and one.dtype.kind == "f" and 1 <= one.size <= LIMITS.array_size
     ]
 
 

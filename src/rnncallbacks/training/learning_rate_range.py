@@ -37,7 +37,7 @@ class RangeTestThresholds:
     """Smallest number of batches for a suggestion: as many as the smoothing averages."""
 
 
-RANGE_TEST_THRESHOLDS = RangeTestThresholds()
+RANGE_TEST = RangeTestThresholds()
 
 
 @attrs.frozen(eq=False)
@@ -150,7 +150,7 @@ def lr_range_test(
         rates.append(run.learning_rate)
         losses.append(batch.loss)
         smoothed.append(_smoothed(losses, smoothed))
-        if smoothed[-1] > RANGE_TEST_THRESHOLDS.divergence * min(smoothed):
+        if smoothed[-1] > RANGE_TEST.divergence * min(smoothed):
             run.skip_batch()
             run.stop("the loss diverges")
 
@@ -176,16 +176,16 @@ def lr_range_test(
 
 def _smoothed(losses: list[float], smoothed: list[float]) -> float:
     """The moving average with the newest loss, divided by the sum of its weights."""
-    weight, count = RANGE_TEST_THRESHOLDS.smoothing, len(losses)
+    weight, count = RANGE_TEST.smoothing, len(losses)
     before = smoothed[-1] * (1 - weight ** (count - 1)) if smoothed else 0.0
     return (weight * before + (1 - weight) * losses[-1]) / (1 - weight**count)
 
 
 def _suggestion(rates: list[float], smoothed: list[float]) -> float | None:
     lowest = int(np.argmin(smoothed))
-    if len(rates) < RANGE_TEST_THRESHOLDS.fewest_batches or lowest < 2:
+    if len(rates) < RANGE_TEST.fewest_batches or lowest < 2:
         return None
     slopes = np.gradient(np.asarray(smoothed), np.log(rates))[: lowest + 1]
     steepest = int(np.argmin(slopes))
-    below = rates[lowest] / RANGE_TEST_THRESHOLDS.below_lowest
+    below = rates[lowest] / RANGE_TEST.below_lowest
     return min(rates[steepest], below) if slopes[steepest] < 0 else None

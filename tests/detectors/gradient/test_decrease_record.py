@@ -5,10 +5,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rnncallbacks.detectors.gradient.decrease_record import DECREASE_RECORD_THRESHOLDS, DecreaseRecord
+from rnncallbacks.detectors.gradient.decrease_record import DECREASE_RECORD, DecreaseRecord
 
 SIZE, ROWS, ARRAYS = 12, 64, 3
-COMPARED = DECREASE_RECORD_THRESHOLDS.compared_updates
+COMPARED = DECREASE_RECORD.compared_updates
 
 
 class Problem:

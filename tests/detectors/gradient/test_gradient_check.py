@@ -9,7 +9,7 @@ from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.gradient.clipped import ClippingBounds
 from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
 from rnncallbacks.detectors.gradient.gradient_check import (
-    GRADIENT_CHECK_THRESHOLDS,
+    GRADIENT_CHECK,
     GradientCheckDetector,
     count_of_ratio,
     name_aliased_states,
@@ -19,7 +19,7 @@ from rnncallbacks.detectors.gradient.gradient_check import (
 from rnncallbacks.detectors.gradient.gradient_error import GradientError
 
 COUNTS = {"the number of time steps": 20.0, "the batch size": 16.0, "the number of positions": 320.0}
-TOLERANCE = GRADIENT_CHECK_THRESHOLDS.count_tolerance
+TOLERANCE = GRADIENT_CHECK.count_tolerance
 
 
 @given(st.sampled_from(list(COUNTS)), st.sampled_from([1, -1]), st.floats(-0.01, 0.01))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.detectors.gradient.gradient_history import (
-    GRADIENT_HISTORY_THRESHOLDS,
+    GRADIENT_HISTORY,
     GradientHistory,
     sample_entries,
 )
@@ -13,7 +13,7 @@ from rnncallbacks.rnn.model import RecurrentModel
 from rnncallbacks.rnn.optimizers import SGD, Adam
 from rnncallbacks.testing.setups import healthy
 
-JUDGED, ENTRIES = GRADIENT_HISTORY_THRESHOLDS.checked_batches, GRADIENT_HISTORY_THRESHOLDS.sampled_entries
+JUDGED, ENTRIES = GRADIENT_HISTORY.checked_batches, GRADIENT_HISTORY.sampled_entries
 
 
 def train(seed, optimizer, rate, *, summed, batches=None, vocab=27):

@@ -43,7 +43,7 @@ class AccumulationThresholds:
     """Fewest batches in the loader: gradients of one or two batches resemble one another as the batches do."""
 
 
-ACCUMULATION_THRESHOLDS = AccumulationThresholds()
+ACCUMULATION = AccumulationThresholds()
 
 
 @attrs.define(eq=False)
@@ -63,10 +63,10 @@ class AccumulationDetector:
 
     codes: ClassVar[tuple[str, ...]] = ("RNN406",)
 
-    thresholds: AccumulationThresholds = ACCUMULATION_THRESHOLDS
+    thresholds: AccumulationThresholds = ACCUMULATION
     history: GradientHistory = state_field(factory=GradientHistory)
     sums_found: bool = state_field(False)
-    _next_batch: int = state_field(ACCUMULATION_THRESHOLDS.first_checked_batch)  # 0: no other
+    _next_batch: int = state_field(ACCUMULATION.first_checked_batch)  # 0: no other
     _previous: list[Mapping[str, Array]] = state_field(factory=list)
 
     def due(self, batch_number: int) -> bool:

@@ -52,7 +52,7 @@ class DirectionalThresholds:
     """Rounding errors in a difference of two losses, in units of the loss times machine epsilon. Chosen by eye."""
 
 
-DIRECTIONAL_THRESHOLDS = DirectionalThresholds()
+DIRECTIONAL = DirectionalThresholds()
 
 
 @attrs.frozen
@@ -101,7 +101,7 @@ class DirectionalComparison:
     along_gradient: CentralDifference
     along_random: tuple[CentralDifference, ...]
     rounding_error: float
-    thresholds: DirectionalThresholds = DIRECTIONAL_THRESHOLDS
+    thresholds: DirectionalThresholds = DIRECTIONAL
 
     @property
     def differences(self) -> tuple[CentralDifference, ...]:

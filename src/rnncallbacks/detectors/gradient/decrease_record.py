@@ -38,7 +38,7 @@ class DecreaseRecordThresholds:
     """Loss or predicted decrease relative to the first loss, above which the run has diverged. Chosen by eye."""
 
 
-DECREASE_RECORD_THRESHOLDS = DecreaseRecordThresholds()
+DECREASE_RECORD = DecreaseRecordThresholds()
 
 
 @attrs.define(eq=False)
@@ -59,7 +59,7 @@ class DecreaseRecord:
     False
     """
 
-    thresholds: DecreaseRecordThresholds = DECREASE_RECORD_THRESHOLDS
+    thresholds: DecreaseRecordThresholds = DECREASE_RECORD
     over: bool = state_field(False)
     _first_loss: float = state_field(math.nan)
     _losses: list[float] = state_field(factory=list)

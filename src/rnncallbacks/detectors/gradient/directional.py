@@ -24,7 +24,7 @@ from rnncallbacks.arrays.containers import Array, named_arrays, parameters_of
 from rnncallbacks.arrays.gradients import Gradients, global_norm
 from rnncallbacks.core.closure import ClosureError, evaluate_closure, evaluate_closure_once, restore_afterwards
 from rnncallbacks.detectors.gradient.central_difference import (
-    DIRECTIONAL_THRESHOLDS,
+    DIRECTIONAL,
     CentralDifference,
     DirectionalComparison,
     DirectionalThresholds,
@@ -86,7 +86,7 @@ class DirectionalDerivatives:
         *,
         clipping: ClippingBounds | None = None,
         base_loss: float | None = None,
-        thresholds: DirectionalThresholds = DIRECTIONAL_THRESHOLDS,
+        thresholds: DirectionalThresholds = DIRECTIONAL,
     ) -> None:
         if not params:
             raise ClosureError("give parameters and gradients the same names, and arrays that can be written to")

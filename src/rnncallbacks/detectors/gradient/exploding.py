@@ -64,7 +64,7 @@ class ExplodingGradientThresholds:
     """Norm over the largest norm that proved harmless, above which an update is measured after that. Chosen by eye."""
 
 
-EXPLODING_GRADIENT_THRESHOLDS = ExplodingGradientThresholds()
+EXPLODING_GRADIENT = ExplodingGradientThresholds()
 NO_DOUBT: Mapping[str, str] = MappingProxyType({})
 
 
@@ -87,7 +87,7 @@ class ExplodingGradientDetector:
     'RNN401'
     """
 
-    thresholds: ExplodingGradientThresholds = EXPLODING_GRADIENT_THRESHOLDS
+    thresholds: ExplodingGradientThresholds = EXPLODING_GRADIENT
     first_loss: float = state_field(math.nan)
     stopped: bool = state_field(False)
     _stopped_by_direction: bool = state_field(False)  # of the first update

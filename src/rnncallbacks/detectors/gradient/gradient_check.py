@@ -58,7 +58,7 @@ class GradientCheckThresholds:
         return frozenset(self.checked_batches) | frozenset(later)
 
 
-GRADIENT_CHECK_THRESHOLDS = GradientCheckThresholds()
+GRADIENT_CHECK = GradientCheckThresholds()
 
 
 @attrs.define(eq=False)
@@ -78,7 +78,7 @@ class GradientCheckDetector:
 
     codes: ClassVar[tuple[str, ...]] = ("RNN404", "RNN405")
 
-    thresholds: GradientCheckThresholds = GRADIENT_CHECK_THRESHOLDS
+    thresholds: GradientCheckThresholds = GRADIENT_CHECK
     _checked: frozenset[int] = state_field(
         attrs.Factory(lambda self: self.thresholds.all_checked_batches, takes_self=True), saved=False
     )

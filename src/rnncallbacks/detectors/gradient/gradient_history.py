@@ -61,7 +61,7 @@ class GradientHistoryThresholds:
     """Fewest batches in which they are. Chosen by eye."""
 
 
-GRADIENT_HISTORY_THRESHOLDS = GradientHistoryThresholds()
+GRADIENT_HISTORY = GradientHistoryThresholds()
 
 
 @attrs.define(eq=False)
@@ -96,7 +96,7 @@ class GradientHistory:
     True
     """
 
-    thresholds: GradientHistoryThresholds = GRADIENT_HISTORY_THRESHOLDS
+    thresholds: GradientHistoryThresholds = GRADIENT_HISTORY
     norms: list[float] = state_field(factory=list)
     losses: list[float] = state_field(factory=list)
     cosines: list[float] = state_field(factory=list)
@@ -202,7 +202,7 @@ class GradientHistory:
         )
 
 
-def sample_entries(arrays: Collection[Array], count: int = GRADIENT_HISTORY_THRESHOLDS.sampled_entries) -> Array:
+def sample_entries(arrays: Collection[Array], count: int = GRADIENT_HISTORY.sampled_entries) -> Array:
     """The entries of all arrays in one vector of float64, or about ``count`` of them, evenly spread.
 
     Example

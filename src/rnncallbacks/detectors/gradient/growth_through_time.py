@@ -40,7 +40,7 @@ class GrowthThresholds:
 GROWTH = GrowthThresholds()
 
 
-def state_growth(network: RecognizedNetwork, forward: NetworkPass, thresholds: GrowthThresholds = GROWTH) -> float:
+def state_growth(network: RecognizedNetwork, forward: NetworkPass) -> float:
     """The growth of a random change of the entering hidden states through all time steps; one forward pass.
 
     Example
@@ -54,7 +54,7 @@ def state_growth(network: RecognizedNetwork, forward: NetworkPass, thresholds: G
     32
     """
     generator = np.random.default_rng(0)
-    changes = [thresholds.change * generator.standard_normal(one.states[0].shape) for one in forward.passed]
+    changes = [GROWTH.change * generator.standard_normal(one.states[0].shape) for one in forward.passed]
     entering: States = tuple(
         (one.states[0] + change, cell_state)
         for one, change, (_, cell_state) in zip(forward.passed, changes, forward.entering, strict=True)
@@ -79,18 +79,16 @@ def grows(growth: float, steps: int) -> str:
     )
 
 
-def check_growth(
-    network: RecognizedNetwork, forward: NetworkPass, max_norm: float, thresholds: GrowthThresholds = GROWTH
-) -> CheckResult:
+def check_growth(network: RecognizedNetwork, forward: NetworkPass, max_norm: float) -> CheckResult:
     """RNN401 if changes grow through the first batch, before any update.
 
     A finding comes with the doubt that it leaves if the growth does no harm.
     """
-    growth, steps = state_growth(network, forward, thresholds), len(forward.states) - 1
+    growth, steps = state_growth(network, forward), len(forward.states) - 1
     doubt = {"RNN401": grows(growth, steps)}
-    explodes = growth > max(thresholds.growth, thresholds.growth_per_step**steps) and math.isfinite(growth)
+    explodes = growth > max(GROWTH.growth, GROWTH.growth_per_step**steps) and math.isfinite(growth)
     if not explodes:
-        return CheckResult(cannot_tell=doubt if growth > thresholds.smallest_doubt else {})
+        return CheckResult(cannot_tell=doubt if growth > GROWTH.smallest_doubt else {})
     recurrent = [array for (_, part), array in forward.weights.items() if part == "recurrent"]
     squares = [square for array in recurrent for square in np.split(array, network.form.gates)]
     radius = max(float(np.abs(np.linalg.eigvals(square)).max()) for square in squares)

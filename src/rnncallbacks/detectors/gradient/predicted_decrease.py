@@ -42,7 +42,7 @@ class PredictedDecreaseThresholds:
     """Actual over predicted decrease of a single array, below which the message names it. Chosen by eye."""
 
 
-PREDICTED_DECREASE_THRESHOLDS = PredictedDecreaseThresholds()
+PREDICTED_DECREASE = PredictedDecreaseThresholds()
 
 
 @attrs.define(eq=False)
@@ -57,7 +57,7 @@ class PredictedDecreaseDetector:
     False
     """
 
-    thresholds: PredictedDecreaseThresholds = PREDICTED_DECREASE_THRESHOLDS
+    thresholds: PredictedDecreaseThresholds = PREDICTED_DECREASE
     over: bool = state_field(False)
     _norms: set[str] = state_field(factory=set)
     _order: BatchOrder = state_field(factory=BatchOrder)
@@ -128,7 +128,7 @@ def insufficient_decrease(
     count: float = 1.0,
     *,
     follows_gradient: bool = True,
-    named_ratio: float = PREDICTED_DECREASE_THRESHOLDS.ratio_of_named_array,
+    named_ratio: float = PREDICTED_DECREASE.ratio_of_named_array,
 ) -> Finding:
     """RNN404 for a loss that falls less than predicted; RNN405 if the ratio is one over a ``count`` with a name.
 

@@ -26,7 +26,7 @@ class UpdateTrackerThresholds:
     to 1 is for rounding."""
 
 
-UPDATE_TRACKER_THRESHOLDS = UpdateTrackerThresholds()
+UPDATE_TRACKER = UpdateTrackerThresholds()
 
 
 @attrs.frozen(kw_only=True)
@@ -86,7 +86,7 @@ class UpdateTracker:
     (0.2, 0.1, 1.0)
     """
 
-    thresholds: UpdateTrackerThresholds = UPDATE_TRACKER_THRESHOLDS
+    thresholds: UpdateTrackerThresholds = UPDATE_TRACKER
     first_cosine: float = state_field(math.nan)
     params_moved: bool = state_field(False)
     factors: ArrayFactors = state_field(factory=ArrayFactors)

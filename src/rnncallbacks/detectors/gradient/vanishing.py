@@ -30,7 +30,7 @@ class VanishingGradientThresholds:
     """Time steps of the shortest sequence that is checked. Chosen by eye."""
 
 
-VANISHING_GRADIENT_THRESHOLDS = VanishingGradientThresholds()
+VANISHING_GRADIENT = VanishingGradientThresholds()
 
 
 @attrs.define(eq=False)
@@ -46,7 +46,7 @@ class VanishingGradientDetector:
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013), section 2.
     """
 
-    thresholds: VanishingGradientThresholds = VANISHING_GRADIENT_THRESHOLDS
+    thresholds: VanishingGradientThresholds = VANISHING_GRADIENT
     _vanished_batches: int = state_field(0)
 
     def due(self, batch_number: int) -> bool:
@@ -95,7 +95,7 @@ class VanishingGradientDetector:
 
 
 def first_to_largest_norm(
-    hidden_gradients: Any, thresholds: VanishingGradientThresholds = VANISHING_GRADIENT_THRESHOLDS
+    hidden_gradients: Any, thresholds: VanishingGradientThresholds = VANISHING_GRADIENT
 ) -> float | None:
     r"""The norm of the gradient at the first time step over the largest one, from 0 to 1.
 

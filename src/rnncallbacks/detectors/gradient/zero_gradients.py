@@ -32,7 +32,7 @@ class ZeroGradientThresholds:
     Chosen by eye."""
 
 
-ZERO_GRADIENT_THRESHOLDS = ZeroGradientThresholds()
+ZERO_GRADIENT = ZeroGradientThresholds()
 
 
 @attrs.define(eq=False)
@@ -48,7 +48,7 @@ class ZeroGradientDetector:
     False
     """
 
-    thresholds: ZeroGradientThresholds = ZERO_GRADIENT_THRESHOLDS
+    thresholds: ZeroGradientThresholds = ZERO_GRADIENT
     over: bool = state_field(False)
     _names: set[str] | None = state_field(None)  # of the matrices; None before the first batch
     _updates: int = state_field(0)

@@ -12,7 +12,7 @@ from rnncallbacks.doctor.iteration_record import numbers_of
 from rnncallbacks.doctor.loss_names import AVERAGE_NAMES, LOSS_NAMES
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push
-from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, predicted_share
+from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE, predicted_share
 from rnncallbacks.doctor.roles.role_table import LossCandidate
 from rnncallbacks.doctor.value_walk import Key
 
@@ -36,7 +36,7 @@ class AgreementThresholds:
     """Largest relative difference of the ratios of two numbers: rounding errors of central differences."""
 
 
-AGREEMENT_THRESHOLDS = AgreementThresholds()
+AGREEMENT = AgreementThresholds()
 UPDATE_RATES = re.compile(r"(^|[._\['\"])(lr|eta|alpha|step_?size)\b|rate", re.IGNORECASE)
 """Names of numbers that may be a learning rate."""
 
@@ -64,13 +64,10 @@ def common_factor(loss: Key, keepers: list[Push], sources: dict[Key, list[Gradie
         return None
 
     def count(factor: float) -> int:
-        return sum(
-            any(abs(share / factor - 1.0) <= AGREEMENT_THRESHOLDS.factor_tolerance for share in found)
-            for found in shares
-        )
+        return sum(any(abs(share / factor - 1.0) <= AGREEMENT.factor_tolerance for share in found) for found in shares)
 
     best = max((share for found in shares for share in found), key=count)
-    return best if count(best) >= max(2.0, AGREEMENT_THRESHOLDS.share_with_factor * len(shares)) else None
+    return best if count(best) >= max(2.0, AGREEMENT.share_with_factor * len(shares)) else None
 
 
 def is_in_rate(
@@ -78,7 +75,6 @@ def is_in_rate(
     keepers: Sequence[Push],
     sources: Mapping[Key, Sequence[GradientCandidate]],
     loss: Key,
-    thresholds: AgreementThresholds = AGREEMENT_THRESHOLDS,
 ) -> bool:
     """Whether the updates multiply the gradients by the factor, besides a learning rate of the script.
 
@@ -96,19 +92,19 @@ def is_in_rate(
     numbers = numbers_of(keepers[0].record.end) | numbers_of(keepers[0].record.inside)
     named = [abs(value) for key, value in numbers.items() if UPDATE_RATES.search(key[2]) and value]
     same = [
-        np.allclose(rates, factor * value, rtol=thresholds.rate_tolerance, atol=0.0) for value in dict.fromkeys(named)
+        np.allclose(rates, factor * value, rtol=AGREEMENT.rate_tolerance, atol=0.0) for value in dict.fromkeys(named)
     ]
     return len(rates) > 1 and any(same)
 
 
-def whole_share(factor: float, thresholds: AgreementThresholds = AGREEMENT_THRESHOLDS) -> float:
+def whole_share(factor: float) -> float:
     """One over a whole number if a factor, which is known from central differences, is near it.
 
     >>> whole_share(0.12499998), whole_share(0.3)
     (0.125, 0.3)
     """
     count = round(1.0 / factor)
-    return 1.0 / count if count > 1 and abs(factor * count - 1.0) <= thresholds.proportion_tolerance else factor
+    return 1.0 / count if count > 1 and abs(factor * count - 1.0) <= AGREEMENT.proportion_tolerance else factor
 
 
 def _share(push: Push, one: GradientCandidate, loss: Key) -> float:
@@ -125,7 +121,7 @@ def agreeing_source(
 
     The sign is 1 if the update lowers the loss, -1 if it raises it.
     """
-    limits = LOSS_CHOICE_THRESHOLDS
+    limits = LOSS_CHOICE
     tolerance = limits.tolerance if push.step.dtype == np.float64 else limits.float32_tolerance
     ratios = [_share(push, one, loss) / factor for one in candidates]
     errors = [abs(abs(ratio) - 1.0) for ratio in ratios]
@@ -133,7 +129,7 @@ def agreeing_source(
     if closest is None:
         return None
     # The gradients of two gates may be nearly equal as long as the weights are small: the closest one counts.
-    limit = max(AGREEMENT_THRESHOLDS.closest_factor * closest, AGREEMENT_THRESHOLDS.exact)
+    limit = max(AGREEMENT.closest_factor * closest, AGREEMENT.exact)
     place = next(place for place, error in enumerate(errors) if error <= limit)
     return candidates[place], 1.0 if ratios[place] > 0 else -1.0
 
@@ -153,7 +149,7 @@ def are_proportional(one: Key, other: Key, keepers: Sequence[Push]) -> bool:
     ratios = [derivatives.get(other, 0.0) / derivatives[one] for derivatives in moved]
     if len(ratios) < 2 or 0.0 in ratios:
         return False
-    return bool(np.ptp(ratios) <= AGREEMENT_THRESHOLDS.proportion_tolerance * abs(ratios[0]))
+    return bool(np.ptp(ratios) <= AGREEMENT.proportion_tolerance * abs(ratios[0]))
 
 
 def loss_of_loop(ranked: Sequence[LossCandidate], keepers: Sequence[Push]) -> LossCandidate:

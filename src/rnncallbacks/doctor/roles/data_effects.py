@@ -41,7 +41,7 @@ class DataEffectThresholds:
     effects does not: states and predictions."""
 
 
-DATA_EFFECT_THRESHOLDS = DataEffectThresholds()
+DATA_EFFECT = DataEffectThresholds()
 
 
 @attrs.frozen(eq=False)
@@ -156,9 +156,7 @@ def taken_by_index(targets: DataEffect, inputs: Key, record: IterationRecord) ->
     return min(taken, key=lambda key: (key[0] == "return", not is_target_name(key[2]), key), default=targets.key)
 
 
-def _groups(
-    varying: Iterable[VaryingValue], record: IterationRecord, thresholds: DataEffectThresholds = DATA_EFFECT_THRESHOLDS
-) -> list[list[VaryingValue]]:
+def _groups(varying: Iterable[VaryingValue], record: IterationRecord) -> list[list[VaryingValue]]:
     """The values of the last iteration, those with several names in one group; items of a list are none."""
     found: dict[int, list[VaryingValue]] = {}
     ordered = list(varying)
@@ -174,7 +172,7 @@ def _groups(
     lists = [one for one in ordered if isinstance(record.get(one.key), Steps) and one.key[0] != "return"]
     sequences = [one.latest for one in lists]
     whole = [group for group in found.values() if not any(is_step_of(group[0].latest, other) for other in sequences)]
-    return whole[: thresholds.batches]
+    return whole[: DATA_EFFECT.batches]
 
 
 def _in_time(groups: Iterable[list[VaryingValue]], until: float) -> Iterable[list[VaryingValue]]:
@@ -252,9 +250,7 @@ def _pair_in_each_iteration(
     return pair_of_effects(effects)
 
 
-def pair_of_effects(
-    effects: Sequence[DataEffect], thresholds: DataEffectThresholds = DATA_EFFECT_THRESHOLDS
-) -> tuple[Key, Key] | None:
+def pair_of_effects(effects: Sequence[DataEffect]) -> tuple[Key, Key] | None:
     """The value that changes the most, and the one that changes a part of that: the states do not depend on targets.
 
     A value from which both are made does not count.
@@ -274,13 +270,13 @@ def pair_of_effects(
     forward = inputs.changed - least
     rest = [one for one in derived if len(one.changed) < most]
     targets = _only(
-        [one for one in rest if len(one.changed & forward) <= thresholds.forward * len(forward)],
+        [one for one in rest if len(one.changed & forward) <= DATA_EFFECT.forward * len(forward)],
         lambda one: (is_target_name(one.key[2]), not is_weight_name(one.key[2]), one.value.tokens is not None),
     )
     if targets is None:
         return None
     bits = targets.value.tokens is not None and targets.value.tokens[0].max() <= 1
-    least_common = thresholds.common_of_bits if bits else thresholds.common
+    least_common = DATA_EFFECT.common_of_bits if bits else DATA_EFFECT.common
     if len(targets.changed & inputs.changed) < least_common * len(targets.changed):
         return None
     if targets.data & set(inputs.keys) or inputs.data & set(targets.keys):
@@ -288,14 +284,14 @@ def pair_of_effects(
     return inputs.key, targets.key
 
 
-def _are_terms(effects: Sequence[DataEffect], thresholds: DataEffectThresholds = DATA_EFFECT_THRESHOLDS) -> bool:
+def _are_terms(effects: Sequence[DataEffect]) -> bool:
     """Whether values are the bits of several inputs, as of numbers to be added: each changes the same.
 
     Steps that have equal bits by chance do not count.
     """
     shapes = {None if one.value.tokens is None else np.shape(one.value.latest) for one in effects}
     first = effects[0].changed
-    same = all(len(one.changed & first) >= thresholds.common * len(first) for one in effects)
+    same = all(len(one.changed & first) >= DATA_EFFECT.common * len(first) for one in effects)
     return same and len(shapes) == 1 and None not in shapes and not any(is_target_name(one.key[2]) for one in effects)
 
 

@@ -26,7 +26,7 @@ class DataPairThresholds:
     """The same for arrays of other numbers."""
 
 
-DATA_PAIR_THRESHOLDS = DataPairThresholds()
+DATA_PAIR = DataPairThresholds()
 
 
 @attrs.frozen(eq=False)
@@ -105,14 +105,12 @@ def whole_numbers_of(array: Any) -> Any:
     return None
 
 
-def varying_values(
-    records: Sequence[IterationRecord], fixed: set[Key], thresholds: DataPairThresholds = DATA_PAIR_THRESHOLDS
-) -> list[VaryingValue]:
+def varying_values(records: Sequence[IterationRecord], fixed: set[Key]) -> list[VaryingValue]:
     """The arrays that differ between iterations, those of the loop first."""
     found: list[VaryingValue] = []
     for kind in ("end", "inside"):
         for key in dict.fromkeys(key for record in records[::-1] for key in getattr(record, kind)):
-            if key in fixed or key[0] in ("raw", "operand") or len(found) >= thresholds.values:
+            if key in fixed or key[0] in ("raw", "operand") or len(found) >= DATA_PAIR.values:
                 continue
             values = [array for record in records[::-1] if (array := plain_array(record.get(key))) is not None]
             values = [array for array in values if array.size > 1]
@@ -126,16 +124,14 @@ def varying_values(
     return found
 
 
-def _shifted_pair(
-    varying: list[VaryingValue], thresholds: DataPairThresholds = DATA_PAIR_THRESHOLDS
-) -> tuple[Key, Key] | None:
+def _shifted_pair(varying: list[VaryingValue]) -> tuple[Key, Key] | None:
     """Two arrays, one of which is the other shifted by one step in every iteration."""
     sequences: dict[bytes, list[VaryingValue]] = {}
     for one in varying:
         # Items of a trace may have an input and zeros; a second call may be that of a decoder, fed its targets.
         if (one.tokens is None and "[" in one.key[2]) or "#" in one.key[1]:
             continue
-        least = thresholds.float_entries if one.tokens is None else thresholds.whole_entries
+        least = DATA_PAIR.float_entries if one.tokens is None else DATA_PAIR.whole_entries
         if all(array.size > least for array in (one.tokens or one.values)) and not _is_one_step(one):
             sequences.setdefault(_shown(one)[0].tobytes(), []).append(one)
     pairs = []

@@ -32,7 +32,7 @@ class EpochReportThresholds:
     """Largest number of columns in a list with one row for each epoch."""
 
 
-EPOCH_REPORT_THRESHOLDS = EpochReportThresholds()
+EPOCH_REPORT = EpochReportThresholds()
 
 VALIDATION_NAMES = re.compile(r"val|test|dev|held|eval|check", re.IGNORECASE)
 """Names of losses of a validation."""
@@ -47,8 +47,6 @@ class EpochReport:
     ----------
     phase:
         "train" for the losses of the training loop; "val" for those of a validation, whose number has another name.
-    thresholds:
-        Limits within which a number is the report.
 
     Example
     -------
@@ -58,8 +56,7 @@ class EpochReport:
     (0.75, ('end', '__main__', 'train_losses'))
     """
 
-    def __init__(self, phase: Phase = "train", thresholds: EpochReportThresholds = EPOCH_REPORT_THRESHOLDS) -> None:
-        self._thresholds = thresholds
+    def __init__(self, phase: Phase = "train") -> None:
         self.key: Key | None = None
         self._validates = phase == "val"
         self._column: tuple[Key, int] | None = None
@@ -97,24 +94,23 @@ class EpochReport:
 
         The number is None if a list has not one entry for each epoch.
         """
-        thresholds = self._thresholds
         for key, value in after.start.items():
             named = LOSS_NAMES.search(key[2]) is not None
-            largest = thresholds.largest_count if named else thresholds.largest_unnamed_count
+            largest = EPOCH_REPORT.largest_count if named else EPOCH_REPORT.largest_unnamed_count
             if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 1:
                 if self._may_be_named(key):
                     yield key, 0, float(value[-1]) if len(value) == self._epochs else None, largest
             elif isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 2:
-                if len(value) == self._epochs and value.shape[1] <= thresholds.columns:
+                if len(value) == self._epochs and value.shape[1] <= EPOCH_REPORT.columns:
                     for column, number in enumerate(value[-1]):
-                        yield key, column, float(number), thresholds.largest_unnamed_count
+                        yield key, column, float(number), EPOCH_REPORT.largest_unnamed_count
             elif key[2].endswith("[-1]"):
                 continue  # the list has it
             elif isinstance(value, float) and (named or self._validates) and self._may_be_named(key):
                 yield key, -1, value, largest
         for key, numbers in after.between.items():
             if key[0] == "shown" and len(numbers) == 1 and self._may_be_named(key):
-                yield key, -1, numbers[0], thresholds.largest_unnamed_count
+                yield key, -1, numbers[0], EPOCH_REPORT.largest_unnamed_count
 
     def _may_be_named(self, key: Key) -> bool:
         """Whether a report of this phase may have the name."""
@@ -127,7 +123,7 @@ class EpochReport:
         if not np.isfinite([reported, total]).all() or reported == 0.0 or total == 0.0:
             return False
         count = total / reported
-        tolerance = self._thresholds.relative_tolerance * count
+        tolerance = EPOCH_REPORT.relative_tolerance * count
         return least < count < largest and abs(count - round(count)) <= tolerance
 
 

@@ -13,7 +13,7 @@ from rnncallbacks.doctor.iteration_record import IterationRecord, arrays_of, sam
 from rnncallbacks.doctor.roles.data_names import is_input_name, is_target_name
 from rnncallbacks.doctor.roles.gradient_sources import LATEST_MOMENT, GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push, expression_length, push_arrays
-from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE_THRESHOLDS, predicted_share
+from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE, predicted_share
 from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.doctor.watched_script import FrozenIteration
 
@@ -36,7 +36,7 @@ class FrozenSiblingThresholds:
     steps have the shape of the recurrent weights if there are as many sequences as units."""
 
 
-FROZEN_SIBLING_THRESHOLDS = FrozenSiblingThresholds()
+FROZEN_SIBLING = FrozenSiblingThresholds()
 
 
 def find_frozen_siblings(
@@ -56,7 +56,7 @@ def find_frozen_siblings(
     """
     zeros = zero_gradients(records, sources)
     constants = [key for key in constant_arrays(records) if _may_be_sibling(key, list(sources)) and key not in zeros]
-    constants = constants[: FROZEN_SIBLING_THRESHOLDS.arrays]
+    constants = constants[: FROZEN_SIBLING.arrays]
     pushes = push_arrays(list(zeros), records[0], first, until, {})
     found = [(push, [zeros[push.key]]) for push in pushes if push.derivatives]
     for push in push_arrays(constants, records[0], first, until, {}):
@@ -153,7 +153,7 @@ def constant_arrays(records: list[IterationRecord]) -> list[Key]:
     varying = {value.shape for _, value in _varying(records[0], records[1])}
     chosen: dict[int, Key] = {}
     for key, value in arrays_of(records[0].start).items():
-        if not 1 < value.size <= FROZEN_SIBLING_THRESHOLDS.entries or value.shape not in varying:
+        if not 1 < value.size <= FROZEN_SIBLING.entries or value.shape not in varying:
             continue
         later = [one for record in records for one in (record.start.get(key), record.end.get(key))]
         if any(not same_bits(value, one) for one in later):
@@ -174,10 +174,10 @@ def gradients_of_constants(
     They are not the same in the ``other`` iteration. The gradient of an array that the optimizer does not know may
     never be set to zero: what the iteration added to it is compared too.
     """
-    limits, found = LOSS_CHOICE_THRESHOLDS, []
+    limits, found = LOSS_CHOICE, []
     tolerance = limits.tolerance if push.step.dtype == np.float64 else limits.float32_tolerance
     same_shape = [(key, value) for key, value in _varying(record, other) if value.shape == push.step.shape]
-    for key, value in same_shape[: FROZEN_SIBLING_THRESHOLDS.sources]:
+    for key, value in same_shape[: FROZEN_SIBLING.sources]:
         before = record.start.get(key)
         added = [value - before] if isinstance(before, np.ndarray) and before.shape == value.shape else []
         for number in push.derivatives:

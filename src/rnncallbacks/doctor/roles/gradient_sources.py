@@ -29,7 +29,7 @@ class GradientSourceThresholds:
     """Smallest cosine of a change with the array of which it is a multiple."""
 
 
-GRADIENT_SOURCE_THRESHOLDS = GradientSourceThresholds()
+GRADIENT_SOURCE = GradientSourceThresholds()
 
 
 @attrs.frozen(eq=False)
@@ -56,7 +56,6 @@ class GradientCandidate:
 
 def candidates_of(
     parameter: Key, keepers: set[Key], records: list[IterationRecord], unmoving: frozenset[Key] = frozenset(),
-    thresholds: GradientSourceThresholds = GRADIENT_SOURCE_THRESHOLDS,
 ) -> list[GradientCandidate]:  # fmt: skip
     """The candidates for a parameter's gradient, the best aligned first, and of these the earliest.
 
@@ -89,11 +88,11 @@ def candidates_of(
             if key[0] == "operand" and own and record.bases.get(key) not in own:
                 continue
             aligned, sign = aligned_with.alignment(value)
-            if aligned >= thresholds.alignment and not (np.array_equal(value, before) or np.array_equal(value, after)):
+            if aligned >= GRADIENT_SOURCE.alignment and not any(np.array_equal(value, one) for one in (before, after)):
                 found.append(GradientCandidate(key, aligned, sign, record.order.get(key, LATEST_MOMENT)))
     best = max((one.alignment for one in found), default=0.0)
     later = next((one for one in records if one.number > record.number), None)
-    tied = [one for one in found if one.alignment >= best - thresholds.tie]
+    tied = [one for one in found if one.alignment >= best - GRADIENT_SOURCE.tie]
     return _earliest_first(_without_copies(tied, record, later, excluded), record)
 
 
@@ -122,14 +121,13 @@ def parallel_source(parameter: Key, candidates: list[GradientCandidate], record:
         value = record.get(one.key)
         norms = 0.0 if value is None else float(np.linalg.norm(change) * np.linalg.norm(value))
         same = identity is not None and record.identities.get(one.key) == identity
-        if norms and same and abs(float(np.vdot(change, value))) > GRADIENT_SOURCE_THRESHOLDS.parallel * norms:
+        if norms and same and abs(float(np.vdot(change, value))) > GRADIENT_SOURCE.parallel * norms:
             return one.key
-    return candidates[0].key if candidates[0].alignment > GRADIENT_SOURCE_THRESHOLDS.parallel else None
+    return candidates[0].key if candidates[0].alignment > GRADIENT_SOURCE.parallel else None
 
 
 def followed_candidate(
     parameter: Key, candidates: Sequence[GradientCandidate], record: IterationRecord,
-    thresholds: GradientSourceThresholds = GRADIENT_SOURCE_THRESHOLDS,
 ) -> GradientCandidate:  # fmt: skip
     """The first candidate of which a parameter's change is a multiple, or the one that was clipped to it.
 
@@ -138,7 +136,8 @@ def followed_candidate(
     change = record.end[parameter] - record.start[parameter]
     for followed in (record.get(one.key) for one in candidates):
         norms = float(np.linalg.norm(change) * np.linalg.norm(followed))
-        if change.size > 1 and norms and abs(float(np.vdot(change, followed))) > thresholds.exactly_parallel * norms:
+        along = abs(float(np.vdot(change, followed)))
+        if change.size > 1 and norms and along > GRADIENT_SOURCE.exactly_parallel * norms:
             same = (2 * int(np.sum(record.get(one.key) == followed)) >= change.size for one in candidates)
             return next(one for one, is_clipped in zip(candidates, same, strict=True) if is_clipped)
     return candidates[0]

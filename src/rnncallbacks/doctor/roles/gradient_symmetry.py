@@ -38,7 +38,7 @@ class SymmetryThresholds:
     """Smallest share of arrays in a conclusive pair."""
 
 
-SYMMETRY_THRESHOLDS = SymmetryThresholds()
+SYMMETRY = SymmetryThresholds()
 
 
 def is_gradient_of_one_function(
@@ -84,10 +84,10 @@ def is_symmetric(second: Any, *, double: bool = True) -> bool | None:
         return None
     own = np.abs(np.diag(second))
     larger = np.maximum(np.abs(second), np.abs(second.T))
-    speaks = larger > SYMMETRY_THRESHOLDS.smallest * np.sqrt(np.outer(own, own))
+    speaks = larger > SYMMETRY.smallest * np.sqrt(np.outer(own, own))
     np.fill_diagonal(speaks, False)
     speaks &= larger > 0
-    tolerance = SYMMETRY_THRESHOLDS.difference if double else SYMMETRY_THRESHOLDS.float32_difference
+    tolerance = SYMMETRY.difference if double else SYMMETRY.float32_difference
     if (np.abs(second - second.T) > tolerance * larger)[speaks].any():
         return False
-    return True if speaks.any(axis=0).mean() >= SYMMETRY_THRESHOLDS.share else None
+    return True if speaks.any(axis=0).mean() >= SYMMETRY.share else None

@@ -33,7 +33,7 @@ from rnncallbacks.doctor.roles.gradient_sources import (
     parallel_source,
 )
 from rnncallbacks.doctor.roles.interventions import (
-    INTERVENTION_THRESHOLDS,
+    INTERVENTION,
     Push,
     changing_arrays,
     computed_values,
@@ -44,7 +44,7 @@ from rnncallbacks.doctor.roles.interventions import (
     slopes_along_update,
 )
 from rnncallbacks.doctor.roles.loss_choice import (
-    LOSS_CHOICE_THRESHOLDS,
+    LOSS_CHOICE,
     distinct_candidates,
     is_of_several_calls,
     names_of_loss,
@@ -71,7 +71,7 @@ class InferenceThresholds:
     """Smallest score of a loss: that of a number that all parameters move, and that falls or is named so."""
 
 
-INFERENCE_THRESHOLDS = InferenceThresholds()
+INFERENCE = InferenceThresholds()
 
 
 def infer_roles(
@@ -102,7 +102,7 @@ def infer_roles(
     if first is None or last is None or not is_exact(known[0], first) or not is_exact(known[-1], last):
         return Roles(loss=None, loss_confidence="unsure")
     pushes = _pushed(known, first, last, until)
-    keepers = [push for push in pushes if push.kept >= INTERVENTION_THRESHOLDS.kept or _is_updated(push, known)]
+    keepers = [push for push in pushes if push.kept >= INTERVENTION.kept or _is_updated(push, known)]
     keeping = {push.key for push in keepers}
     if given.params:
         keepers = [push for push in keepers if is_named(push.key, given.params)]
@@ -151,7 +151,7 @@ def infer_roles(
     if raised:
         objective = Objective(is_loss=False, text="a log-likelihood, which the updates raise")
     elif loss is not None and not any(one.agrees for one in found):
-        limits = INFERENCE_THRESHOLDS
+        limits = INFERENCE
         fewest = limits.gradients if factor is None else limits.gradients_with_factor
         objective = find_objective(loss, found, {push.key: push for push in pushes}, known, first, last)
         if not objective.is_loss and LOSS_NAMES.search(key_text(loss)):
@@ -232,9 +232,9 @@ def _choose(
     if not distinct:
         return None, "unsure"
     best = loss_of_loop(distinct, keepers)
-    if best.score < INFERENCE_THRESHOLDS.score and not sure:
+    if best.score < INFERENCE.score and not sure:
         updated = sum(bool(sources.get(push.key)) for push in keepers)  # a loop that trains, whatever its loss is
-        return (best.key if INFERENCE_THRESHOLDS.gradients <= updated == len(keepers) else None), "unsure"
+        return (best.key if INFERENCE.gradients <= updated == len(keepers) else None), "unsure"
     if agreeing_count(best.key, keepers, sources) >= min(2, len([one for one in sources.values() if one]) or 2):
         return best.key, "certain"
     if sure:
@@ -243,7 +243,7 @@ def _choose(
     others = [one for one in distinct[1:] if several or not is_of_several_calls(one.key, keepers[0].record)]
     rivals = [one for one in others if not are_proportional(best.key, one.key, keepers)]
     lead = best.score - rivals[0].score if rivals else np.inf
-    return best.key, "likely" if lead >= LOSS_CHOICE_THRESHOLDS.certain_margin else "unsure"
+    return best.key, "likely" if lead >= LOSS_CHOICE.certain_margin else "unsure"
 
 
 def _parameter(

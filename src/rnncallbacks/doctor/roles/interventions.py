@@ -46,7 +46,7 @@ class InterventionThresholds:
     """Largest number of pushed arrays."""
 
 
-INTERVENTION_THRESHOLDS = InterventionThresholds()
+INTERVENTION = InterventionThresholds()
 
 
 @attrs.frozen(eq=False)
@@ -139,7 +139,6 @@ def is_exact(record: IterationRecord, frozen: FrozenIteration) -> bool:
 
 def push_arrays(
     keys: list[Key], record: IterationRecord, frozen: FrozenIteration, until: float, along: dict[Key, Key],
-    thresholds: InterventionThresholds = INTERVENTION_THRESHOLDS,
 ) -> list[Push]:  # fmt: skip
     """Push each array in both directions, and record the effects. Arrays for which time runs out are left out.
 
@@ -149,20 +148,20 @@ def push_arrays(
     generator = np.random.default_rng(20)
     base = numbers_of(record.end) | numbers_of(record.inside)
     pushes = []
-    for key in keys[: thresholds.arrays]:
+    for key in keys[: INTERVENTION.arrays]:
         if time.monotonic() > until:
             break
         value = record.start[key]
         double = value.dtype == np.float64
-        scale = max(float(np.sqrt(np.mean(np.square(value)))), thresholds.smallest_scale)
+        scale = max(float(np.sqrt(np.mean(np.square(value)))), INTERVENTION.smallest_scale)
         if not np.isfinite(scale):
             continue
-        size = (thresholds.step if double else thresholds.float32_step) * scale
+        size = (INTERVENTION.step if double else INTERVENTION.float32_step) * scale
         # Entries of different sizes: biases before a softmax have no effect if all move equally.
         step = size * generator.choice([-1.0, 1.0], value.shape) * generator.uniform(0.5, 1.5, value.shape)
         push = _push(key, step.astype(value.dtype), record, frozen, along, base)
         if push is not None and not double and not push.derivatives:
-            push = _push(key, (thresholds.float32_larger * step).astype(value.dtype), record, frozen, along, base)
+            push = _push(key, (INTERVENTION.float32_larger * step).astype(value.dtype), record, frozen, along, base)
         if push is not None:
             pushes.append(push)
     return pushes
@@ -170,16 +169,16 @@ def push_arrays(
 
 def _push(
     key: Key, step: Any, record: IterationRecord, frozen: FrozenIteration, along: dict[Key, Key],
-    base: dict[Key, float], thresholds: InterventionThresholds = INTERVENTION_THRESHOLDS,
+    base: dict[Key, float],
 ) -> Push | None:  # fmt: skip
     """The effects of one push; None if a replay failed. ``base`` are the numbers without it."""
     value = record.start[key]
     try:
         arrays = frozenset([key, along.get(key, key)])
         up = frozen.replay(ReplayRequest({key: value + step}, arrays=arrays))
-        tolerance = thresholds.moved if value.dtype == np.float64 else thresholds.float32_moved
+        tolerance = INTERVENTION.moved if value.dtype == np.float64 else INTERVENTION.float32_moved
         kept = _kept_alone(key, record, up, step)
-        if key not in along and kept >= thresholds.kept and not _moves_numbers(base, up, tolerance):
+        if key not in along and kept >= INTERVENTION.kept and not _moves_numbers(base, up, tolerance):
             return Push(key, record, step, kept, {})  # of an optimizer: a second replay shows no more
         down = frozen.replay(ReplayRequest({key: value - step}, arrays=arrays))
     except ReplayError:
@@ -188,7 +187,7 @@ def _push(
     if at_end is None or below is None or at_end.shape != step.shape:
         return None
     kept = _kept(at_end - below, step)
-    if key in along and not kept >= thresholds.kept:
+    if key in along and not kept >= INTERVENTION.kept:
         gradient, above_it, below_it = (one.get(along[key]) for one in (record, up, down))
         if all(isinstance(one, np.ndarray) and one.shape == step.shape for one in (gradient, above_it, below_it)):
             rate = _kept(2 * (record.end[key] - value), gradient)
@@ -239,7 +238,6 @@ def _moves_numbers(base: dict[Key, float], up: IterationRecord, tolerance: float
 
 def computed_values(
     parameters: Sequence[Key], records: Sequence[IterationRecord], frozen: Sequence[FrozenIteration | None],
-    thresholds: InterventionThresholds = INTERVENTION_THRESHOLDS,
 ) -> frozenset[Key]:  # fmt: skip
     """The keys of the values that change with the parameters in some iteration: what is computed from them is no data.
 
@@ -248,9 +246,10 @@ def computed_values(
     """
     changed: set[Key] = set()
     for record, copy in zip(records, frozen, strict=True):
-        factor = 1 + thresholds.float32_step if record is records[-1] else -1.0
+        factor = 1 + INTERVENTION.float32_step if record is records[-1] else -1.0
         pushes = {
-            key: factor * record.start[key] + thresholds.float32_step * thresholds.smallest_scale for key in parameters
+            key: factor * record.start[key] + INTERVENTION.float32_step * INTERVENTION.smallest_scale
+            for key in parameters
         }
         try:
             other = None if copy is None else copy.replay(ReplayRequest(pushes, numbers_only=False))
@@ -269,10 +268,9 @@ def _kept(difference: Any, step: Any) -> float:
 
 def slopes_along_update(
     keys: list[Key], record: IterationRecord, frozen: FrozenIteration,
-    thresholds: InterventionThresholds = INTERVENTION_THRESHOLDS,
 ) -> dict[Key, float]:  # fmt: skip
     """The change of each number under a small part of the update of these arrays, divided by that part."""
-    share = thresholds.update_share
+    share = INTERVENTION.update_share
     ends = []
     for sign in (share, -share):
         pushes = {

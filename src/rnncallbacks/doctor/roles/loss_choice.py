@@ -44,7 +44,7 @@ class LossChoiceThresholds:
     """Smallest lead of the best score over the next one with other derivatives."""
 
 
-LOSS_CHOICE_THRESHOLDS = LossChoiceThresholds()
+LOSS_CHOICE = LossChoiceThresholds()
 
 
 def predicted_share(push: Push, number: Key, gradient: Any) -> float:
@@ -59,7 +59,7 @@ def predicted_share(push: Push, number: Key, gradient: Any) -> float:
 
 def rank_losses(
     keepers: list[Push], sources: dict[Key, list[GradientCandidate]], records: list[IterationRecord],
-    slopes: dict[Key, float], thresholds: LossChoiceThresholds = LOSS_CHOICE_THRESHOLDS,
+    slopes: dict[Key, float],
 ) -> list[LossCandidate]:  # fmt: skip
     """The numbers that keepers move, the likeliest loss first; ``slopes`` are their changes along the update."""
     record = records[0]
@@ -73,7 +73,7 @@ def rank_losses(
     if any(push.step.size > 1 for push in owners):  # every number is parallel to the change of one entry
         owners = [push for push in owners if push.step.size > 1]
     moving = [push for push in keepers if push.derivatives]
-    ranked = [_scored(key, numbers, owners, moving, sources, records, slopes.get(key, 0.0), thresholds) for key in keys]
+    ranked = [_scored(key, numbers, owners, moving, sources, records, slopes.get(key, 0.0)) for key in keys]
     return sorted(ranked, key=lambda one: (-round(one.score, 6), _place(one.key, record), one.key))
 
 
@@ -143,12 +143,11 @@ def _scored(
     sources: dict[Key, list[GradientCandidate]],
     records: list[IterationRecord],
     slope: float,
-    thresholds: LossChoiceThresholds,
 ) -> LossCandidate:
     score, reasons = 0.0, []
     agreeing, ratios = 0, []
     for push in owners:
-        tolerance = thresholds.tolerance if push.step.dtype == np.float64 else thresholds.float32_tolerance
+        tolerance = LOSS_CHOICE.tolerance if push.step.dtype == np.float64 else LOSS_CHOICE.float32_tolerance
         found = [
             predicted_share(push, key, one.sign * value)
             for one in sources[push.key]
@@ -157,37 +156,37 @@ def _scored(
         agreeing += any(abs(abs(ratio) - 1.0) <= tolerance for ratio in found)
         ratios += [ratio for ratio in found[:1] if np.isfinite(ratio)]
     if owners and agreeing:
-        score += thresholds.agreement * agreeing / len(owners)
+        score += LOSS_CHOICE.agreement * agreeing / len(owners)
         reasons.append(f"its differences are {agreeing} of {len(owners)} gradients")
     elif len(ratios) > 1 and min(map(abs, ratios)) > 0 and np.ptp(ratios) <= 0.02 * max(map(abs, ratios)):
-        score += thresholds.one_factor
+        score += LOSS_CHOICE.one_factor
         reasons.append(f"its differences are the gradients times {np.mean(ratios):.4g}")
     moved = [push for push in owners if key in push.derivatives]
     if owners:
-        score += thresholds.moves * len(moved) / len(owners)
+        score += LOSS_CHOICE.moves * len(moved) / len(owners)
         reasons.append(f"moved by {len(moved)} of {len(owners)} parameters")
     else:
         moved = [push for push in moving if key in push.derivatives]
-        score += thresholds.moves * len(moved) / max(1, len(moving))
+        score += LOSS_CHOICE.moves * len(moved) / max(1, len(moving))
         reasons.append(f"moved by {len(moved)} of {len(moving)} arrays")
     if slope:
-        score += thresholds.falls if slope < 0 else -thresholds.falls
+        score += LOSS_CHOICE.falls if slope < 0 else -LOSS_CHOICE.falls
         reasons.append("falls along the update" if slope < 0 else "rises along the update")
     if LOSS_NAMES.search(key[2]) or (key[0] == "return" and LOSS_NAMES.search(key[1])):
-        score += thresholds.named
+        score += LOSS_CHOICE.named
         reasons.append("by its name")
     if np.ndim(records[0].get(key)) > 1:
-        score -= thresholds.matrix
+        score -= LOSS_CHOICE.matrix
         reasons.append("a matrix of one entry, as a residual is")
     if accumulates(key, records) or AVERAGE_NAMES.search(key[2]):
-        score -= thresholds.accumulates
+        score -= LOSS_CHOICE.accumulates
         reasons.append("a sum or an average")
     if not agreeing and is_of_several_calls(key, records[0]):
-        score -= thresholds.one_step
+        score -= LOSS_CHOICE.one_step
         reasons.append("of one of several calls, as of a time step")
     others = [push for push in moving if push not in owners and key in push.derivatives]
     if others and owners:
-        score -= thresholds.moves * len(others) / len(moving)
+        score -= LOSS_CHOICE.moves * len(others) / len(moving)
         reasons.append("moved by arrays without a gradient")
     return LossCandidate(key, key_text(key), score, tuple(reasons))
 

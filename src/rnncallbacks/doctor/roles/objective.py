@@ -25,7 +25,7 @@ class ObjectiveThresholds:
     """Largest relative difference between ratios that are one: derivatives along an update have an error of 1e-3."""
 
 
-OBJECTIVE_THRESHOLDS = ObjectiveThresholds()
+OBJECTIVE = ObjectiveThresholds()
 
 
 @attrs.frozen
@@ -68,7 +68,7 @@ def find_objective(
     shares = [_share(pushes[one.key], one, loss) for one in with_gradient]
     if len(with_gradient) < 2 or not np.isfinite(shares).all():
         return Objective()
-    if np.ptp(shares) <= OBJECTIVE_THRESHOLDS.one_ratio * max(map(abs, shares)) and min(map(abs, shares)) > 0:
+    if np.ptp(shares) <= OBJECTIVE.one_ratio * max(map(abs, shares)) and min(map(abs, shares)) > 0:
         return Objective(text=_function(loss, with_gradient, records, first, last))
     if is_gradient_of_one_function(with_gradient, pushes, first):
         return Objective(False, "another number than the gradients descend")
@@ -111,7 +111,7 @@ def function_of(ratios: Sequence[float], values: Sequence[float]) -> str:
     >>> function_of([0.5, 1.0], [2.0, 1.0]), function_of([3.0, 3.0], [2.0, 1.0])
     ('the square root of what the gradients descend', '')
     """
-    tolerance, ratio, value = OBJECTIVE_THRESHOLDS.one_ratio, ratios[0] / ratios[1], values[0] / values[1]
+    tolerance, ratio, value = OBJECTIVE.one_ratio, ratios[0] / ratios[1], values[0] / values[1]
     if abs(value - 1.0) <= 2 * tolerance:
         return ""
     if abs(ratio / value - 1.0) <= tolerance:
