@@ -11,6 +11,7 @@ from rnncallbacks.alarms.catalogue import CATALOGUE
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.resting import LONGEST_REST
 from rnncallbacks.detectors.progress.loss_curves import LossCurves
 from rnncallbacks.detectors.progress.no_signal import NO_SIGNAL, NoSignal
 from rnncallbacks.detectors.progress.overfitting import OVERFITTING, Overfitting
@@ -20,10 +21,6 @@ from rnncallbacks.detectors.progress.shifted_targets import ShiftedTargets
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
-
-
-LOOK_INTERVAL = 200
-"""Training batches whose losses are added at once, after the tests of the first ones. A bound on their number."""
 
 
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
@@ -71,7 +68,7 @@ class ProgressGuard(Guard):
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         self._add_missed()
         if batch.phase == "train" and self._shifted_targets.done and not self._no_signal.needed_pairs:
-            self.due_step = run.step + LOOK_INTERVAL
+            self.due_step = run.step + LONGEST_REST
         loss = batch.loss
         if loss is None or batch.skipped or not math.isfinite(loss):
             return
