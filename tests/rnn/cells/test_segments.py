@@ -11,7 +11,7 @@ def test_cache_blocks_go_backwards_over_every_step_once(seq_len: int, numbers: i
     segment = Segment(10, 10 + seq_len, 300)
     parts = list(cache_blocks(segment, numbers))
     assert [step for begin, end in parts for step in reversed(range(begin, end))] == list(range(9 + seq_len, 9, -1))
-    assert all(end - begin == 1 or (end - begin) * numbers <= 2**16 for begin, end in parts)
+    assert all(end - begin == 1 or (end - begin) * numbers <= 2**17 for begin, end in parts)
 
 
 @given(

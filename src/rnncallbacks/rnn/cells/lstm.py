@@ -110,7 +110,7 @@ class LSTMCell(GatedCell):
             recurrent.fill(0.0)
             cells[seq_len % 2].fill(0.0)
         add, times = np.add, np.multiply
-        for begin, end in cache_blocks(segment, 11 * batch_size * size):
+        for begin, end in cache_blocks(segment, 10 * batch_size * size):
             to_ifg, to_o, to_cell = self._derivatives(work, seq_len, batch_size, begin, end)
             for step in range(end - 1, begin - 1, -1):
                 gradient, cell = hidden[step - segment.begin], cells[(step + 1) % 2]
@@ -161,13 +161,12 @@ class LSTMCell(GatedCell):
         np.multiply(cell_tanhs, cell_tanhs, to_cell)
         np.subtract(1.0, to_cell, to_cell)
         np.multiply(to_cell, o, to_cell)
-        # o (1 - o) tanh(c_t)
-        to_o = work.array("to_o", (steps, *shape))
-        np.multiply(o, o, to_o)
-        np.subtract(o, to_o, to_o)
-        np.multiply(to_o, cell_tanhs, to_o)
+        # o (1 - o) tanh(c_t), in place: o and tanh(c_t) are not needed any more
+        np.multiply(cell_tanhs, o, cell_tanhs)
+        np.subtract(1.0, o, o)
+        np.multiply(cell_tanhs, o, cell_tanhs)
         return (
             work.steps("to_ifg", (steps, 3, *shape)),
-            work.steps("to_o", (steps, *shape)),
+            work.steps("cell_tanhs", (seq_len, *shape))[begin:end],
             work.steps("to_cell", (steps, *shape)),
         )

@@ -20,6 +20,10 @@ _SORTED_ELEMENTS = 2**15
 # by eye.
 _MAX_ROWS_OF_TOKEN = 256
 
+# Rows. A product with ones sums at least so many in less time than numpy.add.reduce: 64 tokens of 64 rows each and 64
+# columns in 153 instead of 210 microseconds. It calls a library for each token, which costs more for fewer rows.
+_MIN_ROWS_FOR_PRODUCT = 6
+
 
 def sum_by_token(work: Workspace, tokens: IntArray, values: FloatArray, out: FloatArray, is_first: bool) -> None:
     r"""Add the sum of each token's rows of ``values`` to ``out``, or overwrite ``out`` if this is the first summand.
@@ -107,8 +111,11 @@ def _sums_of_present(
                 values.take(order[begin : begin + len(rows)], axis=0, out=rows, mode="clip")
                 begin += len(rows)
                 if together > 1:
-                    by_token = rows.reshape(together, count, size)
-                    np.add.reduce(by_token, axis=1, out=sums[token : token + together])
+                    by_token, out = rows.reshape(together, count, size), sums[token : token + together]
+                    if count < _MIN_ROWS_FOR_PRODUCT:
+                        np.add.reduce(by_token, axis=1, out=out)
+                    else:
+                        np.matmul(ones[:count], by_token, out)
                 elif first == 0:
                     ones[: len(rows)].dot(rows, sums[token])
                 else:
