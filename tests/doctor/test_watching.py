@@ -96,7 +96,7 @@ def test_where_nothing_is_forked_the_script_is_run_again_up_to_the_iteration(los
     until = time.monotonic() + 60.0
     with ScratchFolder() as scratch:
         assignment = Assignment(path, scratch.new_place(), loop=(str(path), line_of(path, "while True:")), seed=0)
-        with rerun_iterations(assignment, until, scratch.new_place, ahead=0) as rerun:
+        with rerun_iterations(assignment, until, scratch.new_place) as rerun:
             with watched_script(assignment, until, fork=False) as script:
                 script.wait_for_loop()
                 for loss in losses_alone[:2]:

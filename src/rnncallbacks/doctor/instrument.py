@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import os
 import re
 import types
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ import attrs
 
 from rnncallbacks.doctor.array_changes import adds_to, can_be_read_twice, changes_of, loaded, operands_of
 from rnncallbacks.doctor.shown_expressions import replace_shown
+from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.errors import DataError
 
 START, TICK, END, RETURN, BEFORE, SHOWN = (
@@ -76,11 +78,21 @@ class Site:
         return tuple(name for name in found.groups() if name) if found and self.kind == "loop" else ()
 
 
+def key_at(kind: str, site: Site, name: str, count: int) -> Key:
+    """The key of the value of a name at a place of the source, for the time that it was reached.
+
+    >>> key_at("raw", Site("change", "/home/me/a.py", 3, "w -= d", "f"), "w", 2)
+    ('raw', 'a.py:3', 'w#2')
+    """
+    return kind, f"{os.path.basename(site.file)}:{site.line}", name if count == 1 else f"{name}#{count}"
+
+
 @attrs.define
 class Sites:
-    """The sites of a script and of its modules, by their number."""
+    """The sites of a script and of its modules, by their number, and the code of each file and source."""
 
     known: list[Site] = attrs.field(factory=list)
+    codes: dict[tuple[str, str], types.CodeType] = attrs.field(factory=dict)
 
     def add(self, site: Site) -> int:
         """Add a site and return its number."""
@@ -95,13 +107,15 @@ class Sites:
 
 
 def instrument(source: str, file: str, sites: Sites) -> types.CodeType:
-    """Compile source with calls to the watcher, and add the instrumented places to ``sites``.
+    """Compile source with calls to the watcher, and add the instrumented places to ``sites``, unless these have both.
 
     Raises
     ------
     DataError
         The source is not valid Python.
     """
+    if (file, source) in sites.codes:
+        return sites.codes[file, source]
     try:
         tree = ast.parse(source, file)
     except (SyntaxError, ValueError) as error:
@@ -109,6 +123,7 @@ def instrument(source: str, file: str, sites: Sites) -> types.CodeType:
         raise DataError(f"{file}:{line}: {error.args[0]}" if line else f"{file}: {error}") from error
     _Instrumenter(file, source.splitlines(), sites, _compiled_functions(tree)).visit(tree)
     code: types.CodeType = compile(ast.fix_missing_locations(tree), file, "exec", dont_inherit=True)
+    sites.codes[file, source] = code
     return code
 
 

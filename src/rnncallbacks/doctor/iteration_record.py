@@ -87,6 +87,17 @@ class IterationRecord:
         found = self.inside.get(key)
         return self.end.get(key) if found is None else found
 
+    def same_as(self, again: IterationRecord) -> bool:
+        """Whether another record of the iteration has the same values, bit for bit.
+
+        In the first iteration, only values from before the loop count: scripts draw a sample in it, and the states of
+        an untrained network are chaotic, so that the last bit of a product, which depends on the addresses of arrays,
+        may change the sample. Values before a change in place do not count: an array may be uninitialized memory.
+        """
+        values = self.end | self.inside
+        keys = self.start.keys() & values.keys() if self.number == 1 else values.keys()
+        return all(same_bits(values[key], again.get(key)) for key in keys if key[0] != "raw")
+
 
 def numbers_of(values: Values) -> dict[Key, float]:
     """The values that are one number: Python numbers and arrays of one entry.

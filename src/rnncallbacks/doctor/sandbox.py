@@ -99,6 +99,7 @@ class Sandbox(AbstractContextManager["Sandbox"]):
 
     def __init__(self, folder: Path, *, for_good: bool = False) -> None:
         self.folder = Path(os.path.realpath(folder))
+        self._temporary = self.folder / "temporary"
         self._for_good = for_good
         self.confined = False
         self._overlay = Overlay(str(self.folder))
@@ -107,10 +108,9 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         self._stack = ExitStack()
 
     def __enter__(self) -> Sandbox:
-        temporary = self.folder / "temporary"
-        temporary.mkdir()
+        self._temporary.mkdir()
         with ExitStack() as stack:
-            stack.enter_context(_settings(str(temporary)))
+            stack.enter_context(_settings(str(self._temporary)))
             stack.enter_context(headless())
             if self._for_good:
                 self.confined = confine_writes(str(self.folder))
@@ -141,11 +141,25 @@ class Sandbox(AbstractContextManager["Sandbox"]):
             if not child:
                 try:
                     random.setstate(drawn)
-                    separate(files, self.folder / "temporary")
+                    separate(files, self._temporary)
                 except BaseException:
                     os._exit(NOT_SEPARATE)
                 self._overlay.add_layer()
             return child
+
+    def clear(self) -> None:
+        """Remove the files that the script has written.
+
+        Raises
+        ------
+        OSError
+            The system removes no file that is open.
+        """
+        with self.own_calls():
+            self._overlay.clear()
+            if any(self._temporary.iterdir()):
+                shutil.rmtree(self._temporary)
+                self._temporary.mkdir()
 
     @property
     def written(self) -> list[str]:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import builtins
 import ctypes
+import gc
 import itertools
 import os
 import random
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import attrs
 import numpy as np
@@ -35,11 +37,13 @@ from rnncallbacks.doctor.loop_search import (
 )
 from rnncallbacks.doctor.loops_beside_runs import OutsideRuns
 from rnncallbacks.doctor.periodic_search import PeriodicSearch
+from rnncallbacks.doctor.process_state import process_state
 from rnncallbacks.doctor.sandbox import Sandbox
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.doctor.still_search import StillSearch
 from rnncallbacks.doctor.user_modules import run_instrumented
-from rnncallbacks.doctor.watching import REPLAY_FAILED, LoopWatch, WatchEnded
+from rnncallbacks.doctor.watch_messages import RerunRequest, WatchEnded
+from rnncallbacks.doctor.watching import REPLAY_FAILED, LoopWatch
 
 Watcher: TypeAlias = LoopSearch | PeriodicSearch | StillSearch | OutsideRuns | LoopWatch
 LoopKind: TypeAlias = Literal["changing", "periodic", "large", "still"]
@@ -69,8 +73,8 @@ class Assignment:
         Time limit of the search.
     channels:
         File descriptors on which frozen copies answer.
-    rerun:
-        The iteration before which the process waits for a request to replay it; None to record iterations.
+    is_rerun:
+        Whether the script is run once for each request for an iteration, and stops behind it.
     output:
         A file for what the script prints; None to drop it. Only where the process is forked.
     run_batches:
@@ -91,7 +95,7 @@ class Assignment:
     excluded: frozenset[tuple[str, int]] = frozenset()
     seconds: float = 20.0
     channels: tuple[int, ...] = ()
-    rerun: int | None = None
+    is_rerun: bool = False
     output: Path | None = None
     run_batches: int | None = None
     beside_runs: bool = False
@@ -169,6 +173,9 @@ def run_assignment(link: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the doctor ends this process
     sites, modules = Sites(), OwnModules()
     sandbox = Sandbox(assignment.folder, for_good=True)
+    sandbox.__enter__()  # left with the process only: threads of the script may outlive it
+    if assignment.is_rerun:
+        _answer_requests(assignment, sandbox, link)
     runs = None if assignment.run_batches is None else RunsOfScript(assignment.run_batches)
     if runs is not None:
         modules.add(GIVEN)
@@ -187,13 +194,43 @@ def run_assignment(link: Connection) -> None:
     else:
         channels = [Connection(one) for one in assignment.channels]
         fork = sandbox.fork if channels else None
-        watch = LoopWatch(sites, modules, assignment.loop, link, channels, fork, assignment.rerun)
+        watch = LoopWatch(sites, modules, assignment.loop, link, channels, fork)
         watch.updates.period, watch.updates.first = assignment.period, assignment.first
         with runs.attend() if runs is not None else nullcontext():
             error = _run(assignment, sandbox, sites, modules, watch)
         if watch.replaying is not None:
             os._exit(REPLAY_FAILED)
         link.send(("over", error))
+    os._exit(0)
+
+
+def _answer_requests(assignment: Assignment, sandbox: Sandbox, link: Connection) -> NoReturn:
+    """Run the script for each request; say after each run whether the process can run it once more."""
+    assert assignment.loop is not None
+    threads, sites = threading.active_count(), Sites()
+    gc.freeze()  # what is imported is not searched after each run
+    with suppress(EOFError, OSError):
+        while True:
+            request: RerunRequest = link.recv()
+            modules = OwnModules()
+            with process_state(modules):
+                runs = None if assignment.run_batches is None else RunsOfScript(assignment.run_batches)
+                if runs is not None:
+                    modules.add(GIVEN)
+                watch = LoopWatch(sites, modules, assignment.loop, link, [], None, request)
+                watch.updates.period, watch.updates.first = assignment.period, assignment.first
+                with runs.attend() if runs is not None else nullcontext():
+                    error = _run(assignment, sandbox, sites, modules, watch)
+                if not watch.answered:
+                    link.send(("over", error))
+                del runs, watch
+            gc.collect()  # closes its files
+            is_ready = threading.active_count() == threads
+            try:
+                sandbox.clear()
+            except OSError:
+                is_ready = False
+            link.send(("ready", is_ready))
     os._exit(0)
 
 
@@ -204,7 +241,6 @@ def _run(
     source = read_script(assignment.script)
     if assignment.seed is not None:
         seed_generators(assignment.seed)
-    sandbox.__enter__()  # left with the process only: threads of the script may outlive it
     try:
         with hooks(watcher):
             run_instrumented(source, list(assignment.arguments), sites, modules.add)

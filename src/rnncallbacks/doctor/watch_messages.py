@@ -1,4 +1,4 @@
-"""Messages from the doctor to the process that runs a script: how to continue, and what a frozen copy replays."""
+"""Messages from the doctor to the process that runs a script: how to continue, and what is replayed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import Any
 import attrs
 
 from rnncallbacks.doctor.value_walk import Key
+
+
+class WatchEnded(BaseException):
+    """Ends the script after enough batches. Not an Exception, so that scripts do not catch it."""
 
 
 @attrs.frozen
@@ -55,3 +59,19 @@ class ReplayRequest:
     only: frozenset[Key] | None = None
     seconds: float = 20.0
     rolled: dict[Key, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class RerunRequest:
+    """An iteration of a script that is to be run again from its start, and what to change in it.
+
+    Attributes
+    ----------
+    iteration:
+        Its number, from 1.
+    request:
+        The values to write and to return.
+    """
+
+    iteration: int
+    request: ReplayRequest

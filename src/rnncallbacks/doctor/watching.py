@@ -19,14 +19,14 @@ from numpy.lib.array_utils import byte_bounds
 
 from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.frozen_copy import end_after, next_replay, print_nothing
-from rnncallbacks.doctor.instrument import Site, Sites
+from rnncallbacks.doctor.instrument import Site, Sites, key_at
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.numbers_between_epochs import NumbersBetweenEpochs
 from rnncallbacks.doctor.other_threads import OpenLoops, other_threads
 from rnncallbacks.doctor.rolled_data import roll_requested
 from rnncallbacks.doctor.update_period import UpdatePeriod
 from rnncallbacks.doctor.value_walk import Key, arrays_in, copy_of, walk, write_into
-from rnncallbacks.doctor.watch_messages import Command, ReplayRequest
+from rnncallbacks.doctor.watch_messages import Command, ReplayRequest, RerunRequest, WatchEnded
 
 REPLAY_FAILED = 3
 """Exit status of a replay that ended without an answer."""
@@ -34,10 +34,6 @@ CHANGES_OF_STATEMENT = 64
 """Changes by one statement in an iteration whose arrays are copied. Chosen by eye."""
 FUNCTION_VALUES = 400
 """Largest number of copied values of one function call. Chosen by eye."""
-
-
-class WatchEnded(BaseException):
-    """Ends the script after enough batches. Not an Exception, so that scripts do not catch it."""
 
 
 class LoopWatch:
@@ -56,7 +52,7 @@ class LoopWatch:
     fork:
         Forks the process, as ``os.fork``; None where there is none.
     rerun:
-        The iteration that is replayed on request, in this process; None to record all.
+        The iteration to replay in this process; None to record all.
     """
 
     def __init__(
@@ -67,9 +63,10 @@ class LoopWatch:
         link: Connection,
         channels: list[Connection],
         fork: Callable[[], int] | None,
-        rerun: int | None = None,
+        rerun: RerunRequest | None = None,
     ) -> None:
         self.replaying: ReplayRequest | None = None
+        self.answered = False
         self.updates = UpdatePeriod()
         self._between = NumbersBetweenEpochs()
         self._sites = sites
@@ -102,6 +99,8 @@ class LoopWatch:
 
     def tick(self, number: int, frame: FrameType) -> None:
         """An iteration of the loop begins."""
+        if self.answered:  # a script may catch every exception
+            raise WatchEnded
         if self._frame is None:
             site = self._sites[number]
             self._open_loops.tick(site)
@@ -127,7 +126,9 @@ class LoopWatch:
         self._open_loops.end(self._sites[number], frame)
         if frame is self._frame and number == self._number:
             if sys.exc_info()[0] is not None and self.replaying is not None:
-                os._exit(REPLAY_FAILED)
+                if self._rerun is None:
+                    os._exit(REPLAY_FAILED)
+                return
             self._finish(frame)
             self._frame, self._between.is_open = None, True
 
@@ -189,7 +190,7 @@ class LoopWatch:
                 self._kept.append(array)
             return
         self._accumulating.discard(identity)
-        key = _key_at("raw", site, name, count)
+        key = key_at("raw", site, name, count)
         if count <= CHANGES_OF_STATEMENT and self._is_wanted(key, array):
             self._store(record.inside, key, array)
 
@@ -202,7 +203,7 @@ class LoopWatch:
         for name, value in zip(names, operands, strict=True):
             if value is base or getattr(value, "shape", None) != base.shape or value.dtype.kind != "f":
                 continue
-            key = _key_at("operand", site, name, count)
+            key = key_at("operand", site, name, count)
             if self._is_wanted(key, value):
                 self._store(record.inside, key, value)
                 record.bases[key] = id(base)
@@ -210,10 +211,10 @@ class LoopWatch:
     def _begin(self, frame: FrameType) -> None:
         self._count += 1
         if self._rerun is not None:
-            if self._count == self._rerun:
+            if self._count == self._rerun.iteration:
                 self._begin_record()
                 self._copy_values(frame, {}, {}, keep=True)
-                self._prepare(self._link.recv(), self._link)
+                self._prepare(self._rerun.request, self._link)
                 assert self._record is not None
                 self._copy_values(frame, self._record.start, self._record.start_identities, keep=False)
             return
@@ -257,10 +258,13 @@ class LoopWatch:
         self._link.send(("record", record))
 
     def _answer(self, record: IterationRecord) -> None:
-        """Send the record of a replay, and end its process."""
+        """Send the record of a replay, and end it."""
         assert self._answer_on is not None
         self._answer_on.send(("answer", record))
-        os._exit(0)
+        if self._rerun is None:
+            os._exit(0)
+        self.answered, self.replaying, self._record = True, None, None
+        raise WatchEnded
 
     def _copy_values(self, frame: FrameType, values: dict[Key, Any], identities: dict[Key, int], *, keep: bool) -> None:
         """Copy the values that the frame reaches."""
@@ -323,7 +327,3 @@ class LoopWatch:
         for key, value in request.pushes.items():
             write_into(self._objects[key], value)
         roll_requested(request, self._frame, self._frame, self._modules)
-
-
-def _key_at(kind: str, site: Site, name: str, count: int) -> Key:
-    return kind, f"{os.path.basename(site.file)}:{site.line}", name if count == 1 else f"{name}#{count}"

@@ -44,6 +44,13 @@ class Overlay:
         self._layers.insert(0, os.path.join(self.folder, "forks", str(os.getpid())))
         self._hidden.insert(0, set())
 
+    def clear(self) -> None:
+        """Forget all changes, as in a new folder; no file in it may be open on Windows."""
+        for layer, hidden in zip(self._layers, self._hidden, strict=True):
+            hidden.clear()
+            if os.path.isdir(layer):
+                shutil.rmtree(layer)
+
     # --- paths -------------------------------------------------------------------------------------------------------
 
     def visible(self, path: str | bytes | os.PathLike[str], *, follow: bool = True) -> str:

@@ -122,19 +122,11 @@ def expression_length(key: Key) -> tuple[int, int]:
 
 
 def is_exact(record: IterationRecord, frozen: FrozenIteration) -> bool:
-    """Whether a replay without a push has the same values as the iteration itself, bit for bit.
-
-    In the first iteration, only values from before the loop count: scripts draw a sample in it, and the states of an
-    untrained network are chaotic, so that the last bit of a product, which depends on the addresses of arrays, may
-    change the sample. Values before a change in place do not count: an array may be uninitialized memory.
-    """
+    """Whether a replay without a push has the same values as the iteration itself, bit for bit."""
     try:
-        again = frozen.replay(ReplayRequest(numbers_only=False))
+        return record.same_as(frozen.replay(ReplayRequest(numbers_only=False)))
     except ReplayError:
         return False
-    values = record.end | record.inside
-    keys = record.start.keys() & values.keys() if record.number == 1 else values.keys()
-    return all(same_bits(values[key], again.get(key)) for key in keys if key[0] != "raw")
 
 
 def push_arrays(
