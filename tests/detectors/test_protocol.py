@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from rnncallbacks.core.batch import Batch
+from rnncallbacks.detectors import protocol
 from rnncallbacks.detectors.protocol import ProtocolDetector, ProtocolThresholds
 
 
 class Loop:
     """A loop whose parameters change at the given times of each batch."""
 
-    def __init__(self, *changes, backward=True, phase="train", thresholds=None):
-        self.detector = ProtocolDetector(thresholds or ProtocolThresholds())
+    def __init__(self, *changes, backward=True, phase="train"):
+        self.detector = ProtocolDetector()
         self.params = {"w": np.ones(3)}
         self.changes, self.backward, self.phase = changes, backward, phase
         self.repairs, self.checked = 0, False
@@ -63,8 +64,9 @@ ORDERS = [
 
 
 @pytest.mark.parametrize(("changes", "backward", "message"), ORDERS)
-def test_each_violation_is_reported_once_an_epoch(changes, backward, message):
-    loop = Loop(*changes, backward=backward, thresholds=ProtocolThresholds(first_batches=20))
+def test_each_violation_is_reported_once_an_epoch(monkeypatch, changes, backward, message):
+    monkeypatch.setattr(protocol, "PROTOCOL", ProtocolThresholds(first_batches=20))
+    loop = Loop(*changes, backward=backward)
     for _ in range(2):
         loop.detector.start_epoch()
         (found,) = loop.findings(6)
@@ -133,8 +135,9 @@ def test_training_without_run_backward(loss, severity):
     assert single.end_epoch() == []
 
 
-def test_which_batches_are_inspected():
-    loop = Loop(thresholds=ProtocolThresholds(first_batches=2, period=5))
+def test_which_batches_are_inspected(monkeypatch):
+    monkeypatch.setattr(protocol, "PROTOCOL", ProtocolThresholds(first_batches=2, period=5))
+    loop = Loop()
     loop.batch()  # from here on run.backward was called
     opened = [loop.detector.open_batch("train", loop.params) for _ in range(10)]
     assert [number for number, inspected in enumerate(opened, start=2) if inspected] == [2, 5, 6, 10, 11]

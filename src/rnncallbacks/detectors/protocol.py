@@ -34,6 +34,9 @@ class ProtocolThresholds:
     """Training batches without run.backward reported before the end of an epoch: loops may accumulate gradients."""
 
 
+PROTOCOL = ProtocolThresholds()
+
+
 @attrs.define(eq=False)
 class OpenBatch:
     """Fingerprints of the parameters in a batch that is open.
@@ -112,7 +115,6 @@ class ProtocolDetector:
     'parameters changed before run.backward and never after it'
     """
 
-    thresholds: ProtocolThresholds = ProtocolThresholds()
     _open: dict[str, OpenBatch] = state_field(factory=dict)
     _begun: dict[str, int] = state_field(factory=dict)
     _counts: dict[str, ParameterChangeCounts] = state_field(factory=dict)
@@ -144,7 +146,7 @@ class ProtocolDetector:
     def batches_to_next(self) -> int:
         """The number of training batches until the next one that counts, 1 for the next batch."""
         number = self._begun.get(TRAIN, 0) + 1
-        period = period_at(number, self.thresholds.period)
+        period = period_at(number, PROTOCOL.period)
         return 1 + -number % period if self._backward_seen and not self._is_inspected(number) else 1
 
     def open_batch(self, phase: str, params: object) -> bool:
@@ -181,7 +183,7 @@ class ProtocolDetector:
             return NOTHING_COMPARED
         self._batches_with_loss += batch.loss is not None
         self._batches_without_loss += batch.loss is None
-        if self._backward_seen or self._batches_without_backward != self.thresholds.batches_without_backward:
+        if self._backward_seen or self._batches_without_backward != PROTOCOL.batches_without_backward:
             return NOTHING_COMPARED
         return CheckResult(finding=self._without_any_backward())
 
@@ -211,8 +213,8 @@ class ProtocolDetector:
             if at_end != opened.at_start:
                 counts.fingerprints |= {opened.at_start, at_end}
             # Parameters that are swapped for the validation are restored after it; nothing was trained then.
-            is_due = counts.batches == self.thresholds.validation_batches and at_end != counts.at_start
-            if is_due or len(counts.fingerprints) > self.thresholds.validation_batches:
+            is_due = counts.batches == PROTOCOL.validation_batches and at_end != counts.at_start
+            if is_due or len(counts.fingerprints) > PROTOCOL.validation_batches:
                 result = CheckResult(finding=self._check_validation(phase, counts))
         if phase == TRAIN:
             self._at_training_end = at_end
@@ -235,8 +237,8 @@ class ProtocolDetector:
         return self._batches_with_loss + self._batches_without_loss
 
     def _is_inspected(self, number: int) -> bool:
-        period = period_at(number, self.thresholds.period)
-        return number <= self.thresholds.first_batches or number % period < 2
+        period = period_at(number, PROTOCOL.period)
+        return number <= PROTOCOL.first_batches or number % period < 2
 
     def _counts_of(self, phase: str) -> ParameterChangeCounts:
         return self._counts.setdefault(phase, ParameterChangeCounts())
@@ -244,7 +246,7 @@ class ProtocolDetector:
     def _check_training(
         self, batch: Batch, opened: OpenBatch, at_end: bytes | None, counts: ParameterChangeCounts
     ) -> CheckResult:
-        wanted = self.thresholds.training_batches
+        wanted = PROTOCOL.training_batches
         if opened.at_backward is None:
             counts.without_backward += at_end != opened.at_start and not batch.skipped
             if counts.without_backward < wanted:
@@ -289,7 +291,7 @@ class ProtocolDetector:
                 f"{counts.batches} training batches, so plugins saw the gradients too late"
             )
             return self._report("before", message, evidence)
-        if not counts.before_backward and counts.between_batches >= self.thresholds.training_batches:
+        if not counts.before_backward and counts.between_batches >= PROTOCOL.training_batches:
             message = (
                 f"parameters changed between training batches, in the loader: {counts.between_batches} times, and "
                 "never after run.backward; update them in the loop's body, after run.backward"
@@ -298,7 +300,7 @@ class ProtocolDetector:
         return None
 
     def _check_validation(self, phase: str, counts: ParameterChangeCounts) -> Finding | None:
-        if counts.after_backward != counts.batches and len(counts.fingerprints) <= self.thresholds.validation_batches:
+        if counts.after_backward != counts.batches and len(counts.fingerprints) <= PROTOCOL.validation_batches:
             return None
         message = (
             f"parameters changed in the phase {phase}: in {counts.after_backward} of {counts.batches} batches of "

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnncallbacks.detectors.gradient.vanishing import (
-    VANISHING_GRADIENT,
+    VANISHING,
     VanishingGradientDetector,
     first_to_largest_norm,
 )
@@ -25,7 +25,7 @@ def test_the_share_is_that_of_the_norms_in_a_list_or_an_array(steps, factor):
 
 def test_a_last_step_that_is_padding_does_not_hide_the_largest():
     gradients = [*decaying(12, 0.3), np.zeros((3, 4))]
-    assert first_to_largest_norm(gradients) < VANISHING_GRADIENT.norm_ratio
+    assert first_to_largest_norm(gradients) < VANISHING.norm_ratio
 
 
 def test_a_gradient_that_was_cut_off_has_not_vanished():

@@ -19,7 +19,7 @@ from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
 from rnncallbacks.detectors.gradient.gradient_error import classify_gradient, predicts_change
-from rnncallbacks.detectors.gradient.gradient_history import GradientHistory
+from rnncallbacks.detectors.gradient.gradient_history import GRADIENT_HISTORY, GradientHistory
 from rnncallbacks.detectors.gradient.recomputed_gradient import wrong_arrays
 
 if TYPE_CHECKING:
@@ -63,7 +63,6 @@ class AccumulationDetector:
 
     codes: ClassVar[tuple[str, ...]] = ("RNN406",)
 
-    thresholds: AccumulationThresholds = ACCUMULATION
     history: GradientHistory = state_field(factory=GradientHistory)
     sums_found: bool = state_field(False)
     _next_batch: int = state_field(ACCUMULATION.first_checked_batch)  # 0: no other
@@ -93,7 +92,7 @@ class AccumulationDetector:
         ClosureError
             The closure cannot be evaluated.
         """
-        limits, batch_number, self._next_batch = self.thresholds, self._next_batch, 0
+        limits, batch_number, self._next_batch = ACCUMULATION, self._next_batch, 0
         norms = [global_norm([previous[name] for name in derivatives.params]) for previous in self._previous]
         norm = global_norm(list(derivatives.gradients.values()))
         if max(norms, default=0.0) < limits.smallest_previous_norm * norm:
@@ -126,7 +125,7 @@ class AccumulationDetector:
             if wrong_arrays(right, {**right, **{name: gradients[name] - one for name, one in kept.items()}}):
                 continue
             self.sums_found = True
-            self._check_again(batch_number, self.thresholds.batches_after_repair if params_moved else 1)
+            self._check_again(batch_number, ACCUMULATION.batches_after_repair if params_moved else 1)
             return previous_array_included(sorted(kept), len(gradients)) if params_moved else None
         return None
 
@@ -140,7 +139,7 @@ class AccumulationDetector:
                     None  # units are saturated, or the run diverges: then many gradients are correct, or none is wrong
                 )
             self.sums_found = True
-            self._check_again(batch_number, self.thresholds.batches_after_repair if params_moved else 1)
+            self._check_again(batch_number, ACCUMULATION.batches_after_repair if params_moved else 1)
             if not params_moved:
                 return None
             along = derivatives.along_gradient(list(derivatives.params), derivatives.step_factors[0], 1.0)
@@ -156,7 +155,7 @@ class AccumulationDetector:
         self, batch_number: int, batch: Batch, loss: float, gradients: Gradients, params: object
     ) -> CheckResult:
         """Compare the gradients of one of the first batches with those before."""
-        limits = self.thresholds
+        limits = ACCUMULATION
         if batch_number > limits.last_batch or not self._next_batch:
             return NOTHING_COMPARED
         pairs = {} if params is None else parameters_of(gradients, named_arrays(params))
@@ -177,7 +176,7 @@ class AccumulationDetector:
         return CheckResult(cannot_tell={"RNN406": reason})
 
     def _check_again(self, batch_number: int, batches: int) -> None:
-        self._next_batch = batch_number + batches if batch_number < self.thresholds.last_batch else 0
+        self._next_batch = batch_number + batches if batch_number < ACCUMULATION.last_batch else 0
 
 
 def previous_gradient_included(ratio: float) -> Finding:
@@ -220,7 +219,7 @@ def previous_array_included(names: Sequence[str], arrays: int) -> Finding:
 
 def sums_of_gradients(history: GradientHistory) -> Finding:
     """RNN406, from the gradients alone."""
-    if history.unchanged_batches >= history.thresholds.unchanged_batches:
+    if history.unchanged_batches >= GRADIENT_HISTORY.unchanged_batches:
         return Finding(
             "RNN406",
             f"entries of the gradient do not change from batch to batch: {history.unchanged_share:.0%} of them kept "

@@ -101,7 +101,6 @@ class DirectionalComparison:
     along_gradient: CentralDifference
     along_random: tuple[CentralDifference, ...]
     rounding_error: float
-    thresholds: DirectionalThresholds = DIRECTIONAL
 
     @property
     def differences(self) -> tuple[CentralDifference, ...]:
@@ -125,7 +124,7 @@ class DirectionalComparison:
     @property
     def is_conclusive(self) -> bool:
         """Whether rounding, kinks and curvature are small enough for a conclusion."""
-        limits = self.thresholds
+        limits = DIRECTIONAL
         along_gradient, along_random = self.curvatures
         return (
             self.rounding_error < limits.conclusive_rounding_error
@@ -136,7 +135,7 @@ class DirectionalComparison:
     @property
     def confirms_gradients(self) -> bool:
         """Whether the gradients predict all changes, closely or within a small curvature."""
-        precise = self.rounding_error < self.thresholds.conclusive_rounding_error
+        precise = self.rounding_error < DIRECTIONAL.conclusive_rounding_error
         return precise and (self.agrees(second_differences=0.0) or (self.is_conclusive and self.agrees()))
 
     def agrees(
@@ -147,7 +146,7 @@ class DirectionalComparison:
         ``penalties`` has one number for each difference, none for no penalty. ``second_differences`` is the multiple of
         the second differences that is added to the tolerances; None: the threshold.
         """
-        limits = self.thresholds
+        limits = DIRECTIONAL
         multiple = limits.second_differences if second_differences is None else second_differences
         penalties = penalties or [0.0] * len(self.differences)
         errors = [one.error(ratio, penalty) for one, penalty in zip(self.differences, penalties, strict=True)]
@@ -159,7 +158,7 @@ class DirectionalComparison:
 
     def is_reproduced_by(self, other: DirectionalComparison) -> bool:
         """Whether another step size shows the same errors: those of gradients do not depend on it, rounding does."""
-        limits = self.thresholds
+        limits = DIRECTIONAL
         errors, others = ([one.error() for one in comparison.differences] for comparison in (self, other))
         smaller = min(abs(errors[0]), abs(others[0]))
         if abs(errors[0] - others[0]) > limits.tolerance_along_gradient + limits.reproduction_tolerance * smaller:

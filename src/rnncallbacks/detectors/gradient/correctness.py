@@ -19,7 +19,7 @@ from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.closure import ClosureError
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.gradient.accumulation import AccumulationDetector
+from rnncallbacks.detectors.gradient.accumulation import ACCUMULATION, AccumulationDetector
 from rnncallbacks.detectors.gradient.added_noise import added_noise
 from rnncallbacks.detectors.gradient.directional import derivatives_of_batch, derivatives_of_closure
 from rnncallbacks.detectors.gradient.gradient_check import GradientCheckDetector, wrong_gradient
@@ -79,7 +79,7 @@ class CorrectnessChecks:
             self._zero_gradients.over
             and not self.network.follows
             and self._predicted_decrease.over
-            and batch_number > self._accumulation.thresholds.last_batch
+            and batch_number > ACCUMULATION.last_batch
             and not self._gradient_check.scheduled(batch_number)
             and not self._accumulation.due(batch_number)
             and not self.precedes_sum_check(batch_number)
@@ -136,7 +136,7 @@ class CorrectnessChecks:
         if batch.closure is None and not self._gradient_check.matches:
             sums = self._accumulation
             result = sums.check_without_closure(batch_number, batch, loss, gradients, params)
-            if result.finding is None and batch_number <= sums.thresholds.last_batch and not self._gradients_are_wrong:
+            if result.finding is None and batch_number <= ACCUMULATION.last_batch and not self._gradients_are_wrong:
                 finding = self._output_bias_length.check(
                     batch,
                     loss,

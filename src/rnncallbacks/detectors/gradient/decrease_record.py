@@ -59,7 +59,6 @@ class DecreaseRecord:
     False
     """
 
-    thresholds: DecreaseRecordThresholds = DECREASE_RECORD
     over: bool = state_field(False)
     _first_loss: float = state_field(math.nan)
     _losses: list[float] = state_field(factory=list)
@@ -90,11 +89,11 @@ class DecreaseRecord:
             return None
         predicted, decay = _measure(steps, gradients, params)
         moved = any(predicted)
-        if not moved and not self._predicted and self._batches_without_update < self.thresholds.compared_updates[0]:
+        if not moved and not self._predicted and self._batches_without_update < DECREASE_RECORD.compared_updates[0]:
             self._first_loss = loss  # a warm-up may begin at a learning rate of 0
             self._batches_without_update += 1
             return None
-        largest = self.thresholds.diverged * self._first_loss
+        largest = DECREASE_RECORD.diverged * self._first_loss
         if not moved or not all(abs(number) < largest for number in (*predicted, loss)):
             self.stop()
             return None
@@ -104,7 +103,7 @@ class DecreaseRecord:
         return self._compare()
 
     def _compare(self) -> DecreaseComparison | None:
-        count, limits = len(self._losses), self.thresholds
+        count, limits = len(self._losses), DECREASE_RECORD
         if count not in limits.compared_updates:
             return None
         predicted, names = np.array(self._predicted), [] if self._steps is None else self._steps.names

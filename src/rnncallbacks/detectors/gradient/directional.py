@@ -27,7 +27,6 @@ from rnncallbacks.detectors.gradient.central_difference import (
     DIRECTIONAL,
     CentralDifference,
     DirectionalComparison,
-    DirectionalThresholds,
 )
 from rnncallbacks.detectors.gradient.clipped import ClippingBounds, find_clipping
 
@@ -86,7 +85,6 @@ class DirectionalDerivatives:
         *,
         clipping: ClippingBounds | None = None,
         base_loss: float | None = None,
-        thresholds: DirectionalThresholds = DIRECTIONAL,
     ) -> None:
         if not params:
             raise ClosureError("give parameters and gradients the same names, and arrays that can be written to")
@@ -95,14 +93,13 @@ class DirectionalDerivatives:
             raise ClosureError("half precision is too coarse for differences of the loss")
         self.closure, self.params, self.loss = closure, params, loss
         self.clipping = ClippingBounds() if clipping is None else clipping
-        self.thresholds = thresholds
         self.gradients = {name: gradients[name].astype(np.float64) for name in params}
         self._moved_entries = {name: 1.0 - mask for name, mask in self.clipping.entries.items() if name in params}
         for name, moved in self._moved_entries.items():
             self.gradients[name] *= moved
-        self.step_factors = thresholds.float32_step_factors if itemsize == 4 else thresholds.float64_step_factors
+        self.step_factors = DIRECTIONAL.float32_step_factors if itemsize == 4 else DIRECTIONAL.float64_step_factors
         self.base_loss = evaluate_closure(closure) if base_loss is None else base_loss
-        if not abs(self.base_loss - loss) <= thresholds.closure_tolerance * max(abs(loss), thresholds.smallest_loss):
+        if not abs(self.base_loss - loss) <= DIRECTIONAL.closure_tolerance * max(abs(loss), DIRECTIONAL.smallest_loss):
             again = evaluate_closure(closure)
             raise ClosureError(
                 "the closure gives another loss at each call: let it use the batch's own dropout mask"
@@ -111,9 +108,9 @@ class DirectionalDerivatives:
                 "let it evaluate the same batch with the same entering state and dropout mask"
             )
         self.norms = {name: global_norm([gradient]) for name, gradient in self.gradients.items()}
-        self.norm_floor = thresholds.relative_norm_floor * max(self.norms.values())
+        self.norm_floor = DIRECTIONAL.relative_norm_floor * max(self.norms.values())
         epsilon = float(max(np.finfo(array.dtype).eps for array in params.values()))
-        self.rounding_error = thresholds.rounding_errors * epsilon * abs(self.base_loss)
+        self.rounding_error = DIRECTIONAL.rounding_errors * epsilon * abs(self.base_loss)
         self._closure_responds = False
 
     def with_gradients(self, gradients: Mapping[str, Array]) -> DirectionalDerivatives:
@@ -125,7 +122,6 @@ class DirectionalDerivatives:
             self.loss,
             clipping=self.clipping,
             base_loss=self.base_loss,
-            thresholds=self.thresholds,
         )
 
     def compare(self, step_factor: float, scale: float = 1.0) -> DirectionalComparison:
@@ -140,12 +136,12 @@ class DirectionalDerivatives:
         """
         names = list(self.params)
         along_gradient = self.along_gradient(names, step_factor, scale)
-        seeds = range(self.thresholds.random_directions)
+        seeds = range(DIRECTIONAL.random_directions)
         along_random = tuple(self.along_random_signs(names, step_factor, scale, seed) for seed in seeds)
         if not self._closure_responds:
             self._check_that_the_closure_responds()
         unit = min(one.unit for one in (along_gradient, *along_random))
-        return DirectionalComparison(along_gradient, along_random, self.rounding_error / unit, self.thresholds)
+        return DirectionalComparison(along_gradient, along_random, self.rounding_error / unit)
 
     def along_gradient(self, names: Sequence[str], step_factor: float, scale: float) -> CentralDifference:
         """The central difference when each of these arrays moves along its gradient."""
@@ -175,7 +171,7 @@ class DirectionalDerivatives:
 
     def along_params(self) -> CentralDifference:
         """The central difference when each array moves along itself, where weight decay changes the loss most."""
-        share = self.thresholds.relative_step_along_params
+        share = DIRECTIONAL.relative_step_along_params
         return self.difference(
             {name: share * array * self._moved_entries.get(name, 1.0) for name, array in self.params.items()}
         )
@@ -214,13 +210,13 @@ class DirectionalDerivatives:
 
     def _step_length(self, name: str, scale: float) -> float:
         """The length of step that changes the loss by the intended share, if it is along the gradient."""
-        change = self.thresholds.relative_loss_change * max(abs(self.base_loss), self.thresholds.smallest_loss)
+        change = DIRECTIONAL.relative_loss_change * max(abs(self.base_loss), DIRECTIONAL.smallest_loss)
         return change / (2.0 * scale * max(self.norms[name], self.norm_floor))
 
     def _longest_step(self, name: str) -> float:
         array = self.params[name]
         usual_square = array.size / max(array.shape) if is_matrix(array) else array.size
-        return self.thresholds.relative_step * max(global_norm([array]), math.sqrt(usual_square))
+        return DIRECTIONAL.relative_step * max(global_norm([array]), math.sqrt(usual_square))
 
 
 def derivatives_of_batch(

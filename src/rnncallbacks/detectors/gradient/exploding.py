@@ -87,7 +87,6 @@ class ExplodingGradientDetector:
     'RNN401'
     """
 
-    thresholds: ExplodingGradientThresholds = EXPLODING_GRADIENT
     first_loss: float = state_field(math.nan)
     stopped: bool = state_field(False)
     _stopped_by_direction: bool = state_field(False)  # of the first update
@@ -123,7 +122,7 @@ class ExplodingGradientDetector:
             return None
         if math.isnan(self.first_loss):
             self.first_loss = loss
-        limits, exceeds = self.thresholds, norm > max_norm
+        limits, exceeds = EXPLODING_GRADIENT, norm > max_norm
         # A loss that rose while gradients were small rose because of the learning rate.
         if exceeds and not any(self._above_bound) and self._recent_losses:
             mean = sum(self._recent_losses) / len(self._recent_losses)
@@ -136,7 +135,7 @@ class ExplodingGradientDetector:
         return None
 
     def _add_norm(self, norm: float, max_norm: float) -> None:
-        limits = self.thresholds
+        limits = EXPLODING_GRADIENT
         if norm > limits.norm_of_jump * max_norm:
             before = min(self._recent_norms, default=math.inf)
             if norm > limits.jump * before > 0.0:
@@ -147,7 +146,7 @@ class ExplodingGradientDetector:
         """Whether the update of the batch just added, whose gradient has this norm, is to be measured."""
         if self.stopped or self._clipped or self._above_bound[-1:] != [True]:
             return False
-        limits = self.thresholds
+        limits = EXPLODING_GRADIENT
         return self.measured_updates < limits.measured_updates or norm > limits.harmless_multiple * self._harmless_norm
 
     def add_update(self, update: MeasuredUpdate) -> None:
@@ -162,7 +161,7 @@ class ExplodingGradientDetector:
             self.clipped_updates += 1
             return
         self.measured_updates += 1
-        limits = self.thresholds
+        limits = EXPLODING_GRADIENT
         clippable = update.clipped_size <= limits.clipped_update and is_proportional(update.cosine)
         if update.relative_size >= limits.moderate_update and clippable:
             self._pending = (update.gradient_norm, update.relative_size, update.clipped_size)
@@ -178,7 +177,7 @@ class ExplodingGradientDetector:
         """Add batches that were left out: their norms did not exceed the bound, and nothing was pending."""
         if self.stopped or not norms:
             return
-        limits = self.thresholds
+        limits = EXPLODING_GRADIENT
         self._batches += len(norms)
         self.largest_norm = max(self.largest_norm, *norms)
         self._recent_norms = [*self._recent_norms, *norms][-2:]
@@ -188,7 +187,7 @@ class ExplodingGradientDetector:
 
     def check_clipping(self, gradients: Gradients, norm: float, max_norm: float) -> bool:
         """Whether the gradient of the batch just added, which had this norm, will be clipped before its update."""
-        clipped = global_norm(gradients.arrays) < self.thresholds.unclipped_share * norm
+        clipped = global_norm(gradients.arrays) < EXPLODING_GRADIENT.unclipped_share * norm
         if self.wants_update(norm) and (clipped or self.came_clipped(gradients, max_norm)):
             self.add_clipped_update()
             return True
@@ -196,7 +195,7 @@ class ExplodingGradientDetector:
 
     def came_clipped(self, gradients: Mapping[str, Array], max_norm: float) -> bool:
         """Whether entries of the gradients, or a norm, are at a bound that prevents explosions."""
-        bounds, largest = find_clipping(gradients), self.thresholds.largest_clipping_bound * max_norm
+        bounds, largest = find_clipping(gradients), EXPLODING_GRADIENT.largest_clipping_bound * max_norm
         found = [bound for bound in (bounds.norm, bounds.value) if bound is not None]
         found += [global_norm([gradients[name]]) for name in bounds.arrays]
         return any(bound <= largest for bound in found)
@@ -250,7 +249,7 @@ class ExplodingGradientDetector:
     def _check_pending(self, pending: tuple[float, float, float], loss: float, max_norm: float) -> Finding | None:
         """RNN401 if the last update was large and raised the loss."""
         (norm, relative_size, clipped_size), self._pending = pending, None
-        limits = self.thresholds
+        limits = EXPLODING_GRADIENT
         if loss <= limits.loss_rise * self.first_loss:
             self._harmless_norm = max(self._harmless_norm, norm)
             return None

@@ -78,9 +78,8 @@ class GradientCheckDetector:
 
     codes: ClassVar[tuple[str, ...]] = ("RNN404", "RNN405")
 
-    thresholds: GradientCheckThresholds = GRADIENT_CHECK
     _checked: frozenset[int] = state_field(
-        attrs.Factory(lambda self: self.thresholds.all_checked_batches, takes_self=True), saved=False
+        attrs.Factory(lambda self: GRADIENT_CHECK.all_checked_batches, takes_self=True), saved=False
     )
     _first_loss: float = state_field(math.nan)
     _ratio: float = state_field(1.0)
@@ -125,7 +124,7 @@ class GradientCheckDetector:
     def due(self, batch_number: int, loss: float) -> bool:
         """Whether the gradients of this training batch, counted from 1, are checked."""
         checked = self._alarm_pending or self._is_checked(batch_number)
-        return checked and not loss > self.thresholds.largest_loss * self._first_loss
+        return checked and not loss > GRADIENT_CHECK.largest_loss * self._first_loss
 
     def _is_checked(self, batch_number: int) -> bool:
         return batch_number in self._checked
@@ -148,7 +147,7 @@ class GradientCheckDetector:
             reason = "the loss changes too little, or too roughly, where the parameters move"
             return CheckResult(cannot_tell={"RNN404": reason, "RNN405": reason})
         clipped = derivatives.clipping.norm is not None
-        if error.kind == "scaled" and not (clipped and error.ratio >= self.thresholds.ratio_of_clipped):
+        if error.kind == "scaled" and not (clipped and error.ratio >= GRADIENT_CHECK.ratio_of_clipped):
             self._begin_confirmation(error.ratio, summation_counts(batch))
             return CheckResult()
         if error.kind == "scaled":
@@ -182,7 +181,7 @@ class GradientCheckDetector:
         return f"the direction of {directions} agrees with central differences of the loss"
 
     def _begin_confirmation(self, ratio: float, counts: Mapping[str, float]) -> None:
-        limits = self.thresholds
+        limits = GRADIENT_CHECK
         name, power = count_of_ratio(ratio, counts, limits.count_tolerance) or ("", 1)
         certain = bool(name) or ratio < 0.0
         self._confirmations_missing = limits.confirmations_of_named if certain else limits.confirmations_of_unnamed

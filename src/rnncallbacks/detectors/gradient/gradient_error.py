@@ -15,6 +15,7 @@ import attrs
 
 from rnncallbacks.detectors.gradient.array_errors import ARRAY_ERROR, ArrayError, array_errors
 from rnncallbacks.detectors.gradient.central_difference import (
+    DIRECTIONAL,
     DirectionalComparison,
     root_mean_square,
 )
@@ -152,7 +153,7 @@ def predicts_change(derivatives: DirectionalDerivatives, ratio: float = 1.0) -> 
     if derivatives.norm_floor == 0.0:
         return False
     along = derivatives.along_gradient(list(derivatives.params), derivatives.step_factors[0], abs(ratio))
-    return abs(along.error(ratio)) <= derivatives.thresholds.tolerance_along_gradient
+    return abs(along.error(ratio)) <= DIRECTIONAL.tolerance_along_gradient
 
 
 def _common_ratio(derivatives: DirectionalDerivatives, comparison: DirectionalComparison) -> float | None:
@@ -178,7 +179,7 @@ def _common_ratio(derivatives: DirectionalDerivatives, comparison: DirectionalCo
             return None
     else:
         return None
-    tolerance = 2.0 * derivatives.thresholds.tolerance_along_gradient
+    tolerance = 2.0 * DIRECTIONAL.tolerance_along_gradient
     large = [name for name in derivatives.params if derivatives.norms[name] > derivatives.norm_floor]
     alone = [derivatives.along_gradient([name], factor, scale) for name in large]
     shared = all(abs(one.change / one.predicted / comparison.ratio - 1.0) < tolerance for one in alone)
@@ -190,8 +191,8 @@ def _is_wrongly_zero(derivatives: DirectionalDerivatives) -> bool:
     zeros = [name for name, norm in derivatives.norms.items() if norm == 0.0]
     shorter, (lowest, highest) = GRADIENT_ERROR.shorter_step_of_zero, GRADIENT_ERROR.proportion_of_zero
     smallest = GRADIENT_ERROR.rounding_errors_of_zero * derivatives.rounding_error
-    second_differences = derivatives.thresholds.second_differences
-    for seed in range(derivatives.thresholds.random_directions if zeros else 0):
+    second_differences = DIRECTIONAL.second_differences
+    for seed in range(DIRECTIONAL.random_directions if zeros else 0):
         one, other = (
             derivatives.along_random_signs(zeros, factor * derivatives.step_factors[0], 1.0, seed)
             for factor in (1.0, shorter)
@@ -207,7 +208,7 @@ def _is_wrongly_zero(derivatives: DirectionalDerivatives) -> bool:
 
 def _is_sharp(comparison: DirectionalComparison, earlier: list[tuple[float, DirectionalComparison]]) -> bool:
     """Whether kinks affect a comparison no more than the earlier ones, which it would otherwise outweigh."""
-    smallest = comparison.thresholds.tolerance_along_random
+    smallest = DIRECTIONAL.tolerance_along_random
     return all(comparison.curvatures[1] <= max(2.0 * other.curvatures[1], smallest) for _, other in earlier)
 
 

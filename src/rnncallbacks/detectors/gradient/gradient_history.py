@@ -96,7 +96,6 @@ class GradientHistory:
     True
     """
 
-    thresholds: GradientHistoryThresholds = GRADIENT_HISTORY
     norms: list[float] = state_field(factory=list)
     losses: list[float] = state_field(factory=list)
     cosines: list[float] = state_field(factory=list)
@@ -113,7 +112,7 @@ class GradientHistory:
     def add(self, loss: float, gradients: Collection[Array], params: Collection[Array] = ()) -> None:
         """Add a batch. ``params`` are the arrays of the gradients, in the same order, or none if that is unknown."""
         with np.errstate(all="ignore"):  # of a run that diverges
-            self._add(loss, sample_entries(gradients, self.thresholds.sampled_entries), params)
+            self._add(loss, sample_entries(gradients, GRADIENT_HISTORY.sampled_entries), params)
 
     def _add(self, loss: float, entries: Array, params: Collection[Array]) -> None:
         norm = _norm(entries)
@@ -124,7 +123,7 @@ class GradientHistory:
             self._increment, self.updated_batches = None, 0
         self.norms.append(norm)
         self.losses.append(loss)
-        self._last, self._params = entries, sample_entries(params, self.thresholds.sampled_entries)
+        self._last, self._params = entries, sample_entries(params, GRADIENT_HISTORY.sampled_entries)
 
     @property
     def params_are_known(self) -> bool:
@@ -134,12 +133,12 @@ class GradientHistory:
     @property
     def is_updated(self) -> bool:
         """Whether the parameters changed, or may have changed, before nearly all batches."""
-        return self.updated_batches >= self.thresholds.updated_share * (len(self.norms) - 1)
+        return self.updated_batches >= GRADIENT_HISTORY.updated_share * (len(self.norms) - 1)
 
     @property
     def contains_sums(self) -> bool:
         """Whether each gradient is probably the sum of those before it."""
-        limits = self.thresholds
+        limits = GRADIENT_HISTORY
         if self.unchanged_batches >= limits.unchanged_batches:
             return True
         return len(self.norms) in limits.checked_batches and self._norms_grow()
@@ -147,7 +146,7 @@ class GradientHistory:
     @property
     def proof_of_fresh_gradients(self) -> str:
         """The evidence that gradients are not sums of earlier ones; empty if there is none."""
-        limits = self.thresholds
+        limits = GRADIENT_HISTORY
         if self.zeroed_batches >= limits.zeroed_batches:
             return f"entries of {self.zeroed_batches} of {len(self.cosines)} gradients returned to exactly zero"
         cosine = _median(self.cosines)
@@ -157,7 +156,7 @@ class GradientHistory:
 
     def _compare(self, entries: Array, norm: float, params: Collection[Array]) -> None:
         assert self._last is not None
-        limits = self.thresholds
+        limits = GRADIENT_HISTORY
         now = sample_entries(params, limits.sampled_entries)
         before = np.empty(0) if self._params is None else self._params
         known = now.size == before.size > 0
@@ -183,7 +182,7 @@ class GradientHistory:
 
     def _norms_grow(self) -> bool:
         """Whether the norms grow as those of a sum do."""
-        limits = self.thresholds
+        limits = GRADIENT_HISTORY
         count, first = len(self.norms), self.norms[0]
         if first == 0.0 or len(self.increment_cosines) < 3:
             return False

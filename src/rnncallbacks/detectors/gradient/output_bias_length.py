@@ -76,7 +76,6 @@ class OutputBiasLengthDetector:
     'RNN405'
     """
 
-    thresholds: OutputBiasLengthThresholds = OUTPUT_BIAS_LENGTH
     over: bool = state_field(False)
     _first_loss: float = state_field(0.0)
     _outputs: int = state_field(0)  # of a regression
@@ -111,7 +110,7 @@ class OutputBiasLengthDetector:
             vectors = self._output_vectors(gradients, smallest_class_count(targets))
         if not self._first_loss:
             squares = float(np.mean(np.square(targets, dtype=np.float64)))
-            if self._outputs and loss > self.thresholds.largest_square_share * self._outputs * squares:
+            if self._outputs and loss > OUTPUT_BIAS_LENGTH.largest_square_share * self._outputs * squares:
                 self.over = True
                 return None
             self._first_loss = loss
@@ -126,7 +125,7 @@ class OutputBiasLengthDetector:
         if len(self._lengths) != 1:
             return None
         ((name, lengths),) = self._lengths.items()
-        limits = self.thresholds
+        limits = OUTPUT_BIAS_LENGTH
         classes = 1 if self._outputs else vectors[name].size
         low = self._first_loss < limits.smallest_uniform_share * math.log(classes)
         first = lengths[: limits.batches_of_large_excess]
@@ -147,7 +146,7 @@ class OutputBiasLengthDetector:
     def _found(
         self, name: str, lengths: list[float], updates_each_batch: bool, follows_gradient: bool
     ) -> Finding | None:
-        limits, increments = self.thresholds, self._increments[name]
+        limits, increments = OUTPUT_BIAS_LENGTH, self._increments[name]
         evidence: dict[str, float | int | str] = {
             "array": name,
             "length_to_bound": max(lengths),

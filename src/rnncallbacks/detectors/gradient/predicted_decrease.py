@@ -57,7 +57,6 @@ class PredictedDecreaseDetector:
     False
     """
 
-    thresholds: PredictedDecreaseThresholds = PREDICTED_DECREASE
     over: bool = state_field(False)
     _norms: set[str] = state_field(factory=set)
     _order: BatchOrder = state_field(factory=BatchOrder)
@@ -77,7 +76,7 @@ class PredictedDecreaseDetector:
         it is unknown.
         """
         self._follow_order(batch)
-        last = self.thresholds.batches_to_tell_a_stream
+        last = PREDICTED_DECREASE.batches_to_tell_a_stream
         if batch_number <= last:
             self._norms.add(f"{gradients.norm:.5g}")
         uncertain = batch_number >= last and not self._order.shuffled
@@ -101,7 +100,7 @@ class PredictedDecreaseDetector:
             name,
             count,
             follows_gradient=is_proportional(first_cosine) is not False,
-            named_ratio=self.thresholds.ratio_of_named_array,
+            named_ratio=PREDICTED_DECREASE.ratio_of_named_array,
         )
 
     def _follow_order(self, batch: Batch) -> None:
@@ -117,7 +116,7 @@ class PredictedDecreaseDetector:
         counts = summation_counts(batch)
         distances = {name: abs(math.log(max(found.ratio, 1e-9) * count)) for name, count in counts.items()}
         name = min(distances, key=lambda one: distances[one], default=None)
-        if found.same_ratio and name is not None and distances[name] < self.thresholds.log_distance_to_count:
+        if found.same_ratio and name is not None and distances[name] < PREDICTED_DECREASE.log_distance_to_count:
             return name, counts[name]
         return "", 1.0
 

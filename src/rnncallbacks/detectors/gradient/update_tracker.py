@@ -86,7 +86,6 @@ class UpdateTracker:
     (0.2, 0.1, 1.0)
     """
 
-    thresholds: UpdateTrackerThresholds = UPDATE_TRACKER
     first_cosine: float = state_field(math.nan)
     params_moved: bool = state_field(False)
     factors: ArrayFactors = state_field(factory=ArrayFactors)
@@ -106,7 +105,7 @@ class UpdateTracker:
         Or the second one, if arrays had factors of their own in the first.
         """
         wanted = math.isnan(self.first_cosine) or self.factors.needs_another
-        return wanted and batch_number <= self.thresholds.first_update_batches
+        return wanted and batch_number <= UPDATE_TRACKER.first_update_batches
 
     def keep(self, params: object, gradients: Mapping[str, Array]) -> None:
         """Copy the parameters and the gradients that the update will be made from."""
@@ -143,7 +142,7 @@ class UpdateTracker:
             relative_size=relative_size,
             clipped_size=relative_size * size * max_norm / unit if unit else math.inf,
             cosine=cosine,
-            scaled_down=not uneven and not size_per_norm > self.thresholds.unscaled_share * self._size_per_norm,
+            scaled_down=not uneven and not size_per_norm > UPDATE_TRACKER.unscaled_share * self._size_per_norm,
             is_first=is_first,
             has_array_factors=uneven,
         )

@@ -30,7 +30,7 @@ class VanishingGradientThresholds:
     """Time steps of the shortest sequence that is checked. Chosen by eye."""
 
 
-VANISHING_GRADIENT = VanishingGradientThresholds()
+VANISHING = VanishingGradientThresholds()
 
 
 @attrs.define(eq=False)
@@ -46,16 +46,15 @@ class VanishingGradientDetector:
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013), section 2.
     """
 
-    thresholds: VanishingGradientThresholds = VANISHING_GRADIENT
     _vanished_batches: int = state_field(0)
 
     def due(self, batch_number: int) -> bool:
         """Whether this training batch, counted from 1, is checked."""
-        return batch_number in self.thresholds.checked_batches
+        return batch_number in VANISHING.checked_batches
 
     def next_due(self, batch_number: int) -> float:
         """The first batch after this one that is checked; infinite if none is."""
-        return min((number for number in self.thresholds.checked_batches if number > batch_number), default=math.inf)
+        return min((number for number in VANISHING.checked_batches if number > batch_number), default=math.inf)
 
     def check_batch(self, batch_number: int, batch: Batch) -> CheckResult:
         """Check what a batch that is due observed."""
@@ -69,8 +68,8 @@ class VanishingGradientDetector:
         Where each step has a loss of its own, its gradient hides what vanishes on the way from later steps;
         ``loss_at_each_step`` is None if that is unknown.
         """
-        limits = self.thresholds
-        ratio = first_to_largest_norm(hidden_gradients, limits)
+        limits = VANISHING
+        ratio = first_to_largest_norm(hidden_gradients)
         if ratio is None:
             lacking = "run.observe(hidden_gradients=...), one a time step, of sequences of ten steps or more"
             return CheckResult(not_checked={"RNN402": lacking})
@@ -94,9 +93,7 @@ class VanishingGradientDetector:
         return CheckResult(finding=finding)
 
 
-def first_to_largest_norm(
-    hidden_gradients: Any, thresholds: VanishingGradientThresholds = VANISHING_GRADIENT
-) -> float | None:
+def first_to_largest_norm(hidden_gradients: Any) -> float | None:
     r"""The norm of the gradient at the first time step over the largest one, from 0 to 1.
 
     .. math:: \lVert \partial L / \partial h_1 \rVert / \max_t \lVert \partial L / \partial h_t \rVert
@@ -110,7 +107,7 @@ def first_to_largest_norm(
     >>> first_to_largest_norm([np.full(3, 0.5**t) for t in range(19, -1, -1)]) < 1e-5
     True
     """
-    if not isinstance(hidden_gradients, np.ndarray | Sequence) or len(hidden_gradients) < thresholds.shortest_sequence:
+    if not isinstance(hidden_gradients, np.ndarray | Sequence) or len(hidden_gradients) < VANISHING.shortest_sequence:
         return None
     steps = [np.asarray(step) for step in hidden_gradients]
     if any(step.dtype.kind != "f" for step in steps):
@@ -120,6 +117,6 @@ def first_to_largest_norm(
     if not math.isfinite(largest) or largest == 0.0:
         return None
     reached = [norm for norm in norms if norm > 0.0]
-    if norms[0] == 0.0 and reached[0] > thresholds.norm_ratio * largest:
+    if norms[0] == 0.0 and reached[0] > VANISHING.norm_ratio * largest:
         return None
     return norms[0] / largest

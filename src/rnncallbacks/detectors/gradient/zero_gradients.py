@@ -48,7 +48,6 @@ class ZeroGradientDetector:
     False
     """
 
-    thresholds: ZeroGradientThresholds = ZERO_GRADIENT
     over: bool = state_field(False)
     _names: set[str] | None = state_field(None)  # of the matrices; None before the first batch
     _updates: int = state_field(0)
@@ -60,7 +59,7 @@ class ZeroGradientDetector:
 
     def check(self, batch_number: int, batch: Batch, gradients: Gradients, params: object) -> Finding | None:
         """Add a training batch, counted from 1, before its update."""
-        known, limits = self._names, self.thresholds
+        known, limits = self._names, ZERO_GRADIENT
         self._names = {
             name
             for name, gradient in gradients.items()

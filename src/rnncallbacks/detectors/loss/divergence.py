@@ -33,43 +33,35 @@ class DivergenceThresholds:
     rising_pair_share: float = 0.85
     """Smallest share of the pairs of a recent loss and one of the best window in which the recent one is higher. The
     lowest of thousands of healthy windows and a high one reach 0.8."""
-
     window_noise_factor: float = 6.0
     """Smallest rise in units of the noise between the medians of successive windows; chosen by eye."""
-
     noise_windows: int = 6
     """Fewest windows for an estimate of the noise."""
-
     remembered_windows: int = 20
     """Recent windows that the noise is estimated from."""
-
     falling_trend: float = -2.0
     """Mann-Kendall statistic of the later half of the recent losses, in standard deviations, below which the loss
     falls again, as after a difficult document or a bad update. The 2.5% quantile of noise is -1.96."""
-
     recovered_rise_factor: float = 1.25
     """Smallest rise in units of the largest one from which the run recovered by itself; chosen by eye."""
-
     recovery_share: float = 0.5
     """Largest rise, in units of the margin ``max_rise`` times the first loss, at which a run has recovered."""
-
     below_first_factor: float = 2.0
     """Smallest rise, in units of that margin, while the loss is below the first one and the cause of the rise is
     unknown: the network has not lost everything, and the data may have become harder."""
-
     jump_ratio: float = 4.0
     """Smallest ratio of the tenth percentile of the losses after the first one to the first loss, if the first update
     destroyed the network; chosen by eye."""
-
     jump_spread_factor: float = 1.5
     """Smallest logarithm of that ratio in units of the logarithmic spread from the tenth to the ninetieth percentile;
     chosen by eye."""
-
     spike_excess_factor: float = 3.0
     """Smallest excess of a spike over the median in units of the largest excess before; chosen by eye."""
-
     excess_decay: float = 0.999
     """Factor by which the largest excess shrinks with each batch: it halves in 693 batches."""
+
+
+DIVERGENCE = DivergenceThresholds()
 
 
 UNKNOWN_CAUSE = RiseCause("unknown")
@@ -114,7 +106,6 @@ class DivergenceDetector:
     window: int = 50
     max_rise: float = 0.25
     spike: float = 10.0
-    thresholds: DivergenceThresholds = DivergenceThresholds()
     windows_compared: int = state_field(0)
     spikes_compared: int = state_field(0)
     best_end: int = state_field(0)
@@ -195,11 +186,11 @@ class DivergenceDetector:
             return False
         self.spikes_compared += 1
         excess, largest = loss - self._median, self._largest_excess
-        self._largest_excess = max(self.thresholds.excess_decay * largest, excess)
+        self._largest_excess = max(DIVERGENCE.excess_decay * largest, excess)
         return (
             excess > self.max_rise * abs(self._first)
             and excess > self.spike * self._deviation
-            and excess > self.thresholds.spike_excess_factor * largest
+            and excess > DIVERGENCE.spike_excess_factor * largest
         )
 
     def _follow(self, loss: float) -> bool:
@@ -224,7 +215,7 @@ class DivergenceDetector:
 
     def _compare(self, count: int, margin: float) -> Rise | None:
         """Compare the last ``count`` losses with the best window."""
-        limits, window = self.thresholds, self.window
+        limits, window = DIVERGENCE, self.window
         recent = sorted(self._recent[-window:])
         self._median = quantile(recent, 0.5)
         self._largest_excess = max(self._largest_excess, recent[-1] - self._median)
@@ -270,8 +261,8 @@ class DivergenceDetector:
         if after[0] - first > max(margin, spread):
             return Rise(f"the lowest of {count} losses", after[0], "the first", first, count=count, best_end=0)
         low, high = quantile(after, 0.1), quantile(after, 0.9)
-        far = first > 0.0 and low - first > margin and low > self.thresholds.jump_ratio * first
-        if far and math.log(low / first) > self.thresholds.jump_spread_factor * math.log(high / low):
+        far = first > 0.0 and low - first > margin and low > DIVERGENCE.jump_ratio * first
+        if far and math.log(low / first) > DIVERGENCE.jump_spread_factor * math.log(high / low):
             return Rise(f"the tenth percentile of {count} losses", low, "the first", first, count=count, best_end=0)
         return None
 

@@ -174,7 +174,6 @@ def recognized_networks(
     arrays: Mapping[str, Array],
     batch: Batch,
     loss: float,
-    thresholds: RecognitionThresholds = RECOGNITION,
     carried: States | None = None,
     like: RecognizedNetwork | None = None,
 ) -> Iterator[RecognizedNetwork]:
@@ -203,11 +202,11 @@ def recognized_networks(
     shown = shown_sequences(batch)
     if shown is None or not np.isfinite(loss) or loss == 0.0:
         return
-    tolerance = thresholds.tolerance_of(arrays)
+    tolerance = RECOGNITION.tolerance_of(arrays)
     operations = 0.0
     # Networks that differ in what lies above their layers share the passes of these.
     passes: dict[tuple[object, ...], list[tuple[CellPass, ...]]] = {}
-    for roles, form in islice(_candidates(arrays, shown, thresholds, like), thresholds.candidates):
+    for roles, form in islice(_candidates(arrays, shown, like), RECOGNITION.candidates):
         weights = _weights(roles, form, arrays)
         sizes = roles.sizes
         layers = (form, sizes.hidden, tuple(sorted(item for item in roles.blocks.items() if _is_below(item[0]))))
@@ -218,8 +217,8 @@ def recognized_networks(
                 entering = [*entering, carried]
             if (layers, key.axes) not in passes:
                 cells = max(rows * sum(weights[layer, "recurrent"].size for layer in range(len(sizes.hidden))), 1)
-                operations += steps * len(entering) * max(cells, thresholds.operations_of_step * len(sizes.hidden))
-                if operations > thresholds.operations:
+                operations += steps * len(entering) * max(cells, RECOGNITION.operations_of_step * len(sizes.hidden))
+                if operations > RECOGNITION.operations:
                     return
                 with np.errstate(all="ignore"):
                     passes[layers, key.axes] = [stacked_forward(form, weights, reading.inputs, one) for one in entering]
@@ -235,7 +234,6 @@ def recognized_networks(
 def _candidates(
     arrays: Mapping[str, Array],
     shown: Sequences,
-    thresholds: RecognitionThresholds,
     like: RecognizedNetwork | None,
 ) -> Iterator[tuple[ArrayRoles, CellForm]]:
     """All networks that fit the shapes of the arrays, those of the usual forms first."""
@@ -246,7 +244,7 @@ def _candidates(
         widths = tuple(dict.fromkeys([*inputs.shape[::-1], *([1] if inputs.ndim == 2 else [])]))
     fewest = 1 if features else int(inputs.max()) + 1
     may_be_outputs = outputs_of(np.asarray(shown.targets))
-    structures = product((False, True), range(1, thresholds.layers + 1), (False,) if features else (False, True))
+    structures = product((False, True), range(1, RECOGNITION.layers + 1), (False,) if features else (False, True))
     for (headed, layers, embedded), gates in product(structures, (1, 4, 3)):
         if like is not None and like.structure != (headed, layers, embedded, gates):
             continue
@@ -265,7 +263,7 @@ def _candidates(
                     fewest_inputs=fewest,
                     may_be_outputs=may_be_outputs,
                 ),
-                thresholds.layouts,
+                RECOGNITION.layouts,
             )
         ]
         for form in cell_forms(gates) if layouts else ():

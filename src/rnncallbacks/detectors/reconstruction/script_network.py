@@ -16,7 +16,6 @@ from rnncallbacks.detectors.reconstruction.layer_states import States
 from rnncallbacks.detectors.reconstruction.recognized_network import (
     RECOGNITION,
     NetworkPass,
-    RecognitionThresholds,
     RecognizedNetwork,
     recognized_networks,
 )
@@ -58,8 +57,6 @@ class ScriptNetwork:
         Whether the states of the next batch can be found out.
     """
 
-    thresholds: ScriptNetworkThresholds = SCRIPT_NETWORK
-    recognition: RecognitionThresholds = RECOGNITION
     network: RecognizedNetwork | None = state_field(None)
     follows: bool = state_field(True)
     _open: tuple[Batch, NetworkPass] | None = state_field(None, saved=False)
@@ -74,8 +71,8 @@ class ScriptNetwork:
             return
         arrays = _pairs(gradients, params)
         if number == 1 and arrays:
-            self.network = next(recognized_networks(arrays, batch, loss, self.recognition), None)
-        limits = self.thresholds
+            self.network = next(recognized_networks(arrays, batch, loss), None)
+        limits = SCRIPT_NETWORK
         affordable = number <= limits.fewest_batches or self._operations <= limits.operations
         self.follows = self.network is not None and number <= limits.followed_batches and affordable
         if self.network is None or not self.follows:
@@ -166,7 +163,7 @@ class ScriptNetwork:
         carried = self._open[1].entering if self._open is not None and self._open[0] is batch else None
         varied = bool((forward.outputs != forward.outputs[:1, :1]).any())
         like = self.network if varied else None
-        for network in recognized_networks(arrays, batch, forward.loss, self.recognition, carried, like):
+        for network in recognized_networks(arrays, batch, forward.loss, carried, like):
             reading = network.read(batch)
             if reading is None:
                 continue
@@ -200,12 +197,12 @@ class ScriptNetwork:
             if not self._reproduces(forward, loss, arrays):
                 continue
             found.append(forward)
-            if self.recognition.tolerance_of(arrays) == self.recognition.tolerance:
+            if RECOGNITION.tolerance_of(arrays) == RECOGNITION.tolerance:
                 break  # in double precision, nine digits are enough to tell the states apart
         return found
 
     def _reproduces(self, forward: NetworkPass, loss: float, arrays: Mapping[str, Array]) -> bool:
-        return abs(forward.loss - loss) <= self.recognition.tolerance_of(arrays) * abs(loss)
+        return abs(forward.loss - loss) <= RECOGNITION.tolerance_of(arrays) * abs(loss)
 
 
 def _fits(states: States | None, reading: BatchReading) -> TypeGuard[States]:

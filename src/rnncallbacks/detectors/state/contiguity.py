@@ -33,6 +33,9 @@ class ContiguityThresholds:
     """Standard errors that are added to the estimate of the chance agreement: it comes from the same rows."""
 
 
+CONTIGUITY = ContiguityThresholds()
+
+
 @attrs.define(eq=False)
 class ContiguityCounts:
     """Counts the rows of several batches that continue the row before.
@@ -51,7 +54,6 @@ class ContiguityCounts:
     (0, 12, True)
     """
 
-    thresholds: ContiguityThresholds = ContiguityThresholds()
     rows: int = state_field(0)
     continuing: int = state_field(0)
     batches: int = state_field(0)
@@ -94,22 +96,22 @@ class ContiguityCounts:
             The share of targets that agree with the shift within batches, between 0 and 1: noisy labels lower it, and
             the share of rows that continue with it.
         """
-        expected = self.thresholds.smallest_stream_share * agreement
+        expected = CONTIGUITY.smallest_stream_share * agreement
         bound = _log_probability_of_at_most(self.continuing, self.rows, expected) if self.rows else 0.0
-        return bound < self.thresholds.log_probability_not_contiguous
+        return bound < CONTIGUITY.log_probability_not_contiguous
 
     def are_contiguous(self, agreement: float = 1.0) -> bool:
         """Whether as many rows continue as in contiguous batches, and more than chance explains.
 
         ``agreement`` is that of :meth:`cannot_be_contiguous`.
         """
-        if not self.rows or self.share < self.thresholds.smallest_stream_share * agreement:
+        if not self.rows or self.share < CONTIGUITY.smallest_stream_share * agreement:
             return False
         if not self._ends:  # noise does not jump either, so values without jumps do not prove a stream
             return False
         failing, by_chance = self.rows - self.continuing, 1.0 - self._chance_agreement()
         bound = _log_probability_of_at_most(failing, self.rows, by_chance)
-        return bound < self.thresholds.log_probability_not_contiguous
+        return bound < CONTIGUITY.log_probability_not_contiguous
 
     def cannot_be_chance(self) -> bool:
         """Whether all rows continue, and would not in random order.
@@ -120,8 +122,8 @@ class ContiguityCounts:
             return False
         total = sum(self._ends.values())
         chance = self._chance_agreement()
-        chance += self.thresholds.chance_margin * math.sqrt(chance * (1.0 - chance) / total) + 1.0 / total
-        return chance < 1.0 and self.rows * math.log(chance) < self.thresholds.log_probability_not_chance
+        chance += CONTIGUITY.chance_margin * math.sqrt(chance * (1.0 - chance) / total) + 1.0 / total
+        return chance < 1.0 and self.rows * math.log(chance) < CONTIGUITY.log_probability_not_chance
 
     def _chance_agreement(self) -> float:
         """The probability that the end of a row equals the beginning of another one."""

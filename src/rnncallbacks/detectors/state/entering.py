@@ -53,6 +53,9 @@ class StateLeakThresholds:
     """Batches of the phase after a finding in which it is not reported again."""
 
 
+STATE_LEAK = StateLeakThresholds()
+
+
 @attrs.define(eq=False)
 class PhaseLeaks:
     """Counts of the batches of one phase into which states were carried.
@@ -83,7 +86,6 @@ class StateLeakDetector:
     targets.
     """
 
-    thresholds: StateLeakThresholds = StateLeakThresholds()
     _phases: dict[str, PhaseLeaks] = state_field(factory=dict)
     _entered: dict[str, EnteringStateCounts] = state_field(factory=dict)
     _compared: dict[str, str] = state_field(factory=dict)
@@ -125,7 +127,7 @@ class StateLeakDetector:
     def is_undecided(self, phase: PhaseHistory) -> bool:
         """Whether more batches of a phase have to be seen: the rows do not show yet whether batches are contiguous."""
         leaks = self._phases.get(phase.name)
-        if leaks is None or phase.number >= self.thresholds.undecided_batches or not leaks.within.rows:
+        if leaks is None or phase.number >= STATE_LEAK.undecided_batches or not leaks.within.rows:
             return False
         return not leaks.quiet_until and not leaks.within.are_contiguous(phase.shift.agreement or 1.0)
 
@@ -154,7 +156,7 @@ class StateLeakDetector:
         leaks = self._phases.get(phase.name)
         if leaks is None or leaks.within.broken_batches < leaks.within.batches:
             return CheckResult()
-        wanted = self.thresholds.broken_batches_at_epoch_end
+        wanted = STATE_LEAK.broken_batches_at_epoch_end
         found = self._check_counts(phase, leaks, leaks.within, None, f"batches of {phase.name}", wanted)
         return CheckResult(finding=found)
 
@@ -165,7 +167,7 @@ class StateLeakDetector:
         phase = current.phase
         if not leaking or phase.number < leaks.quiet_until:
             return None
-        leaks.quiet_until = phase.number + self.thresholds.quiet_batches
+        leaks.quiet_until = phase.number + STATE_LEAK.quiet_batches
         message = (
             f"the final state of {_source(origin.other_phase)} entered sequences that begin here: in batch "
             f"{phase.index} of {phase.name}, {leaking} of {len(new_sequences)} sequences begin by the loader's starts "
@@ -198,7 +200,7 @@ class StateLeakDetector:
         entered, leaks = self._entered.get(current.phase.name), self._phases.get(current.phase.name)
         if entered is None or leaks is None or moved is None:
             return CheckResult()
-        carries = entered.batches == entered.carried >= self.thresholds.carried_batches
+        carries = entered.batches == entered.carried >= STATE_LEAK.carried_batches
         if not carries or current.batch.starts is not None:
             return CheckResult()
         return CheckResult(finding=self._count_moved(current.phase, leaks, moved))
@@ -210,10 +212,10 @@ class StateLeakDetector:
         leaks.moved_of += len(counted)
         leaks.moved += bool(len(counted)) and 2 * int(counted.sum()) > len(counted)
         share = leaks.moved_rows / max(leaks.moved_of, 1)
-        known = leaks.moved >= self.thresholds.moved_batches and share > self.thresholds.moved_share
+        known = leaks.moved >= STATE_LEAK.moved_batches and share > STATE_LEAK.moved_share
         if not known or phase.number < leaks.quiet_until:
             return None
-        leaks.quiet_until = phase.number + self.thresholds.quiet_batches
+        leaks.quiet_until = phase.number + STATE_LEAK.quiet_batches
         message = (
             f"the final state of the batch before entered unrelated sequences: {leaks.moved_rows} of {leaks.moved_of} "
             f"sequences ({share:.0%}) follow another one than in the first epoch, 0 expected in a stream; the latest "
@@ -231,8 +233,7 @@ class StateLeakDetector:
     def _check_contents(
         self, phase: PhaseHistory, other: str | None, leaks: PhaseLeaks, counts: ContiguityCounts
     ) -> Finding | None:
-        thresholds = self.thresholds
-        wanted = thresholds.broken_batches if other is None else thresholds.broken_batches_across_phases
+        wanted = STATE_LEAK.broken_batches if other is None else STATE_LEAK.broken_batches_across_phases
         return self._check_counts(phase, leaks, counts, other, f"batch {phase.index} of {phase.name}", wanted)
 
     def _check_counts(
@@ -249,7 +250,7 @@ class StateLeakDetector:
             return None
         if not counts.cannot_be_contiguous(expected):
             return None
-        if leaks.wrapping >= self.thresholds.wrapping_share * (counts.rows - counts.continuing):
+        if leaks.wrapping >= STATE_LEAK.wrapping_share * (counts.rows - counts.continuing):
             self._entered[phase.name].undecided += 1
             found = wrapped_targets(leaks.wrapping, counts)
             counts.clear()
@@ -269,7 +270,7 @@ class StateLeakDetector:
             "batches": counts.batches,
         }
         counts.clear()
-        leaks.quiet_until = phase.number + self.thresholds.quiet_batches
+        leaks.quiet_until = phase.number + STATE_LEAK.quiet_batches
         return Finding("RNN201", message, evidence, _severity(phase, other))
 
 

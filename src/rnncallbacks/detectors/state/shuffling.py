@@ -46,6 +46,9 @@ class ShufflingThresholds:
     """Standard deviations of the similarity in random orders, by which that in the true order exceeds their mean."""
 
 
+SHUFFLING = ShufflingThresholds()
+
+
 @attrs.define(eq=False)
 class BatchOrder:
     """Compares each batch with the batches before it.
@@ -63,7 +66,6 @@ class BatchOrder:
     (True, False)
     """
 
-    thresholds: ShufflingThresholds = ShufflingThresholds()
     shuffled: bool = state_field(False)
     contiguous: bool = state_field(False)
     _shift: TargetShift = state_field(factory=TargetShift)
@@ -76,7 +78,7 @@ class BatchOrder:
     @property
     def wants_next(self) -> bool:
         """Whether the next batch is compared with others: if not, :meth:`skip` may replace :meth:`add`."""
-        limits, number = self.thresholds, self._batches
+        limits, number = SHUFFLING, self._batches
         certain = self.shuffled or self.contiguous
         return not certain or number < limits.consecutive_batches or number % limits.period < limits.batches_of_period
 
@@ -89,7 +91,7 @@ class BatchOrder:
         self._batches += 1
         if sequences.inputs is not None:
             self._numbers.append(self._batches)
-            self._frequencies.append(_token_frequencies(sequences, self.thresholds.token_classes))
+            self._frequencies.append(_token_frequencies(sequences, SHUFFLING.token_classes))
         if self.shuffled or self.contiguous:
             return
         before, self._before = self._before, row_ends(sequences, mask)
@@ -102,8 +104,8 @@ class BatchOrder:
         counts = self._counts
         counts.add(found, found.known)
         self.shuffled = counts.cannot_be_contiguous(self._shift.agreement or 1.0)
-        enough = counts.batches >= self.thresholds.contiguous_batches
-        self.contiguous = not self.shuffled and enough and counts.share > self.thresholds.contiguous_share
+        enough = counts.batches >= SHUFFLING.contiguous_batches
+        self.contiguous = not self.shuffled and enough and counts.share > SHUFFLING.contiguous_share
 
     @property
     def neighbors_similar(self) -> bool:
@@ -114,21 +116,19 @@ class BatchOrder:
         batches so far; True if there are too few of them, or no tokens.
         """
         frequencies, numbers = np.array(self._frequencies), np.array(self._numbers)
-        if len(frequencies) <= self.thresholds.largest_lag or not frequencies.any():
+        if len(frequencies) <= SHUFFLING.largest_lag or not frequencies.any():
             return True
-        pairs = [
-            np.nonzero(numbers[None, :] - numbers[:, None] == lag) for lag in range(1, self.thresholds.largest_lag + 1)
-        ]
+        pairs = [np.nonzero(numbers[None, :] - numbers[:, None] == lag) for lag in range(1, SHUFFLING.largest_lag + 1)]
         mean = frequencies.mean(axis=0)
         scaled = (frequencies - mean) / np.sqrt(np.maximum(mean, 1e-12))
         similarity = scaled @ scaled.T
         generator = np.random.default_rng(0)
         count = len(frequencies)
-        orders = [np.arange(count), *(generator.permutation(count) for _ in range(self.thresholds.permutations))]
+        orders = [np.arange(count), *(generator.permutation(count) for _ in range(SHUFFLING.permutations))]
         found, *others = (
             sum(similarity[order[earlier], order[later]].mean() for earlier, later in pairs) for order in orders
         )
-        return bool(found > np.mean(others) + self.thresholds.standard_deviations * np.std(others))
+        return bool(found > np.mean(others) + SHUFFLING.standard_deviations * np.std(others))
 
 
 def _token_frequencies(sequences: Sequences, classes: int) -> Array:

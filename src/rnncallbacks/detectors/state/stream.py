@@ -25,6 +25,9 @@ class ForgottenStreamThresholds:
     """The same at the end of an epoch, for short ones."""
 
 
+FORGOTTEN_STREAM = ForgottenStreamThresholds()
+
+
 @attrs.define(eq=False)
 class ForgottenStreamDetector:
     """Finds RNN203 in inspected batches of training.
@@ -34,7 +37,6 @@ class ForgottenStreamDetector:
     sequences, the finding is an info.
     """
 
-    thresholds: ForgottenStreamThresholds = ForgottenStreamThresholds()
     _counts: ContiguityCounts = state_field(factory=ContiguityCounts)
     _all_marked_new: bool = state_field(False)
     _carried: int = state_field(0)
@@ -67,14 +69,14 @@ class ForgottenStreamDetector:
         cannot_tell = counts.continuing == counts.rows
         result = {"RNN203": f"{rows} continue the row before"}
         return CheckResult(
-            finding=self._check_batches(self.thresholds.batches),
+            finding=self._check_batches(FORGOTTEN_STREAM.batches),
             checked={} if cannot_tell else result,
             withdrawn=result if cannot_tell else {},
         )
 
     def end_epoch(self) -> CheckResult:
         """Check the training batches of a short epoch."""
-        found = self._check_batches(self.thresholds.batches_at_epoch_end)
+        found = self._check_batches(FORGOTTEN_STREAM.batches_at_epoch_end)
         if self._counts.continuing < self._counts.rows:
             self._counts.clear()
         return CheckResult(finding=found)

@@ -58,7 +58,6 @@ class TargetShift:
     (1, 1.0)
     """
 
-    thresholds: TargetShiftThresholds = TARGET_SHIFT
     agreeing: dict[int, int] = state_field(factory=dict)
     pairs: dict[int, int] = state_field(factory=dict)
     _chance_sum: float = state_field(0.0)
@@ -72,7 +71,7 @@ class TargetShift:
         positions = int(counted.sum())
         self._chance_sum += chance_agreement(inputs[counted], targets[counted]) * positions
         self._positions += positions
-        longest = min(self.thresholds.longest_shift, len(inputs) - 1)
+        longest = min(TARGET_SHIFT.longest_shift, len(inputs) - 1)
         for steps in (*range(1, longest + 1), *range(-longest, 0)):
             if steps == 2 and self.steps == 1:
                 return  # shift 1 is usual, and one comparison finds it
@@ -98,10 +97,10 @@ class TargetShift:
     @property
     def steps(self) -> int | None:
         """The shift in time steps, None while no shift is accepted."""
-        if self._beyond_chance(1) >= self.thresholds.next_token_agreement:
+        if self._beyond_chance(1) >= TARGET_SHIFT.next_token_agreement:
             return 1
         best = max(self.agreeing, key=self._beyond_chance, default=None)
-        if best is None or self._beyond_chance(best) < self.thresholds.other_agreement:
+        if best is None or self._beyond_chance(best) < TARGET_SHIFT.other_agreement:
             return None
         return best
 
@@ -109,7 +108,7 @@ class TargetShift:
     def settled(self) -> bool:
         """Whether enough pairs were compared."""
         steps = self.steps
-        return steps is not None and self.pairs[steps] >= self.thresholds.enough_pairs
+        return steps is not None and self.pairs[steps] >= TARGET_SHIFT.enough_pairs
 
     @property
     def agreement(self) -> float:
@@ -118,10 +117,10 @@ class TargetShift:
 
     def _beyond_chance(self, steps: int) -> float:
         pairs = self.pairs.get(steps, 0)
-        if pairs < self.thresholds.fewest_pairs:
+        if pairs < TARGET_SHIFT.fewest_pairs:
             return 0.0
         chance = self._chance_sum / self._positions
-        if chance > self.thresholds.largest_chance:
+        if chance > TARGET_SHIFT.largest_chance:
             return 0.0
         return (self.agreeing[steps] / pairs - chance) / (1.0 - chance)
 

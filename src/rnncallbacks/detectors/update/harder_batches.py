@@ -69,7 +69,6 @@ class HarderBatches:
     False
     """
 
-    thresholds: HarderBatchesThresholds = HARDER_BATCHES
     _relative_losses: list[float] = state_field(factory=list)
     _changes: list[float] = state_field(factory=list)
     _evaluations: int = state_field(0)
@@ -79,7 +78,7 @@ class HarderBatches:
     def before_update(self, batch: Batch, record: UpdateRecord) -> None:
         """Find a function that gives the loss of the batch, if the last losses are high."""
         self._function = None
-        if not record.losses_are_high or self._evaluations >= self.thresholds.evaluations:
+        if not record.losses_are_high or self._evaluations >= HARDER_BATCHES.evaluations:
             return
         function = batch.network_loss
         if function is None or batch.closure is not None:
@@ -87,12 +86,12 @@ class HarderBatches:
         self._evaluations += 1
         assert batch.loss is not None
         loss = function()
-        if loss is not None and math.isclose(loss, batch.loss, rel_tol=self.thresholds.relative_tolerance):
+        if loss is not None and math.isclose(loss, batch.loss, rel_tol=HARDER_BATCHES.relative_tolerance):
             self._function = function
 
     def after_update(self, batch: Batch, record: UpdateRecord) -> None:
         """Keep the change of the batch's own loss, or its loss relative to a constant prediction."""
-        limits = self.thresholds
+        limits = HARDER_BATCHES
         high = record.losses_are_high
         means = self._mean_targets
         if high or record.batches <= limits.ordered_batches:
@@ -117,7 +116,7 @@ class HarderBatches:
 
     def explain_rise(self, record: UpdateRecord) -> bool:
         """Whether the last losses are high, and not because of the updates."""
-        limits = self.thresholds
+        limits = HARDER_BATCHES
         if len(self._relative_losses) >= limits.compared_batches and record.constant_loss:
             first = record.reference_loss / record.constant_loss
             if median(self._relative_losses) <= limits.relative_rise * first:
@@ -129,6 +128,6 @@ class HarderBatches:
     @property
     def _is_ordered(self) -> bool:
         """Whether the targets of a batch are nearer to those of the batch before than chance would have it."""
-        if len(self._mean_targets) < self.thresholds.ordered_batches:
+        if len(self._mean_targets) < HARDER_BATCHES.ordered_batches:
             return False
-        return von_neumann_ratio(self._mean_targets) < self.thresholds.ordered_ratio
+        return von_neumann_ratio(self._mean_targets) < HARDER_BATCHES.ordered_ratio

@@ -14,7 +14,7 @@ from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.resting import LONGEST_REST
 from rnncallbacks.detectors.gradient.correctness import CorrectnessChecks
-from rnncallbacks.detectors.gradient.exploding import ExplodingGradientDetector
+from rnncallbacks.detectors.gradient.exploding import EXPLODING_GRADIENT, ExplodingGradientDetector
 from rnncallbacks.detectors.gradient.growth_checks import GrowthChecks
 from rnncallbacks.detectors.gradient.update_tracker import UpdateTracker
 from rnncallbacks.detectors.gradient.vanishing import VanishingGradientDetector
@@ -125,7 +125,7 @@ class GradientGuard(Guard):
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:
         self._add_missed()
-        if self._batches >= self._exploding.thresholds.smallest_sample:
+        if self._batches >= EXPLODING_GRADIENT.smallest_sample:
             self._conclude_exploding(run)
         for code, reason in self._updates.factors.doubts().items():
             if code in run.diagnosis.passed:
@@ -135,7 +135,7 @@ class GradientGuard(Guard):
 
     def _rest(self, run: Run) -> None:
         """Rest until a check is due, a gradient is long, or a loss is high, which other guards evaluate again."""
-        number, sample = self._batches, self._exploding.thresholds.smallest_sample
+        number, sample = self._batches, EXPLODING_GRADIENT.smallest_sample
         due = min(self._correctness.next_due(number), self._vanishing.next_due(number), number + LONGEST_REST)
         if self._exploding.awaits_loss or self._growth.awaits_loss or number < sample:
             due = number + 1
@@ -153,7 +153,7 @@ class GradientGuard(Guard):
         number, updates = self._batches, self._updates
         if self._vanishing.due(number):
             self.conclude(run, self._vanishing.check_batch(number, batch))
-        if number == self._exploding.thresholds.smallest_sample:
+        if number == EXPLODING_GRADIENT.smallest_sample:
             self._conclude_exploding(run)
         if self._correctness.is_idle(number):
             return
