@@ -318,3 +318,27 @@ def test_what_is_printed_is_returned_by_a_function(statements):
     suspicion = Suspicion(known, Roles(loss=None, loss_confidence="certain"), IterationRecord(1, 1), loop)
     suspicion.reports = {"train": ("shown", "script.py:5", "mean")}
     assert [one.line for one in suspicion.lines(alarm_of("RNN101"))] == [5, 2, 4]
+
+
+FLAT = """
+W = np.random.randn(3, 3)
+V = np.random.randn(3, 3)
+for x, y in data:
+    dW, dV = gradients(x, y)
+    V = V - 0.1 * dV
+"""
+
+
+@pytest.mark.parametrize(
+    ("alarm", "lines"),
+    [(alarm_of("RNN503", array="W"), [6, 5, 4]), (alarm_of("RNN503"), [6, 4]), (alarm_of("RNN303"), [3, 2])],
+    ids=["an array that does not change", "no array that changes", "large initial weights"],
+)
+def test_lines_of_parameters_and_their_updates(statements, alarm, lines):
+    known = statements(FLAT)
+    loop = Site("loop", known.sources[0].file, 4, "for x, y in data:", "<module>")
+    keys = {name: ("end", "__main__", name) for name in ("W", "V", "dW", "dV")}
+    parameters = tuple(ParameterRole(name, keys[name], keys["d" + name]) for name in "WV")
+    roles = Roles(loss=None, loss_confidence="certain", parameters=parameters)
+    found = Suspicion(known, roles, IterationRecord(1, 1), loop).lines(alarm)
+    assert [one.line for one in found] == lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.doctor.instrument import Site
@@ -18,7 +18,13 @@ from rnncallbacks.doctor.source_lines import (
     AssigningStatements,
     SourceLine,
 )
-from rnncallbacks.doctor.value_flow import backward_slice, passed_on, statements_of_wrong, with_loop_variables
+from rnncallbacks.doctor.value_flow import (
+    backward_slice,
+    passed_on,
+    statements_of_wrong,
+    with_loop_variables,
+    wrong_and_right,
+)
 from rnncallbacks.doctor.value_walk import Key
 
 GRADIENT_CODES = frozenset({"RNN401", "RNN402", "RNN404", "RNN405", "RNN406"})
@@ -26,7 +32,6 @@ UPDATE_CODES = frozenset({"RNN501", "RNN502", "RNN503", "RNN601", "RNN602", "RNN
 LOSS_SCALE_CODES = frozenset({"RNN301", "RNN302", "RNN403"})
 STATE_CODES = frozenset({"RNN201", "RNN202", "RNN203", "RNN407"})
 REPORT_CODES = frozenset({"RNN101", "RNN102"})
-DATA_CODES = frozenset({"RNN603"})
 SCALES = re.compile(r"/|\*(?!\*)|\b(mean|sum|len|size|shape)\b")
 """Statements that may change the scale of a value."""
 ZERO_SUMS = re.compile(r"^\s*(\w+\.)?_?(d|g)[A-Z_]|grad|loss", re.IGNORECASE)
@@ -42,6 +47,7 @@ SUBTRACTS = re.compile(r"-=|(=|return\b|append\(|yield\b).*[\w)\]]\s*-\s*(?!\d+\
 MIXES = re.compile(r"perm|shuffl|random|\broll|sort|choice|\[::-1\]|flip")
 """Statements that may mix or shift sequences."""
 UPDATES = "updates the parameters"
+UNUSED = "assigns the gradient of {}, which no update uses"
 RETURNS = "returns what it assigns"
 OF_EVERY = "every wrong gradient depends on it"
 PASSES_ON = "passes the gradient from one layer to another"
@@ -74,10 +80,11 @@ class Suspicion:
 
     def lines(self, alarm: Alarm) -> list[SourceLine]:
         """The suspicious lines for an alarm, the likeliest first; empty if nothing is known."""
+        found: list[SourceLine] = []
         if alarm.code in GRADIENT_CODES:
             found = self._gradient_lines(alarm)
         elif alarm.code in UPDATE_CODES:
-            found = self._update_lines(alarm.code)
+            found = self._update_lines(alarm)
         elif alarm.code in LOSS_SCALE_CODES:
             found = self._of_loss()
             if alarm.code == "RNN302":
@@ -90,10 +97,10 @@ class Suspicion:
             found = [line for phase in self._phases_of(alarm) for line in self._report_lines(self.reports.get(phase))]
         elif alarm.code == "RNN701":
             found = self._updates_elsewhere()
-        elif alarm.code in DATA_CODES:
+        elif alarm.code == "RNN603":
             found = self._data_lines()
-        else:
-            found = []
+        elif alarm.code == "RNN303":
+            found = self._initial_values()
         first = {(one.file, one.line): place for place, one in reversed(list(enumerate(found)))}
         return [found[place] for place in sorted(first.values())][:MOST_LINES]
 
@@ -152,7 +159,7 @@ class Suspicion:
                 return found
         return [found for site in sites for found in self._at(site)]
 
-    def _update_lines(self, code: str = "") -> list[SourceLine]:
+    def _update_lines(self, alarm: Alarm | None = None) -> list[SourceLine]:
         found: list[SourceLine] = []
         for one in self._roles.parameters:
             sites = self._record.changes.get(self._record.start_identities.get(one.key, -1), ())
@@ -161,8 +168,11 @@ class Suspicion:
         if not found:
             return self._of_keys([one.key for one in self._roles.parameters], "assigns the parameters")
         places = [(one.file, one.line) for one in found]
+        still = [one for one in self._roles.with_gradient if alarm and alarm.evidence.get("array") == one.name]
+        if still:
+            found += [one.shown(UNUSED.format(still[0].name)) for one in self._of_gradient(still[0])[:1]]
         loops, rates = (find(self._statements.sources, places) for find in (loops_around, rate_origins))
-        return found + (rates[::-1] + loops if code == "RNN502" else loops + rates)
+        return found + (rates[::-1] + loops if alarm and alarm.code == "RNN502" else loops + rates)
 
     def _data_lines(self) -> list[SourceLine]:
         """The statements that assign or pass the data, and those behind them: first what may mix or shift it."""
@@ -186,6 +196,12 @@ class Suspicion:
         rest.sort(key=lambda one: not MIXES.search(one.source))
         shown = [one.shown("assigns the data") for one in dict.fromkeys(found)]
         return shown[:2] + [one.shown("the data depends on it") for one in rest] + shown[2:]
+
+    def _initial_values(self) -> list[SourceLine]:
+        """The statements that make the initial weights: those of the last layer first, which the logits grow with."""
+        made = [one for role in reversed(self._roles.parameters) for one in self._of_key(role.key) if not one.blank]
+        places = {(one.file, one.line) for one in self._update_lines()}
+        return [one.shown("makes initial weights") for one in made if (one.file, one.line) not in places]
 
     def _updates_elsewhere(self) -> list[SourceLine]:
         """The statements that are an update written again, and those that call its function."""
@@ -312,19 +328,3 @@ def _root(expression: str) -> str:
 def _function(scope: str) -> str:
     """The function of a scope of keys, as statements name it."""
     return scope.split("#")[0].replace(".<locals>", "")
-
-
-def wrong_and_right(alarm: Alarm, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The parameters whose gradient an alarm calls wrong, the worst first, and those that it calls right.
-
-    An alarm that names no array means all of them.
-    """
-    evidence: Mapping[str, object] = alarm.evidence
-    worst = str(evidence.get("array", ""))
-    wrong = [worst] if worst in names else []
-    right: list[str] = []
-    for label, found in (("wrong as well", wrong), ("right", right)):
-        listed = re.search(rf"{label}: ([^;]*)", alarm.message)
-        if listed is not None:
-            found += [name for name in names if f"'{name}'" in listed[1] or f'"{name}"' in listed[1]]
-    return (wrong or list(names)), right

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.doctor.source_lines import RETURNED, AssigningStatement
 
 SIZES = re.compile(r"^for |\.shape(\[\d+\])?$|\blen\([\w.]+\)$")
@@ -129,3 +130,19 @@ def _function(statement: AssigningStatement) -> tuple[str, str]:
 def _name(function: tuple[str, str]) -> str:
     """The name by which a function is called."""
     return function[1].rpartition(".")[2]
+
+
+def wrong_and_right(alarm: Alarm, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The parameters whose gradient an alarm calls wrong, the worst first, and those that it calls right.
+
+    An alarm that names no array means all of them.
+    """
+    evidence: Mapping[str, object] = alarm.evidence
+    worst = str(evidence.get("array", ""))
+    wrong = [worst] if worst in names else []
+    right: list[str] = []
+    for label, found in (("wrong as well", wrong), ("right", right)):
+        listed = re.search(rf"{label}: ([^;]*)", alarm.message)
+        if listed is not None:
+            found += [name for name in names if f"'{name}'" in listed[1] or f'"{name}"' in listed[1]]
+    return (wrong or list(names)), right

@@ -55,7 +55,9 @@ def find_frozen_siblings(
     elsewhere than the parameters.
     """
     zeros = zero_gradients(records, sources)
-    constants = [key for key in constant_arrays(records) if _may_be_sibling(key, list(sources)) and key not in zeros]
+    owners = {records[0].start_identities.get(key) for key in sources}
+    names = [key for key, identity in records[0].start_identities.items() if identity in owners]
+    constants = [key for key in constant_arrays(records) if _may_be_sibling(key, names) and key not in zeros]
     constants = constants[: FROZEN_SIBLING.arrays]
     pushes = push_arrays(list(zeros), records[0], first, until, {})
     found = [(push, [zeros[push.key]]) for push in pushes if push.derivatives]
@@ -63,9 +65,9 @@ def find_frozen_siblings(
         gradients = gradients_of_constants(push, records[0], records[1])
         if gradients:
             again = push_arrays([push.key], records[-1], last, until, {})
-            names = {one.key for one in gradients}
+            keys = {one.key for one in gradients}
             later = [one for push_ in again for one in gradients_of_constants(push_, records[-1], records[0])]
-            if any(one.key in names for one in later):
+            if any(one.key in keys for one in later):
                 found.append((push, gradients))
     return found
 
