@@ -6,9 +6,8 @@ by name, and its call passes through four functions; here, the order and the arg
 
 from __future__ import annotations
 
-import copy
 import functools
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from itertools import compress
 from operator import itemgetter
 from typing import Any
@@ -56,7 +55,7 @@ class HookCall:
         names = list(dict.fromkeys(one.argnames for one in self.implementations))
         self._tuples = [_taking(taken) for taken in names]
         self._has_wrappers = any(map(is_wrapper, self.implementations))
-        self._steps = []
+        self._steps: list[tuple[Callable[..., Any], int, bool]] = []
         for one in self.implementations:
             function: Callable[..., Any] = _new_style(one.function) if one.hookwrapper else one.function
             if "grads" in one.argnames and not is_of_first_rank(one.plugin):
@@ -102,8 +101,9 @@ class HookCall:
 
     def without(self, plugins: Collection[object]) -> HookCall | None:
         """The call of the other plugins; None if they do not implement the hook."""
-        kept = [not any(one.plugin is plugin for plugin in plugins) for one in self.implementations]
-        return self._selected(kept) if any(kept) else None
+        left_out = set(map(id, plugins))
+        kept = [id(one.plugin) not in left_out for one in self.implementations]
+        return self._selected(kept) if True in kept else None
 
     def only_ahead(self, then: Callable[[Mapping[str, object]], Any]) -> HookCall:
         """The call of the implementations that are ahead, and of ``then`` after them, with the arguments by name."""
@@ -113,15 +113,18 @@ class HookCall:
             return next(iter(returned), None) if isinstance(returned, list) else returned
 
         ahead = self._selected([is_ahead(one) for one in self.implementations])
-        ahead._tuples = [*self._tuples, lambda arguments: (arguments,)]
-        ahead._steps.append((call, len(self._tuples), False))
+        ahead._steps.append((call, len(ahead._tuples), False))
+        ahead._tuples.append(lambda arguments: (arguments,))
         return ahead
 
-    def _selected(self, kept: Collection[bool]) -> HookCall:
-        others = copy.copy(self)
+    def _selected(self, kept: Sequence[bool]) -> HookCall:
+        others = HookCall.__new__(HookCall)  # not copy.copy, which takes longer than most of the hook's calls
         others.implementations = list(compress(self.implementations, kept))
-        others._steps = list(compress(self._steps, kept))
-        others._has_wrappers = any(map(is_wrapper, others.implementations))
+        steps = list(compress(self._steps, kept))
+        places = list(dict.fromkeys([place for _, place, _ in steps]))
+        others._tuples = [self._tuples[place] for place in places]
+        others._steps = [(function, places.index(place), wraps) for function, place, wraps in steps]
+        others._has_wrappers = any(wraps for _, _, wraps in steps)
         return others
 
 

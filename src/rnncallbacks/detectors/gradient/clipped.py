@@ -77,12 +77,13 @@ def find_clipping(gradients: Mapping[str, Array]) -> ClippingBounds:
         name for name, own in norms.items() if at_bound and own >= (1.0 - CLIPPING.relative_tolerance) * largest_norm
     )
     bound = float(f"{norm:.{CLIPPING.digits_of_norm}g}") if _is_round(norm) else None
-    largest = max((float(np.abs(array).max()) for array in gradients.values() if array.size), default=0.0)
-    masks = {name: np.abs(array) >= largest for name, array in gradients.items()}
+    sizes = {name: np.abs(array) for name, array in gradients.items() if array.size}
+    maxima = {name: float(size.max()) for name, size in sizes.items()}
+    largest = max(maxima.values(), default=0.0)
+    masks = {name: size >= largest for name, size in sizes.items() if maxima[name] >= largest}
     shared = any(np.count_nonzero(mask) >= CLIPPING.entries_at_bound for mask in masks.values())
     if largest > 0.0 and (shared or float(f"{largest:.{CLIPPING.digits_of_value}g}") == largest):
-        entries = {name: mask for name, mask in masks.items() if mask.any()}
-        return ClippingBounds(norm=bound, value=largest, entries=entries, arrays=arrays)
+        return ClippingBounds(norm=bound, value=largest, entries=masks, arrays=arrays)
     return ClippingBounds(norm=bound, arrays=arrays)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -113,24 +114,28 @@ class BatchDifficulty:
     batches: int = state_field(0)
     targets: list[tuple[int, TargetStatistics]] = state_field(factory=list)
 
-    @property
-    def targets_interval(self) -> int:
-        """The interval, in batches, at which targets of the first epoch are read."""
-        limits = BATCH_DIFFICULTY
-        return limits.targets_interval if self.batches <= limits.close_batches else limits.later_targets_interval
-
     def add(self, loss: float, statistics: Callable[[], TargetStatistics | None]) -> None:
         """Add the loss of the next training batch; ``statistics`` is called for some batches of the first epoch."""
         self.batches += 1
         if len(self.epochs[-1]) < BATCH_DIFFICULTY.longest_memory:
             self.epochs[-1].append(loss)
-            if len(self.epochs) == 1 and self.batches % self.targets_interval == 0:
-                found = statistics()
-                if found is not None:
-                    self.targets.append((self.batches, found))
+            if len(self.epochs) == 1 and self.batches % _targets_interval(self.batches) == 0:
+                self.add_targets(self.batches, statistics())
+
+    def add_targets(self, number: int, statistics: TargetStatistics | None) -> None:
+        """Add the statistics of the targets of training batch ``number``, whose loss may be added later."""
+        if statistics is not None:
+            self.targets.append((number, statistics))
+
+    def next_with_targets(self, number: int) -> float:
+        """The first training batch after batch ``number`` whose targets are read; infinite after the first epoch."""
+        if len(self.epochs) > 1 or len(self.epochs[-1]) >= BATCH_DIFFICULTY.longest_memory:
+            return math.inf
+        interval = _targets_interval(number + 1)
+        return number + interval - number % interval
 
     def add_missed(self, losses: Sequence[float]) -> None:
-        """Add the losses of training batches whose targets were not shown."""
+        """Add the losses of training batches that were left out."""
         self.batches += len(losses)
         self.epochs[-1].extend(losses[: BATCH_DIFFICULTY.longest_memory - len(self.epochs[-1])])
 
@@ -224,6 +229,12 @@ class BatchDifficulty:
             return None
         level, before = (median(found[place] for found in group) for group in (now, best))
         return f"the {STATISTIC_NAMES[place]} of their targets is {level:.4g}, and was {before:.4g}"
+
+
+def _targets_interval(number: int) -> int:
+    """The interval, in batches, at which targets are read around batch ``number`` of the first epoch."""
+    limits = BATCH_DIFFICULTY
+    return limits.targets_interval if number <= limits.close_batches else limits.later_targets_interval
 
 
 def _pair_share(now: Sequence[TargetStatistics], best: Sequence[TargetStatistics], place: int) -> float:

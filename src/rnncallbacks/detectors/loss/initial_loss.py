@@ -95,6 +95,7 @@ class InitialLossDetector:
     """
 
     done: bool = state_field(False)
+    is_mean_nll: bool = state_field(False)  # by its values at zero and at large parameters
     losses: list[float] = state_field(factory=list)  # of the checked batches
     _class_count: int = state_field(0)
 
@@ -193,6 +194,7 @@ class InitialLossDetector:
             if identified or by_zero.finding is not None or "RNN302" not in by_zero.checked:
                 return by_zero
             bounded = check_bounded_loss(batch, loss, params, max(classes.candidates))
+            self.is_mean_nll = "RNN301" in by_zero.checked and "RNN302" in bounded.checked
             return attrs.evolve(by_zero, finding=bounded.finding, withdrawn=bounded.withdrawn)
         result = check_first_loss(loss, nll, weight_scale, classes, counts)
         self.done = result is not None
@@ -262,9 +264,8 @@ def check_first_loss(
                 return _check_mean_likelihood(loss, weight_scale, classes, compared)
     uniform_loss = math.log(max(classes.candidates))
     high = loss > INITIAL_LOSS.largest_first_ratio_of_large_weights * uniform_loss
-    explained = loss <= INITIAL_LOSS.largest_first_ratio * (
-        uniform_loss + excess_of_weights(weight_scale, uniform_loss)
-    )
+    excess = excess_of_weights(weight_scale, uniform_loss)
+    explained = loss <= INITIAL_LOSS.largest_first_ratio * (uniform_loss + excess)
     if weight_scale > INITIAL_LOSS.large_weight_scale and high and explained and classes.known:
         finding = findings.large_initial_weights(loss, uniform_loss, weight_scale, f"ln {max(classes.candidates)}")
         return attrs.evolve(_unclear("the initial weights are too large"), finding=finding)
@@ -304,9 +305,8 @@ def _check_mean_likelihood(loss: float, weight_scale: float, classes: TargetClas
     if classes.certain or weight_scale > INITIAL_LOSS.large_weight_scale:
         count = max(classes.candidates)
         return _check_height(loss, math.log(count), weight_scale, f"ln {count}", compared)
-    return CheckResult(
-        checked=dict.fromkeys(LOSS_CODES, compared), not_checked=dict.fromkeys(CODES, "pass closure= to run.backward")
-    )
+    others = dict.fromkeys(CODES, "pass closure= to run.backward")
+    return CheckResult(checked=dict.fromkeys(LOSS_CODES, compared), not_checked=others)
 
 
 def _check_height(

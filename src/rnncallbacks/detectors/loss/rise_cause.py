@@ -104,18 +104,17 @@ class RiseCauses:
 
     def add(self, batch: Batch, loss: float, params: Any) -> None:
         """Add a training batch before its update."""
-        if self.batches.batches % self._parameters_interval == 0:
-            self.parameters.add(self.batches.batches, params)
+        number = self.batches.batches + 1
+        if number == 1 or number % self._parameters_interval == 0:
+            self.parameters.add(number - 1, params)
         self.batches.add(loss, lambda: target_statistics(batch))
 
     @property
     def batches_to_next(self) -> int:
-        """The number of batches until the next one whose targets or parameters are kept, 1 for the next batch."""
+        """The number of batches until the next one whose parameters are kept, 1 for the next batch."""
         if self.pending is not None:
             return 1
-        number, interval = self.batches.batches, self.batches.targets_interval
-        ahead = 1 + -number % self._parameters_interval
-        return min(ahead, interval - number % interval) if len(self.batches.epochs) == 1 else ahead
+        return self._parameters_interval - self.batches.batches % self._parameters_interval
 
     @property
     def _parameters_interval(self) -> int:

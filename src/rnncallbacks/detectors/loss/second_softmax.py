@@ -91,7 +91,10 @@ def check_bounded_loss(batch: Batch, loss: float, params: Mapping[str, Array], c
     low, high = lowest * (1.0 - SECOND_SOFTMAX.tolerance), highest * (1.0 + SECOND_SOFTMAX.tolerance)
     bounded = [one for one in losses if low <= one <= high]
     if len(bounded) < len(SECOND_SOFTMAX.factors):
-        return CheckResult()
+        grown = (
+            f"with all parameters {SECOND_SOFTMAX.factors[len(losses) - 1]:,.0f} times as large it is {losses[-1]:.4g}"
+        )
+        return CheckResult(checked={"RNN302": f"{grown}, outside the bounds of a second softmax"})
     words = f"with all parameters {SECOND_SOFTMAX.factors[-1]:,.0f} times as large it is {losses[-1]:.4g}"
     if abs(losses[-1] / losses[-2] - 1.0) > SECOND_SOFTMAX.tolerance or abs(losses[-1] / loss - 1.0) < 1e-6:
         return CheckResult(withdrawn={"RNN302": f"{words}, as after a second softmax: run.observe(logits=...)"})

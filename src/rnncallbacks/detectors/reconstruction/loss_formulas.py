@@ -180,13 +180,18 @@ def _softmax(outputs: Array) -> Array:
 def _one_hot_errors(outputs: Array, targets: Array) -> Array:
     """The softmax minus the one-hot target, which is that of class 0 where there is none."""
     errors = _softmax(outputs)
-    classes = np.maximum(targets, 0)[..., None]
-    np.put_along_axis(errors, classes, np.take_along_axis(errors, classes, axis=-1) - 1.0, axis=-1)
+    errors[_places(targets)] -= 1.0
     return errors
 
 
 def _log_probabilities(outputs: Array, targets: Array) -> Array:
     """The logarithm of the softmax probability of each target; of class 0 where there is none."""
-    chosen = np.take_along_axis(outputs, np.maximum(targets, 0)[..., None], axis=-1)[..., 0]
     highest = outputs.max(axis=-1)
-    return np.asarray(chosen - highest - np.log(np.exp(outputs - highest[..., None]).sum(axis=-1)))
+    sums = np.exp(outputs - highest[..., None]).sum(axis=-1)
+    return np.asarray(outputs[_places(targets)] - highest - np.log(sums))
+
+
+def _places(targets: Array) -> tuple[Array, Array, Array]:
+    """The indices of the targets' outputs: faster than ``np.take_along_axis``, which takes longer than the softmax."""
+    steps, rows = targets.shape
+    return np.arange(steps)[:, None], np.arange(rows), np.maximum(targets, 0)

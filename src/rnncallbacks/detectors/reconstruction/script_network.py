@@ -62,6 +62,7 @@ class ScriptNetwork:
     _open: tuple[Batch, NetworkPass] | None = state_field(None, saved=False)
     _final: States | None = state_field(None)
     _carries: bool = state_field(False)  # the final state of the batch before entered the last one
+    _has_carried: bool = state_field(False)  # in any batch
     _operations: float = state_field(0.0)
 
     def follow(self, number: int, batch: Batch, loss: float, gradients: Gradients, params: object) -> None:
@@ -86,6 +87,9 @@ class ScriptNetwork:
         self._carries = self._final is not None and found.entering is self._final
         self._open, self._final = (batch, found), found.final
         _show(batch, found)
+        self._has_carried |= self._carries
+        known = batch.batch_size is not None and not self._has_carried  # the state of run.hidden is the one that enters
+        self.follows = not known or number < limits.fewest_batches
 
     def pass_of(self, batch: Batch, loss: float, gradients: Gradients, params: object) -> NetworkPass | None:
         """A pass that gives the reported loss of a batch, at the parameters before its update; None if none does."""

@@ -14,6 +14,7 @@ from rnncallbacks.bases.guard import raise_finding
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.clipped import find_clipping
+from rnncallbacks.detectors.loss.batch_difficulty import target_statistics
 from rnncallbacks.detectors.loss.divergence import DivergenceDetector
 from rnncallbacks.detectors.loss.rise_cause import RiseCauses
 from rnncallbacks.detectors.nonfinite import find_non_finite
@@ -95,6 +96,7 @@ class DivergenceAlarm:
     _losses: int = state_field(0)
     _gradients: int = state_field(0)
     _next_look: float = state_field(0.0)
+    _next_targets: float = state_field(0.0)
     _spike_level: float = state_field(math.inf)
     _not_added: list[float] = state_field(factory=list)
 
@@ -106,6 +108,8 @@ class DivergenceAlarm:
         if math.isfinite(loss) and (math.isfinite(grads.norm) or all_finite(grads.arrays)):
             if run.step < self._next_look and loss <= self._spike_level and 1 < batch.index != batch.count:
                 self._not_added.append(loss)
+                if run.step >= self._next_targets:
+                    self._keep_targets(run, batch)
                 return
             self._add_losses()
             self._restart_after_repair(run)
@@ -166,6 +170,20 @@ class DivergenceAlarm:
         if len(run.diagnosis.repairs) == self._repairs:
             self._next_look = run.step + min(detector.batches_to_next, causes.batches_to_next)
             self._spike_level = detector.spike_level
+            self._await_targets(run)
+
+    def _keep_targets(self, run: Run, batch: Batch) -> None:
+        """Keep the targets of a batch whose loss is added later: most looks at a batch would be for these alone."""
+        batches = self._causes.batches
+        number = batches.batches + len(self._not_added)
+        if number == batches.next_with_targets(number - 1):
+            batches.add_targets(number, target_statistics(batch))
+        self._await_targets(run)
+
+    def _await_targets(self, run: Run) -> None:
+        batches = self._causes.batches
+        number = batches.batches + len(self._not_added)
+        self._next_targets = run.step + batches.next_with_targets(number) - number
 
     def _add_losses(self) -> None:
         """Add the losses since the last look at once, which takes less time than one by one."""

@@ -145,7 +145,7 @@ class LossFunctionGuard(Guard):
                 self._conclude(run, self._smoothed_labels.check(batch, loss))
         if gradient.done and not gradient.watching:
             return
-        if self._is_explained(run):
+        if self._is_explained(run) or self._initial_loss.is_mean_nll:
             gradient.stop()
         elif gradient.watching:
             self._conclude(run, gradient.watch(loss))
