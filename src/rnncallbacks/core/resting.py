@@ -19,15 +19,15 @@ LONGEST_REST = 1000
 """Training batches after which a guard that keeps missed losses sees a batch again. A bound on their number."""
 
 
-def period_at(number: int, first: int, *, doublings: int = 3) -> int:
-    """The period of looks at batch ``number``: ``first`` up to twice that number, then doubled as often as it is.
+def period_at(number: int, first: int) -> int:
+    """The period of looks at batch ``number``: ``first`` up to twice that number, then doubled with it, three times.
 
     Example
     -------
     >>> [period_at(number, 100) for number in (50, 199, 200, 400, 800, 5000)]
     [100, 100, 200, 400, 800, 800]
     """
-    return first << min(max((number // first).bit_length() - 1, 0), doublings)
+    return first << min(max((number // first).bit_length() - 1, 0), 3)
 
 
 class BatchHookCall:

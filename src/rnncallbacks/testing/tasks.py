@@ -123,17 +123,17 @@ def _split_text(tokens: Tokens, seed: int) -> list[Tokens]:
     return np.split(_slice(tokens, seed, 36 * size + 3), [30 * size + 1, 33 * size + 2])
 
 
-def token_chunks(tokens: Tokens, batch_size: int, seq_len: int, seed: int) -> ArrayLoader:
+def token_chunks(tokens: Tokens, seed: int) -> ArrayLoader:
     """The tokens as unrelated chunks, shuffled in each epoch."""
-    count = (len(tokens) - 1) // seq_len
-    inputs = tokens[: count * seq_len].reshape(count, seq_len)
-    targets = tokens[1 : count * seq_len + 1].reshape(count, seq_len)
-    return ArrayLoader(inputs, targets, batch_size, seed=seed, drop_last=True)
+    count = (len(tokens) - 1) // SEQ_LEN
+    inputs = tokens[: count * SEQ_LEN].reshape(count, SEQ_LEN)
+    targets = tokens[1 : count * SEQ_LEN + 1].reshape(count, SEQ_LEN)
+    return ArrayLoader(inputs, targets, BATCH_SIZE, seed=seed, drop_last=True)
 
 
 def _make_characters(seed: int) -> TaskData:
     parts = _split_text(_characters(), seed)
-    return TaskData(*(token_chunks(part, BATCH_SIZE, SEQ_LEN, seed) for part in parts))
+    return TaskData(*(token_chunks(part, seed) for part in parts))
 
 
 def _make_stream(seed: int) -> TaskData:

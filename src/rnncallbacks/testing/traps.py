@@ -85,7 +85,7 @@ def _noisy_labels(setup: Setup) -> None:
 
 
 def _ragged(setup: Setup) -> None:
-    loader = token_chunks(text_slice(setup.seed, (30 * BATCH_SIZE + 5) * SEQ_LEN + 1), BATCH_SIZE, SEQ_LEN, setup.seed)
+    loader = token_chunks(text_slice(setup.seed, (30 * BATCH_SIZE + 5) * SEQ_LEN + 1), setup.seed)
     setup.train = ArrayLoader(loader.inputs, loader.targets, BATCH_SIZE, seed=setup.seed)
 
 

@@ -71,9 +71,9 @@ def test_steps_in_blocks_have_the_same_gradients(cell: str, seq_len: int, monkey
 
 def test_a_matrix_is_copied_each_time_and_only_for_many_rows() -> None:
     work, matrix = Workspace("float64"), np.arange(6.0).reshape(2, 3).T
-    assert products.prepared_matrix(work, "matrix", matrix, rows=2) is matrix
+    assert products.prepared_matrix(work, matrix, rows=2) is matrix
     for _ in range(2):
-        copy = products.prepared_matrix(work, "matrix", matrix, rows=1000)
+        copy = products.prepared_matrix(work, matrix, rows=1000)
         assert copy.flags.c_contiguous
         np.testing.assert_array_equal(copy, matrix)
         matrix += 1.0

@@ -26,9 +26,9 @@ from rnncallbacks.detectors.gradient.gradient_check import GradientCheckDetector
 from rnncallbacks.detectors.gradient.output_bias_length import OutputBiasLengthDetector
 from rnncallbacks.detectors.gradient.predicted_decrease import PredictedDecreaseDetector
 from rnncallbacks.detectors.gradient.recomputed_gradient import (
-    exact_error,
     find_backward_fault,
     shortened,
+    truncation_error,
     unnamed_fault,
     wrong_arrays,
 )
@@ -229,7 +229,7 @@ class CorrectnessChecks:
         right = self.network.gradients(forward, gradients, params)
         truncated = self.network.truncated_gradients(forward, gradients, params)
         if any(not wrong_arrays(shortened(computed, gradients), gradients) for computed in truncated):
-            return wrong_gradient(exact_error(right, gradients, "truncated"))
+            return wrong_gradient(truncation_error(right, gradients))
         return None
 
     def _deny_truncation(

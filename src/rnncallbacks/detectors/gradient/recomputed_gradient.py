@@ -13,7 +13,7 @@ from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.arrays.containers import Array
 from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.detectors.gradient.clipped import find_clipping
-from rnncallbacks.detectors.gradient.gradient_error import GradientError, Kind
+from rnncallbacks.detectors.gradient.gradient_error import GradientError
 from rnncallbacks.detectors.reconstruction.cell_forms import BackwardFault
 
 
@@ -108,13 +108,13 @@ def _factor(computed: Array, reported: Array) -> float:
     return global_norm([reported]) / size if size else 1.0
 
 
-def exact_error(computed: Mapping[str, Array], reported: Mapping[str, Array], kind: Kind) -> GradientError:
-    """The difference between reported and computed gradients.
+def truncation_error(computed: Mapping[str, Array], reported: Mapping[str, Array]) -> GradientError:
+    """The difference between reported gradients, which are truncated, and computed ones.
 
     Example
     -------
     >>> right, half = {"w": np.array([3.0, 4.0])}, {"w": np.array([1.5, 2.0])}
-    >>> exact_error(right, half, "truncated").array_ratio
+    >>> truncation_error(right, half).array_ratio
     2.0
     """
     wrong = wrong_arrays(computed, reported)
@@ -124,7 +124,7 @@ def exact_error(computed: Mapping[str, Array], reported: Mapping[str, Array], ki
     square = max(global_norm([reported[worst]]) ** 2, np.finfo(float).tiny)
     total = sum(products.values())
     return GradientError(
-        kind=kind,
+        kind="truncated",
         ratio=total / max(size**2, np.finfo(float).tiny),
         cosine=total / max(size * true_size, np.finfo(float).tiny),
         array=worst,

@@ -41,11 +41,9 @@ UPDATE_RATES = re.compile(r"(^|[._\['\"])(lr|eta|alpha|step_?size)\b|rate", re.I
 """Names of numbers that may be a learning rate."""
 
 
-def agreeing_count(
-    loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]], factor: float = 1.0
-) -> int:
-    """The number of arrays whose gradient, times the factor, has the value of a central difference of the loss."""
-    found = [agreeing_source(push, sources[push.key], loss, factor) for push in keepers if push.key in sources]
+def agreeing_count(loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]]) -> int:
+    """The number of arrays whose gradient has the value of a central difference of the loss."""
+    found = [agreeing_source(push, sources[push.key], loss) for push in keepers if push.key in sources]
     return sum(one is not None for one in found)
 
 

@@ -170,10 +170,10 @@ def _step_product(
     height, width = product_blocks(batch_size, inner, columns)
     result = work.array("recurrent", (batch_size, columns))
     if (height, width) == (batch_size, columns):
-        matrix = prepared_matrix(work, "recurrent_matrix", matrix, rows, copy=copy)
+        matrix = prepared_matrix(work, matrix, rows, copy=copy)
         # The method: the function numpy.dot first looks for overrides of its arguments' types.
         return StepProduct(np.ndarray.dot, work.steps(operands, (length, batch_size, inner)), matrix, result)
-    matrix = prepared_matrix(work, "recurrent_matrix", matrix, rows, width=width, copy=copy)
+    matrix = prepared_matrix(work, matrix, rows, width=width, copy=copy)
     blocks = result.reshape(-1, height, columns // width, width).swapaxes(1, 2)
     return StepProduct(
         np.matmul, work.steps(operands, (length, batch_size // height, 1, height, inner)), matrix, blocks

@@ -41,7 +41,7 @@ class OriginalGRUCell(GatedCell):
     def forward(self, work: Workspace, parameters: CellParameters, seq_len: int, batch_size: int) -> None:
         """Turn projections into gates and states."""
         size = self.hidden_size
-        matrix = prepared_matrix(work, "recurrent_matrix", parameters.weight_hh.T, seq_len * batch_size)
+        matrix = prepared_matrix(work, parameters.weight_hh.T, seq_len * batch_size)
         matrix_rz, matrix_n = matrix[:, : 2 * size], matrix[:, 2 * size :]
         sums = work.array("recurrent", (batch_size, 2 * size))
         sums_by_gate = sums.reshape(batch_size, 2, size).swapaxes(0, 1)
@@ -80,7 +80,7 @@ class OriginalGRUCell(GatedCell):
         seq_len = segment.seq_len
         _, batch_size, size = gradients.shape
         matrix, rows = self.backward_matrix(parameters.weight_hh), seq_len * batch_size
-        matrix = prepared_matrix(work, "recurrent_matrix", matrix, rows, copy=segment.is_first)
+        matrix = prepared_matrix(work, matrix, rows, copy=segment.is_first)
         matrix_rz, matrix_n = matrix[: 2 * size], matrix[2 * size :]
         states = work.steps("states", (seq_len + 1, batch_size, size))
         by_gate = self._gates_by_gate(work, seq_len, batch_size)

@@ -111,18 +111,18 @@ def add_column_sums(work: Workspace, rows: FloatArray, out: FloatArray, is_first
 
 
 def prepared_matrix(
-    work: Workspace, name: str, matrix: FloatArray, rows: int, *, width: int | None = None, copy: bool = True
+    work: Workspace, matrix: FloatArray, rows: int, *, width: int | None = None, copy: bool = True
 ) -> FloatArray:
-    """The matrix itself, or an aligned contiguous copy if at least 64 ``rows`` are multiplied by it.
+    """The recurrent matrix itself, or an aligned contiguous copy if at least 64 ``rows`` are multiplied by it.
 
     With a ``width``, its blocks of ``width`` columns, (blocks, inner, width). ``copy=False`` returns the copy that an
-    earlier call with the same name made.
+    earlier call made.
     """
     if width is not None:
         matrix = matrix.reshape(len(matrix), -1, width).swapaxes(0, 1)
     if rows < _MIN_ROWS_FOR_COPY:
         return matrix
-    prepared = work.array(name, matrix.shape)
+    prepared = work.array("recurrent_matrix", matrix.shape)
     if copy:
         np.copyto(prepared, matrix)
     return prepared
