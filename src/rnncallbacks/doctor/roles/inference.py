@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import attrs
@@ -12,7 +11,6 @@ from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.loss_names import LOSS_NAMES
 from rnncallbacks.doctor.roles.agreement import (
     agreeing_count,
-    agreeing_source,
     are_proportional,
     common_factor,
     is_in_rate,
@@ -29,7 +27,6 @@ from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
 from rnncallbacks.doctor.roles.gradient_sources import (
     GradientCandidate,
     candidates_of,
-    followed_candidate,
     parallel_source,
 )
 from rnncallbacks.doctor.roles.interventions import (
@@ -53,6 +50,7 @@ from rnncallbacks.doctor.roles.loss_choice import (
 )
 from rnncallbacks.doctor.roles.nonfinite_roles import roles_of_nonfinite_loss
 from rnncallbacks.doctor.roles.objective import Objective, find_objective, is_log_likelihood
+from rnncallbacks.doctor.roles.parameter_role import GradientFactors, parameter_role
 from rnncallbacks.doctor.roles.role_table import Confidence, LossCandidate, ParameterRole, Roles, key_text
 from rnncallbacks.doctor.roles.update_rate import learning_rate_of
 from rnncallbacks.doctor.value_walk import Key, Steps
@@ -101,28 +99,12 @@ def infer_roles(
     first, last = frozen[0], frozen[-1]
     if first is None or last is None or not is_exact(known[0], first) or not is_exact(known[-1], last):
         return Roles(loss=None, loss_confidence="unsure")
-    pushes = _pushed(known, first, last, until)
-    keepers = [push for push in pushes if push.kept >= INTERVENTION.kept or _is_updated(push, known)]
-    keeping = {push.key for push in keepers}
-    if given.params:
-        keepers = [push for push in keepers if is_named(push.key, given.params)]
-    names = {push.key for push in keepers}
-    unmoving = frozenset(push.key for push in keepers if not push.derivatives)
-    sources = {push.key: candidates_of(push.key, names, known, unmoving) for push in keepers if push.derivatives}
-    for push, gradients in find_frozen_siblings(known, first, last, until, sources):
-        if not given.params or is_named(push.key, given.params):
-            pushes.append(push)
-            keepers.append(push)
-            sources[push.key] = gradients
-    if given.grads:
-        sources = {key: [one for one in found if is_named(one.key, given.grads)] for key, found in sources.items()}
+    evidence = _find_evidence(known, first, last, until, given)
+    pushes, keepers, sources = evidence.pushes, evidence.keepers, evidence.sources
     slopes = slopes_along_update([push.key for push in keepers], known[0], first)
     ranked = rank_losses(keepers, sources, known, slopes)
     chosen = [one for one in ranked if is_named(one.key, [given.loss])] if given.loss else ranked
     loss, confidence = _choose(chosen, keepers, sources, sure=bool(given.loss))
-    parameters, optimizer, carried = [], [], []
-    states = {push.key for push in keepers if is_carried_on(push, keepers, sources, loss, known)}
-    accepted = {push.key for push in keepers} - states
     signs = [] if loss is None else signs_of_gradients(loss, keepers, sources)
     raised = loss is not None and sum(signs) < 0 and is_log_likelihood(loss, known)
     sign = -1.0 if signs and max(signs) < 0 and not raised else 1.0
@@ -130,19 +112,7 @@ def infer_roles(
     scale = 1.0
     if loss is not None and factor is not None and is_in_rate(factor, keepers, sources, loss):
         scale, confidence = whole_share(factor), "certain"
-    known_gradients = frozenset(found[0].key for found in sources.values() if found)
-    for push in pushes:
-        if push.key in accepted and loss is not None and loss in push.derivatives:
-            parameters.append(_parameter(push, sources.get(push.key, []), loss, sign, factor, scale))
-        elif loss is not None and push.key in accepted and moves_arrays(push, first, known_gradients):
-            possible = sources.get(push.key) or candidates_of(push.key, names, known, unmoving - {push.key})
-            parameters.append(attrs.evolve(_parameter(push, possible, loss, sign, factor, scale), agrees=None))
-        elif push.key in keeping - states:
-            optimizer.append(push.key)
-        elif is_named(push.key, given.state) or (
-            not given.state and loss is not None and loss in push.derivatives and persists(push.key, known)
-        ):
-            carried.append(push.key)
+    parameters, optimizer, carried = _by_role(evidence, loss, first, given, GradientFactors(sign, factor, scale))
     if not parameters:
         unknown = Roles(loss=None, loss_confidence="unsure", loss_candidates=tuple(ranked[:4]), exact=True)
         return roles_of_nonfinite_loss(known, given) or unknown
@@ -151,9 +121,8 @@ def infer_roles(
     if raised:
         objective = Objective(is_loss=False, text="a log-likelihood, which the updates raise")
     elif loss is not None and not any(one.agrees for one in found):
-        limits = INFERENCE
-        fewest = limits.gradients if factor is None else limits.gradients_with_factor
         objective = find_objective(loss, found, {push.key: push for push in pushes}, known, first, last)
+        fewest = INFERENCE.gradients if factor is None else INFERENCE.gradients_with_factor
         if not objective.is_loss and LOSS_NAMES.search(key_text(loss)):
             confidence = "likely"  # the gradients vouch for each other, and they are not taken for those of the loss
         elif not given.loss and (len(found) < fewest or len(found) < len(parameters)):
@@ -191,6 +160,72 @@ def infer_roles(
         loss_is=objective.text,
         updates=_updates(found, known[0]),
     )
+
+
+@attrs.frozen(kw_only=True)
+class _Evidence:
+    """The perturbed arrays, and the gradients that they may have.
+
+    ``keepers`` are the pushes of arrays that keep a push or are updated, without those that the user did not name,
+    ``keeping`` the keys of all of them, and ``unmoving`` those without an effect. ``sources`` has the possible
+    gradients of the others.
+    """
+
+    known: list[IterationRecord]
+    pushes: list[Push]
+    keepers: list[Push]
+    keeping: frozenset[Key]
+    names: set[Key]
+    unmoving: frozenset[Key]
+    sources: dict[Key, list[GradientCandidate]]
+
+
+def _find_evidence(
+    known: list[IterationRecord], first: FrozenIteration, last: FrozenIteration, until: float, given: GivenRoles
+) -> _Evidence:
+    pushes = _pushed(known, first, last, until)
+    keepers = [push for push in pushes if push.kept >= INTERVENTION.kept or _is_updated(push, known)]
+    keeping = frozenset(push.key for push in keepers)
+    if given.params:
+        keepers = [push for push in keepers if is_named(push.key, given.params)]
+    names = {push.key for push in keepers}
+    unmoving = frozenset(push.key for push in keepers if not push.derivatives)
+    sources = {push.key: candidates_of(push.key, names, known, unmoving) for push in keepers if push.derivatives}
+    for push, gradients in find_frozen_siblings(known, first, last, until, sources):
+        if not given.params or is_named(push.key, given.params):
+            pushes.append(push)
+            keepers.append(push)
+            sources[push.key] = gradients
+    if given.grads:
+        sources = {key: [one for one in found if is_named(one.key, given.grads)] for key, found in sources.items()}
+    return _Evidence(
+        known=known, pushes=pushes, keepers=keepers, keeping=keeping, names=names, unmoving=unmoving, sources=sources
+    )
+
+
+def _by_role(
+    evidence: _Evidence, loss: Key | None, first: FrozenIteration, given: GivenRoles, factors: GradientFactors
+) -> tuple[list[ParameterRole], list[Key], list[Key]]:
+    """The parameters, the arrays of the optimizer, and the carried states."""
+    known, keepers, sources = evidence.known, evidence.keepers, evidence.sources
+    parameters, optimizer, carried = [], [], []
+    states = {push.key for push in keepers if is_carried_on(push, keepers, sources, loss, known)}
+    accepted = {push.key for push in keepers} - states
+    gradients = frozenset(found[0].key for found in sources.values() if found)
+    for push in evidence.pushes:
+        moves_loss = loss is not None and loss in push.derivatives
+        if loss is not None and push.key in accepted and moves_loss:
+            parameters.append(parameter_role(push, sources.get(push.key, []), loss, factors))
+        elif loss is not None and push.key in accepted and moves_arrays(push, first, gradients):
+            possible = sources.get(push.key) or candidates_of(
+                push.key, evidence.names, known, evidence.unmoving - {push.key}
+            )
+            parameters.append(attrs.evolve(parameter_role(push, possible, loss, factors), agrees=None))
+        elif push.key in evidence.keeping - states:
+            optimizer.append(push.key)
+        elif is_named(push.key, given.state) or (not given.state and moves_loss and persists(push.key, known)):
+            carried.append(push.key)
+    return parameters, optimizer, carried
 
 
 def _updates(parameters: list[ParameterRole], record: IterationRecord) -> int:
@@ -244,52 +279,6 @@ def _choose(
     rivals = [one for one in others if not are_proportional(best.key, one.key, keepers)]
     lead = best.score - rivals[0].score if rivals else np.inf
     return best.key, "likely" if lead >= LOSS_CHOICE.certain_margin else "unsure"
-
-
-def _parameter(
-    push: Push, candidates: list[GradientCandidate], loss: Key, sign: float, factor: float | None, scale: float
-) -> ParameterRole:
-    """The role of an array.
-
-    ``sign`` is -1 if all updates go up their gradients, else 1, ``factor`` the one by which they are off,
-    and ``scale`` the one by which the updates multiply them.
-    """
-    record, name = push.record, key_text(push.key)
-    found = agreeing_source(push, candidates, loss, scale)
-    if found is None and not candidates:
-        return ParameterRole(name, push.key)
-    off = agreeing_source(push, candidates, loss, factor) if found is None and factor else None
-    if found is not None:
-        source, agrees = found[0], found[1] == sign
-    else:
-        source, agrees = off[0] if off else followed_candidate(push.key, candidates, record), False
-    others = _other_names(source.key, candidates, record)
-    used = scale * source.sign * (1.0 if found is None else sign)
-    return ParameterRole(name, push.key, source.key, _alias(source.key, record), used, agrees, others)
-
-
-def _other_names(key: Key, candidates: list[GradientCandidate], record: IterationRecord) -> tuple[Key, ...]:
-    """Other names of a gradient's array, and candidates that have the same value in at least half of their entries."""
-    identity, value = record.identities.get(key), record.get(key)
-    same = [other for other, number in record.identities.items() if number == identity and other != key]
-    equal = [
-        one.key
-        for one in candidates
-        if one.key != key and value is not None and 2 * int(np.sum(record.get(one.key) == value)) >= value.size
-    ]
-    return tuple(dict.fromkeys([*same, *equal]))
-
-
-def _alias(key: Key, record: IterationRecord) -> Key | None:
-    """Another name of an array: the one of a local variable or of the loop, which the source assigns."""
-    identity = record.identities.get(key)
-    names = [
-        other
-        for other, number in record.identities.items()
-        if number == identity and other != key and other[0] in ("local", "end")
-    ]
-    last = [other for other in names if not re.match(r"(d_?param|param|grad|g|d|p)$", other[2])]
-    return min(last or names, key=lambda one: (one[0] != "local", record.order.get(one, 0)), default=None)
 
 
 def _width(parameters: list[ParameterRole], record: IterationRecord) -> int | None:

@@ -1,0 +1,76 @@
+"""The role of a parameter: its gradient, the other names of that, and whether it agrees with the loss."""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+import numpy as np
+
+from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.roles.agreement import agreeing_source
+from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate, followed_candidate
+from rnncallbacks.doctor.roles.interventions import Push
+from rnncallbacks.doctor.roles.role_table import ParameterRole, key_text
+from rnncallbacks.doctor.value_walk import Key
+
+
+@attrs.frozen
+class GradientFactors:
+    """Factors that all gradients of a loop have.
+
+    Attributes
+    ----------
+    sign:
+        -1 if all updates go up their gradients, else 1.
+    off:
+        The factor by which the derivatives of the loss are larger than the gradients; None if they do not share one.
+    scale:
+        The factor by which the updates multiply the gradients.
+    """
+
+    sign: float
+    off: float | None
+    scale: float
+
+
+def parameter_role(
+    push: Push, candidates: list[GradientCandidate], loss: Key, factors: GradientFactors
+) -> ParameterRole:
+    """The role of an array that moves the loss, with one of the candidates as its gradient."""
+    record, name = push.record, key_text(push.key)
+    found = agreeing_source(push, candidates, loss, factors.scale)
+    if found is None and not candidates:
+        return ParameterRole(name, push.key)
+    off = agreeing_source(push, candidates, loss, factors.off) if found is None and factors.off else None
+    if found is not None:
+        source, agrees = found[0], found[1] == factors.sign
+    else:
+        source, agrees = off[0] if off else followed_candidate(push.key, candidates, record), False
+    others = _other_names(source.key, candidates, record)
+    used = factors.scale * source.sign * (1.0 if found is None else factors.sign)
+    return ParameterRole(name, push.key, source.key, _alias(source.key, record), used, agrees, others)
+
+
+def _other_names(key: Key, candidates: list[GradientCandidate], record: IterationRecord) -> tuple[Key, ...]:
+    """Other names of a gradient's array, and candidates that have the same value in at least half of their entries."""
+    identity, value = record.identities.get(key), record.get(key)
+    same = [other for other, number in record.identities.items() if number == identity and other != key]
+    equal = [
+        one.key
+        for one in candidates
+        if one.key != key and value is not None and 2 * int(np.sum(record.get(one.key) == value)) >= value.size
+    ]
+    return tuple(dict.fromkeys([*same, *equal]))
+
+
+def _alias(key: Key, record: IterationRecord) -> Key | None:
+    """Another name of an array: the one of a local variable or of the loop, which the source assigns."""
+    identity = record.identities.get(key)
+    names = [
+        other
+        for other, number in record.identities.items()
+        if number == identity and other != key and other[0] in ("local", "end")
+    ]
+    last = [other for other in names if not re.match(r"(d_?param|param|grad|g|d|p)$", other[2])]
+    return min(last or names, key=lambda one: (one[0] != "local", record.order.get(one, 0)), default=None)
