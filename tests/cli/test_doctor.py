@@ -19,7 +19,7 @@ from rnncallbacks.cli import loop_examination
 from rnncallbacks.cli.commands import rnncallbacks
 from rnncallbacks.config.configuration import GUARDS
 from rnncallbacks.core.run import Run
-from rnncallbacks.doctor.script_examination import ScriptFindings
+from rnncallbacks.doctor.script_findings import ScriptFindings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

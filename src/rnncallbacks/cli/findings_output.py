@@ -12,7 +12,7 @@ import attrs
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.alarms.verdict import counted
 from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles, key_text
-from rnncallbacks.doctor.script_examination import ScriptFindings
+from rnncallbacks.doctor.script_findings import ScriptFindings
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.doctor.source_lines import SourceLine
 from rnncallbacks.reporting.terminal import show_diagnosis, write_line

@@ -9,7 +9,7 @@ from rnncallbacks.doctor.hooking.hooked_roles import loops_from_roles
 from rnncallbacks.doctor.hooking.hooked_script import hooked_script
 from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.roles.role_table import Roles
-from rnncallbacks.doctor.script_examination import ScriptFindings
+from rnncallbacks.doctor.script_findings import ScriptFindings
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.errors import DataError, OptionError

@@ -19,7 +19,8 @@ from rnncallbacks.cli.watch_progress import shown_progress
 from rnncallbacks.config.configuration import Configuration
 from rnncallbacks.doctor.loops_beside_runs import may_train_without_run
 from rnncallbacks.doctor.roles.role_table import key_text
-from rnncallbacks.doctor.script_examination import ExaminationOptions, ExaminationStage, ScriptFindings, examine_script
+from rnncallbacks.doctor.script_examination import ExaminationOptions, ExaminationStage, examine_script
+from rnncallbacks.doctor.script_findings import ScriptFindings
 
 SHOWN_BY_SCRIPT = frozenset(
     {"RNN201", "RNN202", "RNN203", "RNN301", "RNN302", "RNN303", "RNN404", "RNN405", "RNN406", "RNN407", "RNN603"}

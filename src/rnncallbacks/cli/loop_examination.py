@@ -21,7 +21,8 @@ from rnncallbacks.cli.hooked_file import check_path, write_hooked
 from rnncallbacks.cli.role_options import LoopOptions
 from rnncallbacks.cli.watch_progress import shown_progress
 from rnncallbacks.config.configuration import Configuration
-from rnncallbacks.doctor.script_examination import ExaminationStage, ScriptFindings, examine_script
+from rnncallbacks.doctor.script_examination import ExaminationStage, examine_script
+from rnncallbacks.doctor.script_findings import ScriptFindings
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.errors import DataError, RnnCallbacksError
 from rnncallbacks.files import json_text

@@ -10,7 +10,6 @@ from typing import Any
 
 import attrs
 
-from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.doctor.attended_runs import GIVEN_LOSS
 from rnncallbacks.doctor.compiling_iteration import quick_to_repeat
@@ -23,6 +22,7 @@ from rnncallbacks.doctor.driving import (
     limit_severity,
     shadowed_run,
 )
+from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.lacking_evidence import for_unchanged_script
 from rnncallbacks.doctor.loop_not_found import why_not_found
 from rnncallbacks.doctor.loop_search import LoopCandidate
@@ -36,12 +36,13 @@ from rnncallbacks.doctor.roles.role_table import Roles
 from rnncallbacks.doctor.roles.shifted_sequence import find_shifted_sequence
 from rnncallbacks.doctor.roles.without_replay import roles_without_replay
 from rnncallbacks.doctor.sandbox import ScratchFolder
+from rnncallbacks.doctor.script_findings import ScriptFindings
 from rnncallbacks.doctor.script_link import can_fork
 from rnncallbacks.doctor.script_process import Assignment
-from rnncallbacks.doctor.source_lines import AssigningStatements, SourceLine
+from rnncallbacks.doctor.source_lines import AssigningStatements
 from rnncallbacks.doctor.suspicion import Suspicion
-from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.doctor.watched_script import (
+    FrozenIteration,
     ScriptOverError,
     ScriptTimeoutError,
     watched_script,
@@ -110,65 +111,6 @@ class ExaminationStage:
     describe: Callable[[], str] = lambda: "starting the script"
 
 
-@attrs.define(eq=False)
-class ScriptFindings:
-    """The findings about a script.
-
-    Attributes
-    ----------
-    loop:
-        The training loop, None if none was found.
-    no_loop:
-        The reason why none was found.
-    roles:
-        The roles of its values.
-    diagnosis:
-        The diagnosis of the guards; None if nothing was checked.
-    batches:
-        Number of examined iterations.
-    stopped_by:
-        "batches", "time" or "script".
-    seconds:
-        Duration of the examination.
-    error:
-        The explanation of the script's error; None if it had none.
-    report:
-        The list to which the script adds the epoch's loss; None if none was found.
-    validation_report:
-        The same of the validation loss.
-    lines:
-        The lines to look at, by code.
-    written, refused:
-        Files that the script wrote, and its refused actions.
-    scratch:
-        The folder of the files; None if there are none.
-    failure:
-        The error of a guard, which ended the examination; empty if there was none.
-    interrupted:
-        Whether Ctrl-C ended the examination; the diagnosis is then incomplete.
-    not_with_every_seed:
-        Codes that only some seeds showed, and how many did; they are not in the diagnosis.
-    """
-
-    loop: LoopCandidate | None = None
-    no_loop: str = "no training loop was found"
-    roles: Roles | None = None
-    diagnosis: Diagnosis | None = None
-    batches: int = 0
-    stopped_by: str = ""
-    seconds: float = 0.0
-    error: CrashAdvice | None = None
-    report: Key | None = None
-    validation_report: Key | None = None
-    lines: dict[str, list[SourceLine]] = attrs.field(factory=dict)
-    written: list[str] = attrs.field(factory=list)
-    refused: list[str] = attrs.field(factory=list)
-    scratch: Path | None = None
-    failure: str = ""
-    interrupted: bool = False
-    not_with_every_seed: dict[str, str] = attrs.field(factory=dict)
-
-
 def examine_script(
     script: Path,
     arguments: list[str],
@@ -183,7 +125,7 @@ def examine_script(
     stage = stage or ExaminationStage()
     with ScratchFolder() as scratch:
         try:
-            _examine(script, arguments, plugins, options, until, scratch, findings, stage)
+            _Examination(plugins, options, until, findings, stage).examine(script, arguments, scratch)
         except KeyboardInterrupt:
             findings.interrupted, findings.no_loop = True, f"interrupted while {stage.describe()}"
         except RnnCallbacksError:
@@ -200,114 +142,121 @@ def examine_script(
     return findings
 
 
-def _examine(
-    script: Path,
-    arguments: list[str],
-    plugins: PluginsGiven,
-    options: ExaminationOptions,
-    until: float,
-    scratch: ScratchFolder,
-    findings: ScriptFindings,
-    stage: ExaminationStage,
-) -> None:
-    """Search and watch until a loop has parameters."""
-    named = named_loop(script, options.loop) if options.loop else None
-    loops = LoopsInTurn(scratch.new_place, until, options.fork, named)
-    while True:
-        assignment = Assignment(
-            script,
-            scratch.new_place(),
-            tuple(arguments),
-            run_batches=options.run_batches,
-            beside_runs=options.beside_runs,
-            seed=options.seed if options.fork else options.seed or 0,
-        )
-        stage.describe = lambda: "searching the training loop"
-        candidate = loops.next(assignment)
-        if candidate is None:
-            findings.error = findings.error or loops.error
-            findings.stopped_by = findings.stopped_by or ("time" if loops.out_of_time else "")
-            return
-        loop = candidate.site.file, candidate.site.line
-        watched = attrs.evolve(assignment, folder=scratch.new_place(), loop=loop, output=options.output)
-        watched = attrs.evolve(watched, period=candidate.period, first=candidate.first)
-        with rerun_iterations(watched, until, scratch.new_place) as rerun:
+@attrs.define(eq=False)
+class _Examination:
+    """The examination of one script, which adds to the findings step by step."""
+
+    plugins: PluginsGiven
+    options: ExaminationOptions
+    until: float
+    findings: ScriptFindings
+    stage: ExaminationStage
+
+    def examine(self, script: Path, arguments: list[str], scratch: ScratchFolder) -> None:
+        """Search and watch until a loop has parameters."""
+        options, findings = self.options, self.findings
+        named = named_loop(script, options.loop) if options.loop else None
+        loops = LoopsInTurn(scratch.new_place, self.until, options.fork, named)
+        while True:
+            assignment = Assignment(
+                script,
+                scratch.new_place(),
+                tuple(arguments),
+                run_batches=options.run_batches,
+                beside_runs=options.beside_runs,
+                seed=options.seed if options.fork else options.seed or 0,
+            )
+            self.stage.describe = lambda: "searching the training loop"
+            candidate = loops.next(assignment)
+            if candidate is None:
+                findings.error = findings.error or loops.error
+                findings.stopped_by = findings.stopped_by or ("time" if loops.out_of_time else "")
+                return
+            loop = candidate.site.file, candidate.site.line
+            watched = attrs.evolve(assignment, folder=scratch.new_place(), loop=loop, output=options.output)
+            watched = attrs.evolve(watched, period=candidate.period, first=candidate.first)
+            with rerun_iterations(watched, self.until, scratch.new_place) as rerun:
+                try:
+                    if self._watch(watched, candidate, rerun):
+                        return
+                except KeyboardInterrupt:
+                    findings.loop = findings.loop or candidate
+                    raise
+
+    def _watch(self, assignment: Assignment, candidate: LoopCandidate, rerun: Callable[[int], RerunIteration]) -> bool:
+        """Watch one loop; return whether it has parameters."""
+        options, findings = self.options, self.findings
+        where = f"{candidate.site.file}:{candidate.site.line}"
+        self.stage.describe = lambda: f"waiting for the loop {where}"
+        with watched_script(assignment, self.until, fork=options.fork) as script:
+            recorded: deque[Any] = deque()
+            files: list[str] = []
+            error: CrashAdvice | None = None
             try:
-                if _watch(watched, candidate, plugins, options, until, findings, stage, rerun):
-                    break
-            except KeyboardInterrupt:
-                findings.loop = findings.loop or candidate
-                raise
+                files = script.wait_for_loop()
+                for _ in range(INFERRED_FROM):
+                    frozen = script.go_on(freeze=options.replay)
+                    if options.replay and not options.fork:
+                        frozen = rerun(len(recorded) + 1)
+                    recorded.append((script.record(), frozen))
+            except ScriptOverError as ended:
+                error = ended.advice
+            except ScriptTimeoutError:
+                findings.stopped_by = "time"
+            if len(recorded) < 2:
+                findings.error = error
+                return False
+            self.stage.describe = lambda: f"finding the loss, the parameters and the gradients of {where}"
+            records, frozen_copies = map(list, zip(*quick_to_repeat(recorded, script.release), strict=True))
+            roles = self._infer(candidate, records, frozen_copies, where)
+            no_data = roles.inputs is None and roles.targets is None
+            if no_data and (shifted := find_shifted_sequence(files, records)) is not None:
+                key, axis = shifted
+                roles = attrs.evolve(roles, inputs=key, targets=key, shifted_axis=axis)
+            if not roles.parameters:
+                if findings.loop is None:
+                    findings.loop, findings.roles = candidate, roles
+                return False
+            findings.loop, findings.roles, findings.error = candidate, roles, None
+            if roles.updates > 1 and not options.loop and not options.roles_only:
+                return False  # a loop in it may have one update in each iteration
+            unknown = roles.loss_confidence == "unsure" or not roles.with_gradient or roles.updates > 1
+            if not options.roles_only and not unknown:
+                suspicion = Suspicion(AssigningStatements(files), roles, recorded[0][0], candidate.site)
+                batches = RecordedBatches(script, roles, options.max_batches, self.until, recorded)
+                self.stage.describe = lambda: f"{batches.progress} of {where}"
+                self._run_guards(batches, roles, suspicion)
+            return True
 
-
-def _watch(
-    assignment: Assignment,
-    candidate: LoopCandidate,
-    plugins: PluginsGiven,
-    options: ExaminationOptions,
-    until: float,
-    findings: ScriptFindings,
-    stage: ExaminationStage,
-    rerun: Callable[[int], RerunIteration],
-) -> bool:
-    """Watch one loop; return whether it has parameters."""
-    where = f"{candidate.site.file}:{candidate.site.line}"
-    stage.describe = lambda: f"waiting for the loop {where}"
-    with watched_script(assignment, until, fork=options.fork) as script:
-        recorded: deque[Any] = deque()
-        files: list[str] = []
-        error: CrashAdvice | None = None
-        try:
-            files = script.wait_for_loop()
-            for _ in range(INFERRED_FROM):
-                frozen = script.go_on(freeze=options.replay)
-                if options.replay and not options.fork:
-                    frozen = rerun(len(recorded) + 1)
-                recorded.append((script.record(), frozen))
-        except ScriptOverError as ended:
-            error = ended.advice
-        except ScriptTimeoutError:
-            findings.stopped_by = "time"
-        if len(recorded) < 2:
-            findings.error = error
-            return False
-        stage.describe = lambda: f"finding the loss, the parameters and the gradients of {where}"
-        records, frozen_copies = map(list, zip(*quick_to_repeat(recorded, script.release), strict=True))
+    def _infer(
+        self,
+        candidate: LoopCandidate,
+        records: list[IterationRecord],
+        frozen_copies: list[FrozenIteration | None],
+        where: str,
+    ) -> Roles:
+        options = self.options
 
         def infer(given: GivenRoles) -> Roles:
             if options.loss_is_given:
                 given = attrs.evolve(given, loss=GIVEN_LOSS)
             if None in frozen_copies:
                 return roles_without_replay(records, given)
-            left = until - time.monotonic()
-            return infer_roles(
-                records, frozen_copies, time.monotonic() + ROLES_SHARE * left, given, candidate.site.pair
-            )
+            now = time.monotonic()
+            pushed_until = now + ROLES_SHARE * (self.until - now)
+            return infer_roles(records, frozen_copies, pushed_until, given, candidate.site.pair)
 
         try:
             roles = infer_named_roles(infer, options.given, records, where, only_loop=bool(options.loop))
         except KeyboardInterrupt:
-            findings.loop, findings.roles = candidate, roles_without_replay(records, options.given)
+            self.findings.loop, self.findings.roles = candidate, roles_without_replay(records, options.given)
             raise
         if options.loss_is_given and roles.loss is not None:
             roles = attrs.evolve(roles, loss_confidence="certain")
-        no_data = roles.inputs is None and roles.targets is None
-        if no_data and (shifted := find_shifted_sequence(files, records)) is not None:
-            key, axis = shifted
-            roles = attrs.evolve(roles, inputs=key, targets=key, shifted_axis=axis)
-        if not roles.parameters:
-            if findings.loop is None:
-                findings.loop, findings.roles = candidate, roles
-            return False
-        findings.loop, findings.roles, findings.error = candidate, roles, None
-        if roles.updates > 1 and not options.loop and not options.roles_only:
-            return False  # a loop in it may have one update in each iteration
-        if options.roles_only or roles.loss_confidence == "unsure" or not roles.with_gradient or roles.updates > 1:
-            return True
-        suspicion = Suspicion(AssigningStatements(files), roles, recorded[0][0], candidate.site)
-        batches = RecordedBatches(script, roles, options.max_batches, until, recorded)
-        stage.describe = lambda: f"{batches.progress} of {where}"
-        run = shadowed_run(batches, plugins)
+        return roles
+
+    def _run_guards(self, batches: RecordedBatches, roles: Roles, suspicion: Suspicion) -> None:
+        findings, run = self.findings, shadowed_run(batches, self.plugins)
         if not roles.descends_loss:
             ignored = (*run.diagnosis.selection.ignore, *IGNORED_FOR_ANOTHER_NUMBER)
             run.diagnosis.selection = attrs.evolve(run.diagnosis.selection, ignore=ignored)
@@ -326,4 +275,3 @@ def _watch(
         findings.report, findings.validation_report = batches.report, batches.validation
         suspicion.reports = {"train": batches.report, "val": batches.validation}
         findings.lines = {alarm.code: suspicion.lines(alarm) for alarm in run.diagnosis.causes}
-        return True

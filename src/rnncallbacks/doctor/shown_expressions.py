@@ -23,7 +23,7 @@ def replace_shown(statement: ast.stmt, replace: Callable[[ast.expr], ast.expr]) 
     "print(f'{seen(epoch)} {seen(total / n):.4f}', '%d' % seen(hits), round(seen(np.mean(losses)), 3))"
     """
     call = statement.value if isinstance(statement, ast.Expr) else None
-    if not isinstance(call, ast.Call) or _last_name(call) not in OUTPUT_CALLS:
+    if not isinstance(call, ast.Call) or called_name(call) not in OUTPUT_CALLS:
         return
     for parent, field, place in list(_places(call)):
         holder = getattr(parent, field)
@@ -57,12 +57,13 @@ def _within(
     elif isinstance(node, ast.Tuple):
         for item, element in enumerate(node.elts):
             yield from _within(node, "elts", item, element)
-    elif isinstance(node, ast.Call) and _last_name(node) in FORMATTING_CALLS:
+    elif isinstance(node, ast.Call) and called_name(node) in FORMATTING_CALLS:
         yield from _places(node)
     elif isinstance(node, NUMBERS):
         yield parent, field, place
 
 
-def _last_name(call: ast.Call) -> str:
+def called_name(call: ast.Call) -> str:
+    """The name of a called function or method; empty if it has none."""
     function = call.func
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")

@@ -217,3 +217,16 @@ def names_in(expression: str) -> set[str]:
     ['grads', 'k', 'model']
     """
     return {node.id for node in ast.walk(ast.parse(expression, mode="eval")) if isinstance(node, ast.Name)}
+
+
+def is_expression(text: str) -> bool:
+    """Whether a text is an expression of Python.
+
+    >>> is_expression("grads[k]"), is_expression("<lambda>():x")
+    (True, False)
+    """
+    try:
+        ast.parse(text, mode="eval")
+    except SyntaxError:
+        return False
+    return True

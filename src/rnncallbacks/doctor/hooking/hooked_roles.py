@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import attrs
 
@@ -15,6 +15,7 @@ from rnncallbacks.doctor.hooking.hooked_loop import (
     HookedLoop,
     HookedParameter,
     functions_within,
+    is_expression,
     loop_at,
     names_in,
     own_names,
@@ -22,7 +23,8 @@ from rnncallbacks.doctor.hooking.hooked_loop import (
 )
 from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles
-from rnncallbacks.doctor.script_source import ScriptSource
+from rnncallbacks.doctor.script_source import Location, ScriptSource
+from rnncallbacks.doctor.shown_expressions import called_name
 from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.errors import DataError
 
@@ -74,36 +76,16 @@ def loops_from_roles(source: ScriptSource, site: Site, roles: Roles, report: Key
     in_place = any(one.gradient is not None and one.gradient[0] == "raw" for one in with_gradient)
     found_any = False
     for block in blocks if in_place else sorted(blocks, key=lambda one: one != LOOP_BODY):
-        there = {
-            name: min(
-                (one for one in found if one.block == block),
-                key=lambda one: (not one.exact, names.changes_within(one)),
-                default=None,
-            )
-            for name, found in gradients.items()
-        }
+        there = {name: names.best_within(block, found) for name, found in gradients.items()}
         loss = names.loss(block, roles.loss, *roles.loss_names)
-        if loss is None or any(one is None for one in there.values()):
+        if loss is None or None in there.values():
             continue
         parameters = tuple(
             HookedParameter(one.name, one.key[2], names.parameter(one, block), known.expression, one.scale)
             for one in with_gradient
             if (known := there[one.name]) is not None
         )
-        roles_shown = {"inputs": roles.inputs, "targets": roles.targets, "hidden_states": roles.hidden}
-        observed = {
-            name: known.expression
-            for name, key in roles_shown.items()
-            for known in names.known(key)
-            if known.block == loss.block
-        }
-        observed_in = {
-            name: (known.block, known.expression)
-            for name, key in roles_shown.items()
-            if name not in observed and key is not None and key[0] == "local" and "#" not in key[1]
-            for known in names.known(key)
-            if known.exact and known.block != LOOP_BODY
-        }
+        observed, observed_in = names.observed(roles, loss.block)
         found_any = True
         yield HookedLoop(
             source=source,
@@ -118,16 +100,25 @@ def loops_from_roles(source: ScriptSource, site: Site, roles: Roles, report: Key
             report="" if report is None else report[2],
             ignored=() if roles.descends_loss else IGNORED_FOR_ANOTHER_NUMBER,
         )
-    if found_any:
-        return
+    if not found_any:
+        raise _no_names(source.location(site.line), gradients, with_gradient, names)
+
+
+def _no_names(
+    place: Location, gradients: dict[str, list[_Known]], with_gradient: Sequence[ParameterRole], names: _Names
+) -> DataError:
     missing = next((name for name, found in gradients.items() if not found), "")
     places = [one.gradient[1] for one in with_gradient if one.gradient]
     if missing and not any(map(names.has, places)):
-        where = f"{source.location(site.line)}: the gradient of {missing} is known only in another file, {places[0]}"
-        raise DataError(where, hint="return the gradients to the loop, or write the hooks by hand")
+        return DataError(
+            f"{place}: the gradient of {missing} is known only in another file, {places[0]}",
+            hint="return the gradients to the loop, or write the hooks by hand",
+        )
     what = f"the gradient of {missing}" if missing else "the loss, or a gradient,"
-    where = f"{source.location(site.line)}: {what} has no name in the loop, nor where the others have one"
-    raise DataError(where, hint="write the hooks by hand: docs/tutorial/own-loop.md")
+    return DataError(
+        f"{place}: {what} has no name in the loop, nor where the others have one",
+        hint="write the hooks by hand: docs/tutorial/own-loop.md",
+    )
 
 
 class _Names:
@@ -156,7 +147,7 @@ class _Names:
         for key in keys:
             if key is not None:
                 if key not in self._found:
-                    self._found[key] = tuple(one for one in self._of(key) if _is_expression(one.expression))
+                    self._found[key] = tuple(one for one in self._of(key) if is_expression(one.expression))
                 yield from self._found[key]
 
     def _of(self, key: Key) -> Iterator[_Known]:
@@ -182,7 +173,26 @@ class _Names:
             if kind == "return":
                 yield from self._called(function, name)
 
-    def changes_within(self, known: _Known) -> bool:
+    def best_within(self, block: int, found: list[_Known]) -> _Known | None:
+        """The best of the expressions that are valid in a block."""
+        there = (one for one in found if one.block == block)
+        return min(there, key=lambda one: (not one.exact, self._changes_within(one)), default=None)
+
+    def observed(self, roles: Roles, block: int) -> tuple[dict[str, str], dict[str, tuple[int, str]]]:
+        """The expressions of the batch's data and states in the block of the loss; of the others, in functions."""
+        there: dict[str, str] = {}
+        in_functions: dict[str, tuple[int, str]] = {}
+        for name, key in (("inputs", roles.inputs), ("targets", roles.targets), ("hidden_states", roles.hidden)):
+            for one in self.known(key):
+                if one.block == block:
+                    there[name] = one.expression
+                elif (
+                    key is not None and key[0] == "local" and "#" not in key[1] and one.exact and one.block != LOOP_BODY
+                ):
+                    in_functions[name] = one.block, one.expression
+        return there, {name: one for name, one in in_functions.items() if name not in there}
+
+    def _changes_within(self, known: _Known) -> bool:
         """Whether an expression begins with a name that a loop within the block assigns at each tick."""
         function = next((one for one in self._functions.values() if one.lineno == known.block), None)
         return bool(names_in(known.expression) & self._inner_targets(self._loop if function is None else function))
@@ -206,7 +216,7 @@ class _Names:
     def _called(self, function: ast.FunctionDef, name: str) -> Iterator[_Known]:
         """The loop's names for the result of a function: the target of the assignment, or the call itself."""
         nodes = self._nodes_of(self._loop)
-        calls = [node for node in nodes if isinstance(node, ast.Call) and _name_of(node.func) == function.name]
+        calls = [node for node in nodes if isinstance(node, ast.Call) and called_name(node) == function.name]
         if len(calls) != 1:  # ambiguous
             return
         assigned = [node for node in nodes if isinstance(node, ast.Assign) and node.value is calls[0]]
@@ -236,7 +246,7 @@ class _Names:
         place = arguments.index(head[0]) - (arguments[0] in ("self", "cls"))
         for caller in [None, *self._functions.values()]:
             for call in self._nodes_of(self._loop if caller is None else caller):
-                if not isinstance(call, ast.Call) or _name_of(call.func) != function.name or caller is function:
+                if not isinstance(call, ast.Call) or called_name(call) != function.name or caller is function:
                     continue
                 named = [one.value for one in call.keywords if one.arg == head[0]]
                 given = named[0] if named else call.args[place] if place < len(call.args) else None
@@ -265,7 +275,7 @@ class _Names:
         for node in self._nodes_of(self._loop):
             if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
                 continue
-            if _name_of(node.value.func) != function.name:
+            if called_name(node.value) != function.name:
                 continue
             target = node.targets[0]
             if isinstance(target, ast.Tuple | ast.List):
@@ -313,17 +323,3 @@ def _part(value: ast.expr, name: str) -> str | None:
         value, rest = value.elts[index], rest[match.end() :]
     plain = isinstance(value, ast.Name | ast.Attribute | ast.Subscript)
     return f"{ast.unparse(value)}{rest}" if plain else None
-
-
-def _name_of(function: ast.expr) -> str:
-    if isinstance(function, ast.Attribute):
-        return function.attr
-    return function.id if isinstance(function, ast.Name) else ""
-
-
-def _is_expression(text: str) -> bool:
-    try:
-        ast.parse(text, mode="eval")
-    except SyntaxError:
-        return False
-    return True
