@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ast
 
+import attrs
+
+from rnncallbacks.doctor.loss_names import UPDATE_RATES
+
 ADDITIVE = (ast.Add, ast.Sub)
 CHANGING_METHODS = frozenset({"fill", "sort", "put", "itemset", "clip", "partition"})
 """Methods of arrays that change them; ``clip`` does with ``out=``."""
@@ -102,6 +106,75 @@ def operands_of(statement: ast.stmt, changed: str) -> list[ast.expr]:
         else:
             waiting += ast.iter_child_nodes(node)
     return [node for text, node in found.items() if text != changed][:MOST_OPERANDS]
+
+
+@attrs.frozen
+class RatedTerm:
+    """A product that a statement adds to an array: a learning rate times an expression, such as ``np.outer(d, h)``.
+
+    Attributes
+    ----------
+    holder, field:
+        The node of the product, and the name of its field.
+    rate:
+        The learning rate.
+    text:
+        The product without it.
+    """
+
+    holder: ast.AST
+    field: str
+    rate: ast.expr
+    text: str
+
+
+def rated_term(statement: ast.stmt) -> RatedTerm | None:
+    """The product that a statement adds, if the gradient in it has no name; None otherwise.
+
+    >>> terms = ("b -= lr * d.sum()", "w = w - 0.1 * x.T @ d", "w -= lr * dw", "w -= lr * dw / n", "w -= np.outer(d)")
+    >>> [term.text if (term := rated_term(ast.parse(one).body[0])) else None for one in terms]
+    ['d.sum()', 'x.T @ d', None, None, None]
+    """
+    holder: ast.AST = statement
+    if isinstance(statement, ast.AugAssign) and isinstance(statement.op, ADDITIVE):
+        field, product = "value", statement.value
+    elif isinstance(statement, ast.Assign) and isinstance(statement.value, ast.BinOp):
+        holder, field, product = statement.value, "right", statement.value.right
+        if not isinstance(statement.value.op, ADDITIVE) or not _is_same(statement.value.left, statement.targets):
+            return None
+    else:
+        return None
+    factors: list[tuple[ast.operator | None, ast.expr]] = []
+    node = product
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.MatMult | ast.Div):
+        factors.insert(0, (node.op, node.right))
+        node = node.left
+    factors.insert(0, (None, node))
+    rates = [one for one in factors if not isinstance(one[0], ast.Div | ast.MatMult) and _is_rate(one[1])]
+    rest = [one for one in factors if one not in rates]
+    if len(rates) != 1 or not rest or isinstance(rest[0][0], ast.Div):
+        return None
+    if _is_item(rest[0][1]) and all(isinstance(op, ast.Div) for op, _ in rest[1:]):
+        return None  # it has a name
+    without = rest[0][1]
+    for op, factor in rest[1:]:
+        assert op is not None
+        without = ast.BinOp(without, op, factor)
+    rate = rates[0][1]
+    return RatedTerm(holder, field, rate.operand if isinstance(rate, ast.UnaryOp) else rate, ast.unparse(without))
+
+
+def _is_same(node: ast.expr, targets: list[ast.expr]) -> bool:
+    return len(targets) == 1 and ast.unparse(node) == ast.unparse(targets[0])
+
+
+def _is_rate(node: ast.expr) -> bool:
+    """Whether a factor may be a learning rate: a number, or one named so."""
+    if isinstance(node, ast.UnaryOp):
+        node = node.operand
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, float)
+    return _is_item(node) and bool(UPDATE_RATES.search(ast.unparse(node)))
 
 
 def _is_item(node: ast.AST) -> bool:

@@ -15,7 +15,7 @@ from rnncallbacks.core.plugin_manager import PluginsGiven
 from rnncallbacks.core.run import Run
 from rnncallbacks.core.script_function import PureFunction
 from rnncallbacks.doctor.crash_advice import CrashAdvice
-from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of, same_bits
+from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of, recorded_key, same_bits
 from rnncallbacks.doctor.roles.data_pair import whole_numbers_of
 from rnncallbacks.doctor.roles.epoch_report import EpochReport
 from rnncallbacks.doctor.roles.role_table import Confidence, ParameterRole, Roles
@@ -162,7 +162,8 @@ class ReplayedLoss:
             for name, key in self.keys.items()
             if not same_bits(self.shadows[name], self.record.start[key])
         }
-        wanted = self.record if not pushes else self.frozen.replay(ReplayRequest(pushes, only=frozenset([self.loss])))
+        only = frozenset([recorded_key(self.loss)])
+        wanted = self.record if not pushes else self.frozen.replay(ReplayRequest(pushes, only=only))
         return number_at(wanted, self.loss)
 
 

@@ -10,6 +10,9 @@ from multiprocessing.connection import Connection
 
 from rnncallbacks.doctor.watch_messages import ReplayRequest
 
+REPLAY_FAILED = 3
+"""Exit status of a replay that ended without an answer."""
+
 
 def next_replay(channel: Connection, fork: Callable[[], int]) -> ReplayRequest:
     """Fork a process for each request until the channel closes; return the request in that process."""

@@ -19,21 +19,29 @@ from typing import Any, TypeVar
 
 import attrs
 
-from rnncallbacks.doctor.array_changes import adds_to, can_be_read_twice, changes_of, loaded, operands_of
+from rnncallbacks.doctor.array_changes import (
+    adds_to,
+    can_be_read_twice,
+    changes_of,
+    loaded,
+    operands_of,
+    rated_term,
+)
+from rnncallbacks.doctor.loss_names import LOSS_NAMES
+from rnncallbacks.doctor.numba_functions import numba_functions
 from rnncallbacks.doctor.shown_expressions import replace_shown
 from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.errors import DataError
 
-START, TICK, END, RETURN, BEFORE, SHOWN = (
+START, TICK, END, RETURN, BEFORE, SHOWN, TERM = (
     "__doctor_start__",
     "__doctor_tick__",
     "__doctor_end__",
     "__doctor_return__",
     "__doctor_before__",
     "__doctor_shown__",
+    "__doctor_term__",
 )
-COMPILERS = {"njit", "jit", "vectorize", "guvectorize", "stencil", "cfunc"}
-"""Functions of Numba that compile a function."""
 Node = TypeVar("Node", bound=ast.AST)
 
 
@@ -44,7 +52,7 @@ class Site:
     Attributes
     ----------
     kind:
-        "loop", "function", "change" or "output".
+        "loop", "function", "change", "output", or "sometimes": an assignment to the name of a loss in an ``if``.
     file, line, source:
         The place, and the statement's first line without its indentation.
     scope:
@@ -55,6 +63,10 @@ class Site:
         Of a loop, whether its body yields.
     targets:
         Of a loop, the names that it assigns at each tick.
+    last_line:
+        Of a loop, the last line of its body.
+    shown:
+        Of an output, the expression that is shown; of such an assignment, the one that is assigned.
     """
 
     kind: str
@@ -65,6 +77,8 @@ class Site:
     additive: bool = False
     generator: bool = False
     targets: frozenset[str] = frozenset()
+    last_line: int = 0
+    shown: str = ""
 
     @property
     def pair(self) -> tuple[str, ...]:
@@ -121,7 +135,7 @@ def instrument(source: str, file: str, sites: Sites) -> types.CodeType:
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         raise DataError(f"{file}:{line}: {error.args[0]}" if line else f"{file}: {error}") from error
-    _Instrumenter(file, source.splitlines(), sites, _compiled_functions(tree)).visit(tree)
+    _Instrumenter(file, source.splitlines(), sites, numba_functions(tree)).visit(tree)
     code: types.CodeType = compile(ast.fix_missing_locations(tree), file, "exec", dont_inherit=True)
     sites.codes[file, source] = code
     return code
@@ -177,10 +191,17 @@ class _Instrumenter(ast.NodeTransformer):
     def visit_While(self, node: ast.While) -> Any:
         return self._loop(node)
 
+    def visit_If(self, node: ast.If) -> ast.AST:
+        for one in node.body:
+            if isinstance(one, ast.Assign) and LOSS_NAMES.search(ast.unparse(one.targets[0])):
+                self._site("sometimes", one, shown=ast.unparse(one.value))
+        return self.generic_visit(node)
+
     def _loop(self, node: ast.For | ast.While) -> list[ast.stmt]:
         yields = bool(self._generators) and self._generators[-1] and _yields(node)
         names = _names_in(node.target) if isinstance(node, ast.For) else frozenset()
-        number = self._site("loop", node, generator=yields, targets=names)
+        last = node.end_lineno or node.lineno
+        number = self._site("loop", node, generator=yields, targets=names, last_line=last)
         node.body = [_statement(TICK, node.body[0], ast.Constant(number)), *self._statements(node.body)]
         node.orelse = self._statements(node.orelse)
         start = _statement(START, node, ast.Constant(number))
@@ -193,6 +214,7 @@ class _Instrumenter(ast.NodeTransformer):
         result: list[ast.stmt] = []
         for statement in body:
             result += self._before(statement)
+            self._rated_term(statement)
             replace_shown(statement, functools.partial(self._shown, statement))
             new = self.visit(statement)
             result += new if isinstance(new, list) else [new]
@@ -215,8 +237,18 @@ class _Instrumenter(ast.NodeTransformer):
         return node
 
     def _shown(self, statement: ast.stmt, shown: ast.expr) -> ast.expr:
-        number = ast.Constant(self._site("output", statement))
-        return _call(SHOWN, shown, number, ast.Constant(ast.unparse(shown)), shown)
+        text = ast.unparse(shown)
+        return _call(SHOWN, shown, ast.Constant(self._site("output", statement, shown=text)), ast.Constant(text), shown)
+
+    def _rated_term(self, statement: ast.stmt) -> None:
+        """Pass a product that has no name through the watcher, if the statement adds it to an array."""
+        changed = next((target for _, target in changes_of(statement) if can_be_read_twice(target)), None)
+        term = rated_term(statement) if changed is not None else None
+        if term is not None and changed is not None:
+            product: ast.expr = getattr(term.holder, term.field)
+            given = ast.Constant(self._site("change", statement)), ast.Constant(term.text), product
+            passed = _call(TERM, statement, *given, loaded(changed), loaded(term.rate))
+            setattr(term.holder, term.field, ast.fix_missing_locations(passed))
 
     def _before(self, statement: ast.stmt) -> list[ast.stmt]:
         found = [(one, changed) for one, changed in changes_of(statement) if can_be_read_twice(changed)]
@@ -243,27 +275,6 @@ class _Instrumenter(ast.NodeTransformer):
         unbound = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, [ast.Pass()])
         guarded = ast.Try([look], [unbound], [], [])
         return ast.fix_missing_locations(ast.copy_location(guarded, statement))
-
-
-def _compiled_functions(tree: ast.Module) -> frozenset[str]:
-    """The names of functions that Numba compiles: it cannot compile calls to the watcher.
-
-    >>> sorted(_compiled_functions(ast.parse("@njit(cache=True)\\ndef f(): pass\\ng = numba.jit(h)")))
-    ['f', 'h']
-    """
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and any(map(_is_compiler, node.decorator_list)):
-            found.add(node.name)
-        elif isinstance(node, ast.Call) and _is_compiler(node):
-            found.update(one.id for one in node.args if isinstance(one, ast.Name))
-    return frozenset(found)
-
-
-def _is_compiler(node: ast.expr) -> bool:
-    while isinstance(node, ast.Call):
-        node = node.func
-    return (node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")) in COMPILERS
 
 
 class _Returns(ast.NodeTransformer):

@@ -48,6 +48,8 @@ class IterationRecord:
         script showed, since the loop ended.
     additions_between:
         The same of statements that add to an array: how often, by the array's number in ``start_identities``.
+    totals:
+        The numbers to which statements add, by their expression, before the first addition.
     seconds:
         Time the iteration took, the copies included.
     """
@@ -67,6 +69,7 @@ class IterationRecord:
     repeats: dict[int, int] = attrs.field(factory=dict)
     between: dict[Key, list[float]] = attrs.field(factory=dict)
     additions_between: dict[int, int] = attrs.field(factory=dict)
+    totals: dict[str, float] = attrs.field(factory=dict)
     seconds: float = 0.0
 
     def only_grows(self, identity: int, *, clipped: bool = False) -> bool:
@@ -83,7 +86,14 @@ class IterationRecord:
                 self.end[key], self.identities[key] = value, self.start_identities[key]
 
     def get(self, key: Key) -> Any:
-        """The value of a key at the end of the iteration or inside it; None if there is none."""
+        """The value of a key at the end of the iteration or inside it; None if there is none.
+
+        That of a key of the kind "increase" is the difference between the end and the start.
+        """
+        if key[0] == "increase":
+            number = recorded_key(key)
+            before, after = (numbers_of({number: values.get(number)}) for values in (self.start, self.end))
+            return after[number] - before[number] if before and after else None
         found = self.inside.get(key)
         return self.end.get(key) if found is None else found
 
@@ -97,6 +107,15 @@ class IterationRecord:
         values = self.end | self.inside
         keys = self.start.keys() & values.keys() if self.number == 1 else values.keys()
         return all(same_bits(values[key], again.get(key)) for key in keys if key[0] != "raw")
+
+
+def recorded_key(key: Key) -> Key:
+    """The key under which a value is recorded: that of the number of an increase.
+
+    >>> recorded_key(("increase", "f", "total"))
+    ('end', 'f', 'total')
+    """
+    return ("end", *key[1:]) if key[0] == "increase" else key
 
 
 def numbers_of(values: Values) -> dict[Key, float]:

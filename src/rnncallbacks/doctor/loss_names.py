@@ -1,4 +1,4 @@
-"""Names of losses, of sums and averages of them, and of gradients."""
+"""Names of losses, of sums and averages of them, of gradients, and of learning rates."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 
 LOSS_NAMES = re.compile(r"loss|cost|err|nll|objective|entropy|xent|\br?mse\b|\bce\b|\bJ\b|\bE\b|\bL\b", re.IGNORECASE)
 AVERAGE_NAMES = re.compile(r"smooth|avg|average|running|mean|total|epoch|best|min|perplex|ppl|acc", re.IGNORECASE)
+UPDATE_RATES = re.compile(r"(^|[._\['\"])(lr|eta|alpha|step_?size)\b|rate", re.IGNORECASE)
+"""Names of numbers that may be a learning rate."""
 NORM_NAMES = re.compile(r"(\b|_)norms?(\b|_)", re.IGNORECASE)
 GRADIENT_NAMES = re.compile(r"(\b|_)(grads?|gradients?|nabla|deltas?)(\b|_)|(\b|_)d_?([A-Z]|b|w)\w{0,4}\b")
 

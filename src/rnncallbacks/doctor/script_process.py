@@ -28,6 +28,7 @@ from rnncallbacks.doctor import instrument
 from rnncallbacks.doctor.attended_runs import GIVEN, RunsOfScript
 from rnncallbacks.doctor.crash_advice import CrashAdvice, advice_on
 from rnncallbacks.doctor.frame_scopes import OwnModules
+from rnncallbacks.doctor.frozen_copy import REPLAY_FAILED
 from rnncallbacks.doctor.instrument import Sites
 from rnncallbacks.doctor.loop_search import (
     LARGE_CHANGES,
@@ -43,7 +44,7 @@ from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.doctor.still_search import StillSearch
 from rnncallbacks.doctor.user_modules import run_instrumented
 from rnncallbacks.doctor.watch_messages import RerunRequest, WatchEnded
-from rnncallbacks.doctor.watching import REPLAY_FAILED, LoopWatch
+from rnncallbacks.doctor.watching import LoopWatch
 
 Watcher: TypeAlias = LoopSearch | PeriodicSearch | StillSearch | OutsideRuns | LoopWatch
 LoopKind: TypeAlias = Literal["changing", "periodic", "large", "still"]
@@ -115,6 +116,11 @@ def hooks(watcher: Watcher) -> Iterator[None]:
         watcher.shown(number, text, value)
         return value
 
+    def term(number: int, text: str, value: Any, base: Any, rate: Any) -> Any:
+        if isinstance(watcher, LoopWatch):
+            watcher.term(number, text, value, base, rate)
+        return value
+
     functions = {
         instrument.START: lambda number: watcher.start(number, frame_of(1)),
         instrument.TICK: lambda number: watcher.tick(number, frame_of(1)),
@@ -122,6 +128,7 @@ def hooks(watcher: Watcher) -> Iterator[None]:
         instrument.RETURN: returned,
         instrument.BEFORE: watcher.before,
         instrument.SHOWN: shown,
+        instrument.TERM: term,
     }
     vars(builtins).update(functions)
     try:

@@ -21,6 +21,10 @@ def replace_shown(statement: ast.stmt, replace: Callable[[ast.expr], ast.expr]) 
     >>> replace_shown(statement, lambda shown: ast.Call(ast.Name("seen", ast.Load()), [shown], []))
     >>> ast.unparse(statement)
     "print(f'{seen(epoch)} {seen(total / n):.4f}', '%d' % seen(hits), round(seen(np.mean(losses)), 3))"
+    >>> statement = ast.parse("print('loss ' + str(loss), a + b)").body[0]
+    >>> replace_shown(statement, lambda shown: ast.Call(ast.Name("seen", ast.Load()), [shown], []))
+    >>> ast.unparse(statement)
+    "print('loss ' + str(seen(loss)), seen(a + b))"
     """
     call = statement.value if isinstance(statement, ast.Expr) else None
     if not isinstance(call, ast.Call) or called_name(call) not in OUTPUT_CALLS:
@@ -51,7 +55,7 @@ def _within(
                 yield from _within(part, "value", None, part.value)
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant):
         yield from _within(node, "right", None, node.right)
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and _is_text(node):
         yield from _within(node, "left", None, node.left)
         yield from _within(node, "right", None, node.right)
     elif isinstance(node, ast.Tuple):
@@ -61,6 +65,15 @@ def _within(
         yield from _places(node)
     elif isinstance(node, NUMBERS):
         yield parent, field, place
+
+
+def _is_text(node: ast.expr) -> bool:
+    """Whether an expression is a string, or a sum in which one is."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Mod):
+        return _is_text(node.left) or (isinstance(node.op, ast.Add) and _is_text(node.right))
+    if isinstance(node, ast.Call):
+        return called_name(node) in ("str", "repr", "format", "join", "ljust", "rjust")
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def called_name(call: ast.Call) -> str:

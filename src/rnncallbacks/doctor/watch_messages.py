@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+import numpy as np
 
 from rnncallbacks.doctor.value_walk import Key
 
@@ -59,6 +60,14 @@ class ReplayRequest:
     only: frozenset[Key] | None = None
     seconds: float = 20.0
     rolled: dict[Key, Any] = attrs.field(factory=dict)
+
+    def returns(self, key: Key, value: Any) -> bool:
+        """Whether the value of a key is returned."""
+        if self.only is not None:
+            return key in self.only
+        if not self.numbers_only or key in self.arrays:
+            return True
+        return isinstance(value, int | float | np.number) or (isinstance(value, np.ndarray) and value.size == 1)
 
 
 @attrs.frozen

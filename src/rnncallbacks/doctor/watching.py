@@ -6,6 +6,7 @@ new one writes other values into the script's arrays, runs the iteration, and re
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
@@ -18,18 +19,17 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from rnncallbacks.doctor.frame_scopes import OwnModules
-from rnncallbacks.doctor.frozen_copy import end_after, next_replay, print_nothing
+from rnncallbacks.doctor.frozen_copy import REPLAY_FAILED, end_after, next_replay, print_nothing
 from rnncallbacks.doctor.instrument import Site, Sites, key_at
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.numbers_between_epochs import NumbersBetweenEpochs
 from rnncallbacks.doctor.other_threads import OpenLoops, other_threads
+from rnncallbacks.doctor.reported_numbers import LoopReports
 from rnncallbacks.doctor.rolled_data import roll_requested
 from rnncallbacks.doctor.update_period import UpdatePeriod
 from rnncallbacks.doctor.value_walk import Key, arrays_in, copy_of, walk, write_into
 from rnncallbacks.doctor.watch_messages import Command, ReplayRequest, RerunRequest, WatchEnded
 
-REPLAY_FAILED = 3
-"""Exit status of a replay that ended without an answer."""
 CHANGES_OF_STATEMENT = 64
 """Changes by one statement in an iteration whose arrays are copied. Chosen by eye."""
 FUNCTION_VALUES = 400
@@ -68,6 +68,7 @@ class LoopWatch:
         self.replaying: ReplayRequest | None = None
         self.answered = False
         self.updates = UpdatePeriod()
+        self._reports = LoopReports(sites)
         self._between = NumbersBetweenEpochs()
         self._sites = sites
         self._modules = modules
@@ -157,8 +158,7 @@ class LoopWatch:
     def before(
         self, number: int, text: str, base: Any, index: Any, names: tuple[str, ...] = (), operands: tuple[Any, ...] = ()
     ) -> None:  # fmt: skip
-        """A statement is about to change an array, or to replace a container of arrays: keep copies of them, and of
-        its operands of the same shape."""
+        """A statement is about to change or replace arrays: keep copies of them and of its operands of their shape."""
         record = self._record
         if record is None:
             self._between.add_change(self._sites[number], base, index)
@@ -167,6 +167,8 @@ class LoopWatch:
         if index is not None and isinstance(base, list | dict):
             base = base[index]
         site, changed = self._sites[number], arrays_in(text, base)
+        if site.additive and isinstance(base, int | float | np.number):
+            record.totals.setdefault(text, float(base))
         if not changed or (site.additive and not isinstance(base, np.ndarray)):  # a longer list has the same arrays
             return
         count = self._raw_count[number] = self._raw_count.get(number, 0) + 1
@@ -174,6 +176,14 @@ class LoopWatch:
             self._keep_changed(number, site, name, array, count)
             if array is base and count <= CHANGES_OF_STATEMENT:
                 self._keep_operands(site, base, names, operands, count)
+
+    def term(self, number: int, text: str, value: Any, base: Any, rate: Any) -> None:
+        """A statement is about to add a product to an array: keep it without its rate."""
+        only_some = self._record is None or (self.replaying is not None and self.replaying.only is not None)
+        count = self._raw_count[number] = self._raw_count.get(number, 0) + 1
+        if not only_some and isinstance(base, np.ndarray) and np.size(value) == base.size and np.ndim(rate) == 0:
+            gradient = np.reshape(value, base.shape) / (float(rate) or 1.0)
+            self._keep_operands(self._sites[number], base, (text,), (gradient,), count)
 
     def _keep_changed(self, number: int, site: Site, name: str, array: Any, count: int) -> None:
         """Keep an array that a statement is about to change, unless the statement adds to it."""
@@ -210,6 +220,7 @@ class LoopWatch:
 
     def _begin(self, frame: FrameType) -> None:
         self._count += 1
+        self._reports.begin(self._sites[self._number], frame, self.updates.period)
         if self._rerun is not None:
             if self._count == self._rerun.iteration:
                 self._begin_record()
@@ -221,9 +232,8 @@ class LoopWatch:
         command: Command = self._link.recv()
         if command.stop:
             raise WatchEnded
-        self._wanted = command.wanted
+        self._wanted = wanted = command.wanted
         self._begin_record()
-        wanted = self._wanted
         assert self._record is not None
         if self._activation != self._recorded_activation:
             self._wanted, self._recorded_activation = None, self._activation  # what was reported of the epoch before
@@ -252,6 +262,7 @@ class LoopWatch:
         self._copy_values(frame, record.end, record.identities, keep=False)
         record.restore(self._sites[self._number].targets, self._scope)
         record.end |= self.updates.finish(self._modules.values(frame))
+        record.end |= self._reports.values(self._scope, frame, self._is_wanted)
         self._record = None
         if self.replaying is not None:
             self._answer(record)
@@ -280,9 +291,7 @@ class LoopWatch:
 
     def _keep(self, kind: str, scope: str, names: dict[str, Any]) -> None:
         assert self._record is not None
-        for count, (name, value) in enumerate(walk(names, frozenset())):
-            if count > FUNCTION_VALUES:
-                break
+        for name, value in itertools.islice(walk(names, frozenset()), FUNCTION_VALUES):
             key = (kind, scope, name)
             if self._is_wanted(key, value):
                 self._store(self._record.inside, key, value)
@@ -299,13 +308,8 @@ class LoopWatch:
         self._kept.append(value)
 
     def _is_wanted(self, key: Key, value: Any) -> bool:
-        if self.replaying is None:
-            return self._wanted is None or key in self._wanted
-        if self.replaying.only is not None:
-            return key in self.replaying.only
-        if not self.replaying.numbers_only or key in self.replaying.arrays:
-            return True
-        return isinstance(value, int | float | np.number) or (isinstance(value, np.ndarray) and value.size == 1)
+        known = self._wanted is None or key in self._wanted
+        return known if self.replaying is None else self.replaying.returns(key, value)
 
     def _freeze(self, channel: Connection) -> None:
         """Fork. The copy answers requests until its channel closes; the script continues in this process."""

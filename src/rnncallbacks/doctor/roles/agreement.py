@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import numbers_of
-from rnncallbacks.doctor.loss_names import AVERAGE_NAMES, LOSS_NAMES
+from rnncallbacks.doctor.loss_names import AVERAGE_NAMES, LOSS_NAMES, UPDATE_RATES
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push
 from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE, predicted_share
@@ -37,8 +36,6 @@ class AgreementThresholds:
 
 
 AGREEMENT = AgreementThresholds()
-UPDATE_RATES = re.compile(r"(^|[._\['\"])(lr|eta|alpha|step_?size)\b|rate", re.IGNORECASE)
-"""Names of numbers that may be a learning rate."""
 
 
 def agreeing_count(loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]]) -> int:

@@ -129,9 +129,15 @@ def find_pair_by_effect(
         effects += _effects_of_sources(rest, sources, computed)
         pair = pair_of_effects(effects)
     if pair is None and not effects:
-        return _pair_in_each_iteration(sources, record, frozen, computed, losses, until)
-    if pair is None and effects and set.intersection(*({key[2] for key in one.keys} for one in effects)):
-        return _with_label(max(effects, key=lambda one: len(one.changed)), records, fixed | no_data)
+        return pair_of_effects(_effects_in_each_iteration(sources, record, frozen, computed, losses, until))
+    if pair is None and set.intersection(*({key[2] for key in one.keys} for one in effects)):
+        inputs = max(effects, key=lambda one: len(one.changed))
+        label = _with_label(inputs, records, fixed | no_data)
+        if label is not None or rest:
+            return label
+        sources = _sources_of_loss(records, frozen, fixed, losses, until)
+        same = _effects_in_each_iteration(sources, record, frozen, computed, losses, until)
+        return pair_of_effects([inputs, *(one for one in same if not one.data & set(inputs.keys))])
     return pair
 
 
@@ -227,19 +233,19 @@ def _effects_of_sources(
     return list(found.values())
 
 
-def _pair_in_each_iteration(
+def _effects_in_each_iteration(
     sources: dict[Key, frozenset[Key]],
     record: IterationRecord,
     frozen: FrozenIteration,
     computed: frozenset[Key],
     losses: frozenset[Key],
     until: float,
-) -> tuple[Key, Key] | None:
-    """Inputs and targets that are the same in each iteration, all rows of which the loss depends on."""
-    effects = []
+) -> list[DataEffect]:
+    """The effects of data that is the same in each iteration, all rows of which the loss depends on."""
+    effects: list[DataEffect] = []
     for key, changed in sources.items():
         if time.monotonic() > until:
-            return None
+            return []
         array = plain_array(record.start[key])
         if depends_on_all_rows(key, array, record, frozen, losses):
             identity = record.start_identities[key]
@@ -247,7 +253,7 @@ def _pair_in_each_iteration(
             tokens = whole_numbers_of(array)
             value = VaryingValue(key, (array,), None if tokens is None else (tokens,))
             effects.append(DataEffect(names, value, changed & computed, changed - computed))
-    return pair_of_effects(effects)
+    return effects
 
 
 def pair_of_effects(effects: Sequence[DataEffect]) -> tuple[Key, Key] | None:

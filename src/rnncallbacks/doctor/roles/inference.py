@@ -44,6 +44,7 @@ from rnncallbacks.doctor.roles.loss_choice import (
     LOSS_CHOICE,
     distinct_candidates,
     is_of_several_calls,
+    is_total,
     names_of_loss,
     rank_losses,
     shown_loss,
@@ -138,6 +139,9 @@ def infer_roles(
     data = find_batch_data(known, fixed, _width(parameters, known[0]), no_data, loop_pair, pair)
     if loss is not None and not given.loss:
         loss = shown_loss(loss, loss_names)
+    early = next((key for key in loss_names if "#" not in key[1] and key in known[0].order), None)
+    if loss is not None and is_total(loss, known):
+        loss, early = ("increase", *loss[1:]), None
     hidden = _given_sequence(given.state, known) or data.hidden
     return Roles(
         loss=loss,
@@ -153,7 +157,7 @@ def infer_roles(
         hidden=hidden,
         entering=None if hidden is not None else find_entering(known, carried),
         batch_axis=given.batch_axis,
-        early_loss=next((key for key in loss_names if "#" not in key[1] and key in known[0].order), loss),
+        early_loss=early or loss,
         loss_names=loss_names,
         exact=True,
         descends_loss=objective.is_loss,

@@ -10,6 +10,7 @@ import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
 from rnncallbacks.doctor.loss_names import AVERAGE_NAMES, LOSS_NAMES, is_gradient_name, is_norm_name
+from rnncallbacks.doctor.reported_numbers import names_read
 from rnncallbacks.doctor.roles.gradient_sources import LATEST_MOMENT, GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push
 from rnncallbacks.doctor.roles.role_table import LossCandidate, key_text
@@ -131,8 +132,9 @@ def shown_loss(loss: Key, names: Sequence[Key]) -> Key:
 
 
 def _place(key: Key, record: IterationRecord) -> tuple[int, int]:
-    """Names of the loop first, then results of functions, then their local values."""
-    return {"end": 0, "return": 1}.get(key[0], 2), record.order.get(key, 0)
+    """Names of the loop first, then results of functions, then their local values, then expressions."""
+    is_expression = names_read(key[2]) != [key[2]]
+    return 3 if is_expression else {"end": 0, "return": 1}.get(key[0], 2), record.order.get(key, 0)
 
 
 def _scored(
@@ -178,7 +180,7 @@ def _scored(
     if np.ndim(records[0].get(key)) > 1:
         score -= LOSS_CHOICE.matrix
         reasons.append("a matrix of one entry, as a residual is")
-    if accumulates(key, records) or AVERAGE_NAMES.search(key[2]):
+    if accumulates(key, records) or any(map(AVERAGE_NAMES.search, names_read(key[2]))):
         score -= LOSS_CHOICE.accumulates
         reasons.append("a sum or an average")
     if not agreeing and is_of_several_calls(key, records[0]):
@@ -191,8 +193,35 @@ def _scored(
     return LossCandidate(key, key_text(key), score, tuple(reasons))
 
 
+def is_total(key: Key, records: Sequence[IterationRecord]) -> bool:
+    """Whether the first statement of an iteration that adds to a number of the loop adds to its value from before.
+
+    >>> key, other = ("end", "f", "total"), ("end", "f", "loss")
+    >>> record = IterationRecord(2, 1, start={key: 1.5, other: 0.5}, totals={"total": 1.5, "loss": 0.0})
+    >>> is_total(key, [record]), is_total(other, [record])
+    (True, False)
+    """
+    begun = [numbers_of({key: record.start.get(key)}).get(key, 0.0) for record in records]
+    pairs = [(start, record.totals.get(key[2])) for start, record in zip(begun, records, strict=True) if start]
+    return key[0] == "end" and bool(pairs) and all(start == total for start, total in pairs)
+
+
+def _is_longer(key: Key, records: Sequence[IterationRecord]) -> bool:
+    """Whether a list of the loop becomes longer in each iteration."""
+    lengths = [(np.shape(record.start.get(key, 0)), np.shape(record.end.get(key, 0))) for record in records[1:]]
+    return bool(lengths) and all(len(end) > 0 and end > start for start, end in lengths)
+
+
 def accumulates(key: Key, records: list[IterationRecord]) -> bool:
-    """Whether a number of the loop changes by another number of its iteration, or moves a constant share towards it."""
+    """Whether a number of the loop changes by another number of its iteration, or moves a constant share towards it.
+
+    Or the script adds to it what has no name; or it is an expression of such a number or of a list that becomes longer.
+    """
+    parts = [(*key[:2], name) for name in names_read(key[2])]
+    if parts != [key]:
+        return any(_is_longer(part, records) or accumulates(part, records) for part in parts)
+    if is_total(key, records):
+        return True
     records = records[1:]  # an average begins with the first value
     if key[0] != "end" or any(key not in record.start or key not in record.end for record in records):
         return False

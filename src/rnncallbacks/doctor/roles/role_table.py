@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from rnncallbacks.doctor.iteration_record import recorded_key
 from rnncallbacks.doctor.value_walk import Key
 
 Confidence: TypeAlias = Literal["certain", "likely", "unsure"]
@@ -133,7 +134,7 @@ class Roles:
         keys = {self.loss, self.early_loss, self.inputs, self.targets, self.entering, self.hidden, *self.carried}
         for one in self.parameters:
             keys |= {one.key, one.gradient, one.fallback}
-        return frozenset(key for key in keys if key is not None)
+        return frozenset(recorded_key(key) for key in keys if key is not None)
 
 
 def key_text(key: Key) -> str:
@@ -145,6 +146,8 @@ def key_text(key: Key) -> str:
     ('loss', 'loss_of():return[0]')
     """
     kind, scope, name = key
+    if kind == "increase":
+        return f"increase of {name}"
     if kind in ("raw", "operand", "shown"):
         return name.split("#")[0]
     return name if kind == "end" else f"{scope.split('#')[0]}():{name}"
