@@ -1,5 +1,6 @@
 import types
 
+import numpy as np
 import pytest
 
 from rnncallbacks.doctor import instrument
@@ -110,3 +111,27 @@ def test_a_change_passes_what_it_reads(statement, operands, additive):
     (change,) = (call for call in calls if call[0] == instrument.BEFORE)
     shown = {name: value for name, value in zip(change[5], change[6], strict=True) if isinstance(value, float)}
     assert (shown, sites[change[1]].additive) == (operands, additive)
+
+
+@pytest.mark.parametrize(
+    ("statement", "gradient"),
+    [
+        ("w -= lr * d.sum(0)", [3.0, 5.0]),
+        ("w = w - 0.5 * (d * 2)[0]", [2.0, 4.0]),
+        ("w += -lr * d.T @ np.ones(2)", [3.0, 5.0]),
+        ("w -= lr * g", None),
+        ("w -= np.dot(d, g)", None),
+    ],
+)
+def test_a_product_that_is_added_is_passed_on_with_its_rate(statement, gradient):
+    passed = []
+
+    def term(number, text, value, base, rate):
+        passed.append(np.abs(value / rate).tolist())
+        assert base is names["w"]
+        return value
+
+    names = {instrument.BEFORE: lambda *_: None, instrument.TERM: term, "np": np, "lr": 0.1}
+    names |= {"w": np.zeros(2), "d": np.array([[1.0, 2.0], [2.0, 3.0]]).T.copy().T, "g": np.ones(2)}
+    exec(instrument.instrument(statement, "script.py", Sites()), names)
+    assert [np.round(one, 12).tolist() for one in passed] == ([] if gradient is None else [gradient])

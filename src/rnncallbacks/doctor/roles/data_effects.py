@@ -124,21 +124,19 @@ def find_pair_by_effect(
         return inputs, taken_by_index(next(one for one in effects if one.key == targets), inputs, record)
     known = {key for one in effects for key in (*one.keys, *one.data)}
     rest = [group for group in groups if not known & {one.key for one in group}]
-    sources = _sources_of_loss(records, frozen, fixed, losses, until) if rest or not effects else {}
+    sources = _sources_of_loss(records, frozen, fixed, losses, until)
     if rest:
         effects += _effects_of_sources(rest, sources, computed)
         pair = pair_of_effects(effects)
-    if pair is None and not effects:
-        return pair_of_effects(_effects_in_each_iteration(sources, record, frozen, computed, losses, until))
-    if pair is None and set.intersection(*({key[2] for key in one.keys} for one in effects)):
-        inputs = max(effects, key=lambda one: len(one.changed))
-        label = _with_label(inputs, records, fixed | no_data)
-        if label is not None or rest:
-            return label
-        sources = _sources_of_loss(records, frozen, fixed, losses, until)
-        same = _effects_in_each_iteration(sources, record, frozen, computed, losses, until)
-        return pair_of_effects([inputs, *(one for one in same if not one.data & set(inputs.keys))])
-    return pair
+    if pair is not None or (effects and not set.intersection(*({key[2] for key in one.keys} for one in effects))):
+        return pair
+    likeliest = sorted(effects, key=lambda one: len(one.changed))[-1:]
+    label = _with_label(likeliest[0], records, fixed | no_data) if likeliest else None
+    if label is not None or (likeliest and rest):
+        return label
+    same = _effects_in_each_iteration(sources, record, frozen, computed, losses, until)
+    batch = {key for one in likeliest for key in one.keys}
+    return pair_of_effects([*likeliest, *(one for one in same if not one.data & batch)])
 
 
 def taken_by_index(targets: DataEffect, inputs: Key, record: IterationRecord) -> Key:
@@ -234,13 +232,9 @@ def _effects_of_sources(
 
 
 def _effects_in_each_iteration(
-    sources: dict[Key, frozenset[Key]],
-    record: IterationRecord,
-    frozen: FrozenIteration,
-    computed: frozenset[Key],
-    losses: frozenset[Key],
-    until: float,
-) -> list[DataEffect]:
+    sources: dict[Key, frozenset[Key]], record: IterationRecord, frozen: FrozenIteration, computed: frozenset[Key],
+    losses: frozenset[Key], until: float,
+) -> list[DataEffect]:  # fmt: skip
     """The effects of data that is the same in each iteration, all rows of which the loss depends on."""
     effects: list[DataEffect] = []
     for key, changed in sources.items():
