@@ -72,7 +72,7 @@ class LoopWatch:
         self._between = NumbersBetweenEpochs()
         self._sites = sites
         self._modules = modules
-        self._loop = loop
+        self._loop = os.path.realpath(loop[0]), loop[1]
         self._link = link
         self._channels = channels
         self._fork = fork
@@ -105,8 +105,7 @@ class LoopWatch:
         if self._frame is None:
             site = self._sites[number]
             self._open_loops.tick(site)
-            file, line = self._loop
-            if site.line != line or site.kind != "loop" or os.path.realpath(site.file) != os.path.realpath(file):
+            if site.line != self._loop[1] or site.kind != "loop" or os.path.realpath(site.file) != self._loop[0]:
                 return
             self._frame, self._number = frame, number
             at_module_level = frame.f_locals is frame.f_globals
@@ -244,12 +243,10 @@ class LoopWatch:
             self._freeze(self._channels[command.channel])
 
     def _begin_record(self) -> None:
-        self._record = IterationRecord(self._count, self._activation, epoch=self._open_loops.epoch)
-        self._events = 0
+        self._record, self._events = IterationRecord(self._count, self._activation, epoch=self._open_loops.epoch), 0
         kept = self._calls, self._raw_count, self._change_count, self._accumulating, self._kept, self.updates.numbers
         for one in kept:
             one.clear()
-        self._begun = time.perf_counter()
 
     def _finish(self, frame: FrameType) -> None:
         record = self._record
