@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CODE_GROUP = "rnncallbacks.codes"
 LIBRARY = "rnncallbacks"
 LIBRARY_CODES = "RNN"
-"""With what the codes of the library begin, those of later versions too."""
+"""The beginning of the library's codes, in later versions too."""
 
 
 @attrs.frozen(eq=False)

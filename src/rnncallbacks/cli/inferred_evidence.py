@@ -109,7 +109,7 @@ class ScriptsOwnLoops:
 
 
 def lacks_evidence(examined: ExaminedRun) -> bool:
-    """Whether a run with training batches has checks for which it was not given what the script's loop may show.
+    """Whether checks of a run with training batches lack evidence that the script's loop may show.
 
     The loop of a trainer is no loop of the script.
     """
@@ -122,7 +122,7 @@ def lacks_evidence(examined: ExaminedRun) -> bool:
 def take_over(diagnosis: Diagnosis, inferred: Diagnosis) -> tuple[str, ...]:
     """Complete the diagnosis of a run by that with inferred evidence; the codes that it now decides.
 
-    What the run itself has decided stays.
+    Codes that the run itself has decided stay as they are.
     """
     open_codes = diagnosis.not_checked | diagnosis.cannot_tell
     alarms = {alarm.code: alarm for alarm in inferred.alarms}

@@ -1,4 +1,4 @@
-"""What the plugins of a run cost: a table by plugin and hook."""
+"""The time of the plugins of a run: a table by plugin and hook."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class BatchHookCall:
 
 
 def by_hook(calls: Mapping[str, HookCall], plugins: Iterable[object]) -> dict[str, HookCall | BatchHookCall | None]:
-    """The calls, of which those of a batch leave out plugins that rest; None where no plugin implements the hook."""
+    """The calls by hook; those of a batch leave out plugins that rest. None where no plugin implements the hook."""
     resters = [plugin for plugin in plugins if isinstance(plugin, Rests)]
     found: dict[str, HookCall | BatchHookCall | None] = {}
     for hook, call in calls.items():

@@ -105,7 +105,7 @@ def restore_fields(target: object, fields: Mapping[str, Any]) -> None:
 
 
 def restore_diagnosis(diagnosis: Diagnosis, content: Mapping[str, Any]) -> None:
-    """Replace what a diagnosis has by the plain values of ``diagnosis.content().to_dict()`` of another one."""
+    """Replace the content of a diagnosis by the plain values of ``diagnosis.content().to_dict()`` of another one."""
     diagnosis.restore(structured(content, DiagnosisContent))
 
 

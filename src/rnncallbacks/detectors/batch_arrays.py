@@ -146,7 +146,7 @@ def floating_arrays(
 
 
 def _split(states: Any, seq_len: int | None) -> tuple[Any, Any]:
-    """The entering state and those of the time steps, of observed hidden states; None for what was not observed."""
+    """The entering state and those of the time steps, of observed hidden states; None if not observed."""
     # Fewer entries than time steps are layers, or the two arrays of an LSTM.
     if not _has_length(states) or len(states) < (seq_len or 1):
         return None, None

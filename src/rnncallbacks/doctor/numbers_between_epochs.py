@@ -43,7 +43,7 @@ class NumbersBetweenEpochs:
     _additions: dict[int, int] = attrs.field(factory=dict)
 
     def add_result(self, site: Site, value: Any) -> None:
-        """Add what a function returns: a number, or the numbers of a tuple."""
+        """Add the result of a function: a number, or the numbers of a tuple."""
         if not self.is_open:
             return
         if isinstance(value, tuple):

@@ -129,7 +129,7 @@ def examine_script(
         except KeyboardInterrupt:
             findings.interrupted, findings.no_loop = True, f"interrupted while {stage.describe()}"
         except RnnCallbacksError:
-            scratch.remove()  # nobody will be told of files in it
+            scratch.remove()  # its files will not be reported
             raise
         findings.written, findings.refused = scratch.written(), scratch.refused()
     findings.scratch = scratch.path if scratch.kept else None

@@ -41,7 +41,7 @@ class ScriptProcess:
     mark: str
 
     def end(self) -> None:
-        """End the process, with its frozen copies and replays, which are in its group, and what has left the group."""
+        """End the process, with its frozen copies and replays, which are in its group, and those that have left it."""
         self.link.close()
         if isinstance(self.process, SpawnProcess):
             self.process.kill()

@@ -77,7 +77,7 @@ class Assignment:
     is_rerun:
         Whether the script is run once for each request for an iteration, and stops behind it.
     output:
-        A file for what the script prints; None to drop it. Only where the process is forked.
+        A file for the output of the script; None to drop it. Only where the process is forked.
     run_batches:
         Training batches after which the script's runs are stopped; None for a script without a ``Run``.
     beside_runs:

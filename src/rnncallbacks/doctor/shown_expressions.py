@@ -39,7 +39,7 @@ def replace_shown(statement: ast.stmt, replace: Callable[[ast.expr], ast.expr]) 
 
 
 def _places(call: ast.Call) -> Iterator[tuple[ast.AST, str, int | None]]:
-    """The places of what a call shows: the node, its field, and the item if the field is a list."""
+    """The places of the expressions that a call shows: the node, its field, and the item if the field is a list."""
     for place, argument in enumerate(call.args):
         yield from _within(call, "args", place, argument)
     for keyword in call.keywords:

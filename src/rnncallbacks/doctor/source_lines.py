@@ -19,11 +19,11 @@ ZERO_ARRAY_CALLS = frozenset({"zeros", "zeros_like", "empty", "empty_like"})
 
 
 RETURNED = "return"
-"""What a statement assigns that returns a value, or yields one."""
+"""The target of a statement that returns or yields a value."""
 SHOWN = "print"
-"""What a statement assigns that calls a function without using its result, as one that prints."""
+"""The target of a statement that calls a function and drops its result, such as ``print``."""
 SETTER = "setattr"
-"""What a statement assigns that sets an attribute by its name."""
+"""The target of a statement that sets an attribute by its name."""
 
 
 @attrs.frozen
@@ -44,8 +44,8 @@ class SourceLine:
 class AssigningStatement:
     """One statement: the texts that it assigns, and those that its value reads.
 
-    ``items_assigned`` and ``items_read`` are the constant keys of containers, for containers of which it assigns or
-    reads only such items.
+    ``items_assigned`` and ``items_read`` are, by container, the constant keys that it assigns or reads, if it uses the
+    container by constant keys alone.
     """
 
     file: str

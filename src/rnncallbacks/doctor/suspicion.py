@@ -175,7 +175,7 @@ class Suspicion:
         return found + (rates[::-1] + loops if alarm and alarm.code == "RNN502" else loops + rates)
 
     def _data_lines(self) -> list[SourceLine]:
-        """The statements that assign or pass the data, and those behind them: first what may mix or shift it."""
+        """The statements that assign or pass the data, and those behind them; first those that may mix or shift it."""
         found: list[AssigningStatement] = []
         for key in (self._roles.targets, self._roles.inputs):
             if key is None:
@@ -230,7 +230,7 @@ class Suspicion:
         return [one.shown(UPDATES) for one in replacing]
 
     def _subtracting_gradients(self) -> list[AssigningStatement]:
-        """The statements that subtract a gradient, by its name: from what is no parameter, as a copy is none."""
+        """The statements that subtract a gradient, by its name, from an array that is no parameter, such as a copy."""
         named = [(one.gradient, one.fallback, *one.other_names) for one in self._roles.with_gradient]
         keys = [key for keys in named for key in keys if key is not None]
         gradients = {_root(key[2]) for key in keys}

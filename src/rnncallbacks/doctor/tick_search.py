@@ -13,7 +13,7 @@ from rnncallbacks.doctor.loop_search import BoundedSearch
 
 @attrs.define(eq=False)
 class LoopExecution:
-    """One execution of a loop: the number of its ticks so far. A search adds what it keeps from tick to tick."""
+    """The record of one execution of a loop: the number of its ticks so far. A search adds fields of its own."""
 
     ticks: int = 0
 
@@ -29,7 +29,7 @@ class TickSearch(BoundedSearch, ABC, Generic[Execution]):
     given:
         The arguments of :class:`BoundedSearch`.
     execution:
-        The class of what is kept of an execution.
+        The class of the record of an execution.
     ticks:
         Number of ticks that are compared in each execution.
     """

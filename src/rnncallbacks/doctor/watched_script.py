@@ -177,7 +177,7 @@ class WatchedScript:
 
 
 def search_loop(assignment: Assignment, until: float, *, fork: bool = True) -> tuple[list[Any], CrashAdvice | None]:
-    """Run a script until its training loop is found: the candidates, and what is to be said of its error.
+    """Run a script until its training loop is found: the candidates, and the advice for its error.
 
     Raises
     ------

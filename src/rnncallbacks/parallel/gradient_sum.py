@@ -85,7 +85,7 @@ class GradientSum:
         arrays:
             The gradients, which are not changed; or None for zeros, also with a factor of 0.
         factor:
-            By what they are multiplied before the sum.
+            The factor by which they are multiplied before the sum.
         numbers:
             The numbers of this rank, in float64.
         """

@@ -85,7 +85,7 @@ class Meetings:
         digest:
             What should be the same on all ranks.
         arrays, factor:
-            The gradients of this rank, and by what they are multiplied before they are added up.
+            The gradients of this rank, and the factor by which they are multiplied before the sum.
         numbers:
             Some of :data:`NUMBERS`; the others are 0.
         """

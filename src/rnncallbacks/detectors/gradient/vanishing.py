@@ -57,7 +57,7 @@ class VanishingGradientDetector:
         return min((number for number in VANISHING.checked_batches if number > batch_number), default=math.inf)
 
     def check_batch(self, batch_number: int, batch: Batch) -> CheckResult:
-        """Check what a batch that is due observed."""
+        """Check the gradients that a batch observed, if it is due."""
         hidden_gradients, shown = batch.observed.get("hidden_gradients"), sequences_of(batch)
         known = hidden_gradients is not None and shown.targets is not None and shown.inputs is not None
         return self.check(batch_number, hidden_gradients, shown.per_step if known else None)

@@ -39,7 +39,7 @@ class BatchLengths:
     _mean_squares: dict[str, float] = state_field(factory=dict)
 
     def read(self, batch: Batch) -> tuple[int | None, int | None, int | None]:
-        """The batch's sequences, the time steps of each, and its tokens; None for what is unknown."""
+        """The batch's sequences, the time steps of each, and its tokens; None for unknown ones."""
         sequences, steps = self._sequences_and_steps(batch)
         tokens = batch.tokens
         if tokens is None and sequences is not None and steps is not None:

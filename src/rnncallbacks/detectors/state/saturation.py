@@ -135,7 +135,7 @@ class SaturationDetector:
 
     @property
     def lacking(self) -> str:
-        """What the check lacks: batches, or states of tanh units."""
+        """The evidence that the check lacks: batches, or states of tanh units."""
         seen = len(self._shares)
         if not seen:
             return "run.observe(hidden_states=...) of tanh units"

@@ -27,7 +27,7 @@ def is_carried_on(
 
     This one has no gradient that agrees with the loss. Either statements only add to the other arrays that move the
     loss, and another one assigns this array. Or the others have gradients that agree with the loss, all but one at
-    most, and a sequence of the iteration has both what this array was before and what it is after.
+    most, and a sequence of the iteration has the values of this array before and after it.
     """
     if loss is None or loss not in push.derivatives or not persists(push.key, records):
         return False

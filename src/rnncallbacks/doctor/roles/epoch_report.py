@@ -37,7 +37,7 @@ EPOCH_REPORT = EpochReportThresholds()
 VALIDATION_NAMES = re.compile(r"val|test|dev|held|eval|check", re.IGNORECASE)
 """Names of losses of a validation."""
 OTHER_NAMES = re.compile(r"acc|hit|correct|best|\blr\b|rate", re.IGNORECASE)
-"""Names of what is no loss of an epoch."""
+"""Names of numbers that are no loss of an epoch."""
 
 
 class EpochReport:
@@ -90,7 +90,7 @@ class EpochReport:
         return found[self._column]
 
     def _numbers(self, after: IterationRecord) -> Iterator[tuple[Key, int, float | None, float]]:
-        """Key, column, number and largest count of what may be a report. The column of a number alone is -1.
+        """Key, column, number and largest count of each value that may be a report. The column of a number alone is -1.
 
         The number is None if a list has not one entry for each epoch.
         """

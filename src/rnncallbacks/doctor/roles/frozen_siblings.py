@@ -171,10 +171,10 @@ def constant_arrays(records: list[IterationRecord]) -> list[Key]:
 def gradients_of_constants(
     push: Push, record: IterationRecord, other: IterationRecord
 ) -> list[GradientCandidate]:  # fmt: skip
-    """The arrays that predict what a push of a constant array did to a number that it moved.
+    """The arrays that predict the effect of a push of a constant array on a number.
 
     They are not the same in the ``other`` iteration. The gradient of an array that the optimizer does not know may
-    never be set to zero: what the iteration added to it is compared too.
+    never be set to zero: the change that the iteration made is compared too.
     """
     limits, found = LOSS_CHOICE, []
     tolerance = limits.tolerance if push.step.dtype == np.float64 else limits.float32_tolerance

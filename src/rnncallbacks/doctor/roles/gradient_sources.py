@@ -24,9 +24,9 @@ class GradientSourceThresholds:
     tie: float = 0.02
     """Difference in alignment up to which two candidates are tied."""
     parallel: float = 0.999
-    """Smallest alignment of a change with the array along which it is."""
+    """Smallest alignment of a change with an array, if the change is along the array."""
     exactly_parallel: float = 1 - 1e-9
-    """Smallest cosine of a change with the array of which it is a multiple."""
+    """Smallest cosine between a change and an array, if the change is a multiple of the array."""
 
 
 GRADIENT_SOURCE = GradientSourceThresholds()
@@ -129,7 +129,7 @@ def parallel_source(parameter: Key, candidates: list[GradientCandidate], record:
 def followed_candidate(
     parameter: Key, candidates: Sequence[GradientCandidate], record: IterationRecord,
 ) -> GradientCandidate:  # fmt: skip
-    """The first candidate of which a parameter's change is a multiple, or the one that was clipped to it.
+    """The first candidate that a parameter's change is a multiple of, or the one that was clipped to it.
 
     The first of all if the change is a multiple of none. The part of one time step may be almost parallel to it.
     """

@@ -131,7 +131,7 @@ def infer_roles(
     rate, plain = learning_rate_of(parameters, known)
     fixed = {one.key for one in parameters} | {one.gradient for one in parameters if one.gradient} | set(optimizer)
     computed = computed_values([one.key for one in parameters], known[1:], frozen[1:])
-    if computed and not given.state:  # what does not depend on the parameters is data that the next iteration reads
+    if computed and not given.state:  # values that do not depend on the parameters are data of the next iteration
         carried = without_containers([key for key in carried if key in computed], known[-1])
     loss_names = names_of_loss(loss, pushes, known)
     no_data = computed | names_of_states(carried, known[-1], known[-2], computed)

@@ -12,8 +12,9 @@ from rnncallbacks.doctor.roles.role_table import ParameterRole
 
 RATE_NAMES = re.compile(r"(^|[._\['\"])(lr|learning_?rate|alpha|eta|step_?size)\b", re.IGNORECASE)
 RATE_ERROR = 1e-6
-"""Largest norm of what is no multiple of the gradient / norm of the change, in an update that is the learning rate
-times the gradient; the rounding of the parameter is added. Chosen by eye."""
+"""Largest norm of the residual / norm of the change, in an update that is the learning rate times the gradient; the
+rounding of the parameter is added. The residual is the part of the change that is no multiple of the gradient. Chosen
+by eye."""
 LARGEST_RATE_ERROR = 0.05
 """The same, with the rounding of float32. Chosen by eye."""
 

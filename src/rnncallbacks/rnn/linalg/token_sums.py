@@ -20,7 +20,7 @@ _SORTED_ELEMENTS = 2**15
 # by eye.
 _MAX_ROWS_OF_TOKEN = 256
 
-# Rows. A product with ones sums at least so many in less time than numpy.add.reduce: 64 tokens of 64 rows each and 64
+# Rows. A product with ones sums at least this many in less time than numpy.add.reduce: 64 tokens of 64 rows each and 64
 # columns in 153 instead of 210 microseconds. It calls a library for each token, which costs more for fewer rows.
 _MIN_ROWS_FOR_PRODUCT = 6
 

@@ -43,7 +43,7 @@ def play(
     validation:
         The losses of the validation batches after each epoch's training, in the same form; None for no validation.
     batches:
-        What the loader yields in each epoch, as many as there are losses; None for the losses themselves.
+        The batches that the loader yields in each epoch, one for each loss; None for the losses themselves.
     grads:
         A function from the number of the training batch, from 1, to its gradients; None for ones.
     act:

@@ -89,7 +89,7 @@ def check_plugin(
             raise OptionError(f"check_plugin: only: there is no check {name!r}", hint=hint)
     check_makes_plugins(make)
     trial = Trial(make, budget_us, batches)
-    # What a plugin writes into the working directory is no file of the author's.
+    # Files that a plugin writes into the working directory are not the author's.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, contextlib.chdir(folder):
         # First: what a run changed for good, later runs find as it is.
         process = list(CHECKS["process"](trial)) if "process" in only else []
@@ -101,7 +101,7 @@ def check_plugin(
 
 
 def check_makes_plugins(make: Callable[[], object]) -> None:
-    """Refuse what is no function that makes a new plugin in each call."""
+    """Refuse anything but a function that makes a new plugin in each call."""
     if not callable(make):
         hint = f"write check_plugin(lambda: {type(make).__name__}(...))"
         raise PluginError(f"check_plugin: expected a function that makes the plugin, got {make!r}", hint=hint)

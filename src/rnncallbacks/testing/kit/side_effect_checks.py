@@ -41,7 +41,7 @@ PROCESS: Mapping[str, tuple[Callable[[], object], str]] = {
     "the standard output": (lambda: (id(sys.stdout), id(sys.stderr)), IN_FIT_END),
     "the list of running threads": (lambda: {one.ident for one in threading.enumerate()}, "join threads in on_fit_end"),
 }
-"""What is the same after a run as before it: a function that reads it, and the advice if it is not."""
+"""The states that a run must not change: a function that reads each, and the advice if it has changed."""
 ONLY_READING: tuple[Place, ...] = ("first", "last")
 """The places in on_backward that see the gradients of the script, or those of the update."""
 
@@ -111,7 +111,7 @@ def _equal(before: Sequence[Any], after: Sequence[Any]) -> bool:
 
 
 def check_process(trial: Trial) -> Iterator[PluginProblem]:
-    """What the process has in common for all its parts, and finds changed after a run."""
+    """The state that all parts of the process share."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), np.errstate():
         plugin = trial.make()
         before = {name: read() for name, (read, _) in PROCESS.items()}
@@ -124,7 +124,7 @@ def check_process(trial: Trial) -> Iterator[PluginProblem]:
 
 
 def check_order(trial: Trial) -> Iterator[PluginProblem]:
-    """What is changed where the script and other plugins expect to find it as it was."""
+    """The changes of state that the script and other plugins expect to be unchanged."""
     sees = SeesChanges()
     data = [np.array([1.0, 2.0]) for _ in LOSSES[0]]
     run = trial.play(sees, batches=data, grads=lambda step: {"w": np.array([step, -100.0 * step])}).run

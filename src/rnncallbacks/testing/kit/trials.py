@@ -1,4 +1,4 @@
-"""Runs on which a plugin is tried, and what is compared of them."""
+"""Runs on which a plugin is tried, and their outcomes, which are compared."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHOWN_LENGTH = 40
 
 @attrs.frozen
 class PluginProblem:
-    """What a check found, and what to change."""
+    """The finding of a check, and the change that it asks for."""
 
     check: str
     message: str
