@@ -30,3 +30,10 @@ def test_the_estimate_is_the_documented_power_law():
     kept = UpdateRecord()
     kept.initial_ratios = [0.25, 0.75]
     assert times_too_high(kept) == pytest.approx(29.0 * 0.5**0.24)
+
+
+@pytest.mark.parametrize(("cosine", "times"), [(1.0, 29.0 * 3.5**0.24), (0.4, 50.0), (float("nan"), 29.0 * 3.5**0.24)])
+def test_updates_that_hold_signs_are_proportional_to_the_rate(cosine, times):
+    kept = UpdateRecord()
+    kept.initial_ratios, kept.gradient_cosine = [3.0, 4.0], cosine
+    assert times_too_high(kept) == pytest.approx(times)

@@ -51,6 +51,29 @@ def test_slower_growth_is_judged_at_the_end_of_the_first_updates():
     assert not weights_outgrew(record([1.0] * CLOSE, grow=3.2 ** (1 / CLOSE), changes=[-0.1] * CLOSE))
 
 
+@pytest.mark.parametrize(
+    ("next_decreases", "growth", "loss", "outgrew"),
+    [
+        ([-0.05] * 11 + [0.01] * 3, 2.7, 0.9, True),
+        ([-0.05] * 7 + [0.01] * 7, 2.7, 0.9, False),
+        ([-0.002] * 14, 2.7, 0.9, False),
+        ([-0.05] * 14, 2.2, 0.9, False),
+        ([-0.05] * 14, 2.7, 0.6, False),
+        ([-0.05] * 11, 2.7, 0.9, False),
+    ],
+    ids=["reversed", "half of them", "by little", "weights of a healthy run", "the loss falls", "too few"],
+)
+def test_growth_is_too_fast_where_the_next_gradients_reverse_the_updates(next_decreases, growth, loss, outgrew):
+    kept = record([1.0] * 20 + [loss] * 20, grow=growth ** (1 / CLOSE))
+    kept.next_decreases = next_decreases
+    assert weights_outgrew(kept) is outgrew
+    if outgrew:
+        message = check_too_high(kept).finding.message
+        assert (
+            "the gradient of the next batch reverses 75% of the last updates, which raise its loss by 0.05" in message
+        )
+
+
 def test_weights_that_began_near_zero_may_grow_to_the_usual_size():
     assert record([1.0] * CLOSE, start=0.01, grow=40 ** (1 / CLOSE)).weight_growth < 0.5
     assert not weights_outgrew(record([1.0] * CLOSE, start=0.01, grow=40 ** (1 / CLOSE)))

@@ -67,6 +67,23 @@ def test_the_noise_of_single_batches_is_no_progress(next_decreases, fires):
     assert fires is bool(result.checked)
 
 
+@pytest.mark.parametrize(("planned", "fires"), [(500, True), (2000, False)])
+def test_negligible_updates_that_agree_are_too_small_unless_they_bring_the_loss_down(planned, fires):
+    kept = record(decrease=1e-3, ratio=8e-5)
+    kept.next_decreases = [1e-3, 1.1e-3] * 10
+    finding = check_too_low(kept, planned).finding
+    assert (finding is not None) is fires
+    if fires:
+        assert finding.message.endswith("and 500 by 52% at most")
+
+
+def test_updates_that_still_grow_are_those_of_a_warm_up():
+    kept = record()
+    kept.unscheduled_ratios = [1e-7 * number for number in range(1, 31)]
+    result = check_too_low(kept, planned_updates=1000)
+    assert (result.finding, "as in a warm-up" in result.cannot_tell["RNN502"]) == (None, True)
+
+
 def test_updates_too_small_for_any_task_need_no_targets():
     assert check_too_low(record(constant_loss=0.0, ratio=2e-6), planned_updates=1000).finding.code == "RNN502"
 

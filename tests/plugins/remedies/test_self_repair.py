@@ -70,6 +70,12 @@ def test_the_first_cut_goes_half_as_far_as_the_evidence_and_the_next_less_far():
     assert train(plugins, [1.0] * 5).scales == {"self_repair": pytest.approx(0.1)}
 
 
+def test_the_first_cut_goes_less_far_where_the_optimizer_keeps_the_squares_of_large_gradients():
+    hidden = [Raises("RNN501", [3], evidence={"times_too_high": 40.0} | SIGNS), SelfRepair()]
+    assert train(hidden, [1.0] * 5).scales == {"self_repair": pytest.approx(3 / 40)}
+    assert train(hidden, [1.0] * 5, optimizer_state={"m": np.zeros(2)}).scales == {"self_repair": pytest.approx(1 / 20)}
+
+
 FOLLOWING, SIGNS = {"update_gradient_cosine": 1.0}, {"update_gradient_cosine": 0.5}
 
 

@@ -36,6 +36,10 @@ class SelfRepairThresholds:
     first_cut_margin: float = 2.0
     """Learning rate after the first cut / best estimate: a rate that is still too high is detected again, one that is
     too low is not."""
+    hidden_state_margin: float = 3.0
+    """The same for an adaptive optimizer whose state the run does not know. It keeps the squares of the large gradients
+    for some 100 updates, and makes smaller updates as long. Of 31 such runs at 10 to 100 times a good rate, 28 ended as
+    well as a healthy one with 2, 29 with 3, and 29 with 4."""
 
 
 SELF_REPAIR = SelfRepairThresholds()
@@ -216,17 +220,20 @@ class SelfRepair:
             return ""  # a lower rate does not make parameters finite
         lowered = ""
         if run.base_learning_rate is not None:
-            self._rate_scale *= self._cut(_number(alarm, "times_too_high"))
+            self._rate_scale *= self._cut(run, alarm)
             run.scale_learning_rate(run.plugins.name_of(self), self._rate_scale)
             lowered = f"the learning rate is now {run.learning_rate:g}, with a scale of {self._rate_scale:.3g}"
         return self._count(run, lowered, restored) if lowered or restored else ""
 
-    def _cut(self, times_too_high: float) -> float:
+    def _cut(self, run: Run, alarm: Alarm) -> float:
         """The factor of the next cut."""
+        times_too_high, cosine = _number(alarm, "times_too_high"), _number(alarm, "update_gradient_cosine")
         if times_too_high <= 1.0:
             return self.factor
         if self._rate_scale < 1.0:
             return math.sqrt(self.factor)
+        if run.optimizer_state is None and cosine and not is_proportional(cosine):
+            return min(math.sqrt(self.factor), SELF_REPAIR.hidden_state_margin / times_too_high)
         return min(self.factor, SELF_REPAIR.first_cut_margin / times_too_high)
 
     def _restore(self, run: Run) -> str:
