@@ -15,8 +15,8 @@ from rnncallbacks.detectors.update.update_record import UpdateRecord
 class TimesTooHighFit:
     """Coefficients of the estimate of learning rate / good learning rate.
 
-    Fitted to 450 runs at 10, 30 and 100 times a good rate, under five optimizers: two thirds of the estimates are
-    within a factor of 2.2.
+    Fitted to 450 runs at 10, 30 and 100 times a good rate, under five optimizers: two thirds of the estimates of the
+    power law are within a factor of 2.2.
     """
 
     factor: float = 29.0

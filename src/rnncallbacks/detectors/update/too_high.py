@@ -10,6 +10,7 @@ import attrs
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.detectors.update.loss_rise import losses_above_reference
 from rnncallbacks.detectors.update.metrics import overshoot
+from rnncallbacks.detectors.update.reversed_updates import reversal, updates_are_reversed
 from rnncallbacks.detectors.update.too_high_finding import comparison_in_words, too_high_finding
 from rnncallbacks.detectors.update.update_record import MEASUREMENTS, UpdateRecord
 
@@ -62,14 +63,6 @@ class TooHighThresholds:
     """norm(W) / initial norm(W) after the fortieth update, if the next batches' gradients reverse the updates. In 100
     runs that had not learned by then, healthy ones measured up to 2.2, RMSprop and Adagrad at ten times a good rate 2.5
     and more."""
-    reversed_updates: int = 12
-    """Last measured updates whose next batches are compared: those of about 24 batches."""
-    reversed_share: float = 0.7
-    """Share of them whose next gradient has a positive product with the update, from which they are reversed."""
-    reversed_rise: float = 0.01
-    """Median of the predicted rises of the next batch's loss, relative to that loss, from which they are reversed. In
-    the same runs, most rates that were ten times too high measured 0.02 to 0.5, and healthy ones 0.02 at most, but for
-    ReLU networks with a weight growth of 1.3."""
     halved_loss: float = 0.5
     """Loss ratio up to which growing weights have lowered the loss."""
     confirmed_halved_loss: float = 0.7
@@ -252,33 +245,6 @@ def weights_outgrew(record: UpdateRecord) -> bool:
     return (confirmed and growth >= TOO_HIGH.confirmed_weight_growth) or (
         growth >= TOO_HIGH.reversed_weight_growth and updates_are_reversed(record)
     )
-
-
-def reversal(record: UpdateRecord) -> tuple[float, float]:
-    """The share of the last updates that the next batch's gradient reverses, and the rise that it predicts (median).
-
-    Descent along a batch's gradient also lowers the loss of the next batch. Updates that are too large cross the
-    minimum along their direction, and the next gradient then points along them. This needs no closure.
-
-    Example
-    -------
-    >>> record = UpdateRecord()
-    >>> record.next_decreases = [-0.5, -0.25, 0.5, -0.75]
-    >>> reversal(record)
-    (0.75, 0.375)
-    """
-    rises = [-decrease for decrease in record.next_decreases[-TOO_HIGH.reversed_updates :]]
-    if not rises:
-        return 0.0, 0.0
-    return sum(rise > 0.0 for rise in rises) / len(rises), median(rises)
-
-
-def updates_are_reversed(record: UpdateRecord) -> bool:
-    """Whether the next batches' gradients reverse most of the last updates."""
-    if len(record.next_decreases) < TOO_HIGH.reversed_updates:
-        return False
-    share, rise = reversal(record)
-    return share >= TOO_HIGH.reversed_share and rise >= TOO_HIGH.reversed_rise
 
 
 def updates_overshoot(record: UpdateRecord) -> bool:
