@@ -66,6 +66,7 @@ CASES = [
         "give it one number",
     ),
     ("data = open('input.txt').read()", 1, "expects the file input.txt in ", "put the file there"),
+    ("import numpy\nx = numpy.loadtxt('x.csv')", 2, "expects the file x.csv in ", "put the file there"),
     (
         "import sys\ndata = open(sys.argv[1]).read()",
         2,

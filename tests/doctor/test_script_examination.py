@@ -145,7 +145,7 @@ def test_ctrl_c_while_the_script_has_not_reached_its_loop(monkeypatch, module, i
 ENDED = "no training loop was found: the script ended, and "
 NO_LOOP = {
     "print('no training here')\n": f"{ENDED}its file has no loop",
-    "for i in range(9):\n    x = i\n": f"{ENDED}no loop changed the same arrays in each iteration; name the loop",
+    "for i in range(9):\n    x = i\n": f"{ENDED}no loop changed the same arrays in each iteration; see that",
 }
 
 

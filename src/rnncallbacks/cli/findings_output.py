@@ -11,6 +11,7 @@ import attrs
 
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.alarms.verdict import counted
+from rnncallbacks.doctor.roles.nonfinite_roles import NEVER_FINITE
 from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles, key_text
 from rnncallbacks.doctor.script_findings import ScriptFindings
 from rnncallbacks.doctor.script_source import read_script
@@ -106,7 +107,9 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
     rows.append(("state", _listed([key_text(key) for key in states]) if states else "none found"))
     reports = [key_text(key) for key in (findings.report, findings.validation_report) if key is not None]
     rows.append(("epoch loss", ", validation ".join(reports) or "none found"))
-    if not roles.exact:
+    if roles.loss_is == NEVER_FINITE:
+        rows.append(("replay", "none: no perturbation changes a loss that is never finite"))
+    elif not roles.exact:
         rows.append(("replay", "none: no closure, and roles inferred from names and from arrays that change together"))
         rows.append(("", "--no-fork repeats iterations from the start of a script that runs threads"))
     data = [key_text(key) if key else "not found" for key in (roles.inputs, roles.targets)]

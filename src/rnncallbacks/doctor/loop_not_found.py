@@ -39,6 +39,6 @@ def why_not_found(script: Path, named: str, seconds: float, *, out_of_time: bool
     if not own:
         return "no training loop was found: the script ended, and its file has no loop"
     return (
-        "no training loop was found: the script ended, and no loop changed the same arrays in each iteration; name the "
-        "loop if there is one: --loop FILE:LINE"
+        "no training loop was found: the script ended, and no loop changed the same arrays in each iteration; see that "
+        "it trains here for three batches or more, or name the loop: --loop FILE:LINE"
     )

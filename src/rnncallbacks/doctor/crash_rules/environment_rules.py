@@ -61,9 +61,12 @@ def _message_of_argparse(error: BaseException) -> str:
 
 def missing_file(failure: Failure) -> Advice | None:
     error = failure.error
-    if not isinstance(error, FileNotFoundError | NotADirectoryError) or not isinstance(error.filename, str):
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
         return None
-    name, here = error.filename, os.getcwd()
+    by_numpy = re.fullmatch(r"(.+) not found\.", failure.message)  # of loadtxt and genfromtxt
+    name, here = error.filename or (by_numpy and by_numpy[1]), os.getcwd()
+    if not isinstance(name, str):
+        return None
     script = failure.names.get("__file__")
     home = Path(script).resolve().parent if isinstance(script, str) else Path(here)
     if not os.path.isabs(name) and (home / name).exists():

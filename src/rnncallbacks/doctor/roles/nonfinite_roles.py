@@ -14,6 +14,9 @@ from rnncallbacks.doctor.roles.interventions import changing_arrays, persists
 from rnncallbacks.doctor.roles.role_table import LossCandidate, ParameterRole, Roles, key_text
 from rnncallbacks.doctor.value_walk import Key
 
+NEVER_FINITE = "never finite"
+"""What the loss is, as the table of roles shows it."""
+
 
 def roles_of_nonfinite_loss(records: Sequence[IterationRecord], given: GivenRoles) -> Roles | None:
     """The roles of a loop in which a number that is named like a loss is never finite; None if there is none.
@@ -35,13 +38,13 @@ def roles_of_nonfinite_loss(records: Sequence[IterationRecord], given: GivenRole
     ]
     if not parameters:
         return None
-    candidate = LossCandidate(loss, key_text(loss), 1.0, ("by its name", "never finite"))
+    candidate = LossCandidate(loss, key_text(loss), 1.0, ("by its name", NEVER_FINITE))
     return Roles(
         loss=loss,
         loss_confidence="likely",
         loss_candidates=(candidate,),
         parameters=tuple(parameters),
-        loss_is="never finite",
+        loss_is=NEVER_FINITE,
     )
 
 
