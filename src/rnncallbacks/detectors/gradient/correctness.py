@@ -32,6 +32,7 @@ from rnncallbacks.detectors.gradient.recomputed_gradient import (
     unnamed_fault,
     wrong_arrays,
 )
+from rnncallbacks.detectors.gradient.returning_batches import ReturningBatchDetector
 from rnncallbacks.detectors.gradient.zero_gradients import ZeroGradientDetector, without_effect
 from rnncallbacks.detectors.reconstruction.script_network import ScriptNetwork
 from rnncallbacks.detectors.update.metrics import is_proportional
@@ -70,6 +71,7 @@ class CorrectnessChecks:
     _output_bias_length: OutputBiasLengthDetector = state_field(factory=OutputBiasLengthDetector)
     _zero_gradients: ZeroGradientDetector = state_field(factory=ZeroGradientDetector)
     _predicted_decrease: PredictedDecreaseDetector = state_field(factory=PredictedDecreaseDetector)
+    _returning: ReturningBatchDetector = state_field(factory=ReturningBatchDetector)
 
     def is_idle(self, batch_number: int) -> bool:
         """Whether no check is due in this training batch, counted from 1."""
@@ -79,6 +81,7 @@ class CorrectnessChecks:
             self._zero_gradients.over
             and not self.network.follows
             and self._predicted_decrease.over
+            and not self._returning.waits
             and batch_number > ACCUMULATION.last_batch
             and not self._gradient_check.scheduled(batch_number)
             and not self._accumulation.due(batch_number)
@@ -99,6 +102,12 @@ class CorrectnessChecks:
         self._idle_before = 0
         self._gradient_check.add_alarm(code)
 
+    def begin_pass(self) -> None:
+        """Look at the first batch of a pass, in which batches of the one before may return."""
+        if not self._returning.over:
+            self._idle_before = 0
+            self._returning.begin_pass()
+
     def precedes_sum_check(self, batch_number: int) -> bool:
         """Whether the next batch is checked for the gradient of this one."""
         return self._accumulation.due(batch_number + 1)
@@ -111,6 +120,7 @@ class CorrectnessChecks:
         """End the checks that do not need a closure, and release their copies of the parameters."""
         self._zero_gradients.stop()
         self._predicted_decrease.stop()
+        self._returning.stop()
 
     def check(
         self,
@@ -150,6 +160,7 @@ class CorrectnessChecks:
             self.stop_without_closure()
         elif batch.closure is not None or self._gradient_check.matches:  # which does not show an unused matrix
             self._predicted_decrease.stop()
+            self._returning.stop()
         result = NOTHING_COMPARED
         if not self._zero_gradients.over:
             found = self._zero_gradients.check(batch_number, batch, gradients, params)
@@ -160,6 +171,10 @@ class CorrectnessChecks:
             cosine = updates.first_cosine
             finding = self._predicted_decrease.check(batch_number, batch, loss, gradients, params, cosine)
             result = NOTHING_COMPARED if finding is None else CheckResult(finding=finding)
+        if result.finding is None and not self._returning.over:
+            follows = is_proportional(updates.first_cosine) is not False
+            found = self._returning.check(batch, loss, gradients, params, follows_gradient=follows)
+            result = CheckResult(finding=found)
         yield self._noted(result)
 
     def _check_with_loss(

@@ -37,9 +37,9 @@ class GradientGuard(Guard):
     - RNN404 and RNN405 in batches 1, 10, 100, 250, 500, 1000 and so on, and after the first alarm of a code 5xx or 6xx:
       the gradients differ from those of the network, if the script's arrays and losses identify it; or, with a closure,
       directional derivatives do not match central differences of the loss.
-    - RNN404 and RNN405 without either, as a warning: the loss falls less than the gradients predict, or the gradient
-      of a matrix is always zero. Or, as RNN405 or RNN406, the gradient of the output bias is longer than the
-      cross-entropy or the squared error allows.
+    - RNN404 and RNN405 without either, as a warning: the loss falls less than the gradients predict, that of shuffled
+      batches or of those that return under their index; or the gradient of a matrix is always zero. Or, as RNN405 or
+      RNN406, the gradient of the output bias is longer than the cross-entropy or the squared error allows.
     - RNN404 and RNN405 have not passed where an array is always updated with another multiple of its gradient than the
       rest: a gradient that is scaled after ``run.backward`` looks like a learning rate of its own.
     - RNN406: gradients contain those of earlier batches.
@@ -155,6 +155,8 @@ class GradientGuard(Guard):
             self.conclude(run, self._vanishing.check_batch(number, batch))
         if number == EXPLODING_GRADIENT.smallest_sample:
             self._conclude_exploding(run)
+        if batch.index == 1:
+            self._correctness.begin_pass()
         if self._correctness.is_idle(number):
             return
         params, repaired = run.params, bool(run.diagnosis.repairs)

@@ -1,0 +1,94 @@
+"""The losses of batches that return in the next pass, against the slopes that their gradients give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+
+from rnncallbacks.alarms.finding import Finding
+from rnncallbacks.arrays.containers import Array
+from rnncallbacks.arrays.gradients import Gradients
+from rnncallbacks.core.batch import Batch
+from rnncallbacks.detectors.gradient.returning_batches import ReturningBatchDetector
+
+Change = Callable[[dict[str, Array]], Mapping[str, Array]]
+FEATURES, UNITS, CLASSES, BATCHES = 6, 8, 4, 30
+
+
+def play(change: Change = dict, *, passes: int = 4, rate: float = 0.5, data: str = "fixed") -> Finding | None:
+    """Train one hidden layer on numbered batches; ``change`` is the mistake in the gradients."""
+    generator = np.random.default_rng(0)
+    truth = generator.normal(size=(FEATURES, CLASSES))
+    inputs = generator.normal(size=(BATCHES, 5, FEATURES))
+    params = {
+        "kernel": generator.normal(size=(FEATURES, UNITS)) / 2.0,
+        "head": generator.normal(size=(UNITS, CLASSES)) / 2.0,
+        "bias": np.zeros(CLASSES),
+    }
+    detector, running = ReturningBatchDetector(), 1.4
+    for _ in range(passes):
+        for number in generator.permutation(BATCHES):
+            x = generator.normal(size=(5, FEATURES)) if data == "new" else inputs[number]
+            y = np.eye(CLASSES)[(x @ truth).argmax(axis=1)]
+            hidden = np.tanh(x @ params["kernel"])
+            scores = hidden @ params["head"] + params["bias"]
+            p = np.exp(scores)
+            p /= p.sum(axis=1, keepdims=True)
+            d = (p - y) / len(x)
+            back = d @ params["head"].T * (1.0 - hidden**2)
+            gradients = {"kernel": x.T @ back, "head": hidden.T @ d, "bias": d.sum(axis=0)}
+            loss = float(-np.log((p * y).sum(axis=1)).mean())
+            running += 0.02 * (loss - running)
+            if detector.over:
+                return None
+            found = detector.check(
+                Batch(number, "train", 1), running if data == "smoothed" else loss, Gradients(change(gradients)), params
+            )
+            if found is not None:
+                return found
+            for name, array in params.items():
+                array -= rate * change(gradients)[name]
+        detector.begin_pass()
+    return None
+
+
+def scaled(**factors: float) -> Change:
+    return lambda gradients: {name: factors.get(name, 1.0) * array for name, array in gradients.items()}
+
+
+def test_array_of_the_wrong_sign_is_named() -> None:
+    found = play(scaled(kernel=-1.0))
+    assert found is not None
+    assert (found.code, found.evidence["array"]) == ("RNN404", "kernel")
+    assert found.evidence["ratio"] == pytest.approx(-1.0, abs=0.3)
+
+
+def test_factor_of_all_arrays() -> None:
+    found = play(scaled(kernel=5.0, head=5.0, bias=5.0), rate=0.02)
+    assert found is not None
+    assert found.code == "RNN405"
+    assert found.evidence["factor"] == pytest.approx(5.0, rel=0.3)
+
+
+def test_slopes_far_above_the_loss() -> None:
+    found = play(scaled(kernel=3000.0), rate=0.01)
+    assert found is not None
+    assert found.code == "RNN404"
+
+
+@pytest.mark.parametrize("data", ["fixed", "new", "smoothed"])
+@pytest.mark.parametrize("rate", [0.001, 0.1, 0.5, 3.0])
+def test_right_gradients(rate: float, data: str) -> None:
+    assert play(rate=rate, data=data, passes=8) is None
+
+
+def test_without_an_index_nothing_is_followed() -> None:
+    detector = ReturningBatchDetector()
+    assert (
+        detector.check(Batch(np.zeros((2, 3)), "train", 1), 1.0, Gradients({"w": np.ones(2)}), {"w": np.ones(2)})
+        is None
+    )
+    assert detector.over
+    assert not detector.waits
