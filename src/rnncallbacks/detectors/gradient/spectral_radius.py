@@ -9,6 +9,7 @@ import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.arrays.containers import Array
+from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.detectors.loss.layer_shapes import GATE_COUNTS
 
 
@@ -97,7 +98,7 @@ def _radius_of(matrix: Array) -> float:
     matrix, logarithm = matrix.astype(np.float64), 0.0
     for step in range(2 * half):
         x = matrix @ x
-        size = float(np.linalg.norm(x))
+        size = global_norm([x])
         if not size:
             return 0.0
         x /= size  # neither overflows nor vanishes

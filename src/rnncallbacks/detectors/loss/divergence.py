@@ -49,6 +49,10 @@ class DivergenceThresholds:
     below_first_factor: float = 2.0
     """Smallest rise, in units of that margin, while the loss is below the first one and the cause of the rise is
     unknown: the network has not lost everything, and the data may have become harder."""
+
+    close_windows: int = 4
+    """Windows after which those of low losses are compared half as often. Chosen by eye, for its cost."""
+
     jump_ratio: float = 4.0
     """Smallest ratio of the tenth percentile of the losses after the first one to the first loss, if the first update
     destroyed the network; chosen by eye."""
@@ -71,8 +75,9 @@ UNKNOWN_CAUSE = RiseCause("unknown")
 class DivergenceDetector:
     r"""Compares the losses of the last ``window`` batches with those of the best window before them.
 
-    They are compared every ``window / 5`` batches. While there are fewer than ``2 * window`` losses, both windows are
-    shorter, but not shorter than two fifths of ``window``.
+    They are compared every ``window / 5`` batches; after ``close_windows`` windows, half as often unless losses are
+    above ``spike_level``. While there are fewer than ``2 * window`` losses, both windows are shorter, but not shorter
+    than two fifths of ``window``.
 
     Parameters
     ----------
@@ -140,8 +145,10 @@ class DivergenceDetector:
     @property
     def batches_to_next(self) -> int:
         """The number of batches until the next one after which windows are compared, 1 for the next batch."""
-        step, left = max(self.window // 5, 1), self.window + 1 - self._batches
-        return min(ahead for ahead in (step - self._batches % step, left) if ahead > 0)
+        number, window, step = self._batches, self.window, max(self.window // 5, 1)
+        if number < DIVERGENCE.close_windows * window:
+            return min(ahead for ahead in (step - number % step, window + 1 - number) if ahead > 0)
+        return min(2 * step - number % (2 * step), window - number % window)
 
     def add_missed(self, losses: Sequence[float]) -> None:
         """Add the losses of batches that were left out: no spikes, and before the next batch of a comparison."""

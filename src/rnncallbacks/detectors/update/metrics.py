@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays.containers import Array, parameters_of
+from rnncallbacks.arrays.containers import Array, parameters_of, same_layout, without_views
 from rnncallbacks.arrays.gradients import global_norm
 
 
@@ -162,8 +162,10 @@ def predicted_loss_change(updates: Mapping[str, Array], gradients: Mapping[str, 
     >>> predicted_loss_change({"w": np.array([-0.5])}, {"w": np.array([4.0])})
     -2.0
     """
-    paired = parameters_of(gradients, updates)
     with np.errstate(over="ignore", invalid="ignore"):
+        if same_layout(gradients, updates):
+            return float(np.vdot(*without_views(gradients), *without_views(updates)))
+        paired = parameters_of(gradients, updates)
         return sum(float(np.vdot(gradients[name], update)) for name, update in paired.items())
 
 

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
-from rnncallbacks.arrays.containers import Array, parameters_of
+from rnncallbacks.arrays.containers import Array, parameters_of, without_views
 from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.core.plugin_state import state_field
 
@@ -54,7 +54,7 @@ class StillArrays:
 
     def add(self, params: Mapping[str, Array], updates: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
         """Add an update that changed at least one array: the parameters after it, its steps and its gradients."""
-        step_norm, gradient_norm = global_norm(list(updates.values())), global_norm(list(gradients.values()))
+        step_norm, gradient_norm = global_norm(without_views(updates)), global_norm(without_views(gradients))
         if len(updates) < 2 or not 0.0 < step_norm < np.inf or not 0.0 < gradient_norm < np.inf:
             return
         self.updates += 1

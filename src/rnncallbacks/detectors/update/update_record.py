@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays.containers import Array
+from rnncallbacks.arrays.containers import Array, without_views
 from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.core.plugin_state import reset_state, state_field
 from rnncallbacks.detectors.loss.constant_baseline import constant_baseline_loss
@@ -259,10 +259,11 @@ class UpdateRecord:
         gradient_norm:
             The norm of the gradients, if it is known.
         """
-        arrays = list(before.values())
+        arrays = without_views(before)
         weight_norm = global_norm(arrays)
         full_norm = max(
-            weight_norm, orthogonal_norm(arrays) if weights_orthogonal_norm is None else weights_orthogonal_norm
+            weight_norm,
+            orthogonal_norm(before.values()) if weights_orthogonal_norm is None else weights_orthogonal_norm,
         )
         with np.errstate(over="ignore", invalid="ignore"):
             for name, array in before.items():  # in place: allocating large arrays takes longer than the subtraction
@@ -282,7 +283,7 @@ class UpdateRecord:
         if gradients and ratio and loss and full_norm:
             decrease = -predicted_loss_change(before, gradients)
             if gradient_norm is None:
-                gradient_norm = global_norm(list(gradients.values()))
+                gradient_norm = global_norm(without_views(gradients))
             if math.isnan(self.gradient_cosine) and gradient_norm:
                 self.gradient_cosine = decrease / update_norm / gradient_norm
             self.unscheduled_ratios.append(update_norm / full_norm / schedule_scale)

@@ -90,7 +90,7 @@ class LossAveraging:
         phase = batch.phase
         self._losses[phase] = self._losses.get(phase, 0.0) + weight * batch.loss
         self._weights[phase] = self._weights.get(phase, 0) + weight
-        if self.weight == "batch":
+        if self.weight == "batch" and (batch.sequences is not None or batch.tokens is not None):
             self._add_sizes(batch, batch.loss)
         if run.epoch_summary is not None:  # always: a batch belongs to an epoch
             run.epoch_summary.losses[phase] = self._losses[phase] / self._weights[phase]
