@@ -9,8 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from rnncallbacks.cli.script_runner import check_script
-from rnncallbacks.doctor.script_source import NOTEBOOK, read_script
+from rnncallbacks.doctor.script_source import NOTEBOOK, check_script, read_script
 from rnncallbacks.errors import DataError
 
 MENTIONS = re.compile(rb"\brnncallbacks\b|\bRun\(")

@@ -15,8 +15,7 @@ from types import ModuleType, TracebackType
 import attrs
 import click
 
-from rnncallbacks.doctor.script_source import NOTEBOOK, read_script
-from rnncallbacks.errors import DataError, closest
+from rnncallbacks.doctor.script_source import NOTEBOOK, check_script, read_script
 
 
 @attrs.frozen(eq=False)
@@ -93,22 +92,6 @@ def output_to_stderr(wanted: bool) -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
-
-
-def check_script(script: Path) -> None:
-    """Refuse a path that is no file.
-
-    Raises
-    ------
-    DataError
-        There is no such file.
-    """
-    if script.is_dir():
-        raise DataError(f"{script}: expected a script, got a directory")
-    if not script.exists():
-        neighbors = script.parent.iterdir() if script.parent.is_dir() else ()
-        files = (one.name for one in neighbors if one.is_file())
-        raise DataError(f"{script}: there is no such file", hint=closest(script.name, files))
 
 
 def _from_script_on(trace: TracebackType | None, script: Path) -> TracebackType | None:

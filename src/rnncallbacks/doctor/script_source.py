@@ -130,6 +130,22 @@ class _Nothing:
         return self
 
 
+def check_script(script: Path) -> None:
+    """Refuse a path that is no file.
+
+    Raises
+    ------
+    DataError
+        There is no such file.
+    """
+    if script.is_dir():
+        raise DataError(f"{script}: expected a script, got a directory")
+    if not script.exists():
+        neighbors = script.parent.iterdir() if script.parent.is_dir() else ()
+        files = (one.name for one in neighbors if one.is_file())
+        raise DataError(f"{script}: there is no such file", hint=closest(script.name, files))
+
+
 def read_script(path: Path) -> ScriptSource:
     """Read a script (in its declared encoding, UTF-8 without a declaration) or the code cells of a notebook.
 
@@ -138,12 +154,7 @@ def read_script(path: Path) -> ScriptSource:
     DataError
         There is no such file, or it is neither.
     """
-    if path.is_dir():
-        raise DataError(f"{path}: expected a script, got a directory")
-    if not path.exists():
-        neighbors = path.parent.iterdir() if path.parent.is_dir() else ()
-        files = (one.name for one in neighbors if one.is_file())
-        raise DataError(f"{path}: there is no such file", hint=closest(path.name, files))
+    check_script(path)
     content = path.read_bytes()
     if path.suffix == NOTEBOOK:
         return _notebook(path, content)
