@@ -12,11 +12,7 @@ from rnncallbacks.doctor.loss_names import LOSS_NAMES
 from rnncallbacks.doctor.roles.agreement import (
     agreeing_count,
     are_proportional,
-    common_factor,
-    is_in_rate,
     loss_of_loop,
-    signs_of_gradients,
-    whole_share,
 )
 from rnncallbacks.doctor.roles.batch_data import find_batch_data, in_function_of_loss
 from rnncallbacks.doctor.roles.carried_state import is_carried_on, names_of_states, without_containers
@@ -50,8 +46,8 @@ from rnncallbacks.doctor.roles.loss_choice import (
     shown_loss,
 )
 from rnncallbacks.doctor.roles.nonfinite_roles import roles_of_nonfinite_loss
-from rnncallbacks.doctor.roles.objective import Objective, find_objective, is_log_likelihood
-from rnncallbacks.doctor.roles.parameter_role import GradientFactors, parameter_role
+from rnncallbacks.doctor.roles.objective import Objective, find_objective
+from rnncallbacks.doctor.roles.parameter_role import GradientFactors, gradient_factors, parameter_role
 from rnncallbacks.doctor.roles.role_table import Confidence, LossCandidate, ParameterRole, Roles, key_text
 from rnncallbacks.doctor.roles.update_rate import learning_rate_of
 from rnncallbacks.doctor.value_walk import Key, Steps
@@ -106,27 +102,22 @@ def infer_roles(
     ranked = rank_losses(keepers, sources, known, slopes)
     chosen = [one for one in ranked if is_named(one.key, [given.loss])] if given.loss else ranked
     loss, confidence = _choose(chosen, keepers, sources, sure=bool(given.loss))
-    signs = [] if loss is None else signs_of_gradients(loss, keepers, sources)
-    raised = loss is not None and sum(signs) < 0 and is_log_likelihood(loss, known)
-    sign = -1.0 if signs and max(signs) < 0 and not raised else 1.0
-    factor = None if loss is None else common_factor(loss, keepers, sources)
-    scale = 1.0
-    if loss is not None and factor is not None and is_in_rate(factor, keepers, sources, loss):
-        scale, confidence = whole_share(factor), "certain"
-    parameters, optimizer, carried = _by_role(evidence, loss, first, given, GradientFactors(sign, factor, scale))
+    factors = GradientFactors() if loss is None else gradient_factors(loss, keepers, sources, known)
+    if factors.in_rate:
+        confidence = "certain"
+    parameters, optimizer, carried = _by_role(evidence, loss, first, given, factors)
     if not parameters:
         unknown = Roles(loss=None, loss_confidence="unsure", loss_candidates=tuple(ranked[:4]), exact=True)
         return roles_of_nonfinite_loss(known, given) or unknown
     found = [one for one in parameters if one.gradient is not None]
     objective = Objective()
-    if raised:
+    if factors.raised:
         objective = Objective(is_loss=False, text="a log-likelihood, which the updates raise")
     elif loss is not None and not any(one.agrees for one in found):
         objective = find_objective(loss, found, {push.key: push for push in pushes}, known, first, last)
-        fewest = INFERENCE.gradients if factor is None else INFERENCE.gradients_with_factor
         if not objective.is_loss and LOSS_NAMES.search(key_text(loss)):
             confidence = "likely"  # the gradients vouch for each other, and they are not taken for those of the loss
-        elif not given.loss and (len(found) < fewest or len(found) < len(parameters)):
+        elif not given.loss and len(found) < max(len(parameters), _fewest_gradients(factors)):
             confidence = "unsure"  # neither the loss nor the gradients vouch for each other
     rate, plain = learning_rate_of(parameters, known)
     fixed = {one.key for one in parameters} | {one.gradient for one in parameters if one.gradient} | set(optimizer)
@@ -230,6 +221,10 @@ def _by_role(
         elif is_named(push.key, given.state) or (not given.state and moves_loss and persists(push.key, known)):
             carried.append(push.key)
     return parameters, optimizer, carried
+
+
+def _fewest_gradients(factors: GradientFactors) -> int:
+    return INFERENCE.gradients if factors.off is None else INFERENCE.gradients_with_factor
 
 
 def _updates(parameters: list[ParameterRole], record: IterationRecord) -> int:

@@ -8,14 +8,21 @@ import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord
-from rnncallbacks.doctor.roles.agreement import agreeing_source
+from rnncallbacks.doctor.roles.agreement import (
+    agreeing_source,
+    common_factor,
+    is_in_rate,
+    signs_of_gradients,
+    whole_share,
+)
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate, followed_candidate
 from rnncallbacks.doctor.roles.interventions import Push
+from rnncallbacks.doctor.roles.objective import is_log_likelihood
 from rnncallbacks.doctor.roles.role_table import ParameterRole, key_text
 from rnncallbacks.doctor.value_walk import Key
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class GradientFactors:
     """Factors that all gradients of a loop have.
 
@@ -23,15 +30,38 @@ class GradientFactors:
     ----------
     sign:
         -1 if all updates go up their gradients, else 1.
+    raised:
+        Whether the updates raise a log-likelihood.
     off:
         The factor by which the derivatives of the loss are larger than the gradients; None if they do not share one.
+    in_rate:
+        Whether the learning rate contains this factor.
     scale:
         The factor by which the updates multiply the gradients.
     """
 
-    sign: float
-    off: float | None
-    scale: float
+    sign: float = 1.0
+    raised: bool = False
+    off: float | None = None
+    in_rate: bool = False
+    scale: float = 1.0
+
+
+def gradient_factors(
+    loss: Key, keepers: list[Push], sources: dict[Key, list[GradientCandidate]], records: list[IterationRecord]
+) -> GradientFactors:
+    """The factors of the gradients in ``sources``, compared with the derivatives of the loss."""
+    signs = signs_of_gradients(loss, keepers, sources)
+    raised = sum(signs) < 0 and is_log_likelihood(loss, records)
+    off = common_factor(loss, keepers, sources)
+    in_rate = off is not None and is_in_rate(off, keepers, sources, loss)
+    return GradientFactors(
+        sign=-1.0 if signs and max(signs) < 0 and not raised else 1.0,
+        raised=raised,
+        off=off,
+        in_rate=in_rate,
+        scale=whole_share(off) if off is not None and in_rate else 1.0,
+    )
 
 
 def parameter_role(
