@@ -1,11 +1,12 @@
 """Times training on several ranks, and fits a model of its cost.
 
-``pairs`` times a step on 2 ranks, on 1 rank with 1 and with 2 threads, and on 1 rank with half of the rows,
-alternately. It takes about four minutes on two free cores. ``measure`` times steps of one process and reductions of 2
-and 4 ranks, and writes them to a file. ``model`` fits the model of docs/explanation/parallel.md to such a file, and
-prints the tables of that page.
+``pairs`` times a step on 2 ranks, on 1 rank with 1 and with 2 threads, and on 1 rank with half of the rows, alternately
+and for all sizes, and prints one table. It needs two free cores, and ends after ``--seconds``. ``measure`` times steps
+of one process and reductions of 2 and 4 ranks, and writes them to a file. ``model`` fits the model of
+docs/explanation/parallel.md to such a file, and prints the tables of that page.
 
     python tests/benchmarks/bench_parallel.py pairs
+    python tests/benchmarks/bench_parallel.py pairs --seconds 60 --hidden 64
     python tests/benchmarks/bench_parallel.py measure --out tests/benchmarks/parallel_costs.json
     python tests/benchmarks/bench_parallel.py model
 """
@@ -42,12 +43,18 @@ STEPS = 32
 MEASURED_STEPS = (32, 128)
 """Time steps of a sequence in the measurements for the model."""
 PAIRS = [
-    ("vanilla", 128, 32, 64, 200),
-    ("lstm", 128, 32, 64, 80),
-    ("vanilla", 64, 64, 512, 16),
-    ("lstm", 64, 64, 512, 8),
+    ("vanilla", 128, 32, 64, 120),
+    ("lstm", 128, 32, 64, 40),
+    ("vanilla", 128, 32, 128, 50),
+    ("lstm", 128, 32, 128, 16),
+    ("vanilla", 128, 32, 256, 18),
+    ("lstm", 128, 32, 256, 8),
+    ("vanilla", 64, 64, 512, 8),
+    ("lstm", 64, 64, 512, 6),
 ]
-"""Cell, time steps, sequences of the whole batch, hidden units, and steps of a run."""
+"""Cell, time steps, sequences of the whole batch, hidden units, and steps of a run, which take about half a second."""
+FIRST_STEPS = 2
+"""Steps of a run that are not counted: they allocate arrays."""
 MEASURED_SIZES = (64, 128, 512)
 CHECKED_SIZE = 256
 """Hidden units to which the model is not fitted, but compared with."""
@@ -93,7 +100,7 @@ def step_times(
     model, times = RecurrentModel(hidden, vocab_size=VOCABULARY, cell=cell), StepTimes(clock)
     plugins = [HiddenStateReset(when="batch"), DataParallel(), times]
     Trainer(model, Adam(), plugins=plugins, learning_rate=1e-3).fit([batch] * steps, max_epochs=1, progress=False)
-    return times.times[2:]
+    return times.times[FIRST_STEPS:]
 
 
 def reductions(numbers: tuple[int, ...], repetitions: int) -> list[tuple[int, float, float]]:
@@ -120,22 +127,41 @@ def started(ranks: int, threads: int, *arguments: object) -> Any:
     return json.loads(done.stdout)
 
 
-def compare_pairs(rounds: int) -> list[str]:
+def pair_times(hidden: int, *, with_halves: bool) -> list[list[float]]:
+    """Seconds of the steps of each pair, and with ``with_halves``, of each with half of the rows after it."""
+    return [
+        step_times(cell, seq_len, count, size, steps)
+        for cell, seq_len, rows, size, steps in PAIRS
+        if hidden in (0, size)
+        for count in ((rows, rows // 2) if with_halves else (rows,))
+    ]
+
+
+def compare_pairs(seconds: float, hidden: int) -> list[str]:
     """Lines of a table: milliseconds of a step, the minimum and the median over all rounds, and their ratios."""
-    lines = ["| cell | T, B, H | one thread | two threads | half of the rows | two ranks | gain | over two threads |"]
+    began, rounds, longest = time.perf_counter(), 0, 0.0
+    chosen = [one for one in PAIRS if hidden in (0, one[3])]
+    # A rank with half of the rows and no other rank is the limit of two ranks.
+    times: list[list[list[float]]] = [[[], [], [], []] for _ in chosen]
+    while not rounds or time.perf_counter() - began + longest < seconds:
+        round_began = time.perf_counter()
+        one_thread = started(1, 1, "pair-times", hidden, "halves")
+        two_threads, two_ranks = started(1, 2, "pair-times", hidden), started(2, 1, "pair-times", hidden)
+        for found, *new in zip(times, one_thread[::2], two_threads, one_thread[1::2], two_ranks, strict=True):
+            for all_rounds, this_round in zip(found, new, strict=True):
+                all_rounds += this_round
+        rounds, longest = rounds + 1, max(longest, time.perf_counter() - round_began)
+    lines = [f"{rounds} rounds in {time.perf_counter() - began:.0f} s, milliseconds, minimum and median", ""]
+    lines.append(
+        "| cell | T, B, H | one thread | two threads | half of the rows | two ranks | gain | over two threads |"
+    )
     lines.append("|---|---|---|---|---|---|---|---|")
-    for cell, seq_len, rows, hidden, steps in PAIRS:
-        # Ranks, threads, and rows: a rank with half of the rows and no other rank is the limit of two ranks.
-        times: dict[tuple[int, int, int], list[float]]
-        times = {(1, 1, rows): [], (1, 2, rows): [], (1, 1, rows // 2): [], (2, 1, rows): []}
-        for _ in range(rounds):
-            for ranks, threads, count in times:
-                times[ranks, threads, count] += started(ranks, threads, "steps", cell, seq_len, count, hidden, steps)
-        found = [(min(one), statistics.median(one)) for one in times.values()]
-        cells = [f"{1e3 * low:.1f}, {1e3 * middle:.1f}" for low, middle in found]
-        one, two, _, parallel = found
+    for (cell, seq_len, rows, size, _), found in zip(chosen, times, strict=True):
+        numbers = [(min(one), statistics.median(one)) for one in found]
+        cells = [f"{1e3 * low:.2f}, {1e3 * middle:.2f}" for low, middle in numbers]
+        one, two, _, parallel = numbers
         gains = [", ".join(f"{a / b:.2f}" for a, b in zip(other, parallel, strict=True)) for other in (one, two)]
-        lines.append(f"| {cell} | {seq_len}, {rows}, {hidden} | {' | '.join(cells)} | {' | '.join(gains)} |")
+        lines.append(f"| {cell} | {seq_len}, {rows}, {size} | {' | '.join(cells)} | {' | '.join(gains)} |")
     return lines
 
 
@@ -279,27 +305,29 @@ def model_tables(costs: dict[str, Any]) -> list[str]:
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["pairs", "measure", "model", "steps", "processor", "reductions"])
-    parser.add_argument("case", nargs="*", help="steps: cell, time steps, rows, hidden units, number of steps.")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("what", choices=["pairs", "measure", "model", "pair-times", "processor", "reductions"])
+    parser.add_argument("case", nargs="*", help="processor: cell, time steps, rows, hidden units, number of steps.")
+    parser.add_argument("--seconds", type=float, default=220.0, help="pairs: no round that would end later begins.")
+    parser.add_argument("--hidden", type=int, default=0, help="pairs: only the sizes with this number of units.")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--costs", type=Path, default=COSTS)
     given = parser.parse_args()
     if given.what == "pairs":
-        print("\n".join(compare_pairs(given.rounds)))
+        print("\n".join(compare_pairs(given.seconds, given.hidden)))
     elif given.what == "measure":
         text = json.dumps(measure(given.steps))
         given.out.write_text(text + "\n") if given.out else print(text)
     elif given.what == "model":
         print("\n".join(model_tables(json.loads(given.costs.read_text()))))
     else:
-        cell, *numbers = given.case or [""]
-        clock = time.process_time if given.what == "processor" else time.perf_counter
         if given.what == "reductions":
             found: Any = reductions(REDUCED_NUMBERS, 200)
+        elif given.what == "pair-times":
+            found = pair_times(int(given.case[0]), with_halves="halves" in given.case)
         else:
-            found = step_times(cell, *map(int, numbers), clock=clock)
+            cell, *numbers = given.case
+            found = step_times(cell, *map(int, numbers), clock=time.process_time)
         if os.environ.get("PMI_RANK", "0") == "0":
             print(json.dumps(found))
 
