@@ -342,3 +342,54 @@ def test_lines_of_parameters_and_their_updates(statements, alarm, lines):
     roles = Roles(loss=None, loss_confidence="certain", parameters=parameters)
     found = Suspicion(known, roles, IterationRecord(1, 1), loop).lines(alarm)
     assert [one.line for one in found] == lines
+
+
+ZERO = """
+def blame(steps):
+    db = [0.0, 0.0]
+    dw = [np.zeros(3), np.zeros(3)]
+    dw[0] += steps
+    db[0] += steps.sum()
+    return dw, db
+for steps in data:
+    dw, db = blame(steps)
+    w = [a - 0.1 * b for a, b in zip(w, dw)]
+"""
+CLIPPED = """
+class Batch(NamedTuple):
+    tokens: np.ndarray
+    labels: np.ndarray
+def draw(generator):
+    return Batch(generator.integers(9), generator.permutation(9))
+for step in range(9):
+    batch = draw(generator)
+    grads = gradients(batch)
+    grads = clipped(grads, 1e-6)
+    w = w - grads
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "alarm", "names", "lines"),
+    [
+        (
+            ZERO,
+            attrs.evolve(alarm_of("RNN404", array="w"), message="it is zero; right: 'b'"),
+            "w b dw[1] db[0]",
+            [9, 4],
+        ),
+        (CLIPPED, alarm_of("RNN502"), "w b grads g", [11, 10]),
+        (CLIPPED, alarm_of("RNN603"), "w b grads g", [8, 6]),
+    ],
+    ids=["a gradient that stays zero", "a gradient that is clipped", "labels of another draw"],
+)
+def test_first_lines_of_an_alarm(statements, source, alarm, names, lines):
+    known = statements(source)
+    number = next(one.line for one in known.all if one.scope == "<module>" and one.source.startswith("for "))
+    loop = Site("loop", known.sources[0].file, number, "for", "<module>")
+    keys = [("end", "__main__", name) for name in names.split()]
+    parameters = tuple(ParameterRole(one[2], one, gradient) for one, gradient in zip(keys[:2], keys[2:], strict=True))
+    targets = ("end", "__main__", "batch.labels")
+    roles = Roles(loss=None, loss_confidence="certain", parameters=parameters, targets=targets)
+    found = Suspicion(known, roles, IterationRecord(1, 1), loop).lines(alarm)
+    assert [one.line for one in found][:2] == lines

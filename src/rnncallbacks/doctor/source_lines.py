@@ -163,13 +163,19 @@ class AssigningStatements:
 
 
 def _spellings(expression: str) -> list[str]:
-    """The expression, the expression without its object, and its container."""
+    """The expression, the expression without its object, its container, and its object, which may have been made whole.
+
+    >>> _spellings("batch.label"), _spellings("net.w['U']")
+    (['batch.label', 'label', 'batch'], ["net.w['U']", "w['U']", 'net.w', 'w', 'net'])
+    """
     spellings = [expression]
     if "." in expression:
         spellings.append(expression.rsplit(".", 1)[-1])
     if "[" in expression:
         container = expression.rsplit("[", 1)[0]
         spellings += [container, container.rsplit(".", 1)[-1]]
+    if "." in expression:
+        spellings.append(expression.split(".")[0].split("[")[0])
     return list(dict.fromkeys(spellings))
 
 
@@ -199,7 +205,7 @@ def _statements(node: ast.AST, file: str, lines: list[str], scopes: tuple[str, .
 def _parts(node: ast.AST) -> tuple[list[ast.expr], ast.expr | None]:
     if isinstance(node, ast.Assign):
         return node.targets, node.value
-    if isinstance(node, ast.AugAssign | ast.AnnAssign):
+    if isinstance(node, ast.AugAssign) or (isinstance(node, ast.AnnAssign) and node.value is not None):
         return [node.target], node.value
     if isinstance(node, ast.For):
         return [node.target], node.iter

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.iteration_record import IterationRecord
-from rnncallbacks.doctor.rate_origin import loops_around, loops_at, rate_origins
+from rnncallbacks.doctor.rate_origin import loops_around, rate_origins
 from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles
 from rnncallbacks.doctor.source_lines import (
     RETURNED,
@@ -18,6 +18,7 @@ from rnncallbacks.doctor.source_lines import (
     AssigningStatements,
     SourceLine,
 )
+from rnncallbacks.doctor.state_lines import calls_with_state, zeros_in_loop
 from rnncallbacks.doctor.value_flow import (
     backward_slice,
     passed_on,
@@ -29,21 +30,16 @@ from rnncallbacks.doctor.value_walk import Key
 
 GRADIENT_CODES = frozenset({"RNN401", "RNN402", "RNN404", "RNN405", "RNN406"})
 UPDATE_CODES = frozenset({"RNN501", "RNN502", "RNN503", "RNN601", "RNN602", "RNN605"})
+RATE_CODES = frozenset({"RNN501", "RNN502"})
 LOSS_SCALE_CODES = frozenset({"RNN301", "RNN302", "RNN403"})
 STATE_CODES = frozenset({"RNN201", "RNN202", "RNN203", "RNN407"})
 REPORT_CODES = frozenset({"RNN101", "RNN102"})
 SCALES = re.compile(r"/|\*(?!\*)|\b(mean|sum|len|size|shape)\b")
 """Statements that may change the scale of a value."""
-ZERO_SUMS = re.compile(r"^\s*(\w+\.)?_?(d|g)[A-Z_]|grad|loss", re.IGNORECASE)
-"""Statements that make zeros for gradients or losses."""
-ZEROS = re.compile(r"\bzeros(_like)?\(|(?<![\w.])0(\.0*)?\s*\*|\*\s*0(\.0*)?(?![\w.])")
-"""Statements that make zeros, of any array."""
-STATE_TARGET = re.compile(
-    r"^[^=]*\b(self\.)?_?(h|c|s|hs|cs|states?|hidden|prev|[hcs]_\w+|[hc]prev)\b(\[[^]]*\])?[^=]*=(?!=)"
-)
-"""Statements that assign a state, by its name."""
 SUBTRACTS = re.compile(r"-=|(=|return\b|append\(|yield\b).*[\w)\]]\s*-\s*(?!\d+\b[^.*])[\w.(]")
 """Statements that subtract one value from another, but not a whole number: that is an index."""
+CLIPS = re.compile(r"clip|norm", re.IGNORECASE)
+"""Statements that may bound gradients."""
 MIXES = re.compile(r"perm|shuffl|random|\broll|sort|choice|\[::-1\]|flip")
 """Statements that may mix or shift sequences."""
 UPDATES = "updates the parameters"
@@ -90,7 +86,7 @@ class Suspicion:
             if alarm.code == "RNN302":
                 found = found[:2] + self._outputs(found[:1]) + found[2:]
         elif alarm.code in STATE_CODES:
-            found = (self._zeros_in_loop() or self._calls_with_state()) if alarm.code == "RNN203" else []
+            found = self._zeros_that_enter() if alarm.code == "RNN203" else []
             keys = [*self._roles.carried, self._roles.hidden, self._roles.entering]
             found += self._of_keys(keys, "assigns the state")
         elif alarm.code in REPORT_CODES:
@@ -122,9 +118,18 @@ class Suspicion:
         if not right:  # all are off: by a factor that one of them brings in
             behind = [one.shown(OF_EVERY) for one in sorted(common, key=_keeps_scale)]
             return behind[:2] + self._of_loss()[:2] + direct
+        if "is zero" in alarm.message:  # nothing may add to it
+            behind = [line for name, one in assigned[:1] for line in self._zeros_of(by_name[name], one)] + behind
         between = [one.shown(PASSES_ON) for one in passed_on(self._computing, accused, cleared)]
         direct = self._upward_steps(wrong) + direct
         return direct[:1] + behind[: MOST_LINES - 1 - min(1, len(between))] + between + behind + direct[1:]
+
+    def _zeros_of(self, role: ParameterRole, assigning: AssigningStatement) -> list[SourceLine]:
+        """The statement that makes the zeros of a gradient, under the same name if a function does so."""
+        names = {_root(key[2]) for key in (role.gradient, role.fallback, *role.other_names) if key is not None}
+        blank = [one for one in self._statements.with_called([assigning]) if one.blank]
+        blank.sort(key=lambda one: not one.targets & names)
+        return [one.shown("makes it zero") for one in blank[:1]]
 
     def _upward_steps(self, names: Sequence[str]) -> list[SourceLine]:
         """The statements that update along these gradients, where the others are of another sign: steps that go up."""
@@ -172,6 +177,11 @@ class Suspicion:
         if still:
             found += [one.shown(UNUSED.format(still[0].name)) for one in self._of_gradient(still[0])[:1]]
         loops, rates = (find(self._statements.sources, places) for find in (loops_around, rate_origins))
+        if alarm and alarm.code in RATE_CODES:
+            named = [(one.gradient, one.fallback) for one in self._roles.with_gradient]
+            gradients = {_root(key[2]) for keys in named for key in keys if key is not None}
+            clips = [one for one in self._statements.all if CLIPS.search(one.source) and one.targets & gradients]
+            found += [one.shown("clips the gradients") for one in clips[:1]]
         return found + (rates[::-1] + loops if alarm and alarm.code == "RNN502" else loops + rates)
 
     def _data_lines(self) -> list[SourceLine]:
@@ -274,26 +284,11 @@ class Suspicion:
         returned = [inner for one in behind if one not in computing for inner in self._statements.returned_by(one)]
         return [one.shown("returns what the loss is computed from") for one in dict.fromkeys(returned)][:2]
 
-    def _zeros_in_loop(self) -> list[SourceLine]:
-        """The statements of the loop's body that make zeros, or call what returns or assigns them."""
-        loops = [node for one in self._statements.sources for node in loops_at(one, self._loop.file, self._loop.line)]
-        if not loops:
-            return []
-        first, last = loops[0].lineno, loops[0].end_lineno or 0
-        body = [one for one in self._statements.all if one.file == self._loop.file and first < one.line <= last]
-        inside = [one for one in body if not ZERO_SUMS.search(one.source)]
-        makes = [one for one in inside if ZEROS.search(one.source)]
-        calls = [one for one in inside if any(inner.blank for inner in self._statements.returned_by(one))]
-        called = {name for one in body for name in one.calls}
-        deeper = [one for one in self._statements.all if one.scope.rpartition(".")[2] in called]
-        makes += [one for one in deeper if ZEROS.search(one.source) and STATE_TARGET.search(one.source)]
-        return [one.shown("makes the state that enters") for one in (*makes, *calls)][:2]
-
-    def _calls_with_state(self) -> list[SourceLine]:
-        """The statements that pass the entering state to the function of the states: zeros that a call returned."""
+    def _zeros_that_enter(self) -> list[SourceLine]:
+        """The statements that make the entering state in the loop; else those that pass it on: a call returned it."""
         hidden = self._roles.hidden
         name = "" if hidden is None or hidden[0] != "local" else _function(hidden[1]).rpartition(".")[2]
-        return [one.shown("passes the state that enters") for one in self._statements.all if name in one.calls][:1]
+        return zeros_in_loop(self._statements, self._loop) or calls_with_state(self._statements, name)
 
     def _of_keys(self, keys: Iterable[Key | None], why: str) -> list[SourceLine]:
         found = [one for key in keys if key is not None for one in self._of_key(key)[:3]]
