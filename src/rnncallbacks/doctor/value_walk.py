@@ -67,32 +67,30 @@ def walk(names: Mapping[str, Any], own_modules: frozenset[str]) -> Iterator[tupl
             continue
         if id(value) in above:
             continue
-        below = (*above, id(value))
-        if fields := getattr(type(value), "_fields", None):
-            if isinstance(value, tuple) and depth < LIMITS.depth:
-                waiting.extend(
-                    (f"{name}.{key}", one, depth + 1, below) for key, one in zip(fields, value, strict=False)
-                )
-        elif isinstance(value, list | tuple):
-            if is_number_list(value):
-                if len(value) <= LIMITS.list_length:
-                    yield name, value
-                    if isinstance(value, list) and isinstance(value[-1], float | np.floating):
-                        yield f"{name}[-1]", value[-1]  # a script may only append its loss to a list
-                continue
-            sequence = is_array_sequence(value)
-            if sequence:
+        below, has_fields = (*above, id(value)), bool(getattr(type(value), "_fields", None))
+        if not has_fields and is_number_list(value):
+            if len(value) <= LIMITS.list_length:
                 yield name, value
-            if len(value) <= (LIMITS.named_elements if sequence else LIMITS.items) and depth < LIMITS.depth:
-                waiting.extend((f"{name}[{i}]", one, depth + 1, below) for i, one in enumerate(value))
-        elif isinstance(value, dict):
-            sequence = is_array_sequence(steps_of(value))
-            if sequence:
-                yield name, value
-            if len(value) <= (LIMITS.named_elements if sequence else LIMITS.items) and depth < LIMITS.depth:
-                waiting.extend((f"{name}[{key!r}]", one, depth + 1, below) for key, one in list(value.items()))
-        elif depth < LIMITS.depth and _is_own(value, own_modules):
-            waiting.extend((f"{name}.{key}", one, depth + 1, below) for key, one in _attributes(value))
+                if isinstance(value, list) and isinstance(value[-1], float | np.floating):
+                    yield f"{name}[-1]", value[-1]  # a script may only append its loss to a list
+            continue
+        sequence = not has_fields and is_array_sequence(steps_of(value) if isinstance(value, dict) else value)
+        if sequence:
+            yield name, value
+        if depth < LIMITS.depth:
+            most = LIMITS.named_elements if sequence else LIMITS.items
+            waiting.extend((f"{name}{part}", one, depth + 1, below) for part, one in _parts(value, most, own_modules))
+
+
+def _parts(value: Any, most: int, own_modules: frozenset[str]) -> Iterable[tuple[str, Any]]:
+    """The fields, items or attributes of an object, each with the text that follows the object's name."""
+    if fields := getattr(type(value), "_fields", None):
+        named = zip(fields, value, strict=False) if isinstance(value, tuple) else ()
+        return ((f".{key}", one) for key, one in named)
+    if isinstance(value, list | tuple | dict):
+        items = list(value.items()) if isinstance(value, dict) else enumerate(value)
+        return ((f"[{key!r}]", one) for key, one in items) if len(value) <= most else ()
+    return ((f".{key}", one) for key, one in _attributes(value)) if _is_own(value, own_modules) else ()
 
 
 def arrays_in(name: str, value: Any) -> list[tuple[str, Any]]:
