@@ -125,7 +125,6 @@ class RerunIteration(FrozenIteration):
         ReplayError
             The replay failed, or took too long.
         """
-        self.replays += 1
         return self._script.answer(RerunRequest(self._iteration, request))
 
 

@@ -57,8 +57,6 @@ class FrozenIteration:
     ----------
     until:
         The time, as of ``time.monotonic``, at which waiting for answers ends.
-    replays:
-        Number of replays.
     late:
         Whether an answer was late. It may still arrive, and would be mistaken for that to another request.
     """
@@ -66,7 +64,6 @@ class FrozenIteration:
     channel: Connection | None
     number: int
     until: float
-    replays: int = 0
     late: bool = False
 
     def replay(self, request: ReplayRequest) -> IterationRecord:
@@ -79,7 +76,6 @@ class FrozenIteration:
         """
         if self.late or self.channel is None:
             raise ReplayError("an earlier replay took too long")
-        self.replays += 1
         answer: IterationRecord | None = None
         until = min(self.until, time.monotonic() + 2 * request.seconds + 5.0)
         try:

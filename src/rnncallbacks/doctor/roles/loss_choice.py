@@ -74,7 +74,7 @@ def rank_losses(
     if any(push.step.size > 1 for push in owners):  # every number is parallel to the change of one entry
         owners = [push for push in owners if push.step.size > 1]
     moving = [push for push in keepers if push.derivatives]
-    ranked = [_scored(key, numbers, owners, moving, sources, records, slopes.get(key, 0.0)) for key in keys]
+    ranked = [_scored(key, owners, moving, sources, records, slopes.get(key, 0.0)) for key in keys]
     return sorted(ranked, key=lambda one: (-round(one.score, 6), _place(one.key, record), one.key))
 
 
@@ -139,7 +139,6 @@ def _place(key: Key, record: IterationRecord) -> tuple[int, int]:
 
 def _scored(
     key: Key,
-    numbers: dict[Key, float],
     owners: list[Push],
     moving: list[Push],
     sources: dict[Key, list[GradientCandidate]],
