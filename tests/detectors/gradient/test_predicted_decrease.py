@@ -83,3 +83,23 @@ def test_batches_that_may_be_a_stream_and_unknown_parameters_are_not(case):
     detector, finding = follow(**case)
     assert finding is None
     assert detector.over
+
+
+@pytest.mark.parametrize(("shuffled", "found"), [(True, True), (False, False)])
+def test_indices_are_followed_until_their_order_is_known(shuffled, found):
+    generator, params = np.random.default_rng(0), {"w": np.zeros(6)}
+    target, detector, finding, order = generator.normal(size=6), PredictedDecreaseDetector(), None, np.arange(50)
+    for number in range(150):
+        if number % 50 == 0 and shuffled:
+            order = generator.permutation(50)
+        assert finding is None or detector.over
+        if detector.over:
+            break
+        off = params["w"] - target + 0.1 * generator.normal(size=6)
+        gradients = Gradients({"w": 32.0 * off})
+        batch = Batch(int(order[number % 50]), "train", number % 50 + 1)
+        finding = detector.check(number + 1, batch, float((off**2).sum()), gradients, params, 1.0)
+        params["w"] -= 0.04 * off
+    assert detector.over
+    assert number > 50
+    assert (finding is not None) is found

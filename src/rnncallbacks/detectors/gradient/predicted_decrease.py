@@ -4,7 +4,8 @@ An update :math:`\Delta\theta` changes the loss by :math:`g \cdot \Delta\theta`,
 predicted decreases (:mod:`decrease_record <rnncallbacks.detectors.gradient.decrease_record>`) are compared with the
 losses (:mod:`decrease_regression <rnncallbacks.detectors.gradient.decrease_regression>`). The batches must be
 independent: within a stream, an update lowers the loss of the current passage, which the gradient of the next batch
-predicts, and which does not last.
+predicts, and which does not last. Where a loader yields indices in place of data, a finding waits until the second pass
+has shown that the order does not depend on them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.decrease_record import DecreaseRecord
 from rnncallbacks.detectors.gradient.decrease_regression import DecreaseComparison
 from rnncallbacks.detectors.loss.summation_counts import summation_counts
-from rnncallbacks.detectors.sequences import mask_of, sequences_of
+from rnncallbacks.detectors.sequences import indices_of, mask_of, sequences_of
+from rnncallbacks.detectors.state.index_order import IndexOrder
 from rnncallbacks.detectors.state.shuffling import BatchOrder
 from rnncallbacks.detectors.update.metrics import is_proportional
 
@@ -60,11 +62,13 @@ class PredictedDecreaseDetector:
     over: bool = state_field(False)
     _norms: set[str] = state_field(factory=set)
     _order: BatchOrder = state_field(factory=BatchOrder)
+    _indices: IndexOrder | None = state_field(None)  # of a loader that yields indices
+    _held: Finding | None = state_field(None, saved=False)  # until their order is known
     _record: DecreaseRecord = state_field(factory=DecreaseRecord)
 
     def stop(self) -> None:
         """End the check and release the copies of the parameters."""
-        self.over = True
+        self.over, self._held, self._indices = True, None, None
         self._record.stop()
 
     def check(
@@ -79,7 +83,14 @@ class PredictedDecreaseDetector:
         last = PREDICTED_DECREASE.batches_to_tell_a_stream
         if batch_number <= last:
             self._norms.add(f"{gradients.norm:.5g}")
-        uncertain = batch_number >= last and not self._order.shuffled
+        if self._indices is not None and self._indices.independent is not None:
+            held = self._held if self._indices.independent else None
+            if held is not None or not self._indices.independent:
+                self.stop()
+                return held
+        elif self._held is not None:
+            return None
+        uncertain = batch_number >= last and not self._order.shuffled and self._indices is None
         # A gradient that always has the same norm was normalized, and does not predict the size of a decrease.
         normalized = batch_number == last and len(self._norms) == 1
         if params is None or self._order.contiguous or uncertain or normalized:
@@ -90,21 +101,32 @@ class PredictedDecreaseDetector:
         else:
             pairs = _without_tied(gradients, parameters_of(gradients, named_arrays(params)))
             found = self._record.add(loss, gradients, pairs)
-        if self._record.over:
+        if self._record.over and (found is None or self._indices is None):
             self.stop()
-        if found is None or self._order.neighbors_similar:
+        if found is None or (self._indices is None and self._order.neighbors_similar):
             return None
         name, count = self._count_of(found, batch)
-        return insufficient_decrease(
+        finding = insufficient_decrease(
             found,
             name,
             count,
             follows_gradient=is_proportional(first_cosine) is not False,
             named_ratio=PREDICTED_DECREASE.ratio_of_named_array,
         )
+        if self._indices is not None and not self._indices.independent:
+            self._held = finding
+            return None
+        self.stop()
+        return finding
 
     def _follow_order(self, batch: Batch) -> None:
-        order = self._order
+        order, indices = self._order, indices_of(batch)
+        if indices is not None and sequences_of(batch).inputs is None:
+            self._indices = self._indices or IndexOrder()
+            if batch.index == 1:
+                self._indices.begin_pass()
+            self._indices.add(indices)
+            return
         if not order.wants_next:
             order.skip()
             return
