@@ -64,7 +64,7 @@ class GradientError:
     Attributes
     ----------
     kind:
-        "correct"; "scaled": correct but for one factor; "zero": correct but for arrays whose gradient is zero;
+        "correct"; "scaled": correct except for one factor; "zero": correct except for arrays whose gradient is zero;
         "truncated": those of truncated backpropagation; "unused": not zero for an array without effect on the
         loss; "wrong"; or "inconclusive".
     ratio:

@@ -60,7 +60,7 @@ def check_regression_loss(
     loss:
         The first loss.
     targets, outputs:
-        Numbers of the same shape, in any order of the axes but for the last; ``outputs`` is None if not observed.
+        Numbers of the same shape, in any order of the axes except the last; ``outputs`` is None if not observed.
     counts:
         The numbers of terms that the loss may be a sum over, by name.
     at_zero:
