@@ -91,8 +91,7 @@ def find_plugins() -> list[Found]:
     """
     found = []
     for distribution in _distributions():
-        about = distribution.metadata  # parsed each time that it is asked for
-        name, version = about["Name"], about["Version"]
+        name, version = _name_and_version(distribution)
         found += [Found(entry.name, name, version, entry) for entry in _entry_points(distribution)]
     claimants = defaultdict(list)
     for one in found:
@@ -141,13 +140,29 @@ def _distributions() -> list[Distribution]:
         if not points:
             continue
         try:
-            name = distribution.name
+            name, _ = _name_and_version(distribution)
             # Python imports from the first copy on the path only, such as an editable install next to an egg-info.
             first.setdefault(re.sub(r"[-_.]+", "-", name).lower(), metadata.distribution(name))
         except Exception as error:
             modules = ", ".join(one.value for one in points)
             logger.warning("plugins %s are left out: their distribution's metadata cannot be read: %r", modules, error)
     return list(first.values())
+
+
+def _name_and_version(distribution: Distribution) -> tuple[str, str]:
+    text = distribution.read_text("METADATA")
+    if text is None:  # of an egg
+        return distribution.metadata["Name"], distribution.metadata["Version"]
+    return _parsed(text)
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str) -> tuple[str, str]:
+    """Name and version in metadata. Parsing them takes longer than reading them, and each configuration needs them."""
+    from email.parser import HeaderParser
+
+    headers = HeaderParser().parsestr(text)
+    return headers["Name"], headers["Version"]
 
 
 def _entry_points(distribution: Distribution) -> list[EntryPoint]:

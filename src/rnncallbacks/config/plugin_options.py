@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -47,6 +48,10 @@ class Option:
         return type_text(self.annotation)
 
 
+_OPTIONS: WeakKeyDictionary[type, dict[str, Option]] = WeakKeyDictionary()
+"""Of attrs classes: reading signature and annotations takes longer than making a plugin."""
+
+
 def options_of(factory: Callable[..., object]) -> dict[str, Option]:
     """The options that a plugin's class or function takes, by name, in the order of its signature.
 
@@ -60,6 +65,14 @@ def options_of(factory: Callable[..., object]) -> dict[str, Option]:
     max_norm float 5.0
     mode Literal['global', 'value'] global
     """
+    if not (isinstance(factory, type) and attrs.has(factory)):
+        return _read_options(factory)
+    if factory not in _OPTIONS:
+        _OPTIONS[factory] = _read_options(factory)
+    return dict(_OPTIONS[factory])
+
+
+def _read_options(factory: Callable[..., object]) -> dict[str, Option]:
     fields = _fields(factory)
     found = {}
     for parameter in inspect.signature(factory).parameters.values():
