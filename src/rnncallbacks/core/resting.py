@@ -1,4 +1,4 @@
-"""Leaves plugins that have nothing to do in a training batch out of its hooks."""
+"""Leaves plugins that have nothing to do in a training batch out of its hooks, and counts those batches."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from rnncallbacks.core.hook_call import HookCall, is_ahead
 from rnncallbacks.core.plugin_attributes import Rests
+from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.errors import PluginError, short_repr
 
 if TYPE_CHECKING:
@@ -28,6 +31,33 @@ def period_at(number: int, first: int) -> int:
     [100, 100, 200, 400, 800, 800]
     """
     return first << min(max((number // first).bit_length() - 1, 0), 3)
+
+
+@attrs.define(eq=False)
+class SeenBatches:
+    """The training batches that a resting plugin has seen, and how many were left out between them.
+
+    Example
+    -------
+    >>> seen = SeenBatches()
+    >>> seen.see(1), seen.see(2), seen.see(10), seen.left_out(12)
+    (0, 0, 7, 2)
+    """
+
+    last: int = state_field(0)
+
+    def start(self, step: int) -> None:
+        """Begin at a step of the run, unless a checkpoint has restored the last batch that was seen."""
+        self.last = self.last or step
+
+    def see(self, step: int) -> int:
+        """Note that this batch is seen; the number of those left out before it."""
+        count, self.last = self.left_out(step - 1), step
+        return count
+
+    def left_out(self, step: int) -> int:
+        """The number of batches up to this one that were left out since the last one that was seen."""
+        return step - self.last
 
 
 class BatchHookCall:

@@ -10,6 +10,7 @@ from rnncallbacks.arrays.containers import BoolArray, named_arrays
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.resting import SeenBatches
 from rnncallbacks.core.run import TRAIN
 from rnncallbacks.detectors.loss.layer_shapes import has_gates
 from rnncallbacks.detectors.state.entering import StateLeakDetector
@@ -78,11 +79,11 @@ class HiddenStateGuard(Guard):
     _shape: StateShapeDetector = state_field(factory=StateShapeDetector)
     _saturation: SaturationDetector = state_field(factory=SaturationDetector)
     _gated: bool | None = state_field(None)  # whether the cell has gates, by the shapes of the parameters
-    _step: int = state_field(0)  # of the last training batch that was seen
+    _seen: SeenBatches = state_field(factory=SeenBatches)
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
-        self._step = self._step or run.step
+        self._seen.start(run.step)
 
     @hookimpl
     def on_batch_start(self, run: Run, batch: Batch) -> None:
@@ -90,8 +91,7 @@ class HiddenStateGuard(Guard):
         if phase is None:
             phase = self._phases[batch.phase] = PhaseHistory(batch.phase)
         if batch.phase == TRAIN:
-            phase.skip(run.step - self._step - 1)
-            self._step = run.step
+            phase.skip(self._seen.see(run.step))
         compared = batch.phase == TRAIN and (self._predecessors.wants(run.epoch) or self._leak.is_undecided(phase))
         if phase.begin(batch.index, batch.count, compared=compared):
             phase.carried = first_array(run.hidden_states.carried().get(batch.phase))
@@ -119,7 +119,7 @@ class HiddenStateGuard(Guard):
             self._inspect(run, batch, phase, moved)
             phase.inspected = False  # the next batch may interrupt a rest without its on_batch_start
         if batch.phase == TRAIN and not self._predecessors.tracking and not self._leak.is_undecided(phase):
-            self.due_step = self._step + phase.batches_to_next
+            self.due_step = self._seen.last + phase.batches_to_next
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:

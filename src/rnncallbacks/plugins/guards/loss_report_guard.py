@@ -9,6 +9,7 @@ import attrs
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.resting import SeenBatches
 from rnncallbacks.core.run import TRAIN
 from rnncallbacks.detectors.loss.loss_report import LossReportDetector
 
@@ -58,26 +59,25 @@ class LossReportGuard(Guard):
     codes: ClassVar[tuple[str, ...]] = ("RNN101", "RNN102")
 
     _detector: LossReportDetector = state_field(factory=LossReportDetector)
-    _step: int = state_field(0)  # of the last training batch whose loss was added
+    _seen: SeenBatches = state_field(factory=SeenBatches)
     missed_losses: list[float] = state_field(factory=list)
 
     @hookimpl
     def on_epoch_start(self, run: Run) -> None:
         self._detector.begin_epoch()
-        self._step = run.step
+        self._seen.last = run.step
 
     @hookimpl
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         if batch.phase == TRAIN:
-            self._add_missed(run.step - 1)
-            self._step = run.step
+            self._add_missed(self._seen.see(run.step))
         self._detector.add(batch)
         if batch.phase == TRAIN:
             self.due_step = run.step + LOOK_INTERVAL if self._detector.knows_next_lengths else 0
 
     @hookimpl
     def on_epoch_end(self, run: Run, summary: EpochSummary) -> None:
-        self._add_missed(run.step)
+        self._add_missed(self._seen.left_out(run.step))
         reported: dict[str, object] = {
             name.removesuffix("_loss"): value for name, value in summary.logged.items() if name.endswith("_loss")
         }
@@ -85,8 +85,7 @@ class LossReportGuard(Guard):
             reported.setdefault(phase, summary.losses.get(phase))
         self.conclude(run, self._detector.check(reported, stopped=run.stop_reason is not None))
 
-    def _add_missed(self, step: int) -> None:
-        """Add the losses of the training batches up to this step that were left out."""
-        self._detector.add_missed(self.missed_losses, step - self._step)
+    def _add_missed(self, batches: int) -> None:
+        """Add the losses of the training batches that were left out."""
+        self._detector.add_missed(self.missed_losses, batches)
         self.missed_losses.clear()
-        self._step = step

@@ -10,6 +10,7 @@ import attrs
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.core.resting import SeenBatches
 from rnncallbacks.core.run import TRAIN
 from rnncallbacks.detectors.outside_changes import OutsideChangeDetector
 from rnncallbacks.detectors.protocol import ProtocolDetector
@@ -55,11 +56,11 @@ class ProtocolGuard(Guard):
 
     _protocol: ProtocolDetector = state_field(factory=ProtocolDetector)
     _outside: OutsideChangeDetector = state_field(factory=OutsideChangeDetector)
-    _step: int = state_field(0)  # of the last training batch that was seen
+    _seen: SeenBatches = state_field(factory=SeenBatches)
 
     @hookimpl
     def on_fit_start(self, run: Run) -> None:
-        self._step = self._step or run.step
+        self._seen.start(run.step)
         if run.step == 0:  # a run that resumes knows how many it has taken into account
             self._protocol.start_run(repairs=len(run.diagnosis.repairs))
 
@@ -72,8 +73,7 @@ class ProtocolGuard(Guard):
     def on_batch_start(self, run: Run, batch: Batch) -> Generator[None]:
         """Surrounds all other plugins, to separate their changes from those of the loader and the script."""
         if batch.phase == TRAIN:
-            self._protocol.skip(run.step - self._step - 1)
-            self._step = run.step
+            self._protocol.skip(self._seen.see(run.step))
         self._outside.open_batch(run.params)
         inspected = self._protocol.open_batch(batch.phase, run.params)
         yield
@@ -90,7 +90,7 @@ class ProtocolGuard(Guard):
         self.conclude(run, self._protocol.count_backward(batch))
         self.conclude(run, self._protocol.end_batch(batch, run.params, len(run.diagnosis.repairs)))
         if batch.phase == TRAIN:
-            next_compared = self._step + self._protocol.batches_to_next
+            next_compared = self._seen.last + self._protocol.batches_to_next
             self.due_step = min(next_compared, run.step + self._outside.batches_to_last(batch.index))
 
     @hookimpl(tryfirst=True)
