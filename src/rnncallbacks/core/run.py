@@ -154,7 +154,7 @@ class Run(RunAlarms):
             self._looping = False  # calls no hook here: Python drops an error that is raised while a generator closes
 
     def batches(self, loader: Iterable[Item], phase: str = TRAIN) -> Iterator[Item]:
-        """Yield the loader's batches unchanged, and call the hooks around each.
+        """Yield the loader's batches unchanged, and call the hooks around each; none once the run was stopped.
 
         Parameters
         ----------

@@ -173,6 +173,9 @@ class RunState(RunRecord):
     def stop(self, reason: str, *, code: str | None = None) -> None:
         """End the run: no further batch or epoch begins, and those that are open are closed as usual.
 
+        Passes that follow in the same epoch, such as its validation, yield no batch. Check ``run.stop_reason`` before a
+        mean over them.
+
         ``run.outcome`` names the plugin in whose hook it was called, and ``code``, that of the alarm if there is one.
 
         Raises

@@ -74,6 +74,17 @@ def test_growth_is_too_fast_where_the_next_gradients_reverse_the_updates(next_de
         )
 
 
+@pytest.mark.parametrize(
+    ("rise", "loss", "harder", "fired"),
+    [(0.3, 1.0, False, True), (0.03, 1.0, False, False), (0.3, 0.8, False, False), (0.3, 1.0, True, False)],
+    ids=["back at the first loss", "near a minimum", "a loss that fell", "harder batches"],
+)
+def test_later_reversed_updates_count_where_the_loss_is_back_at_the_first(rise, loss, harder, fired):
+    kept = record([1.0] * 60 + [loss] * 40, grow=2.7 ** (1 / 100))
+    kept.next_decreases = [-rise] * 14
+    assert (check_too_high(kept, batches_are_harder=lambda: harder).finding is not None) is fired
+
+
 def test_weights_that_began_near_zero_may_grow_to_the_usual_size():
     assert record([1.0] * CLOSE, start=0.01, grow=40 ** (1 / CLOSE)).weight_growth < 0.5
     assert not weights_outgrew(record([1.0] * CLOSE, start=0.01, grow=40 ** (1 / CLOSE)))

@@ -151,10 +151,10 @@ def _find_too_high(record: UpdateRecord, batches_are_harder: Callable[[], bool])
             f"the median of the last {window} losses is {ratio:.3g} times the first",
             f"{ratio * record.reference_loss:.6g} against {record.reference_loss:.6g}",
         )
-    if weights_outgrew(record):
-        numbers = (
-            f"after {record.batches} updates the loss is {record.loss_ratio(record.batches // 2):.3g} times the first"
-        )
+    late = record.batches > MEASUREMENTS.close_updates
+    if weights_outgrew(record) and not (late and batches_are_harder()):
+        ratio = record.loss_ratio(min(record.batches, MEASUREMENTS.close_updates) // 2)
+        numbers = f"after {record.batches} updates the loss is {ratio:.3g} times the first"
         if updates_are_reversed(record):
             share, rise = reversal(record)
             numbers += (
@@ -230,10 +230,16 @@ def closure_denies(record: UpdateRecord) -> bool:
 
 
 def weights_outgrew(record: UpdateRecord) -> bool:
-    """Whether the weights grew several times, up to the fortieth update, and the loss has not halved."""
-    if not MEASUREMENTS.initial_updates <= record.batches <= MEASUREMENTS.close_updates:
+    """Whether the weights grew several times, and the loss has not halved.
+
+    After the fortieth update, the loss must be back at the first one, and the updates clearly reversed.
+    """
+    if record.batches < MEASUREMENTS.initial_updates:
         return False
     growth, ratio = record.weight_growth, record.loss_ratio(record.batches // 2)
+    if record.batches > MEASUREMENTS.close_updates:
+        risen = record.loss_ratio(MEASUREMENTS.close_updates // 2) > TOO_HIGH.unchanged_loss
+        return risen and growth >= TOO_HIGH.reversed_weight_growth and updates_are_reversed(record, late=True)
     if record.batches < MEASUREMENTS.close_updates:
         return growth >= TOO_HIGH.weight_growth and ratio > TOO_HIGH.halved_loss
     changes = record.loss_changes
