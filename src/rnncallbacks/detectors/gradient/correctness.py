@@ -197,26 +197,10 @@ class CorrectnessChecks:
         self._closure_is_exact = False
         forward = self.network.pass_of(batch, loss, gradients, params)
         if forward is not None:
-            noise = 0.0
-            right = self.network.gradients(forward, gradients, params)
-            wrong = wrong_arrays(right, gradients)
-            certain = not wrong or self.network.is_certain(batch, forward, gradients, params, wrong)
-            if wrong and certain and summing:
-                finding = sums.find_exact_sum(right, wrong, gradients, params_moved=updates.params_moved)
-                if finding is not None or sums.sums_found:
-                    return self._noted(CheckResult(finding=finding))
-            if wrong and certain and checking:
-                # Before noise is looked for: what fewer steps leave out may be alike in all arrays by chance.
-                finding = self._find_exact(forward, gradients, params)
-                if finding is not None:
-                    return self._noted(CheckResult(finding=finding))
-            if len(wrong) == len(right):  # noise leaves no array right
-                noise = added_noise(right, gradients)
-            if not wrong or noise:
-                return loss_check.add_match(noise) if checking else sums.add_match()
-            if not certain:
-                self.network.forget()
-                forward = None
+            result = self._check_by_network(batch, forward, gradients, params, updates, checking, summing)
+            if result is not None:
+                return result
+            forward = None if self.network.network is None else forward
         try:
             if batch.closure is not None or forward is None:
                 derivatives = derivatives_of_batch(batch, params, gradients, loss, known_loss)
@@ -235,6 +219,40 @@ class CorrectnessChecks:
             codes += sums.codes if summing else ()
             return CheckResult(not_checked=dict.fromkeys(codes, str(reason)))
         return self._noted(result)
+
+    def _check_by_network(
+        self,
+        batch: Batch,
+        forward: NetworkPass,
+        gradients: Gradients,
+        params: object,
+        updates: UpdateTracker,
+        checking: bool,
+        summing: bool,
+    ) -> CheckResult | None:
+        """The result of the network's own gradients; None if only the loss can tell the fault.
+
+        The network is forgotten if another one gives the same losses.
+        """
+        loss_check, sums = self._gradient_check, self._accumulation
+        right = self.network.gradients(forward, gradients, params)
+        wrong = wrong_arrays(right, gradients)
+        certain = not wrong or self.network.is_certain(batch, forward, gradients, params, wrong)
+        if wrong and certain and summing:
+            finding = sums.find_exact_sum(right, wrong, gradients, params_moved=updates.params_moved)
+            if finding is not None or sums.sums_found:
+                return self._noted(CheckResult(finding=finding))
+        if wrong and certain and checking:
+            # Before noise is looked for: what fewer steps leave out may be alike in all arrays by chance.
+            finding = self._find_exact(forward, gradients, params)
+            if finding is not None:
+                return self._noted(CheckResult(finding=finding))
+        noise = added_noise(right, gradients) if len(wrong) == len(right) else 0.0  # noise leaves no array right
+        if not wrong or noise:
+            return loss_check.add_match(noise) if checking else sums.add_match()
+        if not certain:
+            self.network.forget()
+        return None
 
     def _find_exact(self, forward: NetworkPass, gradients: Gradients, params: object) -> Finding | None:
         """The mistake in the backward pass, or the truncation, that gives exactly these gradients, if one does."""
