@@ -21,6 +21,7 @@ from rnncallbacks.detectors.loss.constant_baseline import constant_losses
 from rnncallbacks.detectors.loss.likelihood import nll_of_softmax_twice, nll_under_logits, squared_errors_under_logits
 from rnncallbacks.detectors.loss.loss_at_zero import evaluate_loss_at_zero
 from rnncallbacks.detectors.loss.output_weights import excess_of_weights, output_weight_scale
+from rnncallbacks.detectors.loss.prediction_entropy import check_entropy
 from rnncallbacks.detectors.loss.regression_loss import check_regression_loss
 from rnncallbacks.detectors.loss.second_softmax import check_bounded_loss, check_softmax_once
 from rnncallbacks.detectors.loss.sigmoid_loss import check_sigmoid_loss, is_binary
@@ -48,29 +49,22 @@ class InitialLossThresholds:
 
     largest_first_ratio: float = 1.5
     """Largest first loss in units of the uniform loss, ln V: 1.3 was measured on small healthy networks."""
-
     large_weight_scale: float = 3.0
     """Smallest scale of output weights that explains a high first loss: five times the typical 0.6; chosen by eye."""
-
     largest_first_ratio_of_large_weights: float = 1.25
     """Largest first loss in units of ln V if the output weights are large; chosen by eye."""
-
     largest_chance: float = 3.0
     """Standard deviations by which the first loss may be higher by chance, as in a test at 0.1 %. A prediction
     from logits with a standard deviation of s has a loss with a standard deviation of about s."""
-
     likelihood_tolerance: float = 1e-3
     """Largest relative difference between a loss and a multiple of the mean negative log-likelihood: rounding errors
     of float32 and small penalties. Chosen by eye."""
-
     multiple_tolerance: float = 1e-5
     """Largest relative difference between a loss and a multiple whose factor is no known count, such as a number of
     micro-batches: rounding errors of float32."""
-
     entropy_tolerance: float = 0.25
     """Largest relative distance of a first loss from the entropy of the targets that a bias at their frequencies
     explains. Chosen by eye."""
-
     low_loss_batches: int = 3
     """Batches after which first losses below ln V are checked: a squared error hardly moves within them. Chosen by
     eye."""
@@ -197,6 +191,9 @@ class InitialLossDetector:
             self.is_mean_nll = "RNN301" in by_zero.checked and "RNN302" in bounded.checked
             return attrs.evolve(by_zero, finding=bounded.finding, withdrawn=bounded.withdrawn)
         result = check_first_loss(loss, nll, weight_scale, classes, counts)
+        if targets is None and gradients is not None and (result is None or not (result.finding or result.checked)):
+            found = check_entropy(loss, params, gradients)
+            result = result if found is None else CheckResult(finding=found)
         self.done = result is not None
         result = result or CheckResult()
         return attrs.evolve(result, not_checked={**result.not_checked, **reasons})

@@ -1,0 +1,54 @@
+"""Sums and initial weights that are too large, by the loss and the output layer's gradient alone."""
+
+import numpy as np
+import pytest
+
+from rnncallbacks.detectors.loss.prediction_entropy import check_entropy
+
+CLASSES, UNITS, POSITIONS = 7, 12, 20
+
+
+def check(*, scale=0.2, summed=False, transposed=False, tied=False, off=1.0, clipped=1.0):
+    """The finding on one batch of a softmax layer with random states."""
+    generator = np.random.default_rng(1)
+    states, targets = generator.uniform(-1, 1, (POSITIONS, UNITS)), generator.integers(0, CLASSES, POSITIONS)
+    params = {"head": scale * generator.normal(size=(UNITS, CLASSES)), "bias": 0.1 * generator.normal(size=CLASSES)}
+    logits = states @ params["head"] + params["bias"]
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    losses = -np.log(p[np.arange(POSITIONS), targets])
+    d = (p - np.eye(CLASSES)[targets]) * clipped / (1 if summed else POSITIONS)
+    gradients = {"head": states.T @ d + tied * generator.normal(size=(UNITS, CLASSES)), "bias": d.sum(axis=0)}
+    if transposed:
+        params, gradients = ({name: array.T for name, array in one.items()} for one in (params, gradients))
+    hidden = {"cell": generator.normal(size=(UNITS, UNITS)), "b": np.zeros(UNITS)}
+    noise = {name: generator.normal(size=array.shape) for name, array in hidden.items()}
+    return check_entropy(off * float(losses.sum() if summed else losses.mean()), hidden | params, noise | gradients)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_sum_over_positions(transposed):
+    finding = check(summed=True, transposed=transposed)
+    assert finding.code == "RNN301"
+    assert finding.evidence["factor"] == pytest.approx(POSITIONS, abs=1)
+
+
+def test_predictions_that_are_certain_from_the_start():
+    finding = check(scale=8.0)
+    assert (finding.code, finding.evidence["expected"]) == ("RNN303", pytest.approx(np.log(CLASSES)))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {},
+        {"scale": 0.0},
+        {"scale": 1.0},
+        {"tied": True, "summed": True},  # the weights are an embedding as well
+        {"off": 20.0},  # the gradient is that of a mean
+        {"scale": 8.0, "clipped": 0.01},
+        {"summed": True, "clipped": 0.01},
+    ],
+)
+def test_nothing_is_said_of_other_losses(case):
+    assert check(**case) is None
