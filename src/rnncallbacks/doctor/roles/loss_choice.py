@@ -145,7 +145,34 @@ def _scored(
     records: list[IterationRecord],
     slope: float,
 ) -> LossCandidate:
-    score, reasons = 0.0, []
+    agreeing, evidence = _agreement(key, owners, sources)
+    movers, what = (owners, "parameters") if owners else (moving, "arrays")
+    moved = sum(key in push.derivatives for push in movers)
+    evidence.append((LOSS_CHOICE.moves * moved / max(1, len(movers)), f"moved by {moved} of {len(movers)} {what}"))
+    if slope:
+        falls = (LOSS_CHOICE.falls, "falls along the update")
+        evidence.append(falls if slope < 0 else (-LOSS_CHOICE.falls, "rises along the update"))
+    if LOSS_NAMES.search(key[2]) or (key[0] == "return" and LOSS_NAMES.search(key[1])):
+        evidence.append((LOSS_CHOICE.named, "by its name"))
+    if np.ndim(records[0].get(key)) > 1:
+        evidence.append((-LOSS_CHOICE.matrix, "a matrix of one entry, as a residual is"))
+    if accumulates(key, records) or any(map(AVERAGE_NAMES.search, names_read(key[2]))):
+        evidence.append((-LOSS_CHOICE.accumulates, "a sum or an average"))
+    if not agreeing and is_of_several_calls(key, records[0]):
+        evidence.append((-LOSS_CHOICE.one_step, "of one of several calls, as of a time step"))
+    others = [push for push in moving if push not in owners and key in push.derivatives]
+    if others and owners:
+        evidence.append((-LOSS_CHOICE.moves * len(others) / len(moving), "moved by arrays without a gradient"))
+    score = 0.0
+    for weight, _ in evidence:
+        score += weight
+    return LossCandidate(key, key_text(key), score, tuple(reason for _, reason in evidence))
+
+
+def _agreement(
+    key: Key, owners: list[Push], sources: dict[Key, list[GradientCandidate]]
+) -> tuple[int, list[tuple[float, str]]]:
+    """The number of gradients that are differences of a number, and its score for them with the reason."""
     agreeing, ratios = 0, []
     for push in owners:
         tolerance = LOSS_CHOICE.tolerance if push.step.dtype == np.float64 else LOSS_CHOICE.float32_tolerance
@@ -156,40 +183,12 @@ def _scored(
         ]
         agreeing += any(abs(abs(ratio) - 1.0) <= tolerance for ratio in found)
         ratios += [ratio for ratio in found[:1] if np.isfinite(ratio)]
-    if owners and agreeing:
-        score += LOSS_CHOICE.agreement * agreeing / len(owners)
-        reasons.append(f"its differences are {agreeing} of {len(owners)} gradients")
-    elif len(ratios) > 1 and min(map(abs, ratios)) > 0 and np.ptp(ratios) <= 0.02 * max(map(abs, ratios)):
-        score += LOSS_CHOICE.one_factor
-        reasons.append(f"its differences are the gradients times {np.mean(ratios):.4g}")
-    moved = [push for push in owners if key in push.derivatives]
-    if owners:
-        score += LOSS_CHOICE.moves * len(moved) / len(owners)
-        reasons.append(f"moved by {len(moved)} of {len(owners)} parameters")
-    else:
-        moved = [push for push in moving if key in push.derivatives]
-        score += LOSS_CHOICE.moves * len(moved) / max(1, len(moving))
-        reasons.append(f"moved by {len(moved)} of {len(moving)} arrays")
-    if slope:
-        score += LOSS_CHOICE.falls if slope < 0 else -LOSS_CHOICE.falls
-        reasons.append("falls along the update" if slope < 0 else "rises along the update")
-    if LOSS_NAMES.search(key[2]) or (key[0] == "return" and LOSS_NAMES.search(key[1])):
-        score += LOSS_CHOICE.named
-        reasons.append("by its name")
-    if np.ndim(records[0].get(key)) > 1:
-        score -= LOSS_CHOICE.matrix
-        reasons.append("a matrix of one entry, as a residual is")
-    if accumulates(key, records) or any(map(AVERAGE_NAMES.search, names_read(key[2]))):
-        score -= LOSS_CHOICE.accumulates
-        reasons.append("a sum or an average")
-    if not agreeing and is_of_several_calls(key, records[0]):
-        score -= LOSS_CHOICE.one_step
-        reasons.append("of one of several calls, as of a time step")
-    others = [push for push in moving if push not in owners and key in push.derivatives]
-    if others and owners:
-        score -= LOSS_CHOICE.moves * len(others) / len(moving)
-        reasons.append("moved by arrays without a gradient")
-    return LossCandidate(key, key_text(key), score, tuple(reasons))
+    if agreeing:
+        score = LOSS_CHOICE.agreement * agreeing / len(owners)
+        return agreeing, [(score, f"its differences are {agreeing} of {len(owners)} gradients")]
+    if len(ratios) > 1 and min(map(abs, ratios)) > 0 and np.ptp(ratios) <= 0.02 * max(map(abs, ratios)):
+        return 0, [(LOSS_CHOICE.one_factor, f"its differences are the gradients times {np.mean(ratios):.4g}")]
+    return 0, []
 
 
 def is_total(key: Key, records: Sequence[IterationRecord]) -> bool:
