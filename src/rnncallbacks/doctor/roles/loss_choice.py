@@ -29,6 +29,8 @@ class LossChoiceThresholds:
     """Score of a number all of whose differences agree with the gradients; less in proportion."""
     one_factor: float = 1.5
     """Score of a number whose differences are one multiple of the predictions of the gradients."""
+    one_factor_spread: float = 0.02
+    """Largest spread of these multiples / the largest one."""
     moves: float = 2.0
     """Score of a number that every parameter moves; less in proportion."""
     falls: float = 1.0
@@ -41,6 +43,10 @@ class LossChoiceThresholds:
     """Penalty of a number that depends on its former value: a sum or a moving average."""
     one_step: float = 1.0
     """Penalty of the result of one of several calls: the loss of a time step."""
+    average_rate_spread: float = 1e-6
+    """Largest spread of the rate at which a moving average approaches another number: rounding."""
+    largest_average_rate: float = 0.9
+    """Largest rate of a moving average."""
     certain_margin: float = 0.75
     """Smallest lead of the best score over the next one with other derivatives."""
 
@@ -186,7 +192,8 @@ def _agreement(
     if agreeing:
         score = LOSS_CHOICE.agreement * agreeing / len(owners)
         return agreeing, [(score, f"its differences are {agreeing} of {len(owners)} gradients")]
-    if len(ratios) > 1 and min(map(abs, ratios)) > 0 and np.ptp(ratios) <= 0.02 * max(map(abs, ratios)):
+    spread = LOSS_CHOICE.one_factor_spread * max(map(abs, ratios), default=0.0)
+    if len(ratios) > 1 and min(map(abs, ratios)) > 0 and np.ptp(ratios) <= spread:
         return 0, [(LOSS_CHOICE.one_factor, f"its differences are the gradients times {np.mean(ratios):.4g}")]
     return 0, []
 
@@ -235,7 +242,7 @@ def accumulates(key: Key, records: list[IterationRecord]) -> bool:
             continue
         if np.allclose(changes, values, rtol=1e-9, atol=0.0) and any(starts):
             return True
-        way = values - starts
-        if way.all() and np.ptp(changes / way) <= 1e-6 and 0 < abs(changes[0] / way[0]) < 0.9:
+        rates = changes / way if (way := values - starts).all() else np.zeros(1)
+        if np.ptp(rates) <= LOSS_CHOICE.average_rate_spread and 0 < abs(rates[0]) < LOSS_CHOICE.largest_average_rate:
             return True
     return False

@@ -14,7 +14,7 @@ from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of
 from rnncallbacks.doctor.loss_names import AVERAGE_NAMES, LOSS_NAMES
 from rnncallbacks.doctor.roles.batch_data import find_batch_data
 from rnncallbacks.doctor.roles.given_roles import GivenRoles, is_named
-from rnncallbacks.doctor.roles.gradient_sources import candidates_of
+from rnncallbacks.doctor.roles.gradient_sources import GRADIENT_SOURCE, candidates_of
 from rnncallbacks.doctor.roles.interventions import changing_arrays
 from rnncallbacks.doctor.roles.loss_choice import accumulates
 from rnncallbacks.doctor.roles.role_table import LossCandidate, ParameterRole, Roles, key_text
@@ -29,7 +29,8 @@ def roles_without_replay(records: Sequence[IterationRecord], given: GivenRoles) 
     for key in changing:
         if given.params and not is_named(key, given.params):
             continue
-        found = [one for one in candidates_of(key, set(changing), known) if one.sign > 0 and one.alignment > 0.999]
+        sources = candidates_of(key, set(changing), known)
+        found = [one for one in sources if one.sign > 0 and one.alignment > GRADIENT_SOURCE.parallel]
         if given.grads:
             found = [one for one in found if is_named(one.key, given.grads)]
         if found:
