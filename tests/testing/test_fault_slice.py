@@ -59,6 +59,8 @@ LATE = ("nan_input", "infinite_loss", "nan_gradient", "rate_x0.001", "no_update"
 """Faults that only the second epoch shows, in one of the loops at least."""
 SLOW = ("few_samples",)
 """Faults that only a whole run shows."""
+SCHEDULED = ("warmup", "one_cycle")
+"""Traps whose learning rate changes until the end of a run."""
 
 
 def reported(fault, *case):
@@ -128,20 +130,28 @@ def test_a_harmless_fault_raises_a_note(name, loop):
 
 
 @pytest.mark.parametrize(
-    "number",
+    ("number", "max_epochs"),
     [
-        # 1200 batches, which take as long as six other traps: the gate runs them with the benchmarks. The tests of
-        # progress_guard, which is the one that a plateau could mislead, have a whole run too.
-        pytest.param(number, id=name, marks=pytest.mark.benchmarks if name == "long_plateau" else ())
-        for number, name in enumerate(TRAPS)
+        *(
+            pytest.param(number, None if name in SCHEDULED else 6, id=name)
+            for number, name in enumerate(TRAPS)
+            if name != "long_plateau"
+        ),
+        # Whole runs: the gate has them with the benchmarks. The tests of progress_guard, which is the guard that the
+        # end of a run could mislead, have whole runs too.
+        *(
+            pytest.param(number, None, id=f"{name}-whole", marks=pytest.mark.benchmarks)
+            for number, name in enumerate(TRAPS)
+            if name not in SCHEDULED
+        ),
     ],
 )
-def test_a_trap_raises_no_alarm(number):
+def test_a_trap_raises_no_alarm(number, max_epochs):
     trap = list(TRAPS.values())[number]
     loop = trap.loops[number % len(trap.loops)]
     combinations = trap.combinations(loop)
     task, cell, optimizer = combinations[7 * number % len(combinations)]
-    outcome = run_case(trap.name, task, cell, optimizer, 2, loop)
+    outcome = run_case(trap.name, task, cell, optimizer, 2, loop, max_epochs=max_epochs)
     assert codes_of(outcome) == set()
     if trap.name == "long_plateau":  # is long, and ends
         assert outcome.batches == 1200

@@ -71,9 +71,8 @@ def test_gated_cells_run_in_the_trainer_with_faults_of_all_cells():
     assert not any("lstm" in one for one in FAULTS["saturated"].combinations("trainer"))
 
 
-@pytest.mark.parametrize("seed", [1, 3])
-def test_big_steps_are_healthy(seed):
-    case = ("words", "tanh", "sgd", seed, "trainer", [])
+def test_big_steps_are_healthy():
+    case = ("words", "tanh", "sgd", 1, "trainer", [])
     outcome = run_case("big_steps", *case)
     assert not harmful(TRAPS["big_steps"], outcome, run_case(HEALTHY, *case))
 

@@ -368,9 +368,9 @@ HARM_DEPENDS_ON_ROUNDING = ("explosion_momentum",)
 
 
 @functools.cache
-def loss_after(fault, *case):
+def loss_after(fault, *case, max_epochs):
     """The loss after a run without plugins."""
-    return run_case(fault, *case, plugins={}).true_loss
+    return run_case(fault, *case, plugins={}, max_epochs=max_epochs).true_loss
 
 
 @pytest.mark.parametrize(
@@ -388,9 +388,12 @@ def loss_after(fault, *case):
 def test_a_repaired_run_ends_as_well_as_a_healthy_one(fault, task, cell, optimizer, seed, through):
     within = 0.05 * math.log(TASKS[task].vocab_size)
     case = (task, cell, optimizer, seed, through)
-    healthy = loss_after("healthy", *case)
-    sick = loss_after(fault, *case)
-    repaired = run_case(fault, *case, plugins={**shipped_guards(), "self_repair": SelfRepair()})
+    # After four of ten epochs the losses are as far apart as at the end, but for what is lost until momentum has decayed.
+    max_epochs = None if fault == "explosion_momentum" else 4
+    healthy = loss_after("healthy", *case, max_epochs=max_epochs)
+    sick = loss_after(fault, *case, max_epochs=max_epochs)
+    guards = {**shipped_guards(), "self_repair": SelfRepair()}
+    repaired = run_case(fault, *case, plugins=guards, max_epochs=max_epochs)
     if fault in HARM_DEPENDS_ON_ROUNDING and sick <= healthy + within:
         pytest.skip("with this build of NumPy the network happens not to diverge")
     assert not sick <= healthy + within
