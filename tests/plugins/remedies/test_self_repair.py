@@ -388,7 +388,7 @@ def loss_after(fault, *case, max_epochs):
 def test_a_repaired_run_ends_as_well_as_a_healthy_one(fault, task, cell, optimizer, seed, through):
     within = 0.05 * math.log(TASKS[task].vocab_size)
     case = (task, cell, optimizer, seed, through)
-    # After four of ten epochs the losses are as far apart as at the end, but for what is lost until momentum has decayed.
+    # After four of ten epochs the losses are as far apart as at the end, but where momentum has to decay first.
     max_epochs = None if fault == "explosion_momentum" else 4
     healthy = loss_after("healthy", *case, max_epochs=max_epochs)
     sick = loss_after(fault, *case, max_epochs=max_epochs)
