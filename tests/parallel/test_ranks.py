@@ -117,6 +117,13 @@ def test_a_rank_that_fails_ends_all_with_one_message(fault: str, rank: int, mess
     assert done.stderr.count("Traceback (most recent call last)") == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the process of the launcher in /proc")
+def test_a_rank_that_is_killed_before_the_launcher_has_answered_it_is_named() -> None:
+    done = start(2, "unanswered")
+    assert done.returncode
+    assert "RankError: rank 1 of 2 has ended before it started MPI" in done.stderr
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_rank_is_named_under_a_launcher_that_kills_the_others(rank: int) -> None:
     command = [str(find_mpiexec()), "-n", "2", sys.executable, str(PROGRAM), "faulty", "kill", str(rank), "4"]

@@ -12,6 +12,7 @@ import os
 import runpy
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -20,6 +21,8 @@ PR_SET_PDEATHSIG = 1
 """The operation of ``prctl`` that has the system send a signal when the parent ends; Linux only."""
 LINUX = sys.platform == "linux"
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
+ANSWER_SECONDS = 0.5
+"""Seconds for which the connection to the launcher stays open after the rank was killed. Chosen by eye."""
 
 
 def run_as_rank(arguments: Sequence[str]) -> None:
@@ -38,6 +41,9 @@ def run_as_rank(arguments: Sequence[str]) -> None:
         signal.signal(number, forward if LINUX else signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # mpiexec reports the end of another rank
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status < 0:
+        # MPICH's launcher ends all ranks without a message if it cannot send its answer to a request of the killed one.
+        time.sleep(ANSWER_SECONDS)
     os._exit(status if status >= 0 else 128 - status)
 
 
