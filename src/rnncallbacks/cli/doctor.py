@@ -26,6 +26,7 @@ from rnncallbacks.files import json_text
 from rnncallbacks.reporting.terminal import COLUMNS, show_diagnosis, terminal_console, write_line
 
 RUN_BATCHES = 300
+"""Training batches after which a run is stopped, by default. Chosen by eye."""
 TOO_SHORT = "the run was too short"
 """The guards' reason for a check that needs more batches."""
 MORE_BATCHES = 10

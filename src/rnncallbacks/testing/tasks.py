@@ -22,6 +22,7 @@ Tokens = npt.NDArray[np.intp]
 
 SEQ_LEN = 20
 BATCH_SIZE = 16
+"""Time steps and sequences of a batch. Chosen by eye, so that a run takes seconds."""
 
 
 @attrs.frozen(eq=False)
@@ -95,6 +96,7 @@ def _characters() -> Tokens:
 
 
 VOCABULARY_WORDS = 300
+"""Tokens: one for each of the most frequent words, and one for all others. Chosen by eye."""
 
 
 @cache
@@ -150,6 +152,7 @@ def _stream(parts: list[Tokens]) -> TaskData:
 
 ECHO_VOCAB, ECHO_LAG = 8, 3
 RECALL_LEN = 6
+"""Tokens of the echo task and the steps of its delay; time steps of the recall task. Chosen by eye."""
 
 
 def _make_echo(seed: int) -> TaskData:

@@ -13,6 +13,7 @@ from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.value_walk import Key
 
 LATEST_MOMENT = 10**9
+"""The moment of a value whose moment is unknown: after all others."""
 
 
 @attrs.frozen(kw_only=True)

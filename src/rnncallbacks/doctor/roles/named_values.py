@@ -68,15 +68,6 @@ def infer_named_roles(
 def check_named_values(given: GivenRoles, records: Sequence[IterationRecord], where: str) -> None:
     """Refuse a name that no value of the right kind has in these iterations.
 
-    Parameters
-    ----------
-    given:
-        The roles that the user gave.
-    records:
-        Iterations of the loop, with all values.
-    where:
-        The loop, as file and line.
-
     Raises
     ------
     OptionError

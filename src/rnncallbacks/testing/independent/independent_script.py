@@ -43,6 +43,7 @@ NETWORKS: Mapping[Style, NetworkMaker] = MappingProxyType(
 )
 HIDDEN_SIZE = 24
 TRAINING_EPOCHS = 16
+"""Units, and epochs of a training run. Chosen by eye, so that a run takes seconds."""
 BATCHES: Mapping[Style, tuple[int, int]] = MappingProxyType({"lists": (25, 16), "rows": (25, 16), "single": (60, 1)})
 """Training batches of an epoch, and sequences of a batch."""
 VALIDATION_SEQUENCES, HELD_OUT_SEQUENCES = 32, 160

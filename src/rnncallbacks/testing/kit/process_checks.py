@@ -44,6 +44,7 @@ HEAVY = frozenset(
 ODD_VALUES: tuple[object, ...] = (-1, 0, 1, 1e308, math.inf, math.nan, "text", "", True, [], {}, date(2026, 1, 1))
 """Values as a TOML file may give them for any option."""
 TIMED_BATCHES = 300
+"""Batches of a run whose time or memory is measured. Chosen by eye."""
 ROUNDS = 5
 """Repetitions of a timed run, of which the fastest counts: other programs only make a run slower."""
 BYTES_PER_BATCH = 24
