@@ -53,6 +53,9 @@ class LossChoiceThresholds:
 
 LOSS_CHOICE = LossChoiceThresholds()
 
+OVER_ITERATIONS = "a sum or an average"
+"""The reason against a number over several iterations."""
+
 
 def predicted_share(push: Push, number: Key, gradient: Any) -> float:
     """Central difference / prediction of the gradient; NaN if the gradient predicts nothing or has another shape."""
@@ -163,7 +166,7 @@ def _scored(
     if np.ndim(records[0].get(key)) > 1:
         evidence.append((-LOSS_CHOICE.matrix, "a matrix of one entry, as a residual is"))
     if accumulates(key, records) or any(map(AVERAGE_NAMES.search, names_read(key[2]))):
-        evidence.append((-LOSS_CHOICE.accumulates, "a sum or an average"))
+        evidence.append((-LOSS_CHOICE.accumulates, OVER_ITERATIONS))
     if not agreeing and is_of_several_calls(key, records[0]):
         evidence.append((-LOSS_CHOICE.one_step, "of one of several calls, as of a time step"))
     others = [push for push in moving if push not in owners and key in push.derivatives]
