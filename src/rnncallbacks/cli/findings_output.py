@@ -88,7 +88,10 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
         rows.append(("loss", f"{key_text(roles.loss)}   {roles.loss_confidence}"))
         if roles.loss_is:
             rows.append(("", f"it is {roles.loss_is}"))
+    elif roles.parameters:
+        rows.append(("loss", "none: no number of the loop changes with the parameters"))
     if not roles.parameters:
+        rows[0] = ("perhaps in", rows[0][1])
         why = (
             "no array that the loop changes moves a number" if roles.exact else "a replay did not give the same values"
         )

@@ -39,6 +39,8 @@ class LoopSearchThresholds:
     second_execution_seconds: float = 0.3
     """Seconds of the processor for which the search waits for the second execution of a nested loop: a loop over time
     steps is executed again soon, and the gradients that it sums begin with zeros again."""
+    waited_share: float = 4.0
+    """The same / seconds that the iteration of the loop around it has taken until then, if that is longer."""
     ends: int = 4
     """Executions of a loop after which the arrays are kept, to be compared when it begins again."""
     covered_share: float = 0.5
@@ -127,6 +129,7 @@ class _Activation:
     loop: int
     frame: FrameType
     ticks: int = 0
+    begun: float = 0.0
     zero: set[Any] = attrs.field(factory=set)
     values: dict[Any, Any] = attrs.field(factory=dict)
     identities: dict[Any, int] = attrs.field(factory=dict)
@@ -234,6 +237,7 @@ class LoopSearch(BoundedSearch):
         """An iteration of the loop begins."""
         activation = self._active[number, frame]
         activation.ticks += 1
+        activation.begun = time.process_time()
         if activation.ticks <= self._thresholds.compared_ticks_at_start:
             self._compare(activation)
         self._end_in_time()
@@ -319,6 +323,8 @@ class LoopSearch(BoundedSearch):
         if not is_nested or (len(calm) >= self._thresholds.sure_arrays and changes.executions > 1):
             raise SearchEnded
         if len(calm) >= self._thresholds.sure_arrays:
-            self._until_busy = min(self._until_busy, time.process_time() + self._thresholds.second_execution_seconds)
+            now, outermost = time.process_time(), next(iter(self._active.values()))
+            wait = self._thresholds.waited_share * (now - outermost.begun)
+            self._until_busy = min(self._until_busy, now + max(self._thresholds.second_execution_seconds, wait))
             return
         self._until = min(self._until, time.monotonic() + self._thresholds.nested_loop_seconds)

@@ -1,5 +1,6 @@
 """The sign with which gradients predict a loss: one for a whole update, so that a single wrong one stays wrong."""
 
+import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord
@@ -13,6 +14,7 @@ from rnncallbacks.doctor.roles.agreement import (
 )
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push
+from rnncallbacks.doctor.roles.loss_choice import OVER_ITERATIONS
 from rnncallbacks.doctor.roles.role_table import LossCandidate
 
 LOSS = ("end", "__main__", "loss")
@@ -75,6 +77,8 @@ def test_the_mean_that_the_loop_has_is_the_loss_and_not_a_local_sum_of_its_funct
     assert loss_of_loop([total, average, mean], keepers) is mean
     assert loss_of_loop([mean, total], keepers) is mean
     assert loss_of_loop([total, average], keepers) is total
+    smoothed = attrs.evolve(mean, reasons=(OVER_ITERATIONS,))
+    assert loss_of_loop([total, smoothed], keepers) is total
 
 
 def test_updates_that_divide_a_sum_by_a_count_besides_the_learning_rate():

@@ -86,7 +86,10 @@ def test_inputs_and_targets_that_are_returned_as_a_pair_are_no_steps_of_a_sequen
     assert sum(group[0].key in (key("x"), key("y")) for group in _groups(varying, record)) == len(rolled)
 
 
-@pytest.mark.parametrize(("values", "expected"), [((7.0, 9.0), "want"), ((7.0, 8.0), "rows"), ((1.0, 3.0), "rows")])
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [((7.0, 9.0), "want"), ((8.0, 10.0), "want"), ((7.0, 8.0), "rows"), ((1.0, 3.0), "rows")],
+)
 def test_targets_that_are_rows_of_a_data_set_are_not_the_index(values, expected):
     sets = {key("X"): np.arange(6.0), key("y"): np.arange(6.0, 12.0)}
     record = IterationRecord(2, 1, start=sets, end={key("x"): np.array([1.0, 3.0]), key("want"): np.array(values)})

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import numbers_of
-from rnncallbacks.doctor.loss_names import LOSS_NAMES, UPDATE_RATES
+from rnncallbacks.doctor.loss_names import AVERAGE_NAMES, LOSS_NAMES, UPDATE_RATES
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate
 from rnncallbacks.doctor.roles.interventions import Push
 from rnncallbacks.doctor.roles.loss_choice import LOSS_CHOICE, OVER_ITERATIONS, predicted_share
@@ -154,7 +154,8 @@ def loss_of_loop(ranked: Sequence[LossCandidate], keepers: Sequence[Push]) -> Lo
     """
     best = ranked[0]
     for one in ranked if best.key[0] == "local" else ():
-        named = one.key[0] == "end" and LOSS_NAMES.search(one.key[2]) and OVER_ITERATIONS not in one.reasons
+        is_average = OVER_ITERATIONS in one.reasons or AVERAGE_NAMES.search(one.key[2])
+        named = one.key[0] == "end" and LOSS_NAMES.search(one.key[2]) and not is_average
         smaller = all(
             abs(push.derivatives.get(one.key, 0.0)) <= abs(push.derivatives.get(best.key, 0.0)) for push in keepers
         )

@@ -67,3 +67,17 @@ def constant_sources(records: Sequence[IterationRecord], fixed: set[Key]) -> lis
             named = is_input_name(key[2]) or is_target_name(key[2])
             chosen.setdefault(records[-1].start_identities[key], (not named, -array.size, key))
     return [key for *_, key in sorted(chosen.values())[: CONSTANT_DATA.sources]]
+
+
+def are_rows(batch: Any, data: Any, rows: Any) -> bool:
+    """Whether a batch has the rows of a data set with these numbers, or those a constant number of rows later.
+
+    >>> series = np.array([5.0, 7.0, 6.0, 8.0])
+    >>> [are_rows(series[rows], series, np.array([0, 1])) for rows in ([0, 1], [2, 3], [2, 1])]
+    [True, True, False]
+    """
+    if np.shape(batch) != (len(rows), *data.shape[1:]):
+        return False
+    first = np.flatnonzero((data == batch[0]).reshape(len(data), -1).all(1)) - rows[0]
+    moved = (rows + shift for shift in first if rows.min() + shift >= 0 and rows.max() + shift < len(data))
+    return any(same_bits(batch, data[one]) for one in moved)

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, same_bits
-from rnncallbacks.doctor.roles.constant_data import constant_sources, depends_on_all_rows
+from rnncallbacks.doctor.roles.constant_data import are_rows, constant_sources, depends_on_all_rows
 from rnncallbacks.doctor.roles.data_names import is_input_name, is_target_name, is_weight_name
 from rnncallbacks.doctor.roles.data_pair import (
     VaryingValue,
@@ -140,7 +140,9 @@ def find_pair_by_effect(
 
 
 def taken_by_index(targets: DataEffect, inputs: Key, record: IterationRecord) -> Key:
-    """The targets that a script takes from its data set with an index; else the name of the value itself.
+    """The targets that a script takes from its data set with an index, or a number of rows after it.
+
+    Without such targets, the name of the value itself.
 
     A function that gets ``y[rows]`` and has no loop shows its targets too late for them to be rolled.
     """
@@ -149,13 +151,13 @@ def taken_by_index(targets: DataEffect, inputs: Key, record: IterationRecord) ->
         return targets.key
     sets = [array for value in record.start.values() if (array := plain_array(value)) is not None]
     sets = [array for array in sets if array.ndim and len(array) > rows.max() and len(array) > len(rows)]
-    batches = [batch for array in sets if not same_bits(batch := array[rows], targets.value.latest)]
     data = {key: array for key in targets.data if (array := plain_array(record.get(key))) is not None}
     used = plain_array(record.get(inputs))
     taken = [
         key
         for key, array in data.items()
-        if not same_bits(array, used) and any(same_bits(array, one) for one in batches)
+        if not (same_bits(array, used) or same_bits(array, targets.value.latest))
+        and any(are_rows(array, one, rows) for one in sets)
     ]
     return min(taken, key=lambda key: (key[0] == "return", not is_target_name(key[2]), key), default=targets.key)
 

@@ -50,6 +50,7 @@ from rnncallbacks.doctor.roles.objective import Objective, find_objective
 from rnncallbacks.doctor.roles.parameter_role import GradientFactors, gradient_factors, parameter_role
 from rnncallbacks.doctor.roles.role_table import Confidence, LossCandidate, ParameterRole, Roles, key_text
 from rnncallbacks.doctor.roles.update_rate import learning_rate_of
+from rnncallbacks.doctor.roles.without_loss import roles_without_loss
 from rnncallbacks.doctor.value_walk import Key, Steps
 from rnncallbacks.doctor.watched_script import FrozenIteration
 
@@ -108,6 +109,8 @@ def infer_roles(
     parameters, optimizer, carried = _by_role(evidence, loss, first, given, factors)
     if not parameters:
         unknown = Roles(loss=None, loss_confidence="unsure", loss_candidates=tuple(ranked[:4]), exact=True)
+        if not ranked and not given.loss:
+            unknown = roles_without_loss(keepers, known, first, loop_pair) or unknown
         return roles_of_nonfinite_loss(known, given) or unknown
     found = [one for one in parameters if one.gradient is not None]
     objective = Objective()
