@@ -1,10 +1,12 @@
 """A softmax of probabilities, by a loss that stays bounded when the parameters grow."""
 
+import math
+
 import numpy as np
 import pytest
 
 from rnncallbacks.core.batch import Batch
-from rnncallbacks.detectors.loss.second_softmax import check_bounded_loss
+from rnncallbacks.detectors.loss.second_softmax import check_bounded_loss, is_divided_at_absent_classes
 
 TARGETS = np.arange(12) % 5
 
@@ -45,3 +47,19 @@ def test_a_trained_network_without_errors_is_not_judged():
 def test_nothing_is_checked_without_a_closure():
     result = check_bounded_loss(Batch(None, "train", 1), 1.6, {"W": np.ones((2, 5))}, classes=5)
     assert (result.finding, result.withdrawn) == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("counts", "divided"),
+    [
+        (np.eye(20)[[3, 5, 3, 7, 9]].sum(axis=0), True),  # 16 classes are absent
+        (np.r_[np.ones(19), 2.0], False),  # each class has one target, and one has two
+        (np.random.default_rng(0).multinomial(2000, np.full(20, 0.05)), False),
+        (np.random.default_rng(0).multinomial(200, np.full(20, 0.05)), False),
+    ],
+)
+def test_gradient_at_absent_classes(counts, divided):
+    gradient = 1 / 20 - counts / counts.sum()
+    assert not is_divided_at_absent_classes(gradient, math.log(20))
+    assert is_divided_at_absent_classes(gradient / 20, math.log(20)) is divided
+    assert not is_divided_at_absent_classes(gradient / 20, 1.2 * math.log(20))

@@ -25,6 +25,7 @@ from rnncallbacks.detectors.loss.initial_loss_findings import (
     second_softmax_by_gradient,
 )
 from rnncallbacks.detectors.loss.layer_shapes import sums_to_zero
+from rnncallbacks.detectors.loss.second_softmax import is_divided_at_absent_classes
 from rnncallbacks.detectors.loss.summation_counts import summation_counts
 from rnncallbacks.detectors.loss.target_classes import smallest_class_count
 from rnncallbacks.detectors.sequences import mask_of, sequences_of
@@ -147,6 +148,8 @@ class OutputGradientDetector:
         targets = shown.targets
         clipping = find_clipping(gradients)
         clipped = clipping.norm is not None or clipping.value is not None or bool(clipping.arrays)
+        if targets is None and not clipped:
+            return self._check_without_targets(loss, self._output_vectors(gradients, real=False, classes=3))
         if targets is None or not targets.size or clipped:
             self.stop()
             return NOTHING_COMPARED
@@ -176,6 +179,22 @@ class OutputGradientDetector:
             self._began_uniform = self._losses[0] >= OUTPUT_GRADIENT.smallest_uniform_share * math.log(max(classes, 2))
         self._targets, self._gradients = [], {}
         return result
+
+    def _check_without_targets(self, loss: float, vectors: Mapping[str, Array]) -> CheckResult:
+        """Look at the first batch alone: a short one lacks several classes."""
+        self.stop()
+        if len(vectors) != 1:
+            return NOTHING_COMPARED
+        ((name, gradient),) = vectors.items()
+        classes = gradient.size
+        if not is_divided_at_absent_classes(gradient, loss):
+            return NOTHING_COMPARED
+        factor = float(gradient.max()) * classes
+        compared = (
+            f"the gradient of {name!r} is {factor:.3g} / {classes} at the classes that the first batch lacks, the "
+            f"largest entries (1 / {classes} for a uniform softmax)"
+        )
+        return CheckResult(finding=second_softmax_by_gradient(factor, loss, classes, compared))
 
     def _output_vectors(self, gradients: Mapping[str, Array], real: bool, classes: int) -> dict[str, Array]:
         """The gradients that may be the output bias's: of one number, or of classes, over which they sum to zero."""

@@ -1,4 +1,4 @@
-r"""RNN302, a softmax of probabilities: by the observed logits, or by a loss that is bounded when all parameters grow.
+r"""RNN302, a softmax of probabilities: by logits, by a loss that is bounded when parameters grow, or by absent classes.
 
 With all parameters multiplied by a large factor, the logits of a wrong prediction are far apart, and its negative
 log-likelihood grows with the factor. After a second softmax, each loss lies between :math:`\ln(1 + (V - 1) / e)` and
@@ -34,6 +34,18 @@ class SecondSoftmaxThresholds:
 
     match_tolerance: float = 1e-5
     """Largest relative difference between a loss and that of a second softmax: rounding errors of float32."""
+
+    absent_tolerance: float = 0.15
+    """Largest relative difference between the gradient at absent classes and 1 / V^2. Chosen by eye."""
+    absent_classes: int = 6
+    """Fewest classes with this gradient, the largest one. Chosen by eye: of random frequencies that are not zero, so
+    many are not so close to each other."""
+    present_classes: int = 3
+    """Fewest other classes: of V + 1 targets, each class may have one, and one class two. Chosen by eye."""
+    present_gradient: float = 0.7
+    """Gradient in units of 1 / V^2 that no other class exceeds. Chosen by eye."""
+    absent_loss: float = 0.06
+    """Largest relative distance of the loss from ln V. Chosen by eye."""
 
     tolerance: float = 0.02
     """Largest relative distance of a loss outside the bounds, and between the last two losses. Chosen by eye."""
@@ -106,4 +118,24 @@ def check_bounded_loss(batch: Batch, loss: float, params: Mapping[str, Array], c
             {"loss": loss, "bounded_loss": float(f"{losses[-1]:.6g}"), "floor": lowest, "bound": highest},
             remedy=SOFTMAX_ONCE,
         )
+    )
+
+
+def is_divided_at_absent_classes(gradient: Array, loss: float) -> bool:
+    """Whether the classes that the first batch lacks have the gradient of a second softmax at the output bias.
+
+    Example
+    -------
+    >>> of_mean = 1 / 10 - np.array([2, 0, 1, 0, 0, 0, 0, 0, 0, 1]) / 4
+    >>> [is_divided_at_absent_classes(one, math.log(10)) for one in (of_mean, of_mean / 10)]
+    [False, True]
+    """
+    limits, classes = SECOND_SOFTMAX, gradient.size
+    entries = gradient.astype(np.float64) * classes**2
+    absent = np.abs(entries - 1.0) <= limits.absent_tolerance
+    return bool(
+        abs(loss / math.log(classes) - 1.0) <= limits.absent_loss
+        and absent.sum() >= limits.absent_classes
+        and (~absent).sum() >= limits.present_classes
+        and (entries[~absent] <= limits.present_gradient).all()
     )
