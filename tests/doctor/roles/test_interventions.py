@@ -83,3 +83,23 @@ def test_an_array_that_keeps_its_push_and_moves_no_number_is_pushed_once(moved, 
     assert len(requests) == replays
     assert push.kept == pytest.approx(0.9)
     assert bool(push.derivatives) is bool(moved)
+
+
+@pytest.mark.parametrize(("moved", "replays"), [(0.0, 2), (1e-3, 7)])
+def test_items_of_a_container_are_pushed_at_once_if_they_move_no_number(moved, replays):
+    loss, requests = ("end", "__main__", "loss"), []
+    keys = [("end", "__main__", f"m[{number}]") for number in range(4)]
+    start = {key: np.ones(4) for key in keys}
+    record = IterationRecord(1, 1, start=start, end={**start, loss: 1.0})
+
+    class Frozen:
+        def replay(self, request):
+            requests.append(request)
+            end = {key: 1.0 + 0.9 * (request.pushes.get(key, 1.0) - 1.0) * np.ones(4) for key in keys}
+            change = sum(abs(float(end[key].sum()) - 4.0) for key in keys[2:])
+            return attrs.evolve(record, end={**end, loss: 1.0 + moved * change})
+
+    pushes = push_arrays(keys, record, Frozen(), time.monotonic() + 60.0, {})
+    assert len(requests) == replays
+    assert [push.key for push in pushes] == keys
+    assert all(push.kept == pytest.approx(0.9) for push in pushes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -134,29 +135,70 @@ def push_arrays(
 ) -> list[Push]:  # fmt: skip
     """Push each array in both directions, and record the effects. Arrays for which time runs out are left out.
 
+    The other items of a container whose first one has no effect are pushed at once, and each alone only if they have
+    one together: steps of a tape, and the moments of an optimizer.
+
     ``along`` names arrays along which others change: a gradient that depends on the push does not mean that it is
     forgotten.
     """
     generator = np.random.default_rng(20)
     base = numbers_of(record.end) | numbers_of(record.inside)
-    pushes = []
-    for key in keys[: INTERVENTION.arrays]:
+    steps = {key: _step(record.start[key], generator) for key in keys[: INTERVENTION.arrays]}
+    waiting = [key for key, step in steps.items() if np.isfinite(step).all()]
+    pushes: dict[Key, Push | None] = {}
+    tried: set[tuple[str, str, str]] = set()
+    for key in waiting:
+        if key in pushes:
+            continue
         if time.monotonic() > until:
             break
-        value = record.start[key]
-        double = value.dtype == np.float64
-        scale = max(float(np.sqrt(np.mean(np.square(value)))), INTERVENTION.smallest_scale)
-        if not np.isfinite(scale):
-            continue
-        size = (INTERVENTION.step if double else INTERVENTION.float32_step) * scale
-        # Entries of different sizes: biases before a softmax have no effect if all move equally.
-        step = size * generator.choice([-1.0, 1.0], value.shape) * generator.uniform(0.5, 1.5, value.shape)
-        push = _push(key, step.astype(value.dtype), record, frozen, along, base)
+        push = pushes[key] = _push(key, steps[key], record, frozen, along, base)
+        double = record.start[key].dtype == np.float64
         if push is not None and not double and not push.derivatives:
-            push = _push(key, (INTERVENTION.float32_larger * step).astype(value.dtype), record, frozen, along, base)
-        if push is not None:
-            pushes.append(push)
-    return pushes
+            pushes[key] = _push(key, INTERVENTION.float32_larger * steps[key], record, frozen, along, base)
+        elif push is not None and not push.derivatives and (items := _items(key)) not in tried:
+            tried.add(items)
+            others = [one for one in waiting if one not in pushes and _items(one) == items]
+            found = _push_at_once({one: steps[one] for one in others}, record, frozen, base)
+            pushes |= {one.key: one for one in found if one.key not in along or one.kept >= INTERVENTION.kept}
+    return [push for key in keys if (push := pushes.get(key)) is not None]
+
+
+def _step(value: Any, generator: np.random.Generator) -> Any:
+    """The push of an array; not finite where its entries are not."""
+    double = value.dtype == np.float64
+    scale = max(float(np.sqrt(np.mean(np.square(value)))), INTERVENTION.smallest_scale)
+    size = (INTERVENTION.step if double else INTERVENTION.float32_step) * scale
+    # Entries of different sizes: biases before a softmax have no effect if all move equally.
+    step = size * generator.choice([-1.0, 1.0], value.shape) * generator.uniform(0.5, 1.5, value.shape)
+    return step.astype(value.dtype)
+
+
+def _items(key: Key) -> tuple[str, str, str]:
+    """The container of an array and its place in the items of that: what they have in common with other ones.
+
+    >>> [_items(("end", "f", text))[2] for text in ("self.m['W']", "self.tape[3][1]", "h")]
+    ['self.m[]', 'self.tape[][1]', 'h']
+    """
+    inner = re.sub(r"\[[^\[\]]*\](?=.*\[)", "[]", key[2])
+    return key[0], key[1], inner if inner.count("[") > 1 else re.sub(r"\[.*\]", "[]", inner)
+
+
+def _push_at_once(
+    steps: dict[Key, Any], record: IterationRecord, frozen: FrozenIteration, base: dict[Key, float]
+) -> list[Push]:
+    """The pushes of arrays that move no number together; nothing if they do, or if there are too few of them."""
+    if len(steps) < 2 or any(record.start[key].dtype != np.float64 for key in steps):
+        return []
+    try:
+        up = frozen.replay(
+            ReplayRequest({key: record.start[key] + step for key, step in steps.items()}, arrays=frozenset(steps))
+        )
+    except ReplayError:
+        return []
+    if _moves_numbers(base, up, INTERVENTION.moved):
+        return []
+    return [Push(key, record, step, _kept_alone(key, record, up, step), {}) for key, step in steps.items()]
 
 
 def _push(
@@ -170,8 +212,9 @@ def _push(
         up = frozen.replay(ReplayRequest({key: value + step}, arrays=arrays))
         tolerance = INTERVENTION.moved if value.dtype == np.float64 else INTERVENTION.float32_moved
         kept = _kept_alone(key, record, up, step)
-        if key not in along and kept >= INTERVENTION.kept and not _moves_numbers(base, up, tolerance):
-            return Push(key, record, step, kept, {})  # of an optimizer: a second replay shows no more
+        is_clear = value.size > 1 and (key not in along or kept >= INTERVENTION.kept)
+        if is_clear and not _moves_numbers(base, up, tolerance):
+            return Push(key, record, step, kept, {})  # of an optimizer, or forgotten: a second replay shows no more
         down = frozen.replay(ReplayRequest({key: value - step}, arrays=arrays))
     except ReplayError:
         return None
