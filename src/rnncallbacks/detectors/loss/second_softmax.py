@@ -35,6 +35,9 @@ class SecondSoftmaxThresholds:
     match_tolerance: float = 1e-5
     """Largest relative difference between a loss and that of a second softmax: rounding errors of float32."""
 
+    gap_ratio: float = 0.1
+    """Largest difference from the loss of a second softmax / that from the loss of one softmax. Chosen by eye."""
+
     absent_tolerance: float = 0.15
     """Largest relative difference between the gradient at absent classes and 1 / V^2. Chosen by eye."""
     absent_classes: int = 6
@@ -63,7 +66,7 @@ def check_softmax_once(loss: float, nll: float, twice: float | None, counts: Map
         return None
     for count in (1.0, *counts.values()):
         gap = abs(loss / count - twice)
-        if gap < SECOND_SOFTMAX.match_tolerance * twice and gap < 0.1 * abs(loss / count - nll):
+        if gap < SECOND_SOFTMAX.match_tolerance * twice and gap < SECOND_SOFTMAX.gap_ratio * abs(loss / count - nll):
             return second_softmax(loss, nll, twice)
     return None
 
