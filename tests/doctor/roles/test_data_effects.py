@@ -16,6 +16,7 @@ from rnncallbacks.doctor.roles.data_effects import (
 )
 from rnncallbacks.doctor.roles.data_pair import VaryingValue, find_data_pair, whole_numbers_of
 from rnncallbacks.doctor.value_walk import Steps
+from rnncallbacks.doctor.watch_messages import ReplayRequest
 
 FORWARD = ["hs", "cs", "logits", "probs", "h"]
 BACKWARD = ["loss", "dlogits", "dW", "dV"]
@@ -134,3 +135,32 @@ def test_an_argument_of_the_loss_function_that_is_rolled_too_late_for_the_loss_i
     computed = frozenset({gradient, hidden, loss})
     found = find_pair_by_effect(records, Replay(), set(), computed, computed, frozenset({loss}), math.inf)
     assert found == (key("x"), y)
+
+
+@attrs.define
+class LinearNetwork:
+    """An iteration of a network without a loop, with one weight and the same data in each iteration."""
+
+    weight: float
+    rows: int
+    data: dict
+
+    def replay(self, request):
+        names = {name: request.pushes.get(key(name), self.data[name]) for name in "xy"}
+        names |= {name: np.roll(value, 1, axis=0) for name, value in names.items() if key(name) in request.rolled}
+        hidden = self.weight * names["x"][: self.rows]
+        rest = hidden - names["y"][: self.rows]
+        end = {key("hs"): hidden, key("rest"): rest, key("loss"): float(np.sum(rest**2)), key("dw"): rest * hidden}
+        start = {key(name): value for name, value in self.data.items()}
+        names = {key("x"): 1, key("y"): 2}
+        return IterationRecord(2, 1, start=start, end=start | end, start_identities=names, identities=names)
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(4, (key("x"), key("y"))), (2, None)])
+def test_data_that_is_the_same_in_each_iteration_is_a_pair_if_the_loss_depends_on_all_rows(rows, expected):
+    x, y = np.random.default_rng(0).normal(size=(2, 4, 3))
+    iterations = [LinearNetwork(weight, rows, {"x": x, "y": y}) for weight in (1.0, 0.9)]
+    records = [one.replay(ReplayRequest()) for one in iterations]
+    computed = frozenset(map(key, ("hs", "rest", "loss", "dw")))
+    losses = frozenset([key("loss")])
+    assert find_pair_by_effect(records, iterations[-1], set(), computed, computed, losses, math.inf) == expected
