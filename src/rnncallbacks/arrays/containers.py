@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,43 @@ FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
 
 
-class FlatArrays(Mapping[str, FloatArray]):
+AnyArray = TypeVar("AnyArray", bound=Array)
+
+
+class NamedArrays(Mapping[str, AnyArray]):
+    """Arrays by name, with the methods of a mapping that are as fast as those of a dict.
+
+    The inherited ones call ``__getitem__`` for each array, which takes longer than a norm of a small one.
+    """
+
+    _named: Mapping[str, AnyArray]
+
+    def __getitem__(self, name: str) -> AnyArray:
+        return self._named[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._named)
+
+    def __len__(self) -> int:
+        return len(self._named)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._named
+
+    def keys(self) -> KeysView[str]:
+        """The names."""
+        return self._named.keys()
+
+    def values(self) -> ValuesView[AnyArray]:
+        """The arrays."""
+        return self._named.values()
+
+    def items(self) -> ItemsView[str, AnyArray]:
+        """The names with their arrays."""
+        return self._named.items()
+
+
+class FlatArrays(NamedArrays[FloatArray]):
     """Named arrays that are views of one contiguous one-dimensional buffer.
 
     Parameters
@@ -45,37 +81,18 @@ class FlatArrays(Mapping[str, FloatArray]):
         self._layout = tuple(shapes.items())
         self.flat: FloatArray = np.zeros(sum(sizes), dtype=dtype)
         ends = np.cumsum(sizes)
-        self._views = {
+        self._named = {
             name: self.flat[end - size : end].reshape(shape)
             for (name, shape), size, end in zip(shapes.items(), sizes, ends, strict=True)
         }
 
-    def __getitem__(self, name: str) -> FloatArray:
-        return self._views[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._views)
-
-    def __len__(self) -> int:
-        return len(self._views)
-
-    # The inherited views call the methods above for each array, which takes longer than a norm of a small one.
-    def keys(self) -> KeysView[str]:
-        return self._views.keys()
-
-    def values(self) -> ValuesView[FloatArray]:
-        return self._views.values()
-
-    def items(self) -> ItemsView[str, FloatArray]:
-        return self._views.items()
-
     def zeros_like(self) -> FlatArrays:
         """A second set of arrays with the same names, shapes and dtype, all zero."""
-        return FlatArrays({name: view.shape for name, view in self._views.items()}, dtype=self.flat.dtype)
+        return FlatArrays({name: view.shape for name, view in self._named.items()}, dtype=self.flat.dtype)
 
     def __reduce__(self) -> tuple[Callable[..., FlatArrays], tuple[Any, ...]]:
         # The default would copy each array on its own, and they would no longer be views of the buffer.
-        return _restored, ({name: view.shape for name, view in self._views.items()}, self.flat)
+        return _restored, ({name: view.shape for name, view in self._named.items()}, self.flat)
 
 
 def _restored(shapes: Mapping[str, tuple[int, ...]], flat: FloatArray) -> FlatArrays:

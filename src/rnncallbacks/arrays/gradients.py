@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 
-from rnncallbacks.arrays.containers import Array, FlatArrays, named_arrays
+from rnncallbacks.arrays.containers import Array, FlatArrays, NamedArrays, named_arrays
 from rnncallbacks.errors import ContainerError, OptionError
 
 Layout: TypeAlias = list[tuple[str, tuple[int, ...], np.dtype[Any]]]
@@ -143,7 +143,7 @@ def _check_bound(name: str, bound: float) -> None:
         raise OptionError(f"clipping: expected {name} above 0, got {bound!r}", hint="5.0 is a usual bound for a norm")
 
 
-class Gradients(Mapping[str, Array]):
+class Gradients(NamedArrays[Array]):
     """The gradients of one batch by path, from any container of arrays.
 
     The arrays are the script's own: a plugin that changes them in place changes the script's update.
@@ -197,9 +197,6 @@ class Gradients(Mapping[str, Array]):
         if earlier is not None:
             self._check_same_structure(earlier)
 
-    def __getitem__(self, name: str) -> Array:
-        return self._named[name]
-
     def __setitem__(self, name: str, value: object) -> None:
         if value is self._named.get(name):
             return  # grads[name] *= 0.5 has changed it in place, and assigns it to itself
@@ -207,12 +204,6 @@ class Gradients(Mapping[str, Array]):
             f"gradients: {name!r} cannot be replaced: the script would not see the new array",
             hint=f"change it in place: grads[{name!r}][...] = value",
         )
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._named)
-
-    def __len__(self) -> int:
-        return len(self._named)
 
     @property
     def norm(self) -> float:

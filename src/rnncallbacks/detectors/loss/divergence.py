@@ -152,9 +152,11 @@ class DivergenceDetector:
 
     def add_missed(self, losses: Sequence[float]) -> None:
         """Add the losses of batches that were left out: no spikes, and before the next batch of a comparison."""
-        for loss in losses:
-            self._is_spike(loss)
-            self._follow(loss)
+        for loss in losses[max(self.window - self._batches, 0) :]:  # those after a first window
+            self.spikes_compared += 1
+            self._largest_excess = max(DIVERGENCE.excess_decay * self._largest_excess, loss - self._median)
+        self._batches += len(losses)
+        self._recent = [*self._recent, *losses][-2 * self.window :]
 
     def restart(self) -> None:
         """Forget all losses, for example after parameters were restored."""
@@ -206,8 +208,7 @@ class DivergenceDetector:
             self._first = self._median = loss
         self._batches += 1
         self._recent.append(loss)
-        if len(self._recent) > 2 * self.window:
-            del self._recent[0]
+        del self._recent[: -2 * self.window]
         return self._batches == self.window + 1 or not self._batches % max(self.window // 5, 1)
 
     def _compare_windows(self) -> Rise | None:
@@ -226,7 +227,7 @@ class DivergenceDetector:
         recent = sorted(self._recent[-window:])
         self._median = quantile(recent, 0.5)
         self._largest_excess = max(self._largest_excess, recent[-1] - self._median)
-        self._deviation = MAD_TO_STANDARD_DEVIATION * quantile(sorted(abs(loss - self._median) for loss in recent), 0.5)
+        self._deviation = MAD_TO_STANDARD_DEVIATION * quantile(sorted([abs(one - self._median) for one in recent]), 0.5)
         if count < self.shortest_window:
             return None
         self.windows_compared += 1

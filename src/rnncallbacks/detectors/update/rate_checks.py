@@ -87,9 +87,8 @@ class RateChecks:
 
     def add_missed(self, losses: list[float]) -> None:
         """Add the losses of batches that were left out, because they are not examined."""
-        for loss in losses:
-            self._record.add_loss(loss, self._record.first_positions)
-            self._slow.add(loss)
+        self._record.add_missed(losses)
+        self._slow.add(*losses)
 
     def why_not_checked(self, code: str) -> str:
         """Why RNN501 or RNN502 was not checked in a run that has ended, in words."""
@@ -164,9 +163,10 @@ class RateChecks:
             if record.batches >= MEASUREMENTS.close_updates:
                 yield self._still.check()
             if not self._first_loss:  # after RNN501, small updates are small against weights that have grown
-                yield check_too_low(record, planned_updates())
-                yield self._slow.check(record, planned_updates())
-                yield self._check_vanished(planned_updates())
+                planned = planned_updates()
+                yield check_too_low(record, planned)
+                yield self._slow.check(record, planned)
+                yield self._check_vanished(planned)
             yield check_too_high(record, batches_are_harder=lambda: self._harder.explain_rise(record))
 
     def check_recovery(self) -> Finding | None:

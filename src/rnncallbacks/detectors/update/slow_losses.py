@@ -66,11 +66,10 @@ class SlowLosses:
         """Find the number of classes in the first gradients: those of the output bias sum to zero."""
         self._uniform_loss = math.log(max(zero_sum_lengths(gradients), default=1))
 
-    def add(self, loss: float) -> None:
-        """Add the loss of a training batch."""
-        if len(self._first) < SLOW_LOSSES.first_batches:
-            self._first.append(loss)
-        self._last.append(loss)
+    def add(self, *losses: float) -> None:
+        """Add the losses of training batches, in their order."""
+        self._first.extend(losses[: max(SLOW_LOSSES.first_batches - len(self._first), 0)])
+        self._last.extend(losses)
         if len(self._last) > 2 * SLOW_LOSSES.last_batches:
             del self._last[: -SLOW_LOSSES.last_batches]
 

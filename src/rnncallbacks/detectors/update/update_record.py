@@ -209,6 +209,13 @@ class UpdateRecord:
         if len(self.losses) > LONGEST_HISTORY:
             del self.losses[:-LONGEST_HISTORY], self.rescaled_losses[:-LONGEST_HISTORY]
 
+    def add_missed(self, losses: list[float]) -> None:
+        """Add the losses of batches after the first one, which have as many positions as that."""
+        self.batches += len(losses)
+        for known in (self.losses, self.rescaled_losses):
+            known.extend(losses)
+            del known[:-LONGEST_HISTORY]
+
     @property
     def wants_targets(self) -> bool:
         """Whether the next batch's targets are to be added: those of the first batches, of more if each has few."""
