@@ -355,6 +355,9 @@ def test_the_readme_begins_with_a_script_and_what_the_doctor_prints_of_it(
     words = " ".join(done.stdout.split())
     for passage in re.split(r"^ *\.\.\.$", f"{found}...\n{checked}", flags=re.MULTILINE):
         assert " ".join(passage.split()) in words
+    # The script is told what the wrapped one is told, whatever the README shows of it.
+    assert all(told in words for told in ("loss loss certain", "learning rate 0.5,", "epoch loss train_losses"))
+    assert all(f"{code} the" in words.partition("fired")[2] for code in ("RNN301", "RNN201"))
 
 
 def test_code_of_the_readme_that_is_longer_than_ten_lines_comes_behind_the_diagnosis_and_the_diff() -> None:

@@ -15,7 +15,6 @@ from rnncallbacks.doctor.watched_script import ScriptTimeoutError
 pytestmark = pytest.mark.usefixtures("forked_modules")
 
 SCRIPTS = Path(__file__).parent / "scripts"
-ROOT = Path(__file__).parents[2]
 
 
 def examine(path, **options):
@@ -61,14 +60,6 @@ def test_a_class_that_fits():
     assert len(roles.optimizer_state) == 8
     assert (roles.inputs[2], roles.targets[2]) == ("X", "Y")
     assert codes(findings) == []
-
-
-def test_the_founding_script_is_told_what_the_wrapped_one_is_told():
-    findings = examine(ROOT / "examples" / "broken_loop.py", max_batches=40)
-    assert findings.roles.learning_rate == pytest.approx(0.5)
-    assert findings.roles.loss_confidence == "certain"
-    assert {"RNN301", "RNN201"} <= set(codes(findings))
-    assert findings.report[2] == "train_losses"
 
 
 def test_a_wrong_gradient_is_found(tmp_path):
