@@ -123,6 +123,12 @@ _ALL = (
         knobs=Knobs(backpropagation=Backpropagation(recurrent=untransposed)),
     ),
     IndependentFault(
+        name="missing_transpose_unseen",
+        about="the same, where the loader yields numbers of batches",
+        codes=("RNN404",),
+        knobs=Knobs(backpropagation=Backpropagation(recurrent=untransposed), yields_numbers=True),
+    ),
+    IndependentFault(
         name="dropped_term",
         about="no gradient goes back through the recurrent matrix",
         codes=("RNN404",),

@@ -156,7 +156,8 @@ class IndependentScript:
                 if not self.task.stream and knobs.shuffled:
                     self.generator.shuffle(order)
                 losses: list[float] = []
-                loader = StyledLoader(self, [self.training[number] for number in order])
+                numbers = order if knobs.yields_numbers else None
+                loader = StyledLoader(self, [self.training[number] for number in order], numbers)
                 for _ in run.batches(loader):
                     carries = knobs.leaks or (self.task.stream and loader.position > 0 and not knobs.resets)
                     if state is None or not carries:
@@ -299,10 +300,13 @@ class IndependentScript:
 
 
 class StyledLoader:
-    """Yields batches in the style of the script; ``pair`` is the open one, and ``position`` its place in the epoch."""
+    """Yields batches in the style of the script, or their numbers.
 
-    def __init__(self, script: IndependentScript, pairs: list[Pair]) -> None:
-        self.script, self.pairs = script, pairs
+    ``pair`` is the open one, and ``position`` its place in the epoch.
+    """
+
+    def __init__(self, script: IndependentScript, pairs: list[Pair], numbers: list[int] | None = None) -> None:
+        self.script, self.pairs, self.numbers = script, pairs, numbers
         self.pair, self.position = pairs[0], 0
 
     def __len__(self) -> int:
@@ -311,6 +315,9 @@ class StyledLoader:
     def __iter__(self) -> Iterator[Any]:
         for position, pair in enumerate(self.pairs):
             self.position, self.pair = position, pair
+            if self.numbers is not None:
+                yield self.numbers[position]
+                continue
             x, y = pair
             if x.ndim == 3:
                 x = x * self.script.knobs.input_scale

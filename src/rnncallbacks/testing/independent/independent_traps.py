@@ -59,6 +59,12 @@ _ALL = (
         tasks=_real,
     ),
     IndependentFault(
+        name="numbers_of_batches",
+        about="a loader that yields numbers of batches in place of their data",
+        knobs=Knobs(yields_numbers=True),
+        levels=("bare",),
+    ),
+    IndependentFault(
         name="accumulation",
         about="one update for four batches, each of which shows its own gradients",
         knobs=Knobs(micro_batches=4),

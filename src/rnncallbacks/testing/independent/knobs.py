@@ -84,6 +84,8 @@ class Knobs:
         Changes the batches of training and validation; held-out data are unchanged.
     shuffled:
         Whether the batches have another order in each epoch.
+    yields_numbers:
+        Whether the loader of the training yields numbers of batches in place of their data.
     trains_in_validation:
         Whether the batches of the validation update the parameters, too.
     scheduled_sampling:
@@ -118,6 +120,7 @@ class Knobs:
     input_scale: float = 1.0
     data: Callable[[list[Pair], np.random.Generator, IndependentTask], list[Pair]] | None = None
     shuffled: bool = True
+    yields_numbers: bool = False
     trains_in_validation: bool = False
     scheduled_sampling: bool = False
     report: Callable[[Sequence[float], int], float] = mean_of_batches
