@@ -117,6 +117,14 @@ def test_an_array_that_remains_is_the_targets_unless_it_is_an_index(other, expec
     assert find_data_pair(records, set()) == ((key("xb"), key("rest")) if expected else (None, None))
 
 
+def test_of_two_arrays_with_names_of_inputs_none_is_the_targets():
+    draws = np.random.default_rng(0).normal(size=(2, 2, 3, 4))
+    records = [
+        IterationRecord(n, 1, end={key("weighted_input"): a, key("inputs"): b}) for n, (a, b) in enumerate(draws)
+    ]
+    assert find_data_pair(records, set()) == (None, None)
+
+
 def test_an_argument_of_the_loss_function_that_is_rolled_too_late_for_the_loss_is_data():
     y, loss, gradient, hidden = ("local", "nll", "y"), ("return", "nll", "return"), key("dW"), key("hs")
     rows = np.random.default_rng(0).normal(size=(2, 2, 3))

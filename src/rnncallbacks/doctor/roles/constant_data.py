@@ -69,6 +69,17 @@ def constant_sources(records: Sequence[IterationRecord], fixed: set[Key]) -> lis
     return [key for *_, key in sorted(chosen.values())[: CONSTANT_DATA.sources]]
 
 
+def shares_memory(one: Key, other: Key, record: IterationRecord) -> bool:
+    """Whether the addresses of two arrays overlap at the start of an iteration, as those of views of one array do.
+
+    >>> record = IterationRecord(1, 1, memory={("end", "f", "x"): (0, 80), ("end", "f", "y"): (8, 88)})
+    >>> shares_memory(("end", "f", "x"), ("end", "f", "y"), record)
+    True
+    """
+    (low, high), (first, last) = (record.memory.get(key, (0, 0)) for key in (one, other))
+    return max(low, first) < min(high, last)
+
+
 def are_rows(batch: Any, data: Any, rows: Any) -> bool:
     """Whether a batch has the rows of a data set with these numbers, or those a constant number of rows later.
 

@@ -11,12 +11,13 @@ import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, same_bits
-from rnncallbacks.doctor.roles.constant_data import are_rows, constant_sources, depends_on_all_rows
+from rnncallbacks.doctor.roles.constant_data import are_rows, constant_sources, depends_on_all_rows, shares_memory
 from rnncallbacks.doctor.roles.data_names import is_input_name, is_target_name, is_weight_name
 from rnncallbacks.doctor.roles.data_pair import (
     VaryingValue,
     numbers_named_as_targets,
     plain_array,
+    shifted_pair,
     varying_values,
     whole_numbers_of,
 )
@@ -109,6 +110,9 @@ def find_pair_by_effect(
     """
     record = records[-1]
     varying = [one for one in varying_values(records, fixed | no_data) if one.latest.any()]
+    shifted = shifted_pair(varying)
+    if shifted is not None and shares_memory(*shifted, record):
+        return shifted  # one is not rolled without the other
     groups = _groups(varying, record)
     found = [_effect(group, record, frozen, computed) for group in _in_time(groups, until)]
     rolled = [one for one in found if one is not None]
@@ -120,8 +124,7 @@ def find_pair_by_effect(
         effects = [one for one in rolled if one in effects or {key[:2] for key in one.keys} & functions]
         pair = pair_of_effects(effects)
     if pair is not None:
-        inputs, targets = pair
-        return inputs, taken_by_index(next(one for one in effects if one.key == targets), inputs, record)
+        return pair[0], taken_by_index(next(one for one in effects if one.key == pair[1]), pair[0], record)
     known = {key for one in effects for key in (*one.keys, *one.data)}
     rest = [group for group in groups if not known & {one.key for one in group}]
     sources = _sources_of_loss(records, frozen, fixed, losses, until)

@@ -54,7 +54,7 @@ def find_data_pair(
     ``fixed`` are the keys that are no data. ``loop_pair`` are the two variables of a loop such as ``for x, y in data``.
     """
     varying = varying_values(records, fixed)
-    shifted = _shifted_pair(varying)
+    shifted = shifted_pair(varying)
     if shifted is not None:
         return shifted
     labels = numbers_named_as_targets(records, fixed)
@@ -124,7 +124,7 @@ def varying_values(records: Sequence[IterationRecord], fixed: set[Key]) -> list[
     return found
 
 
-def _shifted_pair(varying: list[VaryingValue]) -> tuple[Key, Key] | None:
+def shifted_pair(varying: list[VaryingValue]) -> tuple[Key, Key] | None:
     """Two arrays, one of which is the other shifted by one step in every iteration."""
     sequences: dict[bytes, list[VaryingValue]] = {}
     for one in varying:
@@ -238,6 +238,7 @@ def _remaining_pair(values: list[VaryingValue]) -> tuple[Key, Key] | None:
     if "[" in first[2] or "[" in second[2]:
         return None
     for one, other in ((first, second), (second, first)):
-        if is_input_name(one[2]) or is_target_name(other[2]):
+        named_input, named_target = is_input_name(one[2]), is_target_name(other[2])
+        if (named_input and not is_input_name(other[2])) or (named_target and not is_target_name(one[2])):
             return one, other
     return None
