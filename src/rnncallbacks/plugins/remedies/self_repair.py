@@ -73,8 +73,8 @@ class SelfRepair:
         Largest global norm of clipped gradients, above 0.
     factor:
         Factor on the learning rate at each repair, between 0 and 1. If the evidence of the first RNN501 says that the
-        rate is n times too high, it is 2 / n if that is less; each later factor is the square root of this option. For an
-        adaptive optimizer without ``optimizer_state``, the first factor is 3 / n, and this square root at most.
+        rate is n times too high, it is 2 / n if that is less; each later factor is the square root of this option. For
+        an adaptive optimizer without ``optimizer_state``, the first factor is 3 / n, and this square root at most.
     snapshot_every:
         Batches between two snapshots, 1 or more.
     max_repairs:
