@@ -1,5 +1,6 @@
 """The iterations of a script that drive a run end in time."""
 
+import logging
 import math
 from collections import deque
 from types import SimpleNamespace
@@ -8,7 +9,9 @@ import pytest
 
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.diagnosis import Diagnosis
+from rnncallbacks.core.script_function import ClosureTrust
 from rnncallbacks.doctor.driving import RecordedBatches, attribute_kept_gradients
+from rnncallbacks.doctor.lacking_evidence import closures_without_warnings
 
 
 @pytest.mark.parametrize(
@@ -36,3 +39,13 @@ def test_kept_gradients_of_arrays_that_the_optimizer_lacks_are_a_consequence(kep
         diagnosis.add(Alarm(code=code, evidence=evidence, severity="error", epoch=1, step=1, **texts))
     attribute_kept_gradients(diagnosis)
     assert {one.code: one.explained_by for one in diagnosis.alarms} == {"RNN406": explained, "RNN503": None}
+
+
+def test_the_failure_of_the_doctors_own_closure_is_no_warning(caplog):
+    with caplog.at_level("WARNING", logger="rnncallbacks"):
+        with closures_without_warnings():
+            ClosureTrust().reject("the replay failed")
+            logging.getLogger("rnncallbacks").warning("a guard failed")
+        ClosureTrust().reject("the closure failed")
+    messages = [record.message for record in caplog.records]
+    assert messages == ["a guard failed", "closure= is not used in this run: the closure failed"]

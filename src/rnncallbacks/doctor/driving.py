@@ -16,6 +16,7 @@ from rnncallbacks.core.run import Run
 from rnncallbacks.core.script_function import PureFunction
 from rnncallbacks.doctor.crash_advice import CrashAdvice
 from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of, recorded_key, same_bits
+from rnncallbacks.doctor.lacking_evidence import closures_without_warnings
 from rnncallbacks.doctor.roles.data_pair import whole_numbers_of
 from rnncallbacks.doctor.roles.epoch_report import EpochReport
 from rnncallbacks.doctor.roles.role_table import Confidence, ParameterRole, Roles
@@ -192,7 +193,7 @@ def drive(run: Run, batches: RecordedBatches) -> None:
     keys = {one.name: one.key for one in with_gradient}
     first = batches.next()
     report, validation = EpochReport(), EpochReport("val")
-    with run:
+    with closures_without_warnings(), run:
         for _ in run.epochs(None):
             assert first is not None
             losses = []

@@ -6,8 +6,10 @@ options of the doctor in their place, and a script with a ``Trainer`` the argume
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import attrs
@@ -15,6 +17,7 @@ import attrs
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.alarms.verdict import counted
+from rnncallbacks.core import script_function
 from rnncallbacks.doctor.roles.role_table import Roles, key_text
 
 Rewriting: TypeAlias = tuple[str, str]
@@ -222,3 +225,17 @@ def _rewrite(diagnosis: Diagnosis, rewritten: Callable[[str], str]) -> None:
         not_checked={code: rewritten(text) for code, text in content.not_checked.items()},
     )
     diagnosis.restore(content)
+
+
+@contextmanager
+def closures_without_warnings() -> Iterator[None]:
+    """Log no warning about closures in the body: they are the doctor's own, and no line of the script passes one."""
+
+    def is_of_another(record: logging.LogRecord) -> bool:
+        return record.pathname != script_function.__file__
+
+    script_function.logger.addFilter(is_of_another)
+    try:
+        yield
+    finally:
+        script_function.logger.removeFilter(is_of_another)
