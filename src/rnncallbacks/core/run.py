@@ -180,7 +180,7 @@ class Run(RunAlarms):
             return
         items = self._passes.begin(loader, phase, self.epoch, nested=outer is not None)
         while self.stop_reason is None:
-            if phase == TRAIN and not items.is_at_its_end:
+            if self.max_steps is not None and phase == TRAIN and not items.is_at_its_end:
                 self._stop_at_max_steps()
             batch = None if self.stop_reason is not None else next(items, None)
             if batch is None:
