@@ -210,13 +210,16 @@ def copied(arrays: Mapping[str, Array], into: Mapping[str, Array]) -> Mapping[st
     >>> copied({"w": np.zeros(2)}, kept) is kept, kept["w"]
     (True, array([0., 0.]))
     """
-    if list(into) != list(arrays) or any(
-        into[name].shape != array.shape or into[name].dtype != array.dtype for name, array in arrays.items()
-    ):
+    agrees = list(into) == list(arrays) and all(
+        into[name].shape == array.shape and into[name].dtype == array.dtype for name, array in arrays.items()
+    )
+    if not agrees or not isinstance(into, FlatArrays):
         dtypes = {array.dtype for array in arrays.values()}
-        if len(arrays) == 1 or len(dtypes) != 1 or next(iter(dtypes)).kind != "f":
+        if len(arrays) > 1 and len(dtypes) == 1 and next(iter(dtypes)).kind == "f":
+            # Arrays from a checkpoint lie apart, and their norm differs in the last bit.
+            into = FlatArrays(named_shapes(arrays), dtypes.pop())
+        elif not agrees:
             return {name: array.copy() for name, array in arrays.items()}
-        into = FlatArrays(named_shapes(arrays), dtypes.pop())
     for name, array in arrays.items():
         into[name][...] = array
     return into
