@@ -131,7 +131,7 @@ class RatedTerm:
 def rated_term(statement: ast.stmt) -> RatedTerm | None:
     """The product that a statement adds, if the gradient in it has no name; None otherwise.
 
-    >>> terms = ("b -= lr * d.sum()", "w = w - 0.1 * x.T @ d", "w -= lr * dw", "w -= lr * dw / n", "w -= np.outer(d)")
+    >>> terms = ("b -= lr * d.sum()", "w = w - 0.1 * x.T @ d", "w -= lr * dw", "w -= lr * v[i, k]", "w -= np.outer(d)")
     >>> [term.text if (term := rated_term(ast.parse(one).body[0])) else None for one in terms]
     ['d.sum()', 'x.T @ d', None, None, None]
     """
@@ -154,7 +154,10 @@ def rated_term(statement: ast.stmt) -> RatedTerm | None:
     rest = [one for one in factors if one not in rates]
     if len(rates) != 1 or not rest or isinstance(rest[0][0], ast.Div):
         return None
-    if _is_item(rest[0][1]) and all(isinstance(op, ast.Div) for op, _ in rest[1:]):
+    root = rest[0][1]
+    while isinstance(root, ast.Attribute | ast.Subscript):
+        root = root.value
+    if isinstance(root, ast.Name) and all(isinstance(op, ast.Div) for op, _ in rest[1:]):
         return None  # it has a name
     without = rest[0][1]
     for op, factor in rest[1:]:
