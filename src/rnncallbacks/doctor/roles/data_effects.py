@@ -110,9 +110,6 @@ def find_pair_by_effect(
     """
     record = records[-1]
     varying = [one for one in varying_values(records, fixed | no_data) if one.latest.any()]
-    shifted = shifted_pair(varying)
-    if shifted is not None and shares_memory(*shifted, record):
-        return shifted  # one is not rolled without the other
     groups = _groups(varying, record)
     found = [_effect(group, record, frozen, computed) for group in _in_time(groups, until)]
     rolled = [one for one in found if one is not None]
@@ -123,6 +120,9 @@ def find_pair_by_effect(
         functions = {("local", scope) for kind, scope, _ in losses if kind in ("return", "local")}
         effects = [one for one in rolled if one in effects or {key[:2] for key in one.keys} & functions]
         pair = pair_of_effects(effects)
+    shifted = shifted_pair(varying)
+    if pair is None and shifted is not None and shares_memory(*shifted, record):
+        return shifted  # one is not rolled without the other
     if pair is not None:
         return pair[0], taken_by_index(next(one for one in effects if one.key == pair[1]), pair[0], record)
     known = {key for one in effects for key in (*one.keys, *one.data)}
