@@ -17,8 +17,13 @@ Change = Callable[[dict[str, Array]], Mapping[str, Array]]
 FEATURES, UNITS, CLASSES, BATCHES = 6, 8, 4, 30
 
 
-def play(change: Change = dict, *, passes: int = 4, rate: float = 0.5, data: str = "fixed") -> Finding | None:
-    """Train one hidden layer on numbered batches; ``change`` is the mistake in the gradients."""
+def play(
+    change: Change = dict, *, passes: int = 4, rate: float = 0.5, data: str = "fixed", micro_batches: int = 1
+) -> Finding | None:
+    """Train one hidden layer on numbered batches; ``change`` is the mistake in the gradients.
+
+    Those of ``micro_batches`` add up in buffers until an update.
+    """
     generator = np.random.default_rng(0)
     truth = generator.normal(size=(FEATURES, CLASSES))
     inputs = generator.normal(size=(BATCHES, 5, FEATURES))
@@ -27,7 +32,8 @@ def play(change: Change = dict, *, passes: int = 4, rate: float = 0.5, data: str
         "head": generator.normal(size=(UNITS, CLASSES)) / 2.0,
         "bias": np.zeros(CLASSES),
     }
-    detector, running = ReturningBatchDetector(), 1.4
+    detector, running, step = ReturningBatchDetector(), 1.4, 0
+    buffers = {name: np.zeros_like(array) for name, array in params.items()}
     for _ in range(passes):
         for number in generator.permutation(BATCHES):
             x = generator.normal(size=(5, FEATURES)) if data == "new" else inputs[number]
@@ -43,13 +49,19 @@ def play(change: Change = dict, *, passes: int = 4, rate: float = 0.5, data: str
             running += 0.02 * (loss - running)
             if detector.over:
                 return None
+            for name, buffer in buffers.items():
+                buffer *= step % micro_batches > 0
+                buffer += gradients[name]
             found = detector.check(
-                Batch(number, "train", 1), running if data == "smoothed" else loss, Gradients(change(gradients)), params
+                Batch(number, "train", 1), running if data == "smoothed" else loss, Gradients(change(buffers)), params
             )
             if found is not None:
                 return found
+            step += 1
+            if step % micro_batches:
+                continue
             for name, array in params.items():
-                array -= rate * change(gradients)[name]
+                array -= rate / micro_batches * change(buffers)[name]
         detector.begin_pass()
     return None
 
@@ -82,6 +94,10 @@ def test_slopes_far_above_the_loss() -> None:
 @pytest.mark.parametrize("rate", [0.001, 0.1, 0.5, 3.0])
 def test_right_gradients(rate: float, data: str) -> None:
     assert play(rate=rate, data=data, passes=8) is None
+
+
+def test_gradients_that_add_up_over_micro_batches() -> None:
+    assert play(rate=0.1, passes=8, micro_batches=3) is None
 
 
 def test_without_an_index_nothing_is_followed() -> None:

@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays.containers import Array, named_arrays, parameters_of
+from rnncallbacks.arrays.fingerprints import fingerprint_or_none
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.batch_changes import BATCH_CHANGES, BatchChange, compare_changes
 from rnncallbacks.detectors.gradient.clipped import find_clipping
@@ -71,6 +72,7 @@ class ReturningBatchDetector:
     _now: dict[int, _Visit] = state_field(factory=dict, saved=False)
     _changes: list[BatchChange] = state_field(factory=list, saved=False)
     _other: Array | None = state_field(None, saved=False)
+    _params: bytes | None = state_field(None, saved=False)  # the fingerprint in the last batch
 
     def stop(self) -> None:
         """End the check and release the copies."""
@@ -111,6 +113,9 @@ class ReturningBatchDetector:
         key = int(indices[0])
         if self.over or not (key in self._before or len(self._now) < self._most):
             return found
+        before, self._params = self._params, fingerprint_or_none(params)
+        # Without an update since the last batch, the gradient may be a sum over micro-batches.
+        updated = before != self._params
         pairs = parameters_of(gradients, named_arrays(params))
         bounds = find_clipping(gradients)
         clipped = bounds.norm is not None or bounds.value is not None or bool(bounds.arrays)
@@ -123,9 +128,9 @@ class ReturningBatchDetector:
             self.stop()
             return found
         first = self._before.pop(key, None)
-        visit = _Visit(loss, _joined(pairs), _joined({name: gradients[name] for name in pairs}))
-        if clipped or visit.params.size != self._ends[-1]:
+        if clipped or not updated:
             return found
+        visit = _Visit(loss, _joined(pairs), _joined({name: gradients[name] for name in pairs}))
         if first is not None and first.params.size == visit.params.size:
             self._changes.append(self._change(first, visit))
             self._other = visit.gradients
