@@ -8,12 +8,16 @@ from rnncallbacks.detectors.loss.prediction_entropy import check_entropy
 CLASSES, UNITS, POSITIONS = 7, 12, 20
 
 
-def check(*, scale=0.2, summed=False, transposed=False, tied=False, off=1.0, clipped=1.0):
-    """The finding on one batch of a softmax layer with random states."""
+def check(*, scale=0.2, summed=False, transposed=False, tied=False, off=1.0, clipped=1.0, unlikely=False):
+    """The finding on one batch of a softmax layer with random states; ``unlikely``: all targets are of one class."""
     generator = np.random.default_rng(1)
     states, targets = generator.uniform(-1, 1, (POSITIONS, UNITS)), generator.integers(0, CLASSES, POSITIONS)
     params = {"head": scale * generator.normal(size=(UNITS, CLASSES)), "bias": 0.1 * generator.normal(size=CLASSES)}
+    if unlikely:
+        states[:] = np.sign(states[0])
     logits = states @ params["head"] + params["bias"]
+    if unlikely:
+        targets[:] = logits[0].argmin()
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     losses = -np.log(p[np.arange(POSITIONS), targets])
@@ -44,6 +48,7 @@ def test_predictions_that_are_certain_from_the_start():
         {},
         {"scale": 0.0},
         {"scale": 1.0},
+        {"scale": 0.35, "unlikely": True},
         {"tied": True, "summed": True},  # the weights are an embedding as well
         {"off": 20.0},  # the gradient is that of a mean
         {"scale": 8.0, "clipped": 0.01},

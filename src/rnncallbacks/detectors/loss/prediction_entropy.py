@@ -37,6 +37,11 @@ class PredictionEntropyThresholds:
     """Largest entropy of a mean in units of ln V: rounding errors of float32."""
     high_loss: float = 2.0
     """First loss in units of ln V that is too high, where the entropy is that of a mean."""
+    largest_chance: float = 3.0
+    """Scales of the output weights, in nats, by which it may be higher by chance: where most targets are of one class,
+    its logit decides alone."""
+    large_weight_scale: float = 3.0
+    """Scale of the output weights from which they are large, and explain it: five times the typical 0.6."""
 
 
 PREDICTION_ENTROPY = PredictionEntropyThresholds()
@@ -87,9 +92,11 @@ def check_entropy(loss: float, params: Mapping[str, Array], gradients: Mapping[s
         )
         numbers = {"loss": loss, "expected": uniform, "ratio": entropy, "factor": terms}
         return summed(terms, "", arithmetic, numbers)
-    if loss >= limits.high_loss * uniform and 0.0 <= entropy <= limits.largest_entropy:
-        scale = output_weight_scale(pairs, classes, gradients)
-        return large_initial_weights(loss, uniform, scale, f"ln {classes}, and the predictions are nearly certain")
+    scale = output_weight_scale(pairs, classes, gradients)
+    chance = 0.0 if scale > limits.large_weight_scale else limits.largest_chance * scale
+    if loss >= limits.high_loss * uniform + chance and 0.0 <= entropy <= limits.largest_entropy:
+        predicted = f"the entropy of the predictions is {entropy:.2g} of that"
+        return large_initial_weights(loss, uniform, scale, f"ln {classes}; {predicted}")
     return None
 
 
