@@ -184,6 +184,17 @@ def test_low_losses_are_judged_at_the_third_batch_and_the_first_reason_is_kept()
     assert "low" in why(results[2])
 
 
+@pytest.mark.parametrize(("slope", "expected"), [(0.39, None), (0.01, "RNN302")])
+def test_low_losses_of_two_unequal_classes_are_no_squared_error_if_their_entropy_is_that_of_a_softmax(slope, expected):
+    vector = np.array([0.22, -0.22])
+    params = {"head": np.tile(vector, (5, 1)), "bias": vector}
+    gradients = {name: np.broadcast_to([-slope / 6, slope / 6], array.shape).copy() for name, array in params.items()}
+    detector = InitialLossDetector()
+    for loss in (0.5, 0.51, 0.5):
+        last = detector.check(a_batch(2), loss, params, gradients)
+    assert code(last) == expected
+
+
 def test_what_shows_nothing_is_not_checked():
     detector = InitialLossDetector()
     assert why(detector.check(a_batch(7), 40.0, {})) == "run.observe(inputs=..., targets=...)"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnncallbacks.detectors.loss.prediction_entropy import check_entropy
+from rnncallbacks.detectors.loss.prediction_entropy import check_entropy, is_of_softmax
 
 CLASSES, UNITS, POSITIONS = 7, 12, 20
 
@@ -57,3 +57,15 @@ def test_predictions_that_are_certain_from_the_start():
 )
 def test_nothing_is_said_of_other_losses(case):
     assert check(**case) is None
+
+
+@pytest.mark.parametrize("likely", [0.0, 0.2, 0.35])
+@pytest.mark.parametrize(("squared", "expected"), [(False, True), (True, False)])
+def test_a_low_loss_of_two_classes_is_a_likelihood_by_its_gradient(likely, squared, expected):
+    p = np.array([0.5 + likely / 2, 0.5 - likely / 2])  # the targets are all of the first class
+    d = p - np.array([1.0, 0.0])
+    loss = float(d @ d) if squared else -float(np.log(p[0]))
+    d_scores = 2.0 * (np.diag(p) - np.outer(p, p)) @ d if squared else d
+    params = {"head": np.zeros((5, 2)), "bias": np.log(p)}
+    gradients = {"head": np.tile(d_scores, (5, 1)), "bias": d_scores}
+    assert is_of_softmax(loss, params, gradients) is expected

@@ -13,7 +13,8 @@ V`. The absolute values of a mean's :math:`g_b` add up to at most 2. Neither dat
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 import attrs
 import numpy as np
@@ -42,6 +43,9 @@ class PredictionEntropyThresholds:
     its logit decides alone."""
     large_weight_scale: float = 3.0
     """Scale of the output weights from which they are large, and explain it: five times the typical 0.6."""
+    smallest_entropy: float = 0.8
+    """Smallest entropy of an untrained network in units of ln V. For squared errors, the same difference is 0.72 at
+    most: (V - 1) / V of two classes. Healthy runs with two unequal classes measured 0.85 and more."""
 
 
 PREDICTION_ENTROPY = PredictionEntropyThresholds()
@@ -63,22 +67,11 @@ def check_entropy(loss: float, params: Mapping[str, Array], gradients: Mapping[s
     ln 8, and 2)
     """
     pairs = parameters_of(gradients, params)
-    layers = [
-        (name, axis)
-        for name in pairs
-        if gradients[name].ndim == 2 and min(gradients[name].shape) > 1
-        for axis in (0, 1)
-        if sums_to_zero(gradients[name], axis)
-    ]
-    if len(layers) != 1:
+    layer = _output_layer(pairs, gradients)
+    if layer is None:
         return None
-    ((weights, axis),) = layers
-    classes = gradients[weights].shape[axis]
-    biases = [name for name in pairs if _is_bias(gradients[name], classes)]
-    if len(biases) != 1:
-        return None
-    product = sum(float(np.vdot(pairs[name], gradients[name])) for name in (weights, biases[0]))
-    length = float(np.abs(gradients[biases[0]]).sum())
+    product = sum(float(np.vdot(pairs[name], gradients[name])) for name in layer)
+    classes, length = gradients[layer.bias].size, float(np.abs(gradients[layer.bias]).sum())
     uniform, limits = math.log(classes), PREDICTION_ENTROPY
     entropy = (loss - product) / uniform
     if not math.isfinite(entropy + length):
@@ -98,6 +91,46 @@ def check_entropy(loss: float, params: Mapping[str, Array], gradients: Mapping[s
         predicted = f"the entropy of the predictions is {entropy:.2g} of that"
         return large_initial_weights(loss, uniform, scale, f"ln {classes}; {predicted}")
     return None
+
+
+def is_of_softmax(loss: float, params: Mapping[str, Array], gradients: Mapping[str, Array]) -> bool:
+    """Whether a loss below ln V is a mean negative log-likelihood of an untrained network: the entropy is near ln V.
+
+    Example
+    -------
+    >>> params = {"head": np.zeros((5, 2)), "bias": np.array([0.4, -0.4])}
+    >>> gradients = {"head": np.tile([-0.31, 0.31], (5, 1)), "bias": np.array([-0.31, 0.31])}
+    >>> is_of_softmax(0.371, params, gradients), is_of_softmax(0.191, params, gradients)
+    (True, False)
+    """
+    pairs = parameters_of(gradients, params)
+    layer = _output_layer(pairs, gradients)
+    if layer is None:
+        return False
+    product = sum(float(np.vdot(pairs[name], gradients[name])) for name in layer)
+    entropy, limits = (loss - product) / math.log(gradients[layer.bias].size), PREDICTION_ENTROPY
+    return limits.smallest_entropy <= entropy <= limits.largest_entropy
+
+
+class _OutputLayer(NamedTuple):
+    weights: str
+    bias: str
+
+
+def _output_layer(names: Collection[str], gradients: Mapping[str, Array]) -> _OutputLayer | None:
+    """The one matrix, and the one vector, whose gradients sum to zero over the classes; None if they are not known."""
+    layers = [
+        (name, axis)
+        for name in names
+        if gradients[name].ndim == 2 and min(gradients[name].shape) > 1
+        for axis in (0, 1)
+        if sums_to_zero(gradients[name], axis)
+    ]
+    if len(layers) != 1:
+        return None
+    ((weights, axis),) = layers
+    biases = [name for name in names if _is_bias(gradients[name], gradients[weights].shape[axis])]
+    return _OutputLayer(weights, biases[0]) if len(biases) == 1 else None
 
 
 def _is_bias(gradient: Array, classes: int) -> bool:
