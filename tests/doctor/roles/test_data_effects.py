@@ -145,10 +145,18 @@ def test_an_argument_of_the_loss_function_that_is_rolled_too_late_for_the_loss_i
     assert found == (key("x"), y)
 
 
-@pytest.mark.parametrize(("encoded", "expected"), [([], ("inputs", "targets")), (["x", "y"], ("x", "y"))])
+@pytest.mark.parametrize(
+    ("encoded", "expected"),
+    [
+        ([], ("inputs", "targets")),
+        (["x", "y"], ("x", "y")),
+        (["step"], ("inputs", "targets")),  # a view and what is made of the other are no pair
+    ],
+)
 def test_views_of_one_array_are_the_pair_unless_the_network_is_fed_with_what_is_made_of_them(encoded, expected):
     loss, hidden = key("loss"), key("hidden")
     places = {key("inputs"): (0, 320), key("targets"): (8, 328), key("x"): (400, 720), key("y"): (800, 1120)}
+    places[key("step")] = (1200, 1520)
     records = []
     for number, row in enumerate(np.random.default_rng(0).normal(size=(2, 41))):
         end = {key("inputs"): row[:-1], key("targets"): row[1:], loss: row[0], hidden: row[1]}
@@ -160,8 +168,8 @@ def test_views_of_one_array_are_the_pair_unless_the_network_is_fed_with_what_is_
         def replay(self, request):
             (rolled,) = request.rolled
             # Views of one array change together; what is made of them changes with them.
-            changed = {loss, rolled} if rolled == key("y") else {loss, hidden, rolled}
-            if rolled in (key("inputs"), key("targets")):
+            changed = {loss, rolled} if rolled in (key("y"), key("step")) else {loss, hidden, rolled}
+            if rolled == key("inputs") or (rolled == key("targets") and "step" not in encoded):
                 changed |= records[-1].end.keys()
             values = {one: value + 1.0 if one in changed else value for one, value in records[-1].end.items()}
             return attrs.evolve(records[-1], end=values)

@@ -121,8 +121,10 @@ def find_pair_by_effect(
         effects = [one for one in rolled if one in effects or {key[:2] for key in one.keys} & functions]
         pair = pair_of_effects(effects)
     shifted = shifted_pair(varying)
-    if pair is None and shifted is not None and shares_memory(*shifted, record):
-        return shifted  # one is not rolled without the other
+    if shifted is not None and shares_memory(*shifted, record):
+        views = {record.identities.get(key) for key in shifted}
+        if pair is None or views & {record.identities.get(key) for key in pair}:
+            return shifted  # one is not rolled without the other
     if pair is not None:
         return pair[0], taken_by_index(next(one for one in effects if one.key == pair[1]), pair[0], record)
     known = {key for one in effects for key in (*one.keys, *one.data)}
@@ -302,8 +304,7 @@ def _are_terms(effects: Sequence[DataEffect]) -> bool:
 
 def _is_source_of_both(one: DataEffect, effects: Iterable[DataEffect]) -> bool:
     """Whether a value changes two others, or more."""
-    changed = [other for other in effects if other is not one and one.data & set(other.keys)]
-    return len(changed) >= 2
+    return sum(other is not one and bool(one.data & set(other.keys)) for other in effects) >= 2
 
 
 def _only(effects: list[DataEffect], preference: Callable[[DataEffect], Any]) -> DataEffect | None:
@@ -312,8 +313,7 @@ def _only(effects: list[DataEffect], preference: Callable[[DataEffect], Any]) ->
     if not ordered:
         return None
     best = [one for one in ordered if preference(one) == preference(ordered[0])]
-    same = all(np.array_equal(_tokens(one), _tokens(best[0])) for one in best)
-    return best[0] if same else None
+    return best[0] if all(np.array_equal(_tokens(one), _tokens(best[0])) for one in best) else None
 
 
 def _tokens(one: DataEffect) -> Any:
