@@ -40,6 +40,14 @@ def test_each_condition_must_hold(healthy):
     assert result.checked["RNN502"].startswith("30 updates changed the weights by ")
 
 
+def test_a_network_whose_loss_has_fallen_before_has_learned_if_the_targets_are_not_shown():
+    kept = record(ratio=1e-9, constant_loss=0.0, loss=0.1)
+    assert check_too_low(kept, planned_updates=1000).finding is not None
+    kept.reference_loss = 2.0  # of the first batch, before RNN501 and a recovery
+    result = check_too_low(kept, planned_updates=1000)
+    assert (result.finding, list(result.checked)) == (None, ["RNN502"])
+
+
 @pytest.mark.parametrize("unclear", [{"decrease": -1e-6}, {"gradient": 0.01}, {"loss": 1.0}], ids=" ".join)
 def test_tiny_updates_that_lower_no_loss_do_not_pass(unclear):
     result = check_too_low(record(**unclear), planned_updates=1000)

@@ -52,8 +52,8 @@ class TooLowThresholds:
     """Median loss of the last third of the batches / that of the first third, below which small updates lower the loss.
     Chosen by eye: 0.88 and 0.97 were measured in two forecasts whose rates were 1,000 times too low."""
     learned_loss: float = 0.2
-    """Median loss / loss of the best constant prediction, up to which a network that stays as it is has learned before.
-    Chosen by eye: untrained networks whose outputs follow their inputs had 0.75."""
+    """Median loss / loss of the best constant prediction, or the first loss, up to which a network that stays as it is
+    has learned before. Chosen by eye: untrained networks whose outputs follow their inputs had 0.75 of the former."""
     untrained_loss: float = 0.8
     """Median loss / loss of the best constant prediction, above which a network counts as untrained. Chosen by eye."""
 
@@ -103,7 +103,9 @@ def check_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
     updates = min(max(planned_updates, TOO_LOW.shortest_run), TOO_LOW.longest_run)
     stays = ratio * updates < TOO_LOW.negligible_change
     share = TOO_LOW.learned_loss if stays else TOO_LOW.untrained_loss
-    untrained = median(record.losses) > share * record.constant_loss
+    loss = median(record.losses)
+    learned = loss <= TOO_LOW.learned_loss * max(record.constant_loss, record.reference_loss)
+    untrained = loss > share * record.constant_loss and not learned
     slow = 0.0 < decrease * updates < TOO_LOW.run_decrease
     across, error = record.decrease_of_next()
     of_next = across + TOO_LOW.standard_errors * error
@@ -120,7 +122,6 @@ def check_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
     if not (slow and gradient > TOO_LOW.relative_gradient and ratio < TOO_LOW.update_ratio and untrained):
         third = len(record.losses) // 3
         fell = median(record.losses[-third:]) < TOO_LOW.fallen_loss * median(record.losses[:third])
-        learned = median(record.losses) <= TOO_LOW.learned_loss * record.constant_loss
         if ratio < TOO_LOW.update_ratio and not fell and not learned:
             return CheckResult(cannot_tell={"RNN502": f"{compared}; noise of single batches hides what they learn"})
         return CheckResult(checked={"RNN502": compared})
