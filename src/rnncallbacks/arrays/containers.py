@@ -5,9 +5,11 @@ A container is one array, or a dict, list or tuple of containers, nested to any 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -77,10 +79,10 @@ class FlatArrays(NamedArrays[FloatArray]):
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: npt.DTypeLike = "float32") -> None:
-        sizes = [int(np.prod(shape)) for shape in shapes.values()]
+        sizes = [math.prod(shape) for shape in shapes.values()]
         self._layout = tuple(shapes.items())
         self.flat: FloatArray = np.zeros(sum(sizes), dtype=dtype)
-        ends = np.cumsum(sizes)
+        ends = accumulate(sizes)
         self._named = {
             name: self.flat[end - size : end].reshape(shape)
             for (name, shape), size, end in zip(shapes.items(), sizes, ends, strict=True)

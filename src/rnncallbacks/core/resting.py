@@ -95,12 +95,7 @@ class BatchHookCall:
         if ahead and hook == "on_backward":  # they replace loss and gradients, on which it depends who rests
             self._ahead, others = call.only_ahead(then=self._call_others), call.without(ahead)
         self._call = others
-        places = range(len(plugins))
-        self._await_loss, self._await_norm, self._keep_losses, self._keep_norms = (
-            [place for place in places if hasattr(plugins[place], name)]
-            for name in ("due_loss", "due_norm", "missed_losses", "missed_norms")
-        )
-        self._without: dict[tuple[bool, ...], HookCall | None] = {(): others}
+        self._rests: dict[tuple[bool, ...], Rest] = {(): Rest(others)}
 
     def __call__(self, arguments: Mapping[str, Any]) -> Any:
         """Call the implementations of the plugins that do not rest; the result and the errors are those of the call."""
@@ -111,20 +106,18 @@ class BatchHookCall:
         resting = batch.resting
         if resting is None:
             resting = batch.resting = self._resting(arguments["run"], batch)
+        rest = self._rests.get(resting) or self._rest_of(resting)
         if resting:
+            loss = batch.loss
             if self._hook == "on_backward":
-                resting = batch.resting = self._still_resting(resting, batch.loss, arguments["grads"].norm)
-            elif self._hook == "on_batch_end" and batch.loss is not None:
-                if math.isfinite(batch.loss):
-                    self._append_loss(batch, resting)
-                else:  # given to run.record
-                    resting = batch.resting = ()
-        try:
-            call = self._without[resting]
-        except KeyError:
-            rests = [plugin for plugin, rests in zip(self._plugins, resting, strict=True) if rests]
-            call = self._without[resting] = None if self._call is None else self._call.without(rests)
-        return [] if call is None else call(arguments)
+                rest = self._interrupted(rest, batch, loss, arguments["grads"].norm)
+            elif self._hook == "on_batch_end" and loss is not None:
+                if not math.isfinite(loss):  # given to run.record
+                    batch.resting, rest = (), self._rests[()]
+                elif not batch.skipped:
+                    for plugin in rest.keeping_losses:
+                        plugin.missed_losses.append(loss)
+        return [] if rest.call is None else rest.call(arguments)
 
     def _resting(self, run: Any, batch: Batch) -> tuple[bool, ...]:
         if batch.phase != "train" or batch.index in (1, batch.count):
@@ -137,23 +130,37 @@ class BatchHookCall:
             _check_steps(self._plugins)
             raise
 
-    def _still_resting(self, resting: tuple[bool, ...], loss: float | None, norm: float) -> tuple[bool, ...]:
+    def _interrupted(self, rest: Rest, batch: Batch, loss: float | None, norm: float) -> Rest:
+        """The rest in a batch with this loss and this norm of the gradient."""
         if loss is None or not math.isfinite(loss) or not math.isfinite(norm):
-            return ()
-        plugins = self._plugins
-        woken = [place for place in self._await_loss if resting[place] and loss > plugins[place].due_loss]
-        woken += [place for place in self._await_norm if resting[place] and norm > plugins[place].due_norm]
+            batch.resting = ()
+            return self._rests[()]
+        woken = [plugin for plugin in rest.awaiting_loss if loss > plugin.due_loss]
+        woken += [plugin for plugin in rest.awaiting_norm if norm > plugin.due_norm]
         if woken:
-            resting = tuple(rests and place not in woken for place, rests in enumerate(resting))
-        for place in self._keep_norms:
-            if resting[place]:
-                plugins[place].missed_norms.append(norm)
-        return resting
+            still = set(map(id, rest.plugins)) - set(map(id, woken))
+            resting = tuple([id(plugin) in still for plugin in self._plugins])
+            batch.resting, rest = resting, self._rests.get(resting) or self._rest_of(resting)
+        for plugin in rest.keeping_norms:
+            plugin.missed_norms.append(norm)
+        return rest
 
-    def _append_loss(self, batch: Batch, resting: tuple[bool, ...]) -> None:
-        for place in self._keep_losses:
-            if resting[place] and not batch.skipped:
-                self._plugins[place].missed_losses.append(batch.loss)
+    def _rest_of(self, resting: tuple[bool, ...]) -> Rest:
+        plugins = [plugin for plugin, rests in zip(self._plugins, resting, strict=True) if rests]
+        rest = self._rests[resting] = Rest(None if self._call is None else self._call.without(plugins), plugins)
+        return rest
+
+
+class Rest:
+    """The plugins that rest in a batch, those of them with each attribute, and the call of the others for one hook."""
+
+    def __init__(self, call: HookCall | None, plugins: Sequence[Any] = ()) -> None:
+        self.call = call
+        self.plugins = plugins
+        self.awaiting_loss, self.awaiting_norm, self.keeping_losses, self.keeping_norms = (
+            [plugin for plugin in plugins if hasattr(plugin, name)]
+            for name in ("due_loss", "due_norm", "missed_losses", "missed_norms")
+        )
 
 
 def by_hook(calls: Mapping[str, HookCall], plugins: Iterable[object]) -> dict[str, HookCall | BatchHookCall | None]:

@@ -54,6 +54,9 @@ class StillArrays:
 
     def add(self, params: Mapping[str, Array], updates: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
         """Add an update that changed at least one array: the parameters after it, its steps and its gradients."""
+        if gradients and self.moved.keys() >= gradients.keys():  # none of them can be reported
+            self.updates += 1
+            return
         step_norm, gradient_norm = global_norm(without_views(updates)), global_norm(without_views(gradients))
         if len(updates) < 2 or not 0.0 < step_norm < np.inf or not 0.0 < gradient_norm < np.inf:
             return

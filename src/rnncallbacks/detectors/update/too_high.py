@@ -236,12 +236,15 @@ def weights_outgrew(record: UpdateRecord) -> bool:
     """
     if record.batches < MEASUREMENTS.initial_updates:
         return False
-    growth, ratio = record.weight_growth, record.loss_ratio(record.batches // 2)
+    growth, half = record.weight_growth, record.batches // 2
     if record.batches > MEASUREMENTS.close_updates:
+        if growth < TOO_HIGH.reversed_weight_growth:
+            return False
         risen = record.loss_ratio(MEASUREMENTS.close_updates // 2) > TOO_HIGH.unchanged_loss
-        return risen and growth >= TOO_HIGH.reversed_weight_growth and updates_are_reversed(record, late=True)
+        return risen and updates_are_reversed(record, late=True)
     if record.batches < MEASUREMENTS.close_updates:
-        return growth >= TOO_HIGH.weight_growth and ratio > TOO_HIGH.halved_loss
+        return growth >= TOO_HIGH.weight_growth and record.loss_ratio(half) > TOO_HIGH.halved_loss
+    ratio = record.loss_ratio(half)
     changes = record.loss_changes
     confirmed = len(changes) >= TOO_HIGH.confirming_changes and overshoot(changes)[1] >= TOO_HIGH.growth_overshoot
     if growth >= TOO_HIGH.late_weight_growth and ratio > TOO_HIGH.halved_loss:
