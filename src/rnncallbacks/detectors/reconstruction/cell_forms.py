@@ -198,11 +198,12 @@ def backward_pass(
     keeps = 0.0 if fault == "no state" else 1.0
     d_pre = np.empty_like(passed.gates)
     d_products = None
-    d_recurrent = np.zeros_like(recurrent)
     dh_next = np.zeros_like(states[0])
     dc_next = np.zeros_like(dh_next)
     if form.kind == "gru":
         d_products = np.empty_like(states[1:])
+    after = passed.states[1:]
+    slopes = 1.0 - after**2 if form.kind == "tanh" else after > 0.0 if form.kind == "relu" else after * (1.0 - after)
     for t in reversed(range(len(d_states))):
         h = states[t]
         dh = d_states[t] + dh_next
@@ -222,7 +223,6 @@ def backward_pass(
             )
             dc_next = keeps * dc * f
             dh_next = through * (d_pre[t] @ back)
-            d_recurrent += d_pre[t].T @ h
         elif form.kind == "gru":
             assert passed.pre is not None
             assert d_products is not None
@@ -234,34 +234,23 @@ def backward_pass(
                 dr = dn * passed.pre[t]
                 d_products[t] = dn * r
                 to_state = through * (d_products[t] @ back[2 * size :])
-                d_recurrent[2 * size :] += d_products[t].T @ h
             else:
                 inner = through * (dn @ back[2 * size :])
                 # The script may drop what goes back to the state and keep what goes to the reset gate, or drop both.
                 dr = inner * h
                 to_state = inner * r
                 d_products[t] = dn
-                d_recurrent[2 * size :] += dn.T @ (r * h)
             d_pre[t] = np.concatenate([dr * r * (1.0 - r), dh * sign * (h - n) * u * (1.0 - u), dn], axis=1)
-            d_recurrent[: 2 * size] += d_pre[t][:, : 2 * size].T @ h
             dh_next = keeps * dh * by_state + to_state + through * (d_pre[t][:, : 2 * size] @ back[: 2 * size])
         else:
-            after = passed.states[t + 1]
-            slope = (
-                1.0 - after**2
-                if form.kind == "tanh"
-                else (after > 0.0)
-                if form.kind == "relu"
-                else after * (1.0 - after)
-            )
-            d_pre[t] = dh * slope
+            d_pre[t] = dh * slopes[t]
             dh_next = through * (d_pre[t] @ back)
-            d_recurrent += d_pre[t].T @ h
+    bias = np.asarray(d_pre.sum(axis=(0, 1)))
     parts: dict[Part, Array] = {
         "input": _input_gradient(weights["input"], inputs, d_pre),
-        "recurrent": d_recurrent,
-        "bias": d_pre.sum(axis=(0, 1)),
-        "second bias": _second_bias(form, d_pre, d_products),
+        "recurrent": _recurrent_gradient(form, states[:-1], passed.gates, d_pre, d_products),
+        "bias": bias,
+        "second bias": _second_bias(form, bias, d_products),
     }
     return parts, d_pre @ weights["input"]
 
@@ -275,8 +264,22 @@ def _input_gradient(weights: Array, inputs: Array, d_pre: Array) -> Array:
     return gradient.T
 
 
-def _second_bias(form: CellForm, d_pre: Array, d_products: Array | None) -> Array:
-    total = d_pre.sum(axis=(0, 1))
-    if form.resets_product and d_products is not None:
-        total[2 * d_products.shape[-1] :] = d_products.sum(axis=(0, 1))
-    return np.asarray(total)
+def _recurrent_gradient(form: CellForm, states: Array, gates: Array, d_pre: Array, d_products: Array | None) -> Array:
+    """The gradient of the recurrent weights, over all time steps at once; ``states`` are those before each step."""
+    if d_products is None:
+        return _summed_products(d_pre, states)
+    size = states.shape[-1]
+    read = states if form.resets_product else gates[..., :size] * states
+    return np.concatenate([_summed_products(d_pre[..., : 2 * size], states), _summed_products(d_products, read)])
+
+
+def _summed_products(derivatives: Array, values: Array) -> Array:
+    """The sum of the outer products over time and batch."""
+    return np.asarray(derivatives.reshape(-1, derivatives.shape[-1]).T @ values.reshape(-1, values.shape[-1]))
+
+
+def _second_bias(form: CellForm, bias: Array, d_products: Array | None) -> Array:
+    if not form.resets_product or d_products is None:
+        return bias
+    size = d_products.shape[-1]
+    return np.concatenate([bias[: 2 * size], d_products.sum(axis=(0, 1))])
