@@ -1,16 +1,17 @@
 """The lines from which a wrong gradient or a learning rate comes."""
 
 import attrs
+import numpy as np
 import pytest
 
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.iteration_record import IterationRecord
-from rnncallbacks.doctor.rate_origin import loops_around, rate_origins
+from rnncallbacks.doctor.rate_origin import loops_around, loops_of_calls, rate_origins
 from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles
 from rnncallbacks.doctor.source_lines import AssigningStatements
 from rnncallbacks.doctor.suspicion import Suspicion
-from rnncallbacks.doctor.value_flow import passed_on, statements_of_wrong
+from rnncallbacks.doctor.value_flow import nearer_to_wrong, passed_on, statements_of_wrong, sums_read_by
 
 BACKWARD = """
 def backward(hs, ps, Why, Whh):
@@ -393,3 +394,57 @@ def test_first_lines_of_an_alarm(statements, source, alarm, names, lines):
     roles = Roles(loss=None, loss_confidence="certain", parameters=parameters, targets=targets)
     found = Suspicion(known, roles, IterationRecord(1, 1), loop).lines(alarm)
     assert [one.line for one in found][:2] == lines
+
+
+GATES = """
+def backward(p, memo):
+    d = {k: np.zeros_like(v) for k, v in p.items()}
+    for h, z, n in reversed(memo):
+        dz = dh * (h - n) * z * (1 - z)
+        dn = dh * (1 - z) * (1 - n * n)
+        for gate, da in (("z", dz), ("n", dn)):
+            d["W" + gate] += da @ x.T
+        dh = dh * z + p["Rz"].T @ dz
+    return d
+for xs in data:
+    d = backward(p, xs)
+    for k in p:
+        g = np.clip(d[k], -1, 1)
+        p[k] = p[k] - 0.1 * g
+"""
+
+
+def test_a_loop_through_a_literal_assigns_each_gradient_from_its_own_item(statements):
+    known = statements(GATES)
+    update, candidate = ([one for one in known.all if one.assigns_item(f"d['W{gate}']")] for gate in "zn")
+    assert [(one.line, "dz" in one.reads) for one in (*update, *candidate)] == [(8, True), (8, False)]
+    # Through dh, each gradient depends on all statements: the ones nearer to the wrong gradient are behind it.
+    assert [one.line for one in nearer_to_wrong(known.all, [update], [candidate])] == [5]
+
+
+def test_a_clipped_copy_comes_from_the_statements_that_add_to_its_original(statements):
+    known = statements(GATES)
+    site = Site("change", known.sources[0].file, 8, known.sources[0].lines[7].strip(), "backward", additive=True)
+    copy, original, velocity = (("end", "<module>", name) for name in ("g", "d['Wz']", "v"))
+    record = IterationRecord(1, 1, identities={copy: 1, original: 2, velocity: 3}, changes={3: (), 2: (site,)})
+    record.end = {velocity: np.arange(4.0), original: np.arange(4.0), copy: np.arange(4.0).clip(0, 2)}
+    loop = Site("loop", known.sources[0].file, 11, "for xs in data:", "<module>")
+    role = ParameterRole("p['Wz']", ("end", "<module>", "p['Wz']"), copy)
+    roles = Roles(loss=None, loss_confidence="certain", parameters=(role,), optimizer_state=(velocity,))
+    assert [one.line for one in Suspicion(known, roles, record, loop).lines(alarm_of("RNN406"))][:2] == [8, 3]
+
+
+def test_a_frozen_layer_comes_from_the_loop_in_which_the_updates_are_called(statements):
+    known = statements(
+        "def step(w):\n    w -= 0.1\ndef fit(net):\n    for w in net[1:]:\n        step(w)\n"
+        "for x in data:\n    fit(net)\n    step(v)\n"
+    )
+    file = known.sources[0].file
+    loop = Site("loop", file, 6, "for x in data:", "<module>")
+    assert [one.line for one in loops_of_calls(known, [(file, 2)], loop)] == [4]
+
+
+def test_a_mean_loss_comes_from_what_adds_to_its_sum(statements):
+    known = statements("def learn(x):\n    s = 0.0\n    for t in x:\n        s -= p[t]\n    return s / len(x)\n")
+    returned = [one.shown("") for one in known.all if one.line == 5]
+    assert [one.line for one in sums_read_by(known.all, returned)] == [4]

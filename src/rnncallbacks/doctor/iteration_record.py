@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Collection, Container
 from typing import Any
 
 import attrs
@@ -13,6 +13,8 @@ from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.value_walk import Key, Steps
 
 Values = dict[Key, Any]
+PARALLEL = 1e-9
+"""Largest difference of a cosine from one, of arrays of which one is a multiple of the other. Chosen by eye."""
 
 
 @attrs.define(eq=False)
@@ -78,6 +80,24 @@ class IterationRecord:
         grows = [site for site in sites if site.additive]
         return bool(grows) and all(site.additive or (clipped and "clip" in site.source) for site in sites)
 
+    def sites_of(self, key: Key, kept: Collection[Key]) -> tuple[Site, ...]:
+        """The statements that changed an array, or one that it is a multiple of or a copy of but for clipped entries.
+
+        Arrays of the keys ``kept`` are originals only if the iteration does nothing but add to them: a velocity has the
+        value of a gradient at first, but is also scaled.
+        """
+        value, identity = self.get(key), self.identities.get(key, -1)
+        if identity in self.changes or not isinstance(value, np.ndarray):
+            return self.changes.get(identity, ())
+        own = {
+            number for number in map(self.identities.get, kept) if number is not None and not self.only_grows(number)
+        }
+        for other, array in arrays_of({**self.inside, **self.end}).items():
+            number = self.identities.get(other, -1)
+            if number in self.changes and number not in own and array.shape == value.shape and _copies(value, array):
+                return self.changes[number]
+        return ()
+
     def restore(self, names: Container[str], scope: str) -> None:
         """Restore the values of the loop's targets in this iteration: they already have those of the next one."""
         for key, value in self.start.items():
@@ -107,6 +127,19 @@ class IterationRecord:
         values = self.end | self.inside
         keys = self.start.keys() & values.keys() if self.number == 1 else values.keys()
         return all(same_bits(values[key], again.get(key)) for key in keys if key[0] != "raw")
+
+
+def _copies(array: Any, original: Any) -> bool:
+    """Whether an array is a multiple of another, or has most of its entries.
+
+    >>> gradient = np.array([2.0, 1.0, 9.0])
+    >>> _copies(np.minimum(gradient, 5.0), gradient), _copies(0.1 * gradient, gradient), _copies(gradient**2, gradient)
+    (True, True, False)
+    """
+    if 2 * int(np.sum(array == original)) > array.size:
+        return bool(original.any())
+    norms = float(np.linalg.norm(array) * np.linalg.norm(original))
+    return array.size > 1 and norms > 0 and abs(float(np.vdot(array, original))) > (1 - PARALLEL) * norms
 
 
 def recorded_key(key: Key) -> Key:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TypeGuard
 
-from rnncallbacks.doctor.source_lines import ParsedFile, SourceLine
+from rnncallbacks.doctor.instrument import Site
+from rnncallbacks.doctor.source_lines import AssigningStatements, ParsedFile, SourceLine
 
 RATE_NAME = re.compile(r"(^|_|\b)(lr|eta|alpha|rate|learn\w*|step_?size)(_|\b|$)", re.IGNORECASE)
 WHY = "is the learning rate"
@@ -43,6 +44,17 @@ def loops_around(files: Sequence[ParsedFile], places: Sequence[tuple[str, int]])
             inner_first = sorted((one.lineno for one in loops), reverse=True)
             found += [parsed.line(number, "goes through them") for number in inner_first[:2]]
     return list(dict.fromkeys(found))[:2]
+
+
+def loops_of_calls(
+    statements: AssigningStatements, places: Sequence[tuple[str, int]], loop: Site
+) -> list[SourceLine]:  # fmt: skip
+    """The loops in a training loop in which the functions of some updates are called: loops over the layers."""
+    functions = {one.scope.rpartition(".")[2] for one in statements.all if (one.file, one.line) in places}
+    calls = [(one.file, one.line) for one in statements.all if one.calls & functions]
+    trained = [one for one in statements.all if (one.file, one.scope) == (loop.file, loop.scope)]
+    outer = {(one.file, one.line) for one in trained if one.line <= loop.line}
+    return [one for one in loops_around(statements.sources, calls) if (one.file, one.line) not in outer]
 
 
 def loops_at(parsed: ParsedFile, file: str, line: int) -> list[ast.For | ast.While]:

@@ -11,13 +11,12 @@ from typing import Any
 
 import attrs
 
+from rnncallbacks.doctor.literal_loops import unrolled_bodies
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.errors import DataError
 
 ZERO_ARRAY_CALLS = frozenset({"zeros", "zeros_like", "empty", "empty_like"})
 """Calls that make an array for sums: a statement with one is not the cause of a fault."""
-
-
 RETURNED = "return"
 """The target of a statement that returns or yields a value."""
 SHOWN = "print"
@@ -68,6 +67,11 @@ class AssigningStatement:
         """Whether it assigns some items of a container, or a text that is none (``items`` is None)."""
         assigned = self.items_assigned.get(text)
         return text in self.targets and (items is None or assigned is None or bool(items & assigned))
+
+    def assigns_item(self, text: str) -> bool:
+        """Whether it assigns the item that an expression such as ``net.grad['W']`` ends with, of any container."""
+        last = re.search(r"\[('[^']*'|\d+)\]$", text)
+        return last is not None and any(last[1] in keys for keys in self.items_assigned.values())
 
     def shown(self, why: str) -> SourceLine:
         """The statement as a suspicious line."""
@@ -137,10 +141,16 @@ class AssigningStatements:
                 read = [found for text in sorted(last.reads) for found in self.of(text, last.scope)]
                 yield from (last, *(found for found in read if found.scope == last.scope))
 
+    def blanks_of(self, assigning: AssigningStatement) -> list[AssigningStatement]:
+        """The statements of the same function that make the zeros to which a statement adds."""
+        same = [one for one in self.all if (one.file, one.scope) == (assigning.file, assigning.scope)]
+        return [one for one in same if one.blank and one.targets & assigning.targets]
+
     def returning(self, statements: Iterable[AssigningStatement]) -> list[AssigningStatement]:
         """The statements that return what some statements read."""
         read = [(text, one) for one in statements for text in sorted(one.reads)]
-        calls = [found for text, one in read for found in self.of(text, one.scope) if found is not one]
+        assigning = [(found, one) for text, one in read for found in self.of(text, one.scope)]
+        calls = [found for found, one in assigning if found is not one and found.scope == one.scope]
         return [last for one in calls for last in self.returned_by(one)]
 
     def of(self, expression: str, scope: str | None = None) -> list[AssigningStatement]:
@@ -199,7 +209,9 @@ def _statements(node: ast.AST, file: str, lines: list[str], scopes: tuple[str, .
                 _only_items(targets, ast.Store),
                 _only_items([part for part in (value, *targets) if part], ast.Load),
             )
-        yield from _statements(child, file, lines, scopes)
+        parts: list[ast.AST] = [*unrolled_bodies(child)] if isinstance(child, ast.For) else []
+        for part in parts or [child]:
+            yield from _statements(part, file, lines, scopes)
 
 
 def _parts(node: ast.AST) -> tuple[list[ast.expr], ast.expr | None]:

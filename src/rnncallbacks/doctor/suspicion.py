@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.doctor.instrument import Site
 from rnncallbacks.doctor.iteration_record import IterationRecord
-from rnncallbacks.doctor.rate_origin import loops_around, rate_origins
-from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles
+from rnncallbacks.doctor.rate_origin import loops_around, loops_of_calls, rate_origins
+from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles, root_of, scope_function
 from rnncallbacks.doctor.source_lines import (
     RETURNED,
     SETTER,
@@ -21,8 +22,10 @@ from rnncallbacks.doctor.source_lines import (
 from rnncallbacks.doctor.state_lines import calls_with_state, zeros_in_loop
 from rnncallbacks.doctor.value_flow import (
     backward_slice,
+    nearer_to_wrong,
     passed_on,
     statements_of_wrong,
+    sums_read_by,
     with_loop_variables,
     wrong_and_right,
 )
@@ -69,7 +72,7 @@ class Suspicion:
         self._record = record
         self._loop = loop
         # Gradients depend on the parameters that enter the iteration, not on their update in it.
-        updated = {text for one in roles.parameters for text in (one.key[2], _root(one.key[2]))}
+        updated = {text for one in roles.parameters for text in (one.key[2], root_of(one.key[2]))}
         trained = statements.until_end_of(loop.file, loop.line)
         self._computing = [one for one in trained if not one.targets & updated]
         self.reports: dict[str, Key | None] = {}
@@ -85,6 +88,7 @@ class Suspicion:
             found = self._of_loss()
             if alarm.code == "RNN302":
                 found = found[:2] + self._outputs(found[:1]) + found[2:]
+            found += [one.shown("adds to it") for one in sums_read_by(self._statements.all, found)]
         elif alarm.code in STATE_CODES:
             found = self._zeros_that_enter() if alarm.code == "RNN203" else []
             keys = [*self._roles.carried, self._roles.hidden, self._roles.entering]
@@ -109,11 +113,14 @@ class Suspicion:
         direct = [one.shown(f"assigns the gradient of {name}") for name, one in assigned]
         if alarm.code == "RNN406":
             sources = backward_slice(self._computing, accused[0] if accused else ())
-            return direct[:2] + [one.shown("sets it to zero") for one in sources if one.blank] + direct[2:]
+            own = [one for some in accused[:1] for last in some[:1] for one in self._statements.blanks_of(last)]
+            zeros = [one.shown("sets it to zero") for one in (*own, *sources) if one.blank]
+            return direct[:2] + zeros + direct[2:]
         common = statements_of_wrong(self._computing, accused, cleared)
         behind = [one.shown(OF_EVERY) for one in self._statements.with_called(common)]
         if not {*common} - {one for some in accused for one in some}:  # or a right one is off by little
             behind = [one.shown(RETURNS) for some in accused for one in self._statements.returning(some[:1])]
+            behind = [one.shown(OF_EVERY) for one in nearer_to_wrong(self._computing, accused, cleared)][:1] + behind
             behind += [one.shown(OF_EVERY) for one in statements_of_wrong(self._computing, accused, ())]
         if not right:  # all are off: by a factor that one of them brings in
             behind = [one.shown(OF_EVERY) for one in sorted(common, key=_keeps_scale)]
@@ -126,7 +133,7 @@ class Suspicion:
 
     def _zeros_of(self, role: ParameterRole, assigning: AssigningStatement) -> list[SourceLine]:
         """The statement that makes the zeros of a gradient, under the same name if a function does so."""
-        names = {_root(key[2]) for key in (role.gradient, role.fallback, *role.other_names) if key is not None}
+        names = {root_of(key[2]) for key in (role.gradient, role.fallback, *role.other_names) if key is not None}
         blank = [one for one in self._statements.with_called([assigning]) if one.blank]
         blank.sort(key=lambda one: not one.targets & names)
         return [one.shown("makes it zero") for one in blank[:1]]
@@ -135,27 +142,28 @@ class Suspicion:
         """The statements that update along these gradients, where the others are of another sign: steps that go up."""
         roles = self._roles
         signs = {one.scale > 0 for one in roles.with_gradient if one.name not in names}
-        trained = {_root(key[2]) for key in (*roles.optimizer_state, *(one.key for one in roles.parameters))}
+        trained = {root_of(key[2]) for key in (*roles.optimizer_state, *(one.key for one in roles.parameters))}
         found = []
         for one in roles.with_gradient:
             if one.name in names and signs == {one.scale < 0}:
                 keys = [key for key in (one.gradient, one.fallback, *one.other_names) if key is not None]
-                read = with_loop_variables(self._statements.all, {_root(key[2]) for key in keys})
-                own = trained | with_loop_variables(self._statements.all, {_root(one.key[2])})
+                read = with_loop_variables(self._statements.all, {root_of(key[2]) for key in keys})
+                own = trained | with_loop_variables(self._statements.all, {root_of(one.key[2])})
                 steps = [step for step in self._statements.all if step.reads & read and step.targets & own]
                 found += [step for step in steps if not step.source.startswith("for ")]
         return [one.shown(UPDATES) for one in found]
 
     def _of_gradient(self, one: ParameterRole) -> list[AssigningStatement]:
         """The recorded statements that changed the gradient's array; else those that assign its name."""
-        identity = self._record.identities.get(one.gradient) if one.gradient else None
-        sites = self._record.changes.get(identity, ()) if identity is not None else ()
-        seen = [found for site in sites if site.additive for found in self._at(site)]
-        if seen:
-            return seen
+        kept = [*self._roles.optimizer_state, *(other.key for other in self._roles.parameters)]
+        sites = self._record.sites_of(one.gradient, kept) if one.gradient else ()
         keys = [key for key in (one.fallback, one.gradient, *one.other_names) if key is not None]
+        seen = [found for site in sites if site.additive for found in self._at(site)]
+        items = [found for found in seen if any(found.assigns_item(key[2]) for key in keys)]
+        if seen:
+            return items or seen
         for kind, scope, name in keys:
-            function = _function(scope)
+            function = scope_function(scope)
             inside = [found for found in self._statements.of(name, function) if found.scope == function]
             if kind == "local" and any(not found.blank for found in inside):
                 return [found for found in inside if not found.blank]
@@ -177,9 +185,11 @@ class Suspicion:
         if still:
             found += [one.shown(UNUSED.format(still[0].name)) for one in self._of_gradient(still[0])[:1]]
         loops, rates = (find(self._statements.sources, places) for find in (loops_around, rate_origins))
+        if alarm and alarm.code == "RNN503":
+            loops += loops_of_calls(self._statements, places, self._loop)
         if alarm and alarm.code in RATE_CODES:
             named = [(one.gradient, one.fallback) for one in self._roles.with_gradient]
-            gradients = {_root(key[2]) for keys in named for key in keys if key is not None}
+            gradients = {root_of(key[2]) for keys in named for key in keys if key is not None}
             clips = [one for one in self._statements.all if CLIPS.search(one.source) and one.targets & gradients]
             found += [one.shown("clips the gradients") for one in clips[:1]]
         return found + (rates[::-1] + loops if alarm and alarm.code == "RNN502" else loops + rates)
@@ -192,7 +202,7 @@ class Suspicion:
                 continue
             assigning = self._of_key(key)
             own = [one for one in assigning if not one.blank or len(assigning) == 1]
-            name = _function(key[1]).rpartition(".")[2]
+            name = scope_function(key[1]).rpartition(".")[2]
             found += own or [one for one in self._statements.all if key[0] == "local" and name in one.calls]
         behind = [
             earlier
@@ -226,9 +236,9 @@ class Suspicion:
     def _assigning_updates(self) -> list[SourceLine]:
         """The statements that make new parameters from the gradients, where none changes them in place."""
         named = [key for one in self._roles.with_gradient for key in (one.gradient, one.fallback) if key is not None]
-        roots = {(_function(key[1]), _root(key[2])) for key in named if key[0] == "local"}
+        roots = {(scope_function(key[1]), root_of(key[2])) for key in named if key[0] == "local"}
         setting = [one for one in self._statements.all if SETTER in one.targets]
-        trained = {_root(one.key[2]) for one in self._roles.parameters}
+        trained = {root_of(one.key[2]) for one in self._roles.parameters}
         reading = [
             one
             for one in self._statements.all
@@ -243,7 +253,7 @@ class Suspicion:
         """The statements that subtract a gradient, by its name, from an array that is no parameter, such as a copy."""
         named = [(one.gradient, one.fallback, *one.other_names) for one in self._roles.with_gradient]
         keys = [key for keys in named for key in keys if key is not None]
-        gradients = {_root(key[2]) for key in keys}
+        gradients = {root_of(key[2]) for key in keys}
         for one in self._statements.all:  # a loop over them
             if one.source.startswith("for ") and one.reads & gradients:
                 gradients |= one.targets
@@ -271,9 +281,10 @@ class Suspicion:
         return [found[0].shown("reports it"), *returned, *divided]
 
     def _of_loss(self) -> list[SourceLine]:
-        names = (one for one in self._roles.loss_names if one[0] != "end")
+        names = [one for one in self._roles.loss_names if one[0] != "end"]
         found = self._of_keys([self._roles.loss, *names], "assigns the loss")
-        return found[:1] + sorted(found[1:], key=lambda one: one.why != RETURNS)
+        deepest = {(one.file, one.line) for key in names[:1] if key[0] == "return" for one in self._of_key(key)}
+        return found[:1] + sorted(found[1:], key=lambda one: ((one.file, one.line) not in deepest, one.why != RETURNS))
 
     def _outputs(self, lines: Iterable[SourceLine]) -> list[SourceLine]:
         """The statements that return the arguments from which some lines compute the loss: where a softmax is."""
@@ -287,18 +298,19 @@ class Suspicion:
     def _zeros_that_enter(self) -> list[SourceLine]:
         """The statements that make the entering state in the loop; else those that pass it on: a call returned it."""
         hidden = self._roles.hidden
-        name = "" if hidden is None or hidden[0] != "local" else _function(hidden[1]).rpartition(".")[2]
+        name = "" if hidden is None or hidden[0] != "local" else scope_function(hidden[1]).rpartition(".")[2]
         return zeros_in_loop(self._statements, self._loop) or calls_with_state(self._statements, name)
 
     def _of_keys(self, keys: Iterable[Key | None], why: str) -> list[SourceLine]:
-        found = [one for key in keys if key is not None for one in self._of_key(key)[:3]]
+        each = [self._of_key(key)[:3] for key in keys if key is not None]
+        found = [one for turn in zip_longest(*each) for one in turn if one is not None]
         lines = [one.shown(why) for one in found if not one.blank] or [one.shown(why) for one in found]
         returned = [inner.shown(RETURNS) for one in found for inner in self._statements.returned_by(one)[:2]]
         return lines[:2] + returned + lines[2:]
 
     def _of_key(self, key: Key) -> list[AssigningStatement]:
         kind, scope, name = key
-        function = _function(scope)
+        function = scope_function(scope)
         if kind == "return":
             return [one for one in self._statements.of(RETURNED, function) if one.scope == function]
         if kind == "operand":
@@ -313,13 +325,3 @@ class Suspicion:
 
 def _keeps_scale(statement: AssigningStatement) -> bool:
     return statement.source.startswith("for ") or not SCALES.search(statement.source)
-
-
-def _root(expression: str) -> str:
-    """The variable at the head of an expression."""
-    return re.split(r"\W", expression)[0]
-
-
-def _function(scope: str) -> str:
-    """The function of a scope of keys, as statements name it."""
-    return scope.split("#")[0].replace(".<locals>", "")

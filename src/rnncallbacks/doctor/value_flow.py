@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from rnncallbacks.alarms.alarm import Alarm
-from rnncallbacks.doctor.source_lines import RETURNED, AssigningStatement
+from rnncallbacks.doctor.source_lines import RETURNED, AssigningStatement, SourceLine
 
 SIZES = re.compile(r"^for |\.shape(\[\d+\])?$|\blen\([\w.]+\)$")
 """Statements that assign positions and sizes."""
+ADDS = re.compile(r"[\w.]+\s*[-+]=")
+"""Statements that add to a variable."""
 LOOP = re.compile(r"for ([\w, ()]+) in (?:zip\()?([\w., ]+)\)?:")
 """Loops through one container, or through several at once."""
 
@@ -68,6 +70,37 @@ def statements_of_wrong(
     found = sorted(distance, key=lambda one: (bool(SIZES.search(one.source)), distance[one], one.file, -one.line))
     carrying = [one for one in found[1:] if _carries(one, found)][:2]
     return found[:1] + carrying + [one for one in found[1:] if one not in carrying]
+
+
+def nearer_to_wrong(
+    statements: Sequence[AssigningStatement],
+    wrong: Sequence[Sequence[AssigningStatement]],
+    right: Sequence[Sequence[AssigningStatement]],
+) -> list[AssigningStatement]:
+    """The statements that are nearer to wrong values than to any right one, the one nearest to most of them first.
+
+    Through the recurrence, a right value depends a little on all statements: it is off by less than a check finds.
+    """
+    slices = [backward_slice(statements, one) for one in wrong if one]
+    innocent = [backward_slice(statements, one) for one in right if one]
+    own = {statement for one in wrong for statement in one}
+    near: Counter[AssigningStatement] = Counter()
+    for one in slices:
+        for statement, distance in one.items():
+            others = (other[statement] for other in innocent if statement in other)
+            if statement not in own and not statement.blank and distance < min(others, default=distance + 1):
+                near[statement] += 1
+    return [statement for statement, _ in sorted(near.items(), key=lambda pair: (-pair[1], pair[0].line))]
+
+
+def sums_read_by(
+    statements: Sequence[AssigningStatement], lines: Iterable[SourceLine]
+) -> list[AssigningStatement]:  # fmt: skip
+    """The statements that add to a variable that some lines read, as ``loss -= np.log(p)`` to that of a mean."""
+    places = {(one.file, one.line) for one in lines}
+    read = {(one.scope, text) for one in statements if (one.file, one.line) in places for text in one.reads}
+    sums = [one for one in statements if ADDS.match(one.source)]
+    return [one for one in sums if any((one.scope, text) in read for text in one.targets)]
 
 
 def with_loop_variables(statements: Iterable[AssigningStatement], names: set[str]) -> set[str]:

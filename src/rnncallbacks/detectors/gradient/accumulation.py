@@ -213,7 +213,7 @@ def previous_array_included(names: Sequence[str], arrays: int) -> Finding:
         f"the gradient contains that of the batch before: without it, {count} of {arrays} arrays "
         f"{'equals' if count == 1 else 'equal'} the gradient recomputed from the script's own arrays: "
         f"{', '.join(names)}",
-        {"arrays": count, "expected": 0},
+        {"array": names[0], "arrays": count, "expected": 0},
     )
 
 

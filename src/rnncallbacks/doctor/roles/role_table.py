@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -151,3 +152,21 @@ def key_text(key: Key) -> str:
     if kind in ("raw", "operand", "shown"):
         return name.split("#")[0]
     return name if kind == "end" else f"{scope.split('#')[0]}():{name}"
+
+
+def root_of(expression: str) -> str:
+    """The variable at the head of an expression.
+
+    >>> root_of("net.w['U']")
+    'net'
+    """
+    return re.split(r"\W", expression)[0]
+
+
+def scope_function(scope: str) -> str:
+    """The function of a scope of keys, as statements name it.
+
+    >>> scope_function("fit.<locals>.step#2")
+    'fit.step'
+    """
+    return scope.split("#")[0].replace(".<locals>", "")
