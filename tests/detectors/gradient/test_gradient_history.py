@@ -103,3 +103,16 @@ def test_sums_over_batches_without_an_update_are_on_purpose(batches_of_update, e
         if batch % batches_of_update == 0:
             params = params - 0.01 * total
     assert history.contains_sums == expected
+
+
+@pytest.mark.parametrize(("summed", "found"), [(False, False), (True, True)])
+def test_clipped_sums_that_turn_are_known_by_increments_that_are_alike(summed, found):
+    generator = np.random.default_rng(1)
+    slopes, history, total = generator.normal(size=(2, 300)), GradientHistory(), np.zeros(300)
+    for number in range(16):
+        # The slope turns as the weights do, by a full circle in 20 batches.
+        turning = np.cos(0.3 * number) * slopes[0] + np.sin(0.3 * number) * slopes[1]
+        fresh = turning + generator.normal(size=300)
+        total = total + fresh if summed else fresh
+        history.add(1.0, [total])
+    assert history.contains_sums is found

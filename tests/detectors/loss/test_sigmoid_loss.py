@@ -69,3 +69,13 @@ def test_a_high_first_loss_does_not_pass():
 @pytest.mark.parametrize(("targets", "binary"), [([0, 1, 1], True), ([1, 1], False), ([0, 2, 1], False)])
 def test_binary_targets_are_zeros_and_ones(targets, binary):
     assert is_binary(np.array(targets, dtype=float)) is binary
+
+
+def test_a_high_first_loss_of_large_output_weights_is_named():
+    result = check_sigmoid_loss(3.0, TARGETS, counts={}, at_zero=math.log(2.0), large_weights=12.0)
+    assert (sorted(result.checked), result.finding.code) == (["RNN301", "RNN302"], "RNN303")
+
+
+def test_no_loss_of_zeros_and_ones_is_negative():
+    finding = check_sigmoid_loss(-1.72, TARGETS, counts={}, at_zero=-2.6).finding
+    assert (finding.code, finding.evidence["loss"]) == ("RNN302", -1.72)

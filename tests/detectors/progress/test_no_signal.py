@@ -198,3 +198,17 @@ def test_a_dependence_between_earlier_inputs_and_targets_needs_the_axis_of_time(
     assert detector.signal == "dependent"
     assert any(result.checked for result in results) is passes
     assert any(UNKNOWN_AXIS in result.cannot_tell.get("RNN603", "") for result in results) is not passes
+
+
+@pytest.mark.parametrize("entering", [0.0, 0.5])
+def test_targets_of_constant_inputs_depend_on_them_unless_a_state_enters(entering):
+    detector, generator = NoSignal(), np.random.default_rng(0)
+    for number in range(40):
+        data = (np.full((STEPS, ROWS, 2), 0.3), generator.integers(0, 3, (STEPS, ROWS)))
+        states = [np.full((ROWS, 4), entering)] * (STEPS + 1)
+        batch = Batch(data=data, phase="train", index=number + 1, sequences=ROWS)
+        batch.observed["hidden_states"] = states
+        detector.add_batch(batch, np.log(3))
+    finding = detector.end_epoch().finding
+    assert (finding is None) is bool(entering)
+    assert finding is None or "sequences have the same inputs, and each begins with a zero state" in finding.message

@@ -122,3 +122,11 @@ def test_a_batch_of_bits_that_are_one_hot_by_chance_is_left_out():
         assert pairs.add(batch((inputs, np.array([1.0, 0.0, 0.0, 1.0])), sequences=1)) == ""
     assert pairs.batches == 2
     assert pairs.joined()[0].shape[0] == 2
+
+
+def test_real_targets_of_sequences_of_different_lengths_are_cut_as_their_inputs_are():
+    pairs = SequencePairs()
+    for steps in (7, 4, 6):
+        pairs.add(batch((np.arange(steps) % 3, np.linspace(0.1, 0.9, 2 * steps).reshape(steps, 2)), sequences=1))
+    inputs, targets, _ = pairs.joined()
+    assert (inputs.shape, targets.shape) == ((3, 4), (3, 4, 2))

@@ -9,13 +9,13 @@ from rnncallbacks.plugins import HiddenStateGuard, HiddenStateReset, SelfRepair
 ROWS, STEPS, CHUNKS, UNITS = 4, 6, 12, 3
 
 
-def trained(rolled):
+def trained(rolled, ahead=1):
     generator = np.random.default_rng(5)
     stream = generator.integers(0, 15, (STEPS * CHUNKS + 1, ROWS))
     batches = []
     for begin in range(0, STEPS * CHUNKS, STEPS):
         inputs = stream[begin : begin + STEPS]
-        batches.append((inputs, np.roll(inputs, -1, axis=0) if rolled else stream[begin + 1 : begin + STEPS + 1]))
+        batches.append((inputs, np.roll(inputs, -ahead, axis=0) if rolled else stream[begin + 1 : begin + STEPS + 1]))
     plugins = [HiddenStateGuard(), HiddenStateReset(when="epoch"), SelfRepair()]
     params = {"w": np.ones(2)}
     with Run(params, plugins=plugins, hidden_size=UNITS) as run:
@@ -27,9 +27,9 @@ def trained(rolled):
     return run.diagnosis
 
 
-@pytest.mark.parametrize(("rolled", "codes"), [(False, []), (True, ["RNN603"])])
-def test_targets_that_wrap_around_are_named_and_the_stream_is_left_alone(rolled, codes):
-    diagnosis = trained(rolled)
+@pytest.mark.parametrize(("rolled", "ahead", "codes"), [(False, 1, []), (True, 1, ["RNN603"]), (True, 2, ["RNN603"])])
+def test_targets_that_wrap_around_are_named_and_the_stream_is_left_alone(rolled, ahead, codes):
+    diagnosis = trained(rolled, ahead)
     assert [alarm.code for alarm in diagnosis.alarms] == codes
     assert diagnosis.repairs == []
     assert ("RNN201" in diagnosis.passed) is not rolled

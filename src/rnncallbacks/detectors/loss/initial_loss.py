@@ -143,8 +143,12 @@ class InitialLossDetector:
         except ClosureError:
             at_zero = None
         counts, logits = summation_counts(batch), batch.observed.get("logits")
+        weight_scale = output_weight_scale(params, outputs, gradients)
         if is_binary(targets):
-            of_sigmoid = check_sigmoid_loss(loss, targets, counts=counts, at_zero=at_zero, outputs=logits)
+            large = weight_scale if weight_scale > INITIAL_LOSS.large_weight_scale else None
+            of_sigmoid = check_sigmoid_loss(
+                loss, targets, counts=counts, at_zero=at_zero, outputs=logits, large_weights=large
+            )
             if of_sigmoid is not None:
                 return of_sigmoid
         return check_regression_loss(
@@ -153,7 +157,7 @@ class InitialLossDetector:
             counts=counts,
             at_zero=at_zero,
             outputs=logits,
-            weight_scale=output_weight_scale(params, outputs, gradients),
+            weight_scale=weight_scale,
         )
 
     def _check_first(

@@ -19,7 +19,7 @@ import numpy as np
 
 from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.arrays.containers import Array
-from rnncallbacks.detectors.loss.initial_loss_findings import summed
+from rnncallbacks.detectors.loss.initial_loss_findings import large_initial_weights, negative_loss, summed
 
 
 @attrs.frozen(kw_only=True)
@@ -62,7 +62,13 @@ def is_binary(targets: Array) -> bool:
 
 
 def check_sigmoid_loss(
-    loss: float, targets: Array, *, counts: Mapping[str, float], at_zero: float | None = None, outputs: Any = None
+    loss: float,
+    targets: Array,
+    *,
+    counts: Mapping[str, float],
+    at_zero: float | None = None,
+    outputs: Any = None,
+    large_weights: float | None = None,
 ) -> CheckResult | None:
     """Check the first loss of binary targets (RNN301 to RNN303); None if no known function of sigmoid outputs gives it.
 
@@ -78,6 +84,8 @@ def check_sigmoid_loss(
         The loss with all parameters at zero; None without a closure.
     outputs:
         The observed outputs, logits or probabilities; None if they were not observed.
+    large_weights:
+        The scale of the output weights if they are large enough for a high first loss; else None.
 
     Example
     -------
@@ -106,8 +114,12 @@ def check_sigmoid_loss(
         height = f"the first loss, {loss:.4g}, is {loss / math.log(2):.3g} times that of a uniform prediction"
         if loss <= SIGMOID_LOSS.largest_first_ratio * math.log(2):
             checked["RNN303"] = height
+        elif large_weights is not None:
+            finding = large_initial_weights(loss, math.log(2), large_weights, "ln 2")
+            return CheckResult(finding=finding, checked=checked)
         return CheckResult(checked=checked, cannot_tell={} if "RNN303" in checked else {"RNN303": height})
-    return None
+    # Neither a likelihood of zeros and ones nor an error of them is below 0.
+    return CheckResult(finding=negative_loss(loss, 2)) if loss < 0.0 else None
 
 
 def _match(

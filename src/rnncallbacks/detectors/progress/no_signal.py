@@ -53,6 +53,8 @@ class NoSignalThresholds:
     """Loss / entropy of the targets, below which the network has reached the constant baseline."""
     first_losses: int = 5
     """First losses of a regression, whose median is that of outputs of about 0. Chosen by eye."""
+    constant_sequences: int = 30
+    """Fewest sequences whose real inputs are all the same, which makes their targets independent. Chosen by eye."""
     lowest_share_of_first: float = 0.5
     """Loss of a regression / first losses, above which the network may have learned a constant only. A target whose
     mean is not 0 may lower the loss without a dependence, and is then not reported. Chosen by eye."""
@@ -159,6 +161,11 @@ class NoSignal:
             self.signal, self.needed_pairs = "unknown", 0
             self.pairs.clear()
             return CheckResult(cannot_tell={"RNN603": DECODER_INPUTS})
+        inputs = ways[0][0]
+        real = inputs.dtype.kind == "f" and len(inputs) >= NO_SIGNAL.constant_sequences
+        if real and self.pairs.zeros_enter and (inputs == inputs[0]).all():
+            same = f"all {len(inputs)} sequences have the same inputs, and each begins with a zero state"
+            return self._conclude("independent", same)
         dependence, rolled = _strongest_of(ways, self.pairs.tokens), False
         if _is_of_last_target(dependence, ways[0]):
             inner = _strongest_of([_without_last_step(*way) for way in ways], self.pairs.tokens)
@@ -192,12 +199,10 @@ class NoSignal:
     def _find(self) -> Finding | None:
         if self.found or len(self.recent_losses) < NO_SIGNAL.recent_batches:
             return None
-        loss = median(self.recent_losses)
+        loss, near = median(self.recent_losses), self._near_baselines()
         if self.signal == "constant":
             self.found = True
             return Finding("RNN603", f"the targets are constant: {self.test}", {"entropy": 0.0, "loss": loss}, "info")
-        baselines = [self.loss_unit * one for one in self.baselines]
-        near = [one for one in baselines if NO_SIGNAL.lowest_loss * one < loss < NO_SIGNAL.highest_loss * one]
         if self.signal != "independent" or not near:
             return None
         fell = loss < NO_SIGNAL.lowest_share_of_first * float(np.median(self.first_losses))
@@ -211,6 +216,26 @@ class NoSignal:
             f"the targets do not depend on the inputs: {self.test}; the loss is {loss:.6g}, and {name} {near[0]:.6g}",
             {"loss": loss, "entropy": near[0], "epochs": self.epochs},
         )
+
+    def _near_baselines(self) -> list[float]:
+        """The losses of constant predictions that the latest losses are near to."""
+        loss, baselines = median(self.recent_losses), [self.loss_unit * one for one in self.baselines]
+        return [one for one in baselines if NO_SIGNAL.lowest_loss * one < loss < NO_SIGNAL.highest_loss * one]
+
+    def check_used(self) -> CheckResult:
+        """At the end of a run, withdraw a dependence of the loader's targets that the network did not learn.
+
+        The script may train on other inputs or targets than its loader yields, such as shuffled ones.
+        """
+        unlearned = len(self.recent_losses) >= NO_SIGNAL.recent_batches and self._near_baselines()
+        if self.signal != "dependent" or self.pairs.observed or not unlearned:
+            return CheckResult()
+        reason = (
+            f"{self.test} in the loader's batches, and yet the loss, {median(self.recent_losses):.4g}, is that of a "
+            f"constant prediction, {unlearned[0]:.4g}: the script may train on other ones; show those that it uses by "
+            "run.observe(inputs=..., targets=...)"
+        )
+        return CheckResult(withdrawn={"RNN603": reason})
 
     def check_learned(self) -> Finding | None:
         """RNN603 as a note, once, if the loss fell clearly below that of a constant prediction after it was raised.

@@ -13,6 +13,7 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.one_hot import decode_one_hot
 from rnncallbacks.detectors.progress.dependence import MISSING_TOKEN
 from rnncallbacks.detectors.sequences import Sequences, sequences_of
+from rnncallbacks.detectors.state.observed_state import observed_state
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -38,6 +39,10 @@ class SequencePairs:
         Whether it is known which axis is the batch's; if not, arrays have their axes in the order in which they came.
     pairs:
         The number of targets.
+    zeros_enter:
+        Whether all batches were seen to begin with a zero state.
+    observed:
+        Whether the script observed inputs and targets; if not, they are the loader's, and it may train on others.
     """
 
     inputs: list[Array] = state_field(factory=list)
@@ -45,6 +50,8 @@ class SequencePairs:
     contiguous: bool = state_field(False)
     axis_known: bool = state_field(True)
     pairs: int = state_field(0)
+    zeros_enter: bool = state_field(True)
+    observed: bool = state_field(True)
     _rows: set[int] = state_field(factory=set)
     _network_rows: dict[str, int] = state_field(factory=dict)  # of a recognized network, by the shapes of a batch
 
@@ -82,6 +89,11 @@ class SequencePairs:
         self.targets.append(targets)
         self.pairs += _target_count(targets)
         self.axis_known &= axis_known
+        self.observed &= "inputs" in batch.observed and "targets" in batch.observed
+        state = observed_state(batch)
+        self.zeros_enter &= state.known and not any(
+            array.any() for array in (state.entering, *state.others) if array is not None
+        )
         self.contiguous |= batch.entering_state is not None and targets.shape[:2] == inputs.shape[:2]
         return ""
 
@@ -96,6 +108,10 @@ class SequencePairs:
         if transposed:
             inputs, targets = [[array.swapaxes(0, 1) for array in arrays] for arrays in (inputs, targets)]
         contiguous = self.contiguous and self.tokens and not transposed
+        lengths = [array.shape[1] for array in inputs]
+        if not self.tokens and targets[0].ndim > 1 and lengths == [array.shape[1] for array in targets]:
+            shortest = min(lengths)  # of both: real numbers cannot be padded
+            inputs, targets = [[array[:, :shortest] for array in arrays] for arrays in (inputs, targets)]
         all_inputs, all_targets = _join(inputs, contiguous), _join(targets, contiguous)
         if not contiguous:
             return all_inputs, all_targets, None

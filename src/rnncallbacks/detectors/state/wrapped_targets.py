@@ -1,4 +1,4 @@
-"""RNN603, targets that wrap around: the last target of a row is the row's own first input, not the next row's."""
+"""RNN603, targets that wrap around: the last target of a row is an input of the row itself, not of the next row."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from rnncallbacks.detectors.state.state_origin import StateOrigin
 from rnncallbacks.detectors.state.target_shift import equal_tokens
 
 
-def wrapping_rows(ends: RowEnds) -> BoolArray:
-    """Mask of the rows whose last target is their own first input, of shape (rows,), and not that of the next row.
+def wrapping_rows(ends: RowEnds, shift: int = 1) -> BoolArray:
+    """Mask of the rows whose last target is an input of their own, of shape (rows,), and not one of the next row.
+
+    For targets that are ``shift`` steps ahead of the inputs, it is the input at that step, the first one for 1.
 
     A row that repeats itself a whole number of times has it in any case, and is none of them.
 
@@ -31,7 +33,7 @@ def wrapping_rows(ends: RowEnds) -> BoolArray:
     """
     if ends.last_targets is None or ends.last_targets.shape[2:] != ends.first_inputs.shape[2:]:
         return np.zeros(ends.batch_size, dtype=np.bool_)
-    return equal_tokens(ends.last_targets[-1], ends.first_inputs[0]) & ~_repeating_rows(ends)
+    return equal_tokens(ends.last_targets[-1], ends.first_inputs[shift - 1]) & ~_repeating_rows(ends)
 
 
 def _repeating_rows(ends: RowEnds) -> BoolArray:
@@ -46,17 +48,18 @@ def _repeating_rows(ends: RowEnds) -> BoolArray:
 
 
 def count_wrapping(current: InspectedBatch, origin: StateOrigin, order: Continuation) -> int:
-    """Number of rows that do not continue, and follow a row whose last target is its own first input."""
-    if current.phase.shift.steps != 1 or origin.earlier.ends is None:
+    """Number of rows that do not continue, and follow a row whose last target is an input of its own."""
+    shift = current.phase.shift.steps
+    if shift is None or shift < 1 or origin.earlier.ends is None:
         return 0
-    wrapping = wrapping_rows(origin.earlier.ends)[: len(order.known)]
+    wrapping = wrapping_rows(origin.earlier.ends, shift)[: len(order.known)]
     return int((wrapping & order.known & ~order.continues & origin.rows[: len(wrapping)]).sum())
 
 
 def wrapped_targets(wrapping: int, counts: ContiguityCounts) -> Finding:
     """The finding for targets that were rolled within each row; whether rows continue is then not known."""
     message = (
-        f"the last target of a row is the row's own first input: in {wrapping} of {counts.rows} rows that carry "
+        f"the last target of a row is an input of the row itself: in {wrapping} of {counts.rows} rows that carry "
         "the state on, so targets wrap around; take them from the stream, not from the row"
     )
     evidence = {"wrapping_rows": wrapping, "rows": counts.rows, "batches": counts.batches}

@@ -103,6 +103,7 @@ class ProgressGuard(Guard):
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:
         self._revise(run)
+        self.note(run, self._no_signal.check_used())
         result = check_plateau(self._curves.training, self._no_signal.batches)
         self.note(run, result)
         if result.finding is not None:
