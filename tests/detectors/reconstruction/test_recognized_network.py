@@ -74,3 +74,27 @@ def test_sums_and_means_over_counts_are_recognized(factor):
     computed = network.backward(network.evaluate(arrays, network.read(batch), ((None, None),)), arrays)
     for name, gradient in gradients.items():
         assert computed[name] == pytest.approx(factor * gradient, rel=1e-9, abs=1e-13)
+
+
+def test_a_table_with_a_row_a_token_beside_matrices_that_columns_are_multiplied_by():
+    generator, units = np.random.default_rng(3), 7
+    shapes = {"table": (4, units), "recurrent": (units, units), "bias": (units,), "outputs": (5, units)}
+    arrays = {name: generator.normal(0.0, 0.5, shape) for name, shape in shapes.items()}
+    tokens, targets = generator.integers(0, 4, 9), np.append(generator.integers(0, 4, 8), 4)
+
+    def loss_of_rows():
+        state, losses = np.zeros(units), []
+        for token, target in zip(tokens, targets, strict=True):
+            state = np.maximum(0.0, arrays["table"][token] + arrays["recurrent"] @ state + arrays["bias"])
+            scores = arrays["outputs"] @ state
+            losses.append(np.log(np.exp(scores).sum()) - scores[target])
+        return float(np.mean(losses))
+
+    batch, loss = Batch((tokens, targets), "train", 1), loss_of_rows()
+    [network] = recognized_networks(arrays, batch, loss)
+    computed = network.backward(network.evaluate(arrays, network.read(batch), ((None, None),)), arrays)
+    for name in arrays:
+        place = np.unravel_index(np.abs(computed[name]).argmax(), computed[name].shape)
+        arrays[name][place] += 1e-6
+        assert computed[name][place] == pytest.approx((loss_of_rows() - loss) / 1e-6, rel=1e-4)
+        arrays[name][place] -= 1e-6

@@ -152,12 +152,7 @@ class InitialLossDetector:
             if of_sigmoid is not None:
                 return of_sigmoid
         return check_regression_loss(
-            loss,
-            targets,
-            counts=counts,
-            at_zero=at_zero,
-            outputs=logits,
-            weight_scale=weight_scale,
+            loss, targets, counts=counts, at_zero=at_zero, outputs=logits, weight_scale=weight_scale
         )
 
     def _check_first(

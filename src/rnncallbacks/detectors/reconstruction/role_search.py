@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
+from typing import TypeAlias
+
+import attrs
 
 from rnncallbacks.arrays.containers import Array
-from rnncallbacks.detectors.reconstruction.array_roles import ArrayBlock, ArrayRoles, NetworkSizes, network_may_have
+from rnncallbacks.detectors.reconstruction.array_roles import (
+    ArrayBlock,
+    ArrayRoles,
+    NetworkSizes,
+    Slot,
+    network_may_have,
+)
 from rnncallbacks.detectors.reconstruction.output_layers import output_layers, shape_of
 from rnncallbacks.detectors.reconstruction.role_assignment import assignments
+
+Blocks: TypeAlias = dict[Slot, tuple[ArrayBlock, ...]]
+"""The arrays, or parts of arrays, of each part of a network."""
 
 MOST_STEPS = 4000
 """Steps of the search for assignments of arrays to parts, at most: tens of milliseconds. Chosen by eye."""
@@ -31,7 +43,8 @@ def array_roles(
     ``inputs`` and ``outputs`` are the numbers of features and of outputs, None if they are not known; ``embedded`` says
     whether tokens are looked up in an embedding table, ``headed`` whether a layer of units without recurrence lies
     between the states and the outputs. ``fewest_inputs`` is the smallest number of different tokens or of features, and
-    ``may_be_outputs`` says whether the targets allow a number of outputs.
+    ``may_be_outputs`` says whether the targets allow a number of outputs. All matrices have one orientation, the output
+    matrix any, and so has, last, the input matrix of tokens: scripts look up its rows, and multiply columns by others.
 
     Example
     -------
@@ -51,8 +64,10 @@ def array_roles(
             continue
         fewest = fewest_inputs if embedding is None else 1
         left = {name: array for name, array in arrays.items() if embedding is None or name != embedding.name}
-        for transposed, output_transposed in ((False, False), (True, True), (False, True), (True, False)):
-            shapes = {name: shape_of(array, transposed) for name, array in left.items()}
+        tables = [name for name, array in left.items() if array.ndim == 2] if inputs is None and not embedded else []
+        orientations = ((False, False), (True, True), (False, True), (True, False))
+        for table, (transposed, output_transposed) in product(("", *tables), orientations):
+            shapes = {name: shape_of(array, transposed != (name == table)) for name, array in left.items()}
             recurrent = _recurrent_sizes(shapes, gates)
             for above in output_layers(left, outputs, output_transposed, headed=headed):
                 if above.hidden not in recurrent or not may_be_outputs(above.outputs):
@@ -62,8 +77,11 @@ def array_roles(
                     if sizes.inputs < fewest:
                         continue
                     for first in ("recurrent", "input"):
-                        for blocks in assignments(others, sizes, transposed, first, constant, steps):
-                            if (0, "output bias") in blocks and (0, "output bias") in above.blocks:
+                        for found in assignments(others, sizes, transposed, first, constant, steps):
+                            if (0, "output bias") in found and (0, "output bias") in above.blocks:
+                                continue
+                            blocks = _with_turned_table(found, table) if table else found
+                            if blocks is None:
                                 continue
                             whole = {**blocks, **above.blocks}
                             if embedding is not None:
@@ -72,6 +90,15 @@ def array_roles(
                             if key not in seen:
                                 seen.add(key)
                                 yield ArrayRoles(sizes, tokens, whole)
+
+
+def _with_turned_table(blocks: Blocks, table: str) -> Blocks | None:
+    """The blocks with the other orientation of a matrix; None if it is more or less than the lowest input matrix."""
+    uses = [slot for slot, parts in blocks.items() if any(part.name == table for part in parts)]
+    if uses != [(0, "input")] or len(blocks[0, "input"]) > 1:
+        return None
+    [block] = blocks[0, "input"]
+    return {**blocks, (0, "input"): (attrs.evolve(block, transposed=not block.transposed),)}
 
 
 def _embeddings(arrays: Mapping[str, Array], constant: frozenset[str]) -> Iterator[tuple[ArrayBlock, int, int]]:
