@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rnncallbacks.doctor import instrument
-from rnncallbacks.doctor.instrument import Sites
-from rnncallbacks.doctor.reported_numbers import LoopReports, names_read
+from rnncallbacks.doctor.instrument import Site, Sites
+from rnncallbacks.doctor.reported_numbers import LoopReports, names_read, reported_numbers
 
 SOURCE = """
 def train(pairs, seen):
@@ -58,6 +58,41 @@ def test_sums_and_means_in_a_print_are_evaluated_in_each_iteration(reported):
 
 def test_what_has_an_effect_is_not_evaluated(reported):
     assert reported[1] == [1.0]
+
+
+class Effects:
+    """An object that counts the calls of its own code."""
+
+    def __init__(self):
+        self.calls, self.error, self.errors = 0, np.array([1.0, 3.0]), {"a": [2.0]}
+
+    def count(self, *_):
+        self.calls += 1
+        return self.error
+
+    noisy = property(count)
+    __getitem__ = __add__ = __radd__ = __mul__ = __getattr__ = count
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("np.mean(net.error ** 2)", 5.0),
+        ("net.errors['a'][n - 1] + 1.0", 3.0),
+        ("net.error[1:].sum() / n", 3.0),
+        ("np.mean(net.noisy ** 2)", None),
+        ("np.mean(net.made_when_read)", None),
+        ("np.mean(net[0])", None),
+        ("net + 1.0", None),
+        ("sum(steps)", None),
+        ("net.error[steps[0] * 1].sum()", None),
+    ],
+)
+def test_code_of_the_script_is_not_run(expression, value):
+    net = Effects()
+    (reported,) = reported_numbers([Site("output", "a.py", 2, "", "f", shown=expression)])
+    assert reported.value({"np": np, "net": net, "n": 1, "steps": [net]}) == value
+    assert net.calls == 0
 
 
 def test_several_iterations_in_one_have_no_number_of_their_own():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import builtins
+import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from types import CodeType, FrameType, ModuleType
+from functools import cache
+from types import CodeType, FrameType, MemberDescriptorType, ModuleType
 from typing import Any
 
 import attrs
@@ -44,14 +46,13 @@ class ReportedNumber:
     """
 
     text: str
-    _code: CodeType
     _roots: frozenset[str]
-    _objects: tuple[CodeType, ...]
+    _read: tuple[ast.expr, ...]
 
     def value(self, names: Mapping[str, Any]) -> float | None:
         """Its value with these names, None if it has none or the evaluation may have an effect.
 
-        Reading an iterator, or the missing item of a ``defaultdict``, has one.
+        Properties, items of data sets, numbers that record what is computed with them, and iterators may have one.
 
         >>> (reported,) = reported_numbers([Site("output", "a.py", 2, "", "f", shown="np.mean(error ** 2)")])
         >>> reported.value({"np": np, "error": np.array([1.0, 3.0])}), reported.value({"np": np, "error": iter([1.0])})
@@ -63,9 +64,9 @@ class ReportedNumber:
             try:
                 if not all(map(_is_known_function, self._roots, (known.get(name) for name in self._roots))):
                     return None
-                if not all(_can_be_read(eval(code, known)) for code in self._objects):
+                if not all(_is_plain(_read_without_effect(node, known)) for node in self._read):
                     return None
-                found = eval(self._code, known)
+                found = eval(_compiled(self.text), known)
             except Exception:
                 return None
         if isinstance(found, np.ndarray) and found.size == 1 and found.dtype.kind == "f":
@@ -87,7 +88,7 @@ def reported_numbers(sites: Iterable[Site], limit: int = MOST_EXPRESSIONS) -> li
             node = node.args[0]
         if isinstance(node, ast.BinOp | ast.Call | ast.UnaryOp) and _is_pure(node) and len(found) < limit:
             text = ast.unparse(node)
-            found[text] = ReportedNumber(text, _compiled(node), _functions(node), _objects(node))
+            found[text] = ReportedNumber(text, _functions(node), tuple(_leaves(node)))
     return list(found.values())
 
 
@@ -180,18 +181,50 @@ def _functions(tree: ast.expr) -> frozenset[str]:
     return frozenset(modules | {one.id for one in calls if isinstance(one, ast.Name)})
 
 
-def _objects(tree: ast.expr) -> tuple[CodeType, ...]:
-    """The names and attributes that an expression reads, and those whose items it reads."""
-    found: dict[str, ast.expr] = {}
-    for leaf in _leaves(tree):
-        for node in ast.walk(leaf):
-            if isinstance(node, ast.Name | ast.Attribute):
-                found.setdefault(ast.unparse(node), node)
-    return tuple(_compiled(node) for node in found.values())
+@cache
+def _compiled(expression: str) -> CodeType:
+    return compile(expression, "<reported>", "eval")
 
 
-def _compiled(node: ast.expr) -> CodeType:
-    return compile(ast.unparse(node), "<reported>", "eval")
+def _read_without_effect(node: ast.expr, names: dict[str, Any]) -> Any:
+    """The value of an expression.
+
+    Raises
+    ------
+    TypeError
+        Code of the script would run, as that of a property.
+    """
+    if isinstance(node, ast.Attribute):
+        owner = _read_without_effect(node.value, names)
+        found = None if isinstance(owner, np.ndarray | tuple) else inspect.getattr_static(owner, node.attr)
+        if hasattr(type(found), "__get__") and not isinstance(found, MemberDescriptorType):
+            raise TypeError(f"expected an attribute that is stored, got {ast.unparse(node)}")
+        return getattr(owner, node.attr)
+    if isinstance(node, ast.Subscript):
+        owner = _read_without_effect(node.value, names)
+        if not isinstance(owner, np.ndarray) and not _is_builtin_container(owner):
+            raise TypeError(f"expected items of an array, list, tuple or dict, got {ast.unparse(node)}")
+        read = _leaves(node.slice)
+    else:
+        read = [] if isinstance(node, ast.Name) else _leaves(node)
+    if not all(_is_plain(_read_without_effect(one, names)) for one in read):
+        raise TypeError(f"expected numbers and arrays, got {ast.unparse(node)}")
+    return eval(_compiled(ast.unparse(node)), names)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether arithmetic with a value has no effect: it is a number or an array, or a container of them."""
+    if isinstance(value, np.ndarray):
+        return not value.dtype.hasobject
+    if not _is_builtin_container(value):
+        return value is None or isinstance(value, np.generic | bool | int | float | complex | str)
+    items = list(value.values() if isinstance(value, dict) else value)
+    return set(map(type, items)) <= {int, float, np.float64, np.float32} or all(map(_is_plain, items))
+
+
+def _is_builtin_container(value: Any) -> bool:
+    kinds = (kind for kind in (list, tuple, dict) if isinstance(value, kind))
+    return any(type(value).__getitem__ is kind.__getitem__ for kind in kinds) and not hasattr(value, "__missing__")
 
 
 def _is_known_function(name: str, value: Any) -> bool:
@@ -199,7 +232,3 @@ def _is_known_function(name: str, value: Any) -> bool:
     if name in PURE_BUILTINS:
         return value is None or value is getattr(builtins, name)
     return isinstance(value, ModuleType) and value.__name__ == "numpy"
-
-
-def _can_be_read(value: Any) -> bool:
-    return not hasattr(value, "__next__") and not hasattr(type(value), "__missing__")
