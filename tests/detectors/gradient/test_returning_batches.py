@@ -31,6 +31,7 @@ def play(
         "kernel": generator.normal(size=(FEATURES, UNITS)) / 2.0,
         "head": generator.normal(size=(UNITS, CLASSES)) / 2.0,
         "bias": np.zeros(CLASSES),
+        "unused": np.zeros((0, CLASSES)),
     }
     detector, running, step = ReturningBatchDetector(), 1.4, 0
     buffers = {name: np.zeros_like(array) for name, array in params.items()}
@@ -45,6 +46,7 @@ def play(
             d = (p - y) / len(x)
             back = d @ params["head"].T * (1.0 - hidden**2)
             gradients = {"kernel": x.T @ back, "head": hidden.T @ d, "bias": d.sum(axis=0)}
+            gradients["unused"] = np.zeros_like(params["unused"])
             loss = float(-np.log((p * y).sum(axis=1)).mean())
             running += 0.02 * (loss - running)
             if detector.over:

@@ -116,7 +116,8 @@ class ReturningBatchDetector:
         before, self._params = self._params, fingerprint_or_none(params)
         # Without an update since the last batch, the gradient may be a sum over micro-batches.
         updated = before != self._params
-        pairs = parameters_of(gradients, named_arrays(params))
+        paired = parameters_of(gradients, named_arrays(params))
+        pairs = {name: array for name, array in paired.items() if array.size}
         bounds = find_clipping(gradients)
         clipped = bounds.norm is not None or bounds.value is not None or bool(bounds.arrays)
         sizes = [array.size for array in pairs.values()]
