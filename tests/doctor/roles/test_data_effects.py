@@ -14,7 +14,7 @@ from rnncallbacks.doctor.roles.data_effects import (
     pair_of_effects,
     taken_by_index,
 )
-from rnncallbacks.doctor.roles.data_pair import VaryingValue, find_data_pair, whole_numbers_of
+from rnncallbacks.doctor.roles.data_pair import VaryingValue, find_data_pair, tokens_of_mask, whole_numbers_of
 from rnncallbacks.doctor.value_walk import Steps
 from rnncallbacks.doctor.watch_messages import ReplayRequest
 
@@ -206,3 +206,10 @@ def test_data_that_is_the_same_in_each_iteration_is_a_pair_if_the_loss_depends_o
     computed = frozenset(map(key, ("hs", "rest", "loss", "dw")))
     losses = frozenset([key("loss")])
     assert find_pair_by_effect(records, iterations[-1], set(), computed, computed, losses, math.inf) == expected
+
+
+@pytest.mark.parametrize(("ids", "expected"), [([[3, 1, 0], [2, 0, 0]], "ids"), ([[3, 1, 0], [0, 2, 0]], "mask")])
+def test_the_inputs_are_the_tokens_of_a_mask(ids, expected):
+    arrays = {"mask": np.array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]), "ids": np.array(ids), "label": np.array([1, 0])}
+    varying = [VaryingValue(key(name), (one,), (whole_numbers_of(one),)) for name, one in arrays.items()]
+    assert tokens_of_mask((key("mask"), key("label")), varying) == key(expected)

@@ -1,10 +1,11 @@
 import math
 
 import numpy as np
+import pytest
 
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.roles.interventions import Push
-from rnncallbacks.doctor.roles.loss_choice import predicted_share, rank_losses
+from rnncallbacks.doctor.roles.loss_choice import accumulates, predicted_share, rank_losses
 
 LOSS = ("end", "__main__", "loss")
 
@@ -22,3 +23,10 @@ def test_the_gradient_of_a_bias_of_one_entry_is_no_loss_and_neither_is_the_bias_
     record = IterationRecord(1, 1, start={bias: np.zeros(1)}, end=end, identities={bias: 7, alias: 7})
     push = Push(bias, record, np.ones(1), kept=1.0, derivatives=dict.fromkeys(end, 0.5))
     assert [one.key for one in rank_losses([push], {}, [record], {})] == [LOSS]
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_best_loss_before_any_validation_accumulates_nothing():
+    best = ("end", "__main__", "best")
+    records = [IterationRecord(number, 1, start={best: np.inf}, end={best: np.inf}) for number in (1, 2, 3)]
+    assert not accumulates(best, records)

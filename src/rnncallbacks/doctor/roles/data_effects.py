@@ -18,6 +18,7 @@ from rnncallbacks.doctor.roles.data_pair import (
     numbers_named_as_targets,
     plain_array,
     shifted_pair,
+    tokens_of_mask,
     varying_values,
     whole_numbers_of,
 )
@@ -111,8 +112,7 @@ def find_pair_by_effect(
     record = records[-1]
     varying = [one for one in varying_values(records, fixed | no_data) if one.latest.any()]
     groups = _groups(varying, record)
-    found = [_effect(group, record, frozen, computed) for group in _in_time(groups, until)]
-    rolled = [one for one in found if one is not None]
+    rolled = [one for group in _in_time(groups, until) if (one := _effect(group, record, frozen, computed))]
     effects = [one for one in rolled if one.changed & losses]
     pair = pair_of_effects(effects)
     if pair is None:
@@ -126,7 +126,8 @@ def find_pair_by_effect(
         if pair is None or views & {record.identities.get(key) for key in pair}:
             return shifted  # one is not rolled without the other
     if pair is not None:
-        return pair[0], taken_by_index(next(one for one in effects if one.key == pair[1]), pair[0], record)
+        inputs, targets = tokens_of_mask(pair, varying), next(one for one in effects if one.key == pair[1])
+        return inputs, taken_by_index(targets, inputs, record)
     known = {key for one in effects for key in (*one.keys, *one.data)}
     rest = [group for group in groups if not known & {one.key for one in group}]
     sources = _sources_of_loss(records, frozen, fixed, losses, until)
@@ -134,7 +135,7 @@ def find_pair_by_effect(
         effects += _effects_of_sources(rest, sources, computed)
         pair = pair_of_effects(effects)
     if pair is not None or (effects and not set.intersection(*({key[2] for key in one.keys} for one in effects))):
-        return pair
+        return None if pair is None else (tokens_of_mask(pair, varying), pair[1])
     likeliest = sorted(effects, key=lambda one: len(one.changed))[-1:]
     label = _with_label(likeliest[0], records, fixed | no_data) if likeliest else None
     if label is not None or (likeliest and rest):
@@ -180,8 +181,7 @@ def _groups(varying: Iterable[VaryingValue], record: IterationRecord) -> list[li
         if identity is not None and record.get(one.key) is not None:
             found.setdefault(identity, []).append(one)
     # A function may return inputs and targets of one shape.
-    lists = [one for one in ordered if isinstance(record.get(one.key), Steps) and one.key[0] != "return"]
-    sequences = [one.latest for one in lists]
+    sequences = [one.latest for one in ordered if isinstance(record.get(one.key), Steps) and one.key[0] != "return"]
     whole = [group for group in found.values() if not any(is_step_of(group[0].latest, other) for other in sequences)]
     return whole[: DATA_EFFECT.batches]
 

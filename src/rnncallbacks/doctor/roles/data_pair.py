@@ -150,6 +150,38 @@ def shifted_pair(varying: list[VaryingValue]) -> tuple[Key, Key] | None:
     return inputs, targets
 
 
+def tokens_of_mask(pair: tuple[Key, Key], varying: Sequence[VaryingValue]) -> Key:
+    """The tokens of which the inputs of a pair are the mask, as in ``mask = ids > 0``; the inputs if they are none.
+
+    A function that embeds its tokens first and then computes the mask shows the tokens too late for them to be rolled.
+    """
+    inputs, targets = pair
+    masks = [one.tokens[0] for one in varying if one.key == inputs and one.tokens is not None]
+    if not masks or masks[0].min() < 0 or masks[0].max() > 1:
+        return inputs
+    labels = [one.latest for one in varying if one.key == targets]
+    found = [
+        one.key
+        for one in varying
+        if one.tokens is not None
+        and one.key[0] != "return"
+        and not any(same_bits(one.latest, other) for other in labels)
+        if _is_mask_of(masks[0], one.tokens[0])
+    ]
+    return min(found, key=lambda key: (not is_input_name(key[2]), key[0] != "end", len(key[2])), default=inputs)
+
+
+def _is_mask_of(mask: Any, tokens: Any) -> bool:
+    """Whether zeros and ones depend on the token alone, of more than two.
+
+    >>> _is_mask_of(np.array([1, 1, 0]), np.array([5, 2, 0])), _is_mask_of(np.array([1, 0, 0]), np.array([5, 5, 0]))
+    (True, False)
+    """
+    known = np.unique(tokens)
+    several = mask.shape == tokens.shape and len(known) > 2
+    return several and all(np.ptp(mask[tokens == one]) == 0 for one in known)
+
+
 def _shown(one: VaryingValue) -> tuple[Any, ...]:
     return one.tokens or one.values
 

@@ -235,8 +235,7 @@ def accumulates(key: Key, records: list[IterationRecord]) -> bool:
         return False
     starts = [numbers_of({key: record.start[key]}).get(key, np.nan) for record in records]
     ends = [numbers_of({key: record.end[key]}).get(key, np.nan) for record in records]
-    changes = np.subtract(ends, starts)
-    if not np.isfinite(changes).all() or not changes.any():
+    if not np.isfinite([*starts, *ends]).all() or not (changes := np.subtract(ends, starts)).any():
         return False
     names = set.intersection(*(set(numbers_of(record.end) | numbers_of(record.inside)) for record in records))
     for name in names - {key}:
