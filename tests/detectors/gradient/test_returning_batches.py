@@ -11,6 +11,7 @@ from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.arrays.containers import Array
 from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.batch import Batch
+from rnncallbacks.detectors.gradient.batch_changes import BatchChange, compare_changes
 from rnncallbacks.detectors.gradient.returning_batches import ReturningBatchDetector
 
 Change = Callable[[dict[str, Array]], Mapping[str, Array]]
@@ -90,6 +91,16 @@ def test_slopes_far_above_the_loss() -> None:
     found = play(scaled(kernel=3000.0), rate=0.01)
     assert found is not None
     assert found.code == "RNN404"
+
+
+@pytest.mark.parametrize(("decay", "found"), [(1e-3, False), (5e-4, False), (0.1, True)])
+def test_slopes_of_a_weight_decay_that_the_loss_does_not_contain(decay: float, found: bool) -> None:
+    generator = np.random.default_rng(0)
+    changes = []
+    for first_loss, last_loss, growth in generator.uniform([1e-3, 5e-4, 60.0], [2e-3, 1e-3, 80.0], (30, 3)):
+        slopes = np.array([0.0, decay * growth])
+        changes.append(BatchChange(first_loss, last_loss, slopes, slopes, np.array([0.0, growth]), is_alike=True))
+    assert (compare_changes(["bias", "kernel"], changes) is not None) is found
 
 
 @pytest.mark.parametrize("data", ["fixed", "new", "smoothed"])

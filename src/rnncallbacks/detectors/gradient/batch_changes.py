@@ -109,12 +109,9 @@ def compare_changes(
     with np.errstate(all="ignore"):
         if not np.isfinite(first + last + growth).all() or not _return_with_data(changes, losses):
             return None
-        slopes = np.minimum(np.abs(first.sum(axis=1)), np.abs(last.sum(axis=1)))
-        slope = float(np.median(slopes / np.maximum(losses.max(axis=1), 1e-300)))
-        short = all(
-            _falls_short(losses, first - factor * growth, last - factor * growth)
-            for factor in (0.0, *DECREASE_REGRESSION.weight_decays)
-        )
+        factors = _weight_decays((first + last) / 2.0, growth)
+        slope = min(_slope(losses, first - factor * growth, last - factor * growth) for factor in factors)
+        short = all(_falls_short(losses, first - factor * growth, last - factor * growth) for factor in factors)
     if not short and not (slope >= limits.slope and (losses > 0.0).all()):
         return None
     return _found(losses, (first + last) / 2.0, slope, names, short=short, follows_gradient=follows_gradient)
@@ -130,6 +127,19 @@ def _return_with_data(changes: Sequence[BatchChange], losses: Array) -> bool:
     correlation = float(centered[:, 0] @ centered[:, 1]) / math.sqrt(float(np.prod(np.square(centered).sum(0))))
     enough = alike >= limits.same_batch_deviations * math.sqrt(count) / 2.0
     return enough or correlation >= limits.same_batch_correlation
+
+
+def _weight_decays(slopes: Array, growth: Array) -> tuple[float, ...]:
+    """Factors of a decay that the gradients may contain and the loss not: none, common ones, and the one that fits."""
+    common = DECREASE_REGRESSION.weight_decays
+    fitted = _fit(slopes.sum(axis=1), growth.sum(axis=1))[0]
+    return (0.0, *common, min(max(fitted, 0.0), common[-1]))
+
+
+def _slope(losses: Array, first: Array, last: Array) -> float:
+    """Median, over the batches, of the smaller one of the slopes at both ends in units of the loss."""
+    slopes = np.minimum(np.abs(first.sum(axis=1)), np.abs(last.sum(axis=1)))
+    return float(np.median(slopes / np.maximum(losses.max(axis=1), 1e-300)))
 
 
 def _falls_short(losses: Array, first: Array, last: Array) -> bool:
