@@ -227,6 +227,22 @@ def test_few_changes_of_a_batch_of_its_own_are_enough_to_deny_a_rise():
     assert loss_rise_window(record(harder, changes=[0.5] * 7))
 
 
+@pytest.mark.parametrize(
+    ("next_decreases", "step", "denied"),
+    [
+        ([-0.005, 0.005] * 3, 0.025, True),  # targets that nothing predicts, and a first batch that was an easy one
+        ([-0.5, 0.1] * 3, 0.025, True),
+        ([-0.05] * 5 + [0.01], 0.025, False),
+        ([0.01] * 5, 0.025, False),
+        ([0.01] * 6, 0.04, False),  # momentum: single updates are not reversed
+    ],
+)
+def test_the_next_gradients_deny_that_small_updates_raised_the_loss(next_decreases, step, denied):
+    kept = record([1.0] + [5.0] * 19, step=step)
+    kept.next_decreases = next_decreases
+    assert (loss_rise_window(kept) == 0) is denied
+
+
 @pytest.mark.parametrize(("step", "rise", "window"), [(0.015, 1.1, 0), (0.015, 1.3, 20), (0.03, 1.1, 20)])
 def test_a_small_rise_is_blamed_on_large_updates_only(step, rise, window):
     kept = record([1.0] * 10 + [rise] * 90, step=step)

@@ -28,6 +28,14 @@ class ReversedUpdateThresholds:
     """The same after the fortieth update, when healthy updates near the minimum are reversed too: Adagrad measured 0.02
     in healthy runs, while the loss fell. Chosen by eye."""
 
+    denying_updates: int = 6
+    """Measured updates whose next batches are enough to deny that updates raised the loss: as many as the shortest
+    window of losses."""
+    small_update: float = 0.03
+    """Largest norm(dW) / norm(W) up to which they deny it. Targets that nothing predicts raised the loss above an easy
+    first batch's, by updates of up to 0.022. Of momentum at several times a good rate, whose next gradients do not
+    reverse single updates, the largest update measured 0.04 or more."""
+
 
 REVERSED_UPDATES = ReversedUpdateThresholds()
 
@@ -57,3 +65,12 @@ def updates_are_reversed(record: UpdateRecord, *, late: bool = False) -> bool:
         return False
     share, rise = reversal(record)
     return share >= REVERSED_UPDATES.share and rise >= (REVERSED_UPDATES.late_rise if late else REVERSED_UPDATES.rise)
+
+
+def next_gradients_deny(record: UpdateRecord) -> bool:
+    """Whether all updates were small, and the gradients of the next batches do not reverse them."""
+    if len(record.next_decreases) < REVERSED_UPDATES.denying_updates:
+        return False
+    share, rise = reversal(record)
+    denied = share < REVERSED_UPDATES.share or rise < REVERSED_UPDATES.rise
+    return denied and max(record.update_ratios) < REVERSED_UPDATES.small_update

@@ -10,7 +10,7 @@ import attrs
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.detectors.update.loss_rise import losses_above_reference
 from rnncallbacks.detectors.update.metrics import overshoot
-from rnncallbacks.detectors.update.reversed_updates import reversal, updates_are_reversed
+from rnncallbacks.detectors.update.reversed_updates import next_gradients_deny, reversal, updates_are_reversed
 from rnncallbacks.detectors.update.too_high_finding import comparison_in_words, too_high_finding
 from rnncallbacks.detectors.update.update_record import MEASUREMENTS, UpdateRecord
 
@@ -201,11 +201,12 @@ def updates_are_large(record: UpdateRecord) -> bool:
 def loss_rise_window(record: UpdateRecord) -> int:
     """The number of last losses that lie above the reference because of the updates; 0 if they do not.
 
-    Where a closure shows the overshoot, it must confirm that updates raise the loss of their own batch.
+    Where a closure shows the overshoot, it must confirm that updates raise the loss of their own batch. Where updates
+    are small, the gradients of the next batches must not deny it.
     """
     if record.batches < TOO_HIGH.first_checked_batch or not record.checks_losses or not updates_are_large(record):
         return 0
-    if closure_denies(record):
+    if closure_denies(record) or next_gradients_deny(record):
         return 0
     window = min(
         losses_above_reference(losses, record.reference_loss) for losses in (record.losses, record.rescaled_losses)
