@@ -37,6 +37,17 @@ def test_after_a_restart_a_run_that_may_recover_is_told_to_have(may_recover, rec
     assert (checks.check_recovery() is not None) is recovers
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_updates_up_the_gradient_are_those_of_the_first_updates_of_a_run(restarted):
+    """After RNN501, momentum from before may point anywhere."""
+    checks = RateChecks()
+    if restarted:
+        train(checks, [3.0] * 5)
+        checks.restart(may_recover=True)
+    codes = [result.finding.code for result in train(checks, [3.0] * 6, step=0.01) if result.finding is not None]
+    assert ("RNN503" in codes) is not restarted
+
+
 def test_a_run_of_few_batches_says_how_many_are_needed():
     checks = RateChecks()
     train(checks, [1.0, 1.0])

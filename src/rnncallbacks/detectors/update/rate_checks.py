@@ -62,7 +62,7 @@ class RateChecks:
     _still: StillArrays = state_field(factory=StillArrays)
     _slow: SlowLosses = state_field(factory=SlowLosses)
     _harder: HarderBatches = state_field(factory=HarderBatches)
-    _ascends: bool = state_field(False)
+    _checks_ascent: bool = state_field(True)
     _sizes_differ: bool = state_field(False)  # the batches have different numbers of positions
     _vanished: bool = state_field(False)
     _first_loss: float = state_field(0.0)  # what the loss rose above, if the run may recover
@@ -101,6 +101,7 @@ class RateChecks:
         """Drop the record, as after a repair; ``may_recover`` says that the run goes on and may recover by itself."""
         self._first_loss = self._record.reference_loss if may_recover else 0.0
         self._record.restart()
+        self._checks_ascent = False  # momentum from before may point anywhere
 
     def before_update(
         self, batch: Batch, gradients: Gradients, params: Any, schedule_scale: Callable[[], float]
@@ -208,10 +209,10 @@ class RateChecks:
         return vanished
 
     def _check_ascent(self) -> CheckResult:
-        if self._ascends:
+        if not self._checks_ascent:
             return NOTHING_COMPARED
         ascent = check_ascent(self._record)
-        self._ascends = ascent.finding is not None
+        self._checks_ascent = ascent.finding is None
         return ascent
 
 
