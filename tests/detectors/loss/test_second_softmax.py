@@ -38,6 +38,17 @@ def test_only_a_second_softmax_is_bounded(scale, times, floor, code):
     assert np.array_equal(params["W"], before)
 
 
+def test_a_loss_that_is_no_number_with_large_parameters_shows_nothing():
+    params = {"W": np.random.default_rng(0).normal(size=(12, 5))}
+
+    def closure():
+        e = np.exp(params["W"])  # overflows
+        return closure_of({"W": e / e.sum(axis=1, keepdims=True)}, 1)()
+
+    result = check_bounded_loss(Batch(None, "train", 1, closure=closure), closure(), params, classes=5)
+    assert (result.finding, result.checked) == (None, {})
+
+
 def test_a_trained_network_without_errors_is_not_judged():
     params = {"W": 4.0 * np.eye(5)[TARGETS]}
     closure = closure_of(params, 1)

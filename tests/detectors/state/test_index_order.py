@@ -44,3 +44,22 @@ def test_large_data_are_not_kept():
     order.begin_pass()
     order.add(np.arange(60_000))
     assert order.independent is False
+
+
+@pytest.mark.parametrize(("harder", "expected"), [(0.0, False), (0.5, True), (-0.5, False)])
+def test_a_loss_that_rises_where_passes_begin_shows_harder_data(harder, expected):
+    order, generator = IndexOrder(), np.random.default_rng(0)
+    for number in range(4):
+        order.begin_pass()
+        for place in range(50):
+            order.add_loss(2.0 + harder * number - 0.002 * (50 * number + place) + 0.1 * generator.normal())
+    assert order.becomes_harder is expected
+
+
+def test_the_rise_of_one_pass_is_counted_once():
+    order = IndexOrder()
+    for losses in ([1.0, 1.1] * 10, [1.2, 1.1] * 10):
+        order.begin_pass()
+        for loss in losses:
+            order.add_loss(loss)
+    assert len(order._rises) == 1

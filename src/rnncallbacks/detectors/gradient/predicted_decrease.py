@@ -5,7 +5,7 @@ predicted decreases (:mod:`decrease_record <rnncallbacks.detectors.gradient.decr
 losses (:mod:`decrease_regression <rnncallbacks.detectors.gradient.decrease_regression>`). The batches must be
 independent: within a stream, an update lowers the loss of the current passage, which the gradient of the next batch
 predicts, and which does not last. Where a loader yields indices in place of data, a finding waits until the second pass
-has shown that the order does not depend on them.
+has shown that the order does not depend on them, and the data do not become harder from pass to pass.
 """
 
 from __future__ import annotations
@@ -79,13 +79,14 @@ class PredictedDecreaseDetector:
         ``gradients`` are unclipped. ``first_cosine`` is the cosine between the first update and its gradient, NaN if
         it is unknown.
         """
-        self._follow_order(batch)
+        self._follow_order(batch, loss)
         last = PREDICTED_DECREASE.batches_to_tell_a_stream
         if batch_number <= last:
             self._norms.add(f"{gradients.norm:.5g}")
         if self._indices is not None and self._indices.independent is not None:
-            held = self._held if self._indices.independent else None
-            if held is not None or not self._indices.independent:
+            comparable = self._indices.independent and not self._indices.becomes_harder
+            held = self._held if comparable else None
+            if held is not None or not comparable:
                 self.stop()
                 return held
         elif self._held is not None:
@@ -119,13 +120,14 @@ class PredictedDecreaseDetector:
         self.stop()
         return finding
 
-    def _follow_order(self, batch: Batch) -> None:
+    def _follow_order(self, batch: Batch, loss: float) -> None:
         order, indices = self._order, indices_of(batch)
         if indices is not None and sequences_of(batch).inputs is None:
             self._indices = self._indices or IndexOrder()
             if batch.index == 1:
                 self._indices.begin_pass()
             self._indices.add(indices)
+            self._indices.add_loss(loss)
             return
         if not order.wants_next:
             order.skip()

@@ -104,6 +104,8 @@ def check_bounded_loss(batch: Batch, loss: float, params: Mapping[str, Array], c
     except ClosureError:
         return CheckResult()
     low, high = lowest * (1.0 - SECOND_SOFTMAX.tolerance), highest * (1.0 + SECOND_SOFTMAX.tolerance)
+    if math.isnan(losses[-1]):  # an exponential overflows
+        return CheckResult()
     bounded = [one for one in losses if low <= one <= high]
     if len(bounded) < len(SECOND_SOFTMAX.factors):
         grown = (

@@ -1,8 +1,9 @@
-"""Whether a loader that yields indices gives the data in an order that does not depend on them."""
+"""Whether a loader that yields indices gives the same data in each pass, in an order that does not depend on them."""
 
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 import attrs
 import numpy as np
@@ -25,6 +26,10 @@ class IndexOrderThresholds:
     """Smallest share of the indices of the second pass that the first one had: a curriculum adds others."""
     standard_deviations: float = 3.0
     """Largest correlation of the places, in units of that by chance."""
+    boundary_losses: int = 10
+    """Last losses of a pass that are compared with as many first ones of the next."""
+    rise: float = 2.0
+    """Smallest rise between them, in standard errors over all passes, that harder data show."""
 
 
 INDEX_ORDER = IndexOrderThresholds()
@@ -36,6 +41,8 @@ class IndexOrder:
 
     Data that are sorted by difficulty have the same order in each pass. ``independent`` is True once the places are
     known not to be related, False if they are, or if that cannot be known; None before.
+
+    A curriculum may change what is behind the indices from pass to pass: the loss then rises where one begins.
 
     Example
     -------
@@ -54,6 +61,9 @@ class IndexOrder:
     _second: int = state_field(0, saved=False)  # indices of the second pass
     _first: dict[int, int] = state_field(factory=dict, saved=False)
     _pairs: list[tuple[int, int]] = state_field(factory=list, saved=False)
+    _losses: list[float] = state_field(factory=list, saved=False)  # of this pass, the last ones
+    _before: list[float] = state_field(factory=list, saved=False)  # the last ones of the pass before
+    _rises: list[float] = state_field(factory=list)  # from one pass to the next, in standard errors
 
     def begin_pass(self) -> None:
         """Begin a pass over the loader."""
@@ -61,6 +71,7 @@ class IndexOrder:
             self._decide()
         self._passes += 1
         self._batches = 0
+        self._before, self._losses = self._losses[-INDEX_ORDER.boundary_losses :], []
 
     def add(self, indices: Array) -> None:
         """Add the indices of a batch."""
@@ -75,6 +86,23 @@ class IndexOrder:
             self._pairs += [(place, self._batches) for place in known]
         if len(self._pairs) >= INDEX_ORDER.compared or len(self._first) > INDEX_ORDER.most:
             self._decide()
+
+    def add_loss(self, loss: float) -> None:
+        """Add the loss of the batch whose indices were added."""
+        count, losses = INDEX_ORDER.boundary_losses, self._losses
+        losses.append(loss)
+        if len(losses) == len(self._before) == count:
+            error = math.sqrt((np.var(losses) + np.var(self._before)) / (count - 1))
+            rise = fmean(losses) - fmean(self._before)
+            self._rises.append(rise / error if error else 0.0)
+            self._before = []
+        if len(losses) > 2 * count:
+            del losses[:-count]
+
+    @property
+    def becomes_harder(self) -> bool:
+        """Whether the loss rises where passes begin."""
+        return sum(self._rises) > INDEX_ORDER.rise * math.sqrt(len(self._rises)) > 0.0
 
     def _decide(self) -> None:
         places = np.array(self._pairs, dtype=np.float64)
