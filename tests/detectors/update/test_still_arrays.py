@@ -68,3 +68,18 @@ def test_the_first_of_two_matrices_has_the_recurrent_weights():
 )
 def test_what_is_not_reported(healthy):
     assert play(**healthy).check().finding is None
+
+
+@pytest.mark.parametrize(("scale", "words"), [(0.0, "all of them are zero"), (1.0, "the units may be dead")])
+def test_matrices_that_get_no_gradient_at_all_are_named(scale, words):
+    generator, detector = np.random.default_rng(0), StillArrays()
+    params = {name: scale * generator.normal(size=shape) for name, shape in SHAPES.items()}
+    gradients = {name: np.full(array.shape, float(array.ndim == 1)) for name, array in params.items()}
+    for _ in range(STILL_ARRAYS.updates - 1):
+        detector.add(params, {name: -0.1 * one for name, one in gradients.items()}, gradients)
+    assert detector.check().finding is None
+    detector.add(params, {name: -0.1 * one for name, one in gradients.items()}, gradients)
+    finding = detector.check().finding
+    assert (finding.code, finding.evidence["still_arrays"], words in finding.message) == ("RNN503", 3, True)
+    assert len(finding.message.partition(":")[0]) <= 80
+    assert detector.check().finding is None

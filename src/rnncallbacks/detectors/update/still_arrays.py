@@ -50,6 +50,8 @@ class StillArrays:
     updates: int = state_field(0)
     first_matrix: str = state_field("")
     matrices: int = state_field(0)
+    without_gradient: int = state_field(0)  # updates in a row in which the gradient of every matrix is exactly zero
+    zero_weights: bool = state_field(False)  # whether all matrices are zero then
     found: bool = state_field(False)
 
     def add(self, params: Mapping[str, Array], updates: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
@@ -62,7 +64,14 @@ class StillArrays:
             return
         self.updates += 1
         self.first_matrix = next((name for name, gradient in gradients.items() if gradient.ndim == 2), "")
-        self.matrices = sum(gradient.ndim == 2 and min(gradient.shape) > 1 for gradient in gradients.values())
+        matrices = [name for name, one in gradients.items() if one.ndim == 2 and min(one.shape) > 1]
+        self.matrices = len(matrices)
+        idle = len(matrices) > 1 and not any(gradients[name].any() for name in matrices)
+        of_matrices = {name: gradients[name] for name in matrices}
+        steps, values = parameters_of(of_matrices, updates), parameters_of(of_matrices, params)
+        idle = idle and len(steps) == len(matrices) and not any(array.any() for array in steps.values())
+        self.without_gradient = self.without_gradient + 1 if idle else 0
+        self.zero_weights = idle and not any(array.any() for array in values.values())
         for name, step in parameters_of(gradients, updates).items():
             if step.any():
                 self.moved[name] = self.moved.get(name, 0) + 1
@@ -100,6 +109,9 @@ class StillArrays:
     def check(self) -> CheckResult:
         """RNN503 if an array never changed and is probably not frozen on purpose, once."""
         still = self.still
+        if not self.found and self.without_gradient >= STILL_ARRAYS.updates:
+            self.found = True
+            return CheckResult(finding=self._no_matrix_changes())
         if self.found or not still or self.may_be_frozen:
             return NOTHING_COMPARED
         self.found = True
@@ -115,3 +127,15 @@ class StillArrays:
             remedy=f"update {name!r} with the others, unless it is frozen on purpose",
         )
         return CheckResult(finding=finding)
+
+    def _no_matrix_changes(self) -> Finding:
+        zero = "all of them are zero" if self.zero_weights else "the units may be dead"
+        remedy = "draw the initial weights at random" if self.zero_weights else "lower the learning rate"
+        return Finding(
+            "RNN503",
+            f"no weight matrix changes: the gradients of all {self.matrices} are exactly zero in "
+            f"{self.without_gradient} updates in a row, in which only vectors changed; {zero}",
+            {"updates": self.without_gradient, "still_arrays": self.matrices},
+            cause="no weight matrix changes",
+            remedy=f"{remedy}: no unit passes a gradient on",
+        )
