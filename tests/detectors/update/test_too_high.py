@@ -34,6 +34,12 @@ def record(losses, *, grow=1.0, start=1.0, step=0.05, changes=None, positions=No
     return kept
 
 
+@pytest.mark.parametrize(("step", "lowest", "window"), [(0.02, 0.05, 0), (0.02, 0.2, 10), (0.1, 0.05, 10)])
+def test_an_easy_first_sequence_is_no_reference_while_small_updates_lead_to_losses_below_it(step, lowest, window):
+    losses = [0.07, 1.9, 0.9, 0.2, 0.8, 0.5, 0.9, 0.2, 0.7, 0.6, lowest, 0.6, 0.7, 0.4, 0.3, 0.9, 0.5, 0.8, 0.2, 0.7]
+    assert loss_rise_window(record(losses, step=step)) == window
+
+
 def test_weights_that_grow_while_the_loss_rests_are_seen_early():
     growing = record([1.0] * 12, grow=1.2)
     assert growing.weight_growth == pytest.approx(1.2**12, rel=0.05)
