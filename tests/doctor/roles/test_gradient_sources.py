@@ -41,3 +41,13 @@ def test_the_gradient_is_what_the_update_follows_or_what_was_clipped_to_it(clipp
     record.inside = dict(zip(keys, (first, followed), strict=True))
     candidates = [GradientCandidate(key, 1.0, 1.0, moment) for moment, key in enumerate(keys)]
     assert followed_candidate(BIAS, candidates, record).key[2] == found
+
+
+def test_the_step_of_adam_has_no_name_and_is_not_followed():
+    gradient, step = ("local", "step", "grad"), ("operand", "step", "m / (np.sqrt(v) + 1e-8)")
+    followed = np.array([1.0, -1.0, 1.0, 1.0])
+    record = IterationRecord(1, 1, {BIAS: np.zeros(4)}, {BIAS: -0.1 * followed})
+    record.inside = {gradient: followed * [1.0, 2.0, 3.0, 4.0], step: followed}
+    candidates = [GradientCandidate(key, 1.0, 1.0, moment) for moment, key in enumerate((gradient, step))]
+    assert followed_candidate(BIAS, candidates, record).key == gradient
+    assert followed_candidate(BIAS, candidates[1:], record).key == step

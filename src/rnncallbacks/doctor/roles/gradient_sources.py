@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.value_walk import Key
+
+_NAME = re.compile(r"[\w.\[\]'\"]+")
 
 LATEST_MOMENT = 10**9
 """The moment of a value whose moment is unknown: after all others."""
@@ -132,10 +135,12 @@ def followed_candidate(
 ) -> GradientCandidate:  # fmt: skip
     """The first candidate that a parameter's change is a multiple of, or the one that was clipped to it.
 
-    The first of all if the change is a multiple of none. The part of one time step may be almost parallel to it.
+    The first of all if the change is a multiple of none. The part of one time step may be almost parallel to it. A
+    quotient or another expression without a name, as the step of Adam, is not followed where others are candidates.
     """
     change = record.end[parameter] - record.start[parameter]
-    for followed in (record.get(one.key) for one in candidates):
+    named = [one for one in candidates if one.key[0] != "operand" or _NAME.fullmatch(one.key[2])]
+    for followed in (record.get(one.key) for one in named or candidates):
         norms = float(np.linalg.norm(change) * np.linalg.norm(followed))
         along = abs(float(np.vdot(change, followed)))
         if change.size > 1 and norms and along > GRADIENT_SOURCE.exactly_parallel * norms:
