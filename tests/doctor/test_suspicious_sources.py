@@ -11,7 +11,13 @@ from rnncallbacks.doctor.rate_origin import loops_around, loops_of_calls, rate_o
 from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles
 from rnncallbacks.doctor.source_lines import AssigningStatements
 from rnncallbacks.doctor.suspicion import Suspicion
-from rnncallbacks.doctor.value_flow import nearer_to_wrong, passed_on, statements_of_wrong, sums_read_by
+from rnncallbacks.doctor.value_flow import (
+    calls_with_argument,
+    nearer_to_wrong,
+    passed_on,
+    statements_of_wrong,
+    sums_read_by,
+)
 
 BACKWARD = """
 def backward(hs, ps, Why, Whh):
@@ -448,3 +454,11 @@ def test_a_mean_loss_comes_from_what_adds_to_its_sum(statements):
     known = statements("def learn(x):\n    s = 0.0\n    for t in x:\n        s -= p[t]\n    return s / len(x)\n")
     returned = [one.shown("") for one in known.all if one.line == 5]
     assert [one.line for one in sums_read_by(known.all, returned)] == [4]
+
+
+def test_targets_that_a_function_passes_on_come_from_its_outermost_call(statements):
+    known = statements(
+        "def mse(p, y):\n    return p - y\ndef learn(x, y):\n    return mse(x, y)\nX, y = load()\n"
+        "for a in b:\n    loss = learn(X[a], y[::-1])\n"
+    )
+    assert [one.line for one in calls_with_argument(known.all, "mse", "y")] == [7, 4]

@@ -22,6 +22,7 @@ from rnncallbacks.doctor.source_lines import (
 from rnncallbacks.doctor.state_lines import calls_with_state, zeros_in_loop
 from rnncallbacks.doctor.value_flow import (
     backward_slice,
+    calls_with_argument,
     nearer_to_wrong,
     passed_on,
     statements_of_wrong,
@@ -202,8 +203,9 @@ class Suspicion:
                 continue
             assigning = self._of_key(key)
             own = [one for one in assigning if not one.blank or len(assigning) == 1]
-            name = scope_function(key[1]).rpartition(".")[2]
-            found += own or [one for one in self._statements.all if key[0] == "local" and name in one.calls]
+            local = key[0] == "local"
+            found += calls_with_argument(self._statements.all, scope_function(key[1]), key[2]) if local else []
+            found += own
         behind = [
             earlier
             for one in found

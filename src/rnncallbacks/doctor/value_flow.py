@@ -11,6 +11,8 @@ from rnncallbacks.doctor.source_lines import RETURNED, AssigningStatement, Sourc
 
 SIZES = re.compile(r"^for |\.shape(\[\d+\])?$|\blen\([\w.]+\)$")
 """Statements that assign positions and sizes."""
+MOST_CALLS = 3
+"""Functions through which an argument is followed to the outermost call. Chosen by eye."""
 ADDS = re.compile(r"[\w.]+\s*[-+]=")
 """Statements that add to a variable."""
 LOOP = re.compile(r"for ([\w, ()]+) in (?:zip\()?([\w., ]+)\)?:")
@@ -91,6 +93,22 @@ def nearer_to_wrong(
             if statement not in own and not statement.blank and distance < min(others, default=distance + 1):
                 near[statement] += 1
     return [statement for statement, _ in sorted(near.items(), key=lambda pair: (-pair[1], pair[0].line))]
+
+
+def calls_with_argument(
+    statements: Sequence[AssigningStatement], function: str, name: str, depth: int = MOST_CALLS
+) -> list[AssigningStatement]:
+    """The statements that call a function, which does not assign one of its arguments; the outermost ones first.
+
+    Those of a function that passes an argument of the same name on come after its own calls.
+    """
+    if any(name in one.targets and one.scope == function for one in statements):
+        return []
+    calls = [one for one in statements if function.rpartition(".")[2] in one.calls]
+    outer = {
+        one.scope: None for one in calls if depth > 1 and name in one.reads and one.scope not in ("<module>", function)
+    }
+    return [one for scope in outer for one in calls_with_argument(statements, scope, name, depth - 1)] + calls
 
 
 def sums_read_by(
