@@ -40,6 +40,22 @@ def test_parameters_that_never_changed_are_not_restored():
     assert rollback.restore(1, params, None) == 0  # the first update has not been made yet
 
 
+def test_a_second_start_from_one_snapshot_is_made_unless_the_run_has_learned():
+    rollback, params, velocity = train(13)
+    assert rollback.restore(13, params, velocity) == 5
+    params[0][...] = 14.0
+    rollback.follow(14, 0.8, params, velocity)
+    assert rollback.restore(14, params, velocity) is None
+    assert params[0].tolist() == [14.0, 14.0]
+    for step, loss in ((15, 0.9), (16, 9.0)):  # dead units; a rise
+        for _ in range(10):
+            rollback.follow(step, loss, params, velocity)
+        assert rollback.restore(step, params, velocity) == 5
+    rollback.follow(17, 0.8, params, velocity)
+    params[0][0] = math.nan
+    assert rollback.restore(17, params, velocity) == 5
+
+
 def test_a_start_that_is_not_finite_cannot_be_restored():
     params = {"w": np.array([math.nan])}
     rollback = Rollback(every=5)

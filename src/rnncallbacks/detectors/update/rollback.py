@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays.containers import Array, named_arrays
+from rnncallbacks.arrays.containers import Array, all_finite, named_arrays
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.update.snapshots import Snapshots
 
@@ -35,6 +35,7 @@ class Rollback:
     every: int
     _snapshots: Snapshots = state_field(attrs.Factory(lambda self: Snapshots(self.every), takes_self=True))
     _first_params: dict[str, Array] | None = state_field(None)
+    _restored: int | None = state_field(None)  # the step of the last restored snapshot
 
     @property
     def has_begun(self) -> bool:
@@ -63,14 +64,20 @@ class Rollback:
         """Write the last healthy snapshot into the containers and return its step.
 
         None if there is no such snapshot, or if the parameters never changed: the script then trains arrays that the
-        run does not know, and restoring would have no effect.
+        run does not know, and restoring would have no effect. Also if the same snapshot was restored before and the
+        run has learned since: a second start costs more updates than it repairs.
         """
         if self._first_params is None:
             return None
         arrays = named_arrays(params, "params")
         if step > 1 and all(np.array_equal(array, self._first_params[name]) for name, array in arrays.items()):
             return None
-        return self._snapshots.restore(_arrays(params, optimizer_state))
+        healthy = self._snapshots.healthy
+        again = healthy is not None and healthy.step == self._restored
+        if again and self._snapshots.has_fallen and all_finite(arrays.values()):
+            return None
+        self._restored = self._snapshots.restore(_arrays(params, optimizer_state))
+        return self._restored
 
 
 def _arrays(params: Any, optimizer_state: Any) -> Mapping[str, Array]:

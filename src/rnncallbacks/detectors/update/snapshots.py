@@ -14,12 +14,15 @@ from rnncallbacks.core.plugin_state import state_field
 
 @attrs.frozen(kw_only=True)
 class SnapshotThresholds:
-    """Thresholds of a healthy run. Chosen by eye."""
+    """Thresholds of a healthy run. Numbers without a source were chosen by eye."""
 
     loss_window: int = 10
     """Last batches whose median loss is compared."""
     risen_ratio: float = 1.1
     """Median loss / its lowest value, or the first loss, above which the loss has risen."""
+    fallen_ratio: float = 0.85
+    """Median loss / first loss up to which the run has learned. Two that learned on from there measured 0.77
+    and 0.82, one that needed a second start 0.96."""
     rounding: float = 1e-12
     """Absolute difference up to which losses near zero have not risen."""
 
@@ -117,6 +120,12 @@ class Snapshots:
     def has_diverged(self) -> bool:
         """Whether the loss is above the first one, or not finite. No healthy run remains there."""
         return self._is_above(self._first_loss)
+
+    @property
+    def has_fallen(self) -> bool:
+        """Whether the run has learned: the loss is well below the first one, and near its lowest value."""
+        fallen = bool(self._losses) and self._median <= SNAPSHOTS.fallen_ratio * self._first_loss
+        return fallen and not self.has_risen
 
     def _is_above(self, reference: float) -> bool:
         limit = SNAPSHOTS.risen_ratio * reference + SNAPSHOTS.rounding

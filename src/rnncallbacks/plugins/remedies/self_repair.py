@@ -56,7 +56,8 @@ class SelfRepair:
       first RNN501, if a gradient exploded, no plugin clips, and updates are proportional to the gradient.
     - RNN403, a non-finite value: skips the batch, if the parameters are finite and the loss is not above the first one.
     - RNN501, RNN602, other cases of RNN403, and RNN201 and RNN401 if they return: restores the parameters and the
-      ``optimizer_state`` of the last healthy snapshot, and lowers the learning rate by a scale of its own.
+      ``optimizer_state`` of the last healthy snapshot, and lowers the learning rate by a scale of its own. The same
+      snapshot is restored again unless the run has learned since.
 
     A repaired alarm does not end the run, for any action. Alarms of severity "info" and all other codes are not
     repaired: their causes are in the script's own functions. After ``max_repairs`` repairs, or ``max_skipped``
