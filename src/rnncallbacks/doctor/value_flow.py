@@ -86,13 +86,14 @@ def nearer_to_wrong(
     slices = [backward_slice(statements, one) for one in wrong if one]
     innocent = [backward_slice(statements, one) for one in right if one]
     own = {statement for one in wrong for statement in one}
-    near: Counter[AssigningStatement] = Counter()
+    near: dict[AssigningStatement, list[int]] = {}
     for one in slices:
         for statement, distance in one.items():
             others = (other[statement] for other in innocent if statement in other)
-            if statement not in own and not statement.blank and distance < min(others, default=distance + 1):
-                near[statement] += 1
-    return [statement for statement, _ in sorted(near.items(), key=lambda pair: (-pair[1], pair[0].line))]
+            suspect = statement not in own and not statement.blank and not SIZES.search(statement.source)
+            if suspect and distance < min(others, default=distance + 1):
+                near.setdefault(statement, []).append(distance)
+    return sorted(near, key=lambda one: (-len(near[one]), sum(near[one]), -one.line))
 
 
 def calls_with_argument(
