@@ -440,6 +440,14 @@ def test_a_clipped_copy_comes_from_the_statements_that_add_to_its_original(state
     assert [one.line for one in Suspicion(known, roles, record, loop).lines(alarm_of("RNN406"))][:2] == [8, 3]
 
 
+def test_a_bias_after_its_first_update_is_not_the_original_of_its_gradient():
+    bias, gradient = ("end", "f", "b"), ("end", "f", "db")
+    site = Site("change", "script.py", 1, "b -= 0.1 * db", "f", additive=True)
+    record = IterationRecord(1, 1, identities={bias: 1, gradient: 2}, changes={1: (site,)})
+    record.end = {bias: -0.1 * np.arange(3.0), gradient: np.arange(3.0)}
+    assert record.sites_of(gradient, [], [bias]) == ()
+
+
 def test_a_frozen_layer_comes_from_the_loop_in_which_the_updates_are_called(statements):
     known = statements(
         "def step(w):\n    w -= 0.1\ndef fit(net):\n    for w in net[1:]:\n        step(w)\n"

@@ -80,18 +80,18 @@ class IterationRecord:
         grows = [site for site in sites if site.additive]
         return bool(grows) and all(site.additive or (clipped and "clip" in site.source) for site in sites)
 
-    def sites_of(self, key: Key, kept: Collection[Key]) -> tuple[Site, ...]:
+    def sites_of(self, key: Key, kept: Collection[Key], parameters: Collection[Key] = ()) -> tuple[Site, ...]:
         """The statements that changed an array, or one that it is a multiple of or a copy of but for clipped entries.
 
         Arrays of the keys ``kept`` are originals only if the iteration does nothing but add to them: a velocity has the
-        value of a gradient at first, but is also scaled.
+        value of a gradient at first, but is also scaled. The ``parameters`` are none: a bias of zeros is a multiple of
+        its gradient after the first update.
         """
         value, identity = self.get(key), self.identities.get(key, -1)
         if identity in self.changes or not isinstance(value, np.ndarray):
             return self.changes.get(identity, ())
-        own = {
-            number for number in map(self.identities.get, kept) if number is not None and not self.only_grows(number)
-        }
+        scaled = {number for number in map(self.identities.get, kept) if number and not self.only_grows(number)}
+        own = scaled | {self.identities.get(one) for one in parameters}
         for other, array in arrays_of({**self.inside, **self.end}).items():
             number = self.identities.get(other, -1)
             if number in self.changes and number not in own and array.shape == value.shape and _copies(value, array):

@@ -156,8 +156,8 @@ class Suspicion:
 
     def _of_gradient(self, one: ParameterRole) -> list[AssigningStatement]:
         """The recorded statements that changed the gradient's array; else those that assign its name."""
-        kept = [*self._roles.optimizer_state, *(other.key for other in self._roles.parameters)]
-        sites = self._record.sites_of(one.gradient, kept) if one.gradient else ()
+        kept, parameters = self._roles.optimizer_state, [other.key for other in self._roles.parameters]
+        sites = self._record.sites_of(one.gradient, kept, parameters) if one.gradient else ()
         keys = [key for key in (one.fallback, one.gradient, *one.other_names) if key is not None]
         seen = [found for site in sites if site.additive for found in self._at(site)]
         items = [found for found in seen if any(found.assigns_item(key[2]) for key in keys)]
