@@ -74,7 +74,7 @@ class ReportedNumber:
         return float(found) if isinstance(found, float | np.floating) else None
 
 
-def reported_numbers(sites: Iterable[Site], limit: int = MOST_EXPRESSIONS) -> list[ReportedNumber]:
+def reported_numbers(sites: Iterable[Site]) -> list[ReportedNumber]:
     """The expressions that these places report, but names, attributes and items, and calls that may have an effect.
 
     >>> texts = ["loss", "np.mean(error ** 2)", "sum(losses) / T", "sample(net)", "float(loss)"]
@@ -86,7 +86,7 @@ def reported_numbers(sites: Iterable[Site], limit: int = MOST_EXPRESSIONS) -> li
         node = ast.parse(site.shown, mode="eval").body if site.shown else None
         while isinstance(node, ast.Call) and getattr(node.func, "id", "") in FORMATTING_CALLS and node.args:
             node = node.args[0]
-        if isinstance(node, ast.BinOp | ast.Call | ast.UnaryOp) and _is_pure(node) and len(found) < limit:
+        if isinstance(node, ast.BinOp | ast.Call | ast.UnaryOp) and _is_pure(node) and len(found) < MOST_EXPRESSIONS:
             text = ast.unparse(node)
             found[text] = ReportedNumber(text, _functions(node), tuple(_leaves(node)))
     return list(found.values())

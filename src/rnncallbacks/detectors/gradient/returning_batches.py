@@ -170,7 +170,7 @@ class ReturningBatchDetector:
 
 
 def _joined(arrays: Mapping[str, Array]) -> Array:
-    return np.concatenate([array.reshape(-1) for array in arrays.values()]).astype(np.float64)
+    return np.concatenate([array.reshape(-1) for array in arrays.values()]).astype(np.float64, copy=False)
 
 
 def _cosine(one: Array, other: Array) -> float:

@@ -67,13 +67,11 @@ def check_entropy(loss: float, params: Mapping[str, Array], gradients: Mapping[s
     ln 8, and 2)
     """
     pairs = parameters_of(gradients, params)
-    layer = _output_layer(pairs, gradients)
-    if layer is None:
+    predictions = _predictions(loss, pairs, gradients)
+    if predictions is None:
         return None
-    product = sum(float(np.vdot(pairs[name], gradients[name])) for name in layer)
-    classes, length = gradients[layer.bias].size, float(np.abs(gradients[layer.bias]).sum())
+    product, entropy, classes, length = predictions
     uniform, limits = math.log(classes), PREDICTION_ENTROPY
-    entropy = (loss - product) / uniform
     if not math.isfinite(entropy + length):
         return None
     if entropy >= limits.summed_entropy and length >= limits.summed_length:
@@ -103,13 +101,27 @@ def is_of_softmax(loss: float, params: Mapping[str, Array], gradients: Mapping[s
     >>> is_of_softmax(0.371, params, gradients), is_of_softmax(0.191, params, gradients)
     (True, False)
     """
-    pairs = parameters_of(gradients, params)
+    predictions = _predictions(loss, parameters_of(gradients, params), gradients)
+    if predictions is None:
+        return False
+    return PREDICTION_ENTROPY.smallest_entropy <= predictions.entropy <= PREDICTION_ENTROPY.largest_entropy
+
+
+class _Predictions(NamedTuple):
+    product: float  # of the output layer with its gradient
+    entropy: float  # in units of ln V
+    classes: int
+    length: float  # sum of the absolute values of the output bias's gradient
+
+
+def _predictions(loss: float, pairs: Mapping[str, Array], gradients: Mapping[str, Array]) -> _Predictions | None:
+    """What the loss and the output layer's gradient say of the predictions; None if that layer is not known."""
     layer = _output_layer(pairs, gradients)
     if layer is None:
-        return False
+        return None
     product = sum(float(np.vdot(pairs[name], gradients[name])) for name in layer)
-    entropy, limits = (loss - product) / math.log(gradients[layer.bias].size), PREDICTION_ENTROPY
-    return limits.smallest_entropy <= entropy <= limits.largest_entropy
+    bias = gradients[layer.bias]
+    return _Predictions(product, (loss - product) / math.log(bias.size), bias.size, float(np.abs(bias).sum()))
 
 
 class _OutputLayer(NamedTuple):
