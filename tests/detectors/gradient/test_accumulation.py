@@ -12,6 +12,7 @@ from rnncallbacks.detectors.gradient.accumulation import (
 )
 from rnncallbacks.detectors.gradient.directional import DirectionalDerivatives
 from rnncallbacks.detectors.gradient.gradient_history import GradientHistory
+from rnncallbacks.detectors.training_batch import TrainingBatch
 
 
 def derivatives(*, previous=0.0):
@@ -74,7 +75,7 @@ def without_closure(gradient_of, *, count=None):
     for number in range(1, 19):
         batch = Batch(None, "train", number, count=count)
         gradients = Gradients({"w": gradient_of(number)})
-        results.append(detector.check_without_closure(number, batch, 1.0, gradients, None))
+        results.append(detector.check_without_closure(TrainingBatch(number, batch, 1.0, gradients, None)))
         if results[-1].finding is not None:
             break
     return results

@@ -7,6 +7,7 @@ from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.gradient.correctness import CorrectnessChecks
 from rnncallbacks.detectors.gradient.update_tracker import UpdateTracker
+from rnncallbacks.detectors.training_batch import TrainingBatch
 
 
 class Script:
@@ -28,9 +29,8 @@ class Script:
     def check(self, number, *, repaired=False):
         batch = Batch(None, "train", number, closure=self.closure)
         gradients = Gradients({"w": self.gradient_of(2.0 * self.params["w"])})
-        return list(
-            self.checks.check(number, batch, self.loss(), gradients, self.params, self.updates, repaired=repaired)
-        )
+        given = TrainingBatch(number, batch, self.loss(), gradients, self.params)
+        return list(self.checks.check(given, self.updates, repaired=repaired))
 
 
 def test_a_closure_ends_the_checks_without_one():

@@ -10,6 +10,7 @@ from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.gradient.growth_checks import GrowthChecks
 from rnncallbacks.detectors.gradient.update_tracker import MeasuredUpdate
 from rnncallbacks.detectors.reconstruction.script_network import ScriptNetwork
+from rnncallbacks.detectors.training_batch import TrainingBatch
 
 BATCH = Batch((np.zeros((5, 4)), np.zeros((5, 4))), "train", 1)
 
@@ -18,7 +19,7 @@ BATCH = Batch((np.zeros((5, 4)), np.zeros((5, 4))), "train", 1)
 def test_without_a_network_the_recurrent_weights_leave_the_doubt(scale, doubts):
     params = {"Wh": scale * np.eye(4), "Wx": np.ones((4, 2)), "Wy": np.ones((3, 4))}
     checks, gradients = GrowthChecks(), Gradients({name: np.ones_like(array) for name, array in params.items()})
-    results = list(checks.check(1, BATCH, 1.0, gradients, params, ScriptNetwork(), 5.0))
+    results = list(checks.check(TrainingBatch(1, BATCH, 1.0, gradients, params), ScriptNetwork(), 5.0))
     assert all(result.finding is None for result in results)
     assert ("RNN401" in checks.doubt) is doubts
 

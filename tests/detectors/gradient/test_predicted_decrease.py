@@ -9,6 +9,7 @@ from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.gradient.decrease_regression import DecreaseComparison
 from rnncallbacks.detectors.gradient.predicted_decrease import PredictedDecreaseDetector, insufficient_decrease
+from rnncallbacks.detectors.training_batch import TrainingBatch
 
 
 def below(**changes):
@@ -55,7 +56,7 @@ def follow(tokens_of, *, factor=16.0, batches=60, params_known=True):
         off = params["w"] - target + 0.1 * generator.normal(size=6)
         gradient = factor * 2.0 * off
         gradients, known = Gradients({"w": gradient.copy()}), params if params_known else None
-        finding = detector.check(number, batch, float((off**2).sum()), gradients, known, 1.0)
+        finding = detector.check(TrainingBatch(number, batch, float((off**2).sum()), gradients, known), 1.0)
         params["w"] -= 0.02 / factor * gradient
         if finding is not None or detector.over:
             return detector, finding
@@ -98,7 +99,7 @@ def test_indices_are_followed_until_their_order_is_known(shuffled, found):
         off = params["w"] - target + 0.1 * generator.normal(size=6)
         gradients = Gradients({"w": 32.0 * off})
         batch = Batch(int(order[number % 50]), "train", number % 50 + 1)
-        finding = detector.check(number + 1, batch, float((off**2).sum()), gradients, params, 1.0)
+        finding = detector.check(TrainingBatch(number + 1, batch, float((off**2).sum()), gradients, params), 1.0)
         params["w"] -= 0.04 * off
     assert detector.over
     assert number > 50

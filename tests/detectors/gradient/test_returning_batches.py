@@ -13,6 +13,7 @@ from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.gradient.batch_changes import BatchChange, compare_changes
 from rnncallbacks.detectors.gradient.returning_batches import ReturningBatchDetector
+from rnncallbacks.detectors.training_batch import TrainingBatch
 
 Change = Callable[[dict[str, Array]], Mapping[str, Array]]
 FEATURES, UNITS, CLASSES, BATCHES = 6, 8, 4, 30
@@ -55,9 +56,8 @@ def play(
             for name, buffer in buffers.items():
                 buffer *= step % micro_batches > 0
                 buffer += gradients[name]
-            found = detector.check(
-                Batch(number, "train", 1), running if data == "smoothed" else loss, Gradients(change(buffers)), params
-            )
+            reported, gradients = running if data == "smoothed" else loss, Gradients(change(buffers))
+            found = detector.check(TrainingBatch(1, Batch(number, "train", 1), reported, gradients, params))
             if found is not None:
                 return found
             step += 1
@@ -115,9 +115,7 @@ def test_gradients_that_add_up_over_micro_batches() -> None:
 
 def test_without_an_index_nothing_is_followed() -> None:
     detector = ReturningBatchDetector()
-    assert (
-        detector.check(Batch(np.zeros((2, 3)), "train", 1), 1.0, Gradients({"w": np.ones(2)}), {"w": np.ones(2)})
-        is None
-    )
+    batch, gradients = Batch(np.zeros((2, 3)), "train", 1), Gradients({"w": np.ones(2)})
+    assert detector.check(TrainingBatch(1, batch, 1.0, gradients, {"w": np.ones(2)})) is None
     assert detector.over
     assert not detector.waits

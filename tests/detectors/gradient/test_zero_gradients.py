@@ -6,6 +6,7 @@ import pytest
 from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.gradient.zero_gradients import ZeroGradientDetector, always_zero
+from rnncallbacks.detectors.training_batch import TrainingBatch
 
 SHAPES = {"U": (4, 6), "V": (4, 4), "b": (4,), "h0": (4, 1), "W": (6, 4)}
 
@@ -19,7 +20,7 @@ def follow(*, zero=("V",), seq_len=5, batches=120, moves=lambda number: True, is
         gradients = {name: generator.normal(size=shape) for name, shape in SHAPES.items()}
         for name in zero if is_zero(number) else ():
             gradients[name][...] = 0.0
-        finding = detector.check(number, batch, Gradients(gradients), params)
+        finding = detector.check(TrainingBatch(number, batch, 1.0, Gradients(gradients), params))
         if detector.over:
             return detector, number, finding
         for name, gradient in gradients.items() if moves(number) else ():

@@ -6,6 +6,7 @@ import pytest
 from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.detectors.reconstruction.script_network import ScriptNetwork
+from rnncallbacks.detectors.training_batch import TrainingBatch
 from rnncallbacks.testing.independent import IndependentScript
 from rnncallbacks.testing.independent.knobs import Knobs
 
@@ -20,7 +21,7 @@ class Follower:
     def on_backward(self, run, batch, grads):
         self.number += 1
         if self.number <= 12:
-            self.network.follow(self.number, batch, batch.loss, grads, run.params)
+            self.network.follow(TrainingBatch(self.number, batch, batch.loss, grads, run.params))
             self.shown.append(dict(batch.observed))
             self.rows.append(batch.network_rows)
 

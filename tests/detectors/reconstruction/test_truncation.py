@@ -7,6 +7,7 @@ from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.batch import Batch
 from rnncallbacks.detectors.gradient.correctness import CorrectnessChecks
 from rnncallbacks.detectors.gradient.update_tracker import UpdateTracker
+from rnncallbacks.detectors.training_batch import TrainingBatch
 
 STEPS, ROWS, UNITS, TOKENS = 8, 3, 5, 4
 
@@ -59,7 +60,7 @@ def test_fewer_steps_or_a_clipped_norm_are_noted_and_other_mistakes_are_errors(o
     loss, grads = gradients_of(params, x, y, **options)
     shown = Gradients({name: length * array for name, array in grads.items()})
     checks, batch = CorrectnessChecks(), Batch((x, y), "train", 1)
-    results = list(checks.check(1, batch, loss, shown, params, UpdateTracker(), repaired=False))
+    results = list(checks.check(TrainingBatch(1, batch, loss, shown, params), UpdateTracker(), repaired=False))
     assert checks.network.network is not None
     findings = [one.finding for one in results if one.finding is not None]
     assert [finding.severity for finding in findings] == severities

@@ -23,8 +23,7 @@ from rnncallbacks.detectors.gradient.gradient_history import GRADIENT_HISTORY, G
 from rnncallbacks.detectors.gradient.recomputed_gradient import wrong_arrays
 
 if TYPE_CHECKING:
-    from rnncallbacks.arrays.gradients import Gradients
-    from rnncallbacks.core.batch import Batch
+    from rnncallbacks.detectors.training_batch import TrainingBatch
 
 
 @attrs.frozen(kw_only=True)
@@ -151,16 +150,14 @@ class AccumulationDetector:
         """Whether parameters are known to have changed before nearly all batches that were compared."""
         return self.history.params_are_known and self.history.is_updated
 
-    def check_without_closure(
-        self, batch_number: int, batch: Batch, loss: float, gradients: Gradients, params: object
-    ) -> CheckResult:
+    def check_without_closure(self, given: TrainingBatch) -> CheckResult:
         """Compare the gradients of one of the first batches with those before."""
-        limits = ACCUMULATION
+        limits, batch_number, batch, gradients = ACCUMULATION, given.number, given.batch, given.gradients
         if batch_number > limits.last_batch or not self._next_batch:
             return NOTHING_COMPARED
-        pairs = {} if params is None else parameters_of(gradients, named_arrays(params))
+        pairs = {} if given.params is None else parameters_of(gradients, named_arrays(given.params))
         known = len(pairs) == len(gradients)
-        self.history.add(loss, gradients.values(), [pairs[name] for name in gradients] if known else [])
+        self.history.add(given.loss, gradients.values(), [pairs[name] for name in gradients] if known else [])
         if batch.count is not None and batch.count < limits.smallest_loader:
             return CheckResult()
         if self.history.contains_sums:

@@ -38,10 +38,9 @@ from rnncallbacks.detectors.reconstruction.script_network import ScriptNetwork
 from rnncallbacks.detectors.update.metrics import is_proportional
 
 if TYPE_CHECKING:
-    from rnncallbacks.arrays.gradients import Gradients
-    from rnncallbacks.core.batch import Batch
     from rnncallbacks.detectors.gradient.update_tracker import UpdateTracker
     from rnncallbacks.detectors.reconstruction.recognized_network import NetworkPass
+    from rnncallbacks.detectors.training_batch import TrainingBatch
 
 
 @attrs.define(eq=False)
@@ -122,35 +121,25 @@ class CorrectnessChecks:
         self._predicted_decrease.stop()
         self._returning.stop()
 
-    def check(
-        self,
-        batch_number: int,
-        batch: Batch,
-        loss: float,
-        gradients: Gradients,
-        params: object,
-        updates: UpdateTracker,
-        *,
-        repaired: bool,
-    ) -> Iterator[CheckResult]:
-        """Yield the results of the checks that are due.
+    def check(self, given: TrainingBatch, updates: UpdateTracker, *, repaired: bool) -> Iterator[CheckResult]:
+        """Yield the results of the checks that are due in a training batch, before its update.
 
-        ``params`` are the parameters in the script's container, None if unknown. ``repaired`` says whether the run was
-        repaired, after which losses fall for other reasons.
+        ``repaired`` says whether the run was repaired, after which losses fall for other reasons.
         """
-        self.network.follow(batch_number, batch, loss, gradients, params)
+        batch, batch_number = given.batch, given.number
+        self.network.follow(given)
         if self.precedes_sum_check(batch_number):
-            self._accumulation.keep(gradients)
-        self._gradient_check.add_loss(loss)
-        yield self._check_with_loss(batch_number, batch, loss, gradients, params, updates)
+            self._accumulation.keep(given.gradients)
+        self._gradient_check.add_loss(given.loss)
+        yield self._check_with_loss(given, updates)
         if batch.closure is None and not self._gradient_check.matches:
             sums = self._accumulation
-            result = sums.check_without_closure(batch_number, batch, loss, gradients, params)
+            result = sums.check_without_closure(given)
             if result.finding is None and batch_number <= ACCUMULATION.last_batch and not self._gradients_are_wrong:
                 finding = self._output_bias_length.check(
                     batch,
-                    loss,
-                    gradients,
+                    given.loss,
+                    given.gradients,
                     updates_each_batch=sums.updates_each_batch,
                     follows_gradient=is_proportional(updates.first_cosine) is not False,
                 )
@@ -163,55 +152,46 @@ class CorrectnessChecks:
             self._returning.stop()
         result = NOTHING_COMPARED
         if not self._zero_gradients.over:
-            found = self._zero_gradients.check(batch_number, batch, gradients, params)
+            found = self._zero_gradients.check(given)
             if found is not None and self._gradient_check.matches:
                 found = without_effect(str(found.evidence["array"]), batch_number)
             result = CheckResult(finding=found)
         if result.finding is None and not self._predicted_decrease.over:
-            cosine = updates.first_cosine
-            finding = self._predicted_decrease.check(batch_number, batch, loss, gradients, params, cosine)
+            finding = self._predicted_decrease.check(given, updates.first_cosine)
             result = NOTHING_COMPARED if finding is None else CheckResult(finding=finding)
         if result.finding is None and not self._returning.over:
             follows = is_proportional(updates.first_cosine) is not False
-            found = self._returning.check(batch, loss, gradients, params, follows_gradient=follows)
+            found = self._returning.check(given, follows_gradient=follows)
             result = CheckResult(finding=found)
         yield self._noted(result)
 
-    def _check_with_loss(
-        self,
-        batch_number: int,
-        batch: Batch,
-        loss: float,
-        gradients: Gradients,
-        params: object,
-        updates: UpdateTracker,
-    ) -> CheckResult:
+    def _check_with_loss(self, given: TrainingBatch, updates: UpdateTracker) -> CheckResult:
         """Check the gradients by a loss that can be evaluated: the closure, or the recognized network."""
-        loss_check, sums = self._gradient_check, self._accumulation
-        checking = loss_check.due(batch_number, loss) and not self._gradients_are_wrong
-        summing = sums.due(batch_number)
+        loss_check, sums, batch, loss = self._gradient_check, self._accumulation, given.batch, given.loss
+        checking = loss_check.due(given.number, loss) and not self._gradients_are_wrong
+        summing = sums.due(given.number)
         if not (checking or loss_check.confirming or summing):
             return NOTHING_COMPARED
         checking = checking or loss_check.confirming
         known_loss = loss if self._closure_is_exact and summing and not checking else None
         self._closure_is_exact = False
-        forward = self.network.pass_of(batch, loss, gradients, params)
+        forward = self.network.pass_of(given)
         if forward is not None:
-            result = self._check_by_network(batch, forward, gradients, params, updates, checking, summing)
+            result = self._check_by_network(forward, given, updates, checking, summing)
             if result is not None:
                 return result
             forward = None if self.network.network is None else forward
         try:
             if batch.closure is not None or forward is None:
-                derivatives = derivatives_of_batch(batch, params, gradients, loss, known_loss)
+                derivatives = derivatives_of_batch(batch, given.params, given.gradients, loss, known_loss)
             else:
-                closure = self.network.closure(forward, gradients, params)
-                derivatives = derivatives_of_closure(closure, params, gradients, loss, forward.loss)
+                closure = self.network.closure(forward, given)
+                derivatives = derivatives_of_closure(closure, given.params, given.gradients, loss, forward.loss)
             self._closure_is_exact = batch.closure is not None and derivatives.base_loss == loss
             if checking:
                 result = loss_check.check(derivatives, batch, updates.first_cosine)
                 if forward is not None:
-                    result = self._deny_truncation(result, forward, gradients, params)
+                    result = self._deny_truncation(result, forward, given)
             else:
                 result = sums.check(derivatives, params_moved=updates.params_moved)
         except ClosureError as reason:
@@ -221,30 +201,23 @@ class CorrectnessChecks:
         return self._noted(result)
 
     def _check_by_network(
-        self,
-        batch: Batch,
-        forward: NetworkPass,
-        gradients: Gradients,
-        params: object,
-        updates: UpdateTracker,
-        checking: bool,
-        summing: bool,
+        self, forward: NetworkPass, given: TrainingBatch, updates: UpdateTracker, checking: bool, summing: bool
     ) -> CheckResult | None:
         """The result of the network's own gradients; None if only the loss can tell the fault.
 
         The network is forgotten if another one gives the same losses.
         """
-        loss_check, sums = self._gradient_check, self._accumulation
-        right = self.network.gradients(forward, gradients, params)
+        loss_check, sums, gradients = self._gradient_check, self._accumulation, given.gradients
+        right = self.network.gradients(forward, given)
         wrong = wrong_arrays(right, gradients)
-        certain = not wrong or self.network.is_certain(batch, forward, gradients, params, wrong)
+        certain = not wrong or self.network.is_certain(forward, given, wrong)
         if wrong and certain and summing:
             finding = sums.find_exact_sum(right, wrong, gradients, params_moved=updates.params_moved)
             if finding is not None or sums.sums_found:
                 return self._noted(CheckResult(finding=finding))
         if wrong and certain and checking:
             # Before noise is looked for: what fewer steps leave out may be alike in all arrays by chance.
-            finding = self._find_exact(forward, gradients, params)
+            finding = self._find_exact(forward, given)
             if finding is not None:
                 return self._noted(CheckResult(finding=finding))
         noise = added_noise(right, gradients) if len(wrong) == len(right) else 0.0  # noise leaves no array right
@@ -254,28 +227,27 @@ class CorrectnessChecks:
             self.network.forget()
         return None
 
-    def _find_exact(self, forward: NetworkPass, gradients: Gradients, params: object) -> Finding | None:
+    def _find_exact(self, forward: NetworkPass, given: TrainingBatch) -> Finding | None:
         """The mistake in the backward pass, or the truncation, that gives exactly these gradients, if one does."""
-        found = find_backward_fault(partial(self.network.gradients, forward, gradients, params), gradients)
+        gradients = given.gradients
+        found = find_backward_fault(partial(self.network.gradients, forward, given), gradients)
         if found is not None:
             return found
-        right = self.network.gradients(forward, gradients, params)
-        truncated = self.network.truncated_gradients(forward, gradients, params)
+        right = self.network.gradients(forward, given)
+        truncated = self.network.truncated_gradients(forward, given)
         if any(not wrong_arrays(shortened(computed, gradients), gradients) for computed in truncated):
             return wrong_gradient(truncation_error(right, gradients))
         return None
 
-    def _deny_truncation(
-        self, result: CheckResult, forward: NetworkPass, gradients: Gradients, params: object
-    ) -> CheckResult:
+    def _deny_truncation(self, result: CheckResult, forward: NetworkPass, given: TrainingBatch) -> CheckResult:
         """The result, with an error in place of a note if the gradient was neither truncated nor clipped."""
         finding = result.finding
         if finding is None or finding.severity != "info" or finding.code != self._gradient_check.codes[0]:
             return result
-        right = self.network.gradients(forward, gradients, params)
-        if not wrong_arrays(shortened(right, gradients), gradients):
+        right = self.network.gradients(forward, given)
+        if not wrong_arrays(shortened(right, given.gradients), given.gradients):
             return result
-        return attrs.evolve(result, finding=unnamed_fault(right, gradients))
+        return attrs.evolve(result, finding=unnamed_fault(right, given.gradients))
 
     @property
     def _gradients_are_wrong(self) -> bool:

@@ -24,9 +24,8 @@ from rnncallbacks.detectors.gradient.update_tracker import MeasuredUpdate
 from rnncallbacks.detectors.update.metrics import is_proportional
 
 if TYPE_CHECKING:
-    from rnncallbacks.arrays.gradients import Gradients
-    from rnncallbacks.core.batch import Batch
     from rnncallbacks.detectors.reconstruction.script_network import ScriptNetwork
+    from rnncallbacks.detectors.training_batch import TrainingBatch
 
 
 @attrs.frozen(kw_only=True)
@@ -111,32 +110,23 @@ class GrowthChecks:
         finding, self._held = self._held, None
         return CheckResult(finding=finding)
 
-    def check(
-        self,
-        batch_number: int,
-        batch: Batch,
-        loss: float,
-        gradients: Gradients,
-        params: object,
-        network: ScriptNetwork,
-        max_norm: float,
-    ) -> Iterator[CheckResult]:
-        """Add a training batch, counted from 1, before its update, and yield the results.
+    def check(self, given: TrainingBatch, network: ScriptNetwork, max_norm: float) -> Iterator[CheckResult]:
+        """Add a training batch before its update, and yield the results.
 
         ``max_norm`` is the norm that a gradient should not exceed.
         """
-        if batch_number == 1:
+        if given.number == 1:
             growth = CheckResult()
-            forward = network.pass_of(batch, loss, gradients, params)
+            forward = network.pass_of(given)
             if forward is not None and network.network is not None:
                 growth = check_growth(network.network, forward, max_norm)
-            self.hold(growth.finding, loss)
+            self.hold(growth.finding, given.loss)
             self.doubt = growth.cannot_tell
             yield attrs.evolve(growth, finding=None)
         if network.network is not None:  # its growth was computed
             self._gain.over = True
         elif not self._gain.over:
-            result = self._gain.add(gradients, params, max_norm)
+            result = self._gain.add(given.gradients, given.params, max_norm)
             self.doubt = {**self.doubt, **result.withdrawn}
             yield result
 

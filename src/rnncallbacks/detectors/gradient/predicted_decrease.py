@@ -29,6 +29,7 @@ from rnncallbacks.detectors.update.metrics import is_proportional
 if TYPE_CHECKING:
     from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
+    from rnncallbacks.detectors.training_batch import TrainingBatch
 
 
 @attrs.frozen(kw_only=True)
@@ -71,15 +72,13 @@ class PredictedDecreaseDetector:
         self.over, self._held, self._indices = True, None, None
         self._record.stop()
 
-    def check(
-        self, batch_number: int, batch: Batch, loss: float, gradients: Gradients, params: object, first_cosine: float
-    ) -> Finding | None:
-        """Add a training batch, counted from 1, before its update.
+    def check(self, given: TrainingBatch, first_cosine: float) -> Finding | None:
+        """Add a training batch before its update.
 
-        ``gradients`` are unclipped. ``first_cosine`` is the cosine between the first update and its gradient, NaN if
-        it is unknown.
+        ``first_cosine`` is the cosine between the first update and its gradient, NaN if it is unknown.
         """
-        self._follow_order(batch, loss)
+        batch_number, gradients, params = given.number, given.gradients, given.params
+        self._follow_order(given.batch, given.loss)
         last = PREDICTED_DECREASE.batches_to_tell_a_stream
         if batch_number <= last:
             self._norms.add(f"{gradients.norm:.5g}")
@@ -98,15 +97,15 @@ class PredictedDecreaseDetector:
             self.stop()
             return None
         if gradients.flat is not None and isinstance(params, FlatArrays) and same_layout(params, gradients.flat):
-            found = self._record.add(loss, gradients.flat, params)
+            found = self._record.add(given.loss, gradients.flat, params)
         else:
             pairs = _without_tied(gradients, parameters_of(gradients, named_arrays(params)))
-            found = self._record.add(loss, gradients, pairs)
+            found = self._record.add(given.loss, gradients, pairs)
         if self._record.over and (found is None or self._indices is None):
             self.stop()
         if found is None or (self._indices is None and self._order.neighbors_similar):
             return None
-        name, count = self._count_of(found, batch)
+        name, count = self._count_of(found, given.batch)
         finding = insufficient_decrease(
             found,
             name,

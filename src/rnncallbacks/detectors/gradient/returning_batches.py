@@ -22,8 +22,7 @@ from rnncallbacks.detectors.sequences import indices_of
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.finding import Finding
-    from rnncallbacks.arrays.gradients import Gradients
-    from rnncallbacks.core.batch import Batch
+    from rnncallbacks.detectors.training_batch import TrainingBatch
 
 
 @attrs.frozen(kw_only=True)
@@ -93,15 +92,14 @@ class ReturningBatchDetector:
         size = 2 * self._ends[-1] if self._ends else 1
         return min(RETURNING_BATCHES.batches, RETURNING_BATCHES.kept_entries // size)
 
-    def check(
-        self, batch: Batch, loss: float, gradients: Gradients, params: object, *, follows_gradient: bool = True
-    ) -> Finding | None:
-        """Add a training batch before its update; ``gradients`` are as the script passed them.
+    def check(self, given: TrainingBatch, *, follows_gradient: bool = True) -> Finding | None:
+        """Add a training batch before its update.
 
         A finding is RNN405 where one factor of all arrays explains the difference, an info unless ``follows_gradient``
         says that the length of an update is that of the gradient; else RNN404.
         """
-        indices = None if self.over or params is None else indices_of(batch)
+        loss, gradients, params = given.loss, given.gradients, given.params
+        indices = None if self.over or params is None else indices_of(given.batch)
         if indices is None or len(indices) != 1 or not math.isfinite(loss):
             self.stop()
             return None

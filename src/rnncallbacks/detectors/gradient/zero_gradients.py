@@ -14,8 +14,8 @@ from rnncallbacks.detectors.gradient.gradient_history import sample_entries
 from rnncallbacks.detectors.sequences import sequences_of
 
 if TYPE_CHECKING:
-    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
+    from rnncallbacks.detectors.training_batch import TrainingBatch
 
 
 @attrs.frozen(kw_only=True)
@@ -57,9 +57,9 @@ class ZeroGradientDetector:
         """End the check and release the copy of the parameters' entries."""
         self.over, self._names, self._entries = True, None, None
 
-    def check(self, batch_number: int, batch: Batch, gradients: Gradients, params: object) -> Finding | None:
-        """Add a training batch, counted from 1, before its update."""
-        known, limits = self._names, ZERO_GRADIENT
+    def check(self, given: TrainingBatch) -> Finding | None:
+        """Add a training batch before its update."""
+        gradients, known, limits = given.gradients, self._names, ZERO_GRADIENT
         self._names = {
             name
             for name, gradient in gradients.items()
@@ -68,19 +68,19 @@ class ZeroGradientDetector:
         if not self._names:
             self.stop()
             return None
-        entries, before = sample_entries(named_arrays(params).values()), self._entries
+        entries, before = sample_entries(named_arrays(given.params).values()), self._entries
         self._entries = entries
         moved = before is not None and before.shape == entries.shape and not np.array_equal(before, entries)
         # In sequences of one step the recurrent matrix has no gradient.
-        self._updates += moved and not _may_be_single_steps(batch)
+        self._updates += moved and not _may_be_single_steps(given.batch)
         enough = self._updates >= limits.updates
-        if not enough and batch_number < limits.batches:
+        if not enough and given.number < limits.batches:
             return None
         zeros = sum(not gradient.any() for gradient in gradients.values())
         names = [name for name in gradients if name in self._names]
         self.stop()
         dead = zeros >= limits.share_of_dead * len(gradients)
-        return None if dead or not enough else always_zero(names, batch_number)
+        return None if dead or not enough else always_zero(names, given.number)
 
 
 def always_zero(names: list[str], batches: int) -> Finding:

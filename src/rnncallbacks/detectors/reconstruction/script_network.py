@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeGuard
 import attrs
 import numpy as np
 
-from rnncallbacks.arrays.containers import Array, named_arrays, parameters_of
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.reconstruction.batch_readings import BatchReading
 from rnncallbacks.detectors.reconstruction.cell_forms import BackwardFault
@@ -22,8 +22,8 @@ from rnncallbacks.detectors.reconstruction.recognized_network import (
 from rnncallbacks.detectors.reconstruction.truncated_pass import truncated_gradients
 
 if TYPE_CHECKING:
-    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
+    from rnncallbacks.detectors.training_batch import TrainingBatch
 
 
 @attrs.frozen(kw_only=True)
@@ -65,20 +65,20 @@ class ScriptNetwork:
     _has_carried: bool = state_field(False)  # in any batch
     _operations: float = state_field(0.0)
 
-    def follow(self, number: int, batch: Batch, loss: float, gradients: Gradients, params: object) -> None:
-        """Add a training batch, counted from 1, before its update."""
+    def follow(self, given: TrainingBatch) -> None:
+        """Add a training batch before its update."""
         self._open = None
         if not self.follows:
             return
-        arrays = _pairs(gradients, params)
+        number, batch, arrays = given.number, given.batch, given.parameters
         if number == 1 and arrays:
-            self.network = next(recognized_networks(arrays, batch, loss), None)
+            self.network = next(recognized_networks(arrays, batch, given.loss), None)
         limits = SCRIPT_NETWORK
         affordable = number <= limits.fewest_batches or self._operations <= limits.operations
         self.follows = self.network is not None and number <= limits.followed_batches and affordable
         if self.network is None or not self.follows:
             return
-        passes = self._reproducing(batch, loss, arrays)
+        passes = self._reproducing(given)
         if len(passes) != 1:  # none, or rounding hides which state entered
             self.follows = False
             return
@@ -91,21 +91,21 @@ class ScriptNetwork:
         known = batch.batch_size is not None and not self._has_carried  # the state of run.hidden is the one that enters
         self.follows = not known or number < limits.fewest_batches
 
-    def pass_of(self, batch: Batch, loss: float, gradients: Gradients, params: object) -> NetworkPass | None:
+    def pass_of(self, given: TrainingBatch) -> NetworkPass | None:
         """A pass that gives the reported loss of a batch, at the parameters before its update; None if none does."""
-        if self._open is not None and self._open[0] is batch:
+        if self._open is not None and self._open[0] is given.batch:
             return self._open[1]
         if self.network is None:
             return None
-        passes = self._reproducing(batch, loss, _pairs(gradients, params))
+        passes = self._reproducing(given)
         return passes[0] if len(passes) == 1 else None
 
-    def loss(self, batch: Batch, gradients: Gradients, params: object) -> float | None:
+    def loss(self, given: TrainingBatch) -> float | None:
         """The loss of a batch at the parameters as they are; None if it cannot be computed.
 
         Batches that are not followed enter with the state that they show, or with zeros.
         """
-        arrays = _pairs(gradients, params)
+        batch, arrays = given.batch, given.parameters
         if self.network is None or not arrays:
             return None
         if self._open is not None and self._open[0] is batch:
@@ -122,47 +122,35 @@ class ScriptNetwork:
         """Forget the network, as another one gives the same losses."""
         self.network, self.follows, self._open, self._final = None, False, None, None
 
-    def gradients(
-        self, forward: NetworkPass, gradients: Gradients, params: object, fault: BackwardFault = ""
-    ) -> dict[str, Array]:
+    def gradients(self, forward: NetworkPass, given: TrainingBatch, fault: BackwardFault = "") -> dict[str, Array]:
         """The gradients that belong to a pass, by the names of those that the script gave.
 
         ``fault`` makes the backward pass a wrong one.
         """
         assert self.network is not None
-        computed = self.network.backward(forward, _pairs(gradients, params), fault)
-        return {name: array for name, array in computed.items() if name in gradients}
+        computed = self.network.backward(forward, given.parameters, fault)
+        return {name: array for name, array in computed.items() if name in given.gradients}
 
-    def truncated_gradients(
-        self, forward: NetworkPass, gradients: Gradients, params: object
-    ) -> Iterator[dict[str, Array]]:
+    def truncated_gradients(self, forward: NetworkPass, given: TrainingBatch) -> Iterator[dict[str, Array]]:
         """The gradients for each way to truncate backpropagation, by the names of those that the script gave."""
         assert self.network is not None
-        for computed in truncated_gradients(self.network, forward, _pairs(gradients, params)):
-            yield {name: array for name, array in computed.items() if name in gradients}
+        for computed in truncated_gradients(self.network, forward, given.parameters):
+            yield {name: array for name, array in computed.items() if name in given.gradients}
 
-    def closure(self, forward: NetworkPass, gradients: Gradients, params: object) -> Callable[[], float]:
+    def closure(self, forward: NetworkPass, given: TrainingBatch) -> Callable[[], float]:
         """A function that evaluates the loss of the pass's batch at the parameters as they are."""
-        network, arrays = self.network, _pairs(gradients, params)
+        network, arrays = self.network, given.parameters
         assert network is not None
         return lambda: network.evaluate(arrays, forward.reading, forward.entering).loss
 
-    def is_certain(
-        self,
-        batch: Batch,
-        forward: NetworkPass,
-        gradients: Gradients,
-        params: object,
-        wrong: Collection[str],
-    ) -> bool:
+    def is_certain(self, forward: NetworkPass, given: TrainingBatch, wrong: Collection[str]) -> bool:
         """Whether all networks that give the loss of a batch's pass agree on the gradient of a wrong array.
 
         Arrays that are zero leave open where the network reads them, such as the biases of two layers before the first
         update. That changes their own gradients only. Where the outputs vary, a network of other layers gives the same
         loss by no more than chance.
         """
-        arrays = _pairs(gradients, params)
-        agreed = set(wrong)
+        batch, arrays, agreed = given.batch, given.parameters, set(wrong)
         first: dict[str, Array] = {}
         carried = self._open[1].entering if self._open is not None and self._open[0] is batch else None
         varied = bool((forward.outputs != forward.outputs[:1, :1]).any())
@@ -185,8 +173,9 @@ class ScriptNetwork:
                     return False
         return bool(first)
 
-    def _reproducing(self, batch: Batch, loss: float, arrays: Mapping[str, Array]) -> list[NetworkPass]:
+    def _reproducing(self, given: TrainingBatch) -> list[NetworkPass]:
         """The passes that give the reported loss: one, unless rounding hides the difference of entering states."""
+        batch, arrays = given.batch, given.parameters
         reading = None if self.network is None or not arrays else self.network.read(batch)
         if self.network is None or reading is None:
             return []
@@ -198,7 +187,7 @@ class ScriptNetwork:
         found = []
         for entering in states:
             forward = self.network.evaluate(arrays, reading, entering)
-            if not self._reproduces(forward, loss, arrays):
+            if not self._reproduces(forward, given.loss, arrays):
                 continue
             found.append(forward)
             if RECOGNITION.tolerance_of(arrays) == RECOGNITION.tolerance:
@@ -219,21 +208,6 @@ def _fits(states: States | None, reading: BatchReading) -> TypeGuard[States]:
 def _same_layers(one: States, other: States) -> bool:
     """Whether the states of two passes belong to as many layers."""
     return len(one) == len(other)
-
-
-def _pairs(gradients: Gradients, params: object) -> dict[str, Array]:
-    """The script's arrays in their order, by the names of their gradients; empty if a gradient has no array.
-
-    An array without a gradient, which the script does not train, has its own name in brackets.
-    """
-    if params is None:
-        return {}
-    named = named_arrays(params, "params")
-    pairs = parameters_of(gradients, named)
-    if len(pairs) != len(gradients):
-        return {}
-    names = {id(array): name for name, array in pairs.items()}
-    return {names.get(id(array), f"[{name}]"): array for name, array in named.items()}
 
 
 def _show(batch: Batch, forward: NetworkPass) -> None:

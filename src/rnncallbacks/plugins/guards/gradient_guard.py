@@ -18,6 +18,7 @@ from rnncallbacks.detectors.gradient.exploding import EXPLODING_GRADIENT, Explod
 from rnncallbacks.detectors.gradient.growth_checks import GrowthChecks
 from rnncallbacks.detectors.gradient.update_tracker import UpdateTracker
 from rnncallbacks.detectors.gradient.vanishing import VanishingGradientDetector
+from rnncallbacks.detectors.training_batch import TrainingBatch
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.alarm import Alarm
@@ -87,7 +88,7 @@ class GradientGuard(Guard):
         assert loss is not None
         self._add_missed()
         if self._correctness.network.network is not None or self._batches == 0:
-            batch.network_loss = lambda: self._correctness.network.loss(batch, grads, run.params)
+            batch.network_loss = lambda: self._correctness.network.loss(self._given(run, batch, grads))
         if self._growth.holds:
             self.conclude(run, self._growth.add_loss(loss, clips=self._exploding.clipped_updates > 0))
         norm = grads.norm
@@ -97,7 +98,7 @@ class GradientGuard(Guard):
         if usable:
             self._first_loss = loss if self._batches == 0 else self._first_loss
             self._batches += 1
-            self._check(run, batch, grads, loss)
+            self._check(run, batch, grads)
         result = yield
         if usable and not batch.skipped:
             self._keep_for_update(run, grads, norm)
@@ -149,8 +150,12 @@ class GradientGuard(Guard):
         self.missed_losses.clear()
         self.missed_norms.clear()
 
-    def _check(self, run: Run, batch: Batch, grads: Gradients, loss: float) -> None:
-        number, updates = self._batches, self._updates
+    def _given(self, run: Run, batch: Batch, grads: Gradients) -> TrainingBatch:
+        assert batch.loss is not None
+        return TrainingBatch(self._batches, batch, batch.loss, grads, run.params)
+
+    def _check(self, run: Run, batch: Batch, grads: Gradients) -> None:
+        number = self._batches
         if self._vanishing.due(number):
             self.conclude(run, self._vanishing.check_batch(number, batch))
         if number == EXPLODING_GRADIENT.smallest_sample:
@@ -159,10 +164,10 @@ class GradientGuard(Guard):
             self._correctness.begin_pass()
         if self._correctness.is_idle(number):
             return
-        params, repaired = run.params, bool(run.diagnosis.repairs)
-        for result in self._correctness.check(number, batch, loss, grads, params, updates, repaired=repaired):
+        given = self._given(run, batch, grads)
+        for result in self._correctness.check(given, self._updates, repaired=bool(run.diagnosis.repairs)):
             self.conclude(run, result)
-        for result in self._growth.check(number, batch, loss, grads, params, self._correctness.network, self.max_norm):
+        for result in self._growth.check(given, self._correctness.network, self.max_norm):
             self.conclude(run, result)
 
     def _conclude_exploding(self, run: Run) -> None:
