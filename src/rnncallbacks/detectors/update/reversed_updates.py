@@ -59,18 +59,16 @@ def reversal(record: UpdateRecord) -> tuple[float, float]:
     return sum(rise > 0.0 for rise in rises) / len(rises), median(rises)
 
 
-def updates_are_reversed(record: UpdateRecord, *, late: bool = False) -> bool:
-    """Whether the next batches' gradients reverse most of the last updates; ``late`` asks for a larger rise."""
-    if len(record.next_decreases) < REVERSED_UPDATES.updates:
-        return False
-    share, rise = reversal(record)
-    return share >= REVERSED_UPDATES.share and rise >= (REVERSED_UPDATES.late_rise if late else REVERSED_UPDATES.rise)
+def updates_are_reversed(
+    record: UpdateRecord, *, fewest: int = REVERSED_UPDATES.updates, rise: float = REVERSED_UPDATES.rise
+) -> bool | None:
+    """Whether the next batches' gradients reverse most of the last updates; None if fewer than ``fewest`` are known.
 
-
-def next_gradients_deny(record: UpdateRecord) -> bool:
-    """Whether all updates were small, and the gradients of the next batches do not reverse them."""
-    if len(record.next_decreases) < REVERSED_UPDATES.denying_updates:
+    ``rise`` is the smallest predicted rise of the loss that counts.
+    """
+    if len(record.next_decreases) < fewest:
+        return None
+    share, predicted = reversal(record)
+    if share < REVERSED_UPDATES.share or predicted < rise:
         return False
-    share, rise = reversal(record)
-    denied = share < REVERSED_UPDATES.share or rise < REVERSED_UPDATES.rise
-    return denied and max(record.update_ratios) < REVERSED_UPDATES.small_update
+    return True if predicted >= rise else None  # of losses that are not finite

@@ -10,7 +10,7 @@ import attrs
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.detectors.update.loss_rise import losses_above_reference
 from rnncallbacks.detectors.update.metrics import overshoot
-from rnncallbacks.detectors.update.reversed_updates import next_gradients_deny, reversal, updates_are_reversed
+from rnncallbacks.detectors.update.reversed_updates import REVERSED_UPDATES, reversal, updates_are_reversed
 from rnncallbacks.detectors.update.too_high_finding import comparison_in_words, too_high_finding
 from rnncallbacks.detectors.update.update_record import MEASUREMENTS, UpdateRecord
 
@@ -209,7 +209,8 @@ def loss_rise_window(record: UpdateRecord) -> int:
     """
     if record.batches < TOO_HIGH.first_checked_batch or not record.checks_losses or not updates_are_large(record):
         return 0
-    if closure_denies(record) or next_gradients_deny(record):
+    not_reversed = updates_are_reversed(record, fewest=REVERSED_UPDATES.denying_updates) is False
+    if closure_denies(record) or (not_reversed and max(record.update_ratios) < REVERSED_UPDATES.small_update):
         return 0
     window = min(
         losses_above_reference(losses, record.reference_loss) for losses in (record.losses, record.rescaled_losses)
@@ -246,7 +247,7 @@ def weights_outgrew(record: UpdateRecord) -> bool:
         if growth < TOO_HIGH.reversed_weight_growth:
             return False
         risen = record.loss_ratio(MEASUREMENTS.close_updates // 2) > TOO_HIGH.unchanged_loss
-        return risen and updates_are_reversed(record, late=True)
+        return risen and updates_are_reversed(record, rise=REVERSED_UPDATES.late_rise) is True
     if record.batches < MEASUREMENTS.close_updates:
         return growth >= TOO_HIGH.weight_growth and record.loss_ratio(half) > TOO_HIGH.halved_loss
     ratio = record.loss_ratio(half)
@@ -257,7 +258,7 @@ def weights_outgrew(record: UpdateRecord) -> bool:
     if ratio <= TOO_HIGH.confirmed_halved_loss:
         return False
     return (confirmed and growth >= TOO_HIGH.confirmed_weight_growth) or (
-        growth >= TOO_HIGH.reversed_weight_growth and updates_are_reversed(record)
+        growth >= TOO_HIGH.reversed_weight_growth and updates_are_reversed(record) is True
     )
 
 
