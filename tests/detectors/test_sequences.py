@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rnncallbacks.core.batch import Batch
-from rnncallbacks.detectors.sequences import inputs_of, mask_of, sequences_of
+from rnncallbacks.detectors.sequences import hidden_states_of, inputs_of, mask_of, sequences_of
 from rnncallbacks.rnn.data.batches import SequenceBatch
 from rnncallbacks.rnn.data.loaders import ArrayLoader, SequenceLoader
 from rnncallbacks.rnn.data.streams import StreamLoader
@@ -78,6 +78,23 @@ def test_without_a_size_the_number_of_hidden_states_tells():
     for states in ([np.zeros((2, 2))] * (SEQ_LEN + 1), np.zeros((SEQ_LEN + 1, BATCH_SIZE, 9))):
         assert sequences_of(batch_of((X.T, other.T), hidden_states=states)).time_axis == 1
         assert sequences_of(batch_of((X, other), hidden_states=states)).time_axis == 0
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "states", "time_first"),
+    [
+        ((10, 12, 2), (10,), (10, 13, 20), False),
+        ((10, 12, 2), (10,), (10, 12, 20), False),
+        ((10, 10), (10, 10), (10, 11, 20), False),
+        ((12, 10, 2), (10,), (13, 10, 20), True),
+        ((10, 12), (10, 12), (13, 10, 20), True),
+        ((12, 10), (12, 10), (12, 10, 20), True),
+    ],
+)
+def test_states_in_an_array_with_the_batch_first_have_their_axes_swapped(inputs, targets, states, time_first):
+    shown, hidden = (np.zeros(inputs), np.zeros(targets)), np.zeros(states)
+    expected = hidden if time_first else hidden.swapaxes(0, 1)
+    assert hidden_states_of(batch_of(shown, hidden_states=hidden)).shape == expected.shape
 
 
 def test_without_either_the_targets_tell_if_they_are_the_next_inputs():

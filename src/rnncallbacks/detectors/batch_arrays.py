@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays.containers import Array
-from rnncallbacks.detectors.sequences import Sequences, sequences_of
+from rnncallbacks.detectors.sequences import Sequences, hidden_states_of, sequences_of
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -61,7 +61,7 @@ def arrays_in_causal_order(
         yield from floating_arrays("data", batch.data)
     else:
         yield from _along("inputs", shown.inputs, shown.time_axis, size, row_axis=0)
-    states = observed.get("hidden_states")
+    states = hidden_states_of(batch)
     entering, steps = _split(states, shown.seq_len)
     for state in (observed.get("entering_state"), batch.entering_state, entering):
         yield from floating_arrays("entering_state", state, size)

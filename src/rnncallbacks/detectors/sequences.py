@@ -113,6 +113,30 @@ def _shown(batch: Batch, given: _GivenData) -> tuple[Any, ...]:
     return *given, states.get("hidden_states"), states.get("entering_state"), size
 
 
+def hidden_states_of(batch: Batch) -> Any:
+    """The observed hidden states, with time first: an array of shape (batch, time, units) has its axes swapped.
+
+    Such an array is known by the inputs: their two axes, with a state more along the second; or as many states, if
+    there is a target for each entry of the first.
+
+    Example
+    -------
+    >>> from rnncallbacks.core.batch import Batch
+    >>> observed = {"hidden_states": np.zeros((10, 13, 20))}
+    >>> hidden_states_of(Batch((np.zeros((10, 12, 2)), np.zeros(10)), "train", 1, observed=observed)).shape
+    (13, 10, 20)
+    """
+    states = batch.observed.get("hidden_states")
+    if not isinstance(states, np.ndarray) or states.ndim != 3:
+        return states
+    given = _given_data(batch)
+    rows, steps = (*getattr(given.inputs, "shape", ()), 0, 0)[:2]
+    targets = getattr(given.targets, "shape", ())
+    with_entering = states.shape[:2] == (rows, steps + 1)
+    without = states.shape[:2] == (rows, steps) and targets == (rows,) and rows != steps
+    return states.swapaxes(0, 1) if with_entering or without else states
+
+
 def _read_sequences(batch: Batch, given: _GivenData) -> Sequences:
     given_inputs, given_targets = _as_array(given.inputs), _as_array(given.targets)
     mask = padding_mask(batch.data, given_targets)
@@ -129,7 +153,7 @@ def _read_sequences(batch: Batch, given: _GivenData) -> Sequences:
     batch_size = batch.batch_size or batch.sequences or batch.network_rows or _single_state_size(batch)
     if _is_single_sequence(inputs, batch_size):
         return Sequences(*_with_batch_axis(inputs, targets), 0, vocab_size)
-    hidden_states = batch.observed.get("hidden_states")
+    hidden_states = hidden_states_of(batch)
     inputs, targets = aligned(inputs, targets, batch_size, hidden_states)
     time_axis = find_time_axis(inputs, targets, batch_size, hidden_states)
     if time_axis is None:

@@ -54,6 +54,25 @@ def test_batches_that_are_sorted_by_class_are_not_compared():
     assert not by_class([0] * 6 + [1] * 8, record_changes=[0.5] * 8)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "growth", "update", "explained"),
+    [
+        (range(14), 1.2, 0.25, True),
+        (range(14), 1.4, 0.25, False),
+        (range(14), 1.2, 0.35, False),
+        ([3, 9, 1, 12, 5, 0, 13, 7, 2, 10, 4, 11, 6, 8], 1.2, 0.25, False),
+    ],
+)
+def test_numbers_in_order_explain_a_rise_that_small_updates_did_not_make(numbers, growth, update, explained):
+    harder, record = HarderBatches(), UpdateRecord()
+    record.weight_growth, record.update_ratios = growth, [0.05, update]
+    for place, number in enumerate(numbers):
+        batch = Batch(number, "train", place + 1, loss=0.1 + place)
+        record.add_loss(batch.loss, 1.0)
+        harder.after_update(batch, record)
+    assert harder.explain_rise(record) == explained
+
+
 def test_losses_that_rise_by_themselves_are_not():
     harder = HarderBatches()
     record = follow(harder, [1.0] * 4 + [9.0] * 8, [1.0] * 12)

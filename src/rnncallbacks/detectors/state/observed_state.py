@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.arrays.containers import Array, BoolArray, FloatArray, named_arrays, named_arrays_or_none
+from rnncallbacks.detectors.sequences import hidden_states_of
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -93,7 +94,7 @@ def observed_state(batch: Batch) -> ObservedState:
     ((50, 16), 21)
     """
     entering = first_array(batch.observed.get("entering_state"))
-    hidden_states = batch.observed.get("hidden_states")
+    hidden_states = hidden_states_of(batch)
     steps = hidden_state_steps(hidden_states)
     if steps is None:
         if entering is not None:

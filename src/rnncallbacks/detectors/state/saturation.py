@@ -11,6 +11,7 @@ import numpy as np
 from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.sequences import hidden_states_of
 from rnncallbacks.detectors.state.observed_state import hidden_state_steps
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class SaturationDetector:
 
         ``gated``: the cell has gates, and its hidden states do not show whether these are saturated.
         """
-        steps = hidden_state_steps(batch.observed.get("hidden_states"))
+        steps = hidden_state_steps(hidden_states_of(batch))
         if steps is None or batch.loss is None or not math.isfinite(batch.loss) or batch.skipped:
             return CheckResult()
         share, found = saturated_share(steps, self.thresholds), None
