@@ -54,7 +54,8 @@ def constant_losses(targets: Array) -> list[float]:
     """The losses of the best constant prediction: the entropy of classes in nats, negative ones left out.
 
     Of real numbers, of shape (sequences, ...), the variance, half of it, and the mean absolute deviation from the
-    median, as the loss function is not known. Empty for no targets; 0 if all are the same.
+    median, as the loss function is not known; of zeros and ones the binary cross-entropy as well, with
+    a probability for each output on the third axis. Empty for no targets; 0 if all are the same.
 
     Example
     -------
@@ -67,4 +68,26 @@ def constant_losses(targets: Array) -> list[float]:
     if not targets.size:
         return []
     variance = float(np.var(targets, dtype=np.float64))
-    return [variance, variance / 2, float(np.mean(np.abs(targets - np.median(targets))))]
+    found = [variance, variance / 2, float(np.mean(np.abs(targets - np.median(targets))))]
+    if is_binary(targets):
+        shares = targets.mean(axis=(0, 1)) if targets.ndim == 3 else targets.mean(keepdims=True)
+        both = np.clip([shares, 1.0 - shares], 1e-300, 1.0)
+        found.append(-float(np.mean((both * np.log(both)).sum(axis=0))))
+    return found
+
+
+def constant_losses_of_sequences(targets: Array) -> list[float]:
+    """The losses of the best prediction that is constant within each sequence: those of each one, averaged.
+
+    Example
+    -------
+    >>> constant_losses_of_sequences(np.array([[0.25, 0.25], [0.0, 1.0]]))
+    [0.125, 0.0625, 0.25]
+    """
+    rows = [losses for row in range(len(targets)) if (losses := constant_losses(targets[row : row + 1]))]
+    return [sum(values) / len(rows) for values in zip(*rows, strict=False)]  # not all rows of reals are binary
+
+
+def is_binary(targets: Array) -> bool:
+    """Whether targets are floating-point zeros and ones."""
+    return targets.dtype.kind == "f" and bool(((targets == 0.0) | (targets == 1.0)).all())

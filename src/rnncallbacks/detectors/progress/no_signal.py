@@ -12,10 +12,15 @@ import numpy as np
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.loss.constant_baseline import constant_losses
+from rnncallbacks.detectors.loss.constant_baseline import constant_losses, constant_losses_of_sequences, is_binary
 from rnncallbacks.detectors.progress.dependence import PRESENT_INPUT, Dependence, strongest_dependence
-from rnncallbacks.detectors.progress.real_dependence import strongest_real_dependence
-from rnncallbacks.detectors.progress.sequence_pairs import SequencePairs
+from rnncallbacks.detectors.progress.real_dependence import (
+    SINGLE_INPUTS,
+    dependence_on_whole_sequences,
+    dependence_within_sequences,
+    strongest_real_dependence,
+)
+from rnncallbacks.detectors.progress.sequence_pairs import SequencePairs, looks_like_decoder_inputs
 
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
@@ -39,6 +44,16 @@ class NoSignalThresholds:
     """Largest Cramér's V, in [0, 1], that the tests may have missed."""
     detectable_by_correlation: float = 0.5
     """The same, up to which correlations of single classes are tested too: they need fewer tokens. Chosen by eye."""
+    detectable_by_few: float = 0.5
+    """The same for few sequences, where the loss shows in ``batches_of_few`` batches of ``epochs_of_few`` epochs that
+    nothing is learned. 200 sequences have 0.35. Chosen by eye."""
+    batches_of_few: int = 200
+    """Fewest training batches for such a finding. Chosen by eye."""
+    epochs_of_few: int = 3
+    """Fewest epochs for such a finding. Chosen by eye."""
+    first_binary: float = 0.1
+    """Largest relative distance of the first losses from ln 2, at which targets of 0 and 1 have a binary cross-entropy.
+    Chosen by eye."""
     pairs_of_a_class: int = 10
     """Fewest targets of a class for these. Chosen by eye."""
     steps_of_rolled: int = 4
@@ -66,6 +81,11 @@ TOO_FEW_TOKENS = "there are too few tokens to separate chance from a weak depend
 
 UNKNOWN_AXIS = "inputs and targets do not show the axis of time: it may be a dependence between sequences"
 
+SHUFFLED_WITHIN = (
+    "the targets depend on their sequence as a whole, but not on the step: none of {} tests finds a dependence of a "
+    "target's deviation from the mean of its sequence, and a correlation of {:.2g} would have been detected"
+)
+
 ONLY_LAST_TARGETS = "; the last target of each sequence depends on its first input, as if targets were rolled within it"
 
 DECODER_INPUTS = (
@@ -73,35 +93,12 @@ DECODER_INPUTS = (
 )
 
 
-def looks_like_decoder_inputs(inputs: Array, targets: Array) -> bool:
-    """Whether the inputs, of shape (sequences, seq_len), contain no more than the earlier targets.
-
-    They are all the same token, or each is the target of the step before. The predictions of a decoder may
-    depend only on the inputs of its encoder, which are then not observed.
-
-    Example
-    -------
-    >>> targets = np.array([[2, 3, 1], [1, 1, 2]])
-    >>> looks_like_decoder_inputs(np.array([[0, 2, 3], [0, 1, 1]]), targets)
-    True
-    """
-    shown = inputs[inputs >= 0]
-    if len(shown) and (shown == shown[0]).all():
-        return True
-    if inputs.shape != targets.shape or inputs.shape[1] < 2:
-        return False
-    later, earlier = inputs[:, 1:], targets[:, :-1]
-    known = (later >= 0) & (earlier >= 0)
-    starts = inputs[:, 0][inputs[:, 0] >= 0]
-    one_start = len(starts) > 1 and bool((starts == starts[0]).all())
-    return one_start and bool(known.any() and (later == earlier)[known].all())
-
-
 @attrs.define(eq=False)
 class NoSignal:
     """Tests the tokens of a run's first batches, and compares its loss with the entropy of their targets.
 
     ``signal`` is "unknown" until the test; then "dependent", "independent" or "constant", if all targets are one token.
+    It is "weak" if few sequences show no dependence, and "shuffled" if targets depend on no input of their own step.
     """
 
     pairs: SequencePairs = state_field(factory=SequencePairs)
@@ -157,6 +154,9 @@ class NoSignal:
             known = targets[targets >= 0] if targets.dtype.kind == "i" else targets
             what = "token" if targets.dtype.kind == "i" else "number"
             return self._conclude("constant", f"all {known.size} targets are the same {what}")
+        first = float(np.median(self.first_losses or [0.0])) / np.log(2)
+        if is_binary(targets) and abs(first - 1.0) < NO_SIGNAL.first_binary:
+            self.baselines = self.baselines[-1:]
         if last and self.pairs.tokens and any(looks_like_decoder_inputs(x, y) for x, y, _ in ways):
             self.signal, self.needed_pairs = "unknown", 0
             self.pairs.clear()
@@ -172,6 +172,14 @@ class NoSignal:
             rolled = inner.z < NO_SIGNAL.independent_z and inner.detectable_association < NO_SIGNAL.rolled_association
             dependence = inner if rolled else dependence
         if dependence.z > NO_SIGNAL.dependent_z:
+            within = _within_sequences(dependence, ways[0])
+            if within is not None and not last:
+                self.needed_pairs = NO_SIGNAL.most_pairs
+                return CheckResult()
+            if within is not None:
+                self.baselines += constant_losses_of_sequences(targets)[-len(self.baselines) :]
+                words = SHUFFLED_WITHIN.format(within.tests, within.detectable_association)
+                return self._conclude("shuffled", words)
             axis_matters = not self.pairs.axis_known and dependence.between != PRESENT_INPUT
             result = self._conclude("dependent", f"{dependence.pairs} targets depend on {dependence.between}")
             return CheckResult(cannot_tell={"RNN603": f"{self.test}; {UNKNOWN_AXIS}"}) if axis_matters else result
@@ -179,9 +187,11 @@ class NoSignal:
             self.needed_pairs = NO_SIGNAL.most_pairs
             return CheckResult()
         detectable = dependence.detectable_association
-        independent = dependence.z < NO_SIGNAL.independent_z and detectable < NO_SIGNAL.detectable_association
+        signal = "unknown"
+        if dependence.z < NO_SIGNAL.independent_z and detectable < NO_SIGNAL.detectable_by_few:
+            signal = "independent" if detectable < NO_SIGNAL.detectable_association else "weak"
         return self._conclude(
-            "independent" if independent else "unknown",
+            signal,
             f"none of {dependence.tests} tests on {dependence.pairs} targets finds a dependence, and an association "
             f"(Cramér's V) of {detectable:.2g} would have been detected{ONLY_LAST_TARGETS if rolled else ''}",
         )
@@ -189,9 +199,9 @@ class NoSignal:
     def _conclude(self, signal: str, test: str) -> CheckResult:
         self.signal, self.test, self.needed_pairs = signal, test, 0
         self.pairs.clear()
-        if signal == "unknown":
+        if signal in ("unknown", "weak"):
             return CheckResult(cannot_tell={"RNN603": TOO_FEW_TOKENS})
-        if signal == "independent":
+        if signal in ("independent", "shuffled"):
             why = f"{test}; the loss is not that of a constant prediction"
             return CheckResult(cannot_tell={"RNN603": why})
         return CheckResult(checked={"RNN603": test})
@@ -203,17 +213,19 @@ class NoSignal:
         if self.signal == "constant":
             self.found = True
             return Finding("RNN603", f"the targets are constant: {self.test}", {"entropy": 0.0, "loss": loss}, "info")
-        if self.signal != "independent" or not near:
+        few = self.batches < NO_SIGNAL.batches_of_few or self.epochs < NO_SIGNAL.epochs_of_few
+        if self.signal not in ("independent", "weak", "shuffled") or (self.signal != "independent" and few) or not near:
             return None
         fell = loss < NO_SIGNAL.lowest_share_of_first * float(np.median(self.first_losses))
-        if len(self.baselines) > 1 and fell:
+        if self.signal != "shuffled" and len(self.baselines) > 1 and fell:
             return None
         self.found, self.baseline = True, near[0]
         name = "the entropy of the targets" if len(self.baselines) == 1 else "that of a constant"
         name = name if self.loss_unit == 1.0 else f"{self.loss_unit:g} times {name}"
+        which = "the inputs of their step" if self.signal == "shuffled" else "the inputs"
         return Finding(
             "RNN603",
-            f"the targets do not depend on the inputs: {self.test}; the loss is {loss:.6g}, and {name} {near[0]:.6g}",
+            f"the targets do not depend on {which}: {self.test}; the loss is {loss:.6g}, and {name} {near[0]:.6g}",
             {"loss": loss, "entropy": near[0], "epochs": self.epochs},
         )
 
@@ -243,7 +255,7 @@ class NoSignal:
         A function of several inputs together, such as their parity, shows in no test of single ones. A network that
         memorizes its sequences learns as well, so the alarm is not withdrawn.
         """
-        if not self.found or self.learned or self.signal != "independent":
+        if not self.found or self.learned or self.signal == "constant":
             return None
         loss, baseline = median(self.recent_losses), self.baseline
         if loss >= NO_SIGNAL.lowest_share_of_first * baseline:
@@ -269,6 +281,18 @@ def _is_of_last_target(dependence: Dependence, way: tuple[Array, Array, Array | 
     return dependence.z > NO_SIGNAL.dependent_z and dependence.between == f"the input {steps - 1} steps before"
 
 
+def _within_sequences(dependence: Dependence, way: tuple[Array, Array, Array | None]) -> Dependence | None:
+    """The dependence within sequences, if that on one input, or all so far, is none of a target on its own step."""
+    inputs, targets, groups = way
+    if groups is not None or targets.ndim < 2 or targets.shape[1] != inputs.shape[1]:
+        return None
+    if dependence.between not in SINGLE_INPUTS or inputs.shape[1] < NO_SIGNAL.steps_of_rolled:
+        return None
+    within = dependence_within_sequences(inputs, targets)
+    none = within.z < NO_SIGNAL.independent_z and within.detectable_association < NO_SIGNAL.detectable_association
+    return within if none else None
+
+
 def _without_last_step(inputs: Array, targets: Array, groups: Array | None) -> tuple[Array, Array, Array | None]:
     return inputs[:, :-1], targets[:, :-1], groups
 
@@ -281,6 +305,10 @@ def _strongest_of(ways: list[tuple[Array, Array, Array | None]], tokens: bool) -
             found.append(strongest_real_dependence(inputs, targets))
         else:
             found.append(strongest_dependence(inputs, targets, groups))
+        per_step = targets.ndim > 1 and targets.shape[1] == inputs.shape[1]
+        if not per_step and found[-1].z < NO_SIGNAL.dependent_z:
+            found.append(dependence_on_whole_sequences(inputs, targets))
+        if tokens:
             detectable = found[-1].detectable_association
             few = NO_SIGNAL.detectable_association <= detectable < NO_SIGNAL.detectable_by_correlation
             few &= found[-1].pairs >= NO_SIGNAL.pairs_of_a_class * (int(targets.max()) + 1)

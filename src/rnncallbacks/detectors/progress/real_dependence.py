@@ -43,9 +43,24 @@ class RealDependenceLimits:
     """Standard deviations to which values are clipped, so that no single one decides."""
     fewest_sequences: int = 30
     """Fewest sequences whose correlation is tested."""
+    alike_sequences: int = 400
+    """Most sequences that are compared with each other as a whole."""
+    permutations: int = 100
+    """Permutations of the targets that give the mean and the deviation of that statistic."""
 
 
 REAL_DEPENDENCE = RealDependenceLimits()
+
+INPUTS_SO_FAR = ("the sum of the inputs so far", "the size of the inputs so far")
+"""What targets depend on in the words of two tests of all inputs up to their step."""
+
+
+def _lagged(lag: int) -> str:
+    return PRESENT_INPUT if lag == 0 else f"the input {lag} steps before"
+
+
+SINGLE_INPUTS = (*map(_lagged, range(REAL_DEPENDENCE.largest_lag + 1)), *INPUTS_SO_FAR)
+"""The same of the tests of single inputs, and of these two."""
 
 
 def strongest_real_dependence(inputs: Array, targets: Array) -> Dependence:
@@ -83,11 +98,11 @@ def strongest_real_dependence(inputs: Array, targets: Array) -> Dependence:
     tests = 0
     smallest_detectable = 1.0
     for feature, between in _step_features(x, y) if per_step else _sequence_features(x):
-        z, detectable = _correlation(feature, y)
-        tests += z.size
+        z, detectable, number = _strongest(feature, y)
+        tests += number
         if not found:
             smallest_detectable = detectable
-        found.append((float(z.max(initial=0.0)), between))
+        found.append((z, between))
         if found[-1][0] > DEPENDENCE_TESTS.conclusive_z:
             break
     largest, between = max(found, default=(0.0, "nothing"))
@@ -102,6 +117,79 @@ def strongest_real_dependence(inputs: Array, targets: Array) -> Dependence:
     best = max([own, *by_classes], key=lambda one: one.z)
     tests += sum(one.tests for one in by_classes)
     return attrs.evolve(best, tests=tests, detectable_association=smallest_detectable)
+
+
+def dependence_on_whole_sequences(inputs: Array, targets: Array) -> Dependence:
+    r"""Test whether sequences that are alike have targets that are alike, for one target a sequence.
+
+    It finds dependences on many entries together that show in no test of one or two entries. The statistic is the
+    Hilbert-Schmidt independence criterion :math:`\operatorname{tr}(Y^T K Y)` with K the Gaussian kernel of the
+    distances between sequences, as wide as their median, and Y the targets minus their mean. Its significance is
+    relative to the statistics of permuted targets.
+
+    Source: Gretton et al., "A kernel statistical test of independence", NIPS (2007).
+
+    Example
+    -------
+    >>> series = np.random.default_rng(0).normal(size=(200, 10, 1))
+    >>> dependence_on_whole_sequences(series, series.mean(axis=(1, 2))).z > 5
+    True
+    >>> dependence_on_whole_sequences(series, np.random.default_rng(1).normal(size=200)).z < 4
+    True
+    """
+    most = REAL_DEPENDENCE.alike_sequences
+    x, y = _columns(inputs[:most], 2), _columns(targets[:most], 1)
+    y = y - y.mean(axis=0)
+    scale = x.std(axis=(0, 1))
+    flat = (x / np.where(scale > 0.0, scale, 1.0)).reshape(len(x), -1)
+    none = Dependence(0.0, "the whole sequence", 1, len(y), 1.0)
+    if len(y) < REAL_DEPENDENCE.fewest_sequences or not np.ptp(y):
+        return none
+    squares = (flat * flat).sum(axis=1)
+    distances = np.maximum(squares[:, None] + squares - 2.0 * flat @ flat.T, 0.0)
+    width = float(np.median(distances))
+    if not width > 0.0:
+        return none
+    kernel = np.exp(-distances / width)
+    np.fill_diagonal(kernel, 0.0)
+    random = np.random.default_rng(0)
+    every = np.stack([y, *(random.permutation(y) for _ in range(REAL_DEPENDENCE.permutations))], axis=1)
+    products = (kernel @ every.reshape(len(y), -1)).reshape(every.shape)
+    statistics = (products * every).sum(axis=(0, 2))
+    deviation = float(statistics[1:].std())
+    z = float(statistics[0] - statistics[1:].mean()) / deviation if deviation > 0.0 else 0.0
+    return attrs.evolve(none, z=max(z, 0.0))
+
+
+def dependence_within_sequences(inputs: Array, targets: Array) -> Dependence:
+    """The strongest correlation of one target a step with the inputs, of deviations from the mean of their sequence.
+
+    Targets that were shuffled among the steps of their sequence still depend on the inputs of the sequence as a whole,
+    but not on those of a step.
+
+    Example
+    -------
+    >>> random = np.random.default_rng(0)
+    >>> series = random.normal(size=(200, 10, 1)) + random.normal(size=(200, 1, 1))
+    >>> dependence_within_sequences(series, series).z > 8
+    True
+    >>> dependence_within_sequences(series, random.permuted(series, axis=1)).z < 4
+    True
+    """
+    most = REAL_DEPENDENCE.sequences
+    x, y = _columns(inputs[:most], 2), _columns(targets[:most], 2)
+    y = y - y.mean(axis=0)
+    y = y - y.mean(axis=1, keepdims=True)
+    found = [(*_strongest(feature, y), between) for feature, between in _step_features(x, y)]
+    tests = sum(number for _, _, number, _ in found)
+    z, _, _, between = max(found, default=(0.0, 1.0, 0, "nothing"))
+    corrected = math.sqrt(max(z**2 - 2 * math.log(max(tests, 1)), 0.0))
+    return Dependence(corrected, between, tests, int(y[..., 0].size), found[0][1] if found else 1.0)
+
+
+def _strongest(feature: Array, y: Array) -> tuple[float, float, int]:
+    z, detectable = _correlation(feature, y)
+    return float(z.max(initial=0.0)), detectable, z.size
 
 
 def _is_vector(inputs: Array, targets: Array) -> bool:
@@ -158,9 +246,9 @@ def _standardized(values: Array) -> Array:
 def _step_features(x: Array, y: Array) -> Iterator[tuple[Array, str]]:
     steps, most = x.shape[1], REAL_DEPENDENCE.largest_product_lag
     for lag in range(min(steps, REAL_DEPENDENCE.largest_lag + 1)):
-        yield x[:, : steps - lag], PRESENT_INPUT if lag == 0 else f"the input {lag} steps before"
-    yield x.cumsum(axis=1), "the sum of the inputs so far"
-    yield np.abs(x - x.mean(axis=(0, 1))).cumsum(axis=1), "the size of the inputs so far"
+        yield x[:, : steps - lag], _lagged(lag)
+    yield x.cumsum(axis=1), INPUTS_SO_FAR[0]
+    yield np.abs(x - x.mean(axis=(0, 1))).cumsum(axis=1), INPUTS_SO_FAR[1]
     for later, earlier in combinations_with_replacement(range(min(steps, most + 1)), 2):
         product = x[:, earlier - later : steps - later, :, None] * x[:, : steps - earlier, None, :]
         words = f"the product of the inputs {later} and {earlier} steps before"

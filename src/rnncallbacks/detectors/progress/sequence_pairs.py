@@ -153,6 +153,30 @@ class SequencePairs:
         return [digest(x.tobytes() + y.tobytes()) for one in pairs for x, y in zip(*one, strict=True)]
 
 
+def looks_like_decoder_inputs(inputs: Array, targets: Array) -> bool:
+    """Whether the inputs, of shape (sequences, seq_len), contain no more than the earlier targets.
+
+    They are all the same token, or each is the target of the step before. The predictions of a decoder may
+    depend only on the inputs of its encoder, which are then not observed.
+
+    Example
+    -------
+    >>> targets = np.array([[2, 3, 1], [1, 1, 2]])
+    >>> looks_like_decoder_inputs(np.array([[0, 2, 3], [0, 1, 1]]), targets)
+    True
+    """
+    shown = inputs[inputs >= 0]
+    if len(shown) and (shown == shown[0]).all():
+        return True
+    if inputs.shape != targets.shape or inputs.shape[1] < 2:
+        return False
+    later, earlier = inputs[:, 1:], targets[:, :-1]
+    known = (later >= 0) & (earlier >= 0)
+    starts = inputs[:, 0][inputs[:, 0] >= 0]
+    one_start = len(starts) > 1 and bool((starts == starts[0]).all())
+    return one_start and bool(known.any() and (later == earlier)[known].all())
+
+
 def pairs_of(batch: Batch) -> tuple[Array, Array, bool] | str:
     """A batch's inputs and targets, sequences in rows, and whether the axes are known; or why there are none."""
     shown = sequences_of(batch)
