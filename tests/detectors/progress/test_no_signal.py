@@ -212,3 +212,52 @@ def test_targets_of_constant_inputs_depend_on_them_unless_a_state_enters(enterin
     finding = detector.end_epoch().finding
     assert (finding is None) is bool(entering)
     assert finding is None or "sequences have the same inputs, and each begins with a zero state" in finding.message
+
+
+def play_sequences(inputs, targets, loss, *, epochs, first_loss=None):
+    """The detector, and all findings, after epochs with ten sequences a batch."""
+    detector, found = NoSignal(), []
+    for _ in range(epochs):
+        for number, rows in enumerate(np.split(np.arange(len(inputs)), len(inputs) // 10)):
+            batch = Batch(None, "train", number + 1, sequences=10)
+            batch.observed.update(inputs=inputs[rows], targets=targets[rows])
+            detector.add_batch(batch, first_loss if first_loss and detector.batches < 5 else loss)
+        found.append(detector.end_epoch().finding)
+    return detector, found
+
+
+@pytest.mark.parametrize(
+    ("shuffled", "loss", "epochs", "found"),
+    [(True, 1.09, 14, [10]), (True, 1.09, 9, []), (True, 0.3, 14, []), (False, 1.09, 14, [])],
+)
+def test_few_sequences_are_judged_after_many_batches(shuffled, loss, epochs, found):
+    random = np.random.default_rng(0)
+    classes = random.integers(0, 3, 200)
+    series = np.cumsum(random.normal(size=(200, 12, 2)) + 0.2 * (classes[:, None, None] - 1), axis=1)
+    detector, findings = play_sequences(
+        series, random.permutation(classes) if shuffled else classes, loss, epochs=epochs
+    )
+    assert [number for number, finding in enumerate(findings, 1) if finding] == found
+    assert detector.signal == ("weak" if shuffled else "dependent")
+
+
+@pytest.mark.parametrize(("shuffled", "loss", "signal"), [(True, 0.6, "shuffled"), (False, 0.6, "dependent")])
+def test_targets_shuffled_within_their_sequence_depend_on_it_alone(shuffled, loss, signal):
+    random = np.random.default_rng(0)
+    level = random.normal(size=(300, 1))
+    series = level + random.normal(size=(300, 10))
+    labels = (series > 0.0).astype(float)
+    targets = random.permuted(labels, axis=1) if shuffled else labels
+    detector, findings = play_sequences(series[..., None], targets[..., None], loss, epochs=8, first_loss=0.69)
+    assert detector.signal == signal
+    [finding] = [one for one in findings if one] if shuffled else [None]
+    assert (finding is None) is not shuffled
+    assert not shuffled or finding.message.startswith("the targets do not depend on the inputs of their step:")
+
+
+def test_several_labels_a_step_have_the_baseline_of_a_cross_entropy():
+    random = np.random.default_rng(0)
+    series, labels = random.normal(size=(300, 10, 2)), (random.random((300, 10, 3)) < [0.5, 0.3, 0.1]).astype(float)
+    detector, findings = play_sequences(series, labels, 0.545, epochs=2, first_loss=0.7)
+    assert detector.baselines == [pytest.approx((0.6931 + 0.6109 + 0.3251) / 3, abs=0.01)]
+    assert any(findings)

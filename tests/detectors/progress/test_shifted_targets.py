@@ -34,6 +34,19 @@ def test_other_targets_are_left_alone(healthy):
     assert play(**healthy, batches=10) == [None] * 10
 
 
+@pytest.mark.parametrize("real", [False, True])
+@pytest.mark.parametrize("rolled", ["inputs", "next inputs"])
+def test_targets_rolled_within_their_sequence_are_named(real, rolled):
+    detector = ShiftedTargets()
+    for number in range(SHIFTED_TARGETS.batches):
+        random = np.random.default_rng(number)
+        series = random.normal(size=(21, 3, 2)) if real else random.integers(0, 5, (21, 3))
+        targets = np.roll(series[1:], -8, axis=0) if rolled == "next inputs" else np.roll(series[:-1], -9, axis=0)
+        finding = detector.add_batch(Batch(data=(series[:-1], targets), phase="train", index=1, sequences=3)).finding
+    assert (finding.cause, finding.evidence["target_shift"]) == ("targets rolled within their sequence", 9)
+    assert finding.severity is None
+
+
 @pytest.mark.parametrize("time_axis", [0, 1])
 @pytest.mark.parametrize("shift", [0, 2])
 def test_the_axis_of_time_need_not_be_known(shift, time_axis):

@@ -1,4 +1,4 @@
-"""RNN603: targets that are the inputs, or a feature of them, of the same step, or of more than one step ahead."""
+"""RNN603: targets that are the inputs, or a feature of them, of the same step or several steps ahead, or rolled."""
 
 from __future__ import annotations
 
@@ -52,13 +52,14 @@ class ShiftedTargetsThresholds:
 SHIFTED_TARGETS = ShiftedTargetsThresholds()
 
 NO_SHIFT = -1
-"""Marks no shift, or different ones in different batches."""
+"""Marks no shift, or different ones in different batches. Those below it are of targets that were rolled."""
 
 
 def target_shift_of(inputs: Array, targets: Array) -> int | None:
     """The number of steps by which targets are ahead of inputs: targets[t] = inputs[t + shift] in every sequence.
 
     ``inputs`` and ``targets`` have time on the first axis and the same shape. Between real numbers there may be noise.
+    The number is negative if targets were rolled by up to half of the steps: the last ones are then the first inputs.
     None if no shift fits, or if several do, as in periodic sequences.
 
     Example
@@ -66,6 +67,8 @@ def target_shift_of(inputs: Array, targets: Array) -> int | None:
     >>> tokens = np.array([[3], [1], [4], [1], [5], [9], [2], [6]])
     >>> target_shift_of(tokens[:-2], tokens[2:]), target_shift_of(tokens[:-1], tokens[1:])
     (2, 1)
+    >>> target_shift_of(tokens, np.roll(tokens, -4))
+    -4
     """
     steps = len(inputs)
     width = max(1, inputs.size // max(steps, 1))
@@ -73,6 +76,13 @@ def target_shift_of(inputs: Array, targets: Array) -> int | None:
     largest = min(SHIFTED_TARGETS.largest_shift, steps - needed)
     counted = targets >= 0 if targets.dtype.kind == "i" else np.ones(targets.shape, dtype=np.bool_)
     fitting = [shift for shift in range(largest + 1) if _fits(inputs, targets, counted, shift)]
+    if not fitting or min(fitting) > 1:
+        rolled = (
+            [-shift for shift in range(2, steps // 2 + 1) if _are_rolled(inputs, targets, shift)]
+            if counted.all()
+            else []
+        )
+        fitting = rolled or fitting
     if fitting or inputs.dtype.kind != "f" or largest < 1:
         return fitting[0] if len(fitting) == 1 else None
     with np.errstate(all="ignore"):
@@ -97,6 +107,20 @@ def _fits(inputs: Array, targets: Array, counted: BoolArray, shift: int) -> bool
         return False
     wanted = targets[: steps - shift][compared]
     return bool(np.ptp(wanted)) and np.array_equal(wanted, inputs[shift:][compared])
+
+
+def _are_rolled(inputs: Array, targets: Array, shift: int) -> bool:
+    """Whether the last targets are the first inputs, and the others those ``shift`` steps ahead; one may be new.
+
+    Both ``np.roll(inputs, -shift)`` and the next inputs, rolled by one step less, are such targets.
+    """
+    end = len(inputs) - shift
+    if np.array_equal(targets[0], inputs[shift]) and np.array_equal(targets[:end], inputs[shift:]):
+        needed = SHIFTED_TARGETS.compared_targets
+        wrapped = targets[end:] if np.array_equal(targets[end:], inputs[:shift]) else targets[end + 1 :]
+        same = np.array_equal(wrapped, inputs[shift - len(wrapped) : shift])
+        return same and wrapped.size >= needed and bool(np.ptp(targets[:end]))
+    return False
 
 
 def _columns(inputs: Array, targets: Array) -> list[Array]:
@@ -155,6 +179,8 @@ class ShiftedTargets:
         if real and shift == 0:
             self._copies_reals = True
             return CheckResult()
+        if shift < NO_SHIFT:
+            return self._rolled(-shift)
         long_horizon = real and shift > SHIFTED_TARGETS.largest_warned_horizon
         return self._found(shift, "info" if long_horizon else None)
 
@@ -178,6 +204,17 @@ class ShiftedTargets:
             return CheckResult()
         self._copies_reals = False
         return self._found(0, None if copied else "info")
+
+    def _rolled(self, shift: int) -> CheckResult:
+        finding = Finding(
+            "RNN603",
+            f"the targets were rolled within their sequences: in the first {len(self.shifts)} batches, targets[t] is "
+            f"inputs[t + {shift}], and the last targets are the first inputs",
+            {"target_shift": shift, "batches": len(self.shifts)},
+            cause="targets rolled within their sequence",
+            remedy="to predict the next input, take inputs = tokens[:-1] and targets = tokens[1:], without np.roll",
+        )
+        return CheckResult(finding=finding, checked={"RNN603": finding.message})
 
     def _found(self, shift: int, severity: Severity | None = None) -> CheckResult:
         where = "of the same step" if shift == 0 else f"{shift} steps ahead"
