@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rnncallbacks.arrays.containers import Array
+from rnncallbacks.detectors.loss.sigmoid_loss import is_binary
 
 
 def entropy(counts: npt.ArrayLike) -> float:
@@ -65,15 +66,7 @@ def constant_losses(targets: Array) -> list[float]:
     if targets.dtype.kind == "i":
         counts = np.unique(targets[targets >= 0], return_counts=True)[1]
         return [entropy(counts) if len(counts) > 1 else 0.0] if len(counts) else []
-    if not targets.size:
-        return []
-    variance = float(np.var(targets, dtype=np.float64))
-    found = [variance, variance / 2, float(np.mean(np.abs(targets - np.median(targets))))]
-    if is_binary(targets):
-        shares = targets.mean(axis=(0, 1)) if targets.ndim == 3 else targets.mean(keepdims=True)
-        both = np.clip([shares, 1.0 - shares], 1e-300, 1.0)
-        found.append(-float(np.mean((both * np.log(both)).sum(axis=0))))
-    return found
+    return _real_losses(targets, is_binary(targets)) if targets.size else []
 
 
 def constant_losses_of_sequences(targets: Array) -> list[float]:
@@ -84,10 +77,20 @@ def constant_losses_of_sequences(targets: Array) -> list[float]:
     >>> constant_losses_of_sequences(np.array([[0.25, 0.25], [0.0, 1.0]]))
     [0.125, 0.0625, 0.25]
     """
-    rows = [losses for row in range(len(targets)) if (losses := constant_losses(targets[row : row + 1]))]
-    return [sum(values) / len(rows) for values in zip(*rows, strict=False)]  # not all rows of reals are binary
+    sequences = [targets[row : row + 1] for row in range(len(targets))]
+    if targets.dtype.kind == "i":
+        rows = [losses for one in sequences if (losses := constant_losses(one))]
+    else:
+        binary = is_binary(targets)
+        rows = [_real_losses(one, binary) for one in sequences]
+    return [sum(values) / len(rows) for values in zip(*rows, strict=True)]
 
 
-def is_binary(targets: Array) -> bool:
-    """Whether targets are floating-point zeros and ones."""
-    return targets.dtype.kind == "f" and bool(((targets == 0.0) | (targets == 1.0)).all())
+def _real_losses(targets: Array, binary: bool) -> list[float]:
+    variance = float(np.var(targets, dtype=np.float64))
+    found = [variance, variance / 2, float(np.mean(np.abs(targets - np.median(targets))))]
+    if binary:
+        shares = targets.mean(axis=(0, 1)) if targets.ndim == 3 else targets.mean(keepdims=True)
+        both = np.clip([shares, 1.0 - shares], 1e-300, 1.0)
+        found.append(-float(np.mean((both * np.log(both)).sum(axis=0))))
+    return found

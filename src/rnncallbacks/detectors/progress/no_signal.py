@@ -12,7 +12,8 @@ import numpy as np
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
 from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.loss.constant_baseline import constant_losses, constant_losses_of_sequences, is_binary
+from rnncallbacks.detectors.loss.constant_baseline import constant_losses, constant_losses_of_sequences
+from rnncallbacks.detectors.loss.sigmoid_loss import is_binary
 from rnncallbacks.detectors.progress.dependence import PRESENT_INPUT, Dependence, strongest_dependence
 from rnncallbacks.detectors.progress.real_dependence import (
     SINGLE_INPUTS,
@@ -155,7 +156,7 @@ class NoSignal:
             what = "token" if targets.dtype.kind == "i" else "number"
             return self._conclude("constant", f"all {known.size} targets are the same {what}")
         first = float(np.median(self.first_losses or [0.0])) / np.log(2)
-        if is_binary(targets) and abs(first - 1.0) < NO_SIGNAL.first_binary:
+        if targets.dtype.kind == "f" and is_binary(targets) and abs(first - 1.0) < NO_SIGNAL.first_binary:
             self.baselines = self.baselines[-1:]
         if last and self.pairs.tokens and any(looks_like_decoder_inputs(x, y) for x, y, _ in ways):
             self.signal, self.needed_pairs = "unknown", 0
