@@ -48,7 +48,7 @@ class NoSignalThresholds:
     detectable_by_few: float = 0.5
     """The same for few sequences, where the loss shows in ``batches_of_few`` batches of ``epochs_of_few`` epochs that
     nothing is learned. 200 sequences have 0.35. Chosen by eye."""
-    batches_of_few: int = 200
+    batches_of_few: int = 100
     """Fewest training batches for such a finding. Chosen by eye."""
     epochs_of_few: int = 3
     """Fewest epochs for such a finding. Chosen by eye."""
