@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import product
+from itertools import chain, product
 from typing import TypeAlias
 
 import attrs
@@ -57,43 +57,71 @@ def array_roles(
     if any(array.ndim not in (1, 2) or not array.size for array in arrays.values()) or len(arrays) <= layers:
         return
     constant = frozenset(name for name, array in arrays.items() if bool((array == array.flat[0]).all()))
+    known = _KnownParts(gates, layers, outputs, headed, may_be_outputs, constant)
     steps = iter(range(MOST_STEPS))
     seen: set[tuple[object, ...]] = set()
     for embedding, tokens, width in _embeddings(arrays, constant) if embedded else [(None, None, inputs)]:
         if tokens is not None and tokens < fewest_inputs:
             continue
-        fewest = fewest_inputs if embedding is None else 1
         left = {name: array for name, array in arrays.items() if embedding is None or name != embedding.name}
         tables = [name for name, array in left.items() if array.ndim == 2] if inputs is None and not embedded else []
-        orientations = ((False, False), (True, True), (False, True), (True, False))
-        for table, (transposed, output_transposed) in product(("", *tables), orientations):
-            shapes = {name: shape_of(array, transposed != (name == table)) for name, array in left.items()}
-            recurrent = _recurrent_sizes(shapes, gates)
-            for above in output_layers(left, outputs, output_transposed, headed=headed):
-                if above.hidden not in recurrent or not may_be_outputs(above.outputs):
-                    continue
-                others = {name: shape for name, shape in shapes.items() if name not in above.names}
-                for sizes in _possible_sizes(others, gates, (recurrent, above.hidden), width, above.outputs, layers):
-                    if sizes.inputs < fewest:
-                        continue
-                    for first in ("recurrent", "input"):
-                        for found in assignments(others, sizes, transposed, first, constant, steps):
-                            if (0, "output bias") in found and (0, "output bias") in above.blocks:
-                                continue
-                            blocks = _with_turned_table(found, table) if table else found
-                            if blocks is None:
-                                continue
-                            whole = {**blocks, **above.blocks}
-                            if embedding is not None:
-                                whole[0, "embedding"] = (embedding,)
-                            key = (sizes, tuple(sorted(whole.items())))
-                            if key not in seen:
-                                seen.add(key)
-                                yield ArrayRoles(sizes, tokens, whole)
+        fewest = fewest_inputs if embedding is None else 1
+        for table in ("", *tables):
+            for sizes, blocks in _layers_and_outputs(left, known, table, width, fewest, steps):
+                whole: Blocks = blocks if embedding is None else {**blocks, (0, "embedding"): (embedding,)}
+                key = (sizes, tuple(sorted(whole.items())))
+                if key not in seen:
+                    seen.add(key)
+                    yield ArrayRoles(sizes, tokens, whole)
+
+
+@attrs.frozen
+class _KnownParts:
+    """What is known of the network before the search, as :func:`array_roles` has it, and the constant arrays."""
+
+    gates: int
+    layers: int
+    outputs: int | None
+    headed: bool
+    may_be_outputs: Callable[[int], bool]
+    constant: frozenset[str]
+
+
+def _layers_and_outputs(
+    arrays: Mapping[str, Array],
+    known: _KnownParts,
+    table: str,
+    inputs: int | None,
+    fewest_inputs: int,
+    steps: Iterator[int],
+) -> Iterator[tuple[NetworkSizes, Blocks]]:
+    """Every way to read the arrays as recurrent layers and what lies above them, ``table`` in the other orientation."""
+    for transposed, output_transposed in ((False, False), (True, True), (False, True), (True, False)):
+        shapes = {name: shape_of(array, transposed != (name == table)) for name, array in arrays.items()}
+        recurrent = _recurrent_sizes(shapes, known.gates)
+        for above in output_layers(arrays, known.outputs, output_transposed, headed=known.headed):
+            if above.hidden not in recurrent or not known.may_be_outputs(above.outputs):
+                continue
+            others = {name: shape for name, shape in shapes.items() if name not in above.names}
+            units = (recurrent, above.hidden)
+            for sizes in _possible_sizes(others, known.gates, units, inputs, above.outputs, known.layers):
+                firsts = ("recurrent", "input") if sizes.inputs >= fewest_inputs else ()
+                for found in chain.from_iterable(
+                    assignments(others, sizes, transposed, first, known.constant, steps) for first in firsts
+                ):
+                    biases = ((0, "output bias") in found) + ((0, "output bias") in above.blocks)
+                    blocks = _with_turned_table(found, table) if biases < 2 else None
+                    if blocks is not None:
+                        yield sizes, {**blocks, **above.blocks}
 
 
 def _with_turned_table(blocks: Blocks, table: str) -> Blocks | None:
-    """The blocks with the other orientation of a matrix; None if it is more or less than the lowest input matrix."""
+    """The blocks with the other orientation of a matrix; None if it is more or less than the lowest input matrix.
+
+    The same blocks if ``table`` is empty.
+    """
+    if not table:
+        return blocks
     uses = [slot for slot, parts in blocks.items() if any(part.name == table for part in parts)]
     if uses != [(0, "input")] or len(blocks[0, "input"]) > 1:
         return None
