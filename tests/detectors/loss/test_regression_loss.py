@@ -29,6 +29,17 @@ def test_means_pass_and_sums_are_named(outputs, error):
                     assert (found.finding.code, found.finding.evidence["factor"]) == ("RNN301", factor)
 
 
+@pytest.mark.parametrize("total", [1, STEPS * ROWS * 2])
+def test_the_mean_and_the_sum_of_signed_errors_are_named(total):
+    targets = TARGETS[2]
+    predicted = targets + RNG.normal(0.0, 1.0, targets.shape)
+    value = float((predicted - targets).mean() * total)
+    for evidence in ({"at_zero": -float(targets.mean() * total)}, {"outputs": predicted}):
+        finding = check_regression_loss(value, targets, counts=COUNTS, **evidence).finding
+        assert (finding.code, finding.cause) == ("RNN302", "errors of opposite signs cancel")
+        assert "it has no minimum" in finding.message
+
+
 def test_the_height_alone_tells_sums_and_large_weights_from_means():
     targets, square = TARGETS[1], float(np.mean(TARGETS[1] ** 2))
     healthy = check_regression_loss(6.0 * square, targets, counts=COUNTS, weight_scale=0.6)

@@ -100,3 +100,10 @@ def test_validation_batches_whose_number_changes_are_not_compared():
     detector = Overfitting()
     found = [detector.check(FALLING[:end].tolist(), TURNING[:end].tolist(), batches[:end]) for end in range(1, 31)]
     assert [one.finding.severity for one in found if one.finding] == [None]
+
+
+def test_a_validation_that_learned_nothing_of_a_training_below_it_is_not_compared():
+    apart = np.maximum.accumulate(TURNING[::-1]) + FALLING[0]  # rises from the first epoch on
+    results = check(FALLING, apart)
+    assert all(one.finding is None for one in results)
+    assert "both may be computed from other losses, targets or data" in results[-1].cannot_tell["RNN604"]

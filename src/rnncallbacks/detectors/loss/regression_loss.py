@@ -99,7 +99,30 @@ def check_regression_loss(
             finding = _large_outputs(loss, square, weight_scale) if high else None
             identified = {"RNN301": arithmetic, "RNN302": arithmetic}
             return CheckResult(finding=finding, checked=identified if finding else {**identified, **height})
-    return _by_height(loss, square, counts, weight_scale, height, closure=at_zero is not None)
+    return _signed_error(targets, at_zero, errors, loss) or _by_height(
+        loss, square, counts, weight_scale, height, closure=at_zero is not None
+    )
+
+
+def _signed_error(targets: Array, at_zero: float | None, errors: Array | None, loss: float) -> CheckResult | None:
+    """RNN302 if the loss is the mean or the sum of the errors themselves, without a square or an absolute value."""
+    for value, differences, what in ((at_zero, targets, "y"), (loss, errors, "error")):
+        mean = 0.0 if differences is None else float(np.mean(differences, dtype=np.float64))
+        if value is None or differences is None or not mean:
+            continue
+        for formula, error in ((f"mean({what})", mean), (f"the sum of {what}", mean * differences.size)):
+            if math.isclose(abs(value), abs(error), rel_tol=REGRESSION_LOSS.match_tolerance):
+                where = "with all parameters at zero it is" if what == "y" else "the first loss is"
+                sign = "-" if value * error < 0.0 else ""
+                finding = Finding(
+                    "RNN302",
+                    f"the loss is the mean of signed errors: {where} {value:.6g} = {sign}{formula}; it has no minimum",
+                    {"loss": value, "expected": float(np.mean(np.square(differences, dtype=np.float64)))},
+                    cause="errors of opposite signs cancel",
+                    remedy="square the errors, or take their absolute values, before the mean",
+                )
+                return CheckResult(finding=finding)
+    return None
 
 
 def _by_height(

@@ -33,6 +33,14 @@ class OverfittingThresholds:
     """Smallest mean rise of the validation batches but the one that rose most, in units of the mean rise of all. In 12
     runs that overfitted it was 0.72 or more, and -0.15 in the one of 72 healthy runs whose mean rose."""
 
+    unlearned: float = 0.95
+    """Best validation loss / first one, above which the network has learned nothing for the validation. Chosen by
+    eye."""
+    incomparable: float = 1.1
+    """Best validation loss / training loss of the first epoch, above which these are different losses, targets or data,
+    if nothing was learned either: after an epoch of training, the same loss is lower than its mean during that epoch.
+    Chosen by eye."""
+
 
 OVERFITTING = OverfittingThresholds()
 
@@ -84,6 +92,13 @@ class Overfitting:
         falls = min(fall, before - after) > needed_fall and mann_kendall_z(training[best:]) < limits.trend_z
         if self.found or not (rises and falls):
             return passed
+        nothing_learned = validation[best] > limits.unlearned * validation[0]
+        if nothing_learned and validation[best] > limits.incomparable * first:
+            reason = (
+                f"the validation loss was never below {validation[best]:.6g}, and the training loss of the first epoch "
+                f"is {first:.6g}: both may be computed from other losses, targets or data"
+            )
+            return CheckResult(cannot_tell={"RNN604": reason})
         if (alone := _risen_alone(batches[-len(validation) :], best)) is not None:
             if self.noted:
                 return CheckResult()
