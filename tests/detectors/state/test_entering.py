@@ -54,6 +54,30 @@ def test_three_batches_that_do_not_continue_are_a_leak_and_the_next_finding_wait
     assert Batches().numbers_of_findings(30) == [4, 14, 24]
 
 
+@pytest.mark.parametrize("contiguous", [False, True])
+def test_bits_without_order_show_by_their_running_parity_whether_rows_continue(contiguous):
+    batches = Batches()
+    bits = batches.rng.choice([-1.0, 1.0], size=(80, SEQ_LEN, ROWS))
+    parity = bits.reshape(1 if contiguous else 80, -1, ROWS).cumprod(axis=1).reshape(bits.shape)
+    found = []
+    for number, (x, y) in enumerate(zip(bits, (parity > 0).astype(int), strict=True), 1):
+        history, entering = batches.phases["train"], batches.state
+        history.begin(number, None)
+        batches.state = batches.rng.normal(size=(ROWS, HIDDEN))
+        states = np.stack([entering, *batches.rng.normal(size=(SEQ_LEN - 1, ROWS, HIDDEN)), batches.state])
+        data = (x[..., None], y)
+        batch = Batch(data, "train", number, observed={"hidden_states": states}, batch_size=ROWS)
+        current = history.inspect(batch)
+        result = batches.detector.check(current, state_origin(current, batches.phases.values()))
+        history.keep(current)
+        found += [result.finding] if result.finding else []
+    assert [finding.evidence["across_z"] < 3.0 < finding.evidence["within_z"] for finding in found] == (
+        [] if contiguous else [True]
+    )
+    assert ("RNN201" in result.checked) is contiguous
+    assert not batches.undecided
+
+
 def test_more_batches_are_wanted_while_some_rows_continue_and_others_do_not():
     batches = Batches()
     seen = [(batches.batch(index, contiguous=index % 2 == 0), batches.undecided) for index in range(1, 4)]

@@ -9,12 +9,12 @@ from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.arrays.containers import BoolArray
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.run import TRAIN
+from rnncallbacks.detectors.state.border_dependence import BorderDependence
 from rnncallbacks.detectors.state.contiguity import ContiguityCounts
 from rnncallbacks.detectors.state.continuation import Continuation, compare_row_ends
 from rnncallbacks.detectors.state.entering_counts import EnteringStateCounts
 from rnncallbacks.detectors.state.inspected_batches import InspectedBatch, PhaseHistory
-from rnncallbacks.detectors.state.observed_state import rows_all_equal
-from rnncallbacks.detectors.state.state_origin import StateOrigin, ended_another_row
+from rnncallbacks.detectors.state.state_origin import StateOrigin
 from rnncallbacks.detectors.state.wrapped_targets import count_wrapping, wrapped_targets
 
 
@@ -60,7 +60,8 @@ STATE_LEAK = StateLeakThresholds()
 class PhaseLeaks:
     """Counts of the batches of one phase into which states were carried.
 
-    ``within`` counts the rows that continue the row before in the same phase, ``across`` the same by the other phase
+    ``within`` counts the rows that continue the row before in the same phase, ``border`` compares those whose values do
+    not show it, and ``across`` counts them by the other phase
     whose state entered. ``wrapping`` are the rows that do not continue, and follow a row whose last target is its own
     first input. In ``moved`` batches, most of the sequences that a state was carried into follow others than in the
     first epoch: ``moved_rows`` of ``moved_of`` sequences. ``state_rms`` is the root mean square of the latest state
@@ -68,6 +69,7 @@ class PhaseLeaks:
     """
 
     within: ContiguityCounts = state_field(factory=ContiguityCounts)
+    border: BorderDependence = state_field(factory=BorderDependence)
     across: dict[str, ContiguityCounts] = state_field(factory=dict)
     wrapping: int = state_field(0)
     moved: int = state_field(0)
@@ -97,7 +99,7 @@ class StateLeakDetector:
         """
         entered = self._entered.setdefault(current.phase.name, EnteringStateCounts())
         if origin is None:
-            return self._result(current.phase, entered) if _count_new(current, entered) else CheckResult()
+            return self._result(current.phase, entered) if entered.count_new(current) else CheckResult()
         leaks = self._phases.setdefault(current.phase.name, PhaseLeaks())
         if origin.other_phase is not None:
             counts = leaks.across.setdefault(origin.other_phase, ContiguityCounts())
@@ -116,6 +118,9 @@ class StateLeakDetector:
             if found is not None:
                 return attrs.evolve(self._result(current.phase, entered), finding=found)
             order = _compare_with_earlier(current, origin)
+            found = self._check_border(current, origin, leaks, order)
+            if found is not None:
+                return attrs.evolve(self._result(current.phase, entered), finding=found)
             if order is None:
                 entered.undecided += 1
                 return self._result(current.phase, entered)
@@ -127,7 +132,9 @@ class StateLeakDetector:
     def is_undecided(self, phase: PhaseHistory) -> bool:
         """Whether more batches of a phase have to be seen: the rows do not show yet whether batches are contiguous."""
         leaks = self._phases.get(phase.name)
-        if leaks is None or phase.number >= STATE_LEAK.undecided_batches or not leaks.within.rows:
+        if leaks is None or phase.number >= STATE_LEAK.undecided_batches or leaks.border.verdict:
+            return False
+        if not leaks.within.rows and not leaks.border.rows:
             return False
         return not leaks.quiet_until and not leaks.within.are_contiguous(phase.shift.agreement or 1.0)
 
@@ -142,7 +149,9 @@ class StateLeakDetector:
         else:
             why = f"{continuing} of {rows} rows continue the row before"
         agreement = phase.shift.agreement or 1.0
-        if entered.undecided or any(one.rows and not one.are_contiguous(agreement) for one in counts):
+        if leaks is not None and leaks.border.verdict == "contiguous":
+            why = f"{leaks.border.rows} rows depend on the end of the row before as steps do within rows"
+        elif entered.undecided or any(one.rows and not one.are_contiguous(agreement) for one in counts):
             reason = f"the state of an earlier batch entered {entered.carried} batches of {phase.name}, and {why}"
             self._compared.pop(phase.name, None)
             return CheckResult(withdrawn={"RNN201": reason})
@@ -191,6 +200,20 @@ class StateLeakDetector:
             return None
         counted = moved[origin.rows] if len(moved) == len(origin.rows) else moved
         return self._count_moved(current.phase, leaks, counted)
+
+    def _check_border(
+        self, current: InspectedBatch, origin: StateOrigin, leaks: PhaseLeaks, order: Continuation | None
+    ) -> Finding | None:
+        """RNN201 if steps depend on the step before within rows, but not across the border of batches."""
+        border, by_value = leaks.border, order is not None and order.ends is not None
+        if by_value or origin.other_phase is not None or origin.earlier.ends is None or current.ends is None:
+            return None
+        if border.verdict or not origin.rows.all():
+            return None
+        if not border.add(origin.earlier.ends, current.ends):
+            return None
+        leaks.quiet_until = current.phase.number + STATE_LEAK.quiet_batches
+        return border.finding(f"batch {current.phase.index} of {current.phase.name}", origin.rms)
 
     def check_unseen(self, current: InspectedBatch, moved: BoolArray | None) -> CheckResult:
         """RNN201 by the order of the batches, for a batch whose state is not seen, if all that were seen carried one.
@@ -272,32 +295,6 @@ class StateLeakDetector:
         counts.clear()
         leaks.quiet_until = phase.number + STATE_LEAK.quiet_batches
         return Finding("RNN201", message, evidence, _severity(phase, other))
-
-
-def _count_new(current: InspectedBatch, entered: EnteringStateCounts) -> bool:
-    """Count a state that is not the final state of an earlier batch; return whether that is certain."""
-    before = current.before
-    if current.zeros_enter:
-        entered.zeros += before is not None
-        return before is not None
-    rows = current.entering_rows()
-    if not rows:
-        return False
-    if rows_all_equal(rows[0]):
-        entered.shared += 1
-        return True
-    if current.first_is_zero:
-        return False  # the hidden states may be those of the first layer, and do not show how another one ended
-    # Where the number of time steps is not known, the first hidden state may be that after the first time step.
-    certain = current.state.count == 0 or current.sequences.seq_len is not None
-    if before is None or before.final_state is None or not certain:
-        return False
-    if ended_another_row(rows[0], before):
-        entered.carried += 1
-        entered.undecided += 1
-    else:
-        entered.unknown_origin += 1
-    return True
 
 
 def _compare_with_earlier(current: InspectedBatch, origin: StateOrigin) -> Continuation | None:
