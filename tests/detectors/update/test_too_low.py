@@ -101,6 +101,12 @@ def test_small_updates_are_not_judged_without_the_targets():
     assert (result.finding, result.checked, list(result.not_checked)) == (None, {}, ["RNN502"])
 
 
+def test_small_updates_of_a_network_with_its_initial_biases_need_no_targets():
+    untrained = record(constant_loss=0.0)
+    untrained.has_initial_biases = True
+    assert check_too_low(untrained, planned_updates=1000).finding.code == "RNN502"
+
+
 def test_a_short_run_is_judged_as_one_of_500_updates_and_a_long_one_as_one_of_2000():
     slow, slower = record(decrease=1.1e-4), record(decrease=4e-5)
     assert [bool(check_too_low(slow, count).finding) for count in (10, 500, 1000)] == [True, True, False]

@@ -246,3 +246,15 @@ def dead_unit_share(gradients: Mapping[str, Array]) -> float | None:
     squares = np.square(max(square, key=lambda array: array.size), dtype=np.float64)
     limit = DEAD_UNITS.relative_gradient**2
     return max(float((sums <= limit * sums.mean()).mean()) for sums in (squares.sum(axis=0), squares.sum(axis=1)))
+
+
+def has_initial_biases(arrays: Collection[Array]) -> bool:
+    """Whether vectors are among the parameters, each with one value in all entries, as biases are before any training.
+
+    Example
+    -------
+    >>> has_initial_biases([np.eye(3), np.zeros(3)]), has_initial_biases([np.eye(3), np.array([0.0, 0.1, 0.0])])
+    (True, False)
+    """
+    vectors = [array for array in arrays if array.size == max(array.shape or (1,)) > 1]
+    return bool(vectors) and all(bool((array == array.flat[0]).all()) for array in vectors)

@@ -27,6 +27,7 @@ from rnncallbacks.detectors.sequences import sequences_of
 from rnncallbacks.detectors.update.ascent import check_ascent
 from rnncallbacks.detectors.update.frozen_parameters import FrozenParameters
 from rnncallbacks.detectors.update.harder_batches import HarderBatches
+from rnncallbacks.detectors.update.metrics import has_initial_biases
 from rnncallbacks.detectors.update.recovery import check_recovery
 from rnncallbacks.detectors.update.slow_losses import SlowLosses
 from rnncallbacks.detectors.update.still_arrays import StillArrays
@@ -121,6 +122,7 @@ class RateChecks:
             self._slow.add_gradients(gradients)
             if finite and params is not None:
                 record.loss_unit = _loss_unit(batch, loss, params)
+                record.has_initial_biases |= has_initial_biases(named_arrays(params, "params").values())
         if finite:
             copies.predict_next(gradients, loss, record)
         if finite and not record.measures_next and record.batches > MEASUREMENTS.close_updates:

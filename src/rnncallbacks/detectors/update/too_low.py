@@ -127,7 +127,7 @@ def check_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
         return CheckResult(checked={"RNN502": compared})
     if _updates_grow(record):
         return CheckResult(cannot_tell={"RNN502": f"{compared}; the updates grow, as in a warm-up"})
-    if not record.constant_loss and not stays:
+    if not (record.constant_loss or record.has_initial_biases or stays):
         return CheckResult(not_checked={"RNN502": TARGETS_NOT_SHOWN})
     needed = math.ceil(TOO_LOW.reported_decrease / decrease)
     factor = TOO_LOW.target_update_ratio / ratio

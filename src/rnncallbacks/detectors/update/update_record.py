@@ -70,6 +70,8 @@ class UpdateRecord:
         have been trained before.
     constant_loss:
         Loss of the best constant prediction; 0 if the targets are not known.
+    has_initial_biases:
+        Whether all biases had one value at the start: the network was not trained before.
     loss_unit:
         The loss of a constant prediction over the mean squared target of a regression; 1 if it is not known.
     first_positions:
@@ -109,6 +111,7 @@ class UpdateRecord:
     batches: int = state_field(0)
     reference_loss: float = state_field(0.0)
     constant_loss: float = state_field(0.0)
+    has_initial_biases: bool = state_field(False)
     loss_unit: float = state_field(1.0)
     first_positions: float = state_field(0.0)
     losses: list[float] = state_field(factory=list)
@@ -129,10 +132,10 @@ class UpdateRecord:
     _targets: list[Array] = state_field(factory=list)  # of the first batches, if they have few
 
     def restart(self) -> None:
-        """Drop all measurements, as after a repair; the reference and the constant loss stay."""
-        reference_loss, constant_loss = self.reference_loss, self.constant_loss
+        """Drop all measurements, as after a repair; what is known of the start and of the targets stays."""
+        kept = self.reference_loss, self.constant_loss, self.has_initial_biases
         reset_state(self)
-        self.reference_loss, self.constant_loss = reference_loss, constant_loss
+        self.reference_loss, self.constant_loss, self.has_initial_biases = kept
 
     def decrease_of_next(self) -> tuple[float, float]:
         """The mean of ``next_decreases`` and its standard error; 0 and infinity if there are fewer than two."""
