@@ -77,7 +77,7 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             cause="the loss is not a negative log-likelihood",
             severity="error",
             remedy="average the negative logarithm of the softmax probability of each target",
-            explains="RNN303 RNN402 RNN404 RNN405 RNN502 RNN601 RNN603",
+            explains="RNN303 RNN402 RNN404 RNN405 RNN502 RNN601 RNN603 RNN604",
         ),
         "RNN301": Entry(
             cause="the loss is summed, not averaged",

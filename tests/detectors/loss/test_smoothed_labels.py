@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.core.batch import Batch
+from rnncallbacks.detectors.loss.likelihood import squared_errors_under_logits
 from rnncallbacks.detectors.loss.smoothed_labels import SMOOTHED_LABELS, SmoothedLabelDetector
 
 T, B, V = 5, 4, 6
@@ -51,3 +52,17 @@ def test_without_logits_nothing_is_compared():
     detector = SmoothedLabelDetector()
     assert detector.check(Batch((np.zeros((T, B), int),) * 2, "train", 1), 1.8).finding is None
     assert detector.done
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "found"), [("softmax", 0.37, True), ("outputs", 0.14, True), ("outputs", None, False)]
+)
+def test_one_factor_explains_the_losses_of_a_squared_error(name, factor, found):
+    rng, detector = np.random.default_rng(0), SmoothedLabelDetector()
+    for _ in range(SMOOTHED_LABELS.batches):
+        logits, targets = rng.normal(size=(T, B, V)), rng.integers(0, V, (T, B))
+        batch = Batch((targets, targets), "train", 1, observed={"logits": logits})
+        error = squared_errors_under_logits(logits, targets)[name]
+        result = detector.check(batch, error * (factor or rng.random()))
+    assert (result.finding is not None) is found
+    assert not found or (name in result.finding.message and f"{factor} times" in result.finding.message)

@@ -5,6 +5,7 @@ import pytest
 
 from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.core.batch import Batch
+from rnncallbacks.detectors.reconstruction.loss_formulas import LossFormula, matching_formula
 from rnncallbacks.detectors.reconstruction.recognized_network import recognized_networks
 from rnncallbacks.testing.independent import IndependentScript
 from rnncallbacks.testing.independent.styled_network import CORRECT_BACKPROPAGATION
@@ -98,3 +99,12 @@ def test_a_table_with_a_row_a_token_beside_matrices_that_columns_are_multiplied_
         arrays[name][place] += 1e-6
         assert computed[name][place] == pytest.approx((loss_of_rows() - loss) / 1e-6, rel=1e-4)
         arrays[name][place] -= 1e-6
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_mean_of_signed_errors_is_a_formula_of_its_own(sign):
+    rng = np.random.default_rng(0)
+    outputs, targets = rng.normal(size=(2, 5, 3, 2))
+    formula = matching_formula(outputs, targets, sign * float(np.mean(outputs - targets)), 1e-9)
+    assert formula == LossFormula(classes=False, signed=sign)
+    assert formula.derivative(outputs, targets) == pytest.approx(np.full((5, 3, 2), sign / 30))

@@ -2,7 +2,8 @@ r"""RNN302 of a loss with smoothed labels, by the observed logits of a few batch
 
 With a share :math:`\epsilon` of each target spread over all classes, the loss is
 :math:`(1 - \epsilon) \ell + \epsilon u`, where :math:`\ell` is the negative log-likelihood of the targets and :math:`u`
-the mean of that of all classes. One share explains the losses of all batches, with one softmax or with two.
+the mean of that of all classes. One share explains the losses of all batches, with one softmax or with two. So does one
+factor the losses that are a squared error.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ import numpy as np
 
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.loss.initial_loss_findings import second_softmax_of_smoothed_labels
+from rnncallbacks.detectors.loss.initial_loss_findings import (
+    second_softmax_of_smoothed_labels,
+    squared_error_under_logits,
+)
 from rnncallbacks.detectors.loss.likelihood import (
     nll_of_softmax_twice,
     nll_under_logits,
+    squared_errors_under_logits,
     uniform_nll_under_logits,
 )
 from rnncallbacks.detectors.sequences import sequences_of
@@ -62,10 +67,11 @@ class SmoothedLabelDetector:
 
     done: bool = state_field(False)
     _rows: list[tuple[float, float, float, float, float]] = state_field(factory=list)
+    _errors: dict[str, list[float]] = state_field(factory=dict)
 
     def stop(self) -> None:
         """End the comparison: the loss function is known."""
-        self.done, self._rows = True, []
+        self.done, self._rows, self._errors = True, [], {}
 
     def check(self, batch: Batch, loss: float) -> CheckResult:
         """Add a training batch; at the last of ``batches``, the share is fitted."""
@@ -79,9 +85,12 @@ class SmoothedLabelDetector:
             self.stop()
             return NOTHING_COMPARED
         self._rows.append((loss, once, uniform[0], twice, uniform[1]))
+        for name, error in squared_errors_under_logits(logits, targets).items():
+            self._errors.setdefault(name, []).append(error)
         if len(self._rows) < SMOOTHED_LABELS.batches:
             return NOTHING_COMPARED
         losses, *parts = np.array(self._rows).T
+        errors = {name: np.array(one) for name, one in self._errors.items() if len(one) == len(losses)}
         self.stop()
         share = _fitted_share(losses, parts[0], parts[1])
         if share is not None:
@@ -89,7 +98,24 @@ class SmoothedLabelDetector:
             compared = f"{len(losses)} losses {words} {share:.3g} of each target spread over all classes"
             return CheckResult(checked={"RNN302": compared})
         share = _fitted_share(losses, parts[2], parts[3])
-        return CheckResult(finding=None if share is None else second_softmax_of_smoothed_labels(share, len(losses)))
+        if share is not None:
+            return CheckResult(finding=second_softmax_of_smoothed_labels(share, len(losses)))
+        for name, squares in errors.items():
+            if _one_factor(losses, squares):
+                words, classes = (
+                    f"the squared error of {name} and one-hot target",
+                    np.array(logits).size // targets.size,
+                )
+                return CheckResult(finding=squared_error_under_logits(words, loss, squares[-1], once, classes))
+        return NOTHING_COMPARED
+
+
+def _one_factor(losses: np.ndarray, errors: np.ndarray) -> bool:
+    """Whether all losses are the same multiple of the errors."""
+    if not (errors > 0.0).all():
+        return False
+    factors = losses / errors
+    return bool(factors[0] > 0.0 and np.ptp(factors) <= SMOOTHED_LABELS.tolerance * factors[0])
 
 
 def _fitted_share(losses: np.ndarray, nll: np.ndarray, uniform: np.ndarray) -> float | None:

@@ -18,6 +18,7 @@ class LossFormula:
     """A loss: the mean over all positions, with ``epsilon`` in the logarithm of a cross-entropy, times ``factor``.
 
     ``classes`` is true for the cross-entropy of a softmax, ``binary`` for that of sigmoids; else it is a squared error.
+    ``signed`` is 1 or -1 for the mean of the errors themselves, by mistake.
     ``twice`` says that the softmax is applied to its own probabilities, by mistake, and ``brier`` that the loss is the
     squared error of the softmax against the one-hot target.
     ``factor_name`` names the count that the mean was multiplied or divided by.
@@ -25,6 +26,7 @@ class LossFormula:
 
     classes: bool
     binary: bool = False
+    signed: int = 0
     twice: bool = False
     brier: bool = False
     epsilon: float = 0.0
@@ -42,6 +44,8 @@ class LossFormula:
         """The loss of outputs (time, batch, outputs) for classes (time, batch), or numbers of the outputs' shape."""
         if self.binary:
             return self.factor(outputs) * float(np.mean(np.logaddexp(0.0, outputs) - targets * outputs))
+        if self.signed:
+            return self.signed * self.factor(outputs) * float(np.mean(outputs - targets))
         if not self.classes:
             return self.factor(outputs) * float(np.mean(np.square(outputs - targets)))
         if self.brier:
@@ -57,6 +61,8 @@ class LossFormula:
         if self.binary:
             probabilities = 0.5 * (np.tanh(0.5 * outputs) + 1.0)
             return np.asarray(self.factor(outputs) * (probabilities - targets) / outputs.size)
+        if self.signed:
+            return np.full(outputs.shape, self.signed * self.factor(outputs) / outputs.size)
         if not self.classes:
             return np.asarray(self.factor(outputs) * 2.0 * (outputs - targets) / outputs.size)
         if self.twice:
@@ -108,10 +114,13 @@ def _squared_error_or_binary(
 ) -> LossFormula | None:
     squared = LossFormula(classes=False)
     found = _with_factor(squared.value(outputs, targets), loss, tolerance, factors, squared)
+    unhalved = factors[: len(factors) // 2]
+    if found is None:
+        signed = LossFormula(classes=False, signed=1 if loss * float(np.mean(outputs - targets)) > 0.0 else -1)
+        found = _with_factor(signed.value(outputs, targets), loss, tolerance, unhalved, signed)
     if found is not None or not ((targets == 0.0) | (targets == 1.0)).all():
         return found
     binary = LossFormula(classes=False, binary=True)
-    unhalved = factors[: len(factors) // 2]
     return _with_factor(binary.value(outputs, targets), loss, tolerance, unhalved, binary)
 
 
