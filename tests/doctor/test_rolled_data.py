@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from rnncallbacks.doctor.frame_scopes import OwnModules
-from rnncallbacks.doctor.rolled_data import roll_requested, value_of
+from rnncallbacks.doctor.loop_items import value_of
+from rnncallbacks.doctor.rolled_data import roll_requested
 from rnncallbacks.doctor.value_walk import copy_of, walk
 from rnncallbacks.doctor.watch_messages import ReplayRequest
 

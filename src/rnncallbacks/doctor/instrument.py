@@ -27,6 +27,7 @@ from rnncallbacks.doctor.array_changes import (
     operands_of,
     rated_term,
 )
+from rnncallbacks.doctor.loop_items import NO_ITEMS, LoopItems, items_of, stored_names
 from rnncallbacks.doctor.loss_names import LOSS_NAMES
 from rnncallbacks.doctor.numba_functions import numba_functions
 from rnncallbacks.doctor.shown_expressions import replace_shown
@@ -65,6 +66,8 @@ class Site:
         Of a loop, the names that it assigns at each tick.
     last_line:
         Of a loop, the last line of its body.
+    items:
+        Of a loop, the items of data that it reads.
     shown:
         Of an output, the expression that is shown; of such an assignment, the one that is assigned.
     """
@@ -78,6 +81,7 @@ class Site:
     generator: bool = False
     targets: frozenset[str] = frozenset()
     last_line: int = 0
+    items: LoopItems = NO_ITEMS
     shown: str = ""
 
     @property
@@ -199,9 +203,9 @@ class _Instrumenter(ast.NodeTransformer):
 
     def _loop(self, node: ast.For | ast.While) -> list[ast.stmt]:
         yields = bool(self._generators) and self._generators[-1] and _yields(node)
-        names = _names_in(node.target) if isinstance(node, ast.For) else frozenset()
+        names = frozenset(stored_names(node.target)) if isinstance(node, ast.For) else frozenset()
         last = node.end_lineno or node.lineno
-        number = self._site("loop", node, generator=yields, targets=names, last_line=last)
+        number = self._site("loop", node, generator=yields, targets=names, last_line=last, items=items_of(node))
         node.body = [_statement(TICK, node.body[0], ast.Constant(number)), *self._statements(node.body)]
         node.orelse = self._statements(node.orelse)
         start = _statement(START, node, ast.Constant(number))
@@ -309,10 +313,6 @@ def _yields(node: ast.AST) -> bool:
         if isinstance(child, ast.Yield | ast.YieldFrom) or _yields(child):
             return True
     return False
-
-
-def _names_in(node: ast.expr) -> frozenset[str]:
-    return frozenset(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
 
 
 def _call(name: str, at: ast.AST, *arguments: ast.expr) -> ast.Call:

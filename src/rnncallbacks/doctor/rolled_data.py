@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.iteration_record import same_bits
+from rnncallbacks.doctor.loop_items import replace_item, value_of
 from rnncallbacks.doctor.value_walk import Key, copy_of
 from rnncallbacks.doctor.watch_messages import ReplayRequest
 
@@ -34,7 +34,10 @@ def roll_requested(
     for key, complete in request.rolled.items():
         for names in _scopes_of(key, frame, loop_frame, modules):
             value = value_of(key[2], names)
-            if value is not None and same_bits(copy_of(value), complete) and roll(value):
+            if value is None or not same_bits(copy_of(value), complete):
+                continue
+            whole = isinstance(value, np.ndarray | list)
+            if (not whole or roll(value)) and (replace_item(key[2], names, value) or whole):
                 request.rolled.clear()
                 return
 
@@ -44,36 +47,13 @@ def _scopes_of(
 ) -> Iterator[Mapping[str, Any]]:
     kind, scope, _ = key
     if kind == "end":
-        yield from (names for name, names in modules.scopes(loop_frame) if name == scope)
+        known = loop_frame.f_globals if loop_frame is not None else {}
+        yield from ({**known, **names} for name, names in modules.scopes(loop_frame) if name == scope)
         return
     while frame is not None and frame is not loop_frame:
         if frame.f_code.co_qualname.replace("<locals>.", "") == scope:
             yield frame.f_locals
         frame = frame.f_back
-
-
-def value_of(expression: str, names: Mapping[str, Any]) -> Any:
-    """The value of a name with attributes and constant items; None if there is none.
-
-    Example
-    -------
-    >>> value_of("batch['x'][1]", {"batch": {"x": [3, 4]}}), value_of("batch.y", {"batch": 1})
-    (4, None)
-    """
-    try:
-        return _value(ast.parse(expression, mode="eval").body, names)
-    except (SyntaxError, ValueError, TypeError, LookupError, AttributeError):
-        return None
-
-
-def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
-    if isinstance(node, ast.Name):
-        return names[node.id]
-    if isinstance(node, ast.Attribute):
-        return getattr(_value(node.value, names), node.attr)
-    if isinstance(node, ast.Subscript):
-        return _value(node.value, names)[ast.literal_eval(node.slice)]
-    raise ValueError(ast.unparse(node))
 
 
 def roll(value: Any) -> bool:

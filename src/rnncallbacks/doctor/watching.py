@@ -22,6 +22,7 @@ from rnncallbacks.doctor.frame_scopes import OwnModules
 from rnncallbacks.doctor.frozen_copy import REPLAY_FAILED, end_after, next_replay, print_nothing
 from rnncallbacks.doctor.instrument import Site, Sites, key_at
 from rnncallbacks.doctor.iteration_record import IterationRecord
+from rnncallbacks.doctor.loop_items import ItemReader
 from rnncallbacks.doctor.numbers_between_epochs import NumbersBetweenEpochs
 from rnncallbacks.doctor.other_threads import OpenLoops, other_threads
 from rnncallbacks.doctor.reported_numbers import LoopReports
@@ -92,6 +93,7 @@ class LoopWatch:
         self._change_count: dict[tuple[int, int], int] = {}
         self._objects: dict[Key, Any] = {}
         self._wanted: frozenset[Key] | None = None
+        self._items = ItemReader()
 
     def start(self, number: int, frame: FrameType) -> None:
         """The loop begins."""
@@ -199,9 +201,8 @@ class LoopWatch:
                 self._kept.append(array)
             return
         self._accumulating.discard(identity)
-        key = key_at("raw", site, name, count)
-        if count <= CHANGES_OF_STATEMENT and self._is_wanted(key, array):
-            self._store(record.inside, key, array)
+        if count <= CHANGES_OF_STATEMENT:
+            self._store(key_at("raw", site, name, count), array)
 
     def _keep_operands(
         self, site: Site, base: Any, names: tuple[str, ...], operands: tuple[Any, ...], count: int
@@ -213,9 +214,8 @@ class LoopWatch:
             if value is base or getattr(value, "shape", None) != base.shape or value.dtype.kind != "f":
                 continue
             key = key_at("operand", site, name, count)
-            if self._is_wanted(key, value):
-                self._store(record.inside, key, value)
-                record.bases[key] = id(base)
+            self._store(key, value)
+            record.bases[key] = id(base)
 
     def _begin(self, frame: FrameType) -> None:
         self._count += 1
@@ -278,7 +278,9 @@ class LoopWatch:
         """Copy the values that the frame reaches."""
         if keep:
             self._objects.clear()
-        for key, value in self._modules.values(frame):
+        at_start = self._record is None or values is not self._record.end
+        items = self._items.values(self._sites[self._number].items, frame, self._scope, at_start=at_start)
+        for key, value in itertools.chain(self._modules.values(frame), items):
             if keep:
                 self._objects[key] = value
             if self._is_wanted(key, value) and (copy := copy_of(value)) is not None:
@@ -287,18 +289,16 @@ class LoopWatch:
                     self._record.memory[key] = byte_bounds(value)
 
     def _keep(self, kind: str, scope: str, names: dict[str, Any]) -> None:
-        assert self._record is not None
         for name, value in itertools.islice(walk(names, frozenset()), FUNCTION_VALUES):
-            key = (kind, scope, name)
-            if self._is_wanted(key, value):
-                self._store(self._record.inside, key, value)
+            self._store((kind, scope, name), value)
 
-    def _store(self, values: dict[Key, Any], key: Key, value: Any) -> None:
+    def _store(self, key: Key, value: Any) -> None:
+        """Keep a copy of a value inside the iteration, if it is wanted."""
         assert self._record is not None
-        copy = copy_of(value)
+        copy = copy_of(value) if self._is_wanted(key, value) else None
         if copy is None:
             return
-        values[key] = copy
+        self._record.inside[key] = copy
         self._events += 1
         self._record.order[key] = self._events
         self._record.identities[key] = id(value)

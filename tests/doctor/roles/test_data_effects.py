@@ -63,6 +63,14 @@ CASES = {
         ],
         ("a", "c"),
     ),
+    "two columns of one array": (
+        [
+            effect("data[i, 0:n]", EVERYTHING),
+            effect("data[i, n:m]", EVERYTHING, values=(4.0, 1.5, 2.0)),
+            effect("data[i, -1]", BACKWARD, values=1.5),
+        ],
+        ("data[i, 0:n]", "data[i, -1]"),
+    ),
     "a step of the inputs": ([effect("x", EVERYTHING, ["x_last"]), effect("x_last", BACKWARD)], None),
     "no targets": ([effect("x", EVERYTHING)], None),
 }

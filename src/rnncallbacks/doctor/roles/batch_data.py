@@ -49,7 +49,7 @@ def find_batch_data(
         given = next(array for record in records[::-1] if (array := plain_array(record.get(inputs))) is not None)
         tokens = whole_numbers_of(given)
         steps = set(given.shape if tokens is None else tokens.shape)
-    return DataRoles(inputs, targets, _find_hidden(records, fixed, width, steps))
+    return DataRoles(inputs, targets, _find_hidden(records, fixed, width, steps, computed))
 
 
 def in_function_of_loss(key: Key | None, loss_names: Sequence[Key], records: Sequence[IterationRecord]) -> Key | None:
@@ -69,14 +69,17 @@ def in_function_of_loss(key: Key | None, loss_names: Sequence[Key], records: Seq
 
 
 def _find_hidden(
-    records: list[IterationRecord], fixed: set[Key], width: int | None, steps: set[int] | None
-) -> Key | None:
+    records: list[IterationRecord], fixed: set[Key], width: int | None, steps: set[int] | None,
+    computed: frozenset[Key],
+) -> Key | None:  # fmt: skip
     """A sequence of states that begins with zeros or with the last state of the iteration before."""
     record, before = records[-1], records[-2]
     found = []
     for key, array in _candidates(record, fixed):
         earlier = plain_array(before.get(key))
         if array.dtype.kind != "f" or array.ndim < 2 or len(array) < 3 or earlier is None or len(earlier) < 3:
+            continue
+        if computed and key not in computed:
             continue
         if same_bits(array, earlier) or (width is not None and width not in array.shape[1:]):
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, same_bits
 from rnncallbacks.doctor.roles.constant_data import are_rows, constant_sources, depends_on_all_rows, shares_memory
-from rnncallbacks.doctor.roles.data_names import is_input_name, is_target_name, is_weight_name
+from rnncallbacks.doctor.roles.data_names import LOOP_ITEM, is_fixed_item, is_input_name, is_target_name, is_weight_name
 from rnncallbacks.doctor.roles.data_pair import (
     VaryingValue,
     numbers_named_as_targets,
@@ -32,7 +33,7 @@ from rnncallbacks.doctor.watched_script import FrozenIteration, ReplayError
 class DataEffectThresholds:
     """Limits of the search for data by their effects. Chosen by eye."""
 
-    batches: int = 12
+    batches: int = 16
     """Largest number of values of a batch that are rolled."""
     common: float = 0.9
     """Smallest share of the values that targets change, and inputs change as well."""
@@ -73,7 +74,7 @@ class DataEffect:
         return min(
             self.keys,
             key=lambda key: (
-                key[0] != "end" or "[" in key[2],
+                key[0] != "end" or is_fixed_item(key[2]),
                 key[0] == "return",
                 not (is_input_name(key[2]) or is_target_name(key[2])),
                 len(key[2]),
@@ -91,6 +92,8 @@ def find_pair_by_effect(
     until: float,
 ) -> tuple[Key, Key] | None:
     """Inputs and targets of the last iteration; None if their effects do not tell them apart.
+
+    A function without a loop shows its arguments too late for its own result to change.
 
     Parameters
     ----------
@@ -110,13 +113,13 @@ def find_pair_by_effect(
         The time, as of ``time.monotonic``, after which nothing is rolled.
     """
     record = records[-1]
-    varying = [one for one in varying_values(records, fixed | no_data) if one.latest.any()]
+    varying = [one for one in varying_values(records, fixed | no_data) if one.latest.any() or one.latest.ndim == 0]
     groups = _groups(varying, record)
-    rolled = [one for group in _in_time(groups, until) if (one := _effect(group, record, frozen, computed))]
+    in_time = itertools.takewhile(lambda _: time.monotonic() <= until, groups)
+    rolled = [one for group in in_time if (one := _effect(group, record, frozen, computed))]
     effects = [one for one in rolled if one.changed & losses]
     pair = pair_of_effects(effects)
     if pair is None:
-        # A function without a loop shows its arguments too late for its own result to change.
         functions = {("local", scope) for kind, scope, _ in losses if kind in ("return", "local")}
         effects = [one for one in rolled if one in effects or {key[:2] for key in one.keys} & functions]
         pair = pair_of_effects(effects)
@@ -184,13 +187,6 @@ def _groups(varying: Iterable[VaryingValue], record: IterationRecord) -> list[li
     sequences = [one.latest for one in ordered if isinstance(record.get(one.key), Steps) and one.key[0] != "return"]
     whole = [group for group in found.values() if not any(is_step_of(group[0].latest, other) for other in sequences)]
     return whole[: DATA_EFFECT.batches]
-
-
-def _in_time(groups: Iterable[list[VaryingValue]], until: float) -> Iterable[list[VaryingValue]]:
-    for group in groups:
-        if time.monotonic() > until:
-            return
-        yield group
 
 
 def _effect(
@@ -292,10 +288,12 @@ def pair_of_effects(effects: Sequence[DataEffect]) -> tuple[Key, Key] | None:
 
 
 def _are_terms(effects: Sequence[DataEffect]) -> bool:
-    """Whether values are the bits of several inputs, as of numbers to be added: each changes the same.
+    """Whether values are parts of the inputs, each of which changes the same: the bits of numbers to be added.
 
-    Steps that have equal bits by chance do not count.
+    So are items of one array. Steps that have equal bits by chance do not count.
     """
+    if len({LOOP_ITEM.sub("", one.key[2]) for one in effects}) == 1:
+        return True
     shapes = {None if one.value.tokens is None else np.shape(one.value.latest) for one in effects}
     first = effects[0].changed
     same = all(len(one.changed & first) >= DATA_EFFECT.common * len(first) for one in effects)

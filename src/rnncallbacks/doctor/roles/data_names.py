@@ -17,16 +17,18 @@ LABEL_WORD = re.compile(
 )
 NO_DATA_WORD = re.compile("hat|preds?|predictions?|probs?|loss|losses|len|length|size|count")
 """Words of values that are computed from data, and of numbers about it."""
+LOOP_ITEM = re.compile(r"\[[^'\"]*[^\W\d][^'\"]*\]$")
+"""The index of an item that a loop reads by its variables."""
 WEIGHT_WORD = re.compile("masks?|weights?|lens?|lengths?|pad|padding|dropout|drop|noise|valid|keep|idx|index|indices")
 
 
 def name_words(expression: str) -> list[str]:
-    """The words of a variable or attribute, in lower case; empty for an item and for attributes of attributes.
+    """The words of a variable or attribute, in lower case; empty for a fixed item and for attributes of attributes.
 
-    >>> name_words("self.batch_X"), name_words("targetSeq"), name_words("rows[0]")
+    >>> name_words("self.batch_X"), name_words("targetSeq[i]"), name_words("rows[0]")
     (['batch', 'x'], ['target', 'seq'], [])
     """
-    found = re.fullmatch(r"(?:\w+\.)?_*([^\W\d]\w*)", expression)
+    found = re.fullmatch(r"(?:\w+\.)?_*([^\W\d]\w*)", LOOP_ITEM.sub("", expression))
     if found is None:
         return []
     parts = re.split(r"_|(?<=[a-z])(?=[A-Z])", found[1])
@@ -62,6 +64,15 @@ def is_label_name(expression: str) -> bool:
     """
     words = name_words(expression)
     return any(map(LABEL_WORD.fullmatch, words)) and not any(map(NO_DATA_WORD.fullmatch, words))
+
+
+def is_fixed_item(expression: str) -> bool:
+    """Whether an expression is an item that does not depend on the loop's variables, such as a step of a tape.
+
+    >>> [is_fixed_item(text) for text in ("rows[0]", "p['W']", "rows[i]", "rows")]
+    [True, True, False, False]
+    """
+    return "[" in expression and not LOOP_ITEM.search(expression)
 
 
 def is_weight_name(expression: str) -> bool:

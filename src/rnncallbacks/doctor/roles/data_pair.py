@@ -10,7 +10,14 @@ import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, same_bits
-from rnncallbacks.doctor.roles.data_names import is_input_name, is_label_name, is_target_name, name_words
+from rnncallbacks.doctor.roles.data_names import (
+    LOOP_ITEM,
+    is_fixed_item,
+    is_input_name,
+    is_label_name,
+    is_target_name,
+    name_words,
+)
 from rnncallbacks.doctor.value_walk import Key, Steps
 
 
@@ -114,6 +121,8 @@ def varying_values(records: Sequence[IterationRecord], fixed: set[Key]) -> list[
                 continue
             values = [array for record in records[::-1] if (array := plain_array(record.get(key))) is not None]
             values = [array for array in values if array.size > 1]
+            if kind == "end" and not values and LOOP_ITEM.search(key[2]):  # numbers: labels of sequences
+                values = [np.array(one) for record in records[::-1] if (one := record.get(key)) is not None]
             if len(values) < 2 or all(same_bits(one, other) for one, other in itertools.pairwise(values)):
                 continue
             tokens = [whole_numbers_of(array) for array in values]
@@ -129,7 +138,7 @@ def shifted_pair(varying: list[VaryingValue]) -> tuple[Key, Key] | None:
     sequences: dict[bytes, list[VaryingValue]] = {}
     for one in varying:
         # Items of a trace may have an input and zeros; a second call may be that of a decoder, fed its targets.
-        if (one.tokens is None and "[" in one.key[2]) or "#" in one.key[1]:
+        if (one.tokens is None and is_fixed_item(one.key[2])) or "#" in one.key[1]:
             continue
         least = DATA_PAIR.float_entries if one.tokens is None else DATA_PAIR.whole_entries
         if all(array.size > least for array in (one.tokens or one.values)) and not _is_one_step(one):
@@ -267,7 +276,7 @@ def _remaining_pair(values: list[VaryingValue]) -> tuple[Key, Key] | None:
     if len(arrays) != 2 or any(map(_is_index, arrays.values())):
         return None
     first, second = (one.key for one in arrays.values())
-    if "[" in first[2] or "[" in second[2]:
+    if is_fixed_item(first[2]) or is_fixed_item(second[2]):
         return None
     for one, other in ((first, second), (second, first)):
         named_input, named_target = is_input_name(one[2]), is_target_name(other[2])

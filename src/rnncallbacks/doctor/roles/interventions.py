@@ -17,6 +17,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, arrays_of, numbers_of, same_bits
+from rnncallbacks.doctor.roles.data_names import LOOP_ITEM
 from rnncallbacks.doctor.value_walk import Key
 from rnncallbacks.doctor.watch_messages import ReplayRequest
 from rnncallbacks.doctor.watched_script import FrozenIteration, ReplayError
@@ -83,9 +84,11 @@ class Push:
 def changing_arrays(records: list[IterationRecord]) -> list[Key]:
     """One key for each float array that exists when the iterations begin and changes in at least one of them.
 
-    Of several names of one array, the shortest that every record has is used. Views of a listed array are left out.
+    Of several names of one array, the shortest that every record has is used. Views of a listed array are left out,
+    and so are rows of one that the loop reads: they may be copies.
     """
     common = set.intersection(*(set(arrays_of(record.start)) & set(arrays_of(record.end)) for record in records))
+    common = {key for key in common if not LOOP_ITEM.search(key[2])}
     chosen: dict[tuple[int, ...], Key] = {}
     for key in records[0].start:
         if key not in common or any(record.start[key].shape != record.end[key].shape for record in records):
