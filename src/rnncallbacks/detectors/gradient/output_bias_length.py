@@ -115,27 +115,34 @@ class OutputBiasLengthDetector:
                 return None
             self._first_loss = loss
             self._lengths, self._increments = {name: [] for name in vectors}, {name: [] for name in vectors}
+        self._add(vectors, loss)
+        self.over = not self._lengths
+        if len(self._lengths) != 1:
+            return None
+        ((name, lengths),) = self._lengths.items()
+        if not self._is_too_long(lengths, 1 if self._outputs else vectors[name].size):
+            return None
+        self.over = True
+        return self._found(name, lengths, updates_each_batch, follows_gradient)
+
+    def _add(self, vectors: dict[str, Array], loss: float) -> None:
+        """Add the lengths of the vectors that were candidates so far, and of their differences from the last batch."""
         self._lengths = {name: kept for name, kept in self._lengths.items() if name in vectors}
         for name, lengths in self._lengths.items():
             lengths.append(self._length(vectors[name], loss))
             if name in self._kept:
                 self._increments[name].append(self._length(vectors[name] - self._kept[name], loss))
         self._kept = vectors
-        self.over = not self._lengths
-        if len(self._lengths) != 1:
-            return None
-        ((name, lengths),) = self._lengths.items()
+
+    def _is_too_long(self, lengths: list[float], classes: int) -> bool:
         limits = OUTPUT_BIAS_LENGTH
-        classes = 1 if self._outputs else vectors[name].size
-        low = self._first_loss < limits.smallest_uniform_share * math.log(classes)
+        if self._first_loss < limits.smallest_uniform_share * math.log(classes):
+            return False
         first = lengths[: limits.batches_of_large_excess]
-        certain = self._outputs and len(first) == limits.batches_of_large_excess and min(first) >= limits.large_excess
-        if low or (len(lengths) < limits.fewest_batches and not certain):
-            return None
-        if not certain and sum(length >= limits.excess for length in lengths) < limits.batches:
-            return None
-        self.over = True
-        return self._found(name, lengths, updates_each_batch, follows_gradient)
+        if self._outputs and len(first) == limits.batches_of_large_excess and min(first) >= limits.large_excess:
+            return True
+        enough = len(lengths) >= limits.fewest_batches
+        return enough and sum(length >= limits.excess for length in lengths) >= limits.batches
 
     def _length(self, vector: Array, loss: float) -> float:
         """The length of a gradient over the largest one that the loss allows."""
