@@ -17,6 +17,7 @@ from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.cli import loop_examination
 from rnncallbacks.cli.commands import rnncallbacks
+from rnncallbacks.cli.script_modules import misplaced_options
 from rnncallbacks.config.configuration import GUARDS
 from rnncallbacks.core.run import Run
 from rnncallbacks.doctor.script_findings import ScriptFindings
@@ -378,9 +379,18 @@ def test_a_script_that_cannot_be_read(doctor):
 )
 def test_a_script_without_training(doctor, script, verdict):
     Path("train.py").write_text(script)
-    done = doctor("train.py")
+    done = doctor("train.py", "--show-roles", "--seed=3")
     assert done.returncode == 2
     assert f"verdict: {verdict}" in done.stdout
+    assert "doctor: --show-roles: passed to train.py, which has no such option; options of doctor" in done.stderr
+
+
+def test_options_that_the_script_or_its_modules_name_are_theirs():
+    Path("train.py").write_text("import settings\ndef main(loss='mse'): ...\n")
+    Path("settings.py").write_text("parser.add_argument('--show-roles')\n")
+    given = ["--loss", "l", "--show-roles", "--batches=3", "--epochs", "--", "-p"]
+    options = {"--loss", "--show-roles", "--batches", "--json", "-p"}
+    assert misplaced_options(Path("train.py"), given, options) == ["--batches=3"]
 
 
 @pytest.mark.parametrize(

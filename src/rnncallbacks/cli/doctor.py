@@ -18,7 +18,7 @@ from rnncallbacks.cli.findings_output import findings_document, show_findings, s
 from rnncallbacks.cli.inferred_evidence import ScriptsOwnLoops
 from rnncallbacks.cli.loop_examination import examine_loop, left_by_signals
 from rnncallbacks.cli.role_options import ROLES, loop_options, role_options
-from rnncallbacks.cli.script_modules import mentions_run
+from rnncallbacks.cli.script_modules import mentions_run, misplaced_options
 from rnncallbacks.cli.script_runner import Outcome, output_to_stderr, run_script
 from rnncallbacks.core.plugin_manager import Plugins
 from rnncallbacks.doctor.lacking_evidence import for_trainer
@@ -84,6 +84,10 @@ def doctor(
         raise click.UsageError(f"--given-only infers nothing, so {', '.join(named)} would have no effect")
     configuration = guard_configuration(config, switches)
     Plugins(configuration.make())  # refuses unusable plugins before the script begins
+    known = {name for one in doctor.params for name in one.opts}
+    if misplaced := misplaced_options(script, args, known):
+        told = f"doctor: {', '.join(misplaced)}: passed to {script}, which has no such option"
+        click.echo(f"{told}; options of doctor come before {script}", err=True)
     if not mentions_run(script):
         sys.exit(examine_loop(script, list(args), configuration, loop_options(batches, given), as_json, hooked))
     examination = Examination(configuration, batches or RUN_BATCHES)

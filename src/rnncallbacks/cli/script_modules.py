@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import attrs
@@ -69,6 +69,24 @@ def mentions_run(script: Path) -> bool:
         elif any(name.split(".")[0] == PACKAGE for name in _imported(one.tree)):
             return True
     return False
+
+
+def misplaced_options(script: Path, arguments: Iterable[str], options: Collection[str]) -> list[str]:
+    """The arguments of a script that are options of another command, and that the script and its modules never name.
+
+    Raises
+    ------
+    DataError
+        There is no such script.
+    """
+    given = {argument.split("=")[0]: argument for argument in arguments}
+    found = {name: argument for name, argument in given.items() if name in options and name.startswith("--")}
+    texts = [one.content.replace(b"-", b"_") for one in own_modules(script)] if found else []
+    return [
+        argument
+        for name, argument in found.items()
+        if not any(name[2:].replace("-", "_").encode() in text for text in texts)
+    ]
 
 
 def _imported(tree: ast.Module) -> list[str]:
