@@ -77,11 +77,9 @@ class PredictedDecreaseDetector:
 
         ``first_cosine`` is the cosine between the first update and its gradient, NaN if it is unknown.
         """
-        batch_number, gradients, params = given.number, given.gradients, given.params
         self._follow_order(given.batch, given.loss)
-        last = PREDICTED_DECREASE.batches_to_tell_a_stream
-        if batch_number <= last:
-            self._norms.add(f"{gradients.norm:.5g}")
+        if given.number <= PREDICTED_DECREASE.batches_to_tell_a_stream:
+            self._norms.add(f"{given.gradients.norm:.5g}")
         if self._indices is not None and self._indices.independent is not None:
             comparable = self._indices.independent and not self._indices.becomes_harder
             held = self._held if comparable else None
@@ -90,17 +88,10 @@ class PredictedDecreaseDetector:
                 return held
         elif self._held is not None:
             return None
-        uncertain = batch_number >= last and not self._order.shuffled and self._indices is None
-        # A gradient that always has the same norm was normalized, and does not predict the size of a decrease.
-        normalized = batch_number == last and len(self._norms) == 1
-        if params is None or self._order.contiguous or uncertain or normalized:
+        if given.params is None or not self._predicts(given.number):
             self.stop()
             return None
-        if gradients.flat is not None and isinstance(params, FlatArrays) and same_layout(params, gradients.flat):
-            found = self._record.add(given.loss, gradients.flat, params)
-        else:
-            pairs = _without_tied(gradients, parameters_of(gradients, named_arrays(params)))
-            found = self._record.add(given.loss, gradients, pairs)
+        found = self._add(given)
         if self._record.over and (found is None or self._indices is None):
             self.stop()
         if found is None or (self._indices is None and self._order.neighbors_similar):
@@ -118,6 +109,20 @@ class PredictedDecreaseDetector:
             return None
         self.stop()
         return finding
+
+    def _predicts(self, batch_number: int) -> bool:
+        """Whether gradients may predict decreases: batches are independent, and gradients are not normalized."""
+        last = PREDICTED_DECREASE.batches_to_tell_a_stream
+        uncertain = batch_number >= last and not self._order.shuffled and self._indices is None
+        normalized = batch_number == last and len(self._norms) == 1  # the norm is the same in all batches
+        return not (self._order.contiguous or uncertain or normalized)
+
+    def _add(self, given: TrainingBatch) -> DecreaseComparison | None:
+        gradients, params = given.gradients, given.params
+        if gradients.flat is not None and isinstance(params, FlatArrays) and same_layout(params, gradients.flat):
+            return self._record.add(given.loss, gradients.flat, params)
+        pairs = _without_tied(gradients, parameters_of(gradients, named_arrays(params)))
+        return self._record.add(given.loss, gradients, pairs)
 
     def _follow_order(self, batch: Batch, loss: float) -> None:
         order, indices = self._order, indices_of(batch)

@@ -112,22 +112,15 @@ class ReturningBatchDetector:
         if self.over or not (key in self._before or len(self._now) < self._most):
             return found
         before, self._params = self._params, fingerprint_or_none(params)
-        # Without an update since the last batch, the gradient may be a sum over micro-batches.
-        updated = before != self._params
-        paired = parameters_of(gradients, named_arrays(params))
-        pairs = {name: array for name, array in paired.items() if array.size}
-        bounds = find_clipping(gradients)
-        clipped = bounds.norm is not None or bounds.value is not None or bool(bounds.arrays)
-        sizes = [array.size for array in pairs.values()]
-        if not sizes or (self._names and [*pairs] != self._names):
-            self.stop()
-            return found
-        self._names, self._ends = [*pairs], np.cumsum(sizes).tolist()
-        if self._most < BATCH_CHANGES.fewest_batches:
+        pairs = self._pairs_of(given)
+        if not pairs:
             self.stop()
             return found
         first = self._before.pop(key, None)
-        if clipped or not updated:
+        bounds = find_clipping(gradients)
+        clipped = bounds.norm is not None or bounds.value is not None or bool(bounds.arrays)
+        # Without an update since the last batch, the gradient may be a sum over micro-batches.
+        if clipped or before == self._params:
             return found
         visit = _Visit(loss, _joined(pairs), _joined({name: gradients[name] for name in pairs}))
         if first is not None and first.params.size == visit.params.size:
@@ -138,6 +131,15 @@ class ReturningBatchDetector:
         if len(self._now) < self._most:
             self._now[key] = visit
         return found
+
+    def _pairs_of(self, given: TrainingBatch) -> dict[str, Array]:
+        """The parameters by the names of their gradients; empty if they are other ones now, or too large to be kept."""
+        paired = parameters_of(given.gradients, named_arrays(given.params))
+        pairs = {name: array for name, array in paired.items() if array.size}
+        if not pairs or (self._names and [*pairs] != self._names):
+            return {}
+        self._names, self._ends = [*pairs], np.cumsum([array.size for array in pairs.values()]).tolist()
+        return pairs if self._most >= BATCH_CHANGES.fewest_batches else {}
 
     def _end_pass(self) -> Finding | None:
         found, began = self._compare(), bool(self._names)
