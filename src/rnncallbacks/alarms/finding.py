@@ -74,6 +74,16 @@ class CheckResult:
     withdrawn: Mapping[str, str] = attrs.field(factory=dict)
     not_checked: Mapping[str, str] = attrs.field(factory=dict)
 
+    def superseding(self) -> CheckResult:
+        """The conclusions of all evidence so far: codes that it does not decide do not pass by a part of it.
+
+        Example
+        -------
+        >>> CheckResult(cannot_tell={"RNN401": "the norms jump"}).superseding().withdrawn
+        {'RNN401': 'the norms jump'}
+        """
+        return attrs.evolve(self, cannot_tell={}, withdrawn={**self.cannot_tell, **self.withdrawn})
+
 
 NOTHING_COMPARED = CheckResult()
 """The result of a batch in which a detector had nothing to do."""

@@ -163,7 +163,7 @@ def test_one_batch_that_does_not_match_after_others_that_did_is_no_error():
     detector.add_loss(1.0)
     detector.check(derivatives(), BATCH, first_cosine=1.0)
     result = detector.check(wrong_derivatives(), BATCH, first_cosine=1.0)
-    assert (result.finding, set(result.cannot_tell)) == (None, {"RNN404", "RNN405"})
+    assert (result.finding, set(result.withdrawn)) == (None, {"RNN404", "RNN405"})
     assert detector.due(38, 1.0)  # the next batch decides
     assert detector.check(wrong_derivatives(), BATCH, first_cosine=1.0).finding.evidence["array"] == "b"
 

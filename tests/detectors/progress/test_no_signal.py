@@ -261,3 +261,17 @@ def test_several_labels_a_step_have_the_baseline_of_a_cross_entropy():
     detector, findings = play_sequences(series, labels, 0.545, epochs=2, first_loss=0.7)
     assert detector.baselines == [pytest.approx((0.6931 + 0.6109 + 0.3251) / 3, abs=0.01)]
     assert any(findings)
+
+
+def test_pairs_that_are_shuffled_after_the_first_epoch_are_tested_again():
+    random = np.random.default_rng(0)
+    inputs = random.integers(0, 4, (200, 12))
+    detector, found = NoSignal(), []
+    for epoch in range(3):
+        targets = np.roll(inputs if epoch == 0 else random.permutation(inputs), 1, axis=1)
+        for number, rows in enumerate(np.split(np.arange(200), 40)):
+            batch = Batch((inputs[rows], targets[rows]), "train", number + 1, batch_size=5)
+            detector.add_batch(batch, 1.386)
+        found.append((detector.signal, detector.end_epoch().finding))
+    assert [signal for signal, _ in found] == ["dependent", "dependent", "independent"]
+    assert [finding is not None for _, finding in found] == [False, True, False]

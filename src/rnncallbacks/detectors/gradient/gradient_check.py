@@ -161,7 +161,7 @@ class GradientCheckDetector:
         if self._matching_directions and not self._wrong_pending:
             self._wrong_pending = self._alarm_pending = True  # one batch may lie on a kink
             reason = f"of {self._matching_directions + 1} batches, the last one does not match the loss"
-            return CheckResult(cannot_tell={"RNN404": reason, "RNN405": reason})
+            return CheckResult(withdrawn={"RNN404": reason, "RNN405": reason})
         return CheckResult(finding=name_aliased_states(wrong_gradient(error), batch.observed.get("hidden_states")))
 
     def add_match(self, noise: float = 0.0) -> CheckResult:

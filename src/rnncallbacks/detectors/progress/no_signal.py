@@ -49,12 +49,12 @@ class NoSignalThresholds:
     """The same for few sequences, where the loss shows in ``batches_of_few`` batches of ``epochs_of_few`` epochs that
     nothing is learned. 200 sequences have 0.35. Chosen by eye."""
     batches_of_few: int = 100
-    """Fewest training batches for such a finding. Chosen by eye."""
+    """Fewest training batches for such a finding, chosen by eye, as is the next number."""
     epochs_of_few: int = 3
-    """Fewest epochs for such a finding. Chosen by eye."""
     first_binary: float = 0.1
-    """Largest relative distance of the first losses from ln 2, at which targets of 0 and 1 have a binary cross-entropy.
-    Chosen by eye."""
+    """Largest relative distance of the first losses from ln 2, that of a binary cross-entropy. Chosen by eye."""
+    tested_again_after: tuple[int, ...] = (1, 2, 4, 8)
+    """Epochs after which pairs of the next one are tested, if the loss is still that of a constant prediction."""
     pairs_of_a_class: int = 10
     """Fewest targets of a class for these. Chosen by eye."""
     steps_of_rolled: int = 4
@@ -107,6 +107,7 @@ class NoSignal:
     recent_losses: list[float] = state_field(factory=list)
     batches: int = state_field(0)
     epochs: int = state_field(0)
+    first_epoch: int = state_field(0)  # that the pairs come from
     signal: str = state_field("unknown")
     baselines: list[float] = state_field(factory=list)
     loss_unit: float = state_field(1.0)
@@ -121,7 +122,7 @@ class NoSignal:
         self.add_losses([loss])
         if not self.needed_pairs:
             return NOTHING_COMPARED
-        reason = self.pairs.add(batch, later_epoch=self.epochs > 0)
+        reason = self.pairs.add(batch, later_epoch=self.epochs > self.first_epoch)
         if reason:
             self.needed_pairs = 0
             return CheckResult(not_checked={"RNN603": reason})
@@ -145,7 +146,12 @@ class NoSignal:
         enough = self.batches >= NO_SIGNAL.recent_batches or self.pairs.pairs >= NO_SIGNAL.first_pairs
         if enough and self.needed_pairs and self.pairs.batches:
             result = self._test(last=True)  # later epochs have the same sequences
-        return attrs.evolve(result, finding=self._find())
+        finding = self._find()
+        unlearned = len(self.recent_losses) >= NO_SIGNAL.recent_batches and self._near_baselines()
+        if self.signal == "dependent" and unlearned and self.epochs in NO_SIGNAL.tested_again_after:
+            # What was shuffled after the first epoch belonged together in it.
+            self.needed_pairs, self.first_epoch = NO_SIGNAL.first_pairs, self.epochs
+        return attrs.evolve(result, finding=finding)
 
     def _test(self, *, last: bool) -> CheckResult:
         ways = self.pairs.ways()
@@ -214,8 +220,8 @@ class NoSignal:
         if self.signal == "constant":
             self.found = True
             return Finding("RNN603", f"the targets are constant: {self.test}", {"entropy": 0.0, "loss": loss}, "info")
-        few = self.batches < NO_SIGNAL.batches_of_few or self.epochs < NO_SIGNAL.epochs_of_few
-        if self.signal not in ("independent", "weak", "shuffled") or (self.signal != "independent" and few) or not near:
+        enough = self.batches >= NO_SIGNAL.batches_of_few and self.epochs >= NO_SIGNAL.epochs_of_few
+        if not near or self.signal not in (("independent", "weak", "shuffled") if enough else ("independent",)):
             return None
         fell = loss < NO_SIGNAL.lowest_share_of_first * float(np.median(self.first_losses))
         if self.signal != "shuffled" and len(self.baselines) > 1 and fell:

@@ -172,7 +172,8 @@ class GradientGuard(Guard):
 
     def _conclude_exploding(self, run: Run) -> None:
         cosine = self._updates.first_cosine
-        self.conclude(run, self._exploding.coverage(run.params, cosine, self.max_norm, self._growth.doubt))
+        result = self._exploding.coverage(run.params, cosine, self.max_norm, self._growth.doubt)
+        self.conclude(run, result.superseding())
 
     def _keep_for_update(self, run: Run, grads: Gradients, norm: float) -> None:
         """Copy parameters and gradients if a detector needs to know what the update does."""

@@ -76,7 +76,7 @@ class ProgressGuard(Guard):
         if batch.phase == "train":
             if not self._shifted_targets.done:
                 self.conclude(run, self._shifted_targets.add_batch(batch))
-            self.conclude(run, self._no_signal.add_batch(batch, loss))
+            self.conclude(run, self._no_signal.add_batch(batch, loss).superseding())
 
     @hookimpl
     def on_epoch_end(self, run: Run) -> None:
@@ -84,7 +84,9 @@ class ProgressGuard(Guard):
         curves = self._curves
         trained, validated = curves.end_epoch()
         if trained:
-            self.conclude(run, self._no_signal.end_epoch(_loss_unit(run)))
+            self.conclude(run, self._no_signal.end_epoch(_loss_unit(run)).superseding())
+            if self._no_signal.needed_pairs:
+                self.due_step = 0
             self._revise(run)
         if validated:
             self.conclude(run, self._overfitting.check(curves.training, curves.validation, curves.batches))
