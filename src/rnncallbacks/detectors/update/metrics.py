@@ -251,10 +251,14 @@ def dead_unit_share(gradients: Mapping[str, Array]) -> float | None:
 def has_initial_biases(arrays: Collection[Array]) -> bool:
     """Whether vectors are among the parameters, each with one value in all entries, as biases are before any training.
 
+    A second value is that of the forget gates.
+
     Example
     -------
     >>> has_initial_biases([np.eye(3), np.zeros(3)]), has_initial_biases([np.eye(3), np.array([0.0, 0.1, 0.0])])
     (True, False)
+    >>> has_initial_biases([np.array([0.0, 1.0, 0.0, 0.0]).repeat(5)])
+    True
     """
     vectors = [array for array in arrays if array.size == max(array.shape or (1,)) > 1]
-    return bool(vectors) and all(bool((array == array.flat[0]).all()) for array in vectors)
+    return bool(vectors) and all(len(np.unique(array)) <= (2 if array.size >= 8 else 1) for array in vectors)

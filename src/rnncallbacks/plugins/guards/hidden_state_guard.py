@@ -13,6 +13,7 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.resting import SeenBatches
 from rnncallbacks.core.run import TRAIN
 from rnncallbacks.detectors.loss.layer_shapes import has_gates
+from rnncallbacks.detectors.sequences import sequences_of
 from rnncallbacks.detectors.state.entering import StateLeakDetector
 from rnncallbacks.detectors.state.input_scale import check_input_scale
 from rnncallbacks.detectors.state.inspected_batches import PhaseHistory
@@ -22,6 +23,7 @@ from rnncallbacks.detectors.state.saturation import SaturationDetector
 from rnncallbacks.detectors.state.state_origin import state_origin
 from rnncallbacks.detectors.state.state_shape import StateShapeDetector
 from rnncallbacks.detectors.state.stream import ForgottenStreamDetector
+from rnncallbacks.detectors.state.unseen_inputs import UnseenInputs
 
 if TYPE_CHECKING:
     from rnncallbacks.arrays.gradients import Gradients
@@ -78,6 +80,7 @@ class HiddenStateGuard(Guard):
     _stream: ForgottenStreamDetector = state_field(factory=ForgottenStreamDetector)
     _shape: StateShapeDetector = state_field(factory=StateShapeDetector)
     _saturation: SaturationDetector = state_field(factory=SaturationDetector)
+    _unseen_inputs: UnseenInputs = state_field(factory=UnseenInputs)
     _gated: bool | None = state_field(None)  # whether the cell has gates, by the shapes of the parameters
     _seen: SeenBatches = state_field(factory=SeenBatches)
 
@@ -103,6 +106,8 @@ class HiddenStateGuard(Guard):
             return
         if batch.phase == TRAIN and run.step <= 1:
             self.conclude(run, check_input_scale(batch, named_arrays(run.params)))
+        if batch.phase == TRAIN and run.params is not None and not self._unseen_inputs.over:
+            self._check_unseen_inputs(run, batch, grads)
         # A validation within this batch may overwrite the arrays of its states later.
         phase.observe(batch)
         if self._gated is None:
@@ -135,6 +140,13 @@ class HiddenStateGuard(Guard):
     def on_fit_end(self, run: Run) -> None:
         run.diagnosis.cannot_check("RNN407", self._saturation.lacking)
         super().on_fit_end(run)
+
+    def _check_unseen_inputs(self, run: Run, batch: Batch, grads: Gradients) -> None:
+        unseen = self._unseen_inputs
+        if sequences_of(batch).inputs is not None:
+            unseen.over = True
+        elif (finding := unseen.check(named_arrays(run.params), grads)) is not None:
+            self.fire(run, finding)
 
     def _inspect(self, run: Run, batch: Batch, phase: PhaseHistory, moved: BoolArray | None) -> None:
         current = phase.inspect(batch)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 
 from rnncallbacks.alarms.catalogue import CATALOGUE
+from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
@@ -17,8 +18,11 @@ from rnncallbacks.detectors.progress.no_signal import NO_SIGNAL, NoSignal
 from rnncallbacks.detectors.progress.overfitting import OVERFITTING, Overfitting
 from rnncallbacks.detectors.progress.plateau import PLATEAU, check_plateau
 from rnncallbacks.detectors.progress.shifted_targets import ShiftedTargets
+from rnncallbacks.detectors.progress.unlearned_run import UnlearnedRun
+from rnncallbacks.detectors.sequences import sequences_of
 
 if TYPE_CHECKING:
+    from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
 
@@ -28,8 +32,9 @@ class ProgressGuard(Guard):
     """Checks the loss curves, and whether the targets depend on the inputs.
 
     - RNN603, targets do not depend on the inputs: the loss is about the entropy of the targets, and chi-squared tests
-      of independence on up to 8,000 tokens of the first batches find no dependence. Its severity is info if all targets
-      are the same token. Also targets that are the inputs of the same step, or of two to four steps ahead.
+      of independence on up to 8,000 tokens of the first batches find no dependence. Its severity is info if all
+      targets are the same token. Also targets that are the inputs of the same step, or of two to four steps ahead.
+      Where no data are shown, the loss of an untrained network that stays where it began for the whole run.
     - RNN604, overfitting: for 5 epochs or more, the validation loss has been above its best value by 10% and by 5
       standard errors of its noise, while the training loss fell. Its severity is info if a single validation batch
       rose.
@@ -56,8 +61,19 @@ class ProgressGuard(Guard):
     _curves: LossCurves = state_field(factory=LossCurves)
     _no_signal: NoSignal = state_field(factory=NoSignal)
     _shifted_targets: ShiftedTargets = state_field(factory=ShiftedTargets)
+    _unlearned: UnlearnedRun = state_field(factory=UnlearnedRun)
     _overfitting: Overfitting = state_field(factory=Overfitting)
     missed_losses: list[float] = state_field(factory=list)
+
+    @hookimpl
+    def on_fit_start(self, run: Run) -> None:
+        if run.epoch == 0 and run.params is not None:
+            self._unlearned.begin(named_arrays(run.params))
+
+    @hookimpl
+    def on_backward(self, batch: Batch, grads: Gradients) -> None:
+        if batch.phase == "train" and not self._no_signal.batches:
+            self._unlearned.add_gradients(grads)
 
     @hookimpl
     def on_epoch_start(self) -> None:
@@ -74,6 +90,9 @@ class ProgressGuard(Guard):
             return
         self._curves.add(batch.phase, loss)
         if batch.phase == "train":
+            self._unlearned.add_losses([loss])
+            if self._no_signal.batches == 0 and sequences_of(batch).inputs is not None:
+                self._unlearned.stop()
             if not self._shifted_targets.done:
                 self.conclude(run, self._shifted_targets.add_batch(batch))
             self.conclude(run, self._no_signal.add_batch(batch, loss).superseding())
@@ -96,6 +115,7 @@ class ProgressGuard(Guard):
     def _add_missed(self) -> None:
         self._curves.add("train", *self.missed_losses)
         self._no_signal.add_losses(self.missed_losses)
+        self._unlearned.add_losses(self.missed_losses)
         self.missed_losses.clear()
 
     def _revise(self, run: Run) -> None:
@@ -106,11 +126,16 @@ class ProgressGuard(Guard):
     def on_fit_end(self, run: Run) -> None:
         self._revise(run)
         self.note(run, self._no_signal.check_used())
-        result = check_plateau(self._curves.training, self._no_signal.batches)
+        batches = self._no_signal.batches
+        if run.params is not None and not any(alarm.severity != "info" for alarm in run.diagnosis.alarms):
+            unlearned = self._unlearned.check(self._curves.training, named_arrays(run.params), batches)
+            if unlearned is not None:
+                self.fire(run, unlearned, action="warn")
+        result = check_plateau(self._curves.training, batches)
         self.note(run, result)
         if result.finding is not None:
             self.fire(run, result.finding, action="warn")
-        trained, validated, batches = len(self._curves.training), len(self._curves.validation), self._no_signal.batches
+        trained, validated = len(self._curves.training), len(self._curves.validation)
         needed = OVERFITTING.epochs_since_best + OVERFITTING.epochs_before
         run.diagnosis.cannot_check("RNN601", f"train for {PLATEAU.window} epochs or more: {trained} were seen")
         run.diagnosis.cannot_check("RNN604", f"validate in {needed} epochs or more: {validated} were seen")
