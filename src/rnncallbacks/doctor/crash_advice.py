@@ -6,14 +6,14 @@ import linecache
 import os
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
 import attrs
 
-from rnncallbacks.doctor.crash_rules.failure import Failure
-from rnncallbacks.doctor.crash_rules.rule_order import RULES
+from rnncallbacks.doctor.crash_rules import environment_rules, numpy_rules, python2_rules
+from rnncallbacks.doctor.crash_rules.failure import Advice, Failure
 from rnncallbacks.doctor.script_source import ScriptSource
 from rnncallbacks.errors import DataError
 
@@ -22,6 +22,26 @@ MOST_FRAMES = 4
 INSTALLED = {"site-packages", "dist-packages"}
 """Folders of installed packages."""
 OWN_PACKAGE = Path(__file__).resolve().parents[1]
+
+RULES: tuple[Callable[[Failure], Advice | None], ...] = (
+    environment_rules.refused_by_the_sandbox,
+    python2_rules.syntax,
+    numpy_rules.numpy_removal,
+    numpy_rules.array_as_number,
+    numpy_rules.ragged,
+    environment_rules.arguments_needed,
+    environment_rules.missing_file,
+    environment_rules.missing_module,
+    python2_rules.python2_names,
+    python2_rules.python2_lists,
+    python2_rules.python2_division,
+    python2_rules.bytes_and_text,
+    numpy_rules.numpy2_behavior,
+    numpy_rules.not_finite,
+    environment_rules.input_asked,
+    environment_rules.ended_by_itself,
+)
+"""In this order: the first that recognizes an error explains it."""
 
 
 @attrs.frozen

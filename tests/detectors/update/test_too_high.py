@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from rnncallbacks.detectors.update.times_too_high import times_too_high
 from rnncallbacks.detectors.update.too_high import (
     check_divergence,
     check_too_high,
@@ -14,6 +13,7 @@ from rnncallbacks.detectors.update.too_high import (
     updates_overshoot,
     weights_outgrew,
 )
+from rnncallbacks.detectors.update.too_high_finding import times_too_high
 from rnncallbacks.detectors.update.update_record import MEASUREMENTS, UpdateRecord
 
 CLOSE = MEASUREMENTS.close_updates

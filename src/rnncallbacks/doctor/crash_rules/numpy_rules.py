@@ -1,4 +1,4 @@
-"""Errors of NumPy, most of them new in NumPy 2."""
+"""Errors of NumPy, most of them new in NumPy 2, and the names that it removed."""
 
 from __future__ import annotations
 
@@ -7,30 +7,86 @@ from types import ModuleType
 
 import numpy as np
 
-from rnncallbacks.doctor.crash_rules import numpy_removals
 from rnncallbacks.doctor.crash_rules.failure import Advice, Failure, values_in_line
+
+NUMPY_NAMES = {
+    "Inf": "np.inf",
+    "Infinity": "np.inf",
+    "NAN": "np.nan",
+    "NINF": "-np.inf",
+    "NZERO": "-0.0",
+    "NaN": "np.nan",
+    "PINF": "np.inf",
+    "PZERO": "0.0",
+    "alen": "len",
+    "alltrue": "np.all",
+    "asfarray": "np.asarray(a, dtype=float)",
+    "asscalar": "a.item()",
+    "bool": "bool",
+    "bool8": "np.bool_",
+    "cast": "np.asarray(a, dtype=...)",
+    "cfloat": "np.complex128",
+    "complex": "complex",
+    "complex_": "np.complex128",
+    "cumproduct": "np.cumprod",
+    "find_common_type": "np.result_type",
+    "float": "float",
+    "float_": "np.float64",
+    "in1d": "np.isin",
+    "infty": "np.inf",
+    "int": "int",
+    "int0": "np.intp",
+    "loads": "pickle.loads",
+    "long": "int",
+    "longfloat": "np.longdouble",
+    "mat": "np.asmatrix",
+    "msort": "np.sort(a, axis=0)",
+    "object": "object",
+    "object0": "object",
+    "product": "np.prod",
+    "rank": "np.ndim",
+    "round_": "np.round",
+    "row_stack": "np.vstack",
+    "singlecomplex": "np.complex64",
+    "sometrue": "np.any",
+    "str": "str",
+    "str0": "str",
+    "string_": "np.bytes_",
+    "trapz": "np.trapezoid",
+    "uint0": "np.uintp",
+    "unicode": "str",
+    "unicode_": "np.str_",
+}
+"""Names of the module ``numpy``. Sources: the release notes of NumPy 1.24 and 2.0, and the migration guide to 2.0."""
+RANDOM_NAMES = {"random_integers": "np.random.randint(low, high + 1)"}
+"""Names of ``numpy.random``."""
+ARRAY_METHODS = {
+    "itemset": "a[index] = value",
+    "newbyteorder": "a.view(a.dtype.newbyteorder())",
+    "ptp": "np.ptp(a)",
+    "tostring": "a.tobytes()",
+}
+"""Methods of arrays."""
 
 
 def numpy_removal(failure: Failure) -> Advice | None:
     error = failure.error
     if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "numpy":
-        for name, fix in numpy_removals.NUMPY_NAMES.items():
+        for name, fix in NUMPY_NAMES.items():
             if f"name {name!r} " in failure.message:
                 return f"NumPy {np.__version__} has no {name}", f"write {fix}"
     if not isinstance(error, AttributeError):
         return None
     # NumPy raises these itself, and does not fill in the name.
     removed = re.match(r"module 'numpy' has no attribute '(\w+)'|`np\.(\w+)` was removed", failure.message)
-    if removed and (name := removed[1] or removed[2]) in numpy_removals.NUMPY_NAMES:
-        return f"NumPy {np.__version__} has no np.{name}", f"write {numpy_removals.NUMPY_NAMES[name]}"
+    if removed and (name := removed[1] or removed[2]) in NUMPY_NAMES:
+        return f"NumPy {np.__version__} has no np.{name}", f"write {NUMPY_NAMES[name]}"
     owner, table, prefix = error.obj, {}, ""
     if isinstance(owner, ModuleType):
-        table = {"numpy": numpy_removals.NUMPY_NAMES, "numpy.random": numpy_removals.RANDOM_NAMES}.get(
-            owner.__name__, {}
-        )
+        table = {"numpy": NUMPY_NAMES, "numpy.random": RANDOM_NAMES}.get(owner.__name__, {})
         prefix = owner.__name__.replace("numpy", "np") + "."
     elif isinstance(owner, np.ndarray | np.generic):
-        table, prefix = numpy_removals.ARRAY_METHODS, "."
+        table, prefix = ARRAY_METHODS, "."
     if error.name not in table:
         return None
     return f"NumPy {np.__version__} has no {prefix}{error.name}", f"write {table[error.name]}"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnncallbacks.detectors.update.times_too_high import times_too_high
+from rnncallbacks.detectors.update.too_high_finding import times_too_high
 from rnncallbacks.detectors.update.update_record import UpdateRecord
 
 

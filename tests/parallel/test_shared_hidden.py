@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnncallbacks.parallel.hidden_rows import divided, joined
+from rnncallbacks.parallel.shared_hidden import divided, joined
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5])
