@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import attrs
 import numpy as np
 
-from rnncallbacks.alarms.finding import CheckResult
+from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.arrays.containers import Array
 from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.detectors.loss.layer_shapes import GATE_COUNTS
+from rnncallbacks.detectors.update.metrics import has_initial_biases
 
 
 @attrs.frozen(kw_only=True)
@@ -20,6 +21,9 @@ class SpectralRadiusThresholds:
     doubtful: float = 2.5
     """Spectral radius of initial recurrent weights, above which gradients of usual length do not prove that nothing
     explodes: 1 for orthogonal and Gaussian weights of variance 1 / H, 5/3 for those that are scaled for tanh."""
+    large: float = 8.0
+    """Smallest spectral radius of all recurrent weights before any training that is reported: states of size 1 make
+    sums of 8, where tanh and sigmoids are saturated. Chosen by eye; a GRU with weights 30 times too large has 18."""
     smallest_matrix: int = 4
     """Fewest units of a recurrent matrix. Chosen by eye."""
     steps: int = 48
@@ -42,12 +46,39 @@ def recurrent_radius(params: Mapping[str, Array]) -> tuple[str, float]:
     >>> name, round(radius, 6)
     ('Wh', 2.0)
     """
-    found = ("", 0.0)
+    return max(_radii(params).items(), key=lambda one: one[1], default=("", 0.0))
+
+
+def large_recurrent_weights(params: Mapping[str, Array]) -> Finding | None:
+    """RNN303 if a network that was not trained before has large recurrent weights, in all arrays that may be some.
+
+    Example
+    -------
+    >>> params = {"Wx": np.ones((4, 3)), "Wh": 20.0 * np.eye(4), "b": np.zeros(4)}
+    >>> large_recurrent_weights(params).evidence
+    {'array': 'Wh', 'spectral_radius': 20.0, 'expected': 1.0}
+    """
+    radii = _radii(params)
+    name, radius = min(radii.items(), key=lambda one: one[1], default=("", 0.0))
+    if radius < SPECTRAL_RADIUS.large or not has_initial_biases(params.values()):
+        return None
+    radius = float(f"{radius:.3g}")
+    return Finding(
+        "RNN303",
+        f"{large_radius(name, radius)}; states saturate the units of the next step, and gradients explode or vanish",
+        {"array": name, "spectral_radius": radius, "expected": 1.0},
+        remedy=f"draw orthogonal recurrent weights, or divide {name!r} by about {radius:.2g}",
+    )
+
+
+def _radii(params: Mapping[str, Array]) -> dict[str, float]:
+    """The largest spectral radius of the matrices in each array that may be recurrent weights."""
+    radii: dict[str, float] = {}
     for name, array in params.items():
         for matrix in recurrent_matrices(array):
             if len(matrix) >= SPECTRAL_RADIUS.smallest_matrix and np.isfinite(matrix).all():
-                found = max(found, (name, _radius_of(matrix)), key=lambda one: one[1])
-    return found
+                radii[name] = max(radii.get(name, 0.0), _radius_of(matrix))
+    return radii
 
 
 def recurrent_matrices(array: Array) -> list[Array]:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from rnncallbacks.alarms.finding import CheckResult
 from rnncallbacks.arrays.containers import named_arrays
 from rnncallbacks.bases.guard import Guard
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.core.resting import LONGEST_REST
-from rnncallbacks.detectors.gradient.spectral_radius import without_recurrent_weights
+from rnncallbacks.detectors.gradient.spectral_radius import large_recurrent_weights, without_recurrent_weights
 from rnncallbacks.detectors.loss.initial_loss import InitialLossDetector
 from rnncallbacks.detectors.loss.learned_sum import LearnedSum
 from rnncallbacks.detectors.loss.output_gradient import OutputGradientDetector
@@ -21,7 +22,6 @@ from rnncallbacks.detectors.loss.smoothed_labels import SmoothedLabelDetector
 from rnncallbacks.detectors.loss.summed_loss_severity import SummedLossSeverity
 
 if TYPE_CHECKING:
-    from rnncallbacks.alarms.finding import CheckResult
     from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
@@ -47,7 +47,8 @@ class LossFunctionGuard(Guard):
     - RNN302: the loss is that of another function, such as a squared error; it is below 0 although the targets are
       classes; or it applies a softmax to the probabilities of the observed logits.
     - RNN303: the first loss is above :math:`1.5 \ln V`, and the loss at zero parameters is :math:`\ln V`. If the output
-      weights are large too, :math:`1.25 \ln V` is enough; without a closure, they have to be.
+      weights are large too, :math:`1.25 \ln V` is enough; without a closure, they have to be. Or the recurrent
+      weights of an untrained network have a spectral radius of 8 or more.
 
     A regression's loss is compared with squared and absolute errors of the observed outputs, and with the mean squared
     target: it is a sum (RNN301) or the outputs are too large (RNN303) if it is 12 times that or more.
@@ -135,9 +136,11 @@ class LossFunctionGuard(Guard):
 
     def _check(self, run: Run, batch: Batch, loss: float, grads: Gradients) -> None:
         gradient = self._output_gradient
-        self._first_loss = self._first_loss or loss
+        is_first, self._first_loss = not self._first_loss, self._first_loss or loss
         if not self._initial_loss.done:
             self._conclude(run, self._initial_loss.check(batch, loss, named_arrays(run.params), grads))
+        if is_first and run.epoch <= 1 and not any(alarm.code == "RNN303" for alarm in run.diagnosis.alarms):
+            self._conclude(run, CheckResult(finding=large_recurrent_weights(named_arrays(run.params))))
         if not self._smoothed_labels.done:
             if "RNN302" in run.diagnosis.passed or self._is_explained(run):
                 self._smoothed_labels.stop()
