@@ -118,6 +118,35 @@ def test_the_optimizers_state_comes_back_with_them():
     np.testing.assert_array_equal(run.params["w"], [5.0, 5.0])
 
 
+@pytest.mark.parametrize("after", [True, False])
+@pytest.mark.parametrize("honors_skipped", [True, False])
+def test_restored_parameters_stay_until_hidden_momentum_has_decayed(after, honors_skipped):
+    params, velocity, plugins = {"w": np.ones(2)}, np.zeros(2), [Raises("RNN501", [3], after=after), SelfRepair()]
+    with Run(params, plugins=plugins, learning_rate=0.01) as run:
+        for _ in run.epochs(1):
+            for number in run.batches(range(80)):
+                if number == 1:
+                    velocity += np.array([100.0, -40.0])
+                grads = run.backward(1.0, {"w": np.array([1.0, 2.0])})
+                if not (honors_skipped and run.skipped):
+                    velocity = 0.8 * velocity - run.learning_rate * grads["w"]
+                    params["w"] += velocity
+    assert np.abs(params["w"] - 1.0).max() < 1.0
+    assert [repair.what for repair in run.diagnosis.repairs][1:] == [
+        "batches are skipped until hidden momentum has decayed"
+    ]
+
+
+def test_a_rate_that_is_too_high_for_clipped_gradients_is_cut_as_well():
+    params, plugins = {"w": np.ones(2)}, [Raises("RNN401", [2], after=False), SelfRepair()]
+    with Run(params, plugins=plugins, learning_rate=2.0) as run:
+        for _ in run.epochs(1):
+            for _ in run.batches(range(3)):
+                run.backward(1.0, {"w": np.full(2, 100.0)})
+                params["w"] += 1.0
+    assert run.learning_rate * 5.0 == pytest.approx(0.3 * 2.0**0.5)
+
+
 def test_without_parameters_the_rate_alone_is_cut():
     with Run(plugins=[Raises("RNN501", [1]), SelfRepair()], learning_rate=1.0) as run:
         for _ in run.epochs(1):

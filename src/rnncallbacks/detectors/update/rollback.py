@@ -79,6 +79,16 @@ class Rollback:
         self._restored = self._snapshots.restore(_arrays(params, optimizer_state))
         return self._restored
 
+    def restore_again(self, params: Any, optimizer_state: Any) -> None:
+        """Write the snapshot that was restored last, if something moved the parameters since."""
+        self._snapshots.restore(_arrays(params, optimizer_state))
+
+    def displacement(self, params: Any) -> dict[str, Array]:
+        """The parameters minus those of the healthy snapshot, by name; empty if there is none."""
+        healthy = self._snapshots.healthy
+        arrays = named_arrays(params, "params")
+        return {} if healthy is None else {name: arrays[name] - healthy.arrays[f"params.{name}"] for name in arrays}
+
 
 def _arrays(params: Any, optimizer_state: Any) -> Mapping[str, Array]:
     return {

@@ -14,12 +14,13 @@ from rnncallbacks.arrays.gradients import clip_by_global_norm, global_norm
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.gradient.earlier_gradients import EarlierGradients
-from rnncallbacks.detectors.update.metrics import is_proportional
+from rnncallbacks.detectors.update.metrics import is_proportional, norm_ratio, predicted_loss_change
 from rnncallbacks.detectors.update.rollback import Rollback
 from rnncallbacks.errors import RunStateError
 
 if TYPE_CHECKING:
     from rnncallbacks.alarms.alarm import Alarm
+    from rnncallbacks.arrays.containers import Array
     from rnncallbacks.arrays.gradients import Gradients
     from rnncallbacks.core.batch import Batch
     from rnncallbacks.core.run import Run
@@ -40,6 +41,18 @@ class SelfRepairThresholds:
     """The same for an adaptive optimizer whose state the run does not know. It keeps the squares of the large gradients
     for some 100 updates, and makes smaller updates as long. Of 31 such runs at 10 to 100 times a good rate, 28 ended as
     well as a healthy one with 2, 29 with 3, and 29 with 4."""
+
+    settled_move: float = 0.01
+    """Change of the restored parameters by a skipped batch / their norm, up to which nothing hidden moves them."""
+    unsettled_move: float = 0.05
+    """The same by an update that does not follow its gradient, above which hidden momentum made it."""
+    unsettled_cosine: float = 0.5
+    """Absolute cosine of an update and its gradient, below which it does not follow it."""
+    settling_batches: int = 60
+    """Most batches that are skipped until hidden momentum has decayed: by 0.9 in each, to a thousandth."""
+    clipped_move: float = 0.3
+    """Learning rate times ``max_norm`` / norm of the parameters, above which the rate is also too high for clipped
+    gradients."""
 
 
 SELF_REPAIR = SelfRepairThresholds()
@@ -64,7 +77,8 @@ class SelfRepair:
     skipped batches, the next alarm stops the run.
 
     Restoring needs ``Run(params)``, and ``run.params = params`` in a script whose update returns new arrays. Lowering
-    the rate needs ``run.learning_rate`` in the update. Momentum outside of ``optimizer_state`` is not restored.
+    the rate needs ``run.learning_rate`` in the update. If momentum outside of ``optimizer_state`` moves the restored
+    parameters, they are restored again and batches skipped until it has decayed.
 
     Options
     -------
@@ -110,7 +124,11 @@ class SelfRepair:
     _batches_skipped: int = state_field(0)
     _last_repair_step: int = state_field(0)
     _rollback: Rollback = state_field(attrs.Factory(lambda self: Rollback(self.snapshot_every), takes_self=True))
+    _settling: int = state_field(0)  # batches in which hidden momentum may still move the restored parameters
+    _skips_next: bool = state_field(False)
     _gradients: Gradients | None = state_field(None, saved=False)
+    _restoring_alarm: Alarm | None = state_field(None, saved=False)
+    _direction: Mapping[str, Array] = state_field(factory=dict, saved=False)
     _earlier_gradients: EarlierGradients = state_field(factory=EarlierGradients, saved=False)
 
     @hookimpl(trylast=True)
@@ -126,7 +144,7 @@ class SelfRepair:
             run.reset_hidden()
 
     @hookimpl(wrapper=True, tryfirst=True)
-    def on_backward(self, batch: Batch, grads: Gradients) -> Generator[None, object, object]:
+    def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> Generator[None, object, object]:
         # The first wrapper runs before and after all other plugins: guards get gradients without those of earlier
         # batches, and no plugin enlarges what was clipped here.
         if self._removes_earlier_gradients:
@@ -138,6 +156,10 @@ class SelfRepair:
             clip_by_global_norm(grads.arrays, self.max_norm)
         elif norm > SELF_REPAIR.explosion_factor * self.max_norm and not batch.skipped and not self._gradient_exploded:
             self._gradient_exploded = global_norm(grads.arrays) > SELF_REPAIR.unclipped_share * norm
+        if self._skips_next:
+            run.skip_batch()
+        if self._settling:
+            self._direction = {name: array.copy() for name, array in grads.items()}
         return result
 
     @hookimpl
@@ -147,8 +169,34 @@ class SelfRepair:
         if self._removes_earlier_gradients:
             self._earlier_gradients.zero(self._gradients)
         self._gradients = None
+        if self._settling and self._direction:  # the batch of a restoration after its update has none
+            self._settle(run, batch)
         if self._rollback.has_begun and batch.loss is not None and not batch.skipped:
             self._rollback.follow(run.step, batch.loss, run.params, run.optimizer_state)
+
+    def _settle(self, run: Run, batch: Batch) -> None:
+        """Restore again if momentum that the run does not know moved the restored parameters."""
+        self._settling -= 1
+        moved = self._rollback.displacement(run.params)
+        change = global_norm(list(moved.values()))
+        if not change:  # no update, as of a skipped batch or between the batches of an accumulation
+            self._skips_next = False
+            return
+        size = norm_ratio(change, global_norm(list(named_arrays(run.params, "params").values())))
+        if batch.skipped:
+            unsettled = size > SELF_REPAIR.settled_move
+        else:
+            along = abs(predicted_loss_change(moved, self._direction))
+            away = along < SELF_REPAIR.unsettled_cosine * change * global_norm(list(self._direction.values()))
+            unsettled = size > SELF_REPAIR.unsettled_move and away
+        self._direction = {}
+        if not (unsettled or not math.isfinite(change)) or not self._settling:
+            self._settling, self._skips_next = 0, False
+            return
+        self._rollback.restore_again(run.params, run.optimizer_state)
+        if self._restoring_alarm is not None:
+            run.report_repair(self._restoring_alarm, "batches are skipped until hidden momentum has decayed")
+        self._skips_next, self._restoring_alarm = True, None
 
     # At an alarm ----------------------------------------------------------------------------------------------------
 
@@ -188,7 +236,7 @@ class SelfRepair:
         self._removes_earlier_gradients = True
         if self._gradients is not None:  # otherwise on_backward is about to keep them
             self._earlier_gradients.keep(self._gradients)
-        restored = self._restore(run)
+        restored = self._restore(run, alarm)
         run.skip_batch()
         return self._count(run, "gradients of earlier batches are now removed", restored)
 
@@ -196,8 +244,12 @@ class SelfRepair:
         if self._clips_gradients:
             return self._restore_and_lower_rate(run, alarm)
         self._clips_gradients = True
-        restored = self._restore(run)  # the update with the exploded gradient changed them
-        return self._count(run, f"gradients are now clipped to a norm of {self.max_norm:g}", restored)
+        restored = self._restore(run, alarm)  # the update with the exploded gradient changed them
+        norm = 0.0 if run.params is None else global_norm(list(named_arrays(run.params, "params").values()))
+        move, lowered = norm_ratio(run.learning_rate * self.max_norm, norm) if run.base_learning_rate else 0.0, ""
+        if restored and SELF_REPAIR.clipped_move < move < math.inf:
+            lowered = self._scale_rate(run, SELF_REPAIR.clipped_move / move)
+        return self._count(run, f"gradients are now clipped to a norm of {self.max_norm:g}", lowered, restored)
 
     def _skip_batch(self, run: Run, alarm: Alarm) -> str:
         batch = run.batch
@@ -217,15 +269,18 @@ class SelfRepair:
         return self._restore_and_lower_rate(run, alarm)
 
     def _restore_and_lower_rate(self, run: Run, alarm: Alarm) -> str:
-        restored = self._restore(run)
+        restored = self._restore(run, alarm)
         if not restored and run.params is not None and not all_finite(named_arrays(run.params, "params").values()):
             return ""  # a lower rate does not make parameters finite
         lowered = ""
         if run.base_learning_rate is not None:
-            self._rate_scale *= self._cut(run, alarm)
-            run.scale_learning_rate(run.plugins.name_of(self), self._rate_scale)
-            lowered = f"the learning rate is now {run.learning_rate:g}, with a scale of {self._rate_scale:.3g}"
+            lowered = self._scale_rate(run, self._cut(run, alarm))
         return self._count(run, lowered, restored) if lowered or restored else ""
+
+    def _scale_rate(self, run: Run, factor: float) -> str:
+        self._rate_scale *= factor
+        run.scale_learning_rate(run.plugins.name_of(self), self._rate_scale)
+        return f"the learning rate is now {run.learning_rate:g}, with a scale of {self._rate_scale:.3g}"
 
     def _cut(self, run: Run, alarm: Alarm) -> float:
         """The factor of the next cut."""
@@ -238,7 +293,7 @@ class SelfRepair:
             return min(math.sqrt(self.factor), SELF_REPAIR.hidden_state_margin / times_too_high)
         return min(self.factor, SELF_REPAIR.first_cut_margin / times_too_high)
 
-    def _restore(self, run: Run) -> str:
+    def _restore(self, run: Run, alarm: Alarm) -> str:
         """Restore the last healthy snapshot, and say so; the empty string if there is none."""
         if run.params is None:
             return ""
@@ -247,6 +302,7 @@ class SelfRepair:
             return ""
         if run.batch is not None and run.batch.phase == "train":
             run.skip_batch()  # its gradients belong to the discarded parameters
+        self._settling, self._skips_next, self._restoring_alarm = SELF_REPAIR.settling_batches, False, alarm
         return f"the parameters were restored from step {step}"
 
     def _count(self, run: Run, *done: str) -> str:
