@@ -18,7 +18,7 @@ from rnncallbacks.doctor.roles.agreement import (
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate, followed_candidate
 from rnncallbacks.doctor.roles.interventions import Push
 from rnncallbacks.doctor.roles.objective import is_log_likelihood
-from rnncallbacks.doctor.roles.role_table import ParameterRole, key_text
+from rnncallbacks.doctor.roles.role_table import ParameterRole, is_named_after, key_text
 from rnncallbacks.doctor.value_walk import Key
 
 
@@ -79,7 +79,7 @@ def parameter_role(
         source, agrees = off[0] if off else followed_candidate(push.key, candidates, record), False
     others = _other_names(source.key, candidates, record)
     used = factors.scale * source.sign * (1.0 if found is None else factors.sign)
-    return ParameterRole(name, push.key, source.key, _alias(source.key, record), used, agrees, others)
+    return ParameterRole(name, push.key, source.key, _alias(source.key, push.key, record), used, agrees, others)
 
 
 def _other_names(key: Key, candidates: list[GradientCandidate], record: IterationRecord) -> tuple[Key, ...]:
@@ -94,13 +94,20 @@ def _other_names(key: Key, candidates: list[GradientCandidate], record: Iteratio
     return tuple(dict.fromkeys([*same, *equal]))
 
 
-def _alias(key: Key, record: IterationRecord) -> Key | None:
-    """Another name of an array: the one of a local variable or of the loop, which the source assigns."""
+def _alias(key: Key, parameter: Key, record: IterationRecord) -> Key | None:
+    """Another name of a gradient: one that ends with the parameter's, or the one that an update reads."""
     identity = record.identities.get(key)
-    names = [
-        other
-        for other, number in record.identities.items()
-        if number == identity and other != key and other[0] in ("local", "end")
-    ]
+    same = [other for other, number in record.identities.items() if number == identity and other != key]
+    names = [other for other in same if other[0] in ("local", "end")]
+    read = {key_text(other) for other in (key, *same) if other[0] == "operand"}
     last = [other for other in names if not re.match(r"(d_?param|param|grad|g|d|p)$", other[2])]
-    return min(last or names, key=lambda one: (one[0] != "local", record.order.get(one, 0)), default=None)
+    return min(
+        last or names,
+        key=lambda one: (
+            not is_named_after(one, parameter),
+            one[2] not in read,
+            one[0] != "local",
+            record.order.get(one, 0),
+        ),
+        default=None,
+    )
