@@ -152,8 +152,6 @@ def _of_replays() -> list[Rewriting]:
         (rf"{_CLOSURE}, or train for two epochs", f"{CANNOT_REPEAT}, and two epochs were not seen"),
         (_CLOSURE, CANNOT_REPEAT),
         (_LOGITS, NO_LOGITS),
-        (r"the gradients given to run\.backward were compared", "the gradients were compared"),
-        (r"scaled after run\.backward", "scaled before the update"),
         (r"iterate run\.batches\(loader, phase='val'\) there, and call no update in it", "take the update out of it"),
         (r"and run\.backward was given", "and the iteration had"),
         (r"run\.backward was given", "the iteration had"),

@@ -89,7 +89,6 @@ class ExplodingGradientDetector:
 
     first_loss: float = state_field(math.nan)
     stopped: bool = state_field(False)
-    _stopped_by_direction: bool = state_field(False)  # of the first update
     measured_updates: int = state_field(0)
     clipped_updates: int = state_field(0)
     _clipped: bool = state_field(False)  # whether the gradient of the batch just added is
@@ -152,9 +151,7 @@ class ExplodingGradientDetector:
     def add_update(self, update: MeasuredUpdate) -> None:
         """Add the update of the batch just added. Updates that the script scaled down, or not wanted, are left out."""
         if update.is_first and is_proportional(update.cosine) is False:
-            self.stopped = self._stopped_by_direction = True
-        elif update.has_array_factors and self._stopped_by_direction:
-            self.stopped = self._stopped_by_direction = False
+            self.stopped = True
         if not self.wants_update(update.gradient_norm):
             return
         if update.scaled_down:

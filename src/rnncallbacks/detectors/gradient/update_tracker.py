@@ -10,7 +10,6 @@ import attrs
 from rnncallbacks.arrays.containers import Array, named_arrays
 from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.gradient.array_factors import ArrayFactors
 from rnncallbacks.detectors.update.metrics import update_gradient_cosine, update_ratio
 
 
@@ -42,14 +41,11 @@ class MeasuredUpdate:
     clipped_size:
         Norm of the update with a gradient clipped at the bound / norm of the initial parameters.
     cosine:
-        :math:`\cos(-\Delta\theta, g)`; 1 if arrays have factors of their own that stay the same.
+        :math:`\cos(-\Delta\theta, g)`.
     scaled_down:
         Whether the update is shorter for its gradient and learning rate than the first one, as if the script clipped.
-        Not if a part of the arrays has a factor of its own that stays the same: clipping scales all arrays alike.
     is_first:
         Whether it is the first update that was measured.
-    has_array_factors:
-        Whether a part of the arrays had the same factors of their own in all updates so far.
     """
 
     gradient_norm: float
@@ -58,7 +54,6 @@ class MeasuredUpdate:
     cosine: float
     scaled_down: bool = False
     is_first: bool = False
-    has_array_factors: bool = False
 
 
 @attrs.define(eq=False)
@@ -72,8 +67,6 @@ class UpdateTracker:
         gradient descent and momentum, below 0.9 for Adam, Adagrad and RMSprop, negative if the script adds gradients.
     params_moved:
         Whether the last measured batch changed the parameters.
-    factors:
-        The factors of single arrays.
 
     Example
     -------
@@ -88,7 +81,6 @@ class UpdateTracker:
 
     first_cosine: float = state_field(math.nan)
     params_moved: bool = state_field(False)
-    factors: ArrayFactors = state_field(factory=ArrayFactors)
     _initial_norm: float = state_field(math.nan)  # of the parameters
     _size_per_norm: float = state_field(0.0)  # of the first update, per gradient norm and learning rate
     _params: Mapping[str, Array] = state_field(factory=dict)
@@ -100,12 +92,8 @@ class UpdateTracker:
         return bool(self._gradients)
 
     def awaits_first(self, batch_number: int) -> bool:
-        """Whether the first update has not been measured and may follow this training batch, counted from 1.
-
-        Or the second one, if arrays had factors of their own in the first.
-        """
-        wanted = math.isnan(self.first_cosine) or self.factors.needs_another
-        return wanted and batch_number <= UPDATE_TRACKER.first_update_batches
+        """Whether the first update has not been measured and may follow this training batch, counted from 1."""
+        return math.isnan(self.first_cosine) and batch_number <= UPDATE_TRACKER.first_update_batches
 
     def keep(self, params: object, gradients: Mapping[str, Array]) -> None:
         """Copy the parameters and the gradients that the update will be made from."""
@@ -125,10 +113,7 @@ class UpdateTracker:
         self.params_moved = not math.isnan(cosine)
         if not self.params_moved:
             return None
-        self.factors.add(before, after, gradients)
-        is_first, uneven = math.isnan(self.first_cosine), bool(self.factors.uneven)
-        if uneven:  # each array follows the scale of its gradient, and only their factors turn the update
-            cosine = self.first_cosine = 1.0
+        is_first = math.isnan(self.first_cosine)
         norm, size = global_norm(list(gradients.values())), global_norm(list(before.values()))
         relative_size = update_ratio(before, after)
         size_per_norm = relative_size * size / norm / (1.0 if learning_rate is None else learning_rate or math.inf)
@@ -142,7 +127,6 @@ class UpdateTracker:
             relative_size=relative_size,
             clipped_size=relative_size * size * max_norm / unit if unit else math.inf,
             cosine=cosine,
-            scaled_down=not uneven and not size_per_norm > UPDATE_TRACKER.unscaled_share * self._size_per_norm,
+            scaled_down=not size_per_norm > UPDATE_TRACKER.unscaled_share * self._size_per_norm,
             is_first=is_first,
-            has_array_factors=uneven,
         )

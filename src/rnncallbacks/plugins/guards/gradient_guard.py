@@ -41,8 +41,6 @@ class GradientGuard(Guard):
     - RNN404 and RNN405 without either, as a warning: the loss falls less than the gradients predict, that of shuffled
       batches or of those that return under their index; or the gradient of a matrix is always zero. Or, as RNN405 or
       RNN406, the gradient of the output bias is longer than the cross-entropy or the squared error allows.
-    - RNN404 and RNN405 have not passed where an array is always updated with another multiple of its gradient than the
-      rest: a gradient that is scaled after ``run.backward`` looks like a learning rate of its own.
     - RNN406: gradients contain those of earlier batches.
 
     The page of each code, ``rnncallbacks explain CODE``, names its detectors.
@@ -128,9 +126,6 @@ class GradientGuard(Guard):
         self._add_missed()
         if self._batches >= EXPLODING_GRADIENT.smallest_sample:
             self._conclude_exploding(run)
-        for code, reason in self._updates.factors.doubts().items():
-            if code in run.diagnosis.passed:
-                run.diagnosis.withdraw(code, reason)
         super().on_fit_end(run)
         self._correctness.stop_without_closure()
 
