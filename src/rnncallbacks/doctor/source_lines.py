@@ -205,7 +205,7 @@ def _statements(node: ast.AST, file: str, lines: list[str], scopes: tuple[str, .
                 frozenset(text for target in targets for text in _texts(target)),
                 frozenset(text for part in (value, *targets) if part for text in _read_texts(part)),
                 frozenset(_called(value)),
-                _is_blank(value),
+                _is_blank(value) and not isinstance(child, ast.AugAssign),
                 _only_items(targets, ast.Store),
                 _only_items([part for part in (value, *targets) if part], ast.Load),
             )

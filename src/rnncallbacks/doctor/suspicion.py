@@ -21,6 +21,7 @@ from rnncallbacks.doctor.source_lines import (
 )
 from rnncallbacks.doctor.state_lines import calls_with_state, zeros_in_loop
 from rnncallbacks.doctor.value_flow import (
+    SIZES,
     backward_slice,
     calls_with_argument,
     nearer_to_wrong,
@@ -124,7 +125,8 @@ class Suspicion:
             behind = [one.shown(OF_EVERY) for one in nearer_to_wrong(self._computing, accused, cleared)][:1] + behind
             behind += [one.shown(OF_EVERY) for one in statements_of_wrong(self._computing, accused, ())]
         if not right:  # all are off: by a factor that one of them brings in
-            behind = [one.shown(OF_EVERY) for one in sorted(common, key=_keeps_scale)]
+            order = _keeps_scale if alarm.code == "RNN405" else _is_size
+            behind = [one.shown(OF_EVERY) for one in sorted(common, key=order)]
             return behind[:2] + self._of_loss()[:2] + direct
         if "is zero" in alarm.message:  # nothing may add to it
             behind = [line for name, one in assigned[:1] for line in self._zeros_of(by_name[name], one)] + behind
@@ -323,6 +325,10 @@ class Suspicion:
 
     def _at(self, site: Site) -> list[AssigningStatement]:
         return [one for one in self._statements.all if (one.file, one.line) == (site.file, site.line)]
+
+
+def _is_size(statement: AssigningStatement) -> bool:
+    return bool(SIZES.search(statement.source))
 
 
 def _keeps_scale(statement: AssigningStatement) -> bool:

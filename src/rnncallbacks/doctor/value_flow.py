@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rnncallbacks.alarms.alarm import Alarm
 from rnncallbacks.doctor.source_lines import RETURNED, AssigningStatement, SourceLine
 
-SIZES = re.compile(r"^for |\.shape(\[\d+\])?$|\blen\([\w.]+\)$")
+SIZES = re.compile(r"^for |^[\w., ]+ = [^-+*/@]*(\.shape(\[\d+\])?|\blen\([\w.]+\))$")
 """Statements that assign positions and sizes."""
 MOST_CALLS = 3
 """Functions through which an argument is followed to the outermost call. Chosen by eye."""
@@ -60,15 +60,15 @@ def statements_of_wrong(
     innocent = {statement for one in right for statement in backward_slice(statements, one)}
     if not slices:
         return []
-    own = {statement for one in wrong for statement in one} if len(slices) > 1 else set()
+    own = set.intersection(*(set(one) for one in wrong if one)) if len(slices) > 1 else set()
     counts = Counter(statement for one in slices for statement in one if not statement.blank)
     for statement in (*innocent, *own):
         counts.pop(statement, None)
-    if (most := max(counts.values(), default=0)) <= len(slices) / 2:
+    values = [count for statement, count in counts.items() if not SIZES.search(statement.source)]
+    if (most := max(values or counts.values(), default=0)) <= len(slices) / 2:
         return []
-    distance = {
-        statement: sum(one.get(statement, 0) for one in slices) for statement, count in counts.items() if count == most
-    }
+    steps = {one: [some.get(one, 0) for some in slices] for one, count in counts.items() if count >= most}
+    distance = {statement: (max(each), sum(each)) for statement, each in steps.items()}
     found = sorted(distance, key=lambda one: (bool(SIZES.search(one.source)), distance[one], one.file, -one.line))
     carrying = [one for one in found[1:] if _carries(one, found)][:2]
     return found[:1] + carrying + [one for one in found[1:] if one not in carrying]

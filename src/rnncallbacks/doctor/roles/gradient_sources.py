@@ -13,7 +13,7 @@ import numpy as np
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.value_walk import Key
 
-_NAME = re.compile(r"[\w.\[\]'\"]+")
+_NAME = re.compile(r"[\w.\[\]'\"]+(#\d+)?")
 
 LATEST_MOMENT = 10**9
 """The moment of a value whose moment is unknown: after all others."""
@@ -135,18 +135,23 @@ def followed_candidate(
 ) -> GradientCandidate:  # fmt: skip
     """The first candidate that a parameter's change is a multiple of, or the one that was clipped to it.
 
-    The first of all if the change is a multiple of none. The part of one time step may be almost parallel to it. A
-    quotient or another expression without a name, as the step of Adam, is not followed where others are candidates.
+    If the change is a multiple of none, the first one that the update reads, else the first of all: the part of one
+    time step may be almost parallel to it. A quotient or another expression without a name, as the step of Adam, is not
+    followed where others are candidates.
     """
     change = record.end[parameter] - record.start[parameter]
     named = [one for one in candidates if one.key[0] != "operand" or _NAME.fullmatch(one.key[2])]
-    for followed in (record.get(one.key) for one in named or candidates):
-        norms = float(np.linalg.norm(change) * np.linalg.norm(followed))
-        along = abs(float(np.vdot(change, followed)))
-        if change.size > 1 and norms and along > GRADIENT_SOURCE.exactly_parallel * norms:
-            same = (2 * int(np.sum(record.get(one.key) == followed)) >= change.size for one in candidates)
-            return next(one for one, is_clipped in zip(candidates, same, strict=True) if is_clipped)
+    parallel = [one for one in named or candidates if change.size > 1 and _is_multiple(change, record.get(one.key))]
+    for followed in parallel or [one for one in named if one.key[0] == "operand"]:
+        value = record.get(followed.key)
+        same = (2 * int(np.sum(record.get(one.key) == value)) >= change.size for one in candidates)
+        return next(one for one, is_clipped in zip(candidates, same, strict=True) if is_clipped)
     return candidates[0]
+
+
+def _is_multiple(change: Any, value: Any) -> bool:
+    norms = float(np.linalg.norm(change) * np.linalg.norm(value))
+    return bool(norms) and abs(float(np.vdot(change, value))) > GRADIENT_SOURCE.exactly_parallel * norms
 
 
 def _without_copies(

@@ -117,7 +117,8 @@ def infer_roles(
     if factors.raised:
         objective = Objective(is_loss=False, text="a log-likelihood, which the updates raise")
     elif loss is not None and not any(one.agrees for one in found):
-        objective = find_objective(loss, found, {push.key: push for push in pushes}, known, first, last)
+        if slopes.get(loss, 0.0) <= 0:  # gradients along which the loss rises are wrong, whatever they descend
+            objective = find_objective(loss, found, {push.key: push for push in pushes}, known, first, last)
         if not objective.is_loss and LOSS_NAMES.search(key_text(loss)):
             confidence = "likely"  # the gradients vouch for each other, and they are not taken for those of the loss
         elif not given.loss and len(found) < max(len(parameters), _fewest_gradients(factors)):
@@ -271,7 +272,8 @@ def _choose(
     best = loss_of_loop(distinct, keepers)
     if best.score < INFERENCE.score and not sure:
         updated = sum(bool(sources.get(push.key)) for push in keepers)  # a loop that trains, whatever its loss is
-        return (best.key if INFERENCE.gradients <= updated == len(keepers) else None), "unsure"
+        moving = sum(bool(push.derivatives) for push in keepers)  # the others belong to the optimizer
+        return (best.key if INFERENCE.gradients <= updated == moving else None), "unsure"
     if agreeing_count(best.key, keepers, sources) >= min(2, len([one for one in sources.values() if one]) or 2):
         return best.key, "certain"
     if sure:

@@ -83,8 +83,15 @@ def rank_losses(
     if any(push.step.size > 1 for push in owners):  # every number is parallel to the change of one entry
         owners = [push for push in owners if push.step.size > 1]
     moving = [push for push in keepers if push.derivatives]
+    named = [slopes.get(key, 0.0) for key in keys if _is_named_loss(key) and all(key in one.derivatives for one in owners)]
+    if owners and named and min(named) > 0:  # an ascent: no loss falls, and to rise speaks against none of them
+        slopes = {key: min(slope, 0.0) for key, slope in slopes.items()}
     ranked = [_scored(key, owners, moving, sources, records, slopes.get(key, 0.0)) for key in keys]
     return sorted(ranked, key=lambda one: (-round(one.score, 6), _place(one.key, record), one.key))
+
+
+def _is_named_loss(key: Key) -> bool:
+    return bool(LOSS_NAMES.search(key[2]) or (key[0] == "return" and LOSS_NAMES.search(key[1])))
 
 
 def distinct_candidates(ranked: list[LossCandidate], keepers: list[Push]) -> list[LossCandidate]:
@@ -161,7 +168,7 @@ def _scored(
     if slope:
         falls = (LOSS_CHOICE.falls, "falls along the update")
         evidence.append(falls if slope < 0 else (-LOSS_CHOICE.falls, "rises along the update"))
-    if LOSS_NAMES.search(key[2]) or (key[0] == "return" and LOSS_NAMES.search(key[1])):
+    if _is_named_loss(key):
         evidence.append((LOSS_CHOICE.named, "by its name"))
     if np.ndim(records[0].get(key)) > 1:
         evidence.append((-LOSS_CHOICE.matrix, "a matrix of one entry, as a residual is"))
