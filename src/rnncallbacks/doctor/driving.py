@@ -210,6 +210,8 @@ def drive(run: Run, batches: RecordedBatches) -> None:
                         batches.wanted_epochs = 2  # a count that has no name is reported if two epochs agree
                     give_validation(run, validation, roles, first[0], keys)
                     batches.validation = validation.key
+                for name, key in keys.items():  # as the script has changed them between the epochs
+                    shadows[name][...] = first[0].start[key]
             if first is None:
                 run.stop(f"doctor: {batches.over}")
 

@@ -160,12 +160,18 @@ class _Changes:
     reset: set[Any] = attrs.field(factory=set)
 
     def begin(self, values: dict[Any, Any]) -> None:
-        """Note the arrays with another value than at the end of the execution before: they are no parameters."""
+        """Note the arrays with quite another value than at the end of the execution before: they are no parameters.
+
+        An update by a batch of another loop, such as one of validation data, is small.
+        """
         self.executions += 1
         self.reset |= {
             key
             for key, (shape, array) in self.at_end.items()
-            if key in values and values[key][0] == shape and not np.array_equal(values[key][1], array, equal_nan=True)
+            if key in values
+            and values[key][0] == shape
+            and not np.array_equal(values[key][1], array, equal_nan=True)
+            and not relative_change(array, values[key][1]) <= LOOP_SEARCH.calm_change
         }
 
     def add(self, changed: dict[Any, float]) -> None:

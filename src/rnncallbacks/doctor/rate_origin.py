@@ -80,13 +80,16 @@ def _rates_in(node: ast.AST) -> list[str]:
 
 
 def _rates_behind(statement: ast.AST, scope: ast.AST) -> list[str]:
-    """The names of rates in a statement, or in the assignments of the variables that it reads: ``step = lr / n``."""
+    """The names of rates in a statement, or in those that change the variables that it reads: ``v -= lr * g``."""
     direct = _rates_in(statement)
     if direct:
         return direct
     names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-    assignments = [node for node in _own_statements(scope) if isinstance(node, ast.Assign)]
-    behind = [node for node in assignments if {re.split(r"[\[.]", text)[0] for text in _assigned(node)} & names]
+    changing = [node for node in _own_statements(scope) if isinstance(node, ast.Assign | ast.AugAssign)]
+    changed = [
+        (one, {ast.unparse(one.target)} if isinstance(one, ast.AugAssign) else _assigned(one)) for one in changing
+    ]
+    behind = [node for node, texts in changed if {re.split(r"[\[.]", text)[0] for text in texts} & names]
     return list(dict.fromkeys(text for node in behind for text in _rates_in(node.value)))
 
 

@@ -34,6 +34,18 @@ def zeros_in_loop(statements: AssigningStatements, loop: Site) -> list[SourceLin
     return [one.shown("makes the state that enters") for one in (*makes, *calls)][:2]
 
 
+def zeros_before_loop(statements: AssigningStatements, loop: Site) -> list[SourceLine]:
+    """The statements of the loop that read a state made of zeros before it, and those that make it."""
+    ends = [node.end_lineno or 0 for one in statements.sources for node in loops_at(one, loop.file, loop.line)]
+    same = [one for one in statements.all if (one.file, one.scope) == (loop.file, loop.scope)]
+    zeros = [one for one in same if ZEROS.search(one.source) and STATE_TARGET.search(one.source)]
+    makes = [one for one in zeros if one.line < loop.line]
+    names = {text for one in makes for text in one.targets}
+    passes = [one for one in same if loop.line < one.line <= max(ends, default=0) and one.reads & names]
+    found = [one.shown("passes the state that enters") for one in passes[:1]]
+    return found + [one.shown("makes the state that enters") for one in makes[-2:]]
+
+
 def calls_with_state(statements: AssigningStatements, function: str) -> list[SourceLine]:
     """The statement that passes the entering state to the function of the states: zeros that a call returned."""
     return [one.shown("passes the state that enters") for one in statements.all if function in one.calls][:1]

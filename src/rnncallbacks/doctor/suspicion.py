@@ -19,7 +19,7 @@ from rnncallbacks.doctor.source_lines import (
     AssigningStatements,
     SourceLine,
 )
-from rnncallbacks.doctor.state_lines import calls_with_state, zeros_in_loop
+from rnncallbacks.doctor.state_lines import calls_with_state, zeros_before_loop, zeros_in_loop
 from rnncallbacks.doctor.value_flow import (
     SIZES,
     backward_slice,
@@ -303,7 +303,8 @@ class Suspicion:
         """The statements that make the entering state in the loop; else those that pass it on: a call returned it."""
         hidden = self._roles.hidden
         name = "" if hidden is None or hidden[0] != "local" else scope_function(hidden[1]).rpartition(".")[2]
-        return zeros_in_loop(self._statements, self._loop) or calls_with_state(self._statements, name)
+        inside = zeros_in_loop(self._statements, self._loop) or calls_with_state(self._statements, name)
+        return inside or zeros_before_loop(self._statements, self._loop)
 
     def _of_keys(self, keys: Iterable[Key | None], why: str) -> list[SourceLine]:
         each = [self._of_key(key)[:3] for key in keys if key is not None]

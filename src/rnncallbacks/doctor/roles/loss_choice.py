@@ -83,8 +83,10 @@ def rank_losses(
     if any(push.step.size > 1 for push in owners):  # every number is parallel to the change of one entry
         owners = [push for push in owners if push.step.size > 1]
     moving = [push for push in keepers if push.derivatives]
-    named = [slopes.get(key, 0.0) for key in keys if _is_named_loss(key) and all(key in one.derivatives for one in owners)]
-    if owners and named and min(named) > 0:  # an ascent: no loss falls, and to rise speaks against none of them
+    named = [key for key in keys if _is_named_loss(key)]
+    moved = [key for key in named if 2 * sum(key in push.derivatives for push in owners) >= len(owners)]
+    if owners and moved and min(slopes.get(key, 0.0) for key in moved) > 0:
+        # An ascent: no loss falls, and to rise speaks against none of them.
         slopes = {key: min(slope, 0.0) for key, slope in slopes.items()}
     ranked = [_scored(key, owners, moving, sources, records, slopes.get(key, 0.0)) for key in keys]
     return sorted(ranked, key=lambda one: (-round(one.score, 6), _place(one.key, record), one.key))
