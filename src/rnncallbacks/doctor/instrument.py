@@ -27,6 +27,7 @@ from rnncallbacks.doctor.array_changes import (
     operands_of,
     rated_term,
 )
+from rnncallbacks.doctor.comprehension_loops import unfold_comprehensions
 from rnncallbacks.doctor.loop_items import NO_ITEMS, LoopItems, items_of, stored_names
 from rnncallbacks.doctor.loss_names import LOSS_NAMES
 from rnncallbacks.doctor.numba_functions import numba_functions
@@ -139,7 +140,7 @@ def instrument(source: str, file: str, sites: Sites) -> types.CodeType:
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         raise DataError(f"{file}:{line}: {error.args[0]}" if line else f"{file}: {error}") from error
-    _Instrumenter(file, source.splitlines(), sites, numba_functions(tree)).visit(tree)
+    _Instrumenter(file, source.splitlines(), sites, numba_functions(tree)).visit(unfold_comprehensions(tree))
     code: types.CodeType = compile(ast.fix_missing_locations(tree), file, "exec", dont_inherit=True)
     sites.codes[file, source] = code
     return code
