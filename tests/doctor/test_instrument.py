@@ -34,6 +34,23 @@ def test_loops_start_tick_and_end_also_when_they_break():
     assert (sites[0].kind, sites[0].line, sites[0].source) == ("loop", 1, "for i in range(9):")
 
 
+@pytest.mark.parametrize(
+    ("statement", "ticks"),
+    [
+        ("found = [step(x) for x in range(2)]", 2),
+        ("found = sorted([step(x) for x in range(2)])", 2),
+        ("found = [abs(x) for x in range(2)]", 0),
+        ("found = [step(x) for x in range(2) if x < 9]", 0),
+        ("found = [step(x) for x in (0, 1)]", 0),
+        ("x = 5; found = [step(x) for x in range(2)]; found[x - 5] += x - 5", 0),
+    ],
+)
+def test_a_comprehension_that_calls_a_function_is_a_loop(statement, ticks):
+    names, calls, _ = run(f"step = float\n{statement}\n")
+    assert names["found"] == [0.0, 1.0]
+    assert [name for name, *_ in calls].count(instrument.TICK) == ticks
+
+
 def test_functions_return_what_they_returned():
     names, calls, _ = run("def f(x):\n    return x + 1\ndef g():\n    pass\na, b = f(2), g()\n")
     assert (names["a"], names["b"]) == (3, None)

@@ -93,6 +93,13 @@ for batch in range(6):
 """
 
 
+def test_a_loop_keeps_its_parameters_if_another_loop_updates_them_between_its_executions(tmp_path):
+    inner = "    W -= 0.01 * dW\n    V -= 0.01 * dV\n"
+    validation = inner.replace("dW", "np.ones((3, 3))").replace("dV", "np.ones((3, 3))")
+    source = SUMMING.replace(inner, "        W -= 0.01 * dW\n        V -= 0.01 * dV\n" + validation)
+    assert found(tmp_path, source)["for t in range(6):"] >= {"W", "V"}
+
+
 def test_a_loop_whose_sums_begin_anew_in_each_execution_is_no_training_loop(tmp_path):
     candidates = found(tmp_path, SUMMING)
     assert candidates["for batch in range(6):"] >= {"W", "V"}

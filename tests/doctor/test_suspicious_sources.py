@@ -89,6 +89,14 @@ def test_without_a_statement_behind_every_wrong_gradient_those_behind_most_are_t
     assert "da = (1 - hs[t] ** 2) * dh" in {one.source for one in statements_of_wrong(known.all, wrong, [])}
 
 
+def test_what_assigns_one_wrong_gradient_may_be_behind_all_of_them(statements):
+    known = statements(
+        BACKWARD.replace("dy = ps[t] - 1", "dy = ps[t].copy()\n        dy[ys[t]] += 1\n        dby += dy")
+    )
+    wrong = [[one for one in known.all if text in one.source] for text in ("dWhh +=", "dWhy +=", "dby +=", "dy[ys")]
+    assert statements_of_wrong(known.all, wrong, [])[0].source == "dy[ys[t]] += 1"
+
+
 LAYERS = """
 class Layer:
     def backward(self, dout):
@@ -126,6 +134,7 @@ def test_a_layer_may_be_given_a_wrong_gradient(statements, wrong, right, lines):
         ("for x in data:\n    h = 0 * h\n    f(x, h)", [2]),
         ("def f(x):\n    hs, out = [np.zeros(3)], []\n    dW = np.zeros(3)\nfor x in data:\n    f(x)", [2]),
         ("def f(x):\n    x = 10 * x\nfor x in data:\n    f(x)", []),
+        ("h = np.zeros(3)\ntotal = 0\nfor x in data:\n    loss, _ = f(x, h)\n    total += loss", [4, 1]),
     ],
 )
 def test_the_statement_that_makes_the_entering_zeros_is_shown(statements, source, lines):
@@ -151,6 +160,7 @@ def test_the_statement_that_makes_the_entering_zeros_is_shown(statements, source
         ("parser.add_argument('--lr', default=9.0)\nargs = parser.parse_args()\nw -= args.lr * 2", 3, None),
         ("lr = 6.0\nscale = lr / 2\nw -= scale * 2", 3, None),
         ("step(v, 8.0)\ndef step(vel, lr):\n    vel[k] = vel[k] - lr * g\n    m[k] += vel[k]", 4, None),
+        ("lr, mu = 5.0, 0.9\nv -= lr * g\nw += v", 3, None),
         ("cfg = {'lr': 7.0}\nw -= cfg['lr'] * 2", 2, "cfg = {'lr': 7.0}"),
     ],
 )

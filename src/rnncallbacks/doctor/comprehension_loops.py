@@ -12,8 +12,9 @@ def unfold_comprehensions(tree: ast.Module) -> ast.Module:
     """Replace comprehensions that call a function for each item by loops, which can be watched.
 
     They are those that a statement assigns, returns or evaluates, alone or as the one argument of a call. A
-    comprehension with a condition stays, and so does one with a variable that its function or module uses elsewhere,
-    because a loop assigns it there.
+    comprehension with a condition stays, and so does one through a literal or through what the statement assigns, as
+    the parameters of an update. So does one with a variable that its function or module uses elsewhere, because a loop
+    assigns it there.
 
     Example
     -------
@@ -69,7 +70,9 @@ class _Unfolding(ast.NodeTransformer):
         lazy = isinstance(found, ast.GeneratorExp) and call is not None and ast.unparse(call.func) == "sum"
         if not isinstance(found, ast.ListComp | ast.GeneratorExp) or not (lazy or isinstance(found, ast.ListComp)):
             return node
-        if not self._calls_for_each(found):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        changed = {name for one in targets for name in _names_in(one)}
+        if not self._calls_for_each(found) or changed & _names_in(found.generators[0].iter):
             return node
         self._count += 1
         name = f"__doctor_items_{self._count}__"
@@ -87,6 +90,8 @@ class _Unfolding(ast.NodeTransformer):
     def _calls_for_each(self, found: ast.ListComp | ast.GeneratorExp) -> bool:
         through, inner = found.generators[0], list(ast.walk(found.elt))
         if len(found.generators) > 1 or through.ifs or through.is_async or self._scope is None:
+            return False
+        if isinstance(through.iter, ast.Tuple | ast.List):
             return False
         if any(isinstance(one, ast.Lambda | ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom) for one in inner):
             return False
