@@ -160,19 +160,13 @@ class _Changes:
     reset: set[Any] = attrs.field(factory=set)
 
     def begin(self, values: dict[Any, Any]) -> None:
-        """Note the arrays with quite another value than at the end of the execution before: they are no parameters.
-
-        An update by a batch of another loop, such as one of validation data, is small.
-        """
+        """Note the arrays with quite another value than at the end of the execution before: they are no parameters."""
         self.executions += 1
-        self.reset |= {
-            key
-            for key, (shape, array) in self.at_end.items()
-            if key in values
-            and values[key][0] == shape
-            and not np.array_equal(values[key][1], array, equal_nan=True)
-            and not relative_change(array, values[key][1]) <= LOOP_SEARCH.calm_change
-        }
+        for key, (shape, array) in self.at_end.items():
+            before, now = values.get(key, (None, None))
+            if before == shape and not np.array_equal(now, array, equal_nan=True):
+                # A batch of another loop, as of validation data, may have updated it a little.
+                self.reset |= set() if relative_change(array, now) <= LOOP_SEARCH.calm_change else {key}
 
     def add(self, changed: dict[Any, float]) -> None:
         self.intervals += 1

@@ -21,12 +21,16 @@ from rnncallbacks.doctor.source_lines import (
 )
 from rnncallbacks.doctor.state_lines import calls_with_state, zeros_before_loop, zeros_in_loop
 from rnncallbacks.doctor.value_flow import (
-    SIZES,
+    SCALES,
     backward_slice,
     calls_with_argument,
+    is_size,
+    keeps_scale,
     nearer_to_wrong,
     passed_on,
+    read_by,
     statements_of_wrong,
+    subtracting,
     sums_read_by,
     with_loop_variables,
     wrong_and_right,
@@ -39,10 +43,6 @@ RATE_CODES = frozenset({"RNN501", "RNN502"})
 LOSS_SCALE_CODES = frozenset({"RNN301", "RNN302", "RNN403"})
 STATE_CODES = frozenset({"RNN201", "RNN202", "RNN203", "RNN407"})
 REPORT_CODES = frozenset({"RNN101", "RNN102"})
-SCALES = re.compile(r"/|\*(?!\*)|\b(mean|sum|len|size|shape)\b")
-"""Statements that may change the scale of a value."""
-SUBTRACTS = re.compile(r"-=|(=|return\b|append\(|yield\b).*[\w)\]]\s*-\s*(?!\d+\b[^.*])[\w.(]")
-"""Statements that subtract one value from another, but not a whole number: that is an index."""
 CLIPS = re.compile(r"clip|norm", re.IGNORECASE)
 """Statements that may bound gradients."""
 MIXES = re.compile(r"perm|shuffl|random|\broll|sort|choice|\[::-1\]|flip")
@@ -82,15 +82,22 @@ class Suspicion:
     def lines(self, alarm: Alarm) -> list[SourceLine]:
         """The suspicious lines for an alarm, the likeliest first; empty if nothing is known."""
         found: list[SourceLine] = []
+        if alarm.code == "RNN401" and "spectral_radius" in alarm.evidence:
+            found = self._initial_values(alarm.message)
         if alarm.code in GRADIENT_CODES:
-            found = self._gradient_lines(alarm)
+            found += self._gradient_lines(alarm)
         elif alarm.code in UPDATE_CODES:
             found = self._update_lines(alarm)
         elif alarm.code in LOSS_SCALE_CODES:
             found = self._of_loss()
-            if alarm.code == "RNN302":
+            sums = sums_read_by(self._statements.all, found)
+            added = [one.shown("adds to it") for one in sums]
+            if alarm.code == "RNN302" and sums:
+                read = [one.shown("what is added depends on it") for one in read_by(self._statements.all, sums[:1])]
+                found = found[:1] + added[:1] + read[:2] + found[1:]
+            elif alarm.code == "RNN302":
                 found = found[:2] + self._outputs(found[:1]) + found[2:]
-            found += [one.shown("adds to it") for one in sums_read_by(self._statements.all, found)]
+            found += added
         elif alarm.code in STATE_CODES:
             found = self._zeros_that_enter() if alarm.code == "RNN203" else []
             keys = [*self._roles.carried, self._roles.hidden, self._roles.entering]
@@ -125,7 +132,7 @@ class Suspicion:
             behind = [one.shown(OF_EVERY) for one in nearer_to_wrong(self._computing, accused, cleared)][:1] + behind
             behind += [one.shown(OF_EVERY) for one in statements_of_wrong(self._computing, accused, ())]
         if not right:  # all are off: by a factor that one of them brings in
-            order = _keeps_scale if alarm.code == "RNN405" else _is_size
+            order = keeps_scale if alarm.code == "RNN405" else is_size
             behind = [one.shown(OF_EVERY) for one in sorted(common, key=order)]
             return behind[:2] + self._of_loss()[:2] + direct
         if "is zero" in alarm.message:  # nothing may add to it
@@ -221,9 +228,11 @@ class Suspicion:
         shown = [one.shown("assigns the data") for one in dict.fromkeys(found)]
         return shown[:2] + [one.shown("the data depends on it") for one in rest] + shown[2:]
 
-    def _initial_values(self) -> list[SourceLine]:
-        """The statements that make the initial weights: those of the last layer first, which the logits grow with."""
-        made = [one for role in reversed(self._roles.parameters) for one in self._of_key(role.key) if not one.blank]
+    def _initial_values(self, named_in: str = "") -> list[SourceLine]:
+        """The statements that make the weights, or those that a text names: the last ones, before logits, first."""
+        named = [one for one in self._roles.parameters if f"'{one.name}'" in named_in or f'"{one.name}"' in named_in]
+        roles = reversed(named if named_in else self._roles.parameters)
+        made = [one for role in roles for one in self._of_key(role.key) if not one.blank]
         places = {(one.file, one.line) for one in self._update_lines()}
         return [one.shown("makes initial weights") for one in made if (one.file, one.line) not in places]
 
@@ -250,18 +259,11 @@ class Suspicion:
         ]
         replacing = setting or [one for one in reading if one.targets & trained]
         if not replacing:
-            replacing = self._subtracting_gradients() or [one for one in reading if RETURNED in one.targets]
+            every = [(one.gradient, one.fallback, *one.other_names) for one in self._roles.with_gradient]
+            gradients = {root_of(key[2]) for keys in every for key in keys if key is not None}
+            replacing = subtracting(self._statements.all, gradients)  # from no parameter, such as a copy
+            replacing = replacing or [one for one in reading if RETURNED in one.targets]
         return [one.shown(UPDATES) for one in replacing]
-
-    def _subtracting_gradients(self) -> list[AssigningStatement]:
-        """The statements that subtract a gradient, by its name, from an array that is no parameter, such as a copy."""
-        named = [(one.gradient, one.fallback, *one.other_names) for one in self._roles.with_gradient]
-        keys = [key for keys in named for key in keys if key is not None]
-        gradients = {root_of(key[2]) for key in keys}
-        for one in self._statements.all:  # a loop over them
-            if one.source.startswith("for ") and one.reads & gradients:
-                gradients |= one.targets
-        return [one for one in self._statements.all if SUBTRACTS.search(one.source) and one.reads & gradients]
 
     def _phases_of(self, alarm: Alarm) -> list[str]:
         """The phases whose report an alarm calls wrong; all if it names none."""
@@ -326,11 +328,3 @@ class Suspicion:
 
     def _at(self, site: Site) -> list[AssigningStatement]:
         return [one for one in self._statements.all if (one.file, one.line) == (site.file, site.line)]
-
-
-def _is_size(statement: AssigningStatement) -> bool:
-    return bool(SIZES.search(statement.source))
-
-
-def _keeps_scale(statement: AssigningStatement) -> bool:
-    return statement.source.startswith("for ") or not SCALES.search(statement.source)

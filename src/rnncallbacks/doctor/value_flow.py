@@ -11,6 +11,10 @@ from rnncallbacks.doctor.source_lines import RETURNED, AssigningStatement, Sourc
 
 SIZES = re.compile(r"^for |^[\w., ]+ = [^-+*/@]*(\.shape(\[\d+\])?|\blen\([\w.]+\))$")
 """Statements that assign positions and sizes."""
+SCALES = re.compile(r"/|\*(?!\*)|\b(mean|sum|len|size|shape)\b")
+"""Statements that may change the scale of a value."""
+SUBTRACTS = re.compile(r"-=|(=|return\b|append\(|yield\b).*[\w)\]]\s*-\s*(?!\d+\b[^.*])[\w.(]")
+"""Statements that subtract one value from another, but not a whole number: that is an index."""
 MOST_CALLS = 3
 """Functions through which an argument is followed to the outermost call. Chosen by eye."""
 ADDS = re.compile(r"[\w.]+\s*[-+]=")
@@ -53,8 +57,9 @@ def statements_of_wrong(
     """The statements on which every wrong value depends and no right one does, the nearest first.
 
     Each value is given by the statements that assign it. Those that only make an array of zeros are left out. If no
-    statement is behind every wrong value, those behind most are taken. After the nearest one come the two nearest ones
-    that carry a value to the next time step.
+    statement is behind every wrong value, those behind most are taken. After the nearest one come the one from which
+    the first of the wrong values, but not most of the others, is computed directly, and the two nearest ones that carry
+    a value to the next time step.
     """
     slices = [backward_slice(statements, one) for one in wrong if one]
     innocent = {statement for one in right for statement in backward_slice(statements, one)}
@@ -69,9 +74,10 @@ def statements_of_wrong(
         return []
     steps = {one: [some.get(one, 0) for some in slices] for one, count in counts.items() if count >= most}
     distance = {statement: (max(each), sum(each)) for statement, each in steps.items()}
-    found = sorted(distance, key=lambda one: (bool(SIZES.search(one.source)), distance[one], one.file, -one.line))
+    found = sorted(distance, key=lambda one: (is_size(one), distance[one], one.file, -one.line))
     carrying = [one for one in found[1:] if _carries(one, found)][:2]
-    return found[:1] + carrying + [one for one in found[1:] if one not in carrying]
+    worst = [one for one in found[1:] if steps[one][0] == 1 and 2 * sum(each > 1 for each in steps[one]) > len(slices)]
+    return list(dict.fromkeys([*found[:1], *worst[:1], *carrying, *found]))
 
 
 def nearer_to_wrong(
@@ -120,6 +126,37 @@ def sums_read_by(
     read = {(one.scope, text) for one in statements if (one.file, one.line) in places for text in one.reads}
     sums = [one for one in statements if ADDS.match(one.source)]
     return [one for one in sums if any((one.scope, text) in read for text in one.targets)]
+
+
+def read_by(
+    statements: Sequence[AssigningStatement], reading: Sequence[AssigningStatement]
+) -> list[AssigningStatement]:  # fmt: skip
+    """The statements before some others that assign what these read, in the same functions, the nearest first."""
+    found = [
+        one
+        for later in reading
+        for one in statements
+        if _function(one) == _function(later) and one.line < later.line and one.targets & later.reads
+    ]
+    computing = [one for one in dict.fromkeys(found) if not one.blank and not is_size(one)]
+    return sorted(computing, key=lambda one: -one.line)
+
+
+def subtracting(statements: Sequence[AssigningStatement], names: set[str]) -> list[AssigningStatement]:
+    """The statements that subtract one of some values, or an item of a loop through one."""
+    loops = [one for one in statements if one.source.startswith("for ") and one.reads & names]
+    read = names | {text for one in loops for text in one.targets}
+    return [one for one in statements if SUBTRACTS.search(one.source) and one.reads & read]
+
+
+def is_size(statement: AssigningStatement) -> bool:
+    """Whether a statement assigns positions or sizes, or is a loop."""
+    return bool(SIZES.search(statement.source))
+
+
+def keeps_scale(statement: AssigningStatement) -> bool:
+    """Whether a statement does not change the scale of a value."""
+    return statement.source.startswith("for ") or not SCALES.search(statement.source)
 
 
 def with_loop_variables(statements: Iterable[AssigningStatement], names: set[str]) -> set[str]:
