@@ -114,6 +114,8 @@ class Batch:
         None. It returns None where the batch does not fit the network. None after the batch has ended.
     network_rows:
         The number of sequences in the batch, as the recognized network reads it, or None.
+    replaces_targets:
+        Whether the loss and the gradients are certainly those of other targets than the loader's.
     sums:
         Sums over the rows of the batch, by name, to which plugins may add from ``on_batch_start`` on. In
         ``on_batch_end``, they are the sums over the rows of all processes.
@@ -142,6 +144,7 @@ class Batch:
     closure_loss: float | None = state_field(None)
     network_loss: Callable[[], float | None] | None = None
     network_rows: int | None = None
+    replaces_targets: bool = False
     sums: dict[str, float] = attrs.field(factory=dict)
     reading: Any = state_field(None)
     resting: tuple[bool, ...] | None = state_field(None)

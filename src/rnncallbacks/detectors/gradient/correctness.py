@@ -34,6 +34,7 @@ from rnncallbacks.detectors.gradient.recomputed_gradient import (
 )
 from rnncallbacks.detectors.gradient.returning_batches import ReturningBatchDetector
 from rnncallbacks.detectors.gradient.zero_gradients import ZeroGradientDetector, without_effect
+from rnncallbacks.detectors.reconstruction.replaced_targets import replaced_targets_finding
 from rnncallbacks.detectors.reconstruction.script_network import ScriptNetwork
 from rnncallbacks.detectors.update.metrics import is_proportional
 
@@ -128,6 +129,8 @@ class CorrectnessChecks:
         """
         batch, batch_number = given.batch, given.number
         self.network.follow(given)
+        if batch_number == 1 and self.network.replaced_targets is not None:
+            yield CheckResult(finding=replaced_targets_finding(self.network.replaced_targets))
         if self.precedes_sum_check(batch_number):
             self._accumulation.keep(given.gradients)
         self._gradient_check.add_loss(given.loss)

@@ -89,6 +89,10 @@ SHUFFLED_WITHIN = (
 
 ONLY_LAST_TARGETS = "; the last target of each sequence depends on its first input, as if targets were rolled within it"
 
+SHOW_THEM = "show those that it uses by run.observe(inputs=..., targets=...)"
+
+OTHER_TARGETS = "the script trains on other targets than its loader yields"
+
 DECODER_INPUTS = (
     "the inputs are one token, or the targets of the step before, as a decoder's: the encoder's are not shown"
 )
@@ -116,10 +120,12 @@ class NoSignal:
     test: str = state_field("")
     found: bool = state_field(False)
     learned: bool = state_field(False)
+    replaces_targets: bool = state_field(False)  # the script trains on others than its loader's
 
     def add_batch(self, batch: Batch, loss: float) -> CheckResult:
         """Add a training batch and its loss, and test the tokens once there are enough."""
         self.add_losses([loss])
+        self.replaces_targets |= batch.replaces_targets
         if not self.needed_pairs:
             return NOTHING_COMPARED
         reason = self.pairs.add(batch, later_epoch=self.epochs > self.first_epoch)
@@ -244,17 +250,30 @@ class NoSignal:
     def check_used(self) -> CheckResult:
         """At the end of a run, withdraw a dependence of the loader's targets that the network did not learn.
 
-        The script may train on other inputs or targets than its loader yields, such as shuffled ones.
+        The script may train on other inputs or targets than its loader yields, such as shuffled ones. RNN603 if it
+        certainly does.
         """
         unlearned = len(self.recent_losses) >= NO_SIGNAL.recent_batches and self._near_baselines()
-        if self.signal != "dependent" or self.pairs.observed or not unlearned:
+        if self.signal != "dependent" or self.pairs.observed or not (unlearned or self.replaces_targets):
             return CheckResult()
+        shown = f"{self.test} in the loader's batches"
+        if not unlearned:
+            return CheckResult(withdrawn={"RNN603": f"{shown}, and the script trains on other targets: {SHOW_THEM}"})
         reason = (
-            f"{self.test} in the loader's batches, and yet the loss, {median(self.recent_losses):.4g}, is that of a "
-            f"constant prediction, {unlearned[0]:.4g}: the script may train on other ones; show those that it uses by "
-            "run.observe(inputs=..., targets=...)"
+            f"{shown}, and yet the loss, {median(self.recent_losses):.4g}, is that of a constant prediction, "
+            f"{unlearned[0]:.4g}: the script"
         )
-        return CheckResult(withdrawn={"RNN603": reason})
+        if not self.replaces_targets:
+            return CheckResult(withdrawn={"RNN603": f"{reason} may train on other ones; {SHOW_THEM}"})
+        return CheckResult(
+            finding=Finding(
+                "RNN603",
+                f"{reason} trains on other targets, by the loss and the gradients of the first batch",
+                {"loss": median(self.recent_losses), "entropy": unlearned[0]},
+                cause=OTHER_TARGETS,
+                remedy="look at what the script does with the targets between the loader and the loss",
+            )
+        )
 
     def check_learned(self) -> Finding | None:
         """RNN603 as a note, once, if the loss fell clearly below that of a constant prediction after it was raised.

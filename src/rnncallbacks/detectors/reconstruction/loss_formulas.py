@@ -88,7 +88,7 @@ def matching_formula(outputs: Array, targets: Array, loss: float, tolerance: flo
     >>> matching_formula(outputs, targets, 3 * np.log(5), tolerance=1e-9).factor_name
     'the number of time steps'
     """
-    factors = _factors(*outputs.shape)
+    factors = formula_factors(*outputs.shape)
     if targets.dtype.kind not in "iu":
         return _squared_error_or_binary(outputs, targets, loss, tolerance, factors)
     counted = targets >= 0
@@ -153,7 +153,7 @@ def _with_factor(mean: float, loss: float, tolerance: float, factors: Array, pla
 
 
 @lru_cache(maxsize=64)
-def _factors(steps: int, rows: int, outputs: int) -> Array:
+def formula_factors(steps: int, rows: int, outputs: int) -> Array:
     """The factors of all variants of a formula, those that halve it last."""
     counts = _counts(steps, rows, outputs)
     return np.array(

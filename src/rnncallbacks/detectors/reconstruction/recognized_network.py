@@ -199,10 +199,26 @@ def recognized_networks(
     >>> found.form.kind, found.roles.names("recurrent")
     ('tanh', ('Wh',))
     """
-    shown = shown_sequences(batch)
-    if shown is None or not np.isfinite(loss) or loss == 0.0:
+    if not np.isfinite(loss) or loss == 0.0:
         return
     tolerance = RECOGNITION.tolerance_of(arrays)
+    for network, reading, outputs, _ in network_passes(arrays, batch, carried, like):
+        with np.errstate(all="ignore"):
+            formula = matching_formula(outputs, reading.targets, loss, tolerance)
+        if formula is not None:
+            yield attrs.evolve(network, formula=formula)
+
+
+def network_passes(
+    arrays: Mapping[str, Array],
+    batch: Batch,
+    carried: States | None = None,
+    like: RecognizedNetwork | None = None,
+) -> Iterator[tuple[RecognizedNetwork, BatchReading, Array, tuple[CellPass, ...]]]:
+    """The networks that fit the shapes of arrays, whose formula is unknown, and their outputs for a batch."""
+    shown = shown_sequences(batch)
+    if shown is None:
+        return
     operations = 0.0
     # Networks that differ in what lies above their layers share the passes of these.
     passes: dict[tuple[object, ...], list[tuple[CellPass, ...]]] = {}
@@ -226,9 +242,8 @@ def recognized_networks(
                 operations += float(steps * rows) * weights[0, "output"].size
                 with np.errstate(all="ignore"):
                     outputs = network_outputs(weights, passed[-1], reading.readout, activation)
-                    formula = matching_formula(outputs, reading.targets, loss, tolerance)
-                if formula is not None:
-                    yield RecognizedNetwork(roles, form, key, formula, activation)
+                unknown = LossFormula(classes=reading.targets.dtype.kind in "iu")
+                yield RecognizedNetwork(roles, form, key, unknown, activation), reading, outputs, passed
 
 
 def _candidates(

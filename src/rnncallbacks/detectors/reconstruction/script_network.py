@@ -19,6 +19,7 @@ from rnncallbacks.detectors.reconstruction.recognized_network import (
     RecognizedNetwork,
     recognized_networks,
 )
+from rnncallbacks.detectors.reconstruction.replaced_targets import ReplacedTargets, find_replaced_targets
 from rnncallbacks.detectors.reconstruction.truncated_pass import truncated_gradients
 
 if TYPE_CHECKING:
@@ -55,10 +56,13 @@ class ScriptNetwork:
         The network; None if it is not recognized.
     follows:
         Whether the states of the next batch can be found out.
+    replaced_targets:
+        What the targets of the first batch are, if they are certainly not those that its loader yielded.
     """
 
     network: RecognizedNetwork | None = state_field(None)
     follows: bool = state_field(True)
+    replaced_targets: ReplacedTargets | None = state_field(None, saved=False)
     _open: tuple[Batch, NetworkPass] | None = state_field(None, saved=False)
     _final: States | None = state_field(None)
     _carries: bool = state_field(False)  # the final state of the batch before entered the last one
@@ -73,6 +77,9 @@ class ScriptNetwork:
         number, batch, arrays = given.number, given.batch, given.parameters
         if number == 1 and arrays:
             self.network = next(recognized_networks(arrays, batch, given.loss), None)
+            if self.network is None:
+                self.replaced_targets = find_replaced_targets(arrays, given.gradients, batch, given.loss)
+                batch.replaces_targets = self.replaced_targets is not None
         limits = SCRIPT_NETWORK
         affordable = number <= limits.fewest_batches or self._operations <= limits.operations
         self.follows = self.network is not None and number <= limits.followed_batches and affordable

@@ -125,7 +125,10 @@ class ProgressGuard(Guard):
     @hookimpl(tryfirst=True)
     def on_fit_end(self, run: Run) -> None:
         self._revise(run)
-        self.note(run, self._no_signal.check_used())
+        used = self._no_signal.check_used()
+        self.note(run, used)
+        if used.finding is not None:
+            self.fire(run, used.finding, action="warn")
         batches = self._no_signal.batches
         if run.params is not None and not any(alarm.severity != "info" for alarm in run.diagnosis.alarms):
             unlearned = self._unlearned.check(self._curves.training, named_arrays(run.params), batches)
