@@ -15,6 +15,7 @@ from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss.constant_baseline import constant_losses, constant_losses_of_sequences
 from rnncallbacks.detectors.loss.sigmoid_loss import is_binary
 from rnncallbacks.detectors.progress.dependence import PRESENT_INPUT, Dependence, strongest_dependence
+from rnncallbacks.detectors.progress.other_targets import check_other_targets
 from rnncallbacks.detectors.progress.real_dependence import (
     SINGLE_INPUTS,
     dependence_on_whole_sequences,
@@ -88,10 +89,6 @@ SHUFFLED_WITHIN = (
 )
 
 ONLY_LAST_TARGETS = "; the last target of each sequence depends on its first input, as if targets were rolled within it"
-
-SHOW_THEM = "show those that it uses by run.observe(inputs=..., targets=...)"
-
-OTHER_TARGETS = "the script trains on other targets than its loader yields"
 
 DECODER_INPUTS = (
     "the inputs are one token, or the targets of the step before, as a decoder's: the encoder's are not shown"
@@ -256,24 +253,8 @@ class NoSignal:
         unlearned = len(self.recent_losses) >= NO_SIGNAL.recent_batches and self._near_baselines()
         if self.signal != "dependent" or self.pairs.observed or not (unlearned or self.replaces_targets):
             return CheckResult()
-        shown = f"{self.test} in the loader's batches"
-        if not unlearned:
-            return CheckResult(withdrawn={"RNN603": f"{shown}, and the script trains on other targets: {SHOW_THEM}"})
-        reason = (
-            f"{shown}, and yet the loss, {median(self.recent_losses):.4g}, is that of a constant prediction, "
-            f"{unlearned[0]:.4g}: the script"
-        )
-        if not self.replaces_targets:
-            return CheckResult(withdrawn={"RNN603": f"{reason} may train on other ones; {SHOW_THEM}"})
-        return CheckResult(
-            finding=Finding(
-                "RNN603",
-                f"{reason} trains on other targets, by the loss and the gradients of the first batch",
-                {"loss": median(self.recent_losses), "entropy": unlearned[0]},
-                cause=OTHER_TARGETS,
-                remedy="look at what the script does with the targets between the loader and the loss",
-            )
-        )
+        baseline = unlearned[0] if unlearned else None
+        return check_other_targets(self.test, median(self.recent_losses), baseline, certain=self.replaces_targets)
 
     def check_learned(self) -> Finding | None:
         """RNN603 as a note, once, if the loss fell clearly below that of a constant prediction after it was raised.

@@ -22,7 +22,7 @@ import numpy as np
 
 from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.arrays.containers import Array
-from rnncallbacks.detectors.progress.no_signal import OTHER_TARGETS
+from rnncallbacks.detectors.progress.other_targets import LOOK_BETWEEN, OTHER_TARGETS
 from rnncallbacks.detectors.progress.shifted_targets import target_shift_of
 from rnncallbacks.detectors.reconstruction.batch_readings import BatchReading
 from rnncallbacks.detectors.reconstruction.loss_formulas import formula_factors, matching_formula
@@ -94,7 +94,7 @@ def replaced_targets_finding(found: ReplacedTargets) -> Finding | None:
         "of the output layer with these alone",
         {"expected": "the loader's targets", "found": found},
         cause=OTHER_TARGETS,
-        remedy="look at what the script does with the targets between the loader and the loss",
+        remedy=LOOK_BETWEEN,
     )
 
 
