@@ -5,6 +5,7 @@ import contextvars
 import functools
 import importlib
 import io
+import itertools
 import queue
 import random
 import sys
@@ -189,6 +190,11 @@ def with_a_generator_that_spawns():
     return lambda: float(rng.spawn(1)[0].normal())
 
 
+def with_seeds_that_spawn():
+    seeds = np.random.SeedSequence(0)
+    return lambda: float(seeds.spawn(1)[0].generate_state(1)[0])
+
+
 def with_classes_that_change():
     class Counting(type):
         made: ClassVar[list] = []
@@ -238,6 +244,7 @@ CLOSURES = {
     "the standard library": with_objects_of_the_standard_library,
     "a cached function": with_a_cached_function,
     "a generator that spawns others": with_a_generator_that_spawns,
+    "seeds that spawn others": with_seeds_that_spawn,
     "classes that change": with_classes_that_change,
     "a bound method": lambda: Layer().loss,
     "an object that can be called": Layer,
@@ -353,7 +360,19 @@ def written_file():
     return [file], lambda: file.write("loss"), "StringIO"
 
 
-@pytest.mark.parametrize("make", [moved_generator, written_file])
+def cycle_within_its_first_round():
+    turns = itertools.cycle([1, 2, 3])
+    return [turns], lambda: next(turns), "cycle"
+
+
+def cycle_after_its_first_round():
+    turns = itertools.cycle([1, 2, 3])
+    return [turns], lambda: [next(turns) for _ in range(5)], "cycle"
+
+
+@pytest.mark.parametrize(
+    "make", [moved_generator, written_file, cycle_within_its_first_round, cycle_after_its_first_round]
+)
 def test_what_cannot_be_put_back_is_named(make):
     root, change, words = make()
     reachable = reachable_from(root)

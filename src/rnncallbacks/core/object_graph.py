@@ -219,7 +219,9 @@ def _copies_by_kind() -> tuple[tuple[Any, type[ObjectCopy]], ...]:
 
     A function, because NumPy imports its random number generators when they are first named.
     """
-    generators = random.Random | np.random.Generator | np.random.BitGenerator | np.random.RandomState
+    generators = (
+        random.Random | np.random.Generator | np.random.BitGenerator | np.random.RandomState | np.random.SeedSequence
+    )
     return (
         (np.ndarray, ArrayCopy),
         (dict, DictCopy),

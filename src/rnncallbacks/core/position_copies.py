@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from ast import literal_eval
 from io import IOBase
-from itertools import count
+from itertools import count, cycle
 from operator import length_hint
 from types import FrameType, GeneratorType
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
@@ -36,6 +37,8 @@ class GeneratorCopy(ObjectCopy):
             state: Any = one.getstate()
         elif one is None or isinstance(one, np.random.RandomState):
             state = (np.random if one is None else one).get_state(legacy=False)
+        elif isinstance(one, np.random.SeedSequence):
+            state = None  # it has no other state than the number that were spawned
         else:
             state = _bits_of(one).state
         return (_comparable(state), _spawned(one)), state
@@ -55,7 +58,7 @@ class GeneratorCopy(ObjectCopy):
             one.setstate(state)
         elif one is None or isinstance(one, np.random.RandomState):
             (np.random if one is None else one).set_state(state)
-        else:
+        elif not isinstance(one, np.random.SeedSequence):
             _bits_of(one).state = state
 
     def _equal(self, one: Any, other: Any) -> bool:
@@ -76,6 +79,11 @@ class PositionCopy(ObjectCopy):
             if isinstance(one, _ITERATORS_WITH_POSITION):
                 # Since Python 3.12, the position of a range iterator is not among what it is made from again.
                 return one.__reduce__()[2:], length_hint(one, -1)
+            if isinstance(one, cycle):
+                with catch_warnings():  # Python 3.12 and 3.13 say that iterators of itertools will not be pickled
+                    simplefilter("ignore", DeprecationWarning)
+                    state: Any = one.__reduce__()
+                return len(state[2][0]), length_hint(state[1][0], -1)
             return length_hint(one, -1), repr(one)
         except (OSError, ValueError, TypeError):  # a file that is closed, or has no position
             return None
@@ -95,6 +103,8 @@ def _bits_of(generator: Any) -> Any:
 
 def _seeds_of(generator: Any) -> Any:
     """The sequence from which a generator of NumPy spawns others; None if it has none."""
+    if isinstance(generator, np.random.SeedSequence):
+        return generator
     bits = _bits_of(generator)
     return getattr(bits, "seed_seq", None) if isinstance(bits, np.random.BitGenerator) else None
 
