@@ -119,10 +119,8 @@ def infer_roles(
     elif loss is not None and not any(one.agrees for one in found):
         if slopes.get(loss, 0.0) <= 0:  # gradients along which the loss rises are wrong, whatever they descend
             objective = find_objective(loss, found, {push.key: push for push in pushes}, known, first, last)
-        if not objective.is_loss and LOSS_NAMES.search(key_text(loss)):
-            confidence = "likely"  # the gradients vouch for each other, and they are not taken for those of the loss
-        elif not given.loss and len(found) < max(len(parameters), _fewest_gradients(factors)):
-            confidence = "unsure"  # neither the loss nor the gradients vouch for each other
+        few = not given.loss and len(found) < max(len(parameters), _fewest_gradients(factors))
+        confidence = _without_agreement(loss, objective, few) or confidence
     rate, plain = learning_rate_of(parameters, known)
     fixed = {one.key for one in parameters} | {one.gradient for one in parameters if one.gradient} | set(optimizer)
     computed = computed_values([one.key for one in parameters], known[1:], frozen[1:])
@@ -132,11 +130,7 @@ def infer_roles(
     no_data = computed | names_of_states(carried, known[-1], known[-2], computed)
     pair = find_pair_by_effect(known, last, fixed, no_data, computed, frozenset(loss_names), until)
     data = find_batch_data(known, fixed, _width(parameters, known[0]), no_data, loop_pair, pair)
-    if loss is not None and not given.loss:
-        loss = shown_loss(loss, loss_names)
-    early = next((key for key in loss_names if "#" not in key[1] and key in known[0].order), None)
-    if loss is not None and is_total(loss, known):
-        loss, early = ("increase", *loss[1:]), None
+    loss, early = _reported_loss(loss, loss_names, known, given)
     hidden = _given_sequence(given.state, known) or data.hidden
     return Roles(
         loss=loss,
@@ -152,13 +146,32 @@ def infer_roles(
         hidden=hidden,
         entering=None if hidden is not None else find_entering(known, carried),
         batch_axis=given.batch_axis,
-        early_loss=early or loss,
+        early_loss=early,
         loss_names=loss_names,
         exact=True,
         descends_loss=objective.is_loss,
         loss_is=objective.text,
         updates=_updates(found, known[0]),
     )
+
+
+def _without_agreement(loss: Key, objective: Objective, few: bool) -> Confidence | None:
+    """How certain a loss is that no gradient agrees with; None: as certain as before. ``few`` are its gradients."""
+    if not objective.is_loss and LOSS_NAMES.search(key_text(loss)):
+        return "likely"  # the gradients vouch for each other, and they are not taken for those of the loss
+    return "unsure" if few else None  # then neither the loss nor the gradients vouch for each other
+
+
+def _reported_loss(
+    loss: Key | None, names: Sequence[Key], known: list[IterationRecord], given: GivenRoles
+) -> tuple[Key | None, Key | None]:
+    """The loss as the loop shows it, and the first value that has it; of a running total, its increase."""
+    if loss is not None and not given.loss:
+        loss = shown_loss(loss, names)
+    if loss is not None and is_total(loss, known):
+        total = ("increase", *loss[1:])
+        return total, total
+    return loss, next((key for key in names if "#" not in key[1] and key in known[0].order), loss)
 
 
 @attrs.frozen(kw_only=True)
