@@ -12,7 +12,7 @@ import attrs
 from rnncallbacks.alarms.diagnosis import Diagnosis
 from rnncallbacks.alarms.verdict import counted
 from rnncallbacks.doctor.roles.nonfinite_roles import NEVER_FINITE
-from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles, is_named_after, key_text
+from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles, ends_as_parameter, key_text
 from rnncallbacks.doctor.script_findings import ScriptFindings
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.doctor.source_lines import SourceLine
@@ -127,7 +127,7 @@ def _place(file: str, line: int) -> str:
 
 def _source(one: ParameterRole) -> str:
     keys = [key for key in (one.fallback, one.gradient) if key is not None]
-    return key_text(min(keys, key=lambda key: not is_named_after(key, one.key))) if keys else ""
+    return key_text(min(keys, key=lambda key: not ends_as_parameter(key, one.key))) if keys else ""
 
 
 def _listed(names: list[str]) -> str:

@@ -154,10 +154,10 @@ def key_text(key: Key) -> str:
     return name if kind == "end" else f"{scope.split('#')[0]}():{name}"
 
 
-def is_named_after(key: Key, parameter: Key) -> bool:
+def ends_as_parameter(key: Key, parameter: Key) -> bool:
     """Whether the last word of an expression ends with that of a parameter, as the name of its gradient does.
 
-    >>> is_named_after(("local", "back", "d_by"), ("end", "f", "net.by"))
+    >>> ends_as_parameter(("local", "back", "d_by"), ("end", "f", "net.by"))
     True
     """
     end = re.findall(r"\w+", parameter[2])[-1].lower()
