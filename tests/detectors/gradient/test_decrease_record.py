@@ -179,3 +179,21 @@ def test_without_parameters_there_is_nothing_to_follow():
     record = DecreaseRecord()
     record.add(1.0, {"w": np.ones(2)}, {})
     assert record.over
+
+
+@pytest.mark.parametrize(
+    ("sign", "rate", "harder", "ascends"),
+    [(-1.0, 0.15, 1.0, True), (1.0, 0.9, 1.0, False), (1.0, 0.01, 1.0, False), (1.0, 0.02, 1.6, False)],
+    ids=["wrong sign", "rate too high", "usual", "harder batches"],
+)
+def test_gradients_of_the_wrong_sign_raise_the_loss_as_they_predict_its_fall(sign, rate, harder, ascends):
+    problem, record, found = Problem(3), DecreaseRecord(), None
+    for number in range(12):
+        loss, gradients = problem.batch()
+        scale = harder**number
+        gradients = {name: sign * scale * gradient for name, gradient in gradients.items()}
+        record.add(scale * loss, gradients, problem.params)
+        found = found or record.ascends
+        for name, array in problem.params.items():
+            array -= rate / scale * gradients[name]
+    assert (found is not None) is ascends

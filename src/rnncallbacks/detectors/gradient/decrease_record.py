@@ -34,6 +34,16 @@ class DecreaseRecordThresholds:
     """Sum of predicted decreases / root of the sum of their squares, that one array must reach at the first comparison.
     If none does, as with a learning rate that is too high, later comparisons do not succeed either.
     Chosen by eye."""
+    ascending_updates: int = 4
+    """Successive updates that raise the loss as much as they should lower it, from which gradients have the wrong sign.
+    Chosen by eye, as the next three numbers."""
+    ascent: float = 0.25
+    """Smallest rise by each of them / loss before it: batches that become harder raise it more slowly."""
+    rise_to_predicted: tuple[float, float] = (0.2, 3.0)
+    """Range of the rise / predicted decrease: 0.57 to 1.45 with a flipped sign. A rate that is too high raises the loss
+    where the gradient at the end of the update says so: the ratio is negative."""
+    ascended_loss: float = 2.0
+    """Smallest loss after them / first loss."""
     diverged: float = 1e6
     """Loss or predicted decrease relative to the first loss, above which the run has diverged. Chosen by eye."""
 
@@ -101,6 +111,20 @@ class DecreaseRecord:
         self._predicted.append(predicted)
         self._decay.append(decay)
         return self._compare()
+
+    @property
+    def ascends(self) -> tuple[float, float] | None:
+        """The losses before and after the last updates, if these raised the loss as much as they should lower it."""
+        limits, count = DECREASE_RECORD, DECREASE_RECORD.ascending_updates
+        losses = [self._first_loss, *self._losses][-count - 1 :]
+        if len(losses) <= count or losses[-1] < limits.ascended_loss * self._first_loss:
+            return None
+        least, most = limits.rise_to_predicted
+        for before, after, predicted in zip(losses, losses[1:], self._predicted[-count:], strict=False):
+            rise, decrease = after - before, sum(predicted)
+            if rise < limits.ascent * before or not least * decrease <= rise <= most * decrease:
+                return None
+        return losses[0], losses[-1]
 
     def _compare(self) -> DecreaseComparison | None:
         count, limits = len(self._losses), DECREASE_RECORD

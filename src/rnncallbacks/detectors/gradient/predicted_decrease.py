@@ -18,7 +18,7 @@ import attrs
 from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.arrays.containers import Array, FlatArrays, named_arrays, parameters_of, same_layout
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.detectors.gradient.decrease_record import DecreaseRecord
+from rnncallbacks.detectors.gradient.decrease_record import DECREASE_RECORD, DecreaseRecord
 from rnncallbacks.detectors.gradient.decrease_regression import DecreaseComparison
 from rnncallbacks.detectors.loss.summation_counts import summation_counts
 from rnncallbacks.detectors.sequences import indices_of, mask_of, sequences_of
@@ -92,6 +92,9 @@ class PredictedDecreaseDetector:
             self.stop()
             return None
         found = self._add(given)
+        if (ascent := self._record.ascends) is not None:
+            self.stop()
+            return ascending_loss(*ascent)
         if self._record.over and (found is None or self._indices is None):
             self.stop()
         if found is None or (self._indices is None and self._order.neighbors_similar):
@@ -191,6 +194,25 @@ def insufficient_decrease(
             f"{found.array_ratio:.2g} of that"
         )
     return Finding("RNN404", message, evidence, "warning")
+
+
+def ascending_loss(before: float, after: float) -> Finding:
+    """RNN404 for a loss that rises where the gradients say that it falls.
+
+    Example
+    -------
+    >>> print(ascending_loss(2.5, 20.0).message)
+    the loss rises where the gradients say that it falls: 4 updates raised it from 2.5 to 20, each about as much as the
+    gradient at its end predicts as a decrease; gradients of the wrong sign do that
+    """
+    count = DECREASE_RECORD.ascending_updates
+    message = (
+        f"the loss rises where the gradients say that it falls: {count} updates raised it from {before:.4g} to "
+        f"{after:.4g}, each about as much as the gradient at its end predicts as a decrease; gradients of the wrong "
+        "sign do that"
+    )
+    remedy = "look for a wrong sign in the derivative of the loss"
+    return Finding("RNN404", message, {"loss_before": before, "loss": after}, "warning", remedy=remedy)
 
 
 def _without_tied(gradients: Gradients, params: dict[str, Array]) -> dict[str, Array]:
