@@ -133,10 +133,9 @@ class AccumulationDetector:
             rest = {name: gradient - previous[name] for name, gradient in derivatives.gradients.items()}
             if classify_gradient(derivatives.with_gradients(rest)).kind != "correct":
                 continue
+            # Units are saturated, or the run diverges: then many gradients are correct, or none is wrong.
             if classify_gradient(derivatives).kind in ("correct", "inconclusive"):
-                return (
-                    None  # units are saturated, or the run diverges: then many gradients are correct, or none is wrong
-                )
+                return None
             self.sums_found = True
             self._check_again(batch_number, ACCUMULATION.batches_after_repair if params_moved else 1)
             if not params_moved:

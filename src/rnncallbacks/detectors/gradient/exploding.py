@@ -100,9 +100,7 @@ class ExplodingGradientDetector:
     _harmful: list[bool] = state_field(factory=list)
     _batches: int = state_field(0)
     _harmless_norm: float = state_field(0.0)
-    _pending: tuple[float, float, float] | None = state_field(
-        None
-    )  # norm, relative and clipped size of the last update
+    _pending: tuple[float, float, float] | None = state_field(None)  # norm, relative and clipped size of an update
 
     @property
     def share_above_bound(self) -> float:

@@ -87,16 +87,17 @@ def _find_hidden(
             continue  # one-hot vectors and bits
         if steps is not None and len(array) - 1 not in steps:
             continue
-        begins_with_zeros = not array[0].any() and not earlier[0].any()
-        continues = array[0].shape == earlier[-1].shape and np.array_equal(array[0], earlier[-1])
-        entered = any(
-            isinstance(value, np.ndarray)
-            and value.dtype.kind == "f"
-            and value.any()
-            and np.array_equal(value, array[0])
-            for value in record.start.values()
-        )
-        if not (begins_with_zeros or continues or entered) or not array[1:].any():
+        if not _enters(array[0], earlier, record) or not array[1:].any():
             continue
         found.append((not STATE_NAMES.match(key[2]), float(np.abs(array).max()) > 1.0, key))
     return min(found)[-1] if found else None
+
+
+def _enters(first: Any, earlier: Any, record: IterationRecord) -> bool:
+    """Whether a first state is zero as that of the iteration before, the last one of it, or an array from before."""
+    if not first.any() and not earlier[0].any():
+        return True
+    if first.shape == earlier[-1].shape and np.array_equal(first, earlier[-1]):
+        return True
+    arrays = (one for one in record.start.values() if isinstance(one, np.ndarray) and one.dtype.kind == "f")
+    return any(one.any() and np.array_equal(one, first) for one in arrays)
