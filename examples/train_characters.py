@@ -18,7 +18,7 @@ train, held_out = split(vocabulary.encode(text))
 model = RecurrentModel(hidden_size=128, vocab_size=len(vocabulary), seed=0)
 plugins = load_plugins(Path(__file__).with_name("rnncallbacks.toml"))
 Trainer(model, Adam(), plugins=plugins, learning_rate=5e-3).fit(
-    StreamLoader(train, batch_size=16, seq_len=32), StreamLoader(held_out, batch_size=16, seq_len=32), max_epochs=6
+    StreamLoader(train, batch_size=16, seq_len=32), StreamLoader(held_out, batch_size=16, seq_len=32), max_epochs=4
 )
 
 print(f"bigram model: {ngram_loss(train, held_out, len(vocabulary), order=2):.4f} nats per character")

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 import pytest
 from _pytest.doctest import DoctestItem, DoctestModule
+from _pytest.runner import runtestprotocol
 
 # Workers share the processors: two threads of linear algebra each would wait for one another. Before NumPy is imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -31,12 +32,14 @@ import rnncallbacks  # noqa: F401
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 """The name of the process with ``-n``, as "gw0"."""
+TOLD_SECONDS = 0.01
+"""A setup or a teardown of a worker that takes longer is reported, for ``--durations``. Chosen by eye."""
 
 # No profile has a deadline: a busy machine is not a bug. "gate" draws the same examples in each run; at home they vary,
 # and those that failed are saved in .hypothesis and tried first the next time. "thorough" is for a run by hand after a
 # change of what a property is about: HYPOTHESIS_PROFILE=thorough pytest tests/...
 FAILED_EXAMPLES = DirectoryBasedExampleDatabase(Path(__file__).parents[1] / ".hypothesis" / "examples")
-settings.register_profile("home", max_examples=30, deadline=None, derandomize=False, database=FAILED_EXAMPLES)
+settings.register_profile("home", max_examples=20, deadline=None, derandomize=False, database=FAILED_EXAMPLES)
 settings.register_profile("gate", max_examples=40, deadline=None, derandomize=True, database=None)
 settings.register_profile("thorough", max_examples=300, deadline=None, derandomize=False, database=FAILED_EXAMPLES)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "home"))
@@ -53,7 +56,6 @@ def pytest_collection() -> Iterator[Any]:
     try:
         return (yield)
     finally:
-        gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
         gc.enable()
@@ -61,13 +63,11 @@ def pytest_collection() -> Iterator[Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file(file_path: Path) -> Iterator[Any]:
-    """Look for examples in docstrings where there may be some: not in modules of tests."""
+    """Look for examples in docstrings where there are some: not in modules of tests, nor in those without a prompt."""
     collected = yield
-    return (
-        collected
-        if not file_path.name.startswith("test_")
-        else [one for one in collected if not isinstance(one, DoctestModule)]
-    )
+    if file_path.suffix != ".py" or (not file_path.name.startswith("test_") and b">>>" in file_path.read_bytes()):
+        return collected
+    return [one for one in collected if not isinstance(one, DoctestModule)]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -89,6 +89,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     if WORKER:
         items.sort(key=lambda item: (isinstance(item, DoctestItem), item.path))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Send one report a test to the process that prints them, in place of three.
+
+    A setup or a teardown that passed at once tells nothing, and thousands of them take seconds to send.
+    """
+    if not WORKER:
+        return None
+    for report in runtestprotocol(item, log=False, nextitem=nextitem):
+        if report.when == "call" or not report.passed or report.duration > TOLD_SECONDS:
+            item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop() -> Iterator[Any]:
+    """Let ``os.fsync`` do nothing: no test cuts the power, and hundreds of files would wait for the disk in turn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which refuses what is no open file, too
+        return (yield)
 
 
 Install = Callable[..., Path]

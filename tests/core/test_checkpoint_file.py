@@ -313,7 +313,7 @@ def test_a_run_without_parameters_has_nothing_to_save(tmp_path):
 # --- damage ------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_flipped_bit_anywhere_is_found_and_changes_nothing(tmp_path, data):
     path = tmp_path / "file"

@@ -64,7 +64,9 @@ def test_a_class_that_fits():
 
 def test_a_wrong_gradient_is_found(tmp_path):
     script = patched(tmp_path, "flat_characters.py", "(1 - hs[t] * hs[t]) * dh", "(1 - hs[t]) * dh")
-    findings = examine(script, max_batches=15)
+    smaller = script.read_text().replace("hidden_size = 32", "hidden_size = 16")
+    script.write_text(smaller.replace("seq_length = 25", "seq_length = 8"))
+    findings = examine(script, max_batches=12)
     sources = [one.source for one in findings.lines["RNN404"]]
     assert "dhraw = (1 - hs[t]) * dh" in sources
     assert codes(findings)[:1] == ["RNN404"], (findings.batches, findings.stopped_by, str(findings.diagnosis))

@@ -240,9 +240,10 @@ def test_gradients_of_every_architecture_are_the_slopes_of_the_loss(
     options: dict[str, Any], lengths: list[int] | None
 ) -> None:
     model = RecurrentModel(3, vocab_size=4, dtype="float64", seed=3, **options)
-    batch = random_batch(model, 5, 3, lengths)
+    rows = 3 if lengths else 2
+    batch = random_batch(model, 5 if lengths else 3, rows, lengths)
     state = map_arrays(
-        lambda zeros: np.random.default_rng(zeros.size).standard_normal(zeros.shape), model.zero_state(3)
+        lambda zeros: np.random.default_rng(zeros.size).standard_normal(zeros.shape), model.zero_state(rows)
     )
     model.forward(batch, state)
     gradients = model.backward().flat.copy()

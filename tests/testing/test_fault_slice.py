@@ -133,7 +133,7 @@ def test_a_harmless_fault_raises_a_note(name, loop):
     ("number", "max_epochs"),
     [
         *(
-            pytest.param(number, None if name in SCHEDULED else 6, id=name)
+            pytest.param(number, None if name in SCHEDULED else 4, id=name)
             for number, name in enumerate(TRAPS)
             if name != "long_plateau"
         ),

@@ -38,7 +38,7 @@ NEEDS_MPI: dict[str, Trial] = {"ranks": rank_trial, "rank-kills": rank_kill_tria
 """Attacks that need the extra mpi, and start processes of their own."""
 HELP = "The attack; slice: the trials of the test suite; page: write the page of the documentation from --out."
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "torture.md"
-SLICE = {"kills": 2, "flips": 5, "edits": 8, "configurations": 10, "plugins": 12}
+SLICE = {"kills": 2, "flips": 3, "edits": 5, "configurations": 10, "plugins": 12}
 """Trials of each kind in the test suite. Its kills come before file operations, and not at moments of the clock."""
 
 MOST_SHOWN = 10

@@ -24,6 +24,7 @@ NAMED = {
 }
 LONG = ("in_the_loop_and_of_another_number_than_the_loss", "in_a_function_that_is_called_twice")
 LONG += ("in_a_function_within_a_function", "in_a_function_that_each_step_calls_and_in_the_loop")
+LONG += ("the_loss_in_the_loop_as_a_sum_in_place",)
 """Seconds each: the gate runs them with the benchmarks."""
 WITH_ARGUMENTS = """\
 import sys

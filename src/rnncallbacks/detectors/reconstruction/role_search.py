@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from itertools import chain, product
 from typing import TypeAlias
 
@@ -104,7 +105,8 @@ def _layers_and_outputs(
                 continue
             others = {name: shape for name, shape in shapes.items() if name not in above.names}
             units = (recurrent, above.hidden)
-            for sizes in _possible_sizes(others, known.gates, units, inputs, above.outputs, known.layers):
+            entries = tuple(others.values())
+            for sizes in _possible_sizes(entries, known.gates, units, inputs, above.outputs, known.layers):
                 firsts = ("recurrent", "input") if sizes.inputs >= fewest_inputs else ()
                 for found in chain.from_iterable(
                     assignments(others, sizes, transposed, first, known.constant, steps) for first in firsts
@@ -148,38 +150,38 @@ def _recurrent_sizes(shapes: Mapping[str, tuple[int, int]], gates: int) -> froze
     )
 
 
+# A search asks for the same sizes in each of its passes, and so does the next search over the same arrays.
+@lru_cache(2**12)
 def _possible_sizes(
-    shapes: Mapping[str, tuple[int, int]],
+    shapes: tuple[tuple[int, int], ...],
     gates: int,
     units_of_layers: tuple[frozenset[int], int],
     inputs: int | None,
     outputs: int,
     layers: int,
-) -> Iterator[NetworkSizes]:
+) -> tuple[NetworkSizes, ...]:
     """The sizes of a network with the entries of these shapes; those whose layers have one size come first.
 
     ``units_of_layers`` are the numbers of units that layers may have, and that of the uppermost one.
     """
     recurrent, hidden = units_of_layers
-    total = sum(one * other for one, other in shapes.values())
-    lengths = {length for shape in shapes.values() for length in shape if length in recurrent}
-    for lower in product(sorted(lengths, key=lambda length: length != hidden), repeat=layers - 1):
-        units = (*lower, hidden)
-        for width in _input_widths(shapes, units[0], inputs):
-            if network_may_have(total, gates, units, width, outputs):
-                yield NetworkSizes(gates, units, width, outputs)
+    total = sum(one * other for one, other in shapes)
+    lengths = {length for shape in shapes for length in shape if length in recurrent}
+    return tuple(
+        NetworkSizes(gates, units, width, outputs)
+        for lower in product(sorted(lengths, key=lambda length: length != hidden), repeat=layers - 1)
+        for units in [(*lower, hidden)]
+        for width in _input_widths(shapes, units[0], inputs)
+        if network_may_have(total, gates, units, width, outputs)
+    )
 
 
-def _input_widths(shapes: Mapping[str, tuple[int, int]], hidden: int, inputs: int | None) -> list[int]:
+def _input_widths(shapes: tuple[tuple[int, int], ...], hidden: int, inputs: int | None) -> list[int]:
     """Numbers of inputs that an input matrix of these shapes may have."""
     if inputs is not None:
         return [inputs]
     widths = {
-        width
-        for rows, columns in shapes.values()
-        if rows % hidden == 0
-        for width in (columns, columns - hidden)
-        if width > 0
+        width for rows, columns in shapes if rows % hidden == 0 for width in (columns, columns - hidden) if width > 0
     }
     # One less, last, where a column is a bias.
     return [*sorted(widths), *sorted({width - 1 for width in widths if width > 1} - widths)]
