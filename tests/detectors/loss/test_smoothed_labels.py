@@ -66,3 +66,14 @@ def test_one_factor_explains_the_losses_of_a_squared_error(name, factor, found):
         result = detector.check(batch, error * (factor or rng.random()))
     assert (result.finding is not None) is found
     assert not found or (name in result.finding.message and f"{factor} times" in result.finding.message)
+
+
+@pytest.mark.parametrize(("penalty", "factor", "doubted"), [(0.0, 1.0, False), (0.0, 0.3, False), (0.4, 1.0, True)])
+def test_a_loss_that_is_not_of_the_observed_logits_does_not_pass(penalty, factor, doubted):
+    rng, detector = np.random.default_rng(0), SmoothedLabelDetector()
+    for _ in range(SMOOTHED_LABELS.batches):
+        logits, targets = rng.normal(size=(T, B, V)), rng.integers(0, V, (T, B))
+        batch = Batch((targets, targets), "train", 1, observed={"logits": logits})
+        result = detector.check(batch, factor * smoothed_loss(logits, targets, 0.0, 1) + penalty * rng.random())
+    assert result.finding is None
+    assert ("RNN302" in result.withdrawn) is doubted

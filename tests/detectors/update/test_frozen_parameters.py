@@ -122,3 +122,17 @@ def test_any_change_ends_the_suspicion(ratio):
     detector.add_update(ratio)
     assert not detector.suspected
     assert detector.end_epoch() == CheckResult()
+
+
+@pytest.mark.parametrize(("changes_again", "found"), [(None, [95]), (60, []), (93, [])])
+def test_parameters_that_stop_changing_are_told_after_many_batches(changes_again, found):
+    frozen, params, findings = FrozenParameters(), {"w": np.zeros(3)}, []
+    for batch in range(120):
+        if batch < 30 or batch == changes_again:
+            params["w"] += 1.0
+        if batch % 5 == 0 or batch == changes_again:
+            ratio = 0.1 if batch < 30 else 0.0
+            frozen.add_update(ratio)
+            if frozen.check_stopped(ratio, params, batch) is not None:
+                findings.append(batch)
+    assert findings == found

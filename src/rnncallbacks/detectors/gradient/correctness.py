@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from rnncallbacks.detectors.training_batch import TrainingBatch
 
 
+LOSS_RISES = ("RNN501", "RNN602", "RNN605")
+"""The codes of a loss that rose, which a gradient may cause that became wrong during the run."""
+
+
 @attrs.define(eq=False)
 class CorrectnessChecks:
     """Runs the checks that are due in a training batch.
@@ -101,6 +105,14 @@ class CorrectnessChecks:
         """Check the gradients of the next batch if they may be the cause of an alarm with this code."""
         self._idle_before = 0
         self._gradient_check.add_alarm(code)
+
+    def doubts(self) -> dict[str, str]:
+        """Codes of gradients that were right before a loss rose and were not compared after it, with the reason."""
+        risen = [code for code in self._gradient_check.unchecked_alarms if code in LOSS_RISES]
+        if not risen:
+            return {}
+        why = f"no batch was compared after {risen[-1]}: the gradient may have become wrong after those that agree"
+        return dict.fromkeys((*self._gradient_check.codes, *self._accumulation.codes), why)
 
     def begin_pass(self) -> None:
         """Look at the first batch of a pass, in which batches of the one before may return."""

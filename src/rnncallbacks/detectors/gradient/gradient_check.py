@@ -121,6 +121,11 @@ class GradientCheckDetector:
             self._alarmed.append(code)
             self._alarm_pending = True
 
+    @property
+    def unchecked_alarms(self) -> list[str]:
+        """The codes of the alarms, if no batch was checked after the last of them."""
+        return self._alarmed if self._alarm_pending else []
+
     def due(self, batch_number: int, loss: float) -> bool:
         """Whether the gradients of this training batch, counted from 1, are checked."""
         checked = self._alarm_pending or self._is_checked(batch_number)
@@ -166,19 +171,16 @@ class GradientCheckDetector:
 
     def add_match(self, noise: float = 0.0) -> CheckResult:
         """Add a batch whose gradients are those of the recognized network, but for noise with a standard deviation."""
-        self._confirmations_missing = 0
-        self._alarm_pending = self._wrong_pending = False
+        self._confirmations_missing, self._alarm_pending, self._wrong_pending = 0, False, False
         self._matching_directions += 1
         self._matching_lengths += 1
         compared = f"{_gradients(self._matching_lengths)} agrees with that computed from the script's own arrays"
-        if noise:
-            compared += f", but for noise with a standard deviation of {noise:.2g}"
+        compared += f", but for noise with a standard deviation of {noise:.2g}" if noise else ""
         return CheckResult(checked=dict.fromkeys(self.codes, compared))
 
     def _direction_matches(self) -> str:
         self._matching_directions += 1
-        directions = _gradients(self._matching_directions)
-        return f"the direction of {directions} agrees with central differences of the loss"
+        return f"the direction of {_gradients(self._matching_directions)} agrees with central differences of the loss"
 
     def _begin_confirmation(self, ratio: float, counts: Mapping[str, float]) -> None:
         limits = GRADIENT_CHECK

@@ -96,6 +96,10 @@ class FrozenParameters:
     first_pass_losses: list[float] = state_field(factory=list)
     comparisons: int = state_field(0)
 
+    stopped_updates: int = state_field(0)
+    stopped_since: int = state_field(0)
+    stopped_found: bool = state_field(False)
+
     @property
     def suspected(self) -> bool:
         """Whether updates were measured, and none of them changed the parameters."""
@@ -119,6 +123,28 @@ class FrozenParameters:
             return
         self.changed_updates += 1
         self._change()
+
+    def check_stopped(self, ratio: float, params: Any, batches: int) -> Finding | None:
+        """RNN503 if parameters that changed before stay the same for many batches; after each measured update.
+
+        ``batches`` is the number of the batch.
+        """
+        earlier, self.last_fingerprint = self.last_fingerprint, b"" if ratio else fingerprint(params)
+        if not earlier or earlier != self.last_fingerprint:
+            self.stopped_updates, self.stopped_since = int(not ratio), batches
+            return None
+        self.stopped_updates += 1
+        span = batches - self.stopped_since
+        long = span >= max(FROZEN_PARAMETERS.unchanged_batches, 3 * self.accumulated_batches)
+        if self.stopped_found or not long or self.stopped_updates < FROZEN_PARAMETERS.unchanged_updates:
+            return None
+        self.stopped_found = True
+        return Finding(
+            "RNN503",
+            f"the parameters stopped changing: {self.changed_updates} measured updates changed them, and for {span} "
+            "batches, they have been bit for bit the same; the gradients were nonzero",
+            {"updates": self.stopped_updates, "batches": span, "update_ratio": 0.0},
+        )
 
     def add_parameters(self, params: Any) -> None:
         """Compare the parameters of a batch with those of the batch before, until they have changed once."""

@@ -36,7 +36,7 @@ from rnncallbacks.detectors.update.too_low import TOO_LOW, check_too_low
 from rnncallbacks.detectors.update.update_closure import UpdateClosure
 from rnncallbacks.detectors.update.update_copies import UpdateCopies
 from rnncallbacks.detectors.update.update_record import MEASUREMENTS, UpdateRecord, positions_in
-from rnncallbacks.detectors.update.vanished_rate import check_vanished_rate
+from rnncallbacks.detectors.update.vanished_rate import VANISHED_RATE, check_vanished_rate, withdraw_vanished_rate
 
 if TYPE_CHECKING:
     from rnncallbacks.arrays.gradients import Gradients
@@ -187,6 +187,7 @@ class RateChecks:
     def end_run(self) -> Iterator[CheckResult]:
         """RNN503 at the end of a run, or why it is unknown."""
         yield self._frozen.end_run()
+        yield withdraw_vanished_rate(self._record)
         yield self._still.check()
 
     def _measure(self, batch: Batch, params: Any, scale: float) -> CheckResult:
@@ -194,6 +195,10 @@ class RateChecks:
         if ratio is None:
             return NOTHING_COMPARED
         self._frozen.add_update(ratio)
+        if self._frozen.changed and self._record.loss_ratio(VANISHED_RATE.recent_losses) > VANISHED_RATE.learned_share:
+            stopped = self._frozen.check_stopped(ratio, params, self._record.batches)
+            if stopped is not None:
+                return CheckResult(finding=stopped)
         result = NOTHING_COMPARED
         if self._frozen.changed:
             compared = {"RNN503": self._frozen.comparison + self._still.comparison}

@@ -24,6 +24,9 @@ class VanishedRateThresholds:
     straight_line: float = -0.95
     """Largest correlation between the number of an update and the logarithm of its size: that of a geometric decay is
     -1. A rate that is lowered after a plateau stays the same for most updates."""
+    late_share: float = 0.85
+    """Part of the run before which updates must have vanished, for a rate that is not known to be high enough. A cosine
+    reaches that after 91%."""
     learned_share: float = 0.05
     """Loss over the first loss, up to which the rest of the run matters little: as for a summed loss."""
     recent_losses: int = 20
@@ -34,6 +37,35 @@ class VanishedRateThresholds:
 
 
 VANISHED_RATE = VanishedRateThresholds()
+
+
+def withdraw_vanished_rate(record: UpdateRecord) -> CheckResult:
+    """At the end of a run, withdraw what the first updates showed of the rate if later ones were negligible.
+
+    Example
+    -------
+    >>> record = UpdateRecord()
+    >>> for number in range(100):
+    ...     record.add_loss(2.0, 1.0)
+    ...     record.sizes.append((number, 0.01 * 0.95**number, 0.1 * 0.95**number))
+    >>> withdraw_vanished_rate(record).withdrawn["RNN502"]
+    'updates were negligible after 82% of the run, 121 times smaller than at first, and the loss is 1 times the first'
+    """
+    limits, sizes = VANISHED_RATE, record.sizes
+    if len(sizes) <= MEASUREMENTS.initial_updates or not record.batches:
+        return NOTHING_COMPARED
+    numbers, relative = np.array([one[0] for one in sizes]), np.array([one[1:] for one in sizes])
+    usual = np.median(relative[: MEASUREMENTS.initial_updates], axis=0)
+    shares = (relative / np.maximum(usual, 1e-300)).max(axis=1)
+    share = (numbers[shares > limits.remaining_share].max(initial=0) + 1) / record.batches
+    last, loss = float(shares[-1]), record.loss_ratio(limits.recent_losses)
+    if not 0.0 < last < limits.remaining_share or share > limits.late_share or loss <= limits.learned_share:
+        return NOTHING_COMPARED
+    why = (
+        f"updates were negligible after {share:.0%} of the run, {1 / last:.3g} times smaller than at first, and the "
+        f"loss is {loss:.2g} times the first"
+    )
+    return CheckResult(withdrawn={"RNN502": why})
 
 
 def check_vanished_rate(record: UpdateRecord, planned_updates: int) -> CheckResult:

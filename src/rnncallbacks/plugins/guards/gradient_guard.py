@@ -126,6 +126,9 @@ class GradientGuard(Guard):
         self._add_missed()
         if self._batches >= EXPLODING_GRADIENT.smallest_sample:
             self._conclude_exploding(run)
+        for code, reason in self._correctness.doubts().items():
+            if code in run.diagnosis.passed:
+                run.diagnosis.withdraw(code, reason)
         super().on_fit_end(run)
         self._correctness.stop_without_closure()
 
