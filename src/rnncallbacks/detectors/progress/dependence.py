@@ -180,7 +180,7 @@ def _permutation_variance(n: Array, r: Array, c: Array, inverse_rows: Array, inv
     return value
 
 
-def strongest_dependence(inputs: Array, targets: Array, groups: Array | None = None) -> Dependence:
+def strongest_dependence(inputs: Array, targets: Array, groups: Array | None = None, *, only: str = "") -> Dependence:
     r"""Test the targets for dependence on the inputs in many ways, and return the strongest one.
 
     For targets per step, these are tested: the input at each lag; the inputs at lags 0 and k together, which detects
@@ -201,6 +201,8 @@ def strongest_dependence(inputs: Array, targets: Array, groups: Array | None = N
     groups:
         Numbers of shape (seq_len,), from 0 and rising: positions of one number have one distribution. By default each
         position has its own, as where sequences begin at the first one.
+    only:
+        The words of the only tests that are made; empty for all.
 
     Example
     -------
@@ -219,9 +221,13 @@ def strongest_dependence(inputs: Array, targets: Array, groups: Array | None = N
         if per_sequence
         else _tests_per_step(x, y, np.arange(x.shape[1]) if groups is None else groups)
     ):
+        if only and result[1] != only:
+            continue
         results.append(result)
         if result[0][0] > DEPENDENCE_TESTS.conclusive_z:
             break
+    if not results:
+        return Dependence(0.0, only, 0, 0, 1.0)
     (z, _), between = max(results, key=lambda result: result[0][0])
     corrected = math.sqrt(max(z * z - 2 * math.log(len(results)), 0.0)) if z > 0.0 else 0.0
     pairs = len(y) if per_sequence else int(((x >= 0) & (y >= 0)).sum())

@@ -10,18 +10,19 @@ import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
-from rnncallbacks.arrays.containers import Array
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss.constant_baseline import constant_losses, constant_losses_of_sequences
 from rnncallbacks.detectors.loss.sigmoid_loss import is_binary
-from rnncallbacks.detectors.progress.dependence import PRESENT_INPUT, Dependence, strongest_dependence
-from rnncallbacks.detectors.progress.other_targets import check_other_targets
-from rnncallbacks.detectors.progress.real_dependence import (
-    SINGLE_INPUTS,
-    dependence_on_whole_sequences,
-    dependence_within_sequences,
-    strongest_real_dependence,
+from rnncallbacks.detectors.progress.dependence import PRESENT_INPUT
+from rnncallbacks.detectors.progress.dependence_search import (
+    DEPENDENCE_SEARCH,
+    is_of_last_target,
+    of_other_sequences,
+    strongest_of,
+    within_sequences,
+    without_last_step,
 )
+from rnncallbacks.detectors.progress.other_targets import check_other_targets
 from rnncallbacks.detectors.progress.sequence_pairs import SequencePairs, looks_like_decoder_inputs
 
 if TYPE_CHECKING:
@@ -38,28 +39,18 @@ class NoSignalThresholds:
     """Targets for the last test. Chosen for its cost."""
     most_batches: int = 400
     """Largest number of batches that they come from."""
-    dependent_z: float = 5.0
-    """Standard normal quantile above which there is a dependence."""
-    independent_z: float = 4.0
-    """Standard normal quantile below which there is none, if it could have been detected."""
-    detectable_association: float = 0.25
-    """Largest Cramér's V, in [0, 1], that the tests may have missed."""
-    detectable_by_correlation: float = 0.5
-    """The same, up to which correlations of single classes are tested too: they need fewer tokens. Chosen by eye."""
     detectable_by_few: float = 0.5
-    """The same for few sequences, where the loss shows in ``batches_of_few`` batches of ``epochs_of_few`` epochs that
-    nothing is learned. 200 sequences have 0.35. Chosen by eye."""
+    """Largest Cramér's V that may be missed for few sequences, where the loss shows in ``batches_of_few`` batches of
+    ``epochs_of_few`` epochs that nothing is learned. 200 sequences have 0.35. Chosen by eye."""
     batches_of_few: int = 100
     """Fewest training batches for such a finding, chosen by eye, as is the next number."""
     epochs_of_few: int = 3
     first_binary: float = 0.1
     """Largest relative distance of the first losses from ln 2, that of a binary cross-entropy. Chosen by eye."""
+    share_of_others: float = 0.5
+    """Dependence on the inputs of other sequences, relative to that on their own, above which it proves nothing."""
     tested_again_after: tuple[int, ...] = (1, 2, 4, 8)
     """Epochs after which pairs of the next one are tested, if the loss is still that of a constant prediction."""
-    pairs_of_a_class: int = 10
-    """Fewest targets of a class for these. Chosen by eye."""
-    steps_of_rolled: int = 4
-    """Fewest time steps of sequences whose last target may be rolled. Chosen by eye."""
     rolled_association: float = 0.25
     """Largest Cramér's V that the tests without the last targets may have missed, as ``detectable_association``."""
     recent_batches: int = 30
@@ -82,6 +73,11 @@ NO_SIGNAL = NoSignalThresholds()
 TOO_FEW_TOKENS = "there are too few tokens to separate chance from a weak dependence"
 
 UNKNOWN_AXIS = "inputs and targets do not show the axis of time: it may be a dependence between sequences"
+
+OTHERS_DEPEND = (
+    "the targets of other sequences seem to depend on the inputs (z = {:.2g}), and their own on {} (z = {:.2g}): both "
+    "change slowly from step to step"
+)
 
 SHUFFLED_WITHIN = (
     "the targets depend on their sequence as a whole, but not on the step: none of {} tests finds a dependence of a "
@@ -176,13 +172,19 @@ class NoSignal:
         if real and self.pairs.zeros_enter and (inputs == inputs[0]).all():
             same = f"all {len(inputs)} sequences have the same inputs, and each begins with a zero state"
             return self._conclude("independent", same)
-        dependence, rolled = _strongest_of(ways, self.pairs.tokens), False
-        if _is_of_last_target(dependence, ways[0]):
-            inner = _strongest_of([_without_last_step(*way) for way in ways], self.pairs.tokens)
-            rolled = inner.z < NO_SIGNAL.independent_z and inner.detectable_association < NO_SIGNAL.rolled_association
+        if self.pairs.repeats_inputs:
+            same = f"the inputs of all {self.pairs.batches} batches are the same, and their targets differ"
+            return self._conclude("independent", same)
+        dependence, rolled = strongest_of(ways, self.pairs.tokens), False
+        if is_of_last_target(dependence, ways[0]):
+            inner = strongest_of([without_last_step(*way) for way in ways], self.pairs.tokens)
+            rolled = (
+                inner.z < DEPENDENCE_SEARCH.independent_z
+                and inner.detectable_association < NO_SIGNAL.rolled_association
+            )
             dependence = inner if rolled else dependence
-        if dependence.z > NO_SIGNAL.dependent_z:
-            within = _within_sequences(dependence, ways[0])
+        if dependence.z > DEPENDENCE_SEARCH.dependent_z:
+            within = within_sequences(dependence, *self.pairs.joined(separate=True)[:2])
             if within is not None and not last:
                 self.needed_pairs = NO_SIGNAL.most_pairs
                 return CheckResult()
@@ -190,6 +192,12 @@ class NoSignal:
                 self.baselines += constant_losses_of_sequences(targets)[-len(self.baselines) :]
                 words = SHUFFLED_WITHIN.format(within.tests, within.detectable_association)
                 return self._conclude("shuffled", words)
+            other = of_other_sequences(dependence, ways[0])
+            if other > NO_SIGNAL.share_of_others * dependence.z:
+                self._conclude("unknown", "")
+                return CheckResult(
+                    cannot_tell={"RNN603": OTHERS_DEPEND.format(other, dependence.between, dependence.z)}
+                )
             axis_matters = not self.pairs.axis_known and dependence.between != PRESENT_INPUT
             result = self._conclude("dependent", f"{dependence.pairs} targets depend on {dependence.between}")
             return CheckResult(cannot_tell={"RNN603": f"{self.test}; {UNKNOWN_AXIS}"}) if axis_matters else result
@@ -198,8 +206,8 @@ class NoSignal:
             return CheckResult()
         detectable = dependence.detectable_association
         signal = "unknown"
-        if dependence.z < NO_SIGNAL.independent_z and detectable < NO_SIGNAL.detectable_by_few:
-            signal = "independent" if detectable < NO_SIGNAL.detectable_association else "weak"
+        if dependence.z < DEPENDENCE_SEARCH.independent_z and detectable < NO_SIGNAL.detectable_by_few:
+            signal = "independent" if detectable < DEPENDENCE_SEARCH.detectable_association else "weak"
         return self._conclude(
             signal,
             f"none of {dependence.tests} tests on {dependence.pairs} targets finds a dependence, and an association "
@@ -277,54 +285,3 @@ class NoSignal:
             "info",
             remedy="compare with the loss of sequences that the network has not seen",
         )
-
-
-def _is_of_last_target(dependence: Dependence, way: tuple[Array, Array, Array | None]) -> bool:
-    """Whether the strongest dependence is that of each sequence's last target on its first input."""
-    inputs, targets, groups = way
-    steps = inputs.shape[1]
-    if groups is not None or targets.ndim < 2 or targets.shape[1] != steps or steps < NO_SIGNAL.steps_of_rolled:
-        return False
-    return dependence.z > NO_SIGNAL.dependent_z and dependence.between == f"the input {steps - 1} steps before"
-
-
-def _within_sequences(dependence: Dependence, way: tuple[Array, Array, Array | None]) -> Dependence | None:
-    """The dependence within sequences, if that on one input, or all so far, is none of a target on its own step."""
-    inputs, targets, groups = way
-    if groups is not None or targets.ndim < 2 or targets.shape[1] != inputs.shape[1]:
-        return None
-    if dependence.between not in SINGLE_INPUTS or inputs.shape[1] < NO_SIGNAL.steps_of_rolled:
-        return None
-    within = dependence_within_sequences(inputs, targets)
-    none = within.z < NO_SIGNAL.independent_z and within.detectable_association < NO_SIGNAL.detectable_association
-    return within if none else None
-
-
-def _without_last_step(inputs: Array, targets: Array, groups: Array | None) -> tuple[Array, Array, Array | None]:
-    return inputs[:, :-1], targets[:, :-1], groups
-
-
-def _strongest_of(ways: list[tuple[Array, Array, Array | None]], tokens: bool) -> Dependence:
-    """The strongest dependence over all ways to read the arrays."""
-    found: list[Dependence] = []
-    for inputs, targets, groups in ways:
-        if not tokens:
-            found.append(strongest_real_dependence(inputs, targets))
-        else:
-            found.append(strongest_dependence(inputs, targets, groups))
-        per_step = targets.ndim > 1 and targets.shape[1] == inputs.shape[1]
-        if not per_step and found[-1].z < NO_SIGNAL.dependent_z:
-            found.append(dependence_on_whole_sequences(inputs, targets))
-        if tokens:
-            detectable = found[-1].detectable_association
-            few = NO_SIGNAL.detectable_association <= detectable < NO_SIGNAL.detectable_by_correlation
-            few &= found[-1].pairs >= NO_SIGNAL.pairs_of_a_class * (int(targets.max()) + 1)
-            if few and groups is None and found[-1].z < NO_SIGNAL.independent_z:
-                found.append(strongest_real_dependence(inputs, targets))  # needs fewer tokens of a class
-        if found[-1].z > NO_SIGNAL.dependent_z:
-            break
-    return attrs.evolve(
-        max(found, key=lambda one: one.z),
-        tests=sum(one.tests for one in found),
-        detectable_association=min(one.detectable_association for one in found),
-    )

@@ -63,7 +63,7 @@ SINGLE_INPUTS = (*map(_lagged, range(REAL_DEPENDENCE.largest_lag + 1)), *INPUTS_
 """The same of the tests of single inputs, and of these two."""
 
 
-def strongest_real_dependence(inputs: Array, targets: Array) -> Dependence:
+def strongest_real_dependence(inputs: Array, targets: Array, *, only: str = "") -> Dependence:
     r"""The strongest correlation between targets and the inputs up to the same step, by many tests.
 
     For targets per step, these are correlated with the input at each lag, products of two inputs, the sum of all inputs
@@ -81,6 +81,8 @@ def strongest_real_dependence(inputs: Array, targets: Array) -> Dependence:
         Token numbers of shape (sequences, seq_len), or features of shape (sequences, seq_len, features).
     targets:
         Classes or real numbers of shape (sequences,) or (sequences, seq_len), or with a last axis of outputs.
+    only:
+        The words of the only tests that are made; empty for all.
 
     Example
     -------
@@ -98,6 +100,8 @@ def strongest_real_dependence(inputs: Array, targets: Array) -> Dependence:
     tests = 0
     smallest_detectable = 1.0
     for feature, between in _step_features(x, y) if per_step else _sequence_features(x):
+        if only and between != only:
+            continue
         z, detectable, number = _strongest(feature, y)
         tests += number
         if not found:
@@ -108,7 +112,7 @@ def strongest_real_dependence(inputs: Array, targets: Array) -> Dependence:
     largest, between = max(found, default=(0.0, "nothing"))
     corrected = math.sqrt(max(largest**2 - 2 * math.log(max(tests, 1)), 0.0))
     by_classes = [
-        strongest_dependence(_quantiles(inputs[:, :, one] if inputs.ndim == 3 else inputs), classes)
+        strongest_dependence(_quantiles(inputs[:, :, one] if inputs.ndim == 3 else inputs), classes, only=only)
         for one in range(min(x.shape[2], REAL_DEPENDENCE.features) if inputs.ndim == 3 else 1)
         for classes in _target_quantiles(targets, per_step)
         if corrected <= DEPENDENCE_TESTS.conclusive_z

@@ -97,17 +97,26 @@ class SequencePairs:
         self.contiguous |= batch.entering_state is not None and targets.shape[:2] == inputs.shape[:2]
         return ""
 
-    def joined(self, *, transposed: bool = False) -> tuple[Array, Array, Array | None]:
+    @property
+    def repeats_inputs(self) -> bool:
+        """Whether all batches, three or more, have the same inputs, which are not one token, and different targets."""
+        if self.batches < 3 or not self.tokens or not np.ptp(self.inputs[0]):
+            return False
+        same = all(np.array_equal(one, self.inputs[0]) for one in self.inputs)
+        return same and not any(np.array_equal(one, self.targets[0]) for one in self.targets[1:])
+
+    def joined(self, *, transposed: bool = False, separate: bool = False) -> tuple[Array, Array, Array | None]:
         """All inputs and targets, and the number of the batch of each column if the batches are contiguous.
 
         Contiguous batches are joined along time, others along the batch, padded to the longest; real numbers are cut to
         the shortest. Parts of a stream may differ in their distribution of tokens, which is not a dependence of targets
-        on inputs: hence the numbers. ``transposed`` exchanges time and batch, for an axis that is not known.
+        on inputs: hence the numbers. ``transposed`` exchanges time and batch, for an axis that is not known, and
+        ``separate`` joins contiguous batches along the batch, too.
         """
         inputs, targets = self.inputs, self.targets
         if transposed:
             inputs, targets = [[array.swapaxes(0, 1) for array in arrays] for arrays in (inputs, targets)]
-        contiguous = self.contiguous and self.tokens and not transposed
+        contiguous = self.contiguous and self.tokens and not transposed and not separate
         lengths = [array.shape[1] for array in inputs]
         if not self.tokens and targets[0].ndim > 1 and lengths == [array.shape[1] for array in targets]:
             shortest = min(lengths)  # of both: real numbers cannot be padded
