@@ -44,10 +44,6 @@ if TYPE_CHECKING:
     from rnncallbacks.detectors.training_batch import TrainingBatch
 
 
-LOSS_RISES = ("RNN501", "RNN602", "RNN605")
-"""The codes of a loss that rose, which a gradient may cause that became wrong during the run."""
-
-
 @attrs.define(eq=False)
 class CorrectnessChecks:
     """Runs the checks that are due in a training batch.
@@ -106,9 +102,12 @@ class CorrectnessChecks:
         self._idle_before = 0
         self._gradient_check.add_alarm(code)
 
-    def doubts(self) -> dict[str, str]:
-        """Codes of gradients that were right before a loss rose and were not compared after it, with the reason."""
-        risen = [code for code in self._gradient_check.unchecked_alarms if code in LOSS_RISES]
+    def doubts(self, causes: tuple[str, ...]) -> dict[str, str]:
+        """Codes of gradients that were right before an alarm and were not compared after it, with the reason.
+
+        ``causes`` are the codes of alarms that a gradient may cause that became wrong during the run.
+        """
+        risen = [code for code in self._gradient_check.unchecked_alarms if code in causes]
         if not risen:
             return {}
         why = f"no batch was compared after {risen[-1]}: the gradient may have become wrong after those that agree"

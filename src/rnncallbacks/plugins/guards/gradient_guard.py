@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from rnncallbacks.core.run import Run
 
 
+LOSS_RISES = ("RNN501", "RNN602", "RNN605")
+"""The codes of a loss that rose, which a gradient may cause that became wrong during the run."""
+
+
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class GradientGuard(Guard):
     """Checks gradients before they are clipped, most accurately if ``run.backward`` receives a closure.
@@ -126,7 +130,7 @@ class GradientGuard(Guard):
         self._add_missed()
         if self._batches >= EXPLODING_GRADIENT.smallest_sample:
             self._conclude_exploding(run)
-        for code, reason in self._correctness.doubts().items():
+        for code, reason in self._correctness.doubts(LOSS_RISES).items():
             if code in run.diagnosis.passed:
                 run.diagnosis.withdraw(code, reason)
         super().on_fit_end(run)
