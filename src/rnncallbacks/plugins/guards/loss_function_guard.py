@@ -17,6 +17,7 @@ from rnncallbacks.core.resting import LONGEST_REST
 from rnncallbacks.detectors.gradient.spectral_radius import large_recurrent_weights, without_recurrent_weights
 from rnncallbacks.detectors.loss.initial_loss import InitialLossDetector
 from rnncallbacks.detectors.loss.learned_sum import LearnedSum
+from rnncallbacks.detectors.loss.linear_loss import LinearLoss
 from rnncallbacks.detectors.loss.output_gradient import OutputGradientDetector
 from rnncallbacks.detectors.loss.smoothed_labels import SmoothedLabelDetector
 from rnncallbacks.detectors.loss.summed_loss_severity import SummedLossSeverity
@@ -45,7 +46,7 @@ class LossFunctionGuard(Guard):
       over up to four terms, unless an alarm that it explains shows its harm, and becomes "info" once losses have fallen
       to a twentieth of the first. A loss that is divided once too often has the severity "info".
     - RNN302: the loss is that of another function, such as a squared error; it is below 0 although the targets are
-      classes; or it applies a softmax to the probabilities of the observed logits.
+      classes; or it is linear in the outputs, or applies a softmax to the probabilities of the observed logits.
     - RNN303: the first loss is above :math:`1.5 \ln V`, and the loss at zero parameters is :math:`\ln V`. If the output
       weights are large too, :math:`1.25 \ln V` is enough; without a closure, they have to be. Or the recurrent
       weights of an untrained network have a spectral radius of 8 or more.
@@ -73,6 +74,7 @@ class LossFunctionGuard(Guard):
     _initial_loss: InitialLossDetector = state_field(factory=InitialLossDetector)
     _output_gradient: OutputGradientDetector = state_field(factory=OutputGradientDetector)
     _smoothed_labels: SmoothedLabelDetector = state_field(factory=SmoothedLabelDetector)
+    _linear_loss: LinearLoss = state_field(factory=LinearLoss)
     _learned_sum: LearnedSum = state_field(factory=LearnedSum)
     _first_loss: float = state_field(0.0)
     _severity: SummedLossSeverity = state_field(factory=SummedLossSeverity)
@@ -84,6 +86,7 @@ class LossFunctionGuard(Guard):
             why = "the run resumes from a checkpoint that was saved without this guard, and its first loss says nothing"
             self.note(run, self._initial_loss.give_up(why))
             self._output_gradient.stop()
+            self._linear_loss.over = True
 
     @hookimpl(wrapper=True)
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> Generator[None, Any, Any]:
@@ -103,7 +106,7 @@ class LossFunctionGuard(Guard):
         if batch.phase != "train":
             return
         if not (severity.waiting or severity.measuring or self._learned_sum.following):
-            if self._initial_loss.done and self._output_gradient.done:
+            if self._initial_loss.done and self._output_gradient.done and self._linear_loss.over:
                 self.due_step = run.step + (WATCH_INTERVAL if self._output_gradient.watching else LONGEST_REST)
             return
         loss = batch.loss
@@ -141,6 +144,8 @@ class LossFunctionGuard(Guard):
             self._conclude(run, self._initial_loss.check(batch, loss, named_arrays(run.params), grads))
         if is_first and run.epoch <= 1 and not any(alarm.code == "RNN303" for alarm in run.diagnosis.alarms):
             self._conclude(run, CheckResult(finding=large_recurrent_weights(named_arrays(run.params))))
+        if not self._linear_loss.over:
+            self._conclude(run, CheckResult(finding=self._linear_loss.check(loss, grads)))
         if not self._smoothed_labels.done:
             if self._is_explained(run):
                 self._smoothed_labels.stop()
