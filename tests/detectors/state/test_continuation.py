@@ -61,3 +61,12 @@ def test_a_series_continues_without_a_jump(jump, continues, known):
     found = compare_row_ends(before, after, None)
     assert (found.continues.tolist(), found.known.tolist()) == ([continues] * ROWS, [known] * ROWS)
     assert found.ends is None
+
+
+@pytest.mark.parametrize(("own", "known"), [(True, True), (False, False)])
+def test_targets_of_other_rows_do_not_show_whether_rows_continue(own, known):
+    text = np.random.default_rng(0).integers(0, 20, (21, 6))
+    targets = text[1:] if own else np.roll(text[1:], 1, axis=1)
+    before, after = (row_ends(Sequences(text[n : n + 10], targets[n : n + 10], 0, None)) for n in (0, 10))
+    found = compare_row_ends(before, after, shift=1)
+    assert (found.known.all(), found.continues.all()) == (known, known)

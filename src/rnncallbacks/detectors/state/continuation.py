@@ -18,11 +18,17 @@ from rnncallbacks.detectors.state.target_shift import equal_tokens
 
 @attrs.frozen(kw_only=True)
 class ContinuationThresholds:
-    """Thresholds of a smooth series that continues, and of batches that overlap. Both were chosen by eye."""
+    """Thresholds of a smooth series that continues, of batches that overlap, and of targets. All were chosen by eye."""
 
     largest_jump: float = 2.0
     """Jump between two batches, in units of the largest change from step to step within them, above which a row does
     not continue. Between 1 and this, it is unknown."""
+
+    agreeing_targets: float = 0.5
+    """Share of targets that are the inputs of their row some steps later, below which they belong to other rows."""
+
+    fewest_targets: int = 8
+    """Fewest targets that are compared for that."""
 
     smallest_overlap: int = 2
     """Fewest time steps by which two batches overlap, in addition to half of the time steps of the first."""
@@ -86,8 +92,19 @@ def _by_shift(before: RowEnds, after: RowEnds, shift: int | None, rows: int) -> 
         return None
     ends = last[-abs(shift) :, :rows]
     begins = first[: len(ends), :rows]
+    if _targets_are_others(before, shift, rows):
+        return Continuation(np.zeros(rows, dtype=np.bool_), np.zeros(rows, dtype=np.bool_))
     continues = np.asarray(equal_tokens(ends[: len(begins)], begins).all(axis=0))
     return Continuation(continues, np.ones(rows, dtype=np.bool_), ends[0], begins[0])
+
+
+def _targets_are_others(ends: RowEnds, shift: int, rows: int) -> bool:
+    """Whether few targets of a batch agree with the inputs of their own rows, and none shows what comes next."""
+    inputs, targets = ends.last_inputs[:, :rows], ends.last_targets
+    if shift < 1 or targets is None or len(inputs) <= shift:
+        return False
+    agreeing = equal_tokens(targets[:-shift, :rows], inputs[shift:])
+    return agreeing.size >= CONTINUATION.fewest_targets and float(agreeing.mean()) < CONTINUATION.agreeing_targets
 
 
 def _by_sequence_target(before: RowEnds, after: RowEnds, rows: int) -> Continuation | None:
