@@ -201,19 +201,19 @@ def drive(run: Run, batches: RecordedBatches) -> None:
                 _give(run, record, frozen, roles, with_gradient, shadows, keys)
                 losses.append(record.get(roles.loss))
             first = batches.next()
-            if first is not None:
-                reported = report.read(np.array(losses, dtype=float).reshape(len(losses), -1)[:, 0].tolist(), first[0])
-                batches.report = report.key
-                if reported is not None:
-                    run.log(train_loss=reported)
-                    if not np.isclose(reported, np.mean(losses), rtol=WHOLE_EPOCH.rounding):
-                        batches.wanted_epochs = 2  # a count that has no name is reported if two epochs agree
-                    give_validation(run, validation, roles, first[0], keys)
-                    batches.validation = validation.key
-                for name, key in keys.items():  # as the script has changed them between the epochs
-                    shadows[name][...] = first[0].start[key]
             if first is None:
                 run.stop(f"doctor: {batches.over}")
+                continue
+            reported = report.read(np.array(losses, dtype=float).reshape(len(losses), -1)[:, 0].tolist(), first[0])
+            batches.report = report.key
+            if reported is not None:
+                run.log(train_loss=reported)
+                if not np.isclose(reported, np.mean(losses), rtol=WHOLE_EPOCH.rounding):
+                    batches.wanted_epochs = 2  # a count that has no name is reported if two epochs agree
+                give_validation(run, validation, roles, first[0], keys)
+                batches.validation = validation.key
+            for name, key in keys.items():  # as the script has changed them between the epochs
+                shadows[name][...] = first[0].start[key]
 
 
 def limit_severity(diagnosis: Diagnosis, confidence: Confidence) -> None:

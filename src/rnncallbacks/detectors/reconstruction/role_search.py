@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from itertools import chain, product
+from itertools import product
 from typing import TypeAlias
 
 import attrs
@@ -107,14 +107,28 @@ def _layers_and_outputs(
             units = (recurrent, above.hidden)
             entries = tuple(others.values())
             for sizes in _possible_sizes(entries, known.gates, units, inputs, above.outputs, known.layers):
-                firsts = ("recurrent", "input") if sizes.inputs >= fewest_inputs else ()
-                for found in chain.from_iterable(
-                    assignments(others, sizes, transposed, first, known.constant, steps) for first in firsts
-                ):
-                    biases = ((0, "output bias") in found) + ((0, "output bias") in above.blocks)
-                    blocks = _with_turned_table(found, table) if biases < 2 else None
-                    if blocks is not None:
-                        yield sizes, {**blocks, **above.blocks}
+                if sizes.inputs < fewest_inputs:
+                    continue
+                for found in _below(above.blocks, others, sizes, transposed, known.constant, table, steps):
+                    yield sizes, {**found, **above.blocks}
+
+
+def _below(
+    above: Mapping[Slot, tuple[ArrayBlock, ...]],
+    shapes: Mapping[str, tuple[int, int]],
+    sizes: NetworkSizes,
+    transposed: bool,
+    constant: frozenset[str],
+    table: str,
+    steps: Iterator[int],
+) -> Iterator[Blocks]:
+    """Every way to read arrays of these shapes as the layers of these sizes, with at most one output bias in all."""
+    for first in ("recurrent", "input"):
+        for found in assignments(shapes, sizes, transposed, first, constant, steps):
+            twice = (0, "output bias") in found and (0, "output bias") in above
+            blocks = None if twice else _with_turned_table(found, table)
+            if blocks is not None:
+                yield blocks
 
 
 def _with_turned_table(blocks: Blocks, table: str) -> Blocks | None:

@@ -144,9 +144,8 @@ def _updates(statement: ast.stmt, loop: HookedLoop) -> bool:
     for node in ast.walk(statement):
         if isinstance(node, ast.Assign | ast.AugAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            for target in targets:
-                for one in target.elts if isinstance(target, ast.Tuple | ast.List) else [target]:
-                    text = ast.unparse(one)
-                    if text in whole or re.split(r"[\[.]", text)[0] in parameters:
-                        return True
+            single = [one for target in targets for one in getattr(target, "elts", [target])]
+            texts = [ast.unparse(one) for one in single]
+            if any(text in whole or re.split(r"[\[.]", text)[0] in parameters for text in texts):
+                return True
     return False
