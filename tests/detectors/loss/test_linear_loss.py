@@ -7,10 +7,12 @@ from rnncallbacks.detectors.loss.linear_loss import LinearLoss
 
 
 def check(loss_of, gradient_of, batches=30):
-    linear, found = LinearLoss(), []
-    for number in range(batches):
-        if not linear.over:
-            found.append(linear.check(loss_of(number), {"W": np.full((2, 2), number), "b": gradient_of(number)}))
+    linear = LinearLoss()
+    found = (
+        linear.check(loss_of(number), {"W": np.full((2, 2), number), "b": gradient_of(number)})
+        for number in range(batches)
+        if not linear.over
+    )
     return [finding.code for finding in found if finding is not None]
 
 
