@@ -444,7 +444,7 @@ def test_numbers_that_json_lacks_are_words(doctor):
 @pytest.mark.parametrize(("update", "status"), [(True, 130), (False, 1)])
 def test_ctrl_c_gives_the_diagnosis_so_far(update, status):
     script = Path(write(EPOCHS=None, UPDATE=update))
-    slow = "import time; time.sleep(0.005); print(run.step, flush=True)\n            loss = float"
+    slow = "import time; time.sleep(0.002); print(run.step, flush=True)\n            loss = float"
     script.write_text(script.read_text().replace("loss = float", slow))
     command = [sys.executable, "-m", "rnncallbacks", "doctor", "--given-only", "--batches", "100000"]
     process = subprocess.Popen([*command, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

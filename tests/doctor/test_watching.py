@@ -115,7 +115,7 @@ def test_where_nothing_is_forked_the_script_is_run_again_up_to_the_iteration(los
 def test_ctrl_c_gives_the_diagnosis_so_far_and_leaves_no_process(tmp_path):
     script = tmp_path / "endless.py"
     source = (SCRIPTS / "flat_characters.py").read_text()
-    slow = source.replace("    n += 1\n", "    n += 1\n    time.sleep(0.005)\n")
+    slow = source.replace("    n += 1\n", "    n += 1\n    time.sleep(0.001)\n")
     script.write_text(slow.replace("import numpy", "import time\nimport numpy"))
     mark = f"mark-{os.getpid()}-{time.monotonic_ns()}"
     ours, theirs = os.openpty()
