@@ -58,6 +58,20 @@ CASES = [
         "an array of 4 numbers",
         "losses.mean(), losses.sum()",
     ),
+    (
+        "import numpy as np\ndY = np.ones((2, 3))\nloss = float(np.dot(dY.T, dY) / 3)",
+        3,
+        r"np.dot\(dY.T, dY\) / 3 is an array",
+        "np.sum(dY ** 2)",
+    ),
+    (
+        "import numpy as np\nw = np.ones((2, 3))\nloss = 1 + float(w.mean(axis=0))",
+        3,
+        r"w.mean\(axis=0\) is an array",
+        "(w.mean(axis=0)).item()",
+    ),
+    ("raise TypeError('Calling np.sum(generator) is deprecated.')", 1, "the items of a generator", "write sum(...)"),
+    ("import numpy as np\nx = np.vstack(x for x in [[1], [2]])", 2, "the items of a generator", "write a list"),
     ("import numpy as np\nx = np.array([[1, 2], [3]])", 2, "different lengths", "dtype=object"),
     (
         "import numpy as np\nx = np.zeros(3)\ny = np.ones((1, 1, 1))\nx[0] = [1, 2]",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -53,17 +54,26 @@ def values_in_line(failure: Failure) -> Iterator[tuple[str, Any]]:
             continue
 
 
-def _expressions(line: str) -> Iterator[str]:
+def numbers_made_in_line(failure: Failure) -> Iterator[ast.expr]:
+    """The expressions in the line that ``float`` or ``int`` makes a number of."""
+    for node in ast.walk(_tree(failure.line)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("float", "int") and len(node.args) == 1:
+            yield node.args[0]
+
+
+def _expressions(line: str) -> list[str]:
     """The expressions without side effects, the longest first."""
+    nodes = [node for node in ast.walk(_tree(line)) if isinstance(node, ast.Name | ast.Attribute | ast.Subscript)]
+    return sorted({ast.unparse(node) for node in nodes}, key=lambda text: (-len(text), text))
+
+
+def _tree(line: str) -> ast.AST:
+    """The tree of a line, or of what it begins or ends; empty if it cannot be read alone."""
     line = line.strip().rstrip(":")
     for code in (line, re.sub(r"^(for .* in|while|if|elif|return)\s+", "", line), f"{line})", f"({line}"):
-        try:
-            tree = ast.parse(code)
-        except SyntaxError:
-            continue
-        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute | ast.Subscript)]
-        yield from sorted({ast.unparse(node) for node in nodes}, key=lambda text: (-len(text), text))
-        return
+        with suppress(SyntaxError):
+            return ast.parse(code)
+    return ast.Module([], [])
 
 
 def _value(node: ast.AST, names: Mapping[str, Any]) -> Any:

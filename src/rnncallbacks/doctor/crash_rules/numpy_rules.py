@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from types import ModuleType
 
 import numpy as np
 
-from rnncallbacks.doctor.crash_rules.failure import Advice, Failure, values_in_line
+from rnncallbacks.doctor.crash_rules.failure import Advice, Failure, numbers_made_in_line, values_in_line
 
 NUMPY_NAMES = {
     "Inf": "np.inf",
@@ -96,6 +97,19 @@ def array_as_number(failure: Failure) -> Advice | None:
     scalars = r"only (0-dimensional|length-1|size-1) arrays can be converted"
     if not isinstance(failure.error, TypeError) or not re.search(scalars, failure.message):
         return None
+    made = [
+        one for one in numbers_made_in_line(failure) if not isinstance(one, ast.Name | ast.Attribute | ast.Subscript)
+    ]
+    for one in made[:1]:
+        text = ast.unparse(one)
+        squares = re.search(r"(?:\bdot\((\w+)\.T, |\b(\w+)\.T @ )(\w+)\b", text)
+        if squares and squares[3] in squares.groups()[:2]:
+            return (
+                f"a number is expected, and {text} is an array",
+                f"for a sum of squares write np.sum({squares[3]} ** 2)",
+            )
+        fix = f"write ({text}).item() if it has one entry, else its mean or its sum"
+        return f"a number is expected, and {text} is an array", fix
     arrays = [(text, value) for text, value in values_in_line(failure) if isinstance(value, np.ndarray) and value.ndim]
     single = [(text, value) for text, value in arrays if value.size == 1]
     for text, value in single[:1]:
@@ -122,6 +136,16 @@ def ragged(failure: Failure) -> Advice | None:
 
 
 def numpy2_behavior(failure: Failure) -> Advice | None:
+    if "np.sum(generator)" in failure.message:
+        return (
+            f"NumPy {np.__version__} does not add the items of a generator",
+            "write sum(...), or np.sum([...]) of a list",
+        )
+    if isinstance(failure.error, TypeError) and 'must be passed as a "sequence" type' in failure.message:
+        return (
+            f"NumPy {np.__version__} does not stack the items of a generator",
+            "write a list: [... for ...] in brackets",
+        )
     if "Unable to avoid copy" in failure.message:
         return "copy=False forbids a copy since NumPy 2", "write np.asarray(...)"
     if isinstance(failure.error, OverflowError) and "out of bounds" in failure.message:
