@@ -36,6 +36,15 @@ def test_a_strong_dependence_is_found_in_the_first_thousand_tokens():
     assert detector.pairs.batches == 0
 
 
+def test_an_epoch_that_is_tested_again_is_not_judged_by_its_first_batches():
+    detector, _ = play(np.log(5), lag=2)
+    for number in range(2):
+        inputs, targets = np.random.default_rng(number).integers(0, 5, (2, STEPS, ROWS))
+        detector.add_batch(Batch(SequenceBatch(inputs, targets), "train", number + 1, sequences=ROWS), np.log(5))
+    assert detector.end_epoch().finding is None
+    assert detector.signal == "dependent"
+
+
 def test_independence_needs_all_tokens_and_the_loss_of_the_constant_baseline():
     detector, results = play(np.log(5))
     assert detector.signal == "independent"

@@ -142,7 +142,9 @@ class NoSignal:
         self.epochs += 1
         self.loss_unit = loss_unit
         result = CheckResult()
-        enough = self.batches >= NO_SIGNAL.recent_batches or self.pairs.pairs >= NO_SIGNAL.first_pairs
+        # A run may end after a few batches of the epoch that is tested again.
+        is_whole = not self.first_epoch or 2 * self.pairs.batches * self.epochs >= self.batches
+        enough = self.pairs.pairs >= NO_SIGNAL.first_pairs or (is_whole and self.batches >= NO_SIGNAL.recent_batches)
         if enough and self.needed_pairs and self.pairs.batches:
             result = self._test(last=True)  # later epochs have the same sequences
         finding = self._find()
