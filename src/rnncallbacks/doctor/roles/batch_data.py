@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, same_bits
-from rnncallbacks.doctor.roles.data_pair import find_data_pair, plain_array, whole_numbers_of
+from rnncallbacks.doctor.roles.data_pair import find_data_pair, plain_array, variable_of, whole_numbers_of
 from rnncallbacks.doctor.value_walk import Key
 
 STATE_NAMES = re.compile(r"^(self\.)?_?h", re.I)
@@ -43,7 +43,8 @@ def find_batch_data(
     that change with the parameters; ``loop_pair`` the two variables of the loop, if it has two; ``pair`` are inputs and
     targets that are known already.
     """
-    inputs, targets = pair or find_data_pair(records, fixed | computed, loop_pair)
+    found = pair or find_data_pair(records, fixed | computed, loop_pair)
+    inputs, targets = (variable_of(key, records, fixed | computed) for key in found)
     steps = None
     if inputs is not None:
         given = next(array for record in records[::-1] if (array := plain_array(record.get(inputs))) is not None)

@@ -13,7 +13,7 @@ import numpy as np
 
 from rnncallbacks.doctor.iteration_record import IterationRecord, same_bits
 from rnncallbacks.doctor.roles.constant_data import are_rows, constant_sources, depends_on_all_rows, shares_memory
-from rnncallbacks.doctor.roles.data_names import LOOP_ITEM, is_fixed_item, is_input_name, is_target_name, is_weight_name
+from rnncallbacks.doctor.roles.data_names import LOOP_ITEM, is_input_name, is_target_name, is_weight_name
 from rnncallbacks.doctor.roles.data_pair import (
     VaryingValue,
     numbers_named_as_targets,
@@ -74,7 +74,7 @@ class DataEffect:
         return min(
             self.keys,
             key=lambda key: (
-                key[0] != "end" or is_fixed_item(key[2]),
+                key[0] != "end" or "[" in key[2],
                 key[0] == "return",
                 not (is_input_name(key[2]) or is_target_name(key[2])),
                 len(key[2]),

@@ -159,6 +159,16 @@ def shifted_pair(varying: list[VaryingValue]) -> tuple[Key, Key] | None:
     return inputs, targets
 
 
+def variable_of(key: Key | None, records: Sequence[IterationRecord], fixed: set[Key]) -> Key | None:
+    """The variable that has the values of an item which the loop reads; the item if there is none."""
+    if key is None or not LOOP_ITEM.search(key[2]):
+        return key
+    varying = varying_values(records, fixed)
+    items = [one.values for one in varying if one.key == key and one.latest.size > 1]
+    found = [one.key for one in varying for values in items if "[" not in one.key[2] and _are_equal(one.values, values)]
+    return min(found, key=lambda one: (one[0] == "return", len(one[2])), default=key)
+
+
 def tokens_of_mask(pair: tuple[Key, Key], varying: Sequence[VaryingValue]) -> Key:
     """The tokens of which the inputs of a pair are the mask, as in ``mask = ids > 0``; the inputs if they are none.
 
@@ -242,14 +252,13 @@ def _named_pair(values: list[VaryingValue], labels: list[Key]) -> tuple[Key, Key
         named = min(labels, key=lambda key: (len(name_words(key[2])), len(key[2])), default=None)
         return None if named is None else (inputs, named)
     wanted = next(one for one in values if one.key == targets)
-    equal = [one for one in values if is_input_name(one.key[2]) and _are_equal(one, wanted)]
+    equal = [one for one in values if is_input_name(one.key[2]) and _are_equal(one.values, wanted.values)]
     return (equal[0].key if equal else inputs), targets
 
 
-def _are_equal(one: VaryingValue, other: VaryingValue) -> bool:
+def _are_equal(one: Sequence[Any], other: Sequence[Any]) -> bool:
     """Whether two values are equal in each iteration, as inputs that are taken for the targets."""
-    same = len(one.values) == len(other.values)
-    return same and all(same_bits(a, b) for a, b in zip(one.values, other.values, strict=True))
+    return len(one) == len(other) and all(same_bits(a, b) for a, b in zip(one, other, strict=True))
 
 
 def _best_named(values: list[VaryingValue]) -> Key | None:

@@ -32,6 +32,7 @@ from rnncallbacks.doctor.roles.interventions import (
     computed_values,
     is_exact,
     moves_arrays,
+    moving_arrays,
     persists,
     push_arrays,
     slopes_along_update,
@@ -262,6 +263,7 @@ def _pushed(records: list[IterationRecord], first: FrozenIteration, last: Frozen
     known = {names.get(key) for key in keys}
     keys += [key for key in changing_arrays(records[1:]) if key not in records[0].start and names.get(key) not in known]
     still = [key for key in keys if key not in pushes or not pushes[key].derivatives]
+    still = moving_arrays(still, records[-1], last)
     pushes |= {push.key: push for push in push_arrays(still, records[-1], last, until, along) if push.derivatives}
     return [pushes[key] for key in keys if key in pushes]
 

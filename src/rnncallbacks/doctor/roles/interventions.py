@@ -88,12 +88,11 @@ def changing_arrays(records: list[IterationRecord]) -> list[Key]:
     and so are rows of one that the loop reads: they may be copies.
     """
     common = set.intersection(*(set(arrays_of(record.start)) & set(arrays_of(record.end)) for record in records))
-    common = {key for key in common if not LOOP_ITEM.search(key[2])}
     chosen: dict[tuple[int, ...], Key] = {}
     for key in records[0].start:
         if key not in common or any(record.start[key].shape != record.end[key].shape for record in records):
             continue
-        if all(same_bits(record.start[key], record.end[key]) for record in records):
+        if LOOP_ITEM.search(key[2]) or all(same_bits(record.start[key], record.end[key]) for record in records):
             continue
         names = tuple(record.start_identities[key] for record in records)
         if names not in chosen or expression_length(key) < expression_length(chosen[names]):
@@ -162,7 +161,7 @@ def push_arrays(
         elif push is not None and not push.derivatives and (items := _items(key)) not in tried:
             tried.add(items)
             others = [one for one in waiting if one not in pushes and _items(one) == items]
-            found = _push_at_once({one: steps[one] for one in others}, record, frozen, base)
+            found = _push_at_once({one: steps[one] for one in others}, record, frozen)
             pushes |= {one.key: one for one in found if one.key not in along or one.kept >= INTERVENTION.kept}
     return [push for key in keys if (push := pushes.get(key)) is not None]
 
@@ -187,21 +186,30 @@ def _items(key: Key) -> tuple[str, str, str]:
     return key[0], key[1], inner if inner.count("[") > 1 else re.sub(r"\[.*\]", "[]", inner)
 
 
-def _push_at_once(
-    steps: dict[Key, Any], record: IterationRecord, frozen: FrozenIteration, base: dict[Key, float]
-) -> list[Push]:
+def _push_at_once(steps: dict[Key, Any], record: IterationRecord, frozen: FrozenIteration) -> list[Push]:
     """The pushes of arrays that move no number together; nothing if they do, or if there are too few of them."""
-    if len(steps) < 2 or any(record.start[key].dtype != np.float64 for key in steps):
+    double = {record.start[key].dtype == np.float64 for key in steps}
+    if len(steps) < 2 or len(double) > 1:
         return []
+    steps = {key: (1.0 if True in double else INTERVENTION.float32_larger) * step for key, step in steps.items()}
+    pushed = {key: record.start[key] + step for key, step in steps.items()}
     try:
-        up = frozen.replay(
-            ReplayRequest({key: record.start[key] + step for key, step in steps.items()}, arrays=frozenset(steps))
-        )
+        up = frozen.replay(ReplayRequest(pushed, arrays=frozenset(steps)))
     except ReplayError:
         return []
-    if _moves_numbers(base, up, INTERVENTION.moved):
+    tolerance = INTERVENTION.moved if True in double else INTERVENTION.float32_moved
+    if _moves_numbers(numbers_of(record.end) | numbers_of(record.inside), up, tolerance):
         return []
     return [Push(key, record, step, _kept_alone(key, record, up, step), {}) for key, step in steps.items()]
+
+
+def moving_arrays(keys: list[Key], record: IterationRecord, frozen: FrozenIteration) -> list[Key]:
+    """The arrays that may move a number. They are pushed at once, and so is each half of those that move one."""
+    steps = {key: _step(record.start[key], np.random.default_rng(20)) for key in keys}
+    if len(keys) < 2 or _push_at_once(steps, record, frozen):
+        return keys if len(keys) < 2 else []
+    half = len(keys) // 2
+    return [*moving_arrays(keys[:half], record, frozen), *moving_arrays(keys[half:], record, frozen)]
 
 
 def _push(
@@ -245,8 +253,8 @@ def _push(
 def moves_arrays(push: Push, frozen: FrozenIteration, arrays: frozenset[Key]) -> bool:
     """Whether a push changes one of these arrays, though it did not move the loss.
 
-    The gradients of other arrays change with a parameter, even where the loss changes by less than its rounding. With
-    an array of the optimizer they do not. A gradient that is never set to zero is no parameter.
+    The gradients of other arrays change with a parameter, even where the loss changes by less than its rounding, and
+    not with an array of the optimizer. A gradient that is never set to zero is no parameter.
     """
     own = push.record.start_identities.get(push.key)
     if own is not None and any(push.record.identities.get(key) == own for key in arrays):

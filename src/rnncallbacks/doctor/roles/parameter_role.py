@@ -18,7 +18,7 @@ from rnncallbacks.doctor.roles.agreement import (
 from rnncallbacks.doctor.roles.gradient_sources import GradientCandidate, followed_candidate
 from rnncallbacks.doctor.roles.interventions import Push
 from rnncallbacks.doctor.roles.objective import is_log_likelihood
-from rnncallbacks.doctor.roles.role_table import ParameterRole, ends_as_parameter, key_text
+from rnncallbacks.doctor.roles.role_table import ParameterRole, ends_as_parameter, key_text, root_of
 from rnncallbacks.doctor.value_walk import Key
 
 
@@ -105,6 +105,7 @@ def _alias(key: Key, parameter: Key, record: IterationRecord) -> Key | None:
         last or names,
         key=lambda one: (
             not ends_as_parameter(one, parameter),
+            root_of(one[2]) != root_of(parameter[2]),
             one[2] not in read,
             one[0] != "local",
             record.order.get(one, 0),
