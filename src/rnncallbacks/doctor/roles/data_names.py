@@ -17,7 +17,7 @@ LABEL_WORD = re.compile(
 )
 NO_DATA_WORD = re.compile("hat|preds?|predictions?|probs?|loss|losses|len|length|size|count")
 """Words of values that are computed from data, and of numbers about it."""
-LOOP_ITEM = re.compile(r"\[[^'\"]*[^\W\d][^'\"]*\]$")
+LOOP_ITEM = re.compile(r"(?=[^'\"]*[^\W\d])(?:\[(?:[^\[\]'\"]|\[[^\[\]'\"]*\])*\])+$")
 """The index of an item that a loop reads by its variables."""
 WEIGHT_WORD = re.compile("masks?|weights?|lens?|lengths?|pad|padding|dropout|drop|noise|valid|keep|idx|index|indices")
 
@@ -69,8 +69,8 @@ def is_label_name(expression: str) -> bool:
 def is_fixed_item(expression: str) -> bool:
     """Whether an expression is an item that does not depend on the loop's variables, such as a step of a tape.
 
-    >>> [is_fixed_item(text) for text in ("rows[0]", "p['W']", "rows[i]", "rows")]
-    [True, True, False, False]
+    >>> [is_fixed_item(text) for text in ("layers[0].w[1]", "p['W']", "rows[i][0]", "x[rows[i]]", "rows")]
+    [True, True, False, False, False]
     """
     return "[" in expression and not LOOP_ITEM.search(expression)
 

@@ -302,7 +302,7 @@ def _choose(
 
 def _width(parameters: list[ParameterRole], record: IterationRecord) -> int | None:
     """The size of the hidden state, from the shape of the recurrent weights; None if it is ambiguous."""
-    sides = {side for one in parameters for side in _recurrent_sides(record.start[one.key].shape)}
+    sides = {side for one in parameters for side in _recurrent_sides(np.shape(record.start.get(one.key)))}
     return sides.pop() if len(sides) == 1 else None
 
 
