@@ -302,7 +302,7 @@ def _choose(
 
 def _width(parameters: list[ParameterRole], record: IterationRecord) -> int | None:
     """The size of the hidden state, from the shape of the recurrent weights; None if it is ambiguous."""
-    sides = {side for one in parameters for side in _recurrent_sides(np.shape(record.start.get(one.key)))}
+    sides = {side for one in parameters for side in _recurrent_sides(getattr(record.start.get(one.key), "shape", ()))}
     return sides.pop() if len(sides) == 1 else None
 
 

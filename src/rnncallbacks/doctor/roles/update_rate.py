@@ -28,7 +28,7 @@ def learning_rate_of(
         for one in parameters:
             gradient = None if one.gradient is None else record.get(one.gradient)
             # Under one name, an iteration may have an array of another shape than the others.
-            if gradient is None or np.shape(gradient) != np.shape(record.start.get(one.key)):
+            if gradient is None or np.shape(gradient) != getattr(record.start.get(one.key), "shape", None):
                 continue
             change = (record.end[one.key] - record.start[one.key]).reshape(-1)
             along = one.scale * np.asarray(gradient).reshape(-1)
