@@ -264,6 +264,16 @@ def test_targets_shuffled_within_their_sequence_depend_on_it_alone(shuffled, los
     assert not shuffled or finding.message.startswith("the targets do not depend on the inputs of their step:")
 
 
+def test_a_dependence_on_earlier_inputs_is_no_shuffling_where_the_axis_of_time_is_unknown():
+    detector = NoSignal()
+    for number in range(200):
+        inputs = np.random.default_rng(number).integers(0, 5, (STEPS, STEPS))
+        detector.add_batch(Batch((inputs, np.roll(inputs, 2, axis=0)), "train", number + 1), np.log(5))
+        found = detector.end_epoch().finding if number % 40 == 39 else None
+        assert found is None
+    assert detector.signal == "dependent"
+
+
 def test_several_labels_a_step_have_the_baseline_of_a_cross_entropy():
     random = np.random.default_rng(0)
     series, labels = random.normal(size=(300, 10, 2)), (random.random((300, 10, 3)) < [0.5, 0.3, 0.1]).astype(float)

@@ -125,5 +125,8 @@ def test_too_few_measured_updates_do_not_decide():
     )
 
 
-def test_the_catalogue_advises_where_the_factor_is_small():
-    assert check_too_low(record(ratio=2e-3), planned_updates=1000).finding.remedy is None
+def test_updates_of_a_usual_size_on_a_plateau_do_not_decide():
+    result = check_too_low(record(ratio=8e-4), planned_updates=1000)
+    assert (result.finding, dict(result.checked)) == (None, {})
+    assert result.cannot_tell["RNN502"].endswith("they are of a usual size, as on a plateau")
+    assert check_too_low(record(ratio=4e-4), planned_updates=1000).finding is not None

@@ -61,8 +61,9 @@ class TooLowThresholds:
     """Relative decrease of the loss for which the message gives a number of updates."""
     target_update_ratio: float = 1e-3
     """Target of the remedy for the update ratio: a rule of thumb."""
-    smallest_reported_factor: float = 2.0
-    """Target / median update ratio from which the remedy contains it. Chosen by eye."""
+    smallest_factor: float = 2.0
+    """Target / median update ratio from which the rate is too low. Chosen by eye: runs that learned after a plateau
+    measured up to 1.1, with initial weights a tenth of the usual."""
 
 
 TOO_LOW = TooLowThresholds()
@@ -129,19 +130,17 @@ def check_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
         return CheckResult(cannot_tell={"RNN502": f"{compared}; the updates grow, as in a warm-up"})
     if not (record.constant_loss or record.has_initial_biases or stays):
         return CheckResult(not_checked={"RNN502": TARGETS_NOT_SHOWN})
-    needed = math.ceil(TOO_LOW.reported_decrease / decrease)
     factor = TOO_LOW.target_update_ratio / ratio
-    remedy = None
-    if factor >= TOO_LOW.smallest_reported_factor:
-        rounded = float(f"{factor:.1g}")
-        remedy = f"multiply the learning rate by about {rounded:.0f}, until updates are a thousandth of the weights"
+    if factor < TOO_LOW.smallest_factor:
+        return CheckResult(cannot_tell={"RNN502": f"{compared}; they are of a usual size, as on a plateau"})
+    needed, rounded = math.ceil(TOO_LOW.reported_decrease / decrease), float(f"{factor:.1g}")
     finding = Finding(
         "RNN502",
         f"updates hardly change the network: they change the weights by {ratio:.2g} of their norm (median) and lower "
         f"the loss by {decrease:.2g} of it, so that {needed} updates lower it by {TOO_LOW.reported_decrease:.0%}, and "
         f"{updates:,} by {decrease * updates:.0%} at most",
         {"predicted_decrease": decrease, "update_ratio": ratio, "updates_for_5_percent": needed},
-        remedy=remedy,
+        remedy=f"multiply the learning rate by about {rounded:.0f}, until updates are a thousandth of the weights",
     )
     return CheckResult(finding=finding, checked={"RNN502": compared})
 
