@@ -187,6 +187,8 @@ class NoSignal:
             dependence = inner if rolled else dependence
         if dependence.z > DEPENDENCE_SEARCH.dependent_z:
             within = within_sequences(dependence, *self.pairs.joined(separate=True)[:2])
+            if within is not None and strongest_of(ways[:1], self.pairs.tokens).z <= DEPENDENCE_SEARCH.dependent_z:
+                within = None  # the dependence is that of another way to read the axes
             if within is not None and not last:
                 self.needed_pairs = NO_SIGNAL.most_pairs
                 return CheckResult()
