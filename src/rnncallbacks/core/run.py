@@ -328,10 +328,11 @@ class Run(RunAlarms):
         """Pass values that only the script has to the plugins, in ``batch.observed``.
 
         Guards read ``inputs`` and ``targets`` (if the loader does not yield them), ``entering_state`` (if the script
-        keeps its own), ``hidden_states`` (one for each time step, after the entering one), ``hidden_gradients`` (one
-        for each time step) and ``logits``. A value that is slow to compute may be a function without arguments, called
-        when a plugin first reads it: in ``on_backward`` at the parameters of the forward pass, in ``on_batch_end`` at
-        the updated ones. Its side effects are undone, as for a closure.
+        keeps its own), ``hidden_states`` (one for each time step, after the entering one; of an array, time is the
+        first or second axis), ``hidden_gradients`` (one for each time step) and ``logits``. A value that is slow to
+        compute may be a function without arguments, called when a plugin first reads it: in ``on_backward`` at the
+        parameters of the forward pass, in ``on_batch_end`` at the updated ones. Its side effects are undone, as for a
+        closure.
 
         Raises
         ------
