@@ -69,15 +69,10 @@ def candidates_of(
     parameter or an array of the optimizer. A parameter that does not change at first is examined in the first iteration
     in which it does.
     """
-    for record in records:
-        if parameter not in record.start:
-            continue
-        before, after = record.start[parameter], record.end[parameter]
-        change = np.asarray(after, dtype=float) - before
-        if change.any():
-            break
-    else:
+    record = next((one for one in records if parameter in one.start and _change(parameter, one).any()), None)
+    if record is None:
         return []
+    change, ends = _change(parameter, record), (record.start[parameter], record.end[parameter])
     own = {record.identities.get(key) for key in keepers} | {record.start_identities.get(key) for key in keepers}
     grown = {record.identities.get(key) for key in unmoving if key != parameter}
     excluded = own - {one for one in grown if one is not None and record.only_grows(one, clipped=True)}
@@ -92,12 +87,16 @@ def candidates_of(
             if key[0] == "operand" and own and record.bases.get(key) not in own:
                 continue
             aligned, sign = aligned_with.alignment(value)
-            if aligned >= GRADIENT_SOURCE.alignment and not any(np.array_equal(value, one) for one in (before, after)):
+            if aligned >= GRADIENT_SOURCE.alignment and not any(np.array_equal(value, one) for one in ends):
                 found.append(GradientCandidate(key, aligned, sign, record.order.get(key, LATEST_MOMENT)))
     best = max((one.alignment for one in found), default=0.0)
     later = next((one for one in records if one.number > record.number), None)
     tied = [one for one in found if one.alignment >= best - GRADIENT_SOURCE.tie]
     return _earliest_first(_without_copies(tied, record, later, excluded), record)
+
+
+def _change(parameter: Key, record: IterationRecord) -> Any:
+    return np.asarray(record.end[parameter], dtype=float) - record.start[parameter]
 
 
 def _earliest_first(found: list[GradientCandidate], record: IterationRecord) -> list[GradientCandidate]:
