@@ -21,6 +21,9 @@ from rnncallbacks.doctor.roles.objective import is_log_likelihood
 from rnncallbacks.doctor.roles.role_table import ParameterRole, ends_as_parameter, key_text, root_of
 from rnncallbacks.doctor.value_walk import Key
 
+GENERIC_NAME = r"(d_?param|param|grads?|g|d|p)"
+"""Names of any gradient, as an inner loop over all of them has."""
+
 
 @attrs.frozen(kw_only=True)
 class GradientFactors:
@@ -100,13 +103,14 @@ def _alias(key: Key, parameter: Key, record: IterationRecord) -> Key | None:
     same = [other for other, number in record.identities.items() if number == identity and other != key]
     names = [other for other in same if other[0] in ("local", "end")]
     read = {key_text(other) for other in (key, *same) if other[0] == "operand"}
-    last = [other for other in names if not re.match(r"(d_?param|param|grad|g|d|p)$", other[2])]
+    last = [other for other in names if not re.fullmatch(GENERIC_NAME, other[2])]
     return min(
         last or names,
         key=lambda one: (
             not ends_as_parameter(one, parameter),
             root_of(one[2]) != root_of(parameter[2]),
             one[2] not in read,
+            bool(re.match(rf"{GENERIC_NAME}\b", one[2])),
             one[0] != "local",
             record.order.get(one, 0),
         ),
