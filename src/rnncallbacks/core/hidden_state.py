@@ -21,11 +21,16 @@ class HiddenState:
 
     A reset only marks the state. The zeros are made by :meth:`enter`, which knows the batch size. A state is an array
     or a container of arrays, such as an LSTM's ``(h, c)``.
+
+    Attributes
+    ----------
+    carried:
+        The state carried from the last batch, or None.
     """
 
     def __init__(self, zeros: Zeros | None) -> None:
         self._zeros = zeros
-        self._carried: Any = None
+        self.carried: Any = None
         self._due: npt.NDArray[np.bool_] | None = None
         self._expected: tuple[int, dict[str, tuple[int, ...]]] | None = None
 
@@ -44,9 +49,9 @@ class HiddenState:
                 "run.hidden: the run does not know the shape of the state",
                 hint="pass hidden_size= to Run, or zeros= a function from the batch size to a zero state",
             )
-        if self._carried is None:
+        if self.carried is None:
             return with_views(self._zeros(batch_size), "zeros(batch_size)")
-        carried, expected = named_arrays(self._carried, "state"), self._shapes(batch_size)
+        carried, expected = named_arrays(self.carried, "state"), self._shapes(batch_size)
         if expected.keys() != carried.keys():
             raise ContainerError(
                 f"run.hidden: the carried state has {_arrays(carried)}, but a zero state has {_arrays(expected)}",
@@ -61,9 +66,9 @@ class HiddenState:
                 )
         if self._due is not None:
             fresh = named_arrays(self._zeros(batch_size), "zeros(batch_size)")
-            self._carried = self._reset_rows(carried, fresh, self._due)
+            self.carried = self._reset_rows(carried, fresh, self._due)
             self._due = None
-        return map_arrays(np.ndarray.copy, self._carried)  # the script may change the array that it gets
+        return map_arrays(np.ndarray.copy, self.carried)  # the script may change the array that it gets
 
     def carry(self, state: Any) -> None:
         """Keep a copy of ``state`` for the next batch.
@@ -76,13 +81,13 @@ class HiddenState:
         if not named_arrays(state, "state"):
             raise ContainerError("run.carry: expected a state of at least one array, got none")
         self._due = None
-        self._carried = map_arrays(np.ndarray.copy, with_views(state, "state"))
+        self.carried = map_arrays(np.ndarray.copy, with_views(state, "state"))
 
     def reset(self, rows: npt.NDArray[np.bool_] | None = None) -> None:
         """Mark the whole state for a reset, or only the sequences where ``rows`` is true."""
         if rows is None:
-            self._carried = self._due = None
-        elif self._carried is not None:
+            self.carried = self._due = None
+        elif self.carried is not None:
             if self._due is not None and self._due.shape != rows.shape:
                 raise ShapeError(f"run.reset_hidden: expected a mask of shape {self._due.shape}, got {rows.shape}")
             self._due = rows if self._due is None else self._due | rows
@@ -110,21 +115,16 @@ class HiddenState:
             along = rows.reshape([-1 if dimension == axis else 1 for dimension in range(array.ndim)])
             replaced[id(array)] = partly = array.copy()
             np.copyto(partly, fresh[name], where=along, casting="same_kind")
-        return map_arrays(lambda array: replaced[id(array)], self._carried)
-
-    @property
-    def carried(self) -> Any:
-        """The state carried from the last batch, or None."""
-        return self._carried
+        return map_arrays(lambda array: replaced[id(array)], self.carried)
 
     @property
     def saved(self) -> dict[str, Any]:
         """The state that checkpoints save: the carried state and the mask of sequences to reset, or None for each."""
-        return {"carried": self._carried, "due": self._due}
+        return {"carried": self.carried, "due": self._due}
 
     @saved.setter
     def saved(self, saved: Mapping[str, Any]) -> None:
-        self._carried, self._due = saved["carried"], saved["due"]
+        self.carried, self._due = saved["carried"], saved["due"]
 
 
 class HiddenStates:
@@ -174,6 +174,9 @@ class HiddenStates:
         RunStateError
             There is no state to reset, or ``reset=`` would have to reset some sequences only.
         """
+        if rows is None and self._reset is None and self._zeros is not None:
+            self[phase].reset()  # in every batch of a script whose loader does not say which sequences begin
+            return
         mask = None if rows is None else np.asarray(rows)
         if mask is not None and mask.dtype != bool:
             raise OptionError(

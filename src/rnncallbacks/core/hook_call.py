@@ -18,6 +18,8 @@ from rnncallbacks.arrays.gradients import Gradients
 from rnncallbacks.core.plugin_attributes import is_of_first_rank
 from rnncallbacks.core.plugin_times import PluginTimes
 
+Taking = Callable[[Mapping[str, Any]], tuple[Any, ...]]
+
 
 class HookCall:
     """One hook of all plugins.
@@ -51,11 +53,8 @@ class HookCall:
     def __init__(self, caller: pluggy.HookCaller, times: PluginTimes | None = None) -> None:
         in_order = caller.get_hookimpls()[::-1]  # pluggy keeps them in reverse
         self.implementations = sorted(in_order, key=lambda one: not is_ahead(one))
-        # Most implementations take the same arguments, which are put into one tuple for all of them.
-        names = list(dict.fromkeys(one.argnames for one in self.implementations))
-        self._tuples = [_taking(taken) for taken in names]
         self._has_wrappers = any(map(is_wrapper, self.implementations))
-        self._steps: list[tuple[Callable[..., Any], int, bool]] = []
+        self._steps: list[tuple[Callable[..., Any], Taking, bool]] = []
         for one in self.implementations:
             function: Callable[..., Any] = _new_style(one.function) if one.hookwrapper else one.function
             if "grads" in one.argnames and not is_of_first_rank(one.plugin):
@@ -63,7 +62,7 @@ class HookCall:
             if times is not None:
                 measured = times.measured_wrapper if is_wrapper(one) else times.measured
                 function = measured(one.plugin_name, caller.name, function)
-            self._steps.append((function, names.index(one.argnames), is_wrapper(one)))
+            self._steps.append((function, _taking(one.argnames), is_wrapper(one)))
 
     def __call__(self, arguments: Mapping[str, object]) -> Any:
         """Call the implementations in turn; return what they returned, except for None.
@@ -74,18 +73,17 @@ class HookCall:
             What an implementation raised; the implementations after it are not called.
         """
         returned: list[object] = []
-        tuples = [take(arguments) for take in self._tuples]
         if not self._has_wrappers:
-            for function, place, _ in self._steps:
-                result: Any = function(*tuples[place])
+            for function, take, _ in self._steps:
+                result: Any = function(*take(arguments))
                 if result is not None:
                     returned.append(result)
             return returned
         wrappers: list[Generator[None, object, object]] = []
         failed: BaseException | None = None
         try:
-            for function, place, wraps in self._steps:
-                result = function(*tuples[place])
+            for function, take, wraps in self._steps:
+                result = function(*take(arguments))
                 if wraps:
                     _begin(result)
                     wrappers.append(result)
@@ -113,18 +111,14 @@ class HookCall:
             return next(iter(returned), None) if isinstance(returned, list) else returned
 
         ahead = self._selected([is_ahead(one) for one in self.implementations])
-        ahead._steps.append((call, len(ahead._tuples), False))
-        ahead._tuples.append(lambda arguments: (arguments,))
+        ahead._steps.append((call, lambda arguments: (arguments,), False))
         return ahead
 
     def _selected(self, kept: Sequence[bool]) -> HookCall:
         others = HookCall.__new__(HookCall)  # not copy.copy, which takes longer than most of the hook's calls
         others.implementations = list(compress(self.implementations, kept))
-        steps = list(compress(self._steps, kept))
-        places = list(dict.fromkeys([place for _, place, _ in steps]))
-        others._tuples = [self._tuples[place] for place in places]
-        others._steps = [(function, places.index(place), wraps) for function, place, wraps in steps]
-        others._has_wrappers = any(wraps for _, _, wraps in steps)
+        others._steps = list(compress(self._steps, kept))
+        others._has_wrappers = any(wraps for _, _, wraps in others._steps)
         return others
 
 
@@ -172,7 +166,7 @@ def _noting_change(function: Callable[..., Any], place: int) -> Callable[..., An
     return call
 
 
-def _taking(names: tuple[str, ...]) -> Callable[[Mapping[str, object]], tuple[object, ...]]:
+def _taking(names: tuple[str, ...]) -> Taking:
     """A function from all arguments by name to those of these names."""
     if len(names) > 1:
         return itemgetter(*names)

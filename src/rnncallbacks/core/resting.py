@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -93,15 +94,17 @@ class BatchHookCall:
         others: HookCall | None = call
         ahead = [one.plugin for one in call.implementations if is_ahead(one)]
         if ahead and hook == "on_backward":  # they replace loss and gradients, on which it depends who rests
-            self._ahead, others = call.only_ahead(then=self._call_others), call.without(ahead)
+            self._ahead, others = call.only_ahead(then=partial(self, after_ahead=True)), call.without(ahead)
         self._call = others
         self._rests: dict[tuple[bool, ...], Rest] = {(): Rest(others)}
 
-    def __call__(self, arguments: Mapping[str, Any]) -> Any:
-        """Call the implementations of the plugins that do not rest; the result and the errors are those of the call."""
-        return self._call_others(arguments) if self._ahead is None else self._ahead(arguments)
+    def __call__(self, arguments: Mapping[str, Any], *, after_ahead: bool = False) -> Any:
+        """Call the implementations of the plugins that do not rest; the result and the errors are those of the call.
 
-    def _call_others(self, arguments: Mapping[str, Any]) -> Any:
+        Those that are ahead were called already if ``after_ahead``.
+        """
+        if self._ahead is not None and not after_ahead:
+            return self._ahead(arguments)
         batch: Batch = arguments["batch"]
         resting = batch.resting
         if resting is None:
@@ -135,8 +138,13 @@ class BatchHookCall:
         if loss is None or not math.isfinite(loss) or not math.isfinite(norm):
             batch.resting = ()
             return self._rests[()]
-        woken = [plugin for plugin in rest.awaiting_loss if loss > plugin.due_loss]
-        woken += [plugin for plugin in rest.awaiting_norm if norm > plugin.due_norm]
+        woken = []
+        for plugin in rest.awaiting_loss:
+            if loss > plugin.due_loss:
+                woken.append(plugin)
+        for plugin in rest.awaiting_norm:
+            if norm > plugin.due_norm:
+                woken.append(plugin)
         if woken:
             still = set(map(id, rest.plugins)) - set(map(id, woken))
             resting = tuple([id(plugin) in still for plugin in self._plugins])

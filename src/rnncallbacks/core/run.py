@@ -179,10 +179,10 @@ class Run(RunAlarms):
             self._passes.refuse(nested=outer is not None)
             return
         items = self._passes.begin(loader, phase, self.epoch, nested=outer is not None)
-        while self.stop_reason is None:
+        while self._stop is None:
             if self.max_steps is not None and phase == TRAIN and not items.is_at_its_end:
                 self._stop_at_max_steps()
-            batch = None if self.stop_reason is not None else next(items, None)
+            batch = None if self._stop is not None else next(items, None)
             if batch is None:
                 break
             self._open_batch(batch)
@@ -256,7 +256,7 @@ class Run(RunAlarms):
         ContainerError
             The gradients are not a container of writable floating arrays, or have other names or shapes than before.
         """
-        batch = self._require_batch("run.backward")
+        batch = self._batches.current or self._require_batch("run.backward")
         if batch.phase != TRAIN:
             raise RunStateError(
                 f"run.backward in the phase {batch.phase!r}: only the phase {TRAIN!r} has backward passes",
@@ -270,7 +270,8 @@ class Run(RunAlarms):
             log_unmatched_names(self.params, gradients)
         closure = as_closure(closure)
         batch.take_loss(loss, sequences, tokens, "run.backward")
-        self._closures.give_closure(batch, closure, lambda: self._roots(grads))
+        if closure is not None:
+            self._closures.give_closure(batch, closure, lambda: self._roots(grads))
         self._gradients = gradients
         self.plugins.call("on_backward", run=self, batch=batch, grads=gradients)
         if batch.skipped:
@@ -292,10 +293,11 @@ class Run(RunAlarms):
         ShapeError
             The carried state has another batch size, and no reset is due.
         """
-        batch = self._require_batch("run.hidden")
+        batch = self._batches.current or self._require_batch("run.hidden")
         state = self._hidden[batch.phase]
-        entering = state.enter(as_count(batch_size, "run.hidden", "batch_size"))
-        batch.batch_size, batch.entering_state = int(batch_size), state.carried
+        size = as_count(batch_size, "run.hidden", "batch_size")
+        entering = state.enter(size)
+        batch.batch_size, batch.entering_state = size, state.carried
         return entering
 
     def carry(self, hidden: Any) -> None:
@@ -312,7 +314,8 @@ class Run(RunAlarms):
         OptionError
             ``rows`` does not hold truth values.
         """
-        self._hidden.reset(self._require_batch("run.reset_hidden").phase, rows)
+        batch = self._batches.current or self._require_batch("run.reset_hidden")
+        self._hidden.reset(batch.phase, rows)
 
     def require_hidden_state(self) -> None:
         """Check that the run has a hidden state to reset.

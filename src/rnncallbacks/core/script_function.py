@@ -139,10 +139,8 @@ class ClosureTrust:
     unusable: set[str] = attrs.field(factory=set)
     _told: set[str] = attrs.field(factory=set)
 
-    def give_closure(self, batch: Batch, function: Callable[[], Any] | None, roots: Roots) -> None:
+    def give_closure(self, batch: Batch, function: Callable[[], Any], roots: Roots) -> None:
         """Set ``batch.closure``, unless the closures of this run were rejected."""
-        if function is None:
-            return
         if self.rejected:
             batch.no_closure = self.rejected
         else:
