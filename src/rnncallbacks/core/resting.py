@@ -138,13 +138,8 @@ class BatchHookCall:
         if loss is None or not math.isfinite(loss) or not math.isfinite(norm):
             batch.resting = ()
             return self._rests[()]
-        woken = []
-        for plugin in rest.awaiting_loss:
-            if loss > plugin.due_loss:
-                woken.append(plugin)
-        for plugin in rest.awaiting_norm:
-            if norm > plugin.due_norm:
-                woken.append(plugin)
+        woken = [plugin for plugin in rest.awaiting_loss if loss > plugin.due_loss]
+        woken += [plugin for plugin in rest.awaiting_norm if norm > plugin.due_norm]
         if woken:
             still = set(map(id, rest.plugins)) - set(map(id, woken))
             resting = tuple([id(plugin) in still for plugin in self._plugins])

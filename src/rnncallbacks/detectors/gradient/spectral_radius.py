@@ -124,14 +124,17 @@ def without_recurrent_weights(result: CheckResult, params: Mapping[str, Array]) 
 
 
 def _radius_of(matrix: Array) -> float:
-    half = SPECTRAL_RADIUS.steps // 2
+    half, scale = SPECTRAL_RADIUS.steps // 2, global_norm([matrix])
+    if not scale:
+        return 0.0
+    matrix = np.divide(matrix, scale, dtype=np.float64)  # its powers do not overflow
     x = np.random.default_rng(0).standard_normal((len(matrix), SPECTRAL_RADIUS.vectors))
-    matrix, logarithm = matrix.astype(np.float64), 0.0
-    for step in range(2 * half):
+    for _ in range(half):
         x = matrix @ x
-        size = global_norm([x])
-        if not size:
-            return 0.0
-        x /= size  # neither overflows nor vanishes
-        logarithm += np.log(size) if step >= half else 0.0
-    return float(np.exp(logarithm / half))
+    before = global_norm([x])
+    if not before:
+        return 0.0
+    x /= before
+    for _ in range(half):
+        x = matrix @ x
+    return scale * global_norm([x]) ** (1.0 / half)

@@ -263,7 +263,7 @@ def _candidates(
     for (headed, layers, embedded), gates in product(structures, (1, 4, 3)):
         if like is not None and like.structure != (headed, layers, embedded, gates):
             continue
-        layouts = [
+        search = (
             roles
             for width in widths
             for roles in islice(
@@ -280,10 +280,18 @@ def _candidates(
                 ),
                 RECOGNITION.layouts,
             )
-        ]
-        for form in cell_forms(gates) if layouts else ():
-            for roles in layouts:
+        )
+        layouts: list[ArrayRoles] = []
+        for form in cell_forms(gates):
+            for roles in layouts or _appended(search, layouts):  # often, the first one fits, and the search ends
                 yield roles, form
+
+
+def _appended(search: Iterator[ArrayRoles], layouts: list[ArrayRoles]) -> Iterator[ArrayRoles]:
+    """The layouts of a search, each added to the list."""
+    for roles in search:
+        layouts.append(roles)
+        yield roles
 
 
 def _is_below(slot: Slot) -> bool:
