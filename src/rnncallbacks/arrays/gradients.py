@@ -197,7 +197,7 @@ class Gradients(NamedArrays[Array]):
             self._named = named_arrays(container, "gradients")
             _check_usable(self._named)
             self.arrays = _without_repetition(self._named)
-        self._layout = _plain_layout(container)
+        self._layout = _plain_layout(self._named)
         if earlier is not None:
             self._check_same_structure(earlier)
 
@@ -269,13 +269,11 @@ class Gradients(NamedArrays[Array]):
             )
 
 
-def _plain_layout(container: object) -> Layout | None:
-    """The layout of a dict of arrays that own their memory and can be written to; None for any other container."""
-    if type(container) is not dict or set(map(type, container.values())) != {np.ndarray}:
-        return None
-    described = [_described(array) for array in container.values()]
+def _plain_layout(named: Mapping[str, Array]) -> Layout | None:
+    """The layout of arrays that own their memory and can be written to; None if there are others."""
+    described = [_described(array) for array in named.values()]
     is_plain = all(flags & PLAIN_FLAGS == PLAIN_FLAGS for _, _, flags in described)
-    return (list(container), described) if is_plain else None
+    return (list(named), described) if is_plain else None
 
 
 def _are_plain_arrays_like(container: object, layout: Layout | None) -> TypeGuard[dict[str, Array]]:

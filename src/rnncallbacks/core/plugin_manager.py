@@ -210,8 +210,6 @@ class Plugins(Mapping[str, object]):
             if isinstance(error, StopIteration):  # the loop's generators would turn it into a RuntimeError
                 raise PluginError(f"{culprit}, hook {hook}, raised StopIteration") from error
             raise
-        if type(returned) is list and not returned:
-            return
         # The results of a call leave out None, and a wrapper may replace their list by anything.
         results = returned if isinstance(returned, list) else [returned]
         if results and results[0] is not None:

@@ -295,8 +295,7 @@ class Run(RunAlarms):
         """
         batch = self._batches.current or self._require_batch("run.hidden")
         state = self._hidden[batch.phase]
-        size = as_count(batch_size, "run.hidden", "batch_size")
-        entering = state.enter(size)
+        entering = state.enter(size := as_count(batch_size, "run.hidden", "batch_size"))
         batch.batch_size, batch.entering_state = size, state.carried
         return entering
 
@@ -314,8 +313,7 @@ class Run(RunAlarms):
         OptionError
             ``rows`` does not hold truth values.
         """
-        batch = self._batches.current or self._require_batch("run.reset_hidden")
-        self._hidden.reset(batch.phase, rows)
+        self._hidden.reset((self._batches.current or self._require_batch("run.reset_hidden")).phase, rows)
 
     def require_hidden_state(self) -> None:
         """Check that the run has a hidden state to reset.

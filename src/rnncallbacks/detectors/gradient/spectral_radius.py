@@ -137,4 +137,4 @@ def _radius_of(matrix: Array) -> float:
     x /= before
     for _ in range(half):
         x = matrix @ x
-    return scale * global_norm([x]) ** (1.0 / half)
+    return float(scale * global_norm([x]) ** (1.0 / half))
