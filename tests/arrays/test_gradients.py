@@ -288,3 +288,8 @@ def test_dicts_of_arrays_like_those_before_are_still_refused_if_they_cannot_be_u
     assert len(Gradients({"w": tied, "v": tied}, square).arrays) == 1
     assert len(Gradients({"w": tied, "v": tied.reshape(2, 3)}, square).arrays) == 1
     assert len(Gradients({"w": tied, "v": np.ones((2, 3))}, square).arrays) == 2
+
+
+def test_keys_that_are_no_strings_have_the_same_names_in_each_batch():
+    earlier = Gradients({0: np.ones(2), 1: np.ones(3)})
+    assert list(Gradients({0: np.ones(2), 1: np.ones(3)}, earlier)) == list(earlier) == ["0", "1"]
