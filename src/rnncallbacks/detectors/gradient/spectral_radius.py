@@ -46,7 +46,7 @@ def recurrent_radius(params: Mapping[str, Array]) -> tuple[str, float]:
     >>> name, round(radius, 6)
     ('Wh', 2.0)
     """
-    return max(_radii(params).items(), key=lambda one: one[1], default=("", 0.0))
+    return max([("", 0.0), *_radii(params).items()], key=lambda one: one[1])
 
 
 def large_recurrent_weights(params: Mapping[str, Array]) -> Finding | None:
