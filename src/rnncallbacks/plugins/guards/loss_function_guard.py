@@ -150,7 +150,10 @@ class LossFunctionGuard(Guard):
             if self._is_explained(run):
                 self._smoothed_labels.stop()
             else:
-                self._conclude(run, self._smoothed_labels.check(batch, loss))
+                result = self._smoothed_labels.check(batch, loss)
+                self._conclude(run, result)
+                if result.withdrawn:  # the gradient of the output bias alone does not deny what the logits show
+                    gradient.stop()
         if gradient.done and not gradient.watching:
             return
         if self._is_explained(run) or self._initial_loss.is_mean_nll:
