@@ -182,8 +182,7 @@ class Run(RunAlarms):
         while self._stop is None:
             if self.max_steps is not None and phase == TRAIN and not items.is_at_its_end:
                 self._stop_at_max_steps()
-            batch = None if self._stop is not None else next(items, None)
-            if batch is None:
+            if self._stop is not None or (batch := next(items, None)) is None:
                 break
             self._open_batch(batch)
             try:
