@@ -231,6 +231,7 @@ def test_updates_of_a_validation_are_those_written_again_and_calls_of_their_func
             ("local", "learn", "ts"),
             [5, 3, 2],
         ),
+        ("Y = load()\nfor a in b:\n    G = net.backward(Y[a:a+5])", ("end", "<module>", "Y[a:a + 5]"), [3, 1, 2]),
     ],
 )
 def test_data_comes_from_what_mixes_or_shifts_it(statements, source, targets, lines):

@@ -31,6 +31,33 @@ def unrolled_bodies(loop: ast.For) -> list[ast.Module]:
     return [ast.Module([_Items(one).visit(copy.deepcopy(part)) for part in loop.body], []) for one in found]
 
 
+def assigned_items(node: ast.AST) -> list[ast.Module]:
+    """The items of a dict that a statement assigns on several lines, as one statement each.
+
+    Example
+    -------
+    >>> made = ast.parse("p = dict(\\n    W=rng.normal(size=3),\\n    b=np.zeros(3),\\n)").body[0]
+    >>> [(one.lineno, ast.unparse(one)) for one in assigned_items(made)[0].body]
+    [(2, "p['W'] = rng.normal(size=3)"), (3, "p['b'] = np.zeros(3)")]
+    """
+    if not isinstance(node, ast.Assign) or len(node.targets) != 1:
+        return []
+    (target,), value = node.targets, node.value
+    items: list[tuple[object, ast.expr]] = []
+    if isinstance(value, ast.Dict):
+        pairs = zip(value.keys, value.values, strict=True)
+        items = [(key.value, one) for key, one in pairs if isinstance(key, ast.Constant)]
+    elif isinstance(value, ast.Call) and ast.unparse(value.func) == "dict":
+        items = [(one.arg, one.value) for one in value.keywords if one.arg is not None]
+    made: list[ast.stmt] = []
+    for key, one in items:
+        if one.lineno > node.lineno and isinstance(key, str | int):
+            text = f"{ast.unparse(target)}[{key!r}] = 0"
+            made += [ast.increment_lineno(part, one.lineno - 1) for part in ast.parse(text).body]
+            made[-1].value = one  # type: ignore[attr-defined]
+    return [ast.Module(made, [])] if made else []
+
+
 def _items(node: ast.expr) -> list[ast.expr]:
     """The expressions through which a loop goes, if they are written in it; empty otherwise."""
     if isinstance(node, ast.Tuple | ast.List):

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from rnncallbacks.doctor.literal_loops import unrolled_bodies
+from rnncallbacks.doctor.literal_loops import assigned_items, unrolled_bodies
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.errors import DataError
 
@@ -209,7 +209,7 @@ def _statements(node: ast.AST, file: str, lines: list[str], scopes: tuple[str, .
                 _only_items(targets, ast.Store),
                 _only_items([part for part in (value, *targets) if part], ast.Load),
             )
-        parts: list[ast.AST] = [*unrolled_bodies(child)] if isinstance(child, ast.For) else []
+        parts: list[ast.AST] = [*(unrolled_bodies(child) if isinstance(child, ast.For) else assigned_items(child))]
         for part in parts or [child]:
             yield from _statements(part, file, lines, scopes)
 

@@ -29,6 +29,7 @@ from rnncallbacks.doctor.value_flow import (
     nearer_to_wrong,
     passed_on,
     read_by,
+    reading_item,
     statements_of_wrong,
     subtracting,
     sums_read_by,
@@ -207,14 +208,12 @@ class Suspicion:
     def _data_lines(self) -> list[SourceLine]:
         """The statements that assign or pass the data, and those behind them; first those that may mix or shift it."""
         found: list[AssigningStatement] = []
-        for key in (self._roles.targets, self._roles.inputs):
-            if key is None:
-                continue
+        for key in filter(None, (self._roles.targets, self._roles.inputs)):
             assigning = self._of_key(key)
             own = [one for one in assigning if not one.blank or len(assigning) == 1]
             local = key[0] == "local"
             found += calls_with_argument(self._statements.all, scope_function(key[1]), key[2]) if local else []
-            found += own
+            found += own if key[2].isidentifier() else [*reading_item(self._statements.all, key[2]), *own]
         behind = [
             earlier
             for one in found

@@ -149,6 +149,12 @@ def subtracting(statements: Sequence[AssigningStatement], names: set[str]) -> li
     return [one for one in statements if SUBTRACTS.search(one.source) and one.reads & read]
 
 
+def reading_item(statements: Sequence[AssigningStatement], expression: str) -> list[AssigningStatement]:
+    """The statements that read an item of an array, as ``net.backward(labels[rows])`` does."""
+    text = expression.replace(" ", "")
+    return [one for one in statements if text in one.source.replace(" ", "") and expression not in one.targets]
+
+
 def is_size(statement: AssigningStatement) -> bool:
     """Whether a statement assigns positions or sizes, or is a loop."""
     return bool(SIZES.search(statement.source))
