@@ -55,8 +55,9 @@ NUMBERS = GENERATOR.normal(size=(*NEXT.shape, 4))
         (LABELS[::-1], LABELS, "others"),
         (GENERATOR.permutation(LABELS.ravel()).reshape(LABELS.shape), LABELS, "others"),
         (GENERATOR.integers(0, 4, NEXT.shape), LABELS, "others"),
+        (np.concatenate([0 * INPUTS[:1], INPUTS[:-1]]), NEXT, "others"),
     ],
-    ids=["inputs", "two ahead", "other rows", "reversed", "shuffled", "random"],
+    ids=["inputs", "two ahead", "other rows", "reversed", "shuffled", "random", "inputs of the step before"],
 )
 def test_other_targets_are_proven_by_the_output_layer(targets, shown, found):
     assert find(targets, shown) == found

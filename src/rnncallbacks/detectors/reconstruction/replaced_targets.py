@@ -61,8 +61,8 @@ def find_replaced_targets(
         if not _has_plain_outputs(network):
             continue
         with np.errstate(all="ignore"):
-            found = _explains(network, reading, outputs, passed[-1].states[1:], arrays, gradients, loss)
-        if not found:
+            numbers = _numbers_of_targets(network, reading, outputs, passed[-1].states[1:], arrays, gradients, loss)
+        if numbers is None:
             continue
         inputs = reading.inputs
         if reading.readout != "each" or inputs.shape[:2] != reading.targets.shape[:2]:
@@ -71,6 +71,8 @@ def find_replaced_targets(
         if same is not None and matching_formula(outputs, same, loss, RECOGNITION.tolerance) is not None:
             return "the inputs"
         is_next = same is not None and target_shift_of(same, reading.targets) == 1
+        if network.formula.classes:
+            is_next = is_next and np.array_equal(numbers, np.bincount(reading.targets.ravel(), minlength=len(numbers)))
         return "the next inputs in another order" if is_next else "others"
     return None
 
@@ -87,7 +89,7 @@ def replaced_targets_finding(found: ReplacedTargets) -> Finding | None:
         return None
     what = "the inputs of the same step"
     if found != "the inputs":
-        what = "not the next inputs that the loader yields, but other ones, or these in another order"
+        what = "not the next inputs that the loader yields, but these in another order"
     return Finding(
         "RNN603",
         f"the targets that the script trains on are {what}: the network of its arrays gives the loss and the gradients "
@@ -104,7 +106,7 @@ def _has_plain_outputs(network: RecognizedNetwork) -> bool:
     return "head" not in parts and "output bias" in parts
 
 
-def _explains(
+def _numbers_of_targets(
     network: RecognizedNetwork,
     reading: BatchReading,
     outputs: Array,
@@ -112,13 +114,13 @@ def _explains(
     arrays: Mapping[str, Array],
     gradients: Mapping[str, Array],
     loss: float,
-) -> bool:
-    """Whether the gradients of the output layer and the loss are those of the network, with some other targets."""
+) -> Array | None:
+    """The number or sum of the targets of each output; None unless gradients and loss are the network's with others."""
     weights = network.roles.take(arrays)
     try:
         parts = network.roles.take(gradients)
     except (KeyError, ValueError):
-        return False
+        return None
     weight, bias = weights[0, "output"], weights[0, "output bias"]
     d_weight, d_bias = parts[0, "output"], parts[0, "output bias"]
     used = {"each": states, "last": states[-1:], "mean": states.mean(axis=0, keepdims=True)}[reading.readout]
@@ -148,5 +150,5 @@ def _explains(
             value = (float(np.square(flat).sum() + np.square(wanted).sum()) - 2.0 * product) / flat.shape[1]
         if abs(value * scale - loss) <= limit * abs(loss):
             shown: float = factor * network.formula.value(outputs, reading.targets)
-            return bool(abs(shown - loss) > REPLACED_TARGETS.difference * abs(loss))
-    return False
+            return np.rint(numbers) if abs(shown - loss) > REPLACED_TARGETS.difference * abs(loss) else None
+    return None

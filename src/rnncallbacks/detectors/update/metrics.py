@@ -251,7 +251,8 @@ def dead_unit_share(gradients: Mapping[str, Array]) -> float | None:
 def has_initial_biases(arrays: Collection[Array]) -> bool:
     """Whether vectors are among the parameters, each with one value in all entries, as biases are before any training.
 
-    A second value is that of the forget gates.
+    A second value is that of the forget gates. Where no vector has one axis, those are columns or rows: weights of a
+    single input or output lie the other way.
 
     Example
     -------
@@ -261,4 +262,12 @@ def has_initial_biases(arrays: Collection[Array]) -> bool:
     True
     """
     vectors = [array for array in arrays if array.size == max(array.shape or (1,)) > 1]
-    return bool(vectors) and all(len(np.unique(array)) <= (2 if array.size >= 8 else 1) for array in vectors)
+    flat = [array for array in vectors if array.ndim == 1]
+    columns = [array for array in vectors if array.ndim > 1 and array.shape[0] > 1]
+    rows = [array for array in vectors if array.ndim > 1 and array.shape[0] == 1]
+    ways = (flat,) if flat else (columns, rows)
+    return any(way and all(_has_one_value(array) for array in way) for way in ways)
+
+
+def _has_one_value(bias: Array) -> bool:
+    return len(np.unique(bias)) <= (2 if bias.size >= 8 else 1)
