@@ -67,8 +67,6 @@ class ReplayRequest:
             return key in self.only
         if not self.numbers_only or key in self.arrays:
             return True
-        if isinstance(value, list | tuple):
-            return len(value) == 1
         return isinstance(value, int | float | np.number) or (isinstance(value, np.ndarray) and value.size == 1)
 
 

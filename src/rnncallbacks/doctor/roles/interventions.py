@@ -84,8 +84,7 @@ class Push:
 def changing_arrays(records: list[IterationRecord]) -> list[Key]:
     """One key for each float array that exists when the iterations begin and changes in at least one of them.
 
-    Of several names of one array, the shortest that every record has is used. Views of a listed array are left out,
-    and so are rows of one that the loop reads: they may be copies.
+    The shortest name of an array that every record has is used. Views, and items that the loop reads, are left out.
     """
     common = set.intersection(*(set(arrays_of(record.start)) & set(arrays_of(record.end)) for record in records))
     chosen: dict[tuple[int, ...], Key] = {}
@@ -273,9 +272,10 @@ def _kept_alone(key: Key, record: IterationRecord, up: IterationRecord, step: An
 
 
 def _moves_numbers(base: dict[Key, float], up: IterationRecord, tolerance: float) -> bool:
-    """Whether a replay has another value, or none, of a number of the iteration."""
+    """Whether a replay has another value, or none, of a number of the iteration; lists of one are not returned."""
     numbers = numbers_of(up.end) | numbers_of(up.inside)
-    finite = {key: value for key, value in base.items() if math.isfinite(value)}
+    lists = {key for key in base if (*key[:2], f"{key[2]}[-1]") in base}
+    finite = {key: value for key, value in base.items() if math.isfinite(value) and key not in lists}
     return any(
         not abs(numbers.get(key, math.inf) - value) <= tolerance * max(abs(value), 1e-6)
         for key, value in finite.items()
