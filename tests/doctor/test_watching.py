@@ -130,7 +130,7 @@ def test_ctrl_c_gives_the_diagnosis_so_far_and_leaves_no_process(tmp_path):
     os.close(theirs)  # or a doctor that ended would be waited for
     try:
         shown = ""
-        while not re.search(r"doctor: batch \d+ of 1000 of endless.py:54, \d+ of 60 s", shown):
+        while not re.search(r"doctor: batch [1-9]\d* of 1000 of endless.py:54, \d+ of 60 s", shown):
             shown += os.read(ours, 1000).decode()
         doctor.send_signal(signal.SIGINT)
         output, _ = doctor.communicate(timeout=60.0)
