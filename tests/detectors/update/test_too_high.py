@@ -169,6 +169,13 @@ def test_updates_that_overshoot_often_while_the_loss_rests():
     assert not updates_overshoot(record([1.0] * 20 + [0.5] * 20, grow=2.2 ** (1 / CLOSE), changes=often))
 
 
+@pytest.mark.parametrize(("later", "fallen", "found"), [(0.02, 0.85, False), (0.2, 0.85, True), (0.02, 1.0, True)])
+def test_updates_that_overshoot_at_first_only_have_settled_if_the_loss_falls(later, fallen, found):
+    changes = [0.3, -0.1] * (CLOSE // 4) + [later, -0.1] * (CLOSE // 4)
+    losses = [1.0] * 20 + [fallen] * 20
+    assert updates_overshoot(record(losses, grow=2.2 ** (1 / CLOSE), changes=changes)) is found
+
+
 @pytest.mark.parametrize(
     ("shares", "changes", "died"),
     [

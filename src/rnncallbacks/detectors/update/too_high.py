@@ -81,6 +81,9 @@ class TooHighThresholds:
         FrequentOvershoot(loss_ratio=0.8, overshoot_share=0.25),
     )
     """Healthy runs measured shares of up to 0.07 while the loss had hardly fallen, and up to 0.23 later."""
+    settled_overshoot: float = 0.25
+    """Mean overshoot of the later half of the updates / that of the earlier half, up to which the updates have settled
+    by themselves, if the loss has fallen: 0.1 in two healthy runs of Adagrad, whose first updates are the largest."""
     large_overshoot: float = 0.1
     """Mean overshoot that is enough by itself while the loss has not fallen. Chosen by eye."""
     risen_loss: float = 1.05
@@ -264,7 +267,7 @@ def weights_outgrew(record: UpdateRecord) -> bool:
 
 def updates_overshoot(record: UpdateRecord) -> bool:
     """Whether, at the fortieth update, updates raised their own batch's loss too often or too far."""
-    if not _weights_doubled(record) or not _overshoot_is_known(record):
+    if not _weights_doubled(record) or not _overshoot_is_known(record) or _have_settled(record):
         return False
     share, mean_overshoot = overshoot(record.loss_changes)
     ratio = record.loss_ratio(MEASUREMENTS.close_updates // 2)
@@ -285,7 +288,7 @@ def units_died(record: UpdateRecord) -> bool:
     if not _overshoot_is_known(record):
         return rise >= TOO_HIGH.dead_units
     confirmed = overshoot(record.loss_changes)[0] >= TOO_HIGH.dead_unit_overshoot
-    return confirmed and rise >= TOO_HIGH.confirmed_dead_units
+    return confirmed and rise >= TOO_HIGH.confirmed_dead_units and not _have_settled(record)
 
 
 def updates_diverged(record: UpdateRecord) -> bool:
@@ -310,6 +313,14 @@ def _weights_doubled(record: UpdateRecord) -> bool:
         and updates_are_large(record)
         and record.weight_growth >= TOO_HIGH.doubled_weights
     )
+
+
+def _have_settled(record: UpdateRecord) -> bool:
+    """Whether the loss has fallen, and updates overshoot much less than at first."""
+    half = len(record.loss_changes) // 2
+    earlier, later = (overshoot(changes)[1] for changes in (record.loss_changes[:half], record.loss_changes[half:]))
+    fallen = record.loss_ratio(MEASUREMENTS.close_updates // 2) <= TOO_HIGH.unchanged_loss
+    return fallen and later <= TOO_HIGH.settled_overshoot * earlier
 
 
 def _overshoot_is_known(record: UpdateRecord) -> bool:
