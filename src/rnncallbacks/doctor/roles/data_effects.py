@@ -118,6 +118,8 @@ def find_pair_by_effect(
     in_time = itertools.takewhile(lambda _: time.monotonic() <= until, groups)
     rolled = [one for group in in_time if (one := _effect(group, record, frozen, computed))]
     effects = [one for one in rolled if one.changed & losses]
+    if time.monotonic() > until:
+        return None  # the inputs may be among the values that were not rolled
     pair = pair_of_effects(effects)
     if pair is None:
         functions = {("local", scope) for kind, scope, _ in losses if kind in ("return", "local")}
