@@ -101,7 +101,7 @@ def _by_shift(before: RowEnds, after: RowEnds, shift: int | None, rows: int) -> 
 def _targets_are_others(ends: RowEnds, shift: int, rows: int) -> bool:
     """Whether few targets of a batch agree with the inputs of their own rows, and none shows what comes next."""
     inputs, targets = ends.last_inputs[:, :rows], ends.last_targets
-    if shift < 1 or targets is None or len(inputs) <= shift:
+    if shift < 1 or targets is None or targets.shape[2:] != inputs.shape[2:] or len(inputs) <= shift:
         return False
     agreeing = equal_tokens(targets[:-shift, :rows], inputs[shift:])
     return agreeing.size >= CONTINUATION.fewest_targets and float(agreeing.mean()) < CONTINUATION.agreeing_targets
