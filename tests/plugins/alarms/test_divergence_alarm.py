@@ -580,28 +580,6 @@ def test_no_spike_before_the_window_is_full(play):
 # --- the rest ----------------------------------------------------------------------------------------------------
 
 
-class Waker:
-    """Lets no alarm rest."""
-
-    def __init__(self, alarm):
-        self.alarm = alarm
-
-    @hookimpl(trylast=True)
-    def on_batch_end(self):
-        self.alarm.due_step = 0
-
-
-@pytest.mark.parametrize("end", [1.0, 3.0, NAN], ids=["healthy", "risen", "nan"])
-def test_an_alarm_that_rests_finds_and_compares_what_one_that_sees_each_batch_does(play, end):
-    losses = [*noisy(np.linspace(2.0, 1.0, 330), 0.05, seed=3), *noisy(np.full(120, end), 0.05, seed=4)]
-    losses[210] = 9.0
-    resting, waking = DivergenceAlarm(), DivergenceAlarm()
-    one, other = play([resting], [losses]), play([waking, Waker(waking)], [losses])
-    seen = [[(alarm.code, alarm.step, alarm.message) for alarm in run.alarms] for run in (one, other)]
-    assert (seen[0], one.diagnosis.passed) == (seen[1], other.diagnosis.passed)
-    assert "RNN605" in codes(one)
-
-
 def test_a_rise_alone_stops_nobody(play):
     """A trend is no proof: batches that become harder raise the loss of a run that learns."""
     run = play([DivergenceAlarm(action="stop")], [STEP])

@@ -13,7 +13,6 @@ from rnncallbacks.arrays.containers import all_finite
 from rnncallbacks.bases.guard import raise_finding
 from rnncallbacks.core.hookspecs import hookimpl
 from rnncallbacks.core.plugin_state import state_field
-from rnncallbacks.core.run import TRAIN
 from rnncallbacks.detectors.gradient.clipped import find_clipping
 from rnncallbacks.detectors.loss.batch_difficulty import target_statistics
 from rnncallbacks.detectors.loss.divergence import DivergenceDetector
@@ -98,28 +97,24 @@ class DivergenceAlarm:
     _gradients: int = state_field(0)
     _next_look: float = state_field(0.0)
     _next_targets: float = state_field(0.0)
-    _last_backward: int = state_field(0)  # the step of the last batch whose gradients were seen
-    due_step: float = state_field(0.0)
-    due_loss: float = state_field(math.inf)  # that of a spike
-    missed_losses: list[float] = state_field(factory=list)
+    _spike_level: float = state_field(math.inf)
+    _not_added: list[float] = state_field(factory=list)
 
     @hookimpl(tryfirst=True)
     def on_backward(self, run: Run, batch: Batch, grads: Gradients) -> None:
         loss = batch.loss
         assert loss is not None
-        self._last_backward = run.step
+        self._gradients += 1
         if math.isfinite(loss) and (math.isfinite(grads.norm) or all_finite(grads.arrays)):
-            if run.step < self._next_look and loss <= self.due_loss and 1 < batch.index != batch.count:
-                self.missed_losses.append(loss)
+            if run.step < self._next_look and loss <= self._spike_level and 1 < batch.index != batch.count:
+                self._not_added.append(loss)
                 if run.step >= self._next_targets:
                     self._keep_targets(run, batch)
                 return
             self._add_losses()
-            self._count(1)
             self._restart_after_repair(run)
             self._check_loss(run, batch, loss, grads)
             return
-        self._count(1)
         if batch.skipped:  # the script, or a plugin before this one, skipped it already
             return
         # This batch must not be used for an update, even if the run stops or a repair fails.
@@ -131,16 +126,15 @@ class DivergenceAlarm:
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         if batch.loss is None:
             return
-        if batch.phase != TRAIN or self._last_backward != run.step:  # given to run.record
-            self._losses += 1
+        self._losses += 1
         if not math.isfinite(batch.loss) and not batch.skipped:
             self._check_non_finite(run, batch)
-        elif batch.phase != TRAIN:
+        elif batch.phase != "train":
             self._causes.validation.add(batch.phase, batch.loss, self._causes.batches.batches)
 
     @hookimpl
     def on_alarm(self) -> None:
-        self._next_look = self.due_step = 0  # a repair may follow, after which the losses are compared with new ones
+        self._next_look = 0  # the alarm may lead to a repair, after which the losses are compared with new ones
 
     @hookimpl(tryfirst=True)
     def on_epoch_end(self, run: Run) -> None:
@@ -175,35 +169,28 @@ class DivergenceAlarm:
             self._raise_once(run, finding, grads)
         if len(run.diagnosis.repairs) == self._repairs:
             self._next_look = run.step + min(detector.batches_to_next, causes.batches_to_next)
-            self.due_loss = detector.spike_level
+            self._spike_level = detector.spike_level
             self._await_targets(run)
 
     def _keep_targets(self, run: Run, batch: Batch) -> None:
         """Keep the targets of a batch whose loss is added later: most looks at a batch would be for these alone."""
         batches = self._causes.batches
-        number = batches.batches + len(self.missed_losses)
+        number = batches.batches + len(self._not_added)
         if number == batches.next_with_targets(number - 1):
             batches.add_targets(number, target_statistics(batch))
         self._await_targets(run)
 
     def _await_targets(self, run: Run) -> None:
         batches = self._causes.batches
-        number = batches.batches + len(self.missed_losses)
+        number = batches.batches + len(self._not_added)
         self._next_targets = run.step + batches.next_with_targets(number) - number
-        self.due_step = min(self._next_look, self._next_targets)
 
     def _add_losses(self) -> None:
         """Add the losses since the last look at once, which takes less time than one by one."""
-        if self.missed_losses:
-            self._detector.add_missed(self.missed_losses)
-            self._causes.batches.add_missed(self.missed_losses)
-            self._count(len(self.missed_losses))
-            self.missed_losses.clear()
-
-    def _count(self, batches: int) -> None:
-        """Count batches whose loss and gradients were found finite, or reported."""
-        self._losses += batches
-        self._gradients += batches
+        if self._not_added:
+            self._detector.add_missed(self._not_added)
+            self._causes.batches.add_missed(self._not_added)
+            self._not_added.clear()
 
     def _report_compared(self, run: Run) -> None:
         detector = self._detector
