@@ -18,7 +18,7 @@ def check(inputs_of_batch, *, weight=1.0, trained=False, name="Wx"):
     for batch in range(8):
         errors, inputs = generator.normal(size=(40, 24)), inputs_of_batch(batch, generator)
         gradients = {name: inputs.T @ errors, "Wh": np.ones((6, 24)), "b": errors.sum(0)}
-        finding = unseen.check(params, {**gradients, "Wy": np.ones((6, 2)), "by": np.zeros(2)})
+        finding = unseen.check(params, {**gradients, "Wy": np.ones((6, 2)), "by": np.ones(2)})
     return finding
 
 
@@ -51,3 +51,19 @@ def test_other_inputs_are_not_reported(inputs_of_batch):
 
 def test_a_network_that_was_trained_before_is_not_compared():
     assert check(lambda *_: np.full((40, 2), 500.0), trained=True) is None
+
+
+def test_errors_that_cancel_in_every_bias_do_not_show_large_inputs():
+    generator, unseen = np.random.default_rng(0), UnseenInputs()
+    params = {"Wx": generator.normal(size=(6, 2)), "Wh": np.eye(6), "b": np.zeros(6)}
+    params |= {"Wy": np.ones((3, 6)), "by": np.zeros(3)}
+    half = generator.normal(size=(20, 2))
+    inputs = np.concatenate([half, -half])  # each input with its negative, and errors that follow the inputs
+    outputs, errors = np.tanh(inputs @ params["Wx"].T), inputs @ generator.normal(size=(2, 3))
+    for batch in range(8):
+        deltas = (errors @ params["Wy"]) * (1.0 - outputs**2) + 1e-4 * batch
+        shifted = errors + 1e-4 * batch
+        gradients = {"Wx": deltas.T @ inputs, "Wh": deltas.T @ outputs, "b": deltas.sum(0)}
+        finding = unseen.check(params, {**gradients, "Wy": shifted.T @ outputs, "by": shifted.sum(0)})
+    assert unseen.over
+    assert finding is None

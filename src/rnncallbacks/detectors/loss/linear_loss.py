@@ -9,6 +9,7 @@ import numpy as np
 
 from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.arrays.containers import Array
+from rnncallbacks.arrays.gradients import global_norm
 from rnncallbacks.core.plugin_state import state_field
 
 
@@ -21,7 +22,8 @@ class LinearLossThresholds:
     most_batches: int = 60
     """Batches within which the loss has to fall below 0, as no absolute error does."""
     tolerance: float = 1e-9
-    """Largest relative difference between its entries: rounding."""
+    """Largest relative difference between its entries: rounding. Smallest entry / norm of all gradients: derivatives
+    that cancel, as a critic's of real and generated sequences do, leave rounding errors."""
 
 
 LINEAR_LOSS = LinearLossThresholds()
@@ -51,10 +53,11 @@ class LinearLoss:
     def check(self, loss: float, gradients: Mapping[str, Array]) -> Finding | None:
         """Add a training batch; a finding once the loss is below 0 and the gradient of a bias is always the same."""
         if not self._batches:
+            smallest = LINEAR_LOSS.tolerance * global_norm([*gradients.values()])
             self._first = {
                 name: array.reshape(-1).copy()
                 for name, array in gradients.items()
-                if array.ndim and array.size == max(array.shape) and np.count_nonzero(array) == array.size
+                if array.ndim and array.size == max(array.shape) and np.abs(array).min() > smallest
             }
         self._batches += 1
         self._lowest = min(self._lowest, loss)

@@ -5,11 +5,13 @@ The gradients of a layer's input weights and of its bias are sums over the same 
 .. math:: G = \sum_{t, b} \delta_{tb} x_{tb}^T, \qquad g = \sum_{t, b} \delta_{tb},
 
 so :math:`\lVert G \rVert / \lVert g \rVert` is about the size of the inputs, and :math:`G = g x^T` if they are all the
-same vector x.
+same vector x. Where errors of both signs cancel in g and not in G, as those that follow the inputs do, the ratio is
+larger. That of the recurrent weights, whose inputs are states between -1 and 1, is then as large, and divides it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import attrs
@@ -72,10 +74,11 @@ class UnseenInputs:
             self._begin(params)
         self._batches += 1
         with np.errstate(all="ignore"):
+            others = {name: one for name, one in gradients.items() if name not in self._biases}
             for name, biases in self._biases.items():
                 sums = {bias: gradients[bias].reshape(-1) for bias in biases if bias in gradients}
                 if name in gradients and sums:
-                    self._add(name, gradients[name], sums)
+                    self._add(name, gradients[name], sums, _cancellation(others, sums))
         self.over = self._batches >= UNSEEN_INPUTS.batches or not self._ratios
         return self._find() if self.over else None
 
@@ -84,11 +87,12 @@ class UnseenInputs:
             self._biases[name] = biases
             self._products[name] = float(np.sqrt(np.square(params[name]).sum() / params[biases[0]].size))
 
-    def _add(self, name: str, gradient: Array, sums: Mapping[str, Array]) -> None:
+    def _add(self, name: str, gradient: Array, sums: Mapping[str, Array], cancellation: float) -> None:
         units = next(iter(sums.values())).size
         gradient = gradient if gradient.shape[0] == units else gradient.T
         size, tolerance = global_norm([gradient]), UNSEEN_INPUTS.tolerance
-        self._ratios.setdefault(name, []).append(size / max(global_norm([one]) for one in sums.values()))
+        ratio = size / max(global_norm([one]) for one in sums.values())
+        self._ratios.setdefault(name, []).append(ratio / cancellation)
         before, constant = self._constant.get(name), {}
         for bias, one in sums.items():
             inputs = one @ gradient / (one @ one)
@@ -119,14 +123,23 @@ class UnseenInputs:
                 return Finding(
                     "RNN407",
                     f"the inputs are too large for the units: the gradient of {name!r} is {ratio:.3g} times as long as "
-                    f"that of its bias, as inputs of that size make it, and their products with the initial weights "
-                    f"are about {preactivation:.3g}, about 1 expected; tanh is saturated from 2.7",
+                    "that of its bias, beyond what recurrent weights have, as inputs of that size make it, and their "
+                    f"products with the initial weights are about {preactivation:.3g}, about 1 expected; tanh is "
+                    "saturated from 2.7",
                     {"array": name, "input_rms": ratio, "preactivation_rms": preactivation},
                     "warning",
                     cause="inputs too large: units saturate",
                     remedy="scale the inputs: subtract their mean, and divide them by their standard deviation",
                 )
         return None
+
+
+def _cancellation(gradients: Mapping[str, Array], sums: Mapping[str, Array]) -> float:
+    """The largest ratio of a gradient of recurrent weights to that of the bias, per root of the states; 1 or more."""
+    smallest = max(min(global_norm([one]) for one in sums.values()), 1e-300)
+    units = next(iter(sums.values())).size
+    recurrent = [array for array in gradients.values() if _hidden_units({"": array}, units)]
+    return max([1.0, *(global_norm([one]) / (smallest * math.sqrt(min(one.shape))) for one in recurrent)])
 
 
 def _input_weights(params: Mapping[str, Array]) -> Iterator[tuple[str, list[str]]]:
