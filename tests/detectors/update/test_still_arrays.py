@@ -83,3 +83,11 @@ def test_matrices_that_get_no_gradient_at_all_are_named(scale, words):
     assert (finding.code, finding.evidence["still_arrays"], words in finding.message) == ("RNN503", 3, True)
     assert len(finding.message.partition(":")[0]) <= 80
     assert detector.check().finding is None
+
+
+def test_a_reservoir_whose_single_output_is_trained_has_no_dead_units():
+    detector, shapes = StillArrays(), {"Wx": (6, 2), "Wh": (6, 6), "bh": (6,), "Wy": (1, 6), "by": (1,)}
+    gradients = {name: np.full(shape, float(name in ("Wy", "by"))) for name, shape in shapes.items()}
+    for _ in range(STILL_ARRAYS.updates):
+        detector.add({name: np.ones(shape) for name, shape in shapes.items()}, gradients, gradients)
+    assert detector.check().finding is None

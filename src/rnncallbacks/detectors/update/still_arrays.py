@@ -66,7 +66,10 @@ class StillArrays:
         self.first_matrix = next((name for name, gradient in gradients.items() if gradient.ndim == 2), "")
         matrices = [name for name, one in gradients.items() if one.ndim == 2 and min(one.shape) > 1]
         self.matrices = len(matrices)
-        idle = len(matrices) > 1 and not any(gradients[name].any() for name in matrices)
+        vectors = [one.size for name, one in gradients.items() if name not in matrices and one.any()]
+        # Next to the bias of a single output, a vector that changes is that output's weights, as a reservoir trains.
+        trains_output = len(vectors) > 1 and min(vectors) == 1
+        idle = len(matrices) > 1 and not trains_output and not any(gradients[name].any() for name in matrices)
         of_matrices = {name: gradients[name] for name in matrices}
         steps, values = parameters_of(of_matrices, updates), parameters_of(of_matrices, params)
         idle = idle and len(steps) == len(matrices) and not any(array.any() for array in steps.values())
