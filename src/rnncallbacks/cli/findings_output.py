@@ -115,8 +115,8 @@ def role_rows(findings: ScriptFindings) -> list[tuple[str, str]]:
     elif not roles.exact:
         rows.append(("replay", "none: no closure, and roles inferred from names and from arrays that change together"))
         rows.append(("", "--no-fork repeats iterations from the start of a script that runs threads"))
-    data = [key_text(key) if key else "not found" for key in (roles.inputs, roles.targets)]
-    rows.append(("data", f"inputs {data[0]}, targets {data[1]}"))
+    targets = key_text(roles.targets) if roles.targets else "not found"
+    rows.append(("data", f"inputs {roles.inputs_text or 'not found'}, targets {targets}"))
     return rows
 
 
@@ -175,7 +175,7 @@ def roles_document(roles: Roles) -> dict[str, Any]:
         "carried_state": [key_text(key) for key in roles.carried],
         "hidden_states": None if roles.hidden is None else key_text(roles.hidden),
         "entering_state": None if roles.entering is None else key_text(roles.entering),
-        "inputs": None if roles.inputs is None else key_text(roles.inputs),
+        "inputs": roles.inputs_text or None,
         "targets": None if roles.targets is None else key_text(roles.targets),
         "loss_is": roles.loss_is or None,
         "updates_per_iteration": roles.updates,

@@ -19,6 +19,7 @@ from rnncallbacks.doctor.iteration_record import IterationRecord, numbers_of, re
 from rnncallbacks.doctor.lacking_evidence import closures_without_warnings
 from rnncallbacks.doctor.roles.data_pair import whole_numbers_of
 from rnncallbacks.doctor.roles.epoch_report import EpochReport
+from rnncallbacks.doctor.roles.input_terms import joined_bits
 from rnncallbacks.doctor.roles.role_table import Confidence, ParameterRole, Roles
 from rnncallbacks.doctor.roles.shifted_sequence import split_shifted
 from rnncallbacks.doctor.validation_phase import give_validation
@@ -272,6 +273,8 @@ def observed_values(record: IterationRecord, roles: Roles) -> dict[str, Any]:
         for name, key in (("inputs", roles.inputs), ("targets", roles.targets), ("hidden_states", roles.hidden))
         if key is not None and (value := record.get(key)) is not None
     }
+    if roles.other_inputs and "inputs" in observed:
+        observed["inputs"] = joined_bits([observed["inputs"], *map(record.get, roles.other_inputs)])
     if roles.shifted_axis is not None and "inputs" in observed:
         sequence = np.asarray(observed["inputs"])
         if sequence.ndim > roles.shifted_axis:

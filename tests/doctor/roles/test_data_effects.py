@@ -9,8 +9,8 @@ import pytest
 from rnncallbacks.doctor.iteration_record import IterationRecord
 from rnncallbacks.doctor.roles.data_effects import (
     DataEffect,
-    _groups,
     find_pair_by_effect,
+    groups_of,
     pair_of_effects,
     taken_by_index,
 )
@@ -91,8 +91,8 @@ def test_inputs_and_targets_that_are_returned_as_a_pair_are_no_steps_of_a_sequen
     record.identities = {key("x"): 1, key("y"): 2, both: 3}
     varying = [VaryingValue(key("x"), (x,), None), VaryingValue(key("y"), (y,), None)]
     varying.append(VaryingValue(both, (np.stack([x, y]),), None))
-    assert [group[0].key[2] for group in _groups(varying, record)][: len(rolled)] == rolled
-    assert sum(group[0].key in (key("x"), key("y")) for group in _groups(varying, record)) == len(rolled)
+    assert [group[0].key[2] for group in groups_of(varying, record)][: len(rolled)] == rolled
+    assert sum(group[0].key in (key("x"), key("y")) for group in groups_of(varying, record)) == len(rolled)
 
 
 @pytest.mark.parametrize(

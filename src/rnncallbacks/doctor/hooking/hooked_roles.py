@@ -182,7 +182,8 @@ class _Names:
         """The expressions of the batch's data and states in the block of the loss; of the others, in functions."""
         there: dict[str, str] = {}
         in_functions: dict[str, tuple[int, str]] = {}
-        for name, key in (("inputs", roles.inputs), ("targets", roles.targets), ("hidden_states", roles.hidden)):
+        inputs = None if roles.other_inputs else roles.inputs  # a part of them does not show what targets depend on
+        for name, key in (("inputs", inputs), ("targets", roles.targets), ("hidden_states", roles.hidden)):
             for one in self.known(key):
                 if one.block == block:
                     there[name] = one.expression

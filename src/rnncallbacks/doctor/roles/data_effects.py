@@ -114,13 +114,12 @@ def find_pair_by_effect(
     """
     record = records[-1]
     varying = [one for one in varying_values(records, fixed | no_data) if one.latest.any() or one.latest.ndim == 0]
-    groups = _groups(varying, record)
+    groups = groups_of(varying, record)
     in_time = itertools.takewhile(lambda _: time.monotonic() <= until, groups)
-    rolled = [one for group in in_time if (one := _effect(group, record, frozen, computed))]
-    effects = [one for one in rolled if one.changed & losses]
+    rolled = [one for group in in_time if (one := effect_of(group, record, frozen, computed))]
     if time.monotonic() > until:
         return None  # the inputs may be among the values that were not rolled
-    pair = pair_of_effects(effects)
+    pair = pair_of_effects(effects := [one for one in rolled if one.changed & losses])
     if pair is None:
         functions = {("local", scope) for kind, scope, _ in losses if kind in ("return", "local")}
         effects = [one for one in rolled if one in effects or {key[:2] for key in one.keys} & functions]
@@ -173,7 +172,7 @@ def taken_by_index(targets: DataEffect, inputs: Key, record: IterationRecord) ->
     return min(taken, key=lambda key: (key[0] == "return", not is_target_name(key[2]), key), default=targets.key)
 
 
-def _groups(varying: Iterable[VaryingValue], record: IterationRecord) -> list[list[VaryingValue]]:
+def groups_of(varying: Iterable[VaryingValue], record: IterationRecord) -> list[list[VaryingValue]]:
     """The values of the last iteration, those with several names in one group; items of a list are none."""
     found: dict[int, list[VaryingValue]] = {}
     ordered = list(varying)
@@ -191,9 +190,10 @@ def _groups(varying: Iterable[VaryingValue], record: IterationRecord) -> list[li
     return whole[: DATA_EFFECT.batches]
 
 
-def _effect(
+def effect_of(
     group: list[VaryingValue], record: IterationRecord, frozen: FrozenIteration, computed: frozenset[Key]
 ) -> DataEffect | None:
+    """What a value with several names changes; None if nothing."""
     keys = tuple(one.key for one in group)
     changed = _changed_by_roll({key: record.get(key) for key in keys}, record, frozen)
     return DataEffect(keys, group[0], changed & computed, changed - computed) if changed else None

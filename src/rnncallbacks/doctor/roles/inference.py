@@ -25,6 +25,7 @@ from rnncallbacks.doctor.roles.gradient_sources import (
     candidates_of,
     parallel_source,
 )
+from rnncallbacks.doctor.roles.input_terms import find_other_terms
 from rnncallbacks.doctor.roles.interventions import (
     INTERVENTION,
     Push,
@@ -130,6 +131,7 @@ def infer_roles(
     loss_names = names_of_loss(loss, pushes, known)
     no_data = computed | names_of_states(carried, known[-1], known[-2], computed)
     pair = find_pair_by_effect(known, last, fixed, no_data, computed, frozenset(loss_names), until)
+    terms = () if given.inputs else find_other_terms(pair, known, last, fixed | no_data, computed, until)
     data = find_batch_data(known, fixed, _width(parameters, known[0]), no_data, loop_pair, pair)
     loss, early = _reported_loss(loss, loss_names, known, given)
     hidden = _given_sequence(given.state, known) or data.hidden
@@ -143,6 +145,7 @@ def infer_roles(
         learning_rate=rate,
         plain=plain,
         inputs=_given(given.inputs, known) or data.inputs,
+        other_inputs=terms,
         targets=_given(given.targets, known) or in_function_of_loss(data.targets, loss_names, known),
         hidden=hidden,
         entering=None if hidden is not None else find_entering(known, carried),

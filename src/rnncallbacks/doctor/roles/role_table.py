@@ -84,6 +84,8 @@ class Roles:
         Whether the update is minus the learning rate times the gradient.
     inputs, targets, entering, hidden:
         Keys of the other values that guards read; None for those not found.
+    other_inputs:
+        Other arrays of bits that are inputs of the same steps.
     shifted_axis:
         If inputs and targets are one array, the axis along which targets are one step later; None otherwise.
     batch_axis:
@@ -112,6 +114,7 @@ class Roles:
     learning_rate: float | None = None
     plain: bool = False
     inputs: Key | None = None
+    other_inputs: tuple[Key, ...] = ()
     targets: Key | None = None
     entering: Key | None = None
     hidden: Key | None = None
@@ -130,9 +133,23 @@ class Roles:
         return tuple(one for one in self.parameters if one.gradient is not None)
 
     @property
+    def inputs_text(self) -> str:
+        """The inputs as text; empty if they were not found."""
+        return ", ".join(key_text(key) for key in (self.inputs, *self.other_inputs) if key is not None)
+
+    @property
     def wanted(self) -> frozenset[Key]:
         """The keys that must be recorded in each iteration."""
-        keys = {self.loss, self.early_loss, self.inputs, self.targets, self.entering, self.hidden, *self.carried}
+        keys = {
+            self.loss,
+            self.early_loss,
+            self.inputs,
+            self.targets,
+            self.entering,
+            self.hidden,
+            *self.carried,
+            *self.other_inputs,
+        }
         for one in self.parameters:
             keys |= {one.key, one.gradient, one.fallback}
         return frozenset(recorded_key(key) for key in keys if key is not None)
