@@ -218,11 +218,20 @@ LABELS = np.arange(BATCH_SIZE) % 2
         ({"tokens": X, "first": LABELS}, (X, LABELS)),
         ({"answer": LABELS, "text": X}, (X, LABELS)),
         ({"labels": Y, "text": X}, (X, Y)),
+        ({"source": X, "answer": Y}, (X, Y)),
         ({"text": X, "next": Y, "x": X}, (X, None)),
         ({"now": X, "next": Y}, (None, None)),
         ({"text": X, "weights": np.ones(2)}, (None, None)),
     ],
-    ids=["a known name", "one label each", "known targets", "three arrays", "of one shape", "another length"],
+    ids=[
+        "a known name",
+        "one label each",
+        "known targets",
+        "other known names",
+        "three arrays",
+        "of one shape",
+        "another length",
+    ],
 )
 def test_two_arrays_in_a_mapping(data, expected):
     shown = sequences_of(batch_of(data))

@@ -18,8 +18,8 @@ from rnncallbacks.detectors.sequence_axes import aligned, find_time_axis
 if TYPE_CHECKING:
     from rnncallbacks.core.batch import Batch
 
-INPUT_NAMES = ("inputs", "input", "x", "X", "tokens", "input_ids", "features")
-TARGET_NAMES = ("targets", "target", "y", "Y", "labels", "label")
+INPUT_NAMES = ("inputs", "input", "x", "X", "tokens", "input_ids", "features", "source", "src", "sequences", "sequence")
+TARGET_NAMES = ("targets", "target", "y", "Y", "labels", "label", "answers", "answer", "tgt", "tags", "classes")
 """Names by which a batch that is an object or a mapping gives its inputs and its targets, the usual ones first."""
 
 

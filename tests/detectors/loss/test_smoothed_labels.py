@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnncallbacks.core.batch import Batch
-from rnncallbacks.detectors.loss.likelihood import squared_errors_under_logits
+from rnncallbacks.detectors.loss.likelihood import missing_probability_under_logits, squared_errors_under_logits
 from rnncallbacks.detectors.loss.smoothed_labels import SMOOTHED_LABELS, SmoothedLabelDetector
 
 T, B, V = 5, 4, 6
@@ -66,6 +66,21 @@ def test_one_factor_explains_the_losses_of_a_squared_error(name, factor, found):
         result = detector.check(batch, error * (factor or rng.random()))
     assert (result.finding is not None) is found
     assert not found or (name in result.finding.message and f"{factor} times" in result.finding.message)
+
+
+@pytest.mark.parametrize("factor", [1.0, 12.0, None])
+def test_one_minus_the_probability_of_the_target_has_no_logarithm(factor):
+    rng, detector = np.random.default_rng(0), SmoothedLabelDetector()
+    for _ in range(SMOOTHED_LABELS.batches):
+        logits, targets = rng.normal(size=(T, B, V)), rng.integers(0, V, (T, B))
+        batch = Batch((targets, targets), "train", 1, observed={"logits": logits})
+        missing = missing_probability_under_logits(logits, targets)
+        result = detector.check(batch, missing * (factor or rng.random()))
+    if factor is None:
+        assert result.finding is None
+    else:
+        assert result.finding.evidence["missing_probability"] == missing
+        assert "the loss is one minus the probability of the target" in result.finding.message
 
 
 @pytest.mark.parametrize(("penalty", "factor", "doubted"), [(0.0, 1.0, False), (0.0, 0.3, False), (0.4, 1.0, True)])

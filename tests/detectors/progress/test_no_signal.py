@@ -294,3 +294,29 @@ def test_pairs_that_are_shuffled_after_the_first_epoch_are_tested_again():
         found.append((detector.signal, detector.end_epoch().finding))
     assert [signal for signal, _ in found] == ["dependent", "dependent", "independent"]
     assert [finding is not None for _, finding in found] == [False, True, False]
+
+
+@pytest.mark.parametrize(("shuffled", "loss", "findings"), [(True, 1.09, 1), (False, 0.5, 0)])
+def test_labels_of_square_batches_are_tested_along_both_axes(shuffled, loss, findings):
+    detector, found, random = NoSignal(), [], np.random.default_rng(0)
+    for _ in range(10):
+        for number in range(60):
+            tokens, labels = random.integers(0, 3, (STEPS, STEPS)), random.integers(0, 3, STEPS)
+            tokens[:, 4] = tokens[:, 4] if shuffled else labels
+            detector.add_batch(Batch((tokens, labels), "train", number + 1), loss)
+        found.append(detector.end_epoch().finding)
+    assert sum(finding is not None for finding in found) == findings
+    assert detector.signal == ("independent" if shuffled else "dependent")
+
+
+def test_a_weak_dependence_does_not_show_that_most_targets_belong_to_their_inputs():
+    detector, results, random = NoSignal(), [], np.random.default_rng(0)
+    for number in range(60):
+        inputs = random.integers(0, 5, (STEPS, ROWS))
+        targets = np.where(random.random((STEPS, ROWS)) < 0.1, inputs, random.integers(0, 5, (STEPS, ROWS)))
+        batch = Batch(SequenceBatch(inputs, targets), "train", number + 1, sequences=ROWS)
+        results.append(detector.add_batch(batch, 0.5))
+    assert detector.signal == "dependent"
+    assert [result.cannot_tell["RNN603"] for result in results if result.checked or result.cannot_tell] == [
+        f"{detector.test}; an association (Cramér's V) of about 0.089 is weak, as if most targets were shuffled"
+    ]

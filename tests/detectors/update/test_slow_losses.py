@@ -54,3 +54,14 @@ def test_losses_that_hardly_fall_are_reported(slow):
 )
 def test_each_condition_must_hold(other):
     assert check(**other) is None
+
+
+@pytest.mark.parametrize(("first", "found"), [(1.7e-4, True), (1e-3, False)])
+def test_updates_that_become_smaller_as_those_of_adagrad_count_by_the_last_ones(first, found):
+    record, slow = UpdateRecord(), SlowLosses()
+    record.constant_loss, record.relative_gradients, record.unscheduled_ratios = 2.0, [5.0] * 30, [first] * 30
+    record.update_ratios = [*[first] * 30, 6e-5, 5e-5, 5e-5]
+    for _ in range(240):
+        record.add_loss(2.0, 1.0)
+        slow.add(2.0)
+    assert (slow.check(record, 1000).finding is not None) is found

@@ -88,6 +88,16 @@ def squared_error_under_logits(name: str, loss: float, error: float, nll: float,
     return _other_function(name, arithmetic, {"loss": loss, "squared_error": error, "likelihood": nll}, classes)
 
 
+def missing_probability(loss: float, missing: float, nll: float, classes: int) -> Finding:
+    """RNN302 of one minus the probability of the target, half the absolute error of the softmax."""
+    arithmetic = (
+        f"it is {loss:.6g}, {loss / missing:.4g} times that under the observed logits, {missing:.6g}, and the mean "
+        f"negative log-likelihood is {nll:.6g}"
+    )
+    numbers = {"loss": loss, "missing_probability": missing, "likelihood": nll}
+    return _other_function("one minus the probability of the target", arithmetic, numbers, classes)
+
+
 def negative_loss(loss: float, classes: int) -> Finding:
     """RNN302 of a loss below 0 with class targets."""
     name = "the negative probability of the target" if loss >= -1.0 else "the log-likelihood without its minus sign"

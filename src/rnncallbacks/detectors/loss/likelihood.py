@@ -1,4 +1,4 @@
-"""The mean negative log-likelihood of targets under observed logits, and squared errors of them."""
+"""The mean negative log-likelihood of targets under observed logits, and errors without a logarithm."""
 
 from __future__ import annotations
 
@@ -100,6 +100,24 @@ def squared_errors_under_logits(logits: Any, targets: Array) -> dict[str, float]
         name: float(np.mean(np.square(array - one_hot)))
         for name, array in (("softmax", probabilities), ("outputs", scores))
     }
+
+
+def missing_probability_under_logits(logits: Any, targets: Array) -> float | None:
+    r"""One minus the probability of the target, the mean over positions; None as in :func:`nll_under_logits`.
+
+    .. math:: \frac{1}{N} \sum_n (1 - p_{n, y_n}) = \frac{1}{2N} \sum_n \sum_v |p_{nv} - [v = y_n]|
+
+    Example
+    -------
+    >>> missing_probability_under_logits(np.array([[0.0, 0.0], [0.0, 0.0]]), np.array([0, 1]))
+    0.5
+    """
+    found = _scores_of_targets(logits, targets)
+    if found is None:
+        return None
+    scores, classes = found
+    probabilities = scores if _are_probabilities(scores) else np.exp(_log_softmax(scores))
+    return float(1.0 - probabilities[np.arange(len(classes)), classes].mean())
 
 
 def _are_probabilities(scores: Array) -> bool:

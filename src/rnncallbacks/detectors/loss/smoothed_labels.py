@@ -3,7 +3,7 @@ r"""RNN302 of a loss with smoothed labels, by the observed logits of a few batch
 With a share :math:`\epsilon` of each target spread over all classes, the loss is
 :math:`(1 - \epsilon) \ell + \epsilon u`, where :math:`\ell` is the negative log-likelihood of the targets and :math:`u`
 the mean of that of all classes. One share explains the losses of all batches, with one softmax or with two. So does one
-factor the losses that are a squared error.
+factor the losses that are a squared error, or one minus the probability of the target.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import numpy as np
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult
 from rnncallbacks.core.plugin_state import state_field
 from rnncallbacks.detectors.loss.initial_loss_findings import (
+    missing_probability,
     second_softmax_of_smoothed_labels,
     squared_error_under_logits,
 )
 from rnncallbacks.detectors.loss.likelihood import (
+    missing_probability_under_logits,
     nll_of_softmax_twice,
     nll_under_logits,
     squared_errors_under_logits,
@@ -68,10 +70,11 @@ class SmoothedLabelDetector:
     done: bool = state_field(False)
     _rows: list[tuple[float, float, float, float, float]] = state_field(factory=list)
     _errors: dict[str, list[float]] = state_field(factory=dict)
+    _missing: list[float] = state_field(factory=list)
 
     def stop(self) -> None:
         """End the comparison: the loss function is known."""
-        self.done, self._rows, self._errors = True, [], {}
+        self.done, self._rows, self._errors, self._missing = True, [], {}, []
 
     def check(self, batch: Batch, loss: float) -> CheckResult:
         """Add a training batch; at the last of ``batches``, the share is fitted."""
@@ -87,10 +90,12 @@ class SmoothedLabelDetector:
         self._rows.append((loss, once, uniform[0], twice, uniform[1]))
         for name, error in squared_errors_under_logits(logits, targets).items():
             self._errors.setdefault(name, []).append(error)
+        self._missing.append(missing_probability_under_logits(logits, targets) or 0.0)
         if len(self._rows) < SMOOTHED_LABELS.batches:
             return NOTHING_COMPARED
         losses, *parts = np.array(self._rows).T
         errors = {name: np.array(one) for name, one in self._errors.items() if len(one) == len(losses)}
+        missing = np.array(self._missing)
         self.stop()
         share = _fitted_share(losses, parts[0], parts[1])
         if share is not None:
@@ -107,6 +112,9 @@ class SmoothedLabelDetector:
                     np.array(logits).size // targets.size,
                 )
                 return CheckResult(finding=squared_error_under_logits(words, loss, squares[-1], once, classes))
+        if _one_factor(losses, missing):
+            classes = np.array(logits).size // targets.size
+            return CheckResult(finding=missing_probability(loss, missing[-1], once, classes))
         if _one_factor(losses, parts[0]):
             return NOTHING_COMPARED
         why = (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 import numpy as np
 
 from rnncallbacks.arrays.containers import Array
-from rnncallbacks.detectors.progress.dependence import Dependence, strongest_dependence
+from rnncallbacks.detectors.progress.dependence import DEPENDENCE_TESTS, Dependence, strongest_dependence
 from rnncallbacks.detectors.progress.real_dependence import (
     REAL_DEPENDENCE,
     SINGLE_INPUTS,
@@ -67,6 +69,17 @@ def strongest_of(ways: list[Way], tokens: bool) -> Dependence:
         tests=sum(one.tests for one in found),
         detectable_association=min(one.detectable_association for one in found),
     )
+
+
+def single_input_association(dependence: Dependence) -> float:
+    """About Cramér's V of targets and the input that they depend on; 1 for several inputs together.
+
+    The statistic is about z standard deviations above independence, and that of the smallest detectable V is 5.
+    """
+    if dependence.between not in SINGLE_INPUTS:
+        return 1.0
+    deviations = dependence.z / DEPENDENCE_TESTS.detectable_deviations
+    return min(1.0, dependence.detectable_association * math.sqrt(deviations))
 
 
 def of_other_sequences(dependence: Dependence, way: Way) -> float:

@@ -18,6 +18,7 @@ from rnncallbacks.detectors.progress.dependence_search import (
     DEPENDENCE_SEARCH,
     is_of_last_target,
     of_other_sequences,
+    single_input_association,
     strongest_of,
     within_sequences,
     without_last_step,
@@ -51,6 +52,9 @@ class NoSignalThresholds:
     """Dependence on the inputs of other sequences, relative to that on their own, above which it proves nothing."""
     tested_again_after: tuple[int, ...] = (1, 2, 4, 8)
     """Epochs after which pairs of the next one are tested, if the loss is still that of a constant prediction."""
+    weak_association: float = 0.15
+    """Cramér's V of targets and one input, about, below which a dependence does not show that most targets belong to
+    their inputs: targets that were shuffled within batches of ten keep a tenth. Chosen by eye."""
     rolled_association: float = 0.25
     """Largest Cramér's V that the tests without the last targets may have missed, as ``detectable_association``."""
     recent_batches: int = 30
@@ -71,6 +75,8 @@ class NoSignalThresholds:
 NO_SIGNAL = NoSignalThresholds()
 
 TOO_FEW_TOKENS = "there are too few tokens to separate chance from a weak dependence"
+
+WEAKLY_DEPENDENT = "an association (Cramér's V) of about {:.2g} is weak, as if most targets were shuffled"
 
 UNKNOWN_AXIS = "inputs and targets do not show the axis of time: it may be a dependence between sequences"
 
@@ -204,6 +210,10 @@ class NoSignal:
                 )
             axis_matters = not self.pairs.axis_known and dependence.between != PRESENT_INPUT
             result = self._conclude("dependent", f"{dependence.pairs} targets depend on {dependence.between}")
+            association = single_input_association(dependence) if self.pairs.tokens else 1.0
+            if association < NO_SIGNAL.weak_association:
+                words = f"{self.test}; {WEAKLY_DEPENDENT.format(association)}"
+                return CheckResult(cannot_tell={"RNN603": words})
             return CheckResult(cannot_tell={"RNN603": f"{self.test}; {UNKNOWN_AXIS}"}) if axis_matters else result
         if not last:
             self.needed_pairs = NO_SIGNAL.most_pairs

@@ -115,7 +115,7 @@ class SequencePairs:
         """
         inputs, targets = self.inputs, self.targets
         if transposed:
-            inputs, targets = [[array.swapaxes(0, 1) for array in arrays] for arrays in (inputs, targets)]
+            inputs, targets = [[_transposed(array) for array in arrays] for arrays in (inputs, targets)]
         contiguous = self.contiguous and self.tokens and not transposed and not separate
         lengths = [array.shape[1] for array in inputs]
         if not self.tokens and targets[0].ndim > 1 and lengths == [array.shape[1] for array in targets]:
@@ -158,7 +158,7 @@ class SequencePairs:
         """A number for each row, with its target."""
         pairs = [(inputs, targets)]
         if not self.axis_known:
-            pairs.append((inputs.swapaxes(0, 1), targets.swapaxes(0, 1)))
+            pairs.append((_transposed(inputs), _transposed(targets)))
         return [digest(x.tobytes() + y.tobytes()) for one in pairs for x, y in zip(*one, strict=True)]
 
 
@@ -192,9 +192,10 @@ def pairs_of(batch: Batch) -> tuple[Array, Array, bool] | str:
     inputs, targets = shown.inputs, shown.targets
     if inputs is None or targets is None or not targets.size:
         return NOT_SHOWN
-    if shown.time_axis is None and not (shown.per_step and targets.ndim <= 3):
+    square = targets.ndim == 1 and inputs.shape[:2] == 2 * targets.shape  # either axis may be the batch's
+    if shown.time_axis is None and not square and not (shown.per_step and targets.ndim <= 3):
         return NO_BATCH_AXIS
-    targets = targets if shown.per_step else _per_sequence(targets, shown.batch_size)
+    targets = targets if shown.per_step or square else _per_sequence(targets, shown.batch_size)
     if targets is None or inputs.ndim not in (2, 3):
         return NOT_PAIRS
     x, y = _as_tokens(inputs), _as_tokens(targets)
@@ -230,6 +231,11 @@ def _per_sequence(targets: Array, batch_size: int | None) -> Array | None:
     if targets.ndim == 2 and targets.shape[1] == batch_size:
         return targets.T
     return targets.reshape(1, -1) if batch_size == 1 and targets.ndim == 1 else None
+
+
+def _transposed(array: Array) -> Array:
+    """Time and batch exchanged; one target for each sequence is unchanged."""
+    return array.swapaxes(0, 1) if array.ndim > 1 else array
 
 
 def _as_tokens(array: Array) -> Array:

@@ -29,6 +29,9 @@ class SlowLossThresholds:
     """Training batches after which they are compared."""
     run_decrease: float = 0.3
     """Relative decrease over the whole run, up to which the loss hardly falls."""
+    first_ratio: float = 3e-4
+    """Largest median ratio of the first updates. Those of Adagrad, which become smaller, measured 1.7e-4 with a rate
+    that was 1,000 times too low; healthy runs have 0.0098 and more. Chosen by eye."""
     uniform_share: tuple[float, float] = (0.9, 1.5)
     """Range of the last losses of an untrained classifier in units of ln V, where targets are not shown."""
     last_updates: int = 3
@@ -78,10 +81,11 @@ class SlowLosses:
         if record.batches not in SLOW_LOSSES.checked_after or len(record.unscheduled_ratios) < TOO_LOW.measured_updates:
             return NOTHING_COMPARED
         ratio, last = median(record.unscheduled_ratios), self._last[-SLOW_LOSSES.last_batches :]
-        largest = max(ratio, *record.update_ratios[-SLOW_LOSSES.last_updates :])
+        largest = max(record.update_ratios[-SLOW_LOSSES.last_updates :])
         steep = median(record.relative_gradients) > TOO_LOW.relative_gradient
         updates = max(planned_updates, TOO_LOW.shortest_run)
-        if largest > TOO_LOW.negligible_ratio or not steep or not self._is_untrained(median(last), record):
+        negligible = ratio <= SLOW_LOSSES.first_ratio and largest <= TOO_LOW.negligible_ratio
+        if not negligible or not steep or not self._is_untrained(median(last), record):
             return NOTHING_COMPARED
         before, now = float(np.mean(self._first)), float(np.mean(last))
         error = math.hypot(*(float(np.std(losses)) / math.sqrt(len(losses)) for losses in (self._first, last)))
