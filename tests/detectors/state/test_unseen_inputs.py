@@ -67,3 +67,10 @@ def test_errors_that_cancel_in_every_bias_do_not_show_large_inputs():
         finding = unseen.check(params, {**gradients, "Wy": shifted.T @ outputs, "by": shifted.sum(0)})
     assert unseen.over
     assert finding is None
+
+
+def test_a_layer_that_no_error_reaches_is_not_judged():
+    unseen, params = UnseenInputs(), {"Wx": np.ones((6, 2)), "Wh": np.eye(6), "b": np.zeros(6)}
+    zeros = {name: np.zeros_like(array) for name, array in params.items()}
+    assert [unseen.check(params, zeros) for _ in range(8)] == [None] * 8
+    assert unseen.over

@@ -57,7 +57,7 @@ class LinearLoss:
             self._first = {
                 name: array.reshape(-1).copy()
                 for name, array in gradients.items()
-                if array.ndim and array.size == max(array.shape) and np.abs(array).min() > smallest
+                if array.size and array.size == max(array.shape, default=0) and float(np.abs(array).min()) > smallest
             }
         self._batches += 1
         self._lowest = min(self._lowest, loss)

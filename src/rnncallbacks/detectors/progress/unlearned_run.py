@@ -88,7 +88,8 @@ class UnlearnedRun:
             return None
         if min(epochs) < limits.lowest_loss * first or epochs[-1] > limits.highest_loss * first:
             return None
-        distance = global_norm([params[name] - array for name, array in start.items()])
+        with np.errstate(invalid="ignore"):  # a parameter may be infinite
+            distance = global_norm([params[name] - array for name, array in start.items()])
         moved = distance / max(global_norm([*start.values()]), 1e-300)
         if not limits.moved <= moved < math.inf:
             return None

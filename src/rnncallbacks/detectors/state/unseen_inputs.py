@@ -85,14 +85,15 @@ class UnseenInputs:
     def _begin(self, params: Mapping[str, Array]) -> None:
         for name, biases in _input_weights(params):
             self._biases[name] = biases
-            self._products[name] = float(np.sqrt(np.square(params[name]).sum() / params[biases[0]].size))
+            self._products[name] = global_norm([params[name]]) / math.sqrt(params[biases[0]].size)
 
     def _add(self, name: str, gradient: Array, sums: Mapping[str, Array], cancellation: float) -> None:
         units = next(iter(sums.values())).size
         gradient = gradient if gradient.shape[0] == units else gradient.T
         size, tolerance = global_norm([gradient]), UNSEEN_INPUTS.tolerance
-        ratio = size / max(global_norm([one]) for one in sums.values())
-        self._ratios.setdefault(name, []).append(ratio / cancellation)
+        ratios, largest = self._ratios.setdefault(name, []), max(global_norm([one]) for one in sums.values())
+        if largest:  # else no error reaches the layer, or all of them cancel
+            ratios.append(size / largest / cancellation)
         before, constant = self._constant.get(name), {}
         for bias, one in sums.items():
             inputs = one @ gradient / (one @ one)
@@ -117,7 +118,7 @@ class UnseenInputs:
                 remedy="print the first inputs of two batches, as they enter the network",
             )
         for name, ratios in self._ratios.items():
-            ratio = float(np.median(ratios))
+            ratio = float(np.median(ratios or [0.0]))
             preactivation = ratio * self._products[name]
             if ratio >= UNSEEN_INPUTS.large_ratio and preactivation >= INPUT_SCALE.large_preactivation:
                 return Finding(
