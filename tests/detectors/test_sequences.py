@@ -64,6 +64,15 @@ def test_features_in_columns_are_known_by_their_targets_or_by_the_states(known):
     assert (shown.seq_len, shown.batch_size) == (SEQ_LEN, BATCH_SIZE)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "targets", "time_axis"),
+    [((10, 12, 2), (10,), 1), ((10, 12, 2), (10, 1), 1), ((12, 10, 2), (10, 1), 0), ((10, 12, 2), (9, 1), None)],
+)
+def test_one_target_for_each_sequence_tells_which_axis_is_time(inputs, targets, time_axis):
+    shown = sequences_of(batch_of((rng.normal(size=inputs), rng.normal(size=targets))))
+    assert shown.time_axis == time_axis
+
+
 @pytest.mark.parametrize("data", [(X, Y), (X.T, Y.T)], ids=["time first", "batch first"])
 @pytest.mark.parametrize("how", ["batch_size", "sequences"])
 def test_the_batch_size_tells_which_axis_is_time(data, how):

@@ -298,7 +298,9 @@ def _with_batch_axis(inputs: Array, targets: Array | None) -> tuple[Array, Array
 
 
 def _time_axis_by_targets(inputs: Array, targets: Array | None) -> int | None:
-    """The axis that the targets, one for each sequence, do not have."""
-    if targets is None or targets.ndim != 1 or inputs.shape[0] == inputs.shape[1]:
+    """The axis that the targets, one for each sequence, do not have; they may be a column of numbers."""
+    if targets is None or targets.shape[1:] not in ((), (1,)) or not targets.ndim or inputs.shape[0] == inputs.shape[1]:
+        return None
+    if targets.ndim == 2 and 1 in inputs.shape[:2]:  # a column for each step of one sequence
         return None
     return 1 - inputs.shape.index(len(targets)) if len(targets) in inputs.shape[:2] else None
