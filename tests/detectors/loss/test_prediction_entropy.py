@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnncallbacks.detectors.loss.prediction_entropy import check_entropy, is_of_softmax
+from rnncallbacks.detectors.loss.prediction_entropy import check_entropy, has_no_softmax, is_of_softmax
 
 CLASSES, UNITS, POSITIONS = 7, 12, 20
 
@@ -69,3 +69,10 @@ def test_a_low_loss_of_two_classes_is_a_likelihood_by_its_gradient(likely, squar
     params = {"head": np.zeros((5, 2)), "bias": np.log(p)}
     gradients = {"head": np.tile(d_scores, (5, 1)), "bias": d_scores}
     assert is_of_softmax(loss, params, gradients) is expected
+
+
+def test_gradients_of_sigmoids_are_those_of_no_softmax():
+    errors = np.random.default_rng(0).normal(size=(20, 2))
+    assert has_no_softmax({"bias": errors.mean(axis=0), "hidden": np.ones(8)}, (2,))
+    assert not has_no_softmax({"bias": (errors - errors.mean(axis=1, keepdims=True)).mean(axis=0)}, (2,))
+    assert not has_no_softmax({"hidden": np.ones(8)}, (2,))

@@ -36,3 +36,15 @@ def test_inputs_that_are_those_of_the_first_batch_are_seen(inputs, repeated):
         pairs.inputs.append({"same": first, "zeros": 0 * first, "other": RANDOM.integers(0, 4, (5, 8))}[inputs])
         pairs.targets.append(RANDOM.integers(0, 4, (5, 8)))
     assert pairs.repeats_inputs is repeated
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_a_dependence_on_an_input_that_is_lost_in_another_order_is_one_of_its_step(shuffled):
+    random = np.random.default_rng(6)
+    stream = random.integers(0, 20, 1201)
+    for step in range(3, 1201):
+        stream[step] = stream[step - 3] if random.random() < 0.75 else stream[step]
+    inputs, targets = (one.reshape(100, 12) for one in (stream[:-1], stream[1:]))
+    targets = random.permuted(targets, axis=1) if shuffled else targets
+    found = strongest_of([(inputs, targets, None)], tokens=True)
+    assert (within_sequences(found, inputs, targets) is not None) == shuffled

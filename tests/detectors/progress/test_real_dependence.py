@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnncallbacks.detectors.progress.real_dependence import strongest_real_dependence
+from rnncallbacks.detectors.progress.real_dependence import dependence_within_sequences, strongest_real_dependence
 
 N, STEPS = 400, 12
 
@@ -64,3 +64,16 @@ def test_smooth_series_that_do_not_belong_together_do_not_depend():
 def test_few_sequences_detect_nothing():
     found = strongest_real_dependence(draw()[:20], draw(1)[:20])
     assert (found.z < 4.0, found.detectable_association) == (True, 1.0)
+
+
+def test_the_product_of_three_signs_is_found_in_300_sequences():
+    signs = np.random.default_rng(3).choice([-1.0, 1.0], (300, 5, 1))
+    assert strongest_real_dependence(signs, (signs[:, :3, 0].prod(axis=1) > 0).astype(int)).z > 8
+    assert strongest_real_dependence(signs, np.random.default_rng(4).integers(0, 2, 300)).z < 4
+
+
+def test_targets_that_repeat_one_class_at_each_step_are_not_compared_within_sequences():
+    random = np.random.default_rng(5)
+    classes = np.repeat(random.integers(0, 10, (300, 1)), 8, axis=1)
+    within = dependence_within_sequences(random.normal(size=(300, 8, 4)), classes)
+    assert (within.tests, within.detectable_association) == (0, 1.0)

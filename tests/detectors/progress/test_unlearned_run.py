@@ -17,8 +17,9 @@ def check(*, first=1.1, epochs=(1.1, 1.09, 1.1, 1.11), step=0.5, bias=0.0, batch
     return run.check(epochs, params, batches)
 
 
-def test_a_run_that_stays_where_it_began_is_reported():
+def test_a_run_that_stays_where_it_began_is_noted_as_a_plateau_looks_alike():
     finding = check()
+    assert finding.severity == "info"
     assert (finding.code, finding.evidence["first_loss"]) == ("RNN603", pytest.approx(1.1))
 
 

@@ -21,7 +21,7 @@ from rnncallbacks.detectors.loss.constant_baseline import constant_losses
 from rnncallbacks.detectors.loss.likelihood import nll_of_softmax_twice, nll_under_logits, squared_errors_under_logits
 from rnncallbacks.detectors.loss.loss_at_zero import evaluate_loss_at_zero
 from rnncallbacks.detectors.loss.output_weights import excess_of_weights, output_weight_scale
-from rnncallbacks.detectors.loss.prediction_entropy import check_entropy, is_of_softmax
+from rnncallbacks.detectors.loss.prediction_entropy import check_entropy, has_no_softmax, is_of_softmax
 from rnncallbacks.detectors.loss.regression_loss import check_regression_loss
 from rnncallbacks.detectors.loss.second_softmax import check_bounded_loss, check_softmax_once
 from rnncallbacks.detectors.loss.sigmoid_loss import check_sigmoid_loss, is_binary
@@ -126,6 +126,8 @@ class InitialLossDetector:
                 return _unclear("the first losses are low: run.observe(inputs=..., targets=...)")
             if gradients is not None and is_of_softmax(loss, params, gradients):
                 return _unclear("the first losses are low: run.observe(logits=...)")
+            if gradients is not None and has_no_softmax(gradients, classes.candidates):
+                return _unclear("the gradients are those of outputs without a softmax: run.observe(logits=...)")
             baseline = max(constant_losses(targets), default=0.0) if targets is not None else 0.0
             return check_low_losses(self.losses, classes.candidates, baseline)
         return NOTHING_COMPARED

@@ -22,7 +22,7 @@ import numpy as np
 from rnncallbacks.alarms.finding import Finding
 from rnncallbacks.arrays.containers import Array, parameters_of
 from rnncallbacks.detectors.loss.initial_loss_findings import large_initial_weights, summed
-from rnncallbacks.detectors.loss.layer_shapes import sums_to_zero
+from rnncallbacks.detectors.loss.layer_shapes import sums_to_zero, vector_lengths, zero_sum_lengths
 from rnncallbacks.detectors.loss.output_weights import output_weight_scale
 
 
@@ -105,6 +105,20 @@ def is_of_softmax(loss: float, params: Mapping[str, Array], gradients: Mapping[s
     if predictions is None:
         return False
     return PREDICTION_ENTROPY.smallest_entropy <= predictions.entropy <= PREDICTION_ENTROPY.largest_entropy
+
+
+def has_no_softmax(gradients: Mapping[str, Array], classes: Collection[int]) -> bool:
+    """Whether output biases, one for each of that many classes, have gradients that do not sum to zero.
+
+    A squared error of sigmoids has the same loss of two classes as one of a softmax.
+
+    Example
+    -------
+    >>> has_no_softmax({"bias": np.array([0.2, 0.1])}, (2,)), has_no_softmax({"bias": np.array([0.2, -0.2])}, (2,))
+    (True, False)
+    """
+    lengths = vector_lengths(gradients) & set(classes)
+    return bool(lengths) and not lengths & zero_sum_lengths(gradients)
 
 
 class _Predictions(NamedTuple):

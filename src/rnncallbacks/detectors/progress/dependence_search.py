@@ -32,6 +32,10 @@ class DependenceSearchThresholds:
     """The same, up to which correlations of single classes are tested too: they need fewer tokens. Chosen by eye."""
     pairs_of_a_class: int = 10
     """Fewest targets of a class for these. Chosen by eye."""
+    orders: int = 8
+    """Other orders of the targets within their sequences that are compared with theirs."""
+    deviations_of_orders: float = 3.0
+    """Significance relative to those of other orders, in their standard deviations, from which the order matters."""
     steps_of_rolled: int = 4
     """Fewest time steps of sequences whose last target may be rolled. Chosen by eye."""
 
@@ -113,7 +117,18 @@ def within_sequences(dependence: Dependence, inputs: Array, targets: Array) -> D
         return None
     within = dependence_within_sequences(inputs, targets)
     none = within.z < limits.independent_z and within.detectable_association < limits.detectable_association
-    return within if none else None
+    return within if none and _is_of_any_order(dependence, inputs, targets) else None
+
+
+def _is_of_any_order(dependence: Dependence, inputs: Array, targets: Array) -> bool:
+    """Whether targets in another order within their sequences depend on the inputs as much."""
+    tokens = inputs.dtype.kind == targets.dtype.kind == "i"
+    random = np.random.default_rng(0)
+    orders = [random.permuted(np.arange(targets.shape[1])) for _ in range(DEPENDENCE_SEARCH.orders)]
+    others = [_strongest(inputs, targets[:, order], None, tokens, only=dependence.between).z for order in orders]
+    own = _strongest(inputs, targets, None, tokens, only=dependence.between).z
+    deviation = max(float(np.std(others)), 1.0)
+    return own <= float(np.mean(others)) + DEPENDENCE_SEARCH.deviations_of_orders * deviation
 
 
 def is_of_last_target(dependence: Dependence, way: Way) -> bool:

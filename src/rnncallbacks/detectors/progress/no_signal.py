@@ -117,6 +117,7 @@ class NoSignal:
     baseline: float = state_field(0.0)  # that the loss is near to, if it is
     first_losses: list[float] = state_field(factory=list)
     test: str = state_field("")
+    per_sequence: bool = state_field(False)  # a target may depend on many inputs together, which no test finds
     found: bool = state_field(False)
     learned: bool = state_field(False)
     replaces_targets: bool = state_field(False)  # the script trains on others than its loader's
@@ -163,6 +164,7 @@ class NoSignal:
     def _test(self, *, last: bool) -> CheckResult:
         ways = self.pairs.ways()
         targets = ways[0][1]
+        self.per_sequence = targets.shape[:2] != ways[0][0].shape[:2]
         self.baselines = constant_losses(targets)
         if not self.baselines or not max(self.baselines):
             known = targets[targets >= 0] if targets.dtype.kind == "i" else targets
@@ -245,8 +247,11 @@ class NoSignal:
         if self.signal == "constant":
             self.found = True
             return Finding("RNN603", f"the targets are constant: {self.test}", {"entropy": 0.0, "loss": loss}, "info")
-        enough = self.batches >= NO_SIGNAL.batches_of_few and self.epochs >= NO_SIGNAL.epochs_of_few
-        if not near or self.signal not in (("independent", "weak", "shuffled") if enough else ("independent",)):
+        long = self.batches >= NO_SIGNAL.batches_of_few
+        signals = {"independent"} if long or not self.per_sequence else set()
+        if long and self.epochs >= NO_SIGNAL.epochs_of_few:
+            signals |= {"weak", "shuffled"}
+        if not near or self.signal not in signals:
             return None
         fell = loss < NO_SIGNAL.lowest_share_of_first * float(np.median(self.first_losses))
         if self.signal != "shuffled" and len(self.baselines) > 1 and fell:

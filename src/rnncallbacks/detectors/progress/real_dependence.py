@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import combinations_with_replacement
+from itertools import combinations, combinations_with_replacement
 
 import attrs
 import numpy as np
@@ -39,6 +39,8 @@ class RealDependenceLimits:
     """Largest lag of the two factors of a product, in time steps."""
     pairs_of_positions: int = 2500
     """Most products of two entries of a sequence that are compared with its target."""
+    entries_of_triples: int = 16
+    """Most entries of a sequence that are compared with its target by threes."""
     largest_deviation: float = 6.0
     """Standard deviations to which values are clipped, so that no single one decides."""
     fewest_sequences: int = 30
@@ -47,6 +49,8 @@ class RealDependenceLimits:
     """Most sequences that are compared with each other as a whole."""
     permutations: int = 100
     """Permutations of the targets that give the mean and the deviation of that statistic."""
+    smallest_share_within: float = 0.01
+    """Share of the targets' variance that is one within sequences, up to which each sequence has one target."""
 
 
 REAL_DEPENDENCE = RealDependenceLimits()
@@ -169,7 +173,7 @@ def dependence_within_sequences(inputs: Array, targets: Array) -> Dependence:
     """The strongest correlation of one target a step with the inputs, of deviations from the mean of their sequence.
 
     Targets that were shuffled among the steps of their sequence still depend on the inputs of the sequence as a whole,
-    but not on those of a step.
+    but not on those of a step. Where each sequence has one target, repeated at each step, nothing is tested.
 
     Example
     -------
@@ -183,8 +187,10 @@ def dependence_within_sequences(inputs: Array, targets: Array) -> Dependence:
     most = REAL_DEPENDENCE.sequences
     x, y = _columns(inputs[:most], 2), _columns(targets[:most], 2)
     y = y - y.mean(axis=0)
+    size = float(np.square(y).mean())
     y = y - y.mean(axis=1, keepdims=True)
-    found = [(*_strongest(feature, y), between) for feature, between in _step_features(x, y)]
+    changes = float(np.square(y).mean()) > REAL_DEPENDENCE.smallest_share_within * size
+    found = [(*_strongest(feature, y), between) for feature, between in _step_features(x, y)] if changes else []
     tests = sum(number for _, _, number, _ in found)
     z, _, _, between = max(found, default=(0.0, 1.0, 0, "nothing"))
     corrected = math.sqrt(max(z**2 - 2 * math.log(max(tests, 1)), 0.0))
@@ -267,11 +273,14 @@ def _sequence_features(x: Array) -> Iterator[tuple[Array, str]]:
     yield flat[:, : REAL_DEPENDENCE.pairs_of_positions], "an entry of the sequence"
     pairs = (x[:, :, :, None] * x[:, :, None, :]).sum(axis=1).reshape(len(x), -1)
     neighbors = (x[:, 1:, :, None] * x[:, :-1, None, :]).sum(axis=1).reshape(len(x), -1)
-    signs = np.sign(x - np.median(x, axis=(0, 1))).prod(axis=1)
+    signs = np.sign(x - x.mean(axis=(0, 1))).prod(axis=1)  # the median of two values is one of them
     sums = np.hstack([signs, x.sum(axis=1), pairs, neighbors, np.abs(x).max(axis=1), x.argmax(axis=1), x.std(axis=1)])
     yield sums, "a sum over the sequence"
     first, second = np.triu_indices(min(flat.shape[1], math.isqrt(2 * REAL_DEPENDENCE.pairs_of_positions)))
     yield flat[:, first] * flat[:, second], "the product of two entries of the sequence"
+    above = np.sign(flat - flat.mean(axis=0))[:, : REAL_DEPENDENCE.entries_of_triples]
+    triples = np.array([*combinations(range(above.shape[1]), 3)], dtype=np.intp).reshape(-1, 3)
+    yield above[:, triples].prod(axis=2), "the signs of three entries of the sequence together"
 
 
 def _quantiles(values: Array) -> Array:

@@ -12,6 +12,8 @@ from rnncallbacks.alarms.catalogue import Severity
 from rnncallbacks.alarms.finding import CheckResult, Finding
 from rnncallbacks.arrays.containers import Array, BoolArray
 from rnncallbacks.core.plugin_state import state_field
+from rnncallbacks.detectors.progress.dependence import strongest_dependence
+from rnncallbacks.detectors.progress.dependence_search import DEPENDENCE_SEARCH
 from rnncallbacks.detectors.sequences import Sequences, sequences_of
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class ShiftedTargetsThresholds:
     largest_warned_horizon: int = 2
     """Largest shift of real targets that is a warning: forecasts of a longer horizon are common."""
     copied_loss: float = 0.1
-    """Ratio of the loss to the first one, below which a network copies real inputs. An autoencoder has the same
+    """Ratio of the loss to the first one, below which a network copies its inputs. An autoencoder has the same
     targets, but cannot read them from the same step, and takes longer."""
     copied_within: int = 300
     """Training batches within which it falls below that."""
@@ -143,26 +145,28 @@ class ShiftedTargets:
     shifts: list[int | None] = state_field(factory=list)
     _by_axis: dict[str, int] = state_field(factory=dict)
     _one_feature: bool = state_field(False)  # whether the targets are compared with single features of the inputs
-    _copies_reals: bool = state_field(False)
+    _waits: bool = state_field(False)
     _batches: int = state_field(0)
     _first_loss: float = state_field(0.0)
     _losses: list[float] = state_field(factory=list)
+    _inputs: list[Array] = state_field(factory=list)
 
     @property
     def done(self) -> bool:
         """Whether no further batch is needed."""
         compared = len(self.shifts) >= SHIFTED_TARGETS.batches or None in self.shifts
-        return compared and not self._copies_reals
+        return compared and not self._waits
 
     def add_batch(self, batch: Batch) -> CheckResult:
         """RNN603 once five batches agree on a shift other than 1.
 
-        Real targets that equal the inputs of the same step wait until the loss shows that the network copies them.
+        Targets that equal real inputs, or tokens that do not show the next one, wait until the loss shows that the
+        network copies them from the same step.
         """
         if self.done:
             return CheckResult()
         self._batches += 1
-        if self._copies_reals:
+        if self._waits:
             return self._check_copies(batch)
         shown = sequences_of(batch)
         inputs, targets = shown.inputs, shown.targets
@@ -172,12 +176,13 @@ class ShiftedTargets:
             return CheckResult()
         self._first_loss, self._one_feature = self._first_loss or batch.loss or 0.0, len(columns) > 1
         self.shifts.append(self._common_shift(shown, columns, targets))
+        self._inputs.append(columns[0])
         shift = self.shifts[-1]
         if not self.done or shift is None or shift == 1:
             return CheckResult()
         real = inputs.dtype.kind == "f" and not np.array_equal(inputs, np.rint(inputs))
-        if real and shift == 0:
-            self._copies_reals = True
+        if shift == 0 and (real or self._are_unpredictable(shown.time_axis or 0)):
+            self._waits, self._inputs = True, []
             return CheckResult()
         if shift < NO_SHIFT:
             return self._rolled(-shift)
@@ -195,6 +200,14 @@ class ShiftedTargets:
         common = set(self._by_axis.values()) - {NO_SHIFT}
         return common.pop() if len(common) == 1 else None
 
+    def _are_unpredictable(self, time_axis: int) -> bool:
+        """Whether no token shows the next one: then nobody predicts it, and a decoder may copy its encoder's inputs."""
+        if self._inputs[0].ndim != 2 or len({array.shape for array in self._inputs}) > 1:
+            return False
+        rows = np.concatenate([array.swapaxes(0, time_axis).T for array in self._inputs]).astype(np.intp)
+        groups = np.zeros(rows.shape[1] - 1, dtype=np.intp)
+        return strongest_dependence(rows[:, :-1], rows[:, 1:], groups).z < DEPENDENCE_SEARCH.independent_z
+
     def _check_copies(self, batch: Batch) -> CheckResult:
         self._losses.append(batch.loss or 0.0)
         del self._losses[: -SHIFTED_TARGETS.recent_losses]
@@ -202,7 +215,7 @@ class ShiftedTargets:
         copied = enough and median(self._losses) < SHIFTED_TARGETS.copied_loss * self._first_loss
         if not copied and self._batches < SHIFTED_TARGETS.copied_within:
             return CheckResult()
-        self._copies_reals = False
+        self._waits = False
         return self._found(0, None if copied else "info")
 
     def _rolled(self, shift: int) -> CheckResult:

@@ -101,6 +101,7 @@ class UnlearnedRun:
             f"{first:.4g}; targets that belong to other inputs are the usual reason; without the data, a backward pass "
             "that pairs errors with other steps, and learning that has not begun, look alike",
             {"loss": min(epochs), "first_loss": first, "moved": moved, "epochs": len(epochs)},
+            "info",
             cause="nothing is learned from the inputs",
             remedy="print the first inputs of a batch next to their targets, and show them to the guards: "
             "run.observe(inputs=..., targets=...)",
