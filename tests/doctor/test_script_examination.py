@@ -8,7 +8,8 @@ from rnncallbacks import hookimpl, load_plugins
 from rnncallbacks.cli.findings_output import role_rows
 from rnncallbacks.doctor import loops_in_turn, script_examination
 from rnncallbacks.doctor.instrument import Site
-from rnncallbacks.doctor.script_examination import ExaminationOptions, examine_script
+from rnncallbacks.doctor.roles.role_table import ParameterRole, Roles
+from rnncallbacks.doctor.script_examination import ExaminationOptions, examine_script, is_doubtful
 from rnncallbacks.doctor.script_source import read_script
 from rnncallbacks.doctor.watched_script import ScriptTimeoutError
 
@@ -162,3 +163,11 @@ def test_a_script_that_stays_in_one_statement_is_searched_once(monkeypatch, tmp_
     findings = examine(tmp_path / "script.py")
     assert searched == ["changing"]
     assert "raise --seconds, or name the loop" in findings.no_loop
+
+
+@pytest.mark.parametrize(
+    ("arrays", "confidence", "expected"), [(1, "unsure", True), (2, "unsure", False), (1, "likely", False)]
+)
+def test_a_loop_with_one_array_and_no_clear_loss_is_not_the_last(arrays, confidence, expected):
+    parameters = tuple(ParameterRole(("end", "__main__", f"w{number}"), 1.0) for number in range(arrays))
+    assert is_doubtful(Roles(loss=None, loss_confidence=confidence, parameters=parameters)) == expected

@@ -142,6 +142,15 @@ def examine_script(
     return findings
 
 
+def is_doubtful(roles: Roles) -> bool:
+    """Whether a loop has one parameter and no clear loss.
+
+    In the loop in it, the other parameters may change by more than their size: such updates saturate the network, and
+    an array of saturated units hardly changes from epoch to epoch.
+    """
+    return len(roles.parameters) == 1 and roles.loss_confidence == "unsure"
+
+
 @attrs.define(eq=False)
 class _Examination:
     """The examination of one script, which adds to the findings step by step."""
@@ -220,6 +229,8 @@ class _Examination:
             findings.loop, findings.roles, findings.error = candidate, roles, None
             if roles.updates > 1 and not options.loop and not options.roles_only:
                 return False  # a loop in it may have one update in each iteration
+            if not options.loop and not options.given.loss and is_doubtful(roles):
+                return False
             unknown = roles.loss_confidence == "unsure" or not roles.with_gradient or roles.updates > 1
             if not options.roles_only and not unknown:
                 suspicion = Suspicion(AssigningStatements(files), roles, recorded[0][0], candidate.site)
