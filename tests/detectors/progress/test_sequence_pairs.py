@@ -36,6 +36,13 @@ def test_a_class_of_each_step_may_have_an_axis_of_its_own():
     np.testing.assert_array_equal(targets, INPUTS.T)
 
 
+def test_whole_numbers_as_features_are_no_tokens():
+    counts = np.arange(2 * STEPS * ROWS).reshape(STEPS, ROWS, 2) % 3
+    pairs = SequencePairs()
+    assert pairs.add(batch((counts, np.array([0, 1, 2])))) == ""
+    assert (pairs.inputs[0].shape, pairs.tokens) == ((ROWS, STEPS, 2), False)
+
+
 def test_a_one_hot_target_of_each_sequence_is_a_class():
     _, targets, _ = pairs_of(batch((INPUTS, np.eye(7, dtype=int)[[4, 0, 6]])))
     assert targets.tolist() == [4, 0, 6]

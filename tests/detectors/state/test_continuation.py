@@ -70,3 +70,9 @@ def test_targets_of_other_rows_do_not_show_whether_rows_continue(own, known):
     before, after = (row_ends(Sequences(text[n : n + 10], targets[n : n + 10], 0, None)) for n in (0, 10))
     found = compare_row_ends(before, after, shift=1)
     assert (found.known.all(), found.continues.all()) == (known, known)
+
+
+def test_a_label_of_each_row_is_not_the_next_input_of_several_features():
+    bits = TEXT[:1, :, None].repeat(2, axis=2) % 2
+    first, second = (row_ends(Sequences(bits, TEXT[n], 0, None)) for n in (0, 1))
+    assert not compare_row_ends(first, second, None).continues.any()

@@ -75,3 +75,4 @@ def test_chance_agreement_is_that_of_independent_tokens():
     assert chance_agreement(np.array([-1, 3]), np.array([3, 3])) == pytest.approx(0.5)
     assert chance_agreement(np.array([0.5]), np.array([0.5])) == 0.0
     assert chance_agreement(np.array([], dtype=int), np.array([], dtype=int)) == 0.0
+    assert chance_agreement(np.array([0, 2**40]), np.array([0, 2**40])) == 0.0  # times: no count of each number

@@ -83,6 +83,8 @@ class OutputGradientThresholds:
 
     smallest_division: int = 6
     """Smallest count of a mean that is divided twice. Chosen by eye: trained networks also have low losses."""
+    most_classes: int = 1 << 20
+    """Targets from this number on are whole numbers such as times, and no classes. Chosen by eye."""
 
 
 OUTPUT_GRADIENT = OutputGradientThresholds()
@@ -164,7 +166,7 @@ class OutputGradientDetector:
         else:
             mask = mask_of(batch, shown)
             counted = targets[mask] if mask is not None and mask.shape == targets.shape else targets
-            known = counted[counted >= 0]
+            known = counted[(counted >= 0) & (counted < OUTPUT_GRADIENT.most_classes)]
             self._targets.append(np.bincount(known.ravel()) / max(known.size, 1))
         self._losses.append(loss)
         if len(self._losses) < OUTPUT_GRADIENT.batches:

@@ -207,6 +207,7 @@ def pairs_of(batch: Batch) -> tuple[Array, Array, bool] | str:
         if y.shape[2] != 1:
             return NOT_PAIRS
         y = y[:, :, 0]
+    x = x.astype(np.float64) if x.ndim == 3 else x  # whole numbers as features are no tokens
     mask = getattr(batch.data, "mask", None)
     if isinstance(mask, np.ndarray) and mask.shape == x.shape and x.dtype.kind == "i":
         x = np.where(mask, x, MISSING_TOKEN)

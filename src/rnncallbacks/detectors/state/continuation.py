@@ -112,7 +112,7 @@ def _by_sequence_target(before: RowEnds, after: RowEnds, rows: int) -> Continuat
     if before.sequence_targets is None or after.tokens is None:
         return None
     ends, begins = before.sequence_targets[:rows], after.first_inputs[0, :rows]
-    continues = equal_tokens(ends, begins) if ends.ndim == 1 else np.zeros(rows, dtype=np.bool_)
+    continues = equal_tokens(ends, begins) if ends.ndim == begins.ndim == 1 else np.zeros(rows, dtype=np.bool_)
     return Continuation(continues, np.ones(rows, dtype=np.bool_), ends, begins)
 
 

@@ -36,6 +36,8 @@ class TargetShiftThresholds:
 
     float_tolerance: float = 1e-5
     """Largest difference between equal vectors of features, relative to the larger of 1 and the entry."""
+    most_tokens: int = 1 << 20
+    """Range of whole numbers, from which they are times or amounts, which do not agree by chance. Chosen by eye."""
 
 
 TARGET_SHIFT = TargetShiftThresholds()
@@ -152,6 +154,8 @@ def chance_agreement(tokens: Array, others: Array) -> float:
     if not len(tokens) or tokens.dtype.kind == "f":
         return 0.0
     smallest = min(int(tokens.min()), int(others.min()))
+    if max(int(tokens.max()), int(others.max())) - smallest >= TARGET_SHIFT.most_tokens:
+        return 0.0
     counts = [np.bincount(np.ravel(side).astype(np.intp) - smallest) for side in (tokens, others)]
     common = min(len(count) for count in counts)
     return float(counts[0][:common] @ counts[1][:common]) / (tokens.size * others.size)
