@@ -168,3 +168,8 @@ def test_two_inputs_that_decide_together_are_a_dependence():
     found = strongest_dependence(inputs, inputs[:, 1] ^ inputs[:, 4])
     assert found.between == "the inputs at steps 2 and 5 together"
     assert found.z > 8
+
+
+def test_sequences_without_a_step_show_no_dependence():
+    found = strongest_dependence(np.zeros((9, 0), dtype=int), np.zeros((9, 0), dtype=int))
+    assert (found.z, found.pairs, found.detectable_association) == (0.0, 0, 1.0)

@@ -213,6 +213,8 @@ def strongest_dependence(inputs: Array, targets: Array, groups: Array | None = N
     >>> strongest_dependence(tokens, np.random.default_rng(1).integers(0, 4, (100, 20))).z < 4
     True
     """
+    if not inputs.size or not targets.size:  # as of sequences of a single step without their last one
+        return Dependence(0.0, only, 0, 0, 1.0)
     x, y = token_classes(inputs), token_classes(targets)
     per_sequence = y.ndim == 1
     results: list[tuple[tuple[float, float], str]] = []
