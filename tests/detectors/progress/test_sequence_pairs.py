@@ -137,3 +137,11 @@ def test_real_targets_of_sequences_of_different_lengths_are_cut_as_their_inputs_
         pairs.add(batch((np.arange(steps) % 3, np.linspace(0.1, 0.9, 2 * steps).reshape(steps, 2)), sequences=1))
     inputs, targets, _ = pairs.joined()
     assert (inputs.shape, targets.shape) == ((3, 4), (3, 4, 2))
+
+
+def test_a_batch_with_another_number_of_features_is_left_out():
+    pairs = SequencePairs()
+    for rows, features in ((4, 1), (1, 4)):
+        data = (np.zeros((rows, 6, features)) + 0.5, np.zeros((rows, 6, features)) + 0.5)
+        assert pairs.add(Batch(data=data, phase="train", index=1)) == ""
+    assert pairs.batches == 1

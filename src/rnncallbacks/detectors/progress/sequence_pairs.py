@@ -68,8 +68,8 @@ class SequencePairs:
     def add(self, batch: Batch, *, later_epoch: bool = False) -> str:
         """Add the sequences of a batch; return the reason if that is not possible, else the empty string.
 
-        In a later epoch, batches most of whose rows have been seen are left out. So is a batch with other axes than the
-        first, whose bits are one-hot vectors by chance.
+        In a later epoch, batches most of whose rows have been seen are left out. So is a batch with other axes or
+        features than the first, whose bits are one-hot vectors by chance, or whose axes are read otherwise.
         """
         data = batch.data if isinstance(batch.data, tuple | list) else ()
         shapes = str([array.shape for array in data[:2] if isinstance(array, np.ndarray)])
@@ -81,7 +81,8 @@ class SequencePairs:
         if isinstance(pair, str):
             return pair
         inputs, targets, axis_known = pair
-        if self.batches and (inputs.ndim, targets.ndim) != (self.inputs[0].ndim, self.targets[0].ndim):
+        axes = [(array.ndim, array.shape[2:]) for array in (inputs, targets)]
+        if self.batches and axes != [(array.ndim, array.shape[2:]) for array in (self.inputs[0], self.targets[0])]:
             return ""
         if later_epoch and self._mostly_seen(inputs, targets):
             return ""
