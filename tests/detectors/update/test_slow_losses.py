@@ -10,9 +10,19 @@ from rnncallbacks.detectors.update.update_record import UpdateRecord
 
 
 def check(
-    *, ratio=9e-5, last_ratio=9e-5, gradient=5.0, constant_loss=2.0, classes=0, first=2.0, fall=1e-4, planned=1000
+    *,
+    ratio=9e-5,
+    last_ratio=9e-5,
+    gradient=5.0,
+    constant_loss=2.0,
+    classes=0,
+    first=2.0,
+    fall=1e-4,
+    planned=1000,
+    initial_biases=False,
 ):
     record, slow = UpdateRecord(), SlowLosses()
+    record.has_initial_biases = initial_biases
     record.constant_loss, record.relative_gradients, record.unscheduled_ratios = (
         constant_loss,
         [gradient] * 30,
@@ -29,8 +39,13 @@ def check(
 
 @pytest.mark.parametrize(
     "slow",
-    [{}, {"constant_loss": 0.0, "classes": 8, "first": math.log(8)}, {"fall": -1e-4}],
-    ids=["targets are known", "classes by the gradient", "rising"],
+    [
+        {},
+        {"constant_loss": 0.0, "classes": 8, "first": math.log(8)},
+        {"fall": -1e-4},
+        {"constant_loss": 4.0, "initial_biases": True},
+    ],
+    ids=["targets are known", "classes by the gradient", "rising", "biases show that it is untrained"],
 )
 def test_losses_that_hardly_fall_are_reported(slow):
     finding = check(**slow)

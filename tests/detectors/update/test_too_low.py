@@ -107,6 +107,13 @@ def test_small_updates_of_a_network_with_its_initial_biases_need_no_targets():
     assert check_too_low(untrained, planned_updates=1000).finding.code == "RNN502"
 
 
+@pytest.mark.parametrize(("ratio", "found"), [(2e-5, True), (2e-4, False)])
+def test_negligible_updates_of_initial_biases_are_judged_below_the_loss_of_a_constant_too(ratio, found):
+    below = record(constant_loss=4.0, ratio=ratio)
+    below.has_initial_biases = True
+    assert bool(check_too_low(below, planned_updates=1000).finding) is found
+
+
 def test_a_short_run_is_judged_as_one_of_500_updates_and_a_long_one_as_one_of_2000():
     slow, slower = record(decrease=1.1e-4), record(decrease=4e-5)
     assert [bool(check_too_low(slow, count).finding) for count in (10, 500, 1000)] == [True, True, False]

@@ -106,6 +106,8 @@ class SlowLosses:
         )
 
     def _is_untrained(self, loss: float, record: UpdateRecord) -> bool:
+        if record.has_initial_biases:
+            return True
         if record.constant_loss:
             return loss > TOO_LOW.untrained_loss * record.constant_loss
         lowest, highest = SLOW_LOSSES.uniform_share

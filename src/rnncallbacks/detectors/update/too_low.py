@@ -106,7 +106,8 @@ def check_too_low(record: UpdateRecord, planned_updates: int) -> CheckResult:
     share = TOO_LOW.learned_loss if stays else TOO_LOW.untrained_loss
     loss = median(record.losses)
     learned = loss <= TOO_LOW.learned_loss * max(record.constant_loss, record.reference_loss)
-    untrained = loss > share * record.constant_loss and not learned
+    was_untrained = record.has_initial_biases and ratio <= TOO_LOW.negligible_ratio
+    untrained = (loss > share * record.constant_loss or was_untrained) and not learned
     slow = 0.0 < decrease * updates < TOO_LOW.run_decrease
     across, error = record.decrease_of_next()
     of_next = across + TOO_LOW.standard_errors * error
