@@ -226,7 +226,8 @@ def strongest_dependence(inputs: Array, targets: Array, groups: Array | None = N
         if only and result[1] != only:
             continue
         results.append(result)
-        if result[0][0] > DEPENDENCE_TESTS.conclusive_z:
+        is_only = only and not per_sequence  # tests per sequence share their words
+        if is_only or result[0][0] > DEPENDENCE_TESTS.conclusive_z:
             break
     if not results:
         return Dependence(0.0, only, 0, 0, 1.0)

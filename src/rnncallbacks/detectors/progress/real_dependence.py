@@ -51,6 +51,9 @@ class RealDependenceLimits:
     """Permutations of the targets that give the mean and the deviation of that statistic."""
     smallest_share_within: float = 0.01
     """Share of the targets' variance that is one within sequences, up to which each sequence has one target."""
+    certain_z: float = 6.5
+    """Significance above which the number of tests, at most 100,000, cannot make a correlation one of chance: it stays
+    4.3 or more."""
 
 
 REAL_DEPENDENCE = RealDependenceLimits()
@@ -170,7 +173,9 @@ def dependence_on_whole_sequences(inputs: Array, targets: Array) -> Dependence:
 
 
 def dependence_within_sequences(inputs: Array, targets: Array) -> Dependence:
-    """The strongest correlation of one target a step with the inputs, of deviations from the mean of their sequence.
+    """A correlation of one target a step with the inputs, of deviations from the mean of their sequence.
+
+    It is the first one that is certain, or the strongest if none is.
 
     Targets that were shuffled among the steps of their sequence still depend on the inputs of the sequence as a whole,
     but not on those of a step. Where each sequence has one target, repeated at each step, nothing is tested.
@@ -190,7 +195,11 @@ def dependence_within_sequences(inputs: Array, targets: Array) -> Dependence:
     size = float(np.square(y).mean())
     y = y - y.mean(axis=1, keepdims=True)
     changes = float(np.square(y).mean()) > REAL_DEPENDENCE.smallest_share_within * size
-    found = [(*_strongest(feature, y), between) for feature, between in _step_features(x, y)] if changes else []
+    found: list[tuple[float, float, int, str]] = []
+    for feature, between in _step_features(x, y) if changes else ():
+        found.append((*_strongest(feature, y), between))
+        if found[-1][0] > REAL_DEPENDENCE.certain_z:
+            break
     tests = sum(number for _, _, number, _ in found)
     z, _, _, between = max(found, default=(0.0, 1.0, 0, "nothing"))
     corrected = math.sqrt(max(z**2 - 2 * math.log(max(tests, 1)), 0.0))
