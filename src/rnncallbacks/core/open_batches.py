@@ -15,11 +15,6 @@ class OpenBatches:
     end:
         Called with each batch that is closed, while the batch is still the innermost.
 
-    Attributes
-    ----------
-    current:
-        The innermost batch, without a call; None if :meth:`close_abandoned` has to find it.
-
     Example
     -------
     >>> open_batches = OpenBatches(end=lambda batch: print("end of", batch.phase))
@@ -34,7 +29,6 @@ class OpenBatches:
         self._end = end
         self._open: list[Batch] = []
         self._abandoned: set[Batch] = set()
-        self.current: Batch | None = None
 
     @property
     def innermost(self) -> Batch | None:
@@ -49,7 +43,6 @@ class OpenBatches:
     def open(self, batch: Batch) -> None:
         """Put a batch on the stack."""
         self._open.append(batch)
-        self.current = batch
 
     def abandon(self, batch: Batch) -> None:
         """Mark a batch whose loop was left by ``break``, ``return`` or an exception.
@@ -57,14 +50,12 @@ class OpenBatches:
         It stays open: it is closed by the next call that does not belong to it, where an error of a hook is not lost.
         """
         self._abandoned.add(batch)
-        self.current = None
 
     def close_abandoned(self) -> Batch | None:
         """Close the innermost batches as long as they are abandoned; return the one that is then innermost, if any."""
         while self._abandoned and self._open and self._open[-1] in self._abandoned:
             self._close_innermost()
-        self.current = self._open[-1] if self._open else None
-        return self.current
+        return self._open[-1] if self._open else None
 
     def close_down_to(self, outer: Batch | None) -> None:
         """Close the batches inside ``outer``, the innermost first; None closes all of them."""
@@ -75,7 +66,6 @@ class OpenBatches:
         """Drop all batches without closing them."""
         self._open.clear()
         self._abandoned.clear()
-        self.current = None
 
     def _close_innermost(self) -> None:
         batch = self._open[-1]
@@ -85,4 +75,3 @@ class OpenBatches:
             self._end(batch)
         finally:
             self._open.pop()
-            self.current = None

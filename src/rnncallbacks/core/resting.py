@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -94,17 +93,15 @@ class BatchHookCall:
         others: HookCall | None = call
         ahead = [one.plugin for one in call.implementations if is_ahead(one)]
         if ahead and hook == "on_backward":  # they replace loss and gradients, on which it depends who rests
-            self._ahead, others = call.only_ahead(then=partial(self, after_ahead=True)), call.without(ahead)
+            self._ahead, others = call.only_ahead(then=self._call_others), call.without(ahead)
         self._call = others
         self._rests: dict[tuple[bool, ...], Rest] = {(): Rest(others)}
 
-    def __call__(self, arguments: Mapping[str, Any], *, after_ahead: bool = False) -> Any:
-        """Call the implementations of the plugins that do not rest; the result and the errors are those of the call.
+    def __call__(self, arguments: Mapping[str, Any]) -> Any:
+        """Call the implementations of the plugins that do not rest; the result and the errors are those of the call."""
+        return self._call_others(arguments) if self._ahead is None else self._ahead(arguments)
 
-        Those that are ahead were called already if ``after_ahead``.
-        """
-        if self._ahead is not None and not after_ahead:
-            return self._ahead(arguments)
+    def _call_others(self, arguments: Mapping[str, Any]) -> Any:
         batch: Batch = arguments["batch"]
         resting = batch.resting
         if resting is None:

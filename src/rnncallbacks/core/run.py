@@ -255,7 +255,7 @@ class Run(RunAlarms):
         ContainerError
             The gradients are not a container of writable floating arrays, or have other names or shapes than before.
         """
-        batch = self._batches.current or self._require_batch("run.backward")
+        batch = self._require_batch("run.backward")
         if batch.phase != TRAIN:
             raise RunStateError(
                 f"run.backward in the phase {batch.phase!r}: only the phase {TRAIN!r} has backward passes",
@@ -292,7 +292,7 @@ class Run(RunAlarms):
         ShapeError
             The carried state has another batch size, and no reset is due.
         """
-        batch = self._batches.current or self._require_batch("run.hidden")
+        batch = self._require_batch("run.hidden")
         state = self._hidden[batch.phase]
         entering = state.enter(size := as_count(batch_size, "run.hidden", "batch_size"))
         batch.batch_size, batch.entering_state = size, state.carried
@@ -312,7 +312,7 @@ class Run(RunAlarms):
         OptionError
             ``rows`` does not hold truth values.
         """
-        self._hidden.reset((self._batches.current or self._require_batch("run.reset_hidden")).phase, rows)
+        self._hidden.reset(self._require_batch("run.reset_hidden").phase, rows)
 
     def require_hidden_state(self) -> None:
         """Check that the run has a hidden state to reset.

@@ -51,8 +51,7 @@ def nll_of_softmax_twice(logits: Any, targets: Array) -> float | None:
     if found is None:
         return None
     scores, classes = found
-    probabilities = scores if _are_probabilities(scores) else np.exp(_log_softmax(scores))
-    return float(-_log_softmax(probabilities)[np.arange(len(classes)), classes].mean())
+    return float(-_log_softmax(_probabilities(scores))[np.arange(len(classes)), classes].mean())
 
 
 def uniform_nll_under_logits(logits: Any, targets: Array, *, twice: bool) -> float | None:
@@ -71,10 +70,10 @@ def uniform_nll_under_logits(logits: Any, targets: Array, *, twice: bool) -> flo
     if found is None:
         return None
     scores = found[0]
-    if _are_probabilities(scores):
-        scores = scores if twice else np.log(np.maximum(scores, 1e-300))
-    elif twice:
-        scores = np.exp(_log_softmax(scores))
+    if twice:
+        scores = _probabilities(scores)
+    elif _are_probabilities(scores):
+        scores = np.log(np.maximum(scores, 1e-300))
     return float(-_log_softmax(scores).mean())
 
 
@@ -93,12 +92,11 @@ def squared_errors_under_logits(logits: Any, targets: Array) -> dict[str, float]
     if found is None:
         return {}
     scores, classes = found
-    probabilities = scores if _are_probabilities(scores) else np.exp(_log_softmax(scores))
     one_hot = np.zeros_like(scores)
     one_hot[np.arange(len(classes)), classes] = 1.0
     return {
         name: float(np.mean(np.square(array - one_hot)))
-        for name, array in (("softmax", probabilities), ("outputs", scores))
+        for name, array in (("softmax", _probabilities(scores)), ("outputs", scores))
     }
 
 
@@ -116,12 +114,15 @@ def missing_probability_under_logits(logits: Any, targets: Array) -> float | Non
     if found is None:
         return None
     scores, classes = found
-    probabilities = scores if _are_probabilities(scores) else np.exp(_log_softmax(scores))
-    return float(1.0 - probabilities[np.arange(len(classes)), classes].mean())
+    return float(1.0 - _probabilities(scores)[np.arange(len(classes)), classes].mean())
 
 
 def _are_probabilities(scores: Array) -> bool:
     return bool((scores >= 0.0).all() and np.allclose(scores.sum(axis=-1), 1.0, atol=1e-4))
+
+
+def _probabilities(scores: Array) -> Array:
+    return scores if _are_probabilities(scores) else np.exp(_log_softmax(scores))
 
 
 def _log_softmax(scores: Array) -> Array:

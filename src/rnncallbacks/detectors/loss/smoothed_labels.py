@@ -105,15 +105,12 @@ class SmoothedLabelDetector:
         share = _fitted_share(losses, parts[2], parts[3])
         if share is not None:
             return CheckResult(finding=second_softmax_of_smoothed_labels(share, len(losses)))
+        classes = np.size(logits) // targets.size
         for name, squares in errors.items():
             if _one_factor(losses, squares):
-                words, classes = (
-                    f"the squared error of {name} and one-hot target",
-                    np.array(logits).size // targets.size,
-                )
+                words = f"the squared error of {name} and one-hot target"
                 return CheckResult(finding=squared_error_under_logits(words, loss, squares[-1], once, classes))
         if _one_factor(losses, missing):
-            classes = np.array(logits).size // targets.size
             return CheckResult(finding=missing_probability(loss, missing[-1], once, classes))
         if _one_factor(losses, parts[0]):
             return NOTHING_COMPARED

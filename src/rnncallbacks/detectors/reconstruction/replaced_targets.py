@@ -126,19 +126,19 @@ def _numbers_of_targets(
     used = {"each": states, "last": states[-1:], "mean": states.mean(axis=0, keepdims=True)}[reading.readout]
     states, flat = used.reshape(-1, used.shape[-1]), outputs.reshape(-1, outputs.shape[-1])
     count, limit = len(flat), REPLACED_TARGETS.tolerance
+    highest = flat.max(axis=1, keepdims=True)
+    exponentials = np.exp(flat - highest)
+    sums = exponentials.sum(axis=1, keepdims=True)
+    probabilities, logarithms = exponentials / sums, float((np.log(sums) + highest).sum())
     for factor in dict.fromkeys(formula_factors(*outputs.shape).tolist()):
         scale = factor / count
         if network.formula.classes:
-            highest = flat.max(axis=1, keepdims=True)
-            exponentials = np.exp(flat - highest)
-            sums = exponentials.sum(axis=1, keepdims=True)
-            probabilities = exponentials / sums
             numbers = probabilities.sum(axis=0) - d_bias / scale
             whole = np.rint(numbers)
             if np.abs(numbers - whole).max() > limit * count or whole.min() < 0.0 or whole.sum() != count:
                 continue
             targets = probabilities.T @ states - d_weight / scale
-            value = float((np.log(sums) + highest).sum()) - float((weight * targets).sum() + bias @ whole)
+            value = logarithms - float((weight * targets).sum() + bias @ whole)
         else:
             wanted = reading.targets.reshape(-1, flat.shape[1]).astype(np.float64)
             half = scale / flat.shape[1]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import median
+from typing import TypeAlias
 
 import attrs
 import numpy as np
 
 from rnncallbacks.alarms.finding import NOTHING_COMPARED, CheckResult, Finding
+from rnncallbacks.arrays.containers import Array
 from rnncallbacks.detectors.update.update_record import MEASUREMENTS, UpdateRecord
+
+Size: TypeAlias = tuple[int, float, float]  # an update, as in UpdateRecord.sizes
 
 
 @attrs.frozen(kw_only=True)
@@ -54,9 +59,7 @@ def withdraw_vanished_rate(record: UpdateRecord) -> CheckResult:
     limits, sizes = VANISHED_RATE, record.sizes
     if len(sizes) <= MEASUREMENTS.initial_updates or not record.batches:
         return NOTHING_COMPARED
-    numbers, relative = np.array([one[0] for one in sizes]), np.array([one[1:] for one in sizes])
-    usual = np.median(relative[: MEASUREMENTS.initial_updates], axis=0)
-    shares = (relative / np.maximum(usual, 1e-300)).max(axis=1)
+    numbers, shares = np.array([one[0] for one in sizes]), _remaining_shares(sizes, sizes)
     share = (numbers[shares > limits.remaining_share].max(initial=0) + 1) / record.batches
     last, loss = float(shares[-1]), record.loss_ratio(limits.recent_losses)
     if not 0.0 < last < limits.remaining_share or share > limits.late_share or loss <= limits.learned_share:
@@ -89,16 +92,15 @@ def check_vanished_rate(record: UpdateRecord, planned_updates: int) -> CheckResu
         return NOTHING_COMPARED
     if sizes[-1][0] > limits.largest_run_share * planned_updates:
         return NOTHING_COMPARED
-    initial = sizes[: MEASUREMENTS.initial_updates]
-    shares = [sizes[-1][place] / max(median(one[place] for one in initial), 1e-300) for place in (1, 2)]
+    remaining = float(_remaining_shares(sizes, sizes[-1:])[0])
     loss = record.loss_ratio(limits.recent_losses)
-    stopped = 0.0 < max(shares) < limits.remaining_share and record.weight_growth < limits.largest_growth
+    stopped = 0.0 < remaining < limits.remaining_share and record.weight_growth < limits.largest_growth
     if not stopped or loss > 1.0:
         return NOTHING_COMPARED
     numbers, logarithms = [one[0] for one in sizes if one[1]], [math.log(one[1]) for one in sizes if one[1]]
     if np.corrcoef(numbers, logarithms)[0, 1] > limits.straight_line:
         return NOTHING_COMPARED
-    first, now = median(one[1] for one in initial), sizes[-1][1]
+    first, now = median(one[1] for one in sizes[: MEASUREMENTS.initial_updates]), sizes[-1][1]
     if loss <= limits.learned_share:
         why = f"updates have become {first / now:.3g} times smaller, and the loss is {loss:.2g} times the first"
         return CheckResult(withdrawn={"RNN502": why})
@@ -113,3 +115,10 @@ def check_vanished_rate(record: UpdateRecord, planned_updates: int) -> CheckResu
             remedy="decay the learning rate after each epoch, not after each batch, or by a factor closer to 1",
         )
     )
+
+
+def _remaining_shares(sizes: Sequence[Size], updates: Sequence[Size]) -> Array:
+    """How large updates are relative to the first of ``sizes``, also per length of their gradients: the larger one."""
+    usual = np.median([one[1:] for one in sizes[: MEASUREMENTS.initial_updates]], axis=0)
+    shares: Array = (np.array([one[1:] for one in updates]) / np.maximum(usual, 1e-300)).max(axis=1)
+    return shares
